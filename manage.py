@@ -12,9 +12,9 @@ def main() -> None:
         from django.core.management import execute_from_command_line
         from django.db import OperationalError
 
-        from common.embedded.errors import EmbeddedError
-        from config.development import servers_for
-        from config.setting import EnvironmentFault
+        from config.env_types import InvalidEnvironmentError
+        from ops.bootstrap import servers_for
+        from ops.embedded.errors import EmbeddedError
     except ImportError as e:
         sys.exit(
             f"Fillcast's packages are not installed here ({e}); run `make venv`, "
@@ -23,7 +23,7 @@ def main() -> None:
     try:
         with servers_for(sys.argv):
             execute_from_command_line(sys.argv)
-    except (EnvironmentFault, EmbeddedError) as e:
+    except (InvalidEnvironmentError, EmbeddedError) as e:
         sys.exit(str(e))
     except OperationalError as e:
         if "connection failed" not in str(e):

@@ -7,9 +7,9 @@ from unfold.contrib.filters.admin import AutocompleteSelectFilter, RangeDateFilt
 
 from analytics.models import AnalyticsDaily
 from common.admin import ReadOnlyAdmin
+from common.badges import amount
 from common.clocks import market_at
-from common.markup import amount
-from common.shown import age, signed, unconverted
+from common.formatting import age, signed, unconverted
 
 
 @admin.register(AnalyticsDaily)

@@ -14,10 +14,10 @@ from rest_framework.views import APIView
 
 from analytics import selectors
 from analytics.days import latest_day
+from common.api_fields import Amount, StrictSerializer, invalid
 from common.clocks import market_now
-from common.codes import Code
-from common.rest import Amount, StrictSerializer, invalid
-from connections.api import own_connections
+from common.reason_codes import Code
+from connections.api.connections import own_connections
 from users.api import caller
 
 LONGEST = timedelta(days=3660)

@@ -7,7 +7,7 @@ class AnalyticsConfig(AppConfig):
 
     def ready(self) -> None:
         """Help delivery with its words: events itself stands below orders and accounts."""
-        from analytics.facts import facts_about
-        from events.facts import register
+        from analytics.event_context import event_context
+        from events.context import register_provider
 
-        register(facts_about)
+        register_provider(event_context)

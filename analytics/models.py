@@ -5,7 +5,7 @@ from decimal import Decimal
 from django.db import models
 
 from analytics.rollup import Rollup
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from connections.models import ExecutionConnection
 

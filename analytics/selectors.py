@@ -11,9 +11,9 @@ from decimal import Decimal
 from uuid import UUID
 
 from analytics.days import DEFAULT_ZONE, trading_day
-from analytics.folding import DAILY, LIVE_DAYS, earliest
 from analytics.quality import Quality, execution_quality
 from analytics.rollup import Rollup
+from analytics.rollup_sql import DAILY, LIVE_DAYS, earliest
 from common.clocks import market_now
 from common.sql import rows
 
@@ -47,7 +47,7 @@ SELECT connection_id, sum(trades)::bigint AS trades, sum(wins)::bigint AS wins,
 FROM peaked GROUP BY connection_id
 """
 
-BESIDE = f"""
+UNCONVERTED_FEES_SQL = f"""
 WITH {DAILY}
 SELECT connection_id, e.key AS currency, sum(e.value::numeric) AS fee
 FROM daily CROSS JOIN jsonb_each_text(unconverted_fees) e
@@ -98,7 +98,9 @@ def unconverted_fees(
 ) -> dict[UUID, dict[str, Decimal]]:
     """Return, for each connection that has any, the fees that no result contains, by currency."""
     found: dict[UUID, dict[str, Decimal]] = {}
-    for connection_id, currency, fee in rows(BESIDE, _days(connection_ids, start, end)):
+    for connection_id, currency, fee in rows(
+        UNCONVERTED_FEES_SQL, _days(connection_ids, start, end)
+    ):
         found.setdefault(connection_id, {})[currency] = fee
     return found
 

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 from django.db import transaction
 
 from analytics.days import DEFAULT_ZONE, trading_day
-from analytics.folding import COLUMNS, FOLD, NAMES, TRADE, ZONE, earliest, latest, midnight
+from analytics.rollup_sql import COLUMNS, FOLD, NAMES, TRADE, ZONE, earliest, latest, midnight
 from common.clocks import market_now
 from common.sql import rows, run
 

@@ -3,7 +3,7 @@
 import re
 
 # By its place in the address, right or wrong. Whoever types the address may get it wrong, too.
-_PLACE = re.compile(
+_ALERT_PATH = re.compile(
     r"(?i)((?:/|%2f)hooks(?:/|%2f)+[a-z]+(?:/|%2f)+[^/\s\"'%]*(?:/|%2f)+)[^/\s\"']+"
 )
 # By its form, wherever it stands: a token of the alert door, also cut short (but no SHA-256), and
@@ -13,4 +13,4 @@ _FORM = re.compile(r"(?<![0-9a-fA-F])[0-9a-f]{50,62}(?![0-9a-fA-F])|\bfc_[0-9a-f
 
 def hide_tokens(text: str) -> str:
     """Return a text without the secrets of the alert door and of API keys: for logs."""
-    return _FORM.sub("[hidden]", _PLACE.sub(r"\1[hidden]", text))
+    return _FORM.sub("[hidden]", _ALERT_PATH.sub(r"\1[hidden]", text))

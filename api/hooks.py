@@ -9,9 +9,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from api.throttling import AlertThrottle
-from common.codes import Code
+from common.api_fields import StrictSerializer
 from common.errors import InvalidInputError
-from common.rest import StrictSerializer
+from common.reason_codes import Code
 from signals.alerts import take_alert
 from signals.serializers import NewSignalSerializer
 from signals.strict_json import MAX_BYTES

@@ -5,8 +5,8 @@ from typing import IO, Any
 
 from rest_framework.parsers import BaseParser
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from signals import strict_json
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from rest_framework.permissions import SAFE_METHODS, IsAuthenticated
 from rest_framework.request import Request
 
-from common.codes import Code
 from common.errors import NotAllowedError
 from common.permissions import OWN, Right, Scope, require, require_scope, scope_for
+from common.reason_codes import Code
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView

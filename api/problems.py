@@ -14,9 +14,8 @@ from django.http import Http404, HttpRequest, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from api.throttling import wait_of_unknown
-from common.codes import Code
-from common.database_errors import is_passing, note
+from api.throttling import retry_after_unknown
+from common.database_errors import is_passing, record_database_error
 from common.errors import (
     ConflictError,
     FillcastError,
@@ -24,9 +23,10 @@ from common.errors import (
     MisconfiguredError,
     NotAllowedError,
 )
-from common.reasons import address_of
-from signals.alerts import TooManyError
-from signals.faults import Fault, faults_of
+from common.reason_codes import Code
+from common.reason_links import reason_url
+from signals.alerts import RateLimitedError
+from signals.errors import Fault, faults_of
 
 log = logging.getLogger(__name__)
 CONTENT_TYPE = "application/problem+json"
@@ -72,7 +72,7 @@ def problem(
         "detail": _writable(detail or code.sentence),
         "code": str(code),
         "hint": code.hint,
-        "help": settings.FILLCAST_PUBLIC_URL.rstrip("/") + address_of(code),
+        "help": settings.FILLCAST_PUBLIC_URL.rstrip("/") + reason_url(code),
         "errors": [
             {name: _writable(text) for name, text in fault.as_dict().items()} for fault in errors
         ],
@@ -98,7 +98,9 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     if transaction.get_connection().in_atomic_block:
         transaction.set_rollback(True)
     if is_passing(error) and (request := context.get("request")) is not None:
-        note(request._request, error)  # tried again, or answered, by config/retrying.py
+        record_database_error(
+            request._request, error
+        )  # tried again, or answered, by config/middleware/request_retry.py
         return _answer(problem(Code.DATABASE_BUSY, 503))
     if isinstance(error, Http404 | django_errors.ObjectDoesNotExist):
         error = exceptions.NotFound()
@@ -109,10 +111,10 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     if wait := _wait_of_unknown(error, context):
         error = exceptions.Throttled(wait)
     if isinstance(error, exceptions.APIException):
-        return _of_drf(error)
+        return _from_drf_error(error)
     if isinstance(error, FillcastError):
-        return _of_ours(error)
-    return _of_accident(error, context)
+        return _from_fillcast_error(error)
+    return _unexpected_error(error, context)
 
 
 def _wait_of_unknown(error: Exception, context: dict[str, Any]) -> int:
@@ -121,21 +123,21 @@ def _wait_of_unknown(error: Exception, context: dict[str, Any]) -> int:
     if isinstance(error, FillcastError) and error.code == Code.FEED_UNKNOWN:
         unknown = getattr(context.get("view"), "opens_by_token", False)
     request = context.get("request")
-    return wait_of_unknown(request) if unknown and request is not None else 0
+    return retry_after_unknown(request) if unknown and request is not None else 0
 
 
 def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
     return Response(body, body["status"], headers=headers, content_type=CONTENT_TYPE)
 
 
-def _of_ours(error: FillcastError) -> Response:
+def _from_fillcast_error(error: FillcastError) -> Response:
     headers = {}
     status = _STATUS_OF_CODE.get(error.code, 400)
     if isinstance(error, ConflictError):
         status = 409
     elif isinstance(error, NotAllowedError):
         status = 403
-    elif isinstance(error, TooManyError):
+    elif isinstance(error, RateLimitedError):
         status, headers = 429, {"Retry-After": str(error.retry_after)}
     faults = faults_of(error) if isinstance(error, InvalidInputError) else ()
     errors = [fault for fault in faults if fault.field]
@@ -143,7 +145,7 @@ def _of_ours(error: FillcastError) -> Response:
     return _answer(body, headers)
 
 
-def _of_drf(error: exceptions.APIException) -> Response:
+def _from_drf_error(error: exceptions.APIException) -> Response:
     headers: dict[str, str] = {}
     if auth := getattr(error, "auth_header", None):
         headers["WWW-Authenticate"] = auth
@@ -179,7 +181,7 @@ def _faults(detail: Any, at: str = "") -> Iterator[Fault]:
         yield Fault(code, at.rstrip("."), str(detail))
 
 
-def _of_accident(error: Exception, context: dict[str, Any]) -> Response:
+def _unexpected_error(error: Exception, context: dict[str, Any]) -> Response:
     """What nobody foresaw: say no more than that it happened, and where to look."""
     if isinstance(error, ProtectedError | IntegrityError):
         log.warning("refused by the database", exc_info=error)

@@ -7,7 +7,7 @@ from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
 from signals.rate import seconds_to_wait
-from users.tries import client_address
+from users.attempt_limits import client_address
 
 if TYPE_CHECKING:  # views read the settings, which name this module
     from rest_framework.views import APIView
@@ -34,7 +34,7 @@ class PerMinute(BaseThrottle):
 UNKNOWN_A_MINUTE = 60
 
 
-def wait_of_unknown(request: HttpRequest) -> int:
+def retry_after_unknown(request: HttpRequest) -> int:
     """Count one more call whose key or token was wrong or missing; return 0, or after how many
     seconds its address may be answered again. Good keys and tokens of that address go on."""
     return seconds_to_wait(f"unknown-from:{client_address(request)}", limit=UNKNOWN_A_MINUTE)

@@ -8,11 +8,12 @@ from analytics.api import AnalyticsView, EquityView, ExecutionQualityView
 from api import schema  # noqa: F401  # registers how our authentication is documented
 from api.hooks import AlertView
 from api.problems import not_found
-from connections.api import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
-from connections.api_subscriptions import KillSwitchViewSet, SubscriptionViewSet
+from connections.api.connections import ConnectionViewSet, DataConnectionViewSet, PresetViewSet
+from connections.api.subscriptions import KillSwitchViewSet, SubscriptionViewSet
 from events.api import ChannelViewSet, NotificationViewSet
-from execution.api import OrderViewSet, PositionViewSet
-from execution.api_journal import DriftViewSet, LogViewSet
+from execution.api.drift import DriftViewSet
+from execution.api.execution_log import LogViewSet
+from execution.api.orders import OrderViewSet, PositionViewSet
 from signals.api import FeedViewSet, SignalViewSet
 from users.api import ApiKeyViewSet, MeView
 

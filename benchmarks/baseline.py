@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from brokers.messages import ConnectionSpec, OrderReport, OrderRequest, OrderType, Side, TimeInForce
+from brokers.types import ConnectionSpec, OrderReport, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
 from connections.models import (
     AccountSnapshot,
@@ -24,10 +24,10 @@ from connections.models import (
     TradingPreset,
 )
 from events.models import Event
-from execution.calls import runtime
 from execution.ids import new_client_order_id
-from execution.intents import sizing
 from execution.models import ExecutionLog, Fill, Order, Status
+from execution.runtime import trading_runtime
+from execution.submission import sizing
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Signal
@@ -49,7 +49,7 @@ def fill_one(signal_id: int, connection_id: str) -> None:
     assert connection.preset is not None
     quantity = _quantity(signal, connection.preset, subscription, account, instrument, quote)
     order = _save_order(signal, connection, instrument, quote, quantity)
-    reports = runtime.present().wire.ask(_call(order, connection), 60)
+    reports = trading_runtime.get_runtime().dispatcher.run_call(_call(order, connection), 60)
     _save_outcome(order, reports, connection)
 
 
@@ -74,7 +74,7 @@ def _quantity(
         price=quote.ask,
         rate=rate,
         stop_loss_per_unit=sizing.loss_per_unit(quote.ask, signal.sl, 1, rate),
-        steps=sizing.Steps(
+        limits=sizing.QuantityLimits(
             instrument.quantity_min, instrument.quantity_step, instrument.quantity_max
         ),
     )  # fmt: skip
@@ -107,7 +107,7 @@ def _save_order(
         pip=instrument.pip,
         conversion_rate=Decimal(1),
         status=Status.SUBMITTING,
-        owner=runtime.present().id,
+        owner=trading_runtime.get_runtime().id,
         answer_by=now + timedelta(seconds=30),
         submitted_at=now,
     )
@@ -129,7 +129,7 @@ async def _call(order: Order, connection: ExecutionConnection) -> list[OrderRepo
         send_by=machine_time() + 30,
     )
     spec = ConnectionSpec(request.connection_id, request.account, settings=connection.settings)
-    adapter = runtime.present().wire.adapter(connection.type)
+    adapter = trading_runtime.get_runtime().dispatcher.adapter(connection.type)
     return await adapter.submit(spec, request, lambda _: None)
 
 

@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import Any
 
 from benchmarks import fanout
-from benchmarks.place import BenchError, Place, say
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.results import Baseline, Result, percentile
-from benchmarks.world import World
 from signals.models import Approval, Signal
 
 SIGNALS, TARGET = 6, 1.5
@@ -32,7 +32,7 @@ FROM (SELECT account, row_number() OVER (ORDER BY account) AS n FROM connections
   WHERE id = ANY(%(ids)s)) x
 WHERE a.number = x.account AND x.n <= %(failing)s + %(slow)s
 """
-MEND = """
+RESTORE = """
 UPDATE paper_account SET unreachable = false, silent_after = false, reply_delay_ms = 0
 WHERE unreachable OR silent_after OR reply_delay_ms > 0
 """
@@ -74,23 +74,25 @@ class Run:
         return percentile(self.entries, 99), percentile(self.exits, 99)
 
 
-def bulkhead(place: Place, world: World, n: int) -> Result:
+def bulkhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """Runs with and without trouble in turn; the median of each kind's p99."""
-    place.run(workers=2)
-    place.reset()
+    environment.run(workers=2)
+    environment.reset()
     sizes = {"failing": round(n * FAILING), "slow": round(n * SLOW), "ms": SLOW_MS}
-    ids = world.connections(n)
-    well = [id_ for (id_,) in place.sql(WELL, {**sizes, "ids": ids})]
-    _run(place, world, n, well)  # warm-up
+    ids = data.connections(n)
+    well = [id_ for (id_,) in environment.sql(WELL, {**sizes, "ids": ids})]
+    _run(environment, data, n, well)  # warm-up
     calm, troubled = [], []
-    for number in range(place.rounds):
-        calm.append(_run(place, world, n, well))
-        troubled.append(_run(place, world, n, well, {**sizes, "ids": ids}))
-        say(f"  round {number + 1}: p99 {_words(calm[-1])}; with trouble {_words(troubled[-1])}")
+    for number in range(environment.rounds):
+        calm.append(_run(environment, data, n, well))
+        troubled.append(_run(environment, data, n, well, {**sizes, "ids": ids}))
+        report_progress(
+            f"  round {number + 1}: p99 {_words(calm[-1])}; with trouble {_words(troubled[-1])}"
+        )
     # Each process writes once a second what its calls met: its last word may come after the
     # orders have ended, and the next bench would find accounts in error.
-    place.run(workers=0)
-    place.sql(ALL_WELL)
+    environment.run(workers=0)
+    environment.sql(ALL_WELL)
     entries, exits = _ratio(troubled, calm, 0), _ratio(troubled, calm, 1)
     seconds, calm_seconds = (statistics.median(r.seconds for r in x) for x in (troubled, calm))
     orders = len(well) * (SIGNALS + 1)
@@ -130,34 +132,40 @@ def _ratio(troubled: Sequence[Run], calm: Sequence[Run], which: int) -> float:
 
 
 def _run(
-    place: Place, world: World, n: int, well: list[Any], trouble: dict[str, Any] | None = None
+    environment: BenchEnvironment,
+    data: BenchData,
+    n: int,
+    well: list[Any],
+    trouble: dict[str, Any] | None = None,
 ) -> Run:
     """Fill one signal, then publish more and close the first among them."""
-    first = world.signal(world.feed(n))
-    fanout.publish_as_web(first, world)
-    place.wait(place.nothing_open)
-    signals = [world.signal(world.feed(n)) for _ in range(SIGNALS)]
+    first = data.signal(data.feed(n))
+    fanout.publish_as_web(first, data)
+    environment.wait(environment.nothing_open)
+    signals = [data.signal(data.feed(n)) for _ in range(SIGNALS)]
     signals.insert(SIGNALS // 2, _close(first))
     if trouble:
-        place.sql(BREAK, trouble)
+        environment.sql(BREAK, trouble)
     try:
         start, times = time.perf_counter(), []
         for signal in signals:
             times.append(time.time())
-            fanout.publish_as_web(signal, world)
+            fanout.publish_as_web(signal, data)
         asked = {"well": well, "signals": [s.pk for s in signals], "times": times}
-        place.wait(lambda: place.sql(OPEN, asked)[0][0] == 0, every=0.05)
+        environment.wait(lambda: environment.sql(OPEN, asked)[0][0] == 0, every=0.05)
         seconds = time.perf_counter() - start
     finally:
-        place.sql(MEND)
-    found = place.sql(LATENCIES, asked)
+        environment.sql(RESTORE)
+    found = environment.sql(LATENCIES, asked)
     if len(found) != len(well) * len(signals) or not all(is_filled for _, is_filled, _ in found):
         filled = sum(is_filled for _, is_filled, _ in found)
         raise BenchError(f"{len(well) * len(signals)} orders of healthy accounts, {filled} filled")
-    place.wait(place.nothing_open)  # the others' last calls have ended, their orders are looked up
-    place.reset()
-    place.sql(ALL_WELL)
-    world.refresh()
+    environment.wait(
+        environment.nothing_open
+    )  # the others' last calls have ended, their orders are looked up
+    environment.reset()
+    environment.sql(ALL_WELL)
+    data.refresh()
     exits = [float(ms) for is_exit, _, ms in found if is_exit]
     return Run([float(ms) for is_exit, _, ms in found if not is_exit], exits, seconds)
 

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Result, overhead_of, percentile
-from brokers.budgets import Rate, budget_for
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.budget import Budgets
-from brokers.crypto.clients import Clients
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
+from brokers.crypto.exchange_limits import limits_of
 from brokers.crypto.exchanges import Exchange
-from brokers.crypto.limits import limits_of
-from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from brokers.crypto.rate_limits import AccountRateLimits
+from brokers.rate_limits import Rate, rate_limiter_for
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 
 ROOT = Path(__file__).parents[1]
 ADDED_MS = 10.0  # p99 of an order
@@ -49,7 +49,7 @@ def overhead(n: int) -> Result:
     )
 
 
-class _Double:
+class _Fake:
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
         self.said: dict[str, str] = self._line()
@@ -67,27 +67,27 @@ class _Double:
 
 
 @contextmanager
-def _exchange() -> Iterator[_Double]:
-    command = [sys.executable, "-m", "benchmarks.crypto_double"]
+def _exchange() -> Iterator[_Fake]:
+    command = [sys.executable, "-m", "benchmarks.crypto_fake"]
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
-        yield _Double(process)
+        yield _Fake(process)
     finally:
         process.communicate(timeout=20)
 
 
-def _ample(known: Exchange, spec: ConnectionSpec) -> Budgets:
+def _ample(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
     host, points, orders, reads = (
-        budget_for(f"bench {of}", AMPLE) for of in ("host", "points", "orders", "reads")
+        rate_limiter_for(f"bench {of}", AMPLE) for of in ("host", "points", "orders", "reads")
     )
     limits = limits_of(known.name, str(spec.settings["market"]))
-    return Budgets(host, points, orders, limits, reads)
+    return AccountRateLimits(host, points, orders, limits, reads)
 
 
-async def _orders(exchange: _Double, n: int) -> tuple[list[float], list[float], int]:
-    adapter = Crypto(Clients({"binance": exchange.said["base"]}, _ample))
+async def _orders(exchange: _Fake, n: int) -> tuple[list[float], list[float], int]:
+    adapter = CryptoAdapter(ClientPool({"binance": exchange.said["base"]}, _ample))
     spec = ConnectionSpec(
         "11111111-1111-4111-8111-111111111111",
         "main",

@@ -10,10 +10,10 @@ from typing import Any
 
 from django.db import transaction
 
-from benchmarks import baseline, usage
-from benchmarks.place import EXECUTION, BenchError, Place, say
+from benchmarks import baseline, process_usage
+from benchmarks.data import BenchData
+from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError, report_progress
 from benchmarks.results import Result, compared, percentile
-from benchmarks.world import World
 from common.sql import run
 from signals.models import Signal
 from signals.services import publish
@@ -49,16 +49,16 @@ class Run:
     stages_ms: dict[str, Any]
 
 
-def ours(place: Place, world: World, n: int) -> Run:
+def ours(environment: BenchEnvironment, data: BenchData, n: int) -> Run:
     """Publish a signal to n subscribers and wait until all of it is durable."""
-    signal = world.signal(world.feed(n))
+    signal = data.signal(data.feed(n))
     began, start = datetime.now(UTC), time.perf_counter()
-    committed = publish_as_web(signal, world)
+    committed = publish_as_web(signal, data)
     rung = time.perf_counter()
-    place.wait(place.nothing_open)
+    environment.wait(environment.nothing_open)
     seconds = time.perf_counter() - start
-    _check(place, signal, n)
-    steps = _steps(place, began, signal)
+    _check(environment, signal, n)
+    steps = _steps(environment, began, signal)
     stages: dict[str, Any] = {
         "published": 1000 * (committed - start),
         "rung": 1000 * (rung - start),
@@ -68,12 +68,12 @@ def ours(place: Place, world: World, n: int) -> Run:
     return Run(seconds, steps["filled"], stages)
 
 
-def publish_as_web(signal: Signal, world: World) -> float:
+def publish_as_web(signal: Signal, data: BenchData) -> float:
     """Publish as the web process does, under row-level security; return when it committed."""
     committed: list[float] = []
-    with as_web(), on_behalf_of(world.operator):
+    with as_web(), on_behalf_of(data.operator):
         transaction.on_commit(lambda: committed.append(time.perf_counter()))
-        publish(signal.pk, by=world.operator)
+        publish(signal.pk, by=data.operator)
     return committed[0]
 
 
@@ -87,9 +87,11 @@ def as_web() -> Iterator[None]:
         run("RESET ROLE")
 
 
-def _steps(place: Place, began: datetime, signal: Signal) -> dict[str, list[float]]:
+def _steps(
+    environment: BenchEnvironment, began: datetime, signal: Signal
+) -> dict[str, list[float]]:
     """When each order was written, claimed, taken by the broker and filled: sorted ms."""
-    rows = place.sql(STAGES, *[began] * 4, signal.pk)
+    rows = environment.sql(STAGES, *[began] * 4, signal.pk)
     names = ("created", "intent", "at_broker", "filled")
     return {
         name: sorted(map(float, column))
@@ -97,59 +99,64 @@ def _steps(place: Place, began: datetime, signal: Signal) -> dict[str, list[floa
     }
 
 
-def plain(place: Place, world: World, n: int) -> float:
+def plain(environment: BenchEnvironment, data: BenchData, n: int) -> float:
     """The baseline's seconds for n connections."""
-    signal = world.signal(world.feed(n))
-    connection_ids = world.connections(n)
+    signal = data.signal(data.feed(n))
+    connection_ids = data.connections(n)
     start = time.perf_counter()
     baseline.fan_out(signal.pk, connection_ids, EXECUTION)
-    place.wait(lambda: _filled(place, signal) == n, every=0.05)
+    environment.wait(lambda: _filled(environment, signal) == n, every=0.05)
     seconds = time.perf_counter() - start
-    _check(place, signal, n)
+    _check(environment, signal, n)
     return seconds
 
 
-def _filled(place: Place, signal: Signal) -> int:
+def _filled(environment: BenchEnvironment, signal: Signal) -> int:
     counted = "SELECT count(*) FROM execution_order WHERE signal_id = %s AND status = 'FILLED'"
-    return int(place.sql(counted, signal.pk)[0][0])
+    return int(environment.sql(counted, signal.pk)[0][0])
 
 
-def _check(place: Place, signal: Signal, n: int) -> None:
+def _check(environment: BenchEnvironment, signal: Signal, n: int) -> None:
     """All orders, fills, positions and the broker's journal must be there, each once."""
-    (counts,) = place.sql(COUNTS, signal.pk)
+    (counts,) = environment.sql(COUNTS, signal.pk)
     if set(counts) != {n}:
         told = f"{n} orders, but orders, fills, positions, broker's: {counts}"
-        raise BenchError(told + unfilled(place, signal))
+        raise BenchError(told + unfilled(environment, signal))
 
 
-def unfilled(place: Place, signal: Signal) -> str:
+def unfilled(environment: BenchEnvironment, signal: Signal) -> str:
     """Say what became of a signal's orders that are not filled, five at most: a line for each."""
     told = [
         f"\n  {name}: {status} {reason} {detail} (the account: {health}{error and ', '}{error})"
-        for status, reason, detail, name, health, error in place.sql(UNFILLED, signal.pk)
+        for status, reason, detail, name, health, error in environment.sql(UNFILLED, signal.pk)
     ]
     return "".join(told)
 
 
-def fanout(place: Place, world: World, n: int) -> Result:
+def fanout(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """Against one task and plain ORM writes per connection."""
-    place.run(workers=2)
-    place.reset()
-    ours(place, world, n)  # warm-up
-    place.reset()
-    plain(place, world, min(n, 50))
-    place.reset()
+    environment.run(workers=2)
+    environment.reset()
+    ours(environment, data, n)  # warm-up
+    environment.reset()
+    plain(environment, data, min(n, 50))
+    environment.reset()
     few = min(n, BASELINE_MAX)
-    meter, plain_meter = usage.Meter(place.pids), usage.Meter(place.pids)
+    meter, plain_meter = (
+        process_usage.Meter(environment.pids),
+        process_usage.Meter(environment.pids),
+    )
     runs, plain_seconds = [], []
-    for number in range(place.rounds):
+    for number in range(environment.rounds):
         with plain_meter.over(few):
-            plain_seconds.append(plain(place, world, few))
-        place.reset()
+            plain_seconds.append(plain(environment, data, few))
+        environment.reset()
         with meter.over(n):
-            runs.append(ours(place, world, n))
-        place.reset()
-        say(f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s")
+            runs.append(ours(environment, data, n))
+        environment.reset()
+        report_progress(
+            f"  round {number + 1}: {runs[-1].seconds:.3f} s, plain {plain_seconds[-1]:.2f} s"
+        )
     middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
     return compared(
         "fanout",
@@ -167,18 +174,18 @@ def fanout(place: Place, world: World, n: int) -> Result:
     )
 
 
-def linear(place: Place, world: World, n: int) -> Result:
+def linear(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """n connections against a tenth of them: an order must not cost more."""
     few = max(n // 10, 1)
-    place.run(workers=2)
+    environment.run(workers=2)
     seconds: dict[int, list[float]] = {n: [], few: []}
-    for number in range(place.rounds + 1):
+    for number in range(environment.rounds + 1):
         for size in (few, n):
-            place.reset()
-            run = ours(place, world, size)
+            environment.reset()
+            run = ours(environment, data, size)
             if number:  # the first is the warm-up
                 seconds[size].append(run.seconds)
-    place.reset()
+    environment.reset()
     medians = {size: statistics.median(those) for size, those in seconds.items()}
     result = compared(
         "linear",

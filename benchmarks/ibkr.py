@@ -12,15 +12,15 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment
 from benchmarks.ibkr_sessions import ACCOUNT, spec_of
-from benchmarks.place import Place
 from benchmarks.results import Result, overhead_of, percentile
-from benchmarks.world import World
-from brokers import budgets
-from brokers.budgets import Rate, budget_for
-from brokers.ibkr.calls import IbkrAdapter
-from brokers.ibkr.pace import RATE
-from brokers.messages import (
+from brokers import rate_limits
+from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.timing import RATE
+from brokers.rate_limits import Rate, rate_limiter_for
+from brokers.types import (
     ConnectionSpec,
     OrderRequest,
     OrderType,
@@ -29,11 +29,11 @@ from brokers.messages import (
     TimeInForce,
 )
 from config.env import REDIS_URL
-from tests.doubles.tws.remote import RemoteTws
+from tests.fakes.tws.server_process import TwsProcess
 
 ROOT = Path(__file__).parents[1]
 ADDED_MS = 5.0  # p99 of an order
-HEARD_MS = 100.0  # p99 from TWS to our events
+EVENT_MS = 100.0  # p99 from TWS to our events
 SESSION_MB = 1.0
 BACK_SECONDS = 10.0
 AMPLE = Rate(per_second=100_000, burst=10_000)  # IBKR's own would be all that is measured
@@ -42,9 +42,9 @@ EVENTS = 200
 
 
 @contextmanager
-def tws_of(count: int = 1) -> Iterator[RemoteTws]:
+def tws_of(count: int = 1) -> Iterator[TwsProcess]:
     with tempfile.TemporaryDirectory() as folder:
-        tws = RemoteTws(Path(folder) / "tws.jsonl", gateways=count)
+        tws = TwsProcess(Path(folder) / "tws.jsonl", gateways=count)
         try:
             yield tws
         finally:
@@ -60,9 +60,9 @@ def _resting(number: int, spec: ConnectionSpec) -> OrderRequest:
 
 
 # ---- one order, one event ---------------------------------------------------------------------
-def overhead(place: Place, world: World, n: int) -> Result:
+def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """n orders, one after the other: from our call to TWS's word, without the double's own time."""
-    budgets.use(place.stack.environ[REDIS_URL.name], 1)
+    rate_limits.configure(environment.stack.environ[REDIS_URL.name], 1)
     with tws_of() as tws:
         took, heard, cpu = asyncio.run(_orders(tws, n))
         turns = asyncio.run(_turns())
@@ -75,7 +75,7 @@ def overhead(place: Place, world: World, n: int) -> Result:
         took,
         added,
         target=ADDED_MS,
-        is_well_otherwise=events_p99 <= HEARD_MS,
+        is_well_otherwise=events_p99 <= EVENT_MS,
         detail={
             "unit": "ms that the adapter adds to an order (p99), less is better",
             "cpu_ms_an_order": 1000 * cpu / n,  # of our process: does not depend on who else works
@@ -83,13 +83,13 @@ def overhead(place: Place, world: World, n: int) -> Result:
             "turn_p50_ms": percentile(turns, 50),  # beside it: a message's turn, from Redis
             "event_p50_ms": percentile(heard, 50),
             "event_p99_ms": events_p99,
-            "event_target_ms": HEARD_MS,
+            "event_target_ms": EVENT_MS,
         },
     )
 
 
-async def _orders(tws: RemoteTws, n: int) -> tuple[list[float], list[float], float]:
-    adapter = IbkrAdapter(budget_for=lambda name, _: budget_for(name, AMPLE))
+async def _orders(tws: TwsProcess, n: int) -> tuple[list[float], list[float], float]:
+    adapter = IbkrAdapter(budget_for=lambda name, _: rate_limiter_for(name, AMPLE))
     spec, took = spec_of(0, tws.port), []
     await adapter.connect(spec)
     await adapter.instruments(spec)
@@ -106,7 +106,7 @@ async def _orders(tws: RemoteTws, n: int) -> tuple[list[float], list[float], flo
 
 async def _turns() -> list[float]:
     """How long the gateway's real budget takes for a message that need not wait, in ms."""
-    budget, took = budget_for("bench turn", RATE), []
+    budget, took = rate_limiter_for("bench turn", RATE), []
     for _ in range(TURNS):
         began = time.perf_counter()
         await budget.acquire()
@@ -115,7 +115,7 @@ async def _turns() -> list[float]:
     return took
 
 
-async def _events(adapter: IbkrAdapter, tws: RemoteTws, n: int) -> list[float]:
+async def _events(adapter: IbkrAdapter, tws: TwsProcess, n: int) -> list[float]:
     """From TWS's execution of an order to our reading of it, woken by the bell, in ms."""
     await _read(adapter)
     bell, heard = adapter.stream_events(), []
@@ -139,12 +139,12 @@ async def _read(adapter: IbkrAdapter) -> bool:
     return any(report.kind is ReportKind.FILLED for report in told)
 
 
-def events(place: Place, world: World, n: int) -> Result:
+def events(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """n executions of one order: from TWS's telling to our committed row, through the engine."""
     with tws_of() as tws:
         command = [sys.executable, "-m", "benchmarks.ibkr_engine", str(tws.port), str(n)]
         done = subprocess.run(
-            command, cwd=ROOT, env=place.stack.environ, text=True, check=True, timeout=300,
+            command, cwd=ROOT, env=environment.stack.environ, text=True, check=True, timeout=300,
             stdout=subprocess.PIPE,
         )  # fmt: skip
     told = json.loads(done.stdout.splitlines()[-1])
@@ -159,9 +159,9 @@ def events(place: Place, world: World, n: int) -> Result:
         p99_ms=p99,
         baseline=None,
         ratio=p99,
-        target=HEARD_MS,
-        ok=p99 <= HEARD_MS,
-        half=p99 <= 2 * HEARD_MS,
+        target=EVENT_MS,
+        ok=p99 <= EVENT_MS,
+        half=p99 <= 2 * EVENT_MS,
         detail={
             "unit": "ms until an execution is committed (p99), less is better",
             "cpu_ms_an_execution": told["cpu_ms"],  # of the trading process, without PostgreSQL
@@ -173,10 +173,10 @@ def events(place: Place, world: World, n: int) -> Result:
 class Holder:
     """A process that holds sessions, and says how it is (benchmarks/ibkr_sessions.py)."""
 
-    def __init__(self, place: Place, ports: list[int], sessions: int) -> None:
+    def __init__(self, environment: BenchEnvironment, ports: list[int], sessions: int) -> None:
         command = [sys.executable, "-m", "benchmarks.ibkr_sessions", str(sessions)]
         self._process = subprocess.Popen(
-            [*command, *map(str, ports)], cwd=ROOT, text=True, env=place.stack.environ,
+            [*command, *map(str, ports)], cwd=ROOT, text=True, env=environment.stack.environ,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE,
         )  # fmt: skip
         self.told = self.next()
@@ -199,10 +199,10 @@ class Holder:
         self._process.wait(30)
 
 
-def memory(place: Place, world: World, n: int) -> Result:
+def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """What a trading process grows by with n sessions, a gateway each, and with a full ledger."""
     with tws_of(n) as tws:
-        holder = Holder(place, tws.ports, n)
+        holder = Holder(environment, tws.ports, n)
         holder.close()
     told = holder.told
     each = max((told["connected_mb"] - told["before_mb"]) / n, 0.001)  # less is noise
@@ -222,9 +222,9 @@ def memory(place: Place, world: World, n: int) -> Result:
     )
 
 
-def reconnect(place: Place, world: World, n: int) -> Result:
+def reconnect(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """From the gateways' return to n sessions in step again: a gateway each, then one for all."""
-    seconds, one_gateway = _back_after(place, n, n), _back_after(place, n, 1)
+    seconds, one_gateway = _back_after(environment, n, n), _back_after(environment, n, 1)
     return Result(
         name="ibkr_reconnect",
         n=n,
@@ -244,9 +244,9 @@ def reconnect(place: Place, world: World, n: int) -> Result:
     )
 
 
-def _back_after(place: Place, sessions: int, gateways: int) -> float:
+def _back_after(environment: BenchEnvironment, sessions: int, gateways: int) -> float:
     with tws_of(gateways) as tws:
-        holder = Holder(place, tws.ports, sessions)
+        holder = Holder(environment, tws.ports, sessions)
         tws.kill()
         holder.watch()
         tws.start()

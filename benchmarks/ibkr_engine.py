@@ -16,10 +16,10 @@ from typing import Any
 import django
 import psycopg
 
-from tests.doubles.tws.remote import ControlLine
+from tests.fakes.tws.server_process import ControlLine
 
 SECONDS = 60.0
-LOOK_SECONDS = 0.002
+POLL_SECONDS = 0.002
 FILLED = "SELECT filled_quantity FROM execution_order WHERE client_order_id = %s"
 PART = Decimal(100)
 
@@ -38,9 +38,9 @@ def main(port: int, n: int) -> dict[str, Any]:
     from django.conf import settings
 
     from common.clocks import market_now
+    from connections.health.connection_checks import run_test
     from connections.models import ConnectionHealth, HealthStatus
-    from connections.testing import run_test
-    from execution import processes
+    from execution import startup
     from execution.models import Order
     from prices.models import LatestQuote
     from signals.models import Approval, Signal
@@ -49,7 +49,7 @@ def main(port: int, n: int) -> dict[str, Any]:
 
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("127.0.0.0/8"),)
     control = ControlLine(port)
-    present = processes.start_trading("execution+sessions")
+    present = startup.start_trading("execution+sessions")
     where = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}
     preset = make.preset(sizing_mode="FIXED", fixed_quantity=PART * n, max_signal_age_seconds=600)
     row = make.connection(
@@ -90,7 +90,7 @@ def _heard(control: ControlLine, name: str, cursor: Any, wanted: Decimal) -> flo
     began = time.perf_counter()
     control.do("fill", name, str(PART), "1.05")
     while cursor.execute(FILLED, (name,)).fetchone()[0] < wanted:
-        time.sleep(LOOK_SECONDS)  # the engine's threads are in this process, too
+        time.sleep(POLL_SECONDS)  # the engine's threads are in this process, too
     return 1000 * (time.perf_counter() - began)
 
 

@@ -15,17 +15,17 @@ from typing import Any
 
 import django
 
-from benchmarks import usage
+from benchmarks import process_usage
 from brokers.base import ReadFailed
-from brokers.ibkr.calls import IbkrAdapter
-from brokers.ibkr.ledger import Ledger
-from brokers.ibkr.records import Fill, Record
-from brokers.messages import ConnectionSpec
-from brokers.news import News
-from brokers.room import MOST_RECORDS
+from brokers.event_buffer import EventBuffer
+from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.order_cache import OrderCache
+from brokers.ibkr.order_records import Fill, Record
+from brokers.record_cache import MAX_RECORDS
+from brokers.types import ConnectionSpec
 
 ACCOUNT = "DU1234567"
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 
 
 def spec_of(number: int, port: int) -> ConnectionSpec:
@@ -34,12 +34,12 @@ def spec_of(number: int, port: int) -> ConnectionSpec:
     return ConnectionSpec(f"bench-{number}", ACCOUNT, settings=where)
 
 
-def tell(**said: Any) -> None:
+def report(**said: Any) -> None:
     print(json.dumps(said), flush=True)
 
 
 def megabytes() -> float:
-    return usage.memory_mb({"me": [os.getpid()]})["me"]
+    return process_usage.memory_mb({"me": [os.getpid()]})["me"]
 
 
 async def until_open(adapter: IbkrAdapter, spec: ConnectionSpec) -> None:
@@ -48,17 +48,17 @@ async def until_open(adapter: IbkrAdapter, spec: ConnectionSpec) -> None:
         try:
             return await adapter.connect(spec)
         except ReadFailed:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
 async def all_open(adapter: IbkrAdapter, specs: list[ConnectionSpec]) -> None:
     await asyncio.gather(*(until_open(adapter, spec) for spec in specs))
 
 
-def full_ledger() -> Ledger:
+def full_ledger() -> OrderCache:
     """As many filled orders as are ever kept."""
-    ledger, now = Ledger(News()), datetime.now(UTC)
-    for number in range(MOST_RECORDS):
+    ledger, now = OrderCache(EventBuffer()), datetime.now(UTC)
+    for number in range(MAX_RECORDS):
         record = Record("bench", f"bench{number:09d}", "", perm_id=number)
         fill = Fill(f"exec-{number:012d}", 1, Decimal(1000), Decimal("1.1"), now, Decimal("1.25"))
         ledger.keep(record, 7)
@@ -73,7 +73,7 @@ async def main(sessions: int, ports: list[int]) -> None:
     await all_open(adapter, specs)
     seconds, connected = time.perf_counter() - began, megabytes()
     ledger = full_ledger()
-    tell(
+    report(
         before_mb=before,
         connected_mb=connected,
         connected_seconds=seconds,
@@ -82,7 +82,7 @@ async def main(sessions: int, ports: list[int]) -> None:
     )
     while await asyncio.to_thread(sys.stdin.readline):
         await all_open(adapter, specs)
-        tell(open=sessions)
+        report(open=sessions)
     await adapter.disconnect()
 
 

@@ -1,21 +1,21 @@
 """Memory of the whole stack, for each connection."""
 
-from benchmarks import fanout, usage
-from benchmarks.place import Place
+from benchmarks import fanout, process_usage
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment
 from benchmarks.results import Result
-from benchmarks.world import World
 
 TARGET_MB = 1.0
 
 
-def memory(place: Place, world: World, n: int) -> Result:
+def memory(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """Proportional set size of every process of the stack after some signals to n connections."""
-    place.run(workers=2)
-    for _ in range(place.rounds):
-        place.reset()
-        fanout.ours(place, world, n)
-    by_kind = usage.memory_mb({**place.pids(), "supervisor": [usage.me()]})
-    place.reset()
+    environment.run(workers=2)
+    for _ in range(environment.rounds):
+        environment.reset()
+        fanout.ours(environment, data, n)
+    by_kind = process_usage.memory_mb({**environment.pids(), "supervisor": [process_usage.me()]})
+    environment.reset()
     each = sum(by_kind.values()) / n
     return Result(
         name="memory",

@@ -7,12 +7,12 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from benchmarks.place import BenchError, Place
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, BenchError
 from benchmarks.results import Result, compared
-from benchmarks.world import World
-from brokers.messages import Quote
+from brokers.types import Quote
 from common.clocks import market_now
-from execution.exits.watch import find_hits, watch_positions
+from execution.monitoring.level_monitor import find_hits, scan_levels
 from prices.services import store_quotes
 
 CONNECTIONS, SYMBOLS, FINDS, TARGET, MILLION_MS = 1_000, 100, 20, 100.0, 20.0
@@ -54,31 +54,33 @@ SIZE = "SELECT pg_total_relation_size('positions_executionposition')"
 UNDO = "UPDATE positions_executionposition SET reserved = 0 WHERE reserved > 0"
 
 
-def monitor(place: Place, world: World, n: int) -> Result:
+def monitor(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """Rounds of finding and of writing."""
-    return _monitor("monitor", place, world, n, rounds=place.rounds)
+    return _monitor("monitor", environment, data, n, rounds=environment.rounds)
 
 
-def million(place: Place, world: World, n: int) -> Result:
+def million(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """The same, larger; writing takes long, so once."""
-    return _monitor("monitor_million", place, world, n, rounds=1)
+    return _monitor("monitor_million", environment, data, n, rounds=1)
 
 
-def _monitor(name: str, place: Place, world: World, n: int, *, rounds: int) -> Result:
-    place.run(workers=0)
-    place.reset()
-    _seed(place, world, n)
-    grown = _pass_in_quiet(place, world)
+def _monitor(
+    name: str, environment: BenchEnvironment, data: BenchData, n: int, *, rounds: int
+) -> Result:
+    environment.run(workers=0)
+    environment.reset()
+    _seed(environment, data, n)
+    grown = _pass_in_quiet(environment, data)
     finds, hits, passes, writes = [], 0, [], []
     for _ in range(rounds):
-        found, hits = _find(world)
+        found, hits = _find(data)
         finds += found
-        passes.append(_pass_with_hits(place, hits))
+        passes.append(_pass_with_hits(environment, hits))
         start = time.perf_counter()
-        place.sql(WRITE_ALL)
+        environment.sql(WRITE_ALL)
         writes.append(time.perf_counter() - start)
-        place.sql("VACUUM ANALYZE positions_executionposition")
-    place.reset()
+        environment.sql("VACUUM ANALYZE positions_executionposition")
+    environment.reset()
     found_ms = 1000 * statistics.median(finds)
     return compared(
         name,
@@ -96,40 +98,42 @@ def _monitor(name: str, place: Place, world: World, n: int, *, rounds: int) -> R
     )
 
 
-def _seed(place: Place, world: World, n: int) -> None:
-    world.connections(CONNECTIONS)
-    have = place.sql("SELECT count(*) FROM signals_signal WHERE strategy_id = 'monitor'")[0][0]
-    place.sql(SIGNALS, world.feed(CONNECTIONS).pk, max(math.ceil(n / CONNECTIONS) - have, 0))
+def _seed(environment: BenchEnvironment, data: BenchData, n: int) -> None:
+    data.connections(CONNECTIONS)
+    have = environment.sql("SELECT count(*) FROM signals_signal WHERE strategy_id = 'monitor'")[0][
+        0
+    ]
+    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, max(math.ceil(n / CONNECTIONS) - have, 0))
     parameters = {
-        "connections": CONNECTIONS, "symbols": SYMBOLS, "n": n, "source": world.source.pk
+        "connections": CONNECTIONS, "symbols": SYMBOLS, "n": n, "source": data.source.pk
     }  # fmt: skip
-    place.sql("SET session_replication_role = replica")
-    place.owner.execute(SEED, parameters)
-    place.sql("SET session_replication_role = DEFAULT")
-    _quote(world, QUIET)
-    place.sql("VACUUM ANALYZE")
+    environment.sql("SET session_replication_role = replica")
+    environment.owner.execute(SEED, parameters)
+    environment.sql("SET session_replication_role = DEFAULT")
+    _quote(data, QUIET)
+    environment.sql("VACUUM ANALYZE")
 
 
-def _quote(world: World, prices: tuple[Decimal, Decimal]) -> None:
+def _quote(data: BenchData, prices: tuple[Decimal, Decimal]) -> None:
     now = market_now()
     store_quotes(
-        world.source.pk, [Quote(f"S{number}/USD", *prices, now) for number in range(SYMBOLS)]
+        data.source.pk, [Quote(f"S{number}/USD", *prices, now) for number in range(SYMBOLS)]
     )
 
 
-def _pass_in_quiet(place: Place, world: World) -> int:
+def _pass_in_quiet(environment: BenchEnvironment, data: BenchData) -> int:
     """Passes that find nothing; return by how many bytes the table grew."""
-    _quote(world, QUIET)
-    before = place.sql(SIZE)[0][0]
+    _quote(data, QUIET)
+    before = environment.sql(SIZE)[0][0]
     for _ in range(5):
-        if watch_positions():
+        if scan_levels():
             raise BenchError("a level was reached while prices stood still")
-    return int(place.sql(SIZE)[0][0] - before)
+    return int(environment.sql(SIZE)[0][0] - before)
 
 
-def _find(world: World) -> tuple[list[float], int]:
+def _find(data: BenchData) -> tuple[list[float], int]:
     """Find what a move reaches, some times: seconds of each, and how many."""
-    _quote(world, MOVED)
+    _quote(data, MOVED)
     seconds, hits = [], 0
     for _ in range(FINDS):
         with transaction.atomic():
@@ -139,13 +143,13 @@ def _find(world: World) -> tuple[list[float], int]:
     return seconds, hits
 
 
-def _pass_with_hits(place: Place, hits: int) -> float:
+def _pass_with_hits(environment: BenchEnvironment, hits: int) -> float:
     """One whole pass, an exit order written for each hit; it is undone afterwards."""
     start = time.perf_counter()
-    written = watch_positions()
+    written = scan_levels()
     seconds = time.perf_counter() - start
     if len(written) != hits:
         raise BenchError(f"{hits} levels were reached, but {len(written)} exits were written")
-    place.sql("TRUNCATE execution_order, execution_executionlog CASCADE")
-    place.sql(UNDO)
+    environment.sql("TRUNCATE execution_order, execution_executionlog CASCADE")
+    environment.sql(UNDO)
     return seconds

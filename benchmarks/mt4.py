@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
-from benchmarks import usage
+from benchmarks import process_usage
 from benchmarks.results import Result, overhead_of, percentile
-from brokers.dwx import mt5
+from brokers.dwx import mt5_adapter
 from brokers.dwx.adapter import DwxAdapter, create
-from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
-from config.development import ROOT
-from tests.doubles.dwx.terminal import Terminal
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from config.installation import ROOT
+from tests.fakes.dwx.terminal import Terminal
 
 ADDED_MS = 30.0  # p99 of an order: files are looked at, and no one rings
 FOLDER_MB = 0.25
@@ -49,10 +49,10 @@ def overhead_5(n: int) -> Result:
 
 
 def _overhead(name: str, n: int, *, is_5: bool) -> Result:
-    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as place:
-        root = Path(place) / "root"
-        adapter = mt5.create(str(root)) if is_5 else create(str(root))
-        with _advisor(root, Path(place) / "broker", is_5) as advisor:
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as environment:
+        root = Path(environment) / "root"
+        adapter = mt5_adapter.create(str(root)) if is_5 else create(str(root))
+        with _advisor(root, Path(environment) / "broker", is_5) as advisor:
             spent = time.process_time()
             times = asyncio.run(_orders(adapter, spec_of("alice", is_5), n))
             cpu = time.process_time() - spent
@@ -79,7 +79,7 @@ def _overhead(name: str, n: int, *, is_5: bool) -> Result:
 
 
 class _Advisor:
-    """The terminal's process (benchmarks/dwx_double.py)."""
+    """The terminal's process (benchmarks/dwx_fake.py)."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -98,10 +98,10 @@ class _Advisor:
 
 
 @contextmanager
-def _advisor(root: Path, place: Path, is_5: bool) -> Iterator[_Advisor]:
-    folder = Terminal(root, place, "alice", is_5, MaximumLotSize=1000).folder
+def _advisor(root: Path, environment: Path, is_5: bool) -> Iterator[_Advisor]:
+    folder = Terminal(root, environment, "alice", is_5, MaximumLotSize=1000).folder
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.dwx_double", str(folder), str(place)], cwd=ROOT,
+        [sys.executable, "-m", "benchmarks.dwx_fake", str(folder), str(environment)], cwd=ROOT,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -135,8 +135,8 @@ def _order(number: int, position: str) -> OrderRequest:
 def memory(n: int) -> Result:
     """n folders in one process, each connected to once. Their expert advisors stand still then:
     what is measured is ours."""
-    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as place:
-        before, seconds, after = asyncio.run(_connected(Path(place), n))
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as environment:
+        before, seconds, after = asyncio.run(_connected(Path(environment), n))
     each = max((after - before) / n, LEAST_MB)
     return Result(
         name="mt4_memory",
@@ -158,14 +158,14 @@ def memory(n: int) -> Result:
     )
 
 
-async def _connected(place: Path, n: int) -> tuple[float, float, float]:
-    root, terminals = place / "root", []
+async def _connected(environment: Path, n: int) -> tuple[float, float, float]:
+    root, terminals = environment / "root", []
     adapter = create(str(root))
     before, began = 0.0, time.perf_counter()
     try:
         for number in range(n + 1):  # the first one pays for what all share
             name = f"folder-{number}"
-            one = Terminal(root, place / name, name)
+            one = Terminal(root, environment / name, name)
             terminals.append(one)
             await asyncio.to_thread(one.start)
             await adapter.connect(spec_of(name))
@@ -182,4 +182,4 @@ async def _connected(place: Path, n: int) -> tuple[float, float, float]:
 
 
 def _megabytes() -> float:
-    return usage.memory_mb({"me": [os.getpid()]})["me"]
+    return process_usage.memory_mb({"me": [os.getpid()]})["me"]

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Result
-from config.development import ROOT
+from config.installation import ROOT
 
-HEARD_MS = 2000.0  # p99 until an event; the 200 experts share a process, and one must answer
+EVENT_MS = 2000.0  # p99 until an event; the 200 experts share a process, and one must answer
 SHARE = 0.2  # of one processor, for watching
 
 
 def watch(n: int) -> Result:
     """A process as our workers are, which holds n terminals and watches them."""
-    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as place:
-        where = [str(Path(place) / "root"), str(Path(place) / "brokers"), str(n)]
-        with python("tests.doubles.dwx.farm", *where) as farm:
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as environment:
+        where = [str(Path(environment) / "root"), str(Path(environment) / "brokers"), str(n)]
+        with python("tests.fakes.dwx.many_terminals", *where) as farm:
             assert farm.stdout
             assert farm.stdin
             assert farm.stdout.readline() == "ready\n"
-            with python("benchmarks.mt4_holder", *where) as holder:
+            with python("benchmarks.mt4_sessions", *where) as holder:
                 assert holder.stdout
                 told: dict[str, Any] = json.loads(holder.stdout.readline())
                 holder.communicate()
@@ -40,7 +40,7 @@ def watch(n: int) -> Result:
         baseline=None,
         ratio=share,
         target=SHARE,
-        ok=share <= SHARE and heard <= HEARD_MS,
+        ok=share <= SHARE and heard <= EVENT_MS,
         half=share <= 2 * SHARE,
         detail={"unit": f"of one processor to watch {n} terminals, less is better", **told},
     )

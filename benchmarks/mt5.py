@@ -10,12 +10,12 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
-from benchmarks import usage
+from benchmarks import process_usage
 from benchmarks.results import Result, overhead_of, percentile
 from brokers.base import OutcomeUnknown
-from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 from brokers.mt5.adapter import Mt5Adapter, create
-from tests.doubles.mt5.venue import Venue
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
+from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 ADDED_MS = 10.0  # p99 of an order
 GAP_MS = 250.0  # the loop's longest pause while the package keeps its interpreter
@@ -32,7 +32,7 @@ SPEC = ConnectionSpec(
 def overhead(n: int) -> Result:
     """n orders, entries and their exits in turn: from our call to the server's word, without the
     time that was spent in the package."""
-    venue = Venue()
+    venue = FakeTerminal()
     try:
         venue.books(balance=1e9)
         with venue.installed():
@@ -51,7 +51,7 @@ def overhead(n: int) -> Result:
     )
 
 
-async def _measure(venue: Venue, n: int) -> tuple[list[float], list[float], dict[str, Any]]:
+async def _measure(venue: FakeTerminal, n: int) -> tuple[list[float], list[float], dict[str, Any]]:
     adapter = create()
     await adapter.connect(SPEC)
     await _orders(adapter, FEW, first=n)
@@ -113,7 +113,7 @@ async def _timed(call: Awaitable[Any]) -> float:
     return time.perf_counter() - began
 
 
-async def _longest_gap(adapter: Mt5Adapter, venue: Venue) -> float:
+async def _longest_gap(adapter: Mt5Adapter, venue: FakeTerminal) -> float:
     """How long this process's loop stood still, in ms, while an order froze the package."""
     venue.fault("order_send", "freeze", words=FREEZE_SECONDS)
     longest = 0.0
@@ -130,7 +130,7 @@ async def _longest_gap(adapter: Mt5Adapter, venue: Venue) -> float:
     return 1000 * longest
 
 
-async def _after_a_hang(adapter: Mt5Adapter, venue: Venue) -> float:
+async def _after_a_hang(adapter: Mt5Adapter, venue: FakeTerminal) -> float:
     """From the time-out of an order that hangs to the next answer, by another process, in ms."""
     venue.fault("order_send", "silent")
     with suppress(OutcomeUnknown):
@@ -141,4 +141,4 @@ async def _after_a_hang(adapter: Mt5Adapter, venue: Venue) -> float:
 def _memory_mb(adapter: Mt5Adapter) -> float:
     pid = adapter.calls.library.pid
     assert pid is not None
-    return usage.memory_mb({"package": [pid]})["package"]
+    return process_usage.memory_mb({"package": [pid]})["package"]

@@ -11,25 +11,25 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from benchmarks.place import Place
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment
 from benchmarks.results import Result, overhead_of, percentile
-from benchmarks.world import World
-from brokers.messages import ConnectionSpec, OrderRequest, OrderType, Quote, Side, TimeInForce
 from brokers.paper.remote.adapter import RemotePaper
-from brokers.paper.remote.desk import Desk
+from brokers.paper.remote.sync_client import SyncClient
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Quote, Side, TimeInForce
 from common.clocks import market_now
-from config.development import ROOT
+from config.installation import ROOT
 
 ADDED_MS = 5.0  # p99 of an order
 WARM = 20
 SPEC = ConnectionSpec("bench", "bench-adapter", credentials={"password": "correct horse"})
 
 
-def overhead(place: Place, world: World, n: int) -> Result:
+def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """n orders, entries and their exits in turn: from our call to the broker's word, without what
     the broker took from an order's arrival to its answer."""
-    place.run(workers=0)
-    with _broker(place) as broker:
+    environment.run(workers=0)
+    with _broker(environment) as broker:
         _open_account(broker.port)
         spent = time.process_time()
         times = asyncio.run(_orders(broker.port, WARM + n))
@@ -76,9 +76,9 @@ class _Broker:
 
 
 @contextmanager
-def _broker(place: Place) -> Iterator[_Broker]:
+def _broker(environment: BenchEnvironment) -> Iterator[_Broker]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.paper_broker"], cwd=ROOT, env=place.stack.environ,
+        [sys.executable, "-m", "benchmarks.paper_broker"], cwd=ROOT, env=environment.stack.environ,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     try:
@@ -88,7 +88,7 @@ def _broker(place: Place) -> Iterator[_Broker]:
 
 
 def _open_account(port: int) -> None:
-    desk, price = Desk("127.0.0.1", port), Decimal("1.1")
+    desk, price = SyncClient("127.0.0.1", port), Decimal("1.1")
     try:
         desk.call("list_instruments")
         password = SPEC.credentials["password"]

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 import django
 
 if TYPE_CHECKING:
-    from brokers.paper.remote.server import Say
+    from brokers.paper.remote.server import Responder
 
 
 async def main() -> None:
-    from brokers.paper.remote.server import Say, Server
-    from brokers.paper.remote.words import SUBMIT
+    from brokers.paper.remote.protocol import SUBMIT
+    from brokers.paper.remote.server import Responder, Server
 
     spent: list[tuple[float, float]] = []
 
-    class Noted(Say):
+    class Noted(Responder):
         """Notes when it begins to answer."""
 
         began = 0.0
@@ -35,7 +35,7 @@ async def main() -> None:
             super().__call__(words)  # after it the other process may be quicker than we are
 
     class Timed(Server):
-        async def serve(self, message: Mapping[str, Any], say: "Say") -> None:
+        async def serve(self, message: Mapping[str, Any], say: "Responder") -> None:
             began = time.perf_counter()
             if message.get("do") == SUBMIT:
                 say = Noted(say.visitor, say.number)

@@ -5,10 +5,10 @@ import time
 from django.db import transaction
 from django.utils import timezone
 
+from benchmarks.data import BenchData
+from benchmarks.environment import EXECUTION, BenchEnvironment, BenchError
 from benchmarks.fanout import as_web, publish_as_web
-from benchmarks.place import EXECUTION, BenchError, Place
 from benchmarks.results import Result, compared
-from benchmarks.world import World
 from connections.models import Subscription
 from execution.models import Order
 from execution.tasks import execute_signal
@@ -18,13 +18,13 @@ from users.tenancy import on_behalf_of
 TARGET = 20.0
 
 
-def publish(place: Place, world: World, n: int) -> Result:
+def publish(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """n orders written and rung; no worker runs, so that only this is measured."""
-    place.run(workers=0)
-    place.reset()
+    environment.run(workers=0)
+    environment.reset()
     seconds, plain_seconds = [], []
-    for number in range(place.rounds + 1):
-        ours, plain = _ours(place, world, n), _plain(place, world, n)
+    for number in range(environment.rounds + 1):
+        ours, plain = _ours(environment, data, n), _plain(environment, data, n)
         if number:  # the first is the warm-up
             seconds.append(ours)
             plain_seconds.append(plain)
@@ -39,24 +39,24 @@ def publish(place: Place, world: World, n: int) -> Result:
     )
 
 
-def _ours(place: Place, world: World, n: int) -> float:
-    signal = world.signal(world.feed(n))
+def _ours(environment: BenchEnvironment, data: BenchData, n: int) -> float:
+    signal = data.signal(data.feed(n))
     start = time.perf_counter()
-    publish_as_web(signal, world)
+    publish_as_web(signal, data)
     seconds = time.perf_counter() - start
-    _check_and_reset(place, n)
+    _check_and_reset(environment, n)
     return seconds
 
 
-def _plain(place: Place, world: World, n: int) -> float:
-    signal = world.signal(world.feed(n))
+def _plain(environment: BenchEnvironment, data: BenchData, n: int) -> float:
+    signal = data.signal(data.feed(n))
     start = time.perf_counter()
-    with as_web(), on_behalf_of(world.operator):
+    with as_web(), on_behalf_of(data.operator):
         Signal.objects.filter(pk=signal.pk, published_at=None).update(published_at=timezone.now())
         order_ids = [_create(signal, subscription) for subscription in _candidates(signal)]
         transaction.on_commit(lambda: _delay(order_ids))
     seconds = time.perf_counter() - start
-    _check_and_reset(place, n)
+    _check_and_reset(environment, n)
     return seconds
 
 
@@ -84,8 +84,8 @@ def _delay(order_ids: list[int]) -> None:
         execute_signal.apply_async(([order_id],), queue=EXECUTION)
 
 
-def _check_and_reset(place: Place, n: int) -> None:
-    ((orders,),) = place.sql("SELECT count(*) FROM execution_order")
-    if orders != n or not place.waiting(EXECUTION):
+def _check_and_reset(environment: BenchEnvironment, n: int) -> None:
+    ((orders,),) = environment.sql("SELECT count(*) FROM execution_order")
+    if orders != n or not environment.waiting(EXECUTION):
         raise BenchError(f"{n} connections, but {orders} orders were written")
-    place.reset()
+    environment.reset()

@@ -16,15 +16,15 @@ HELD_MB = 256.0
 def memory(n: int) -> Result:
     """n IBKR sessions, a gateway each, and four times as many living terminals' folders."""
     folders = FOLDERS_A_SESSION * n
-    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as place, tws_of(n) as tws:
-        root = str(Path(place) / "root")
-        brokers = str(Path(place) / "brokers")
-        with python("tests.doubles.dwx.farm", root, brokers, str(folders)) as farm:
+    with tempfile.TemporaryDirectory(prefix="fillcast-bench-") as environment, tws_of(n) as tws:
+        root = str(Path(environment) / "root")
+        brokers = str(Path(environment) / "brokers")
+        with python("tests.fakes.dwx.many_terminals", root, brokers, str(folders)) as farm:
             assert farm.stdout
             assert farm.stdin
             assert farm.stdout.readline() == "ready\n"
             words = [root, str(folders), str(n), *map(str, tws.ports)]
-            with python("benchmarks.session_holder", *words) as holder:
+            with python("benchmarks.mixed_sessions", *words) as holder:
                 assert holder.stdout
                 told: dict[str, Any] = json.loads(holder.stdout.readline())
                 holder.communicate()

@@ -6,8 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import (
-    analysis,
-    budget,
+    analytics,
     bulkhead,
     crypto,
     fanout,
@@ -20,19 +19,20 @@ from benchmarks import (
     mt5,
     paper,
     publishing,
+    rate_limits,
     session_worker,
     sustained,
     sweep,
 )
-from benchmarks.place import USUAL_ROUNDS, Place, say
+from benchmarks.data import BenchData
+from benchmarks.environment import USUAL_ROUNDS, BenchEnvironment, report_progress
 from benchmarks.results import Result, as_json, machine
-from benchmarks.world import World
-from config.development import var_folder
+from config.installation import var_folder
 
-Bench = Callable[[Place, World, int], Result]
+Bench = Callable[[BenchEnvironment, BenchData, int], Result]
 BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
     "publish": (publishing.publish, 1_000),
-    "analytics": (analysis.analytics, 1_000),
+    "analytics": (analytics.analytics, 1_000),
     # Each change of the number of workers starts the stack again: two, then one, then none.
     "fanout": (fanout.fanout, 1_000),
     "memory": (memory.memory, 1_000),
@@ -51,7 +51,7 @@ BENCHES: dict[str, tuple[Bench, int]] = {  # name → (what, n)
 }
 ALONE: dict[str, tuple[Callable[[int], Result], int]] = {  # those that need no stack
     "imports": (imports.imports, 7),
-    "budget": (budget.budget, 20_000),
+    "budget": (rate_limits.budget, 20_000),
     "mt5": (mt5.overhead, 1_000),
     "mt4": (mt4.overhead, 500),
     "mt5_dwx": (mt4.overhead_5, 500),
@@ -68,26 +68,26 @@ def run(names: list[str], n: int | None, rounds: int = USUAL_ROUNDS) -> str:
     facts, results = machine(), []
     kept = var_folder(os.environ) / "bench"  # while the environment is still the caller's
     with ExitStack() as stack:
-        stacked: tuple[Place, World] | None = None
+        stacked: tuple[BenchEnvironment, BenchData] | None = None
         for name in names:
             if name in ALONE:
                 alone, usual = ALONE[name]
-                say(f"{name}, n = {n or usual:,}")
+                report_progress(f"{name}, n = {n or usual:,}")
                 results.append(alone(n or usual))
             else:
                 bench, usual = BENCHES[name]
                 if stacked is None:
-                    place = stack.enter_context(Place(rounds))
-                    stacked = place, World(place)
-                say(f"{name}, n = {n or usual:,}")
+                    environment = stack.enter_context(BenchEnvironment(rounds))
+                    stacked = environment, BenchData(environment)
+                report_progress(f"{name}, n = {n or usual:,}")
                 results.append(bench(*stacked, n or usual))
-            say(_in_words(results[-1]))
+            report_progress(_describe(results[-1]))
     told = as_json(facts, results)
-    _keep(told, kept)
+    _save(told, kept)
     return told
 
 
-def _in_words(result: Result) -> str:
+def _describe(result: Result) -> str:
     met = "met" if result.ok else "half" if result.half else "MISSED"
     against = result.baseline.name if result.baseline else "the target"
     return (
@@ -96,6 +96,6 @@ def _in_words(result: Result) -> str:
     )
 
 
-def _keep(told: str, folder: Path) -> None:
+def _save(told: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "latest.json").write_text(f"{told}\n")

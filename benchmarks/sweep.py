@@ -14,15 +14,15 @@ from typing import Any
 
 from django.db import transaction
 
-from benchmarks.place import BenchError, Place, say
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, BenchError, report_progress
 from benchmarks.results import Baseline, Result
-from benchmarks.world import World
 from common.clocks import market_now
 from common.sql import array, rows, run
-from connections.lanes import in_held
-from execution.calls import stuck, sweeps
-from execution.exits import wishes
-from execution.intents import claim_sql
+from connections.session_lanes import held_lanes_parameters
+from execution.monitoring import pending_actions
+from execution.recovery import stale_orders, sweeps
+from execution.submission import claim_sql
 
 CONNECTIONS, LIVE, CHUNK, CLOSED = 1_000, 1_000, 500_000, 10
 ROUNDS, TARGET = 40, 1.5
@@ -70,7 +70,7 @@ FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
   (SELECT %(ids)s::uuid[] AS ids) c, (SELECT %(signals)s::bigint[] AS ids) s,
   (SELECT now() - interval '1 hour' AS at) t
 """
-STAND_STILL = """
+DISABLE_INDEXES = """
 UPDATE pg_index SET indisready = false WHERE NOT indisprimary
   AND (indpred IS NULL OR indexrelid = 'one_entry'::regclass)
   AND indrelid IN ('execution_order'::regclass, 'positions_executionposition'::regclass)
@@ -78,29 +78,29 @@ UPDATE pg_index SET indisready = false WHERE NOT indisprimary
 SIZE = "SELECT pg_total_relation_size('execution_order')"
 
 
-def sweep(place: Place, world: World, n: int) -> Result:
+def sweep(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """Each statement with and without n finished rows; the ratio of their sums."""
-    place.run(workers=0)
-    place.reset()
-    ids = world.connections(CONNECTIONS)
-    signals = _signals(place, world, math.ceil(n / CONNECTIONS) + 1)
+    environment.run(workers=0)
+    environment.reset()
+    ids = data.connections(CONNECTIONS)
+    signals = _signals(environment, data, math.ceil(n / CONNECTIONS) + 1)
     shared = {"ids": ids, "signals": signals[1:], "connections": CONNECTIONS,
-              "source": world.source.pk, "signal": signals[0]}  # fmt: skip
-    place.sql(LIVE_ORDERS, shared)
+              "source": data.source.pk, "signal": signals[0]}  # fmt: skip
+    environment.sql(LIVE_ORDERS, shared)
     first = {**shared, "signals": signals[:1], "open": 1000, "from": 0, "to": LIVE // 5 - 1}
-    place.sql(POSITIONS, first)
-    place.sql("VACUUM ANALYZE execution_order, positions_executionposition")
-    asked = _statements(place, ids)
+    environment.sql(POSITIONS, first)
+    environment.sql("VACUUM ANALYZE execution_order, positions_executionposition")
+    asked = _statements(environment, ids)
     alone, few_blocks = _times(asked), _blocks(asked)
     start = time.perf_counter()
-    _finish(place, shared, n)
-    say(f"  {n:,} finished orders in {time.perf_counter() - start:.0f} s")
+    _finish(environment, shared, n)
+    report_progress(f"  {n:,} finished orders in {time.perf_counter() - start:.0f} s")
     stale = _times(asked)
-    place.sql("VACUUM ANALYZE execution_order, positions_executionposition")
+    environment.sql("VACUUM ANALYZE execution_order, positions_executionposition")
     beside, blocks = _times(asked), _blocks(asked)
-    ((size,),) = place.sql(SIZE)
-    place.reset()
-    place.sql("DELETE FROM signals_signal WHERE strategy_id = 'sweep'")
+    ((size,),) = environment.sql(SIZE)
+    environment.reset()
+    environment.sql("DELETE FROM signals_signal WHERE strategy_id = 'sweep'")
     ratio = sum(beside.values()) / sum(alone.values())
     return Result(
         name="sweep",
@@ -126,42 +126,50 @@ def sweep(place: Place, world: World, n: int) -> Result:
     )  # fmt: skip
 
 
-def _signals(place: Place, world: World, many: int) -> list[int]:
-    place.sql(SIGNALS, world.feed(CONNECTIONS).pk, many)
-    found = place.sql("SELECT id FROM signals_signal WHERE strategy_id = 'sweep' ORDER BY id DESC")
+def _signals(environment: BenchEnvironment, data: BenchData, many: int) -> list[int]:
+    environment.sql(SIGNALS, data.feed(CONNECTIONS).pk, many)
+    found = environment.sql(
+        "SELECT id FROM signals_signal WHERE strategy_id = 'sweep' ORDER BY id DESC"
+    )
     return [id_ for (id_,) in found]
 
 
-def _finish(place: Place, shared: dict[str, Any], n: int) -> None:
+def _finish(environment: BenchEnvironment, shared: dict[str, Any], n: int) -> None:
     """Rows refer to what exists, so their foreign keys are not checked one by one; indexes of whole
     tables stand still meanwhile and are built anew, which takes a tenth of the time."""
-    place.sql("SET session_replication_role = replica")
-    place.sql("SET maintenance_work_mem = '512MB'")
-    place.sql(STAND_STILL)
+    environment.sql("SET session_replication_role = replica")
+    environment.sql("SET maintenance_work_mem = '512MB'")
+    environment.sql(DISABLE_INDEXES)
     try:
         for begin in range(0, n, CHUNK):
             end = min(begin + CHUNK, n) - 1
-            place.sql(FINISHED, {**shared, "from": begin, "to": end})
+            environment.sql(FINISHED, {**shared, "from": begin, "to": end})
             closed = {"from": begin // CLOSED, "to": (end + 1) // CLOSED - 1, "open": 0}
-            place.sql(POSITIONS, {**shared, **closed})
-            say(f"  {end + 1:,} rows")
+            environment.sql(POSITIONS, {**shared, **closed})
+            report_progress(f"  {end + 1:,} rows")
     finally:
-        place.sql("SET session_replication_role = DEFAULT")
-        place.sql("REINDEX TABLE execution_order")
-        place.sql("REINDEX TABLE positions_executionposition")
+        environment.sql("SET session_replication_role = DEFAULT")
+        environment.sql("REINDEX TABLE execution_order")
+        environment.sql("REINDEX TABLE positions_executionposition")
 
 
-def _statements(place: Place, ids: list[Any]) -> dict[str, tuple[str, Any]]:
+def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tuple[str, Any]]:
     """What is asked, by name, with its parameters."""
-    live = [id_ for (id_,) in place.sql("SELECT id FROM execution_order")]
+    live = [id_ for (id_,) in environment.sql("SELECT id FROM execution_order")]
     return {
-        "due": (sweeps.DUE, {"priority": 32767, "grace": 1, "limit": 500, **in_held()}),
-        "take_over": (sweeps.TAKE_OVER, ("me",)),
-        "ask": (sweeps.ASK, {"first": 2, "longest": 60, "claim": 31, "owner": "", **in_held()}),
-        "outlived": (sweeps.OUTLIVED, (market_now(),)),
-        "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}),
-        "wishes": (wishes.LOCK, in_held()),
-        "levels": (wishes.LEVELS, {"longest": 11, **in_held()}),
+        "due": (
+            sweeps.DUE,
+            {"priority": 32767, "grace": 1, "limit": 500, **held_lanes_parameters()},
+        ),
+        "take_over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",)),
+        "ask": (
+            sweeps.CLAIM_LOOKUPS,
+            {"first": 2, "longest": 60, "claim": 31, "owner": "", **held_lanes_parameters()},
+        ),
+        "outlived": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),)),
+        "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}),
+        "wishes": (pending_actions.LOCK, held_lanes_parameters()),
+        "levels": (pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}),
         "claim_load": (claim_sql.LOAD, (array(live[:500]),)),
         "claim_held": (claim_sql.HELD, {"connections": array(ids[:500]), "unanswered": 1}),
     }

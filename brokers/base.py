@@ -1,6 +1,6 @@
 """The one interface to every broker: frozen values in and out, three outcomes, no Django.
 
-The values stand in `brokers/messages.py`.
+The values stand in `brokers/types.py`.
 
 The rule that everything hangs on: `submit` ends in exactly one of
 - an `OrderReport`: the broker has spoken;
@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
-from brokers.form import Form
-from brokers.messages import (
+from brokers.connection_form import Form
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -31,7 +31,7 @@ from brokers.messages import (
     WhatIf,
 )
 from common.clocks import machine_time
-from common.codes import Code
+from common.reason_codes import Code
 
 
 class BrokerError(Exception):
@@ -64,7 +64,7 @@ Guard = Callable[[OrderRequest], None]
 adapter right before the socket write, with nothing awaited in between."""
 
 Outcome = list[OrderReport] | BrokerError
-Tell = Callable[[OrderRequest, Outcome], None]
+OnOutcome = Callable[[OrderRequest, Outcome], None]
 """How `submit_many` tells what became of an order; called once for each."""
 
 
@@ -126,10 +126,10 @@ class BrokerAdapter(Protocol):
         self,
         requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
         guard: Guard,
-        tell: Tell,
+        on_outcome: OnOutcome,
     ) -> None:
-        """Place many at once; `tell` is called once for each, as soon as its outcome is known.
-        What was not told when the call ends or fails is unknown.
+        """Place many at once; `on_outcome` is called once for each, as soon as its outcome is
+        known. What was not told when the call ends or fails is unknown.
 
         Capabilities say whether the broker takes many; where it does not this is `submit_each`."""
         ...
@@ -197,7 +197,7 @@ class BrokerAdapter(Protocol):
         ...
 
 
-async def not_offered(what: str) -> AsyncIterator[Any]:
+async def unsupported_stream(what: str) -> AsyncIterator[Any]:
     """Be the stream of a broker that has none. Raises ReadFailed NOT_OFFERED at the first step."""
     nothing: tuple[Any, ...] = ()
     for one in nothing:
@@ -211,18 +211,18 @@ async def submit_one(
     """`submit` of an adapter that can place many: one of them.
 
     Raises NotSent, Rejected or OutcomeUnknown."""
-    told: list[Outcome] = []
-    await adapter.submit_many([(spec, request)], guard, lambda _, outcome: told.append(outcome))
-    if isinstance(told[0], BrokerError):
-        raise told[0]
-    return told[0]
+    outcomes: list[Outcome] = []
+    await adapter.submit_many([(spec, request)], guard, lambda _, outcome: outcomes.append(outcome))
+    if isinstance(outcomes[0], BrokerError):
+        raise outcomes[0]
+    return outcomes[0]
 
 
 async def submit_each(
     adapter: BrokerAdapter,
     requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
     guard: Guard,
-    tell: Tell,
+    on_outcome: OnOutcome,
 ) -> None:
     """`submit_many` of an adapter that places one order at a time: each by itself, beside the
     others, so that none waits for another's answer. What must be in turn, `submit` keeps in turn.
@@ -232,9 +232,9 @@ async def submit_each(
 
     async def one(spec: ConnectionSpec, request: OrderRequest) -> None:
         try:
-            tell(request, await adapter.submit(spec, request, guard))
+            on_outcome(request, await adapter.submit(spec, request, guard))
         except BrokerError as error:
-            tell(request, error)
+            on_outcome(request, error)
 
     placed = (one(spec, request) for spec, request in requests)
     for ended in await asyncio.gather(*placed, return_exceptions=True):

@@ -12,29 +12,29 @@ from importlib.metadata import entry_points
 from types import ModuleType
 
 from brokers.base import BrokerAdapter
-from brokers.form import Form
-from brokers.messages import Capabilities, ConnectionSpec
-from common.codes import Code
+from brokers.connection_form import Form
+from brokers.types import Capabilities, ConnectionSpec
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 
 ENTRY_POINTS = "fillcast.brokers"
 
 BUILT_IN: dict[str, str] = {
     "crypto": "brokers.crypto.adapter:create",
-    "ibkr": "brokers.ibkr.adapter:create",
+    "ibkr": "brokers.ibkr.capabilities:create",
     "mt4": "brokers.dwx.adapter:create",
     "mt5": "brokers.mt5.adapter:create",
-    "mt5-dwx": "brokers.dwx.mt5:create",
+    "mt5-dwx": "brokers.dwx.mt5_adapter:create",
     "paper": "brokers.paper.adapter:create",
 }
 
 
-_own: dict[str, BrokerAdapter] = {}
-_making = threading.RLock()
+_adapters: dict[str, BrokerAdapter] = {}
+_lock = threading.RLock()
 
 
 @cache
-def kinds() -> tuple[str, ...]:
+def broker_types() -> tuple[str, ...]:
     """Return every kind that a connection may have, sorted."""
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))}))
 
@@ -46,18 +46,18 @@ def adapter_for(kind: str) -> BrokerAdapter:
     Raises InvalidInputError FIELD_INVALID for a kind that is not installed; ImportError where its
     library is missing.
     """
-    if (own := _own.get(kind)) is None:
-        with _making:
-            own = _own.get(kind) or new_adapter(kind)
-            _own[kind] = own
+    if (own := _adapters.get(kind)) is None:
+        with _lock:
+            own = _adapters.get(kind) or new_adapter(kind)
+            _adapters[kind] = own
     return own
 
 
-def forget() -> None:
+def clear_cache() -> None:
     """Forget which kinds there are and this process's adapters: a package was added or removed."""
-    with _making:
-        _own.clear()
-        kinds.cache_clear()
+    with _lock:
+        _adapters.clear()
+        broker_types.cache_clear()
 
 
 def new_adapter(kind: str) -> BrokerAdapter:
@@ -73,8 +73,8 @@ def form_of(kind: str) -> Form:
 
     Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
     """
-    told: Form | None = getattr(_module(kind), "FORM", None)
-    return told if told is not None else adapter_for(kind).form
+    found: Form | None = getattr(_module(kind), "FORM", None)
+    return found if found is not None else adapter_for(kind).form
 
 
 def capabilities_of(kind: str, spec: ConnectionSpec) -> Capabilities:
@@ -82,10 +82,10 @@ def capabilities_of(kind: str, spec: ConnectionSpec) -> Capabilities:
 
     Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
     """
-    told: Callable[[ConnectionSpec], Capabilities] | None = getattr(
+    found: Callable[[ConnectionSpec], Capabilities] | None = getattr(
         _module(kind), "capabilities_of", None
     )
-    return told(spec) if told is not None else adapter_for(kind).capabilities(spec)
+    return found(spec) if found is not None else adapter_for(kind).capabilities(spec)
 
 
 def _module(kind: str) -> ModuleType:
@@ -103,5 +103,6 @@ def _factory(kind: str) -> Callable[[], BrokerAdapter]:
             loaded: Callable[[], BrokerAdapter] = point.load()
             return loaded
     raise InvalidInputError(
-        Code.FIELD_INVALID, f"There is no broker kind {kind!r}; known are {', '.join(kinds())}."
+        Code.FIELD_INVALID,
+        f"There is no broker kind {kind!r}; known are {', '.join(broker_types())}.",
     )

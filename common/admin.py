@@ -24,13 +24,13 @@ from unfold.paginator import InfinitePaginator
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminTextInputWidget
 
-from common.changes import ChangeOnlyModelForm
+from common.badges import amount
 from common.clocks import market_at
 from common.errors import NotAllowedError
 from common.fields import AmountField
-from common.markup import amount
 from common.money import plain
 from common.permissions import Right, refusal
+from common.row_changes import ChangedFieldsModelForm
 
 
 def changed_columns(obj: Model, form: Any) -> list[str]:
@@ -39,7 +39,7 @@ def changed_columns(obj: Model, form: Any) -> list[str]:
     return [name for name in form.changed_data if name in concrete]
 
 
-def moment_column(field: str, title: str) -> Callable[[Any], str]:
+def time_column(field: str, title: str) -> Callable[[Any], str]:
     """Return a list's column of a machine time, as the page's one clock shows it: UTC, and market
     time while a replay runs. Empty where the row has none."""
 
@@ -115,7 +115,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     ) -> Any:
         """The form; of an existing row one that writes only what was changed on the page."""
         form = super().get_form(request, obj, change=change, **kwargs)
-        return type(form.__name__, (ChangeOnlyModelForm, form), {}) if change else form
+        return type(form.__name__, (ChangedFieldsModelForm, form), {}) if change else form
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
@@ -264,7 +264,7 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold has no type
 class RightDenied(PermissionDenied):
     """A page or button that the caller's roles do not include; `error` says which right it takes.
 
-    `config.console.refusals` makes the answer of it.
+    `console.pages.forbidden` makes the answer of it.
     """
 
     def __init__(self, error: NotAllowedError) -> None:

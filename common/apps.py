@@ -6,6 +6,6 @@ class CommonConfig(AppConfig):
 
     def ready(self) -> None:
         """Watch that no row is saved whole while a request is answered."""
-        from common import changes
+        from common import row_changes
 
-        changes.connect()
+        row_changes.connect()

@@ -7,7 +7,7 @@ skip one. At commit each line gets the next number and the SHA-256 of the line b
 content, so that what is changed, removed or inserted later is found (`manage.py verify_trail`).
 
 Never on orders, fills, positions, health or logs: those have their own journal and a thousand times
-the writes. `config/tracked_tables.py` lists what is tracked.
+the writes. `console/tracked_tables.py` lists what is tracked.
 """
 
 import json

@@ -26,7 +26,7 @@ _LOST = ("08", "57P")  # the session ended: of its last command there is no answ
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class DatabaseTrouble:
     """What a request ran into. is_known: it is certain that nothing of it was committed."""
 
     error: BaseException
@@ -69,13 +69,14 @@ def is_lost(error: BaseException) -> bool:
     return state is None or str(state).startswith(_LOST)
 
 
-def note(request: Any, error: BaseException, *, is_known: bool = True) -> None:
-    """Keep with a Django request what it ran into: config/retrying.py decides what comes of it."""
-    request.database_trouble = Trouble(error, is_known)
+def record_database_error(request: Any, error: BaseException, *, is_known: bool = True) -> None:
+    """Keep with a Django request what it ran into: config/middleware/request_retry.py decides what
+    comes of it."""
+    request.database_trouble = DatabaseTrouble(error, is_known)
 
 
-def taken(request: Any) -> Trouble | None:
+def pop_database_error(request: Any) -> DatabaseTrouble | None:
     """Return what was noted since the last call."""
-    found: Trouble | None = getattr(request, "database_trouble", None)
+    found: DatabaseTrouble | None = getattr(request, "database_trouble", None)
     request.database_trouble = None
     return found

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from common.codes import Code
+from common.reason_codes import Code
 
 
 class MisconfiguredError(Exception):

@@ -7,8 +7,8 @@ because Python's own accepts `NaN`, `1_000`, full-width digits and `1e999`.
 import re
 from decimal import ROUND_HALF_EVEN, Context, Decimal
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 
 DIGITS, PLACES = 38, 18
 _PLAIN = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,18})?", re.ASCII)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
-from common.codes import Code
 from common.errors import NotAllowedError
+from common.reason_codes import Code
 
 LABEL = "users"  # the Django app whose permissions the rights are
 
@@ -74,7 +74,7 @@ class Meaning:
     scope: what an API key needs for it.
     """
 
-    words: str
+    description: str
     scope: Scope
     owners: bool = False
 
@@ -188,11 +188,12 @@ def require_scope(user: Caller, scope: Scope) -> None:
 
 def _missing(user: Caller, right: Right) -> NotAllowedError:
     if RIGHTS[right].owners and not user.is_staff:
-        detail = f"This is not yours, so you may not {RIGHTS[right].words}."
+        detail = f"This is not yours, so you may not {RIGHTS[right].description}."
         return NotAllowedError(Code.PERMISSION_DENIED, detail)
     return NotAllowedError(
         Code.RIGHT_MISSING,
-        f"You may not {RIGHTS[right].words}: that takes the role {_either(roles_with(right))}. An "
+        f"You may not {RIGHTS[right].description}: that takes the role "
+        f"{_either(roles_with(right))}. An "
         "administrator gives roles, in the console under Access.",
         right=right.value,
         roles=", ".join(roles_with(right)),
@@ -220,6 +221,6 @@ def _either(names: list[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def only_reading() -> list[str]:
+def read_only_rights() -> list[str]:
     """Return the scopes of a key for which nobody said any."""
     return [Scope.READ.value]

@@ -33,7 +33,7 @@ MINE = f"user_id = {TENANT}"
 ANYBODY_KNOWN = f"{TENANT} IS NOT NULL"
 
 TENANT_ROWS, SHARED_ROWS, OPERATOR_ROWS = "tenant_rows", "shared_rows", "operator_rows"
-KINDS = (TENANT_ROWS, SHARED_ROWS, OPERATOR_ROWS)
+POLICY_SETS = (TENANT_ROWS, SHARED_ROWS, OPERATOR_ROWS)
 """The kinds of decision. The name of each policy of the web role begins with its table's kind."""
 
 

@@ -20,10 +20,10 @@ class Unit(StrEnum):
 
     @property
     def word(self) -> str:
-        return WORDS[self]
+        return UNIT_LABELS[self]
 
 
-WORDS = {
+UNIT_LABELS = {
     Unit.PIPS: "pips",
     Unit.TICKS: "ticks",
     Unit.BASIS_POINTS: "basis points",
@@ -61,6 +61,6 @@ def size_of(unit: Unit, *, price: Decimal, pip: Decimal, tick: Decimal) -> Decim
             return divide(price, Decimal(100))
 
 
-def word_of(unit: str) -> str:
+def unit_label(unit: str) -> str:
     """The word of a unit as it is stored; what was measured before there were units is in pips."""
     return UNITS.get(unit, Unit.PIPS).word

@@ -7,7 +7,7 @@ from celery.signals import beat_init, worker_ready
 from django.apps import AppConfig
 from django_structlog.signals import bind_extra_request_metadata
 
-from common.embedded.ready import announce_ready
+from common.readiness import announce_ready
 from config.logs import bind_address
 
 
@@ -22,12 +22,12 @@ class ConfigConfig(AppConfig):
         what other rooms start in a worker has started too.
         """
         for started in (worker_ready, beat_init):
-            started.connect(tell_supervisor, weak=False)
+            started.connect(report_ready, weak=False)
         bind_extra_request_metadata.connect(bind_address)
         gc.freeze()  # what was imported stays: the collector need not look at it again
         gc.enable()  # `config` switched it off
 
 
-def tell_supervisor(**_: Any) -> None:
+def report_ready(**_: Any) -> None:
     """Tell whoever supervises this process that it takes work now."""
     announce_ready()

@@ -8,7 +8,7 @@ from celery import Celery
 from celery.signals import import_modules, setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
-import config.transport  # noqa: F401  # redis:// survives garbage
+import config.redis_transport  # noqa: F401  # redis:// survives garbage
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -36,7 +36,7 @@ def require_servers(**_: Any) -> None:
     only try to reach names that do not exist, for ever. Workers and beat; web servers call it."""
     from django.conf import settings
 
-    from config.which_database import show_servers
+    from config.which_database import print_servers
 
     lacking = [
         name
@@ -52,4 +52,4 @@ def require_servers(**_: Any) -> None:
             " with. Set them in the environment or in the file that FILLCAST_ENV_FILE names. Those"
             " of a running `make up` are told by `manage.py worker_settings`."
         )
-    show_servers()
+    print_servers()

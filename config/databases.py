@@ -10,7 +10,7 @@ import environ
 
 from config import env as table
 from config.env import Env
-from config.setting import Setting
+from config.env_types import Setting
 
 # As parts of the lease in thousandths. A stopped process keeps its row locks until the server ends
 # its transaction, which has to happen before others take its work over.

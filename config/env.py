@@ -6,11 +6,16 @@ To add one: an entry here, a line in config/settings.py, then that command.
 
 from collections.abc import Mapping
 
-from config.kinds import (
+from config.env_types import (
+    ENV_NAME,
+    InvalidEnvironmentError,
+    Setting,
+    T,
+    Table,
     choice,
     comma_list,
     decimal,
-    fault,
+    failpoint,
     key32,
     market_clock,
     network,
@@ -18,10 +23,9 @@ from config.kinds import (
     owned_network,
     text,
     url,
-    whole,
+    whole_number,
     yes_or_no,
 )
-from config.setting import ENV_NAME, EnvironmentFault, Setting, T, Table
 
 TABLE = Table()
 
@@ -65,7 +69,7 @@ BIND = installation(
     "127.0.0.1",
     "The address that the web process listens on; 0.0.0.0 is every network this machine is in.",
 )
-PORT = installation("FILLCAST_PORT", whole(1, 65535), "8012", "The web process's port.")
+PORT = installation("FILLCAST_PORT", whole_number(1, 65535), "8012", "The web process's port.")
 INSTALLATION_TAG = installation(
     "FILLCAST_INSTALLATION_TAG",
     text("3 characters a-z or 0-9", "[a-z0-9]{3}"),
@@ -88,7 +92,7 @@ ENV_FILE = installation(
 )
 FAULTS = installation(
     "FILLCAST_FAULTS",
-    comma_list(fault()),
+    comma_list(failpoint()),
     "",
     "For tests of failures: points at which this process dies or stops. Refused in production.",
 )
@@ -195,65 +199,68 @@ CREDENTIALS_PRIVATE_KEYS = secrets(
 
 execution = TABLE.section("Execution")
 BUNDLE_SIZE = execution(
-    "FILLCAST_BUNDLE_SIZE", whole(1, 5000), "500", "Most orders in one message and one transaction."
+    "FILLCAST_BUNDLE_SIZE",
+    whole_number(1, 5000),
+    "500",
+    "Most orders in one message and one transaction.",
 )
 LEASE_SECONDS = execution(
     "FILLCAST_LEASE_SECONDS",
-    whole(2, 10),
+    whole_number(2, 10),
     "10",
     "How long a silent process is believed to be alive; the database's time-outs follow from it.",
 )
 SEND_WITHIN_SECONDS = execution(
     "FILLCAST_SEND_WITHIN_SECONDS",
-    whole(1, 9),
+    whole_number(1, 9),
     "5",
     "An order that is not on the wire so long after its claim is not sent any more.",
 )
 CALL_TIMEOUT_SECONDS = execution(
     "FILLCAST_CALL_TIMEOUT_SECONDS",
-    whole(1, 60),
+    whole_number(1, 60),
     "5",
     "How long a broker may take to answer before an order is UNKNOWN.",
 )
 MARKET_ENTRY_SECONDS = execution(
     "FILLCAST_MARKET_ENTRY_SECONDS",
-    whole(1, 86400),
+    whole_number(1, 86400),
     "60",
     "How old a signal may be (market clock) when its market entry leaves; a preset may allow less.",
 )
 PROOF_GAP_SECONDS = execution(
     "FILLCAST_PROOF_GAP_SECONDS",
-    whole(4, 3600),
+    whole_number(4, 3600),
     "60",
     "Time between the two looks that prove an order never arrived.",
 )
 LOOKUP_LONGEST_SECONDS = execution(
     "FILLCAST_LOOKUP_LONGEST_SECONDS",
-    whole(2, 600),
+    whole_number(2, 600),
     "20",
     "Longest pause between two looks for an order whose outcome is unknown; they begin at 2 s.",
 )
 LIMBO_SECONDS = execution(
     "FILLCAST_LIMBO_SECONDS",
-    whole(10, 86400),
+    whole_number(10, 86400),
     "300",
     "An order that is UNKNOWN for longer is an alarm.",
 )
 STUCK_SECONDS = execution(
     "FILLCAST_STUCK_SECONDS",
-    whole(1, 86400),
+    whole_number(1, 86400),
     "30",
     "A market, IOC or FOK order that the broker has not ended by then is asked about.",
 )
 STUCK_ANSWER_SECONDS = execution(
     "FILLCAST_STUCK_ANSWER_SECONDS",
-    whole(1, 3600),
+    whole_number(1, 3600),
     "10",
     "Time to hear of a stuck order before it is cancelled or told, as its preset says.",
 )
 LOOK_EVERY_SECONDS = execution(
     "FILLCAST_LOOK_EVERY_SECONDS",
-    whole(1, 5),
+    whole_number(1, 5),
     "2",
     "How often each worker looks for due orders by itself, rung or not.",
 )
@@ -264,18 +271,21 @@ UPDATE_INTERVAL_SECONDS = execution(
     "How often working orders are polled at brokers that tell nothing by themselves.",
 )
 WIRE_PLACES = execution(
-    "FILLCAST_WIRE_PLACES", whole(1, 10000), "600", "Most broker calls in flight in one process."
+    "FILLCAST_WIRE_PLACES",
+    whole_number(1, 10000),
+    "600",
+    "Most broker calls in flight in one process.",
 )
 SESSION_LANES = execution(
     "FILLCAST_SESSION_LANES",
-    whole(1, 256),
+    whole_number(1, 256),
     "8",
     "Over how many lanes new connections with a broker's session are spread: as many session"
     " workers can share them.",
 )
 SESSION_IDLE_SECONDS = execution(
     "FILLCAST_SESSION_IDLE_SECONDS",
-    whole(60, 31_536_000),
+    whole_number(60, 31_536_000),
     "3600",
     "A broker's session without orders and positions for so long is closed; every ten minutes it"
     " is opened to be read and compared.",
@@ -365,10 +375,10 @@ class Env:
     """Values of all settings, each well-formed and at peace with the others."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        """Read the whole table. Raises EnvironmentFault that lists every fault at once."""
+        """Read the whole table. Raises InvalidEnvironmentError that lists every fault at once."""
         self._values = TABLE.read(environ)
         if faults := [*self._quarrels_of_time(), *self._misplaced_keys()]:
-            raise EnvironmentFault(faults)
+            raise InvalidEnvironmentError(faults)
 
     def __call__(self, setting: Setting[T]) -> T:
         """Return a setting's value."""
@@ -396,7 +406,7 @@ class Env:
             )
         return faults
 
-    def _open_doors(self) -> list[str]:
+    def _check_exposure(self) -> list[str]:
         faults = []
         if any("*" in host for host in self(ALLOWED_HOSTS)):
             faults.append(
@@ -422,7 +432,7 @@ class Env:
             ]
         if role == "trade" and self.production and not keys:
             return [f"{name} is not set; a worker in production needs it to open credentials."]
-        if self.production and (faults := self._open_doors()):
+        if self.production and (faults := self._check_exposure()):
             return faults
         if self.production and self(DEBUG):
             return [f"{DEBUG.name} is 'yes'; expected no in production, where it shows secrets."]

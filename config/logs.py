@@ -68,7 +68,8 @@ def _shared() -> list[Any]:
 
 
 def bind_address(request: HttpRequest, **_: Any) -> None:
-    """Have every line of a request name its caller's address, as config/proxies.py found it."""
+    """Have every line of a request name its caller's address, as config/middleware/proxies.py
+    found it."""
     structlog.contextvars.bind_contextvars(ip=request.META.get("REMOTE_ADDR") or None)
 
 

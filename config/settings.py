@@ -6,13 +6,13 @@ from typing import Any
 
 import environ
 
-from common import faults
+from common import failpoints
 from config import env as table
-from config.console import unfold
 from config.databases import database
-from config.development import ROOT, read_env_file
 from config.env import Env
+from config.installation import ROOT, read_env_file
 from config.logs import configure_structlog, logging_config
+from console import unfold_settings
 
 BASE_DIR = ROOT
 read_env_file()
@@ -60,7 +60,7 @@ FILLCAST_MT5_TERMINAL = env(table.MT5_TERMINAL)
 FILLCAST_MT5_PORTABLE = env(table.MT5_PORTABLE)
 FILLCAST_MT5_NAME = env(table.MT5_NAME)
 FILLCAST_FAULTS = env(table.FAULTS)
-faults.arm(FILLCAST_FAULTS)
+failpoints.arm(FILLCAST_FAULTS)
 
 # --- Django
 DEBUG = env(table.DEBUG)
@@ -75,9 +75,9 @@ AUTH_USER_MODEL = "users.User"
 APPEND_SLASH = True
 
 INSTALLED_APPS = [
-    "config.console.site.UnfoldConfig",  # before the admin, whose templates it replaces
+    "console.site.UnfoldConfig",  # before the admin, whose templates it replaces
     "unfold.contrib.filters",
-    "config.console.apps.AdminPagesConfig",
+    "console.apps.AdminPagesConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -105,34 +105,40 @@ INSTALLED_APPS = [
     "api",
     "portal",
     "brokers.paper",
+    "conformance",
+    "ops",
+    "demo",
+    "console",
     "config",
 ]
 
 MIDDLEWARE = [
-    "config.proxies.ProxyMiddleware",  # first: the others go by the address that it finds
+    # first: the others go by the address that it finds
+    "config.middleware.proxies.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "config.headers.HeadersMiddleware",
+    "config.middleware.security_headers.SecurityHeadersMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "config.second_factor.SecondFactorMiddleware",  # who did not show theirs is nobody
-    "portal.access.PasswordsFirst",  # hashing must not keep a transaction waiting
-    "config.retrying.RetryMiddleware",  # in front of the transaction that it repeats
+    "config.middleware.second_factor.SecondFactorMiddleware",  # who did not show theirs is nobody
+    "portal.sign_in.PasswordHashingMiddleware",  # hashing must not keep a transaction waiting
+    # in front of the transaction that it repeats
+    "config.middleware.request_retry.RetryMiddleware",
     "users.middleware.TenantMiddleware",  # behind it: who asks is known
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "config.addresses.UnusableAddresses",
-    "portal.access.SignInRefusals",
+    "config.middleware.unusable_urls.UnusableUrlMiddleware",
+    "portal.sign_in.SignInLimitMiddleware",
 ]
 
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "config" / "templates"],  # before unfold's own
+        "DIRS": [BASE_DIR / "console" / "templates"],  # before unfold's own
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -286,5 +292,5 @@ vars().update(environ.Env.email_url_config(env(table.EMAIL_URL)))
 EMAIL_TIMEOUT = 10
 
 # --- the operators' admin
-UNFOLD = unfold.UNFOLD
+UNFOLD = unfold_settings.UNFOLD
 SILENCED_SYSTEM_CHECKS: list[str] = []

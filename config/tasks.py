@@ -3,8 +3,8 @@
 import structlog
 from celery import shared_task
 
-from common.trail_check import verify
-from config.tracked_tables import TRACKED
+from common.audit_trail_check import verify
+from console.tracked_tables import TRACKED
 from users.trail_alarm import clear_alarm, raise_alarm
 
 log = structlog.get_logger(__name__)

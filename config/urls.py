@@ -3,12 +3,12 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
-from config import health
-from config.console.sign_in import ConsoleSignIn
-from config.metrics import metrics
+from api import health
+from api.metrics import metrics
+from config.console_sign_in import ConsoleSignIn
 
-handler403 = "config.console.refusals.forbidden"
-handler500 = "config.retrying.server_error"
+handler403 = "console.pages.forbidden.forbidden"
+handler500 = "config.middleware.request_retry.server_error"
 admin.autodiscover()  # here, so that only processes with addresses import the pages
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),

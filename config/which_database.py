@@ -11,19 +11,19 @@ from config import env as table
 from config.databases import url_setting
 from config.env import Env
 
-SHOWN = "_FILLCAST_DATABASE_SHOWN"  # a process that starts others has said it for them
-_has_shown = False  # in this process, or before it was forked
+PRINTED = "_FILLCAST_DATABASE_SHOWN"  # a process that starts others has said it for them
+_has_printed = False  # in this process, or before it was forked
 
 UNREADABLE = "at an address that cannot be read; write / ? # @ in a password as %2F %3F %23 %40"
 _HOSTS = re.compile(r"(((\[[0-9a-fA-F:.]+\]|[\w.-]+)(:[0-9]+)?)(,(?!$)|$))*")
 
 
-def embedded(folder: Path, state: str) -> str:
+def embedded_sentence(folder: Path, state: str) -> str:
     """Return the sentence for the embedded database of an installation's folder."""
     return f"Database: embedded, in {_short(folder)} ({state})."
 
 
-def named(url: str, setting: str = table.DATABASE_URL.name) -> str:
+def database_sentence(url: str, setting: str = table.DATABASE_URL.name) -> str:
     """Return the sentence for the database that a setting names, without its password."""
     parts = urlsplit(url)
     if (where := _host(parts, 5432)) is None:
@@ -31,13 +31,13 @@ def named(url: str, setting: str = table.DATABASE_URL.name) -> str:
     return f"Database: {parts.path.lstrip('/') or 'the default one'} at {where} ({setting})."
 
 
-def of_process(env: Env) -> str:
+def process_database(env: Env) -> str:
     """Return the sentence for the database that this process's settings name."""
     setting = url_setting(env)
-    return named(env(setting) or "", setting.name)
+    return database_sentence(env(setting) or "", setting.name)
 
 
-def named_redis(url: str) -> str:
+def redis_sentence(url: str) -> str:
     """Return the sentence for the Redis that REDIS_URL names, without its password."""
     parts = urlsplit(url)
     if (where := _host(parts, 6379)) is None:
@@ -45,18 +45,18 @@ def named_redis(url: str) -> str:
     return f"Redis: database {parts.path.strip('/') or '0'} at {where} ({table.REDIS_URL.name})."
 
 
-def show(*sentences: str, environ: Mapping[str, str] = os.environ) -> None:
+def print_once(*sentences: str, environ: Mapping[str, str] = os.environ) -> None:
     """Say them on standard error, once for a process and those that it starts."""
-    global _has_shown
-    if not _has_shown and not environ.get(SHOWN):
+    global _has_printed
+    if not _has_printed and not environ.get(PRINTED):
         print(*sentences, sep="\n", file=sys.stderr, flush=True)
-    _has_shown = True
+    _has_printed = True
 
 
-def show_servers(environ: Mapping[str, str] = os.environ) -> None:
+def print_servers(environ: Mapping[str, str] = os.environ) -> None:
     """Say what a worker, beat or web process that was started by hand works on."""
     env = Env(environ)
-    show(of_process(env), named_redis(env(table.REDIS_URL) or ""), environ=environ)
+    print_once(process_database(env), redis_sentence(env(table.REDIS_URL) or ""), environ=environ)
 
 
 def _host(parts: SplitResult, port: int) -> str | None:

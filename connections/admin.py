@@ -1,4 +1,4 @@
-"""Accounts, presets, subscriptions and kill switches. A connection's page: config/console."""
+"""Accounts, presets, subscriptions and kill switches. A connection's page: console."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
-from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, moment_column
+import connections.market_data.admin  # noqa: F401  # registers price sources
+from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, time_column
+from common.badges import badge
 from common.clocks import market_now
-from common.codes import Code
-from common.markup import badge
+from common.formatting import number
 from common.permissions import Right
-from common.shown import number
-from connections import admin_sources  # noqa: F401  # it registers them
+from common.reason_codes import Code
 from connections.models import (
     Epoch,
     ExecutionConnection,
@@ -26,7 +26,7 @@ from connections.models import (
     SubscriptionInterval,
     TradingPreset,
 )
-from connections.selectors import as_shown, health, reasons
+from connections.selectors import health_badge, skip_reasons, with_display_columns
 
 
 class TradesFilter(admin.SimpleListFilter):
@@ -54,7 +54,7 @@ class TradesFilter(admin.SimpleListFilter):
             return queryset
         fits = {
             pk
-            for pk, reason in reasons().items()
+            for pk, reason in skip_reasons().items()
             if (
                 reason == ""
                 if wanted == "yes"
@@ -68,7 +68,7 @@ class TradesFilter(admin.SimpleListFilter):
 
 @admin.register(ExecutionConnection)
 class ExecutionConnectionAdmin(ConsoleAdmin):
-    """Broker accounts with their health at a glance. Adding and changing: config/console."""
+    """Broker accounts with their health at a glance. Adding and changing: console."""
 
     change_right = Right.CONNECTIONS
     page_list = True
@@ -87,7 +87,7 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionConnection]:
         found: QuerySet[ExecutionConnection] = super().get_queryset(request)
-        return as_shown(found).defer("sealed_credentials")
+        return with_display_columns(found).defer("sealed_credentials")
 
     @admin.display(description="Kind", ordering="type")
     def kind(self, connection: ExecutionConnection) -> str:
@@ -99,7 +99,7 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
 
     @admin.display(description="Health")
     def health_shown(self, connection: ExecutionConnection) -> SafeString:
-        return badge(*health(connection))
+        return badge(*health_badge(connection))
 
     @admin.display(description="Tested", ordering="health__last_tested_at")
     def tested(self, connection: ExecutionConnection) -> Any:
@@ -215,7 +215,8 @@ class HostCircuitAdmin(ReadOnlyAdmin):
 
 @admin.register(MaintenanceWindow)
 class MaintenanceWindowAdmin(ConsoleAdmin):
-    """When a broker may not answer, beside the times that brokers publish (brokers/windows.py)."""
+    """When a broker may not answer, beside the times that brokers publish
+    (brokers/maintenance_windows.py)."""
 
     change_right = Right.MAINTENANCE
     list_display = ("note", "whose", "when", "minutes", "is_closed", "is_active")
@@ -244,8 +245,8 @@ class MaintenanceWindowAdmin(ConsoleAdmin):
 class KillSwitchAdmin(ReadOnlyAdmin):
     """Halts of trading. Set and released by the buttons; rows are history."""
 
-    list_display = ("shown", "state", "reason", "set_by", moment_column("set_at", "Set"),
-                    moment_column("released_at", "Released"))  # fmt: skip
+    list_display = ("shown", "state", "reason", "set_by", time_column("set_at", "Set"),
+                    time_column("released_at", "Released"))  # fmt: skip
     list_filter = (("scope", ChoicesDropdownFilter), ("mode", ChoicesDropdownFilter))
     list_select_related = ("feed", "user", "connection", "set_by")
     search_fields = ("reason", "feed__name", "user__username", "connection__name")

@@ -7,10 +7,10 @@ class ConnectionsConfig(AppConfig):
 
     def ready(self) -> None:
         """Register which hosts a name may resolve to, and what brokers list."""
-        from brokers import dialing
-        from connections import hosts
-        from connections.listings import BrokerListings
+        from brokers import safe_connect
+        from connections.account_settings import hosts
+        from connections.market_data.instrument_books import InstrumentBooks
         from signals import listings
 
-        dialing.use(hosts.may_be_led_to)
-        listings.use(BrokerListings())
+        safe_connect.set_address_policy(hosts.may_resolve_to)
+        listings.use(InstrumentBooks())

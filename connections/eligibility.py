@@ -29,13 +29,13 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from brokers.messages import ConnectionSpec
-from brokers.registry import capabilities_of, kinds
+from brokers.registry import broker_types, capabilities_of
+from brokers.types import ConnectionSpec
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import MisconfiguredError
+from common.reason_codes import Code
 from common.sql import rows
-from connections.lanes import MOVING_SECONDS
+from connections.session_lanes import HANDOVER_SECONDS
 
 # An IN over an uncorrelated query is hashed once a statement, not once a candidate.
 _HALTED = """(
@@ -48,14 +48,14 @@ _HALTED = """(
         SELECT k.user_id FROM connections_killswitch k
         WHERE k.released_at IS NULL AND k.mode = '{mode}' AND k.scope = 'USER'))"""
 
-_LANES_HELD_LATELY = f"""SELECT l.lane FROM connections_lanelease l
-    WHERE l.until >= statement_timestamp() - interval '{MOVING_SECONDS} seconds'"""
+_RECENTLY_HELD_LANES = f"""SELECT l.lane FROM connections_lanelease l
+    WHERE l.until >= statement_timestamp() - interval '{HANDOVER_SECONDS} seconds'"""
 
 # Of an account that did not answer, that is told: it is read until it does. (As `test_waits`.)
 _TEST_IS_PENDING = """h.status <> 'ACTIVE' AND (h.status = 'UNTESTED' OR h.unreachable_at IS NULL)
     AND h.test_requested_at > coalesce(h.last_tested_at, '-infinity')"""
 
-_FARES_SQL = f"""
+_HEALTH_REASON_SQL = f"""
   WHEN {_TEST_IS_PENDING} THEN '{Code.CONNECTION_TEST_PENDING.value}'
   WHEN h.status IS NULL OR h.status = 'UNTESTED' THEN '{Code.CONNECTION_UNTESTED.value}'
   WHEN h.status <> 'ACTIVE' AND h.unreachable_at IS NULL THEN CASE h.error_code
@@ -65,7 +65,7 @@ _FARES_SQL = f"""
   WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'"""
 
 # Scalar subqueries: never made into a hash of all books that have the symbol.
-LISTS_SQL = """CASE
+IS_LISTED_SQL = """CASE
     WHEN {book} = '' THEN NULL
     WHEN {mapped} IS NOT NULL AND (SELECT i.symbol FROM connections_instrument i
       WHERE i.book = {book} AND i.symbol = {mapped} LIMIT 1) IS NOT NULL THEN true
@@ -77,7 +77,7 @@ LISTS_SQL = """CASE
 """SQL: whether a list of instruments has the parameter `pair`, by the name that a subscription's
 map gives it, if it does. NULL: the list has not been read."""
 
-PASSES = frozenset(
+TEMPORARY_REASONS = frozenset(
     {
         Code.CONNECTION_TEST_PENDING,
         Code.LANE_UNHELD,
@@ -90,7 +90,9 @@ PASSES = frozenset(
 )
 """What passes by itself: an entry waits for it, and is not skipped."""
 
-_LISTS = LISTS_SQL.format(book="c.instrument_book", mapped="s.symbol_map ->> %(pair)s::text")
+_IS_LISTED = IS_LISTED_SQL.format(
+    book="c.instrument_book", mapped="s.symbol_map ->> %(pair)s::text"
+)
 
 REASON_SQL = f"""CASE
   WHEN coalesce(c.user_id, c.admin_id) <> %(only_owner)s::bigint
@@ -107,10 +109,10 @@ REASON_SQL = f"""CASE
     THEN '{Code.NO_CREDENTIALS.value}'
   WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
   WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
-  WHEN %(pair)s::text IS NOT NULL AND NOT {_LISTS} THEN '{Code.SYMBOL_NOT_AT_BROKER.value}'
-  WHEN {_TEST_IS_PENDING} AND c.lane <> '' AND c.lane NOT IN ({_LANES_HELD_LATELY})
+  WHEN %(pair)s::text IS NOT NULL AND NOT {_IS_LISTED} THEN '{Code.SYMBOL_NOT_AT_BROKER.value}'
+  WHEN {_TEST_IS_PENDING} AND c.lane <> '' AND c.lane NOT IN ({_RECENTLY_HELD_LANES})
     THEN '{Code.LANE_UNHELD.value}'
-{_FARES_SQL}
+{_HEALTH_REASON_SQL}
 END"""
 """Why one candidate may not trade now, or NULL: it may. A code of PASSES has its entry wait, every
 other one is what it is skipped for. Over the aliases c (connection), h (its
@@ -141,7 +143,7 @@ CANDIDATES_SQL = """(
 
 A UNION, because an OR over both kinds would read every connection there is for each signal."""
 
-_ONE_SQL = f"""
+_REASON_OF_ONE_SQL = f"""
 SELECT {REASON_SQL} AS reason
 FROM connections_executionconnection c
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
@@ -151,23 +153,23 @@ WHERE c.id = %(connection_id)s
 """
 
 
-_WAITS_SQL = f"""
+_TEMPORARY_REASONS_SQL = f"""
 SELECT connection_id::text, reason FROM (
-  SELECT h.connection_id, CASE {_FARES_SQL} END AS reason
+  SELECT h.connection_id, CASE {_HEALTH_REASON_SQL} END AS reason
   FROM connections_connectionhealth h WHERE h.connection_id = ANY(%s::uuid[])
-) faring WHERE reason IS NOT NULL
+) state WHERE reason IS NOT NULL
 """
 
 
-def waits_for(connection_ids: Collection[str]) -> dict[str, Code]:
+def temporary_reasons(connection_ids: Collection[str]) -> dict[str, Code]:
     """Return what entries of these connections wait for, of those that do not fare well now."""
     if not connection_ids:
         return {}
-    found = rows(_WAITS_SQL, (list(connection_ids),))
+    found = rows(_TEMPORARY_REASONS_SQL, (list(connection_ids),))
     return {row.connection_id: Code[row.reason] for row in found}
 
 
-def parameters(
+def eligibility_parameters(
     *,
     feed_id: int | None,
     direction: str | None,
@@ -187,8 +189,8 @@ def parameters(
         "direction": direction,
         "pair": pair,
         "market_now": at or market_now(),
-        "kinds_with_credentials": list(kinds_with_credentials()),
-        "passes": [code.value for code in PASSES],
+        "kinds_with_credentials": list(broker_types_with_credentials()),
+        "passes": [code.value for code in TEMPORARY_REASONS],
         "reaches_admins": reaches_admins,
         "only_owner": only_owner,
     }
@@ -203,25 +205,28 @@ def reason_for(
     that is not there (or not the caller's) is CONNECTION_INACTIVE.
     """
     found = rows(
-        _ONE_SQL,
-        {**parameters(feed_id=feed_id, direction=direction), "connection_id": connection_id},
+        _REASON_OF_ONE_SQL,
+        {
+            **eligibility_parameters(feed_id=feed_id, direction=direction),
+            "connection_id": connection_id,
+        },
     )
     if not found:
         return Code.CONNECTION_INACTIVE
     return Code[found[0].reason] if found[0].reason else None
 
 
-def kinds_with_credentials() -> tuple[str, ...]:
+def broker_types_with_credentials() -> tuple[str, ...]:
     """Return the broker kinds that cannot trade without stored credentials."""
-    return tuple(kind for kind in kinds() if needs_credentials(kind))
+    return tuple(broker_type for broker_type in broker_types() if needs_credentials(broker_type))
 
 
 @cache
-def needs_credentials(kind: str) -> bool:
+def needs_credentials(broker_type: str) -> bool:
     """Whether accounts of a kind need credentials. A kind that does not say so without a library
     that is not installed here is believed to: a worker that has it would refuse to go without."""
     try:
-        capabilities = capabilities_of(kind, ConnectionSpec(connection_id="", account=""))
+        capabilities = capabilities_of(broker_type, ConnectionSpec(connection_id="", account=""))
     except (ImportError, MisconfiguredError):
         return True
     return capabilities.needs_credentials

@@ -4,27 +4,45 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
-from connections.halting import release_kill_switch, set_kill_switch
-from connections.health import (
-    mark_active,
-    mark_connected,
-    mark_errors,
-    mark_failures,
-    mark_used,
-)
-from connections.lifecycle import (
+from connections.accounts.permissions import check_owner
+from connections.accounts.services import (
     activate,
     archive_connection,
     create_connection,
     deactivate,
+    lock_connection,
     pause,
     resume,
     set_credentials,
     update_connection,
+    use_own_prices,
+)
+from connections.accounts.snapshots import (
+    store_account_state,
+    store_account_states,
+    store_instruments,
+)
+from connections.health.account_polling import refresh_due_accounts
+from connections.health.connection_checks import run_test
+from connections.health.host_policy import mark_disallowed
+from connections.health.instrument_polling import refresh_due_instruments
+from connections.health.probes import retry_failed
+from connections.health.status_updates import (
+    mark_active,
+    mark_connected,
+    mark_errors,
+    mark_failures,
+    mark_refused,
+    mark_used,
+)
+from connections.kill_switch import release_kill_switch, set_kill_switch
+from connections.market_data.sources import (
+    get_or_create_broker_source,
+    share_with_all,
+    switch_source,
 )
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.rights import check_owner
-from connections.subscribing import (
+from connections.subscriptions.services import (
     pause_subscription,
     renew_subscription,
     resume_subscription,
@@ -32,42 +50,53 @@ from connections.subscribing import (
     unsubscribe,
     update_subscription,
 )
-from connections.told import refresh_account, refresh_accounts, refresh_instruments
 from users.models import User
 
 __all__ = [
     "activate",
     "archive_connection",
+    "check_owner",
     "create_connection",
     "deactivate",
+    "get_or_create_broker_source",
+    "lock_connection",
     "mark_active",
     "mark_connected",
+    "mark_disallowed",
     "mark_errors",
     "mark_failures",
+    "mark_refused",
     "mark_used",
     "pause",
     "pause_subscription",
-    "refresh_account",
-    "refresh_accounts",
-    "refresh_instruments",
+    "refresh_due_accounts",
+    "refresh_due_instruments",
     "release_kill_switch",
     "renew_subscription",
     "request_test",
     "resume",
     "resume_subscription",
+    "retry_failed",
+    "run_test",
     "set_credentials",
     "set_kill_switch",
+    "share_with_all",
+    "store_account_state",
+    "store_account_states",
+    "store_instruments",
     "subscribe",
+    "switch_source",
     "unsubscribe",
     "update_connection",
     "update_subscription",
+    "use_own_prices",
 ]
 
 
 def request_test(connection_id: UUID, *, by: User | None = None) -> bool:
     """Ask for a connection test; a trading process runs it. Returns whether there is such a row.
 
-    Whoever asks rings the bell on commit (`connections.tasks.ring_test`); a lost bell costs
+    Whoever asks rings the bell on commit (`connections.tasks.enqueue_test`); a lost bell costs
     seconds, since workers look for due tests by themselves.
     """
     check_owner(ExecutionConnection.objects.only("user_id", "admin_id").get(pk=connection_id), by)

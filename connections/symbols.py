@@ -2,15 +2,15 @@
 
 Brokers decorate names: `EURUSD.m`, `EURUSD-pro`, `EURUSDm`, `#AAPL`, `mEURUSD`. Without what was
 cut off it must be a name of the lists in `signals.symbols`; what cannot be read with certainty is
-refused, and the adapter's own word counts then (`told.pair_of`).
+refused, and the adapter's own word counts then (`snapshots.pair_of`).
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from signals import symbols as known
 
 _SUFFIX = re.compile(

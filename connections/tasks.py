@@ -6,16 +6,16 @@ import structlog
 from celery import shared_task
 
 from common.clocks import machine_time
-from connections import lanes, silence
-from connections.listing_reads import refresh_due_listings
+from connections import session_lanes
+from connections.health import inactivity
+from connections.health.account_polling import refresh_due_accounts
+from connections.health.connection_checks import due_tests, run_test
+from connections.health.instrument_polling import refresh_due_instruments
 from connections.models import ExecutionConnection
-from connections.polling import refresh_due_accounts
-from connections.selectors import due_tests
-from connections.testing import run_test
 
 log = structlog.get_logger(__name__)
 QUEUE = "maintenance"
-TESTS_AT_ONCE, LOOK_SECONDS = 20, 15
+TESTS_AT_ONCE, MAX_RUN_SECONDS = 20, 15
 _began = machine_time()
 
 
@@ -24,16 +24,20 @@ def test_connection(connection_id: str) -> None:
     """Test one connection now; one of another process's lane is passed on to it."""
     found = ExecutionConnection.objects.filter(pk=connection_id).values_list("lane", flat=True)
     lane = found.first()
-    if lane is None or lane in lanes.held() or lane in lanes.unheld(lanes.MOVING_SECONDS):
+    if (
+        lane is None
+        or lane in session_lanes.held_lanes()
+        or lane in session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)
+    ):
         run_test(UUID(connection_id))
-    elif lanes.owner_of(lane):
+    elif session_lanes.lane_owner(lane):
         test_connection.apply_async((connection_id,), queue=lane, retry=False)
 
 
 @shared_task(name="connections.look_for_tests", ignore_result=True)
-def look_for_tests() -> None:
+def run_due_tests() -> None:
     """Run the tests that were asked for and not done: a lost bell is no loss."""
-    until = machine_time() + LOOK_SECONDS
+    until = machine_time() + MAX_RUN_SECONDS
     fault: Exception | None = None
     for connection_id in due_tests(TESTS_AT_ONCE):
         try:
@@ -52,13 +56,13 @@ def refresh_accounts() -> None:
     """Read balances and lists of symbols again where the last reading is old; tell of accounts that
     are silent."""
     refresh_due_accounts()
-    refresh_due_listings()
-    silence.tell_silent(awake_seconds=machine_time() - _began)
+    refresh_due_instruments()
+    inactivity.alert_inactive(awake_seconds=machine_time() - _began)
 
 
-def ring_test(connection_id: UUID) -> None:
+def enqueue_test(connection_id: UUID) -> None:
     """Ring the bell for a requested test; call it on commit. A Redis that is away costs seconds:
-    `look_for_tests` finds the row."""
+    `run_due_tests` finds the row."""
     try:
         test_connection.apply_async((str(connection_id),), queue=QUEUE, retry=False)
     except (OSError, test_connection.OperationalError):

@@ -11,7 +11,7 @@ trap 'rm -rf "$folder"' EXIT
 export COVERAGE_FILE=$folder/brokers
 # Of the conformance suite one stage is enough to reach it, and the one by TCP needs no terminal.
 $python -m coverage run --source=brokers -m pytest -q \
-  tests/brokers tests/budgets tests/crypto tests/dwx tests/ibkr tests/mt5 tests/paper \
+  tests/brokers tests/rate_limits tests/crypto tests/dwx tests/ibkr tests/mt5 tests/paper \
   tests/conformance/test_run.py \
   'tests/conformance/test_account.py::test_what_was_opened_is_closed[paper by TCP]' \
   'tests/conformance/test_adapters.py::test_every_check[paper by TCP]'

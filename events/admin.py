@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
-from common.admin import BigTableAdmin, ReadOnlyAdmin, moment_column, read_id, read_uuid
+from common.admin import BigTableAdmin, ReadOnlyAdmin, read_id, read_uuid, time_column
 from events.models import Channel, Delivery, Event, Notification
 
 
@@ -14,8 +14,8 @@ class EventAdmin(BigTableAdmin):
     """The outbox."""
 
     list_display = ("id", "kind", "signal_id", "order_id", "user_id",
-                    moment_column("created_at", "Created"),
-                    moment_column("delivered_at", "Delivered"))  # fmt: skip
+                    time_column("created_at", "Created"),
+                    time_column("delivered_at", "Delivered"))  # fmt: skip
     list_filter = (("kind", ChoicesDropdownFilter),)
     ordering = ("-id",)
     search_fields = ("id",)
@@ -33,8 +33,8 @@ class EventAdmin(BigTableAdmin):
 class NotificationAdmin(BigTableAdmin):
     """What users read in the application."""
 
-    list_display = ("title", "user", "kind", moment_column("created_at", "Created"),
-                    moment_column("read_at", "Read"))  # fmt: skip
+    list_display = ("title", "user", "kind", time_column("created_at", "Created"),
+                    time_column("read_at", "Read"))  # fmt: skip
     list_filter = (("kind", ChoicesDropdownFilter),)
     list_select_related = ("user",)
     search_fields = ("user__username",)

@@ -10,8 +10,8 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.api_fields import StrictModelSerializer, StrictSerializer, WholeNumber
 from common.permissions import OWN
-from common.rest import StrictModelSerializer, StrictSerializer, Whole
 from events.confirmation import confirm, request_confirmation
 from events.models import Channel, Notification
 from events.selectors import channels_of, inbox
@@ -38,7 +38,9 @@ class NotificationFilter(filters.FilterSet):  # type: ignore[misc]  # it has no 
 class MarkReadSerializer(StrictSerializer):
     """Which notifications were read; all of them without `ids`."""
 
-    ids = serializers.ListField(child=Whole(), required=False, allow_empty=False, max_length=500)
+    ids = serializers.ListField(
+        child=WholeNumber(), required=False, allow_empty=False, max_length=500
+    )
 
 
 class MarkedSerializer(StrictSerializer):

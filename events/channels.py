@@ -19,8 +19,8 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMessage
 from django.core.validators import validate_email
 
-from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.reason_codes import Code
 from common.sealing import CannotOpenError, open_sealed, public_key_of, seal, sealed_for
 from events.models import Channel
 from events.outbound import RefusedError, guarded, is_allowed
@@ -142,7 +142,10 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
     from apprise import NotifyType
 
     kind = NotifyType.WARNING if message.is_alarm else NotifyType.INFO
-    with _heard() as said, guarded(settings.FILLCAST_OUTBOUND_HOSTS, seconds=SECONDS) as guard:
+    with (
+        _collect_warnings() as warnings,
+        guarded(settings.FILLCAST_OUTBOUND_HOSTS, seconds=SECONDS) as guard,
+    ):
         try:
             body = message.body or message.title  # apprise sends nothing without one
             sent = plugin.notify(body=body, title=message.title, notify_type=kind)
@@ -151,34 +154,34 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
         except Exception as error:
             raise SendError(f"{_scheme(plugin)}: {type(error).__name__}.") from error
         if not sent:
-            text = _without_secrets(said[-1] if said else "It was not taken.", plugin)
+            text = _without_secrets(warnings[-1] if warnings else "It was not taken.", plugin)
             raise SendError(text, retry_after=guard.retry_after)
 
 
-class _Ear(logging.Handler):
+class _ApprisePluginLog(logging.Handler):
     """Hears what apprise says in this thread: in others it speaks of other tenants' channels."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread == self._thread:
-            self.said.append(record.getMessage())
+            self.messages.append(record.getMessage())
 
 
 @contextmanager
-def _heard() -> Iterator[list[str]]:
+def _collect_warnings() -> Iterator[list[str]]:
     """Collect apprise's warnings: it returns only whether it worked."""
     import apprise
 
-    ear, logger = _Ear(), apprise.logger
-    logger.addHandler(ear)
+    handler, logger = _ApprisePluginLog(), apprise.logger
+    logger.addHandler(handler)
     try:
-        yield ear.said
+        yield handler.messages
     finally:
-        logger.removeHandler(ear)
+        logger.removeHandler(handler)
 
 
 def _plugin(url: str) -> Any:

@@ -12,14 +12,14 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare, salted_hmac
 
-from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.reason_codes import Code
 from common.sql import rows
 from events.models import Channel, Event, EventKind
 
 LINK_LIFE = timedelta(hours=48)
 RESEND_AFTER = timedelta(minutes=5)
-MOST_A_DAY = 10  # confirmation messages of one user, so that nobody's mailbox is flooded
+MAX_PER_DAY = 10  # confirmation messages of one user, so that nobody's mailbox is flooded
 CODE_BYTES = 15
 SALT = "fillcast.channel-confirmation"
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('channel confirmation', %s))"
@@ -97,6 +97,6 @@ def _require_below_limit(user_id: int) -> None:
         user_id=user_id,
         created_at__gt=timezone.now() - timedelta(days=1),
     )
-    if sent.count() >= MOST_A_DAY:
-        detail = f"{MOST_A_DAY} confirmation messages were sent within a day. Try again tomorrow."
+    if sent.count() >= MAX_PER_DAY:
+        detail = f"{MAX_PER_DAY} confirmation messages were sent within a day. Try again tomorrow."
         raise ConflictError(Code.CONFIRMATION_LIMIT, detail)

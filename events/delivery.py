@@ -17,26 +17,29 @@ from django.conf import settings
 from django.db import transaction
 
 from common.errors import FillcastError
-from common.faults import point
-from common.reasons import address_of
+from common.failpoints import failpoint
+from common.reason_links import reason_url
 from common.sql import rows, run
 from events import channels, confirmation
 from events.channels import Outgoing, SendError
-from events.facts import Happening, facts_of
+from events.context import EventContext, context_of
 from events.models import ALARMS, Channel, EventKind
 from events.outbound import RefusedError
-from events.spread import EVENT, for_machines, worded
+from events.routing import EVENT, for_machines, rendered
 
 log = structlog.get_logger(__name__)
 
 AT_ONCE, THREADS = 16, 8  # channels in one run; so many wait for answers side by side
 CLAIM_SECONDS = 45  # longer than a run takes: AT_ONCE / THREADS × channels.SECONDS
 HELP_MAX = 5
-MOST_EVENTS = 1_000  # in one message
+MAX_EVENTS = 1_000  # in one message
 TRIES = 10
-BACKOFF_FIRST, BACKOFF_MOST = 5.0, 3600.0
-RETRY_AFTER_MOST = 86_400.0  # whatever a server asks for: alarms must go out some day
-GAP_SECONDS, MAIL_GAP_SECONDS = 5, 30  # so that a burst is a few messages, not hundreds
+BACKOFF_FIRST, MAX_BACKOFF = 5.0, 3600.0
+MAX_RETRY_AFTER = 86_400.0  # whatever a server asks for: alarms must go out some day
+MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = (
+    5,
+    30,
+)  # so that a burst is a few messages, not hundreds
 
 CLAIM = """
 UPDATE events_channel SET rest_until = clock_timestamp() + make_interval(secs => %(claim)s)
@@ -99,10 +102,10 @@ def send_waiting() -> list[Outcome]:
     jobs = _claim()
     if not jobs:
         return []
-    point("delivery.claimed")
+    failpoint("delivery.claimed")
     with ThreadPoolExecutor(min(THREADS, len(jobs)), "events") as pool:
         outcomes = list(pool.map(_send, jobs))  # no ORM in there
-    point("delivery.sent")
+    failpoint("delivery.sent")
     with transaction.atomic():
         for outcome in outcomes:
             _write(outcome)
@@ -115,7 +118,7 @@ def backoff(failures: int, *, chance: float) -> float:
     chance: 0 to 1; spreads it by half either way, so that channels of one dead host do not all
     come back at once.
     """
-    seconds = min(BACKOFF_FIRST * 2.0 ** min(failures, 20), BACKOFF_MOST)
+    seconds = min(BACKOFF_FIRST * 2.0 ** min(failures, 20), MAX_BACKOFF)
     return seconds * (0.5 + chance)
 
 
@@ -124,8 +127,8 @@ def _claim() -> list[Job]:
         claimed = [row.id for row in rows(CLAIM, {"claim": CLAIM_SECONDS, "most": AT_ONCE})]
         if not claimed:
             return []
-        found = rows(WAITING, {"channels": claimed, "most": MOST_EVENTS})
-        facts = facts_of(list({row.id: Happening(*row[2:]) for row in found}.values()))
+        found = rows(WAITING, {"channels": claimed, "most": MAX_EVENTS})
+        facts = context_of(list({row.id: EventContext(*row[2:]) for row in found}.values()))
     by_id = Channel.objects.in_bulk(claimed)
     jobs = []
     for channel_id, group in groupby(found, key=lambda row: row.channel_id):
@@ -135,7 +138,7 @@ def _claim() -> list[Job]:
             deliveries = [row.delivery_id for row in requests]
             jobs.append(Job(channel, deliveries, confirmation_message(channel, requests[-1])))
             continue
-        events = [replace(Happening(*row[2:]), facts=facts[row.id]) for row in waiting]
+        events = [replace(EventContext(*row[2:]), facts=facts[row.id]) for row in waiting]
         deliveries = [row.delivery_id for row in waiting]
         jobs.append(Job(channel, deliveries, message_of(events)))
     return jobs
@@ -144,14 +147,14 @@ def _claim() -> list[Job]:
 def confirmation_message(channel: Channel, request: Any) -> Outgoing:
     """Return the message whose reader proves that the address is theirs."""
     known = {"link": confirmation.link_of(channel), "code": confirmation.code_of(channel)}
-    event = replace(Happening(*request[2:]), facts={**known, "name": channel.name})
-    words = worded([event])
+    event = replace(EventContext(*request[2:]), facts={**known, "name": channel.name})
+    words = rendered([event])
     return Outgoing(words.title, words.body, is_alarm=False, events=[{"id": event.id}])
 
 
-def message_of(events: Sequence[Happening]) -> Outgoing:
+def message_of(events: Sequence[EventContext]) -> Outgoing:
     """Return the one message that tells of all these events."""
-    words = worded(events)
+    words = rendered(events)
     return Outgoing(
         title=words.title,
         body="\n".join(filter(None, [words.body, *_help_for(events)])),
@@ -160,11 +163,11 @@ def message_of(events: Sequence[Happening]) -> Outgoing:
     )
 
 
-def _help_for(events: Sequence[Happening]) -> list[str]:
+def _help_for(events: Sequence[EventContext]) -> list[str]:
     """Where to act, and to read more about the reasons: this is read outside the application."""
-    codes = dict.fromkeys(event.tell("code") for event in events)
-    pages = [*dict.fromkeys(page for event in events if (page := event.tell("page")))]
-    pages += [address for code in codes if (address := address_of(code))]
+    codes = dict.fromkeys(event.get("code") for event in events)
+    pages = [*dict.fromkeys(page for event in events if (page := event.get("page")))]
+    pages += [address for code in codes if (address := reason_url(code))]
     return [settings.FILLCAST_PUBLIC_URL.rstrip("/") + page for page in pages[:HELP_MAX]]
 
 
@@ -189,11 +192,13 @@ def _write(outcome: Outcome) -> None:
     values = {"channel": channel.pk, "deliveries": list(outcome.job.deliveries)}
     if not outcome.error:
         is_mail = channel.url_shown.startswith("mailto:")
-        run(SENT, {**values, "rest": MAIL_GAP_SECONDS if is_mail else GAP_SECONDS})
+        run(
+            SENT, {**values, "rest": MAIL_MIN_INTERVAL_SECONDS if is_mail else MIN_INTERVAL_SECONDS}
+        )
         return
     log.warning("a message was not delivered", channel_id=channel.pk, error=outcome.error)
     rest = backoff(channel.failures_in_a_row, chance=random.random())  # no secret
-    rest = max(rest, min(outcome.retry_after, RETRY_AFTER_MOST))
+    rest = max(rest, min(outcome.retry_after, MAX_RETRY_AFTER))
     run(
         NOT_SENT,
         {**values, "rest": rest, "error": outcome.error, "final": outcome.final, "tries": TRIES},

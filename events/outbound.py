@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.response import HTTPResponse
 
-from common.addresses import Address, Network, is_public, leads_to
+from common.ip_addresses import Address, Network, is_public, leads_to
 
 
 class RefusedError(Exception):
@@ -32,7 +32,9 @@ def is_allowed(address: Address, networks: Sequence[Network], *, encrypted: bool
     return any(real in network for network in networks) or (encrypted and is_public(real))
 
 
-def judged_address(host: str, port: int, networks: Sequence[Network], *, encrypted: bool) -> str:
+def resolve_allowed_address(
+    host: str, port: int, networks: Sequence[Network], *, encrypted: bool
+) -> str:
     """Resolve a host once and return an address that may be connected to.
 
     All its addresses must be allowed: with a mixed answer the next one to connect could be the
@@ -42,7 +44,9 @@ def judged_address(host: str, port: int, networks: Sequence[Network], *, encrypt
     for text in found:
         address = ipaddress.ip_address(text.partition("%")[0])
         if not is_allowed(address, networks, encrypted=encrypted):
-            raise RefusedError(_why_not(host, encrypted=encrypted, is_global=is_public(address)))
+            raise RefusedError(
+                _refusal_message(host, encrypted=encrypted, is_global=is_public(address))
+            )
     return found[0]
 
 
@@ -60,7 +64,7 @@ def retry_seconds(header: str) -> float:
     return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-def _why_not(host: str, *, encrypted: bool, is_global: bool) -> str:
+def _refusal_message(host: str, *, encrypted: bool, is_global: bool) -> str:
     if is_global and not encrypted:
         return f"{host} can only be reached by https."
     return (
@@ -85,7 +89,7 @@ class _Guard:
         host = to.host
         encrypted = isinstance(to, HTTPSConnection)
         try:
-            address = judged_address(host, to.port, self.networks, encrypted=encrypted)
+            address = resolve_allowed_address(host, to.port, self.networks, encrypted=encrypted)
         except RefusedError as error:
             self.refused = error  # a library may swallow it
             raise

@@ -10,13 +10,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from common.codes import Code
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.errors import ConflictError, InvalidInputError
+from common.reason_codes import Code
 from common.sql import columns, rows
 from events import channels, confirmation, delivery
 from events.models import TO_ONE_CHANNEL, Channel, EventKind, Notification
-from events.spread import spread
+from events.routing import route_events
 
 EMIT = """
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
@@ -95,7 +95,7 @@ def deliver(limit: int = 2_000) -> Delivered:
 
     Not to be called inside a transaction: messages go over the network.
     """
-    told = spread(limit)
+    told = route_events(limit)
     outcomes = delivery.send_waiting()
     failures = sum(bool(outcome.error) for outcome in outcomes)
     return Delivered(told, len(outcomes) - failures, failures)

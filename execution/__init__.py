@@ -1,1 +1,2 @@
-"""From a published signal to fills: fan-out, sizing, risk, the wire, reports, watch, sweeps."""
+"""From a published signal to fills: fan-out, sizing, risk, the dispatcher, reports, watch,
+sweeps."""

@@ -1,4 +1,4 @@
-"""Orders, logs, drift and processes: written by machines, read here. Pages: config/console."""
+"""Orders, logs, drift and processes: written by machines, read here. Pages: console."""
 
 from typing import Any
 
@@ -15,19 +15,19 @@ from common.admin import (
     ReadOnlyAdmin,
     among_newest,
     link,
-    moment_column,
     read_id,
     read_uuid,
+    time_column,
 )
-from common.markup import amount, badge, code, state_badge
+from common.badges import amount, badge, code, state_badge
+from common.formatting import STATES, known_code, sentence, signed, statuses_of, units_of
+from common.formatting import age as shown_age
 from common.money import plain
-from common.shown import STATES, known_code, sentence, signed, statuses_of, units_of
-from common.shown import age as shown_age
-from common.units import word_of
+from common.units import unit_label
 from connections.models import ExecutionConnection
-from execution.drift import words as drift_words
 from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, TallyQuerySet, WorkerLease
 from execution.order_reasons import reason_of
+from execution.reconciliation import presentation as drift_words
 
 FOUND_ORDERS = 2_000  # a search by account looks at the log of that many of its orders
 FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts
@@ -84,7 +84,7 @@ class OrderAdmin(BigTableAdmin):
 
     page_list = True
     list_display = ("shown", "account", "state", "why", "quantity_shown", "price", "slippage",
-                    moment_column("created_at", "Created"))  # fmt: skip
+                    time_column("created_at", "Created"))  # fmt: skip
     list_filter = (("status", ChoicesDropdownFilter), ShareFilter, LegFilter)
     list_select_related = ("connection",)
     ordering = ("-id",)
@@ -129,7 +129,7 @@ class OrderAdmin(BigTableAdmin):
     def slippage(self, order: Order) -> str:
         if order.slippage_pips is None:
             return ""
-        return f"{signed(order.slippage_pips, 1)} {word_of(order.slippage_unit)}"
+        return f"{signed(order.slippage_pips, 1)} {unit_label(order.slippage_unit)}"
 
 
 @admin.register(Fill)

@@ -10,12 +10,15 @@ class ExecutionConfig(AppConfig):
 
     def ready(self) -> None:
         """Connect the observer of publications, of quotes and of Celery workers."""
-        from brokers import budgets
-        from events.facts import register
-        from execution import processes, receivers  # noqa: F401  # connects by being imported
-        from execution.drift.event_facts import facts_about
+        from brokers import rate_limits
+        from events.context import register_provider
+        from execution import (
+            receivers,  # noqa: F401  # connects by being imported
+            startup,  # connects by being imported
+        )
+        from execution.reconciliation.event_context import context_of_events
 
-        processes.connect()
-        register(facts_about)
+        startup.connect()
+        register_provider(context_of_events)
         # Also where nobody trades: a connection test in the web process asks brokers too.
-        budgets.use(settings.REDIS_URL, PROCESSES_UNKNOWN)
+        rate_limits.configure(settings.REDIS_URL, PROCESSES_UNKNOWN)

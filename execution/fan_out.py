@@ -19,11 +19,11 @@ from typing import Any
 
 from django.db import connection as database
 
-from common.codes import Code
+from common.reason_codes import Code
 from common.sql import array, rows, run
 from connections import eligibility
-from connections.lanes import LANES_HELD
-from execution import outcomes
+from connections.session_lanes import HELD_LANES_SQL
+from execution import signal_outcomes
 from execution.exits import levels_sql
 from execution.exits import orders as exits
 from signals.models import Action, Signal
@@ -178,7 +178,10 @@ def fan_out(signal: Signal) -> FanOut:
         result = writers[Action(signal.action)](signal)
         # Here, where all tenants' rows are seen.
         result = replace(result, lanes=lanes_of(result.order_ids))
-        run(outcomes.COUNT_CANDIDATES, {"candidates": result.candidates, "signal_id": signal.pk})
+        run(
+            signal_outcomes.COUNT_CANDIDATES,
+            {"candidates": result.candidates, "signal_id": signal.pk},
+        )
     signal.candidate_count = result.candidates
     return result
 
@@ -202,7 +205,7 @@ def entry_parameters(
     reaches_admins, owner_only: which connections its approval covers.
     """
     return {
-        **eligibility.parameters(
+        **eligibility.eligibility_parameters(
             feed_id=signal.feed_id,
             direction=signal.direction,
             pair=signal.currency_pair,
@@ -264,7 +267,7 @@ def lanes_of(order_ids: Sequence[int]) -> dict[int, str]:
     """Return the lanes of those of these orders that are in one which a process holds: nobody would
     ever take the messages of the others. Without such lanes it costs one look at their few rows.
     """
-    held = [row.lane for row in rows(LANES_HELD)] if order_ids else []
+    held = [row.lane for row in rows(HELD_LANES_SQL)] if order_ids else []
     if not held:
         return {}
     return {row.id: row.lane for row in rows(LANES_OF, (array(order_ids), array(held)))}

@@ -12,8 +12,8 @@ from django.db.models import Case, F, Q, QuerySet, Value, When
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from common import shown
-from common.codes import Code
+from common import formatting
+from common.reason_codes import Code
 from execution.models import Order, Status
 
 WORKER_SECONDS = 5  # a worker polls for due orders within two
@@ -32,11 +32,11 @@ class OrderReason:
 
     @property
     def sentence(self) -> str:
-        return shown.sentence(self.code, self.status)
+        return formatting.sentence(self.code, self.status)
 
     @property
     def hint(self) -> str:
-        return shown.hint(self.code, self.status)
+        return formatting.hint(self.code, self.status)
 
 
 def reason_of(order: Order) -> OrderReason:

@@ -8,7 +8,7 @@ from connections.models import ExecutionConnection
 from users.models import User
 
 
-def require_on(
+def require_on_accounts(
     connection_ids: Collection[UUID], by: User | None, right: Right = Right.TRADE
 ) -> None:
     """Raise NotAllowedError unless `by` has the right or owns all of these connections.

@@ -17,21 +17,26 @@ import structlog
 from django.db import transaction
 
 from brokers.registry import capabilities_of
+from common.bisection import process_with_bisection
 from common.clocks import market_now
-from common.codes import Code
 from common.database_errors import is_database_trouble
-from common.halving import all_or_halves
 from common.money import plain
+from common.reason_codes import Code
 from common.sql import rows
-from connections import lanes, maintenance
-from connections.host_circuits import open_hosts
-from connections.selectors import spec_without_credentials
+from connections import session_lanes
+from connections.health import maintenance
+from connections.selectors import open_hosts, spec_without_credentials
 from execution.fan_out import ENTRIES, LIVE, entry_parameters
-from execution.intents.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
-from execution.intents.decisions import Decision, Ended, Intent, Later
-from execution.intents.evaluation import UNHELD, evaluate, load_market, load_situation
-from execution.intents.sizing import Denial
-from execution.intents.waiting import for_brokers
+from execution.submission.bundle_evaluation import (
+    WAITING_FOR_WORKER,
+    evaluate,
+    load_account_context,
+    load_evaluation_context,
+)
+from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
+from execution.submission.deferral import deferred_by_brokers
+from execution.submission.outcomes import Decision, Deferred, Intent, Terminated
+from execution.submission.sizing import Denial
 from signals.models import Action, Signal
 from signals.preview import (
     MARKET_FAULTS,
@@ -133,8 +138,8 @@ def _entries(signal: Signal) -> Preview:
     skipped: Counter[tuple[Outcome, Code | None]] = Counter(
         _counted(Outcome.SKIPPED, Code[row.reason]) for row in found if row.status == "SKIPPED"
     )
-    judged = _judge(pending, _draft(signal, now)) if pending else []
-    return _summary(now, skipped, judged)
+    evaluations = _evaluate_pending(pending, _draft(signal, now)) if pending else []
+    return _summary(now, skipped, evaluations)
 
 
 def _draft(signal: Signal, now: datetime) -> _Draft:
@@ -157,7 +162,7 @@ def _draft(signal: Signal, now: datetime) -> _Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class _Evaluation:
     """A candidate's decision; at_last: the one it would get if it had nothing to wait for."""
 
     row: Any
@@ -165,54 +170,58 @@ class _Judged:
     at_last: Decision
 
 
-def _judge(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:
+def _evaluate_pending(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation]:
     """Judge candidates as a claim would. One that breaks our program is judged alone.
 
     The database's trouble is no candidate's and is raised. Any other error of the database takes
     back no more than the group it came in.
     """
 
-    def together(some: Sequence[Any]) -> list[_Judged]:
+    def together(some: Sequence[Any]) -> list[_Evaluation]:
         with transaction.atomic():
             return _evaluated(some, draft)
 
-    def alone(row: Any, error: Exception) -> list[_Judged]:
+    def alone(row: Any, error: Exception) -> list[_Evaluation]:
         log.error("preview.candidate_breaks", connection=row.connection_id, error=repr(error))
         broken = Denial(Code.POISONED)
-        return [_Judged(row, broken, broken)]
+        return [_Evaluation(row, broken, broken)]
 
-    parts = all_or_halves(pending, together, alone, spared=is_database_trouble)
+    parts = process_with_bisection(pending, together, alone, spared=is_database_trouble)
     return [one for part in parts for one in part]
 
 
-def _evaluated(pending: Sequence[Any], draft: _Draft) -> list[_Judged]:
+def _evaluated(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation]:
     specs = {row.connection_id: spec_without_credentials(row) for row in pending}
-    market = load_market(pending, {draft.id: draft})
-    unheld = lanes.unheld(lanes.MOVING_SECONDS)
-    postponed = for_brokers(pending, open_hosts(), maintenance.open_now())
-    postponed |= {row.connection_id: UNHELD for row in pending if row.lane in unheld}
-    situation = load_situation(pending, specs, postponed, capabilities_of=capabilities_of)
-    decisions = evaluate(pending, market, situation, specs)
-    waiting = [row for row, decision in decisions if isinstance(decision, Later)]
-    at_last = evaluate(waiting, market, replace(situation, postponed={}), specs)
+    context = load_evaluation_context(pending, {draft.id: draft})
+    unheld = session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)
+    postponed = deferred_by_brokers(pending, open_hosts(), maintenance.windows_open_now())
+    postponed |= {row.connection_id: WAITING_FOR_WORKER for row in pending if row.lane in unheld}
+    accounts = load_account_context(pending, specs, postponed, capabilities_of=capabilities_of)
+    decisions = evaluate(pending, context, accounts, specs)
+    waiting = [row for row, decision in decisions if isinstance(decision, Deferred)]
+    at_last = evaluate(waiting, context, replace(accounts, postponed={}), specs)
     later = {row.id: decision for row, decision in at_last}
-    return [_Judged(row, decision, later.get(row.id, decision)) for row, decision in decisions]
+    return [_Evaluation(row, decision, later.get(row.id, decision)) for row, decision in decisions]
 
 
 def _summary(
-    now: datetime, skipped: Counter[tuple[Outcome, Code | None]], judged: Sequence[_Judged]
+    now: datetime, skipped: Counter[tuple[Outcome, Code | None]], evaluations: Sequence[_Evaluation]
 ) -> Preview:
     counts = skipped
-    for one in judged:
-        if isinstance(one.decision, Later):
+    for one in evaluations:
+        if isinstance(one.decision, Deferred):
             counts[Outcome.WAITING, one.decision.code] += 1
         elif refusal := _refusal(one.decision):
             counts[_counted(Outcome.DENIED, refusal.code)] += 1
     sent = [
-        (one.row.type, one.decision.quantity) for one in judged if isinstance(one.decision, Intent)
+        (one.row.type, one.decision.quantity)
+        for one in evaluations
+        if isinstance(one.decision, Intent)
     ]
-    faults = _faults(judged)
-    waiting = sum(isinstance(one.decision, Later) and not _is_faulty(one.at_last) for one in judged)
+    faults = _faults(evaluations)
+    waiting = sum(
+        isinstance(one.decision, Deferred) and not _is_faulty(one.at_last) for one in evaluations
+    )
     return Preview(
         as_of=now,
         sent=len(sent),
@@ -230,7 +239,7 @@ def _counted(usual: Outcome, code: Code) -> tuple[Outcome, Code | None]:
 
 
 def _refusal(decision: Decision) -> Denial | None:
-    if isinstance(decision, Ended):
+    if isinstance(decision, Terminated):
         return decision.denial
     return decision if isinstance(decision, Denial) else None
 
@@ -240,12 +249,12 @@ def _is_faulty(decision: Decision) -> bool:
     return refusal is not None and refusal.code in SIGNAL_FAULTS
 
 
-def _faults(judged: Iterable[_Judged]) -> dict[Code, str]:
+def _faults(evaluations: Iterable[_Evaluation]) -> dict[Code, str]:
     """Return the faults of the signal and of today's market, the most frequent first, each with the
     figures of one account."""
     counts: Counter[Code] = Counter()
     figures: dict[Code, str] = {}
-    for one in judged:
+    for one in evaluations:
         refusal = _refusal(one.at_last)
         if refusal is None or refusal.code not in SIGNAL_FAULTS.keys() | MARKET_FAULTS:
             continue

@@ -4,7 +4,11 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from connections.open import tell, tell_ordered, tell_priced
+from connections.exposure import (
+    register_exposure_query,
+    register_ordered_query,
+    register_priced_query,
+)
 from execution import tasks
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT
@@ -21,33 +25,33 @@ def on_signal_published(*, signal: Signal, **_: Any) -> None:
     result = fan_out(signal)
     exits = signal.action != "OPEN"
     queue = tasks.EXITS if exits else tasks.ENTRIES
-    tasks.ring_on_commit(result.order_ids, queue=queue, lanes=result.lanes)
+    tasks.enqueue_on_commit(result.order_ids, queue=queue, lanes=result.lanes)
     if result.cancel_ids or result.position_ids:
-        tasks.ring_wishes_on_commit()
+        tasks.enqueue_pending_actions_on_commit()
 
 
 @receiver(signal_cancelled, dispatch_uid="execution.withdraw")
 def on_signal_cancelled(*, signal: Signal, **_: Any) -> None:
     """Withdraw what is not yet filled of a published signal."""
     if withdraw(signal):
-        tasks.ring_wishes_on_commit()
+        tasks.enqueue_pending_actions_on_commit()
 
 
 # By the indexes position_open and order_flying. What is PENDING is still here.
-tell("""
+register_exposure_query("""
 SELECT connection_id, symbol, 'an open position' AS what
 FROM positions_executionposition WHERE quantity > 0
 """)
-tell(f"""
+register_exposure_query(f"""
 SELECT connection_id, symbol, 'an order that is ' || status AS what
 FROM execution_order WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}')
 """)
 # By the indexes position_open, position_open_of_source and order_of_connection.
-tell_priced("""
+register_priced_query("""
 SELECT price_source_id AS source_id, connection_id, pair
 FROM positions_executionposition WHERE quantity > 0
 """)
-tell_ordered("SELECT connection_id, pair, id AS number FROM execution_order")
+register_ordered_query("SELECT connection_id, pair, id AS number FROM execution_order")
 # By the index position_open_of_signal. What orders have ended of a signal is far more than what all
 # have under way: these are found by order_flying and order_due, or by one_entry. Pairs are not
 # compared: an order's is what its account trades, which is not the signal's if a symbol is mapped.

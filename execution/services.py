@@ -1,6 +1,6 @@
 """What can be done with orders and positions. Each function is one transaction, or none.
 
-`execute` is the one code path for any bundle: places on the wire, then intents on disk, then the
+`execute` is the one code path for any bundle: dispatcher slots, then intents on disk, then the
 calls. The others write what is wanted; callers ring on commit.
 """
 
@@ -11,27 +11,27 @@ import structlog
 from django.db import connection, transaction
 
 from common.clocks import market_now
-from common.codes import Code
 from common.database_errors import is_database_trouble
 from common.errors import ConflictError, InvalidInputError
-from common.faults import point
+from common.failpoints import failpoint
 from common.money import plain
 from common.permissions import Right, require
+from common.reason_codes import Code
 from common.sql import rows, run
-from connections import lanes
-from execution.calls import runtime, sweeps
-from execution.calls.flusher import apply_or_halve
-from execution.epochs import witness
+from connections import session_lanes
+from execution.disaster_recovery import restore_detector
+from execution.dispatch.report_writer import apply_with_bisection
 from execution.exits.dust import reports_of_dust
-from execution.exits.orders import ExitWish, open_exits
-from execution.exits.reserve import balance
-from execution.exits.wishes import grant_wishes
-from execution.intents import margins
-from execution.intents.claim import HeldBack, Outgoing, claim, nobody
-from execution.intents.poison import set_aside
-from execution.intents.waiting import hold_for_restore_check
+from execution.exits.orders import ExitRequest, open_exits
+from execution.exits.reservations import recompute_reserved
 from execution.models import Order, Status
-from execution.permissions import require_on
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.permissions import require_on_accounts
+from execution.recovery import sweeps
+from execution.runtime import margin_queries, trading_runtime
+from execution.submission.claim import DeferralPolicy, Outgoing, claim, defer_none
+from execution.submission.deferral import hold_for_restore_check
+from execution.submission.quarantine import quarantine_order
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from users.models import User
@@ -39,47 +39,58 @@ from users.models import User
 log = structlog.get_logger(__name__)
 MAX_BUNDLE = 5000
 
-__all__ = ["cancel_order", "close_dust", "close_position", "close_positions", "execute",
-           "grant_wishes", "look", "modify_position", "retry_order"]  # fmt: skip
+__all__ = [
+    "cancel_order",
+    "close_dust",
+    "close_position",
+    "close_positions",
+    "execute",
+    "modify_position",
+    "process_due_orders",
+    "process_pending_actions",
+    "retry_order",
+]  # fmt: skip
 
 
 def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False) -> None:
-    """Claim what is due of a bundle and hand it to the wire; returns when the calls are under way.
+    """Claim what is due of a bundle and dispatch it; returns when the calls are under way.
 
     urgent: these are exits, for which places are kept.
 
-    An intent is written only for a call that has a place on the wire: whatever stands between the
+    An intent is written only for a call that has a dispatcher slot: whatever stands between the
     two when the process dies becomes NEVER_ARRIVED, however healthy the broker. While this may be
     a restored database nothing is claimed: the rows wait as RESTORE_CHECK, due a second later.
     """
-    present = runtime.present()
-    if witness.doubts():
+    runtime = trading_runtime.get_runtime()
+    if restore_detector.is_suspect():
         with transaction.atomic():
             hold_for_restore_check(order_ids)
         return
     waiting = list(order_ids)
-    while waiting and not present.draining:
-        places = present.wire.room.reserve(len(waiting), urgent=urgent)
-        chunk, waiting = waiting[:places], waiting[places:]
+    while waiting and not runtime.is_draining:
+        slots = runtime.dispatcher.slots.reserve(len(waiting), urgent=urgent)
+        chunk, waiting = waiting[:slots], waiting[slots:]
         bundle: list[Outgoing] = []
         try:
             if not urgent:
-                margins.ask(chunk, present.held_back)
-            bundle = _claim_or_halve(chunk, present.id, skip_locked, present.held_back)
+                margin_queries.request_margins(chunk, runtime.deferred_connections)
+            bundle = _claim_with_bisection(
+                chunk, runtime.id, skip_locked, runtime.deferred_connections
+            )
         finally:
-            present.wire.room.free(places - len(bundle))
+            runtime.dispatcher.slots.free(slots - len(bundle))
         if bundle:
-            point("claim.committed")
-            lanes.wake(outgoing.request.connection_id for outgoing in bundle)
-        present.wire.hand_over(bundle)
+            failpoint("claim.committed")
+            session_lanes.mark_active(outgoing.request.connection_id for outgoing in bundle)
+        runtime.dispatcher.dispatch(bundle)
 
 
-def _claim_or_halve(
+def _claim_with_bisection(
     order_ids: list[int],
     owner: str,
     skip_locked: bool,
-    held_back: HeldBack = nobody,
-    unheld: Collection[str] = (),
+    deferral_policy: DeferralPolicy = defer_none,
+    lanes_without_worker: Collection[str] = (),
 ) -> list[Outgoing]:
     """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED.
 
@@ -87,20 +98,26 @@ def _claim_or_halve(
     """
     try:
         return claim(
-            order_ids, owner=owner, skip_locked=skip_locked, held_back=held_back, unheld=unheld
+            order_ids,
+            owner=owner,
+            skip_locked=skip_locked,
+            deferral_policy=deferral_policy,
+            lanes_without_worker=lanes_without_worker,
         )
     except Exception as error:
         if is_database_trouble(error):
             log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
             raise
         if len(order_ids) == 1:
-            set_aside(order_ids[0], error)
+            quarantine_order(order_ids[0], error)
             return []
         middle = len(order_ids) // 2
         bundle: list[Outgoing] = []
         for half in (order_ids[:middle], order_ids[middle:]):
             try:
-                bundle += _claim_or_halve(half, owner, skip_locked, held_back, unheld)
+                bundle += _claim_with_bisection(
+                    half, owner, skip_locked, deferral_policy, lanes_without_worker
+                )
             except Exception as another:
                 if not bundle:
                     raise
@@ -110,36 +127,38 @@ def _claim_or_halve(
         return bundle
 
 
-def look(limit: int, *, exits_only: bool = False) -> int:
+def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
     """Find due rows whose bell was not heard and execute them; return how many were found.
 
     So many at a time until no more are found: while there is no Redis nobody else rings. What is
     still due afterwards (somebody holds its mailbox) is left for the next look.
     """
-    looked: set[int] = set()
-    while found := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in looked]:
+    seen: set[int] = set()
+    while found := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in seen]:
         execute(found, skip_locked=True, urgent=exits_only)
-        looked.update(found)
-    return len(looked)
+        seen.update(found)
+    return len(seen)
 
 
 def close_dust() -> int:
     """Close in the books what is left of positions and too small to be sold; return how many."""
     found = reports_of_dust()
     if found:
-        apply_or_halve(found)
+        apply_with_bisection(found)
     return len(found)
 
 
-def tell_unheld(limit: int = MAX_BUNDLE) -> int:
+def flag_orders_without_worker(limit: int = MAX_BUNDLE) -> int:
     """Say why orders wait whose lane no process holds, and end entries that wait too long.
 
     Nobody is asked and nothing leaves. Returns how many were found.
     """
-    if not (unheld := lanes.unheld(lanes.MOVING_SECONDS)):
+    if not (lanes_without_worker := session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)):
         return 0
-    found = sweeps.due(limit, lanes=unheld)
-    _claim_or_halve(found, runtime.present().id, True, unheld=unheld)
+    found = sweeps.due(limit, lanes=lanes_without_worker)
+    _claim_with_bisection(
+        found, trading_runtime.get_runtime().id, True, lanes_without_worker=lanes_without_worker
+    )
     return len(found)
 
 
@@ -170,10 +189,12 @@ def close_positions(
     share = None if fraction == 1 else fraction
     if by is not None:
         held = ExecutionPosition.objects.filter(pk__in=position_ids).order_by()
-        require_on(list(held.values_list("connection_id", flat=True).distinct()), by)
-    wishes = [ExitWish(position_id, "close", share, detail=detail) for position_id in position_ids]
+        require_on_accounts(list(held.values_list("connection_id", flat=True).distinct()), by)
+    requests = [
+        ExitRequest(position_id, "close", share, detail=detail) for position_id in position_ids
+    ]
     with transaction.atomic():
-        return [written.order_id for written in open_exits(wishes)]
+        return [written.order_id for written in open_exits(requests)]
 
 
 def cancel_order(order_id: int, *, by: User | None = None) -> str:
@@ -184,19 +205,19 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
     detail = f"by {by.get_username()}" if by else ""
     with transaction.atomic():
         order = Order.objects.select_for_update(no_key=True).get(pk=order_id)
-        require_on([order.connection_id], by)
+        require_on_accounts([order.connection_id], by)
         if order.done_at is not None:
             raise ConflictError(Code.STATE_CONFLICT, f"The order is {order.status} already.")
         if order.status == Status.PENDING:
             run(CANCEL_PENDING, {"id": order_id, "detail": detail})
-            balance([order_id])
+            recompute_reserved([order_id])
             return str(Status.CANCELLED)
-        run(WISH_CANCEL, (order_id,))
+        run(REQUEST_CANCEL, (order_id,))
         return order.status
 
 
 # A wish to close says more than one to cancel: it stays.
-WISH_CANCEL = """
+REQUEST_CANCEL = """
 UPDATE execution_order SET wish = CASE wish WHEN 'CLOSE' THEN wish ELSE 'CANCEL' END,
   due_at = clock_timestamp() WHERE id = %s
 """
@@ -204,14 +225,14 @@ UPDATE execution_order SET wish = CASE wish WHEN 'CLOSE' THEN wish ELSE 'CANCEL'
 
 def cancel_orders(order_ids: Iterable[int], *, by: User | None = None) -> list[int]:
     """Cancel many as `cancel_order` does; return those that had not ended meanwhile."""
-    asked = []
+    cancelled = []
     for order_id in order_ids:
         try:
             cancel_order(order_id, by=by)
         except ConflictError:
             continue
-        asked.append(order_id)
-    return asked
+        cancelled.append(order_id)
+    return cancelled
 
 
 CANCEL_PENDING = f"""
@@ -253,7 +274,7 @@ SELECT id FROM moved
 """
 
 
-def why_not_retried(order: Order) -> str:
+def retry_obstacle(order: Order) -> str:
     """Return why sending a FAILED entry once more could not succeed; empty: it may be tried."""
     signal = order.signal
     if order.status != Status.FAILED or not order.is_entry or signal is None:
@@ -279,11 +300,11 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
     require(by, Right.RETRY)
     with transaction.atomic():
         order = Order.objects.select_related("signal").filter(pk=order_id).first()
-        if order is not None and (obstacle := why_not_retried(order)):
+        if order is not None and (obstacle := retry_obstacle(order)):
             raise ConflictError(Code.SIGNAL_EXPIRED, obstacle)
         rows(LOCK_POSITION, (order_id,))
         moved = rows(RETRY, {"id": order_id, "detail": detail, "now": market_now()})
-        balance([order_id])
+        recompute_reserved([order_id])
     if not moved:
         raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be tried again.")
     return int(moved[0].id)
@@ -304,13 +325,13 @@ def modify_position(
     """
     with transaction.atomic():
         position = ExecutionPosition.objects.select_for_update(no_key=True).get(pk=position_id)
-        require_on([position.connection_id], by)
+        require_on_accounts([position.connection_id], by)
         if not position.is_open:
             raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
         sign = position.broker_side.sign
         if stop_loss and take_profit and (take_profit - stop_loss) * sign <= 0:
             raise InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss")
-        _refuse_passed(position, stop_loss, take_profit)
+        _reject_breached_levels(position, stop_loss, take_profit)
         position.sl, position.tp = stop_loss, take_profit
         position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
         position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
@@ -333,7 +354,7 @@ def modify_position(
         )
 
 
-def _refuse_passed(
+def _reject_breached_levels(
     position: ExecutionPosition, stop_loss: Decimal | None, take_profit: Decimal | None
 ) -> None:
     """Refuse a new level that the latest price has reached. Without a price none is refused."""

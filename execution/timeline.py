@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.shown import STATES, milliseconds
+from common.formatting import STATES, milliseconds
 from execution.models import Fill, Order
 
 END_CSS = {"FILLED": "is-good", "REJECTED": "is-hot", "FAILED": "is-hot"}
@@ -50,7 +50,7 @@ def at_the_broker(order: Order) -> str:
 
 def about_fill(fill: Fill, *, cost: str = "") -> str:
     """Which fill it is, at what time of the broker's, and how sure that is."""
-    told = f"{fill.broker_fill_id}, the broker’s own time {fill.time:%H:%M:%S}.{cost}"
+    text = f"{fill.broker_fill_id}, the broker’s own time {fill.time:%H:%M:%S}.{cost}"
     if fill.inferred:
-        told += " Inferred from a cumulative quantity; the real fill replaces it."
-    return told
+        text += " Inferred from a cumulative quantity; the real fill replaces it."
+    return text

@@ -25,10 +25,10 @@ class Chart:
     levels: Sequence[Mark]
     days: Sequence[Mark]
     end_y: str
-    words: str
+    description: str
 
 
-def line(points: Sequence[tuple[date, Decimal]], *, words: str) -> Chart | None:
+def line(points: Sequence[tuple[date, Decimal]], *, description: str) -> Chart | None:
     """Draw a running sum from zero; None for fewer than two points."""
     if len(points) < 2:
         return None
@@ -49,7 +49,7 @@ def line(points: Sequence[tuple[date, Decimal]], *, words: str) -> Chart | None:
     middle = first + (last - first) / 2
     if first < middle < last:  # a line of two days has no day in the middle
         marks.insert(1, Mark(f"{(middle - first).days / days:.0%}", f"{middle:%-d %b}", "middle"))
-    return Chart(f"M{path}", levels, marks, f"{y(values[-1]) + TOP:.1f}", words)
+    return Chart(f"M{path}", levels, marks, f"{y(values[-1]) + TOP:.1f}", description)
 
 
 def _ticks(low: float, high: float) -> list[float]:

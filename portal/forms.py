@@ -7,14 +7,14 @@ from typing import Any
 from django import forms
 
 from brokers.registry import form_of
-from common.changes import ChangeOnly
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
-from connections.account_settings import known_form
+from common.row_changes import ChangedFieldsForm
+from connections.account_settings.forms import ACCOUNT_FIELDS, AccountSettings
+from connections.account_settings.validation import known_form
+from connections.market_data.forms import OWN, SourceField, selected_source
 from connections.models import DataConnection, Directions, ExecutionConnection, TradingPreset
-from connections.setting_fields import ACCOUNT, AccountSettings
-from connections.source_fields import OWN, SourceField, chosen
-from connections.sources import tells_prices
+from connections.selectors import can_provide_prices
 from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
@@ -90,7 +90,7 @@ def before(connection: ExecutionConnection) -> dict[str, Any]:
     """What an account says now of what can be changed."""
     names = ("name", "preset", "auto_correct")
     now = {name: getattr(connection, name) for name in names}
-    return {**now, "data_connection": chosen(connection)}
+    return {**now, "data_connection": selected_source(connection)}
 
 
 class AddForm(AccountForm):
@@ -102,14 +102,16 @@ class AddForm(AccountForm):
         super().__init__(user, *args)
         form = form_of(kind)
         self.offer_sources(user, kind)
-        if tells_prices(kind):
+        if can_provide_prices(kind):
             self.initial["data_connection"] = OWN
         self.add_account(form)
         self.add_settings(form, {})
-        self.order_fields(["name", *ACCOUNT, *self.setting_names, "preset", "data_connection"])
+        self.order_fields(
+            ["name", *ACCOUNT_FIELDS, *self.setting_names, "preset", "data_connection"]
+        )
 
 
-class TakeForm(ChangeOnly, forms.Form):
+class TakeForm(ChangedFieldsForm, forms.Form):
     """How an account takes a feed."""
 
     multiplier = Amount(

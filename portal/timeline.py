@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Iterator
 
-from common.shown import number, quantity
+from common.formatting import number, quantity
 from execution.models import Fill, Order
 from execution.timeline import END_CSS, Line, Step, about_fill, at_the_broker, in_order
-from portal.words import precise, tell
+from portal.order_explanations import explain, format_price
 
 
 def timeline(order: Order, fills: Iterable[Fill]) -> list[Step]:
     """Every step that the order took, each with the time since the one before."""
-    said = tell(order)
-    now = f"{said.say} {said.why}" if order.status == "PENDING" else said.say
+    said = explain(order)
+    now = f"{said.summary} {said.why}" if order.status == "PENDING" else said.summary
     return in_order(order, _taken(order, list(fills)), now=now.strip())
 
 
@@ -29,9 +29,9 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
     for fill in fills:
         yield _fill(order, fill)
     if order.done_at and not (fills and order.status == "FILLED"):
-        said = tell(order)
-        why = f"{said.say} {said.why}"
-        yield order.done_at, said.shown.word, why, END_CSS.get(order.status, "")
+        said = explain(order)
+        why = f"{said.summary} {said.why}"
+        yield order.done_at, said.state.word, why, END_CSS.get(order.status, "")
 
 
 def _fill(order: Order, fill: Fill) -> Line:
@@ -39,14 +39,14 @@ def _fill(order: Order, fill: Fill) -> Line:
     if fill.commission_rate is None:
         cost = f"{cost[:-1]}, not in the result: no rate was quoted."
     told = about_fill(fill, cost=cost if fill.commission else "")
-    title = f"Filled {quantity(fill.quantity, order.pair)} at {precise(fill.price, order.pip)}"
+    title = f"Filled {quantity(fill.quantity, order.pair)} at {format_price(fill.price, order.pip)}"
     return fill.recorded_at, title, told, "is-good"
 
 
 def _sizing(order: Order) -> str:
     parts = []
     if order.expected_price:
-        parts.append(f"Expected at {precise(order.expected_price, order.pip)}.")
+        parts.append(f"Expected at {format_price(order.expected_price, order.pip)}.")
     figures = [("at risk to the stop", order.risk), ("margin", order.margin)]
     told = [f"{number(value, 2)} {name}" for name, value in figures if value is not None]
     if told:

@@ -2,11 +2,11 @@
 
 from django.urls import path
 
-from portal import access
+from portal import sign_in
 from portal.views import (
     account_forms,
     accounts,
-    differences,
+    drift,
     feeds,
     inbox,
     overview,
@@ -22,8 +22,8 @@ urlpatterns = [
     path("scan-alarm/", overview.scan_alarm, name="scan_alarm"),
     path("pause/", overview.pause, name="pause"),
     path("resume/", overview.resume, name="resume"),
-    path("login/", access.SignIn.as_view(), name="sign_in"),
-    path("logout/", access.SignOut.as_view(), name="sign_out"),
+    path("login/", sign_in.SignIn.as_view(), name="sign_in"),
+    path("logout/", sign_in.SignOut.as_view(), name="sign_out"),
     path("signals/", signals.signals, name="signals"),
     path("signals/<int:pk>/", signals.signal, name="signal"),
     path("orders/<int:pk>/cancel/", signals.cancel, name="order_cancel"),
@@ -38,15 +38,15 @@ urlpatterns = [
     path("accounts/<uuid:pk>/resume/", accounts.resume, name="account_resume"),
     path("accounts/<uuid:pk>/switch-on/", accounts.switch_on, name="account_switch_on"),
     path("accounts/<uuid:pk>/remove/", account_forms.remove, name="account_remove"),
-    path("accounts/<uuid:pk>/compare/", differences.compare, name="account_compare"),
+    path("accounts/<uuid:pk>/compare/", drift.compare, name="account_compare"),
     path("accounts/<uuid:pk>/own-prices/", accounts.own_prices, name="account_own_prices"),
     path("accounts/<uuid:pk>/edit/", account_forms.edit, name="account_edit"),
     path("accounts/<uuid:pk>/credentials/", account_forms.credentials, name="credentials"),
-    path("differences/<int:pk>/", differences.difference, name="difference"),
+    path("differences/<int:pk>/", drift.drift_item, name="difference"),
     *(
         path(
             f"differences/<int:pk>/{decision}/",
-            differences.decide,
+            drift.decide,
             {"decision": decision},
             name=f"difference_{decision}",
         )

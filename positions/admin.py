@@ -1,4 +1,4 @@
-"""Positions: read-only rows with what they are worth now. A position's page: config/console."""
+"""Positions: read-only rows with what they are worth now. A position's page: console."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter
 
 from common.admin import BigTableAdmin, read_id
-from common.markup import amount, badge
+from common.badges import amount, badge
+from common.formatting import signed, units_of
 from common.money import plain
-from common.shown import signed, units_of
 from positions.models import ExecutionPosition
-from positions.selectors import NAKED, protection, with_prices
+from positions.selectors import UNPROTECTED, protection, with_prices
 
 
 class OpenFilter(admin.SimpleListFilter):
@@ -48,7 +48,7 @@ class ProtectionFilter(admin.SimpleListFilter):
     ) -> QuerySet[ExecutionPosition]:
         watched = queryset.filter(quantity__gt=0, sl__isnull=False)
         chosen = {
-            "naked": queryset.filter(NAKED),
+            "naked": queryset.filter(UNPROTECTED),
             "engine": watched.filter(sl_guardian="ENGINE"),
             "broker": watched.filter(sl_guardian="BROKER", broker_sl__isnull=False),
         }

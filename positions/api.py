@@ -1,12 +1,12 @@
-"""How positions are read over HTTP. What is done with them is an order: execution/api.py."""
+"""How positions are read over HTTP. What is done with them is an order: execution/api/orders.py."""
 
 from typing import Any
 
 from django_filters import rest_framework as filters
 from rest_framework import serializers
 
+from common.api_fields import Amount, StrictModelSerializer, UtcDateTime
 from common.filters import MomentFilter
-from common.rest import Amount, Moment, StrictModelSerializer
 from positions.models import ExecutionPosition
 
 
@@ -38,19 +38,19 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
         source="broker_tp", read_only=True, allow_null=True,
         help_text="The target that the broker has said it holds.",
     )  # fmt: skip
-    levels_told_at = Moment(
+    levels_told_at = UtcDateTime(
         read_only=True, allow_null=True,
         help_text="When the broker last said which levels it holds; null: not since it was given"
         " them.",
     )  # fmt: skip
     current_price = Amount(read_only=True, allow_null=True, help_text="Where it could be closed.")
     unrealized_pnl = Amount(read_only=True, allow_null=True)
-    price_time = Moment(read_only=True, allow_null=True)
+    price_time = UtcDateTime(read_only=True, allow_null=True)
     exit_blocker = serializers.CharField(
         read_only=True,
         help_text="Why it cannot be closed now (a reason code); empty: it can.",
     )
-    unprotected_since = Moment(
+    unprotected_since = UtcDateTime(
         read_only=True, allow_null=True, help_text="It should have a stop and has none since then."
     )
     unprotected_seconds = Amount(

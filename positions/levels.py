@@ -1,5 +1,5 @@
 """The levels that matter to a position, pure. Which of them a quote has reached is asked in SQL, of
-all positions at once (`execution/exits/watch.py`)."""
+all positions at once (`execution/monitoring/level_monitor.py`)."""
 
 from collections.abc import Sequence
 from decimal import Decimal

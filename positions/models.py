@@ -9,8 +9,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.timezone import now as machine_clock
 
-from brokers.messages import Side as BrokerSide
-from common.database import ClockTimestamp
+from brokers.types import Side as BrokerSide
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from connections.models import DataConnection, ExecutionConnection
 from signals.models import Signal

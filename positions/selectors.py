@@ -12,11 +12,11 @@ from django.db.models.lookups import Exact
 
 from common.fields import AmountField
 from common.sql import rows
-from positions.closable import exit_blocker, held_now
+from positions.exit_minimums import broker_quantity, exit_blocker
 from positions.models import UNHELD, ExecutionPosition, Side
 from prices.models import LatestQuote
 
-NAKED = UNHELD | Q(quantity__gt=0, unprotected_since__isnull=False)
+UNPROTECTED = UNHELD | Q(quantity__gt=0, unprotected_since__isnull=False)
 """Open positions that should have a stop and have none, or one that nobody is watching now."""
 
 
@@ -41,7 +41,7 @@ def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPos
         current_price=_of_quote(_closing_price()),
         price_time=_of_quote(F("time")),
         unrealized_pnl=_of_quote(_gain()),
-        held_now=held_now(),
+        held_now=broker_quantity(),
     ).annotate(exit_blocker=exit_blocker())
 
 

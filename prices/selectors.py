@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from brokers.messages import Quote
-from brokers.paper.rates import Conversion, conversion, conversion_rate, pairs_between
+from brokers.paper.currency_conversion import Conversion, conversion, conversion_rate, pairs_between
+from brokers.types import Quote
 from prices.models import LatestQuote
 
 __all__ = [

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from brokers.messages import Quote
-from common.faults import point
+from brokers.types import Quote
+from common.failpoints import failpoint
 from common.sql import run
 from prices.models import LatestQuote
 
@@ -37,7 +37,7 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
             [quote.time for quote in rows],
         ),
     )
-    point("quotes.stored")
+    failpoint("quotes.stored")
     return written
 
 

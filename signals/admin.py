@@ -1,4 +1,4 @@
-"""Feeds, their tokens and signals, for operators. A signal's page: config/console."""
+"""Feeds, their tokens and signals, for operators. A signal's page: console."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from django.utils.safestring import SafeString
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
 
 from common.admin import ConsoleAdmin, ReadOnlyAdmin, ReadOnlyInline, read_id
+from common.badges import amount, badge
 from common.clocks import market_now
-from common.markup import amount, badge
 from common.permissions import Right
 from signals import feeds
 from signals.forms import FeedForm, SignalForm
-from signals.models import Approval, Door, Feed, FeedToken, Signal
+from signals.models import Approval, Feed, FeedToken, Origin, Signal
 
 
 class FeedTokenInline(ReadOnlyInline):
@@ -183,6 +183,6 @@ class SignalAdmin(ConsoleAdmin):
 
     def save_model(self, request: HttpRequest, obj: Signal, form: Any, change: bool) -> None:
         if not change:
-            obj.door, obj.created_by_id = Door.HAND, request.user.pk
+            obj.door, obj.created_by_id = Origin.HAND, request.user.pk
         # One that is changed waits for approval again: a trigger sees to it, migration 0008.
         super().save_model(request, obj, form, change)

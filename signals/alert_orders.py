@@ -7,17 +7,17 @@ import secrets
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from common.codes import Code
 from common.errors import ConflictError, FillcastError, InvalidInputError
 from common.money import plain
+from common.reason_codes import Code
 from signals import services
 from signals.alert_reading import AlertOrder
-from signals.alert_sequence import in_turn, keep_order, late_entry, opened_later
+from signals.alert_sequence import keep_order, late_entry, lock_alert_order, opened_later
 from signals.draft import SignalDraft
-from signals.listings import check_pair
-from signals.models import Action, Direction, Door, Feed, ReceivedAlert, Signal
+from signals.ingest import REPLAY_WINDOW, save_draft
+from signals.listings import require_listed_pair
+from signals.models import Action, Direction, Feed, Origin, ReceivedAlert, Signal
 from signals.open_signals import OpenSignal, closed_by_feed, open_signals
-from signals.receiving import REPLAY_WINDOW, receive
 from signals.strategy_orders import Change
 from signals.symbol_completion import Closing, pair_meant
 from users.tenancy import for_all_tenants
@@ -53,7 +53,7 @@ def carry_out(feed: Feed, order: AlertOrder) -> Outcome:
     Raises what `receive` and `publish` do, and ConflictError ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL;
     the caller's transaction is taken back then.
     """
-    in_turn(feed, order.pair)
+    lock_alert_order(feed, order.pair)
     known = _known(feed, order)
     if known and order.sent_at is not None:
         return _as_before(known)
@@ -95,7 +95,7 @@ def _unlisted(feed: Feed, order: AlertOrder) -> InvalidInputError | None:
     if order.opening is None and feed.signals.published().filter(currency_pair=order.pair).exists():
         return None
     try:
-        check_pair(feed, order.pair, field=order.symbol_field)
+        require_listed_pair(feed, order.pair, field=order.symbol_field)
     except InvalidInputError as error:
         return error
     return None
@@ -174,7 +174,7 @@ def _closing_draft(one: OpenSignal, order: AlertOrder) -> SignalDraft:
 
 def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:
     named = replace(draft, external_id=external_id)
-    signal, is_new = receive(feed, named, door=Door.ALERT, by=feed.owner)
+    signal, is_new = save_draft(feed, named, door=Origin.ALERT, by=feed.owner)
     if not services.publish(signal.pk, by=feed.owner) or not is_new:
         detail = f"This alert was carried out before, as {signal.number}; nothing was done now."
         raise ConflictError(Code.DUPLICATE_SIGNAL, detail)

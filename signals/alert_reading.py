@@ -13,9 +13,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from common.codes import Code
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
+from common.reason_codes import Code
 from signals import strict_json
 from signals.draft import SignalDraft
 from signals.fields import Fields
@@ -306,9 +306,9 @@ def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
     )  # fmt: skip
 
 
-def _key(told: Mapping[str, Any], order: StrategyOrder | None) -> str:
+def _key(values: Mapping[str, Any], order: StrategyOrder | None) -> str:
     """Hash what identifies an alert: the order and when it was, not the levels that go with it."""
-    said = {name: _written(value) for name, value in told.items() if value not in (None, "")}
+    said = {name: _written(value) for name, value in values.items() if value not in (None, "")}
     if order is not None:
         names = ("action", "before", "after", "contracts", "size_before", "size_after")
         said |= {

@@ -2,14 +2,14 @@
 
 Each alert that was acted on is kept (`ReceivedAlert`). One that was sent before it and comes later
 opens no trade that is over, closes nothing that was opened since, and undoes no later levels. All
-functions need the caller's transaction, and `in_turn` before them.
+functions need the caller's transaction, and `lock_alert_order` before them.
 """
 
 import zlib
 from collections.abc import Iterable
 
-from common.codes import Code
 from common.errors import ConflictError
+from common.reason_codes import Code
 from common.sql import rows
 from signals.alert_reading import AlertOrder
 from signals.draft import SignalDraft
@@ -20,7 +20,7 @@ from signals.symbols import needs_currency
 from users.tenancy import for_all_tenants
 
 BOTH = "BOTH"
-KEPT_DAYS = 7
+RETENTION_DAYS = 7
 # Namespaces of the advisory locks that put alerts one after the other: a feed's, a symbol's of it.
 _FEED_LOCK, _SYMBOL_LOCK = 0x46434111, 0x46434112
 _OPPOSITE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
@@ -28,14 +28,14 @@ _SUMMARY_LENGTH = 300
 _REMOVE_OLD = f"""
 WITH old AS (
   SELECT id FROM signals_receivedalert
-  WHERE received_at < clock_timestamp() - interval '{KEPT_DAYS} days'
+  WHERE received_at < clock_timestamp() - interval '{RETENTION_DAYS} days'
   ORDER BY received_at LIMIT 100 FOR UPDATE SKIP LOCKED
 )
 DELETE FROM signals_receivedalert WHERE id IN (SELECT id FROM old) RETURNING 1 AS removed
 """
 
 
-def in_turn(feed: Feed, symbol: str) -> None:
+def lock_alert_order(feed: Feed, symbol: str) -> None:
     """Let no other alert of the feed about a symbol be taken until the transaction ends, and hold
     the feed's candidates still, before the feed's own lock is taken. Alerts about others go on.
 
@@ -148,7 +148,7 @@ def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError
     return None
 
 
-def judge_signal(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
+def require_in_order(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
     """Raise ConflictError ALERT_OUT_OF_ORDER if a later alert leaves nothing for this one to do."""
     error = None
     if draft.action == Action.OPEN:

@@ -7,28 +7,28 @@ from datetime import datetime
 from django.db import transaction
 
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import FillcastError, InvalidInputError, NotAllowedError
+from common.reason_codes import Code
 from signals import services
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
-from signals.alert_sequence import in_turn, judge_signal, keep_signal
+from signals.alert_sequence import keep_signal, lock_alert_order, require_in_order
 from signals.feeds import signature_of, token_for
-from signals.intake import receive
+from signals.ingest import REPLAY_WINDOW, referred_pair
+from signals.intake import save_draft
 from signals.locks import candidates_shared
-from signals.models import Action, Door, Feed, FeedToken
+from signals.models import Action, Feed, FeedToken, Origin
 from signals.open_signals import last_is_unended
 from signals.rate import seconds_to_wait
-from signals.receiving import REPLAY_WINDOW, referred_pair
 from signals.signing import is_sealed, open_signing_key, seal_signing_key
 from signals.strict_json import MAX_BYTES
 from signals.symbol_completion import pair_meant
 from users.tenancy import for_all_tenants, on_behalf_of
 
-ALERTS_A_MINUTE = 120  # a feed's
+ALERTS_PER_MINUTE = 120  # a feed's
 
 
-class TooManyError(FillcastError):
+class RateLimitedError(FillcastError):
     """It was done too often; `retry_after` says in how many seconds it may be tried again."""
 
     def __init__(self, retry_after: int) -> None:
@@ -55,18 +55,18 @@ def take_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "")
         token = token_for(feed_slug, secret)
     stored = token.signing_key
     token.signing_key = open_signing_key(stored, secret, token.prefix)
-    _judge_signature(token, body, signature)  # first: whoever cannot sign uses up nothing
-    if wait := seconds_to_wait(f"alerts:{token.feed_id}", limit=ALERTS_A_MINUTE):
-        raise TooManyError(wait)
+    _verify_signature(token, body, signature)  # first: whoever cannot sign uses up nothing
+    if wait := seconds_to_wait(f"alerts:{token.feed_id}", limit=ALERTS_PER_MINUTE):
+        raise RateLimitedError(wait)
     if not token.feed.is_approved:
         raise NotAllowedError(Code.FEED_NOT_APPROVED)
     with on_behalf_of(token.feed.owner):
         _seal_if_plain(token, stored, secret)
         alert = read_alert(body)
         if isinstance(alert, AlertOrder):
-            _judge_time(alert.sent_at, token, is_named=False)
+            _verify_time(alert.sent_at, token, is_named=False)
             return carry_out(token.feed, alert)
-        _judge_time(alert.draft.sent_at, token, is_named=bool(alert.draft.external_id))
+        _verify_time(alert.draft.sent_at, token, is_named=bool(alert.draft.external_id))
         return _take_signal(token.feed, alert)
 
 
@@ -83,7 +83,7 @@ def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
     if draft.sent_at is None:  # nothing says when it was sent: it need not wait for its turn
         candidates_shared(feed.pk)
     else:
-        in_turn(feed, draft.pair if opens else referred_pair(feed, draft))
+        lock_alert_order(feed, draft.pair if opens else referred_pair(feed, draft))
     if opens:  # another one speaks of the symbol of the signal that it refers to
         meant = pair_meant(feed, draft.pair, field=draft.symbol_field)
         draft = dataclasses.replace(draft, pair=meant)
@@ -91,16 +91,16 @@ def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not known and draft.direction:
             raise ambiguous(draft.direction)
-    signal, created = receive(feed, draft, door=Door.ALERT, by=feed.owner)
+    signal, created = save_draft(feed, draft, door=Origin.ALERT, by=feed.owner)
     if not signal.is_published and signal.cancelled_at is None:
-        judge_signal(feed, signal, draft)
+        require_in_order(feed, signal, draft)
         services.publish(signal.pk, by=feed.owner)
         keep_signal(feed, signal, draft)
         signal.refresh_from_db()
     return Outcome((signal,), created)
 
 
-def _judge_signature(token: FeedToken, body: bytes, signature: str) -> None:
+def _verify_signature(token: FeedToken, body: bytes, signature: str) -> None:
     if not token.signing_key:
         return
     expected = signature_of(token.signing_key, body)
@@ -109,7 +109,7 @@ def _judge_signature(token: FeedToken, body: bytes, signature: str) -> None:
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
-def _judge_time(sent_at: datetime | None, token: FeedToken, *, is_named: bool) -> None:
+def _verify_time(sent_at: datetime | None, token: FeedToken, *, is_named: bool) -> None:
     """A caught alert must not be good for ever: its own time says how old it is."""
     if sent_at is None:
         if token.signing_key and not is_named:

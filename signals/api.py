@@ -12,17 +12,17 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from common.filters import MomentFilter
 from common.permissions import Right
+from common.reason_codes import Code
 from signals import feeds, services
 from signals.draft import SignalDraft
-from signals.intake import read_signal, receive
+from signals.ingest import unsaved
+from signals.intake import read_signal, save_draft
 from signals.locks import candidates_shared
-from signals.models import Action, Approval, Direction, Door, Feed, Signal
-from signals.preview import preview, refuse_useless, refuse_wrong_for_all, seen_by
-from signals.receiving import unsaved
+from signals.models import Action, Approval, Direction, Feed, Origin, Signal
+from signals.preview import preview, require_possible, require_useful, visible_to
 from signals.selectors import feeds_for, managed_signals, owned_feeds, signals_for
 from signals.serializers import (
     CreatedFeedTokenSerializer,
@@ -206,9 +206,9 @@ class SignalViewSet(
             feed = _feed_to_publish_in(draft.feed, user)
             if publishes := _wants_publication(request):
                 candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
-            signal, created = receive(feed, draft, door=Door.API, by=user)
+            signal, created = save_draft(feed, draft, door=Origin.API, by=user)
             if created:
-                refuse_wrong_for_all(signal)
+                require_possible(signal)
             if publishes:
                 services.publish(signal.pk, by=user)
         return self._show(signal.pk, status.HTTP_201_CREATED if created else status.HTTP_200_OK)
@@ -219,7 +219,7 @@ class SignalViewSet(
         """Have it filled on every account that takes its feed: once, however often it is asked."""
         signal = self.get_object()
         if not signal.is_published and signal.approval == Approval.APPROVED:
-            refuse_useless(signal)
+            require_useful(signal)
         services.publish(signal.pk, by=caller(request))
         return self._show(signal.pk)
 
@@ -235,7 +235,7 @@ class SignalViewSet(
         """
         signal = self.get_object()
         user = caller(request)
-        return Response(PreviewSerializer(seen_by(user, signal, preview(signal))).data)
+        return Response(PreviewSerializer(visible_to(user, signal, preview(signal))).data)
 
     @extend_schema(request=NewSignalSerializer, responses=PreviewSerializer)
     @action(detail=False, methods=["post"], url_path="preview")
@@ -246,7 +246,7 @@ class SignalViewSet(
         with transaction.atomic():
             feed = _feed_to_publish_in(draft.feed, user)
             signal = unsaved(feed, draft)
-        return Response(PreviewSerializer(seen_by(user, signal, preview(signal))).data)
+        return Response(PreviewSerializer(visible_to(user, signal, preview(signal))).data)
 
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])

@@ -8,15 +8,15 @@ from typing import Any
 
 from django.db import transaction
 
-from common.codes import Code
 from common.errors import FillcastError, InvalidInputError
+from common.reason_codes import Code
 from signals import services, strict_json
 from signals.draft import SignalDraft
-from signals.faults import Fault, faults_of
-from signals.intake import read_signal, receive
+from signals.errors import Fault, faults_of
+from signals.intake import read_signal, save_draft
 from signals.locks import candidates_shared
-from signals.models import Approval, Door, Feed, Signal
-from signals.preview import refuse_wrong_for_all
+from signals.models import Approval, Feed, Origin, Signal
+from signals.preview import require_possible
 from users.models import User
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
@@ -106,9 +106,9 @@ class Publisher:
         draft = self._named(read_signal(entry.data))
         feed = self._feed(draft)
         candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
-        signal, is_new = receive(feed, draft, door=Door.FILE, by=self.by)
+        signal, is_new = save_draft(feed, draft, door=Origin.FILE, by=self.by)
         if is_new:
-            refuse_wrong_for_all(signal)
+            require_possible(signal)
         if signal.is_published:
             return Outcome(entry.index, ALREADY, signal)
         if signal.approval == Approval.PENDING and self.approver:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from common.codes import Code
 from common.money import plain
-from signals.faults import Fault
+from common.reason_codes import Code
+from signals.errors import Fault
 from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
 
 

@@ -11,9 +11,9 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import InvalidInputError
 from common.permissions import Right, may, require
+from common.reason_codes import Code
 from signals.locks import feed_exclusive
 from signals.models import Feed, FeedToken
 from signals.signing import seal_signing_key

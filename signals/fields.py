@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from common.codes import Code
 from common.errors import InvalidInputError
 from common.money import read_decimal
-from signals.faults import Fault, InvalidSignalError
+from common.reason_codes import Code
+from signals.errors import Fault, InvalidSignalError
 from signals.strict_json import JsonObject, NumberText
 
 

@@ -7,15 +7,15 @@ from django.contrib.postgres.forms import SimpleArrayField
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from common.admin import AmountInput
-from common.codes import Code
 from common.errors import InvalidInputError
-from signals.consistency import unlimited_stop
+from common.reason_codes import Code
 from signals.draft import Target, level_faults
-from signals.faults import faults_of
+from signals.errors import faults_of
 from signals.models import Action, Feed, OrderType, Signal
-from signals.preview import refuse_wrong_for_all
+from signals.preview import require_possible
 from signals.symbol_completion import settled_pair
 from signals.symbols import read_symbol
+from signals.validation import unlimited_stop
 
 
 class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
@@ -87,7 +87,7 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         if self.errors or "feed" not in self.cleaned_data:
             return
         try:
-            refuse_wrong_for_all(self.instance)
+            require_possible(self.instance)
         except InvalidInputError as error:
             for fault in faults_of(error):
                 self.add_error(

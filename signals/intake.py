@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from common.units import UNITS, Unit
 from signals import strict_json
-from signals.consistency import judge
 from signals.draft import SignalDraft, Target
 from signals.fields import Fields
+from signals.ingest import save_draft
 from signals.models import Action, Direction, OrderType, RiskCategory, TimeInForce
-from signals.receiving import receive
 from signals.symbols import read_symbol, slippage_unit
+from signals.validation import validate
 
-__all__ = ["SignalDraft", "read_signal", "receive"]
+__all__ = ["SignalDraft", "read_signal", "save_draft"]
 
 ONE = Decimal(1)
 MOST_TARGETS = 10
@@ -42,7 +42,7 @@ def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
     _refuse_pips(fields, values)
     fields.refuse_unknown()
     draft = SignalDraft(**values)
-    judge(draft, fields)
+    validate(draft, fields)
     fields.raise_faults()
     return draft
 

@@ -1,17 +1,17 @@
 """Whether the accounts that take a feed can trade a symbol, and which names come near it.
 
-`connections.listings` knows what brokers list and registers itself at start-up. Without it every
-symbol that is written as one is accepted.
+`connections.market_data.instrument_books` knows what brokers list and registers itself at
+start-up. Without it every symbol that is written as one is accepted.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.reason_codes import Code
 from signals.models import Feed, Signal
-from signals.near_names import MOST, near_names
+from signals.symbol_suggestions import MAX_SUGGESTIONS, suggest_symbols
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def _clear(found: Sequence[ListedPair]) -> ListedPair | None:
     return own[0] if len(own) == 1 else None
 
 
-def check_pair(feed: Feed, pair: str, *, field: str = "symbol") -> None:
+def require_listed_pair(feed: Feed, pair: str, *, field: str = "symbol") -> None:
     """Raise InvalidInputError SYMBOL_NOT_LISTED if none of a feed's accounts could trade a pair,
     with the names that come near. In a transaction."""
     reach = reach_of(feed, pair, only_owner=_own(feed))
@@ -165,7 +165,7 @@ def check_pair(feed: Feed, pair: str, *, field: str = "symbol") -> None:
         raise InvalidInputError(Code.SYMBOL_NOT_LISTED, detail, field=field, near=near)
 
 
-def check_listed(signal: Signal) -> None:
+def require_listed(signal: Signal) -> None:
     """Raise ConflictError SYMBOL_NOT_LISTED if no account could trade a signal now."""
     reach = reach_of_signal(signal)
     if reach.is_unlisted:
@@ -178,27 +178,27 @@ def not_completed(
 ) -> InvalidInputError:
     """Return the refusal of a word without a currency that lists do not complete: as which pairs
     they have it, or the names that come near."""
-    near = sorted(one.pair for one in choices(found)[:MOST])
+    near = sorted(one.pair for one in choices(found)[:MAX_SUGGESTIONS])
     if found:
         detail = f"{word!r} may be {', '.join(near)}: write which."
     else:
-        near = _near(feed, word, _own(feed))
+        near = _suggestions(feed, word, _own(feed))
         detail = f"{word!r} names no currency, and no account that takes {feed.slug!r} lists it."
-        detail += f" {_in_words(near)}" if near else f" Write it as {word}/USD, for example."
+        detail += f" {_describe(near)}" if near else f" Write it as {word}/USD, for example."
     return InvalidInputError(Code.SYMBOL_UNKNOWN, detail, field=field, near=near)
 
 
 def _unlisted(feed: Feed, pair: str, only_owner: int | None, reach: Reach) -> tuple[str, list[str]]:
-    near = _near(feed, pair, only_owner)
-    said = [f"No account that takes {feed.slug!r} lists {pair}.", _in_words(near), reach.remedy]
+    near = _suggestions(feed, pair, only_owner)
+    said = [f"No account that takes {feed.slug!r} lists {pair}.", _describe(near), reach.remedy]
     return " ".join(filter(None, said)), near
 
 
-def _near(feed: Feed, wanted: str, only_owner: int | None) -> list[str]:
-    return near_names(wanted, _listings.names(feed, only_owner)) if _listings else []
+def _suggestions(feed: Feed, wanted: str, only_owner: int | None) -> list[str]:
+    return suggest_symbols(wanted, _listings.names(feed, only_owner)) if _listings else []
 
 
-def _in_words(near: list[str]) -> str:
+def _describe(near: list[str]) -> str:
     return f"Listed and near: {', '.join(near)}." if near else ""
 
 

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from common import units
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.units import Unit
 from signals.symbols import slippage_unit
@@ -155,7 +155,7 @@ class RiskCategory(models.TextChoices):
     LARGE = "large"
 
 
-class Door(models.TextChoices):
+class Origin(models.TextChoices):
     HAND = "HAND", "By hand"
     API = "API", "API"
     ALERT = "ALERT", "Alert"
@@ -211,7 +211,7 @@ class Signal(models.Model):
     provider_equity = AmountField(null=True, blank=True)
     external_id = models.CharField(max_length=100, null=True, blank=True)  # NULL: has none
     content_hash = models.CharField(max_length=64, blank=True)
-    door = models.CharField(max_length=5, choices=Door, default=Door.HAND)
+    door = models.CharField(max_length=5, choices=Origin, default=Origin.HAND)
     note = models.CharField(max_length=500, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"

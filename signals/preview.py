@@ -10,10 +10,10 @@ from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 
-from common.codes import Code
 from common.errors import ConflictError
 from common.permissions import Caller, Right, may
-from signals.faults import Fault, InvalidSignalError
+from common.reason_codes import Code
+from signals.errors import Fault, InvalidSignalError
 from signals.models import Action, Signal
 
 
@@ -134,7 +134,7 @@ def in_order(counts: Mapping[tuple[Outcome, Code | None], int]) -> tuple[Reason,
     return tuple(Reason(outcome, code, many) for (outcome, code), many in found)
 
 
-def seen_by(user: Caller, signal: Signal, found: Preview) -> Preview:
+def visible_to(user: Caller, signal: Signal, found: Preview) -> Preview:
     """Return what this user may know of a preview.
 
     Staff who may read everything see all of it, and so do owners whose approval reaches their own
@@ -176,7 +176,7 @@ def preview(signal: Signal) -> Preview:
     return _source(signal)
 
 
-def refuse_wrong_for_all(signal: Signal) -> None:
+def require_possible(signal: Signal) -> None:
     """Raise InvalidSignalError if no candidate could take this OPEN signal as it is.
 
     Without candidates nothing can be judged. MODIFY and CLOSE are never refused.
@@ -187,14 +187,14 @@ def refuse_wrong_for_all(signal: Signal) -> None:
     if found.is_wrong_for_all:
         raise InvalidSignalError(
             [
-                Fault(code, _field_of(code, signal), _in_words(code, figures))
+                Fault(code, _field_of(code, signal), _describe(code, figures))
                 for code, figures in found.faults.items()
                 if code in SIGNAL_FAULTS
             ]
         )
 
 
-def refuse_useless(signal: Signal) -> None:
+def require_useful(signal: Signal) -> None:
     """Raise ConflictError if publishing this OPEN signal now would send nothing to anybody because
     of what it says or of today's market; it can be corrected, or published another time."""
     if signal.action != Action.OPEN:
@@ -203,7 +203,7 @@ def refuse_useless(signal: Signal) -> None:
     if found.takers or not found.faults:
         return
     code, figures = next(iter(found.faults.items()))
-    detail = f"No account would take {signal.number}. {_in_words(code, figures)}"
+    detail = f"No account would take {signal.number}. {_describe(code, figures)}"
     raise ConflictError(code, detail)
 
 
@@ -213,5 +213,5 @@ def _field_of(code: Code, signal: Signal) -> str:
     return SIGNAL_FAULTS[code]
 
 
-def _in_words(code: Code, figures: str) -> str:
+def _describe(code: Code, figures: str) -> str:
     return f"{code.sentence} {figures}".strip()

@@ -8,8 +8,8 @@ from common.clocks import machine_time
 from common.redis_cache import count
 
 # After a failure Redis is left alone for so long: waiting for it must not slow every request.
-REST_SECONDS = 5.0
-_rests_until = 0.0
+BACKOFF_SECONDS = 5.0
+_backing_off_until = 0.0
 
 
 def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
@@ -18,20 +18,20 @@ def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
     At most `limit` happen in each stretch of `seconds`. Redis only protects: while it is away
     everything may happen.
     """
-    global _rests_until
-    if machine_time() < _rests_until:
+    global _backing_off_until
+    if machine_time() < _backing_off_until:
         return 0
     now = int(time.time())
     key = f"rate:{name}:{now // seconds}"
     try:
         counted = count(key, seconds=seconds * 2)
     except RedisError:
-        _rests_until = machine_time() + REST_SECONDS
+        _backing_off_until = machine_time() + BACKOFF_SECONDS
         return 0
     return 0 if counted <= limit else seconds - now % seconds
 
 
 def forget_failures() -> None:
     """Ask Redis again at once. For tests."""
-    global _rests_until
-    _rests_until = 0.0
+    global _backing_off_until
+    _backing_off_until = 0.0

@@ -5,10 +5,10 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from common.codes import Code
+from common.api_fields import Amount, StrictModelSerializer, StrictSerializer, UtcDateTime
 from common.money import plain
 from common.permissions import Right, may, require
-from common.rest import Amount, Moment, StrictModelSerializer, StrictSerializer
+from common.reason_codes import Code
 from common.units import CHOICES, Unit
 from signals.listings import reach_of_signal
 from signals.models import (
@@ -82,7 +82,7 @@ class NewFeedTokenSerializer(StrictSerializer):
     """What a new token shall be."""
 
     name = serializers.CharField(max_length=100, default="alerts")
-    expires_at = Moment(default=None, allow_null=True)
+    expires_at = UtcDateTime(default=None, allow_null=True)
     signed = serializers.BooleanField(default=False)
 
 
@@ -222,7 +222,7 @@ class NewSignalSerializer(StrictSerializer):
     targets = TargetSerializer(many=True, required=False, help_text="At most 10.")
     close_fraction = Amount(required=False, help_text="CLOSE: the share of what is open.")
     time_in_force = serializers.ChoiceField(choices=TimeInForce.choices, default=TimeInForce.GTC)
-    valid_until = Moment(required=False, allow_null=True)
+    valid_until = UtcDateTime(required=False, allow_null=True)
     valid_for = serializers.IntegerField(required=False, help_text="Seconds from now.")
     max_slippage = Amount(
         required=False,
@@ -252,7 +252,7 @@ class NewSignalSerializer(StrictSerializer):
         required=False, help_text="MODIFY, CLOSE: the id of the OPEN signal in the same feed."
     )
     refers_to_external_id = serializers.CharField(required=False, max_length=100)
-    time = Moment(required=False, help_text="When it was sent.")
+    time = UtcDateTime(required=False, help_text="When it was sent.")
 
 
 class ReasonCountSerializer(StrictSerializer):
@@ -283,7 +283,7 @@ class SizesSerializer(StrictSerializer):
 class PreviewSerializer(StrictSerializer):
     """What would become of a signal's candidates if it were published now."""
 
-    as_of = Moment(help_text="Market time.")
+    as_of = UtcDateTime(help_text="Market time.")
     candidates = serializers.IntegerField()
     sent = serializers.IntegerField()
     waiting = serializers.IntegerField()

@@ -6,13 +6,13 @@ from django.db import transaction
 from django.db.models import Q
 
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import ConflictError
-from common.faults import point
+from common.failpoints import failpoint
 from common.permissions import Right, require
+from common.reason_codes import Code
 from events.models import EventKind
 from events.services import emit
-from signals.listings import check_listed
+from signals.listings import require_listed
 from signals.locks import candidates_shared, feed_shared
 from signals.models import Action, Approval, Feed, Signal
 from signals.signals import signal_cancelled, signal_published
@@ -40,7 +40,7 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
     if not signal.is_published:
-        _judge_surroundings(signal, feed)
+        _validate_publishable(signal, feed)
     # Only columns of this row: what a join brings in is not read again after waiting for another
     # process, and both would win.
     unpublished = Signal.objects.waiting().filter(
@@ -50,11 +50,11 @@ def publish(signal_id: int, *, by: User | None) -> bool:
         unpublished = unpublished.filter(approved_by__isnull=False)
     reaches = feed.reaches_admins  # kept: audit asks who was a candidate then
     if not unpublished.update(published_at=now, published_by=by, reaches_admins=reaches):
-        _say_why_not(signal_id, now)
+        _raise_publish_error(signal_id, now)
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
     if signal.action == Action.OPEN:
-        check_listed(signal)
+        require_listed(signal)
     signal_published.send(sender=Signal, signal=signal)
     emit(
         EventKind.SIGNAL_PUBLISHED,
@@ -62,11 +62,11 @@ def publish(signal_id: int, *, by: User | None) -> bool:
         signal_id=signal_id,
         payload={"feed": signal.feed.slug, "signal": signal.number, "title": str(signal)},
     )
-    point("publish.written")
+    failpoint("publish.written")
     return True
 
 
-def _judge_surroundings(signal: Signal, feed: Feed) -> None:
+def _validate_publishable(signal: Signal, feed: Feed) -> None:
     """Raise if the feed or the signal that it refers to do not allow a publication."""
     if feed.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
@@ -75,7 +75,7 @@ def _judge_surroundings(signal: Signal, feed: Feed) -> None:
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
 
 
-def _say_why_not(signal_id: int, now: datetime) -> None:
+def _raise_publish_error(signal_id: int, now: datetime) -> None:
     """Raise what keeps a signal from being published; return if it is published already."""
     signal = Signal.objects.get(pk=signal_id)
     if signal.is_published:
@@ -136,7 +136,7 @@ def cancel(signal_id: int, *, by: User | None) -> bool:
     cancellable = Q(published_at__isnull=True) | Q(action=Action.OPEN)  # judged again under lock
     uncancelled = Signal.objects.filter(cancellable, pk=signal_id, cancelled_at__isnull=True)
     if not uncancelled.update(cancelled_at=market_now(), cancelled_by=by):
-        refuse_follow_up(Signal.objects.get(pk=signal_id))
+        require_not_follow_up(Signal.objects.get(pk=signal_id))
         return False
     signal = Signal.objects.select_related("feed").get(pk=signal_id)
     if signal.is_published:
@@ -144,7 +144,7 @@ def cancel(signal_id: int, *, by: User | None) -> bool:
     return True
 
 
-def refuse_follow_up(signal: Signal) -> None:
+def require_not_follow_up(signal: Signal) -> None:
     """Raise ConflictError STATE_CONFLICT if a signal is a published CLOSE or MODIFY.
 
     Its exits and levels are with the accounts' brokers: nothing of it is withdrawn.

@@ -5,7 +5,7 @@ from typing import Any
 from django.dispatch import Signal as DjangoSignal
 
 
-class AboutSignals(DjangoSignal):
+class TypedSignal(DjangoSignal):
     """A Django signal whose receivers get the trading signal as `signal`.
 
     Django hands each receiver *itself* under that name; here the word means what it means in this
@@ -19,8 +19,8 @@ class AboutSignals(DjangoSignal):
 
 
 # Sent with `signal: Signal`, already stamped. A receiver that fails takes the publication back.
-signal_published = AboutSignals()
+signal_published = TypedSignal()
 
 # Sent with `signal: Signal` when a signal that was already published is cancelled: what is not yet
 # filled has to be withdrawn. Signals that were never published have nothing to withdraw.
-signal_cancelled = AboutSignals()
+signal_cancelled = TypedSignal()

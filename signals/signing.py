@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 
 # A secret of 192 random bits closes one box in its life, so one nonce is enough.
 _NONCE = bytes(12)

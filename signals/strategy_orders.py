@@ -12,8 +12,8 @@ from decimal import ROUND_UP, Context, Decimal
 from enum import StrEnum
 from typing import NamedTuple
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from signals.models import Direction
 
 
@@ -98,7 +98,9 @@ def meaning_of(order: StrategyOrder) -> Meaning:
     if len(possible) > 1:
         possible = [case for case in possible if _SIZES[case.change](order)]
     if not possible:
-        raise InvalidInputError(Code.ALERT_CONTRADICTORY, _told(order), field="market_position")
+        raise InvalidInputError(
+            Code.ALERT_CONTRADICTORY, _stated_facts(order), field="market_position"
+        )
     case = possible[0]
     if any(_effect(other) != _effect(case) for other in possible):
         if len(possible) == 2 and all(one.change == Change.FLAT for one in possible):
@@ -173,13 +175,13 @@ def _fraction(order: StrategyOrder) -> Decimal:
         )
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="contracts")
     if not ZERO < closed < before:
-        detail = f"{closed} contracts are no part of a position of {before}. {_told(order)}"
+        detail = f"{closed} contracts are no part of a position of {before}. {_stated_facts(order)}"
         raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="contracts")
     share = _FRACTION.divide(closed, before)
     return min(_FRACTION.quantize(share, _LAST_PLACE), Decimal(1))
 
 
-def _told(order: StrategyOrder) -> str:
+def _stated_facts(order: StrategyOrder) -> str:
     told = [
         f"{name} {value}"
         for name, value in (
@@ -194,7 +196,7 @@ def _told(order: StrategyOrder) -> str:
 
 def _readings(order: StrategyOrder, cases: list[Case]) -> str:
     found = dict.fromkeys(_reading(case) for case in cases)
-    return f"{_told(order)} That could {', or '.join(found)}."
+    return f"{_stated_facts(order)} That could {', or '.join(found)}."
 
 
 def _reading(case: Case) -> str:

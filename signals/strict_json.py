@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 
 MAX_BYTES = 16 * 1024
 
@@ -78,9 +78,9 @@ def first_unwritable(value: Any) -> str | None:
     return None
 
 
-def _walk(value: Any, place: str) -> Iterator[tuple[str, Any]]:
+def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
     """Everything in a parsed value, in its order, with where it stands; however deep it is."""
-    waiting = [(place, value)]
+    waiting = [(path, value)]
     while waiting:
         at, one = waiting.pop()
         yield at.lstrip("."), one

@@ -4,10 +4,10 @@ itself has traded decides before what the brokers of its followers list."""
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from common.sql import rows
-from signals.listings import check_pair, clearly_meant, listed_pairs, not_completed
+from signals.listings import clearly_meant, listed_pairs, not_completed, require_listed_pair
 from signals.models import Direction, Feed
 from signals.open_signals import OpenPair, open_pairs
 from users.tenancy import for_all_tenants
@@ -39,7 +39,7 @@ def settled_pair(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
     symbol: what `read_symbol` returned. Raises InvalidInputError SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED.
     """
     pair = pair_meant(feed, symbol, field=field)
-    check_pair(feed, pair, field=field)
+    require_listed_pair(feed, pair, field=field)
     return pair
 
 

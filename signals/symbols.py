@@ -8,22 +8,22 @@ spellings and asset classes, no gate.
 
 import re
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from common.units import UNITS, AssetClass, Unit, default_unit
 
 
-def _words(text: str) -> frozenset[str]:
+def _split_names(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_FIAT = _words(
+_FIAT = _split_names(
     "AED AUD BRL CAD CHF CLP CNH CNY CZK DKK EUR GBP HKD HUF IDR ILS INR ISK JPY KRW MXN MYR "
     "NOK NZD PEN PHP PLN RON RUB SAR SEK SGD THB TRY TWD USD ZAR"
 )
-_METALS = _words("XAG XAU XPD XPT")
-_STABLE = _words("BUSD DAI FDUSD TUSD USDC USDT")
-_CRYPTO = _words(
+_METALS = _split_names("XAG XAU XPD XPT")
+_STABLE = _split_names("BUSD DAI FDUSD TUSD USDC USDT")
+_CRYPTO = _split_names(
     "1INCH AAVE ADA ALGO APE APT ARB ATOM AVAX AXS BCH BNB BTC CHZ COMP CRV DASH DOGE DOT EGLD "
     "ENS EOS ETC ETH FET FIL FLOW FTM GALA GRT HBAR ICP IMX INJ JUP KAS KSM LDO LINK LTC MANA MKR "
     "NEAR NEO OP PEPE POL QNT RENDER RUNE SAND SEI SHIB SNX SOL STX SUI TAO THETA TIA TON TRX UNI "
@@ -31,7 +31,7 @@ _CRYPTO = _words(
 )
 # Shares, funds, indices and energies, by the currency that they are quoted in.
 _QUOTED_IN: dict[str, frozenset[str]] = {
-    "USD": _words(
+    "USD": _split_names(
         "A AAL AAPL ABBV ABNB ABT ACN ADBE ADI ADP AIG AMAT AMC AMD AMGN AMT AMZN ANET AVGO AXP BA "
         "BABA BAC BIDU BK BKNG BLK BMY BRK.A BRK.B BX C CAT CL CMCSA CME COIN COP COST CRM CRWD "
         "CSCO CVS CVX DAL DDOG DE DELL DHR DIS DUK EBAY ENPH F FDX GD GE GILD GLD GM GME GOOG "
@@ -42,33 +42,33 @@ _QUOTED_IN: dict[str, frozenset[str]] = {
         "USB V VIX VTI VZ WBA WFC WMT XOM ZM "
         "DJ30 NAS100 NATGAS SPX500 UKOIL US2000 US30 US500 US100 USOIL USTEC WTI"
     ),
-    "EUR": _words("ESP35 EU50 EUSTX50 FRA40 GER30 GER40 DE40 NETH25"),
-    "GBP": _words("UK100"),
-    "JPY": _words("JP225 JPN225"),
-    "AUD": _words("AUS200"),
-    "HKD": _words("HK50"),
-    "CHF": _words("SWI20"),
+    "EUR": _split_names("ESP35 EU50 EUSTX50 FRA40 GER30 GER40 DE40 NETH25"),
+    "GBP": _split_names("UK100"),
+    "JPY": _split_names("JP225 JPN225"),
+    "AUD": _split_names("AUS200"),
+    "HKD": _split_names("HK50"),
+    "CHF": _split_names("SWI20"),
 }
 _LISTED = {ticker: quote for quote, tickers in _QUOTED_IN.items() for ticker in tickers}
 _QUOTES = _FIAT | _STABLE | {"BTC", "ETH", "BNB"}
 # In which currency an exchange quotes its shares, funds and futures; names as charts prefix them.
 _EXCHANGES: dict[str, frozenset[str]] = {
-    "USD": _words(
+    "USD": _split_names(
         "AMEX ARCA BATS CBOE CBOT CBOT_MINI CME CME_MINI COMEX ICEUS NASDAQ NYMEX NYSE NYSEARCA OTC"
     ),
-    "EUR": _words("BME EUREX EURONEXT FWB GETTEX MIL SWB TRADEGATE VIE XETR"),
-    "GBP": _words("LSE"),
-    "JPY": _words("OSE TSE"),
-    "AUD": _words("ASX"),
-    "CAD": _words("NEO TSX TSXV"),
-    "CHF": _words("SIX"),
-    "HKD": _words("HKEX"),
-    "INR": _words("BSE NSE"),
-    "SEK": _words("OMXSTO"),
-    "DKK": _words("OMXCOP"),
-    "NOK": _words("OSL"),
-    "SGD": _words("SGX"),
-    "ZAR": _words("JSE"),
+    "EUR": _split_names("BME EUREX EURONEXT FWB GETTEX MIL SWB TRADEGATE VIE XETR"),
+    "GBP": _split_names("LSE"),
+    "JPY": _split_names("OSE TSE"),
+    "AUD": _split_names("ASX"),
+    "CAD": _split_names("NEO TSX TSXV"),
+    "CHF": _split_names("SIX"),
+    "HKD": _split_names("HKEX"),
+    "INR": _split_names("BSE NSE"),
+    "SEK": _split_names("OMXSTO"),
+    "DKK": _split_names("OMXCOP"),
+    "NOK": _split_names("OSL"),
+    "SGD": _split_names("SGX"),
+    "ZAR": _split_names("JSE"),
 }
 _QUOTED_AT = {exchange: quote for quote, names in _EXCHANGES.items() for exchange in names}
 # [EXCHANGE:]NAME, behind it a continuous future's mark (ES1!) or a contract's currency (:USDT).
@@ -94,9 +94,9 @@ def asset_class(pair: str) -> AssetClass:
     return AssetClass.CRYPTO if is_coin else AssetClass.OTHER
 
 
-def slippage_unit(pair: str, said: str = "") -> Unit:
+def slippage_unit(pair: str, unit: str = "") -> Unit:
     """The unit of a pair's slippage: what is said, else its asset class's."""
-    return UNITS.get(said) or default_unit(asset_class(pair))
+    return UNITS.get(unit) or default_unit(asset_class(pair))
 
 
 def read_symbol(text: str) -> str:

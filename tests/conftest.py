@@ -12,7 +12,7 @@ from django.template import Template
 from django.test.utils import _TestState
 
 from tests import kept_rows
-from tests.emptying import copy_aside, empty_quickly
+from tests.db_cleanup import copy_aside, empty_quickly
 from tests.kept_sessions import end_sessions, keep_sessions
 from tests.servers import NEEDED, TestServers, set_up
 

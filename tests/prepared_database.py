@@ -18,9 +18,9 @@ from pathlib import Path
 import psycopg
 from psycopg.sql import SQL, Identifier
 
-from common.embedded.identity import server_identity
-from common.embedded.places import reachable_folder
-from common.embedded.postgres import NAME, PostgresServer
+from ops.embedded.os_user import server_user
+from ops.embedded.paths import reachable_folder
+from ops.embedded.postgres import NAME, PostgresServer
 
 ROOT = Path(__file__).resolve().parents[1]
 TEST_NAME = f"test_{NAME}"  # Django's name for the database of a test run
@@ -35,7 +35,7 @@ def copy_to(folder: Path) -> Path:
     of the data, which lies elsewhere if the server's user cannot reach `folder`.
     """
     prepared = _prepared()
-    data = reachable_folder(folder, server_identity()) / "data"
+    data = reachable_folder(folder, server_user()) / "data"
     for name, copy in (("data", data), ("password", folder / "password")):
         subprocess.run(["cp", "-a", str(prepared / name), str(copy)], check=True)
     return data

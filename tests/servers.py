@@ -9,7 +9,7 @@ from pathlib import Path
 
 import django
 
-from common.embedded.servers import Servers
+from ops.embedded.servers import Servers
 from tests.prepared_database import BYTECODE, copy_to, kept_folder
 
 NEEDED = ("DATABASE_URL", "REDIS_URL")

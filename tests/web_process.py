@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from django.db import connection
 
-from common.embedded.ports import free_port
+from ops.embedded.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -43,7 +43,7 @@ class WebProcess:
 
     def __enter__(self) -> Self:
         from config.env import Env
-        from config.stack import web
+        from ops.stack.stack import web_process
 
         ours = connection.settings_dict
         login = f"{ours['USER']}:{ours['PASSWORD']}@{ours['HOST']}:{ours['PORT']}"
@@ -55,7 +55,7 @@ class WebProcess:
             "FILLCAST_PORT": str(self.port),
             **self._settings,
         }
-        child = web(Env(environ))
+        child = web_process(Env(environ))
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 child.command, env={**environ, **child.env}, cwd=ROOT, stdout=output, stderr=output

@@ -11,14 +11,14 @@ from django.utils.safestring import SafeString
 from unfold.forms import UserCreationForm
 
 from common.admin import ConsoleAdmin, ReadOnlyAdmin, RightDenied
+from common.badges import badge
 from common.errors import NotAllowedError
-from common.markup import badge
 from common.permissions import Right, Role
 from users import services
 from users.api_keys import ends_soon, has_ended
 from users.forms import PasswordForm, UserForm
 from users.models import ApiKey, User
-from users.ranks import require_above
+from users.privileges import require_above
 
 admin.site.unregister(Group)
 RIGHTS = ("is_active", "roles", "is_superuser")
@@ -28,7 +28,7 @@ RIGHTS = ("is_active", "roles", "is_superuser")
 class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
     """Staff have roles; tenants bring accounts; providers own feeds.
 
-    Nobody changes their own rights, or anything of a user who has more (users/ranks.py).
+    Nobody changes their own rights, or anything of a user who has more (users/privileges.py).
     """
 
     change_right = Right.USERS

@@ -10,8 +10,8 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.api_fields import StrictModelSerializer, StrictSerializer, UtcDateTime, known_zone
 from common.permissions import OWN, Scope
-from common.rest import Moment, StrictModelSerializer, StrictSerializer, known_zone
 from users.api_keys import SCOPES
 from users.models import ApiKey, User
 from users.services import create_api_key, revoke_api_key
@@ -72,7 +72,7 @@ class NewApiKeySerializer(StrictSerializer):
         help_text="What it may be used for. It never allows more than you may at that moment, nor"
         " more than the key that this request came with.",
     )
-    expires_at = Moment(
+    expires_at = UtcDateTime(
         default=None, allow_null=True, help_text="90 days from now unless said, 366 at most."
     )
 

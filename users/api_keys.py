@@ -3,9 +3,9 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from common.permissions import Scope
+from common.reason_codes import Code
 from users.models import ApiKey, User
 from users.second_factor import factor_of, is_required
 

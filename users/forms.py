@@ -10,7 +10,7 @@ from common.errors import NotAllowedError
 from common.permissions import Role
 from users.models import User
 from users.new_passwords import store_password
-from users.ranks import require_givable, roles_of
+from users.privileges import require_givable, roles_of
 
 
 class UserForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types

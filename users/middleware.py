@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
 
 from common.audit_trail import request_facts
-from common.changes import answering_a_request
-from common.database_errors import is_lost, is_passing, note
+from common.database_errors import is_lost, is_passing, record_database_error
+from common.row_changes import answering_a_request
 from users.tenancy import act_as
 
 log = logging.getLogger(__name__)
@@ -38,8 +38,10 @@ class Answered:
         if self.is_committed and self.response is not None:  # only what comes after it failed
             log.error("after the commit of a request", exc_info=error)
             return self.response
-        note(request, error, is_known=self.response is None or not is_lost(error))
-        return HttpResponse(status=503)  # nobody sees it: config/retrying.py answers
+        record_database_error(request, error, is_known=self.response is None or not is_lost(error))
+        return HttpResponse(
+            status=503
+        )  # nobody sees it: config/middleware/request_retry.py answers
 
 
 class TenantMiddleware:

@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from common.permissions import Right, Scope, only_reading
-from users.password_turns import turns
+from common.permissions import Right, Scope, read_only_rights
+from users.password_slots import slots
 from users.prepared_passwords import hashed, known_check
 from users.tenancy import on_behalf_of
 
@@ -63,7 +63,7 @@ class User(AbstractUser):
         known = known_check(self.password, raw_password)
         if known is not None:
             return known
-        with turns.turn():
+        with slots.slot():
             return check_password(raw_password, self.password, renew)
 
     def set_password(self, raw_password: str | None) -> None:
@@ -108,7 +108,7 @@ class RecoveryCode(models.Model):
 
 
 class TryCount(models.Model):
-    """How often something secret was guessed: users/tries.py. The key itself is not stored."""
+    """How often something secret was guessed (users/attempt_limits.py). Its key is not stored."""
 
     scope = models.CharField(max_length=40)
     digest = models.CharField(max_length=64)
@@ -169,7 +169,7 @@ class ApiKey(models.Model):
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=12, unique=True)
     secret_hash = models.CharField(max_length=64)
-    scopes = ArrayField(models.CharField(max_length=16), default=only_reading)
+    scopes = ArrayField(models.CharField(max_length=16), default=read_only_rights)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True, blank=True)

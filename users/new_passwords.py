@@ -15,11 +15,11 @@ from django.core.exceptions import ValidationError
 from common.audit_trail import request_fact
 from events.models import EventKind
 from events.services import emit
+from users.attempt_limits import Limit, count_attempt, undo_attempt
 from users.models import User
-from users.password_turns import BusyError, turns
+from users.password_slots import SlotsBusyError, slots
 from users.prepared_passwords import Prepared, hashed, using
 from users.tenancy import acting_for
-from users.tries import Limit, count_try, take_back
 
 MOST_TRIES, PAUSE = 10, timedelta(minutes=15)
 
@@ -45,12 +45,12 @@ def prepared_for(user: User, said: Mapping[str, str], fields: PasswordFields) ->
         _hash_new(prepared, said, fields)
     elif said.get(fields.present):
         limits = [_own_changes(user)]
-        count_try(limits)
+        count_attempt(limits)
         try:
-            with turns.turn():
+            with slots.slot():
                 _check_and_hash(prepared, user, said, fields)
-        except BusyError:  # nothing was looked at
-            take_back(limits)
+        except SlotsBusyError:  # nothing was looked at
+            undo_attempt(limits)
             raise
     with using(prepared):
         yield
@@ -59,7 +59,7 @@ def prepared_for(user: User, said: Mapping[str, str], fields: PasswordFields) ->
 def was_not_answered(user: User, said: Mapping[str, str], fields: PasswordFields) -> None:
     """The answer failed for our own reasons: its try does not count."""
     if fields.present and said.get(fields.present):
-        take_back([_own_changes(user)])
+        undo_attempt([_own_changes(user)])
 
 
 def require_unchanged(user: User) -> None:
@@ -81,7 +81,9 @@ def store_password(user: User) -> None:
     user.save(update_fields=["password"])
     is_own = acting_for() == user.pk
     if is_own:
-        take_back([_own_changes(user)])  # of what was counted only the tries before this one stay
+        undo_attempt(
+            [_own_changes(user)]
+        )  # of what was counted only the tries before this one stay
     payload = {
         "by": "owner" if is_own else "administrator",
         "address": request_fact("address") if is_own else "",

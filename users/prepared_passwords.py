@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from django.contrib.auth.hashers import make_password
 
-from users.password_turns import turns
+from users.password_slots import slots
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ def hashed(password: str) -> str:
     prepared = _prepared.get()
     if prepared is not None and password in prepared.hashes:
         return prepared.hashes[password]
-    with turns.turn():
+    with slots.slot():
         return make_password(password)
 
 

@@ -9,7 +9,7 @@ from users.models import User
 from users.tenancy import on_behalf_of
 
 
-def note_login(sender: type[User], user: User, **_: Any) -> None:
+def record_login(sender: type[User], user: User, **_: Any) -> None:
     """Write the time of the login as the user's own act: the request began as nobody's."""
     with on_behalf_of(user):
         update_last_login(sender, user)
@@ -18,4 +18,4 @@ def note_login(sender: type[User], user: User, **_: Any) -> None:
 def connect() -> None:
     """Take the place of Django's own receiver, which would find no row to update."""
     user_logged_in.disconnect(dispatch_uid="update_last_login")
-    user_logged_in.connect(note_login, dispatch_uid="update_last_login")
+    user_logged_in.connect(record_login, dispatch_uid="update_last_login")

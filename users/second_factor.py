@@ -20,14 +20,14 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.audit_trail import changed_by
-from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from common.permissions import Right
+from common.reason_codes import Code
 from users import one_time_codes as codes
+from users.attempt_limits import Limit, count_attempt, undo_attempt
 from users.models import RecoveryCode, SecondFactor, User
-from users.ranks import require_above
+from users.privileges import require_above
 from users.tenancy import for_all_tenants, on_behalf_of
-from users.tries import Limit, count_try, take_back
 
 log = structlog.get_logger(__name__)
 MOST_TRIES, PAUSE = 10, timedelta(minutes=15)
@@ -67,7 +67,7 @@ def count_enrolment(user: User) -> list[Limit]:
     `enrol` takes it back. Raises TooManyTriesError.
     """
     limits = [Limit("enrolment", str(user.pk), MOST_TRIES, PAUSE)]
-    count_try(limits)
+    count_attempt(limits)
     return limits
 
 
@@ -81,9 +81,9 @@ def enrol(user: User, secret: bytes, typed: str, *, counted: Sequence[Limit] = (
     step = codes.matching_step(secret, codes.cleaned(typed), now=time.time(), after=0)
     if step is None:
         raise InvalidInputError(Code.SECOND_FACTOR_WRONG, field="code")
-    take_back(limits)
+    undo_attempt(limits)
     with on_behalf_of(user), changed_by(user.pk):
-        take_back(counted)
+        undo_attempt(counted)
         SecondFactor.objects.filter(user=user).delete()
         SecondFactor.objects.create(
             user=user, sealed_secret=seal_secret(user, secret), last_step=step
@@ -105,7 +105,7 @@ def check(user: User, typed: str) -> None:
     if not taken:
         log.warning("second_factor_wrong", user_id=user.pk)
         raise InvalidInputError(Code.SECOND_FACTOR_WRONG, field="code")
-    take_back(limits, forget=limits)
+    undo_attempt(limits, forget=limits)
 
 
 def renew_recovery_codes(user: User) -> list[str]:
@@ -132,7 +132,7 @@ def reset(user_id: int, *, by: User | None) -> bool:
     """Remove another user's second factor, which they lost. by: an administrator; None: the system.
 
     Returns False if there was none. Raises NotAllowedError for oneself, and for somebody who has
-    a right that `by` has not (users/ranks.py).
+    a right that `by` has not (users/privileges.py).
     """
     user = User.objects.get(pk=user_id)
     require_above(user, by, Right.USERS)
@@ -149,7 +149,7 @@ def _remove(user: User, *, by: User | None) -> bool:
 
 def _counted(user: User) -> list[Limit]:
     limits = [Limit("second factor", str(user.pk), MOST_TRIES, PAUSE)]
-    count_try(limits)
+    count_attempt(limits)
     return limits
 
 

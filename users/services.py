@@ -15,13 +15,13 @@ from django.db.models import Q
 from django.utils import timezone
 
 from common.audit_trail import changed_by
-from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, Role, Scope, require
 from common.prepared_lookup import PreparedLookup
+from common.reason_codes import Code
 from users.api_keys import end_of, has_ended, ordered, require_no_more
 from users.models import ApiKey, User
-from users.ranks import require_above, require_givable, require_superuser, roles_of
+from users.privileges import require_above, require_givable, require_superuser, roles_of
 from users.signals import rights_changed
 from users.tenancy import for_all_tenants
 
@@ -81,7 +81,7 @@ def user_for_key(secret: str) -> User | None:
         is_right = hmac.compare_digest(_hash(secret), expected)
         if found is None or not is_right or brand != _BRAND or not _is_open(found):
             return None
-        _note_use(found)
+        _record_use(found)
     found.user.key_scopes = frozenset(Scope(scope) for scope in found.scopes)
     found.user.key_ends_at = found.expires_at
     found.user.key_id = found.pk
@@ -227,7 +227,7 @@ def _is_open(key: ApiKey) -> bool:
     return not has_ended(key, now=timezone.now()) and key.revoked_at is None and key.user.is_active
 
 
-def _note_use(key: ApiKey) -> None:
+def _record_use(key: ApiKey) -> None:
     """Not on every call: a key that is used a thousand times a second is still one row."""
     now = timezone.now()
     if key.last_used_at is None or now - key.last_used_at > _NOTE_USE_EVERY:

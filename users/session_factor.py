@@ -7,8 +7,8 @@ from django.http import HttpRequest
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 
-from common.codes import Code
 from common.errors import NotAllowedError
+from common.reason_codes import Code
 from users import second_factor
 from users.models import SecondFactor, User
 
@@ -16,14 +16,14 @@ SHOWN = "second_factor"  # where the session keeps it
 FRESH_SECONDS = 300
 
 
-def note_shown(request: HttpRequest, user: User) -> None:
+def record_second_factor(request: HttpRequest, user: User) -> None:
     """Keep that this browser has shown this very second factor, and when."""
     factor = SecondFactor.objects.filter(user=user).first()
     if factor is not None:
         request.session[SHOWN] = {"of": factor.enrolled_at.isoformat(), "at": time.time()}
 
 
-def has_shown(request: HttpRequest, user: User) -> bool:
+def has_second_factor(request: HttpRequest, user: User) -> bool:
     """Whether this session may work for the user: with their second factor, if they have one."""
     factor = second_factor.factor_of(user)
     if factor is None:
@@ -43,7 +43,8 @@ def is_fresh(request: HttpRequest, user: User) -> bool:
 def require_fresh(request: Request) -> None:
     """Refuse an API request of a browser whose second factor was entered too long ago.
 
-    For what config/second_factor.py cannot see by the address: it depends on the body. API keys
+    For what config/middleware/second_factor.py cannot see by the address: it depends on the body.
+    API keys
     are not asked. Raises NotAllowedError SECOND_FACTOR_NEEDED.
     """
     user = request.user

@@ -11,17 +11,17 @@ from django.db import connection
 from django.http import HttpRequest
 
 from common.prepared_lookup import PreparedLookup
-from users.models import User
-from users.password_turns import turns
-from users.tries import (
+from users.attempt_limits import (
     Limit,
-    TooManyTriesError,
+    TooManyAttemptsError,
     client_address,
-    count_try,
+    count_attempt,
     is_remembered,
     remember,
-    take_back,
+    undo_attempt,
 )
+from users.models import User
+from users.password_slots import slots
 
 log = structlog.get_logger(__name__)
 PAUSE = timedelta(minutes=15)
@@ -46,23 +46,23 @@ class PasswordBackend(ModelBackend):
     ) -> User | None:
         """Return the user of this name and password; None if there is none.
 
-        Raises TooManyTriesError and BusyError, which `portal.access` answers.
+        Raises TooManyTriesError and BusyError, which `portal.sign_in` answers.
         """
         name = username if username is not None else kwargs.get(User.USERNAME_FIELD)
         if name is None or password is None:
             return None
-        with turns.turn():
+        with slots.slot():
             limits = limits_for(request, name) if request is not None else []
             try:
-                count_try(limits)
-            except TooManyTriesError:
+                count_attempt(limits)
+            except TooManyAttemptsError:
                 log.warning("sign_in_refused", reason="too many tries")
                 raise
             user = _user_named(name)
             if not _is_right(user, password):
                 log.warning("sign_in_failed", user_id=user.pk if user else None)
                 return None
-            take_back(limits, forget=limits[-1:])
+            undo_attempt(limits, forget=limits[-1:])
             if request is not None:
                 remember(_known(request, name))
         return user if self.user_can_authenticate(user) else None

@@ -3,7 +3,7 @@
 import structlog
 from celery import shared_task
 
-from common.trail_check import checkpoint, verify
+from common.audit_trail_check import checkpoint, verify
 from users.key_notices import notify_key_ends
 from users.trail_alarm import raise_alarm, trail_status
 

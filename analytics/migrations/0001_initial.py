@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from django.db import migrations, models
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.row_security import MY_CONNECTION, tenant_rows
 

@@ -1,7 +1,8 @@
 """Crypto exchanges by ccxt's REST clients, polled. See `exchanges.py` for what each is known to do.
 
-Spot: the balance of a base currency is the position (`spot.py`), an exit leaves after a read of it
-(CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets are ours to watch.
+Spot: the balance of a base currency is the position (`spot_positions.py`), an exit leaves after a
+read of it (CANCEL_FIRST). Linear perpetuals: exits are reduce-only. Stops and targets are ours to
+watch.
 """
 
 import asyncio
@@ -15,24 +16,36 @@ from typing import Any, TypeVar
 from brokers.base import (
     Guard,
     NotSent,
+    OnOutcome,
     OutcomeUnknown,
     ReadFailed,
     Rejected,
-    Tell,
     check_deadline,
-    not_offered,
     submit_each,
+    unsupported_stream,
 )
-from brokers.crypto import history, lookup, orders, parse, prices, reads, sending, telling, whose
-from brokers.crypto.checks import run as run_checks
-from brokers.crypto.clients import Client, Clients
+from brokers.crypto import (
+    account_identity,
+    history,
+    lookup,
+    order_encoding,
+    orders,
+    parse,
+    prices,
+    reads,
+    reports,
+)
+from brokers.crypto.capabilities import capabilities_of
+from brokers.crypto.ccxt_hooks import expires_ms
+from brokers.crypto.client import Client, ClientPool
+from brokers.crypto.connection_checks import run as run_checks
 from brokers.crypto.exchanges import Lookup, rules
-from brokers.crypto.flight import Flight
-from brokers.crypto.kind import FORM, capabilities_of
-from brokers.crypto.memory import Memory
+from brokers.crypto.form import FORM
+from brokers.crypto.guarded_call import GuardedCall
+from brokers.crypto.order_cache import OrderCache
 from brokers.crypto.settings import Settings
-from brokers.crypto.watched import expires_ms
-from brokers.messages import (
+from brokers.record_cache import RECORD_CACHE, RecordCache
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -49,29 +62,28 @@ from brokers.messages import (
     ReportKind,
     WhatIf,
 )
-from brokers.room import ROOM, Room
 from common.clocks import machine_time
-from common.codes import Code
+from common.reason_codes import Code
 
 T = TypeVar("T")
-ASK_SECONDS = 3.0  # for what the reply to an order did not tell; polling tells it too
+FOLLOW_UP_SECONDS = 3.0  # for what the reply to an order did not tell; polling tells it too
 
 
-def create() -> "Crypto":
+def create() -> "CryptoAdapter":
     """Return the adapter. ccxt is imported when an account is first used; where it is missing,
     every call says what to install (LIBRARY_MISSING)."""
-    return Crypto(Clients())
+    return CryptoAdapter(ClientPool())
 
 
-class Crypto:
+class CryptoAdapter:
     """All exchange accounts of one process."""
 
     kind = "crypto"
     form = FORM
 
-    def __init__(self, clients: Clients, room: Room = ROOM) -> None:
+    def __init__(self, clients: ClientPool, record_cache: RecordCache = RECORD_CACHE) -> None:
         self._clients = clients
-        self._memory = Memory(room)
+        self._memory = OrderCache(record_cache)
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """What the account can do, by its exchange and its settings."""
@@ -79,9 +91,9 @@ class Crypto:
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Accounts at one exchange with the same kind of market and symbols share a book."""
-        said = Settings.of(spec)
-        listed = " ".join((said.currency, *sorted(said.symbols)))
-        where = f"{spec.exchange_name}{'-sandbox' if said.sandbox else ''}-{said.market}"
+        settings = Settings.of(spec)
+        listed = " ".join((settings.currency, *sorted(settings.symbols)))
+        where = f"{spec.exchange_name}{'-sandbox' if settings.sandbox else ''}-{settings.market}"
         return f"{where}-{sha256(listed.encode()).hexdigest()[:16]}"
 
     # ---- orders ---------------------------------------------------------------------------
@@ -90,7 +102,7 @@ class Crypto:
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec, urgent=request.reduce_only)
-        ready = orders.make_ready(client, request)
+        ready = order_encoding.encode(client, request)
         if self._memory.was_accepted(spec.connection_id, request.client_order_id):
             return await self._settled(spec, request, "it was accepted before")
 
@@ -98,50 +110,55 @@ class Crypto:
             guard(request)
             self._memory.leaves(request, until=expires_ms(client.clock))
 
-        flight = Flight(may_leave, urgent=request.reduce_only, until=request.send_by or None)
+        flight = GuardedCall(may_leave, urgent=request.reduce_only, until=request.send_by or None)
         try:
-            order = await sending.send(client, spec, flight, partial(orders.create, client, ready))
-        except sending.DuplicateId as error:
+            order = await orders.send(
+                client, spec, flight, partial(order_encoding.create, client, ready)
+            )
+        except orders.DuplicateId as error:
             return await self._settled(spec, request, str(error))
         except (NotSent, Rejected):
             self._memory.ended(spec.connection_id, request.client_order_id)
             raise
         try:
-            mine = lookup.named(order, request.client_order_id)
+            mine = lookup.require_named(order, request.client_order_id)
         except ValueError as error:
-            raise sending.unreadable(flight, spec, error) from error
+            raise orders.unreadable(flight, spec, error) from error
         self._memory.accepted(request, mine)
         return await self._taken(client, spec, request, mine)
 
     async def submit_many(
-        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        on_outcome: OnOutcome,
     ) -> None:
         """Place each by itself: no exchange takes many for several accounts."""
-        await submit_each(self, requests, guard, tell)
+        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did
         instead, when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec, urgent=True)
         may_leave = partial(check_deadline, request)
-        flight = Flight(may_leave, again=True, urgent=True, until=request.send_by)
+        flight = GuardedCall(may_leave, again=True, urgent=True, until=request.send_by)
         refused = ""
         try:
-            await sending.send(client, spec, flight, partial(orders.cancel, client, request))
-        except sending.NoSuchOrder as error:
+            await orders.send(client, spec, flight, partial(order_encoding.cancel, client, request))
+        except orders.NoSuchOrder as error:
             refused = str(error)
         try:
-            told = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
+            reports = await self.find_order(spec, request.client_order_id, symbol=request.symbol)
         except ReadFailed as error:
             raise OutcomeUnknown(Code.REPLY_LOST, error.detail) from error
-        if told is None:
+        if reports is None:
             raise OutcomeUnknown(Code.REPLY_LOST, "it is neither cancelled nor to be found")
-        if refused and all(report.kind is ReportKind.FILLED for report in told):
-            last = told[-1]
-            told = [*told, OrderReport(ReportKind.CANCEL_REFUSED, spec.connection_id,
+        if refused and all(report.kind is ReportKind.FILLED for report in reports):
+            last = reports[-1]
+            reports = [*reports, OrderReport(ReportKind.CANCEL_REFUSED, spec.connection_id,
                                        request.client_order_id, last.broker_order_id,
                                        detail=refused)]  # fmt: skip
-        return told
+        return reports
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """No levels are kept at an exchange: taking them away is done already. Raises Rejected."""
@@ -163,7 +180,7 @@ class Crypto:
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         """Balances in the account's currency. Raises ReadFailed."""
-        name, known = spec.account, whose.known(spec)
+        name, known = spec.account, account_identity.confirmed_identity(spec)
         return await self._read(spec, partial(reads.account, name=name, known=known))
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
@@ -175,9 +192,9 @@ class Crypto:
         return await self._read(spec, partial(prices.quote, symbol=symbol))
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        """Ask for all of them each second (prices.EVERY_SECONDS). Raises ReadFailed."""
-        look = partial(prices.quotes, symbols=tuple(symbols))
-        return prices.stream(lambda: self._read(spec, look))
+        """Ask for all of them each second (prices.POLL_SECONDS). Raises ReadFailed."""
+        read_quotes = partial(prices.quotes, symbols=tuple(symbols))
+        return prices.stream(lambda: self._read(spec, read_quotes))
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         """Raises ReadFailed: exchanges tell an order's margin only when they have taken it."""
@@ -191,7 +208,7 @@ class Crypto:
         """What rests on the account, whoever placed it. Raises ReadFailed."""
         since = machine_time()
         found = await self._read(spec, reads.open_orders)
-        self._memory.rest(spec.connection_id, found, since)
+        self._memory.set_open(spec.connection_id, found, since)
         return found
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
@@ -215,21 +232,21 @@ class Crypto:
             raise ReadFailed(Code.BEYOND_LOOKUP, f"{spec.exchange_name} has no look-up by our id")
         symbol = symbol or self._memory.symbol_of(spec.connection_id, client_order_id)
         early = self._memory.is_early(spec.connection_id, client_order_id, machine_time())
-        told = await self._read(
+        reports = await self._read(
             spec, partial(self._find, spec=spec, name=client_order_id, symbol=symbol)
         )
-        if told is None and early:
-            raise ReadFailed(Code.REPLY_LOST, lookup.STILL)
-        if told is None:
+        if reports is None and early:
+            raise ReadFailed(Code.REPLY_LOST, lookup.MAY_STILL_ARRIVE)
+        if reports is None:
             self._memory.ended(spec.connection_id, client_order_id)
-        return told
+        return reports
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []
 
     def stream_events(self) -> AsyncIterator[None]:
         """Nothing rings: orders and fills are polled (`capabilities.event_stream` is False)."""
-        return not_offered("exchanges are polled for orders and fills")
+        return unsupported_stream("exchanges are polled for orders and fills")
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         return None
@@ -245,14 +262,16 @@ class Crypto:
     # ---- within ---------------------------------------------------------------------------
     async def _before(self, spec: ConnectionSpec, *, urgent: bool) -> Client:
         """The client of an account, for a call that changes something. Raises NotSent, Rejected."""
-        return await sending.before(spec, self._of(spec, urgent))
+        return await orders.open_for_write(spec, self._of(spec, urgent))
 
     async def _read(self, spec: ConnectionSpec, ask: Callable[[Client], Awaitable[T]]) -> T:
-        return await sending.reading(spec, self._of(spec), ask)
+        return await orders.reading(spec, self._of(spec), ask)
 
     async def _of(self, spec: ConnectionSpec, urgent: bool = False) -> Client:
         """Its client, if the key is of the tested account. Raises ReadFailed and ccxt's errors."""
-        return await whose.check(await self._clients.of(spec, urgent=urgent), spec, urgent)
+        return await account_identity.require_tested_account(
+            await self._clients.of(spec, urgent=urgent), spec, urgent
+        )
 
     async def _find(
         self, client: Client, *, spec: ConnectionSpec, name: str, symbol: str
@@ -260,16 +279,16 @@ class Crypto:
         symbols = [symbol] if symbol else list(client.settings.symbols)
         if not symbols:
             raise ValueError("the connection lists no symbols")
-        asked, known = machine_time(), self._memory.of(spec.connection_id, name)
+        asked_at, known = machine_time(), self._memory.of(spec.connection_id, name)
         missing = importlib.import_module("ccxt").OrderNotFound
         order = await lookup.find(client, name, symbols, missing)
         if order is None:
             if known is not None and known.until:
-                await lookup.check_too_late(client, known.until, asked)
+                await lookup.check_too_late(client, known.until, asked_at)
             return None
         self._memory.seen(spec.connection_id, name, str(order["symbol"]), order)
         fills = await lookup.executions(client, order, str(order["symbol"]))
-        return telling.tell(client, spec, name, order, fills)
+        return reports.reports_of(client, spec, name, order, fills)
 
     async def _taken(
         self, client: Client, spec: ConnectionSpec, request: OrderRequest, order: Mapping[str, Any]
@@ -278,10 +297,12 @@ class Crypto:
         accepted = OrderReport(ReportKind.ACCEPTED, spec.connection_id, request.client_order_id,
                                broker_order_id=str(order["id"]))  # fmt: skip
         try:
-            if trades := telling.at_once(order, request):
+            if trades := reports.reply_trades(order, request):
                 fills = parse.executions(trades, client.market(request.symbol))
-                return telling.tell(client, spec, request.client_order_id, order, fills, request)
-            async with asyncio.timeout(ASK_SECONDS):
+                return reports.reports_of(
+                    client, spec, request.client_order_id, order, fills, request
+                )
+            async with asyncio.timeout(FOLLOW_UP_SECONDS):
                 name, symbol = request.client_order_id, request.symbol
                 found = await self.find_order(spec, name, symbol=symbol)
         except (ReadFailed, TimeoutError, ValueError, KeyError):

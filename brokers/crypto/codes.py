@@ -3,7 +3,7 @@
 Whatever stands in no table may be live: OutcomeUnknown. The class that ccxt gives a refusal is no
 word of the exchange's: ccxt calls "Order creation timeout" an InvalidOrder (bybit 170146, coinsph
 -1146), and an order that is there already, too (bybit 110030). Of an exchange that was not checked
-there is no table, and a few of ccxt's classes are all there is (`OF_UNCHECKED`).
+there is no table, and a few of ccxt's classes are all there is (`UNCHECKED_CLASSES`).
 
 Source: the comments beside each code in `describe()['exceptions']` of ccxt 4.5.90, read 2026-11-20.
 What ccxt does not have is marked `remembered`: it is of the exchanges' references, but was not read
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from brokers.crypto.exchanges import Dialect
-from common.codes import Code
+from common.reason_codes import Code
 
 
-class Means(StrEnum):
+class Meaning(StrEnum):
     """What a refusal proves."""
 
     REJECTED = "REJECTED"  # final
@@ -32,27 +32,31 @@ class Means(StrEnum):
 class Verdict:
     """What an answer means, and our code for it."""
 
-    means: Means
+    means: Meaning
     code: Code
 
 
-UNKNOWN = Verdict(Means.UNKNOWN, Code.REPLY_LOST)
-DUPLICATE = Verdict(Means.DUPLICATE, Code.REPLY_LOST)
-MISSING = Verdict(Means.MISSING, Code.ORDER_MISSING)
-_BUSY = Verdict(Means.NOT_SENT, Code.RATE_LIMITED)
-_CLOCK = Verdict(Means.NOT_SENT, Code.BROKER_CLOCK)
+UNKNOWN = Verdict(Meaning.UNKNOWN, Code.REPLY_LOST)
+DUPLICATE = Verdict(Meaning.DUPLICATE, Code.REPLY_LOST)
+MISSING = Verdict(Meaning.MISSING, Code.ORDER_MISSING)
+_BUSY = Verdict(Meaning.NOT_SENT, Code.RATE_LIMITED)
+_CLOCK = Verdict(Meaning.NOT_SENT, Code.BROKER_CLOCK)
 
 
-def _no(code: Code) -> Verdict:
-    return Verdict(Means.REJECTED, code)
+def _rejected(code: Code) -> Verdict:
+    return Verdict(Meaning.REJECTED, code)
 
 
-_MONEY, _VOLUME, _PRICE = _no(Code.NO_MONEY), _no(Code.VOLUME_INVALID), _no(Code.PRICE_INVALID)
-_KEY, _DISABLED = _no(Code.CREDENTIALS_REFUSED), _no(Code.TRADING_DISABLED)
-_NO_SYMBOL = _no(Code.SYMBOL_TRADING_DISABLED)  # of this pair; the account itself is well
-_SYMBOL, _MARKET = _no(Code.UNKNOWN_SYMBOL_AT_BROKER), _no(Code.MARKET_CLOSED)
-_FLAT, _FILLED_NOT = _no(Code.NO_POSITION), _no(Code.NO_PRICE_WITHIN_LIMIT)
-_OTHER = _no(Code.REJECTED_BY_BROKER)
+_MONEY, _VOLUME, _PRICE = (
+    _rejected(Code.NO_MONEY),
+    _rejected(Code.VOLUME_INVALID),
+    _rejected(Code.PRICE_INVALID),
+)
+_KEY, _DISABLED = _rejected(Code.CREDENTIALS_REFUSED), _rejected(Code.TRADING_DISABLED)
+_NO_SYMBOL = _rejected(Code.SYMBOL_TRADING_DISABLED)  # of this pair; the account itself is well
+_SYMBOL, _MARKET = _rejected(Code.UNKNOWN_SYMBOL_AT_BROKER), _rejected(Code.MARKET_CLOSED)
+_FLAT, _FILLED_NOT = _rejected(Code.NO_POSITION), _rejected(Code.NO_PRICE_WITHIN_LIMIT)
+_OTHER = _rejected(Code.REJECTED_BY_BROKER)
 
 # Spot "Error codes" and "Filters"; USDS-M futures "Error codes".
 _BINANCE: Mapping[str, Verdict] = {
@@ -212,8 +216,8 @@ BUSY_STATUSES: Mapping[Dialect, frozenset[int]] = {
 
 # Statuses after which all accounts behind our address are silent, and for how many seconds where no
 # Retry-After says it. Bybit "Rate Limit Rules": after a 403 wait at least ten minutes.
-ANY_ADDRESS_RESTS: Mapping[int, float] = {418: 120.0, 429: 10.0}
-ADDRESS_RESTS: Mapping[Dialect, Mapping[int, float]] = {
+DEFAULT_BACKOFFS: Mapping[int, float] = {418: 120.0, 429: 10.0}
+ADDRESS_BACKOFFS: Mapping[Dialect, Mapping[int, float]] = {
     Dialect.BYBIT: {403: 600.0, 429: 10.0},
     Dialect.OKX: {},  # its 429 is an account's or an endpoint's
 }
@@ -239,13 +243,13 @@ CLASSES: Mapping[str, Verdict] = {
 # nothing may be sent a second time. Not InvalidOrder, which is a time-out on some ("9000", "Order
 # confirmation timeout" of derive), an internal error or a repeated id on others; nor what extends
 # it, but for the classes here. Read in all exchanges of ccxt 4.5.90 on 2026-11-20.
-OF_UNCHECKED = frozenset({
+UNCHECKED_CLASSES = frozenset({
     "InsufficientFunds", "BadSymbol", "MarketClosed", "AccountSuspended", "AccountNotEnabled",
     "RestrictedLocation", "PermissionDenied", "AuthenticationError",
 })  # fmt: skip
 
 
-def said(dialect: Dialect, code: str, message: str) -> Verdict | None:
+def verdict_of(dialect: Dialect, code: str, message: str) -> Verdict | None:
     """Return what an exchange's own code means; None: it is in no table."""
     if code in UNSURE.get(dialect, ()):
         return UNKNOWN
@@ -257,12 +261,13 @@ def said(dialect: Dialect, code: str, message: str) -> Verdict | None:
     return found
 
 
-def by_class(names: tuple[str, ...]) -> Verdict | None:
+def verdict_by_class(names: tuple[str, ...]) -> Verdict | None:
     """Return what ccxt's error means. names: its class and that class's bases, nearest first."""
     return next((CLASSES[name] for name in names if name in CLASSES), None)
 
 
-def of_unchecked(names: tuple[str, ...]) -> Verdict:
-    """Return what ccxt's error proves where the exchange was not checked. names: see `by_class`."""
+def verdict_for_unchecked(names: tuple[str, ...]) -> Verdict:
+    """Return what ccxt's error proves where the exchange was not checked. names: see
+    `verdict_by_class`."""
     nearest = next((name for name in names if name in CLASSES), "")
-    return CLASSES[nearest] if nearest in OF_UNCHECKED else UNKNOWN
+    return CLASSES[nearest] if nearest in UNCHECKED_CLASSES else UNKNOWN

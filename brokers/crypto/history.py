@@ -7,23 +7,23 @@ from typing import Any
 
 from brokers.base import ReadFailed
 from brokers.crypto import parse
-from brokers.crypto.clients import Client
+from brokers.crypto.client import Client
 from brokers.crypto.exchanges import RECENT
 from brokers.crypto.lookup import recent
-from brokers.crypto.memory import Memory
-from brokers.crypto.orders import OURS
-from brokers.crypto.reads import ask
-from brokers.messages import CloseCause, ConnectionSpec, OrderReport, ReportKind
-from common.codes import Code
+from brokers.crypto.order_cache import OrderCache
+from brokers.crypto.order_encoding import CLIENT_ORDER_ID
+from brokers.crypto.reads import call_method
+from brokers.types import CloseCause, ConnectionSpec, OrderReport, ReportKind
+from common.reason_codes import Code
 
-SHORTEST = timedelta(seconds=2)  # some count in seconds
+MIN_SPAN = timedelta(seconds=2)  # some count in seconds
 SLACK = timedelta(seconds=5)  # telling more does no harm
 COMPARED_SECONDS = 60.0  # as long as the engine's own overlap: after a jump nothing is left out
 Trade = Mapping[str, Any]
 
 
 async def fills_since(
-    client: Client, *, spec: ConnectionSpec, since: datetime, memory: Memory
+    client: Client, *, spec: ConnectionSpec, since: datetime, memory: OrderCache
 ) -> list[OrderReport]:
     """FILLED reports, an order's executions in one. Raises ReadFailed beyond the horizon.
 
@@ -84,13 +84,15 @@ async def _between(
         ends = {} if is_last else {"end": _ms(end)}
         trades = await recent(client, symbol, {"begin": since, **ends, "limit": page})
     else:
-        trades = await ask(client, "fetch_my_trades", symbol, since, page, {**kind, **until})
+        trades = await call_method(
+            client, "fetch_my_trades", symbol, since, page, {**kind, **until}
+        )
     if len(trades) < page:
         return trades
     if is_last:
         newest = datetime.fromtimestamp(max(map(_time, trades)) / 1000, UTC)
         end = max(end, newest)
-    if end - start < SHORTEST:
+    if end - start < MIN_SPAN:
         raise ValueError(f"{page} executions within {end - start}")
     middle = start + (end - start) / 2
     return [
@@ -110,14 +112,14 @@ def _time(trade: Trade) -> int:
 async def _report(
     client: Client,
     spec: ConnectionSpec,
-    memory: Memory,
+    memory: OrderCache,
     key: tuple[str, str],
     trades: Sequence[Trade],
 ) -> OrderReport:
     symbol, number = key
-    owner = await _owner(client, spec, memory, key, trades[0])
-    is_ours = bool(OURS.fullmatch(owner))
-    taken_off = not is_ours and await _takes_off(client, spec, memory, key, trades[0])
+    owner = await _client_order_id(client, spec, memory, key, trades[0])
+    is_ours = bool(CLIENT_ORDER_ID.fullmatch(owner))
+    taken_off = not is_ours and await _reduces_position(client, spec, memory, key, trades[0])
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=spec.connection_id,
@@ -129,8 +131,8 @@ async def _report(
     )
 
 
-async def _owner(
-    client: Client, spec: ConnectionSpec, memory: Memory, key: tuple[str, str], trade: Trade
+async def _client_order_id(
+    client: Client, spec: ConnectionSpec, memory: OrderCache, key: tuple[str, str], trade: Trade
 ) -> str:
     """The client order id of a trade's order: OKX and Bybit tell it with the trade, the others are
     asked for the order once."""
@@ -142,26 +144,26 @@ async def _owner(
     known = memory.at(spec.connection_id, symbol, number)
     if known is not None and known.name is not None:
         return known.name
-    order = await ask(client, "fetch_order", number, symbol)
+    order = await call_method(client, "fetch_order", number, symbol)
     name = str(order.get("clientOrderId") or "")
-    ended = parse.has_ended(order) or not OURS.fullmatch(name)
+    ended = parse.has_ended(order) or not CLIENT_ORDER_ID.fullmatch(name)
     memory.belongs(spec.connection_id, symbol, number, name, ended=ended)
     return name
 
 
-async def _takes_off(
-    client: Client, spec: ConnectionSpec, memory: Memory, key: tuple[str, str], trade: Trade
+async def _reduces_position(
+    client: Client, spec: ConnectionSpec, memory: OrderCache, key: tuple[str, str], trade: Trade
 ) -> bool:
     """Whether somebody else's trade took something off a position. Where the trade leaves it open
     its order is asked for, once."""
     is_spot = client.settings.market == "spot"
     closes = parse.closes(trade, spot=is_spot)
-    if closes or is_spot or parse.tells_closed_size(trade):
+    if closes or is_spot or parse.reports_closed_size(trade):
         return closes
     symbol, number = key
     known = memory.at(spec.connection_id, symbol, number)
     if known is not None and known.reduces is not None:
         return known.reduces
-    reduces = parse.reduces(await ask(client, "fetch_order", number, symbol))
+    reduces = parse.reduces(await call_method(client, "fetch_order", number, symbol))
     memory.takes_off(spec.connection_id, symbol, number, reduces)
     return reduces

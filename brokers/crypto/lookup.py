@@ -5,13 +5,13 @@ from typing import Any
 
 from brokers.base import ReadFailed
 from brokers.crypto import parse
-from brokers.crypto.clients import Client
+from brokers.crypto.client import Client
 from brokers.crypto.exchanges import LAG_SECONDS, Lookup
-from brokers.messages import Execution
+from brokers.types import Execution
 from common.clocks import machine_time
-from common.codes import Code
+from common.reason_codes import Code
 
-STILL = "it is not there yet, and may still arrive"
+MAY_STILL_ARRIVE = "it is not there yet, and may still arrive"
 
 
 async def find(
@@ -41,7 +41,7 @@ async def _by_symbol(
             order = await client.exchange.fetch_order(None, symbol, params)
         except missing:
             continue
-        return named(order, client_order_id)
+        return require_named(order, client_order_id)
     return None
 
 
@@ -66,7 +66,7 @@ async def _bybit(client: Client, client_order_id: str) -> Mapping[str, Any] | No
         found = answer["result"]["list"]
         if found:
             market = exchange.markets_by_id[found[0]["symbol"]][0]  # of one kind: all we loaded
-            return named(exchange.parse_order(found[0], market), client_order_id)
+            return require_named(exchange.parse_order(found[0], market), client_order_id)
     return None
 
 
@@ -82,21 +82,21 @@ async def _kraken(client: Client, client_order_id: str) -> Mapping[str, Any] | N
         orders = await ask(None, None, None, params)
         mine = [one for one in orders if one.get("clientOrderId") == client_order_id]
         if mine:
-            return named(mine[0], client_order_id)
+            return require_named(mine[0], client_order_id)
     return None
 
 
-async def check_too_late(client: Client, until: int, asked: float) -> None:
+async def check_too_late(client: Client, until: int, asked_at: float) -> None:
     """Raise ReadFailed if the exchange could still take what was not there, by its own clock when
-    it was asked. until: what that shows when it takes the order no more, in ms; asked: our
+    it was asked. until: what that shows when it takes the order no more, in ms; asked_at: our
     machine_time()."""
     await client.clock.compare(client.exchange)
-    then = client.clock.now_ms() - (machine_time() - asked) * 1000
+    then = client.clock.now_ms() - (machine_time() - asked_at) * 1000
     if then < until + LAG_SECONDS * 1000:
-        raise ReadFailed(Code.REPLY_LOST, STILL)
+        raise ReadFailed(Code.REPLY_LOST, MAY_STILL_ARRIVE)
 
 
-def named(order: Any, client_order_id: str) -> Mapping[str, Any]:
+def require_named(order: Any, client_order_id: str) -> Mapping[str, Any]:
     """Return an order that the exchange told, if it is the one that was meant. Raises ValueError.
 
     ccxt makes an order of whatever text came back, with nothing in it.
@@ -107,9 +107,9 @@ def named(order: Any, client_order_id: str) -> Mapping[str, Any]:
         or not isinstance(order.get("info"), dict)
     ):
         raise ValueError("no order in the answer")
-    told = order.get("clientOrderId")
-    if told is not None and told != client_order_id:
-        raise ValueError(f"order {told} instead of {client_order_id}")
+    stated_id = order.get("clientOrderId")
+    if stated_id is not None and stated_id != client_order_id:
+        raise ValueError(f"order {stated_id} instead of {client_order_id}")
     return order
 
 
@@ -120,7 +120,7 @@ async def executions(
     market = client.market(symbol)
     exchange, number = client.exchange, str(order["id"])
     trades: list[Any] = []
-    if not parse.number_or(order.get("filled")):
+    if not parse.optional_number(order.get("filled")):
         return ()
     if client.rules.lookup is Lookup.OPEN_CLOSED:
         ids = [trade["id"] for trade in order.get("trades") or ()]

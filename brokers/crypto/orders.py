@@ -1,159 +1,214 @@
-"""A request in ccxt's words: what cannot be taken is refused here, before anything is sent."""
+"""Calls that change something: one flight each, and what its end means."""
 
+import asyncio
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from brokers.base import Rejected
-from brokers.crypto import parse
-from brokers.crypto.clients import Client
-from brokers.crypto.watched import expires_ms
-from brokers.messages import CancelRequest, OrderRequest, OrderType, Side, TimeInForce
-from common.codes import Code
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.crypto import codes, response
+from brokers.crypto.client import Client
+from brokers.crypto.codes import Meaning, Verdict
+from brokers.crypto.exchanges import Dialect, rules
+from brokers.crypto.guarded_call import GuardedCall, as_current
+from brokers.redaction import readable_excerpt, storable, without_secrets
+from brokers.types import ConnectionSpec
+from common.reason_codes import Code
 
-TYPES = {OrderType.MARKET: "market", OrderType.LIMIT: "limit"}
-TIMES = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
-
-OURS = re.compile(r"[a-z0-9]{18}")  # what our client order ids look like
-
-
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """The arguments of `create_order`. amount, price: text, as the exchange writes them."""
-
-    symbol: str
-    type: str
-    side: str
-    amount: str
-    price: str | None
-    params: Mapping[str, Any]
+T = TypeVar("T")
+CALL_SECONDS = 15.0  # ccxt has the reply's time-out; this ends whatever it does not see
+READ_SECONDS = 30.0
+BACKOFF_SECONDS = 10.0
+RATE_LIMIT_CLASSES = frozenset({"RateLimitExceeded", "DDoSProtection"})
+MAX_DETAIL_LENGTH = 1500  # characters of an answer that are kept
+SIGNED = re.compile(r"(?i)(signature|sign)=[^&\s\"']+")
 
 
-def market_of(client: Client, symbol: str) -> Mapping[str, Any]:
-    """Return the market of a listed symbol. Raises Rejected UNKNOWN_SYMBOL_AT_BROKER."""
-    listed = symbol in client.settings.symbols
-    market = client.exchange.markets.get(symbol) if listed else None
-    if market is None or not _fits(client, market):
-        raise Rejected(
-            Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} is not among the connection's symbols"
-        )
-    found: Mapping[str, Any] = market
-    return found
+class DuplicateId(Exception):
+    """The exchange has an order with this client order id."""
 
 
-def _fits(client: Client, market: Mapping[str, Any]) -> bool:
-    """Whether it is the account's kind of market, in its currency."""
-    if client.settings.market == "spot":
-        return bool(market["spot"]) and market["quote"] == client.settings.currency
-    linear = market["swap"] and market["linear"]
-    return bool(linear) and market["settle"] == client.settings.currency
+class NoSuchOrder(Exception):
+    """The exchange has no such order, or it has ended."""
 
 
-def make_ready(client: Client, request: OrderRequest) -> Ready:
-    """Write an order in ccxt's words. Raises Rejected: nothing was sent and it cannot change."""
-    market = market_of(client, request.symbol)
-    if market.get("active") is False:
-        raise Rejected(Code.MARKET_CLOSED, f"{request.symbol} is not traded now")
-    if request.order_type not in TYPES or request.time_in_force not in TIMES:
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} {request.time_in_force}")
-    if request.stop_loss is not None or request.take_profit is not None:
-        raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
-    _check_id(client, request.client_order_id)
-    price = _price(market, request)
-    return Ready(
-        symbol=request.symbol,
-        type=TYPES[request.order_type],
-        side=request.side.value.lower(),
-        amount=_amount(client, market, request, price),
-        price=None if price is None else f"{price:f}",
-        params=_params(client, request),
+async def send(
+    client: Client, spec: ConnectionSpec, flight: GuardedCall, call: Callable[[], Awaitable[T]]
+) -> T:
+    """Make a call that changes something. `call` is awaited once.
+
+    Raises NotSent, Rejected, OutcomeUnknown, DuplicateId or NoSuchOrder.
+    """
+    try:
+        async with asyncio.timeout(max(CALL_SECONDS, client.settings.reply_timeout + 5)):
+            with as_current(flight):
+                return await call()
+    except BrokerError:
+        raise
+    except Exception as error:  # whatever ccxt makes of it: what has left decides
+        raise _outcome_of_error(client, spec, flight, error) from error
+
+
+def _outcome_of_error(
+    client: Client, spec: ConnectionSpec, flight: GuardedCall, error: Exception
+) -> BrokerError | DuplicateId | NoSuchOrder:
+    """What a failed call means."""
+    detail = redact(_response_excerpt(flight, spec) or str(error) or type(error).__name__, spec)
+    if not flight.left or _never_written(error):
+        if flight.refused is not None:
+            return flight.refused
+        return _not_sent(error, detail)
+    verdict = interpret(client, flight, error)
+    if verdict.code is Code.RATE_LIMITED:
+        client.budgets.back_off(BACKOFF_SECONDS, everybody=False)
+    if verdict.code is Code.BROKER_CLOCK or _is_rejected_by_exchange(client, flight, verdict):
+        client.clock.doubt()
+    match verdict.means:
+        case Meaning.REJECTED:
+            return Rejected(verdict.code, detail)
+        case Meaning.NOT_SENT:
+            return NotSent(verdict.code, detail)
+        case Meaning.DUPLICATE:
+            return DuplicateId(detail)
+        case Meaning.MISSING if flight.again:
+            return NoSuchOrder(detail)
+    return OutcomeUnknown(Code.REPLY_LOST, detail)
+
+
+def _response_excerpt(flight: GuardedCall, spec: ConnectionSpec) -> str:
+    """What came back; what is no JSON may be the beginning of it."""
+    if flight.half:
+        return f"Half an answer came: {readable_excerpt(flight.half, spec.credentials)}"
+    if response.is_json(flight.body):
+        return flight.body
+    return readable_excerpt(flight.body.encode("utf-8", "backslashreplace"), spec.credentials)
+
+
+def _is_rejected_by_exchange(client: Client, flight: GuardedCall, verdict: Verdict) -> bool:
+    """Whether the exchange itself says no for a reason that proves nothing. It may be the order's
+    time: Kraken has words for a deadline that has passed, which were not read anywhere."""
+    error_found = response.read_error(client.rules.dialect, flight.body)
+    return verdict is codes.UNKNOWN and error_found is not None
+
+
+def _not_sent(error: Exception, detail: str) -> BrokerError:
+    """Nothing has left: ccxt refused it by itself, or there was no way to the exchange."""
+    found = codes.verdict_by_class(_names(error))
+    if found is not None and found.means is Meaning.REJECTED:
+        return Rejected(found.code, detail)
+    return NotSent(Code.NOT_CONNECTED, detail)
+
+
+def _never_written(error: BaseException | None) -> bool:
+    """Whether aiohttp found the line closed when it was to write the one frame of the request: the
+    exchange ended an idle connection. Source: `StreamWriter._write` in aiohttp 3.14, which looks
+    before it writes; headers and body are one write."""
+    while error is not None:
+        error_found = str(error)
+        if (
+            type(error).__name__ == "ClientConnectionResetError"
+            and "closing transport" in error_found
+        ):
+            return True
+        error = error.__cause__
+    return False
+
+
+def interpret(client: Client, flight: GuardedCall, error: Exception) -> Verdict:
+    """What an answer proves. Only the exchange's own envelope counts, by a code that stands in our
+    tables, or a status that its reference names; a gateway's page, half an answer, silence and what
+    ccxt makes of a code that we do not know prove nothing."""
+    dialect, names = client.rules.dialect, _names(error)
+    if flight.status >= 500:
+        return codes.UNKNOWN
+    exchange_error = response.read_error(dialect, flight.body)
+    if exchange_error is not None and (
+        found := codes.verdict_of(dialect, exchange_error.code, exchange_error.message)
+    ):
+        return found
+    if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
+        return Verdict(Meaning.NOT_SENT, Code.RATE_LIMITED)
+    if flight.again and codes.verdict_by_class(names) is codes.MISSING:
+        return codes.MISSING  # of a cancel: the order is looked up, whoever says so
+    if dialect is Dialect.CCXT and flight.status >= 200 and response.is_json(flight.body):
+        return codes.verdict_for_unchecked(names)
+    return codes.UNKNOWN
+
+
+def _names(error: Exception) -> tuple[str, ...]:
+    return tuple(kind.__name__ for kind in type(error).__mro__)
+
+
+def redact(text: str, spec: ConnectionSpec) -> str:
+    """The text without keys, secrets and signatures, as a database takes it, and not too long."""
+    return storable(SIGNED.sub(r"\1=***", without_secrets(text, spec.credentials)))[
+        :MAX_DETAIL_LENGTH
+    ]
+
+
+def unreadable(flight: GuardedCall, spec: ConnectionSpec, why: Exception) -> OutcomeUnknown:
+    """An answer came that makes no sense."""
+    return OutcomeUnknown(
+        Code.REPLY_LOST, redact(f"{why}: {_response_excerpt(flight, spec)}", spec)
     )
 
 
-def _check_id(client: Client, name: str) -> None:
-    rules = client.rules
-    if not re.fullmatch(f"[{rules.id_letters}]{{1,{rules.id_length}}}", name):
-        raise Rejected(Code.REJECTED_BY_BROKER, f"{rules.name} takes no such client order id")
+ACCOUNT_CODES = frozenset({Code.LIBRARY_MISSING, Code.RATE_LIMITED, Code.OTHER_ACCOUNT})
+FINAL = frozenset({Code.CREDENTIALS_REFUSED, Code.TRADING_DISABLED})
+READ_CODES = FINAL | {Code.RATE_LIMITED, Code.BROKER_CLOCK}
 
 
-def _price(market: Mapping[str, Any], request: OrderRequest) -> Decimal | None:
-    """A limit price in whole ticks, never worse than what was asked."""
-    if request.order_type is not OrderType.LIMIT:
-        return None
-    asked = request.limit_price
-    if asked is None or not asked.is_finite() or asked <= 0:
-        raise Rejected(Code.PRICE_INVALID, f"limit price {asked}")
-    tick = parse.number(market["precision"]["price"])
-    rounding = ROUND_FLOOR if request.side is Side.BUY else ROUND_CEILING
-    price = (asked / tick).to_integral_value(rounding) * tick
-    if price <= 0:
-        raise Rejected(Code.PRICE_INVALID, f"limit price {asked} is below a tick")
-    return price
-
-
-def _amount(
-    client: Client, market: Mapping[str, Any], request: OrderRequest, price: Decimal | None
-) -> str:
-    """The quantity in ccxt's amounts (contracts on perpetuals), checked by the market's limits."""
-    if not request.quantity.is_finite() or request.quantity <= 0:
-        raise Rejected(Code.VOLUME_INVALID, f"quantity {request.quantity}")
-    instrument = parse.instrument(market)
-    amount = request.quantity / parse.contract_size(market)
-    step = parse.number(market["precision"]["amount"])
-    if amount % step:
-        raise Rejected(Code.VOLUME_INVALID, f"the step is {instrument.quantity_step:f}")
-    least, most = instrument.quantity_min, instrument.quantity_max
-    if _closes_a_rest(client, request):
-        least = instrument.quantity_step
-    if not least <= request.quantity <= most:
-        raise Rejected(Code.VOLUME_INVALID, f"from {least:f} to {most:f}")
-    cost = parse.least_cost(market)
-    if price is not None and not request.reduce_only and price * request.quantity < cost:
-        raise Rejected(Code.VOLUME_INVALID, f"worth less than {cost:f} {market['quote']}")
-    written: str = client.exchange.amount_to_precision(request.symbol, f"{amount:f}")
-    if Decimal(written) != amount:
-        raise Rejected(Code.VOLUME_INVALID, f"ccxt would send {written} for {amount:f}")
-    return written
-
-
-def _closes_a_rest(client: Client, request: OrderRequest) -> bool:
-    """Whether the exchange itself is to say if the order is too small: an exit of perpetuals may
-    close what a partial exit, or a minimum that was raised since, has left. Binance's minimum worth
-    is "unless you choose reduce only" (-4164); Bybit closes a rest by `reduceOnly`; OKX's least
-    size is its step, mostly. On spot each order is an order: what is below the least cannot be
-    sold (`spot.sellable`)."""
-    return client.settings.market == "swap" and request.reduce_only
-
-
-def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
-    rules, settings = client.rules, client.settings
-    params: dict[str, Any] = {rules.id_name: request.client_order_id}
-    if request.order_type is OrderType.LIMIT:
-        params["timeInForce"] = request.time_in_force.value
-    if settings.market == "swap" and request.reduce_only:
-        params["reduceOnly"] = True
-    return params
-
-
-async def create(client: Client, ready: Ready) -> Any:
-    """Send an order; return ccxt's answer. Raises ccxt's errors."""
-    return await client.exchange.create_order(
-        ready.symbol, ready.type, ready.side, ready.amount, ready.price, _expiring(client, ready)
+def error_code(error: Exception, dialect: Dialect = Dialect.CCXT) -> Code:
+    """Our code for a failed read: what the exchange itself says is wrong, by its own code first.
+    ccxt's errors have its name and then its answer as their text."""
+    exchange_error = response.read_error(dialect, str(error).partition(" ")[2])
+    found = (
+        codes.verdict_of(dialect, exchange_error.code, exchange_error.message)
+        if exchange_error
+        else None
     )
+    found = found or codes.verdict_by_class(_names(error))
+    return found.code if found is not None and found.code in READ_CODES else Code.BROKER_UNREACHABLE
 
 
-async def cancel(client: Client, request: CancelRequest) -> Any:
-    """Send a cancel by our id; return ccxt's answer. Raises ccxt's errors."""
-    params = {client.rules.cancel_name: request.client_order_id}
-    return await client.exchange.cancel_order(None, request.symbol, params)
+async def open_for_write(spec: ConnectionSpec, opening: Awaitable[Client]) -> Client:
+    """Open an account for a call that changes something; nothing of it has left yet.
+
+    Raises NotSent, or Rejected where the settings or keys cannot work.
+    """
+    try:
+        async with asyncio.timeout(CALL_SECONDS):
+            return await opening
+    except BrokerError as error:
+        wrong = NotSent if error.code in ACCOUNT_CODES else Rejected
+        raise wrong(error.code, error.detail) from error
+    except Exception as error:
+        code = error_code(error, rules(spec.exchange_name).dialect)
+        kind = Rejected if code in FINAL else NotSent
+        code = Code.NOT_CONNECTED if code is Code.BROKER_UNREACHABLE else code
+        raise kind(code, redact(str(error) or type(error).__name__, spec)) from error
 
 
-def _expiring(client: Client, ready: Ready) -> dict[str, Any]:
-    """The parameters just before sending: Kraken is told here when an order is too old."""
-    if client.rules.name != "kraken":
-        return dict(ready.params)
-    until = datetime.fromtimestamp(expires_ms(client.clock) / 1000, UTC)
-    return {**ready.params, "deadline": until.isoformat(timespec="milliseconds")[:-6] + "Z"}
+async def reading(
+    spec: ConnectionSpec, opening: Awaitable[Client], ask: Callable[[Client], Awaitable[T]]
+) -> T:
+    """Ask something that changes nothing. Raises ReadFailed."""
+    client = None
+    try:
+        async with asyncio.timeout(READ_SECONDS):
+            client = await opening
+            try:
+                return await ask(client)
+            except Exception as error:
+                if "InvalidNonce" not in _names(error):
+                    raise
+            # or another process of ours was faster: reads may be repeated
+            await client.clock.compare(client.exchange)
+            return await ask(client)
+    except BrokerError as error:
+        raise ReadFailed(error.code, error.detail) from error
+    except Exception as error:  # ccxt's many, and an answer that makes no sense
+        if client is not None and not RATE_LIMIT_CLASSES.isdisjoint(_names(error)):
+            client.budgets.back_off(BACKOFF_SECONDS, everybody=False)
+        code = error_code(error, rules(spec.exchange_name).dialect)
+        raise ReadFailed(code, redact(f"{type(error).__name__} {error}", spec)) from error

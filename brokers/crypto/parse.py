@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from brokers.messages import (
+from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     Execution,
@@ -19,7 +19,7 @@ from brokers.messages import (
     ReportKind,
     Side,
 )
-from common.codes import Code
+from common.reason_codes import Code
 
 ENDED = {
     "canceled": ReportKind.CANCELLED,
@@ -28,7 +28,7 @@ ENDED = {
 }
 ALIVE = frozenset({"open", "closed", *ENDED})
 BY_EXCHANGE = frozenset({"BustTrade", "AdlTrade"})  # Bybit's own closings of a position
-HUGE = Decimal(10) ** 15  # "no maximum"
+MAX_NUMBER = Decimal(10) ** 15  # "no maximum"
 
 
 def number(value: Any) -> Decimal:
@@ -42,7 +42,7 @@ def number(value: Any) -> Decimal:
     return found
 
 
-def number_or(value: Any, otherwise: Decimal = Decimal(0)) -> Decimal:
+def optional_number(value: Any, otherwise: Decimal = Decimal(0)) -> Decimal:
     """Read a number that may be missing."""
     return otherwise if value is None or value == "" else number(value)
 
@@ -55,18 +55,20 @@ def moment(milliseconds: Any) -> datetime:
 
 def quote(ticker: Mapping[str, Any], pair: str, now: datetime) -> Quote | None:
     """Read the best bid and ask; None: one side of the book is empty. Raises ValueError."""
-    bid, ask = number_or(ticker.get("bid")), number_or(ticker.get("ask"))
+    bid, ask = optional_number(ticker.get("bid")), optional_number(ticker.get("ask"))
     if bid <= 0 or ask <= 0:
         return None
-    told = ticker.get("timestamp")
-    return Quote(symbol=pair, bid=bid, ask=ask, time=moment(told) if told else now)
+    milliseconds = ticker.get("timestamp")
+    return Quote(symbol=pair, bid=bid, ask=ask, time=moment(milliseconds) if milliseconds else now)
 
 
 # ---- markets --------------------------------------------------------------------------------
 def contract_size(market: Mapping[str, Any]) -> Decimal:
     """Base units in one of ccxt's amounts: a contract's size, 1 on spot."""
     return (
-        number_or(market.get("contractSize"), Decimal(1)) if market.get("contract") else Decimal(1)
+        optional_number(market.get("contractSize"), Decimal(1))
+        if market.get("contract")
+        else Decimal(1)
     )
 
 
@@ -78,7 +80,7 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
     tick = number(market["precision"]["price"])
     if step <= 0 or tick <= 0:
         raise ValueError(f"{market['symbol']} has no steps")
-    least = max(number_or(amounts.get("min")) * size, step)
+    minimum = max(optional_number(amounts.get("min")) * size, step)
     is_spot = bool(market.get("spot"))  # a derivative's rest can be closed however small it is
     exponent = tick.normalize().as_tuple().exponent
     return Instrument(
@@ -86,20 +88,20 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
         pair=f"{market['base']}/{market['quote']}",
         digits=max(0, -int(exponent)),
         pip=tick,
-        quantity_min=least,
+        quantity_min=minimum,
         quantity_step=step,
-        quantity_max=number_or(amounts.get("max"), HUGE) * size,
+        quantity_max=optional_number(amounts.get("max"), MAX_NUMBER) * size,
         contract_size=size,
         tick=tick,
-        close_min=least if is_spot else Decimal(0),
-        close_worth_min=least_cost(market) if is_spot else Decimal(0),
+        close_min=minimum if is_spot else Decimal(0),
+        close_worth_min=min_notional(market) if is_spot else Decimal(0),
     )
 
 
-def least_cost(market: Mapping[str, Any]) -> Decimal:
+def min_notional(market: Mapping[str, Any]) -> Decimal:
     """The smallest notional in quote currency that the market takes; 0: none is said."""
     costs = (market.get("limits") or {}).get("cost") or {}
-    return number_or(costs.get("min"))
+    return optional_number(costs.get("min"))
 
 
 # ---- orders ---------------------------------------------------------------------------------
@@ -117,9 +119,9 @@ def execution(trade: Mapping[str, Any], size: Decimal, *, spot_base: str = "") -
         quantity=number(trade["amount"]) * size,
         price=number(trade["price"]),
         time=moment(trade["timestamp"]),
-        commission=number_or(fee.get("cost")),
+        commission=optional_number(fee.get("cost")),
         commission_currency=str(fee.get("currency") or ""),
-        fee_in_base=number_or(fee.get("cost")) if is_taken else Decimal(0),
+        fee_in_base=optional_number(fee.get("cost")) if is_taken else Decimal(0),
     )
 
 
@@ -134,16 +136,16 @@ def executions(
 
 def total(order: Mapping[str, Any], size: Decimal, now: datetime) -> Execution | None:
     """An order's sum, where it tells no trades: all that it has executed, at its average."""
-    filled = number_or(order.get("filled")) * size
+    filled = optional_number(order.get("filled")) * size
     if not filled or not order.get("average"):
         return None
-    told = order.get("lastUpdateTimestamp") or order.get("lastTradeTimestamp")
-    told = told or order.get("timestamp")
+    milliseconds = order.get("lastUpdateTimestamp") or order.get("lastTradeTimestamp")
+    milliseconds = milliseconds or order.get("timestamp")
     return Execution(
         broker_fill_id=f"{order['symbol']}:{order['id']}:sum",
         quantity=filled,
         price=number(order["average"]),
-        time=moment(told) if told else now,
+        time=moment(milliseconds) if milliseconds else now,
         inferred=True,
     )
 
@@ -166,7 +168,7 @@ def reports(
     if status not in ALIVE or not order.get("id"):
         raise ValueError(f"status {status!r} of order {order.get('id')!r}")
 
-    def told(kind: ReportKind, executions: tuple[Execution, ...] = ()) -> OrderReport:
+    def milliseconds(kind: ReportKind, executions: tuple[Execution, ...] = ()) -> OrderReport:
         return OrderReport(
             kind=kind,
             connection_id=connection_id,
@@ -174,7 +176,7 @@ def reports(
             broker_order_id=str(order["id"]),
             broker_position_id=position if executions else "",
             fills=executions,
-            code=_why(kind, order),
+            code=_reason(kind, order),
             detail=str(status) if kind in ENDED.values() else "",
         )
 
@@ -182,12 +184,12 @@ def reports(
     summed = total(order, size, now)
     if summed is not None and summed.quantity > executed:
         fills = [*fills, summed]
-    found = [told(ReportKind.FILLED, tuple(fills))] if fills else []
+    found = [milliseconds(ReportKind.FILLED, tuple(fills))] if fills else []
     if status in ENDED:
-        return [*found, told(ENDED[status])]
-    if status == "closed" and not fills and not number_or(order.get("filled")):
-        return [told(ReportKind.EXPIRED)]  # it ended and nothing was executed
-    return found or [told(ReportKind.ACCEPTED)]
+        return [*found, milliseconds(ENDED[status])]
+    if status == "closed" and not fills and not optional_number(order.get("filled")):
+        return [milliseconds(ReportKind.EXPIRED)]  # it ended and nothing was executed
+    return found or [milliseconds(ReportKind.ACCEPTED)]
 
 
 def has_ended(order: Mapping[str, Any]) -> bool:
@@ -195,7 +197,7 @@ def has_ended(order: Mapping[str, Any]) -> bool:
     return order.get("status") in ALIVE - {"open"}
 
 
-def _why(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
+def _reason(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
     is_brief = order.get("timeInForce") in ("IOC", "FOK")
     if is_brief and kind in (ReportKind.EXPIRED, ReportKind.CANCELLED):  # exchanges differ in that
         return Code.NO_PRICE_WITHIN_LIMIT
@@ -216,7 +218,7 @@ def resting(order: Mapping[str, Any], size: Decimal) -> BrokerOrder:
         side=side(order["side"]),
         order_type=kind,
         quantity=number(order["amount"]) * size,
-        filled=number_or(order.get("filled")) * size,
+        filled=optional_number(order.get("filled")) * size,
         limit_price=number(order["price"]) if order.get("price") else None,
         stop_price=number(stop) if stop else None,
         client_order_id=str(order.get("clientOrderId") or ""),
@@ -224,16 +226,16 @@ def resting(order: Mapping[str, Any], size: Decimal) -> BrokerOrder:
     )
 
 
-def side(word: Any) -> Side:
+def side(text: Any) -> Side:
     """Read 'buy' or 'sell'. Raises ValueError."""
-    return Side(str(word).upper())
+    return Side(str(text).upper())
 
 
 # ---- positions ------------------------------------------------------------------------------
 def position(read: Mapping[str, Any], size: Decimal) -> BrokerPosition | None:
     """Read a derivatives position, which has its symbol's name: exchanges give none. None: it is
     flat. Raises ValueError."""
-    quantity = abs(number_or(read.get("contracts"))) * size
+    quantity = abs(optional_number(read.get("contracts"))) * size
     if not quantity:
         return None
     if read.get("side") not in ("long", "short"):
@@ -256,11 +258,11 @@ def closes(trade: Mapping[str, Any], *, spot: bool) -> bool:
     info = trade.get("info") or {}
     if info.get("execType") in BY_EXCHANGE:
         return True
-    told = (info.get(name) for name in ("realizedPnl", "closedSize", "fillPnl"))
-    return any(number_or(value) != 0 for value in told)
+    milliseconds = (info.get(name) for name in ("realizedPnl", "closedSize", "fillPnl"))
+    return any(optional_number(value) != 0 for value in milliseconds)
 
 
-def tells_closed_size(trade: Mapping[str, Any]) -> bool:
+def reports_closed_size(trade: Mapping[str, Any]) -> bool:
     """Whether an execution says how much it closed, so that its order need not be asked (Bybit; of
     a unified account ccxt's `fetch_order` reads none there)."""
     return "closedSize" in (trade.get("info") or {})

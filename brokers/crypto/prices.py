@@ -6,24 +6,26 @@ from datetime import UTC, datetime
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
-from brokers.crypto import orders, parse
-from brokers.crypto.clients import Client
-from brokers.crypto.reads import ask
-from brokers.messages import Quote
+from brokers.crypto import order_encoding, parse
+from brokers.crypto.client import Client
+from brokers.crypto.reads import call_method
+from brokers.types import Quote
 from common.clocks import machine_time
-from common.codes import Code
+from common.reason_codes import Code
 
-STANDS_SECONDS = 5.0  # a price that stands is told again: whoever hears it knows that it is one
-EVERY_SECONDS = 1.0  # from one question to the next: a quote is at most this and an answer old
+QUOTE_VALID_SECONDS = (
+    5.0  # a price that stands is told again: whoever hears it knows that it is one
+)
+POLL_SECONDS = 1.0  # from one question to the next: a quote is at most this and an answer old
 
 
 async def quote(client: Client, *, symbol: str) -> Quote:
     """Tell a symbol's best bid and ask. Raises ReadFailed MARKET_CLOSED for an empty book."""
     market = _market(client, symbol)
     if client.rules.price == "fetch_ticker":
-        ticker = await ask(client, "fetch_ticker", symbol)
+        ticker = await call_method(client, "fetch_ticker", symbol)
     else:
-        ticker = (await ask(client, client.rules.price, [symbol]))[symbol]
+        ticker = (await call_method(client, client.rules.price, [symbol]))[symbol]
     found = parse.quote(ticker, _pair(market), datetime.now(UTC))
     if found is None:
         raise ReadFailed(Code.MARKET_CLOSED, f"nobody bids or asks for {symbol} now")
@@ -33,30 +35,30 @@ async def quote(client: Client, *, symbol: str) -> Quote:
 async def quotes(client: Client, *, symbols: Sequence[str]) -> list[Quote]:
     """Tell those of several symbols, without those whose book is empty."""
     markets = {symbol: _market(client, symbol) for symbol in symbols}
-    tickers = await ask(client, client.rules.prices_at_once, list(symbols))
+    tickers = await call_method(client, client.rules.prices_at_once, list(symbols))
     now = datetime.now(UTC)
     read = (parse.quote(tickers.get(name, {}), _pair(markets[name]), now) for name in symbols)
     return [one for one in read if one is not None]
 
 
-async def stream(look: Callable[[], Awaitable[list[Quote]]]) -> AsyncIterator[Quote]:
+async def stream(read_quotes: Callable[[], Awaitable[list[Quote]]]) -> AsyncIterator[Quote]:
     """Tell each quote that differs from the last one of its symbol, and now and then one that
-    stands. Raises what `look` raises."""
+    stands. Raises what `read_quotes` raises."""
     last: dict[str, Quote] = {}
-    told: dict[str, float] = {}
+    sent_at: dict[str, float] = {}
     while True:
         began = machine_time()
-        for one in await look():
-            stands = last.get(one.symbol) == one
-            if not stands or began - told[one.symbol] >= STANDS_SECONDS:
-                last[one.symbol], told[one.symbol] = one, began
+        for one in await read_quotes():
+            is_unchanged = last.get(one.symbol) == one
+            if not is_unchanged or began - sent_at[one.symbol] >= QUOTE_VALID_SECONDS:
+                last[one.symbol], sent_at[one.symbol] = one, began
                 yield one
-        await asyncio.sleep(max(0.0, began + EVERY_SECONDS - machine_time()))
+        await asyncio.sleep(max(0.0, began + POLL_SECONDS - machine_time()))
 
 
 def _market(client: Client, symbol: str) -> Mapping[str, Any]:
     try:
-        return orders.market_of(client, symbol)
+        return order_encoding.market_of(client, symbol)
     except Rejected as error:
         raise ReadFailed(error.code, error.detail) from error
 

@@ -6,16 +6,16 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.crypto import parse, spot, whose
-from brokers.crypto.clients import Client
+from brokers.crypto import account_identity, parse, spot_positions
+from brokers.crypto.client import Client
 from brokers.crypto.exchanges import Total
-from brokers.messages import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
-from common.codes import Code
+from brokers.types import AccountState, BrokerOrder, BrokerPosition, Instrument, PositionMode
+from common.reason_codes import Code
 
-HEDGED = "the account is in hedge mode: set it to one-way mode at the exchange"
+HEDGE_MODE = "the account is in hedge mode: set it to one-way mode at the exchange"
 
 
-async def ask(client: Client, name: str, *arguments: Any) -> Any:
+async def call_method(client: Client, name: str, *arguments: Any) -> Any:
     """Call a method of ccxt's by its name."""
     return await getattr(client.exchange, name)(*arguments)
 
@@ -33,12 +33,12 @@ async def account(client: Client, name: str = "", known: str = "") -> AccountSta
     known: what the exchange has told of this very key."""
     read = await _balance(client)
     currency = client.settings.currency
-    total = parse.number_or(read["total"].get(currency))
-    free = parse.number_or(read["free"].get(currency), total)
+    total = parse.optional_number(read["total"].get(currency))
+    free = parse.optional_number(read["free"].get(currency), total)
     if free > total and client.settings.market == "spot":
         raise ValueError(f"more {currency} is free than there is")
     if client.settings.market == "spot":
-        balance, equity = total, total + await _worth(client, read["total"])
+        balance, equity = total, total + await _base_value(client, read["total"])
     else:
         open_profit = await _open_profit(client)
         is_equity = client.rules.total is Total.EQUITY
@@ -56,12 +56,12 @@ async def account(client: Client, name: str = "", known: str = "") -> AccountSta
         time=datetime.now(UTC),
         trading_allowed=_may_trade(read),
         demo=client.settings.sandbox,
-        identity=known or await whose.if_told(client),
+        identity=known or await account_identity.identity_if_available(client),
     )
 
 
 async def _balance(client: Client) -> Mapping[str, Any]:
-    read = await ask(client, "fetch_balance", {"type": client.settings.market})
+    read = await call_method(client, "fetch_balance", {"type": client.settings.market})
     if not isinstance(read, dict) or not isinstance(read.get("total"), dict):
         raise ValueError("no balances in the answer")  # noqa: TRY004 - an answer, not a type
     return read
@@ -78,20 +78,22 @@ def _may_trade(read: Mapping[str, Any]) -> bool:
     return not (isinstance(info, dict) and info.get("canTrade") is False)
 
 
-async def _worth(client: Client, totals: Mapping[str, Any]) -> Decimal:
+async def _base_value(client: Client, totals: Mapping[str, Any]) -> Decimal:
     """What the bases of the listed symbols are worth at the last price."""
-    held = {name: parse.number_or(totals.get(name.partition("/")[0])) for name in _listed(client)}
+    held = {
+        name: parse.optional_number(totals.get(name.partition("/")[0])) for name in _listed(client)
+    }
     held = {name: amount for name, amount in held.items() if amount}
     if not held:
         return Decimal(0)
-    tickers = await ask(client, "fetch_tickers", list(held))
+    tickers = await call_method(client, "fetch_tickers", list(held))
     prices = {name: parse.number(tickers[name]["last"]) for name in held}
     return sum((amount * prices[name] for name, amount in held.items()), Decimal(0))
 
 
 async def _open_profit(client: Client) -> Decimal:
-    found = await ask(client, "fetch_positions")
-    return sum((parse.number_or(one.get("unrealizedPnl")) for one in found), Decimal(0))
+    found = await call_method(client, "fetch_positions")
+    return sum((parse.optional_number(one.get("unrealizedPnl")) for one in found), Decimal(0))
 
 
 def _listed(client: Client) -> list[str]:
@@ -104,11 +106,11 @@ async def positions(client: Client) -> list[BrokerPosition]:
     if client.settings.market == "spot":
         return await _spot_positions(client)
     found = []
-    for read in await ask(client, "fetch_positions"):
+    for read in await call_method(client, "fetch_positions"):
         size = parse.contract_size(client.market(read["symbol"]))
         position = parse.position(read, size)
         if position is not None and read.get("hedged") is True:
-            raise ReadFailed(Code.FIELD_INVALID, HEDGED)
+            raise ReadFailed(Code.FIELD_INVALID, HEDGE_MODE)
         if position is not None:
             found.append(position)
     return found
@@ -119,13 +121,15 @@ async def _spot_positions(client: Client) -> list[BrokerPosition]:
     found = []
     for name in _listed(client):
         instrument = parse.instrument(client.market(name))
-        balance = parse.number_or(totals.get(name.partition("/")[0]))
-        if spot.sellable(balance, instrument):
-            trades = await ask(client, "fetch_my_trades", name, None, client.rules.fills_page)
+        balance = parse.optional_number(totals.get(name.partition("/")[0]))
+        if spot_positions.sellable(balance, instrument):
+            trades = await call_method(
+                client, "fetch_my_trades", name, None, client.rules.fills_page
+            )
             ordered = sorted(trades, key=lambda trade: int(trade["timestamp"]))
-            found.append(spot.held(instrument, balance, ordered))
+            found.append(spot_positions.position(instrument, balance, ordered))
         elif balance > 0:
-            found.append(spot.rest(instrument, balance))
+            found.append(spot_positions.unsellable_position(instrument, balance))
     return found
 
 
@@ -134,7 +138,7 @@ async def open_orders(client: Client) -> list[BrokerOrder]:
     """What rests on the account, on every symbol."""
     params = {"type": client.settings.market}
     page = client.rules.open_page
-    read = await ask(client, "fetch_open_orders", None, None, page or None, params)
+    read = await call_method(client, "fetch_open_orders", None, None, page or None, params)
     if page and len(read) >= page:
         raise ValueError(f"{page} or more orders rest: one answer does not hold them all")
     return [

@@ -5,8 +5,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.messages import ConnectionSpec
-from common.codes import Code
+from brokers.types import ConnectionSpec
+from common.reason_codes import Code
 
 REPLY_TIMEOUT = 10.0
 
@@ -28,26 +28,28 @@ class Settings:
     @classmethod
     def of(cls, spec: ConnectionSpec) -> "Settings":
         """Read them. Raises ReadFailed FIELD_INVALID with what is expected."""
-        said = spec.settings
-        market = str(said.get("market") or "spot")
+        value = spec.settings
+        market = str(value.get("market") or "spot")
         if market not in ("spot", "swap"):
             raise ReadFailed(Code.FIELD_INVALID, "market is 'spot' or 'swap'")
         try:
-            leverage = Decimal(str(said.get("leverage") or 1))
-            reply_timeout = float(said.get("reply_timeout") or REPLY_TIMEOUT)
+            leverage = Decimal(str(value.get("leverage") or 1))
+            reply_timeout = float(value.get("reply_timeout") or REPLY_TIMEOUT)
         except (ValueError, InvalidOperation) as error:
             raise ReadFailed(Code.FIELD_INVALID, "leverage or reply_timeout") from error
         return cls(
             market=market,
-            currency=str(said.get("currency") or "USDT").upper(),
-            symbols=_symbols(said.get("symbols")),
-            sandbox=bool(said.get("sandbox", False)),
+            currency=str(value.get("currency") or "USDT").upper(),
+            symbols=_read_symbols(value.get("symbols")),
+            sandbox=bool(value.get("sandbox", False)),
             leverage=max(Decimal(1), leverage) if market == "swap" else Decimal(1),
             reply_timeout=reply_timeout,
         )
 
 
-def _symbols(said: Any) -> tuple[str, ...]:
+def _read_symbols(value: Any) -> tuple[str, ...]:
     """Read a list, or a text with commas or spaces between."""
-    names = said if isinstance(said, (list, tuple)) else str(said or "").replace(",", " ").split()
+    names = (
+        value if isinstance(value, (list, tuple)) else str(value or "").replace(",", " ").split()
+    )
     return tuple(dict.fromkeys(str(name).strip() for name in names))

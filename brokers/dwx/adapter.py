@@ -1,8 +1,9 @@
 """MetaTrader 4 by files: the interface, and which outcome each trouble means.
 
 Settings of a connection: `folder` (a name under FILLCAST_MT4_ROOT), `symbols` (lots.py),
-`server_zone` (times.py), `history_days`, and the seconds of patience.py. Credentials: `password`,
-the key in the folder. What happens there without our asking is seen by the files (watch.py).
+`server_zone` (server_time.py), `history_days`, and the seconds of timeouts.py. Credentials:
+`password`, the key in the folder. What happens there without our asking is seen by the files
+(file_watcher.py).
 """
 
 import asyncio
@@ -13,19 +14,21 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from brokers.base import Guard, NotSent, ReadFailed, Tell, submit_each
-from brokers.dwx import checks, lookups, orders, prices
-from brokers.dwx.dialect import MT4, Dialect
-from brokers.dwx.folders import AwayError, check_key, folder_of
-from brokers.dwx.kind import FORM, capabilities_of
-from brokers.dwx.known import HiddenError
-from brokers.dwx.line import Line
-from brokers.dwx.patience import Patience
+from brokers.base import Guard, NotSent, OnOutcome, ReadFailed, submit_each
+from brokers.connection_form import Form
+from brokers.dwx import connection_checks, orders, prices, reads
+from brokers.dwx.capabilities import capabilities_of
+from brokers.dwx.client import DwxClient
+from brokers.dwx.file_watcher import FileWatcher
+from brokers.dwx.folders import TerminalUnavailableError, check_key, folder_of
+from brokers.dwx.form import FORM
+from brokers.dwx.mt_platform import MT4, Platform
+from brokers.dwx.server_time import NEW_YORK_CLOSE, Zone
 from brokers.dwx.terminal import Terminal
-from brokers.dwx.times import NEW_YORK_CLOSE, Zone
-from brokers.dwx.watch import Watch
-from brokers.form import Form
-from brokers.messages import (
+from brokers.dwx.terminal_state import HistoryNeededError
+from brokers.dwx.timeouts import Timeouts
+from brokers.record_cache import RECORD_CACHE, RecordCache
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -41,18 +44,17 @@ from brokers.messages import (
     Quote,
     WhatIf,
 )
-from brokers.room import ROOM, Room
-from common.codes import Code
+from common.reason_codes import Code
 
 
 def create(root: str | None = None) -> "DwxAdapter":
     """Make the adapter, for the registry. root: else the environment's FILLCAST_MT4_ROOT."""
-    return DwxAdapter(root_of(root))
+    return DwxAdapter(valid_root(root))
 
 
-def root_of(said: str | None) -> Path | None:
+def valid_root(text: str | None) -> Path | None:
     """The operators' root. None: there is none, and no terminal can be used."""
-    where = os.environ.get("FILLCAST_MT4_ROOT", "") if said is None else said
+    where = os.environ.get("FILLCAST_MT4_ROOT", "") if text is None else text
     return Path(where) if where else None
 
 
@@ -64,15 +66,15 @@ class DwxAdapter:
         root: Path | None,
         kind: str = "mt4",
         form: Form = FORM,
-        dialect: Dialect = MT4,
-        room: Room = ROOM,
+        dialect: Platform = MT4,
+        record_cache: RecordCache = RECORD_CACHE,
     ) -> None:
         self.kind, self.form = kind, form
-        self._root, self._dialect, self._room = root, dialect, room
+        self._root, self._dialect, self._room = root, dialect, record_cache
         self._terminals: dict[Path, Terminal] = {}
         self._folders: dict[str, Path] = {}  # by connection
         self._lock = threading.Lock()
-        self._watch = Watch()
+        self._watch = FileWatcher()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return capabilities_of(spec)
@@ -86,24 +88,27 @@ class DwxAdapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place or close. Raises NotSent, Rejected or OutcomeUnknown."""
-        async with self._wish(spec) as line:
+        async with self._turn(spec) as line:
             act = orders.close if request.reduce_only else orders.place
             return await act(line, request, guard)
 
     async def submit_many(
-        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        on_outcome: OnOutcome,
     ) -> None:
         """Place each by itself: a terminal takes one command at a time."""
-        await submit_each(self, requests, guard, tell)
+        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Delete a waiting order. CANCEL_REFUSED, with the fill, when that was first."""
-        async with self._wish(spec) as line:
+        async with self._turn(spec) as line:
             return await orders.cancel(line, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position or of a waiting order; None takes one away."""
-        async with self._wish(spec) as line:
+        async with self._turn(spec) as line:
             return await orders.modify(line, request)
 
     # ---- reads ----------------------------------------------------------------------------
@@ -117,30 +122,30 @@ class DwxAdapter:
         """Check folder, key, expert advisor, account, limits, symbols and the server's time."""
         try:
             line = await self._line(spec)
-        except AwayError as error:
-            return [Check("folder", CheckResult.FAIL, error.detail, checks.FOLDER)]
-        return await checks.run(line)
+        except TerminalUnavailableError as error:
+            return [Check("folder", CheckResult.FAIL, error.detail, connection_checks.FOLDER)]
+        return await connection_checks.run(line)
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         async with self._read(spec) as line:
-            self._watch.hold(line)  # a session is opened by reading its account
-            return await lookups.account(line)
+            self._watch.take_and_watch(line)  # a session is opened by reading its account
+            return await reads.account(line)
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         """The symbols that the connection's settings name, with the terminal's own lot bounds."""
         async with self._read(spec) as line:
-            return await checks.instruments(line)
+            return await connection_checks.instruments(line)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
         async with self._asking(spec) as line:
-            return await lookups.find(line, client_order_id)
+            return await reads.find(line, client_order_id)
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         async with self._read(spec) as line:
-            self._watch.hold(line)
-            return (await lookups.positions(line)).positions()
+            self._watch.take_and_watch(line)
+            return (await reads.positions(line)).positions()
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         async with self._read(spec) as line:
@@ -148,17 +153,17 @@ class DwxAdapter:
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         async with self._asking(spec) as line:
-            return await lookups.fills(line, since)
+            return await reads.fills_since(line, since)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        """The last price of a symbol, as old as its last change that was seen (ages.py)."""
+        """The last price of a symbol, as old as its last change that was seen (quote_ages.py)."""
         async with self._read(spec) as line:
             return await prices.quote(line, symbol)
 
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
     ) -> AsyncIterator[Quote]:
-        """Tell prices as the expert advisor writes them, within `prices.LOOK_SECONDS`."""
+        """Tell prices as the expert advisor writes them, within `prices.POLL_SECONDS`."""
         async with self._read(spec) as line:
             async for one in prices.stream(line, symbols):
                 yield one
@@ -168,14 +173,14 @@ class DwxAdapter:
 
     # ---- events ---------------------------------------------------------------------------
     def stream_events(self) -> AsyncIterator[None]:
-        """Ring for the terminals that this process holds; watch.py bounds the delay."""
-        return self._watch.rings()
+        """Ring for the terminals that this process holds; file_watcher.py bounds the delay."""
+        return self._watch.notifications()
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        return self._watch.news.read(limit, after)
+        return self._watch.event_buffer.read(limit, after)
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
-        self._watch.news.acknowledge(event_ids)
+        self._watch.event_buffer.acknowledge(event_ids)
 
     async def clock(self) -> datetime | None:
         return None
@@ -192,13 +197,13 @@ class DwxAdapter:
 
     # ---- which terminal -------------------------------------------------------------------
     @asynccontextmanager
-    async def _wish(self, spec: ConnectionSpec) -> AsyncIterator[Line]:
+    async def _turn(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
         """A turn at the terminal. What fails before it begins was never sent."""
         try:
             line = await self._line(spec)
             turn = line.terminal.turn()
             await turn.__aenter__()
-        except AwayError as error:
+        except TerminalUnavailableError as error:
             raise NotSent(error.code, error.detail) from error
         self._watch.add(line)
         try:
@@ -207,19 +212,19 @@ class DwxAdapter:
             await turn.__aexit__(None, None, None)
 
     @asynccontextmanager
-    async def _asking(self, spec: ConnectionSpec) -> AsyncIterator[Line]:
+    async def _asking(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
         """A turn for a read that needs a command. Raises ReadFailed."""
         async with self._read(spec) as line, line.terminal.turn():
             self._watch.add(line)
             yield line
 
     @asynccontextmanager
-    async def _read(self, spec: ConnectionSpec) -> AsyncIterator[Line]:
+    async def _read(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
         try:
             yield await self._line(spec)
-        except AwayError as error:
+        except TerminalUnavailableError as error:
             raise ReadFailed(error.code, error.detail) from error
-        except HiddenError as error:
+        except HistoryNeededError as error:
             raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
 
     def _opened(self, spec: ConnectionSpec) -> Path:
@@ -228,7 +233,7 @@ class DwxAdapter:
         check_key(folder, spec.credentials.get("password", ""))
         return folder
 
-    async def _line(self, spec: ConnectionSpec) -> Line:
+    async def _line(self, spec: ConnectionSpec) -> DwxClient:
         """Raises AwayError."""
         folder = await asyncio.to_thread(self._opened, spec)
         with self._lock:
@@ -236,10 +241,12 @@ class DwxAdapter:
                 terminal = Terminal(folder, self._dialect, self._room)
                 self._terminals[folder] = terminal
             self._folders[spec.connection_id] = folder
-        terminal.patience = Patience.of(spec.settings)
+        terminal.patience = Timeouts.of(spec.settings)
         try:
             zone = Zone(str(spec.settings.get("server_zone") or NEW_YORK_CLOSE))
         except ValueError as error:
-            raise AwayError(Code.NOT_CONNECTED, str(error)) from error
+            raise TerminalUnavailableError(Code.NOT_CONNECTED, str(error)) from error
         watch = self._watch
-        return Line(spec, terminal, zone, watch.heard, watch.saw, watch.set_levels)
+        return DwxClient(
+            spec, terminal, zone, watch.report_books, watch.record_open, watch.set_levels
+        )

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.dwx.parse import Message
-from common.codes import Code
+from common.reason_codes import Code
 
 BY_EXPERT_ADVISOR: dict[str, Code] = {  # it refused before it asked the broker
     "OPEN_ORDER_MAXIMUM_NUMBER": Code.TERMINAL_LIMIT,
@@ -82,33 +82,33 @@ MODIFYING = frozenset(
 ABOUT_TRADES = tuple(f"Successfully {did} order" for did in ("sent", "closed", "modified"))
 
 
-def newest(news: list[Message], kinds: frozenset[str]) -> Message | None:
+def newest_message(messages: list[Message], kinds: frozenset[str]) -> Message | None:
     """The last message about a command: earlier ones may be of an earlier command, told late."""
-    about = [one for one in news if one.kind in kinds or one.text.startswith(ABOUT_TRADES)]
+    about = [one for one in messages if one.kind in kinds or one.text.startswith(ABOUT_TRADES)]
     return about[-1] if about else None
 
 
-def judge(message: Message) -> BrokerError:
+def outcome_of(message: Message) -> BrokerError:
     """Return the outcome that an error message means; in doubt it is unknown."""
     if message.kind == "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE" and "max: 0.000000" in message.text:
         return Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, message.text)  # bounds of what is not known
     if code := BY_EXPERT_ADVISOR.get(message.kind):
         return Rejected(code, message.text)
-    words = message.text.rpartition(": ")[2]
+    text = message.text.rpartition(": ")[2]
     if message.kind in BY_BROKER:
-        if code := NOT_SENT.get(words):
+        if code := NOT_SENT.get(text):
             return NotSent(code, message.text)
-        if code := REJECTED.get(words):
+        if code := REJECTED.get(text):
             return Rejected(code, message.text)
     return OutcomeUnknown(Code.REPLY_LOST, f"{message.kind} {message.text}"[:500])
 
 
-def listed(message: Message) -> list[str]:
+def refused_symbols(message: Message) -> list[str]:
     """Return the symbols behind 'Could not subscribe to symbols: '."""
     return [name.strip() for name in message.text.partition(": ")[2].split(",") if name.strip()]
 
 
-def limits(message: Message) -> tuple[Decimal, ...]:
+def stated_limits(message: Message) -> tuple[Decimal, ...]:
     """Return the numbers behind a limit that the expert advisor names, as they stand there."""
     found = re.findall(r"(?:: |\()(-?\d+(?:\.\d+)?)", message.text)
     return tuple(Decimal(one).normalize() for one in found)

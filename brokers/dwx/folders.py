@@ -9,24 +9,24 @@ tenant could name another's terminal.
 import hmac
 from pathlib import Path
 
-from brokers.dwx import disk
-from brokers.setting_values import FOLDER
-from common.codes import Code
+from brokers.dwx import file_io
+from brokers.setting_types import FOLDER
+from common.reason_codes import Code
 
-INSIDE = ("", "DWX", "MQL4/Files/DWX", "MQL5/Files/DWX", "Files/DWX")
+SUBFOLDERS = ("", "DWX", "MQL4/Files/DWX", "MQL5/Files/DWX", "Files/DWX")
 KEY = "fillcast.key"
 
 
-class AwayError(Exception):
+class TerminalUnavailableError(Exception):
     """A terminal cannot be used now. raw: what stands in a file that cannot be read; it may hold
-    anything, so it goes nowhere but through raw.py."""
+    anything, so it goes nowhere but through raw_text.py."""
 
     def __init__(self, code: Code, detail: str, raw: bytes = b"") -> None:
         super().__init__(detail)
         self.code, self.detail, self.raw = code, detail, raw
 
 
-class HeldError(AwayError):
+class FolderInUseError(TerminalUnavailableError):
     """Another process of ours has the terminal: files may be read, commands not sent."""
 
 
@@ -36,30 +36,44 @@ def folder_of(root: Path | None, name: object) -> Path:
     Raises AwayError: no root is set, the name is not one, or it leads out of the root.
     """
     if root is None:
-        raise AwayError(Code.NOT_CONNECTED, "FILLCAST_MT4_ROOT is not set on this machine.")
+        raise TerminalUnavailableError(
+            Code.NOT_CONNECTED, "FILLCAST_MT4_ROOT is not set on this machine."
+        )
     if not isinstance(name, str) or not FOLDER.fullmatch(name):
-        raise AwayError(Code.UNKNOWN_ACCOUNT, "The setting `folder` is not a folder's name.")
+        raise TerminalUnavailableError(
+            Code.UNKNOWN_ACCOUNT, "The setting `folder` is not a folder's name."
+        )
     try:
         return _inside(root.resolve(), name)
     except (OSError, RuntimeError) as error:  # links in a circle
-        raise AwayError(Code.UNKNOWN_ACCOUNT, "The folder cannot be reached.") from error
+        raise TerminalUnavailableError(
+            Code.UNKNOWN_ACCOUNT, "The folder cannot be reached."
+        ) from error
 
 
 def _inside(top: Path, name: str) -> Path:
-    for inside in INSIDE:
+    for inside in SUBFOLDERS:
         found = (top / name / inside).resolve()
         if not found.is_relative_to(top) or found == top:
-            raise AwayError(Code.UNKNOWN_ACCOUNT, "The folder leads out of the operators' root.")
+            raise TerminalUnavailableError(
+                Code.UNKNOWN_ACCOUNT, "The folder leads out of the operators' root."
+            )
         if (found / KEY).is_file():
             return found
-    raise AwayError(Code.UNKNOWN_ACCOUNT, f"There is no folder of this name with a {KEY} in it.")
+    raise TerminalUnavailableError(
+        Code.UNKNOWN_ACCOUNT, f"There is no folder of this name with a {KEY} in it."
+    )
 
 
 def check_key(folder: Path, password: str) -> None:
     """Raise AwayError CREDENTIALS_REFUSED unless the password is the folder's key."""
     try:
-        key = disk.read(folder / KEY).strip()
+        key = file_io.read(folder / KEY).strip()
     except OSError as error:
-        raise AwayError(Code.NOT_CONNECTED, f"The folder cannot be read: {error}") from error
+        raise TerminalUnavailableError(
+            Code.NOT_CONNECTED, f"The folder cannot be read: {error}"
+        ) from error
     if not key or not hmac.compare_digest(key, password.encode()):
-        raise AwayError(Code.CREDENTIALS_REFUSED, f"The password is not the one in {KEY}.")
+        raise TerminalUnavailableError(
+            Code.CREDENTIALS_REFUSED, f"The password is not the one in {KEY}."
+        )

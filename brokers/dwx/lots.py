@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from brokers import ticks
+from brokers import price_rounding
 from brokers.base import Rejected
-from brokers.messages import Instrument, OrderType, Side
-from common.codes import Code
+from brokers.types import Instrument, OrderType, Side
+from common.reason_codes import Code
 
 CURRENCIES = frozenset(
     re.findall(
@@ -23,8 +23,8 @@ CURRENCIES = frozenset(
     )
 )  # fmt: skip
 METALS = {"XAU": (100, 2), "XAG": (5000, 3), "XPT": (100, 2), "XPD": (100, 2)}
-COARSE = frozenset({"JPY", "HUF"})
-FINEST = Decimal("0.01")  # the expert advisor shows lots with two decimals
+TWO_DIGIT_CURRENCIES = frozenset({"JPY", "HUF"})
+MIN_STEP = Decimal("0.01")  # the expert advisor shows lots with two decimals
 NAME = re.compile(r"[^\s,|:<>\"\\]{1,32}")
 PAIR = re.compile(r"[#._m]?([A-Z]{3})[/_]?([A-Z]{3})(?![A-Z])")
 
@@ -63,13 +63,15 @@ class Lots:
 
     def price(self, price: Decimal | None, side: Side, order_type: OrderType) -> str:
         """An order's price as the command file takes it; '0' is none. Raises Rejected."""
-        return self._said(price and ticks.entry(price, self.tick, side, order_type))
+        return self._as_text(
+            price and price_rounding.round_entry_price(price, self.tick, side, order_type)
+        )
 
     def level(self, price: Decimal | None, side: Side) -> str:
         """The same of a stop or target; side: the position's. Raises Rejected."""
-        return self._said(price and ticks.level(price, self.tick, side))
+        return self._as_text(price and price_rounding.round_level_price(price, self.tick, side))
 
-    def _said(self, price: Decimal | None) -> str:
+    def _as_text(self, price: Decimal | None) -> str:
         if price is None:
             return "0"
         if price <= 0:  # "0" would take a level away
@@ -78,7 +80,7 @@ class Lots:
 
     def within(self, minimum: Decimal, maximum: Decimal) -> "Lots":
         """The same with the terminal's own bounds. The step is the minimum where that is less."""
-        return replace(self, minimum=max(minimum, FINEST), maximum=maximum)
+        return replace(self, minimum=max(minimum, MIN_STEP), maximum=maximum)
 
     def instrument(self) -> Instrument:
         """Tell it in base units."""
@@ -94,19 +96,19 @@ def symbols_of(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
     Raises LotsError.
     """
-    said = settings.get("symbols") or {}
-    if isinstance(said, str):
-        said = re.split(r"[\s,;]+", said.strip())
-    if isinstance(said, list | tuple):
-        said = {name: {} for name in said}
-    if not isinstance(said, Mapping):
+    values = settings.get("symbols") or {}
+    if isinstance(values, str):
+        values = re.split(r"[\s,;]+", values.strip())
+    if isinstance(values, list | tuple):
+        values = {name: {} for name in values}
+    if not isinstance(values, Mapping):
         raise LotsError("The setting `symbols` is neither a list nor an object.")
-    for name, one in said.items():
+    for name, one in values.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
             raise LotsError(f"{str(name)[:40]!r} is no symbol's name.")
         if not isinstance(one, Mapping):
             raise LotsError(f"What is said of {name} is no object.")
-    return dict(said)
+    return dict(values)
 
 
 def lots_of(settings: Mapping[str, Any], symbol: str) -> Lots:
@@ -116,24 +118,24 @@ def lots_of(settings: Mapping[str, Any], symbol: str) -> Lots:
     """
     if not NAME.fullmatch(symbol):
         raise LotsError(f"{symbol[:40]!r} is no symbol's name.")
-    said = symbols_of(settings).get(symbol, {})
+    values = symbols_of(settings).get(symbol, {})
     pair, size, digits = _by_rule(symbol)
-    size = _above_zero(said, "contract_size", size, symbol)
-    digits = _above_zero(said, "digits", digits, symbol)
+    size = _above_zero(values, "contract_size", size, symbol)
+    digits = _above_zero(values, "digits", digits, symbol)
     if size is None or digits is None:
         raise LotsError(f"Settings must say contract_size and digits of {symbol}.")
     if digits % 1 or digits > 5:
         raise LotsError(f"The digits of {symbol} must be 1 to 5: the terminal's files show five.")
     point = Decimal(1).scaleb(-int(digits))
     tenths = pair.startswith("XAU/") or digits % 2 == 1
-    step = _above_zero(said, "lot_step", FINEST, symbol) or FINEST
-    if step % FINEST:
+    step = _above_zero(values, "lot_step", MIN_STEP, symbol) or MIN_STEP
+    if step % MIN_STEP:
         raise LotsError(f"lot_step of {symbol} must be a multiple of 0.01.")
     return Lots(
-        symbol, str(said.get("pair") or pair), size, int(digits),
-        _above_zero(said, "pip", point * 10 if tenths else point, symbol) or point,
-        _above_zero(said, "lot_min", step, symbol) or step, step,
-        _above_zero(said, "lot_max", Decimal(100), symbol) or Decimal(100),
+        symbol, str(values.get("pair") or pair), size, int(digits),
+        _above_zero(values, "pip", point * 10 if tenths else point, symbol) or point,
+        _above_zero(values, "lot_min", step, symbol) or step, step,
+        _above_zero(values, "lot_max", Decimal(100), symbol) or Decimal(100),
     )  # fmt: skip
 
 
@@ -145,17 +147,17 @@ def _by_rule(symbol: str) -> tuple[str, Decimal | None, Decimal | None]:
     if metal := METALS.get(found[1]):
         return pair, Decimal(metal[0]), Decimal(metal[1])
     if found[1] in CURRENCIES:
-        return pair, Decimal(100_000), Decimal(3 if found[2] in COARSE else 5)
+        return pair, Decimal(100_000), Decimal(3 if found[2] in TWO_DIGIT_CURRENCIES else 5)
     return "", None, None
 
 
 def _above_zero(
-    said: Mapping[str, Any], key: str, rule: Decimal | None, symbol: str
+    values: Mapping[str, Any], key: str, rule: Decimal | None, symbol: str
 ) -> Decimal | None:
-    if said.get(key) in (None, ""):
+    if values.get(key) in (None, ""):
         return rule
     try:
-        number = Decimal(str(said[key]))
+        number = Decimal(str(values[key]))
     except InvalidOperation:
         number = Decimal(0)
     if not number.is_finite() or number <= 0:

@@ -18,26 +18,26 @@ from brokers.base import (
     check_deadline,
 )
 from brokers.dwx import codes, parse
-from brokers.dwx.before import (
-    check_bound,
-    check_fit,
-    check_levels,
-    held,
-    is_part_filled,
-    price,
-    unsent,
-    waiting,
-    word,
-)
-from brokers.dwx.dealbooks import DealBooks
-from brokers.dwx.folders import AwayError
-from brokers.dwx.intents import CLOSE, OPEN, REFUSED, UNSENT, Intent
-from brokers.dwx.known import HiddenError
-from brokers.dwx.line import Line
+from brokers.dwx.client import DwxClient
+from brokers.dwx.folders import TerminalUnavailableError
+from brokers.dwx.mt5_reports import Mt5Reports
 from brokers.dwx.parse import Snapshot
-from brokers.dwx.patience import Sent
-from brokers.dwx.raw import unknown
-from brokers.messages import (
+from brokers.dwx.preflight import (
+    as_not_sent,
+    check_account_mode,
+    check_levels,
+    check_worst_price,
+    current_ticket,
+    is_part_filled,
+    named_price,
+    order_type_word,
+    waiting_ticket,
+)
+from brokers.dwx.raw_text import unknown_outcome
+from brokers.dwx.sent_commands import CLOSE, OPEN, REFUSED, UNSENT, SentCommand
+from brokers.dwx.terminal_state import HistoryNeededError
+from brokers.dwx.timeouts import SentMark
+from brokers.types import (
     CancelRequest,
     ModifyRequest,
     OrderReport,
@@ -45,109 +45,130 @@ from brokers.messages import (
     OrderType,
     ReportKind,
 )
-from common.codes import Code
+from common.reason_codes import Code
 
-NOTHING_OF_A_POSITION = "-1"
+NO_POSITION_TICKET = "-1"
 """Lots for a cancel. The command that deletes a waiting order closes it if it has been filled
 meanwhile; with lots below zero the terminal refuses that, and a deletion does not look at them."""
 
-LEAST_SECONDS = 0.1  # for the last look
+MIN_SECONDS = 0.1  # for the last look
 Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
 Last = Callable[[], Awaitable[list[OrderReport] | None]]
 
 
-async def place(line: Line, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+async def place(line: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Place an entry, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
-    lots, kind, at = line.lots(request.symbol), word(request), price(request)
+    lots, kind, at = line.lots(request.symbol), order_type_word(request), named_price(request)
     magic = parse.magic_of(request.client_order_id)
-    check_fit(line)
-    asked = line.in_lots(request.symbol, request.quantity)
-    with unsent():
-        if found := await _seen(line, request.client_order_id, await line.snapshot()):
+    check_account_mode(line)
+    lots_requested = line.in_lots(request.symbol, request.quantity)
+    with as_not_sent():
+        if found := await _entry_effect(line, request.client_order_id, await line.snapshot()):
             return found  # a resend of what is there after all
         levels = (request.stop_loss, request.take_profit)
         await check_levels(line, request.symbol, request.side, at, *levels)
-        await check_bound(line, request)
+        await check_worst_price(line, request)
     content = ",".join(
         (
-            request.symbol, kind, f"{asked:f}", lots.price(at, request.side, request.order_type),
+            request.symbol,
+            kind,
+            f"{lots_requested:f}",
+            lots.price(at, request.side, request.order_type),
             lots.level(request.stop_loss, request.side),
-            lots.level(request.take_profit, request.side), str(magic), request.client_order_id, "0",
+            lots.level(request.take_profit, request.side),
+            str(magic),
+            request.client_order_id,
+            "0",
         )
-    )  # fmt: skip
+    )
     number = line.terminal.next_number()
-    intent = Intent(
-        number, time.time(), OPEN, request.client_order_id, magic, request.symbol, asked,
+    intent = SentCommand(
+        number, time.time(), OPEN, request.client_order_id, magic, request.symbol, lots_requested,
         account=line.spec.account,
     )  # fmt: skip
     sent = await line.terminal.send(
         number, "OPEN_ORDER", content, partial(guard, request), intent
     )  # fmt: skip
-    effect = partial(_seen, line, request.client_order_id)
+    effect = partial(_entry_effect, line, request.client_order_id)
     last = partial(_executed, line, request.client_order_id) if line.by_deals else None
     return await _outcome(line, sent, codes.OPENING, effect, intent, last)
 
 
-async def close(line: Line, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+async def close(line: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Close a position or a part of it, in a turn. Raises NotSent, Rejected or OutcomeUnknown.
 
     The command names the position's present ticket. A ticket closes once, so a repetition of the
     same close can only be refused.
     """
-    if request.order_type is not OrderType.MARKET or word(request) not in ("buy", "sell"):
+    if request.order_type is not OrderType.MARKET or order_type_word(request) not in (
+        "buy",
+        "sell",
+    ):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
-    asked = line.in_lots(request.symbol, request.quantity)
-    with unsent():
+    lots_requested = line.in_lots(request.symbol, request.quantity)
+    with as_not_sent():
         books = await line.traced(await line.snapshot(), request.client_order_id)
         earlier = [one for one in books.intents if one.client_order_id == request.client_order_id]
         if any(one.may_live for one in earlier):
             books = await line.with_history()
-            if told := books.exits(request.client_order_id):
-                return told
-    ticket = held(books, request.broker_position_id, request.closes)
-    if not ticket.is_position or ticket.side is request.side or asked > ticket.lots:
+            if reports := books.exits(request.client_order_id):
+                return reports
+    ticket = current_ticket(books, request.broker_position_id, request.closes)
+    if not ticket.is_position or ticket.side is request.side or lots_requested > ticket.lots:
         raise Rejected(Code.VOLUME_INVALID, "more than is open, or on its own side")
     number, root = line.terminal.next_number(), books.roots_now[ticket.number]
-    intent = Intent(
-        number, time.time(), CLOSE, request.client_order_id, ticket.magic, request.symbol, asked,
-        ticket.number, root, account=line.spec.account,
-    )  # fmt: skip
-    sent = await line.terminal.send(
-        number, "CLOSE_ORDER", f"{ticket.number},{asked:f}", partial(guard, request), intent
+    intent = SentCommand(
+        number,
+        time.time(),
+        CLOSE,
+        request.client_order_id,
+        ticket.magic,
+        request.symbol,
+        lots_requested,
+        ticket.number,
+        root,
+        account=line.spec.account,
     )
-    effect = partial(_closed, line, intent, ticket.lots)
+    sent = await line.terminal.send(
+        number,
+        "CLOSE_ORDER",
+        f"{ticket.number},{lots_requested:f}",
+        partial(guard, request),
+        intent,
+    )
+    effect = partial(_close_effect, line, intent, ticket.lots)
     return await _outcome(line, sent, codes.CLOSING, effect, intent)
 
 
-async def cancel(line: Line, request: CancelRequest) -> list[OrderReport]:
+async def cancel(line: DwxClient, request: CancelRequest) -> list[OrderReport]:
     """Delete a waiting order, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
-    with unsent():
+    with as_not_sent():
         snapshot = await line.snapshot()
-        ticket = waiting(snapshot, request)
+        ticket = waiting_ticket(snapshot, request)
         if ticket is None or ticket.is_position:
             return await _too_late(line, request)
         if is_part_filled(snapshot, ticket.number):
-            return await _out_of_reach(line, request)
+            return await _remainder_not_cancellable(line, request)
     sent = await line.terminal.send(
-        line.terminal.next_number(), "CLOSE_ORDER", f"{ticket.number},{NOTHING_OF_A_POSITION}",
+        line.terminal.next_number(), "CLOSE_ORDER", f"{ticket.number},{NO_POSITION_TICKET}",
         partial(check_deadline, request),
     )  # fmt: skip
-    effect = partial(_deleted, line, request, ticket.number)
+    effect = partial(_cancel_effect, line, request, ticket.number)
     try:
         return await _outcome(line, sent, codes.CLOSING, effect)
     except Rejected as error:
         return [_refused(line, request, error.detail, error.code)]
 
 
-async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
+async def modify(line: DwxClient, request: ModifyRequest) -> list[OrderReport]:
     """Set both levels of a position or of a waiting order, in a turn.
 
     Raises NotSent, Rejected or OutcomeUnknown.
     """
     lots = line.lots(request.symbol)
-    with unsent():
+    with as_not_sent():
         books = await line.traced(await line.snapshot())
-        ticket = held(books, request.broker_position_id, request.client_order_id)
+        ticket = current_ticket(books, request.broker_position_id, request.client_order_id)
         levels = (request.stop_loss, request.take_profit)
         at = None if ticket.is_position else ticket.price
         # A position is closed at the other price than the one that it was opened at.
@@ -162,10 +183,10 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
         now = next((one for one in snapshot.tickets if one.number == ticket.number), None)
         if now is None:
             raise Rejected(Code.NO_POSITION, f"ticket {ticket.number} is no longer open")
-        wanted = parse.same(now.stop_loss, Decimal(stop) or None) and parse.same(
+        is_done = parse.is_same_price(now.stop_loss, Decimal(stop) or None) and parse.is_same_price(
             now.take_profit, Decimal(target) or None
         )
-        return [books.levels(now, request.client_order_id)] if wanted else None
+        return [books.levels(now, request.client_order_id)] if is_done else None
 
     async def instead() -> list[OrderReport] | None:
         """The expert advisor has taken it, and the terminal still shows something else."""
@@ -173,69 +194,76 @@ async def modify(line: Line, request: ModifyRequest) -> list[OrderReport]:
         now = next((one for one in snapshot.tickets if one.number == ticket.number), None)
         return [books.levels(now, request.client_order_id)] if now is not None else None
 
-    told = await _outcome(line, sent, codes.MODIFYING, effect, at_end=instead)
-    for report in told:
+    reports = await _outcome(line, sent, codes.MODIFYING, effect, at_end=instead)
+    for report in reports:
         if report.levels is not None:
             line.set_levels(line, books.roots_now[ticket.number], report.levels)
-    return told
+    return reports
 
 
 # ---- the outcome ----------------------------------------------------------------------------
 async def _outcome(
-    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect,
-    intent: Intent | None = None, last: Last | None = None, at_end: Last | None = None,
+    line: DwxClient, sent: SentMark, kinds: frozenset[str], effect: Effect,
+    intent: SentCommand | None = None, last: Last | None = None, at_end: Last | None = None,
 ) -> list[OrderReport]:  # fmt: skip
     """Wait until what is open, or a message, tells what a command did. last: asked where a message
     says that it was done and nothing shows it, and before it is given up; at_end: only then."""
     try:
         taken = await line.terminal.taken(sent)
-        told = await _watch(line, sent, kinds, effect, taken, last, at_end or last)
-    except AwayError as error:
-        raise unknown(line.spec.credentials, error.detail, error.raw) from error
-    except HiddenError as error:
-        raise unknown(line.spec.credentials, str(error)) from error
+        reports = await _watch_effect(line, sent, kinds, effect, taken, last, at_end or last)
+    except TerminalUnavailableError as error:
+        raise unknown_outcome(line.spec.credentials, error.detail, error.raw) from error
+    except HistoryNeededError as error:
+        raise unknown_outcome(line.spec.credentials, str(error)) from error
     except BrokerError as error:
         if isinstance(error, NotSent | Rejected):
             line.terminal.settled()
             if error.code is Code.TRADING_DISABLED:
-                line.terminal.barred = error.detail
+                line.terminal.blocked = error.detail
             if intent:
                 how = UNSENT if isinstance(error, NotSent) else REFUSED
                 await line.terminal.ended(sent.number, how)
         raise
     line.terminal.settled()
-    line.terminal.barred = ""
-    return told
+    line.terminal.blocked = ""
+    return reports
 
 
-async def _watch(
-    line: Line, sent: Sent, kinds: frozenset[str], effect: Effect, taken: bool, last: Last | None,
+async def _watch_effect(
+    line: DwxClient,
+    sent: SentMark,
+    kinds: frozenset[str],
+    effect: Effect,
+    taken: bool,
+    last: Last | None,
     at_end: Last | None,
-) -> list[OrderReport]:  # fmt: skip
+) -> list[OrderReport]:
     until = time.monotonic() + line.terminal.patience.answer
     mark, snapshot = await line.glance()
-    if told := await effect(snapshot):
-        return told
+    if reports := await effect(snapshot):
+        return reports
     while (left := until - time.monotonic()) > 0:
-        mark, snapshot = await line.glance_after(mark, max(left, LEAST_SECONDS))
-        message = codes.newest(await line.terminal.news(sent), kinds)
+        mark, snapshot = await line.glance_after(mark, max(left, MIN_SECONDS))
+        message = codes.newest_message(await line.terminal.news(sent), kinds)
         # A file that came while the messages were read may be the first to show the effect.
-        if told := await effect(snapshot):
-            return told
+        if reports := await effect(snapshot):
+            return reports
         if not taken:
             raise NotSent(Code.NOT_CONNECTED, "The expert advisor did not take the command.")
         if message is not None and message.kind:
-            raise codes.judge(message)
-        if message is not None and last and (told := await last()):
-            return told
-    if at_end and (told := await at_end()):
-        return told
-    said = "; ".join(one.text for one in await line.terminal.news(sent))
-    detail = f"No effect was seen. {said}".strip()[:500]
-    raise unknown(line.spec.credentials, detail, line.terminal.unread)
+            raise codes.outcome_of(message)
+        if message is not None and last and (reports := await last()):
+            return reports
+    if at_end and (reports := await at_end()):
+        return reports
+    text = "; ".join(one.text for one in await line.terminal.news(sent))
+    detail = f"No effect was seen. {text}".strip()[:500]
+    raise unknown_outcome(line.spec.credentials, detail, line.terminal.unreadable)
 
 
-async def _seen(line: Line, client_order_id: str, snapshot: Snapshot) -> list[OrderReport] | None:
+async def _entry_effect(
+    line: DwxClient, client_order_id: str, snapshot: Snapshot
+) -> list[OrderReport] | None:
     if not any(parse.is_order(one, client_order_id) for one in snapshot.tickets):
         return None
     if not line.by_deals:
@@ -243,62 +271,62 @@ async def _seen(line: Line, client_order_id: str, snapshot: Snapshot) -> list[Or
     return await _executed(line, client_order_id)
 
 
-async def _executed(line: Line, client_order_id: str) -> list[OrderReport] | None:
+async def _executed(line: DwxClient, client_order_id: str) -> list[OrderReport] | None:
     try:
         return (await line.with_history()).entry(client_order_id)
-    except HiddenError:
+    except HistoryNeededError:
         return None  # its execution is not in the history yet
 
 
-async def _closed(
-    line: Line, intent: Intent, lots: Decimal, snapshot: Snapshot
+async def _close_effect(
+    line: DwxClient, intent: SentCommand, lots: Decimal, snapshot: Snapshot
 ) -> list[OrderReport] | None:
     """lots: what the ticket had before."""
     for one in snapshot.tickets:
         if one.number == intent.ticket and one.is_position and one.lots >= lots:
             return None
     books = await line.with_history()
-    if told := books.exits(intent.client_order_id):
-        return told
+    if reports := books.exits(intent.client_order_id):
+        return reports
     if books.overtaken(intent):
         raise Rejected(Code.NO_POSITION, f"ticket {intent.ticket} was closed by something else")
     return None
 
 
-async def _deleted(
-    line: Line, request: CancelRequest, number: int, snapshot: Snapshot
+async def _cancel_effect(
+    line: DwxClient, request: CancelRequest, number: int, snapshot: Snapshot
 ) -> list[OrderReport] | None:
     if is_part_filled(snapshot, number):
-        return await _out_of_reach(line, request)
+        return await _remainder_not_cancellable(line, request)
     if any(one.number == number and not one.is_position for one in snapshot.tickets):
         return None
     return await _too_late(line, request, has_waited=True)
 
 
-async def _out_of_reach(line: Line, request: CancelRequest) -> list[OrderReport]:
+async def _remainder_not_cancellable(line: DwxClient, request: CancelRequest) -> list[OrderReport]:
     """Tell that the rest of an order waits on: by its ticket the terminal takes the position."""
-    told = (await line.with_history()).entry(request.client_order_id) or []
-    said = "Delete it in MetaTrader; once the position is closed it can be cancelled here as well."
-    return [*told, _refused(line, request, said, Code.REST_OUT_OF_REACH)]
+    reports = (await line.with_history()).entry(request.client_order_id) or []
+    text = "Delete it in MetaTrader; once the position is closed it can be cancelled here as well."
+    return [*reports, _refused(line, request, text, Code.REST_OUT_OF_REACH)]
 
 
 async def _too_late(
-    line: Line, request: CancelRequest, has_waited: bool = False
+    line: DwxClient, request: CancelRequest, has_waited: bool = False
 ) -> list[OrderReport]:
     """Tell what became of an order that no longer waits. Raises Rejected, OutcomeUnknown."""
     books = await line.with_history(awaited=request.client_order_id if has_waited else "")
-    told = books.entry(request.client_order_id)
-    if told is None and has_waited and isinstance(books, DealBooks):
+    reports = books.entry(request.client_order_id)
+    if reports is None and has_waited and isinstance(books, Mt5Reports):
         return [books.cancelled(request.client_order_id)]
-    if told is None:
+    if reports is None:
         raise OutcomeUnknown(Code.REPLY_LOST, "The order is not open and not in the history.")
-    if any(one.fills for one in told) and told[-1].kind is not ReportKind.CANCELLED:
-        return [*told, _refused(line, request, "It had been filled.")]
-    return told
+    if any(one.fills for one in reports) and reports[-1].kind is not ReportKind.CANCELLED:
+        return [*reports, _refused(line, request, "It had been filled.")]
+    return reports
 
 
 def _refused(
-    line: Line, request: CancelRequest, detail: str, code: Code | None = None
+    line: DwxClient, request: CancelRequest, detail: str, code: Code | None = None
 ) -> OrderReport:
     return OrderReport(
         ReportKind.CANCEL_REFUSED, line.spec.connection_id, request.client_order_id,

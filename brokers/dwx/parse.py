@@ -14,8 +14,8 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache, partial
 from typing import Any, Protocol
 
-from brokers.dwx.past import MOST_KEPT, Past
-from brokers.messages import CloseCause, HeldLevels, OrderType, Side
+from brokers.dwx.history_cache import MAX_RECORDS, TerminalHistory
+from brokers.types import CloseCause, HeldLevels, OrderType, Side
 
 TYPES: dict[tuple[Side, OrderType], str] = {
     (Side.BUY, OrderType.MARKET): "buy",
@@ -25,10 +25,10 @@ TYPES: dict[tuple[Side, OrderType], str] = {
     (Side.BUY, OrderType.STOP): "buystop",
     (Side.SELL, OrderType.STOP): "sellstop",
 }
-MEANS = {word: meaning for meaning, word in TYPES.items()}
+TYPE_BY_WORD = {word: meaning for meaning, word in TYPES.items()}
 OURS = re.compile(r"[a-z0-9]{1,18}")
 FROM, TO = re.compile(r"from #(\d+)"), re.compile(r"to #(\d+)")
-OTHER = "it is MetaTrader 5's, and this is for MetaTrader 4"
+OTHER_PLATFORM = "it is MetaTrader 5's, and this is for MetaTrader 4"
 HALF_POINT = Decimal("0.000005")
 _decoder = partial(json.JSONDecoder, parse_float=Decimal, strict=False)
 _DECODER = _decoder()
@@ -147,7 +147,7 @@ def is_order(ticket: Marked, client_order_id: str) -> bool:
     return ticket.comment == client_order_id and ticket.magic == 0
 
 
-@lru_cache(maxsize=MOST_KEPT)  # each look asks it of all tickets
+@lru_cache(maxsize=MAX_RECORDS)  # each look asks it of all tickets
 def _confirmed(comment: str, magic: int) -> str:
     """The id at the comment's beginning ("[sl]" may follow), if the magic number is that id's."""
     found = OURS.match(comment)
@@ -169,14 +169,14 @@ def cause_of(ticket: Ticket) -> CloseCause:
         return CloseCause.STOP_LOSS
     if "[tp" in comment:
         return CloseCause.TAKE_PROFIT
-    if same(ticket.close_price, ticket.stop_loss):
+    if is_same_price(ticket.close_price, ticket.stop_loss):
         return CloseCause.STOP_LOSS
-    if same(ticket.close_price, ticket.take_profit):
+    if is_same_price(ticket.close_price, ticket.take_profit):
         return CloseCause.TAKE_PROFIT
     return CloseCause.EXTERNAL
 
 
-def same(one: Decimal | None, other: Decimal | None) -> bool:
+def is_same_price(one: Decimal | None, other: Decimal | None) -> bool:
     """Whether two prices are one, as far as the files can show it; None is no price."""
     if one is None or other is None:
         return one is other
@@ -215,7 +215,7 @@ def snapshot(raw: bytes) -> Snapshot:
     try:
         account = account_of(found)
         if any("commission" not in one for one in found["orders"].values()):
-            raise OtherPlatformError(OTHER)
+            raise OtherPlatformError(OTHER_PLATFORM)
         tickets = [ticket(key, one) for key, one in found["orders"].items()]
     except MalformedError:
         raise
@@ -226,14 +226,14 @@ def snapshot(raw: bytes) -> Snapshot:
 
 def account_of(found: Mapping[str, Any]) -> Account:
     """Read the account of an orders file. Raises KeyError, MalformedError."""
-    said = found["account_info"]
+    value = found["account_info"]
     return Account(
-        str(said["number"]), str(said["currency"]), number(said["leverage"]),
-        number(said["balance"]), number(said["equity"]), number(said["free_margin"]),
+        str(value["number"]), str(value["currency"]), number(value["leverage"]),
+        number(value["balance"]), number(value["equity"]), number(value["free_margin"]),
     )  # fmt: skip
 
 
-def history(past: Past, raw: bytes) -> tuple[Ticket, ...]:
+def history(past: TerminalHistory, raw: bytes) -> tuple[Ticket, ...]:
     """Read DWX_Historic_Trades.txt; deposits and the like are left out. past: what this terminal's
     said before. Raises MalformedError."""
     return past.read(text_of(raw), _closed)
@@ -241,10 +241,10 @@ def history(past: Past, raw: bytes) -> tuple[Ticket, ...]:
 
 def _closed(text: str) -> tuple[Ticket, ...]:
     try:
-        said = loads(text)
-        if any("deal_price" in one for one in said.values()):
-            raise OtherPlatformError(OTHER)
-        found = [ticket(key, one) for key, one in said.items()]
+        value = loads(text)
+        if any("deal_price" in one for one in value.values()):
+            raise OtherPlatformError(OTHER_PLATFORM)
+        found = [ticket(key, one) for key, one in value.items()]
     except MalformedError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
@@ -268,17 +268,17 @@ def messages(raw: bytes) -> list[Message]:
     return sorted(found, key=lambda one: one.key)
 
 
-def ticket(key: str, said: Mapping[str, Any]) -> Ticket | None:
+def ticket(key: str, value: Mapping[str, Any]) -> Ticket | None:
     """Read one line; None: a deposit or the like. Raises KeyError, TypeError, ValueError."""
-    meaning = MEANS.get(said["type"])
+    meaning = TYPE_BY_WORD.get(value["type"])
     if meaning is None:
         return None  # a deposit or a credit
-    closed = said.get("close_time")
+    closed = value.get("close_time")
     return Ticket(
-        int(key), int(said["magic"]), str(said["symbol"]), number(said["lots"]), *meaning,
-        number(said["open_price"]), moment(said["open_time"]), _level(said["SL"]),
-        _level(said["TP"]), number(said["commission"]), str(said["comment"]),
-        number(said.get("close_price", 0)), moment(closed) if closed else None,
+        int(key), int(value["magic"]), str(value["symbol"]), number(value["lots"]), *meaning,
+        number(value["open_price"]), moment(value["open_time"]), _level(value["SL"]),
+        _level(value["TP"]), number(value["commission"]), str(value["comment"]),
+        number(value.get("close_price", 0)), moment(closed) if closed else None,
     )  # fmt: skip
 
 
@@ -288,13 +288,13 @@ def moment(text: str) -> datetime:
     return datetime.strptime(text, "%Y.%m.%d %H:%M:%S")  # noqa: DTZ007
 
 
-def _level(said: Any) -> Decimal | None:
-    return number(said) or None
+def _level(value: Any) -> Decimal | None:
+    return number(value) or None
 
 
-def number(said: Any) -> Decimal:
+def number(value: Any) -> Decimal:
     """Read a number. Raises MalformedError."""
     try:
-        return Decimal(said)
+        return Decimal(value)
     except (InvalidOperation, ValueError) as error:
-        raise MalformedError(f"{said!r} is not a number") from error
+        raise MalformedError(f"{value!r} is not a number") from error

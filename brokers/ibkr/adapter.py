@@ -1,68 +1,218 @@
-"""What is known of an IBKR account without ib_async, and the door to the rest.
+"""Interactive Brokers: TWS or IB Gateway over its socket.
 
-ib_async costs half a second and 35 MB: a process that only shows forms never loads it.
+Everything runs on the caller's event loop; no loop or thread is started here. A process without a
+loop of its own gives one a thread and calls in with `asyncio.run_coroutine_threadsafe`. A loop has
+its own sessions: one for each connection, kept open until `disconnect`.
 """
 
-from datetime import timedelta
-from typing import TYPE_CHECKING
-from zoneinfo import ZoneInfo
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import datetime
+from weakref import WeakKeyDictionary
 
+from brokers import rate_limits
+from brokers.base import Guard, NotSent, OnOutcome, ReadFailed, submit_each
+from brokers.event_buffer import EventBuffer
+from brokers.ibkr import bracket_orders, connection_checks, listing, orders, prices, reads, what_if
+from brokers.ibkr.capabilities import capabilities_of
+from brokers.ibkr.endpoint import endpoint_of
 from brokers.ibkr.form import FORM
-from brokers.ibkr.place import NEW_YORK
-from brokers.messages import (
+from brokers.ibkr.order_cache import OrderCache
+from brokers.ibkr.session import Session
+from brokers.ibkr.timing import RATE, Timing
+from brokers.order_listing import ListedOrder
+from brokers.rate_limits import Rate, RateLimiter
+from brokers.record_cache import RECORD_CACHE, RecordCache
+from brokers.types import (
+    AccountState,
+    BrokerOrder,
+    BrokerPosition,
+    CancelRequest,
     Capabilities,
+    Check,
     ConnectionSpec,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    TimeInForce,
+    Instrument,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    Quote,
+    WhatIf,
 )
-from common.clocks import market_now
-
-if TYPE_CHECKING:
-    from brokers.ibkr.calls import IbkrAdapter
-
-MINUTE = timedelta(minutes=1)
-__all__ = ["FORM", "capabilities_of", "create"]
+from common.reason_codes import Code
 
 
-def capabilities_of(spec: ConnectionSpec) -> Capabilities:
-    """What the account can do. TWS tells today only: both horizons end at its midnight."""
-    today = _since_midnight(str(spec.settings.get("timezone") or NEW_YORK))
-    return Capabilities(
-        order_types=frozenset(OrderType),
-        times_in_force=frozenset(TimeInForce),
-        native_stops=True,
-        modify=True,
-        position_modes=frozenset({PositionMode.NETTING}),
-        partial_close=True,
-        event_stream=True,
-        price_stream=True,
-        lookup_horizon=today,
-        refuses_repeated_ids=False,
-        exit_safety=ExitSafety.OCA,
-        session=True,
-        needs_credentials=False,  # the gateway is logged in by its owner
-        fills_horizon=today,
-        quotes=True,
-        what_if=True,
-        tells_margin=True,
-    )
+@dataclass(slots=True)
+class LoopState:
+    """What one event loop has: its sessions, their orders and what they have told."""
+
+    record_cache: RecordCache
+    event_buffer: EventBuffer = field(default_factory=EventBuffer)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    ledger: OrderCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ledger = OrderCache(self.event_buffer, self.record_cache)
 
 
-def _since_midnight(timezone: str) -> timedelta:
-    """How long TWS's day is already, in whole minutes. A zone that does not exist is New York."""
-    try:
-        zone = ZoneInfo(timezone)
-    except (KeyError, ValueError, OSError):
-        zone = ZoneInfo(NEW_YORK)
-    now = market_now()
-    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
-    return (now - midnight) // MINUTE * MINUTE
+class IbkrAdapter:
+    """All IBKR connections of one process."""
 
+    kind = "ibkr"
+    form = FORM
 
-def create() -> "IbkrAdapter":
-    """Return this process's adapter. Raises ImportError where ib_async is missing."""
-    from brokers.ibkr.calls import IbkrAdapter
+    def __init__(
+        self,
+        pace: Timing | None = None,
+        *,
+        budget_for: Callable[[str, Rate], RateLimiter] = rate_limits.rate_limiter_for,
+        record_cache: RecordCache = RECORD_CACHE,
+    ) -> None:
+        """budget_for: the allowance of a gateway, shared by all who talk to it."""
+        self._pace, self._budget_for, self._room = pace or Timing(), budget_for, record_cache
+        self._states: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopState] = WeakKeyDictionary()
 
-    return IbkrAdapter()
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        """What the account can do."""
+        return capabilities_of(spec)
+
+    def instrument_book(self, spec: ConnectionSpec) -> str:
+        """Its own: the symbols are those of the connection's map."""
+        return f"ibkr {spec.connection_id}"
+
+    async def connect(self, spec: ConnectionSpec) -> None:
+        """Open the account's session and keep it. Raises ReadFailed."""
+        await (await self._session(spec)).ready()
+
+    async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
+        """Close one account's session, or all of this loop's; the next call opens it again."""
+        sessions = self._state().sessions
+        for connection_id in [spec.connection_id] if spec is not None else list(sessions):
+            if (session := sessions.pop(connection_id, None)) is not None:
+                await session.close()
+
+    # ---- orders ---------------------------------------------------------------------------
+    async def submit(
+        self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
+    ) -> list[OrderReport]:
+        """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
+        try:
+            session = await self._session(spec)
+        except ReadFailed as error:
+            raise NotSent(error.code, error.detail) from error
+        return await orders.submit(session, request, guard)
+
+    async def submit_many(
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        on_outcome: OnOutcome,
+    ) -> None:
+        """Place many beside each other; TWS itself takes one at a time."""
+        await submit_each(self, requests, guard, on_outcome)
+
+    async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
+        """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
+        return await orders.cancel(await self._session_to_write(spec), request)
+
+    async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
+        """Set both levels of a position; None takes one away."""
+        return await bracket_orders.modify(await self._session_to_write(spec), request)
+
+    # ---- reads ----------------------------------------------------------------------------
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        """Check reach, client id, account, permission, symbols and clock, one line for each."""
+        try:
+            session = await self._session(spec)
+        except ReadFailed as error:
+            return [connection_checks.closed(error)]
+        return await connection_checks.run(session)
+
+    async def account(self, spec: ConnectionSpec) -> AccountState:
+        return await reads.account(await self._session(spec))
+
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        return await reads.instruments(await self._session(spec))
+
+    async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        return await reads.positions(await self._session(spec))
+
+    async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        return await reads.open_orders(await self._session(spec))
+
+    async def find_order(
+        self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
+    ) -> list[OrderReport] | None:
+        return await reads.find_order(await self._session(spec), client_order_id)
+
+    async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        return await reads.fills_since(await self._session(spec), since)
+
+    async def listed_orders(self, spec: ConnectionSpec, since: datetime) -> list[ListedOrder]:
+        """Read which orders rest or were executed today, by IBKR's own numbers."""
+        return await listing.listed_orders(await self._session(spec), since)
+
+    async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
+        """Ask what an order would need; it is not placed. Raises Rejected or ReadFailed."""
+        return await what_if.what_if(await self._session(spec), request)
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        return await prices.quote(await self._session(spec), symbol)
+
+    async def stream_quotes(
+        self, spec: ConnectionSpec, symbols: Sequence[str]
+    ) -> AsyncGenerator[Quote, None]:
+        """Tell live prices, over every new line to the gateway, until it is closed."""
+        async with aclosing(prices.stream(await self._session(spec), symbols)) as quotes:
+            async for one in quotes:
+                yield one
+
+    # ---- what the broker tells ------------------------------------------------------------
+    def stream_events(self) -> AsyncGenerator[None, None]:
+        """Ring when something new waits in `events`."""
+        return self._state().event_buffer.notifications()
+
+    async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        return self._state().event_buffer.read(limit, after)
+
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        self._state().event_buffer.acknowledge(event_ids)
+
+    async def clock(self) -> datetime | None:
+        """IBKR's time by any session that is open; None: there is none."""
+        for session in self._state().sessions.values():
+            if session.usable:
+                return await reads.clock(session)
+        return None
+
+    # ---- sessions -------------------------------------------------------------------------
+    def _state(self) -> LoopState:
+        loop = asyncio.get_running_loop()
+        if (known := self._states.get(loop)) is None:
+            known = self._states[loop] = LoopState(self._room)
+        return known
+
+    async def _session(self, spec: ConnectionSpec) -> Session:
+        """Return the connection's session, anew where its settings changed. Raises ReadFailed."""
+        state, endpoint = self._state(), endpoint_of(spec)
+        known = state.sessions.get(endpoint.connection_id)
+        if known is not None and known.endpoint == endpoint:
+            return known
+        for other in state.sessions.values():
+            if other is not known and other.endpoint.address == endpoint.address:
+                taken = f"another connection has client id {endpoint.client_id} there"
+                raise ReadFailed(Code.CLIENT_ID_IN_USE, taken)  # whose it is is not ours to tell
+        budget = self._budget_for(f"ibkr {endpoint.host.lower()}:{endpoint.port}", RATE)
+        made = state.sessions[endpoint.connection_id] = Session(
+            endpoint, state.ledger, budget, self._pace
+        )
+        if known is not None:
+            await known.close()
+        return made  # closed where somebody disconnected meanwhile: then nothing leaves by it
+
+    async def _session_to_write(self, spec: ConnectionSpec) -> Session:
+        try:
+            return await self._session(spec)
+        except ReadFailed as error:
+            raise NotSent(error.code, error.detail) from error

@@ -4,7 +4,7 @@ Source: IBKR Campus, "TWS API: Error Handling / Message Codes", read against ib_
 wrapper.py `error`, 2026-11-20. What stands in no table here is never believed: the broker is asked.
 """
 
-from common.codes import Code
+from common.reason_codes import Code
 
 REJECTED: dict[int, Code] = {
     109: Code.PRICE_INVALID,  # the price is out of the range defined by the precautionary settings
@@ -49,7 +49,7 @@ public programs quote from live and paper accounts. Only these: a group that may
 that mixes accounts (10224), is named an OCA group as well, and says nothing of the position.
 """
 
-GOES_ON = frozenset({105, 165, 399, 404, 10167, 10349})
+NOTICES = frozenset({105, 165, 399, 404, 10167, 10349})
 """The order is live all the same: 399 waits for the open, 404 for shares, 10349 is a preset."""
 
 CANCELLED = 202
@@ -57,7 +57,7 @@ CANCEL_FAILED = frozenset({135, 161, 10147, 10148})
 """A cancel that found nothing to cancel: unknown there, or not in a state for it."""
 
 LINE_LOST = frozenset({1100, 2110})
-LINE_BACK = frozenset({1101, 1102})
+LINE_RESTORED = frozenset({1101, 1102})
 """TWS and IBKR's servers; the socket to us stays open all the while. 1101: data were lost."""
 
 CLIENT_ID_IN_USE = 326
@@ -72,15 +72,17 @@ PRICES_PAUSE = frozenset({2103, 2108, 2119})
 """A farm is away, idle or being connected: what it told last is not the price now."""
 
 
-def goes_on(number: int) -> bool:
+def is_notice(number: int) -> bool:
     """Whether it is a notice that ends nothing."""
-    return number in GOES_ON or 2100 <= number < 2200
+    return number in NOTICES or 2100 <= number < 2200
 
 
 def refusal(number: int, text: str) -> Code | None:
     """Return why a new order was refused; None: the number is no proof of that."""
     known = REJECTED.get(number)
     if known is Code.REJECTED_BY_BROKER:
-        said = text.lower()
-        return next((code for words, code in REASONS if any(w in said for w in words)), known)
+        lowered = text.lower()
+        return next(
+            (code for phrases, code in REASONS if any(w in lowered for w in phrases)), known
+        )
     return known

@@ -25,7 +25,7 @@ FIELDS: Mapping[str, type[int] | type[str]] = {
     "tradingClass": str, "secIdType": str, "secId": str,
 }  # fmt: skip
 """What may be said of a contract: fields of ib_async's `Contract`."""
-KINDS = ("CASH", "STK", "FUT", "CFD")
+SECURITY_TYPES = ("CASH", "STK", "FUT", "CFD")
 LEVERAGE = {
     "CASH": Decimal("0.05"), "STK": Decimal("0.5"), "CFD": Decimal("0.2"), "FUT": Decimal("0.1"),
 }  # fmt: skip
@@ -44,33 +44,33 @@ def listed(settings: Mapping[str, Any]) -> tuple[str, ...]:
 def fields_of(symbol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the fields of the contract that a symbol means. Raises BadSymbolError."""
     symbols = settings.get("symbols") or {}
-    told = symbols.get(symbol) or {} if isinstance(symbols, Mapping) else {}
-    said = {"secType": told} if isinstance(told, str) else told
-    if not isinstance(said, Mapping):
+    entry = symbols.get(symbol) or {} if isinstance(symbols, Mapping) else {}
+    fields = {"secType": entry} if isinstance(entry, str) else entry
+    if not isinstance(fields, Mapping):
         raise BadSymbolError(f"{symbol}: an object with a contract's fields is wanted")
-    if unknown := set(said) - set(FIELDS):
+    if unknown := set(fields) - set(FIELDS):
         raise BadSymbolError(f"{symbol}: no field {', '.join(sorted(unknown))}")
     try:
-        typed = {name: FIELDS[name](value) for name, value in said.items()}
+        typed = {name: FIELDS[name](value) for name, value in fields.items()}
     except (TypeError, ValueError) as error:
         raise BadSymbolError(f"{symbol}: {error}") from error
-    found = {**_by_looks(symbol, str(said.get("secType", ""))), **typed}
-    if found["secType"] not in KINDS:
-        raise BadSymbolError(f"{symbol}: secType is one of {', '.join(KINDS)}")
+    found = {**_guess_contract(symbol, str(fields.get("secType", ""))), **typed}
+    if found["secType"] not in SECURITY_TYPES:
+        raise BadSymbolError(f"{symbol}: secType is one of {', '.join(SECURITY_TYPES)}")
     if not found["exchange"]:
         raise BadSymbolError(f"{symbol}: exchange is missing")
     return found
 
 
-def could_mean(contract: Any, settings: Mapping[str, Any]) -> list[str]:
+def possible_symbols(contract: Any, settings: Mapping[str, Any]) -> list[str]:
     """Return the symbols of the map that may mean a contract, as far as what is said of both tells.
 
     Two shares can have one name and one currency, two futures one month: which it is says IBKR.
     """
-    return [one for one in settings.get("symbols") or () if _may_mean(one, contract, settings)]
+    return [one for one in settings.get("symbols") or () if _could_be(one, contract, settings)]
 
 
-def _may_mean(symbol: str, contract: Any, settings: Mapping[str, Any]) -> bool:
+def _could_be(symbol: str, contract: Any, settings: Mapping[str, Any]) -> bool:
     try:
         fields = fields_of(symbol, settings)
     except BadSymbolError:
@@ -103,7 +103,7 @@ def symbol_of(contract: Any, settings: Mapping[str, Any]) -> str:
     return str(contract.symbol)
 
 
-def _by_looks(symbol: str, kind: str) -> dict[str, Any]:
+def _guess_contract(symbol: str, kind: str) -> dict[str, Any]:
     letters = symbol.replace("/", "").replace(".", "")
     base, quote = letters[:3], letters[3:]
     is_pair = base in CURRENCIES and quote in CURRENCIES

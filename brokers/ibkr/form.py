@@ -3,13 +3,13 @@
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from brokers.form import Form, Setting, SettingKind, WhileOpen
+from brokers.connection_form import Form, OpenChangeRule, Setting, SettingType
 from brokers.ibkr.contracts import BadSymbolError, fields_of, listed
-from brokers.ibkr.place import DEFAULT_PORT, NEW_YORK
-from brokers.windows import DEFAULT_REGION, REGION
+from brokers.ibkr.endpoint import DEFAULT_PORT, NEW_YORK
+from brokers.maintenance_windows import DEFAULT_REGION, REGION
 
 
-def _symbols_are_wrong(symbols: Any) -> str:
+def _symbols_error(symbols: Any) -> str:
     try:
         for symbol in listed({"symbols": symbols}):
             fields_of(symbol, {"symbols": symbols})
@@ -18,7 +18,7 @@ def _symbols_are_wrong(symbols: Any) -> str:
     return ""
 
 
-def _zone_is_wrong(name: str) -> str:
+def _zone_error(name: str) -> str:
     try:
         ZoneInfo(name)
     except (KeyError, ValueError, OSError):
@@ -26,7 +26,7 @@ def _zone_is_wrong(name: str) -> str:
     return ""
 
 
-def _rates_are_wrong(rates: Any) -> str:
+def _rates_error(rates: Any) -> str:
     for symbol, rate in rates.items():
         try:
             fits = 0 < float(rate) <= 1
@@ -43,19 +43,19 @@ FORM = Form(
             "host",
             "Gateway",
             "Where TWS or IB Gateway listens for API clients; its owner logs it in.",
-            SettingKind.HOST,
+            SettingType.HOST,
             required=True,
-            while_open=WhileOpen.FREE,  # IBKR has each number once, through whichever gateway
+            while_open=OpenChangeRule.FREE,  # IBKR has each number once, through whichever gateway
         ),
         Setting(
             "port",
             "Port",
             "4002 Gateway paper, 4001 Gateway live, 7497 TWS paper, 7496 TWS live.",
-            SettingKind.WHOLE,
+            SettingType.WHOLE,
             default=DEFAULT_PORT,
             least=1,
             most=65535,
-            while_open=WhileOpen.FREE,
+            while_open=OpenChangeRule.FREE,
         ),
         Setting(
             "client_id",
@@ -63,10 +63,10 @@ FORM = Form(
             "Only the client id that placed an order can change it. Empty: one that no other "
             "account has. Set it only where the gateway asks for a certain one, and never change it"
             " while orders rest.",
-            SettingKind.WHOLE,
+            SettingType.WHOLE,
             least=1,
             most=2**31 - 1,
-            while_open=WhileOpen.STAYS,
+            while_open=OpenChangeRule.STAYS,
         ),
         Setting(
             "symbols",
@@ -74,22 +74,22 @@ FORM = Form(
             "What is traded: a list such as EURUSD, AAPL, ES 202612, or an object with the fields "
             'of each contract: {"DAX": {"secType": "FUT", "exchange": "EUREX", "currency": "EUR", '
             '"lastTradeDateOrContractMonth": "202612"}}. Empty: the major currency pairs.',
-            SettingKind.SYMBOLS,
-            check=_symbols_are_wrong,
-            while_open=WhileOpen.NAMES_STAY,
+            SettingType.SYMBOLS,
+            check=_symbols_error,
+            while_open=OpenChangeRule.NAMES_STAY,
         ),
         Setting(
             "timezone",
             "Time zone",
             "The one chosen when the gateway was logged in: IBKR's day ends there.",
             default=NEW_YORK,
-            check=_zone_is_wrong,
+            check=_zone_error,
         ),
         Setting(
             REGION,
             "Resets of",
             "Where IBKR holds the account: its systems are reset each day at that region's hours.",
-            SettingKind.CHOICE,
+            SettingType.CHOICE,
             default=DEFAULT_REGION,
             choices=(("america", "North America"), ("europe", "Europe"), ("asia", "Asia-Pacific")),
         ),
@@ -97,21 +97,21 @@ FORM = Form(
             "margin_rates",
             "Margin by symbol",
             'Margin for one unit of value, where it is not the usual one: {"AAPL": 0.25}.',
-            SettingKind.TABLE,
-            check=_rates_are_wrong,
+            SettingType.TABLE,
+            check=_rates_error,
         ),
         Setting(
             "outside_rth",
             "Also outside of regular hours",
             "Orders are executed before and after the exchange's regular hours, too.",
-            SettingKind.SWITCH,
+            SettingType.SWITCH,
             default=False,
         ),
         Setting(
             "reply_timeout",
             "Wait for an answer … seconds",
             "After that an order counts as unknown and is looked up.",
-            SettingKind.NUMBER,
+            SettingType.NUMBER,
             default=10,
             least=0.01,
             most=60,

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 
 from brokers.base import ReadFailed
 from brokers.ibkr import parse
-from brokers.ibkr.reads import HELD_BACK, NOT_RESTING
-from brokers.ibkr.records import ENTRY, Fill
+from brokers.ibkr.order_records import ENTRY, Fill
+from brokers.ibkr.reads import NOT_TRANSMITTED, NOT_WORKING
 from brokers.ibkr.session import Session
-from brokers.listing import ZERO, ListedOrder
-from common.codes import Code
+from brokers.order_listing import ZERO, ListedOrder
+from common.reason_codes import Code
 
 Key = tuple[str, str]
 
@@ -22,7 +22,7 @@ async def listed_orders(session: Session, since: datetime) -> list[ListedOrder]:
     await session.ready()
     snapshot = await session.snapshot()
     fills: dict[Key, dict[str, Fill]] = {}
-    own = ("", session.place.account)
+    own = ("", session.endpoint.account)
     since -= timedelta(seconds=1)  # IBKR states whole seconds
     try:
         for contract, execution in snapshot.executions:
@@ -41,8 +41,8 @@ async def listed_orders(session: Session, since: datetime) -> list[ListedOrder]:
     found = {key: _executed(key, of) for key, of in fills.items()}
     for _, order, state in (one for one in snapshot.open if len(one) == 3):
         parts = parse.parts_of(order.orderRef)
-        rests = state.status not in HELD_BACK | NOT_RESTING
-        if parts is not None and parts[1] == ENTRY and order.account in own and rests:
+        is_working = state.status not in NOT_TRANSMITTED | NOT_WORKING
+        if parts is not None and parts[1] == ENTRY and order.account in own and is_working:
             key = parts[0], str(order.permId)
             found.setdefault(key, ListedOrder(*key))
     return list(found.values())

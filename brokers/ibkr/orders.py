@@ -1,142 +1,261 @@
-"""Our orders in IBKR's form. Pure. Numbers go as text, so that they arrive as they were meant."""
+"""Orders to TWS: they leave in one write after the guard has looked, and end in three outcomes."""
 
-from collections.abc import Mapping
+import asyncio
+from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
-from ib_async import order as theirs
-from ib_async.contract import Contract
+from brokers.base import (
+    BrokerError,
+    Guard,
+    NotSent,
+    OutcomeUnknown,
+    ReadFailed,
+    Rejected,
+    check_deadline,
+)
+from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.contract_details import details_for
+from brokers.ibkr.order_encoding import leg_of, record_of, require_sides, to_order
+from brokers.ibkr.order_records import STOP, TARGET, Record
+from brokers.ibkr.prices import last_quote
+from brokers.ibkr.session import Session
+from brokers.ibkr.tws_socket import HalfSentError, TwsClient
+from brokers.rate_limits import Priority
+from brokers.types import CancelRequest, OrderReport, OrderRequest, ReportKind
+from common.reason_codes import Code
 
-from brokers import ticks
-from brokers.base import Rejected
-from brokers.ibkr.contracts import fields_of
-from brokers.ibkr.parse import NO_LIMIT, multiplier_of, on_the_wire, parts_of
-from brokers.ibkr.records import ENTRY, STOP, TARGET, Record
-from brokers.messages import OrderRequest, OrderType, Quote, Side, TimeInForce
-from common.codes import Code
-
-Order: Any = theirs.Order  # it says float, its client sends text as it is
-WORDS = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
-REDUCE_WITH_BLOCK = 2
-"""ocaType: what one of the group executes is taken off the others, and only one is at work at a
-time. 1 would cancel the stop of what is still held after a partial exit."""
-
-
-def contract_of(symbol: str, settings: Mapping[str, Any]) -> Contract:
-    """Return the contract that a symbol means. Raises BadSymbolError."""
-    return Contract(**fields_of(symbol, settings))
-
-
-def record_of(request: OrderRequest, details: Any) -> Record:
-    """Return an order's record as it is before it leaves. Raises Rejected."""
-    _require_sense(request)
-    contract = details.contract
-    units = multiplier_of(contract)
-    step = Decimal(str(details.sizeIncrement or 1)) * units
-    if not request.quantity.is_finite() or request.quantity <= 0 or request.quantity % step:
-        raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {on_the_wire(step)}")
-    if request.quantity > NO_LIMIT:
-        raise Rejected(Code.VOLUME_INVALID, f"above {on_the_wire(NO_LIMIT)}")
-    tick, is_exit = Decimal(str(details.minTick)), bool(request.closes or request.reduce_only)
-    limit, stop = request.limit_price, request.stop_price
-    return Record(
-        connection_id=request.connection_id,
-        client_order_id=request.client_order_id,
-        leg=ENTRY,
-        con_id=contract.conId,
-        symbol=request.symbol,
-        multiplier=units,
-        side=request.side,
-        order_type=request.order_type,
-        time_in_force=request.time_in_force,
-        quantity=request.quantity,
-        limit_price=limit and ticks.entry(limit, tick, request.side, OrderType.LIMIT),
-        stop_price=stop and ticks.entry(stop, tick, request.side, OrderType.STOP),
-        oca_group=group_of(request),
-        is_exit=is_exit,
-    )
+CONTRADICTS = frozenset(
+    {
+        Code.PRICE_INVALID, Code.VOLUME_INVALID, Code.UNKNOWN_SYMBOL_AT_BROKER,
+        Code.SYMBOL_TRADING_DISABLED,
+    }
+)  # fmt: skip
+"""Refusals of what the contract's details allowed: they are read anew before the next order."""
 
 
-def _require_sense(request: OrderRequest) -> None:
-    """Raise Rejected for what could not be written down, or never be recognised again."""
-    if parts_of(request.client_order_id) != (request.client_order_id, ENTRY):
-        raise Rejected(Code.FIELD_INVALID, "a client order id is 4 to 18 of a-z and 0-9")
-    needed = {OrderType.LIMIT: request.limit_price, OrderType.STOP: request.stop_price}
-    if needed.get(request.order_type, 1) is None:
-        raise Rejected(Code.PRICE_INVALID, f"{request.order_type} without a price")
-    prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
-    if any(p is not None and not (p.is_finite() and p > 0) for p in prices):
-        raise Rejected(Code.PRICE_INVALID, "not a price")
+async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+    """Place an order with its levels. Raises NotSent, Rejected or OutcomeUnknown."""
+    endpoint = session.endpoint
+    if (request.connection_id, request.account) != (endpoint.connection_id, endpoint.account):
+        raise Rejected(Code.FIELD_INVALID, "the order names another connection or account")
+    rank = Priority.EXIT if request.closes or request.reduce_only else Priority.ENTRY
+    try:
+        await session.ready_to_write()
+        details = await details_for(session, request, rank)
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+    if (known := _known_reports(session, request)) is not None:
+        return known
+    records = _records(request, details)
+    require_sides(request, last_quote(session, records[0].con_id))
+    await session.budget.acquire(len(records), rank=rank, until=request.send_by or None)
+    client = _client(session)
+    if (known := _known_reports(session, request)) is not None:  # meanwhile
+        return known
+    _assign_numbers(client, records)
+    frame = client.frame(partial(_send, session, client, details.contract, records))
+    _cache_records(session, records)
+    try:
+        guard(request)
+        client.write(frame)
+    except HalfSentError as error:
+        if len(records) > 1:  # the first of them may have arrived whole
+            raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
+        _mark_sent(session, records)
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+    except OSError as error:
+        _mark_sent(session, records)
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+    except BaseException:
+        _mark_sent(session, records)
+        raise
+    return await _outcome(session, client, records[0])
 
 
-def require_sides(request: OrderRequest, quote: Quote | None) -> None:
-    """Raise Rejected for levels that would close the position at once: IBKR takes those.
+async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
+    """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first.
 
-    quote: the price now, where it is known; an order with a price of its own is judged by that.
+    Raises NotSent, Rejected or OutcomeUnknown.
     """
-    own = request.limit_price or request.stop_price
-    if request.worst_price is not None and quote is not None:
-        own = None  # its limit is a bound: it is filled at the price
-    bid, ask = (own, own) if own is not None else (quote.bid, quote.ask) if quote else (None, None)
-    if bid is not None and ask is not None:
-        require_level_sides(request.side, request.stop_loss, request.take_profit, bid, ask)
+    try:
+        await session.ready_to_write()
+        record = session.ledger.get(session.endpoint.connection_id, request.client_order_id)
+        if record is None:
+            of = session.endpoint.connection_id, request.client_order_id
+            with session.ledger.pinned(*of):
+                asked_at = asyncio.get_running_loop().time()
+                await session.snapshot()
+                record = session.ledger.get(*of)
+            if record is None:
+                require_absence(session, asked_at)
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+    if record is None:
+        raise Rejected(Code.REJECTED_BY_BROKER, "there is no such order today")
+    if record.ended is not None:
+        return _cancelled_or_not(record)
+    require_own(session, record)
+    check_deadline(request)
+    await session.budget.acquire(rank=Priority.EXIT, until=request.send_by)
+    client = _client(session)
+    frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
+    record.cancelling, record.refused_change = True, ""
+    try:
+        check_deadline(request)
+        client.write(frame)
+    except OSError as error:
+        record.cancelling = False
+        raise NotSent(Code.NOT_CONNECTED, str(error)) from error
+    except BrokerError:
+        record.cancelling = False
+        raise
+    await until(session, client, record, partial(_has_ended, record))
+    if record.ended is None:  # refused: is it still there?
+        record.cancelling = False
+        with suppress(ReadFailed):
+            await session.snapshot()
+    return _cancelled_or_not(record)
 
 
-def require_level_sides(
-    side: Side, stop: Decimal | None, target: Decimal | None, bid: Decimal, ask: Decimal
-) -> None:
-    """Raise Rejected unless the stop is behind the price and the target ahead of it."""
-    above, below = (stop, target) if side is Side.BUY else (target, stop)
-    if above is not None and above >= ask:
-        raise Rejected(Code.STOPS_INVALID, f"{on_the_wire(above)} is above {on_the_wire(ask)}")
-    if below is not None and below <= bid:
-        raise Rejected(Code.STOPS_INVALID, f"{on_the_wire(below)} is below {on_the_wire(bid)}")
+def require_own(session: Session, record: Record) -> None:
+    """Raise Rejected for an order that another clientId placed: only that one may change it."""
+    if record.client_id != session.endpoint.client_id:
+        raise Rejected(Code.OTHER_CLIENT_ID, f"placed by client id {record.client_id}")
 
 
-def group_of(request: OrderRequest) -> str:
-    """The OCA group of a position's protection and of its exits."""
-    return request.oca_group or (request.closes or request.client_order_id)[:-1]
+async def until(session: Session, client: TwsClient, record: Record, is_told: Any) -> None:
+    """Wait until `is_answered`. Raises OutcomeUnknown when the line ends or nothing comes."""
+    session.garbage, changed = "", asyncio.Event()
+    end = session.ledger.watch(record, changed.set)
+    try:
+        async with asyncio.timeout(session.timing.reply):
+            while not is_told():
+                if not client.alive:
+                    raise OutcomeUnknown(Code.REPLY_LOST, session.garbage or "the line was cut")
+                changed.clear()
+                await changed.wait()
+    except TimeoutError as error:
+        detail = record.detail or session.garbage or "no answer"
+        raise OutcomeUnknown(Code.REPLY_LOST, detail) from error
+    finally:
+        end()
 
 
-def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Decimal) -> Record:
-    """Return the record of a stop or a target of an entry's position."""
-    on_grid = ticks.level(price, tick, entry.side)
-    return Record(
-        connection_id=entry.connection_id,
-        client_order_id=entry.client_order_id,
-        leg=leg,
-        con_id=entry.con_id,
-        symbol=entry.symbol,
-        multiplier=entry.multiplier,
-        side=entry.side.opposite,
-        order_type=OrderType.STOP if leg == STOP else OrderType.LIMIT,
-        time_in_force=TimeInForce.GTC,
-        quantity=quantity,
-        limit_price=on_grid if leg == TARGET else None,
-        stop_price=on_grid if leg == STOP else None,
-        oca_group=entry.oca_group,
-        is_exit=True,
+async def _outcome(session: Session, client: TwsClient, record: Record) -> list[OrderReport]:
+    """Wait for the broker's word. Raises Rejected or OutcomeUnknown."""
+    try:
+        await until(session, client, record, lambda: _decided(record) or _in_doubt(session, record))
+        if not _decided(record):  # the broker is asked what it has
+            with suppress(ReadFailed, TimeoutError):
+                async with asyncio.timeout(session.timing.reply):
+                    await session.snapshot()
+    finally:
+        record.awaited = False
+        if record.in_doubt:
+            session.request_sync()
+    if record.ended is ReportKind.REJECTED:
+        if record.code in CONTRADICTS:
+            session.details.pop(record.symbol, None)
+            session.details.pop(record.con_id, None)
+        raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
+    if not _decided(record):
+        raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.garbage)
+    return record.reports() or [record.accepted_report()]
+
+
+def _has_ended(record: Record) -> bool:
+    """Whether a cancel is answered: the order has ended, or the cancel was refused."""
+    return record.ended is not None or bool(record.refused_change)
+
+
+def _decided(record: Record) -> bool:
+    return record.accepted or record.ended is not None
+
+
+def _in_doubt(session: Session, record: Record) -> bool:
+    return record.in_doubt or bool(session.garbage)
+
+
+def _known_reports(session: Session, request: OrderRequest) -> list[OrderReport] | None:
+    """What the broker already said of this id: it is never placed twice.
+
+    Raises Rejected; OutcomeUnknown where it was sent before and nobody has found it absent since.
+    """
+    record = session.ledger.get(session.endpoint.connection_id, request.client_order_id)
+    if record is None:
+        return None
+    if not _decided(record):
+        raise OutcomeUnknown(Code.REPLY_LOST, "sent before, and not yet looked up")
+    if record.ended is ReportKind.REJECTED:
+        raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
+    return record.reports() or [record.accepted_report()]
+
+
+def _records(request: OrderRequest, details: Any) -> list[Record]:
+    """The order, then its stop and target. Raises Rejected."""
+    entry = record_of(request, details)
+    tick = Decimal(str(details.minTick))
+    levels = {STOP: request.stop_loss, TARGET: request.take_profit}
+    legs = [
+        leg_of(entry, leg, price, request.quantity, tick)
+        for leg, price in levels.items()
+        if price is not None and not entry.is_exit
+    ]
+    return [entry, *legs]
+
+
+def _assign_numbers(client: TwsClient, records: list[Record]) -> None:
+    for record in records:
+        record.order_id = client.getReqId()
+    for leg in records[1:]:
+        leg.parent_id = records[0].order_id
+
+
+def _send(session: Session, client: TwsClient, contract: Any, records: list[Record]) -> None:
+    """Say the order and its levels; only the last transmits, so that none is alone for a moment."""
+    endpoint = session.endpoint
+    for record in records:
+        order = to_order(
+            record,
+            endpoint.account,
+            transmit=record is records[-1],
+            outside_rth=bool(endpoint.settings.get("outside_rth", False)),
+        )
+        client.placeOrder(record.order_id, contract, order)
+
+
+def _cache_records(session: Session, records: list[Record]) -> None:
+    for record in records:
+        record.written_at = asyncio.get_running_loop().time()
+        session.ledger.keep(record, session.endpoint.client_id)
+    records[0].awaited = True
+    session.ledger.call(session.endpoint.connection_id, records[0].con_id, records[0].symbol)
+
+
+def _mark_sent(session: Session, records: list[Record]) -> None:
+    for record in records:
+        session.ledger.forget(record)
+
+
+def _client(session: Session) -> TwsClient:
+    """The line, at the last moment before a write. Raises NotSent."""
+    try:
+        session.require_usable()
+        return session.client
+    except ReadFailed as error:
+        raise NotSent(error.code, error.detail) from error
+
+
+def _cancelled_or_not(record: Record) -> list[OrderReport]:
+    if record.ended in (ReportKind.CANCELLED, ReportKind.EXPIRED):
+        return record.reports()
+    refused = OrderReport(
+        kind=ReportKind.CANCEL_REFUSED,
+        connection_id=record.connection_id,
+        client_order_id=record.client_order_id,
+        broker_order_id=str(record.perm_id or ""),
+        detail=record.refused_change or str(record.ended or record.status),
     )
-
-
-def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth: bool) -> Any:
-    """Write a record as an order. `tif` is always set: a preset would make it DAY (10349)."""
-    order = Order(
-        orderId=record.order_id,
-        action="BUY" if record.side is Side.BUY else "SELL",
-        totalQuantity=on_the_wire(record.quantity / record.multiplier),
-        orderType=WORDS[record.order_type or OrderType.MARKET],
-        tif=record.time_in_force.value,
-        orderRef=f"{record.client_order_id}:{record.leg}" if record.leg else record.client_order_id,
-        account=account,
-        transmit=transmit,
-        parentId=record.parent_id,
-        outsideRth=outside_rth,
-    )
-    if record.order_type is OrderType.LIMIT and record.limit_price is not None:
-        order.lmtPrice = on_the_wire(record.limit_price)
-    if record.order_type is OrderType.STOP and record.stop_price is not None:
-        order.auxPrice = on_the_wire(record.stop_price)
-    if record.is_exit:
-        order.ocaGroup, order.ocaType = record.oca_group, REDUCE_WITH_BLOCK
-    return order
+    return [refused, *record.reports()]

@@ -13,8 +13,8 @@ from ib_async.contract import Contract, ContractDetails
 from ib_async.util import UNSET_DOUBLE
 
 from brokers.ibkr.contracts import LEVERAGE
-from brokers.ibkr.records import ENTRY, Fill, Record
-from brokers.messages import (
+from brokers.ibkr.order_records import ENTRY, Fill, Record
+from brokers.types import (
     AccountState,
     BrokerPosition,
     Instrument,
@@ -25,15 +25,15 @@ from brokers.messages import (
     TimeInForce,
     WhatIf,
 )
-from common.codes import Code
+from common.reason_codes import Code
 
 OUR_REF = re.compile(r"([a-z0-9]{4,18})(?::(sl|tp))?")
 EXEC_ID = re.compile(r"(.+)\.(\d+)")
 ORDER_TYPES = {"MKT": OrderType.MARKET, "LMT": OrderType.LIMIT, "STP": OrderType.STOP}
 TIMES_IN_FORCE = {one.value: one for one in TimeInForce}
-WORKS = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
+WORKING = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
 CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
-AT_ONCE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 UNSET = Decimal(str(UNSET_DOUBLE))
 NO_LIMIT = Decimal(10) ** 9  # IBKR names no maximum
 
@@ -55,7 +55,7 @@ def price(value: Any) -> Decimal | None:
     return exact(value) or None
 
 
-def on_the_wire(number: Decimal) -> str:
+def encode_number(number: Decimal) -> str:
     """Write a number without an exponent and without idle zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
@@ -92,9 +92,9 @@ def fill_of(execution: Any, multiplier: Decimal) -> Fill:
     )
 
 
-def execution_side(said: str) -> Side:
+def execution_side(text: str) -> Side:
     """Read an execution's side: BOT or SLD."""
-    return Side.BUY if said in ("BOT", "BUY") else Side.SELL
+    return Side.BUY if text in ("BOT", "BUY") else Side.SELL
 
 
 def take_order(record: Record, contract: Contract, order: Any, multiplier: Decimal) -> None:
@@ -117,7 +117,7 @@ def take_order(record: Record, contract: Contract, order: Any, multiplier: Decim
 def take_status(record: Record, status: str) -> None:
     """Move a record by the status that IBKR tells. An end stays an end."""
     record.status = status
-    if status in WORKS:
+    if status in WORKING:
         record.accepted = True
         record.in_doubt = False
     elif status == "Inactive":  # refused, or waiting for something: the broker is asked
@@ -127,7 +127,7 @@ def take_status(record: Record, status: str) -> None:
     if status == "Filled":
         record.ended = ReportKind.FILLED
     elif status in CANCELLED:
-        if record.time_in_force in AT_ONCE and not record.cancelling:
+        if record.time_in_force in IMMEDIATE and not record.cancelling:
             record.ended, record.code = ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT
         else:
             record.ended = ReportKind.CANCELLED
@@ -208,7 +208,7 @@ def account_state(
         balance=equity - of("UnrealizedPnL", "0"),
         equity=equity,
         margin_used=used,
-        free_margin=of("AvailableFunds", on_the_wire(equity - used)),
+        free_margin=of("AvailableFunds", encode_number(equity - used)),
         leverage=Decimal(1),  # margins come from each instrument's rate
         position_mode=PositionMode.NETTING,
         time=now,
@@ -219,8 +219,8 @@ def account_state(
 
 def exchange_rates(found: Iterable[tuple[str, str, str, str]]) -> dict[str, Decimal]:
     """Read what one unit of each currency is in the account's own. Raises ValueError."""
-    said = {currency: exact(value) for tag, value, currency, _ in found if tag == "ExchangeRate"}
-    return {currency: rate for currency, rate in said.items() if rate}
+    text = {currency: exact(value) for tag, value, currency, _ in found if tag == "ExchangeRate"}
+    return {currency: rate for currency, rate in text.items() if rate}
 
 
 def what_if(state: Any, currency: str, rates: Mapping[str, Decimal]) -> WhatIf:

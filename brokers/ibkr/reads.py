@@ -9,20 +9,20 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
-from brokers.budgets import Rank
 from brokers.ibkr import parse
-from brokers.ibkr.absence import require_proof
+from brokers.ibkr.absence_checks import require_absence
+from brokers.ibkr.contract_details import details_of, learn_names
 from brokers.ibkr.contracts import listed
-from brokers.ibkr.details import details_of, learn_names
-from brokers.ibkr.ear import POSITIONS, TIME, VALUES, AnswerError
-from brokers.ibkr.forgotten import forgotten
-from brokers.ibkr.hearing import COMMISSION_PATIENCE
-from brokers.ibkr.ledger import state_of
-from brokers.ibkr.others import is_foreign, resting_order, their_exits
-from brokers.ibkr.records import ENTRY, STOP, TARGET, Record, held_levels, levels_report
+from brokers.ibkr.evicted_executions import evicted_records
+from brokers.ibkr.foreign_activity import foreign_exits, is_foreign, working_order
+from brokers.ibkr.order_cache import state_of
+from brokers.ibkr.order_events import COMMISSION_WAIT_SECONDS
+from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record, held_levels, levels_report
+from brokers.ibkr.order_snapshots import Snapshot
 from brokers.ibkr.session import Session
-from brokers.ibkr.snapshots import Snapshot
-from brokers.messages import (
+from brokers.ibkr.wrapper import POSITIONS, TIME, VALUES, AnswerError
+from brokers.rate_limits import Priority
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -32,18 +32,22 @@ from brokers.messages import (
     ReportKind,
 )
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
-HELD_BACK = frozenset({"PendingSubmit", "ApiPending"})  # TWS has it, IBKR has not confirmed it
-NOT_RESTING = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
+NOT_TRANSMITTED = frozenset(
+    {"PendingSubmit", "ApiPending"}
+)  # TWS has it, IBKR has not confirmed it
+NOT_WORKING = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
 
 
 async def account(session: Session) -> AccountState:
     """Read the account's sums. Raises ReadFailed."""
     await session.ready()
-    number, client = session.place.account, session.client
-    found = await _asked(session, lambda client, _: client.reqAccountUpdates(True, number), VALUES)
+    number, client = session.endpoint.account, session.client
+    found = await _request(
+        session, lambda client, _: client.reqAccountUpdates(True, number), VALUES
+    )
     await session.say(client, lambda client: client.reqAccountUpdates(False, number))
     values: dict[str, tuple[str, str]] = {}
     for tag, value, currency, of in found:
@@ -61,21 +65,21 @@ async def account(session: Session) -> AccountState:
 async def instruments(session: Session) -> list[Instrument]:
     """Read what the account's symbols are. Those that IBKR does not know are left out."""
     await session.ready()
-    symbols = listed(session.place.settings)
+    symbols = listed(session.endpoint.settings)
     found = await asyncio.gather(
         *(details_of(session, symbol) for symbol in symbols), return_exceptions=True
     )
-    told = []
+    instruments_read = []
     for symbol, details in zip(symbols, found, strict=True):
         if isinstance(details, Rejected):
             continue
         if isinstance(details, BaseException):
             raise details
         try:
-            told.append(parse.instrument(symbol, details, session.place.settings))
+            instruments_read.append(parse.instrument(symbol, details, session.endpoint.settings))
         except (ValueError, ArithmeticError) as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
-    return told
+    return instruments_read
 
 
 async def positions(session: Session) -> list[BrokerPosition]:
@@ -85,15 +89,17 @@ async def positions(session: Session) -> list[BrokerPosition]:
     """
     await session.ready()
     client = session.client
-    found = await _asked(session, lambda client, _: client.reqPositions(), POSITIONS, Rank.LOOKUP)
-    await session.say(client, lambda client: client.cancelPositions(), Rank.LOOKUP)
-    mine = (one[1:] for one in found if one[0] == session.place.account)
+    found = await _request(
+        session, lambda client, _: client.reqPositions(), POSITIONS, Priority.LOOKUP
+    )
+    await session.say(client, lambda client: client.cancelPositions(), Priority.LOOKUP)
+    mine = (one[1:] for one in found if one[0] == session.endpoint.account)
     last = {contract.conId: (contract, *sums) for contract, *sums in mine}  # the later word counts
     held = [one for one in last.values() if parse.exact(one[1])]
     await learn_names(session, (one[0] for one in held))
-    shown = [_position(session, *one) for one in held]
+    positions_read = [_position(session, *one) for one in held]
     legs = await _working_legs(session)
-    return shown if legs is None else [_with_levels(one, legs) for one in shown]
+    return positions_read if legs is None else [_with_levels(one, legs) for one in positions_read]
 
 
 async def _working_legs(session: Session) -> list[Record] | None:
@@ -101,7 +107,7 @@ async def _working_legs(session: Session) -> list[Record] | None:
     no list any more has ended without a word."""
     known = [
         one
-        for one in session.ledger.of(session.place.connection_id)
+        for one in session.ledger.of(session.endpoint.connection_id)
         if one.leg != ENTRY and _protects(session, one)
     ]
     if not known:
@@ -122,8 +128,8 @@ async def _working_legs(session: Session) -> list[Record] | None:
 def _protects(session: Session, leg: Record) -> bool:
     """Whether a stop or target is one of what is held: it works, and its entry does not rest."""
     entry = session.ledger.get(leg.connection_id, leg.client_order_id)
-    rests = entry is not None and entry.live and not max(entry.filled, entry.executed)
-    return leg.live and leg.accepted and not rests
+    is_working = entry is not None and entry.live and not max(entry.filled, entry.executed)
+    return leg.live and leg.accepted and not is_working
 
 
 def _position(session: Session, contract: Any, quantity: Any, cost: Any) -> BrokerPosition:
@@ -138,29 +144,29 @@ async def open_orders(session: Session) -> list[BrokerOrder]:
     if gap := next((one[0] for one in snapshot.open if len(one) == 1), None):
         log.warning("ibkr: somebody else's order is not understood: %r", gap)  # not theirs to read
         raise ReadFailed(Code.BROKER_UNREACHABLE, "somebody else's order cannot be read")
-    await learn_names(session, _theirs(session, snapshot))
+    await learn_names(session, _foreign_contracts(session, snapshot))
     executed = {one[0]: one[1] for one in snapshot.open if len(one) == 2}
-    told: dict[int, BrokerOrder] = {}
+    found: dict[int, BrokerOrder] = {}
     for contract, order, state in (one for one in snapshot.open if len(one) == 3):
-        if order.account not in ("", session.place.account):
+        if order.account not in ("", session.endpoint.account):
             continue
         parts = parse.parts_of(order.orderRef)
-        record = session.ledger.get(session.place.connection_id, *parts) if parts else None
+        record = session.ledger.get(session.endpoint.connection_id, *parts) if parts else None
         if parts and parts[1] != ENTRY:
             continue
         if record is not None:
-            if record.live and record.status not in HELD_BACK:
-                told[order.permId] = _resting(session, record)
-        elif state.status not in NOT_RESTING:
+            if record.live and record.status not in NOT_TRANSMITTED:
+                found[order.permId] = _resting(session, record)
+        elif state.status not in NOT_WORKING:
             done = parse.exact(executed.get(order.permId, 0)) or Decimal(0)
-            told[order.permId] = resting_order(session, contract, order, done)
-    return list(told.values())
+            found[order.permId] = working_order(session, contract, order, done)
+    return list(found.values())
 
 
 async def find_order(session: Session, client_order_id: str) -> list[OrderReport] | None:
     """Read everything that the broker knows of one order; None: it has never had it today."""
     await session.ready()
-    with session.ledger.pinned(session.place.connection_id, client_order_id):
+    with session.ledger.pinned(session.endpoint.connection_id, client_order_id):
         asked_at = asyncio.get_running_loop().time()
         snapshot = await session.snapshot()
         seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
@@ -172,17 +178,17 @@ async def _found(
     session: Session, client_order_id: str, *, is_open: bool, asked_at: float
 ) -> list[OrderReport] | None:
     """What a reading has shown of an order. is_open: it stands in the list of open ones."""
-    connection_id = session.place.connection_id
+    connection_id = session.endpoint.connection_id
     record = session.ledger.get(connection_id, client_order_id)
     if record is None:
-        require_proof(session, asked_at)
+        require_absence(session, asked_at)
         return None
-    await _told(session, [record])
+    await _wait_for_commissions(session, [record])
     known = record.accepted or record.ended is not None
     if record.live and not is_open:
         if not known:
-            absent = _family(session, client_order_id)
-            require_proof(session, asked_at, absent)
+            absent = _with_level_records(session, client_order_id)
+            require_absence(session, asked_at, absent)
             for one in absent:  # from here on it may be sent again
                 session.ledger.forget(one)
             return None
@@ -204,11 +210,11 @@ async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
     """Read today's executions: ours, and those of others that made a position smaller."""
     await session.ready()
     snapshot = await session.snapshot()
-    ours = [r for r in session.ledger.of(session.place.connection_id) if r.fills]
-    await _told(session, ours)
-    ours += forgotten(session, snapshot)
+    ours = [r for r in session.ledger.of(session.endpoint.connection_id) if r.fills]
+    await _wait_for_commissions(session, ours)
+    ours += evicted_records(session, snapshot)
     since -= timedelta(seconds=1)  # IBKR tells whole seconds
-    told = [
+    reports = [
         report
         for record in ours
         if any(fill.time >= since for fill in record.fills.values())
@@ -216,41 +222,43 @@ async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
         if report.kind is ReportKind.FILLED
     ]
     if any(is_foreign(session, one) for one in snapshot.executions):
-        told += their_exits(session, snapshot, await _held(session))
-    return told
+        reports += foreign_exits(session, snapshot, await _held(session))
+    return reports
 
 
 async def clock(session: Session) -> datetime:
     """Read IBKR's time, to the second."""
     await session.ready()
-    found = await _asked(session, lambda client, _: client.reqCurrentTime(), TIME)
+    found = await _request(session, lambda client, _: client.reqCurrentTime(), TIME)
     return datetime.fromtimestamp(found[0], UTC)
 
 
-async def _asked(session: Session, send: Any, key: str, rank: Rank = Rank.READ) -> list[Any]:
+async def _request(
+    session: Session, send: Any, key: str, rank: Priority = Priority.READ
+) -> list[Any]:
     try:
         return await session.ask(send, key=key, rank=rank)
     except AnswerError as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 
 
-def _family(session: Session, client_order_id: str) -> list[Record]:
+def _with_level_records(session: Session, client_order_id: str) -> list[Record]:
     """An order's record and those of its levels."""
-    of = session.place.connection_id, client_order_id
+    of = session.endpoint.connection_id, client_order_id
     return [r for leg in (ENTRY, STOP, TARGET) if (r := session.ledger.get(*of, leg)) is not None]
 
 
-def _theirs(session: Session, snapshot: Snapshot) -> list[Any]:
+def _foreign_contracts(session: Session, snapshot: Snapshot) -> list[Any]:
     """The contracts of orders that somebody else has placed on the account: ours have a name."""
-    mine = ("", session.place.account)
-    told = (one for one in snapshot.open if len(one) == 3 and one[1].account in mine)
-    return [contract for contract, order, _ in told if not parse.parts_of(order.orderRef)]
+    mine = ("", session.endpoint.account)
+    reports = (one for one in snapshot.open if len(one) == 3 and one[1].account in mine)
+    return [contract for contract, order, _ in reports if not parse.parts_of(order.orderRef)]
 
 
-async def _told(session: Session, records: Iterable[Record]) -> None:
+async def _wait_for_commissions(session: Session, records: Iterable[Record]) -> None:
     """Wait until executions have their commissions, or nobody waits for those any more."""
     if any(not fill.told for record in records for fill in record.fills.values()):
-        await asyncio.sleep(2 * COMMISSION_PATIENCE)
+        await asyncio.sleep(2 * COMMISSION_WAIT_SECONDS)
 
 
 def _with_levels(position: BrokerPosition, legs: list[Record]) -> BrokerPosition:
@@ -269,7 +277,7 @@ def _with_levels(position: BrokerPosition, legs: list[Record]) -> BrokerPosition
 
 def _resting(session: Session, record: Record) -> BrokerOrder:
     order = record.order()
-    of = session.place.connection_id, record.client_order_id
+    of = session.endpoint.connection_id, record.client_order_id
     stop, target = session.ledger.get(*of, STOP), session.ledger.get(*of, TARGET)
     return BrokerOrder(
         order.broker_order_id, order.symbol, order.side, order.order_type, order.quantity,

@@ -9,8 +9,16 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from functools import partial
 
-from brokers.base import Guard, Rejected, Tell, not_offered, submit_each
-from brokers.messages import (
+from brokers.base import Guard, OnOutcome, Rejected, submit_each, unsupported_stream
+from brokers.mt5 import connection_checks, lookup, reads, terminal_calls
+from brokers.mt5.capabilities import capabilities_of
+from brokers.mt5.form import FORM
+from brokers.mt5.orders import OrderExecutor, is_exit
+from brokers.mt5.session import MAIN, TerminalEndpoint
+from brokers.mt5.terminal_thread import CallPriority, NoAnswerError, TerminalCall
+from brokers.mt5.verified_logins import server_of
+from brokers.record_cache import RECORD_CACHE, RecordCache
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -25,19 +33,14 @@ from brokers.messages import (
     Quote,
     WhatIf,
 )
-from brokers.mt5 import calls, checks, lookup, reads
-from brokers.mt5.kind import FORM, capabilities_of
-from brokers.mt5.lane import Job, NoAnswer, Turn
-from brokers.mt5.proofs import server_of
-from brokers.mt5.session import MAIN, Place
-from brokers.mt5.trading import Desk, is_exit
-from brokers.room import ROOM, Room
 from common.clocks import machine_time
-from common.codes import Code
+from common.reason_codes import Code
 
 __all__ = ["FORM", "Mt5Adapter", "capabilities_of", "create"]
 QUOTE_SECONDS = 0.25  # between two looks at the prices of a stream
-STANDS_SECONDS = 5.0  # a price that stands is told again: whoever hears it knows that it is one
+QUOTE_REPEAT_SECONDS = (
+    5.0  # a price that stands is told again: whoever hears it knows that it is one
+)
 
 
 def create() -> "Mt5Adapter":
@@ -47,22 +50,24 @@ def create() -> "Mt5Adapter":
     its data beside itself; FILLCAST_MT5_NAME: the name that connections call it by (`terminal`).
     All are the operator's: no account names a path.
     """
-    place = Place(
+    endpoint = TerminalEndpoint(
         path=os.environ.get("FILLCAST_MT5_TERMINAL", ""),
         portable=os.environ.get("FILLCAST_MT5_PORTABLE", "").lower() in ("yes", "true", "1"),
         name=os.environ.get("FILLCAST_MT5_NAME", "") or MAIN,
     )
-    return Mt5Adapter(place)
+    return Mt5Adapter(endpoint)
 
 
 class Mt5Adapter:
-    """All MetaTrader 5 accounts of one worker. What their settings may say: `kind.py`."""
+    """All MetaTrader 5 accounts of one worker. What their settings may say: `form.py`."""
 
     kind = "mt5"
     form = FORM
 
-    def __init__(self, place: Place, room: Room = ROOM) -> None:
-        self.calls = calls.Calls(place, room)
+    def __init__(
+        self, endpoint: TerminalEndpoint, record_cache: RecordCache = RECORD_CACHE
+    ) -> None:
+        self.calls = terminal_calls.TerminalCalls(endpoint, record_cache)
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return capabilities_of(spec, self.calls.terminal.modes.get(spec.connection_id))
@@ -89,41 +94,45 @@ class Mt5Adapter:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         self._refuse_levels(spec, request)
         (mode,) = self.capabilities(spec).position_modes
-        turn = Turn.EXIT if is_exit(request) else Turn.ENTRY
+        priority = CallPriority.EXIT if is_exit(request) else CallPriority.ENTRY
         return await self.calls.order(
-            spec, lambda desk: desk.submit(request, guard, mode), turn, request.send_by or None
+            spec, lambda desk: desk.submit(request, guard, mode), priority, request.send_by or None
         )
 
     async def submit_many(
-        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        on_outcome: OnOutcome,
     ) -> None:
         """One after another, exits first: a terminal takes no more. What the server says after the
         caller's patience is still told."""
-        await submit_each(self, requests, guard, tell)
+        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
         return await self.calls.order(
-            spec, lambda desk: desk.cancel(request), Turn.EXIT, request.send_by
+            spec, lambda desk: desk.cancel(request), CallPriority.EXIT, request.send_by
         )
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a waiting entry); None takes one away."""
         self._refuse_levels(spec, request)
         return await self.calls.order(
-            spec, lambda desk: desk.modify(request), Turn.EXIT, request.send_by
+            spec, lambda desk: desk.modify(request), CallPriority.EXIT, request.send_by
         )
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         """By the terminal's own reckoning. Raises Rejected, ReadFailed."""
         self._refuse_levels(spec, request)
         return await self.calls.ask(
-            spec, lambda terminal, one: Desk(terminal, one, Job()).what_if(request)
+            spec,
+            lambda terminal, one: OrderExecutor(terminal, one, TerminalCall()).what_if(request),
         )
 
-    def _refuse_levels(self, spec: ConnectionSpec, asked: OrderRequest | ModifyRequest) -> None:
+    def _refuse_levels(self, spec: ConnectionSpec, request: OrderRequest | ModifyRequest) -> None:
         """Raise Rejected for levels of an account whose levels we watch ourselves."""
-        if asked.stop_loss is None and asked.take_profit is None:
+        if request.stop_loss is None and request.take_profit is None:
             return
         if not self.capabilities(spec).native_stops:
             raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
@@ -133,10 +142,11 @@ class Mt5Adapter:
         """Check terminal, login, permissions, mode, symbols, clock and line, one line for each."""
         try:
             return await self.calls.run(
-                lambda _: checks.run(self.calls.terminal, spec), 2 * calls.READ_SECONDS
+                lambda _: connection_checks.run(self.calls.terminal, spec),
+                2 * terminal_calls.READ_SECONDS,
             )
-        except NoAnswer as error:
-            return [checks.hangs(error.detail)]
+        except NoAnswerError as error:
+            return [connection_checks.unresponsive(error.detail)]
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         return await self.calls.read(spec, reads.account)
@@ -166,19 +176,19 @@ class Mt5Adapter:
     ) -> AsyncIterator[Quote]:
         """Tell ticks within a quarter of a second, the latest of each symbol: it is polled. One
         that stands is told again now and then."""
-        told: dict[str, tuple[Quote, float]] = {}
+        sent: dict[str, tuple[Quote, float]] = {}
         while True:
             for quote in await self.calls.read(spec, partial(reads.quotes, symbols=symbols)):
-                last, at = told.get(quote.symbol, (None, 0.0))
-                if last != quote or machine_time() - at >= STANDS_SECONDS:
-                    told[quote.symbol] = quote, machine_time()
+                last, at = sent.get(quote.symbol, (None, 0.0))
+                if last != quote or machine_time() - at >= QUOTE_REPEAT_SECONDS:
+                    sent[quote.symbol] = quote, machine_time()
                     yield quote
             await asyncio.sleep(QUOTE_SECONDS)
 
     # ---- what it does not tell ------------------------------------------------------------
     def stream_events(self) -> AsyncIterator[None]:
         """Nothing rings: this broker is polled, each `update_interval_seconds` (ADR 14)."""
-        return not_offered("MetaTrader's package calls nobody back: it is polled")
+        return unsupported_stream("MetaTrader's package calls nobody back: it is polled")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []

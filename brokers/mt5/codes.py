@@ -7,7 +7,7 @@ that nothing was taken is our judgement, the cautious one.
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.mt5.constants import AUTH_FAILED, BAD_ARGUMENTS, NOT_FOUND, OK
-from common.codes import Code
+from common.reason_codes import Code
 
 CHECKED = 0  # what `order_check` answers when it has nothing to say against a request
 TRADE_DISABLED = 10017
@@ -67,22 +67,22 @@ to -10005: the line to the terminal broke, before or after the request."""
 
 def verdict(retcode: int, comment: str) -> BrokerError | None:
     """Return what a request ended in; None: it was taken."""
-    words = f"{retcode} {comment}".strip()
+    detail = f"{retcode} {comment}".strip()
     if retcode in TAKEN:
         return None
     if code := REJECTED.get(retcode):
-        return Rejected(code, words)
+        return Rejected(code, detail)
     if code := NOT_SENT.get(retcode):
-        return NotSent(code, words)
-    return OutcomeUnknown(Code.REPLY_LOST, words)
+        return NotSent(code, detail)
+    return OutcomeUnknown(Code.REPLY_LOST, detail)
 
 
-def verdict_of_silence(error: tuple[int, str]) -> BrokerError:
+def verdict_without_answer(error: tuple[int, str]) -> BrokerError:
     """Return what an `order_send` that answered None ended in."""
-    words = f"no answer: {error[0]} {error[1]}"
+    detail = f"no answer: {error[0]} {error[1]}"
     if code := ERRORS_BEFORE_SENDING.get(error[0]):
-        return NotSent(code, words)
-    return OutcomeUnknown(Code.REPLY_LOST, words)
+        return NotSent(code, detail)
+    return OutcomeUnknown(Code.REPLY_LOST, detail)
 
 
 def check_verdict(retcode: int, comment: str) -> BrokerError | None:
@@ -95,12 +95,12 @@ def check_verdict(retcode: int, comment: str) -> BrokerError | None:
     return None
 
 
-def of_login(error: tuple[int, str]) -> Code:
+def login_verdict(error: tuple[int, str]) -> Code:
     """Return why `initialize` or `login` failed."""
     return Code.CREDENTIALS_REFUSED if error[0] == AUTH_FAILED else Code.BROKER_UNREACHABLE
 
 
-def is_fine(error: tuple[int, str]) -> bool:
+def is_success(error: tuple[int, str]) -> bool:
     """Whether the call before this `last_error` did what was asked."""
     return error[0] == OK
 

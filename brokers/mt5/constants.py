@@ -16,7 +16,7 @@ class Action(IntEnum):
     REMOVE = 8
 
 
-class Kind(IntEnum):
+class OrderKind(IntEnum):
     """ENUM_ORDER_TYPE; 0 and 1 are also the sides of positions and deals."""
 
     BUY = 0
@@ -68,7 +68,7 @@ class LifetimeMask(IntFlag):
     DAY = 2
 
 
-class State(IntEnum):
+class OrderState(IntEnum):
     """ENUM_ORDER_STATE."""
 
     STARTED = 0
@@ -95,7 +95,7 @@ class Reason(IntEnum):
     SO = 6  # stop out
 
 
-class Entry(IntEnum):
+class DealEntry(IntEnum):
     """ENUM_DEAL_ENTRY."""
 
     IN = 0

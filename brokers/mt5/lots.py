@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from brokers import ticks
+from brokers import price_rounding
 from brokers.base import Rejected
-from brokers.messages import Instrument, OrderType, Side, TimeInForce
 from brokers.mt5.constants import Execution, Filling, FillingMask, LifetimeMask, TradeMode
-from common.codes import Code
+from brokers.types import Instrument, OrderType, Side, TimeInForce
+from common.reason_codes import Code
 
 FOREX = frozenset({0, 5})  # SYMBOL_CALC_MODE_FOREX, SYMBOL_CALC_MODE_FOREX_NO_LEVERAGE
 
@@ -41,11 +41,11 @@ class Lots:
         """Return base units as lots. Raises Rejected if they are none that the symbol takes: what
         is sent is what was decided, never something near it."""
         lots = quantity / self.contract
-        least, step = decimal(self.info.volume_min), decimal(self.info.volume_step)
-        if not least <= lots <= decimal(self.info.volume_max) or lots % step:
+        minimum, step = decimal(self.info.volume_min), decimal(self.info.volume_step)
+        if not minimum <= lots <= decimal(self.info.volume_max) or lots % step:
             raise Rejected(
                 Code.VOLUME_INVALID,
-                f"{lots.normalize():f} lots; {least:f} to {self.info.volume_max:g} by {step:f}",
+                f"{lots.normalize():f} lots; {minimum:f} to {self.info.volume_max:g} by {step:f}",
             )
         return float(lots)
 
@@ -61,13 +61,15 @@ class Lots:
 
     def price(self, price: Decimal | None, side: Side, order_type: OrderType) -> float:
         """Return the price of a waiting order in whole ticks; 0.0 for none. Raises Rejected."""
-        return self._said(price and ticks.entry(price, self.tick, side, order_type))
+        return self._as_text(
+            price and price_rounding.round_entry_price(price, self.tick, side, order_type)
+        )
 
     def level(self, price: Decimal | None, side: Side) -> float:
         """The same of a stop or target; side: the position's. Raises Rejected."""
-        return self._said(price and ticks.level(price, self.tick, side))
+        return self._as_text(price and price_rounding.round_level_price(price, self.tick, side))
 
-    def _said(self, price: Decimal | None) -> float:
+    def _as_text(self, price: Decimal | None) -> float:
         if price is not None and price <= 0:  # 0.0 would take a level away
             raise Rejected(Code.PRICE_INVALID, f"less than a tick of {self.tick:f}")
         return float(price) if price is not None else 0.0
@@ -76,7 +78,7 @@ class Lots:
         """Return a distance as whole points, rounded down."""
         return int(distance / decimal(self.info.point))
 
-    def filling(self, wanted: TimeInForce) -> Filling:
+    def filling(self, time_in_force: TimeInForce) -> Filling:
         """Return how a market order may be filled. Raises Rejected if the symbol allows none.
 
         Source: the table of filling types by execution mode, mql5.com/en/docs/constants/
@@ -87,13 +89,13 @@ class Lots:
         mask, mode = FillingMask(self.info.filling_mode & 3), self.info.trade_exemode
         if mode in (Execution.REQUEST, Execution.INSTANT):
             return Filling.FOK
-        if wanted is not TimeInForce.FOK and FillingMask.IOC in mask:
+        if time_in_force is not TimeInForce.FOK and FillingMask.IOC in mask:
             return Filling.IOC
         if FillingMask.FOK in mask:
             return Filling.FOK
-        if mode == Execution.EXCHANGE and wanted in (TimeInForce.GTC, TimeInForce.DAY):
+        if mode == Execution.EXCHANGE and time_in_force in (TimeInForce.GTC, TimeInForce.DAY):
             return Filling.RETURN
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{wanted} on {self.info.name}")
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{time_in_force} on {self.info.name}")
 
     def keeps_deviation(self) -> bool:
         """Whether the server fills a market order within its deviation, or not at all.
@@ -115,18 +117,22 @@ class Lots:
         """
         if self.info.trade_exemode != Execution.EXCHANGE:
             return None
-        if not self.may_rest(OrderType.LIMIT, TimeInForce.GTC):
+        if not self.may_work(OrderType.LIMIT, TimeInForce.GTC):
             return None
         mask = FillingMask(self.info.filling_mode & 3)
         if FillingMask.IOC in mask:
             return Filling.IOC
         return Filling.FOK if FillingMask.FOK in mask else None
 
-    def may_rest(self, order_type: OrderType, wanted: TimeInForce) -> bool:
+    def may_work(self, order_type: OrderType, time_in_force: TimeInForce) -> bool:
         """Whether a pending order may have this time in force here: until cancelled or today."""
         mask = LifetimeMask(self.info.expiration_mode & 3)
         needed = {TimeInForce.GTC: LifetimeMask.GTC, TimeInForce.DAY: LifetimeMask.DAY}
-        return order_type is not OrderType.MARKET and wanted in needed and needed[wanted] in mask
+        return (
+            order_type is not OrderType.MARKET
+            and time_in_force in needed
+            and needed[time_in_force] in mask
+        )
 
     def instrument(self, pair: str = "") -> Instrument:
         """pair: the owner's word for it, else what the symbol's currencies say."""

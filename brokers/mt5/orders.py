@@ -1,137 +1,314 @@
-"""Our requests in the terminal's words. Pure."""
+"""Orders, cancels and levels: what leaves for the server, on the terminal's own thread.
 
-from decimal import Decimal
+Nothing stands between the guard and `order_send`. What fails before it is NotSent; after it only
+the server's word counts.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from time import monotonic, sleep
 from typing import Any
 
-from brokers import ticks
-from brokers.base import Rejected
-from brokers.bounds import is_beyond
-from brokers.messages import OrderRequest, OrderType, PositionMode, TimeInForce
-from brokers.mt5.constants import Action, Filling, Kind, Lifetime
-from brokers.mt5.lots import Lots
-from brokers.mt5.names import comment_of
-from brokers.mt5.parse import KINDS
-from common.codes import Code
+from brokers.base import (
+    BrokerError,
+    Guard,
+    NotSent,
+    OutcomeUnknown,
+    ReadFailed,
+    Rejected,
+    check_deadline,
+)
+from brokers.mt5 import codes, lookup, order_encoding, parse
+from brokers.mt5.constants import OrderKind
+from brokers.mt5.lots import Lots, decimal
+from brokers.mt5.order_ids import magic_of
+from brokers.mt5.parse import mode_of
+from brokers.mt5.session import Terminal
+from brokers.mt5.terminal_thread import TerminalCall
+from brokers.types import (
+    CancelRequest,
+    ConnectionSpec,
+    HeldLevels,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    PositionMode,
+    ReportKind,
+    Side,
+    WhatIf,
+)
+from common.reason_codes import Code
 
-ANY_PRICE = 10_000  # points: an order without a limit of its own
-
-
-def place(
-    request: OrderRequest, lots: Lots, *, magic: int, price: float, position: int
-) -> dict[str, Any]:
-    """An order that opens or closes. price: the present one, for a market order; position: the
-    ticket that it closes, or 0. Raises Rejected for what the symbol does not take."""
-    words: dict[str, Any] = {
-        "symbol": request.symbol,
-        "volume": lots.of(request.quantity),
-        "type": int(KINDS[request.side, request.order_type]),
-        "magic": magic,
-        "comment": comment_of(request.client_order_id),
-        **_levels(request, lots),
-    }
-    if position:
-        words["position"] = position
-    if request.order_type is OrderType.MARKET:
-        _require_within(request, price)
-        if request.worst_price is not None and (filling := lots.bounded_filling()) is not None:
-            return words | _at_worst(request, lots, filling, price)
-        return words | {
-            "action": int(Action.DEAL),
-            "price": price,
-            "deviation": _deviation(request, lots, price),
-            "type_time": int(Lifetime.GTC),
-            "type_filling": int(lots.filling(request.time_in_force)),
-        }
-    if not lots.may_rest(request.order_type, request.time_in_force):
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.time_in_force} on {request.symbol}")
-    is_limit = request.order_type is OrderType.LIMIT
-    wanted = request.limit_price if is_limit else request.stop_price
-    today = request.time_in_force is TimeInForce.DAY
-    return words | {
-        "action": int(Action.PENDING),
-        "price": lots.price(wanted, request.side, request.order_type),
-        "type_time": int(Lifetime.DAY if today else Lifetime.GTC),
-        "type_filling": int(Filling.RETURN),  # pending orders: whatever the execution mode
-    }
+LEVELS_WAIT_SECONDS = 0.5  # in which a terminal surely shows what its server has taken
+STEP_CODES = frozenset({Code.VOLUME_INVALID, Code.STOPS_INVALID, Code.ORDER_TYPE_UNSUPPORTED})
 
 
-def names_its_position(request: OrderRequest, mode: PositionMode) -> bool:
-    """Whether the order goes out with the ticket of the position that it closes.
-
-    Raises Rejected for an exit of a hedging account that names none: it would open the other way.
-    """
-    if mode is not PositionMode.HEDGING:
-        return False
-    if request.reduce_only and not request.broker_position_id:
-        raise Rejected(Code.NO_POSITION, "an exit needs the position's ticket")
-    return bool(request.broker_position_id)
+def is_exit(request: OrderRequest) -> bool:
+    return request.reduce_only or bool(request.broker_position_id)
 
 
-def levels(*, ticket: int, symbol: str, stop_loss: float, take_profit: float) -> dict[str, Any]:
-    """Stop and target of a position; 0.0 takes one away."""
-    return {
-        "action": int(Action.SLTP), "position": ticket, "symbol": symbol,
-        "sl": stop_loss, "tp": take_profit,
-    }  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class OrderExecutor:
+    """One job's way to the server."""
+
+    terminal: Terminal
+    spec: ConnectionSpec
+    job: TerminalCall
+
+    def submit(self, request: OrderRequest, guard: Guard, judged_as: Any) -> list[OrderReport]:
+        """judged_as: the position mode that the capabilities spoke of when the order was sized."""
+        info = self.terminal.enter(self.spec)
+        if mode_of(info) is not judged_as:  # `capabilities` says so from now on
+            raise NotSent(Code.NOT_CONNECTED, f"the account is {mode_of(info)}, to be judged anew")
+        lots = self.terminal.lots(info, request.symbol)
+        magic = self.terminal.names.keep(request.client_order_id)
+        fields = self._encode(request, lots, info, magic)
+        if not is_exit(request):
+            self._check(fields)
+        try:
+            result = self._send(
+                fields, partial(guard, request), request.send_by or None, request.client_order_id
+            )
+        except (NotSent, Rejected) as error:
+            self.terminal.names.ended(request.client_order_id)
+            if isinstance(error, Rejected) and error.code in STEP_CODES:
+                self.terminal.forget_symbol(info, request.symbol)
+            raise
+        known = self._known(info, request.client_order_id, result.order)
+        if not known:
+            return [self._report(ReportKind.ACCEPTED, request.client_order_id, result.order)]
+        return known if is_exit(request) else self._with_levels(request, known)
+
+    def what_if(self, request: OrderRequest) -> WhatIf:
+        """What an order would cost by the terminal's reckoning, and on a netting account beside
+        what is held there; nothing is sent. It knows neither the server's discount for opposite
+        positions nor its commission. Raises Rejected, ReadFailed."""
+        info = self.terminal.enter(self.spec)
+        lots = self.terminal.lots(info, request.symbol)
+        fields = self._encode(request, lots, info, magic_of(request.client_order_id))
+        if not is_exit(request):
+            self._check(fields)
+        volume, price, held = fields["volume"] * request.side.sign, fields["price"], 0.0
+        if mode_of(info) is PositionMode.NETTING:
+            theirs = [p for p in self.terminal.positions() if p.symbol == request.symbol]
+            held = sum(p.volume if p.type == OrderKind.BUY else -p.volume for p in theirs)
+        elif is_exit(request):
+            held = -volume
+        before, after = (
+            self._margin(request.symbol, lots, price) for lots in (held, held + volume)
+        )
+        return WhatIf(decimal(after - before), None, None, info.currency)
+
+    def _margin(self, symbol: str, lots: float, price: float) -> float:
+        """The margin of a holding, below zero lots a short one. Raises ReadFailed."""
+        if not round(lots, 8):
+            return 0.0
+        kind = OrderKind.BUY if lots > 0 else OrderKind.SELL
+        found = self.terminal.mt.order_calc_margin(int(kind), symbol, abs(lots), price)
+        if found is None:
+            error = self.terminal.mt.last_error()
+            raise ReadFailed(Code.BROKER_UNREACHABLE, f"margin: {error[0]} {error[1]}")
+        return float(found)
+
+    def cancel(self, request: CancelRequest) -> list[OrderReport]:
+        """Take a resting order away; CANCEL_REFUSED with what it did instead if it is too late."""
+        info = self.terminal.enter(self.spec)
+        name, magic = request.client_order_id, magic_of(request.client_order_id)
+        resting = [
+            order.ticket
+            for order in self.terminal.orders()
+            if str(order.ticket) == request.broker_order_id or parse.is_order_of(order, name, magic)
+        ]
+        if not resting:
+            return self._too_late(request)
+        try:
+            self._send(
+                order_encoding.removal(resting[0]),
+                partial(check_deadline, request),
+                request.send_by,
+            )
+        except Rejected:
+            return self._too_late(request)
+        known = self._known(info, name, resting[0])
+        if any(report.kind is ReportKind.CANCELLED for report in known):
+            return known
+        return [self._report(ReportKind.CANCELLED, name, resting[0])]
+
+    def modify(self, request: ModifyRequest) -> list[OrderReport]:
+        """Set both levels of a position, or of an entry that still waits."""
+        info = self.terminal.enter(self.spec)
+        lots = self.terminal.lots(info, request.symbol)
+        fields = self._levels(request, lots)
+        self._send(fields, partial(check_deadline, request), request.send_by)
+        held = self._levels_after(request, fields)
+        if held is None:
+            raise OutcomeUnknown(Code.REPLY_LOST, "taken, and the position is not to be seen")
+        return [
+            replace(
+                self._report(ReportKind.LEVELS, request.client_order_id, 0),
+                broker_position_id=request.broker_position_id,
+                levels=held,
+            )
+        ]
+
+    # ---- what goes out --------------------------------------------------------------------
+    def _encode(self, request: OrderRequest, lots: Lots, info: Any, magic: int) -> dict[str, Any]:
+        ticket = 0
+        if order_encoding.uses_position_ticket(request, mode_of(info)):
+            position_id = request.broker_position_id
+            ticket = _ticket(position_id, self._held(position_id))
+        price = 0.0
+        if request.order_type is OrderType.MARKET:
+            tick = self.terminal.tick(self.terminal.time(self.spec, info), request.symbol)
+            if tick is None or not (tick.bid and tick.ask):
+                raise NotSent(Code.MARKET_CLOSED, f"{request.symbol} has no price here yet")
+            price = tick.ask if request.side is Side.BUY else tick.bid
+        return order_encoding.market_or_pending_order(
+            request, lots, magic=magic, price=price, position=ticket
+        )
+
+    def _held(self, position_id: str) -> Any:
+        """The row of a position; None where it is not seen."""
+        rows = self.terminal.positions()
+        return next((one for one in rows if str(one.identifier) == position_id), None)
+
+    def _levels(self, request: ModifyRequest, lots: Lots) -> dict[str, Any]:
+        def said(side: Side) -> dict[str, float]:
+            return {
+                "stop_loss": lots.level(request.stop_loss, side),
+                "take_profit": lots.level(request.take_profit, side),
+            }
+
+        if position_id := request.broker_position_id:
+            held = self._held(position_id)
+            side = Side.SELL if held is not None and held.type == OrderKind.SELL else Side.BUY
+            ticket = _ticket(position_id, held)
+            return order_encoding.position_levels(
+                ticket=ticket, symbol=request.symbol, **said(side)
+            )
+        name, magic = request.client_order_id, magic_of(request.client_order_id)
+        for order in self.terminal.orders():
+            if parse.is_order_of(order, name, magic):
+                return order_encoding.order_levels(order, **said(parse.TYPES[order.type][0]))
+        raise Rejected(Code.NO_POSITION, "neither a position nor a waiting entry")
+
+    def _check(self, fields: dict[str, Any]) -> None:
+        """Let the terminal judge an entry first: what it refuses here was never sent. Exits go
+        without: they must leave even where its margin sums are wrong."""
+        found = self.terminal.mt.order_check(fields)
+        if found is not None and (refusal := codes.check_verdict(found.retcode, found.comment)):
+            raise self._concerns_account(found.retcode, refusal)
+
+    def _concerns_account(self, retcode: int, refusal: BrokerError) -> BrokerError:
+        """A server refuses a disabled symbol and a disabled account by one code: the account's own
+        state decides which of them it is."""
+        info = self.terminal.mt.account_info() if retcode == codes.TRADE_DISABLED else None
+        if info is None or (info.trade_allowed and info.trade_expert):
+            return refusal
+        return Rejected(Code.TRADING_DISABLED, refusal.detail)
+
+    def _send(
+        self,
+        fields: dict[str, Any],
+        guard: Callable[[], None],
+        send_by: float | None,
+        name: str = "",
+    ) -> Any:
+        """Send one request. send_by: looked at once more where it leaves this machine, by the
+        process that holds the package. Raises NotSent, Rejected or OutcomeUnknown."""
+        mt = self.terminal.mt
+        self.terminal.still(self.spec)
+        self.job.about_to_send()
+        if name:
+            self.terminal.names.leaves(name)
+        guard()
+        result = mt.order_send(fields, before=send_by)
+        if result is None:
+            raise codes.verdict_without_answer(mt.last_error())
+        if type(getattr(result, "retcode", None)) is not int:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"unreadable: {vars(result)}"[:500])
+        if result.retcode == codes.NO_CHANGES and not name:
+            return result
+        if refusal := codes.verdict(result.retcode, result.comment):
+            raise self._concerns_account(result.retcode, refusal)
+        try:
+            self.terminal.still(self.spec)
+        except BrokerError as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"taken, but {error.detail}") from error
+        return result
+
+    # ---- what came of it ------------------------------------------------------------------
+    def _known(self, info: Any, name: str, ticket: int) -> list[OrderReport]:
+        """What history already says; [] if it says nothing yet, the next poll will."""
+        try:
+            return (
+                lookup.known_reports(self.terminal, self.spec, info, name, ticket) if ticket else []
+            )
+        except BrokerError:
+            return []
+
+    def _with_levels(self, request: OrderRequest, known: list[OrderReport]) -> list[OrderReport]:
+        """Say what the position that has opened does hold: some servers with market execution take
+        the order and leave its levels away."""
+        if request.stop_loss is None and request.take_profit is None:
+            return known
+        try:
+            rows = self.terminal.positions()
+        except BrokerError:
+            return known
+        held = {str(row.identifier): parse.levels_of(row) for row in rows}
+        return [
+            replace(one, levels=held.get(one.broker_position_id)) if one.fills else one
+            for one in known
+        ]
+
+    def _levels_after(self, request: ModifyRequest, fields: dict[str, Any]) -> HeldLevels | None:
+        """What the terminal shows that is held once the server has taken levels; it is given a
+        moment to hear of them. None: neither the position nor the order is to be seen."""
+        until, expected = monotonic() + LEVELS_WAIT_SECONDS, (fields["sl"], fields["tp"])
+        while True:
+            row = self._row_of(request)
+            if row is None or (row.sl, row.tp) == expected or monotonic() >= until:
+                return None if row is None else parse.levels_of(row)
+            sleep(LEVELS_WAIT_SECONDS / 10)
+
+    def _row_of(self, request: ModifyRequest) -> Any:
+        """The position, or the waiting entry, as the terminal shows it. None: it does not."""
+        try:
+            if request.broker_position_id:
+                return self._held(request.broker_position_id)
+            name, magic = request.client_order_id, magic_of(request.client_order_id)
+            rows = self.terminal.orders()
+        except BrokerError as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"taken, but {error.detail}") from error
+        return next((one for one in rows if parse.is_order_of(one, name, magic)), None)
+
+    def _too_late(self, request: CancelRequest) -> list[OrderReport]:
+        """It rests no more: what became of it. Raises NotSent if nobody can say."""
+        try:
+            known = lookup.find(self.terminal, self.spec, request.client_order_id) or []
+            self.terminal.still(self.spec)
+        except BrokerError as error:
+            raise NotSent(Code.NOT_CONNECTED, error.detail) from error
+        if any(report.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED) for report in known):
+            return known
+        ticket = int(request.broker_order_id) if request.broker_order_id.isdigit() else 0
+        return [*known, self._report(ReportKind.CANCEL_REFUSED, request.client_order_id, ticket)]
+
+    def _report(self, kind: ReportKind, name: str, ticket: int) -> OrderReport:
+        return OrderReport(
+            kind=kind,
+            connection_id=self.spec.connection_id,
+            client_order_id=name,
+            broker_order_id=str(ticket) if ticket else "",
+        )
 
 
-def levels_of_order(order: Any, *, stop_loss: float, take_profit: float) -> dict[str, Any]:
-    """Stop and target of an entry that still waits: everything else of it stays."""
-    words = {
-        "action": int(Action.MODIFY), "order": order.ticket, "symbol": order.symbol,
-        "price": order.price_open, "sl": stop_loss, "tp": take_profit,
-        "type_time": order.type_time, "expiration": order.time_expiration,
-    }  # fmt: skip
-    is_two = order.type in (Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT)
-    return words | ({"stoplimit": order.price_stoplimit} if is_two else {})
-
-
-def remove(ticket: int) -> dict[str, Any]:
-    return {"action": int(Action.REMOVE), "order": ticket}
-
-
-def _levels(request: OrderRequest, lots: Lots) -> dict[str, float]:
-    wanted = {"sl": request.stop_loss, "tp": request.take_profit}
-    said = {name: lots.level(price, request.side) for name, price in wanted.items()}
-    return {name: price for name, price in said.items() if price}
-
-
-def _require_within(request: OrderRequest, price: float) -> None:
-    """Raise Rejected where the price is beyond a market order's worst one already. With market
-    execution that is all that can be done: nothing that the server reads bounds the fill."""
-    worst = request.worst_price
-    if worst is not None and is_beyond(Decimal(repr(price)), worst, request.side):
-        said = f"the price is {price}, and {worst:f} the worst that may be paid"
-        raise Rejected(Code.SLIPPAGE_LIMIT, said)
-
-
-def _at_worst(request: OrderRequest, lots: Lots, filling: Filling, price: float) -> dict[str, Any]:
-    """A market order as a limit order at its worst price, filled at once or over."""
-    limit = _before_target(request, lots, Decimal(repr(price)))
-    return {
-        "action": int(Action.PENDING),
-        "type": int(KINDS[request.side, OrderType.LIMIT]),
-        "price": lots.price(limit, request.side, OrderType.LIMIT),
-        "type_time": int(Lifetime.GTC),
-        "type_filling": int(filling),
-    }
-
-
-def _before_target(request: OrderRequest, lots: Lots, price: Decimal) -> Decimal | None:
-    """Return the worst price, or the last one before the target where that is nearer: the server
-    judges levels by a limit order's own price, and no one wants an entry beyond its target. Where
-    the target is too near to the present price, the server refuses the order for that."""
-    worst, target, sign = request.worst_price, request.take_profit, request.side.sign
-    if worst is None or target is None:
-        return worst
-    nearest = ticks.level(target, lots.tick, request.side) - lots.stops_distance * sign
-    last = ticks.entry(nearest, lots.tick, request.side, OrderType.LIMIT)
-    return last if is_beyond(worst, last, request.side) and (last - price) * sign >= 0 else worst
-
-
-def _deviation(request: OrderRequest, lots: Lots, price: float) -> int:
-    """How far from the present price it may be filled, in points; only servers with request or
-    instant execution look at it (`Lots.keeps_deviation`)."""
-    if request.worst_price is None or not lots.keeps_deviation():
-        return ANY_PRICE
-    return lots.points((request.worst_price - Decimal(repr(price))) * request.side.sign)
+def _ticket(position_id: str, held: Any) -> int:
+    """The ticket of a position now: it may have changed overnight, its identifier never does. One
+    that is not seen is named by its identifier, for the server to refuse."""
+    if held is None and not position_id.isdigit():
+        raise Rejected(Code.NO_POSITION, f"{position_id!r} is no ticket")
+    return int(position_id if held is None else held.ticket)

@@ -7,7 +7,18 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.messages import (
+from brokers.mt5.constants import (
+    AccountKind,
+    DealEntry,
+    Filling,
+    MarginMode,
+    OrderKind,
+    OrderState,
+    Reason,
+)
+from brokers.mt5.lots import Lots, decimal, level
+from brokers.mt5.order_ids import OrderIds, is_ours
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -20,35 +31,32 @@ from brokers.messages import (
     ReportKind,
     Side,
 )
-from brokers.mt5.constants import AccountKind, Entry, Filling, Kind, MarginMode, Reason, State
-from brokers.mt5.lots import Lots, decimal, level
-from brokers.mt5.names import Names, is_ours
-from common.codes import Code
+from common.reason_codes import Code
 
 TYPES: dict[int, tuple[Side, OrderType]] = {
-    Kind.BUY: (Side.BUY, OrderType.MARKET),
-    Kind.SELL: (Side.SELL, OrderType.MARKET),
-    Kind.BUY_LIMIT: (Side.BUY, OrderType.LIMIT),
-    Kind.SELL_LIMIT: (Side.SELL, OrderType.LIMIT),
-    Kind.BUY_STOP: (Side.BUY, OrderType.STOP),
-    Kind.SELL_STOP: (Side.SELL, OrderType.STOP),
-    Kind.BUY_STOP_LIMIT: (Side.BUY, OrderType.STOP),
-    Kind.SELL_STOP_LIMIT: (Side.SELL, OrderType.STOP),
+    OrderKind.BUY: (Side.BUY, OrderType.MARKET),
+    OrderKind.SELL: (Side.SELL, OrderType.MARKET),
+    OrderKind.BUY_LIMIT: (Side.BUY, OrderType.LIMIT),
+    OrderKind.SELL_LIMIT: (Side.SELL, OrderType.LIMIT),
+    OrderKind.BUY_STOP: (Side.BUY, OrderType.STOP),
+    OrderKind.SELL_STOP: (Side.SELL, OrderType.STOP),
+    OrderKind.BUY_STOP_LIMIT: (Side.BUY, OrderType.STOP),
+    OrderKind.SELL_STOP_LIMIT: (Side.SELL, OrderType.STOP),
 }
-KINDS = {what: Kind(kind) for kind, what in TYPES.items() if kind < Kind.BUY_STOP_LIMIT}
-TRADES = frozenset({Kind.BUY, Kind.SELL})  # deals of other types are money, not trades
+KINDS = {what: OrderKind(kind) for kind, what in TYPES.items() if kind < OrderKind.BUY_STOP_LIMIT}
+TRADES = frozenset({OrderKind.BUY, OrderKind.SELL})  # deals of other types are money, not trades
 CAUSES: dict[int, CloseCause] = {
     Reason.SL: CloseCause.STOP_LOSS,
     Reason.TP: CloseCause.TAKE_PROFIT,
 }
 NOT_BY_US = frozenset({Reason.CLIENT, Reason.MOBILE, Reason.WEB, Reason.SL, Reason.TP, Reason.SO})
 ENDED: dict[int, tuple[ReportKind, Code | None]] = {
-    State.CANCELED: (ReportKind.CANCELLED, None),
-    State.PARTIAL: (ReportKind.CANCELLED, None),  # in history: the rest was taken away
-    State.REJECTED: (ReportKind.REJECTED, Code.REJECTED_BY_BROKER),
-    State.EXPIRED: (ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED),
+    OrderState.CANCELED: (ReportKind.CANCELLED, None),
+    OrderState.PARTIAL: (ReportKind.CANCELLED, None),  # in history: the rest was taken away
+    OrderState.REJECTED: (ReportKind.REJECTED, Code.REJECTED_BY_BROKER),
+    OrderState.EXPIRED: (ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED),
 }
-AT_ONCE = dict.fromkeys((Kind.BUY_LIMIT, Kind.SELL_LIMIT), (Filling.FOK, Filling.IOC))
+IMMEDIATE = dict.fromkeys((OrderKind.BUY_LIMIT, OrderKind.SELL_LIMIT), (Filling.FOK, Filling.IOC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class Reader:
     connection_id: str
     lots: Callable[[str], Lots]
     utc: Callable[[float], datetime]
-    names: Names
+    names: OrderIds
     currency: str = ""
 
     def when(self, milliseconds: int) -> datetime | None:
@@ -100,7 +108,7 @@ def position(read: Reader, row: Any) -> BrokerPosition:
     return BrokerPosition(
         broker_position_id=str(row.identifier),
         symbol=row.symbol,
-        side=Side.BUY if row.type == Kind.BUY else Side.SELL,
+        side=Side.BUY if row.type == OrderKind.BUY else Side.SELL,
         quantity=read.lots(row.symbol).base(row.volume),
         entry_price=decimal(row.price_open),
         levels=levels_of(row),
@@ -115,7 +123,7 @@ def resting(read: Reader, row: Any) -> BrokerOrder | None:
         return None
     side, order_type = TYPES[row.type]
     lots, price = read.lots(row.symbol), decimal(row.price_open)
-    two_prices = row.type in (Kind.BUY_STOP_LIMIT, Kind.SELL_STOP_LIMIT)
+    two_prices = row.type in (OrderKind.BUY_STOP_LIMIT, OrderKind.SELL_STOP_LIMIT)
     limit = level(row.price_stoplimit) if two_prices else price
     return BrokerOrder(
         broker_order_id=str(row.ticket),
@@ -156,9 +164,9 @@ def execution(read: Reader, deal: Any) -> Execution:
 
 
 def order_reports(
-    read: Reader, client_order_id: str, order: Any, deals: Sequence[Any], *, rests: bool
+    read: Reader, client_order_id: str, order: Any, deals: Sequence[Any], *, is_open: bool
 ) -> list[OrderReport]:
-    """Everything that is known of one order. rests: it stands among the open ones.
+    """Everything that is known of one order. is_open: it stands among the open ones.
 
     Deals come later than their order: one that has ended with deals still missing is told as
     accepted, with those that are there, and is asked about again.
@@ -183,18 +191,18 @@ def order_reports(
             detail=order.comment if kind is ReportKind.REJECTED else "",
         )
 
-    told = [] if fills and not rests else [report(ReportKind.ACCEPTED)]
+    reports = [] if fills and not is_open else [report(ReportKind.ACCEPTED)]
     if fills:
-        told.append(report(ReportKind.FILLED, None, fills))
+        reports.append(report(ReportKind.FILLED, None, fills))
     is_whole = sum((fill.quantity for fill in fills), Decimal(0)) >= executed
-    if not rests and is_whole and order.state in ENDED:
+    if not is_open and is_whole and order.state in ENDED:
         kind, code = ENDED[order.state]
-        if kind is ReportKind.CANCELLED and order.type_filling in AT_ONCE.get(order.type, ()):
+        if kind is ReportKind.CANCELLED and order.type_filling in IMMEDIATE.get(order.type, ()):
             code = Code.NO_PRICE_WITHIN_LIMIT
         if kind is ReportKind.REJECTED and not fills:
             return [report(kind, code)]
-        told.append(report(kind, code))
-    return told
+        reports.append(report(kind, code))
+    return reports
 
 
 def deal_reports(
@@ -210,7 +218,7 @@ def deal_reports(
     for deal in deals:
         if deal.type in TRADES:
             groups.setdefault(deal.order or -deal.ticket, []).append(deal)
-    return [told for group in groups.values() if (told := _of_group(read, group, entry_of))]
+    return [reports for group in groups.values() if (reports := _of_group(read, group, entry_of))]
 
 
 def _of_group(
@@ -218,10 +226,15 @@ def _of_group(
 ) -> OrderReport | None:
     first = deals[0]
     name = "" if first.reason in NOT_BY_US else read.names.read(first.magic, first.comment)
-    if name and not first.magic and first.entry != Entry.IN and name == entry_of(first.position_id):
+    if (
+        name
+        and not first.magic
+        and first.entry != DealEntry.IN
+        and name == entry_of(first.position_id)
+    ):
         name = ""  # somebody else's exit with the comment of what it closes: ours has its own
     by_us = first.reason not in NOT_BY_US and (bool(name) or is_ours(first.magic))
-    if (by_us and not name) or (not by_us and first.entry == Entry.IN):
+    if (by_us and not name) or (not by_us and first.entry == DealEntry.IN):
         return None
     return OrderReport(
         kind=ReportKind.FILLED,
@@ -234,9 +247,9 @@ def _of_group(
     )
 
 
-def entry_name(names: Names, deals: Sequence[Any]) -> str:
+def entry_client_order_id(names: OrderIds, deals: Sequence[Any]) -> str:
     """Return the client order id of the order that opened a position; '' if it was not ours."""
-    opened = [deal for deal in deals if deal.type in TRADES and deal.entry == Entry.IN]
+    opened = [deal for deal in deals if deal.type in TRADES and deal.entry == DealEntry.IN]
     found: Mapping[str, None] = {
         name: None
         for deal in opened

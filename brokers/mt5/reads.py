@@ -3,7 +3,10 @@
 from collections.abc import Sequence
 
 from brokers.base import ReadFailed
-from brokers.messages import (
+from brokers.mt5 import lookup, parse
+from brokers.mt5.lots import Lots, decimal, is_tradable
+from brokers.mt5.session import Terminal
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -11,34 +14,33 @@ from brokers.messages import (
     Instrument,
     Quote,
 )
-from brokers.mt5 import lookup, parse
-from brokers.mt5.lots import Lots, decimal, is_tradable
-from brokers.mt5.session import Terminal
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 
 
 def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
-    info, shown = terminal.enter(spec), terminal.mt.terminal_info()
-    terminal.look_at_clock(spec, info)
-    allowed = info.trade_allowed and info.trade_expert and shown and shown.trade_allowed
+    info, terminal_info = terminal.enter(spec), terminal.mt.terminal_info()
+    terminal.sample_clock(spec, info)
+    allowed = (
+        info.trade_allowed and info.trade_expert and terminal_info and terminal_info.trade_allowed
+    )
     return parse.account(info, market_now(), trading_allowed=bool(allowed))
 
 
 def instruments(terminal: Terminal, spec: ConnectionSpec) -> list[Instrument]:
     terminal.enter(spec)
     listed = terminal.rows(terminal.mt.symbols_get, count=terminal.mt.symbols_total)
-    said = _said(spec)
-    return [Lots(one).instrument(said.get(one.name, "")) for one in listed if is_tradable(one)]
+    pairs = _configured_pairs(spec)
+    return [Lots(one).instrument(pairs.get(one.name, "")) for one in listed if is_tradable(one)]
 
 
 def positions(terminal: Terminal, spec: ConnectionSpec) -> list[BrokerPosition]:
-    read = lookup.reader(terminal, spec, terminal.enter(spec))
+    read = lookup.account_reader(terminal, spec, terminal.enter(spec))
     return [parse.position(read, row) for row in terminal.positions()]
 
 
 def open_orders(terminal: Terminal, spec: ConnectionSpec) -> list[BrokerOrder]:
-    read = lookup.reader(terminal, spec, terminal.enter(spec))
+    read = lookup.account_reader(terminal, spec, terminal.enter(spec))
     found = (parse.resting(read, row) for row in terminal.orders())
     return [order for order in found if order is not None]
 
@@ -58,12 +60,12 @@ def quotes(terminal: Terminal, spec: ConnectionSpec, symbols: Sequence[str]) -> 
         lots = terminal.lots(info, symbol)
         tick = terminal.tick(time, symbol)
         if tick is not None and tick.bid and tick.ask:
-            pair = lots.instrument(_said(spec).get(symbol, "")).pair
+            pair = lots.instrument(_configured_pairs(spec).get(symbol, "")).pair
             at = time.utc(tick.time_msc / 1000)
             found.append(Quote(pair, decimal(tick.bid), decimal(tick.ask), at))
     return found
 
 
-def _said(spec: ConnectionSpec) -> dict[str, str]:
+def _configured_pairs(spec: ConnectionSpec) -> dict[str, str]:
     """What the owner says of symbols whose names say nothing: the broker's name -> pair."""
     return dict(spec.settings.get("symbols") or {})

@@ -13,13 +13,13 @@ from zoneinfo import ZoneInfo
 
 from brokers.base import ReadFailed
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 
 _HOURS = r"(?P<sign>[+-])(?P<hours>\d{1,2})"
 _FIXED = re.compile(rf"(?:UTC|GMT)?{_HOURS}(?::(?P<minutes>\d\d))?", re.ASCII)
 _SHIFTED = re.compile(rf"(?P<zone>(?!Etc)[A-Za-z_]+/[A-Za-z_/]+){_HOURS}", re.ASCII)
 STEP = timedelta(minutes=15)  # zones differ by no less
-NEAR = timedelta(seconds=90)  # a tick that has just come is no older, and no clock further off
+TOLERANCE = timedelta(seconds=90)  # a tick that has just come is no older, and no clock further off
 NONE = timedelta(0)
 FRESH = timedelta(minutes=2)  # two looks at a symbol so far apart show a tick that came meanwhile
 
@@ -67,7 +67,7 @@ class ServerTime:
         self._configured, self._now = zone, now
         self._measured: Zone | None = None
         self._seen: dict[str, tuple[int, datetime]] = {}
-        self.looked = float("-inf")  # time.monotonic(), for whoever looks
+        self.sampled_at = float("-inf")  # time.monotonic(), for whoever looks
         self.skew: timedelta | None = None  # by how much the two clocks differ, at the least
 
     @property
@@ -84,7 +84,7 @@ class ServerTime:
             return
         ahead = _wall(time_msc / 1000) - now.replace(tzinfo=None)
         away = round(ahead / STEP) * STEP
-        if abs(ahead - away) <= NEAR and abs(away) <= timedelta(hours=14):
+        if abs(ahead - away) <= TOLERANCE and abs(away) <= timedelta(hours=14):
             self._measured = Zone(timezone(away))
         if self.zone is not None:
             skew = self.zone.utc(_wall(time_msc / 1000)) - now

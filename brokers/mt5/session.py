@@ -1,7 +1,8 @@
 """The terminal of this process: who is logged in, what it lists, what it answers.
 
-Everything here runs on the terminal's own thread (`lane.py`). Before a call the account is made the
-connection's, after it it is looked at again: a person at the terminal may log in as somebody else.
+Everything here runs on the terminal's own thread (`terminal_thread.py`). Before a call the account
+is made the connection's, after it it is looked at again: a person at the terminal may log in as
+somebody else.
 """
 
 import ntpath
@@ -11,16 +12,21 @@ from time import monotonic
 from typing import Any
 
 from brokers.base import ReadFailed, Rejected
-from brokers.messages import ConnectionSpec, PositionMode
 from brokers.mt5 import codes
-from brokers.mt5.library import Library
+from brokers.mt5.client import PackageClient
 from brokers.mt5.lots import Lots
-from brokers.mt5.names import Names
+from brokers.mt5.order_ids import OrderIds
 from brokers.mt5.parse import mode_of
-from brokers.mt5.proofs import Away, Proofs, login_of, server_of
 from brokers.mt5.server_time import ServerTime, read_zone
-from brokers.room import ROOM, Room
-from common.codes import Code
+from brokers.mt5.verified_logins import (
+    TerminalUnavailableError,
+    VerifiedLogins,
+    login_of,
+    server_of,
+)
+from brokers.record_cache import RECORD_CACHE, RecordCache
+from brokers.types import ConnectionSpec, PositionMode
+from common.reason_codes import Code
 
 # How long `initialize` and `login` may take: less than a read may. A terminal that starts more
 # slowly is found by a later call.
@@ -33,7 +39,7 @@ MAIN = "main"  # the terminal of an installation that has one
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class TerminalEndpoint:
     """This process's terminal: the operator's setting. path: its terminal64.exe; name: by which
     connections ask for it."""
 
@@ -45,14 +51,19 @@ class Place:
 class Terminal:
     """One terminal and the accounts that take turns in it. mt: the package's functions."""
 
-    def __init__(self, library: Library, place: Place, room: Room = ROOM) -> None:
-        self.mt, self._place = library, place
-        self.names = Names(room)
+    def __init__(
+        self,
+        library: PackageClient,
+        endpoint: TerminalEndpoint,
+        record_cache: RecordCache = RECORD_CACHE,
+    ) -> None:
+        self.mt, self._endpoint = library, endpoint
+        self.names = OrderIds(record_cache)
         self.modes: dict[str, PositionMode] = {}  # as seen, by connection
         self._times: dict[tuple[str, str], ServerTime] = {}
         self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
         self._steady: tuple[int, float] | None = None
-        self._proofs = Proofs()
+        self._verified_logins = VerifiedLogins()
 
     # ---- who is logged in -----------------------------------------------------------------
     def enter(self, spec: ConnectionSpec) -> Any:
@@ -60,25 +71,33 @@ class Terminal:
 
         The terminal may be without its server: then it answers from memory, and that is no answer.
         """
-        login, wanted = login_of(spec), terminal_of(spec)
-        if wanted != self._place.name:
-            raise Away(Code.NOT_CONNECTED, f"it is served by the worker of {wanted}")
-        proof = self._proofs.of(spec, login)
+        login, name = login_of(spec), terminal_of(spec)
+        if name != self._endpoint.name:
+            raise TerminalUnavailableError(
+                Code.NOT_CONNECTED, f"it is served by the worker of {name}"
+            )
+        proof = self._verified_logins.of(spec, login)
         info = self.mt.account_info()
         if info is None:
             self._steady = None
             self._start(spec, login, proof)
             info = self.mt.account_info()
         terminal = self._be_ours()
-        if info is not None and not (_is(info, spec, login) and self._proofs.has(proof)):
+        if info is not None and not (
+            is_account(info, spec, login) and self._verified_logins.has(proof)
+        ):
             self._steady = None
             self._log_in(spec, login, proof)
             info, terminal = self.mt.account_info(), self.mt.terminal_info()
-        if info is None or not _is(info, spec, login):
-            raise Away(Code.BROKER_UNREACHABLE, f"account {login} is not logged in")
+        if info is None or not is_account(info, spec, login):
+            raise TerminalUnavailableError(
+                Code.BROKER_UNREACHABLE, f"account {login} is not logged in"
+            )
         if terminal is None or not terminal.connected:
             self._steady = None
-            raise Away(Code.BROKER_UNREACHABLE, "the terminal has no connection to its server")
+            raise TerminalUnavailableError(
+                Code.BROKER_UNREACHABLE, "the terminal has no connection to its server"
+            )
         if self._steady is None or self._steady[0] != login:
             self._steady = login, monotonic()
         self.modes[spec.connection_id] = mode_of(info)
@@ -87,12 +106,16 @@ class Terminal:
     def still(self, spec: ConnectionSpec) -> None:
         """Raise Away if the terminal is not (any more) the connection's account, and connected."""
         info, terminal = self.mt.account_info(), self.mt.terminal_info()
-        if info is None or not _is(info, spec, login_of(spec)):
+        if info is None or not is_account(info, spec, login_of(spec)):
             self._steady = None
-            raise Away(Code.BROKER_UNREACHABLE, "somebody else was logged in meanwhile")
+            raise TerminalUnavailableError(
+                Code.BROKER_UNREACHABLE, "somebody else was logged in meanwhile"
+            )
         if terminal is None or not terminal.connected:
             self._steady = None
-            raise Away(Code.BROKER_UNREACHABLE, "the terminal lost its server meanwhile")
+            raise TerminalUnavailableError(
+                Code.BROKER_UNREACHABLE, "the terminal lost its server meanwhile"
+            )
 
     def steady_seconds(self) -> float:
         """How long the terminal has been seen with this account and its server without a break:
@@ -107,31 +130,33 @@ class Terminal:
         """Return the terminal's state. Raise Away if the package has found another worker's,
         before anything is done to it: users report that it may where several run for one Windows
         user."""
-        terminal, path = self.mt.terminal_info(), self._place.path
+        terminal, path = self.mt.terminal_info(), self._endpoint.path
         if path and terminal is not None and _folder(path) != ntpath.normcase(terminal.path):
             self.close()
-            raise Away(Code.BROKER_UNREACHABLE, f"this is the terminal at {terminal.path}")
+            raise TerminalUnavailableError(
+                Code.BROKER_UNREACHABLE, f"this is the terminal at {terminal.path}"
+            )
         return terminal
 
     def _start(self, spec: ConnectionSpec, login: int, proof: bytes) -> None:
-        path = (self._place.path,) if self._place.path else ()
-        words = {"portable": self._place.portable, "login": login, **_credentials(spec)}
+        path = (self._endpoint.path,) if self._endpoint.path else ()
+        words = {"portable": self._endpoint.portable, "login": login, **_connect_arguments(spec)}
         good = self.mt.initialize(*path, timeout=START_MS, **words)
         self._judge("initialize", proof, is_good=bool(good))
 
     def _log_in(self, spec: ConnectionSpec, login: int, proof: bytes) -> None:
-        good = self.mt.login(login, timeout=START_MS, **_credentials(spec))
+        good = self.mt.login(login, timeout=START_MS, **_connect_arguments(spec))
         self._judge("login", proof, is_good=bool(good))
 
     def _judge(self, what: str, proof: bytes, *, is_good: bool) -> None:
         if is_good:
-            self._proofs.accept(proof)
+            self._verified_logins.accept(proof)
             return
         error = self.mt.last_error()
-        code = codes.of_login(error)
+        code = codes.login_verdict(error)
         if code is Code.CREDENTIALS_REFUSED:
-            self._proofs.refuse(proof)
-        raise Away(code, f"{what}: {error[0]} {error[1]}")
+            self._verified_logins.refuse(proof)
+        raise TerminalUnavailableError(code, f"{what}: {error[0]} {error[1]}")
 
     # ---- what it answers ------------------------------------------------------------------
     def rows(
@@ -146,7 +171,7 @@ class Terminal:
         if found is not None:
             return list(found)
         error = self.mt.last_error()
-        if codes.is_fine(error) and count() == 0:
+        if codes.is_success(error) and count() == 0:
             return []
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{error[0]} {error[1]}")
 
@@ -206,13 +231,15 @@ class Terminal:
     # ---- its clock ------------------------------------------------------------------------
     def time(self, spec: ConnectionSpec, info: Any) -> ServerTime:
         """The clock of the account's server. Raises Away for a zone that nobody can read."""
-        said = str(spec.settings.get("server_timezone") or "")
-        key = info.server, said
+        configured = str(spec.settings.get("server_timezone") or "")
+        key = info.server, configured
         if key not in self._times:
             try:
-                self._times[key] = ServerTime(read_zone(said) if said else None)
+                self._times[key] = ServerTime(read_zone(configured) if configured else None)
             except ValueError as error:
-                raise Away(Code.FIELD_INVALID, f"server_timezone: {error}") from error
+                raise TerminalUnavailableError(
+                    Code.FIELD_INVALID, f"server_timezone: {error}"
+                ) from error
         return self._times[key]
 
     def tick(self, time: ServerTime, symbol: str) -> Any:
@@ -224,18 +251,18 @@ class Terminal:
             time.see(symbol, tick.time_msc)
         return tick
 
-    def look_at_clock(
+    def sample_clock(
         self, spec: ConnectionSpec, info: Any, every: float = CLOCK_SECONDS
     ) -> ServerTime:
         """See some ticks of symbols that were asked for lately; where the zone is known, not more
         often than `every` so many seconds."""
         time = self.time(spec, info)
-        if time.zone is not None and monotonic() - time.looked < every:
+        if time.zone is not None and monotonic() - time.sampled_at < every:
             return time
-        time.looked = monotonic()
+        time.sampled_at = monotonic()
         symbols = [symbol for login, symbol in self._symbols if login == info.login][-5:]
-        if said := spec.settings.get("clock_symbol"):
-            symbols.append(str(said))
+        if configured := spec.settings.get("clock_symbol"):
+            symbols.append(str(configured))
         for symbol in symbols:
             self.tick(time, symbol)
         return time
@@ -250,12 +277,12 @@ def _folder(path: str) -> str:
     return ntpath.normcase(ntpath.dirname(path))
 
 
-def _is(info: Any, spec: ConnectionSpec, login: int) -> bool:
+def is_account(info: Any, spec: ConnectionSpec, login: int) -> bool:
     """Whether it is this account: numbers are unique only within a server."""
     server = server_of(spec)
     return bool(info.login == login and (not server or info.server.lower() == server.lower()))
 
 
-def _credentials(spec: ConnectionSpec) -> dict[str, str]:
-    said = {"password": spec.credentials["password"], "server": server_of(spec)}
-    return {name: value for name, value in said.items() if value}
+def _connect_arguments(spec: ConnectionSpec) -> dict[str, str]:
+    configured = {"password": spec.credentials["password"], "server": server_of(spec)}
+    return {name: value for name, value in configured.items() if value}

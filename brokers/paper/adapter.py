@@ -12,16 +12,24 @@ from brokers.base import (
     BrokerAdapter,
     Guard,
     NotSent,
+    OnOutcome,
     OutcomeUnknown,
     ReadFailed,
     Rejected,
-    Tell,
     check_deadline,
-    not_offered,
     submit_one,
+    unsupported_stream,
 )
-from brokers.journal import Journal
-from brokers.messages import (
+from brokers.broker_books import BrokerBooks
+from brokers.paper import account_actions, broker_books, connection_checks, notifications, reads
+from brokers.paper.capabilities import capabilities_of
+from brokers.paper.db_sessions import sessions
+from brokers.paper.form import FORM, REPLY_TIMEOUT
+from brokers.paper.network_simulator import Delivery, Sending, WorkerThreads
+from brokers.paper.reads import AccountLine
+from brokers.paper.remote.endpoint import remote_address
+from brokers.paper.what_if import what_if
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -36,19 +44,12 @@ from brokers.messages import (
     Quote,
     WhatIf,
 )
-from brokers.paper import bell, checks, desk, journal, reads
-from brokers.paper.kind import FORM, REPLY_TIMEOUT, capabilities_of
-from brokers.paper.reads import Line
-from brokers.paper.remote.where import elsewhere
-from brokers.paper.sessions import sessions
-from brokers.paper.transit import Desks, Journey, Sending
-from brokers.paper.what_if import what_if
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Wish = TypeVar("Wish", CancelRequest, ModifyRequest)
+ChangeRequest = TypeVar("ChangeRequest", CancelRequest, ModifyRequest)
 
 
 def create() -> BrokerAdapter:
@@ -56,7 +57,7 @@ def create() -> BrokerAdapter:
 
     Raises MisconfiguredError.
     """
-    if where := elsewhere():
+    if where := remote_address():
         # Here, since it is a tenth of a process's start, for a broker that few run on its own.
         from brokers.paper.remote.adapter import RemotePaper
 
@@ -74,7 +75,7 @@ class PaperAdapter:
     form = FORM
 
     def __init__(self) -> None:
-        self._desks = Desks()
+        self._desks = WorkerThreads()
         self._under_way: set[asyncio.Task[Any]] = set()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
@@ -90,7 +91,7 @@ class PaperAdapter:
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Check reach, password, permission, mode and prices, one line for each."""
-        return await self._desks.run(checks.run, spec)
+        return await self._desks.run(connection_checks.run, spec)
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         line = await self._line_for_reading(spec)
@@ -104,7 +105,7 @@ class PaperAdapter:
         return await self._read(reads.quote, symbol)
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        return not_offered("the paper broker streams no prices")
+        return unsupported_stream("the paper broker streams no prices")
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         line = await self._line_for_reading(spec)
@@ -120,7 +121,7 @@ class PaperAdapter:
         self,
         requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
         guard: Guard,
-        tell: Tell,
+        on_outcome: OnOutcome,
     ) -> None:
         """Place many at once. guard is asked when one leaves and, in a thread, when it arrives.
 
@@ -128,27 +129,29 @@ class PaperAdapter:
         `reply_timeout`. Ending the call earlier does not call back what has left.
         """
         try:
-            lines = await self._desks.run(reads.lines, {spec.account for spec, _ in requests})
+            lines = await self._desks.run(
+                reads.account_lines, {spec.account for spec, _ in requests}
+            )
         except psycopg.Error as error:  # not even the line was found: nothing has left
             for _, request in requests:
-                tell(request, NotSent(Code.NOT_CONNECTED, type(error).__name__))
+                on_outcome(request, NotSent(Code.NOT_CONNECTED, type(error).__name__))
             return
         sendings: list[Sending] = []
         for spec, request in requests:
             if line := lines.get(spec.account):
                 sendings.append((spec, request, line))
             else:
-                tell(request, Rejected(Code.UNKNOWN_ACCOUNT, spec.account))
-        await Journey(self._desks, guard, tell, self._under_way).send(sendings)
+                on_outcome(request, Rejected(Code.UNKNOWN_ACCOUNT, spec.account))
+        await Delivery(self._desks, guard, on_outcome, self._under_way).send(sendings)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
-        work = partial(desk.cancel, connection_id=spec.connection_id)
+        work = partial(account_actions.cancel, connection_id=spec.connection_id)
         return await self._ask(spec, work, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a waiting entry); None takes one away."""
-        return await self._ask(spec, desk.modify, request)
+        return await self._ask(spec, account_actions.modify, request)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
@@ -168,9 +171,9 @@ class PaperAdapter:
         line = await self._line_for_reading(spec)
         return await self._read(reads.fills_since, line.account_id, spec.connection_id, since)
 
-    async def journal(self, tag: str) -> Journal:
+    async def journal(self, tag: str) -> BrokerBooks:
         """Show the books, for the audit. Raises ReadFailed."""
-        return await self._read(journal.read, tag)
+        return await self._read(broker_books.read, tag)
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return await self._read(reads.events, limit, after)
@@ -179,7 +182,7 @@ class PaperAdapter:
         await self._read(reads.acknowledge, event_ids)
 
     def stream_events(self) -> AsyncIterator[None]:
-        return bell.rings()
+        return notifications.notifications()
 
     async def clock(self) -> datetime | None:
         return market_now()
@@ -193,8 +196,8 @@ class PaperAdapter:
     async def _ask(
         self,
         spec: ConnectionSpec,
-        work: Callable[[int, Wish], list[OrderReport]],
-        request: Wish,
+        work: Callable[[int, ChangeRequest], list[OrderReport]],
+        request: ChangeRequest,
     ) -> list[OrderReport]:
         """Cancel or modify: over the same line as orders, with its delays and faults. Its deadline
         counts when it leaves and, as an order's, when it is written."""
@@ -206,18 +209,18 @@ class PaperAdapter:
         await asyncio.sleep(line.latency_ms / 1000)
         if not line.silent_before:
             try:
-                told = await self._desks.run(work, line.account_id, request)
+                answer = await self._desks.run(work, line.account_id, request)
             except psycopg.Error as error:
                 raise OutcomeUnknown(Code.REPLY_LOST, type(error).__name__) from error
         if line.silent_before or line.silent_after:
             await asyncio.sleep(float(spec.settings.get("reply_timeout", REPLY_TIMEOUT)))
             raise OutcomeUnknown(Code.REPLY_LOST, "no answer")
         await asyncio.sleep(line.reply_delay_ms / 1000)
-        return told
+        return answer
 
-    async def _line_for_reading(self, spec: ConnectionSpec) -> Line:
+    async def _line_for_reading(self, spec: ConnectionSpec) -> AccountLine:
         """Log in. Raises ReadFailed."""
-        found = await self._read(reads.lines, [spec.account])
+        found = await self._read(reads.account_lines, [spec.account])
         line = found.get(spec.account)
         if line is None:
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, spec.account)

@@ -15,7 +15,7 @@ from brokers.paper.models import (
     PaperQuote,
 )
 from common.admin import BigTableAdmin, ConsoleAdmin, ReadOnlyAdmin
-from common.markup import badge
+from common.badges import badge
 from common.permissions import Right
 
 FAULTS = (

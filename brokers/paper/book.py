@@ -8,17 +8,17 @@ nothing that only reduces can ever open the other side.
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from brokers.messages import OrderType, PositionMode, Side, TimeInForce
+from brokers.paper.book_state import ZERO, Account, ChangeSet, Deal, Listed, Lot, Market, Ticket
 from brokers.paper.margin import Refusal, refuse_money, to_cents
-from brokers.paper.state import ZERO, Account, Deal, Ledger, Listed, Lot, Market, Ticket
-from common.codes import Code
+from brokers.types import OrderType, PositionMode, Side, TimeInForce
 from common.money import divide
+from common.reason_codes import Code
 
 MILLION = Decimal(1_000_000)
-NOW_OR_NEVER = (TimeInForce.IOC, TimeInForce.FOK)
+IMMEDIATE = (TimeInForce.IOC, TimeInForce.FOK)
 
 
-def place(account: Account, order: Ticket, market: Market, ledger: Ledger) -> list[Deal]:
+def place(account: Account, order: Ticket, market: Market, ledger: ChangeSet) -> list[Deal]:
     """Take a new order: refuse it, execute it or let it rest. Changes account, order and ledger.
 
     Returns its executions; how it stands afterwards says `order.status`.
@@ -34,7 +34,7 @@ def place(account: Account, order: Ticket, market: Market, ledger: Ledger) -> li
     if order.time_in_force is TimeInForce.DAY:
         order.expires_at = day_end(order.time, listed)
     if not is_reached(order, listed):
-        if order.time_in_force in NOW_OR_NEVER:
+        if order.time_in_force in IMMEDIATE:
             order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
         return []
     return execute(account, order, market, order.time, ledger)
@@ -117,7 +117,7 @@ def is_reached(order: Ticket, listed: Listed) -> bool:
 
 
 def execute(
-    account: Account, order: Ticket, market: Market, now: datetime, ledger: Ledger
+    account: Account, order: Ticket, market: Market, now: datetime, ledger: ChangeSet
 ) -> list[Deal]:
     """Execute what one quote gives of a reached order, at the price in force.
 
@@ -128,8 +128,8 @@ def execute(
         order.end("CANCELLED", Code.NO_POSITION, "what it had opened was closed meanwhile")
         return []  # the rest would open anew what a stop or its owner has ended
     price = market.by_symbol[order.symbol].price(order.side)
-    most = account.partial_fill_max
-    quantity = order.left if most is None else min(order.left, most)
+    maximum = account.partial_fill_max
+    quantity = order.left if maximum is None else min(order.left, maximum)
     if order.time_in_force is TimeInForce.FOK and quantity < order.left:
         order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
         return []
@@ -152,7 +152,7 @@ def _settle(account: Account, order: Ticket, *, short: bool) -> None:
         order.end("FILLED")
     elif short:
         order.end("CANCELLED", Code.NO_POSITION, "closed as much as was open")
-    elif order.time_in_force in NOW_OR_NEVER:
+    elif order.time_in_force in IMMEDIATE:
         order.end("EXPIRED", Code.NO_PRICE_WITHIN_LIMIT)
     elif order.watch == "STOP":
         order.watch = "MARKET"  # triggered: what is left follows the market
@@ -188,7 +188,7 @@ def _close(
     price: Decimal,
     market: Market,
     now: datetime,
-    ledger: Ledger,
+    ledger: ChangeSet,
 ) -> list[Deal]:
     """Close up to `quantity` of the lots."""
     deals = []
@@ -209,7 +209,7 @@ def close_lot(
     price: Decimal,
     market: Market,
     now: datetime,
-    ledger: Ledger,
+    ledger: ChangeSet,
 ) -> Deal:
     """Close `quantity` (at most what is open) of one lot and book the profit."""
     listed = market.by_symbol[lot.symbol]
@@ -228,7 +228,7 @@ def _open(
     price: Decimal,
     market: Market,
     now: datetime,
-    ledger: Ledger,
+    ledger: ChangeSet,
 ) -> Deal:
     """Open a lot, or, for a further part of the same order, add to it."""
     lots = account.lots.setdefault(order.symbol, [])
@@ -252,7 +252,7 @@ def _open(
     return _book(account, order, lot, False, quantity, price, ZERO, market, now, ledger)
 
 
-def _join(lots: list[Lot], order: Ticket, ledger: Ledger) -> int:
+def _join(lots: list[Lot], order: Ticket, ledger: ChangeSet) -> int:
     """Return the netting position that a new lot joins; its levels are those of the latest entry
     that has any."""
     open_lots = [lot for lot in lots if lot.quantity]
@@ -275,7 +275,7 @@ def _book(
     profit: Decimal,
     market: Market,
     now: datetime,
-    ledger: Ledger,
+    ledger: ChangeSet,
 ) -> Deal:
     """Write a deal and pay for it."""
     commission = ZERO

@@ -1,21 +1,41 @@
-"""What no broker could even write down. Pure: both ends of a line ask it."""
+"""What an owner fills in for a paper account, wherever its books are."""
 
-from decimal import Decimal
+from brokers.connection_form import Form, OpenChangeRule, Secret, Setting, SettingType
 
-from brokers.base import Rejected
-from brokers.messages import OrderRequest
-from common.codes import Code
+REPLY_TIMEOUT = 10.0  # seconds that a missing answer is waited for
 
-ABSURD = Decimal(10) ** 18  # numeric(38,18) cannot keep more
-
-
-def malformed(request: OrderRequest) -> Rejected | None:
-    """Return why a request is not even written to the journal: it could not be kept there."""
-    prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
-    if not (request.quantity.is_finite() and 0 < request.quantity < ABSURD):
-        return Rejected(Code.VOLUME_INVALID, "not a quantity")
-    if any(p is not None and not (p.is_finite() and 0 < p < ABSURD) for p in prices):
-        return Rejected(Code.PRICE_INVALID, "not a price")
-    if len(request.client_order_id) > 40 or len(request.connection_id) > 60:
-        return Rejected(Code.REJECTED_BY_BROKER, "an id is too long")
-    return None
+FORM = Form(
+    settings=(
+        Setting(
+            "position_mode",
+            "Positions",
+            "As the paper account was opened. Left open, the account says it itself.",
+            SettingType.CHOICE,
+            choices=(
+                ("HEDGING", "Hedging: one for each entry"),
+                ("NETTING", "Netting: one for each symbol"),
+            ),
+            while_open=OpenChangeRule.STAYS,
+        ),
+        Setting(
+            "native_stops",
+            "The broker keeps stops and targets",
+            "Off: the account was opened without, and we watch the levels.",
+            SettingType.SWITCH,
+            default=True,
+            while_open=OpenChangeRule.STAYS,
+        ),
+        Setting(
+            "reply_timeout",
+            "Wait for an answer … seconds",
+            "After that an order counts as unknown and is looked up: from 0.01 to 60 seconds.",
+            SettingType.NUMBER,
+            default=REPLY_TIMEOUT,
+            least=0.01,
+            most=60,
+        ),
+    ),
+    secrets=(Secret("password", "Password", "Only if the paper account asks for one.", False),),
+    label="Paper (nothing is real)",
+    account="The number under which an operator has opened the paper account.",
+)

@@ -2,9 +2,9 @@
 
 from decimal import ROUND_HALF_EVEN, Decimal
 
-from brokers.messages import Side
-from brokers.paper.state import ZERO, Account, Listed, Lot, Market, Ticket
-from common.codes import Code
+from brokers.paper.book_state import ZERO, Account, Listed, Lot, Market, Ticket
+from brokers.types import Side
+from common.reason_codes import Code
 
 CENT = Decimal("0.01")
 Refusal = tuple[Code, str]

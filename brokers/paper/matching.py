@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from brokers.messages import CloseCause, OrderType, PositionMode, Quote, TimeInForce
 from brokers.paper.book import close_lot, execute, is_reached
-from brokers.paper.state import Account, Deal, Ledger, Listed, Lot, Market, Ticket
-from common.codes import Code
+from brokers.paper.book_state import Account, ChangeSet, Deal, Listed, Lot, Market, Ticket
+from brokers.types import CloseCause, OrderType, PositionMode, Quote, TimeInForce
+from common.reason_codes import Code
 
 
 @dataclass(slots=True)
-class Watched:
+class TouchedRows:
     """What prices may touch: working orders and lots with levels, by id."""
 
     accounts: Mapping[int, Account]
@@ -25,7 +25,7 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class OrderOutcome:
     """Something that the broker has to tell: an order of which it executed some or which ended."""
 
     order: Ticket
@@ -34,45 +34,45 @@ class Happening:
 
 
 def run(
-    quotes: Sequence[Quote], symbols: Mapping[str, str], watched: Watched, market: Market,
-    ledger: Ledger,
-) -> list[Happening]:  # fmt: skip
+    quotes: Sequence[Quote], symbols: Mapping[str, str], watched: TouchedRows, market: Market,
+    ledger: ChangeSet,
+) -> list[OrderOutcome]:  # fmt: skip
     """Put each quote in force and let it do what it does. symbols: by canonical pair.
 
     Returns what happened, oldest first; changes what is watched, the market and the ledger.
     """
-    told: list[Happening] = []
+    outcomes: list[OrderOutcome] = []
     for quote in quotes:
         symbol = symbols[quote.symbol]
         market.set_price(symbol, quote.bid, quote.ask, quote.time)
-        told += expire(watched, quote.time, ledger)
+        outcomes += expire(watched, quote.time, ledger)
         listed = market.by_symbol[symbol]
-        told += _touch_levels(watched, listed, market, quote.time, ledger)
-        told += _touch_orders(watched, symbol, market, quote.time, ledger)
-    return told
+        outcomes += _touch_levels(watched, listed, market, quote.time, ledger)
+        outcomes += _touch_orders(watched, symbol, market, quote.time, ledger)
+    return outcomes
 
 
-def expire(watched: Watched, now: datetime, ledger: Ledger) -> list[Happening]:
+def expire(watched: TouchedRows, now: datetime, ledger: ChangeSet) -> list[OrderOutcome]:
     """End the working orders whose day is over."""
     over = [o for o in watched.orders.values() if o.expires_at is not None and o.expires_at <= now]
     for order in over:
         order.end("EXPIRED", Code.TIME_IN_FORCE_ENDED)
         ledger.changed_orders[order.id] = order
         del watched.orders[order.id]
-    return [Happening(order, (), True) for order in over]
+    return [OrderOutcome(order, (), True) for order in over]
 
 
 def _touch_levels(
-    watched: Watched, listed: Listed, market: Market, now: datetime, ledger: Ledger
-) -> list[Happening]:
+    watched: TouchedRows, listed: Listed, market: Market, now: datetime, ledger: ChangeSet
+) -> list[OrderOutcome]:
     """Close the lots whose stop or target the price in force has reached, at that price."""
-    told = []
+    outcomes = []
     hit = [(lot, cause) for lot in watched.lots.values() if (cause := touched(lot, listed))]
     for lot, cause in hit:
         del watched.lots[lot.id]
         account = watched.accounts[lot.account]
-        told.append(broker_exit(account, lot, cause, lot.quantity, market, now, ledger))
-    return told
+        outcomes.append(broker_exit(account, lot, cause, lot.quantity, market, now, ledger))
+    return outcomes
 
 
 def touched(lot: Lot, listed: Listed) -> CloseCause | None:
@@ -94,8 +94,8 @@ def broker_exit(
     quantity: Decimal,
     market: Market,
     now: datetime,
-    ledger: Ledger,
-) -> Happening:
+    ledger: ChangeSet,
+) -> OrderOutcome:
     """Close `quantity` of a lot by the broker's or the owner's own order, at the price in force."""
     order = Ticket(
         id=next(ledger.tickets), account=account.id, connection_id=lot.connection_id,
@@ -109,14 +109,14 @@ def broker_exit(
     deal = close_lot(account, order, lot, quantity, price, market, now, ledger)
     order.filled = quantity
     order.end("FILLED")
-    return Happening(order, (deal,), True)
+    return OrderOutcome(order, (deal,), True)
 
 
 def _touch_orders(
-    watched: Watched, symbol: str, market: Market, now: datetime, ledger: Ledger
-) -> list[Happening]:
+    watched: TouchedRows, symbol: str, market: Market, now: datetime, ledger: ChangeSet
+) -> list[OrderOutcome]:
     """Execute the working orders that the price in force reaches, oldest first."""
-    told = []
+    outcomes = []
     listed = market.by_symbol[symbol]
     reached = [o for o in watched.orders.values() if o.symbol == symbol and is_reached(o, listed)]
     for order in sorted(reached, key=lambda one: one.id):
@@ -130,5 +130,5 @@ def _touch_orders(
         ended = order.status != "WORKING"
         if ended:
             del watched.orders[order.id]
-        told.append(Happening(order, tuple(deals), ended))
-    return told
+        outcomes.append(OrderOutcome(order, tuple(deals), ended))
+    return outcomes

@@ -1,6 +1,6 @@
 """The paper broker's books. Only this package reads and writes them.
 
-Rows of one account change only under that account's row lock (see `venue.py`), which is why the
+Rows of one account change only under that account's row lock (see `exchange.py`), which is why the
 journal's links carry no foreign-key checks: they would cost a third of the broker's time.
 """
 
@@ -11,7 +11,7 @@ from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 
 ZERO = Decimal(0)

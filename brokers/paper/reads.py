@@ -8,7 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from brokers.base import ReadFailed
-from brokers.messages import (
+from brokers.paper import order_history, queries
+from brokers.paper.book_state import Account, Lot
+from brokers.paper.db_sessions import Session, sessions
+from brokers.paper.margin import equity_and_margin, to_cents
+from brokers.paper.pg_arrays import numbers, texts
+from brokers.paper.reports import from_json
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -18,19 +24,13 @@ from brokers.messages import (
     PositionMode,
     Quote,
 )
-from brokers.paper import history, store
-from brokers.paper.arrays import numbers, texts
-from brokers.paper.margin import equity_and_margin, to_cents
-from brokers.paper.reports import from_json
-from brokers.paper.sessions import Session, sessions
-from brokers.paper.state import Account, Lot
 from common.clocks import market_now
-from common.codes import Code
 from common.money import divide
+from common.reason_codes import Code
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class AccountLine:
     """The way to one account: how long it takes, what goes wrong on it, who may use it."""
 
     account_id: int
@@ -52,7 +52,7 @@ def hash_password(password: str) -> str:
     return hashlib.sha256(b"fillcast paper " + password.encode()).hexdigest()
 
 
-def lines(accounts: Iterable[str]) -> dict[str, Line]:
+def account_lines(accounts: Iterable[str]) -> dict[str, AccountLine]:
     """Look up the lines to accounts, by number; unknown ones are left out."""
     with sessions.transaction() as session:
         found = session.execute(
@@ -60,15 +60,15 @@ def lines(accounts: Iterable[str]) -> dict[str, Line]:
             "silent_before, silent_after FROM paper_account WHERE number = ANY(%s::text[])",
             (texts(accounts),),
         )
-        return {row[0]: Line(*row[1:]) for row in found}
+        return {row[0]: AccountLine(*row[1:]) for row in found}
 
 
 def account_state(account_id: int) -> AccountState:
     """Compute an account's state from the broker's own books, at the prices in force."""
     with sessions.transaction() as session:
         account = load_account(session, account_id)
-        store.load_exposures(session, {account_id: account})
-        equity, used = equity_and_margin(account, store.load_market(session))
+        queries.load_exposures(session, {account_id: account})
+        equity, used = equity_and_margin(account, queries.load_market(session))
     equity, used = to_cents(equity), to_cents(used)
     return AccountState(
         account=account.number,
@@ -88,10 +88,10 @@ def account_state(account_id: int) -> AccountState:
 def load_account(session: Session, account_id: int) -> Account:
     """Load an account without its lock."""
     row = session.execute(
-        f"SELECT {store.ACCOUNT} FROM paper_account WHERE id = %s", (account_id,)
+        f"SELECT {queries.ACCOUNT} FROM paper_account WHERE id = %s", (account_id,)
     ).fetchone()
     assert row is not None  # accounts are never deleted
-    return store.to_account(row)
+    return queries.to_account(row)
 
 
 def positions(account_id: int) -> list[BrokerPosition]:
@@ -99,11 +99,11 @@ def positions(account_id: int) -> list[BrokerPosition]:
     with sessions.transaction() as session:
         mode = load_account(session, account_id).mode
         rows = session.execute(
-            f"SELECT {store.LOT} FROM paper_position WHERE account_id = %s AND quantity > 0 "
+            f"SELECT {queries.LOT} FROM paper_position WHERE account_id = %s AND quantity > 0 "
             "ORDER BY id",
             (account_id,),
         )
-        lots = [store.to_lot(row) for row in rows]
+        lots = [queries.to_lot(row) for row in rows]
     if mode is PositionMode.HEDGING:
         return [_position([lot]) for lot in lots]
     groups: dict[int, list[Lot]] = {}
@@ -133,7 +133,7 @@ def _position(lots: Sequence[Lot]) -> BrokerPosition:
 def open_orders(account_id: int) -> list[BrokerOrder]:
     """Tell every order that waits in the book."""
     with sessions.transaction() as session:
-        waiting = store.load_tickets(
+        waiting = queries.load_tickets(
             session, "account_id = %s AND status = 'WORKING'", (account_id,)
         )
     return [
@@ -163,14 +163,14 @@ def fills_since(account_id: int, connection_id: str, since: datetime) -> list[Or
     """
     with sessions.transaction() as session:
         currency = load_account(session, account_id).currency
-        told = history.executed_since(session, account_id, since, currency)
-    return [replace(report, connection_id=connection_id) for report in told]
+        reports = order_history.executed_since(session, account_id, since, currency)
+    return [replace(report, connection_id=connection_id) for report in reports]
 
 
 def instruments() -> list[Instrument]:
     """Tell what is listed."""
     with sessions.transaction() as session:
-        market = store.load_market(session)
+        market = queries.load_market(session)
     return [
         Instrument(
             symbol=one.symbol,
@@ -207,7 +207,7 @@ def find_order(account_id: int, client_order_id: str) -> list[OrderReport] | Non
     """Tell everything known of an order; None: it never reached this account."""
     with sessions.transaction() as session:
         currency = load_account(session, account_id).currency
-        return history.find(session, account_id, client_order_id, currency)
+        return order_history.find(session, account_id, client_order_id, currency)
 
 
 def events(limit: int, after: str = "") -> list[OrderReport]:
@@ -234,7 +234,9 @@ def acknowledge(event_ids: Iterable[str]) -> None:
 def last_prices() -> dict[str, datetime | None]:
     """Tell when each symbol was quoted last, market clock."""
     with sessions.transaction() as session:
-        return {one.symbol: one.quoted_at for one in store.load_market(session).by_symbol.values()}
+        return {
+            one.symbol: one.quoted_at for one in queries.load_market(session).by_symbol.values()
+        }
 
 
 def keeps_stops(account_id: int) -> bool:

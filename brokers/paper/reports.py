@@ -6,10 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.messages import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
-from brokers.paper.matching import Happening
-from brokers.paper.state import Account, Deal, Ticket
-from common.codes import Code
+from brokers.paper.book_state import Account, Deal, Ticket
+from brokers.paper.matching import OrderOutcome
+from brokers.types import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
+from common.reason_codes import Code
 
 ENDED = {
     "CANCELLED": ReportKind.CANCELLED,
@@ -27,22 +27,22 @@ def answer(order: Ticket, deals: Sequence[Deal], currency: str) -> list[OrderRep
     """Tell how a new order was taken: its executions, its end, or that it rests."""
     if order.status == "REJECTED":
         return Rejected(order.code or Code.REJECTED_BY_BROKER, order.detail)
-    told = []
+    reports = []
     if deals:
-        told.append(_report(ReportKind.FILLED, order, deals, currency))
+        reports.append(_report(ReportKind.FILLED, order, deals, currency))
     if order.status in ENDED:
-        told.append(_report(ENDED[order.status], order, (), currency))
-    return told or [_report(ReportKind.ACCEPTED, order, (), currency)]
+        reports.append(_report(ENDED[order.status], order, (), currency))
+    return reports or [_report(ReportKind.ACCEPTED, order, (), currency)]
 
 
-def news(happening: Happening, currency: str) -> list[OrderReport]:
+def outcome_report(happening: OrderOutcome, currency: str) -> list[OrderReport]:
     """Tell what became of a resting order, or an exit that the broker made by itself."""
-    order, told = happening.order, []
+    order, reports = happening.order, []
     if happening.deals:
-        told.append(_report(ReportKind.FILLED, order, happening.deals, currency))
+        reports.append(_report(ReportKind.FILLED, order, happening.deals, currency))
     if happening.ended and order.status in ENDED:
-        told.append(_report(ENDED[order.status], order, (), currency))
-    return told
+        reports.append(_report(ENDED[order.status], order, (), currency))
+    return reports
 
 
 def _report(kind: ReportKind, order: Ticket, deals: Sequence[Deal], currency: str) -> OrderReport:

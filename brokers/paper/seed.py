@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
+from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperAccount, PaperInstrument
 from brokers.paper.reads import hash_password
-from brokers.paper.sessions import sessions
 
-LISTED = (  # symbol, pair, digits, pip, min, step, max, contract size, margin rate
+INSTRUMENTS = (  # symbol, pair, digits, pip, min, step, max, contract size, margin rate
     ("EURUSD", "EUR/USD", 5, "0.0001", "1000", "1000", "50000000", "100000", "0"),
     ("GBPUSD", "GBP/USD", 5, "0.0001", "1000", "1000", "50000000", "100000", "0"),
     ("AUDUSD", "AUD/USD", 5, "0.0001", "1000", "1000", "50000000", "100000", "0"),
@@ -32,11 +32,11 @@ def list_instruments() -> None:
         [
             PaperInstrument(
                 symbol=symbol, pair=pair, digits=digits, pip=Decimal(pip),
-                quantity_min=Decimal(least), quantity_step=Decimal(step),
-                quantity_max=Decimal(most), contract_size=Decimal(size),
+                quantity_min=Decimal(minimum), quantity_step=Decimal(step),
+                quantity_max=Decimal(maximum), contract_size=Decimal(size),
                 stops_level=Decimal(0), margin_rate=Decimal(margin),
             )
-            for symbol, pair, digits, pip, least, step, most, size, margin in LISTED
+            for symbol, pair, digits, pip, minimum, step, maximum, size, margin in INSTRUMENTS
         ],
         ignore_conflicts=True,
     )  # fmt: skip

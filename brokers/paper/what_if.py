@@ -4,17 +4,17 @@ from decimal import Decimal
 from itertools import count
 
 from brokers.base import Rejected
-from brokers.messages import OrderRequest, WhatIf
-from brokers.paper import store
-from brokers.paper.arrivals import Packet, to_ticket
+from brokers.paper import queries
 from brokers.paper.book import execute, refuse
-from brokers.paper.form import malformed
+from brokers.paper.book_state import Account, ChangeSet, Market, Ticket
+from brokers.paper.db_sessions import sessions
 from brokers.paper.margin import equity_and_margin, to_cents
+from brokers.paper.order_intake import Packet, to_ticket
 from brokers.paper.reads import load_account
-from brokers.paper.sessions import sessions
-from brokers.paper.state import Account, Ledger, Market, Ticket
+from brokers.paper.request_validation import malformed
+from brokers.types import OrderRequest, WhatIf
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 
 
 def what_if(account_id: int, request: OrderRequest) -> WhatIf:
@@ -27,9 +27,9 @@ def what_if(account_id: int, request: OrderRequest) -> WhatIf:
     with sessions.transaction() as session:
         account = load_account(session, account_id)
         accounts = {account_id: account}
-        store.load_exposures(session, accounts)
-        store.load_lots(session, accounts, [(account_id, request.symbol)])
-        market = store.load_market(session)
+        queries.load_exposures(session, accounts)
+        queries.load_lots(session, accounts, [(account_id, request.symbol)])
+        market = queries.load_market(session)
     return reckon(account, to_ticket(Packet(account_id, request), 0, market_now()), market)
 
 
@@ -39,7 +39,7 @@ def reckon(account: Account, order: Ticket, market: Market) -> WhatIf:
         raise Rejected(*refusal)
     before = equity_and_margin(account, market)[1]
     account.partial_fill_max = None  # how many executions it takes changes no margin
-    deals = execute(account, order, market, order.time, Ledger(count(1)))
+    deals = execute(account, order, market, order.time, ChangeSet(count(1)))
     if not deals:
         raise Rejected(order.code or Code.REJECTED_BY_BROKER, order.detail)
     after = equity_and_margin(account, market)[1]

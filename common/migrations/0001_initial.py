@@ -2,8 +2,8 @@
 
 from django.db import migrations, models
 
+from common.audit_trail_sql import install
 from common.migration_sql import run_file
-from common.trail_functions import install
 
 
 class Migration(migrations.Migration):

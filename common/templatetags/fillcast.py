@@ -1,4 +1,4 @@
-"""Numbers, times, states and addresses in templates, as common/shown.py writes them."""
+"""Numbers, times, states and addresses in templates, as common/formatting.py writes them."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,50 +10,50 @@ from django.http import QueryDict
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
-from common import reasons as reason_pages
-from common import shown
+from common import formatting
+from common import reason_links as reason_pages
+from common.badges import badge
 from common.clocks import market_at, market_now
-from common.ended_waits import ENDED_WAITS, EndedWait
-from common.markup import badge
+from common.ended_orders import ENDED_WAITS, EndedWait
 from common.money import plain
-from common.units import word_of
+from common.units import unit_label
 
 register = template.Library()
 
 
 @register.filter
 def num(value: Decimal | int | None, places: int | None = None) -> str:
-    return shown.number(value, places)
+    return formatting.number(value, places)
 
 
 @register.filter
 def unit(name: str) -> str:
     """The word of a unit of slippage."""
-    return word_of(name)
+    return unit_label(name)
 
 
 @register.filter
 def unconverted(fees: Mapping[str, Any] | None) -> str:
     """Fees that stand beside a result."""
-    return shown.unconverted(fees)
+    return formatting.unconverted(fees)
 
 
 @register.filter
 def units(value: Decimal | None, pair: str) -> str:
     """A quantity with its unit: `10,000 EUR`."""
-    return shown.quantity(value, pair)
+    return formatting.quantity(value, pair)
 
 
 @register.filter
 def reason(code: str) -> SafeString:
     """A reason code with the link to its page."""
-    return reason_pages.link_to(code)
+    return reason_pages.reason_link(code)
 
 
 @register.filter
 def ended_wait(code: str) -> EndedWait | None:
     """What is said of an order that ended unsent while it waited for this; None: none does."""
-    known = shown.known_code(code)
+    known = formatting.known_code(code)
     return ENDED_WAITS.get(known) if known else None
 
 
@@ -63,8 +63,10 @@ def with_reasons(body: str) -> SafeString:
     lines = []
     for line in body.splitlines():
         word, _, code = line.partition(" ")
-        linked = word == "Code" and reason_pages.address_of(code)
-        lines.append(format_html("Code {}", reason_pages.link_to(code)) if linked else escape(line))
+        linked = word == "Code" and reason_pages.reason_url(code)
+        lines.append(
+            format_html("Code {}", reason_pages.reason_link(code)) if linked else escape(line)
+        )
     return mark_safe("<br>".join(lines))
 
 
@@ -78,7 +80,7 @@ def with_commands(said: str) -> SafeString:
 @register.filter
 def check_line(check: Mapping[str, Any]) -> SafeString:
     """What a connection test's check found, and what helps."""
-    return with_commands(shown.with_remedy(check["detail"], check.get("hint", "")))
+    return with_commands(formatting.with_hint(check["detail"], check.get("hint", "")))
 
 
 def code_of(command: str) -> SafeString:
@@ -87,7 +89,7 @@ def code_of(command: str) -> SafeString:
 
 @register.filter
 def signed(value: Decimal | int | None, places: int = 2) -> str:
-    return shown.signed(value, places)
+    return formatting.signed(value, places)
 
 
 @register.filter
@@ -98,12 +100,12 @@ def money_css(value: Decimal | None) -> str:
 
 @register.filter
 def ms(value: Any) -> str:
-    return shown.milliseconds(value)
+    return formatting.milliseconds(value)
 
 
 @register.filter
 def age(seconds: float | None) -> str:
-    return shown.age(seconds)
+    return formatting.age(seconds)
 
 
 @register.filter
@@ -114,12 +116,12 @@ def page_time(at: datetime | None) -> datetime | None:
 
 @register.filter
 def clock(at: datetime | None) -> str:
-    return shown.clock(at)
+    return formatting.clock(at)
 
 
 @register.filter
 def fine(at: datetime | None) -> str:
-    return shown.clock(at, fine=True)
+    return formatting.clock(at, fine=True)
 
 
 @register.filter

@@ -3,9 +3,9 @@
 from django.db import migrations
 from django.utils import timezone
 
+from common.audit_trail_sql import guard, track
 from common.migration_sql import run_file
 from common.row_security import operator_rows, shared_rows
-from common.trail_functions import guard, track
 
 # Tables that other packages bring, for operators only.
 OPERATORS = (
@@ -19,7 +19,7 @@ OPERATORS = (
     "django_migrations",
 )
 # What the audit trail follows: table, columns kept without their value, columns whose change alone
-# leaves no line. config/tracked_tables.py as it was when this was written; a test compares them.
+# leaves no line. console/tracked_tables.py as it was when this was written; a test compares them.
 TRACKED = (
     ("users_user", ("password",), ("last_login",)),
     ("users_user_groups", (), ()),

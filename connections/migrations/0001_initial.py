@@ -9,7 +9,7 @@ from django.db import migrations, models
 from django.db.models.functions import Coalesce
 
 from common.clocks import market_now
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.migration_sql import run_file
 from common.row_security import (
@@ -572,7 +572,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="What its last passed test proved it to be (connections/claims.py).",
+                        help_text="What its last passed test proved it to be (connections/accounts/ownership.py).",
                         max_length=500,
                     ),
                 ),

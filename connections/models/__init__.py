@@ -1,7 +1,6 @@
 """Broker accounts and everything an owner decides about them."""
 
 from connections.models.accounts import ConnectionQuerySet, ExecutionConnection
-from connections.models.halts import Epoch, HaltMode, KillSwitch
 from connections.models.health import (
     AccountSnapshot,
     ConnectionHealth,
@@ -10,6 +9,7 @@ from connections.models.health import (
     Mailbox,
 )
 from connections.models.instruments import Instrument, InstrumentBook
+from connections.models.kill_switch import Epoch, HaltMode, KillSwitch
 from connections.models.lanes import LaneLease, SessionLane
 from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (

@@ -14,19 +14,15 @@ from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from common.clocks import market_now
-from connections import credentials, eligibility, health
-from connections.account_settings import (
-    LONGEST_CLAIM,
-    LONGEST_IDENTITY,
-    LONGEST_SCOPE,
-    scope_of,
-)
-from connections.lanes import settled_lane_for
 from connections.models.health import ConnectionHealth
 from connections.models.presets import DataConnection, TradingPreset
 
 if TYPE_CHECKING:
-    from connections.health import Again
+    from connections.health.status_updates import RetryPolicy
+
+LONGEST_SCOPE = 120
+LONGEST_CLAIM = 500
+LONGEST_IDENTITY = 120
 
 
 class ConnectionQuerySet(models.QuerySet["ExecutionConnection"]):
@@ -86,7 +82,7 @@ class ExecutionConnection(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="What its last passed test proved it to be (connections/claims.py).",
+        help_text="What its last passed test proved it to be (connections/accounts/ownership.py).",
     )
     key_claim = models.CharField(
         max_length=64,
@@ -189,10 +185,13 @@ class ExecutionConnection(models.Model):
 
         Raises InvalidInputError where they name a lane that is none.
         """
+        from connections.account_settings.validation import scope_for
+        from connections.session_lanes import assign_lane
+
         changed = kwargs.get("update_fields")
         if changed is None or {"type", "settings"} & set(changed):
-            self.lane = settled_lane_for(self.type, self.pk, self.account, self.settings)
-            self.account_scope = scope_of(self.type, self.owner_id, self.settings)
+            self.lane = assign_lane(self.type, self.pk, self.account, self.settings)
+            self.account_scope = scope_for(self.type, self.owner_id, self.settings)
             if changed is not None:
                 kwargs["update_fields"] = [*changed, "lane", "account_scope"]
         super().save(*args, **kwargs)
@@ -228,6 +227,8 @@ class ExecutionConnection(models.Model):
         What concerns one subscription or one feed only is left out. `eligibility.reason_for` says
         why not.
         """
+        from connections import eligibility
+
         return eligibility.reason_for(connection_id=self.pk) is None
 
     def mark_as_active(self, *, cleared: bool = False) -> bool:
@@ -235,23 +236,31 @@ class ExecutionConnection(models.Model):
 
         cleared: a test passed or an order went through; what a refusal has noted is over.
         """
-        return bool(health.mark_active([self.pk], cleared=[self.pk] if cleared else ()))
+        from connections.health import status_updates
 
-    def mark_as_error(self, message: str, *, again: Again | None = None) -> bool:
+        return bool(status_updates.mark_active([self.pk], cleared=[self.pk] if cleared else ()))
+
+    def mark_as_error(self, message: str, *, retry: RetryPolicy | None = None) -> bool:
         """Note a failure, as a sentence without secrets. Returns whether all was well before.
 
-        again: when the broker is asked again; rarely, unless said.
+        retry: when the broker is asked again; rarely, unless said.
         """
-        when = again or health.Again.RARELY
-        return bool(health.mark_errors([(self.pk, message)], again=when))
+        from connections.health import status_updates
+
+        when = retry or status_updates.RetryPolicy.BACKOFF
+        return bool(status_updates.mark_errors([(self.pk, message)], retry=when))
 
     def update_last_connected(self) -> None:
         """Note that the broker was spoken to now."""
-        health.mark_connected([self.pk], at_most_every_seconds=0)
+        from connections.health import status_updates
+
+        status_updates.mark_connected([self.pk], at_most_every_seconds=0)
 
     def update_last_used(self) -> None:
         """Note that an order went out now."""
-        health.mark_used([self.pk], at_most_every_seconds=0)
+        from connections.health import status_updates
+
+        status_updates.mark_used([self.pk], at_most_every_seconds=0)
 
     def is_stale(self, hours: float) -> bool:
         """Whether the broker was not spoken to for longer than this (machine time), or never."""
@@ -285,24 +294,30 @@ class ExecutionConnection(models.Model):
 
     def set_credential(self, key: str, value: str) -> None:
         """Store one credential beside the others; works where none of them can be read."""
+        from connections.credentials import sealing
+
         with transaction.atomic():
             mine = type(self).objects.filter(pk=self.pk)
             present = mine.select_for_update(no_key=True).values_list("sealed_credentials").get()
-            self._store(credentials.seal_credentials(
+            self._store(sealing.seal_credentials(
                 {key: value}, connection_id=self.pk, owner_id=self.owner_id, after=present[0]
             ))  # fmt: skip
 
     def set_credentials(self, values: Mapping[str, str]) -> None:
         """Store these credentials in place of all that were there; {} removes them."""
+        from connections.credentials import sealing
+
         self._store(
-            credentials.seal_credentials(values, connection_id=self.pk, owner_id=self.owner_id)
+            sealing.seal_credentials(values, connection_id=self.pk, owner_id=self.owner_id)
             if values
             else None
         )
 
     def open_credentials(self) -> dict[str, str]:
         """Return all credentials; see get_credential."""
-        return credentials.open_credentials(
+        from connections.credentials import sealing
+
+        return sealing.open_credentials(
             self.sealed_credentials, connection_id=self.pk, owner_id=self.owner_id
         )
 

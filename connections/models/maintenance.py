@@ -8,8 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
 
-from brokers.registry import kinds
-from brokers.windows import EVERY_DAY, Window
+from brokers.maintenance_windows import EVERY_DAY, Window
+from brokers.registry import broker_types
 
 WEEK_MINUTES = 7 * 1440
 
@@ -64,8 +64,8 @@ class MaintenanceWindow(models.Model):
     def clean(self) -> None:
         """Refuse what would never hold."""
         wrong = {}
-        if self.kind and self.kind not in kinds():
-            wrong["kind"] = f"One of {', '.join(kinds())}."
+        if self.kind and self.kind not in broker_types():
+            wrong["kind"] = f"One of {', '.join(broker_types())}."
         try:
             ZoneInfo(self.zone)
         except (ValueError, OSError, LookupError):

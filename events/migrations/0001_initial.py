@@ -5,7 +5,7 @@ from uuid import uuid4
 from django.conf import settings
 from django.db import migrations, models
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.row_security import MINE, tenant_rows
 
 KINDS = [

@@ -1,9 +1,9 @@
 """Is everyone accounted for? The candidates recomputed, the states summed, what must be 0 counted.
 
 Reads only (the alarm apart). DUP, ORPHAN, GHOST and RISEN need the broker's own word: they are
-asked of the books that an adapter can show (`brokers/journal.py`), and of what trading processes
-have listed of other brokers' accounts (`listings.py`), never of our own tables alone. Accounts that
-could not be listed are named as not judged.
+asked of the books that an adapter can show (`brokers/broker_books.py`), and of what trading
+processes have listed of other brokers' accounts (`listings.py`), never of our own tables alone.
+Accounts that could not be listed are named as not judged.
 """
 
 import json
@@ -18,25 +18,25 @@ from django.conf import settings
 from django.db import transaction
 
 from brokers.base import BrokerError
-from brokers.journal import Accepted, Held, Journal, KeepsJournal
+from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks, HasBrokerBooks
 from brokers.registry import adapter_for
 from common.clocks import MarketClock, market_clock, market_now
 from common.errors import InvalidInputError, MisconfiguredError
-from common.shown import SHARES, STATES
+from common.formatting import SHARES, STATES
 from common.sql import array, rows, run
 from events.models import EventKind
 from events.services import emit
 from execution.audit import listings, sql
 from execution.audit.listings import Listing, NotJudged
 from execution.audit.not_judged import report as report_not_judged
-from execution.calls import runtime
 from execution.models import AT_BROKER, TERMINAL, Status
+from execution.runtime import trading_runtime
 
 log = structlog.get_logger(__name__)
 GRACE_SECONDS = 60
-NAKED_SECONDS = 5
+UNPROTECTED_SECONDS = 5
 ALARM_COVERS = timedelta(days=1)
-KINDS = """
+BROKER_TYPES = """
 SELECT DISTINCT type FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY type
 """
 KEEP = """
@@ -102,8 +102,8 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
         (totals,) = rows(sql.TOTALS, scope)
         report = AuditReport(totals.signals, totals.candidates, _states(scope), unread=unread)
         report.judged, report.not_judged = len(listed), not_judged
-        for name, question in sql.COUNTERS.items():
-            (found,) = rows(COUNT.format(question), parameters)
+        for name, statement in sql.COUNTERS.items():
+            (found,) = rows(COUNT.format(statement), parameters)
             report.counters[name] = found.n
             if found.n:
                 report.examples[name] = list(found.some)
@@ -113,7 +113,7 @@ def audit(signal_id: int | None = None, *, since: datetime | None = None) -> Aud
 def request_readings() -> list[UUID]:
     """Request what the audit judges accounts by whose brokers show no books; return which accounts
     are to be read."""
-    return listings.request(kinds_with_books())
+    return listings.request(broker_types_with_books())
 
 
 def recent() -> AuditReport:
@@ -135,9 +135,9 @@ def audit_and_alarm() -> AuditReport:
               unread=report.unread)  # fmt: skip
     wrong = {name: n for name, n in report.counters.items() if n}
     detail = f"Books that could not be read: {', '.join(report.unread)}." if report.unread else ""
-    told = {"counters": wrong, "examples": report.examples, "detail": detail}
+    is_reported = {"counters": wrong, "examples": report.examples, "detail": detail}
     with transaction.atomic():
-        emit(EventKind.AUDIT_FAILED, payload=told)
+        emit(EventKind.AUDIT_FAILED, payload=is_reported)
     return report
 
 
@@ -168,7 +168,7 @@ def _states(scope: dict[str, Any]) -> dict[str, int]:
 def _limits() -> dict[str, Any]:
     return {
         "grace": GRACE_SECONDS,
-        "naked": NAKED_SECONDS,
+        "naked": UNPROTECTED_SECONDS,
         "proof": settings.FILLCAST_PROOF_GAP_SECONDS,
         "terminal": array(TERMINAL),
         "at_broker": array(AT_BROKER),
@@ -183,14 +183,16 @@ def _clock() -> dict[str, Any]:
     return {"start": clock.start, "anchor": clock.anchor, "speed": clock.speed}
 
 
-def _journals() -> tuple[list[str], list[Journal], list[str]]:
+def _journals() -> tuple[list[str], list[BrokerBooks], list[str]]:
     """The books of every kind in use that shows them: kinds, books, and kinds that failed to."""
     kinds, journals, unread = [], [], []
-    for kind in kinds_with_books():
+    for kind in broker_types_with_books():
         try:
             shown = adapter_for(kind)
-            assert isinstance(shown, KeepsJournal)
-            journals.append(runtime.ask(shown.journal(settings.FILLCAST_INSTALLATION_TAG)))
+            assert isinstance(shown, HasBrokerBooks)
+            journals.append(
+                trading_runtime.run_call(shown.journal(settings.FILLCAST_INSTALLATION_TAG))
+            )
             kinds.append(kind)
         except (BrokerError, TimeoutError, OSError) as error:
             log.warning("books cannot be read", kind=kind, error=repr(error))
@@ -198,22 +200,22 @@ def _journals() -> tuple[list[str], list[Journal], list[str]]:
     return kinds, journals, unread
 
 
-def kinds_with_books() -> list[str]:
+def broker_types_with_books() -> list[str]:
     """The kinds in use whose broker shows its books. One whose library this process does not have
     shows none here: its accounts are listed by the process that trades them."""
-    return [row.type for row in rows(KINDS) if _shows_books(row.type)]
+    return [row.type for row in rows(BROKER_TYPES) if _shows_books(row.type)]
 
 
-def _shows_books(kind: str) -> bool:
+def _shows_books(broker_type: str) -> bool:
     try:
-        return isinstance(adapter_for(kind), KeepsJournal)
+        return isinstance(adapter_for(broker_type), HasBrokerBooks)
     except (ImportError, MisconfiguredError, InvalidInputError) as error:
-        log.info("no adapter here", kind=kind, error=repr(error))
+        log.info("no adapter here", kind=broker_type, error=repr(error))
         return False
 
 
 def _books(
-    journals: Sequence[Journal], listed: Sequence[Listing], since: datetime | None
+    journals: Sequence[BrokerBooks], listed: Sequence[Listing], since: datetime | None
 ) -> dict[str, str]:
     """As arrays for SQL; of what books say was accepted only what is not older than `since`. Lists
     have no older ones.
@@ -242,7 +244,7 @@ def _books(
 
 
 def _arrays(
-    accepted: Collection[Accepted], held: Collection[Held], listed: Sequence[Listing]
+    accepted: Collection[AcceptedOrder], held: Collection[BookPosition], listed: Sequence[Listing]
 ) -> dict[str, str]:
     return {
         "connections": array(one.connection_id for one in accepted),

@@ -20,17 +20,17 @@ import structlog
 from django.conf import settings
 
 from brokers.base import BrokerError, ReadFailed
-from brokers.journal import Accepted, Held
-from brokers.listing import ListedOrder, listed_orders
-from brokers.messages import BrokerPosition, Side
+from brokers.broker_books import AcceptedOrder, BookPosition
+from brokers.order_listing import ListedOrder, listed_orders
 from brokers.registry import adapter_for
+from brokers.types import BrokerPosition, Side
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 from common.sql import array, columns, rows, run
-from connections.lanes import IN_LANES, in_held
-from connections.open import is_open, is_watched
+from connections.exposure import is_monitored_sql, is_open_sql
 from connections.selectors import SPEC_COLUMNS, spec_from_row
-from execution.calls import asking
+from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from execution.runtime import broker_queries
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,8 @@ DUE = f"""
 WITH due AS (
   SELECT l.connection_id FROM execution_brokerlisting l
   JOIN connections_executionconnection c ON c.id = l.connection_id
-  WHERE l.requested_at > clock_timestamp() - make_interval(secs => %(valid)s) AND {IN_LANES}
+  WHERE l.requested_at > clock_timestamp() - make_interval(secs => %(valid)s) AND
+    {IN_HELD_LANES_SQL}
     AND (l.claimed_until IS NULL OR l.claimed_until < clock_timestamp())
     AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
   ORDER BY l.requested_at, l.connection_id LIMIT %(limit)s FOR NO KEY UPDATE OF l SKIP LOCKED
@@ -135,17 +136,18 @@ class Listing:
     connection_id: UUID
     began: datetime
     executed_since: datetime
-    accepted: list[Accepted]
-    held: list[Held]
+    accepted: list[AcceptedOrder]
+    held: list[BookPosition]
 
 
 # ---- requested ---------------------------------------------------------------------------------
-def request(shown: Collection[str]) -> list[UUID]:
+def request(with_books: Collection[str]) -> list[UUID]:
     """Request a reading of every account that the audit judges; return those that are to be read.
 
-    shown: broker types that show their books by themselves. What was read lately is not read again.
+    with_books: broker types that show their books by themselves. What was read lately is not read
+    again.
     """
-    parameters = {"shown": array(shown), "fresh": FRESH_SECONDS}
+    parameters = {"shown": array(with_books), "fresh": FRESH_SECONDS}
     return [row.connection_id for row in rows(_with_audited(REQUEST), parameters)]
 
 
@@ -160,7 +162,7 @@ def wait_for(connection_ids: Sequence[UUID], seconds: float = WAIT_SECONDS) -> b
 
 
 def _with_audited(sql: str) -> str:
-    audited = _AUDITED.format(watched=is_watched(), open=is_open("c.id"))
+    audited = _AUDITED.format(watched=is_monitored_sql(), open=is_open_sql("c.id"))
     return sql.format(audited=audited)
 
 
@@ -169,10 +171,10 @@ def read_requested() -> int:
     """Read the accounts of this process's lanes that an audit wants read; return how many."""
     parts = READS * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
     limits = {"valid": VALID_SECONDS, "limit": AT_ONCE, "lease": 2 * parts}
-    due = rows(DUE, {**limits, **in_held()})
+    due = rows(DUE, {**limits, **held_lanes_parameters()})
     if not due:
         return 0
-    calls = asking.calls_one_by_one(parts=READS)
+    calls = broker_queries.call_runner(parts=READS)
     calls.start([(row, partial(_read, row)) for row in due])
     left = {row.connection_id: row for row in due}
     for group in calls.groups():
@@ -198,14 +200,14 @@ async def _read(row: Any) -> _Reading:
         raise ReadFailed(Code.NOT_OFFERED, "orders and executions cannot be listed")
     since = market_now() - min(COVERS, horizon)
     orders = await listed_orders(adapter, spec, since)
-    return _Reading(since, orders, await asking.in_time(adapter.positions(spec)))
+    return _Reading(since, orders, await broker_queries.with_call_timeout(adapter.positions(spec)))
 
 
 def _store(group: Sequence[tuple[Any, _Reading | Exception]]) -> None:
     read, failed = [], []
     for row, answer in group:
         if isinstance(answer, _Reading):
-            orders, positions = _orders_said(answer.orders), _positions_said(answer.positions)
+            orders, positions = _orders_json(answer.orders), _positions_json(answer.positions)
             read.append((row.connection_id, row.began, answer.since, orders, positions))
         else:
             reason, detail = _failure(answer)
@@ -224,7 +226,7 @@ def _failure(answer: Exception) -> tuple[str, str]:
     return Code.BROKER_UNREACHABLE.value, type(answer).__name__
 
 
-def _orders_said(orders: Sequence[ListedOrder]) -> str:
+def _orders_json(orders: Sequence[ListedOrder]) -> str:
     """Our orders as JSON: what others placed is not the audit's."""
     said = [
         [one.client_order_id, one.broker_order_id, str(one.executed)]
@@ -234,7 +236,7 @@ def _orders_said(orders: Sequence[ListedOrder]) -> str:
     return json.dumps(said)
 
 
-def _positions_said(positions: Sequence[BrokerPosition]) -> str:
+def _positions_json(positions: Sequence[BrokerPosition]) -> str:
     said = [
         [one.broker_position_id, one.side.value, str(one.quantity), one.client_order_id]
         for one in positions
@@ -252,32 +254,32 @@ def _is_ours(client_order_id: str) -> bool:
 
 # ---- judged ------------------------------------------------------------------------------------
 def stored(
-    shown: Collection[str], signal_id: int | None = None
+    with_books: Collection[str], signal_id: int | None = None
 ) -> tuple[list[Listing], list[NotJudged]]:
     """Return what was listed of the accounts that the audit judges, and those that it cannot judge.
 
     signal_id: only the accounts of that signal's orders.
     """
-    parameters = {"shown": array(shown), "signal": signal_id, "valid": VALID_SECONDS}
+    parameters = {"shown": array(with_books), "signal": signal_id, "valid": VALID_SECONDS}
     listings, not_judged = [], []
     for row in rows(_with_audited(STORED), parameters):
         if row.is_valid:
             listings.append(_listing(row))
         else:
-            not_judged.append(NotJudged(str(row.connection_id), row.name, *_why_not(row)))
+            not_judged.append(NotJudged(str(row.connection_id), row.name, *_reason_not_judged(row)))
     return listings, not_judged
 
 
 def _listing(row: Any) -> Listing:
     key, accepted = str(row.connection_id), list(_accepted(row))
     held = [
-        Held(key, ticket, Side(side), Decimal(quantity), cid if _is_ours(cid) else "")
+        BookPosition(key, ticket, Side(side), Decimal(quantity), cid if _is_ours(cid) else "")
         for ticket, side, quantity, cid in row.positions
     ]
     return Listing(row.connection_id, row.began_at, row.executed_since, accepted, held)
 
 
-def _accepted(row: Any) -> Iterator[Accepted]:
+def _accepted(row: Any) -> Iterator[AcceptedOrder]:
     """One for each client order id: with how many of the broker's orders, and all they executed."""
     numbers: dict[str, set[str]] = {}
     executed: dict[str, Decimal] = {}
@@ -285,10 +287,10 @@ def _accepted(row: Any) -> Iterator[Accepted]:
         numbers.setdefault(cid, set()).add(number)
         executed[cid] = executed.get(cid, Decimal(0)) + Decimal(quantity)
     for cid, of in numbers.items():
-        yield Accepted(str(row.connection_id), cid, len(of), row.began_at, executed[cid])
+        yield AcceptedOrder(str(row.connection_id), cid, len(of), row.began_at, executed[cid])
 
 
-def _why_not(row: Any) -> tuple[Code, str]:
+def _reason_not_judged(row: Any) -> tuple[Code, str]:
     """Why an account cannot be judged. Pure."""
     if row.status != "ACTIVE":
         detail = row.last_error or "it has not passed a connection test"

@@ -34,6 +34,6 @@ def report(found: Sequence[NotJudged]) -> None:
     if not found:
         return
     reported = {row.connection for row in rows(REPORTED_TODAY)}
-    if told := to_report(found, reported):
-        named: list[dict[str, Any]] = [asdict(one) for one in told[:NAMED]]
-        emit(EventKind.AUDIT_NOT_JUDGED, payload={"count": len(told), "accounts": named})
+    if texts := to_report(found, reported):
+        named: list[dict[str, Any]] = [asdict(one) for one in texts[:NAMED]]
+        emit(EventKind.AUDIT_NOT_JUDGED, payload={"count": len(texts), "accounts": named})

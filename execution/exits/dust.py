@@ -12,12 +12,12 @@ from typing import Any
 import structlog
 from django.db import DatabaseError
 
-from brokers.messages import CloseCause, Execution, OrderReport, ReportKind
+from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
-from common.codes import Code
 from common.database_errors import is_database_trouble
+from common.reason_codes import Code
 from common.sql import rows, run
-from positions.closable import dust_sql, unsellable_sql
+from positions.exit_minimums import dust_sql, unsellable_sql
 
 log = structlog.get_logger(__name__)
 
@@ -71,7 +71,7 @@ HELD_BACK = f"""EXISTS (
 
 # Positions of which their broker was last read to hold less than the books have: each minute it is
 # read again, for an exit may be held back by that.
-READ_AGAIN = """
+REQUEST_READ = """
 UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT p.id FROM connections_instrument i
   JOIN connections_executionconnection c ON c.instrument_book = i.book
@@ -83,14 +83,14 @@ UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id = 
 """
 
 
-def read_again() -> None:
+def request_positions_read() -> None:
     """Have brokers asked again which hold too little of a position for an exit.
 
     Must run outside of the transaction that writes exits. If the database cannot do it now, the
     next scan does.
     """
     try:
-        run(READ_AGAIN)
+        run(REQUEST_READ)
     except DatabaseError as error:
         if not is_database_trouble(error):
             raise

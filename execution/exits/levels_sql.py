@@ -34,7 +34,8 @@ def tick_of(row: str) -> str:
 
 
 def on_tick(price: str, row: str) -> str:
-    """Return a level of a position in whole ticks, as `brokers.ticks.level` rounds it for the
+    """Return a level of a position in whole ticks, as `brokers.price_rounding.round_level_price`
+    rounds it for the
     broker: of a long up, of a short down. The books and the broker then hold the same price."""
     return f"""(SELECT CASE
         WHEN step.size IS NULL OR mod(level.price, step.size) = 0 THEN level.price
@@ -61,11 +62,11 @@ def is_watched(level: str, guardian: str) -> str:
     return f"({level}_guardian <> '' AND NOT {is_confirmed(level)})"
 
 
-def wanting(of: str = "") -> str:
+def lacks_level(of: str = "") -> str:
     """Return whether a broker is to hold a level of which it has not said that it holds any. of:
     the position's table, with its point."""
     return f"""({of}sl_guardian = 'BROKER' AND {of}sl IS NOT NULL AND {of}broker_sl IS NULL
   OR {of}tp_guardian = 'BROKER' AND {of}tp IS NOT NULL AND {of}broker_tp IS NULL)"""
 
 
-WANTING = wanting()
+LACKS_LEVEL = lacks_level()

@@ -11,14 +11,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from common.codes import Code
-from common.faults import point
+from common.failpoints import failpoint
 from common.money import floor_to_step
+from common.reason_codes import Code
 from common.sql import columns, rows
 
 
 @dataclass(frozen=True, slots=True)
-class ExitWish:
+class ExitRequest:
     """What is to be closed. leg: `sl`, `tp-2` or `close` (numbered here). fraction: of what was
     opened, or (of_open) of what is open and not being closed; None closes all that is free."""
 
@@ -85,14 +85,14 @@ SELECT id AS order_id, position_id, connection_id, quantity FROM written ORDER B
 
 
 def open_exits(
-    wishes: Sequence[ExitWish], *, signal_id: int | None = None, skip_locked: bool = False
+    requests: Sequence[ExitRequest], *, signal_id: int | None = None, skip_locked: bool = False
 ) -> list[Exit]:
     """Write an exit order for each wish that still has something free to close.
 
     Must run in a transaction. One wish a position. skip_locked is for sweeps: a position that
     someone else is working on is left for the next pass. signal_id: the CLOSE signal, if any.
     """
-    by_position = {wish.position_id: wish for wish in wishes}
+    by_position = {request.position_id: request for request in requests}
     if not by_position:
         return []
     locked = lock(by_position, skip_locked=skip_locked)
@@ -104,7 +104,7 @@ def open_exits(
     if not records:
         return []
     written = rows(WRITE, (*columns(records, 5), signal_id))
-    point("exits.written")
+    failpoint("exits.written")
     return [Exit(r.order_id, r.position_id, r.connection_id, r.quantity) for r in written]
 
 
@@ -121,8 +121,8 @@ def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: 
         (refers_to,),
     )
     share = None if fraction == 1 else fraction
-    wishes = [ExitWish(row.id, "close", share, of_open=True) for row in positions]
-    return open_exits(wishes, signal_id=signal_id)
+    requests = [ExitRequest(row.id, "close", share, of_open=True) for row in positions]
+    return open_exits(requests, signal_id=signal_id)
 
 
 def next_leg(leg: str, taken: Sequence[str]) -> str:
@@ -140,36 +140,36 @@ def next_leg(leg: str, taken: Sequence[str]) -> str:
     return f"{leg}{separator}{number}"
 
 
-def free_quantity(position: Any, wish: ExitWish) -> Decimal:
+def free_quantity(position: Any, request: ExitRequest) -> Decimal:
     """Return how much an exit may take: all that is free, or the share that it wishes.
 
     A share is floored to the broker's step; what would leave less than the smallest quantity
     takes all.
     """
     free: Decimal = position.quantity - position.reserved
-    if wish.fraction is None or wish.fraction >= 1:
+    if request.fraction is None or request.fraction >= 1:
         return free
-    wanted: Decimal = (free if wish.of_open else position.opened_quantity) * wish.fraction
+    requested: Decimal = (free if request.of_open else position.opened_quantity) * request.fraction
     if position.step > 0:
-        wanted = floor_to_step(wanted, position.step)
-    wanted = max(wanted, position.minimum)
-    return free if free - wanted < max(position.minimum, position.step) else min(wanted, free)
+        requested = floor_to_step(requested, position.step)
+    requested = max(requested, position.minimum)
+    return free if free - requested < max(position.minimum, position.step) else min(requested, free)
 
 
-def _record(position: Any, wish: ExitWish) -> tuple[int, str, Decimal, str, str] | None:
-    quantity = free_quantity(position, wish)
-    if quantity <= 0 or _is_taken_already(position, wish):
+def _record(position: Any, request: ExitRequest) -> tuple[int, str, Decimal, str, str] | None:
+    quantity = free_quantity(position, request)
+    if quantity <= 0 or _is_superseded_target(position, request):
         return None
-    leg = next_leg(wish.leg, position.legs or [])
-    return position.id, leg, quantity, wish.code.value, wish.detail
+    leg = next_leg(request.leg, position.legs or [])
+    return position.id, leg, quantity, request.code.value, request.detail
 
 
-def _is_taken_already(position: Any, wish: ExitWish) -> bool:
+def _is_superseded_target(position: Any, request: ExitRequest) -> bool:
     """Whether it is a target whose exit is on its way, or which is not the next one any more.
 
     Judged under the position's lock: two watches see the same hit, and the level stays until its
     exit has filled; without this each look took another share.
     """
-    if not wish.leg.startswith("tp-"):
+    if not request.leg.startswith("tp-"):
         return False
-    return wish.leg in (position.under_way or ()) or wish.leg != f"tp-{position.tp_number}"
+    return request.leg in (position.under_way or ()) or request.leg != f"tp-{position.tp_number}"

@@ -7,10 +7,10 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from brokers.messages import ExitSafety
+from brokers.types import ExitSafety
 
 
-class Needs(StrEnum):
+class ExitBlocker(StrEnum):
     """What must happen before an exit may leave."""
 
     NUMBER = "NUMBER"  # the broker's own number of the position
@@ -20,13 +20,13 @@ class Needs(StrEnum):
     RELEASE = "RELEASE"  # a halt has to end; until then the levels that made way go back
 
 
-def while_halted(position: Any) -> Needs | None:
+def while_halted(position: Any) -> ExitBlocker | None:
     """Return what a halted exit needs: a position must not stand without its stop as long as that.
     One that is on its way already ends first."""
-    return Needs.RELEASE if position.lifted and not position.others_leaving else None
+    return ExitBlocker.RELEASE if position.lifted and not position.others_leaving else None
 
 
-def needs(safety: ExitSafety, position: Any) -> Needs | None:
+def exit_blocker(safety: ExitSafety, position: Any) -> ExitBlocker | None:
     """Return what an exit of the position waits for; None: it may leave now.
 
     position: a row of `claim_sql.EXITS`. What a TICKET or REDUCE_ONLY broker refuses by itself is
@@ -34,32 +34,34 @@ def needs(safety: ExitSafety, position: Any) -> Needs | None:
     take a neighbour's share: it waits as if the broker did not look at all.
     """
     if safety is ExitSafety.TICKET and not position.broker_position_id:
-        return Needs.NUMBER
-    if _is_seen_to(safety, position):
+        return ExitBlocker.NUMBER
+    if _broker_limits_exit(safety, position):
         return None
     if position.others_leaving:
-        return Needs.TURN
+        return ExitBlocker.TURN
     if position.is_protected and safety is not ExitSafety.OCA:  # the group sees to that
-        return Needs.LIFT
+        return ExitBlocker.LIFT
     # Since the last thing that happened to it; nobody else sees to its owner's own hand.
-    return None if position.is_read and position.held_quantity > 0 else Needs.READ
+    return None if position.is_read and position.held_quantity > 0 else ExitBlocker.READ
 
 
-def most(safety: ExitSafety, position: Any) -> Decimal:
+def max_exit_quantity(safety: ExitSafety, position: Any) -> Decimal:
     """Return how much an exit that `needs` nothing may take, in base units."""
     closable: Decimal = position.closable
-    return closable if _is_seen_to(safety, position) else min(closable, position.held_quantity)
+    return (
+        closable if _broker_limits_exit(safety, position) else min(closable, position.held_quantity)
+    )
 
 
-def known_held(safety: ExitSafety, position: Any) -> Decimal | None:
+def known_broker_quantity(safety: ExitSafety, position: Any) -> Decimal | None:
     """Return how much of the position its broker held when it was last read, where that limits an
     exit; None: it does not, or the position has changed since."""
-    if _is_seen_to(safety, position) or not position.is_known:
+    if _broker_limits_exit(safety, position) or not position.is_known:
         return None
     held: Decimal = position.held_quantity
     return held
 
 
-def _is_seen_to(safety: ExitSafety, position: Any) -> bool:
+def _broker_limits_exit(safety: ExitSafety, position: Any) -> bool:
     """Whether the broker itself lets an exit take nothing but what is open of this position."""
     return safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY) and not position.shares

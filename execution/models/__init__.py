@@ -12,7 +12,15 @@ from execution.models.progress import (
     WorkerLease,
 )
 from execution.models.records import AuditRun, ExecutionLog, Tally, TallyQuerySet
-from execution.models.status import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status, Wish
+from execution.models.status import (
+    AT_BROKER,
+    IN_FLIGHT,
+    TERMINAL,
+    UNSENT,
+    WORKING,
+    PendingAction,
+    Status,
+)
 
 __all__ = [
     "AT_BROKER",
@@ -31,11 +39,11 @@ __all__ = [
     "Order",
     "OrderQuerySet",
     "OutcomeCheck",
+    "PendingAction",
     "SourceWatch",
     "Status",
     "StreamLease",
     "Tally",
     "TallyQuerySet",
-    "Wish",
     "WorkerLease",
 ]

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from connections.models import ExecutionConnection
 
 

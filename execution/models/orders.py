@@ -9,11 +9,11 @@ from django.db import models
 from django.db.models import F, Q
 
 from common import units
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.money import to_stored
 from connections.models import ExecutionConnection
-from execution.models.status import AT_BROKER, IN_FLIGHT, UNSENT, WORKING, Status, Wish
+from execution.models.status import AT_BROKER, IN_FLIGHT, UNSENT, WORKING, PendingAction, Status
 from positions.models import ExecutionPosition
 from signals.models import OrderType, Signal, TimeInForce
 
@@ -102,7 +102,9 @@ class Order(models.Model):
     )
     reason = models.CharField(max_length=64, blank=True, default="", db_default="")
     detail = models.CharField(max_length=300, blank=True, default="", db_default="")
-    wish = models.CharField(max_length=6, choices=Wish, blank=True, default="", db_default="")
+    wish = models.CharField(
+        max_length=6, choices=PendingAction, blank=True, default="", db_default=""
+    )
     wish_tries = models.SmallIntegerField(default=0, db_default=0)  # how often a broker was asked
     pending_action_since = models.DateTimeField(
         null=True, help_text="Since when its broker is to be asked to cancel it."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import models
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from connections.models import DataConnection, ExecutionConnection
 
 
@@ -91,8 +91,9 @@ class LevelScanHeartbeat(models.Model):
 class OutcomeCheck(models.Model):
     """A signal whose rejected and skipped orders operators may still have to be notified of.
 
-    Removed once it is settled (execution/outcomes.py). The id is a plain number, written with the
-    publication. reported: the counts of the first message; None: there was none. Machine time.
+    Removed once it is settled (execution/signal_outcomes.py). The id is a plain number, written
+    with the publication. reported: the counts of the first message; None: there was none. Machine
+    time.
     """
 
     signal_id = models.BigIntegerField(primary_key=True)
@@ -105,7 +106,7 @@ class OutcomeCheck(models.Model):
 
 
 class StreamLease(models.Model):
-    """Which process drains a broker type's shared event stream (reports/stream_lease.py).
+    """Which process drains a broker type's shared event stream (runtime/stream_lease.py).
 
     heard_at: when the last drain began that was completed. Machine time. The table is unlogged:
     after a crash of the server it is empty, and the next drain makes the row.

@@ -47,7 +47,7 @@ TERMINAL = (
 )
 
 
-class Wish(models.TextChoices):
+class PendingAction(models.TextChoices):
     """What is to be done with an order as soon as its state allows it."""
 
     NONE = ""

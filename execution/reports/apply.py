@@ -13,29 +13,35 @@ from typing import Any
 import structlog
 from django.db import transaction
 
-from brokers.messages import Execution, OrderReport, ReportKind
-from common.codes import Code
-from common.faults import point
+from brokers.types import Execution, OrderReport, ReportKind
+from common.failpoints import failpoint
+from common.reason_codes import Code
 from common.sql import array, columns, rows, run
-from execution.audit.tallies import count
-from execution.drift.notes import write_drift
-from execution.exits.reserve import balance_locked, lock_positions_of
+from execution.base.drift_items import write_drift
+from execution.base.dropped_messages import record_dropped
+from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
 from execution.ids import all_attempts, base_of
 from execution.models import Tally
 from execution.reports import fees, sql
 from execution.reports.broker_exits import (
-    Told,
-    conclude,
+    ResolvedReports,
+    awaiting_position,
+    create_exit_orders,
+    create_inferred_closes,
     lock_in_order,
-    materialise,
-    without_position,
 )
-from execution.reports.concluded import give_back, is_conclusion
-from execution.reports.folding import ZERO, Change, fold, last_told, state_of
-from execution.reports.inferred import Unusual, settle
-from execution.reports.levels import Word, words_of, write_levels
-from execution.reports.recounting import recount
-from execution.reports.writing import write
+from execution.reports.cumulative_fills import FillCorrections, reconcile_fills
+from execution.reports.inferred_closes import is_inferred_close, reverse_inferred_close
+from execution.reports.levels import LevelStatement, level_statements, write_levels
+from execution.reports.order_changes import (
+    ZERO,
+    OrderChange,
+    apply_reports_to_order,
+    last_reported,
+    state_of,
+)
+from execution.reports.persistence import write
+from execution.reports.position_rebuild import rebuild_positions
 
 log = structlog.get_logger(__name__)
 
@@ -53,56 +59,56 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
 
     patient: brokers' own exits beyond what is open wait for fills of their entries (deferred).
 
-    Raises Django's database errors: `flusher.apply_or_halve` retries, waits or sets the poisoned
-    report aside.
+    Raises Django's database errors: `report_writer.apply_with_bisection` retries, waits or sets the
+    poisoned report aside.
     """
     with transaction.atomic():
-        early = without_position(reports)
+        early = awaiting_position(reports)
         if early:
             waiting = {id(report) for report in early}
             reports = [report for report in reports if id(report) not in waiting]
         lock_in_order(reports)
-        concluded = [report for report in reports if is_conclusion(report)]
-        news = [r for r in reports if not is_conclusion(r)] if concluded else reports
-        told = materialise(news, patient=patient)
-        written, deferred = _apply(told), told.deferred
+        concluded = [report for report in reports if is_inferred_close(report)]
+        other_reports = [r for r in reports if not is_inferred_close(r)] if concluded else reports
+        resolved = create_exit_orders(other_reports, patient=patient)
+        written, deferred = _apply(resolved), resolved.deferred
         if concluded:  # afterwards: what is told counts more
-            closes = conclude(concluded)
+            closes = create_inferred_closes(concluded)
             written, deferred = written + _apply(closes), deferred + closes.deferred
-        write_levels(words_of(reports))
-        point("outcome.written")
-    point("outcome.committed")
+        write_levels(level_statements(reports))
+        failpoint("outcome.written")
+    failpoint("outcome.committed")
     return Applied(written, early + deferred)
 
 
-def _apply(told: Told) -> int:
-    found = _load((r for r, order_id in told.reports if order_id is None), told.ids)
-    changes = _sort(told.reports, found)
+def _apply(resolved: ResolvedReports) -> int:
+    found = _load((r for r, order_id in resolved.reports if order_id is None), resolved.ids)
+    changes = _sort(resolved.reports, found)
     _insert_fills(changes)
     for change in changes.values():
-        fold(change)
-    moved = [change for change in changes.values() if change.step is not None]
+        apply_reports_to_order(change)
+    moved = [change for change in changes.values() if change.transition is not None]
     # A first fill opens a position: there is none yet to lock, and it has no exits.
     touched = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
     positions = lock_positions_of(touched)
-    replaced = _take_back(moved, told.conclusions)
+    replaced = _reverse_inferred_closes(moved, resolved.conclusions)
     # Apart, because a statement can change a position's row only once.
     written = write([change for change in moved if not change.state.is_exit])
     # The entries' positions are there, and what is told of a closed one has all of its fees.
-    fees.write_beside([c.row.id for c in moved if _has_fees_beside(c)])
+    fees.update_unconverted_fees([c.row.id for c in moved if _has_unconverted_fees(c)])
     written += write([change for change in moved if change.state.is_exit])
-    recount(replaced)
-    balance_locked(positions)
-    _name_positions(changes.values())
-    write_levels(_first_words(changes.values()))
+    rebuild_positions(replaced)
+    recompute_reserved_locked(positions)
+    _store_broker_position_ids(changes.values())
+    write_levels(_first_level_statements(changes.values()))
     return written
 
 
 def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
     """Lock and load the orders that reports speak of; keyed by id base and by primary key."""
-    wanted = {r.client_order_id for r in reports if r.client_order_id}
-    loaded = rows(sql.LOAD, {"ids": ids, "client_order_ids": array(wanted)})
-    missing = wanted - {row.client_order_id for row in loaded}
+    client_order_ids = {r.client_order_id for r in reports if r.client_order_id}
+    loaded = rows(sql.LOAD, {"ids": ids, "client_order_ids": array(client_order_ids)})
+    missing = client_order_ids - {row.client_order_id for row in loaded}
     if missing:  # another attempt of the same order, or not ours at all
         others = [other for one in missing for other in all_attempts(one)]
         loaded += rows(sql.LOAD, {"ids": [], "client_order_ids": array(others)})
@@ -111,24 +117,26 @@ def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
     return found
 
 
-def _sort(told: list[tuple[OrderReport, int | None]], found: dict[Any, Any]) -> dict[int, Change]:
+def _sort(
+    reports: list[tuple[OrderReport, int | None]], found: dict[Any, Any]
+) -> dict[int, OrderChange]:
     """Bring reports to their orders; one without an order becomes drift."""
-    changes: dict[int, Change] = {}
-    for report, order_id in told:
+    changes: dict[int, OrderChange] = {}
+    for report, order_id in reports:
         if report.kind is ReportKind.LEVELS:
             continue
         row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
         if row is None or row.connection_id != report.connection_id:
             if not write_drift(Code.UNKNOWN_ORDER, report):
-                count(Tally.Name.NOBODYS_REPORT, repr(report))
+                record_dropped(Tally.Name.NOBODYS_REPORT, repr(report))
             continue
         if (change := changes.get(row.id)) is None:
-            change = changes[row.id] = Change(row, state_of(row))
+            change = changes[row.id] = OrderChange(row, state_of(row))
         change.reports.append(report)
     return dict(sorted(changes.items()))
 
 
-def _insert_fills(changes: dict[int, Change]) -> None:
+def _insert_fills(changes: dict[int, OrderChange]) -> None:
     """Insert the executions; those that were there already count no second time."""
     rates = fees.load(
         (change.row, fill)
@@ -141,7 +149,7 @@ def _insert_fills(changes: dict[int, Change]) -> None:
         for report in change.reports:
             for fill in report.fills:
                 if fill.inferred or fill.revision:
-                    change.unusual.append(fill)
+                    change.corrections.append(fill)
                     continue
                 key = (change.row.connection_id, fill.broker_fill_id)
                 if key not in records:
@@ -151,13 +159,13 @@ def _insert_fills(changes: dict[int, Change]) -> None:
         for new in rows(sql.FILLS, columns(ordered, 13)):
             changes[new.order_id].fills.append(new)
     unusual = [
-        Unusual(c.row, c.fills, c.unusual)
+        FillCorrections(c.row, c.fills, c.corrections)
         for c in changes.values()
-        if c.unusual or (c.fills and c.row.inferred_quantity > 0)
+        if c.corrections or (c.fills and c.row.inferred_quantity > 0)
     ]
     if unusual:
-        for order_id, sums in settle(unusual, rates).items():
-            changes[order_id].sums = sums
+        for order_id, sums in reconcile_fills(unusual, rates).items():
+            changes[order_id].delta = sums
 
 
 def _fill_record(row: Any, fill: Execution, rates: fees.FeeRates) -> tuple[Any, ...]:
@@ -168,34 +176,34 @@ def _fill_record(row: Any, fill: Execution, rates: fees.FeeRates) -> tuple[Any, 
     )  # fmt: skip
 
 
-def _take_back(moved: Sequence[Change], conclusions: bool) -> list[int]:
+def _reverse_inferred_closes(moved: Sequence[OrderChange], conclusions: bool) -> list[int]:
     """Take what exits are told to have executed out of what was concluded about their positions.
 
     Returns the orders whose positions are to be worked out anew.
     """
-    told: dict[int, Decimal] = {}
+    reported: dict[int, Decimal] = {}
     for change in moved if not conclusions else ():
-        if change.state.is_exit and change.sums.quantity > 0:
+        if change.state.is_exit and change.delta.quantity > 0:
             position_id = change.row.position_id
-            told[position_id] = told.get(position_id, ZERO) + change.sums.quantity
-    reduced = give_back(told)
+            reported[position_id] = reported.get(position_id, ZERO) + change.delta.quantity
+    reduced = reverse_inferred_close(reported)
     return [
         change.row.id
         for change in moved
-        if change.sums.is_restated or change.row.position_id in reduced
+        if change.delta.is_restated or change.row.position_id in reduced
     ]
 
 
-def _has_fees_beside(change: Change) -> bool:
+def _has_unconverted_fees(change: OrderChange) -> bool:
     """Whether a fee without a rate has come, or what had one may have changed."""
-    return change.sums.is_unconverted or change.row.has_unconverted_fees
+    return change.delta.is_unconverted or change.row.has_unconverted_fees
 
 
-def _first_words(changes: Iterable[Change]) -> list[Word]:
+def _first_level_statements(changes: Iterable[OrderChange]) -> list[LevelStatement]:
     """What comes with executions of entries whose position was there already: it may have been
     opened by somebody who did not say which levels it has."""
     return [
-        Word(c.row.client_order_id, r.levels, first_word=True)
+        LevelStatement(c.row.client_order_id, r.levels, is_first=True)
         for c in changes
         if c.row.filled_quantity > 0 and not c.state.is_exit
         for r in c.reports
@@ -203,13 +211,13 @@ def _first_words(changes: Iterable[Change]) -> list[Word]:
     ]
 
 
-def _name_positions(changes: Iterable[Change]) -> None:
+def _store_broker_position_ids(changes: Iterable[OrderChange]) -> None:
     """Take over a position's number at the broker from a report that came after its fill."""
-    told = {
+    reported = {
         (c.row.connection_id, c.row.signal_id, number)
         for c in changes
-        if not (c.sums.quantity or c.state.is_exit) and c.state.filled > 0
-        and (number := last_told(c, "broker_position_id"))
+        if not (c.delta.quantity or c.state.is_exit) and c.state.filled > 0
+        and (number := last_reported(c, "broker_position_id"))
     }  # fmt: skip
-    if told:
-        run(sql.NAME_POSITIONS, columns(sorted(told), 3))
+    if reported:
+        run(sql.NAME_POSITIONS, columns(sorted(reported), 3))

@@ -9,19 +9,19 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-from brokers.messages import CloseCause, OrderReport
+from brokers.types import CloseCause, OrderReport
 from common.sql import array, columns, rows, run
 from execution.exits.orders import next_leg
-from execution.exits.reserve import lock_positions
+from execution.exits.reservations import lock_positions
 from execution.ids import all_attempts, base_of
-from execution.reports.concluded import IS_CONCLUSION
+from execution.reports.inferred_closes import IS_INFERRED_CLOSE
 
 # So long after its end an order's fills may still come in; then nobody waits for them any more.
 FILL_AFTER_END_SECONDS = 60
 
 
 @dataclass(slots=True)
-class Ledger:
+class FillAccumulator:
     """What a broker-made exit has executed by this batch: max(what was told in sum, Σ named)."""
 
     effect: Decimal = Decimal(0)
@@ -62,11 +62,11 @@ class Closing:
     taken: Decimal = Decimal(0)  # by executions of this batch
     # Executions that are known of its account: their highest revision and its quantity.
     known: dict[str, tuple[int, Decimal]] = field(default_factory=dict)
-    ledgers: dict[str, Ledger] = field(default_factory=dict)  # by ticket
+    ledgers: dict[str, FillAccumulator] = field(default_factory=dict)  # by ticket
 
 
 @dataclass(slots=True)
-class Told:
+class ResolvedReports:
     """Reports with the order row each is about; None: look it up by client order id."""
 
     reports: list[tuple[OrderReport, int | None]] = field(default_factory=list)
@@ -110,8 +110,8 @@ SELECT p.id, p.connection_id, p.quantity, p.opened_quantity, p.sl, p.tp, p.tp_nu
 FROM positions_executionposition p LEFT JOIN LATERAL (
   SELECT jsonb_agg(jsonb_build_object('id', o.id, 'leg', o.leg,
       'broker_order_id', o.broker_order_id, 'filled', o.filled_quantity::text,
-      'inferred', o.inferred_quantity::text, 'is_conclusion', {IS_CONCLUSION})) AS exits,
-    sum(o.filled_quantity) FILTER (WHERE {IS_CONCLUSION}) AS concluded
+      'inferred', o.inferred_quantity::text, 'is_conclusion', {IS_INFERRED_CLOSE})) AS exits,
+    sum(o.filled_quantity) FILTER (WHERE {IS_INFERRED_CLOSE}) AS concluded
   FROM execution_order o WHERE o.position_id = p.id) x ON true
 WHERE p.id = ANY(%s)
 """
@@ -139,14 +139,15 @@ ORDER BY p.id, w.leg
 RETURNING id, position_id, leg
 """
 
-# Never below what it has filled so far: `recounting.FIT` does that when the fills are corrected.
+# Never below what it has filled so far: `position_rebuild.SHRINK` does that when the fills are
+# corrected.
 GROW = """
 UPDATE execution_order o SET quantity = greatest(o.quantity + w.growth, o.filled_quantity)
 FROM unnest(%s::bigint[], %s::numeric[]) AS w(id, growth) WHERE o.id = w.id
 """
 
 
-def without_position(reports: Sequence[OrderReport]) -> list[OrderReport]:
+def awaiting_position(reports: Sequence[OrderReport]) -> list[OrderReport]:
     """Return the reports that tell of exits of positions that are not there yet: they overtook the
     fills of their entries, and wait for them.
 
@@ -180,7 +181,7 @@ def lock_in_order(reports: Sequence[OrderReport]) -> None:
     rows(LOCK_ORDERS, {"ids": array(ids), "broker_ids": array(broker_ids)})
 
 
-def materialise(reports: Sequence[OrderReport], *, patient: bool = True) -> Told:
+def create_exit_orders(reports: Sequence[OrderReport], *, patient: bool = True) -> ResolvedReports:
     """Give every broker-made exit an order row.
 
     Must run in the transaction that applies the reports. A report whose executions are all known
@@ -188,25 +189,30 @@ def materialise(reports: Sequence[OrderReport], *, patient: bool = True) -> Told
     deferred: it is not acknowledged, so the broker tells it again. When the entry has ended, and
     its fills have had their time, what is more than is open cannot be written: it becomes drift.
     """
-    told = Told([(r, None) for r in reports if r.close_cause is None], patient=patient)
+    resolved = ResolvedReports(
+        [(r, None) for r in reports if r.close_cause is None], patient=patient
+    )
     made = [r for r in reports if r.close_cause is not None]
     if made:
-        _sort_out(told, made, _take)
-    return told
+        _resolve(resolved, made, _take)
+    return resolved
 
 
-def conclude(reports: Sequence[OrderReport]) -> Told:
-    """The same for conclusions (`concluded.py`): only what exceeds all that was told is written."""
-    told = Told(conclusions=True)
+def create_inferred_closes(reports: Sequence[OrderReport]) -> ResolvedReports:
+    """The same for conclusions (`inferred_closes.py`): only what exceeds all that was told is
+    written."""
+    resolved = ResolvedReports(conclusions=True)
     largest: dict[tuple[str, str], OrderReport] = {}
-    for report in sorted(reports, key=_concluded):
+    for report in sorted(reports, key=_inferred_quantity):
         largest[report.connection_id, base_of(report.client_order_id)] = report
-    _sort_out(told, list(largest.values()), _conclude)
-    return told
+    _resolve(resolved, list(largest.values()), _resolve_inferred_close)
+    return resolved
 
 
-def _sort_out(
-    told: Told, made: Sequence[OrderReport], take: Callable[[Told, OrderReport, Any, Closing], None]
+def _resolve(
+    resolved: ResolvedReports,
+    made: Sequence[OrderReport],
+    take: Callable[[ResolvedReports, OrderReport, Any, Closing], None],
 ) -> None:
     """Lock the positions that the reports close, and take those whose entry is known.
 
@@ -219,12 +225,12 @@ def _sort_out(
     for report in made:
         entry = entries.get(base_of(report.client_order_id))
         if entry is None or str(entry.connection_id) != report.connection_id:
-            told.reports.append((report, None))  # not ours: it becomes drift
+            resolved.reports.append((report, None))  # not ours: it becomes drift
         elif entry.id is None:
-            told.deferred.append(report)
+            resolved.deferred.append(report)
         else:
-            take(told, report, entry, closings[entry.id])
-    _write(told)
+            take(resolved, report, entry, closings[entry.id])
+    _write(resolved)
 
 
 def _load(ids: Sequence[int], made: Sequence[OrderReport]) -> dict[int, Closing]:
@@ -254,25 +260,25 @@ def _exits_of(position: Any) -> list[ExitRow]:
     ]  # fmt: skip
 
 
-def _take(told: Told, report: OrderReport, entry: Any, closing: Closing) -> None:
+def _take(resolved: ResolvedReports, report: OrderReport, entry: Any, closing: Closing) -> None:
     """Find or add the exit's order row, unless there is nothing new in the report."""
     position = closing.row
     new, shift, seen = _new_executions(report, closing)
     stated = max((fill.quantity for fill in report.fills if fill.inferred), default=Decimal(0))
-    ledger = _ledger(report, closing)
-    growth = replace(ledger).grow(new, stated)
+    accumulator = _accumulator(report, closing)
+    growth = replace(accumulator).grow(new, stated)
     taken = closing.taken + growth + shift
     beyond = taken > position.quantity + position.concluded
-    if beyond and entry.may_fill and told.patient:
-        told.deferred.append(report)
+    if beyond and entry.may_fill and resolved.patient:
+        resolved.deferred.append(report)
         return
     row = _row_of(report, closing)
     if row is None and growth <= 0:
         return
     if not (new or growth > 0 or any(fill.revision for fill in report.fills)):
         return
-    ledger.grow(new, stated)
-    ledger.shift(shift)
+    accumulator.grow(new, stated)
+    accumulator.shift(shift)
     closing.known.update(seen)
     closing.taken = taken
     if row is None:
@@ -280,38 +286,42 @@ def _take(told: Told, report: OrderReport, entry: Any, closing: Closing) -> None
         row.growth = growth
     else:
         row.growth += growth + shift
-    told.exits.append((report, closing, row))
+    resolved.exits.append((report, closing, row))
 
 
-def _ledger(report: OrderReport, closing: Closing) -> Ledger:
+def _accumulator(report: OrderReport, closing: Closing) -> FillAccumulator:
     """The exit's, as it was before this batch and with what the batch has told of it."""
     if not report.broker_order_id:
-        return Ledger()  # it cannot be told again but by its executions' ids
-    if (ledger := closing.ledgers.get(report.broker_order_id)) is None:
+        return FillAccumulator()  # it cannot be told again but by its executions' ids
+    if (accumulator := closing.ledgers.get(report.broker_order_id)) is None:
         row = _row_of(report, closing)
-        ledger = Ledger(row.filled, row.filled - row.inferred) if row else Ledger()
-        closing.ledgers[report.broker_order_id] = ledger
-    return ledger
+        accumulator = (
+            FillAccumulator(row.filled, row.filled - row.inferred) if row else FillAccumulator()
+        )
+        closing.ledgers[report.broker_order_id] = accumulator
+    return accumulator
 
 
-def _conclude(told: Told, report: OrderReport, entry: Any, closing: Closing) -> None:
+def _resolve_inferred_close(
+    resolved: ResolvedReports, report: OrderReport, entry: Any, closing: Closing
+) -> None:
     """Find or add the row of what must have been closed beyond all that was told."""
     position = closing.row
-    if _concluded(report) > position.opened_quantity and entry.may_fill:
-        told.deferred.append(report)
+    if _inferred_quantity(report) > position.opened_quantity and entry.may_fill:
+        resolved.deferred.append(report)
         return
     closed = position.opened_quantity - position.quantity
-    growth = min(_concluded(report), position.opened_quantity) - closed
+    growth = min(_inferred_quantity(report), position.opened_quantity) - closed
     if growth <= 0:
         return
     row = next((row for row in closing.exits if row.is_conclusion), None)
     row = row or _new_row(report, closing)
     row.growth += growth
     sum_of_row = replace(report.fills[0], quantity=row.filled + growth)
-    told.exits.append((replace(report, fills=(sum_of_row,)), closing, row))
+    resolved.exits.append((replace(report, fills=(sum_of_row,)), closing, row))
 
 
-def _concluded(report: OrderReport) -> Decimal:
+def _inferred_quantity(report: OrderReport) -> Decimal:
     return max(fill.quantity for fill in report.fills)
 
 
@@ -328,9 +338,9 @@ def _new_row(report: OrderReport, closing: Closing) -> ExitRow:
     return row
 
 
-def _write(told: Told) -> None:
+def _write(resolved: ResolvedReports) -> None:
     """Insert the rows that are new, let the others grow, and bring the reports to them."""
-    touched = {id(row): (closing, row) for _, closing, row in told.exits}.values()
+    touched = {id(row): (closing, row) for _, closing, row in resolved.exits}.values()
     records = [
         (closing.row.id, row.leg, row.broker_order_id, row.growth, row.expected_price)
         for closing, row in touched
@@ -341,10 +351,10 @@ def _write(told: Told) -> None:
         run(GROW, columns(grown, 2))
     inserted = rows(INSERT, columns(records, 5)) if records else []
     written = {(row.position_id, row.leg): row.id for row in inserted}
-    for report, closing, row in told.exits:
+    for report, closing, row in resolved.exits:
         order_id = row.id if row.id is not None else written[closing.row.id, row.leg]
-        told.reports.append((report, order_id))
-        told.ids.append(order_id)
+        resolved.reports.append((report, order_id))
+        resolved.ids.append(order_id)
 
 
 def _new_executions(

@@ -11,7 +11,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from brokers.messages import Execution
+from brokers.types import Execution
 from common.money import to_stored
 from common.sql import array, rows, run
 from prices.selectors import Conversion, conversion, pairs_between
@@ -25,7 +25,7 @@ WHERE data_connection_id = ANY(%s::bigint[]) AND symbol = ANY(%s::text[])
 """
 
 # Only where a fee without a rate came, went or stood before: few orders ever have one.
-BESIDE = """
+UNCONVERTED = """
 WITH mine AS (SELECT unnest(%(ids)s::bigint[]) AS id), beside AS (
   SELECT m.id, coalesce((SELECT jsonb_object_agg(currency, trim_scale(fee)::text) FROM (
     SELECT f.commission_currency AS currency, sum(f.commission) AS fee FROM execution_fill f
@@ -36,7 +36,7 @@ WITH mine AS (SELECT unnest(%(ids)s::bigint[]) AS id), beside AS (
 UPDATE execution_order o SET unconverted_fees = b.fees FROM beside b
 WHERE o.id = b.id AND o.unconverted_fees <> b.fees
 """
-BESIDE_POSITIONS = """
+UNCONVERTED_OF_POSITIONS = """
 WITH mine AS (
   SELECT position_id AS id FROM execution_order
   WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
@@ -112,10 +112,10 @@ def is_foreign(row: Any, fill: Execution) -> bool:
     return bool(fill.commission and currency and currency != row.account_currency)
 
 
-def load(told: Iterable[tuple[Any, Execution]]) -> FeeRates:
+def load(executions: Iterable[tuple[Any, Execution]]) -> FeeRates:
     """Load the quotes that the fees of these executions (each with its order's row) need."""
     sources, pairs = set(), set[str]()
-    for row, fill in told:
+    for row, fill in executions:
         if is_foreign(row, fill) and row.account_currency is not None:
             sources.add(row.data_connection_id)
             quote = row.pair.rpartition("/")[2]
@@ -129,14 +129,14 @@ def load(told: Iterable[tuple[Any, Execution]]) -> FeeRates:
     return FeeRates(quotes)
 
 
-def write_beside(order_ids: Sequence[int]) -> None:
+def update_unconverted_fees(order_ids: Sequence[int]) -> None:
     """Work out anew which fees of these orders and their positions stand beside the result.
 
     Must run in the transaction that wrote their fills, whose orders and positions it has locked.
     """
     if order_ids:
-        run(BESIDE, {"ids": list(order_ids)})
-        run(BESIDE_POSITIONS, {"ids": list(order_ids)})
+        run(UNCONVERTED, {"ids": list(order_ids)})
+        run(UNCONVERTED_OF_POSITIONS, {"ids": list(order_ids)})
 
 
 def withheld(row: Any, fill: Execution) -> Decimal:

@@ -2,19 +2,19 @@
 
 A broker's own word only: a LEVELS report, what comes with the first execution, or what a comparison
 has read. A level that one refused becomes ours to watch; one that it has dropped is placed again
-once (`exits/wishes.py`), and we watch it from the first moment.
+once (`monitoring/pending_actions.py`), and we watch it from the first moment.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from brokers.messages import HeldLevels, OrderReport, ReportKind
-from common.codes import Code
+from brokers.types import HeldLevels, OrderReport, ReportKind
+from common.reason_codes import Code
 from common.sql import array, columns, rows, run
-from execution.drift.wanted import ask_for
-from execution.exits.levels_sql import wanting
-from execution.exits.reserve import lock_positions
+from execution.base.reconciliation_requests import request_reconciliation
+from execution.exits.levels_sql import lacks_level
+from execution.exits.reservations import lock_positions
 
 # Levels that a broker has confirmed, dropped, confirmed again and dropped again within so long are
 # not placed a third time: a plugin, or the owner's expert advisor, would drop them for ever.
@@ -22,26 +22,26 @@ DROPS_APART_SECONDS = 300
 
 # A broker's answer and its events come by different ways: of two reports within so long that differ
 # either may be the older one. (What is later than that by our own doing is compared by
-# `calls/flusher.py`.)
+# `dispatch/report_writer.py`.)
 CONTRADICTION_SECONDS = 5
 
-_TOLD = """WITH d AS (
+_STATEMENTS = """WITH d AS (
   SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[],
     %s::boolean[], %s::timestamptz[], %s::timestamptz[])
-  AS t(cid, sl, tp, protected, refused, first_word, began, as_of)
+  AS t(cid, sl, tp, protected, refused, is_first, began, as_of)
 )"""
 
 # A level that we have not placed there is its owner's: a comparison tells of it, and nobody here
 # takes it away. What a read says counts if nothing has happened to the position since it began,
 # what had to wait if nothing has since it came.
 LEVELS = f"""
-{_TOLD}, news AS (
+{_STATEMENTS}, news AS (
   SELECT p.id, d.sl, d.tp, d.protected, d.refused,
     p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND d.sl IS NULL
       OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
     NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0) AS is_new,
-    NOT {wanting("p.")} AS was_whole,
+    NOT {lacks_level("p.")} AS was_whole,
     p.levels_told_at IS NULL OR (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl, p.broker_tp) AS differs,
     d.began IS NULL AND coalesce(p.levels_told_at > clock_timestamp()
       - interval '{CONTRADICTION_SECONDS} s', false) AS follows_another,
@@ -50,7 +50,7 @@ LEVELS = f"""
   FROM d JOIN execution_order o ON o.client_order_id = d.cid
   JOIN positions_executionposition p
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-  WHERE NOT (d.first_word AND p.levels_told_at IS NOT NULL)
+  WHERE NOT (d.is_first AND p.levels_told_at IS NOT NULL)
     AND (d.began IS NULL OR p.touched_at < d.began AND NOT p.lifted
       AND coalesce(p.levels_due_at <= clock_timestamp(), true))
     AND (d.as_of IS NULL OR p.touched_at < d.as_of)
@@ -87,7 +87,7 @@ SELECT DISTINCT connection_id FROM moved WHERE contradicts
 
 # The levels that an entry carries are those that its position will have at the broker.
 NOT_HELD = f"""
-{_TOLD}
+{_STATEMENTS}
 UPDATE execution_order o SET stop_loss = d.sl, take_profit = d.tp
 FROM d WHERE d.refused AND o.client_order_id = d.cid AND o.position_id IS NULL
 """
@@ -100,51 +100,57 @@ WHERE o.client_order_id = ANY(%s::text[])
 
 
 @dataclass(frozen=True, slots=True)
-class Word:
+class LevelStatement:
     """What a broker says of the levels of an entry's position.
 
-    first_word: it came with an execution, which may be told again when levels have been moved.
+    is_first: it came with an execution, which may be told again when levels have been moved.
     began: of a comparison, when its read began. as_of: of a report that had to wait, when it came.
     """
 
     client_order_id: str
     levels: HeldLevels
     refused: bool = False
-    first_word: bool = False
+    is_first: bool = False
     began: datetime | None = None
     as_of: datetime | None = None
 
 
-def words_of(reports: Iterable[OrderReport]) -> list[Word]:
+def level_statements(reports: Iterable[OrderReport]) -> list[LevelStatement]:
     """What LEVELS reports say. One that says nothing is no word."""
     return [
-        Word(r.client_order_id, r.levels, r.code is Code.STOPS_INVALID, as_of=r.as_of)
-        for r in reports
-        if r.kind is ReportKind.LEVELS and r.levels is not None
+        LevelStatement(
+            report.client_order_id,
+            report.levels,
+            report.code is Code.STOPS_INVALID,
+            as_of=report.as_of,
+        )
+        for report in reports
+        if report.kind is ReportKind.LEVELS and report.levels is not None
     ]
 
 
-def write_levels(words: Iterable[Word]) -> None:
+def write_levels(statements: Iterable[LevelStatement]) -> None:
     """Write down what brokers say; a level that one refused becomes ours to watch at once.
 
     Must run in a transaction. Of several words about one position the last counts. Where a report
     contradicts another of a moment ago, a comparison of the account is requested.
     """
-    latest = {word.client_order_id: word for word in words}
+    latest = {statement.client_order_id: statement for statement in statements}
     if not latest:
         return
     lock_positions([row.id for row in rows(POSITIONS_OF, (array(latest),))])
-    told = columns(
+    records = columns(
         [
             (
-                cid, word.levels.stop_loss, word.levels.take_profit, word.levels.protected,
-                word.refused, word.first_word, word.began, word.as_of,
+                cid, statement.levels.stop_loss, statement.levels.take_profit,
+                statement.levels.protected,
+                statement.refused, statement.is_first, statement.began, statement.as_of,
             )
-            for cid, word in latest.items()
+            for cid, statement in latest.items()
         ],
         8,
     )  # fmt: skip
-    if contradicting := rows(LEVELS, told):
-        ask_for([row.connection_id for row in contradicting])
-    if any(word.refused for word in latest.values()):  # its fills may be told after this
-        run(NOT_HELD, told)
+    if contradicting := rows(LEVELS, records):
+        request_reconciliation([row.connection_id for row in contradicting])
+    if any(statement.refused for statement in latest.values()):  # its fills may be told after this
+        run(NOT_HELD, records)

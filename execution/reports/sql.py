@@ -7,7 +7,7 @@ LOAD = f"""
 SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
   o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
-  o.reason, o.acknowledged_at IS NULL AS unheard,
+  o.reason, o.acknowledged_at IS NULL AS unacknowledged,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
   o.worst_price, o.order_type,
   extract(epoch FROM clock_timestamp() - o.waiting_since)::float8 AS waited,
@@ -253,7 +253,7 @@ WHERE o.id = ANY(%s) AND EXISTS (
 """
 
 # What we had given up is live. What had been withdrawn is taken back at the broker too.
-RISEN = """
+UNEXPECTEDLY_LIVE = """
 WITH d AS (SELECT * FROM unnest(%s::bigint[], %s::boolean[]) AS t(id, withdrawn)),
 wished AS (
   UPDATE execution_order o SET wish = 'CANCEL', due_at = clock_timestamp()

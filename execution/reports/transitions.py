@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from decimal import Decimal
 
-from brokers.messages import OrderReport, OrderType, ReportKind
-from common.codes import Code
+from brokers.types import OrderReport, OrderType, ReportKind
+from common.reason_codes import Code
 from execution.models import AT_BROKER, IN_FLIGHT, Status
 
 S = Status
@@ -14,7 +14,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.PENDING, S.DENIED): "our rules; no broker heard of it",
     (S.PENDING, S.CANCELLED): "closed, cancelled or halted before it was sent",
     (S.PENDING, S.EXPIRED): "valid_until passed before it was sent",
-    (S.PENDING, S.FAILED): "poisoned before the wire",
+    (S.PENDING, S.FAILED): "poisoned before the dispatcher",
     (S.PENDING, S.SUBMITTED): "an earlier send, thought not to have happened, did arrive",
     (S.PENDING, S.PARTIALLY_FILLED): "an earlier send, thought not to have happened, did arrive",
     (S.PENDING, S.FILLED): "an earlier send, thought not to have happened, did arrive",
@@ -71,7 +71,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.FAILED, S.PENDING): "an operator's retry; an exit that a restore held back",
 }
 
-TRIES = 5
+MAX_TRIES = 5
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 # Nothing but an owner mends these, and a broker locks accounts that are tried too often.
 LOGIN_REFUSED = frozenset(
@@ -86,8 +86,8 @@ NOT_REACHED = frozenset({
 DEFERRED = NOT_REACHED | {
     Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST, Code.MARKET_CLOSED,
 }  # fmt: skip
-DEFERRED_SECONDS, LONGEST_DEFERRED_SECONDS = 1.0, 10.0
-NOT_REACHED_SECONDS, LONGEST_NOT_REACHED_SECONDS = 0.5, 4.0  # the latter of a market order's
+DEFERRED_SECONDS, MAX_DEFERRED_SECONDS = 1.0, 10.0
+NOT_REACHED_SECONDS, MAX_NOT_REACHED_SECONDS = 0.5, 4.0  # the latter of a market order's
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
@@ -107,8 +107,8 @@ def require(current: Status, to: Status) -> None:
 class State:
     """What a report is judged against; moved on from one report of a flush to the next.
 
-    quantity and filled: base units. unheard: the broker has said nothing of it yet, so its end was
-    our own decision.
+    quantity and filled: base units. unacknowledged: the broker has said nothing of it yet, so its
+    end was our own decision.
     """
 
     status: Status
@@ -118,11 +118,11 @@ class State:
     tries: int
     fence: int
     is_exit: bool
-    unheard: bool = False
+    unacknowledged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Transition:
     """Where an order goes, and why."""
 
     status: Status
@@ -141,7 +141,7 @@ def deferral_seconds(order_type: str, waited: float | None) -> float:
     """
     if order_type == OrderType.MARKET or waited is None:
         return DEFERRED_SECONDS
-    return min(max(waited / 4, DEFERRED_SECONDS), LONGEST_DEFERRED_SECONDS)
+    return min(max(waited / 4, DEFERRED_SECONDS), MAX_DEFERRED_SECONDS)
 
 
 def not_reached_seconds(order_type: str, age: float) -> float:
@@ -151,11 +151,11 @@ def not_reached_seconds(order_type: str, age: float) -> float:
     an order at market it stays so short that the entry leaves soon after the broker is back.
     """
     at_market = order_type == OrderType.MARKET
-    longest = LONGEST_NOT_REACHED_SECONDS if at_market else LONGEST_DEFERRED_SECONDS
+    longest = MAX_NOT_REACHED_SECONDS if at_market else MAX_DEFERRED_SECONDS
     return min(max(age, NOT_REACHED_SECONDS), longest)
 
 
-def after_fill(state: State, filled: Decimal) -> Step:
+def after_fill(state: State, filled: Decimal) -> Transition:
     """The step that new executions make; `filled` is the total with them. A fill always wins.
 
     An order whose end the broker told stays ended when only a part of it filled: the same rows
@@ -163,78 +163,80 @@ def after_fill(state: State, filled: Decimal) -> Step:
     """
     late = Code.LATE_FILL if state.status in LATE else None
     if filled >= state.quantity or state.status == S.FILLED:  # full, and corrected since
-        return Step(S.FILLED, late)
+        return Transition(S.FILLED, late)
     if state.status in (S.CANCEL_REQUESTED, S.CANCELLED, S.EXPIRED):
-        return Step(state.status, late)
-    return Step(S.PARTIALLY_FILLED, late)
+        return Transition(state.status, late)
+    return Transition(S.PARTIALLY_FILLED, late)
 
 
-def after_report(state: State, report: OrderReport) -> Step | None:
+def after_report(state: State, report: OrderReport) -> Transition | None:
     """The step that a report without new executions makes; None: it changes nothing."""
     if _was_withdrawn(state) and report.kind in ENDINGS:
-        return Step(state.status, report.code, report.detail)  # it stays ended, and is known to be
+        return Transition(
+            state.status, report.code, report.detail
+        )  # it stays ended, and is known to be
     match report.kind:
         case ReportKind.ACCEPTED:
             return _after_acceptance(state)
         case ReportKind.FILLED:  # nothing new: what had filled before it was UNKNOWN
             if state.status not in IN_FLIGHT or not state.filled:
                 return None
-            return Step(S.FILLED if state.filled >= state.quantity else S.PARTIALLY_FILLED)
+            return Transition(S.FILLED if state.filled >= state.quantity else S.PARTIALLY_FILLED)
         case ReportKind.REJECTED:
             return _after_rejection(state, report)
         case ReportKind.CANCELLED | ReportKind.EXPIRED:
             if state.status not in (*IN_FLIGHT, *AT_BROKER, S.PENDING, S.FAILED):
                 return None
             ended = S.CANCELLED if report.kind == ReportKind.CANCELLED else S.EXPIRED
-            return Step(ended, report.code, report.detail)
+            return Transition(ended, report.code, report.detail)
         case ReportKind.CANCEL_REFUSED:
             if state.status != S.CANCEL_REQUESTED:
                 return None
             back = S.PARTIALLY_FILLED if state.filled else S.SUBMITTED
-            return Step(back, report.code, report.detail)
+            return Transition(back, report.code, report.detail)
         case ReportKind.NOT_SENT | ReportKind.UNKNOWN:
             return _after_decision(state, report)
         case _:
             return None
 
 
-def _after_acceptance(state: State) -> Step | None:
+def _after_acceptance(state: State) -> Transition | None:
     """A fact wins: what we had given up is live again, and people are told."""
     if state.status in IN_FLIGHT:
-        return Step(S.PARTIALLY_FILLED if state.filled else S.SUBMITTED)
+        return Transition(S.PARTIALLY_FILLED if state.filled else S.SUBMITTED)
     given_up = (S.PENDING, S.FAILED, *NEVER_FILLED)  # of the last no move is allowed: drift
     if _was_withdrawn(state) or state.status in given_up:
-        return Step(S.SUBMITTED, Code.RISEN)
+        return Transition(S.SUBMITTED, Code.RISEN)
     return None
 
 
 def _was_withdrawn(state: State) -> bool:
     """Whether we ended it ourselves, as never sent."""
-    return state.unheard and state.status in (S.CANCELLED, S.EXPIRED)
+    return state.unacknowledged and state.status in (S.CANCELLED, S.EXPIRED)
 
 
-def risen_before_retry(state: State, attempt: int) -> Step | None:
+def previous_attempt_live(state: State, attempt: int) -> Transition | None:
     """An operator had it tried again, and before that was sent the attempt before shows up alive.
 
     attempt: the one that the broker has accepted. Sent again it would be there twice.
     """
     if state.status == S.PENDING and attempt == state.attempt - 1:
-        return Step(S.SUBMITTED, Code.RISEN, next_attempt=-1)
+        return Transition(S.SUBMITTED, Code.RISEN, next_attempt=-1)
     return None
 
 
-def _after_rejection(state: State, report: OrderReport) -> Step | None:
+def _after_rejection(state: State, report: OrderReport) -> Transition | None:
     if state.status == S.CANCEL_REQUESTED and state.filled:
         return None
     if state.status not in (*IN_FLIGHT, S.SUBMITTED, S.CANCEL_REQUESTED, S.PENDING, S.FAILED):
         return None
     waits = state.status in (S.SUBMITTING, S.PENDING)
     if waits and report.code in RETRYABLE and state.attempt == 0:
-        return Step(S.PENDING, report.code, report.detail, next_attempt=1)
-    return Step(S.REJECTED, report.code or Code.REJECTED_BY_BROKER, report.detail)
+        return Transition(S.PENDING, report.code, report.detail, next_attempt=1)
+    return Transition(S.REJECTED, report.code or Code.REJECTED_BY_BROKER, report.detail)
 
 
-def _after_decision(state: State, report: OrderReport) -> Step | None:
+def _after_decision(state: State, report: OrderReport) -> Transition | None:
     """Ours only while the fence is: a stale process's decision bounces off.
 
     An exit is tried until its position is closed: a wish to close does not lapse because a broker
@@ -246,14 +248,16 @@ def _after_decision(state: State, report: OrderReport) -> Step | None:
     if state.status != S.SUBMITTING or state.fence != report.fence:
         return None
     if report.kind == ReportKind.UNKNOWN:
-        return Step(S.UNKNOWN, report.code or Code.REPLY_LOST, report.detail)
+        return Transition(S.UNKNOWN, report.code or Code.REPLY_LOST, report.detail)
     if state.is_exit:
         counts = report.code not in (Code.KILL_SWITCH, Code.LANE_LOST)
-        return Step(S.PENDING, report.code, report.detail, next_try=counts)
+        return Transition(S.PENDING, report.code, report.detail, next_try=counts)
     if report.code in LOGIN_REFUSED:
-        return Step(S.FAILED, report.code, report.detail)
+        return Transition(S.FAILED, report.code, report.detail)
     if report.code in DEFERRED:
-        return Step(S.PENDING, report.code, report.detail, is_deferred=True)
-    if state.tries + 1 >= TRIES:
-        return Step(S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}")
-    return Step(S.PENDING, report.code, report.detail, next_try=True)
+        return Transition(S.PENDING, report.code, report.detail, is_deferred=True)
+    if state.tries + 1 >= MAX_TRIES:
+        return Transition(
+            S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}"
+        )
+    return Transition(S.PENDING, report.code, report.detail, next_try=True)

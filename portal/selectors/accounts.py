@@ -10,11 +10,14 @@ from uuid import UUID
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.urls import reverse
 
-from common.codes import Code
-from common.shown import hint, sentence
-from connections.faring import tells
-from connections.fitting import slippage_rule
-from connections.maintenance import Shown, shown_of
+from common.formatting import hint, sentence
+from common.reason_codes import Code
+from connections.account_settings.forms import (
+    broker_type_label,
+    display_settings,
+    takes_credentials,
+)
+from connections.health.maintenance import MaintenanceNotice, describe
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -22,20 +25,29 @@ from connections.models import (
     ExecutionConnection,
     TradingPreset,
 )
-from connections.open import in_words, what_is_open
-from connections.selectors import as_shown, checks_of, open_in, reasons, test_waits, waits_for
-from connections.selectors import health as health_of
-from connections.setting_fields import label_of, shown, takes_credentials
-from portal.selectors.halts import halts_on
+from connections.selectors import (
+    count_open_items,
+    describe_open_items,
+    is_delivering,
+    is_test_pending,
+    missing_worker_hint,
+    open_items,
+    skip_reasons,
+    slippage_rule,
+    test_checks,
+    with_display_columns,
+)
+from connections.selectors import health_badge as health_of
+from portal.selectors.halts import halts_affecting
 from users.models import User
 
 FAILING = (
     Code.CONNECTION_ERROR, Code.ACCOUNT_TRADING_DISABLED, Code.ACCOUNT_ANSWER_UNUSABLE,
     Code.CONNECTION_UNREACHABLE,
 )  # fmt: skip
-MOST = 250  # characters of what is wrong, in a list
+MAX_LIST_CHARS = 250  # characters of what is wrong, in a list
 HALTED = (Code.TRADING_HALTED, Code.ENTRIES_HALTED)
-TO_DO = {  # where the tenant does it, by what stands in the way
+NEXT_STEPS = {  # where the tenant does it, by what stands in the way
     Code.NO_CREDENTIALS: ("credentials", "Enter credentials"),
     Code.NO_PRESET: ("account_edit", "Choose a preset"),
     Code.NO_DATA_CONNECTION: ("account", "Choose a price source"),
@@ -76,12 +88,12 @@ class Account:
     @property
     def broker(self) -> str:
         """The broker's kind, as people call it."""
-        return label_of(self.connection.type)
+        return broker_type_label(self.connection.type)
 
     @property
     def settings(self) -> list[tuple[str, str]]:
         """What the broker is told of it: label and value."""
-        return shown(self.connection.type, self.connection.settings)
+        return display_settings(self.connection.type, self.connection.settings)
 
     @property
     def slippage_rule(self) -> str:
@@ -98,94 +110,94 @@ class Account:
         return bool(self.connection.type == "paper")
 
     @property
-    def waits_for(self) -> str:
+    def worker_hint(self) -> str:
         """What must be started before anybody can speak to its broker; empty: nothing."""
-        return waits_for(self.connection)
+        return missing_worker_hint(self.connection)
 
     @property
-    def without_a_worker(self) -> str:
+    def worker_message(self) -> str:
         """What its owner should know where its worker does not run; empty: it does."""
-        if not self.waits_for or not open_in(self.connection):
-            return self.waits_for
+        if not self.worker_hint or not count_open_items(self.connection):
+            return self.worker_hint
         unwatched = "What is open there is not looked after meanwhile"
-        return f"{self.waits_for} {unwatched}: exits, and stops that we keep, wait."
+        return f"{self.worker_hint} {unwatched}: exits, and stops that we keep, wait."
 
     @property
-    def lacks_prices(self) -> bool:
+    def has_no_prices(self) -> bool:
         """Whether it has no price source, or one that tells nothing."""
         source = self.connection.data_connection
-        return source is None or not tells(source, datetime.now(UTC))
+        return source is None or not is_delivering(source, datetime.now(UTC))
 
     @property
     def is_about_prices(self) -> bool:
         """Whether prices are what stands in the way, and nothing that comes before them."""
-        return self.lacks_prices and self.reason in ("", Code.NO_DATA_CONNECTION)
+        return self.has_no_prices and self.reason in ("", Code.NO_DATA_CONNECTION)
 
     @property
-    def words(self) -> str:
-        if not self.reason and not self.waits_for and self.lacks_prices:
+    def message(self) -> str:
+        if not self.reason and not self.worker_hint and self.has_no_prices:
             return "Its price source tells nothing: an entry is refused until it does."
-        if not self.connection.is_active and open_in(self.connection):
-            return self._words_of_one_that_is_off()
-        if self.waits_for and not self.reason:
-            return self.without_a_worker
+        if not self.connection.is_active and count_open_items(self.connection):
+            return self._switched_off_message()
+        if self.worker_hint and not self.reason:
+            return self.worker_message
         if self.paused_by_owner:
             return "You paused everything. Resume, and it takes the next signal."
         return f"{sentence(self.reason)} {hint(self.reason)}" if self.reason else (
             "Takes the next signal.")  # fmt: skip
 
     @property
-    def in_the_list(self) -> str:
+    def list_message(self) -> str:
         """The same where there is one line for it: what is wrong, not where that can be read."""
         said = self.state.last_error if self.state and self.reason in FAILING else ""
-        return shorten(said, MOST, placeholder=" …") or self.words
+        return shorten(said, MAX_LIST_CHARS, placeholder=" …") or self.message
 
-    def _words_of_one_that_is_off(self) -> str:
-        found = in_words(what_is_open(self.connection.pk))
+    def _switched_off_message(self) -> str:
+        found = describe_open_items(open_items(self.connection.pk))
         said = f"It is switched off and takes no signal. Still open there: {found}."
-        if self.waits_for:
+        if self.worker_hint:
             return f"{said} Nobody looks after that until its worker runs."
         if self.health[0] != "paused":
             return f"{said} That is watched, but something is wrong there."
         return f"{said} That is watched as ever: stops, targets and exits go on."
 
     @property
-    def to_do(self) -> tuple[str, str] | None:
+    def next_step(self) -> tuple[str, str] | None:
         """(address, what the link says), None where waiting is all there is to do."""
         if self.paused_by_owner:
             return reverse("portal:resume"), "Resume everything…"
-        named = TO_DO.get(Code(self.reason)) if self.reason in Code.__members__ else None
-        if not self.reason and not self.waits_for and self.lacks_prices:
+        named = NEXT_STEPS.get(Code(self.reason)) if self.reason in Code.__members__ else None
+        if not self.reason and not self.worker_hint and self.has_no_prices:
             named = "account", "See its prices"
         if named is None:
             return None
         return reverse(f"portal:{named[0]}", args=[self.connection.pk]), named[1]
 
     @property
-    def is_done_elsewhere(self) -> bool:
+    def is_next_step_elsewhere(self) -> bool:
         """Whether what is to be done is done on another page than the account's own."""
         own = reverse("portal:account", args=[self.connection.pk])
-        return self.to_do is not None and self.to_do[0] != own
+        return self.next_step is not None and self.next_step[0] != own
 
     @property
-    def maintenance(self) -> Shown:
+    def maintenance(self) -> MaintenanceNotice:
         """When its broker is maintained."""
-        return shown_of(self.connection)
+        return describe(self.connection)
 
     @property
-    def test_waits(self) -> bool:
+    def is_test_pending(self) -> bool:
         """Whether a test was asked for and has not been done since."""
-        return test_waits(self.state)
+        return is_test_pending(self.state)
 
     @property
     def checks(self) -> list[dict[str, Any]]:
         """The named checks of the last test, with their shapes."""
-        return checks_of(self.state)
+        return test_checks(self.state)
 
 
 def connections_of(user: User) -> QuerySet[ExecutionConnection]:
     """Return a tenant's connections that are not archived. Credentials are never even loaded."""
-    return as_shown(
+    return with_display_columns(
         ExecutionConnection.objects.live()
         .of(user.pk)
         .select_related("health", "snapshot", "preset", "data_connection__health")
@@ -201,7 +213,7 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
 def accounts_of(user: User) -> list[Account]:
     """Return all of them by name, in two statements."""
     found = list(connections_of(user))
-    why = reasons([row.pk for row in found]) if found else {}
+    why = skip_reasons([row.pk for row in found]) if found else {}
     paused = _paused_everything(user, why.values())
     return [_account(row, why.get(row.pk, ""), paused=paused) for row in found]
 
@@ -214,7 +226,7 @@ def _paused_everything(user: User, why: Iterable[str]) -> bool:
     """Whether the tenant's own pause is the only halt that stops these accounts."""
     if not any(reason in HALTED for reason in why):
         return False
-    halts = halts_on(user)
+    halts = halts_affecting(user)
     return bool(halts) and all(halt.is_everything_of_mine for halt in halts)
 
 
@@ -223,7 +235,7 @@ def account_of(user: User, pk: UUID) -> Account | None:
     found = connections_of(user).filter(pk=pk).first()
     if found is None:
         return None
-    reason = reasons([pk]).get(pk, "")
+    reason = skip_reasons([pk]).get(pk, "")
     return _account(found, reason, paused=_paused_everything(user, [reason]))
 
 

@@ -12,7 +12,7 @@ from users.models import User
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class FeedOption:
     """A feed with the tenant's subscriptions to it, and the accounts that do not take it yet."""
 
     feed: Feed
@@ -20,7 +20,7 @@ class Offer:
     free: list[Account]
 
 
-def takeable(user: User) -> QuerySet[Feed]:
+def subscribable_feeds(user: User) -> QuerySet[Feed]:
     """Return the public feeds, the tenant's own, and those that they take."""
     taken = Q(subscriptions__connection__user=user, subscriptions__archived_at=None)
     mine = Feed.objects.filter(taken).values("pk")
@@ -37,15 +37,15 @@ def subscriptions_of(user: User) -> QuerySet[Subscription]:
     return related.order_by("feed__name", "connection__name")
 
 
-def offers(user: User, accounts: list[Account]) -> list[Offer]:
+def feed_options(user: User, accounts: list[Account]) -> list[FeedOption]:
     """Return every feed with who takes it, those that are taken first, in two statements."""
     taken: dict[int, list[Subscription]] = {}
     for subscription in subscriptions_of(user):
         taken.setdefault(subscription.feed_id, []).append(subscription)
     found = []
-    for feed in takeable(user):
+    for feed in subscribable_feeds(user):
         mine = taken.get(feed.pk, [])
         ids = {subscription.connection_id for subscription in mine}
         free = [account for account in accounts if account.connection.pk not in ids]
-        found.append(Offer(feed, mine, free))
+        found.append(FeedOption(feed, mine, free))
     return sorted(found, key=lambda offer: (not offer.taken, offer.feed.name))

@@ -47,7 +47,7 @@ class Halt:
         return "all trading here"
 
 
-def halts_on(user: User) -> list[Halt]:
+def halts_affecting(user: User) -> list[Halt]:
     """Return what is set now, the widest first."""
     taken = Subscription.objects.filter(connection__user=user, archived_at=None).values("feed")
     concern = Q(scope="ALL") | Q(user=user) | Q(connection__user=user)

@@ -8,8 +8,8 @@ from typing import Any
 from django.utils import timezone
 
 from common.clocks import market_now
-from common.codes import Code
 from common.money import divide
+from common.reason_codes import Code
 from common.units import Unit, size_of
 from positions.models import ExecutionPosition, PositionQuerySet
 from positions.selectors import protection, with_prices
@@ -20,7 +20,7 @@ STALE_AFTER = timedelta(minutes=5)  # of market time: an older price is told as 
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class PositionView:
     """One position; an open one has been read `with_prices`."""
 
     position: Any
@@ -30,11 +30,11 @@ class Held:
         return protection(self.position)
 
     @property
-    def is_naked(self) -> bool:
+    def is_unprotected(self) -> bool:
         return self.shape[0] == "naked"
 
     @property
-    def why_naked(self) -> str:
+    def unprotected_reason(self) -> str:
         """Why it has no stop at this moment, in a sentence."""
         why = self.position.unprotected_why
         return Code[why].sentence if why in Code.__members__ else ""
@@ -48,7 +48,7 @@ class Held:
     @property
     def is_without_stop(self) -> bool:
         """Nobody watches a stop: it is missing, or none was ever wanted."""
-        return self.is_naked or self.position.sl is None
+        return self.is_unprotected or self.position.sl is None
 
     @property
     def unprotected_seconds(self) -> float:
@@ -115,7 +115,7 @@ def positions_of(user: User) -> PositionQuerySet:
     return mine
 
 
-def open_positions(user: User) -> list[Held]:
+def open_positions(user: User) -> list[PositionView]:
     """Return the open ones, those without a stop first."""
-    held = [Held(row) for row in with_prices(positions_of(user).open())]
-    return sorted(held, key=lambda one: not one.is_naked)
+    held = [PositionView(row) for row in with_prices(positions_of(user).open())]
+    return sorted(held, key=lambda one: not one.is_unprotected)

@@ -3,9 +3,13 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from connections.faring import Faring, faring, source_of
 from connections.models import DataConnection, ExecutionConnection
-from connections.sources import tells_prices
+from connections.selectors import (
+    SourceStatus,
+    can_provide_prices,
+    source_status,
+    source_with_status,
+)
 from users.models import User
 
 
@@ -14,7 +18,7 @@ class Prices:
     """source None: it has none. offers_own: its own broker could tell them and does not yet."""
 
     source: DataConnection | None
-    faring: Faring | None
+    status: SourceStatus | None
     is_own: bool
     offers_own: bool
     users: int
@@ -32,14 +36,14 @@ class Prices:
 
 def prices_of(connection: ExecutionConnection, reader: User) -> Prices:
     """Return where an account's prices come from, and how that fares now."""
-    found = source_of(connection)
+    found = source_with_status(connection)
     is_own = found is not None and found.told_by_id == connection.pk
     users = ExecutionConnection.objects.live().of(reader.pk).filter(data_connection=found)
     return Prices(
         source=found,
-        faring=faring(found, datetime.now(UTC), reader=reader) if found else None,
+        status=source_status(found, datetime.now(UTC), reader=reader) if found else None,
         is_own=is_own,
         offers_own=not (is_own and found is not None and found.is_active)
-        and tells_prices(connection.type, connection.exchange_name),
+        and can_provide_prices(connection.type, connection.exchange_name),
         users=users.count() if found else 0,
     )

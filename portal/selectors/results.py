@@ -11,7 +11,7 @@ from django.db.models import Count, F, Q, Sum
 from analytics.days import DEFAULT_ZONE, bounds, trading_day
 from common.clocks import market_now
 from portal.selectors.accounts import Account
-from portal.selectors.positions import Held
+from portal.selectors.positions import PositionView
 from positions.models import CloseReason, ExecutionPosition
 
 ZERO = Decimal(0)
@@ -28,7 +28,7 @@ class Line:
 
 
 @dataclass(slots=True)
-class Purse:
+class CurrencySummary:
     """Money of one currency, real or paper."""
 
     currency: str
@@ -52,23 +52,27 @@ class Purse:
         return self.closed + self.open
 
 
-def purses(accounts: Sequence[Account], held: Sequence[Held]) -> list[Purse]:
+def currency_summaries(
+    accounts: Sequence[Account], held: Sequence[PositionView]
+) -> list[CurrencySummary]:
     """Return the money by currency, the real first: equity as last told, today's result."""
-    found: dict[Key, Purse] = {}
+    found: dict[Key, CurrencySummary] = {}
     for account in accounts:
         if account.snapshot:
-            purse = _purse(found, account.snapshot.currency, account.is_paper)
+            purse = _summary_of(found, account.snapshot.currency, account.is_paper)
             purse.accounts.append(account)
     for row in _closed_today(accounts):
-        purse = _purse(found, row["currency"] or "", row["kind"] == "paper")
+        purse = _summary_of(found, row["currency"] or "", row["kind"] == "paper")
         purse.closed += row["made"]
         purse.lines.append(_closed_line(row))
     _add_open(found, held)
     return sorted(found.values(), key=lambda purse: (purse.is_paper, purse.currency))
 
 
-def _purse(found: dict[Key, Purse], currency: str, is_paper: bool) -> Purse:
-    return found.setdefault((currency, is_paper), Purse(currency, is_paper))
+def _summary_of(
+    found: dict[Key, CurrencySummary], currency: str, is_paper: bool
+) -> CurrencySummary:
+    return found.setdefault((currency, is_paper), CurrencySummary(currency, is_paper))
 
 
 def _closed_line(row: dict[str, Any]) -> Line:
@@ -103,12 +107,12 @@ def _closed_today(accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
     return list(summed.order_by("pair", "close_reason"))
 
 
-def _add_open(found: dict[Key, Purse], held: Sequence[Held]) -> None:
-    by_pair: dict[tuple[Key, str], list[Held]] = defaultdict(list)
+def _add_open(found: dict[Key, CurrencySummary], held: Sequence[PositionView]) -> None:
+    by_pair: dict[tuple[Key, str], list[PositionView]] = defaultdict(list)
     for one in held:
         by_pair[(one.currency, one.is_paper), one.position.pair].append(one)
     for (key, pair), group in by_pair.items():
-        purse = _purse(found, *key)
+        purse = _summary_of(found, *key)
         priced = [o.position.unrealized_pnl for o in group if o.position.unrealized_pnl is not None]
         purse.unpriced += len(group) - len(priced)
         purse.open += sum(priced, ZERO)

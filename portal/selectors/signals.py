@@ -9,24 +9,24 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from common.shown import SHARES, STATES, number
+from common.formatting import SHARES, STATES, number
 from execution.models import Fill, Order, Status
 from execution.timeline import Step
-from portal.selectors.positions import Held, positions_of
+from portal.order_explanations import Explanation, explain, slippage_cost
+from portal.selectors.positions import PositionView, positions_of
 from portal.timeline import timeline
-from portal.words import Said, slippage_cost, tell
 from positions.selectors import with_prices
 from signals.models import Action, Signal
 from signals.selectors import signals_for
 from users.models import User
 
 CANCELLABLE = (Status.PENDING, Status.SUBMITTED, Status.PARTIALLY_FILLED)
-OF_ITS_OWN = Q(leg__startswith="entry") | ~Q(signal__action="OPEN")
+WRITTEN_AT_PUBLICATION = Q(leg__startswith="entry") | ~Q(signal__action="OPEN")
 """What a publication wrote: entries, or the exits of a CLOSE; not the later exits of an OPEN."""
 
 
 @dataclass(frozen=True, slots=True)
-class Met:
+class SignalSummary:
     """A signal in a list, with what became of it on the tenant's accounts."""
 
     signal: Signal
@@ -59,27 +59,27 @@ def published_to(user: User) -> QuerySet[Signal]:
     return found.order_by("-published_at", "-pk")
 
 
-def met(user: User, signals: Sequence[Signal]) -> list[Met]:
+def signal_summaries(user: User, signals: Sequence[Signal]) -> list[SignalSummary]:
     """Count what became of each, in one statement."""
     shares: dict[int, Counter[str]] = {signal.pk: Counter() for signal in signals}
-    rows = Order.objects.filter(OF_ITS_OWN, signal__in=shares, connection__user=user)
+    rows = Order.objects.filter(WRITTEN_AT_PUBLICATION, signal__in=shares, connection__user=user)
     for signal_id, status in rows.order_by().values_list("signal_id", "status"):
         if signal_id is not None:
             shares[signal_id][STATES[status].share] += 1
-    return [Met(signal, shares[signal.pk]) for signal in signals]
+    return [SignalSummary(signal, shares[signal.pk]) for signal in signals]
 
 
 @dataclass(frozen=True, slots=True)
-class Did:
+class AccountOutcome:
     """What one account did with the signal."""
 
     order: Order
     fills: list[Fill]
-    held: Held | None
+    held: PositionView | None
 
     @property
-    def said(self) -> Said:
-        return tell(self.order)
+    def explanation(self) -> Explanation:
+        return explain(self.order)
 
     @property
     def steps(self) -> list[Step]:
@@ -101,31 +101,33 @@ class Did:
 
 
 @dataclass(slots=True)
-class Story:
+class SignalHistory:
     """A signal on all of a tenant's accounts."""
 
     signal: Signal
-    did: list[Did] = field(default_factory=list)
-    exits: list[Did] = field(default_factory=list)
+    outcomes: list[AccountOutcome] = field(default_factory=list)
+    exits: list[AccountOutcome] = field(default_factory=list)
 
     @property
-    def met(self) -> Met:
-        return Met(self.signal, Counter(one.said.shown.share for one in self.did))
+    def summary(self) -> SignalSummary:
+        return SignalSummary(
+            self.signal, Counter(one.explanation.state.share for one in self.outcomes)
+        )
 
     @property
     def ack_ms(self) -> float | None:
-        known = [one.ack_ms for one in self.did if one.ack_ms is not None]
+        known = [one.ack_ms for one in self.outcomes if one.ack_ms is not None]
         return median(known) if known else None
 
     @property
-    def worst(self) -> Did | None:
+    def worst(self) -> AccountOutcome | None:
         """The fill furthest from its asked price."""
-        measured = [one for one in self.did if one.order.slippage_pips is not None]
+        measured = [one for one in self.outcomes if one.order.slippage_pips is not None]
         return max(measured, key=lambda one: abs(one.order.slippage_pips or 0), default=None)
 
     @property
-    def held(self) -> list[Held]:
-        return [one.held for one in self.did if one.held]
+    def held(self) -> list[PositionView]:
+        return [one.held for one in self.outcomes if one.held]
 
     @property
     def results(self) -> list[tuple[str, bool, Decimal]]:
@@ -138,7 +140,7 @@ class Story:
         return [(*key, sums[key]) for key in sorted(sums, key=lambda key: (key[1], key[0]))]
 
 
-def story(user: User, signal: Signal) -> Story:
+def signal_history(user: User, signal: Signal) -> SignalHistory:
     """Read what each of the tenant's accounts did, in three statements."""
     orders = Order.objects.filter(signal=signal, connection__user=user)
     related = orders.select_related("connection__snapshot").defer("connection__sealed_credentials")
@@ -148,11 +150,11 @@ def story(user: User, signal: Signal) -> Story:
         fills.setdefault(fill.order_id, []).append(fill)
     opened_by = signal.refers_to_id or signal.pk
     rows = with_prices(positions_of(user).filter(signal=opened_by))
-    held = {row.connection_id: Held(row) for row in rows}
-    did = [Did(o, fills.get(o.pk, []), held.get(o.connection_id)) for o in found]
+    held = {row.connection_id: PositionView(row) for row in rows}
+    did = [AccountOutcome(o, fills.get(o.pk, []), held.get(o.connection_id)) for o in found]
     rank = {status: shown.rank for status, shown in STATES.items()}
     needs_someone = {"UNKNOWN", "FAILED", "REJECTED"}
     did.sort(key=lambda one: rank[one.order.status] if one.order.status in needs_someone else
              (10 if one.order.filled_quantity else 20))  # fmt: skip
     own = [one for one in did if one.order.is_entry or signal.action != Action.OPEN]
-    return Story(signal, own, [one for one in did if one not in own])
+    return SignalHistory(signal, own, [one for one in did if one not in own])

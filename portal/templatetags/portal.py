@@ -7,8 +7,8 @@ from django import template
 from django.forms import BoundField, Form
 from django.utils.safestring import SafeString
 
-from common.markup import badge
-from portal.words import precise
+from common.badges import badge
+from portal.order_explanations import format_price
 
 register = template.Library()
 TO_DO_WITH_PK = frozenset({"account", "account_edit", "credentials"})
@@ -17,7 +17,7 @@ TO_DO_WITH_PK = frozenset({"account", "account_edit", "credentials"})
 @register.filter
 def at_pip(price: Decimal | None, pip: Decimal | None) -> str:
     """A price with its instrument's own digits."""
-    return precise(price, pip)
+    return format_price(price, pip)
 
 
 @register.filter

@@ -6,18 +6,18 @@ from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
 
-from common.shown import sentence
+from common.formatting import sentence
 from connections import services, tasks
 from connections.models import ExecutionConnection
-from connections.own_prices import use_own_prices
-from connections.selectors import after_resuming
-from execution.drift import words as drift_words
+from connections.selectors import resume_message
+from connections.services import use_own_prices
 from execution.models import DriftItem, Order
-from portal.pages import done, for_tenants, me, page, panel
+from execution.reconciliation import presentation as drift_words
+from portal.order_explanations import explain
+from portal.pages import current_user, page, panel, run_action, tenants_only
 from portal.selectors.accounts import Account, account_of, accounts_of
 from portal.selectors.feeds import subscriptions_of
 from portal.selectors.prices import prices_of
-from portal.words import tell
 from users.models import User
 
 LAST = 8
@@ -25,7 +25,7 @@ LAST = 8
 
 def find(request: HttpRequest, pk: UUID) -> Account:
     """The tenant's own account. Raises Http404 for any other."""
-    found = account_of(me(request), pk)
+    found = account_of(current_user(request), pk)
     if found is None:
         raise Http404
     return found
@@ -35,13 +35,13 @@ def address(pk: UUID) -> str:
     return reverse("portal:account", args=[pk])
 
 
-@for_tenants
+@tenants_only
 def accounts(request: HttpRequest) -> HttpResponse:
     """All of them, with what is to be done."""
-    return page(request, "accounts.html", accounts=accounts_of(me(request)))
+    return page(request, "accounts.html", accounts=accounts_of(current_user(request)))
 
 
-@for_tenants
+@tenants_only
 def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """One account."""
     found = find(request, pk)
@@ -50,9 +50,9 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         request,
         "account.html",
         account=found,
-        prices=prices_of(found.connection, me(request)),
-        orders=[(order, tell(order)) for order in orders],
-        subscriptions=subscriptions_of(me(request)).filter(connection=pk),
+        prices=prices_of(found.connection, current_user(request)),
+        orders=[(order, explain(order)) for order in orders],
+        subscriptions=subscriptions_of(current_user(request)).filter(connection=pk),
         differences=[
             (item, sentence(item.kind), drift_words.summary(item))
             for item in DriftItem.objects.filter(connection=pk, state=DriftItem.State.OPEN)
@@ -60,32 +60,32 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     )
 
 
-@for_tenants
+@tenants_only
 def live(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Its health and the checks of its last test, asked for while a test runs."""
     return panel(request, "account/live.html", account=find(request, pk))
 
 
-@for_tenants
+@tenants_only
 def test(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Have a trading process test the account; nothing is traded."""
-    user = me(request)
+    user = current_user(request)
     find(request, pk)
-    return done(request, lambda: _request_test(pk, user), back=address(pk) + "#checks")
+    return run_action(request, lambda: _request_test(pk, user), back=address(pk) + "#checks")
 
 
 def _request_test(pk: UUID, user: User) -> str:
     services.request_test(pk, by=user)
-    transaction.on_commit(lambda: tasks.ring_test(pk))
+    transaction.on_commit(lambda: tasks.enqueue_test(pk))
     return "The account is being tested; the checks appear below by themselves."
 
 
-@for_tenants
+@tenants_only
 def pause(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Take no entries; it needs no question, since nothing is sent and one click takes it back."""
-    user = me(request)
+    user = current_user(request)
     name = find(request, pk).connection.name
-    return done(request, lambda: _pause(pk, name, user), back=address(pk))
+    return run_action(request, lambda: _pause(pk, name, user), back=address(pk))
 
 
 def _pause(pk: UUID, name: str, user: User) -> str:
@@ -94,40 +94,40 @@ def _pause(pk: UUID, name: str, user: User) -> str:
     return f"{name} is paused: new signals are skipped, open positions keep their stops."
 
 
-@for_tenants
+@tenants_only
 def resume(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Take signals again."""
-    user = me(request)
+    user = current_user(request)
     row = find(request, pk).connection
-    return done(request, lambda: _resume(row, user), back=address(pk))
+    return run_action(request, lambda: _resume(row, user), back=address(pk))
 
 
 def _resume(row: ExecutionConnection, user: User) -> str:
     if not services.resume(row.pk, by=user):
         return f"{row.name} was not paused."
-    return f"{row.name} is resumed. {after_resuming(row)}"
+    return f"{row.name} is resumed. {resume_message(row)}"
 
 
-@for_tenants
+@tenants_only
 def switch_on(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Take signals again, where it was switched off by an operator or the API."""
-    user = me(request)
+    user = current_user(request)
     row = find(request, pk).connection
-    return done(request, lambda: _switch_on(row, user), back=address(pk))
+    return run_action(request, lambda: _switch_on(row, user), back=address(pk))
 
 
 def _switch_on(row: ExecutionConnection, user: User) -> str:
     if not services.activate(row.pk, by=user):
         return f"{row.name} was switched on already."
-    return f"{row.name} is switched on. {after_resuming(row)}"
+    return f"{row.name} is switched on. {resume_message(row)}"
 
 
-@for_tenants
+@tenants_only
 def own_prices(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Let its own broker tell its prices; it needs no question, another source is a click away."""
-    user = me(request)
+    user = current_user(request)
     name = find(request, pk).connection.name
-    return done(request, lambda: _own_prices(pk, name, user), back=address(pk) + "#prices")
+    return run_action(request, lambda: _own_prices(pk, name, user), back=address(pk) + "#prices")
 
 
 def _own_prices(pk: UUID, name: str, user: User) -> str:

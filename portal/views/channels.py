@@ -9,14 +9,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
+from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError, InvalidInputError
-from common.questions import Point, Question, put_beside
 from events import confirmation
 from events.models import Channel, EventKind
 from events.selectors import channels_of
 from events.services import KINDS, create_channel, send_test
-from portal.pages import done, guarded, me
-from portal.views.keys import for_key_owners as for_everybody
+from portal.pages import current_user, run_action, with_security_headers
+from portal.views.keys import key_owners_only as for_everybody
 from portal.views.keys import own_page
 from users.tenancy import for_all_tenants, on_behalf_of
 
@@ -70,9 +70,9 @@ def create(request: HttpRequest) -> HttpResponse:
             with transaction.atomic():
                 text = act()
         except FillcastError as error:
-            put_beside(form, error)
+            add_form_error(form, error)
         else:
-            return done(request, lambda: text, back=reverse("security:channels"))
+            return run_action(request, lambda: text, back=reverse("security:channels"))
     status = 422 if form.errors else 200
     return own_page(request, "channel_new.html", status=status, form=form)
 
@@ -86,7 +86,7 @@ def test(request: HttpRequest, *, pk: int) -> HttpResponse:
         send_test(channel_id=channel.pk)
         return f"A test message is on its way to “{channel.name}”. Reload for its outcome."
 
-    return done(request, act, back=reverse("security:channels"))
+    return run_action(request, act, back=reverse("security:channels"))
 
 
 @for_everybody
@@ -98,7 +98,7 @@ def resend(request: HttpRequest, *, pk: int) -> HttpResponse:
         confirmation.request_confirmation(channel.pk)
         return f"A new message is on its way to the address of “{channel.name}”. Open its link."
 
-    return done(request, act, back=reverse("security:channels"))
+    return run_action(request, act, back=reverse("security:channels"))
 
 
 @for_everybody
@@ -111,13 +111,13 @@ def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
             channel.delete()
             return f"“{channel.name}” is removed."
 
-        return done(request, act, back=back)
+        return run_action(request, act, back=back)
     points = [
-        Point("cancelled", "Nothing is sent there any more, also not what still waits."),
-        Point("safe", "Your inbox and other channels stay as they are."),
+        Consequence("cancelled", "Nothing is sent there any more, also not what still waits."),
+        Consequence("safe", "Your inbox and other channels stay as they are."),
     ]
     title = f"Remove the channel “{channel.name}”?"
-    question = Question(title, points, "Remove it", back, keep="Keep it")
+    question = ConfirmationPage(title, points, "Remove it", back, keep="Keep it")
     return own_page(request, "key_revoke.html", question=question)
 
 
@@ -130,15 +130,17 @@ def confirm(request: HttpRequest, *, pk: int, code: str) -> HttpResponse:
         channel = Channel.objects.select_related("user").filter(pk=pk).first()
     is_valid = channel is not None and channel.user.is_active
     if channel is None or not is_valid or not confirmation.matches(channel, code):
-        return guarded(render(request, "portal/channel_confirm.html", status=404))
+        return with_security_headers(render(request, "portal/channel_confirm.html", status=404))
     facts = {"channel": channel, "owner": channel.user.get_username()}
     if request.method == "POST":
         with on_behalf_of(channel.user):
             try:
                 facts["channel"] = confirmation.confirm(pk, code)
             except InvalidInputError:  # a newer one was requested, or it was removed, meanwhile
-                return guarded(render(request, "portal/channel_confirm.html", status=404))
-    return guarded(render(request, "portal/channel_confirm.html", facts))
+                return with_security_headers(
+                    render(request, "portal/channel_confirm.html", status=404)
+                )
+    return with_security_headers(render(request, "portal/channel_confirm.html", facts))
 
 
 def _row(channel: Channel) -> dict[str, Any]:
@@ -160,4 +162,4 @@ def _mine(request: HttpRequest, pk: int) -> Channel:
 
 
 def _my_id(request: HttpRequest) -> int:
-    return int(me(request).pk)
+    return int(current_user(request).pk)

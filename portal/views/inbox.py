@@ -7,29 +7,29 @@ from django.urls import reverse
 from events.models import Notification
 from events.selectors import inbox as told_to
 from events.services import mark_read
-from portal.pages import done, for_tenants, me, page
+from portal.pages import current_user, page, run_action, tenants_only
 
-A_PAGE = 40
+PAGE_SIZE = 40
 REFRESH_SECONDS = 10
 
 
-@for_tenants
+@tenants_only
 def inbox(request: HttpRequest) -> HttpResponse:
     """All of it, or what is not read yet."""
-    found = told_to(me(request).pk)
+    found = told_to(current_user(request).pk)
     only_new = request.GET.get("state") == "new"
     if only_new:
         found = found.filter(read_at=None)
-    one_page = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
+    one_page = Paginator(found, PAGE_SIZE).get_page(request.GET.get("page"))
     return page(
         request, "inbox.html", one_page=one_page, only_new=only_new, refresh_seconds=REFRESH_SECONDS
     )
 
 
-@for_tenants
+@tenants_only
 def read(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
     """Mark one as read, or all of them. Another's is not there."""
-    user = me(request)
+    user = current_user(request)
     back = reverse("portal:inbox")
     if pk is not None and not Notification.objects.filter(user=user, pk=pk).exists():
         return page(request, "missing.html", status=404)
@@ -41,4 +41,4 @@ def read(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
             return "It was read already." if ids else "Nothing was new."
         return f"{many:,} marked as read."
 
-    return done(request, act, back=back)
+    return run_action(request, act, back=back)

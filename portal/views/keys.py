@@ -12,11 +12,11 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 
+from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.permissions import Scope
-from common.questions import Point, Question, put_beside
-from portal.pages import done, guarded, me, page, sign_in_first
-from portal.signing_in import home_of
+from portal.pages import current_user, page, redirect_to_sign_in, run_action, with_security_headers
+from portal.sign_in_steps import home_url
 from users import api_keys, services
 from users.models import ApiKey
 
@@ -41,23 +41,23 @@ class NewKeyForm(forms.Form):
     )  # fmt: skip
 
 
-def for_key_owners(view: View) -> View:
+def key_owners_only(view: View) -> View:
     """Let everybody see their own keys: tenants in the portal's shell, staff in a plain one."""
 
     @wraps(view)
     def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if not request.user.is_authenticated:
-            return guarded(sign_in_first(request))
-        return guarded(view(request, **kwargs))
+            return with_security_headers(redirect_to_sign_in(request))
+        return with_security_headers(view(request, **kwargs))
 
     return answer
 
 
-@for_key_owners
+@key_owners_only
 def keys(request: HttpRequest) -> HttpResponse:
     """All of one's keys, open ones first."""
     now = timezone.now()
-    mine = ApiKey.objects.filter(user=me(request)).order_by("-created_at")
+    mine = ApiKey.objects.filter(user=current_user(request)).order_by("-created_at")
     listed = [
         {
             "key": key,
@@ -70,12 +70,12 @@ def keys(request: HttpRequest) -> HttpResponse:
     return own_page(request, "keys.html", keys=listed)
 
 
-@for_key_owners
+@key_owners_only
 def create(request: HttpRequest) -> HttpResponse:
     """Make a key and show it, this once."""
     form = NewKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        said, user = form.cleaned_data, me(request)
+        said, user = form.cleaned_data, current_user(request)
         ends = timezone.now() + timedelta(days=int(said["life"]))
         try:
             with transaction.atomic():
@@ -84,29 +84,29 @@ def create(request: HttpRequest) -> HttpResponse:
                 )
             return own_page(request, "key_made.html", key=key, secret=secret)
         except FillcastError as error:
-            put_beside(form, error)
+            add_form_error(form, error)
     status = 422 if form.errors else 200
     return own_page(request, "key_new.html", status=status, form=form)
 
 
-@for_key_owners
+@key_owners_only
 def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Ask, then make a key useless. Another's is not there."""
-    user = me(request)
+    user = current_user(request)
     key = ApiKey.objects.filter(user=user, pk=pk).first()
     if key is None:
         raise Http404
     back = reverse("security:keys")
     if request.method == "POST":
-        return done(request, lambda: _revoke(key), back=back)
+        return run_action(request, lambda: _revoke(key), back=back)
     if key.revoked_at is not None:
         return HttpResponseRedirect(back)
     points = [
-        Point("cancelled", "Calls that use it are refused from now on. It cannot come back."),
-        Point("safe", "Orders and positions stay as they are."),
+        Consequence("cancelled", "Calls that use it are refused from now on. It cannot come back."),
+        Consequence("safe", "Orders and positions stay as they are."),
     ]
     title = f"Revoke the key “{key.name}”?"
-    question = Question(title, points, "Revoke it", back, keep="Keep it")
+    question = ConfirmationPage(title, points, "Revoke it", back, keep="Keep it")
     return own_page(request, "key_revoke.html", question=question)
 
 
@@ -120,7 +120,11 @@ def own_page(
 ) -> TemplateResponse:
     """Return a page about the user themselves: in the portal's frame, or for staff in their own."""
     name = f"security/{template}"
-    if not me(request).is_staff:
+    if not current_user(request).is_staff:
         return page(request, name, status=status, shell="portal/base.html", **facts)
-    shell = {"shell": "portal/security/staff.html", "home": home_of(me(request)), **facts}
+    shell = {
+        "shell": "portal/security/staff.html",
+        "home": home_url(current_user(request)),
+        **facts,
+    }
     return TemplateResponse(request, f"portal/{name}", shell, status=status)

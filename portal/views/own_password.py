@@ -1,7 +1,7 @@
 """One's own password, for everybody: tenants in the portal's shell, staff in a plain one.
 
 The present password is checked and the new one hashed before the request's transaction begins
-(portal/access.py, PasswordsFirst).
+(portal/sign_in.py, PasswordsFirst).
 """
 
 from django.contrib import messages
@@ -11,8 +11,8 @@ from django.contrib.auth.password_validation import password_validators_help_tex
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from portal.pages import me
-from portal.views.keys import for_key_owners, own_page
+from portal.pages import current_user
+from portal.views.keys import key_owners_only, own_page
 from users.models import User
 from users.new_passwords import require_unchanged, store_password
 
@@ -57,10 +57,10 @@ class OwnPasswordForm(PasswordChangeForm):
             self.add_error("new_password1", "That is your present password. Choose another one.")
 
 
-@for_key_owners
+@key_owners_only
 def change(request: HttpRequest) -> HttpResponse:
     """Change one's own password; every other session of theirs ends."""
-    user = me(request)
+    user = current_user(request)
     form = OwnPasswordForm(user, request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         user.set_password(form.cleaned_data["new_password1"])

@@ -8,24 +8,24 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from common.questions import Point, Question
-from common.shown import number, signed
+from common.confirmation import ConfirmationPage, Consequence
+from common.formatting import number, signed
 from execution import services, tasks
 from portal.forms import CloseForm
-from portal.pages import asked, for_tenants, me, page
+from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.accounts import accounts_of
-from portal.selectors.positions import Held, positions_of
+from portal.selectors.positions import PositionView, positions_of
 from positions.selectors import with_prices
 from users.models import User
 
-A_PAGE = 30
+PAGE_SIZE = 30
 REFRESH_SECONDS = {"open": 5, "closed": 15}
 
 
-@for_tenants
+@tenants_only
 def positions(request: HttpRequest) -> HttpResponse:
     """The list, by state, account and pair."""
-    user, asked_for = me(request), request.GET
+    user, asked_for = current_user(request), request.GET
     mine = positions_of(user)
     counts = {"open": mine.open().count(), "closed": mine.closed().count()}
     state = "closed" if asked_for.get("state") == "closed" else "open"
@@ -36,53 +36,53 @@ def positions(request: HttpRequest) -> HttpResponse:
         found = found.filter(connection=UUID(account)) if account in known else found.none()
     if pair := asked_for.get("pair", "").strip().upper():
         found = found.filter(pair__icontains=pair)
-    one_page = Paginator(found if state == "closed" else with_prices(found), A_PAGE).get_page(
+    one_page = Paginator(found if state == "closed" else with_prices(found), PAGE_SIZE).get_page(
         asked_for.get("page")
     )
     return page(
         request, "positions.html", state=state, counts=counts, accounts=accounts, asked=asked_for,
-        one_page=one_page, held=[Held(row) for row in one_page],
+        one_page=one_page, held=[PositionView(row) for row in one_page],
         refresh_seconds=REFRESH_SECONDS[state],
     )  # fmt: skip
 
 
-@for_tenants
+@tenants_only
 def close(request: HttpRequest, *, pk: int) -> HttpResponse:
     """Ask how much, then write an exit and ring for it."""
-    user = me(request)
+    user = current_user(request)
     position = with_prices(positions_of(user)).filter(pk=pk).first()
     if position is None:
         raise Http404
-    held = Held(position)
+    held = PositionView(position)
     if held.free <= 0:
         messages.info(request, "All of it is closed or being closed already; nothing is sent.")
         return HttpResponseRedirect(reverse("portal:positions"))
     form = CloseForm(request.POST if request.method == "POST" else None)
     account = position.connection.name
-    question = Question(
+    question = ConfirmationPage(
         title=f"Close {position.pair} {held.direction} at {account}?",
-        points=_what_a_close_does(held),
+        points=_close_consequences(held),
         button="Close it",
         back=reverse("portal:positions"),
         form=form,
         keep="Keep it",
     )
-    return asked(request, question, lambda: _close(held, form, user))
+    return confirm(request, question, lambda: _close(held, form, user))
 
 
-def _what_a_close_does(held: Held) -> list[Point]:
+def _close_consequences(held: PositionView) -> list[Consequence]:
     position = held.position
     opposite = "buy" if position.side == "SELL" else "sell"
     return [
-        Point("submitting", f"Sends a market order to {opposite} up to {number(held.free)} "
+        Consequence("submitting", f"Sends a market order to {opposite} up to {number(held.free)} "
               f"{position.symbol}, before all entries. It can only reduce the position; it opens "
               "nothing."),
-        Point("validated", _result(held)),
-        Point("safe", "Its stop stays until the close is filled."),
+        Consequence("validated", _result(held)),
+        Consequence("safe", "Its stop stays until the close is filled."),
     ]  # fmt: skip
 
 
-def _result(held: Held) -> str:
+def _result(held: PositionView) -> str:
     position = held.position
     if position.unrealized_pnl is None:
         return "Its price source has no price now, so the result cannot be told beforehand."
@@ -93,7 +93,7 @@ def _result(held: Held) -> str:
     )
 
 
-def _close(held: Held, form: CloseForm, user: User) -> str:
+def _close(held: PositionView, form: CloseForm, user: User) -> str:
     order_id = services.close_position(
         held.position.pk,
         fraction=Decimal(form.cleaned_data["fraction"]),
@@ -101,5 +101,5 @@ def _close(held: Held, form: CloseForm, user: User) -> str:
     )
     if order_id is None:
         return "All of it was closed or being closed already; nothing is sent."
-    tasks.ring_on_commit([order_id], queue=tasks.EXITS)
+    tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
     return f"{held.position.pair} is being closed. The position goes when the fill is known."

@@ -4,11 +4,11 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
-from common.codes import Code
-from common.reasons import tried_again
-from common.shown import known_code
-from portal.pages import for_tenants, guarded, me, page
-from portal.selectors.reasons import hit_lately
+from common.formatting import known_code
+from common.reason_codes import Code
+from common.reason_links import retry_sentence
+from portal.pages import current_user, page, tenants_only, with_security_headers
+from portal.selectors.reasons import recent_orders_with
 
 
 def reason(request: HttpRequest, *, code: str) -> HttpResponse:
@@ -17,19 +17,21 @@ def reason(request: HttpRequest, *, code: str) -> HttpResponse:
     if known is None:
         return _unknown(request)
     if not request.user.is_authenticated:
-        told = {"code": known, "tried": tried_again(known)}
-        return guarded(TemplateResponse(request, "portal/reason_alone.html", told))
+        told = {"code": known, "tried": retry_sentence(known)}
+        return with_security_headers(TemplateResponse(request, "portal/reason_alone.html", told))
     if request.user.is_operator:
-        return guarded(HttpResponseRedirect(reverse("admin:console_reason", args=[known.value])))
+        return with_security_headers(
+            HttpResponseRedirect(reverse("admin:console_reason", args=[known.value]))
+        )
     return _with_my_orders(request, code=known)
 
 
-@for_tenants
+@tenants_only
 def _with_my_orders(request: HttpRequest, *, code: Code) -> HttpResponse:
-    hit = hit_lately(me(request), code)
-    return page(request, "reason.html", code=code, tried=tried_again(code), hit=hit)
+    hit = recent_orders_with(current_user(request), code)
+    return page(request, "reason.html", code=code, tried=retry_sentence(code), hit=hit)
 
 
-@for_tenants
+@tenants_only
 def _unknown(request: HttpRequest) -> HttpResponse:
     raise Http404

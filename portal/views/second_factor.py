@@ -14,15 +14,15 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 
+from common.confirmation import error_message
 from common.errors import FillcastError, InvalidInputError
-from common.questions import refusal
-from portal.pages import guarded, me, sign_in_first
-from portal.signing_in import complete, home_of, pending, safe_address
+from portal.pages import current_user, redirect_to_sign_in, with_security_headers
+from portal.sign_in_steps import complete_sign_in, home_url, pending_sign_in, safe_redirect
 from users import one_time_codes, second_factor
+from users.attempt_limits import Limit, undo_attempt
 from users.models import User
-from users.password_turns import BusyError
-from users.session_factor import is_fresh, note_shown
-from users.tries import Limit, take_back
+from users.password_slots import SlotsBusyError
+from users.session_factor import is_fresh, record_second_factor
 
 View = Callable[[HttpRequest], HttpResponse]
 NEW_SECRET = "new_second_factor"  # noqa: S105  # where the session keeps it, sealed
@@ -52,62 +52,64 @@ class EnrolForm(CodeForm):
     field_order = ("code", "password")
 
 
-def for_everybody(view: View) -> View:
+def signed_in_only(view: View) -> View:
     """Let whoever is signed in see their own security, tenants and staff alike."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
         if not request.user.is_authenticated:
-            return guarded(sign_in_first(request))
-        return guarded(view(request))
+            return with_security_headers(redirect_to_sign_in(request))
+        return with_security_headers(view(request))
 
     return answer
 
 
 def code(request: HttpRequest) -> HttpResponse:
     """After the password: ask for a code of the app, or a recovery code."""
-    found = pending(request)
+    found = pending_sign_in(request)
     if found is None:
-        return guarded(HttpResponseRedirect(reverse("portal:sign_in")))
+        return with_security_headers(HttpResponseRedirect(reverse("portal:sign_in")))
     user, to = found
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and _is_taken(user, form):
-        complete(request, user)
-        return guarded(HttpResponseRedirect(to))
-    return guarded(_ask(request, "code.html", form))
+        complete_sign_in(request, user)
+        return with_security_headers(HttpResponseRedirect(to))
+    return with_security_headers(_render_form(request, "code.html", form))
 
 
 def first(request: HttpRequest) -> HttpResponse:
     """After the password of staff who must have a second factor and have none: nothing else."""
-    found = pending(request)
+    found = pending_sign_in(request)
     if found is None or second_factor.factor_of(found[0]) is not None:
-        return guarded(HttpResponseRedirect(reverse("portal:sign_in")))
+        return with_security_headers(HttpResponseRedirect(reverse("portal:sign_in")))
     user, to = found
     form = CodeForm(request.POST or None)
     given = _enrolled(request, user, form)
     if given is None:
-        return guarded(_show_secret(request, user, form, "first.html"))
-    complete(request, user)
-    return guarded(render(request, "portal/security/given.html", {"codes": given, "on": to}))
+        return with_security_headers(_show_secret(request, user, form, "first.html"))
+    complete_sign_in(request, user)
+    return with_security_headers(
+        render(request, "portal/security/recovery_codes.html", {"codes": given, "on": to})
+    )
 
 
-@for_everybody
+@signed_in_only
 def overview(request: HttpRequest) -> HttpResponse:
     """What one has, and what can be done about it."""
-    user = me(request)
+    user = current_user(request)
     facts = {
         "factor": second_factor.factor_of(user),
         "left": second_factor.recovery_codes_left(user),
         "required": second_factor.is_required(user),
-        "home": home_of(user),
+        "home": home_url(user),
     }
     return render(request, "portal/security/overview.html", facts)
 
 
-@for_everybody
+@signed_in_only
 def enrol(request: HttpRequest) -> HttpResponse:
     """Set up an app, or another one in place of it."""
-    user = me(request)
+    user = current_user(request)
     form = EnrolForm(request.POST or None)
     counted: list[Limit] = []
     if request.method == "POST" and form.is_valid() and NEW_SECRET in request.session:
@@ -117,43 +119,43 @@ def enrol(request: HttpRequest) -> HttpResponse:
     if given is None:
         return _show_secret(request, user, form, "enrol.html")
     request.session.cycle_key()
-    note_shown(request, user)
-    return _given(request, given)
+    record_second_factor(request, user)
+    return _show_recovery_codes(request, given)
 
 
-@for_everybody
+@signed_in_only
 def confirm(request: HttpRequest) -> HttpResponse:
     """Ask for a code again, before something that matters; then lead there."""
-    user = me(request)
+    user = current_user(request)
     wanted = request.GET.get("next", "")
-    to = safe_address(request, wanted, reverse("security:overview"))
+    to = safe_redirect(request, wanted, reverse("security:overview"))
     if is_fresh(request, user):
         return HttpResponseRedirect(to)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid() and _is_taken(user, form):
-        note_shown(request, user)
+        record_second_factor(request, user)
         return HttpResponseRedirect(to)
-    return _ask(request, "confirm.html", form, back=home_of(user))
+    return _render_form(request, "confirm.html", form, back=home_url(user))
 
 
-@for_everybody
+@signed_in_only
 def recovery_codes(request: HttpRequest) -> HttpResponse:
     """Make fresh recovery codes; they are shown once."""
-    user = me(request)
+    user = current_user(request)
     if request.method != "POST" or second_factor.factor_of(user) is None:
         return HttpResponseRedirect(reverse("security:overview"))
-    return _given(request, second_factor.renew_recovery_codes(user))
+    return _show_recovery_codes(request, second_factor.renew_recovery_codes(user))
 
 
-@for_everybody
+@signed_in_only
 def turn_off(request: HttpRequest) -> HttpResponse:
     """Do without a second factor, where that is allowed."""
     if request.method == "POST":
         try:
-            second_factor.turn_off(me(request))
+            second_factor.turn_off(current_user(request))
             messages.success(request, "Your second factor is off: the password alone signs in.")
         except FillcastError as error:
-            messages.error(request, refusal(error))
+            messages.error(request, error_message(error))
     return HttpResponseRedirect(reverse("security:overview"))
 
 
@@ -174,8 +176,8 @@ def _check_password(
     typed = form.cleaned_data["password"]
     try:
         found = authenticate(request, username=user.username, password=typed)
-    except BusyError:  # nothing was looked at
-        take_back(counted)
+    except SlotsBusyError:  # nothing was looked at
+        undo_attempt(counted)
         raise
     if found != user:
         form.add_error("password", "That is not your password.")
@@ -217,12 +219,14 @@ def _show_secret(request: HttpRequest, user: User, form: forms.Form, template: s
     return render(request, f"portal/security/{template}", facts, status=status)
 
 
-def _ask(request: HttpRequest, template: str, form: forms.Form, **facts: Any) -> HttpResponse:
+def _render_form(
+    request: HttpRequest, template: str, form: forms.Form, **facts: Any
+) -> HttpResponse:
     status = 422 if form.errors else 200
     told = {"form": form, **facts}
     return render(request, f"portal/security/{template}", told, status=status)
 
 
-def _given(request: HttpRequest, given: list[str]) -> HttpResponse:
+def _show_recovery_codes(request: HttpRequest, given: list[str]) -> HttpResponse:
     told = {"codes": given, "on": reverse("security:overview")}
-    return render(request, "portal/security/given.html", told)
+    return render(request, "portal/security/recovery_codes.html", told)

@@ -4,11 +4,11 @@ from decimal import Decimal
 
 from django.db import migrations, models
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.row_security import MY_CONNECTION, tenant_rows
 
-# Levels of which a broker must be notified. The predicate of `execution/exits/wishes.py LEVELS`, word
+# Levels of which a broker must be notified. The predicate of `execution/monitoring/pending_actions.py LEVELS`, word
 # for word; Django's conditions cannot say it.
 LEVELS_INDEX = """
 CREATE INDEX position_levels_to_be_told ON positions_executionposition (id) WHERE (

@@ -2,7 +2,7 @@
 
 from django.db import migrations, models
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.row_security import ANYBODY_KNOWN, MINE, tenant_rows
 

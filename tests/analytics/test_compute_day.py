@@ -12,9 +12,9 @@ from rest_framework.test import APIClient
 
 from analytics import selectors, services
 from analytics.days import DEFAULT_ZONE, trading_day
-from analytics.folding import earliest, latest
 from analytics.models import AnalyticsDaily
 from analytics.rollup import Rollup, fold, of_trade
+from analytics.rollup_sql import earliest, latest
 from common import clocks
 from common.sql import rows
 from connections.models import ExecutionConnection

@@ -10,7 +10,7 @@ from django.db import connection
 from nacl.public import PrivateKey
 
 from signals.rate import forget_failures
-from tests.api import world as cast
+from tests.api import factories as cast
 from tests.kept_rows import kept_rows
 
 AsWeb = Callable[[], AbstractContextManager[None]]

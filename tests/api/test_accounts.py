@@ -8,7 +8,8 @@ import pytest
 from django.utils import timezone
 
 from common.models import TrailLine
-from connections.credentials import open_credentials
+from connections.credentials.sealing import open_credentials
+from connections.exposure import open_items
 from connections.models import (
     ExecutionConnection,
     HealthStatus,
@@ -17,12 +18,11 @@ from connections.models import (
     Subscription,
     TradingPreset,
 )
-from connections.open import what_is_open
 from execution.models import Order, Status
 from positions.models import ExecutionPosition
 from tests.api.conftest import AsWeb
+from tests.api.factories import CANARY, World
 from tests.api.test_problems import problem
-from tests.api.world import CANARY, World
 from tests.connections import make
 
 SECRETS = {"password": CANARY}
@@ -297,7 +297,7 @@ def test_an_account_says_whether_its_worker_runs(world: World) -> None:
 
 def test_an_account_says_how_much_is_open_there_though_it_is_off(world: World) -> None:
     alice, path = world.client("alice"), f"/api/v1/connections/{world.connection.pk}/"
-    count = len(what_is_open(world.connection.pk))
+    count = len(open_items(world.connection.pk))
     assert count > 0
     assert alice.get(path).json()["open_count"] == count
     told = alice.patch(path, {"is_active": False}, format="json").json()

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import URLResolver, get_resolver
 from drf_spectacular.generators import SchemaGenerator
 
-from tests.api.world import World
+from tests.api.factories import World
 from users.models import User
 
 VALUES = ("9999-12-31T23:59:59+23:59", "0001-01-01T00:00:00+23:59", "1", "9" * 30, "\0", "NaN",

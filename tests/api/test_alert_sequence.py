@@ -22,8 +22,8 @@ from signals.feeds import create_feed_token
 from signals.models import Direction, Feed, ReceivedAlert, Signal
 from signals.open_signals import open_signals
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_problems import problem
-from tests.api.world import World
 
 CLOSE = {"action": "CLOSE", "ticker": "EURUSD"}
 HALF = {**CLOSE, "close_fraction": "0.5"}

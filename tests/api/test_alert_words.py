@@ -10,9 +10,9 @@ from common.clocks import market_now
 from connections.models import Subscription
 from signals.listings import ListedPair, clearly_meant
 from signals.models import Feed, Signal
+from tests.api.factories import World
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower, listed
-from tests.api.world import World
 
 DAX, DOLLAR = listed("DAX", "DAX/EUR"), listed("DAXUSD", "DAX/USD")
 POUND = listed("GBPUSD", "GBP/USD")

@@ -16,8 +16,8 @@ from common.sql import rows
 from positions.models import ExecutionPosition
 from signals.models import Signal
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_alert_sequence import Door, exits, strategy
-from tests.api.world import World
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -18,8 +18,8 @@ from execution.models import Order
 from signals.feeds import create_feed_token
 from signals.models import Approval, Feed, Signal
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_problems import problem
-from tests.api.world import World
 from tests.connections import make
 
 SIGNAL = {"symbol": "EUR/USD", "direction": "BUY"}

@@ -10,8 +10,8 @@ from rest_framework.test import APIClient
 
 from common.sql import rows, run
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_matrix import CASES, Case, Values, call, snapshot
-from tests.api.world import World
 from users.models import User
 from users.services import create_api_key
 

@@ -17,11 +17,11 @@ from common.database_errors import is_lost, is_passing
 from events.models import Event, EventKind
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
-from tests.api import world as cast
+from tests.api import factories as cast
+from tests.api.factories import World
 from tests.api.test_problems import problem
-from tests.api.world import World
 from tests.connections import make
-from tests.execution import cast as trading
+from tests.execution import factories as trading
 from users.models import User
 
 SECONDS = 30.0

@@ -10,11 +10,11 @@ from connections.models import ExecutionConnection, Subscription
 from execution.models import Order
 from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
+from tests.api.factories import World
 from tests.api.test_alert_sequence import at
 from tests.api.test_alert_words import DAX, DOLLAR, opened, taken, traded
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower
-from tests.api.world import World
 
 
 @pytest.fixture

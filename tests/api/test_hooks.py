@@ -10,8 +10,8 @@ from api.alert_paths import hide_tokens
 from signals.feeds import create_feed_token, signature_of
 from signals.models import Feed, Signal
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_problems import problem
-from tests.api.world import World
 
 ALERT = {"symbol": "FX:EURUSD", "direction": "buy", "sl": "1.08"}
 
@@ -92,7 +92,7 @@ def test_signed(world: World, as_web: AsWeb) -> None:
 def test_a_throttled_feed_says_when(
     world: World, door: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("signals.alerts.ALERTS_A_MINUTE", 0)
+    monkeypatch.setattr("signals.alerts.ALERTS_PER_MINUTE", 0)
     response = post(door)
     problem(response, 429, "THROTTLED")
     assert 1 <= int(response["Retry-After"]) <= 60

@@ -12,8 +12,8 @@ from rest_framework.test import APIClient
 from common.permissions import Scope
 from signals.models import FeedToken
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_matrix import CASES, KEYED, call
-from tests.api.world import World
 from users.models import ApiKey, SecondFactor, User
 from users.services import create_api_key, revoke_api_key
 

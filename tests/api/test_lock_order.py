@@ -20,7 +20,7 @@ from signals.batch import Publisher, entries_of
 from signals.feeds import create_feed_token
 from signals.locks import candidates_exclusive
 from signals.models import Feed, Signal
-from tests.api.world import World
+from tests.api.factories import World
 
 OPEN = {"symbol": "EURUSD", "direction": "BUY", "action": "OPEN", "sl": "1.08"}
 _WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

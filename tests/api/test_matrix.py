@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from drf_spectacular.generators import SchemaGenerator
 
 from tests.api.conftest import AsWeb
-from tests.api.world import World
+from tests.api.factories import World
 
 Values = Callable[[World], dict[str, Any]]
 OTHERS = ("bob", "paula")

@@ -9,8 +9,8 @@ from django.db import connection, transaction
 from drf_spectacular.generators import SchemaGenerator
 from rest_framework.test import APIClient
 
+from tests.api.factories import World
 from tests.api.test_matrix import CASES, call
-from tests.api.world import World
 from users.services import user_for_key
 
 NASTY = [

@@ -10,8 +10,8 @@ from connections.models import ExecutionConnection
 from execution.models import Order
 from signals.feeds import create_feed
 from signals.models import Feed, Signal
-from tests.api.world import World
-from tests.execution import cast
+from tests.api.factories import World
+from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
 DRAFT = {"symbol": "EUR/USD", "direction": "BUY", "sl": "1.09", "tp": "1.12"}
@@ -21,13 +21,13 @@ DRAFT = {"symbol": "EUR/USD", "direction": "BUY", "sl": "1.09", "tp": "1.12"}
 def followers(world: World) -> list[ExecutionConnection]:
     """Strangers' accounts at Paula's public feed: two trade, one is paused, one too small."""
     run("UPDATE connections_subscription SET archived_at = now()")
-    cast.instrument()
+    factories.instrument()
     feed = world.public
     return [
-        cast.account(feed, type="paper", preset_fixed_quantity=D(50)),
-        cast.account(feed, type="paper", preset_fixed_quantity=D(1000)),
-        cast.account(feed, type="paper", is_paused=True),
-        cast.account(feed, type="paper", preset_max_quantity=D(99)),
+        factories.account(feed, type="paper", preset_fixed_quantity=D(50)),
+        factories.account(feed, type="paper", preset_fixed_quantity=D(1000)),
+        factories.account(feed, type="paper", is_paused=True),
+        factories.account(feed, type="paper", preset_max_quantity=D(99)),
     ]
 
 
@@ -70,9 +70,9 @@ def test_a_provider_is_told_counts_and_no_details_of_strangers(
 
 
 def test_the_owner_of_a_private_feed_is_told_everything(world: World) -> None:
-    cast.instrument()
+    factories.instrument()
     feed = create_feed(owner=world.alice, name="Mine", is_public=False, is_approved=True)
-    cast.account(feed, type="paper", user=world.alice, admin=None)
+    factories.account(feed, type="paper", user=world.alice, admin=None)
     answer = post(world, "alice", "preview/", {**DRAFT, "feed": feed.slug})
     assert (answer.data["sent"], answer.data["sizes"][0]["largest"]) == (1, "100")
 

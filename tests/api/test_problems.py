@@ -9,9 +9,9 @@ from django.test import Client
 from rest_framework.test import APIClient
 
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 from signals.models import Signal
-from tests.api.world import World
+from tests.api.factories import World
 from users.models import User
 
 MEMBERS = {"type", "title", "status", "detail", "code", "hint", "help", "errors", "request_id"}

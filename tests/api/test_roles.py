@@ -7,9 +7,9 @@ from django.db import transaction
 
 from common.permissions import Role
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.role_matrix import MATRIX, OWN
 from tests.api.test_matrix import CASES, KEYED, call, ids, snapshot
-from tests.api.world import World
 from tests.roles import staff
 from users.services import create_api_key
 

@@ -11,14 +11,14 @@ from django.test.utils import CaptureQueriesContext
 from analytics.models import AnalyticsDaily
 from common.clocks import market_now
 from connections.models import ConnectionHealth, Subscription
+from execution.api.serializers import lifecycle_of
 from execution.models import DriftItem, Fill, Order, Status
-from execution.serializers import lifecycle_of
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.feeds import create_feed
 from signals.models import Signal
+from tests.api.factories import World, order
 from tests.api.test_problems import problem
-from tests.api.world import World, order
 
 
 def get(world: World, path: str, who: str = "alice") -> Any:

@@ -11,8 +11,8 @@ from connections.models import SubscriptionInterval
 from connections.services import unsubscribe
 from signals.models import Feed, Signal
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_problems import problem
-from tests.api.world import World
 
 OPEN = {"feed": "majors", "symbol": "EURUSD", "direction": "BUY", "sl": "1.3800", "tp": 1.40}
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from common.codes import Code
+from common.reason_codes import Code
+from connections.market_data.sources import get_or_create_broker_source, share_with_all
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
-from connections.sources import offer_to_all, tell_prices
 from tests.api.conftest import AsWeb
-from tests.api.world import World
+from tests.api.factories import World
 from tests.connections import make
 
 PATH = "/api/v1/data-connections/"
@@ -72,7 +72,7 @@ def test_what_cannot_be_is_refused_and_nothing_is_made(
 
 
 def test_paper_is_refused_what_never_prices_it(world: World, as_web: AsWeb) -> None:
-    own = tell_prices(make.connection(world.alice, type="mt4"))
+    own = get_or_create_broker_source(make.connection(world.alice, type="mt4"))
     paper = make.connection(world.alice)
     address = f"/api/v1/connections/{paper.pk}/"
     body = {"name": "n", "type": "paper", "account": "77", "data_connection": own.pk}
@@ -87,21 +87,23 @@ def test_paper_is_refused_what_never_prices_it(world: World, as_web: AsWeb) -> N
 
 
 def test_a_source_tells_how_it_fares(world: World, as_web: AsWeb) -> None:
-    source = tell_prices(make.connection(world.alice, type="crypto", exchange_name="binance"))
+    source = get_or_create_broker_source(
+        make.connection(world.alice, type="crypto", exchange_name="binance")
+    )
     now = datetime.now(UTC)
     state = SourceHealth.objects.create(source=source, told_at=now, pairs=["BTC/USD"])
     with as_web():
         shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
-    assert (shown["faring"]["word"], shown["faring"]["is_well"]) == ("Tells", True)
+    assert (shown["status"]["state"], shown["status"]["is_well"]) == ("Tells", True)
     assert (shown["pairs"], shown["error_code"]) == (["BTC/USD"], "")
     state.error_code, state.error, state.failing_since = Code.CONNECTION_ERROR, "No login.", now
     state.save()
     with as_web():
         shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
-    assert not shown["faring"]["is_well"]
+    assert not shown["status"]["is_well"]
     assert shown["error_code"] == "CONNECTION_ERROR"
-    assert shown["faring"]["said"].endswith("No login.")
-    assert shown["faring"]["to_do"] == Code.CONNECTION_ERROR.hint
+    assert shown["status"]["message"].endswith("No login.")
+    assert shown["status"]["remedy"] == Code.CONNECTION_ERROR.hint
     assert shown["failing_since"]
 
 
@@ -109,8 +111,8 @@ def test_of_an_operators_source_tenants_hear_no_word_of_its_broker(
     world: World, as_web: AsWeb
 ) -> None:
     account = make.connection(type="mt4", admin=world.olga)
-    source = tell_prices(account)
-    offer_to_all(source, by=world.olga)
+    source = get_or_create_broker_source(account)
+    share_with_all(source, by=world.olga)
     SourceHealth.objects.create(
         source=source, told_at=datetime.now(UTC) - timedelta(hours=1),
         error_code=Code.CONNECTION_ERROR, error="Login 4711 is wrong.",
@@ -118,7 +120,7 @@ def test_of_an_operators_source_tenants_hear_no_word_of_its_broker(
     with as_web():
         shown = world.client("bob").get(f"{PATH}{source.pk}/")
         off = world.client("bob").patch(f"{PATH}{source.pk}/", {"is_active": False}, format="json")
-    assert shown.json()["faring"]["word"] == "Tells nothing"
+    assert shown.json()["status"]["state"] == "Tells nothing"
     assert shown.json()["is_shared"]
     assert shown.json()["told_by"] is None
     assert "4711" not in shown.content.decode()
@@ -130,9 +132,9 @@ def test_which_pairs_a_shared_source_follows_is_read_by_operators_and_its_owner_
     world: World, as_web: AsWeb
 ) -> None:
     """They are what others hold and have ordered."""
-    source = tell_prices(make.connection(type="mt4", admin=world.olga))
-    offer_to_all(source, by=world.olga)
-    own = tell_prices(make.connection(world.bob, type="mt4"))
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=world.olga))
+    share_with_all(source, by=world.olga)
+    own = get_or_create_broker_source(make.connection(world.bob, type="mt4"))
     now = datetime.now(UTC)
     pairs, missing = ["EUR/USD", "XAU/USD"], ["XAU/USD"]
     for one in (source, own):
@@ -141,35 +143,35 @@ def test_which_pairs_a_shared_source_follows_is_read_by_operators_and_its_owner_
         listed = {row["id"]: row for row in world.client("bob").get(PATH).json()["results"]}
     shown = listed[source.pk]
     assert (shown["pairs"], shown["missing"]) == ([], [])
-    assert shown["faring"]["said"] == "It has no usable price of some pairs."
+    assert shown["status"]["message"] == "It has no usable price of some pairs."
     assert "/USD" not in str(shown)
     assert (listed[own.pk]["pairs"], listed[own.pk]["missing"]) == (pairs, missing)
     for_all = world.client("olga").get(f"{PATH}{source.pk}/").json()
     assert (for_all["pairs"], for_all["missing"]) == (pairs, missing)
-    assert "XAU/USD" in for_all["faring"]["said"]
+    assert "XAU/USD" in for_all["status"]["message"]
     SourceHealth.objects.filter(source=source).update(missing=[])
     with as_web():
         shown = world.client("bob").get(f"{PATH}{source.pk}/").json()
-    assert (shown["faring"]["word"], shown["faring"]["said"]) == ("Tells", "")
+    assert (shown["status"]["state"], shown["status"]["message"]) == ("Tells", "")
 
 
 def test_ones_own_is_switched_off_and_on(world: World, as_web: AsWeb) -> None:
     account = make.connection(world.alice, type="mt4")
-    address = f"{PATH}{tell_prices(account).pk}/"
+    address = f"{PATH}{get_or_create_broker_source(account).pk}/"
     alice = world.client("alice")
     with as_web():
         off = alice.patch(address, {"is_active": False}, format="json")
         on = alice.patch(address, {"is_active": True}, format="json")
         name = alice.patch(address, {"kind": "static"}, format="json")
     assert off.json()["is_active"] is False
-    assert off.json()["faring"]["word"] == "Switched off"
+    assert off.json()["status"]["state"] == "Switched off"
     assert on.json()["is_active"] is True
     assert name.status_code == 400
 
 
 def test_one_that_no_live_account_tells_stays_off(world: World, as_web: AsWeb) -> None:
     account = make.connection(world.alice, type="mt4")
-    source = tell_prices(account)
+    source = get_or_create_broker_source(account)
     DataConnection.objects.filter(pk=source.pk).update(is_active=False)
     ExecutionConnection.objects.filter(pk=account.pk).update(
         archived_at=datetime.now(UTC), is_active=False

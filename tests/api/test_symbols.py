@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from brokers.messages import Instrument as Listed
+from brokers.types import Instrument as Listed
 from connections.models import ExecutionConnection, Subscription
-from connections.services import refresh_instruments
+from connections.services import store_instruments
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
 from tests.api.conftest import AsWeb
+from tests.api.factories import World
 from tests.api.test_problems import problem
-from tests.api.world import World
 from tests.connections import make
 
 
@@ -35,7 +35,7 @@ def follower(feed: Feed, *instruments: Listed, **fields: Any) -> ExecutionConnec
     row = make.connection(**fields)
     if instruments:
         book = f"book of {row.account}"
-        refresh_instruments(book, instruments)
+        store_instruments(book, instruments)
         ExecutionConnection.objects.filter(pk=row.pk).update(instrument_book=book)
     make.subscription(row, feed)
     return row
@@ -44,7 +44,7 @@ def follower(feed: Feed, *instruments: Listed, **fields: Any) -> ExecutionConnec
 def relist(feed: Feed, *instruments: Listed) -> None:
     """The only follower's broker lists these now."""
     account = Subscription.objects.get(feed=feed).connection.account
-    refresh_instruments(f"book of {account}", instruments)
+    store_instruments(f"book of {account}", instruments)
 
 
 @pytest.fixture

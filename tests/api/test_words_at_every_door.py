@@ -12,10 +12,10 @@ from django.test import Client
 
 from connections.models import Subscription
 from signals.models import Feed, Signal
+from tests.api.factories import World
 from tests.api.test_alert_words import DAX, DOLLAR, opened, traded
 from tests.api.test_problems import problem
 from tests.api.test_symbols import alert, follower
-from tests.api.world import World
 
 WORD = {"symbol": "DAX", "direction": "BUY"}
 FORM = {

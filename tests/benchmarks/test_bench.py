@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.suite import NAMES
-from common.embedded.processes import birth, wait_until
+from ops.embedded.processes import birth, wait_until
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]

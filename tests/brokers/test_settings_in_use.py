@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-from brokers.form import Form, Setting, SettingKind, WhileOpen
+from brokers.connection_form import Form, OpenChangeRule, Setting, SettingType
 from brokers.registry import BUILT_IN, form_of
-from common.codes import Code
+from common.reason_codes import Code
 
-PLACES = (SettingKind.HOST, SettingKind.FOLDER, SettingKind.SYMBOLS)
+PLACES = (SettingType.HOST, SettingType.FOLDER, SettingType.SYMBOLS)
 ES, DAX = {"exchange": "EUREX", "month": "202612"}, {"exchange": "EUREX", "month": "202703"}
 
 
@@ -78,16 +78,16 @@ def test_what_a_number_is_counted_in_stays_with_it(kind: str) -> None:
 @pytest.mark.parametrize(
     ("key", "kind"),
     [
-        ("where", SettingKind.HOST),
-        ("drawer", SettingKind.FOLDER),
-        ("house", SettingKind.TEXT),  # within which numbers count
-        ("server", SettingKind.TEXT),
-        ("port", SettingKind.WHOLE),
-        ("sandbox", SettingKind.SWITCH),
+        ("where", SettingType.HOST),
+        ("drawer", SettingType.FOLDER),
+        ("house", SettingType.TEXT),  # within which numbers count
+        ("server", SettingType.TEXT),
+        ("port", SettingType.WHOLE),
+        ("sandbox", SettingType.SWITCH),
     ],
 )
 def test_what_may_say_where_an_account_is_stays_unless_a_form_says_otherwise(
-    key: str, kind: SettingKind
+    key: str, kind: SettingType
 ) -> None:
     """A third party's form that says nothing of it must not let it change: real positions would
     look closed."""
@@ -97,13 +97,14 @@ def test_what_may_say_where_an_account_is_stays_unless_a_form_says_otherwise(
     assert [one.field for one in form.in_use(before, after, {"EURUSD"})] == [f"settings.{key}"]
     assert form.in_use(before, after, set()) == []
     free = Form(
-        settings=(Setting(key, key, kind=kind, while_open=WhileOpen.FREE),), numbered_by="house"
+        settings=(Setting(key, key, kind=kind, while_open=OpenChangeRule.FREE),),
+        numbered_by="house",
     )
     assert free.in_use(before, after, {"EURUSD"}) == []
 
 
 def test_the_list_of_symbols_keeps_what_is_open_in_it_unless_a_form_says_otherwise() -> None:
-    form = Form(settings=(Setting("traded", "Traded", kind=SettingKind.SYMBOLS),))
+    form = Form(settings=(Setting("traded", "Traded", kind=SettingType.SYMBOLS),))
     before, after = {"traded": ["A", "B"]}, {"traded": ["A"]}
     assert [one.field for one in form.in_use(before, after, {"B"})] == ["settings.traded"]
     assert form.in_use(before, after, {"A"}) == []

@@ -15,10 +15,10 @@ from django.utils import timezone
 from drf_spectacular.generators import SchemaGenerator
 
 from signals.models import Approval, Feed, Signal
-from tests.api import world as cast
+from tests.api import factories as cast
 from tests.api.conftest import a_key, fresh_counters  # noqa: F401  # used by all tests here
-from tests.api.world import World
-from tests.changes.together import at_once
+from tests.api.factories import World
+from tests.changes.concurrent_forms import at_once
 from users.models import ApiKey
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -36,11 +36,11 @@ from connections.models import (
 from portal.security_urls import urlpatterns as security_urls
 from portal.urls import urlpatterns as portal_urls
 from signals.models import Feed
-from tests.changes.together import at_once, fields_of
+from tests.changes.concurrent_forms import at_once, fields_of
 from tests.connections import make
 from tests.roles import give
 from users.models import User
-from users.ranks import roles_of
+from users.privileges import roles_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 Typed = dict[str, Any]

@@ -9,7 +9,7 @@ import pytest
 from config import env as table
 from config.databases import database, timeouts
 from config.env import Env
-from config.setting import EnvironmentFault
+from config.env_types import InvalidEnvironmentError
 
 KEY = base64.b64encode(b"k" * 32).decode()
 PRODUCTION = {
@@ -24,7 +24,7 @@ PRODUCTION = {
 
 
 def faults(environ: dict[str, str]) -> list[str]:
-    with pytest.raises(EnvironmentFault) as e:
+    with pytest.raises(InvalidEnvironmentError) as e:
         Env(environ)
     return e.value.faults
 

@@ -5,11 +5,15 @@ import os
 import subprocess
 import sys
 
-from config.development import ROOT
+from config.installation import ROOT
 
-WEB = ("config.admin", "config.urls", "portal.urls", "api.urls", "rest_framework.views")
+WEB = ("console.admin", "config.urls", "portal.urls", "api.urls", "rest_framework.views")
 SHELL = ("prompt_toolkit", "celery.bin.celery")
-LINE_TO_THE_PAPER_BROKER = ("pydantic", "brokers.paper.remote.desk", "brokers.paper.remote.adapter")
+LINE_TO_THE_PAPER_BROKER = (
+    "pydantic",
+    "brokers.paper.remote.sync_client",
+    "brokers.paper.remote.adapter",
+)
 NOT_NEEDED = {*WEB, *SHELL, *LINE_TO_THE_PAPER_BROKER}
 
 AS_A_WORKER = """

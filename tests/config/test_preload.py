@@ -4,7 +4,13 @@ import os
 import subprocess
 import sys
 
-NEEDED = ("apprise", "api.hooks", "events.api", "portal.views.account_forms", "config.retrying")
+NEEDED = (
+    "apprise",
+    "api.hooks",
+    "events.api",
+    "portal.views.account_forms",
+    "config.middleware.request_retry",
+)
 
 
 def test_a_web_process_imports_views_and_slow_libraries_when_it_starts() -> None:

@@ -7,7 +7,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory
 
-from config.proxies import CLAIMS, ProxyMiddleware, caller_of
+from config.middleware.proxies import FORWARDED_HEADERS, ProxyMiddleware, caller_of
 
 OURS = (ip_network("10.0.0.0/24"), ip_network("192.0.2.7/32"))
 
@@ -41,11 +41,11 @@ def test_nobody_behind_it_sees_a_claim(peer: str, settings: Any) -> None:
         seen.append(request)
         return HttpResponse()
 
-    claims: dict[str, Any] = dict.fromkeys(CLAIMS, "203.0.113.9")
+    claims: dict[str, Any] = dict.fromkeys(FORWARDED_HEADERS, "203.0.113.9")
     request = RequestFactory().get("/", REMOTE_ADDR=peer, HTTP_X_FORWARDED_PROTO="https", **claims)
     ProxyMiddleware(answer)(request)
     [told] = seen
-    assert not set(CLAIMS) & set(told.META)
+    assert not set(FORWARDED_HEADERS) & set(told.META)
     is_ours = peer == "10.0.0.1"
     assert told.META["REMOTE_ADDR"] == ("203.0.113.9" if is_ours else peer)
     assert told.is_secure() is is_ours

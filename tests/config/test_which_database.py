@@ -10,24 +10,31 @@ from pathlib import Path
 
 import pytest
 
-from common.embedded.ports import free_port
-from config.development import ROOT
-from config.which_database import SHOWN, embedded, named, named_redis
+from config.installation import ROOT
+from config.which_database import PRINTED, database_sentence, embedded_sentence, redis_sentence
+from ops.embedded.ports import free_port
 
 
 def test_named_database_is_shown_without_its_password() -> None:
-    shown = named("postgresql://fillcast:s3cret@db.example:6432/trading?sslmode=require")
+    shown = database_sentence(
+        "postgresql://fillcast:s3cret@db.example:6432/trading?sslmode=require"
+    )
     assert shown == "Database: trading at db.example:6432 (DATABASE_URL)."
 
 
 def test_named_redis_is_shown_without_its_password() -> None:
-    shown = named_redis("rediss://:s3cret@redis.example/2?ssl_cert_reqs=none")
+    shown = redis_sentence("rediss://:s3cret@redis.example/2?ssl_cert_reqs=none")
     assert shown == "Redis: database 2 at redis.example:6379 (REDIS_URL)."
 
 
 def test_embedded_database_is_shown_by_its_folder() -> None:
-    assert embedded(Path("var/demo"), "running") == "Database: embedded, in var/demo (running)."
-    assert embedded(Path("/srv/x"), "running") == "Database: embedded, in /srv/x (running)."
+    assert (
+        embedded_sentence(Path("var/demo"), "running")
+        == "Database: embedded, in var/demo (running)."
+    )
+    assert (
+        embedded_sentence(Path("/srv/x"), "running") == "Database: embedded, in /srv/x (running)."
+    )
 
 
 def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -116,7 +123,7 @@ def test_worker_with_a_login_of_its_own_names_its_setting(tmp_path: Path) -> Non
     said = said_until("OperationalError", BEAT, tmp_path / "log", **environ)
     where = own.rpartition("@")[2].partition("/")[0]
     assert f"Database: elsewhere at {where} (FILLCAST_TRADE_DATABASE_URL)." in said
-    silent = said_until("OperationalError", BEAT, tmp_path / "log", **environ, **{SHOWN: "1"})
+    silent = said_until("OperationalError", BEAT, tmp_path / "log", **environ, **{PRINTED: "1"})
     assert "Database:" not in silent  # who started it has said it
 
 
@@ -144,14 +151,14 @@ def test_help_starts_and_names_no_database(tmp_path: Path) -> None:
     ],
 )
 def test_hosts_are_shown_as_the_address_names_them(url: str, said: str) -> None:
-    assert named(url) == said
+    assert database_sentence(url) == said
 
 
 @pytest.mark.parametrize("sign", "/?#")
 def test_part_of_a_password_is_never_taken_for_a_host(sign: str) -> None:
     for host in ("h", "h:1"):
         url = f"postgres://u:k1{sign}k2@{host}/db"
-        for said in (named(url), named_redis(url)):
+        for said in (database_sentence(url), redis_sentence(url)):
             assert "cannot be read" in said
             assert "k1" not in said
             assert "k2" not in said

@@ -8,9 +8,9 @@ from contextlib import contextmanager, nullcontext
 
 import structlog
 
-from brokers.conformance.case import Case
-from brokers.conformance.run import Mark, Result, numbered
-from brokers.conformance.table import as_json, grid, line, reasons_of, summary
+from conformance.registry import Case
+from conformance.report import as_json, grid, line, reasons_of, summary
+from conformance.runner import Mark, Result, select_cases
 from tests.conformance.reviewed import DOCS, differences, page, review
 from tests.conformance.stages import at_once, kinds, named, needs_database, reviewed_in, stages_of
 from tests.conformance.together import run_together
@@ -22,7 +22,7 @@ Wanted = Sequence[tuple[str, str]]
 def main() -> int:
     """Return 1 if a check failed, or does not apply for a reason that nobody has reviewed."""
     told = _arguments()
-    chosen = numbered(told.check or ())
+    chosen = select_cases(told.check or ())
     if told.docs:
         DOCS.write_text(page(chosen))
         return 0
@@ -89,7 +89,7 @@ def _arguments() -> argparse.Namespace:
         except KeyError as error:
             words.error(f"no stage is called {word!r}; there are {error.args[0]}")
     try:
-        numbered(told.check or ())
+        select_cases(told.check or ())
     except LookupError as error:
         words.error(str(error))
     return told

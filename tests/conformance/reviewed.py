@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from brokers.conformance.case import Case
-from brokers.conformance.table import Reasons, markdown
+from conformance.registry import Case
+from conformance.report import Reasons, markdown
 from tests.conformance.stages import EXAMPLE, OURS, names_of, reviewed_in
 
 DOCS = Path(__file__).parents[2] / "docs" / "conformance.md"

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import pytest
 
 from brokers.base import BrokerAdapter
-from brokers.conformance.account import Account, chosen
-from brokers.conformance.run import Mark, Open, cases, run
-from brokers.conformance.stage import Stage
-from brokers.conformance.table import line
-from brokers.messages import Instrument
+from brokers.types import Instrument
+from conformance.harness import Harness
+from conformance.live_account import LiveAccount, choose_instrument
+from conformance.report import line
+from conformance.runner import Mark, OpenHarness, cases, run
 from tests.conformance.stages import kinds, needs_database, stages_of
 
 LEAVE_SOMETHING = ("C01", "C02", "C04", "C12", "C25", "C27", "C46", "C65", "C69", "C105", "C106")
@@ -26,28 +26,28 @@ EVERY = [
 ]
 
 
-class OnADouble(Account):
+class OnADouble(LiveAccount):
     """A real account's stage, where a new process of ours is what the double's stage makes."""
 
-    def __init__(self, stage: Stage, listed: Sequence[Instrument]) -> None:
+    def __init__(self, stage: Harness, listed: Sequence[Instrument]) -> None:
         self.under = stage
-        super().__init__(self._current, stage.spec, chosen(listed, stage.symbol))
+        super().__init__(self._current, stage.spec, choose_instrument(listed, stage.symbol))
 
     def _current(self) -> BrokerAdapter:
         return self.under.adapter
 
-    async def anew(self) -> None:
-        await self.under.anew()
+    async def new_process(self) -> None:
+        await self.under.new_process()
         self.adapter = self.under.adapter
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("opened", EVERY)
-def test_what_was_opened_is_closed(opened: Open) -> None:
+def test_what_was_opened_is_closed(opened: OpenHarness) -> None:
     asyncio.run(_play(opened))
 
 
-async def _play(opened: Open) -> None:
+async def _play(opened: OpenHarness) -> None:
     async with opened() as stage:
         account = OnADouble(stage, await stage.adapter.instruments(stage.spec))
         account.quantity, account.tick = stage.quantity, stage.tick

@@ -2,9 +2,9 @@
 
 import pytest
 
-from brokers.conformance.run import Mark, Open, cases
-from brokers.conformance.table import line, reasons_of, summary
 from brokers.registry import BUILT_IN
+from conformance.report import line, reasons_of, summary
+from conformance.runner import Mark, OpenHarness, cases
 from tests.conformance.reviewed import DOCS, differences, page, reviewed
 from tests.conformance.stages import at_once, kinds, needs_database, stages_of
 from tests.conformance.together import run_together
@@ -20,7 +20,7 @@ EVERY = [
 @pytest.mark.timeout(600)
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name", "opened"), EVERY)
-def test_every_check(kind: str, name: str, opened: Open) -> None:
+def test_every_check(kind: str, name: str, opened: OpenHarness) -> None:
     results = run_together(cases(), opened, lambda result: print(line(result)), at_once(kind))
     print(name, summary(results))
     assert [line(one) for one in results if one.mark is Mark.FAIL] == []
@@ -40,7 +40,7 @@ def test_the_numbers_have_no_gaps() -> None:
 
 
 def test_each_check_says_what_it_shows() -> None:
-    assert [one.number for one in cases() if not one.shows.endswith(".")] == []
+    assert [one.number for one in cases() if not one.description.endswith(".")] == []
 
 
 def test_the_page_of_the_documentation_is_up_to_date() -> None:

@@ -7,55 +7,55 @@ from pathlib import Path
 import pytest
 
 from brokers.base import Rejected
-from brokers.conformance.case import Case, Need, Work, case, expect
-from brokers.conformance.run import Mark, Result, cases, run
-from brokers.conformance.scene import Scene
-from brokers.conformance.stage import NotApplicable, Offer, Trouble
-from brokers.conformance.table import as_json, grid, line, markdown, reasons_of, summary
 from brokers.registry import BUILT_IN
-from common.codes import Code
+from common.reason_codes import Code
+from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
+from conformance.registry import Case, CheckFunction, Need, case, expect
+from conformance.report import as_json, grid, line, markdown, reasons_of, summary
+from conformance.runner import Mark, Result, cases, run
+from conformance.scenario import Scenario
 from tests.conformance.__main__ import main
 from tests.conformance.stages import IN_OUR_DATABASE, kinds, named, names_of, stages_of
 from tests.conformance.together import run_together
 
 
-def one(work: Work, *needs: Need, longest: float = 10) -> Result:
+def one(work: CheckFunction, *needs: Need, max_seconds: float = 10) -> Result:
     """Run one check on the example's account."""
     check = Case("C00", "a check", "It is one.", needs, work)
-    [result] = asyncio.run(run([check], stages_of("tiny")["the example"], longest=longest))
+    [result] = asyncio.run(run([check], stages_of("tiny")["the example"], max_seconds=max_seconds))
     return result
 
 
-def ended(work: Work, *needs: Need, longest: float = 10) -> tuple[Mark, str]:
-    result = one(work, *needs, longest=longest)
+def ended(work: CheckFunction, *needs: Need, max_seconds: float = 10) -> tuple[Mark, str]:
+    result = one(work, *needs, max_seconds=max_seconds)
     return result.mark, result.why
 
 
-async def nothing(_: Scene) -> None:
+async def nothing(_: Scenario) -> None:
     pass
 
 
-async def fails(_: Scene) -> None:
+async def fails(_: Scenario) -> None:
     expect(1 > 2, "one is not more than two")
 
 
-async def breaks(_: Scene) -> None:
+async def breaks(_: Scenario) -> None:
     raise ZeroDivisionError("of an adapter")
 
 
-async def hangs(_: Scene) -> None:
+async def hangs(_: Scenario) -> None:
     await asyncio.Event().wait()
 
 
-async def does_not_apply(_: Scene) -> None:
+async def does_not_apply(_: Scenario) -> None:
     raise NotApplicable("it rains")
 
 
-async def is_refused(_: Scene) -> None:
+async def is_refused(_: Scenario) -> None:
     raise Rejected(Code.NO_MONEY, "of all things")
 
 
-async def is_closed(_: Scene) -> None:
+async def is_closed(_: Scenario) -> None:
     raise Rejected(Code.MARKET_CLOSED)
 
 
@@ -64,13 +64,13 @@ def test_each_way_to_end() -> None:
     assert ended(fails) == (Mark.FAIL, "one is not more than two")
     assert ended(breaks) == (Mark.FAIL, "ZeroDivisionError: of an adapter")
     assert ended(is_refused) == (Mark.FAIL, "Rejected NO_MONEY of all things")
-    assert ended(hangs, longest=0.05) == (Mark.FAIL, "not done after 0 s")
+    assert ended(hangs, max_seconds=0.05) == (Mark.FAIL, "not done after 0 s")
     assert ended(does_not_apply) == (Mark.NOT_APPLICABLE, "it rains")
 
 
 def test_what_a_stage_lacks_is_no_pass() -> None:
-    assert ended(nothing, Offer.PRICES)[0] is Mark.NOT_APPLICABLE
-    assert ended(nothing, Trouble.LATE) == (
+    assert ended(nothing, HarnessFeature.PRICES)[0] is Mark.NOT_APPLICABLE
+    assert ended(nothing, InjectedFault.LATE) == (
         Mark.NOT_APPLICABLE,
         "the example's double has no such trouble",
     )
@@ -85,10 +85,10 @@ def test_checks_that_run_together_are_told_in_their_order() -> None:
     """Two at a time: the first waits for the second, and the third for nobody."""
     came = asyncio.Event()
 
-    async def waits(_: Scene) -> None:
+    async def waits(_: Scenario) -> None:
         await came.wait()
 
-    async def comes(_: Scene) -> None:
+    async def comes(_: Scenario) -> None:
         came.set()
 
     works = {"C01": waits, "C02": comes, "C03": nothing}

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 
 from brokers.base import BrokerAdapter
-from brokers.conformance.run import Mark, Open, Result, cases, run
-from brokers.conformance.stage import Stage
+from conformance.harness import Harness
+from conformance.runner import Mark, OpenHarness, Result, cases, run
 from tests.conformance import wrong, wrong_reads
 from tests.conformance.stages import stages_of
 from tests.conformance.stages.paper import opening
@@ -103,7 +103,7 @@ def test_a_clock_that_is_not_looked_at_is_seen(
     """On the example, whose broker has a clock of its own."""
 
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Stage]:
+    async def opened() -> AsyncIterator[Harness]:
         async with stages_of("tiny")["the example"]() as stage:
             stage.adapter = _stand(kind, stage.adapter)
             yield stage
@@ -126,7 +126,7 @@ def test_a_bound_that_is_only_checked_before_sending_is_seen(
     """At MetaTrader 5, whose adapter looks at the price itself: C116 alone does not notice."""
 
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Stage]:
+    async def opened() -> AsyncIterator[Harness]:
         async with stages_of("mt5")[name]() as stage:
             stage.adapter = _stand(kind, stage.adapter)
             yield stage
@@ -139,9 +139,9 @@ def _stand(kind: type[wrong.Wrong], right: BrokerAdapter) -> BrokerAdapter:
     return cast(BrokerAdapter, kind(right))
 
 
-def _result(number: str, opened: Open) -> Result:
+def _result(number: str, opened: OpenHarness) -> Result:
     @contextlib.asynccontextmanager
-    async def impatient() -> AsyncIterator[Stage]:
+    async def impatient() -> AsyncIterator[Harness]:
         async with opened() as stage:
             stage.patience = stage.absence = 1.0
             yield stage

@@ -4,12 +4,12 @@ What does not apply is seen on one stage for all of them."""
 import asyncio
 from collections.abc import Callable, Sequence
 
-from brokers.conformance.case import Case
-from brokers.conformance.run import Mark, Open, Result, missing, run
+from conformance.registry import Case
+from conformance.runner import Mark, OpenHarness, Result, missing_requirement, run
 
 
 def run_together(
-    chosen: Sequence[Case], opened: Open, tell: Callable[[Result], None], at_once: int
+    chosen: Sequence[Case], opened: OpenHarness, tell: Callable[[Result], None], at_once: int
 ) -> list[Result]:
     """Run the checks, so many at a time. Tells each as it ends; returns them in their order."""
     results = asyncio.run(_run(chosen, opened, tell, at_once))
@@ -18,7 +18,7 @@ def run_together(
 
 
 async def _run(
-    chosen: Sequence[Case], opened: Open, tell: Callable[[Result], None], at_once: int
+    chosen: Sequence[Case], opened: OpenHarness, tell: Callable[[Result], None], at_once: int
 ) -> list[Result]:
     apart = await _not_applicable(chosen, opened)
     for result in apart.values():
@@ -29,12 +29,12 @@ async def _run(
     return [*apart.values(), *(one for part in found for one in part)]
 
 
-async def _not_applicable(chosen: Sequence[Case], opened: Open) -> dict[str, Result]:
+async def _not_applicable(chosen: Sequence[Case], opened: OpenHarness) -> dict[str, Result]:
     """By number, what the account does not claim or the stage does not offer."""
     if len(chosen) == 1:
         return {}  # its own stage shows it
     async with opened() as stage:
-        reasons = {one.number: (one.name, missing(one, stage)) for one in chosen}
+        reasons = {one.number: (one.name, missing_requirement(one, stage)) for one in chosen}
     return {
         number: Result(number, name, Mark.NOT_APPLICABLE, why, 0.0)
         for number, (name, why) in reasons.items()

@@ -12,8 +12,7 @@ from brokers.base import (
     Rejected,
     check_deadline,
 )
-from brokers.bounds import is_beyond
-from brokers.messages import (
+from brokers.types import (
     CancelRequest,
     Capabilities,
     ConnectionSpec,
@@ -24,7 +23,8 @@ from brokers.messages import (
     ReportKind,
     Side,
 )
-from common.codes import Code
+from brokers.worst_price import is_worse_than
+from common.reason_codes import Code
 
 Reports = list[OrderReport]
 
@@ -55,7 +55,7 @@ class BoundsNothing(Submits):
     async def submit(self, spec: ConnectionSpec, request: OrderRequest, guard: Guard) -> Reports:
         if request.worst_price is not None:
             now = await self.right.quote(spec, request.symbol)
-            if is_beyond(now.ask, request.worst_price, Side.BUY):
+            if is_worse_than(now.ask, request.worst_price, Side.BUY):
                 raise Rejected(Code.SLIPPAGE_LIMIT)
         return await super().submit(spec, request, guard)
 

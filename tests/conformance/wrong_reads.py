@@ -8,7 +8,7 @@ from decimal import Decimal as D
 from typing import Any
 
 from brokers.base import BrokerAdapter, Guard, ReadFailed
-from brokers.messages import (
+from brokers.types import (
     AccountState,
     Check,
     ConnectionSpec,
@@ -16,7 +16,7 @@ from brokers.messages import (
     OrderRequest,
     Quote,
 )
-from common.codes import Code
+from common.reason_codes import Code
 from tests.conformance.wrong import Reports, Wrong
 
 

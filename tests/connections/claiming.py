@@ -2,10 +2,11 @@
 
 from typing import Any
 
-from brokers.messages import Check, CheckResult
-from connections import services, testing
+from brokers.types import Check, CheckResult
+from connections import services
+from connections.health import connection_checks
 from connections.models import ConnectionHealth, ExecutionConnection
-from tests.connections.doubles import Broker
+from tests.connections.fake_brokers import Broker
 from users.models import User
 
 # Somebody waits for somebody else.
@@ -18,7 +19,7 @@ def connect(owner: User, **fields: Any) -> ExecutionConnection:
 
 
 def run(row: ExecutionConnection, broker: Broker) -> list[Check]:
-    return testing.run_test(row.pk, adapter=broker)
+    return connection_checks.run_test(row.pk, adapter=broker)
 
 
 def failed(checks: list[Check]) -> list[str]:

@@ -11,7 +11,7 @@ from pytest_django import Settings
 
 from common.sealing import new_private_key, public_key_of
 from tests.connections import make
-from tests.connections.doubles import Broker
+from tests.connections.fake_brokers import Broker
 from users.models import User
 
 PRIVATE = new_private_key()

@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from brokers.form import Form, Setting, SettingKind
+from brokers.connection_form import Form, Setting, SettingType
 from brokers.registry import BUILT_IN, form_of
-from common.codes import Code
 from common.errors import InvalidInputError
-from connections import hosts
-from connections.account_settings import named_hosts, read_settings
-from connections.credential_forms import CredentialsForm
-from connections.setting_fields import AccountSettings, KindForm
+from common.reason_codes import Code
+from connections.account_settings import hosts
+from connections.account_settings.forms import AccountSettings, BrokerTypeForm
+from connections.account_settings.validation import named_hosts, read_settings
+from connections.credentials.forms import CredentialsForm
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}  # no doubles
-K = SettingKind
+K = SettingType
 FORM = Form(
     settings=(
         Setting("gateway_host", "Gateway", kind=K.HOST, default="127.0.0.1"),
@@ -57,7 +57,7 @@ def page(typed: dict[str, Any] | None, kept: dict[str, Any]) -> AccountSettings:
 def test_what_is_typed_is_kept_as_the_form_says() -> None:
     form = page(TYPED, {})
     assert form.is_valid(), form.errors
-    assert form.settings_told() == KEPT
+    assert form.entered_settings() == KEPT
 
 
 def test_what_is_kept_is_shown_and_stays_the_same_when_it_is_sent_again() -> None:
@@ -68,7 +68,7 @@ def test_what_is_kept_is_shown_and_stays_the_same_when_it_is_sent_again() -> Non
     again["settings.stops"] = "on"
     sent = page({name: "" if value is None else value for name, value in again.items()}, KEPT)
     assert sent.is_valid(), sent.errors
-    assert sent.settings_told() == KEPT
+    assert sent.entered_settings() == KEPT
 
 
 @pytest.mark.parametrize(("kept", "is_on"), [({}, True), ({"stops": False}, False)])
@@ -83,10 +83,10 @@ def test_a_switch_is_shown_as_it_stands(kept: dict[str, Any], is_on: bool) -> No
 def test_a_switch_that_was_turned_off_is_kept_and_one_left_as_usual_is_not() -> None:
     off = page({**TYPED, "settings.stops": ""}, {})
     assert off.is_valid()
-    assert off.settings_told()["stops"] is False
+    assert off.entered_settings()["stops"] is False
     on = page(TYPED, {"stops": False})
     assert on.is_valid()
-    assert on.settings_told()["stops"] is True
+    assert on.entered_settings()["stops"] is True
 
 
 def test_each_wrong_field_of_a_page_has_its_own_sentence() -> None:
@@ -105,7 +105,7 @@ def test_a_host_that_counts_by_default_is_judged_like_a_typed_one(settings: Any)
     hosts.check_named(*named_hosts(FORM, {"gateway_host": "gw.example.com"}))
 
 
-def test_all_that_is_wrong_is_told_at_once() -> None:
+def test_all_errors_are_reported_together() -> None:
     with pytest.raises(InvalidInputError) as refused:
         read_settings("paper", {"native_stops": "perhaps", "reply_timeout": 0, "x": 1})
     fields = [error.field for error in (refused.value, *refused.value.others)]
@@ -113,7 +113,7 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 
 
 def test_every_kind_is_among_the_choices_with_its_own_fields() -> None:
-    choices = dict(KindForm().fields["type"].choices)  # type: ignore[attr-defined]
+    choices = dict(BrokerTypeForm().fields["type"].choices)  # type: ignore[attr-defined]
     assert choices.keys() >= OURS
     for kind in OURS:
         assert choices[kind] != kind, "a kind has a name that people use"
@@ -129,7 +129,7 @@ WITHOUT_LIBRARIES = """
 import sys
 for name in ("ib_async", "ibapi", "ccxt", "MetaTrader5"):
     sys.modules[name] = None
-from brokers.messages import ConnectionSpec
+from brokers.types import ConnectionSpec
 from brokers.registry import BUILT_IN, capabilities_of, form_of
 for kind in BUILT_IN:
     assert form_of(kind).fields, kind

@@ -10,8 +10,8 @@ from pytest_django import Settings
 
 from common.errors import FillcastError, MisconfiguredError
 from common.sealing import new_private_key, public_key_of
-from connections import credentials
-from connections.credentials import CredentialsError, is_sealed_for, open_credentials
+from connections.credentials import sealing
+from connections.credentials.sealing import CredentialsError, is_sealed_for, open_credentials
 from connections.models import ExecutionConnection
 from connections.selectors import spec_for, spec_from_row
 from tests.connections import make
@@ -100,7 +100,7 @@ def test_rubbish_is_refused_in_words(alices: ExecutionConnection, stored: bytes)
 def test_single_changes_have_an_end(
     alices: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(credentials, "MOST_BOXES", 2)
+    monkeypatch.setattr(sealing, "MAX_BOXES", 2)
     alices.set_credential("a", "1")
     alices.set_credential("b", "2")
     with pytest.raises(FillcastError, match="all credentials again"):

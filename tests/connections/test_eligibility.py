@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.clocks import market_now
-from common.codes import Code
+from common.reason_codes import Code
 from common.sql import rows
 from connections import eligibility
 from connections.models import ConnectionHealth, ExecutionConnection, Subscription
@@ -96,16 +96,14 @@ def test_a_healthy_subscribed_connection_may_trade(
 
 
 @pytest.mark.parametrize(("code", "spoil"), REASONS, ids=[code for code, _ in REASONS])
-def test_each_reason_is_told(
+def test_each_reason_is_returned(
     subscribed: ExecutionConnection, feed: Feed, code: Code, spoil: Spoil
 ) -> None:
     spoil(subscribed, Subscription.objects.get())
     assert reason(subscribed, feed) is code
 
 
-def test_of_two_reasons_the_one_that_stands_first_is_told(
-    subscribed: ExecutionConnection, feed: Feed
-) -> None:
+def test_first_of_two_reasons_is_returned(subscribed: ExecutionConnection, feed: Feed) -> None:
     subscription = Subscription.objects.get()
     for (first, spoil), (second, spoil_too) in combinations(REASONS, 2):
         if {first, second} <= ONE_COLUMN:
@@ -170,7 +168,9 @@ def test_directions(
     assert reason(subscribed, feed, direction) is expected
 
 
-def test_a_kind_without_credentials_needs_none(subscribed: ExecutionConnection, feed: Feed) -> None:
+def test_broker_type_without_credentials_needs_none(
+    subscribed: ExecutionConnection, feed: Feed
+) -> None:
     ExecutionConnection.objects.update(type="mt4", sealed_credentials=None)
     assert reason(subscribed, feed) is None
 
@@ -197,7 +197,7 @@ def candidates(feed: Feed) -> dict[str, tuple[bool, str | None]]:
     found = rows(
         f"SELECT c.name, s.id IS NOT NULL AS subscribed, {eligibility.REASON_SQL} AS reason "
         f"FROM {eligibility.CANDIDATES_SQL}",
-        eligibility.parameters(feed_id=feed.pk, direction="BUY"),
+        eligibility.eligibility_parameters(feed_id=feed.pk, direction="BUY"),
     )
     assert len(found) == len({row.name for row in found}), "a candidate stands there twice"
     return {row.name: (row.subscribed, row.reason) for row in found}
@@ -224,7 +224,7 @@ def test_the_candidates_are_all_live_subscriptions_and_all_live_admin_owned(feed
     }
 
 
-def test_a_kind_that_is_not_installed_is_believed_to_need_credentials(
+def test_uninstalled_broker_type_needs_credentials(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.undo()
@@ -240,7 +240,7 @@ def test_a_kind_that_is_not_installed_is_believed_to_need_credentials(
 
 def test_a_kill_switch_is_looked_up_once_a_statement_not_once_a_candidate(feed: Feed) -> None:
     explain = f"EXPLAIN (VERBOSE) SELECT {eligibility.REASON_SQL} FROM {eligibility.CANDIDATES_SQL}"
-    found = rows(explain, eligibility.parameters(feed_id=feed.pk, direction="BUY"))
+    found = rows(explain, eligibility.eligibility_parameters(feed_id=feed.pk, direction="BUY"))
     plan = "\n".join(line for (line,) in found)
     # Two modes of a halt, by connection and by owner; and the lanes that a worker holds.
     assert plan.count("hashed SubPlan") == 5, plan

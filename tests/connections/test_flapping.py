@@ -5,15 +5,20 @@ from typing import Any, cast
 import pytest
 
 from brokers.base import ReadFailed
-from brokers.messages import AccountState
-from common.codes import Code
+from brokers.types import AccountState
+from common.reason_codes import Code
 from common.sql import array, rows
-from connections import health, host_circuits, polling, testing
+from connections.health import (
+    account_polling,
+    connection_checks,
+    host_circuit_breaker,
+    status_updates,
+)
 from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection
 from connections.selectors import READ_COLUMNS
 from tests.connections import make
-from tests.connections.doubles import Broker, account
 from tests.connections.failing import age, connect, fail, kinds, status
+from tests.connections.fake_brokers import Broker, account
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +36,7 @@ def row() -> ExecutionConnection:
 def read(broker: Broker) -> tuple[int, int]:
     """The next round of reading, a minute later."""
     age(60)
-    return polling.refresh_due_accounts(older_than_seconds=0, adapter=broker)
+    return account_polling.refresh_due_accounts(older_than_seconds=0, adapter=broker)
 
 
 # ---- trading that is disabled ------------------------------------------------------------------
@@ -54,14 +59,16 @@ def test_a_refused_order_of_such_an_account_is_not_forgotten_by_the_next_read(
     broker: Broker, row: ExecutionConnection
 ) -> None:
     broker.state = account(trading_allowed=False)
-    health.mark_errors([(row.pk, "No trading.")], again=health.again_of(Code.TRADING_DISABLED))
+    status_updates.mark_errors(
+        [(row.pk, "No trading.")], retry=status_updates.retry_policy_for(Code.TRADING_DISABLED)
+    )
     read(broker)
     assert (status(row), kinds()) == ("ERROR", ["connection.error"])
 
 
-def test_a_test_says_the_same_as_the_next_read(broker: Broker, row: ExecutionConnection) -> None:
+def test_test_and_next_poll_give_same_status(broker: Broker, row: ExecutionConnection) -> None:
     broker.state = account(trading_allowed=False)
-    checks = testing.run_test(row.pk, adapter=broker)
+    checks = connection_checks.run_test(row.pk, adapter=broker)
     assert [(one.name, one.result.value) for one in checks if one.result != "ok"] == [
         ("account", "fail")
     ]
@@ -73,15 +80,17 @@ def test_a_test_says_the_same_as_the_next_read(broker: Broker, row: ExecutionCon
     assert status(row) == "ACTIVE"
 
 
-def test_a_host_whose_accounts_may_not_trade_is_not_away(broker: Broker) -> None:
+def test_host_with_trading_disabled_accounts_is_not_down(broker: Broker) -> None:
     accounts = connect(5)
     fail(*accounts)
     fail(*accounts)
-    assert host_circuits.open_hosts()
+    assert host_circuit_breaker.open_hosts()
     broker.state = account(trading_allowed=False)
     age(10)
-    polling.read_accounts(_rows(accounts), run=testing.on_loop, adapter=broker)
-    assert not host_circuits.open_hosts()
+    account_polling.read_accounts(
+        _rows(accounts), run=connection_checks.run_on_process_loop, adapter=broker
+    )
+    assert not host_circuit_breaker.open_hosts()
 
 
 def _rows(accounts: list[ExecutionConnection]) -> list[Any]:
@@ -100,14 +109,14 @@ def test_what_breaks_every_answer_alike_is_our_own_fault(broker: Broker) -> None
     many = [make.connection(sealed_credentials=None) for _ in range(3)]
     broker.state = no_state()
     with pytest.raises(AttributeError):
-        polling.refresh_due_accounts(adapter=broker)
+        account_polling.refresh_due_accounts(adapter=broker)
     assert {status(one) for one in many} == {"ACTIVE"}
 
 
 def test_what_breaks_one_of_many_is_that_accounts(broker: Broker) -> None:
     many = [make.connection(sealed_credentials=None) for _ in range(3)]
     broker.states[str(many[1].pk)] = no_state()
-    assert polling.refresh_due_accounts(adapter=broker) == (2, 1)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (2, 1)
     assert [status(one) for one in many] == ["ACTIVE", "ERROR", "ACTIVE"]
 
 
@@ -125,14 +134,14 @@ def test_our_own_fault_keeps_no_refused_login_from_being_written(broker: Broker)
 
     broker.account = some  # type: ignore[method-assign]
     with pytest.raises(AttributeError):
-        polling.refresh_due_accounts(adapter=broker)
+        account_polling.refresh_due_accounts(adapter=broker)
     assert [status(one) for one in many] == ["ACTIVE", "ACTIVE"]
     assert status(refused) == "ERROR"
 
 
 # ---- probes ------------------------------------------------------------------------------------
 @pytest.mark.parametrize("fields", [{"is_active": False}, {"health_status": "UNTESTED"}])
-def test_a_probe_is_kept_for_an_account_that_can_be_asked(fields: dict[str, Any]) -> None:
+def test_probe_waits_for_account_that_can_be_queried(fields: dict[str, Any]) -> None:
     """Who may not be asked takes no probe: the host's turn would be lost."""
     accounts = connect(5)
     fail(*accounts)
@@ -141,6 +150,6 @@ def test_a_probe_is_kept_for_an_account_that_can_be_asked(fields: dict[str, Any]
     change = {name.removeprefix("health_"): value for name, value in fields.items()}
     model = ConnectionHealth if "health_status" in fields else ExecutionConnection
     model.objects.update(**change)
-    assert host_circuits.take_probes() == []
+    assert host_circuit_breaker.claim_probes() == []
     model.objects.update(**{"status": "ERROR"} if "status" in change else {"is_active": True})
-    assert len(host_circuits.take_probes()) == 1
+    assert len(host_circuit_breaker.claim_probes()) == 1

@@ -8,7 +8,8 @@ from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from connections import health, services
+from connections import services
+from connections.health import status_updates
 from connections.models import ConnectionHealth, ExecutionConnection
 from events.models import Event, EventKind
 from tests.connections import make
@@ -53,7 +54,7 @@ def test_can_execute_trades_asks_what_fan_out_asks(alices: ExecutionConnection) 
     assert not alices.can_execute_trades()
 
 
-def test_an_error_is_told_once_and_its_end_once(alices: ExecutionConnection) -> None:
+def test_error_and_recovery_emit_one_event_each(alices: ExecutionConnection) -> None:
     assert alices.mark_as_error("The broker does not answer.") is True
     assert alices.mark_as_error("Still not.") is False
     assert alices.has_error()
@@ -86,7 +87,7 @@ def test_after_an_error_it_is_reconciled_before_it_trades(alices: ExecutionConne
     assert health_of(alices).reconciled_at is not None  # reconciled since; the error went on
 
 
-def test_five_failures_in_a_row_rest_longer_each_time(alices: ExecutionConnection) -> None:
+def test_circuit_opens_after_five_failures_for_growing_time(alices: ExecutionConnection) -> None:
     rests = []
     for _ in range(12):
         before = timezone.now()
@@ -138,7 +139,7 @@ def test_use_is_written_at_most_once_a_second(alices: ExecutionConnection) -> No
     assert services.mark_used([alices.pk, other.pk]) == 0
 
 
-def test_the_words_of_health(alices: ExecutionConnection) -> None:
+def test_health_labels(alices: ExecutionConnection) -> None:
     assert alices.get_health_status() == "stale"
     alices.update_last_connected()
     assert alices.get_health_status() == "healthy"
@@ -160,7 +161,7 @@ def test_many_at_once_are_three_statements_at_most() -> None:
     assert {row.get_health_status() for row in rows} == {"error"}
 
 
-def test_of_two_failures_of_one_connection_in_a_batch_the_last_stands(
+def test_last_failure_of_connection_in_batch_is_stored(
     alices: ExecutionConnection,
 ) -> None:
     services.mark_errors([(alices.pk, "first"), (alices.pk, "second")])
@@ -176,16 +177,16 @@ def test_what_a_broker_refused_is_noted_and_taken_away_by_an_order_that_goes_thr
     live = ConnectionHealth.objects.exclude(pk=new.pk)
     live.update(status="ACTIVE", reconciled_at=timezone.now(), needs_test=False)
     ConnectionHealth.objects.filter(pk=new.pk).update(reconciled_at=None)
-    health.mark_failures([(doubted.pk, "No answer.")])
+    status_updates.mark_failures([(doubted.pk, "No answer.")])
     before = events(alices)
     rows = (alices, other, doubted, new)
-    health.mark_refused([(row.pk, "Closed.\0") for row in rows])
-    health.mark_active([alices.pk, other.pk])  # a poll's answers
+    status_updates.mark_refused([(row.pk, "Closed.\0") for row in rows])
+    status_updates.mark_active([alices.pk, other.pk])  # a poll's answers
     noted = [health_of(row).last_error for row in rows]
     assert noted == ["Closed.\\0", "Closed.\\0", "No answer.", ""]  # nothing worse is written over
     assert (health_of(alices).status, events(alices)) == ("ACTIVE", before)
     assert health_of(alices).reconciled_at is not None
-    health.mark_active([alices.pk, other.pk], cleared=[alices.pk])
+    status_updates.mark_active([alices.pk, other.pk], cleared=[alices.pk])
     assert [health_of(row).last_error for row in (alices, other)] == ["", "Closed.\\0"]
 
 
@@ -194,5 +195,5 @@ def test_an_account_without_a_note_is_not_written_by_an_order_that_goes_through(
 ) -> None:
     ConnectionHealth.objects.update(status="ACTIVE", needs_test=False)
     contacted = health_of(alices).last_connected_at
-    health.mark_active([alices.pk], cleared=[alices.pk])
+    status_updates.mark_active([alices.pk], cleared=[alices.pk])
     assert health_of(alices).last_connected_at == contacted

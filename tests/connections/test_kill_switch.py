@@ -24,7 +24,7 @@ def operator() -> User:
     return make.user(is_staff=True)
 
 
-def test_a_halt_holds_until_it_is_released_and_both_are_told(
+def test_halt_lasts_until_release_and_both_emit_events(
     alices: ExecutionConnection, operator: User
 ) -> None:
     switch = services.set_kill_switch(

@@ -6,12 +6,13 @@ import pytest
 from django.utils import timezone
 
 from brokers.base import ReadFailed
-from common.codes import Code
-from connections import health, polling, probing, selectors, services, testing
+from common.reason_codes import Code
+from connections import selectors, services
+from connections.health import account_polling, connection_checks, probes, status_updates
 from connections.models import ConnectionHealth
 from tests.connections import make
-from tests.connections.doubles import Broker, account
 from tests.connections.failing import age, connect, fail, kinds, status
+from tests.connections.fake_brokers import Broker, account
 
 pytestmark = pytest.mark.django_db
 
@@ -48,7 +49,7 @@ def test_the_second_after_half_a_minute_is_an_error() -> None:
     assert status(row) == "ERROR"
 
 
-def test_an_answer_in_between_begins_anew() -> None:
+def test_answer_resets_failure_count() -> None:
     (row,) = connect()
     for _ in range(4):
         fail(row)
@@ -60,10 +61,10 @@ def test_an_answer_in_between_begins_anew() -> None:
 def test_a_refused_login_is_an_error_at_once(broker: Broker) -> None:
     (row,) = connect()
     broker.state = ReadFailed(Code.CREDENTIALS_REFUSED)
-    assert polling.refresh_due_accounts(adapter=broker) == (0, 1)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (0, 1)
     assert status(row) == "ERROR"
     age(60)
-    assert probing.look_again(adapter=broker) == (0, 0), "brokers lock who tries too often"
+    assert probes.retry_failed(adapter=broker) == (0, 0), "brokers lock who tries too often"
 
 
 def test_a_refused_login_is_tried_by_itself_after_half_an_hour_and_then_ever_later(
@@ -71,47 +72,49 @@ def test_a_refused_login_is_tried_by_itself_after_half_an_hour_and_then_ever_lat
 ) -> None:
     connect()
     broker.state = ReadFailed(Code.CREDENTIALS_REFUSED)
-    assert polling.refresh_due_accounts(adapter=broker) == (0, 1)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (0, 1)
     waited = []
     for minutes in range(10, 300, 10):
         age(600)
-        if polling.refresh_due_accounts(adapter=broker) == (0, 1):
+        if account_polling.refresh_due_accounts(adapter=broker) == (0, 1):
             waited.append(minutes)
     assert (waited[0], len(waited) in (3, 4)) == (30, True), waited
     assert all(later >= 2 * earlier - 10 for earlier, later in pairwise(waited)), waited
-    assert probing.look_again(adapter=broker) == (0, 0)
+    assert probes.retry_failed(adapter=broker) == (0, 0)
     broker.state = account()
-    age(health.RAREST_SECONDS)
-    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+    age(status_updates.MAX_BACKOFF_SECONDS)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (1, 0)
 
 
 def test_an_account_that_may_not_trade_for_a_while_is_read_every_15_seconds(broker: Broker) -> None:
     """Its login is well: a broker that closes for the night locks nobody."""
     (row,) = connect()
     broker.state = ReadFailed(Code.TRADING_DISABLED)
-    assert polling.refresh_due_accounts(adapter=broker) == (0, 1)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (0, 1)
     waits = []
     for _ in range(9):
         waited = 0
-        while polling.refresh_due_accounts(adapter=broker) == (0, 0):
+        while account_polling.refresh_due_accounts(adapter=broker) == (0, 0):
             age(5)
             waited += 5
         waits.append(waited)
     assert (status(row), set(waits)) == ("ERROR", {15})
-    assert probing.look_again(adapter=broker) == (0, 0)
+    assert probes.retry_failed(adapter=broker) == (0, 0)
     broker.state = account()
     age(15)
-    assert probing.look_again(adapter=broker) == (1, 0)
+    assert probes.retry_failed(adapter=broker) == (1, 0)
     assert status(row) == "ACTIVE"
 
 
 def test_an_order_refused_because_trading_is_disabled_waits_as_long(broker: Broker) -> None:
     (row,) = connect()
-    health.mark_errors([(row.pk, "No trading.")], again=health.again_of(Code.TRADING_DISABLED))
+    status_updates.mark_errors(
+        [(row.pk, "No trading.")], retry=status_updates.retry_policy_for(Code.TRADING_DISABLED)
+    )
     age(10)
-    assert polling.refresh_due_accounts(adapter=broker) == (0, 0)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (0, 0)
     age(5)
-    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (1, 0)
 
 
 def test_an_error_of_which_nothing_else_is_known_is_read_at_once(broker: Broker) -> None:
@@ -120,57 +123,57 @@ def test_an_error_of_which_nothing_else_is_known_is_read_at_once(broker: Broker)
     ConnectionHealth.objects.update(
         status="ERROR", last_error_at=timezone.now(), failing_since=None
     )
-    assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (1, 0)
     assert status(row) == "ACTIVE"
 
 
-def test_a_failure_of_our_own_in_a_test_is_looked_at_again_at_once(broker: Broker) -> None:
+def test_own_failure_in_test_is_retried_immediately(broker: Broker) -> None:
     (row,) = connect()
     broker.checks = KeyError("ours")
-    (check,) = testing.run_test(row.pk, adapter=broker)
+    (check,) = connection_checks.run_test(row.pk, adapter=broker)
     assert (check.name, status(row)) == ("program", "ERROR")
     age(5.1)
-    assert probing.look_again(adapter=broker) == (1, 0)
+    assert probes.retry_failed(adapter=broker) == (1, 0)
     assert status(row) == "ACTIVE"
 
 
-def test_who_does_not_answer_is_looked_at_again_and_not_read_besides(broker: Broker) -> None:
+def test_unreachable_account_is_retried_but_not_polled(broker: Broker) -> None:
     doubted, away = connect(2)
     fail(doubted, away)
     for _ in range(3):
         fail(away)
     age(3600)
     assert (status(doubted), status(away)) == ("ACTIVE", "ERROR")
-    assert polling.refresh_due_accounts(adapter=broker) == (0, 0)
-    assert probing.look_again(adapter=broker) == (2, 0)
+    assert account_polling.refresh_due_accounts(adapter=broker) == (0, 0)
+    assert probes.retry_failed(adapter=broker) == (2, 0)
 
 
-def test_a_test_that_no_broker_answered_is_an_error_that_is_looked_at_again(
+def test_unanswered_test_is_error_and_retried(
     broker: Broker,
 ) -> None:
     """Its owner pressed the button while the broker was away: half an hour is not for him."""
     for failure in (TimeoutError(), OSError(), ReadFailed(Code.BROKER_UNREACHABLE)):
         (row,) = connect()
         broker.checks = failure
-        testing.run_test(row.pk, adapter=broker)
+        connection_checks.run_test(row.pk, adapter=broker)
         assert status(row) == "ERROR"
         age(6)
-        assert probing.look_again(adapter=broker) == (1, 0)
+        assert probes.retry_failed(adapter=broker) == (1, 0)
         assert status(row) == "ACTIVE"
     broker.checks = ReadFailed(Code.CREDENTIALS_REFUSED)
-    testing.run_test(row.pk, adapter=broker)
+    connection_checks.run_test(row.pk, adapter=broker)
     age(6)
-    assert probing.look_again(adapter=broker) == (0, 0)
+    assert probes.retry_failed(adapter=broker) == (0, 0)
 
 
-def test_new_credentials_are_tested_not_looked_at_again(broker: Broker) -> None:
+def test_new_credentials_are_tested_not_retried(broker: Broker) -> None:
     (row,) = connect()
     fail(row)
     services.set_credentials(row.pk, by=row.user, values={"password": "another"})
     age(60)
-    assert probing.look_again(adapter=broker) == (0, 0)
+    assert probes.retry_failed(adapter=broker) == (0, 0)
     assert (status(row), selectors.due_tests(5)) == ("UNTESTED", [row.pk])
-    testing.run_test(row.pk, adapter=broker)
+    connection_checks.run_test(row.pk, adapter=broker)
     assert status(row) == "ACTIVE"
 
 
@@ -179,11 +182,11 @@ def test_a_refused_account_is_well_at_once_when_its_test_passes(broker: Broker) 
     services.mark_errors([(row.pk, "Refused.")])
     services.request_test(row.pk, by=row.user)
     assert selectors.due_tests(5) == [row.pk]
-    testing.run_test(row.pk, adapter=broker)
+    connection_checks.run_test(row.pk, adapter=broker)
     assert (status(row), selectors.due_tests(5)) == ("ACTIVE", [])
 
 
-def test_an_account_that_was_never_well_is_not_spared() -> None:
+def test_never_healthy_account_fails_on_first_lost_answer() -> None:
     row = make.connection(health_status="UNTESTED", health_reconciled_at=None)
     fail(row)
     assert status(row) == "ERROR"
@@ -193,17 +196,17 @@ def test_an_account_in_doubt_is_read_again_within_seconds(broker: Broker) -> Non
     (row,) = connect()
     fail(row)
     broker.state = account()
-    assert probing.look_again(adapter=broker) == (0, 0)  # not at once
+    assert probes.retry_failed(adapter=broker) == (0, 0)  # not at once
     age(5.1)
-    assert probing.look_again(adapter=broker) == (1, 0)
+    assert probes.retry_failed(adapter=broker) == (1, 0)
     assert ConnectionHealth.objects.get(pk=row.pk).failures_in_a_row == 0
     fail(row)
     broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
     for _ in range(2):
         age(5.1)
-        assert probing.look_again(adapter=broker) == (0, 1)
+        assert probes.retry_failed(adapter=broker) == (0, 1)
     assert status(row) == "ERROR"
     broker.state = account()
     age(5.1)
-    assert probing.look_again(adapter=broker) == (1, 0)
+    assert probes.retry_failed(adapter=broker) == (1, 0)
     assert status(row) == "ACTIVE"

@@ -5,7 +5,7 @@ import pytest
 from connections.models import ExecutionConnection
 from tests.connections import make
 from tests.connections.claiming import failed, run
-from tests.connections.doubles import Broker
+from tests.connections.fake_brokers import Broker
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -21,7 +21,7 @@ def test_who_had_no_scope_and_no_lane_has_both_after_a_passed_test(
     assert broker.asked == [], "two processes would speak to it"
     row.refresh_from_db()
     assert (row.account_scope, row.lane) == ("", "mt5.main")
-    monkeypatch.setattr("connections.lanes._held", lambda: ("mt5.main",))
+    monkeypatch.setattr("connections.session_lanes._held_lanes", lambda: ("mt5.main",))
     assert failed(run(row, broker)) == []
     row.refresh_from_db()
     assert row.account_scope == "broker-demo"

@@ -8,14 +8,15 @@ import pytest
 from django.utils import timezone
 
 from brokers.base import ReadFailed
-from common.codes import Code
+from common.reason_codes import Code
 from common.sql import array, rows
-from connections import polling, probing, services, testing
+from connections import services
+from connections.health import account_polling, connection_checks, probes
 from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection
 from connections.selectors import accounts_due
-from execution.calls import sessions
+from execution.runtime import broker_sessions
 from tests.connections import make
-from tests.connections.doubles import Broker, account
+from tests.connections.fake_brokers import Broker, account
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BEFORE = account(balance=Decimal(100_000), equity=Decimal(100_000))
@@ -40,7 +41,7 @@ def edit_and_test(row: ExecutionConnection) -> None:
     services.update_connection(row.pk, by=row.user, settings={"position_mode": "NETTING"})
     now = Broker()
     now.state = AFTER
-    testing.run_test(row.pk, adapter=now)
+    connection_checks.run_test(row.pk, adapter=now)
 
 
 def told(row: ExecutionConnection) -> tuple[str, Decimal, str]:
@@ -60,8 +61,8 @@ def test_the_clock_of_the_host_that_reads_says_nothing(
     real = timezone.now
     with monkeypatch.context() as there:
         there.setattr(timezone, "now", lambda: real() + timedelta(seconds=seconds))
-        assert polling.refresh_due_accounts(adapter=broker) == (1, 0)
-        assert polling.refresh_due_accounts(adapter=broker) == (0, 0)
+        assert account_polling.refresh_due_accounts(adapter=broker) == (1, 0)
+        assert account_polling.refresh_due_accounts(adapter=broker) == (0, 0)
     (age,) = rows("SELECT clock_timestamp() - read_at AS age FROM connections_accountsnapshot")
     assert timedelta(0) <= age.age < timedelta(minutes=5)
     edit_and_test(row)
@@ -70,14 +71,14 @@ def test_the_clock_of_the_host_that_reads_says_nothing(
 
 def of_sessions(row: ExecutionConnection) -> list[Any]:
     ExecutionConnection.objects.filter(pk=row.pk).update(lane="x")
-    return rows(sessions.to_open_sql(), (array(["x"]),))
+    return rows(broker_sessions.to_open_sql(), (array(["x"]),))
 
 
 def of_probing(row: ExecutionConnection) -> list[Any]:
     long_ago = timezone.now() - timedelta(hours=1)
     in_doubt = {"unreachable_at": long_ago, "last_error_at": long_ago}
     ConnectionHealth.objects.filter(pk=row.pk).update(**in_doubt)
-    return probing._due(set())
+    return probes._due(set())
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,9 @@ def test_what_was_asked_with_former_settings_is_older_than_the_test_of_the_prese
     selected = due(row)
     ExecutionConnection.objects.filter(pk=row.pk).update(lane="")
     edit_and_test(row)
-    polling.read_accounts(selected, run=testing.on_loop, adapter=broker)
+    account_polling.read_accounts(
+        selected, run=connection_checks.run_on_process_loop, adapter=broker
+    )
     assert broker.asked[0].settings == {"position_mode": "HEDGING"}
     assert told(row) == ("ACTIVE", AFTER.balance, "EUR")
 
@@ -129,10 +132,14 @@ def test_what_was_refused_with_former_settings_is_no_error_of_the_present_ones(
     before = fares(row)
     assert before[:3] == ("ACTIVE", "", 0)
     broker.state = BAD[bad]
-    polling.read_accounts(selected, run=testing.on_loop, adapter=broker)
+    account_polling.read_accounts(
+        selected, run=connection_checks.run_on_process_loop, adapter=broker
+    )
     assert fares(row) == before
-    polling.read_accounts(
-        accounts_due(5, older_than_seconds=0), run=testing.on_loop, adapter=broker
+    account_polling.read_accounts(
+        accounts_due(5, older_than_seconds=0),
+        run=connection_checks.run_on_process_loop,
+        adapter=broker,
     )
     assert fares(row)[2] == 1  # what is asked with the present ones counts
 
@@ -145,5 +152,7 @@ def test_what_was_refused_before_an_edit_waits_for_the_test_of_it(
     before = fares(row)
     assert before[0] == "UNTESTED"
     broker.state = ReadFailed(Code.CREDENTIALS_REFUSED)
-    polling.read_accounts(selected, run=testing.on_loop, adapter=broker)
+    account_polling.read_accounts(
+        selected, run=connection_checks.run_on_process_loop, adapter=broker
+    )
     assert fares(row) == before

@@ -8,12 +8,16 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, transaction
 
-from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.reason_codes import Code
 from common.sql import rows
+from connections.market_data.sources import (
+    can_provide_prices,
+    get_or_create_broker_source,
+    share_with_all,
+)
 from connections.models import DataConnection
 from connections.services import create_connection, update_connection
-from connections.sources import offer_to_all, tell_prices, tells_prices
 from tests.connections import make
 from tests.connections.claiming import BLOCKED
 from tests.connections.conftest import elsewhere
@@ -24,44 +28,44 @@ BROKER = DataConnection.Kind.BROKER
 
 
 @pytest.mark.parametrize("kind", ["crypto", "ibkr", "mt4", "mt5", "mt5-dwx"])
-def test_real_brokers_tell_prices(kind: str) -> None:
-    assert tells_prices(kind, "binanceusdm")
+def test_real_brokers_provide_prices(kind: str) -> None:
+    assert can_provide_prices(kind, "binanceusdm")
 
 
-def test_the_paper_broker_would_only_repeat_what_we_told_it() -> None:
-    assert not tells_prices("paper")
+def test_paper_broker_is_no_price_source() -> None:
+    assert not can_provide_prices("paper")
     with pytest.raises(InvalidInputError):
-        tell_prices(make.connection())
+        get_or_create_broker_source(make.connection())
     assert not DataConnection.objects.filter(kind=BROKER).exists()
 
 
 def test_an_account_is_one_source_of_its_owners() -> None:
     account = make.connection(type="mt4", name="x" * 100)
-    source = tell_prices(account, by=account.user)
+    source = get_or_create_broker_source(account, by=account.user)
     assert (source.kind, source.told_by, source.user) == (BROKER, account, account.user)
     assert source.is_active
     DataConnection.objects.filter(pk=source.pk).update(is_active=False)
-    again = tell_prices(account)
+    again = get_or_create_broker_source(account)
     assert (again.pk, again.is_active) == (source.pk, True)
 
 
-def test_somebody_elses_account_tells_nobody() -> None:
+def test_price_source_of_foreign_account_is_refused() -> None:
     with pytest.raises(NotAllowedError):
-        tell_prices(make.connection(type="mt4"), by=make.user())
+        get_or_create_broker_source(make.connection(type="mt4"), by=make.user())
 
 
 def test_an_administrators_own_account_may_tell_all() -> None:
     admin = make.user(is_staff=True)
-    source = tell_prices(make.connection(type="mt4", admin=admin))
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
     mine = DataConnection.objects.filter(pk=source.pk).values_list("user_id", flat=True)
-    offer_to_all(source, by=admin)
+    share_with_all(source, by=admin)
     assert mine.get() is None
-    offer_to_all(source, by=admin, offered=False)
+    share_with_all(source, by=admin, shared=False)
     assert mine.get() == admin.pk
     with pytest.raises(InvalidInputError, match="administrator's own"):
-        offer_to_all(tell_prices(make.connection(type="mt4")), by=admin)
+        share_with_all(get_or_create_broker_source(make.connection(type="mt4")), by=admin)
     with pytest.raises(NotAllowedError):
-        offer_to_all(source, by=make.user())
+        share_with_all(source, by=make.user())
 
 
 @pytest.mark.parametrize("kind", ["replay", "static"])
@@ -79,36 +83,36 @@ def test_a_brokers_source_without_an_account_is_off() -> None:
 
 def test_a_source_that_others_go_by_is_not_taken_back() -> None:
     admin = make.user(is_staff=True)
-    source = tell_prices(make.connection(type="mt4", admin=admin))
-    offer_to_all(source, by=admin)
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
+    share_with_all(source, by=admin)
     other = make.connection(data_connection=source)
     with pytest.raises(ConflictError, match="1 of other owners' accounts go by these prices"):
-        offer_to_all(source, by=admin, offered=False)
+        share_with_all(source, by=admin, shared=False)
     update_connection(other.pk, by=other.user, data_connection=None)
-    offer_to_all(source, by=admin, offered=False)
+    share_with_all(source, by=admin, shared=False)
     assert source.user_id == admin.pk
 
 
 @pytest.mark.parametrize("owner", ["admin", "user"])
 def test_nor_is_one_that_its_owners_own_paper_account_goes_by(owner: str) -> None:
     admin = make.user(is_staff=True)
-    source = tell_prices(make.connection(type="mt4", admin=admin))
-    offer_to_all(source, by=admin)
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
+    share_with_all(source, by=admin)
     who = {"admin": admin} if owner == "admin" else {"owner": admin}
     twin = make.connection(**who, name="Twin", data_connection=source)
     make.connection(**who, type="mt4", data_connection=source)  # may go by it in any case
     with pytest.raises(ConflictError, match=r"Paper trades only on prices for all\..* to: Twin\."):
-        offer_to_all(source, by=admin, offered=False)
+        share_with_all(source, by=admin, shared=False)
     assert DataConnection.objects.get(pk=source.pk).user_id is None
     update_connection(twin.pk, by=admin, data_connection=None)
-    offer_to_all(source, by=admin, offered=False)
+    share_with_all(source, by=admin, shared=False)
     assert source.user_id == admin.pk
 
 
 def test_paper_does_not_go_by_what_one_owners_account_is_told() -> None:
     """The paper broker is never told such prices: each order would wait for ever."""
     me, admin = make.user(), make.user(is_staff=True)
-    own = tell_prices(make.connection(me, type="mt4"))
+    own = get_or_create_broker_source(make.connection(me, type="mt4"))
     paper, real = make.connection(me), make.connection(me, type="mt5")
     new: dict[str, Any] = {"name": "new", "type": "paper", "account": "P-9", "data_connection": own}
     acts: list[Callable[[], object]] = [
@@ -122,16 +126,16 @@ def test_paper_does_not_go_by_what_one_owners_account_is_told() -> None:
             Code.PAPER_NEEDS_SHARED, "data_connection",
         )  # fmt: skip
     assert update_connection(real.pk, by=me, data_connection=own).data_connection == own
-    shared = tell_prices(make.connection(type="mt4", admin=admin))
-    offer_to_all(shared, by=admin)
+    shared = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
+    share_with_all(shared, by=admin)
     recorded = DataConnection.objects.create(name="mine", user=me)
     for source in (shared, recorded):
         assert update_connection(paper.pk, by=me, data_connection=source).data_connection == source
 
 
-def test_what_is_not_changed_is_not_judged_anew() -> None:
+def test_unchanged_source_is_not_validated_again() -> None:
     """A source, or a preset, may have become another's since it was chosen."""
-    mine = make.connection(data_connection=tell_prices(make.connection(type="mt4")))
+    mine = make.connection(data_connection=get_or_create_broker_source(make.connection(type="mt4")))
     assert update_connection(mine.pk, by=mine.user, name="another name").name == "another name"
 
 
@@ -142,8 +146,8 @@ def _goes_no_further(done: list[object]) -> bool:
 @pytest.mark.django_db(transaction=True)
 def test_what_is_chosen_while_it_is_taken_back_is_refused_to_one_of_both() -> None:
     admin = make.user(is_staff=True)
-    source = tell_prices(make.connection(type="mt4", admin=admin))
-    offer_to_all(source, by=admin)
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
+    share_with_all(source, by=admin)
     other = make.connection(type="mt4")
     seen = DataConnection.objects.get(pk=source.pk)  # it is still for all
 
@@ -151,12 +155,12 @@ def test_what_is_chosen_while_it_is_taken_back_is_refused_to_one_of_both() -> No
         return update_connection(other.pk, by=other.user, data_connection=seen)
 
     def take_back() -> None:
-        offer_to_all(DataConnection.objects.get(pk=source.pk), by=admin, offered=False)
+        share_with_all(DataConnection.objects.get(pk=source.pk), by=admin, shared=False)
 
     for first, second, error in (
         (take_back, choose, InvalidInputError), (choose, take_back, ConflictError),
     ):  # fmt: skip
-        offer_to_all(source, by=admin)
+        share_with_all(source, by=admin)
         with ExitStack() as there, transaction.atomic():
             first()
             done = there.enter_context(elsewhere(second))
@@ -168,15 +172,15 @@ def test_what_is_chosen_while_it_is_taken_back_is_refused_to_one_of_both() -> No
 def test_who_switches_on_what_is_just_taken_back_waits_for_that_or_it_for_him() -> None:
     admin = make.user(is_staff=True)
     account = make.connection(type="mt4", admin=admin)
-    source = tell_prices(account)
-    offer_to_all(source, by=admin)
+    source = get_or_create_broker_source(account)
+    share_with_all(source, by=admin)
     DataConnection.objects.filter(pk=source.pk).update(is_active=False)
 
     def take_back() -> None:
-        offer_to_all(DataConnection.objects.get(pk=source.pk), by=admin, offered=False)
+        share_with_all(DataConnection.objects.get(pk=source.pk), by=admin, shared=False)
 
     with ExitStack() as there, transaction.atomic():  # as `use_own_prices` does
-        mine = tell_prices(account, by=admin)
+        mine = get_or_create_broker_source(account, by=admin)
         done = there.enter_context(elsewhere(take_back))
         until(partial(_goes_no_further, done))
         update_connection(account.pk, by=admin, data_connection=mine)

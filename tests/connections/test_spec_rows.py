@@ -13,7 +13,10 @@ from django.db import connection
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 
 ROOT = Path(__file__).resolve().parents[2]
-APPS = ("analytics", "api", "config", "connections", "execution", "portal", "positions", "prices")
+APPS = (
+    "analytics", "api", "config", "conformance", "connections", "console", "demo", "execution",
+    "ops", "portal", "positions", "prices",
+)  # fmt: skip
 NAMED = re.compile(r"\b\w+\.(exchange_name|settings|identity|identity_of)\b(?! ->)")
 BUILT_OF_IT = 10  # statements, at least: else this test looks where there are none
 

@@ -10,11 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from common.codes import Code
 from common.errors import InvalidInputError
-from config.kinds import OwnedNetwork
-from connections import health, hosts
-from connections.disallowed import mark_disallowed
+from common.reason_codes import Code
+from config.env_types import OwnedNetwork
+from connections.account_settings import hosts
+from connections.health import status_updates
+from connections.health.host_policy import mark_disallowed
 from connections.models import ConnectionHealth
 from connections.symbols import Listed, canonical, preferred, resolve
 from tests.connections import make
@@ -126,7 +127,7 @@ def test_a_name_may_lead_to_what_is_public_and_nobodys(
 ) -> None:
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("0.0.0.0/0"),)
     settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("8.8.4.4"), "alice"),)
-    assert hosts.may_be_led_to(ipaddress.ip_address(address)) is may
+    assert hosts.may_resolve_to(ipaddress.ip_address(address)) is may
 
 
 def test_the_line_that_names_an_address_most_closely_says_whose_it_is(settings: Settings) -> None:
@@ -169,7 +170,7 @@ def test_who_has_a_gateway_by_his_name_keeps_it(old: str, new: str, settings: Se
     User(username="alice" if old != "alice" else "new", password="x").full_clean()
 
 
-def test_a_gateway_of_one_user_is_nobody_elses(
+def test_gateway_of_one_user_is_refused_to_others(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gateway asks for no password: who could name it would trade what is logged in there."""
@@ -215,7 +216,7 @@ def test_who_may_not_name_a_gateway_any_more_is_told_so_and_trades_nothing_there
     told = ConnectionHealth.objects.get(pk=strangers.pk)
     assert (told.status, told.needs_test, told.reconciled_at) == ("ERROR", True, None)
     assert "is somebody else's gateway" in told.last_error
-    health.mark_active([strangers.pk])  # an answer is no permission
+    status_updates.mark_active([strangers.pk])  # an answer is no permission
     assert ConnectionHealth.objects.get(pk=strangers.pk).status == "ERROR"
     assert mark_disallowed(lanes) == []  # once is enough
     settings.FILLCAST_BROKER_HOSTS = ()

@@ -5,13 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
+from django.contrib import admin
+from django.test import Client, RequestFactory
 from nacl.public import PrivateKey
 
 from common.clocks import market_now
 from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription, TradingPreset
 from execution import tasks
-from execution.epochs.epochs import open_epoch
+from execution.disaster_recovery.epochs import open_epoch
 from execution.models import ExecutionLog, Order
 from signals.feeds import token_for
 from tests.console import seed
@@ -30,7 +31,7 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[int], str]]:
     def ring(order_ids: list[int], *, queue: str = tasks.ENTRIES, lanes: object = None) -> None:
         heard.append((list(order_ids), queue))
 
-    monkeypatch.setattr(tasks, "ring", ring)
+    monkeypatch.setattr(tasks, "enqueue", ring)
     return heard
 
 
@@ -300,7 +301,10 @@ def test_an_api_key_is_shown_once_and_revoked(
 def test_a_preset_that_lacks_its_number_says_which(client: Client, small: dict[str, Any]) -> None:
     client.force_login(small["operator"])
     add = "/admin/connections/tradingpreset/add/"
-    form = client.get(add).context["adminform"].form
+    assert client.get(add).status_code == 200
+    request = RequestFactory().get(add)
+    request.user = small["operator"]
+    form = admin.site.get_model_admin(TradingPreset).get_form(request)()
     usual = {name: form.get_initial_for_field(field, name) for name, field in form.fields.items()}
     typed = {name: value for name, value in usual.items() if value is not None} | {"name": "Mine"}
     told = client.post(add, typed).text

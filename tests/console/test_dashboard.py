@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django_celery_beat.models import PeriodicTask
 
-from config.console import dashboard, latency, machines, trading
 from connections.models import ExecutionConnection, HostCircuit
+from console.queries import dashboard, latency, system_status, trading_status
 from execution.models import AuditRun, Order, WorkerLease
 from tests.console import seed
 from tests.console.conftest import statements
@@ -81,12 +81,12 @@ def test_the_last_audits_verdict_is_shown(
 
 
 def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
-    assert trading.unknown().many == 2
-    assert trading.working().parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
-    assert (trading.working().many, trading.working().at_broker) == (6, 5)
-    assert trading.unprotected().many == 1
-    assert trading.drift().many == 4
-    connections = machines.connections()
+    assert trading_status.unknown().many == 2
+    assert trading_status.working().parts == {"SUBMITTED": 3, "PARTIALLY_FILLED": 2, "PENDING": 1}
+    assert (trading_status.working().many, trading_status.working().at_broker) == (6, 5)
+    assert trading_status.unprotected().many == 1
+    assert trading_status.drift().many == 4
+    connections = system_status.connections()
     assert (connections.total, connections.not_trading) == (100, 7)
     assert {line.code: line.many for line in connections.lines} == {
         "": 93, "CONNECTION_PAUSED": 4, "CIRCUIT_OPEN": 2, "CONNECTION_UNTESTED": 1,
@@ -94,8 +94,8 @@ def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
 
 
 def test_leases_and_due_orders(world: dict[str, Any]) -> None:
-    assert [lease.alive for lease in machines.leases()] == [False, True, True, True]
-    exits, entries = machines.queues()
+    assert [lease.alive for lease in system_status.leases()] == [False, True, True, True]
+    exits, entries = system_status.queues()
     assert (exits.many, exits.state) == (0, ("ok", "Empty"))
     assert (entries.many, entries.state) == (1, ("attention", "Slow"))
     assert 45 < entries.oldest < 300

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from common.permissions import Role
 from config import urls  # noqa: F401  # registers the admin's pages
-from execution.epochs.epochs import present_epoch
+from execution.disaster_recovery.epochs import current_epoch
 from tests.console.seed import CANARY
 from tests.roles import staff
 from users.models import User
@@ -43,8 +43,8 @@ def pages_of(cast: dict[str, Any]) -> list[str]:
         "execution_driftitem_close": cast["drift"],
         "execution_driftitem_ignore": cast["drift"],
         "connections_killswitch_release": cast["switch"],
-        "connections_epoch_page": present_epoch(),
-        "connections_epoch_release": present_epoch(),
+        "connections_epoch_page": current_epoch(),
+        "connections_epoch_release": current_epoch(),
         "signals_feed_token": cast["feed"],
     }  # fmt: skip
     named = [reverse(f"admin:{name}", args=[row.pk]) for name, row in at.items()]

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 import pytest
 from django.test import RequestFactory
 
-from common.admin import moment_column
+from common.admin import time_column
 from common.clocks import MarketClock, set_market_clock
-from common.shown import STATES, age, milliseconds, number, signed
+from common.formatting import STATES, age, milliseconds, number, signed
 from common.templatetags.fillcast import page_time
-from config.console import bars, unfold
+from console import charts, unfold_settings
 from execution.models import Status
 
 
@@ -56,30 +56,30 @@ def test_every_state_of_an_order_has_a_shape_and_a_word() -> None:
 
 
 def test_a_bar_shows_the_smallest_part_and_fills_its_line() -> None:
-    parts = bars.segments({"filled": 9999, "unknown": 1, "failed": 0})
+    parts = charts.segments({"filled": 9999, "unknown": 1, "failed": 0})
     assert [part.css for part in parts] == ["filled", "unknown"]
     last = parts[-1]
-    assert float(last.width.rstrip("%")) >= bars.LEAST * 0.99
+    assert float(last.width.rstrip("%")) >= charts.MIN_SEGMENT * 0.99
     assert float(last.x.rstrip("%")) + float(last.width.rstrip("%")) == pytest.approx(100, abs=0.1)
-    assert bars.segments({}) == []
+    assert charts.segments({}) == []
 
 
 def test_a_histogram_keeps_every_count() -> None:
-    drawn = bars.histogram({0: 3, 13: 5, 26: 1}, 90, 8192)
+    drawn = charts.histogram({0: 3, 13: 5, 26: 1}, 90, 8192)
     assert drawn is not None
     assert sum(column.count for column in drawn.columns) == 9
     assert drawn.ticks[0].text == "1 ms"
-    assert bars.histogram({}, 1, 1) is None
+    assert charts.histogram({}, 1, 1) is None
 
 
 def test_a_replay_is_marked_on_every_page() -> None:
     request = RequestFactory().get("/admin/")
     try:
         set_market_clock(None)
-        assert unfold.environment(request) is None
+        assert unfold_settings.environment(request) is None
         start = datetime(2014, 5, 2, 12, 25, tzinfo=UTC)
         set_market_clock(MarketClock(start, datetime.now(UTC), 60))
-        told = unfold.environment(request)
+        told = unfold_settings.environment(request)
         assert told is not None
         assert told[0].startswith("replay 60× · 2 May 2014")
     finally:
@@ -94,7 +94,7 @@ def test_page_shows_machine_times_on_the_market_clock_of_a_replay() -> None:
     try:
         assert page_time(later) == shown + timedelta(minutes=2)
         assert page_time(None) is None
-        created = moment_column("created_at", "Created")
+        created = time_column("created_at", "Created")
         assert created(SimpleNamespace(created_at=later)) == "2 May 2014, 12:32:00"
         assert created(SimpleNamespace(created_at=None)) == ""
     finally:

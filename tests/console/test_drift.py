@@ -72,7 +72,7 @@ def test_a_refusal_says_why(items: dict[str, DriftItem], client: Client) -> None
 def test_a_connection_is_compared_by_hand(
     items: dict[str, DriftItem], client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tasks, "_ring_comparison", lambda: None)
+    monkeypatch.setattr(tasks, "_enqueue_reconciliation", lambda: None)
     connection = items["UNKNOWN_POSITION"].connection_id
     path = reverse("admin:connections_executionconnection_compare", args=[connection])
     assert client.get(path).status_code == 302

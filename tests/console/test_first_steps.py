@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from config.console.first_steps import STEPS, steps_taken
+from console.queries.first_steps import STEPS, steps_taken
 from tests.connections import make
 from users.models import User
 

@@ -8,8 +8,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from connections.exposure import describe_open_items, open_items
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
-from connections.open import in_words, what_is_open
 from tests.console import seed
 
 
@@ -44,10 +44,10 @@ def test_the_pages_say_what_is_open_where_a_connection_is_off(
     listed = reverse("admin:connections_executionconnection_changelist")
     assert "Open there" not in page(path)
     ExecutionConnection.objects.filter(pk=account.pk).update(is_active=False)
-    said = in_words(what_is_open(account.pk))
+    said = describe_open_items(open_items(account.pk))
     assert f"Open there, and watched though it is switched off: {said}" in page(path)
-    assert f"Off, {len(what_is_open(account.pk))} open" in page(path)
-    assert f"Off, {len(what_is_open(account.pk))} open" in page(listed)
+    assert f"Off, {len(open_items(account.pk))} open" in page(path)
+    assert f"Off, {len(open_items(account.pk))} open" in page(listed)
     asked = page(reverse("admin:connections_executionconnection_archive", args=[account.pk]))
     assert f"Open there: {said}. Nobody watches it once" in asked
     ConnectionHealth.objects.filter(pk=account.pk).update(silence_told_at=timezone.now())

@@ -14,7 +14,7 @@ from django_celery_beat.models import IntervalSchedule, PeriodicTask
 from common.permissions import Role
 from config import urls  # noqa: F401  # registers the admin's pages
 from connections.models import KillSwitch, Subscription, TradingPreset
-from execution.epochs.epochs import present_epoch
+from execution.disaster_recovery.epochs import current_epoch
 from execution.models import DriftItem, Status
 from signals.feeds import create_feed_token
 from signals.models import Approval
@@ -91,7 +91,7 @@ def rows(small: dict[str, Any]) -> dict[str, Any]:
         "switch": KillSwitch.objects.create(
             scope="FEED", mode="REDUCING", feed=feed, reason="r", set_by=small["operator"]
         ),
-        "epoch": present_epoch(), "feed": feed, "token": token, "key": key,
+        "epoch": current_epoch(), "feed": feed, "token": token, "key": key,
         "tenant": User.objects.get(username="tenant-01"),
     }  # fmt: skip
 

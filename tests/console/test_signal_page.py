@@ -11,8 +11,8 @@ import pytest
 from django.http import QueryDict
 from django.test import Client
 
-from config.console import candidates
-from config.console.funnel import Progress, funnel
+from console.queries import candidates
+from console.queries.funnel import Progress, funnel
 from execution.models import Order, Status
 from signals import services
 from signals.models import Signal
@@ -116,11 +116,11 @@ def test_signal_page_follows_until_orders_are_settled(
     ],
 )
 def test_filters_leave_exactly_those(world: dict[str, Any], asked: str, many: int) -> None:
-    assert candidates.listed(world["signal"], QueryDict(asked)).count() == many
+    assert candidates.filtered_orders(world["signal"], QueryDict(asked)).count() == many
 
 
 def test_those_that_need_someone_come_first(world: dict[str, Any]) -> None:
-    first = candidates.listed(world["signal"], QueryDict(""))[:7]
+    first = candidates.filtered_orders(world["signal"], QueryDict(""))[:7]
     states = [order.status for order in first]
     assert states == ["UNKNOWN"] * 2 + ["FAILED"] + ["REJECTED"] * 4
 

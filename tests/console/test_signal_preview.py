@@ -12,7 +12,7 @@ from connections.models import ExecutionConnection
 from execution.models import Order
 from signals.models import Feed, Signal
 from tests.console import seed
-from tests.execution import cast
+from tests.execution import factories
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -33,22 +33,24 @@ def operator(db: None, client: Client) -> User:
 
 @pytest.fixture
 def feed(operator: User) -> Feed:
-    cast.instrument()
+    factories.instrument()
     return Feed.objects.create(slug="swing", name="Swing", owner=operator, is_approved=True)
 
 
 @pytest.fixture
 def accounts(feed: Feed) -> list[ExecutionConnection]:
     """Three that trade, one each that waits, is paused and may open nothing more."""
-    sizes = [cast.account(feed, type="paper", preset_fixed_quantity=D(n)) for n in (50, 100, 1000)]
-    waits = cast.account(feed, type="paper")
+    sizes = [
+        factories.account(feed, type="paper", preset_fixed_quantity=D(n)) for n in (50, 100, 1000)
+    ]
+    waits = factories.account(feed, type="paper")
     run("UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE connection_id = %s",
         (waits.pk,))  # fmt: skip
     return [
         *sizes,
         waits,
-        cast.account(feed, type="paper", is_paused=True),
-        cast.account(feed, type="paper", preset_max_quantity=D(99)),
+        factories.account(feed, type="paper", is_paused=True),
+        factories.account(feed, type="paper", preset_max_quantity=D(99)),
     ]
 
 
@@ -95,7 +97,7 @@ def test_the_question_says_what_a_publication_does_and_follows(
 def test_accounts_that_do_not_list_the_symbol_have_a_line_of_their_own(
     accounts: list[ExecutionConnection], feed: Feed, page: Page
 ) -> None:
-    cast.account(feed, type="paper", instrument_book="")
+    factories.account(feed, type="paper", instrument_book="")
     signal = draft(feed)
     html = page(address(signal))
     assert "Not listed at their broker" in html
@@ -144,8 +146,8 @@ def test_a_signal_without_followers_can_be_written(feed: Feed, client: Client, p
 
 
 def test_a_follow_up_says_whom_it_reaches(feed: Feed, page: Page) -> None:
-    cast.account(feed, type="paper")
-    opened = cast.signal(feed)
+    factories.account(feed, type="paper")
+    opened = factories.signal(feed)
     assert Order.objects.get().status == "PENDING"
     close = draft(feed, action="CLOSE", refers_to=opened, sl=None, target_prices=[],
                   target_fractions=[])  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from brokers.bounds import CHECKED_ONLY, ENFORCED, NOT_KEPT
+from brokers.worst_price import CHECKED_ONLY, ENFORCED, UNSUPPORTED
 from connections.models import ExecutionConnection
 
 ADDRESSES = ("/admin/connections/executionconnection/{}/", "/accounts/{}/")
@@ -36,4 +36,4 @@ def test_account_page_says_where_the_slippage_limit_is_enforced(
     for user, address in zip((small["operator"], account.user), ADDRESSES, strict=True):
         client.force_login(user or account.admin)
         html = page(address.format(account.pk))
-        assert [one for one in (CHECKED_ONLY, ENFORCED, NOT_KEPT) if one in html] == [sentence]
+        assert [one for one in (CHECKED_ONLY, ENFORCED, UNSUPPORTED) if one in html] == [sentence]

@@ -9,11 +9,11 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from common.codes import Code
 from common.permissions import Role
+from common.reason_codes import Code
+from connections.market_data.sources import get_or_create_broker_source, share_with_all
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
-from connections.own_prices import use_own_prices
-from connections.sources import offer_to_all, tell_prices
+from connections.services import use_own_prices
 from tests.connections import make
 from tests.console import seed
 from tests.roles import staff
@@ -51,8 +51,8 @@ def test_an_administrators_account_is_made_a_source_for_all(
 def test_what_is_switched_off_stays_so_when_its_offer_is_taken_back(
     operator: User, client: Client
 ) -> None:
-    source = tell_prices(make.connection(type="mt4", admin=operator))
-    offer_to_all(source, by=operator)
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=operator))
+    share_with_all(source, by=operator)
     DataConnection.objects.update(is_active=False)
     assert source.told_by is not None
     client.post(its(source.told_by, "offer_prices"), {"to": "itself"})
@@ -104,7 +104,7 @@ def test_they_have_one_name_wherever_operators_read_of_them(operator: User, page
 
 def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -> None:
     account = make.connection(type="mt4", name="House")
-    source = tell_prices(account)
+    source = get_or_create_broker_source(account)
     DataConnection.objects.create(name="Recorded")
     SourceHealth.objects.create(
         source=source, told_at=None, error_code=Code.NO_MARKET_DATA,
@@ -121,10 +121,10 @@ def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -
 
 
 def test_paper_is_offered_only_what_prices_it(operator: User, page: Page, client: Client) -> None:
-    own = tell_prices(make.connection(type="mt4", admin=operator, name="Private"))
+    own = get_or_create_broker_source(make.connection(type="mt4", admin=operator, name="Private"))
     house = make.connection(type="mt4", admin=operator, name="House")
-    shared = tell_prices(house)
-    offer_to_all(shared, by=operator)
+    shared = get_or_create_broker_source(house)
+    share_with_all(shared, by=operator)
     twin = make.connection(admin=operator, name="Twin")
     add = reverse("admin:connections_executionconnection_add")
     for address in (f"{add}?type=paper", its(twin, "edit")):
@@ -159,7 +159,7 @@ def test_the_page_does_not_take_the_next_signal_without_prices(operator: User, p
 
 def test_one_that_nobody_goes_by_is_not_called_silent(operator: User, page: Page) -> None:
     account = make.connection(type="mt4", data_connection=None)
-    source = tell_prices(account)
+    source = get_or_create_broker_source(account)
     long_ago = datetime.now(UTC) - timedelta(days=1)
     SourceHealth.objects.create(source=source, told_at=long_ago, pairs=["EUR/USD"])
     said = page(LISTED)

@@ -7,10 +7,10 @@ from django.test import Client
 
 from common.permissions import Role
 from connections.models import ExecutionConnection
-from connections.services import refresh_instruments
+from connections.services import store_instruments
 from signals.models import Feed, Signal
 from tests.connections import make
-from tests.connections.doubles import instrument
+from tests.connections.fake_brokers import instrument
 from tests.roles import staff
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ def feed() -> Feed:
     made = make.feed()
     listed = instrument("GER40", "GER40/EUR"), instrument("EURUSD", "EUR/USD")
     for book, instruments in (("one", listed), ("two", listed[1:])):
-        refresh_instruments(book, instruments)
+        store_instruments(book, instruments)
         row = make.connection(sealed_credentials=None)
         ExecutionConnection.objects.filter(pk=row.pk).update(instrument_book=book)
         make.subscription(row, made)

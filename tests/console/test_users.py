@@ -9,7 +9,7 @@ from django.test import Client
 from common.permissions import Right, Role
 from tests.roles import staff
 from users.models import ApiKey, User
-from users.ranks import roles_of
+from users.privileges import roles_of
 from users.services import create_api_key
 
 pytestmark = pytest.mark.django_db

@@ -4,14 +4,14 @@ import asyncio
 import sys
 from dataclasses import replace
 
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.clients import Clients
-from tests.crypto.cast import plenty
-from tests.crypto.request import A_SPEC, AN_ORDER, spec_of
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
+from tests.crypto.factories import unlimited_rates
+from tests.crypto.requests import A_SPEC, AN_ORDER, spec_of
 
 
 async def main(exchange: str, base: str, name: str) -> None:
-    adapter = Crypto(Clients({exchange: base}, plenty))
+    adapter = CryptoAdapter(ClientPool({exchange: base}, unlimited_rates))
     spec = spec_of(exchange)
     await adapter.connect(spec)
     order = replace(AN_ORDER, client_order_id=name, connection_id=A_SPEC.connection_id)

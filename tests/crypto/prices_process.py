@@ -3,17 +3,17 @@
 import sys
 
 from brokers.base import BrokerAdapter
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.clients import Clients
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
 from brokers.registry import BUILT_IN
 
 
 def adapter() -> BrokerAdapter:
     """Its adapter of the kind: it reaches the double."""
-    from tests.crypto.cast import plenty
+    from tests.crypto.factories import unlimited_rates
 
     exchange, base = sys.argv[1:]
-    return Crypto(Clients({exchange: base}, plenty))
+    return CryptoAdapter(ClientPool({exchange: base}, unlimited_rates))
 
 
 if __name__ == "__main__":

@@ -9,26 +9,26 @@ import pytest
 
 from brokers import registry
 from brokers.base import BrokerAdapter
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.clients import Clients
-from brokers.messages import Check, CheckResult
-from common.codes import Code
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
+from brokers.types import Check, CheckResult
+from common.reason_codes import Code
 from common.sealing import new_private_key, public_key_of
-from connections.credentials import seal_credentials
+from connections.credentials.sealing import seal_credentials
+from connections.health.connection_checks import run_test
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 from connections.services import set_credentials
-from connections.testing import run_test
-from execution.calls import runtime
 from execution.models import Order
+from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
-from tests.crypto.cast import SPEAK, plenty
-from tests.doubles.exchange.server import Server
-from tests.doubles.exchange.venue import Fault, Market, Venue
-from tests.execution import cast
-from tests.execution.engine import trading
-from tests.execution.engine import until as engine_until
+from tests.crypto.factories import DIALECTS, unlimited_rates
+from tests.execution import factories
+from tests.execution.trading_process import running
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.exchange.server import Server
+from tests.fakes.exchange.venue import Fault, Market, Venue
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -48,14 +48,14 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
     name, symbol = request.param
     venue = Venue({symbol: EURO}, {symbol: D("1.1000")}, {"USD": D(100_000)})
     other = Venue({symbol: EURO}, venue.prices, {"USD": D(100_000)}, key="key-2", uid="2002")
-    server = Server(SPEAK[name], venue, other)
-    _present.append(Crypto(Clients({name: server.base}, plenty)))
+    server = Server(DIALECTS[name], venue, other)
+    _present.append(CryptoAdapter(ClientPool({name: server.base}, unlimited_rates)))
     before = registry.BUILT_IN["crypto"]
     registry.BUILT_IN["crypto"] = f"{__name__}:adapter"
-    registry.forget()
+    registry.clear_cache()
     yield name, server
     registry.BUILT_IN["crypto"] = before
-    registry.forget()
+    registry.clear_cache()
     _present.pop()
     server.stop()
 
@@ -63,13 +63,13 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
 @pytest.fixture
 def engine(
     transactional_db: None, settings: Any, exchange: tuple[str, Server]
-) -> Iterator[runtime.Runtime]:
+) -> Iterator[trading_runtime.TradingRuntime]:
     """A trading process with its own looks for work."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
-    with trading("execution+maintenance", SECONDS) as present:
+    with running("execution+maintenance", SECONDS) as present:
         yield present
 
 
@@ -79,7 +79,9 @@ def feed(db: None) -> Feed:
 
 
 @pytest.fixture
-def alice(feed: Feed, exchange: tuple[str, Server], engine: runtime.Runtime) -> ExecutionConnection:
+def alice(
+    feed: Feed, exchange: tuple[str, Server], engine: trading_runtime.TradingRuntime
+) -> ExecutionConnection:
     """Her account at the exchange, as its connection test leaves it."""
     name, server = exchange
     venue = server.venue
@@ -93,7 +95,7 @@ def alice(feed: Feed, exchange: tuple[str, Server], engine: runtime.Runtime) -> 
     row.sealed_credentials = seal_credentials(keys, connection_id=row.pk, owner_id=row.owner_id)
     row.save()
     make.subscription(row, feed)
-    cast.quote(row, "1.10000", "1.10020")
+    factories.quote(row, "1.10000", "1.10020")
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
     until(lambda: is_compared(row))
     return row
@@ -107,12 +109,12 @@ def test_a_signal_is_filled_and_closed(
     alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
 ) -> None:
     _, server = exchange
-    signal = cast.signal(feed)
+    signal = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     position = ExecutionPosition.objects.get(signal=signal)
     assert (position.quantity, position.connection_id) == (D(5000), alice.pk)
 
-    cast.close_signal(signal)
+    factories.close_signal(signal)
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     sides = [(one.side, one.filled) for one in server.venue.orders]
     assert sides == [("BUY", D(5000)), ("SELL", D(5000))]
@@ -124,7 +126,7 @@ def test_an_entry_whose_answer_is_lost_is_found_and_not_sent_again(
 ) -> None:
     _, server = exchange
     server.venue.faults.append(Fault("drop_after"))
-    cast.signal(feed)
+    factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     entry = Order.objects.get()
     assert ids(server) == [entry.client_order_id]
@@ -153,7 +155,7 @@ def test_a_key_of_another_account_stops_a_connection_with_something_open(
     alice.refresh_from_db()
     assert alice.identity == "2002 spot"
     assert enter(alice, server, server.venue.key) == []
-    signal = cast.signal(feed)
+    signal = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
 
     (check,) = enter(alice, server, "key-2")
@@ -161,7 +163,7 @@ def test_a_key_of_another_account_stops_a_connection_with_something_open(
     assert alice.identity == "1001 spot"
     assert Code.OTHER_ACCOUNT.sentence in check.detail
     assert "EUR/USD (an open position)" in check.detail
-    cast.close_signal(signal)
+    factories.close_signal(signal)
     until(lambda: Order.objects.filter(leg="close-1").exists())
     assert ExecutionPosition.objects.get().quantity == D(5000)  # not there is not closed
     assert server.accounts["key-2"].orders == []

@@ -15,16 +15,16 @@ from common.clocks import market_now
 from common.sql import rows
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
-from execution.drift.reconcile import reconcile
-from execution.exits.watch import watch_positions
 from execution.models import DriftItem, Fill, Order
+from execution.monitoring.level_monitor import scan_levels
+from execution.reconciliation.reconcile import reconcile
 from execution.services import close_dust
-from execution.tasks import ring
+from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.crypto.test_engine import alice, engine, exchange, feed, until
-from tests.doubles.exchange.server import Server
-from tests.execution import cast
+from tests.execution import factories
+from tests.fakes.exchange.server import Server
 from users.services import create_api_key
 
 __all__ = ["alice", "engine", "exchange", "feed"]
@@ -117,7 +117,7 @@ def test_a_fee_in_a_third_coin_is_converted_by_a_rate_that_is_kept(
     _, server = exchange
     server.venue.balances["BNB"] = D(10)
     server.venue.fee_rate, server.venue.fee_coin = D("0.001"), ("BNB", D(500))
-    cast.quote(alice, "499", "501", pair="BNB/USD")
+    factories.quote(alice, "499", "501", pair="BNB/USD")
     signal, told = opened(feed)
     fill = Fill.objects.get()
     assert (fill.commission, fill.commission_currency) == (fill.price * 5 / 500, "BNB")
@@ -128,7 +128,7 @@ def test_a_fee_in_a_third_coin_is_converted_by_a_rate_that_is_kept(
     (order,) = client_of(alice.user).get("/api/v1/orders/").json()["results"]
     assert D(order["commission"]) == fill.price * 5
 
-    cast.quote(alice, "599", "601", pair="BNB/USD")  # the exit's fee has a rate of its own
+    factories.quote(alice, "599", "601", pair="BNB/USD")  # the exit's fee has a rate of its own
     close(feed, signal)
     row, _ = daily()
     left = Fill.objects.get(order__leg="close-1")
@@ -144,7 +144,7 @@ def test_a_fee_without_a_rate_stands_beside_the_result_everywhere(
     _, server = exchange
     server.venue.balances["BNB"] = D(10)
     server.venue.fee_rate, server.venue.fee_coin = D("0.001"), ("BNB", D(500))
-    cast.quote(alice, "499", "501", pair="BNB/USD")
+    factories.quote(alice, "499", "501", pair="BNB/USD")
     rows("UPDATE prices_latestquote SET received_at = received_at - interval '2 minutes'"
          " WHERE symbol = 'BNB/USD' RETURNING id")  # too old to convert by  # fmt: skip
     signal, told = opened(feed)
@@ -176,7 +176,7 @@ def test_position_worth_too_little_stays_open_until_it_can_be_sold(
     (symbol,) = server.venue.prices
     first = server.venue.prices[symbol]
     server.venue.prices[symbol] = D("0.0009")  # 5,000 of it are worth 4.5, and 5 is the least
-    cast.quote(alice, "0.0009", "0.0010")
+    factories.quote(alice, "0.0009", "0.0010")
     publish(feed, action="CLOSE", refers_to=signal)
     until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
     ended = Order.objects.get(leg="close-1")
@@ -188,14 +188,14 @@ def test_position_worth_too_little_stays_open_until_it_can_be_sold(
     assert (told["quantity"], told["exit_blocker"]) == ("5000", "EXIT_BELOW_MINIMUM")
     client.force_login(alice.user)
     assert "Cannot be closed" in client.get("/positions/").content.decode()
-    assert len(cast.events("exit.delayed")) == 1
+    assert len(factories.events("exit.delayed")) == 1
     assert [one.side for one in server.venue.orders] == ["BUY"]
 
     server.venue.prices[symbol] = first  # the CLOSE is still to be done
-    cast.quote(alice, first, first + D("0.0001"))
+    factories.quote(alice, first, first + D("0.0001"))
     assert position_of()["exit_blocker"] == ""
     Order.objects.filter(leg="close-1").update(done_at=F("done_at") - timedelta(minutes=1))
-    ring(watch_positions())
+    enqueue(scan_levels())
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     assert [one.side for one in server.venue.orders] == ["BUY", "SELL"]
     assert audit().counters["MISMATCH"] == 0

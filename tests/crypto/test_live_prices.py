@@ -9,42 +9,42 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.paper.sessions import sessions
-from connections.credentials import seal_credentials
+from brokers.paper.db_sessions import sessions
+from connections.credentials.sealing import seal_credentials
+from connections.health.connection_checks import run_test
+from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, HealthStatus, SourceHealth
 from connections.services import deactivate
-from connections.sources import tell_prices
-from connections.testing import run_test
-from execution.calls import runtime
 from execution.models import Order
+from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
-from prices.live import Live
+from prices.broker_feeds import BrokerFeedManager
+from prices.feed_runner import FeedRunner
 from prices.models import LatestQuote
-from prices.runner import Runner
 from prices.selectors import latest
 from signals.models import Feed
 from tests.connections import make
 from tests.crypto.test_engine import engine, exchange, feed, is_compared, until
-from tests.doubles.exchange.server import Server
-from tests.doubles.exchange.venue import Fault
-from tests.execution import cast
+from tests.execution import factories
+from tests.fakes.exchange.server import Server
+from tests.fakes.exchange.venue import Fault
 
 __all__ = ["engine", "exchange", "feed"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 @pytest.fixture
-def prices(engine: runtime.Runtime) -> Iterator[None]:
+def prices(engine: trading_runtime.TradingRuntime) -> Iterator[None]:
     """What the prices process does of brokers, beside the worker."""
     stop = threading.Event()
-    runner = Runner(Live(lambda: [""], "prices"))
+    runner = FeedRunner(BrokerFeedManager(lambda: [""], "prices"))
 
     def run() -> None:
         from django.db import connections
 
         try:
             while not stop.wait(0.02):
-                runner.look()
+                runner.step()
         finally:
             runner.close()
             connections.close_all()
@@ -59,7 +59,7 @@ def prices(engine: runtime.Runtime) -> Iterator[None]:
 
 @pytest.fixture
 def alice(
-    feed: Feed, exchange: tuple[str, Server], engine: runtime.Runtime, prices: None
+    feed: Feed, exchange: tuple[str, Server], engine: trading_runtime.TradingRuntime, prices: None
 ) -> ExecutionConnection:
     """Her account tells its own prices."""
     name, server = exchange
@@ -72,7 +72,7 @@ def alice(
     )  # fmt: skip
     keys = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
     row.sealed_credentials = seal_credentials(keys, connection_id=row.pk, owner_id=row.owner_id)
-    row.data_connection = tell_prices(row)
+    row.data_connection = get_or_create_broker_source(row)
     row.save()
     make.subscription(row, feed)
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
@@ -97,7 +97,7 @@ def test_an_entry_is_sized_by_the_live_price_and_its_stop_leaves_when_that_falls
     until(lambda: latest(source))
     move(exchange, "1.2000")
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2000"))
-    signal = cast.signal(feed, sl=D("1.1000"))
+    signal = factories.signal(feed, sl=D("1.1000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     position = ExecutionPosition.objects.get(signal=signal)
     # 1 % of 100,000 USD is lost over the 0.1001 from the live ask to the stop: 9,990, in steps

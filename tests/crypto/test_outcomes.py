@@ -13,11 +13,11 @@ from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import adapter as adapter_module
 from brokers.crypto import lookup
 from brokers.crypto.exchanges import EXPIRES_SECONDS, LAG_SECONDS
-from brokers.messages import CancelRequest, OrderRequest, ReportKind, Side
+from brokers.types import CancelRequest, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
-from common.codes import Code
-from tests.crypto.cast import D, House, close, each, house, house_of, nothing_against
-from tests.doubles.exchange.venue import Fault, Refused
+from common.reason_codes import Code
+from tests.crypto.factories import D, VenueSetup, allow, close, each, house, open_venue
+from tests.fakes.exchange.venue import Fault, RejectedError
 
 __all__ = ["each", "house"]
 
@@ -43,7 +43,7 @@ def _id(fault: Fault) -> str:
 
 @pytest.mark.parametrize("fault", LOST, ids=_id)
 def test_an_accepted_order_whose_answer_is_lost_is_unknown_and_found(
-    each: House, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    each: VenueSetup, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     each.warm()
     each.venue.faults.append(fault)
@@ -58,7 +58,7 @@ def test_an_accepted_order_whose_answer_is_lost_is_unknown_and_found(
 
 @pytest.mark.parametrize("kind", ["half", "status_after"])
 def test_a_secret_that_is_cut_where_the_answer_breaks_off_is_not_told(
-    house: House, kind: str
+    house: VenueSetup, kind: str
 ) -> None:
     house.warm()
     house.venue.faults.append(Fault(kind, 200, f'{{"key": "{house.venue.key[:-2]}'))
@@ -71,7 +71,7 @@ def test_a_secret_that_is_cut_where_the_answer_breaks_off_is_not_told(
     "fault", [Fault("drop"), Fault("status", 503, "<html>busy</html>")], ids=_id
 )
 def test_an_order_that_was_not_taken_is_unknown_too_and_absent_only_when_it_can_no_more_arrive(
-    each: House, fault: Fault, monkeypatch: pytest.MonkeyPatch
+    each: VenueSetup, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     each.warm()
     each.venue.faults.append(fault)
@@ -91,7 +91,7 @@ def test_an_order_that_was_not_taken_is_unknown_too_and_absent_only_when_it_can_
 
 
 def test_an_absence_counts_from_when_it_was_looked_for(
-    each: House, monkeypatch: pytest.MonkeyPatch
+    each: VenueSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However long the answers take: what was not there at first may have come meanwhile."""
     each.warm()
@@ -107,7 +107,7 @@ def test_an_absence_counts_from_when_it_was_looked_for(
         each.find(request.client_order_id)
 
 
-def test_a_late_answer_ends_in_time_as_unknown(each: House) -> None:
+def test_a_late_answer_ends_in_time_as_unknown(each: VenueSetup) -> None:
     each.warm()
     client = each.run(each.adapter._clients.of(each.spec))
     usual, client.exchange.timeout = client.exchange.timeout, 1500
@@ -122,7 +122,9 @@ def test_a_late_answer_ends_in_time_as_unknown(each: House) -> None:
     assert each.find(request.client_order_id) is not None
 
 
-def test_the_guard_is_asked_when_only_the_write_is_left_and_its_no_is_proven(each: House) -> None:
+def test_the_guard_is_asked_when_only_the_write_is_left_and_its_no_is_proven(
+    each: VenueSetup,
+) -> None:
     each.warm()
     request = each.order()
     asked: list[int] = []
@@ -139,9 +141,13 @@ def test_the_guard_is_asked_when_only_the_write_is_left_and_its_no_is_proven(eac
     assert [r.kind for r in each.submit(request)] == [ReportKind.FILLED]  # the line still works
 
 
-def test_the_guard_is_asked_after_the_connect(each: House, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_guard_is_asked_after_the_connect(
+    each: VenueSetup, monkeypatch: pytest.MonkeyPatch
+) -> None:
     happened: list[str] = []
-    line = importlib.import_module("brokers.crypto.line")  # it wants aiohttp, an optional extra
+    line = importlib.import_module(
+        "brokers.crypto.http_session"
+    )  # it wants aiohttp, an optional extra
     make = line._socket
 
     def noted(address: Any) -> socket.socket:
@@ -158,7 +164,7 @@ def test_the_guard_is_asked_after_the_connect(each: House, monkeypatch: pytest.M
 
 
 def test_nothing_runs_between_the_guard_and_the_write(
-    each: House, monkeypatch: pytest.MonkeyPatch
+    each: VenueSetup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     each.warm()
     happened: list[str] = []
@@ -179,7 +185,7 @@ def test_nothing_runs_between_the_guard_and_the_write(
     assert happened[:3] == ["guard", "write", "something else"]
 
 
-def test_a_connect_that_fails_is_proven_unsent(each: House) -> None:
+def test_a_connect_that_fails_is_proven_unsent(each: VenueSetup) -> None:
     each.warm()
     each.server.stop()
     with pytest.raises(NotSent) as outcome:
@@ -187,14 +193,14 @@ def test_a_connect_that_fails_is_proven_unsent(each: House) -> None:
     assert outcome.value.code is Code.NOT_CONNECTED
 
 
-def test_an_exchange_that_cannot_be_reached_at_first_is_unsent(each: House) -> None:
+def test_an_exchange_that_cannot_be_reached_at_first_is_unsent(each: VenueSetup) -> None:
     each.server.stop()
     with pytest.raises(NotSent) as outcome:
         each.submit(each.order())
     assert outcome.value.code is Code.NOT_CONNECTED
 
 
-def test_an_order_never_follows_a_redirect(each: House) -> None:
+def test_an_order_never_follows_a_redirect(each: VenueSetup) -> None:
     each.warm()
     each.venue.faults.append(Fault("redirect"))
     with pytest.raises(OutcomeUnknown):
@@ -203,7 +209,7 @@ def test_an_order_never_follows_a_redirect(each: House) -> None:
     assert each.venue.orders == []
 
 
-def test_a_repeated_id_is_looked_up_not_believed_new(each: House) -> None:
+def test_a_repeated_id_is_looked_up_not_believed_new(each: VenueSetup) -> None:
     request = each.order(limit_price=D(40000))
     first = each.submit(request)
     again = each.submit(request)
@@ -216,20 +222,20 @@ def test_an_id_that_was_accepted_is_looked_up_though_the_exchange_would_take_it_
     name: str,
 ) -> None:
     """Once the first has closed; a process that remembers nothing cannot know it."""
-    made = house_of(name)
+    made = open_venue(name)
     request = made.order(quantity=D("0.1"))
     first, again = made.submit(request), made.submit(request)
     assert [r.broker_order_id for r in again] == [r.broker_order_id for r in first]
     assert made.venue.accepted(request.client_order_id) == 1
     other = made.another()
-    made.run(other.submit(made.spec, request, nothing_against))
+    made.run(other.submit(made.spec, request, allow))
     assert made.venue.accepted(request.client_order_id) == 2
     assert made.adapter.capabilities(made.spec).refuses_repeated_ids is False
     made.run(other.disconnect())
     close(made)
 
 
-def test_each_exchange_is_told_when_an_order_is_too_old(each: House) -> None:
+def test_each_exchange_is_told_when_an_order_is_too_old(each: VenueSetup) -> None:
     each.submit(each.order())
     name, (written, *_) = each.spec.exchange_name, each.venue.arrived
     where = {
@@ -243,7 +249,7 @@ def test_each_exchange_is_told_when_an_order_is_too_old(each: House) -> None:
     assert waits.total_seconds() == EXPIRES_SECONDS + LAG_SECONDS  # what the engine waits for
 
 
-def test_a_cancel_past_its_time_never_leaves(each: House) -> None:
+def test_a_cancel_past_its_time_never_leaves(each: VenueSetup) -> None:
     request = each.order(limit_price=D(40000))
     each.submit(request)
     before = len(each.venue.arrived)
@@ -254,7 +260,7 @@ def test_a_cancel_past_its_time_never_leaves(each: House) -> None:
     assert each.venue.orders[0].is_open
 
 
-def test_a_cancel_whose_answer_is_lost_is_unknown_and_may_be_asked_again(house: House) -> None:
+def test_a_cancel_whose_answer_is_lost_is_unknown_and_may_be_asked_again(house: VenueSetup) -> None:
     request = house.order(limit_price=D(40000))
     house.submit(request)
     house.venue.faults.append(Fault("drop_after", on="cancel"))
@@ -265,7 +271,7 @@ def test_a_cancel_whose_answer_is_lost_is_unknown_and_may_be_asked_again(house: 
     assert house.venue.orders[0].status == "CANCELED"
 
 
-def test_a_cancel_that_cannot_be_looked_up_is_unknown(each: House) -> None:
+def test_a_cancel_that_cannot_be_looked_up_is_unknown(each: VenueSetup) -> None:
     request = each.order(limit_price=D(40000))
     each.submit(request)
     for _ in range(2):
@@ -274,7 +280,7 @@ def test_a_cancel_that_cannot_be_looked_up_is_unknown(each: House) -> None:
         each.cancel(request)
 
 
-def test_an_order_is_cancelled_though_its_symbol_is_no_longer_listed(each: House) -> None:
+def test_an_order_is_cancelled_though_its_symbol_is_no_longer_listed(each: VenueSetup) -> None:
     request = each.order(limit_price=D(40000))
     each.submit(request)
     spec = replace(each.spec, settings={**each.spec.settings, "symbols": []})
@@ -283,12 +289,12 @@ def test_an_order_is_cancelled_though_its_symbol_is_no_longer_listed(each: House
     assert [report.kind for report in told] == [ReportKind.CANCELLED]
 
 
-def test_a_cancel_of_what_is_nowhere_is_unknown(each: House) -> None:
+def test_a_cancel_of_what_is_nowhere_is_unknown(each: VenueSetup) -> None:
     with pytest.raises(OutcomeUnknown, match="neither cancelled nor"):
         each.cancel(each.order())
 
 
-def test_a_repeated_id_that_cannot_be_looked_up_is_unknown(each: House) -> None:
+def test_a_repeated_id_that_cannot_be_looked_up_is_unknown(each: VenueSetup) -> None:
     request = each.order(limit_price=D(40000))
     each.submit(request)
     for _ in range(2):
@@ -298,7 +304,7 @@ def test_a_repeated_id_that_cannot_be_looked_up_is_unknown(each: House) -> None:
     assert each.venue.accepted(request.client_order_id) == 1
 
 
-def test_one_of_many_that_is_refused_is_told_and_the_others_go_on(each: House) -> None:
+def test_one_of_many_that_is_refused_is_told_and_the_others_go_on(each: VenueSetup) -> None:
     requests = [each.order(), each.order(quantity=D("0.0001")), each.order(quantity=D("0.1"))]
     told: dict[OrderRequest, Any] = {}
     pairs = [(each.spec, request) for request in requests]
@@ -306,7 +312,7 @@ def test_one_of_many_that_is_refused_is_told_and_the_others_go_on(each: House) -
     assert [type(told[request]) for request in requests] == [list, Rejected, list]
 
 
-def test_a_reply_without_fills_is_accepted_when_the_look_up_fails(each: House) -> None:
+def test_a_reply_without_fills_is_accepted_when_the_look_up_fails(each: VenueSetup) -> None:
     each.warm()
     for _ in range(2):
         each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
@@ -317,8 +323,8 @@ def test_a_reply_without_fills_is_accepted_when_the_look_up_fails(each: House) -
 
 def test_a_venue_refuses_what_it_should() -> None:
     """The double itself: it is no yes-man."""
-    made = house_of("binance", swap=True)
-    with pytest.raises(Refused, match="flat"):
+    made = open_venue("binance", swap=True)
+    with pytest.raises(RejectedError, match="flat"):
         made.venue.place("BTCUSDT", "SELL", "MARKET", D(1), reduce_only=True)
     assert made.order(side=Side.SELL).side is Side.SELL
     close(made)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from brokers.crypto import codes, envelope, parse
-from brokers.crypto.codes import Means
+from brokers.crypto import codes, parse, response
+from brokers.crypto.codes import Meaning
 from brokers.crypto.exchanges import CHECKED, Dialect, Lookup, rules
-from brokers.messages import OrderType, ReportKind, Side
-from common.codes import Code
+from brokers.types import OrderType, ReportKind, Side
+from common.reason_codes import Code
 from execution.ids import new_client_order_id
 
 D = Decimal
@@ -40,7 +40,11 @@ def test_what_is_no_number_is_refused(word: object) -> None:
 
 def test_numbers_stay_exact_and_may_be_missing() -> None:
     assert parse.number("0.1") + parse.number("0.2") == D("0.3")
-    assert (parse.number_or(None), parse.number_or("", D(7)), parse.number_or("2")) == (
+    assert (
+        parse.optional_number(None),
+        parse.optional_number("", D(7)),
+        parse.optional_number("2"),
+    ) == (
         D(0),
         D(7),
         D(2),
@@ -53,8 +57,8 @@ def test_an_instrument_is_in_base_units_whatever_a_contract_holds() -> None:
     assert (one.quantity_step, one.quantity_min, one.contract_size, one.pip, one.digits) == (
         D("0.001"), D("0.002"), D("0.01"), D("0.5"), 1,
     )  # fmt: skip
-    assert one.quantity_max == parse.HUGE * D("0.01")
-    assert parse.least_cost(MARKET) == 5
+    assert one.quantity_max == parse.MAX_NUMBER * D("0.01")
+    assert parse.min_notional(MARKET) == 5
     spot = {
         **MARKET,
         "contract": False,
@@ -173,7 +177,7 @@ def test_an_order_that_only_reduces_says_so(order: dict[str, object], does: bool
     [({"retry-after": "30"}, 30.0), ({"Retry-After": "Wed, 21 Oct"}, None), ({}, None)],
 )
 def test_how_long_to_be_silent(headers: dict[str, str], seconds: float | None) -> None:
-    assert envelope.retry_after(headers) == seconds
+    assert response.retry_after(headers) == seconds
 
 
 @pytest.mark.parametrize(
@@ -188,7 +192,7 @@ def test_how_long_to_be_silent(headers: dict[str, str], seconds: float | None) -
     ],
 )
 def test_each_dialect_says_its_code(dialect: Dialect, body: str, code: str) -> None:
-    said = envelope.refusal(dialect, body)
+    said = response.read_error(dialect, body)
     assert said is not None
     assert said.code == code
 
@@ -196,7 +200,7 @@ def test_each_dialect_says_its_code(dialect: Dialect, body: str, code: str) -> N
 @pytest.mark.parametrize("body", ["", "<html>", "[1]", "null", "{}", '{"retCode":'])
 @pytest.mark.parametrize("dialect", list(Dialect))
 def test_what_is_not_their_envelope_says_nothing(dialect: Dialect, body: str) -> None:
-    assert envelope.refusal(dialect, body) is None
+    assert response.read_error(dialect, body) is None
 
 
 WHOLE: list[tuple[Dialect, str, object, bool]] = [
@@ -222,26 +226,26 @@ WHOLE: list[tuple[Dialect, str, object, bool]] = [
 def test_an_answer_has_its_envelope_or_is_none(
     dialect: Dialect, path: str, read: object, whole: bool
 ) -> None:
-    assert envelope.is_whole(dialect, path, read) is whole
+    assert response.is_whole(dialect, path, read) is whole
 
 
 def test_codes_with_many_reasons_are_read_by_their_message() -> None:
     def meant(message: str) -> Code:
-        found = codes.said(Dialect.BINANCE, "-2010", message)
+        found = codes.verdict_of(Dialect.BINANCE, "-2010", message)
         assert found is not None
         return found.code
 
     assert meant("Account has insufficient balance for requested action.") is Code.NO_MONEY
     assert meant("Market is closed.") is Code.MARKET_CLOSED
     assert meant("Something else.") is Code.REJECTED_BY_BROKER
-    duplicate = codes.said(Dialect.BINANCE, "-2010", "Duplicate order sent.")
+    duplicate = codes.verdict_of(Dialect.BINANCE, "-2010", "Duplicate order sent.")
     assert duplicate is not None
-    assert duplicate.means is Means.DUPLICATE
-    long = codes.said(Dialect.KRAKEN, "EOrder:Invalid price:Invalid price argument", "")
+    assert duplicate.means is Meaning.DUPLICATE
+    long = codes.verdict_of(Dialect.KRAKEN, "EOrder:Invalid price:Invalid price argument", "")
     assert long is not None
     assert long.code is Code.PRICE_INVALID
-    assert codes.said(Dialect.KRAKEN, "EService:Unavailable", "") is codes.UNKNOWN
-    assert codes.said(Dialect.KRAKEN, "ETomorrow", "") is None
+    assert codes.verdict_of(Dialect.KRAKEN, "EService:Unavailable", "") is codes.UNKNOWN
+    assert codes.verdict_of(Dialect.KRAKEN, "ETomorrow", "") is None
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ def test_codes_with_many_reasons_are_read_by_their_message() -> None:
     ],
 )  # fmt: skip
 def test_codes_that_may_mean_a_live_order_prove_nothing(dialect: Dialect, code: str) -> None:
-    assert codes.said(dialect, code, "") is codes.UNKNOWN
+    assert codes.verdict_of(dialect, code, "") is codes.UNKNOWN
 
 
 def test_no_code_is_sure_and_unsure_at_once() -> None:
@@ -263,10 +267,10 @@ def test_no_code_is_sure_and_unsure_at_once() -> None:
 
 
 def test_ccxts_classes_are_known_by_their_nearest_name() -> None:
-    found = codes.by_class(("DuplicateOrderId", "InvalidOrder", "ExchangeError"))
+    found = codes.verdict_by_class(("DuplicateOrderId", "InvalidOrder", "ExchangeError"))
     assert found is codes.DUPLICATE
-    assert codes.by_class(("RequestTimeout", "NetworkError", "OperationFailed")) is None
-    assert codes.by_class(("RateLimitExceeded", "NetworkError")) is None
+    assert codes.verdict_by_class(("RequestTimeout", "NetworkError", "OperationFailed")) is None
+    assert codes.verdict_by_class(("RateLimitExceeded", "NetworkError")) is None
 
 
 def test_our_ids_are_what_each_exchange_takes() -> None:
@@ -286,4 +290,4 @@ def test_every_class_in_the_table_is_one_of_ccxts() -> None:
         assert issubclass(getattr(errors, name), errors.BaseError)
     for name, verdict in codes.CLASSES.items():
         if issubclass(getattr(errors, name), errors.NetworkError):
-            assert verdict.means is not Means.REJECTED, name
+            assert verdict.means is not Meaning.REJECTED, name

@@ -7,29 +7,29 @@ import pytest
 
 from brokers.base import ReadFailed, Rejected
 from brokers.crypto.exchanges import rules
-from brokers.messages import CheckResult, CloseCause, ExitSafety, Side
-from common.codes import Code
-from tests.crypto.cast import D, House, close, house_of
+from brokers.types import CheckResult, CloseCause, ExitSafety, Side
+from common.reason_codes import Code
+from tests.crypto.factories import D, VenueSetup, close, open_venue
 
 NAMES = ["binance", "bybit", "okx"]
 
 
 @pytest.fixture(params=NAMES)
-def one_way(request: pytest.FixtureRequest) -> Iterator[House]:
-    made = house_of(request.param, swap=True)
+def one_way(request: pytest.FixtureRequest) -> Iterator[VenueSetup]:
+    made = open_venue(request.param, swap=True)
     yield made
     close(made)
 
 
 @pytest.fixture(params=NAMES)
-def hedge(request: pytest.FixtureRequest) -> Iterator[House]:
-    made = house_of(request.param, swap=True)
+def hedge(request: pytest.FixtureRequest) -> Iterator[VenueSetup]:
+    made = open_venue(request.param, swap=True)
     made.venue.hedged = True
     yield made
     close(made)
 
 
-def test_an_exit_never_reverses_a_position(one_way: House) -> None:
+def test_an_exit_never_reverses_a_position(one_way: VenueSetup) -> None:
     can = one_way.adapter.capabilities(one_way.spec)
     assert (can.exit_safety, can.native_stops) == (ExitSafety.REDUCE_ONLY, False)
     one_way.submit(one_way.order(quantity=D("0.2")))
@@ -40,7 +40,7 @@ def test_an_exit_never_reverses_a_position(one_way: House) -> None:
     assert outcome.value.code is Code.NO_POSITION
 
 
-def test_a_short_is_a_position_too(one_way: House) -> None:
+def test_a_short_is_a_position_too(one_way: VenueSetup) -> None:
     one_way.submit(one_way.order(side=Side.SELL, quantity=D("0.3")))
     one_way.venue.prices[one_way.their_symbol] = D(49000)
     (position,) = one_way.run(one_way.adapter.positions(one_way.spec))
@@ -49,7 +49,7 @@ def test_a_short_is_a_position_too(one_way: House) -> None:
     )  # fmt: skip
 
 
-def test_an_account_in_hedge_mode_is_not_traded(hedge: House) -> None:
+def test_an_account_in_hedge_mode_is_not_traded(hedge: VenueSetup) -> None:
     """All entries of one side would be one position there: that is neither netting nor hedging."""
     checks = hedge.run(hedge.adapter.test(hedge.spec))
     assert [one.result for one in checks if one.name == "position mode"] == [CheckResult.FAIL]
@@ -60,26 +60,26 @@ def test_an_account_in_hedge_mode_is_not_traded(hedge: House) -> None:
         hedge.run(hedge.adapter.positions(hedge.spec))
 
 
-def test_the_test_says_that_the_mode_is_right(one_way: House) -> None:
+def test_the_test_says_that_the_mode_is_right(one_way: VenueSetup) -> None:
     checks = one_way.run(one_way.adapter.test(one_way.spec))
     assert [one.result for one in checks if one.name == "position mode"] == [CheckResult.OK]
 
 
-def test_open_profit_is_in_the_equity_not_in_the_balance(one_way: House) -> None:
+def test_open_profit_is_in_the_equity_not_in_the_balance(one_way: VenueSetup) -> None:
     one_way.submit(one_way.order())
     one_way.venue.prices[one_way.their_symbol] = D(50100)
     state = one_way.run(one_way.adapter.account(one_way.spec))
     assert (state.balance, state.equity) == (D(100000), D(100050))
 
 
-def test_what_positions_bind_is_not_free(one_way: House) -> None:
+def test_what_positions_bind_is_not_free(one_way: VenueSetup) -> None:
     one_way.submit(one_way.order())
     state = one_way.run(one_way.adapter.account(one_way.spec))
     assert (state.margin_used, state.free_margin) == (D(2500), D(97500))
 
 
 @pytest.mark.parametrize("price", ["50100", "50000"], ids=["with profit", "at its entry price"])
-def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House, price: str) -> None:
+def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: VenueSetup, price: str) -> None:
     one_way.submit(one_way.order())
     one_way.venue.prices[one_way.their_symbol] = D(price)
     amount = D("0.5") / one_way.venue.markets[one_way.their_symbol].size
@@ -99,7 +99,7 @@ def test_what_the_owner_closed_by_hand_is_told_as_external(one_way: House, price
     assert all(report.broker_position_id == one_way.symbol for report in told)
 
 
-def test_what_the_owner_opened_by_hand_is_no_close_and_hides_nothing(one_way: House) -> None:
+def test_what_the_owner_opened_by_hand_is_no_close_and_hides_nothing(one_way: VenueSetup) -> None:
     since = datetime.now(UTC) - timedelta(minutes=5)
     one_way.submit(one_way.order())
     size = one_way.venue.markets[one_way.their_symbol].size
@@ -111,7 +111,7 @@ def test_what_the_owner_opened_by_hand_is_no_close_and_hides_nothing(one_way: Ho
 
 @pytest.mark.parametrize("kind", ["BustTrade", "AdlTrade"])
 def test_what_bybit_closed_itself_is_told_as_external(kind: str) -> None:
-    made = house_of("bybit", swap=True)
+    made = open_venue("bybit", swap=True)
     made.submit(made.order())
     made.venue.place(made.their_symbol, "SELL", "MARKET", D("0.5"), reduce_only=True)
     made.venue.trades[-1].kind = kind
@@ -123,7 +123,7 @@ def test_what_bybit_closed_itself_is_told_as_external(kind: str) -> None:
 
 
 def test_contracts_are_counted_in_base_units() -> None:
-    made = house_of("okx", swap=True)
+    made = open_venue("okx", swap=True)
     made.submit(made.order(quantity=D("0.5")))
     assert made.venue.orders[0].amount == D(50)  # of 0.01 BTC
     with pytest.raises(Rejected) as outcome:

@@ -15,15 +15,15 @@ from django.db import connection as database
 
 from brokers.registry import adapter_for
 from common.sealing import new_private_key, public_key_of
-from connections.credentials import seal_credentials
+from connections.credentials.sealing import seal_credentials
+from connections.health.connection_checks import run_test
+from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, HealthStatus, SourceHealth
-from connections.sources import tell_prices
-from connections.testing import run_test
 from execution.models import WorkerLease
 from prices.selectors import latest
 from tests.connections import make
 from tests.crypto.test_engine import exchange, until
-from tests.doubles.exchange.server import Server
+from tests.fakes.exchange.server import Server
 
 __all__ = ["exchange"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -53,7 +53,7 @@ def alice(keys: dict[str, str], exchange: tuple[str, Server]) -> ExecutionConnec
     )  # fmt: skip
     secrets = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
     row.sealed_credentials = seal_credentials(secrets, connection_id=row.pk, owner_id=row.owner_id)
-    row.data_connection = tell_prices(row)
+    row.data_connection = get_or_create_broker_source(row)
     row.save()
     with asyncio.Runner() as runner:
         checks = run_test(row.pk, run=runner.run)

@@ -12,27 +12,27 @@ from pathlib import Path
 import pytest
 
 from brokers.base import Rejected
-from brokers.crypto import clients
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.clients import Clients
-from brokers.crypto.memory import Memory
-from brokers.messages import CheckResult, ReportKind, Side
-from brokers.room import Room
+from brokers.crypto import client as client_module
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
+from brokers.crypto.order_cache import OrderCache
+from brokers.record_cache import RecordCache
+from brokers.types import CheckResult, ReportKind, Side
 from common.clocks import machine_time
-from tests.crypto.cast import D, House, close, each, house_of, nothing_against
-from tests.doubles.exchange.venue import Fault
+from tests.crypto.factories import D, VenueSetup, allow, close, each, open_venue
+from tests.fakes.exchange.venue import Fault
 
 __all__ = ["each"]
 HOUR_AGO = timedelta(hours=1)
 
 
 def test_one_exchange_that_hangs_delays_no_other() -> None:
-    slow, quick = house_of("bybit"), house_of("binance")
-    adapter = Crypto(Clients({"bybit": slow.server.base, "binance": quick.server.base}))
+    slow, quick = open_venue("bybit"), open_venue("binance")
+    adapter = CryptoAdapter(ClientPool({"bybit": slow.server.base, "binance": quick.server.base}))
     slow.venue.faults.append(Fault("late", seconds=60, on="read"))
     done: list[str] = []
 
-    async def ask(house: House) -> None:
+    async def ask(house: VenueSetup) -> None:
         await adapter.account(house.spec)
         done.append(house.spec.exchange_name)
 
@@ -52,7 +52,7 @@ def test_one_exchange_that_hangs_delays_no_other() -> None:
 
 
 def test_accounts_of_one_exchange_share_its_markets() -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     other = replace(made.spec, connection_id="22222222-2222-4222-8222-222222222222")
     made.warm()
     made.run(made.adapter.instruments(other))
@@ -62,22 +62,22 @@ def test_accounts_of_one_exchange_share_its_markets() -> None:
 
 
 def test_a_machine_that_has_just_started_loads_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    made, started = house_of("binance"), machine_time()
-    monkeypatch.setattr(clients, "machine_time", lambda: machine_time() - started + 60.0)
+    made, started = open_venue("binance"), machine_time()
+    monkeypatch.setattr(client_module, "machine_time", lambda: machine_time() - started + 60.0)
     made.warm()
     assert made.run(made.adapter.positions(made.spec)) == []
     close(made)
 
 
 def test_accounts_of_one_exchange_share_its_markets_when_they_are_renewed_too() -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     specs = [replace(made.spec, connection_id=f"{n}{made.spec.connection_id[1:]}") for n in "234"]
 
-    async def renew() -> list[clients.Client]:
+    async def renew() -> list[client_module.Client]:
         kept = made.adapter._clients
         found = [await kept.of(spec) for spec in specs]
         for client in found:
-            client.markets_at -= clients.MARKETS_SECONDS + 1
+            client.markets_at -= client_module.MARKETS_SECONDS + 1
         await asyncio.gather(*(kept.of(spec) for spec in specs))
         await asyncio.gather(*(await kept._home()).renewing)
         return found
@@ -90,19 +90,19 @@ def test_accounts_of_one_exchange_share_its_markets_when_they_are_renewed_too() 
 
 
 def test_markets_are_renewed_without_anybody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     made.warm()
     client = made.run(made.adapter._clients.of(made.spec))
 
     async def later(fault: bool) -> None:
-        client.markets_at -= clients.MARKETS_SECONDS + 1
+        client.markets_at -= client_module.MARKETS_SECONDS + 1
         if fault:
             made.venue.faults.append(Fault("status", 503, "<html>", on="read"))
         assert await made.adapter._clients.of(made.spec) is client
         await asyncio.gather(*(await made.adapter._clients._home()).renewing)
 
     made.run(later(True))
-    assert machine_time() - client.markets_at > clients.MARKETS_SECONDS - 120
+    assert machine_time() - client.markets_at > client_module.MARKETS_SECONDS - 120
     made.run(later(False))
     assert sum("exchangeInfo" in line for line in made.venue.seen) == 3
     assert machine_time() - client.markets_at < 60
@@ -110,34 +110,32 @@ def test_markets_are_renewed_without_anybody_waiting(monkeypatch: pytest.MonkeyP
 
 
 def test_where_there_is_no_sandbox_the_test_says_so() -> None:
-    made = house_of("kraken", sandbox=True)
+    made = open_venue("kraken", sandbox=True)
     (check,) = made.run(made.adapter.test(made.spec))
     assert (check.result, "sandbox" in check.detail) == (CheckResult.FAIL, True)
     close(made)
 
 
 def test_where_there_are_no_perpetuals_the_test_says_so() -> None:
-    made = house_of("kraken", market="swap")
+    made = open_venue("kraken", market="swap")
     (check,) = made.run(made.adapter.test(made.spec))
     assert (check.result, "spot only" in check.detail) == (CheckResult.FAIL, True)
     close(made)
 
 
-def test_a_clock_that_went_wrong_is_measured_anew_for_reads(each: House) -> None:
+def test_a_clock_that_went_wrong_is_measured_anew_for_reads(each: VenueSetup) -> None:
     each.warm()
     each.venue.skew_ms = 120_000
     assert each.run(each.adapter.account(each.spec)).balance == D(100000)
 
 
 def test_krakens_requests_never_overtake_each_other() -> None:
-    made = house_of("kraken")
+    made = open_venue("kraken")
     made.warm()
     requests = [made.order(quantity=D("0.01")) for _ in range(3)]
 
     async def together() -> None:
-        await asyncio.gather(
-            *(made.adapter.submit(made.spec, one, nothing_against) for one in requests)
-        )
+        await asyncio.gather(*(made.adapter.submit(made.spec, one, allow) for one in requests))
 
     made.run(together())
     assert sum(made.venue.accepted(one.client_order_id) for one in requests) == 3
@@ -145,9 +143,9 @@ def test_krakens_requests_never_overtake_each_other() -> None:
 
 
 def test_an_order_that_rests_is_remembered_longer_than_those_that_ended() -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     made.warm()
-    memory = made.adapter._memory = Memory(Room(5))
+    memory = made.adapter._memory = OrderCache(RecordCache(5))
     rests = made.order(limit_price=D(40000))
     made.submit(rests)
     ended = [made.order(quantity=D("0.01")) for _ in range(8)]
@@ -163,9 +161,9 @@ def test_an_order_that_rests_is_remembered_longer_than_those_that_ended() -> Non
 
 
 def test_whose_a_fill_is_does_not_depend_on_what_is_remembered() -> None:
-    made = house_of("binance", swap=True)
+    made = open_venue("binance", swap=True)
     made.warm()
-    made.adapter._memory = Memory(Room(2))
+    made.adapter._memory = OrderCache(RecordCache(2))
     ours = [made.order(quantity=D("0.01")) for _ in range(5)]
     for one in ours:
         made.submit(one)
@@ -180,9 +178,9 @@ def test_whose_a_fill_is_does_not_depend_on_what_is_remembered() -> None:
 
 
 def test_an_order_that_came_to_nothing_is_forgotten_first() -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     made.warm()
-    memory = made.adapter._memory = Memory(Room(2))
+    memory = made.adapter._memory = OrderCache(RecordCache(2))
     rests = made.order(limit_price=D(40000))
     made.submit(rests)
     for _ in range(3):
@@ -199,7 +197,7 @@ def test_an_order_that_came_to_nothing_is_forgotten_first() -> None:
 
 
 def test_numbers_of_two_symbols_are_two_orders() -> None:
-    memory = Memory(Room(9))
+    memory = OrderCache(RecordCache(9))
     memory.seen("c", "ours", "BTC/USDT", {"id": "7", "status": "closed"})
     assert memory.at("c", "ETH/USDT", "7") is None
     memory.belongs("c", "ETH/USDT", "7", "", ended=True)
@@ -212,7 +210,7 @@ def test_numbers_of_two_symbols_are_two_orders() -> None:
 def test_nothing_of_ccxt_is_imported_before_it_is_needed() -> None:
     look = (
         "import sys, brokers.crypto.adapter as a, brokers.crypto.codes\n"
-        "from brokers.messages import ConnectionSpec\n"
+        "from brokers.types import ConnectionSpec\n"
         "crypto = a.create()\n"
         "crypto.capabilities(ConnectionSpec('c', 'a', exchange_name='okx'))\n"
         "print(sorted({'ccxt', 'aiohttp'} & set(sys.modules)))"
@@ -224,7 +222,7 @@ def test_nothing_of_ccxt_is_imported_before_it_is_needed() -> None:
 WITHOUT = """
 import asyncio, sys
 sys.modules["ccxt"] = None  # as on a machine that does not have it
-from tests.crypto.request import AN_ORDER, A_SPEC
+from tests.crypto.requests import AN_ORDER, A_SPEC
 from brokers.base import BrokerError
 from brokers.crypto.adapter import create
 
@@ -262,7 +260,7 @@ def test_the_extra_is_what_is_pinned() -> None:
     assert wanted == [extra]
 
 
-def test_there_is_no_stream_and_no_common_clock(each: House) -> None:
+def test_there_is_no_stream_and_no_common_clock(each: VenueSetup) -> None:
     assert each.run(each.adapter.events(10)) == []
     each.run(each.adapter.acknowledge(["x"]))
     assert each.run(each.adapter.clock()) is None
@@ -273,7 +271,7 @@ def test_there_is_no_stream_and_no_common_clock(each: House) -> None:
 def test_no_log_has_a_key_or_a_signature_however_much_is_logged(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    made = house_of("okx")
+    made = open_venue("okx")
     with caplog.at_level(logging.DEBUG):
         made.submit(made.order())
         made.run(made.adapter.positions(made.spec))

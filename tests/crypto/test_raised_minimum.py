@@ -8,30 +8,32 @@ from typing import Any
 import pytest
 from django.db.models import F
 
+from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, Instrument
-from connections.testing import run_test
-from execution.calls.runtime import Runtime
-from execution.drift.reconcile import reconcile
-from execution.exits.watch import watch_positions
 from execution.models import DriftItem, Fill, Order
-from execution.tasks import ring
+from execution.monitoring.level_monitor import scan_levels
+from execution.reconciliation.reconcile import reconcile
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from signals.models import Feed
 from tests.crypto.test_engine import adapter, alice, engine, exchange, feed, is_compared, until
-from tests.doubles.exchange.server import Server
-from tests.execution import cast
+from tests.execution import factories
+from tests.fakes.exchange.server import Server
 
 __all__ = ["alice", "engine", "exchange", "feed"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
-def raise_minimum(of: ExecutionConnection, server: Server, engine: Runtime, least: D) -> None:
+def raise_minimum(
+    of: ExecutionConnection, server: Server, engine: TradingRuntime, least: D
+) -> None:
     """The exchange's list has another smallest amount, and the connection test reads it."""
     venue = server.venue
     (symbol,) = venue.markets
     venue.markets[symbol] = replace(venue.markets[symbol], least=least)
-    engine.wire.ask(adapter().disconnect(), 30)
+    engine.dispatcher.run_call(adapter().disconnect(), 30)
     assert [one for one in run_test(of.pk) if one.result == "fail"] == []
     assert Instrument.objects.get().close_min == least
     until(lambda: is_compared(of))
@@ -40,15 +42,15 @@ def raise_minimum(of: ExecutionConnection, server: Server, engine: Runtime, leas
 def compare(of: ExecutionConnection) -> None:
     """Compare twice, with the time between that a second read must have."""
     reconcile([of.pk])
-    cast.pass_time(6)
+    factories.pass_time(6)
     reconcile([of.pk])
 
 
 def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
-    alice: ExecutionConnection, feed: Feed, engine: Runtime, exchange: tuple[str, Server]
+    alice: ExecutionConnection, feed: Feed, engine: TradingRuntime, exchange: tuple[str, Server]
 ) -> None:
     _, server = exchange
-    cast.signal(feed)
+    factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     raise_minimum(alice, server, engine, D(6000))
     compare(alice)
@@ -61,7 +63,7 @@ def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
     compare(alice)
     position.refresh_from_db()
     assert (position.quantity, position.close_reason) == (5000, "")
-    assert cast.differences() == [("QUANTITY_DIFFERS", "OPEN")]
+    assert factories.drift_items() == [("QUANTITY_DIFFERS", "OPEN")]
 
     server.venue.balances["EUR"] = D("0.4")  # and then the rest
     until(lambda: reconcile([alice.pk]) is not None
@@ -73,21 +75,21 @@ def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
 
 def a_minute_later() -> None:
     """What has ended, waits or was read did so a minute ago."""
-    cast.pass_time(60)
+    factories.pass_time(60)
     waiting = Order.objects.filter(waiting_since__isnull=False)
     waiting.update(waiting_since=F("waiting_since") - timedelta(minutes=1))
 
 
 def close_after_own_sale(
-    alice: ExecutionConnection, feed: Feed, engine: Runtime, server: Server, left: str
+    alice: ExecutionConnection, feed: Feed, engine: TradingRuntime, server: Server, left: str
 ) -> None:
     """5,000 are opened, 1,000 become the least that is sold, the owner sells at the exchange until
     so much is left, and a CLOSE is published."""
-    signal = cast.signal(feed)
+    signal = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     raise_minimum(alice, server, engine, D(1000))
     server.venue.balances["EUR"] = D(left)
-    cast.close_signal(signal)
+    factories.close_signal(signal)
 
 
 def blocker() -> str:
@@ -100,7 +102,7 @@ only_binance = pytest.mark.parametrize("exchange", [("binance", "EURUSD")], indi
 
 @only_binance
 def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
-    alice: ExecutionConnection, feed: Feed, engine: Runtime, exchange: tuple[str, Server]
+    alice: ExecutionConnection, feed: Feed, engine: TradingRuntime, exchange: tuple[str, Server]
 ) -> None:
     _, server = exchange
     close_after_own_sale(alice, feed, engine, server, "500")
@@ -114,18 +116,18 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
     for _ in range(3):
         read_at = ExecutionPosition.objects.get().held_at
         a_minute_later()
-        assert watch_positions() == []
+        assert scan_levels() == []
         until(lambda before=read_at: ExecutionPosition.objects.get().held_at > before)  # type: ignore[misc]
     assert Order.objects.exclude(leg="entry").count() == 1
-    assert len(cast.events("exit.delayed")) == len(cast.events("order.cancelled")) == 1
+    assert len(factories.events("exit.delayed")) == len(factories.events("order.cancelled")) == 1
     assert (ExecutionPosition.objects.get().quantity, blocker()) == (5000, "EXIT_BELOW_MINIMUM")
 
     server.venue.balances["EUR"] = D(5000)  # the owner buys back what was sold
     a_minute_later()
-    assert watch_positions() == []
+    assert scan_levels() == []
     until(lambda: ExecutionPosition.objects.get().held_quantity == 5000)
     assert blocker() == ""
-    ring(watch_positions())
+    enqueue(scan_levels())
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     sides = [(one.side, one.filled) for one in server.venue.orders]
     assert sides == [("BUY", D(5000)), ("SELL", D(5000))]
@@ -134,7 +136,11 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
 @only_binance
 @pytest.mark.parametrize("left", ["0", "0.4", "20"])
 def test_exit_of_a_position_sold_at_the_exchange_ends_after_a_comparison(
-    alice: ExecutionConnection, feed: Feed, engine: Runtime, exchange: tuple[str, Server], left: str
+    alice: ExecutionConnection,
+    feed: Feed,
+    engine: TradingRuntime,
+    exchange: tuple[str, Server],
+    left: str,
 ) -> None:
     _, server = exchange
     close_after_own_sale(alice, feed, engine, server, left)
@@ -143,5 +149,5 @@ def test_exit_of_a_position_sold_at_the_exchange_ends_after_a_comparison(
     assert (ended.status, ended.reason) == ("CANCELLED", "NOTHING_TO_CLOSE")
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.close_reason) == (0, "external_close")
-    assert (watch_positions(), cast.events("exit.delayed")) == ([], [])
+    assert (scan_levels(), factories.events("exit.delayed")) == ([], [])
     assert [one.side for one in server.venue.orders] == ["BUY"]

@@ -7,13 +7,13 @@ import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed, Rejected
 from brokers.crypto import exchanges
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.clients import Clients
-from brokers.messages import Check, CheckResult, CloseCause, ReportKind
-from common.codes import Code
-from tests.crypto.cast import D, House, close, each, house_of, nothing_against, plenty
-from tests.doubles.exchange.okx import Okx
-from tests.doubles.exchange.venue import Fault
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
+from brokers.types import Check, CheckResult, CloseCause, ReportKind
+from common.reason_codes import Code
+from tests.crypto.factories import D, VenueSetup, allow, close, each, open_venue, unlimited_rates
+from tests.fakes.exchange.okx import Okx
+from tests.fakes.exchange.venue import Fault
 
 __all__ = ["each"]
 HOUR_AGO = timedelta(hours=1)
@@ -28,7 +28,7 @@ def test_okxs_latest_executions_are_read_where_they_are_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(Okx, "_get_trade_fills_history", lambda *_: [])  # it lags
-    made = house_of("okx")
+    made = open_venue("okx")
     (told,) = made.submit(made.order())
     (fill,) = told.fills
     assert not fill.inferred
@@ -37,11 +37,11 @@ def test_okxs_latest_executions_are_read_where_they_are_at_once(
     close(made)
 
 
-def test_an_order_that_never_was_is_absent_for_sure(each: House) -> None:
+def test_an_order_that_never_was_is_absent_for_sure(each: VenueSetup) -> None:
     assert each.find("abc00000000000zzz0") is None
 
 
-def test_an_order_that_the_lists_do_not_show_yet_is_not_called_absent(each: House) -> None:
+def test_an_order_that_the_lists_do_not_show_yet_is_not_called_absent(each: VenueSetup) -> None:
     request = each.order()
     each.venue.lag = 10
     told = each.submit(request)  # its own look-up finds nothing either
@@ -56,7 +56,7 @@ def test_an_order_that_the_lists_do_not_show_yet_is_not_called_absent(each: Hous
 @pytest.mark.parametrize(
     "body", ["<html>We are being maintained</html>", "", "{}", "null", "[]", '{"orderId":']
 )
-def test_nonsense_instead_of_an_order_is_no_absence(each: House, body: str) -> None:
+def test_nonsense_instead_of_an_order_is_no_absence(each: VenueSetup, body: str) -> None:
     request = each.order()
     each.submit(request)
     for _ in range(3):
@@ -66,7 +66,7 @@ def test_nonsense_instead_of_an_order_is_no_absence(each: House, body: str) -> N
 
 
 @pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
-def test_a_gateways_no_is_no_absence(each: House, status: int) -> None:
+def test_a_gateways_no_is_no_absence(each: VenueSetup, status: int) -> None:
     each.warm()
     for _ in range(3):
         each.venue.faults.append(Fault("status", status, "<html>no</html>", on="read"))
@@ -75,12 +75,12 @@ def test_a_gateways_no_is_no_absence(each: House, status: int) -> None:
 
 
 def test_every_listed_symbol_is_asked_where_nothing_is_remembered() -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     eth = replace(made.venue.markets["BTCUSDT"], base="ETH")
     made.venue.markets["ETHUSDT"], made.venue.prices["ETHUSDT"] = eth, D(3000)
     spec = replace(made.spec, settings={**made.spec.settings, "symbols": "BTC/USDT, ETH/USDT"})
     request = replace(made.order(), symbol="ETH/USDT")
-    made.run(made.adapter.submit(spec, request, nothing_against))
+    made.run(made.adapter.submit(spec, request, allow))
     fresh = made.another()
     found = made.run(fresh.find_order(spec, request.client_order_id))
     assert found is not None
@@ -97,7 +97,7 @@ def test_every_listed_symbol_is_asked_where_nothing_is_remembered() -> None:
 
 
 def test_an_exchange_that_was_not_checked_promises_nothing() -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     spec = replace(made.spec, exchange_name="gate")
     can = made.adapter.capabilities(spec)
     assert (can.lookup_horizon, can.fills_horizon) == (None, None)
@@ -112,23 +112,23 @@ def test_an_exchange_that_was_not_checked_promises_nothing() -> None:
 
 
 def test_any_other_exchange_trades_by_ccxts_unified_names() -> None:
-    made = house_of("binance")
-    adapter = Crypto(Clients({"binanceus": made.server.base}, plenty))
+    made = open_venue("binance")
+    adapter = CryptoAdapter(ClientPool({"binanceus": made.server.base}, unlimited_rates))
     spec = replace(made.spec, exchange_name="binanceus")
     request = made.order()
-    (told,) = made.run(adapter.submit(spec, request, nothing_against))
+    (told,) = made.run(adapter.submit(spec, request, allow))
     assert (told.kind, made.venue.accepted(request.client_order_id)) == (ReportKind.FILLED, 1)
     with pytest.raises(Rejected) as outcome:
-        made.run(adapter.submit(spec, made.order(quantity=D(500)), nothing_against))
+        made.run(adapter.submit(spec, made.order(quantity=D(500)), allow))
     assert outcome.value.code is Code.NO_MONEY
     made.venue.faults.append(Fault("drop_after"))
     with pytest.raises(OutcomeUnknown):
-        made.run(adapter.submit(spec, made.order(quantity=D("0.1")), nothing_against))
+        made.run(adapter.submit(spec, made.order(quantity=D("0.1")), allow))
     checks = _results(made.run(adapter.test(spec)))
     assert (checks["exchange"], checks["credentials"]) == (CheckResult.WARN, CheckResult.OK)
     made.venue.faults.append(Fault("status", 429, "slow down"))
     with pytest.raises(OutcomeUnknown):  # nobody has read there that 429 takes nothing
-        made.run(adapter.submit(spec, made.order(quantity=D("0.1")), nothing_against))
+        made.run(adapter.submit(spec, made.order(quantity=D("0.1")), allow))
     made.run(adapter.disconnect())
     close(made)
 
@@ -136,7 +136,7 @@ def test_any_other_exchange_trades_by_ccxts_unified_names() -> None:
 # ---- executions -----------------------------------------------------------------------------
 @pytest.mark.parametrize("minutes", [-50, 10], ids=["past", "later than now"])
 def test_a_full_page_is_asked_again_in_halves(
-    each: House, minutes: int, monkeypatch: pytest.MonkeyPatch
+    each: VenueSetup, minutes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Later than now: their clock jumped ahead a moment ago, and nobody knows yet."""
     name = each.spec.exchange_name
@@ -153,13 +153,13 @@ def test_a_full_page_is_asked_again_in_halves(
     assert sorted(len(report.fills) for report in told) == [pieces] * 4
 
 
-def test_what_is_further_back_than_the_exchange_tells_is_not_asked(each: House) -> None:
+def test_what_is_further_back_than_the_exchange_tells_is_not_asked(each: VenueSetup) -> None:
     with pytest.raises(ReadFailed) as outcome:
         each.run(each.adapter.fills_since(each.spec, datetime.now(UTC) - timedelta(days=800)))
     assert outcome.value.code is Code.BEYOND_LOOKUP
 
 
-def test_a_part_of_the_history_is_no_history(each: House) -> None:
+def test_a_part_of_the_history_is_no_history(each: VenueSetup) -> None:
     each.submit(each.order())
     each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
     with pytest.raises(ReadFailed):
@@ -167,7 +167,7 @@ def test_a_part_of_the_history_is_no_history(each: House) -> None:
 
 
 def test_the_owners_own_sale_is_an_external_close_on_spot() -> None:
-    made = house_of("kraken")
+    made = open_venue("kraken")
     made.submit(made.order())
     made.venue.place("XBTUSDT", "SELL", "MARKET", D("0.5"), cid="")
     told = made.run(made.another().fills_since(made.spec, datetime.now(UTC) - HOUR_AGO))
@@ -178,7 +178,7 @@ def test_the_owners_own_sale_is_an_external_close_on_spot() -> None:
 # ---- reads that break -------------------------------------------------------------------------
 @pytest.mark.parametrize("name", ["account", "positions", "open_orders"])
 @pytest.mark.parametrize("fault", [Fault("drop", on="read"), Fault("status", 200, "{}", on="read")])
-def test_a_read_is_whole_or_fails(each: House, name: str, fault: Fault) -> None:
+def test_a_read_is_whole_or_fails(each: VenueSetup, name: str, fault: Fault) -> None:
     each.submit(each.order())
     for _ in range(2):  # aiohttp asks a GET once more
         each.venue.faults.append(replace(fault))
@@ -189,7 +189,7 @@ def test_a_read_is_whole_or_fails(each: House, name: str, fault: Fault) -> None:
 def test_too_many_open_orders_for_one_answer_fail(monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(exchanges.OKX, open_page=2)
     monkeypatch.setattr(exchanges, "CHECKED", {**exchanges.CHECKED, "okx": small})
-    made = house_of("okx")
+    made = open_venue("okx")
     for _ in range(2):
         made.submit(made.order(limit_price=D(40000), quantity=D("0.1")))
     with pytest.raises(ReadFailed, match="2 or more"):
@@ -198,7 +198,7 @@ def test_too_many_open_orders_for_one_answer_fail(monkeypatch: pytest.MonkeyPatc
 
 
 # ---- the connection test ----------------------------------------------------------------------
-def test_the_test_says_what_is_wrong_and_shows_no_secret(each: House) -> None:
+def test_the_test_says_what_is_wrong_and_shows_no_secret(each: VenueSetup) -> None:
     each.venue.key = "another"
     checks = each.run(each.adapter.test(each.spec))
     assert _results(checks)["credentials"] is CheckResult.FAIL
@@ -207,7 +207,7 @@ def test_the_test_says_what_is_wrong_and_shows_no_secret(each: House) -> None:
     assert each.spec.credentials["api_key"] not in told
 
 
-def test_the_test_says_that_nobody_answers(each: House) -> None:
+def test_the_test_says_that_nobody_answers(each: VenueSetup) -> None:
     each.server.stop()
     (check,) = each.run(each.adapter.test(each.spec))
     assert (check.name, check.result) == ("reach", CheckResult.FAIL)
@@ -215,13 +215,13 @@ def test_the_test_says_that_nobody_answers(each: House) -> None:
 
 
 @pytest.mark.parametrize("symbols", [[], ["BTC/EUR"], "BTC/USDT DOGE/USDT"])
-def test_the_test_checks_the_symbols(each: House, symbols: object) -> None:
+def test_the_test_checks_the_symbols(each: VenueSetup, symbols: object) -> None:
     spec = replace(each.spec, settings={**each.spec.settings, "symbols": symbols})
     assert _results(each.run(each.adapter.test(spec)))["symbols"] is CheckResult.FAIL
 
 
 def test_the_test_says_when_trading_is_not_allowed() -> None:
-    made = house_of("binance")
+    made = open_venue("binance")
     made.venue.can_trade = False
     assert _results(made.run(made.adapter.test(made.spec)))["trading"] is CheckResult.FAIL
     assert made.run(made.adapter.account(made.spec)).trading_allowed is False
@@ -230,7 +230,7 @@ def test_the_test_says_when_trading_is_not_allowed() -> None:
 
 @pytest.mark.parametrize("name", ["bybit", "okx"])
 def test_the_test_says_what_the_key_may_do(name: str) -> None:
-    made = house_of(name)
+    made = open_venue(name)
     assert _results(made.run(made.adapter.test(made.spec)))["rights"] is CheckResult.OK
     made.venue.may_withdraw = True
     assert _results(made.run(made.adapter.test(made.spec)))["rights"] is CheckResult.WARN
@@ -241,7 +241,7 @@ def test_the_test_says_what_the_key_may_do(name: str) -> None:
 
 def test_a_late_history_is_no_proof_of_absence() -> None:
     """Bybit's history of orders may be late; the list of the last that have ended is not."""
-    made = house_of("bybit")
+    made = open_venue("bybit")
     request = made.order()
     made.submit(request)
     made.venue.history_late = True

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from brokers.base import ReadFailed, Rejected
-from brokers.messages import (
+from brokers.types import (
     ModifyRequest,
     OrderRequest,
     OrderType,
@@ -14,12 +14,12 @@ from brokers.messages import (
     Side,
     TimeInForce,
 )
-from common.codes import Code
-from tests.crypto.cast import D, House, close, each, house_of
+from common.reason_codes import Code
+from tests.crypto.factories import D, VenueSetup, close, each, open_venue
 
 __all__ = ["each"]
 
-WRONG: dict[str, tuple[Callable[[House], OrderRequest], Code]] = {
+WRONG: dict[str, tuple[Callable[[VenueSetup], OrderRequest], Code]] = {
     "between steps": (lambda h: h.order(quantity=D("0.00015")), Code.VOLUME_INVALID),
     "below the least": (lambda h: h.order(quantity=D("0.0001")), Code.VOLUME_INVALID),
     "above the most": (lambda h: h.order(quantity=D(10) ** 17), Code.VOLUME_INVALID),
@@ -44,7 +44,7 @@ WRONG: dict[str, tuple[Callable[[House], OrderRequest], Code]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_it_is_refused_and_nothing_leaves(each: House, name: str) -> None:
+def test_it_is_refused_and_nothing_leaves(each: VenueSetup, name: str) -> None:
     make, code = WRONG[name]
     if name == "worth too little" and each.spec.exchange_name == "okx":
         make, code = WRONG["below the least"]  # OKX tells no least worth, only a least size
@@ -55,7 +55,7 @@ def test_it_is_refused_and_nothing_leaves(each: House, name: str) -> None:
     assert (asked, each.venue.arrived) == ([], [])
 
 
-def test_a_reducing_order_may_be_worth_little(each: House) -> None:
+def test_a_reducing_order_may_be_worth_little(each: VenueSetup) -> None:
     each.submit(each.order())
     small = each.order(
         side=Side.SELL, quantity=D("0.001"), limit_price=D("60000"), reduce_only=True
@@ -66,7 +66,7 @@ def test_a_reducing_order_may_be_worth_little(each: House) -> None:
 @pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
 def test_the_rest_of_a_perpetual_is_closed_though_it_is_below_the_least(name: str) -> None:
     """The minimum was raised while the position was open; an entry as small stays refused."""
-    made = house_of(name, swap=True)
+    made = open_venue(name, swap=True)
     made.submit(made.order(quantity=D("0.004")))
     client = made.run(made.adapter._clients.of(made.spec))
     client.exchange.markets[made.symbol]["limits"]["amount"]["min"] = "10"
@@ -84,13 +84,15 @@ def test_the_rest_of_a_perpetual_is_closed_though_it_is_below_the_least(name: st
     ("side", "asked", "sent"),
     [(Side.BUY, "40000.19", "40000.1"), (Side.SELL, "60000.11", "60000.2")],
 )
-def test_a_limit_is_never_worse_than_asked(each: House, side: Side, asked: str, sent: str) -> None:
+def test_a_limit_is_never_worse_than_asked(
+    each: VenueSetup, side: Side, asked: str, sent: str
+) -> None:
     each.venue.balances["BTC"] = D(1)
     each.submit(each.order(side=side, limit_price=D(asked)))
     assert each.venue.orders[0].price == D(sent)
 
 
-def test_levels_are_refused(each: House) -> None:
+def test_levels_are_refused(each: VenueSetup) -> None:
     wanted = ModifyRequest("abc", each.symbol, each.symbol, D(49000), None)
     with pytest.raises(Rejected) as outcome:
         each.run(each.adapter.modify(each.spec, wanted))
@@ -98,7 +100,7 @@ def test_levels_are_refused(each: House) -> None:
 
 
 @pytest.mark.parametrize("which", ["stop_loss", "take_profit"])
-def test_an_order_with_levels_is_refused_and_nothing_leaves(each: House, which: str) -> None:
+def test_an_order_with_levels_is_refused_and_nothing_leaves(each: VenueSetup, which: str) -> None:
     with pytest.raises(Rejected) as outcome:
         each.submit(each.order(**{which: D(40000)}))
     assert outcome.value.code is Code.STOPS_INVALID
@@ -108,7 +110,7 @@ def test_an_order_with_levels_is_refused_and_nothing_leaves(each: House, which: 
 @pytest.mark.parametrize(
     "settings", [{"market": "margin"}, {"reply_timeout": "long"}, {"leverage": "much"}]
 )
-def test_settings_that_make_no_sense_are_told(each: House, settings: dict[str, str]) -> None:
+def test_settings_that_make_no_sense_are_told(each: VenueSetup, settings: dict[str, str]) -> None:
     spec = replace(each.spec, settings={**each.spec.settings, **settings})
     with pytest.raises(ReadFailed) as outcome:
         each.run(each.adapter.account(spec))

@@ -5,14 +5,14 @@ from decimal import Decimal
 
 import pytest
 
-from brokers.messages import CheckResult, OrderType, ReportKind, Side, TimeInForce
-from tests.crypto.cast import House, house, nothing_against
+from brokers.types import CheckResult, OrderType, ReportKind, Side, TimeInForce
+from tests.crypto.factories import VenueSetup, allow, house
 
 __all__ = ["house"]
 D = Decimal
 
 
-def test_a_market_order_is_filled_and_told_in_base_units(house: House) -> None:
+def test_a_market_order_is_filled_and_told_in_base_units(house: VenueSetup) -> None:
     request = house.order()
     told = house.submit(request)
     assert [report.kind for report in told] == [ReportKind.FILLED]
@@ -23,13 +23,13 @@ def test_a_market_order_is_filled_and_told_in_base_units(house: House) -> None:
     assert house.venue.orders[0].amount * house.venue.markets[house.their_symbol].size == D("0.5")
 
 
-def test_the_connection_test_finds_nothing_wrong(house: House) -> None:
+def test_the_connection_test_finds_nothing_wrong(house: VenueSetup) -> None:
     checks = house.run(house.adapter.test(house.spec))
     assert [c for c in checks if c.result is CheckResult.FAIL] == []
     assert {"reach", "clock", "credentials", "trading", "symbols"} <= {c.name for c in checks}
 
 
-def test_account_and_instrument_are_read(house: House) -> None:
+def test_account_and_instrument_are_read(house: VenueSetup) -> None:
     state = house.run(house.adapter.account(house.spec))
     assert (state.currency, state.balance, state.equity) == ("USDT", D(100000), D(100000))
     (one,) = house.run(house.adapter.instruments(house.spec))
@@ -38,7 +38,7 @@ def test_account_and_instrument_are_read(house: House) -> None:
     )  # fmt: skip
 
 
-def test_what_was_bought_is_a_position(house: House) -> None:
+def test_what_was_bought_is_a_position(house: VenueSetup) -> None:
     house.submit(house.order())
     (position,) = house.run(house.adapter.positions(house.spec))
     assert (position.side, position.quantity, position.entry_price) == (
@@ -48,7 +48,7 @@ def test_what_was_bought_is_a_position(house: House) -> None:
     assert state.equity == D(100000)
 
 
-def test_a_limit_order_rests_is_seen_and_cancelled(house: House) -> None:
+def test_a_limit_order_rests_is_seen_and_cancelled(house: VenueSetup) -> None:
     request = house.order(limit_price=D("40000.07"))
     assert [r.kind for r in house.submit(request)] == [ReportKind.ACCEPTED]
     (rests,) = house.run(house.adapter.open_orders(house.spec))
@@ -59,14 +59,14 @@ def test_a_limit_order_rests_is_seen_and_cancelled(house: House) -> None:
     assert house.run(house.adapter.open_orders(house.spec)) == []
 
 
-def test_a_cancel_after_the_fill_is_refused_and_tells_the_fill(house: House) -> None:
+def test_a_cancel_after_the_fill_is_refused_and_tells_the_fill(house: VenueSetup) -> None:
     request = house.order()
     house.submit(request)
     told = house.cancel(request)
     assert [r.kind for r in told] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
 
 
-def test_a_partly_filled_order_tells_its_part_then_its_cancel(house: House) -> None:
+def test_a_partly_filled_order_tells_its_part_then_its_cancel(house: VenueSetup) -> None:
     house.venue.fill = D("0.4")
     request = house.order(limit_price=D(51000))
     (filled,) = house.submit(request)
@@ -76,7 +76,7 @@ def test_a_partly_filled_order_tells_its_part_then_its_cancel(house: House) -> N
     assert [f.broker_fill_id for f in told[0].fills] == [f.broker_fill_id for f in filled.fills]
 
 
-def test_a_book_that_is_gone_ends_the_order_without_a_fill(house: House) -> None:
+def test_a_book_that_is_gone_ends_the_order_without_a_fill(house: VenueSetup) -> None:
     house.venue.fill = D(0)
     request = house.order(limit_price=D(51000), time_in_force=TimeInForce.IOC)
     told = house.submit(request)
@@ -84,7 +84,7 @@ def test_a_book_that_is_gone_ends_the_order_without_a_fill(house: House) -> None
     assert told[0].kind in (ReportKind.EXPIRED, ReportKind.CANCELLED)
 
 
-def test_an_order_is_found_by_another_process(house: House) -> None:
+def test_an_order_is_found_by_another_process(house: VenueSetup) -> None:
     request = house.order()
     told = house.submit(request)
     later = house.another()
@@ -92,7 +92,7 @@ def test_an_order_is_found_by_another_process(house: House) -> None:
     house.run(later.disconnect())
 
 
-def test_executions_are_told_since_a_time_with_the_same_ids(house: House) -> None:
+def test_executions_are_told_since_a_time_with_the_same_ids(house: VenueSetup) -> None:
     house.venue.pieces = 3
     request = house.order()
     told = house.submit(request)
@@ -104,7 +104,7 @@ def test_executions_are_told_since_a_time_with_the_same_ids(house: House) -> Non
     assert report.close_cause is None
 
 
-def test_selling_what_was_bought_leaves_nothing(house: House) -> None:
+def test_selling_what_was_bought_leaves_nothing(house: VenueSetup) -> None:
     house.submit(house.order())
     house.submit(house.order(side=Side.SELL, reduce_only=True))
     assert house.run(house.adapter.positions(house.spec)) == []
@@ -112,13 +112,13 @@ def test_selling_what_was_bought_leaves_nothing(house: House) -> None:
 
 
 @pytest.mark.parametrize("count", [2])
-def test_many_are_placed_one_by_one_and_each_is_told(house: House, count: int) -> None:
+def test_many_are_placed_one_by_one_and_each_is_told(house: VenueSetup, count: int) -> None:
     requests = [house.order(quantity=D("0.1")) for _ in range(count)]
     told: dict[str, object] = {}
     pairs = [(house.spec, request) for request in requests]
     house.run(
         house.adapter.submit_many(
-            pairs, nothing_against, lambda r, outcome: told.update({r.client_order_id: outcome})
+            pairs, allow, lambda r, outcome: told.update({r.client_order_id: outcome})
         )
     )
     assert set(told) == {r.client_order_id for r in requests}

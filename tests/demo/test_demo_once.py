@@ -1,6 +1,7 @@
 """The demo as people start it: real processes, servers of its own, one run from start to end.
 
-Its tables are there already, as at each start but the first; tests/config/test_stack.py is the one
+Its tables are there already, as at each start but the first; tests/ops/stack/test_stack.py is the
+one
 that begins with an empty folder.
 """
 
@@ -16,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from common.embedded.ports import free_port
-from common.embedded.processes import birth
+from ops.embedded.ports import free_port
+from ops.embedded.processes import birth
 from tests.prepared_database import copy_to
 
 ROOT = Path(__file__).parents[2]

@@ -11,14 +11,14 @@ from common.clocks import machine_time
 from common.errors import MisconfiguredError
 from common.sql import run
 from config.celery import app
-from config.demo import follow, stage
-from config.demo.beat import PacedEntry, PacedScheduler
-from config.demo.cast import DAY
-from config.demo.follow import Follower, Group
-from config.demo.script import ALERTS, Answer, read_script
-from config.demo.words import Words
 from config.env import Env
-from config.stack import all_children
+from demo import event_feed, stack_options
+from demo.accounts import DAY
+from demo.event_feed import EventReader, Group
+from demo.messages import MessageFormatter
+from demo.paced_scheduler import PacedEntry, PacedScheduler
+from demo.scenario import ALERTS, Answer, read_scenario
+from ops.stack.stack import all_processes
 from signals.intake import read_signal
 from signals.models import Feed, Signal
 from users.models import User
@@ -35,14 +35,14 @@ def emit(kind: str, number: int = 1, **payload: Any) -> None:
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     shown = [machine_time()]
-    monkeypatch.setattr(follow, "machine_time", lambda: shown[0])
+    monkeypatch.setattr(event_feed, "machine_time", lambda: shown[0])
     return shown
 
 
 @pytest.mark.django_db
 class TestFollower:
     def test_alike_is_one_group_told_when_it_is_quiet(self, time: list[float]) -> None:
-        follower = Follower()
+        follower = EventReader()
         emit("connection.error", 3, message="no answer")
         emit("connection.error", 1, message="not accepted")
         assert follower.poll() == []
@@ -56,12 +56,12 @@ class TestFollower:
         assert follower.poll(all_of_them=True) == []
 
     def test_apart_each_is_told(self, time: list[float]) -> None:
-        follower = Follower(apart=True)
+        follower = EventReader(apart=True)
         emit(LOST, 3)
         assert [len(group.events) for group in follower.poll(all_of_them=True)] == [1, 1, 1]
 
     def test_one_that_was_committed_late_is_not_missed(self, time: list[float]) -> None:
-        follower = Follower()
+        follower = EventReader()
         run("INSERT INTO events_event (id, kind) VALUES (1000000, %s)", (LOST,))
         assert len(follower.poll(all_of_them=True)) == 1
         run("INSERT INTO events_event (id, kind) VALUES (999999, %s)", (LOST,))
@@ -83,7 +83,7 @@ def event(**fields: Any) -> SimpleNamespace:
 
 
 def line(kind: str, detail: str, *events: SimpleNamespace) -> str | None:
-    told = Words(lambda at: at).line(Group(kind, None, detail, list(events)))
+    told = MessageFormatter(lambda at: at).line(Group(kind, None, detail, list(events)))
     return told.text if told else None
 
 
@@ -118,15 +118,17 @@ def test_a_line_names_its_signal() -> None:
     owner = User.objects.create_user("owner")
     feed = Feed.objects.create(slug="f", name="F", owner=owner)
     signal = Signal.objects.create(feed=feed, currency_pair="EUR/USD", direction="BUY")
-    told = Words(lambda at: at).line(Group(LOST, signal.pk, "REPLY_LOST", [event(), event()]))
+    told = MessageFormatter(lambda at: at).line(
+        Group(LOST, signal.pk, "REPLY_LOST", [event(), event()])
+    )
     assert told is not None
     assert told.text.startswith(f"S-{signal.pk} Buy EUR/USD market · 2 without an answer")
 
 
 def test_the_script_is_in_order_and_each_alert_is_readable() -> None:
-    steps = read_script()
+    steps = read_scenario()
     assert [step.at for step in steps] == sorted(step.at for step in steps)
-    assert steps[0].at > stage.CURTAIN
+    assert steps[0].at > stack_options.START_TIME
     for step in steps:
         if step.alert and 400 not in step.expect:
             read_signal(step.alert)
@@ -136,11 +138,11 @@ def test_a_broken_file_of_alerts_is_named(tmp_path: Any) -> None:
     broken = tmp_path / "alerts.json"
     broken.write_text(ALERTS.read_text()[:-5])
     with pytest.raises(MisconfiguredError, match=r"alerts\.json: not a file of alerts"):
-        read_script(broken)
+        read_scenario(broken)
 
 
 def test_an_answers_sentence_is_the_first_fault() -> None:
-    step = read_script()[0]
+    step = read_scenario()[0]
     body = {"code": "X", "detail": "two faults", "errors": [{"detail": "the stop"}]}
     assert Answer(step, 400, body).sentence == "the stop"
     assert Answer(step, 500, {}).sentence == ""
@@ -154,7 +156,9 @@ def test_the_pace_holds_in_the_demos_beat_and_nowhere_else() -> None:
         for entry in scheduler.all_as_schedule().values()
         if hasattr(entry.schedule, "run_every")
     }
-    assert {task: runs[task] for task in stage.PACE} == dict(stage.PACE)
+    assert {task: runs[task] for task in stack_options.TASK_SECONDS} == dict(
+        stack_options.TASK_SECONDS
+    )
     assert runs["events.deliver"] == 2
     watch = PeriodicTask.objects.get(task="execution.watch_positions")
     assert watch.interval.every == 60
@@ -171,7 +175,7 @@ def test_a_run_of_a_schedule_keeps_its_pace() -> None:
 
 def test_beat_is_the_only_process_that_differs() -> None:
     env = Env({"FILLCAST_SECRET_KEY": "x" * 32})
-    usual = {child.name: child.command for child in all_children(env)}
-    demos = {child.name: child.command for child in stage.children(env)}
+    usual = {child.name: child.command for child in all_processes(env)}
+    demos = {child.name: child.command for child in stack_options.demo_processes(env)}
     assert {name for name in usual if usual[name] != demos[name]} == {"beat"}
     assert demos["beat"][: len(usual["beat"])] == usual["beat"]

@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from config.demo.figures import Figures
-from config.demo.report import _verdict
+from demo.report import _verdict
+from demo.results import Results
 
 
-def figures(**audit: Any) -> Figures:
+def figures(**audit: Any) -> Results:
     well = {"ok": True, "signals": 1, "candidates": 3, "counters": {"DUP": 0}, "unread": []}
-    return Figures([], [], [], [], [], None, None, {**well, **audit})
+    return Results([], [], [], [], [], None, None, {**well, **audit})
 
 
 def test_it_holds() -> None:

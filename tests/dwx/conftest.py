@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.dwx.terminal import Terminal
-from tests.dwx.cast import Owner, run
+from tests.dwx.factories import Owner, run
+from tests.fakes.dwx.terminal import Terminal
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed
-from brokers.messages import ReportKind
-from common.codes import Code
-from tests.doubles.dwx.terminal import until
-from tests.dwx.cast import Owner, failing
-from tests.dwx.waiting import absent
+from brokers.types import ReportKind
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, raises_outcome
+from tests.dwx.waiting import wait_until_absent
+from tests.fakes.dwx.terminal import until
 
 
 @pytest.mark.parametrize(
@@ -18,18 +18,18 @@ from tests.dwx.waiting import absent
 )
 def test_errors_that_do_not_say_no_are_unknown(owner: Owner, error: str) -> None:
     owner.terminal.fault(error=error)
-    with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
+    with raises_outcome(OutcomeUnknown, Code.REPLY_LOST) as caught:
         owner.buy()
     assert error in caught[0].detail
 
 
 def test_a_time_out_that_was_executed_late_is_found(owner: Owner) -> None:
-    owner.says(settle_seconds=30)
+    owner.change_settings(settle_seconds=30)
     owner.terminal.fault(error="trade timeout", late=1.5)
     request = owner.order()
-    with failing(OutcomeUnknown):
+    with raises_outcome(OutcomeUnknown):
         owner.submit(request)
-    with failing(ReadFailed):  # not yet there, and that proves nothing
+    with raises_outcome(ReadFailed):  # not yet there, and that proves nothing
         owner.find(request.client_order_id)
     until(lambda: bool(owner.positions()))
     [told] = owner.find(request.client_order_id) or []
@@ -39,17 +39,17 @@ def test_a_time_out_that_was_executed_late_is_found(owner: Owner) -> None:
 def test_absence_is_no_proof_while_no_price_moves(owner: Owner) -> None:
     owner.terminal.fault(error="trade timeout")
     request = owner.order()
-    with failing(OutcomeUnknown):
+    with raises_outcome(OutcomeUnknown):
         owner.submit(request)
-    owner.says(settle_seconds=0.05)
+    owner.change_settings(settle_seconds=0.05)
     for _ in range(2):
-        with failing(ReadFailed) as caught:
+        with raises_outcome(ReadFailed) as caught:
             owner.find(request.client_order_id)
         if "No price" in caught[0].detail:
             break
     else:
         pytest.fail(caught[0].detail)
-    absent(owner, request.client_order_id)
+    wait_until_absent(owner, request.client_order_id)
 
 
 @pytest.mark.parametrize("fault", [{"cut_comment": 7}, {"rewrite_comment": "MANAGED"}])

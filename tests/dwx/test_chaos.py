@@ -9,9 +9,9 @@ import pytest
 
 from brokers.base import BrokerError, NotSent, ReadFailed, Rejected
 from brokers.dwx.parse import magic_of
-from brokers.messages import OrderRequest
-from tests.doubles.dwx.terminal import until
-from tests.dwx.cast import Owner
+from brokers.types import OrderRequest
+from tests.dwx.factories import Owner
+from tests.fakes.dwx.terminal import until
 
 FAULTS: list[dict[str, Any]] = [
     {},
@@ -36,7 +36,7 @@ TIMES = {"take_seconds": 0.3, "answer_seconds": 0.4, "stale_seconds": 0.7, "sett
 @pytest.mark.parametrize("seed", [1])
 def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
     chance = random.Random(seed)
-    owner.says(**TIMES)
+    owner.change_settings(**TIMES)
     ended: dict[str, bool | None] = {}
     for _ in range(14):
         owner.terminal.fault(**chance.choice(FAULTS))
@@ -54,7 +54,7 @@ def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
         if chance.random() < 0.2:
             owner.restart()
     owner.terminal.fault()
-    owner.calms()
+    owner.restore_timeouts()
     for client_order_id in [one for one, was in ended.items() if was is None]:
         ended[client_order_id] = settled(owner, client_order_id)
     magics = Counter(one["magic"] for one in owner.terminal.journal())
@@ -67,7 +67,7 @@ def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
 @pytest.mark.parametrize("seed", [1])
 def test_each_exit_closes_once_or_not_at_all(owner: Owner, seed: int) -> None:
     chance = random.Random(seed)
-    owner.says(**TIMES)
+    owner.change_settings(**TIMES)
     for _ in range(8):
         owner.terminal.fault()
         position = owner.buy().broker_position_id

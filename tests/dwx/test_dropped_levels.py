@@ -5,9 +5,9 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.messages import ModifyRequest, OrderReport, OrderType, ReportKind
-from tests.dwx.cast import Owner, run
-from tests.dwx.waiting import during, soon, told
+from brokers.types import ModifyRequest, OrderReport, OrderType, ReportKind
+from tests.dwx.factories import Owner, run
+from tests.dwx.waiting import during, wait_for_event, wait_until
 
 
 @pytest.fixture(params=["mt4", "mt5-dwx"])
@@ -53,16 +53,16 @@ def test_one_that_is_placed_again_and_dropped_again_is_told_again(who: Owner) ->
     async def play() -> OrderReport:
         await who.adapter.connect(who.spec)
         watched = who.adapter._watch._watched["c1"]
-        await soon(lambda: watched.mark is not None)
+        await wait_until(lambda: watched.mark is not None)
         await asyncio.to_thread(who.terminal.wish, "levels", ticket=1001, sl=0, tp=0)
-        first = await told(who, has_no_stop)
+        first = await wait_for_event(who, has_no_stop)
         await who.adapter.acknowledge([first.event_id])
         watched.not_before = float("inf")  # both happen between two looks
         [placed] = await who.adapter.modify(who.spec, request)
         assert placed.stop_loss == D("1.05")
         await asyncio.to_thread(who.terminal.wish, "levels", ticket=1001, sl=0, tp=0)
         watched.not_before = 0.0
-        return await told(who, has_no_stop)
+        return await wait_for_event(who, has_no_stop)
 
     assert run(play()).client_order_id == entry.client_order_id
 
@@ -74,11 +74,11 @@ def test_a_fill_that_a_comparison_has_read_first_is_still_told(owner: Owner) -> 
     async def listen() -> OrderReport:
         await owner.adapter.connect(owner.spec)
         watched = owner.adapter._watch._watched["c1"]
-        await soon(lambda: watched.mark is not None)
+        await wait_until(lambda: watched.mark is not None)
         watched.not_before = float("inf")
         await asyncio.to_thread(owner.terminal.wish, "trigger", ticket=1001)
         assert len(await owner.adapter.positions(owner.spec)) == 1
         watched.not_before = 0.0
-        return await told(owner, lambda one: bool(one.fills))
+        return await wait_for_event(owner, lambda one: bool(one.fills))
 
     assert run(listen()).client_order_id == waits.client_order_id

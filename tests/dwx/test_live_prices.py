@@ -14,22 +14,22 @@ import pytest
 
 from brokers import registry
 from common.sealing import new_private_key, public_key_of
-from connections.credentials import seal_credentials
+from connections.credentials.sealing import seal_credentials
+from connections.health.connection_checks import run_test
+from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, HealthStatus, SourceHealth
-from connections.sources import tell_prices
-from connections.testing import run_test
-from execution.calls import runtime
 from execution.models import Order
+from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from prices.selectors import latest
 from signals.models import Feed
 from tests.connections import make
-from tests.doubles.dwx.terminal import Terminal
-from tests.dwx.cast import SETTINGS
-from tests.execution import cast
-from tests.execution.engine import trading
-from tests.execution.engine import until as engine_until
+from tests.dwx.factories import SETTINGS
+from tests.execution import factories
+from tests.execution.trading_process import running
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.dwx.terminal import Terminal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -43,17 +43,17 @@ def engine(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
-) -> Iterator[runtime.Runtime]:
+) -> Iterator[trading_runtime.TradingRuntime]:
     """A trading process that also holds sessions, beside the terminals' folders."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
     monkeypatch.setenv("FILLCAST_MT4_ROOT", str(tmp_path / "root"))
-    registry.forget()
-    with trading("execution+sessions", SECONDS) as present:
+    registry.clear_cache()
+    with running("execution+sessions", SECONDS) as present:
         yield present
-    registry.forget()
+    registry.clear_cache()
 
 
 @pytest.fixture
@@ -62,7 +62,9 @@ def feed(db: None) -> Feed:
 
 
 @pytest.fixture
-def alice(feed: Feed, terminal: Terminal, engine: runtime.Runtime) -> ExecutionConnection:
+def alice(
+    feed: Feed, terminal: Terminal, engine: trading_runtime.TradingRuntime
+) -> ExecutionConnection:
     """Her terminal tells the prices of her account. We keep its stops."""
     sized: dict[str, Any] = {
         "risk_percent": D(1),
@@ -76,7 +78,7 @@ def alice(feed: Feed, terminal: Terminal, engine: runtime.Runtime) -> ExecutionC
     row.sealed_credentials = seal_credentials(
         {"password": terminal.key}, connection_id=row.pk, owner_id=row.owner_id
     )
-    row.data_connection = tell_prices(row)
+    row.data_connection = get_or_create_broker_source(row)
     row.save()
     make.subscription(row, feed)
     until(lambda: row.lane in engine.lanes.held())
@@ -104,7 +106,7 @@ def bid(source: int, pair: str = "XAU/USD") -> D:
 
 def bought(feed: Feed) -> ExecutionPosition:
     """Gold, with a stop at 1890."""
-    signal = cast.signal(feed, currency_pair="XAU/USD", sl=D(1890))
+    signal = factories.signal(feed, currency_pair="XAU/USD", sl=D(1890))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     return ExecutionPosition.objects.get(signal=signal)
 
@@ -134,7 +136,7 @@ def test_an_entry_is_sized_by_the_files_price_and_its_stop_leaves_when_that_fall
 
 def refused(feed: Feed) -> Order:
     """The next entry: it is not sent."""
-    signal = cast.signal(feed, currency_pair="XAU/USD", sl=D(1880))
+    signal = factories.signal(feed, currency_pair="XAU/USD", sl=D(1880))
     entries = Order.objects.filter(leg="entry", signal=signal)
     until(lambda: entries.exclude(status="PENDING").exists())
     return entries.get()
@@ -175,8 +177,8 @@ def test_a_price_file_that_stands_still_is_no_price_of_now_for_long(
     """The terminal has lost its broker: its expert advisor goes on without prices."""
     bought(feed)
     terminal.fault(no_prices=True)
-    monkeypatch.setattr("brokers.dwx.prices.STILL_SECONDS", 2.0)  # else two minutes
-    monkeypatch.setattr("prices.following.QUIET_SECONDS", 1.0)
+    monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 2.0)  # else two minutes
+    monkeypatch.setattr("prices.broker_stream.QUIET_SECONDS", 1.0)
     move(terminal, "1889.00", "1889.50")
     until(lambda: SourceHealth.objects.get(pk=source).error_code)
     fares = SourceHealth.objects.get(pk=source)
@@ -207,13 +209,13 @@ def test_a_terminal_that_is_started_anew_is_asked_for_prices_again(
 
 
 def test_nobody_follows_prices_on_a_loop_that_is_about_to_stand_still(
-    source: int, engine: runtime.Runtime
+    source: int, engine: trading_runtime.TradingRuntime
 ) -> None:
     assert following(engine)
     engine.stop()
     assert following(engine) == []
 
 
-def following(engine: runtime.Runtime) -> list[str]:
-    names = (repr(one.get_coro()) for one in asyncio.all_tasks(engine.wire.loop))
+def following(engine: trading_runtime.TradingRuntime) -> list[str]:
+    names = (repr(one.get_coro()) for one in asyncio.all_tasks(engine.dispatcher.loop))
     return [name for name in names if "BrokerStream" in name]

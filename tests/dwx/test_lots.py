@@ -7,7 +7,7 @@ import pytest
 
 from brokers.base import Rejected
 from brokers.dwx.lots import LotsError, lots_of, symbols_of
-from brokers.messages import OrderType, Side
+from brokers.types import OrderType, Side
 
 
 @pytest.mark.parametrize(

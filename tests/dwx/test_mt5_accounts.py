@@ -6,21 +6,21 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
 from brokers.dwx.adapter import create
-from brokers.messages import (
+from brokers.registry import adapter_for, capabilities_of, form_of
+from brokers.types import (
     CheckResult,
     Side,
 )
-from brokers.registry import adapter_for, capabilities_of, form_of
-from common.codes import Code
 from common.errors import InvalidInputError
-from tests.doubles.dwx.terminal import Terminal, until
-from tests.dwx.cast import Owner, checks, failing, fills, run
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, checks, fills, raises_outcome, run
+from tests.fakes.dwx.terminal import Terminal, until
 
 
 def test_a_refusal_is_one_number_for_all_and_so_unknown_until_absent(owner5: Owner) -> None:
     owner5.terminal.fault(error="not enough money")
     request = owner5.order()
-    with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
+    with raises_outcome(OutcomeUnknown, Code.REPLY_LOST) as caught:
         owner5.submit(request)
     assert "4756" in caught[0].detail
     owner5.terminal.fault()
@@ -38,15 +38,15 @@ def test_a_refusal_is_one_number_for_all_and_so_unknown_until_absent(owner5: Own
 
 def test_a_terminal_that_may_not_trade(owner5: Owner) -> None:
     owner5.terminal.fault(error="ErrorCode: 4752")
-    with failing(NotSent, Code.TRADING_DISABLED):
+    with raises_outcome(NotSent, Code.TRADING_DISABLED):
         owner5.buy()
     assert checks(owner5)["trading"].result is CheckResult.FAIL
 
 
 def test_an_account_of_which_nobody_says_that_it_hedges(owner5: Owner) -> None:
     for said in ({"hedging": False}, {"hedging": None}):
-        owner5.says(**said)
-        with failing(Rejected, Code.HEDGING_NEEDED):
+        owner5.change_settings(**said)
+        with raises_outcome(Rejected, Code.HEDGING_NEEDED):
             owner5.buy()
         assert checks(owner5)["position mode"].result is CheckResult.FAIL
     assert owner5.terminal.journal() == []
@@ -62,12 +62,12 @@ def test_a_netting_account_is_refused_once_it_is_seen(owner5: Owner) -> None:
     owner5.terminal.close()
     owner5.terminal.start()
     owner5.buy()
-    with failing(OutcomeUnknown) as caught:
+    with raises_outcome(OutcomeUnknown) as caught:
         owner5.buy("4000", side=Side.SELL)
     assert "nets" in caught[0].detail
-    with failing(Rejected, Code.HEDGING_NEEDED):
+    with raises_outcome(Rejected, Code.HEDGING_NEEDED):
         owner5.buy()
-    with failing(ReadFailed, Code.HEDGING_NEEDED):
+    with raises_outcome(ReadFailed, Code.HEDGING_NEEDED):
         fills(owner5)
     assert checks(owner5)["position mode"].result is CheckResult.FAIL
     owner5.restart()
@@ -81,16 +81,16 @@ def test_lots_that_were_added_to_anothers_are_not_told(owner5: Owner) -> None:
     owner5.terminal.start()
     owner5.buy()
     owner5.buy("4000")
-    with failing(ReadFailed):
+    with raises_outcome(ReadFailed):
         fills(owner5)
 
 
 def test_each_kind_refuses_the_other_metatrader(owner5: Owner, terminal5: Terminal) -> None:
     owner5.buy()
-    owner5.hurries("stale_seconds")
+    owner5.shorten_timeouts("stale_seconds")
     run(owner5.adapter.disconnect())
     owner5.adapter = create(str(owner5.root))
-    with failing(NotSent) as caught:
+    with raises_outcome(NotSent) as caught:
         owner5.buy()
     assert "MetaTrader 5" in caught[0].detail
     assert "of the other kind" in checks(owner5)["expert advisor"].hint
@@ -101,12 +101,12 @@ def test_a_metatrader_4_under_the_name_of_5(owner: Owner) -> None:
     owner.buy()
     other = Owner(owner.terminal, owner.root, hedging=True, stale_seconds=0.3)
     run(owner.adapter.disconnect())
-    with failing(NotSent) as caught:
+    with raises_outcome(NotSent) as caught:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
     assert "of the other kind" in checks(other)["expert advisor"].hint
     owner.terminal.wish("end", ticket=1001, mark="")
-    with failing(NotSent) as caught:
+    with raises_outcome(NotSent) as caught:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
     assert "of the other kind" in checks(other)["commands"].hint  # the history tells it
@@ -117,7 +117,7 @@ def test_a_metatrader_4_under_the_name_of_5(owner: Owner) -> None:
 def test_a_metatrader_4_that_has_never_traded(owner: Owner, shown: dict[str, bool]) -> None:
     owner.terminal.fault(**shown)
     other = Owner(owner.terminal, owner.root, hedging=True)
-    with failing(NotSent):
+    with raises_outcome(NotSent):
         other.buy()
     assert checks(other)["commands"].result is CheckResult.FAIL
     assert owner.terminal.journal() == []

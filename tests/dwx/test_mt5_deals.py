@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from brokers.dwx import deals
-from brokers.dwx.deals import Deal, assigned, by_exit, shows_netting
-from brokers.dwx.intents import CLOSE, Intent
+from brokers.dwx import mt5_deals
+from brokers.dwx.history_cache import TerminalHistory
+from brokers.dwx.mt5_deals import Deal, assign_deals, deals_by_exit, shows_netting
 from brokers.dwx.parse import MalformedError, magic_of
-from brokers.dwx.past import Past
-from brokers.messages import (
+from brokers.dwx.sent_commands import CLOSE, SentCommand
+from brokers.types import (
     Side,
 )
 
@@ -29,15 +29,15 @@ def deal(number: int, cid: str = "", entry: str = "entry_in", **said: Any) -> De
     return Deal(number=number, entry=entry, **{**values, **said})
 
 
-def exit_of(cid: str, number: int, lots: str = "0.1") -> Intent:
-    return Intent(number, float(number), CLOSE, f"x{number}", magic_of(cid), "EURUSD", D(lots))
+def exit_of(cid: str, number: int, lots: str = "0.1") -> SentCommand:
+    return SentCommand(number, float(number), CLOSE, f"x{number}", magic_of(cid), "EURUSD", D(lots))
 
 
 def owned(
-    told: Sequence[Deal], still: dict[str, str] | None = None, exits: Sequence[Intent] = ()
+    told: Sequence[Deal], still: dict[str, str] | None = None, exits: Sequence[SentCommand] = ()
 ) -> dict[str, tuple[list[int], D]]:
     open_lots = {magic_of(cid): D(lots) for cid, lots in (still or {}).items()}
-    found = assigned(told, {}, open_lots, exits)
+    found = assign_deals(told, {}, open_lots, exits)
     names = {magic_of(cid): cid for cid in (CID, OTHER)}
     return {
         names[magic]: ([one.number for one in held.closed], held.left)
@@ -89,10 +89,10 @@ def test_a_mark_names_its_position() -> None:
 
 def test_an_exit_in_parts() -> None:
     told = [deal(1, CID), *(deal(n, entry=OUT, lots=D("0.05")) for n in (2, 3))]
-    held = assigned(told, {}, {}, [])[magic_of(CID)]
-    assert [one.number for one in by_exit(held, [exit_of(CID, 9)])[9]] == [2, 3]
-    assert by_exit(held, [exit_of(CID, 9, "0.07")]) == {}
-    assert [one.number for one in by_exit(held, [exit_of(CID, 9, "0.05")])[9]] == [2]
+    held = assign_deals(told, {}, {}, [])[magic_of(CID)]
+    assert [one.number for one in deals_by_exit(held, [exit_of(CID, 9)])[9]] == [2, 3]
+    assert deals_by_exit(held, [exit_of(CID, 9, "0.07")]) == {}
+    assert [one.number for one in deals_by_exit(held, [exit_of(CID, 9, "0.05")])[9]] == [2]
 
 
 def test_signs_of_netting() -> None:
@@ -107,7 +107,7 @@ def test_signs_of_netting() -> None:
 )
 def test_what_is_no_history(raw: bytes) -> None:
     with pytest.raises(MalformedError):
-        deals.history(Past(), raw)
+        mt5_deals.history(TerminalHistory(), raw)
 
 
 ACCOUNT = {
@@ -128,9 +128,9 @@ def test_what_is_open() -> None:
     ]  # fmt: skip
     text = ", ".join(json.dumps(one)[1:-1] for one in lines)
     raw = f'{{"account_info": {json.dumps(ACCOUNT)}, "orders": {{{text}}}}}'.encode()
-    found = deals.snapshot(raw)
+    found = mt5_deals.snapshot(raw)
     assert [(one.number, one.is_position) for one in found.tickets] == [(5, True), (5, False)]
     assert found.account.number == "4711"
     for wrong in (b"{}", b'{"account_info": {}}', raw.replace(b'"swap"', b'"commission"')):
         with pytest.raises(MalformedError):
-            deals.snapshot(wrong)
+            mt5_deals.snapshot(wrong)

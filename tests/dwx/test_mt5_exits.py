@@ -6,15 +6,15 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.base import OutcomeUnknown, ReadFailed, Rejected
-from brokers.messages import (
+from brokers.types import (
     CloseCause,
     OrderReport,
     OrderType,
     ReportKind,
 )
-from common.codes import Code
-from tests.doubles.dwx.terminal import until
-from tests.dwx.cast import Owner, exits, failing, fills, run
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, exits, fills, raises_outcome, run
+from tests.fakes.dwx.terminal import until
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def test_what_cannot_be_told_apart_is_not_told(owner5: Owner) -> None:
     for ticket, bid in ((1001, 1.2), (1003, 1.3)):
         owner5.terminal.wish("price", symbol="EURUSD", bid=bid, ask=bid)
         owner5.terminal.wish("end", ticket=ticket, mark="")
-    with failing(ReadFailed) as caught:
+    with raises_outcome(ReadFailed) as caught:
         fills(owner5)
     assert "which deals" in caught[0].detail
     for one in (first, second):  # their entries are not in doubt
@@ -59,19 +59,19 @@ def test_an_exit_that_comes_after_the_stop(owner5: Owner) -> None:
     entry = owner5.buy()
     owner5.terminal.fault(stopped_first="[sl 1.1]")
     request = owner5.exit(entry.broker_position_id)
-    with failing(Rejected, Code.NO_POSITION):
+    with raises_outcome(Rejected, Code.NO_POSITION):
         owner5.submit(request)
     assert owner5.find(request.client_order_id) is None
 
 
 def test_an_exit_without_an_answer_is_found(owner5: Owner) -> None:
     entry = owner5.buy()
-    owner5.says(answer_seconds=0.4)
+    owner5.change_settings(answer_seconds=0.4)
     owner5.terminal.fault(slow_trade=60)
     request = owner5.exit(entry.broker_position_id)
-    with failing(OutcomeUnknown):
+    with raises_outcome(OutcomeUnknown):
         owner5.submit(request)
-    owner5.calms()
+    owner5.restore_timeouts()
     owner5.terminal.fault()
     [told] = owner5.submit(request)
     assert told.fills[0].quantity == 10000

@@ -9,13 +9,13 @@ import pytest
 
 from brokers.base import ReadFailed, Rejected
 from brokers.dwx.parse import magic_of
-from brokers.messages import (
+from brokers.types import (
     OrderReport,
     OrderType,
     ReportKind,
 )
-from common.codes import Code
-from tests.dwx.cast import Owner, failing, fills, run
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, fills, raises_outcome, run
 
 
 def test_an_entry_is_told_by_its_deals(owner5: Owner) -> None:
@@ -152,14 +152,14 @@ def test_what_is_gone_is_looked_for_twice_once(owner5: Owner) -> None:
 def test_an_order_from_before_the_history_is_not_called_cancelled(owner5: Owner) -> None:
     waits = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     owner5.restart()
-    owner5.says(history_days=1)
+    owner5.change_settings(history_days=1)
     ledger = owner5.terminal.folder / "fillcast/ledger.jsonl"
     lines = [json.loads(line) for line in ledger.read_text().splitlines() if line]
     for line in lines:
         line["at"] = line.get("at", 0) - 30 * 86_400 if "what" in line else 0
     ledger.write_text("\n".join(map(json.dumps, lines)))
     owner5.terminal.wish("end", ticket=1001, mark="")
-    with failing(ReadFailed):
+    with raises_outcome(ReadFailed):
         owner5.find(waits.client_order_id)
 
 
@@ -210,9 +210,9 @@ def test_levels_on_the_wrong_side_do_not_leave(
 ) -> None:
     run(owner5.adapter.connect(owner5.spec))
     levels: dict[str, Any] = {"stop_loss": stop and D(stop), "take_profit": target and D(target)}
-    with failing(Rejected, Code.STOPS_INVALID):
+    with raises_outcome(Rejected, Code.STOPS_INVALID):
         owner5.buy(**levels)
     position = owner5.buy().broker_position_id
-    with failing(Rejected, Code.STOPS_INVALID):
+    with raises_outcome(Rejected, Code.STOPS_INVALID):
         owner5.modify(position, stop, target)
     assert "MODIFY_ORDER" not in [command for command, _ in owner5.terminal.commands()]

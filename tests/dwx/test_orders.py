@@ -8,11 +8,11 @@ import pytest
 
 from brokers.base import NotSent, Rejected
 from brokers.dwx.parse import magic_of
-from brokers.messages import OrderRequest, OrderType, ReportKind, Side, TimeInForce
+from brokers.types import OrderRequest, OrderType, ReportKind, Side, TimeInForce
 from common.clocks import machine_time
-from common.codes import Code
-from tests.doubles.dwx.terminal import Terminal
-from tests.dwx.cast import Owner, failing, run
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, raises_outcome, run
+from tests.fakes.dwx.terminal import Terminal
 
 
 def test_a_market_order_is_filled_with_its_levels_and_found_again(owner: Owner) -> None:
@@ -116,7 +116,7 @@ def test_levels_are_moved_and_taken_away(owner: Owner) -> None:
 def test_levels_of_what_is_gone(owner: Owner) -> None:
     position = owner.buy().broker_position_id
     owner.terminal.wish("end", ticket=1001, mark="[sl]")
-    with failing(Rejected, Code.NO_POSITION):
+    with raises_outcome(Rejected, Code.NO_POSITION):
         owner.modify(position, "1.08")
 
 
@@ -182,7 +182,7 @@ def test_a_part_is_traced_by_a_process_that_never_saw_the_first_ticket(owner: Ow
 def test_refusals(owner: Owner, error: str, outcome: Any, code: Code) -> None:
     owner.terminal.fault(error=error)
     request = owner.order()
-    with failing(outcome, code) as caught:
+    with raises_outcome(outcome, code) as caught:
         owner.submit(request)
     assert error in caught[0].detail
     assert owner.find(request.client_order_id) is None
@@ -193,7 +193,7 @@ def test_a_refused_exit_leaves_the_position(owner: Owner) -> None:
     entry = owner.buy()
     owner.terminal.fault(error="market is closed")
     request = owner.exit(entry.broker_position_id)
-    with failing(Rejected, Code.MARKET_CLOSED):
+    with raises_outcome(Rejected, Code.MARKET_CLOSED):
         owner.submit(request)
     assert owner.find(request.client_order_id) is None
     owner.terminal.fault()
@@ -205,7 +205,7 @@ def test_an_exit_that_comes_after_the_stop(owner: Owner) -> None:
     entry = owner.buy()
     owner.terminal.fault(stopped_first="[sl]")
     request = owner.exit(entry.broker_position_id)
-    with failing(Rejected, Code.NO_POSITION):
+    with raises_outcome(Rejected, Code.NO_POSITION):
         owner.submit(request)
     assert owner.find(request.client_order_id) is None
     assert len(owner.terminal.journal("close")) == 1
@@ -215,12 +215,12 @@ def test_limits_of_the_expert_advisor_say_how_to_raise_them(owner: Owner) -> Non
     owner.terminal.close()
     owner.terminal.inputs(MaximumOrders=1, MaximumLotSize=0.05)
     owner.terminal.start()
-    with failing(Rejected, Code.TERMINAL_LIMIT) as caught:
+    with raises_outcome(Rejected, Code.TERMINAL_LIMIT) as caught:
         owner.buy("10000")
     assert "MaximumLotSize (0.05)" in caught[0].detail
     assert "MaximumLotSize" in caught[0].code.hint
     owner.buy("5000")
-    with failing(Rejected, Code.TERMINAL_LIMIT):
+    with raises_outcome(Rejected, Code.TERMINAL_LIMIT):
         owner.buy("1000")
 
 
@@ -239,7 +239,7 @@ def test_limits_of_the_expert_advisor_say_how_to_raise_them(owner: Owner) -> Non
     ],
 )
 def test_what_cannot_be_placed(owner: Owner, said: dict[str, Any], code: Code) -> None:
-    with failing(Rejected, code):
+    with raises_outcome(Rejected, code):
         owner.buy(**said)
     assert owner.terminal.journal() == []
 
@@ -250,7 +250,7 @@ def test_what_cannot_be_placed(owner: Owner, said: dict[str, Any], code: Code) -
 )  # fmt: skip
 def test_an_exit_never_opens(owner: Owner, said: dict[str, Any]) -> None:
     entry = owner.buy()
-    with failing(Rejected):
+    with raises_outcome(Rejected):
         owner.submit(owner.exit(entry.broker_position_id, **said))
     assert len(owner.terminal.journal()) == 1
     assert owner.terminal.open_tickets()["1001"]["lots"] == 0.1
@@ -265,7 +265,7 @@ def test_the_guard_stands_right_before_the_write(owner: Owner) -> None:
         raise NotSent(Code.KILL_SWITCH)
 
     request = owner.order()
-    with failing(NotSent, Code.KILL_SWITCH):
+    with raises_outcome(NotSent, Code.KILL_SWITCH):
         owner.submit(request, guard)
     assert seen == [[request.client_order_id]]  # all is ready: only the rename is left
     assert "OPEN_ORDER" not in [command for command, _ in owner.terminal.commands()]
@@ -283,9 +283,9 @@ def test_what_a_call_that_was_given_up_left_behind_is_removed(owner: Owner) -> N
 
 def test_what_is_past_its_deadline_does_not_leave(owner: Owner, terminal: Terminal) -> None:
     waiting = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    with failing(NotSent, Code.SEND_DEADLINE):
+    with raises_outcome(NotSent, Code.SEND_DEADLINE):
         owner.cancel(waiting, send_by=machine_time() - 1)
-    with failing(NotSent, Code.SEND_DEADLINE):
+    with raises_outcome(NotSent, Code.SEND_DEADLINE):
         owner.modify(
             "", "1.01", client_order_id=waiting.client_order_id, send_by=machine_time() - 1
         )

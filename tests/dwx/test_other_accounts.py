@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from brokers.dwx import ledger
-from brokers.dwx.intents import CLOSE, About, Look
-from brokers.dwx.ledger import Ledger
-from brokers.messages import OrderReport, OrderType, ReportKind
-from brokers.room import Room
-from tests.dwx.cast import Owner, run
-from tests.dwx.test_tidying import DAY, intent, write
+from brokers.dwx import command_journal
+from brokers.dwx.command_journal import CommandJournal
+from brokers.dwx.sent_commands import CLOSE, CommandFilter, OpenSnapshot
+from brokers.record_cache import RecordCache
+from brokers.types import OrderReport, OrderType, ReportKind
+from tests.dwx.factories import Owner, run
+from tests.dwx.test_command_journal_compaction import DAY, intent, write
 
 
 def of_another(owner: Owner, client_order_id: str) -> list[OrderReport] | None:
@@ -40,21 +40,21 @@ def test_an_order_that_waits_is_not_gone_where_another_account_is_shown(owner5: 
 def test_what_is_open_at_an_account_that_is_not_shown_is_not_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ledger, "COUNT_ABOVE", 0)
-    monkeypatch.setattr(ledger, "REWRITE_ABOVE", 0)
-    monkeypatch.setattr(ledger, "MOST_INTENTS", 2)
+    monkeypatch.setattr(command_journal, "COUNT_ABOVE", 0)
+    monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 0)
+    monkeypatch.setattr(command_journal, "MAX_COMMANDS", 2)
     path, now = tmp_path / "ledger.jsonl", time.time()
     left = [intent(n, at=now - 500 * DAY, account="A") for n in (1, 2)]
     left.append(intent(3, magic=1, at=now - DAY, account="A", what=CLOSE, ticket=1000))
     shown = [intent(n, at=now - DAY, account="B") for n in (11, 12, 13, 14)]
     write(path, [*left, intent(4, at=now - 500 * DAY), *shown])
-    book = Ledger(path, Room())
+    book = CommandJournal(path, RecordCache())
     for at in (now - 1400, now - 700, now):
-        book._looks.saw(Look(at, About(frozenset({11})), "B"))
+        book._looks.record_open(OpenSnapshot(at, CommandFilter(frozenset({11})), "B"))
     assert book.tidy()
     assert [one.number for one in book.intents()] == [1, 2, 3, 11, 14]
     for ago in (1400, 700, 0):  # what is open at A is seen again, and 2 is over
-        book._looks.saw(Look(now - ago, About(frozenset({1})), "A"))
+        book._looks.record_open(OpenSnapshot(now - ago, CommandFilter(frozenset({1})), "A"))
     assert book.tidy()
     assert [(one.number, one.account) for one in book.intents()] == [
         (1, "A"), (3, "A"), (11, "B"), (14, "B"),
@@ -63,7 +63,7 @@ def test_what_is_open_at_an_account_that_is_not_shown_is_not_forgotten(
 
 
 def test_looks_at_one_account_are_no_looks_at_the_other(tmp_path: Path) -> None:
-    book, now = Ledger(tmp_path / "ledger.jsonl", Room()), time.time()
-    book._looks.saw(Look(now - 700, About(), "B"))
-    book._looks.saw(Look(now, About(), "A"))
-    assert not book.can_tell
+    book, now = CommandJournal(tmp_path / "ledger.jsonl", RecordCache()), time.time()
+    book._looks.record_open(OpenSnapshot(now - 700, CommandFilter(), "B"))
+    book._looks.record_open(OpenSnapshot(now, CommandFilter(), "A"))
+    assert not book.knows_what_is_open

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from brokers.dwx import codes, market, parse
+from brokers.dwx import codes, market_data_file, parse
+from brokers.dwx.history_cache import TerminalHistory
 from brokers.dwx.parse import MalformedError, Message
-from brokers.dwx.past import Past
-from brokers.messages import CloseCause, OrderType, Side
-from tests.dwx.written import ACCOUNT, CID, ORDER, closed, orders, ticket
+from brokers.types import CloseCause, OrderType, Side
+from tests.dwx.file_samples import ACCOUNT, CID, ORDER, closed, orders, ticket
 
 
 def test_an_open_position() -> None:
@@ -60,12 +60,14 @@ def test_a_history() -> None:
     found = closed(comment="to #6")
     assert (found.close_price, found.remainder, found.origin) == (D("1.1"), 6, None)
     assert found.closed_at == datetime(2026, 11, 20, 18)  # noqa: DTZ001
-    assert parse.history(Past(), b'{"7": {"type": "unknown", "comment": "Deposit"}}') == ()
+    assert (
+        parse.history(TerminalHistory(), b'{"7": {"type": "unknown", "comment": "Deposit"}}') == ()
+    )
     for raw in (b'{"7": 5}', b'{"7": {"type": "buy"}}', b"[]"):
         with pytest.raises(MalformedError):
-            parse.history(Past(), raw)
+            parse.history(TerminalHistory(), raw)
     with pytest.raises(MalformedError, match="MetaTrader 5"):
-        parse.history(Past(), b'{"7": {"deal_price": 1.1}}')
+        parse.history(TerminalHistory(), b'{"7": {"deal_price": 1.1}}')
 
 
 def test_messages_in_their_order() -> None:
@@ -86,26 +88,28 @@ def test_messages_in_their_order() -> None:
 
 
 def test_prices_and_names() -> None:
-    found = market.prices(b'{"EURUSD": {"bid": 1.1, "ask": 1.2}}')
+    found = market_data_file.prices(b'{"EURUSD": {"bid": 1.1, "ask": 1.2}}')
     assert found == {"EURUSD": (D("1.1"), D("1.2"))}
     for raw in (b'{"EURUSD": {"bid": 1}}', b'{"EURUSD": 5}', b'{"EURUSD": {"bid": "x", "ask": 1}}'):
         with pytest.raises(MalformedError):
-            market.prices(raw)
+            market_data_file.prices(raw)
     text = "Could not subscribe to symbols: A, B.m"
-    assert codes.listed(Message(1, "SUBSCRIBE_SYMBOL", text)) == ["A", "B.m"]
+    assert codes.refused_symbols(Message(1, "SUBSCRIBE_SYMBOL", text)) == ["A", "B.m"]
 
 
 def test_tick_values() -> None:
-    assert market.tick_values(b'{"EURUSD": {"bid": 1, "tick_value": 1.00000}}') == {"EURUSD": 1}
+    assert market_data_file.tick_values(b'{"EURUSD": {"bid": 1, "tick_value": 1.00000}}') == {
+        "EURUSD": 1
+    }
     with pytest.raises(MalformedError):
-        market.tick_values(b'{"EURUSD": {}}')
+        market_data_file.tick_values(b'{"EURUSD": {}}')
 
 
 def test_limits_in_words() -> None:
     text = "Lot size out of range (min: 0.010000, max: 100.000000): 0.000000"
-    assert codes.limits(Message(1, "", text)) == (D("0.01"), D(100), D(0))
+    assert codes.stated_limits(Message(1, "", text)) == (D("0.01"), D(100), D(0))
     text = "Number of orders (3) larger than or equal to MaximumOrders (1)."
-    assert codes.limits(Message(1, "", text)) == (D(3), D(1))
+    assert codes.stated_limits(Message(1, "", text)) == (D(3), D(1))
 
 
 def test_magic_numbers_are_positive_int32_and_of_the_whole_id() -> None:
@@ -147,8 +151,8 @@ def test_causes(said: dict[str, Any], cause: CloseCause) -> None:
 
 
 def test_prices_are_one_as_far_as_five_decimals_show() -> None:
-    assert parse.same(D("1.1"), D("1.100004"))
-    assert not parse.same(D("1.1"), D("1.10001"))
-    assert parse.same(None, None)
-    assert not parse.same(None, D(1))
-    assert not parse.same(D(1), None)
+    assert parse.is_same_price(D("1.1"), D("1.100004"))
+    assert not parse.is_same_price(D("1.1"), D("1.10001"))
+    assert parse.is_same_price(None, None)
+    assert not parse.is_same_price(None, D(1))
+    assert not parse.is_same_price(D(1), None)

@@ -11,10 +11,10 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.dwx.adapter import create
-from brokers.dwx.ages import Ages
-from brokers.messages import Quote
-from common.codes import Code
-from tests.dwx.cast import Owner, failing, run
+from brokers.dwx.quote_ages import QuoteAges
+from brokers.types import Quote
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, raises_outcome, run
 from tests.dwx.waiting import SOON
 
 
@@ -37,7 +37,7 @@ def test_a_price_that_stands_still_ages_beside_one_that_moves(owner: Owner) -> N
 
 
 def test_ages_of_prices() -> None:
-    one, other, ages = (D(1), D(2)), (D(3), D(4)), Ages()
+    one, other, ages = (D(1), D(2)), (D(3), D(4)), QuoteAges()
     assert ages.of("A", 5) == math.inf
     ages.see({"A": one, "B": one}, 10)
     ages.see({"A": other, "B": one}, 20)
@@ -59,7 +59,7 @@ def test_a_price(owner: Owner) -> None:
     assert quote(owner, "XAUUSD.m").symbol == "XAU/USD"
     other = create(str(owner.root))  # who does not hold the folder may read it
     assert run(other.quote(owner.spec, "EURUSD")).bid == D("1.2")
-    with failing(ReadFailed):
+    with raises_outcome(ReadFailed):
         run(other.quote(owner.spec, "USDJPY"))
     assert quote(owner, "USDJPY").ask == D("150.02")
     assert quote(owner).bid == D("1.2")  # and the earlier ones are still told
@@ -70,7 +70,7 @@ def test_a_price(owner: Owner) -> None:
     [("GBPUSD", Code.UNKNOWN_SYMBOL_AT_BROKER), ("DAX", Code.UNKNOWN_SYMBOL_AT_BROKER)],
 )
 def test_symbols_without_a_price(owner: Owner, symbol: str, code: Code) -> None:
-    with failing(ReadFailed, code):
+    with raises_outcome(ReadFailed, code):
         quote(owner, symbol)
     assert quote(owner).bid == D("1.1")
     last = owner.terminal.commands()[-1][1]
@@ -79,7 +79,7 @@ def test_symbols_without_a_price(owner: Owner, symbol: str, code: Code) -> None:
 
 def test_a_market_without_prices_is_closed(owner: Owner) -> None:
     price(owner, "0", "0")
-    with failing(ReadFailed, Code.MARKET_CLOSED):
+    with raises_outcome(ReadFailed, Code.MARKET_CLOSED):
         quote(owner)
 
 
@@ -87,9 +87,9 @@ def test_where_no_price_moves_none_is_told(owner: Owner, monkeypatch: pytest.Mon
     """A terminal that has lost its broker goes on writing, and looks alive."""
     quote(owner)
     quote(owner, "XAUUSD.m")
-    monkeypatch.setattr("brokers.dwx.prices.STILL_SECONDS", 0.0)
+    monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 0.0)
     for symbol in ("EURUSD", "XAUUSD.m"):
-        with failing(ReadFailed, Code.QUOTE_STALE):
+        with raises_outcome(ReadFailed, Code.QUOTE_STALE):
             quote(owner, symbol)
 
     async def first_told() -> Quote:
@@ -111,10 +111,10 @@ def test_where_no_price_moves_none_is_told(owner: Owner, monkeypatch: pytest.Mon
 def test_one_that_moves_proves_the_others(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
     assert quote(owner, "XAUUSD.m").bid == quote(owner, "XAUUSD.m").bid
     [terminal] = owner.adapter._terminals.values()
-    monkeypatch.setattr("brokers.dwx.prices.STILL_SECONDS", 30.0)
+    monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 30.0)
     for symbol, (known, at) in list(terminal.ages._seen.items()):
         terminal.ages._seen[symbol] = known, at - 60
-    with failing(ReadFailed, Code.QUOTE_STALE):
+    with raises_outcome(ReadFailed, Code.QUOTE_STALE):
         quote(owner, "XAUUSD.m")
     price(owner, "1.2", "1.2001")
     told = quote(owner, "XAUUSD.m")
@@ -125,8 +125,8 @@ def test_one_that_moves_proves_the_others(owner: Owner, monkeypatch: pytest.Monk
 def test_prices_of_a_dead_terminal_are_none(owner: Owner) -> None:
     quote(owner)
     owner.terminal.kill()
-    owner.gives_up()
-    with failing(ReadFailed, Code.NOT_CONNECTED):
+    owner.minimize_timeouts()
+    with raises_outcome(ReadFailed, Code.NOT_CONNECTED):
         while True:
             quote(owner)
 
@@ -156,7 +156,7 @@ def test_prices_as_they_come(owner: Owner) -> None:
         await changes
         return told
 
-    owner.says(stale_seconds=5)
+    owner.change_settings(stale_seconds=5)
     told = run(listen())
     assert told[:3] == [("EUR/USD", D("1.1")), ("XAU/USD", D(1900)), ("EUR/USD", D("1.3"))]
     assert [one for one in told if one[0] == "XAU/USD"] == [("XAU/USD", D(1900))]
@@ -166,15 +166,15 @@ def test_a_stream_of_a_dead_terminal_ends(owner: Owner) -> None:
     async def listen() -> None:
         async with asyncio.timeout(SOON):
             async for _ in owner.adapter.stream_quotes(owner.spec, ["EURUSD"]):
-                owner.hurries()
+                owner.shorten_timeouts()
                 owner.terminal.kill()
 
-    owner.says(stale_seconds=0.5)
-    with failing(ReadFailed, Code.NOT_CONNECTED):
+    owner.change_settings(stale_seconds=0.5)
+    with raises_outcome(ReadFailed, Code.NOT_CONNECTED):
         run(listen())
 
 
 def test_what_an_order_costs_is_not_offered(owner: Owner) -> None:
-    with failing(ReadFailed, Code.NOT_OFFERED):
+    with raises_outcome(ReadFailed, Code.NOT_OFFERED):
         run(owner.adapter.what_if(owner.spec, owner.order()))
     assert not owner.adapter.capabilities(owner.spec).what_if

@@ -13,7 +13,7 @@ import pytest
 
 from brokers.base import NotSent, ReadFailed
 from brokers.dwx.adapter import create
-from brokers.messages import (
+from brokers.types import (
     Check,
     CheckResult,
     CloseCause,
@@ -24,9 +24,9 @@ from brokers.messages import (
     PositionMode,
     ReportKind,
 )
-from common.codes import Code
-from tests.doubles.dwx.terminal import Terminal, until
-from tests.dwx.cast import Owner, failing, run
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, raises_outcome, run
+from tests.fakes.dwx.terminal import Terminal, until
 
 AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
 
@@ -53,9 +53,9 @@ def test_what_it_can_do(owner: Owner) -> None:
     can = owner.adapter.capabilities(owner.spec)
     assert (can.exit_safety, can.event_stream, can.session) == (ExitSafety.TICKET, True, True)
     assert can.lookup_horizon == can.fills_horizon == timedelta(days=90)
-    owner.says(history_days=7)
+    owner.change_settings(history_days=7)
     assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=7)
-    owner.says(history_days="many")
+    owner.change_settings(history_days="many")
     assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=90)
     assert owner.adapter.instrument_book(owner.spec) == "mt4:alice"
 
@@ -121,12 +121,12 @@ def test_a_history_that_is_cut_is_no_answer(owner: Owner) -> None:
     owner.terminal.wish("end", ticket=1001, mark="", lots=0.04)
     owner.terminal.fault(hide_history=True)
     owner.restart()
-    with failing(ReadFailed) as caught:
+    with raises_outcome(ReadFailed) as caught:
         owner.positions()
     assert "All History" in caught[0].detail
-    with failing(NotSent):
+    with raises_outcome(NotSent):
         owner.submit(owner.exit(entry.broker_position_id, "6000"))
-    with failing(ReadFailed):
+    with raises_outcome(ReadFailed):
         fills(owner)
     owner.terminal.fault()
     assert [one.broker_position_id for one in owner.positions()] == ["1001"]
@@ -138,24 +138,24 @@ def test_lots_that_are_not_in_sight_are_no_smaller_fill(owner: Owner) -> None:
     owner.terminal.wish("end", ticket=1001, mark="", lots=0.04)
     owner.terminal.fault(no_from=True, hide_history=True)
     owner.restart()
-    with failing(ReadFailed) as caught:
+    with raises_outcome(ReadFailed) as caught:
         owner.find(entry.client_order_id)
     assert "more lots" in caught[0].detail
 
 
 def test_an_expert_advisor_that_does_not_tell(owner: Owner) -> None:
     owner.terminal.fault(deaf_to_history=True)
-    owner.hurries("answer_seconds")
-    with failing(ReadFailed):
+    owner.shorten_timeouts("answer_seconds")
+    with raises_outcome(ReadFailed):
         fills(owner)
 
 
 def test_a_metatrader_5_is_refused_before_it_trades(owner: Owner) -> None:
     owner.terminal.fault(deals=True)
-    with failing(ReadFailed) as caught:
+    with raises_outcome(ReadFailed) as caught:
         fills(owner)
     assert "MetaTrader 5" in caught[0].detail
-    with failing(NotSent):
+    with raises_outcome(NotSent):
         owner.buy()
     assert owner.terminal.journal() == []
     assert "MetaTrader 5" in checks(owner)["commands"].detail
@@ -179,10 +179,10 @@ def test_names_that_are_not_a_folder_of_the_root(owner: Owner, folder: Any, tmp_
     (owner.root / "inner" / "DWX").symlink_to(outside / "DWX")
     (owner.root / "itself").symlink_to(owner.root)
     (owner.root / "loop").symlink_to(owner.root / "loop")
-    owner.says(folder=folder)
-    with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+    owner.change_settings(folder=folder)
+    with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
         owner.positions()
-    with failing(NotSent, Code.UNKNOWN_ACCOUNT):
+    with raises_outcome(NotSent, Code.UNKNOWN_ACCOUNT):
         owner.buy()
     assert not list(outside.rglob("DWX_*"))
     assert not list(outside.rglob("fillcast"))
@@ -190,8 +190,8 @@ def test_names_that_are_not_a_folder_of_the_root(owner: Owner, folder: Any, tmp_
 
 
 def test_an_absolute_path_into_the_root_is_no_name(owner: Owner) -> None:
-    owner.says(folder=str(owner.terminal.folder))
-    with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+    owner.change_settings(folder=str(owner.terminal.folder))
+    with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
         owner.positions()
 
 
@@ -199,10 +199,10 @@ def test_an_absolute_path_into_the_root_is_no_name(owner: Owner) -> None:
 def test_the_key_is_asked_for(owner: Owner, password: str) -> None:
     secret = {"password": password}
     spec = ConnectionSpec("c1", "4711", settings=owner.spec.settings, credentials=secret)
-    with failing(ReadFailed, Code.CREDENTIALS_REFUSED):
+    with raises_outcome(ReadFailed, Code.CREDENTIALS_REFUSED):
         run(owner.adapter.account(spec))
     (owner.terminal.folder / "fillcast.key").write_text("")
-    with failing(ReadFailed, Code.CREDENTIALS_REFUSED):
+    with raises_outcome(ReadFailed, Code.CREDENTIALS_REFUSED):
         run(owner.adapter.account(owner.spec))
 
 
@@ -210,7 +210,7 @@ def test_the_root_is_the_operators(owner: Owner, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("FILLCAST_MT4_ROOT", str(owner.root))
     assert run(create().account(owner.spec)).account == "4711"
     monkeypatch.delenv("FILLCAST_MT4_ROOT")
-    with failing(ReadFailed, Code.NOT_CONNECTED):
+    with raises_outcome(ReadFailed, Code.NOT_CONNECTED):
         run(create().account(owner.spec))
 
 
@@ -218,17 +218,17 @@ def test_another_account_is_logged_in(owner: Owner) -> None:
     owner.buy()
     owner.terminal.wish("account", number="999")
     for read in (owner.adapter.account, owner.adapter.positions):
-        with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+        with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
             run(read(owner.spec))
-    with failing(NotSent, Code.UNKNOWN_ACCOUNT):
+    with raises_outcome(NotSent, Code.UNKNOWN_ACCOUNT):
         owner.buy()
     assert len(owner.terminal.journal()) == 1
     assert checks(owner)["account"].result is CheckResult.FAIL
 
 
 def test_a_wrong_zone_is_said(owner: Owner) -> None:
-    owner.says(server_zone="Mars/Olympus")
-    with failing(ReadFailed) as caught:
+    owner.change_settings(server_zone="Mars/Olympus")
+    with raises_outcome(ReadFailed) as caught:
         owner.positions()
     assert "time zone" in caught[0].detail
 
@@ -249,7 +249,9 @@ def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
     owner.terminal.close()
     owner.terminal.inputs(MaximumOrders=1, MaximumLotSize=0.01)
     owner.terminal.start()
-    owner.says(symbols={"EURUSD": {"contract_size": "1000"}, "GBPUSD": {}, "DAX": {}, "USDJPY": {}})
+    owner.change_settings(
+        symbols={"EURUSD": {"contract_size": "1000"}, "GBPUSD": {}, "DAX": {}, "USDJPY": {}}
+    )
     found = checks(owner)
     assert found["EURUSD"].result is CheckResult.WARN
     assert "0.01" in found["EURUSD"].detail
@@ -258,7 +260,7 @@ def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
     assert "the terminal says 1" in found["EURUSD lot"].detail
     assert found["GBPUSD"].result is CheckResult.FAIL
     assert "contract_size" in found["DAX"].detail
-    owner.says(symbols="EURUSD")
+    owner.change_settings(symbols="EURUSD")
     owner.buy("1000")
     found = checks(owner)
     assert "MaximumOrders" in found["EURUSD"].hint
@@ -267,7 +269,7 @@ def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
 
 def test_settings_that_name_no_symbol(owner: Owner) -> None:
     for symbols in ("", 5, ["EUR,USD"], {"EURUSD": 5}):
-        owner.says(symbols=symbols)
+        owner.change_settings(symbols=symbols)
         assert checks(owner)["symbols"].result is CheckResult.FAIL
         assert run(owner.adapter.instruments(owner.spec)) == []
 
@@ -285,7 +287,7 @@ def test_instruments_in_base_units(owner: Owner) -> None:
 
 def test_a_clock_in_the_wrong_zone(owner: Owner) -> None:
     owner.buy()
-    owner.says(server_zone="UTC")
+    owner.change_settings(server_zone="UTC")
     assert checks(owner)["server time"].result is CheckResult.FAIL
 
 
@@ -303,7 +305,7 @@ def test_a_terminal_and_a_disk_whose_clocks_are_not_ours(owner: Owner, apart: in
 
 def test_a_dead_terminal(owner: Owner) -> None:
     owner.terminal.close()
-    owner.gives_up()
+    owner.minimize_timeouts()
     found = checks(owner)
     assert found["expert advisor"].result is CheckResult.FAIL
     assert "DWX_Server" in found["expert advisor"].hint
@@ -311,7 +313,7 @@ def test_a_dead_terminal(owner: Owner) -> None:
 
 def test_a_terminal_that_takes_no_commands(owner: Owner) -> None:
     owner.terminal.fault(deaf=True)
-    owner.hurries()
+    owner.shorten_timeouts()
     assert checks(owner)["commands"].result is CheckResult.FAIL
 
 

@@ -7,21 +7,21 @@ import pytest
 
 from brokers.base import NotSent, ReadFailed
 from brokers.dwx.adapter import create
-from brokers.messages import ConnectionSpec, OrderReport, ReportKind
-from common.codes import Code
-from tests.dwx.cast import Owner, failing, run
-from tests.dwx.waiting import left, soon, told
+from brokers.types import ConnectionSpec, OrderReport, ReportKind
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, raises_outcome, run
+from tests.dwx.waiting import left, wait_for_event, wait_until
 
 
 def test_a_folder_is_held_from_connect_to_disconnect(owner: Owner) -> None:
     run(owner.adapter.connect(owner.spec))
     other = create(str(owner.root))
-    with failing(ReadFailed, Code.NOT_CONNECTED) as caught:
+    with raises_outcome(ReadFailed, Code.NOT_CONNECTED) as caught:
         run(other.connect(owner.spec))
     assert "Another process" in caught[0].detail
     run(owner.adapter.disconnect(owner.spec))
     run(other.connect(owner.spec))
-    with failing(NotSent):
+    with raises_outcome(NotSent):
         owner.buy()
     run(other.disconnect())
     assert owner.buy().kind is ReportKind.FILLED
@@ -29,10 +29,10 @@ def test_a_folder_is_held_from_connect_to_disconnect(owner: Owner) -> None:
 
 def test_one_account_that_ends_ends_no_other(owner: Owner) -> None:
     run(owner.adapter.connect(owner.spec))
-    owner.says(folder="nobody")
+    owner.change_settings(folder="nobody")
     run(owner.adapter.disconnect(ConnectionSpec("c2", "1")))
-    owner.says(folder="alice")
-    with failing(ReadFailed):
+    owner.change_settings(folder="alice")
+    with raises_outcome(ReadFailed):
         run(create(str(owner.root)).connect(owner.spec))
 
 
@@ -41,14 +41,14 @@ def test_one_account_that_ends_ends_no_other(owner: Owner) -> None:
     [({"folder": "bob"}, Code.UNKNOWN_ACCOUNT), ({"server_zone": "Mars"}, Code.NOT_CONNECTED)],
 )
 def test_connecting_says_what_is_wrong(owner: Owner, said: dict[str, Any], code: Code) -> None:
-    owner.says(**said)
-    with failing(ReadFailed, code):
+    owner.change_settings(**said)
+    with raises_outcome(ReadFailed, code):
         run(owner.adapter.connect(owner.spec))
 
 
 def test_connecting_to_another_account(owner: Owner) -> None:
     owner.terminal.wish("account", number="999")
-    with failing(ReadFailed, Code.UNKNOWN_ACCOUNT):
+    with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
         run(owner.adapter.connect(owner.spec))
 
 
@@ -58,12 +58,12 @@ def test_reading_the_account_opens_its_session(owner: Owner) -> None:
 
     async def listen() -> OrderReport:
         await owner.adapter.account(owner.spec)
-        await soon(lambda: "c1" in owner.adapter._watch._watched)
+        await wait_until(lambda: "c1" in owner.adapter._watch._watched)
         await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
-        return await told(owner, left)
+        return await wait_for_event(owner, left)
 
     assert run(listen()).client_order_id == entry.client_order_id
-    with failing(ReadFailed):
+    with raises_outcome(ReadFailed):
         run(create(str(owner.root)).connect(owner.spec))
 
 
@@ -96,7 +96,7 @@ def test_what_was_begun_before_a_disconnect_does_not_take_the_folder_back(
                 await owner.adapter._watch.drop()
                 await owner.adapter.account(owner.spec)
             tasks = owner.adapter._watch._tasks
-            await soon(lambda: bool(tasks))
+            await wait_until(lambda: bool(tasks))
             waiting = list(tasks)
             await asyncio.sleep(0)
             await owner.adapter.disconnect(owner.spec)
@@ -122,7 +122,7 @@ def test_who_is_disconnected_is_watched_no_longer(owner: Owner) -> None:
 def test_who_stays_is_watched_on(owner: Owner) -> None:
     async def one_ends() -> None:
         await owner.adapter.connect(owner.spec)
-        looker = owner.adapter._watch._looker
+        looker = owner.adapter._watch._poller
         await owner.adapter.disconnect(ConnectionSpec("c2", "1"))
         assert looker is not None
         assert not looker.done()

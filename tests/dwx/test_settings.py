@@ -6,7 +6,7 @@ import pytest
 
 from brokers.registry import capabilities_of, form_of
 from common.errors import InvalidInputError
-from tests.dwx.cast import Owner
+from tests.dwx.factories import Owner
 
 
 def test_the_form_knows_what_the_adapter_reads(owner: Owner) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.dwx import parse
-from brokers.dwx.files import whole
-from brokers.dwx.folders import AwayError
-from brokers.dwx.raw import as_it_came
-from brokers.messages import ReportKind
-from common.codes import Code
-from tests.dwx.cast import Owner, failing, run
-from tests.dwx.waiting import absent
+from brokers.dwx.folders import TerminalUnavailableError
+from brokers.dwx.raw_text import quoted_text
+from brokers.dwx.shared_files import read_whole
+from brokers.types import ReportKind
+from common.reason_codes import Code
+from tests.dwx.factories import Owner, raises_outcome, run
+from tests.dwx.waiting import wait_until_absent
 
 
 def test_a_lost_message_is_normal(owner: Owner) -> None:
@@ -27,12 +27,12 @@ def test_a_lost_message_is_normal(owner: Owner) -> None:
 
 def test_a_refusal_without_its_message_is_unknown_and_then_absent(owner: Owner) -> None:
     owner.terminal.fault(lose_messages=True, error="not enough money")
-    owner.hurries("answer_seconds")
+    owner.shorten_timeouts("answer_seconds")
     request = owner.order()
-    with failing(OutcomeUnknown):
+    with raises_outcome(OutcomeUnknown):
         owner.submit(request)
     owner.terminal.fault()
-    absent(owner, request.client_order_id)
+    wait_until_absent(owner, request.client_order_id)
     assert owner.terminal.journal() == []
 
 
@@ -48,12 +48,12 @@ def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
     request = owner.order()
     owner.submit(request)
     owner.terminal.halve("Orders")
-    owner.gives_up()
-    with failing(ReadFailed, Code.NOT_CONNECTED):
+    owner.minimize_timeouts()
+    with raises_outcome(ReadFailed, Code.NOT_CONNECTED):
         owner.positions()
-    with failing(ReadFailed):
+    with raises_outcome(ReadFailed):
         owner.find(request.client_order_id)
-    with failing(NotSent):
+    with raises_outcome(NotSent):
         owner.buy()
     assert len(owner.terminal.journal()) == 1
 
@@ -61,7 +61,7 @@ def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
 def test_what_cannot_be_read_after_an_order_is_kept_as_it_came(owner: Owner) -> None:
     owner.buy()
     owner.terminal.fault(half_after=["Orders"], half_tail=f" {owner.terminal.key} \0")
-    with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
+    with raises_outcome(OutcomeUnknown, Code.REPLY_LOST) as caught:
         owner.buy()
     assert 'As it came: {"account_info": {"name": "Zo\\xe9"' in caught[0].detail
     assert caught[0].detail.endswith(" *** \\0")
@@ -83,8 +83,8 @@ def test_what_came_is_kept_though_the_file_is_empty_or_away_at_the_last_look(
             path.unlink()
         return parse.load(raw)
 
-    with pytest.raises(AwayError) as caught:
-        run(whole(path, read, 0.1))
+    with pytest.raises(TerminalUnavailableError) as caught:
+        run(read_whole(path, read, 0.1))
     assert caught.value.raw == b'{"account_info": {'
     assert not path.exists()
 
@@ -92,27 +92,27 @@ def test_what_came_is_kept_though_the_file_is_empty_or_away_at_the_last_look(
 def test_messages_that_cannot_be_read_are_kept_as_they_came(owner: Owner) -> None:
     owner.buy()
     owner.terminal.fault(error="no connection", half_after=["Messages"], half_tail=" <end>")
-    with failing(OutcomeUnknown, Code.REPLY_LOST) as caught:
+    with raises_outcome(OutcomeUnknown, Code.REPLY_LOST) as caught:
         owner.buy()
     assert caught[0].detail.startswith("No effect was seen. As it came: {")
     assert caught[0].detail.endswith(" <end>")
 
 
 def test_what_came_is_cut_and_told_without_secrets() -> None:
-    told = as_it_came(b"a" * 7_995 + b"s3cret" + b"b" * 50_000 + b"end", {"password": "s3cret"})
+    told = quoted_text(b"a" * 7_995 + b"s3cret" + b"b" * 50_000 + b"end", {"password": "s3cret"})
     assert len(told) < 1_600
     assert told.startswith("As it came: aaa")
     assert told.endswith("bbend")
     assert "s3c" not in told
-    assert as_it_came(b'{"key": "s3cr', {"password": "s3cret"}) == 'As it came: {"key": "***'
-    assert as_it_came("{½".encode("utf-16"), {}) == "As it came: {½"
-    assert as_it_came(b"", {}) == ""
+    assert quoted_text(b'{"key": "s3cr', {"password": "s3cret"}) == 'As it came: {"key": "***'
+    assert quoted_text("{½".encode("utf-16"), {}) == "As it came: {½"
+    assert quoted_text(b"", {}) == ""
 
 
 def test_messages_that_stay_half_written_hold_orders_back(owner: Owner) -> None:
     owner.buy()
     (owner.terminal.folder / "DWX_Messages.txt").write_bytes(b'{"1": {"type"')
-    with failing(NotSent, Code.NOT_CONNECTED) as caught:
+    with raises_outcome(NotSent, Code.NOT_CONNECTED) as caught:
         owner.buy()
     assert "half-written" in caught[0].detail
     assert len(owner.terminal.journal()) == 1

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from itertools import count
 
 from brokers.base import ReadFailed
-from brokers.messages import OrderReport
-from tests.doubles.dwx.terminal import until
-from tests.dwx.cast import Owner, run
+from brokers.types import OrderReport
+from tests.dwx.factories import Owner, run
+from tests.fakes.dwx.terminal import until
 
 SOON = 30.0
 
 
-async def soon(is_so: Callable[[], bool]) -> None:
+async def wait_until(is_so: Callable[[], bool]) -> None:
     await asyncio.to_thread(until, is_so)
 
 
@@ -23,7 +23,7 @@ def meanwhile(act: Callable[[], object]) -> threading.Thread:
     return thread
 
 
-def absent(owner: Owner, client_order_id: str) -> None:
+def wait_until_absent(owner: Owner, client_order_id: str) -> None:
     """Wait until its absence is certain; prices move meanwhile."""
     prices = count()
 
@@ -39,7 +39,7 @@ def absent(owner: Owner, client_order_id: str) -> None:
     until(is_certain, 60)
 
 
-async def told(owner: Owner, is_it: Callable[[OrderReport], bool]) -> OrderReport:
+async def wait_for_event(owner: Owner, is_it: Callable[[OrderReport], bool]) -> OrderReport:
     """Listen to the bell until an event of this kind waits."""
     async with asyncio.timeout(SOON):
         async for _ in owner.adapter.stream_events():
@@ -56,9 +56,9 @@ def during(
 
     async def listen() -> OrderReport:
         await owner.adapter.connect(owner.spec)
-        await soon(lambda: owner.adapter._watch._watched["c1"].mark is not None)
+        await wait_until(lambda: owner.adapter._watch._watched["c1"].mark is not None)
         await asyncio.to_thread(act)
-        return await told(owner, is_it)
+        return await wait_for_event(owner, is_it)
 
     return run(listen())
 

@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from events import confirmation, delivery, services
 from events.models import Channel, Delivery, Event, EventKind
+from events.routing import route_events
 from events.services import Delivered, NewEvent
-from events.spread import spread
 from tests.events.receiver import Receiver
 from users.models import User
 
@@ -104,9 +104,7 @@ def test_server_that_says_when_to_come_back_is_left_alone_until_then(
     assert [got["reference"] for got in hook.journal] == [hook.journal[0]["reference"]] * 2
 
 
-def test_a_failure_is_tried_again_after_a_rest_with_the_same_ids(
-    alice: User, hook: Receiver
-) -> None:
+def test_failed_delivery_is_retried_with_same_ids(alice: User, hook: Receiver) -> None:
     hook.answers = [500, 503]
     channel = channel_to(alice, hook.url())
     (event_id,) = happen(fill(alice))
@@ -250,7 +248,7 @@ def test_a_channel_that_is_being_claimed_is_passed_over_not_waited_for(
 ) -> None:
     channel_to(alice, hook.url())
     happen(fill(alice))
-    spread(10)
+    route_events(10)
     seconds: list[Delivered] = []
 
     def second() -> None:
@@ -289,7 +287,7 @@ def test_mail_is_one_too(alice: User) -> None:
     assert sent.subject == "50 orders filled: S-1"
 
 
-def test_a_switched_off_channel_is_silent(alice: User, hook: Receiver) -> None:
+def test_inactive_channel_receives_nothing(alice: User, hook: Receiver) -> None:
     channel = channel_to(alice, hook.url())
     happen(fill(alice))
     Channel.objects.filter(pk=channel.pk).update(is_active=False)
@@ -308,7 +306,7 @@ def test_many_channels_are_told_in_a_few_runs(alice: User, hook: Receiver) -> No
 
 
 @given(failures=st.integers(0, 10**6), chance=st.floats(0, 1))
-def test_rests_grow_and_stay_within_bounds(failures: int, chance: float) -> None:
+def test_backoff_grows_within_bounds(failures: int, chance: float) -> None:
     rest = delivery.backoff(failures, chance=chance)
     assert 2.5 <= rest <= 5400
     assert delivery.backoff(failures + 1, chance=chance) >= rest

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import requests
 
-from events.outbound import RefusedError, guarded, is_allowed, judged_address
+from events.outbound import RefusedError, guarded, is_allowed, resolve_allowed_address
 from tests.events.receiver import Receiver
 
 LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
@@ -59,7 +59,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
 ) -> None:
     names["mixed.example"] = [["93.184.215.14", "10.0.0.1"]]
     with pytest.raises(RefusedError, match=r"mixed\.example lies in a network"):
-        judged_address("mixed.example", 443, [], encrypted=True)
+        resolve_allowed_address("mixed.example", 443, [], encrypted=True)
 
 
 def test_a_name_is_looked_up_once_and_what_was_judged_is_connected_to(

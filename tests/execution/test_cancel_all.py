@@ -7,16 +7,16 @@ from django.core.management import CommandError, call_command
 
 from execution.models import Order
 from signals.models import Feed
-from tests.execution import cast
+from tests.execution import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def two_entries(feed: Feed) -> list[Order]:
-    cast.account(feed)
-    cast.account(feed)
-    cast.signal(feed)
+    factories.account(feed)
+    factories.account(feed)
+    factories.signal(feed)
     return list(Order.objects.order_by("pk"))
 
 
@@ -44,6 +44,6 @@ def test_one_connection_only(two_entries: list[Order]) -> None:
 
 
 def test_what_is_filled_stays(two_entries: list[Order]) -> None:
-    cast.fill_all()
+    factories.fill_all()
     call_command("cancel_all", yes=True)
     assert states() == {"FILLED"}

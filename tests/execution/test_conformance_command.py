@@ -12,22 +12,21 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from brokers.conformance import account
-from brokers.conformance.run import Mark, cases, run
-from brokers.conformance.scene import Scene
-from brokers.messages import ConnectionSpec, Quote
-from brokers.paper import reads, venue
+from brokers.paper import exchange, reads
+from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperOrder, PaperPosition
-from brokers.paper.sessions import sessions
 from brokers.registry import new_adapter
+from brokers.types import ConnectionSpec, Quote
 from common.clocks import market_now
-from connections import lanes
+from conformance import guard, live_account
+from conformance.runner import Mark, cases, run
+from conformance.scenario import Scenario
+from connections import session_lanes
 from connections.models import ExecutionConnection, LaneLease
-from execution import conforming
-from execution.calls.lanes import Lanes, Wanted
+from execution.runtime.lane_leases import LaneLeaseManager, LaneSelection
 from signals.models import Feed
 from tests.connections.conftest import elsewhere
-from tests.execution import cast
+from tests.execution import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SPEC = ConnectionSpec("c-A1", "A1")
@@ -36,10 +35,10 @@ SPEC = ConnectionSpec("c-A1", "A1")
 @pytest.fixture
 def switched_off(feed: Feed) -> Iterator[ExecutionConnection]:
     """An account at the paper broker, quoted at 1.10000, that no worker trades on."""
-    venue.list_instruments()
-    venue.on_quotes([Quote("EUR/USD", D("1.10000"), D("1.10002"), market_now())])
-    venue.open_account("A1", balance=D(100_000))
-    yield cast.account(feed, type="paper", account="A1", name="demo", is_active=False)
+    exchange.list_instruments()
+    exchange.on_quotes([Quote("EUR/USD", D("1.10000"), D("1.10002"), market_now())])
+    exchange.open_account("A1", balance=D(100_000))
+    yield factories.account(feed, type="paper", account="A1", name="demo", is_active=False)
     sessions.close()
 
 
@@ -112,7 +111,7 @@ def test_it_refuses_an_account_that_holds_something(switched_off: ExecutionConne
 
 def test_it_refuses_a_terminal_that_a_worker_has(switched_off: ExecutionConnection) -> None:
     in_a_lane_of_its_own(switched_off)
-    with conforming.holding("mt5.demo"):
+    with guard.exclusive_lock("mt5.demo"):
         code, words = said("--i-know-it-trades", "--check", "C01")
     assert (code, "stop that worker meanwhile" in words) == (2, True), words
     assert not PaperOrder.objects.exists()
@@ -123,16 +122,16 @@ def test_it_refuses_an_account_in_a_lane_that_a_session_worker_has(
 ) -> None:
     """It leaves alone what is switched off, but for the tests that its owner asks for."""
     ExecutionConnection.objects.filter(pk=switched_off.pk).update(lane="sessions.3")
-    worker = Lanes("worker-1", Wanted.of(["sessions.3"]), 10)
+    worker = LaneLeaseManager("worker-1", LaneSelection.of(["sessions.3"]), 10)
     assert worker.balance() == ["sessions.3"]
     code, words = said("--i-know-it-trades", "--check", "C01")
     assert (code, "worker-1 holds lane sessions.3" in words) == (2, True), words
     assert "Stop the session workers meanwhile" in words
     assert not PaperOrder.objects.exists()
-    worker.give_back(["sessions.3"])
+    worker.release(["sessions.3"])
     code, words = said("--i-know-it-trades", "--check", "C01")
     assert code == 0, words
-    assert lanes.owner_of("sessions.3") == ""
+    assert session_lanes.lane_owner("sessions.3") == ""
 
 
 def test_what_is_switched_on_meanwhile_is_left_alone(switched_off: ExecutionConnection) -> None:
@@ -163,14 +162,14 @@ def test_a_terminal_is_its_own_for_as_long_as_it_takes(
     """Longer than a lease: it is prolonged. Afterwards the lane is anybody's."""
     in_a_lane_of_its_own(switched_off)
     settings.FILLCAST_LEASE_SECONDS = 6.0
-    with conforming.holding("mt5.demo") as is_ours:
-        first = lanes.owner_of("mt5.demo")
+    with guard.exclusive_lock("mt5.demo") as is_ours:
+        first = session_lanes.lane_owner("mt5.demo")
         ends = LaneLease.objects.get(lane="mt5.demo").until
         while LaneLease.objects.get(lane="mt5.demo").until == ends:
             time.sleep(0.05)
         assert is_ours()
-        assert lanes.owner_of("mt5.demo") == first != ""
-    assert lanes.owner_of("mt5.demo") == ""
+        assert session_lanes.lane_owner("mt5.demo") == first != ""
+    assert session_lanes.lane_owner("mt5.demo") == ""
     code, words = said("--i-know-it-trades", "--check", "C01")
     assert code == 0, words
 
@@ -187,18 +186,18 @@ def test_it_makes_every_check_and_leaves_nothing(switched_off: ExecutionConnecti
 def test_what_a_failed_check_leaves_is_closed(switched_off: ExecutionConnection) -> None:
     """And a check that is cut short by whoever started it."""
 
-    async def fails(scene: Scene) -> None:
-        await scene.bought()
-        await scene.rests()
+    async def fails(scenario: Scenario) -> None:
+        await scenario.buy()
+        await scenario.place_working()
         raise AssertionError("on purpose")
 
-    async def is_cut(scene: Scene) -> None:
-        await scene.bought()
+    async def is_cut(scenario: Scenario) -> None:
+        await scenario.buy()
         stopped.set()
         await asyncio.Event().wait()
 
     async def play(work: object) -> Mark:
-        [one] = [type(c)(c.number, c.name, c.shows, (), work) for c in cases()[:1]]  # type: ignore[arg-type]
+        [one] = [type(c)(c.number, c.name, c.description, (), work) for c in cases()[:1]]  # type: ignore[arg-type]
         return (await run([one], (await real_account()).ready))[0].mark
 
     async def cut() -> None:
@@ -218,13 +217,13 @@ def test_what_a_failed_check_leaves_is_closed(switched_off: ExecutionConnection)
 def test_nothing_is_begun_beside_what_could_not_be_closed(
     switched_off: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(account, "CLEAR_SECONDS", 1.0)
+    monkeypatch.setattr(live_account, "CLEAR_SECONDS", 1.0)
 
     async def play() -> list[str]:
         stage = await real_account()
 
-        async def disallowed(scene: Scene) -> None:
-            await scene.bought()
+        async def disallowed(scenario: Scenario) -> None:
+            await scenario.buy()
             await asyncio.to_thread(disallow)
 
         first = cases()[0]
@@ -239,19 +238,21 @@ def test_nothing_is_begun_beside_what_could_not_be_closed(
 
 def disallow() -> None:
     """On a thread of its own, which leaves no connection to the database behind."""
-    venue.set_terms(["A1"], trading_allowed=False)
+    exchange.set_terms(["A1"], trading_allowed=False)
     connection.close()
 
 
-async def real_account() -> account.Account:
+async def real_account() -> live_account.LiveAccount:
     adapter = new_adapter("paper")
-    instrument = account.chosen(await adapter.instruments(SPEC), "EURUSD")
+    instrument = live_account.choose_instrument(await adapter.instruments(SPEC), "EURUSD")
     await adapter.disconnect()
-    return account.Account(lambda: new_adapter("paper"), SPEC, instrument)
+    return live_account.LiveAccount(lambda: new_adapter("paper"), SPEC, instrument)
 
 
 async def bought() -> None:
     stage = await real_account()
     stage.quantity = D(2000)
-    await Scene(stage, account.chosen(await stage.adapter.instruments(SPEC), "EURUSD")).bought()
+    await Scenario(
+        stage, live_account.choose_instrument(await stage.adapter.instruments(SPEC), "EURUSD")
+    ).buy()
     await stage.adapter.disconnect()

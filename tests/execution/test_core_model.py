@@ -20,14 +20,14 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from brokers.messages import ExitSafety
+from brokers.types import ExitSafety
 from connections.models import AccountSnapshot
 from execution import services
-from execution.calls import runtime
+from execution.runtime import trading_runtime
 from tests.connections import make
-from tests.execution import cast
-from tests.execution.double import Double
-from tests.execution.world import NOW_AND_THEN, World
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.model import NOW_AND_THEN, ExecutionModel
 
 DEEP = os.environ.get("HYPOTHESIS_PROFILE") == "deep"
 INDEX, WHICH = st.integers(0, 7), st.integers(0, 1)
@@ -48,7 +48,7 @@ class Core(RuleBasedStateMachine):
 
     @initialize(kind=KIND)
     def begin(self, kind: str) -> None:
-        self.world = World(**worlds)
+        self.world = ExecutionModel(**worlds)
         self.world.publish(kind)
 
     @precondition(lambda self: self.world.opens_now < 3)
@@ -122,7 +122,7 @@ class Core(RuleBasedStateMachine):
     @rule(bid=st.sampled_from(["1.09990", "1.08000", "1.12500", "1.14000"]))
     def quote_and_watch(self, bid: str) -> None:
         for account in self.world.accounts:
-            cast.quote(account, bid)
+            factories.quote(account, bid)
         self.world.sweep("watch")
 
     @precondition(lambda self: self.world.positions_now)
@@ -179,12 +179,12 @@ class Core(RuleBasedStateMachine):
 
 @pytest.fixture
 def universe(
-    transactional_db: None, wire: runtime.Runtime, broker: Double
+    transactional_db: None, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> Iterator[dict[str, Any]]:
-    cast.instrument()
+    factories.instrument()
     feed = make.feed()
-    ours = cast.account(feed)
-    theirs = cast.account(feed, settings={"native_stops": True})
+    ours = factories.account(feed)
+    theirs = factories.account(feed, settings={"native_stops": True})
     worlds.update(broker=broker, accounts=[ours, theirs], feed=feed)
     yield worlds
     worlds.clear()

@@ -8,24 +8,24 @@ import pytest
 from django.db import connection, transaction
 
 from brokers.base import Rejected
-from brokers.messages import OrderReport, ReportKind
-from common.codes import Code
+from brokers.types import OrderReport, ReportKind
+from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution import services
-from execution.calls import runtime
-from execution.exits.watch import watch_positions
-from execution.exits.wishes import grant_wishes
 from execution.models import Order
+from execution.monitoring.level_monitor import scan_levels
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals import services as signal_services
 from signals.models import Feed, Signal
-from tests.execution import cast
+from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
 
 
 def modify(of: Signal, *targets: tuple[str, str], sl: str = "") -> Signal:
-    return cast.signal(
+    return factories.signal(
         of.feed, targets, action="MODIFY", refers_to=of, direction=of.direction,
         sl=D(sl) if sl else None,
     )  # fmt: skip
@@ -37,92 +37,92 @@ def position() -> ExecutionPosition:
 
 # ---- MODIFY ------------------------------------------------------------------------------------
 def test_levels_that_a_modify_brings_are_watched(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed, sl=None)
-    cast.filled(opened)
+    opened = factories.signal(feed, sl=None)
+    factories.filled(opened)
     modify(opened, ("1.12", "1"), sl="1.09500")
     assert (position().sl_guardian, position().tp_guardian) == ("ENGINE", "ENGINE")
-    cast.quote(alice, "1.09400")
-    (exit_id,) = watch_positions()
+    factories.quote(alice, "1.09400")
+    (exit_id,) = scan_levels()
     assert Order.objects.get(pk=exit_id).leg == "sl"
 
 
 def test_two_targets_in_place_of_one_take_a_half_each(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    opened = cast.signal(feed, [("1.12", "1")])
-    cast.filled(opened)
+    opened = factories.signal(feed, [("1.12", "1")])
+    factories.filled(opened)
     modify(opened, ("1.11", "0.5"), ("1.13", "0.5"))
-    cast.quote(alice, "1.11500")
-    (exit_id,) = watch_positions()
+    factories.quote(alice, "1.11500")
+    (exit_id,) = scan_levels()
     assert Order.objects.get(pk=exit_id).quantity == 50
 
 
 def test_one_target_in_place_of_two_takes_all(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")])
-    cast.filled(opened)
+    opened = factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")])
+    factories.filled(opened)
     modify(opened, ("1.11", "1"))
-    cast.quote(alice, "1.11500")
-    (exit_id,) = watch_positions()
+    factories.quote(alice, "1.11500")
+    (exit_id,) = scan_levels()
     assert Order.objects.get(pk=exit_id).quantity == 100
 
 
 def test_one_target_after_the_first_was_taken_is_for_the_rest(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    opened = cast.signal(feed, [("1.11", "0.5"), ("1.13", "0.5")])
-    cast.filled(opened)
-    cast.quote(alice, "1.11500")
-    watch_positions()
-    cast.fill_all()
+    opened = factories.signal(feed, [("1.11", "0.5"), ("1.13", "0.5")])
+    factories.filled(opened)
+    factories.quote(alice, "1.11500")
+    scan_levels()
+    factories.fill_all()
     modify(opened, ("1.12", "1"))
     assert (position().tp_number, position().tp) == (2, D("1.12"))
-    cast.quote(alice, "1.12500")
-    (exit_id,) = watch_positions()
+    factories.quote(alice, "1.12500")
+    (exit_id,) = scan_levels()
     assert Order.objects.get(pk=exit_id).quantity == 50
 
 
 def test_a_broker_gives_up_the_target_that_became_several(
-    wire: runtime.Runtime, feed: Feed
+    runtime: trading_runtime.TradingRuntime, feed: Feed
 ) -> None:
-    cast.account(feed, settings={"native_stops": True})
-    opened = cast.signal(feed, [("1.12", "1")])
-    cast.filled(opened)
+    factories.account(feed, settings={"native_stops": True})
+    opened = factories.signal(feed, [("1.12", "1")])
+    factories.filled(opened)
     assert position().tp_guardian == "BROKER"
     modify(opened, ("1.11", "0.5"), ("1.13", "0.5"))
-    grant_wishes()
+    process_pending_actions()
     assert (position().tp_guardian, position().broker_tp) == ("ENGINE", None)
     assert position().broker_sl == D("1.09000")
 
 
 def test_a_stop_that_the_broker_refuses_is_watched_by_us(
-    wire: runtime.Runtime, feed: Feed, monkeypatch: pytest.MonkeyPatch
+    runtime: trading_runtime.TradingRuntime, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    alice = cast.account(feed, settings={"native_stops": True})
-    opened = cast.signal(feed, [("1.12", "1")])
-    cast.filled(opened)
+    alice = factories.account(feed, settings={"native_stops": True})
+    opened = factories.signal(feed, [("1.12", "1")])
+    factories.filled(opened)
     modify(opened, sl="1.09980")
 
     async def refuse(*_: object) -> list[OrderReport]:
         raise Rejected(Code.STOPS_INVALID)
 
-    monkeypatch.setattr(cast.double(), "modify", refuse)
-    grant_wishes()
+    monkeypatch.setattr(factories.fake_broker(), "modify", refuse)
+    process_pending_actions()
     assert (position().sl_guardian, position().broker_sl) == ("ENGINE", D("1.09000"))
     assert position().tp_guardian == "BROKER"
-    cast.quote(alice, "1.09970")
-    (exit_id,) = watch_positions()
+    factories.quote(alice, "1.09970")
+    (exit_id,) = scan_levels()
     assert Order.objects.get(pk=exit_id).leg == "sl"
 
 
 def test_the_modify_that_was_published_last_counts(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed)
+    opened = factories.signal(feed)
     early = Signal.objects.create(
         feed=feed, action="MODIFY", refers_to=opened, direction="BUY", currency_pair="EUR/USD",
         sl=D("1.09700"), approval="APPROVED",
     )  # fmt: skip
     modify(opened, sl="1.09300")
     signal_services.publish(early.pk, by=None)
-    assert cast.filled(opened).sl == D("1.09700")
+    assert factories.filled(opened).sl == D("1.09700")
 
 
 def publish_beside(draft: Signal, report: OrderReport) -> None:
@@ -136,7 +136,7 @@ def publish_beside(draft: Signal, report: OrderReport) -> None:
 
     other = threading.Thread(target=publish)
     with transaction.atomic():
-        cast.tell(report)
+        factories.apply(report)
         other.start()
         other.join(0.5)
     other.join(10)
@@ -152,45 +152,47 @@ def draft_of(opened: Signal, action: str, **fields: Any) -> Signal:
 
 @pytest.mark.django_db(transaction=True)
 def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed)
-    cast.claim_all()
+    opened = factories.signal(feed)
+    factories.claim_all()
     entry = Order.objects.get()
-    publish_beside(draft_of(opened, "MODIFY", sl=D("1.09500")), cast.fill_report(entry, 100, "f1"))
+    publish_beside(
+        draft_of(opened, "MODIFY", sl=D("1.09500")), factories.fill_report(entry, 100, "f1")
+    )
     assert position().sl == D("1.09500")
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_close_and_a_late_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed)
-    cast.claim_all()
+    opened = factories.signal(feed)
+    factories.claim_all()
     entry = Order.objects.get()
-    cast.tell(cast.report(entry, ReportKind.CANCELLED))
-    publish_beside(draft_of(opened, "CLOSE"), cast.fill_report(entry, 100, "f1"))
+    factories.apply(factories.report(entry, ReportKind.CANCELLED))
+    publish_beside(draft_of(opened, "CLOSE"), factories.fill_report(entry, 100, "f1"))
     assert Order.objects.exits().get().quantity == position().quantity == 100
 
 
 # ---- CLOSE -------------------------------------------------------------------------------------
 def test_a_cancel_does_not_take_back_a_close(
-    alice: ExecutionConnection, feed: Feed, wire: runtime.Runtime
+    alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
-    opened = cast.signal(feed)
-    (call,) = cast.claim_all()
-    cast.close_signal(opened)
+    opened = factories.signal(feed)
+    (call,) = factories.claim_all()
+    factories.close_signal(opened)
     signal_services.cancel(opened.pk, by=None)
     services.cancel_order(Order.objects.get().pk)
-    cast.answer(call, cast.double().fill_at_once(call.request))
-    cast.pass_time(2)
-    (exit_id,) = grant_wishes()
+    factories.answer(call, factories.fake_broker().fill_at_once(call.request))
+    factories.pass_time(2)
+    (exit_id,) = process_pending_actions()
     assert Order.objects.get(pk=exit_id).quantity == 100
 
 
 def test_a_share_is_one_of_what_is_open(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed)
-    cast.filled(opened)
+    opened = factories.signal(feed)
+    factories.filled(opened)
     left = []
     for _ in range(4):
-        cast.close_signal(opened, "0.5")
-        cast.fill_all()
+        factories.close_signal(opened, "0.5")
+        factories.fill_all()
         left.append(position().quantity)
     assert left == [50, 30, 20, 10]  # shares are floored to the broker's steps of 10
 
@@ -198,11 +200,11 @@ def test_a_share_is_one_of_what_is_open(alice: ExecutionConnection, feed: Feed) 
 def test_what_had_failed_is_not_tried_again_behind_a_close(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    opened = cast.signal(feed)
+    opened = factories.signal(feed)
     Order.objects.update(status="FAILED", done_at=opened.published_at)
-    cast.close_signal(opened)
+    factories.close_signal(opened)
     services.retry_order(Order.objects.get().pk)
-    assert cast.claim_all() == []
+    assert factories.claim_all() == []
     assert (Order.objects.get().status, Order.objects.get().reason) == (
         "CANCELLED", "CLOSED_BEFORE_SENT",
     )  # fmt: skip
@@ -212,9 +214,9 @@ def test_of_many_those_that_are_being_closed_already_are_left(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     for _ in range(2):
-        cast.account(feed)
-    cast.signal(feed)
-    cast.fill_all()
+        factories.account(feed)
+    factories.signal(feed)
+    factories.fill_all()
     first, *others = ExecutionPosition.objects.order_by("pk").values_list("pk", flat=True)
     assert services.close_position(first) is not None
     written = services.close_positions([first, *others])
@@ -225,26 +227,26 @@ def test_of_many_those_that_are_being_closed_already_are_left(
 def test_a_close_that_the_broker_refused_is_tried_again(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    opened = cast.signal(feed)
-    cast.filled(opened)
-    cast.close_signal(opened)
-    (call,) = cast.claim_all()
-    cast.answer(call, Rejected(Code.MARKET_CLOSED))
-    assert watch_positions() == []  # not at once
-    cast.pass_time(31)
-    (exit_id,) = watch_positions()
-    assert watch_positions() == []
-    cast.fill_all()
+    opened = factories.signal(feed)
+    factories.filled(opened)
+    factories.close_signal(opened)
+    (call,) = factories.claim_all()
+    factories.answer(call, Rejected(Code.MARKET_CLOSED))
+    assert scan_levels() == []  # not at once
+    factories.pass_time(31)
+    (exit_id,) = scan_levels()
+    assert scan_levels() == []
+    factories.fill_all()
     assert (Order.objects.get(pk=exit_id).leg, position().quantity) == ("close-2", 0)
-    cast.pass_time(31)
-    assert watch_positions() == []
+    factories.pass_time(31)
+    assert scan_levels() == []
 
 
 def test_a_part_that_was_refused_is_not(alice: ExecutionConnection, feed: Feed) -> None:
-    opened = cast.signal(feed)
-    cast.filled(opened)
-    cast.close_signal(opened, "0.5")
-    (call,) = cast.claim_all()
-    cast.answer(call, Rejected(Code.MARKET_CLOSED))
-    cast.pass_time(31)
-    assert watch_positions() == []
+    opened = factories.signal(feed)
+    factories.filled(opened)
+    factories.close_signal(opened, "0.5")
+    (call,) = factories.claim_all()
+    factories.answer(call, Rejected(Code.MARKET_CLOSED))
+    factories.pass_time(31)
+    assert scan_levels() == []

@@ -12,11 +12,11 @@ import pytest
 from django.db import DatabaseError
 from django.db import connection as database
 
-from brokers.paper import venue
+from brokers.paper import exchange
+from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperQuote
-from brokers.paper.sessions import sessions
 from common.clocks import market_now
-from connections.faring import as_told, faring
+from connections.market_data.source_status import source_status, with_status
 from connections.models import (
     ConnectionHealth,
     DataConnection,
@@ -24,15 +24,15 @@ from connections.models import (
     Instrument,
     SourceHealth,
 )
-from prices.live import Live
+from prices.broker_feeds import BrokerFeedManager
+from prices.feed_runner import run
 from prices.models import LatestQuote
-from prices.runner import run
 from prices.signals import prices_started, prices_stopped
 from signals.models import Feed
 from tests.connections import make
-from tests.execution import cast
+from tests.execution import factories
 from tests.execution.test_price_sources import asked
-from tests.prices.telling import loop, until
+from tests.prices.fake_price_broker import loop, until
 
 __all__ = ["asked", "loop"]
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,7 +45,7 @@ def telling(number: int, feed: Feed | None = None) -> list[DataConnection]:
     """Accounts that go by what their own broker tells."""
     found = []
     for _ in range(number):
-        account = cast.account(feed)
+        account = factories.account(feed)
         found.append(DataConnection.objects.create(name="own", kind="broker", told_by=account))
         ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=found[-1])
     return found
@@ -57,8 +57,8 @@ def two(feed: Feed, asked: list[str]) -> list[DataConnection]:
 
 
 @pytest.fixture
-def live(asked: list[str]) -> Live:
-    return Live(lambda: [""])
+def live(asked: list[str]) -> BrokerFeedManager:
+    return BrokerFeedManager(lambda: [""])
 
 
 @pytest.fixture(params=[REFUSES, BREAKS], ids=["refuses", "breaks"])
@@ -77,44 +77,44 @@ def bad(two: list[DataConnection], request: pytest.FixtureRequest) -> Iterator[D
         cursor.execute("DROP TRIGGER be_bad ON prices_latestquote; DROP FUNCTION be_bad")
 
 
-def have_come(live: Live) -> bool:
+def have_come(live: BrokerFeedManager) -> bool:
     """Whether each has prices that nobody has carried yet."""
-    return all(one.stream.fares().told_at for one in live._followed.values())
+    return all(one.stream.status().last_confirmed_at for one in live._followed.values())
 
 
 def test_a_source_that_cannot_be_carried_keeps_none_behind_it(
-    bad: DataConnection, two: list[DataConnection], live: Live
+    bad: DataConnection, two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
-    live.tend()
+    live.maintain()
     until(lambda: have_come(live))
     DataConnection.objects.filter(pk=bad.pk).update(settings={"symbols": ["EUR/USD"]})
     good = two[1]
     ExecutionConnection.objects.filter(tells=good).update(is_active=False)
-    live.tend()  # both are let go; the first cannot store what came
+    live.maintain()  # both are let go; the first cannot store what came
     assert list(live._followed) == []
     assert LatestQuote.objects.filter(data_connection=good).exists()
-    live._wait.clear()  # a second later
-    live.tend()
+    live._retry_at.clear()  # a second later
+    live.maintain()
     assert list(live._followed) == [bad.pk]
 
 
 def test_a_source_that_goes_and_cannot_be_carried_keeps_none_behind_it(
-    bad: DataConnection, two: list[DataConnection], live: Live
+    bad: DataConnection, two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
-    live.tend()
+    live.maintain()
     until(lambda: have_come(live))
     DataConnection.objects.filter(pk=bad.pk).update(is_active=False)
     DataConnection.objects.filter(pk=two[1].pk).update(settings={"symbols": ["EUR/USD"]})
     before = live._followed[two[1].pk]
-    live.tend()
+    live.maintain()
     assert list(live._followed) == [two[1].pk]
     assert live._followed[two[1].pk] is not before  # it was looked after: its settings are new
 
 
 def test_all_streams_end_whatever_one_of_them_raises(
-    bad: DataConnection, two: list[DataConnection], live: Live
+    bad: DataConnection, two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
-    live.tend()
+    live.maintain()
     until(lambda: have_come(live))
     streams = [one.stream for one in live._followed.values()]
     live.close()
@@ -139,18 +139,20 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(("few", "expected"), [(50, 4), (0, 6)], ids=["short books", "long ones"])
 def test_many_sources_are_looked_after_by_as_many_statements_as_one(
-    feed: Feed, live: Live, statements: list[str], monkeypatch: pytest.MonkeyPatch,
+    feed: Feed, live: BrokerFeedManager, statements: list[str], monkeypatch: pytest.MonkeyPatch,
     few: int, expected: int,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr("prices.wanted.FEW", few)
-    monkeypatch.setattr("prices.live.NOTE_EVERY", 0.0)  # how each fares is written each time
+    monkeypatch.setattr("prices.symbol_selection.SHORT_BOOK_PAIRS", few)
+    monkeypatch.setattr(
+        "prices.broker_feeds.REPORT_EVERY", 0.0
+    )  # how each fares is written each time
     counts = []
     for more in (1, 19):
         telling(more, feed)
-        cast.signal(feed)
-        live.tend()
+        factories.signal(feed)
+        live.maintain()
         statements.clear()
-        live.tend()
+        live.maintain()
         counts.append(len(statements))
     assert len(live._followed) == 20
     assert counts == [expected, expected]
@@ -166,48 +168,48 @@ def test_many_sources_are_looked_after_by_as_many_statements_as_one(
     ids=["named wrongly", "nothing is listed", "well"],
 )
 def test_a_source_that_can_never_tell_what_is_needed_says_so(
-    two: list[DataConnection], live: Live, names: list[str], listed: bool, code: str,
+    two: list[DataConnection], live: BrokerFeedManager, names: list[str], listed: bool, code: str,
     pairs: list[str],
 ) -> None:  # fmt: skip
     source = two[0]
     DataConnection.objects.filter(pk=source.pk).update(settings={"symbols": names})
     if not listed:
         Instrument.objects.all().delete()
-    live.tend()
+    live.maintain()
     state = SourceHealth.objects.get(source=source)
     assert (state.error_code, state.pairs) == (code, pairs)
-    told = as_told(DataConnection.objects.all()).get(pk=source.pk)
-    assert faring(told, datetime.now(UTC)).is_well == (code == "")
+    told = with_status(DataConnection.objects.all()).get(pk=source.pk)
+    assert source_status(told, datetime.now(UTC)).is_well == (code == "")
 
 
 def test_one_pair_more_is_followed_by_the_stream_that_there_is(
-    two: list[DataConnection], live: Live
+    two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     source = two[0]
     account = ExecutionConnection.objects.get(tells=source)
     listed = Instrument.objects.get(book=account.instrument_book, pair="EUR/USD")
-    live.tend()
+    live.maintain()
     before = live._followed[source.pk].stream
     listed.pk, listed.pair, listed.symbol = None, "GBP/USD", "GBPUSD"
     listed.save(force_insert=True)
-    live.tend()
+    live.maintain()
     assert live._followed[source.pk].stream is before
     assert SourceHealth.objects.get(source=source).pairs == ["EUR/USD", "GBP/USD"]
     assert "GBP/USD" in SourceHealth.objects.get(source=source).missing
     Instrument.objects.filter(pair="GBP/USD").update(is_preferred=False)  # or not listed any more
-    live.tend()
+    live.maintain()
     assert "GBP/USD" not in SourceHealth.objects.get(source=source).missing
     Instrument.objects.filter(pair="GBP/USD").update(is_preferred=True, symbol="GBPUSD.x")
-    live.tend()
+    live.maintain()
     assert live._followed[source.pk].stream is not before  # another symbol: anew
 
 
 def test_a_source_that_cannot_be_opened_leaves_no_stream_behind(
-    two: list[DataConnection], live: Live, loop: asyncio.AbstractEventLoop
+    two: list[DataConnection], live: BrokerFeedManager, loop: asyncio.AbstractEventLoop
 ) -> None:
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE prices_latestquote RENAME TO away")
-    live.tend()
+    live.maintain()
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE away RENAME TO prices_latestquote")
     assert live.feeds == []
@@ -215,30 +217,30 @@ def test_a_source_that_cannot_be_opened_leaves_no_stream_behind(
 
 
 def test_how_a_source_fares_is_said_again_where_it_could_not_be_written(
-    two: list[DataConnection], live: Live
+    two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE connections_sourcehealth RENAME TO away")
     with pytest.raises(DatabaseError):
-        live.tend()
+        live.maintain()
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE away RENAME TO connections_sourcehealth")
-    live.tend()
+    live.maintain()
     assert SourceHealth.objects.filter(source__in=two).count() == 2
 
 
 def test_a_stream_that_works_goes_on_while_its_account_fails_otherwise(
-    two: list[DataConnection], live: Live
+    two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     """What is guarded by its prices would be left alone. It is not begun, though."""
     source, fails = two
     of_both = ConnectionHealth.objects.filter(connection__tells__in=two)
     later = {"circuit_open_until": datetime.now(UTC) + timedelta(hours=1)}
     of_both.filter(connection__tells=fails).update(**later)
-    live.tend()
+    live.maintain()
     before = live._followed[source.pk].stream
     of_both.update(**later)
-    live.tend()
+    live.maintain()
     assert {pk: one.stream for pk, one in live._followed.items()} == {source.pk: before}
     codes = SourceHealth.objects.values_list("source_id", "error_code")
     assert dict(codes) == {source.pk: "", fails.pk: "CONNECTION_ERROR"}
@@ -263,8 +265,8 @@ def test_recordings_that_the_paper_broker_cannot_take_keep_no_brokers_prices_bac
     """Its books are locked for long."""
     for told in (prices_started, prices_stopped):
         monkeypatch.setattr(told, "receivers", [])
-    monkeypatch.setattr("brokers.paper.sessions.ROUNDS", 200)
-    venue.list_instruments()
+    monkeypatch.setattr("brokers.paper.db_sessions.MAX_ATTEMPTS", 200)
+    exchange.list_instruments()
     recorded = DataConnection.objects.create(name="Static", kind=DataConnection.Kind.STATIC)
     stop = threading.Event()
     with ThreadPoolExecutor(1) as threads, database_elsewhere() as other:
@@ -281,20 +283,20 @@ def test_recordings_that_the_paper_broker_cannot_take_keep_no_brokers_prices_bac
 
 
 def test_the_first_paper_account_at_a_source_that_is_followed_has_its_prices(
-    two: list[DataConnection], paper: None, live: Live
+    two: list[DataConnection], paper: None, live: BrokerFeedManager
 ) -> None:
     source = two[0]
-    live.tend()
+    live.maintain()
     until(lambda: have_come(live))
     live._followed[source.pk].feed.step(market_now())
     assert LatestQuote.objects.filter(data_connection=source).exists()
     assert not PaperQuote.objects.exists()
-    venue.list_instruments()
+    exchange.list_instruments()
     before = live._followed[source.pk].stream
     make.connection(data_connection=source)
 
     def is_told() -> bool:
-        live.tend()
+        live.maintain()
         for feed in live.feeds:
             feed.step(market_now())
         return PaperQuote.objects.filter(symbol="EURUSD").exists()

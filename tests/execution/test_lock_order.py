@@ -7,13 +7,13 @@ from django.db import transaction
 
 from common.sql import rows
 from connections.models import ExecutionConnection
-from execution.drift import correcting
-from execution.drift.missing import closed_outside
-from execution.exits.reserve import lock_positions
-from execution.reports.concluded import FIND
+from execution.exits.reservations import lock_positions
+from execution.reconciliation import auto_correction
+from execution.reconciliation.missing_positions import external_close_report
+from execution.reports.inferred_closes import FIND
 from signals.models import Feed
-from tests.execution import cast
-from tests.hang import beside
+from tests.execution import factories
+from tests.hanging import beside
 from tests.paper.broker_process import until
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -25,8 +25,8 @@ def test_who_takes_the_brokers_quantity_waits_for_a_position_without_its_conclus
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     """Who gives back from a conclusion has its position locked, and changes its row next."""
-    position = cast.filled(cast.signal(feed))
-    cast.tell(*closed_outside({position.pk: D(30)}))
+    position = factories.filled(factories.signal(feed))
+    factories.apply(*external_close_report({position.pk: D(30)}))
     evidence = {
         "broker_position_id": position.broker_position_id,
         "ours": {"side": "BUY", "quantity": "70"},
@@ -35,7 +35,7 @@ def test_who_takes_the_brokers_quantity_waits_for_a_position_without_its_conclus
     taken = []
     with transaction.atomic():
         lock_positions([position.pk])
-        taking = beside(lambda: taken.append(correcting.shrink(str(alice.pk), evidence)))
+        taking = beside(lambda: taken.append(auto_correction.shrink(str(alice.pk), evidence)))
         until(lambda: bool(rows(WAITING)))
         (conclusion,) = rows(f"{FIND} FOR UPDATE NOWAIT", ([position.pk],))
     taking.join(30)

@@ -15,8 +15,8 @@ from positions.models import ExecutionPosition
 from signals.feeds import create_feed_token
 from signals.models import Feed, Signal
 from tests.connections import make
-from tests.execution import cast
-from tests.execution.test_listed_symbols import INDEX
+from tests.execution import factories
+from tests.execution.submission.test_listed_symbols import INDEX
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def alice(feed: Feed) -> ExecutionConnection:
     """She maps DAX/EUR to GER40.cash, which her broker lists as GER40/EUR."""
     cache.clear()
-    cast.instrument("GER40/EUR", symbol="GER40.cash", **INDEX)
-    row = cast.account(snapshot_currency="EUR", preset_fixed_quantity=D(1))
+    factories.instrument("GER40/EUR", symbol="GER40.cash", **INDEX)
+    row = factories.account(snapshot_currency="EUR", preset_fixed_quantity=D(1))
     make.subscription(row, feed, symbol_map={"DAX/EUR": "GER40.cash"})
-    cast.quote(row, "18000", "18001", pair="GER40/EUR")
+    factories.quote(row, "18000", "18001", pair="GER40/EUR")
     return row
 
 
@@ -56,11 +56,11 @@ def brought_to(order: Order, state: str) -> None:
     """Bring an entry to a state as claims and the broker's answers do."""
     if state == "PENDING":
         return
-    (outgoing,) = cast.claim_all()
+    (outgoing,) = factories.claim_all()
     if state == "SUBMITTED":
-        cast.answer(outgoing, cast.double().rest(outgoing.request))
+        factories.answer(outgoing, factories.fake_broker().rest(outgoing.request))
     elif state == "FILLED":
-        cast.answer(outgoing, cast.double().fill_at_once(outgoing.request))
+        factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
     order.refresh_from_db()
     assert order.status == state
 

@@ -9,15 +9,15 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from common.codes import Code
 from common.permissions import Role
+from common.reason_codes import Code
 from common.sql import run
 from connections.models import ExecutionConnection
 from execution.models import Order
 from execution.order_reasons import WORKER_SECONDS
 from execution.services import close_position
 from signals.models import Feed
-from tests.execution import cast
+from tests.execution import factories
 from tests.roles import staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -58,11 +58,11 @@ def since_of(answer: dict[str, Any]) -> datetime:
 def test_each_door_states_that_no_worker_has_taken_a_due_order(
     leg: str, alice: ExecutionConnection, feed: Feed, owner: Client, operator: Client
 ) -> None:
-    signal = cast.signal(feed)
+    signal = factories.signal(feed)
     if leg == "exit":
-        assert close_position(cast.filled(signal).pk) is not None
+        assert close_position(factories.filled(signal).pk) is not None
     order = Order.objects.get(status="PENDING")
-    cast.pass_time(30)
+    factories.pass_time(30)
     order.refresh_from_db()
     assert (order.reason, order.waiting_since) == ("", None)  # nothing was written
 
@@ -96,9 +96,9 @@ def test_each_door_states_that_no_worker_has_taken_a_due_order(
 def test_signal_page_counts_filters_and_exports_orders_without_worker(
     alice: ExecutionConnection, feed: Feed, operator: Client
 ) -> None:
-    cast.account(feed, name="paused", is_paused=True)
-    signal = cast.signal(feed)
-    cast.pass_time(30)
+    factories.account(feed, name="paused", is_paused=True)
+    signal = factories.signal(feed)
+    factories.pass_time(30)
     address = reverse("admin:signals_signal_page", args=[signal.pk])
     assert f"{Code.NO_WORKER.sentence} (1)" in text(operator, address)
     export = reverse("admin:signals_signal_export", args=[signal.pk])
@@ -110,14 +110,14 @@ def test_signal_page_counts_filters_and_exports_orders_without_worker(
 def test_order_waits_for_no_worker_before_its_time_or_once_it_was_taken(
     alice: ExecutionConnection, feed: Feed, owner: Client
 ) -> None:
-    cast.signal(feed)
+    factories.signal(feed)
     order = Order.objects.get()
-    cast.pass_time(-60)
+    factories.pass_time(-60)
     fresh = owner.get(f"/api/v1/orders/{order.pk}/").json()
     assert (fresh["reason"], fresh["waiting_since"], listed(owner, NO_WORKER)) == (None, None, [])
-    cast.pass_time(60 + WORKER_SECONDS + 1)
+    factories.pass_time(60 + WORKER_SECONDS + 1)
     assert listed(owner, NO_WORKER) == [order.pk]
-    cast.claim_all()
+    factories.claim_all()
     taken = owner.get(f"/api/v1/orders/{order.pk}/").json()
     assert (taken["status"], taken["reason"]) == ("SUBMITTING", None)
     assert listed(owner, NO_WORKER) == []
@@ -126,7 +126,7 @@ def test_order_waits_for_no_worker_before_its_time_or_once_it_was_taken(
 def test_order_that_is_due_again_waits_for_a_worker_and_any_other_keeps_its_code(
     alice: ExecutionConnection, feed: Feed, owner: Client
 ) -> None:
-    cast.signal(feed)
+    factories.signal(feed)
     order = Order.objects.get()
     for reason, stated in (("OPERATOR_RETRY", NO_WORKER), ("HOST_AWAY", "HOST_AWAY")):
         run(

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from brokers.messages import ConnectionSpec, OrderType
 from brokers.registry import BUILT_IN, capabilities_of
+from brokers.types import ConnectionSpec, OrderType
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import ConflictError, InvalidInputError
+from common.reason_codes import Code
 from common.sql import rows, run
-from connections import maintenance
-from connections.host_circuits import open_hosts
+from connections.health import maintenance
+from connections.health.host_circuit_breaker import open_hosts
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
@@ -23,17 +23,17 @@ from connections.models import (
     MaintenanceWindow,
 )
 from execution.fan_out import ENTRIES, INSERT_ENTRIES
-from execution.intents.claim import claim
-from execution.intents.waiting import for_brokers
 from execution.models import Order
+from execution.submission.claim import claim
+from execution.submission.deferral import deferred_by_brokers
 from positions.models import ExecutionPosition
 from signals.models import Approval, Feed, Signal
-from signals.preview import Outcome, Preview, preview, refuse_useless, refuse_wrong_for_all
+from signals.preview import Outcome, Preview, preview, require_possible, require_useful
 from signals.services import publish
 from tests.connections import make
 from tests.console.conftest import statements
-from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
 
 pytestmark = pytest.mark.django_db
 SPEC = ConnectionSpec(connection_id="", account="")
@@ -71,9 +71,11 @@ def happened(signal: Signal) -> tuple[Counter[tuple[str, str]], list[D]]:
     """Publish, claim as a worker does, and count what came of it."""
     assert publish(signal.pk, by=None)
     claim(
-        cast.pending(),
+        factories.pending(),
         owner="w",
-        held_back=lambda entries: for_brokers(entries, open_hosts(), maintenance.open_now()),
+        deferral_policy=lambda entries: deferred_by_brokers(
+            entries, open_hosts(), maintenance.windows_open_now()
+        ),
     )
     orders = Order.objects.filter(signal=signal, leg="entry")
     counts = Counter((str(end_of(order)), order.reason) for order in orders)
@@ -87,35 +89,39 @@ def health(account: ExecutionConnection, **fields: Any) -> None:
 def everybody(feed: Feed) -> None:
     """Accounts of different sizes and limits, and one for each obstacle."""
     for size in ("10", "40", "100", "250"):
-        cast.account(feed, type="paper", preset_fixed_quantity=D(size))
-    cast.account(
+        factories.account(feed, type="paper", preset_fixed_quantity=D(size))
+    factories.account(
         feed, type="paper", preset_sizing_mode="RISK", preset_risk_percent=D(1),
         preset_fixed_quantity=None,
     )  # fmt: skip
-    cast.account(feed, type="paper", preset_max_quantity=D(99))
-    cast.account(feed, type="paper", snapshot_free_margin=D(1))
-    cast.account(feed, type="paper", preset_fixed_quantity=D(3))
-    cast.account(feed, type="paper", is_paused=True)
-    cast.account(feed, type="paper", is_active=False)
+    factories.account(feed, type="paper", preset_max_quantity=D(99))
+    factories.account(feed, type="paper", snapshot_free_margin=D(1))
+    factories.account(feed, type="paper", preset_fixed_quantity=D(3))
+    factories.account(feed, type="paper", is_paused=True)
+    factories.account(feed, type="paper", is_active=False)
     run("UPDATE connections_executionconnection SET data_connection_id = NULL WHERE id = %s",
-        (cast.account(feed, type="paper").pk,))  # fmt: skip
-    health(cast.account(feed, type="paper"), status="ERROR", unreachable_at=market_now())
-    health(cast.account(feed, type="paper"), status="ERROR", unreachable_at=None)
-    health(cast.account(feed, type="paper"), reconciled_at=None)
-    health(cast.account(feed, type="paper"), circuit_open_until=market_now() + timedelta(hours=1))
-    health(cast.account(feed, type="paper"), status="UNTESTED")
-    unquoted = cast.account(feed, type="paper")
+        (factories.account(feed, type="paper").pk,))  # fmt: skip
+    health(factories.account(feed, type="paper"), status="ERROR", unreachable_at=market_now())
+    health(factories.account(feed, type="paper"), status="ERROR", unreachable_at=None)
+    health(factories.account(feed, type="paper"), reconciled_at=None)
+    health(
+        factories.account(feed, type="paper"), circuit_open_until=market_now() + timedelta(hours=1)
+    )
+    health(factories.account(feed, type="paper"), status="UNTESTED")
+    unquoted = factories.account(feed, type="paper")
     run("DELETE FROM prices_latestquote WHERE data_connection_id = %s",
         (unquoted.data_connection_id,))  # fmt: skip
-    stale = cast.account(feed, type="paper")
+    stale = factories.account(feed, type="paper")
     run("UPDATE prices_latestquote SET received_at = now() - interval '62 s'"
         " WHERE data_connection_id = %s", (stale.data_connection_id,))  # fmt: skip
     run("UPDATE connections_accountsnapshot SET read_at = now() - interval '902 s'"
-        " WHERE connection_id = %s", (cast.account(feed, type="paper").pk,))  # fmt: skip
-    make.kill_switch("REDUCING", scope="CONNECTION", connection=cast.account(feed, type="paper"))
+        " WHERE connection_id = %s", (factories.account(feed, type="paper").pk,))  # fmt: skip
+    make.kill_switch(
+        "REDUCING", scope="CONNECTION", connection=factories.account(feed, type="paper")
+    )
 
 
-def test_preview_equals_what_happens_when_published(feed: Feed, broker: Double) -> None:
+def test_preview_equals_what_happens_when_published(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     signal = waiting_signal(feed)
     found = preview(signal)
@@ -148,9 +154,9 @@ def test_preview_equals_what_happens_when_published(feed: Feed, broker: Double) 
         "UPDATE connections_executionconnection SET preset_id = NULL",
     ],
 )
-def test_preview_foresees_each_refusal(feed: Feed, broker: Double, twist: str) -> None:
+def test_preview_foresees_each_refusal(feed: Feed, broker: FakeBroker, twist: str) -> None:
     for size in ("50", "100"):
-        cast.account(feed, type="paper", preset_fixed_quantity=D(size))
+        factories.account(feed, type="paper", preset_fixed_quantity=D(size))
     run(twist)
     check(waiting_signal(feed))
 
@@ -168,10 +174,10 @@ def test_preview_foresees_each_refusal(feed: Feed, broker: Double, twist: str) -
     ids=["limit", "stop", "run away", "bounded", "large", "no stop"],
 )
 def test_preview_foresees_what_the_signal_asks_for(
-    feed: Feed, broker: Double, fields: dict[str, Any]
+    feed: Feed, broker: FakeBroker, fields: dict[str, Any]
 ) -> None:
-    cast.account(feed, type="paper")
-    cast.account(
+    factories.account(feed, type="paper")
+    factories.account(
         feed, type="paper", preset_sizing_mode="RISK", preset_risk_percent=D(1),
         preset_fixed_quantity=None,
     )  # fmt: skip
@@ -190,15 +196,15 @@ def check(signal: Signal) -> None:
 def test_preview_counts_what_an_account_holds_already(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    cast.filled(cast.signal(feed))
+    factories.filled(factories.signal(feed))
     run("UPDATE connections_tradingpreset SET max_open_positions = 1")
     signal = waiting_signal(feed)
     assert told(preview(signal)) == {("denied", "MAX_OPEN_POSITIONS"): 1} == happened(signal)[0]
 
 
-def test_preview_counts_accounts_that_wait_as_waiting(feed: Feed, broker: Double) -> None:
-    away = cast.account(feed, type="paper")
-    cast.account(feed, type="crypto", exchange_name="kraken", sealed_credentials=b"sealed")
+def test_preview_counts_accounts_that_wait_as_waiting(feed: Feed, broker: FakeBroker) -> None:
+    away = factories.account(feed, type="paper")
+    factories.account(feed, type="crypto", exchange_name="kraken", sealed_credentials=b"sealed")
     run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, spoken_to,"
         " message) VALUES (%s, clock_timestamp(), clock_timestamp(), 1, 5, 5, '')",
         (ExecutionConnection.objects.get(pk=away.pk).broker_host,))  # fmt: skip
@@ -212,7 +218,7 @@ def test_preview_counts_accounts_that_wait_as_waiting(feed: Feed, broker: Double
     assert found == {("waiting", "HOST_AWAY"): 1, ("waiting", "BROKER_MAINTENANCE"): 1}
 
 
-def test_preview_writes_nothing(feed: Feed, broker: Double) -> None:
+def test_preview_writes_nothing(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     signal = waiting_signal(feed)
     tables = [row.name for row in rows(
@@ -229,21 +235,23 @@ def test_preview_writes_nothing(feed: Feed, broker: Double) -> None:
     assert ENTRIES in INSERT_ENTRIES  # one statement tells who is a candidate
 
 
-def test_a_preview_takes_as_many_statements_for_many_accounts(feed: Feed, broker: Double) -> None:
+def test_a_preview_takes_as_many_statements_for_many_accounts(
+    feed: Feed, broker: FakeBroker
+) -> None:
     def count() -> int:
         with statements() as sent:
             preview(signal)
         return len(sent)
 
-    cast.account(feed, type="paper")
+    factories.account(feed, type="paper")
     signal = waiting_signal(feed)
     of_one = count()
     for _ in range(20):
-        cast.account(feed, type="paper")
+        factories.account(feed, type="paper")
     assert count() == of_one <= 20
 
 
-def test_an_unsaved_signal_is_previewed_alike(feed: Feed, broker: Double) -> None:
+def test_an_unsaved_signal_is_previewed_alike(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     saved = waiting_signal(feed)
     draft = Signal(
@@ -254,29 +262,33 @@ def test_an_unsaved_signal_is_previewed_alike(feed: Feed, broker: Double) -> Non
 
 
 # ---- what is wrong for everybody ----
-def test_a_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: Double) -> None:
+def test_a_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     signal = waiting_signal(feed, sl=D("1.11"))
     found = preview(signal)
     assert found.sent == 0
     assert found.is_wrong_for_all
     with pytest.raises(InvalidInputError) as raised:
-        refuse_wrong_for_all(signal)
+        require_possible(signal)
     assert (raised.value.code, raised.value.field) == (Code.STOP_AT_ENTRY, "sl")
     assert "Entry 1.1, level 1.11." in raised.value.detail
     with pytest.raises(ConflictError) as useless:
-        refuse_useless(signal)
+        require_useful(signal)
     assert useless.value.code == Code.STOP_AT_ENTRY
 
 
-def test_accounts_that_do_not_list_the_symbol_are_counted_apart(feed: Feed, broker: Double) -> None:
-    cast.account(feed, type="paper")
+def test_accounts_that_do_not_list_the_symbol_are_counted_apart(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    factories.account(feed, type="paper")
     Instrument.objects.create(
         book="elsewhere", symbol="GBPUSD", pair="GBP/USD", digits=5, pip=D("0.0001"),
         read_at=market_now(), quantity_min=1, quantity_step=1, quantity_max=100, contract_size=1,
     )  # fmt: skip
-    cast.account(feed, type="paper", instrument_book="elsewhere")  # skipped at fan-out
-    cast.account(feed, type="paper", instrument_book="")  # nothing was read: found at the claim
+    factories.account(feed, type="paper", instrument_book="elsewhere")  # skipped at fan-out
+    factories.account(
+        feed, type="paper", instrument_book=""
+    )  # nothing was read: found at the claim
     signal = waiting_signal(feed)
     found = preview(signal)
     assert (found.sent, found.not_listed, found.skipped, found.denied) == (1, 2, 0, 0)
@@ -286,47 +298,47 @@ def test_accounts_that_do_not_list_the_symbol_are_counted_apart(feed: Feed, brok
     assert happened(signal)[0] == told(found)
 
 
-def test_what_one_account_can_take_is_not_refused(feed: Feed, broker: Double) -> None:
+def test_what_one_account_can_take_is_not_refused(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
-    lower = cast.account(feed, type="paper")
-    cast.quote(lower, bid="1.115", ask="1.116")
+    lower = factories.account(feed, type="paper")
+    factories.quote(lower, bid="1.115", ask="1.116")
     signal = waiting_signal(feed, sl=D("1.11"))
     assert preview(signal).sent == 1
-    refuse_wrong_for_all(signal)
-    refuse_useless(signal)
+    require_possible(signal)
+    require_useful(signal)
 
 
 def test_an_account_that_waits_and_could_take_it_later_keeps_it_from_being_refused(
-    feed: Feed, broker: Double
+    feed: Feed, broker: FakeBroker
 ) -> None:
-    cast.account(feed, type="paper")
-    later = cast.account(feed, type="paper")
-    cast.quote(later, bid="1.115", ask="1.116")
+    factories.account(feed, type="paper")
+    later = factories.account(feed, type="paper")
+    factories.quote(later, bid="1.115", ask="1.116")
     health(later, reconciled_at=None)
     signal = waiting_signal(feed, sl=D("1.11"))
-    refuse_wrong_for_all(signal)
-    cast.quote(later)
+    require_possible(signal)
+    factories.quote(later)
     with pytest.raises(InvalidInputError):
-        refuse_wrong_for_all(signal)
+        require_possible(signal)
 
 
 def test_a_closed_market_refuses_the_publication_and_not_the_signal(
-    feed: Feed, broker: Double
+    feed: Feed, broker: FakeBroker
 ) -> None:
-    cast.account(feed, type="paper")
+    factories.account(feed, type="paper")
     run("UPDATE prices_latestquote SET received_at = now() - interval '2 days'")
     signal = waiting_signal(feed)
-    refuse_wrong_for_all(signal)
+    require_possible(signal)
     with pytest.raises(ConflictError) as raised:
-        refuse_useless(signal)
+        require_useful(signal)
     assert raised.value.code == Code.QUOTE_STALE
 
 
 def test_without_candidates_nothing_is_refused(feed: Feed) -> None:
     signal = waiting_signal(feed, sl=D("1.11"))
     assert preview(signal).candidates == 0
-    refuse_wrong_for_all(signal)
-    refuse_useless(signal)
+    require_possible(signal)
+    require_useful(signal)
 
 
 # ---- MODIFY and CLOSE ----
@@ -340,12 +352,12 @@ def test_without_candidates_nothing_is_refused(feed: Feed) -> None:
     ids=["close", "close half", "modify"],
 )
 def test_follow_ups_count_those_that_they_reach(
-    feed: Feed, broker: Double, fields: dict[str, Any], many: int
+    feed: Feed, broker: FakeBroker, fields: dict[str, Any], many: int
 ) -> None:
-    cast.account(feed)
-    opened = cast.signal(feed)
-    cast.filled(opened)
-    late = cast.account(feed)
+    factories.account(feed)
+    opened = factories.signal(feed)
+    factories.filled(opened)
+    late = factories.account(feed)
     run("INSERT INTO execution_order (signal_id, connection_id, leg, pair, side, order_type,"
         " time_in_force, status) VALUES (%s, %s, 'entry', 'EUR/USD', 'BUY', 'MARKET', 'GTC',"
         " 'PENDING')", (opened.pk, late.pk))  # fmt: skip
@@ -362,12 +374,12 @@ def test_follow_ups_count_those_that_they_reach(
 
 def test_a_published_signal_has_no_preview(alice: ExecutionConnection, feed: Feed) -> None:
     with pytest.raises(ConflictError, match="its orders say what became of it"):
-        preview(cast.signal(feed))
+        preview(factories.signal(feed))
 
 
 # ---- a resting order whose price the market has reached ----
 @pytest.fixture
-def dealer(broker: Double, monkeypatch: pytest.MonkeyPatch) -> Double:
+def dealer(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> FakeBroker:
     """A broker that refuses such an order, as MetaTrader does."""
     both = frozenset({OrderType.LIMIT, OrderType.STOP})
     usual = broker.capabilities
@@ -385,28 +397,28 @@ REACHED: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("fields", "field"), REACHED, ids=["stop", "limit"])
 def test_preview_foresees_that_the_brokers_refuse_a_price_the_market_has_reached(
-    feed: Feed, dealer: Double, fields: dict[str, Any], field: str
+    feed: Feed, dealer: FakeBroker, fields: dict[str, Any], field: str
 ) -> None:
-    cast.account(feed)
-    cast.account(feed, type="paper")  # there it fills at once, or triggers
+    factories.account(feed)
+    factories.account(feed, type="paper")  # there it fills at once, or triggers
     signal = waiting_signal(feed, **fields)
-    refuse_wrong_for_all(signal)
+    require_possible(signal)
     check(signal)
     assert Order.objects.filter(reason=Code.PRICE_WRONG_SIDE, status="DENIED").count() == 1
 
 
 @pytest.mark.parametrize(("fields", "field"), REACHED, ids=["stop", "limit"])
 def test_it_is_refused_where_no_follower_could_take_it(
-    feed: Feed, dealer: Double, fields: dict[str, Any], field: str
+    feed: Feed, dealer: FakeBroker, fields: dict[str, Any], field: str
 ) -> None:
-    cast.account(feed)
+    factories.account(feed)
     signal = waiting_signal(feed, **fields)
     with pytest.raises(InvalidInputError) as raised:
-        refuse_wrong_for_all(signal)
+        require_possible(signal)
     assert (raised.value.code, raised.value.field) == (Code.PRICE_WRONG_SIDE, field)
     assert "market 1.1." in raised.value.detail
     with pytest.raises(ConflictError) as useless:
-        refuse_useless(signal)
+        require_useful(signal)
     assert useless.value.code == Code.PRICE_WRONG_SIDE
 
 

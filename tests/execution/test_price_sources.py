@@ -6,23 +6,28 @@ from dataclasses import replace
 
 import pytest
 
-from brokers.messages import ConnectionSpec, Quote
+from brokers.types import ConnectionSpec, Quote
 from common.clocks import market_now
 from common.sql import rows
-from connections.faring import as_told
+from connections.market_data.source_status import with_status
+from connections.market_data.sources import (
+    get_or_create_broker_source,
+    provides_prices_sql,
+    serves_paper,
+    sources_in_lanes,
+)
 from connections.models import DataConnection, ExecutionConnection, Instrument
-from connections.sources import feeds_paper, followed_here, tell_prices, tells_sql
 from execution.models import Order
 from positions.models import ExecutionPosition
-from prices import loops, wanted
-from prices.live import Live
-from prices.loops import loop_of_process, use_loop
+from prices import event_loop, symbol_selection
+from prices.broker_feeds import BrokerFeedManager
+from prices.event_loop import get_loop, set_loop
 from signals.models import Feed
 from tests.connections import make
-from tests.execution import cast
-from tests.execution.double import Double
-from tests.execution.test_ticks import HALVES
-from tests.prices.telling import loop, quote, until
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.monitoring.test_tick_monitor import HALVES
+from tests.prices.fake_price_broker import loop, quote, until
 
 __all__ = ["loop"]
 
@@ -35,34 +40,34 @@ def test_what_is_open_keeps_the_source_that_it_was_opened_by(
 ) -> None:
     """Its stop is judged by that one's prices only, whatever its account goes by since."""
     teller = make.connection(user=alice.user, type="mt4")
-    live = tell_prices(teller)
+    live = get_or_create_broker_source(teller)
     ExecutionConnection.objects.filter(pk=teller.pk).update(lane=LANE)
-    assert list(followed_here([LANE])) == []
+    assert list(sources_in_lanes([LANE])) == []
 
-    held = ExecutionPosition.objects.filter(pk=cast.filled(cast.signal(feed, HALVES)).pk)
+    held = ExecutionPosition.objects.filter(pk=factories.filled(factories.signal(feed, HALVES)).pk)
     held.update(price_source=live)
-    assert list(followed_here([LANE])) == [live]
-    assert followed_here([]).count() == 0
-    assert vars(as_told(DataConnection.objects.all()).get(pk=live.pk))["is_used"]
+    assert list(sources_in_lanes([LANE])) == [live]
+    assert sources_in_lanes([]).count() == 0
+    assert vars(with_status(DataConnection.objects.all()).get(pk=live.pk))["is_used"]
     assert tells(teller)  # its session does not rest
 
     held.update(quantity=0, reserved=0)
-    assert list(followed_here([LANE])) == []
+    assert list(sources_in_lanes([LANE])) == []
     assert not tells(teller)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
-    assert list(followed_here([LANE])) == [live]
+    assert list(sources_in_lanes([LANE])) == [live]
     assert tells(teller)
     archived = {"is_active": False, "archived_at": market_now()}
     ExecutionConnection.objects.filter(pk=alice.pk).update(**archived)
-    assert list(followed_here([LANE])) == []
+    assert list(sources_in_lanes([LANE])) == []
     assert not tells(teller)
 
 
 @pytest.fixture
 def long_book(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> DataConnection:
     """The source that alice's account is: only what is needed of it is followed."""
-    monkeypatch.setattr(wanted, "FEW", 0)
-    cast.instrument("GBP/USD")
+    monkeypatch.setattr(symbol_selection, "SHORT_BOOK_PAIRS", 0)
+    factories.instrument("GBP/USD")
     live = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
     return live
@@ -72,11 +77,11 @@ def test_what_is_held_is_followed_before_what_was_ordered_since(
     feed: Feed, long_book: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of too many pairs those of the stops are not left out."""
-    cast.quote(ExecutionConnection.objects.get(tells=long_book))
-    assert cast.filled(cast.signal(feed, HALVES)).price_source_id == long_book.pk
+    factories.quote(ExecutionConnection.objects.get(tells=long_book))
+    assert factories.filled(factories.signal(feed, HALVES)).price_source_id == long_book.pk
     ordered(feed, "GBP/USD")
     assert followed(long_book) == ["EUR/USD", "GBP/USD"]
-    monkeypatch.setattr(wanted, "MOST", 1)
+    monkeypatch.setattr(symbol_selection, "MAX_PAIRS", 1)
     assert followed(long_book) == ["EUR/USD"]
 
 
@@ -86,17 +91,17 @@ def test_of_many_orders_the_newest_say_what_is_followed(
     ordered(feed, "EUR/USD")
     ordered(feed, "GBP/USD")
     assert followed(long_book) == ["GBP/USD", "EUR/USD"]
-    monkeypatch.setattr(wanted, "ORDERS", 1)
+    monkeypatch.setattr(symbol_selection, "MAX_ORDERS_PER_ACCOUNT", 1)
     assert followed(long_book) == ["GBP/USD"]
 
 
 def ordered(feed: Feed, pair: str) -> None:
-    cast.signal(feed, currency_pair=pair)
+    factories.signal(feed, currency_pair=pair)
     assert Order.objects.filter(pair=pair).exists()
 
 
 def followed(source: DataConnection) -> list[str]:
-    return list(wanted.wanted_of([source])[source.pk].symbols)
+    return list(symbol_selection.select_symbols([source])[source.pk].symbols)
 
 
 def test_the_paper_broker_goes_by_what_operators_offer_to_all(
@@ -104,19 +109,20 @@ def test_the_paper_broker_goes_by_what_operators_offer_to_all(
 ) -> None:
     live = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
-    assert not feeds_paper(followed_here([""]).get())  # no paper account goes by it
+    assert not serves_paper(sources_in_lanes([""]).get())  # no paper account goes by it
     paper = make.connection(data_connection=live)
-    assert feeds_paper(followed_here([""]).get())
+    assert serves_paper(sources_in_lanes([""]).get())
     DataConnection.objects.update(user=alice.user)
-    assert not feeds_paper(followed_here([""]).get())
+    assert not serves_paper(sources_in_lanes([""]).get())
     DataConnection.objects.update(user=None)
     ExecutionConnection.objects.filter(pk=paper.pk).update(archived_at=market_now())
-    assert not feeds_paper(followed_here([""]).get())
+    assert not serves_paper(sources_in_lanes([""]).get())
 
 
 def tells(account: ExecutionConnection) -> bool:
     [row] = rows(
-        f"SELECT {tells_sql('c.id')} AS so FROM connections_executionconnection c WHERE id = %s",
+        f"SELECT {provides_prices_sql('c.id')} AS so FROM connections_executionconnection c "
+        f"WHERE id = %s",
         (account.pk,),
     )
     return bool(row.so)
@@ -124,7 +130,7 @@ def tells(account: ExecutionConnection) -> bool:
 
 @pytest.fixture
 def asked(
-    broker: Double, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
+    broker: FakeBroker, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
     """Whose prices the broker was asked for, by its own names."""
     names: list[str] = []
@@ -136,11 +142,11 @@ def asked(
     can = replace(broker.capabilities(ConnectionSpec("", "")), quotes=True)
     monkeypatch.setattr(broker, "capabilities", lambda spec: can)
     monkeypatch.setattr(broker, "quote", tell)
-    before = loop_of_process()
-    use_loop(loop)
+    before = get_loop()
+    set_loop(loop)
     yield names
-    loops.clear(loop, 10)
-    use_loop(before)
+    event_loop.shutdown(loop, 10)
+    set_loop(before)
 
 
 def test_a_pair_whose_symbol_changes_is_followed_by_the_new_one(
@@ -149,12 +155,12 @@ def test_a_pair_whose_symbol_changes_is_followed_by_the_new_one(
     """Orders go out in the new one: they are not priced by the old one."""
     source = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
-    live = Live(lambda: [""])
+    live = BrokerFeedManager(lambda: [""])
     try:
-        live.tend()
+        live.maintain()
         until(lambda: asked)
         Instrument.objects.filter(book=alice.instrument_book).update(symbol="EURUSD.pro")
-        live.tend()
+        live.maintain()
         until(lambda: asked[-1] == "EURUSD.pro")
     finally:
         live.close()

@@ -10,8 +10,8 @@ from django.core.management import call_command
 
 from execution.models import Order
 from signals.models import Feed, Signal
-from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
 
 pytestmark = pytest.mark.django_db
 OPEN = {"symbol": "EUR/USD", "direction": "BUY", "sl": "1.09", "tp": "1.12"}
@@ -31,9 +31,9 @@ def publish(path: Path, feed: Feed, *options: str) -> tuple[dict[str, Any], str]
 
 @pytest.mark.parametrize("dry", [True, False], ids=["dry run", "published"])
 def test_entry_that_no_account_can_take_is_refused_and_its_neighbours_published(
-    tmp_path: Path, feed: Feed, broker: Double, dry: bool
+    tmp_path: Path, feed: Feed, broker: FakeBroker, dry: bool
 ) -> None:
-    accounts = [cast.account(feed, type="paper") for _ in range(2)]
+    accounts = [factories.account(feed, type="paper") for _ in range(2)]
     path = tmp_path / "signals.json"
     path.write_text(json.dumps([OPEN, ABOVE]))
     summary, words = publish(path, feed, *(["--dry-run"] if dry else []))
@@ -50,9 +50,9 @@ def test_entry_that_no_account_can_take_is_refused_and_its_neighbours_published(
 
 
 def test_entry_that_waits_for_approval_is_judged_too(
-    tmp_path: Path, feed: Feed, broker: Double
+    tmp_path: Path, feed: Feed, broker: FakeBroker
 ) -> None:
-    cast.account(feed, type="paper")
+    factories.account(feed, type="paper")
     Feed.objects.filter(pk=feed.pk).update(is_approved=False)
     path = tmp_path / "signals.json"
     path.write_text(json.dumps([ABOVE, OPEN]))

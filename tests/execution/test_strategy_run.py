@@ -12,18 +12,18 @@ from django.core.cache import cache
 from django.db.models import Count
 from django.test import Client
 
-from brokers.messages import Quote
-from brokers.paper import venue
+from brokers.paper import exchange
+from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperOrder, PaperPosition
-from brokers.paper.sessions import sessions
+from brokers.types import Quote
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument, Subscription, TradingPreset
 from execution.models import Order
 from signals.feeds import create_feed_token
 from signals.models import Feed, ReceivedAlert, Signal
-from tests.execution import cast
-from tests.execution.engine import trading
-from tests.execution.engine import until as engine_until
+from tests.execution import factories
+from tests.execution.trading_process import running
+from tests.execution.trading_process import wait_until as engine_until
 from tests.signals.charting import Chart, fill_in, templates
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -39,7 +39,7 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.1
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.FILLCAST_MARKET_ENTRY_SECONDS = 600  # a run's times are its beginning's
-    venue.list_instruments()
+    exchange.list_instruments()
     listed = Instrument.objects.get(book="double")
     Instrument.objects.create(
         book="paper", symbol="EURUSD", pair="EUR/USD", read_at=market_now(),
@@ -48,21 +48,21 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
     )  # fmt: skip
     made = {}
     for mode in MODES:
-        venue.open_account(mode, balance=D(10_000), position_mode=mode)
-        made[mode] = cast.account(
+        exchange.open_account(mode, balance=D(10_000), position_mode=mode)
+        made[mode] = factories.account(
             feed, type="paper", account=mode, instrument_book="paper",
             preset_fixed_quantity=D(3000), snapshot_position_mode=mode,
         )  # fmt: skip
     quote(made)
-    with trading("execution+maintenance", SECONDS):
+    with running("execution+maintenance", SECONDS):
         yield made
     sessions.close()
 
 
 def quote(accounts: dict[str, ExecutionConnection], pair: str = "EUR/USD") -> None:
-    venue.on_quotes([Quote(pair, D("1.10000"), D("1.10002"), market_now())])
+    exchange.on_quotes([Quote(pair, D("1.10000"), D("1.10002"), market_now())])
     for account in accounts.values():
-        cast.quote(account, "1.10000", "1.10002", pair=pair)
+        factories.quote(account, "1.10000", "1.10002", pair=pair)
 
 
 class Door:

@@ -17,25 +17,36 @@ from django.db.models.base import ModelState
 
 from common.clocks import market_now
 from common.sql import array, rows, run
-from connections import probing, selectors, silence
-from connections.listings import COMPLETIONS
+from connections import selectors
+from connections.exposure import all_open_sql
+from connections.health import inactivity, probes
+from connections.market_data.instrument_books import COMPLETIONS
+from connections.market_data.sources import is_used_sql
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.open import all_open
-from connections.sources import is_used_sql
-from execution import outcomes, tasks
-from execution.calls import held, sessions, stuck, sweeps
-from execution.drift import missing, reconcile
-from execution.exits import dust, guardians, holdings, orders, protection, ticks, watch, wishes
-from execution.intents import claim_sql
+from execution import signal_outcomes, tasks
+from execution.dispatch import deferred_reports
+from execution.exits import dust, orders
 from execution.models import Order
-from execution.reports import beyond, broker_exits
-from prices import wanted
+from execution.monitoring import (
+    broker_positions,
+    level_monitor,
+    pending_actions,
+    stop_failover,
+    tick_monitor,
+    unprotected_time,
+)
+from execution.reconciliation import missing_positions, reconcile
+from execution.recovery import stale_orders, sweeps
+from execution.reports import broker_exits, overfills
+from execution.runtime import broker_sessions
+from execution.submission import claim_sql
+from prices import symbol_selection
 from signals.models import Feed
 from signals.open_signals import PAIRS_OF_BASE, open_signals_sql
 from signals.symbol_completion import TRADED_LATELY
 from tests.connections import make
-from tests.execution import cast
-from tests.execution.double import KIND
+from tests.execution import factories
+from tests.execution.fake_broker import KIND
 
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it piles up fifty thousand rows
 
@@ -74,14 +85,14 @@ def undone_at_the_end(blocker: Any) -> Iterator[None]:
 def pile(django_db_setup: None, django_db_blocker: Any) -> Iterator[ExecutionConnection]:
     """One live order beside many finished ones of the same account."""
     with undone_at_the_end(django_db_blocker), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "ring", lambda *_, **__: None)
-        patch.setattr(held, "waiting", held.Waiting())
-        cast.double().reset()
-        cast.instrument()
-        account = cast.account(make.feed())
+        patch.setattr(tasks, "enqueue", lambda *_, **__: None)
+        patch.setattr(deferred_reports, "deferred_queue", deferred_reports.DeferredReportQueue())
+        factories.fake_broker().reset()
+        factories.instrument()
+        account = factories.account(make.feed())
         feed = account.subscriptions.get().feed
-        cast.signal(feed)
-        cast.claim_all()
+        factories.signal(feed)
+        factories.claim_all()
         seeds: Any = {"feed": feed.pk, "n": FINISHED, "connection": account.pk}
         with connection.cursor() as cursor:
             cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -107,53 +118,57 @@ def piled_up(alice: ExecutionConnection) -> Order:
 
 STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
     "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_due"}),
-    "take over": (sweeps.TAKE_OVER, ("me",), {"order_in_flight", "order_flying"}),
+    "take over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",), {"order_in_flight", "order_flying"}),
     "ask": (
-        sweeps.ASK,
+        sweeps.CLAIM_LOOKUPS,
         {"first": 2, "longest": 60, "claim": 31, "owner": "", "lanes": ""},
         {"order_lookup"},
     ),
-    "unclaim": (sweeps.UNCLAIM, (), {"order_lookup"}),
-    "outlived": (sweeps.OUTLIVED, (market_now(),), {"order_flying"}),
-    "limbo": (stuck.LIMBO, (60,), {"order_in_flight", "order_flying"}),
-    "stuck": (stuck.QUERY, {"stuck": 60, "answer": 10}, {"order_flying"}),
-    "act": (stuck.ACT, (), {"order_flying"}),
+    "unclaim": (sweeps.RELEASE_CLAIMS, (), {"order_lookup"}),
+    "outlived": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_flying"}),
+    "limbo": (stale_orders.STALE_UNKNOWN, (60,), {"order_in_flight", "order_flying"}),
+    "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}, {"order_flying"}),
+    "act": (stale_orders.ACT, (), {"order_flying"}),
     "unanswered": (
-        stuck.UNANSWERED,
+        stale_orders.UNANSWERED,
         {"tries": 4, "seconds": 60},
         {"order_wish", "order_flying"},
     ),
-    "awaiting": (stuck.AWAITING, {"seconds": 300}, {"order_waiting", "order_due"}),
-    "wishes": (wishes.LOCK, {"lanes": ""}, {"order_wish"}),
-    "any levels": (wishes.ANY_LEVELS, {"lanes": ""}, {"position_levels_to_be_told"}),
-    "levels": (wishes.LEVELS, {"longest": 11, "lanes": ""}, {"position_levels_to_be_told"}),
+    "awaiting": (stale_orders.AWAITING, {"seconds": 300}, {"order_waiting", "order_due"}),
+    "wishes": (pending_actions.LOCK, {"lanes": ""}, {"order_wish"}),
+    "any levels": (pending_actions.ANY_LEVELS, {"lanes": ""}, {"position_levels_to_be_told"}),
+    "levels": (
+        pending_actions.LEVELS,
+        {"longest": 11, "lanes": ""},
+        {"position_levels_to_be_told"},
+    ),
 }
 
 BY_TIME = {"due", "ask", "wishes"}
 
 # The minute's scan of levels, and what the exits' modules ask each second. By module and name.
 OF_EXITS: dict[tuple[ModuleType, str], Any] = {
-    (watch, "HITS"): None,
-    (watch, "DETAILS"): (30, [1, 2]),
+    (level_monitor, "HITS"): None,
+    (level_monitor, "DETAILS"): (30, [1, 2]),
     (dust, "FIND"): None,
-    (dust, "READ_AGAIN"): None,
-    (guardians, "PASSED"): None,
-    (guardians, "NOTED"): None,
-    (guardians, "DOUBT"): None,
-    (guardians, "OURS_NOW"): None,
-    (protection, "UNWATCHED"): None,
-    (protection, "UNCONFIRMED"): None,
-    (protection, "NOTED"): None,
-    (protection, "TELL"): None,
-    (holdings, "ASK"): {"longest": 11, "lanes": '{""}'},
-    (holdings, "FREED"): ([1, 2],),
-    (ticks, "HITS"): ([1], ["EUR/USD"], [1], [1], [1], [1], [1.0]),
+    (dust, "REQUEST_READ"): None,
+    (stop_failover, "PASSED"): None,
+    (stop_failover, "MARKED"): None,
+    (stop_failover, "REQUEST_READ"): None,
+    (stop_failover, "MAY_TAKE_OVER"): None,
+    (unprotected_time, "UNMONITORED"): None,
+    (unprotected_time, "UNCONFIRMED"): None,
+    (unprotected_time, "NOTED"): None,
+    (unprotected_time, "ALERT"): None,
+    (broker_positions, "CLAIM"): {"longest": 11, "lanes": '{""}'},
+    (broker_positions, "UNBLOCKED"): ([1, 2],),
+    (tick_monitor, "HITS"): ([1], ["EUR/USD"], [1], [1], [1], [1], [1.0]),
     (orders, "LOAD"): ([1, 2],),
-    (wishes, "LOCK"): {"lanes": '{""}'},
-    (wishes, "ANY_LEVELS"): {"lanes": '{""}'},
-    (wishes, "LEVELS"): {"longest": 11, "lanes": '{""}'},
+    (pending_actions, "LOCK"): {"lanes": '{""}'},
+    (pending_actions, "ANY_LEVELS"): {"lanes": '{""}'},
+    (pending_actions, "LEVELS"): {"longest": 11, "lanes": '{""}'},
 }
-HAS_TIMES = {"LEFT_OPEN", "OF_PAIRS"}  # planned below, with times
+HAS_TIMES = {"INCOMPLETE_CLOSES", "OF_PAIRS"}  # planned below, with times
 OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
 PARTS = {"HELD_BACK", "_DUE_LEVELS"}  # of the statements above
 BY_IDS = re.compile(r"\b(id|position_id) = ANY\(%s\)|FROM unnest\(%s|FROM wanted w")
@@ -206,12 +221,12 @@ class TestWithExits:
             if found := reads_live_rows(getattr(module, name), parameters):
                 too_much[module.__name__, name] = found
         now = market_now()
-        if found := reads_live_rows(protection.OF_PAIRS, ([1], ["EUR/USD"], [now])):
+        if found := reads_live_rows(unprotected_time.OF_PAIRS, ([1], ["EUR/USD"], [now])):
             too_much["protection", "OF_PAIRS"] = found
         account = alice.pk
-        if found := reads_live_rows(holdings.ENTERING, (account,)):
+        if found := reads_live_rows(broker_positions.ENTERING, (account,)):
             too_much["holdings", "ENTERING"] = found
-        if found := reads_live_rows(missing.UNMARK, ([account], [1])):
+        if found := reads_live_rows(missing_positions.UNMARK, ([account], [1])):
             too_much["missing", "UNMARK"] = found
         assert too_much == {}
 
@@ -220,8 +235,8 @@ class TestWithExits:
     ) -> None:
         """Among all signals ever published; then their positions, one by one."""
         asked = (market_now() - timedelta(days=7), 30)
-        assert reads_live_rows(watch.LEFT_OPEN, asked) == []
-        nodes = list(nodes_of(plan(watch.LEFT_OPEN, asked)))
+        assert reads_live_rows(level_monitor.INCOMPLETE_CLOSES, asked) == []
+        nodes = list(nodes_of(plan(level_monitor.INCOMPLETE_CLOSES, asked)))
         scans = [one for one in nodes if one.get("Index Name") == "signal_published_closes"]
         assert len(scans) == 1
         assert "Index Cond" in scans[0]
@@ -233,7 +248,16 @@ def test_each_statement_of_the_exits_is_planned_or_goes_by_ids() -> None:
     planned = {(module, name) for module, name in OF_EXITS}
     unknown = [
         (module.__name__, name)
-        for module in (watch, dust, guardians, protection, holdings, ticks, orders, wishes)
+        for module in (
+            level_monitor,
+            dust,
+            stop_failover,
+            unprotected_time,
+            broker_positions,
+            tick_monitor,
+            orders,
+            pending_actions,
+        )
         for name, sql in vars(module).items()
         if name.isupper() and isinstance(sql, str)
         if any(table in sql for table in BIG)
@@ -270,11 +294,11 @@ def test_the_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None
     one = {"ids": '{"x"}', "connection": str(piled_up.connection_id)}
     statements: dict[str, tuple[str, Any]] = {
         "exits of a claim": (claim_sql.EXITS, ([1],)),
-        "holdings": (holdings.OURS, (piled_up.connection_id,)),
-        "beyond": (beyond.WAITS, (one["ids"], one["connection"])),
-        "levels": (wishes.LEVELS, {"longest": 11, "lanes": '{""}'}),
+        "holdings": (broker_positions.OURS, (piled_up.connection_id,)),
+        "beyond": (overfills.WAITS, (one["ids"], one["connection"])),
+        "levels": (pending_actions.LEVELS, {"longest": 11, "lanes": '{""}'}),
         "exits that the broker made": (broker_exits.LOAD, ([1],)),
-        "outcome of a signal": (outcomes.COUNT, ([piled_up.signal_id],)),
+        "outcome of a signal": (signal_outcomes.COUNT, ([piled_up.signal_id],)),
     }
     for name, (sql, parameters) in statements.items():
         found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
@@ -400,13 +424,13 @@ class TestSwitchedOff:
         all_of_them = {"ids": "{}", "done": "{}", "turns": "{}", "first": False}
         statements = {
             "accounts due": (selectors.accounts_due_sql(), told | at),
-            "doubted": (probing.doubted_sql(), told | {"again": 5}),
-            "probed": (probing.probed_sql(), told | {"hosts": [KIND]}),
-            "silent": (silence.silent_sql(), None),
+            "doubted": (probes.failing_sql(), told | {"again": 5}),
+            "probed": (probes.probe_sql(), told | {"hosts": [KIND]}),
+            "silent": (inactivity.inactive_sql(), None),
             "compared": (reconcile.connections_sql(), told | at | all_of_them),
-            "to open": (sessions.to_open_sql(), (lanes,)),
-            "idle": (sessions.idle_sql(), told | {"idle": 900}),
-            "what is open": (f"SELECT * FROM {all_open()} o WHERE connection_id = %s",
+            "to open": (broker_sessions.to_open_sql(), (lanes,)),
+            "idle": (broker_sessions.idle_sql(), told | {"idle": 900}),
+            "what is open": (f"SELECT * FROM {all_open_sql()} o WHERE connection_id = %s",
                              (alice.pk,)),
         }  # fmt: skip
         for name, (sql, parameters) in statements.items():
@@ -435,7 +459,9 @@ class TestSwitchedOff:
         [scan] = scans_of(plan(used, None))
         assert (scan["Index Name"], "Index Cond" in scan) == ("position_open_of_source", True)
         for source in (0, alice.data_connection_id):
-            found = list(scans_of(plan(wanted.needed_sql(), {"sources": f"{{{source}}}"})))
+            found = list(
+                scans_of(plan(symbol_selection.required_pairs_sql(), {"sources": f"{{{source}}}"}))
+            )
             assert {scan.get("Index Name") for scan in found} == {
                 "position_open_of_source", "order_of_connection",
             }  # fmt: skip

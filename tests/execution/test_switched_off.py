@@ -9,31 +9,32 @@ import pytest
 from django.db.models.functions import Now
 
 from common.sql import rows, run
-from connections import health, lanes, silence
-from connections.lifecycle import activate, deactivate
+from connections import session_lanes
+from connections.accounts.services import activate, deactivate
+from connections.health import inactivity, status_updates
+from connections.health.account_polling import refresh_due_accounts
+from connections.health.probes import retry_failed
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.polling import refresh_due_accounts
-from connections.probing import look_again
 from connections.selectors import accounts_due
 from events.models import Event
-from execution.calls import asking
-from execution.calls.polling import poll
-from execution.calls.runtime import Runtime
-from execution.drift.reconcile import (
-    compare_or_halve,
+from execution.reconciliation.open_orders import start_run
+from execution.reconciliation.reconcile import (
+    compare_with_bisection,
     connections_sql,
     reconcile_all,
     reconcile_new,
 )
-from execution.drift.resting import begin
+from execution.recovery.order_polling import poll
+from execution.runtime import broker_queries
+from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_position, execute
 from positions.models import ExecutionPosition
 from signals.models import Feed
-from tests.connections.doubles import account
+from tests.connections.fake_brokers import account
 from tests.console.conftest import statements
-from tests.execution import cast
-from tests.execution.double import Double
-from tests.execution.test_silence import heard, kinds, tell
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.test_inactive_accounts import heard, kinds, tell
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LANE = "sessions.5"
@@ -43,16 +44,16 @@ def ordered(status: str) -> Callable[[Feed], None]:
     """One order that has come so far."""
 
     def make(feed: Feed) -> None:
-        cast.signal(feed)
-        cast.live_lease()
-        cast.claim_all()
+        factories.signal(feed)
+        factories.live_lease()
+        factories.claim_all()
         run("UPDATE execution_order SET status = %s", (status,))
 
     return make
 
 
 def in_position(feed: Feed) -> None:
-    cast.filled(cast.signal(feed))
+    factories.filled(factories.signal(feed))
 
 
 OPEN: dict[str, Callable[[Feed], None]] = {
@@ -62,7 +63,7 @@ OPEN: dict[str, Callable[[Feed], None]] = {
 }  # fmt: skip
 NOTHING: dict[str, Callable[[Feed], object]] = {
     "nothing": lambda feed: None,
-    "an order that has not left": cast.signal,
+    "an order that has not left": factories.signal,
     "an order that has ended": ordered("CANCELLED"),
 }
 
@@ -94,30 +95,32 @@ def test_it_is_not_read_while_nothing_is(what: str, alice: ExecutionConnection, 
 
 
 def test_its_error_is_told_looked_at_again_and_its_return_is_told(
-    alice: ExecutionConnection, feed: Feed, broker: Double
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     in_position(feed)
     off(alice)
     assert refresh_due_accounts(older_than_seconds=0) == (0, 1)
     for _ in range(2):
         run("UPDATE connections_connectionhealth SET last_error_at = now() - interval '6 seconds'")
-        assert look_again() == (0, 1)
+        assert retry_failed() == (0, 1)
     assert kinds(alice) == ["connection.error"]
     broker.state = account()
     run("UPDATE connections_connectionhealth SET last_error_at = now() - interval '6 seconds'")
-    assert look_again() == (1, 0)
+    assert retry_failed() == (1, 0)
     assert kinds(alice) == ["connection.error", "connection.recovered"]
 
 
-def test_its_host_is_probed_by_it(alice: ExecutionConnection, feed: Feed, broker: Double) -> None:
+def test_its_host_is_probed_by_it(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
     in_position(feed)
     off(alice)
     broker.state = account()
-    health.mark_failures([(alice.pk, "No answer.")])
+    status_updates.mark_failures([(alice.pk, "No answer.")])
     run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, spoken_to,"
         " message) SELECT broker_host, now() - interval '1 minute', now(), 1, 5, 5, ''"
         " FROM connections_executionconnection")  # fmt: skip
-    assert look_again() == (1, 0)
+    assert retry_failed() == (1, 0)
 
 
 def test_its_silence_is_told_and_that_it_is_switched_off(
@@ -149,34 +152,34 @@ def test_the_silence_of_what_is_open_is_told_before_that_of_many_idle_ones(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_position(feed)
-    others = [cast.account(feed) for _ in range(3)]
+    others = [factories.account(feed) for _ in range(3)]
     for one in (alice, *others):
         heard(one, minutes=300)
-    monkeypatch.setattr(silence, "AT_ONCE", 1)
+    monkeypatch.setattr(inactivity, "AT_ONCE", 1)
     assert (tell(), kinds(alice)) == (1, ["connection.silent"])
 
 
 def test_silence_is_looked_for_by_one_statement_however_many_are_silent(feed: Feed) -> None:
     """Idle accounts are silent all weekend, and each was asked what it has open, each minute."""
-    heard(cast.account(feed), minutes=100)
+    heard(factories.account(feed), minutes=100)
     with statements() as few:
         tell()
     for _ in range(5):
-        heard(cast.account(feed), minutes=100)
+        heard(factories.account(feed), minutes=100)
     with statements() as many:
         tell()
     assert len(many) == len(few) > 0
 
 
 def test_its_resting_order_is_compared(
-    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.behaviour = broker.rest
-    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
-    execute(cast.pending())
-    assert trading.wire.wait_idle(30)
-    assert trading.flusher.drain(30)
-    assert cast.order().status == "SUBMITTED"
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    execute(factories.pending())
+    assert trading.dispatcher.wait_idle(30)
+    assert trading.report_writer.drain(30)
+    assert factories.order().status == "SUBMITTED"
     off(alice)
     broker.calls.clear()
     reconcile_all()
@@ -184,21 +187,21 @@ def test_its_resting_order_is_compared(
 
 
 def test_it_is_polled_and_its_exits_leave(
-    alice: ExecutionConnection, feed: Feed, trading: Runtime, broker: Double
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.event_stream = False
-    cast.signal(feed)
-    execute(cast.pending())
-    assert trading.wire.wait_idle(30)
-    assert trading.flusher.drain(30)
+    factories.signal(feed)
+    execute(factories.pending())
+    assert trading.dispatcher.wait_idle(30)
+    assert trading.report_writer.drain(30)
     off(alice)
     assert poll() == 1
     position = ExecutionPosition.objects.get()
     exit_id = close_position(position.pk)
     assert exit_id is not None
     execute([exit_id], urgent=True)
-    assert trading.wire.wait_idle(30)
-    assert trading.flusher.drain(30)
+    assert trading.dispatcher.wait_idle(30)
+    assert trading.report_writer.drain(30)
     position.refresh_from_db()
     assert position.quantity == 0
     assert due() == []  # nothing is left to watch
@@ -212,40 +215,40 @@ def laned(alice: ExecutionConnection) -> ExecutionConnection:
 
 
 def test_whoever_takes_its_lane_opens_its_session(
-    laned: ExecutionConnection, feed: Feed, session: Runtime, broker: Double
+    laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:
     """Else nobody would hear that a resting order of it is filled."""
-    session.sessions.tend()
+    session.sessions.maintain()
     reconcile_new()
     broker.behaviour = broker.rest
-    cast.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
-    execute(cast.pending())
-    assert session.wire.wait_idle(30)
-    assert session.flusher.drain(30)
-    assert cast.order().status == "SUBMITTED"
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    execute(factories.pending())
+    assert session.dispatcher.wait_idle(30)
+    assert session.report_writer.drain(30)
+    assert factories.order().status == "SUBMITTED"
     off(laned)
-    session.sessions.give_back([LANE])
+    session.sessions.release([LANE])
     run("UPDATE connections_connectionhealth SET last_connected_at = NULL")
     broker.state = account()
-    session.sessions.tend()
+    session.sessions.maintain()
     session.sessions.read()
     assert ConnectionHealth.objects.get(pk=laned.pk).last_connected_at is not None
 
 
 def test_once_it_is_on_again_it_is_looked_after_at_once(
-    laned: ExecutionConnection, session: Runtime
+    laned: ExecutionConnection, session: TradingRuntime
 ) -> None:
     """Not only from the next look at who rests, up to a minute later."""
-    session.sessions.tend()
+    session.sessions.maintain()
     off(laned)
-    session.sessions.rest()
+    session.sessions.close_idle()
     assert due() == []
     ExecutionConnection.objects.update(is_active=True)
     assert due() == [str(laned.pk)]
 
 
 def test_a_comparison_that_began_while_it_was_off_says_nothing_of_it_once_it_is_on(
-    alice: ExecutionConnection, feed: Feed, wire: Runtime
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
 ) -> None:
     """What was done there in between, nobody has looked at."""
     in_position(feed)
@@ -257,14 +260,14 @@ def test_a_comparison_that_began_while_it_was_off_says_nothing_of_it_once_it_is_
         "done": "{}",
         "turns": "{}",
         "first": False,
-        **lanes.in_held(),
-        **lanes.resting(),
+        **session_lanes.held_lanes_parameters(),
+        **session_lanes.idle_parameters(),
     }
     wanted = rows(connections_sql(), which)
-    look = begin({row.connection_id: row for row in wanted})
+    look = start_run({row.connection_id: row for row in wanted})
     activate(alice.pk, by=None)
-    for read in asking.snapshots(wanted):
-        compare_or_halve(look, read)
+    for read in broker_queries.snapshots(wanted):
+        compare_with_bisection(look, read)
     assert mine.get().reconciled_at is None
     reconcile_new()
     assert mine.get().reconciled_at is not None

@@ -2,13 +2,13 @@
 
 import sys
 
-from brokers.messages import ConnectionSpec
 from brokers.paper.remote.adapter import RemotePaper
+from brokers.types import ConnectionSpec
 
 
 async def submit(port: int, count: int) -> None:
     """Place so many orders in one call and wait for their answers."""
-    from tests.paper.orders import order
+    from tests.paper.factories import order
 
     adapter = RemotePaper("127.0.0.1", port)
     spec = ConnectionSpec(connection_id="c-A1", account="A1", settings={"reply_timeout": 60})

@@ -10,9 +10,9 @@ import django
 
 def connect(login: str) -> str:
     """Account, password, subscription; the worker of the terminal tests it by itself."""
-    from connections.lifecycle import create_connection, set_credentials
+    from connections.accounts.services import create_connection, set_credentials
     from connections.models import DataConnection, TradingPreset
-    from connections.subscribing import subscribe
+    from connections.subscriptions.services import subscribe
     from signals.models import Feed
     from users.models import User
 

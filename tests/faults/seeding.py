@@ -22,9 +22,9 @@ class Sql:
 
 def ours(connections: int) -> None:
     """Feeds of several sizes; the accounts of a smaller one follow the larger ones, too."""
-    from benchmarks.world import World
+    from benchmarks.data import BenchData
 
-    world = World(Sql())  # type: ignore[arg-type]  # all that it asks of its place is sql()
+    world = BenchData(Sql())  # type: ignore[arg-type]  # all that it asks of its place is sql()
     for subscribers in FEEDS:
         if subscribers <= connections:
             world.feed(subscribers)

@@ -13,9 +13,9 @@ from typing import Any
 import psycopg
 from psycopg.rows import namedtuple_row
 
-from common.embedded.postgres import NAME, PostgresServer
-from common.embedded.redis import RedisServer
 from common.sealing import new_private_key, public_key_of
+from ops.embedded.postgres import NAME, PostgresServer
+from ops.embedded.redis import RedisServer
 from tests.prepared_database import copy_to
 
 ROOT = Path(__file__).resolve().parents[2]

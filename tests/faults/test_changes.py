@@ -3,7 +3,7 @@
 import pytest
 
 from tests.faults.conftest import OPENED
-from tests.faults.place import Place, Story
+from tests.faults.environment import FaultEnvironment, Scenario
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
@@ -11,24 +11,29 @@ OURS_AT = "SELECT count(*) FROM positions_executionposition WHERE sl = %s AND br
 THEIRS_AT = "SELECT count(*) FROM paper_position WHERE quantity > 0 AND stop_loss = %s"
 
 
-def move(place: Place, stop: str) -> None:
-    place.hands.do("publish", action="MODIFY", refers_to=place.ours.value(FIRST_SIGNAL), sl=stop)
+def move(environment: FaultEnvironment, stop: str) -> None:
+    environment.operator.do(
+        "publish", action="MODIFY", refers_to=environment.ours.value(FIRST_SIGNAL), sl=stop
+    )
 
 
-def everywhere_at(place: Place, stop: str) -> bool:
+def everywhere_at(environment: FaultEnvironment, stop: str) -> bool:
     """Whether both sides hold each position's stop there."""
-    ours, theirs = place.ours.value(OURS_AT, stop, stop), place.books.value(THEIRS_AT, stop)
+    ours, theirs = (
+        environment.ours.value(OURS_AT, stop, stop),
+        environment.books.value(THEIRS_AT, stop),
+    )
     return bool(ours == theirs == OPENED)
 
 
 @pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
-def test_levels_are_moved_once_a_worker_died_at_it(opened: Place, point: str) -> None:
+def test_levels_are_moved_once_a_worker_died_at_it(opened: FaultEnvironment, point: str) -> None:
     victim = opened.fleet.worker("victim", faults=f"{point}:kill")
     opened.broker(reply_delay_ms=100)
     opened.quote()
     move(opened, "1.096")
     opened.wait(lambda: not victim.alive, f"nobody came to {point}")
-    story = Story(opened)
+    story = Scenario(opened)
     opened.fleet.worker("successor")
     opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
     story.end()
@@ -37,7 +42,7 @@ def test_levels_are_moved_once_a_worker_died_at_it(opened: Place, point: str) ->
 
 @pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
 def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
-    opened: Place, point: str
+    opened: FaultEnvironment, point: str
 ) -> None:
     victim = opened.fleet.worker("victim", faults=f"{point}:stop", wait=False)
     other = opened.fleet.worker("other", wait=False)
@@ -46,7 +51,7 @@ def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
     opened.quote()
     move(opened, "1.096")
     opened.wait(lambda: victim.stopped, f"nobody came to {point}")
-    story = Story(opened)
+    story = Scenario(opened)
     other.go_on()
     opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
     move(opened, "1.097")
@@ -64,41 +69,41 @@ def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
 @pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
 @pytest.mark.parametrize("deed", ["kill", "stop"])
 def test_resting_orders_are_taken_back_though_the_one_who_asked_died(
-    place: Place, point: str, deed: str
+    environment: FaultEnvironment, point: str, deed: str
 ) -> None:
-    opener = place.fleet.worker("opener")
-    place.quote()
-    place.hands.do("publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04")
-    place.wait(lambda: place.count.states().get("SUBMITTED") == 50, "they do not rest")
+    opener = environment.fleet.worker("opener")
+    environment.quote()
+    environment.operator.do("publish", feed=50, order_type="LIMIT", open_price="1.05", sl="1.04")
+    environment.wait(lambda: environment.count.states().get("SUBMITTED") == 50, "they do not rest")
     opener.end()
-    victim = place.fleet.worker("victim", faults=f"{point}:{deed}")
-    ids = [row.id for row in place.ours.rows("SELECT id FROM execution_order")]
-    place.hands.do("cancel", orders=ids)
-    place.wait(lambda: not victim.alive or victim.stopped, f"nobody came to {point}")
-    story = Story(place)
-    place.fleet.worker("successor")
-    place.settle()
+    victim = environment.fleet.worker("victim", faults=f"{point}:{deed}")
+    ids = [row.id for row in environment.ours.rows("SELECT id FROM execution_order")]
+    environment.operator.do("cancel", orders=ids)
+    environment.wait(lambda: not victim.alive or victim.stopped, f"nobody came to {point}")
+    story = Scenario(environment)
+    environment.fleet.worker("successor")
+    environment.settle()
     story.end()
     if deed == "stop":
         victim.go_on()
-        place.fleet.wait_for_lease(victim)
+        environment.fleet.wait_for_lease(victim)
         victim.end()
-    assert place.count.states() == {"CANCELLED OWNER_CANCELLED": 50}
+    assert environment.count.states() == {"CANCELLED OWNER_CANCELLED": 50}
     working = "SELECT count(*) FROM paper_order WHERE status <> 'CANCELLED'"
-    assert place.books.value(working) == 0
-    assert place.count.wrong(50) == {}
+    assert environment.books.value(working) == 0
+    assert environment.count.wrong(50) == {}
 
 
 @pytest.mark.parametrize("point", ["events.read", "events.applied"])
 @pytest.mark.parametrize("deed", ["kill", "stop"])
 def test_stops_that_the_broker_executed_are_heard_though_the_hearer_died(
-    opened: Place, point: str, deed: str
+    opened: FaultEnvironment, point: str, deed: str
 ) -> None:
     opened.quote()
     victim = opened.fleet.worker("victim", faults=f"{point}:{deed}")
     opened.quote(bid="1.09400", ask="1.09410")
     opened.wait(lambda: not victim.alive or victim.stopped, f"nobody came to {point}")
-    story = Story(opened)
+    story = Scenario(opened)
     opened.fleet.worker("successor")
     opened.wait(
         lambda: opened.count.open_positions() == 0 and opened.count.untold() == 0, "not heard", 60
@@ -111,7 +116,9 @@ def test_stops_that_the_broker_executed_are_heard_though_the_hearer_died(
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_events_that_are_told_again_after_each_reconnect_count_once(opened: Place) -> None:
+def test_events_that_are_told_again_after_each_reconnect_count_once(
+    opened: FaultEnvironment,
+) -> None:
     opened.quote()
     opened.fleet.worker()
     opened.venue.fault("replay_on_connect", 100)

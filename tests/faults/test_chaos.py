@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.chaos.plan import LASTS, LEAST, MOST, PROCESSES, WEIGHTS, by_kind, plan
-from tests.faults.chaos.trouble import Trouble
+from tests.faults.chaos.fault_injection import FaultInjector
+from tests.faults.chaos.fault_plan import LASTS, LEAST, MOST, PROCESSES, WEIGHTS, by_kind, plan
 from tests.faults.servers import ROOT
 
 SMOKE = {"--seconds": "20", "--seed": "1"}
@@ -39,7 +39,7 @@ def test_a_long_run_breaks_everything_that_there_is() -> None:
 
 def test_every_kind_of_fault_can_be_made() -> None:
     assert LASTS.keys() <= WEIGHTS.keys()
-    assert all(hasattr(Trouble, "_" + kind.replace("-", "_")) for kind in WEIGHTS)
+    assert all(hasattr(FaultInjector, "_" + kind.replace("-", "_")) for kind in WEIGHTS)
 
 
 @pytest.mark.faults

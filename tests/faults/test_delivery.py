@@ -3,7 +3,7 @@
 import pytest
 
 from tests.events.receiver import receiver
-from tests.faults.place import Place, Story
+from tests.faults.environment import FaultEnvironment, Scenario
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 WAITING = "SELECT count(*) FROM events_delivery WHERE status = 'PENDING'"
@@ -14,35 +14,39 @@ SENT = "SELECT event_id FROM events_delivery WHERE status = 'SENT'"
     ("point", "messages_before"), [("delivery.claimed", 0), ("delivery.sent", 1)]
 )
 def test_messages_to_people_go_out_though_their_sender_died(
-    place: Place, point: str, messages_before: int
+    environment: FaultEnvironment, point: str, messages_before: int
 ) -> None:
     with receiver() as hook:
-        place.hands.do("channel", url=hook.url())
-        victim = place.fleet.worker("victim", "maintenance", faults=f"{point}:kill", wait=False)
-        place.fleet.worker()
-        place.quote()
-        place.hands.do("publish", feed=50)
-        place.settle()
+        environment.operator.do("channel", url=hook.url())
+        victim = environment.fleet.worker(
+            "victim", "maintenance", faults=f"{point}:kill", wait=False
+        )
+        environment.fleet.worker()
+        environment.quote()
+        environment.operator.do("publish", feed=50)
+        environment.settle()
 
         def rung() -> None:
-            place.hands.do("send", name="events.deliver", arguments=[], queue="maintenance")
+            environment.operator.do(
+                "send", name="events.deliver", arguments=[], queue="maintenance"
+            )
 
         def died() -> bool:
             rung()
             return not victim.alive
 
-        place.wait(died, f"nobody came to {point}", 60)
+        environment.wait(died, f"nobody came to {point}", 60)
         assert len(hook.journal) == messages_before
-        story = Story(place)
-        place.fleet.worker("successor", "maintenance")
+        story = Scenario(environment)
+        environment.fleet.worker("successor", "maintenance")
 
         def told() -> bool:
             rung()
-            return bool(place.ours.value(WAITING) == 0)
+            return bool(environment.ours.value(WAITING) == 0)
 
-        place.wait(told, "not told", 60)
+        environment.wait(told, "not told", 60)
         story.end()
-        sent = {row.event_id for row in place.ours.rows(SENT)}
+        sent = {row.event_id for row in environment.ours.rows(SENT)}
         heard = {int(event["id"]) for message in hook.journal for event in events_of(message)}
         assert sent
         assert heard == sent

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.faults.fleet import HandsDiedError
-from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
+from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenario
+from tests.faults.process_fleet import OperatorDiedError
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 200  # four bundles of 50
@@ -32,63 +32,65 @@ def quick(points: dict[str, int]) -> list[Any]:
     ]
 
 
-def all_ended(place: Place, expected: int, *, absent_at_most: int) -> None:
+def all_ended(environment: FaultEnvironment, expected: int, *, absent_at_most: int) -> None:
     """Each entry is filled; only one whose intent was on disk at the fault may have been proven
     absent, since nobody can tell whether it had left."""
-    states = place.count.states()
+    states = environment.count.states()
     absent = states.pop("FAILED NEVER_ARRIVED", 0)
     assert states.pop("FILLED", 0) + absent == expected
     assert states == {}
     assert absent <= absent_at_most
-    assert place.count.wrong(expected) == {}
+    assert environment.count.wrong(expected) == {}
 
 
 @pytest.mark.parametrize(("point", "nth"), quick(WORKER))
 def test_a_worker_killed_there_loses_and_doubles_nothing(
-    place: Place, point: str, nth: int
+    environment: FaultEnvironment, point: str, nth: int
 ) -> None:
-    victim = place.fleet.worker("victim", faults=f"{point}:kill:{nth}")
-    place.broker(reply_delay_ms=100)
-    place.quote()
-    place.hands.do("publish", feed=N)
-    place.wait(lambda: not victim.alive, f"nobody came to {point}")
-    story = Story(place)
+    victim = environment.fleet.worker("victim", faults=f"{point}:kill:{nth}")
+    environment.broker(reply_delay_ms=100)
+    environment.quote()
+    environment.operator.do("publish", feed=N)
+    environment.wait(lambda: not victim.alive, f"nobody came to {point}")
+    story = Scenario(environment)
     assert victim.popen.returncode == -9
     assert story.in_flight + story.at_fault.get("PENDING", 0) > 0
-    place.fleet.worker("successor")  # how long its start takes is the machine's affair
-    took = place.wait(lambda: place.taken_over(victim), "its orders are nobody's")
+    environment.fleet.worker("successor")  # how long its start takes is the machine's affair
+    took = environment.wait(lambda: environment.taken_over(victim), "its orders are nobody's")
     assert took <= TAKE_OVER_SECONDS
-    place.settle()
+    environment.settle()
     story.end()
-    all_ended(place, N, absent_at_most=story.in_flight)
+    all_ended(environment, N, absent_at_most=story.in_flight)
 
 
 @pytest.mark.parametrize(("point", "nth"), quick(WORKER))
 def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
-    place: Place, point: str, nth: int
+    environment: FaultEnvironment, point: str, nth: int
 ) -> None:
-    victim = place.fleet.worker("victim", faults=f"{point}:stop:{nth}", wait=False)
-    other = place.fleet.worker("other", wait=False)
-    place.fleet.wait_for_lease(victim, other)
-    place.broker(reply_delay_ms=100)
-    place.quote()
+    victim = environment.fleet.worker("victim", faults=f"{point}:stop:{nth}", wait=False)
+    other = environment.fleet.worker("other", wait=False)
+    environment.fleet.wait_for_lease(victim, other)
+    environment.broker(reply_delay_ms=100)
+    environment.quote()
     other.stop()  # so that the work is the victim's
-    place.hands.do("publish", feed=N)
-    place.wait(lambda: victim.stopped, f"nobody came to {point}")
-    story = Story(place)
+    environment.operator.do("publish", feed=N)
+    environment.wait(lambda: victim.stopped, f"nobody came to {point}")
+    story = Scenario(environment)
     other.go_on()
-    place.settle()  # beyond its lease, and beyond both proofs of what it held
+    environment.settle()  # beyond its lease, and beyond both proofs of what it held
     story.end()
-    place.wait(lambda: not place.fleet.has_lease(victim.pid), "it is believed alive")
-    accepted = place.count.accepted()
+    environment.wait(lambda: not environment.fleet.has_lease(victim.pid), "it is believed alive")
+    accepted = environment.count.accepted()
     victim.go_on()
     other.end()
-    place.fleet.wait_for_lease(victim)
-    place.quote()
-    place.hands.do("publish", feed=50)  # what it fills now comes after all that it had in hand
-    place.settle()
-    all_ended(place, N + 50, absent_at_most=story.in_flight)
-    assert place.count.accepted() == accepted + 50
+    environment.fleet.wait_for_lease(victim)
+    environment.quote()
+    environment.operator.do(
+        "publish", feed=50
+    )  # what it fills now comes after all that it had in hand
+    environment.settle()
+    all_ended(environment, N + 50, absent_at_most=story.in_flight)
+    assert environment.count.accepted() == accepted + 50
 
 
 @pytest.mark.parametrize(
@@ -101,16 +103,16 @@ def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
     ],
 )
 def test_a_publisher_killed_there_has_published_all_or_nothing(
-    place: Place, point: str, published: int
+    environment: FaultEnvironment, point: str, published: int
 ) -> None:
-    place.fleet.worker()
-    place.quote()
+    environment.fleet.worker()
+    environment.quote()
     armed = point if ":" in point else f"{point}:kill"
-    with pytest.raises(HandsDiedError):
-        place.fleet.hands(faults=armed).do("publish", feed=N)
-    story = Story(place)
-    place.settle()
+    with pytest.raises(OperatorDiedError):
+        environment.fleet.operator(faults=armed).do("publish", feed=N)
+    story = Scenario(environment)
+    environment.settle()
     story.end()
     signals = "SELECT count(*) FROM signals_signal WHERE published_at IS NOT NULL"
-    assert place.ours.value(signals) == published
-    all_ended(place, N * published, absent_at_most=0)
+    assert environment.ours.value(signals) == published
+    all_ended(environment, N * published, absent_at_most=0)

@@ -3,8 +3,8 @@
 import pytest
 
 from tests.faults.conftest import OPENED
-from tests.faults.fleet import HandsDiedError
-from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
+from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenario
+from tests.faults.process_fleet import OperatorDiedError
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 POINTS = {
@@ -19,32 +19,34 @@ STOPS = ["claim.committed", "wire.begin", "wire.answered", "outcome.written"]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
-def all_closed(place: Place) -> None:
+def all_closed(environment: FaultEnvironment) -> None:
     """Each position is flat on both sides, closed by what was asked for and no more."""
-    assert place.count.open_positions() == 0
+    assert environment.count.open_positions() == 0
     wrong_side = "SELECT count(*) FROM paper_position WHERE quantity <> 0"
-    assert place.books.value(wrong_side) == 0
+    assert environment.books.value(wrong_side) == 0
     reserved = "SELECT count(*) FROM positions_executionposition WHERE reserved <> 0"
-    assert place.ours.value(reserved) == 0
-    assert place.count.wrong(OPENED) == {}
+    assert environment.ours.value(reserved) == 0
+    assert environment.count.wrong(OPENED) == {}
 
 
-def settle_closed(place: Place) -> None:
-    place.wait(
-        lambda: place.count.open_positions() == 0 and place.count.unsettled() == 0, "not flat", 60
+def settle_closed(environment: FaultEnvironment) -> None:
+    environment.wait(
+        lambda: environment.count.open_positions() == 0 and environment.count.unsettled() == 0,
+        "not flat",
+        60,
     )
 
 
 @pytest.mark.parametrize(("point", "nth"), POINTS.items())
 def test_an_exits_worker_killed_there_closes_each_position_once(
-    opened: Place, point: str, nth: int
+    opened: FaultEnvironment, point: str, nth: int
 ) -> None:
     victim = opened.fleet.worker("victim", "exits", faults=f"{point}:kill:{nth}")
     opened.broker(reply_delay_ms=100)
     opened.quote()
-    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: not victim.alive, f"nobody came to {point}")
-    story = Story(opened)
+    story = Scenario(opened)
     opened.fleet.worker("successor", "exits")
     took = opened.wait(lambda: opened.taken_over(victim), "its orders are nobody's")
     assert took <= TAKE_OVER_SECONDS
@@ -55,7 +57,7 @@ def test_an_exits_worker_killed_there_closes_each_position_once(
 
 @pytest.mark.parametrize("point", STOPS)
 def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
-    opened: Place, point: str
+    opened: FaultEnvironment, point: str
 ) -> None:
     victim = opened.fleet.worker("victim", "exits", faults=f"{point}:stop:1", wait=False)
     other = opened.fleet.worker("other", "exits", wait=False)
@@ -63,9 +65,9 @@ def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
     opened.broker(reply_delay_ms=100)
     opened.quote()
     other.stop()
-    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: victim.stopped, f"nobody came to {point}")
-    story = Story(opened)
+    story = Scenario(opened)
     other.go_on()
     settle_closed(opened)
     story.end()
@@ -75,10 +77,10 @@ def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
     other.end()
     opened.fleet.wait_for_lease(victim)
     opened.quote()
-    more = opened.hands.do("publish", feed=50)  # and one that the victim itself opens and closes
+    more = opened.operator.do("publish", feed=50)  # and one that the victim itself opens and closes
     opened.fleet.worker("entries", "execution")
     opened.wait(lambda: opened.count.open_positions() == 50, "not opened")
-    opened.hands.do("publish", action="CLOSE", refers_to=more[0])
+    opened.operator.do("publish", action="CLOSE", refers_to=more[0])
     settle_closed(opened)
     assert opened.count.accepted() == accepted + 100
     assert opened.count.open_positions() == 0
@@ -86,32 +88,36 @@ def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
 
 
 @pytest.mark.parametrize("by", ["signal", "click"])
-def test_who_dies_before_the_close_is_committed_has_closed_nothing(opened: Place, by: str) -> None:
-    dying = opened.fleet.hands(faults="exits.written:kill")
+def test_who_dies_before_the_close_is_committed_has_closed_nothing(
+    opened: FaultEnvironment, by: str
+) -> None:
+    dying = opened.fleet.operator(faults="exits.written:kill")
     if by == "signal":
         dying.begin("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     else:
         dying.begin("close", positions=opened.positions())
-    with pytest.raises(HandsDiedError):
+    with pytest.raises(OperatorDiedError):
         dying.answer()
     exits = "SELECT count(*) FROM execution_order WHERE position_id IS NOT NULL"
     assert opened.ours.value(exits) == 0
     opened.fleet.worker("worker", "exits")
     opened.quote()
-    assert len(opened.hands.do("close", positions=opened.positions())) == OPENED
+    assert len(opened.operator.do("close", positions=opened.positions())) == OPENED
     settle_closed(opened)
     all_closed(opened)
 
 
 @pytest.mark.parametrize("point", ["exits.written", "watch.committed", "claim.committed"])
-def test_the_watch_killed_there_closes_each_position_once(watched: Place, point: str) -> None:
+def test_the_watch_killed_there_closes_each_position_once(
+    watched: FaultEnvironment, point: str
+) -> None:
     victim = watched.fleet.worker("victim", "exits", faults=f"{point}:kill")
     watched.quote(bid="1.09400", ask="1.09410")
-    watched.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
     watched.wait(lambda: not victim.alive, f"nobody came to {point}")
-    story = Story(watched)
+    story = Scenario(watched)
     watched.fleet.worker("successor", "exits")
-    watched.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
     settle_closed(watched)
     story.end()
     all_closed(watched)
@@ -121,22 +127,24 @@ def test_the_watch_killed_there_closes_each_position_once(watched: Place, point:
 def test_watch_signal_and_click_race_for_a_position_while_the_worker_dies(
     request: pytest.FixtureRequest, mode: str
 ) -> None:
-    place: Place = request.getfixturevalue(mode)
-    victim = place.fleet.worker("victim", "exits", faults="wire.answered:kill:60")
-    place.broker(reply_delay_ms=100)
+    environment: FaultEnvironment = request.getfixturevalue(mode)
+    victim = environment.fleet.worker("victim", "exits", faults="wire.answered:kill:60")
+    environment.broker(reply_delay_ms=100)
     if mode == "watched":  # where the broker keeps the levels they are its own business
-        place.quote(bid="1.09400", ask="1.09410")
+        environment.quote(bid="1.09400", ask="1.09410")
     else:
-        place.quote()
-    clicking = place.fleet.hands()
-    place.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
-    clicking.begin("close", positions=place.positions(), fraction="0.5")
-    place.hands.do("publish", action="CLOSE", refers_to=place.ours.value(FIRST_SIGNAL))
+        environment.quote()
+    clicking = environment.fleet.operator()
+    environment.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    clicking.begin("close", positions=environment.positions(), fraction="0.5")
+    environment.operator.do(
+        "publish", action="CLOSE", refers_to=environment.ours.value(FIRST_SIGNAL)
+    )
     clicking.answer()
-    place.wait(lambda: not victim.alive, "nobody died")
-    story = Story(place)
-    place.fleet.worker("successor", "exits")
-    place.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
-    settle_closed(place)
+    environment.wait(lambda: not victim.alive, "nobody died")
+    story = Scenario(environment)
+    environment.fleet.worker("successor", "exits")
+    environment.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    settle_closed(environment)
     story.end()
-    all_closed(place)
+    all_closed(environment)

@@ -5,22 +5,22 @@ import time
 
 import pytest
 
-from tests.faults.place import Place
+from tests.faults.environment import FaultEnvironment
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 
 
-def test_who_publishes_waits_once_for_a_redis_that_hangs(place: Place) -> None:
-    place.fleet.worker()
-    place.hands.do("quote")
-    place.servers.signal_redis(signal.SIGSTOP)
+def test_who_publishes_waits_once_for_a_redis_that_hangs(environment: FaultEnvironment) -> None:
+    environment.fleet.worker()
+    environment.operator.do("quote")
+    environment.servers.signal_redis(signal.SIGSTOP)
     try:
-        place.hands.do("publish", feed=50)  # finds out that nobody answers
+        environment.operator.do("publish", feed=50)  # finds out that nobody answers
         began = time.monotonic()
-        place.hands.do("publish", feed=50)
+        environment.operator.do("publish", feed=50)
         assert time.monotonic() - began < 3
-        place.settle()  # workers look for themselves
+        environment.settle()  # workers look for themselves
     finally:
-        place.servers.signal_redis(signal.SIGCONT)
-    assert place.count.states() == {"FILLED": 100}
-    assert place.count.wrong(100) == {}
+        environment.servers.signal_redis(signal.SIGCONT)
+    assert environment.count.states() == {"FILLED": 100}
+    assert environment.count.wrong(100) == {}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.tws.remote import RemoteTws
-from tests.faults.fleet import until
-from tests.faults.place import Place
+from tests.fakes.tws.server_process import TwsProcess
+from tests.faults.environment import FaultEnvironment
+from tests.faults.process_fleet import wait_until
 from tests.faults.servers import Servers
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
@@ -38,8 +38,8 @@ UPDATE connections_tradingpreset SET sizing_mode = 'FIXED', fixed_quantity = 200
 
 
 @pytest.fixture
-def tws(tmp_path: Path) -> Iterator[RemoteTws]:
-    double = RemoteTws(tmp_path / "tws.jsonl", ACCOUNT)
+def tws(tmp_path: Path) -> Iterator[TwsProcess]:
+    double = TwsProcess(tmp_path / "tws.jsonl", ACCOUNT)
     try:
         double.do("quote", "EURUSD", "1.09990", "1.10000")
         yield double
@@ -52,15 +52,17 @@ ORDERS = f"SELECT * FROM execution_order WHERE connection_id = ({MINE}) ORDER BY
 SOON_SECONDS = 0.1
 
 
-def compared(place: Place) -> None:
+def compared(environment: FaultEnvironment) -> None:
     """Wait until the account has passed its test and was compared: it may trade."""
-    place.wait(lambda: place.ours.rows(HEALTH)[0].reconciled_at, "not tested and compared", 60)
+    environment.wait(
+        lambda: environment.ours.rows(HEALTH)[0].reconciled_at, "not tested and compared", 60
+    )
 
 
 @pytest.fixture
-def place(servers: Servers, tmp_path: Path, tws: RemoteTws) -> Iterator[Place]:
+def environment(servers: Servers, tmp_path: Path, tws: TwsProcess) -> Iterator[FaultEnvironment]:
     """One account of the smallest feed is at the gateway."""
-    with Place(servers, tmp_path, {"FILLCAST_BROKER_HOSTS": "127.0.0.1/32"}) as made:
+    with FaultEnvironment(servers, tmp_path, {"FILLCAST_BROKER_HOSTS": "127.0.0.1/32"}) as made:
         said = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
         [row] = made.ours.rows(ONE_OF_THEM, ACCOUNT, json.dumps(said), LANE)
         made.ours.rows(UNTESTED, row.id)
@@ -70,60 +72,71 @@ def place(servers: Servers, tmp_path: Path, tws: RemoteTws) -> Iterator[Place]:
 
 
 def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
-    place: Place, tws: RemoteTws
+    environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
-    place.fleet.worker("general", "execution,exits,maintenance", wait=False)
-    first = place.fleet.worker("first", "sessions", threads=2)
-    compared(place)
+    environment.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    first = environment.fleet.worker("first", "sessions", threads=2)
+    compared(environment)
     assert len(tws.state()["clients"]) == 1
-    place.quote()
-    place.hands.do("publish", feed=50)
-    place.wait(lambda: place.ours.rows(ORDERS)[0].status == "FILLED", str(place.ours.rows(ORDERS)))
-    entry = place.ours.rows(ORDERS)[0]
+    environment.quote()
+    environment.operator.do("publish", feed=50)
+    environment.wait(
+        lambda: environment.ours.rows(ORDERS)[0].status == "FILLED",
+        str(environment.ours.rows(ORDERS)),
+    )
+    entry = environment.ours.rows(ORDERS)[0]
     assert tws.state()["accepted"].count(entry.client_order_id) == 1
     client = tws.state()["clients"]
     first.kill()
-    second = place.fleet.worker("second", "sessions", threads=2)
+    second = environment.fleet.worker("second", "sessions", threads=2)
     taken = "SELECT taken_at FROM connections_lanelease WHERE owner = (SELECT id FROM"
     taken += f" execution_workerlease WHERE pid = {second.pid})"
 
     def compared_since() -> bool:
-        [since], at = place.ours.rows(taken) or [None], place.ours.rows(HEALTH)[0].reconciled_at
+        [since], at = (
+            environment.ours.rows(taken) or [None],
+            environment.ours.rows(HEALTH)[0].reconciled_at,
+        )
         return bool(since and at and at > since.taken_at)
 
-    place.wait(compared_since, "not compared by the next", 60)
+    environment.wait(compared_since, "not compared by the next", 60)
     assert tws.state()["clients"] == client  # the same id: it may cancel what the first has placed
-    opening = place.ours.value("SELECT min(id) FROM signals_signal")
-    place.hands.do("publish", action="CLOSE", refers_to=opening)
+    opening = environment.ours.value("SELECT min(id) FROM signals_signal")
+    environment.operator.do("publish", action="CLOSE", refers_to=opening)
     flat = "SELECT count(*) FROM positions_executionposition WHERE quantity > 0"
     flat += f" AND connection_id = ({MINE})"
-    place.wait(lambda: place.ours.value(flat) == 0, str(place.ours.rows(ORDERS)), 60)
+    environment.wait(
+        lambda: environment.ours.value(flat) == 0, str(environment.ours.rows(ORDERS)), 60
+    )
     state = tws.state()
     assert set(state["positions"].values()) <= {"0", 0, "0.0"}
-    ours = [row.client_order_id for row in place.ours.rows(ORDERS)]
+    ours = [row.client_order_id for row in environment.ours.rows(ORDERS)]
     assert [state["accepted"].count(one) for one in ours] == [1] * len(ours)
     assert second.end() == 0
     assert tws.until(lambda told: not told["clients"])
 
 
 def test_what_a_gateway_tells_is_in_our_rows_within_a_tenth_of_a_second(
-    place: Place, tws: RemoteTws
+    environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
     """From the broker's word to the commit of apply_reports, through a real session worker."""
-    place.fleet.worker("maintenance", "maintenance", wait=False)
-    place.fleet.worker("sessions", "sessions", threads=2)
-    compared(place)
-    place.quote()
-    place.hands.do("publish", feed=50, count=4, order_type="LIMIT", open_price="1.05", sl="1.04")
-    place.wait(
-        lambda: [row.status for row in place.ours.rows(ORDERS)] == ["SUBMITTED"] * 4, "not resting"
+    environment.fleet.worker("maintenance", "maintenance", wait=False)
+    environment.fleet.worker("sessions", "sessions", threads=2)
+    compared(environment)
+    environment.quote()
+    environment.operator.do(
+        "publish", feed=50, count=4, order_type="LIMIT", open_price="1.05", sl="1.04"
+    )
+    environment.wait(
+        lambda: [row.status for row in environment.ours.rows(ORDERS)] == ["SUBMITTED"] * 4,
+        "not resting",
     )
     took = []
-    for order in place.ours.rows(ORDERS):
+    for order in environment.ours.rows(ORDERS):
         said = order.client_order_id, str(order.quantity), "1.05"
         tws.do("fill", *said)
         filled = f"SELECT status = 'FILLED' FROM execution_order WHERE id = {order.id}"
-        took.append(until(partial(place.ours.value, filled), 10, "not heard"))
+        took.append(wait_until(partial(environment.ours.value, filled), 10, "not heard"))
     median = statistics.median(took)
     print(f"from TWS to the row: median {1000 * median:.0f} ms, longest {1000 * max(took):.0f} ms")
     assert median < SOON_SECONDS
@@ -142,20 +155,24 @@ BID = "SELECT max(bid) FROM prices_latestquote WHERE data_connection_id = %s"
 
 
 def test_prices_of_a_gateway_go_on_with_the_next_session_worker(
-    place: Place, tws: RemoteTws
+    environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
     """Its account is its source: an entry is priced by what TWS tells whoever holds the lane."""
-    place.fleet.worker("general", "execution,exits,maintenance", wait=False)
-    first = place.fleet.worker("first", "sessions", threads=2)
-    compared(place)
-    [own] = place.ours.rows(OWN_PRICES)
-    place.wait(lambda: place.ours.value(BID, own.id), "no price came", 60)
+    environment.fleet.worker("general", "execution,exits,maintenance", wait=False)
+    first = environment.fleet.worker("first", "sessions", threads=2)
+    compared(environment)
+    [own] = environment.ours.rows(OWN_PRICES)
+    environment.wait(lambda: environment.ours.value(BID, own.id), "no price came", 60)
     first.kill()
     tws.do("quote", "EURUSD", "1.09980", "1.09985")
-    place.fleet.worker("second", "sessions", threads=2)
-    place.wait(lambda: place.ours.value(BID, own.id) == Decimal("1.0998"), "prices ended", 90)
-    compared(place)
-    place.hands.do("publish", feed=50)
+    environment.fleet.worker("second", "sessions", threads=2)
+    environment.wait(
+        lambda: environment.ours.value(BID, own.id) == Decimal("1.0998"), "prices ended", 90
+    )
+    compared(environment)
+    environment.operator.do("publish", feed=50)
     filled = "SELECT count(*) FROM execution_order WHERE status = 'FILLED'"
     filled += f" AND connection_id = ({MINE}) AND expected_price = 1.09985"
-    place.wait(lambda: place.ours.value(filled) == 1, str(place.ours.rows(ORDERS)), 60)
+    environment.wait(
+        lambda: environment.ours.value(filled) == 1, str(environment.ours.rows(ORDERS)), 60
+    )

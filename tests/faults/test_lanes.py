@@ -1,7 +1,7 @@
 """Brokers with sessions: one process at a time speaks to an account, whoever dies or stands still.
 
 The broker is a third party's kind, found by its entry point: the paper broker over its wire, which
-needs a session (`tests/doubles/sessioned`). It notes every call with the process that made it.
+needs a session (`tests/fakes/sessioned`). It notes every call with the process that made it.
 """
 
 import time
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.fleet import FAST, Process, until
-from tests.faults.place import Place, Story, _kept
+from tests.faults.environment import FaultEnvironment, Scenario, _reused
+from tests.faults.process_fleet import FAST, Process, wait_until
 from tests.faults.servers import ROOT, Servers
 from tests.faults.test_entries import all_ended
 
@@ -45,14 +45,14 @@ class Call:
     connection: str
 
 
-class Laned(Place):
+class Laned(FaultEnvironment):
     """A place whose every account needs a session."""
 
     def __init__(self, servers: Servers, folder: Path) -> None:
         self.journal = folder / "calls.log"
-        if (kept := _kept.get(servers)) and kept.hands is not None:
-            kept.hands.kill()  # it must know the kind, too
-        plugin = str(ROOT / "tests/doubles/plugin")
+        if (kept := _reused.get(servers)) and kept.operator is not None:
+            kept.operator.kill()  # it must know the kind, too
+        plugin = str(ROOT / "tests/fakes/plugin")
         environ = {"PYTHONPATH": plugin, "SESSIONED_JOURNAL": str(self.journal)}
         super().__init__(servers, folder, environ)
 
@@ -88,9 +88,9 @@ class Laned(Place):
 
 @pytest.fixture
 def laned(servers: Servers, tmp_path: Path) -> Iterator[Laned]:
-    with Laned(servers, tmp_path) as place:
-        place.ours.rows(TO_LANES)
-        yield place
+    with Laned(servers, tmp_path) as environment:
+        environment.ours.rows(TO_LANES)
+        yield environment
 
 
 def by_connection(calls: list[Call]) -> dict[str, list[int]]:
@@ -112,14 +112,14 @@ def test_session_workers_share_the_lanes_and_nobody_else_speaks_for_them(laned: 
     laned.shared(one, other, seconds=60)
     laned.ready()
     laned.quote()
-    laned.hands.do("publish", feed=200)
+    laned.operator.do("publish", feed=200)
     laned.settle()
     all_ended(laned, 200, absent_at_most=0)
     entries = [call for call in laned.calls() if call.what == "submit"]
     assert len(entries) == 200
     assert {call.pid for call in entries} == {one.pid, other.pid}
     opening = laned.ours.value("SELECT min(id) FROM signals_signal")
-    laned.hands.do("publish", action="CLOSE", refers_to=opening)
+    laned.operator.do("publish", action="CLOSE", refers_to=opening)
     laned.wait(lambda: laned.count.open_positions() == 0, "not flat")
     laned.settle()
     assert general.pid not in {call.pid for call in laned.calls()}
@@ -136,10 +136,10 @@ def test_the_lanes_of_a_killed_owner_move_and_every_order_is_sent_once(laned: La
     laned.ready()
     laned.broker(reply_delay_ms=300)
     laned.quote()
-    laned.hands.do("publish", feed=500)
+    laned.operator.do("publish", feed=500)
     laned.wait(lambda: laned.count.in_flight() > 20, "nothing under way")
     victim.kill()
-    story = Story(laned)
+    story = Scenario(laned)
     took = laned.shared(other, seconds=LEASE + 4)
     print(f"the lanes moved after {took:.1f} s; the lease is {LEASE:g} s")
     laned.settle()
@@ -148,7 +148,7 @@ def test_the_lanes_of_a_killed_owner_move_and_every_order_is_sent_once(laned: La
     assert laned.count.refused_again() == 0
     laned.ready()
     laned.quote()
-    laned.hands.do("publish", feed=200)  # and they trade on
+    laned.operator.do("publish", feed=200)  # and they trade on
     laned.settle()
     all_ended(laned, 700, absent_at_most=story.in_flight)
 
@@ -165,15 +165,15 @@ def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
     laned.ready()
     laned.quote()
     if point == "wishes.committed":
-        laned.hands.do("publish", feed=200, order_type="LIMIT", open_price="1.05", sl="1.04")
+        laned.operator.do("publish", feed=200, order_type="LIMIT", open_price="1.05", sl="1.04")
         laned.settle()
         resting = laned.ours.rows("SELECT id FROM execution_order")
         laned.ours.rows("UPDATE execution_order SET wish = 'CANCEL', due_at = clock_timestamp()")
         assert len(resting) == 200
     else:
-        laned.hands.do("publish", feed=200, together=False)
+        laned.operator.do("publish", feed=200, together=False)
     laned.wait(lambda: victim.stopped, f"nobody came to {point}")
-    story = Story(laned)
+    story = Scenario(laned)
     other = laned.sessions("other")
     laned.shared(other, seconds=LEASE + 6)
     laned.settle()
@@ -199,7 +199,7 @@ def test_orders_beside_a_terminal_wait_for_its_worker_and_say_so(laned: Laned) -
     laned.fleet.worker("general", "execution,exits,maintenance", wait=False)
     laned.sessions("sessions")
     laned.quote()
-    laned.hands.do("publish", feed=50)
+    laned.operator.do("publish", feed=50)
 
     def told() -> bool:
         reasons = laned.ours.rows("SELECT DISTINCT status, reason FROM execution_order")
@@ -214,7 +214,7 @@ def test_orders_beside_a_terminal_wait_for_its_worker_and_say_so(laned: Laned) -
     assert states.get("FILLED", 0) + states.get("DENIED SIGNAL_TOO_OLD", 0) == 50
     assert {call.pid for call in laned.calls()} <= {beside.pid}
     laned.quote()
-    laned.hands.do("publish", feed=50)
+    laned.operator.do("publish", feed=50)
     laned.settle()
     assert laned.count.states()["FILLED"] == states.get("FILLED", 0) + 50
 
@@ -237,4 +237,4 @@ def test_who_is_asked_to_end_gives_its_lanes_back_at_once(laned: Laned) -> None:
     assert laned.ours.value(HELD_BY_NOBODY) == 0  # given back: no lease is waited for
     laned.shared(staying)
     print(f"all of them {time.monotonic() - began:.1f} s after SIGTERM")
-    assert until(lambda: not laned.fleet.has_lease(leaving.pid), 5, "its lease stays") < 5
+    assert wait_until(lambda: not laned.fleet.has_lease(leaving.pid), 5, "its lease stays") < 5

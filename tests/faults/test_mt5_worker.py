@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.doubles.mt5.venue import PACKAGE, Venue
-from tests.faults.fleet import FAST, Process
-from tests.faults.place import Place
+from tests.fakes.mt5.fake_terminal import PACKAGE, FakeTerminal
+from tests.faults.environment import FaultEnvironment
+from tests.faults.process_fleet import FAST, Process
 from tests.faults.servers import ROOT, Servers
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
@@ -28,10 +28,10 @@ WHERE h.connection_id = %s AND h.status = 'ACTIVE' AND h.reconciled_at > l.taken
 ORDERS = "SELECT leg, status FROM execution_order WHERE connection_id = %s"
 
 
-class Terminal(Place):
+class Terminal(FaultEnvironment):
     """One terminal, `alpha`, and an owner's account in it."""
 
-    def __init__(self, servers: Servers, folder: Path, venue: Venue) -> None:
+    def __init__(self, servers: Servers, folder: Path, venue: FakeTerminal) -> None:
         self.terminal = venue
         environ = {
             "FAKE_MT5": str(venue.port),
@@ -67,11 +67,11 @@ class Terminal(Place):
 
 @pytest.fixture
 def terminal(servers: Servers, tmp_path: Path) -> Iterator[Terminal]:
-    venue = Venue()
+    venue = FakeTerminal()
     venue.books(balance=100_000.0)
     try:
-        with Terminal(servers, tmp_path, venue) as place:
-            yield place
+        with Terminal(servers, tmp_path, venue) as environment:
+            yield environment
     finally:
         venue.hand("release")
         venue.stop()
@@ -79,7 +79,7 @@ def terminal(servers: Servers, tmp_path: Path) -> Iterator[Terminal]:
 
 def published(terminal: Terminal) -> int:
     terminal.quote("1.10000", "1.10010")
-    (signal,) = terminal.hands.do("publish", feed=1)
+    (signal,) = terminal.operator.do("publish", feed=1)
     return int(signal)
 
 

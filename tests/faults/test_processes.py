@@ -9,11 +9,11 @@ from functools import partial
 
 import pytest
 
-from common.embedded.ports import free_port
-from config import stack
 from config.env import Env
+from ops.embedded.ports import free_port
+from ops.stack import stack
 from tests.faults.conftest import OPENED
-from tests.faults.place import TAKE_OVER_SECONDS, Place, Story
+from tests.faults.environment import TAKE_OVER_SECONDS, FaultEnvironment, Scenario
 from tests.faults.test_entries import all_ended
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
@@ -21,85 +21,89 @@ BURST = 5
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
-def burst(place: Place) -> int:
+def burst(environment: FaultEnvironment) -> int:
     """Publish BURST signals to 1,000 accounts each; return how many orders that makes."""
-    place.broker(reply_delay_ms=200)
-    place.quote()
-    place.hands.do("publish", feed=1_000, count=BURST)
+    environment.broker(reply_delay_ms=200)
+    environment.quote()
+    environment.operator.do("publish", feed=1_000, count=BURST)
     return BURST * 1_000
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_workers_killed_at_random_in_a_burst(place: Place, seed: int) -> None:
+def test_workers_killed_at_random_in_a_burst(environment: FaultEnvironment, seed: int) -> None:
     dice = random.Random(seed)
     names = ["worker-1", "worker-2"]
     for name in names:
-        place.fleet.worker(name, "execution", wait=False)
-    place.fleet.wait_for_lease(*(place.fleet[name] for name in names))
-    expected = burst(place)
-    assert place.count.unsettled() >= 3_000
+        environment.fleet.worker(name, "execution", wait=False)
+    environment.fleet.wait_for_lease(*(environment.fleet[name] for name in names))
+    expected = burst(environment)
+    assert environment.count.unsettled() >= 3_000
     absent = 0
     for _ in range(4):
         time.sleep(dice.uniform(0, 1.5))  # the moment is the dice's; nothing is waited for
-        victim = place.fleet[dice.choice(names)]
+        victim = environment.fleet[dice.choice(names)]
         victim.kill()
-        story = Story(place)
+        story = Scenario(environment)
         absent += story.in_flight
-        place.fleet.worker(victim.name, "execution")
-        took = place.wait(partial(place.taken_over, victim), "its orders are nobody's")
+        environment.fleet.worker(victim.name, "execution")
+        took = environment.wait(partial(environment.taken_over, victim), "its orders are nobody's")
         assert took <= TAKE_OVER_SECONDS
-    place.settle()
+    environment.settle()
     story.end()
-    all_ended(place, expected, absent_at_most=absent)
+    all_ended(environment, expected, absent_at_most=absent)
 
 
-def test_both_workers_and_the_sweeper_killed_at_once_in_a_burst(place: Place) -> None:
+def test_both_workers_and_the_sweeper_killed_at_once_in_a_burst(
+    environment: FaultEnvironment,
+) -> None:
     kinds = {"worker-1": "execution", "worker-2": "execution", "maintenance": "maintenance"}
     for name, queues in kinds.items():
-        place.fleet.worker(name, queues, wait=False)
-    place.fleet.wait_for_lease(*(place.fleet[name] for name in kinds))
-    expected = burst(place)
-    place.wait(lambda: place.count.in_flight() > 0 and place.filled() > 0, "not in the middle")
-    assert place.count.unsettled() >= 3_000
+        environment.fleet.worker(name, queues, wait=False)
+    environment.fleet.wait_for_lease(*(environment.fleet[name] for name in kinds))
+    expected = burst(environment)
+    environment.wait(
+        lambda: environment.count.in_flight() > 0 and environment.filled() > 0, "not in the middle"
+    )
+    assert environment.count.unsettled() >= 3_000
     for name in kinds:
-        place.fleet[name].kill()
-    story = Story(place)
+        environment.fleet[name].kill()
+    story = Scenario(environment)
     for name, queues in kinds.items():
-        place.fleet.worker(name, queues, wait=False)
-    place.settle()
+        environment.fleet.worker(name, queues, wait=False)
+    environment.settle()
     story.end()
-    all_ended(place, expected, absent_at_most=story.in_flight)
+    all_ended(environment, expected, absent_at_most=story.in_flight)
 
 
-def test_a_worker_that_stands_still_at_any_moment_of_a_burst(place: Place) -> None:
-    victim = place.fleet.worker("victim", "execution", wait=False)
-    other = place.fleet.worker("other", "execution", wait=False)
-    place.fleet.wait_for_lease(victim, other)
-    expected = burst(place)
-    place.wait(lambda: place.filled() > 300, "not in the middle")
+def test_a_worker_that_stands_still_at_any_moment_of_a_burst(environment: FaultEnvironment) -> None:
+    victim = environment.fleet.worker("victim", "execution", wait=False)
+    other = environment.fleet.worker("other", "execution", wait=False)
+    environment.fleet.wait_for_lease(victim, other)
+    expected = burst(environment)
+    environment.wait(lambda: environment.filled() > 300, "not in the middle")
     victim.stop()
-    story = Story(place)
-    place.settle()
+    story = Scenario(environment)
+    environment.settle()
     story.end()
-    accepted = place.count.accepted()
+    accepted = environment.count.accepted()
     victim.go_on()
     other.end()
-    place.fleet.wait_for_lease(victim)
-    place.quote()
-    place.hands.do("publish", feed=50)
-    place.settle()
-    assert place.count.accepted() == accepted + 50
-    all_ended(place, expected + 50, absent_at_most=story.in_flight)
+    environment.fleet.wait_for_lease(victim)
+    environment.quote()
+    environment.operator.do("publish", feed=50)
+    environment.settle()
+    assert environment.count.accepted() == accepted + 50
+    all_ended(environment, expected + 50, absent_at_most=story.in_flight)
 
 
-def test_the_exits_worker_killed_while_everything_is_closed(opened: Place) -> None:
+def test_the_exits_worker_killed_while_everything_is_closed(opened: FaultEnvironment) -> None:
     opened.fleet.worker("exits", "exits")
     opened.broker(reply_delay_ms=300)
     opened.quote()
-    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
     opened.fleet["exits"].kill()
-    story = Story(opened)
+    story = Scenario(opened)
     opened.fleet.worker("exits", "exits")
     opened.wait(lambda: opened.count.open_positions() == 0, "not flat", 60)
     opened.settle()
@@ -107,14 +111,14 @@ def test_the_exits_worker_killed_while_everything_is_closed(opened: Place) -> No
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_beat_killed_and_back_still_has_levels_watched(watched: Place) -> None:
+def test_beat_killed_and_back_still_has_levels_watched(watched: FaultEnvironment) -> None:
     watched.ours.rows("UPDATE django_celery_beat_periodictask SET enabled = true")
     watched.fleet.worker("exits", "exits", wait=False)
     watched.fleet.worker("maintenance", "maintenance")
     beat = watched.fleet.beat()
     watched.wait(lambda: "Sending due task" in beat.said(), "beat does not ring")
     beat.kill()
-    story = Story(watched)
+    story = Scenario(watched)
     watched.quote(bid="1.09400", ask="1.09410")
     watched.fleet.beat()
     watched.wait(lambda: watched.count.open_positions() == 0, "not closed", 90)
@@ -123,18 +127,18 @@ def test_beat_killed_and_back_still_has_levels_watched(watched: Place) -> None:
     assert watched.count.wrong(OPENED) == {}
 
 
-def test_the_prices_process_killed_after_a_quote_was_stored(watched: Place) -> None:
+def test_the_prices_process_killed_after_a_quote_was_stored(watched: FaultEnvironment) -> None:
     quotes = {"EUR/USD": ["1.09400", "1.09410"]}
     watched.ours.rows(
         "UPDATE connections_dataconnection SET settings = jsonb_build_object('quotes', %s::jsonb)",
         json.dumps(quotes),
     )
-    victim = watched.fleet.start(stack.command("prices"), faults="quotes.stored:kill")
+    victim = watched.fleet.start(stack.command_process("prices"), faults="quotes.stored:kill")
     watched.wait(lambda: not victim.alive, "no quote was stored", 60)
-    story = Story(watched)
+    story = Scenario(watched)
     watched.fleet.worker("exits", "exits", wait=False)
     watched.fleet.prices()
-    watched.hands.do("send", name="execution.watch_positions", arguments=[], queue="exits")
+    watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
     watched.wait(lambda: watched.count.open_positions() == 0, "not closed", 60)
     watched.settle()
     story.end()
@@ -142,7 +146,7 @@ def test_the_prices_process_killed_after_a_quote_was_stored(watched: Place) -> N
 
 
 @pytest.mark.parametrize("point", ["reconcile.read", "reconcile.committed"])
-def test_maintenance_killed_while_it_compares(opened: Place, point: str) -> None:
+def test_maintenance_killed_while_it_compares(opened: FaultEnvironment, point: str) -> None:
     """Somebody closed 200 positions at the broker, and the broker's word of it was lost."""
     victim = opened.fleet.worker("victim", "maintenance", faults=f"{point}:kill:2")
     opened.quote()
@@ -152,15 +156,15 @@ def test_maintenance_killed_while_it_compares(opened: Place, point: str) -> None
     ring = {"name": "execution.reconcile", "arguments": [], "queue": "maintenance"}
 
     def compared() -> bool:
-        opened.hands.do("send", **ring)
+        opened.operator.do("send", **ring)
         return not victim.alive
 
     opened.wait(compared, f"nobody came to {point}", 60)
-    story = Story(opened)
+    story = Scenario(opened)
     opened.fleet.worker("successor", "maintenance")
 
     def closed() -> bool:
-        opened.hands.do("send", **ring)
+        opened.operator.do("send", **ring)
         return opened.count.open_positions() == 0
 
     opened.wait(closed, "not closed here", 60)
@@ -168,30 +172,30 @@ def test_maintenance_killed_while_it_compares(opened: Place, point: str) -> None
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_the_web_process_killed_while_it_publishes(place: Place) -> None:
-    place.fleet.worker()
-    place.quote()
-    key, signal_id = place.hands.do("draft", feed=200)
+def test_the_web_process_killed_while_it_publishes(environment: FaultEnvironment) -> None:
+    environment.fleet.worker()
+    environment.quote()
+    key, signal_id = environment.operator.do("draft", feed=200)
     port = str(free_port())
-    web = stack.web(_env(place, port))
-    victim = place.fleet.start(web, faults="publish.written:kill", FILLCAST_PORT=port)
-    place.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
+    web = stack.web_process(_env(environment, port))
+    victim = environment.fleet.start(web, faults="publish.written:kill", FILLCAST_PORT=port)
+    environment.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
     with pytest.raises(OSError):
         _publish(port, key, signal_id)
     assert not victim.alive or victim.popen.wait(10) == -9
-    story = Story(place)
+    story = Scenario(environment)
     assert story.at_fault == {}
-    victim = place.fleet.start(web, faults="ring.bundle:kill", FILLCAST_PORT=port)
-    place.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
+    victim = environment.fleet.start(web, faults="ring.bundle:kill", FILLCAST_PORT=port)
+    environment.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
     with pytest.raises(OSError):
         _publish(port, key, signal_id)
-    place.settle()
+    environment.settle()
     story.end()
-    all_ended(place, 200, absent_at_most=0)
+    all_ended(environment, 200, absent_at_most=0)
 
 
-def _env(place: Place, port: str) -> Env:
-    environ = {**place.fleet.environ, "FILLCAST_PORT": port, "FILLCAST_DB_ROLE": "web"}
+def _env(environment: FaultEnvironment, port: str) -> Env:
+    environ = {**environment.fleet.environ, "FILLCAST_PORT": port, "FILLCAST_DB_ROLE": "web"}
     environ.pop("FILLCAST_CREDENTIALS_PRIVATE_KEYS")
     return Env(environ)
 
@@ -206,34 +210,34 @@ def _publish(port: str, key: str, signal_id: int) -> None:
 
 
 @pytest.mark.quick
-def test_a_deploy_loses_nothing_and_waits_for_no_lease(place: Place) -> None:
+def test_a_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironment) -> None:
     """SIGTERM: the calls in hand end, the rest is given back at once, the next one does it."""
     lease = 10
-    place.fleet.environ["FILLCAST_LEASE_SECONDS"] = str(lease)
-    leaving = place.fleet.worker("leaving")
-    place.broker(reply_delay_ms=100)
-    place.quote()
-    place.hands.do("publish", feed=1_000)
-    place.wait(lambda: place.filled() > 0, "never in the middle of it")
+    environment.fleet.environ["FILLCAST_LEASE_SECONDS"] = str(lease)
+    leaving = environment.fleet.worker("leaving")
+    environment.broker(reply_delay_ms=100)
+    environment.quote()
+    environment.operator.do("publish", feed=1_000)
+    environment.wait(lambda: environment.filled() > 0, "never in the middle of it")
     assert leaving.end() == 0
-    story = Story(place)
+    story = Scenario(environment)
     assert story.in_flight == 0, "a call in hand was not waited for"
     assert story.at_fault["PENDING"] > 0
-    assert place.ours.value("SELECT count(*) FROM execution_workerlease") == 0
-    filled = place.filled()
-    place.fleet.worker("next")
-    took = place.wait(lambda: place.filled() > filled, "not taken up")
+    assert environment.ours.value("SELECT count(*) FROM execution_workerlease") == 0
+    filled = environment.filled()
+    environment.fleet.worker("next")
+    took = environment.wait(lambda: environment.filled() > filled, "not taken up")
     assert took < lease  # until the first of them; how long all take is the machine's affair
-    place.settle()
+    environment.settle()
     story.end()
-    all_ended(place, 1_000, absent_at_most=0)
+    all_ended(environment, 1_000, absent_at_most=0)
 
 
-def test_a_deploy_while_exits_are_under_way(opened: Place) -> None:
+def test_a_deploy_while_exits_are_under_way(opened: FaultEnvironment) -> None:
     leaving = opened.fleet.worker("leaving", "exits")
     opened.broker(reply_delay_ms=300)
     opened.quote()
-    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
     leaving.signal(signal.SIGTERM)
     opened.fleet.worker("next", "exits")

@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from tests.faults.fleet import HandsFailedError, until
-from tests.faults.place import Place, Story
+from tests.faults.environment import FaultEnvironment, Scenario
+from tests.faults.process_fleet import OperatorFailedError, wait_until
 from tests.faults.test_entries import all_ended
 from tests.faults.test_processes import burst
 
@@ -14,74 +14,76 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300, func_only=True)]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
-def in_the_middle(place: Place) -> int:
+def in_the_middle(environment: FaultEnvironment) -> int:
     """Two workers in the middle of a burst; return how many orders it has."""
-    workers = [place.fleet.worker(f"worker-{n}", wait=False) for n in (1, 2)]
-    place.fleet.wait_for_lease(*workers)
-    expected = burst(place)
-    place.wait(lambda: place.filled() > 0, "never in the middle of it")
+    workers = [environment.fleet.worker(f"worker-{n}", wait=False) for n in (1, 2)]
+    environment.fleet.wait_for_lease(*workers)
+    expected = burst(environment)
+    environment.wait(lambda: environment.filled() > 0, "never in the middle of it")
     return expected
 
 
 @pytest.mark.parametrize("fault", ["killed, back empty", "flushed", "never back", "stands still"])
-def test_redis_fails_in_a_burst(place: Place, fault: str) -> None:
-    expected = in_the_middle(place)
-    servers = place.servers
+def test_redis_fails_in_a_burst(environment: FaultEnvironment, fault: str) -> None:
+    expected = in_the_middle(environment)
+    servers = environment.servers
     if fault == "flushed":
         servers.flush_redis()
     elif fault == "stands still":
         servers.signal_redis(signal.SIGSTOP)
     else:
         servers.kill_redis()
-    story = Story(place)
+    story = Scenario(environment)
     assert story.at_fault["PENDING"] > 0
     if fault == "killed, back empty":
         servers.redis.start()
     try:
-        place.settle()
+        environment.settle()
     finally:
         if fault == "stands still":
             servers.signal_redis(signal.SIGCONT)
     story.end()
-    all_ended(place, expected, absent_at_most=0)
+    all_ended(environment, expected, absent_at_most=0)
 
 
 @pytest.mark.quick
-def test_without_any_redis_a_publication_succeeds_and_workers_find_it(place: Place) -> None:
-    place.fleet.worker()
-    place.quote()
-    place.servers.kill_redis()
-    assert len(place.hands.do("publish", feed=200)) == 1
-    place.settle()
-    all_ended(place, 200, absent_at_most=0)
+def test_without_any_redis_a_publication_succeeds_and_workers_find_it(
+    environment: FaultEnvironment,
+) -> None:
+    environment.fleet.worker()
+    environment.quote()
+    environment.servers.kill_redis()
+    assert len(environment.operator.do("publish", feed=200)) == 1
+    environment.settle()
+    all_ended(environment, 200, absent_at_most=0)
 
 
 @pytest.mark.parametrize("how", ["restarted", "crashed", "a session killed"])
-def test_postgres_fails_in_a_burst(place: Place, how: str) -> None:
-    expected = in_the_middle(place)
-    story = Story(place)
+def test_postgres_fails_in_a_burst(environment: FaultEnvironment, how: str) -> None:
+    expected = in_the_middle(environment)
+    story = Scenario(environment)
     if how == "a session killed":
-        place.servers.kill_backend()
+        environment.servers.kill_backend()
     else:
-        place.servers.end_postgres(signal.SIGINT if how == "restarted" else signal.SIGQUIT)
-        place.servers.postgres.start()
-    place.settle()
+        environment.servers.end_postgres(signal.SIGINT if how == "restarted" else signal.SIGQUIT)
+        environment.servers.postgres.start()
+    environment.settle()
     story.end()
-    assert all(place.fleet[name].alive for name in ("worker-1", "worker-2"))
+    assert all(environment.fleet[name].alive for name in ("worker-1", "worker-2"))
     # Intents whose commit their own process never learned of have not left.
-    all_ended(place, expected, absent_at_most=expected)
-    assert place.filled() > expected * 0.8
+    all_ended(environment, expected, absent_at_most=expected)
+    assert environment.filled() > expected * 0.8
 
 
-def test_postgres_crashes_while_everything_is_closed(opened: Place) -> None:
+def test_postgres_crashes_while_everything_is_closed(opened: FaultEnvironment) -> None:
     from tests.faults.conftest import OPENED
 
     opened.fleet.worker("exits", "exits")
     opened.broker(reply_delay_ms=200)
     opened.quote()
-    opened.hands.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
+    opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
-    story = Story(opened)
+    story = Scenario(opened)
     opened.servers.end_postgres(signal.SIGQUIT)
     opened.servers.postgres.start()
     opened.wait(lambda: opened.count.open_positions() == 0, "not flat", 60)
@@ -90,15 +92,17 @@ def test_postgres_crashes_while_everything_is_closed(opened: Place) -> None:
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_a_worker_that_starts_before_its_database_trades_when_it_is_there(place: Place) -> None:
+def test_a_worker_that_starts_before_its_database_trades_when_it_is_there(
+    environment: FaultEnvironment,
+) -> None:
     """Celery only logs what fails at a worker's start: it failed every task from then on."""
-    place.hands.do("quote")
-    place.servers.end_postgres(signal.SIGINT)
-    early = place.fleet.worker("early", wait=False)
-    until(lambda: "waiting for the database" in early.said(), 60, early.said)
-    place.servers.postgres.start()
-    place.fleet.wait_for_lease(early)
-    with suppress(HandsFailedError):  # its connection broke, too
-        place.hands.do("quote")
-    place.hands.do("publish", feed=50)
-    place.wait(lambda: place.filled() == 50, "the early worker does not trade")
+    environment.operator.do("quote")
+    environment.servers.end_postgres(signal.SIGINT)
+    early = environment.fleet.worker("early", wait=False)
+    wait_until(lambda: "waiting for the database" in early.said(), 60, early.said)
+    environment.servers.postgres.start()
+    environment.fleet.wait_for_lease(early)
+    with suppress(OperatorFailedError):  # its connection broke, too
+        environment.operator.do("quote")
+    environment.operator.do("publish", feed=50)
+    environment.wait(lambda: environment.filled() == 50, "the early worker does not trade")

@@ -11,8 +11,8 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.messages import OrderReport, OrderRequest, OrderType, ReportKind
-from tests.ibkr.cast import Stage, limit, order, played
+from brokers.types import OrderReport, OrderRequest, OrderType, ReportKind
+from tests.ibkr.factories import Environment, limit, order, with_environment
 
 ORDERS, SEEDS = 40, range(3)
 FAULTS = (
@@ -25,7 +25,7 @@ FAULTS = (
 class Play:
     """One run: orders one after the other, each as the engine would bring it to its end."""
 
-    def __init__(self, stage: Stage, seed: int) -> None:
+    def __init__(self, stage: Environment, seed: int) -> None:
         self.stage, self.dice = stage, random.Random(seed)
         self.refused: set[str] = set()
         self.unknown = 0
@@ -40,7 +40,7 @@ class Play:
                 stage.tws.announce(1100, "lost")
                 stage.tws.announce(self.dice.choice((1101, 1102)), "back")
             case 2:
-                await stage.die()
+                await stage.crash()
             case 3:
                 stage.tws.replay()
             case 4:
@@ -84,8 +84,8 @@ class Play:
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_order_is_there_once_and_told_as_the_broker_has_it(seed: int) -> None:
-    @played
-    async def test(stage: Stage) -> None:
+    @with_environment
+    async def test(stage: Environment) -> None:
         play = Play(stage, seed)
         requests = []
         for number in range(ORDERS):
@@ -104,7 +104,7 @@ def test_each_order_is_there_once_and_told_as_the_broker_has_it(seed: int) -> No
     test()
 
 
-async def is_as_the_broker_has_it(stage: Stage, play: Play, request: OrderRequest) -> None:
+async def is_as_the_broker_has_it(stage: Environment, play: Play, request: OrderRequest) -> None:
     name = request.client_order_id
     taken = [one for one in stage.venue.orders if one.ref == name and one.status != "Inactive"]
     if name in play.refused:

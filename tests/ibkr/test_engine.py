@@ -14,20 +14,20 @@ import pytest
 from django.core.management import call_command
 from django.test import Client
 
+from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
-from connections.testing import run_test
-from execution.calls import runtime
-from execution.drift.wanted import ask_for
+from execution.base.reconciliation_requests import request_reconciliation
 from execution.ids import new_client_order_id
 from execution.models import AccountReading, BrokerListing, DriftItem, Order
+from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
-from tests.doubles.tws.remote import RemoteTws
-from tests.execution import cast
-from tests.execution.engine import trading
-from tests.execution.engine import until as engine_until
-from tests.ibkr.cast import ACCOUNT
+from tests.execution import factories
+from tests.execution.trading_process import running
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.tws.server_process import TwsProcess
+from tests.ibkr.factories import ACCOUNT
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,19 +36,19 @@ until = partial(engine_until, seconds=SECONDS)
 
 
 @pytest.fixture
-def tws(tmp_path: Path) -> Iterator[RemoteTws]:
-    tws = RemoteTws(tmp_path / "tws.jsonl")
+def tws(tmp_path: Path) -> Iterator[TwsProcess]:
+    tws = TwsProcess(tmp_path / "tws.jsonl")
     tws.do("quote", "EURUSD", "1.1000", "1.1002")
     yield tws
     tws.close()
 
 
 @pytest.fixture
-def engine(transactional_db: None, settings: Any) -> Iterator[runtime.Runtime]:
+def engine(transactional_db: None, settings: Any) -> Iterator[trading_runtime.TradingRuntime]:
     """A trading process that also holds sessions, with its own looks for work."""
     settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("127.0.0.0/8"),)
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
-    with trading("execution+sessions", SECONDS) as present:
+    with running("execution+sessions", SECONDS) as present:
         yield present
 
 
@@ -58,7 +58,9 @@ def feed(db: None) -> Feed:
 
 
 @pytest.fixture
-def alice(feed: Feed, tws: RemoteTws, engine: runtime.Runtime) -> ExecutionConnection:
+def alice(
+    feed: Feed, tws: TwsProcess, engine: trading_runtime.TradingRuntime
+) -> ExecutionConnection:
     """Her account at the gateway, as its connection test leaves it."""
     where = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
     preset = make.preset(sizing_mode="FIXED", fixed_quantity=D(20000), max_signal_age_seconds=600)
@@ -67,7 +69,7 @@ def alice(feed: Feed, tws: RemoteTws, engine: runtime.Runtime) -> ExecutionConne
         health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
     make.subscription(row, feed)
-    cast.quote(row, "1.10000", "1.10020")
+    factories.quote(row, "1.10000", "1.10020")
     until(lambda: row.lane in engine.lanes.held())
     failed = [one for one in run_test(row.pk) if one.result == "fail"]
     assert failed == []
@@ -76,15 +78,15 @@ def alice(feed: Feed, tws: RemoteTws, engine: runtime.Runtime) -> ExecutionConne
 
 
 def test_a_signal_is_filled_protected_and_closed(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    signal = cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    signal = factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     position = ExecutionPosition.objects.get(signal=signal)
     assert (position.quantity, position.connection_id) == (D(20000), alice.pk)
     until(lambda: ExecutionPosition.objects.get().unprotected_since is None)
 
-    cast.close_signal(signal)
+    factories.close_signal(signal)
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     state = tws.until(lambda state: D(next(iter(state["positions"].values()))) == 0)
     live = [one for one in state["orders"] if one["status"] in ("Submitted", "PreSubmitted")]
@@ -93,9 +95,9 @@ def test_a_signal_is_filled_protected_and_closed(
 
 
 def test_a_position_is_closed_where_it_is_held_whatever_its_symbol_means_by_now(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    signal = cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    signal = factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     until(lambda: ExecutionPosition.objects.get().unprotected_since is None)
     tws.do("quote", "USDJPY", "150.00", "150.02")
@@ -103,7 +105,7 @@ def test_a_position_is_closed_where_it_is_held_whatever_its_symbol_means_by_now(
     alice.settings = {**alice.settings, "symbols": {"EURUSD": yen}}
     alice.save(update_fields=["settings"])
 
-    cast.close_signal(signal)
+    factories.close_signal(signal)
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     (held,) = tws.state()["positions"].items()
     assert held[0].endswith(":12087792")
@@ -120,10 +122,10 @@ def audited() -> dict[str, Any]:
 
 
 def test_an_order_that_ibkr_executed_twice_is_dup_in_the_audit(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     """The ledger keeps one record of a reference; IBKR's own numbers tell two orders apart."""
-    cast.signal(feed)
+    factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     found = audited()
     assert (found["counters"]["DUP"], found["judged"], found["not_judged"]) == (0, 1, [])
@@ -135,9 +137,9 @@ def test_an_order_that_ibkr_executed_twice_is_dup_in_the_audit(
 
 
 def test_an_ibkr_order_that_the_books_do_not_know_is_orphan_in_the_audit(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws, settings: Any
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess, settings: Any
 ) -> None:
-    cast.signal(feed)
+    factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     lost = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
     tws.do("again", Order.objects.get().client_order_id, lost)
@@ -145,10 +147,10 @@ def test_an_ibkr_order_that_the_books_do_not_know_is_orphan_in_the_audit(
 
 
 def test_what_the_broker_does_by_itself_is_heard(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     """The broker's own stop closes the position: told by TWS, rung by the bell, applied."""
-    cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     tws.do("quote", "EURUSD", "1.0890", "1.0892")
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
@@ -156,10 +158,10 @@ def test_what_the_broker_does_by_itself_is_heard(
 
 
 def test_a_gateway_that_restarts_loses_nothing(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     tws.do("fault", "accept and cut")
-    cast.signal(feed, sl=D("1.09000"))
+    factories.signal(feed, sl=D("1.09000"))
     tws.until(lambda state: state["received"])
     tws.kill()
     tws.start()
@@ -169,11 +171,11 @@ def test_a_gateway_that_restarts_loses_nothing(
 
 
 def test_a_stop_that_ibkr_drops_is_unprotected_until_it_stands(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     """Its entry is taken and filled, and its stop falls away without a word."""
     tws.do("turn", "drops_levels", True)
-    signal = cast.signal(feed, sl=D("1.09000"))
+    signal = factories.signal(feed, sl=D("1.09000"))
     until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
     position = ExecutionPosition.objects.get(signal=signal)
     assert (position.broker_sl, position.stop_guardian) == (None, "ENGINE")
@@ -187,17 +189,17 @@ def test_a_stop_that_ibkr_drops_is_unprotected_until_it_stands(
 
 
 def test_levels_of_a_resting_entry_make_no_difference_and_none_is_adopted_away(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     """One open position and one resting entry in a contract, each with its own stop and target."""
-    held = cast.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
+    held = factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
-    cast.signal(
+    factories.signal(
         feed, [("1.10000", "1")], sl=D("1.04000"), order_type="LIMIT", open_price=D("1.05000")
     )
     until(lambda: Order.objects.filter(leg="entry", status="SUBMITTED").exists())
     compare(alice)
-    assert cast.differences() == []
+    assert factories.drift_items() == []
 
     position = ExecutionPosition.objects.get(signal=held)
     item = levels_item(position)
@@ -210,16 +212,16 @@ def test_levels_of_a_resting_entry_make_no_difference_and_none_is_adopted_away(
 
 
 def test_the_price_of_a_position_that_overlapped_a_closed_one_is_not_compared(
-    alice: ExecutionConnection, feed: Feed, tws: RemoteTws
+    alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     """IBKR keeps one average for a contract, which is of the closed position as well."""
-    first = cast.signal(feed)
+    first = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").count() == 1)
     tws.do("quote", "EURUSD", "1.1200", "1.1202")
-    cast.quote(alice, "1.12000", "1.12020")
-    second = cast.signal(feed)
+    factories.quote(alice, "1.12000", "1.12020")
+    second = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").count() == 2)
-    cast.close_signal(first)
+    factories.close_signal(first)
     until(lambda: ExecutionPosition.objects.get(signal=first).quantity == 0)
     left = ExecutionPosition.objects.get(signal=second)
     assert (left.quantity, left.entry_price) == (D(20000), D("1.1202"))
@@ -230,7 +232,7 @@ def test_the_price_of_a_position_that_overlapped_a_closed_one_is_not_compared(
 
 def compare(of: ExecutionConnection) -> None:
     """Have the account compared, and wait until it was."""
-    ask_for([of.pk])
+    request_reconciliation([of.pk])
     until(lambda: AccountReading.objects.get(connection=of).compare_asked_at is None)
 
 

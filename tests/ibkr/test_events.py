@@ -6,9 +6,17 @@ import time
 from dataclasses import replace
 from decimal import Decimal
 
-from brokers.messages import CloseCause, OrderReport, ReportKind
-from tests.doubles.tws import wire
-from tests.ibkr.cast import PATIENCE, Stage, exit_of, limit, order, played, protected
+from brokers.types import CloseCause, OrderReport, ReportKind
+from tests.fakes.tws import messages
+from tests.ibkr.factories import (
+    PATIENCE,
+    Environment,
+    exit_of,
+    limit,
+    order,
+    protected,
+    with_environment,
+)
 
 ID = "abc00000000000001"
 
@@ -24,8 +32,8 @@ def filled_sum(reports: list[OrderReport], client_order_id: str = ID) -> Decimal
     return sum((quantity for _, quantity in known.values()), Decimal(0))
 
 
-@played
-async def test_a_fill_is_told_in_less_than_100_ms(stage: Stage) -> None:
+@with_environment
+async def test_a_fill_is_told_in_less_than_100_ms(stage: Environment) -> None:
     """By the best of ten each: what the code adds, not what else this machine had to do."""
     await stage.submit(limit())
     took: dict[bool, list[float]] = {True: [], False: []}
@@ -38,8 +46,8 @@ async def test_a_fill_is_told_in_less_than_100_ms(stage: Stage) -> None:
     assert max(map(min, took.values())) < 0.1
 
 
-@played
-async def test_partial_fills_add_up_and_the_rest_is_cancelled(stage: Stage) -> None:
+@with_environment
+async def test_partial_fills_add_up_and_the_rest_is_cancelled(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.fill(ID, "5000", "1.0900")
     stage.venue.fill(ID, "2500", "1.0899")
@@ -50,18 +58,18 @@ async def test_partial_fills_add_up_and_the_rest_is_cancelled(stage: Stage) -> N
     assert filled_sum(stage.told) == 7500
 
 
-@played
-async def test_executions_told_again_are_no_news(stage: Stage) -> None:
+@with_environment
+async def test_executions_told_again_are_no_news(stage: Environment) -> None:
     await stage.submit(order())
     await stage.heard(ReportKind.FILLED)
     before = len(stage.told)
     stage.tws.replay()
     await stage.find(ID)  # behind them on the same line
-    assert len(await stage.hear()) == before
+    assert len(await stage.drain_events()) == before
 
 
-@played
-async def test_a_late_commission_is_a_revision(stage: Stage) -> None:
+@with_environment
+async def test_a_late_commission_is_a_revision(stage: Environment) -> None:
     stage.tws.commissions = False
     await stage.submit(order())
     (first,) = await stage.heard(ReportKind.FILLED)
@@ -75,8 +83,8 @@ async def test_a_late_commission_is_a_revision(stage: Stage) -> None:
     assert then.fills[0].quantity == first.fills[0].quantity
 
 
-@played
-async def test_a_correction_replaces_and_does_not_add(stage: Stage) -> None:
+@with_environment
+async def test_a_correction_replaces_and_does_not_add(stage: Environment) -> None:
     await stage.submit(order())
     (first,) = await stage.heard(ReportKind.FILLED)
     stage.venue.correct(stage.venue.executions[0], "1.1001")
@@ -87,8 +95,8 @@ async def test_a_correction_replaces_and_does_not_add(stage: Stage) -> None:
     assert filled_sum(stage.told) == 20000
 
 
-@played
-async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Stage) -> None:
+@with_environment
+async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Environment) -> None:
     await stage.submit(protected())
     stage.venue.quote("EURUSD", "1.0880", "1.0882")  # a gap
     (told,) = await stage.heard(ReportKind.FILLED, of=lambda r: r.close_cause is not None)
@@ -99,8 +107,8 @@ async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Stage) -> None:
     assert stage.venue.order(f"{ID}:tp").status == "Cancelled"
 
 
-@played
-async def test_exits_share_the_group_so_the_position_never_turns(stage: Stage) -> None:
+@with_environment
+async def test_exits_share_the_group_so_the_position_never_turns(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.submit(exit_of(ID, "abc00000000000081", 5000))
     (shrunk,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.protected == 15000)
@@ -113,8 +121,8 @@ async def test_exits_share_the_group_so_the_position_never_turns(stage: Stage) -
     assert not stage.venue.order(f"{ID}:sl").live
 
 
-@played
-async def test_a_refused_stop_is_told_as_what_is_held(stage: Stage) -> None:
+@with_environment
+async def test_a_refused_stop_is_told_as_what_is_held(stage: Environment) -> None:
     entry = limit()
     await stage.submit(
         order(
@@ -124,13 +132,13 @@ async def test_a_refused_stop_is_told_as_what_is_held(stage: Stage) -> None:
     )  # fmt: skip
     stop = stage.venue.order(f"{ID}:sl")
     stop.status = "Inactive"
-    stage.tws.say(wire.error(stop.order_id, 201, "Order rejected - reason:stop"))
+    stage.tws.say(messages.error(stop.order_id, 201, "Order rejected - reason:stop"))
     (told,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.code == "STOPS_INVALID")
     assert (told.stop_loss, told.take_profit) == (None, Decimal("1.12"))
 
 
-@played
-async def test_an_accepted_order_that_ibkr_refuses_later_is_rejected(stage: Stage) -> None:
+@with_environment
+async def test_an_accepted_order_that_ibkr_refuses_later_is_rejected(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
     stage.venue.end(ID, "Inactive")
@@ -139,30 +147,30 @@ async def test_an_accepted_order_that_ibkr_refuses_later_is_rejected(stage: Stag
     assert (told.client_order_id, told.code) == (ID, "NO_MONEY")
 
 
-@played
-async def test_a_notice_ends_nothing(stage: Stage) -> None:
+@with_environment
+async def test_a_notice_ends_nothing(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
     for number in (399, 10349, 2109):
-        stage.tws.say(wire.error(placed.order_id, number, "Order Message: will not be placed"))
+        stage.tws.say(messages.error(placed.order_id, number, "Order Message: will not be placed"))
     (found,) = await stage.find(ID) or []
     assert found.kind is ReportKind.ACCEPTED
 
 
-@played
-async def test_an_unlisted_code_about_a_live_order_has_the_broker_asked(stage: Stage) -> None:
+@with_environment
+async def test_an_unlisted_code_about_a_live_order_has_the_broker_asked(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
     asked = len(stage.tws.writes)
-    stage.tws.say(wire.error(placed.order_id, 10777, "who knows"))
+    stage.tws.say(messages.error(placed.order_id, 10777, "who knows"))
     await stage.until(lambda: len(stage.tws.writes) >= asked + 3)  # the three lists
     (found,) = await stage.find(ID) or []
     assert found.kind is ReportKind.ACCEPTED
-    assert [r for r in await stage.hear() if r.kind is not ReportKind.ACCEPTED] == []
+    assert [r for r in await stage.drain_events() if r.kind is not ReportKind.ACCEPTED] == []
 
 
-@played
-async def test_events_come_again_until_they_are_acknowledged(stage: Stage) -> None:
+@with_environment
+async def test_events_come_again_until_they_are_acknowledged(stage: Environment) -> None:
     for n in range(3):
         await stage.submit(limit(f"abc0000000000001{n}"))
     first = await stage.adapter.events(2)
@@ -173,13 +181,13 @@ async def test_events_come_again_until_they_are_acknowledged(stage: Stage) -> No
     assert await stage.adapter.events(500) == rest
 
 
-@played
-async def test_another_process_is_told_all_of_today(stage: Stage) -> None:
+@with_environment
+async def test_another_process_is_told_all_of_today(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.submit(limit("abc00000000000002"))
     await stage.submit(limit("abc00000000000003"))
     stage.venue.end("abc00000000000003")
-    await stage.die()
+    await stage.crash()
     stage.venue.fill("abc00000000000002", "20000", "1.0900")  # nobody listened
 
     await stage.adapter.account(stage.spec)
@@ -192,8 +200,8 @@ async def test_another_process_is_told_all_of_today(stage: Stage) -> None:
     assert (levels.client_order_id, levels.protected) == (ID, Decimal(20000))
 
 
-@played
-async def test_what_happened_while_the_line_was_down_is_told(stage: Stage) -> None:
+@with_environment
+async def test_what_happened_while_the_line_was_down_is_told(stage: Environment) -> None:
     await stage.submit(limit())
     await stage.tws.close()
     await stage.until(lambda: not stage.session.usable)
@@ -204,8 +212,8 @@ async def test_what_happened_while_the_line_was_down_is_told(stage: Stage) -> No
     assert len(stage.venue.accepted) == 1
 
 
-@played
-async def test_two_orders_with_one_reference_are_both_counted(stage: Stage) -> None:
+@with_environment
+async def test_two_orders_with_one_reference_are_both_counted(stage: Environment) -> None:
     await stage.submit(order())
     twin = replace(stage.venue.orders[0], order_id=99, perm_id=99)
     stage.venue.orders.append(twin)
@@ -214,8 +222,8 @@ async def test_two_orders_with_one_reference_are_both_counted(stage: Stage) -> N
     assert filled_sum(stage.told) == 20500  # more than was asked for: the core sees it
 
 
-@played
-async def test_two_live_orders_with_one_reference_are_an_error(stage: Stage) -> None:
+@with_environment
+async def test_two_live_orders_with_one_reference_are_an_error(stage: Environment) -> None:
     await stage.submit(limit())
     twin = replace(stage.venue.orders[0], order_id=99, perm_id=99)
     stage.venue.orders.append(twin)
@@ -230,50 +238,50 @@ async def test_two_live_orders_with_one_reference_are_an_error(stage: Stage) -> 
     assert heard[0] == f"ibkr: two orders with one reference: {ID}"
 
 
-@played
-async def test_an_order_id_of_another_account_is_not_ours(stage: Stage) -> None:
+@with_environment
+async def test_an_order_id_of_another_account_is_not_ours(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.order(ID).account = "DU7654321"
-    await stage.die()
+    await stage.crash()
     await stage.adapter.account(stage.spec)
     assert await stage.find(ID) is None
 
 
 def _refusal(order_id: int) -> bytes:
-    return wire.error(order_id, 201, "Order rejected - reason:insufficient margin")
+    return messages.error(order_id, 201, "Order rejected - reason:insufficient margin")
 
 
-@played
-async def test_the_bell_rings_once_for_all_that_waits(stage: Stage) -> None:
+@with_environment
+async def test_the_bell_rings_once_for_all_that_waits(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     bell = stage.adapter.stream_events()
     await anext(bell)  # at the beginning
     await stage.submit(limit())
     stage.venue.fill(limit().client_order_id, "5000", "1.0900")
     async with asyncio.timeout(PATIENCE):
-        while not any(r.kind is ReportKind.FILLED for r in await stage.hear()):
+        while not any(r.kind is ReportKind.FILLED for r in await stage.drain_events()):
             await anext(bell)
-    await stage.hear()
+    await stage.drain_events()
     rings = 0
     while True:
         ring = asyncio.ensure_future(anext(bell))
         done, _ = await asyncio.wait([ring], timeout=0.1)
         if not done:  # nothing new: no ring
             break
-        await stage.hear()  # one was due for what has been read meanwhile
+        await stage.drain_events()  # one was due for what has been read meanwhile
         rings += 1
     assert rings <= 2
     stage.venue.fill(limit().client_order_id, "5000", "1.0900")
     async with asyncio.timeout(PATIENCE):
         await ring
     await bell.aclose()
-    assert not stage.adapter._desk().news._bells
+    assert not stage.adapter._state().event_buffer._bells
 
 
-@played
-async def test_a_status_that_cannot_be_read_has_the_broker_asked(stage: Stage) -> None:
+@with_environment
+async def test_a_status_that_cannot_be_read_has_the_broker_asked(stage: Environment) -> None:
     await stage.submit(limit())
-    stage.tws.say(wire.pack(3, "one", "Submitted", "many"))
+    stage.tws.say(messages.pack(3, "one", "Submitted", "many"))
     stage.venue.order(limit().client_order_id).status = "Cancelled"  # what it would have said
     ended = await stage.heard(ReportKind.CANCELLED)
     assert ended[0].client_order_id == limit().client_order_id

@@ -10,7 +10,7 @@ from ib_async.contract import Contract
 
 from brokers.ibkr.contracts import FIELDS
 from brokers.ibkr.form import FORM
-from brokers.windows import BUILT_IN, REGION
+from brokers.maintenance_windows import BUILT_IN, REGION
 from common.errors import InvalidInputError
 
 
@@ -72,7 +72,7 @@ def test_the_fields_of_a_contract_are_ib_asyncs() -> None:
 def test_form_and_capabilities_need_no_ib_async() -> None:
     program = (
         "import sys; sys.modules['ib_async'] = None\n"
-        "from brokers.messages import ConnectionSpec\n"
+        "from brokers.types import ConnectionSpec\n"
         "from brokers.registry import adapter_for, capabilities_of, form_of\n"
         "assert form_of('ibkr').settings[0].key == 'host'\n"
         "assert capabilities_of('ibkr', ConnectionSpec('c', 'DU1')).session\n"

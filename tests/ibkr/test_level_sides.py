@@ -7,10 +7,10 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import Rejected
-from brokers.ibkr.orders import require_level_sides
-from brokers.messages import ModifyRequest, Side
-from common.codes import Code
-from tests.ibkr.cast import Stage, limit, order, played, protected
+from brokers.ibkr.order_encoding import require_level_sides
+from brokers.types import ModifyRequest, Side
+from common.reason_codes import Code
+from tests.ibkr.factories import Environment, limit, order, protected, with_environment
 
 ID = "abc00000000000001"
 
@@ -20,9 +20,9 @@ def move(stop: str | None, target: str | None) -> ModifyRequest:
     return ModifyRequest(ID, "12087792", "EURUSD", prices[0], prices[1])
 
 
-@played
+@with_environment
 async def test_levels_that_would_close_at_once_are_refused_where_the_price_is_known(
-    stage: Stage,
+    stage: Environment,
 ) -> None:
     below, above = Decimal("1.0900"), Decimal("1.1200")
     await stage.submit(order())
@@ -42,8 +42,8 @@ async def test_levels_that_would_close_at_once_are_refused_where_the_price_is_kn
     assert stage.venue.received == [ID]
 
 
-@played
-async def test_a_level_is_never_moved_without_a_look_at_the_price(stage: Stage) -> None:
+@with_environment
+async def test_a_level_is_never_moved_without_a_look_at_the_price(stage: Environment) -> None:
     """IBKR would take it and close the position at once. Nobody has asked for a price before."""
     await stage.submit(protected())
     with pytest.raises(Rejected) as refused:
@@ -56,8 +56,8 @@ async def test_a_level_is_never_moved_without_a_look_at_the_price(stage: Stage) 
     assert told.stop_loss == Decimal("1.095")  # where there is no price to be had it is IBKR's
 
 
-@played
-async def test_an_order_with_a_price_is_judged_by_that(stage: Stage) -> None:
+@with_environment
+async def test_an_order_with_a_price_is_judged_by_that(stage: Environment) -> None:
     wrong = replace(limit(price="1.0900"), stop_loss=Decimal("1.0950"))
     with pytest.raises(Rejected) as refused:
         await stage.submit(wrong)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, Rejected
-from brokers.messages import (
+from brokers.types import (
     CancelRequest,
     CheckResult,
     ModifyRequest,
@@ -15,8 +15,8 @@ from brokers.messages import (
     Side,
 )
 from common.clocks import machine_time
-from common.codes import Code
-from tests.ibkr.cast import Stage, exit_of, limit, order, played, protected
+from common.reason_codes import Code
+from tests.ibkr.factories import Environment, exit_of, limit, order, protected, with_environment
 
 ID = "abc00000000000001"
 
@@ -30,8 +30,8 @@ def stopping(client_order_id: str = ID) -> CancelRequest:
     return CancelRequest(client_order_id, "", "EURUSD")
 
 
-@played
-async def test_levels_move_under_their_own_ids(stage: Stage) -> None:
+@with_environment
+async def test_levels_move_under_their_own_ids(stage: Environment) -> None:
     await stage.submit(protected())
     stop_id = stage.venue.order(f"{ID}:sl").order_id
     (told,) = await stage.adapter.modify(stage.spec, move("1.095", "1.13"))
@@ -43,12 +43,12 @@ async def test_levels_move_under_their_own_ids(stage: Stage) -> None:
     assert stage.venue.order(f"{ID}:sl").oca_group == ID[:-1]
 
 
-@played
-async def test_a_level_made_anew_is_known_to_the_next_process(stage: Stage) -> None:
+@with_environment
+async def test_a_level_made_anew_is_known_to_the_next_process(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.adapter.modify(stage.spec, move(None, "1.12"))
     await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
-    await stage.die()
+    await stage.crash()
     (held,) = await stage.adapter.positions(stage.spec)
     assert (held.stop_loss, held.take_profit) == (Decimal("1.08"), Decimal("1.12"))
     (told,) = await stage.adapter.modify(stage.spec, move("1.085", "1.12"))
@@ -68,8 +68,8 @@ async def test_a_level_made_anew_is_known_to_the_next_process(stage: Stage) -> N
 def test_a_level_between_two_ticks_never_loses_more_or_gains_less(
     side: Side, stop: str, target: str, sent: tuple[str, str]
 ) -> None:
-    @played
-    async def test(stage: Stage) -> None:
+    @with_environment
+    async def test(stage: Environment) -> None:
         below, above = Decimal(stop), Decimal(target)
         await stage.submit(order(side=side, stop_loss=below, take_profit=above))
         resting = stage.venue.order(f"{ID}:sl").aux, stage.venue.order(f"{ID}:tp").limit
@@ -93,8 +93,8 @@ def test_a_level_between_two_ticks_never_loses_more_or_gains_less(
 def test_an_entry_between_two_ticks_is_never_worse_or_earlier(
     side: Side, field: str, price: str, sent: str
 ) -> None:
-    @played
-    async def test(stage: Stage) -> None:
+    @with_environment
+    async def test(stage: Environment) -> None:
         kind = OrderType.STOP if field == "stop_price" else OrderType.LIMIT
         said_as: dict[str, Any] = {field: Decimal(price)}
         await stage.submit(order(side=side, order_type=kind, **said_as))
@@ -104,8 +104,8 @@ def test_an_entry_between_two_ticks_is_never_worse_or_earlier(
     test()
 
 
-@played
-async def test_the_same_levels_need_no_word(stage: Stage) -> None:
+@with_environment
+async def test_the_same_levels_need_no_word(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.heard(ReportKind.LEVELS)
     received = list(stage.venue.received)
@@ -114,8 +114,8 @@ async def test_the_same_levels_need_no_word(stage: Stage) -> None:
     assert stage.venue.received == received
 
 
-@played
-async def test_a_level_is_taken_away_and_made_anew(stage: Stage) -> None:
+@with_environment
+async def test_a_level_is_taken_away_and_made_anew(stage: Environment) -> None:
     await stage.submit(protected())
     (told,) = await stage.adapter.modify(stage.spec, move(None, "1.12"))
     assert (told.stop_loss, told.take_profit, told.protected) == (None, Decimal("1.12"), None)
@@ -130,16 +130,16 @@ async def test_a_level_is_taken_away_and_made_anew(stage: Stage) -> None:
     assert not stage.venue.order(f"{ID}:tp").live
 
 
-@played
-async def test_levels_of_an_entry_that_had_none(stage: Stage) -> None:
+@with_environment
+async def test_levels_of_an_entry_that_had_none(stage: Environment) -> None:
     await stage.submit(order())
     (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
     assert (told.stop_loss, told.take_profit) == (Decimal("1.08"), None)
     assert stage.venue.order(f"{ID}:sl").action == "SELL"
 
 
-@played
-async def test_levels_of_an_entry_that_waits_hang_on_it(stage: Stage) -> None:
+@with_environment
+async def test_levels_of_an_entry_that_waits_hang_on_it(stage: Environment) -> None:
     await stage.submit(limit())
     await stage.adapter.modify(stage.spec, move("1.08", "1.12"))
     entry = stage.venue.order(ID)
@@ -150,8 +150,8 @@ async def test_levels_of_an_entry_that_waits_hang_on_it(stage: Stage) -> None:
     assert stage.venue.held("EURUSD") == 0  # now it is: the target took it
 
 
-@played
-async def test_no_level_is_made_for_an_entry_that_ended_without_a_fill(stage: Stage) -> None:
+@with_environment
+async def test_no_level_is_made_for_an_entry_that_ended_without_a_fill(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.end(ID)
     await stage.heard(ReportKind.CANCELLED)
@@ -161,8 +161,10 @@ async def test_no_level_is_made_for_an_entry_that_ended_without_a_fill(stage: St
     assert [one.ref for one in stage.venue.orders] == [ID]
 
 
-@played
-async def test_no_level_is_made_where_the_old_one_has_closed_the_position(stage: Stage) -> None:
+@with_environment
+async def test_no_level_is_made_where_the_old_one_has_closed_the_position(
+    stage: Environment,
+) -> None:
     await stage.submit(protected())
     stage.venue.quote("EURUSD", "1.0890", "1.0892")  # the stop
     assert stage.venue.held("EURUSD") == 0
@@ -174,8 +176,8 @@ async def test_no_level_is_made_where_the_old_one_has_closed_the_position(stage:
     assert stage.venue.held("EURUSD") == 0
 
 
-@played
-async def test_a_new_level_is_for_no_more_than_exits_have_left(stage: Stage) -> None:
+@with_environment
+async def test_a_new_level_is_for_no_more_than_exits_have_left(stage: Environment) -> None:
     await stage.submit(order())
     await stage.submit(exit_of(quantity=15000))
     (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
@@ -184,12 +186,12 @@ async def test_a_new_level_is_for_no_more_than_exits_have_left(stage: Stage) -> 
     assert stage.venue.held("EURUSD") == 0
 
 
-@played
-async def test_levels_of_a_position_older_than_todays_lists(stage: Stage) -> None:
+@with_environment
+async def test_levels_of_a_position_older_than_todays_lists(stage: Environment) -> None:
     await stage.submit(order())
     stage.venue.orders.clear()
     stage.venue.executions.clear()
-    await stage.die()
+    await stage.crash()
     (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
     assert (told.stop_loss, told.protected) == (Decimal("1.08"), Decimal(20000))
     with pytest.raises(Rejected) as refused:
@@ -199,8 +201,8 @@ async def test_levels_of_a_position_older_than_todays_lists(stage: Stage) -> Non
     assert refused.value.code is Code.NO_POSITION
 
 
-@played
-async def test_a_refused_level_leaves_the_old_one(stage: Stage) -> None:
+@with_environment
+async def test_a_refused_level_leaves_the_old_one(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.heard(ReportKind.LEVELS)
     stage.fault("reject", 110, "The price does not conform to the minimum price variation")
@@ -211,8 +213,8 @@ async def test_a_refused_level_leaves_the_old_one(stage: Stage) -> None:
     assert held.stop_loss == Decimal("1.09")
 
 
-@played
-async def test_an_old_stop_never_leaves_after_its_deadline(stage: Stage) -> None:
+@with_environment
+async def test_an_old_stop_never_leaves_after_its_deadline(stage: Environment) -> None:
     await stage.submit(protected())
     received = list(stage.venue.received)
     with pytest.raises(NotSent) as not_sent:
@@ -228,17 +230,17 @@ async def test_an_old_stop_never_leaves_after_its_deadline(stage: Stage) -> None
     assert stage.venue.order("abc00000000000002").live
 
 
-@played
-async def test_a_silent_move_is_unknown(stage: Stage) -> None:
+@with_environment
+async def test_a_silent_move_is_unknown(stage: Environment) -> None:
     await stage.submit(protected())
     stage.fault("accept in silence")
     with pytest.raises(OutcomeUnknown):
         await stage.adapter.modify(stage.spec, move("1.095", "1.12"))
 
 
-@played
+@with_environment
 async def test_a_level_that_was_lost_on_its_way_is_made_when_it_is_asked_for_again(
-    stage: Stage,
+    stage: Environment,
 ) -> None:
     await stage.submit(order())
     wanted = move("1.08", None, quantity=Decimal(20000))
@@ -251,8 +253,8 @@ async def test_a_level_that_was_lost_on_its_way_is_made_when_it_is_asked_for_aga
     assert stage.venue.order(f"{ID}:sl").live
 
 
-@played
-async def test_a_cancel_ends_the_order_and_its_levels(stage: Stage) -> None:
+@with_environment
+async def test_a_cancel_ends_the_order_and_its_levels(stage: Environment) -> None:
     entry = limit()
     await stage.submit(
         order(order_type=entry.order_type, limit_price=entry.limit_price, stop_loss=Decimal("1.08"))
@@ -262,8 +264,8 @@ async def test_a_cancel_ends_the_order_and_its_levels(stage: Stage) -> None:
     await stage.until(lambda: not stage.venue.order(f"{ID}:sl").live)
 
 
-@played
-async def test_a_fill_that_was_first_refuses_the_cancel(stage: Stage) -> None:
+@with_environment
+async def test_a_fill_that_was_first_refuses_the_cancel(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.order(ID).status = "Submitted"
     stage.tws.muted = {4}
@@ -275,12 +277,12 @@ async def test_a_fill_that_was_first_refuses_the_cancel(stage: Stage) -> None:
     assert (refused.kind, filled.kind) == (ReportKind.CANCEL_REFUSED, ReportKind.FILLED)
 
 
-@played
-async def test_a_cancel_that_ibkr_refuses_says_what_the_order_does(stage: Stage) -> None:
+@with_environment
+async def test_a_cancel_that_ibkr_refuses_says_what_the_order_does(stage: Environment) -> None:
     await stage.submit(limit())
     placed = stage.venue.order(ID)
     stage.venue.tell = lambda order, what: None  # the fill is on its way, the cancel overtook it
-    stage.venue.tell_execution = lambda execution: None
+    stage.venue.report_execution = lambda execution: None
     stage.venue.fill(ID, "20000", "1.09")
     refused, *did = await stage.adapter.cancel(stage.spec, stopping())
     assert refused.kind is ReportKind.CANCEL_REFUSED
@@ -290,17 +292,17 @@ async def test_a_cancel_that_ibkr_refuses_says_what_the_order_does(stage: Stage)
     assert told[0].fills[0].quantity == 20000
 
 
-@played
-async def test_what_is_not_there_cannot_be_cancelled(stage: Stage) -> None:
+@with_environment
+async def test_what_is_not_there_cannot_be_cancelled(stage: Environment) -> None:
     with pytest.raises(Rejected):
         await stage.adapter.cancel(stage.spec, stopping("abc00000000000009"))
 
 
-@played
-async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Stage) -> None:
+@with_environment
+async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.submit(limit("abc00000000000002"))
-    await stage.die()
+    await stage.crash()
     stage.client_id = 8
     await stage.adapter.account(stage.spec)
     (found, *_) = await stage.find("abc00000000000002") or []

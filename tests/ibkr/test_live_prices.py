@@ -4,17 +4,17 @@ from decimal import Decimal as D
 
 import pytest
 
+from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, SourceHealth
-from connections.sources import tell_prices
 from execution.models import Order
 from positions.models import ExecutionPosition
-from prices import following
+from prices import broker_stream
 from prices.models import LatestQuote
 from prices.selectors import latest
 from signals.models import Feed
-from tests.doubles.tws.remote import RemoteTws
-from tests.execution import cast
-from tests.execution.engine import until as engine_until
+from tests.execution import factories
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.test_engine import alice, engine, feed, tws, until
 
 __all__ = ["alice", "engine", "feed", "tws"]
@@ -25,18 +25,18 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def source(alice: ExecutionConnection) -> int:
     """Her own account is her source of prices."""
     LatestQuote.objects.all().delete()
-    source = tell_prices(alice)
+    source = get_or_create_broker_source(alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
     until(lambda: latest(source.pk))
     return source.pk
 
 
 def test_a_session_worker_trades_by_the_prices_of_its_account(
-    source: int, feed: Feed, tws: RemoteTws
+    source: int, feed: Feed, tws: TwsProcess
 ) -> None:
     tws.do("quote", "EURUSD", "1.2000", "1.2002")
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2000"))
-    signal = cast.signal(feed, sl=D("1.19000"))
+    signal = factories.signal(feed, sl=D("1.19000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     entry = Order.objects.get(leg="entry")
     assert entry.expected_price == D("1.2002")
@@ -47,10 +47,10 @@ def test_a_session_worker_trades_by_the_prices_of_its_account(
 
 
 def test_prices_end_with_the_gateway_and_begin_again_with_it(
-    source: int, tws: RemoteTws, monkeypatch: pytest.MonkeyPatch
+    source: int, tws: TwsProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("QUIET_SECONDS", "LONGEST_PAUSE"):
-        monkeypatch.setattr(following, name, 1.0)
+    for name in ("QUIET_SECONDS", "MAX_PAUSE"):
+        monkeypatch.setattr(broker_stream, name, 1.0)
     tws.kill()
     engine_until(lambda: SourceHealth.objects.get(pk=source).error_code, seconds=90)
     tws.start()

@@ -13,25 +13,25 @@ from pathlib import Path
 import pytest
 
 from brokers.base import OutcomeUnknown
-from brokers.messages import OrderReport, ReportKind
-from tests.doubles.tws.remote import ROOT, RemoteTws
-from tests.ibkr.cast import adapter, limit, protected, spec_at
+from brokers.types import OrderReport, ReportKind
+from tests.fakes.tws.server_process import ROOT, TwsProcess
+from tests.ibkr.factories import adapter, limit, protected, spec_at
 
 ID = "abc00000000000001"
 
 
 @pytest.fixture
-def tws(tmp_path: Path) -> Iterator[RemoteTws]:
-    tws = RemoteTws(tmp_path / "tws.jsonl")
+def tws(tmp_path: Path) -> Iterator[TwsProcess]:
+    tws = TwsProcess(tmp_path / "tws.jsonl")
     tws.do("quote", "EURUSD", "1.1000", "1.1002")
     yield tws
     tws.close()
 
 
 @contextmanager
-def our_process(tws: RemoteTws, when: str) -> Iterator[subprocess.Popen[str]]:
+def our_process(tws: TwsProcess, when: str) -> Iterator[subprocess.Popen[str]]:
     """A process of ours that has begun to place an order."""
-    command = [sys.executable, "-m", "tests.ibkr.client", str(tws.port), ID, when]
+    command = [sys.executable, "-m", "tests.ibkr.client_process", str(tws.port), ID, when]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -46,7 +46,7 @@ def kill(process: subprocess.Popen[str]) -> None:
     assert process.wait(20) == -signal.SIGKILL
 
 
-async def found_by_the_next(tws: RemoteTws) -> list[OrderReport] | None:
+async def found_by_the_next(tws: TwsProcess) -> list[OrderReport] | None:
     """What the process after it finds of the order; it may reach the old session's end first."""
     ours, spec = adapter(), spec_at(tws.port)
     try:
@@ -55,7 +55,7 @@ async def found_by_the_next(tws: RemoteTws) -> list[OrderReport] | None:
         await ours.disconnect()
 
 
-def test_killed_while_it_waits_the_next_process_finds_the_order(tws: RemoteTws) -> None:
+def test_killed_while_it_waits_the_next_process_finds_the_order(tws: TwsProcess) -> None:
     tws.do("fault", "accept in silence")
     with our_process(tws, "wait") as process:
         tws.until(lambda state: state["accepted"] == [ID])
@@ -78,7 +78,7 @@ def test_killed_while_it_waits_the_next_process_finds_the_order(tws: RemoteTws) 
     assert (state["accepted"], state["received"]) == ([ID], [ID])  # never twice
 
 
-def test_killed_before_the_write_the_next_process_finds_nothing(tws: RemoteTws) -> None:
+def test_killed_before_the_write_the_next_process_finds_nothing(tws: TwsProcess) -> None:
     with our_process(tws, "guard") as process:
         kill(process)
     tws.until(lambda state: not state["clients"])
@@ -86,7 +86,7 @@ def test_killed_before_the_write_the_next_process_finds_nothing(tws: RemoteTws) 
     assert tws.state()["received"] == []
 
 
-def test_the_brokers_journal_outlives_its_process(tws: RemoteTws) -> None:
+def test_the_brokers_journal_outlives_its_process(tws: TwsProcess) -> None:
     async def play() -> None:
         ours, spec = adapter(), spec_at(tws.port)
         await ours.submit(spec, protected(ID), lambda _: None)

@@ -8,8 +8,8 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, ReadFailed, Rejected
-from brokers.ibkr.adapter import create
-from brokers.messages import (
+from brokers.ibkr.capabilities import create
+from brokers.types import (
     BrokerOrder,
     CloseCause,
     ExitSafety,
@@ -18,15 +18,15 @@ from brokers.messages import (
     ReportKind,
     Side,
 )
-from common.codes import Code
-from tests.doubles.tws import wire
-from tests.ibkr.cast import SYMBOLS, Stage, limit, order, played, protected
+from common.reason_codes import Code
+from tests.fakes.tws import messages
+from tests.ibkr.factories import SYMBOLS, Environment, limit, order, protected, with_environment
 
 ID = "abc00000000000001"
 
 
-@played
-async def test_the_accounts_own_sums(stage: Stage) -> None:
+@with_environment
+async def test_the_accounts_own_sums(stage: Environment) -> None:
     state = await stage.adapter.account(stage.spec)
     assert (state.currency, state.equity, state.balance) == (
         "USD", Decimal("100250.50"), Decimal("100000.00"),
@@ -35,8 +35,8 @@ async def test_the_accounts_own_sums(stage: Stage) -> None:
     assert (state.position_mode, state.trading_allowed) == (PositionMode.NETTING, True)
 
 
-@played
-async def test_instruments_of_the_map_without_those_that_ibkr_has_not(stage: Stage) -> None:
+@with_environment
+async def test_instruments_of_the_map_without_those_that_ibkr_has_not(stage: Environment) -> None:
     told = {one.symbol: one for one in await stage.adapter.instruments(stage.spec)}
     priced_in_pence = "VOD"
     assert set(told) == set(SYMBOLS) - {priced_in_pence}
@@ -45,8 +45,8 @@ async def test_instruments_of_the_map_without_those_that_ibkr_has_not(stage: Sta
     assert (future.contract_size, future.quantity_step) == (Decimal(50), Decimal(50))
 
 
-@played
-async def test_positions_are_netted_with_their_levels(stage: Stage) -> None:
+@with_environment
+async def test_positions_are_netted_with_their_levels(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.heard(ReportKind.LEVELS)
     (held,) = await stage.adapter.positions(stage.spec)
@@ -63,8 +63,10 @@ async def test_positions_are_netted_with_their_levels(stage: Stage) -> None:
     assert len(await stage.adapter.positions(stage.spec)) == 1
 
 
-@played
-async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(stage: Stage) -> None:
+@with_environment
+async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(
+    stage: Environment,
+) -> None:
     """One open position and one resting entry in a contract, each with its own stop and target."""
     await stage.submit(protected())
     await stage.heard(ReportKind.LEVELS)
@@ -79,8 +81,8 @@ async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(stage
     assert list(held.entry_levels) == [ID]
 
 
-@played
-async def test_a_stop_that_stands_in_no_list_any_more_is_told_as_gone(stage: Stage) -> None:
+@with_environment
+async def test_a_stop_that_stands_in_no_list_any_more_is_told_as_gone(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is not None)
     stage.venue.orders.remove(stage.venue.order(f"{ID}:sl"))  # without a word
@@ -90,8 +92,8 @@ async def test_a_stop_that_stands_in_no_list_any_more_is_told_as_gone(stage: Sta
     assert told.take_profit == Decimal("1.12")
 
 
-@played
-async def test_orders_that_rest_whoever_placed_them(stage: Stage) -> None:
+@with_environment
+async def test_orders_that_rest_whoever_placed_them(stage: Environment) -> None:
     entry = limit()
     await stage.submit(
         order(
@@ -122,8 +124,8 @@ def test_an_order_of_others_that_cannot_be_read_stops_none_of_ours(
 ) -> None:
     """What it says may be another tenant's: it stands in the log, and in no answer."""
 
-    @played
-    async def test(stage: Stage) -> None:
+    @with_environment
+    async def test(stage: Environment) -> None:
         await stage.submit(limit())
         for status in ("Submitted", "Cancelled"):
             strange = replace(
@@ -146,8 +148,8 @@ def test_an_order_of_others_that_cannot_be_read_stops_none_of_ours(
     test()
 
 
-@played
-async def test_fills_of_today_ours_and_the_owners_exit(stage: Stage) -> None:
+@with_environment
+async def test_fills_of_today_ours_and_the_owners_exit(stage: Environment) -> None:
     await stage.submit(order())
     hand = replace(
         stage.venue.orders[0], ref="", action="SELL", perm_id=77, client_id=0, order_id=0
@@ -168,23 +170,23 @@ async def test_fills_of_today_ours_and_the_owners_exit(stage: Stage) -> None:
     assert [r for r in later if r.client_order_id] == []
 
 
-@played
-async def test_what_if_says_the_margin_and_places_nothing(stage: Stage) -> None:
+@with_environment
+async def test_what_if_says_the_margin_and_places_nothing(stage: Environment) -> None:
     margin = await stage.adapter.what_if(stage.spec, order())
     assert (margin.initial_margin, margin.maintenance_margin) == (Decimal(2000), Decimal(1800))
     assert (margin.commission, margin.currency) == (Decimal("1.25"), "USD")
     assert stage.venue.orders == []
 
 
-@played
-async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Stage) -> None:
+@with_environment
+async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Environment) -> None:
     await stage.adapter.account(stage.spec)
     stage.tws.muted = {61}
     stage.tws.venue.tell = lambda order, what: None
 
     async def talk_nonsense() -> None:
-        await stage.until(lambda: stage.session._ear._asked.get("positions"))
-        stage.tws.say(wire.pack(61, 3, "DU1234567", "nonsense"))
+        await stage.until(lambda: stage.session._wrapper._asked.get("positions"))
+        stage.tws.say(messages.pack(61, 3, "DU1234567", "nonsense"))
 
     nonsense = asyncio.create_task(talk_nonsense())
     with pytest.raises(ReadFailed) as failed:
@@ -194,8 +196,8 @@ async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Stage) -> Non
     assert "61|3|DU1234567|nonsense" in stage.session.garbage  # it names this account
 
 
-@played
-async def test_what_tws_holds_back_is_neither_there_nor_absent(stage: Stage) -> None:
+@with_environment
+async def test_what_tws_holds_back_is_neither_there_nor_absent(stage: Environment) -> None:
     stage.fault("accept in silence")
     await stage.adapter.account(stage.spec)
     with pytest.raises(Exception, match="no answer"):
@@ -206,8 +208,8 @@ async def test_what_tws_holds_back_is_neither_there_nor_absent(stage: Stage) -> 
     assert await stage.adapter.open_orders(stage.spec) == []
 
 
-@played
-async def test_every_line_of_the_connection_test(stage: Stage) -> None:
+@with_environment
+async def test_every_line_of_the_connection_test(stage: Environment) -> None:
     checks = {check.name: check for check in await stage.adapter.test(stage.spec)}
     assert [name for name, check in checks.items() if check.result == "fail"] == []
     assert list(checks) == [
@@ -227,8 +229,8 @@ async def test_every_line_of_the_connection_test(stage: Stage) -> None:
     assert not (await stage.adapter.account(stage.spec)).trading_allowed
 
 
-@played
-async def test_a_read_only_api_is_read_and_takes_no_order(stage: Stage) -> None:
+@with_environment
+async def test_a_read_only_api_is_read_and_takes_no_order(stage: Environment) -> None:
     """TWS refuses even the lists of orders then, without saying which question it means."""
     stage.tws.read_only = True
     await stage.adapter.connect(stage.spec)
@@ -251,23 +253,23 @@ async def test_a_read_only_api_is_read_and_takes_no_order(stage: Stage) -> None:
     assert (await stage.adapter.account(stage.spec)).trading_allowed
 
 
-@played
-async def test_the_test_of_a_gateway_that_is_not_there(stage: Stage) -> None:
+@with_environment
+async def test_the_test_of_a_gateway_that_is_not_there(stage: Environment) -> None:
     await stage.tws.close()
     (check,) = await stage.adapter.test(stage.spec)
     assert (check.name, check.result) == ("reach", "fail")
     assert "API socket" in check.hint
 
 
-@played
-async def test_the_test_says_which_read_failed(stage: Stage) -> None:
+@with_environment
+async def test_the_test_says_which_read_failed(stage: Environment) -> None:
     stage.tws.muted = {6}
     checks = {check.name: check.result for check in await stage.adapter.test(stage.spec)}
     assert checks["reads"] == "fail"
 
 
 def test_capabilities_end_at_midnight() -> None:
-    stage = Stage()
+    stage = Environment()
     can = create().capabilities(stage.spec)
     assert (can.exit_safety, can.session, can.event_stream) == (ExitSafety.OCA, True, True)
     assert can.lookup_horizon == can.fills_horizon

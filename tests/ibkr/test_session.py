@@ -8,26 +8,26 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.ibkr.calls import IbkrAdapter
-from brokers.ibkr.place import client_id_of
-from brokers.messages import ConnectionSpec, ReportKind
-from common.codes import Code
-from tests.ibkr.cast import (
+from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.endpoint import client_id_of
+from brokers.types import ConnectionSpec, ReportKind
+from common.reason_codes import Code
+from tests.ibkr.factories import (
     ACCOUNT,
     PATIENCE,
     QUICK,
-    Stage,
+    Environment,
     adapter,
     limit,
     order,
-    played,
+    with_environment,
 )
 
 ID = "abc00000000000001"
 
 
-@played
-async def test_the_same_client_id_twice_is_refused_and_heals(stage: Stage) -> None:
+@with_environment
+async def test_the_same_client_id_twice_is_refused_and_heals(stage: Environment) -> None:
     other = adapter()
     await other.account(stage.spec)
     with pytest.raises(NotSent) as refused:
@@ -45,8 +45,8 @@ async def test_the_same_client_id_twice_is_refused_and_heals(stage: Stage) -> No
     await stage.submit(order())
 
 
-@played
-async def test_an_account_that_the_login_does_not_have(stage: Stage) -> None:
+@with_environment
+async def test_an_account_that_the_login_does_not_have(stage: Environment) -> None:
     spec = replace(stage.spec, account="U999")
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.account(spec)
@@ -55,8 +55,10 @@ async def test_an_account_that_the_login_does_not_have(stage: Stage) -> None:
     assert (check.name, check.result) == ("account", "fail")
 
 
-@played
-async def test_a_gateway_that_restarts_is_found_again_with_growing_pauses(stage: Stage) -> None:
+@with_environment
+async def test_a_gateway_that_restarts_is_found_again_with_growing_pauses(
+    stage: Environment,
+) -> None:
     await stage.submit(limit())
     await stage.tws.close()
     await stage.until(lambda: not stage.session.usable)
@@ -67,10 +69,10 @@ async def test_a_gateway_that_restarts_is_found_again_with_growing_pauses(stage:
     assert found.kind is ReportKind.ACCEPTED
 
 
-@played
-async def test_who_wants_to_write_has_the_next_try_made_soon(stage: Stage) -> None:
+@with_environment
+async def test_who_wants_to_write_has_the_next_try_made_soon(stage: Environment) -> None:
     patient = replace(QUICK, first_delay=30.0, longest_delay=30.0)
-    stage.adapter = adapter(pace=patient)
+    stage.adapter = adapter(timing=patient)
     await stage.submit(limit())
     await stage.tws.close()
     await stage.until(lambda: not stage.session.usable)
@@ -83,8 +85,10 @@ async def test_who_wants_to_write_has_the_next_try_made_soon(stage: Stage) -> No
     await stage.submit(limit("abc00000000000002"))
 
 
-@played
-async def test_a_refusal_that_contradicts_the_details_has_them_read_anew(stage: Stage) -> None:
+@with_environment
+async def test_a_refusal_that_contradicts_the_details_has_them_read_anew(
+    stage: Environment,
+) -> None:
     await stage.submit(limit())
     assert "EURUSD" in stage.session.details
     stage.fault("reject", 110, "The price does not conform to the minimum price variation.")
@@ -94,8 +98,8 @@ async def test_a_refusal_that_contradicts_the_details_has_them_read_anew(stage: 
     await stage.submit(limit("abc00000000000003"))
 
 
-@played
-async def test_a_gateway_that_says_nothing_any_more_is_left(stage: Stage) -> None:
+@with_environment
+async def test_a_gateway_that_says_nothing_any_more_is_left(stage: Environment) -> None:
     await stage.submit(limit())
     connects = len(stage.tws.connects)
     stage.tws.muted = {49}  # no answer to the ping
@@ -104,8 +108,8 @@ async def test_a_gateway_that_says_nothing_any_more_is_left(stage: Stage) -> Non
     assert await stage.find(ID) is not None
 
 
-@played
-async def test_lists_without_an_end_prove_nothing(stage: Stage) -> None:
+@with_environment
+async def test_lists_without_an_end_prove_nothing(stage: Environment) -> None:
     await stage.submit(limit("abc00000000000002"))
     for kind in (16, 99, 7):
         stage.tws.muted = {kind}
@@ -119,8 +123,8 @@ async def test_lists_without_an_end_prove_nothing(stage: Stage) -> None:
     assert await stage.find(ID) is None
 
 
-@played
-async def test_an_accepted_order_in_no_list_is_not_called_absent(stage: Stage) -> None:
+@with_environment
+async def test_an_accepted_order_in_no_list_is_not_called_absent(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.orders.clear()  # the order book is gone
     with pytest.raises(ReadFailed):
@@ -128,8 +132,8 @@ async def test_an_accepted_order_in_no_list_is_not_called_absent(stage: Stage) -
     assert await stage.adapter.open_orders(stage.spec) == []
 
 
-@played
-async def test_tws_that_stays_without_ibkr_is_connected_to_anew(stage: Stage) -> None:
+@with_environment
+async def test_tws_that_stays_without_ibkr_is_connected_to_anew(stage: Environment) -> None:
     stage.adapter = IbkrAdapter(replace(QUICK, cut_off=0.1))
     await stage.submit(limit())
     connects = len(stage.tws.connects)
@@ -138,9 +142,9 @@ async def test_tws_that_stays_without_ibkr_is_connected_to_anew(stage: Stage) ->
     assert await stage.find(ID) is not None
 
 
-@played
-async def test_a_connection_may_wait_less_for_its_answers(stage: Stage) -> None:
-    stage.adapter = adapter(pace=replace(QUICK, reply=10 * PATIENCE))
+@with_environment
+async def test_a_connection_may_wait_less_for_its_answers(stage: Environment) -> None:
+    stage.adapter = adapter(timing=replace(QUICK, reply=10 * PATIENCE))
     spec = replace(stage.spec, settings={**stage.spec.settings, "reply_timeout": "0.05"})
     stage.fault("accept in silence")
     async with asyncio.timeout(PATIENCE):
@@ -148,12 +152,12 @@ async def test_a_connection_may_wait_less_for_its_answers(stage: Stage) -> None:
             await stage.adapter.submit(spec, limit(), lambda _: None)
 
 
-@played
-async def test_changed_settings_are_another_session(stage: Stage) -> None:
+@with_environment
+async def test_changed_settings_are_another_session(stage: Environment) -> None:
     await stage.submit(limit())
     stage.client_id = 9
     await stage.submit(limit("abc00000000000002"))
-    await stage.until(lambda: [v.client_id for v in stage.tws.visitors] == [9])
+    await stage.until(lambda: [v.client_id for v in stage.tws.sessions] == [9])
     wrong = replace(stage.spec, settings={**stage.spec.settings, "port": "many"})
     with pytest.raises(NotSent):
         await stage.adapter.submit(wrong, order(), lambda _: None)
@@ -164,36 +168,36 @@ async def test_changed_settings_are_another_session(stage: Stage) -> None:
     assert (check.name, check.result) == ("settings", "fail")
 
 
-@played
-async def test_a_connection_has_a_client_id_of_its_own_and_keeps_it(stage: Stage) -> None:
+@with_environment
+async def test_a_connection_has_a_client_id_of_its_own_and_keeps_it(stage: Environment) -> None:
     settings = {k: v for k, v in stage.spec.settings.items() if k != "client_id"}
     specs = [ConnectionSpec(f"c{n}", ACCOUNT, settings=settings) for n in range(3)]
     for spec in specs:
         await stage.adapter.connect(spec)
-    ids = {visitor.client_id for visitor in stage.tws.visitors}
+    ids = {visitor.client_id for visitor in stage.tws.sessions}
     assert len(ids) == 3
-    await stage.die()
+    await stage.crash()
     for spec in reversed(specs):  # another process, in another order
         await stage.adapter.connect(spec)
-    assert {visitor.client_id for visitor in stage.tws.visitors} == ids
+    assert {visitor.client_id for visitor in stage.tws.sessions} == ids
     assert len({client_id_of(f"c{n}") for n in range(10_000)}) == 10_000
 
 
-@played
-async def test_two_connections_of_one_gateway_never_share_a_client_id(stage: Stage) -> None:
+@with_environment
+async def test_two_connections_of_one_gateway_never_share_a_client_id(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     other = replace(stage.spec, connection_id="c2")
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.connect(other)
     assert failed.value.code is Code.CLIENT_ID_IN_USE
     assert stage.spec.connection_id not in failed.value.detail, "it may be somebody else's"
-    assert [visitor.client_id for visitor in stage.tws.visitors] == [stage.client_id]
+    assert [visitor.client_id for visitor in stage.tws.sessions] == [stage.client_id]
     (check,) = await stage.adapter.test(other)
     assert (check.name, check.result) == ("client id", "fail")
 
 
-@played
-async def test_one_accounts_session_ends_and_the_others_go_on(stage: Stage) -> None:
+@with_environment
+async def test_one_accounts_session_ends_and_the_others_go_on(stage: Environment) -> None:
     other = replace(
         stage.spec, connection_id="c2", settings={**stage.spec.settings, "client_id": 8}
     )
@@ -201,14 +205,14 @@ async def test_one_accounts_session_ends_and_the_others_go_on(stage: Stage) -> N
     await stage.adapter.connect(other)
     await stage.adapter.disconnect(other)
     await stage.adapter.disconnect(other)  # again does no harm
-    await stage.until(lambda: [v.client_id for v in stage.tws.visitors] == [stage.client_id])
+    await stage.until(lambda: [v.client_id for v in stage.tws.sessions] == [stage.client_id])
     assert stage.session.usable
     await stage.adapter.connect(other)
-    assert len(stage.tws.visitors) == 2
+    assert len(stage.tws.sessions) == 2
 
 
-@played
-async def test_connect_says_what_is_wrong(stage: Stage) -> None:
+@with_environment
+async def test_connect_says_what_is_wrong(stage: Environment) -> None:
     without = {k: v for k, v in stage.spec.settings.items() if k != "host"}
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.connect(replace(stage.spec, settings=without))
@@ -219,11 +223,11 @@ async def test_connect_says_what_is_wrong(stage: Stage) -> None:
     assert failed.value.code is Code.NOT_CONNECTED
 
 
-@played
-async def test_yesterdays_part_of_an_order_is_told_as_its_sum(stage: Stage) -> None:
+@with_environment
+async def test_yesterdays_part_of_an_order_is_told_as_its_sum(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.fill(ID, "5000", "1.0900")
-    await stage.die()
+    await stage.crash()
     stage.venue.executions.clear()  # midnight
     await stage.adapter.account(stage.spec)
     found = await stage.find(ID) or []
@@ -231,8 +235,8 @@ async def test_yesterdays_part_of_an_order_is_told_as_its_sum(stage: Stage) -> N
     assert (total.inferred, total.quantity, total.price) == (True, Decimal(5000), Decimal("1.09"))
 
 
-@played
-async def test_the_clock_is_ibkrs(stage: Stage) -> None:
+@with_environment
+async def test_the_clock_is_ibkrs(stage: Environment) -> None:
     assert await stage.adapter.clock() is None
     stage.venue.clock_offset = 3600
     await stage.adapter.account(stage.spec)

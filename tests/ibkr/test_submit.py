@@ -7,16 +7,27 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.messages import OrderRequest, OrderType, ReportKind, TimeInForce
-from common.codes import Code
-from tests.doubles.tws import wire
-from tests.ibkr.cast import PATIENCE, QUICK, Stage, adapter, limit, order, played, protected
+from brokers.types import OrderRequest, OrderType, ReportKind, TimeInForce
+from common.reason_codes import Code
+from tests.fakes.tws import messages
+from tests.ibkr.factories import (
+    PATIENCE,
+    QUICK,
+    Environment,
+    adapter,
+    limit,
+    order,
+    protected,
+    with_environment,
+)
 
 ID = "abc00000000000001"
 
 
-@played
-async def test_a_market_order_is_filled_and_its_levels_rest_in_one_group(stage: Stage) -> None:
+@with_environment
+async def test_a_market_order_is_filled_and_its_levels_rest_in_one_group(
+    stage: Environment,
+) -> None:
     (told,) = await stage.submit(protected())
 
     assert told.kind is ReportKind.FILLED
@@ -33,8 +44,8 @@ async def test_a_market_order_is_filled_and_its_levels_rest_in_one_group(stage: 
     assert {o.tif for o in stage.venue.orders} == {"GTC"}
 
 
-@played
-async def test_limit_and_stop_orders_rest_with_their_prices_on_the_grid(stage: Stage) -> None:
+@with_environment
+async def test_limit_and_stop_orders_rest_with_their_prices_on_the_grid(stage: Environment) -> None:
     (bought,) = await stage.submit(limit(price="1.090037"))
     stop = order(
         "abc00000000000002", order_type=OrderType.STOP, stop_price=Decimal("1.120037"),
@@ -47,8 +58,8 @@ async def test_limit_and_stop_orders_rest_with_their_prices_on_the_grid(stage: S
     assert [o.tif for o in stage.venue.orders] == ["GTC", "DAY"]
 
 
-@played
-async def test_an_immediate_order_without_a_price_expires(stage: Stage) -> None:
+@with_environment
+async def test_an_immediate_order_without_a_price_expires(stage: Environment) -> None:
     hurried = limit()
     (end,) = await stage.submit(
         order(
@@ -62,8 +73,8 @@ async def test_an_immediate_order_without_a_price_expires(stage: Stage) -> None:
     assert (end.kind, end.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
 
 
-@played
-async def test_a_listed_refusal_is_final_and_told_once(stage: Stage) -> None:
+@with_environment
+async def test_a_listed_refusal_is_final_and_told_once(stage: Environment) -> None:
     cases = [
         (201, "Order rejected - reason:NOT ACCEPTED. INSUFFICIENT MARGIN", "NO_MONEY"),
         (110, "The price does not conform to the minimum price variation", "PRICE_INVALID"),
@@ -78,11 +89,11 @@ async def test_a_listed_refusal_is_final_and_told_once(stage: Stage) -> None:
             await stage.submit(order(f"abc0000000000001{n}"))
         assert (refused.value.code, refused.value.detail) == (Code(code), f"{number}: {text}")
     assert stage.venue.accepted == []
-    assert await stage.hear() == []  # the reply is the telling; a retry has another id
+    assert await stage.drain_events() == []  # the reply is the telling; a retry has another id
 
 
-@played
-async def test_accepted_and_cut_is_unknown_and_then_found(stage: Stage) -> None:
+@with_environment
+async def test_accepted_and_cut_is_unknown_and_then_found(stage: Environment) -> None:
     stage.fault("accept and cut")
     with pytest.raises(OutcomeUnknown) as unknown:
         await stage.submit(order())
@@ -93,8 +104,10 @@ async def test_accepted_and_cut_is_unknown_and_then_found(stage: Stage) -> None:
     assert stage.venue.accepted == [ID]
 
 
-@played
-async def test_cut_before_it_arrived_is_unknown_and_then_certainly_absent(stage: Stage) -> None:
+@with_environment
+async def test_cut_before_it_arrived_is_unknown_and_then_certainly_absent(
+    stage: Environment,
+) -> None:
     stage.fault("lose")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(order())
@@ -104,8 +117,8 @@ async def test_cut_before_it_arrived_is_unknown_and_then_certainly_absent(stage:
     assert stage.venue.accepted == [ID]
 
 
-@played
-async def test_silence_is_unknown_after_its_time(stage: Stage) -> None:
+@with_environment
+async def test_silence_is_unknown_after_its_time(stage: Environment) -> None:
     stage.fault("accept in silence")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
@@ -113,8 +126,8 @@ async def test_silence_is_unknown_after_its_time(stage: Stage) -> None:
     assert found.kind is ReportKind.ACCEPTED
 
 
-@played
-async def test_a_late_answer_is_told_as_an_event(stage: Stage) -> None:
+@with_environment
+async def test_a_late_answer_is_told_as_an_event(stage: Environment) -> None:
     stage.fault("late", seconds=1.2)
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
@@ -122,8 +135,8 @@ async def test_a_late_answer_is_told_as_an_event(stage: Stage) -> None:
     assert late.client_order_id == ID
 
 
-@played
-async def test_half_an_answer_is_unknown(stage: Stage) -> None:
+@with_environment
+async def test_half_an_answer_is_unknown(stage: Environment) -> None:
     stage.fault("half")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
@@ -131,16 +144,16 @@ async def test_half_an_answer_is_unknown(stage: Stage) -> None:
     assert found.kind is ReportKind.ACCEPTED
 
 
-@played
-async def test_an_unlisted_code_is_not_believed_the_broker_is_asked(stage: Stage) -> None:
+@with_environment
+async def test_an_unlisted_code_is_not_believed_the_broker_is_asked(stage: Environment) -> None:
     stage.fault("unlisted", 10999, "something new")
     (told,) = await stage.submit(limit())
     assert told.kind is ReportKind.ACCEPTED  # ib_async's own books would say Cancelled
     assert stage.venue.order(ID).live
 
 
-@played
-async def test_an_unlisted_code_without_an_order_is_unknown_then_absent(stage: Stage) -> None:
+@with_environment
+async def test_an_unlisted_code_without_an_order_is_unknown_then_absent(stage: Environment) -> None:
     stage.fault("reject", 10999, "something new")
     with pytest.raises(OutcomeUnknown) as unknown:
         await stage.submit(limit())
@@ -148,8 +161,8 @@ async def test_an_unlisted_code_without_an_order_is_unknown_then_absent(stage: S
     assert await stage.find(ID) is None
 
 
-@played
-async def test_inactive_is_asked_about_and_then_a_refusal(stage: Stage) -> None:
+@with_environment
+async def test_inactive_is_asked_about_and_then_a_refusal(stage: Environment) -> None:
     stage.fault("inactive", text="Rejected by the exchange")
     with pytest.raises(Rejected) as refused:
         await stage.submit(limit())
@@ -157,16 +170,16 @@ async def test_inactive_is_asked_about_and_then_a_refusal(stage: Stage) -> None:
     assert refused.value.detail == "Rejected by the exchange"
 
 
-@played
-async def test_an_answer_that_makes_no_sense_is_asked_about(stage: Stage) -> None:
+@with_environment
+async def test_an_answer_that_makes_no_sense_is_asked_about(stage: Environment) -> None:
     stage.fault("garbage")
     (told,) = await stage.submit(limit())
     assert told.kind is ReportKind.ACCEPTED
     assert "not|an|order" in stage.session.garbage
 
 
-@played
-async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Stage) -> None:
+@with_environment
+async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Environment) -> None:
     await stage.submit(limit("abc00000000000002"))
     stage.fault("garbage")
     stage.tws.muted = {16}
@@ -175,8 +188,10 @@ async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Stage)
     assert "not|an|order" in unknown.value.detail
 
 
-@played
-async def test_nonsense_about_another_account_stands_in_no_answer_of_ours(stage: Stage) -> None:
+@with_environment
+async def test_nonsense_about_another_account_stands_in_no_answer_of_ours(
+    stage: Environment,
+) -> None:
     """The login may have accounts of somebody else: what is said of them is not ours to read."""
     await stage.submit(limit("abc00000000000002"))
     stage.fault("garbage", text="DU7654321")
@@ -187,8 +202,8 @@ async def test_nonsense_about_another_account_stands_in_no_answer_of_ours(stage:
     assert "makes no sense" in unknown.value.detail
 
 
-@played
-async def test_without_a_gateway_nothing_is_sent(stage: Stage) -> None:
+@with_environment
+async def test_without_a_gateway_nothing_is_sent(stage: Environment) -> None:
     await stage.tws.close()
     with pytest.raises(NotSent) as not_sent:
         await stage.submit(order())
@@ -196,8 +211,8 @@ async def test_without_a_gateway_nothing_is_sent(stage: Stage) -> None:
     assert stage.venue.received == []
 
 
-@played
-async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Stage) -> None:
+@with_environment
+async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Environment) -> None:
     await stage.submit(limit("abc00000000000002"))
     stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
     await stage.until(lambda: not stage.session.usable)
@@ -221,8 +236,8 @@ async def test_tws_without_ibkr_takes_no_order_and_proves_nothing(stage: Stage) 
     assert stage.venue.received == ["abc00000000000002", ID]
 
 
-@played
-async def test_a_blind_resend_is_refused_until_its_absence_is_proven(stage: Stage) -> None:
+@with_environment
+async def test_a_blind_resend_is_refused_until_its_absence_is_proven(stage: Environment) -> None:
     stage.fault("accept in silence")
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
@@ -231,15 +246,15 @@ async def test_a_blind_resend_is_refused_until_its_absence_is_proven(stage: Stag
     assert stage.venue.received == [ID]
 
 
-@played
-async def test_an_id_is_never_placed_twice(stage: Stage) -> None:
+@with_environment
+async def test_an_id_is_never_placed_twice(stage: Environment) -> None:
     first = await stage.submit(order())
     assert await stage.submit(order()) == first
     assert stage.venue.received == [ID]
 
 
-@played
-async def test_many_are_told_one_by_one(stage: Stage) -> None:
+@with_environment
+async def test_many_are_told_one_by_one(stage: Environment) -> None:
     stage.fault("reject", 201, "rejected")
     outcomes: dict[str, Any] = {}
     requests = [(stage.spec, order(f"abc0000000000002{n}")) for n in range(3)]
@@ -250,12 +265,12 @@ async def test_many_are_told_one_by_one(stage: Stage) -> None:
     assert (len(outcomes), len(refused)) == (3, 1)
 
 
-@played
+@with_environment
 async def test_one_of_many_that_is_silent_or_breaks_keeps_no_other_from_being_told(
-    stage: Stage,
+    stage: Environment,
 ) -> None:
     """What is no outcome leaves its order untold, and is raised when all others are told."""
-    stage.adapter = adapter(pace=replace(QUICK, reply=PATIENCE))
+    stage.adapter = adapter(timing=replace(QUICK, reply=PATIENCE))
     await stage.adapter.instruments(stage.spec)
     stage.fault("accept in silence")
     silent, broken, good = (order(f"abc0000000000002{n}") for n in range(3))
@@ -268,7 +283,9 @@ async def test_one_of_many_that_is_silent_or_breaks_keeps_no_other_from_being_to
     def tell(request: OrderRequest, outcome: Any) -> None:
         outcomes[request.client_order_id] = outcome
         if request is good:  # while the other is still waited for
-            stage.tws.say(wire.error(stage.venue.order(silent.client_order_id).order_id, 999, "?"))
+            stage.tws.say(
+                messages.error(stage.venue.order(silent.client_order_id).order_id, 999, "?")
+            )
 
     with pytest.raises(ZeroDivisionError):
         await stage.adapter.submit_many(

@@ -5,13 +5,13 @@ from decimal import Decimal
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import OrderType, TimeInForce
-from common.codes import Code
-from tests.ibkr.cast import ACCOUNT, Stage, order, played
+from brokers.types import OrderType, TimeInForce
+from common.reason_codes import Code
+from tests.ibkr.factories import ACCOUNT, Environment, order, with_environment
 
 
-@played
-async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Stage) -> None:
+@with_environment
+async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Environment) -> None:
     cases = [
         (order(symbol="NOPE"), Code.UNKNOWN_SYMBOL_AT_BROKER),
         (order(symbol="VOD"), Code.UNKNOWN_SYMBOL_AT_BROKER),  # priced in pence
@@ -32,8 +32,8 @@ async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Stage) 
     assert stage.venue.received == []
 
 
-@played
-async def test_contracts_of_a_future_are_base_units_here(stage: Stage) -> None:
+@with_environment
+async def test_contracts_of_a_future_are_base_units_here(stage: Environment) -> None:
     stage.venue.quote("ES", "5000.00", "5000.25")
     (told,) = await stage.submit(order(symbol="ES 202612", quantity=Decimal(100)))
     assert stage.venue.orders[0].quantity == 2
@@ -44,8 +44,8 @@ async def test_contracts_of_a_future_are_base_units_here(stage: Stage) -> None:
     )  # fmt: skip
 
 
-@played
-async def test_shares_and_cfds_by_the_symbol_map(stage: Stage) -> None:
+@with_environment
+async def test_shares_and_cfds_by_the_symbol_map(stage: Environment) -> None:
     stage.venue.quote("AAPL", "200.00", "200.02")
     stage.venue.quote("IBUS500", "5000.00", "5000.50")
     await stage.submit(order(symbol="AAPL", quantity=Decimal(10)))
@@ -68,8 +68,8 @@ def test_an_order_on_the_wire(
 ) -> None:
     """Field by field as TWS gets it: the contract, the quantity in its own units, tif always."""
 
-    @played
-    async def test(stage: Stage) -> None:
+    @with_environment
+    async def test(stage: Environment) -> None:
         request = order(
             symbol=symbol, quantity=Decimal(quantity), order_type=OrderType.LIMIT,
             limit_price=Decimal("100.00"), time_in_force=TimeInForce.DAY,

@@ -6,19 +6,19 @@ from collections.abc import Iterator
 import pytest
 
 from brokers.mt5.adapter import Mt5Adapter, create
-from tests.doubles.mt5.venue import PACKAGE, Venue
+from tests.fakes.mt5.fake_terminal import PACKAGE, FakeTerminal
 
 
 @pytest.fixture
-def venue() -> Iterator[Venue]:
-    one = Venue()
+def venue() -> Iterator[FakeTerminal]:
+    one = FakeTerminal()
     yield one
     one.hand("release")
     one.stop()
 
 
 @pytest.fixture
-def adapter(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mt5Adapter]:
+def adapter(venue: FakeTerminal, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mt5Adapter]:
     monkeypatch.setenv("FAKE_MT5", str(venue.port))
     monkeypatch.setenv("FILLCAST_MT5_TERMINAL", "c:\\MT5\\terminal64.exe")
     monkeypatch.syspath_prepend(str(PACKAGE))
@@ -31,5 +31,5 @@ def adapter(venue: Venue, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mt5Adapte
 @pytest.fixture
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A call of the package that hangs is ended within seconds."""
-    monkeypatch.setattr("brokers.mt5.calls.READ_SECONDS", 3.0)
-    monkeypatch.setattr("brokers.mt5.lane.LEAST_SECONDS", 0.5)
+    monkeypatch.setattr("brokers.mt5.terminal_calls.READ_SECONDS", 3.0)
+    monkeypatch.setattr("brokers.mt5.terminal_thread.MIN_SECONDS", 0.5)

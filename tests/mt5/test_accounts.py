@@ -6,26 +6,28 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
-from brokers.messages import (
+from brokers.mt5.adapter import Mt5Adapter, create
+from brokers.types import (
     CancelRequest,
     ReportKind,
 )
-from brokers.mt5.adapter import Mt5Adapter, create
-from common.codes import Code
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, LIMIT, bought, order, outcome, run, spec, submit
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import CID, LIMIT, bought, order, outcome, run, spec, submit
 
 K = ReportKind
 AGO = timedelta(hours=1)
 
 
-def test_accounts_take_turns(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_accounts_take_turns(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     assert run(adapter.positions(spec(1003))) == []
     assert len(run(adapter.positions(spec()))) == 1
 
 
-def test_somebody_logs_in_as_another_while_we_read(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_somebody_logs_in_as_another_while_we_read(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     bought(adapter)
     venue.fault("positions_get", "switch", login=1003)
     with pytest.raises(ReadFailed, match="somebody else"):
@@ -33,14 +35,16 @@ def test_somebody_logs_in_as_another_while_we_read(venue: Venue, adapter: Mt5Ada
     assert len(run(adapter.positions(spec()))) == 1
 
 
-def test_somebody_logs_in_as_another_before_the_send(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_somebody_logs_in_as_another_before_the_send(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     bought(adapter)
     venue.fault("symbol_info_tick", "switch", login=1003)
     assert type(outcome(adapter, order("fcxother0000000000"))) is NotSent
     assert venue.accepted(1003) == []
 
 
-def test_somebody_logs_in_as_another_in_the_send(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_somebody_logs_in_as_another_in_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.fault("order_send", "switch", login=1003)
     error = outcome(adapter, order())
     assert type(error) is OutcomeUnknown
@@ -49,7 +53,7 @@ def test_somebody_logs_in_as_another_in_the_send(venue: Venue, adapter: Mt5Adapt
 
 @pytest.mark.parametrize("broken", [{"connected": False}])
 def test_reads_without_the_server_fail(
-    venue: Venue, adapter: Mt5Adapter, broken: dict[str, Any]
+    venue: FakeTerminal, adapter: Mt5Adapter, broken: dict[str, Any]
 ) -> None:
     bought(adapter)
     venue.world(**broken)
@@ -60,7 +64,7 @@ def test_reads_without_the_server_fail(
         run(adapter.fills_since(spec(), datetime.now(UTC)))
 
 
-def test_wrong_password_concerns_one_login(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_wrong_password_concerns_one_login(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.books(1003, password="changed")
     error = outcome(adapter, order(), login=1003)
     assert (type(error), error.code) == (NotSent, Code.CREDENTIALS_REFUSED)
@@ -69,7 +73,7 @@ def test_wrong_password_concerns_one_login(venue: Venue, adapter: Mt5Adapter) ->
 
 
 def test_account_of_another_worker_is_left_to_it(
-    venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
+    venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FILLCAST_MT5_NAME", "alpha")
     named = create()
@@ -80,7 +84,7 @@ def test_account_of_another_worker_is_left_to_it(
     run(named.disconnect())
 
 
-def test_another_workers_terminal_is_left_alone(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_another_workers_terminal_is_left_alone(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.hand("log", login=1003)
     venue.world(path="C:\\mt5-other")
     error = outcome(adapter, order())
@@ -89,7 +93,7 @@ def test_another_workers_terminal_is_left_alone(venue: Venue, adapter: Mt5Adapte
     assert "login" not in venue.show()["calls"]
 
 
-def test_login_that_is_told_as_done_and_is_not(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_login_that_is_told_as_done_and_is_not(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     run(adapter.positions(spec()))
     venue.fault("login", "none", code=1)
     with pytest.raises(ReadFailed):
@@ -97,13 +101,13 @@ def test_login_that_is_told_as_done_and_is_not(venue: Venue, adapter: Mt5Adapter
     assert run(adapter.positions(spec(1003))) == []
 
 
-def test_server_lost_while_we_read(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_server_lost_while_we_read(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.fault("positions_get", "offline")
     with pytest.raises(ReadFailed, match="lost its server"):
         run(adapter.positions(spec()))
 
 
-def test_answer_that_cannot_be_read(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_answer_that_cannot_be_read(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     (held,) = venue.show()["positions"]
     venue.books(positions=[{**held, "price_open": "much"}])
@@ -112,7 +116,7 @@ def test_answer_that_cannot_be_read(venue: Venue, adapter: Mt5Adapter) -> None:
     assert failed.value.code is Code.UNEXPECTED
 
 
-def test_position_in_a_symbol_that_is_not_listed(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_position_in_a_symbol_that_is_not_listed(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """Its size cannot be told, so nothing is: a part would look like the whole."""
     bought(adapter)
     (held,) = venue.show()["positions"]
@@ -121,7 +125,7 @@ def test_position_in_a_symbol_that_is_not_listed(venue: Venue, adapter: Mt5Adapt
         run(adapter.positions(spec()))
 
 
-def test_cancel_whose_history_comes_late_is_told(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_cancel_whose_history_comes_late_is_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     submit(adapter, order(**LIMIT))
     venue.fault("history_orders_get", "empty")
     (told,) = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
@@ -129,14 +133,14 @@ def test_cancel_whose_history_comes_late_is_told(venue: Venue, adapter: Mt5Adapt
 
 
 def test_cancel_of_what_nobody_can_look_up_is_asked_again(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("history_orders_get", "none", code=-10005)
     with pytest.raises(NotSent):
         run(adapter.cancel(spec(), CancelRequest(CID, "4711", "EURUSD")))
 
 
-def test_terminal_that_hangs_is_left(venue: Venue, adapter: Mt5Adapter, hasty: None) -> None:
+def test_terminal_that_hangs_is_left(venue: FakeTerminal, adapter: Mt5Adapter, hasty: None) -> None:
     venue.fault("positions_get", "hold")
     with pytest.raises(ReadFailed):
         run(adapter.positions(spec()))
@@ -144,7 +148,7 @@ def test_terminal_that_hangs_is_left(venue: Venue, adapter: Mt5Adapter, hasty: N
     assert run(adapter.positions(spec())) == []  # by another process
 
 
-def test_disconnect_and_again(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_disconnect_and_again(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     run(adapter.disconnect())
     assert len(run(adapter.positions(spec()))) == 1

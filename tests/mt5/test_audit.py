@@ -12,21 +12,21 @@ import pytest
 from django.core.management import call_command
 
 from brokers import registry
-from brokers.mt5.names import magic_of
+from brokers.mt5.order_ids import magic_of
 from common.sealing import new_private_key, public_key_of
-from connections.credentials import seal_credentials
+from connections.credentials.sealing import seal_credentials
+from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
-from connections.testing import run_test
-from execution.calls import runtime
 from execution.ids import new_client_order_id
 from execution.models import BrokerListing, Order
+from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
-from tests.doubles.mt5.venue import Venue
-from tests.execution import cast
-from tests.execution.engine import trading
-from tests.execution.engine import until as engine_until
+from tests.execution import factories
+from tests.execution.trading_process import running
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -38,7 +38,9 @@ SAID: dict[str, Any] = {
 
 
 @pytest.fixture
-def engine(transactional_db: None, venue: Venue, settings: Any) -> Iterator[runtime.Runtime]:
+def engine(
+    transactional_db: None, venue: FakeTerminal, settings: Any
+) -> Iterator[trading_runtime.TradingRuntime]:
     """The worker beside the terminal."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
@@ -46,14 +48,14 @@ def engine(transactional_db: None, venue: Venue, settings: Any) -> Iterator[runt
     settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
     venue.world(ticking=True)
     with venue.installed():
-        registry.forget()
-        with trading("mt5.main", SECONDS) as present:
+        registry.clear_cache()
+        with running("mt5.main", SECONDS) as present:
             yield present
-        registry.forget()
+        registry.clear_cache()
 
 
 @pytest.fixture
-def alice(engine: runtime.Runtime) -> ExecutionConnection:
+def alice(engine: trading_runtime.TradingRuntime) -> ExecutionConnection:
     feed = make.feed()
     row = make.connection(
         type="mt5", account=str(LOGIN), settings=SAID, sealed_credentials=None,
@@ -65,16 +67,16 @@ def alice(engine: runtime.Runtime) -> ExecutionConnection:
     )
     row.save()
     make.subscription(row, feed)
-    cast.quote(row, "1.10000", "1.10010")
+    factories.quote(row, "1.10000", "1.10010")
     until(lambda: row.lane in engine.lanes.held())
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
     until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
     return row
 
 
-def filled(venue: Venue) -> Order:
+def filled(venue: FakeTerminal) -> Order:
     """One entry of two thousand, as the books know it."""
-    cast.signal(Feed.objects.get())
+    factories.signal(Feed.objects.get())
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     return Order.objects.get()
 
@@ -94,13 +96,15 @@ def counted(found: dict[str, Any]) -> dict[str, int]:
     return {name: n for name, n in found["counters"].items() if n}
 
 
-def test_an_account_in_order_is_judged(alice: ExecutionConnection, venue: Venue) -> None:
+def test_an_account_in_order_is_judged(alice: ExecutionConnection, venue: FakeTerminal) -> None:
     filled(venue)
     code, found = audited()
     assert (code, counted(found), found["judged"], found["not_judged"]) == (0, {}, 1, [])
 
 
-def test_an_order_that_was_executed_twice_is_dup(alice: ExecutionConnection, venue: Venue) -> None:
+def test_an_order_that_was_executed_twice_is_dup(
+    alice: ExecutionConnection, venue: FakeTerminal
+) -> None:
     order = filled(venue)
     venue.hand("again", login=LOGIN, comment=order.client_order_id)
     code, found = audited()
@@ -109,7 +113,7 @@ def test_an_order_that_was_executed_twice_is_dup(alice: ExecutionConnection, ven
 
 
 def test_an_order_that_the_books_do_not_know_is_orphan(
-    alice: ExecutionConnection, venue: Venue, settings: Any
+    alice: ExecutionConnection, venue: FakeTerminal, settings: Any
 ) -> None:
     order = filled(venue)
     lost = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
@@ -125,7 +129,7 @@ def test_an_order_that_the_books_do_not_know_is_orphan(
 
 
 def test_a_position_that_is_gone_at_the_broker_is_ghost(
-    alice: ExecutionConnection, venue: Venue
+    alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
     filled(venue)
     position = ExecutionPosition.objects.get()
@@ -136,14 +140,14 @@ def test_a_position_that_is_gone_at_the_broker_is_ghost(
 
 
 def test_a_given_up_order_that_the_broker_executes_later_is_risen(
-    alice: ExecutionConnection, venue: Venue, settings: Any
+    alice: ExecutionConnection, venue: FakeTerminal, settings: Any
 ) -> None:
     """Two look-ups did not find it, so that it was given up; then the server executes it."""
     settings.FILLCAST_SEND_WITHIN_SECONDS = settings.FILLCAST_CALL_TIMEOUT_SECONDS = 2
     settings.FILLCAST_PROOF_GAP_SECONDS = 1
     first = filled(venue)
     venue.fault("order_send", "retcode", code=10012)  # cancelled by time-out: unknown
-    cast.signal(Feed.objects.get())
+    factories.signal(Feed.objects.get())
     until(lambda: Order.objects.filter(reason="NEVER_ARRIVED").exists())
     lost = Order.objects.get(reason="NEVER_ARRIVED")
     assert (audited()[0], lost.status) == (0, "FAILED")
@@ -156,7 +160,7 @@ def test_a_given_up_order_that_the_broker_executes_later_is_risen(
 
 
 def test_an_account_that_cannot_be_read_is_not_judged(
-    alice: ExecutionConnection, venue: Venue
+    alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
     filled(venue)
     venue.fault("history_deals_get", "none", code=-10005, times=99)
@@ -168,7 +172,7 @@ def test_an_account_that_cannot_be_read_is_not_judged(
 
 
 def test_an_account_without_its_worker_is_not_judged(
-    alice: ExecutionConnection, venue: Venue, engine: runtime.Runtime
+    alice: ExecutionConnection, venue: FakeTerminal, engine: trading_runtime.TradingRuntime
 ) -> None:
     filled(venue)
     engine.stop()

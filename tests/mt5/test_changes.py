@@ -5,23 +5,23 @@ from datetime import timedelta
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import (
+from brokers.mt5.adapter import Mt5Adapter
+from brokers.types import (
     CancelRequest,
     ModifyRequest,
     ReportKind,
     Side,
 )
-from brokers.mt5.adapter import Mt5Adapter
-from common.codes import Code
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, LIMIT, D, bought, order, run, spec, submit
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import CID, LIMIT, D, bought, order, run, spec, submit
 
 K = ReportKind
 AGO = timedelta(hours=1)
 
 
 def test_levels_are_set_taken_away_and_told_when_unchanged(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     number = bought(adapter)
     stop, target = D("1.09123"), D("1.12")
@@ -36,7 +36,7 @@ def test_levels_are_set_taken_away_and_told_when_unchanged(
     assert run(adapter.positions(spec()))[0].stop_loss is None
 
 
-def test_levels_of_a_waiting_entry_keep_its_price(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_levels_of_a_waiting_entry_keep_its_price(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     submit(adapter, order(**LIMIT))
     run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", D("1.04"), None)))
     (rests,) = run(adapter.open_orders(spec()))
@@ -48,7 +48,7 @@ def test_levels_of_a_waiting_entry_keep_its_price(venue: Venue, adapter: Mt5Adap
     [(Side.BUY, "1.091231", "1.09124"), (Side.SELL, "1.111239", "1.11123")],
 )
 def test_a_stop_loses_no_more_than_was_said(
-    venue: Venue, adapter: Mt5Adapter, side: Side, stop: str, held: str
+    venue: FakeTerminal, adapter: Mt5Adapter, side: Side, stop: str, held: str
 ) -> None:
     number = bought(adapter, side=side)
     (told,) = run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", D(stop), None)))
@@ -56,14 +56,14 @@ def test_a_stop_loses_no_more_than_was_said(
     assert run(adapter.positions(spec()))[0].stop_loss == D(held)
 
 
-def test_levels_of_nothing_are_refused(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_levels_of_nothing_are_refused(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     for number in ("", "4711", "x"):
         with pytest.raises(Rejected) as refused:
             run(adapter.modify(spec(), ModifyRequest(CID, number, "EURUSD", None, None)))
         assert refused.value.code is Code.NO_POSITION
 
 
-def test_cancel_and_what_came_before_it(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_cancel_and_what_came_before_it(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     request = order(**LIMIT)
     (accepted,) = submit(adapter, request)
     wish = CancelRequest(CID, accepted.broker_order_id, "EURUSD")
@@ -74,14 +74,16 @@ def test_cancel_and_what_came_before_it(venue: Venue, adapter: Mt5Adapter) -> No
     assert [told.kind for told in found] == [K.ACCEPTED, K.CANCELLED]
 
 
-def test_fill_before_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_fill_before_the_cancel_wins(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     (accepted,) = submit(adapter, order(**LIMIT))
     venue.quote("EURUSD", 1.04, 1.04)
     told = run(adapter.cancel(spec(), CancelRequest(CID, accepted.broker_order_id, "EURUSD")))
     assert [one.kind for one in told] == [K.FILLED, K.CANCEL_REFUSED]
 
 
-def test_fill_between_our_look_and_the_cancel_wins(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_fill_between_our_look_and_the_cancel_wins(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     submit(adapter, order(**LIMIT))
     venue.fault("order_send", "retcode", code=10013)
     told = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))

@@ -7,14 +7,14 @@ from functools import partial
 import pytest
 
 from connections.models import ExecutionConnection
-from execution.calls.runtime import Runtime
-from execution.exits.watch import watch_positions
 from execution.models import ExecutionLog
+from execution.monitoring.level_monitor import scan_levels
+from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
 from signals.models import Feed
-from tests.doubles.mt5.venue import Venue
-from tests.execution import cast
-from tests.execution.engine import until as engine_until
+from tests.execution import factories
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.test_audit import LOGIN, SECONDS, alice, engine
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -27,9 +27,9 @@ def position() -> ExecutionPosition:
 
 
 def test_it_is_placed_again_without_a_comparison(
-    engine: Runtime, alice: ExecutionConnection, venue: Venue
+    engine: TradingRuntime, alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
-    cast.signal(Feed.objects.get(), sl=D("1.09000"))
+    factories.signal(Feed.objects.get(), sl=D("1.09000"))
     until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
     alice.health.refresh_from_db()
     compared = alice.health.reconciled_at
@@ -43,9 +43,9 @@ def test_it_is_placed_again_without_a_comparison(
 
 
 def test_one_that_is_dropped_for_good_is_watched_and_told(
-    engine: Runtime, alice: ExecutionConnection, venue: Venue
+    engine: TradingRuntime, alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
-    cast.signal(Feed.objects.get(), sl=D("1.09000"))
+    factories.signal(Feed.objects.get(), sl=D("1.09000"))
     until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
     venue.books(LOGIN, strips_levels=True)
     ticket = int(position().broker_position_id)
@@ -53,5 +53,5 @@ def test_one_that_is_dropped_for_good_is_watched_and_told(
     until(lambda: ExecutionPosition.objects.filter(levels_given_up=True).exists())
     assert (position().broker_sl, position().stop_guardian) == (None, "ENGINE")
     until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
-    cast.quote(alice, "1.08000", "1.08010")
-    assert len(watch_positions()) == 1
+    factories.quote(alice, "1.08000", "1.08010")
+    assert len(scan_levels()) == 1

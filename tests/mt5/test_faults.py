@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
-from brokers.messages import (
+from brokers.mt5.adapter import Mt5Adapter
+from brokers.types import (
     ReportKind,
     Side,
 )
-from brokers.mt5.adapter import Mt5Adapter
-from common.codes import Code
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, EXIT, D, bought, kinds, order, outcome, submit
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import CID, EXIT, D, bought, kinds, order, outcome, submit
 
 K = ReportKind
 AGO = timedelta(hours=1)
@@ -44,7 +44,7 @@ AGO = timedelta(hours=1)
     ],
 )
 def test_retcode(
-    venue: Venue, adapter: Mt5Adapter, retcode: int, kind: type[BrokerError], code: Code
+    venue: FakeTerminal, adapter: Mt5Adapter, retcode: int, kind: type[BrokerError], code: Code
 ) -> None:
     venue.fault("order_send", "retcode", code=retcode)
     error = outcome(adapter, order())
@@ -60,7 +60,7 @@ def test_retcode(
 )
 @pytest.mark.parametrize("accepts", [True, False])
 def test_lost_answer_is_unknown_and_the_look_up_knows(
-    venue: Venue, adapter: Mt5Adapter, do: str, code: int, accepts: bool
+    venue: FakeTerminal, adapter: Mt5Adapter, do: str, code: int, accepts: bool
 ) -> None:
     venue.fault("order_send", do, code=code, accepts=accepts)
     assert type(outcome(adapter, order())) is OutcomeUnknown
@@ -69,20 +69,24 @@ def test_lost_answer_is_unknown_and_the_look_up_knows(
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-def test_line_that_breaks_in_the_call(venue: Venue, adapter: Mt5Adapter, accepts: bool) -> None:
+def test_line_that_breaks_in_the_call(
+    venue: FakeTerminal, adapter: Mt5Adapter, accepts: bool
+) -> None:
     venue.fault("order_send", "drop", accepts=accepts)
     assert type(outcome(adapter, order())) is OutcomeUnknown
     assert kinds(adapter) == ([K.FILLED] if accepts else None)  # over a new line
 
 
-def test_half_an_answer_is_unknown(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_half_an_answer_is_unknown(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.fault("order_send", "half", accepts=True)
     error = outcome(adapter, order())
     assert (type(error), error.code) == (OutcomeUnknown, Code.UNEXPECTED)
     assert kinds(adapter) == [K.FILLED]
 
 
-def test_answer_that_says_nothing_is_unknown_and_kept(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_answer_that_says_nothing_is_unknown_and_kept(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     venue.fault("order_send", "odd", accepts=True)
     error = outcome(adapter, order())
     assert (type(error), error.code) == (OutcomeUnknown, Code.REPLY_LOST)
@@ -92,7 +96,7 @@ def test_answer_that_says_nothing_is_unknown_and_kept(venue: Venue, adapter: Mt5
 
 @pytest.mark.parametrize(("code", "ours"), [(-2, Code.UNEXPECTED), (-8, Code.TRADING_DISABLED)])
 def test_package_that_refuses_by_itself_sent_nothing(
-    venue: Venue, adapter: Mt5Adapter, code: int, ours: Code
+    venue: FakeTerminal, adapter: Mt5Adapter, code: int, ours: Code
 ) -> None:
     venue.fault("order_send", "none", code=code)
     error = outcome(adapter, order())
@@ -109,7 +113,11 @@ def test_package_that_refuses_by_itself_sent_nothing(
     ],
 )
 def test_state_of_the_terminal(
-    venue: Venue, adapter: Mt5Adapter, values: dict[str, Any], kind: type[BrokerError], code: Code
+    venue: FakeTerminal,
+    adapter: Mt5Adapter,
+    values: dict[str, Any],
+    kind: type[BrokerError],
+    code: Code,
 ) -> None:
     venue.world(**values)
     error = outcome(adapter, order())
@@ -117,21 +125,23 @@ def test_state_of_the_terminal(
     assert venue.accepted() == []
 
 
-def test_order_check_refuses_before_anything_leaves(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_order_check_refuses_before_anything_leaves(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     assert outcome(adapter, order(quantity=D(1_000_000))).code is Code.NO_MONEY
     stop = order(stop_loss=D("1.10005"))
     assert outcome(adapter, stop).code is Code.STOPS_INVALID
     assert "order_send" not in venue.show()["calls"]
 
 
-def test_exits_leave_without_a_check(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_exits_leave_without_a_check(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     number = bought(adapter)
     venue.fault("order_check", "retcode", code=10019, times=9)
     exit_ = order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number)
     assert submit(adapter, exit_)[0].kind is K.FILLED
 
 
-def test_steps_are_read_anew_after_a_refusal(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_steps_are_read_anew_after_a_refusal(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     venue.symbol("EURUSD", filling_mode=1)
     venue.fault("order_check", "none", code=-1, times=9)  # it cannot check: no reason against it

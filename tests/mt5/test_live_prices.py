@@ -10,20 +10,20 @@ import pytest
 
 from brokers import registry
 from common.sealing import new_private_key, public_key_of
-from connections.credentials import seal_credentials
+from connections.credentials.sealing import seal_credentials
+from connections.health.connection_checks import run_test
+from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ExecutionConnection, HealthStatus, SourceHealth, TradingPreset
-from connections.sources import tell_prices
-from connections.testing import run_test
-from execution.calls import runtime
 from execution.models import Order
+from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from prices.selectors import latest
 from signals.models import Feed
 from tests.connections import make
-from tests.doubles.mt5.venue import Venue
-from tests.execution import cast
-from tests.execution.engine import trading
-from tests.execution.engine import until as engine_until
+from tests.execution import factories
+from tests.execution.trading_process import running
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
@@ -34,7 +34,9 @@ SAID: dict[str, Any] = {
 
 
 @pytest.fixture
-def engine(transactional_db: None, venue: Venue, settings: Any) -> Iterator[runtime.Runtime]:
+def engine(
+    transactional_db: None, venue: FakeTerminal, settings: Any
+) -> Iterator[trading_runtime.TradingRuntime]:
     """The worker beside the terminal."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
@@ -43,10 +45,10 @@ def engine(transactional_db: None, venue: Venue, settings: Any) -> Iterator[runt
     venue.world(ticking=True)
     venue.books(balance=10_000.0)
     with venue.installed():
-        registry.forget()
-        with trading("mt5.main", SECONDS) as present:
+        registry.clear_cache()
+        with running("mt5.main", SECONDS) as present:
             yield present
-        registry.forget()
+        registry.clear_cache()
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def feed(db: None) -> Feed:
 
 
 @pytest.fixture
-def alice(feed: Feed, engine: runtime.Runtime) -> ExecutionConnection:
+def alice(feed: Feed, engine: trading_runtime.TradingRuntime) -> ExecutionConnection:
     """Her account tells its own prices. We keep its stops."""
     sized: dict[str, Any] = {
         "risk_percent": D(1),
@@ -69,7 +71,7 @@ def alice(feed: Feed, engine: runtime.Runtime) -> ExecutionConnection:
     row.sealed_credentials = seal_credentials(
         {"password": "secret"}, connection_id=row.pk, owner_id=row.owner_id
     )
-    row.data_connection = tell_prices(row)
+    row.data_connection = get_or_create_broker_source(row)
     row.save()
     make.subscription(row, feed)
     until(lambda: row.lane in engine.lanes.held())
@@ -79,14 +81,14 @@ def alice(feed: Feed, engine: runtime.Runtime) -> ExecutionConnection:
 
 
 def test_an_entry_is_sized_by_the_terminals_tick_and_its_stop_leaves_when_that_falls(
-    alice: ExecutionConnection, feed: Feed, venue: Venue
+    alice: ExecutionConnection, feed: Feed, venue: FakeTerminal
 ) -> None:
     source = alice.data_connection_id
     assert source is not None
     until(lambda: latest(source))
     venue.quote("EURUSD", 1.2, 1.2001)
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2"))
-    signal = cast.signal(feed, sl=D("1.1900"))
+    signal = factories.signal(feed, sl=D("1.1900"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     position = ExecutionPosition.objects.get(signal=signal)
     # 1 % of 10,000 USD is lost over the 0.0101 from the live ask to the stop: 9,900 in steps of
@@ -107,7 +109,7 @@ def test_an_entry_is_sized_by_the_terminals_tick_and_its_stop_leaves_when_that_f
 
 
 def test_a_stop_that_the_server_drops_beside_a_late_answer_is_watched_by_us(
-    alice: ExecutionConnection, feed: Feed, venue: Venue
+    alice: ExecutionConnection, feed: Feed, venue: FakeTerminal
 ) -> None:
     """The order is taken without its stop, and the answer comes too late: what the look-up finds
     has no stop, whatever was sent."""
@@ -121,7 +123,7 @@ def test_a_stop_that_the_server_drops_beside_a_late_answer_is_watched_by_us(
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2"))
     venue.books(strips_levels=True)
     venue.fault("order_send", "late", accepts=True, seconds=2.5)
-    cast.signal(feed, sl=D("1.1900"))
+    factories.signal(feed, sl=D("1.1900"))
     until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
     position = ExecutionPosition.objects.get()
     assert Order.objects.get(leg="entry").stop_loss == D("1.19")

@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from brokers.base import ReadFailed
-from brokers.messages import (
+from brokers.mt5.adapter import Mt5Adapter, create
+from brokers.types import (
     ReportKind,
 )
-from brokers.mt5.adapter import Mt5Adapter, create
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, LIMIT, bought, kinds, order, run, spec, submit
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import CID, LIMIT, bought, kinds, order, run, spec, submit
 
 K = ReportKind
 AGO = timedelta(hours=1)
@@ -19,7 +19,7 @@ AGO = timedelta(hours=1)
 @pytest.mark.parametrize("call", ["orders_get", "history_orders_get", "positions_get"])
 @pytest.mark.parametrize("do", ["none", "drop"])
 def test_absence_is_not_told_after_a_failed_read(
-    venue: Venue, adapter: Mt5Adapter, call: str, do: str
+    venue: FakeTerminal, adapter: Mt5Adapter, call: str, do: str
 ) -> None:
     venue.fault(call, do, code=-10005)
     with pytest.raises(ReadFailed):
@@ -28,7 +28,7 @@ def test_absence_is_not_told_after_a_failed_read(
 
 
 def test_none_without_an_error_is_believed_only_with_a_count(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("positions_get", "none", code=1)
     assert run(adapter.positions(spec())) == []
@@ -39,21 +39,23 @@ def test_none_without_an_error_is_believed_only_with_a_count(
 
 
 def test_absence_needs_time_after_a_login_and_after_the_send(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     slow = spec(settle_seconds=3600)
     with pytest.raises(ReadFailed, match="too soon"):
         run(adapter.find_order(slow, CID))
 
 
-def test_order_seen_by_its_deal_only_is_not_absent(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_order_seen_by_its_deal_only_is_not_absent(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     bought(adapter)
     venue.fault("history_orders_get", "empty")
     with pytest.raises(ReadFailed, match="its deal"):
         run(adapter.find_order(spec(), CID))
 
 
-def test_order_not_taken_yet_is_not_told(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_order_not_taken_yet_is_not_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     submit(adapter, order(**LIMIT))
     rows = venue.show()["orders"]
     venue.books(orders=[{**rows[0], "state": 0}])
@@ -61,7 +63,7 @@ def test_order_not_taken_yet_is_not_told(venue: Venue, adapter: Mt5Adapter) -> N
         run(adapter.find_order(spec(), CID))
 
 
-def test_deal_that_comes_late(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_deal_that_comes_late(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.hand("late", login=1001, hides=True)
     (report,) = submit(adapter, order())
     assert report.kind is K.ACCEPTED
@@ -73,7 +75,7 @@ def test_deal_that_comes_late(venue: Venue, adapter: Mt5Adapter) -> None:
     assert [r.client_order_id for r in run(adapter.fills_since(spec(), later))] == [CID]
 
 
-def test_replayed_executions_have_the_same_ids(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_replayed_executions_have_the_same_ids(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     (report,) = submit(adapter, order())
     for _ in range(2):
         (again,) = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
@@ -81,7 +83,7 @@ def test_replayed_executions_have_the_same_ids(venue: Venue, adapter: Mt5Adapter
 
 
 def test_history_that_cannot_be_read_after_the_send_is_no_failure(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("history_orders_get", "none", code=-10005)
     (report,) = submit(adapter, order())
@@ -90,7 +92,9 @@ def test_history_that_cannot_be_read_after_the_send_is_no_failure(
 
 
 @pytest.mark.parametrize(("cut", "text"), [(10, ""), (0, "from dealer"), (31, "")])
-def test_comment_cut_or_rewritten(venue: Venue, adapter: Mt5Adapter, cut: int, text: str) -> None:
+def test_comment_cut_or_rewritten(
+    venue: FakeTerminal, adapter: Mt5Adapter, cut: int, text: str
+) -> None:
     venue.hand("comments", login=1001, cut=cut, text=text)
     number = bought(adapter)
     assert run(adapter.positions(spec()))[0].client_order_id == CID
@@ -98,7 +102,7 @@ def test_comment_cut_or_rewritten(venue: Venue, adapter: Mt5Adapter, cut: int, t
     assert [(r.client_order_id, r.broker_position_id) for r in told] == [(CID, number)]
 
 
-def test_rewritten_comment_after_a_restart(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_rewritten_comment_after_a_restart(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """Another process knows the order by its id, tells no wrong name, and takes it for nobody's."""
     venue.hand("comments", login=1001, cut=0, text="from dealer")
     bought(adapter)
@@ -112,7 +116,7 @@ def test_rewritten_comment_after_a_restart(venue: Venue, adapter: Mt5Adapter) ->
     run(fresh.disconnect())
 
 
-def test_magic_number_taken_away(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_magic_number_taken_away(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     shown = venue.show()
     venue.books(
@@ -124,7 +128,7 @@ def test_magic_number_taken_away(venue: Venue, adapter: Mt5Adapter) -> None:
     assert [(r.client_order_id, r.close_cause) for r in told] == [(CID, None)]
 
 
-def test_two_orders_under_one_id_are_both_told(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_two_orders_under_one_id_are_both_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     bought(adapter)
     assert kinds(adapter) == [K.FILLED, K.FILLED]

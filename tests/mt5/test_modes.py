@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from brokers.base import NotSent, ReadFailed, Rejected
-from brokers.messages import (
+from brokers.mt5.adapter import Mt5Adapter, create
+from brokers.types import (
     CheckResult,
     ConnectionSpec,
     ExitSafety,
@@ -19,10 +20,9 @@ from brokers.messages import (
     Side,
     TimeInForce,
 )
-from brokers.mt5.adapter import Mt5Adapter, create
-from common.codes import Code
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, EXIT, no_guard, order, outcome, run, spec, submit
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import CID, EXIT, no_guard, order, outcome, run, spec, submit
 
 
 def test_hedging_exits_by_ticket(adapter: Mt5Adapter) -> None:
@@ -46,7 +46,7 @@ def test_capabilities_of_nobody(adapter: Mt5Adapter) -> None:
     assert not adapter.capabilities(ConnectionSpec(connection_id="", account="")).event_stream
 
 
-def test_account_of_another_mode_is_judged_anew(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_account_of_another_mode_is_judged_anew(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """Believed to be hedging, it is netting: nothing leaves on that belief, and it is corrected."""
     assert adapter.capabilities(spec(1002)).exit_safety is ExitSafety.TICKET
     with pytest.raises(NotSent) as unsent:
@@ -58,7 +58,7 @@ def test_account_of_another_mode_is_judged_anew(venue: Venue, adapter: Mt5Adapte
     assert venue.accepted(1002) == [CID]
 
 
-def test_netting_adds_reduces_and_closes(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_netting_adds_reduces_and_closes(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     def trade(client_order_id: str, side: Side, quantity: int, **more: Any) -> OrderReport:
         request = order(client_order_id, side=side, quantity=Decimal(quantity), **more)
         (report,) = submit(adapter, request, login=1002, position_mode="NETTING")
@@ -96,7 +96,7 @@ def test_what_is_not_offered(adapter: Mt5Adapter) -> None:
     assert adapter.instrument_book(spec()) == "mt5:double-demo:1001"
 
 
-def test_many_are_placed_one_after_another(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_many_are_placed_one_after_another(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     told: dict[str, Any] = {}
     good, bad = order(), order("fcxbad00000000000", quantity=Decimal(1))
 
@@ -116,7 +116,7 @@ def test_account_that_is_no_number(adapter: Mt5Adapter) -> None:
 
 
 def test_terminal_that_is_not_there(
-    venue: Venue, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
+    venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAKE_MT5", "1")
     with pytest.raises(NotSent) as unsent:
@@ -125,7 +125,7 @@ def test_terminal_that_is_not_there(
     assert "-10003" in unsent.value.detail
 
 
-def test_symbol_without_a_price_yet(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_symbol_without_a_price_yet(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.symbol("EURUSD", bid=0.0, ask=0.0)
     with pytest.raises(NotSent):
         submit(adapter, order())
@@ -137,7 +137,9 @@ def test_symbol_without_a_price_yet(venue: Venue, adapter: Mt5Adapter) -> None:
         submit(adapter, order(symbol="USDJPY"))
 
 
-def test_levels_that_are_ours_to_watch_do_not_leave(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_levels_that_are_ours_to_watch_do_not_leave(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     """On a netting account they would belong to every signal's position together."""
     with_stop = order(stop_loss=Decimal("1.05"))
     error = outcome(adapter, with_stop, login=1002, position_mode="NETTING")

@@ -10,8 +10,8 @@ from execution.models import Order
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed
-from tests.doubles.mt5.venue import Venue
-from tests.execution import cast
+from tests.execution import factories
+from tests.fakes.mt5.fake_terminal import FakeTerminal
 from tests.mt5.test_live_prices import alice, engine, feed, until
 
 __all__ = ["alice", "engine", "feed"]
@@ -20,12 +20,12 @@ REASON = "MARKET_CLOSED"
 WORDS = "EURUSD has no price here yet"
 
 
-def price_goes(feed: Feed, venue: Venue) -> None:
+def price_goes(feed: Feed, venue: FakeTerminal) -> None:
     """The symbol has been quoted until now; an entry in it is published and waits."""
     until(lambda: LatestQuote.objects.filter(symbol="EUR/USD").exists())
     venue.world(ticking=False)
     venue.symbol("EURUSD", bid=0.0, ask=0.0)
-    cast.signal(feed)
+    factories.signal(feed)
     until(lambda: Order.objects.filter(status="PENDING", reason=REASON).exists())
 
 
@@ -40,7 +40,7 @@ def health_of(account: ExecutionConnection) -> Any:
 
 
 def test_entry_waits_for_a_price_and_is_filled_when_it_comes(
-    alice: ExecutionConnection, feed: Feed, venue: Venue
+    alice: ExecutionConnection, feed: Feed, venue: FakeTerminal
 ) -> None:
     price_goes(feed, venue)
     until(lambda: attempts() > 7)
@@ -59,10 +59,10 @@ def test_entry_waits_for_a_price_and_is_filled_when_it_comes(
 
 
 def test_entry_that_waited_too_long_for_a_price_ends_with_that_reason(
-    alice: ExecutionConnection, feed: Feed, venue: Venue
+    alice: ExecutionConnection, feed: Feed, venue: FakeTerminal
 ) -> None:
     price_goes(feed, venue)
-    cast.pass_time(60)
+    factories.pass_time(60)
     until(lambda: Order.objects.filter(done_at__isnull=False).exists())
     order = Order.objects.get()
     assert (order.status, order.reason) == ("DENIED", REASON)

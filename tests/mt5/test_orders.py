@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import (
+from brokers.mt5.adapter import Mt5Adapter
+from brokers.mt5.order_ids import magic_of
+from brokers.types import (
     CloseCause,
     HeldLevels,
     OrderType,
@@ -14,17 +16,15 @@ from brokers.messages import (
     Side,
     TimeInForce,
 )
-from brokers.mt5.adapter import Mt5Adapter
-from brokers.mt5.names import magic_of
-from common.codes import Code
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, EXIT, LIMIT, D, bought, order, run, spec, submit
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import CID, EXIT, LIMIT, D, bought, order, run, spec, submit
 
 K = ReportKind
 AGO = timedelta(hours=1)
 
 
-def test_market_order_is_filled_in_base_units(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_market_order_is_filled_in_base_units(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     (report,) = submit(adapter, order(stop_loss=D("1.09"), take_profit=D("1.12")))
     assert report.kind is K.FILLED
     (fill,) = report.fills
@@ -36,7 +36,7 @@ def test_market_order_is_filled_in_base_units(venue: Venue, adapter: Mt5Adapter)
     assert (sent["sl"], sent["tp"], sent["type_filling"]) == (1.09, 1.12, 1)
 
 
-def test_levels_that_the_server_left_out_are_told(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_levels_that_the_server_left_out_are_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.books(strips_levels=True)
     (filled,) = submit(adapter, order(stop_loss=D("1.09")))
     assert filled.kind is K.FILLED
@@ -47,7 +47,7 @@ def test_levels_that_the_server_left_out_are_told(venue: Venue, adapter: Mt5Adap
     assert filled.levels is None  # nobody could look
 
 
-def test_fill_in_pieces_has_an_id_for_each(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_fill_in_pieces_has_an_id_for_each(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.books(pieces=2)
     (report,) = submit(adapter, order())
     assert [f.quantity for f in report.fills] == [5_000, 5_000]
@@ -56,7 +56,9 @@ def test_fill_in_pieces_has_an_id_for_each(venue: Venue, adapter: Mt5Adapter) ->
     assert [one.fills for one in again] == [report.fills]
 
 
-def test_partly_filled_order_tells_the_rest_as_cancelled(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_partly_filled_order_tells_the_rest_as_cancelled(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     venue.books(fill_share=0.3)
     filled, rest = submit(adapter, order())
     assert (filled.kind, filled.fills[0].quantity) == (K.FILLED, D(3_000))
@@ -74,14 +76,16 @@ def test_partly_filled_order_tells_the_rest_as_cancelled(venue: Venue, adapter: 
     ],
 )
 def test_filling_by_mask_and_execution(
-    venue: Venue, adapter: Mt5Adapter, symbol: str, wanted: TimeInForce, filling: int
+    venue: FakeTerminal, adapter: Mt5Adapter, symbol: str, wanted: TimeInForce, filling: int
 ) -> None:
     quantity = D(1) if symbol == "US500" else D(1_000)
     submit(adapter, order(symbol=symbol, time_in_force=wanted, quantity=quantity))
     assert venue.show()["accepted"][0]["type_filling"] == filling
 
 
-def test_filling_that_the_symbol_lacks_is_refused_here(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_filling_that_the_symbol_lacks_is_refused_here(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     with pytest.raises(Rejected) as refused:
         submit(adapter, order(symbol="US500", time_in_force=TimeInForce.FOK, quantity=D(1)))
     assert refused.value.code is Code.ORDER_TYPE_UNSUPPORTED
@@ -98,7 +102,12 @@ def test_filling_that_the_symbol_lacks_is_refused_here(venue: Venue, adapter: Mt
     ],
 )
 def test_pending_order_rests_fills_and_is_found(
-    venue: Venue, adapter: Mt5Adapter, side: Side, order_type: OrderType, price: str, kind: int
+    venue: FakeTerminal,
+    adapter: Mt5Adapter,
+    side: Side,
+    order_type: OrderType,
+    price: str,
+    kind: int,
 ) -> None:
     at = D(price)
     field = "limit_price" if order_type is OrderType.LIMIT else "stop_price"
@@ -121,14 +130,16 @@ def test_pending_order_rests_fills_and_is_found(
     assert run(adapter.open_orders(spec())) == []
 
 
-def test_pending_order_cannot_be_immediate(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_pending_order_cannot_be_immediate(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     with pytest.raises(Rejected) as refused:
         submit(adapter, order(order_type=OrderType.LIMIT, limit_price=D("1.05")))
     assert refused.value.code is Code.ORDER_TYPE_UNSUPPORTED
     assert venue.accepted() == []
 
 
-def test_exit_closes_by_its_ticket_and_nothing_else(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_exit_closes_by_its_ticket_and_nothing_else(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     first, second = bought(adapter), bought(adapter, client_order_id="fcxother0000000000")
     request = order(
         EXIT, side=Side.SELL, reduce_only=True, broker_position_id=first, quantity=D(4_000)
@@ -139,7 +150,9 @@ def test_exit_closes_by_its_ticket_and_nothing_else(venue: Venue, adapter: Mt5Ad
     assert held == {first: 6_000, second: 10_000}
 
 
-def test_exit_finds_the_ticket_that_changed_overnight(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_exit_finds_the_ticket_that_changed_overnight(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     number = bought(adapter)
     venue.hand("rename", login=1001, ticket=int(number), new=999_999)
     submit(adapter, order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number))
@@ -148,7 +161,7 @@ def test_exit_finds_the_ticket_that_changed_overnight(venue: Venue, adapter: Mt5
 
 
 def test_exit_of_a_closed_position_is_refused_by_the_server(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     number = bought(adapter)
     venue.hand("close", login=1001, ticket=int(number), reason=0, comment="", magic=0)
@@ -159,7 +172,7 @@ def test_exit_of_a_closed_position_is_refused_by_the_server(
 
 
 def test_exit_beyond_what_is_open_is_refused_by_the_server(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     number = bought(adapter)
     beyond = order(
@@ -172,7 +185,7 @@ def test_exit_beyond_what_is_open_is_refused_by_the_server(
 
 
 def test_exit_without_a_ticket_never_leaves_a_hedging_account(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     bought(adapter)
     with pytest.raises(Rejected) as refused:
@@ -181,7 +194,7 @@ def test_exit_without_a_ticket_never_leaves_a_hedging_account(
     assert venue.accepted() == [CID]
 
 
-def test_expired_order(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_expired_order(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     (accepted,) = submit(adapter, order(**{**LIMIT, "time_in_force": TimeInForce.DAY}))
     venue.hand("end", login=1001, ticket=int(accepted.broker_order_id), state=6)
     found = run(adapter.find_order(spec(), CID))
@@ -193,7 +206,7 @@ def test_expired_order(venue: Venue, adapter: Mt5Adapter) -> None:
     ("bid", "cause"), [(1.08, CloseCause.STOP_LOSS), (1.13, CloseCause.TAKE_PROFIT)]
 )
 def test_exit_by_the_broker_names_the_entry(
-    venue: Venue, adapter: Mt5Adapter, bid: float, cause: CloseCause
+    venue: FakeTerminal, adapter: Mt5Adapter, bid: float, cause: CloseCause
 ) -> None:
     number = bought(adapter, stop_loss=D("1.09"), take_profit=D("1.12"))
     venue.quote("EURUSD", bid, bid + 0.0001)
@@ -211,7 +224,7 @@ def test_exit_by_the_broker_names_the_entry(
     ("reason", "magic"), [(0, 0), (1, 0), (0, None), (3, 4711), (3, 0), (6, None)]
 )
 def test_exit_by_the_owner_is_external(
-    venue: Venue, adapter: Mt5Adapter, reason: int, magic: int | None
+    venue: FakeTerminal, adapter: Mt5Adapter, reason: int, magic: int | None
 ) -> None:
     """By hand, by phone, with our magic number kept, by other programs, by stop out."""
     number = bought(adapter)
@@ -227,7 +240,7 @@ def test_exit_by_the_owner_is_external(
     assert told[1].fills[0].quantity == 4_000
 
 
-def test_positions_and_account(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_positions_and_account(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     number = bought(adapter, stop_loss=D("1.09"))
     (held,) = run(adapter.positions(spec()))
     assert (held.broker_position_id, held.client_order_id) == (number, CID)
@@ -239,7 +252,7 @@ def test_positions_and_account(venue: Venue, adapter: Mt5Adapter) -> None:
     assert state.free_margin == state.equity - state.margin_used
 
 
-def test_instruments(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_instruments(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     found = {i.symbol: i for i in run(adapter.instruments(spec(symbols={"US500": "SPX/USD"})))}
     assert "OLD" not in found
     euro = found["EURUSD.m"]
@@ -252,7 +265,7 @@ def test_instruments(venue: Venue, adapter: Mt5Adapter) -> None:
 
 @pytest.mark.parametrize("quantity", ["500", "10500", "20000000", "1234.5"])
 def test_quantity_that_is_no_step_is_refused_unrounded(
-    venue: Venue, adapter: Mt5Adapter, quantity: str
+    venue: FakeTerminal, adapter: Mt5Adapter, quantity: str
 ) -> None:
     with pytest.raises(Rejected) as refused:
         submit(adapter, order(quantity=D(quantity)))
@@ -260,7 +273,7 @@ def test_quantity_that_is_no_step_is_refused_unrounded(
     assert venue.accepted() == []
 
 
-def test_unknown_symbol(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_unknown_symbol(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     with pytest.raises(Rejected) as refused:
         submit(adapter, order(symbol="EURUSD-x"))
     assert refused.value.code is Code.UNKNOWN_SYMBOL_AT_BROKER

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import OrderType, PositionMode, Side, TimeInForce
 from brokers.mt5.adapter import Mt5Adapter, capabilities_of
-from common.codes import Code
+from brokers.types import OrderType, PositionMode, Side, TimeInForce
+from common.reason_codes import Code
 from connections.models import ExecutionConnection
-from execution.calls.runtime import Runtime
 from execution.models import Order
+from execution.runtime.trading_runtime import TradingRuntime
 from signals.models import Feed
-from tests.doubles.mt5.venue import Venue
-from tests.execution import cast
-from tests.execution.engine import until as engine_until
-from tests.mt5.orders import order, spec, submit
+from tests.execution import factories
+from tests.execution.trading_process import wait_until as engine_until
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import order, spec, submit
 from tests.mt5.test_audit import LOGIN, SECONDS, alice, engine
 
 until = partial(engine_until, seconds=SECONDS)
@@ -27,7 +27,7 @@ __all__ = ["alice", "engine"]
 @pytest.mark.parametrize("side", [Side.BUY, Side.SELL])
 @pytest.mark.parametrize("kind", [OrderType.LIMIT, OrderType.STOP])
 def test_the_server_refuses_what_the_capabilities_name(
-    venue: Venue, adapter: Mt5Adapter, side: Side, kind: OrderType
+    venue: FakeTerminal, adapter: Mt5Adapter, side: Side, kind: OrderType
 ) -> None:
     """The bid is 1.1, the ask 1.1001."""
     is_above = (side is Side.BUY) == (kind is OrderType.LIMIT)
@@ -47,9 +47,9 @@ def test_an_exchange_takes_a_limit_order_that_fills_at_once() -> None:
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_it_is_denied_and_nothing_is_sent(
-    engine: Runtime, alice: ExecutionConnection, venue: Venue
+    engine: TradingRuntime, alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
-    cast.signal(Feed.objects.get(), order_type="STOP", stop_price=D("1.09500"))
+    factories.signal(Feed.objects.get(), order_type="STOP", stop_price=D("1.09500"))
     until(lambda: Order.objects.get().done_at is not None)
     found = Order.objects.get()
     assert (found.status, found.reason) == ("DENIED", "PRICE_WRONG_SIDE")

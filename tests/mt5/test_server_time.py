@@ -7,8 +7,8 @@ import pytest
 from brokers.base import ReadFailed
 from brokers.mt5.adapter import Mt5Adapter
 from brokers.mt5.server_time import ServerTime, read_zone
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import CID, bought, run, spec
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import CID, bought, run, spec
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
@@ -125,7 +125,7 @@ def test_configured_zone_is_not_measured_away() -> None:
     assert one.skew == timedelta(hours=1)
 
 
-def test_executions_of_a_server_in_another_zone(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_executions_of_a_server_in_another_zone(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.world(zone_seconds=3 * 3600)
     there = spec(server_timezone="UTC+3")
     before = datetime.now(UTC) - timedelta(seconds=5)
@@ -136,7 +136,7 @@ def test_executions_of_a_server_in_another_zone(venue: Venue, adapter: Mt5Adapte
     assert run(adapter.fills_since(there, later)) == []
 
 
-def test_server_whose_zone_is_measured(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_server_whose_zone_is_measured(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.world(zone_seconds=2 * 3600)
     unsaid = spec(server_timezone="", clock_symbol="EURUSD")
     assert run(adapter.find_order(unsaid, CID)) is None
@@ -147,7 +147,9 @@ def test_server_whose_zone_is_measured(venue: Venue, adapter: Mt5Adapter) -> Non
     assert abs(report.fills[0].time - datetime.now(UTC)) < timedelta(seconds=60)
 
 
-def test_unknown_zone_fails_executions_and_no_positions(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_unknown_zone_fails_executions_and_no_positions(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     venue.world(ticking=False)
     bought(adapter)
     unsaid = spec(server_timezone="")

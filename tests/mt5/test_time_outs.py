@@ -6,17 +6,17 @@ from datetime import timedelta
 import pytest
 
 from brokers.base import NotSent
-from brokers.messages import (
+from brokers.mt5.adapter import Mt5Adapter
+from brokers.types import (
     CancelRequest,
     ModifyRequest,
     OrderRequest,
     ReportKind,
 )
-from brokers.mt5.adapter import Mt5Adapter
 from common.clocks import machine_time
-from common.codes import Code
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import (
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import (
     CID,
     LIMIT,
     kinds,
@@ -32,7 +32,7 @@ K = ReportKind
 AGO = timedelta(hours=1)
 
 
-def test_guard_is_the_last_thing_before_the_send(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_guard_is_the_last_thing_before_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     seen: list[list[str]] = []
 
     def guard(_: OrderRequest) -> None:
@@ -43,7 +43,9 @@ def test_guard_is_the_last_thing_before_the_send(venue: Venue, adapter: Mt5Adapt
     assert venue.show()["calls"][len(before)] == "order_send"
 
 
-def test_guard_and_deadlines_stop_what_would_leave(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_guard_and_deadlines_stop_what_would_leave(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     def guard(_: OrderRequest) -> None:
         raise NotSent(Code.KILL_SWITCH)
 
@@ -59,7 +61,7 @@ def test_guard_and_deadlines_stop_what_would_leave(venue: Venue, adapter: Mt5Ada
 
 
 def test_order_that_waits_for_its_turn_too_long_never_leaves(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("positions_get", "hold")
 
@@ -79,7 +81,9 @@ def test_order_that_waits_for_its_turn_too_long_never_leaves(
     assert venue.accepted() == []
 
 
-def test_order_given_up_before_the_send_never_leaves(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_order_given_up_before_the_send_never_leaves(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     """Its time is over while the terminal is still being asked for the price."""
     venue.fault("symbol_info_tick", "hold")
     error = outcome(adapter, order(), reply_timeout=0.5)
@@ -90,7 +94,7 @@ def test_order_given_up_before_the_send_never_leaves(venue: Venue, adapter: Mt5A
 
 
 def test_order_whose_caller_is_cancelled_before_the_send_never_leaves(
-    venue: Venue, adapter: Mt5Adapter
+    venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("symbol_info_tick", "hold")
 
@@ -107,7 +111,7 @@ def test_order_whose_caller_is_cancelled_before_the_send_never_leaves(
     assert venue.accepted() == []
 
 
-def test_calls_of_many_tasks_never_overlap(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_calls_of_many_tasks_never_overlap(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """The package notes an overlap; the fixture looks at it."""
 
     async def many() -> None:

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 
-from tests.doubles.mt5.venue import ROOT
+from tests.fakes.mt5.fake_terminal import ROOT
 
 PROGRAM = r"""
 import builtins, os, signal, sys, time
@@ -11,7 +11,8 @@ import builtins, os, signal, sys, time
 import asyncio, multiprocessing, subprocess, celery.apps.worker, celery.concurrency.thread
 
 OURS = {"common", "brokers", "events", "users", "signals", "connections", "prices", "positions",
-        "execution", "analytics", "api", "portal", "config"}
+        "execution", "analytics", "api", "portal", "conformance", "console", "ops",
+        "demo", "config"}
 UNIX = {"fcntl", "grp", "pty", "pwd", "resource", "syslog", "termios", "uvloop"}
 imported, missing = builtins.__import__, []
 
@@ -39,18 +40,18 @@ from config.celery import app
 app.loader.import_default_modules()
 app.finalize()
 
-import brokers.mt5.child
-from brokers.messages import ConnectionSpec
+import brokers.mt5.worker_process
+from brokers.types import ConnectionSpec
 from brokers.registry import adapter_for
 from common.clocks import machine_time
 from execution import processes
-from execution.calls import flusher, polling, runtime, wire
+from execution.dispatch import flusher, polling, runtime, wire
 
 nobody = ConnectionSpec("", "")
 assert adapter_for("mt5").capabilities(nobody).session
 assert machine_time() > 0
 assert "mt5" in polling.kinds_without_events()
-missing = set(missing) - {"brokers.dwx.disk imports fcntl"}  # MetaTrader 4 is served on Unix
+missing = set(missing) - {"brokers.dwx.file_io imports fcntl"}  # MetaTrader 4 is served on Unix
 assert not missing, missing
 print("fine")
 """

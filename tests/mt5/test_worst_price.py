@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import OrderReport, ReportKind, Side, TimeInForce
 from brokers.mt5.adapter import Mt5Adapter
-from common.codes import Code
-from tests.doubles.mt5.venue import Venue
-from tests.mt5.orders import order, outcome, submit
+from brokers.types import OrderReport, ReportKind, Side, TimeInForce
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import FakeTerminal
+from tests.mt5.factories import order, outcome, submit
 
 REQUEST, INSTANT, MARKET, EXCHANGE = 0, 1, 2, 3
 FOK, IOC = 1, 2
@@ -20,7 +20,7 @@ WORST = D("1.10025")
 BEYOND = {"name": "EURUSD", "bid": 1.10020, "ask": 1.10030}
 
 
-def executed(venue: Venue, mode: int, filling: int = IOC, **values: Any) -> None:
+def executed(venue: FakeTerminal, mode: int, filling: int = IOC, **values: Any) -> None:
     settings = {"filling_mode": filling, "trade_stops_level": 0, **values}
     venue.symbol("EURUSD", trade_exemode=mode, **settings)
 
@@ -31,7 +31,7 @@ def prices(reports: list[OrderReport]) -> list[D]:
 
 @pytest.mark.parametrize("mode", [REQUEST, INSTANT])
 def test_the_server_refuses_beyond_the_deviation(
-    venue: Venue, adapter: Mt5Adapter, mode: int
+    venue: FakeTerminal, adapter: Mt5Adapter, mode: int
 ) -> None:
     executed(venue, mode)
     submit(adapter, order(worst_price=D("1.100257")))
@@ -46,7 +46,7 @@ def test_the_server_refuses_beyond_the_deviation(
 
 @pytest.mark.parametrize("filling", [IOC, FOK, IOC | FOK])
 def test_an_exchanges_symbol_takes_a_limit_order_at_the_worst_price(
-    venue: Venue, adapter: Mt5Adapter, filling: int
+    venue: FakeTerminal, adapter: Mt5Adapter, filling: int
 ) -> None:
     executed(venue, EXCHANGE, filling)
     venue.world(gap={"name": "EURUSD", "bid": 1.10010, "ask": 1.10020})
@@ -61,7 +61,7 @@ def test_an_exchanges_symbol_takes_a_limit_order_at_the_worst_price(
     assert venue.show()["orders"] == []
 
 
-def test_a_sale_is_bounded_from_below(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_a_sale_is_bounded_from_below(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     executed(venue, EXCHANGE)
     venue.world(gap={"name": "EURUSD", "bid": 1.09970, "ask": 1.09980})
     told = submit(adapter, order(side=Side.SELL, worst_price=D("1.0998")))
@@ -75,7 +75,7 @@ def test_a_sale_is_bounded_from_below(venue: Venue, adapter: Mt5Adapter) -> None
     ids=["market execution", "no filling at once", "no lasting limit orders"],
 )
 def test_elsewhere_the_price_is_checked_right_before_sending(
-    venue: Venue, adapter: Mt5Adapter, mode: int, values: dict[str, Any]
+    venue: FakeTerminal, adapter: Mt5Adapter, mode: int, values: dict[str, Any]
 ) -> None:
     """What nothing bounds is filled at the price that the server has: it is known to be so."""
     executed(venue, mode, **{"filling": FOK, **values})
@@ -115,7 +115,12 @@ SELL_LEVELS: dict[str, Any] = {
     ids=["buy", "buy, stops level", "buy, worst price is nearer", "sell", "sell, stops level"],
 )
 def test_target_before_the_worst_price_bounds_the_entry(
-    venue: Venue, adapter: Mt5Adapter, levels: dict[str, Any], worst: str, least: int, limit: float
+    venue: FakeTerminal,
+    adapter: Mt5Adapter,
+    levels: dict[str, Any],
+    worst: str,
+    least: int,
+    limit: float,
 ) -> None:
     """The server judges levels by the limit price; both are held from the fill on."""
     executed(venue, EXCHANGE, trade_stops_level=least)
@@ -128,14 +133,16 @@ def test_target_before_the_worst_price_bounds_the_entry(
     assert (held.stop_loss, held.take_profit) == (levels["stop_loss"], levels["take_profit"])
 
 
-def test_entry_beyond_its_target_is_not_filled(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_entry_beyond_its_target_is_not_filled(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     executed(venue, EXCHANGE)
     venue.world(gap={"name": "EURUSD", "bid": 1.10240, "ask": 1.10250})
     told = submit(adapter, order(worst_price=D("1.1030"), **BUY_LEVELS))
     assert (told[-1].kind, prices(told)) == (ReportKind.CANCELLED, [])
 
 
-def test_target_too_near_to_the_price_is_refused_as_such(venue: Venue, adapter: Mt5Adapter) -> None:
+def test_target_too_near_to_the_price_is_refused_as_such(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     executed(venue, EXCHANGE, trade_stops_level=30)
     near = {**BUY_LEVELS, "take_profit": D("1.1003")}
     error = outcome(adapter, order(worst_price=D("1.1030"), **near))

@@ -15,12 +15,12 @@ from typing import Any, Self, TypeVar
 from django.db import connection
 
 from brokers.base import BrokerError, Guard, Outcome
-from brokers.messages import ConnectionSpec, OrderRequest, Quote
 from brokers.paper.models import PaperOrder
 from brokers.paper.remote.adapter import RemotePaper
-from brokers.paper.remote.desk import Desk
+from brokers.paper.remote.sync_client import SyncClient
+from brokers.types import ConnectionSpec, OrderRequest, Quote
 from common.clocks import market_now
-from tests.paper.orders import order
+from tests.paper.factories import order
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
@@ -90,9 +90,9 @@ class BrokerProcess:
         self.process.wait(10)
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> SyncClient:
         """For what has no event loop."""
-        return Desk("127.0.0.1", self.port)
+        return SyncClient("127.0.0.1", self.port)
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """Ask something of the venue."""

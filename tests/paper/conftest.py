@@ -12,7 +12,13 @@ from typing import Any, TypeVar
 import pytest
 
 from brokers.base import BrokerAdapter
-from brokers.messages import (
+from brokers.paper import exchange
+from brokers.paper.adapter import create
+from brokers.paper.db_sessions import sessions
+from brokers.paper.models import PaperAccount, PaperInstrument, PaperOrder
+from brokers.paper.remote.endpoint import remote_address
+from brokers.paper.remote.server import Server
+from brokers.types import (
     AccountState,
     BrokerPosition,
     CancelRequest,
@@ -26,19 +32,13 @@ from brokers.messages import (
     TimeInForce,
     WhatIf,
 )
-from brokers.paper import venue
-from brokers.paper.adapter import create
-from brokers.paper.models import PaperAccount, PaperInstrument, PaperOrder
-from brokers.paper.remote.server import Server
-from brokers.paper.remote.where import elsewhere
-from brokers.paper.sessions import sessions
 from common.clocks import MarketClock, set_market_clock
 
 T = TypeVar("T")
 NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
 
 
-def standing_clock(at: datetime) -> MarketClock:
+def fixed_clock(at: datetime) -> MarketClock:
     """A market clock that does not move."""
     return MarketClock(at, datetime.now(UTC), 0)
 
@@ -52,30 +52,30 @@ class Trader:
         self.guard = lambda _: None
         self._ids = count(1)
         self.wait_until(NOON)
-        venue.list_instruments()
+        exchange.list_instruments()
         self.price("1.10000")
 
     @property
     def soon(self) -> dict[str, Any]:
         """Settings to miss an answer by. In-process the wait begins when the broker is done; by TCP
         what is answered has to be back within it, on a busy machine too."""
-        return {"settings": {"reply_timeout": 3 if elsewhere() else 0.05}}
+        return {"settings": {"reply_timeout": 3 if remote_address() else 0.05}}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
     def wait_until(self, moment: datetime) -> None:
         self.now = moment
-        set_market_clock(standing_clock(moment))
+        set_market_clock(fixed_clock(moment))
 
     def price(self, bid: str, ask: str = "", symbol: str = "EUR/USD", after: float = 1) -> int:
         """A new price comes, a second later; the ask is 2 points above the bid if not said."""
         self.wait_until(self.now + timedelta(seconds=after))
         higher = D(ask) if ask else D(bid) + D("0.00002")
-        return venue.on_quotes([Quote(symbol, D(bid), higher, self.now)])
+        return exchange.on_quotes([Quote(symbol, D(bid), higher, self.now)])
 
     def account(self, number: str = "A1", **terms: Any) -> str:
-        venue.open_account(number, **{"balance": D(10_000), **terms})
+        exchange.open_account(number, **{"balance": D(10_000), **terms})
         return number
 
     def set(self, number: str = "A1", **fields: Any) -> None:

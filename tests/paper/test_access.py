@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from brokers.base import ReadFailed, Rejected
-from brokers.messages import CheckResult, ReportKind, Side
-from common.codes import Code
+from brokers.types import CheckResult, ReportKind, Side
+from common.reason_codes import Code
 from tests.paper.conftest import Trader
 
 

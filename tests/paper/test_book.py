@@ -7,12 +7,12 @@ from itertools import count
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brokers.messages import CloseCause, OrderType, PositionMode, Quote, Side, TimeInForce
-from brokers.paper.arrays import texts, times
 from brokers.paper.book import day_end, place
+from brokers.paper.book_state import Account, ChangeSet, Listed, Market, Ticket
 from brokers.paper.margin import equity_and_margin
-from brokers.paper.matching import Watched, run
-from brokers.paper.state import Account, Ledger, Listed, Market, Ticket
+from brokers.paper.matching import TouchedRows, run
+from brokers.paper.pg_arrays import texts, times
+from brokers.types import CloseCause, OrderType, PositionMode, Quote, Side, TimeInForce
 
 NOW = datetime(2014, 5, 2, 12, tzinfo=UTC)
 
@@ -70,8 +70,8 @@ class Life:
         self.account = account(mode, partial=partial, commission=commission)
         self.market = Market([listed()])
         self.tickets = count(1)
-        self.ledger = Ledger(self.tickets)
-        self.watched = Watched({1: self.account})
+        self.ledger = ChangeSet(self.tickets)
+        self.watched = TouchedRows({1: self.account})
 
     def act(self, action: tuple[object, ...]) -> None:
         kind = action[0]

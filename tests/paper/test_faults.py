@@ -10,10 +10,10 @@ import pytest
 from django.db import connection, connections
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.messages import CancelRequest, OrderReport, OrderRequest, ReportKind, Side
-from brokers.paper.sessions import sessions
+from brokers.paper.db_sessions import sessions
+from brokers.types import CancelRequest, OrderReport, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
-from common.codes import Code
+from common.reason_codes import Code
 from tests.paper.conftest import HERE, Trader
 
 
@@ -260,7 +260,7 @@ def test_a_process_that_stood_still_leaves_nothing_behind(
 ) -> None:
     """Stopped inside the book's transaction for longer than its lock lives, then continued."""
     readings = iter([0.0, 5.0, 5.0, 5.1])  # enters, looks back, tries again while it may
-    monkeypatch.setattr("brokers.paper.arrivals.machine_time", lambda: next(readings))
+    monkeypatch.setattr("brokers.paper.order_intake.machine_time", lambda: next(readings))
     trader.guard = guard = Guard(passes=2)  # on leaving, on arrival; then the deadline is over
     with pytest.raises(OutcomeUnknown):
         trader.submit(trader.request(Side.BUY, "1000"), **trader.soon)

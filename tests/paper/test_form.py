@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from brokers.form import Form, Setting, SettingKind
+from brokers.connection_form import Form, Setting, SettingType
 from brokers.paper.adapter import create
 from brokers.registry import form_of
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 
-K = SettingKind
+K = SettingType
 FORM = Form(
     settings=(
         Setting("host", "Host", "Where the gateway runs.", K.HOST, required=True),

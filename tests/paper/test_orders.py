@@ -6,9 +6,9 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import ReportKind, Side, TimeInForce
 from brokers.paper.models import PaperAccount, PaperFill
-from common.codes import Code
+from brokers.types import ReportKind, Side, TimeInForce
+from common.reason_codes import Code
 from tests.paper.conftest import NOON, Trader
 
 IOC, FOK, DAY = TimeInForce.IOC, TimeInForce.FOK, TimeInForce.DAY

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import CloseCause, ReportKind, Side
-from brokers.paper import venue
+from brokers.paper import exchange
 from brokers.paper.models import PaperFill, PaperPosition
-from common.codes import Code
+from brokers.types import CloseCause, ReportKind, Side
+from common.reason_codes import Code
 from tests.paper.conftest import Trader
 
 
@@ -226,16 +226,16 @@ def test_the_owner_closes_by_own_hand(trader: Trader) -> None:
     [one] = trader.buy("1000", stop_loss="1.09000")
     [two] = trader.sell("2000")
     trader.price("1.10500")
-    assert venue.owner_closes("A1", two.broker_position_id) == 1
+    assert exchange.owner_closes("A1", two.broker_position_id) == 1
     [told] = trader.news()
     assert (told.kind, told.close_cause) == (ReportKind.FILLED, CloseCause.EXTERNAL)
     assert told.client_order_id == two.client_order_id
     assert told.connection_id == "c-A1"
     assert told.broker_position_id == two.broker_position_id
     assert [(f.quantity, f.price) for f in told.fills] == [(D(2000), D("1.10502"))]
-    assert venue.owner_closes("A1") == 1  # the rest
+    assert exchange.owner_closes("A1") == 1  # the rest
     assert [r.client_order_id for r in trader.news()] == [one.client_order_id]
-    assert venue.owner_closes("A1") == venue.owner_closes("nobody") == 0
+    assert exchange.owner_closes("A1") == exchange.owner_closes("nobody") == 0
     assert trader.news() == []
 
 

@@ -7,11 +7,11 @@ from itertools import pairwise
 
 from django.db import connection
 
-from brokers.messages import CloseCause, Quote, ReportKind, Side
-from brokers.paper import venue
+from brokers.paper import exchange
+from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperAccount, PaperEvent, PaperPosition, PaperQuote
-from brokers.paper.sessions import sessions
-from prices.replay import DATA, DEFAULT_FILE, read_quotes
+from brokers.types import CloseCause, Quote, ReportKind, Side
+from prices.recordings import DATA, DEFAULT_FILE, read_quotes
 from tests.paper.conftest import HERE, Trader
 
 Told = tuple[ReportKind, CloseCause | None, list[tuple[D, D, datetime, D]]]
@@ -26,7 +26,7 @@ def before_the_release(trader: Trader) -> list[Quote]:
     """Put the real prices of 12:30:00 in force; return those of the five minutes after."""
     recorded = list(read_quotes(DATA / DEFAULT_FILE))
     trader.wait_until(RELEASE)
-    venue.on_quotes([one for one in recorded if one.time <= RELEASE])
+    exchange.on_quotes([one for one in recorded if one.time <= RELEASE])
     end = RELEASE + timedelta(minutes=5)
     trader.wait_until(end)
     return [one for one in recorded if RELEASE < one.time <= end]
@@ -42,7 +42,7 @@ def test_payrolls_stops_fill_at_the_first_price_beyond_the_gap(trader: Trader) -
     [waiting] = trader.sell("1000", stop_price="1.38550")
     [bargain] = trader.buy("1000", limit_price="1.38420")
     trader.wait_until(RELEASE + timedelta(minutes=5))
-    venue.on_quotes(after)
+    exchange.on_quotes(after)
     told = {r.client_order_id: r for r in trader.news()}
     first_second = RELEASE + timedelta(seconds=1)
     assert {(r.fills[0].price, r.fills[0].time, r.close_cause) for r in told.values()} == {
@@ -61,7 +61,7 @@ def test_payrolls_stops_fill_at_the_first_price_beyond_the_gap(trader: Trader) -
 
 def five_minutes(trader: Trader, account: str, *, at_once: bool) -> list[Told]:
     """Live through the release on a new account; return what was told about it."""
-    venue.forget_prices()
+    exchange.forget_prices()
     trader.account(account, balance=D(100_000), partial_fill_max=D(30_000))
     after = before_the_release(trader)
     trader.wait_until(RELEASE)
@@ -70,7 +70,7 @@ def five_minutes(trader: Trader, account: str, *, at_once: bool) -> list[Told]:
     trader.buy("50000", account, limit_price="1.38200", take_profit="1.38380")
     trader.wait_until(RELEASE + timedelta(minutes=5))
     for step in [after] if at_once else [[one] for one in after]:
-        venue.on_quotes(step)
+        exchange.on_quotes(step)
     return [
         (r.kind, r.close_cause, [(f.quantity, f.price, f.time, f.commission) for f in r.fills])
         for r in trader.news()
@@ -95,7 +95,7 @@ def test_a_level_between_two_quotes_of_a_batch_is_not_missed(trader: Trader) -> 
     start = trader.now
     trader.wait_until(start + timedelta(seconds=9))
     dip = [quote("1.10000", start), quote("1.08990", start), quote("1.10500", start)]
-    assert venue.on_quotes(dip) == 1
+    assert exchange.on_quotes(dip) == 1
     assert [f.price for r in trader.news() for f in r.fills] == [D("1.08990")]
 
 
@@ -103,7 +103,9 @@ def test_what_a_batch_opens_it_may_also_close(trader: Trader) -> None:
     """A limit entry fills, and a later quote of the same batch takes its profit."""
     trader.buy("1000", limit_price="1.09000", take_profit="1.09500")
     at = trader.now
-    assert venue.on_quotes([quote("1.08900", at), quote("1.09400", at), quote("1.09600", at)]) == 2
+    assert (
+        exchange.on_quotes([quote("1.08900", at), quote("1.09400", at), quote("1.09600", at)]) == 2
+    )
     entry, exit_ = trader.news()
     assert (entry.fills[0].price, exit_.fills[0].price) == (D("1.08902"), D("1.09600"))
     assert exit_.close_cause is CloseCause.TAKE_PROFIT
@@ -126,21 +128,21 @@ def test_stop_and_target_both_sides(trader: Trader) -> None:
 
 def test_an_older_quote_changes_nothing(trader: Trader) -> None:
     trader.buy("1000", stop_loss="1.09000")
-    assert venue.on_quotes([quote("1.05000", trader.now - timedelta(seconds=1))]) == 0
+    assert exchange.on_quotes([quote("1.05000", trader.now - timedelta(seconds=1))]) == 0
     assert PaperQuote.objects.get(symbol="EURUSD").bid == D("1.1")
     assert len(trader.positions()) == 1
 
 
 def test_a_price_of_an_unlisted_pair_is_passed_over(trader: Trader) -> None:
-    assert venue.on_quotes([quote("1", trader.now, "ABC/DEF")]) == 0
-    assert venue.on_quotes([]) == 0
+    assert exchange.on_quotes([quote("1", trader.now, "ABC/DEF")]) == 0
+    assert exchange.on_quotes([]) == 0
     assert PaperQuote.objects.count() == 1
 
 
 def test_a_session_in_the_past_begins_anew(trader: Trader) -> None:
     """A replay that starts again finds prices from its own future: they do not count."""
     trader.wait_until(trader.now - timedelta(hours=1))
-    venue.on_quotes([quote("1.20000", trader.now)])
+    exchange.on_quotes([quote("1.20000", trader.now)])
     assert PaperQuote.objects.get(symbol="EURUSD").bid == D("1.2")
     assert trader.buy("1000")[0].fills[0].price == D("1.20002")
 
@@ -169,7 +171,7 @@ def test_events_are_told_until_they_are_acknowledged(trader: Trader) -> None:
 def test_a_thousand_accounts_are_stopped_out_at_one_price(trader: Trader) -> None:
     """More than one transaction's worth of accounts; each is told once, none twice."""
     numbers = [f"M{i}" for i in range(1_100)]
-    venue.open_accounts(numbers, balance=D(10_000))
+    exchange.open_accounts(numbers, balance=D(10_000))
     requests = [trader.request(Side.BUY, "1000", n, stop_loss="1.09000") for n in numbers]
     told: list[object] = []
     trader.run(

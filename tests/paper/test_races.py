@@ -12,13 +12,13 @@ import psycopg
 import pytest
 from django.db import connection, connections
 
-from brokers.messages import CancelRequest, OrderReport, ReportKind, Side
-from brokers.paper import desk, ticks
-from brokers.paper.arrivals import Packet, take
+from brokers.paper import account_actions, quote_processing
+from brokers.paper.db_sessions import OPTIONS, sessions
 from brokers.paper.models import PaperAccount, PaperFill, PaperOrder
-from brokers.paper.sessions import OPTIONS, sessions
-from brokers.paper.store import VENUE_LOCKS
-from common.codes import Code
+from brokers.paper.order_intake import Packet, take_orders
+from brokers.paper.queries import EXCHANGE_LOCKS
+from brokers.types import CancelRequest, OrderReport, ReportKind, Side
+from common.reason_codes import Code
 from tests.paper.conftest import Trader
 from tests.paper.test_quotes import quote
 
@@ -70,7 +70,7 @@ def in_turn(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Whoever waits for a lock keeps its place, however busy the machine is."""
     sessions.close()
     patient = "-c lock_timeout=60000 -c statement_timeout=60000"
-    monkeypatch.setattr("brokers.paper.sessions.OPTIONS", f"{OPTIONS} {patient}")
+    monkeypatch.setattr("brokers.paper.db_sessions.OPTIONS", f"{OPTIONS} {patient}")
     yield
     sessions.close()
 
@@ -85,9 +85,9 @@ def test_the_fill_was_first_and_wins(trader: Trader, pool: ThreadPoolExecutor) -
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
     account = account_id()
     with hold_account():
-        fill = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        fill = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 1)
-        cancel = pool.submit(desk.cancel, account, request)
+        cancel = pool.submit(account_actions.cancel, account, request)
         wait_for(lambda: waiting_sessions() == 2)
     assert fill.result(10) == 1
     told = cancel.result(10)
@@ -102,9 +102,9 @@ def test_the_cancel_was_first_and_nothing_fills(trader: Trader, pool: ThreadPool
     request = CancelRequest(resting.client_order_id, resting.broker_order_id, "EURUSD")
     account = account_id()
     with hold_account():
-        cancel = pool.submit(desk.cancel, account, request)
+        cancel = pool.submit(account_actions.cancel, account, request)
         wait_for(lambda: waiting_sessions() == 1)
-        fill = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        fill = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 2)
     told = cancel.result(10)
     assert [(r.kind, r.code) for r in told] == [(ReportKind.CANCELLED, Code.OWNER_CANCELLED)]
@@ -142,9 +142,9 @@ def test_an_order_that_comes_to_rest_is_not_overlooked_by_a_price(
     """A price waits for orders that are being taken, and then sees them."""
     packet = Packet(account_id(), trader.request(Side.BUY, "1000", limit_price="1.09000"))
     with hold_account():
-        order = pool.submit(take, [packet], trader.guard)
+        order = pool.submit(take_orders, [packet], trader.guard)
         wait_for(lambda: waiting_sessions() == 1)
-        price = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 2)  # though it has touched nothing that it knows of
     [reply] = order.result(10)
     assert reply is not None
@@ -161,9 +161,9 @@ def test_an_order_waits_for_the_price_that_is_coming(
     trader.account("A2")
     packet = Packet(account_id("A2"), trader.request(Side.BUY, "1000", "A2"))
     with hold_account():  # keeps the price from being through
-        price = pool.submit(ticks.on_quotes, [quote("1.08000", trader.now)])
+        price = pool.submit(quote_processing.on_quotes, [quote("1.08000", trader.now)])
         wait_for(lambda: waiting_sessions() == 1)
-        order = pool.submit(take, [packet], trader.guard)
+        order = pool.submit(take_orders, [packet], trader.guard)
         wait_for(lambda: waiting_sessions() == 2)
     assert price.result(10) == 1
     [reply] = order.result(10)
@@ -174,7 +174,7 @@ def test_an_order_waits_for_the_price_that_is_coming(
 
 def test_orders_of_other_symbols_do_not_wait(trader: Trader, pool: ThreadPoolExecutor) -> None:
     trader.price("0.86000", symbol="NZD/USD")
-    with held("SELECT pg_advisory_xact_lock(%s, hashtext('NZDUSD'))", VENUE_LOCKS):
+    with held("SELECT pg_advisory_xact_lock(%s, hashtext('NZDUSD'))", EXCHANGE_LOCKS):
         [report] = pool.submit(trader.buy, "1000").result(10)
         assert report.kind is ReportKind.FILLED
 
@@ -188,7 +188,7 @@ def test_a_held_account_keeps_only_its_own_order_waiting(
         Packet(account_id(n), trader.request(Side.BUY, "1000", n)) for n in ("A1", "A2", "A3")
     ]
     with hold_account("A2"):
-        orders = pool.submit(take, packets, trader.guard)
+        orders = pool.submit(take_orders, packets, trader.guard)
         wait_for(lambda: PaperFill.objects.count() == 2)
         assert not orders.done()
     assert all(reply is not None for reply in orders.result(10))
@@ -236,7 +236,7 @@ def test_two_exits_of_one_position_close_it_once(trader: Trader, pool: ThreadPoo
         for _ in range(2)
     ]
     with hold_account():
-        both: list[Future[Any]] = [pool.submit(take, [e], trader.guard) for e in exits]
+        both: list[Future[Any]] = [pool.submit(take_orders, [e], trader.guard) for e in exits]
         wait_for(lambda: waiting_sessions() == 2)
     answers = [future.result(10)[0].answer for future in both]
     assert sorted(type(answer).__name__ for answer in answers) == ["Rejected", "list"]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from brokers.base import Rejected
-from brokers.messages import OrderType, ReportKind, Side
-from common.codes import Code
+from brokers.types import OrderType, ReportKind, Side
+from common.reason_codes import Code
 from tests.paper.conftest import NOON, Trader
 
 

@@ -13,7 +13,7 @@ from events.confirmation import code_of, confirm
 from events.models import Channel, Event
 from events.services import create_channel
 from tests.kept_rows import kept_rows
-from tests.portal.world import World
+from tests.portal.factories import World
 from users.models import User
 
 QUICK = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -41,12 +41,15 @@ def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     def ring(ids: Any, queue: str = "execution", lanes: Any = None) -> None:
         heard.append((ids, queue))
 
-    monkeypatch.setattr("execution.tasks.ring", ring)
-    monkeypatch.setattr("connections.tasks.ring_test", heard.append)
+    monkeypatch.setattr("execution.tasks.enqueue", ring)
+    monkeypatch.setattr("connections.tasks.enqueue_test", heard.append)
     monkeypatch.setattr(
-        "execution.tasks.grant_wishes.apply_async", lambda *_, **__: heard.append("wishes")
+        "execution.tasks.process_pending_actions.apply_async",
+        lambda *_, **__: heard.append("wishes"),
     )
-    monkeypatch.setattr("execution.tasks._ring_comparison", lambda: heard.append("comparison"))
+    monkeypatch.setattr(
+        "execution.tasks._enqueue_reconciliation", lambda: heard.append("comparison")
+    )
     return heard
 
 

@@ -7,12 +7,12 @@ import pytest
 from django.test import Client
 
 from brokers.registry import BUILT_IN, form_of
+from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.sources import tell_prices
 from tests.connections import make
 from tests.portal.conftest import SignedIn
+from tests.portal.factories import World
 from tests.portal.test_actions import refresh
-from tests.portal.world import World
 
 pytestmark = pytest.mark.django_db
 ADD = "/accounts/add/"
@@ -178,7 +178,7 @@ def test_an_account_is_not_removed_while_something_is_open_in_it(
 def test_who_removes_an_account_reads_whose_prices_go_with_it(world: World, alice: Client) -> None:
     teller = make.connection(world.alice, name="Teller", type="mt4")
     question = f"/accounts/{teller.pk}/remove/"
-    source = tell_prices(teller)
+    source = get_or_create_broker_source(teller)
     ExecutionConnection.objects.filter(pk=teller.pk).update(data_connection=source)
     assert "Its prices go with it" not in page(alice, question)
     ExecutionConnection.objects.filter(pk=world.twin.pk).update(data_connection=source)

@@ -12,7 +12,7 @@ from events.selectors import unread_count
 from execution.models import Order
 from tests.connections import make
 from tests.portal.conftest import SignedIn
-from tests.portal.world import World
+from tests.portal.factories import World
 
 pytestmark = pytest.mark.django_db
 Committed = Callable[..., Any]

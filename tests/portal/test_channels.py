@@ -13,7 +13,7 @@ from common.sql import rows, run
 from events.models import Channel, Delivery, Event, EventKind, Notification
 from events.services import NewEvent, deliver, emit_many
 from tests.portal.conftest import SignedIn
-from tests.portal.world import World
+from tests.portal.factories import World
 from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -7,7 +7,7 @@ ZERO, LOSS = D(0), D(-1017)
 
 
 def days(*points: tuple[date, D]) -> list[tuple[str, str]]:
-    chart = line(points, words="")
+    chart = line(points, description="")
     assert chart is not None
     return [(mark.at, mark.text) for mark in chart.days]
 
@@ -28,4 +28,4 @@ def test_a_longer_one_names_its_middle() -> None:
 
 
 def test_one_day_is_no_line() -> None:
-    assert line([(date(2014, 5, 1), LOSS)], words="") is None
+    assert line([(date(2014, 5, 1), LOSS)], description="") is None

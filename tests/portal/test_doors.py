@@ -10,7 +10,7 @@ from django.urls import URLPattern, reverse
 
 from portal.urls import urlpatterns
 from tests.portal.conftest import SignedIn
-from tests.portal.world import PASSWORD, World
+from tests.portal.factories import PASSWORD, World
 
 OPEN = {"sign_in", "sign_out", "reason"}
 MINE: dict[str, Callable[[World, str], Any]] = {  # whose object stands in the address

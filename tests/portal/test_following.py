@@ -17,7 +17,7 @@ from portal.views.positions import REFRESH_SECONDS as POSITIONS_SECONDS
 from portal.views.signals import OFTEN_SECONDS, SELDOM_SECONDS
 from positions.models import ExecutionPosition
 from tests.portal.conftest import SignedIn
-from tests.portal.world import World, order, signal
+from tests.portal.factories import World, order, signal
 
 pytestmark = pytest.mark.django_db
 Follow = Callable[[str], "Live"]

@@ -11,7 +11,7 @@ from common.sql import run
 from events.models import Channel, Notification
 from events.services import deliver
 from tests.portal.conftest import SignedIn
-from tests.portal.world import World
+from tests.portal.factories import World
 from users.models import ApiKey, User
 from users.services import create_api_key, revoke_api_key
 from users.tasks import notify_of_key_ends

@@ -7,7 +7,7 @@ from django.test import Client
 from django.utils import timezone
 
 from tests.portal.conftest import SignedIn
-from tests.portal.world import World
+from tests.portal.factories import World
 from users.models import ApiKey
 from users.services import create_api_key, user_for_key
 from users.tenancy import for_all_tenants, on_behalf_of

@@ -22,6 +22,6 @@ def test_the_portal_shows_no_file_of_the_console() -> None:
         found.split("/")[0] for found in re.findall(r"{% static '([^']+)' %}", portal_templates())
     }
     assert ours == {"fillcast", "portal", "django_htmx"}
-    of_console = {path.name for path in (ROOT / "config/static/fillcast").iterdir()}
+    of_console = {path.name for path in (ROOT / "console/static/fillcast").iterdir()}
     shown = set(re.findall(r"{% static 'fillcast/([^']+)' %}", portal_templates()))
     assert shown.isdisjoint(of_console)

@@ -12,11 +12,11 @@ from common.models import TrailLine
 from common.sql import rows, run
 from events.models import Channel, Event, EventKind, Notification
 from events.services import deliver
-from tests.changes.together import at_once
-from tests.execution.cast import locked_elsewhere
+from tests.changes.concurrent_forms import at_once
+from tests.execution.factories import locked_elsewhere
 from tests.portal.conftest import SignedIn
+from tests.portal.factories import PASSWORD, World
 from tests.portal.test_second_factor import give_factor, shown
-from tests.portal.world import PASSWORD, World
 from users.models import TryCount, User
 from users.session_factor import FRESH_SECONDS
 

@@ -7,21 +7,21 @@ from decimal import Decimal
 import pytest
 
 from common.money import plain
+from connections.exposure import open_items
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
-from connections.open import what_is_open
 from events.models import Notification
 from execution.models import Order
+from portal.order_explanations import explain, format_price
 from portal.selectors.accounts import accounts_of
-from portal.selectors.positions import Held, open_positions
-from portal.selectors.results import purses
-from portal.selectors.signals import published_to, story
-from portal.words import precise, tell
+from portal.selectors.positions import PositionView, open_positions
+from portal.selectors.results import currency_summaries
+from portal.selectors.signals import published_to, signal_history
 from positions.models import ExecutionPosition
 from tests.connections import make
 from tests.console.conftest import statements
-from tests.portal import world as cast
+from tests.portal import factories as cast
 from tests.portal.conftest import SignedIn
-from tests.portal.world import D, World
+from tests.portal.factories import D, World
 from users.models import User
 
 Read = Callable[[str], str]
@@ -41,7 +41,7 @@ def read(world: World, signed_in: SignedIn, as_web: None) -> Read:
 
 
 def test_real_money_and_paper_are_never_added(world: World) -> None:
-    found = purses(accounts_of(world.alice), open_positions(world.alice))
+    found = currency_summaries(accounts_of(world.alice), open_positions(world.alice))
     assert [(p.currency, p.is_paper, p.equity, p.closed, p.open) for p in found] == [
         ("USD", False, D("66575.23"), D("-211.50"), D("101.675")),
         ("USD", True, D("10035.80"), D(0), D("-48.40")),
@@ -54,7 +54,7 @@ def test_an_account_that_was_never_read_and_a_position_without_a_price_are_left_
     world: World,
 ) -> None:
     world.prices.latest_quotes.all().delete()
-    real, _paper = purses(accounts_of(world.alice), open_positions(world.alice))
+    real, _paper = currency_summaries(accounts_of(world.alice), open_positions(world.alice))
     assert (real.open, real.unpriced, len(real.accounts)) == (D(0), 2, 3)
 
 
@@ -132,13 +132,13 @@ def test_what_delays_a_cancel_is_on_the_order(
 
 
 def test_a_closed_position_counts_into_the_signals_result(world: World) -> None:
-    told = story(world.alice, world.gold)
+    told = signal_history(world.alice, world.gold)
     assert told.results == [("USD", False, D("-211.50") + D("116.16") + D("150.075"))]
 
 
 def test_refusals_are_never_mixed_up() -> None:
     said = {
-        status: tell(Order(status=status, reason=reason)).say
+        status: explain(Order(status=status, reason=reason)).summary
         for status, reason in (
             ("SKIPPED", "CONNECTION_PAUSED"), ("DENIED", "MARGIN"), ("REJECTED", "NO_MONEY"),
             ("FAILED", "NOT_SENT_RETRIES_SPENT"), ("UNKNOWN", "REPLY_LOST"),
@@ -162,7 +162,7 @@ def test_refusals_are_never_mixed_up() -> None:
      ("0.1", None, "0.1")],
 )  # fmt: skip
 def test_a_price_has_its_instruments_own_digits(price: str, pip: str | None, written: str) -> None:
-    assert precise(Decimal(price), Decimal(pip) if pip else None) == written
+    assert format_price(Decimal(price), Decimal(pip) if pip else None) == written
 
 
 def test_positions_are_filtered(world: World, read: Read) -> None:
@@ -213,7 +213,7 @@ def test_an_account_that_is_off_says_what_is_open_and_watched_there(
         return client.get(path).content.decode()
 
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=False)
-    assert len(what_is_open(world.mt5.pk)) == 1
+    assert len(open_items(world.mt5.pk)) == 1
     for told in (page(address), page("/accounts/")):
         assert "Off, 1 open" in told
         assert "Still open there: EURUSD (an open position). That is watched as ever" in told
@@ -322,6 +322,6 @@ def test_the_way_to_the_stop_is_told_in_a_unit_of_what_is_traded(
 ) -> None:
     position = ExecutionPosition(pair=pair, side="BUY", sl=D(stop), pip=D(pip))
     position.current_price = D(price)  # type: ignore[attr-defined]
-    held = Held(position)
+    held = PositionView(position)
     assert held.to_stop is not None
     assert (plain(held.to_stop), held.unit.word) == said

@@ -4,9 +4,9 @@ from decimal import Decimal as D
 from typing import Any
 
 from signals.models import Signal
-from tests.execution import cast
+from tests.execution import factories
 from tests.portal.conftest import SignedIn
-from tests.portal.world import World, feed
+from tests.portal.factories import World, feed
 
 
 def draft(of: Any, **fields: Any) -> Signal:
@@ -19,12 +19,12 @@ def draft(of: Any, **fields: Any) -> Signal:
 
 def followed(world: World) -> Any:
     """A feed of Paula's that strangers take: two trade, one is paused, one may open nothing."""
-    cast.instrument()
+    factories.instrument()
     own = feed(world.paula, "preview", "Preview")
-    cast.account(own, type="paper", preset_fixed_quantity=D(50))
-    cast.account(own, type="paper", preset_fixed_quantity=D(777))
-    cast.account(own, type="paper", is_paused=True)
-    cast.account(own, type="paper", preset_max_quantity=D(99))
+    factories.account(own, type="paper", preset_fixed_quantity=D(50))
+    factories.account(own, type="paper", preset_fixed_quantity=D(777))
+    factories.account(own, type="paper", is_paused=True)
+    factories.account(own, type="paper", preset_max_quantity=D(99))
     return own
 
 

@@ -7,19 +7,19 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from common.codes import Code
+from common.reason_codes import Code
+from connections.market_data.sources import get_or_create_broker_source, share_with_all
 from connections.models import (
     DataConnection,
     ExecutionConnection,
     SourceHealth,
     TradingPreset,
 )
-from connections.own_prices import use_own_prices
-from connections.sources import offer_to_all, tell_prices
+from connections.services import use_own_prices
 from tests.connections import make
 from tests.portal.conftest import SignedIn
+from tests.portal.factories import World
 from tests.portal.test_actions import refresh
-from tests.portal.world import World
 
 pytestmark = pytest.mark.django_db
 ADD = "/accounts/add/?type="
@@ -140,7 +140,7 @@ def test_a_source_that_is_off_stays_chosen_until_another_is(world: World, alice:
 def test_another_account_of_mine_may_go_by_it_and_nobody_elses(
     world: World, alice: Client, signed_in: SignedIn
 ) -> None:
-    source = tell_prices(world.mt4, by=world.alice)
+    source = get_or_create_broker_source(world.mt4, by=world.alice)
     real = make.connection(
         world.alice, type="crypto", exchange_name="binance", settings={"symbols": "BTC/USDT"}
     )
@@ -160,9 +160,11 @@ def test_another_account_of_mine_may_go_by_it_and_nobody_elses(
 
 
 def test_paper_is_offered_only_what_prices_it(world: World, alice: Client) -> None:
-    own = tell_prices(world.mt4, by=world.alice)
-    shared = tell_prices(make.connection(type="mt4", admin=world.olga, name="The house"))
-    offer_to_all(shared, by=world.olga)
+    own = get_or_create_broker_source(world.mt4, by=world.alice)
+    shared = get_or_create_broker_source(
+        make.connection(type="mt4", admin=world.olga, name="The house")
+    )
+    share_with_all(shared, by=world.olga)
     edit = f"/accounts/{world.twin.pk}/edit/"
     for address in (edit, f"{ADD}paper"):
         said = page(alice, address)
@@ -180,7 +182,7 @@ def test_paper_is_offered_only_what_prices_it(world: World, alice: Client) -> No
 
 
 def test_what_paper_went_by_already_stays_said_and_chosen(world: World, alice: Client) -> None:
-    own = tell_prices(world.mt4, by=world.alice)
+    own = get_or_create_broker_source(world.mt4, by=world.alice)
     ExecutionConnection.objects.filter(pk=world.twin.pk).update(data_connection=own)
     edit = f"/accounts/{world.twin.pk}/edit/"
     assert f'<option value="{own.pk}" selected>' in page(alice, edit)
@@ -245,8 +247,8 @@ def test_a_source_that_nobody_follows_says_what_must_run(world: World, alice: Cl
 @pytest.fixture
 def shared(world: World) -> DataConnection:
     """An administrator's account tells all, and fails. Before `as_web`."""
-    source = tell_prices(make.connection(type="mt4", admin=world.olga))
-    offer_to_all(source, by=world.olga)
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=world.olga))
+    share_with_all(source, by=world.olga)
     SourceHealth.objects.create(
         source=source, error_code=Code.CONNECTION_ERROR, error="Login 4711 is wrong."
     )

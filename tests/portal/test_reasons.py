@@ -4,11 +4,11 @@ import pytest
 from django.test import Client
 from django.utils.html import escape
 
-from common.codes import Code
+from common.reason_codes import Code
 from common.templatetags.fillcast import with_reasons
 from execution.models import Order
 from tests.portal.conftest import SignedIn
-from tests.portal.world import World
+from tests.portal.factories import World
 from users.models import User
 
 pytestmark = pytest.mark.django_db

@@ -11,9 +11,9 @@ from common.sql import rows, run
 from events.services import create_channel
 from portal.security_urls import urlpatterns as security_urls
 from portal.urls import urlpatterns as portal_urls
+from tests.portal.factories import World
 from tests.portal.role_matrix import CELLS, CONSOLE, OWN, PAGES, YES
 from tests.portal.test_doors import OF_SOMEBODY, TABLES, args
-from tests.portal.world import World
 from tests.roles import staff
 from users.services import create_api_key
 

@@ -14,13 +14,13 @@ from django.test import Client
 from django.urls import NoReverseMatch, URLResolver, get_resolver, reverse
 from drf_spectacular.generators import SchemaGenerator
 
-from common.codes import Code
 from common.errors import InvalidInputError, NotAllowedError
 from common.permissions import Right, Role
-from config.second_factor import ASKED_AGAIN, ASKED_AGAIN_BY_API
+from common.reason_codes import Code
+from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENTICATED_VIEWS
 from connections.models import ExecutionConnection
 from tests.portal.conftest import SignedIn
-from tests.portal.world import PASSWORD, World
+from tests.portal.factories import PASSWORD, World
 from users import one_time_codes, second_factor
 from users.models import RecoveryCode, SecondFactor, TryCount, User
 from users.services import change_rights, create_api_key
@@ -290,7 +290,7 @@ def address_with_any_argument(name: str) -> str:
     raise AssertionError(f"{name} needs other arguments.")
 
 
-@pytest.mark.parametrize("name", sorted(ASKED_AGAIN))
+@pytest.mark.parametrize("name", sorted(REAUTHENTICATED_VIEWS))
 def test_listed_page_asks_again(world: World, signed_in: SignedIn, as_web: None, name: str) -> None:
     give_factor(world.olga)
     client = signed_in(world.olga)
@@ -300,7 +300,7 @@ def test_listed_page_asks_again(world: World, signed_in: SignedIn, as_web: None,
         assert answer["Location"].startswith("/security/confirm/")
 
 
-@pytest.mark.parametrize(("name", "method"), sorted(ASKED_AGAIN_BY_API))
+@pytest.mark.parametrize(("name", "method"), sorted(REAUTHENTICATED_API_CALLS))
 def test_listed_api_operation_asks_again(
     world: World, signed_in: SignedIn, as_web: None, name: str, method: str
 ) -> None:
@@ -389,8 +389,8 @@ def names(resolver: URLResolver, prefix: str = "") -> set[str]:
 def test_every_address_that_asks_again_is_there() -> None:
     """An address that was renamed would ask nobody."""
     there = names(get_resolver())
-    assert there >= ASKED_AGAIN
-    assert {name for name, _method in ASKED_AGAIN_BY_API} <= there
+    assert there >= REAUTHENTICATED_VIEWS
+    assert {name for name, _method in REAUTHENTICATED_API_CALLS} <= there
     with pytest.raises(NoReverseMatch):
         reverse("portal:no_such_name")
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.django import TestCase
 
-from brokers.messages import Side
+from brokers.types import Side
 from connections.models import DataConnection, ExecutionConnection
 from positions.models import ExecutionPosition
 from positions.selectors import open_profit, with_prices

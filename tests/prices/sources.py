@@ -7,9 +7,9 @@ from decimal import Decimal as D
 
 import pytest
 
-from brokers.messages import Quote
-from brokers.paper import venue
-from brokers.paper.sessions import sessions
+from brokers.paper import exchange
+from brokers.paper.db_sessions import sessions
+from brokers.types import Quote
 from common.clocks import MarketClock, set_market_clock
 from connections.models import DataConnection
 from prices.signals import quotes_stored
@@ -43,7 +43,7 @@ class Source:
 @pytest.fixture
 def source() -> Iterator[DataConnection]:
     stand_at(100)
-    venue.list_instruments()
+    exchange.list_instruments()
     yield DataConnection.objects.create(name="Recorded", settings={})
     set_market_clock(None)
     sessions.close()

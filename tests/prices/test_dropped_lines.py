@@ -6,85 +6,87 @@ from itertools import count
 
 import pytest
 
-from brokers.messages import ConnectionSpec, Quote
-from prices import following
-from tests.prices.telling import (
+from brokers.types import ConnectionSpec, Quote
+from prices import broker_stream
+from tests.prices.fake_price_broker import (
     GBP,
     WANTED,
+    FakePriceBroker,
     Follow,
-    Teller,
+    emitting,
     follow,
     loop,
+    price_broker,
     quote,
     soon,
-    teller,
-    telling,
     until,
 )
 
-__all__ = ["follow", "loop", "soon", "teller"]
+__all__ = ["follow", "loop", "price_broker", "soon"]
 
 
 @pytest.mark.parametrize("was_told", [True, False], ids=["dropped", "refused from the first"])
 def test_what_a_stream_tells_no_more_is_asked_for_as_what_is_not_streamed(
     follow: Follow,
-    teller: Teller,
+    price_broker: FakePriceBroker,
     loop: asyncio.AbstractEventLoop,
     monkeypatch: pytest.MonkeyPatch,
     was_told: bool,
 ) -> None:
     """Its line was dropped: a stop of it must not wait as long as what is still may."""
-    monkeypatch.setattr(following, "QUIET_SECONDS", 0.5)
+    monkeypatch.setattr(broker_stream, "QUIET_SECONDS", 0.5)
     follow(WANTED | {"USD/JPY": "USDJPY"})
-    teller.answers = {"GBPUSD.x": quote("1.30", GBP)}
-    with telling(teller, loop) as tell:
+    price_broker.answers = {"GBPUSD.x": quote("1.30", GBP)}
+    with emitting(price_broker, loop) as tell:
         tell(*[quote("1.10")] * was_told, quote("1.30", GBP))
         moves, is_dropped = 0, True
 
         def still_is_asked_for(times: int) -> bool:
             nonlocal moves
             moves += 1
-            teller.answers["EURUSD.x"] = quote(
+            price_broker.answers["EURUSD.x"] = quote(
                 str(1 + D(moves) / 100_000) if is_dropped and was_told else "1.5"
             )
             tell(quote("150", "USD/JPY"))  # the stream works
-            return teller.looked.count("GBPUSD.x") >= times
+            return price_broker.looked.count("GBPUSD.x") >= times
 
         until(lambda: still_is_asked_for(5))
-        assert teller.looked.count("EURUSD.x") > 15
+        assert price_broker.looked.count("EURUSD.x") > 15
         is_dropped = False
         still_is_asked_for(0)  # it stands from now on
         tell(quote("1.5"))  # and its stream tells it
         until(lambda: still_is_asked_for(6))
-        looked = teller.looked.count("EURUSD.x")
+        looked = price_broker.looked.count("EURUSD.x")
         until(lambda: still_is_asked_for(11))
-        assert teller.looked.count("EURUSD.x") <= looked + 7
-    assert len(teller.asked) == 1
+        assert price_broker.looked.count("EURUSD.x") <= looked + 7
+    assert len(price_broker.asked) == 1
 
 
 def test_what_its_stream_tells_while_it_is_asked_for_is_not_dropped(
     follow: Follow,
-    teller: Teller,
+    price_broker: FakePriceBroker,
     loop: asyncio.AbstractEventLoop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The broker's answer was on its way when the price moved, and moves on."""
-    monkeypatch.setattr(following, "QUIET_SECONDS", 0.5)
-    answer, moves = teller.quote, count(1)
+    monkeypatch.setattr(broker_stream, "QUIET_SECONDS", 0.5)
+    answer, moves = price_broker.quote, count(1)
 
     async def tell_first(spec: ConnectionSpec, symbol: str) -> Quote:
-        if symbol == "EURUSD.x" and teller.coming is not None:
+        if symbol == "EURUSD.x" and price_broker.coming is not None:
             moved = quote(str(1 + D(next(moves)) / 100_000))
-            teller.coming.put_nowait(moved)
-            teller.answers[symbol] = moved
-            await teller.coming.join()
+            price_broker.coming.put_nowait(moved)
+            price_broker.answers[symbol] = moved
+            await price_broker.coming.join()
         return await answer(spec, symbol)
 
-    monkeypatch.setattr(teller, "quote", tell_first)
+    monkeypatch.setattr(price_broker, "quote", tell_first)
     follow()
-    teller.answers = {"GBPUSD.x": quote("1.30", GBP)}
-    with telling(teller, loop) as tell:
+    price_broker.answers = {"GBPUSD.x": quote("1.30", GBP)}
+    with emitting(price_broker, loop) as tell:
         tell(quote("1.10"), quote("1.30", GBP))
-    until(lambda: teller.looked.count("GBPUSD.x") >= 5)  # which stands: it is asked for rarely
-    assert 3 <= teller.looked.count("EURUSD.x") <= 7
-    assert len(teller.asked) == 1
+    until(
+        lambda: price_broker.looked.count("GBPUSD.x") >= 5
+    )  # which stands: it is asked for rarely
+    assert 3 <= price_broker.looked.count("EURUSD.x") <= 7
+    assert len(price_broker.asked) == 1

@@ -9,211 +9,220 @@ import pytest
 
 from brokers.base import ReadFailed
 from common.clocks import machine_time
-from common.codes import Code
-from connections import lanes
-from prices import following
-from prices.following import MOST_UNANSWERED, BrokerStream
-from tests.prices.telling import (
+from common.reason_codes import Code
+from connections import session_lanes
+from prices import broker_stream
+from prices.broker_stream import MAX_UNANSWERED, BrokerStream
+from tests.prices.fake_price_broker import (
     EUR,
     GBP,
     SPEC,
     WANTED,
+    FakePriceBroker,
     Follow,
-    Teller,
+    emitting,
     follow,
-    hear,
     loop,
+    price_broker,
     quote,
     soon,
-    teller,
-    telling,
     until,
+    wait_for_quotes,
 )
 
-__all__ = ["follow", "loop", "soon", "teller"]
+__all__ = ["follow", "loop", "price_broker", "soon"]
 
 
-def test_a_stream_that_hangs_while_prices_move_is_begun_anew(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+def test_hanging_stream_is_restarted_when_prices_move(
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
-    with telling(teller, loop) as tell:
+    with emitting(price_broker, loop) as tell:
         tell(quote("1.10"), quote("1.30", GBP))
-    hear(stream, lambda heard: len(heard) >= 2)
+    wait_for_quotes(stream, lambda heard: len(heard) >= 2)
     moves = count(12_000)
 
     def is_begun_anew() -> bool:
-        teller.answers = {"EURUSD.x": quote(str(D(next(moves)) / 10_000))}
-        return len(teller.asked) >= 2
+        price_broker.answers = {"EURUSD.x": quote(str(D(next(moves)) / 10_000))}
+        return len(price_broker.asked) >= 2
 
     until(is_begun_anew)
-    assert hear(stream, lambda heard: bool(heard))[0].bid >= D("1.2")
+    assert wait_for_quotes(stream, lambda heard: bool(heard))[0].bid >= D("1.2")
 
 
 def test_a_stream_that_breaks_is_begun_again_and_what_was_wrong_is_told(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
-    with telling(teller, loop) as tell:
+    with emitting(price_broker, loop) as tell:
         tell(ReadFailed(Code.BROKER_UNREACHABLE, "with hunter22 the line broke"))
-    until(lambda: len(teller.asked) >= 2)
-    fares = stream.fares()
+    until(lambda: len(price_broker.asked) >= 2)
+    fares = stream.status()
     assert fares.code in (Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED)
-    assert "hunter22" not in fares.words
-    with telling(teller, loop) as tell:
+    assert "hunter22" not in fares.message
+    with emitting(price_broker, loop) as tell:
         tell(quote("1.10"))
-    hear(stream, lambda heard: bool(heard))
-    assert stream.fares().code is None
+    wait_for_quotes(stream, lambda heard: bool(heard))
+    assert stream.status().code is None
 
 
-def test_who_cannot_stream_is_asked_until_the_next_try(follow: Follow, teller: Teller) -> None:
-    """What is guarded by its prices is judged by what it answers."""
-    teller.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
-    teller.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
-    stream = follow()
-    heard = hear(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 5)
-    assert {q.symbol for q in heard} == {EUR, GBP}
-    until(lambda: len(teller.asked) >= 3)
-    teller.refuses = None
-    until(lambda: teller.coming is not None)
-
-
-def test_who_is_away_is_not_asked_again_and_again(
-    follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
+def test_broker_is_polled_until_stream_restarts(
+    follow: Follow, price_broker: FakePriceBroker
 ) -> None:
-    monkeypatch.setattr(following, "LONGEST_PAUSE", 0.4)
-    monkeypatch.setattr(following, "FIRST_PAUSE", 0.4)
-    teller.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "no route to host")
+    """What is guarded by its prices is judged by what it answers."""
+    price_broker.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
+    price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
+    stream = follow()
+    heard = wait_for_quotes(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 5)
+    assert {q.symbol for q in heard} == {EUR, GBP}
+    until(lambda: len(price_broker.asked) >= 3)
+    price_broker.refuses = None
+    until(lambda: price_broker.coming is not None)
+
+
+def test_unreachable_broker_is_not_polled_repeatedly(
+    follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broker_stream, "MAX_PAUSE", 0.4)
+    monkeypatch.setattr(broker_stream, "MIN_PAUSE", 0.4)
+    price_broker.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "no route to host")
     follow()
-    until(lambda: len(teller.asked) >= 5)
-    assert 1 <= len(teller.looked) <= MOST_UNANSWERED * len(teller.asked)
+    until(lambda: len(price_broker.asked) >= 5)
+    assert 1 <= len(price_broker.looked) <= MAX_UNANSWERED * len(price_broker.asked)
 
 
-def test_who_refuses_the_credentials_is_left_alone(follow: Follow, teller: Teller) -> None:
+def test_who_refuses_the_credentials_is_left_alone(
+    follow: Follow, price_broker: FakePriceBroker
+) -> None:
     """Some lock out who tries again and again."""
-    teller.refuses = ReadFailed(Code.CREDENTIALS_REFUSED, "no")
-    teller.answers = {"EURUSD.x": quote("1.10")}
+    price_broker.refuses = ReadFailed(Code.CREDENTIALS_REFUSED, "no")
+    price_broker.answers = {"EURUSD.x": quote("1.10")}
     follow()
-    until(lambda: len(teller.asked) >= 3)
-    assert teller.looked == []
+    until(lambda: len(price_broker.asked) >= 3)
+    assert price_broker.looked == []
 
 
 def test_so_is_one_that_streams_nothing(
-    follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
+    follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "LONGEST_PAUSE", 0.4)
-    teller.streams_prices = False
-    teller.answers = {one: ReadFailed(Code.CREDENTIALS_REFUSED, "no") for one in WANTED.values()}
+    monkeypatch.setattr(broker_stream, "MAX_PAUSE", 0.4)
+    price_broker.streams_prices = False
+    price_broker.answers = {
+        one: ReadFailed(Code.CREDENTIALS_REFUSED, "no") for one in WANTED.values()
+    }
     began, stream = machine_time(), follow()
-    until(lambda: len(teller.looked) >= 4)
+    until(lambda: len(price_broker.looked) >= 4)
     assert machine_time() - began >= 3 * 0.4
-    assert stream.fares().code is Code.CREDENTIALS_REFUSED
+    assert stream.status().code is Code.CREDENTIALS_REFUSED
 
 
 def test_an_adapters_own_fault_ends_nothing(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
-    with telling(teller, loop) as tell:
+    with emitting(price_broker, loop) as tell:
         tell(ZeroDivisionError("a bug"))
-    until(lambda: len(teller.asked) >= 2)
-    with telling(teller, loop) as tell:
+    until(lambda: len(price_broker.asked) >= 2)
+    with emitting(price_broker, loop) as tell:
         tell(quote("1.10"))
-    hear(stream, lambda heard: bool(heard))
+    wait_for_quotes(stream, lambda heard: bool(heard))
 
 
 def test_nor_does_one_in_what_it_answers_where_it_cannot_stream(
-    follow: Follow, teller: Teller
+    follow: Follow, price_broker: FakePriceBroker
 ) -> None:
-    teller.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
-    teller.answers = {"EURUSD.x": quote("1.10")}
-    teller.dated = datetime(2026, 1, 1)  # noqa: DTZ001  # of no zone
+    price_broker.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
+    price_broker.answers = {"EURUSD.x": quote("1.10")}
+    price_broker.dated = datetime(2026, 1, 1)  # noqa: DTZ001  # of no zone
     stream = follow()
-    until(lambda: len(teller.asked) >= 3)
-    assert teller.looked
+    until(lambda: len(price_broker.asked) >= 3)
+    assert price_broker.looked
     assert not stream.is_over
-    teller.dated = None
-    hear(stream, lambda heard: bool(heard))
+    price_broker.dated = None
+    wait_for_quotes(stream, lambda heard: bool(heard))
 
 
 def test_a_symbol_without_prices_keeps_none_of_the_others(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
-    teller.unknown = {"GBPUSD.x"}
-    teller.answers = {
+    price_broker.unknown = {"GBPUSD.x"}
+    price_broker.answers = {
         "EURUSD.x": quote("1.10"), "GBPUSD.x": ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, "no"),
     }  # fmt: skip
     stream = follow()
-    until(lambda: ["EURUSD.x"] in teller.asked)
-    assert {q.symbol for q in hear(stream, lambda heard: len(heard) > 3)} == {EUR}
-    teller.unknown, teller.answers["GBPUSD.x"] = set(), quote("1.30", GBP)  # it is listed now
-    hear(stream, lambda heard: any(q.symbol == GBP for q in heard))
-    until(lambda: teller.asked[-1] == ["GBPUSD.x"])  # beside the other, which goes on
+    until(lambda: ["EURUSD.x"] in price_broker.asked)
+    assert {q.symbol for q in wait_for_quotes(stream, lambda heard: len(heard) > 3)} == {EUR}
+    price_broker.unknown, price_broker.answers["GBPUSD.x"] = (
+        set(),
+        quote("1.30", GBP),
+    )  # it is listed now
+    wait_for_quotes(stream, lambda heard: any(q.symbol == GBP for q in heard))
+    until(lambda: price_broker.asked[-1] == ["GBPUSD.x"])  # beside the other, which goes on
 
 
 def test_where_a_stream_refuses_what_is_quoted_all_are_asked_for_meanwhile(
-    follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
+    follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "UNTIL_LOOKED_AGAIN", 3.0)
-    teller.unknown = {"GBPUSD.x"}
-    teller.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
+    monkeypatch.setattr(broker_stream, "RECHECK_SECONDS", 3.0)
+    price_broker.unknown = {"GBPUSD.x"}
+    price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
     stream = follow()
-    heard = hear(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 5)
+    heard = wait_for_quotes(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 5)
     assert {q.symbol for q in heard} == {EUR, GBP}
-    assert len(teller.asked) == 1  # its stream is tried again later
-    teller.unknown = set()
-    until(lambda: len(teller.asked) == 2 and teller.coming is not None)
+    assert len(price_broker.asked) == 1  # its stream is tried again later
+    price_broker.unknown = set()
+    until(lambda: len(price_broker.asked) == 2 and price_broker.coming is not None)
 
 
 def test_an_adapters_own_fault_at_one_symbol_ends_no_stream(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
-    teller.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": KeyError("GBPUSD.x")}
+    price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": KeyError("GBPUSD.x")}
     stream = follow()
-    with telling(teller, loop) as tell:
-        until(lambda: teller.looked.count("GBPUSD.x") >= 3)
+    with emitting(price_broker, loop) as tell:
+        until(lambda: price_broker.looked.count("GBPUSD.x") >= 3)
         tell(quote("1.30", GBP))  # which its stream may tell all the same
-    hear(stream, lambda heard: any(q.symbol == GBP for q in heard))
-    assert len(teller.asked) == 1
+    wait_for_quotes(stream, lambda heard: any(q.symbol == GBP for q in heard))
+    assert len(price_broker.asked) == 1
 
 
 def test_nor_is_it_asked_for_that_again_and_again(
-    follow: Follow, teller: Teller, monkeypatch: pytest.MonkeyPatch
+    follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(following, "UNTIL_LOOKED_AGAIN", 600.0)
-    teller.streams_prices = False
-    teller.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": KeyError("GBPUSD.x")}
+    monkeypatch.setattr(broker_stream, "RECHECK_SECONDS", 600.0)
+    price_broker.streams_prices = False
+    price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": KeyError("GBPUSD.x")}
     follow()
-    until(lambda: teller.looked.count("EURUSD.x") >= 10)
-    assert teller.looked.count("GBPUSD.x") == 1
+    until(lambda: price_broker.looked.count("EURUSD.x") >= 10)
+    assert price_broker.looked.count("GBPUSD.x") == 1
 
 
 def test_a_stream_that_cleans_up_for_ever_ends_nothing(
     follow: Follow,
-    teller: Teller,
+    price_broker: FakePriceBroker,
     loop: asyncio.AbstractEventLoop,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(following, "LEAVE_SECONDS", 0.1)
-    teller.hangs = True
+    monkeypatch.setattr(broker_stream, "CLEANUP_SECONDS", 0.1)
+    price_broker.hangs = True
     stream = follow()
-    with telling(teller, loop) as tell:
+    with emitting(price_broker, loop) as tell:
         tell(quote("1.10"), quote("1.30", GBP))
-    hear(stream, lambda heard: len(heard) >= 2)
-    teller.answers = {"EURUSD.x": quote("1.20")}  # its stream did not tell: it is begun anew
-    until(lambda: len(teller.asked) >= 2)
+    wait_for_quotes(stream, lambda heard: len(heard) >= 2)
+    price_broker.answers = {"EURUSD.x": quote("1.20")}  # its stream did not tell: it is begun anew
+    until(lambda: len(price_broker.asked) >= 2)
 
 
-def test_nobody_is_spoken_to_once_the_lane_is_lost(
-    teller: Teller, loop: asyncio.AbstractEventLoop
+def test_no_call_after_lane_is_lost(
+    price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     ours = ["sessions.3"]
-    lanes.use(lambda: tuple(ours))
+    session_lanes.register_held_lanes(lambda: tuple(ours))
     try:
-        stream = BrokerStream(teller, SPEC, "sessions.3", WANTED, loop)
-        until(lambda: teller.asked)
+        stream = BrokerStream(price_broker, SPEC, "sessions.3", WANTED, loop)
+        until(lambda: price_broker.asked)
         assert not stream.is_over
         ours.clear()
         until(lambda: stream.is_over)
     finally:
-        lanes.use()
+        session_lanes.register_held_lanes()

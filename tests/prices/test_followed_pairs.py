@@ -3,123 +3,127 @@
 import asyncio
 from decimal import Decimal as D
 
-from brokers.messages import Quote
+from brokers.types import Quote
 from common.clocks import market_now
 from connections.models import DataConnection
-from prices.buffer import MOST_OF_A_PAIR, squeezed
-from prices.feeding import LiveFeed
-from prices.following import MOST_STREAMS, BrokerStream
-from prices.live import ROOM_EVERY, Followed
-from prices.wanted import MOST, Needed, Wanted, chosen
-from tests.prices.telling import (
+from prices.broker_feeds import REBUILD_EVERY, ActiveFeed
+from prices.broker_stream import MAX_STREAMS, BrokerStream
+from prices.feeds import LiveFeed
+from prices.quote_buffer import MAX_QUOTES_PER_PAIR, conflated
+from prices.symbol_selection import MAX_PAIRS, RequiredPairs, SymbolSelection, select
+from tests.prices.fake_price_broker import (
     EUR,
     GBP,
+    FakePriceBroker,
     Follow,
-    Teller,
+    emitting,
     follow,
-    hear,
     loop,
+    price_broker,
     quote,
     soon,
-    teller,
-    telling,
     until,
+    wait_for_quotes,
 )
 
-__all__ = ["follow", "loop", "soon", "teller"]
+__all__ = ["follow", "loop", "price_broker", "soon"]
 
 
 def test_of_many_prices_the_extremes_and_the_last_are_kept() -> None:
     bids = [D(100 + n % 7) for n in range(500)]
     bids[100], bids[300] = D(1), D(999)
     many = [Quote(EUR, bid, bid + 1, market_now()) for bid in bids]
-    kept = squeezed([*many, quote("1.30", GBP)])
-    assert len(kept) < MOST_OF_A_PAIR
+    kept = conflated([*many, quote("1.30", GBP)])
+    assert len(kept) < MAX_QUOTES_PER_PAIR
     assert [q.bid for q in kept] == [D(1), D(999), bids[-1], D("1.30")]
-    assert squeezed(many[:10]) == many[:10]
+    assert conflated(many[:10]) == many[:10]
 
 
 def test_what_is_needed_is_followed_with_what_its_money_is_converted_by() -> None:
     book = {pair: pair.replace("/", "") for pair in (EUR, GBP, "USD/JPY", "EUR/JPY", "EUR/CHF")}
-    assert list(chosen(book, Needed(["EUR/JPY", "XXX/YYY"], ["GBP"])).symbols) == [
+    assert list(select(book, RequiredPairs(["EUR/JPY", "XXX/YYY"], ["GBP"])).symbols) == [
         "EUR/JPY", "USD/JPY", GBP,
     ]  # fmt: skip
     many = {f"C{n}/USDT": f"C{n}USDT" for n in range(300)}
-    assert list(chosen(many, Needed(list(many), ["USDT"])).symbols) == list(many)[:MOST]
+    assert list(select(many, RequiredPairs(list(many), ["USDT"])).symbols) == list(many)[:MAX_PAIRS]
 
 
-def test_what_is_named_and_not_listed_is_told() -> None:
+def test_configured_pair_not_listed_is_reported() -> None:
     book = {EUR: "EURUSD"}
-    assert chosen(book, Needed([EUR, "XAUUSD"])) == Wanted(book, ("XAUUSD",))
-    assert chosen(book, Needed(["XAUUSD"])) == Wanted({}, ("XAUUSD",))
+    assert select(book, RequiredPairs([EUR, "XAUUSD"])) == SymbolSelection(book, ("XAUUSD",))
+    assert select(book, RequiredPairs(["XAUUSD"])) == SymbolSelection({}, ("XAUUSD",))
 
 
 def test_what_others_trade_elsewhere_is_no_fault_where_something_is_told() -> None:
     book = {EUR: "EURUSD"}
-    assert chosen(book, Needed([EUR, "XAU/USD"], ["USD"])) == Wanted(book)
-    assert chosen(book, Needed(["XAU/USD"], ["USD"])) == Wanted({}, ("XAU/USD",))
-    assert chosen(book, Needed([], ["USD"])) == Wanted({})
+    assert select(book, RequiredPairs([EUR, "XAU/USD"], ["USD"])) == SymbolSelection(book)
+    assert select(book, RequiredPairs(["XAU/USD"], ["USD"])) == SymbolSelection({}, ("XAU/USD",))
+    assert select(book, RequiredPairs([], ["USD"])) == SymbolSelection({})
 
 
 def test_one_pair_more_leaves_no_gap_in_the_others(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     """At IBKR a hundred lines that are opened anew take seconds, in which no stop is judged."""
     stream = follow({EUR: "EURUSD.x"})
-    until(lambda: teller.coming is not None)
-    first = teller.coming
+    until(lambda: price_broker.coming is not None)
+    first = price_broker.coming
     assert first is not None
-    stream.follow_also({GBP: "GBPUSD.x"})
-    until(lambda: len(teller.asked) == 2)
+    stream.add_pairs({GBP: "GBPUSD.x"})
+    until(lambda: len(price_broker.asked) == 2)
     loop.call_soon_threadsafe(first.put_nowait, quote("1.10"))
-    with telling(teller, loop) as tell:
+    with emitting(price_broker, loop) as tell:
         tell(quote("1.30", GBP))
-    heard = hear(stream, lambda heard: len(heard) >= 2)
+    heard = wait_for_quotes(stream, lambda heard: len(heard) >= 2)
     assert {one.symbol for one in heard} == {EUR, GBP}
-    assert teller.asked == [["EURUSD.x"], ["GBPUSD.x"]]
-    assert stream.fares().missing == ()
+    assert price_broker.asked == [["EURUSD.x"], ["GBPUSD.x"]]
+    assert stream.status().missing == ()
     stream.close()
     until(lambda: stream.is_over)
     until(lambda: not asyncio.all_tasks(loop))  # it leaves nothing behind
 
 
 def test_many_pairs_more_are_streamed_together(
-    follow: Follow, teller: Teller, loop: asyncio.AbstractEventLoop
+    follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     """Some brokers are asked once a stream: there are few of them."""
     stream = follow({EUR: "EURUSD.x"})
-    until(lambda: len(teller.asked) == 1)
-    for number in range(1, MOST_STREAMS + 1):
-        stream.follow_also({f"C{number}/USD": f"C{number}"})
-        until(lambda number=number: len(teller.asked) > number)  # type: ignore[misc]
-    assert [len(one) for one in teller.asked] == [*[1] * MOST_STREAMS, MOST_STREAMS + 1]
+    until(lambda: len(price_broker.asked) == 1)
+    for number in range(1, MAX_STREAMS + 1):
+        stream.add_pairs({f"C{number}/USD": f"C{number}"})
+        until(lambda number=number: len(price_broker.asked) > number)  # type: ignore[misc]
+    assert [len(one) for one in price_broker.asked] == [*[1] * MAX_STREAMS, MAX_STREAMS + 1]
 
 
-def following(stream: BrokerStream, symbols: dict[str, str]) -> Followed:
-    return Followed(LiveFeed(DataConnection(), stream, to_paper=False), stream, "", Wanted(symbols))
+def following(stream: BrokerStream, symbols: dict[str, str]) -> ActiveFeed:
+    return ActiveFeed(
+        LiveFeed(DataConnection(), stream, to_paper=False), stream, "", SymbolSelection(symbols)
+    )
 
 
 def test_more_than_can_be_followed_does_not_begin_all_anew_with_each_order(
-    follow: Follow, teller: Teller
+    follow: Follow, price_broker: FakePriceBroker
 ) -> None:
     """Else nothing would be told where 300 pairs are traded: each order wants another hundred."""
-    pairs = {f"C{n}/USD": f"C{n}" for n in range(MOST + 20)}
+    pairs = {f"C{n}/USD": f"C{n}" for n in range(MAX_PAIRS + 20)}
     names = list(pairs)
-    stream = follow(first := {one: pairs[one] for one in names[: MOST - 5]})
+    stream = follow(first := {one: pairs[one] for one in names[: MAX_PAIRS - 5]})
     followed = following(stream, first)
-    until(lambda: len(teller.asked) == 1)
-    wanted = Wanted({one: pairs[one] for one in reversed(names[20:])})  # the most urgent first
+    until(lambda: len(price_broker.asked) == 1)
+    wanted = SymbolSelection(
+        {one: pairs[one] for one in reversed(names[20:])}
+    )  # the most urgent first
     for _ in range(3):
-        assert followed.takes(wanted)
-        assert list(followed.wanted.symbols) == [*names[: MOST - 5], *reversed(names[-5:])]
-    until(lambda: len(teller.asked) == 2)
-    assert teller.asked[1] == [pairs[one] for one in reversed(names[-5:])]
-    followed.began -= ROOM_EVERY
-    assert not followed.takes(wanted)
-    assert followed.takes(Wanted(first))  # which it follows
+        assert followed.extend_to(wanted)
+        assert list(followed.selection.symbols) == [*names[: MAX_PAIRS - 5], *reversed(names[-5:])]
+    until(lambda: len(price_broker.asked) == 2)
+    assert price_broker.asked[1] == [pairs[one] for one in reversed(names[-5:])]
+    followed.began -= REBUILD_EVERY
+    assert not followed.extend_to(wanted)
+    assert followed.extend_to(SymbolSelection(first))  # which it follows
 
 
 def test_another_symbol_of_a_pair_is_followed_at_once(follow: Follow) -> None:
     stream = follow(first := {EUR: "EURUSD.x"})
     followed = following(stream, first)
-    assert not followed.takes(Wanted({EUR: "EURUSD.pro", GBP: "GBPUSD.pro"}))
+    assert not followed.extend_to(SymbolSelection({EUR: "EURUSD.pro", GBP: "GBPUSD.pro"}))

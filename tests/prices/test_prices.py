@@ -7,7 +7,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from brokers.messages import Quote
+from brokers.types import Quote
 from connections.models import DataConnection
 from prices.models import LatestQuote
 from prices.selectors import (

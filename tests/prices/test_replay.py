@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brokers.messages import Quote
+from brokers.types import Quote
 from common.clocks import MarketClock, set_market_clock
 from common.errors import MisconfiguredError
-from prices.replay import DATA, DEFAULT_FILE, Tape, find_recording, read_quotes
-from prices.replaying import Progress, prepare, read_start
-from prices.streams import ReplayStream
+from prices.recorded_streams import ReplayStream
+from prices.recordings import DATA, DEFAULT_FILE, Tape, find_recording, read_quotes
+from prices.replay_session import Progress, prepare, read_start
 
 NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
 HEADER = "time_ms,symbol,bid,ask\n"
@@ -152,13 +152,13 @@ def test_coming_back_hands_out_everything_missed() -> None:
 
 
 @pytest.mark.parametrize("since", [None, 5, 60])
-def test_after_the_end_the_last_prices_may_stand(
+def test_last_prices_repeat_after_end_if_configured(
     since: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = [0.0]
-    monkeypatch.setattr("prices.streams.machine_time", lambda: shown[0])
+    monkeypatch.setattr("prices.recorded_streams.machine_time", lambda: shown[0])
     tape = Tape(iter(quotes(0, 5, 9)))
-    stream = ReplayStream(tape, since=None if since is None else at(since), stands=True)
+    stream = ReplayStream(tape, since=None if since is None else at(since), repeats_last=True)
     stream.due(at(90))
     shown[0] += 1
     assert stream.due(at(100)) == [Quote("EUR/USD", D(3), D(4), at(100))]

@@ -10,13 +10,13 @@ import pytest
 from django.core.cache import cache
 
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.reason_codes import Code
 from signals import alerts, feeds, services
-from signals.faults import faults_of
-from signals.models import Door, Feed, FeedToken, ReceivedAlert, Signal
+from signals.errors import faults_of
+from signals.ingest import REPLAY_WINDOW
+from signals.models import Feed, FeedToken, Origin, ReceivedAlert, Signal
 from signals.rate import forget_failures
-from signals.receiving import REPLAY_WINDOW
 from signals.signing import is_sealed, open_signing_key
 from tests.signals.charting import Chart, fill_in, templates
 
@@ -58,7 +58,7 @@ def test_an_alert_is_published_at_once(feed: Feed, secret: str) -> None:
     assert created
     assert signal.is_published
     assert (signal.door, signal.created_by, signal.published_by) == (
-        Door.ALERT,
+        Origin.ALERT,
         feed.owner,
         feed.owner,
     )
@@ -182,12 +182,12 @@ class TestSigned:
 def test_a_feed_has_so_many_alerts_a_minute(
     feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alerts, "ALERTS_A_MINUTE", 2)
+    monkeypatch.setattr(alerts, "ALERTS_PER_MINUTE", 2)
     monkeypatch.setattr(time, "time", lambda: 1_700_000_010.0)  # 30 s before a full minute
     for number in range(2):
         post(feed, secret, body(external_id=str(number)))
     error = refusal(feed, secret, body(external_id="3"))
-    assert isinstance(error, alerts.TooManyError)
+    assert isinstance(error, alerts.RateLimitedError)
     assert (error.code, error.retry_after) == (Code.THROTTLED, 30)
     other = Feed.objects.create(slug="other", name="o", owner=feed.owner, is_approved=True)
     assert post(other, feeds.create_feed_token(other)[1], body())[1]
@@ -198,7 +198,7 @@ def test_a_feed_has_so_many_alerts_a_minute(
 def test_without_redis_alerts_are_taken(
     feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
-    monkeypatch.setattr(alerts, "ALERTS_A_MINUTE", 0)
+    monkeypatch.setattr(alerts, "ALERTS_PER_MINUTE", 0)
     assert refusal(feed, secret, body()).code == Code.THROTTLED
     nowhere = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = {"default": nowhere}

@@ -12,15 +12,15 @@ import pytest
 from django.db import IntegrityError, ProgrammingError, connection, transaction
 
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import ConflictError, NotAllowedError
+from common.reason_codes import Code
 from execution.models import Order
 from signals import services
 from signals.feeds import archive_feed, create_feed, update_feed
-from signals.intake import read_signal, receive
-from signals.models import Approval, Door, Feed, Signal
+from signals.intake import read_signal, save_draft
+from signals.models import Approval, Feed, Origin, Signal
 from tests.connections import make
-from tests.signals.test_receive import at_once
+from tests.signals.test_ingest import at_once
 from users.models import User
 from users.services import change_rights
 from users.tenancy import act_as
@@ -35,7 +35,7 @@ def private(provider: User) -> Feed:
 
 
 def send(feed: Feed) -> Signal:
-    return receive(feed, read_signal(SAID), door=Door.API, by=feed.owner)[0]
+    return save_draft(feed, read_signal(SAID), door=Origin.API, by=feed.owner)[0]
 
 
 @contextmanager
@@ -140,7 +140,7 @@ def test_a_row_that_was_read_earlier_and_saved_whole_keeps_no_approval(private: 
     assert (stale.is_public, stale.is_approved) == (True, False)
 
 
-def test_nothing_is_published_that_nobody_approved(unapproved: Feed, private: Feed) -> None:
+def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> None:
     now = market_now()
     waiting = send(unapproved)
     mine = Signal.objects.filter(pk=waiting.pk)
@@ -148,7 +148,7 @@ def test_nothing_is_published_that_nobody_approved(unapproved: Feed, private: Fe
     assert "nobody has approved it" in told
     refused(lambda: mine.update(approval=Approval.APPROVED, published_at=now))
     refused(lambda: make.signal(unapproved, published_at=now))
-    refused(lambda: make.signal(unapproved, door=Door.DRIFT, published_at=now))
+    refused(lambda: make.signal(unapproved, door=Origin.DRIFT, published_at=now))
     ready = send(private)
     archive_feed(private.pk)
     ready.refresh_from_db()

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from signals import feeds
 from signals.models import Feed, FeedToken
 from users.models import User

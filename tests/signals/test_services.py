@@ -10,14 +10,14 @@ import pytest
 from django.db import connection, transaction
 
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import ConflictError
+from common.reason_codes import Code
 from events.models import Event, EventKind
 from signals import services
 from signals.locks import candidates_exclusive
 from signals.models import Action, Approval, Feed, Signal
 from signals.signals import signal_cancelled, signal_published
-from tests.signals.test_receive import at_once
+from tests.signals.test_ingest import at_once
 from users.models import User
 
 

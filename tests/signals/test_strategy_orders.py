@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from common.codes import Code
 from common.errors import InvalidInputError
+from common.reason_codes import Code
 from signals.models import Direction
 from signals.strategy_orders import Change, Meaning, Standing, StrategyOrder, meaning_of
 

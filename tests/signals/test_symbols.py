@@ -2,9 +2,9 @@
 
 import pytest
 
-from common.codes import Code
 from common.errors import InvalidInputError
-from signals.near_names import near_names
+from common.reason_codes import Code
+from signals.symbol_suggestions import suggest_symbols
 from signals.symbols import known_pair, read_pair, read_symbol
 
 
@@ -115,11 +115,11 @@ LISTED = [
     ],
 )
 def test_near_names(wanted: str, near: list[str]) -> None:
-    found = near_names(wanted, LISTED)
+    found = suggest_symbols(wanted, LISTED)
     assert found[: len(near)] == near
     assert near or not found
-    assert near_names(wanted, list(reversed(LISTED))) == found
+    assert suggest_symbols(wanted, list(reversed(LISTED))) == found
 
 
 def test_near_names_are_few() -> None:
-    assert len(near_names("AAA/USD", [f"AA{letter}/USD" for letter in "BCDEFGHIJK"])) == 5
+    assert len(suggest_symbols("AAA/USD", [f"AA{letter}/USD" for letter in "BCDEFGHIJK"])) == 5

@@ -15,14 +15,14 @@ from nacl.public import PrivateKey
 from brokers import registry
 from common.sealing import public_key_of
 from connections import eligibility
-from execution.calls import polling
-from tests.execution.conftest import feed, no_bell, nothing_held  # noqa: F401 (fixtures)
+from execution.recovery import order_polling
+from tests.execution.conftest import captured_enqueues, empty_deferred_queue, feed  # noqa: F401 (fixtures)
 
 if TYPE_CHECKING:  # of the package: it is there where `installed` is
     from tiny_broker.conformance.venue import Venue
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "tiny-broker"
-CACHES = (eligibility.needs_credentials, polling.kinds_without_events)
+CACHES = (eligibility.needs_credentials, order_polling.polled_broker_types)
 
 
 @pytest.fixture
@@ -50,7 +50,7 @@ def _forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "tiny_broker"]:
         del sys.modules[name]
     importlib.invalidate_caches()
-    registry.forget()
+    registry.clear_cache()
     for cached in CACHES:
         cached.cache_clear()
 

@@ -16,7 +16,8 @@ import pytest
 
 from brokers import registry
 from brokers.base import BrokerAdapter, BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
-from brokers.messages import (
+from brokers.registry import BUILT_IN, adapter_for, broker_types, capabilities_of, form_of
+from brokers.types import (
     CloseCause,
     ConnectionSpec,
     OrderReport,
@@ -25,25 +26,25 @@ from brokers.messages import (
     Side,
     TimeInForce,
 )
-from brokers.registry import BUILT_IN, adapter_for, capabilities_of, form_of, kinds
 from common.clocks import market_now
-from common.codes import Code
 from common.errors import InvalidInputError
-from connections import services, testing
-from connections.credential_forms import CredentialsForm
+from common.reason_codes import Code
+from connections import services
+from connections.account_settings.forms import BrokerTypeForm
+from connections.credentials.forms import CredentialsForm
+from connections.health import connection_checks
 from connections.models import ConnectionHealth, ExecutionConnection
-from connections.setting_fields import KindForm
 from execution import tasks
-from execution.calls.polling import poll
-from execution.calls.runtime import Runtime
-from execution.drift.reconcile import reconcile_new
 from execution.models import AccountReading, Order
+from execution.reconciliation.reconcile import reconcile_new
+from execution.recovery.order_polling import poll
+from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.conformance import __main__ as conformance
 from tests.conformance import stages
 from tests.connections import make
-from tests.execution import cast
+from tests.execution import factories
 
 if TYPE_CHECKING:
     from tiny_broker.conformance.venue import Venue
@@ -52,9 +53,9 @@ if TYPE_CHECKING:
 
 
 def test_its_kind_is_there_as_soon_as_it_is_installed(installed: Path) -> None:
-    assert "tiny" in kinds()
+    assert "tiny" in broker_types()
     assert "tiny" not in BUILT_IN
-    assert ("tiny", "Tiny") in KindForm().fields["type"].choices  # type: ignore[attr-defined]
+    assert ("tiny", "Tiny") in BrokerTypeForm().fields["type"].choices  # type: ignore[attr-defined]
     assert set(CredentialsForm("tiny").fields) == {"password"}
     assert form_of("tiny") is adapter_for("tiny").form
     spec = ConnectionSpec(connection_id="", account="A1", settings={"host": "x.example.com"})
@@ -69,20 +70,20 @@ def test_a_package_that_is_removed_takes_its_kind_along(installed: Path) -> None
         "[fillcast.brokers]\npassing = tiny_broker.adapter:create\n"
     )
     importlib.invalidate_caches()
-    registry.forget()
-    assert "passing" in kinds()
+    registry.clear_cache()
+    assert "passing" in broker_types()
     shutil.rmtree(info)
     importlib.invalidate_caches()
-    registry.forget()
-    assert "passing" not in kinds()
+    registry.clear_cache()
+    assert "passing" not in broker_types()
     with pytest.raises(InvalidInputError):
         adapter_for("passing")
 
 
 def test_a_broken_package_is_not_offered_and_breaks_no_page(installed: Path) -> None:
     (installed / "tiny_broker" / "adapter.py").write_text("import a_library_that_there_is_not\n")
-    assert "tiny" not in dict(KindForm().fields["type"].choices)  # type: ignore[attr-defined]
-    assert "paper" in dict(KindForm().fields["type"].choices)  # type: ignore[attr-defined]
+    assert "tiny" not in dict(BrokerTypeForm().fields["type"].choices)  # type: ignore[attr-defined]
+    assert "paper" in dict(BrokerTypeForm().fields["type"].choices)  # type: ignore[attr-defined]
     with pytest.raises(ImportError):
         adapter_for("tiny")
 
@@ -233,20 +234,20 @@ def test_a_wrong_password_says_what_to_do(
 
 # ---- a signal, from its publication to the broker and back --------------------------------------
 @pytest.fixture
-def trading(transactional_db: None) -> Iterator[Runtime]:
-    from execution.calls import runtime
+def trading(transactional_db: None) -> Iterator[TradingRuntime]:
+    from execution.runtime import trading_runtime
 
-    present = Runtime("test")
+    present = TradingRuntime("test")
     present.start()
-    before, runtime._present = runtime._present, present
+    before, trading_runtime._runtime = trading_runtime._runtime, present
     yield present
-    runtime._present = before
+    trading_runtime._runtime = before
     present.stop()
 
 
 @pytest.fixture
 def account(
-    installed: Path, venue: "Venue", keys: None, feed: Feed, trading: Runtime
+    installed: Path, venue: "Venue", keys: None, feed: Feed, trading: TradingRuntime
 ) -> ExecutionConnection:
     """As its owner adds it: settings by the form, credentials, a test, a subscription."""
     owner = make.user()
@@ -257,8 +258,8 @@ def account(
         preset=make.preset(owner, sizing_mode="FIXED", fixed_quantity=D(100)),
         data_connection=prices,
     )  # fmt: skip
-    assert {check.result.value for check in testing.run_test(row.pk)} == {"ok"}
-    cast.quote(row)
+    assert {check.result.value for check in connection_checks.run_test(row.pk)} == {"ok"}
+    factories.quote(row)
     make.subscription(row, feed)
     reconcile_new()
     assert ConnectionHealth.objects.get(pk=row.pk).reconciled_at is not None
@@ -267,13 +268,13 @@ def account(
 
 @pytest.mark.django_db(transaction=True)
 def test_a_published_signal_is_filled_and_what_its_owner_closes_is_learned(
-    account: ExecutionConnection, venue: "Venue", feed: Feed, trading: Runtime
+    account: ExecutionConnection, venue: "Venue", feed: Feed, trading: TradingRuntime
 ) -> None:
-    cast.signal(feed, created_by=None)
+    factories.signal(feed, created_by=None)
     order = Order.objects.get(connection=account)
     assert tasks.execute_signal.apply(([order.pk],)).successful()
-    assert trading.wire.wait_idle(10)
-    assert trading.flusher.drain(10)
+    assert trading.dispatcher.wait_idle(10)
+    assert trading.report_writer.drain(10)
     order.refresh_from_db()
     assert (order.status, venue.journal) == ("FILLED", [order.client_order_id])
     position = ExecutionPosition.objects.get(connection=account)

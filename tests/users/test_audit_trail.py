@@ -13,10 +13,10 @@ from django.test import Client, RequestFactory
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule, PeriodicTask
 
 from common.audit_trail import changed_by
+from common.audit_trail_sql import CHECKPOINTS, HEAD, LINES
 from common.sql import rows
-from common.trail_functions import CHECKPOINTS, HEAD, LINES
-from config.tracked_tables import LABELS, TRACKED
 from connections.models import ExecutionConnection, KillSwitch, Subscription, TradingPreset
+from console.tracked_tables import LABELS, TRACKED
 from events.models import Channel
 from tests.connections import make
 from tests.users import world

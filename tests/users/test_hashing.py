@@ -15,7 +15,7 @@ from tests.portal.test_second_factor import give_factor, now_step, shown
 from tests.roles import staff
 from users import one_time_codes, second_factor
 from users.models import SecondFactor, TryCount, User
-from users.password_turns import PasswordTurns
+from users.password_slots import PasswordHashSlots
 from users.services import create_operator, create_user
 from users.session_factor import FRESH_SECONDS
 
@@ -256,7 +256,7 @@ def test_an_enrolment_takes_back_its_own_count_only(people: dict[str, User]) -> 
 def test_who_found_the_queue_full_is_not_counted(
     people: dict[str, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("users.new_passwords.turns", PasswordTurns(at_once=1, waiting=-1))
+    monkeypatch.setattr("users.new_passwords.slots", PasswordHashSlots(at_once=1, waiting=-1))
     answer = browser(people["alice"]).post("/password/", OWN)
     assert (answer.status_code, answer["Retry-After"].isdigit()) == (503, True)
     assert (hashed_inside, TryCount.objects.get().tries) == ([], 0)

@@ -3,9 +3,9 @@
 import pytest
 from django.contrib.auth.models import Group
 
-from common.codes import Code
 from common.errors import NotAllowedError
 from common.permissions import LABEL, RIGHTS, ROLES, Right, Role, Scope, may, require, roles_with
+from common.reason_codes import Code
 from tests.roles import staff
 from users.models import User
 

@@ -10,7 +10,7 @@ from django.db import connection
 from psycopg.types.json import Jsonb
 from psycopg_pool import ConnectionPool
 
-from common.row_security import KINDS, OPERATOR_ROWS, SHARED_ROWS, TENANT_ROWS
+from common.row_security import OPERATOR_ROWS, POLICY_SETS, SHARED_ROWS, TENANT_ROWS
 from connections.models import KillSwitch, SubscriptionInterval
 from signals.models import Feed
 from tests.connections import make
@@ -80,7 +80,7 @@ def test_somebody_decided_about_every_table() -> None:
         policies = decided.get(table, set())
         kinds = [
             kind
-            for kind in KINDS
+            for kind in POLICY_SETS
             if {("fillcast_web", f"{kind}_{c}") for c in ("select", "insert", "update", "delete")}
             <= policies
         ]
@@ -231,7 +231,7 @@ def test_a_source_of_prices_is_not_told_by_another_tenants_account(
 
 @pytest.mark.parametrize("role", ["web", "trade"])
 @pytest.mark.parametrize("statement", ["UPDATE {} SET code = ''", "DELETE FROM {}", "TRUNCATE {}"])
-def test_nobody_rewrites_the_execution_log(
+def test_execution_log_cannot_be_rewritten(
     alice: world.Tenant, as_role: Opened, role: str, statement: str
 ) -> None:
     with as_role(role, operator=True) as session:

@@ -11,14 +11,14 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from common.codes import Code
 from common.errors import ConflictError, InvalidInputError, NotAllowedError
 from common.permissions import Right, Role
+from common.reason_codes import Code
 from tests.connections import make
 from tests.roles import staff
 from users import services
 from users.models import ApiKey, User
-from users.ranks import roles_of
+from users.privileges import roles_of
 
 pytestmark = pytest.mark.django_db
 
@@ -77,7 +77,7 @@ def test_expired_revoked_and_deactivated(carol: User) -> None:
         services.create_api_key(carol, "k", expires_at=timezone.now())
 
 
-def test_nobody_revokes_anothers_key(carol: User) -> None:
+def test_foreign_key_cannot_be_revoked(carol: User) -> None:
     key, secret = services.create_api_key(carol, "k")
     with pytest.raises(NotAllowedError):
         services.revoke_api_key(key.pk, by=make.user("mallory"))
@@ -128,7 +128,7 @@ def refused(code: Code, act: Callable[..., Any], *args: Any, **more: Any) -> Non
 @pytest.mark.parametrize(
     "change", [{"roles": [Role.OPERATOR]}, {"is_superuser": True}, {"is_active": False}]
 )
-def test_nobody_changes_their_own_rights(carol: User, change: dict[str, Any]) -> None:
+def test_own_rights_cannot_be_changed(carol: User, change: dict[str, Any]) -> None:
     refused(Code.RIGHT_MISSING, services.change_rights, carol.pk, by=carol, **change)
     for who in (staff(Role.ADMINISTRATOR), User.objects.create_superuser("root")):
         refused(Code.OWN_RIGHTS, services.change_rights, who.pk, by=who, **change)
@@ -161,7 +161,7 @@ def test_roles_make_staff_and_their_end_a_tenant(carol: User) -> None:
     assert (carol.is_staff, carol.is_active, roles_of(carol)) == (False, False, set())
 
 
-def test_nobody_gives_or_touches_more_than_they_have(carol: User) -> None:
+def test_rights_above_own_cannot_be_granted_or_changed(carol: User) -> None:
     """A right that was given directly, past the roles, raises nobody further."""
     manager = staff(Role.SUPPORT)
     names = [Right.USERS.value, Right.API_KEYS.value]

@@ -12,9 +12,9 @@ from django.core.management import call_command
 from django.db import connections, transaction
 from django.test import override_settings
 
+from common.audit_trail_check import checkpoint
+from common.audit_trail_sql import CHECKPOINTS, CONTENT, HEAD, LINES
 from common.sql import rows
-from common.trail_check import checkpoint
-from common.trail_functions import CHECKPOINTS, CONTENT, HEAD, LINES
 from connections.models import TradingPreset
 from tests.connections import make
 from users.models import User
@@ -160,12 +160,12 @@ def test_a_trail_that_is_not_written_any_more_is_found(trail: list[int], stateme
 
 
 def _inside_a_transaction() -> list[str]:
-    from common import trail_check
-    from config.tracked_tables import TRACKED
+    from common import audit_trail_check
+    from console.tracked_tables import TRACKED
 
-    found = trail_check.Findings()
-    trail_check._check_triggers(found, [one.table for one in TRACKED])
-    for right in rows(trail_check._RIGHTS):
+    found = audit_trail_check.Findings()
+    audit_trail_check._check_triggers(found, [one.table for one in TRACKED])
+    for right in rows(audit_trail_check._RIGHTS):
         found.add(str(right))
     return found.wrong
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from connections.models import ConnectionHealth, ExecutionConnection, KillSwitch
 from tests.connections import make
-from tests.emptying import empty
+from tests.db_cleanup import empty
 from tests.users import world
 from tests.users.conftest import Opened
 from users.models import ApiKey, RecoveryCode, SecondFactor, User
@@ -260,7 +260,7 @@ def test_staff_write_what_their_role_allows(
                 session.execute(written)
 
 
-def test_nobody_raises_their_own_rights(cast: Cast, as_role: Opened) -> None:
+def test_web_role_cannot_raise_own_rights(cast: Cast, as_role: Opened) -> None:
     administrator = cast.staff["administrator"]
     own = (
         f"UPDATE users_user SET is_superuser = true WHERE id = {administrator.pk}",

@@ -14,31 +14,31 @@ import pytest
 
 from brokers import registry
 from brokers.base import BrokerAdapter
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.clients import Clients
-from brokers.messages import Quote
-from brokers.paper import venue as paper
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
+from brokers.paper import exchange as paper
 from brokers.paper.models import PaperOrder
+from brokers.types import Quote
 from common.clocks import market_now
 from common.sealing import new_private_key, public_key_of
-from connections.credentials import seal_credentials
+from connections.credentials.sealing import seal_credentials
+from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
-from connections.testing import run_test
-from execution.calls import runtime
 from execution.models import Order
+from execution.runtime import trading_runtime
 from signals.models import Feed
 from tests.connections import make
-from tests.crypto.cast import SPEAK, plenty
-from tests.doubles.dwx.terminal import Terminal
-from tests.doubles.exchange.server import Server
-from tests.doubles.exchange.venue import Fault, Market
-from tests.doubles.exchange.venue import Venue as Exchange
-from tests.doubles.mt5.venue import Venue as Mt5
-from tests.doubles.tws.remote import RemoteTws
-from tests.dwx.cast import SETTINGS as MT4_SETTINGS
-from tests.execution import cast
-from tests.execution.engine import trading, until
-from tests.ibkr.cast import ACCOUNT
+from tests.crypto.factories import DIALECTS, unlimited_rates
+from tests.dwx.factories import SETTINGS as MT4_SETTINGS
+from tests.execution import factories
+from tests.execution.trading_process import running, wait_until
+from tests.fakes.dwx.terminal import Terminal
+from tests.fakes.exchange.server import Server
+from tests.fakes.exchange.venue import Fault, Market
+from tests.fakes.exchange.venue import Venue as Exchange
+from tests.fakes.mt5.fake_terminal import FakeTerminal as Mt5
+from tests.fakes.tws.server_process import TwsProcess
+from tests.ibkr.factories import ACCOUNT
 
 SECONDS = 60.0
 KINDS = ("paper", "mt5", "mt4", "ibkr", "crypto")
@@ -70,7 +70,7 @@ class Account:
 
     def quote(self) -> None:
         """Its price source quotes now."""
-        cast.quote(self.row, "1.10000", "1.10020")
+        factories.quote(self.row, "1.10000", "1.10020")
 
 
 @contextmanager
@@ -104,11 +104,11 @@ def _connected(
             secrets, connection_id=row.pk, owner_id=row.owner_id
         )
         row.save()
-    cast.quote(row, "1.10000", "1.10020")
+    factories.quote(row, "1.10000", "1.10020")
     if row.lane:
-        until(lambda: row.lane in runtime.present().lanes.held(), SECONDS)
+        wait_until(lambda: row.lane in trading_runtime.get_runtime().lanes.held(), SECONDS)
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
-    until(lambda: _is_compared(row), SECONDS)
+    wait_until(lambda: _is_compared(row), SECONDS)
     return row
 
 
@@ -129,7 +129,7 @@ def is_unknown() -> bool:
 
 @contextmanager
 def _paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    with trading("execution+maintenance", SECONDS):
+    with running("execution+maintenance", SECONDS):
         paper.list_instruments()
         paper.open_account("P1", balance=D(100_000))
         row = _connected("paper", "P1", {"reply_timeout": 1}, {})
@@ -153,8 +153,8 @@ def _mt5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     }  # fmt: skip
     try:
         with venue.installed():
-            registry.forget()
-            with trading("mt5.main", SECONDS):
+            registry.clear_cache()
+            with running("mt5.main", SECONDS):
                 row = _connected("mt5", "1001", said, {"password": "secret"})
                 yield Account(
                     row, _followed(row),
@@ -166,7 +166,7 @@ def _mt5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                         "order_send", "retcode", code=10024, times=10_000
                     ),
                 )  # fmt: skip
-            registry.forget()
+            registry.clear_cache()
     finally:
         venue.hand("release")
         venue.stop()
@@ -187,8 +187,8 @@ def _mt4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         return sum(one[0] == "OPEN_ORDER" for one in terminal.commands())
 
     try:
-        registry.forget()
-        with trading("execution+sessions", SECONDS):
+        registry.clear_cache()
+        with running("execution+sessions", SECONDS):
             row = _connected("mt4", "4711", said, {"password": terminal.key})
             before = orders()
             yield Account(
@@ -199,18 +199,18 @@ def _mt4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                 arrived=lambda: [one["comment"] for one in terminal.journal()],
                 refuse=lambda: terminal.fault(error="trade context is busy"),
             )  # fmt: skip
-        registry.forget()
+        registry.clear_cache()
     finally:
         terminal.kill()
 
 
 @contextmanager
 def _ibkr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    tws = RemoteTws(tmp_path / "tws.jsonl")
+    tws = TwsProcess(tmp_path / "tws.jsonl")
     tws.do("quote", "EURUSD", "1.1000", "1.1002")
     said = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
     try:
-        with trading("execution+sessions", SECONDS):
+        with running("execution+sessions", SECONDS):
             row = _connected("ibkr", ACCOUNT, said, {}, quantity=D(5000))
             yield Account(
                 row, _followed(row),
@@ -227,14 +227,14 @@ def _ibkr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 def _crypto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     euro = Market("EUR", "USD", D(1), D("0.0001"), D(5))
     books = Exchange({"EURUSD": euro}, {"EURUSD": D("1.1000")}, {"USD": D(100_000)})
-    server = Server(SPEAK["binance"], books)
-    _exchange.append(Crypto(Clients({"binance": server.base}, plenty)))
+    server = Server(DIALECTS["binance"], books)
+    _exchange.append(CryptoAdapter(ClientPool({"binance": server.base}, unlimited_rates)))
     monkeypatch.setitem(registry.BUILT_IN, "crypto", f"{__name__}:exchange_adapter")
-    registry.forget()
+    registry.clear_cache()
     said = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
     keys = {"api_key": books.key, "secret": books.secret, "password": books.password}
     try:
-        with trading("execution+maintenance", SECONDS):
+        with running("execution+maintenance", SECONDS):
             row = _connected("crypto", "main", said, keys, exchange_name="binance")
             yield Account(
                 row, _followed(row),
@@ -244,7 +244,7 @@ def _crypto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
                 arrived=lambda: [one.cid for one in list(books.orders)],
             )  # fmt: skip
     finally:
-        registry.forget()
+        registry.clear_cache()
         _exchange.pop()
         server.stop()
 

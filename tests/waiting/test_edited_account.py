@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rest_framework.test import APIClient
 
-from connections.tasks import look_for_tests
+from connections.tasks import run_due_tests
 from execution.models import Order
-from tests.execution import cast
+from tests.execution import factories
 from tests.waiting.brokers import Account, account_at, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -29,13 +29,13 @@ def test_an_entry_leaves_after_the_test_of_the_new_settings(account: Account) ->
     changed = client.patch(path, {"settings": {"reply_timeout": 2}}, format="json")
     assert changed.status_code == 200, changed.json()
     account.quote()
-    cast.signal(account.feed)
+    factories.signal(account.feed)
     (order,) = client.get("/api/v1/orders/").json()["results"]
     print(order["status"], order["reason"])
     assert (order["status"], order["reason"]["code"]) == ("PENDING", "CONNECTION_TEST_PENDING")
     assert order["waiting_since"] is not None
     assert account.arrived() == []
-    look_for_tests()  # as each process of maintenance is asked to, every few seconds
+    run_due_tests()  # as each process of maintenance is asked to, every few seconds
     account.quote()
     assert wait_for(lambda: Order.objects.get().status == "FILLED", 30), Order.objects.values()
     assert len(account.arrived()) == 1

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from execution.models import ExecutionLog, Order
-from tests.execution import cast
+from tests.execution import factories
 from tests.waiting.brokers import Account, account_at, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -37,7 +37,7 @@ def test_an_entry_waits_while_the_terminal_sends_no_order(account: Account) -> N
     assert account.refuse is not None
     account.refuse()
     began = time.monotonic()
-    order = Order.objects.get(signal=cast.signal(account.feed))
+    order = Order.objects.get(signal=factories.signal(account.feed))
 
     def sendings() -> int:
         return ExecutionLog.objects.filter(order_id=order.pk, code="INTENT").count()

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from brokers.paper import venue as paper
+from brokers.paper import exchange as paper
 from connections.models import ConnectionHealth
 from execution.models import Order
-from tests.execution import cast
+from tests.execution import factories
 from tests.waiting.brokers import Account, account_at, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -29,11 +29,11 @@ def test_signals_of_a_short_outage_are_filled_when_the_broker_answers(account: A
     paper.set_terms(["P1"], unreachable=True)
     for _ in range(SIGNALS):
         account.quote()
-        cast.signal(account.feed)
+        factories.signal(account.feed)
         time.sleep(0.8)  # a signal is published so often: no wait for a condition
     in_error = wait_for(lambda: ConnectionHealth.objects.get().status == "ERROR", 20)
     account.quote()
-    cast.signal(account.feed)
+    factories.signal(account.feed)
     late = Order.objects.order_by("pk").last()
     assert in_error
     assert late is not None

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from execution.models import Order
-from tests.execution import cast
+from tests.execution import factories
 from tests.waiting.brokers import KINDS, Account, account_at, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -32,7 +32,7 @@ def account(
 
 def test_entries_behind_an_unanswered_order_reach_the_broker(account: Account) -> None:
     account.swallow()
-    cast.signal(account.feed)
+    factories.signal(account.feed)
     assert wait_for(account.has_taken, 30), Order.objects.values("status", "reason", "detail")
     account.recover()
     published: dict[int, float] = {}
@@ -47,7 +47,7 @@ def test_entries_behind_an_unanswered_order_reach_the_broker(account: Account) -
 
     for _ in range(SIGNALS):
         account.quote()
-        published[cast.signal(account.feed).pk] = time.monotonic()
+        published[factories.signal(account.feed).pk] = time.monotonic()
         wait_for(note, APART_SECONDS)
     wait_for(note, AT_BROKER_SECONDS + 2)
     print([round(took.get(one, float("inf")), 1) for one in published])

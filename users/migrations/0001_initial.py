@@ -8,7 +8,7 @@ from django.db import migrations, models
 from django.utils import timezone
 
 from common.migration_sql import run_file
-from common.permissions import only_reading
+from common.permissions import read_only_rights
 from common.row_security import MINE, TENANT, WEB, operator_rows, shared_rows, tenant_rows
 
 # common/permissions.py as it was when this was written; tests/users/test_permissions.py compares them.
@@ -294,7 +294,9 @@ class Migration(migrations.Migration):
                 (
                     "scopes",
                     ArrayField(
-                        base_field=models.CharField(max_length=16), default=only_reading, size=None
+                        base_field=models.CharField(max_length=16),
+                        default=read_only_rights,
+                        size=None,
                     ),
                 ),
                 ("created_at", models.DateTimeField(auto_now_add=True)),

@@ -6,7 +6,7 @@ from decimal import Decimal
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import migrations, models
 
-from common.database import ClockTimestamp
+from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.row_security import operator_rows
 

@@ -15,15 +15,22 @@ from weakref import WeakKeyDictionary
 from brokers.base import (
     Guard,
     NotSent,
+    OnOutcome,
     OutcomeUnknown,
     ReadFailed,
-    Tell,
     check_deadline,
-    not_offered,
     submit_one,
+    unsupported_stream,
 )
-from brokers.journal import Journal
-from brokers.messages import (
+from brokers.broker_books import BrokerBooks
+from brokers.paper.capabilities import capabilities_of
+from brokers.paper.form import FORM
+from brokers.paper.remote.connection import ConnectionManager
+from brokers.paper.remote.notifications import NotificationListener
+from brokers.paper.remote.orders import place
+from brokers.paper.remote.pending_call import PendingCall, reply_timeout
+from brokers.paper.request_validation import malformed
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -39,13 +46,7 @@ from brokers.messages import (
     Quote,
     WhatIf,
 )
-from brokers.paper.form import malformed
-from brokers.paper.kind import FORM, capabilities_of
-from brokers.paper.remote.answers import Answer, patience
-from brokers.paper.remote.bells import Bell
-from brokers.paper.remote.link import Reach
-from brokers.paper.remote.orders import place
-from common.codes import Code
+from common.reason_codes import Code
 
 READ_TIMEOUT, JOURNAL_TIMEOUT = 20.0, 120.0  # the books may hold a million orders
 
@@ -58,7 +59,9 @@ class RemotePaper:
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port
-        self._reaches: WeakKeyDictionary[asyncio.AbstractEventLoop, Reach] = WeakKeyDictionary()
+        self._reaches: WeakKeyDictionary[asyncio.AbstractEventLoop, ConnectionManager] = (
+            WeakKeyDictionary()
+        )
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         """What the account can do, by what its connection's settings say of it."""
@@ -75,26 +78,29 @@ class RemotePaper:
         return await submit_one(self, spec, request, guard)
 
     async def submit_many(
-        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        on_outcome: OnOutcome,
     ) -> None:
         """Place many at once, 100 in a frame. Ends when each order has been told."""
         try:
             link = await self._reach().link()
         except OSError as error:
             for _, request in requests:
-                tell(request, NotSent(Code.NOT_CONNECTED, str(error)))
+                on_outcome(request, NotSent(Code.NOT_CONNECTED, str(error)))
             return
-        await place(link, requests, guard, tell)
+        await place(link, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
-        told: list[OrderReport] = await self._wish("cancel", spec, request)
-        return told
+        reports: list[OrderReport] = await self._change("cancel", spec, request)
+        return reports
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position (or of a waiting entry); None takes one away."""
-        told: list[OrderReport] = await self._wish("modify", spec, request)
-        return told
+        reports: list[OrderReport] = await self._change("modify", spec, request)
+        return reports
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         if wrong := malformed(request):  # it cannot even be written down
@@ -129,7 +135,7 @@ class RemotePaper:
         return quote
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        return not_offered("the paper broker streams no prices")
+        return unsupported_stream("the paper broker streams no prices")
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
@@ -146,17 +152,17 @@ class RemotePaper:
         return found
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
-        told: list[OrderReport] = await self._read("fills_since", spec, since)
-        return told
+        reports: list[OrderReport] = await self._read("fills_since", spec, since)
+        return reports
 
-    async def journal(self, tag: str) -> Journal:
+    async def journal(self, tag: str) -> BrokerBooks:
         """Show the books, for the audit. Raises ReadFailed."""
-        books: Journal = await self._read("journal", tag, seconds=JOURNAL_TIMEOUT)
+        books: BrokerBooks = await self._read("journal", tag, seconds=JOURNAL_TIMEOUT)
         return books
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        told: list[OrderReport] = await self._read("events", limit, after)
-        return told
+        reports: list[OrderReport] = await self._read("events", limit, after)
+        return reports
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
         await self._read("acknowledge", list(event_ids))
@@ -167,12 +173,12 @@ class RemotePaper:
             link = await self._reach().link()
         except OSError as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
-        async for _ in Bell().rings(link):
+        async for _ in NotificationListener().notifications(link):
             yield
 
     async def clock(self) -> datetime | None:
-        shown: datetime | None = await self._read("clock")
-        return shown
+        time: datetime | None = await self._read("clock")
+        return time
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
         """Close this loop's connection; the next call opens one again. All accounts share it, so
@@ -181,27 +187,29 @@ class RemotePaper:
             self._reach().close()
 
     # ---- the line -------------------------------------------------------------------------
-    def _reach(self) -> Reach:
+    def _reach(self) -> ConnectionManager:
         loop = asyncio.get_running_loop()
         if loop not in self._reaches:
-            self._reaches[loop] = Reach(self._host, self._port)
+            self._reaches[loop] = ConnectionManager(self._host, self._port)
         return self._reaches[loop]
 
     async def _read(self, name: str, *arguments: Any, seconds: float = READ_TIMEOUT) -> Any:
         """Ask something that changes nothing. Raises ReadFailed."""
         try:
-            answer = Answer(name, *arguments)
+            answer = PendingCall(name, *arguments)
             return await answer.fetch(await self._reach().link(), seconds)
         except (OSError, OutcomeUnknown) as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 
-    async def _wish(
+    async def _change(
         self, name: str, spec: ConnectionSpec, request: CancelRequest | ModifyRequest
     ) -> Any:
         """Ask for a change. Raises NotSent, Rejected or OutcomeUnknown."""
-        answer = Answer(name, spec, replace(request, send_by=None))  # the deadline is our clock's
+        answer = PendingCall(
+            name, spec, replace(request, send_by=None)
+        )  # the deadline is our clock's
         try:
             link = await self._reach().link()
-            return await answer.fetch(link, patience(spec), partial(check_deadline, request))
+            return await answer.fetch(link, reply_timeout(spec), partial(check_deadline, request))
         except OSError as error:
             raise NotSent(Code.NOT_CONNECTED, str(error)) from error

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from brokers.base import ReadFailed
-from brokers.paper.bell import ring
-from brokers.paper.sessions import sessions
-from common.codes import Code
+from brokers.paper.db_sessions import sessions
+from brokers.paper.notifications import notify
+from common.reason_codes import Code
 
 if TYPE_CHECKING:
     from brokers.paper.remote.server import Server
@@ -77,14 +77,14 @@ class Faults:
 
     async def _replay(self, events: int) -> None:
         """Tell the last events again, as if nobody had acknowledged them."""
-        await self._server.desks.run(_untell, int(events))
+        await self._server.desks.run(_mark_unacknowledged, int(events))
 
     async def _replay_on_connect(self, events: int) -> None:
         """Do that whenever somebody connects; 0: no more."""
         self._replayed_on_connect = int(events)
 
 
-def _untell(events: int) -> None:
+def _mark_unacknowledged(events: int) -> None:
     with sessions.transaction() as session:
         session.execute(REPLAY, (events,))
-        ring(session)
+        notify(session)

@@ -6,26 +6,31 @@ from typing import Any
 
 import orjson
 
-from brokers.base import BrokerError, Guard, NotSent, Outcome, OutcomeUnknown, Tell
-from brokers.messages import ConnectionSpec, OrderRequest
-from brokers.paper.form import malformed
-from brokers.paper.remote.answers import patience
-from brokers.paper.remote.frames import as_it_came
-from brokers.paper.remote.link import Link
-from brokers.paper.remote.words import PAIR, SUBMIT, fragment, read_outcome
-from common.codes import Code
+from brokers.base import BrokerError, Guard, NotSent, OnOutcome, Outcome, OutcomeUnknown
+from brokers.paper.remote.connection import ServerConnection
+from brokers.paper.remote.framing import describe_lost_answer
+from brokers.paper.remote.pending_call import reply_timeout
+from brokers.paper.remote.protocol import PAIR, SUBMIT, fragment, read_outcome
+from brokers.paper.request_validation import malformed
+from brokers.types import ConnectionSpec, OrderRequest
+from common.reason_codes import Code
 
 IN_A_FRAME = 100  # orders
-Written = tuple[ConnectionSpec, OrderRequest, orjson.Fragment]
+EncodedOrder = tuple[ConnectionSpec, OrderRequest, orjson.Fragment]
 
 
 async def place(
-    link: Link, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+    link: ServerConnection,
+    requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+    guard: Guard,
+    on_outcome: OnOutcome,
 ) -> None:
     """Place orders, 100 in a frame. Ends when each has been told."""
     written = [(spec, request, fragment(PAIR, (spec, request))) for spec, request in requests]
     parts = [written[at : at + IN_A_FRAME] for at in range(0, len(written), IN_A_FRAME)]
-    left = [_leave(link, part, guard, tell) for part in parts]  # nothing is awaited in between
+    left = [
+        _write_frame(link, part, guard, on_outcome) for part in parts
+    ]  # nothing is awaited in between
     batches = [batch for batch in left if batch]
     try:
         for batch in batches:
@@ -35,35 +40,37 @@ async def place(
             batch.end()
 
 
-class Batch:
+class OrderBatch:
     """Orders that left in one frame, and whom to tell how each of them ended, once."""
 
-    def __init__(self, orders: Sequence[tuple[ConnectionSpec, OrderRequest]], tell: Tell) -> None:
+    def __init__(
+        self, orders: Sequence[tuple[ConnectionSpec, OrderRequest]], on_outcome: OnOutcome
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.done: asyncio.Future[None] = loop.create_future()
         self._open = {index: request for index, (_, request) in enumerate(orders)}
-        self._tell, self._specs = tell, [spec for spec, _ in orders]
+        self._on_outcome, self._specs = on_outcome, [spec for spec, _ in orders]
         self._forget: Callable[[], None] = lambda: None
         waits: dict[float, list[int]] = {}
         for index, (spec, _) in enumerate(orders):
-            waits.setdefault(patience(spec), []).append(index)
+            waits.setdefault(reply_timeout(spec), []).append(index)
         self._timers = [
             loop.call_later(seconds, self._give_up, indexes, "no answer")
             for seconds, indexes in waits.items()
         ]
 
-    def left_by(self, link: Link, number: int) -> None:
+    def left_by(self, link: ServerConnection, number: int) -> None:
         """Remember where the answers come from."""
         self._forget = lambda: link.forget(number)
 
-    def hear(self, message: Mapping[str, Any]) -> None:
-        for index, words in message["outcomes"]:
+    def receive(self, message: Mapping[str, Any]) -> None:
+        for index, encoded in message["outcomes"]:
             if index in self._open:
-                outcome = read_outcome(words)
-                self._say(index, outcome)
+                outcome = read_outcome(encoded)
+                self._report(index, outcome)
 
     def lose(self, why: str, came: bytes = b"") -> None:
-        self._give_up(list(self._open), as_it_came(why, came, self._specs))
+        self._give_up(list(self._open), describe_lost_answer(why, came, self._specs))
 
     def end(self) -> None:
         """Nobody listens any more."""
@@ -75,27 +82,29 @@ class Batch:
     def _give_up(self, indexes: Sequence[int], why: str) -> None:
         for index in indexes:
             if index in self._open:
-                self._say(index, OutcomeUnknown(Code.REPLY_LOST, why))
+                self._report(index, OutcomeUnknown(Code.REPLY_LOST, why))
 
-    def _say(self, index: int, outcome: Outcome) -> None:
-        self._tell(self._open.pop(index), outcome)
+    def _report(self, index: int, outcome: Outcome) -> None:
+        self._on_outcome(self._open.pop(index), outcome)
         if not self._open and not self.done.done():
             self.done.set_result(None)
 
 
-def _leave(link: Link, written: Sequence[Written], guard: Guard, tell: Tell) -> Batch | None:
+def _write_frame(
+    link: ServerConnection, written: Sequence[EncodedOrder], guard: Guard, on_outcome: OnOutcome
+) -> OrderBatch | None:
     """Write those orders of a frame that may leave. None: none did.
 
     The guard is asked about each when the frame is ready, and nothing but the write comes after
     it. Where it refuses one, the others are made ready and asked about anew: a process that stood
     still at one of them has let the earlier ones through long ago.
     """
-    leaving = _ask_about(written, _well_formed, tell)
+    leaving = _check_guards(written, _well_formed, on_outcome)
     while leaving:
-        batch = Batch([(spec, request) for spec, request, _ in leaving], tell)
-        message = {"do": SUBMIT, "args": [words for *_, words in leaving]}
+        batch = OrderBatch([(spec, request) for spec, request, _ in leaving], on_outcome)
+        message = {"do": SUBMIT, "args": [encoded for *_, encoded in leaving]}
         number, frame = link.make_ready(message)
-        let_through = _ask_about(leaving, guard, tell)
+        let_through = _check_guards(leaving, guard, on_outcome)
         if len(let_through) < len(leaving):
             batch.end()
             leaving = let_through
@@ -105,21 +114,23 @@ def _leave(link: Link, written: Sequence[Written], guard: Guard, tell: Tell) -> 
         except OSError as error:
             batch.end()
             for _, request, _ in leaving:
-                tell(request, NotSent(Code.NOT_CONNECTED, str(error)))
+                on_outcome(request, NotSent(Code.NOT_CONNECTED, str(error)))
             return None
         batch.left_by(link, number)
         return batch
     return None
 
 
-def _ask_about(written: Sequence[Written], guard: Guard, tell: Tell) -> list[Written]:
+def _check_guards(
+    written: Sequence[EncodedOrder], guard: Guard, on_outcome: OnOutcome
+) -> list[EncodedOrder]:
     """Return the orders that are let through; the others are told why they are not."""
     let_through = []
     for order in written:
         try:
             guard(order[1])
         except BrokerError as error:
-            tell(order[1], error)
+            on_outcome(order[1], error)
         else:
             let_through.append(order)
     return let_through

@@ -10,30 +10,30 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from brokers.base import BrokerError, Outcome, OutcomeUnknown, ReadFailed
-from brokers.messages import OrderRequest
 from brokers.paper.adapter import PaperAdapter
-from brokers.paper.local import VENUE
-from brokers.paper.remote.bells import Bells
+from brokers.paper.in_process import OPERATIONS
+from brokers.paper.network_simulator import WorkerThreads
+from brokers.paper.remote.connection import reset_connection
 from brokers.paper.remote.faults import Faults
-from brokers.paper.remote.frames import BadFrameError, Unpacker, pack, unpack
-from brokers.paper.remote.link import hang_up
-from brokers.paper.remote.words import (
+from brokers.paper.remote.framing import BadFrameError, Unpacker, pack, unpack
+from brokers.paper.remote.notifications import NotificationHub
+from brokers.paper.remote.protocol import (
     CALLS,
-    HUSH,
     LISTEN,
     PAIRS,
     SUBMIT,
+    UNLISTEN,
     VERSION,
-    error_words,
+    encode_error,
+    encode_outcome,
     fragment,
-    outcome_words,
 )
-from brokers.paper.transit import Desks
-from common.codes import Code
+from brokers.types import OrderRequest
+from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
 SIGN_OF_LIFE_SECONDS = 1.0
-MOST_UNREAD = 256 * 2**20  # bytes; who reads nothing any more is let go
+MAX_UNREAD = 256 * 2**20  # bytes; who reads nothing any more is let go
 
 
 class Server:
@@ -41,9 +41,9 @@ class Server:
 
     def __init__(self, *, faults: bool = False) -> None:
         """faults: whether callers may ask for trouble (see `faults.py`); for tests only."""
-        self.adapter, self.desks = PaperAdapter(), Desks()
-        self.bells = Bells(self.adapter.stream_events)
-        self.visitors: set[Visitor] = set()
+        self.adapter, self.desks = PaperAdapter(), WorkerThreads()
+        self.notifications = NotificationHub(self.adapter.stream_events)
+        self.visitors: set[ClientConnection] = set()
         self.faults = Faults(self) if faults else None
         self._host, self._port = "", 0
         self._door: asyncio.Server | None = None
@@ -57,7 +57,7 @@ class Server:
     async def open(self, host: str, port: int) -> None:
         """Listen; port 0 is any. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._door = await loop.create_server(lambda: Visitor(self), host, port)
+        self._door = await loop.create_server(lambda: ClientConnection(self), host, port)
         self._host, self._port = host, self._door.sockets[0].getsockname()[1]
         self.spawn(self._show_life())
 
@@ -69,7 +69,9 @@ class Server:
         door.close()
         await asyncio.sleep(seconds)
         loop = asyncio.get_running_loop()
-        self._door = await loop.create_server(lambda: Visitor(self), self._host, self._port)
+        self._door = await loop.create_server(
+            lambda: ClientConnection(self), self._host, self._port
+        )
 
     async def close(self, patience: float = 3.0) -> None:
         """Let nobody in, finish what was begun, say goodbye."""
@@ -81,7 +83,7 @@ class Server:
             await asyncio.wait(pending, timeout=patience)
         for visitor in list(self.visitors):
             visitor.leave()
-        self.bells.close()
+        self.notifications.close()
         for task in list(self._tasks):
             task.cancel()
         await self.adapter.disconnect()
@@ -96,95 +98,95 @@ class Server:
         while True:
             await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
             for visitor in list(self.visitors):
-                visitor.say({})
+                visitor.send({})
 
     # ---- calls ----------------------------------------------------------------------------
-    async def serve(self, message: Mapping[str, Any], say: "Say") -> None:
+    async def serve(self, message: Mapping[str, Any], respond: "Responder") -> None:
         """Answer one call; what is lost on the way back is never answered."""
         name = message.get("do", "")
         try:
             if name == SUBMIT:
-                await self._submit_many(message["args"], say)
+                await self._submit_many(message["args"], respond)
             elif name == LISTEN:
-                self.bells.listen(say.visitor, say)
-            elif name == HUSH:
-                self.bells.hush(say.visitor, int(message["args"][0]))
+                self.notifications.listen(respond.visitor, respond)
+            elif name == UNLISTEN:
+                self.notifications.unlisten(respond.visitor, int(message["args"][0]))
             elif name == "fault":
-                await self._fault(message["args"], say)
+                await self._fault(message["args"], respond)
             else:
-                say(await self._call(name, message["args"]))
+                respond(await self._call(name, message["args"]))
         except OutcomeUnknown:
             pass
         except BrokerError as error:
-            say(error_words(error))
+            respond(encode_error(error))
         except (psycopg.Error, DatabaseError) as error:
             log.warning("paper: the books failed: %s", type(error).__name__)
-            say(error_words(ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__)))
+            respond(encode_error(ReadFailed(Code.BROKER_UNREACHABLE, type(error).__name__)))
         except (ValueError, KeyError, TypeError) as error:  # its text may hold a password
             log.warning("paper: not understood: %s %s", name, type(error).__name__)
-            say(error_words(ReadFailed(Code.FIELD_INVALID, f"{name}: not understood")))
+            respond(encode_error(ReadFailed(Code.FIELD_INVALID, f"{name}: not understood")))
         except Exception as error:
             log.exception("paper: %s failed", name)
-            say(error_words(ReadFailed(Code.UNEXPECTED, type(error).__name__)))
+            respond(encode_error(ReadFailed(Code.UNEXPECTED, type(error).__name__)))
 
-    async def _submit_many(self, args: Any, say: "Say") -> None:
+    async def _submit_many(self, args: Any, respond: "Responder") -> None:
         """Take orders, whenever they arrive. Outcomes of one moment are told in one frame."""
         pairs = PAIRS.validate_python(args)
         index_of = {id(request): index for index, (_, request) in enumerate(pairs)}
         outcomes: list[tuple[int, dict[str, Any]]] = []
         loop = asyncio.get_running_loop()
 
-        def tell(request: OrderRequest, outcome: Outcome) -> None:
+        def on_outcome(request: OrderRequest, outcome: Outcome) -> None:
             if isinstance(outcome, OutcomeUnknown):
                 return
             if not outcomes:
                 loop.call_soon(flush)
-            outcomes.append((index_of[id(request)], outcome_words(outcome)))
+            outcomes.append((index_of[id(request)], encode_outcome(outcome)))
 
         def flush() -> None:
-            say({"outcomes": list(outcomes)})
+            respond({"outcomes": list(outcomes)})
             outcomes.clear()
 
-        await self.adapter.submit_many(pairs, _whenever, tell)
+        await self.adapter.submit_many(pairs, _accept_any, on_outcome)
 
     async def _call(self, name: str, args: Any) -> dict[str, Any]:
         call = CALLS[name]
-        arguments = call.asks.validate_python(args)
+        arguments = call.argument_types.validate_python(args)
         if call.of_venue:
-            told = await self.desks.run(_at_the_venue, name, arguments)
+            result = await self.desks.run(_call_exchange, name, arguments)
         else:
-            told = await getattr(self.adapter, name)(*arguments)
-        return {"told": fragment(call.tells, told)}
+            result = await getattr(self.adapter, name)(*arguments)
+        return {"told": fragment(call.result_type, result)}
 
-    async def _fault(self, args: Any, say: "Say") -> None:
+    async def _fault(self, args: Any, respond: "Responder") -> None:
         if self.faults is None:
             raise ReadFailed(Code.FIELD_INVALID, "started without --faults")
         await self.faults.make(*args)
-        say({"told": None})
+        respond({"told": None})
 
 
-def _whenever(_request: OrderRequest) -> None:
+def _accept_any(_request: OrderRequest) -> None:
     """A broker's guard: it accepts what arrives."""
 
 
-def _at_the_venue(name: str, arguments: Sequence[Any]) -> Any:
+def _call_exchange(name: str, arguments: Sequence[Any]) -> Any:
     try:
-        return VENUE[name](*arguments)
+        return OPERATIONS[name](*arguments)
     finally:
         connection.close()  # the ORM's, if it was needed: each thread has one of its own
 
 
-class Say:
+class Responder:
     """Answers to one call of one visitor."""
 
-    def __init__(self, visitor: "Visitor", number: int) -> None:
+    def __init__(self, visitor: "ClientConnection", number: int) -> None:
         self.visitor, self.number = visitor, number
 
-    def __call__(self, words: dict[str, Any]) -> None:
-        self.visitor.say({"id": self.number, **words})
+    def __call__(self, message: dict[str, Any]) -> None:
+        self.visitor.send({"id": self.number, **message})
 
 
-class Visitor(asyncio.Protocol):
+class ClientConnection(asyncio.Protocol):
     """One connection. Each of its calls is a task, so that a slow one holds no other up."""
 
     def __init__(self, server: Server) -> None:
@@ -199,34 +201,34 @@ class Visitor(asyncio.Protocol):
         self._server.visitors.add(self)
         if self._server.faults is not None:
             self._server.faults.on_connect()
-        self.say({"paper": VERSION})
+        self.send({"paper": VERSION})
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._server.visitors.discard(self)  # what it asked for happens all the same
-        self._server.bells.hush(self)
+        self._server.notifications.unlisten(self)
 
     def data_received(self, data: bytes) -> None:
         try:
             for body in self._unpacker.feed(data):
                 message = unpack(body)
-                say = Say(self, int(message["id"]))
-                task = asyncio.get_running_loop().create_task(self._server.serve(message, say))
+                respond = Responder(self, int(message["id"]))
+                task = asyncio.get_running_loop().create_task(self._server.serve(message, respond))
                 self.work.add(task)
                 task.add_done_callback(self.work.discard)
         except (BadFrameError, KeyError, ValueError, TypeError):
             log.warning("paper: a caller talks nonsense; the line is cut")
             self.reset()
 
-    def say(self, words: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         """Write a frame, if anybody still listens."""
         if self._transport is None or self._transport.is_closing():
             return
-        frame = pack(words)
+        frame = pack(message)
         faults = self._server.faults
-        if faults is not None and "id" in words and (half := faults.halve(frame)):
+        if faults is not None and "id" in message and (half := faults.halve(frame)):
             self._transport.write(half)
             self.reset()
-        elif self._transport.get_write_buffer_size() > MOST_UNREAD:
+        elif self._transport.get_write_buffer_size() > MAX_UNREAD:
             self.reset()
         else:
             self._transport.write(frame)
@@ -239,4 +241,4 @@ class Visitor(asyncio.Protocol):
     def reset(self) -> None:
         """Cut the line: the other side sees a reset."""
         if self._transport is not None:
-            hang_up(self._transport)
+            reset_connection(self._transport)

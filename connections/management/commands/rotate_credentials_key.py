@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from common.errors import MisconfiguredError
 from common.sealing import new_private_key, public_key_of
-from connections.rotation import Rotation, reseal_all, to_reseal
+from connections.credentials.key_rotation import Rotation, count_rows_to_reseal, reseal_all
 
 STEPS = """
 A rotation, without a moment in which anything does not open:
@@ -38,22 +38,22 @@ class Command(BaseCommand):
             return self._print_pair()
         try:
             done = Rotation() if options["check"] else self._rotate(options["batch"])
-            left = to_reseal()
+            left = count_rows_to_reseal()
         except MisconfiguredError as error:
             raise CommandError(str(error)) from error
-        result = {"ok": left == 0, "resealed": done.resealed, "left": left, "closed": done.closed}
+        result = {"ok": left == 0, "resealed": done.resealed, "left": left, "closed": done.unopened}
         self.stdout.write(json.dumps(result))
         if left:
             raise CommandError(
                 f"{left} rows still need an older key."
-                + (f" No key here opens: {', '.join(done.closed)}." if done.closed else "")
+                + (f" No key here opens: {', '.join(done.unopened)}." if done.unopened else "")
             )
         return None
 
     def _rotate(self, batch: int) -> Rotation:
         done = Rotation()
         for done in reseal_all(batch=batch):
-            self.stderr.write(f"{done.looked_at} rows looked at, {done.resealed} sealed again")
+            self.stderr.write(f"{done.checked} rows looked at, {done.resealed} sealed again")
         return done
 
     def _print_pair(self) -> None:

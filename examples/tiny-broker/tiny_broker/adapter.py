@@ -7,15 +7,15 @@ from typing import Any, TypeVar
 from brokers.base import (
     Guard,
     NotSent,
+    OnOutcome,
     OutcomeUnknown,
     ReadFailed,
     Rejected,
-    Tell,
-    not_offered,
     submit_each,
+    unsupported_stream,
 )
-from brokers.form import Form, Secret, Setting, SettingKind
-from brokers.messages import (
+from brokers.connection_form import Form, Secret, Setting, SettingType
+from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
@@ -35,7 +35,7 @@ from brokers.messages import (
     TimeInForce,
     WhatIf,
 )
-from common.codes import Code
+from common.reason_codes import Code
 from tiny_broker import parse
 from tiny_broker.line import PORT, Away, LoginRefused, NoAnswer, ask
 
@@ -47,8 +47,8 @@ FORM = Form(
     label="Tiny",
     account="As on Tiny's statement: A1.",
     settings=(
-        Setting("host", "Host", "tiny.example.com", SettingKind.HOST, required=True),
-        Setting("port", "Port", "", SettingKind.WHOLE, default=PORT, least=1, most=65535),
+        Setting("host", "Host", "tiny.example.com", SettingType.HOST, required=True),
+        Setting("port", "Port", "", SettingType.WHOLE, default=PORT, least=1, most=65535),
     ),
     secrets=(Secret("password", "Password", "The one that may trade."),),
 )
@@ -126,7 +126,7 @@ class TinyAdapter:
             raise OutcomeUnknown(Code.REPLY_LOST, f"not understood: {told!r:.500}") from error
 
     async def submit_many(
-        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: Tell
+        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: OnOutcome
     ) -> None:
         await submit_each(self, requests, guard, tell)
 
@@ -203,10 +203,10 @@ class TinyAdapter:
 
     # ---- what Tiny does not tell by itself -------------------------------------------------
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        return not_offered("Tiny streams no prices")
+        return unsupported_stream("Tiny streams no prices")
 
     def stream_events(self) -> AsyncIterator[None]:
-        return not_offered("Tiny is polled")
+        return unsupported_stream("Tiny is polled")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
         return []

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.dialing import dial
-from brokers.messages import ConnectionSpec
+from brokers.safe_connect import connect_safely
+from brokers.types import ConnectionSpec
 
 CONNECT_SECONDS, REPLY_SECONDS = 3.0, 10.0
 PORT = 7333
@@ -39,7 +39,7 @@ async def ask(
     try:
         async with asyncio.timeout(CONNECT_SECONDS):
             port = int(spec.settings.get("port", PORT))
-            reader, writer = await dial(  # where a name leads is judged anew each time
+            reader, writer = await connect_safely(  # where a name leads is judged anew each time
                 str(spec.settings["host"]), lambda address: asyncio.open_connection(address, port)
             )
     except ReadFailed as error:  # a name that leads where it may not

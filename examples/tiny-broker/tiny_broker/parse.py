@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from brokers.messages import (
+from brokers.types import (
     AccountState,
     BrokerPosition,
     CloseCause,
@@ -17,7 +17,7 @@ from brokers.messages import (
     ReportKind,
     Side,
 )
-from common.codes import Code
+from common.reason_codes import Code
 
 # From the documentation of Tiny, 2026-11-20. What is not listed is never believed.
 CODES: Mapping[str, Code] = {

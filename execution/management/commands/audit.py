@@ -6,12 +6,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from execution.audit.counter_help import COUNTERS
 from execution.audit.counters import AuditReport, audit, request_readings
 from execution.audit.listings import WAIT_SECONDS, wait_for
-from execution.audit.words import COUNTERS
 from signals.models import Signal
 
-WRONG, UNREAD = 1, 3
+WRONG_EXIT, UNREAD_EXIT = 1, 3
 _COUNTERS = "\n".join(f"  {name:<10}{means}" for name, (means, _) in COUNTERS.items())
 HELP = f"""\
 Prove that every candidate of every published signal is accounted for, exactly once.
@@ -61,7 +61,7 @@ class Command(BaseCommand):
         else:
             self._explain(report)
         if not report.ok:
-            raise SystemExit(UNREAD if report.is_clean else WRONG)
+            raise SystemExit(UNREAD_EXIT if report.is_clean else WRONG_EXIT)
 
     def _explain(self, report: AuditReport) -> None:
         self.stdout.write(f"{report.signals} signals, {report.candidates} candidates")
@@ -80,8 +80,8 @@ class Command(BaseCommand):
         if report.judged:
             self.stdout.write(f"{report.judged} accounts judged by what their brokers list")
         for one in report.not_judged:
-            said = f"Not judged: {one.name} ({one.connection}): {one.detail} [{one.reason}]"
-            self.stderr.write(said)
+            shown = f"Not judged: {one.name} ({one.connection}): {one.detail} [{one.reason}]"
+            self.stderr.write(shown)
         for kind in report.unread:
             self.stderr.write(f"The books of {kind} could not be read: that proves nothing.")
 

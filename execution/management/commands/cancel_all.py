@@ -44,7 +44,7 @@ class Command(BaseCommand):
         ids = list(live.order_by("pk").values_list("pk", flat=True))
         if not options["yes"]:
             raise CommandError(f"{len(ids)} entries would be cancelled. Add --yes to do it.")
-        asked = services.cancel_orders(ids)
-        tasks.ring_wishes_on_commit()
-        self.stderr.write(f"{len(asked)} of {len(ids)} entries are cancelled or asked for.")
-        self.stdout.write(json.dumps({"cancelled": len(asked)}))
+        requested = services.cancel_orders(ids)
+        tasks.enqueue_pending_actions_on_commit()
+        self.stderr.write(f"{len(requested)} of {len(ids)} entries are cancelled or asked for.")
+        self.stdout.write(json.dumps({"cancelled": len(requested)}))

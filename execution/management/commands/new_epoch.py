@@ -11,9 +11,9 @@ from django.utils.dateparse import parse_datetime
 
 from common.errors import FillcastError
 from connections.models import Epoch
-from execution.epochs import witness
-from execution.epochs.epochs import open_epoch, present_epoch, release_epoch
-from execution.epochs.unsettled import Unsettled, unsettled
+from execution.disaster_recovery import restore_detector
+from execution.disaster_recovery.epochs import current_epoch, open_epoch, release_epoch
+from execution.disaster_recovery.open_issues import OpenIssue, list_open_issues
 
 HELP = """\
 After a restore from a backup, or after a standby was promoted that may lack the newest rows.
@@ -60,38 +60,42 @@ class Command(BaseCommand):
             if release:
                 epoch = release_epoch(by=None, by_name=_login(), note=note, force=force)
             elif status:
-                epoch = present_epoch()
+                epoch = current_epoch()
             else:
                 epoch = _open(_time(more["since"]), note)
         except FillcastError as error:
-            self._tell(present_epoch())
+            self._tell(current_epoch())
             raise CommandError(f"{error.detail} ({error.code.value})") from error
         left = self._tell(epoch)
         if status and left:
             raise SystemExit(1)
 
-    def _tell(self, epoch: Epoch) -> list[Unsettled]:
-        left = [] if epoch.released_at else unsettled(epoch)
+    def _tell(self, epoch: Epoch) -> list[OpenIssue]:
+        left = [] if epoch.released_at else list_open_issues(epoch)
         state = "released" if epoch.released_at else "open: entries are halted"
         self.stderr.write(f"Epoch {epoch.number} ({epoch.get_cause_display()}), {state}.")
         for one in left:
             about = f"\n    {', '.join(one.about)}" if one.about else ""
             self.stderr.write(f"  {one.what:<11}{one.count:>6}  {one.sentence}{about}")
-        told = {
+        shown = {
             "epoch": epoch.number,
             "open": epoch.released_at is None,
             "cause": epoch.cause,
             "treated": epoch.treated,
             "unsettled": {one.what: one.count for one in left},
         }
-        self.stdout.write(json.dumps(told))
+        self.stdout.write(json.dumps(shown))
         return left
 
 
 def _open(since: datetime | None, note: str) -> Epoch:
     """Pass whatever is remembered outside, so that no process opens one more."""
-    seen = witness.look_at_database()
-    known = [one for one in (witness.read_file(), witness.read_redis(seen.lineage)) if one]
+    seen = restore_detector.read_database()
+    known = [
+        one
+        for one in (restore_detector.read_file(), restore_detector.read_redis(seen.lineage))
+        if one
+    ]
     ours = [one for one in known if one.lineage == seen.lineage]
     beyond = (
         max((one.epoch for one in ours), default=0),

@@ -8,13 +8,13 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from common.clocks import machine_time
-from common.shown import sentence
+from common.formatting import sentence
 from common.sql import array, rows
 from connections.models import ExecutionConnection
-from connections.selectors import named
-from execution.drift.wanted import ask_for
+from connections.selectors import find_connection
+from execution.base.reconciliation_requests import request_reconciliation
 from execution.models import AccountReading, DriftItem
-from execution.tasks import ring_comparison_on_commit
+from execution.tasks import enqueue_reconciliation_on_commit
 
 HELP = """\
 Compare what we hold with what the brokers hold, now: positions, orders and executions.
@@ -34,7 +34,7 @@ JOIN connections_executionconnection c ON c.id = r.connection_id
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE r.compare_asked_at IS NOT NULL AND c.id = ANY(%s::uuid[]) ORDER BY c.name
 """
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 
 
 class Command(BaseCommand):
@@ -56,8 +56,8 @@ class Command(BaseCommand):
 
     def handle(self, *, connection: str | None, wait: float, **_: Any) -> None:
         ids = [_named(connection)] if connection else _all()
-        ask_for(ids)
-        ring_comparison_on_commit()
+        request_reconciliation(ids)
+        enqueue_reconciliation_on_commit()
         late = _wait_for(ids, wait)
         for row in late:
             self.stderr.write(f"not compared: {row.name} ({(row.status or 'untested').lower()})")
@@ -81,7 +81,7 @@ def _all() -> list[UUID]:
 
 def _named(text: str) -> UUID:
     try:
-        return named(text)
+        return find_connection(text)
     except LookupError as error:
         raise CommandError(str(error)) from error
 
@@ -94,5 +94,5 @@ def _wait_for(ids: list[UUID], seconds: float) -> list[Any]:
     ).exists():
         if machine_time() > until:
             break
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     return rows(LATE, (array(ids),))

@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from common.clocks import market_clock
-from prices.runner import run
+from prices.feed_runner import run
 
 HELP = """The prices process: follows every active price source until it is stopped.
 

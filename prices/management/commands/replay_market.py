@@ -10,9 +10,9 @@ from django.core.management.base import BaseCommand, CommandError
 
 from common.clocks import machine_time
 from common.errors import MisconfiguredError
-from prices.feeding import Feed
-from prices.replay import DEFAULT_FILE, find_recording
-from prices.replaying import Progress, prepare, source_named
+from prices.feeds import Feed
+from prices.recordings import DEFAULT_FILE, find_recording
+from prices.replay_session import Progress, prepare, source_named
 
 HELP = """Replay recorded quotes into this installation: the paper broker trades on them.
 

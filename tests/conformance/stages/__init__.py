@@ -13,7 +13,7 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
-from brokers.conformance.run import Open
+from conformance.runner import OpenHarness
 
 GROUP = "fillcast.conformance"
 EXAMPLE = Path(__file__).parents[3] / "examples" / "tiny-broker"
@@ -27,9 +27,9 @@ def kinds() -> list[str]:
     return sorted({*_own(), *_brought()})
 
 
-def stages_of(kind: str) -> Mapping[str, Open]:
+def stages_of(kind: str) -> Mapping[str, OpenHarness]:
     """The stages of a kind, by their names. Raises ImportError where its library is missing."""
-    found: Mapping[str, Open] = importlib.import_module(_module(kind)).STAGES
+    found: Mapping[str, OpenHarness] = importlib.import_module(_module(kind)).STAGES
     return found
 
 

@@ -6,15 +6,15 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from decimal import Decimal as D
 
-from brokers.conformance.run import Open
-from brokers.conformance.stage import Offer, Stage, Trouble
-from brokers.crypto.adapter import Crypto
-from brokers.crypto.clients import Clients
-from brokers.messages import ConnectionSpec, OrderRequest
-from tests.crypto.cast import NAMES, SPEAK, plenty
-from tests.doubles.exchange import hands
-from tests.doubles.exchange.server import Server
-from tests.doubles.exchange.venue import Fault, Market, Venue
+from brokers.crypto.adapter import CryptoAdapter
+from brokers.crypto.client import ClientPool
+from brokers.types import ConnectionSpec, OrderRequest
+from conformance.harness import Harness, HarnessFeature, InjectedFault
+from conformance.runner import OpenHarness
+from tests.crypto.factories import DIALECTS, NAMES, unlimited_rates
+from tests.fakes.exchange import actions
+from tests.fakes.exchange.server import Server
+from tests.fakes.exchange.venue import Fault, Market, Venue
 
 PRICE = D("50000.0")
 NO_STOPS = "stops and targets are ours to watch: the exchange is given none"
@@ -34,15 +34,15 @@ UNLISTED = {
     "kraken": Fault("status_after", 200, '{"error":["EOther:Something else"]}'),
 }
 FAULTS = {
-    Trouble.LOST: Fault("silent", seconds=4.0),
-    Trouble.MUTE: Fault("late", seconds=60.0),
-    Trouble.CUT: Fault("drop_after"),
-    Trouble.LATE: Fault("late", seconds=2.5),
-    Trouble.HALF: Fault("half"),
+    InjectedFault.LOST: Fault("silent", seconds=4.0),
+    InjectedFault.NO_ANSWER: Fault("late", seconds=60.0),
+    InjectedFault.CUT: Fault("drop_after"),
+    InjectedFault.LATE: Fault("late", seconds=2.5),
+    InjectedFault.HALF: Fault("half"),
 }
 
 
-class CryptoStage(Stage):
+class CryptoStage(Harness):
     """An account of a million USDT, and 1 BTC where that is no position."""
 
     quantity = D("0.03")
@@ -58,7 +58,7 @@ class CryptoStage(Stage):
             self._venue("key-1", "1001", swap),
             self._venue("key-2", "2002", swap),
         )
-        self.server = Server(SPEAK[exchange], self.venue, self.other)
+        self.server = Server(DIALECTS[exchange], self.venue, self.other)
         self.symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
         said = {"market": "swap" if swap else "spot", "symbols": [self.symbol]}
         self.spec = ConnectionSpec(
@@ -69,11 +69,11 @@ class CryptoStage(Stage):
             credentials=self._keys(self.venue),
         )
         self.adapter = self._adapter()
-        self.lacks = {Offer.HOST: NO_HOST, Trouble.STOPS_NEAR: NO_STOPS}
+        self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_STOPS}
         if exchange == "kraken":
-            self.lacks[Offer.ACCOUNT] = NO_ACCOUNT
+            self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT
         if self.venue.unique == "always":
-            self.lacks[Offer.AGAIN] = NO_AGAIN
+            self.unavailable[HarnessFeature.EXECUTED_TWICE] = NO_AGAIN
 
     def _venue(self, key: str, uid: str, swap: bool) -> Venue:
         return Venue(
@@ -86,8 +86,8 @@ class CryptoStage(Stage):
     def _keys(venue: Venue) -> dict[str, str]:
         return {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
 
-    def _adapter(self) -> Crypto:
-        return Crypto(Clients({self.exchange: self.server.base}, plenty))
+    def _adapter(self) -> CryptoAdapter:
+        return CryptoAdapter(ClientPool({self.exchange: self.server.base}, unlimited_rates))
 
     # ---- offers -----------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
@@ -95,20 +95,20 @@ class CryptoStage(Stage):
 
     async def move(self, factor: D) -> None:
         price = (PRICE * factor / self.tick).to_integral_value() * self.tick if self.tick else PRICE
-        hands.move(self.venue, self.their_symbol, price)
+        actions.move(self.venue, self.their_symbol, price)
 
     async def second(self) -> ConnectionSpec:
         return replace(self.spec, connection_id="c-second", credentials=self._keys(self.other))
 
-    async def mistaken(self, what: Offer) -> ConnectionSpec:
-        if what is Offer.ACCOUNT:  # the other account's keys, where this one was tested
+    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
+        if what is HarnessFeature.ACCOUNT:  # the other account's keys, where this one was tested
             tested = f"{self.venue.uid} {self.spec.settings['market']}"
             return replace(self.spec, connection_id="c-mistaken", identity=tested,
                            credentials=self._keys(self.other))  # fmt: skip
         wrong = {**self.spec.credentials, "secret": "d3Jvbmc="}
         return replace(self.spec, connection_id="c-mistaken", credentials=wrong)
 
-    async def anew(self) -> None:
+    async def new_process(self) -> None:
         await self.adapter.disconnect()
         self.adapter = self._adapter()
 
@@ -117,9 +117,9 @@ class CryptoStage(Stage):
         await asyncio.to_thread(self.server.start)
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        await asyncio.to_thread(hands.owner_closes, self.venue, self.their_symbol)
+        await asyncio.to_thread(actions.owner_closes, self.venue, self.their_symbol)
 
-    async def again(self, request: OrderRequest) -> None:
+    async def execute_again(self, request: OrderRequest) -> None:
         venue, size = self.venue, self.market.size
         amount = request.quantity / size
         with venue.lock:
@@ -130,32 +130,32 @@ class CryptoStage(Stage):
         return [self.venue.last_half]
 
     # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: Trouble) -> None:
+    async def begin(self, trouble: InjectedFault) -> None:
         venue = self.venue
         match trouble:
-            case Trouble.REFUSED:
+            case InjectedFault.REFUSED:
                 venue.faults.append(REFUSALS[self.exchange])
-            case Trouble.UNLISTED:
+            case InjectedFault.UNLISTED:
                 venue.faults.append(UNLISTED[self.exchange])
-            case Trouble.PIECES:
+            case InjectedFault.PIECES:
                 venue.pieces = 3
-            case Trouble.PARTIAL:
+            case InjectedFault.PARTIAL:
                 venue.fill = D("0.5")
-            case Trouble.OVERTAKEN:
+            case InjectedFault.OVERTAKEN:
                 venue.overtaken = True
-            case Trouble.REPLAY:
+            case InjectedFault.REPLAY:
                 pass  # each read of the trades tells everything once more
-            case Trouble.READS:
+            case InjectedFault.READS:
                 venue.reads_torn = True
-            case Trouble.CLOSED:
+            case InjectedFault.CLOSED:
                 venue.closed = True
-            case Trouble.POOR:
+            case InjectedFault.NO_MONEY:
                 venue.balances["USDT"] = D(10)
-            case Trouble.DISABLED:
+            case InjectedFault.DISABLED:
                 venue.can_trade = False
-            case Trouble.SKEW | Trouble.SLOW:
-                venue.skew_ms = 600_000 if trouble is Trouble.SKEW else -600_000
-            case Trouble.DOWN:
+            case InjectedFault.SKEW | InjectedFault.SLOW:
+                venue.skew_ms = 600_000 if trouble is InjectedFault.SKEW else -600_000
+            case InjectedFault.DOWN:
                 await asyncio.to_thread(self.server.stop)
             case _:
                 venue.faults.append(FAULTS[trouble])
@@ -178,9 +178,9 @@ class CryptoStage(Stage):
         await asyncio.to_thread(self.server.stop)
 
 
-def _opening(exchange: str, *, swap: bool = False) -> Open:
+def _opening(exchange: str, *, swap: bool = False) -> OpenHarness:
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Stage]:
+    async def opened() -> AsyncIterator[Harness]:
         stage = await asyncio.to_thread(lambda: CryptoStage(exchange, swap=swap))
         try:
             yield stage

@@ -7,20 +7,20 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
 
-from brokers.budgets import budget_for
-from brokers.conformance.run import Open
-from brokers.conformance.stage import Offer, Stage, Trouble
-from brokers.ibkr.calls import IbkrAdapter
-from brokers.ibkr.pace import Pace
-from brokers.messages import ConnectionSpec, OrderRequest
-from tests.doubles.tws.faults import Fault
-from tests.doubles.tws.server import Tws
-from tests.doubles.tws.venue import Venue
+from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.timing import Timing
+from brokers.rate_limits import rate_limiter_for
+from brokers.types import ConnectionSpec, OrderRequest
+from conformance.harness import Harness, HarnessFeature, InjectedFault
+from conformance.runner import OpenHarness
+from tests.fakes.tws.faults import Fault
+from tests.fakes.tws.server import FakeTws
+from tests.fakes.tws.venue import Venue
 
 ACCOUNTS = ("DU1234567", "DU7654321")
 BID, ASK = D("1.10000"), D("1.10010")
 GRID = D("0.00005")
-PACE = Pace(
+PACE = Timing(
     connect=5.0, read=1.0, reply=1.0, price=1.0, first_delay=0.02, longest_delay=0.1,
     client_id_delay=0.1, hurry=0.01, ping=0.1, resync=5.0, settle=0.2,
 )  # fmt: skip
@@ -30,38 +30,38 @@ POOR = (
     "Order rejected - reason:YOUR ORDER IS NOT ACCEPTED. IN ORDER TO OBTAIN THE DESIRED POSITION "
     "YOUR EQUITY WITH LOAN VALUE [10.00 USD] MUST EXCEED THE INITIAL MARGIN [600.00 USD]"
 )
-NEXT: dict[Trouble, Fault] = {
-    Trouble.REFUSED: Fault("reject", 201, "Order rejected - reason:Invalid destination"),
-    Trouble.LOST: Fault("ignore"),
-    Trouble.MUTE: Fault("accept in silence"),
-    Trouble.CUT: Fault("accept and cut"),
-    Trouble.LATE: Fault("late", seconds=2.0),
-    Trouble.HALF: Fault("half"),
-    Trouble.UNLISTED: Fault("unlisted", 10999, "Something that nobody has heard of"),
+NEXT: dict[InjectedFault, Fault] = {
+    InjectedFault.REFUSED: Fault("reject", 201, "Order rejected - reason:Invalid destination"),
+    InjectedFault.LOST: Fault("ignore"),
+    InjectedFault.NO_ANSWER: Fault("accept in silence"),
+    InjectedFault.CUT: Fault("accept and cut"),
+    InjectedFault.LATE: Fault("late", seconds=2.0),
+    InjectedFault.HALF: Fault("half"),
+    InjectedFault.UNLISTED: Fault("unlisted", 10999, "Something that nobody has heard of"),
 }
-EVERY: dict[Trouble, Fault] = {
-    Trouble.CLOSED: Fault("reject", 201, "Order rejected - reason:Exchange is closed."),
-    Trouble.POOR: Fault("reject", 201, POOR),
+EVERY: dict[InjectedFault, Fault] = {
+    InjectedFault.CLOSED: Fault("reject", 201, "Order rejected - reason:Exchange is closed."),
+    InjectedFault.NO_MONEY: Fault("reject", 201, POOR),
 }
 
 
-class IbkrStage(Stage):
+class IbkrStage(Harness):
     """A netting account at a gateway with two of them. A new process of ours is a new adapter."""
 
     name = "ibkr"
     symbol = "EURUSD"
     quantity = D(12_000)
     tick = GRID
-    drop_seen = 2.0  # TWS tells an order's end at once; both legs are told together
-    lacks = {Trouble.STOPS_NEAR: NO_DISTANCE, Offer.PASSWORD: NO_PASSWORD}
+    drop_visible = 2.0  # TWS tells an order's end at once; both legs are told together
+    unavailable = {InjectedFault.STOPS_NEAR: NO_DISTANCE, HarnessFeature.PASSWORD: NO_PASSWORD}
 
     def __init__(self) -> None:
         self.venue = Venue(ACCOUNTS)
-        self.tws = Tws(self.venue)
+        self.tws = FakeTws(self.venue)
         self.adapter = self._process()
 
     def _process(self) -> IbkrAdapter:
-        return IbkrAdapter(PACE, budget_for=budget_for)
+        return IbkrAdapter(PACE, budget_for=rate_limiter_for)
 
     async def open(self) -> None:
         await self.tws.open()
@@ -88,8 +88,8 @@ class IbkrStage(Stage):
     async def second(self) -> ConnectionSpec:
         return self._spec("c-2", ACCOUNTS[1])
 
-    async def mistaken(self, what: Offer) -> ConnectionSpec:
-        if what is Offer.ACCOUNT:
+    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
+        if what is HarnessFeature.ACCOUNT:
             return self._spec("c-3", "DU0000000")
         with socket.socket() as nobody:
             nobody.bind(("127.0.0.1", 0))
@@ -98,7 +98,7 @@ class IbkrStage(Stage):
             self.spec, connection_id="c-4", settings={**self.spec.settings, "port": port}
         )
 
-    async def anew(self) -> None:
+    async def new_process(self) -> None:
         await self.adapter.disconnect()
         self.adapter = self._process()
 
@@ -108,44 +108,44 @@ class IbkrStage(Stage):
     async def owner_closes(self, broker_position_id: str) -> None:
         self.venue.owner_closes(self.spec.account, "EURUSD")
 
-    async def again(self, request: OrderRequest) -> None:
-        self.venue.again(request.client_order_id)
+    async def execute_again(self, request: OrderRequest) -> None:
+        self.venue.execute_again(request.client_order_id)
 
     async def half(self) -> Sequence[str]:
         assert self.tws.last_half
         return [self.tws.last_half]
 
     # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: Trouble) -> None:
+    async def begin(self, trouble: InjectedFault) -> None:
         if trouble in NEXT:
             self.tws.faults.append(NEXT[trouble])
             return
         match trouble:
-            case Trouble.CLOSED | Trouble.POOR:
+            case InjectedFault.CLOSED | InjectedFault.NO_MONEY:
                 self.tws.refuses = EVERY[trouble]
-            case Trouble.PIECES:
+            case InjectedFault.PIECES:
                 self.venue.pieces = 3
-            case Trouble.PARTIAL:
+            case InjectedFault.PARTIAL:
                 self.venue.portion = D("0.5")
-            case Trouble.DROPS_LEVELS:
+            case InjectedFault.DROPS_LEVELS:
                 self.venue.drops_levels = True
-            case Trouble.DROPS_LATER:
+            case InjectedFault.DROPS_LATER:
                 for one in [one for one in self.venue.orders if one.live]:
                     if one.ref.endswith((":sl", ":tp")):
                         self.venue.end(one.ref)
-            case Trouble.OVERTAKEN:
+            case InjectedFault.OVERTAKEN:
                 self.tws.is_overtaken = True
-            case Trouble.REPLAY:
+            case InjectedFault.REPLAY:
                 self.tws.replay()
-            case Trouble.READS:
+            case InjectedFault.READS:
                 self.tws.answers_in_part = True
-            case Trouble.DISABLED:
+            case InjectedFault.DISABLED:
                 self.tws.read_only = True
-            case Trouble.SKEW | Trouble.SLOW:
-                ahead = 600.0 if trouble is Trouble.SKEW else -600.0
+            case InjectedFault.SKEW | InjectedFault.SLOW:
+                ahead = 600.0 if trouble is InjectedFault.SKEW else -600.0
                 self.venue.clock_offset = ahead
                 self.venue.now = lambda: datetime.now(UTC) + timedelta(seconds=ahead)
-            case Trouble.DOWN:
+            case InjectedFault.DOWN:
                 await self.tws.close()
             case _:
                 raise AssertionError(trouble)
@@ -161,7 +161,7 @@ class IbkrStage(Stage):
 
 
 @contextlib.asynccontextmanager
-async def _opened() -> AsyncIterator[Stage]:
+async def _opened() -> AsyncIterator[Harness]:
     stage = IbkrStage()
     await stage.open()
     try:
@@ -170,5 +170,5 @@ async def _opened() -> AsyncIterator[Stage]:
         await stage.close()
 
 
-STAGES: dict[str, Open] = {"ibkr": _opened}
+STAGES: dict[str, OpenHarness] = {"ibkr": _opened}
 AT_ONCE = 4

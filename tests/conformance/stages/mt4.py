@@ -10,12 +10,12 @@ from decimal import Decimal as D
 from pathlib import Path
 from typing import Any
 
-from brokers.conformance.run import Open
-from brokers.conformance.stage import NotApplicable, Offer, Stage, Trouble
-from brokers.dwx import adapter, mt5
+from brokers.dwx import adapter, mt5_adapter
 from brokers.dwx.adapter import DwxAdapter
-from brokers.messages import ConnectionSpec, OrderRequest
-from tests.doubles.dwx.terminal import Terminal, until
+from brokers.types import ConnectionSpec, OrderRequest
+from conformance.harness import Harness, HarnessFeature, InjectedFault, NotApplicable
+from conformance.runner import OpenHarness
+from tests.fakes.dwx.terminal import Terminal, until
 
 ACCOUNT = "4711"
 BID, SPREAD = D("1.10000"), D("0.00010")
@@ -24,27 +24,27 @@ WHOLE = "MetaTrader 4 fills an order at once or not at all"
 ONE_NUMBER = "of MetaTrader 5's refusals the expert advisor tells one number for all: unknown"
 READ_ANEW = "executions are not pushed: each look reads the same history again"
 ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
-FAULTS: dict[Trouble, dict[str, Any]] = {
-    Trouble.REFUSED: {"error": "requote", "once": True},
-    Trouble.LOST: {"swallow": True},
-    Trouble.MUTE: {"mute": 60},
-    Trouble.CUT: {"die": True},
-    Trouble.LATE: {"slow_trade": 60},
-    Trouble.HALF: {"half_after": ["Orders"]},
-    Trouble.UNLISTED: {"error": "ErrorCode: 6666", "late": 0.3, "once": True},
-    Trouble.OVERTAKEN: {"filled_first": True},
-    Trouble.DROPS_LEVELS: {"drops_levels": True},
-    Trouble.CLOSED: {"error": "market is closed"},
-    Trouble.POOR: {"error": "not enough money"},
-    Trouble.DISABLED: {"error": "trade is not allowed in the expert properties"},
-    Trouble.STOPS_NEAR: {"stops_level": 0.001},
-    Trouble.SKEW: {"skew": 600, "disk_skew": 600},
-    Trouble.SLOW: {"skew": -600, "disk_skew": -600},
+FAULTS: dict[InjectedFault, dict[str, Any]] = {
+    InjectedFault.REFUSED: {"error": "requote", "once": True},
+    InjectedFault.LOST: {"swallow": True},
+    InjectedFault.NO_ANSWER: {"mute": 60},
+    InjectedFault.CUT: {"die": True},
+    InjectedFault.LATE: {"slow_trade": 60},
+    InjectedFault.HALF: {"half_after": ["Orders"]},
+    InjectedFault.UNLISTED: {"error": "ErrorCode: 6666", "late": 0.3, "once": True},
+    InjectedFault.OVERTAKEN: {"filled_first": True},
+    InjectedFault.DROPS_LEVELS: {"drops_levels": True},
+    InjectedFault.CLOSED: {"error": "market is closed"},
+    InjectedFault.NO_MONEY: {"error": "not enough money"},
+    InjectedFault.DISABLED: {"error": "trade is not allowed in the expert properties"},
+    InjectedFault.STOPS_NEAR: {"stops_level": 0.001},
+    InjectedFault.SKEW: {"skew": 600, "disk_skew": 600},
+    InjectedFault.SLOW: {"skew": -600, "disk_skew": -600},
 }
 FAULTS_5 = FAULTS | {
-    Trouble.PIECES: {"pieces": 3},
-    Trouble.PARTIAL: {"halves": True},
-    Trouble.DISABLED: {"error": "ErrorCode: 4752"},
+    InjectedFault.PIECES: {"pieces": 3},
+    InjectedFault.PARTIAL: {"halves": True},
+    InjectedFault.DISABLED: {"error": "ErrorCode: 4752"},
 }
 HALF_LENGTH = 60  # characters of the file: each look at the prices changes what comes later in it
 SETTINGS = {
@@ -53,7 +53,7 @@ SETTINGS = {
 }  # fmt: skip
 
 
-class DwxStage(Stage):
+class DwxStage(Harness):
     """A hedging account in a terminal with room for orders. A new process is a new adapter.
 
     is_5: a MetaTrader 5."""
@@ -61,16 +61,21 @@ class DwxStage(Stage):
     name = "mt4"
     symbol = "EURUSD"
     quantity = D(12_000)
-    drop_seen = 2.0  # a look each quarter of a second, with room for a busy machine
+    drop_visible = 2.0  # a look each quarter of a second, with room for a busy machine
 
     def __init__(self, place: Path, is_5: bool) -> None:
         self.place, self.root, self.is_5 = place, place / "root", is_5
-        self.lacks = {Trouble.REPLAY: READ_ANEW}
+        self.unavailable = {InjectedFault.REPLAY: READ_ANEW}
         if is_5:  # what it refuses the expert advisor tells as one number: that is unknown
-            told = (Trouble.REFUSED, Trouble.CLOSED, Trouble.POOR, Trouble.STOPS_NEAR)
-            self.lacks |= dict.fromkeys((*told, Offer.EXTREMES), ONE_NUMBER)
+            told = (
+                InjectedFault.REFUSED,
+                InjectedFault.CLOSED,
+                InjectedFault.NO_MONEY,
+                InjectedFault.STOPS_NEAR,
+            )
+            self.unavailable |= dict.fromkeys((*told, HarnessFeature.EXTREMES), ONE_NUMBER)
         else:
-            self.lacks |= dict.fromkeys((Trouble.PIECES, Trouble.PARTIAL), WHOLE)
+            self.unavailable |= dict.fromkeys((InjectedFault.PIECES, InjectedFault.PARTIAL), WHOLE)
         self.terminal = self._terminal("alice")
         self.others: list[Terminal] = []
         self._faults: dict[str, Any] = {}
@@ -79,7 +84,7 @@ class DwxStage(Stage):
         self._before, self._half, self._is_halving = -1, "", False
 
     def _process(self) -> DwxAdapter:
-        return mt5.create(str(self.root)) if self.is_5 else adapter.create(str(self.root))
+        return mt5_adapter.create(str(self.root)) if self.is_5 else adapter.create(str(self.root))
 
     def _terminal(self, name: str) -> Terminal:
         place = self.place / f"broker-{name}"
@@ -115,16 +120,16 @@ class DwxStage(Stage):
         await asyncio.to_thread(self.others[-1].start)
         return self._spec("c-2", "bob")
 
-    async def mistaken(self, what: Offer) -> ConnectionSpec:
-        if what is Offer.HOST:  # a folder that no expert advisor writes in
+    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
+        if what is HarnessFeature.HOST:  # a folder that no expert advisor writes in
             self._terminal("nobody")
             return self._spec("c-3", "nobody")
         wrong = replace(self.spec, connection_id="c-4")
-        if what is Offer.PASSWORD:
+        if what is HarnessFeature.PASSWORD:
             return replace(wrong, credentials={"password": "wrong battery"})
         return replace(wrong, account="999")
 
-    async def anew(self) -> None:
+    async def new_process(self) -> None:
         await self.adapter.disconnect()
         self.adapter = self._process()
 
@@ -138,7 +143,7 @@ class DwxStage(Stage):
         [ticket] = [one["number"] for one in tickets if magic in (one["magic"], one["number"])]
         await asyncio.to_thread(self.terminal.wish, "end", ticket=ticket, mark="")
 
-    async def again(self, request: OrderRequest) -> None:
+    async def execute_again(self, request: OrderRequest) -> None:
         tickets = self.terminal.open_tickets().values()
         [first] = [one for one in tickets if one["comment"] == request.client_order_id]
         same = ("magic", "symbol", "type", "lots", "comment")
@@ -149,19 +154,19 @@ class DwxStage(Stage):
         return [self._half[:HALF_LENGTH]]
 
     # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: Trouble) -> None:
-        if trouble is Trouble.DOWN:
+    async def begin(self, trouble: InjectedFault) -> None:
+        if trouble is InjectedFault.DOWN:
             await asyncio.to_thread(self.terminal.kill)
-        elif trouble is Trouble.DROPS_LATER:
+        elif trouble is InjectedFault.DROPS_LATER:
             for number in self.terminal.open_tickets():
                 await asyncio.to_thread(
                     self.terminal.wish, "levels", ticket=int(number), sl=0.0, tp=0.0
                 )
-        elif trouble is Trouble.READS:
+        elif trouble is InjectedFault.READS:
             await asyncio.to_thread(self.terminal.halve, *ANSWERS)
         else:
-            self._before = len(self.terminal.journal()) if trouble is Trouble.UNLISTED else -1
-            self._is_halving = trouble is Trouble.HALF
+            self._before = len(self.terminal.journal()) if trouble is InjectedFault.UNLISTED else -1
+            self._is_halving = trouble is InjectedFault.HALF
             self._faults |= (FAULTS_5 if self.is_5 else FAULTS)[trouble]
             self.terminal.fault(**self._faults)
 
@@ -182,11 +187,11 @@ class DwxStage(Stage):
             await asyncio.to_thread(self.terminal.start)
 
 
-def opening(is_5: bool = False) -> Open:
+def opening(is_5: bool = False) -> OpenHarness:
     """How a stage is opened."""
 
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Stage]:
+    async def opened() -> AsyncIterator[Harness]:
         with tempfile.TemporaryDirectory() as place:
             stage = DwxStage(Path(place), is_5)
             await stage.open()
@@ -198,5 +203,5 @@ def opening(is_5: bool = False) -> Open:
     return opened
 
 
-STAGES: dict[str, Open] = {"mt4": opening(), "mt5-dwx": opening(is_5=True)}
+STAGES: dict[str, OpenHarness] = {"mt4": opening(), "mt5-dwx": opening(is_5=True)}
 AT_ONCE = 4

@@ -8,11 +8,11 @@ from dataclasses import replace
 from decimal import Decimal as D
 from typing import Any
 
-from brokers.conformance.run import Open
-from brokers.conformance.stage import NotApplicable, Offer, Stage, Trouble
-from brokers.messages import ConnectionSpec, OrderRequest
 from brokers.mt5.adapter import create
-from tests.doubles.mt5.venue import Venue
+from brokers.types import ConnectionSpec, OrderRequest
+from conformance.harness import Harness, HarnessFeature, InjectedFault, NotApplicable
+from conformance.runner import OpenHarness
+from tests.fakes.mt5.fake_terminal import FakeTerminal
 
 HEDGING, NETTING, OTHER, NOBODY = 1001, 1002, 1003, 4711
 NO_HOST = "the terminal knows where its server is: a connection names no host"
@@ -30,30 +30,30 @@ NO_HALF = (
 )
 IOC = 2  # of the symbol's mask
 READS = ("positions_get", "orders_get", "history_orders_get", "history_deals_get")
-ORDER_FAULTS: dict[Trouble, dict[str, Any]] = {
-    Trouble.REFUSED: {"do": "retcode", "code": 10006},
-    Trouble.LOST: {"do": "silent"},
-    Trouble.MUTE: {"do": "silent", "accepts": True},
-    Trouble.CUT: {"do": "drop", "accepts": True},
-    Trouble.LATE: {"do": "late", "accepts": True, "seconds": 2.5},
-    Trouble.HALF: {"do": "half", "accepts": True},
-    Trouble.UNLISTED: {"do": "retcode", "code": 10099, "accepts": True},
+ORDER_FAULTS: dict[InjectedFault, dict[str, Any]] = {
+    InjectedFault.REFUSED: {"do": "retcode", "code": 10006},
+    InjectedFault.LOST: {"do": "silent"},
+    InjectedFault.NO_ANSWER: {"do": "silent", "accepts": True},
+    InjectedFault.CUT: {"do": "drop", "accepts": True},
+    InjectedFault.LATE: {"do": "late", "accepts": True, "seconds": 2.5},
+    InjectedFault.HALF: {"do": "half", "accepts": True},
+    InjectedFault.UNLISTED: {"do": "retcode", "code": 10099, "accepts": True},
 }
 QUIET_WORLD: dict[str, Any] = {"market_closed": False, "algo_trading": True, "connected": True,
                "skew_seconds": 0.0, "gap": None, "faults": []}  # fmt: skip
 
 
-class Mt5Stage(Stage):
+class Mt5Stage(Harness):
     """An account of 100,000 USD."""
 
     def __init__(self, login: int, symbol: str, quantity: D, *, is_exchange: bool) -> None:
-        self.venue, self.login, self.symbol, self.quantity = Venue(), login, symbol, quantity
+        self.venue, self.login, self.symbol, self.quantity = FakeTerminal(), login, symbol, quantity
         self.adapter = create()
         self.spec = self._spec(login)
         self.is_exchange = is_exchange
-        self.lacks = {Offer.HOST: NO_HOST}
+        self.unavailable = {HarnessFeature.HOST: NO_HOST}
         if not is_exchange:
-            self.lacks |= {Trouble.PARTIAL: NO_PARTS}
+            self.unavailable |= {InjectedFault.PARTIAL: NO_PARTS}
         self.venue.world(ticking=True)
         if is_exchange:
             self.venue.symbol(symbol, filling_mode=IOC)
@@ -103,12 +103,12 @@ class Mt5Stage(Stage):
     async def second(self) -> ConnectionSpec:
         return self._spec(OTHER)
 
-    async def mistaken(self, what: Offer) -> ConnectionSpec:
-        if what is Offer.ACCOUNT:
+    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
+        if what is HarnessFeature.ACCOUNT:
             return self._spec(NOBODY)
         return replace(self._spec(self.login, "wrong battery"), connection_id="c-mistaken")
 
-    async def anew(self) -> None:
+    async def new_process(self) -> None:
         await self.adapter.disconnect()
         self.adapter = create()
 
@@ -120,7 +120,7 @@ class Mt5Stage(Stage):
         ticket = int(broker_position_id)
         await self._hand(self.venue.hand, "close", login=self.login, ticket=ticket, **words)
 
-    async def again(self, request: OrderRequest) -> None:
+    async def execute_again(self, request: OrderRequest) -> None:
         words = {"login": self.login, "comment": request.client_order_id}
         await self._hand(self.venue.hand, "again", **words)
 
@@ -128,41 +128,41 @@ class Mt5Stage(Stage):
         raise NotApplicable(NO_HALF)
 
     # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: Trouble) -> None:
+    async def begin(self, trouble: InjectedFault) -> None:
         if trouble in ORDER_FAULTS:
             await self._hand(self.venue.fault, "order_send", **ORDER_FAULTS[trouble])
             return
         match trouble:
-            case Trouble.PIECES:
+            case InjectedFault.PIECES:
                 await self._hand(self.venue.books, self.login, pieces=3)
-            case Trouble.PARTIAL:
+            case InjectedFault.PARTIAL:
                 await self._hand(self.venue.books, self.login, fill_share=0.5)
-            case Trouble.DROPS_LEVELS:
+            case InjectedFault.DROPS_LEVELS:
                 await self._hand(self.venue.books, self.login, strips_levels=True)
-            case Trouble.DROPS_LATER:
+            case InjectedFault.DROPS_LATER:
                 for one in (await self._hand(self.venue.show, self.login))["positions"]:
                     words = {"login": self.login, "ticket": one["ticket"], "sl": 0.0, "tp": 0.0}
                     await self._hand(self.venue.hand, "levels", **words)
-            case Trouble.OVERTAKEN:
+            case InjectedFault.OVERTAKEN:
                 await self.move(1 - self.far * 2)
-            case Trouble.REPLAY:
+            case InjectedFault.REPLAY:
                 pass  # each read of history tells everything once more
-            case Trouble.READS:
+            case InjectedFault.READS:
                 for call in READS:
                     await self._hand(self.venue.fault, call, "none", code=-10005, times=99)
                 await self._hand(self.venue.fault, "account_info", "none", code=-10005, skip=1)
-            case Trouble.CLOSED:
+            case InjectedFault.CLOSED:
                 await self._hand(self.venue.world, market_closed=True)
-            case Trouble.POOR:
+            case InjectedFault.NO_MONEY:
                 await self._hand(self.venue.books, self.login, balance=10.0)
-            case Trouble.DISABLED:
+            case InjectedFault.DISABLED:
                 await self._hand(self.venue.world, algo_trading=False)
-            case Trouble.STOPS_NEAR:
+            case InjectedFault.STOPS_NEAR:
                 await self._hand(self.venue.symbol, self.symbol, trade_stops_level=100)
-            case Trouble.SKEW | Trouble.SLOW:
-                ahead = 600.0 if trouble is Trouble.SKEW else -600.0
+            case InjectedFault.SKEW | InjectedFault.SLOW:
+                ahead = 600.0 if trouble is InjectedFault.SKEW else -600.0
                 await self._hand(self.venue.world, skew_seconds=ahead)
-            case Trouble.DOWN:
+            case InjectedFault.DOWN:
                 await self._hand(self.venue.world, connected=False)
             case _:
                 raise AssertionError(trouble)
@@ -179,9 +179,9 @@ class Mt5Stage(Stage):
         return await asyncio.to_thread(work, *arguments, **words)
 
 
-def _opening(login: int, symbol: str, quantity: D, *, is_exchange: bool = False) -> Open:
+def _opening(login: int, symbol: str, quantity: D, *, is_exchange: bool = False) -> OpenHarness:
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Stage]:
+    async def opened() -> AsyncIterator[Harness]:
         stage = await asyncio.to_thread(
             lambda: Mt5Stage(login, symbol, quantity, is_exchange=is_exchange)
         )

@@ -11,14 +11,14 @@ from django.db import connection
 from django.test import override_settings
 
 from brokers.base import BrokerAdapter
-from brokers.conformance.run import Open
-from brokers.conformance.scene import free
-from brokers.conformance.stage import Offer, Stage, Trouble
-from brokers.messages import ConnectionSpec, OrderRequest, Quote
 from brokers.paper.adapter import create
-from brokers.paper.local import VENUE
+from brokers.paper.in_process import OPERATIONS
 from brokers.paper.models import PaperAccount, PaperEvent, PaperInstrument, PaperOrder
+from brokers.types import ConnectionSpec, OrderRequest, Quote
 from common.clocks import market_now
+from conformance.harness import Harness, HarnessFeature, InjectedFault
+from conformance.runner import OpenHarness
+from conformance.scenario import allow
 from tests.conformance.paper_host import Host
 
 T = TypeVar("T")
@@ -30,14 +30,14 @@ QUIET = {
     "latency_ms": 0, "reply_delay_ms": 0, "partial_fill_max": None, "trading_allowed": True,
     "drops_levels": False,
 }  # fmt: skip
-TERMS: dict[Trouble, dict[str, Any]] = {
-    Trouble.REFUSED: {"reject_code": "REQUOTE"},
-    Trouble.LOST: {"silent_before": True},
-    Trouble.MUTE: {"silent_after": True},
-    Trouble.LATE: {"reply_delay_ms": 3_000},
-    Trouble.CUT: {"reply_delay_ms": 30_000},
-    Trouble.DISABLED: {"trading_allowed": False},
-    Trouble.DROPS_LEVELS: {"drops_levels": True},
+TERMS: dict[InjectedFault, dict[str, Any]] = {
+    InjectedFault.REFUSED: {"reject_code": "REQUOTE"},
+    InjectedFault.LOST: {"silent_before": True},
+    InjectedFault.NO_ANSWER: {"silent_after": True},
+    InjectedFault.LATE: {"reply_delay_ms": 3_000},
+    InjectedFault.CUT: {"reply_delay_ms": 30_000},
+    InjectedFault.DISABLED: {"trading_allowed": False},
+    InjectedFault.DROPS_LEVELS: {"drops_levels": True},
 }
 NO_CODES = "the paper broker's codes are our own: there is none that is not listed"
 OUR_CLOCK = "the paper broker's time is the market's, which is ours"
@@ -59,7 +59,7 @@ async def books(work: Callable[..., T], *arguments: Any, **words: Any) -> T:
     return await asyncio.to_thread(run)
 
 
-class PaperStage(Stage):
+class PaperStage(Harness):
     """A hedging account of 100,000 USD. host: the broker's process by TCP; None: it is in ours."""
 
     name = "paper"
@@ -71,12 +71,18 @@ class PaperStage(Stage):
         self.account = f"conform-{next(_numbers)}"
         self.adapter = self._adapter()
         self.spec = self._spec(self.account, PASSWORD)
-        self.lacks = {Trouble.UNLISTED: NO_CODES, Offer.HOST: NO_HOST}
-        self.lacks |= {Trouble.DROPS_LATER: KEEPS_LEVELS}
-        self.lacks |= dict.fromkeys((Trouble.SKEW, Trouble.SLOW), OUR_CLOCK)
+        self.unavailable = {InjectedFault.UNLISTED: NO_CODES, HarnessFeature.HOST: NO_HOST}
+        self.unavailable |= {InjectedFault.DROPS_LATER: KEEPS_LEVELS}
+        self.unavailable |= dict.fromkeys((InjectedFault.SKEW, InjectedFault.SLOW), OUR_CLOCK)
         if host is None:
-            near = (Trouble.CUT, Trouble.LATE, Trouble.HALF, Trouble.READS, Offer.RESTART)
-            self.lacks |= dict.fromkeys(near, NO_LINE)
+            near = (
+                InjectedFault.CUT,
+                InjectedFault.LATE,
+                InjectedFault.HALF,
+                InjectedFault.READS,
+                HarnessFeature.RESTART,
+            )
+            self.unavailable |= dict.fromkeys(near, NO_LINE)
         self._ticking: asyncio.Task[None] | None = None
         self._cutting: asyncio.Task[None] | None = None
         self._factor = D(1)
@@ -96,9 +102,9 @@ class PaperStage(Stage):
         )
 
     async def open(self) -> None:
-        await books(VENUE["list_instruments"])
+        await books(OPERATIONS["list_instruments"])
         terms = {"position_mode": self.mode}
-        await books(VENUE["open_accounts"], [self.account], D(100_000), PASSWORD, terms)
+        await books(OPERATIONS["open_accounts"], [self.account], D(100_000), PASSWORD, terms)
         await self._instrument(quote_max_age_seconds=600, stops_level=D(0))
         await self.move(D(1))
 
@@ -117,19 +123,21 @@ class PaperStage(Stage):
 
     async def move(self, factor: D) -> None:
         self._factor = factor
-        await books(VENUE["on_quotes"], [await self.quote()])
+        await books(OPERATIONS["on_quotes"], [await self.quote()])
 
     async def second(self) -> ConnectionSpec:
         other = f"{self.account}-second"
-        await books(VENUE["open_accounts"], [other], D(10_000), "", {"position_mode": self.mode})
+        await books(
+            OPERATIONS["open_accounts"], [other], D(10_000), "", {"position_mode": self.mode}
+        )
         return self._spec(other, "")
 
-    async def mistaken(self, what: Offer) -> ConnectionSpec:
-        if what is Offer.ACCOUNT:
+    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
+        if what is HarnessFeature.ACCOUNT:
             return self._spec("conform-nobody", PASSWORD)
         return self._spec(self.account, "wrong battery")
 
-    async def anew(self) -> None:
+    async def new_process(self) -> None:
         await self.adapter.disconnect()
         self.adapter = self._adapter()
 
@@ -139,11 +147,11 @@ class PaperStage(Stage):
         await asyncio.to_thread(self.host.open)
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        await books(VENUE["owner_closes"], self.account, broker_position_id)
+        await books(OPERATIONS["owner_closes"], self.account, broker_position_id)
 
-    async def again(self, request: OrderRequest) -> None:
+    async def execute_again(self, request: OrderRequest) -> None:
         """It takes an id as often as it is sent."""
-        await self.adapter.submit(self.spec, request, free)
+        await self.adapter.submit(self.spec, request, allow)
 
     async def half(self) -> Sequence[str]:
         assert self.host is not None
@@ -151,33 +159,33 @@ class PaperStage(Stage):
         return [self.host.last_half[4:].decode()[:300]]
 
     # ---- trouble ----------------------------------------------------------------------------
-    async def begin(self, trouble: Trouble) -> None:
+    async def begin(self, trouble: InjectedFault) -> None:
         if trouble in TERMS:
             await self._terms(**TERMS[trouble])
         match trouble:
-            case Trouble.CUT:
+            case InjectedFault.CUT:
                 self._cutting = asyncio.create_task(self._cut_soon(await self._taken()))
-            case Trouble.HALF | Trouble.READS:
+            case InjectedFault.HALF | InjectedFault.READS:
                 await self._host_fault("half_answers", 1)
-            case Trouble.PIECES:
+            case InjectedFault.PIECES:
                 await self._terms(partial_fill_max=self.quantity / 3)
                 self._ticking = asyncio.create_task(self._tick())
-            case Trouble.PARTIAL:
+            case InjectedFault.PARTIAL:
                 await self._terms(partial_fill_max=self.quantity / 2)
-            case Trouble.OVERTAKEN:
+            case InjectedFault.OVERTAKEN:
                 await self.move(1 - self.far * 2)
-            case Trouble.REPLAY:
+            case InjectedFault.REPLAY:
                 told = PaperEvent.objects.filter(account__number=self.account)
                 await books(told.update, acknowledged_at=None)
-            case Trouble.CLOSED:
+            case InjectedFault.CLOSED:
                 await self._instrument(quote_max_age_seconds=0)
-            case Trouble.POOR:
-                await books(VENUE["fund"], self.account, D(-99_990))
-            case Trouble.STOPS_NEAR:
+            case InjectedFault.NO_MONEY:
+                await books(OPERATIONS["fund"], self.account, D(-99_990))
+            case InjectedFault.STOPS_NEAR:
                 await self._instrument(stops_level=D("0.001"))
-            case Trouble.DOWN if self.host is None:
+            case InjectedFault.DOWN if self.host is None:
                 await self._terms(unreachable=True)
-            case Trouble.DOWN:
+            case InjectedFault.DOWN:
                 await self._go_down()
             case _:
                 assert trouble in TERMS, trouble
@@ -223,11 +231,13 @@ class PaperStage(Stage):
             await asyncio.sleep(0.01)
 
 
-def opening(mode: str = "HEDGING", *, by_tcp: bool = False, wrap: Wrap = lambda one: one) -> Open:
+def opening(
+    mode: str = "HEDGING", *, by_tcp: bool = False, wrap: Wrap = lambda one: one
+) -> OpenHarness:
     """How a stage is opened. wrap: puts another adapter in the adapter's place."""
 
     @contextlib.asynccontextmanager
-    async def opened() -> AsyncIterator[Stage]:
+    async def opened() -> AsyncIterator[Harness]:
         host = await asyncio.to_thread(Host) if by_tcp else None
         stage = PaperStage(mode, host, wrap)
         await stage.open()

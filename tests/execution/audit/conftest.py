@@ -5,20 +5,20 @@ import pytest
 from connections.models import ExecutionConnection
 from signals.models import Feed, Signal
 from tests.connections import make
-from tests.execution import cast
-from tests.execution.double import Double
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
 
 
 @pytest.fixture
-def bob(feed: Feed, broker: Double) -> ExecutionConnection:
+def bob(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
     """Paused: a candidate that is skipped."""
-    return cast.account(feed, is_paused=True)
+    return factories.account(feed, is_paused=True)
 
 
 @pytest.fixture
-def admins(feed: Feed, broker: Double) -> ExecutionConnection:
+def admins(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
     """An administrator's own account: takes every signal without a subscription."""
-    return cast.account(user=None, admin=make.user())
+    return factories.account(user=None, admin=make.user())
 
 
 @pytest.fixture
@@ -26,6 +26,6 @@ def signal(
     alice: ExecutionConnection, bob: ExecutionConnection, admins: ExecutionConnection, feed: Feed
 ) -> Signal:
     """Filled on alice's and the admin's account, skipped on bob's."""
-    published = cast.signal(feed)
-    cast.fill_all()
+    published = factories.signal(feed)
+    factories.fill_all()
     return published

@@ -9,8 +9,8 @@ from connections.models import ExecutionConnection, SubscriptionInterval
 from execution.audit.counters import audit
 from signals.models import Feed, Signal
 from tests.connections import make
-from tests.execution import cast
-from tests.execution.audit.hands import ZERO, entry, wrong
+from tests.execution import factories
+from tests.execution.audit.checks import ZERO, entry, nonzero_counters
 
 pytestmark = pytest.mark.django_db
 
@@ -29,13 +29,13 @@ def test_an_empty_installation_is_well() -> None:
 
 def test_missing(signal: Signal, bob: ExecutionConnection) -> None:
     entry(bob).delete()
-    assert wrong() == {"MISSING": 1}
+    assert nonzero_counters() == {"MISSING": 1}
     assert audit().examples == {"MISSING": [f"signal {signal.pk}, connection {bob.pk}"]}
 
 
 def test_extra(signal: Signal, bob: ExecutionConnection) -> None:
     SubscriptionInterval.objects.filter(subscription__connection=bob).delete()
-    assert wrong() == {"EXTRA": 1}
+    assert nonzero_counters() == {"EXTRA": 1}
 
 
 def test_an_interval_holds_from_its_start_and_not_at_its_end(
@@ -44,27 +44,27 @@ def test_an_interval_holds_from_its_start_and_not_at_its_end(
     intervals = SubscriptionInterval.objects.filter(subscription__connection=bob)
     assert signal.published_at is not None
     intervals.update(started_at=signal.published_at, ended_at=None)
-    assert wrong() == {}
+    assert nonzero_counters() == {}
     intervals.update(started_at=signal.published_at + timedelta(microseconds=1))
-    assert wrong() == {"EXTRA": 1}
+    assert nonzero_counters() == {"EXTRA": 1}
     an_hour_before = signal.published_at - timedelta(hours=1)
     intervals.update(started_at=an_hour_before, ended_at=signal.published_at)
-    assert wrong() == {"EXTRA": 1}
+    assert nonzero_counters() == {"EXTRA": 1}
 
 
 def test_who_came_or_went_after_the_publication_changes_nothing(
     signal: Signal, bob: ExecutionConnection, feed: Feed
 ) -> None:
     SubscriptionInterval.objects.filter(subscription__connection=bob).update(ended_at=market_now())
-    newcomer = cast.account()
+    newcomer = factories.account()
     subscription = make.subscription(newcomer, feed)
     subscription.intervals.update(started_at=market_now())
-    cast.account(user=None, admin=make.user(), created_at=market_now())
-    assert wrong() == {}
+    factories.account(user=None, admin=make.user(), created_at=market_now())
+    assert nonzero_counters() == {}
 
 
 def test_an_admins_account_that_was_archived_before_is_no_candidate(
     signal: Signal, admins: ExecutionConnection
 ) -> None:
     ExecutionConnection.objects.filter(pk=admins.pk).update(archived_at=signal.published_at)
-    assert wrong() == {"EXTRA": 1}
+    assert nonzero_counters() == {"EXTRA": 1}

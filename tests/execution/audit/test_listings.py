@@ -6,19 +6,19 @@ from typing import Any
 import pytest
 from django.db.models import F
 
-from common.codes import Code
+from common.reason_codes import Code
 from common.sql import rows
 from connections.models import ExecutionConnection, HealthStatus
+from events.messages import render
 from events.models import Notification
-from events.spread import spread
-from events.words import describe
+from events.routing import route_events
 from execution import tasks
 from execution.audit import listings
 from execution.audit.counters import audit, request_readings
 from execution.models import AuditRun, BrokerListing
 from tests.connections import make
-from tests.events.test_words import event
-from tests.execution import cast
+from tests.events.test_messages import event
+from tests.execution import factories
 
 pytestmark = pytest.mark.django_db
 WHERE: dict[str, Any] = {"host": "127.0.0.1", "port": 1, "symbols": ["EURUSD"]}
@@ -89,12 +89,12 @@ def test_the_hourly_task_has_accounts_read_first(
     tasks.audit(False, True)
     run = AuditRun.objects.get()
     assert (run.ok, [one["reason"] for one in run.not_judged]) == (False, ["LANE_UNHELD"])
-    assert cast.events("audit.failed") == []
+    assert factories.events("audit.failed") == []
 
 
 def reported() -> list[list[str]]:
     """The accounts that each message names, in its order."""
-    events = cast.events("audit.not_judged")
+    events = factories.events("audit.not_judged")
     return [[one["connection"] for one in event["accounts"]] for event in events]
 
 
@@ -136,8 +136,8 @@ def test_operators_hear_once_of_accounts_that_are_not_judged(
     judge(gateway, other)
     assert (AuditRun.objects.latest("at").not_judged, len(reported())) == ([], 3)
 
-    (told, *_) = cast.events("audit.not_judged")
-    words = describe(event("audit.not_judged", **told))
+    (told, *_) = factories.events("audit.not_judged")
+    words = render(event("audit.not_judged", **told))
     assert words.title == "The audit could not judge 1 account"
     assert f"{gateway.name}: No worker holds this account's session." in words.body
 
@@ -170,6 +170,6 @@ def test_account_that_is_judged_by_turns_causes_one_message_a_day(
 def test_operators_and_no_owner_get_the_message(gateway: ExecutionConnection) -> None:
     operator = make.user(is_staff=True)
     tasks.audit(False, True)
-    spread(100)
+    route_events(100)
     kinds = Notification.objects.filter(kind="audit.not_judged")
     assert [one.user_id for one in kinds] == [operator.pk]

@@ -11,9 +11,9 @@ from connections.models import ExecutionConnection
 from execution.audit.counters import GRACE_SECONDS
 from execution.services import retry_order
 from signals.models import Feed, Signal
-from tests.execution import cast
-from tests.execution.audit.hands import entry, wrong
-from tests.execution.double import Double
+from tests.execution import factories
+from tests.execution.audit.checks import entry, nonzero_counters
+from tests.execution.fake_broker import FakeBroker
 
 pytestmark = pytest.mark.django_db
 
@@ -32,18 +32,18 @@ pytestmark = pytest.mark.django_db
 )
 def test_lost(row: str, signal: Signal, alice: ExecutionConnection) -> None:
     run(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
-    assert wrong() == {"LOST": 1}
+    assert nonzero_counters() == {"LOST": 1}
 
 
-def test_dup(signal: Signal, broker: Double) -> None:
+def test_dup(signal: Signal, broker: FakeBroker) -> None:
     broker.receive(broker.tickets[0].request)
-    assert wrong() == {"DUP": 1}
+    assert nonzero_counters() == {"DUP": 1}
 
 
-def test_dup_under_another_attempts_digit(signal: Signal, broker: Double) -> None:
+def test_dup_under_another_attempts_digit(signal: Signal, broker: FakeBroker) -> None:
     request = broker.tickets[0].request
     broker.receive(replace(request, client_order_id=request.client_order_id[:-1] + "1"))
-    assert wrong() == {"DUP": 1}
+    assert nonzero_counters() == {"DUP": 1}
 
 
 def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  # type: ignore[no-untyped-def]
@@ -53,17 +53,17 @@ def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  #
             "UPDATE execution_order SET status = 'UNKNOWN', lookup_after = clock_timestamp(),"
             f" answer_by = clock_timestamp() - interval '{seconds} s' WHERE id = {entry(alice).pk}"
         )
-        assert wrong() == counters
+        assert nonzero_counters() == counters
 
 
 def test_late(signal: Signal, alice: ExecutionConnection) -> None:
     Signal.objects.update(valid_until=market_now() + timedelta(hours=1))
-    assert wrong() == {}
+    assert nonzero_counters() == {}
     run(
         "UPDATE execution_order SET submitted_at = submitted_at + interval '2 hours'"
         f" WHERE id = {entry(alice).pk}"
     )
-    assert wrong() == {"LATE": 1}
+    assert nonzero_counters() == {"LATE": 1}
 
 
 @pytest.mark.parametrize(
@@ -77,29 +77,29 @@ def test_late(signal: Signal, alice: ExecutionConnection) -> None:
 )
 def test_mismatch(row: str, signal: Signal) -> None:
     run(f"UPDATE {row}")
-    assert set(wrong()) == {"MISMATCH"}
+    assert set(nonzero_counters()) == {"MISMATCH"}
 
 
-def test_risen(alice: ExecutionConnection, feed: Feed, broker: Double) -> None:
-    cast.signal(feed)
-    (outgoing,) = cast.claim_all()
+def test_risen(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> None:
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
     never_arrived(outgoing.request.order_id)
-    assert wrong() == {}
+    assert nonzero_counters() == {}
     broker.receive(outgoing.request)
-    assert wrong() == {"RISEN": 1}
+    assert nonzero_counters() == {"RISEN": 1}
 
 
 def test_risen_though_it_was_retried_since(
-    alice: ExecutionConnection, feed: Feed, broker: Double
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
-    cast.signal(feed)
-    (outgoing,) = cast.claim_all()
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
     never_arrived(outgoing.request.order_id)
     retry_order(outgoing.request.order_id)
-    cast.fill_all()
-    assert wrong() == {}  # the retry's own acceptance is as it should be
+    factories.fill_all()
+    assert nonzero_counters() == {}  # the retry's own acceptance is as it should be
     broker.receive(outgoing.request)
-    assert wrong() == {"RISEN": 1, "DUP": 1}
+    assert nonzero_counters() == {"RISEN": 1, "DUP": 1}
 
 
 def never_arrived(order_id: int) -> None:

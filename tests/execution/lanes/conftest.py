@@ -4,18 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from connections import lanes as of_process
+from connections import session_lanes as of_process
 from connections.models import ExecutionConnection
-from tests.execution.lanes.hands import IN_A_LANE
+from tests.execution.lanes.processes import IN_A_LANE
 
 
 @pytest.fixture(autouse=True)
-def general_again() -> Iterator[None]:
+def restore_process_lanes() -> Iterator[None]:
     """What this process holds is as before."""
-    before = of_process._held
+    before = of_process._held_lanes
     yield
-    of_process._held = before
-    of_process.let_rest(())
+    of_process._held_lanes = before
+    of_process.mark_idle(())
 
 
 @pytest.fixture

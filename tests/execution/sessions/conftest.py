@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from brokers.messages import ConnectionSpec
+from brokers.types import ConnectionSpec
 from connections.models import ExecutionConnection
-from tests.execution.double import Double
+from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import LANE
 
 
@@ -18,7 +18,7 @@ def laned(alice: ExecutionConnection) -> ExecutionConnection:
 
 
 @pytest.fixture
-def spoken(broker: Double, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+def called(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """Which accounts were read, and whose session was ended."""
     heard: list[tuple[str, str]] = []
 

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tests.faults.chaos.fault_injection import FaultInjector
+from tests.faults.chaos.fault_plan import Step, plan
 from tests.faults.chaos.load import Load
-from tests.faults.chaos.plan import Step, plan
-from tests.faults.chaos.spans import Broken
-from tests.faults.chaos.stage import Stage, folder_for, forget, keep_logs
-from tests.faults.chaos.trouble import Trouble
+from tests.faults.chaos.outages import Outages
+from tests.faults.chaos.recovery_times import RecoveryMonitor
+from tests.faults.chaos.stack_environment import StackEnvironment, folder_for, forget, keep_logs
 from tests.faults.chaos.verdict import Verdict, judge
-from tests.faults.chaos.watching import Watching
 
 BURST_LEAST, BURST_WAIT = 3_000, 3.0  # orders in flight that a fault in a burst waits for, seconds
 
@@ -29,10 +29,12 @@ def say(text: str) -> None:
 class Run:
     """One run: break things for so many seconds, then heal, wait and count."""
 
-    def __init__(self, stage: Stage, seed: int, seconds: float, *, is_busy: bool = False) -> None:
+    def __init__(
+        self, stage: StackEnvironment, seed: int, seconds: float, *, is_busy: bool = False
+    ) -> None:
         """is_busy: other programs use the processors; more time is given to settle."""
         self._steps, self._seconds, self._is_busy = plan(seed, seconds), seconds, is_busy
-        self._trouble, self._watching = Trouble(stage), Watching(stage.servers.ours)
+        self._trouble, self._watching = FaultInjector(stage), RecoveryMonitor(stage.servers.ours)
         self._load = Load(stage, seed, say)
         self._stage = stage
         self._began = time.monotonic()
@@ -47,7 +49,7 @@ class Run:
         self._wait_until(self._seconds)
         self._load.stop()
         self._trouble.heal()
-        broken = Broken(self._trouble.spans, since, time.time())
+        broken = Outages(self._trouble.spans, since, time.time())
         say(f"{self._clock()} quiet; everything that was broken is mended")
         return judge(
             self._stage, self._watching, self._load, broken,
@@ -60,7 +62,7 @@ class Run:
     def _wait_until(self, at: float) -> None:
         looked = 0.0
         while (now := time.monotonic()) < self._began + at:
-            self._trouble.mend()
+            self._trouble.undo_due()
             if now - looked > 0.5:
                 looked = now
                 self._watching.look()
@@ -71,7 +73,7 @@ class Run:
             self._load.burst(step.burst)
             end = time.monotonic() + BURST_WAIT
             while len(self._watching.look() or ()) < BURST_LEAST and time.monotonic() < end:
-                self._trouble.mend()
+                self._trouble.undo_due()
                 time.sleep(0.02)
         seen = self._watching.note(step)
         if self._trouble.make(step):
@@ -100,7 +102,7 @@ def run(seed: int, seconds: float, without: str = "", busy: int = 0) -> dict[str
     folder = folder_for(seed)
     say(f"chaos: seed {seed}, {seconds:g} s, in {folder}")
     try:
-        with Stage(folder, say, without) as stage, other_programs(busy):
+        with StackEnvironment(folder, say, without) as stage, other_programs(busy):
             verdict = Run(stage, seed, seconds, is_busy=busy > 0).through()
         told = verdict.as_json(seed, seconds)
     except KeyboardInterrupt:

@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg
 
-from tests.faults.chaos.stage import CONNECTIONS, Stage
-from tests.faults.fleet import HandsFailedError
+from tests.faults.chaos.stack_environment import CONNECTIONS, StackEnvironment
+from tests.faults.process_fleet import OperatorFailedError
 from tests.faults.servers import Database
 
 EVERY = 1.0
@@ -29,7 +29,7 @@ ORDER BY random() LIMIT %s
 
 
 @dataclass(slots=True)
-class Tally:
+class LoadCounts:
     """What the load has done."""
 
     opened: int = 0
@@ -47,9 +47,9 @@ class Tally:
 class Load(threading.Thread):
     """Runs until `stop`. Everything that fails is done again: a publisher does not give up."""
 
-    def __init__(self, stage: Stage, seed: int, say: Callable[[str], None]) -> None:
+    def __init__(self, stage: StackEnvironment, seed: int, say: Callable[[str], None]) -> None:
         super().__init__(daemon=True, name="load")
-        self.tally = Tally()
+        self.tally = LoadCounts()
         self.published: list[int] = []
         self._stage, self._say = stage, say
         self._rng = random.Random(f"load {seed}")
@@ -154,10 +154,10 @@ class Load(threading.Thread):
             pass
 
     def _do(self, what: str, **how: Any) -> Any:
-        assert self._stage.hands is not None
+        assert self._stage.operator is not None
         try:
-            return self._stage.hands.do(what, **how)
-        except HandsFailedError as error:
+            return self._stage.operator.do(what, **how)
+        except OperatorFailedError as error:
             self.tally.refused += 1
             self._say(f"  {what} refused: {str(error)[:120]}")
             return None

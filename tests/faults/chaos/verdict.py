@@ -7,16 +7,16 @@ from typing import Any
 
 import psycopg
 
-from common.embedded import processes
-from tests.faults.chaos.last import Last
-from tests.faults.chaos.load import Load, Tally
-from tests.faults.chaos.plan import by_kind
-from tests.faults.chaos.settling import Settling
-from tests.faults.chaos.spans import Broken
-from tests.faults.chaos.stage import CONNECTIONS, Stage
-from tests.faults.chaos.traded import Trade
-from tests.faults.chaos.watching import Watching
-from tests.faults.counting import Counting
+from ops.embedded import processes
+from tests.faults.chaos.fault_plan import by_kind
+from tests.faults.chaos.final_signal import FinalSignal
+from tests.faults.chaos.load import Load, LoadCounts
+from tests.faults.chaos.outages import Outages
+from tests.faults.chaos.recovery_times import RecoveryMonitor
+from tests.faults.chaos.settle_wait import SettleWait
+from tests.faults.chaos.stack_environment import CONNECTIONS, StackEnvironment
+from tests.faults.chaos.trading_check import Trade
+from tests.faults.invariants import InvariantCounts
 
 SETTLE_SECONDS, BUSY_SECONDS, COUNT_SECONDS, PATIENCE = 60, 120, 60, 240
 HURRIED = 5  # so many times less patience with what need not settle
@@ -30,12 +30,12 @@ class Verdict:
     """What a run came to."""
 
     counters: dict[str, int]
-    watching: Watching
-    tally: Tally
+    watching: RecoveryMonitor
+    tally: LoadCounts
     settled_s: float | None
     audit: dict[str, Any]
     trade: Trade
-    last: Last
+    last: FinalSignal
     open_at: dict[int, list[str]]
     states: dict[str, int]
     accepted: int
@@ -62,7 +62,7 @@ class Verdict:
             "slowest": str(slowest.step) if slowest else "",
             "kills_in_flight": [one.in_flight for one in seen if one.step.kind == "kill"],
             "signals": self.tally.signals,
-            "load": {name: getattr(self.tally, name) for name in Tally.__slots__},
+            "load": {name: getattr(self.tally, name) for name in LoadCounts.__slots__},
             "accepted": self.accepted,
             "refused_again": self.refused_again,
             **self.trade.as_json(),
@@ -76,10 +76,10 @@ class Verdict:
 
 
 def judge(
-    stage: Stage,
-    watching: Watching,
+    stage: StackEnvironment,
+    watching: RecoveryMonitor,
     load: Load,
-    broken: Broken,
+    broken: Outages,
     *,
     hurried: bool = False,
     is_busy: bool = False,
@@ -90,10 +90,10 @@ def judge(
     the processors, so that it may take twice as long.
     """
     patience = 1 / HURRIED if hurried else 1.0
-    count = Counting(stage.servers.ours, stage.servers.books, dict)
+    count = InvariantCounts(stage.servers.ours, stage.servers.books, dict)
 
-    def settle() -> Settling:
-        settling = Settling(stage.servers.ours, watching, count, say)
+    def settle() -> SettleWait:
+        settling = SettleWait(stage.servers.ours, watching, count, say)
         _wait(settling.is_over, PATIENCE * patience)
         return settling
 
@@ -101,7 +101,7 @@ def judge(
     settled_s = settling.took_s
     say("not settled" if settled_s is None else f"settled after {settled_s:.1f} s")
     _wait(lambda: not stage.supervisor.unready() if stage.supervisor else True, PATIENCE)
-    last = Last.publish(stage, load, settle)
+    last = FinalSignal.publish(stage, load, settle)
     counters = _counted(stage, count, load, COUNT_SECONDS * patience)
     audit = _audit(stage)
     trade = Trade.of(stage.servers.ours, stage.servers.books, broken)
@@ -131,7 +131,9 @@ def judge(
     )
 
 
-def _counted(stage: Stage, count: Counting, load: Load, seconds: float) -> dict[str, int]:
+def _counted(
+    stage: StackEnvironment, count: InvariantCounts, load: Load, seconds: float
+) -> dict[str, int]:
     """Count until all is 0, and return the last count: the system lives, and an entry whose time is
     over the moment after is cancelled then."""
     found: list[dict[str, int]] = []
@@ -144,7 +146,7 @@ def _counted(stage: Stage, count: Counting, load: Load, seconds: float) -> dict[
     return found[-1] if found else _journal(stage, count, load)
 
 
-def _journal(stage: Stage, count: Counting, load: Load) -> dict[str, int]:
+def _journal(stage: StackEnvironment, count: InvariantCounts, load: Load) -> dict[str, int]:
     """Count against the broker's own books. Every publication that was told to have worked has an
     order for each of its candidates."""
     there = {row.id for row in stage.servers.ours.rows(PUBLISHED)}
@@ -154,7 +156,7 @@ def _journal(stage: Stage, count: Counting, load: Load) -> dict[str, int]:
     }
 
 
-def _audit(stage: Stage) -> dict[str, Any]:
+def _audit(stage: StackEnvironment) -> dict[str, Any]:
     done = stage.manage("audit", "--json")
     try:
         told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.faults.network import Network
+from tests.faults.network_proxy import Network
 from tests.paper.broker_process import BrokerProcess, Caller
 
 

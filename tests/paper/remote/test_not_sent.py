@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from brokers.base import NotSent, ReadFailed
-from brokers.messages import CancelRequest, OrderRequest
-from brokers.paper.remote.frames import Unpacker, pack, unpack
-from brokers.paper.remote.words import VERSION
-from common.codes import Code
+from brokers.paper.remote.framing import Unpacker, pack, unpack
+from brokers.paper.remote.protocol import VERSION
+from brokers.types import CancelRequest, OrderRequest
+from common.reason_codes import Code
 from tests.paper.broker_process import (
     BrokerProcess,
     Caller,

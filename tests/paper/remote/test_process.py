@@ -10,7 +10,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from brokers.base import BrokerAdapter, ReadFailed
-from brokers.paper.remote.words import CALLS, LISTEN, SUBMIT
+from brokers.paper.remote.protocol import CALLS, LISTEN, SUBMIT
 from tests.paper.broker_process import (
     ROOT,
     BrokerProcess,
@@ -19,7 +19,7 @@ from tests.paper.broker_process import (
     kind,
     until,
 )
-from tests.paper.remote.hands import at_the_same_time, fault, find
+from tests.paper.remote.helpers import at_the_same_time, fault, find
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 

@@ -9,11 +9,11 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown
-from brokers.messages import ConnectionSpec
-from brokers.paper.remote.frames import as_it_came, pack
-from brokers.paper.remote.words import VERSION
-from common.codes import Code
-from tests.faults.network import Network
+from brokers.paper.remote.framing import describe_lost_answer, pack
+from brokers.paper.remote.protocol import VERSION
+from brokers.types import ConnectionSpec
+from common.reason_codes import Code
+from tests.faults.network_proxy import Network
 from tests.paper.broker_process import (
     BrokerProcess,
     Caller,
@@ -21,7 +21,7 @@ from tests.paper.broker_process import (
     kind,
     until,
 )
-from tests.paper.remote.hands import at_the_same_time, find
+from tests.paper.remote.helpers import at_the_same_time, find
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -85,16 +85,21 @@ def test_an_answer_that_makes_no_sense_is_unknown_and_logged(
 
 def test_what_came_for_several_accounts_is_read_by_none_of_them() -> None:
     one, other = (ConnectionSpec(name, name, credentials={"p": "hunter2"}) for name in ("a", "b"))
-    assert as_it_came("cut", b'{"id":1 hunter2\0', [one, one]) == 'cut. As it came: {"id":1 ***\\0'
-    assert as_it_came("cut", b'{"id":1', [one, other]) == "cut (the log has what came)"
-    assert as_it_came("cut", b"", [one]) == "cut"
+    assert (
+        describe_lost_answer("cut", b'{"id":1 hunter2\0', [one, one])
+        == 'cut. As it came: {"id":1 ***\\0'
+    )
+    assert describe_lost_answer("cut", b'{"id":1', [one, other]) == "cut (the log has what came)"
+    assert describe_lost_answer("cut", b"", [one]) == "cut"
 
 
 def test_what_came_is_bounded_and_a_secret_that_is_cut_is_none_of_it() -> None:
     one = ConnectionSpec("a", "a", credentials={"p": "hunter2secret"})
     came = b'{"id":1,"x":"hunter2secret and hunter2se'
-    assert as_it_came("cut", came, [one]) == 'cut. As it came: {"id":1,"x":"*** and ***'
-    assert len(as_it_came("cut", b"x" * 5_000_000, [one])) < 2000  # what the order's log keeps
+    assert describe_lost_answer("cut", came, [one]) == 'cut. As it came: {"id":1,"x":"*** and ***'
+    assert (
+        len(describe_lost_answer("cut", b"x" * 5_000_000, [one])) < 2000
+    )  # what the order's log keeps
 
 
 @contextmanager

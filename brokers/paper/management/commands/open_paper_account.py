@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from brokers.paper import venue
+from brokers.paper import exchange
 from brokers.paper.models import PaperAccount
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
@@ -41,8 +41,8 @@ class Command(BaseCommand):
             raise CommandError(f"--balance: {error.detail}") from error
         if len(currency) != 3 or not currency.isalpha() or not currency.isascii():
             raise CommandError(f"--currency: {currency!r} is not a currency such as USD.")
-        venue.list_instruments()
-        venue.open_account(number, balance=amount, currency=currency.upper(), position_mode=mode)
+        exchange.list_instruments()
+        exchange.open_account(number, balance=amount, currency=currency.upper(), position_mode=mode)
         self.stderr.write(
             f"Paper account {number}: {plain(amount)} {currency.upper()}, {mode.lower()}."
         )

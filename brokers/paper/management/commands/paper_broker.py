@@ -11,9 +11,9 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error as DatabaseError
 
 from brokers.paper.models import PaperInstrument
+from brokers.paper.remote.endpoint import parse_address
 from brokers.paper.remote.server import Server
-from brokers.paper.remote.where import split
-from common.embedded.ready import announce_ready
+from common.readiness import announce_ready
 
 HELP = """The paper broker as a process of its own, with its own books.
 
@@ -52,7 +52,7 @@ class Command(BaseCommand):
     def handle(self, *_args: Any, listen: str, faults: bool, **_options: Any) -> None:
         logging.basicConfig(stream=sys.stderr)
         try:
-            host, port = split(listen)
+            host, port = parse_address(listen)
         except ValueError as error:
             raise CommandError(f"{listen!r} is not HOST:PORT, such as 127.0.0.1:8019.") from error
         try:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 
-from brokers.conformance.run import Open
-from brokers.conformance.stage import Offer, Stage, Trouble
-from brokers.messages import ConnectionSpec
+from brokers.types import ConnectionSpec
+from conformance.harness import Harness, HarnessFeature, InjectedFault
+from conformance.runner import OpenHarness
 from tiny_broker.adapter import create
 from tiny_broker.conformance.venue import Venue, serving
 
@@ -20,17 +20,17 @@ FIXED = "the example's prices stand still and it fills at once"
 NO_AGAIN = "the broker refuses an id that it has had before"
 NO_FAULT = "the example's double has no such trouble"
 FAULTS = {
-    Trouble.REFUSED: "NO_MONEY",
-    Trouble.POOR: "NO_MONEY",
-    Trouble.LOST: "lost",
-    Trouble.MUTE: "silent",
-    Trouble.CUT: "silent",
-    Trouble.HALF: "nonsense",
-    Trouble.UNLISTED: "shrug",
+    InjectedFault.REFUSED: "NO_MONEY",
+    InjectedFault.NO_MONEY: "NO_MONEY",
+    InjectedFault.LOST: "lost",
+    InjectedFault.NO_ANSWER: "silent",
+    InjectedFault.CUT: "silent",
+    InjectedFault.HALF: "nonsense",
+    InjectedFault.UNLISTED: "shrug",
 }
 
 
-class TinyStage(Stage):
+class TinyStage(Harness):
     """The one account that Tiny has."""
 
     name = "tiny"
@@ -42,26 +42,33 @@ class TinyStage(Stage):
         self.venue = venue
         settings = {"host": "127.0.0.1", "port": venue.port}
         self.spec = ConnectionSpec("c1", "A1", settings=settings, credentials={"password": "pw"})
-        waiting = (Trouble.PIECES, Trouble.PARTIAL, Trouble.OVERTAKEN, Trouble.CLOSED)
-        missing = (Trouble.LATE, Trouble.READS, Trouble.REPLAY, Trouble.DISABLED, Trouble.DOWN,
-                   Trouble.STOPS_NEAR, Offer.RESTART, Offer.SECOND)  # fmt: skip
-        self.lacks = {
-            **dict.fromkeys((Offer.PRICES, *waiting), FIXED),
+        waiting = (
+            InjectedFault.PIECES,
+            InjectedFault.PARTIAL,
+            InjectedFault.OVERTAKEN,
+            InjectedFault.CLOSED,
+        )
+        missing = (InjectedFault.LATE, InjectedFault.READS, InjectedFault.REPLAY,
+                   InjectedFault.DISABLED, InjectedFault.DOWN,
+                   InjectedFault.STOPS_NEAR, HarnessFeature.RESTART,
+                   HarnessFeature.SECOND)  # fmt: skip
+        self.unavailable = {
+            **dict.fromkeys((HarnessFeature.PRICES, *waiting), FIXED),
             **dict.fromkeys(missing, NO_FAULT),
-            Offer.AGAIN: NO_AGAIN,
+            HarnessFeature.EXECUTED_TWICE: NO_AGAIN,
         }
 
     async def accepted(self, client_order_id: str) -> int:
         return self.venue.journal.count(client_order_id)
 
-    async def mistaken(self, what: Offer) -> ConnectionSpec:
-        if what is Offer.HOST:
+    async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
+        if what is HarnessFeature.HOST:
             return replace(self.spec, settings={**self.spec.settings, "port": 1})
-        if what is Offer.ACCOUNT:
+        if what is HarnessFeature.ACCOUNT:
             return replace(self.spec, account="A2")
         return replace(self.spec, credentials={"password": "open sesame"})
 
-    async def anew(self) -> None:
+    async def new_process(self) -> None:
         self.adapter = create()
 
     async def owner_closes(self, broker_position_id: str) -> None:
@@ -70,9 +77,9 @@ class TinyStage(Stage):
     async def half(self) -> Sequence[str]:
         return ["'order': None"]
 
-    async def begin(self, trouble: Trouble) -> None:
-        if trouble in (Trouble.SKEW, Trouble.SLOW):
-            self.venue.ahead = timedelta(minutes=10 if trouble is Trouble.SKEW else -10)
+    async def begin(self, trouble: InjectedFault) -> None:
+        if trouble in (InjectedFault.SKEW, InjectedFault.SLOW):
+            self.venue.ahead = timedelta(minutes=10 if trouble is InjectedFault.SKEW else -10)
         else:
             self.venue.trouble = FAULTS[trouble]
 
@@ -81,9 +88,9 @@ class TinyStage(Stage):
 
 
 @contextlib.asynccontextmanager
-async def _opened() -> AsyncIterator[Stage]:
+async def _opened() -> AsyncIterator[Harness]:
     with serving() as venue:
         yield TinyStage(venue)
 
 
-STAGES: dict[str, Open] = {"the example": _opened}
+STAGES: dict[str, OpenHarness] = {"the example": _opened}

@@ -1,0 +1,65 @@
+"""What delivery wants to know about the orders, positions and accounts that events tell of."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Any
+
+from common.formatting import number
+from common.money import plain
+from common.sql import columns, rows
+from events.context import EventContext
+
+EVENT_CONTEXT_SQL = """
+SELECT e.event_id, c.name AS account_name, c.account, snapshot.currency,
+  e.signal_id, coalesce(o.pair, p.pair, s.currency_pair) AS pair,
+  coalesce(o.side, p.side, s.direction) AS side,
+  coalesce(nullif(o.filled_quantity, 0), o.quantity, p.opened_quantity) AS quantity,
+  o.avg_fill_price AS price, o.leg, o.reason, o.detail
+FROM unnest(%s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[])
+  AS e(event_id, connection_id, signal_id, order_id, position_id)
+LEFT JOIN execution_order o ON o.id = e.order_id
+LEFT JOIN positions_executionposition p ON p.id = coalesce(e.position_id, o.position_id)
+LEFT JOIN signals_signal s ON s.id = e.signal_id
+LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
+LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id
+"""
+
+
+def event_context(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
+    """Return what is known by event id, in one statement for all of them."""
+    asked = [
+        (event.id, event.connection_id, event.signal_id, event.order_id, _position(event))
+        for event in events
+    ]
+    return (
+        {row.event_id: _facts(row) for row in rows(EVENT_CONTEXT_SQL, columns(asked, 5))}
+        if asked
+        else {}
+    )
+
+
+def _facts(row: Any) -> dict[str, str]:
+    facts = {
+        "account": f"{row.account_name}\u00a0·\u00a0{row.account}" if row.account else "",
+        "currency": row.currency or "",
+        "signal": f"S-{row.signal_id}" if row.signal_id else "",
+        "pair": row.pair or "",
+        "trade": _trade(row.side, row.quantity, row.pair),
+        "price": plain(row.price),
+        "leg": row.leg or "",
+        "code": row.reason or "",
+        "detail": row.detail or "",
+    }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _trade(side: str | None, quantity: Decimal | None, pair: str | None) -> str:
+    """`Buy 10,000 EUR/USD`; without what is not known."""
+    if not side or not pair:
+        return ""
+    return " ".join(filter(None, (side.capitalize(), number(quantity), pair)))
+
+
+def _position(event: EventContext) -> int | None:
+    found = event.payload.get("position")
+    return found if isinstance(found, int) and not isinstance(found, bool) else None

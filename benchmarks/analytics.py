@@ -1,0 +1,133 @@
+"""One day's results of all connections, against an ORM loop over them."""
+
+import time
+from collections.abc import Callable
+from datetime import date
+from decimal import Decimal
+from uuid import UUID
+
+from analytics.days import bounds
+from analytics.models import AnalyticsDaily
+from analytics.rollup import Rollup, fold, of_trade
+from analytics.services import compute_day
+from benchmarks.data import BenchData
+from benchmarks.environment import BenchEnvironment, BenchError
+from benchmarks.results import Result, compared
+from positions.models import ExecutionPosition
+
+TARGET = 25.0
+BASELINE_MAX = 250  # it is linear, and slow
+DAYS, A_DAY = 10, 10  # trades of each connection
+DAY = date(2026, 3, 11)
+
+SEED = """
+INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
+  opened_quantity, entry_price, pip, conversion_rate, realized_pnl, commission, close_reason,
+  opened_at, closed_at)
+SELECT c.id, s.id, 'EUR/USD', 'EURUSD', 'BUY', 0, 1000, 1.1, 0.0001, 1,
+  ((s.number * 37 + c.number * 11) %% 401 - 190) / 10.0, 0.35, 'tp', s.at - interval '1 hour', s.at
+FROM (SELECT id, row_number() OVER (ORDER BY id) AS number FROM connections_executionconnection
+  WHERE id = ANY(%(ids)s)) c
+CROSS JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number,
+    %(end)s::timestamptz - interval '30 minutes' - make_interval(
+      days => ((row_number() OVER (ORDER BY id) - 1) / %(a_day)s)::int,
+      mins => ((row_number() OVER (ORDER BY id) - 1) %% %(a_day)s)::int * 20) AS at
+  FROM signals_signal WHERE strategy_id = 'analytics') s
+"""
+SIGNALS = """
+INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
+  target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
+  content_hash, door, note, approval, published_at)
+SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'analytics', '', 'normal', '',
+  'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
+"""
+
+
+def analytics(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
+    """compute_day() for n connections with ten trades on that day and ninety before."""
+    environment.run(workers=0)
+    environment.reset()
+    _seed(environment, data, n)
+    few = min(n, BASELINE_MAX)
+    seconds, plain_seconds = [], []
+    for number in range(environment.rounds + 1):
+        ours, ours_told = _timed(_ours, data, n)
+        plain, plain_told = _timed(_plain, data, few)
+        if len(ours_told) != n or not plain_told.items() <= ours_told.items():
+            raise BenchError("the two ways of computing a day do not agree")
+        if number:  # the first is the warm-up
+            seconds.append(ours)
+            plain_seconds.append(plain)
+    environment.reset()
+    return compared(
+        "analytics",
+        n=n,
+        seconds=seconds,
+        baseline="an ORM loop over the connections",
+        baseline_n=few,
+        baseline_seconds=plain_seconds,
+        target=TARGET,
+        trades=n * A_DAY,
+        positions=n * A_DAY * DAYS,
+    )
+
+
+def _seed(environment: BenchEnvironment, data: BenchData, n: int) -> None:
+    environment.sql(SIGNALS, data.feed(n).pk, DAYS * A_DAY)
+    parameters = {"ids": data.connections(n), "end": bounds(DAY)[1], "a_day": A_DAY}
+    environment.owner.execute(SEED, parameters)
+    environment.sql("VACUUM ANALYZE")
+
+
+def _timed(
+    how: Callable[[BenchData, int], None], data: BenchData, n: int
+) -> tuple[float, dict[UUID, Rollup]]:
+    AnalyticsDaily.objects.all().delete()
+    start = time.perf_counter()
+    how(data, n)
+    seconds = time.perf_counter() - start
+    return seconds, {row.connection_id: row.rollup for row in AnalyticsDaily.objects.all()}
+
+
+def _ours(_world: BenchData, _n: int) -> None:
+    compute_day(DAY)
+
+
+def _plain(data: BenchData, n: int) -> None:
+    start, end = bounds(DAY)
+    for connection_id in data.connections(n):
+        trades = ExecutionPosition.objects.filter(
+            connection_id=connection_id, closed_at__gte=start, closed_at__lt=end
+        ).order_by("closed_at", "id")
+        day = fold(
+            of_trade(
+                realized_pnl=trade.realized_pnl,
+                commission=trade.commission,
+                duration_seconds=_seconds(trade),
+            )
+            for trade in trades
+        )
+        AnalyticsDaily.objects.update_or_create(
+            connection_id=connection_id, day=DAY, defaults=_columns(day)
+        )
+
+
+def _seconds(trade: ExecutionPosition) -> Decimal:
+    assert trade.closed_at is not None
+    return Decimal(str((trade.closed_at - trade.opened_at).total_seconds()))
+
+
+def _columns(day: Rollup) -> dict[str, Decimal | int]:
+    return {
+        "trades": day.trades,
+        "wins": day.wins,
+        "losses": day.losses,
+        "gross_profit": day.gross_profit,
+        "gross_loss": day.gross_loss,
+        "commission": day.commission,
+        "total_pnl": day.total,
+        "highest_prefix": day.highest,
+        "lowest_prefix": day.lowest,
+        "max_drawdown": day.drawdown,
+        "duration_seconds": day.duration_seconds,
+    }

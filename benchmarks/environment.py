@@ -1,0 +1,213 @@
+"""Where benches run: servers and processes of their own, as `manage.py stack` starts them."""
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, LiteralString, Self
+
+import psycopg
+import redis
+
+from benchmarks import process_usage
+from config import env as table
+from config.env import Env
+from config.env_types import Setting
+from config.installation import var_folder
+from ops.embedded.ports import free_port
+from ops.embedded.postgres import NAME, PostgresServer
+from ops.stack.process import ProcessSpec
+from ops.stack.stack import Stack, all_processes
+
+EXECUTION = "execution"  # the queue, and how its workers are called
+TASKS = ("-I", "benchmarks.baseline,benchmarks.noop")
+RESETS = 10
+USUAL_ROUNDS = 3
+WAL_FILES = 16  # of 16 MB
+# What trading writes. Everything else (people, accounts, subscriptions) stays between rounds.
+WRITTEN = (
+    "execution_order, execution_fill, execution_executionlog, execution_driftitem, "
+    "positions_executionposition, events_event, analytics_analyticsdaily, "
+    "paper_order, paper_fill, paper_position, paper_event"
+)
+
+
+OPEN = """
+SELECT EXISTS (SELECT FROM execution_order WHERE status = 'PENDING' AND due_at < 'infinity')
+  OR EXISTS (SELECT FROM execution_order WHERE status IN
+    ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+"""
+
+
+class BenchError(Exception):
+    """A bench cannot be measured; the text says why."""
+
+
+def report_progress(text: str) -> None:
+    """Tell people; programs read standard output."""
+    print(text, file=sys.stderr, flush=True)
+
+
+class BenchEnvironment:
+    """A fresh database with fsync, a Redis, and as many processes as a bench asks for.
+
+    `with Place() as place:` from the main thread; leaving it ends everything.
+    """
+
+    def __init__(self, rounds: int = USUAL_ROUNDS) -> None:
+        """rounds: how often a bench measures each of its two sides; the median counts."""
+        self.rounds = rounds
+        self._specs: Sequence[ProcessSpec] = ()
+        named: list[Setting[Any]] = [table.DATABASE_URL, table.REDIS_URL, table.WEB_DATABASE_URL,
+                 table.TRADE_DATABASE_URL, table.MARKET_CLOCK]  # fmt: skip
+        self.stack = Stack(
+            what="manage.py bench",
+            children=lambda _: self._specs,
+            extra={
+                **{setting.name: "" for setting in named},  # never somebody's real database
+                table.ENV.name: "development",
+                table.ENV_FILE.name: os.devnull,
+                table.PUBLISHED_WINDOWS.name: "no",  # the brokers are doubles, open on weekends
+                table.VAR.name: str(var_folder(os.environ) / "bench" / "stack"),
+                table.PORT.name: str(free_port()),
+                table.LOG_LEVEL.name: "WARNING",
+            },
+            report=report_progress,
+        )
+
+    def __enter__(self) -> Self:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        logging.disable(logging.INFO)  # as in the workers: a line a message would slow the baseline
+        self.stack.__enter__()
+        try:
+            self._begin()
+        except BaseException:
+            self.stack.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.stop()
+
+    def _begin(self) -> None:
+        report_progress("Servers start …")
+        with PostgresServer(self.stack.folder / "postgres") as server:
+            url = server.url.removesuffix(NAME) + "postgres"
+            with psycopg.connect(url, autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE IF EXISTS {NAME}")
+        self.stack.prepare()
+        self.stack.use_here()
+        self.owner = psycopg.connect(self.stack.environ[table.DATABASE_URL.name], autocommit=True)
+        self.owner.execute("SET enable_seqscan = off")  # new tables have no statistics
+        self._age_log()
+        self.redis = redis.Redis.from_url(self.stack.environ[table.REDIS_URL.name])
+
+    def _age_log(self) -> None:
+        """Have PostgreSQL keep log files to use again, as it does after its first hour; making
+        new ones would count as everybody's work.
+        """
+        for _ in range(WAL_FILES):
+            self.sql("SELECT pg_logical_emit_message(true, 'bench', '')")
+            self.sql("SELECT pg_switch_wal()")
+        self.sql("CHECKPOINT")
+
+    # ---- processes ------------------------------------------------------------------------
+    def run(self, *, workers: int) -> None:
+        """Have the whole stack run with so many workers for entries; 0: no process at all."""
+        if workers == self.workers:
+            return
+        if self.stack.supervisor is not None:
+            self.stack.supervisor.stop()
+        self._specs = _processes(Env(self.stack.environ), workers)
+        if workers == 0:
+            self.stack.supervisor = None
+            return
+        report_progress(f"The stack starts with {workers} workers for entries …")
+        supervisor = self.stack.start()
+        if not supervisor.wait_ready(120):
+            raise BenchError(f"not ready: {', '.join(supervisor.unready())} {supervisor.failure}")
+
+    @property
+    def workers(self) -> int:
+        """How many workers for entries run."""
+        if self.stack.supervisor is None:
+            return 0
+        return sum(child.name.startswith(EXECUTION) for child in self._specs)
+
+    def pids(self) -> dict[str, list[int]]:
+        """Return the processes of the stack by kind, servers included, ourselves apart."""
+        (backend,) = self.owner.execute("SELECT pg_backend_pid()").fetchone() or (0,)
+        postmaster = process_usage.parent_of(backend)
+        running = self.stack.supervisor.children if self.stack.supervisor else {}
+        info: dict[str, Any] = self.redis.info("server")
+        return {
+            "postgres": [postmaster, *process_usage.offspring(postmaster)],
+            "redis": [int(info["process_id"])],
+            **{name: [one.pid] for name, one in running.items() if one.pid},
+        }
+
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[None]:
+        """Stop the workers for entries meanwhile, so that a queue can be filled first."""
+        pids = [pid for kind, those in self.pids().items() if kind.startswith(EXECUTION)
+                for pid in those]  # fmt: skip
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGCONT)
+
+    # ---- data -----------------------------------------------------------------------------
+    def sql(self, text: LiteralString, *parameters: Any) -> list[tuple[Any, ...]]:
+        """Run a statement as the owner, on a connection apart; parameters: values, or one dict."""
+        named = parameters[0] if parameters and isinstance(parameters[0], dict) else None
+        cursor = self.owner.execute(text, named or parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+    def reset(self) -> None:
+        """Forget what was traded, and what is still in the queues."""
+        for left in reversed(range(RESETS)):
+            try:
+                self.sql(f"TRUNCATE {WRITTEN} CASCADE")
+                break
+            except psycopg.errors.DeadlockDetected:  # a worker looked for work in another order
+                if not left:
+                    raise
+        self.redis.delete(EXECUTION, "exits", "maintenance", "unacked", "unacked_index")
+
+    def waiting(self, queue: str) -> int:
+        """Return how many messages lie in a queue, or with a worker that has not begun them."""
+        return int(self.redis.llen(queue)) + int(self.redis.hlen("unacked"))
+
+    def nothing_open(self) -> bool:
+        """Whether every order that was written has ended. Asked by two small partial indexes: a
+        look at all orders, a hundred times a second, would cost as much as what is measured.
+        """
+        return not self.sql(OPEN)[0][0]
+
+    def wait(self, done: Callable[[], bool], *, seconds: float = 180, every: float = 0.005) -> None:
+        """Wait until something is done. Raises BenchError if it takes too long."""
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                raise BenchError(f"not done after {seconds:g} s; logs: {self.stack.folder / 'log'}")
+            if self.stack.supervisor is not None and self.stack.supervisor.failure:
+                raise BenchError(self.stack.supervisor.failure)
+            time.sleep(every)
+
+
+def _processes(env: Env, workers: int) -> list[ProcessSpec]:
+    """The stack's own processes; its Celery workers know the baseline's tasks besides."""
+    found = []
+    for child in all_processes(env):
+        if "worker" in child.command:
+            child = replace(child, command=(*child.command, *TASKS))
+        if not child.name.startswith(EXECUTION) or int(child.name.rpartition("-")[2]) <= workers:
+            found.append(child)
+    return found if workers else []

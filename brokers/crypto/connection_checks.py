@@ -1,0 +1,209 @@
+"""The lines of a connection test, each with what the account's owner can do. Nothing is sent."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Any
+
+from brokers.base import ReadFailed, Rejected
+from brokers.crypto import account_identity, order_encoding, reads
+from brokers.crypto.client import Client, ClientPool
+from brokers.crypto.exchanges import CHECKED
+from brokers.crypto.orders import redact
+from brokers.types import Check, CheckResult, ConnectionSpec
+from common.reason_codes import Code
+
+OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
+SKEW_MS = 2_000
+TEST_SECONDS = 30.0
+
+
+async def run(clients: ClientPool, spec: ConnectionSpec) -> list[Check]:
+    """Test a connection, stopping at the first line that makes the others pointless."""
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            client = await clients.of(spec)
+            await client.clock.compare(client.exchange)
+    except ReadFailed as error:
+        if error.code is Code.LIBRARY_MISSING:
+            return [Check("library", FAIL, error.detail, error.code.hint)]
+        return [Check("settings", FAIL, error.detail, "Correct the connection's settings.")]
+    except Exception as error:  # ccxt's many; a time-out is one, too
+        detail = redact(f"{type(error).__name__} {error}", spec)
+        hint = "Check the network, the exchange's status page, and whether it serves this country."
+        return [Check("reach", FAIL, detail, hint)]
+    checks = [
+        Check("reach", OK, f"{client.rules.name} answers"),
+        _exchange_rules(client),
+        _clock(client),
+    ]
+    account_identity.forget_unavailable(client)
+    balance = await _check_read(spec, "credentials", reads.account, client)
+    checks.append(balance)
+    if balance.result is FAIL:
+        return checks
+    checks += [_trading_allowed(balance), *_symbols(client), *_fees(client)]
+    checks += await _account_identity(spec, client)
+    steps = (
+        ("position mode", _position_mode),
+        ("account kind", _account_kind),
+        ("rights", _permissions),
+        ("nonces", _nonces),
+    )
+    for name, check in steps:
+        checks += await _optional_check(spec, name, check, client)
+    return checks
+
+
+def _exchange_rules(client: Client) -> Check:
+    name = client.rules.name
+    if name in CHECKED:
+        return Check("exchange", OK, f"{name}'s rules for order ids were checked")
+    return Check(
+        "exchange", WARN, f"{name} was not checked: an order whose answer is lost is not found",
+        f"Choose one of {', '.join(sorted(CHECKED))}, or look such orders up by hand.",
+    )  # fmt: skip
+
+
+def _clock(client: Client) -> Check:
+    skew = round(client.clock.behind_us() / timedelta(milliseconds=1))
+    if abs(skew) <= SKEW_MS:
+        return Check("clock", OK, f"{skew} ms from the exchange's")
+    return Check(
+        "clock", WARN, f"{skew} ms from the exchange's", "Set this machine's clock by NTP."
+    )
+
+
+async def _check_read(
+    spec: ConnectionSpec, name: str, read: Callable[[Client], Awaitable[Any]], client: Client
+) -> Check:
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            state = await read(client)
+    except Exception as error:
+        detail = redact(f"{type(error).__name__} {error}", spec)
+        hint = "Enter key and secret again; the key needs reading and trading, never withdrawing."
+        return Check(name, FAIL, detail, hint)
+    hint = "" if state.trading_allowed else "no trading"
+    return Check(name, OK, f"{state.equity:f} {state.currency}", hint)
+
+
+def _trading_allowed(balance: Check) -> Check:
+    if balance.hint:
+        return Check("trading", FAIL, "not allowed", "Allow trading for this account and its key.")
+    return Check("trading", OK, "not forbidden")
+
+
+def _symbols(client: Client) -> list[Check]:
+    """Each listed symbol must be one that an order could go to."""
+    names = client.settings.symbols
+    if not names:
+        hint = "List the symbols that the account trades, for example BTC/USDT, in `symbols`."
+        return [Check("symbols", FAIL, "none is listed", hint)]
+    wrong = [name for name in names if not _is_tradable(client, name)]
+    if wrong:
+        example = "BTC/USDT:USDT" if client.settings.market == "swap" else "BTC/USDT"
+        hint = f"Write them as the exchange's {client.settings.market} market does, like {example}."
+        return [Check("symbols", FAIL, f"not to be traded here: {', '.join(wrong)}", hint)]
+    return [Check("symbols", OK, f"{len(names)} listed")]
+
+
+def _is_tradable(client: Client, name: str) -> bool:
+    try:
+        return order_encoding.market_of(client, name).get("active") is not False
+    except Rejected:
+        return False
+
+
+def _fees(client: Client) -> list[Check]:
+    if client.settings.market != "spot":
+        return []
+    return [Check(
+        "fees", WARN, "some exchanges take the fee from the coin that is bought",
+        "An exit sells what is left; pay fees in the exchange's own coin to have none missing.",
+    )]  # fmt: skip
+
+
+async def _optional_check(
+    spec: ConnectionSpec,
+    name: str,
+    check: Callable[[Client], Awaitable[list[Check]]],
+    client: Client,
+) -> list[Check]:
+    try:
+        async with asyncio.timeout(TEST_SECONDS):
+            return await check(client)
+    except Exception as error:
+        detail = redact(f"{type(error).__name__} {error}", spec)
+        return [Check(name, WARN, f"not told: {detail}", "Look it up at the exchange.")]
+
+
+async def _account_identity(spec: ConnectionSpec, client: Client) -> list[Check]:
+    """Whether the key is of the account that was tested before, where that is known."""
+    if not spec.identity:
+        return []
+    try:
+        await account_identity.require_tested_account(client, spec)
+    except ReadFailed as error:
+        return [Check("key", FAIL, f"{error.code.sentence} {error.detail}", error.code.hint)]
+    except Exception as error:
+        detail = redact(f"{type(error).__name__} {error}", spec)
+        return [Check("key", WARN, f"whose it is was not told: {detail}", "Test again.")]
+    return [Check("key", OK, "of the account that was tested before")]
+
+
+async def _position_mode(client: Client) -> list[Check]:
+    """Perpetuals are traded in one-way mode: in hedge mode a short entry would close no long one,
+    and all entries of one side are one position all the same."""
+    exchange, settings = client.exchange, client.settings
+    if settings.market != "swap":
+        return []
+    if exchange.has.get("fetchPositionMode"):
+        answer = await reads.call_method(client, "fetch_position_mode", settings.symbols[0])
+        is_hedged = bool(answer["hedged"])
+    else:  # Bybit tells it with each position, open or not
+        held = await reads.call_method(client, "fetch_positions", [settings.symbols[0]])
+        is_hedged = any(one.get("hedged") is True for one in held)
+    if not is_hedged:
+        return [Check("position mode", OK, "one-way")]
+    hint = "Set the account to one-way mode at the exchange; it must hold no position for that."
+    return [Check("position mode", FAIL, "the account is in hedge mode", hint)]
+
+
+async def _account_kind(client: Client) -> list[Check]:
+    """Bybit takes the amount of a spot market buy as money unless the account is unified."""
+    if client.rules.name != "bybit":
+        return []
+    answer = (await reads.call_method(client, "privateGetV5UserQueryApi"))["result"]
+    if str(answer.get("uta")) != "1":
+        hint = "Upgrade the account to a unified trading account at Bybit."
+        return [Check("account kind", FAIL, "not a unified trading account", hint)]
+    return [Check("account kind", OK, "unified")]
+
+
+async def _permissions(client: Client) -> list[Check]:
+    """What the key may do, where the exchange tells it: too little, and too much."""
+    if client.rules.name == "bybit":
+        answer = (await reads.call_method(client, "privateGetV5UserQueryApi"))["result"]
+        granted = {one for all_ in (answer.get("permissions") or {}).values() for one in all_}
+        may_trade = str(answer.get("readOnly")) == "0"
+    elif client.rules.name == "okx":
+        answer = (await reads.call_method(client, "privateGetAccountConfig"))["data"][0]
+        granted = set(str(answer.get("perm") or "").split(","))
+        may_trade = "trade" in granted
+    else:
+        return []
+    if not may_trade:
+        return [Check("rights", FAIL, "the key may only read", "Give the key the right to trade.")]
+    if granted & {"Withdraw", "withdraw"}:
+        hint = "Take the right to withdraw away: whoever has the key could take the money."
+        return [Check("rights", WARN, "the key may withdraw", hint)]
+    return [Check("rights", OK, "the key may trade")]
+
+
+async def _nonces(client: Client) -> list[Check]:
+    """Kraken counts a key's requests: two processes with one key overtake each other."""
+    if not client.rules.one_at_a_time:
+        return []
+    hint = "Make a key for this installation alone, with a nonce window of 10 seconds."
+    return [Check("nonces", WARN, "each request of a key needs a greater number", hint)]

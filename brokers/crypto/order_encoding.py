@@ -1,0 +1,159 @@
+"""A request in ccxt's words: what cannot be taken is refused here, before anything is sent."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+from brokers.base import Rejected
+from brokers.crypto import parse
+from brokers.crypto.ccxt_hooks import expires_ms
+from brokers.crypto.client import Client
+from brokers.types import CancelRequest, OrderRequest, OrderType, Side, TimeInForce
+from common.reason_codes import Code
+
+TYPES = {OrderType.MARKET: "market", OrderType.LIMIT: "limit"}
+TIMES = frozenset({TimeInForce.GTC, TimeInForce.IOC, TimeInForce.FOK})
+
+CLIENT_ORDER_ID = re.compile(r"[a-z0-9]{18}")  # what our client order ids look like
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOrderArguments:
+    """The arguments of `create_order`. amount, price: text, as the exchange writes them."""
+
+    symbol: str
+    type: str
+    side: str
+    amount: str
+    price: str | None
+    params: Mapping[str, Any]
+
+
+def market_of(client: Client, symbol: str) -> Mapping[str, Any]:
+    """Return the market of a listed symbol. Raises Rejected UNKNOWN_SYMBOL_AT_BROKER."""
+    listed = symbol in client.settings.symbols
+    market = client.exchange.markets.get(symbol) if listed else None
+    if market is None or not _is_tradable(client, market):
+        raise Rejected(
+            Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} is not among the connection's symbols"
+        )
+    found: Mapping[str, Any] = market
+    return found
+
+
+def _is_tradable(client: Client, market: Mapping[str, Any]) -> bool:
+    """Whether it is the account's kind of market, in its currency."""
+    if client.settings.market == "spot":
+        return bool(market["spot"]) and market["quote"] == client.settings.currency
+    linear = market["swap"] and market["linear"]
+    return bool(linear) and market["settle"] == client.settings.currency
+
+
+def encode(client: Client, request: OrderRequest) -> CreateOrderArguments:
+    """Write an order in ccxt's words. Raises Rejected: nothing was sent and it cannot change."""
+    market = market_of(client, request.symbol)
+    if market.get("active") is False:
+        raise Rejected(Code.MARKET_CLOSED, f"{request.symbol} is not traded now")
+    if request.order_type not in TYPES or request.time_in_force not in TIMES:
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.order_type} {request.time_in_force}")
+    if request.stop_loss is not None or request.take_profit is not None:
+        raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
+    _check_id(client, request.client_order_id)
+    price = _price(market, request)
+    return CreateOrderArguments(
+        symbol=request.symbol,
+        type=TYPES[request.order_type],
+        side=request.side.value.lower(),
+        amount=_amount(client, market, request, price),
+        price=None if price is None else f"{price:f}",
+        params=_params(client, request),
+    )
+
+
+def _check_id(client: Client, name: str) -> None:
+    rules = client.rules
+    if not re.fullmatch(f"[{rules.id_letters}]{{1,{rules.id_length}}}", name):
+        raise Rejected(Code.REJECTED_BY_BROKER, f"{rules.name} takes no such client order id")
+
+
+def _price(market: Mapping[str, Any], request: OrderRequest) -> Decimal | None:
+    """A limit price in whole ticks, never worse than what was asked."""
+    if request.order_type is not OrderType.LIMIT:
+        return None
+    limit_price = request.limit_price
+    if limit_price is None or not limit_price.is_finite() or limit_price <= 0:
+        raise Rejected(Code.PRICE_INVALID, f"limit price {limit_price}")
+    tick = parse.number(market["precision"]["price"])
+    rounding = ROUND_FLOOR if request.side is Side.BUY else ROUND_CEILING
+    price = (limit_price / tick).to_integral_value(rounding) * tick
+    if price <= 0:
+        raise Rejected(Code.PRICE_INVALID, f"limit price {limit_price} is below a tick")
+    return price
+
+
+def _amount(
+    client: Client, market: Mapping[str, Any], request: OrderRequest, price: Decimal | None
+) -> str:
+    """The quantity in ccxt's amounts (contracts on perpetuals), checked by the market's limits."""
+    if not request.quantity.is_finite() or request.quantity <= 0:
+        raise Rejected(Code.VOLUME_INVALID, f"quantity {request.quantity}")
+    instrument = parse.instrument(market)
+    amount = request.quantity / parse.contract_size(market)
+    step = parse.number(market["precision"]["amount"])
+    if amount % step:
+        raise Rejected(Code.VOLUME_INVALID, f"the step is {instrument.quantity_step:f}")
+    minimum, maximum = instrument.quantity_min, instrument.quantity_max
+    if _may_be_below_minimum(client, request):
+        minimum = instrument.quantity_step
+    if not minimum <= request.quantity <= maximum:
+        raise Rejected(Code.VOLUME_INVALID, f"from {minimum:f} to {maximum:f}")
+    cost = parse.min_notional(market)
+    if price is not None and not request.reduce_only and price * request.quantity < cost:
+        raise Rejected(Code.VOLUME_INVALID, f"worth less than {cost:f} {market['quote']}")
+    written: str = client.exchange.amount_to_precision(request.symbol, f"{amount:f}")
+    if Decimal(written) != amount:
+        raise Rejected(Code.VOLUME_INVALID, f"ccxt would send {written} for {amount:f}")
+    return written
+
+
+def _may_be_below_minimum(client: Client, request: OrderRequest) -> bool:
+    """Whether the exchange itself is to say if the order is too small: an exit of perpetuals may
+    close what a partial exit, or a minimum that was raised since, has left. Binance's minimum worth
+    is "unless you choose reduce only" (-4164); Bybit closes a rest by `reduceOnly`; OKX's least
+    size is its step, mostly. On spot each order is an order: what is below the least cannot be
+    sold (`spot.sellable`)."""
+    return client.settings.market == "swap" and request.reduce_only
+
+
+def _params(client: Client, request: OrderRequest) -> dict[str, Any]:
+    rules, settings = client.rules, client.settings
+    params: dict[str, Any] = {rules.id_name: request.client_order_id}
+    if request.order_type is OrderType.LIMIT:
+        params["timeInForce"] = request.time_in_force.value
+    if settings.market == "swap" and request.reduce_only:
+        params["reduceOnly"] = True
+    return params
+
+
+async def create(client: Client, ready: CreateOrderArguments) -> Any:
+    """Send an order; return ccxt's answer. Raises ccxt's errors."""
+    return await client.exchange.create_order(
+        ready.symbol, ready.type, ready.side, ready.amount, ready.price, _with_expiry(client, ready)
+    )
+
+
+async def cancel(client: Client, request: CancelRequest) -> Any:
+    """Send a cancel by our id; return ccxt's answer. Raises ccxt's errors."""
+    params = {client.rules.cancel_name: request.client_order_id}
+    return await client.exchange.cancel_order(None, request.symbol, params)
+
+
+def _with_expiry(client: Client, ready: CreateOrderArguments) -> dict[str, Any]:
+    """The parameters just before sending: Kraken is told here when an order is too old."""
+    if client.rules.name != "kraken":
+        return dict(ready.params)
+    until = datetime.fromtimestamp(expires_ms(client.clock) / 1000, UTC)
+    return {**ready.params, "deadline": until.isoformat(timespec="milliseconds")[:-6] + "Z"}

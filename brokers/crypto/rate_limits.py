@@ -1,0 +1,96 @@
+"""How many requests may leave for an exchange: budgets that all processes share, exits first.
+
+ccxt knows what each request costs (`calculate_rate_limiter_cost`); its own throttle is off, since
+it counts for one process and knows no exits. Whose limit the cost counts on is the exchange's rule:
+an address's (Binance) or an account's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+from brokers.crypto.exchange_limits import Limits, limits_of
+from brokers.crypto.exchanges import Exchange
+from brokers.crypto.guarded_call import GuardedCall
+from brokers.rate_limits import Priority, Rate, RateLimiter, rate_limiter_for
+from brokers.types import ConnectionSpec
+from common.clocks import machine_time
+
+READ_WAIT_SECONDS = 20.0
+READS_SHARE = 0.75  # of an address's rate: what polls may take, however many accounts there are
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRateLimits:
+    """What one account's requests are counted on. host: all that goes to the exchange from here;
+    points: ccxt's costs, None: they count on the host's; orders: what may be sent to the books;
+    reads: what of the host's reads may take. They wait there, in a line of their own: an entry that
+    stood behind the polls of fifty accounts would be too late."""
+
+    host: RateLimiter
+    points: RateLimiter | None
+    orders: RateLimiter
+    limits: Limits
+    reads: RateLimiter
+
+    async def admit(self, cost: float, flight: GuardedCall | None) -> None:
+        """Wait until a request may leave. Raises NotSent RATE_LIMITED when its turn is too late.
+
+        flight: the call that it belongs to; None: a read.
+        """
+        rank = Priority.EXIT if flight is not None and flight.urgent else Priority.ENTRY
+        until = flight.until if flight else machine_time() + READ_WAIT_SECONDS
+        if flight is not None and (not flight.again or self.limits.cancels_count):
+            await self.orders.acquire(rank=rank, until=until)
+        if flight is not None and not flight.again and self.limits.order_cost is not None:
+            cost = self.limits.order_cost
+        if self.points is not None:
+            if cost > 0:
+                await self.points.acquire(cost, rank=rank, until=until)
+            cost = 1.0
+        if cost > 0 and flight is None:
+            await self.reads.acquire(cost, until=until)
+        if cost > 0:
+            await self.host.acquire(cost, rank=rank, until=until)
+
+    def back_off(self, seconds: float, *, everybody: bool) -> None:
+        """The exchange wants no more for so long: from this account, or from this address."""
+        if everybody:
+            self.host.back_off(seconds)
+            self.reads.back_off(seconds)  # or they would all stand in front of the next entry
+        elif self.points is not None:
+            self.points.back_off(seconds)
+        self.orders.back_off(seconds)
+
+
+LimitsFactory = Callable[[Exchange, ConnectionSpec], AccountRateLimits]
+
+
+def account_rate_limits(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
+    """Return the shared budgets of an account. Connections with the same key share them."""
+    market = str(spec.settings.get("market") or "spot")
+    limits = limits_of(known.name, market)
+    sandbox = " sandbox" if spec.settings.get("sandbox") else ""
+    host = (
+        f"crypto {known.name} {market}{sandbox}"
+        if limits.points is None
+        else (f"crypto {known.name}{sandbox}")
+    )
+    key = spec.credentials.get("api_key") or spec.connection_id
+    account = f"{host} account {sha256(key.encode()).hexdigest()[:16]}"
+    points = limits.points
+    if points is not None and limits.tiered:
+        freed = float(spec.settings.get("points_per_second") or 0) * limits.tiered
+        points = replace(points, per_second=freed or points.per_second)
+    return AccountRateLimits(
+        host=rate_limiter_for(host, limits.host),
+        points=None if points is None else rate_limiter_for(f"{account} points", points),
+        orders=rate_limiter_for(f"{account} orders", limits.orders),
+        limits=limits,
+        reads=rate_limiter_for(f"{host} reads", read_rate(limits.host)),
+    )
+
+
+def read_rate(host: Rate) -> Rate:
+    """What of an address's rate reads may take."""
+    return Rate(host.per_second * READS_SHARE, host.burst / 2, kept=0.0)

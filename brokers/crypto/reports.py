@@ -1,0 +1,40 @@
+"""What an exchange says of an order, as reports."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from brokers.crypto import parse
+from brokers.crypto.client import Client
+from brokers.types import ConnectionSpec, Execution, OrderReport, OrderRequest
+
+
+def reply_trades(order: Mapping[str, Any], request: OrderRequest) -> list[dict[str, Any]]:
+    """The trades in the reply to an order, which lack what the order says: Binance's spot."""
+    known = {"order": order["id"], "symbol": request.symbol, "side": request.side.value.lower()}
+    at = order.get("timestamp") or order.get("lastTradeTimestamp")
+    return [
+        {**trade, **known, "timestamp": trade.get("timestamp") or at}
+        for trade in order.get("trades") or ()
+        if trade.get("price") and trade.get("id")
+    ]
+
+
+def reports_of(
+    client: Client,
+    spec: ConnectionSpec,
+    name: str,
+    order: Mapping[str, Any],
+    fills: Sequence[Execution],
+    request: OrderRequest | None = None,
+) -> list[OrderReport]:
+    """Tell an order and its executions. request: ours, where the reply does not name the symbol.
+
+    Raises ValueError or KeyError.
+    """
+    symbol = request.symbol if request else str(order["symbol"])
+    size = parse.contract_size(client.market(symbol))
+    now = datetime.now(UTC)
+    return parse.reports(
+        spec.connection_id, name, order, fills, size=size, now=now, position=symbol
+    )

@@ -1,0 +1,84 @@
+"""What stands around an answer: its envelope, what it refuses, when to ask again. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from brokers.crypto.exchanges import Dialect
+
+BINANCE_LISTS = frozenset({"openOrders", "myTrades", "userTrades", "positionRisk"})
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeError:
+    """An exchange's own code and words in an answer."""
+
+    code: str
+    message: str
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Return the seconds that a Retry-After header names; None: none, or one that is no number."""
+    value = next((v for name, v in headers.items() if name.lower() == "retry-after"), "")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def read_error(dialect: Dialect, body: str) -> ExchangeError | None:
+    """Return what an answer's envelope says was wrong; None: it is not the exchange's own."""
+    try:
+        read = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(read, dict):
+        return None
+    match dialect:
+        case Dialect.BINANCE if "code" in read:
+            return ExchangeError(str(read["code"]), str(read.get("msg", "")))
+        case Dialect.BYBIT if "retCode" in read:
+            return ExchangeError(str(read["retCode"]), str(read.get("retMsg", "")))
+        case Dialect.OKX if "code" in read:
+            return _okx_error(read)
+        case Dialect.KRAKEN if read.get("error"):
+            return ExchangeError(str(read["error"][0]), "")
+        case _:
+            return None
+
+
+def is_json(body: str) -> bool:
+    """Whether an answer is an object or a list: a program's, no gateway's page."""
+    try:
+        return isinstance(orjson.loads(body), (dict, list))
+    except orjson.JSONDecodeError:
+        return False
+
+
+def is_whole(dialect: Dialect, path: str, read: Any) -> bool:
+    """Whether an answer has the exchange's own envelope for success. An empty object, or a page of
+    a gateway, is not an account without positions. path: of the address, without its query."""
+    if dialect is Dialect.CCXT:
+        return isinstance(read, (dict, list))
+    if dialect is Dialect.BINANCE:
+        name = path.rpartition("/")[2]
+        if name in BINANCE_LISTS:
+            return isinstance(read, list)
+        if name == "account":
+            return isinstance(read, dict) and ("balances" in read or "assets" in read)
+        return isinstance(read, (dict, list)) and bool(read)
+    if not isinstance(read, dict):
+        return False
+    if dialect is Dialect.BYBIT:
+        return str(read.get("retCode")) == "0" and isinstance(read.get("result"), dict)
+    if dialect is Dialect.OKX:
+        return str(read.get("code")) == "0" and isinstance(read.get("data"), list)
+    return read.get("error") == [] and "result" in read
+
+
+def _okx_error(read: Mapping[str, Any]) -> ExchangeError:
+    """An order's own code stands in `data`, the request's on top."""
+    lines = read.get("data") or [{}]
+    first = lines[0] if isinstance(lines, list) and isinstance(lines[0], dict) else {}
+    if first.get("sCode") not in (None, "", "0"):
+        return ExchangeError(str(first["sCode"]), str(first.get("sMsg", "")))
+    return ExchangeError(str(read["code"]), str(read.get("msg", "")))

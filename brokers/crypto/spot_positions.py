@@ -1,0 +1,87 @@
+"""What stands for a position on spot, where an exchange knows balances only. Pure.
+
+The balance of the base currency is the position, whoever bought it, of the one listed symbol that
+has this base and the account's quote currency. Fees that were taken in the base currency are gone
+from it, so it may be a little less than what was bought. What is below the market's smallest amount
+cannot be sold but is still there (the exchange may have raised that amount since): it is read as a
+position without an entry price, and the comparison judges what it is. The entry price is what our
+trades say, walked back to when nothing was held; where they do not reach so far it is their own
+average.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from brokers.crypto.parse import moment, number, optional_number
+from brokers.types import BrokerPosition, Instrument, Side
+from common.money import floor_to_step
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One trade's effect on the balance. change: base units."""
+
+    change: Decimal
+    price: Decimal
+    at: Any
+
+
+def sellable(balance: Decimal, of: Instrument) -> Decimal:
+    """What of a balance can be sold: whole steps, nothing below the smallest amount."""
+    quantity = floor_to_step(balance, of.quantity_step)
+    return quantity if quantity >= of.quantity_min else Decimal(0)
+
+
+def unsellable_position(of: Instrument, balance: Decimal) -> BrokerPosition:
+    """Return what is held but cannot be sold, without an entry price. balance: above zero."""
+    whole = floor_to_step(balance, of.quantity_step)
+    return BrokerPosition(
+        broker_position_id=of.symbol,
+        symbol=of.symbol,
+        side=Side.BUY,
+        quantity=whole or balance,
+        entry_price=Decimal(0),
+    )
+
+
+def position(
+    of: Instrument, balance: Decimal, trades: Sequence[Mapping[str, Any]]
+) -> BrokerPosition:
+    """Tell a position. trades: ccxt's, oldest first, as far back as is known. Raises ValueError."""
+    base = of.pair.partition("/")[0]
+    steps = _since_flat([_step(trade, base) for trade in trades], balance, of.quantity_min)
+    price, quantity = Decimal(0), Decimal(0)
+    for step in steps:
+        if step.change > 0:
+            price = (price * quantity + step.price * step.change) / (quantity + step.change)
+        quantity = max(Decimal(0), quantity + step.change)
+    return BrokerPosition(
+        broker_position_id=of.symbol,
+        symbol=of.symbol,
+        side=Side.BUY,
+        quantity=sellable(balance, of),
+        entry_price=price,
+        opened_at=moment(steps[0].at) if steps else None,
+    )
+
+
+def _step(trade: Mapping[str, Any], base: str) -> _Step:
+    fee = trade.get("fee") or {}
+    lost = optional_number(fee.get("cost")) if fee.get("currency") == base else Decimal(0)
+    amount = number(trade["amount"])
+    change = amount if trade["side"] == "buy" else -amount
+    return _Step(change - lost, number(trade["price"]), trade["timestamp"])
+
+
+def _since_flat(steps: Sequence[_Step], balance: Decimal, dust: Decimal) -> list[_Step]:
+    """The trades since the balance was last nothing."""
+    left = balance
+    found: list[_Step] = []
+    for step in reversed(steps):
+        if left < dust:
+            break
+        found.append(step)
+        left -= step.change
+    return found[::-1]

@@ -1,0 +1,45 @@
+"""What an account in a terminal can do. Needs no library."""
+
+from datetime import timedelta
+from functools import cache
+
+from brokers.dwx.client import days_of
+from brokers.types import (
+    Capabilities,
+    ConnectionSpec,
+    ExitSafety,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
+
+
+def capabilities_of(spec: ConnectionSpec) -> Capabilities:
+    """What an account can do, by what its connection's settings say of it."""
+    return _capabilities(days_of(spec), str(spec.settings.get("folder") or ""))
+
+
+@cache  # asked for each order of a bundle
+def _capabilities(days: int, folder: str) -> Capabilities:
+    return Capabilities(
+        order_types=frozenset(OrderType),
+        times_in_force=frozenset({TimeInForce.GTC}),
+        native_stops=True,
+        modify=True,
+        position_modes=frozenset({PositionMode.HEDGING}),
+        partial_close=True,
+        event_stream=True,
+        price_stream=True,
+        lookup_horizon=timedelta(days=days),
+        refuses_repeated_ids=False,
+        exit_safety=ExitSafety.TICKET,
+        session=True,
+        session_key=f"mt4 {folder.casefold()}" if folder else "",  # all who name it, one process
+        needs_credentials=True,
+        fills_horizon=timedelta(days=days),
+        quotes=True,
+        refuses_reached=frozenset({OrderType.LIMIT, OrderType.STOP}),  # "invalid price"
+        one_at_a_time=True,
+        keeps_worst_price=True,
+        checks_worst_price=True,  # a command has no field for it (`preflight.check_worst_price`)
+    )

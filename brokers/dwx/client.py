@@ -1,0 +1,223 @@
+"""One connection at its terminal: whose it is, and all that is known of it at a moment."""
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from brokers.base import Rejected
+from brokers.dwx.folders import TerminalUnavailableError
+from brokers.dwx.lots import Lots, LotsError, lots_of
+from brokers.dwx.mt4_reports import Mt4Reports
+from brokers.dwx.parse import Snapshot
+from brokers.dwx.sent_commands import GONE, PLACED, CommandFilter, SentCommand
+from brokers.dwx.server_time import Zone
+from brokers.dwx.sync_marks import OpenTicket
+from brokers.dwx.terminal import Terminal
+from brokers.dwx.terminal_state import HistoryNeededError
+from brokers.types import ConnectionSpec, HeldLevels
+from common.reason_codes import Code
+
+HISTORY_DAYS = 90
+MIN_GAP_SECONDS = 0.5  # two looks at what is in no file
+ALL_HISTORY = "In MetaTrader, Account History, right click: All History."
+
+
+def _no_listener(*_: object) -> None:
+    """Who is told where nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class DwxClient:
+    """What a call needs. Everything here raises AwayError where the terminal cannot be used."""
+
+    spec: ConnectionSpec
+    terminal: Terminal
+    zone: Zone
+    report_books: Callable[["DwxClient", Mt4Reports], None] = _no_listener
+    record_open: Callable[["DwxClient", Mt4Reports], None] = _no_listener
+    set_levels: Callable[["DwxClient", int, HeldLevels], None] = (
+        _no_listener  # by a position's first ticket
+    )
+
+    async def snapshot(self) -> Snapshot:
+        """Return what is open now, of this connection's account and no other."""
+        return self._of_account(await self.terminal.orders())
+
+    async def snapshot_after(self, mark: object, seconds: float) -> Snapshot:
+        """The same by a file written since the orders file had this signature, within a time."""
+        return (await self.glance_after(mark, seconds))[1]
+
+    async def peek(self) -> Snapshot:
+        """The same however old it is: it may show an effect and never that there is none."""
+        return (await self.glance())[1]
+
+    async def glance(self) -> tuple[object, Snapshot]:
+        """The orders file's signature, for `snapshot_after`, and `peek` after it."""
+        mark, snapshot = await self.terminal.glance()
+        return mark, self._of_account(snapshot)
+
+    async def glance_after(self, mark: object, seconds: float) -> tuple[object, Snapshot]:
+        """The same of a file written since it had this signature, within a time."""
+        mark, snapshot = await self.terminal.orders_after(mark, seconds)
+        return mark, self._of_account(snapshot)
+
+    @property
+    def by_deals(self) -> bool:
+        """Whether executions stand in the history and nowhere else."""
+        return self.terminal.dialect.by_deals
+
+    async def books(
+        self, snapshot: Snapshot, closed: tuple[Any, ...] = (), reach: float = math.inf
+    ) -> Mt4Reports:
+        """Put together what is known."""
+        return self._books(snapshot, await self.intents(), closed, reach)
+
+    async def look(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
+        """Put together what is known of what is open, and of an order; `books` for all else."""
+        about, account = CommandFilter.open(snapshot, client_order_id), self.spec.account
+        commands = await self._read_journal(partial(self.terminal.ledger.about, about, account))
+        return self._books(snapshot, commands)
+
+    def _books(
+        self, snapshot: Snapshot, intents: Sequence[SentCommand], closed: tuple[Any, ...] = (),
+        reach: float = math.inf,
+    ) -> Mt4Reports:  # fmt: skip
+        return self.terminal.dialect.books(
+            self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots), reach
+        )  # fmt: skip
+
+    async def traced(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
+        """`look`, with the history if a position's past is not in sight otherwise. In a turn only
+        if `traceable` says no."""
+        books = await self.look(snapshot, client_order_id)
+        if not traceable(books):
+            books = await self.books(snapshot, await self.history())
+        return self.remember(books)
+
+    async def with_history(self, days: int = 0, awaited: str = "") -> Mt4Reports:
+        """Put together all that is known. In a turn. First what is open, then what was closed: what
+        moves between both is seen twice. What waited, and `awaited`, is called gone only if a
+        second look, at files written after the first one's, does not show it either: the terminal
+        takes a filled order away before it has its execution."""
+        books = await self._look(await self.snapshot(), days)
+        if missed := books.missed(awaited):
+            mark = await self.terminal.mark()
+            await asyncio.sleep(MIN_GAP_SECONDS)
+            snapshot = await self.snapshot_after(mark, self.terminal.patience.stale)
+            books = await self._look(snapshot, days)
+            missed &= books.missed(awaited)
+            gone = [one for one in books.intents if one.client_order_id in missed]
+            books = await self._noted(books, gone, GONE)
+        books = await self._noted(books, books.waiting(), PLACED)
+        self.report_books(self, books)
+        return books
+
+    async def _look(self, snapshot: Snapshot, days: int) -> Mt4Reports:
+        commands = self._days(days)
+        reach = time.time() - (commands - 1) * 86_400  # its days are the server's
+        closed = await self.terminal.history(commands)
+        return self.remember(await self.books(snapshot, closed, reach))
+
+    async def _noted(
+        self, books: Mt4Reports, intents: Sequence[SentCommand], how: str
+    ) -> Mt4Reports:
+        """Write down how these ended, and return the books that know it."""
+        for one in intents:
+            await self.terminal.ended(one.number, how)
+        ended = {one.number for one in intents}
+        known = [replace(one, end=how) if one.number in ended else one for one in books.intents]
+        return replace(books, intents=known) if ended else books
+
+    async def history(self) -> tuple[Any, ...]:
+        """Ask for the history, back to the opening of all that was ever seen open here."""
+        return await self.terminal.history(self._days())
+
+    def _days(self, days: int = 0) -> int:
+        seconds = time.time() - self.terminal.oldest
+        return max(days, self.days, math.ceil(seconds / 86_400) + 2)
+
+    async def intents(self) -> list[SentCommand]:
+        """Return what was sent from this folder for this account."""
+        return await self._read_journal(self.terminal.ledger.intents)
+
+    async def _read_journal(self, read: Callable[[], list[SentCommand]]) -> list[SentCommand]:
+        try:
+            found = await asyncio.to_thread(read)
+        except OSError as error:
+            raise TerminalUnavailableError(
+                Code.NOT_CONNECTED, f"The folder fails: {error}"
+            ) from error
+        # Of another account, which the terminal was logged in to, its files say nothing.
+        return [one for one in found if one.account in ("", self.spec.account)]
+
+    def remember(self, books: Mt4Reports) -> Mt4Reports:
+        """Keep where open tickets came from, for when a partial close gives them new numbers."""
+        if not traceable(books):
+            raise TerminalUnavailableError(
+                Code.NOT_CONNECTED, f"The terminal's history is cut. {ALL_HISTORY}"
+            )
+        try:
+            books.check()
+        except TerminalUnavailableError as error:
+            self.terminal.unsupported = error
+            raise
+        self.record_open(self, books)
+        roots = books.roots_now
+        self.terminal.roots = {one.number: roots[one.number] for one in books.snapshot.tickets}
+        for one in books.snapshot.tickets:
+            opened = self.zone.utc(one.opened_at).timestamp()
+            self.terminal.oldest = min(self.terminal.oldest, opened)
+        return books
+
+    def shows_all(self, before: Mapping[int, OpenTicket], now: Mapping[int, OpenTicket]) -> bool:
+        """Whether what is open tells all that has happened: nothing has left since."""
+        if self.by_deals:
+            return False
+        return all(number in now and now[number].lots >= was.lots for number, was in before.items())
+
+    def lots(self, symbol: str) -> Lots:
+        """Raises Rejected for a symbol of which nobody says what a lot is."""
+        try:
+            return lots_of(self.spec.settings, symbol)
+        except LotsError as error:
+            raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
+
+    def in_lots(self, symbol: str, quantity: Decimal) -> Decimal:
+        """Base units into lots. Raises Rejected."""
+        lots = self.lots(symbol).lots(quantity)
+        if lots is None:
+            raise Rejected(Code.VOLUME_INVALID, f"{quantity} is not a whole number of lot steps")
+        return lots
+
+    @property
+    def days(self) -> int:
+        """How far back the history is asked for, and absence therefore known."""
+        return days_of(self.spec)
+
+    def _of_account(self, snapshot: Snapshot) -> Snapshot:
+        if snapshot.account.number != self.spec.account:
+            detail = f"The terminal is logged in to account {snapshot.account.number}."
+            raise TerminalUnavailableError(Code.UNKNOWN_ACCOUNT, detail)
+        return snapshot
+
+
+def days_of(spec: ConnectionSpec) -> int:
+    """The setting `history_days`."""
+    try:
+        return min(3600, max(1, int(spec.settings.get("history_days") or HISTORY_DAYS)))
+    except (TypeError, ValueError):
+        return HISTORY_DAYS
+
+
+def traceable(books: Mt4Reports) -> bool:
+    """Whether each of our positions can be traced to the ticket that it began as."""
+    try:
+        books.roots_now  # noqa: B018
+    except HistoryNeededError:
+        return False
+    return True

@@ -1,0 +1,257 @@
+"""What we have asked a terminal for, on disk beside its files, written before it is asked.
+
+MT4 keeps no name of a close: only here stands which exit of ours closed which ticket. And what was
+never written down here was never sent. Lines of JSON; a torn last line is one that never counted.
+
+The file is the truth; memory holds a copy, as far as the process has room
+(brokers/record_cache.py). What leaves first is about nothing that is open: what certainly had no
+effect, and positions that are over. `about` tells what concerns given tickets from what is left,
+and reads the file anew where it does not know of one of them whether all is left; `intents` tells
+everything, and reads the file anew where anything has left. That costs about what the history costs
+beside which it is asked for. So no conclusion depends on what is in memory.
+"""
+
+import json
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from brokers.dwx import file_io
+from brokers.dwx.sent_commands import (
+    CommandFilter,
+    OpenSnapshot,
+    OpenSnapshots,
+    SentCommand,
+    is_over,
+    without_ended,
+)
+from brokers.record_cache import MAX_RECORDS, RECORD_CACHE, RecordCache
+
+KEEP_SECONDS = 400 * 86_400
+REWRITE_ABOVE = 4_000_000  # bytes
+COUNT_ABOVE = 1_000_000  # bytes: in less there are not too many to hold
+MAX_COMMANDS = MAX_RECORDS - 1000  # of one terminal: as many more may come before it is tidied
+OVERLAP = 200  # bytes that are read again
+RESERVED = "reserved"  # no command's end: numbers up to that one may have been used
+
+
+class CommandJournal:
+    """The intents of one folder. Its file is written by the folder's owner only; calls touch the
+    disk and may raise OSError. Any thread may read, one at a time."""
+
+    def __init__(self, path: Path, record_cache: RecordCache = RECORD_CACHE) -> None:
+        self._path, self._reading = path, threading.Lock()
+        self._writing = threading.Lock()  # what is written while it is tidied must not be lost
+        self._share = record_cache.share(self)
+        self._looks = OpenSnapshots()  # what was asked about
+        self._forget()
+
+    def write(self, intent: SentCommand) -> None:
+        """Put an intent on disk before it may have its effect."""
+        self._append(_as_json(intent))
+
+    def end(self, number: int, how: str) -> None:
+        """Note how a command certainly ended."""
+        self._append({"number": number, "end": how})
+
+    def intents(self) -> list[SentCommand]:
+        """Return all that is kept, oldest first; only what is new is read. Raises OSError for what
+        we have not written."""
+        with self._reading:
+            if self._left is not None:
+                self._forget()
+            found = self._read()
+        self._share.ensure_capacity()
+        return found
+
+    def about(self, open_now: CommandFilter, account: str = "") -> list[SentCommand]:
+        """Return all that is about what is open at an account, oldest first. Raises OSError as
+        `intents`."""
+        with self._reading:
+            found = self._read()
+            if self._left is not None and not self._left.covers(open_now):
+                self._forget()
+                found = self._read()
+            self._looks.record_open(OpenSnapshot(time.time(), open_now, account))
+            self._may_shed = True
+        self._share.ensure_capacity()
+        return [one for one in found if open_now.has(one)]
+
+    # ---- what is in memory ------------------------------------------------------------------
+    @property
+    def loop(self) -> None:
+        """It may leave on any thread: not while somebody reads."""
+
+    def drop(self, *, ended: bool) -> bool:
+        """Let what is about nothing that is open leave memory, or all. The file still has it."""
+        if not (self._known and (self._may_shed or not ended)):
+            return False
+        if not self._reading.acquire(blocking=False):
+            return False
+        try:
+            before = len(self._known)
+            if ended:
+                self._shed()
+            else:
+                self._forget()
+            self._share.count(len(self._known))
+            return len(self._known) < before
+        finally:
+            self._reading.release()
+
+    def _forget(self) -> None:
+        self._known: dict[int, SentCommand] = {}
+        self._left: CommandFilter | None = (
+            None  # of what all is left in memory; None: of everything
+        )
+        self._may_shed = False
+        self._before = b""  # the end of what is known, by which the file is known again
+        self._offset = 0
+
+    def _shed(self) -> None:
+        snapshot = self._looks.last or OpenSnapshot(0.0, CommandFilter())
+        known = self._known.values()
+        stays = {one.magic for one in known if not is_over(one, snapshot)}
+        kept = {number: one for number, one in self._known.items() if one.magic in stays}
+        if len(kept) < len(self._known):
+            whole = CommandFilter(snapshot.open.magics | stays, snapshot.open.tickets)
+            self._left = whole if self._left is None else whole & self._left
+            self._known = kept
+        self._may_shed = False
+
+    def _read(self) -> list[SentCommand]:
+        size = len(self._known)
+        try:
+            return self._read_on()
+        except BaseException:
+            self._forget()
+            raise
+        finally:
+            self._may_shed |= len(self._known) > size
+            self._share.count(len(self._known))
+
+    def _read_on(self) -> list[SentCommand]:
+        raw = self._tail()
+        if not raw.startswith(self._before):  # it was tidied, or a backup of it put back
+            self._forget()
+            raw = self._tail()
+        whole = max(raw.rfind(b"\n"), len(self._before))  # the last line may still be on its way
+        _fold(self._known, raw[len(self._before) : whole])
+        self._offset += whole - len(self._before)
+        found = dict(self._known)
+        _fold(found, raw[whole:])
+        self._before = raw[:whole][-OVERLAP:]
+        return list(found.values())
+
+    def _tail(self) -> bytes:
+        if not self._path.exists():
+            return b""
+        return file_io.read(self._path, self._offset - len(self._before))
+
+    def reserve(self, number: int) -> None:
+        """Note that commands up to this number may be sent."""
+        self._append(_reserved(number))
+
+    def last_number(self) -> int:
+        """Return the last number that may have been used; a random one where nothing is known,
+        since the expert advisor ignores a number that it has seen among the last thousand."""
+        anything = secrets.randbelow(1_000_000_000)
+        return max([record["number"] for record in self._lines()], default=anything)
+
+    def tidy(self) -> bool:
+        """Forget what is over, once the file has grown large or holds more than there may be: what
+        is older than anybody looks back, and what is too much. What is or may be open stays. False:
+        put off, since nobody has looked at what is open for long enough."""
+        size = self._path.stat().st_size if self._path.exists() else 0
+        if size < COUNT_ABOVE:
+            return True
+        with self._writing:
+            return self._tidy(size)
+
+    @property
+    def knows_what_is_open(self) -> bool:
+        """Whether what is open is known for long enough to forget what is over."""
+        return self._looks.lately is not None
+
+    def _tidy(self, size: int) -> bool:
+        found, snapshot = self.intents(), self._looks.lately
+        if size < REWRITE_ABOVE and len(found) <= MAX_COMMANDS:
+            return True
+        if snapshot is None:
+            return False
+        stays = self._stays(found, snapshot.account)
+        if size < REWRITE_ABOVE and len(stays) == len(found):
+            return True
+        fresh = self._path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        lines, last = [_line(_as_json(one)) for one in stays], self.last_number()
+        file_io.append(fresh, b"".join([*lines, _line(_reserved(last))]))
+        os.replace(fresh, self._path)
+        return True
+
+    def _stays(self, found: list[SentCommand], now: str) -> list[SentCommand]:
+        """Return what is not forgotten. Of an account that the terminal has left, and of which this
+        process has not seen what is open there, that is all. now: the account that it shows."""
+        of: dict[str, list[SentCommand]] = {}
+        for one in found:
+            of.setdefault(one.account or now, []).append(one)
+        stays, oldest = set[int](), time.time() - KEEP_SECONDS
+        for account, mine in of.items():
+            snapshot = self._looks.lately_of(account)
+            left = mine if snapshot is None else without_ended(mine, snapshot, oldest, MAX_COMMANDS)
+            stays |= {one.number for one in left}
+        return [one for one in found if one.number in stays]
+
+    def _append(self, record: dict[str, Any]) -> None:
+        with self._writing:
+            file_io.append(self._path, _line(record))
+
+    def _lines(self) -> Iterator[dict[str, Any]]:
+        if not self._path.exists():
+            return
+        yield from _records(file_io.read(self._path))
+
+
+def _line(record: dict[str, Any]) -> bytes:
+    # It begins with the line's end: a torn line before it stays alone.
+    return b"\n" + json.dumps(record).encode()
+
+
+def _as_json(intent: SentCommand) -> dict[str, Any]:
+    return {**asdict(intent), "lots": str(intent.lots)}
+
+
+def _reserved(number: int) -> dict[str, Any]:
+    return {"number": number, "end": RESERVED}
+
+
+def _records(raw: bytes) -> Iterator[dict[str, Any]]:
+    for line in raw.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and type(record.get("number")) is int:
+            yield record
+
+
+def _fold(found: dict[int, SentCommand], raw: bytes) -> None:
+    for record in _records(raw):
+        number = record["number"]
+        if "what" in record:
+            found[number] = _read_command(record)
+        elif number in found and record.get("end") != RESERVED:
+            found[number] = replace(found[number], end=str(record.get("end", "")))
+
+
+def _read_command(record: dict[str, Any]) -> SentCommand:
+    try:
+        return SentCommand(**{**record, "lots": Decimal(record["lots"])})
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        raise OSError(f"ledger.jsonl has a line that is not ours: {error}") from error

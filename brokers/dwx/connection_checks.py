@@ -1,0 +1,211 @@
+"""The connection test, and what the terminal says of symbols and of its own limits.
+
+The expert advisor tells its limits only when it refuses. So it is asked for a waiting order at the
+price 0, which it refuses in every case before the broker hears of it: with 0 lots it names the
+broker's bounds, with the most lots its own MaximumLotSize, with too many open orders MaximumOrders.
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+from brokers.dwx import codes, file_io, market_data_file, parse
+from brokers.dwx.client import ALL_HISTORY, DwxClient
+from brokers.dwx.folders import FolderInUseError, TerminalUnavailableError
+from brokers.dwx.lots import Lots, LotsError, lots_of, symbols_of
+from brokers.dwx.parse import MalformedError, Message, OtherPlatformError, Snapshot
+from brokers.dwx.prices import subscribe
+from brokers.dwx.shared_files import read_whole
+from brokers.types import Check, CheckResult, Instrument
+from common.reason_codes import Code
+
+OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
+FOLDER = "Ask the operators for the folder's name and its key; docs/metatrader4.md says how."
+LOG_IN_AGAIN = (
+    "Log in again; a wrong number: add the account anew by its right one, and remove this one."
+)
+EXPERT = "Start MetaTrader, attach DWX_Server to a chart and switch AutoTrading on."
+OTHER_PLATFORM = (
+    "This account is of the other kind (MetaTrader 4, or MetaTrader 5 by files): remove it and add"
+    " it anew as that one, or start DWX_Server in the MetaTrader that you chose."
+)
+ALLOW_TRADING = (
+    "Switch AutoTrading on, allow live trading for DWX_Server (F7 on its chart), log in with the"
+    " trading password, not the investor's. The next order that goes through clears this."
+)
+LIMITS = "Raise {} in the inputs of DWX_Server (F7 on its chart)."
+TOO_MANY, TOO_LARGE = "OPEN_ORDER_MAXIMUM_NUMBER", "OPEN_ORDER_LOTSIZE_TOO_LARGE"
+OUT_OF_RANGE = "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE"
+
+
+@dataclass(slots=True)
+class Symbols:
+    """What came of asking about each symbol."""
+
+    instruments: list[Instrument] = field(default_factory=list)
+    checks: list[Check] = field(default_factory=list)
+
+
+async def run(line: DwxClient) -> list[Check]:
+    """Test a connection, stopping at the first line that makes the others pointless."""
+    found = [Check("folder", OK, "found, and the key fits")]
+    try:
+        snapshot = await line.terminal.orders()
+    except TerminalUnavailableError as error:
+        return [*found, Check("expert advisor", FAIL, error.detail, _remedy(error))]
+    found.append(Check("expert advisor", OK, "it writes"))
+    if snapshot.account.number != line.spec.account:
+        detail = f"The terminal is logged in to account {snapshot.account.number}."
+        return [*found, Check("account", FAIL, detail, LOG_IN_AGAIN)]
+    found.append(Check("account", OK, snapshot.account.number))
+    found += [_mode(line), _time(line, snapshot)]
+    if line.terminal.blocked:  # the files do not tell it before an order is tried
+        found.append(
+            Check("trading", FAIL, f"The last order: {line.terminal.blocked}", ALLOW_TRADING)
+        )
+    try:
+        async with line.terminal.turn():
+            await line.with_history()
+            found.append(Check("commands", OK, "taken and answered"))
+            found.append(Check("history", OK, f"looked up {line.days} days back. {ALL_HISTORY}"))
+            return found + (await symbols(line)).checks
+    except FolderInUseError as error:
+        return [*found, Check("commands", WARN, error.detail, "Its own tests can ask for more.")]
+    except TerminalUnavailableError as error:
+        return [*found, Check("commands", FAIL, error.detail, _remedy(error))]
+
+
+def _remedy(error: TerminalUnavailableError) -> str:
+    return OTHER_PLATFORM if isinstance(error.__cause__, OtherPlatformError) else EXPERT
+
+
+def _mode(line: DwxClient) -> Check:
+    """The files do not tell the mode: MetaTrader 4 hedges, of MetaTrader 5 the owner says it."""
+    if line.terminal.unsupported is not None:
+        return Check(
+            "position mode", FAIL, line.terminal.unsupported.detail, Code.HEDGING_NEEDED.hint
+        )
+    if line.by_deals and not line.spec.settings.get("hedging"):
+        return Check("position mode", FAIL, "Nobody says it hedges.", Code.HEDGING_NEEDED.hint)
+    return Check("position mode", OK, "HEDGING")
+
+
+async def instruments(line: DwxClient) -> list[Instrument]:
+    """The symbols of the settings with the terminal's bounds; those of the last time where another
+    process of ours has the terminal. Raises AwayError."""
+    kept = line.terminal.folder / "fillcast" / "bounds.json"
+    try:
+        async with line.terminal.turn():
+            found = (await symbols(line)).instruments
+    except FolderInUseError:
+        return await read_whole(kept, partial(_remembered, line), 0)
+    bounds = {one.symbol: [str(one.quantity_min), str(one.quantity_max)] for one in found}
+    try:
+        await asyncio.to_thread(file_io.replace, kept, json.dumps(bounds).encode())
+    except OSError:
+        pass  # another process then has no bounds to tell
+    return found
+
+
+def _remembered(line: DwxClient, raw: bytes) -> list[Instrument]:
+    bounds, found = parse.load(raw), []
+    try:
+        for symbol, (minimum, maximum) in bounds.items():
+            lots = lots_of(line.spec.settings, symbol)
+            size = lots.contract_size
+            found.append(lots.within(Decimal(minimum) / size, Decimal(maximum) / size).instrument())
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise MalformedError(str(error)) from error
+    return found
+
+
+async def symbols(line: DwxClient) -> Symbols:
+    """Ask about each symbol of the settings. In a turn. Raises AwayError."""
+    found = Symbols()
+    try:
+        names = list(symbols_of(line.spec.settings))
+    except LotsError as error:
+        found.checks.append(Check("symbols", FAIL, str(error), "Correct the setting `symbols`."))
+        return found
+    if not names:
+        hint = 'Name them as MetaTrader does, for example "EURUSD, XAUUSD".'
+        found.checks.append(Check("symbols", FAIL, "The setting `symbols` names none.", hint))
+        return found
+    await subscribe(line, names)
+    worth = await read_whole(
+        line.terminal.prices, market_data_file.tick_values, line.terminal.patience.stale
+    )
+    account = (await line.snapshot()).account
+    for symbol in names:
+        try:
+            lots = lots_of(line.spec.settings, symbol)
+        except LotsError as error:
+            found.checks.append(Check(symbol, FAIL, str(error), "Correct the setting `symbols`."))
+            continue
+        await _query_symbol(line, lots, found)
+        found.checks += _compare_point_value(lots, account.currency, worth.get(symbol))
+    return found
+
+
+async def _query_symbol(line: DwxClient, lots: Lots, found: Symbols) -> None:
+    symbol = lots.symbol
+    message = await _probe(line, symbol, Decimal(0))
+    bounds = codes.stated_limits(message)
+    if message.kind == TOO_MANY:
+        detail = f"{message.text} No order can be placed, and bounds are taken from the settings."
+        found.checks.append(Check(symbol, WARN, detail, LIMITS.format("MaximumOrders")))
+    elif message.kind == OUT_OF_RANGE and len(bounds) >= 2 and 0 < bounds[0] <= bounds[1]:
+        lots = lots.within(bounds[0], bounds[1])
+        found.checks.append(await _limit(line, lots))
+    else:
+        hint = "Write it as in MetaTrader's Market Watch, suffix and all."
+        found.checks.append(Check(symbol, FAIL, "The terminal does not know this symbol.", hint))
+        return
+    found.instruments.append(lots.instrument())
+
+
+async def _limit(line: DwxClient, lots: Lots) -> Check:
+    message = await _probe(line, lots.symbol, lots.maximum)
+    bounds = f"{lots.minimum:f} to {lots.maximum:f} lots"
+    own = codes.stated_limits(message)
+    if message.kind == TOO_LARGE and len(own) >= 2:
+        detail = f"{bounds}, but DWX_Server allows only {own[1]:f} in one order."
+        return Check(lots.symbol, WARN, detail, LIMITS.format("MaximumLotSize"))
+    return Check(lots.symbol, OK, bounds)
+
+
+def _compare_point_value(lots: Lots, currency: str, worth: Decimal | None) -> list[Check]:
+    """Compare the size of a lot with what a point of it is worth, where both are one currency."""
+    point = Decimal(1).scaleb(-lots.digits)
+    if not worth or lots.pair.rpartition("/")[2] != currency or worth == lots.contract_size * point:
+        return []
+    detail = (
+        f"a lot is taken as {lots.contract_size:f} units at {lots.digits} digits, which makes a "
+        f"point worth {lots.contract_size * point:f}; the terminal says {worth:f}"
+    )
+    hint = f"Give contract_size and digits of {lots.symbol} in the setting `symbols`."
+    return [Check(f"{lots.symbol} lot", FAIL, detail, hint)]
+
+
+async def _probe(line: DwxClient, symbol: str, lots: Decimal) -> Message:
+    content = f"{symbol},buylimit,{lots:f},0,0,0,0,fillcast probe,0"
+    message = await line.terminal.ask("OPEN_ORDER", content)
+    if not message:
+        raise TerminalUnavailableError(
+            Code.NOT_CONNECTED, "The expert advisor's messages do not come."
+        )
+    return message[-1]
+
+
+def _time(line: DwxClient, snapshot: Snapshot) -> Check:
+    """Compare the newest opening with our clock: nothing was opened in the future."""
+    newest = max((line.zone.utc(one.opened_at) for one in snapshot.tickets), default=None)
+    if newest is not None and newest > datetime.now(UTC) + timedelta(minutes=5):
+        return Check(
+            "server time", FAIL, "An order is shown as opened in the future.",
+            "Set `server_zone` to the time zone of MetaTrader's Market Watch, such as UTC+2.",
+        )  # fmt: skip
+    return Check("server time", OK, str(line.spec.settings.get("server_zone") or "NY+7"))

@@ -1,0 +1,104 @@
+"""Reading and writing in a folder that others can write to as well.
+
+Whoever runs the terminal may put a link, a pipe or a huge file where the expert advisor's file or
+ours should be: through it we would read or overwrite another owner's, or wait for ever. So only
+real files are opened, none larger than a terminal's whole history. All calls touch the disk.
+"""
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+MAX_FILE_SIZE = 64_000_000  # bytes; a closed trade takes some 350 of them
+
+
+def read(path: Path, begin: int = 0) -> bytes:
+    """Return what stands in a file, from this byte on. Raises OSError."""
+    with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+        file.seek(begin)
+        found = file.read(MAX_FILE_SIZE + 1)
+    if len(found) > MAX_FILE_SIZE:
+        raise OSError(f"{path.name} is larger than {MAX_FILE_SIZE} bytes")
+    return found
+
+
+def create(path: Path, raw: bytes) -> None:
+    """Write a new file; one that is there already is in the way. Raises OSError."""
+    with os.fdopen(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(raw)
+
+
+def replace(path: Path, raw: bytes) -> None:
+    """Write a file that is there whole or not at all. Raises OSError."""
+    fresh = path.with_suffix(".fresh")
+    fresh.unlink(missing_ok=True)
+    create(fresh, raw)
+    os.replace(fresh, path)
+
+
+def move_away(path: Path, to: Path) -> bool:
+    """Take a file away; False: it was not there any more. Raises OSError."""
+    try:
+        os.replace(path, to)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def remove_older(path: Path) -> None:
+    """Remove files of the same name with a smaller number, as in `next-12.txt`. Raises OSError.
+
+    Those with larger ones stay: a thread that nobody waits for any more may come here late, and
+    the next call's file is there already.
+    """
+    name, number = _numbered(path)
+    for other in path.parent.glob(f"{name}-*{path.suffix}"):
+        if 0 <= _numbered(other)[1] < number:
+            other.unlink(missing_ok=True)
+
+
+def _numbered(path: Path) -> tuple[str, int]:
+    name, _, number = path.stem.rpartition("-")
+    return name, int(number) if number.isdecimal() else -1
+
+
+def append(path: Path, raw: bytes) -> None:
+    """Add to a file, and have it on the disk itself before this returns. Raises OSError."""
+    with os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
+        file.write(raw)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def locked_file(path: Path) -> int | None:
+    """Open a file, lock it and return its descriptor, which keeps the lock until it is closed.
+    None: another process has the lock. Raises OSError."""
+    found = _open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(found, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(found)
+        return None
+    except BaseException:
+        os.close(found)
+        raise
+    return found
+
+
+def own_folder(folder: Path) -> Path:
+    """Return our own folder in a terminal's; it is made if it is not there. Raises OSError."""
+    own = folder / "fillcast"
+    own.mkdir(exist_ok=True)
+    if own.is_symlink():
+        raise OSError(f"{own.name} is a link")
+    return own
+
+
+def _open(path: Path, flags: int) -> int:
+    # The umask decides who else may read: a terminal may run under a user of its own.
+    found = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    if not stat.S_ISREG(os.fstat(found).st_mode):
+        os.close(found)
+        raise OSError(f"{path.name} is no file")
+    return found

@@ -1,0 +1,250 @@
+"""What a terminal shows, told as reports. Pure.
+
+MT4 gives what a partial close leaves over a new ticket. A position keeps the number of the ticket
+that it began as, and so do its reports. A ticket is filled at once and closed at once: its fills
+are `<first ticket>:in` and `<ticket>:out`. MT4 shows one commission for both ways; it is told with
+the exit.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from brokers.dwx import parse
+from brokers.dwx.parse import Ticket
+from brokers.dwx.sent_commands import SentCommand
+from brokers.dwx.server_time import earliest_possible
+from brokers.dwx.sync_marks import HeldLevelFlags, OpenTicket, SyncMark, levels_now, open_now
+from brokers.dwx.terminal_state import HistoryNeededError, TerminalState
+from brokers.types import (
+    BrokerOrder,
+    BrokerPosition,
+    Execution,
+    OrderReport,
+    OrderType,
+    ReportKind,
+)
+
+ENDED = (ReportKind.CANCELLED, ReportKind.EXPIRED)
+
+
+@dataclass(frozen=True)
+class Mt4Reports(TerminalState):
+    """What is known, told."""
+
+    def check(self) -> None:
+        """Raise AwayError if the account is not one that can be traded."""
+
+    def waiting(self) -> list[SentCommand]:
+        """Our entries that wait and are not noted to; where the history is silent on them."""
+        return []
+
+    def missed(self, awaited: str = "") -> set[str]:
+        """Orders of ours, and this one, that waited and are in no file."""
+        return set()
+
+    def overtaken(self, intent: SentCommand) -> bool:
+        """Whether what an exit would close was closed otherwise: a ticket closes only once.
+
+        Raises HiddenError where it is neither open nor closed."""
+        if any(one.number == intent.ticket for one in self.closed):
+            return True
+        if all(one.number != intent.ticket for one in self.snapshot.tickets):
+            raise HistoryNeededError(f"Ticket {intent.ticket} is not in sight.")
+        return False
+
+    # ---- an order by its id ----------------------------------------------------------------
+    def entry(self, client_order_id: str) -> list[OrderReport] | None:
+        """Tell what became of an entry; None: it is not here. Raises HiddenError."""
+        own = [one for one in self.tickets if parse.is_order(one, client_order_id)]
+        if not own:
+            return None
+        if filled := [one for one in own if one.is_position]:
+            return [self._entered(*group) for group in self._groups(filled)]
+        return [self._waiting(one, client_order_id) for one in own]
+
+    def exits(self, client_order_id: str) -> list[OrderReport]:
+        """Tell what an exit of ours has closed."""
+        closed = [one for one in self.closed if one.is_position]
+        return [self.left(one) for one in closed if self._left_as(one) == client_order_id]
+
+    def left(self, ticket: Ticket) -> OrderReport:
+        """Tell how a closed ticket was closed: by an exit of ours, or by whom else."""
+        intent = self._exit_of(ticket)
+        return OrderReport(
+            ReportKind.FILLED,
+            self.spec.connection_id,
+            self._left_as(ticket),
+            broker_order_id=f"{ticket.number}:close",
+            broker_position_id=self.position_id(ticket),
+            fills=(self._out(ticket),),
+            close_cause=None if intent else parse.cause_of(ticket),
+        )
+
+    # ---- all there is ----------------------------------------------------------------------
+    def since(self, moment: datetime) -> list[OrderReport]:
+        """Tell every fill since a time, of all positions, open or closed. Raises HiddenError."""
+        return self._fills(None, moment)
+
+    @property
+    def mark(self) -> SyncMark:
+        """How far these books tell: what is open."""
+        closed = {one.number for one in self.closed}
+        now = open_now(self.snapshot)
+        return SyncMark({number: ticket for number, ticket in now.items() if number not in closed})
+
+    def changes_since(
+        self, mark: SyncMark | None, moment: datetime, known_fills: Container[str] = ()
+    ) -> list[OrderReport]:
+        """Tell what happened to orders of ours since a mark, whatever the clocks say, and what
+        they say happened since a moment. known_fills: ids of executions that need not be told.
+
+        Raises HiddenError."""
+        known = mark.open if mark else None
+        before: Mapping[int, OpenTicket] = known or {}
+        fills = self._fills(known, moment, known_fills)
+        found = [one for one in fills if one.client_order_id]
+        for one in self.closed:
+            was = before.get(one.number)
+            if was and was.waits and (client_order_id := parse.client_order_id_of(one, self.names)):
+                reports = self.entry(client_order_id) or []
+                found += [report for report in reports if report.kind in ENDED]
+        return found
+
+    def _fills(
+        self, mark: Mapping[int, OpenTicket] | None, moment: datetime, known: Container[str] = ()
+    ) -> list[OrderReport]:
+        """Tell what was opened and closed since a moment, what was not yet filled `before`, and
+        what was open then and is closed."""
+        positions, before = [one for one in self.tickets if one.is_position], mark or {}
+        early = earliest_possible(moment)
+
+        def since(server_time: datetime) -> bool:
+            return server_time >= early and self.zone.utc(server_time) >= moment
+
+        def entered(one: Ticket) -> bool:
+            was = before.get(one.number)
+            waited = was is not None and was.waits
+            is_new = mark is not None and one.closed_at is None and one.number not in before
+            return waited or is_new or since(one.opened_at)
+
+        def left(one: Ticket) -> bool:
+            return one.closed_at is not None and (one.number in before or since(one.closed_at))
+
+        begun = {self.roots_now[one.number] for one in positions if entered(one)}
+        groups = self._groups([one for one in positions if self.roots_now[one.number] in begun])
+        for root, parts in groups:
+            self._check_whole(root, parts)
+        found = [self._entered(*group) for group in groups if f"{group[0]}:in" not in known]
+        ended = [one for one in positions if left(one)]
+        return found + [self.left(one) for one in ended if f"{one.number}:out" not in known]
+
+    def positions(self) -> list[BrokerPosition]:
+        """Tell every open position. Raises HiddenError."""
+        known = self.names
+        return [
+            BrokerPosition(
+                self.position_id(one), one.symbol, one.side,
+                self.lots(one).quantity(one.lots), one.price, parse.levels_of(one),
+                parse.client_order_id_of(one, known), self.zone.utc(one.opened_at),
+            )
+            for one in self.snapshot.tickets
+            if one.is_position
+        ]  # fmt: skip
+
+    def open_orders(self) -> list[BrokerOrder]:
+        """Tell every order that waits."""
+        known = self.names
+        return [
+            BrokerOrder(
+                str(one.number), one.symbol, one.side, one.order_type,
+                self.lots(one).quantity(one.lots),
+                limit_price=one.price if one.order_type is OrderType.LIMIT else None,
+                stop_price=one.price if one.order_type is OrderType.STOP else None,
+                stop_loss=one.stop_loss, take_profit=one.take_profit,
+                client_order_id=parse.client_order_id_of(one, known),
+                placed_at=self.zone.utc(one.opened_at),
+            )
+            for one in self.snapshot.tickets
+            if not one.is_position
+        ]  # fmt: skip
+
+    def levels(self, ticket: Ticket, client_order_id: str) -> OrderReport:
+        """Tell the stop and the target of a ticket."""
+        return OrderReport(
+            ReportKind.LEVELS, self.spec.connection_id, client_order_id,
+            broker_position_id=self.position_id(ticket) if ticket.is_position else "",
+            levels=parse.levels_of(ticket),
+        )  # fmt: skip
+
+    def changed_levels(self, before: Mapping[int, HeldLevelFlags]) -> list[OrderReport]:
+        """Tell the stop and target of each open position of ours that has gained or lost one.
+        before: which they had, by first ticket. Raises HiddenError."""
+        now = levels_now(self.snapshot, self.roots_now)
+        changed = {root for root, has in now.items() if before.get(root, has) != has}
+        return [
+            self.levels(one, client_order_id)
+            for one in self.tickets
+            if one.is_position and one.closed_at is None
+            and self.roots_now[one.number] in changed
+            and (client_order_id := parse.client_order_id_of(one, self.names))
+        ]  # fmt: skip
+
+    def _groups(self, tickets: Sequence[Ticket]) -> list[tuple[int, list[Ticket]]]:
+        """The parts of each position, by its first ticket."""
+        found: dict[int, list[Ticket]] = {}
+        for one in tickets:
+            found.setdefault(self.roots_now[one.number], []).append(one)
+        return sorted(found.items())
+
+    # ---- parts of it -----------------------------------------------------------------------
+    def _check_whole(self, root: int, parts: Sequence[Ticket]) -> tuple[str, Decimal]:
+        """Return whose position it is and all its lots. Raises HiddenError if some are missing."""
+        first = min(parts, key=lambda one: one.number)
+        lots = sum((one.lots for one in parts), Decimal(0))
+        client_order_id = parse.client_order_id_of(first, self.names)
+        if lots < self._ordered.get(client_order_id, lots):
+            raise HistoryNeededError(f"ticket {root} was opened with more lots than are in sight")
+        return client_order_id, lots
+
+    def _entered(self, root: int, parts: Sequence[Ticket]) -> OrderReport:
+        client_order_id, lots = self._check_whole(root, parts)
+        first = min(parts, key=lambda one: one.number)
+        last = max(parts, key=lambda one: one.number)
+        fill = Execution(
+            f"{root}:in", self.lots(first).quantity(lots), first.price,
+            self.zone.utc(first.opened_at), commission_currency=self.snapshot.account.currency,
+        )  # fmt: skip
+        return OrderReport(
+            ReportKind.FILLED, self.spec.connection_id,
+            client_order_id, str(root), str(root), (fill,),
+            levels=parse.levels_of(last) if last.closed_at is None else None,
+        )  # fmt: skip
+
+    def _waiting(self, ticket: Ticket, client_order_id: str) -> OrderReport:
+        kind = ReportKind.ACCEPTED
+        if ticket.closed_at is not None:
+            expired = "expir" in ticket.comment.lower()
+            kind = ReportKind.EXPIRED if expired else ReportKind.CANCELLED
+        return OrderReport(
+            kind, self.spec.connection_id, client_order_id, str(ticket.number),
+            levels=parse.levels_of(ticket),
+        )  # fmt: skip
+
+    def _out(self, ticket: Ticket) -> Execution:
+        closed_at = ticket.closed_at or ticket.opened_at
+        return Execution(
+            f"{ticket.number}:out", self.lots(ticket).quantity(ticket.lots), ticket.close_price,
+            self.zone.utc(closed_at), -ticket.commission, self.snapshot.account.currency,
+        )  # fmt: skip
+
+    def _left_as(self, ticket: Ticket) -> str:
+        """The client order id of the exit that closed a ticket, or of its entry."""
+        intent = self._exit_of(ticket)
+        return intent.client_order_id if intent else parse.client_order_id_of(ticket, self.names)
+
+    def _exit_of(self, ticket: Ticket) -> SentCommand | None:
+        intent = self._closers.get(ticket.number)
+        marked = "[sl" in ticket.comment.lower() or "[tp" in ticket.comment.lower()
+        return intent if intent and intent.lots == ticket.lots and not marked else None

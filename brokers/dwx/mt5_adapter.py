@@ -1,0 +1,35 @@
+"""MetaTrader 5 by the same files, where no Python for Windows shall run: the kind `mt5-dwx`.
+
+Hedging accounts only: on a netting account an entry disappears in the position that is there, and
+the files do not tell whose lots are whose. They do not tell the mode either, so the owner does.
+"""
+
+from dataclasses import replace
+
+from brokers.connection_form import Setting, SettingType
+from brokers.dwx.adapter import DwxAdapter, valid_root
+from brokers.dwx.capabilities import capabilities_of
+from brokers.dwx.form import FORM as MT4_FORM
+from brokers.dwx.mt_platform import MT5
+
+
+def _hedging_error(is_hedging: bool) -> str:
+    return "" if is_hedging else "Netting accounts cannot be traded this way."
+
+
+HEDGING = Setting(
+    "hedging", "The account is a hedging one",
+    "MetaTrader's title bar says Hedge. A netting account is traded by the kind mt5 only.",
+    SettingType.SWITCH, required=True, check=_hedging_error,
+)  # fmt: skip
+FORM = replace(
+    MT4_FORM,
+    settings=(MT4_FORM.settings[0], HEDGING, *MT4_FORM.settings[1:]),
+    label="MetaTrader 5 by files",
+)
+__all__ = ["FORM", "capabilities_of", "create"]
+
+
+def create(root: str | None = None) -> DwxAdapter:
+    """Make the adapter, for the registry. root: else the environment's FILLCAST_MT4_ROOT."""
+    return DwxAdapter(valid_root(root), "mt5-dwx", FORM, MT5)

@@ -1,0 +1,241 @@
+"""MetaTrader 5's history: deals, and which position each of them closed. Pure.
+
+Source: DWX_Server_MT5.mq5 1.0 of github.com/darwinex/dwxconnect (its StringFormat lines), read on
+2026-11-20. A deal there names neither its order nor its position. What opened a position has the
+magic number of its order; what a stop or target closed has the position's and a mark in the
+comment; what the expert advisor closes has the magic number of whatever it opened last, and the
+owner's hand 0. So closings are told apart by volume: of each position as much was closed as is no
+longer open. Where two positions could both be meant nothing is told rather than something wrong.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from brokers.dwx import parse
+from brokers.dwx.history_cache import TerminalHistory
+from brokers.dwx.parse import MalformedError, OtherPlatformError, Snapshot
+from brokers.dwx.sent_commands import SentCommand
+from brokers.types import CloseCause, Side
+
+SIDES = {"buy": Side.BUY, "sell": Side.SELL}
+IN, OUT, IN_OUT = "entry_in", ("entry_out", "entry_out_by"), "in_out"
+
+
+@dataclass(frozen=True, slots=True)
+class Deal:
+    """One execution. side: of the deal itself; at: the broker server's time, without a zone."""
+
+    number: int
+    magic: int
+    symbol: str
+    lots: Decimal
+    side: Side
+    entry: str
+    at: datetime
+    price: Decimal
+    commission: Decimal
+    comment: str
+
+    @property
+    def cause(self) -> CloseCause | None:
+        """Which level closed it, by the broker's mark; None: no level did."""
+        comment = self.comment.lower()
+        if "[sl" in comment:
+            return CloseCause.STOP_LOSS
+        return CloseCause.TAKE_PROFIT if "[tp" in comment else None
+
+
+@dataclass(slots=True)
+class HeldPosition:
+    """A position of ours. left: lots that were closed and have no deal yet."""
+
+    magic: int
+    symbol: str
+    side: Side
+    entered: list[Deal]
+    left: Decimal
+    closed: list[Deal] = field(default_factory=list)
+
+    def may_own(self, deal: Deal) -> bool:
+        """Whether a deal may have closed it."""
+        is_later = deal.number > self.entered[0].number
+        return is_later and deal.lots <= self.left and deal.side is self.side.opposite
+
+    def own(self, deal: Deal) -> None:
+        """Count a deal as having closed it."""
+        self.closed.append(deal)
+        self.left -= deal.lots
+
+
+class _Pairs(dict[str, Any]):
+    """An object whose keys may come twice: an order that was filled in part has the ticket of its
+    position."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.pairs = pairs
+
+
+def snapshot(raw: bytes) -> Snapshot:
+    """Read DWX_Orders.txt. What is still on its way to the market, a market order without a price,
+    is neither a position nor an order that waits. Raises MalformedError."""
+    found = parse.loads(parse.text_of(raw), _Pairs)
+    try:
+        account = parse.account_of(found)
+        fields = found["orders"].pairs
+        if any("commission" in one for _, one in fields):
+            raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
+        tickets = [parse.ticket(key, {**one, "commission": 0}) for key, one in fields]
+    except MalformedError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+    return Snapshot(account, tuple(one for one in tickets if one is not None and one.price))
+
+
+def history(past: TerminalHistory, raw: bytes) -> tuple[Deal, ...]:
+    """Read DWX_Historic_Trades.txt, oldest first; deposits and the like are left out.
+
+    past: what this terminal's said before. Raises MalformedError."""
+    return tuple(sorted(past.read(parse.text_of(raw), _read_deals), key=lambda one: one.number))
+
+
+def _read_deals(text: str) -> tuple[Deal, ...]:
+    try:
+        found = [_deal(number, fields) for number, fields in parse.loads(text).items()]
+    except MalformedError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise MalformedError(repr(error)) from error
+    return tuple(one for one in found if one is not None)
+
+
+def _deal(number: str, fields: Mapping[str, Any]) -> Deal | None:
+    if "deal_price" not in fields:  # a deposit has one, too
+        raise OtherPlatformError("it is MetaTrader 4's, and this is for MetaTrader 5")
+    if fields["type"] not in SIDES:
+        return None
+    return Deal(
+        int(number),
+        int(fields["magic"]),
+        str(fields["symbol"]),
+        parse.number(fields["lots"]),
+        SIDES[fields["type"]],
+        str(fields["entry"]),
+        parse.moment(fields["deal_time"]),
+        parse.number(fields["deal_price"]),
+        parse.number(fields["commission"]),
+        str(fields["comment"]),
+    )
+
+
+def assign_deals(
+    deals: Sequence[Deal],
+    names: Mapping[int, str],
+    open_lots: Mapping[int, Decimal],
+    intents: Sequence[SentCommand],
+) -> dict[int, HeldPosition]:
+    """Return our positions by magic number, each with the deals that closed it.
+
+    names: client order ids by magic number; open_lots: what is open of each; intents: our exits
+    that may have had their effect. Where not all can be told, `left` is above zero; below zero the
+    account nets its positions.
+    """
+    found: dict[int, HeldPosition] = {}
+    for deal in deals:
+        if deal.entry == IN and parse.client_order_id_of(deal, names):
+            held = found.get(deal.magic)
+            if held is None:
+                still = open_lots.get(deal.magic, Decimal(0))
+                held = found[deal.magic] = HeldPosition(
+                    deal.magic, deal.symbol, deal.side, [], -still
+                )
+            held.entered.append(deal)
+            held.left += deal.lots
+    groups: dict[tuple[str, Side], list[HeldPosition]] = defaultdict(list)
+    for held in found.values():
+        groups[held.symbol, held.side].append(held)
+    out: dict[tuple[str, Side], list[Deal]] = defaultdict(list)
+    for deal in deals:
+        # Another program's magic number says whose it is. A closing deal of ours has that of the
+        # order that was placed last, filled or not.
+        is_ours = deal.magic in found or deal.magic in names
+        if deal.entry in OUT and (deal.magic == 0 or is_ours):
+            out[deal.symbol, deal.side.opposite].append(deal)
+    for like, group in groups.items():
+        first = min(held.entered[0].number for held in group)
+        _assign(group, [one for one in out[like] if one.number > first], intents)
+    return found
+
+
+def _assign(group: Sequence[HeldPosition], out: list[Deal], exits: Sequence[SentCommand]) -> None:
+    by_magic = {held.magic: held for held in group}
+    for deal in [one for one in out if one.cause]:
+        owner = by_magic.get(deal.magic)
+        if owner is not None and owner.may_own(deal):
+            owner.own(deal)
+            out.remove(deal)
+    for intent in sorted(exits, key=lambda one: (one.at, one.number)):
+        owner = by_magic.get(intent.magic)
+        if owner is None:
+            continue
+        for deal in out:
+            if deal.cause is None and deal.lots == intent.lots and owner.may_own(deal):
+                owner.own(deal)
+                out.remove(deal)
+                break
+    while _eliminate(group, out):
+        pass
+
+
+def _eliminate(group: Sequence[HeldPosition], out: list[Deal]) -> bool:
+    """Assign one deal that can only be one position's; only where all that is left is needed, so
+    that nothing of somebody else's is among it."""
+    if sum((held.left for held in group), Decimal(0)) != sum((d.lots for d in out), Decimal(0)):
+        return False
+    for deal in out:
+        owners = [held for held in group if held.may_own(deal)]
+        if len(owners) == 1:
+            owners[0].own(deal)
+            out.remove(deal)
+            return True
+    return False
+
+
+def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int, list[Deal]]:
+    """Return which deals each exit of ours has made of a position, by the command's number. An
+    exit may have been executed in parts."""
+    left = sorted((one for one in held.closed if one.cause is None), key=lambda one: one.number)
+    found = {}
+    for intent in sorted(exits, key=lambda one: (one.at, one.number)):
+        parts = [one for one in left if one.lots == intent.lots][:1] or _matching_volume(
+            left, intent
+        )
+        if parts:
+            found[intent.number] = parts
+            left = [one for one in left if one not in parts]
+    return found
+
+
+def _matching_volume(deals: Sequence[Deal], intent: SentCommand) -> list[Deal]:
+    parts: list[Deal] = []
+    for deal in deals:
+        parts.append(deal)
+        if sum(one.lots for one in parts) == intent.lots:
+            return parts
+    return []
+
+
+def shows_netting(deals: Sequence[Deal]) -> bool:
+    """Whether the account nets: a deal turned a position, or an entry of ours opened nothing and
+    reduced what was open."""
+    opened = {deal.magic for deal in deals if deal.entry == IN}
+    return any(
+        deal.entry == IN_OUT
+        or (deal.entry in OUT and deal.magic not in opened and parse.client_order_id_of(deal, {}))
+        for deal in deals
+    )

@@ -1,0 +1,255 @@
+"""What a MetaTrader 5 shows, told as reports. Pure.
+
+A position keeps its ticket there whatever is closed of it, but the history names only deals, each
+with its own number: those are the executions. So a position of ours is told under the magic number
+of its entry, `m<magic>`, which the files show wherever it is; one that is not ours by its ticket.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Container, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+
+from brokers.dwx import parse
+from brokers.dwx.folders import TerminalUnavailableError
+from brokers.dwx.mt4_reports import Mt4Reports
+from brokers.dwx.mt5_deals import IN, Deal, HeldPosition, assign_deals, deals_by_exit, shows_netting
+from brokers.dwx.parse import Ticket
+from brokers.dwx.sent_commands import CLOSE, GONE, OPEN, PLACED, SentCommand
+from brokers.dwx.server_time import earliest_possible
+from brokers.dwx.sync_marks import SyncMark, open_now
+from brokers.dwx.terminal_state import HistoryNeededError
+from brokers.types import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
+from common.reason_codes import Code
+
+
+class Mt5Reports(Mt4Reports):
+    """All that is known of one terminal at one moment. closed: the history's deals."""
+
+    closed: Sequence[Deal]
+
+    # ---- who is who -----------------------------------------------------------------------
+    @cached_property
+    def tickets(self) -> list[Ticket]:
+        """What is open."""
+        return list(self.snapshot.tickets)
+
+    @cached_property
+    def roots_now(self) -> dict[int, int]:
+        """Tickets stay."""
+        return {one.number: one.number for one in self.snapshot.tickets}
+
+    def position_id(self, ticket: Ticket) -> str:
+        ours = parse.client_order_id_of(ticket, self.names)
+        return f"m{ticket.magic}" if ours else str(ticket.number)
+
+    def check(self) -> None:
+        """Raise AwayError HEDGING_NEEDED if the account is seen to net its positions."""
+        if shows_netting(self.closed):
+            detail = "A deal reduced or turned a position that it did not name: the account nets."
+            raise TerminalUnavailableError(Code.HEDGING_NEEDED, detail)
+
+    @cached_property
+    def held(self) -> dict[int, HeldPosition]:
+        """Our positions by magic number, and the deals that closed them."""
+        still: dict[int, Decimal] = defaultdict(Decimal)
+        for one in self.snapshot.tickets:
+            if one.is_position and parse.client_order_id_of(one, self.names):
+                still[one.magic] += one.lots
+        return assign_deals(self.closed, self.names, still, self._exits)
+
+    def overtaken(self, intent: SentCommand) -> bool:
+        open_now = [one for one in self.snapshot.tickets if one.is_position]
+        if any(one.number == intent.ticket for one in open_now):
+            return False
+        return intent.number not in deals_by_exit(
+            self._explained(intent.magic), self._exits_of(intent)
+        )
+
+    @cached_property
+    def _exits(self) -> list[SentCommand]:
+        return [one for one in self.intents if one.what == CLOSE and one.may_live]
+
+    @cached_property
+    def _exits_by_magic(self) -> Mapping[int, list[SentCommand]]:
+        found: dict[int, list[SentCommand]] = defaultdict(list)
+        for one in self._exits:
+            found[one.magic].append(one)
+        return found
+
+    def _exits_of(self, intent: SentCommand) -> list[SentCommand]:
+        return self._exits_by_magic.get(intent.magic, [])
+
+    def _explained(self, magic: int) -> HeldPosition:
+        """Raises HiddenError unless each lot that is closed of it is told by a deal."""
+        held = self.held.get(magic)
+        if held is None or held.left:
+            raise HistoryNeededError(
+                "The history does not tell by which deals a position was closed."
+            )
+        return held
+
+    # ---- an order by its id ----------------------------------------------------------------
+    def entry(self, client_order_id: str) -> list[OrderReport] | None:
+        """Tell what became of an entry; None: it is not here. Raises HiddenError."""
+        entered, own = self._entered_by(client_order_id), self._own(client_order_id)
+        ended = [self.cancelled(client_order_id)] if self._is_gone(client_order_id) else []
+        if entered:
+            return [self._filled(client_order_id, entered, None), *ended]
+        if any(one.is_position for one in own):
+            raise HistoryNeededError("It is open, and its execution is not in the history yet.")
+        if own:
+            return [self._waiting(one, client_order_id) for one in own]
+        if any(one.client_order_id == client_order_id for one in self._ended(PLACED)):
+            raise HistoryNeededError("It no longer waits, and nothing tells whether it was filled.")
+        return ended or None
+
+    def waiting(self) -> list[SentCommand]:
+        waits = {one.magic for one in self.snapshot.tickets if not one.is_position}
+        sent = [one for one in self.intents if one.what == OPEN and one.may_live]
+        return [one for one in sent if one.magic in waits]
+
+    def missed(self, awaited: str = "") -> set[str]:
+        placed = {one.client_order_id for one in self._ended(PLACED) if one.at >= self.reach}
+        return {one for one in placed | {awaited} if one and self._is_missing(one)}
+
+    def _is_missing(self, client_order_id: str) -> bool:
+        """Whether less of an order was executed than was sent, and nothing of it waits."""
+        if any(not one.is_position for one in self._own(client_order_id)):
+            return False
+        entered = sum((one.lots for one in self._entered_by(client_order_id)), Decimal(0))
+        return entered < self._ordered.get(client_order_id, entered or Decimal(1))
+
+    def _is_gone(self, client_order_id: str) -> bool:
+        noted = any(one.client_order_id == client_order_id for one in self._ended(GONE))
+        return noted and self._is_missing(client_order_id)
+
+    def _ended(self, how: str) -> list[SentCommand]:
+        return [one for one in self.intents if one.end == how]
+
+    def _entered_by(self, client_order_id: str) -> list[Deal]:
+        magics = (parse.magic_of(client_order_id), 0)
+        may_be = [deal for magic in magics for deal in self._entries.get(magic, ())]
+        return [one for one in may_be if parse.is_order(one, client_order_id)]
+
+    @cached_property
+    def _entries(self) -> Mapping[int, list[Deal]]:
+        found: dict[int, list[Deal]] = defaultdict(list)
+        for one in self.closed:
+            if one.entry == IN:
+                found[one.magic].append(one)
+        return found
+
+    def _own(self, client_order_id: str) -> list[Ticket]:
+        return [one for one in self.snapshot.tickets if parse.is_order(one, client_order_id)]
+
+    def cancelled(self, client_order_id: str) -> OrderReport:
+        """Tell that what waited is gone; the history does not name orders that were not filled."""
+        return OrderReport(
+            ReportKind.CANCELLED, self.spec.connection_id, client_order_id,
+            f"m{parse.magic_of(client_order_id)}",
+        )  # fmt: skip
+
+    def exits(self, client_order_id: str) -> list[OrderReport]:
+        """Tell what an exit of ours has closed."""
+        reports = []
+        for intent in self._exits:
+            held = self.held.get(intent.magic)
+            if intent.client_order_id == client_order_id and held:
+                parts = deals_by_exit(held, self._exits_of(intent)).get(intent.number)
+                reports += [self._filled(client_order_id, parts, held)] if parts else []
+        return reports
+
+    # ---- all there is ----------------------------------------------------------------------
+    @property
+    def mark(self) -> SyncMark:
+        return SyncMark(
+            open_now(self.snapshot), max((one.number for one in self.closed), default=0)
+        )  # fmt: skip
+
+    def changes_since(
+        self, mark: SyncMark | None, moment: datetime, known_fills: Container[str] = ()
+    ) -> list[OrderReport]:
+        reports = self._fill_reports(moment, mark.last if mark else None, known_fills)
+        now = {one.magic for one in self.snapshot.tickets if not one.is_position}
+        for was in mark.open.values() if mark else ():
+            client_order_id = self.names.get(was.magic, "")
+            if was.waits and was.magic not in now and client_order_id:
+                ended = self.entry(client_order_id) or []
+                reports += [one for one in ended if one.kind is ReportKind.CANCELLED]
+        return reports
+
+    def since(self, moment: datetime) -> list[OrderReport]:
+        return self._fill_reports(moment, None)
+
+    def _fill_reports(
+        self, moment: datetime, last: int | None, known: Container[str] = ()
+    ) -> list[OrderReport]:
+        """Tell our executions since a moment, and those with a number above `last`."""
+        early = earliest_possible(moment)
+
+        def is_new(deal: Deal) -> bool:
+            is_later = last is not None and deal.number > last
+            is_due = is_later or (deal.at >= early and self.zone.utc(deal.at) >= moment)
+            return is_due and str(deal.number) not in known
+
+        reports = []
+        for magic, held in self.held.items():
+            entry = parse.client_order_id_of(held.entered[0], self.names)
+            if any(map(is_new, held.entered)):
+                reports.append(self._filled(entry, held.entered, None))
+            if any(map(is_new, self._explained(magic).closed)):
+                reports += self._closings(held, entry, is_new)
+        return reports
+
+    def _closings(
+        self, held: HeldPosition, entry: str, is_new: Callable[[Deal], bool]
+    ) -> list[OrderReport]:
+        """Tell what closed a position: exits of ours by their names, others by its entry's."""
+        exits = self._exits_by_magic.get(held.magic, [])
+        names = {one.number: one.client_order_id for one in exits}
+        ours = deals_by_exit(held, exits)
+        reports = [
+            self._filled(names[number], parts, held)
+            for number, parts in ours.items()
+            if any(map(is_new, parts))
+        ]
+        known = {deal.number for parts in ours.values() for deal in parts}
+        return reports + [
+            self._filled(entry, [deal], held, deal.cause or CloseCause.EXTERNAL)
+            for deal in held.closed
+            if deal.number not in known and is_new(deal)
+        ]
+
+    # ---- parts of it -----------------------------------------------------------------------
+    def _filled(
+        self, client_order_id: str, parts: Sequence[Deal], held: HeldPosition | None,
+        cause: CloseCause | None = None,
+    ) -> OrderReport:  # fmt: skip
+        """held: the position that they closed; None: they opened one."""
+        magic = held.magic if held else parts[0].magic
+        order = f"{parts[0].number}:close" if held else f"m{magic}"
+        fills = tuple(self._execution(one) for one in parts)
+        levels = self._levels.get(magic) if held is None else None
+        return OrderReport(
+            ReportKind.FILLED, self.spec.connection_id, client_order_id, order, f"m{magic}", fills,
+            close_cause=cause, levels=levels,
+        )  # fmt: skip
+
+    @cached_property
+    def _levels(self) -> Mapping[int, HeldLevels]:
+        open_now = (one for one in self.snapshot.tickets if one.is_position)
+        return {one.magic: parse.levels_of(one) for one in open_now}
+
+    def _execution(self, deal: Deal) -> Execution:
+        return Execution(
+            str(deal.number), self.lots(deal).quantity(deal.lots), deal.price,
+            self.zone.utc(deal.at), -deal.commission, self.snapshot.account.currency,
+        )  # fmt: skip
+
+    def _waiting(self, ticket: Ticket, client_order_id: str) -> OrderReport:
+        return OrderReport(
+            ReportKind.ACCEPTED, self.spec.connection_id, client_order_id, f"m{ticket.magic}",
+            levels=parse.levels_of(ticket),
+        )  # fmt: skip

@@ -1,0 +1,29 @@
+"""The two MetaTraders: their files differ in what is open and in what the history tells."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from brokers.dwx import mt5_deals, parse
+from brokers.dwx.history_cache import TerminalHistory
+from brokers.dwx.mt4_reports import Mt4Reports
+from brokers.dwx.mt5_reports import Mt5Reports
+from brokers.dwx.parse import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """How one of them writes. by_deals: executions stand in the history and nowhere else."""
+
+    name: str
+    expert: str
+    by_deals: bool
+    snapshot: Callable[[bytes], Snapshot]
+    history: Callable[[TerminalHistory, bytes], tuple[Any, ...]]
+    books: type[Mt4Reports]
+
+
+MT4 = Platform("MetaTrader 4", "DWX_Server_MT4", False, parse.snapshot, parse.history, Mt4Reports)
+MT5 = Platform(
+    "MetaTrader 5", "DWX_Server_MT5", True, mt5_deals.snapshot, mt5_deals.history, Mt5Reports
+)

@@ -1,0 +1,79 @@
+"""What is asked of a terminal: an order by its id, fills, positions. All raise AwayError."""
+
+import math
+import time
+from collections.abc import Sequence
+from datetime import datetime
+
+from brokers.dwx import prices
+from brokers.dwx.client import DwxClient, traceable
+from brokers.dwx.folders import TerminalUnavailableError
+from brokers.dwx.mt4_reports import Mt4Reports
+from brokers.dwx.sent_commands import CLOSE, SentCommand
+from brokers.types import AccountState, OrderReport, PositionMode
+from common.clocks import market_now
+from common.reason_codes import Code
+
+QUIET_SECONDS = 30.0
+
+
+async def find(line: DwxClient, client_order_id: str) -> list[OrderReport] | None:
+    """Tell all that is known of an order; None: it certainly is not there. In a turn.
+
+    What was sent from here and never answered may still be on its way from the terminal to the
+    broker. Its absence counts only some time later, and only while prices move: the files look the
+    same whether or not the terminal has its broker.
+    """
+    books = await line.with_history()
+    sent = [one for one in books.intents if one.client_order_id == client_order_id]
+    closing = [one for one in sent if one.what == CLOSE]
+    reports = books.exits(client_order_id) if closing else books.entry(client_order_id)
+    if reports:
+        return reports
+    open_ended = [
+        one for one in sent if one.may_live and not (one.what == CLOSE and books.overtaken(one))
+    ]
+    if open_ended:
+        await _require_absence(line, open_ended)
+    if open_ended and not closing:  # what came while the history was told
+        now = await line.snapshot_after(await line.terminal.mark(), line.terminal.patience.stale)
+        return (await line.books(now, tuple(books.closed))).entry(client_order_id)
+    return None
+
+
+async def _require_absence(line: DwxClient, sent: Sequence[SentCommand]) -> None:
+    age = time.time() - max(one.at for one in sent)
+    if age < line.terminal.patience.settle:
+        raise TerminalUnavailableError(
+            Code.NOT_CONNECTED, f"Sent {age:.0f} s ago: absence proves nothing yet."
+        )
+    quiet = await line.terminal.market_age()
+    if quiet > QUIET_SECONDS:
+        if math.isinf(quiet):
+            await prices.subscribe(line, [one.symbol for one in sent])
+        detail = "No price has moved: whether the terminal has its broker cannot be told."
+        raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
+
+
+async def fills_since(line: DwxClient, since: datetime) -> list[OrderReport]:
+    """Tell every fill since a time. In a turn."""
+    days = math.ceil((time.time() - since.timestamp()) / 86_400) + 2
+    return (await line.with_history(days)).since(since)
+
+
+async def positions(line: DwxClient) -> Mt4Reports:
+    """Return what is known of what is open; takes a turn only where a past must be looked up."""
+    books = await line.look(await line.snapshot())
+    if traceable(books):
+        return line.remember(books)
+    async with line.terminal.turn():
+        return await line.traced(await line.snapshot())
+
+
+async def account(line: DwxClient) -> AccountState:
+    """Tell the account's money. MT4 accounts are hedging ones."""
+    state = (await line.snapshot()).account
+    return AccountState(
+        state.number, state.currency, state.balance, state.equity, state.equity - state.free_margin,
+        state.free_margin, state.leverage, PositionMode.HEDGING, market_now(),
+    )  # fmt: skip

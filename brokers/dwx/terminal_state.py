@@ -1,0 +1,100 @@
+"""What is known of one terminal at a moment: whose each ticket is, and which were one. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cached_property
+from typing import Any
+
+from brokers.dwx import parse
+from brokers.dwx.lots import Lots, LotsError, lots_of
+from brokers.dwx.parse import Marked, Snapshot, Ticket
+from brokers.dwx.sent_commands import CLOSE, OPEN, SentCommand, client_order_ids, exits_by_ticket
+from brokers.dwx.server_time import Zone
+from brokers.dwx.ticket_lineage import first_ancestor, first_tickets, part_key
+from brokers.types import ConnectionSpec
+
+
+class HistoryNeededError(Exception):
+    """A part of a position's past is not in sight; with the whole history it may be."""
+
+
+@dataclass(frozen=True)
+class TerminalState:
+    """All that is known of one terminal at one moment. closed: what was told of the history;
+    roots: the first tickets of what was open the last time; reach: since when the history tells
+    all, in seconds since 1970."""
+
+    spec: ConnectionSpec
+    zone: Zone
+    snapshot: Snapshot
+    closed: Sequence[Any]
+    intents: Sequence[SentCommand]
+    roots: Mapping[int, int]
+    reach: float = math.inf
+
+    @cached_property
+    def tickets(self) -> list[Ticket]:
+        """Every ticket once; one that was closed between both readings is closed."""
+        closed = {one.number for one in self.closed}
+        return [*self.closed, *(t for t in self.snapshot.tickets if t.number not in closed)]
+
+    @cached_property
+    def names(self) -> dict[int, str]:
+        """Client order ids by magic number, of entries that we have sent from here."""
+        return client_order_ids(self.intents)
+
+    @cached_property
+    def roots_now(self) -> dict[int, int]:
+        """Return the first ticket of each. Raises HiddenError if one of ours cannot be traced."""
+        known = {i.ticket: i.root for i in self.intents if i.what == CLOSE} | dict(self.roots)
+        seen = {one.number for one in self.tickets} | set(known)
+        parents = {one.remainder: one.number for one in self.closed if one.remainder}
+        for one in self.tickets:
+            if one.origin:
+                parents.setdefault(one.number, one.origin)
+        family = first_tickets(self.tickets, self.names)
+        found = {}
+        for one in self.tickets:
+            root = first_ancestor(one.number, parents)
+            root = min(root, family.get(part_key(one), root))
+            if root not in seen and parse.client_order_id_of(one, self.names):
+                raise HistoryNeededError(
+                    f"ticket {one.number} came from #{root}, which is not in sight"
+                )
+            found[one.number] = known.get(root, root)
+        return found
+
+    @cached_property
+    def _closers(self) -> dict[int, SentCommand]:
+        return exits_by_ticket(self.intents)
+
+    @cached_property
+    def _ordered(self) -> dict[str, Decimal]:
+        """Lots of each entry of ours, as it was sent; MT4 fills an order at once or not at all."""
+        return {one.client_order_id: one.lots for one in self.intents if one.what == OPEN}
+
+    def position_id(self, ticket: Ticket) -> str:
+        """The number under which a position is told, whatever its present ticket."""
+        return str(self.roots_now[ticket.number])
+
+    def lots(self, ticket: Marked) -> Lots:
+        """What a lot of its symbol is. Raises HiddenError if nobody says, and it is ours.
+
+        Of what is not ours the lots are told as they are: the owner's index or share is no reason
+        to know nothing of the account.
+        """
+        try:
+            if ticket.symbol not in self._lots:
+                self._lots[ticket.symbol] = lots_of(self.spec.settings, ticket.symbol)
+            return self._lots[ticket.symbol]
+        except LotsError as error:
+            if parse.client_order_id_of(ticket, self.names):
+                raise HistoryNeededError(str(error)) from error
+            one = Decimal(1)
+            return Lots(ticket.symbol, "", one, 5, Decimal("0.00001"), one, one, one)
+
+    @cached_property
+    def _lots(self) -> dict[str, Lots]:
+        return {}

@@ -1,0 +1,68 @@
+"""What is known of an IBKR account without ib_async, and the door to the rest.
+
+ib_async costs half a second and 35 MB: a process that only shows forms never loads it.
+"""
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from brokers.ibkr.endpoint import NEW_YORK
+from brokers.ibkr.form import FORM
+from brokers.types import (
+    Capabilities,
+    ConnectionSpec,
+    ExitSafety,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
+from common.clocks import market_now
+
+if TYPE_CHECKING:
+    from brokers.ibkr.adapter import IbkrAdapter
+
+MINUTE = timedelta(minutes=1)
+__all__ = ["FORM", "capabilities_of", "create"]
+
+
+def capabilities_of(spec: ConnectionSpec) -> Capabilities:
+    """What the account can do. TWS tells today only: both horizons end at its midnight."""
+    today = _since_midnight(str(spec.settings.get("timezone") or NEW_YORK))
+    return Capabilities(
+        order_types=frozenset(OrderType),
+        times_in_force=frozenset(TimeInForce),
+        native_stops=True,
+        modify=True,
+        position_modes=frozenset({PositionMode.NETTING}),
+        partial_close=True,
+        event_stream=True,
+        price_stream=True,
+        lookup_horizon=today,
+        refuses_repeated_ids=False,
+        exit_safety=ExitSafety.OCA,
+        session=True,
+        needs_credentials=False,  # the gateway is logged in by its owner
+        fills_horizon=today,
+        quotes=True,
+        what_if=True,
+        reports_margin=True,
+    )
+
+
+def _since_midnight(timezone: str) -> timedelta:
+    """How long TWS's day is already, in whole minutes. A zone that does not exist is New York."""
+    try:
+        zone = ZoneInfo(timezone)
+    except (KeyError, ValueError, OSError):
+        zone = ZoneInfo(NEW_YORK)
+    now = market_now()
+    midnight = now.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (now - midnight) // MINUTE * MINUTE
+
+
+def create() -> "IbkrAdapter":
+    """Return this process's adapter. Raises ImportError where ib_async is missing."""
+    from brokers.ibkr.adapter import IbkrAdapter
+
+    return IbkrAdapter()

@@ -1,0 +1,144 @@
+"""Our orders in IBKR's form. Pure. Numbers go as text, so that they arrive as they were meant."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from ib_async import order as theirs
+from ib_async.contract import Contract
+
+from brokers import price_rounding
+from brokers.base import Rejected
+from brokers.ibkr.contracts import fields_of
+from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record
+from brokers.ibkr.parse import NO_LIMIT, encode_number, multiplier_of, parts_of
+from brokers.types import OrderRequest, OrderType, Quote, Side, TimeInForce
+from common.reason_codes import Code
+
+Order: Any = theirs.Order  # it says float, its client sends text as it is
+ORDER_TYPE_WORDS = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
+REDUCE_WITH_BLOCK = 2
+"""ocaType: what one of the group executes is taken off the others, and only one is at work at a
+time. 1 would cancel the stop of what is still held after a partial exit."""
+
+
+def contract_of(symbol: str, settings: Mapping[str, Any]) -> Contract:
+    """Return the contract that a symbol means. Raises BadSymbolError."""
+    return Contract(**fields_of(symbol, settings))
+
+
+def record_of(request: OrderRequest, details: Any) -> Record:
+    """Return an order's record as it is before it leaves. Raises Rejected."""
+    _require_valid(request)
+    contract = details.contract
+    units = multiplier_of(contract)
+    step = Decimal(str(details.sizeIncrement or 1)) * units
+    if not request.quantity.is_finite() or request.quantity <= 0 or request.quantity % step:
+        raise Rejected(Code.VOLUME_INVALID, f"not a multiple of {encode_number(step)}")
+    if request.quantity > NO_LIMIT:
+        raise Rejected(Code.VOLUME_INVALID, f"above {encode_number(NO_LIMIT)}")
+    tick, is_exit = Decimal(str(details.minTick)), bool(request.closes or request.reduce_only)
+    limit, stop = request.limit_price, request.stop_price
+    return Record(
+        connection_id=request.connection_id,
+        client_order_id=request.client_order_id,
+        leg=ENTRY,
+        con_id=contract.conId,
+        symbol=request.symbol,
+        multiplier=units,
+        side=request.side,
+        order_type=request.order_type,
+        time_in_force=request.time_in_force,
+        quantity=request.quantity,
+        limit_price=limit
+        and price_rounding.round_entry_price(limit, tick, request.side, OrderType.LIMIT),
+        stop_price=stop
+        and price_rounding.round_entry_price(stop, tick, request.side, OrderType.STOP),
+        oca_group=group_of(request),
+        is_exit=is_exit,
+    )
+
+
+def _require_valid(request: OrderRequest) -> None:
+    """Raise Rejected for what could not be written down, or never be recognised again."""
+    if parts_of(request.client_order_id) != (request.client_order_id, ENTRY):
+        raise Rejected(Code.FIELD_INVALID, "a client order id is 4 to 18 of a-z and 0-9")
+    needed = {OrderType.LIMIT: request.limit_price, OrderType.STOP: request.stop_price}
+    if needed.get(request.order_type, 1) is None:
+        raise Rejected(Code.PRICE_INVALID, f"{request.order_type} without a price")
+    prices = (request.limit_price, request.stop_price, request.stop_loss, request.take_profit)
+    if any(p is not None and not (p.is_finite() and p > 0) for p in prices):
+        raise Rejected(Code.PRICE_INVALID, "not a price")
+
+
+def require_sides(request: OrderRequest, quote: Quote | None) -> None:
+    """Raise Rejected for levels that would close the position at once: IBKR takes those.
+
+    quote: the price now, where it is known; an order with a price of its own is judged by that.
+    """
+    own = request.limit_price or request.stop_price
+    if request.worst_price is not None and quote is not None:
+        own = None  # its limit is a bound: it is filled at the price
+    bid, ask = (own, own) if own is not None else (quote.bid, quote.ask) if quote else (None, None)
+    if bid is not None and ask is not None:
+        require_level_sides(request.side, request.stop_loss, request.take_profit, bid, ask)
+
+
+def require_level_sides(
+    side: Side, stop: Decimal | None, target: Decimal | None, bid: Decimal, ask: Decimal
+) -> None:
+    """Raise Rejected unless the stop is behind the price and the target ahead of it."""
+    above, below = (stop, target) if side is Side.BUY else (target, stop)
+    if above is not None and above >= ask:
+        raise Rejected(Code.STOPS_INVALID, f"{encode_number(above)} is above {encode_number(ask)}")
+    if below is not None and below <= bid:
+        raise Rejected(Code.STOPS_INVALID, f"{encode_number(below)} is below {encode_number(bid)}")
+
+
+def group_of(request: OrderRequest) -> str:
+    """The OCA group of a position's protection and of its exits."""
+    return request.oca_group or (request.closes or request.client_order_id)[:-1]
+
+
+def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Decimal) -> Record:
+    """Return the record of a stop or a target of an entry's position."""
+    on_grid = price_rounding.round_level_price(price, tick, entry.side)
+    return Record(
+        connection_id=entry.connection_id,
+        client_order_id=entry.client_order_id,
+        leg=leg,
+        con_id=entry.con_id,
+        symbol=entry.symbol,
+        multiplier=entry.multiplier,
+        side=entry.side.opposite,
+        order_type=OrderType.STOP if leg == STOP else OrderType.LIMIT,
+        time_in_force=TimeInForce.GTC,
+        quantity=quantity,
+        limit_price=on_grid if leg == TARGET else None,
+        stop_price=on_grid if leg == STOP else None,
+        oca_group=entry.oca_group,
+        is_exit=True,
+    )
+
+
+def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth: bool) -> Any:
+    """Write a record as an order. `tif` is always set: a preset would make it DAY (10349)."""
+    order = Order(
+        orderId=record.order_id,
+        action="BUY" if record.side is Side.BUY else "SELL",
+        totalQuantity=encode_number(record.quantity / record.multiplier),
+        orderType=ORDER_TYPE_WORDS[record.order_type or OrderType.MARKET],
+        tif=record.time_in_force.value,
+        orderRef=f"{record.client_order_id}:{record.leg}" if record.leg else record.client_order_id,
+        account=account,
+        transmit=transmit,
+        parentId=record.parent_id,
+        outsideRth=outside_rth,
+    )
+    if record.order_type is OrderType.LIMIT and record.limit_price is not None:
+        order.lmtPrice = encode_number(record.limit_price)
+    if record.order_type is OrderType.STOP and record.stop_price is not None:
+        order.auxPrice = encode_number(record.stop_price)
+    if record.is_exit:
+        order.ocaGroup, order.ocaType = record.oca_group, REDUCE_WITH_BLOCK
+    return order

@@ -1,0 +1,195 @@
+"""What is known of one order at IBKR, and how it is told. Pure: no socket, no clock.
+
+An entry with levels is three orders there: it and its stop and target, whose `orderRef` is the
+entry's client order id with `:sl` or `:tp` behind it.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from brokers.types import (
+    BrokerOrder,
+    CloseCause,
+    Execution,
+    HeldLevels,
+    OrderReport,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
+from common.reason_codes import Code
+
+ENTRY, STOP, TARGET = "", "sl", "tp"
+CAUSES = {STOP: CloseCause.STOP_LOSS, TARGET: CloseCause.TAKE_PROFIT}
+ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class Fill:
+    """One execution. correction: which telling of it this is; quantity: base units.
+
+    IBKR tells the commission apart from it and later. Until it is there, or nobody waits for it any
+    more (`told`), the execution is not told; one that comes after that is a revision (`late`).
+    """
+
+    broker_fill_id: str
+    correction: int
+    quantity: Decimal
+    price: Decimal
+    time: datetime
+    commission: Decimal | None = None
+    currency: str = ""
+    told: bool = False
+    late: bool = False
+
+    def execution(self) -> Execution:
+        """Tell it. Corrections are even revisions, late commissions the odd ones behind them."""
+        return Execution(
+            self.broker_fill_id,
+            self.quantity,
+            self.price,
+            self.time,
+            self.commission or ZERO,
+            self.currency,
+            revision=2 * (self.correction - 1) + self.late,
+        )
+
+
+@dataclass(slots=True)
+class Record:
+    """One order at IBKR. quantity: base units; multiplier: base units in one of theirs."""
+
+    connection_id: str
+    client_order_id: str
+    leg: str
+    order_id: int = 0
+    client_id: int = 0
+    perm_id: int = 0
+    con_id: int = 0
+    symbol: str = ""
+    multiplier: Decimal = Decimal(1)
+    side: Side = Side.BUY
+    order_type: OrderType | None = None
+    time_in_force: TimeInForce = TimeInForce.GTC
+    quantity: Decimal = ZERO
+    limit_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    oca_group: str = ""
+    is_exit: bool = False
+    parent_id: int = 0
+    status: str = ""
+    accepted: bool = False
+    ended: ReportKind | None = None
+    code: Code | None = None
+    detail: str = ""
+    in_doubt: bool = False  # an answer that proves nothing
+    cancelling: bool = False
+    changing: bool = False  # a modify is under way: errors are about that
+    filled: Decimal = ZERO  # what its status says
+    average: Decimal = ZERO  # and at which price
+    fills: dict[str, Fill] = field(default_factory=dict)
+    fill_time: datetime | None = None  # when that was told
+    refused_change: str = ""
+    written_at: float = 0.0  # on the loop's clock; 0: not by this process
+    awaited: bool = False  # whoever placed it still waits and is told its refusal himself
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.connection_id, self.client_order_id, self.leg
+
+    @property
+    def live(self) -> bool:
+        """Whether it may still be executed."""
+        return self.ended is None
+
+    @property
+    def executed(self) -> Decimal:
+        """What its executions add up to."""
+        return sum((fill.quantity for fill in self.fills.values()), ZERO)
+
+    def _report(self, kind: ReportKind, fills: tuple[Execution, ...] = ()) -> OrderReport:
+        ended = kind not in (ReportKind.ACCEPTED, ReportKind.FILLED)
+        return OrderReport(
+            kind=kind,
+            connection_id=self.connection_id,
+            client_order_id=self.client_order_id,
+            broker_order_id=str(self.perm_id or ""),
+            broker_position_id=str(self.con_id or ""),
+            fills=fills,
+            code=self.code if ended else None,
+            detail=self.detail if ended else "",
+            close_cause=CAUSES.get(self.leg),
+        )
+
+    def filled_report(self, fill: Fill) -> OrderReport:
+        """Tell one execution."""
+        return self._report(ReportKind.FILLED, (fill.execution(),))
+
+    def accepted_report(self) -> OrderReport:
+        """Tell that the broker has it."""
+        return self._report(ReportKind.ACCEPTED)
+
+    def end_report(self) -> OrderReport | None:
+        """Tell how it ended, if not by being filled."""
+        if self.ended in (None, ReportKind.FILLED):
+            return None
+        return self._report(self.ended)
+
+    def reports(self) -> list[OrderReport]:
+        """Tell everything that is known and told of it."""
+        fills = tuple(f.execution() for f in self.fills.values() if f.told)
+        found = [self._report(ReportKind.FILLED, fills)] if fills else []
+        if (end := self.end_report()) is not None:
+            found.append(end)
+        return found or ([self.accepted_report()] if self.accepted else [])
+
+    def sum_report(self) -> OrderReport | None:
+        """Tell the sum that IBKR states where its executions of today are not all of it."""
+        if self.filled <= self.executed or self.average <= 0 or not self.fill_time:
+            return None
+        name = f"sum-{self.perm_id}"
+        total = Execution(name, self.filled, self.average, self.fill_time, inferred=True)
+        return self._report(ReportKind.FILLED, (total,))
+
+    def order(self) -> BrokerOrder:
+        """Tell it as an order that rests."""
+        return BrokerOrder(
+            broker_order_id=str(self.perm_id),
+            symbol=self.symbol,
+            side=self.side,
+            order_type=self.order_type or OrderType.MARKET,
+            quantity=self.quantity,
+            filled=max(self.filled, self.executed),
+            limit_price=self.limit_price,
+            stop_price=self.stop_price,
+            client_order_id=self.client_order_id,
+        )
+
+
+def held_levels(stop: Record | None, target: Record | None) -> HeldLevels:
+    """Tell what protects an entry's position: both prices and how much the stop covers."""
+    held_stop = stop if stop is not None and stop.accepted and stop.live else None
+    held_target = target if target is not None and target.accepted and target.live else None
+    return HeldLevels(
+        stop_loss=held_stop.stop_price if held_stop else None,
+        take_profit=held_target.limit_price if held_target else None,
+        protected=held_stop.quantity - max(held_stop.filled, held_stop.executed)
+        if held_stop
+        else None,
+    )
+
+
+def levels_report(entry: Record, stop: Record | None, target: Record | None) -> OrderReport:
+    """The same as a report; code: one of them was refused."""
+    refused = [leg for leg in (stop, target) if leg and leg.ended is ReportKind.REJECTED]
+    return OrderReport(
+        kind=ReportKind.LEVELS,
+        connection_id=entry.connection_id,
+        client_order_id=entry.client_order_id,
+        broker_position_id=str(entry.con_id or ""),
+        levels=held_levels(stop, target),
+        code=Code.STOPS_INVALID if refused else None,
+        detail=refused[0].detail if refused else "",
+    )

@@ -1,0 +1,146 @@
+"""Our requests in the terminal's words. Pure."""
+
+from decimal import Decimal
+from typing import Any
+
+from brokers import price_rounding
+from brokers.base import Rejected
+from brokers.mt5.constants import Action, Filling, Lifetime, OrderKind
+from brokers.mt5.lots import Lots
+from brokers.mt5.order_ids import comment_of
+from brokers.mt5.parse import KINDS
+from brokers.types import OrderRequest, OrderType, PositionMode, TimeInForce
+from brokers.worst_price import is_worse_than
+from common.reason_codes import Code
+
+ANY_PRICE = 10_000  # points: an order without a limit of its own
+
+
+def market_or_pending_order(
+    request: OrderRequest, lots: Lots, *, magic: int, price: float, position: int
+) -> dict[str, Any]:
+    """An order that opens or closes. price: the present one, for a market order; position: the
+    ticket that it closes, or 0. Raises Rejected for what the symbol does not take."""
+    fields: dict[str, Any] = {
+        "symbol": request.symbol,
+        "volume": lots.of(request.quantity),
+        "type": int(KINDS[request.side, request.order_type]),
+        "magic": magic,
+        "comment": comment_of(request.client_order_id),
+        **_levels(request, lots),
+    }
+    if position:
+        fields["position"] = position
+    if request.order_type is OrderType.MARKET:
+        _require_within_worst_price(request, price)
+        if request.worst_price is not None and (filling := lots.bounded_filling()) is not None:
+            return fields | _limit_at_worst_price(request, lots, filling, price)
+        return fields | {
+            "action": int(Action.DEAL),
+            "price": price,
+            "deviation": _deviation(request, lots, price),
+            "type_time": int(Lifetime.GTC),
+            "type_filling": int(lots.filling(request.time_in_force)),
+        }
+    if not lots.may_work(request.order_type, request.time_in_force):
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{request.time_in_force} on {request.symbol}")
+    is_limit = request.order_type is OrderType.LIMIT
+    price_named = request.limit_price if is_limit else request.stop_price
+    today = request.time_in_force is TimeInForce.DAY
+    return fields | {
+        "action": int(Action.PENDING),
+        "price": lots.price(price_named, request.side, request.order_type),
+        "type_time": int(Lifetime.DAY if today else Lifetime.GTC),
+        "type_filling": int(Filling.RETURN),  # pending orders: whatever the execution mode
+    }
+
+
+def uses_position_ticket(request: OrderRequest, mode: PositionMode) -> bool:
+    """Whether the order goes out with the ticket of the position that it closes.
+
+    Raises Rejected for an exit of a hedging account that names none: it would open the other way.
+    """
+    if mode is not PositionMode.HEDGING:
+        return False
+    if request.reduce_only and not request.broker_position_id:
+        raise Rejected(Code.NO_POSITION, "an exit needs the position's ticket")
+    return bool(request.broker_position_id)
+
+
+def position_levels(
+    *, ticket: int, symbol: str, stop_loss: float, take_profit: float
+) -> dict[str, Any]:
+    """Stop and target of a position; 0.0 takes one away."""
+    return {
+        "action": int(Action.SLTP), "position": ticket, "symbol": symbol,
+        "sl": stop_loss, "tp": take_profit,
+    }  # fmt: skip
+
+
+def order_levels(order: Any, *, stop_loss: float, take_profit: float) -> dict[str, Any]:
+    """Stop and target of an entry that still waits: everything else of it stays."""
+    fields = {
+        "action": int(Action.MODIFY), "order": order.ticket, "symbol": order.symbol,
+        "price": order.price_open, "sl": stop_loss, "tp": take_profit,
+        "type_time": order.type_time, "expiration": order.time_expiration,
+    }  # fmt: skip
+    is_two = order.type in (OrderKind.BUY_STOP_LIMIT, OrderKind.SELL_STOP_LIMIT)
+    return fields | ({"stoplimit": order.price_stoplimit} if is_two else {})
+
+
+def removal(ticket: int) -> dict[str, Any]:
+    return {"action": int(Action.REMOVE), "order": ticket}
+
+
+def _levels(request: OrderRequest, lots: Lots) -> dict[str, float]:
+    levels = {"sl": request.stop_loss, "tp": request.take_profit}
+    encoded = {name: lots.level(price, request.side) for name, price in levels.items()}
+    return {name: price for name, price in encoded.items() if price}
+
+
+def _require_within_worst_price(request: OrderRequest, price: float) -> None:
+    """Raise Rejected where the price is beyond a market order's worst one already. With market
+    execution that is all that can be done: nothing that the server reads bounds the fill."""
+    worst = request.worst_price
+    if worst is not None and is_worse_than(Decimal(repr(price)), worst, request.side):
+        detail = f"the price is {price}, and {worst:f} the worst that may be paid"
+        raise Rejected(Code.SLIPPAGE_LIMIT, detail)
+
+
+def _limit_at_worst_price(
+    request: OrderRequest, lots: Lots, filling: Filling, price: float
+) -> dict[str, Any]:
+    """A market order as a limit order at its worst price, filled at once or over."""
+    limit = _bound_before_target(request, lots, Decimal(repr(price)))
+    return {
+        "action": int(Action.PENDING),
+        "type": int(KINDS[request.side, OrderType.LIMIT]),
+        "price": lots.price(limit, request.side, OrderType.LIMIT),
+        "type_time": int(Lifetime.GTC),
+        "type_filling": int(filling),
+    }
+
+
+def _bound_before_target(request: OrderRequest, lots: Lots, price: Decimal) -> Decimal | None:
+    """Return the worst price, or the last one before the target where that is nearer: the server
+    judges levels by a limit order's own price, and no one wants an entry beyond its target. Where
+    the target is too near to the present price, the server refuses the order for that."""
+    worst, target, sign = request.worst_price, request.take_profit, request.side.sign
+    if worst is None or target is None:
+        return worst
+    nearest = (
+        price_rounding.round_level_price(target, lots.tick, request.side)
+        - lots.stops_distance * sign
+    )
+    last = price_rounding.round_entry_price(nearest, lots.tick, request.side, OrderType.LIMIT)
+    return (
+        last if is_worse_than(worst, last, request.side) and (last - price) * sign >= 0 else worst
+    )
+
+
+def _deviation(request: OrderRequest, lots: Lots, price: float) -> int:
+    """How far from the present price it may be filled, in points; only servers with request or
+    instant execution look at it (`Lots.keeps_deviation`)."""
+    if request.worst_price is None or not lots.keeps_deviation():
+        return ANY_PRICE
+    return lots.points((request.worst_price - Decimal(repr(price))) * request.side.sign)

@@ -1,0 +1,46 @@
+"""The paper broker's books as an auditor sees them."""
+
+from decimal import Decimal
+
+from brokers.broker_books import AcceptedOrder, BookPosition, BrokerBooks
+from brokers.paper.db_sessions import Session, sessions
+from brokers.types import PositionMode, Side
+
+ACCEPTED = """
+SELECT connection_id, client_order_id, count(*), min(time) FROM paper_order
+WHERE accepted_at IS NOT NULL AND client_order_id LIKE %s AND connection_id <> ''
+GROUP BY connection_id, client_order_id
+"""
+OPEN_POSITIONS = """
+SELECT p.connection_id, p.id, p.position, p.side, p.quantity, a.position_mode,
+  p.client_order_id
+FROM paper_position p JOIN paper_account a ON a.id = p.account_id
+WHERE p.quantity > 0 AND p.connection_id <> ''
+"""
+
+
+def read(tag: str) -> BrokerBooks:
+    """Everything accepted from ids that begin with `tag`, and everything that is open."""
+    with sessions.transaction() as session:
+        session.execute("SET LOCAL enable_seqscan = on")  # all of it is wanted
+        session.execute("SET LOCAL statement_timeout = 0")
+        accepted = [AcceptedOrder(*row) for row in session.execute(ACCEPTED, (f"{tag}%",))]
+        return BrokerBooks(accepted, _open_positions(session))
+
+
+def _open_positions(session: Session) -> list[BookPosition]:
+    """One an entry on a hedging account, one a symbol on a netting one."""
+    found: dict[tuple[str, str], Decimal] = {}
+    entries: dict[tuple[str, str], str] = {}
+    for connection_id, lot, position, side, quantity, mode, entry in session.execute(
+        OPEN_POSITIONS
+    ):
+        is_lot = mode == PositionMode.HEDGING
+        key = (connection_id, str(lot if is_lot else position))
+        found[key] = found.get(key, Decimal(0)) + Side(side).sign * quantity
+        entries[key] = entry if is_lot else ""
+    return [
+        BookPosition(*key, Side.BUY if quantity > 0 else Side.SELL, abs(quantity), entries[key])
+        for key, quantity in found.items()
+        if quantity != 0
+    ]

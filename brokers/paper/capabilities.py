@@ -1,0 +1,44 @@
+"""What a paper account can do, wherever its books are."""
+
+from datetime import timedelta
+from functools import cache
+
+from brokers.types import (
+    Capabilities,
+    ConnectionSpec,
+    ExitSafety,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
+
+
+def capabilities_of(spec: ConnectionSpec) -> Capabilities:
+    """What an account can do, by what its connection's settings say of it."""
+    return _capabilities(
+        spec.settings.get("position_mode") or "", bool(spec.settings.get("native_stops", True))
+    )
+
+
+@cache  # asked for each order of a bundle
+def _capabilities(mode: str, native_stops: bool) -> Capabilities:
+    return Capabilities(
+        order_types=frozenset(OrderType),
+        times_in_force=frozenset(TimeInForce),
+        native_stops=native_stops,
+        modify=True,
+        position_modes=frozenset([PositionMode(mode)] if mode else PositionMode),
+        partial_close=True,
+        event_stream=True,
+        price_stream=False,
+        lookup_horizon=timedelta(days=3650),
+        refuses_repeated_ids=False,
+        exit_safety=ExitSafety.TICKET,
+        session=False,
+        needs_credentials=False,
+        submit_many=True,
+        fills_horizon=timedelta(days=3650),
+        quotes=True,
+        own_prices=False,
+        what_if=True,
+    )

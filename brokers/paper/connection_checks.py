@@ -1,0 +1,64 @@
+"""The paper broker's lines of a connection test."""
+
+from datetime import datetime
+
+import psycopg
+
+from brokers.paper import reads
+from brokers.types import Check, CheckResult, ConnectionSpec
+from common.clocks import market_now
+
+OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
+
+
+def run(spec: ConnectionSpec) -> list[Check]:
+    """Test a connection, stopping at the first line that makes the others pointless."""
+    try:
+        line = reads.account_lines([spec.account]).get(spec.account)
+    except psycopg.Error as error:
+        return [Check("reach", FAIL, type(error).__name__, "Check the database.")]
+    if line is not None and line.unreachable:
+        return [Check("reach", FAIL, "no answer", "Take the fault off the paper account.")]
+    checks = [Check("reach", OK, "the paper broker answers")]
+    if line is None:
+        hint = "An operator opens paper accounts; a wrong number: add it anew and remove this one."
+        return [*checks, Check("account", FAIL, f"no account {spec.account}", hint)]
+    if not line.admits(spec.credentials.get("password", "")):
+        return [*checks, Check("password", FAIL, "not accepted", "Enter the password again.")]
+    checks.append(Check("password", OK, "accepted"))
+    return [*checks, *_of_account(spec, line.account_id), _prices()]
+
+
+def _of_account(spec: ConnectionSpec, account_id: int) -> list[Check]:
+    state = reads.account_state(account_id)
+    allowed = Check("trading", OK, "allowed")
+    if not state.trading_allowed:
+        allowed = Check("trading", FAIL, "not allowed", "Allow trading on the paper account.")
+    mode = Check("position mode", OK, state.position_mode)
+    configured = spec.settings.get("position_mode")
+    if configured and configured != state.position_mode:
+        mode = Check(
+            "position mode",
+            FAIL,
+            f"the account is {state.position_mode}, settings say {configured}",
+            "Correct position_mode in the connection's settings.",
+        )
+    kept, said_kept = reads.keeps_stops(account_id), bool(spec.settings.get("native_stops", True))
+    stops = Check("native stops", OK, "kept by the broker" if kept else "kept by us")
+    if kept != said_kept:
+        stops = Check(
+            "native stops", FAIL, f"the account's is {kept}, settings say {said_kept}",
+            "Correct native_stops in the connection's settings.",
+        )  # fmt: skip
+    return [allowed, mode, stops]
+
+
+def _prices() -> Check:
+    latest: dict[str, datetime | None] = reads.last_prices()
+    quoted = [at for at in latest.values() if at is not None]
+    if not quoted:
+        return Check("prices", WARN, "no symbol is quoted", "Start the prices process.")
+    age = (market_now() - max(quoted)).total_seconds()
+    if age > 600:
+        return Check("prices", WARN, f"{age:.0f} s old", "Start the prices process.")
+    return Check("prices", OK, f"{len(quoted)} of {len(latest)} symbols quoted")

@@ -1,0 +1,116 @@
+"""The paper broker's own connections to its own books: apart from Django's, as another firm's are.
+
+Where the books are comes from Django's settings, read at the first use, so it follows the test
+database and the role. Sessions have time-outs below a lease: whoever stops in the middle of a
+transaction loses it, and with it its locks.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import psycopg
+from django.db import connections
+
+LOCK_MS, STATEMENT_MS, IDLE_MS = 300, 4_000, 4_000
+OPTIONS = (
+    f"-c lock_timeout={LOCK_MS} -c statement_timeout={STATEMENT_MS} "
+    f"-c idle_in_transaction_session_timeout={IDLE_MS} -c jit=off -c TimeZone=UTC "
+    # Every statement here goes by an index; without statistics the planner would not know.
+    "-c enable_seqscan=off"
+)
+MAX_ATTEMPTS = 20  # × LOCK_MS: longer than a process that stopped can keep a lock
+T = TypeVar("T")
+Session = psycopg.Connection[tuple[Any, ...]]
+
+
+class SessionPool:
+    """A small pool. Broken connections are dropped, and a forked process starts with none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[tuple[dict[str, Any], Session]] = []
+        self._pid = os.getpid()
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Lend a connection for one transaction: committed at the end, rolled back on an error."""
+        where = connection_arguments()
+        session = self._take(where)
+        try:
+            with session.transaction():
+                yield session
+        except psycopg.OperationalError:
+            _close_if_broken(session)
+            raise
+        finally:
+            self._give_back(where, session)
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Do `work` in one transaction; do it again when a lock could not be had in time.
+
+        A process that stopped while it held a lock loses it after IDLE_MS, hence the rounds.
+        """
+        for left in reversed(range(MAX_ATTEMPTS)):
+            try:
+                with self.transaction() as session:
+                    return work(session)
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                if not left:
+                    raise
+        raise AssertionError  # the loop returns or raises
+
+    def close(self) -> None:
+        """Close what is idle; the next use connects again."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for _, session in idle:
+            session.close()
+
+    def _take(self, where: dict[str, Any]) -> Session:
+        with self._lock:
+            if self._pid != os.getpid():  # sockets are the parent's: neither used nor closed
+                self._idle, self._pid = [], os.getpid()
+            while self._idle:
+                known, session = self._idle.pop()
+                if known == where and not session.closed:
+                    return session
+                session.close()
+        return psycopg.connect(**where, autocommit=True, prepare_threshold=2)
+
+    def _give_back(self, where: dict[str, Any], session: Session) -> None:
+        if session.closed or session.info.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+            session.close()
+            return
+        with self._lock:
+            self._idle.append((where, session))
+
+
+def _close_if_broken(session: Session) -> None:
+    if session.broken:
+        session.close()
+
+
+def connection_arguments() -> dict[str, Any]:
+    """Return psycopg's arguments for Django's default database."""
+    settings = connections.settings["default"]
+    options = dict(settings["OPTIONS"])
+    names = {
+        "dbname": "NAME",
+        "user": "USER",
+        "password": "PASSWORD",
+        "host": "HOST",
+        "port": "PORT",
+    }
+    found = {ours: settings[theirs] for ours, theirs in names.items() if settings.get(theirs)}
+    for ours in ("connect_timeout", "sslmode", "sslrootcert", "sslcert", "sslkey", "service"):
+        if ours in options:
+            found[ours] = options[ours]
+    found["options"] = f"{options.get('options', '')} {OPTIONS}".strip()
+    found["application_name"] = "fillcast-paper-broker"
+    return found
+
+
+sessions = SessionPool()

@@ -1,0 +1,135 @@
+"""The network between us and the paper broker: what takes time on it, and what gets lost.
+
+Once an order has left it arrives, whatever its sender does meanwhile: the delivery is a task of its
+own, and a caller that gave up is simply not told.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ParamSpec, TypeVar
+
+from brokers.base import BrokerError, Guard, NotSent, OnOutcome, Outcome, OutcomeUnknown, Rejected
+from brokers.paper.form import REPLY_TIMEOUT
+from brokers.paper.order_intake import Packet, Reply, take_orders
+from brokers.paper.reads import AccountLine
+from brokers.types import ConnectionSpec, OrderRequest
+from common.reason_codes import Code
+
+log = logging.getLogger(__name__)
+THREADS = 6
+P = ParamSpec("P")
+T = TypeVar("T")
+Sending = tuple[ConnectionSpec, OrderRequest, AccountLine]
+
+
+class WorkerThreads:
+    """Threads that do the broker's database work, so that the event loop never waits for it."""
+
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+        self._pid = 0
+
+    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do blocking work in a thread."""
+        if self._pool is None or self._pid != os.getpid():  # threads do not survive a fork
+            self._pool, self._pid = ThreadPoolExecutor(THREADS, "paper"), os.getpid()
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, lambda: work(*args, **kwargs))
+
+
+class Delivery:
+    """One call of a sender: to whom the outcomes are told while somebody listens."""
+
+    def __init__(
+        self,
+        desks: WorkerThreads,
+        guard: Guard,
+        on_outcome: OnOutcome,
+        keep: "set[asyncio.Task[Any]]",
+    ):
+        self._desks, self._guard, self._on_outcome, self._keep = desks, guard, on_outcome, keep
+        self._listening = True
+
+    async def send(self, sendings: Sequence[Sending]) -> None:
+        """Let orders leave and wait for their answers; returns when each has been told."""
+        left = [sending for sending in sendings if self._leaves(sending)]
+        groups: dict[int, list[Sending]] = {}
+        for sending in left:
+            groups.setdefault(sending[2].latency_ms, []).append(sending)
+        tasks = [self._start(self._deliver(ms, group)) for ms, group in groups.items()]
+        try:
+            for task in tasks:
+                await asyncio.shield(task)
+        finally:
+            self._listening = False
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task = asyncio.get_running_loop().create_task(work)
+        self._keep.add(task)
+        task.add_done_callback(self._keep.discard)
+        return task
+
+    def _leaves(self, sending: Sending) -> bool:
+        """Ask the guard one last time. False: it did not leave, and that was told."""
+        spec, request, line = sending
+        try:
+            if line.unreachable:
+                raise NotSent(Code.NOT_CONNECTED, "the paper broker cannot be reached")
+            self._guard(request)
+            if not line.admits(spec.credentials.get("password", "")):
+                raise Rejected(Code.CREDENTIALS_REFUSED)
+        except BrokerError as error:
+            self._report(request, error)
+            return False
+        return True
+
+    async def _deliver(self, latency_ms: int, group: Sequence[Sending]) -> None:
+        """Carry orders to the book and their answers back."""
+        if latency_ms:
+            await asyncio.sleep(latency_ms / 1000)
+        arriving = [sending for sending in group if not sending[2].silent_before]
+        lost = [sending for sending in group if sending[2].silent_before]
+        packets = [Packet(line.account_id, request) for _, request, line in arriving]
+        try:
+            replies = await self._desks.run(take_orders, packets, self._guard)
+        except Exception as error:  # the broker's trouble: nobody knows what it has done
+            log.warning("paper: %d orders without an answer: %s", len(arriving), error)
+            for _, request, _ in arriving:
+                self._report(request, OutcomeUnknown(Code.REPLY_LOST, type(error).__name__))
+            replies = []
+        waits: list[Awaitable[None]] = []
+        for sending, reply in zip(arriving, replies, strict=False):
+            if reply is None or reply.dropped or sending[2].silent_after:
+                lost.append(sending)
+            elif sending[2].reply_delay_ms:
+                waits.append(self._report_later(sending, reply))
+            else:
+                self._report(sending[1], reply.answer)
+        waits += [self._time_out(sending) for sending in lost]
+        if waits and self._listening:
+            await asyncio.gather(*waits)
+        else:
+            _forget(waits)
+
+    async def _report_later(self, sending: Sending, reply: Reply) -> None:
+        await asyncio.sleep(sending[2].reply_delay_ms / 1000)
+        self._report(sending[1], reply.answer)
+
+    async def _time_out(self, sending: Sending) -> None:
+        """Wait in vain, as long as the connection's settings say."""
+        await asyncio.sleep(float(sending[0].settings.get("reply_timeout", REPLY_TIMEOUT)))
+        self._report(sending[1], OutcomeUnknown(Code.REPLY_LOST, "no answer"))
+
+    def _report(self, request: OrderRequest, outcome: Outcome) -> None:
+        if self._listening:
+            self._on_outcome(request, outcome)
+
+
+def _forget(waits: Sequence[Awaitable[None]]) -> None:
+    """Close answers that nobody waits for."""
+    for wait in waits:
+        if asyncio.iscoroutine(wait):
+            wait.close()

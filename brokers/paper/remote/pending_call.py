@@ -1,0 +1,57 @@
+"""One call over the line and its one answer."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from brokers.base import OutcomeUnknown
+from brokers.paper.form import REPLY_TIMEOUT
+from brokers.paper.remote.connection import ServerConnection
+from brokers.paper.remote.framing import describe_lost_answer
+from brokers.paper.remote.protocol import CALLS, encode_arguments, read_error
+from brokers.types import ConnectionSpec
+from common.reason_codes import Code
+
+
+def reply_timeout(spec: ConnectionSpec) -> float:
+    """Return how long a connection waits for an answer, in seconds."""
+    return float(spec.settings.get("reply_timeout", REPLY_TIMEOUT))
+
+
+class PendingCall:
+    """One call and its one answer."""
+
+    def __init__(self, name: str, *arguments: Any) -> None:
+        self._name, self._arguments = name, encode_arguments(name, arguments)
+        self._specs = [one for one in arguments if isinstance(one, ConnectionSpec)]
+        self._outcome: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    async def fetch(
+        self, link: ServerConnection, seconds: float, guard: Callable[[], None] = lambda: None
+    ) -> Any:
+        """Send it and wait. guard: asked when the frame is ready, with only the write behind it.
+
+        Raises what the guard does, OSError if it never left, OutcomeUnknown, or what was told.
+        """
+        number, frame = link.make_ready({"do": self._name, "args": self._arguments})
+        guard()
+        link.write(number, frame, self)
+        try:
+            return await asyncio.wait_for(self._outcome, seconds)
+        except TimeoutError as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, "no answer") from error
+        finally:
+            link.forget(number)
+
+    def receive(self, message: Mapping[str, Any]) -> None:
+        if self._outcome.done():
+            return
+        if "error" in message:
+            self._outcome.set_exception(read_error(message))
+        else:
+            self._outcome.set_result(CALLS[self._name].result_type.validate_python(message["told"]))
+
+    def lose(self, why: str, came: bytes = b"") -> None:
+        if not self._outcome.done():
+            detail = describe_lost_answer(why, came, self._specs)
+            self._outcome.set_exception(OutcomeUnknown(Code.REPLY_LOST, detail))

@@ -1,0 +1,201 @@
+"""The budgets' rule in Redis, on Redis' own clock, and the line to it.
+
+One script for each budget, all of an ask in one round trip. What it keeps under `budget:<name>`:
+level, at (of the bucket), own_until (all use their own shares until then), rest_until (the broker
+wants no more), line, line_rank, line_until (the process whose others of this rank come next, so
+that nothing of the same rank or behind it overtakes a large request for ever), line_last (the
+highest rank that it has stood there with and still asks for: it has that place again once what
+went before it has had its turn).
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from brokers.rate_limits.token_bucket import FLOORS, Grant, Rate, RequestBatch
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+KEPT_SECONDS = 3600  # longer than any bucket needs to be full
+SET_BACK_SECONDS = 10  # longer than own shares are used ahead of it; by less nobody waits for long
+CONNECT_SECONDS = 0.25
+SCRIPT = """
+local key, number = KEYS[1], tonumber
+local rate, burst, kept = number(ARGV[1]), number(ARGV[2]), number(ARGV[3])
+local me, returned, settle = ARGV[4], ARGV[5] == '1', number(ARGV[6])
+local rest, ahead, urgent = number(ARGV[7]), number(ARGV[8]), number(ARGV[9])
+local time = redis.call('TIME')
+local now = number(time[1]) + number(time[2]) / 1000000
+local function text(value) return string.format('%.6f', value) end
+
+local state = redis.call('HMGET', key, 'level', 'at', 'own_until', 'rest_until', 'line',
+                         'line_until', 'line_rank', 'line_last')
+local level, at = number(state[1] or ''), number(state[2] or '')
+local own_until, rest_until = number(state[3] or 0), number(state[4] or 0)
+local line, line_until, line_rank = state[5] or '', number(state[6] or 0), number(state[7] or 0)
+local line_last = number(state[8] or 0)
+if at and at > now + SET_BACK then -- Redis' clock was set back: nobody waits for its old times
+  own_until, rest_until, line_until = own_until - (at - now), rest_until - (at - now), 0
+  at = now
+end
+if line_until < now then line = '' end
+
+if rest > 0 then rest_until = math.max(rest_until, now + rest) end
+if returned then own_until = now + settle end -- others may still use their own shares, as this did
+if own_until > now then
+  level = math.min(level or 0, 0, (own_until - rest_until) * rate)
+  redis.call('HSET', key, 'level', text(level), 'at', text(own_until),
+             'own_until', text(own_until), 'rest_until', text(rest_until))
+  redis.call('EXPIRE', key, KEPT)
+  return {'own', text(math.max(0, rest_until - now))}
+end
+if not level then level, at = kept, now end -- Redis has forgotten what left a moment ago
+level = math.min(burst, level + math.max(0, now - at) * rate)
+if rest > 0 then level = math.min(level, -rest * rate) end
+
+local answer, place = {'shared', '0', 0, 0}, 10
+for i = 1, urgent do
+  local n, longest = number(ARGV[place]), number(ARGV[place + 1])
+  local wait = math.max(0, math.min(n, burst) - level) / rate
+  if longest >= 0 and wait > longest then
+    wait = -1
+  else
+    level = level - n
+  end
+  answer[4 + i] = text(wait)
+  place = place + 2
+end
+
+local wait, mine, refused, had_turn = 0, line == me, nil, false
+if mine and ARGV[place] then -- what it does not ask for any more has no place
+  line_last = math.min(line_last, number(ARGV[#ARGV]))
+  line_rank = math.min(line_rank, line_last)
+end
+while ARGV[place] do
+  local n, rank = number(ARGV[place]), number(ARGV[place + 1])
+  if line ~= '' and not mine and rank >= line_rank then
+    wait = math.max(0.001, line_until - now)
+    break
+  end
+  local floor = math.min(kept * FLOORS[rank], burst - n)
+  if level - n < floor then
+    wait, refused = (floor + n - level) / rate, rank
+    break
+  end
+  level = level - n
+  answer[3] = answer[3] + 1
+  had_turn = had_turn or (mine and rank >= line_rank)
+  place = place + 2
+end
+if had_turn and refused and line_last > line_rank then
+  line_rank, line_until = line_last, now + wait + 0.02 -- what it stood there with before
+elseif had_turn then
+  line, line_until = '', 0 -- now whoever asks first
+elseif refused and (mine or line == '' or refused < line_rank) then
+  line_last = mine and math.max(line_last, refused) or refused
+  line, line_until, line_rank = me, now + wait + 0.02, refused
+end
+if wait == 0 and ahead > 0 and level - ahead >= burst / 2 then
+  level = level - ahead
+  answer[4] = ahead
+end
+redis.call('HSET', key, 'level', text(level), 'at', text(now), 'rest_until', text(rest_until),
+           'line', line, 'line_until', text(line_until), 'line_rank', line_rank,
+           'line_last', line_last)
+redis.call('EXPIRE', key, KEPT)
+answer[2] = text(wait)
+return answer
+"""
+_CONSTANTS = {
+    "FLOORS[": "({" + ", ".join(f"[{int(r)}] = {part}" for r, part in FLOORS.items()) + "})[",
+    "KEPT)": f"{KEPT_SECONDS})",
+    "SET_BACK": f"{SET_BACK_SECONDS}",
+}
+for _word, _meaning in _CONSTANTS.items():
+    SCRIPT = SCRIPT.replace(_word, _meaning)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnShare:
+    """Everybody uses his own share for some seconds. rest: the broker wants no more for so long."""
+
+    back_off: float
+
+
+@dataclass(frozen=True, slots=True)
+class BucketRequest:
+    """What is asked about one budget. returned: this process has lately used its own share."""
+
+    name: str
+    rate: Rate
+    batch: RequestBatch
+    returned: bool = False
+    settle: float = 0.0
+
+
+class RedisBucketClient:
+    """One loop's connection to Redis."""
+
+    def __init__(self, url: str, me: str) -> None:
+        self._url, self._me = url, me
+        self._redis: Redis | None = None
+
+    async def connect(self) -> "Redis":
+        """Return the connection. Raises whatever keeps it from being made, within a quarter of
+        a second."""
+        if self._redis is None:
+            from redis.asyncio import Redis  # adapters are imported where nobody needs it
+            from redis.asyncio.retry import Retry
+            from redis.backoff import NoBackoff
+
+            async with asyncio.timeout(CONNECT_SECONDS):
+                redis = Redis.from_url(
+                    self._url, socket_timeout=CONNECT_SECONDS, retry=Retry(NoBackoff(), 0)
+                )
+                await redis.ping()
+            self._redis = redis
+        return self._redis
+
+    async def ask(self, request: Sequence[BucketRequest]) -> list[Grant | OwnShare]:
+        """Return what each budget grants, or that everybody uses his own share now.
+
+        Raises whatever is wrong with Redis.
+        """
+        pipe = (await self.connect()).pipeline(transaction=False)
+        for one in request:
+            pipe.eval(SCRIPT, 1, f"budget:{one.name}", *script_arguments(one, self._me))
+        return [_read_grant(answer) for answer in await pipe.execute()]
+
+    async def close(self) -> None:
+        """Forget the connection; the next ask makes another."""
+        redis, self._redis = self._redis, None
+        if redis is not None:
+            await redis.aclose()
+
+
+def script_arguments(request: BucketRequest, me: str) -> list[str | float]:
+    """The script's arguments."""
+    rate, batch = request.rate, request.batch
+    arguments: list[str | float] = [rate.per_second, rate.burst, rate.kept * rate.burst, me]
+    arguments += [
+        int(request.returned),
+        request.settle,
+        batch.back_off,
+        batch.ahead,
+        len(batch.urgent),
+    ]
+    for n, max_wait in batch.urgent:
+        arguments += [n, -1 if max_wait is None else max_wait]
+    for n, rank in batch.others:
+        arguments += [n, int(rank)]
+    return arguments
+
+
+def _read_grant(answer: Sequence[bytes | int]) -> Grant | OwnShare:
+    mode, *numbers = answer
+    if mode == b"own":
+        return OwnShare(float(numbers[0]))
+    wait, others, ahead, *urgent = (float(number) for number in numbers)
+    return Grant([None if w < 0 else w for w in urgent], int(others), wait, ahead)

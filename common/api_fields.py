@@ -1,0 +1,175 @@
+"""What the serializers of all rooms share: strict fields in, exact and plain values out.
+
+Decimals are strings without trailing zeros, never JSON numbers that a reader makes floats of.
+Times are ISO 8601 in UTC. A field that is not known is refused, because its sender believes that
+it does something.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from zoneinfo import available_timezones
+
+from django.db import models
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+
+from common.errors import InvalidInputError
+from common.fields import AmountField
+from common.formatting import hint, sentence
+from common.money import plain, read_decimal
+from common.reason_codes import Code
+from common.row_changes import change_row
+
+M = TypeVar("M", bound=models.Model)
+_AMOUNT: dict[str, Any] = {
+    "type": "string",
+    "format": "decimal",
+    "pattern": r"^-?\d{1,20}(\.\d{1,18})?$",
+    "example": "1.386",
+}
+
+
+def invalid(code: Code, detail: str = "") -> serializers.ValidationError:
+    """Return the error that a serializer raises for one of our codes."""
+    return serializers.ValidationError(detail or code.sentence, code=str(code))
+
+
+@extend_schema_field(_AMOUNT)
+class Amount(serializers.Field[Decimal, Any, str, Any]):
+    """Money, a price or a quantity, written plainly: "1.386". `positive`: it must be above 0."""
+
+    def __init__(self, *, positive: bool = False, **kwargs: Any) -> None:
+        self.positive = positive
+        for name in ("max_digits", "decimal_places", "min_value", "max_value"):
+            kwargs.pop(name, None)  # what ModelSerializer derives; numeric(38,18) says it already
+        super().__init__(**kwargs)
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        try:
+            return read_decimal(data, positive=self.positive)
+        except InvalidInputError as error:
+            raise invalid(error.code, error.detail) from error
+
+    def to_representation(self, value: Decimal) -> str:
+        return plain(value)
+
+
+class WholeNumber(serializers.IntegerField):
+    """A whole number in ASCII digits: `1_000` and full-width digits are none."""
+
+    def to_internal_value(self, data: Any) -> int:
+        text = str(data) if isinstance(data, int | str) and not isinstance(data, bool) else ""
+        if not text.isascii() or not text.removeprefix("-").isdigit() or len(text) > 19:
+            raise invalid(Code.NUMBER_MALFORMED, "It must be a whole number.")
+        return int(text)
+
+
+class UtcDateTime(serializers.DateTimeField):
+    """A time with its zone. A time without one is refused rather than guessed."""
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            if not isinstance(value, str) or not value.isascii():
+                raise ValueError(value)
+            time = datetime.fromisoformat(value)
+            if time.tzinfo is None:
+                raise ValueError(value)
+            return time.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            detail = "It must be a time with its zone, like 2026-11-20T12:00:00Z."
+            raise invalid(Code.FIELD_INVALID, detail) from error
+
+    def to_representation(self, value: datetime) -> str:
+        """Write it in UTC, whatever zone this request's pages are shown in."""
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@extend_schema_field(OpenApiTypes.OBJECT)
+class Json(serializers.JSONField):
+    """A JSON object. Numbers in it come as they were written and are kept as numbers if whole."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            raise invalid(Code.FIELD_INVALID, "It must be a JSON object.")
+        return super().to_internal_value(_to_plain(data))
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_to_plain(inner) for inner in value]
+    if isinstance(value, str) and type(value) is not str:  # the text of a JSON number
+        return int(value) if value.lstrip("-").isdigit() and len(value) < 16 else str(value)
+    return value
+
+
+class StrictFields(serializers.Serializer[Any]):
+    """Refuses fields that it does not know, each by its name."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            writable = {name for name, field in self.fields.items() if not field.read_only}
+            unknown = [str(name) for name in data if name not in writable]
+            if unknown:
+                raise serializers.ValidationError(
+                    {
+                        name.encode(errors="replace").decode(): [
+                            serializers.ErrorDetail(
+                                "This cannot be set here.", code=str(Code.FIELD_UNKNOWN)
+                            )
+                        ]
+                        for name in unknown
+                    }
+                )
+        return super().to_internal_value(data)
+
+
+class StrictSerializer(StrictFields):
+    """A serializer of its own fields."""
+
+
+class StrictModelSerializer(StrictFields, serializers.ModelSerializer[M]):
+    """A model's serializer with our fields for amounts, whole numbers, times and JSON."""
+
+    serializer_field_mapping = {
+        **serializers.ModelSerializer.serializer_field_mapping,
+        AmountField: Amount,
+        models.DateTimeField: UtcDateTime,
+        models.JSONField: Json,
+        models.IntegerField: WholeNumber,
+        models.BigIntegerField: WholeNumber,
+        models.SmallIntegerField: WholeNumber,
+        models.AutoField: WholeNumber,
+        models.BigAutoField: WholeNumber,
+    }
+
+    def update(self, instance: M, validated_data: Any) -> M:
+        """Write what was sent, and no other column. Rows with rules of their own have services."""
+        return change_row(instance, validated_data)
+
+
+class Reason(StrictSerializer):
+    """Why something is as it is: a stable code, a sentence, and what to do about it."""
+
+    code = serializers.CharField(read_only=True)
+    sentence = serializers.CharField(read_only=True)
+    hint = serializers.CharField(read_only=True)
+
+
+def reason(code: str, status: str = "") -> dict[str, str] | None:
+    """Return a stored reason code with its words; None where there is none. status: of the order
+    whose reason it is."""
+    if not code:
+        return None
+    return {"code": code, "sentence": sentence(code, status), "hint": hint(code, status)}
+
+
+def known_zone(name: str) -> str:
+    """Return a time zone's name. Raises the serializer's error for one that does not exist."""
+    if name not in available_timezones():
+        raise invalid(Code.FIELD_INVALID, f"There is no time zone {name!r}.")
+    return name

@@ -1,0 +1,18 @@
+"""The checks by what they are about. Importing this puts all of them into the list."""
+
+from conformance.checks import (  # noqa: F401
+    accounts,
+    cancels_and_levels,
+    closing,
+    dropped_levels,
+    events,
+    listing,
+    orders,
+    outcomes,
+    prices,
+    quantities,
+    reads,
+    sessions,
+    worst_price,
+    wrong_settings,
+)

@@ -1,0 +1,173 @@
+"""C105–C109, C111: one id twice, two entries, the other side, another account, another clock."""
+
+from datetime import datetime, timedelta
+
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, ReadFailed, Rejected
+from brokers.types import (
+    BrokerPosition,
+    CheckResult,
+    OrderReport,
+    OrderRequest,
+    PositionMode,
+    Side,
+)
+from common.clocks import market_now
+from common.reason_codes import Code
+from conformance.assertions import describe_kinds, filled
+from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
+from conformance.registry import IS_SUPPORTED, Ability, case, expect
+from conformance.scenario import Scenario, new_id
+
+A_POLL = timedelta(minutes=1)  # polls ask again for what was executed before the last one
+NO_SHORTS = (
+    Code.NO_MONEY, Code.NO_POSITION, Code.TRADING_DISABLED, Code.SIDE_NOT_ALLOWED,
+    Code.SYMBOL_TRADING_DISABLED, Code.VOLUME_INVALID,
+)  # fmt: skip
+
+
+@case(105, "one id twice", Ability.MARKET, Ability.LOOKUP, HarnessFeature.JOURNAL)
+async def one_id_twice(scenario: Scenario) -> None:
+    """A second order under an id is not taken, or it is found: what is held is what is told."""
+    entry = await scenario.buy()
+    try:
+        await scenario.submit(entry)
+    except (Rejected, NotSent, OutcomeUnknown):
+        pass
+    times = await scenario.harness.accepted(entry.client_order_id)
+    expect(times in (1, 2), f"the broker accepted it {times} times")
+    await scenario.wait_until_held(entry.quantity * times)
+    await scenario.reports_of(entry, lambda reports: filled(reports) == entry.quantity * times)
+
+
+@case(106, "two entries", Ability.MARKET)
+async def two_entries(scenario: Scenario) -> None:
+    """Two entries are two positions on a hedging account and one on a netting account; closing the
+    second's position leaves the first's."""
+    first, second = await scenario.buy(), await scenario.buy()
+    await scenario.wait_until_held(first.quantity + second.quantity)
+    mode = (await scenario.call(scenario.harness.adapter.account(scenario.spec))).position_mode
+    held = await scenario.positions()
+    expect(len(held) == (2 if mode is PositionMode.HEDGING else 1), f"{len(held)} positions")
+    last = max(held, key=lambda one: _number(one, second.client_order_id))
+    request = scenario.exit(second, last, quantity=second.quantity)
+    answer = await scenario.sent(request)
+    await scenario.reports_of(request, lambda reports: filled(reports) >= request.quantity, answer)
+    await scenario.wait_until_held(first.quantity)
+    if mode is PositionMode.HEDGING:
+        [left] = await scenario.positions()
+        expect(left.broker_position_id != last.broker_position_id, "the first one was closed")
+
+
+@case(107, "sold", Ability.MARKET)
+async def sold(scenario: Scenario) -> None:
+    """An entry can sell: the position is told as that, and closed by buying."""
+    entry = scenario.order(side=Side.SELL)
+    try:
+        answer = await scenario.sent(entry)
+    except Rejected as error:
+        if error.code in NO_SHORTS:
+            raise NotApplicable("what is not held cannot be sold on this account") from error
+        raise
+    await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity, answer)
+    await scenario.wait_until_held(-entry.quantity)
+    expect((await scenario.position()).side is Side.SELL, "the position is told as bought")
+    await scenario.close(entry)
+    await scenario.wait_until_held(entry.quantity * 0)
+
+
+@case(108, "another account", Ability.MARKET, Ability.LOOKUP, HarnessFeature.SECOND)
+async def another_account(scenario: Scenario) -> None:
+    """What one account holds and ordered is not told of another at the same broker."""
+    entry = await scenario.buy()
+    await scenario.wait_until_held(entry.quantity)
+    adapter, other = scenario.harness.adapter, await scenario.harness.second()
+    held = await scenario.call(adapter.positions(other), other)
+    expect(not [one for one in held if one.quantity], "the other account is told to hold it")
+    try:
+        found = await scenario.call(
+            adapter.find_order(other, entry.client_order_id, entry.symbol), other
+        )
+    except BrokerError as error:
+        expect(isinstance(error, ReadFailed), f"it says {type(error).__name__} {error}")
+    else:
+        expect(not found, f"the other account is told {describe_kinds(found or [])}")
+    await scenario.wait_until_held(entry.quantity)
+
+
+@case(109, "another clock", Ability.MARKET, Ability.LOOKUP, InjectedFault.SKEW)
+async def another_clock(scenario: Scenario) -> None:
+    """Where the broker's clock is ahead of ours the test says so, and what was done before and
+    since is told, held, read, closed and found as ever."""
+    began, first = market_now() - timedelta(minutes=2), await scenario.buy()
+    await scenario.close(first)
+    await scenario.harness.begin(InjectedFault.SKEW)
+    second = await _bought_after_a_jump(scenario)
+    await scenario.wait_until_held(second.quantity)
+    await scenario.until(
+        lambda: _reports_clock(scenario), "the test does not tell that clocks are apart"
+    )
+    if IS_SUPPORTED[Ability.FILLS](scenario.can):
+        await scenario.until(lambda: _reads(scenario, began, first), "the first one is not read")
+        await scenario.until(lambda: _reads(scenario, began, second), "the second one is not read")
+    await scenario.absent(new_id())
+    await scenario.close(second)
+    await scenario.wait_until_held(second.quantity * 0)
+
+
+@case(111, "a clock behind", Ability.MARKET, Ability.LOOKUP, Ability.FILLS, InjectedFault.SLOW)
+async def a_clock_behind(scenario: Scenario) -> None:
+    """Where the broker's clock is behind ours, what is executed now is read by who asks for what
+    was executed since a minute ago by our clock, as polls do."""
+    if scenario.can.event_stream:
+        raise NotApplicable("executions are told by themselves: nobody polls them by our clock")
+    await scenario.harness.begin(InjectedFault.SLOW)
+    entry = await _bought_after_a_jump(scenario)
+    since = market_now() - A_POLL
+    await scenario.until(lambda: _reads(scenario, since, entry), "it is not read")
+    await scenario.close(entry)
+    await scenario.wait_until_held(entry.quantity * 0)
+
+
+async def _bought_after_a_jump(scenario: Scenario) -> OrderRequest:
+    """Buy. A broker may refuse the first order for its time, in words that prove nothing: then it
+    is absent for sure, and the next one is taken."""
+    request = scenario.order()
+    try:
+        answer = await scenario.submit(request)
+    except NotSent:
+        return await scenario.buy()
+    except OutcomeUnknown:
+        answer = []
+    known: list[OrderReport] | None = answer
+
+    async def sure() -> bool:
+        nonlocal known
+        try:
+            known = answer or await scenario.find(request.client_order_id)
+        except ReadFailed:
+            return False
+        return True
+
+    await scenario.until(sure, "an order is neither found nor absent", scenario.harness.absence)
+    if known is None:
+        return await scenario.buy()
+    await scenario.reports_of(request, lambda reports: filled(reports) >= request.quantity, known)
+    return request
+
+
+async def _reports_clock(scenario: Scenario) -> bool:
+    checks = await scenario.call(scenario.harness.adapter.test(scenario.spec))
+    wrong = [one.name for one in checks if one.result is not CheckResult.OK]
+    return any("clock" in name or "time" in name for name in wrong)
+
+
+async def _reads(scenario: Scenario, since: datetime, entry: OrderRequest) -> bool:
+    answer = await scenario.call(scenario.harness.adapter.fills_since(scenario.spec, since))
+    own = [one for one in answer if one.client_order_id == entry.client_order_id]
+    return filled([one for one in own if one.close_cause is None]) == entry.quantity
+
+
+def _number(held: BrokerPosition, client_order_id: str) -> tuple[bool, int, str]:
+    """Positions in the order in which they were opened, the one of an entry last."""
+    name = held.broker_position_id
+    return held.client_order_id == client_order_id, len(name), name

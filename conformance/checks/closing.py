@@ -1,0 +1,190 @@
+"""C53–C62: exits, ours and the broker's."""
+
+from collections.abc import Sequence
+
+from brokers.base import BrokerError, NotSent, Rejected
+from brokers.types import CloseCause, OrderReport, OrderRequest, OrderType, ReportKind
+from common.clocks import market_now
+from conformance.assertions import filled
+from conformance.harness import HarnessFeature, InjectedFault
+from conformance.registry import Ability, case, expect
+from conformance.scenario import Scenario
+
+
+@case(53, "close", Ability.MARKET)
+async def close(scenario: Scenario) -> None:
+    """A position is closed by an order as our exits leave: nothing is held, nothing rests."""
+    entry = await scenario.buy()
+    await scenario.close(entry)
+    await scenario.wait_until_held(entry.quantity * 0)
+    resting = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
+    expect(not [one for one in resting if one.symbol == entry.symbol], "something rests")
+
+
+@case(54, "close a part", Ability.MARKET, Ability.PARTS)
+async def close_part(scenario: Scenario) -> None:
+    """A part is closed and the rest stays open, under a position that can be closed too."""
+    entry = await scenario.buy()
+    part = scenario.on_step(entry.quantity / 2)
+    await scenario.close(entry, quantity=part)
+    await scenario.wait_until_held(entry.quantity - part)
+    await scenario.close(entry)
+    await scenario.wait_until_held(entry.quantity * 0)
+
+
+@case(55, "close twice", Ability.MARKET, Ability.NO_REVERSE)
+async def close_twice(scenario: Scenario) -> None:
+    """A second exit of a closed position is refused or fills nothing: it never opens the other
+    side."""
+    entry = await scenario.buy()
+    held = await scenario.position()
+    await scenario.close(entry)
+    await scenario.wait_until_held(entry.quantity * 0)
+    await _fills_nothing(scenario, scenario.exit(entry, held))
+
+
+@case(56, "close more than is open", Ability.MARKET, Ability.NO_REVERSE)
+async def close_more(scenario: Scenario) -> None:
+    """An exit of more than is open closes at most what is open: it never opens the other side."""
+    entry = await scenario.buy()
+    held = await scenario.position()
+    request = scenario.exit(entry, held, quantity=held.quantity * 2)
+    try:
+        answer = await scenario.submit(request)
+    except (Rejected, NotSent):
+        await scenario.wait_until_held(entry.quantity)
+        return
+    await scenario.reports_of(request, lambda reports: filled(reports) >= held.quantity, answer)
+    await scenario.wait_until_held(entry.quantity * 0)
+
+
+@case(57, "close with nothing open", Ability.MARKET, Ability.NO_REVERSE)
+async def close_nothing(scenario: Scenario) -> None:
+    """An order that only reduces opens nothing where nothing is open."""
+    entry = scenario.order()
+    request = scenario.order(
+        side=entry.side.opposite, reduce_only=True, broker_position_id="999999999",
+        closes=entry.client_order_id,
+    )  # fmt: skip
+    await _fills_nothing(scenario, request)
+
+
+@case(58, "close what is protected", Ability.MARKET, Ability.STOPS)
+async def close_protected(scenario: Scenario) -> None:
+    """Closing a protected position takes its stop and target with it: nothing is left to fill."""
+    entry = await scenario.buy(
+        stop_loss=await scenario.away(-1), take_profit=await scenario.away(1)
+    )
+    await scenario.close(entry)
+    await scenario.wait_until_held(entry.quantity * 0)
+
+    async def clean() -> bool:
+        resting = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
+        return not [one for one in resting if one.symbol == entry.symbol]
+
+    await scenario.until(clean, "an order is left resting")
+    if HarnessFeature.PRICES not in scenario.harness.unavailable:
+        await scenario.harness.move(1 - scenario.harness.far * 2)
+        await scenario.harness.move(1 + scenario.harness.far * 2)
+        await scenario.wait_until_held(entry.quantity * 0)
+
+
+@case(59, "stop loss", Ability.MARKET, Ability.STOPS, Ability.FILLS, HarnessFeature.PRICES)
+async def stop_loss(scenario: Scenario) -> None:
+    """The broker's stop is told with the entry's id, STOP_LOSS, the position and its fills."""
+    levels = {"stop_loss": await scenario.away(-1), "take_profit": await scenario.away(1)}
+    entry = await scenario.buy(**levels)
+    await scenario.harness.move(1 - scenario.harness.far * 2)
+    await _reported_exit(scenario, entry, CloseCause.STOP_LOSS)
+
+
+@case(60, "take profit", Ability.MARKET, Ability.STOPS, Ability.FILLS, HarnessFeature.PRICES)
+async def take_profit(scenario: Scenario) -> None:
+    """The broker's target is told with the entry's id, TAKE_PROFIT, the position and its fills."""
+    levels = {"stop_loss": await scenario.away(-1), "take_profit": await scenario.away(1)}
+    entry = await scenario.buy(**levels)
+    await scenario.harness.move(1 + scenario.harness.far * 2)
+    await _reported_exit(scenario, entry, CloseCause.TAKE_PROFIT)
+
+
+@case(61, "the owner closes", Ability.MARKET, Ability.FILLS, HarnessFeature.OWNER)
+async def owner_closes(scenario: Scenario) -> None:
+    """What the owner closes by hand is told as EXTERNAL."""
+    entry = await scenario.buy()
+    await scenario.harness.owner_closes((await scenario.position()).broker_position_id)
+    await _reported_exit(scenario, entry, CloseCause.EXTERNAL)
+
+
+@case(62, "close without an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.NO_ANSWER)
+async def close_without_answer(scenario: Scenario) -> None:
+    """An exit whose answer is lost is unknown, is found again, and has closed once."""
+    entry = await scenario.buy()
+    request = scenario.exit(entry, await scenario.position())
+    await scenario.harness.begin(InjectedFault.NO_ANSWER)
+    try:
+        await scenario.submit(request)
+    except BrokerError as error:
+        unsure = not isinstance(error, NotSent | Rejected)
+        expect(unsure, f"it says {type(error).__name__} {error}")
+    await scenario.harness.end()
+    found = await scenario.reports_of(request, lambda reports: filled(reports) >= request.quantity)
+    expect(filled(found) == request.quantity, f"{filled(found)} is told")
+    await scenario.wait_until_held(entry.quantity * 0)
+
+
+async def _fills_nothing(scenario: Scenario, request: OrderRequest) -> None:
+    try:
+        answer = await scenario.submit(request)
+    except (Rejected, NotSent):
+        answer = []
+    expect(filled(answer) == 0, f"{filled(answer)} was filled")
+    await scenario.wait_until_held(request.quantity * 0)
+    if request.order_type is OrderType.MARKET:
+        expect(not await scenario.is_open(request), "it rests")
+
+
+async def _reported_exit(scenario: Scenario, entry: OrderRequest, cause: CloseCause) -> None:
+    """Wait until an exit that we did not send is told by an event, and by the executions read."""
+    await scenario.wait_until_held(entry.quantity * 0)
+    began = market_now().replace(hour=0, minute=0, second=0)
+
+    async def read() -> list[OrderReport]:
+        answer = await scenario.call(scenario.harness.adapter.fills_since(scenario.spec, began))
+        return _exits(answer, entry)
+
+    async def is_read() -> bool:
+        return closed_quantity(await read()) == entry.quantity
+
+    await scenario.until(is_read, "the executions read do not have the exit")
+    _has_right_cause(await read(), cause)
+    # On a netted account a broker cannot always say whose entry a stranger's order closed; such an
+    # exit is read and compared, since an event that names nothing could not be told to a position.
+    if scenario.can.event_stream and any(one.client_order_id for one in await read()):
+
+        async def is_heard() -> bool:
+            return closed_quantity(_exits(await scenario.receive_events(), entry)) == entry.quantity
+
+        await scenario.until(is_heard, "no event tells the exit")
+        _has_right_cause(_exits(scenario.received, entry), cause)
+
+
+def _exits(reports: Sequence[OrderReport], entry: OrderRequest) -> list[OrderReport]:
+    return [
+        report
+        for report in reports
+        if report.close_cause is not None
+        and report.kind is ReportKind.FILLED
+        and report.client_order_id in ("", entry.client_order_id)
+    ]
+
+
+def closed_quantity(exits: Sequence[OrderReport]) -> object:
+    """How much was closed; an execution told twice counts once."""
+    return sum({f.broker_fill_id: f.quantity for one in exits for f in one.fills}.values())
+
+
+def _has_right_cause(exits: Sequence[OrderReport], cause: CloseCause) -> None:
+    for one in exits:
+        expect(one.close_cause is cause, f"it is told as {one.close_cause}, not {cause}")
+        exit_id = one.client_order_id or one.broker_position_id
+        expect(exit_id, "it says neither whose position it was nor which")

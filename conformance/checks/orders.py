@@ -1,0 +1,187 @@
+"""C01–C12: every order type and time in force that an account claims."""
+
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import NotSent, Rejected
+from brokers.types import OrderRequest, OrderType, ReportKind, Side, TimeInForce
+from common.reason_codes import Code
+from conformance.assertions import describe_kinds, ended, filled
+from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
+from conformance.registry import Ability, case, expect
+from conformance.scenario import Scenario
+
+OUT = Decimal("1.5")  # a move of the price that reaches what was out of its reach
+
+
+@case(1, "market order", Ability.MARKET)
+async def market(scenario: Scenario) -> None:
+    """A market order is filled whole, and told with price, time and an id for each execution."""
+    entry = scenario.order()
+    answer = await scenario.reports_of(
+        entry, lambda reports: filled(reports) >= entry.quantity, await scenario.submit(entry)
+    )
+    expect(filled(answer) == entry.quantity, f"{filled(answer)} was filled, not {entry.quantity}")
+    await scenario.wait_until_held(entry.quantity)
+
+
+@case(2, "limit order rests", Ability.LIMIT, Ability.GTC)
+async def limit_rests(scenario: Scenario) -> None:
+    """A limit order below the price rests, and is told with its price and quantity."""
+    entry = await scenario.place_working()
+    resting = await scenario.open_order(entry)
+    assert resting is not None
+    expect(resting.order_type is OrderType.LIMIT, f"it rests as {resting.order_type}")
+    expect(resting.limit_price == entry.limit_price, f"it rests at {resting.limit_price}")
+    expect(resting.side is Side.BUY, f"it rests as a {resting.side}")
+    _is_filled_whole(resting.quantity, resting.filled, entry)
+    expect(await scenario.held() == 0, "it was filled at once")
+
+
+@case(3, "limit order is reached", Ability.LIMIT, Ability.GTC, HarnessFeature.PRICES)
+async def limit_is_reached(scenario: Scenario) -> None:
+    """A limit order that rests is filled at its price or better when the price comes."""
+    entry = await scenario.place_working()
+    await scenario.harness.move(1 - scenario.harness.far * OUT)
+    answer = await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
+    prices = [fill.price for report in answer for fill in report.fills]
+    assert entry.limit_price is not None
+    expect(max(prices) <= entry.limit_price, f"filled at {max(prices)}, above its limit")
+
+
+@case(4, "stop order", Ability.STOP, Ability.GTC)
+async def stop_rests(scenario: Scenario) -> None:
+    """A stop order above the price rests, and is told with its stop price."""
+    entry = await _stop_order(scenario)
+    resting = await scenario.open_order(entry)
+    assert resting is not None
+    expect(resting.order_type is OrderType.STOP, f"it rests as {resting.order_type}")
+    expect(resting.stop_price == entry.stop_price, f"it rests at {resting.stop_price}")
+    _is_filled_whole(resting.quantity, resting.filled, entry)
+
+
+@case(5, "stop order is reached", Ability.STOP, Ability.GTC, HarnessFeature.PRICES)
+async def stop_is_reached(scenario: Scenario) -> None:
+    """A stop order is filled when the price passes it."""
+    entry = await _stop_order(scenario)
+    await scenario.harness.move(1 + scenario.harness.far * OUT)
+    await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
+    await scenario.wait_until_held(entry.quantity)
+
+
+@case(6, "for the day", Ability.LIMIT, Ability.DAY)
+async def day(scenario: Scenario) -> None:
+    """A limit order for the day rests."""
+    await scenario.place_working(time_in_force=TimeInForce.DAY)
+
+
+@case(7, "immediate or cancel", Ability.LIMIT, Ability.IOC)
+async def ioc(scenario: Scenario) -> None:
+    """An immediate-or-cancel order out of reach ends at once: nothing filled, nothing rests."""
+    await _ends_at_once(scenario, TimeInForce.IOC)
+
+
+@case(8, "fill or kill", Ability.LIMIT, Ability.FOK)
+async def fok(scenario: Scenario) -> None:
+    """A fill-or-kill order out of reach ends at once: nothing filled, nothing rests."""
+    await _ends_at_once(scenario, TimeInForce.FOK)
+
+
+@case(9, "immediate or cancel, within reach", Ability.LIMIT, Ability.IOC)
+async def ioc_fills(scenario: Scenario) -> None:
+    """An immediate-or-cancel order within reach is filled."""
+    price = await scenario.away(1, Decimal("0.25"))
+    terms: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": price}
+    try:
+        await scenario.buy(**terms, time_in_force=TimeInForce.IOC)
+    except Rejected as error:
+        if error.code is Code.ORDER_TYPE_UNSUPPORTED:  # claims are not made by order type
+            raise NotApplicable("only market orders may be immediate or cancel here") from error
+        raise
+
+
+@case(10, "fill or kill of a part", Ability.LIMIT, Ability.FOK, InjectedFault.PARTIAL)
+async def fok_part(scenario: Scenario) -> None:
+    """Fill or kill takes nothing where only a part of it could be had."""
+    await scenario.harness.begin(InjectedFault.PARTIAL)
+    price = await scenario.away(1, Decimal("0.25"))
+    entry = scenario.order(
+        order_type=OrderType.LIMIT, limit_price=price, time_in_force=TimeInForce.FOK
+    )
+    await _ends(scenario, entry)
+    expect(await scenario.held() == 0, "a part of it was filled")
+
+
+@case(11, "what is not claimed")
+async def not_claimed(scenario: Scenario) -> None:
+    """An order type or time in force that the account does not claim is refused, never changed into
+    another one."""
+    unclaimed = [kind for kind in OrderType if kind not in scenario.can.order_types]
+    never = [tif for tif in TimeInForce if tif not in scenario.can.times_in_force]
+    if not unclaimed and not never:
+        raise NotApplicable("the account claims every order type and time in force")
+    for kind in unclaimed:
+        await _is_refused(scenario, await _of_type(scenario, kind))
+    for tif in never:
+        await _is_refused(scenario, await scenario.working_order(time_in_force=tif))
+
+
+@case(12, "stop and target with the order", Ability.MARKET, Ability.STOPS)
+async def protected(scenario: Scenario) -> None:
+    """A market order's stop and target are held by the broker and told with the position."""
+    stop, target = await scenario.away(-1), await scenario.away(1)
+    await scenario.buy(stop_loss=stop, take_profit=target)
+
+    async def held() -> bool:
+        position = await scenario.position()
+        return (position.stop_loss, position.take_profit) == (stop, target)
+
+    await scenario.until(held, "the position does not show both levels")
+
+
+def _is_filled_whole(quantity: Decimal, done: Decimal, entry: OrderRequest) -> None:
+    expect(quantity == entry.quantity, f"it rests with {quantity}, not {entry.quantity}")
+    expect(done == 0, f"{done} of it is said to be filled")
+
+
+async def _stop_order(scenario: Scenario) -> OrderRequest:
+    entry = scenario.order(order_type=OrderType.STOP, stop_price=await scenario.away(1))
+    await scenario.submit(entry)
+    await scenario.until(lambda: scenario.is_open(entry), "it does not rest")
+    return entry
+
+
+async def _of_type(scenario: Scenario, kind: OrderType) -> OrderRequest:
+    price = await scenario.away(1 if kind is OrderType.STOP else -1)
+    prices = {OrderType.LIMIT: {"limit_price": price}, OrderType.STOP: {"stop_price": price}}
+    return scenario.order(order_type=kind, **prices.get(kind, {}))
+
+
+async def _ends_at_once(scenario: Scenario, tif: TimeInForce) -> None:
+    entry = await scenario.working_order(time_in_force=tif)
+    await _ends(scenario, entry)
+    expect(not await scenario.is_open(entry), "it rests")
+    expect(await scenario.held() == 0, "it was filled")
+
+
+async def _ends(scenario: Scenario, entry: OrderRequest) -> None:
+    """Place an order and wait until it is told that nothing came of it."""
+    try:
+        answer = await scenario.submit(entry)
+    except Rejected:
+        return
+    answer = list(await scenario.reports_of(entry, ended, answer))
+    expect(filled(answer) == 0, f"{filled(answer)} of it was filled")
+
+
+async def _is_refused(scenario: Scenario, request: OrderRequest) -> None:
+    what = f"{request.order_type} {request.time_in_force}"
+    try:
+        answer = await scenario.submit(request)
+    except (Rejected, NotSent):
+        pass
+    else:
+        refused = any(report.kind is ReportKind.REJECTED for report in answer)
+        expect(refused, f"{what} was not refused but {describe_kinds(answer)}")
+    if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
+        await scenario.accepted(request, 0)

@@ -1,0 +1,125 @@
+"""C77–C83: prices, and asking what an order would cost."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from brokers.base import BrokerError, ReadFailed, Rejected
+from brokers.types import Quote
+from common.clocks import market_now
+from conformance.harness import HarnessFeature, NotApplicable
+from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.scenario import Scenario
+
+
+@case(77, "quote", Ability.QUOTES)
+async def quote(scenario: Scenario) -> None:
+    """A price has a bid not above its ask, both positive, the pair's name, and a time of now."""
+    answer = await scenario.call(
+        scenario.harness.adapter.quote(scenario.spec, scenario.harness.symbol)
+    )
+    _is_sane(scenario, answer)
+    apart = abs((answer.time - market_now()).total_seconds())
+    expect(apart < 600, f"it is told {apart:.0f} s apart from now")
+
+
+@case(78, "quote of an unknown symbol", Ability.QUOTES)
+async def quote_unknown(scenario: Scenario) -> None:
+    """The price of a symbol that the broker does not list is an error, not a number."""
+    try:
+        answer = await scenario.call(scenario.harness.adapter.quote(scenario.spec, "NOSUCHSYMBOL"))
+    except ReadFailed:
+        return
+    raise CheckFailed(f"it is {answer}")
+
+
+@case(79, "stream of prices", Ability.PRICE_STREAM, HarnessFeature.PRICES)
+async def stream(scenario: Scenario) -> None:
+    """The stream tells a price that has moved."""
+    stream = scenario.harness.adapter.stream_quotes(scenario.spec, [scenario.harness.symbol])
+    first = (await scenario.harness.quote()).bid
+    waiting = asyncio.ensure_future(_other_than(scenario, stream, first))
+    try:
+        async with asyncio.timeout(scenario.harness.patience):
+            while not waiting.done():
+                await scenario.harness.move(1 + scenario.harness.far / 2)
+                await asyncio.wait({waiting}, timeout=0.05)
+            _is_sane(scenario, waiting.result())
+    except TimeoutError as error:
+        raise CheckFailed("no moved price was told") from error
+    finally:
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+
+
+@case(80, "stream of prices, not claimed")
+async def no_stream(scenario: Scenario) -> None:
+    """An account that claims no stream of prices fails at its first step."""
+    if scenario.can.price_stream:
+        raise NotApplicable("the account claims a stream of prices: C79 is about it")
+    try:
+        async with asyncio.timeout(scenario.harness.patience):
+            await anext(
+                aiter(
+                    scenario.harness.adapter.stream_quotes(scenario.spec, [scenario.harness.symbol])
+                )
+            )
+    except ReadFailed:
+        return
+    except (StopAsyncIteration, TimeoutError) as error:
+        raise CheckFailed(f"it ended in {type(error).__name__}") from error
+    raise CheckFailed("it told a price")
+
+
+@case(81, "what if", Ability.WHAT_IF, Ability.MARKET)
+async def what_if(scenario: Scenario) -> None:
+    """What-if tells a margin and sends nothing."""
+    request = scenario.order()
+    answer = await scenario.call(scenario.harness.adapter.what_if(scenario.spec, request))
+    expect(answer.initial_margin >= 0, f"a margin of {answer.initial_margin}")
+    expect(answer.currency, "the margin has no currency")
+    if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
+        await scenario.accepted(request, 0)
+    expect(await scenario.held() == 0, "something is held")
+    expect(not await scenario.is_open(request), "an order rests")
+
+
+@case(82, "what if, of an unknown symbol", Ability.WHAT_IF)
+async def what_if_unknown(scenario: Scenario) -> None:
+    """What-if of a symbol that the broker does not list is refused."""
+    try:
+        answer = await scenario.call(
+            scenario.harness.adapter.what_if(scenario.spec, scenario.order(symbol="NOSUCHSYMBOL"))
+        )
+    except (Rejected, ReadFailed):
+        return
+    raise CheckFailed(f"it says {answer}")
+
+
+@case(83, "what if, not claimed")
+async def no_what_if(scenario: Scenario) -> None:
+    """An account that claims no what-if says so and sends nothing."""
+    if scenario.can.what_if:
+        raise NotApplicable("the account claims what-if: C81 is about it")
+    request = scenario.order()
+    try:
+        answer = await scenario.call(scenario.harness.adapter.what_if(scenario.spec, request))
+    except BrokerError:
+        if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
+            await scenario.accepted(request, 0)
+        return
+    raise CheckFailed(f"it says {answer}")
+
+
+def _is_sane(scenario: Scenario, answer: Quote) -> None:
+    expect(0 < answer.bid <= answer.ask, f"bid {answer.bid}, ask {answer.ask}")
+    expect(answer.symbol == scenario.instrument.pair, f"it is of {answer.symbol}")
+
+
+async def _other_than(scenario: Scenario, stream: AsyncIterator[Quote], price: object) -> Quote:
+    async for answer in stream:
+        _is_sane(scenario, answer)
+        if answer.bid != price:
+            return answer
+    raise CheckFailed("the stream ended")

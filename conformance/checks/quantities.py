@@ -1,0 +1,135 @@
+"""C29–C38: what can be ordered at all: symbols, steps, limits, distances, money, hours."""
+
+from decimal import Decimal
+
+from brokers.base import BrokerError, NotSent, Rejected
+from brokers.types import OrderReport, OrderRequest, OrderType, ReportKind
+from common.reason_codes import Code
+from conformance.assertions import describe_kinds, filled
+from conformance.harness import HarnessFeature, InjectedFault
+from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.scenario import Scenario
+
+JOURNAL = HarnessFeature.JOURNAL
+
+
+@case(29, "unknown symbol", Ability.MARKET)
+async def unknown_symbol(scenario: Scenario) -> None:
+    """An order for a symbol that the broker does not list is refused as that."""
+    await _refused(scenario, scenario.order(symbol="NOSUCHSYMBOL"), Code.UNKNOWN_SYMBOL_AT_BROKER)
+
+
+@case(30, "between the steps", Ability.MARKET)
+async def between_steps(scenario: Scenario) -> None:
+    """A quantity between two steps is refused or rounded down, and never filled for more."""
+    step = scenario.instrument.quantity_step
+    entry = scenario.order(quantity=scenario.on_step(scenario.quantity) + step / 2)
+    try:
+        answer = await scenario.submit(entry)
+    except (Rejected, NotSent) as error:
+        expect(error.code is Code.VOLUME_INVALID, f"it says {error.code}")
+        return
+    lower = scenario.on_step(scenario.quantity)
+    got = await scenario.reports_of(entry, lambda reports: filled(reports) >= lower, answer)
+    expect(filled(got) == lower, f"{filled(got)} was filled of {entry.quantity}")
+
+
+@case(31, "below the minimum", Ability.MARKET)
+async def below_minimum(scenario: Scenario) -> None:
+    """A quantity below the smallest is refused as that, and never rounded up."""
+    minimum = scenario.instrument.quantity_min
+    await _refused(scenario, scenario.order(quantity=minimum / 2), Code.VOLUME_INVALID)
+
+
+@case(32, "above the maximum", Ability.MARKET, HarnessFeature.EXTREMES)
+async def above_maximum(scenario: Scenario) -> None:
+    """A quantity above the greatest is refused and never cut down."""
+    maximum = scenario.instrument.quantity_max
+    request = scenario.order(quantity=maximum + scenario.instrument.quantity_step)
+    await _refused(scenario, request, Code.VOLUME_INVALID, Code.NO_MONEY)
+
+
+@case(33, "no quantity at all", Ability.MARKET)
+async def invalid_quantity(scenario: Scenario) -> None:
+    """Zero, less than nothing, and what is no number are refused here or there, never sent on."""
+    for text in ("0", "-1", "NaN", "Infinity"):
+        request = scenario.order(quantity=Decimal(text))
+        try:
+            answer = await scenario.submit(request)
+        except (Rejected, NotSent):
+            continue
+        except BrokerError as error:
+            raise CheckFailed(f"{text} ended as {type(error).__name__} {error}") from error
+        raise CheckFailed(f"{text} was taken: {describe_kinds(answer)}")
+    expect(await scenario.held() == 0, "something is held")
+
+
+@case(34, "stop on the wrong side", Ability.MARKET, Ability.STOPS)
+async def wrong_side(scenario: Scenario) -> None:
+    """A stop on the wrong side is refused; or the entry stands and its lost stop is told."""
+    await _invalid_stop(scenario, await scenario.away(1))
+
+
+@case(35, "stop too near", Ability.MARKET, Ability.STOPS, InjectedFault.STOPS_NEAR)
+async def too_near(scenario: Scenario) -> None:
+    """A stop nearer than the broker allows is refused; or the entry stands and its lost stop is
+    told."""
+    await scenario.harness.begin(InjectedFault.STOPS_NEAR)
+    tick = scenario.harness.tick or Decimal(1).scaleb(-scenario.instrument.digits)
+    await _invalid_stop(scenario, scenario.rounded((await scenario.harness.quote()).bid) - tick)
+
+
+@case(36, "market closed", Ability.MARKET, InjectedFault.CLOSED)
+async def closed(scenario: Scenario) -> None:
+    """An order to a closed market is refused as that."""
+    entry = scenario.order()
+    await scenario.harness.begin(InjectedFault.CLOSED)
+    await _refused(scenario, entry, Code.MARKET_CLOSED)
+
+
+@case(37, "no money", Ability.MARKET, InjectedFault.NO_MONEY)
+async def no_money(scenario: Scenario) -> None:
+    """An order that the account has no money for is refused as that."""
+    await scenario.harness.begin(InjectedFault.NO_MONEY)
+    await _refused(scenario, scenario.order(), Code.NO_MONEY)
+
+
+@case(38, "a price is missing", Ability.LIMIT)
+async def no_price(scenario: Scenario) -> None:
+    """A limit order without a price is refused; it never becomes a market order."""
+    await _refused(scenario, scenario.order(order_type=OrderType.LIMIT))
+    expect(await scenario.held() == 0, "it was filled")
+
+
+async def _refused(scenario: Scenario, request: OrderRequest, *codes: Code) -> None:
+    """Place an order that must be refused, with one of these codes if any are given."""
+    try:
+        code, _ = await scenario.refusal(request)
+    except NotSent as error:
+        code = error.code
+    except BrokerError as error:
+        raise CheckFailed(f"it ended as {type(error).__name__} {error}") from error
+    expect(not codes or code in codes, f"it says {code}, not {' or '.join(codes)}")
+    if JOURNAL not in scenario.harness.unavailable:
+        await scenario.accepted(request, 0)
+
+
+async def _invalid_stop(scenario: Scenario, stop: Decimal) -> None:
+    entry = scenario.order(stop_loss=stop)
+    try:
+        answer = await scenario.submit(entry)
+    except (Rejected, NotSent) as error:
+        expect(error.code is Code.STOPS_INVALID, f"it says {error.code}")
+        if JOURNAL not in scenario.harness.unavailable:
+            await scenario.accepted(entry, 0)
+        return
+    known = await scenario.reports_of(
+        entry, lambda reports: any(map(_of_lost_stop, reports)), answer
+    )
+    if any(report.kind is ReportKind.REJECTED for report in known):
+        expect(await scenario.held() == 0, "it was refused and filled")
+
+
+def _of_lost_stop(report: OrderReport) -> bool:
+    answer = report.kind in (ReportKind.LEVELS, ReportKind.REJECTED)
+    return answer and report.code is Code.STOPS_INVALID

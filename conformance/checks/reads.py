@@ -1,0 +1,225 @@
+"""C63–C76: reads say all or fail, and an execution is the same one wherever it is told."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+
+from brokers.base import BrokerError, ReadFailed
+from brokers.types import OrderReport, OrderRequest, OrderType, Side
+from common.clocks import market_now
+from conformance.assertions import describe_kinds, filled
+from conformance.harness import HarnessFeature, InjectedFault
+from conformance.registry import Ability, CheckFailed, case, expect
+from conformance.scenario import Scenario, new_id
+from conformance.value_checks import wrong_shapes
+
+
+@case(63, "account")
+async def account(scenario: Scenario) -> None:
+    """The account is read whole: its name, currency, numbers that are numbers, leverage, mode."""
+    state = await scenario.call(scenario.harness.adapter.account(scenario.spec))
+    expect(state.account == scenario.spec.account, f"it is of account {state.account}")
+    expect(state.currency.isalnum() and state.currency.isupper(), f"currency {state.currency!r}")
+    expect(state.leverage > 0, f"leverage {state.leverage}")
+    expect(
+        state.position_mode in scenario.can.position_modes, f"{state.position_mode} is not claimed"
+    )
+    apart = abs((state.time - market_now()).total_seconds())
+    expect(apart < 300, f"it is told {apart:.0f} s apart from now")
+
+
+@case(64, "instruments")
+async def instruments(scenario: Scenario) -> None:
+    """Instruments have steps, limits and sizes that make sense, each once, in base units."""
+    answer = await scenario.call(scenario.harness.adapter.instruments(scenario.spec))
+    names = [one.symbol for one in answer]
+    expect(len(set(names)) == len(names), "a symbol is told twice")
+    for one in answer:
+        positive = (one.pip, one.quantity_min, one.quantity_step, one.contract_size)
+        expect(all(value > 0 for value in positive), f"{one.symbol}: {positive}")
+        expect(one.quantity_min <= one.quantity_max, f"{one.symbol}: minimum above maximum")
+        expect(one.stops_level >= 0, f"{one.symbol}: negative distance")
+        expect(one.margin_rate >= 0 and one.digits >= 0, f"{one.symbol}: negative margin or digits")
+        base, slash, quote = one.pair.partition("/")
+        expect(base and slash and quote, f"{one.symbol}: its pair is {one.pair!r}")
+        expect(not one.quantity_min % one.quantity_step, f"{one.symbol}: minimum between steps")
+
+
+@case(65, "positions", Ability.MARKET)
+async def positions(scenario: Scenario) -> None:
+    """A position is told with its symbol, side, quantity and entry price."""
+    entry = await scenario.buy()
+    await scenario.wait_until_held(entry.quantity)
+    held = await scenario.position()
+    expect(held.side is Side.BUY, f"it is a {held.side}")
+    expect(held.broker_position_id, "it has no id")
+    found = await scenario.found(entry.client_order_id)
+    prices = [fill.price for report in found for fill in report.fills]
+    near = min(prices) * (1 - scenario.harness.far) < held.entry_price < max(prices) * 2
+    expect(near, f"its entry price is {held.entry_price}, filled at {prices}")
+
+
+@case(66, "positions, none")
+async def no_positions(scenario: Scenario) -> None:
+    """Where nothing is held and nothing rests, that is what is told."""
+    expect(await scenario.positions() == [], "a position is told")
+    resting = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
+    expect(
+        not [one for one in resting if one.symbol == scenario.harness.symbol], "an order is told"
+    )
+
+
+@case(67, "look-up", Ability.MARKET, Ability.LOOKUP)
+async def find_known(scenario: Scenario) -> None:
+    """An order is found by our id, with its executions and the broker's number."""
+    entry = await scenario.buy()
+    found = await scenario.found(entry.client_order_id)
+    expect(filled(found) == entry.quantity, f"{filled(found)} is found")
+    expect(any(report.broker_order_id for report in found), "the broker's number is not told")
+
+
+@case(68, "look-up of an unknown order", Ability.LOOKUP)
+async def find_unknown(scenario: Scenario) -> None:
+    """An id that the broker never saw is certainly absent."""
+    await scenario.absent(new_id())
+
+
+@case(69, "look-up after we began anew", Ability.MARKET, Ability.LOOKUP, HarnessFeature.NEW_PROCESS)
+async def find_after_restart(scenario: Scenario) -> None:
+    """A process with an empty memory finds the order, with the same executions."""
+    entry = await scenario.buy()
+    before = _fills(await scenario.found(entry.client_order_id))
+    await scenario.harness.new_process()
+    after = _fills(await scenario.found(entry.client_order_id))
+    expect(before == after, f"other executions are found: {after}, not {before}")
+    await scenario.absent(new_id())
+
+
+@case(70, "look-up of a resting order after we began anew", Ability.LIMIT, Ability.GTC,
+      Ability.LOOKUP, HarnessFeature.NEW_PROCESS)  # fmt: skip
+async def working_order_after_restart(scenario: Scenario) -> None:
+    """A process with an empty memory sees what rests as ours, and can cancel it."""
+    entry = await scenario.place_working()
+    await scenario.harness.new_process()
+    await scenario.until(lambda: scenario.is_open(entry), "it is not told under our id")
+    answer = await scenario.cancel(entry)
+
+    async def gone() -> bool:
+        return not await scenario.is_open(entry)
+
+    await scenario.until(gone, f"it still rests: {describe_kinds(answer)}")
+
+
+@case(71, "reads in trouble", InjectedFault.READS)
+async def reads_fail(scenario: Scenario) -> None:
+    """Reads that get a part of their answer fail: none returns the part, or nothing."""
+    adapter, spec = scenario.harness.adapter, scenario.spec
+    reads: dict[str, Callable[[], Awaitable[object]]] = {
+        "account": lambda: adapter.account(spec),
+        "positions": lambda: adapter.positions(spec),
+        "open_orders": lambda: adapter.open_orders(spec),
+        "find_order": lambda: adapter.find_order(spec, new_id()),
+        "fills_since": lambda: adapter.fills_since(spec, market_now() - timedelta(hours=1)),
+    }
+    for name, read in reads.items():
+        if name == "fills_since" and scenario.can.fills_horizon is None:
+            continue
+        await scenario.harness.begin(InjectedFault.READS)
+        try:
+            answer = await scenario.call(read())
+        except ReadFailed:
+            continue
+        except BrokerError as error:
+            raise CheckFailed(f"{name} says {type(error).__name__} {error}") from error
+        finally:
+            await scenario.harness.end()
+        raise CheckFailed(f"{name} returned {answer}")
+
+
+@case(72, "executions since", Ability.MARKET, Ability.FILLS)
+async def fills_since(scenario: Scenario) -> None:
+    """What was executed is read by time: all of it, with our id."""
+    began = market_now()
+    entries = [await scenario.buy(), await scenario.buy()]
+
+    async def all_there() -> bool:
+        answer = await _since(scenario, began - timedelta(minutes=2))
+        return all(_of(answer, one) == one.quantity for one in entries)
+
+    await scenario.until(all_there, "an order's executions are missing")
+
+
+@case(73, "one execution, one id", Ability.MARKET, Ability.FILLS, Ability.LOOKUP)
+async def same_ids(scenario: Scenario) -> None:
+    """An execution has one id in the reply, the look-up, the events and the executions read."""
+    began = market_now() - timedelta(minutes=2)
+    entry = scenario.order()
+    reply = await scenario.submit(entry)
+    await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity, reply)
+    found = await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
+    ids = _fills(await scenario.found(entry.client_order_id))
+
+    async def read() -> bool:
+        return _fills(_own(await _since(scenario, began), entry)) == ids
+
+    await scenario.until(read, "the executions read have other ids than the look-up")
+    expect(_fills(found) == ids, "the events have other ids than the look-up")
+    expect(_fills(reply) <= ids, "the reply has other ids than the look-up")
+
+
+@case(74, "executions told again", Ability.MARKET, Ability.LOOKUP, InjectedFault.REPLAY)
+async def replay(scenario: Scenario) -> None:
+    """Executions that the broker tells once more have the ids that they had."""
+    if (
+        HarnessFeature.PRICES in scenario.harness.unavailable
+        or OrderType.LIMIT not in scenario.can.order_types
+    ):
+        entry = await scenario.buy()
+    else:  # one that is told by an event, where there are any
+        entry = await scenario.place_working()
+        await scenario.harness.move(1 - scenario.harness.far * 2)
+        await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
+    before = _fills(await scenario.found(entry.client_order_id))
+    await scenario.harness.begin(InjectedFault.REPLAY)
+    await scenario.buy()
+    answer = [*await scenario.receive_events(), *await scenario.found(entry.client_order_id)]
+    after = _fills(_own(answer, entry))
+    expect(after == before, f"they are now {after}, not {before}")
+
+
+@case(75, "two orders, two executions", Ability.MARKET, Ability.LOOKUP)
+async def ids_apart(scenario: Scenario) -> None:
+    """Executions of two like orders have ids of their own."""
+    ids = []
+    for _ in range(2):
+        entry = await scenario.buy()
+        ids.append(_fills(await scenario.found(entry.client_order_id)))
+    expect(not ids[0] & ids[1], f"both have {ids[0] & ids[1]}")
+
+
+@case(76, "clock")
+async def clock(scenario: Scenario) -> None:
+    """The broker's time, where it tells one, is aware UTC and about now."""
+    await scenario.call(scenario.harness.adapter.account(scenario.spec))
+    answer = await scenario.call(scenario.harness.adapter.clock())
+    if answer is not None:
+        for wrong in wrong_shapes(answer, "the time"):
+            raise CheckFailed(wrong)
+        apart = abs((answer - market_now()).total_seconds())
+        expect(apart < 300, f"it is {apart:.0f} s apart from ours")
+
+
+async def _since(scenario: Scenario, moment: datetime) -> list[OrderReport]:
+    return await scenario.call(scenario.harness.adapter.fills_since(scenario.spec, moment))
+
+
+def _own(reports: Sequence[OrderReport], entry: OrderRequest) -> list[OrderReport]:
+    return [one for one in reports if one.client_order_id == entry.client_order_id]
+
+
+def _of(reports: Sequence[OrderReport], entry: OrderRequest) -> object:
+    return filled(_own(reports, entry))
+
+
+def _fills(reports: Sequence[OrderReport]) -> set[str]:
+    own = [one for one in reports if one.close_cause is None]
+    return {fill.broker_fill_id for one in own for fill in one.fills}

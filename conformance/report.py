@@ -1,0 +1,84 @@
+"""The results as people and programs read them."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from conformance.registry import Case
+from conformance.runner import Mark, Result
+
+Reasons = Mapping[str, Mapping[str, str]]
+"""By adapter: the numbers of the checks that do not apply to it, and why."""
+
+
+def line(result: Result) -> str:
+    """One line of a run's table."""
+    text = f"{result.number:<5} {result.mark:<5} {result.milliseconds:6.0f} ms  {result.name}"
+    return f"{text}: {result.why}" if result.why else text
+
+
+def summary(results: Sequence[Result]) -> str:
+    """How many ended how."""
+    found = Counter(result.mark for result in results)
+    return ", ".join(f"{found[mark]} {mark}" for mark in Mark)
+
+
+def grid(adapters: Mapping[str, Sequence[Result]]) -> str:
+    """A table of marks, check by adapter, for a terminal."""
+    rows: dict[str, list[str]] = {}
+    for results in adapters.values():
+        for one in results:
+            rows.setdefault(f"{one.number:<5} {one.name}", []).append(one.mark)
+    first = max(map(len, rows), default=0)
+    widths = [max(len(name), 4) for name in adapters]
+    head = [name.ljust(width) for name, width in zip(adapters, widths, strict=True)]
+    lines = [f"{'':<{first}}  {'  '.join(head)}".rstrip()]
+    for text, marks in rows.items():
+        cells = [mark.ljust(width) for mark, width in zip(marks, widths, strict=True)]
+        lines.append(f"{text:<{first}}  {'  '.join(cells)}".rstrip())
+    return "\n".join(lines)
+
+
+def as_json(adapters: Mapping[str, Sequence[Result]]) -> str:
+    """One line for programs: totals, and what failed by adapter and number."""
+    found = Counter(result.mark for results in adapters.values() for result in results)
+    failed = {
+        name: {one.number: one.why for one in results if one.mark is Mark.FAIL}
+        for name, results in adapters.items()
+    }
+    return json.dumps(
+        {
+            "ok": found[Mark.OK],
+            "fail": found[Mark.FAIL],
+            "not_applicable": found[Mark.NOT_APPLICABLE],
+            "adapters": list(adapters),
+            "failed": {name: what for name, what in failed.items() if what},
+        }
+    )
+
+
+def markdown(chosen: Sequence[Case], reasons: Reasons) -> str:
+    """The checks by adapter, and below them why some do not apply."""
+    rows = [
+        f"| | what it shows | {' | '.join(reasons)} |",
+        f"| --- | --- |{' --- |' * len(reasons)}",
+    ]
+    for one in chosen:
+        marks = ["n/a" if one.number in of else "ok" for of in reasons.values()]
+        rows.append(f"| {one.number} | *{one.name}*: {one.description} | {' | '.join(marks)} |")
+    rows += ["", "Not applicable, by the adapter's own claims or for want of a way to show it:", ""]
+    for name, of in reasons.items():
+        by_why: dict[str, list[str]] = {}
+        for number, why in of.items():
+            by_why.setdefault(why, []).append(number)
+        answer = "; ".join(f"{', '.join(numbers)} ({why})" for why, numbers in by_why.items())
+        rows.append(f"- **{name}**: {answer}")
+    return "\n".join(rows)
+
+
+def reasons_of(adapters: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, str]]:
+    """What did not apply in a run, and why."""
+    return {
+        name: {one.number: one.why for one in results if one.mark is Mark.NOT_APPLICABLE}
+        for name, results in adapters.items()
+    }

@@ -1,0 +1,191 @@
+"""What a check works with: orders placed, changed and closed on a stage."""
+
+import secrets
+import string
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from brokers.base import Guard, NotSent, OutcomeUnknown, Rejected
+from brokers.types import (
+    BrokerPosition,
+    CancelRequest,
+    ExitSafety,
+    Instrument,
+    ModifyRequest,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
+from common.reason_codes import Code
+from conformance.assertions import describe_kinds, ended, filled, is_filled
+from conformance.harness import Harness
+from conformance.observer import AccountObserver
+from conformance.registry import expect
+
+LETTERS = string.ascii_lowercase + string.digits
+TAG = "zcf"  # of no installation: what is seen with it was placed by a check
+
+
+def new_id() -> str:
+    """Return a client order id as ours are: 18 characters, the last one the attempt's digit."""
+    return TAG + "".join(secrets.choice(LETTERS) for _ in range(14)) + "0"
+
+
+def allow(_: OrderRequest) -> None:
+    """A guard that lets everything leave."""
+
+
+class Scenario(AccountObserver):
+    """One check's play. Remembers what it placed, so that it can be cleared away."""
+
+    def __init__(self, stage: Harness, instrument: Instrument) -> None:
+        super().__init__(stage)
+        self.instrument = instrument
+        self.placed: list[OrderRequest] = []
+        self._numbers = secrets.randbelow(10**9)
+
+    @property
+    def quantity(self) -> Decimal:
+        return self.harness.quantity
+
+    # ---- orders -----------------------------------------------------------------------------
+    def order(self, **changes: Any) -> OrderRequest:
+        """A market order to buy the usual quantity, good till cancelled."""
+        self._numbers += 1
+        name = new_id()
+        usual = OrderRequest(
+            client_order_id=name,
+            connection_id=self.spec.connection_id,
+            account=self.spec.account,
+            symbol=self.harness.symbol,
+            side=Side.BUY,
+            order_type=OrderType.MARKET,
+            time_in_force=self.longest_time_in_force(),
+            quantity=self.quantity,
+            order_id=self._numbers,
+            oca_group=name[:-1] if self.can.exit_safety is ExitSafety.OCA else "",
+        )
+        return replace(usual, **changes)
+
+    def longest_time_in_force(self) -> TimeInForce:
+        """The time in force that lasts longest here."""
+        preferred = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK)
+        return next(tif for tif in preferred if tif in self.can.times_in_force)
+
+    async def working_order(self, **changes: Any) -> OrderRequest:
+        """A limit order to buy, far below the price."""
+        price = await self.away(-1)
+        return self.order(**{"order_type": OrderType.LIMIT, "limit_price": price, **changes})
+
+    async def away(self, sign: int, times: Decimal = Decimal(1)) -> Decimal:
+        """A price so far from the present one that it is not reached; sign: above or below."""
+        quote = await self.harness.quote()
+        return self.rounded(quote.bid * (1 + sign * times * self.harness.far))
+
+    def rounded(self, price: Decimal) -> Decimal:
+        """A price on the symbol's grid."""
+        tick = self.harness.tick or Decimal(1).scaleb(-self.instrument.digits)
+        return (price / tick).quantize(Decimal(1)) * tick
+
+    def on_step(self, quantity: Decimal) -> Decimal:
+        """A quantity on the symbol's steps, rounded down."""
+        return quantity // self.instrument.quantity_step * self.instrument.quantity_step
+
+    async def submit(self, request: OrderRequest, guard: Guard = allow) -> list[OrderReport]:
+        """Place an order; it is cleaned up when the check is over."""
+        self.placed.append(request)
+        answer = await self.call(self.harness.adapter.submit(self.spec, request, guard))
+        self._is_about(answer, request.client_order_id)
+        return answer
+
+    async def sent(self, request: OrderRequest) -> list[OrderReport]:
+        """Place an order, again while nothing of it left. What is unknown is looked up."""
+        answer: list[OrderReport] = []
+
+        async def left() -> bool:
+            try:
+                answer[:] = await self.submit(request)
+            except NotSent:
+                return False
+            except OutcomeUnknown:
+                answer[:] = await self.found(request.client_order_id)
+            return True
+
+        await self.until(left, lambda: f"it cannot be sent: {self.errors[-1]}")
+        return answer
+
+    async def refusal(self, request: OrderRequest) -> tuple[Code | None, str]:
+        """Place an order that must be refused; return why, as it was told. Raises Failed."""
+        try:
+            answer = await self.submit(request)
+        except Rejected as error:
+            return error.code, error.detail
+        found = await self.reports_of(
+            request, lambda reports: ended(reports) or is_filled(reports), answer
+        )
+        refused = [report for report in found if report.kind is ReportKind.REJECTED]
+        expect(refused, f"it was not refused but {describe_kinds(found)}")
+        return refused[0].code, refused[0].detail
+
+    async def buy(self, **changes: Any) -> OrderRequest:
+        """Buy, and wait until it is known to be filled."""
+        request = self.order(**changes)
+        answer = await self.sent(request)
+        await self.reports_of(request, lambda reports: filled(reports) >= request.quantity, answer)
+        return request
+
+    async def place_working(self, **changes: Any) -> OrderRequest:
+        """Place a limit order that rests, and wait until it is seen to."""
+        request = await self.working_order(**changes)
+        await self.sent(request)
+        await self.until(lambda: self.is_open(request), "it does not rest")
+        return request
+
+    # ---- changes ----------------------------------------------------------------------------
+    async def cancel(
+        self, request: OrderRequest, send_by: float | None = None
+    ) -> list[OrderReport]:
+        """Cancel an order by our id and, where it is told, the broker's."""
+        known = await self._try_find(request.client_order_id) or []
+        theirs = next((one.broker_order_id for one in known if one.broker_order_id), "")
+        change = CancelRequest(request.client_order_id, theirs, request.symbol, send_by)
+        return await self.call(self.harness.adapter.cancel(self.spec, change))
+
+    async def modify(
+        self, entry: OrderRequest, stop: Decimal | None, target: Decimal | None,
+        send_by: float | None = None, position: str | None = None,
+    ) -> list[OrderReport]:  # fmt: skip
+        """Move the levels of the position that an entry opened."""
+        if position is None:
+            position = (await self.position()).broker_position_id
+        change = ModifyRequest(
+            entry.client_order_id, position, entry.symbol, stop, target, entry.quantity, send_by
+        )
+        return await self.call(self.harness.adapter.modify(self.spec, change))
+
+    def exit(self, entry: OrderRequest, held: BrokerPosition, **changes: Any) -> OrderRequest:
+        """An order that closes a position, as ours leave."""
+        return self.order(
+            **{
+                "symbol": held.symbol,
+                "side": held.side.opposite,
+                "quantity": held.quantity,
+                "reduce_only": True,
+                "broker_position_id": held.broker_position_id,
+                "closes": entry.client_order_id,
+                "oca_group": entry.oca_group,
+                **changes,
+            }
+        )
+
+    async def close(self, entry: OrderRequest, **changes: Any) -> OrderRequest:
+        """Close the symbol's position, and wait until that is known."""
+        held = await self.position()
+        request = self.exit(entry, held, **changes)
+        answer = await self.submit(request)
+        await self.reports_of(request, lambda reports: filled(reports) >= request.quantity, answer)
+        return request

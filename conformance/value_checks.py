@@ -1,0 +1,53 @@
+"""What a value from an adapter must look like, whatever it says. Pure."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import fields, is_dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from brokers.types import ConnectionSpec, OrderReport, ReportKind
+
+
+def wrong_shapes(value: Any, where: str = "") -> Iterator[str]:
+    """Tell each float, naive time, time that is not UTC and number that is none, by its place."""
+    if isinstance(value, float):
+        yield f"{where} is a float"
+    elif isinstance(value, Decimal):
+        if not value.is_finite():
+            yield f"{where} is {value}"
+    elif isinstance(value, datetime):
+        if value.utcoffset() != timedelta(0):
+            yield f"{where} is {value}, not aware UTC"
+    elif is_dataclass(value) and not isinstance(value, type):
+        for one in fields(value):
+            yield from wrong_shapes(getattr(value, one.name), f"{type(value).__name__}.{one.name}")
+    elif isinstance(value, list | tuple | set | frozenset):
+        for item in value:
+            yield from wrong_shapes(item, where)
+
+
+def wrong_reports(reports: Iterable[OrderReport], spec: ConnectionSpec) -> Iterator[str]:
+    """Tell what no report may say: another's connection, an empty fill, our own decisions."""
+    for report in reports:
+        if report.connection_id != spec.connection_id:
+            yield f"a report is of connection {report.connection_id!r}"
+        if report.kind in (ReportKind.NOT_SENT, ReportKind.UNKNOWN):
+            yield f"a report says {report.kind}, which is our decision and not a broker's fact"
+        if report.kind is ReportKind.FILLED and not report.fills:
+            yield "a FILLED report has no executions"
+        if report.kind is ReportKind.LEVELS and report.levels is None:
+            yield "a LEVELS report does not say which levels the broker holds"
+        for fill in report.fills:
+            if not fill.broker_fill_id:
+                yield "an execution has no id"
+            if fill.quantity <= 0 or fill.price <= 0:
+                yield f"an execution of {fill.quantity} at {fill.price}"
+
+
+def exposed_secret(text: str, spec: ConnectionSpec) -> str:
+    """Return the name of a credential whose value stands in a text, or ''. Short ones are skipped:
+    they could stand there by chance."""
+    return next(
+        (name for name, value in spec.credentials.items() if len(value) > 3 and value in text), ""
+    )

@@ -1,0 +1,226 @@
+"""A kind's settings as fields of a page's form: labels, hints, defaults and choices, no JSON."""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest
+
+from brokers.connection_form import Form, Setting, SettingType
+from brokers.registry import broker_types
+from common.errors import InvalidInputError
+from common.reason_codes import Code
+from common.row_changes import ChangedFieldsForm
+from connections.account_settings.validation import known_form
+
+ACCOUNT_FIELDS = ("exchange_name", "account")  # which account it is
+PREFIX = "settings."  # a field's name is the one that an error names
+_MULTILINE = (SettingType.NAMES, SettingType.TABLE, SettingType.SYMBOLS)
+_NUMBERS = (SettingType.WHOLE, SettingType.NUMBER)
+_PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
+
+
+class SettingField(forms.Field):
+    """One setting. Its kind's own reader judges what was typed."""
+
+    def __init__(self, setting: Setting) -> None:
+        self.setting = setting
+        super().__init__(
+            required=False,  # the reader knows, and says it better
+            label=setting.label,
+            help_text=_hint(setting),
+            initial=setting.default if setting.kind is SettingType.SWITCH else None,
+            widget=_widget(setting),
+        )
+
+    def clean(self, value: Any) -> Any:
+        """Return the value as it is kept; None: nothing is said."""
+        try:
+            return self.setting.read(_parsed(self.setting, value))
+        except InvalidInputError as error:
+            empty = error.code is Code.FIELD_REQUIRED  # its hint stands beside it
+            sentence = self.error_messages["required"] if empty else error.detail
+            raise forms.ValidationError(sentence) from error
+
+    def prepare_value(self, value: Any) -> Any:
+        if isinstance(self.widget, forms.Select) and isinstance(value, bool):
+            return str(value).lower()
+        return _as_text(value)
+
+
+class BrokerTypeForm(forms.Form):
+    """Which kind of account is added; the fields that follow are that kind's."""
+
+    type = forms.ChoiceField(label="Broker", choices=lambda: _broker_type_choices())
+
+
+def selected_broker_type(request: HttpRequest) -> str | None:
+    """Return the kind that a page for a new account is about; None: it is still to be chosen."""
+    choice = request.POST.get("type") or request.GET.get("type")
+    return choice if choice and choice in broker_types() and known_form(choice) else None
+
+
+def has_only_broker_type(request: HttpRequest) -> bool:
+    """Whether nothing but the kind was sent: its fields are still to be shown."""
+    return request.method == "POST" and "name" not in request.POST
+
+
+def _broker_type_choices() -> list[tuple[str, str]]:
+    """Every kind whose form can be shown, with what people call it."""
+    labels = {
+        broker_type: broker_type_label(broker_type)
+        for broker_type in broker_types()
+        if known_form(broker_type)
+    }
+    return sorted(labels.items(), key=lambda one: one[1].lower())
+
+
+def broker_type_label(broker_type: str) -> str:
+    """Return what people call a kind."""
+    form = known_form(broker_type)
+    return form.label if form and form.label else broker_type
+
+
+def takes_credentials(broker_type: str) -> bool:
+    """Whether there is anything to enter for accounts of a kind."""
+    form = known_form(broker_type)
+    return form is None or bool(form.secrets)
+
+
+class AccountSettings(ChangedFieldsForm, forms.Form):
+    """A form that also has the settings of one kind of account."""
+
+    def add_account(self, form: Form) -> None:
+        """Say what the kind's account number is, and ask for the exchange where it has several."""
+        self.fields["account"].help_text = form.account
+        if form.exchange is not None:
+            self.fields["exchange_name"] = SettingField(form.exchange)
+
+    kept: Mapping[str, Any] = {}
+    is_change = False
+
+    def add_settings(self, form: Form | None, kept: Mapping[str, Any]) -> None:
+        """Add the kind's fields. kept: what a connection's settings say now; without a form they
+        stay as they are."""
+        self.kept = kept
+        for setting in form.fields if form else ():
+            self.fields[PREFIX + setting.key] = SettingField(setting)
+            if setting.key in kept:
+                self.initial[PREFIX + setting.key] = kept[setting.key]
+
+    @property
+    def setting_names(self) -> list[str]:
+        """The names of the added fields, in the form's order."""
+        return [name for name in self.fields if name.startswith(PREFIX)]
+
+    def changed_values(self) -> dict[str, Any]:
+        """What was changed on the page of an account, the settings as one value."""
+        names = set(self.setting_names)
+        found = {name: value for name, value in self.changes().items() if name not in names}
+        settings = self.entered_settings()
+        return found if settings == self.kept else {**found, "settings": settings}
+
+    def entered_settings(self) -> dict[str, Any]:
+        """What was typed of them, by key; what was left empty or as it is anyway is left out."""
+        if not self.setting_names:
+            return dict(self.kept)
+        known = {name.removeprefix(PREFIX) for name in self.setting_names}
+        entered = {key: value for key, value in self.kept.items() if key in known}
+        for name in self.setting_names:
+            field, value = self.fields[name], self.cleaned_data[name]
+            assert isinstance(field, SettingField)
+            if self.is_change and name not in self.changed_data:
+                continue
+            entered.pop(field.setting.key, None)
+            if value is not None and (name in self.initial or value != field.setting.default):
+                entered[field.setting.key] = value
+        return entered
+
+
+def display_settings(broker_type: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what an account's settings say, as people read it: label and value."""
+    form = known_form(broker_type)
+    fields = form.fields if form else ()
+    given = [(one, settings[one.key]) for one in fields if one.key in settings]
+    return [
+        (setting.label.replace(" … ", ", "), _display_value(setting, value))
+        for setting, value in given
+    ]
+
+
+def _display_value(setting: Setting, value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value)
+    if setting.kind is SettingType.CHOICE:
+        return str(dict(setting.choices).get(value, value))
+    return str(_as_text(value))
+
+
+def _hint(setting: Setting) -> str:
+    if setting.kind in (SettingType.TABLE, SettingType.SYMBOLS):
+        return f"{setting.hint} One a line: NAME, or NAME = what is said of it.".strip()
+    return setting.hint
+
+
+def _widget(setting: Setting) -> forms.Widget:
+    if setting.kind is SettingType.SWITCH and setting.default is not None:
+        return forms.CheckboxInput()
+    if setting.kind is SettingType.SWITCH:
+        return forms.Select(choices=[("", "Not said"), ("true", "Yes"), ("false", "No")])
+    if setting.kind is SettingType.CHOICE:
+        labels = dict(setting.choices)
+        nothing = labels.get(setting.default, "")
+        empty = f"As usual: {nothing}" if nothing else "Choose" if setting.required else "Not said"
+        return forms.Select(choices=[("", empty), *setting.choices])
+    attrs: dict[str, Any] = {"spellcheck": "false", "autocomplete": "off"}
+    if setting.default is not None:
+        default = setting.default
+        attrs["placeholder"] = f"{default:g}" if isinstance(default, float) else _as_text(default)
+    if setting.kind in _MULTILINE:
+        return forms.Textarea(attrs={**attrs, "rows": 4})
+    if setting.kind in _NUMBERS:
+        attrs["inputmode"] = "decimal"
+    return forms.TextInput(attrs=attrs)
+
+
+def _as_text(value: Any) -> Any:
+    """Write a list or an object as lines; everything else is shown as it is."""
+    if isinstance(value, list):
+        return "\n".join(value)
+    if isinstance(value, dict):
+        return "\n".join(f"{name} = {_table_value(said)}" for name, said in value.items())
+    return value
+
+
+def _table_value(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _parsed(setting: Setting, value: Any) -> Any:
+    """Read the lines of a table. JSON is read as JSON."""
+    if setting.kind not in (SettingType.TABLE, SettingType.SYMBOLS) or not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text.startswith(("{", "[")):
+        return _json(text)
+    lines = [line.strip() for line in re.split(r"[\n;]", text) if line.strip()]
+    if setting.kind is SettingType.SYMBOLS and not any("=" in line for line in lines):
+        return text
+    parts = [line.partition("=") for line in lines]
+    return {name.strip(): _value(said.strip()) for name, _, said in parts}
+
+
+def _value(text: str) -> Any:
+    is_json = text.startswith("{") or _PLAIN_NUMBER.fullmatch(text)
+    return _json(text) if is_json else text
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

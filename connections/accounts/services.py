@@ -1,0 +1,273 @@
+"""Creating, changing, pausing and archiving a connection. Public through `services`."""
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from common.clocks import market_now
+from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, may, require
+from common.reason_codes import Code
+from connections.account_settings.validation import (
+    check_credential_names,
+    check_line,
+    check_secrets,
+    read_exchange,
+    read_settings,
+)
+from connections.accounts import broker_identity, open_exposure
+from connections.accounts.permissions import check_owner, check_references
+from connections.market_data.sources import get_or_create_broker_source
+from connections.models import (
+    ConnectionHealth,
+    DataConnection,
+    ExecutionConnection,
+    HealthStatus,
+    Mailbox,
+    Subscription,
+    SubscriptionInterval,
+    TradingPreset,
+)
+from signals.locks import candidates_exclusive, candidates_exclusive_many
+from users.models import User
+
+
+@transaction.atomic
+def create_connection(
+    *,
+    by: User | None,
+    name: str,
+    type: str,
+    account: str,
+    user: User | None = None,
+    admin: User | None = None,
+    exchange_name: str = "",
+    settings: Mapping[str, Any] | None = None,
+    credentials: Mapping[str, str] | None = None,
+    preset: TradingPreset | None = None,
+    data_connection: DataConnection | None = None,
+    is_active: bool = True,
+    auto_correct: bool = False,
+) -> ExecutionConnection:
+    """Return a new connection with its health and mailbox; it trades once its test has passed.
+
+    Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
+    Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED, PAPER_NEEDS_SHARED;
+    NotAllowedError; ConflictError STATE_CONFLICT if its owner has connected the account already.
+    Whether it is somebody else's is seen when it is tested (`connections.accounts.ownership`).
+    """
+    owner = _owner(user, admin)
+    require(by, Right.CONNECTIONS, owner_id=None if user is None else user.pk)
+    if credentials:
+        require(by, Right.CREDENTIALS, owner_id=None if user is None else user.pk)
+    _check_texts(name=name, account=account)
+    exchange_name = read_exchange(type, exchange_name)
+    kept = read_settings(type, settings or {}, owner.username)
+    check_references(owner.pk, type, preset, data_connection)
+    if admin is not None:
+        candidates_exclusive(None)
+    connection = ExecutionConnection(
+        user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
+        exchange_name=exchange_name, settings=kept, preset=preset,
+        data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
+        created_at=market_now(),  # after the lock: audit compares it with publications
+    )  # fmt: skip
+    _save(connection, force_insert=True)
+    if credentials:
+        check_secrets(credentials)
+        check_credential_names(type, credentials)
+        connection.set_credentials(credentials)
+    ConnectionHealth.objects.create(connection=connection, needs_test=True)
+    Mailbox.objects.create(connection=connection)
+    return connection
+
+
+def _save(connection: ExecutionConnection, **how: Any) -> None:
+    try:
+        with transaction.atomic():
+            connection.save(**how)
+    except IntegrityError as error:
+        if "one_connection_an_account" not in str(error):
+            raise
+        twin = ExecutionConnection.objects.live().filter(
+            type=connection.type, exchange_name=connection.exchange_name,
+            account=connection.account, account_scope=connection.account_scope,
+            user=connection.user_id, admin=connection.admin_id,
+        ).exclude(pk=connection.pk).first()  # fmt: skip
+        called = f" It is called {twin.name}." if twin else ""
+        raise ConflictError(
+            Code.STATE_CONFLICT, f"This account is connected here already.{called}"
+        ) from error
+
+
+def _owner(user: User | None, admin: User | None) -> User:
+    owner = user or admin
+    if owner is None or (user is not None and admin is not None):
+        raise InvalidInputError(
+            Code.FIELD_INVALID, "A connection has exactly one owner: a user or an admin.",
+            field="user",
+        )  # fmt: skip
+    if admin is not None and not may(admin, Right.CONNECTIONS):
+        raise InvalidInputError(Code.FIELD_INVALID, f"{admin} is no administrator.", field="admin")
+    return owner
+
+
+def _check_texts(*, name: str, account: str) -> None:
+    for field, value in (("name", name), ("account", account)):
+        if not value.strip():
+            raise InvalidInputError(Code.FIELD_REQUIRED, field=field)
+        check_line(value.strip(), field)
+
+
+@transaction.atomic
+def update_connection(
+    connection_id: UUID, *, by: User | None, **changes: Any
+) -> ExecutionConnection:
+    """Change name, settings, auto_correct, preset or data_connection; others are refused
+    (FIELD_UNKNOWN).
+
+    Owner, kind and account are what a connection is: for another account make another one. New
+    settings are untested ones: a test is asked for, and no entry goes out before it has passed.
+    What says where the account is, or what a symbol means, stays while something is open in it
+    (InvalidInputError SETTING_IN_USE).
+    """
+    connection = lock_connection(connection_id, by)
+    allowed = {"name", "settings", "auto_correct", "preset", "data_connection"}
+    if unknown := sorted(set(changes) - allowed):
+        raise InvalidInputError(
+            Code.FIELD_UNKNOWN, f"{unknown[0]!r} cannot be changed.", field=unknown[0]
+        )
+    before = connection.settings
+    for field, value in changes.items():
+        setattr(connection, field, value)
+    _check_texts(name=connection.name, account=connection.account)
+    check_references(
+        connection.owner_id, connection.type,
+        changes.get("preset"), changes.get("data_connection"),
+    )  # fmt: skip
+    if "settings" in changes and connection.settings != before:
+        connection.settings = read_settings(
+            connection.type, connection.settings, connection.owner_name
+        )
+        if connection.settings != before:
+            open_exposure.ensure_settings_changeable(connection, before)
+            _require_test(connection)
+            # It may mean another account now: its next test says which.
+            connection.claim = connection.key_claim = ""
+            changes |= {"claim": "", "key_claim": ""}
+    _save(connection, update_fields=list(changes))
+    return connection
+
+
+@transaction.atomic
+def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str, str]) -> None:
+    """Store credentials in place of those that were there; a test of them is asked for.
+
+    Raises InvalidInputError FIELD_UNKNOWN or FIELD_REQUIRED where they are not what the kind asks
+    for; ConflictError STATE_CONFLICT while something is open and nobody could tell whose account
+    the new ones are (`broker_identity.ensure_identity_known`).
+    """
+    connection = lock_connection(connection_id, by, right=Right.CREDENTIALS)
+    if not all(isinstance(value, str) for value in values.values()):
+        raise InvalidInputError(Code.FIELD_INVALID, "Credentials are texts.", field="credentials")
+    check_secrets(values)
+    check_credential_names(connection.type, values)
+    broker_identity.ensure_identity_known(connection)
+    connection.set_credentials(values)
+    _require_test(connection)
+
+
+def _require_test(connection: ExecutionConnection) -> None:
+    ConnectionHealth.objects.filter(pk=connection.pk).update(
+        status=HealthStatus.UNTESTED, needs_test=True, reconciled_at=None,
+        test_requested_at=Now(),
+    )  # fmt: skip
+
+
+def pause(connection_id: UUID, *, by: User | None) -> bool:
+    """Take no entries until `resume`; exits go on. Returns False if it was paused already."""
+    return _set_flag(connection_id, by, is_paused=True)
+
+
+def resume(connection_id: UUID, *, by: User | None) -> bool:
+    """Take signals again from the next one on. Returns False if it was not paused."""
+    return _set_flag(connection_id, by, is_paused=False)
+
+
+@transaction.atomic
+def activate(connection_id: UUID, *, by: User | None) -> bool:
+    """Switch the connection on. It is compared before it trades: whatever was done there meanwhile,
+    nobody has looked. Returns False if it was on."""
+    if not _set_flag(connection_id, by, is_active=True):
+        return False
+    mine = ConnectionHealth.objects.filter(pk=connection_id)
+    mine.update(reconciled_at=None, watched_since=Now())
+    return True
+
+
+def deactivate(connection_id: UUID, *, by: User | None) -> bool:
+    """Switch the connection off; what is open stays watched. Returns False if it was off."""
+    return _set_flag(connection_id, by, is_active=False)
+
+
+@transaction.atomic
+def _set_flag(connection_id: UUID, by: User | None, **to: bool) -> bool:
+    connection = lock_connection(connection_id, by)
+    mine = ExecutionConnection.objects.filter(pk=connection.pk)
+    return mine.exclude(**to).update(**to) == 1
+
+
+@transaction.atomic
+def archive_connection(
+    connection_id: UUID, *, by: User | None, although_open: bool = False
+) -> bool:
+    """Take the connection out for good, with its subscriptions; its history stays.
+
+    Returns False if it was archived already. Raises ConflictError ACCOUNT_IN_USE while something is
+    open in it, for nobody watches that from then on; although_open: operators were told so.
+    """
+    connection = lock_connection(connection_id, by, archived_too=True)
+    if connection.archived_at is not None:
+        return False
+    if not although_open:
+        open_exposure.ensure_no_exposure(connection)
+    live = Subscription.objects.filter(connection=connection, archived_at=None)
+    candidates_exclusive_many(  # no subscription is added meanwhile: that takes our row's lock
+        feed_ids=live.values_list("feed_id", flat=True), admin_owned=connection.is_admin_owned()
+    )
+    now = market_now()
+    SubscriptionInterval.objects.filter(subscription__in=live, ended_at=None).update(ended_at=now)
+    live.update(archived_at=now)
+    ExecutionConnection.objects.filter(pk=connection.pk).update(archived_at=now, is_active=False)
+    return True
+
+
+def lock_connection(
+    connection_id: UUID,
+    by: User | None,
+    *,
+    archived_too: bool = False,
+    right: Right = Right.CONNECTIONS,
+) -> ExecutionConnection:
+    """The row, locked until the transaction ends. Orders may still refer to it meanwhile."""
+    rows = ExecutionConnection.objects.select_for_update(no_key=True, of=("self",))
+    connection = rows.get(pk=connection_id)
+    check_owner(connection, by, right)
+    if connection.archived_at is not None and not archived_too:
+        raise ConflictError(Code.STATE_CONFLICT, "The connection is archived.")
+    return connection
+
+
+@transaction.atomic
+def use_own_prices(connection_id: UUID, *, by: User | None) -> DataConnection:
+    """Let an account trade on what its own broker tells, from the next signal on.
+
+    Raises what `get_or_create_broker_source` raises; ConflictError STATE_CONFLICT where it is
+    archived.
+    """
+    source = get_or_create_broker_source(lock_connection(connection_id, by), by=by)
+    update_connection(connection_id, by=by, data_connection=source)
+    return source

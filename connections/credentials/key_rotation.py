@@ -1,0 +1,126 @@
+"""Sealing everything again for the present key, while everything goes on.
+
+In batches, each one transaction: interrupted at any point, what is done is done, and running it
+again goes on with the rest. While it runs both keys open, so nobody notices.
+"""
+
+import struct
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from common.sql import columns, rows, run
+from connections.credentials import sealing
+from connections.credentials.sealing import CredentialsError
+from events import channels
+from events.models import Channel
+from events.outbound import RefusedError
+
+_LOCK_SQL = """
+SELECT id, coalesce(user_id, admin_id) AS owner_id, sealed_credentials
+FROM connections_executionconnection
+WHERE sealed_credentials IS NOT NULL AND (%(after)s::uuid IS NULL OR id > %(after)s::uuid)
+ORDER BY id LIMIT %(batch)s FOR NO KEY UPDATE
+"""
+# They are the same credentials: what was heard with them (`connections.accounts.broker_identity`)
+# stays theirs.
+_WRITE_SQL = """
+UPDATE connections_executionconnection c SET sealed_credentials = decode(t.sealed, 'hex'),
+  identity_of = CASE WHEN identity_of = encode(sha256(sealed_credentials), 'hex')
+    THEN encode(sha256(decode(t.sealed, 'hex')), 'hex') ELSE identity_of END
+FROM unnest(%s::uuid[], %s::text[]) AS t (id, sealed) WHERE c.id = t.id
+"""
+
+
+@dataclass(slots=True)
+class Rotation:
+    """How far it is. closed: rows whose contents no key here opens; they are left as they are."""
+
+    checked: int = 0
+    resealed: int = 0
+    unopened: list[str] = field(default_factory=list)
+
+
+def reseal_all(*, batch: int = 500) -> Generator[Rotation, None, None]:
+    """Seal credentials and channels for the present key; yields after each batch.
+
+    Raises MisconfiguredError where there are no private keys.
+    """
+    sealing.opening_keys()
+    done = Rotation()
+    after: UUID | None = None
+    while (after := _reseal_connections(done, after, batch)) is not None:
+        yield done
+    last: int | None = 0
+    while last is not None and (last := _reseal_channels(done, last, batch)) is not None:
+        yield done
+    yield done
+
+
+def count_rows_to_reseal() -> int:
+    """Count rows that still need an older key."""
+    key = sealing.sealing_key()
+    sealed = rows(
+        "SELECT sealed_credentials AS box FROM connections_executionconnection"
+        " WHERE sealed_credentials IS NOT NULL"
+    )
+    old = sum(1 for row in sealed if not _is_sealed_for_current_key(row.box, key))
+    waiting = (c for c in Channel.objects.all() if not channels.is_sealed_for_present_key(c))
+    return old + sum(1 for _ in waiting)
+
+
+@transaction.atomic
+def _reseal_connections(done: Rotation, after: UUID | None, batch: int) -> UUID | None:
+    """One batch behind `after`; the last id of it, or None at the end."""
+    found = rows(_LOCK_SQL, {"after": after, "batch": batch})
+    key = sealing.sealing_key()
+    changed: list[tuple[UUID, str]] = []
+    for row in found:
+        if _is_sealed_for_current_key(row.sealed_credentials, key):
+            continue
+        try:
+            changed.append((row.id, _resealed(row).hex()))
+        except CredentialsError:
+            done.unopened.append(f"connection {row.id}")
+    if changed:
+        run(_WRITE_SQL, columns(changed, 2))
+    done.checked += len(found)
+    done.resealed += len(changed)
+    return found[-1].id if found else None
+
+
+def _resealed(row: Any) -> bytes:
+    opened = sealing.open_credentials(
+        row.sealed_credentials, connection_id=row.id, owner_id=row.owner_id
+    )
+    return sealing.seal_credentials(opened, connection_id=row.id, owner_id=row.owner_id)
+
+
+def _is_sealed_for_current_key(sealed: bytes, key: bytes) -> bool:
+    try:
+        return sealing.is_sealed_for(sealed, key)
+    except struct.error:  # not even boxes; opening it will say so
+        return False
+
+
+@transaction.atomic
+def _reseal_channels(done: Rotation, after: int, batch: int) -> int | None:
+    locked = Channel.objects.select_for_update(no_key=True)
+    found = list(locked.filter(pk__gt=after).order_by("pk")[:batch])
+    changed = []
+    for channel in found:
+        if channels.is_sealed_for_present_key(channel):
+            continue
+        try:
+            channel.url_sealed = channels.seal_url(channels.open_url(channel), channel)
+        except RefusedError:
+            done.unopened.append(f"channel {channel.pk}")
+        else:
+            changed.append(channel)
+    Channel.objects.bulk_update(changed, ["url_sealed"])
+    done.checked += len(found)
+    done.resealed += len(changed)
+    return found[-1].pk if found else None

@@ -1,0 +1,71 @@
+"""What an adapter needs of an account, with its credentials opened."""
+
+from typing import Any
+from uuid import UUID
+
+import structlog
+
+from brokers.types import ConnectionSpec
+from common.errors import MisconfiguredError
+from connections.credentials import sealing
+from connections.credentials.sealing import credentials_digest
+from connections.models import ExecutionConnection
+
+log = structlog.get_logger(__name__)
+
+
+SPEC_COLUMNS = (
+    "c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.identity,"
+    " c.identity_of, coalesce(c.user_id, c.admin_id) AS owner_id"
+)
+"""SQL: what `spec_from_row` reads of connection `c`, besides `connection_id`."""
+
+
+# Rows of one statement are what they were when it began, whatever the time at which each is read.
+READ_COLUMNS = (
+    f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.claim, c.key_claim, "
+    "statement_timestamp() AS began"
+)
+"""SQL: what `account_polling.read_accounts` reads of connection `c`."""
+
+
+def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
+    """Return what an adapter needs of this connection, credentials opened.
+
+    Raises CredentialsError if they do not open, MisconfiguredError where they cannot.
+    """
+    return _spec(connection, connection.pk, connection.open_credentials())
+
+
+def spec_from_row(row: Any) -> ConnectionSpec:
+    """The same for a row of a statement that selects `connection_id` and SPEC_COLUMNS.
+
+    Credentials that do not open are left out and told to the log: one connection's trouble must
+    not fail its neighbours in a bundle. Its adapter then answers NotSent or NO_CREDENTIALS.
+    """
+    try:
+        opened = sealing.open_credentials(
+            row.sealed_credentials, connection_id=row.connection_id, owner_id=row.owner_id
+        )
+    except (sealing.CredentialsError, MisconfiguredError) as error:
+        log.warning("credentials_closed", connection=str(row.connection_id), error=str(error))
+        opened = {}
+    return _spec(row, row.connection_id, opened)
+
+
+def spec_without_credentials(row: Any) -> ConnectionSpec:
+    """The same, enough to ask what an account can do: credentials stay closed."""
+    return _spec(row, row.connection_id, {})
+
+
+def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> ConnectionSpec:
+    return ConnectionSpec(
+        connection_id=str(connection_id),
+        account=source.account,
+        exchange_name=source.exchange_name,
+        settings=source.settings,
+        credentials=opened,
+        identity=source.identity,
+        is_identity_sure=bool(source.identity)
+        and source.identity_of == credentials_digest(source.sealed_credentials),
+    )

@@ -1,0 +1,148 @@
+"""The circuit of a broker's host: when most of its accounts do not answer, entries wait for it.
+
+A host is what the database computes for each account (`ExecutionConnection.broker_host`). It opens
+when at least five different accounts, and at least half of those that were spoken to in the last
+half minute, did not answer in that time. A tenant's accounts have one voice together (what he
+entered may be wrong in all of them), an operator's have one each; half of the voices must say so,
+and two, unless all accounts of the host are that tenant's. While it is open one account at a time
+is read as a probe (`connections.health.probes`), nobody's order; the first answer closes it, and
+its accounts stop resting.
+A host that opens again soon after is probed less often. Exits always go, circuit or not.
+
+Every process reads the few open ones with its lease, never for an order.
+"""
+
+from collections.abc import Collection
+from uuid import UUID
+
+from django.db import transaction
+
+from common.sql import array, rows, run
+from connections.exposure import is_monitored_sql
+from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from events.models import EventKind
+
+FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
+PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 15  # entries wait for 60 s at most
+SOON_SECONDS = 300  # opened again within so long: the same trouble
+SETTLED_SECONDS = 1  # answers to calls from before it opened close nothing
+
+
+def _open_sql() -> str:
+    return f"""
+WITH asked AS (
+  SELECT DISTINCT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[])
+), voices AS (
+  SELECT c.broker_host AS host, coalesce(c.user_id::text, c.id::text) AS voice, c.user_id,
+    count(*) AS spoken_to,
+    count(*) FILTER (WHERE h.unreachable_at > now.before) AS failing,
+    max(h.last_error) FILTER (WHERE h.unreachable_at > now.before) AS message
+  FROM asked JOIN connections_executionconnection c USING (broker_host)
+  JOIN connections_connectionhealth h ON h.connection_id = c.id,
+  LATERAL (SELECT clock_timestamp() - interval '{WINDOW_SECONDS} seconds' AS before) now
+  WHERE greatest(h.unreachable_at, h.last_used_at, h.last_connected_at) > now.before
+  GROUP BY 1, 2, 3
+), judged AS (
+  SELECT host, sum(spoken_to) AS spoken_to, sum(failing) AS failing, max(message) AS message
+  FROM voices v GROUP BY host
+  HAVING count(*) FILTER (WHERE failing * 2 >= spoken_to) * 2 >= count(*)
+    AND (count(*) FILTER (WHERE failing * 2 >= spoken_to) >= 2
+      OR NOT EXISTS (SELECT FROM connections_executionconnection c WHERE c.broker_host = v.host
+        AND {is_monitored_sql()}
+        AND c.user_id IS DISTINCT FROM min(v.user_id)))
+), opened AS (
+  INSERT INTO connections_hostcircuit AS x (host, opened_at, probe_at, times, failing, spoken_to,
+    message)
+  SELECT host, clock_timestamp(), clock_timestamp() + interval '{PROBE_SECONDS} seconds', 1,
+    failing, spoken_to, message
+  FROM judged WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= spoken_to
+  ORDER BY host
+  ON CONFLICT (host) DO UPDATE SET opened_at = excluded.opened_at, probe_at = excluded.probe_at,
+    failing = excluded.failing, spoken_to = excluded.spoken_to, message = excluded.message,
+    times = CASE WHEN x.closed_at > clock_timestamp() - interval '{SOON_SECONDS} seconds'
+      THEN least(x.times + 1, 100) ELSE 1 END
+  WHERE x.opened_at IS NULL
+  RETURNING host, failing, spoken_to, message
+)
+INSERT INTO events_event (kind, payload)
+SELECT '{EventKind.HOST_AWAY.value}', jsonb_build_object('host', host, 'failing', failing,
+  'spoken_to', spoken_to, 'message', message) FROM opened
+"""
+
+
+_CLOSE = f"""
+WITH closed AS (
+  UPDATE connections_hostcircuit SET opened_at = NULL, closed_at = clock_timestamp()
+  WHERE opened_at < clock_timestamp() - interval '{SETTLED_SECONDS} seconds' AND host IN (
+    SELECT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[]))
+  RETURNING host
+), told AS (
+  INSERT INTO events_event (kind, payload)
+  SELECT '{EventKind.HOST_BACK.value}', jsonb_build_object('host', host) FROM closed
+)
+SELECT host FROM closed
+"""
+
+# Whoever rested because of the host is read again at once.
+_CLEAR_BACKOFF = """
+UPDATE connections_connectionhealth SET circuit_open_until = NULL WHERE connection_id IN (
+  SELECT h.connection_id FROM connections_connectionhealth h
+  JOIN connections_executionconnection c ON c.id = h.connection_id
+  WHERE c.broker_host = ANY(%s) AND h.unreachable_at IS NOT NULL
+    AND h.circuit_open_until IS NOT NULL
+  ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
+"""
+
+_OPEN_HOSTS = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL"
+
+
+def claim_probes_sql() -> str:
+    """The statement of `claim_probes`."""
+    return f"""
+UPDATE connections_hostcircuit x SET probe_at = clock_timestamp() + make_interval(
+  secs => least({LONGEST_PROBE_SECONDS}, {PROBE_SECONDS} * power(2, least(x.times - 1, 10))))
+WHERE x.host IN (SELECT host FROM connections_hostcircuit
+  WHERE opened_at IS NOT NULL AND probe_at <= clock_timestamp() AND EXISTS (
+    SELECT FROM connections_connectionhealth h
+    JOIN connections_executionconnection c ON c.id = h.connection_id
+    WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
+      AND {is_monitored_sql()} AND {IN_HELD_LANES_SQL}
+      AND c.id <> ALL(%(asked)s::uuid[]))
+  ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)
+RETURNING x.host
+"""
+
+
+def open_failing_circuits(connection_ids: Collection[UUID]) -> int:
+    """Judge the hosts of accounts that did not answer; return how many circuits were opened.
+
+    An event tells the operators of each.
+    """
+    return run(_open_sql(), (list(connection_ids),)) if connection_ids else 0
+
+
+def close_answering_circuits(connection_ids: Collection[UUID]) -> list[str]:
+    """Close the open circuits of hosts whose accounts have answered; return those hosts."""
+    if not connection_ids or not rows(_OPEN_HOSTS):
+        return []
+    with transaction.atomic():
+        hosts = [row.host for row in rows(_CLOSE, (list(connection_ids),))]
+        if hosts:
+            run(_CLEAR_BACKOFF, (hosts,))
+    return hosts
+
+
+def open_hosts() -> frozenset[str]:
+    """Return the hosts whose circuits are open."""
+    return frozenset(row.host for row in rows(_OPEN_HOSTS))
+
+
+def claim_probes(queried: Collection[UUID] = ()) -> list[str]:
+    """Return hosts that the caller, and nobody else meanwhile, is to probe now.
+
+    queried: accounts that the caller has asked just now; whose host has no other is probed later.
+    """
+    return [
+        row.host
+        for row in rows(claim_probes_sql(), {"asked": array(queried), **held_lanes_parameters()})
+    ]

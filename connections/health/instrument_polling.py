@@ -1,0 +1,114 @@
+"""Reading brokers' lists of symbols again once a day: what may be traded is judged by them.
+
+A connection test reads its account's list, too. Here one healthy account of each list is asked. A
+list that cannot be read stays as it is and is asked for again after an hour, or as soon as an
+account of it has reconnected: that proves nothing about the account, which is read and judged
+elsewhere (`health/account_polling.py`). New credentials or settings need a test, which reads the
+list (see `accounts/services.py`), so that a reconnect alone asks only for a list of more than a
+day ago.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+
+from brokers.base import BrokerAdapter
+from brokers.call_runner import BrokerCallRunner
+from brokers.registry import adapter_for
+from brokers.types import Instrument
+from common.sql import rows, run
+from connections.accounts import snapshots
+from connections.credentials.specs import READ_COLUMNS, spec_from_row
+from connections.exposure import is_monitored_sql
+from connections.health import status_updates
+from connections.health.connection_checks import CallRunner, run_on_process_loop
+from connections.session_lanes import (
+    IN_HELD_LANES_SQL,
+    held_lanes_parameters,
+    idle_parameters,
+    not_idle_sql,
+)
+
+log = structlog.get_logger(__name__)
+
+MAX_AGE_SECONDS, RETRY_SECONDS = 86_400, 3_600
+AT_ONCE, AT_ONE_HOST = 20, 5
+SECONDS = 30
+
+_MARK_REQUESTED = """
+INSERT INTO connections_instrumentbook (book, asked_at)
+SELECT book, clock_timestamp() FROM unnest(%s::text[]) AS t (book) ORDER BY book
+ON CONFLICT (book) DO UPDATE SET asked_at = excluded.asked_at
+"""
+
+
+def due_sql() -> str:
+    """One account of each list that is due, the oldest list first."""
+    return f"""
+    SELECT * FROM (
+      SELECT DISTINCT ON (c.instrument_book) {READ_COLUMNS}, c.instrument_book, b.read_at
+      FROM connections_executionconnection c
+      JOIN connections_connectionhealth h ON h.connection_id = c.id
+      LEFT JOIN connections_instrumentbook b ON b.book = c.instrument_book
+      WHERE {is_monitored_sql()} AND c.instrument_book <> '' AND {IN_HELD_LANES_SQL} AND
+        {not_idle_sql()}
+        AND h.status = 'ACTIVE' AND h.unreachable_at IS NULL
+        AND c.broker_host NOT IN (
+          SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+        AND coalesce(b.read_at, '-infinity')
+          < clock_timestamp() - make_interval(secs => %(age)s)
+        AND (coalesce(b.asked_at, '-infinity')
+          < clock_timestamp() - make_interval(secs => %(again)s) OR b.asked_at < h.errored_at)
+      ORDER BY c.instrument_book, h.last_connected_at DESC NULLS LAST
+    ) due ORDER BY read_at NULLS FIRST LIMIT %(limit)s
+    """
+
+
+def refresh_due_instruments(
+    *,
+    run_calls: CallRunner = run_on_process_loop,
+    adapter: Callable[[str], BrokerAdapter] = adapter_for,
+) -> int:
+    """Read the lists that are due, some at a time; return how many were stored."""
+    values = {"age": MAX_AGE_SECONDS, "again": RETRY_SECONDS, "limit": AT_ONCE}
+    due = rows(due_sql(), {**values, **held_lanes_parameters(), **idle_parameters()})
+    if not due:
+        return 0
+    run(_MARK_REQUESTED, ([row.instrument_book for row in due],))
+    return _read(due, run_calls, adapter)
+
+
+def _read(
+    due: Sequence[Any], run_calls: CallRunner, adapter: Callable[[str], BrokerAdapter]
+) -> int:
+    answers: BrokerCallRunner[list[Instrument]] = BrokerCallRunner(
+        run_calls, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS
+    )
+    answers.start([(row, partial(_instruments, row, adapter)) for row in due])
+    stored = 0
+    for group in answers.groups():
+        for row, answer in group:
+            stored += _store(row, answer)
+    return stored
+
+
+async def _instruments(row: Any, adapter: Callable[[str], BrokerAdapter]) -> list[Instrument]:
+    spec, broker = spec_from_row(row), adapter(row.type)
+    if broker.instrument_book(spec) != row.instrument_book:
+        return []  # its settings have changed: the test that is due reads another list
+    return await broker.instruments(spec)
+
+
+def _store(row: Any, answer: list[Instrument] | Exception) -> bool:
+    if isinstance(answer, Exception):
+        log.warning(
+            "listing_not_read", connection=str(row.connection_id), error=type(answer).__name__
+        )
+        return False
+    try:
+        return snapshots.store_instruments(row.instrument_book, answer) > 0
+    except status_updates.UNUSABLE_ERRORS:
+        log.exception("listing_cannot_be_stored", connection=str(row.connection_id))
+        return False

@@ -1,0 +1,64 @@
+"""Which prices an account goes by, as a form field: its own broker first, where it tells any."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from django import forms
+from django.forms.models import ModelChoiceIterator
+
+from common.reason_codes import Code
+from connections.market_data.compatibility import compatible_sources, needs_external_prices
+from connections.market_data.sources import can_provide_prices
+from connections.models import ExecutionConnection
+
+OWN = "own"
+OWN_LABEL = "This account’s own broker"
+
+
+class _OwnFirst(ModelChoiceIterator):
+    """No source, then the account's own broker, then the others."""
+
+    def __iter__(self) -> Iterator[Any]:
+        others = super().__iter__()
+        if self.field.empty_label is not None:
+            yield next(others)
+        if getattr(self.field, "offers_own", False):
+            yield (OWN, OWN_LABEL)
+        yield from others
+
+
+class SourceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes none at run time
+    """A price source; OWN where the account's own broker is chosen, and None for none."""
+
+    iterator = _OwnFirst
+    offers_own = False
+
+    def offer(self, broker_type: str, of: ExecutionConnection | None = None) -> None:
+        """Offer what accounts of this kind can trade on, first their own broker if it tells prices.
+        of: the account; None: it is yet to be made."""
+        queryset = self.queryset
+        assert queryset is not None
+        queryset = compatible_sources(
+            queryset, broker_type, kept=of.data_connection_id if of else None
+        )
+        self.offers_own = can_provide_prices(broker_type, of.exchange_name if of else "")
+        if self.offers_own and of is not None:
+            queryset = queryset.exclude(told_by=of)
+        self.queryset = queryset
+        if needs_external_prices(broker_type):
+            self.help_text = f"{self.help_text} {Code.PAPER_NEEDS_SHARED.sentence}".strip()
+
+    def to_python(self, value: Any) -> Any:
+        if value == OWN and self.offers_own:
+            return OWN
+        return super().to_python(value)
+
+    def validate(self, value: Any) -> None:
+        if value != OWN:
+            super().validate(value)
+
+
+def selected_source(connection: ExecutionConnection) -> Any:
+    """Return what the field says of an account now."""
+    source = connection.data_connection
+    return OWN if source and source.is_active and source.told_by_id == connection.pk else source

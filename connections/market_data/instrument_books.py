@@ -1,0 +1,106 @@
+"""What the brokers of the accounts that take a feed list: the source of `signals.listings`.
+
+A subscription's own mapping comes before a broker's list, as where orders are sized: a symbol that
+is mapped to what the broker does not list cannot be traded.
+"""
+
+from typing import Any
+
+from common.sql import rows
+from connections.eligibility import CANDIDATES_SQL, IS_LISTED_SQL
+from signals.listings import ListedPair, Reach
+from signals.models import Feed
+from users.tenancy import for_all_tenants
+
+# An account of MetaTrader has a list of its own, with thousands of symbols: names that come near
+# one are looked for in so many lists, and so many names.
+MAX_BOOKS, MAX_NAMES = 20, 5000
+
+_FOLLOWERS = f"""
+follower AS (
+  SELECT c.instrument_book AS book, s.symbol_map AS map, coalesce(c.user_id, c.admin_id) AS owner,
+    coalesce(s.id, 0) AS subscription
+  FROM {CANDIDATES_SQL}
+  WHERE c.is_active AND c.archived_at IS NULL
+    AND (%(only_owner)s::bigint IS NULL
+      OR coalesce(c.user_id, c.admin_id) = %(only_owner)s::bigint)
+)"""
+
+_MAPPED = """(SELECT own.symbol FROM connections_instrument own
+      WHERE own.book = f.book AND own.symbol = {symbol}) IS NOT NULL"""
+
+_REACH = f"""
+WITH {_FOLLOWERS}, grouped AS (
+  SELECT book, map ->> %(pair)s::text AS mapped, count(*) AS many FROM follower GROUP BY 1, 2
+), judged AS (
+  SELECT many, {IS_LISTED_SQL.format(book="g.book", mapped="g.mapped")} AS lists FROM grouped g
+)
+SELECT coalesce(sum(many), 0)::int AS followers,
+  coalesce(sum(many) FILTER (WHERE lists), 0)::int AS listing,
+  coalesce(sum(many) FILTER (WHERE lists IS NULL), 0)::int AS unread
+FROM judged
+"""
+
+# What an account's map says counts only for what its broker lists, and less than what is listed:
+# any tenant may write any pair into one. Without a list nothing is known of an account. The first
+# SELECT of `named` is by the index instrument_base.
+COMPLETIONS = f"""
+WITH {_FOLLOWERS}, named AS (
+  SELECT i.pair, f.owner, f.subscription, true AS is_listed FROM connections_instrument i
+  JOIN follower f ON f.book = i.book
+  WHERE split_part(i.pair, '/', 1) = %(word)s::text AND i.is_preferred
+    AND (f.map ->> i.pair IS NULL OR {_MAPPED.format(symbol="f.map ->> i.pair")})
+  UNION ALL
+  SELECT m.pair, f.owner, f.subscription, f.owner = %(feed_owner)s
+  FROM follower f, LATERAL jsonb_each_text(f.map) m (pair, symbol)
+  WHERE f.map <> '{{}}' AND starts_with(m.pair, %(word)s::text || '/')
+    AND {_MAPPED.format(symbol="m.symbol")}
+)
+SELECT pair, count(DISTINCT owner) FILTER (WHERE is_listed)::int AS listing,
+  count(DISTINCT owner)::int AS able, bool_or(owner = %(feed_owner)s) AS is_own,
+  min(subscription)::bigint AS since
+FROM named GROUP BY pair
+"""
+
+_NAMES = f"""
+WITH {_FOLLOWERS}, books AS (
+  SELECT book FROM follower WHERE book <> '' GROUP BY book ORDER BY count(*) DESC, book
+  LIMIT {MAX_BOOKS}
+)
+SELECT pair FROM (
+  SELECT i.pair FROM books b JOIN connections_instrument i ON i.book = b.book AND i.is_preferred
+  UNION
+  SELECT m.pair
+  FROM (SELECT DISTINCT book, map FROM follower WHERE map <> '{{}}' LIMIT {MAX_BOOKS}) f,
+    LATERAL jsonb_each_text(f.map) m (pair, symbol) WHERE {_MAPPED.format(symbol="m.symbol")}
+) named ORDER BY pair LIMIT {MAX_NAMES}
+"""
+
+
+class InstrumentBooks:
+    """Answers for all tenants' accounts: only counts and canonical names leave it."""
+
+    def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach:
+        """Count the active followers of a feed and those that list a pair. One statement."""
+        with for_all_tenants():
+            (found,) = rows(_REACH, {**_parameters(feed, only_owner), "pair": pair})
+        return Reach(found.followers, found.listing, found.unread)
+
+    def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:
+        asked = {**_parameters(feed, only_owner), "word": word, "feed_owner": feed.owner_id}
+        with for_all_tenants():
+            found = rows(COMPLETIONS, asked)
+        return [ListedPair(row.pair, row.listing, row.able, row.is_own, row.since) for row in found]
+
+    def names(self, feed: Feed, only_owner: int | None) -> list[str]:
+        with for_all_tenants():
+            found = rows(_NAMES, _parameters(feed, only_owner))
+        return [row.pair for row in found]
+
+
+def _parameters(feed: Feed, only_owner: int | None) -> dict[str, Any]:
+    return {
+        "feed_id": feed.pk,
+        "reaches_admins": feed.reaches_admins,
+        "only_owner": only_owner,
+    }

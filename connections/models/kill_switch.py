@@ -1,0 +1,116 @@
+"""Halts of trading."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from common.db_functions import ClockTimestamp
+from connections.models.accounts import ExecutionConnection
+from signals.models import Feed
+
+
+class HaltMode(models.TextChoices):
+    REDUCING = "REDUCING", "Exits only"
+    HALTED = "HALTED", "Nothing is sent"
+
+
+class KillSwitch(models.Model):
+    """A halt of trading: for all, a feed, a tenant or one connection. Released ones are history."""
+
+    class Scope(models.TextChoices):
+        ALL = "ALL"
+        FEED = "FEED"
+        USER = "USER"
+        CONNECTION = "CONNECTION"
+
+    scope = models.CharField(max_length=10, choices=Scope)
+    mode = models.CharField(max_length=8, choices=HaltMode)
+    feed = models.ForeignKey(Feed, models.CASCADE, null=True, blank=True)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, null=True, blank=True, related_name="+"
+    )
+    connection = models.ForeignKey(ExecutionConnection, models.CASCADE, null=True, blank=True)
+    reason = models.CharField(max_length=200)
+    set_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )
+    set_at = models.DateTimeField(db_default=ClockTimestamp())
+    released_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name_plural = "kill switches"
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(scope="ALL", feed=None, user=None, connection=None)
+                | Q(scope="FEED", feed__isnull=False, user=None, connection=None)
+                | Q(scope="USER", user__isnull=False, feed=None, connection=None)
+                | Q(scope="CONNECTION", connection__isnull=False, feed=None, user=None),
+                name="kill_switch_names_its_scope",
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["scope"], name="kill_switch_set", condition=Q(released_at__isnull=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mode} {self.scope.lower()}"
+
+
+class Epoch(models.Model):
+    """A stretch of this database's life. A new one begins when it may have lost its newest rows:
+    restored from a backup, or a standby promoted that had not received everything.
+
+    Numbered from 1, which is the first life and is never open. While one is open, its kill switch
+    lets no entry out. `lineage` is the same for all epochs of one installation, so that what is
+    remembered outside of the database is never held against another one.
+    """
+
+    class Cause(models.TextChoices):
+        FOUNDED = "FOUNDED", "The first life of this database"
+        COMMAND = "COMMAND", "Said by an operator"
+        BEHIND = "BEHIND", "The database is older than what was seen of it"
+        PROMOTED = "PROMOTED", "Another timeline: a standby was promoted, or a backup recovered"
+
+    number = models.PositiveIntegerField(primary_key=True)
+    lineage = models.UUIDField(default=uuid.uuid4)
+    cause = models.CharField(max_length=10, choices=Cause)
+    note = models.CharField(max_length=200, blank=True, default="", db_default="")
+    evidence = models.JSONField(default=dict, db_default={})
+    since = models.DateTimeField(
+        db_default=ClockTimestamp(),
+        help_text="Rows written after this moment are of this life; older ones may lack a sequel.",
+    )
+    opened_at = models.DateTimeField(db_default=ClockTimestamp())
+    opened_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    answer_by = models.DateTimeField(
+        db_default=ClockTimestamp(),
+        help_text="Until then a process of the life before may still send what it had in hand.",
+    )
+    books_read_at = models.DateTimeField(
+        null=True, help_text="When brokers that show their books were asked for what we forgot."
+    )
+    treated = models.JSONField(default=dict, db_default={}, help_text="What became of the rows.")
+    kill_switch = models.OneToOneField(KillSwitch, models.PROTECT, null=True, related_name="epoch")
+    released_at = models.DateTimeField(null=True)
+    released_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    release_note = models.CharField(max_length=200, blank=True, default="", db_default="")
+    left_open = models.JSONField(
+        default=list, db_default=[], help_text="What was unsettled when somebody released it."
+    )
+
+    class Meta:
+        ordering = ("-number",)
+        constraints = [
+            models.UniqueConstraint(
+                fields=["lineage"], condition=Q(released_at__isnull=True), name="one_open_epoch"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"Epoch {self.number}"

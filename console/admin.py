@@ -1,0 +1,284 @@
+"""The console joined together: pages in front of the lists, the dashboard, schedules.
+
+The rooms' own `admin.py` hold lists and forms; what sees several rooms at once is added here, in
+the one room that may import everything. This module is read last (config is the last app).
+"""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django_celery_beat.admin import CrontabScheduleAdmin as DjangoCrontabAdmin
+from django_celery_beat.admin import PeriodicTaskAdmin as DjangoPeriodicTaskAdmin
+from django_celery_beat.admin import PeriodicTaskForm, TaskSelectWidget
+from django_celery_beat.models import (
+    ClockedSchedule,
+    CrontabSchedule,
+    IntervalSchedule,
+    PeriodicTask,
+    SolarSchedule,
+)
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from common.admin import ConsoleAdmin
+from common.badges import badge
+from common.permissions import Right
+from connections.admin import (
+    EpochAdmin,
+    ExecutionConnectionAdmin,
+    KillSwitchAdmin,
+    SubscriptionAdmin,
+)
+from connections.models import Epoch, ExecutionConnection, KillSwitch, Subscription
+from console.pages import (
+    connection_actions,
+    connection_pages,
+    dashboard_pages,
+    drift_pages,
+    epoch_pages,
+    kill_switch_pages,
+    order_pages,
+    position_pages,
+    signal_pages,
+    subscription_pages,
+    token_pages,
+    user_pages,
+)
+from console.pages.own_password import password_change
+from console.pages.page_helpers import View, can, require_read_permission
+from execution.admin import DriftItemAdmin, OrderAdmin
+from execution.models import DriftItem, Order
+from positions.admin import ExecutionPositionAdmin
+from positions.models import ExecutionPosition
+from signals.admin import FeedAdmin, FeedTokenAdmin, SignalAdmin
+from signals.models import Feed, FeedToken, Signal
+from users.admin import ApiKeyAdmin, UserAdmin
+from users.models import ApiKey, User
+from users.second_factor import factor_of
+
+site: Any = admin.site
+site.index_template = "console/dashboard.html"
+site.extra_urls = dashboard_pages.urls
+site.admin_view = require_read_permission(site.admin_view)
+site.password_change = password_change
+REPLACED = (
+    ApiKey, ClockedSchedule, CrontabSchedule, DriftItem, Epoch, ExecutionConnection,
+    ExecutionPosition, Feed, FeedToken, IntervalSchedule, KillSwitch, Order, PeriodicTask, Signal,
+    SolarSchedule, Subscription, User,
+)  # fmt: skip
+for replaced in REPLACED:
+    site.unregister(replaced)
+
+
+class Paged:
+    """Leads whoever wants a row's form to its page, unless there is a form to fill in."""
+
+    custom_urls: ClassVar[tuple[tuple[str, str, View], ...]]
+
+    def change_view(self, request: HttpRequest, object_id: str, *rest: Any, **more: Any) -> Any:
+        if request.method == "GET" and not self.has_form(request, object_id):
+            return self._to_page(object_id)
+        return super().change_view(request, object_id, *rest, **more)  # type: ignore[misc]
+
+    def has_form(self, request: HttpRequest, object_id: str) -> bool:
+        return False
+
+    def _to_page(self, object_id: str) -> HttpResponse:
+        name = self.custom_urls[0][1]
+        return HttpResponseRedirect(reverse(f"admin:{name}", args=[_key(object_id)]))
+
+
+def _key(object_id: str) -> int | UUID:
+    return int(object_id) if object_id.isdigit() else UUID(object_id.replace("_2D", "-"))
+
+
+@admin.register(Signal)
+class SignalPages(Paged, SignalAdmin):
+    custom_urls = signal_pages.URLS
+
+    def has_form(self, request: HttpRequest, object_id: str) -> bool:
+        signal = Signal.objects.filter(pk=object_id).first()
+        return signal is not None and self.has_change_permission(request, signal)
+
+    def response_post_save_add(self, request: HttpRequest, obj: Signal) -> HttpResponse:
+        return self._to_page(str(obj.pk))
+
+    def response_post_save_change(self, request: HttpRequest, obj: Signal) -> HttpResponse:
+        return self._to_page(str(obj.pk))
+
+
+@admin.register(ExecutionConnection)
+class ConnectionPages(Paged, ExecutionConnectionAdmin):
+    custom_urls = (*connection_pages.URLS, *drift_pages.CONNECTION_URLS)
+
+    def add_view(self, request: HttpRequest, *rest: Any, **more: Any) -> HttpResponse:
+        return connection_actions.add(request)
+
+
+@admin.register(Order)
+class OrderPages(Paged, OrderAdmin):
+    custom_urls = order_pages.URLS
+
+
+@admin.register(ExecutionPosition)
+class PositionPages(Paged, ExecutionPositionAdmin):
+    custom_urls = position_pages.URLS
+
+
+class LastColumn:
+    """A list with buttons at the end of each row, for who may use them."""
+
+    last_column: ClassVar[str]
+    last_column_right: ClassVar[Right]
+
+    def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
+        known: tuple[Any, ...] = super().get_list_display(request)  # type: ignore[misc]
+        return (*known, self.last_column) if can(request, self.last_column_right) else known
+
+
+@admin.register(DriftItem)
+class DriftPages(Paged, DriftItemAdmin):
+    custom_urls = drift_pages.URLS
+
+
+@admin.register(Subscription)
+class SubscriptionPages(LastColumn, SubscriptionAdmin):
+    custom_urls = subscription_pages.URLS
+    last_column, last_column_right = "decide", Right.CONNECTIONS
+
+    @admin.display(description="")
+    def decide(self, row: Subscription) -> Any:
+        if row.archived_at:
+            return ""
+        word = "Resume…" if row.is_paused else "Pause…"
+        flip = _button("connections_subscription_pause", row.pk, word)
+        return flip + _button("connections_subscription_end", row.pk, "End…")
+
+
+class Buttons:
+    """A list with buttons above it: (what it says, the address's name, the right it takes)."""
+
+    list_before_template = "console/parts/list_button.html"
+    button_names: ClassVar[tuple[tuple[str, str, Right], ...]] = ()
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        buttons = [
+            (label, reverse(f"admin:{name}"))
+            for label, name, right in self.button_names
+            if can(request, right)
+        ]
+        context = {**(extra_context or {}), "list_buttons": buttons}
+        return super().changelist_view(request, context)  # type: ignore[misc]
+
+
+@admin.register(KillSwitch)
+class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
+    custom_urls = kill_switch_pages.URLS
+    button_names = (("Set the kill switch…", "connections_killswitch_set", Right.HALT),)
+    last_column, last_column_right = "release", Right.RELEASE
+
+    @admin.display(description="")
+    def release(self, switch: KillSwitch) -> Any:
+        epoch = Epoch.objects.filter(kill_switch=switch, released_at=None).first()
+        if epoch is not None:
+            return _button("connections_epoch_page", epoch.pk, "See what is open…")
+        return "" if switch.released_at else _button("connections_killswitch_release", switch.pk,
+                                                     "Release…")  # fmt: skip
+
+
+@admin.register(Epoch)
+class EpochPages(Paged, EpochAdmin):
+    custom_urls = epoch_pages.URLS
+
+
+@admin.register(Feed)
+class FeedPages(LastColumn, FeedAdmin):
+    custom_urls = token_pages.TOKEN_URLS
+    last_column, last_column_right = "token", Right.FEEDS
+
+    @admin.display(description="")
+    def token(self, feed: Feed) -> Any:
+        return "" if feed.archived_at else _button("signals_feed_token", feed.pk, "New token…")
+
+
+@admin.register(FeedToken)
+class FeedTokenPages(LastColumn, FeedTokenAdmin):
+    custom_urls = token_pages.REVOKE_URLS
+    last_column, last_column_right = "revoke", Right.FEEDS
+
+    @admin.display(description="")
+    def revoke(self, token: FeedToken) -> Any:
+        if token.revoked_at:
+            return ""
+        return _button("signals_feedtoken_revoke", token.pk, "Revoke…")
+
+
+@admin.register(ApiKey)
+class ApiKeyPages(LastColumn, Buttons, ApiKeyAdmin):
+    custom_urls = token_pages.KEY_URLS
+    button_names = (("New API key…", "users_apikey_create", Right.API_KEYS),)
+    last_column, last_column_right = "revoke", Right.API_KEYS
+
+    @admin.display(description="")
+    def revoke(self, key: ApiKey) -> Any:
+        return "" if key.revoked_at else _button("users_apikey_revoke", key.pk, "Revoke…")
+
+
+@admin.register(User)
+class UserPages(LastColumn, UserAdmin):  # type: ignore[misc]  # Django's own two do not fit
+    custom_urls = user_pages.URLS
+    change_form_before_template = "console/parts/user_second_factor.html"
+    list_select_related = ("second_factor",)
+    last_column, last_column_right = "second_factor_state", Right.READ
+
+    @admin.display(description="Second factor")
+    def second_factor_state(self, user: User) -> SafeString:
+        return badge("ok", "On") if factor_of(user) else badge("cancelled", "Off")
+
+
+def _button(name: str, pk: int, text: str) -> SafeString:
+    address = reverse(f"admin:{name}", args=[pk])
+    return format_html('<span class="fc"><a class="fc-btn" href="{}">{}</a></span>', address, text)
+
+
+class _TaskWidget(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]
+    """The registered tasks, in unfold's clothes."""
+
+
+class ScheduleForm(PeriodicTaskForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "task" in self.fields:
+            self.fields["task"].widget = UnfoldAdminTextInputWidget()
+            self.fields["regtask"].widget = _TaskWidget()
+
+
+@admin.register(PeriodicTask)
+class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc]
+    """What beat starts, and how often."""
+
+    change_right = Right.SCHEDULES
+    form = ScheduleForm
+    date_hierarchy = None
+    list_display = ("name", "enabled", "scheduler", "queue", "last_run_at", "total_run_count")
+    list_filter = ("enabled", "one_off")
+
+
+@admin.register(CrontabSchedule)
+class CrontabAdmin(DjangoCrontabAdmin, ConsoleAdmin):  # type: ignore[misc]
+    """Times of day."""
+
+    change_right = Right.SCHEDULES
+
+
+@admin.register(IntervalSchedule, ClockedSchedule, SolarSchedule)
+class OtherScheduleAdmin(ConsoleAdmin):
+    """Steps, moments and the sun."""
+
+    change_right = Right.SCHEDULES

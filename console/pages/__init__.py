@@ -1,0 +1,1 @@
+"""The console's pages: views with their forms and addresses."""

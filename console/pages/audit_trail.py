@@ -1,0 +1,93 @@
+"""The audit trail: every change of a setting that moves money, with who, when, before and after."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+
+from common.models import TrailLine
+from console.pages.page_helpers import page
+from console.tracked_tables import LABELS
+from users.models import User
+
+PAGE_SIZE = 50
+TABLES = {label: table for table, label in LABELS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One line of the trail."""
+
+    number: int | None
+    at: datetime
+    verb: str
+    what: str
+    pk: str
+    who: str
+    door: str
+    address: str
+    fields: list[tuple[str, str, str]]
+
+
+def trail(request: HttpRequest) -> HttpResponse:
+    """The newest changes first; `what` and `who` narrow them."""
+    lines = TrailLine.objects.order_by("-id")
+    wanted = request.GET.get("what", "")
+    if wanted in TABLES:
+        lines = lines.filter(relation=TABLES[wanted])
+    if who := request.GET.get("who", "").strip().replace("\0", ""):
+        lines = lines.filter(user_id__in=User.objects.filter(username=who).values("pk"))
+    found = Paginator(lines, PAGE_SIZE).get_page(request.GET.get("page"))
+    return page(
+        request,
+        "trail.html",
+        "Audit trail",
+        changes=list(_changes(found)),
+        one_page=found,
+        models=sorted(TABLES),
+        asked=request.GET,
+    )
+
+
+def _changes(lines: Any) -> Iterator[Change]:
+    found = list(lines)
+    users = {line.user_id for line in found if line.user_id}
+    names = dict(User.objects.filter(pk__in=users).values_list("pk", "username"))
+    for line in found:
+        yield Change(
+            number=line.number,
+            at=line.at,
+            verb=line.get_operation_display(),
+            what=LABELS.get(line.relation, line.relation),
+            pk=line.row_id,
+            who=names.get(line.user_id, f"user {line.user_id}" if line.user_id else ""),
+            door=_door(line),
+            address=line.address,
+            fields=_fields(line),
+        )
+
+
+def _door(line: TrailLine) -> str:
+    """The entry point, and for processes which one it was."""
+    program = str(line.context.get("program", "")).partition(":")[2]
+    return f"{line.door} {program}" if line.door in ("command", "task") and program else line.door
+
+
+def _fields(line: TrailLine) -> list[tuple[str, str, str]]:
+    """(field, before, after) of a change; none where the whole row came or went."""
+    if line.operation != TrailLine.Operation.UPDATE:
+        return []
+    before, after = line.before or {}, line.after or {}
+    return [
+        (name, _short(before.get(name)), _short(value))
+        for name, value in after.items()
+        if value == "(secret)" or before.get(name) != value
+    ]
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value in (None, "") else str(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"

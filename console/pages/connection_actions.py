@@ -1,0 +1,234 @@
+"""What operators do with a connection: add, change, test, credentials, pause, archive."""
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.db import transaction
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.confirmation import ConfirmationPage, Consequence, add_form_error
+from common.errors import FillcastError
+from common.permissions import Right
+from connections import services, tasks
+from connections.account_settings.forms import (
+    BrokerTypeForm,
+    broker_type_label,
+    has_only_broker_type,
+    selected_broker_type,
+)
+from connections.credentials.forms import CredentialsForm
+from connections.market_data.forms import OWN
+from connections.models import ExecutionConnection
+from connections.selectors import describe_open_items, open_items, resume_message
+from connections.services import lock_connection, use_own_prices
+from console.pages.connection_forms import AddForm, ChangeForm, initial_of
+from console.pages.page_helpers import View, confirm, require_permission, run_action
+
+
+def find(pk: UUID) -> ExecutionConnection:
+    related = ("user", "admin", "preset", "data_connection", "health", "snapshot")
+    return get_object_or_404(ExecutionConnection.objects.select_related(*related), pk=pk)
+
+
+def address(pk: UUID) -> str:
+    return reverse("admin:connections_executionconnection_page", args=[pk])
+
+
+def add(request: HttpRequest) -> HttpResponse:
+    """A new connection: first its kind, then what that asks for; credentials and test follow."""
+    require_permission(request, Right.CONNECTIONS)
+    kind = selected_broker_type(request)
+    if kind is None or has_only_broker_type(request):
+        return _choose(request)
+    form = AddForm(kind, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        made = _refused(form, lambda: _create(form, kind, request))
+        if made is not None:
+            messages.success(request, "Connected. Enter its credentials, then run the test.")
+            return HttpResponseRedirect(address(made.pk))
+    back = reverse("admin:connections_executionconnection_changelist")
+    points = [Consequence("pending", "No entry is sent before its first test has passed.")]
+    title = f"Add a connection: {broker_type_label(kind)}"
+    return confirm(request, ConfirmationPage(title, points, "Add it", back, False, form, "Not now"))
+
+
+def _choose(request: HttpRequest) -> HttpResponse:
+    """Ask for the kind."""
+    form = BrokerTypeForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return HttpResponseRedirect(f"{request.path}?{urlencode(form.cleaned_data)}")
+    back = reverse("admin:connections_executionconnection_changelist")
+    points = [Consequence("pending", "What the broker needs to know is asked for next.")]
+    question = ConfirmationPage("Add a connection", points, "Go on", back, False, form, "Not now")
+    return confirm(request, question)
+
+
+def _create(form: AddForm, kind: str, request: HttpRequest) -> ExecutionConnection:
+    by: Any = request.user
+    data = form.cleaned_data
+    owner = {"admin" if data["takes_all"] else "user": data["owner"]}
+    names = ("name", "account", "preset", "auto_correct", "is_active")
+    own = data["data_connection"] == OWN
+    with transaction.atomic():
+        made = services.create_connection(
+            by=by, type=kind, exchange_name=data.get("exchange_name") or "",
+            settings=form.entered_settings(), **owner, **{name: data[name] for name in names},
+            data_connection=None if own else data["data_connection"],
+        )  # fmt: skip
+        if own:
+            use_own_prices(made.pk, by=by)
+    return made
+
+
+def _refused(form: Form, act: Any) -> Any:
+    """Do it, or put a refusal beside the field that it is about and return None."""
+    try:
+        return act()
+    except FillcastError as error:
+        add_form_error(form, error)
+        return None
+
+
+def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Change what may be changed."""
+    require_permission(request, Right.CONNECTIONS)
+    by: Any = request.user
+    if request.method == "POST":
+        lock_connection(find(pk).pk, by, archived_too=True)  # judged and written as it is now
+    connection = find(pk)
+    form = ChangeForm(
+        connection.type, connection.settings, request.POST or None, initial=initial_of(connection),
+        of=connection,
+    )  # fmt: skip
+    valid = request.method == "POST" and form.is_valid()
+    if valid and _refused(form, lambda: _update(connection, form, request)):
+        changed = form.changed_values()
+        begins_anew = changed.get("is_active") or "settings" in changed
+        counts = resume_message(find(pk)) if begins_anew else "It counts from the next signal on."
+        messages.success(request, f"Saved. {counts}")
+        return HttpResponseRedirect(address(pk))
+    points = [Consequence("pending", "New settings are untested: no entry goes out before the "
+                                     "test has "
+                    "passed again.")]  # fmt: skip
+    title = f"Change {connection.name}"
+    return confirm(
+        request, ConfirmationPage(title, points, "Save", address(pk), False, form, "Leave it")
+    )
+
+
+def _update(connection: ExecutionConnection, form: ChangeForm, request: HttpRequest) -> bool:
+    by: Any = request.user
+    changes = form.changed_values()
+    active = changes.pop("is_active", None)
+    own = changes.get("data_connection") == OWN and changes.pop("data_connection")
+    with transaction.atomic():
+        if changes:
+            services.update_connection(connection.pk, by=by, **changes)
+        if own:
+            use_own_prices(connection.pk, by=by)
+        if active is not None:
+            (services.activate if active else services.deactivate)(connection.pk, by=by)
+    return True
+
+
+def test(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Have a trading process test the connection; nothing is traded."""
+    require_permission(request, Right.CONNECTIONS)
+    if request.method != "POST":
+        return HttpResponseRedirect(address(pk))
+    return run_action(request, lambda: _request_test(pk, request), back=address(pk) + "#checks")
+
+
+def _request_test(pk: UUID, request: HttpRequest) -> str:
+    by: Any = request.user
+    services.request_test(pk, by=by)
+    transaction.on_commit(lambda: tasks.enqueue_test(pk))
+    return "A trading process tests the connection; the checks appear below by themselves."
+
+
+def credentials(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Take new credentials. They are sealed at once; this process could not read them again."""
+    require_permission(request, Right.CREDENTIALS)
+    connection = find(pk)
+    stored = connection.sealed_credentials is not None
+    form = CredentialsForm(connection.type, request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        told = form.entered_values()
+        return run_action(request, lambda: _store(pk, told, request), back=address(pk))
+    points = [
+        Consequence("safe", "Sealed before they are written; only trading processes can open them. "
+              "Nobody is shown them again."),
+        Consequence("pending", "They replace all that is stored. The connection takes no "
+              "entry until its next test has passed."),
+    ]  # fmt: skip
+    title = f"{'Replace' if stored else 'Enter'} the credentials of {connection.name}"
+    question = ConfirmationPage(
+        title, points, "Seal and store", address(pk), danger=False, form=form
+    )
+    return confirm(request, question)
+
+
+def _store(pk: UUID, told: dict[str, str], request: HttpRequest) -> str:
+    by: Any = request.user
+    services.set_credentials(pk, by=by, values=told)
+    return "The credentials are stored. Run the connection test to see whether they open."
+
+
+def pause(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Pause or resume: nothing is sent by it, so it needs no question."""
+    require_permission(request, Right.CONNECTIONS)
+    if request.method != "POST":
+        return HttpResponseRedirect(address(pk))
+    return run_action(request, lambda: _pause(find(pk), request), back=address(pk))
+
+
+def _pause(row: ExecutionConnection, request: HttpRequest) -> str:
+    by: Any = request.user
+    if request.POST.get("to") == "resume":
+        services.resume(row.pk, by=by)
+        return f"{row.name} is resumed. {resume_message(row)}"
+    services.pause(row.pk, by=by)
+    return "Paused: new signals are skipped; open positions keep their stops."
+
+
+def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """Ask, then take the connection out for good."""
+    require_permission(request, Right.CONNECTIONS)
+    connection = find(pk)
+    if request.method == "POST":
+        by: Any = request.user
+        return run_action(
+            request,
+            lambda: (
+                f"{connection.name} is archived."
+                if services.archive_connection(pk, by=by, although_open=True)
+                else f"{connection.name} was archived already."
+            ),
+            back=address(pk),
+        )
+    points = [
+        Consequence("cancelled", "It takes no signal any more, and its subscriptions end."),
+        Consequence("filled", "Orders, positions and results stay as history."),
+    ]
+    if found := open_items(pk):
+        said = (
+            f"Open there: {describe_open_items(found)}. Nobody watches it once it is "
+            f"archived: close it first."
+        )
+        points.append(Consequence("attention", said))
+    question = ConfirmationPage(f"Archive {connection.name}?", points, "Archive it", address(pk))
+    return confirm(request, question)
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<uuid:pk>/edit/", "connections_executionconnection_edit", change),
+    ("<uuid:pk>/test/", "connections_executionconnection_test", test),
+    ("<uuid:pk>/credentials/", "connections_executionconnection_credentials", credentials),
+    ("<uuid:pk>/pause/", "connections_executionconnection_pause", pause),
+    ("<uuid:pk>/archive/", "connections_executionconnection_archive", archive),
+)

@@ -1,0 +1,103 @@
+"""A connection's page: health at a glance, the last test with its named checks, what it did."""
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpRequest, HttpResponse
+
+from common.permissions import Right
+from connections.account_settings.forms import (
+    broker_type_label,
+    display_settings,
+    takes_credentials,
+)
+from connections.health.maintenance import describe
+from connections.models import ConnectionHealth, ExecutionConnection
+from connections.selectors import (
+    describe_open_items,
+    health_badge,
+    is_test_pending,
+    missing_worker_hint,
+    open_items,
+    reason_for,
+    slippage_rule,
+    test_checks,
+)
+from connections.session_lanes import lane_owner
+from console.pages import connection_actions, price_source_pages
+from console.pages.connection_actions import find
+from console.pages.page_helpers import View, can, page
+from console.pages.price_source_pages import prices_of
+from execution.models import DriftItem, ExecutionLog, Order
+
+LAST_ORDERS = 10
+
+
+def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """The page itself."""
+    connection = find(pk)
+    orders = Order.objects.filter(connection_id=pk).order_by("-pk")
+    lines = ExecutionLog.objects.filter(order_id__in=list(orders.values_list("pk", flat=True)[:50]))
+    return page(
+        request,
+        "connection/page.html",
+        connection.name,
+        connection=connection,
+        snapshot=getattr(connection, "snapshot", None),
+        health=health_badge(connection),
+        reason=reason_for(connection_id=pk) or "",
+        still_open="" if connection.is_active else describe_open_items(open_items(pk)),
+        maintenance=describe(connection),
+        has_credentials=connection.sealed_credentials is not None,
+        subscriptions=connection.subscriptions.select_related("feed").order_by("feed__name"),
+        orders=orders.select_related("signal")[:LAST_ORDERS],
+        troubles=lines.filter(status__in=["REJECTED", "FAILED", "UNKNOWN"]).order_by("-pk")[
+            :LAST_ORDERS
+        ],
+        drift=DriftItem.objects.filter(connection_id=pk, state="OPEN"),
+        can_change=can(request, Right.CONNECTIONS),
+        can_share=can(request, Right.SHARE_PRICES),
+        can_compare=can(request, Right.RECONCILE),
+        can_seal=can(request, Right.CREDENTIALS),
+        prices=prices_of(connection),
+        **_kind(connection),
+        lane_owner=lane_owner(connection.lane),
+        **_test(connection),
+    )
+
+
+def _kind(connection: ExecutionConnection) -> dict[str, Any]:
+    return {
+        "broker": broker_type_label(connection.type),
+        "settings": display_settings(connection.type, connection.settings),
+        "slippage_rule": slippage_rule(connection.type, connection.exchange_name),
+        "takes_credentials": takes_credentials(connection.type),
+    }
+
+
+def _test(connection: ExecutionConnection) -> dict[str, Any]:
+    state: ConnectionHealth | None = getattr(connection, "health", None)
+    return {
+        "state": state,
+        "test_waits": is_test_pending(state),
+        "waits_for": missing_worker_hint(connection),
+        "checks": test_checks(state),
+    }
+
+
+def checks(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
+    """The panel of the last test alone, asked for every second while a test runs."""
+    connection = find(pk)
+    response = page(
+        request, "connection/checks.html", "", connection=connection, **_test(connection)
+    )
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<uuid:pk>/", "connections_executionconnection_page", show),
+    ("<uuid:pk>/checks/", "connections_executionconnection_checks", checks),
+    *connection_actions.URLS,
+    *price_source_pages.URLS,
+)

@@ -1,0 +1,40 @@
+"""The dashboard's addresses. Its index is Django's own; `live` is what htmx asks for."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+
+from console.pages.audit_trail import trail
+from console.queries import dashboard
+from execution.monitoring.scan_heartbeat import scan_status
+from users.trail_alarm import trail_status
+
+
+def callback(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
+    """What unfold adds to the index page."""
+    return {**context, **dashboard.context(), "title": "Dashboard"}
+
+
+def live(request: HttpRequest) -> HttpResponse:
+    """The same figures without the shell."""
+    response = TemplateResponse(request, "console/dashboard/live.html", dashboard.context())
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def scan_alarm(request: HttpRequest) -> HttpResponse:
+    """The alarms of every page, for htmx."""
+    context = {"scan": scan_status(), "trail": trail_status()}
+    response = TemplateResponse(request, "console/parts/scan_alarm.html", context)
+    response["Cache-Control"] = "no-store"
+    return response
+
+
+def urls() -> list[URLPattern]:
+    """Addresses beside the models' own."""
+    return [
+        path("console/live/", admin.site.admin_view(live), name="console_live"),
+        path("console/scan-alarm/", admin.site.admin_view(scan_alarm), name="console_scan_alarm"),
+        path("console/trail/", admin.site.admin_view(trail), name="console_trail"),
+    ]

@@ -1,0 +1,91 @@
+"""An epoch's page: what the database may have forgotten, what is unsettled, and its release."""
+
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.confirmation import ConfirmationPage, Consequence
+from common.permissions import Right
+from connections.models import Epoch
+from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
+from execution.disaster_recovery.epochs import release_epoch
+from execution.disaster_recovery.open_issues import list_open_issues
+
+SHAPES = {"WAIT": "submitting", "BOOKS": "attention", "UNKNOWN": "unknown",
+          "UNCOMPARED": "attention", "DRIFT": "attention", "EXITS": "naked"}  # fmt: skip
+NAMES = {"WAIT": "Still sending", "BOOKS": "Books unread", "UNKNOWN": "Unknown orders",
+         "UNCOMPARED": "Not compared", "DRIFT": "Differences", "EXITS": "Held exits"}  # fmt: skip
+LISTS = {
+    "UNKNOWN": ("execution_order_changelist", "?status__exact=UNKNOWN"),
+    "UNCOMPARED": ("connections_executionconnection_changelist", ""),
+    "DRIFT": ("execution_driftitem_changelist", "?state__exact=OPEN"),
+    "EXITS": ("positions_executionposition_changelist", ""),
+}
+
+
+class ReleaseForm(forms.Form):
+    """Whether to go on with things unsettled, and why."""
+
+    force = forms.BooleanField(label="Release it with things unsettled", required=False)
+    note = forms.CharField(
+        label="Why", max_length=200, required=False,
+        help_text="Needed when something is unsettled; what was open is kept with it.",
+    )  # fmt: skip
+
+
+def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """The page itself."""
+    epoch = get_object_or_404(Epoch, pk=pk)
+    is_open = epoch.released_at is None
+    left = list_open_issues(epoch) if is_open else []
+    return page(
+        request,
+        "epoch.html",
+        str(epoch),
+        epoch=epoch,
+        is_open=is_open,
+        left=[(one, SHAPES[one.what], NAMES[one.what], _list(one.what)) for one in left],
+        kept=[(NAMES.get(one["what"], one["what"]), one["count"]) for one in epoch.left_open],
+        exits_held=len(epoch.treated.get("exits_held", [])),
+        can_release=is_open and can(request, Right.RELEASE),
+    )
+
+
+def _list(what: str) -> str:
+    name, query = LISTS.get(what, ("", ""))
+    return reverse(f"admin:{name}") + query if name else ""
+
+
+def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Say what is unsettled, then let entries go on."""
+    require_permission(request, Right.RELEASE)
+    epoch = get_object_or_404(Epoch, pk=pk)
+    back = reverse("admin:connections_epoch_page", args=[pk])
+    form = ReleaseForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        return run_action(request, lambda: _release(request, form.cleaned_data), back=back)
+    points = [
+        *(Consequence(SHAPES[one.what], f"{NAMES[one.what]}: {one.count}. {one.sentence}")
+          for one in (list_open_issues(epoch) if epoch.released_at is None else [])),
+        Consequence("submitted", "Entries go on from the next signal; what was skipped is not "
+                                 "made up."),
+    ]  # fmt: skip
+    title = f"Release epoch {epoch.number}?"
+    return confirm(
+        request, ConfirmationPage(title, points, "Release it", back, form=form, keep="Keep it")
+    )
+
+
+def _release(request: HttpRequest, data: dict[str, Any]) -> str:
+    by: Any = request.user
+    epoch = release_epoch(by=by, note=data["note"], force=data["force"])
+    return f"Epoch {epoch.number} is released: entries may leave again."
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<int:pk>/", "connections_epoch_page", show),
+    ("<int:pk>/release/", "connections_epoch_release", release),
+)

@@ -1,0 +1,44 @@
+"""An operator's own password, changed in the console."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth.views import PasswordChangeView
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
+from unfold.forms import AdminOwnPasswordChangeForm
+
+from users.models import User
+from users.new_passwords import require_unchanged, store_password
+
+
+class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
+    """A new password of one's own: nothing else of the row is written."""
+
+    def clean_old_password(self) -> str:
+        typed = str(super().clean_old_password())
+        require_unchanged(self.user)
+        return typed
+
+    def set_password_and_save(
+        self, user: User, password_field_name: str = "password1", commit: bool = True
+    ) -> User:
+        """Set it; portal.sign_in.PasswordHashingMiddleware has hashed it already."""
+        user.set_password(self.cleaned_data[password_field_name])
+        if commit:
+            store_password(user)
+        return user
+
+
+def password_change(
+    request: HttpRequest, extra_context: dict[str, Any] | None = None
+) -> HttpResponseBase:
+    """Change one's own password. unfold's page names its form in its code, so this is in place of
+    it."""
+    shell = {**admin.site.each_context(request), **(extra_context or {})}
+    return PasswordChangeView.as_view(
+        form_class=OwnPasswordForm,
+        template_name="registration/password_change_form.html",
+        success_url=reverse("admin:password_change_done"),
+        extra_context=shell,
+    )(request)

@@ -1,0 +1,71 @@
+"""How each page of the console is answered: in unfold's shell, for staff with a role only."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+
+from common import permissions
+from common.admin import RightDenied
+from common.confirmation import ConfirmationPage, error_message
+from common.errors import FillcastError, MisconfiguredError
+from common.permissions import Right
+
+View = Callable[..., HttpResponse]
+
+
+def page(request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
+    """Answer with one of our pages; `admin_view` has let only staff with a role in."""
+    shell = admin.site.each_context(request)
+    return TemplateResponse(request, f"console/{template}", {**shell, "title": title, **context})
+
+
+def require_permission(request: HttpRequest, right: Right) -> None:
+    """Raise RightDenied unless the caller's roles include this. Reading: see `only_readers`."""
+    user: Any = request.user
+    if (error := permissions.refusal(user, right)) is not None:
+        raise RightDenied(error)
+
+
+def can(request: HttpRequest, right: Right) -> bool:
+    """Whether to show the caller a button for it."""
+    user: Any = request.user
+    return permissions.may(user, right)
+
+
+def require_read_permission(admin_view: Callable[[View, bool], View]) -> Callable[..., View]:
+    """Let staff into the console's pages only with a role; `site.admin_view` refuses all others.
+
+    Signing out and one's own password are everybody's.
+    """
+
+    def guarded(view: View, cacheable: bool = False) -> View:
+        answer = admin_view(view, cacheable)
+        if getattr(view, "__name__", "") in ("logout", "password_change", "password_change_done"):
+            return answer
+
+        @wraps(view)
+        def read(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if admin.site.has_permission(request):
+                require_permission(request, Right.READ)
+            return answer(request, *args, **kwargs)
+
+        return read
+
+    return guarded
+
+
+def confirm(request: HttpRequest, question: ConfirmationPage) -> TemplateResponse:
+    return page(request, "confirm.html", question.title, question=question)
+
+
+def run_action(request: HttpRequest, act: Callable[[], str], *, back: str) -> HttpResponse:
+    """Do what was confirmed, say what came of it, and go back. A refusal tells its code."""
+    try:
+        messages.success(request, act())
+    except (FillcastError, MisconfiguredError) as error:
+        messages.error(request, error_message(error))
+    return HttpResponseRedirect(back)

@@ -1,0 +1,123 @@
+"""A position's page: levels and their guardians, orders, profit; Close… after a question."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.confirmation import ConfirmationPage, Consequence
+from common.formatting import number
+from common.permissions import Right
+from common.reason_codes import Code
+from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
+from console.queries.candidates import Candidate
+from execution import services, tasks
+from execution.models import Fill, Order
+from positions.models import ExecutionPosition
+from positions.selectors import protection, with_prices
+
+FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]
+
+
+class CloseForm(forms.Form):
+    """How much is closed."""
+
+    fraction = forms.ChoiceField(label="How much", choices=FRACTIONS)
+
+
+def find(pk: int) -> Any:
+    """The position, with `current_price` and `unrealized_pnl` annotated."""
+    related = ("connection__user", "connection__admin", "connection__snapshot", "signal__feed")
+    found = with_prices(ExecutionPosition.objects.select_related(*related))
+    return get_object_or_404(found.defer("connection__sealed_credentials"), pk=pk)
+
+
+def address(pk: int) -> str:
+    return reverse("admin:positions_executionposition_page", args=[pk])
+
+
+def orders_of(position: ExecutionPosition) -> list[Order]:
+    """The entry legs that opened it, then its exits."""
+    entries = Order.objects.filter(
+        signal_id=position.signal_id, connection_id=position.connection_id, leg__startswith="entry"
+    )
+    return [*entries.order_by("id"), *position.exits.order_by("id")]
+
+
+def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """The page itself."""
+    position = find(pk)
+    orders = orders_of(position)
+    fills = Fill.objects.filter(order_id__in=[o.pk for o in orders]).select_related("order")
+    return page(
+        request,
+        "position/page.html",
+        f"P-{pk}",
+        position=position,
+        currency=_currency(position),
+        protection=protection(position),
+        why_unprotected=_why(position),
+        exit_blocker=position.exit_blocker,
+        orders=[Candidate(order) for order in orders],
+        fills=fills.order_by("id"),
+        free=position.quantity - position.reserved,
+        net=position.realized_pnl - position.commission,
+        can_close=can(request, Right.TRADE) and position.quantity > position.reserved,
+    )
+
+
+def _why(position: ExecutionPosition) -> str:
+    """Why it has no stop at this moment."""
+    why = position.unprotected_why
+    return Code[why].sentence if why in Code.__members__ else ""
+
+
+def _currency(position: ExecutionPosition) -> str:
+    snapshot = getattr(position.connection, "snapshot", None)
+    return snapshot.currency if snapshot else ""
+
+
+def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then write an exit and ring for it."""
+    require_permission(request, Right.TRADE)
+    position = find(pk)
+    form = CloseForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        fraction = Decimal(form.cleaned_data["fraction"])
+        return run_action(request, lambda: _close(position, fraction, request), back=address(pk))
+    opposite = "buy" if position.side == "SELL" else "sell"
+    points = [
+        Consequence("submitting", f"Sends a market order to {opposite} up to "
+              f"{number(position.quantity - position.reserved)} {position.symbol}, before all "
+              "entries. It can only reduce the position."),
+        Consequence("validated", _result(position)),
+        Consequence("safe", "Its stop stays until the close is filled."),
+    ]  # fmt: skip
+    title = f"Close P-{pk}, {position.side.lower()} {position.pair} on {position.connection.name}?"
+    question = ConfirmationPage(title, points, "Close it", address(pk), form=form, keep="Keep it")
+    return confirm(request, question)
+
+
+def _result(position: Any) -> str:
+    if position.unrealized_pnl is None:
+        return "There is no quote of its price source, so the result cannot be told beforehand."
+    result = number(position.unrealized_pnl, 2)
+    return f"At the last price the result of all of it is about {result} {_currency(position)}."
+
+
+def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest) -> str:
+    by: Any = request.user
+    order_id = services.close_position(position.pk, fraction=fraction, by=by)
+    if order_id is None:
+        return f"P-{position.pk}: all of it is closed or being closed already."
+    tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
+    return f"P-{position.pk} is being closed by O-{order_id}."
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<int:pk>/", "positions_executionposition_page", show),
+    ("<int:pk>/close/", "positions_executionposition_close", close),
+)

@@ -1,0 +1,45 @@
+"""What the console does with a user besides the form: reset a lost second factor."""
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+from common.confirmation import ConfirmationPage, Consequence
+from common.permissions import Right
+from console.pages.page_helpers import View, confirm, require_permission, run_action
+from users import second_factor
+from users.models import User
+
+
+def reset_second_factor(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
+    """Ask, then remove another's second factor and recovery codes."""
+    require_permission(request, Right.USERS)
+    user = get_object_or_404(User, pk=pk)
+    back = reverse("admin:users_user_change", args=[pk])
+    by: Any = request.user
+    if request.method == "POST":
+        return run_action(request, lambda: _reset(user, by), back=back)
+    points = [
+        Consequence("attention", "Make sure who is asking: call back, do not trust a message."),
+        Consequence("cancelled", "The app and all recovery codes of this user count no longer."),
+        Consequence("safe", "It is written to the audit trail, with your name."),
+    ]
+    if second_factor.is_required(user):
+        points.insert(
+            2, Consequence("safe", "At the next sign-in the user has to set up a new one.")
+        )
+    title = f"Reset the second factor of {user.username}?"
+    return confirm(request, ConfirmationPage(title, points, "Reset it", back, keep="Leave it"))
+
+
+def _reset(user: User, by: User) -> str:
+    if second_factor.reset(user.pk, by=by):
+        return f"The second factor of {user.username} is reset."
+    return f"{user.username} had none; nothing was changed."
+
+
+URLS: tuple[tuple[str, str, View], ...] = (
+    ("<int:pk>/reset-second-factor/", "users_user_reset_second_factor", reset_second_factor),
+)

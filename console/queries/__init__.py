@@ -1,0 +1,1 @@
+"""What the console's pages read, set-based and without a request."""

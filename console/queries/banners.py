@@ -1,0 +1,55 @@
+"""Kill switches that are set, in words, and broker hosts that are away."""
+
+from dataclasses import dataclass
+
+from connections.models import Epoch, HostCircuit, KillSwitch
+
+
+@dataclass(frozen=True, slots=True)
+class KillSwitchBanner:
+    """One kill switch that is set."""
+
+    switch: KillSwitch
+
+    @property
+    def is_total(self) -> bool:
+        return self.switch.mode == "HALTED"
+
+    @property
+    def epoch(self) -> Epoch | None:
+        """The epoch that it belongs to and ends with, if any."""
+        epoch: Epoch | None = getattr(self.switch, "epoch", None)
+        return epoch
+
+    @property
+    def scope(self) -> str:
+        """What it stops: `feed Kiwi Carry`, `everything`."""
+        switch = self.switch
+        if switch.feed:
+            return f"feed {switch.feed.name}"
+        if switch.user:
+            return f"all accounts of {switch.user.get_username()}"
+        if switch.connection:
+            return f"the connection {switch.connection.name}"
+        return "everything"
+
+    @property
+    def title(self) -> str:
+        if self.epoch:
+            return f"Epoch {self.epoch.number}: the database was restored, exits only"
+        word = "nothing is sent" if self.is_total else "exits only"
+        return f"Kill switch: {self.scope}, {word}"
+
+
+def kill_switch_banners() -> list[KillSwitchBanner]:
+    """Every kill switch that is set, the widest first."""
+    found = KillSwitch.objects.filter(released_at__isnull=True).select_related(
+        "feed", "user", "connection", "set_by", "epoch"
+    )
+    order = ["ALL", "FEED", "USER", "CONNECTION"]
+    return [KillSwitchBanner(k) for k in sorted(found, key=lambda k: (order.index(k.scope), -k.pk))]
+
+
+def unreachable_hosts() -> list[HostCircuit]:
+    """Every broker host whose circuit is open, the one that is away for longest first."""
+    return list(HostCircuit.objects.filter(opened_at__isnull=False).order_by("opened_at"))

@@ -1,0 +1,253 @@
+"""What each candidate of a signal did and why: counts, the list with its filters, the export."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, When
+from django.http import QueryDict
+
+from common.formatting import (
+    CANCELLING,
+    SHARES,
+    STATES,
+    StateLabel,
+    number,
+    quantity,
+    sentence,
+    signed,
+    statuses_of,
+)
+from common.money import plain
+from common.sql import rows
+from common.units import unit_label
+from console.charts import Histogram, Segment, histogram, segments
+from console.queries.funnel import Progress
+from execution.models import Order
+from execution.order_reasons import reason_of, stated_reason, states, with_reason
+from signals.models import Action, Signal
+
+ENDED = ("cancelled", "expired")
+FILTER_STATES = ("unknown", "failed", "rejected", "denied", "skipped", "working", "expired",
+                 "cancelled",
+         "filled")  # fmt: skip
+_RANK = Case(
+    *(When(status=status, then=Value(shown.rank)) for status, shown in STATES.items()),
+    default=Value(9),
+    output_field=IntegerField(),
+)
+SORTS = {"slippage": "slippage_pips", "ack": "acknowledged_at"}
+
+
+def orders_of(signal: Signal) -> QuerySet[Order]:
+    """The rows that a publication wrote: entries, or for a CLOSE the exits of what it refers to."""
+    if signal.action == Action.OPEN:
+        return Order.objects.filter(signal=signal, leg__startswith="entry")
+    return Order.objects.filter(signal=signal, position__signal=signal.refers_to)
+
+
+@dataclass(slots=True)
+class Counts:
+    """A signal's candidates by state, reason and broker kind, from one grouped query."""
+
+    candidates: int
+    shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
+    broker_types: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[str] = field(default_factory=Counter)
+    meanings: dict[str, str] = field(default_factory=dict)
+    progress: Counter[Progress] = field(default_factory=Counter)
+
+    @property
+    def found(self) -> int:
+        return sum(self.shares.values())
+
+    @property
+    def adds_up(self) -> bool:
+        return self.found == self.candidates
+
+    @property
+    def sum_in_words(self) -> str:
+        """The parts that are there and their total: `842 + 21 + 63 = 926`."""
+        parts = [number(count) for count in self.shares.values() if count]
+        return f"{' + '.join(parts) or '0'} = {number(self.found)}"
+
+    @property
+    def bar(self) -> list[Segment]:
+        return segments(self.shares)
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether no candidate can change any more without somebody acting."""
+        return not (self.shares["working"] or self.shares["unknown"])
+
+    @property
+    def refresh_seconds(self) -> int:
+        """How often the page should follow: often while orders are on their way."""
+        on_the_way = {"PENDING", "SUBMITTING", "UNKNOWN", "CANCEL_REQUESTED"}
+        moving = any(at.status in on_the_way for at in self.progress)
+        return 0 if self.is_settled else 3 if moving else 15
+
+    @property
+    def in_words(self) -> str:
+        told = ", ".join(f"{many:,} {share}" for share, many in self.shares.items() if many)
+        return f"{self.found:,} candidates: {told}"
+
+
+def counts(signal: Signal) -> Counts:
+    """Count everything that the page filters by."""
+    made = Counts(candidates=signal.candidate_count or 0)
+    grouped = (
+        orders_of(signal)
+        .order_by()
+        .annotate(stated=stated_reason())
+        .values_list("status", "stated", "connection__type")
+        .annotate(
+            sent=Q(submitted_at__isnull=False),
+            answered=Q(acknowledged_at__isnull=False),
+            many=Count("pk"),
+        )
+    )
+    for status, reason, kind, sent, answered, many in grouped:
+        made.shares[STATES[status].share] += many
+        made.broker_types[kind] += many
+        made.progress[Progress(status, sent=sent, answered=answered)] += many
+        if reason:
+            made.reasons[reason] += many
+            if STATES[status].share == "working" or reason not in made.meanings:
+                made.meanings[reason] = sentence(reason, status)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class AckTimes:
+    """Published → acknowledged, in milliseconds."""
+
+    many: int
+    p50: float
+    p90: float
+    p99: float
+    most: float
+    chart: Histogram | None
+
+
+_ACK = """
+WITH times AS (
+  SELECT greatest(extract(epoch FROM acknowledged_at - created_at) * 1000, 0.1)::float8 AS ms
+  FROM execution_order
+  WHERE signal_id = %(signal)s AND leg::text LIKE 'entry%%' AND acknowledged_at IS NOT NULL
+)
+SELECT floor(2 * log(2, ms::numeric))::int AS bucket, count(*) AS many,
+       (SELECT percentile_cont(ARRAY[0.5, 0.9, 0.99, 1]) WITHIN GROUP (ORDER BY ms) FROM times) AS p
+FROM times GROUP BY bucket
+"""
+
+
+def ack_times(signal: Signal) -> AckTimes | None:
+    """How long the broker's word took, counted from the order's row; None: nobody answered yet."""
+    found = rows(_ACK, {"signal": signal.pk})
+    if not found:
+        return None
+    p50, p90, p99, most = found[0].p
+    buckets = {max(row.bucket, 0): 0 for row in found}
+    for row in found:
+        buckets[max(row.bucket, 0)] += row.many
+    return AckTimes(sum(buckets.values()), p50, p90, p99, most, histogram(buckets, p50, p99))
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One order as the list tells it."""
+
+    order: Order
+
+    @property
+    def state(self) -> StateLabel:
+        return STATES[self.order.status]
+
+    @property
+    def code(self) -> str:
+        return reason_of(self.order).code
+
+    @property
+    def row_css(self) -> str:
+        return "is-unk" if self.order.status == "UNKNOWN" else ""
+
+    @property
+    def words(self) -> str:
+        return order_summary(self.order)
+
+    @property
+    def ack_ms(self) -> float | None:
+        at = self.order.acknowledged_at
+        return (at - self.order.created_at).total_seconds() * 1000 if at else None
+
+    @property
+    def slippage(self) -> str:
+        shown = signed(self.order.slippage_pips, 1)
+        return f"{shown} {unit_label(self.order.slippage_unit)}" if shown else ""
+
+
+def order_summary(order: Order) -> str:
+    """One sentence on what happened to an order and why."""
+    reason = reason_of(order)
+    if reason.code:
+        since = f"Waits since {reason.since:%H:%M:%S} UTC: " if reason.since else ""
+        return f"{since}{reason.sentence} {order.detail}".strip()
+    of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
+    price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
+    rest = "cancellation of the rest is requested" if order.wish else "the rest works"
+    told = {
+        "PENDING": "A worker takes it within seconds.",
+        "SUBMITTING": "The intent is on disk; the request is on its way.",
+        "SUBMITTED": CANCELLING if order.wish else f"Works at the broker{_resting(order)}.",
+        "PARTIALLY_FILLED": f"{filled} of {of} filled; {rest}.",
+        "CANCEL_REQUESTED": CANCELLING,
+        "FILLED": f"Filled {all_of_it} at {price}{_worse(order)}.",
+    }
+    return f"{told.get(order.status, '')} {order.detail}".strip()
+
+
+def _resting(order: Order) -> str:
+    level = order.stop_price if order.order_type == "STOP" else order.limit_price
+    return f", resting at {plain(level)}" if level else ""
+
+
+def _worse(order: Order) -> str:
+    slipped, unit = order.slippage_pips, unit_label(order.slippage_unit)
+    if not slipped:
+        return ""
+    return f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than asked"
+
+
+def filtered_orders(signal: Signal, asked: QueryDict) -> QuerySet[Order]:
+    """The candidates that the page's filters leave, those that need someone first."""
+    found = orders_of(signal)
+    state = asked.get("state", "")
+    shares = ENDED if state == "ended" else (state,) if state in SHARES else ()
+    if shares:
+        found = found.filter(status__in=[s for share in shares for s in statuses_of(share)])
+    if kind := asked.get("kind"):
+        found = found.filter(connection__type=kind)
+    if reason := asked.get("reason"):
+        found = with_reason(found, reason)
+    if term := asked.get("q", "").strip():
+        found = found.filter(_search(term))
+    related = found.select_related("connection__user", "connection__admin")
+    sort = SORTS.get(asked.get("sort", ""))
+    ordering: list[Any] = [_down(sort)] if sort else [_RANK]
+    return related.defer("connection__sealed_credentials").order_by(*ordering, "pk")
+
+
+def _down(column: str) -> Any:
+    return F(column).desc(nulls_last=True)
+
+
+def _search(term: str) -> Q:
+    return (
+        Q(connection__name__icontains=term)
+        | Q(connection__account__icontains=term)
+        | Q(connection__user__username__icontains=term)
+        | Q(client_order_id=term)
+        | Q(broker_order_id=term)
+        | states(term.upper())
+    )

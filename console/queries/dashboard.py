@@ -1,0 +1,159 @@
+"""What the dashboard tells, read set-based: few queries, and none that reads a whole big table.
+
+Orders of finished signals are reached by their signal, live ones by partial indexes, recent ones by
+the primary key from its end: the page costs the same with a thousand orders as with millions.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from common.clocks import market_clock, market_now
+from common.formatting import SHARES, STATES, age
+from common.sql import rows
+from connections.models import HostCircuit
+from console.charts import Segment, segments
+from console.queries import audit_verdict, banners, latency, system_status, trading_status
+from signals.models import Signal
+
+LAST_SIGNALS = 7
+RECENT_SIGNALS = 200  # signals; those published lately are among the newest
+
+
+@dataclass(slots=True)
+class SignalLine:
+    """One signal's candidates by what became of them."""
+
+    signal: Signal
+    shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
+
+    @property
+    def candidates(self) -> int:
+        return self.signal.candidate_count or 0
+
+    @property
+    def found(self) -> int:
+        """Rows that there are; anything but `candidates` is an alarm."""
+        return sum(self.shares.values())
+
+    @property
+    def adds_up(self) -> bool:
+        return self.found == self.candidates
+
+    @property
+    def ended(self) -> int:
+        return self.shares["cancelled"] + self.shares["expired"]
+
+    @property
+    def bar(self) -> list[Segment]:
+        return segments(self.shares)
+
+    @property
+    def in_words(self) -> str:
+        told = ", ".join(f"{count:,} {share}" for share, count in self.shares.items() if count)
+        return f"{self.signal.number}: {told or 'no candidates'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Accounted:
+    """The last signals, and whether all their candidates are in exactly one state."""
+
+    lines: list[SignalLine]
+
+    @property
+    def total(self) -> SignalLine:
+        together = SignalLine(Signal(candidate_count=sum(line.candidates for line in self.lines)))
+        for line in self.lines:
+            for share, count in line.shares.items():
+                together.shares[share] += count
+        return together
+
+    @property
+    def missing(self) -> int:
+        return sum(max(line.candidates - line.found, 0) for line in self.lines)
+
+    @property
+    def extra(self) -> int:
+        return sum(max(line.found - line.candidates, 0) for line in self.lines)
+
+
+_COUNTS = """
+SELECT signal_id, status, count(*) AS many FROM execution_order
+WHERE signal_id = ANY(%(ids)s) AND leg::text LIKE 'entry%%'
+GROUP BY signal_id, status
+"""
+
+
+def accounted(signals: list[Signal]) -> Accounted:
+    """Count the entry legs of these signals by state; one index range each."""
+    lines = {signal.pk: SignalLine(signal) for signal in signals}
+    for row in rows(_COUNTS, {"ids": list(lines)}):
+        lines[row.signal_id].shares[STATES[row.status].share] += row.many
+    return Accounted(list(lines.values()))
+
+
+def last_signals(many: int = LAST_SIGNALS) -> list[Signal]:
+    """The last published signals that open something, newest first."""
+    recent = Signal.objects.published().filter(action="OPEN").select_related("feed")
+    newest = sorted(
+        recent.order_by("-pk")[:RECENT_SIGNALS], key=lambda s: (s.published_at, s.pk), reverse=True
+    )
+    return newest[:many]
+
+
+@dataclass(frozen=True, slots=True)
+class Dashboard:
+    """Everything on the page; each part is one panel."""
+
+    at: datetime
+    market_at: datetime | None
+    banners: list[banners.KillSwitchBanner]
+    unreachable_hosts: list[HostCircuit]
+    accounted: Accounted
+    latency: latency.Latency
+    unknown: trading_status.Unknown
+    working: trading_status.Working
+    unprotected: trading_status.Unprotected
+    drift: trading_status.Drift
+    audit: audit_verdict.AuditVerdict | None
+    connections: system_status.Connections
+    queues: list[system_status.Queue]
+    leases: list[system_status.Lease]
+    beat: list[system_status.ScheduledJob]
+
+    @property
+    def running(self) -> str:
+        """One sentence on what runs."""
+        dead = [lease for lease in self.leases if not lease.alive]
+        if not self.leases:
+            return "No process has registered yet: start the workers."
+        if dead:
+            return f"{len(dead)} of {len(self.leases)} processes let their lease run out."
+        return f"All {len(self.leases)} processes renew their leases."
+
+
+def dashboard() -> Dashboard:
+    """Read it all."""
+    now = rows("SELECT clock_timestamp() AS now")[0].now
+    return Dashboard(
+        at=now,
+        market_at=market_now() if market_clock() else None,
+        banners=banners.kill_switch_banners(),
+        unreachable_hosts=banners.unreachable_hosts(),
+        accounted=accounted(last_signals()),
+        latency=latency.recent(),
+        unknown=trading_status.unknown(),
+        working=trading_status.working(),
+        unprotected=trading_status.unprotected(),
+        drift=trading_status.drift(),
+        audit=audit_verdict.last_verdict(),
+        connections=system_status.connections(),
+        queues=system_status.queues(),
+        leases=system_status.leases(),
+        beat=system_status.scheduled_jobs(now),
+    )
+
+
+def context() -> dict[str, Any]:
+    """What the dashboard's templates need."""
+    return {"board": dashboard(), "shares": SHARES, "age": age}

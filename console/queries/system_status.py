@@ -1,0 +1,226 @@
+"""Connections by health, what is due, which processes live, what beat started last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django_celery_beat.models import PeriodicTask
+
+from common.reason_codes import Code
+from common.sql import rows
+from connections.eligibility import REASON_SQL, eligibility_parameters
+from console.charts import Segment, segments
+
+MAX_COUNTED = 10_000  # a backlog is counted up to here
+
+_CONNECTIONS = f"""
+SELECT reason, count(*) AS many FROM (
+  SELECT {REASON_SQL} AS reason
+  FROM connections_executionconnection c
+  LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
+  LEFT JOIN connections_subscription s ON FALSE
+  WHERE c.archived_at IS NULL
+) each_one GROUP BY reason
+"""  # the rooms' own expression
+CSS_CLASSES: dict[str, tuple[str, str]] = {  # code → badge, bar
+    Code.TRADING_HALTED: ("rejected", "rejected"),
+    Code.ENTRIES_HALTED: ("attention", "warn"),
+    Code.CONNECTION_INACTIVE: ("cancelled", "cancelled"),
+    Code.CONNECTION_PAUSED: ("paused", "skipped"),
+    Code.NO_CREDENTIALS: ("attention", "warn"),
+    Code.NO_PRESET: ("attention", "warn"),
+    Code.NO_DATA_CONNECTION: ("attention", "warn"),
+    Code.CONNECTION_UNTESTED: ("pending", "expired"),
+    Code.CONNECTION_TEST_PENDING: ("pending", "expired"),
+    Code.LANE_UNHELD: ("attention", "warn"),
+    Code.CONNECTION_ERROR: ("rejected", "rejected"),
+    Code.ACCOUNT_TRADING_DISABLED: ("rejected", "rejected"),
+    Code.ACCOUNT_ANSWER_UNUSABLE: ("rejected", "rejected"),
+    Code.CONNECTION_UNREACHABLE: ("rejected", "rejected"),
+    Code.CIRCUIT_OPEN: ("rejected", "rejected"),
+    Code.CONNECTION_NOT_RECONCILED: ("validated", "expired"),
+}
+LABELS: dict[str, str] = {
+    Code.TRADING_HALTED: "Halted",
+    Code.ENTRIES_HALTED: "Exits only",
+    Code.CONNECTION_INACTIVE: "Switched off",
+    Code.CONNECTION_PAUSED: "Paused by owner",
+    Code.NO_CREDENTIALS: "No credentials",
+    Code.NO_PRESET: "No preset",
+    Code.NO_DATA_CONNECTION: "No price source",
+    Code.CONNECTION_UNTESTED: "Never tested",
+    Code.CONNECTION_TEST_PENDING: "Test requested",
+    Code.LANE_UNHELD: "No worker",
+    Code.CONNECTION_ERROR: "Error",
+    Code.ACCOUNT_TRADING_DISABLED: "Trading disabled",
+    Code.ACCOUNT_ANSWER_UNUSABLE: "Unusable answer",
+    Code.CONNECTION_UNREACHABLE: "Does not answer",
+    Code.CIRCUIT_OPEN: "Circuit open",
+    Code.CONNECTION_NOT_RECONCILED: "Not yet compared",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLine:
+    """How many connections would be told this code now; an empty code: they trade."""
+
+    code: str
+    many: int
+
+    @property
+    def css(self) -> str:
+        return CSS_CLASSES[self.code][0] if self.code else "ok"
+
+    @property
+    def label(self) -> str:
+        return LABELS[self.code] if self.code else "Healthy"
+
+    @property
+    def sentence(self) -> str:
+        return Code(self.code).sentence if self.code else "Takes the next signal."
+
+
+@dataclass(frozen=True, slots=True)
+class Connections:
+    """All live connections; each stands in exactly one line."""
+
+    lines: Sequence[HealthLine]
+
+    @property
+    def total(self) -> int:
+        return sum(line.many for line in self.lines)
+
+    @property
+    def idle(self) -> list[HealthLine]:
+        return [line for line in self.lines if line.code]
+
+    @property
+    def not_trading(self) -> int:
+        return sum(line.many for line in self.idle)
+
+    @property
+    def sum_in_words(self) -> str:
+        return " + ".join(f"{line.many:,} {line.label.lower()}" for line in self.idle)
+
+    @property
+    def bar(self) -> list[Segment]:
+        parts: dict[str, int] = {}
+        for line in self.lines:
+            css = CSS_CLASSES[line.code][1] if line.code else "filled"
+            parts[css] = parts.get(css, 0) + line.many
+        return segments(parts)
+
+    @property
+    def in_words(self) -> str:
+        return ", ".join(f"{line.many:,} {line.label.lower()}" for line in self.lines)
+
+
+def connections() -> Connections:
+    """Ask of each connection what fan-out would ask, leaving feeds and subscriptions out."""
+    found = rows(_CONNECTIONS, eligibility_parameters(feed_id=None, direction=None))
+    order = ["", *CSS_CLASSES]
+    lines = [HealthLine(row.reason or "", row.many) for row in found]
+    return Connections(sorted(lines, key=lambda line: order.index(line.code)))
+
+
+_DUE = f"""
+SELECT NOT leg::text LIKE 'entry%%' AS is_exit, count(*) AS many,
+       extract(epoch FROM clock_timestamp() - min(due_at)) AS oldest
+FROM (SELECT leg, due_at FROM execution_order
+      WHERE status = 'PENDING' AND due_at <= statement_timestamp()
+      ORDER BY due_at LIMIT {MAX_COUNTED + 1}) due
+GROUP BY is_exit
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Orders whose time has come and that nobody has claimed. oldest: seconds."""
+
+    name: str
+    note: str
+    many: int
+    oldest: float
+    slow_after: float
+
+    @property
+    def display_count(self) -> str:
+        return f"{MAX_COUNTED:,}+" if self.many > MAX_COUNTED else f"{self.many:,}"
+
+    @property
+    def state(self) -> tuple[str, str]:
+        if not self.many:
+            return "ok", "Empty"
+        return ("attention", "Slow") if self.oldest > self.slow_after else ("ok", "Moving")
+
+
+def queues() -> list[Queue]:
+    """What is due, exits apart: they go first."""
+    found = {row.is_exit: row for row in rows(_DUE, {})}
+    made = []
+    for is_exit, name, note in ((True, "exits", "before entries"), (False, "execution", "entries")):
+        row = found.get(is_exit)
+        many, oldest = (row.many, float(row.oldest)) if row else (0, 0.0)
+        made.append(Queue(name, note, many, oldest, slow_after=1 if is_exit else 5))
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """One process. left: seconds until others believe it dead; negative: they do."""
+
+    id: str
+    role: str
+    host: str
+    pid: int
+    left: float
+
+    @property
+    def alive(self) -> bool:
+        return self.left > 0
+
+    @property
+    def since(self) -> float:
+        """Seconds since it was last believed alive."""
+        return -self.left
+
+
+_LEASES = """
+SELECT id, role, host, pid,
+       extract(epoch FROM lease_until - clock_timestamp())::float8 AS "left"
+FROM execution_workerlease ORDER BY lease_until > clock_timestamp(), role, id LIMIT 100
+"""
+
+
+def leases() -> list[Lease]:
+    """Every process that ever took a lease, those believed dead first."""
+    return [Lease(*row) for row in rows(_LEASES)]
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledJob:
+    """When beat last started a job. ago: seconds, None: never."""
+
+    task: PeriodicTask
+    ago: float | None
+    every: str
+    is_late: bool
+
+
+def scheduled_jobs(now: datetime) -> list[ScheduledJob]:
+    """The schedules that are on, the latest tick first."""
+    tasks = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab")
+    return sorted(
+        (_scheduled_job(task, now) for task in tasks),
+        key=lambda tick: (not tick.is_late, tick.ago or 0),
+    )
+
+
+def _scheduled_job(task: PeriodicTask, now: datetime) -> ScheduledJob:
+    ago = (now - task.last_run_at).total_seconds() if task.last_run_at else None
+    if not task.interval:
+        return ScheduledJob(task, ago, str(task.crontab or task.schedule), is_late=False)
+    every = task.interval.schedule.run_every.total_seconds()
+    return ScheduledJob(
+        task, ago, str(task.interval), is_late=ago is not None and ago > 3 * every + 10
+    )

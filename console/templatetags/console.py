@@ -1,0 +1,75 @@
+"""What the console's templates say beside the shared tags (common/templatetags/fillcast.py)."""
+
+from typing import Any
+
+from django import template
+from django.utils.safestring import SafeString
+
+from common import formatting
+from common.badges import code, state_badge
+from console.queries.first_steps import Step, step_of, steps_taken
+from execution.models import Order
+from execution.monitoring.scan_heartbeat import scan_status
+from execution.order_reasons import OrderReason, reason_of
+from users.trail_alarm import trail_status
+
+register = template.Library()
+
+
+@register.inclusion_tag("console/parts/scan_alarm.html")
+def scan_alarm() -> dict[str, Any]:
+    """The alarms of every page: levels not scanned, a stopped scheduler, a broken audit trail."""
+    return {"scan": scan_status(), "trail": trail_status()}
+
+
+@register.simple_tag
+def first_steps() -> list[tuple[Step, bool]]:
+    """The steps to the first trade, each with whether it was taken."""
+    return steps_taken()
+
+
+@register.filter
+def first_step(options: Any) -> Step | None:
+    """The step that makes the first row of a list, by its model's options."""
+    return step_of(options.label_lower)
+
+
+@register.filter
+def share_of(shares: dict[str, int], name: str) -> int:
+    return shares.get(name, 0)
+
+
+@register.filter
+def order_state(status: str) -> SafeString:
+    return state_badge(status)
+
+
+@register.filter
+def order_reason(order: Order) -> OrderReason:
+    """Why an order is in its state, and since when it waits."""
+    return reason_of(order)
+
+
+@register.filter
+def sentence(reason: str, status: str = "") -> str:
+    """What a reason code says to people; an unlisted one is shown as it is. status: of the order
+    that it is about."""
+    return formatting.sentence(reason, status)
+
+
+@register.filter
+def hint(reason: str) -> str:
+    return formatting.hint(reason)
+
+
+@register.filter
+def mono(text: str) -> SafeString:
+    return code(text)
+
+
+@register.filter
+def owner(connection: Any) -> str:
+    """Whose account it is."""
+    if connection.admin_id:
+        return f"{connection.admin.get_username()}, takes all signals"
+    return str(connection.user.get_username()) if connection.user_id else ""

@@ -1,0 +1,60 @@
+"""Which tables the audit trail follows, and of which columns it keeps no value.
+
+Everything that decides about money, rights or what is sent to whom. A test compares it with the
+database's triggers; a change here needs a migration with `common.audit_trail_sql.track`.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Tracked:
+    """A table of the trail. secrets: stated as "(secret)"; ignored: a change of these alone leaves
+    no line, since a process writes them again and again."""
+
+    table: str
+    label: str
+    secrets: tuple[str, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+
+TRACKED = (
+    Tracked("users_user", "user", ("password",), ("last_login",)),
+    Tracked("users_user_groups", "membership of a group"),
+    Tracked("users_user_user_permissions", "permission of a user"),
+    Tracked("auth_group", "group"),
+    Tracked("auth_group_permissions", "permission of a group"),
+    Tracked("users_apikey", "API key", ("secret_hash",), ("last_used_at",)),
+    Tracked("users_secondfactor", "second factor", ("sealed_secret",), ("last_step",)),
+    Tracked("users_recoverycode", "recovery code", ("code_hash",)),
+    Tracked("signals_feed", "feed"),
+    Tracked("signals_feedtoken", "alert address", ("secret_hash", "signing_key")),
+    Tracked(
+        "events_channel",
+        "notification channel",
+        ("url_sealed",),
+        ("failures_in_a_row", "last_error", "last_sent_at", "rest_until"),
+    ),
+    Tracked("connections_dataconnection", "price source"),
+    Tracked(
+        "connections_executionconnection",
+        "connection",
+        ("sealed_credentials", "key_claim"),
+        ("broker_host", "lane", "account_scope", "identity", "identity_of"),
+    ),
+    Tracked("connections_tradingpreset", "preset"),
+    Tracked("connections_subscription", "subscription"),
+    Tracked("connections_killswitch", "kill switch"),
+    Tracked("connections_maintenancewindow", "maintenance window"),
+    Tracked(
+        "django_celery_beat_periodictask",
+        "schedule",
+        (),
+        ("last_run_at", "total_run_count", "date_changed"),
+    ),
+    Tracked("django_celery_beat_intervalschedule", "interval of a schedule"),
+    Tracked("django_celery_beat_crontabschedule", "crontab of a schedule"),
+    Tracked("django_celery_beat_clockedschedule", "time of a schedule"),
+    Tracked("django_celery_beat_solarschedule", "solar time of a schedule"),
+)
+LABELS = {one.table: one.label for one in TRACKED}

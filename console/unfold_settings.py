@@ -1,0 +1,117 @@
+"""How unfold's shell is set up: names, colours, navigation. Settings read it: no models here."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+
+from common.clocks import market_clock, market_now
+
+_GREYS = {
+    "50": "#fafaf9", "100": "#f4f4f2", "200": "#e7e7e4", "300": "#cfcfca", "400": "#9a9ca1",
+    "500": "#656973", "600": "#50545d", "700": "#3d434b", "800": "#282c31", "900": "#16181b",
+    "950": "#0f1113",
+}  # fmt: skip
+_INK = {  # no brand colour: primary buttons and links are ink
+    "50": "#f4f4f2", "100": "#efefec", "200": "#e7e7e4", "300": "#cfcfca", "400": "#d5d8dd",
+    "500": "#e3e5e9", "600": "#17191e", "700": "#282c31", "800": "#17191e", "900": "#17191e",
+    "950": "#0f1113",
+}  # fmt: skip
+
+
+def _item(title: str, icon: str, name: str, **more: Any) -> dict[str, Any]:
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{name}"), **more}
+
+
+def environment(_request: HttpRequest) -> list[str] | None:
+    """Mark what isn't real: a replay's market time stands at the top of each page."""
+    clock = market_clock()
+    return [f"replay {clock.speed:g}× · {market_now():%-d %b %Y}", "warning"] if clock else None
+
+
+def drift_count(_request: HttpRequest) -> str:
+    """How many differences wait, for the navigation."""
+    from execution.models import DriftItem  # models are not loaded when settings are
+
+    return str(DriftItem.objects.filter(state="OPEN").count())
+
+
+NAVIGATION: list[dict[str, Any]] = [
+    {
+        "items": [
+            _item("Dashboard", "monitoring", "index"),
+            _item("Signals", "campaign", "signals_signal_changelist"),
+            _item("Connections", "cable", "connections_executionconnection_changelist"),
+            _item("Orders", "receipt_long", "execution_order_changelist"),
+            _item("Positions", "show_chart", "positions_executionposition_changelist"),
+            _item(
+                "Drift inbox",
+                "difference",
+                "execution_driftitem_changelist",
+                badge="console.unfold_settings.drift_count",
+                badge_variant="warning",
+            ),
+            _item("Execution logs", "list_alt", "execution_executionlog_changelist"),
+            _item("Results", "bar_chart", "analytics_analyticsdaily_changelist"),
+        ]
+    },
+    {
+        "separator": True,
+        "items": [
+            _item("Broker hosts", "dns", "connections_hostcircuit_changelist"),
+            _item("Maintenance", "engineering", "connections_maintenancewindow_changelist"),
+            _item("Kill switch", "front_hand", "connections_killswitch_changelist"),
+            _item("Restores", "settings_backup_restore", "connections_epoch_changelist"),
+            _item("Audit trail", "history", "console_trail"),
+            _item("Schedules", "schedule", "django_celery_beat_periodictask_changelist"),
+            _item("Access", "group", "users_user_changelist"),
+            {"title": "My security", "icon": "lock", "link": reverse_lazy("security:overview")},
+            {"title": "My channels", "icon": "mail", "link": reverse_lazy("security:channels")},
+        ],
+    },
+    {
+        "title": "Set up",
+        "separator": True,
+        "collapsible": True,
+        "items": [
+            _item("Feeds", "podcasts", "signals_feed_changelist"),
+            _item("Subscriptions", "rss_feed", "connections_subscription_changelist"),
+            _item("Presets", "tune", "connections_tradingpreset_changelist"),
+            _item("Price sources", "price_change", "connections_dataconnection_changelist"),
+            _item("Instruments", "straighten", "connections_instrument_changelist"),
+            _item("API keys", "key", "users_apikey_changelist"),
+            _item("Paper broker", "science", "paper_paperaccount_changelist"),
+            _item("Events", "bolt", "events_event_changelist"),
+            _item("Notifications", "notifications", "events_notification_changelist"),
+            _item("Processes", "memory", "execution_workerlease_changelist"),
+            _item("Dropped", "delete_sweep", "execution_tally_changelist"),
+        ],
+    },
+]
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Fillcast",
+    "SITE_HEADER": "Fillcast",
+    "SITE_SUBHEADER": "console",
+    "SITE_SYMBOL": "hub",
+    "SITE_URL": "/",
+    "SITE_FAVICONS": [
+        {
+            "rel": "icon",
+            "type": "image/svg+xml",
+            "href": lambda _request: static("fillcast/mark.svg"),
+        }
+    ],
+    "SHOW_HISTORY": False,
+    "BORDER_RADIUS": "6px",
+    "COLORS": {"base": _GREYS, "primary": _INK},
+    "STYLES": [
+        lambda _request: static("fillcast/fillcast.css"),
+        lambda _request: static("fillcast/console.css"),
+    ],
+    "SCRIPTS": [lambda _request: static("fillcast/live.js")],
+    "ENVIRONMENT": "console.unfold_settings.environment",
+    "DASHBOARD_CALLBACK": "console.pages.dashboard_pages.callback",
+    "SIDEBAR": {"show_search": False, "navigation": NAVIGATION},
+}

@@ -1,0 +1,91 @@
+"""What happens, read from the outbox as it happens: events alike become one line."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.clocks import machine_time
+from common.sql import rows
+
+POLL_SECONDS = 0.25
+QUIET_SECONDS = 0.4  # a group that nothing was added to is told
+LONGEST_SECONDS = 1.5  # and one that grows on and on is told in parts
+REMEMBERED_SECONDS = 5.0  # a transaction may commit after one with a higher number
+
+NEW = """
+SELECT e.id, e.kind, e.signal_id, e.order_id, e.connection_id, e.payload, e.created_at,
+  o.leg, o.reason, o.order_type, o.slippage_pips, o.slippage_unit, o.position_id,
+  extract(epoch FROM o.filled_at - o.created_at) * 1000 AS ms,
+  (SELECT min(f.time) FROM execution_fill f WHERE f.order_id = o.id) AS filled_at,
+  coalesce(p.quantity, 0) > 0 AS is_open, c.name AS connection, u.username
+FROM events_event e
+LEFT JOIN execution_order o ON o.id = e.order_id
+LEFT JOIN positions_executionposition p ON p.id = o.position_id
+LEFT JOIN connections_executionconnection c ON c.id = e.connection_id
+LEFT JOIN users_user u ON u.id = coalesce(c.user_id, c.admin_id)
+WHERE e.id > %s AND e.id NOT IN (SELECT unnest(%s::bigint[])) ORDER BY e.id LIMIT 10000
+"""
+
+
+@dataclass(slots=True)
+class Group:
+    """Events alike: of one kind, one signal, one reason."""
+
+    kind: str
+    signal_id: int | None
+    detail: str
+    events: list[Any] = field(default_factory=list)
+    began: float = field(default_factory=machine_time)
+    grew: float = field(default_factory=machine_time)
+
+    def add(self, event: Any) -> None:
+        """Take one more in."""
+        self.events.append(event)
+        self.grew = machine_time()
+
+    def is_done(self, now: float) -> bool:
+        """Whether it is to be told now."""
+        return now - self.grew >= QUIET_SECONDS or now - self.began >= LONGEST_SECONDS
+
+
+class EventReader:
+    """Reads the outbox. apart: each event is a group of its own."""
+
+    def __init__(self, *, apart: bool = False) -> None:
+        self._apart = apart
+        self._low = 0
+        self._seen: dict[int, float] = {}
+        self._groups: dict[tuple[Any, ...], Group] = {}
+        self._polled_at = float("-inf")
+
+    def poll(self, *, all_of_them: bool = False) -> Sequence[Group]:
+        """Read what is new and return the groups that are complete, oldest first."""
+        now = machine_time()
+        if now - self._polled_at < POLL_SECONDS and not all_of_them:
+            return []
+        self._polled_at = now
+        for event in rows(NEW, (self._low, list(self._seen))):
+            self._seen[event.id] = now
+            key = self._key(event)
+            self._groups.setdefault(key, Group(event.kind, event.signal_id, key[2])).add(event)
+        if old := [id_ for id_, at in self._seen.items() if now - at > REMEMBERED_SECONDS]:
+            self._low = max(self._low, *old)
+            self._seen = {id_: at for id_, at in self._seen.items() if id_ > self._low}
+        done = [key for key, one in self._groups.items() if all_of_them or one.is_done(now)]
+        return [self._groups.pop(key) for key in done]
+
+    def _key(self, event: Any) -> tuple[Any, ...]:
+        detail = detail_of(event)
+        return event.kind, event.signal_id, detail, event.id if self._apart else 0
+
+
+def detail_of(event: Any) -> str:
+    """What tells events of one kind apart: the leg of a fill, why something was refused."""
+    if event.kind in ("order.filled", "order.partially_filled"):
+        leg = event.leg or ""  # tp-2.1 is the second order for target 2
+        return leg.partition(".")[0] if leg.startswith("tp") else leg.partition("-")[0]
+    if event.kind == "position.closed":
+        return str(event.payload.get("reason", ""))
+    if event.kind == "connection.error":
+        return str(event.payload.get("message", ""))
+    return str(event.payload.get("code", "") or event.reason or "")

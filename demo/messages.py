@@ -1,0 +1,200 @@
+"""What is told about a group of events: one line, its colour, its market time."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from common.formatting import sentence
+from common.reason_codes import Code
+from common.sql import rows
+from common.units import unit_label
+from demo.event_feed import Group
+from events.context import EventContext
+from events.messages import ENDS, render
+from events.models import EventKind
+from signals.models import Signal
+
+CLOSED = {
+    "sl": "stop loss",
+    "tp": "take profit",
+    "manual": "through us",
+    "external_close": "by the owner at the broker",
+    "dust": "the rest is too small to sell",
+}
+COLOURS = {
+    "signal.published": "bold cyan",
+    "order.filled": "green",
+    "order.partially_filled": "green",
+    "position.closed": "magenta",
+    "order.denied": "yellow",
+    "order.expired": "yellow",
+    "order.cancelled": "yellow",
+    "order.rejected": "red",
+    "order.failed": "red",
+    "order.unknown": "red",
+    "connection.error": "red",
+    "connection.silent": "red",
+    "connection.recovered": "green",
+    "position.unprotected": "bold red",
+    "audit.failed": "bold red",
+    "kill_switch.changed": "yellow",
+    "scheduler.late": "bold red",
+}
+ENDED = {
+    "order.denied": "denied by our rules",
+    "order.rejected": "rejected by the broker",
+    "order.failed": "never sent",
+    "order.cancelled": "cancelled",
+    "order.expired": "expired",
+    "order.unknown": "without an answer: the broker is asked",
+}
+SKIPPED = """
+SELECT reason, count(*) AS n FROM execution_order
+WHERE signal_id = %s AND status = 'SKIPPED' GROUP BY reason ORDER BY n DESC, reason
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line for people. at: market clock."""
+
+    at: datetime
+    text: str
+    colour: str = ""
+
+
+class MessageFormatter:
+    """Puts groups of events into words. to_market: from machine time to market time."""
+
+    def __init__(self, to_market: Callable[[datetime], datetime]) -> None:
+        self._to_market = to_market
+        self._signals: dict[int, Signal] = {}
+
+    def line(self, group: Group) -> Line | None:
+        """Return what to tell of a group; None: others tell it already."""
+        tell = self._formatters().get(group.kind, self._other)
+        text = tell(group)
+        if text is None:
+            return None
+        whose = self._prefix(group)
+        colour = COLOURS.get(group.kind, "")
+        return Line(self._when(group), f"{whose}{text}", colour)
+
+    def _formatters(self) -> Mapping[str, Callable[[Group], str | None]]:
+        return {
+            "signal.published": self._published,
+            "order.filled": _filled,
+            "order.partially_filled": lambda group: f"{len(group.events)} filled in part",
+            "position.opened": lambda _: None,  # its fill tells it
+            "position.closed": _closed,
+            "slippage.alert": _slipped,
+            "connection.error": lambda group: f"{_connections(group)}in error: {group.detail}",
+            "connection.silent": lambda group: f"{_connections(group)}not heard of",
+            "kill_switch.changed": lambda group: render(_happening(group)).title,
+            "scheduler.late": lambda group: render(_happening(group)).title,
+            "scheduler.back": lambda group: render(_happening(group)).title,
+            "connection.recovered": lambda group: f"{_connections(group)}well again",
+        }
+
+    def _prefix(self, group: Group) -> str:
+        one = group.events[0]
+        known = len(group.events) == 1 and one.connection is not None
+        who = f" {one.username}'s {one.connection}:" if known else ""
+        if group.signal_id is None:
+            return f"{who} ".lstrip()
+        signal = self._signal(group.signal_id)
+        if group.kind == "signal.published":
+            who = ""
+        return f"{signal.number} {signal} ·{who} "
+
+    def _signal(self, signal_id: int) -> Signal:
+        if signal_id not in self._signals:
+            self._signals[signal_id] = Signal.objects.get(pk=signal_id)
+        return self._signals[signal_id]
+
+    def _when(self, group: Group) -> datetime:
+        filled = [e.filled_at for e in group.events if e.filled_at is not None]
+        if filled and group.kind == "order.filled":
+            first: datetime = min(filled)
+            return first
+        return self._to_market(group.events[0].created_at)
+
+    def _published(self, group: Group) -> str:
+        signal = self._signal(group.events[0].signal_id)
+        everybody = f"published to {signal.candidate_count} accounts"
+        if signal.action != "OPEN":
+            return everybody
+        skipped = rows(SKIPPED, (signal.pk,))
+        if not skipped:
+            return everybody
+        why = ", ".join(f"{_plain(row.reason)} {row.n}" for row in skipped)
+        return f"{everybody}, {sum(row.n for row in skipped)} of them skipped ({why})"
+
+    def _other(self, group: Group) -> str:
+        number = len(group.events)
+        if group.kind in ENDED:
+            why = f": {_sentence(group.detail, ENDS.get(group.kind, ''))}" if group.detail else ""
+            return f"{number} {ENDED[group.kind]}{why}"
+        known = group.kind in EventKind.values
+        what = str(EventKind(group.kind).label).lower() if known else group.kind
+        detail = f": {_sentence(group.detail)}" if group.detail else ""
+        return f"{what}, {number} times{detail}" if number > 1 else f"{what}{detail}"
+
+
+def _filled(group: Group) -> str | None:
+    number, leg = len(group.events), group.detail
+    if leg.startswith("tp-"):
+        return f"target {leg[3:]} taken on {number} accounts{_slippage(group)}"
+    if leg == "close":
+        parts = sum(1 for event in group.events if event.is_open)
+        return f"a part closed on {parts} accounts" if parts else None
+    if leg != "entry":
+        return None  # told when the position is closed
+    fastest = min((e.ms for e in group.events if e.ms is not None), default=None)
+    at_once = group.events[0].order_type == "MARKET" and fastest is not None
+    first = f", first after {fastest:.0f} ms" if at_once else ""
+    return f"{number} filled{first}{_slippage(group)}"
+
+
+def _closed(group: Group) -> str:
+    results = [Decimal(event.payload.get("pnl", 0)) for event in group.events]
+    won, lost = sum(r > 0 for r in results), sum(r < 0 for r in results)
+    how = CLOSED.get(group.detail, group.detail)
+    return f"{len(group.events)} closed, {how}: {won} won, {lost} lost"
+
+
+def _slipped(group: Group) -> str:
+    worst = max(Decimal(event.payload.get("slippage") or 0) for event in group.events)
+    unit = unit_label(group.events[0].payload.get("slippage_unit", ""))
+    return f"slippage alert on {len(group.events)} accounts, worst {worst:+.1f} {unit}"
+
+
+def _slippage(group: Group) -> str:
+    known = [e.slippage_pips for e in group.events if e.slippage_pips is not None]
+    if not known:
+        return ""
+    best, worst = min(known), max(known)
+    spread = f"{best:+.1f} to " if f"{best:+.1f}" != f"{worst:+.1f}" else ""
+    return f", slippage {spread}{worst:+.1f} {unit_label(group.events[0].slippage_unit)}"
+
+
+def _happening(group: Group) -> EventContext:
+    one = group.events[0]
+    ids = (one.id, group.kind, None, one.connection_id, one.signal_id, one.order_id)
+    return EventContext(*ids, one.payload, one.created_at)
+
+
+def _connections(group: Group) -> str:
+    number = len(group.events)
+    return f"{number} connections " if number > 1 else ""
+
+
+def _plain(code: str) -> str:
+    return code.lower().replace("_", " ")
+
+
+def _sentence(code: str, status: str = "") -> str:
+    if code not in Code.__members__:
+        return code
+    return f"{sentence(code, status)} ({code})"

@@ -1,0 +1,164 @@
+"""The demo's results in numbers: read once at the end, shown by `report`, told as JSON."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from analytics.days import trading_day
+from analytics.selectors import totals
+from analytics.services import compute_day
+from common.clocks import market_now
+from common.sql import rows
+
+BY_SIGNAL = """
+SELECT s.id, s.currency_pair, s.direction, s.order_type, s.stop_price, s.open_price, s.action,
+  s.candidate_count, coalesce(o.states, '{}'::jsonb) AS states
+FROM signals_signal s
+LEFT JOIN LATERAL (
+  SELECT jsonb_object_agg(x.status, x.n) AS states FROM (
+    SELECT status, count(*) AS n FROM execution_order
+    WHERE signal_id = s.id AND leg LIKE 'entry%%' GROUP BY status) x) o ON true
+WHERE s.published_at IS NOT NULL ORDER BY s.id
+"""
+REASONS = """
+SELECT status, reason, count(*) AS n FROM execution_order
+WHERE leg LIKE 'entry%%' AND status IN ('SKIPPED', 'DENIED', 'REJECTED', 'FAILED', 'EXPIRED',
+  'CANCELLED', 'UNKNOWN')
+GROUP BY 1, 2 ORDER BY array_position(ARRAY['SKIPPED', 'DENIED', 'REJECTED'], status::text), n DESC
+"""
+CLOSES = """
+SELECT close_reason AS reason, count(*) AS n, count(*) FILTER (WHERE realized_pnl > 0) AS won,
+  count(*) FILTER (WHERE realized_pnl < 0) AS lost
+FROM positions_executionposition WHERE closed_at IS NOT NULL GROUP BY 1 ORDER BY n DESC
+"""
+SLIPPAGE = """
+SELECT what, unit, count(*) AS n, min(slip) AS best,
+  percentile_disc(0.5) WITHIN GROUP (ORDER BY slip) AS median,
+  percentile_disc(0.95) WITHIN GROUP (ORDER BY slip) AS p95, max(slip) AS worst
+FROM (
+  SELECT o.pair || ' ' || CASE WHEN o.position_id IS NULL THEN lower(o.order_type) || ' entry'
+    WHEN o.leg LIKE 'sl%%' THEN 'stop loss' || CASE WHEN o.order_type = 'MARKET'
+      THEN ', kept by us' ELSE ', kept by the broker' END
+    WHEN o.leg LIKE 'tp%%' THEN 'target' ELSE 'close' END AS what, o.slippage_pips AS slip,
+    o.slippage_unit AS unit
+  FROM execution_order o WHERE o.filled_quantity > 0 AND o.slippage_pips IS NOT NULL) one
+GROUP BY what, unit ORDER BY unit, worst DESC
+"""
+CONNECTIONS = """
+SELECT c.id, c.name, u.username, a.currency,
+  count(*) FILTER (WHERE o.filled_quantity > 0) AS filled, count(*) AS orders
+FROM connections_executionconnection c
+JOIN users_user u ON u.id = coalesce(c.user_id, c.admin_id)
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
+LEFT JOIN execution_order o ON o.connection_id = c.id AND o.leg LIKE 'entry%%'
+GROUP BY 1, 2, 3, 4
+"""
+FIRST_FILL = """
+SELECT extract(epoch FROM min(o.filled_at) - min(e.created_at)) AS seconds
+FROM events_event e, execution_order o
+WHERE e.kind = 'signal.published' AND o.filled_at IS NOT NULL
+"""
+LOST = """
+SELECT count(DISTINCT l.order_id) AS lost,
+  count(DISTINCT l.order_id) FILTER (WHERE o.status <> 'UNKNOWN') AS found
+FROM execution_executionlog l JOIN execution_order o ON o.id = l.order_id
+WHERE l.status = 'UNKNOWN'
+"""
+UNFINISHED = """
+SELECT count(*) AS n FROM execution_order
+WHERE status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR wish <> ''
+  OR (position_id IS NOT NULL AND done_at IS NULL)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionResult:
+    """What a connection made of the session, in its account's currency."""
+
+    owner: str
+    connection: str
+    currency: str
+    orders: int
+    filled: int
+    trades: int
+    net: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Everything that the summary shows."""
+
+    signals: Sequence[Any]
+    reasons: Sequence[Any]
+    closes: Sequence[Any]
+    slippage: Sequence[Any]
+    results: Sequence[ConnectionResult]
+    lost: Any  # answers that never came, and how many of those orders were found
+    seconds_to_first_fill: float | None
+    audit: Mapping[str, Any]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the audit shows something: without a signal, or without the brokers' own books,
+        counters that are 0 prove nothing."""
+        return bool(self.audit["ok"] and self.audit["signals"] and not self.audit["unread"])
+
+    @property
+    def slippage_max(self) -> dict[str, Decimal]:
+        """The worst of all fills in each unit that slippage was measured in."""
+        found: dict[str, Decimal] = {}
+        for row in self.slippage:
+            found[row.unit] = max(row.worst, found.get(row.unit, row.worst))
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """The line for machines: the audit's, and what only a replay has."""
+        return {
+            **self.audit,
+            "ok": self.holds,
+            "closes": {row.reason: row.n for row in self.closes},
+            "slippage_pips_max": None,
+            **{
+                f"slippage_{unit.lower()}_max": round(float(worst), 1)
+                for unit, worst in self.slippage_max.items()
+            },
+            "seconds_to_first_fill": self.seconds_to_first_fill,
+        }
+
+
+def is_settled() -> bool:
+    """Whether nothing is under way: no order unsent or unanswered, no exit unfinished."""
+    (found,) = rows(UNFINISHED)
+    return bool(found.n == 0)
+
+
+def collect(audit: Mapping[str, Any]) -> Results:
+    """Compute the day's results and read everything; audit: its verdict as a mapping."""
+    day = trading_day(market_now())
+    compute_day(day)
+    (first,) = rows(FIRST_FILL)
+    return Results(
+        signals=rows(BY_SIGNAL),
+        reasons=rows(REASONS),
+        closes=rows(CLOSES),
+        slippage=rows(SLIPPAGE),
+        results=_results(day),
+        lost=rows(LOST)[0],
+        seconds_to_first_fill=None if first.seconds is None else round(float(first.seconds), 3),
+        audit=audit,
+    )
+
+
+def _results(day: Any) -> list[ConnectionResult]:
+    made = totals(None, day, day)
+    found = []
+    for row in rows(CONNECTIONS):
+        rollup = made.get(row.id)
+        found.append(
+            ConnectionResult(
+                row.username, row.name, row.currency or "", row.orders, row.filled,
+                rollup.trades if rollup else 0, rollup.total if rollup else Decimal(0),
+            )
+        )  # fmt: skip
+    return sorted(found, key=lambda one: one.net, reverse=True)

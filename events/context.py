@@ -1,0 +1,65 @@
+"""What is known about what an event tells of: the account's name and currency, the trade.
+
+An event has ids and few numbers, written set-based while orders run. Its words need more, from
+rooms above this one: they register a provider, which is asked once for a whole batch.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EventContext:
+    """An event as delivery reads it.
+
+    facts, all optional: `account` (MT5 · 7714), `trade` (Buy 10,000 EUR/USD), `price`, `signal`
+    (S-2041), `code`, `detail`, `currency`, `leg`, `pair`.
+    """
+
+    id: int
+    kind: str
+    user_id: int | None
+    connection_id: UUID | None
+    signal_id: int | None
+    order_id: int | None
+    payload: Mapping[str, Any]
+    created_at: datetime
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str, default: str = "") -> str:
+        """Return a fact, or what the payload says under that name, as text."""
+        found = self.facts.get(name) or self.payload.get(name)
+        return default if found in (None, "") else str(found)
+
+
+Provider = Callable[[Sequence[EventContext]], Mapping[int, Mapping[str, str]]]
+_providers: list[Provider] = []
+
+
+def register_provider(provider: Provider) -> None:
+    """Let `provider` add facts by event id; called in the delivery's transaction, for a batch."""
+    if provider not in _providers:
+        _providers.append(provider)
+
+
+def context_of(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
+    """Return the facts by event id. A provider that fails costs words, never the delivery."""
+    facts: dict[int, dict[str, str]] = {event.id: {} for event in events}
+    for provider in _providers:
+        try:
+            with transaction.atomic():
+                found = provider(events)
+        except Exception:
+            log.exception("facts about events could not be read", provider=provider.__name__)
+            continue
+        for event_id, more in found.items():
+            facts[event_id] |= more
+    return facts

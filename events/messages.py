@@ -1,0 +1,564 @@
+"""Events in plain words, pure. Denied is us, rejected is the broker, failed never left, unknown
+nobody knows: never mixed up."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from common.ended_orders import is_ended_wait
+from common.formatting import hint, number, sentence, signed, unconverted
+from common.reason_codes import Code
+from common.units import unit_label
+from events.context import EventContext
+from events.models import EventKind
+from events.signal_messages import incomplete
+
+TITLE_MAX, LINES_MAX = 200, 10
+Sentences = tuple[str, ...]
+
+# kind → (of one, of several). The order is that of a summary: what needs someone comes first.
+COUNTED: dict[str, tuple[str, str]] = {
+    EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
+    EventKind.AUDIT_TRAIL_BROKEN: ("audit trail broken", "audit trails broken"),
+    EventKind.AUDIT_FAILED: ("audit failed", "audits failed"),
+    EventKind.AUDIT_NOT_JUDGED: (
+        "audit could not judge accounts",
+        "audits could not judge accounts",
+    ),
+    EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
+    EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
+    EventKind.ORDER_RISEN: ("given-up order is live", "given-up orders are live"),
+    EventKind.ORDER_LIMBO: ("order unknown for long", "orders unknown for long"),
+    EventKind.ORDER_STUCK: ("order stuck at the broker", "orders stuck at the broker"),
+    EventKind.HOST_AWAY: ("broker host that does not answer", "broker hosts that do not answer"),
+    EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
+    EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
+    EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
+    EventKind.ORDER_DENIED: ("order denied by us", "orders denied by us"),
+    EventKind.SIGNAL_INCOMPLETE: (
+        "signal that did not reach all accounts",
+        "signals that did not reach all accounts",
+    ),
+    EventKind.ORDER_SKIPPED: ("order skipped", "orders skipped"),
+    EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
+    EventKind.CONNECTION_SILENT: ("connection not heard of", "connections not heard of"),
+    EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
+    EventKind.PASSWORD_CHANGED: ("password changed", "passwords changed"),
+    EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
+    EventKind.API_KEY_ENDS_SOON: ("API key ends soon", "API keys end soon"),
+    EventKind.KILL_SWITCH: ("kill switch changed", "kill switches changed"),
+    EventKind.SLIPPAGE_ALERT: ("slippage alert", "slippage alerts"),
+    EventKind.ORDER_PLACED: ("order accepted by the broker", "orders accepted by the broker"),
+    EventKind.ORDER_FILLED: ("order filled", "orders filled"),
+    EventKind.ORDER_PARTIALLY_FILLED: ("order partly filled", "orders partly filled"),
+    EventKind.ORDER_EXPIRED: ("order expired", "orders expired"),
+    EventKind.ORDER_CANCELLED: ("order cancelled", "orders cancelled"),
+    EventKind.POSITION_OPENED: ("position opened", "positions opened"),
+    EventKind.POSITION_CLOSED: ("position closed", "positions closed"),
+    EventKind.HOST_BACK: ("broker host answers again", "broker hosts answer again"),
+    EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
+    EventKind.SCHEDULER_BACK: ("scheduler works again", "schedulers work again"),
+    EventKind.AUDIT_TRAIL_INTACT: ("audit trail intact again", "audit trails intact again"),
+    EventKind.SIGNAL_PUBLISHED: ("signal published", "signals published"),
+    EventKind.CHANNEL_TEST: ("test message", "test messages"),
+    EventKind.CHANNEL_CONFIRMATION: ("confirmation message", "confirmation messages"),
+}
+NOT_SENT = "order.denied, not in time"  # no kind of its own: counted apart in a summary
+NOT_SENT_TEXT = ("order not sent in time", "orders not sent in time")
+RANKS = [*COUNTED]
+RANKS.insert(RANKS.index(EventKind.ORDER_DENIED) + 1, NOT_SENT)
+LARGEST = Decimal(10) ** 20  # an amount that can be stored is below it
+CLOSED_BY = {
+    "sl": "The stop loss was hit.",
+    "tp": "The take profit was hit.",
+    "manual": "Closed through us.",
+    "external_close": "Closed by its owner at the broker.",
+    "dust": "What was left is too small to sell: it stays in the account, and in no position.",
+}
+ENDS: dict[str, str] = {
+    EventKind.ORDER_DENIED: "DENIED",
+    EventKind.ORDER_EXPIRED: "EXPIRED",
+    EventKind.ORDER_REJECTED: "REJECTED",
+    EventKind.ORDER_FAILED: "FAILED",
+}
+"""The state in which an order is when such an event is written."""
+HALTED_FOR = {
+    "ALL": "For everybody.",
+    "FEED": "For one feed.",
+    "USER": "For all accounts of one owner.",
+    "CONNECTION": "For one connection.",
+}
+HALTED = {"REDUCING": "exits only", "HALTED": "nothing is sent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    title: str
+    body: str
+
+
+def render(event: EventContext) -> Message:
+    """Return title and body of one event. What is not known is left out, never made up."""
+    writer = RENDERERS.get(event.kind, _by_count)
+    title, *body = writer(event)
+    where = ", ".join(text for text in (event.get("account"), event.get("signal")) if text)
+    lines = [*body, f"{where}." if where else ""]
+    return Message(title[:TITLE_MAX], "\n".join(line for line in lines if line))
+
+
+def render_digest(events: Sequence[EventContext]) -> Message:
+    """Return one message for several events: counts in the title, a line each in the body."""
+    if len(events) == 1:
+        return render(events[0])
+    counts = Counter(_counted_as(event) for event in events)
+    kinds = sorted(counts, key=_rank)
+    title = ", ".join(_count(kind, counts[kind]) for kind in kinds)
+    if len({event.get("signal") for event in events}) == 1:
+        signal = events[0].get("signal")
+        title += f": {signal}" if signal else ""
+    by_rank = sorted(events, key=lambda one: (_rank(_counted_as(one)), one.id))
+    lines = [_line(event) for event in by_rank[:LINES_MAX]]
+    if more := len(events) - LINES_MAX:
+        lines += [f"… and {more:,} more."] if more > 0 else []
+    return Message(title[:TITLE_MAX], "\n".join(lines))
+
+
+def _counted_as(event: EventContext) -> str:
+    """Its kind; what ended unsent while it waited was refused by nobody and is counted apart."""
+    is_unsent = is_ended_wait(event.get("code"), ENDS.get(event.kind, ""))
+    return NOT_SENT if is_unsent else event.kind
+
+
+def _rank(kind: str) -> int:
+    return RANKS.index(kind) if kind in RANKS else len(RANKS)
+
+
+def _line(event: EventContext) -> str:
+    account = event.get("account")
+    return render(event).title + (f" · {account}" if account else "")
+
+
+def _count(kind: str, count: int) -> str:
+    one, several = NOT_SENT_TEXT if kind == NOT_SENT else COUNTED.get(kind, (kind, kind))
+    return f"{count:,} {one if count == 1 else several}"
+
+
+def _by_count(event: EventContext) -> Sentences:
+    return (_capital(COUNTED.get(event.kind, (event.kind, ""))[0]), "")
+
+
+def _trade(event: EventContext) -> str:
+    leg = event.get("leg")
+    exit_leg = f" ({leg})" if leg and not leg.startswith("entry") else ""
+    name = f"order {event.order_id}" if event.order_id else "order"
+    return event.get("trade", event.get("title", name)) + exit_leg
+
+
+def _reason(event: EventContext) -> Sentences:
+    """The code's sentence, this case's detail, what to do, and the code itself below them."""
+    name, detail = event.get("code"), event.get("detail")
+    code = Code(name) if name in Code.__members__ else None
+    if code is None:
+        return (detail, name)
+    detail = "" if detail == code.sentence else detail
+    status = ENDS.get(event.kind, "")
+    return (sentence(code, status), detail, hint(code, status), f"Code {code.value}")
+
+
+def _filled(event: EventContext) -> Sentences:
+    word = "Filled" if event.kind == EventKind.ORDER_FILLED else "Partly filled"
+    price = event.get("price", event.get("avg_fill_price"))
+    slippage = _slippage_alert(event)
+    return (
+        f"{word}: {_trade(event)}" + (f" at {price}" if price else ""),
+        f"Slippage {slippage}, + is worse." if slippage else "",
+    )
+
+
+def _denied(event: EventContext) -> Sentences:
+    if is_ended_wait(event.get("code"), ENDS[event.kind]):
+        return _not_sent(event)
+    return (f"Denied by us: {_trade(event)}", *_reason(event), "The broker was not asked.")
+
+
+def _not_sent(event: EventContext) -> Sentences:
+    return (f"Not sent: {_trade(event)}", *_reason(event), "It is not sent any more.")
+
+
+def _skipped(event: EventContext) -> Sentences:
+    return (
+        f"Skipped: {_trade(event)}",
+        *_reason(event),
+        "Nothing was sent. Skipped signals are not executed later.",
+    )
+
+
+def _placed(event: EventContext) -> Sentences:
+    number_there = event.get("broker_order_id")
+    return (
+        f"Accepted by the broker: {_trade(event)}",
+        f"Its number there is {number_there}." if number_there else "",
+    )
+
+
+def _rejected(event: EventContext) -> Sentences:
+    return (f"Rejected by the broker: {_trade(event)}", *_reason(event))
+
+
+def _failed(event: EventContext) -> Sentences:
+    return (
+        f"Failed, never left: {_trade(event)}",
+        "It is proven that the broker does not have it.",
+        *_reason(event),
+    )
+
+
+def _unknown(event: EventContext) -> Sentences:
+    return (
+        f"Unknown: {_trade(event)}",
+        "The broker's answer never came, so nobody knows yet whether it is live. The broker is "
+        "asked; it is not sent again.",
+        *_reason(event),
+    )
+
+
+def _unexpectedly_live(event: EventContext) -> Sentences:
+    return (f"Live after all: {_trade(event)}", *_reason(event))
+
+
+def _unknown_too_long(event: EventContext) -> Sentences:
+    return (f"Still unknown: {_trade(event)}", *_reason(event))
+
+
+def _stuck(event: EventContext) -> Sentences:
+    return (f"Stuck at the broker: {_trade(event)}", *_reason(event))
+
+
+def _cancelled(event: EventContext) -> Sentences:
+    return (f"Cancelled: {_trade(event)}", *_reason(event))
+
+
+def _expired(event: EventContext) -> Sentences:
+    if is_ended_wait(event.get("code"), ENDS[event.kind]):
+        return _not_sent(event)
+    return (f"Expired: {_trade(event)}", *_reason(event))
+
+
+def _opened(event: EventContext) -> Sentences:
+    price = event.get("price")
+    return (f"Position opened: {_trade(event)}" + (f" at {price}" if price else ""), "")
+
+
+def _closed(event: EventContext) -> Sentences:
+    result = ""
+    gross, costs = _decimal(event.get("pnl")), _decimal(event.get("commission", "0"))
+    if gross is not None and costs is not None:
+        result = f" with {signed(gross - costs)} {event.get('currency')}".rstrip()
+    return (
+        f"Closed{result}: {_trade(event)}",
+        CLOSED_BY.get(event.get("reason"), ""),
+        f"Commission {number(costs, 2)}, part of the result." if costs else "",
+        _unconverted_fees(event),
+    )
+
+
+def _unconverted_fees(event: EventContext) -> str:
+    fees = event.payload.get("unconverted_fees")
+    if not isinstance(fees, dict):
+        return ""
+    told = unconverted({name: fee for name, text in fees.items() if (fee := _decimal(str(text)))})
+    return f"{told}." if told else ""
+
+
+def _slippage_alert(event: EventContext) -> str:
+    """How far from the expected price, with its unit; events from before there were units: pips."""
+    told = event.get("slippage", event.get("slippage_pips"))
+    return f"{_signed(told)} {unit_label(event.get('slippage_unit'))}" if told else ""
+
+
+def _slippage(event: EventContext) -> Sentences:
+    expected, got = event.get("expected_price"), event.get("fill_price")
+    return (
+        f"Slippage {_slippage_alert(event)}: {_trade(event)}",
+        f"Expected {_plain(expected)}, filled at {_plain(got)}." if expected and got else "",
+        _fill_beyond_limit(event),
+    )
+
+
+def _fill_beyond_limit(event: EventContext) -> str:
+    """Which fill was worse than the limit; events of before state only that the average was."""
+    limit, price = event.get("passed_limit"), event.get("beyond_limit_at")
+    if not limit:
+        return ""
+    what = f"A fill at {_plain(price)} is beyond the limit" if price else "Beyond its limit"
+    return f"{what} {_plain(limit)}, which this broker does not enforce at the fill."
+
+
+def _unprotected(event: EventContext) -> Sentences:
+    seconds, ended = event.get("seconds"), bool(event.payload.get("ended"))
+    name = event.get("trade") or f"position {event.get('position')}".strip()
+    stop = event.get("stop")
+    if ended:
+        return (f"Protected again: {name}", f"It was without its stop for {seconds} s.")
+    return (
+        f"Without its stop: {name}",
+        f"Unprotected for {seconds} s." if seconds else "",
+        f"Its stop should stand at {stop}." if stop else "",
+        *_reason(event),
+    )
+
+
+def _exit_delayed(event: EventContext) -> Sentences:
+    # Which exits of those are sent again is in the reason's hint: not all are.
+    is_held_back = event.get("code") == Code.EXIT_BELOW_MINIMUM.value
+    return (
+        f"An exit cannot be sent: {_trade(event)}",
+        "The position is still open.",
+        "" if is_held_back else "It is tried again until it is closed.",
+        *_reason(event),
+    )
+
+
+def _connection_error(event: EventContext) -> Sentences:
+    return (f"{_connection(event)} is in error", event.get("message"))
+
+
+def _inactive(event: EventContext) -> Sentences:
+    return (f"Nothing is heard of {_connection(event)}", event.get("message"))
+
+
+def _recovered(event: EventContext) -> Sentences:
+    return (f"{_connection(event)} works again", "")
+
+
+def _host_down(event: EventContext) -> Sentences:
+    failing, of = event.get("failing"), event.get("spoken_to")
+    return (
+        f"{event.get('host', 'A broker host')} does not answer",
+        f"{failing} of {of} accounts could not be reached." if failing and of else "",
+        "Entries wait for it, exits are sent all the same. It is probed until it answers.",
+        event.get("message"),
+    )
+
+
+def _host_up(event: EventContext) -> Sentences:
+    return (
+        f"{event.get('host', 'A broker host')} answers again",
+        "What waited for it and is not too old is sent now.",
+    )
+
+
+def _connection(event: EventContext) -> str:
+    return event.get("account", event.get("name", "A connection"))
+
+
+def _drift_found(event: EventContext) -> Sentences:
+    kind = event.get("kind", event.get("code"))
+    code = Code(kind) if kind in Code.__members__ else None
+    about, differs = event.get("subject"), event.get("detail")
+    return (
+        f"We and the broker differ{f': {about}' if about else ''}",
+        code.sentence if code else kind,
+        _capital(f"{differs}.") if differs else "",
+        f"{code.hint if code else ''} Decide it on the account's page, or in the console's drift "
+        "inbox.".lstrip(),
+    )
+
+
+def _audit(event: EventContext) -> Sentences:
+    counters = event.payload.get("counters")
+    wrong = [f"{name} {count}" for name, count in _items(counters) if count]
+    return ("The audit failed", ", ".join(wrong), event.get("detail"))
+
+
+def _not_judged(event: EventContext) -> Sentences:
+    accounts = event.payload.get("accounts")
+    named = [one for one in accounts if isinstance(one, dict)] if isinstance(accounts, list) else []
+    count = event.payload.get("count")
+    many = count if isinstance(count, int) else len(named)
+    what = "1 account" if many == 1 else f"{many} accounts"
+    more = many - len(named)
+    return (
+        f"The audit could not judge {what}",
+        *(f"{one.get('name', '')}: {one.get('detail', '')}" for one in named),
+        f"And {more} more." if more > 0 else "",
+        "Nothing is known to be wrong, and nothing is proven for them. Start the workers that hold "
+        "their sessions or mend their connections; the dashboard shows all of them.",
+    )
+
+
+def _trail_broken(event: EventContext) -> Sentences:
+    return (
+        "The audit trail is broken",
+        event.get("detail"),
+        "A line was changed, removed or inserted outside Fillcast. Run `manage.py verify_trail` to "
+        "see what is wrong, compare it with the head that you keep elsewhere, and treat it as an "
+        "intrusion until it is explained (docs/security.md). The alarm stays until a check passes.",
+    )
+
+
+def _trail_intact(_happening: EventContext) -> Sentences:
+    return ("The audit trail is intact again", "A check of every line has passed.")
+
+
+def _key_ends_soon(event: EventContext) -> Sentences:
+    days = event.get("days")
+    return (
+        f"{_key(event)} ends in {'1 day' if days == '1' else f'{days} days'}",
+        f"It stops working at {_minute(event.get('ends_at'))}. Make a new key under Keys, put "
+        "it into the program that uses this one, then revoke this one.",
+    )
+
+
+def _key_ended(event: EventContext) -> Sentences:
+    return (
+        f"{_key(event)} has ended",
+        f"Calls with it are refused since {_minute(event.get('ends_at'))}. If a program still "
+        "needs it, make a new key under Keys and put it in there.",
+    )
+
+
+def _password_changed(event: EventContext) -> Sentences:
+    if event.get("by") != "owner":
+        return (
+            "An administrator set a new password for you",
+            "All your sessions were signed out. Sign in with the new password and change it under "
+            "Security. If you did not ask for it, contact an administrator.",
+        )
+    address = event.get("address")
+    return (
+        "Your password was changed",
+        f"Changed{f' from the network address {address}' if address else ''}. All other sessions "
+        "were signed out; API keys keep working. If you did not do this, ask an administrator for "
+        "a new password at once and revoke the API keys that you do not know.",
+    )
+
+
+def _key(event: EventContext) -> str:
+    return f"API key “{event.get('name')}” ({event.get('prefix')}…)"
+
+
+def _minute(moment: str) -> str:
+    """`2026-11-28T12:00:00Z` as people read it."""
+    return moment.replace("T", " ")[:16] + " UTC"
+
+
+def _scheduler_late(event: EventContext) -> Sentences:
+    scanned = bool(event.payload.get("scanning"))
+    return (
+        f"The scheduler (beat) has not run for {seconds} s"
+        if (seconds := event.get("seconds"))
+        else "The scheduler (beat) has never run",
+        "Stops and targets are still checked each minute: the workers do it themselves."
+        if scanned
+        else "Stops and targets that Fillcast guards are not checked each minute.",
+        "Reconciliation, account balances and daily results stand still. "
+        "Restart the scheduler: `make up`, or the `beat` service of your deployment.",
+    )
+
+
+def _scheduler_back(_happening: EventContext) -> Sentences:
+    return ("The scheduler (beat) runs again", "What was due is done now.")
+
+
+def _kill_switch(event: EventContext) -> Sentences:
+    mode, scope = event.get("mode"), event.get("scope")
+    change = "released" if event.get("change") == "released" else "set"
+    what = HALTED.get(mode, mode)
+    return (
+        f"Kill switch {change}" + (f": {what}" if change == "set" and what else ""),
+        HALTED_FOR.get(scope, ""),
+        event.get("reason"),
+    )
+
+
+def _published(event: EventContext) -> Sentences:
+    text = event.get("title", event.get("trade"))
+    return (
+        f"{event.get('signal', 'Signal')} published" + (f": {text}" if text else ""),
+        f"Feed {event.get('feed')}." if event.get("feed") else "",
+    )
+
+
+def _channel_test(event: EventContext) -> Sentences:
+    return ("Fillcast can reach you here", "This is the test message that you asked for.")
+
+
+def _channel_confirmation(event: EventContext) -> Sentences:
+    return (
+        "Confirm this address for Fillcast notifications",
+        f"Somebody with an account at Fillcast wants its notifications sent here "
+        f"(channel “{event.get('name')}”). To agree, open this page and confirm:",
+        event.get("link"),
+        f"Or send the code {event.get('code')} through the API. The link is valid for 48 "
+        "hours. If you do not know what this is about, do nothing: nothing else is sent here.",
+    )
+
+
+RENDERERS: dict[str, Callable[[EventContext], Sentences]] = {
+    EventKind.SIGNAL_PUBLISHED: _published,
+    EventKind.ORDER_FILLED: _filled,
+    EventKind.ORDER_PARTIALLY_FILLED: _filled,
+    EventKind.ORDER_DENIED: _denied,
+    EventKind.ORDER_REJECTED: _rejected,
+    EventKind.ORDER_SKIPPED: _skipped,
+    EventKind.ORDER_PLACED: _placed,
+    EventKind.SIGNAL_INCOMPLETE: incomplete,
+    EventKind.ORDER_FAILED: _failed,
+    EventKind.ORDER_UNKNOWN: _unknown,
+    EventKind.ORDER_RISEN: _unexpectedly_live,
+    EventKind.ORDER_LIMBO: _unknown_too_long,
+    EventKind.ORDER_STUCK: _stuck,
+    EventKind.ORDER_CANCELLED: _cancelled,
+    EventKind.ORDER_EXPIRED: _expired,
+    EventKind.POSITION_OPENED: _opened,
+    EventKind.POSITION_CLOSED: _closed,
+    EventKind.POSITION_UNPROTECTED: _unprotected,
+    EventKind.EXIT_DELAYED: _exit_delayed,
+    EventKind.SLIPPAGE_ALERT: _slippage,
+    EventKind.CONNECTION_ERROR: _connection_error,
+    EventKind.CONNECTION_SILENT: _inactive,
+    EventKind.CONNECTION_RECOVERED: _recovered,
+    EventKind.HOST_AWAY: _host_down,
+    EventKind.HOST_BACK: _host_up,
+    EventKind.DRIFT_FOUND: _drift_found,
+    EventKind.AUDIT_FAILED: _audit,
+    EventKind.AUDIT_NOT_JUDGED: _not_judged,
+    EventKind.API_KEY_ENDS_SOON: _key_ends_soon,
+    EventKind.API_KEY_ENDED: _key_ended,
+    EventKind.PASSWORD_CHANGED: _password_changed,
+    EventKind.AUDIT_TRAIL_BROKEN: _trail_broken,
+    EventKind.AUDIT_TRAIL_INTACT: _trail_intact,
+    EventKind.KILL_SWITCH: _kill_switch,
+    EventKind.SCHEDULER_LATE: _scheduler_late,
+    EventKind.SCHEDULER_BACK: _scheduler_back,
+    EventKind.CHANNEL_TEST: _channel_test,
+    EventKind.CHANNEL_CONFIRMATION: _channel_confirmation,
+}
+
+
+def _items(value: object) -> list[tuple[object, object]]:
+    return list(value.items()) if isinstance(value, dict) else []
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _decimal(text: str) -> Decimal | None:
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        return None
+    return number if number.is_finite() and abs(number) < LARGEST else None
+
+
+def _plain(text: str) -> str:
+    value = _decimal(text)
+    return text if value is None else number(value)
+
+
+def _signed(text: str) -> str:
+    value = _decimal(text)
+    return text if value is None else signed(value, None)

@@ -1,0 +1,145 @@
+"""From the outbox to inboxes and channels: one transaction, set-based, each event exactly once."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import chain
+from uuid import UUID
+
+import structlog
+from django.contrib.auth import get_user_model
+from django.db import transaction
+
+from common.permissions import Right
+from common.sql import columns, rows, run
+from events.context import EventContext, context_of
+from events.messages import Message, render_digest
+from events.models import ALARMS, ON_REQUEST, TO_ONE_CHANNEL
+
+log = structlog.get_logger(__name__)
+BACKEND = "django.contrib.auth.backends.ModelBackend"  # it knows who has which right
+
+EVENT = "id, kind, user_id, connection_id, signal_id, order_id, payload, created_at"
+CLAIM = f"""
+SELECT {EVENT} FROM events_event WHERE delivered_at IS NULL
+ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED
+"""
+NOTIFY = """
+INSERT INTO events_notification (user_id, event_id, kind, title, body)
+SELECT user_id, event_id, kind, title, body
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[])
+  WITH ORDINALITY AS t(user_id, event_id, kind, title, body, place)
+WHERE EXISTS (SELECT FROM {users} u WHERE u.id = t.user_id) ORDER BY place
+ON CONFLICT (user_id, event_id) DO NOTHING
+"""
+ADDRESS = """
+INSERT INTO events_delivery (event_id, channel_id)
+SELECT t.event_id, c.id
+FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS t(user_id, event_id, kind)
+JOIN events_channel c ON c.user_id = t.user_id
+WHERE c.is_active AND (c.confirmed_at IS NOT NULL OR c.confirm_by > clock_timestamp())
+  AND (c.kinds ? t.kind OR c.kinds = '[]' AND t.kind <> ALL(%s))
+ON CONFLICT (event_id, channel_id) DO NOTHING
+"""
+ADDRESS_ONE = """
+INSERT INTO events_delivery (event_id, channel_id)
+SELECT t.event_id, c.id
+FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS t(user_id, event_id, channel_id)
+JOIN events_channel c ON c.id = t.channel_id AND c.user_id = t.user_id
+ON CONFLICT (event_id, channel_id) DO NOTHING
+"""
+DONE = "UPDATE events_event SET delivered_at = clock_timestamp() WHERE id = ANY(%s)"
+
+
+def route_events(limit: int) -> int:
+    """Write notifications and deliveries for up to `limit` events; return for how many.
+
+    What one user is told of one kind about one signal becomes one notification: a thousand fills
+    are one line with a count. Events that another process works on are left to it.
+    """
+    with transaction.atomic():
+        claimed = [EventContext(*row) for row in rows(CLAIM, [limit])]
+        if not claimed:
+            return 0
+        facts = context_of(claimed)
+        events = [replace(event, facts=facts[event.id]) for event in claimed]
+        operators = list(
+            get_user_model()
+            .objects.with_perm(Right.READ.codename, backend=BACKEND)
+            .filter(is_staff=True)
+            .values_list("pk", flat=True)
+        )
+        _notify(events, operators)
+        _address(events, operators)
+        run(DONE, [[event.id for event in events]])
+    return len(claimed)
+
+
+def recipients(event: EventContext, operators: Iterable[int]) -> set[int]:
+    """Return who is told: the owner, and staff with a role of alarms and of what has no owner."""
+    owner = set() if event.user_id is None else {event.user_id}
+    if event.kind in ALARMS or event.user_id is None:
+        return owner | set(operators)
+    return owner
+
+
+def _notify(happenings: Sequence[EventContext], operators: Sequence[int]) -> None:
+    together: dict[tuple[int, str, int | None], list[EventContext]] = defaultdict(list)
+    for event in happenings:
+        if event.kind in TO_ONE_CHANNEL or event.kind in ON_REQUEST:
+            continue
+        for user_id in recipients(event, operators):
+            together[user_id, event.kind, event.signal_id].append(event)
+    told = []
+    for (user_id, kind, _), events in together.items():
+        words = rendered(events)
+        told.append((user_id, events[0].id, kind, words.title, words.body))
+    if told:
+        users = get_user_model()._meta.db_table
+        run(NOTIFY.format(users=users), columns(told, 5))
+
+
+def rendered(events: Sequence[EventContext]) -> Message:
+    """Put events into words; a payload that nobody foresaw must not hold the others up."""
+    try:
+        return render_digest(events)
+    except Exception:
+        log.exception("events have no words", event_ids=[event.id for event in events][:20])
+        return Message(f"{events[0].kind} ({len(events)})", "")
+
+
+def _address(events: Sequence[EventContext], operators: Sequence[int]) -> None:
+    single = [
+        (event.user_id, event.id, event.payload.get("channel_id"))
+        for event in events
+        if event.kind in TO_ONE_CHANNEL
+    ]
+    told = list(
+        chain.from_iterable(
+            ((user_id, event.id, event.kind) for user_id in sorted(recipients(event, operators)))
+            for event in events
+            if event.kind not in TO_ONE_CHANNEL
+        )
+    )
+    if told:
+        run(ADDRESS, [*columns(told, 3), list(ON_REQUEST)])
+    if single:
+        run(ADDRESS_ONE, columns(single, 3))
+
+
+def for_machines(event: EventContext) -> dict[str, object]:
+    """Return an event as a webhook's receiver gets it. `id` is the same in every repetition."""
+    return {
+        "id": event.id,
+        "kind": event.kind,
+        "at": event.created_at.isoformat(),
+        "connection_id": _text(event.connection_id),
+        "signal_id": event.signal_id,
+        "order_id": event.order_id,
+        "payload": dict(event.payload),
+        "facts": dict(event.facts),
+    }
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,1 +1,0 @@
-"""Everything that talks to brokers: the wire, its lanes and errands, polls, look-ups and sweeps."""

@@ -1,0 +1,71 @@
+"""Held exits on netting accounts: whether the broker's executions prove that they were not sent.
+
+What an account holds in all proves nothing there: an exit that had left and an entry that was
+forgotten with it leave the same sum. But the twin of an exit must have been executed after its
+position was opened, or rest. So the broker names every execution since then, those that opened the
+position among them, which shows that its memory reaches so far; and we know each. A comparison
+that began when nobody could be sending any more has found nothing that rests: no order that seems
+to be somebody else's either, for not every broker keeps our ids. Such an order of the same symbol,
+or an execution that we do not know, its owner's own too, leaves the exit to a person.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from common.clocks import machine_time
+from common.reason_codes import Code
+from common.sql import rows
+from connections.selectors import SPEC_COLUMNS
+from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from execution.runtime import broker_queries
+
+RETRY_SECONDS = 30
+_queried_at: dict[UUID, float] = {}
+"""When a broker was last asked about an account, by `machine_time`: settling looks each second."""
+
+NETTED = f"""
+SELECT o.id, p.opened_at, c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host,
+  ARRAY(SELECT f.broker_fill_id FROM execution_order e JOIN execution_fill f ON f.order_id = e.id
+    WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+      AND e.position_id IS NULL AND NOT f.inferred) AS opened_by
+FROM execution_order o
+JOIN positions_executionposition p ON p.id = o.position_id
+JOIN connections_executionconnection c ON c.id = o.connection_id
+JOIN connections_connectionhealth h ON h.connection_id = c.id
+JOIN connections_accountsnapshot a ON a.connection_id = c.id
+WHERE o.id = ANY(%(ids)s) AND {IN_HELD_LANES_SQL}
+  AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
+  AND p.quantity > 0 AND a.position_mode = 'NETTING' AND h.reconciled_at > %(answer_by)s
+  AND NOT EXISTS (SELECT FROM execution_driftitem d
+    WHERE d.connection_id = c.id AND (d.state = 'OPEN' OR d.state <> 'RESOLVED'
+      AND d.kind = '{Code.FOREIGN_ORDER.value}' AND d.evidence->>'symbol' = p.symbol))
+ORDER BY o.id
+"""
+
+
+def unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
+    """Return which of these held exits on netting accounts certainly never left.
+
+    answer_by: of the epoch. Asks brokers, each account at most once in half a minute.
+    """
+    found = rows(NETTED, {"ids": list(held), "answer_by": answer_by, **held_lanes_parameters()})
+    able = {row.connection_id: row for row in found if _may_query(row)}
+    for key in able:
+        _queried_at[key] = machine_time()
+    queried = [row for row in found if row.connection_id in able]
+    since: dict[UUID, datetime] = {}
+    for row in queried:
+        since[row.connection_id] = min(since.get(row.connection_id, row.opened_at), row.opened_at)
+    known = broker_queries.fully_known_fill_ids(list(able.values()), since)
+    return [
+        row.id
+        for row in queried
+        if row.opened_by and set(row.opened_by) <= known.get(row.connection_id, set())
+    ]
+
+
+def _may_query(row: Any) -> bool:
+    has_waited = machine_time() - _queried_at.get(row.connection_id, float("-inf")) >= RETRY_SECONDS
+    return has_waited and broker_queries.supports_fill_history(row)

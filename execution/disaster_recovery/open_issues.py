@@ -1,0 +1,83 @@
+"""What keeps entries halted in an epoch: what nobody has accounted for yet."""
+
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.utils import timezone
+
+from common.sql import rows
+from connections.models import Epoch
+
+_COUNT = "SELECT count(*) AS n, coalesce((array_agg(about))[1:10], '{{}}') AS some FROM ({}) x"
+_ISSUES = (
+    (
+        "UNKNOWN",
+        "Orders that are still looked up at their brokers. Beyond a broker's memory they are drift"
+        " for a person to decide.",
+        """SELECT 'O-' || id AS about FROM execution_order
+        WHERE status IN ('SUBMITTING', 'UNKNOWN') AND created_at <= %(since)s ORDER BY id""",
+    ),
+    (
+        "UNCOMPARED",
+        "Connections that have not been compared with their broker since. It is tried every few"
+        " seconds; one that is broken for good may be switched off.",
+        """SELECT c.name || ' (' || c.account || ')' AS about
+        FROM connections_executionconnection c
+        JOIN connections_connectionhealth h ON h.connection_id = c.id
+        WHERE c.is_active AND c.archived_at IS NULL AND h.status = 'ACTIVE'
+          AND h.reconciled_at IS NULL ORDER BY c.name""",
+    ),
+    (
+        "DRIFT",
+        "Differences from brokers that nobody has decided. Those with our tag are orders that the"
+        " database forgot.",
+        """SELECT 'D-' || id || ' ' || kind || ' ' || key AS about FROM execution_driftitem
+        WHERE state = 'OPEN' AND seen_at >= %(opened_at)s
+          AND (order_id IS NOT NULL OR position_id IS NOT NULL
+            OR coalesce(evidence ->> 'client_order_id', '') = ''
+            OR evidence ->> 'client_order_id' LIKE %(tag)s) ORDER BY id""",
+    ),
+    (
+        "EXITS",
+        "Exits that waited when the backup was made. They leave by themselves once the broker is"
+        " seen to hold all that they close; else decide the difference and close by hand.",
+        """SELECT 'O-' || o.id AS about FROM execution_order o
+        JOIN positions_executionposition p ON p.id = o.position_id
+        WHERE o.id = ANY(%(held)s) AND o.status = 'FAILED' AND p.quantity > 0 ORDER BY o.id""",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIssue:
+    """What stands between an open epoch and its release. about: the first few of them."""
+
+    what: str
+    count: int
+    sentence: str
+    about: list[str]
+
+
+def list_open_issues(epoch: Epoch) -> list[OpenIssue]:
+    """Say what is not settled yet; nothing: the epoch may be released."""
+    scope = {
+        "since": epoch.since,
+        "opened_at": epoch.opened_at,
+        "tag": f"{settings.FILLCAST_INSTALLATION_TAG}%",
+        "held": epoch.treated.get("exits_held", []),
+    }
+    found = []
+    if epoch.answer_by > timezone.now():
+        sentence = f"Processes of the life before may still send until {epoch.answer_by:%H:%M:%S}."
+        found.append(OpenIssue("WAIT", 1, sentence, []))
+    if epoch.books_read_at is None:
+        sentence = (
+            "Brokers that show their books have not all been read; a maintenance worker does it"
+            " by itself, its log says what hinders it."
+        )
+        found.append(OpenIssue("BOOKS", 1, sentence, []))
+    for what, sentence, statement in _ISSUES:
+        (row,) = rows(_COUNT.format(statement), scope)
+        if row.n:
+            found.append(OpenIssue(what, row.n, sentence, list(row.some)))
+    return found

@@ -1,0 +1,156 @@
+"""The statements of a new epoch. `epochs.py` says in which order, and why."""
+
+from common.reason_codes import Code
+
+FENCES_AHEAD = 1000
+"""A row's fence jumps so far: no process of the life before can hold a number that comes again."""
+
+# Numbers that the forgotten rows had are not given out again: people, webhooks and brokers that
+# carry our order's number would take two things for one.
+NUMBERS_AHEAD = {
+    "signals_signal": 10_000,
+    "positions_executionposition": 100_000,
+    "execution_order": 1_000_000,
+    "events_event": 1_000_000,
+}
+SKIP_NUMBERS = """
+SELECT setval(s.name, nextval(s.name) + %(ahead)s)
+FROM (SELECT pg_get_serial_sequence(%(table)s, 'id')::regclass AS name) s
+"""
+
+# In two parts, each by a partial index: finished orders are never looked at.
+LIVE = """
+SELECT id FROM execution_order WHERE status = 'PENDING' AND created_at <= %(since)s
+UNION ALL
+SELECT id FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED',
+  'PARTIALLY_FILLED', 'CANCEL_REQUESTED') AND created_at <= %(since)s
+"""
+LOCK = "SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
+
+_LOGGED = """
+, logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+  SELECT id, signal_id, connection_id, reason, status, %(detail)s FROM moved
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT 'order.' || lower(m.status), coalesce(c.user_id, c.admin_id), m.connection_id,
+    m.signal_id, m.id, jsonb_build_object('code', m.reason)
+  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+)
+SELECT id FROM moved
+"""
+
+# A row without an id may have been given one and sent since: nobody can ask for an id that is
+# forgotten. An entry ends; a fill that a person brings back to it wins, as any late fill does.
+END_ENTRIES = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'EXPIRED', reason = '{Code.RESTORED_UNSENT.value}',
+    detail = '', wish = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
+  WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
+    AND position_id IS NULL
+  RETURNING id, signal_id, connection_id, status, reason
+){_LOGGED}"""
+
+HOLD_EXITS = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'FAILED', reason = '{Code.RESTORED_EXIT.value}',
+    detail = '', wish = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
+  WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
+    AND position_id IS NOT NULL
+  RETURNING id, signal_id, connection_id, status, reason
+){_LOGGED}"""
+
+# Under the id of the attempt that it waited for. An absence that is seen before answer_by proves
+# nothing: the life before may still be sending.
+LOOK_UP = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.RESTORED.value}', detail = '',
+    fence = fence + {FENCES_AHEAD}, owner = '', proofs = 0, lookup_after = clock_timestamp(),
+    answer_by = %(answer_by)s, client_order_id = left(client_order_id, -1) || attempt,
+    submitted_at = coalesce(submitted_at, created_at)
+  WHERE id = ANY(%(ids)s) AND client_order_id IS NOT NULL
+    AND status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
+      'CANCEL_REQUESTED')
+  RETURNING id, signal_id, connection_id, status, reason
+){_LOGGED}"""
+
+# No entry, and in an open epoch no exit either, before the first clean comparison.
+COMPARE_FIRST = """
+UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE reconciled_at IS NOT NULL
+"""
+# What was seen missing before the backup was seen in another life.
+UNMARK = """
+UPDATE positions_executionposition SET missing_since = NULL WHERE missing_since IS NOT NULL
+"""
+
+# Held exits whose position the broker was seen to hold, all of it, and nothing was executed on it
+# that we did not know at the backup: they had not been sent. On a netting account several of our
+# positions are one there, which proves nothing: its executions must (`netted.py`), and none that
+# came since may be without an id of ours: it could be the exit's, taken for another position's.
+CLEARED = f"""
+SELECT o.id, o.position_id FROM execution_order o
+JOIN positions_executionposition p ON p.id = o.position_id
+JOIN connections_connectionhealth h ON h.connection_id = o.connection_id
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
+WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
+  AND h.reconciled_at > %(answer_by)s AND p.missing_since IS NULL AND p.broker_position_id <> ''
+  AND (a.position_mode IS DISTINCT FROM 'NETTING' OR o.id = ANY(%(proven)s::bigint[])
+    AND NOT EXISTS (SELECT FROM execution_driftitem d
+      WHERE d.connection_id = o.connection_id AND d.state = 'OPEN')
+    AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
+      WHERE x.connection_id = o.connection_id AND x.client_order_id IS NULL
+        AND f.recorded_at > %(opened_at)s))
+  AND o.quantity <= p.quantity - p.reserved
+  AND NOT EXISTS (SELECT FROM execution_driftitem d
+    WHERE d.connection_id = o.connection_id AND d.state = 'OPEN'
+      AND (d.position_id = p.id OR d.kind = '{Code.UNKNOWN_ORDER.value}'))
+  AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
+    AND x.status IN ('SUBMITTING', 'UNKNOWN'))
+  AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
+    WHERE x.connection_id = p.connection_id AND f.recorded_at > %(opened_at)s
+      AND (x.position_id = p.id OR x.position_id IS NULL AND x.signal_id = p.signal_id)
+      AND x.id <> ALL(%(ids)s))
+ORDER BY o.position_id, o.id
+"""
+CLEAR = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'PENDING', reason = '{Code.RESTORE_CLEARED.value}',
+    done_at = NULL, due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1
+  WHERE id = %(id)s AND status = 'FAILED' AND reason = '{Code.RESTORED_EXIT.value}'
+    AND quantity <= (SELECT p.quantity - p.reserved FROM positions_executionposition p
+      WHERE p.id = position_id)
+  RETURNING id, signal_id, connection_id, status, reason
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+  SELECT id, signal_id, connection_id, reason, status FROM moved
+)
+SELECT id FROM moved
+"""
+
+# What a broker that shows its books accepted under our tag and we have no row of. `likely`: the
+# orders that waited on that account when the backup was made; a person decides.
+FORGOTTEN = f"""
+SELECT j.connection_id, j.client_order_id, j.first_at, coalesce((
+    SELECT array_agg(o.id ORDER BY o.id) FROM execution_order o
+    WHERE o.connection_id = j.connection_id
+      AND o.reason IN ('{Code.RESTORED_UNSENT.value}', '{Code.RESTORED_EXIT.value}')), '{{}}')
+  AS likely
+FROM unnest(%(connections)s::uuid[], %(ids)s::text[], %(firsts)s::timestamptz[])
+  AS j(connection_id, client_order_id, first_at)
+JOIN connections_executionconnection c ON c.id = j.connection_id
+WHERE NOT EXISTS (SELECT FROM execution_order o
+    WHERE o.client_order_id = ANY(ARRAY(
+      SELECT left(j.client_order_id, -1) || digit FROM generate_series(0, 9) AS digit))
+      AND o.connection_id = j.connection_id)
+  AND NOT EXISTS (SELECT FROM execution_driftitem d WHERE d.connection_id = j.connection_id
+    AND d.kind = '{Code.FORGOTTEN_ORDER.value}' AND d.key = j.client_order_id)
+"""
+
+# Adopted, relinked or told by the broker since: it is no longer forgotten.
+KNOWN_AGAIN = f"""
+UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
+  resolution = CASE WHEN d.resolution = '' THEN 'We have a row of it again.' ELSE d.resolution END
+WHERE d.kind = '{Code.FORGOTTEN_ORDER.value}' AND d.state <> 'RESOLVED'
+  AND EXISTS (SELECT FROM execution_order o WHERE o.client_order_id = d.key
+    AND o.connection_id = d.connection_id)
+"""

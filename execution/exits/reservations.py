@@ -1,0 +1,73 @@
+"""What a position has reserved is what its live exits may still fill, never more than is open.
+
+Worked out anew from the rows whenever one of them changed: sums that are kept by adding and taking
+away drift as soon as an exit of the broker's overtakes two of ours. Levels that made way for an
+exit come back when no exit is left; where they are orders of their own, they go when the position
+is closed.
+"""
+
+from collections.abc import Sequence
+
+from common.sql import array, rows, run
+from execution.models import TERMINAL
+
+# Locked first, in id order; the sum is taken by a later statement, which sees what the previous
+# holder of the lock has committed.
+LOCK = """
+SELECT id FROM positions_executionposition WHERE id IN (
+  SELECT position_id FROM execution_order WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
+  UNION
+  SELECT p.id FROM execution_order o JOIN positions_executionposition p
+    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL)
+ORDER BY id FOR NO KEY UPDATE
+"""
+
+LOCK_BY_ID = """
+SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
+
+RECOMPUTE = """
+UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live),
+  lifted = CASE WHEN p.quantity = 0 THEN p.broker_sl_quantity IS NOT NULL
+      AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL)
+    ELSE p.lifted AND l.live > 0 END,
+  levels_given_up = p.levels_given_up AND NOT (p.lifted AND l.live = 0)  -- placed again after it
+FROM (
+  SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS live
+  FROM unnest(%s::bigint[]) AS i(id)
+  LEFT JOIN execution_order o ON o.position_id = i.id AND o.status <> ALL(%s::text[])
+  GROUP BY i.id
+) l
+WHERE p.id = l.id AND (p.reserved <> least(p.quantity, l.live) OR p.lifted AND l.live = 0
+  OR p.quantity = 0 AND p.broker_sl_quantity IS NOT NULL)
+"""
+
+
+def recompute_reserved(order_ids: Sequence[int]) -> None:
+    """Balance the positions that these orders have opened or are closing.
+
+    Must run in the transaction that changed the orders.
+    """
+    recompute_reserved_locked(lock_positions_of(order_ids))
+
+
+def lock_positions_of(order_ids: Sequence[int]) -> list[int]:
+    """Lock, in id order, the positions that these orders have opened or are closing; return them.
+
+    Whoever changes several positions comes through here first, so that no two ever wait for each
+    other.
+    """
+    return [row.id for row in rows(LOCK, {"ids": list(order_ids)})] if order_ids else []
+
+
+def lock_positions(position_ids: Sequence[int]) -> None:
+    """The same for positions that are known."""
+    if position_ids:
+        rows(LOCK_BY_ID, (list(position_ids),))
+
+
+def recompute_reserved_locked(position_ids: Sequence[int]) -> None:
+    """Balance positions that this transaction holds."""
+    if position_ids:
+        run(RECOMPUTE, (list(position_ids), array(TERMINAL)))

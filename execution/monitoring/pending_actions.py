@@ -1,0 +1,380 @@
+"""What is wanted of orders and levels that the broker holds: cancels, closes, moved stops.
+
+A wish stays on the row until it is granted, so that a kill at any point costs nothing but time. Who
+asks a broker claims the row for the time that the call may take; nobody waits for the answer, which
+comes in by apply_reports. What is not answered is asked again, less and less often.
+"""
+
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from brokers.base import Rejected
+from brokers.registry import adapter_for
+from brokers.types import CancelRequest, ModifyRequest, OrderReport
+from common.clocks import machine_time
+from common.failpoints import failpoint
+from common.reason_codes import Code
+from common.sql import rows, run
+from connections.selectors import SPEC_COLUMNS, spec_from_row
+from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
+from execution.dispatch.background_calls import BackgroundCall, CallResult
+from execution.dispatch.call_results import write_results
+from execution.dispatch.report_writer import apply_answers
+from execution.exits.levels_sql import LACKS_LEVEL, differs, on_tick
+from execution.exits.orders import ExitRequest, open_exits
+from execution.exits.reservations import LOCK_BY_ID, recompute_reserved
+from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+from execution.reports.row_locks import free_orders, free_positions
+from execution.runtime import trading_runtime
+
+FIRST_STATEMENT_SECONDS = 1
+
+# Seconds before a cancel is requested again: 5, 10, 20, then each half minute; a moved level: 1 to
+# 30. `wish_tries` is read before this request is counted, `levels_tries` after it.
+CANCEL_BACKOFF = "least(30, 5 * power(2, least(wish_tries, 9)))"
+LEVELS_BACKOFF = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
+
+# The oldest due first: what is requested of orders without an outcome is due again and again.
+# Where the broker must be asked it is for the lane's process; the rest needs no call.
+LOCK = f"""
+SELECT id FROM execution_order WHERE wish <> '' AND due_at <= statement_timestamp()
+  AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {in_held_lanes_sql("connection_id")})
+ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+LOCK_ORDERS = """
+SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+"""
+
+# Its own statement: a join would show the order as it is and its position as it was before a fill.
+LOAD = """
+SELECT o.id, o.status, o.wish, o.filled_quantity, p.id AS position_id,
+  coalesce(p.quantity - p.reserved, 0) AS free
+FROM execution_order o
+LEFT JOIN positions_executionposition p
+  ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+WHERE o.id = ANY(%s) ORDER BY o.id
+"""
+
+# Nothing can be requested of an order whose outcome is open. What ends that makes it due.
+WAIT_FOR_OUTCOME = """
+UPDATE execution_order SET due_at = clock_timestamp()
+  + CASE status WHEN 'UNKNOWN' THEN interval '10 seconds' ELSE interval '1 second' END
+WHERE id = ANY(%s)
+"""
+
+END_ACTIONS = """
+UPDATE execution_order SET wish = '', wish_tries = 0, pending_action_since = NULL
+WHERE id = ANY(%s)
+"""
+
+CANCEL_UNSENT = f"""
+WITH moved AS (
+  UPDATE execution_order SET status = 'CANCELLED', wish = '', fence = fence + 1,
+    pending_action_since = NULL, wish_tries = 0,
+    reason = CASE wish WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
+      ELSE '{Code.OWNER_CANCELLED.value}' END, done_at = clock_timestamp()
+  WHERE id = ANY(%s) AND status = 'PENDING'
+  RETURNING id, signal_id, connection_id, reason
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
+"""
+
+# Claimed for as long as the call may take. Only its end says whether a request was made.
+CLAIM_CANCEL = f"""
+WITH claimed AS (
+  UPDATE execution_order SET due_at = clock_timestamp() + make_interval(secs => %s),
+    pending_action_since = coalesce(pending_action_since, clock_timestamp())
+  WHERE id = ANY(%s)
+  RETURNING id, connection_id, client_order_id, broker_order_id, symbol
+)
+SELECT m.*, {SPEC_COLUMNS}, c.broker_host, c.lane
+FROM claimed m JOIN connections_executionconnection c ON c.id = m.connection_id
+"""
+
+# A request was made, or may have been: written before its answer, which may end the order. What
+# was requested in vain is looked up: its end may have been lost.
+CANCEL_REQUESTED = f"""
+WITH moved AS (
+  UPDATE execution_order SET
+    status = CASE WHEN wish <> '' AND status IN ('SUBMITTED', 'PARTIALLY_FILLED')
+      THEN 'CANCEL_REQUESTED' ELSE status END,
+    wish_tries = CASE WHEN wish <> '' THEN least(wish_tries + 1, 100) ELSE wish_tries END,
+    lookup_after = CASE WHEN wish <> '' AND done_at IS NULL AND wish_tries >= 2
+      THEN clock_timestamp() ELSE lookup_after END,
+    due_at = CASE WHEN wish = '' THEN due_at WHEN done_at IS NOT NULL THEN clock_timestamp()
+      ELSE clock_timestamp() + make_interval(secs => {CANCEL_BACKOFF}) END
+  WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE)
+  RETURNING id, signal_id, connection_id, status
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', status FROM moved
+"""
+
+
+def _deferred(seconds: str) -> str:
+    """Nothing was requested: it is neither counted nor logged, and is due again later."""
+    return f"""
+UPDATE execution_order SET due_at = clock_timestamp() + CASE WHEN done_at IS NOT NULL
+  THEN interval '0' ELSE make_interval(secs => {seconds}) END
+WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+
+# Proven not to have left (no session, too late, over a limit): 5 s, then less and less often.
+CANCEL_NOT_SENT = _deferred(
+    "least(30, greatest(5, 0.5 * extract(epoch FROM clock_timestamp() - pending_action_since)))"
+)
+# There was no place for the call.
+CANCEL_NOT_STARTED = _deferred("1 + random()")
+
+# What makes way for an exit is taken away; orders of their own are made as large as is open.
+# What was sent and not confirmed may be there all the same.
+_DIFFERS = f"""(
+  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
+    AND levels_told_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
+  OR quantity > 0 AND NOT lifted AND NOT levels_given_up AND (
+    sl_guardian = 'BROKER' AND ({differs("sl", "broker_sl")} OR broker_sl_quantity <> quantity)
+    OR {differs("(CASE WHEN tp_guardian = 'BROKER' THEN tp END)", "broker_tp")}))"""
+
+# Claimed by the time until which the claimer may still be asking: no two processes move one stop.
+# From then on until the broker has answered nobody knows what it holds. One that has said nothing
+# yet of a new position gets a moment for it.
+_DUE_LEVELS = f"""
+  SELECT id FROM positions_executionposition
+  WHERE {_DIFFERS}
+    AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
+    AND (lifted OR levels_told_at IS NOT NULL OR levels_tries > 0
+      OR touched_at <= clock_timestamp() - interval '{FIRST_STATEMENT_SECONDS} s')
+    AND {in_held_lanes_sql("connection_id")}
+"""
+
+# Asked first: mostly there is none, and to plan all of LEVELS costs many times as much.
+ANY_LEVELS = f"{_DUE_LEVELS} LIMIT 1"
+
+LEVELS = f"""
+WITH due AS (
+  {_DUE_LEVELS}
+  ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
+), p AS (
+  UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
+    levels_due_at = clock_timestamp() + make_interval(secs => %(longest)s), levels_told_at = NULL,
+    -- The broker will hold whole ticks: what the books hold must be the same, or it never is.
+    sl = {on_tick("o.sl", "o")}, tp = {on_tick("o.tp", "o")}
+  WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
+)
+SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lifted,
+  {LACKS_LEVEL} AS was_wanting, e.client_order_id,
+  CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
+  CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
+  {SPEC_COLUMNS}, c.broker_host, c.lane
+FROM p
+JOIN connections_executionconnection c ON c.id = p.connection_id
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as `one_entry` says it
+ORDER BY p.id
+"""
+
+LEVELS_REQUESTED = f"""
+UPDATE positions_executionposition SET
+  levels_tries = CASE WHEN {_DIFFERS} THEN levels_tries ELSE 0 END,
+  levels_due_at = CASE WHEN {_DIFFERS}
+    THEN clock_timestamp() + make_interval(secs => {LEVELS_BACKOFF}) END
+WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+LEVELS_NOT_STARTED = """
+UPDATE positions_executionposition SET levels_tries = greatest(levels_tries - 1, 0),
+  levels_due_at = clock_timestamp() + make_interval(secs => 0.5 + random())
+WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
+  ORDER BY id FOR NO KEY UPDATE)
+"""
+
+# Placed again, and the broker still says that it holds none: it would be so the next time.
+GIVE_UP = f"""
+WITH moved AS (
+  UPDATE positions_executionposition SET levels_given_up = true, levels_tries = 0,
+    levels_due_at = NULL
+  WHERE id = ANY(%s) AND quantity > 0 AND NOT lifted AND levels_told_at IS NOT NULL AND
+  {LACKS_LEVEL} RETURNING id, signal_id, connection_id
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
+  'position ' || id || ': placed again, and the broker still holds none: we watch the level'
+FROM moved
+"""
+
+# The exit that waits for this waits next for what the broker still holds.
+CHECK_BROKER_NEXT = """
+UPDATE positions_executionposition SET ask_after = clock_timestamp()
+WHERE id = ANY(%s) AND lifted AND quantity > 0
+"""
+
+TAKE_OVER_LEVELS = f"""
+WITH moved AS (
+  UPDATE positions_executionposition SET touched_at = clock_timestamp(),
+    sl_guardian = CASE WHEN sl IS DISTINCT FROM broker_sl THEN 'ENGINE' ELSE sl_guardian END,
+    tp_guardian = CASE WHEN tp IS DISTINCT FROM broker_tp THEN 'ENGINE' ELSE tp_guardian END
+  WHERE id = ANY(%s) AND quantity > 0 AND NOT lifted
+    AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER')
+  RETURNING id, signal_id, connection_id
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
+  'position ' || id || ': the broker does not hold the level, so we watch it'
+FROM moved
+"""
+
+
+def process_pending_actions() -> list[int]:
+    """Do what can be done now and have brokers asked for the rest, without waiting for them.
+
+    Returns ids of exits to ring (they are due anyway).
+    """
+    background_calls = trading_runtime.get_runtime().dispatcher.background_calls
+    send_by = _send_by()
+    with transaction.atomic():
+        pending = rows(LOAD, ([row.id for row in rows(LOCK, held_lanes_parameters())],))
+        exits = _end_finished(pending)
+        cancels = _claim_cancels(pending, background_calls.max_seconds())
+    if cancels:
+        failpoint("wishes.committed")
+    background_calls.start(
+        [
+            BackgroundCall(
+                ("cancel", row.id), row, partial(_cancel, row, send_by), _write_cancel_results
+            )
+            for row in cancels
+        ]
+    )
+    sync_levels()
+    return exits
+
+
+def sync_levels() -> None:
+    """Have brokers told of the levels that they do not hold as they should, without waiting."""
+    background_calls = trading_runtime.get_runtime().dispatcher.background_calls
+    send_by = _send_by()
+    held = held_lanes_parameters()
+    levels = (
+        rows(LEVELS, {"longest": background_calls.max_seconds(), **held})
+        if rows(ANY_LEVELS, held)
+        else []
+    )
+    if levels:
+        failpoint("wishes.committed")
+    background_calls.start(
+        [
+            BackgroundCall(
+                ("levels", row.id), row, partial(_modify, row, send_by), _write_level_results
+            )
+            for row in levels
+        ]
+    )
+
+
+def _send_by() -> float:
+    """Until when what is claimed now may leave: asked before the claim, for a process may be
+    stopped anywhere behind it, and what it claimed is old when it goes on."""
+    return machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
+
+
+def _write_cancel_results(done: Sequence[CallResult]) -> None:
+    """Write down which cancels were requested, and what brokers said to them."""
+    failpoint("wishes.answered")
+    blocked = write_results(done, _count_cancels, free_orders)
+    apply_answers(done, careful=blocked)
+
+
+def _count_cancels(done: Sequence[CallResult]) -> None:
+    made = [one.about.id for one in done if one.may_have_been_sent]
+    unsent = [one.about.id for one in done if one.had_slot and not one.may_have_been_sent]
+    not_started = [one.about.id for one in done if not one.had_slot]
+    _run_together(
+        [(CANCEL_REQUESTED, made), (CANCEL_NOT_SENT, unsent), (CANCEL_NOT_STARTED, not_started)],
+        LOCK_ORDERS,
+    )
+
+
+def _write_level_results(done: Sequence[CallResult]) -> None:
+    """Write down what brokers said to moved levels; watch ourselves what one will not hold: too
+    near, or where the price has been."""
+    failpoint("wishes.answered")
+    blocked = apply_answers(done)
+    write_results(done, _count_level_changes, free_positions, careful=blocked)
+
+
+def _count_level_changes(done: Sequence[CallResult]) -> None:
+    rejected = [
+        one.about.id
+        for one in done
+        if isinstance(one.answer, Rejected) and one.answer.code == Code.STOPS_INVALID
+    ]
+    placed = [one.about for one in done if not one.failed and not one.about.lifted]
+    again = [about.id for about in placed if about.was_wanting]
+    requested = [one.about.id for one in done if one.had_slot]
+    not_started = [one.about.id for one in done if not one.had_slot]
+    made_way = [one.about.id for one in done if one.about.lifted and not one.failed]
+    _run_together(
+        [
+            (TAKE_OVER_LEVELS, rejected), (GIVE_UP, again), (LEVELS_REQUESTED, requested),
+            (LEVELS_NOT_STARTED, not_started), (CHECK_BROKER_NEXT, made_way),
+        ],
+        LOCK_BY_ID,
+    )  # fmt: skip
+
+
+def _run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
+    """Run statements about rows: all of them or none, for they are run again where one fails, and
+    each counts. Several have their rows locked in id order first."""
+    changes = [(statement, ids) for statement, ids in changes if ids]
+    if len(changes) == 1:  # a transaction by itself, and each that may be alone locks in id order
+        ((statement, ids),) = changes
+        run(statement, (ids,))
+        return
+    with transaction.atomic():
+        rows(lock, (sorted({id_ for _, ids in changes for id_ in ids}),))
+        for statement, ids in changes:
+            run(statement, (ids,))
+
+
+def _end_finished(pending: Sequence[Any]) -> list[int]:
+    """End wishes about orders that have ended or never left; return exits for what had filled."""
+    ended = [row for row in pending if row.status in TERMINAL]
+    closing = [row for row in ended if row.wish == "CLOSE" and row.free > 0]
+    exits = open_exits([ExitRequest(row.position_id, "close") for row in closing])
+    if ended:
+        run(END_ACTIONS, ([row.id for row in ended],))
+    if unsent := [row.id for row in pending if row.status == "PENDING"]:
+        run(CANCEL_UNSENT, (unsent,))
+        recompute_reserved(unsent)
+    if waiting := [row.id for row in pending if row.status in IN_FLIGHT]:
+        run(WAIT_FOR_OUTCOME, (waiting,))
+    return [exit_.order_id for exit_ in exits]
+
+
+def _claim_cancels(pending: Sequence[Any], claimed_for: float) -> list[Any]:
+    ids = [row.id for row in pending if row.status in AT_BROKER]
+    return rows(CLAIM_CANCEL, (claimed_for, ids)) if ids else []
+
+
+def _cancel(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
+    request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
+    return adapter_for(row.type).cancel(spec_from_row(row), request)
+
+
+def _modify(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
+    request = ModifyRequest(
+        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp, row.quantity,
+        send_by,
+    )  # fmt: skip
+    return adapter_for(row.type).modify(spec_from_row(row), request)

@@ -1,0 +1,127 @@
+"""Whether levels are scanned each minute: noted, continued without the scheduler, and alarmed.
+
+The scheduler (beat) asks for a scan of all levels each minute. If it stops, workers scan by
+themselves, and whichever trading process sees it first tells operators, once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+
+from common.clocks import machine_time
+from common.sql import rows, run
+from events.models import EventKind
+from events.services import emit
+from execution.monitoring.level_monitor import scan_levels
+
+OVERDUE_SECONDS = 75  # workers scan by themselves from then on
+LATE_SECONDS = 80  # so that operators are told within two minutes
+
+NOTE = """
+INSERT INTO execution_levelscanheartbeat (id, scanned_at) VALUES (1, clock_timestamp())
+ON CONFLICT (id) DO UPDATE SET scanned_at = EXCLUDED.scanned_at
+"""
+NOTE_SCHEDULED = """
+WITH before AS (
+  SELECT alerted_at FROM execution_levelscanheartbeat WHERE id = 1 FOR NO KEY UPDATE
+), noted AS (
+  INSERT INTO execution_levelscanheartbeat (id, scheduled_at) VALUES (1, clock_timestamp())
+  ON CONFLICT (id) DO UPDATE SET scheduled_at = EXCLUDED.scheduled_at, alerted_at = NULL
+)
+SELECT alerted_at FROM before WHERE alerted_at IS NOT NULL
+"""
+MARK_ALERTED = f"""
+UPDATE execution_levelscanheartbeat SET alerted_at = clock_timestamp()
+WHERE id = 1 AND alerted_at IS NULL
+  AND coalesce(scheduled_at < clock_timestamp() - interval '{LATE_SECONDS} s', true)
+RETURNING extract(epoch FROM clock_timestamp() - scheduled_at)::bigint AS seconds,
+  coalesce(scanned_at > clock_timestamp() - interval '{LATE_SECONDS} s', false) AS scanning
+"""
+READ = """
+SELECT scanned_at, scheduled_at,
+  extract(epoch FROM clock_timestamp() - scanned_at)::float8 AS scan_age,
+  extract(epoch FROM clock_timestamp() - scheduled_at)::float8 AS schedule_age
+FROM execution_levelscanheartbeat WHERE id = 1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class ScanStatus:
+    """When levels were last scanned and when the scheduler last ran; ages in seconds. None: never.
+
+    Machine time, by the database's clock.
+    """
+
+    scanned_at: datetime | None = None
+    scheduled_at: datetime | None = None
+    scan_age: float | None = None
+    schedule_age: float | None = None
+
+    @property
+    def scan_is_late(self) -> bool:
+        """Whether nothing has scanned the levels for longer than operators should accept."""
+        return self.scan_age is None or self.scan_age > LATE_SECONDS
+
+    @property
+    def scheduler_is_late(self) -> bool:
+        return self.schedule_age is None or self.schedule_age > LATE_SECONDS
+
+    @property
+    def is_late(self) -> bool:
+        return self.scan_is_late or self.scheduler_is_late
+
+
+def scan_status() -> ScanStatus:
+    """Return how long ago the levels were scanned; cheap enough for every page."""
+    found = rows(READ)
+    return ScanStatus(*found[0]) if found else ScanStatus()
+
+
+def scan_as_scheduled() -> list[int]:
+    """Scan all levels because the scheduler asked for it; return the exit orders to enqueue.
+
+    Ends an alarm about a late scheduler, and tells operators that it runs again.
+    """
+    with transaction.atomic():
+        if rows(NOTE_SCHEDULED):
+            emit(EventKind.SCHEDULER_BACK)
+    return _scan()
+
+
+def scan_if_overdue() -> list[int]:
+    """Scan all levels if nothing did so lately, whatever the scheduler does; return the exit
+    orders to enqueue."""
+    age = scan_status().scan_age
+    return _scan() if age is None or age > OVERDUE_SECONDS else []
+
+
+def _scan() -> list[int]:
+    order_ids = scan_levels()
+    run(NOTE)  # only now: a scan that failed is no scan
+    return order_ids
+
+
+def late_scheduler_alarm() -> Callable[[], None]:
+    """Return the job that tells operators once if the scheduler stops.
+
+    A process that has just started gives the scheduler time to start, too.
+    """
+    from_then = machine_time() + LATE_SECONDS
+
+    def check() -> None:
+        if machine_time() >= from_then:
+            alert_late_scheduler()
+
+    return check
+
+
+def alert_late_scheduler() -> None:
+    """Tell operators if the scheduler is late and they do not know yet."""
+    with transaction.atomic():
+        for late in rows(MARK_ALERTED):
+            emit(
+                EventKind.SCHEDULER_LATE,
+                payload={"seconds": late.seconds, "scanning": late.scanning},
+            )

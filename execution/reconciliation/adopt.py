@@ -1,0 +1,276 @@
+"""Taking over what a broker holds and we did not know: it becomes ours, like any other trade.
+
+It gets a signal of the owner's private feed of adopted trades (published, with this one account as
+its candidate; nobody else hears of it), an entry order and with its fill a position. Everything
+that the system knows to do with a trade, it then does with this one.
+"""
+
+import secrets
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.conf import settings
+
+from brokers.types import Execution, HeldLevels, OrderReport, ReportKind, Side
+from common.clocks import market_now
+from common.errors import ConflictError, InvalidInputError
+from common.money import plain
+from common.reason_codes import Code
+from common.sql import rows, run
+from connections.models import AccountSnapshot, ExecutionConnection, Instrument
+from execution.ids import all_attempts, new_client_order_id
+from execution.models import DriftItem, Order
+from execution.reconciliation.evidence import BrokerEvidence
+from execution.reports.apply import apply_reports
+from prices.selectors import conversion_rate, latest
+from signals.models import Approval, Feed, Origin, Signal
+from users.models import User
+
+FEED_NAME = "Adopted trades"
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What an adopted trade gets; None: what the broker holds there, if anything."""
+
+    stop_loss: Decimal | None = None
+    take_profit: Decimal | None = None
+
+
+ORDER = """
+INSERT INTO execution_order (signal_id, connection_id, leg, pair, symbol, side, order_type,
+  time_in_force, quantity, limit_price, stop_price, stop_loss, take_profit, pip, conversion_rate,
+  client_order_id, broker_order_id, attempt, status, reason, wish, due_at, submitted_at, answer_by,
+  lookup_after)
+VALUES (%(signal)s, %(connection)s, 'entry', %(pair)s, %(symbol)s, %(side)s, %(order_type)s, 'GTC',
+  %(quantity)s, %(limit_price)s, %(stop_price)s, %(stop_loss)s, %(take_profit)s, %(pip)s, %(rate)s,
+  %(client_order_id)s, %(broker_order_id)s, %(attempt)s,
+  CASE WHEN %(asked)s THEN 'UNKNOWN' ELSE 'SUBMITTED' END, %(reason)s, %(wish)s, clock_timestamp(),
+  clock_timestamp(), clock_timestamp(), CASE WHEN %(asked)s THEN clock_timestamp() END)
+RETURNING id
+"""
+
+TAKEN = "SELECT id FROM execution_order WHERE client_order_id = ANY(%s)"
+
+
+def adopt_position(
+    item: DriftItem,
+    evidence: BrokerEvidence,
+    levels: Levels,
+    *,
+    by: User | None,
+    pending_action: str = "",
+) -> int | None:
+    """Make what the broker holds ours; return the position's id, if it is open already.
+
+    pending_action: CLOSE ends what is not, as soon as its broker has said how it stands.
+
+    Must run in a transaction that reaches all tables. What has our own id is looked up at the
+    broker next; of anything else the evidence is all that there is to know: its fill is inferred.
+    Raises ConflictError SYMBOL_NOT_AT_BROKER, NO_CONVERSION_RATE; InvalidInputError
+    STOP_WRONG_SIDE, TARGET_WRONG_SIDE.
+    """
+    connection = item.connection
+    instrument = _instrument(connection, evidence)
+    rate = _rate(connection, instrument.pair)
+    signal = _signal(
+        item, evidence, instrument.pair, _levels(connection, evidence, levels, instrument), by
+    )
+    order_id = _order(item, evidence, signal, instrument, rate, pending_action)
+    if evidence.is_ours:
+        return None
+    (order,) = rows("SELECT client_order_id FROM execution_order WHERE id = %s", (order_id,))
+    apply_reports([confirmed_fill(item, evidence, order.client_order_id, how="adopted")])
+    (position,) = rows(
+        "SELECT id FROM positions_executionposition WHERE connection_id = %s AND signal_id = %s",
+        (connection.pk, signal.pk),
+    )
+    return int(position.id)
+
+
+def measure(order: Order, evidence: BrokerEvidence) -> None:
+    """Give an entry that a restore ended unsized what the broker's evidence says of it.
+
+    Nothing if that is another pair. Raises ConflictError NO_CONVERSION_RATE.
+    """
+    book = order.connection.instrument_book
+    instrument = Instrument.objects.filter(
+        book=book, symbol=evidence.symbol, pair=order.pair
+    ).first()
+    if instrument is None:
+        return
+    order.symbol, order.quantity, order.pip = evidence.symbol, evidence.quantity, instrument.pip
+    order.stop_loss, order.take_profit = evidence.stop_loss, evidence.take_profit
+    order.conversion_rate = _rate(order.connection, order.pair)
+    if order.client_order_id is None:
+        order.client_order_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+        order.attempt = 0
+    order.save(
+        update_fields=[
+            "symbol", "quantity", "pip", "stop_loss", "take_profit", "conversion_rate",
+            "client_order_id", "attempt",
+        ]
+    )  # fmt: skip
+
+
+def _instrument(connection: ExecutionConnection, evidence: BrokerEvidence) -> Instrument:
+    listed = Instrument.objects.filter(book=connection.instrument_book, symbol=evidence.symbol)
+    instrument = listed.first()
+    if instrument is None:
+        raise ConflictError(Code.SYMBOL_NOT_AT_BROKER, f"{evidence.symbol} is not listed there.")
+    return instrument
+
+
+def _rate(connection: ExecutionConnection, pair: str) -> Decimal:
+    snapshot = AccountSnapshot.objects.filter(connection=connection).first()
+    source, quote_currency = connection.data_connection_id, pair.rpartition("/")[2]
+    rate = None
+    if snapshot is not None:
+        quotes = latest(source) if source is not None else {}
+        rate = conversion_rate(quotes, quote_currency, snapshot.currency)
+    if rate is None:
+        raise ConflictError(Code.NO_CONVERSION_RATE, f"{quote_currency} on this account")
+    return rate
+
+
+def _levels(
+    connection: ExecutionConnection,
+    evidence: BrokerEvidence,
+    levels: Levels,
+    instrument: Instrument,
+) -> Levels:
+    """Return the levels that it gets; a new one must not close it at once."""
+    chosen = Levels(
+        levels.stop_loss or evidence.stop_loss, levels.take_profit or evidence.take_profit
+    )
+    sign = evidence.side.sign
+    both = chosen.stop_loss and chosen.take_profit
+    if both and (chosen.take_profit - chosen.stop_loss) * sign <= 0:  # type: ignore[operator]
+        raise InvalidInputError(Code.STOP_WRONG_SIDE, field="stop_loss")
+    source = connection.data_connection_id
+    quote = latest(source, [instrument.pair]).get(instrument.pair) if source is not None else None
+    if quote is not None:
+        price = quote.bid if evidence.side is Side.BUY else quote.ask
+        detail = f"{plain(price)} is the price now; the level lies behind it."
+        if levels.stop_loss and (price - levels.stop_loss) * sign <= 0:
+            raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
+        if levels.take_profit and (levels.take_profit - price) * sign <= 0:
+            raise InvalidInputError(Code.TARGET_WRONG_SIDE, detail, field="take_profit")
+    return chosen
+
+
+def _signal(
+    item: DriftItem, evidence: BrokerEvidence, pair: str, levels: Levels, by: User | None
+) -> Signal:
+    now = market_now()
+    return Signal.objects.create(
+        feed=_feed(item.connection),
+        currency_pair=pair,
+        direction=evidence.side.value,
+        order_type=evidence.order_type,
+        open_price=evidence.limit_price,
+        stop_price=evidence.stop_price,
+        sl=levels.stop_loss,
+        target_prices=[levels.take_profit] if levels.take_profit else [],
+        target_fractions=[Decimal(1)] if levels.take_profit else [],
+        external_id=f"drift-{item.pk}",
+        door=Origin.DRIFT,
+        note=f"Adopted from {item.connection.name}."[:500],
+        created_by=by,
+        approval=Approval.APPROVED,
+        approved_by=by,
+        approved_at=now,
+        published_by=by,
+        published_at=now,
+        reaches_admins=False,
+        owner_only=True,
+        candidate_count=1,
+    )
+
+
+def _feed(connection: ExecutionConnection) -> Feed:
+    """The owner's private feed of adopted trades; made when it is first needed.
+
+    Found by its owner, never by a slug: anybody may have a feed of any slug.
+    """
+    mine = Feed.objects.filter(owner_id=connection.owner_id, name=FEED_NAME, is_public=False)
+    found = mine.filter(archived_at=None).order_by("pk").first()
+    return found or Feed.objects.create(
+        slug=f"adopted-{connection.owner_id}-{secrets.token_hex(6)}",
+        owner_id=connection.owner_id,
+        name=FEED_NAME,
+        description="What was opened at a broker by hand and taken over here.",
+        is_public=False,
+    )
+
+
+def _order(
+    item: DriftItem,
+    evidence: BrokerEvidence,
+    signal: Signal,
+    instrument: Instrument,
+    rate: Decimal,
+    pending_action: str,
+) -> int:
+    own = evidence.is_ours
+    if own and rows(TAKEN, (all_attempts(evidence.client_order_id),)):
+        raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
+    new_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    client_order_id = evidence.client_order_id if own else new_id
+    parameters = {
+        "signal": signal.pk,
+        "connection": item.connection_id,
+        "pair": instrument.pair,
+        "symbol": evidence.symbol,
+        "side": evidence.side.value,
+        "order_type": evidence.order_type,
+        "quantity": evidence.quantity,
+        "limit_price": evidence.limit_price,
+        "stop_price": evidence.stop_price,
+        "stop_loss": evidence.stop_loss,
+        "take_profit": evidence.take_profit,
+        "pip": instrument.pip,
+        "rate": rate,
+        "client_order_id": client_order_id,
+        "attempt": int(client_order_id[-1]),
+        "broker_order_id": evidence.broker_order_id,
+        "asked": own,
+        "reason": Code.DRIFT_DECIDED.value,
+        "wish": pending_action if own else "",
+    }
+    order_id = int(rows(ORDER, parameters)[0].id)
+    run(
+        "INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status,"
+        " detail) SELECT id, signal_id, connection_id, reason, status, %s FROM execution_order"
+        " WHERE id = %s",
+        (f"adopted from the broker, drift {item.pk}", order_id),
+    )
+    return order_id
+
+
+def confirmed_fill(
+    item: DriftItem, evidence: BrokerEvidence, client_order_id: str, *, how: str
+) -> OrderReport:
+    """Return the entry's fill that a position proves, as a report. how: 'adopted' or 'linked'.
+
+    Raises ConflictError DRIFT_ACTION_UNFIT where the broker tells no entry price.
+    """
+    if evidence.price is None:
+        raise ConflictError(Code.DRIFT_ACTION_UNFIT, "The broker tells no entry price of it.")
+    fill = Execution(
+        broker_fill_id=f"{how}:{item.pk}",
+        quantity=evidence.quantity,
+        price=evidence.price,
+        time=evidence.opened_at or market_now(),
+        inferred=True,
+    )
+    return OrderReport(
+        kind=ReportKind.FILLED,
+        connection_id=str(item.connection_id),
+        client_order_id=client_order_id,
+        broker_position_id=evidence.broker_position_id,
+        fills=(fill,),
+        levels=HeldLevels(evidence.stop_loss, evidence.take_profit)
+        if evidence.has_levels
+        else None,
+    )

@@ -1,0 +1,205 @@
+"""What a decision about a difference does to our rows. Each runs in the decision's transaction."""
+
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+
+from django.utils import timezone
+
+from brokers.types import OrderReport, ReportKind
+from common.errors import ConflictError
+from common.money import divide
+from common.reason_codes import Code
+from common.sql import array, rows, run
+from execution.exits.orders import ExitRequest, open_exits
+from execution.ids import all_attempts
+from execution.models import AT_BROKER, IN_FLIGHT, DriftItem, Order, PendingAction, Status
+from execution.reconciliation import auto_correction
+from execution.reconciliation.adopt import Levels, adopt_position, confirmed_fill, measure
+from execution.reconciliation.evidence import BrokerEvidence, parse_evidence
+from execution.reconciliation.missing_positions import external_close_report
+from execution.reports.apply import apply_reports
+from positions.models import ExecutionPosition
+from users.models import User
+
+LINKABLE = (
+    *IN_FLIGHT, *AT_BROKER, Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.EXPIRED,
+)  # fmt: skip
+
+UNDER_WAY = """
+SELECT id FROM execution_order WHERE position_id = %s AND status = ANY(%s::text[])
+"""
+
+
+@dataclass(slots=True)
+class Decided:
+    """What a decision started. Ids are to be rung on commit, wishes and comparisons too."""
+
+    item: DriftItem
+    order_ids: list[int] = field(default_factory=list)
+    has_pending_actions: bool = False
+    needs_comparison: bool = False
+
+
+def broker_has_more(item: DriftItem) -> bool:
+    return auto_correction.surplus(item.evidence) < 0
+
+
+def reject_known(item: DriftItem) -> None:
+    """It may have become ours since it was seen: by another decision, or a report that came."""
+    ticket = item.evidence.get("broker_position_id")
+    held = ExecutionPosition.objects.open().filter(connection_id=item.connection_id)
+    if ticket and held.filter(broker_position_id=ticket).exists():
+        raise ConflictError(Code.STATE_CONFLICT, "We hold this position by now.")
+
+
+# ---- quantities, levels, prices ----------------------------------------------------------------
+def adopt_quantity(decided: Decided, levels: Levels, by: User | None) -> None:
+    item = decided.item
+    if broker_has_more(item):
+        adopt_position(item, surplus_of(item), levels, by=by)
+    elif not auto_correction.shrink(str(item.connection_id), item.evidence):
+        raise ConflictError(Code.STATE_CONFLICT, "What we hold of it has changed meanwhile.")
+
+
+def surplus_of(item: DriftItem) -> BrokerEvidence:
+    """What the broker holds beyond ours, at the price that makes its average what it says."""
+    ours, theirs = item.evidence["ours"], item.evidence["theirs"]
+    held = ExecutionPosition.objects.open().filter(
+        connection_id=item.connection_id, broker_position_id=item.evidence["broker_position_id"]
+    )
+    now = sum((p.quantity for p in held.select_for_update(no_key=True).order_by("id")), Decimal(0))
+    if now != Decimal(ours["quantity"]) or ours["side"] != theirs["side"]:
+        raise ConflictError(Code.STATE_CONFLICT, "What we hold of it has changed meanwhile.")
+    found = parse_evidence(item.evidence, quantity=-auto_correction.surplus(item.evidence))
+    found = replace(found, client_order_id="")  # that is the id of our part
+    if ours.get("entry_price") is None or found.price is None:
+        return found
+    total = Decimal(theirs["quantity"]) * found.price
+    extra = divide(total - now * Decimal(ours["entry_price"]), found.quantity)
+    return replace(found, price=extra) if extra > 0 else found
+
+
+def take_levels(decided: Decided, *, theirs: bool) -> None:
+    item = decided.item
+    held = item.evidence["theirs"]
+    if item.position_id is None or not auto_correction.take_levels(
+        item.position_id, held, stop=theirs, target=theirs
+    ):
+        raise ConflictError(
+            Code.STATE_CONFLICT,
+            "The position is closed, or the broker holds a level by now that the difference says it"
+            " has not. Have the account compared again, and decide by what is shown then.",
+        )
+    decided.has_pending_actions = not theirs
+
+
+def adopt_price(item: DriftItem) -> None:
+    price = Decimal(item.evidence["theirs"]["entry_price"])
+    mine = ExecutionPosition.objects.open().filter(pk=item.position_id or 0)
+    if not mine.update(entry_price=price, touched_at=timezone.now()):
+        raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
+
+
+def relink_order(decided: Decided, order_id: int) -> None:
+    """Give an order the id that the broker knows it by, or the fill that its position proves."""
+    item, evidence = decided.item, parse_evidence(decided.item.evidence)
+    mine = Order.objects.select_for_update(no_key=True).filter(connection=item.connection_id)
+    order = mine.filter(pk=order_id).first()
+    resting = item.kind == Code.UNKNOWN_ORDER
+    if order is not None and order.reason == Code.RESTORED_UNSENT and order.quantity is None:
+        measure(order, evidence)
+    fits = (
+        order is not None
+        and order.is_entry
+        and order.symbol == evidence.symbol
+        and order.side == evidence.side
+        and order.filled_quantity == 0
+        and order.quantity is not None
+        and order.quantity >= evidence.quantity
+        and order.status in ((*IN_FLIGHT, *AT_BROKER) if resting else LINKABLE)
+    )
+    if order is None or not fits:
+        raise ConflictError(Code.DRIFT_TARGET_UNFIT, f"Order {order_id} does not fit.")
+    if evidence.is_ours:
+        same = Order.objects.filter(client_order_id__in=all_attempts(evidence.client_order_id))
+        if same.exclude(pk=order.pk).exists():
+            raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
+        run(  # what was asked about the other id proves nothing
+            "UPDATE execution_order SET client_order_id = %s, attempt = right(%s, 1)::int,"
+            " broker_order_id = %s, lookup_after = clock_timestamp(), proofs = 0,"
+            " lookup_claimed_until = NULL, fence = fence + 1 WHERE id = %s",
+            (
+                evidence.client_order_id,
+                evidence.client_order_id,
+                evidence.broker_order_id,
+                order.pk,
+            ),
+        )
+    elif resting:
+        Order.objects.filter(pk=order.pk).update(broker_order_id=evidence.broker_order_id)
+    else:
+        fill = confirmed_fill(item, evidence, order.client_order_id or "", how="linked")
+        apply_reports([fill])
+    item.order_id = order.pk
+
+
+def relink_position(decided: Decided, position_id: int) -> None:
+    """Give a position of ours the broker's number; it must not have one that is there as well."""
+    item, evidence = decided.item, parse_evidence(decided.item.evidence)
+    position = ExecutionPosition.objects.select_for_update(no_key=True).filter(pk=position_id)
+    mine = position.open().filter(connection_id=item.connection_id, symbol=evidence.symbol).first()
+    if mine is None or mine.side != evidence.side:
+        raise ConflictError(Code.DRIFT_TARGET_UNFIT, f"Position {position_id} does not fit.")
+    if mine.broker_position_id and mine.missing_since is None:
+        detail = f"Position {position_id} is linked with {mine.broker_position_id}, which is there."
+        raise ConflictError(Code.DRIFT_TARGET_UNFIT, detail)
+    ExecutionPosition.objects.filter(pk=mine.pk).update(
+        broker_position_id=evidence.broker_position_id,
+        missing_since=None,
+        touched_at=timezone.now(),
+    )
+    item.position_id = mine.pk
+
+
+# ---- closing -----------------------------------------------------------------------------------
+def close_there(decided: Decided, evidence: BrokerEvidence, by: User | None) -> None:
+    """Take it over, and close it as anything of ours is closed."""
+    position_id = adopt_position(
+        decided.item, evidence, Levels(), by=by, pending_action=PendingAction.CLOSE.value
+    )
+    if position_id is None:
+        decided.has_pending_actions = True
+        return
+    detail = f"drift {decided.item.pk}" + (f", by {by.get_username()}" if by else "")
+    exits = open_exits([ExitRequest(position_id, "close", detail=detail)])
+    decided.order_ids += [exit_.order_id for exit_ in exits]
+
+
+def close_here(item: DriftItem) -> None:
+    """Close ours where the broker has none; an exit that is under way answers first."""
+    position = ExecutionPosition.objects.get(pk=item.position_id or 0)
+    if not position.is_open:
+        raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
+    if rows(UNDER_WAY, (position.pk, array([*IN_FLIGHT, *AT_BROKER]))):
+        raise ConflictError(Code.STATE_CONFLICT, "An exit of it is under way; it answers first.")
+    apply_reports(external_close_report({position.pk: None}))
+
+
+def end_order(item: DriftItem, by: User | None) -> None:
+    """End an order of ours that the broker does not have, by somebody's word."""
+    order = Order.objects.filter(pk=item.order_id or 0).first()
+    if order is None or order.status not in (*IN_FLIGHT, *AT_BROKER):
+        raise ConflictError(Code.STATE_CONFLICT, "The order has ended.")
+    name = by.get_username() if by else "the system"
+    apply_reports(
+        [
+            OrderReport(
+                kind=ReportKind.CANCELLED,
+                connection_id=str(item.connection_id),
+                client_order_id=order.client_order_id or "",
+                broker_order_id=order.broker_order_id,
+                code=Code.DRIFT_DECIDED,
+                detail=f"Not at the broker, says {name}.",
+            )
+        ]
+    )

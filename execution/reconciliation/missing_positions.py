@@ -1,0 +1,106 @@
+"""Positions, or parts of them, that the broker no longer holds: closed here as external.
+
+The broker's own executions come first (`broker_queries.sync_fills`). What they do not tell is
+concluded: missing twice, or said so by somebody; at the latest price, marked as inferred.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from brokers.types import CloseCause, Execution, OrderReport, ReportKind
+from common.clocks import market_now
+from common.reason_codes import Code
+from common.sql import rows, run
+from execution.base.drift_items import DriftRecord, upsert_items
+from execution.base.reconciliation_requests import request_reconciliation
+from execution.dispatch.report_writer import apply_with_bisection
+from execution.reconciliation.compare import held_by_us, key_of
+
+SEEN_AGAIN_AFTER = timedelta(seconds=5)
+
+MARK = """
+UPDATE positions_executionposition SET missing_since = %s
+WHERE id = ANY(%s) AND quantity > 0 AND (missing_since IS NULL OR missing_since <= touched_at)
+"""
+UNMARK = """
+UPDATE positions_executionposition SET missing_since = NULL
+WHERE connection_id = ANY(%s) AND quantity > 0 AND missing_since IS NOT NULL AND NOT id = ANY(%s)
+"""
+PRICES = """
+SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,
+  CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price, p.entry_price
+FROM positions_executionposition p
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
+WHERE p.id = ANY(%s) AND p.quantity > 0
+"""
+
+
+def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: datetime) -> None:
+    """Mark what is missing for the first time, close what was missing before, unmark the rest.
+
+    Accounts with something that is marked and not closed yet are compared again soon.
+    """
+    run(UNMARK, (list(connections), [p.id for p in missing]))
+    if not missing:
+        return
+    upsert_items([_drift_record(p) for p in missing])
+    run(MARK, (began, [p.id for p in missing]))
+    again = [
+        p.id
+        for p in missing
+        if p.missing_since is not None
+        and p.missing_since > p.touched_at  # seen since our last activity on it
+        and began - p.missing_since >= SEEN_AGAIN_AFTER
+    ]
+    blocked = apply_with_bisection(external_close_report(dict.fromkeys(again))).reports
+    early = {p.connection_id for p in missing if p.id not in again}
+    if early := early | {UUID(report.connection_id) for report in blocked}:
+        # It takes two looks, and the next by itself is minutes away.
+        request_reconciliation(sorted(early), in_seconds=SEEN_AGAIN_AFTER.total_seconds())
+
+
+def external_close_report(quantities: Mapping[int, Decimal | None]) -> list[OrderReport]:
+    """What the broker should have told of positions, by id: so much of each was closed there.
+
+    None: all that is open. Inferred, at the latest price; drift keeps the evidence.
+    """
+    if not quantities:
+        return []
+    found = rows(PRICES, (list(quantities),))
+    return [_external_close(row, quantities[row.id] or row.quantity) for row in found]
+
+
+def _drift_record(position: Any) -> DriftRecord:
+    evidence = {
+        "symbol": position.symbol,
+        "ours": held_by_us([position], position.side),
+        "theirs": None,
+        "broker_position_id": position.broker_position_id,
+        "differs": "",
+    }
+    return DriftRecord(
+        Code.POSITION_MISSING, str(position.connection_id), key_of(position), evidence, position.id
+    )
+
+
+def _external_close(row: Any, quantity: Decimal) -> OrderReport:
+    """Concluded: closed in all is what we know of and this. What is told later replaces it."""
+    fill = Execution(
+        broker_fill_id="",
+        quantity=row.opened_quantity - row.quantity + quantity,
+        price=row.price if row.price is not None else row.entry_price,
+        time=market_now(),
+        inferred=True,
+    )
+    return OrderReport(
+        kind=ReportKind.FILLED,
+        connection_id=str(row.connection_id),
+        client_order_id=row.client_order_id,
+        close_cause=CloseCause.EXTERNAL,
+        fills=(fill,),
+    )

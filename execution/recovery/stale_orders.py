@@ -1,0 +1,128 @@
+"""Orders that nobody hears of any more: unknown for too long, stuck at the broker, or a cancel that
+is never answered. They are asked about, acted on as the preset says, and people are told once.
+
+Resting LIMIT and STOP orders are not stuck: they may wait for as long as they are valid.
+"""
+
+from django.conf import settings
+
+from common.reason_codes import Code
+from common.sql import run
+
+UNANSWERED_AFTER = 4  # requests to cancel; the fourth is half a minute after the first
+UNANSWERED_SECONDS = 60  # since a cancel was due, however often it was requested meanwhile
+AWAITING_SECONDS = 300  # far longer than a requested comparison takes
+
+_ALERT = """, logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
+  SELECT id, signal_id, connection_id, code, status, '' FROM found
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT '{kind}', coalesce(c.user_id, c.admin_id), f.connection_id, f.signal_id, f.id,
+    jsonb_build_object('code', f.code)
+  FROM found f JOIN connections_executionconnection c ON c.id = f.connection_id
+)
+SELECT count(*) FROM found
+"""
+
+STALE_UNKNOWN = f"""
+WITH found AS (
+  SELECT o.id, o.signal_id, o.connection_id, o.status, '{Code.LIMBO.value}' AS code
+  FROM execution_order o
+  WHERE o.status = 'UNKNOWN' AND o.answer_by < statement_timestamp() - make_interval(secs => %s)
+    AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
+      AND l.code = '{Code.LIMBO.value}' AND l.at > o.submitted_at)
+  ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+)""" + _ALERT.format(kind="order.limbo")
+
+# The reason on the row says how far it is: asked about, then acted on.
+QUERY = f"""
+WITH found AS (
+  UPDATE execution_order SET reason = '{Code.STUCK.value}', detail = '',
+    lookup_after = clock_timestamp(), due_at = clock_timestamp() + make_interval(secs => %(answer)s)
+  WHERE id = ANY(ARRAY(
+    SELECT id FROM execution_order
+    WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND client_order_id IS NOT NULL
+      AND (order_type = 'MARKET' OR time_in_force IN ('IOC', 'FOK')) AND wish = ''
+      AND reason NOT IN ('{Code.STUCK.value}', '{Code.STUCK_ESCALATED.value}')
+      AND coalesce(acknowledged_at, submitted_at)
+        < clock_timestamp() - make_interval(secs => %(stuck)s)
+    ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING id, signal_id, connection_id, status
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
+SELECT id, signal_id, connection_id, '{Code.STUCK.value}', status FROM found
+"""
+
+# An exit is never taken back by itself: what somebody wants closed would stay open.
+ACT = f"""
+WITH due AS (
+  SELECT o.id, o.position_id IS NULL AND t.stuck_policy = 'CANCEL' AS is_cancelled
+  FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+  LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+  WHERE o.status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND o.reason = '{Code.STUCK.value}'
+    AND o.due_at <= clock_timestamp() AND o.wish = ''
+  ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+), found AS (
+  UPDATE execution_order o SET wish = CASE WHEN d.is_cancelled THEN 'CANCEL' ELSE '' END,
+    due_at = clock_timestamp(), reason = CASE WHEN d.is_cancelled
+      THEN '{Code.STUCK_CANCELLED.value}' ELSE '{Code.STUCK_ESCALATED.value}' END
+  FROM due d WHERE o.id = d.id AND o.id = ANY(ARRAY(SELECT id FROM due))
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason AS code
+)""" + _ALERT.format(kind="order.stuck")
+
+# It goes on being requested. People are told once that it is refused or not answered again and
+# again, and once that it could not even be sent; then it is looked up too, for its end may be lost.
+_UNANSWERED_CODE = f"""CASE WHEN wish_tries > 1 THEN '{Code.CANCEL_UNANSWERED.value}'
+  ELSE '{Code.CANCEL_DELAYED.value}' END"""
+
+UNANSWERED = f"""
+WITH found AS (
+  UPDATE execution_order SET reason = {_UNANSWERED_CODE}, detail = '',
+    lookup_after = CASE WHEN wish_tries > 2 THEN lookup_after
+      ELSE coalesce(lookup_after, clock_timestamp()) END
+  WHERE id = ANY(ARRAY(
+    SELECT o.id FROM execution_order o
+    WHERE o.wish <> '' AND (o.wish_tries >= %(tries)s
+        -- Of a lane that no process holds nothing has been begun: since it became due.
+        OR coalesce(o.pending_action_since, o.due_at)
+          < clock_timestamp() - make_interval(secs => %(seconds)s))
+      AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+      AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
+        AND l.code IN ('{Code.CANCEL_UNANSWERED.value}', {_UNANSWERED_CODE})
+        AND l.at >= coalesce(o.pending_action_since, '-infinity'))
+    ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED))
+  RETURNING id, signal_id, connection_id, status, reason AS code
+)""" + _ALERT.format(kind="order.stuck")
+
+
+# A comparison ends such a wait, unless the broker's holding cannot be told apart between positions.
+AWAITING = f"""
+WITH found AS (
+  SELECT o.id, o.signal_id, o.connection_id, o.status,
+    '{Code.EXIT_AWAITS_COMPARISON.value}' AS code
+  FROM execution_order o
+  WHERE o.status = 'PENDING' AND o.reason = '{Code.EXIT_AWAITS_COMPARISON.value}'
+    AND o.waiting_since < clock_timestamp() - make_interval(secs => %(seconds)s)
+    AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
+      AND l.code = '{Code.EXIT_AWAITS_COMPARISON.value}'
+      AND l.at >= o.waiting_since + make_interval(secs => %(seconds)s))
+  ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
+)""" + _ALERT.format(kind="exit.delayed")
+
+
+def alert_stale_unknown() -> None:
+    """Tell once of every order that has been UNKNOWN for longer than a broker needs to answer."""
+    run(STALE_UNKNOWN, (settings.FILLCAST_LIMBO_SECONDS,))
+
+
+def resolve_stuck() -> None:
+    """Ask about market orders that should have ended long ago; then cancel or tell of them."""
+    run(ACT)
+    times = {
+        "stuck": settings.FILLCAST_STUCK_SECONDS,
+        "answer": settings.FILLCAST_STUCK_ANSWER_SECONDS,
+    }
+    run(QUERY, times)
+    run(UNANSWERED, {"tries": UNANSWERED_AFTER, "seconds": UNANSWERED_SECONDS})
+    run(AWAITING, {"seconds": AWAITING_SECONDS})

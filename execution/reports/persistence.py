@@ -1,0 +1,249 @@
+"""Changed orders and everything that follows from them, written in one statement a table."""
+
+import random
+from decimal import Decimal
+from typing import Any
+
+import orjson
+import structlog
+from django.conf import settings
+
+from brokers.redaction import storable
+from brokers.types import DECISIONS, ReportKind, Side
+from brokers.worst_price import is_worse_than
+from common.money import plain
+from common.reason_codes import Code
+from common.sql import array, columns, rows, run
+from common.units import Unit
+from execution.base.reconciliation_requests import request_reconciliation
+from execution.models import IN_FLIGHT, TERMINAL, Status
+from execution.reports import sql
+from execution.reports.order_changes import OrderChange, last_reported
+from execution.reports.transitions import (
+    LATE,
+    MAX_TRIES,
+    NOT_REACHED,
+    Transition,
+    deferral_seconds,
+    not_reached_seconds,
+)
+
+log = structlog.get_logger(__name__)
+MAX_DETAIL, SHOWN_DETAIL = 2000, 300  # of what a broker said: the log's and the order's
+MAX_COUNTED_TRIES = 1000  # that are counted: an exit is tried for ever, and the column is small
+WITHDRAWN = frozenset({Status.CANCELLED.value, Status.EXPIRED.value})
+UNREPORTED = frozenset({Status.PENDING, *IN_FLIGHT})
+HOLDS_LESS = frozenset({Code.NO_POSITION, Code.VOLUME_INVALID})
+REJECTIONS = frozenset({ReportKind.REJECTED, ReportKind.CANCELLED, ReportKind.EXPIRED})
+BEYOND_SUBMITTED = frozenset(
+    {Status.PARTIALLY_FILLED, Status.FILLED, Status.CANCELLED, Status.EXPIRED}
+)
+
+
+def write(changes: list[OrderChange]) -> int:
+    if not changes:
+        return 0
+    records = [_record(change) for change in changes]
+    arrays = dict(zip(sql.COLUMNS, columns(records, len(sql.COLUMNS)), strict=True))
+    opening = {c.row.signal_id for c in changes if c.delta.quantity or _target_done(c)} - {None}
+    levels = rows(sql.EFFECTIVE_LEVELS, (list(opening),)) if opening else []
+    signals = {
+        "signal_ids": [level.signal_id for level in levels],
+        "sls": [level.sl for level in levels],
+        "targets": [array(level.targets) for level in levels],
+    }
+    if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
+        run(sql.IMPLIED, columns(implied, 5))
+    (found,) = rows(sql.WRITE, {**arrays, **signals}, planned_once=True)
+    written = found.written
+    if found.placed_is_wanted and (placed := [c.row.id for c in changes if _is_placed(c)]):
+        run(sql.PLACED, (placed,))
+    if late := [c.row.id for c in changes if c.delta.quantity and c.row.status in LATE]:
+        run(sql.CLOSE_AGAIN, (late,))
+    if delayed := [c.row.id for c in changes if _is_delayed(c)]:
+        run(sql.EXIT_DELAYED, (delayed,))
+    if risen := [
+        (c.row.id, c.row.status in WITHDRAWN) for c in changes if _is_unexpectedly_live(c)
+    ]:
+        log.error("orders that had been given up are live", orders=[id_ for id_, _ in risen])
+        run(sql.UNEXPECTEDLY_LIVE, columns(risen, 2))
+    if gone := {c.row.connection_id for c in changes if _closes_nothing(c)}:
+        request_reconciliation(sorted(gone))
+    if alerts := [(c.row.id, price_beyond_limit(c)) for c in changes if _exceeds_slippage_alert(c)]:
+        run(sql.ALERT, columns(alerts, 2))
+        run(sql.ALERT_LOG, columns(alerts, 2))
+    return int(written)
+
+
+def _record(change: OrderChange) -> tuple[Any, ...]:
+    row, state, step = change.row, change.state, change.transition
+    assert step is not None  # the caller sorted
+    ended = state.status in TERMINAL
+    sums = change.delta
+    return (
+        row.id,
+        state.status.value,
+        state.status != row.status,
+        step.code.value if step.code else "",
+        storable(step.detail)[:MAX_DETAIL],
+        last_reported(change, "broker_order_id"),
+        last_reported(change, "broker_position_id"),
+        state.filled,
+        change.average,
+        change.slippage,
+        change.unit.value,
+        sums.quantity,
+        sums.value,
+        sums.opened,
+        sums.opened_value,
+        sums.commission,
+        min(sums.times, default=None),
+        max(sums.times, default=None),
+        any(report.kind not in DECISIONS for report in change.reports),
+        any(report.kind not in DECISIONS and not report.event_id for report in change.reports),
+        row.status in IN_FLIGHT,
+        ended,
+        _target_done(change),
+        state.attempt + step.next_attempt,
+        min(row.tries + step.next_try, MAX_COUNTED_TRIES),
+        _wait(row, step),
+        not change.passed and _skipped_submitted(change),
+        orjson.dumps(_numbers(change)).decode(),
+        *_levels(change),
+    )
+
+
+def _wait(row: Any, transition: Transition) -> float:
+    """Seconds until a row that goes back to PENDING is due."""
+    if transition.is_deferred and transition.code in NOT_REACHED:
+        return _spread(not_reached_seconds(row.order_type, row.age))
+    if transition.is_deferred:
+        return deferral_seconds(row.order_type, row.waited)
+    return _backoff(row.tries) if transition.next_try else 0.0
+
+
+def _levels(change: OrderChange) -> tuple[bool, Decimal | None, Decimal | None, Decimal | None]:
+    """Whether the broker says with an execution which levels it holds, and those."""
+    told = [report.levels for report in change.reports if report.levels is not None]
+    if not told or change.state.is_exit:
+        return False, None, None, None
+    return True, told[-1].stop_loss, told[-1].take_profit, told[-1].protected
+
+
+def _skipped_submitted(change: OrderChange) -> bool:
+    """Whether the broker told of what comes after SUBMITTED, and never of that."""
+    return (
+        change.row.status in UNREPORTED
+        and change.state.status in BEYOND_SUBMITTED
+        and Status.SUBMITTED not in change.passed
+    )
+
+
+def _passed(change: OrderChange) -> list[Status]:
+    """Every state that one flush has led through, but for the last."""
+    first = [Status.SUBMITTED] if _skipped_submitted(change) else []
+    return [*first, *change.passed]
+
+
+def _is_placed(change: OrderChange) -> bool:
+    """Whether the broker has accepted an order, perhaps filled it at once."""
+    states = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.FILLED)
+    return change.row.status in UNREPORTED and any(
+        status in states for status in (*change.passed, change.state.status)
+    )
+
+
+def _is_unexpectedly_live(change: OrderChange) -> bool:
+    return change.transition is not None and change.transition.code is Code.RISEN
+
+
+def _target_done(change: OrderChange) -> bool:
+    """Whether a take profit has ended with something filled, and had not before."""
+    before = change.row.status in TERMINAL and change.row.filled_quantity > 0
+    now = change.state.status in TERMINAL and change.state.filled > 0
+    return now and not before and change.row.leg.startswith("tp")
+
+
+def _implied(row: Any, status: Status) -> tuple[Any, ...]:
+    return row.id, row.signal_id, row.connection_id, status.value, status.value
+
+
+def _is_delayed(change: OrderChange) -> bool:
+    """Whether an exit could not be sent as often as an entry would have been before it FAILED."""
+    transition = change.transition
+    spent = change.row.tries + 1 == MAX_TRIES
+    return transition is not None and transition.next_try and spent and change.state.is_exit
+
+
+def _closes_nothing(change: OrderChange) -> bool:
+    """Whether the broker refused an exit because it holds less than we do, or nothing: who closed
+    it there is known by a comparison, not by another exit."""
+    rejected = any(
+        report.code in HOLDS_LESS and report.kind in REJECTIONS for report in change.reports
+    )
+    return rejected and change.state.is_exit
+
+
+def price_beyond_limit(change: OrderChange) -> Decimal | None:
+    """Return the worst price of a new fill beyond the order's worst price, None if there is none:
+    some brokers enforce none at the fill (`Capabilities.checks_worst_price`). Each fill counts, not
+    their average; of what a broker reports as a sum only the sum's average is known."""
+    worst: Decimal | None = change.row.worst_price
+    if worst is None or not change.delta.prices:
+        return None
+    side = Side(change.row.side)
+    price = max(change.delta.prices, key=lambda one: one * side.sign)
+    return price if is_worse_than(price, worst, side) else None
+
+
+def _exceeds_slippage_alert(change: OrderChange) -> bool:
+    """Whether its average is further from its expected price than the alert, or one of its new
+    fills beyond its worst price."""
+    if change.slippage is None:
+        return False
+    if price_beyond_limit(change) is not None:
+        return True
+    threshold: Decimal | None = change.row.alert_threshold
+    if threshold is None:
+        pips, points = (
+            settings.FILLCAST_SLIPPAGE_ALERT_PIPS, settings.FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS,
+        )  # fmt: skip
+        threshold = pips if change.unit is Unit.PIPS else points
+    return abs(change.slippage) > threshold
+
+
+def _numbers(change: OrderChange) -> dict[str, str]:
+    """The figures of a log line and an event, as text."""
+    sums = change.delta
+    if not sums.changes_anything:
+        return _reason_payload(change.transition)
+    numbers = {
+        "quantity": plain(sums.quantity),
+        "price": plain(change.average),
+        "expected_price": plain(change.row.expected_price),
+        "broker_fill_ids": ",".join(sums.fill_ids),
+    }
+    if sums.replaced:
+        numbers["replaced"] = plain(sums.replaced)
+    if change.slippage is not None:
+        numbers["slippage"] = plain(change.slippage.quantize(Decimal("0.1")))
+        numbers["slippage_unit"] = change.unit.value
+    return numbers
+
+
+def _reason_payload(transition: Transition | None) -> dict[str, str]:
+    """Why, in the code and the broker's own words."""
+    if transition is None or transition.code is None:
+        return {}
+    text = {"detail": storable(transition.detail)[:SHOWN_DETAIL]} if transition.detail else {}
+    return {"code": transition.code.value, **text}
+
+
+def _backoff(tries: int) -> float:
+    """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter; at most 60."""
+    return _spread(min(0.5 * 2.0 ** min(tries, 10), 40.0))
+
+
+def _spread(seconds: float) -> float:
+    """Make a pause up to half as long again, so that not all orders of a host come at once."""
+    return seconds + random.uniform(0, seconds / 2)  # not a secret

@@ -1,0 +1,72 @@
+"""Which orders and positions other sessions hold at this moment, found without waiting for any.
+
+Each statement is a transaction of its own: what it locks is free again when it ends.
+"""
+
+from collections.abc import Sequence
+
+from brokers.types import OrderReport
+from common.sql import array, rows
+from execution.ids import all_attempts, base_of
+
+# Orders by every id that they may have had, their positions, and exits that brokers made.
+LOCKED = """
+WITH named AS (
+  SELECT id, client_order_id, connection_id, signal_id, position_id FROM execution_order
+  WHERE client_order_id = ANY(%(ids)s::text[])
+), p AS (
+  SELECT n.client_order_id, n.position_id AS id FROM named n WHERE n.position_id IS NOT NULL
+  UNION ALL
+  SELECT n.client_order_id, p.id FROM named n JOIN positions_executionposition p
+    ON p.connection_id = n.connection_id AND p.signal_id = n.signal_id
+  WHERE n.position_id IS NULL
+), o AS (
+  SELECT client_order_id, id FROM named
+  UNION ALL
+  SELECT p.client_order_id, x.id FROM p JOIN execution_order x ON x.position_id = p.id
+  WHERE x.broker_order_id = ANY(%(broker_ids)s::text[])
+), free_orders AS (
+  SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM o))
+  FOR NO KEY UPDATE SKIP LOCKED
+), free_positions AS (
+  SELECT id FROM positions_executionposition WHERE id = ANY(ARRAY(SELECT id FROM p))
+  FOR NO KEY UPDATE SKIP LOCKED
+)
+SELECT client_order_id FROM o WHERE id NOT IN (SELECT id FROM free_orders)
+UNION
+SELECT client_order_id FROM p WHERE id NOT IN (SELECT id FROM free_positions)
+"""
+
+FREE_ORDERS = """
+SELECT id FROM execution_order WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+FREE_POSITIONS = """
+SELECT id FROM positions_executionposition WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+
+def split_locked(
+    reports: Sequence[OrderReport],
+) -> tuple[list[OrderReport], list[OrderReport]]:
+    """Return the reports whose orders and positions are free, and those of which another session
+    holds one. All reports of one order are on the same side."""
+    named = {r.client_order_id for r in reports if r.client_order_id}
+    made = {r.broker_order_id for r in reports if r.close_cause is not None and r.broker_order_id}
+    ids = {other for one in named for other in all_attempts(one)}
+    found = rows(LOCKED, {"ids": array(ids), "broker_ids": array(made)}) if ids else []
+    locked = {base_of(row.client_order_id) for row in found}
+    return (
+        [r for r in reports if base_of(r.client_order_id) not in locked],
+        [r for r in reports if base_of(r.client_order_id) in locked],
+    )
+
+
+def free_orders(order_ids: Sequence[int]) -> set[int]:
+    """Return those of these orders that no other session holds."""
+    return {row.id for row in rows(FREE_ORDERS, (list(order_ids),))}
+
+
+def free_positions(position_ids: Sequence[int]) -> set[int]:
+    """Return those of these positions that no other session holds."""
+    return {row.id for row in rows(FREE_POSITIONS, (list(position_ids),))}

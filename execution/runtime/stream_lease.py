@@ -1,0 +1,81 @@
+"""One process at a time applies what a shared event stream tells.
+
+Every process is told of the same events. Applied by all at once they wait for each other's locks,
+run into lock time-outs and begin again in halves: on a busy machine one batch of 500 took 51 s, and
+the comparisons that wait for it compared nobody. So one process holds the stream's lease while it
+drains, and the others rely on a drain that began after they asked for one.
+
+The lease ends by itself after `LEASE_SECONDS` without another batch: a process that stands still or
+has died holds up nobody. Two that drain at once are slow, never wrong. Machine time.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import uuid4
+
+from common.clocks import machine_time
+from common.sql import rows, run
+
+LEASE_SECONDS = 15
+FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.32
+
+NOW = "SELECT clock_timestamp() AS now"
+STATE = """
+SELECT lease_until >= clock_timestamp() AS is_held, coalesce(heard_at >= %s, false) AS is_heard
+FROM execution_streamlease WHERE kind = %s
+"""
+TAKE = f"""
+INSERT INTO execution_streamlease AS l (kind, holder, lease_until, began_at)
+VALUES (%(kind)s, %(holder)s, clock_timestamp() + interval '{LEASE_SECONDS} seconds',
+  clock_timestamp())
+ON CONFLICT (kind) DO UPDATE SET holder = excluded.holder, lease_until = excluded.lease_until,
+  began_at = excluded.began_at
+WHERE l.lease_until < clock_timestamp()
+"""
+RENEW = f"""
+UPDATE execution_streamlease
+SET lease_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
+WHERE kind = %(kind)s AND holder = %(holder)s
+"""
+END = """
+UPDATE execution_streamlease SET lease_until = '-infinity',
+  heard_at = CASE WHEN %(is_heard)s THEN greatest(heard_at, began_at) ELSE heard_at END
+WHERE kind = %(kind)s AND holder = %(holder)s
+"""
+
+
+def drain_once(
+    broker_type: str, drain: Callable[[Callable[[], bool]], int], patience: float
+) -> int | None:
+    """Have the stream of a kind drained by one process: this one, or another that began later.
+
+    drain: applies what is told and returns how many reports; it is given what renews the lease,
+    which is False once another process has taken it. patience: for how many seconds another's drain
+    may take. Returns how many reports were applied here; None if nobody has drained it in time.
+    Raises what `drain` raises.
+    """
+    asked_at: datetime = rows(NOW)[0].now
+    deadline, pause = machine_time() + patience, FIRST_POLL_SECONDS
+    named = {"kind": broker_type, "holder": uuid4().hex}
+    while not _takes(named, state := rows(STATE, (asked_at, broker_type))):
+        if state and state[0].is_heard:
+            return 0
+        if machine_time() >= deadline:
+            return None
+        threading.Event().wait(pause)
+        pause = min(2 * pause, MAX_POLL_SECONDS)
+    is_drained = False
+    try:
+        applied = drain(lambda: run(RENEW, named) == 1)
+        is_drained = True
+    finally:
+        run(END, {**named, "is_heard": is_drained})
+    return applied
+
+
+def _takes(named: Mapping[str, str], state: Sequence[Any]) -> bool:
+    """Take the lease if it is free, and no other process has drained meanwhile."""
+    is_free = not state or not (state[0].is_held or state[0].is_heard)
+    return is_free and run(TAKE, named) == 1

@@ -1,0 +1,277 @@
+"""What a trading process runs beside its tasks: lease, wire, flusher, and its own look for work."""
+
+import asyncio
+import os
+import secrets
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from brokers import rate_limits
+from brokers.base import ReadFailed
+from brokers.maintenance_windows import Maintenance
+from common.clocks import machine_time
+from common.reason_codes import Code
+from common.sql import rows, run
+from connections import session_lanes as of_process
+from connections.health import maintenance
+from connections.health.connection_checks import run_on_process_loop, set_call_runner
+from connections.selectors import open_hosts
+from execution.base.kill_switch import read_halts
+from execution.dispatch.order_dispatcher import PROCESS_ENDING, KillSwitchSnapshot, OrderDispatcher
+from execution.dispatch.report_writer import ReportWriter
+from execution.runtime.broker_sessions import BrokerSessionManager
+from execution.runtime.health_recorder import HealthRecorder
+from execution.runtime.lane_leases import (
+    LaneLeaseManager,
+    LaneSelection,
+    OnLaneChange,
+    ignore_lane_change,
+)
+from execution.submission.deferral import deferred_by_brokers, wake_hosts
+from execution.submission.outcomes import Deferred
+from prices import event_loop
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+BackgroundJob = tuple[str, float, Callable[[], object]]
+"""What a process does again and again: its name, after how many seconds, what."""
+HEALTH_SECONDS = 1.0
+MAX_READ_SECONDS = 120
+JOBS_END_SECONDS = 2.0  # that rounds under way have to end, where the process ends
+
+RENEW = """
+INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
+VALUES (%s, %s, %s, %s, clock_timestamp() + make_interval(secs => %s))
+ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until
+RETURNING 1 + (SELECT count(*) FROM execution_workerlease other
+  WHERE other.id <> execution_workerlease.id AND other.lease_until > clock_timestamp()) AS processes
+"""
+PURGE_LEASES = (
+    "DELETE FROM execution_workerlease WHERE lease_until < clock_timestamp() - interval '1 day'"
+)
+
+
+class TradingRuntime:
+    """The threads of one trading process. `start` once, `stop` gives back what was not sent."""
+
+    def __init__(self, role: str, on_lane_change: OnLaneChange = ignore_lane_change) -> None:
+        """role: its queues, joined by +. on_lane_change: see `Lanes`."""
+        self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.role = role
+        self._lease = settings.FILLCAST_LEASE_SECONDS
+        self.kill_switch = KillSwitchSnapshot(self._lease)
+        self.lanes = LaneLeaseManager(
+            self.id, LaneSelection.of(role.split("+")), self._lease, on_lane_change
+        )
+        self.hosts_down: frozenset[str] = frozenset()
+        self.maintenance: tuple[Maintenance, ...] = ()
+        self.dispatcher = OrderDispatcher(
+            slots=settings.FILLCAST_WIRE_PLACES,
+            call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
+            kill_switch=self.kill_switch,
+            lane_deadline=self.lanes.until,
+            may_begin=self.lanes.may_begin,
+        )
+        self.health = HealthRecorder()
+        self.report_writer = ReportWriter(self.dispatcher.outbox, self.health.record)
+        self.sessions = BrokerSessionManager(self.lanes, self.dispatcher, self.report_writer)
+        self._stopping, self._ended = threading.Event(), threading.Event()
+        self._is_settled = False
+        self._renewing: threading.Thread | None = None
+        self._jobs: list[threading.Thread] = []
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the process has been asked to end: nothing new is claimed."""
+        return self._stopping.is_set()
+
+    def start(self) -> None:
+        """Take the lease and start the threads that calls need."""
+        self.renew()
+        of_process.register_held_lanes(self.lanes.held)
+        self.dispatcher.start()
+        # Connection tests and account reads share the adapters' sessions.
+        set_call_runner(partial(self.dispatcher.run_call, timeout=MAX_READ_SECONDS))
+        self.report_writer.start()
+        # Until the last outcome is written: a process that drains is alive.
+        every_seconds = min(1.0, self._lease / 4)
+        self._renewing = self._repeat("renew", every_seconds, self.renew, until=self._ended)
+        self._repeat("health", HEALTH_SECONDS, self.health.write)
+
+    def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
+        """Run each of these again and again, on a thread of its own. They may ask for `present`."""
+        for name, seconds, job in jobs:
+            self._jobs.append(self._repeat(name, seconds, job))
+
+    def renew(self) -> None:
+        """Prolong the lease by one UPDATE, which counts who else trades and so has a share of the
+        brokers' rates, and the lanes' by another; read the kill switch and the hosts away."""
+        asked_at = machine_time()
+        owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
+        [live] = rows(RENEW, owner)
+        self.lanes.renew()
+        rate_limits.configure(settings.REDIS_URL, live.processes)
+        self.kill_switch.update(read_halts(), asked_at)
+        before, self.hosts_down = self.hosts_down, open_hosts()
+        wake_hosts(before - self.hosts_down)
+        self.maintenance = maintenance.windows_open_now()
+
+    def deferred_connections(self, entries: Sequence[Any]) -> dict[str, Deferred]:
+        """Return which connections' entries of these rows wait: their broker is in a maintenance
+        window, their host is away, or they are slow and the slow ones have all the places that
+        they may have."""
+        deferred = deferred_by_brokers(entries, self.hosts_down, self.maintenance)
+        throttled = self.dispatcher.throttled(
+            {row.connection_id for row in entries} - deferred.keys()
+        )
+        return deferred | dict.fromkeys(throttled, Deferred(Code.BROKER_SLOW))
+
+    def drain(self) -> None:
+        """Claim nothing new from now on; safe in a signal handler."""
+        self._stopping.set()
+
+    def stop(self, timeout: float = 8.0) -> bool:
+        """Let the calls in hand end, write their outcomes, end the lease. True: all was told.
+        Who has ended already is not ended again."""
+        if self._ended.is_set():
+            return self._is_settled
+        self.drain()
+        self.lanes.leave_all()
+        self.dispatcher.background_calls.cancel_queued()
+        idle = self.dispatcher.wait_idle(timeout) and self.report_writer.drain(timeout)
+        if not idle:
+            log.warning("calls are still under way; they will be looked up", id=self.id)
+        event_loop.shutdown(self.dispatcher.loop, 2)  # or their sessions would begin again
+        self.sessions.stop()
+        self.dispatcher.disconnect(2)
+        self.report_writer.stop()
+        self.report_writer.join(2)
+        self.health.write()
+        set_call_runner(
+            _refuse
+        )  # before the loop stands still: who asked would wait for its time-out
+        of_process.register_held_lanes()
+        self.dispatcher.stop()
+        self._is_settled = idle
+        self._ended.set()
+        if self._renewing is not None:
+            self._renewing.join(2)  # or it would write the lease anew
+        if self._jobs_have_ended():
+            set_call_runner()
+        self.lanes.release(self.lanes.names)  # what a round took while the others were given back
+        run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
+        return idle
+
+    def _jobs_have_ended(self) -> bool:
+        """Wait a while for rounds under way: each would open sessions again, on a loop of its own,
+        in the lanes of others."""
+        until = machine_time() + JOBS_END_SECONDS
+        for thread in self._jobs:
+            thread.join(max(0.0, until - machine_time()))
+        return not any(thread.is_alive() for thread in self._jobs)
+
+    def _repeat(
+        self,
+        name: str,
+        seconds: float,
+        job: Callable[[], object],
+        *,
+        until: threading.Event | None = None,
+    ) -> threading.Thread:
+        """On a thread of its own, so that a round that is stuck holds up no other."""
+        ended = until or self._stopping
+
+        def loop() -> None:
+            while not ended.wait(seconds):
+                try:
+                    job()
+                except Exception as error:  # the next round tries again
+                    log.warning("a round failed", what=name, error=repr(error))
+                    connection.close()
+            connection.close()
+
+        thread = threading.Thread(target=loop, daemon=True, name=name)
+        thread.start()
+        return thread
+
+
+def _refuse(call: Coroutine[Any, Any, None]) -> None:
+    """What asks brokers for a process that has ended: nothing does."""
+    call.close()
+    raise of_process.LaneNotHeldError(Code.LANE_UNHELD, PROCESS_ENDING)
+
+
+_runtime: TradingRuntime | None = None
+_lock = threading.Lock()
+
+
+def get_runtime() -> TradingRuntime:
+    """Return this process's runtime. Raises RuntimeError where none was started."""
+    if _runtime is None:
+        raise RuntimeError("This process does not trade: no runtime was started.")
+    return _runtime
+
+
+def is_started() -> bool:
+    """Whether this process trades."""
+    return _runtime is not None
+
+
+def run_call(call: Coroutine[Any, Any, T]) -> T:
+    """Run a broker call on the dispatcher's loop where this process trades, else on one of its own.
+
+    Raises ReadFailed LANE_UNHELD where it has traded and a round of it still asks.
+    """
+    if (runtime := _runtime) is not None:
+        return runtime.dispatcher.run_call(call, MAX_READ_SECONDS)
+    result: list[T] = []
+
+    async def in_time() -> None:
+        async with asyncio.timeout(MAX_READ_SECONDS):
+            result.append(await call)
+
+    try:
+        run_on_process_loop(in_time())
+    except of_process.LaneNotHeldError as error:
+        call.close()
+        raise ReadFailed(Code.LANE_UNHELD, PROCESS_ENDING) from error
+    return result[0]
+
+
+def start_runtime(
+    role: str,
+    on_lane_change: OnLaneChange = ignore_lane_change,
+    *,
+    jobs: Sequence[BackgroundJob] = (),
+) -> TradingRuntime:
+    """Start this process's runtime once, with its rounds; return it."""
+    global _runtime
+    with _lock:
+        if _runtime is None:
+            runtime = TradingRuntime(role, on_lane_change)
+            runtime.start()
+            _runtime = runtime
+            runtime.start_background_jobs(jobs)
+        return _runtime
+
+
+def drain() -> None:
+    """Have this process claim nothing new; safe in a signal handler, takes no lock."""
+    if _runtime is not None:
+        _runtime.drain()
+
+
+def stop_runtime() -> None:
+    """Stop this process's runtime, if there is one."""
+    global _runtime
+    with _lock:
+        if _runtime is not None:
+            _runtime.stop()
+            _runtime = None

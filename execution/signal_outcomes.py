@@ -1,0 +1,189 @@
+"""Operators are notified once a signal of how many orders were lost, and why: rejected, skipped,
+failed, or not sent before their signal was too old.
+
+A publication writes a check. While orders of the signal are not settled it is repeated, for two
+minutes at most; then one message has the counts by reason. If what was still open changes them, one
+correction follows, within a quarter of an hour. Where nothing is lost yet and orders still wait
+after that (their broker is away, and they may wait for long), the check goes on for a day.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from django.db import transaction
+
+from common.ended_orders import was_not_sent_in_time
+from common.sql import array, columns, rows, run
+from events.models import EventKind
+from events.services import NewEvent, emit_many
+
+FIRST_CHECK_SECONDS = 3
+RECHECK_SECONDS = 5
+WAIT_SECONDS = 120.0  # for orders that are not settled, before the message
+CORRECTION_SECONDS = 900.0  # since publication; later changes are on the signal's page
+SLOW_RECHECK_SECONDS = 60  # after that
+MAX_SECONDS = 86_400.0  # for orders that still wait
+MAX_SIGNALS = 100  # signals in one run
+
+UNSETTLED = "'PENDING', 'SUBMITTING', 'UNKNOWN'"
+COUNTED = "'REJECTED', 'SKIPPED', 'DENIED', 'FAILED', 'EXPIRED'"
+ALWAYS_REPORTED = ("REJECTED", "SKIPPED", "FAILED")
+
+# With the publication. Signals that create no orders have nothing to check.
+COUNT_CANDIDATES = f"""
+WITH counted AS (
+  UPDATE signals_signal SET candidate_count = %(candidates)s WHERE id = %(signal_id)s
+  RETURNING id, action
+)
+INSERT INTO execution_outcomecheck (signal_id, due_at)
+SELECT id, clock_timestamp() + interval '{FIRST_CHECK_SECONDS} seconds' FROM counted
+WHERE action <> 'MODIFY' AND %(candidates)s > 0
+ON CONFLICT (signal_id) DO UPDATE SET due_at = EXCLUDED.due_at, reported = NULL
+"""
+CLAIM = """
+SELECT n.signal_id, n.reported, s.action, s.candidate_count AS candidates,
+  extract(epoch FROM clock_timestamp() - n.created_at)::float8 AS age
+FROM execution_outcomecheck n LEFT JOIN signals_signal s ON s.id = n.signal_id
+WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n SKIP LOCKED
+"""
+# Entries by their signal's index, exits by their positions': never through the whole table.
+COUNT = f"""
+WITH s AS MATERIALIZED (
+  SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
+), caused AS (
+  SELECT o.signal_id, o.status, o.reason FROM s JOIN execution_order o ON o.signal_id = s.id
+  WHERE s.action = 'OPEN' AND o.leg LIKE 'entry%%'
+  UNION ALL
+  SELECT o.signal_id, o.status, o.reason
+  FROM s JOIN positions_executionposition p ON p.signal_id = s.refers_to_id
+  JOIN execution_order o ON o.position_id = p.id AND o.signal_id = s.id
+  WHERE s.action <> 'OPEN'
+)
+SELECT signal_id, CASE WHEN status IN ({UNSETTLED}) THEN '' ELSE status END AS status,
+  CASE WHEN status IN ({COUNTED}) THEN reason ELSE '' END AS reason, count(*) AS orders
+FROM caused WHERE status IN ({UNSETTLED}, {COUNTED})
+GROUP BY 1, 2, 3
+"""
+RECHECK = """
+UPDATE execution_outcomecheck n SET reported = t.reported::jsonb,
+  due_at = clock_timestamp() + make_interval(
+    secs => CASE WHEN n.created_at < clock_timestamp() - make_interval(secs => %s)
+      THEN %s ELSE %s END)
+FROM unnest(%s::bigint[], %s::text[]) AS t(signal_id, reported) WHERE n.signal_id = t.signal_id
+"""
+DONE = "DELETE FROM execution_outcomecheck WHERE signal_id = ANY(%s::bigint[])"
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """orders: state → reason code → how many, of those that were not executed. unsettled: how many
+    may still end so. Seconds since publication in `age`."""
+
+    age: float
+    unsettled: int = 0
+    orders: Counts = field(default_factory=dict)
+    reported: Counts | None = None
+
+    @property
+    def has_problems(self) -> bool:
+        return bool(_problems(self.orders))
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What to do now: write the message, and whether to check again."""
+
+    report: bool
+    again: bool
+
+
+def next_step(outcome: Outcome) -> Step:
+    """Decide about one signal: at most one message, and at most one correction. Pure."""
+    is_final = outcome.unsettled == 0 or outcome.age >= CORRECTION_SECONDS
+    if outcome.reported is not None:
+        differs = _problems(outcome.orders) != _problems(outcome.reported)
+        return Step(report=is_final and differs, again=not is_final)
+    is_ripe = is_final or outcome.age >= WAIT_SECONDS
+    if is_final and outcome.unsettled and not outcome.has_problems:
+        return Step(report=False, again=outcome.age < MAX_SECONDS)
+    return Step(report=is_ripe and outcome.has_problems, again=not is_final)
+
+
+def report_outcomes() -> int:
+    """Check the signals that are due; return how many messages to operators were written."""
+    with transaction.atomic():
+        claimed = rows(CLAIM, (MAX_SIGNALS,))
+        if not claimed:
+            return 0
+        found = _counts([row.signal_id for row in claimed])
+        events, again, done = [], [], []
+        for row in claimed:
+            orders, unsettled = found.get(row.signal_id, ({}, 0))
+            outcome = Outcome(row.age, unsettled, orders, row.reported)
+            step = next_step(outcome) if row.action else Step(report=False, again=False)
+            if step.report:
+                events.append(_event(row, outcome, is_last=not step.again))
+            if step.again:
+                reported = orders if step.report else row.reported
+                again.append((row.signal_id, _json(reported)))
+            else:
+                done.append(row.signal_id)
+        if events:
+            emit_many(events)
+        if again:
+            pace = (CORRECTION_SECONDS, SLOW_RECHECK_SECONDS, RECHECK_SECONDS)
+            run(RECHECK, (*pace, *columns(again, 2)))
+        if done:
+            run(DONE, (array(done),))
+    return len(events)
+
+
+def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, int]], int]]:
+    found: dict[int, tuple[dict[str, dict[str, int]], int]] = {}
+    for row in rows(COUNT, (array(signal_ids),)):
+        orders, unsettled = found.get(row.signal_id, ({}, 0))
+        if row.status == "EXPIRED" and not was_not_sent_in_time(row.reason, row.status):
+            pass  # at its broker, where its time in force ended
+        elif row.status:
+            orders.setdefault(row.status, {})[row.reason] = row.orders
+        else:
+            unsettled += row.orders
+        found[row.signal_id] = (orders, unsettled)
+    return found
+
+
+def _event(row: Any, outcome: Outcome, *, is_last: bool) -> NewEvent:
+    return NewEvent(
+        EventKind.SIGNAL_INCOMPLETE,
+        signal_id=row.signal_id,
+        payload={
+            "action": row.action,
+            "candidates": row.candidates,
+            "orders": outcome.orders,
+            "unsettled": outcome.unsettled,
+            "correction": outcome.reported is not None,
+            "is_last": is_last,
+            "page": f"/admin/signals/signal/{row.signal_id}/change/",
+        },
+    )
+
+
+def _problems(orders: Counts) -> dict[str, dict[str, int]]:
+    """The orders that operators hear of: all but those that the accounts' own limits denied."""
+    lost = {
+        state: {
+            code: count
+            for code, count in reasons.items()
+            if state in ALWAYS_REPORTED or was_not_sent_in_time(code, state)
+        }
+        for state, reasons in orders.items()
+    }
+    return {state: reasons for state, reasons in lost.items() if reasons}
+
+
+def _json(value: Counts | None) -> str | None:
+    return None if value is None else orjson.dumps(value).decode()

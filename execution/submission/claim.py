@@ -1,0 +1,249 @@
+"""The claim: from PENDING rows to intents on disk, a bundle in one transaction.
+
+Mailboxes are locked in id order by a plain lock with a time-out (SKIP LOCKED is for sweeps only),
+then, in a later statement whose snapshot is younger than the locks, the orders are loaded by
+primary key and filtered here. What is decided is decided by pure functions; what is written is
+written by one statement.
+"""
+
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from brokers.registry import adapter_for
+from brokers.types import ConnectionSpec, ExitSafety, OrderRequest
+from brokers.worst_price import with_worst_price
+from common.clocks import machine_seconds_until, machine_time
+from common.failpoints import failpoint
+from common.reason_codes import Code
+from common.sql import array, columns, rows
+from connections.selectors import spec_from_row
+from connections.session_lanes import GENERAL
+from connections.session_lanes import held_lanes as held_lanes
+from execution.exits.dust import raise_alarm
+from execution.exits.reservations import recompute_reserved
+from execution.ids import at_attempt, base_of, new_client_order_id
+from execution.submission import claim_sql as sql
+from execution.submission.bundle_evaluation import (
+    WAITING_FOR_WORKER,
+    evaluate,
+    load_account_context,
+    load_evaluation_context,
+)
+from execution.submission.deferral import (
+    defer_orders,
+    due_after,
+    request_comparisons,
+    request_prerequisites,
+)
+from execution.submission.outcomes import (
+    ORDER_TYPES,
+    SIDES,
+    TIMES_IN_FORCE,
+    Decision,
+    Deferred,
+    EvaluationContext,
+    Intent,
+    Terminated,
+)
+from execution.submission.sizing import Denial
+
+DeferralPolicy = Callable[[Sequence[Any]], Mapping[str, Deferred]]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """An intent that is on disk, on its way to the dispatcher."""
+
+    broker_type: str
+    spec: ConnectionSpec
+    request: OrderRequest
+    is_entry: bool
+    feed_id: int | None
+    owner_id: int
+    lane: str = GENERAL
+
+
+def defer_none(entries: Sequence[Any]) -> Mapping[str, Deferred]:
+    """All of them may leave."""
+    return {}
+
+
+def claim(
+    order_ids: Sequence[int],
+    *,
+    owner: str,
+    skip_locked: bool = False,
+    deferral_policy: DeferralPolicy = defer_none,
+    lanes_without_worker: Collection[str] = (),
+) -> list[Outgoing]:
+    """Write the intent of every due order of the bundle, or why it is denied; one transaction.
+
+    deferral_policy: says which connections' entries of these rows wait, and what for. Rows of lanes
+    that this process does not hold are left as they are. lanes_without_worker: lanes that no
+    process holds, and of whose rows alone this is: none leaves, an entry that is too late ends, the
+    others are told why.
+
+    Raises OperationalError when a mailbox stays locked beyond the lock time-out: the rows stay
+    PENDING, and whoever looks next takes them.
+    """
+    send_by = machine_time() + settings.FILLCAST_SEND_WITHIN_SECONDS  # before the transaction
+    with transaction.atomic():
+        lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
+        ids = array(order_ids)
+        locked = {row.connection_id for row in rows(lock, (ids,))}
+        if not locked:
+            return []
+        failpoint("claim.locked")
+        lanes = (
+            {*lanes_without_worker}.difference(held_lanes())
+            if lanes_without_worker
+            else held_lanes()
+        )
+        pending = [
+            row
+            for row in rows(sql.LOAD, (ids,))
+            if row.status == "PENDING"
+            and row.is_due
+            and row.connection_id in locked
+            and row.lane in lanes
+        ]
+        if not pending:
+            return []
+        specs = {row.connection_id: spec_from_row(row) for row in pending}
+        context = _load_market(pending)
+        if lanes_without_worker:
+            postponed: Mapping[str, Deferred] = {
+                row.connection_id: WAITING_FOR_WORKER for row in pending
+            }
+        else:
+            postponed = deferral_policy([row for row in pending if row.position_id is None])
+        accounts = load_account_context(
+            pending, specs, postponed, locked_out=_locked_out(pending, specs)
+        )
+        decisions = evaluate(pending, context, accounts, specs)
+        deferred = [(row, d) for row, d in decisions if isinstance(d, Deferred)]
+        defer_orders((row.id, d, due_after(row, d, context)) for row, d in deferred)
+        settled = [(row, d) for row, d in decisions if not isinstance(d, Deferred)]
+        written = _write(settled, owner)
+        raise_alarm([row.id for row, d in settled if _is_blocked(d)])
+        recompute_reserved(
+            [row.id for row, _ in settled if row.position_id and row.id not in written]
+        )
+        request_prerequisites(
+            [(row.id, d) for row, d in deferred]
+        )  # positions after orders, as everywhere
+        request_comparisons(deferred, context.exits)
+        failpoint("claim.written")
+        return [  # before the commit: what fails here leaves no intent behind
+            _outgoing(row, decision, specs[row.connection_id], written[row.id], context, send_by)
+            for row, decision in settled
+            if isinstance(decision, Intent) and row.id in written
+        ]
+
+
+def _is_blocked(decision: Decision) -> bool:
+    """Whether an exit ended because its exchange takes nothing of a position that stays open."""
+    return isinstance(decision, Terminated) and decision.denial.code is Code.EXIT_BELOW_MINIMUM
+
+
+def _locked_out(pending: list[Any], specs: Mapping[str, ConnectionSpec]) -> set[str]:
+    """Return the accounts whose stored credentials did not open."""
+    return {
+        row.connection_id
+        for row in pending
+        if row.sealed_credentials and not specs[row.connection_id].credentials
+    }
+
+
+def _load_market(pending: list[Any]) -> EvaluationContext:
+    signals = rows(sql.SIGNALS, (list({r.signal_id for r in pending if r.signal_id}),))
+    return load_evaluation_context(pending, {signal.id: signal for signal in signals})
+
+
+def _write(settled: Sequence[tuple[Any, Decision]], owner: str) -> dict[int, Any]:
+    """Write intents and refusals; return what each intent is sent under, by order id."""
+    records = [_record(row, decision) for row, decision in settled]
+    if not records:
+        return {}
+    arrays = dict(zip(sql.WRITE_COLUMNS, columns(records, len(sql.WRITE_COLUMNS)), strict=True))
+    answer_within = (
+        settings.FILLCAST_SEND_WITHIN_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
+    )
+    written = rows(sql.WRITE, {**arrays, "owner": owner, "answer_within": answer_within})
+    return {row.id: row for row in written}
+
+
+def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
+    if isinstance(decision, Intent):
+        i = decision
+        return (
+            row.id, "SUBMITTING", "", i.detail, "{}", _client_order_id(row), i.symbol, i.quantity,
+            i.limit_price, i.stop_price, i.stop_loss, i.take_profit, i.expected_price, i.pip,
+            i.rate, i.margin, i.risk, i.worst_price,
+        )  # fmt: skip
+    ended = decision if isinstance(decision, Terminated) else None
+    denial = ended.denial if ended else decision
+    assert isinstance(denial, Denial)  # Later was sorted out by the caller
+    return (
+        row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
+        json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
+        None, None, None, None, None, None, None, None,
+    )  # fmt: skip
+
+
+def _client_order_id(row: Any) -> str:
+    known = row.client_order_id or new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
+    return at_attempt(known, row.attempt)
+
+
+def _outgoing(
+    row: Any,
+    intent: Intent,
+    spec: ConnectionSpec,
+    written: Any,
+    context: EvaluationContext,
+    send_by: float,
+) -> Outgoing:
+    is_entry = row.position_id is None
+    signal = context.signals[row.signal_id] if row.signal_id else None
+    if is_entry and signal and signal.valid_until:  # decided in time is not yet sent in time
+        send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
+    closes = "" if is_entry else context.exits[row.id].entry_client_order_id
+    request = OrderRequest(
+        client_order_id=written.client_order_id,
+        connection_id=row.connection_id,
+        account=row.account,
+        symbol=intent.symbol,
+        side=SIDES[row.side],
+        order_type=ORDER_TYPES[row.order_type],
+        time_in_force=TIMES_IN_FORCE[row.time_in_force],
+        quantity=intent.quantity,
+        limit_price=intent.limit_price,
+        stop_price=intent.stop_price,
+        stop_loss=intent.stop_loss,
+        take_profit=intent.take_profit,
+        reduce_only=not is_entry,
+        broker_position_id="" if is_entry else context.exits[row.id].broker_position_id,
+        closes=closes,
+        oca_group=_oca_group(row, spec, closes or written.client_order_id),
+        worst_price=intent.worst_price,
+        order_id=row.id,
+        fence=written.fence,
+        send_by=send_by,
+    )
+    request = with_worst_price(request, adapter_for(row.type).capabilities(spec))
+    return Outgoing(
+        row.type, spec, request, is_entry, signal and signal.feed_id, row.owner_id, row.lane
+    )
+
+
+def _oca_group(row: Any, spec: ConnectionSpec, entry_client_order_id: str) -> str:
+    """The group of an entry's protection and of its exits: named after the entry's id."""
+    if adapter_for(row.type).capabilities(spec).exit_safety is not ExitSafety.OCA:
+        return ""
+    return base_of(entry_client_order_id)

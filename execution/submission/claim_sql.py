@@ -1,0 +1,295 @@
+"""The statements of the claim. `claim.py` says in which order, and why."""
+
+from connections.selectors import SPEC_COLUMNS
+from execution.exits import levels_sql
+from execution.reports.transitions import DEFERRED
+
+LOCK = """
+SELECT connection_id::text FROM connections_mailbox WHERE connection_id IN (
+  SELECT connection_id FROM execution_order WHERE id = ANY(%s::bigint[]) AND status = 'PENDING')
+ORDER BY connection_id FOR NO KEY UPDATE {skip}
+"""
+
+# What an order is judged by, beside what `load_market` reads. Over the aliases o (the order) and s
+# (its signal, or what is known of it before there is one).
+ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
+  o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price,
+  o.stop_price, o.attempt, o.tries, o.reason, o.retried_at, o.client_order_id,
+  o.due_at <= clock_timestamp() AND o.wish = '' AS is_due, {SPEC_COLUMNS}, c.instrument_book,
+  c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
+  a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
+  extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
+  t.sizing_mode, t.fixed_quantity, t.percent_of_balance, t.fixed_amount, t.risk_percent,
+  t.multiplier, t.small_multiplier, t.normal_multiplier, t.large_multiplier, t.max_quantity,
+  t.max_open_positions, t.max_leverage, t.max_portfolio_risk_percent, t.max_slippage_pips,
+  t.slippage_unit,
+  t.max_signal_age_seconds, t.broker_holds_stops,
+  coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map,
+  s.currency_pair AS signal_pair"""
+ACCOUNT_JOINS = """JOIN connections_executionconnection c ON c.id = o.connection_id
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
+LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id"""
+
+LOAD = f"""
+SELECT {ORDER_COLUMNS}
+FROM execution_order o LEFT JOIN signals_signal s ON s.id = o.signal_id
+{ACCOUNT_JOINS}
+WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
+"""  # status is judged in Python: here it would drag in the index of the whole backlog
+
+# closable: what is left of the position for this exit, after those that are on their way and those
+# that wait in front of it. The rest says what `safety.exit_blocker` asks: whether the broker has
+# been read since our last activity, and whether others of ours are one position with it at the
+# broker.
+EXITS = """
+SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.entry_price, p.pip,
+  p.conversion_rate, p.lifted, p.held_quantity, p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
+    OR p.levels_told_at IS NULL AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')
+    AS is_protected,  -- what was sent and not confirmed may be there
+  coalesce(p.held_at > p.touched_at
+    AND p.held_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
+  coalesce(p.held_at > p.touched_at, false) AS is_known, p.held_is_shared,
+  -- Of an exit that awaits a comparison: how long it has waited, if one began since then, and since
+  -- our last activity, and found the position. Else NULL; and whether one has to be requested.
+  CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON' AND r.compared_at > p.touched_at
+      AND r.compared_at >= o.waiting_since
+      AND NOT coalesce(p.missing_since > p.touched_at, false)
+    THEN extract(epoch FROM clock_timestamp() - o.waiting_since) END AS compared_for,
+  r.compare_asked_at IS NULL AND NOT coalesce(
+    r.compared_at > p.touched_at AND r.compared_at >= o.waiting_since, false) AS needs_comparison,
+  EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id
+    AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+      OR x.status = 'PENDING' AND x.id < o.id)) AS others_leaving,
+  EXISTS (SELECT FROM positions_executionposition n WHERE n.connection_id = p.connection_id
+    AND n.quantity > 0 AND n.id <> p.id AND n.symbol = p.symbol
+    AND n.broker_position_id = p.broker_position_id)
+  OR a.position_mode IS DISTINCT FROM 'HEDGING' AND EXISTS (
+    SELECT FROM execution_order x WHERE x.connection_id = p.connection_id
+    AND x.position_id IS NULL AND x.symbol = p.symbol AND x.signal_id <> p.signal_id
+    AND x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
+    AS shares,
+  (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
+    AND e.signal_id = p.signal_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
+  ) AS entry_client_order_id,  -- as the index `one_entry` says it
+  p.quantity - coalesce((
+    SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
+    WHERE x.position_id = p.id AND x.id <> o.id
+      AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
+        'CANCEL_REQUESTED') OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
+FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
+LEFT JOIN execution_accountreading r ON r.connection_id = p.connection_id
+WHERE o.id = ANY(%s)
+"""
+
+SIGNALS = f"""
+SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at, s.valid_until,
+  s.max_slippage_pips, s.max_slippage_unit, s.risk_category, s.cancelled_at, {levels_sql.SL} AS sl,
+  {levels_sql.TARGET_PRICES} AS target_prices, {levels_sql.TARGET_FRACTIONS} AS target_fractions,
+  EXISTS (SELECT FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'CLOSE'
+    AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed
+FROM signals_signal s {levels_sql.JOIN}
+WHERE s.id = ANY(%s)
+"""
+
+INSTRUMENTS = f"""
+SELECT book, pair, symbol, is_preferred, digits, pip, quantity_min, quantity_step, quantity_max,
+  stops_level, margin_rate, close_min, close_worth_min, {levels_sql.TICK} AS tick
+FROM connections_instrument i WHERE book = ANY(%s) AND pair = ANY(%s)
+"""
+
+QUOTES = """
+SELECT data_connection_id, symbol, bid, ask, time,
+  extract(epoch FROM clock_timestamp() - received_at)::int AS age
+FROM prices_latestquote WHERE data_connection_id = ANY(%s::bigint[]) AND symbol = ANY(%s::text[])
+"""
+
+SOURCES = """
+SELECT d.id, d.name, d.is_active AND d.kind = 'broker' AS is_live, coalesce(h.error, '') AS error,
+  d.user_id IS NOT NULL AS is_own, coalesce(h.error_code, '') AS error_code,
+  coalesce(h.pairs, '{}') AS pairs
+FROM connections_dataconnection d
+LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
+"""
+
+HELD = """
+SELECT connection_id::text, sum(n)::int AS n, sum(notional) AS notional, sum(margin) AS margin,
+  sum(risk) AS risk, bool_or(unanswered) AS unanswered
+FROM (
+  SELECT p.connection_id, 1 AS n, p.quantity * p.entry_price * p.conversion_rate AS notional,
+    0 AS margin, false AS unanswered,
+    CASE WHEN p.sl IS NULL
+      THEN p.quantity * p.entry_price * p.conversion_rate / greatest(coalesce(a.leverage, 1), 1)
+      ELSE greatest((p.entry_price - p.sl) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 0)
+        * p.quantity * p.conversion_rate END AS risk
+  FROM positions_executionposition p
+  LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
+  WHERE p.connection_id = ANY(%(connections)s::uuid[]) AND p.quantity > 0
+  UNION ALL
+  SELECT connection_id, CASE WHEN filled_quantity > 0 THEN 0 ELSE 1 END,
+    (quantity - filled_quantity) * coalesce(expected_price, 0) * coalesce(conversion_rate, 0),
+    coalesce(margin, 0) * (quantity - filled_quantity) / quantity,
+    status = 'SUBMITTING' AND answer_by > clock_timestamp()
+      AND submitted_at < clock_timestamp() - make_interval(secs => %(unanswered)s),
+    coalesce(risk, 0) * (quantity - filled_quantity) / quantity
+  FROM execution_order
+  WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
+    AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+) held GROUP BY connection_id
+"""
+
+# Who waits for an earlier command of its account, the oldest of each: they leave in order.
+FIRST_BEHIND = """
+SELECT connection_id::text, min(id) AS id FROM execution_order
+WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> '' AND reason = %s
+  AND position_id IS NULL AND wish = ''
+GROUP BY connection_id
+"""
+
+# On a netting account an opposite entry would close what another signal opened. is_closing: all of
+# it is on its way out, so that an entry the other way need only wait.
+SIDES_HELD = """
+SELECT connection_id::text, pair, side, quantity <= reserved AS is_closing
+FROM positions_executionposition
+WHERE connection_id = ANY(%(connections)s::uuid[]) AND quantity > 0
+UNION
+SELECT connection_id::text, pair, side, wish = 'CLOSE' FROM execution_order
+WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
+  AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+"""
+
+_DEFERRED = f"{{{','.join(sorted(code.value for code in DEFERRED))}}}"
+
+WRITE = f"""
+WITH decided AS (
+  SELECT * FROM unnest(%(id)s::bigint[], %(status)s::text[], %(reason)s::text[],
+    %(detail)s::text[], %(numbers)s::text[], %(client_order_id)s::text[], %(symbol)s::text[],
+    %(quantity)s::numeric[], %(limit_price)s::numeric[], %(stop_price)s::numeric[],
+    %(stop_loss)s::numeric[], %(take_profit)s::numeric[], %(expected_price)s::numeric[],
+    %(pip)s::numeric[], %(rate)s::numeric[], %(margin)s::numeric[], %(risk)s::numeric[],
+    %(worst_price)s::numeric[])
+  AS t(id, status, reason, detail, numbers, client_order_id, symbol, quantity, limit_price,
+    stop_price, stop_loss, take_profit, expected_price, pip, rate, margin, risk, worst_price)
+), moved AS (
+  UPDATE execution_order o SET status = d.status, reason = d.reason, detail = left(d.detail, 300),
+    client_order_id = coalesce(d.client_order_id, o.client_order_id), symbol = d.symbol,
+    quantity = coalesce(d.quantity, o.quantity), limit_price = d.limit_price,
+    stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
+    expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
+    risk = d.risk, worst_price = d.worst_price, fence = o.fence + 1,
+    -- One that was only deferred may be so again: then it has waited without a break.
+    waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
+      THEN o.waiting_since END,
+    owner = %(owner)s, proofs = 0,
+    answer_by = clock_timestamp() + make_interval(secs => %(answer_within)s),
+    validated_at = clock_timestamp(),
+    submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
+    done_at = CASE WHEN d.status <> 'SUBMITTING' THEN clock_timestamp() END
+  FROM decided d WHERE o.id = d.id AND o.status = 'PENDING'
+  RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id
+), logged AS (
+  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
+    numbers)
+  SELECT m.id, m.signal_id, m.connection_id, coalesce(nullif(d.reason, ''), 'INTENT'), m.status,
+    d.detail, d.numbers::jsonb
+  FROM moved m JOIN decided d USING (id)
+), told AS (
+  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+  SELECT 'order.' || lower(m.status), coalesce(c.user_id, c.admin_id), m.connection_id,
+    m.signal_id, m.id, jsonb_build_object('code', d.reason, 'detail', d.detail)
+  FROM moved m JOIN decided d USING (id)
+  JOIN connections_executionconnection c ON c.id = m.connection_id
+  WHERE m.status <> 'SUBMITTING'
+)
+SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
+"""
+WRITE_COLUMNS = (
+    "id", "status", "reason", "detail", "numbers", "client_order_id", "symbol", "quantity",
+    "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",
+    "margin", "risk", "worst_price",
+)  # fmt: skip
+
+# What a waiting exit needs of its position: the broker's word, or its levels out of the way. Where
+# the broker holds too little, it is read less and less often, at least each half minute.
+REQUEST_PREREQUISITES = """
+WITH wanted AS (
+  SELECT o.position_id AS id, bool_or(w.lift) AS lift, coalesce(least(30, greatest(2,
+    max(extract(epoch FROM clock_timestamp() - o.waiting_since) / 10)
+      FILTER (WHERE o.reason = 'EXIT_AWAITS_COMPARISON'))), 2) AS seconds
+  FROM unnest(%s::bigint[], %s::boolean[]) AS w(order_id, lift)
+  JOIN execution_order o ON o.id = w.order_id GROUP BY o.position_id
+), held AS (
+  SELECT id FROM positions_executionposition WHERE id IN (SELECT id FROM wanted)
+  ORDER BY id FOR NO KEY UPDATE
+)
+UPDATE positions_executionposition p SET lifted = p.lifted OR w.lift,
+  levels_due_at = CASE WHEN w.lift AND NOT p.lifted THEN NULL ELSE p.levels_due_at END,
+  ask_after = coalesce(p.ask_after,
+    greatest(clock_timestamp(), p.held_at + make_interval(secs => w.seconds)))
+FROM wanted w JOIN held USING (id) WHERE p.id = w.id
+"""
+
+PUT_BACK = """
+UPDATE positions_executionposition SET lifted = false, levels_due_at = NULL,
+  levels_given_up = false
+WHERE id IN (
+  SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+  WHERE o.id = ANY(%s) AND p.lifted ORDER BY p.id FOR NO KEY UPDATE OF p)
+"""
+
+# A wait of an exit for its own position ends within a second, mostly: no line in the log.
+DEFER = """
+WITH later AS (
+  SELECT o.id, t.code, t.detail, t.seconds, o.reason AS was
+  FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::float8[]) AS t(id, code, detail, seconds)
+  JOIN execution_order o USING (id)
+), moved AS (
+  UPDATE execution_order o SET reason = l.code, detail = left(l.detail, 300),
+    due_at = clock_timestamp() + make_interval(secs => l.seconds),
+    waiting_since = CASE WHEN l.was = l.code THEN coalesce(o.waiting_since, clock_timestamp())
+      ELSE clock_timestamp() END
+  FROM later l WHERE o.id = l.id AND o.status = 'PENDING'
+  RETURNING o.id, o.signal_id, o.connection_id, l.code, l.detail, l.was
+)
+INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, detail, status)
+SELECT id, signal_id, connection_id, code, detail, 'PENDING' FROM moved
+WHERE was <> code AND code NOT LIKE 'EXIT_AWAITS_%%'
+"""
+
+# What they waited for has come about. Who is being judged just now is passed over.
+WAKE = """
+UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order
+  WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> ''
+    AND reason = ANY(%s::text[]) AND due_at > clock_timestamp()
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+"""
+
+# What is asked about less and less often is asked now that its account answers again. A second
+# look-up keeps its distance from the first, and a call under way is not made twice.
+WAKE_LOOK_UPS = """
+UPDATE execution_order SET lookup_after = clock_timestamp() WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order
+  WHERE lookup_after > clock_timestamp() AND connection_id = ANY(%s::uuid[]) AND proofs = 0
+    AND status <> 'SUBMITTING'
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+"""
+WAKE_CANCELS = """
+UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
+  SELECT id FROM execution_order
+  WHERE wish <> '' AND connection_id = ANY(%s::uuid[])
+    AND due_at > clock_timestamp() + make_interval(secs => %s)
+  ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
+"""
+
+STILL_DUE = """
+SELECT id FROM execution_order
+WHERE id = ANY(%s::bigint[]) AND status = 'PENDING' AND wish = '' AND due_at <= clock_timestamp()
+ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+"""
+
+ACCOUNTS_OF_HOSTS = """
+SELECT id FROM connections_executionconnection
+WHERE broker_host = ANY(%s::text[]) AND archived_at IS NULL
+"""

@@ -1,0 +1,297 @@
+"""What becomes of one due order: an intent, a denial, an expiry, or a little patience. Pure.
+
+A row carries the order with its connection, account, preset and subscription; the market what is
+quoted and listed. Nothing here reads a database or a clock.
+"""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from brokers.types import Capabilities, OrderType
+from common.formatting import sentence
+from common.money import plain
+from common.reason_codes import Code
+from execution.exits.safety import (
+    ExitBlocker,
+    exit_blocker,
+    known_broker_quantity,
+    max_exit_quantity,
+)
+from execution.models import Status
+from execution.submission import risk
+from execution.submission.entry import size_and_check
+from execution.submission.outcomes import (
+    ENTRY_WAITS,
+    EXIT_CODES,
+    ORDER_TYPES,
+    SIDES,
+    TIMES_IN_FORCE,
+    Decision,
+    Deferred,
+    EvaluationContext,
+    Intent,
+    Terminated,
+    touch_price,
+)
+from execution.submission.sizing import Denial
+from positions.exit_minimums import is_dust, sellable
+from prices.selectors import Conversion, conversion, pairs_between
+
+QUOTE_MAX_AGE_SECONDS = 60
+# A pair that nobody has needed is followed from its first signal on: its entry waits so long.
+FIRST_PRICE_SECONDS = 10
+ACCOUNT_MAX_AGE_SECONDS = 900
+SHARED = "is certainly its own: others share what the broker holds"
+# An exit that awaits a comparison ends after so long at the earliest, once one has been made.
+COMPARISON_SECONDS = 30
+
+
+def decide_exit(row: Any, context: EvaluationContext, capabilities: Capabilities) -> Decision:
+    """An exit is never blocked by an entry limit, and never larger than what is still open.
+
+    Where the broker would let it reverse the position, it waits until it cannot.
+    """
+    instrument = context.instruments.get((row.instrument_book, row.symbol))
+    quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
+    side = SIDES[row.side]
+    position = context.exits[row.id]
+    if position.quantity <= 0:
+        return Terminated(Denial(Code.NOTHING_TO_CLOSE), Status.CANCELLED)
+    price = touch_price(quote, side) if quote else position.entry_price
+    if sellable(position.quantity, price, instrument) <= 0:
+        return _unsellable(row, position, instrument)
+    if position.closable <= 0:
+        return Deferred(Code.EXIT_AWAITS_OTHERS)  # if they do not, this one does
+    blocker = exit_blocker(capabilities.exit_safety, position)
+    if blocker in (None, ExitBlocker.READ) and (
+        decision := _insufficient_holding(row, position, price, instrument, capabilities)
+    ):
+        return decision
+    if blocker:
+        return Deferred(EXIT_CODES[blocker], blocker=blocker)
+    requested = min(row.quantity, max_exit_quantity(capabilities.exit_safety, position))
+    quantity = sellable(requested, price, instrument)
+    if quantity <= 0:
+        minimum = instrument.close_min if instrument else None
+        return Terminated(Denial(Code.QUANTITY_BELOW_MINIMUM, requested, minimum), Status.CANCELLED)
+    pip = instrument.pip if instrument else position.pip
+    known = _conversion(row, context)
+    rate = known.rate if known else position.conversion_rate
+    return Intent(
+        symbol=row.symbol,
+        quantity=quantity,
+        expected_price=price,
+        pip=pip,
+        rate=rate,
+        detail=f"{plain(quantity)} at {plain(price)}",
+    )
+
+
+def _unsellable(row: Any, position: Any, instrument: Any) -> Terminated:
+    """End an exit of a position of which the exchange takes nothing: dust is then closed in the
+    books (`exits/dust.py`), what is larger stays open and is held back until it can be sold."""
+    dust = is_dust(position.quantity, position.opened_quantity, instrument.quantity_step)
+    code = Code.DUST if dust else Code.EXIT_BELOW_MINIMUM
+    detail = f"{plain(position.quantity)} {row.symbol} left"
+    return Terminated(Denial(code, detail=detail), Status.CANCELLED)
+
+
+def _insufficient_holding(
+    row: Any, position: Any, price: Decimal, instrument: Any, capabilities: Capabilities
+) -> Deferred | Terminated | None:
+    """What becomes of an exit whose broker holds nothing of the position that could be sold; None:
+    it holds enough. A comparison may find that the position is gone. What is still held after that
+    stays open and is held back until it can be sold; of nothing, the broker is read again. So it is
+    where others share what is held: what was taken off for them may be this position's."""
+    held = known_broker_quantity(capabilities.exit_safety, position)
+    if held is None or sellable(held, price, instrument) > 0:
+        return None
+    if position.held_is_shared:
+        detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} {SHARED}"
+        return Deferred(Code.EXIT_AWAITS_COMPARISON, blocker=ExitBlocker.READ, detail=detail)
+    if held <= 0 or not position.is_read or (position.compared_for or 0) < COMPARISON_SECONDS:
+        return Deferred(Code.EXIT_AWAITS_COMPARISON, blocker=ExitBlocker.READ)
+    detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} at the broker"
+    return Terminated(Denial(Code.EXIT_BELOW_MINIMUM, detail=detail), Status.CANCELLED)
+
+
+def decide_entry(
+    row: Any,
+    context: EvaluationContext,
+    exposure: risk.PortfolioExposure,
+    capabilities: Capabilities,
+) -> Decision:
+    """Size an entry and pass it through the risk gate; an allowed one is added to the book."""
+    signal = context.signals[row.signal_id]
+    refusal = validity_error(row, signal, context) or _cannot_trade(row, capabilities)
+    if refusal:
+        return refusal
+    instrument = find_instrument(row, context)
+    if instrument is None:
+        return Denial(Code.SYMBOL_NOT_AT_BROKER, detail=f"{row.pair} on {row.instrument_book}")
+    quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
+    known = _conversion(row, context, fresh_only=True)
+    rate = known.rate if known else None
+    if quote is None or quote.age > QUOTE_MAX_AGE_SECONDS or rate is None:
+        missing = missing_price(row, context)
+        assert missing is not None  # the same three questions
+        return _awaiting_first_price(row, signal, context) or missing
+    return size_and_check(
+        row, signal, instrument, quote, rate, exposure, capabilities, context.margins.get(row.id)
+    )
+
+
+def missing_price(row: Any, context: EvaluationContext) -> Denial | None:
+    """Say why an entry cannot be priced, and in its source's own words why that tells nothing."""
+    quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
+    source = context.sources.get(row.data_connection_id)
+    why = f" {source.name}: {_source_message(source)}" if source and source.error else ""
+    if quote is None:
+        return Denial(Code.QUOTE_MISSING, detail=f"{row.pair}{why}")
+    if quote.age > QUOTE_MAX_AGE_SECONDS:
+        age, max_seconds = Decimal(quote.age), Decimal(QUOTE_MAX_AGE_SECONDS)
+        return Denial(Code.QUOTE_STALE, age, max_seconds, detail=why.strip())
+    return _missing_rate(row, context)
+
+
+def _missing_rate(row: Any, context: EvaluationContext) -> Denial | None:
+    """Why an entry's money cannot be converted: nothing joins the two, or nothing fresh does."""
+    if _conversion(row, context, fresh_only=True) is not None:
+        return None
+    detail = f"{quote_currency(row.pair)} {row.currency}"
+    stale = _conversion(row, context)
+    if stale is None:
+        return Denial(Code.NO_CONVERSION_RATE, detail=detail)
+    quotes = context.quotes[row.data_connection_id]
+    age = max(quotes[pair].age for pair in stale.pairs)
+    said = f"{detail} by {', '.join(stale.pairs)}"
+    limit = Decimal(QUOTE_MAX_AGE_SECONDS)
+    return Denial(Code.CONVERSION_RATE_STALE, Decimal(age), limit, detail=said)
+
+
+def _source_message(source: Any) -> str:
+    """A broker's words may name its account: only its owner's accounts are told them."""
+    return str(source.error) if source.is_own else sentence(source.error_code)
+
+
+def _awaiting_first_price(row: Any, signal: Any, context: EvaluationContext) -> Deferred | None:
+    """A little patience where a broker has just been asked for a pair's first price."""
+    source = context.sources.get(row.data_connection_id)
+    if source is None or not source.is_live or _source_failing(source, row.pair):
+        return None
+    age = (context.now - aged_from(row, signal)).total_seconds()
+    return Deferred(Code.PRICE_AWAITED) if age < FIRST_PRICE_SECONDS else None
+
+
+def _source_failing(source: Any, pair: str) -> bool:
+    """Whether a first price of a pair is not to be expected. That others are not listed by its
+    broker is no trouble of one that is."""
+    is_of_others = source.error_code == Code.UNKNOWN_SYMBOL_AT_BROKER and pair not in source.pairs
+    return bool(source.error_code) and not is_of_others
+
+
+def find_instrument(row: Any, context: EvaluationContext) -> Any | None:
+    """The subscription's own mapping first, then the pair's preferred symbol."""
+    mapped = (row.symbol_map or {}).get(row.signal_pair)
+    return context.instruments.get((row.instrument_book, mapped or row.pair))
+
+
+def quote_currency(pair: str) -> str:
+    """`EUR/USD` → `USD`."""
+    return pair.rpartition("/")[2]
+
+
+def validity_error(row: Any, signal: Any, context: EvaluationContext) -> Decision | None:
+    """Return why an entry must not be sent any more, if so; of one that has waited, for what."""
+    if signal.cancelled_at is not None:
+        return Terminated(Denial(Code.SIGNAL_CANCELLED), Status.CANCELLED)
+    if signal.is_closed:  # an operator may try again what had failed before that
+        return Terminated(Denial(Code.CLOSED_BEFORE_SENT), Status.CANCELLED)
+    if signal.valid_until is not None and signal.valid_until <= context.now:
+        said = f"Valid until {signal.valid_until:%H:%M:%S}"
+        return Terminated(Denial(_waited_for(row) or Code.SIGNAL_EXPIRED, detail=said))
+    if row.max_signal_age_seconds is None:
+        return Denial(Code.NO_PRESET)
+    age = Decimal(int((context.now - aged_from(row, signal)).total_seconds()))
+    if age <= (max_seconds := max_age(row, context)):
+        return None
+    if (waited := _waited_for(row)) is None:
+        return Denial(Code.SIGNAL_TOO_OLD, age, Decimal(max_seconds))
+    said = f"The signal became older than {max_seconds} s while the order waited."
+    return Denial(waited, age, Decimal(max_seconds), said)
+
+
+def aged_from(row: Any, signal: Any) -> datetime:
+    """From when an entry's age counts: its publication, or a person's last retry since."""
+    since: datetime = row.retried_at or signal.published_at
+    return since
+
+
+def max_age(row: Any, context: EvaluationContext) -> int:
+    """How old its signal may be when an entry leaves, in market seconds."""
+    most: int = row.max_signal_age_seconds
+    return min(most, context.market_entry_seconds) if row.order_type == OrderType.MARKET else most
+
+
+def seconds_left(row: Any, signal: Any, context: EvaluationContext) -> float:
+    """Market seconds until `too_late` ends it."""
+    ends = aged_from(row, signal) + timedelta(seconds=max_age(row, context) + 1)
+    if signal.valid_until is not None:
+        ends = min(ends, signal.valid_until)
+    left: float = (ends - context.now).total_seconds()
+    return left
+
+
+def _waited_for(row: Any) -> Code | None:
+    return Code[row.reason] if row.reason in ENTRY_WAITS else None
+
+
+def _cannot_trade(row: Any, capabilities: Capabilities) -> Denial | None:
+    """What changed since the fan-out, and what the account can never do."""
+    if not row.is_active:
+        return Denial(Code.CONNECTION_INACTIVE)
+    if row.is_paused:
+        return Denial(Code.CONNECTION_PAUSED)
+    if row.data_connection_id is None:
+        return Denial(Code.NO_DATA_CONNECTION)
+    if row.equity is None:
+        return Denial(Code.ACCOUNT_UNREAD)
+    if row.account_age > ACCOUNT_MAX_AGE_SECONDS:
+        return Denial(
+            Code.ACCOUNT_STALE, Decimal(row.account_age), Decimal(ACCOUNT_MAX_AGE_SECONDS)
+        )
+    if ORDER_TYPES[row.order_type] not in capabilities.order_types:
+        return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)
+    if TIMES_IN_FORCE[row.time_in_force] not in capabilities.times_in_force:
+        return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.time_in_force)
+    return None
+
+
+def _conversion(
+    row: Any, context: EvaluationContext, *, fresh_only: bool = False
+) -> Conversion | None:
+    """Account currency for one of the pair's quote currency. fresh_only: as for a pair's own price,
+    no quote that is too old counts."""
+    if row.currency is None:
+        return None
+    quotes = context.quotes.get(row.data_connection_id, {})
+    found = conversion(quotes, quote_currency(row.pair), row.currency)
+    if not fresh_only or found is None or _is_fresh(found, quotes):
+        return found
+    fresh = {pair: quote for pair, quote in quotes.items() if quote.age <= QUOTE_MAX_AGE_SECONDS}
+    return conversion(fresh, quote_currency(row.pair), row.currency)
+
+
+def _is_fresh(found: Conversion, quotes: Mapping[str, Any]) -> bool:
+    return all(quotes[pair].age <= QUOTE_MAX_AGE_SECONDS for pair in found.pairs)
+
+
+def pairs_priced(pending: Iterable[Any]) -> list[str]:
+    """Return the pairs whose prices these orders are decided by: their own, and what converts."""
+    found: set[str] = set()
+    for pair, currency in {(row.pair, row.currency) for row in pending}:
+        found.add(pair)
+        found.update(pairs_between(quote_currency(pair), currency) if currency else ())
+    return sorted(found)

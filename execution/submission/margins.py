@@ -1,0 +1,30 @@
+"""Margins that brokers have calculated for entries (`runtime/margin_queries.py` requests them)."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+from common.clocks import machine_time
+
+MAX_AGE_SECONDS = 60.0  # of an answer; as old as a quote may be
+Key = tuple[str, str, str]
+stored_margins: dict[Key, tuple[Decimal, float]] = {}
+"""Margin of one base unit in the account's currency, and when it was told (machine time)."""
+
+
+def known_margins(pending: Iterable[Any]) -> dict[int, Decimal]:
+    """Return what brokers have told of these entries' margins: of one base unit, by order."""
+    if not stored_margins:
+        return {}
+    found = {row.id: stored_margins.get(key_of(row)) for row in pending if row.position_id is None}
+    return {
+        order_id: margin[0] for order_id, margin in found.items() if margin and is_fresh(margin)
+    }
+
+
+def key_of(row: Any) -> Key:
+    return str(row.connection_id), row.pair, row.side
+
+
+def is_fresh(margin: tuple[Decimal, float] | None) -> bool:
+    return margin is not None and machine_time() - margin[1] <= MAX_AGE_SECONDS

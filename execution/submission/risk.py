@@ -1,0 +1,102 @@
+"""The gate before every entry: limits that deny with their name, the value and the maximum.
+
+Pure. Exits never pass through here: they are never blocked by an entry limit.
+"""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from common.reason_codes import Code
+from execution.submission.sizing import HUNDRED, Denial
+
+ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class PortfolioExposure:
+    """What an account already carries, orders in flight counted as filled. Account currency."""
+
+    positions: int = 0
+    notional: Decimal = ZERO
+    margin_in_flight: Decimal = ZERO
+    risk: Decimal = ZERO
+    sides: set[tuple[str, str]] = field(default_factory=set)  # (pair, side); netting accounts only
+    closing: set[tuple[str, str]] = field(default_factory=set)  # all of it on its way out
+
+    def add(self, entry: "Entry") -> None:
+        """Count an order that was just allowed, so that the next one sees it."""
+        self.positions += 1
+        self.notional += entry.notional
+        self.margin_in_flight += entry.margin
+        self.risk += entry.risk
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """A preset's limits. Percents are numbers such as 10."""
+
+    max_quantity: Decimal | None
+    max_open_positions: int
+    max_leverage: Decimal
+    max_portfolio_risk_percent: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class AccountFunds:
+    """The account as the broker last told it. Account currency; leverage 30 means 1:30."""
+
+    equity: Decimal
+    free_margin: Decimal
+    leverage: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is about to be opened. quantity: base units; the rest: account currency."""
+
+    quantity: Decimal
+    notional: Decimal
+    margin: Decimal
+    risk: Decimal
+
+
+def check(
+    entry: Entry, exposure: PortfolioExposure, limits: Limits, funds: AccountFunds
+) -> Denial | None:
+    """Return the first limit that the entry breaks, None if it may be sent."""
+    if limits.max_quantity is not None and entry.quantity > limits.max_quantity:
+        return Denial(Code.MAX_QUANTITY, entry.quantity, limits.max_quantity)
+    if exposure.positions >= limits.max_open_positions:
+        return Denial(
+            Code.MAX_OPEN_POSITIONS, Decimal(exposure.positions), Decimal(limits.max_open_positions)
+        )
+    leverage = _ratio(exposure.notional + entry.notional, funds.equity)
+    if leverage > limits.max_leverage:
+        return Denial(Code.MAX_LEVERAGE, _shown(leverage), limits.max_leverage)
+    free = _free_margin(exposure, funds)
+    if entry.margin > free:
+        return Denial(Code.MARGIN, _shown(entry.margin), _shown(max(free, ZERO)))
+    at_risk = _ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity)
+    if at_risk > limits.max_portfolio_risk_percent:
+        return Denial(Code.PORTFOLIO_RISK, _shown(at_risk), limits.max_portfolio_risk_percent)
+    return None
+
+
+def margin_of(notional: Decimal, leverage: Decimal, margin_rate: Decimal) -> Decimal:
+    """Return the margin for a notional, by the instrument's rate or else the account's leverage."""
+    return notional * margin_rate if margin_rate > 0 else notional / max(leverage, Decimal(1))
+
+
+def _free_margin(exposure: PortfolioExposure, funds: AccountFunds) -> Decimal:
+    """The stricter of the broker's last word less what is in flight, and our own count."""
+    ours = funds.equity - margin_of(exposure.notional, funds.leverage, ZERO)
+    return min(funds.free_margin - exposure.margin_in_flight, ours)
+
+
+def _ratio(part: Decimal, whole: Decimal) -> Decimal:
+    """part / whole; with nothing to stand on, whatever is asked for is too much."""
+    return part / whole if whole > 0 else Decimal(10) ** 9
+
+
+def _shown(value: Decimal) -> Decimal:
+    return value.quantize(Decimal("0.01"))

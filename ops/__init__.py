@@ -1,0 +1,1 @@
+"""Running an installation: doctor, stack, embedded servers, commands."""

@@ -1,0 +1,153 @@
+"""What a development installation makes for itself, so that nothing has to be set."""
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import string
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from nacl.public import PrivateKey
+
+from config import env as table
+from config import which_database
+from config.installation import is_production, read_env_file, var_folder
+from ops.embedded.errors import EmbeddedError
+
+START_TIMEOUT_SECONDS = 60
+# These start the servers themselves, or do not need them.
+COMMANDS_WITHOUT_SERVERS = frozenset(
+    [
+        *("bench", "check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
+        *("makemessages", "settings_reference", "stack", "startapp", "version"),
+        "worker_settings",
+    ]
+)
+
+
+def development_secrets(given: Mapping[str, str]) -> dict[str, str]:
+    """Return secrets for what `given` lacks; they are made once and kept in var/, for us only.
+
+    In production there are none. A web process gets no key that opens credentials.
+    """
+    if is_production(given):
+        return {}
+    kept = _stored_secrets(var_folder(given))
+    private, public = table.CREDENTIALS_PRIVATE_KEYS.name, table.CREDENTIALS_PUBLIC_KEY.name
+    if given.get(private) or given.get(public) not in (None, "", kept[public]):
+        del kept[private], kept[public]  # half of our pair would not fit half of theirs
+    elif given.get(table.DB_ROLE.name) == "web":
+        del kept[private]
+    return {name: value for name, value in kept.items() if not given.get(name)}
+
+
+def _stored_secrets(folder: Path) -> dict[str, str]:
+    """Return the secrets of the installation in `folder`."""
+    path = folder / "secrets.json"
+    with _folder_errors(folder):
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            fresh = folder / f"secrets.{os.getpid()}.new"
+            fresh.touch(mode=0o600)
+            fresh.write_text(json.dumps(_new_secrets(), indent=1))
+            with contextlib.suppress(FileExistsError):  # another process was faster: its count
+                os.link(fresh, path)
+            fresh.unlink()
+        kept: dict[str, str] = json.loads(path.read_text())
+    return kept
+
+
+@contextlib.contextmanager
+def _folder_errors(folder: Path) -> Iterator[None]:
+    """Say in a sentence that the disk is full, read-only, or not ours."""
+    try:
+        yield
+    except OSError as e:
+        raise EmbeddedError(
+            f"The folder {folder} cannot be used: {e.strerror}. Make room, or let"
+            f" {table.VAR.name} name another one."
+        ) from e
+
+
+def _new_secrets() -> dict[str, str]:
+    pair = PrivateKey.generate()
+    letters = string.ascii_lowercase + string.digits
+    return {
+        table.SECRET_KEY.name: secrets.token_urlsafe(48),
+        table.INSTALLATION_TAG.name: "".join(secrets.choice(letters) for _ in range(3)),
+        table.CREDENTIALS_PUBLIC_KEY.name: base64.b64encode(bytes(pair.public_key)).decode(),
+        table.CREDENTIALS_PRIVATE_KEYS.name: base64.b64encode(bytes(pair)).decode(),
+    }
+
+
+@contextlib.contextmanager
+def servers_for(arguments: list[str]) -> Iterator[None]:
+    """Let a command have a database and Redis while it runs.
+
+    They are those that are set, those that already run for this installation, or embedded ones
+    that end with the command. Raises EmbeddedError.
+    """
+    read_env_file()
+    os.environ.update(development_secrets(os.environ))
+    names = (table.DATABASE_URL.name, table.REDIS_URL.name)
+    command = arguments[1] if len(arguments) > 1 else "help"
+    needs_none = command in COMMANDS_WITHOUT_SERVERS or command.startswith("-")
+    if needs_none or {"-h", "--help"} & {*arguments}:
+        yield
+        return
+    if os.environ.get(table.DATABASE_URL.name):
+        which_database.print_once(which_database.process_database(table.Env(os.environ)))
+    if is_production(os.environ) or all(os.environ.get(name) for name in names):
+        yield
+        return
+    with _shared_servers(f"manage.py {command}"):
+        yield
+
+
+def _print_embedded(folder: Path, state: str) -> None:
+    if not os.environ.get(table.DATABASE_URL.name):
+        which_database.print_once(which_database.embedded_sentence(folder, state))
+
+
+@contextlib.contextmanager
+def _shared_servers(what: str) -> Iterator[None]:
+    """Whoever comes first starts the servers, and ends them when the last borrower is done."""
+    import fcntl  # neither is there on Windows
+
+    from ops.embedded.install_lock import AlreadyRunningError, InstallLock
+    from ops.embedded.servers import Servers, running_urls
+
+    folder = var_folder(os.environ)
+    with contextlib.ExitStack() as stack:
+        with _folder_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            borrowers = stack.enter_context((folder / "borrowers").open("ab"))
+        end = time.monotonic() + START_TIMEOUT_SECONDS
+        while True:
+            fcntl.flock(borrowers, fcntl.LOCK_SH)  # while we have it, the servers stay
+            if urls := running_urls(folder):
+                _print_embedded(folder, "running")
+                os.environ.update({name: urls[name] for name in urls if not os.environ.get(name)})
+                yield
+                return
+            fcntl.flock(borrowers, fcntl.LOCK_UN)
+            try:
+                holding = stack.enter_context(InstallLock(folder, what))
+                break
+            except AlreadyRunningError:  # its servers are just starting, or just ending
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.1)
+        is_new = not (folder / "postgres" / "password").exists()
+        state = "new and empty" if is_new else "started for this command"
+        _print_embedded(folder, state)
+        servers = stack.enter_context(Servers(folder, os.environ))
+        os.environ.update(servers.urls)
+        holding.publish(**servers.urls)
+        try:
+            yield
+        finally:
+            fcntl.flock(borrowers, fcntl.LOCK_EX)

@@ -1,0 +1,1 @@
+"""Is this installation well? Named checks, each with what to do about it."""

@@ -1,0 +1,257 @@
+"""What the doctor asks about the servers and this machine."""
+
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import redis
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from brokers.types import Check
+from common.formatting import join_first
+from common.sealing import (
+    CannotOpenError,
+    new_private_key,
+    open_sealed,
+    public_key_of,
+    seal,
+)
+from common.sql import rows
+from config import databases
+from ops.doctor.verdicts import CheckFunction, failure, graded, warning, well
+
+CLOCK_WARN, CLOCK_FAIL = 0.5, 5.0
+ROLES = ("fillcast_trade", "fillcast_web")
+
+
+def environment() -> Check:
+    """The settings were read when this command started; what remains are doubtful ones."""
+    name = "environment"
+    if settings.FILLCAST_ENV != "production":
+        return well(name, "Development: what is not set is made up.")
+    replay, address = settings.FILLCAST_MARKET_CLOCK, settings.FILLCAST_PUBLIC_URL
+    doubtful = {
+        "FILLCAST_MARKET_CLOCK is set, so market time is a replay's": replay is not None,
+        "FILLCAST_EMAIL_URL only prints e-mail": "console" in settings.EMAIL_BACKEND,
+        "FILLCAST_PUBLIC_URL is not https": not address.startswith("https://"),
+    }
+    if said := [text for text, applies in doubtful.items() if applies]:
+        return warning(name, f"Production, but {'; '.join(said)}.", "See docs/settings.md.")
+    return well(name, "Production; every setting that it needs is there.")
+
+
+def disk() -> Check:
+    """Room under var/ (or where it would be)."""
+    folder = Path(settings.FILLCAST_VAR)
+    while not folder.exists():
+        folder = folder.parent
+    usage = shutil.disk_usage(folder)
+    return judge_disk(usage.free, usage.total)
+
+
+def judge_disk(free: int, total: int) -> Check:
+    """A full disk stops PostgreSQL, and with it everything."""
+    share, gigabytes = free / total, free / 1e9
+    detail = f"{gigabytes:,.1f} GB free ({share:.0%}) for {Path(settings.FILLCAST_VAR).name}/."
+    remedy = "Free space, or move FILLCAST_VAR and PostgreSQL's data to a larger disk."
+    if gigabytes < 0.5 or share < 0.02:
+        return failure("disk", detail, remedy)
+    if gigabytes < 2 or share < 0.10:
+        return warning("disk", detail, remedy)
+    return well("disk", detail)
+
+
+def redis_server() -> list[Check]:
+    """Redis and its clock."""
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
+    try:
+        started = time.monotonic()
+        seconds, micros = client.time()
+        rtt = time.monotonic() - started
+        apart = datetime.now(UTC).timestamp() - rtt / 2 - (seconds + micros / 1e6)
+        info = client.info("server")
+    except redis.RedisError as error:
+        remedy = "Start Redis and check REDIS_URL. Workers go on without it, beat's jobs do not."
+        return [failure("redis", f"No answer: {type(error).__name__}.", remedy)]
+    finally:
+        client.close()
+    version = str(info.get("redis_version", "?"))
+    return [judge_redis(version, rtt * 1000), judge_clock("clock: redis", apart)]
+
+
+def judge_redis(version: str, milliseconds: float) -> Check:
+    parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+    detail = f"Redis {version} answers in {milliseconds:.1f} ms."
+    if parts < (6, 2):
+        return warning("redis", detail, "Tested with 6.2 and newer; upgrade it.")
+    return well("redis", detail)
+
+
+def judge_clock(name: str, apart: float) -> Check:
+    """apart: seconds that this machine is ahead of the other."""
+    word = "ahead of" if apart >= 0 else "behind"
+    return graded(
+        name,
+        abs(apart),
+        f"This machine is {abs(apart):.3f} s {word} it.",
+        warn=CLOCK_WARN,
+        fail=CLOCK_FAIL,
+        remedy="Synchronize the clocks of both machines (chrony, NTP).",
+    )
+
+
+def database_clock() -> Check:
+    started = time.monotonic()
+    (row,) = rows("SELECT clock_timestamp() AS now")
+    rtt = time.monotonic() - started
+    apart = datetime.now(UTC).timestamp() - rtt / 2 - row.now.timestamp()
+    return judge_clock("clock: database", apart)
+
+
+def keys() -> Check:
+    """A box for the public key is closed and opened."""
+    return judge_keys(
+        settings.FILLCAST_CREDENTIALS_PUBLIC_KEY,
+        settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS,
+        must_open=settings.FILLCAST_DB_ROLE == "trade",
+    )
+
+
+def judge_keys(public: bytes | None, private: Sequence[bytes], *, must_open: bool) -> Check:
+    name = "credentials keys"
+    if public is None and not private:
+        remedy = "Make a pair with `manage.py rotate_credentials_key --new` and set it."
+        return failure(name, "No key is set: credentials can be neither kept nor read.", remedy)
+    public = public or public_key_of(private[0])
+    if not private:
+        if must_open:
+            remedy = "Set FILLCAST_CREDENTIALS_PRIVATE_KEYS for workers."
+            return failure(name, "This process trades and cannot open credentials.", remedy)
+        return well(name, "This process can seal and not open, as a web process should.")
+    secret = new_private_key()
+    try:
+        opened = open_sealed(
+            seal(secret, context=b"doctor", public_key=public),
+            context=b"doctor",
+            private_keys=private,
+        )
+    except CannotOpenError:
+        remedy = "Set the private key that belongs to FILLCAST_CREDENTIALS_PUBLIC_KEY, first."
+        return failure(name, "What the public key seals no private key here opens.", remedy)
+    if opened != secret:
+        return failure(name, "A sealed text came back changed.", "Reinstall `cryptography`.")
+    if public_key_of(private[0]) != public:
+        remedy = "Put the newest private key first, then run `manage.py rotate_credentials_key`."
+        return warning(name, "The public key belongs to an older private key.", remedy)
+    return well(name, f"What is sealed here opens here ({len(private)} private keys).")
+
+
+def roles() -> Check:
+    name = "database roles"
+    found = {
+        row.rolname: row
+        for row in rows(
+            "SELECT rolname, rolsuper, rolbypassrls FROM pg_roles WHERE rolname = ANY(%s)",
+            [list(ROLES)],
+        )
+    }
+    if missing := [role for role in ROLES if role not in found]:
+        remedy = "Run `manage.py migrate` as a role that may create roles."
+        return failure(name, f"{', '.join(missing)} missing.", remedy)
+    if strong := [role for role in ROLES if found[role].rolsuper or found[role].rolbypassrls]:
+        remedy = f"ALTER ROLE {strong[0]} NOSUPERUSER NOBYPASSRLS."
+        return failure(name, f"{', '.join(strong)} would see every tenant's rows.", remedy)
+    return well(name, "The roles for trading and for the web are there and bounded.")
+
+
+def row_security() -> Check:
+    """Every table has policies and they are switched on; logs cannot be rewritten."""
+    name = "row-level security"
+    tables = rows(
+        "SELECT c.relname, c.relrowsecurity AS is_on,"
+        " EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid) AS has_policy"
+        " FROM pg_class c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
+        " AND c.relnamespace = 'public'::regnamespace ORDER BY 1"
+    )
+    bare = [row.relname for row in tables if not (row.is_on and row.has_policy)]
+    if bare:
+        remedy = "Run `manage.py migrate`; a new table needs a line of common.row_security."
+        return failure(name, f"Without it: {join_first(bare, 5)}.", remedy)
+    return well(name, f"On for all {len(tables)} tables.")
+
+
+def append_only() -> Check:
+    name = "append-only log"
+    may = rows(
+        "SELECT role, privilege FROM unnest(%s::text[]) role,"
+        " unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) privilege"
+        " WHERE has_table_privilege(role, 'execution_executionlog', privilege)",
+        [list(ROLES)],
+    )
+    if may:
+        remedy = f"REVOKE UPDATE, DELETE, TRUNCATE ON execution_executionlog FROM {may[0].role}."
+        return failure(name, f"{may[0].role} may {may[0].privilege} the execution log.", remedy)
+    return well(name, "The application can only add to the execution log.")
+
+
+def migrations() -> Check:
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if not plan:
+        return well("migrations", "All are applied.")
+    first = f"{plan[0][0].app_label}.{plan[0][0].name}"
+    return failure(
+        "migrations", f"{len(plan)} are not applied, first {first}.", "Run `manage.py migrate`."
+    )
+
+
+def timeouts() -> list[Check]:
+    """What this session was promised, and whether commits survive a power loss."""
+    wanted = databases.timeouts(settings.FILLCAST_DB_ROLE, settings.FILLCAST_LEASE_SECONDS)
+    wanted.pop("statement_timeout")  # the doctor has set its own
+    names = [*wanted, "fsync", "full_page_writes", "synchronous_commit"]
+    found = {
+        row.name: row.setting
+        for row in rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [names])
+    }
+    return [judge_timeouts(wanted, found), judge_durability(found)]
+
+
+def judge_timeouts(wanted: Mapping[str, int], found: Mapping[str, str]) -> Check:
+    name = "time-outs"
+    if wrong := [key for key, ms in wanted.items() if int(found.get(key, 0)) != ms]:
+        key = wrong[0]
+        remedy = "A pooler drops start-up options: let it pass them, or connect directly."
+        return failure(name, f"{key} is {found.get(key)} ms, not {wanted[key]}.", remedy)
+    return well(name, "A session gets the time-outs that it asks for.")
+
+
+def judge_durability(found: Mapping[str, str]) -> Check:
+    name = "durability"
+    if off := [key for key in ("fsync", "full_page_writes") if found.get(key) == "off"]:
+        remedy = f"Set {off[0]} = on: an order that is sent must be on disk."
+        return failure(name, f"{off[0]} is off; a power loss loses what was committed.", remedy)
+    if found.get("synchronous_commit") == "off":
+        remedy = "Set synchronous_commit = on: an intent must be on disk before its order leaves."
+        return failure(name, "synchronous_commit is off.", remedy)
+    return well(name, "What is committed survives a power loss.")
+
+
+WITHOUT_DATABASE: list[tuple[str, CheckFunction]] = [
+    ("environment", environment),
+    ("disk", disk),
+    ("redis", redis_server),
+    ("credentials keys", keys),
+]
+DATABASE: list[tuple[str, CheckFunction]] = [
+    ("migrations", migrations),
+    ("database roles", roles),
+    ("row-level security", row_security),
+    ("append-only log", append_only),
+    ("time-outs", timeouts),
+    ("clock: database", database_clock),
+]

@@ -1,0 +1,52 @@
+"""Ports on this machine."""
+
+import errno
+import socket
+from pathlib import Path
+
+from ops.embedded.errors import EmbeddedError
+
+HOST = "127.0.0.1"
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_free(port: int, host: str = HOST) -> bool:
+    """Tell whether a server could listen on `port` now."""
+    with socket.socket() as probe:
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: TIME_WAIT is free
+        try:
+            probe.bind((host, port))
+        except OSError as e:
+            if e.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+        return True
+
+
+def choose_port(wanted: int | None, memory: Path) -> int:
+    """Return `wanted` if given, else the port of last time if still free, else a free one.
+
+    Raises EmbeddedError if `wanted` is taken.
+    """
+    if wanted is not None:
+        if not is_free(wanted):
+            raise EmbeddedError(
+                f"Port {wanted} is taken by another program; end that one or choose another port."
+            )
+        return wanted
+    try:
+        remembered = int(memory.read_text())
+    except (OSError, ValueError):
+        remembered = 0
+    port = remembered if 1024 <= remembered <= 65535 and is_free(remembered) else free_port()
+    memory.write_text(f"{port}\n")
+    return port

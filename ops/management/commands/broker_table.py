@@ -1,0 +1,186 @@
+"""manage.py broker_table: what each broker offers, in README.md, from the adapters' own words."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from brokers.crypto.exchanges import CHECKED, Exchange
+from brokers.registry import BUILT_IN, capabilities_of, form_of
+from brokers.types import (
+    Capabilities,
+    ConnectionSpec,
+    ExitSafety,
+    OrderType,
+    PositionMode,
+    TimeInForce,
+)
+from brokers.worst_price import can_limit_price
+from config.installation import ROOT
+
+PAGE = ROOT / "README.md"
+BEGIN, END = "<!-- what brokers offer: written by `make docs` -->", "<!-- until here -->"
+FIRST = ("paper", "ibkr", "mt5", "mt4")  # the order of columns; others follow by name
+
+MODES = {mode.lower(): {"position_mode": mode.value} for mode in PositionMode}
+VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "mt5": MODES,
+    "crypto": {"spot": {"market": "spot"}, "perpetuals": {"market": "swap"}},
+}
+BY_DAY = {"ibkr"}  # who tells what happened since its own midnight, however long ago that was
+DAY = timedelta(microseconds=1)
+EXCHANGES = {"binance": "Binance", "bybit": "Bybit", "okx": "OKX", "kraken": "Kraken"}
+EXITS = {
+    ExitSafety.TICKET: "name their position",
+    ExitSafety.REDUCE_ONLY: "reduce only",
+    ExitSafety.OCA: "one cancels all",
+    ExitSafety.CANCEL_FIRST: "after their stop is gone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One broker. can: what its accounts can do, by what the account's settings say."""
+
+    heading: str
+    can: Mapping[str, Capabilities]
+
+    def cell(self, say: Callable[[Capabilities], str]) -> str:
+        """Say it once where all of its accounts are alike."""
+        told = {variant: say(can) for variant, can in self.can.items()}
+        if len(set(told.values())) == 1:
+            return next(iter(told.values()))
+        if all(variant == text for variant, text in told.items()):
+            return ", ".join(told)
+        return "; ".join(f"{variant}: {text}" for variant, text in told.items())
+
+
+def columns() -> list[Column]:
+    """Return a column for each built-in kind, and for each exchange whose rules were checked."""
+    ours = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}
+    rest = sorted(ours.difference(FIRST))
+    found = []
+    for kind in (*(kind for kind in FIRST if kind in ours), *rest):
+        exchanges: Mapping[str, Exchange | None] = CHECKED if kind == "crypto" else {"": None}
+        for name, known in exchanges.items():
+            heading = EXCHANGES.get(name, name) if name else _heading(kind)
+            can = {
+                variant: _can(kind, ConnectionSpec("", "", name, settings))
+                for variant, settings in VARIANTS.get(kind, {"": {}}).items()
+                if known is None or known.swap or settings["market"] != "swap"
+            }
+            found.append(Column(heading, can))
+    return found
+
+
+def _can(kind: str, spec: ConnectionSpec) -> Capabilities:
+    can = capabilities_of(kind, spec)
+    return replace(can, lookup_horizon=DAY, fills_horizon=DAY) if kind in BY_DAY else can
+
+
+def _heading(kind: str) -> str:
+    return (form_of(kind).label or kind).partition(" (")[0]
+
+
+def _names(values: Iterable[StrEnum], whole: type[StrEnum]) -> str:
+    return ", ".join(one.value.lower() for one in whole if one in values)
+
+
+def _short(values: Iterable[StrEnum], whole: type[StrEnum]) -> str:
+    return ", ".join(one.value for one in whole if one in values)
+
+
+def _yes(flag: bool) -> str:
+    return "yes" if flag else "–"
+
+
+def _bound(can: Capabilities) -> str:
+    if not can_limit_price(can):
+        return "–"
+    return "before sending; at the fill by symbol" if can.checks_worst_price else "at the fill"
+
+
+def _back(horizon: timedelta | None) -> str:
+    if horizon is None:
+        return "–"
+    if horizon == DAY:
+        return "since midnight there"
+    if horizon < timedelta(days=1):
+        return f"{horizon / timedelta(hours=1):g} hours"
+    return "always" if horizon >= timedelta(days=3650) else f"{horizon.days} days"
+
+
+def _rows() -> list[tuple[str, Callable[[Capabilities], str]]]:
+    return [
+        ("orders", lambda can: _names(can.order_types, OrderType)),
+        ("time in force", lambda can: _short(can.times_in_force, TimeInForce)),
+        ("positions", lambda can: _names(can.position_modes, PositionMode)),
+        ("closes a part", lambda can: _yes(can.partial_close)),
+        ("keeps stop and target", lambda can: _yes(can.native_stops)),
+        ("moves them", lambda can: _yes(can.modify)),
+        ("slippage limit", _bound),
+        ("exits", lambda can: EXITS[can.exit_safety]),
+        ("tells fills by itself", lambda can: "yes" if can.event_stream else "polled"),
+        ("tells a price / streams them",
+         lambda can: f"{_yes(can.quotes)} / {_yes(can.price_stream)}"),
+        ("margin before the order", lambda can: _yes(can.what_if)),
+        ("looks an order up", lambda can: _back(can.lookup_horizon)),
+        ("lists executions", lambda can: _back(can.fills_horizon)),
+        ("refuses an id twice", lambda can: _yes(can.refuses_repeated_ids)),
+        ("many orders a call", lambda can: _yes(can.submit_many)),
+        ("a session in a lane", lambda can: _yes(can.session)),
+        ("needs credentials", lambda can: _yes(can.needs_credentials)),
+    ]  # fmt: skip
+
+
+def table() -> str:
+    """Return the table, in markdown."""
+    found = columns()
+    lines = [
+        f"| | {' | '.join(column.heading for column in found)} |",
+        f"|---{'|---' * len(found)}|",
+    ]
+    for title, say in _rows():
+        lines.append(f"| {title} | {' | '.join(column.cell(say) for column in found)} |")
+    return "\n".join(lines)
+
+
+def written(page: str) -> str:
+    """Return the page with the table between its marks. Raises ValueError without them."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{BEGIN!r} and {END!r} do not stand in it")
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+
+
+class Command(BaseCommand):
+    """Write the table, or tell whether it is as it would be written."""
+
+    help = "Write into README.md what each broker offers, from the adapters' capabilities."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; fail if the table would change"
+        )
+
+    def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
+        """Do it; the exit code is 1 if --check finds a difference."""
+        page = PAGE.read_text()
+        try:
+            text = written(page)
+        except ValueError as error:
+            raise CommandError(f"{PAGE.name}: {error}.") from error
+        if page == text:
+            return
+        if check:
+            self.stderr.write(f"{PAGE.name} is not what the adapters say; run `make docs`")
+            sys.exit(1)
+        PAGE.write_text(text)
+        self.stdout.write(f"{PAGE.name} written")

@@ -1,0 +1,65 @@
+"""manage.py roles: docs/roles.md, from the table of roles and rights."""
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from common.permissions import RIGHTS, ROLES
+from config.installation import ROOT
+
+PAGE = ROOT / "docs" / "roles.md"
+
+
+def reference() -> str:
+    """Return the page."""
+    head = " | ".join([*(role.value for role in ROLES), "owner"])
+    lines = [
+        "# Roles",
+        "",
+        "`manage.py roles` writes this page from common/permissions.py, the one table that the",
+        "API, the console, the portal and every service ask.",
+        "",
+        "Staff act by their roles alone, whoever owns a row; several roles add up. Staff without a",
+        "role may nothing and see only what is their own. A superuser may everything. Everybody",
+        "else (tenants, providers) acts on their own rows alone: the column *owner*. Who trades",
+        "for himself besides has a second user for it.",
+        "",
+        "An administrator gives roles in the console, under Access. Nobody changes their own, and",
+        "nobody gives or takes more than they have: only a superuser makes or changes a superuser.",
+        "Who lacks a right is answered with 403 `RIGHT_MISSING`, with the roles that have it.",
+        "",
+        f"| right | {head} | scope of an API key |",
+        f"|---|{'---|' * (len(ROLES) + 2)}",
+    ]
+    for right, meaning in RIGHTS.items():
+        have = ["yes" if right in rights else "–" for rights in ROLES.values()]
+        have.append("own rows" if meaning.owners else "–")
+        said = meaning.description[0].upper() + meaning.description[1:]
+        lines.append(f"| {said} (`{right.value}`) | {' | '.join(have)} | `{meaning.scope.value}` |")
+    return "\n".join(lines) + "\n"
+
+
+class Command(BaseCommand):
+    """Write the page, or tell whether it is as it would be written."""
+
+    help = "Write docs/roles.md from the table in common/permissions.py."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; fail if the page would change"
+        )
+
+    def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
+        """Do it; the exit code is 1 if --check finds a difference."""
+        text = reference()
+        if PAGE.exists() and PAGE.read_text() == text:
+            return
+        name = PAGE.relative_to(ROOT)
+        if check:
+            self.stderr.write(f"{name} is not what the table says; run `make docs`")
+            sys.exit(1)
+        PAGE.write_text(text)
+        self.stdout.write(f"{name} written")

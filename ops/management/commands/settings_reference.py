@@ -1,0 +1,88 @@
+"""manage.py settings_reference: docs/settings.md and .env.example, from the table of settings."""
+
+import sys
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from config.env import TABLE
+from config.env_types import Setting
+from config.installation import ROOT
+
+AGAIN = "`manage.py settings_reference` writes this file from config/env.py."
+
+
+def sections() -> list[tuple[str, list[Setting[Any]]]]:
+    """Return the settings by section, in the table's order."""
+    by_section = groupby(TABLE.settings, lambda setting: setting.section)
+    return [(title, [*group]) for title, group in by_section]
+
+
+def reference() -> str:
+    """Return docs/settings.md."""
+    lines = ["# Settings", "", AGAIN, ""]
+    lines += [
+        "Each is an environment variable, or a line in `.env`. A malformed one stops Fillcast when",
+        "it starts, with a sentence; with `FILLCAST_ENV=production`, so does a missing one that is",
+        "marked as needed. A development installation needs none.",
+    ]
+    for title, settings in sections():
+        lines += ["", f"## {title}", "", "| name | expected | default | |", "|---|---|---|---|"]
+        lines += [_row(setting) for setting in settings]
+    return "\n".join(lines) + "\n"
+
+
+def _row(setting: Setting[Any]) -> str:
+    notes = ["**Needed in production.**"] if setting.required else []
+    notes += ["Secret."] if setting.secret else []
+    default = f"`{setting.default}`" if setting.default else "–"
+    words = " ".join([setting.sentence, *notes])
+    return f"| `{setting.name}` | {setting.kind.expected} | {default} | {words} |"
+
+
+def example() -> str:
+    """Return .env.example: every setting, commented out, with its default."""
+    lines = [f"# {AGAIN.replace('`', '')}", "# Copy to .env; uncomment what should differ."]
+    for title, settings in sections():
+        lines += ["", f"# --- {title}"]
+        for setting in settings:
+            needed = " Needed in production." if setting.required else ""
+            lines += ["", f"# {setting.sentence}{needed}", f"# Expected: {setting.kind.expected}."]
+            lines += [f"#{setting.name}={setting.default}"]
+    return "\n".join(lines) + "\n"
+
+
+class Command(BaseCommand):
+    """Write both files, or tell whether they are as they would be written."""
+
+    help = "Write docs/settings.md and .env.example from the table in config/env.py."
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
+        parser.add_argument(
+            "--check", action="store_true", help="write nothing; fail if a file would change"
+        )
+
+    def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
+        """Do it; the exit code is 1 if --check finds a difference."""
+        files: dict[Path, str] = {
+            ROOT / "docs" / "settings.md": reference(),
+            ROOT / ".env.example": example(),
+        }
+        stale = [path for path, text in files.items() if not _holds(path, text)]
+        for path in stale:
+            name = path.relative_to(ROOT)
+            if check:
+                self.stderr.write(f"{name} is not what the table says; run `make docs`")
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(files[path])
+                self.stdout.write(f"{name} written")
+        sys.exit(1 if check and stale else 0)
+
+
+def _holds(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text() == text

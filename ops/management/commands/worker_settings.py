@@ -1,0 +1,62 @@
+"""manage.py worker_settings: what a worker that is started by hand needs to know."""
+
+import os
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from config import env as table
+from config.installation import is_production, var_folder
+from ops.bootstrap import development_secrets
+from ops.embedded.servers import running_urls
+
+TAKEN_ALONG = (
+    table.SECRET_KEY, table.INSTALLATION_TAG, table.CREDENTIALS_PUBLIC_KEY,
+    table.CREDENTIALS_PRIVATE_KEYS,
+)  # fmt: skip
+# Not printed in production: a terminal, its history and a redirected file keep what was printed.
+KEYS = (table.SECRET_KEY.name, table.CREDENTIALS_PRIVATE_KEYS.name)
+FROM_WHERE = (
+    "# {name}: not printed in production. Take it from where your other workers have it: their env"
+    " file or secret store."
+)
+
+
+class Command(BaseCommand):
+    """Print the settings of the installation that runs here, as lines of an env file."""
+
+    help = (
+        "Print the settings that a worker started by hand (MetaTrader 5) needs to work with the"
+        " installation that runs here: `manage.py worker_settings > alpha.env`, then"
+        " FILLCAST_ENV_FILE=alpha.env. They hold passwords and, outside of production, the key that"
+        " opens credentials: keep the file to yourself. In production it says where the keys are"
+        " to be taken from. Embedded servers listen on this machine only."
+    )
+    requires_system_checks = ()
+
+    def handle(self, *_args: Any, **_options: Any) -> None:
+        """Write them to standard output, and what must be known of them to standard error."""
+        known = {**os.environ, **development_secrets(os.environ)}
+        urls = running_urls(var_folder(os.environ)) or {}
+        names = (table.DATABASE_URL.name, table.REDIS_URL.name)
+        servers = {name: os.environ.get(name) or urls.get(name, "") for name in names}
+        if own_login := os.environ.get(table.TRADE_DATABASE_URL.name):
+            servers[table.DATABASE_URL.name] = own_login  # not that of the tables' owner
+        if lacking := [name for name in names if not servers[name]]:
+            sys.exit(
+                f"{' and '.join(lacking)}: nothing runs here. Start `make up` first, in the same"
+                " folder and with the same FILLCAST_VAR."
+            )
+        lines = {table.DB_ROLE.name: "trade", **servers}
+        lines |= {one.name: known[one.name] for one in TAKEN_ALONG if known.get(one.name)}
+        if in_production := is_production(os.environ):
+            lines = {table.ENV.name: "production", **lines}
+        for name, value in lines.items():
+            hidden = in_production and name in KEYS
+            self.stdout.write(FROM_WHERE.format(name=name) if hidden else f"{name}={value}")
+        if urls:
+            self.stderr.write(
+                "These servers listen on this machine only and run as long as `make up` does. For a"
+                " worker on another machine use a PostgreSQL and a Redis of your own."
+            )

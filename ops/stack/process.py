@@ -1,0 +1,147 @@
+"""One process of the stack: what it is, and what it has been through."""
+
+import re
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from common.readiness import VARIABLE as READY_FILE
+from ops.embedded import processes
+
+# One that cannot start leaves the machine to the others; but exits wait for their worker.
+FIRST_DELAY, LONGEST_DELAY, HEALTHY_SECONDS = 0.5, 10.0, 30.0
+LIVES_SECONDS = 1.0  # a command that lives so long did not fail at start
+LOG_BYTES_KEPT = 20_000_000
+MAX_LINES_AT_ONCE = 20
+_ERROR = re.compile(
+    r"\[(error|critical)\s*\]|\"level\": \"(error|critical)\"|^\w*(Error|Exception)\b"
+)
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessSpec:
+    """What to run. `env` is added to the stack's environment, `without` are names taken out.
+
+    ready: asked until True, in place of the child's own word (`announce_ready`).
+    announces: it will call `announce_ready`; without that and `ready`, one second alive is.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    without: frozenset[str] = frozenset()
+    announces: bool = False
+    ready: Callable[[], bool] | None = None
+    stop_seconds: float = 15.0
+
+
+class ManagedProcess:
+    """A child's life: its process, log, restarts."""
+
+    def __init__(
+        self, child: ProcessSpec, environ: Mapping[str, str], logs: Path, folder: Path
+    ) -> None:
+        self.child = child
+        self.log = logs / f"{child.name}.log"
+        self.restarts = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self._environ, self._folder = environ, folder
+        self._ready_file = logs / f".{child.name}.ready"
+        self._delay, self._started, self._due = FIRST_DELAY, 0.0, 0.0
+        self._read_to = 0
+
+    @property
+    def name(self) -> str:
+        """The child's name."""
+        return self.child.name
+
+    @property
+    def pid(self) -> int | None:
+        """Its process's number while it lives."""
+        return self.process.pid if self.process is not None and self.alive else None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs now."""
+        return self.process is not None and self.process.poll() is None
+
+    @property
+    def ready(self) -> bool:
+        """Whether it does its work now."""
+        if not self.alive:
+            return False
+        if self.child.ready is not None:
+            return self.child.ready()
+        if self.child.announces:
+            return self._ready_file.exists()
+        return time.monotonic() - self._started > LIVES_SECONDS
+
+    def start(self) -> None:
+        """Start it, from a thread that lives as long as it should."""
+        self._ready_file.unlink(missing_ok=True)
+        if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
+            self.log.replace(self.log.with_suffix(".log.1"))
+        env = {**self._environ, **self.child.env, READY_FILE: str(self._ready_file)}
+        for name in self.child.without:
+            env.pop(name, None)
+        with self.log.open("ab") as output:
+            self._read_to = output.tell()
+            self.process = processes.spawn(
+                self.child.command, output=output, folder=self._folder, env=env
+            )
+        self._started, self._due = time.monotonic(), 0.0
+
+    def poll(self) -> str | None:
+        """Start it again if it died and waited long enough. Return what there is to say."""
+        if self.process is None or self.alive:
+            return None
+        now = time.monotonic()
+        if not self._due:
+            self.sweep()
+            if now - self._started > HEALTHY_SECONDS:
+                self._delay = FIRST_DELAY
+            self._due, delay = now + self._delay, self._delay
+            self._delay = min(self._delay * 2, LONGEST_DELAY)
+            return f"{self.exit_description()}; it starts again in {delay:g} s (log: {self.log})"
+        if now >= self._due:
+            self.restarts += 1
+            self.start()
+        return None
+
+    def exit_description(self) -> str:
+        """Return in words how the process came to its end."""
+        code = self.process.returncode if self.process else None
+        return (
+            f"killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
+        )
+
+    def sweep(self) -> None:
+        """Kill what a dead child left behind."""
+        if self.process is not None and not self.alive:
+            processes.signal_group(self.process.pid, processes.KILL)
+
+    def errors(self) -> Iterator[str]:
+        """Return the lines of its log since the last time that tell of an error."""
+        if not self.log.exists():
+            return
+        with self.log.open("rb") as log:
+            log.seek(self._read_to)
+            lines = _whole_lines(log)
+            self._read_to = log.tell()
+        found = [line for line in lines if _ERROR.search(line)]
+        yield from found[:MAX_LINES_AT_ONCE]
+        if len(found) > MAX_LINES_AT_ONCE:
+            yield f"… and {len(found) - MAX_LINES_AT_ONCE} more lines like these in {self.log}"
+
+
+def _whole_lines(log: IO[bytes]) -> list[str]:
+    """Read the lines that are complete; the log stays behind the last of them."""
+    begin = log.tell()
+    text = log.read(1_000_000)
+    whole = text[: text.rfind(b"\n") + 1] if len(text) < 1_000_000 else text
+    log.seek(begin + len(whole))
+    return _COLOUR.sub("", whole.decode(errors="replace")).splitlines()

@@ -1,0 +1,248 @@
+"""The whole installation on one machine: servers, secrets, tables, processes."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Self
+
+from config import env as table
+from config import which_database
+from config.env import Env
+from config.installation import ROOT, var_folder
+from ops.bootstrap import development_secrets
+from ops.embedded import processes
+from ops.embedded.errors import EmbeddedError
+from ops.embedded.install_lock import InstallLock
+from ops.embedded.ports import is_free
+from ops.embedded.servers import Servers
+from ops.stack.process import ManagedProcess, ProcessSpec
+from ops.stack.supervisor import Fatal, Supervisor
+
+REDIS_RETRY_SECONDS = 5.0
+SESSION_THREADS = 4
+
+
+def worker_process(name: str, queues: str, *, threads: int = 0) -> ProcessSpec:
+    """Return a Celery worker of one process for these queues (with commas).
+
+    threads: for sessions, so that one account's slow test keeps no other's bell from being heard.
+    """
+    pool = ["-P", "threads", "-c", str(threads)] if threads else ["-P", "solo"]
+    options = [*pool, "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
+    options += ["--without-mingle", "--without-heartbeat"]
+    command = (sys.executable, "-m", "config", "worker", *options)
+    return ProcessSpec(name, command, env={table.DB_ROLE.name: "trade"}, announces=True)
+
+
+def web_process(env: Env) -> ProcessSpec:
+    """Return the web process; it cannot open credentials."""
+    port, host = env(table.PORT), env(table.BIND)
+    host_name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    options = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "2"]
+    options += [
+        "--lifespan",
+        "off",
+        "--no-access-log",
+        "--no-proxy-headers",
+    ]  # config/middleware/proxies.py
+    return ProcessSpec(
+        "web",
+        (sys.executable, "-m", "uvicorn", "config.asgi:application", *options),
+        env={table.DB_ROLE.name: "web"},
+        without=frozenset([table.CREDENTIALS_PRIVATE_KEYS.name]),
+        ready=lambda: _answers(f"http://{host_name}:{port}/healthz"),
+    )
+
+
+def command_process(name: str, *arguments: str) -> ProcessSpec:
+    """Return a child that runs a management command of the same name for ever."""
+    line = (sys.executable, str(ROOT / "manage.py"), name, *arguments)
+    return ProcessSpec(name, line, env={table.DB_ROLE.name: "trade"})
+
+
+def all_processes(env: Env) -> list[ProcessSpec]:
+    """Return every process of the stack. Exits have a worker that nothing else can keep busy, and
+    brokers' sessions (IBKR, MetaTrader 4) one that holds them all; alone it costs next to nothing.
+    """
+    beat = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
+    return [
+        web_process(env),
+        worker_process("exits", "exits"),
+        worker_process("execution-1", "execution"),
+        worker_process("execution-2", "execution"),
+        worker_process("maintenance", "maintenance"),
+        worker_process("sessions", "sessions", threads=SESSION_THREADS),
+        ProcessSpec("beat", beat, env={table.DB_ROLE.name: "trade"}, announces=True),
+        command_process("prices"),
+    ]
+
+
+class Stack:
+    """Prepare, start, wait, stop: `with Stack(...) as stack: stack.prepare(); stack.start() …`.
+
+    Leaving the `with` stops everything. Use it from the main thread.
+    """
+
+    def __init__(
+        self,
+        *,
+        what: str = "manage.py stack",
+        children: Callable[[Env], Sequence[ProcessSpec]] = all_processes,
+        extra: Mapping[str, str] | None = None,
+        report: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
+    ) -> None:
+        """Say what to run. extra: settings besides the environment's, e.g. the market clock."""
+        self.environ: dict[str, str] = {**os.environ, **(extra or {}), "PYTHONUNBUFFERED": "1"}
+        self.folder = var_folder(self.environ)
+        self.supervisor: Supervisor | None = None
+        self.database = which_database.database_sentence(
+            self.environ.get(table.DATABASE_URL.name, "")
+        )
+        self._children, self._report = children, report
+        self._lock = InstallLock(self.folder, what)
+        self._servers: Servers | None = None
+        self._redis_due = 0.0
+
+    def __enter__(self) -> Self:
+        """Take the folder var/. Raises AlreadyRunningError if another stack runs from it."""
+        self._lock.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """Where the web pages are."""
+        return f"http://localhost:{self._env(table.PORT)}/"
+
+    def prepare(self) -> None:
+        """Start servers, make secrets, bring the tables up to date. Raises EmbeddedError."""
+        self._kill_leftovers()
+        self.environ |= development_secrets(self.environ)
+        (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns where there is none
+        self._require_free_port()
+        self._servers = Servers(self.folder, self.environ).start()
+        if not self.environ.get(table.DATABASE_URL.name):
+            self.database = which_database.embedded_sentence(self.folder, "running")
+        self.environ |= self._servers.urls | {which_database.PRINTED: "1"}
+        self._lock.publish(url=self.url, **self._servers.urls)
+        self.manage("migrate", "--no-input", "--verbosity", "0", "--skip-checks")
+
+    def manage(self, *arguments: str, capture: bool = False) -> str:
+        """Run a management command as the owner, in a process. Return its output, if captured.
+
+        Raises EmbeddedError if it fails; what it had to say is on standard error by then.
+        """
+        line = [sys.executable, str(ROOT / "manage.py"), *arguments]
+        done = subprocess.run(
+            line,
+            env=self.environ,
+            cwd=ROOT,
+            check=False,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if capture else None,
+        )
+        if done.returncode != 0:
+            raise EmbeddedError(f"`manage.py {' '.join(arguments)}` failed.")
+        return done.stdout or ""
+
+    def use_here(self) -> None:
+        """Let this process itself use the stack's database and Redis, as the owner.
+
+        For a command that calls the rooms' services while the stack runs.
+        """
+        from django.conf import settings
+        from django.core.cache import caches
+        from django.db import connections
+
+        from config.celery import app
+        from config.databases import database
+
+        os.environ.update(self.environ)
+        fresh: dict[str, Any] = database(self._env)
+        connections["default"].close()
+        connections["default"].settings_dict.update(fresh)
+        connections.settings["default"].update(fresh)
+        redis_url = self.environ[table.REDIS_URL.name]
+        settings.REDIS_URL = settings.CELERY_BROKER_URL = redis_url
+        settings.CACHES["default"]["LOCATION"] = redis_url
+        caches.settings["default"]["LOCATION"] = redis_url
+        app.conf.update(broker_url=redis_url, broker_read_url=redis_url, broker_write_url=redis_url)
+
+    def start(self) -> Supervisor:
+        """Start the processes; return at once. Raises EmbeddedError if the port is taken."""
+        self._require_free_port()  # again: since `prepare`, another installation may have started
+        self.supervisor = Supervisor(
+            self._children(self._env),
+            environ=self.environ,
+            logs=self.folder / "log",
+            folder=ROOT,
+            report=self._report,
+            check=self._check_servers,
+            on_start=self._publish_children,
+        )
+        self.supervisor.start()
+        return self.supervisor
+
+    def stop(self) -> None:
+        """End everything, processes before servers. May be called twice."""
+        if self.supervisor is not None:
+            self.supervisor.stop()
+        if self._servers is not None:
+            self._servers.stop()
+        self._lock.__exit__()
+
+    def _require_free_port(self) -> None:
+        port = self._env(table.PORT)
+        if not is_free(port, self._env(table.BIND)):
+            raise EmbeddedError(
+                f"Port {port} is taken by another program; end that one, or set {table.PORT.name}."
+            )
+
+    @property
+    def _env(self) -> Env:
+        return Env(self.environ)
+
+    def _check_servers(self) -> None:
+        if self._servers is None:
+            return
+        postgres, redis = self._servers.postgres, self._servers.redis
+        if postgres and not postgres.alive:
+            raise Fatal(f"PostgreSQL ended, so everything stops. Its log is {postgres.log}.")
+        if redis and not redis.alive and time.monotonic() >= self._redis_due:
+            self._redis_due = time.monotonic() + REDIS_RETRY_SECONDS
+            self._report("Redis ended; it starts again, and nothing is lost meanwhile")
+            try:
+                redis.start()
+            except EmbeddedError as e:
+                self._report(str(e))
+
+    def _publish_children(self, _started: ManagedProcess) -> None:
+        running = self.supervisor.children.values() if self.supervisor else []
+        pids = [one.pid for one in running if one.pid]
+        self._lock.publish(children=[[pid, processes.birth(pid)] for pid in pids])
+
+    def _kill_leftovers(self) -> None:
+        """Kill processes of a stack that was killed before it could end them."""
+        left = [(pid, born) for pid, born in self._lock.previous_info.get("children", [])]
+        for pid, born in left:
+            if processes.is_same(pid, born):
+                processes.signal_group(pid, signal.SIGKILL)
+        processes.wait_until(lambda: not any(processes.is_same(*one) for one in left), 5)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=1) as answer:
+            return bool(answer.status == 200)
+    except urllib.error.HTTPError:  # it does not know this host name, but it is there
+        return True
+    except OSError:
+        return False

@@ -1,0 +1,158 @@
+"""Keeps processes running: starts dead ones again, and ends them all, leaving none behind."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+from ops.embedded import processes
+from ops.stack.process import ManagedProcess, ProcessSpec
+
+POLL_SECONDS = 0.1
+
+
+class Fatal(Exception):
+    """Something that nothing here can run without is gone; the text says what."""
+
+
+class Supervisor:
+    """Children by name. One thread of its own starts and watches them: the kernel ends a child
+    when the thread that started it is gone, so they cannot outlive their supervisor.
+    """
+
+    def __init__(
+        self,
+        children: Sequence[ProcessSpec],
+        *,
+        environ: Mapping[str, str],
+        logs: Path,
+        folder: Path,
+        report: Callable[[str], None],
+        check: Callable[[], None] = lambda: None,
+        on_start: Callable[[ManagedProcess], None] = lambda _: None,
+    ) -> None:
+        """Say what to run; nothing happens before `start`.
+
+        report: told what a person should see. check: called ten times a second; may raise Fatal,
+        which
+        stops everything. on_start: called with each child that was started, again or anew.
+        """
+        logs.mkdir(parents=True, exist_ok=True)
+        logs.chmod(0o700)  # what happened is not for every user of this machine
+        self.children = {
+            child.name: ManagedProcess(child, environ, logs, folder) for child in children
+        }
+        self.failure: str | None = None
+        self._report, self._check, self._on_start = report, check, on_start
+        self._stopping, self._at_once = threading.Event(), threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def restarts(self) -> int:
+        """How often a child had to be started again."""
+        return sum(running.restarts for running in self.children.values())
+
+    def start(self) -> None:
+        """Start all children; return at once."""
+        self._thread = threading.Thread(target=self._run, name="supervisor")
+        self._thread.start()
+
+    def wait_ready(self, seconds: float = 60) -> bool:
+        """Wait until every child is ready; False if one is not in time, or all were stopped."""
+        return (
+            processes.wait_until(lambda: self._stopping.is_set() or not self.unready(), seconds)
+            and not self._stopping.is_set()
+        )
+
+    def unready(self) -> list[str]:
+        """Return the names of children that are not ready."""
+        return [name for name, running in self.children.items() if not running.ready]
+
+    def wait(self, seconds: float | None = None) -> bool:
+        """Wait until somebody stops us, or `seconds`; tell whether we were stopped."""
+        return self._stopping.wait(seconds)
+
+    def request_stop(self) -> None:
+        """Let the children finish; asked again, kill them. Safe in a signal handler."""
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._stopping.set()
+
+    def stop(self) -> None:
+        """End all children and wait for it. May be called twice."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def run_forever(self) -> int:
+        """Wait for SIGTERM, Ctrl-C or a failure, then stop. Return the exit code."""
+        with self.signals_handled():
+            self.wait()
+            self.stop()
+        if self.failure:
+            self._report(self.failure)
+        return 1 if self.failure else 0
+
+    @contextlib.contextmanager
+    def signals_handled(self) -> Iterator[None]:
+        """Within: SIGTERM, SIGHUP and Ctrl-C ask us to stop; the second time, at once."""
+
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            self.request_stop()
+
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        before = {number: signal.signal(number, handle) for number in numbers}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _run(self) -> None:
+        try:
+            for running in self.children.values():
+                self._start_process(running)
+            while not self._stopping.wait(POLL_SECONDS):
+                self._check()
+                for running in self.children.values():
+                    self._poll(running)
+        except Fatal as e:
+            self.failure = str(e)
+        except Exception as e:
+            self.failure = f"The supervisor itself failed: {e!r}"
+            raise
+        finally:
+            self._stopping.set()
+            self._end_all()
+
+    def _start_process(self, running: ManagedProcess) -> None:
+        running.start()
+        self._on_start(running)
+
+    def _poll(self, running: ManagedProcess) -> None:
+        for line in running.errors():
+            self._report(f"{running.name} | {line}")
+        before = running.restarts
+        if news := running.poll():
+            self._report(f"{running.name} {news}")
+        if running.restarts != before:
+            self._on_start(running)
+
+    def _end_all(self) -> None:
+        """Ask all at once, give each its time, kill what is left, with all its offspring."""
+        alive = [running for running in self.children.values() if running.alive]
+        for running in alive:
+            if running.process is not None:
+                running.process.terminate()
+        longest = max((running.child.stop_seconds for running in alive), default=0)
+        processes.wait_until(
+            lambda: self._at_once.is_set() or not any(running.alive for running in alive), longest
+        )
+        for running in self.children.values():
+            if running.process is not None:
+                if running.alive:
+                    self._report(f"{running.name} does not end by itself and is killed")
+                processes.signal_group(running.process.pid, signal.SIGKILL)
+                running.process.wait()

@@ -1,0 +1,67 @@
+"""Between password and session: who has proved a password and still has to show a second factor.
+
+Until then nobody is signed in; the browser's session holds who it may become, for ten minutes.
+"""
+
+import time
+from typing import Any
+
+from django.contrib.auth import login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.http import url_has_allowed_host_and_scheme
+
+from users import second_factor
+from users.models import User
+from users.session_factor import record_second_factor
+from users.sign_in import PasswordBackend
+
+PENDING, WITHIN_SECONDS = "signing_in", 600
+BACKEND = f"{PasswordBackend.__module__}.{PasswordBackend.__qualname__}"
+
+
+def continue_sign_in(request: HttpRequest, user: User, *, to: str) -> HttpResponse:
+    """The password was right: sign in, or ask for the second factor first."""
+    if second_factor.factor_of(user) is not None:
+        step = "security:code"
+    elif second_factor.is_required(user):
+        step = "security:first"
+    else:
+        login(request, user, backend=BACKEND)
+        return HttpResponseRedirect(to)
+    request.session.cycle_key()  # the next steps belong to this browser alone
+    request.session[PENDING] = {
+        "user": user.pk, "hash": user.get_session_auth_hash(), "at": time.time(), "to": to
+    }  # fmt: skip
+    return HttpResponseRedirect(reverse(step))
+
+
+def pending_sign_in(request: HttpRequest) -> tuple[User, str] | None:
+    """Return who has shown a password a moment ago, and where they want to go."""
+    said: dict[str, Any] = request.session.get(PENDING) or {}
+    if not said or not 0 <= time.time() - said["at"] <= WITHIN_SECONDS:
+        return None
+    user = PasswordBackend().get_user(said["user"])
+    if user is None or user.get_session_auth_hash() != said["hash"]:
+        return None
+    return user, str(said["to"])
+
+
+def complete_sign_in(request: HttpRequest, user: User) -> None:
+    """The second factor was shown: sign in."""
+    request.session.pop(PENDING, None)
+    login(request, user, backend=BACKEND)
+    record_second_factor(request, user)
+
+
+def safe_redirect(request: HttpRequest, wanted: str, otherwise: str) -> str:
+    """Return an address of ours that was asked for, else another."""
+    allowed = url_has_allowed_host_and_scheme(
+        wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
+    )
+    return wanted if allowed else otherwise
+
+
+def home_url(user: User) -> str:
+    """Return the page that a user begins at."""
+    return reverse("admin:index" if user.is_operator else "portal:overview")

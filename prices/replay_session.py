@@ -1,0 +1,110 @@
+"""Replaying a recording by hand: `manage.py replay_market`."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from brokers.types import Quote
+from common.clocks import MarketClock, market_clock
+from common.errors import MisconfiguredError
+from connections.models import DataConnection
+from prices.recorded_streams import Stream
+from prices.recordings import Tape, read_quotes
+
+_CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASCII)
+
+
+class Progress:
+    """A stream over a tape that knows how far it is.
+
+    clock: what time it is in the recording. redate: quotes get the time at which they come, by the
+    given real time, in their recorded distances.
+    """
+
+    def __init__(self, tape: Tape, clock: MarketClock, *, redate: bool) -> None:
+        self._tape, self._clock, self._redate = tape, clock, redate
+        self._started = False
+
+    @property
+    def at(self) -> datetime:
+        """The recording's own time now."""
+        return self._clock.now()
+
+    @property
+    def is_over(self) -> bool:
+        return self._tape.is_over
+
+    def due(self, now: datetime) -> list[Quote]:
+        """Hand out what the recording's clock has passed. now: real time."""
+        at = self._clock.now()
+        quotes = self._tape.until(at) if self._started else self._tape.wind_to(at)
+        self._started = True
+        if not self._redate:
+            return quotes
+        speed = self._clock.speed
+        return [
+            replace(quote, time=now - timedelta(seconds=(at - quote.time).total_seconds() / speed))
+            for quote in quotes
+        ]
+
+
+def prepare(path: Path, *, start: str | None, speed: float) -> tuple[Stream, Progress]:
+    """Open a recording for replay, by the installation's market clock or by one of its own.
+
+    Raises MisconfiguredError for a recording or a start that is none.
+    """
+    quotes = read_quotes(path)
+    first = next(quotes, None)
+    if first is None:
+        raise MisconfiguredError(f"{path}: there are no quotes in it.")
+    clock = market_clock()
+    if clock is None:
+        begin = read_start(start, first.time) if start else first.time
+        own = MarketClock(begin, datetime.now(UTC), speed)
+        progress = Progress(Tape(_with(first, quotes)), own, redate=True)
+    else:
+        progress = Progress(Tape(_with(first, quotes)), clock, redate=False)
+    return progress, progress
+
+
+def _with(first: Quote, rest: Iterator[Quote]) -> Iterator[Quote]:
+    yield first
+    yield from rest
+
+
+def read_start(text: str, first: datetime) -> datetime:
+    """Read --start: a time of the recording's first day, or a full time (UTC if it says none)."""
+    if found := _CLOCK.fullmatch(text):
+        hour, minute, second = (int(part or 0) for part in found.groups())
+        return first.replace(hour=hour, minute=minute, second=second, microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise MisconfiguredError(
+            f"--start {text!r} is not a time such as 12:29 or 2014-05-02T12:29Z."
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def source_named(name: str) -> DataConnection:
+    """Return the price source of that name; create one, which only this command feeds.
+
+    Raises MisconfiguredError when the prices process feeds it already, or several have the name.
+    """
+    found = list(DataConnection.objects.filter(name=name)[:2])
+    if not found:
+        return DataConnection.objects.create(
+            name=name, kind=DataConnection.Kind.REPLAY, is_active=False
+        )
+    if len(found) > 1:
+        raise MisconfiguredError(f"Several price sources are called {name!r}; rename one.")
+    if found[0].kind == DataConnection.Kind.BROKER:
+        raise MisconfiguredError(f"Price source {name!r} is a broker's; name another.")
+    if found[0].is_active:
+        raise MisconfiguredError(
+            f"Price source {name!r} is active, so the prices process feeds it; "
+            "switch it off or name another with --data-connection."
+        )
+    return found[0]

@@ -1,0 +1,250 @@
+"""Writing a draft down once: judged against its feed, known again when it comes again."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from common.clocks import market_now
+from common.errors import ConflictError, InvalidInputError
+from common.permissions import Right, require
+from common.reason_codes import Code
+from common.sql import rows
+from signals.draft import SignalDraft, Target, in_order_of_price, level_faults
+from signals.errors import InvalidSignalError
+from signals.locks import feed_shared
+from signals.models import Action, Approval, Feed, OrderType, Origin, Signal
+from signals.symbol_completion import settled_pair
+from users.models import User
+
+# An alert without an id of its own that comes again within this time is the same one, retried.
+REPLAY_WINDOW = timedelta(minutes=5)
+_STORED_UNCHANGED = (
+    "action",
+    "order_type",
+    "open_price",
+    "stop_price",
+    "sl",
+    "close_fraction",
+    "time_in_force",
+    "max_slippage_pips",
+    "max_slippage_unit",
+    "strategy_id",
+    "trade_plan_id",
+    "risk_category",
+    "provider_quantity",
+    "provider_equity",
+    "note",
+)
+_ALERTS = 0x46434110  # namespace of the advisory locks that hold equal alerts apart
+
+
+def save_draft(
+    feed: Feed, draft: SignalDraft, *, door: Origin, by: User | None
+) -> tuple[Signal, bool]:
+    """Write a draft as a signal of `feed`; return it and whether it is new.
+
+    The same external id with the same contents returns the signal that is there; two processes at
+    once end in one row. An alert without external id is known by its contents for REPLAY_WINDOW.
+    Its approval follows the feed's. Who also publishes it takes `candidates_shared` before. Raises
+    ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
+    REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED;
+    NotAllowedError for a feed that is not `by`'s; then nothing was written.
+    """
+    require(by, Right.PUBLISH, owner_id=feed.owner_id)
+    digest = draft.digest(with_time=not draft.external_id)
+    with transaction.atomic():
+        feed = feed_shared(feed.pk)  # an approval that is withdrawn meanwhile counts
+        _validate_feed(feed, draft)
+        known = _existing(feed, draft, digest, door)
+        if known:
+            return known, False
+        values = _values(feed, draft, door)
+        try:
+            with transaction.atomic():
+                signal = Signal.objects.create(
+                    feed=feed, door=door, content_hash=digest, created_by=by, **values
+                )
+        except IntegrityError as error:
+            if _constraint(error) != "one_external_id":
+                raise
+            return _same_or_conflict(_by_external_id(feed, draft), digest), False
+        return signal, True
+
+
+def unsaved(feed: Feed, draft: SignalDraft) -> Signal:
+    """Return the signal that `save_draft` would write of a draft; nothing is written.
+
+    Raises InvalidInputError as `save_draft` does.
+    """
+    _validate_feed(feed, draft)
+    return Signal(feed=feed, **_values(feed, draft, Origin.API))
+
+
+def _validate_feed(feed: Feed, draft: SignalDraft) -> None:
+    if feed.archived_at is not None:
+        raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
+    if draft.feed and draft.feed != feed.slug:
+        detail = f"The signal names the feed {draft.feed!r}, but came in for {feed.slug!r}."
+        raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
+
+
+def _existing(feed: Feed, draft: SignalDraft, digest: str, door: Origin) -> Signal | None:
+    if draft.external_id:
+        known = _by_external_id(feed, draft)
+        return _same_or_conflict(known, digest) if known else None
+    if door != Origin.ALERT:
+        return None  # two equal orders by hand are two
+    key = int(digest[:8], 16) - 2**31
+    rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_ALERTS, key))
+    same = Signal.objects.filter(
+        feed=feed,
+        external_id__isnull=True,
+        content_hash=digest,
+        created_at__gt=datetime.now(UTC) - REPLAY_WINDOW,
+    )
+    known = same.order_by("-id").first()
+    return None if known and draft.sent_at is None and _is_superseded(known) else known
+
+
+def _is_superseded(known: Signal) -> bool:
+    """Whether the levels of a MODIFY have been changed again: an equal one then is not the same."""
+    later = Signal.objects.filter(refers_to_id=known.refers_to_id, action=Action.MODIFY)
+    return known.action == Action.MODIFY and later.filter(pk__gt=known.pk).exists()
+
+
+def _by_external_id(feed: Feed, draft: SignalDraft) -> Signal | None:
+    return Signal.objects.filter(feed=feed, external_id=draft.external_id).first()
+
+
+def _same_or_conflict(known: Signal | None, digest: str) -> Signal:
+    if known is None or known.content_hash != digest:
+        number = known.number if known else ""
+        raise ConflictError(
+            Code.DUPLICATE_SIGNAL, f"This external id is taken by {number}, which says otherwise."
+        )
+    return known
+
+
+def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
+    """Return the refusal of an alert's market entry that is older than market entries may be."""
+    until = _market_entry_until(draft)
+    if until is None or draft.sent_at is None or until > now:
+        return None
+    age = int((now - draft.sent_at).total_seconds())
+    most = settings.FILLCAST_MARKET_ENTRY_SECONDS
+    detail = (
+        f"The alert was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
+        f"be older than {most} s."
+    )
+    return InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")
+
+
+def _market_entry_until(draft: SignalDraft) -> datetime | None:
+    """Return when a market entry becomes too old by its sender's own time; None for all else."""
+    if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
+        return None
+    return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_SECONDS)
+
+
+def _valid_until(draft: SignalDraft, door: Origin, now: datetime) -> datetime | None:
+    """Return until when a signal may be sent; an alert's market entry has an end in any case."""
+    valid_until = draft.valid_until
+    if draft.valid_for is not None:
+        valid_until = now + timedelta(seconds=draft.valid_for)
+    if valid_until is not None and valid_until <= now:
+        detail = f"valid_until {valid_until.isoformat()} has passed; it is {now.isoformat()}."
+        raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="valid_until")
+    if door != Origin.ALERT:
+        return valid_until
+    if error := _too_old_to_enter(draft, now):
+        raise error
+    ends = (valid_until, _market_entry_until(draft))
+    return min((end for end in ends if end is not None), default=None)
+
+
+def _values(feed: Feed, draft: SignalDraft, door: Origin) -> dict[str, Any]:
+    """Return the columns of a draft that is fit to be written now."""
+    now = market_now()
+    valid_until = _valid_until(draft, door, now)
+    referred = _referred(feed, draft) if draft.action != Action.OPEN else None
+    pair, direction = _symbol(feed, draft, referred)
+    targets = in_order_of_price(draft.targets, direction)
+    return {
+        **_as_written(draft),
+        **_levels(draft, direction, targets),
+        "refers_to": referred,
+        "currency_pair": pair,
+        "direction": direction,
+        "valid_until": valid_until,
+        "approval": Approval.APPROVED if feed.is_approved else Approval.PENDING,
+        "approved_at": now if feed.is_approved else None,
+    }
+
+
+def _as_written(draft: SignalDraft) -> dict[str, Any]:
+    values = {name: getattr(draft, name) for name in _STORED_UNCHANGED}
+    return values | {"external_id": draft.external_id or None}
+
+
+def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[str, Any]:
+    if draft.action == Action.MODIFY:  # only now it is known on which side they belong
+        faults = list(
+            level_faults(direction=direction, entry=None, sl=draft.sl, targets=draft.targets)
+        )
+        if faults:
+            raise InvalidSignalError(faults)
+    return {
+        "target_prices": [target.price for target in targets],
+        "target_fractions": [target.fraction for target in targets],
+    }
+
+
+def referred_pair(feed: Feed, draft: SignalDraft) -> str:
+    """Return the pair of the signal that a MODIFY or CLOSE speaks of; empty where it is not here,
+    or not yet."""
+    found = _find_referred(feed, draft)
+    return found.currency_pair if found else ""
+
+
+def _find_referred(feed: Feed, draft: SignalDraft) -> Signal | None:
+    opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
+    if draft.refers_to is not None:
+        return opened.filter(pk=draft.refers_to).first()
+    return opened.filter(external_id=draft.refers_to_external_id).first()
+
+
+def _referred(feed: Feed, draft: SignalDraft) -> Signal:
+    """Return the OPEN signal of the same feed that a MODIFY or CLOSE speaks of."""
+    opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
+    if draft.refers_to is not None:
+        name, said = "refers_to", str(draft.refers_to)
+    else:
+        name, said = "refers_to_external_id", draft.refers_to_external_id
+    found = _find_referred(feed, draft)
+    if found is None:
+        detail = f"There is no OPEN signal {said!r} in the feed {feed.slug!r}."
+        if name == "refers_to" and opened.filter(external_id=said).exists():
+            detail += f" {said!r} is an external id of yours: send it as refers_to_external_id."
+        raise InvalidInputError(Code.REFERENCE_REQUIRED, detail, field=name)
+    return found
+
+
+def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[str, str]:
+    if referred is None:
+        pair = settled_pair(feed, draft.pair, field=draft.symbol_field)
+        return pair, str(draft.direction)
+    for name, said, meant in (
+        ("symbol", draft.pair, referred.currency_pair),
+        ("direction", draft.direction, referred.direction),
+    ):
+        if said and said != meant and not meant.startswith(f"{said}/"):  # its currency left out
+            detail = f"{referred.number} is {referred}; {name} must be {meant} or left out."
+            raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
+    return referred.currency_pair, referred.direction
+
+
+def _constraint(error: IntegrityError) -> str:
+    diagnostic = getattr(error.__cause__, "diag", None)
+    return str(getattr(diagnostic, "constraint_name", ""))

@@ -1,0 +1,58 @@
+"""Which listed symbols come near one that is not listed, for its refusal. Pure."""
+
+from collections.abc import Collection
+from difflib import get_close_matches
+
+MAX_SUGGESTIONS, LIKENESS = 5, 0.75
+
+# What brokers call one index: none of these names is cut from another's letters.
+_INDICES = tuple(
+    frozenset(names.split())
+    for names in (
+        "DAX DAX40 DE30 DE40 GER30 GER40",
+        "AUS200 ASX200",
+        "ESP35 IBEX35 SPA35",
+        "ESTX50 EU50 EUSTX50 STOXX50",
+        "CAC40 F40 FR40 FRA40",
+        "FTSE FTSE100 UK100",
+        "HK50 HSI",
+        "JP225 JPN225 NI225 NIKKEI225",
+        "DJ30 DJI US30 WS30",
+        "NAS100 NDX US100 USTEC",
+        "SP500 SPX SPX500 US500",
+        "RUT US2000",
+        "OIL USOIL WTI XTI",
+        "BRENT UKOIL XBR",
+        "NATGAS NGAS XNG",
+        "GOLD XAU",
+        "SILVER XAG",
+    )
+)
+
+
+def suggest_symbols(wanted: str, listed: Collection[str], most: int = MAX_SUGGESTIONS) -> list[str]:
+    """Return the listed pairs that come near: the same thing under another name or in another
+    currency first, then what is spelled alike.
+
+    wanted: a pair, or a word without a currency.
+    """
+    base, slash, _ = wanted.partition("/")
+    others = {base}.union(*(names for names in _INDICES if base in names))
+    same = [pair for pair in sorted(listed) if _base(pair) in others]
+    flat, spelled = _flat(wanted), {_flat(pair): pair for pair in sorted(listed)}
+    if not slash:
+        spelled = {_base(pair): pair for pair in sorted(listed)} | spelled
+        same += [pair for pair in sorted(listed) if len(base) > 2 and pair.startswith(base)]
+    near = [one for one in spelled if abs(len(one) - len(flat)) <= 2]
+    alike = get_close_matches(flat, near, n=most, cutoff=LIKENESS)
+    found = dict.fromkeys((*same, *(spelled[one] for one in alike)))
+    found.pop(wanted, None)
+    return list(found)[:most]
+
+
+def _base(pair: str) -> str:
+    return pair.partition("/")[0]
+
+
+def _flat(name: str) -> str:
+    return "".join(one for one in name if one.isalnum())

@@ -1,0 +1,108 @@
+"""Whether the fields of a signal fit together: what one of them means for the others. Pure."""
+
+from common.reason_codes import Code
+from signals.draft import SignalDraft, level_faults
+from signals.fields import Fields
+from signals.models import Action, OrderType
+
+# A field that means nothing for an action is refused, lest its sender believe that it does.
+_ONLY_FOR = {
+    "order_type": {Action.OPEN},
+    "open_price": {Action.OPEN},
+    "price": {Action.OPEN},
+    "stop_price": {Action.OPEN},
+    "time_in_force": {Action.OPEN},
+    "max_slippage_pips": {Action.OPEN},
+    "max_slippage": {Action.OPEN},
+    "max_slippage_unit": {Action.OPEN},
+    "risk_category": {Action.OPEN},
+    "provider_quantity": {Action.OPEN},
+    "provider_equity": {Action.OPEN},
+    "sl": {Action.OPEN, Action.MODIFY},
+    "stop_loss": {Action.OPEN, Action.MODIFY},
+    "tp": {Action.OPEN, Action.MODIFY},
+    "take_profit": {Action.OPEN, Action.MODIFY},
+    "targets": {Action.OPEN, Action.MODIFY},
+    "close_fraction": {Action.CLOSE},
+    "refers_to": {Action.MODIFY, Action.CLOSE},
+    "refers_to_external_id": {Action.MODIFY, Action.CLOSE},
+}
+_LEVELS = ("sl", "stop_loss", "tp", "take_profit", "targets")
+
+
+def validate(draft: SignalDraft, fields: Fields) -> None:
+    """Note as faults where the fields contradict or need each other.
+
+    Fields that could not be read were noted before; what hangs on them is not judged.
+    """
+    if fields.failed("action"):
+        return
+    _belongs_to_action(draft, fields)
+    _reference(draft, fields)
+    if fields.has("valid_until") and fields.has("valid_for"):
+        fields.fault(Code.FIELD_INVALID, "valid_for", "Send valid_until or valid_for, not both.")
+    if draft.action == Action.OPEN and not fields.failed("order_type"):
+        _prices(draft, fields)
+        _sides(draft, fields)
+
+
+def unlimited_stop(name: str) -> str:
+    """Return what is wrong with a slippage limit of a stop order; name: of the limit's field."""
+    return (
+        "No broker limits the price of a stop order once its price is reached. "
+        f"Leave {name} out, or publish a market order at that moment."
+    )
+
+
+def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
+    for name, actions in _ONLY_FOR.items():
+        if fields.has(name) and draft.action not in actions:
+            known = " or ".join(sorted(actions))
+            fields.fault(Code.FIELD_INVALID, name, f"{name} has a meaning for {known} only.")
+    if draft.action == Action.MODIFY and not any(fields.has(name) for name in _LEVELS):
+        fields.fault(Code.FIELD_REQUIRED, "sl", "MODIFY needs a new sl, tp or targets.")
+
+
+def _reference(draft: SignalDraft, fields: Fields) -> None:
+    used = [name for name in ("refers_to", "refers_to_external_id") if fields.has(name)]
+    if draft.action == Action.OPEN:
+        return
+    if len(used) == 2:
+        fields.fault(Code.FIELD_INVALID, used[1], "Name the signal by one of its ids, not two.")
+    named = draft.refers_to is not None or draft.refers_to_external_id
+    if not named and not any(fields.failed(name) for name in used):
+        fields.fault(Code.REFERENCE_REQUIRED, "refers_to")
+
+
+def _prices(draft: SignalDraft, fields: Fields) -> None:
+    """Which prices each order type needs, and which would mean something else than they say."""
+    if draft.order_type == OrderType.LIMIT and not (
+        fields.has("open_price") or fields.has("price")
+    ):
+        fields.fault(Code.PRICE_REQUIRED, "open_price", "A limit order needs open_price.")
+    if draft.order_type == OrderType.STOP:
+        if not fields.has("stop_price"):
+            fields.fault(Code.PRICE_REQUIRED, "stop_price", "A stop order needs stop_price.")
+        elif draft.open_price is not None and draft.open_price != draft.stop_price:
+            detail = "A stop order becomes a market order at stop_price; leave open_price out."
+            fields.fault(Code.FIELD_INVALID, "open_price", detail)
+        for name in ("max_slippage", "max_slippage_pips"):
+            if fields.has(name):
+                fields.fault(Code.FIELD_INVALID, name, unlimited_stop(name))
+    elif fields.has("stop_price"):
+        detail = "Only a stop order has a stop_price; the stop loss is called sl."
+        fields.fault(Code.FIELD_INVALID, "stop_price", detail)
+
+
+def _sides(draft: SignalDraft, fields: Fields) -> None:
+    if draft.direction is None:
+        return
+    shorthand = fields.first_used("tp", "take_profit", "targets")
+    for fault in level_faults(
+        direction=draft.direction,
+        entry=draft.entry_price,
+        sl=draft.sl,
+        targets=draft.targets,
+    ):
+        renamed = shorthand if fault.field == "targets" else fields.first_used("stop_loss", "sl")
+        fields.fault(fault.code, renamed, fault.detail)

@@ -1,0 +1,90 @@
+"""Messages name the account, the trade and the result."""
+
+from datetime import UTC, datetime
+from decimal import Decimal as D
+
+import pytest
+
+from connections.models import ExecutionConnection
+from events import services
+from events.models import Event, EventKind, Notification
+from events.routing import route_events
+from execution.models import Order, Status
+from tests.analytics import cast
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice() -> User:
+    return cast.user()
+
+
+@pytest.fixture
+def account(alice: User) -> ExecutionConnection:
+    made = cast.connection(alice)
+    cast.snapshot(made, "EUR")
+    made.name, made.account = "MT5", "7714"
+    made.save()
+    return made
+
+
+def told() -> tuple[str, str]:
+    route_events(10)
+    (notification,) = Notification.objects.all()
+    return notification.title, notification.body
+
+
+def test_a_fill_names_the_trade_and_the_account(alice: User, account: ExecutionConnection) -> None:
+    (signal,) = cast.signals(alice, 1)
+    order = Order.objects.create(
+        signal=signal,
+        connection=account,
+        leg="entry",
+        pair="EUR/USD",
+        side="SELL",
+        order_type="MARKET",
+        time_in_force="GTC",
+        status=Status.FILLED,
+        quantity=D(10_000),
+        filled_quantity=D(10_000),
+        avg_fill_price=D("1.38600"),
+    )
+    services.emit(
+        EventKind.ORDER_FILLED,
+        user_id=alice.pk,
+        connection_id=account.pk,
+        signal_id=signal.pk,
+        order_id=order.pk,
+    )
+    title, body = told()
+    assert title == "Filled: Sell 10,000 EUR/USD at 1.386"
+    assert body == f"MT5\u00a0·\u00a07714, S-{signal.pk}."
+
+
+def test_a_closed_position_names_its_result_in_the_accounts_currency(
+    alice: User, account: ExecutionConnection
+) -> None:
+    (signal,) = cast.signals(alice, 1)
+    position = cast.trade(
+        account, signal, closed_at=datetime(2026, 3, 6, tzinfo=UTC), pnl=D("152.58")
+    )
+    position.save()
+    services.emit(
+        EventKind.POSITION_CLOSED,
+        user_id=alice.pk,
+        connection_id=account.pk,
+        payload={"position": position.pk, "reason": "tp", "pnl": "152.58", "commission": "2.5"},
+    )
+    title, body = told()
+    assert title == "Closed with +150.08 EUR: Buy 1,000 EUR/USD"
+    assert body.startswith("The take profit was hit.")
+
+
+def test_an_event_of_things_that_are_gone_has_words_all_the_same(alice: User) -> None:
+    Event.objects.create(
+        kind=EventKind.ORDER_DENIED, user_id=alice.pk, signal_id=10**9, order_id=10**9
+    )
+    title, _ = told()
+    assert title == "Denied by us: order 1000000000"

@@ -1,0 +1,127 @@
+"""What a scraper reads, and that nobody else does."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+
+from common.clocks import market_now
+from common.sql import run
+from execution.models import AuditRun, DriftItem, Tally, WorkerLease
+from tests.connections import make
+from tests.execution import factories
+
+pytestmark = pytest.mark.django_db
+TOKEN = "scrape-5b1f0a77c2d94e6f"
+
+
+@pytest.fixture
+def token(settings: Any) -> str:
+    settings.FILLCAST_METRICS_TOKEN = TOKEN
+    return f"Bearer {TOKEN}"
+
+
+def scraped(client: Client, token: str) -> dict[str, float]:
+    """Each sample by its name and labels, as it is written."""
+    response = client.get("/metrics", headers={"Authorization": token})
+    assert response.status_code == 200
+    assert response.headers["Content-Type"].startswith("text/plain")
+    found = {}
+    for family in text_string_to_metric_families(response.content.decode()):
+        assert family.name.startswith("fillcast_")
+        assert family.documentation
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sample.labels.items())
+            found[sample.name.removeprefix("fillcast_") + (f"{{{labels}}}" if labels else "")] = (
+                sample.value
+            )
+    return found
+
+
+@pytest.mark.parametrize("shown", ["", "Bearer ", f"Bearer {TOKEN}x", TOKEN, f"bearer {TOKEN}"])
+def test_without_the_token_there_is_nothing(client: Client, token: str, shown: str) -> None:
+    assert client.get("/metrics", headers={"Authorization": shown}).status_code == 404
+
+
+@pytest.mark.parametrize("unset", [None, ""])
+def test_without_the_setting_there_is_nothing(client: Client, settings: Any, unset: Any) -> None:
+    settings.FILLCAST_METRICS_TOKEN = unset
+    for shown in ("Bearer ", "Bearer None", f"Bearer {TOKEN}"):
+        assert client.get("/metrics", headers={"Authorization": shown}).status_code == 404
+
+
+def test_an_operator_needs_it_too(client: Client, token: str) -> None:
+    client.force_login(make.user(is_staff=True, is_superuser=True))
+    assert client.get("/metrics").status_code == 404
+
+
+def test_an_empty_installation(client: Client, token: str) -> None:
+    found = scraped(client, token)
+    for name in (
+        "order_due_seconds", "order_unknown_seconds", "positions_open", "epoch_open",
+        "positions_unprotected", "events_waiting", 'orders_live{state="PENDING"}',
+    ):  # fmt: skip
+        assert found[name] == 0, name
+    assert found["redis_up"] == 1
+    assert found['queue_length{queue="exits"}'] == 0
+    assert not [name for name in found if name.startswith(("audit_", "drift_", "dropped"))]
+
+
+@pytest.fixture
+def nothing_at_the_double() -> Iterator[None]:
+    factories.register()
+    factories.fake_broker().reset()
+    yield
+    factories.fake_broker().reset()
+
+
+@pytest.mark.usefixtures("nothing_at_the_double")
+def test_what_an_operator_alerts_on(client: Client, token: str) -> None:
+    factories.instrument()
+    feed = make.feed()
+    row = factories.account(feed)
+    factories.signal(feed)
+    factories.fill_all()
+    factories.signal(feed)
+    factories.signal(feed)
+    factories.claim_all()
+    run(
+        "UPDATE execution_order SET status = 'UNKNOWN', submitted_at = clock_timestamp()"
+        " - interval '1 hour' WHERE id = (SELECT max(id) FROM execution_order)"
+    )
+    run("UPDATE positions_executionposition SET sl_guardian = ''")
+    DriftItem.objects.create(kind="UNKNOWN_ORDER", connection=row, key="x")
+    DriftItem.objects.create(kind="UNKNOWN_ORDER", connection=row, key="y", state="IGNORED")
+    AuditRun.objects.create(ok=True, counters={"DUP": 9}, at=market_now() - timedelta(hours=2))
+    AuditRun.objects.create(ok=False, counters={"DUP": 0, "NAKED": 2})
+    Tally.objects.create(name=Tally.Name.MALFORMED, n=4)
+    WorkerLease.objects.create(
+        id="a", role="exits", host="h", pid=1, lease_until=market_now() + timedelta(minutes=1)
+    )
+    WorkerLease.objects.create(id="b", role="exits", host="h", pid=2, lease_until=market_now())
+    make.kill_switch("REDUCING", scope="ALL")
+    found = scraped(client, token)
+    assert found.pop("order_unknown_seconds") == pytest.approx(3600, abs=60)
+    wanted = {
+        'orders_live{state="SUBMITTING"}': 1, 'orders_live{state="UNKNOWN"}': 1,
+        "positions_open": 1, "positions_unprotected": 1,
+        'drift_open{kind="UNKNOWN_ORDER"}': 1,
+        'audit_counter{counter="DUP"}': 0, 'audit_counter{counter="NAKED"}': 2, "audit_ok": 0,
+        "audit_not_judged": 0,
+        'dropped_total{name="message.malformed"}': 4,
+        'processes{role="exits"}': 1,
+        'kill_switches{mode="REDUCING",scope="ALL"}': 1,
+        'connections{status="ACTIVE"}': 1,
+    }  # fmt: skip
+    assert {name: found.get(name) for name in wanted} == wanted
+    assert found["audit_seconds"] < 60
+
+
+def test_without_redis_the_rest_is_told(client: Client, token: str, settings: Any) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1"
+    found = scraped(client, token)
+    assert found["redis_up"] == 0
+    assert not [name for name in found if name.startswith("queue_length")]

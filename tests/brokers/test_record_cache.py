@@ -1,0 +1,238 @@
+"""How many order records a process keeps, over all adapters: the bound, and who leaves first."""
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterable
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brokers.crypto.order_cache import OrderCache
+from brokers.dwx import command_journal as dwx
+from brokers.dwx import file_io
+from brokers.dwx.sent_commands import OPEN, CommandFilter, SentCommand
+from brokers.event_buffer import EventBuffer
+from brokers.ibkr import order_cache as ibkr
+from brokers.mt5.order_ids import OrderIds
+from brokers.record_cache import MAX_RECORDS, RECORD_CACHE, RecordCache
+from brokers.types import BrokerOrder, OrderRequest, OrderType, ReportKind, Side, TimeInForce
+from common.clocks import machine_time
+
+SYMBOL = "BTC/USDT"
+
+
+class Shelf:
+    """A holder of numbers; it tells what it has dropped while somebody had an ended one."""
+
+    loop: asyncio.AbstractEventLoop | None = None
+
+    def __init__(self, room: RecordCache, others: list["Shelf"]) -> None:
+        self.live: list[int] = []
+        self.over: list[int] = []
+        self.others, self.wrong = others, 0
+        self.share = room.share(self)
+
+    def add(self, number: int) -> None:
+        self.live.append(number)
+        self._count()
+        self.share.ensure_capacity()
+
+    def end(self) -> None:
+        if self.live:
+            self.over.append(self.live.pop(0))
+
+    def drop(self, *, ended: bool) -> bool:
+        if not self.over and (ended or len(self.live) < 2):
+            return False
+        if not self.over:
+            self.wrong += any(one.over for one in self.others)
+        (self.over or self.live).pop(0)
+        self._count()
+        return True
+
+    def _count(self) -> None:
+        self.share.count(len(self.live) + len(self.over))
+
+
+@settings(max_examples=200)
+@given(
+    most=st.integers(3, 12),
+    moves=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["add", "add", "end", "go"]))),
+)
+def test_the_bound_holds_and_what_lives_leaves_last(
+    most: int, moves: list[tuple[int, str]]
+) -> None:
+    room = RecordCache(most)
+    shelves: list[Shelf] = []
+    shelves += [Shelf(room, shelves) for _ in range(3)]
+    for number, (which, what) in enumerate(moves):
+        if what == "add":
+            shelves[which].add(number)
+        elif what == "end":
+            shelves[which].end()
+        else:  # an adapter is no more
+            shelves[which].share = room.share(shelves[which])
+            shelves[which].live, shelves[which].over = [], []
+        held = [len(one.live) + len(one.over) for one in shelves]
+        assert len(room) == sum(held) <= max(most, 3)
+        assert all(one.wrong == 0 for one in shelves)
+
+
+def filled(room: RecordCache, tmp_path: Path, each: int) -> tuple[list[Any], dict[str, Any]]:
+    """One process: holders of every kind with `each` ended and `each` live records of theirs."""
+    book, memory, names = ibkr.OrderCache(EventBuffer(), room), OrderCache(room), OrderIds(room)
+    files = [dwx.CommandJournal(tmp_path / f"{n}.jsonl", room) for n in range(4)]
+    for n in range(each):
+        record = book.make("i", f"live{n}", "")
+        book.make("i", f"over{n}", "").ended = ReportKind.CANCELLED
+        over = book.get("i", f"over{n}")
+        assert over is not None
+        book.moved(over, ibkr.state_of(over))
+        assert record.ended is None
+        memory.leaves(order(f"live{n}"), until=1)
+        memory.accepted(order(f"live{n}"), {"id": f"l{n}", "status": "open"})
+        memory.leaves(order(f"over{n}"), until=1)
+        memory.accepted(order(f"over{n}"), {"id": f"o{n}", "status": "closed"})
+        names.leaves(f"live{n}")
+        names.leaves(f"over{n}")
+        names.ended(f"over{n}")
+    for k, file in enumerate(files):
+        write(file, (intent(2 * n + 1, magic=n + 1) for n in range(each // 4)))
+        write(file, (intent(2 * n + 2, magic=each + n, end="refused") for n in range(each // 4)))
+        file.about(CommandFilter(frozenset(range(1, each // 4 + 1))))
+        assert len(file.intents()) == 2 * (each // 4), k
+        file.about(CommandFilter(frozenset(range(1, each // 4 + 1))))
+    return [book, memory, names, *files], {"book": book, "memory": memory, "names": names}
+
+
+def order(client_order_id: str) -> OrderRequest:
+    return OrderRequest(
+        client_order_id, "c", "main", SYMBOL, Side.BUY, OrderType.MARKET, TimeInForce.GTC,
+        Decimal(1),
+    )  # fmt: skip
+
+
+def write(file: dwx.CommandJournal, intents: Iterable[SentCommand]) -> None:
+    """Put many on disk at once."""
+    file_io.append(file._path, b"".join(dwx._line(dwx._as_json(one)) for one in intents))
+
+
+def intent(number: int, **said: Any) -> SentCommand:
+    values = {
+        "at": time.time() - 3600, "what": OPEN, "client_order_id": f"dwx{number}",
+        "magic": number, "symbol": "EURUSD", "lots": Decimal("0.1"), **said,
+    }  # fmt: skip
+    return SentCommand(number=number, **values)
+
+
+def check(room: RecordCache, kept: dict[str, Any], each: int, holders: list[Any]) -> None:
+    assert len(room) <= room.most
+    assert sum(map(size, holders)) == len(room)
+    for n in range(each):
+        live = kept["book"].get("i", f"live{n}")
+        assert live is not None
+        assert live.ended is None
+        assert kept["memory"].was_accepted("c", f"live{n}")
+        assert kept["names"].sent_at(f"live{n}") > 0
+    for file in holders[3:]:
+        assert {one.magic for one in file._known.values()} >= set(range(1, each // 4 + 1))
+
+
+def size(holder: Any) -> int:
+    return len(holder._known) if isinstance(holder, dwx.CommandJournal) else len(holder)
+
+
+def test_all_adapters_of_a_process_share_one_room(tmp_path: Path) -> None:
+    room = RecordCache(400)
+    holders, kept = filled(room, tmp_path, each=80)
+    check(room, kept, 80, holders)
+    assert kept["book"].get("i", "over0") is None  # 640 came, 320 live
+
+
+def test_a_process_holds_no_more_than_ten_thousand(tmp_path: Path) -> None:
+    assert RECORD_CACHE.most == MAX_RECORDS == 10_000
+    room = RecordCache()
+    holders, kept = filled(room, tmp_path, each=2_000)  # 16,000 of them
+    check(room, kept, 2_000, holders)
+    assert len(room) >= 9_000
+
+
+def test_where_everything_lives_the_oldest_of_the_largest_leaves() -> None:
+    room = RecordCache(10)
+    memory, names = OrderCache(room), OrderIds(room)
+    for n in range(3):
+        names.leaves(f"name{n}")
+    for n in range(30):
+        memory.leaves(order(f"live{n}"), until=1)
+    assert (len(memory), len(names)) == (7, 3)
+    assert [n for n in range(30) if memory.of("c", f"live{n}")] == list(range(23, 30))
+
+
+def test_what_is_pinned_stays_and_what_has_just_come() -> None:
+    room = RecordCache(2)
+    book, memory = ibkr.OrderCache(EventBuffer(), room), OrderCache(room)
+    over = book.make("i", "over", "")
+    over.ended = ReportKind.CANCELLED
+    book.moved(over, (False, None))
+    with book.pinned("i", "over"):
+        for n in range(5):
+            memory.leaves(order(f"live{n}"), until=1)
+        assert book.get("i", "over") is over
+        assert memory.of("c", "live4") is not None
+        assert len(room) == 2
+        book.make("i", "another", "")
+        assert book.get("i", "another") is not None
+    memory.leaves(order("live5"), until=1)
+    assert book.get("i", "over") is None
+    assert book.is_gone("i", "over", "")
+    assert len(room) == 2
+
+
+def test_an_order_that_was_sent_while_all_that_rest_were_asked_for_has_not_ended() -> None:
+    memory = OrderCache(RecordCache(1))
+    for n in range(2):
+        memory.leaves(order(f"live{n}"), until=1)
+    sent = order("sent")
+    memory.leaves(sent, until=1)
+    memory.accepted(sent, {"id": "1", "status": "open"})
+    memory.set_open("c", [], machine_time())
+    known = memory.of("c", "sent")
+    assert known is not None
+    assert not known.ended
+    memory.set_open("c", [], machine_time() + 3600)
+    assert known.ended
+
+
+def test_a_holder_that_is_no_more_takes_no_room() -> None:
+    room = RecordCache(10)
+    memory, other = OrderCache(room), OrderIds(room)
+    for n in range(8):
+        memory.leaves(order(f"live{n}"), until=1)
+    other.leaves("name")
+    assert len(room) == 9
+    del memory
+    gc.collect()
+    assert len(room) == 1
+
+
+def test_what_rests_no_more_at_an_exchange_has_ended() -> None:
+    memory = OrderCache(room := RecordCache(4))
+    for n in range(4):
+        memory.leaves(order(f"live{n}"), until=1)
+        memory.accepted(order(f"live{n}"), {"id": str(n), "status": "open"})
+    resting = BrokerOrder("0", SYMBOL, Side.BUY, OrderType.LIMIT, Decimal(1))
+    long_after = time.clock_gettime(time.CLOCK_BOOTTIME) + 3600
+    memory.set_open("other", [], long_after)
+    memory.set_open("c", [resting], 0.0)  # asked before they left
+    memory.leaves(order("new"), until=1)
+    assert memory.of("c", "live0") is None  # nothing had ended
+    memory.set_open("c", [SimpleNamespace(broker_order_id="1")], long_after)  # type: ignore[list-item]
+    memory.leaves(order("newer"), until=1)
+    assert [n for n in range(4) if memory.of("c", f"live{n}")] == [1, 3]
+    assert memory.of("c", "new") is not None  # it has no number yet: it may be on its way
+    assert len(room) == 4

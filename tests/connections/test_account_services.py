@@ -1,0 +1,258 @@
+"""Creating, changing, pausing and archiving connections."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pytest_django import Settings
+
+from common.errors import ConflictError, FillcastError, InvalidInputError, NotAllowedError
+from common.reason_codes import Code
+from config.env_types import OwnedNetwork
+from connections import services
+from connections.models import (
+    ConnectionHealth,
+    ExecutionConnection,
+    HealthStatus,
+    Mailbox,
+    Subscription,
+    SubscriptionInterval,
+)
+from connections.selectors import skip_reasons
+from tests.connections import make
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def alice() -> User:
+    return make.user("alice")
+
+
+def create(owner: User, **fields: Any) -> ExecutionConnection:
+    said = {"by": owner, "user": owner, "name": "mine", "type": "paper", "account": "7"}
+    return services.create_connection(**{**said, **fields})
+
+
+def test_a_new_connection_has_health_and_mailbox_and_is_untested(alice: User) -> None:
+    made = create(alice, credentials={"password": "p"}, preset=make.preset(alice))
+    assert Mailbox.objects.filter(connection=made).count() == 1
+    assert ConnectionHealth.objects.get(pk=made.pk).status == HealthStatus.UNTESTED
+    assert made.get_credential("password") == "p"
+    assert not made.can_execute_trades()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"type": "nonsense"}, "type"),
+        ({"name": " "}, "name"),
+        ({"account": ""}, "account"),
+        ({"settings": {"password": "x"}}, "settings.password"),
+        ({"settings": {"Api_Key": "x"}}, "settings.Api_Key"),
+        ({"settings": {"Reply_timeout": 3}}, "settings.Reply_timeout"),
+        ({"settings": [1]}, "settings"),
+        ({"type": "ibkr", "settings": {"host": "10.0.0.5"}}, "settings.host"),
+        ({"type": "crypto", "settings": {"symbols": ["BTC/USDT"]}}, "exchange_name"),
+        ({"type": "crypto", "exchange_name": "Binance"}, "exchange_name"),
+        ({"user": None}, "user"),
+    ],
+)
+def test_what_is_refused_names_its_field(alice: User, fields: dict[str, Any], field: str) -> None:
+    with pytest.raises(InvalidInputError) as refused:
+        create(alice, **fields) if "user" not in fields else create(alice, by=None, **fields)
+    assert refused.value.field == field
+    assert not ExecutionConnection.objects.exists()
+
+
+def test_exactly_one_owner(alice: User) -> None:
+    admin = make.user(is_staff=True)
+    with pytest.raises(InvalidInputError, match="exactly one owner"):
+        create(alice, admin=admin)
+    with pytest.raises(InvalidInputError, match="no administrator"):
+        create(alice, by=None, user=None, admin=alice)
+    assert create(admin, user=None, admin=admin).is_admin_owned()
+
+
+def test_only_operators_create_for_others(alice: User) -> None:
+    with pytest.raises(NotAllowedError):
+        create(alice, user=make.user())
+    assert create(make.user(is_staff=True), user=alice).user == alice
+
+
+def test_an_account_is_connected_once_until_it_is_archived(alice: User) -> None:
+    first = create(alice)
+    with pytest.raises(ConflictError, match="connected here already"):
+        create(alice)
+    assert create(make.user("bob")).account == first.account  # whose it is, a test shows
+    services.archive_connection(first.pk, by=alice)
+    assert create(alice).pk != first.pk
+
+
+@pytest.mark.parametrize(
+    ("kind", "here", "elsewhere"),
+    [
+        ("mt5", {"server": "Alpha-Live"}, {"server": "Beta-Live"}),
+        ("mt4", {"folder": "alpha", "symbols": ["EURUSD"]}, {"folder": "beta"}),
+    ],
+)
+def test_two_brokers_may_give_the_same_number(
+    alice: User, kind: str, here: dict[str, Any], elsewhere: dict[str, Any]
+) -> None:
+    same = {"type": kind, "account": "12345"}
+    create(alice, **same, settings=here)
+    with pytest.raises(ConflictError, match="connected here already"):
+        create(
+            alice, **same, settings={k: v.upper() if k == "server" else v for k, v in here.items()}
+        )
+    other = create(alice, **same, settings={**here, **elsewhere})
+    with pytest.raises(ConflictError, match="connected here already"):
+        services.update_connection(other.pk, by=alice, settings=here)
+
+
+def test_owner_given_name_may_be_used_by_others(alice: User) -> None:
+    named = {
+        "type": "crypto", "account": "main", "exchange_name": "kraken",
+        "settings": {"symbols": ["BTC/USD"]},
+    }  # fmt: skip
+    create(alice, **named)
+    assert create(make.user("bob"), **named).account == "main"
+    with pytest.raises(ConflictError, match="connected here already"):
+        create(alice, **named)
+
+
+def test_foreign_preset_is_rejected(alice: User) -> None:
+    bobs = make.preset(make.user("bob"))
+    with pytest.raises(InvalidInputError) as refused:
+        create(alice, preset=bobs)
+    assert refused.value.field == "preset"
+    assert create(alice, preset=make.preset(None)).has_preset()
+
+
+def test_a_change_of_settings_has_to_be_tested_again(alice: User) -> None:
+    row = make.connection(alice)
+    services.update_connection(row.pk, by=alice, name="renamed", settings={})
+    assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.ACTIVE
+    services.update_connection(row.pk, by=alice, settings={"reply_timeout": "5"})
+    health = ConnectionHealth.objects.get(pk=row.pk)
+    assert (health.status, health.reconciled_at) == (HealthStatus.UNTESTED, None)
+    services.mark_active([row.pk])
+    services.set_credentials(row.pk, by=alice, values={"password": "new"})
+    assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.UNTESTED
+
+
+def test_what_a_connection_is_does_not_change(alice: User) -> None:
+    row = make.connection(alice)
+    for field in ("account", "type", "user", "sealed_credentials"):
+        with pytest.raises(InvalidInputError) as refused:
+            services.update_connection(row.pk, by=alice, **{field: "x"})
+        assert refused.value.code is Code.FIELD_UNKNOWN
+
+
+def test_switches_tell_whether_they_did_something(alice: User) -> None:
+    row = make.connection(alice)
+    assert services.pause(row.pk, by=alice) is True
+    assert services.pause(row.pk, by=alice) is False
+    assert not ExecutionConnection.objects.get(pk=row.pk).can_execute_trades()
+    assert services.resume(row.pk, by=alice) is True
+    assert services.deactivate(row.pk, by=alice) is True
+    assert services.activate(row.pk, by=alice) is True
+    assert services.activate(row.pk, by=alice) is False
+
+
+def test_what_is_switched_on_again_takes_no_entry_before_it_is_compared(alice: User) -> None:
+    """Also where no lane is taken with it: somebody may have traded there by hand meanwhile."""
+    row = make.connection(alice)
+    assert services.activate(row.pk, by=alice) is False
+    assert skip_reasons([row.pk]) == {row.pk: ""}
+    services.deactivate(row.pk, by=alice)
+    services.activate(row.pk, by=alice)
+    assert ConnectionHealth.objects.get(pk=row.pk).reconciled_at is None
+    assert skip_reasons([row.pk]) == {row.pk: Code.CONNECTION_NOT_RECONCILED}
+
+
+def test_another_tenant_can_do_none_of_it(alice: User) -> None:
+    row, bob = make.connection(alice), make.user("bob")
+    attempts: list[Callable[[], object]] = [
+        lambda: services.pause(row.pk, by=bob),
+        lambda: services.resume(row.pk, by=bob),
+        lambda: services.activate(row.pk, by=bob),
+        lambda: services.deactivate(row.pk, by=bob),
+        lambda: services.archive_connection(row.pk, by=bob),
+        lambda: services.update_connection(row.pk, by=bob, name="x"),
+        lambda: services.set_credentials(row.pk, by=bob, values={"a": "b"}),
+        lambda: services.request_test(row.pk, by=bob),
+    ]
+    for attempt in attempts:
+        with pytest.raises(NotAllowedError):
+            attempt()
+
+
+def test_archiving_ends_the_subscriptions_for_good(alice: User) -> None:
+    row, feed = make.connection(alice), make.feed()
+    subscription = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
+    assert services.archive_connection(row.pk, by=alice) is True
+    assert services.archive_connection(row.pk, by=alice) is False
+    interval = SubscriptionInterval.objects.get(subscription=subscription)
+    archived = Subscription.objects.get(pk=subscription.pk).archived_at
+    row.refresh_from_db()
+    assert interval.ended_at == archived == row.archived_at
+    assert row.get_health_status() == "archived"
+    with pytest.raises(FillcastError, match="archived"):
+        services.resume(row.pk, by=alice)
+    with pytest.raises(FillcastError, match="archived"):
+        services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
+
+
+def test_a_requested_test_is_due_until_it_was_done(alice: User) -> None:
+    from connections.selectors import due_tests
+
+    row = make.connection(alice)
+    assert due_tests(5) == []
+    assert services.request_test(row.pk, by=alice) is True
+    assert due_tests(5) == [row.pk]
+    health = ConnectionHealth.objects.get(pk=row.pk)
+    ConnectionHealth.objects.filter(pk=row.pk).update(last_tested_at=health.test_requested_at)
+    assert due_tests(5) == []
+
+
+def test_allowed_networks(alice: User, settings: Settings) -> None:
+    import ipaddress
+
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/24"),)
+    assert create(alice, type="ibkr", settings={"host": "10.0.0.5"}).account == "7"
+    with pytest.raises(InvalidInputError):
+        create(alice, type="ibkr", account="8", settings={"host": "10.0.1.5"})
+
+
+def test_an_owners_gateway_is_not_for_others(alice: User, settings: Settings) -> None:
+    import ipaddress
+
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/24"),)
+    settings.FILLCAST_HOST_OWNERS = (
+        OwnedNetwork(ipaddress.ip_network("10.0.0.5"), alice.username),
+    )
+    bob = make.user()
+    create(alice, type="ibkr", settings={"host": "10.0.0.5"})
+    with pytest.raises(InvalidInputError, match="somebody else's"):
+        create(bob, type="ibkr", account="8", settings={"host": "10.0.0.5"})
+    theirs = create(bob, type="ibkr", account="8", settings={"host": "10.0.0.6"})
+    with pytest.raises(InvalidInputError, match="somebody else's"):
+        services.update_connection(theirs.pk, by=bob, settings={"host": "10.0.0.5"})
+
+
+def test_credentials_are_those_that_the_kind_asks_for(alice: User) -> None:
+    """A misspelt name would replace what opens the account by what opens nothing."""
+    settings = {"server": "Broker-Live03"}
+    made = create(alice, type="mt5", settings=settings, credentials={"password": "right"})
+    before = bytes(ExecutionConnection.objects.get(pk=made.pk).sealed_credentials or b"")
+    with pytest.raises(InvalidInputError, match="Did you mean 'password'") as e:
+        services.set_credentials(made.pk, by=alice, values={"pasword": "new"})
+    assert (e.value.code, e.value.field) == (Code.FIELD_UNKNOWN, "credentials.pasword")
+    assert [one.field for one in e.value.others] == ["credentials.password"]
+    with pytest.raises(InvalidInputError, match="password is missing"):
+        services.set_credentials(made.pk, by=alice, values={})
+    with pytest.raises(InvalidInputError, match="no credential"):
+        create(alice, type="mt5", account="8", settings=settings, credentials={"key": "x"})
+    assert bytes(ExecutionConnection.objects.get(pk=made.pk).sealed_credentials or b"") == before

@@ -1,0 +1,70 @@
+"""What readings tell of whose an account is, written for many at once."""
+
+from contextlib import ExitStack
+from uuid import UUID
+
+import pytest
+from django.db import transaction
+
+from common.sql import rows
+from connections.accounts import broker_identity
+from connections.accounts.services import update_connection
+from connections.credentials import sealing
+from connections.models import ExecutionConnection
+from connections.selectors import due_tests
+from tests.connections import make
+from tests.connections.conftest import elsewhere
+from tests.paper.broker_process import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+
+
+def test_rows_are_locked_in_the_order_of_their_ids() -> None:
+    """As by whoever claims or seals anew: whoever holds the first gets the second, too."""
+    second, first = (make.connection(id=UUID(int=number), type="crypto") for number in (2, 1))
+    mark = sealing.credentials_digest(b"sealed")
+    told = [(row.pk, f"account {row.pk}", mark) for row in (first, second)]
+    live = ExecutionConnection.objects.select_for_update(no_key=True, nowait=True)
+    with ExitStack() as hearing, transaction.atomic():
+        live.get(pk=first.pk)
+        done = hearing.enter_context(elsewhere(lambda: broker_identity.store_identities(told)))
+        until(lambda: bool(rows(BLOCKED)) or bool(done))
+        assert not done
+        live.get(pk=second.pk)
+    assert done == [None]
+    found = ExecutionConnection.objects.order_by("pk").values_list("identity", flat=True)
+    assert list(found) == [f"account {first.pk}", f"account {second.pk}"]
+
+
+def test_what_was_told_of_former_settings_is_left_to_the_next_test() -> None:
+    """The reading was under way as they were edited: of spot the same key tells another account."""
+    row = make.connection(
+        type="crypto", exchange_name="binance",
+        settings={"market": "swap", "symbols": ["BTC/USDT:USDT"]},
+    )  # fmt: skip
+    settings = {"market": "spot", "symbols": ["BTC/USDT"]}
+    update_connection(row.pk, by=row.user, settings=settings)
+    broker_identity.store_identities([(row.pk, "1001 swap", sealing.credentials_digest(b"sealed"))])
+    row.refresh_from_db()
+    assert (row.identity, row.identity_of) == ("", "")
+
+
+def test_who_waits_for_a_test_keeps_the_place_though_it_is_read_again() -> None:
+    """Else each minute puts it behind all others, and makes one that is under way due again."""
+    first, second = make.connection(type="crypto"), make.connection(type="crypto")
+    for row in (first, second, first):
+        broker_identity.store_identities(
+            [(row.pk, f"account {row.pk}", sealing.credentials_digest(b"sealed"))]
+        )
+    assert due_tests(5) == [first.pk, second.pk]
+
+
+def test_what_was_told_of_a_box_that_is_there_no_more_is_not_noted_of_its_heir() -> None:
+    """The reading was under way as the credentials were sealed anew."""
+    row = make.connection(type="crypto")
+    broker_identity.store_identities(
+        [(row.pk, "1001", sealing.credentials_digest(b"a former box"))]
+    )
+    row.refresh_from_db()
+    assert (row.identity, row.identity_of) == ("", "")

@@ -1,0 +1,120 @@
+"""Whoever asks many brokers at once has each answer as it comes."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from brokers.call_runner import BrokerCallRunner, HostSkipped
+from tests.hanging import Hang
+
+MANY = 200
+Run = Callable[[Coroutine[Any, Any, None]], None]
+
+
+@pytest.fixture
+def hang() -> Iterator[Hang]:
+    held = Hang()
+    yield held
+    held.end()
+
+
+def of(host: str) -> Any:
+    return SimpleNamespace(broker_host=host)
+
+
+def asking(run: Run = asyncio.run, *, seconds: float = 60) -> BrokerCallRunner[str]:
+    return BrokerCallRunner(run, in_all=40, per_host=10, seconds=seconds)
+
+
+def all_of(answers: BrokerCallRunner[str]) -> list[str | Exception]:
+    return [answer for group in answers.groups() for _, answer in group]
+
+
+async def well() -> str:
+    return "well"
+
+
+def test_answers_arrive_while_another_call_hangs(hang: Hang) -> None:
+    answers = asking()
+    answers.start([(of("away"), hang.late), *((of("well"), well) for _ in range(MANY))])
+    heard = 0
+    while heard < MANY:
+        found = answers.group(30)
+        assert {answer for _, answer in found} == {"well"}
+        heard += len(found)
+    assert (answers.left, answers.group(0)) == (1, [])
+    hang.end()
+    assert all_of(answers) == ["late"]
+
+
+def test_more_may_be_asked_while_some_hang(hang: Hang) -> None:
+    answers = asking()
+    answers.start([(of("away"), hang.late)])
+    answers.start([(of("well"), well)])
+    assert [answer for _, answer in answers.group(30)] == ["well"]
+    hang.end()
+    assert all_of(answers) == ["late"]
+
+
+def test_unresponsive_host_is_skipped_after_first_calls(hang: Hang) -> None:
+    """1,500 of them, ten at a time, would be more than a minute."""
+    made: list[int] = []
+
+    async def hung() -> str:
+        made.append(1)
+        return await hang.late()
+
+    answers = asking(seconds=0.5)
+    answers.start([(of("away"), hung) for _ in range(1500)])
+    told = all_of(answers)
+    assert sum(isinstance(one, TimeoutError) for one in told) == len(made) == 10
+    assert sum(isinstance(one, HostSkipped) for one in told) == 1490
+
+
+def test_failed_call_does_not_stop_others() -> None:
+    async def refuse() -> str:
+        raise ValueError("no")
+
+    answers = asking()
+    answers.start([(of("x"), refuse) for _ in range(30)])
+    assert [type(one) for one in all_of(answers)] == [ValueError] * 30
+
+
+def test_what_keeps_calls_from_being_made_is_raised_after_what_was_heard() -> None:
+    def broken(coroutine: Coroutine[Any, Any, None]) -> None:
+        asyncio.run(coroutine)
+        raise RuntimeError("the loop is gone")
+
+    def dead(coroutine: Coroutine[Any, Any, None]) -> None:
+        coroutine.close()
+        raise RuntimeError("the loop is gone")
+
+    answers = asking(broken)
+    answers.start([(of("x"), well)])
+    assert [answer for _, answer in answers.group(30)] == ["well"]
+    answers = asking(dead)
+    answers.start([(of("x"), well)])
+    with pytest.raises(RuntimeError, match="gone"):
+        all_of(answers)
+    assert answers.left == 0
+
+
+def test_a_pass_that_takes_too_long_ends_with_what_it_has(hang: Hang) -> None:
+    limits: list[asyncio.Timeout] = []
+
+    async def within(coroutine: Coroutine[Any, Any, None]) -> None:
+        async with asyncio.timeout(None) as limit:
+            limits.append(limit)
+            await coroutine
+
+    async def last() -> str:
+        limits[0].reschedule(asyncio.get_running_loop().time())  # right after this answer
+        return "well"
+
+    answers = asking(lambda coroutine: asyncio.run(within(coroutine)))
+    answers.start([(of("away"), hang.late), (of("well"), last)])
+    assert all_of(answers) == ["well"]
+    assert answers.left == 0

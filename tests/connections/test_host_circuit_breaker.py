@@ -1,0 +1,217 @@
+"""A host that most of its accounts cannot reach is one trouble."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.utils import timezone
+
+from brokers.base import ReadFailed
+from common.reason_codes import Code
+from connections import selectors, services
+from connections.health import host_circuit_breaker, probes
+from connections.models import HostCircuit
+from events.models import Event
+from tests.connections import make
+from tests.connections.failing import age, connect, fail, kinds, status
+from tests.connections.fake_brokers import Broker, account
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def broker() -> Broker:
+    return Broker()
+
+
+@pytest.mark.parametrize(
+    ("fields", "host"),
+    [
+        ({"type": "paper"}, "paper"),
+        ({"type": "paper", "exchange_name": "Kraken"}, "paper:kraken"),
+        ({"type": "paper", "settings": {"host": "Gate.example"}}, "paper:gate.example"),
+        ({"type": "paper", "settings": {"server": "Live-3"}, "exchange_name": "x"}, "paper:live-3"),
+        ({"type": "paper", "settings": {"host": ""}, "exchange_name": "x"}, "paper:x"),
+    ],
+)
+def test_what_a_host_is(fields: dict[str, Any], host: str) -> None:
+    row = make.connection(**fields)
+    row.refresh_from_db()
+    assert row.broker_host == host
+    assert len(make.connection(settings={"host": "x" * 500}).name) > 0
+
+
+def test_it_opens_when_enough_and_most_do_not_answer() -> None:
+    accounts = connect(10)
+    fail(*accounts[:4])
+    assert host_circuit_breaker.open_hosts() == frozenset()
+    fail(accounts[4])
+    assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
+    assert kinds() == ["host.away"]
+    told = Event.objects.get()
+    assert (told.user_id, told.payload["failing"], told.payload["spoken_to"]) == (None, 5, 10)
+    fail(*accounts)
+    assert kinds().count("host.away") == 1
+
+
+def test_a_few_of_many_open_nothing() -> None:
+    accounts = connect(12)
+    fail(*accounts[:5])
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
+def test_what_one_tenant_entered_wrong_in_all_of_his_accounts_opens_nothing_for_others() -> None:
+    """The host is shared, though nobody else was spoken to in this half minute."""
+    others = connect(4)
+    age(31)
+    fail(*connect(6, owner=make.user()))
+    assert host_circuit_breaker.open_hosts() == frozenset()
+    services.mark_used([row.pk for row in others])
+    fail(others[0])
+    assert host_circuit_breaker.open_hosts() == frozenset(), "two of five tenants"
+    fail(others[1])
+    assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
+
+
+def test_who_has_all_accounts_of_a_host_may_open_it() -> None:
+    mine = connect(5, owner=make.user())
+    connect(1, archived_at=timezone.now())
+    connect(1, exchange_name="Binance")
+    fail(*mine)
+    assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
+
+
+def test_operators_accounts_have_a_voice_each() -> None:
+    connect(1)
+    age(31)
+    fail(*connect(5, admin=make.user()))
+    assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
+
+
+def test_one_account_that_fails_often_opens_nothing() -> None:
+    (row,) = connect()
+    for _ in range(10):
+        fail(row)
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
+def test_refused_logins_open_nothing() -> None:
+    accounts = connect(6)
+    services.mark_errors([(row.pk, "Refused.") for row in accounts])
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
+def test_what_failed_long_ago_does_not_count() -> None:
+    accounts = connect(6)
+    fail(*accounts[:4])
+    age(31)
+    fail(accounts[4])
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
+def test_another_host_is_not_concerned() -> None:
+    fail(*connect(5))
+    connect(5, exchange_name="Binance")
+    assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
+
+
+def test_one_account_is_read_as_a_probe_and_its_answer_closes_it(broker: Broker) -> None:
+    accounts = connect(6)
+    for _ in range(5):
+        fail(*accounts)  # all of them rest by now
+    broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
+    assert probes.retry_failed(adapter=broker) == (0, 0)
+    age(5.1)
+    assert selectors.accounts_due(100, older_than_seconds=0) == []  # nobody reads them all
+    assert probes.retry_failed(adapter=broker) == (0, 1)
+    assert probes.retry_failed(adapter=broker) == (0, 0)  # the next probe is not due
+    age(5.1)
+    broker.state = account()
+    assert probes.retry_failed(adapter=broker) == (6, 0)  # the probe, then all of its neighbours
+    assert host_circuit_breaker.open_hosts() == frozenset()
+    assert kinds()[-7:] == ["host.back", *["connection.recovered"] * 6]
+    assert {status(row) for row in accounts} == {"ACTIVE"}  # the others rest no longer
+
+
+def test_an_answer_to_an_older_call_does_not_close_it() -> None:
+    accounts = connect(6)
+    fail(*accounts[:5])
+    services.mark_active([accounts[5].pk])
+    assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
+    age(1.1)
+    services.mark_active([accounts[5].pk])
+    assert host_circuit_breaker.open_hosts() == frozenset()
+
+
+def test_a_host_that_opens_again_and_again_is_probed_less_often() -> None:
+    accounts = connect(5)
+    for seconds in (5, 10, 15, 15):
+        fail(*accounts)
+        age(6)
+        before = timezone.now()
+        host_circuit_breaker.claim_probes()
+        probe_at = HostCircuit.objects.get().probe_at
+        assert probe_at is not None
+        assert before <= probe_at - timedelta(seconds=seconds) <= timezone.now()
+        services.mark_active([row.pk for row in accounts])
+        services.mark_used([row.pk for row in accounts])
+    age(600)
+    fail(*accounts)
+    assert HostCircuit.objects.get().times == 1
+
+
+def test_large_host_recovers_in_one_run(broker: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probes, "AT_ONCE", 4)
+    accounts = connect(18)
+    for _ in range(5):
+        fail(*accounts)
+    age(5.1)
+    assert probes.retry_failed(adapter=broker) == (18, 0)
+    assert len(broker.asked) == len({spec.connection_id for spec in broker.asked}) == 18
+    assert {status(row) for row in accounts} == {"ACTIVE"}
+
+
+def test_a_host_that_refuses_is_not_away(broker: Broker) -> None:
+    accounts = connect(5)
+    fail(*accounts)
+    fail(*accounts)
+    assert HostCircuit.objects.filter(opened_at__isnull=False).exists()
+    age(5.1)
+    broker.state = ReadFailed(Code.TRADING_DISABLED)
+    probes.retry_failed(adapter=broker)
+    assert not HostCircuit.objects.filter(opened_at__isnull=False).exists()
+    assert probes.retry_failed(adapter=broker) == (0, 0), "refused accounts are no silent ones"
+
+
+def test_run_queries_each_account_once_and_ends(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(probes, "AT_ONCE", 2)
+    monkeypatch.setattr(probes, "RETRY_SECONDS", 0)
+    fail(*connect(4))
+    broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
+    assert probes.retry_failed(adapter=broker) == (0, 4)
+    age(1)
+    monkeypatch.setattr(probes, "MAX_RUN_SECONDS", 0)
+    assert probes.retry_failed(adapter=broker) == (0, 2)
+
+
+def test_probe_queries_each_account_once_per_run(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = host_circuit_breaker.claim_probes
+
+    def due(asked: set[UUID]) -> list[str]:
+        HostCircuit.objects.update(probe_at=timezone.now() - timedelta(seconds=1))
+        return take(asked)
+
+    monkeypatch.setattr(host_circuit_breaker, "claim_probes", due)
+    monkeypatch.setattr(probes, "MAX_RUN_SECONDS", 30)
+    fail(*connect(6))
+    broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
+    assert probes.retry_failed(adapter=broker) == (0, 6)
+    assert len({spec.connection_id for spec in broker.asked}) == len(broker.asked) == 6
+    probe_at = HostCircuit.objects.get().probe_at
+    assert probe_at is not None
+    assert probe_at < timezone.now()  # there was nobody left to ask: the next look does

@@ -1,0 +1,52 @@
+"""Accounts at hosts that they may not name any more, judged while somebody else acts on them."""
+
+import ipaddress
+from contextlib import ExitStack
+
+import pytest
+from django.db import transaction
+from pytest_django import Settings
+
+from common.sql import rows
+from config.env_types import OwnedNetwork
+from connections import services
+from connections.health.host_policy import mark_disallowed
+from connections.models import ConnectionHealth, ExecutionConnection
+from tests.connections import make
+from tests.connections.claiming import BLOCKED
+from tests.connections.conftest import elsewhere
+from tests.paper.broker_process import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def strangers(settings: Settings) -> ExecutionConnection:
+    """Bob's account is at a gateway that is Alice's since."""
+    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    row = make.connection(make.user("bob"), type="ibkr", settings={"host": "10.0.0.5"})
+    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    return row
+
+
+def test_of_two_that_judge_at_once_one_marks(strangers: ExecutionConnection) -> None:
+    lanes = [strangers.lane]
+    with ExitStack() as there, transaction.atomic():
+        assert mark_disallowed(lanes) == [strangers.pk]
+        done = there.enter_context(elsewhere(lambda: mark_disallowed(lanes)))
+        until(lambda: bool(rows(BLOCKED)) or bool(done))
+    assert done == [[]]
+    told = ConnectionHealth.objects.get(pk=strangers.pk)
+    assert (told.status, told.needs_test, told.failures_in_a_row) == ("ERROR", True, 1)
+
+
+def test_who_moves_away_meanwhile_is_not_marked_for_where_he_was(
+    strangers: ExecutionConnection,
+) -> None:
+    with ExitStack() as there, transaction.atomic():
+        services.update_connection(strangers.pk, by=None, settings={"host": "10.0.0.6"})
+        done = there.enter_context(elsewhere(lambda: mark_disallowed([strangers.lane])))
+        until(lambda: bool(rows(BLOCKED)) or bool(done))
+    assert done == [[]]
+    told = ConnectionHealth.objects.get(pk=strangers.pk)
+    assert (told.status, told.last_error) == ("UNTESTED", "")

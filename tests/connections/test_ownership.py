@@ -1,0 +1,191 @@
+"""Whose account it is, where several say that it is theirs: a passed test says it."""
+
+from ipaddress import ip_network
+from threading import Barrier
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from pytest_django import Settings
+
+from brokers.base import ReadFailed
+from brokers.types import AccountState
+from common.reason_codes import Code
+from common.sql import run as run_sql
+from connections import services
+from connections.account_settings.validation import claim_for
+from connections.models import ConnectionHealth
+from connections.selectors import due_tests
+from tests.connections.claiming import claim, connect, failed, health_of, run
+from tests.connections.conftest import elsewhere
+from tests.connections.fake_brokers import Broker, account
+from users.models import User
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_typed_account_number_does_not_block_its_owner(
+    alice: User, mallory: User, broker: Broker
+) -> None:
+    squatter = connect(mallory)
+    owner = connect(alice)
+    assert failed(run(owner, broker)) == []
+    assert (health_of(owner).status, claim(owner)) == ("ACTIVE", "paper|||7|")
+    assert failed(run(squatter, broker)) == ["owner"]
+    told = health_of(squatter)
+    assert (told.status, claim(squatter)) == ("ERROR", "")
+    assert "by somebody else, whose test has passed" in told.last_error
+    assert "change its password" in told.last_error
+    assert alice.username not in told.last_error
+
+
+def test_who_failed_its_test_holds_nothing(alice: User, mallory: User, broker: Broker) -> None:
+    squatter, owner = connect(mallory), connect(alice)
+    broker.checks = ReadFailed(Code.CREDENTIALS_REFUSED)
+    assert failed(run(squatter, broker)) == ["broker"]
+    broker.checks = []
+    assert failed(run(owner, broker)) == []
+    assert (claim(squatter), claim(owner)) == ("", "paper|||7|")
+
+
+@pytest.mark.parametrize("how", ["its settings have changed", "its login is refused"])
+def test_invalid_claim_is_superseded_by_passed_test(
+    alice: User, mallory: User, broker: Broker, how: str
+) -> None:
+    once, now = connect(mallory), connect(alice)
+    assert failed(run(once, broker)) == []
+    assert failed(run(now, broker)) == ["owner"]
+    if how == "its login is refused":
+        services.mark_errors([(once.pk, "The broker refused the login.")])
+    else:
+        services.set_credentials(once.pk, by=mallory, values={"password": "other"})
+    assert failed(run(now, broker)) == []
+    assert (claim(once), claim(now)) == ("", "paper|||7|")
+    told = health_of(once)
+    assert (told.status, told.needs_test, told.reconciled_at) == ("ERROR", True, None)
+    assert "Another connection has passed a test with this account" in told.last_error
+
+
+def test_an_answer_gives_no_claim_back(alice: User, mallory: User, broker: Broker) -> None:
+    once, now = connect(mallory), connect(alice)
+    run(once, broker)
+    services.mark_errors([(once.pk, "The broker refused the login.")])
+    run(now, broker)
+    assert services.mark_active([once.pk]) == []  # an exit of it was answered, say
+    assert health_of(once).status == "ERROR"
+    assert due_tests(5) == [once.pk]  # and so it is tested, which tells
+    assert failed(run(once, broker)) == ["owner"]
+    assert health_of(now).status == "ACTIVE"
+
+
+def test_who_is_merely_not_reached_keeps_its_claim(
+    alice: User, mallory: User, broker: Broker
+) -> None:
+    owner, other = connect(alice), connect(mallory)
+    run(owner, broker)
+    for _ in range(3):
+        services.mark_failures([(owner.pk, "No answer.")])
+    assert health_of(owner).status == "ERROR"
+    assert failed(run(other, broker)) == ["owner"]
+    assert claim(owner) == "paper|||7|"
+
+
+def test_what_is_archived_holds_nothing(alice: User, mallory: User, broker: Broker) -> None:
+    once, now = connect(mallory), connect(alice)
+    run(once, broker)
+    services.archive_connection(once.pk, by=mallory)
+    assert failed(run(now, broker)) == []
+
+
+def test_the_brokers_number_counts_not_the_typed_one(
+    alice: User, mallory: User, broker: Broker
+) -> None:
+    """`007` and `7` are one login to a broker that reads numbers."""
+    run(connect(alice), broker)
+    assert failed(run(connect(mallory, account="007"), broker)) == ["owner"]
+
+
+def test_owner_sees_name_of_own_duplicate_connection(alice: User, broker: Broker) -> None:
+    run(connect(alice, name="First"), broker)
+    checks = run(connect(alice, name="Second", account="007"), broker)
+    assert failed(checks) == ["owner"]
+    assert "as 'First'" in checks[-1].detail
+
+
+def test_two_that_test_at_once_get_one_claim(alice: User, mallory: User) -> None:
+    rows = [connect(alice), connect(mallory)]
+    both = Barrier(2, timeout=20)
+    with elsewhere(lambda: run(rows[0], _waiting(both))) as told:
+        here = run(rows[1], _waiting(both))
+    outcomes = sorted([failed(told[0]), failed(here)])
+    assert outcomes == [[], ["owner"]]
+    assert sorted(health_of(row).status for row in rows) == ["ACTIVE", "ERROR"]
+    assert sorted(claim(row) for row in rows) == ["", "paper|||7|"]
+
+
+def _waiting(both: Barrier) -> Broker:
+    broker = Broker()
+
+    def meet() -> None:
+        both.wait()
+
+    broker.on_call = meet
+    return broker
+
+
+def test_exchange_identifies_account_of_key(alice: User, mallory: User, broker: Broker) -> None:
+    """A name that its owner gives is nobody's number: what the exchange calls the key's account
+    is."""
+    named: dict[str, Any] = {
+        "type": "crypto", "exchange_name": "kraken", "settings": {"symbols": ["BTC/USD"]},
+    }  # fmt: skip
+    main, other, third = (
+        connect(user, account=name, **named, credentials={"api_key": key, "secret": "s"})
+        for user, name, key in (
+            (alice, "main", "k1"), (mallory, "main", "k2"), (mallory, "second", "k3"),
+        )
+    )  # fmt: skip
+    states: dict[str, AccountState] = {
+        str(main.pk): account(account="main", identity="AA11"),
+        str(other.pk): account(account="main", identity="BB22"),
+        str(third.pk): account(account="second", identity="AA11"),
+    }
+    broker.states = states
+    assert [failed(run(row, broker)) for row in (main, other, third)] == [[], [], ["owner"]]
+    assert claim(main) == "crypto|kraken||AA11|"
+    states[str(third.pk)] = account(account="second")  # now it tells no such thing
+    assert failed(run(third, broker)) == ["owner"], "it was told of this very key"
+    services.set_credentials(third.pk, by=mallory, values={"api_key": "other", "secret": "s"})
+    assert failed(run(third, broker)) == []
+    assert claim(third) == ""
+
+
+def test_a_failed_claim_is_not_made_good_by_an_answer(
+    alice: User, mallory: User, broker: Broker
+) -> None:
+    """One from before there were claims needs no test; its first one tells whose the account is."""
+    owner, other = connect(alice), connect(mallory)
+    run(owner, broker)
+    ConnectionHealth.objects.filter(pk=other.pk).update(status="ACTIVE", needs_test=False)
+    assert failed(run(other, broker)) == ["owner"]
+    services.mark_active([other.pk])
+    assert (health_of(other).status, health_of(owner).status) == ("ERROR", "ACTIVE")
+
+
+def test_a_gateway_of_ones_own_is_believed_of_its_own_only(settings: Settings) -> None:
+    """IBKR: who runs a gateway may let it say any number. The operators' gateways are one firm."""
+    settings.FILLCAST_BROKER_HOSTS = (ip_network("10.0.0.0/8"),)
+
+    def of(host: str) -> str:
+        return claim_for("ibkr", "", 1, {"host": host}, account="U7")
+
+    assert of("10.0.0.1") == of("10.0.0.2") == "ibkr|||U7|"
+    assert of("8.8.8.8") == "ibkr|||U7|8.8.8.8" == of("::ffff:8.8.8.8")
+    assert of("gw.example.com") == "ibkr|||U7|gw.example.com"
+
+
+def test_the_database_keeps_a_claim_single(alice: User, mallory: User) -> None:
+    rows = [connect(alice), connect(mallory)]
+    with pytest.raises(IntegrityError, match="one_claim_an_account"):
+        run_sql("UPDATE connections_executionconnection SET claim = 'x' WHERE id = ANY(%s)",
+                ([row.pk for row in rows],))  # fmt: skip

@@ -1,0 +1,154 @@
+"""What pages say of a price source in trouble: each sentence once, and what helps a source."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from brokers.base import BrokerError, ReadFailed
+from common.reason_codes import Code
+from connections.error_messages import explain
+from connections.market_data.source_status import SourceStatus, source_status, with_status
+from connections.market_data.sources import (
+    SourceReport,
+    flag_without_worker,
+    get_or_create_broker_source,
+    record_source_status,
+    share_with_all,
+    sources_in_lanes,
+    unavailable_reason,
+)
+from connections.models import ConnectionHealth, DataConnection, ExecutionConnection
+from connections.session_lanes import missing_worker_message
+from tests.connections import make
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+AGAIN = "It is tried again by itself."
+OTHER = "choose another price source for the accounts that use it."
+
+
+@pytest.fixture
+def source() -> DataConnection:
+    return get_or_create_broker_source(make.connection(type="mt4"))
+
+
+def shown(source: DataConnection, reader: User | None = None) -> SourceStatus:
+    found = with_status(DataConnection.objects.all()).get(pk=source.pk)
+    return source_status(found, datetime.now(UTC), reader=reader)
+
+
+def refused(code: Code, detail: str = "") -> BrokerError:
+    return ReadFailed(code, detail)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (refused(Code.CREDENTIALS_REFUSED, "Invalid account."),
+         "Broker: login or password not accepted. Invalid account."
+         " Enter the credentials again and run the connection test."),
+        (refused(Code.BROKER_UNREACHABLE, "no answer in time"),
+         "The broker could not be reached. no answer in time."
+         " Check host and network; it is tried again by itself."),
+        (refused(Code.PRICE_NONSENSE, "EUR/USD: bid 2 over ask 1"),
+         "The broker told a price that cannot be. EUR/USD: bid 2 over ask 1. Nothing is done by"
+         " such a price. If it goes on, choose another price source."),
+        (refused(Code.MARKET_CLOSED), "Broker: the market is closed. Wait for the session."),
+        (refused(Code.NOT_CONNECTED),  # no signal waits here
+         f"No connection to the broker; nothing was sent. {AGAIN}"),
+        (ImportError("no", name="x"), "This process has no library for mt4 accounts (x)."
+         " Operators: install what the message names on every trading process's machine."),
+        (ValueError("ours"), "Our own program failed (ValueError)."
+         " Report the reference in the log to the operators."),
+    ],
+)  # fmt: skip
+def test_sentence_is_not_repeated(source: DataConnection, error: Exception, words: str) -> None:
+    why = explain(error, "mt4")
+    record_source_status(
+        SourceReport(source.pk, code=why.code, message=why.message, pairs=["EUR/USD"])
+    )
+    assert shown(source).text == words
+
+
+def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnection) -> None:
+    account = source.told_by
+    assert account is not None
+    mine = ExecutionConnection.objects.filter(pk=account.pk)
+    mine.update(is_active=False, data_connection=source)
+    [found] = sources_in_lanes([account.lane])
+    why = unavailable_reason(found, begins=True)
+    assert why is not None
+    record_source_status(SourceReport(source.pk, code=why[0], message=why[1]))
+    assert shown(source).text == (
+        f"The account that tells these prices is switched off. Switch that account on, or {OTHER}"
+    )
+
+
+def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnection) -> None:
+    for code in (Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.UNKNOWN_SYMBOL_AT_BROKER):
+        record_source_status(
+            SourceReport(source.pk, code=code, message="Nothing.", pairs=["EUR/USD"])
+        )
+        assert shown(source).text == (
+            "Nothing. Look whether the broker lists and quotes that, and whether its market is"
+            " open."
+        )
+
+
+def test_missing_worker_hint_is_shown_once(source: DataConnection) -> None:
+    account = source.told_by
+    assert account is not None
+    ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
+    flag_without_worker()
+    said = missing_worker_message(account.lane)
+    assert "Whoever runs this installation must" in said
+    assert shown(source).text == f"{said} It is followed as soon as one runs."
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "said"),
+    [
+        ({"is_active": False}, "ACTIVE", f"is switched off. Switch that account on, or {OTHER}"),
+        ({"is_active": False, "archived_at": datetime.now(UTC)}, "ACTIVE",
+         f"is archived. {OTHER.capitalize()}"),
+        ({}, "UNTESTED", f"is not tested. {Code.CONNECTION_UNTESTED.hint}"),
+    ],
+    ids=["off", "archived", "untested"],
+)  # fmt: skip
+def test_no_worker_hint_when_nothing_would_be_followed(
+    source: DataConnection, fields: dict[str, Any], status: str, said: str
+) -> None:
+    account = source.told_by
+    assert account is not None
+    make.connection(data_connection=source)
+    ExecutionConnection.objects.filter(pk=account.pk).update(**fields)
+    ConnectionHealth.objects.filter(connection=account).update(status=status)
+    flag_without_worker()
+    told = shown(source).text
+    assert "worker" not in told
+    assert "these prices" in told
+    assert told.endswith(said)
+
+
+def test_code_without_message_shows_its_sentence(source: DataConnection) -> None:
+    record_source_status(SourceReport(source.pk, code=Code.CREDENTIALS_REFUSED))
+    assert shown(source).message == Code.CREDENTIALS_REFUSED.sentence
+
+
+def test_what_is_not_ones_own_account_is_the_operators_to_mend() -> None:
+    admin, tenant = make.user(is_staff=True), make.user()
+    source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
+    share_with_all(source, by=admin)
+    record_source_status(
+        SourceReport(source.pk, code=Code.CREDENTIALS_REFUSED, message="Login 4711 is wrong.")
+    )
+    assert shown(source, tenant).text == (
+        "An account of the operators tells these prices."
+        f" {Code.CREDENTIALS_REFUSED.sentence} Ask the operators, or {OTHER}"
+    )
+    assert shown(source, admin).message == "Login 4711 is wrong."
+    record_source_status(
+        SourceReport(source.pk, code=Code.MARKET_CLOSED, message="4711: closed.", pairs=["EUR/USD"])
+    )
+    assert shown(source, tenant).remedy == "Wait for the session."

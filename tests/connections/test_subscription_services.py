@@ -1,0 +1,195 @@
+"""Taking a feed and leaving it; what stands in the intervals, also against a publication."""
+
+import time
+from datetime import datetime, timedelta
+from decimal import Decimal
+from threading import Event as Flag
+from typing import Any
+
+import pytest
+from django.db import OperationalError, transaction
+
+from common.clocks import market_now
+from common.errors import ConflictError, InvalidInputError, NotAllowedError
+from common.reason_codes import Code
+from common.sql import rows
+from connections import eligibility, services
+from connections.models import ExecutionConnection, Subscription, SubscriptionInterval
+from signals.locks import candidates_exclusive, candidates_shared
+from signals.models import Feed
+from tests.connections import make
+from tests.connections.conftest import elsewhere
+
+
+@pytest.fixture
+def alices(db: None) -> ExecutionConnection:
+    return make.connection()
+
+
+@pytest.fixture
+def feed(db: None) -> Feed:
+    return make.feed()
+
+
+def take(row: ExecutionConnection, feed: Feed, **fields: Any) -> Subscription:
+    return services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=row.user, **fields)
+
+
+def intervals(subscription: Subscription) -> list[bool]:
+    """Oldest first: is it over?"""
+    found = SubscriptionInterval.objects.filter(subscription=subscription).order_by("started_at")
+    return [interval.ended_at is not None for interval in found]
+
+
+def test_taking_leaving_and_taking_again(alices: ExecutionConnection, feed: Feed) -> None:
+    first = take(alices, feed)
+    assert intervals(first) == [False]
+    with pytest.raises(ConflictError, match="already"):
+        take(alices, feed)
+    assert services.unsubscribe(first.pk, by=alices.user) is True
+    assert services.unsubscribe(first.pk, by=alices.user) is False
+    assert intervals(first) == [True]
+    again = take(alices, feed, multiplier=Decimal(2))
+    assert (again.pk, again.multiplier, again.archived_at) == (first.pk, 2, None)
+    assert intervals(again) == [True, False]
+
+
+def test_overrides_are_read_strictly(alices: ExecutionConnection, feed: Feed) -> None:
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"multiplier": Decimal(0)}, "multiplier"),
+        ({"directions": "UP"}, "directions"),
+        ({"symbol_map": {"NONSENSE": "X"}}, "symbol_map"),
+    ]
+    for fields, field in bad:
+        with pytest.raises(InvalidInputError) as refused:
+            take(alices, feed, **fields)
+        assert refused.value.field == field
+    taken = take(alices, feed, symbol_map={"eurusd": "EURUSD.m"}, directions="BUY")
+    assert taken.symbol_map == {"EUR/USD": "EURUSD.m"}
+
+
+def test_a_private_feed_is_its_owners(alices: ExecutionConnection) -> None:
+    private = make.feed(is_public=False)
+    with pytest.raises(NotAllowedError) as refused:
+        take(alices, private)
+    assert refused.value.code is Code.NOT_FOUND
+    own = make.connection(private.owner)
+    assert take(own, private).pk
+    archived = make.feed(archived_at=market_now())
+    with pytest.raises(ConflictError):
+        take(alices, archived)
+
+
+def test_pausing_renewing_and_changing(alices: ExecutionConnection, feed: Feed) -> None:
+    taken, by = take(alices, feed), alices.user
+    assert services.pause_subscription(taken.pk, by=by) is True
+    assert services.pause_subscription(taken.pk, by=by) is False
+    why = eligibility.reason_for(connection_id=alices.pk, feed_id=feed.pk, direction="BUY")
+    assert why is Code.SUBSCRIPTION_PAUSED
+    assert services.resume_subscription(taken.pk, by=by) is True
+    end = market_now() + timedelta(days=1)
+    assert services.renew_subscription(taken.pk, by=by, expires_at=end) is True
+    assert services.renew_subscription(taken.pk, by=by, expires_at=end) is False
+    with pytest.raises(InvalidInputError):
+        services.renew_subscription(taken.pk, by=by, expires_at=market_now())
+    assert services.update_subscription(taken.pk, by=by, directions="SELL") is True
+    with pytest.raises(InvalidInputError):
+        services.update_subscription(taken.pk, by=by, feed=1)
+    assert intervals(taken) == [False], "who is a candidate did not change"
+    services.unsubscribe(taken.pk, by=by)
+    with pytest.raises(ConflictError):
+        services.resume_subscription(taken.pk, by=by)
+
+
+def test_another_tenant_can_do_none_of_it(alices: ExecutionConnection, feed: Feed) -> None:
+    taken, bob = take(alices, feed), make.user("bob")
+    for attempt in (
+        lambda: services.subscribe(connection_id=alices.pk, feed_id=make.feed().pk, by=bob),
+        lambda: services.unsubscribe(taken.pk, by=bob),
+        lambda: services.pause_subscription(taken.pk, by=bob),
+        lambda: services.renew_subscription(taken.pk, by=bob, expires_at=None),
+    ):
+        with pytest.raises(NotAllowedError):
+            attempt()
+
+
+def _publish(feed: Feed, done: Flag) -> tuple[datetime, int]:
+    """What a publication does, held open until `done`: (published_at, candidates)."""
+    with transaction.atomic():
+        candidates_shared(feed.pk)
+        published_at = market_now()
+        assert done.wait(10)
+        found = rows(
+            f"SELECT count(*) AS n FROM {eligibility.CANDIDATES_SQL}",
+            eligibility.eligibility_parameters(feed_id=feed.pk, direction="BUY"),
+        )
+    return published_at, found[0].n
+
+
+_WAITING = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+_HELD = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid = {}"
+
+
+def _until_locked(feed: Feed) -> None:
+    _until(_HELD.format(feed.pk))
+
+
+def _until(query: str) -> None:
+    deadline = time.monotonic() + 10
+    while not rows(query)[0].count:
+        assert time.monotonic() < deadline, "it never came so far"
+        time.sleep(0.01)
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAgainstPublication:
+    """Two connections: one publishes, one changes who is a candidate."""
+
+    def test_who_subscribes_during_a_publication_comes_after_it(self) -> None:
+        row, feed, done = make.connection(), make.feed(), Flag()
+        with elsewhere(lambda: _publish(feed, done)) as published:
+            _until_locked(feed)
+            with elsewhere(lambda: take(row, feed)) as subscribed:
+                _until(_WAITING)
+                done.set()
+        ((published_at, candidates),) = published
+        started = SubscriptionInterval.objects.get(subscription=subscribed[0]).started_at
+        assert (candidates, started > published_at) == (0, True)
+
+    def test_who_leaves_during_a_publication_was_a_candidate(self) -> None:
+        row, feed = make.connection(), make.feed()
+        taken = take(row, feed)
+        done = Flag()
+        with elsewhere(lambda: _publish(feed, done)) as published:
+            _until_locked(feed)
+            done.set()
+            assert services.unsubscribe(taken.pk, by=row.user) is True
+        ((published_at, candidates),) = published
+        ended = SubscriptionInterval.objects.get(subscription=taken).ended_at
+        assert (candidates, ended > published_at) == (1, True)
+
+    def test_publications_of_a_feed_do_not_wait_for_each_other(self) -> None:
+        feed, done = make.feed(), Flag()
+        with elsewhere(lambda: _publish(feed, done)):
+            _until_locked(feed)
+            with transaction.atomic():
+                rows("SET LOCAL lock_timeout = 2000")
+                candidates_shared(feed.pk)
+            done.set()
+
+    def test_another_feed_is_not_held_up_but_admin_owned_accounts_are(self) -> None:
+        feed, other, done = make.feed(), make.feed(), Flag()
+        with elsewhere(lambda: _publish(feed, done)):
+            _until_locked(feed)
+            with transaction.atomic():
+                candidates_exclusive(other.pk)
+            rows("SET lock_timeout = 200")
+            with pytest.raises(OperationalError, match="lock timeout"), transaction.atomic():
+                candidates_exclusive(None)
+            rows("RESET lock_timeout")
+            done.set()
+
+
+def test_a_lock_needs_a_transaction() -> None:
+    with pytest.raises(transaction.TransactionManagementError):
+        candidates_exclusive(1)

@@ -1,0 +1,171 @@
+"""Words that never mix up who said no, and never make anything up."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.reason_codes import Code
+from events.context import EventContext
+from events.messages import COUNTED, RENDERERS, render, render_digest
+from events.models import ALARMS, TO_ONE_CHANNEL, EventKind
+
+AT = datetime(2026, 3, 6, 12, tzinfo=UTC)
+FACTS = {"account": "MT5 · 7714", "trade": "Buy 10,000 EUR/USD", "signal": "S-2041"}
+
+
+def event(
+    kind: str, *, number: int = 1, facts: dict[str, str] | None = None, **payload: Any
+) -> EventContext:
+    return EventContext(
+        number, kind, 1, None, 1, 42, payload, AT, FACTS if facts is None else facts
+    )
+
+
+def test_every_event_kind_has_message_and_count() -> None:
+    assert set(RENDERERS) == set(COUNTED) == set(EventKind)
+    assert set(EventKind) >= ALARMS
+
+
+def test_documentation_has_every_kind() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
+    missing = [kind for kind in set(EventKind) - TO_ONE_CHANNEL if f"`{kind}`" not in page]
+    assert missing == []
+
+
+def test_signal_without_known_counts_has_words() -> None:
+    words = render(event("signal.incomplete", orders="?", candidates=None))
+    assert (
+        words.title
+        == "Signal S-2041 Buy 10,000 EUR/USD: no order rejected, skipped, late or failed"
+    )
+
+
+def test_more_reasons_than_fit_are_counted() -> None:
+    reasons = {f"CODE_{n}": n for n in range(1, 21)}
+    words = render(event("signal.incomplete", orders={"REJECTED": reasons}, candidates=2000))
+    assert words.title.endswith(
+        "210 of 2,000 orders rejected (CODE_20 20, CODE_19 19, CODE_18 18, 17 more reasons)"
+    )
+    assert "… and 8 more reasons." in words.body
+
+
+def test_filled() -> None:
+    words = render(event("order.filled", avg_fill_price="1.1002", slippage_pips="0.3"))
+    assert words.title == "Filled: Buy 10,000 EUR/USD at 1.1002"
+    assert words.body == "Slippage +0.3 pips, + is worse.\nMT5 · 7714, S-2041."
+
+
+@pytest.mark.parametrize(
+    ("kind", "title", "said", "never_said"),
+    [
+        ("order.denied", "Denied by us: ", "The broker was not asked.", ["rejected", "unknown"]),
+        ("order.rejected", "Rejected by the broker: ", "", ["denied", "us:"]),
+        ("order.failed", "Failed, never left: ", "the broker does not have it", ["denied"]),
+        ("order.unknown", "Unknown: ", "nobody knows yet", ["failed", "rejected", "denied"]),
+        ("order.cancelled", "Cancelled: ", "", ["rejected", "denied"]),
+        ("order.expired", "Expired: ", "", ["rejected", "denied"]),
+    ],
+)
+def test_who_said_no(kind: str, title: str, said: str, never_said: list[str]) -> None:
+    words = render(event(kind))
+    assert words.title == f"{title}Buy 10,000 EUR/USD"
+    assert said in words.body
+    for word in never_said:
+        assert word not in f"{words.title} {words.body}".lower()
+
+
+def test_a_code_stands_below_its_sentence_with_what_to_do() -> None:
+    words = render(event("order.denied", code="MAX_LEVERAGE", detail="32 of at most 30."))
+    assert words.body.splitlines() == [
+        Code.MAX_LEVERAGE.sentence,
+        "32 of at most 30.",
+        Code.MAX_LEVERAGE.hint,
+        "Code MAX_LEVERAGE",
+        "The broker was not asked.",
+        "MT5 · 7714, S-2041.",
+    ]
+
+
+def test_a_closed_position_says_its_net_result() -> None:
+    facts = {**FACTS, "currency": "EUR"}
+    words = render(
+        event("position.closed", facts=facts, pnl="-45.90", commission="2.50", reason="sl")
+    )
+    assert words.title == "Closed with −48.40 EUR: Buy 10,000 EUR/USD"
+    assert words.body.startswith("The stop loss was hit.\nCommission 2.50, part of the result.")
+
+
+def test_exits_name_their_leg() -> None:
+    facts = {**FACTS, "leg": "tp-1"}
+    assert render(event("order.filled", facts=facts)).title == "Filled: Buy 10,000 EUR/USD (tp-1)"
+
+
+def test_what_is_not_known_is_left_out() -> None:
+    bare = EventContext(1, "order.filled", 1, None, None, None, {}, AT)
+    assert render(bare).title == "Filled: order"
+    assert render(bare).body == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "title"),
+    [("set", "Kill switch set: exits only"), ("released", "Kill switch released")],
+)
+def test_kill_switch(change: str, title: str) -> None:
+    words = render(
+        event("kill_switch.changed", change=change, mode="REDUCING", scope="ALL", reason="News.")
+    )
+    assert words.title == title
+    assert words.body.startswith("For everybody.\nNews.")
+
+
+def test_several_are_counted_with_the_gravest_first() -> None:
+    many = [event("order.filled", number=n) for n in range(12)]
+    words = render_digest(
+        [*many, event("order.unknown"), event("order.denied"), event("order.denied")]
+    )
+    assert words.title == "1 order unknown, 2 orders denied by us, 12 orders filled: S-2041"
+    lines = words.body.splitlines()
+    assert lines[0] == "Unknown: Buy 10,000 EUR/USD · MT5 · 7714"
+    assert (len(lines), lines[-1]) == (11, "… and 5 more.")
+
+
+def test_orders_that_ended_while_they_waited_are_counted_as_not_sent() -> None:
+    waited = [event("order.denied", number=n, code="HOST_AWAY") for n in range(3)]
+    expired = event("order.expired", code="HOST_AWAY")
+    words = render_digest([*waited, expired, event("order.denied", code="MAX_LEVERAGE")])
+    assert words.title == "1 order denied by us, 4 orders not sent in time: S-2041"
+    assert words.body.splitlines()[1] == "Not sent: Buy 10,000 EUR/USD · MT5 · 7714"
+    assert "if the signal is not too old by then" not in render(waited[0]).body
+
+
+ODD = [
+    None, True, 0, -1, 10**40, "", " ", "x" * 500, "\n", "NaN", "-Infinity", "1e999", "1_000", "-0",
+    "１２", "UNKNOWN", "MAX_LEVERAGE", [], ["x"], {}, {"a": 1}, {"DUP": "x"}, [{"b": [None]}],
+]  # fmt: skip
+NAMES = [
+    "code",
+    "detail",
+    "pnl",
+    "commission",
+    "counters",
+    "slippage_pips",
+    "mode",
+    "reason",
+    "kind",
+    "trade",
+    "signal",
+]
+
+
+@given(
+    st.sampled_from(list(EventKind)), st.dictionaries(st.sampled_from(NAMES), st.sampled_from(ODD))
+)
+def test_no_payload_breaks_rendering(kind: str, payload: dict[str, Any]) -> None:
+    made = EventContext(1, kind, 1, None, None, None, payload, AT)
+    words = render_digest([made, made])
+    assert 0 < len(words.title) <= 200
+    assert render(made).title.strip()

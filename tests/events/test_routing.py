@@ -1,0 +1,188 @@
+"""Who is told what, once, and that rows of the outbox are shared between processes."""
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from events import context, selectors, services
+from events.context import EventContext
+from events.models import Channel, Delivery, Event, EventKind, Notification
+from events.routing import route_events
+from events.services import NewEvent
+from users.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+def told(user: User) -> list[tuple[str, str]]:
+    return list(selectors.inbox(user.pk).order_by("id").values_list("kind", "title"))
+
+
+def test_only_owner_is_notified(alice: User, bob: User, operator: User) -> None:
+    services.emit(EventKind.ORDER_FILLED, user_id=alice.pk, payload={"trade": "Buy 1 EUR/USD"})
+    assert route_events(10) == 1
+    assert told(alice) == [("order.filled", "Filled: Buy 1 EUR/USD")]
+    assert told(bob) == []
+    assert told(operator) == []
+
+
+def test_operators_are_told_of_alarms_and_of_what_has_no_owner(
+    alice: User, bob: User, operator: User
+) -> None:
+    services.emit(EventKind.ORDER_FAILED, user_id=alice.pk, signal_id=1)
+    services.emit(EventKind.AUDIT_FAILED, payload={"counters": {"DUP": 1, "LOST": 0}})
+    services.emit(EventKind.POSITION_CLOSED)
+    User.objects.create(username="former", is_staff=True, is_active=False)
+    route_events(10)
+    assert [kind for kind, _ in told(alice)] == ["order.failed"]
+    assert [kind for kind, _ in told(operator)] == [
+        "order.failed",
+        "audit.failed",
+        "position.closed",
+    ]
+    assert told(bob) == []
+    assert Notification.objects.count() == 4
+    assert Notification.objects.get(kind=EventKind.AUDIT_FAILED).body == "DUP 1"
+
+
+def test_operator_who_is_owner_is_notified_once(operator: User) -> None:
+    services.emit(EventKind.ORDER_UNKNOWN, user_id=operator.pk)
+    route_events(10)
+    assert len(told(operator)) == 1
+
+
+def test_an_event_is_spread_once(alice: User) -> None:
+    services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
+    assert (route_events(10), route_events(10)) == (1, 0)
+    Event.objects.update(delivered_at=None)  # as if the mark had been lost
+    route_events(10)
+    assert len(told(alice)) == 1
+
+
+def test_a_thousand_fills_of_one_signal_are_one_line(alice: User, bob: User) -> None:
+    services.emit_many(
+        [NewEvent(EventKind.ORDER_FILLED, alice.pk, signal_id=7, order_id=n) for n in range(1000)]
+        + [NewEvent(EventKind.ORDER_DENIED, alice.pk, signal_id=7)]
+        + [NewEvent(EventKind.ORDER_FILLED, alice.pk, signal_id=8)]
+        + [NewEvent(EventKind.ORDER_FILLED, bob.pk, signal_id=7)]
+    )
+    route_events(5000)
+    kinds = [kind for kind, _ in told(alice)]
+    assert kinds.count("order.filled") == 2
+    assert kinds.count("order.denied") == 1
+    assert told(alice)[0][1] == "1,000 orders filled: S-7"
+    body = Notification.objects.filter(user=alice).earliest("id").body
+    assert body.splitlines()[-1] == "… and 990 more."
+    assert len(told(bob)) == 1
+
+
+def test_event_of_deleted_user_does_not_block_others(alice: User) -> None:
+    services.emit(EventKind.ORDER_FILLED, user_id=10**9)
+    services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
+    assert route_events(10) == 2
+    assert len(told(alice)) == 1
+
+
+def test_unexpected_payload_does_not_block_others(alice: User) -> None:
+    services.emit(EventKind.AUDIT_FAILED, user_id=alice.pk, payload={"counters": "no mapping"})
+    services.emit(EventKind.POSITION_CLOSED, user_id=alice.pk, payload={"pnl": {"a": 1}})
+    services.emit(EventKind.ORDER_DENIED, user_id=alice.pk, payload={"code": ["x"]})
+    assert route_events(10) == 3
+    assert len(told(alice)) == 3
+
+
+def test_facts_of_higher_rooms_reach_the_words_and_their_failure_does_not(
+    alice: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def knows(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
+        return {event.id: {"trade": "Sell 5 XAU/USD"} for event in events}
+
+    def fails(_: Sequence[EventContext]) -> dict[int, dict[str, str]]:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 / 0")
+        return {}
+
+    monkeypatch.setattr(context, "_providers", [fails, knows])
+    services.emit(EventKind.ORDER_EXPIRED, user_id=alice.pk)
+    route_events(10)
+    assert told(alice) == [("order.expired", "Expired: Sell 5 XAU/USD")]
+
+
+def test_deliveries_go_to_active_channels_that_want_the_kind(alice: User, bob: User) -> None:
+    def channel(owner: User, name: str, **fields: object) -> None:
+        known = {"confirmed_at": timezone.now(), **fields}
+        Channel.objects.create(user=owner, name=name, url_sealed=b"", **known)
+
+    channel(alice, "all")
+    channel(alice, "fills", kinds=["order.filled", "order.failed"])
+    channel(alice, "denials", kinds=["order.denied"])
+    channel(alice, "off", is_active=False)
+    channel(alice, "unconfirmed", confirmed_at=None)
+    channel(alice, "too late", confirmed_at=None, confirm_by=timezone.now() - timedelta(seconds=1))
+    channel(alice, "in time", confirmed_at=None, confirm_by=timezone.now() + timedelta(hours=1))
+    channel(bob, "bob's")
+    services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
+    route_events(10)
+    assert set(Delivery.objects.values_list("channel__name", flat=True)) == {
+        "all",
+        "fills",
+        "in time",
+    }
+
+
+def test_a_test_message_goes_to_its_channel_only_and_into_no_inbox(alice: User, bob: User) -> None:
+    wanted = {"kinds": ["order.denied"], "confirmed_at": timezone.now()}
+    one, _ = (
+        Channel.objects.create(user=alice, name=name, url_sealed=b"", **wanted) for name in "ab"
+    )
+    services.send_test(channel_id=one.pk)
+    services.emit(EventKind.CHANNEL_TEST, user_id=bob.pk, payload={"channel_id": one.pk})  # not his
+    route_events(10)
+    assert list(Delivery.objects.values_list("channel", flat=True)) == [one.pk]
+    assert Notification.objects.count() == 0
+
+
+def test_reading(alice: User, bob: User) -> None:
+    for owner in (alice, alice, bob):
+        services.emit(EventKind.ORDER_FILLED, user_id=owner.pk, signal_id=None)
+        route_events(1)
+    first, second = selectors.inbox(alice.pk)
+    assert selectors.unread_count(alice.pk) == 2
+    assert services.mark_read(user_id=bob.pk, notification_ids=[first.pk]) == 0
+    assert services.mark_read(user_id=alice.pk, notification_ids=[second.pk]) == 1
+    assert selectors.unread_count(alice.pk) == 1
+    assert services.mark_read(user_id=alice.pk) == 1
+    assert (selectors.unread_count(alice.pk), selectors.unread_count(bob.pk)) == (0, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_event_is_written_only_inside_a_transaction(alice: User) -> None:
+    with pytest.raises(transaction.TransactionManagementError):
+        services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
+    assert Event.objects.count() == 0
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_processes_share_the_outbox_without_waiting_or_repeating(alice: User) -> None:
+    with transaction.atomic():
+        services.emit_many(
+            [NewEvent(EventKind.ORDER_FILLED, alice.pk, signal_id=n) for n in range(6)]
+        )
+    counts: list[int] = []
+
+    def other() -> None:
+        counts.append(route_events(10))
+        connection.close()
+
+    with transaction.atomic():
+        held = list(Event.objects.order_by("id").select_for_update()[:4])
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join(10)
+        assert counts == [2]  # the four that are held were left, not waited for
+    assert route_events(10) == len(held)
+    assert len(told(alice)) == 6

@@ -1,0 +1,67 @@
+"""The hourly audit: a day of signals, and all that is live."""
+
+from datetime import timedelta
+
+import pytest
+
+from common.clocks import market_now
+from common.sql import run
+from connections.models import ExecutionConnection
+from execution.audit.counters import recent
+from positions.models import ExecutionPosition
+from signals.models import Feed, Signal
+from tests.execution import factories
+from tests.execution.audit.checks import entry, nonzero_counters
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+class TestWhateverTheSignalsAge:
+    """The hourly audit looks at a day's signals, and at all that is live."""
+
+    @pytest.fixture(autouse=True)
+    def old(self, signal: Signal) -> None:
+        Signal.objects.update(published_at=market_now() - timedelta(days=3))
+
+    def found(self) -> dict[str, int]:
+        report = recent()
+        assert report.signals == 0
+        return {name: n for name, n in report.counters.items() if n}
+
+    def test_all_is_well(self) -> None:
+        assert self.found() == {}
+
+    @pytest.mark.parametrize(
+        ("row", "counter"),
+        [
+            ("status = 'PENDING', due_at = NULL, done_at = NULL", "LOST"),
+            ("status = 'SUBMITTING', answer_by = clock_timestamp() - interval '61 s'", "LOST"),
+            ("status = 'UNKNOWN', lookup_after = NULL", "LOST"),
+            ("wish = 'CLOSE', due_at = NULL", "LOST"),
+            (
+                "status = 'UNKNOWN', lookup_after = clock_timestamp(),"
+                " answer_by = clock_timestamp() - interval '1 hour'",
+                "LIMBO",
+            ),
+        ],
+    )
+    def test_orders(self, row: str, counter: str, alice: ExecutionConnection) -> None:
+        run(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
+        assert self.found() == {counter: 1}
+
+    def test_positions(self, alice: ExecutionConnection, broker: FakeBroker) -> None:
+        ExecutionPosition.objects.filter(connection=alice).update(sl_guardian="")
+        factories.pass_time(6)
+        assert self.found() == {"NAKED": 1}
+        (lot,) = (t for t in broker.tickets if t.request.connection_id == str(alice.pk))
+        lot.held = lot.request.quantity * 0
+        assert self.found() == {"NAKED": 1, "GHOST": 1}
+
+    def test_one_signal_is_looked_at_alone(self, feed: Feed, alice: ExecutionConnection) -> None:
+        run(f"UPDATE execution_order SET status = 'UNKNOWN' WHERE id = {entry(alice).pk}")
+        ExecutionPosition.objects.update(sl_guardian="")
+        factories.pass_time(6)
+        other = factories.signal(feed)
+        factories.fill_all()
+        assert nonzero_counters(other.pk) == {}

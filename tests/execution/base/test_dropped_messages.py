@@ -1,0 +1,96 @@
+"""What is dropped is counted once, and whoever counts keeps nobody waiting."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from uuid import uuid4
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse
+
+from brokers.types import ReportKind
+from common.sql import run
+from connections.models import ExecutionConnection
+from execution.base import dropped_messages
+from execution.models import Order, Tally
+from execution.reports.apply import apply_reports
+from signals.models import Feed
+from tests.execution import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOBODYS, ENDED = Tally.Name.NOBODYS_REPORT, Tally.Name.ENDED
+
+
+def counted_by_another(*names: Tally.Name) -> None:
+    """Count in another session, which waits for nobody for long."""
+
+    def work() -> None:
+        run("SET lock_timeout = '1s'")
+        for name in names:
+            dropped_messages.record_dropped(name, "another's")
+        connection.close()
+
+    with ThreadPoolExecutor(1) as another:
+        another.submit(work).result(20)
+
+
+def test_who_counts_in_a_flush_keeps_nobody_waiting() -> None:
+    dropped_messages.record_dropped(NOBODYS, "first")
+    with transaction.atomic():
+        dropped_messages.record_dropped(NOBODYS, "ours")
+        counted_by_another(ENDED, NOBODYS)
+        dropped_messages.record_dropped(ENDED, "ours")
+    assert factories.dropped_counts() == {
+        "report.nobodys": (3, "another's"),
+        "message.ended": (2, "ours"),
+    }
+
+
+def test_a_flush_that_is_rolled_back_and_tried_again_counts_once(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    factories.claim_all()
+    told = factories.report(Order.objects.get(), ReportKind.ACCEPTED, client_order_id="x")
+    nobodys = [replace(told, connection_id=str(uuid4()))]
+    with transaction.atomic():
+        apply_reports(nobodys)
+        transaction.set_rollback(True)
+    assert factories.dropped_counts() == {}
+    apply_reports(nobodys)
+    assert factories.dropped_counts()["report.nobodys"][0] == 1
+
+
+def test_rows_are_added_up_beside_a_flush_and_no_count_is_lost() -> None:
+    for number in range(dropped_messages.MANY + 1):
+        dropped_messages.record_dropped(ENDED, f"order {number}", 2)
+    with transaction.atomic():
+        dropped_messages.record_dropped(ENDED, "under way", 5)
+        with ThreadPoolExecutor(1) as another:
+            another.submit(added_up_by_another).result(20)
+        assert Tally.objects.count() == 2
+    wanted = 2 * (dropped_messages.MANY + 1) + 5
+    assert factories.dropped_counts() == {"message.ended": (wanted, "under way")}
+    dropped_messages.aggregate()
+    assert Tally.objects.count() == 2  # few rows are left alone
+    assert factories.dropped_counts() == {"message.ended": (wanted, "under way")}
+
+
+def added_up_by_another() -> None:
+    run("SET lock_timeout = '1s'")
+    dropped_messages.aggregate()
+    connection.close()
+
+
+def test_the_console_shows_one_row_a_name(admin_client: Client) -> None:
+    for number in range(3):
+        dropped_messages.record_dropped(ENDED, f"order {number}", 10)
+    dropped_messages.record_dropped(NOBODYS, "a stranger")
+    page = reverse("admin:execution_tally_changelist")
+    for ordered in ("", "?o=2", "?o=-2"):
+        html = admin_client.get(page + ordered).content.decode()
+        assert html.count("Order in a message that had ended") == 1
+        assert "30" in html
+        assert "order 2" in html
+        assert "order 1" not in html

@@ -1,0 +1,43 @@
+"""A host whose slots are all taken: what is called there waits."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from execution.dispatch.background_calls import MAX_PER_HOST, BackgroundCall
+from execution.runtime.trading_runtime import TradingRuntime
+
+
+@dataclass(frozen=True)
+class Holder:
+    """An account whose call holds a slot; its lane is the general one."""
+
+    broker_host: str
+    connection_id: int
+    lane: str = ""
+
+
+@contextmanager
+def occupied(trading: TradingRuntime, host: str) -> Iterator[None]:
+    """Every slot of a host is taken by a call that ends with the block only."""
+    held, released = threading.Semaphore(0), threading.Event()
+
+    async def call() -> None:
+        held.release()
+        while not released.is_set():  # beyond its time-out, too
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    holders = [
+        BackgroundCall(("holder", n), Holder(host, n), call, lambda done: None)
+        for n in range(MAX_PER_HOST)
+    ]
+    trading.dispatcher.background_calls.start(holders)
+    try:
+        for _ in holders:
+            assert held.acquire(timeout=20)
+        yield
+    finally:
+        released.set()

@@ -1,0 +1,220 @@
+"""What is remembered of a database outside of it, and what that proves. Restores: tests/faults."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+
+from common.sql import rows, run
+from connections.models import Epoch, KillSwitch
+from execution.disaster_recovery import restore_detector
+from execution.disaster_recovery.epochs import current_epoch, open_epoch
+from execution.disaster_recovery.restore_detector import (
+    HighWaterMark,
+    RestoreDetector,
+    find_loss,
+    newer,
+)
+
+HERE = HighWaterMark("one", 2, 100, "server", "00000001")
+
+
+@pytest.mark.parametrize(
+    ("seen", "cause"),
+    [
+        ({}, None),
+        ({"mark": 101}, None),
+        ({"mark": 99}, "BEHIND"),
+        ({"epoch": 1}, "BEHIND"),
+        ({"epoch": 1, "mark": 999}, "BEHIND"),
+        ({"timeline": "00000002"}, "PROMOTED"),
+        ({"timeline": "00000002", "mark": 101}, "PROMOTED"),
+        ({"timeline": ""}, None),  # the host does not tell
+        ({"cluster": "other"}, None),  # moved with everything stopped
+        ({"cluster": "other", "timeline": "00000002"}, None),
+        ({"cluster": "other", "mark": 99}, "BEHIND"),
+        ({"lineage": "two", "mark": 1, "epoch": 1}, None),  # a new, empty installation
+        ({"epoch": 3, "mark": 1, "timeline": "00000002"}, None),  # dealt with already
+    ],
+)
+def test_what_a_witness_proves(seen: dict[str, object], cause: str | None) -> None:
+    loss = find_loss(replace(HERE, **seen), HERE)  # type: ignore[arg-type]
+    assert (loss.cause if loss else None) == cause
+
+
+def test_no_witness_proves_nothing() -> None:
+    assert find_loss(HERE, None) is None
+
+
+def test_the_later_one_knows_more() -> None:
+    assert newer(HERE, replace(HERE, mark=101)) == replace(HERE, mark=101)
+    assert newer(replace(HERE, epoch=3, mark=1), HERE) == replace(HERE, epoch=3, mark=1)
+    assert newer(HERE, replace(HERE, lineage="two", mark=999)) == HERE
+    assert newer(None, HERE) == newer(HERE, None) == HERE
+    assert newer(None, None) is None
+
+
+@pytest.fixture
+def var_folder(tmp_path: Path, settings: object) -> Iterator[Path]:
+    """A folder and a Redis in which nothing is remembered."""
+    settings.FILLCAST_VAR = tmp_path  # type: ignore[attr-defined]
+    cache.clear()
+    yield tmp_path / restore_detector.FILE
+    cache.clear()
+
+
+def opened() -> list[str]:
+    return list(Epoch.objects.filter(released_at=None).values_list("cause", flat=True))
+
+
+def set_back(marks: int = 50) -> None:
+    """As a restored database: the mark lies behind."""
+    rows(f"SELECT setval('fillcast_mark', greatest(last_value - {marks}, 1)) FROM fillcast_mark")
+
+
+def drawn(count: int = 100) -> None:
+    rows("SELECT nextval('fillcast_mark') FROM generate_series(1, %s)", (count,))
+
+
+@pytest.mark.django_db
+class TestLooking:
+    def test_all_is_well_and_remembered(self, var_folder: Path) -> None:
+        watch = RestoreDetector()
+        assert [watch.check() for _ in range(3)] == [None, None, None]
+        assert opened() == []
+        kept = json.loads(var_folder.read_text())
+        assert watch.known is not None
+        assert kept["lineage"] == watch.known.lineage == str(Epoch.objects.get().lineage)
+        assert watch.known.mark == kept["mark"]
+        assert restore_detector.read_redis(watch.known.lineage) == HighWaterMark(**kept)
+
+    def test_the_server_tells_its_name_and_timeline(self, var_folder: Path) -> None:
+        seen = restore_detector.read_database()
+        assert seen.cluster.isdigit()
+        assert seen.timeline == "00000001"
+
+    def test_the_same_process_sees_it(self, var_folder: Path) -> None:
+        drawn()
+        watch = RestoreDetector()
+        watch.check()
+        set_back()
+        epoch = watch.check()
+        assert epoch is not None
+        assert (epoch.number, epoch.cause, epoch.opened_by) == (2, "BEHIND", "detected")
+        assert epoch.evidence["known"]["mark"] > epoch.evidence["seen"]["mark"]
+        assert KillSwitch.objects.get(released_at=None).mode == "REDUCING"
+        assert watch.check() is None  # once
+        assert Epoch.objects.filter(cause="BEHIND").count() == 1
+
+    def test_a_single_mark_that_is_gone_is_seen_before_it_is_drawn_again(
+        self, var_folder: Path
+    ) -> None:
+        drawn()
+        RestoreDetector().check()
+        set_back(1)
+        assert RestoreDetector().check() is not None
+
+    @pytest.mark.parametrize("gone", ["nothing", "file", "redis"])
+    def test_another_process_sees_it_by_what_is_left(self, gone: str, var_folder: Path) -> None:
+        drawn()
+        RestoreDetector().check()
+        set_back()
+        if gone == "file":
+            var_folder.unlink()
+        elif gone == "redis":
+            cache.clear()
+        assert RestoreDetector().check() is not None
+        assert opened() == ["BEHIND"]
+
+    def test_with_both_gone_it_proves_nothing(self, var_folder: Path) -> None:
+        drawn()
+        RestoreDetector().check()
+        set_back()
+        var_folder.unlink()
+        cache.clear()
+        assert RestoreDetector().check() is None
+        assert opened() == []
+
+    @pytest.mark.parametrize("known_before", [False, True])
+    def test_others_that_draw_marks_while_it_looks_raise_no_alarm(
+        self, var_folder: Path, known_before: bool
+    ) -> None:
+        """Processes that start together, as they do after a deploy."""
+        drawn()
+        current_epoch()  # it is written when it is asked for first
+        watch, others, waiting = RestoreDetector(), [RestoreDetector() for _ in range(3)], [True]
+        if known_before:
+            watch.check()
+
+        def others_look(execute: Any, sql: str, *args: Any) -> Any:
+            found = execute(sql, *args)
+            if sql.startswith("SAVEPOINT") and waiting and waiting.pop():  # it has read the mark
+                for other in others:
+                    other.check()
+            return found
+
+        with connection.execute_wrapper(others_look):
+            assert watch.check() is None
+        assert opened() == []
+        watch.check_connection()
+        assert not watch.is_suspect
+
+    def test_several_processes_open_one_epoch(self, var_folder: Path) -> None:
+        drawn()
+        watches = [RestoreDetector() for _ in range(3)]
+        for watch in watches:
+            watch.check()
+        set_back()
+        assert [watch.check() is not None for watch in watches] == [True, False, False]
+        assert opened() == ["BEHIND"]
+        assert len({watch.known.epoch for watch in watches if watch.known}) == 1
+
+    def test_an_epoch_that_the_database_forgot_is_passed(self, var_folder: Path) -> None:
+        """Restored to before epoch 2 was opened: the next one is 3."""
+        RestoreDetector().check()
+        open_epoch(Epoch.Cause.COMMAND)
+        RestoreDetector().check()
+        run("DELETE FROM connections_epoch WHERE number = 2")
+        epoch = RestoreDetector().check()
+        assert epoch is not None
+        assert (epoch.number, epoch.cause) == (3, "BEHIND")
+
+    def test_a_new_installation_in_an_old_folder_is_well(self, var_folder: Path) -> None:
+        drawn()
+        RestoreDetector().check()
+        run("DELETE FROM connections_epoch")
+        set_back()
+        watch = RestoreDetector()
+        assert watch.check() is None
+        assert opened() == []
+        assert watch.known is not None
+        assert json.loads(var_folder.read_text())["lineage"] == watch.known.lineage
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"lineage": 1}', '{"mark": "x"}', "null"])
+    def test_what_cannot_be_read_is_no_witness(self, text: str, var_folder: Path) -> None:
+        var_folder.write_text(text)
+        cache.set(f"witness:{restore_detector.read_database().lineage}", text)
+        assert RestoreDetector().check() is None
+        assert opened() == []
+
+    def test_without_redis_and_without_a_folder_it_goes_on(
+        self, var_folder: Path, settings: object
+    ) -> None:
+        settings.FILLCAST_VAR = var_folder / "nowhere"  # type: ignore[attr-defined]
+        assert RestoreDetector().check() is None
+
+    def test_a_new_connection_is_looked_at_before_it_is_used(self, var_folder: Path) -> None:
+        drawn()
+        watch = RestoreDetector()
+        watch.check()
+        doubts = []
+        for step in (watch.check_connection, set_back, watch.check_connection, watch.check):
+            step()
+            doubts.append(watch.is_suspect)
+        assert doubts == [False, False, True, False]
+        assert opened() == ["BEHIND"]

@@ -1,0 +1,308 @@
+"""Cancels, moved levels and look-ups: nobody waits for them, and nobody asks the same twice."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent
+from common.clocks import machine_time
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from connections.session_lanes import held_lanes_parameters
+from execution.dispatch import background_calls as module
+from execution.dispatch.background_calls import BackgroundCall, BackgroundCallRunner, CallResult
+from execution.models import Order
+from execution.monitoring import pending_actions
+from execution.recovery import sweeps
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import cancel_order, execute
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.hanging import Hang
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def until(true: Callable[[], bool], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "not in time"
+        time.sleep(0.005)
+
+
+class Hanging:
+    """`hang("cancel", account)` lets that call of that account wait for the test's end."""
+
+    def __init__(self, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.released = threading.Event()
+        self.ended = 0
+        self._broker, self._monkeypatch = broker, monkeypatch
+
+    def __call__(self, name: str, account: ExecutionConnection) -> None:
+        real = getattr(self._broker, name)
+
+        async def call(spec: Any, *args: Any) -> Any:
+            if spec.connection_id == str(account.pk):
+                try:
+                    await asyncio.to_thread(self.released.wait, 60)
+                finally:
+                    self.ended += 1
+            return await real(spec, *args)
+
+        self._monkeypatch.setattr(self._broker, name, call)
+
+
+@pytest.fixture
+def hang(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hanging]:
+    hanging = Hanging(broker, monkeypatch)
+    yield hanging
+    hanging.released.set()
+
+
+def resting(trading: TradingRuntime, broker: FakeBroker) -> None:
+    broker.behaviour = broker.rest
+    execute(factories.pending())
+    assert trading.dispatcher.wait_idle(10)
+    assert trading.report_writer.drain(10)
+
+
+def test_a_cancel_that_hangs_holds_up_neither_its_asker_nor_its_neighbours(
+    feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
+) -> None:
+    silent, well = factories.account(feed), factories.account(feed)
+    factories.signal(feed)
+    resting(trading, broker)
+    hang("cancel", silent)
+    for order in Order.objects.all():
+        cancel_order(order.pk)
+    pending_actions.process_pending_actions()
+    assert hang.ended == 0  # nobody waited for it, neither until it answers nor until it is ended
+    until(lambda: Order.objects.get(connection=well).status == "CANCELLED")
+    hanging = Order.objects.get(connection=silent)
+    assert (hanging.status, hanging.wish) == ("SUBMITTED", "CANCEL")  # until its call has ended
+
+
+def test_a_look_up_that_hangs_keeps_nobody_elses_order_unknown(
+    feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
+) -> None:
+    silent, well = factories.account(feed), factories.account(feed)
+    factories.signal(feed)
+    broker.behaviour = broker.accept_without_reply
+    execute(factories.pending())
+    assert trading.dispatcher.wait_idle(10)
+    assert trading.report_writer.drain(10)
+    hang("find_order", silent)
+    factories.pass_time(60)
+    assert sweeps.query_unknown_orders(trading.dispatcher) == 2
+    assert hang.ended == 0  # nobody waited for it
+    until(lambda: Order.objects.get(connection=well).status == "FILLED")
+    assert Order.objects.get(connection=silent).status == "UNKNOWN"
+
+
+def test_a_cancel_is_asked_again_less_and_less_often(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
+) -> None:
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    cancel_order(Order.objects.get().pk)
+    broker.cancelling = "silent"
+    for wait in (5, 10, 20, 30, 30):
+        run("UPDATE execution_order SET due_at = clock_timestamp()")
+        with due_in(wait, "execution_order", "due_at"):
+            pending_actions.process_pending_actions()
+
+
+def test_one_stop_is_moved_by_one_process_at_a_time(
+    feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
+) -> None:
+    account = factories.account(feed, settings={"native_stops": True})
+    signal = factories.signal(feed)
+    factories.fill_all()
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+    hang("modify", account)
+    with due_in(11, "positions_executionposition", "levels_due_at"):
+        pending_actions.process_pending_actions()
+    assert (
+        rows(pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}) == []
+    )  # as another process would look
+
+
+def test_a_stop_that_the_broker_holds_is_nobodys_work_any_more(
+    feed: Feed, runtime: TradingRuntime, broker: FakeBroker
+) -> None:
+    factories.account(feed, settings={"native_stops": True})
+    signal = factories.signal(feed)
+    factories.fill_all()
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+    pending_actions.process_pending_actions()
+    position = ExecutionPosition.objects.get()
+    assert (position.levels_due_at, position.levels_tries) == (None, 0)
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.096"))
+    pending_actions.process_pending_actions()
+    assert ExecutionPosition.objects.get().broker_sl == D("1.096")
+
+
+def test_a_stop_that_is_not_answered_is_asked_again_less_and_less_often(
+    feed: Feed, runtime: TradingRuntime, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.account(feed, settings={"native_stops": True})
+    signal = factories.signal(feed)
+    factories.fill_all()
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+
+    async def silent(*_: Any) -> Any:
+        raise TimeoutError
+
+    monkeypatch.setattr(broker, "modify", silent)
+    for wait in (1, 2, 4, 8, 16, 30, 30):
+        run("UPDATE positions_executionposition SET levels_due_at = clock_timestamp()")
+        with due_in(wait, "positions_executionposition", "levels_due_at"):
+            pending_actions.process_pending_actions()
+
+
+@pytest.mark.parametrize("stopped_for", [0, 6])
+def test_a_wish_that_its_process_could_not_write_in_time_is_not_written_late(
+    feed: Feed,
+    runtime: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+    stopped_for: int,
+) -> None:
+    """Stopped after the claim, and continued right before the write: a newer one may be there."""
+    factories.account(feed, settings={"native_stops": True})
+    signal = factories.signal(feed)
+    factories.fill_all()
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    cancel_order(Order.objects.get(status="SUBMITTED").pk)
+    with monkeypatch.context() as later:
+        later.setattr("brokers.base.machine_time", lambda: machine_time() + stopped_for)
+        pending_actions.process_pending_actions()
+    in_time = not stopped_for
+    assert (ExecutionPosition.objects.get().broker_sl == D("1.095")) is in_time
+    assert (Order.objects.filter(status="CANCELLED").count() == 1) is in_time
+    run("UPDATE positions_executionposition SET levels_due_at = clock_timestamp()")
+    run("UPDATE execution_order SET due_at = clock_timestamp()")
+    pending_actions.process_pending_actions()  # what is still wanted is asked again
+    assert ExecutionPosition.objects.get().broker_sl == D("1.095")
+    assert Order.objects.filter(status="CANCELLED").count() == 1
+
+
+@contextmanager
+def due_in(seconds: float, table: str, column: str) -> Iterator[None]:
+    """What is done meanwhile makes a column of the table's only row due so many seconds later."""
+    (began,) = rows("SELECT clock_timestamp() AS at")
+    yield
+    (found,) = rows(f"SELECT {column} AS due, clock_timestamp() AS at FROM {table}")
+    assert began.at <= found.due - timedelta(seconds=seconds) <= found.at
+
+
+# ---- the places ----
+@dataclass
+class About:
+    broker_host: str
+    lane: str = ""
+    connection_id: object = None
+
+
+@pytest.fixture
+def told(trading: TradingRuntime) -> tuple[BackgroundCallRunner, list[CallResult]]:
+    heard: list[CallResult] = []
+    return BackgroundCallRunner(trading.dispatcher.loop, heard.append, 60.0), heard
+
+
+def an_errand(key: object, host: str, call: Any) -> BackgroundCall:
+    return BackgroundCall(key, About(host), call, lambda done: None)
+
+
+def test_a_host_that_hangs_holds_its_share_of_the_places_and_no_more(
+    trading: TradingRuntime,
+) -> None:
+    hanging, never, heard = [], asyncio.Event(), list[CallResult]()
+    errands = BackgroundCallRunner(trading.dispatcher.loop, heard.append, 60.0)
+
+    async def hang() -> None:
+        hanging.append(1)
+        await never.wait()
+
+    async def answer() -> str:
+        return "yes"
+
+    many = module.MAX_CONCURRENT + 50
+    errands.start([an_errand(("hang", n), "slow", hang) for n in range(many)])
+    errands.start([an_errand(("ask", n), "well", answer) for n in range(20)])
+    until(lambda: len(heard) == 20)
+    assert {one.answer for one in heard} == {"yes"}
+    assert len(hanging) == module.MAX_PER_HOST
+    trading.dispatcher.loop.call_soon_threadsafe(never.set)
+    assert errands.wait_idle(30)
+    assert len(heard) == many + 20
+
+
+def test_an_errand_that_is_not_answered_ends(trading: TradingRuntime) -> None:
+    heard = list[CallResult]()
+    errands = BackgroundCallRunner(trading.dispatcher.loop, heard.append, 0.2)
+    errands.start([an_errand("never", "slow", asyncio.Event().wait)])
+    assert errands.wait_idle(20)
+    assert isinstance(heard[0].answer, TimeoutError)
+
+
+def test_what_is_under_way_is_not_begun_again(
+    told: tuple[BackgroundCallRunner, list[CallResult]],
+) -> None:
+    errands, heard = told
+    begun_three_times = Hang()
+
+    async def slowly() -> str:
+        await begun_three_times()
+        return "once"
+
+    for _ in range(3):
+        errands.start([an_errand("the same", "host", slowly)])
+    begun_three_times.end()
+    assert errands.wait_idle(30)
+    assert [one.answer for one in heard] == ["once"]
+
+
+def test_a_process_that_was_stopped_asks_for_nothing_that_may_be_old(
+    told: tuple[BackgroundCallRunner, list[CallResult]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    errands, heard = told
+    asked: list[str] = []
+
+    async def call() -> None:
+        asked.append("old")
+
+    later = machine_time() + 600
+    send_by = iter([machine_time()])  # start looks first; the loop has been stopped meanwhile
+    monkeypatch.setattr(module, "machine_time", lambda: next(send_by, later))
+    errands.start([an_errand("old", "host", call)])
+    assert errands.wait_idle(30)
+    assert asked == []
+    assert isinstance(heard[0].answer, NotSent)
+
+
+def test_an_answer_that_cannot_be_written_leaves_the_flusher_alive(trading: TradingRuntime) -> None:
+    def fail(done: object) -> None:
+        raise ZeroDivisionError
+
+    async def answer() -> str:
+        return "yes"
+
+    trading.dispatcher.background_calls.start([BackgroundCall("k", About("h"), answer, fail)])
+    assert trading.dispatcher.wait_idle(30)
+    assert trading.report_writer.drain(30)
+    assert trading.report_writer.is_alive()

@@ -1,0 +1,216 @@
+"""The database's trouble is no report's and no order's: what meets it is tried again as it was."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from django.db import InternalError, connection
+
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution.dispatch.background_calls import CallResult
+from execution.dispatch.report_writer import apply_or_defer, record_call_results, retry_deferred
+from execution.models import Order
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.reconciliation.auto_resolve import resolve
+from execution.reconciliation.reconcile import reconcile
+from execution.runtime import trading_runtime
+from execution.services import cancel_order, execute
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.dispatch.test_background_calls import resting, until
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+SECONDS = 20.0
+Limits = Callable[..., None]
+StandStill = Callable[[str, str], list[str]]
+
+
+@pytest.fixture
+def limited(limits: Limits) -> Iterator[Limits]:
+    """Sets time-outs of this session, in ms; the next test has one of its own."""
+
+    def limit(**timeouts: int) -> None:
+        limits(**timeouts)
+        connection.close()
+
+    yield limit
+    connection.close()
+
+
+@pytest.fixture
+def stand_still(monkeypatch: pytest.MonkeyPatch, limited: Limits) -> StandStill:
+    """Replaces a function of a module by one that stands still, once and where `at` is its
+    argument, until the server has ended the transaction. Returns where it stood."""
+
+    def replace(module: str, at: str) -> list[str]:
+        stood: list[str] = []
+
+        def point(name: str) -> None:
+            if name == at and not stood:
+                stood.append(name)
+                stand()
+
+        monkeypatch.setattr(f"{module}.point", point)
+        limited(idle_in_transaction_session_timeout=300)
+        return stood
+
+    return replace
+
+
+def stand() -> None:
+    """Do nothing until the server has ended this session."""
+    assert connection.connection is not None
+    with ThreadPoolExecutor(1) as other:
+        other.submit(_until_ended, connection.connection.info.backend_pid).result()
+
+
+def _until_ended(pid: int) -> None:
+    deadline = time.monotonic() + SECONDS
+    try:
+        while rows("SELECT FROM pg_stat_activity WHERE pid = %s", (pid,)):
+            assert time.monotonic() < deadline, "the server did not end it"
+            run("SELECT pg_stat_clear_snapshot()")
+    finally:
+        connection.close()
+
+
+def test_a_report_alone_survives_that_its_process_stood_still(
+    alice: ExecutionConnection,
+    feed: Feed,
+    stand_still: StandStill,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    factories.signal(feed)
+    factories.claim_all()
+    stood = stand_still("execution.reports.apply", "outcome.written")
+    monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0)
+    apply_or_defer([factories.fill_report(factories.order(leg="entry"), 100, "f1")])
+    retry_deferred()
+    assert stood == ["outcome.written"]
+    assert Order.objects.get().status == "FILLED"
+    assert ExecutionPosition.objects.get().quantity == 100
+    assert factories.drift_items() == []
+
+
+def test_an_order_alone_stays_due_though_its_process_stood_still(
+    alice: ExecutionConnection,
+    feed: Feed,
+    runtime: trading_runtime.TradingRuntime,
+    stand_still: StandStill,
+) -> None:
+    factories.signal(feed)
+    stood = stand_still("execution.submission.claim", "claim.locked")
+    with pytest.raises(InternalError, match="idle"):
+        execute(factories.pending())
+    connection.close()
+    assert stood == ["claim.locked"]
+    assert Order.objects.get().status == "PENDING"
+    execute(factories.pending())
+    assert Order.objects.get().status == "SUBMITTING"
+
+
+def test_a_comparison_is_not_blamed_on_its_account(
+    alice: ExecutionConnection,
+    feed: Feed,
+    runtime: trading_runtime.TradingRuntime,
+    limited: Limits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    factories.filled(factories.signal(feed))
+
+    def resolve_late(*arguments: Any) -> None:
+        resolve(*arguments)
+        stand()
+
+    monkeypatch.setattr("execution.reconciliation.reconcile.resolve", resolve_late)
+    limited(idle_in_transaction_session_timeout=300)
+    with pytest.raises(InternalError, match="idle"):
+        reconcile()
+
+
+def test_one_locked_row_holds_up_its_own_report_only(
+    feed: Feed, alice: ExecutionConnection, limited: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limited(lock_timeout=300)
+    for _ in range(7):
+        factories.signal(feed)
+    factories.claim_all()
+    entries = list(Order.objects.order_by("id"))
+    lock = f"SELECT 1 FROM execution_order WHERE id = {entries[0].pk} FOR UPDATE"
+    with factories.locked_elsewhere(lock):
+        apply_or_defer([factories.fill_report(one, 100, f"f{one.pk}") for one in entries])
+        filled = Order.objects.filter(status="FILLED").values_list("id", flat=True)
+        assert sorted(filled) == [one.pk for one in entries[1:]]
+    monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0)
+    retry_deferred()
+    assert Order.objects.filter(status="FILLED").count() == len(entries)
+
+
+def test_one_locked_row_holds_up_its_own_brokers_answer_only(
+    feed: Feed,
+    alice: ExecutionConnection,
+    limited: Limits,
+    trading: trading_runtime.TradingRuntime,
+    broker: FakeBroker,
+) -> None:
+    for _ in range(3):
+        factories.signal(feed)
+    resting(trading, broker)
+    orders = list(Order.objects.order_by("id"))
+    for order in orders:
+        cancel_order(order.pk)
+    limited(lock_timeout=300)
+    answers: list[CallResult] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "execution.dispatch.report_writer.record_call_results",
+            lambda done, _: answers.extend(done),
+        )
+        process_pending_actions()
+        until(lambda: len(answers) == 3)
+    cancelled = Order.objects.filter(status="CANCELLED")
+    with factories.locked_elsewhere(
+        f"SELECT 1 FROM execution_order WHERE id = {orders[0].pk} FOR UPDATE"
+    ):
+        record_call_results(answers)
+        assert sorted(cancelled.values_list("id", flat=True)) == [one.pk for one in orders[1:]]
+
+
+def test_answers_to_cancels_outlive_a_database_that_restarts(
+    feed: Feed,
+    alice: ExecutionConnection,
+    trading: trading_runtime.TradingRuntime,
+    broker: FakeBroker,
+) -> None:
+    factories.signal(feed)
+    resting(trading, broker)
+    order = Order.objects.get()
+    cancel_order(order.pk)
+    answers: list[CallResult] = []
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            "execution.dispatch.report_writer.record_call_results",
+            lambda done, _: answers.extend(done),
+        )
+        process_pending_actions()
+        until(lambda: len(answers) == 1)
+    assert connection.connection is not None
+    pid = connection.connection.info.backend_pid
+    with ThreadPoolExecutor(1) as other:
+        other.submit(_end_session, pid).result()
+    record_call_results(answers)
+    assert Order.objects.get().status == "CANCELLED"
+    assert factories.log_codes(order.pk).count(("CANCEL_ASKED", "CANCEL_REQUESTED")) == 1
+
+
+def _end_session(pid: int) -> None:
+    try:
+        rows("SELECT pg_terminate_backend(%s)", (pid,))
+        _until_ended(pid)
+    finally:
+        connection.close()

@@ -1,0 +1,524 @@
+"""How many calls a host gets at once: as many as it manages, whoever of its accounts is silent."""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, ReadFailed, Rejected
+from brokers.host_limiter import (
+    MIN_SHARE,
+    CallGroup,
+    CallPriority,
+    HostLimiter,
+    HostLoad,
+    has_capacity,
+    load_of,
+)
+from common.reason_codes import Code
+from execution.dispatch.background_calls import (
+    MAX_PER_HOST,
+    BackgroundCall,
+    BackgroundCallRunner,
+    CallResult,
+)
+from tests.hanging import Hang
+
+TIME_OUT, ACCOUNTS = 1.0, 200
+
+
+@dataclass(frozen=True)
+class About:
+    """An account of the one host."""
+
+    connection_id: int
+    broker_host: str = "host"
+    lane: str = ""
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """A loop of its own, as the dispatcher's."""
+    made = asyncio.new_event_loop()
+    thread = threading.Thread(target=made.run_forever, daemon=True)
+    thread.start()
+    yield made
+    made.call_soon_threadsafe(made.stop)
+    thread.join(10)
+    made.close()
+
+
+def until(is_so: Callable[[], bool], seconds: float) -> bool:
+    """Whether it came about within so many seconds."""
+    end = time.monotonic() + seconds
+    while not is_so() and time.monotonic() < end:
+        time.sleep(0.01)
+    return is_so()
+
+
+def an_errand(account: int, call: Callable[[], Any]) -> BackgroundCall:
+    return BackgroundCall(account, About(account), call, lambda done: None)
+
+
+class Overloaded:
+    """A host that answers one request after another, those too whose callers have given up."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        self.seconds, self.worked = seconds, 0
+        self._queue: deque[asyncio.Future[str]] = deque()
+        self._has_ended = False
+        self._task = asyncio.run_coroutine_threadsafe(self._work(), loop)
+
+    async def _work(self) -> None:
+        while not self._has_ended:
+            await asyncio.sleep(self.seconds)
+            if self._queue:
+                self.worked += 1
+                if not (turn := self._queue.popleft()).done():
+                    turn.set_result("answered")
+
+    async def answer(self) -> str:
+        turn: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._queue.append(turn)
+        return await turn
+
+    def end(self) -> None:
+        self._has_ended = True
+        self._task.result(10)
+
+
+def test_an_overloaded_host_is_sent_what_it_manages(loop: asyncio.AbstractEventLoop) -> None:
+    """Requests that are not answered are sent again, as by the sweeps, until they are."""
+    host = Overloaded(loop, seconds=0.02)  # 50 in the time of a call, and 100 are sent at once
+    answered: set[int] = set()
+
+    def tell(done: CallResult) -> None:
+        if not done.failed:
+            answered.add(done.about.connection_id)
+
+    errands = BackgroundCallRunner(loop, tell, TIME_OUT)
+
+    def are_all_answered() -> bool:
+        errands.start([an_errand(n, host.answer) for n in range(ACCOUNTS) if n not in answered])
+        return len(answered) == ACCOUNTS
+
+    began = time.monotonic()
+    done = until(are_all_answered, 60)
+    print(f"{len(answered)} of {ACCOUNTS} answered after {time.monotonic() - began:.1f} s;"
+          f" {host.worked} requests were worked through")  # fmt: skip
+    errands.wait_idle(5)
+    host.end()
+    assert done
+
+
+def test_accounts_that_do_not_answer_wait_behind_those_that_do(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    missed: list[int] = []
+    answered: dict[int, float] = {}
+
+    def tell(done: CallResult) -> None:
+        if done.failed:
+            missed.append(done.about.connection_id)
+        else:
+            answered[done.about.connection_id] = time.monotonic()
+
+    errands = BackgroundCallRunner(loop, tell, 5.0)
+
+    async def well() -> str:
+        return "answered"
+
+    silent = range(MAX_PER_HOST)
+    errands.start([an_errand(n, asyncio.Event().wait) for n in silent])
+    assert until(lambda: len(missed) == len(silent), 30)  # the host gets fewer calls at once now
+    errands.start([an_errand(n, asyncio.Event().wait) for n in silent])
+    errands.start([an_errand(n, well) for n in range(1000, 1050)])
+    began = time.monotonic()
+    until(lambda: len(answered) == 50, 10)
+    longest = max(answered.values(), default=began) - began
+    print(f"{len(answered)} of 50 answered, the last after {longest:.1f} s")
+    assert len(answered) == 50
+    assert longest < 2.5  # nobody waited for the silent ones
+    errands.wait_idle(20)
+
+
+@pytest.mark.parametrize(
+    ("ended", "share"),
+    [
+        ([(0.0, 0.1, True)], 1.0),
+        ([(0.0, 3.0, False)], 0.5),
+        ([(0.0, 3.0, False), (0.0, 3.0, False)], 0.5),  # one moment is one reason
+        ([(0.0, 3.0, False), (3.1, 6.1, False)], 0.25),
+        ([(0.0, 2.9, True)], 0.5),  # in time, and yet too slow to send it more
+        ([(2.0, 2.1, True), (0.0, 3.0, False)], 1.0),  # others of the host were quick meanwhile
+        ([(0.0, 0.1, False)], 1.0),  # refused at once: it is not too much for the host
+        ([(n * 4.0, n * 4.0 + 3, False) for n in range(20)], MIN_SHARE),
+        ([(0.0, 3.0, False), (4.0, 4.1, True)], 0.51),
+    ],
+)
+def test_the_share_of_a_host_follows_its_quickest_answers(
+    ended: list[tuple[float, float, bool]], share: float
+) -> None:
+    load = HostLoad()
+    for began, now, answered in ended:
+        load.note(began, now, 3.0, answered=answered, most=MAX_PER_HOST)
+    assert load.share == pytest.approx(share)
+
+
+class Repeated:
+    """A background call that is requested again when it has ended, as moved levels are: soon after
+    it got no place; the longer not answered, the later, up to six time-outs."""
+
+    def __init__(
+        self, name: str, account: int, time_out: float, *, hangs: bool = False, **more: Any
+    ) -> None:
+        self.background_call = BackgroundCall(name, About(account), self._call, self._write, **more)
+        self.made, self.due = 0, 0.0
+        self.ended: list[CallResult] = []
+        self._time_out, self._hangs = time_out, hangs
+
+    async def _call(self) -> str:
+        self.made += 1
+        await asyncio.sleep(60 if self._hangs else 0.01)
+        return "answered"
+
+    def _write(self, done: Sequence[CallResult]) -> None:
+        wait = min(6, 0.1 * 2**self.made) if self._hangs and done[0].had_slot else 0.2
+        self.due = time.monotonic() + wait * self._time_out
+        self.ended += done
+
+    @property
+    def is_answered(self) -> bool:
+        return any(not done.failed for done in self.ended)
+
+
+@pytest.mark.parametrize(
+    ("places", "dead", "of_each", "look_ups"),
+    [pytest.param(100, 25, 8, 60, id="full share"), pytest.param(2, 1, 3, 20, id="least share")],
+)
+def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
+    loop: asyncio.AbstractEventLoop,
+    monkeypatch: pytest.MonkeyPatch,
+    places: int,
+    dead: int,
+    of_each: int,
+    look_ups: int,
+) -> None:
+    """Cancels of dead accounts are requested again and again, and quick cancels of others keep the
+    host's share as high as it can be."""
+    time_out = 0.4
+    monkeypatch.setattr("execution.dispatch.background_calls.MAX_PER_HOST", places)
+
+    def tell(done: CallResult) -> None:
+        done.background_call.write([done])
+
+    errands = BackgroundCallRunner(loop, tell, time_out)
+    cancels = [
+        Repeated(f"dead {n} {k}", n, time_out, hangs=True)
+        for k in range(of_each)
+        for n in range(dead)
+    ]
+    others = [Repeated(f"well {n}", 1_000 + n, time_out) for n in range(5)]
+    looks = [
+        Repeated(f"look-up {n}", 2_000 + n, time_out, rank=CallPriority.PATIENT, patience=5)
+        for n in range(look_ups)
+    ]
+
+    def request_until(is_so: Callable[[], bool], seconds: float) -> bool:
+        def request() -> bool:
+            now = time.monotonic()
+            calls = (*cancels, *others, *(one for one in looks if not one.ended))
+            errands.start([one.background_call for one in calls if one.due <= now])
+            return is_so()
+
+        return until(request, seconds)
+
+    def turns() -> list[int]:
+        """How many turns each dead account has had."""
+        return [sum(one.made for one in cancels[n::dead]) for n in range(dead)]
+
+    began = time.monotonic()
+    for n, one in enumerate(looks):
+        one.due = began + 4 * time_out + 2 * time_out * n / look_ups
+    assert request_until(lambda: time.monotonic() > looks[0].due, 30)
+    before = turns()
+    has_ended = request_until(lambda: all(one.ended for one in looks), 30)
+    is_tried = request_until(lambda: all(map(int.__gt__, turns(), before)), 10 * time_out)
+    assert errands.wait_idle(30)
+    print(f"{sum(one.is_answered for one in looks)} of {look_ups} look-ups answered; each of {dead}"
+          f" dead accounts had {min(turns())} to {max(turns())} turns in"
+          f" {(time.monotonic() - began) / time_out:.0f} time-outs")  # fmt: skip
+    assert has_ended
+    assert is_tried
+    assert all(one.is_answered for one in looks)
+
+
+class Turns:
+    """Calls to a host with so many places, each of which ends when the test says so."""
+
+    def __init__(self, places: int) -> None:
+        self.places = HostLimiter(in_all=1_000, per_host=places, least=1, seconds=TIME_OUT)
+        self.begun: list[str] = []  # in the order of their turns
+        self._ends: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def wait_for(
+        self, *names: str, account: int, rank: CallPriority = CallPriority.FIRST
+    ) -> None:
+        """Have calls wait for their turns."""
+        for name in names:
+            self._ends[name] = asyncio.Event()
+            self._tasks[name] = asyncio.create_task(self._call(name, account, rank))
+        await self.settle()
+
+    async def _call(self, name: str, account: int, rank: CallPriority) -> None:
+        async with self.places.of("host", account, rank):
+            self.begun.append(name)
+            await self._ends[name].wait()
+
+    async def end(self, *names: str) -> None:
+        self.end_now(*names)
+        await self.settle()
+
+    def end_now(self, *names: str) -> None:
+        for name in names:
+            self._ends[name].set()
+
+    async def give_up(self, name: str) -> None:
+        self._tasks[name].cancel()
+        await self.settle()
+
+    async def close(self) -> None:
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+
+    @staticmethod
+    async def settle() -> None:
+        for _ in range(10):
+            await asyncio.sleep(0)
+
+
+async def misses(places: HostLimiter, account: int) -> None:
+    """Have an account not answer a call."""
+    with contextlib.suppress(TimeoutError):
+        async with places.timed("host", account):
+            raise TimeoutError
+
+
+def test_groups_take_turns_when_a_host_has_one_place() -> None:
+    async def story() -> list[str]:
+        turns = Turns(1)
+        await misses(turns.places, 9)
+        await turns.wait_for("held", account=1)
+        await turns.wait_for("look-up 1", "look-up 2", account=2, rank=CallPriority.PATIENT)
+        await turns.wait_for("silent's look-up", account=9, rank=CallPriority.PATIENT)
+        await turns.wait_for("silent's cancel", account=9)
+        await turns.wait_for("cancel 1", "cancel 2", "cancel 3", account=3)
+        for n in range(7):
+            await turns.end(turns.begun[n])
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == [
+        "held", "look-up 1", "silent's cancel", "cancel 1", "cancel 2", "look-up 2", "cancel 3",
+        "silent's look-up",
+    ]  # fmt: skip
+
+
+def test_two_places_are_shared_with_an_account_that_did_not_answer() -> None:
+    """Its calls hold one of them for long: the others take turns in the other one."""
+
+    async def story() -> list[str]:
+        turns = Turns(2)
+        await misses(turns.places, 9)
+        await turns.wait_for("silent 1", "silent 2", account=9)
+        await turns.wait_for("look-up 1", "look-up 2", account=2, rank=CallPriority.PATIENT)
+        await turns.wait_for("cancel 1", "cancel 2", "cancel 3", account=3)
+        assert turns.begun == ["silent 1", "look-up 1"]
+        for n in range(1, 5):
+            await turns.end(turns.begun[n])
+        await turns.end("silent 1")
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == [
+        "silent 1", "look-up 1", "cancel 1", "cancel 2", "cancel 3", "look-up 2", "silent 2",
+    ]  # fmt: skip
+
+
+def test_the_account_whose_last_turn_is_longest_ago_goes_first() -> None:
+    """Also one that gave up its turn meanwhile and asks again behind the others."""
+
+    async def story() -> list[str]:
+        turns = Turns(1)
+        for account in (7, 8, 9):
+            await misses(turns.places, account)
+        await turns.wait_for("a1", "a2", "a3", account=7)
+        await turns.wait_for("b given up", account=8)
+        await turns.wait_for("c1", "c2", account=9)
+        await turns.give_up("b given up")
+        for name in ("a1", "c1"):
+            await turns.end(name)
+        await turns.wait_for("b1", "b2", account=8)
+        for name in ("a2", "b1", "c2", "a3"):
+            await turns.end(name)
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == ["a1", "c1", "a2", "b1", "c2", "a3", "b2"]
+
+
+def test_waiting_calls_of_an_account_follow_its_answers() -> None:
+    """An account that did not answer has a quarter of the places, and as many as others as soon as
+    it answers, at whichever limiter; and the other way round."""
+
+    async def story() -> list[int]:
+        turns, elsewhere = Turns(20), Turns(20)
+        await misses(turns.places, 9)
+        await turns.wait_for(*(f"call {n}" for n in range(40)), account=9)
+        begun = [len(turns.begun)]
+        async with elsewhere.places.timed("host", 9):
+            pass
+        await turns.settle()
+        begun.append(len(turns.begun))
+        await misses(turns.places, 9)
+        await turns.end(*turns.begun)
+        begun.append(len(turns.begun))
+        await turns.close()
+        return begun
+
+    assert asyncio.run(story()) == [5, 20, 25]
+
+
+def test_a_call_that_gives_up_leaves_its_place_to_others() -> None:
+    async def story() -> list[str]:
+        turns = Turns(1)
+        await turns.wait_for("held", account=1)
+        await turns.wait_for("given up", "at its turn", account=2)
+        await turns.wait_for("last", account=2)
+        await turns.give_up("given up")
+        turns.end_now("held")
+        await asyncio.sleep(0)  # it ends, and the next has its turn
+        await turns.give_up("at its turn")
+        await turns.close()
+        return turns.begun
+
+    assert asyncio.run(story()) == ["held", "last"]
+
+
+@pytest.mark.parametrize("places", [1, 2, 3, 4, 5, 8, 25, 50, 100])
+def test_limits_of_groups_leave_room_for_each_other(places: int) -> None:
+    first, patient, unanswered = CallGroup
+    for busy, idle, part in ((patient, unanswered, 1 / 2), (unanswered, patient, 1 / 4)):
+        taken = dict.fromkeys(CallGroup, 0)
+        while has_capacity(taken, busy, places):
+            taken[busy] += 1
+        assert 1 <= taken[busy] <= max(1, places * part)
+        assert has_capacity(taken, idle, places) is (places > 1)
+        while has_capacity(taken, idle, places):
+            taken[idle] += 1
+        assert has_capacity(taken, first, places) is (places > 2)
+        while has_capacity(taken, first, places):
+            taken[first] += 1
+        assert sum(taken.values()) == places
+
+
+@pytest.mark.parametrize(
+    ("error", "share", "is_missed"),
+    [
+        (NotSent(Code.NOT_CONNECTED), 0.5, True),
+        (NotSent(Code.BROKER_UNREACHABLE), 0.5, True),
+        (TimeoutError(), 0.5, True),
+        (ReadFailed(Code.BROKER_UNREACHABLE), 0.5, True),
+        (NotSent(Code.SEND_DEADLINE), 1.0, False),
+        (NotSent(Code.RATE_LIMITED), 1.0, False),
+        (NotSent(Code.LANE_LOST), 1.0, False),
+        (Rejected(Code.NO_MONEY), 0.5, False),  # an answer that took long
+    ],
+    ids=repr,
+)
+def test_only_what_the_host_did_counts_against_it(
+    loop: asyncio.AbstractEventLoop, error: Exception, share: float, is_missed: bool
+) -> None:
+    """Of a cancel that took more than a third of its time-out and ended so."""
+    time_out = 0.6
+    ended: list[CallResult] = []
+    errands = BackgroundCallRunner(loop, ended.append, time_out)
+
+    async def cancel() -> None:
+        await asyncio.sleep(time_out / 2)
+        raise error
+
+    async def noted() -> tuple[float, bool]:
+        return load_of("host").share, 1 in load_of("host").missed
+
+    errands.start([an_errand(1, cancel)])
+    assert until(lambda: bool(ended), 10)
+    assert asyncio.run_coroutine_threadsafe(noted(), loop).result(10) == (share, is_missed)
+
+
+def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> None:
+    """A look-up waits longer for its place than a cancel, whose row is claimed meanwhile."""
+    done: list[CallResult] = []
+    errands = BackgroundCallRunner(loop, done.append, 0.2)
+
+    released = threading.Event()
+    holding: list[None] = []
+
+    async def holds_its_place() -> None:
+        holding.append(None)
+        while not released.is_set():  # beyond its time-out, too
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0.01)
+
+    async def answers() -> str:
+        return "answered"
+
+    holders = [an_errand(n, holds_its_place) for n in range(MAX_PER_HOST)]
+    errands.start([replace(one, patience=200) for one in holders])
+    assert until(lambda: len(holding) == MAX_PER_HOST, 30)
+    errands.start([an_errand(1_000, answers)])
+    errands.start([replace(an_errand(1_001, answers), patience=200)])
+    assert until(lambda: bool(done), 10)
+    assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
+    released.set()
+    assert until(lambda: len(done) == MAX_PER_HOST + 2, 10)
+    assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]
+
+
+@dataclass(frozen=True)
+class InLane(About):
+    """An account of a lane."""
+
+    lane: str = "sessions.1"
+
+
+def test_what_waits_in_a_lane_that_is_left_ends_at_once(loop: asyncio.AbstractEventLoop) -> None:
+    done: list[CallResult] = []
+    errands = BackgroundCallRunner(loop, done.append, 10.0)
+    held = Hang()
+
+    async def holds_its_place() -> None:
+        await held()
+
+    async def answers() -> str:
+        return "answered"
+
+    errands.start([an_errand(n, holds_its_place) for n in range(MAX_PER_HOST)])
+    errands.start([replace(an_errand(1_000, answers), about=InLane(1_000))])
+    errands.start([an_errand(1_001, answers)])
+    assert until(lambda: len(errands._waiting) == 2, 10)
+    assert not errands.is_lane_busy("sessions.1")  # it only waits
+    errands.cancel_queued(["sessions.1"])
+    assert until(lambda: bool(done), 5)
+    assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
+    held.end()
+    assert until(lambda: len(done) == MAX_PER_HOST + 2, 10)
+    assert [one.answer for one in done if one.about.connection_id == 1_001] == ["answered"]

@@ -1,0 +1,119 @@
+"""Which positions are too small to be sold, and are closed in the books."""
+
+from datetime import timedelta
+from decimal import Decimal as D
+
+import pytest
+from django.db.models import F
+from django.test import Client
+
+from connections.models import ExecutionConnection, Instrument
+from events.messages import render
+from execution.models import Order
+from execution.monitoring.level_monitor import scan_levels
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import close_dust, close_position
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.events.test_messages import event
+from tests.execution import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("sold", "left", "closed"), [("0", 100, 0), ("0.8", 20, 0), ("0.9", 0, 1)], ids=str
+)
+def test_a_raised_minimum_closes_only_what_is_left_below_two_steps(
+    alice: ExecutionConnection,
+    feed: Feed,
+    runtime: TradingRuntime,
+    sold: str,
+    left: int,
+    closed: int,
+) -> None:
+    position = factories.filled(factories.signal(feed))  # 100 in steps of 10
+    if sold != "0":
+        close_position(position.pk, fraction=D(sold))
+        factories.fill_all()
+    Instrument.objects.update(close_min=D(1000))
+    assert close_dust() == closed
+    held = ExecutionPosition.objects.get()
+    assert (held.quantity, held.close_reason) == (left, "dust" if closed else "")
+
+
+def an_hour_later() -> None:
+    """All that has ended did so an hour ago: no exit is held back for having just failed."""
+    Order.objects.filter(done_at__isnull=False).update(done_at=F("done_at") - timedelta(hours=1))
+
+
+def test_position_below_the_minimum_is_held_back_until_it_can_be_sold(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, client: Client
+) -> None:
+    """Its stop is hit, and its exchange takes nothing of it: one exit, one alarm, and no more."""
+    position = factories.filled(factories.signal(feed, sl=D("1.09")))  # 100 units
+    Instrument.objects.update(close_min=D(10), close_worth_min=D(109))
+    factories.quote(alice, "1.08000", "1.08010")  # worth 108
+    assert len(scan_levels()) == 1
+    factories.claim_all()
+    stop = Order.objects.get(leg="sl")
+    assert (stop.status, stop.reason) == ("CANCELLED", "EXIT_BELOW_MINIMUM")
+    an_hour_later()
+    assert (scan_levels(), close_dust()) == ([], 0)
+    close_position(position.pk)  # its owner tries it by hand
+    factories.claim_all()
+    assert Order.objects.get(leg="close-1").reason == "EXIT_BELOW_MINIMUM"
+    (told,) = factories.events("exit.delayed")
+    assert told["code"] == "EXIT_BELOW_MINIMUM"
+    assert ExecutionPosition.objects.get().quantity == 100
+    assert alice.user is not None
+    client.force_login(alice.user)
+    assert "it cannot be closed now." in client.get("/positions/").content.decode()
+
+    an_hour_later()
+    Instrument.objects.update(close_worth_min=D(100))  # the exchange lowers its least
+    assert len(scan_levels()) == 1
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.quantity == 100
+    assert "it cannot be closed now." not in client.get("/positions/").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("by", "sent_again"), [("full CLOSE", 1), ("partial CLOSE", 0), ("owner", 0)]
+)
+def test_only_a_full_close_is_sent_again_once_the_minimum_allows_it(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, by: str, sent_again: int
+) -> None:
+    """The message of the alarm promises no more than that."""
+    signal = factories.signal(feed, sl=D("1.09"))
+    position = factories.filled(signal)  # 100 units
+    Instrument.objects.update(close_min=D(10), close_worth_min=D(1000))
+    if by == "owner":
+        close_position(position.pk)
+    else:
+        factories.close_signal(signal, "1" if by == "full CLOSE" else "0.5")
+    factories.claim_all()
+    assert Order.objects.get(leg="close-1").reason == "EXIT_BELOW_MINIMUM"
+    (told,) = factories.events("exit.delayed")
+    body = render(event("exit.delayed", **told)).body
+    assert "tried again until it is closed" not in body
+    assert "Your own close and a partial CLOSE are not repeated" in body
+
+    an_hour_later()
+    Instrument.objects.update(close_worth_min=D(10))  # the exchange lowers its least
+    assert len(scan_levels()) == sent_again
+
+
+@pytest.mark.parametrize(("left", "reason"), [(20, "EXIT_BELOW_MINIMUM"), (10, "DUST")])
+def test_only_dust_is_concluded_after_an_exit_that_was_worth_too_little(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, left: int, reason: str
+) -> None:
+    position = factories.filled(factories.signal(feed))  # 100 in steps of 10
+    close_position(position.pk, fraction=D(100 - left) / 100)
+    factories.fill_all()
+    Instrument.objects.update(close_min=D(10), close_worth_min=D(1000))
+    close_position(position.pk)
+    factories.claim_all()
+    assert Order.objects.latest("id").reason == reason
+    assert close_dust() == (1 if reason == "DUST" else 0)
+    assert ExecutionPosition.objects.get().quantity == (0 if reason == "DUST" else left)

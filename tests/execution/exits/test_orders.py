@@ -1,0 +1,250 @@
+"""Exits: names of legs, quantities, reservations; slippage and its alarm."""
+
+from dataclasses import replace
+from decimal import Decimal as D
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from brokers.types import CloseCause, ReportKind
+from common.errors import ConflictError, InvalidInputError
+from common.reason_codes import Code
+from connections.models import ExecutionConnection
+from execution.exits.orders import ExitRequest, free_quantity, next_leg
+from execution.models import ExecutionLog, Order
+from execution.services import cancel_order, close_position, retry_order
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    ("leg", "taken", "name"),
+    [
+        ("sl", [], "sl"),
+        ("sl", ["entry", "tp-1"], "sl"),
+        ("sl", ["sl"], "sl-2"),
+        ("sl", ["sl", "sl-2"], "sl-3"),
+        ("tp-1", [], "tp-1"),
+        ("tp-1", ["tp-1"], "tp-1.2"),
+        ("tp-2", ["tp-1"], "tp-2"),
+        ("close", [], "close-1"),
+        ("close", ["close-1", "close-3"], "close-2"),
+    ],
+)
+def test_a_leg_takes_the_next_free_name(leg: str, taken: list[str], name: str) -> None:
+    assert next_leg(leg, taken) == name
+
+
+def held(**fields: str) -> Any:
+    usual = {"quantity": "100", "reserved": "0", "opened_quantity": "100", "step": "10",
+             "minimum": "10"}  # fmt: skip
+    return SimpleNamespace(**{name: D(value) for name, value in {**usual, **fields}.items()})
+
+
+@pytest.mark.parametrize(
+    ("position", "fraction", "of_open", "quantity"),
+    [
+        (held(), None, False, "100"),
+        (held(reserved="30"), None, False, "70"),
+        (held(reserved="100"), None, False, "0"),
+        (held(), "0.5", False, "50"),
+        (held(), "0.55", False, "50"),  # floored to the step
+        (held(), "0.01", False, "10"),  # at least the smallest
+        (held(quantity="60"), "0.5", False, "50"),  # of what was opened
+        (held(quantity="60"), "0.5", True, "30"),  # of what is open
+        (held(quantity="60", reserved="20"), "0.5", True, "20"),
+        (held(quantity="40"), "0.5", False, "40"),
+        (held(), "0.95", False, "90"),
+        (held(minimum="20"), "0.9", False, "100"),  # 10 could not be closed alone
+        (held(step="0", minimum="0"), "0.333", False, "33.3"),
+        (held(), "1", False, "100"),
+    ],
+)
+def test_how_much_an_exit_takes(
+    position: Any, fraction: str | None, of_open: bool, quantity: str
+) -> None:
+    wish = ExitRequest(1, "close", D(fraction) if fraction else None, of_open=of_open)
+    assert free_quantity(position, wish) == D(quantity)
+
+
+@pytest.fixture
+def position(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    return factories.filled(factories.signal(feed))
+
+
+def test_exits_share_what_is_open(position: ExecutionPosition) -> None:
+    made = [close_position(position.pk, fraction=D("0.6")) for _ in range(3)]
+    found = Order.objects.exits().order_by("id").values_list("leg", "quantity", "priority")
+    assert list(found) == [("close-1", D(60), 1), ("close-2", D(40), 1)]
+    assert made[2] is None
+    position.refresh_from_db()
+    assert position.reserved == 100
+
+
+@pytest.mark.parametrize("fraction", ["0", "-1", "1.01"])
+def test_a_fraction_lies_above_0_and_at_most_at_1(
+    position: ExecutionPosition, fraction: str
+) -> None:
+    with pytest.raises(InvalidInputError):
+        close_position(position.pk, fraction=D(fraction))
+
+
+@pytest.mark.parametrize("kind", [ReportKind.REJECTED, ReportKind.CANCELLED, ReportKind.EXPIRED])
+def test_what_an_ended_exit_did_not_fill_is_free_again(
+    position: ExecutionPosition, kind: ReportKind
+) -> None:
+    close_position(position.pk)
+    factories.claim_all()
+    leaving = Order.objects.exits().get()
+    if kind != ReportKind.REJECTED:
+        factories.apply(factories.fill_report(leaving, 30, "x1"))
+    factories.apply(factories.report(leaving, kind))
+    position.refresh_from_db()
+    assert position.reserved == 0
+    assert close_position(position.pk) is not None
+    assert Order.objects.latest("id").quantity == position.quantity
+
+
+def test_an_exit_that_is_cancelled_before_it_left_is_free_again(
+    position: ExecutionPosition,
+) -> None:
+    exit_id = close_position(position.pk)
+    assert exit_id is not None
+    assert cancel_order(exit_id) == "CANCELLED"
+    position.refresh_from_db()
+    assert position.reserved == 0
+    with pytest.raises(ConflictError):
+        cancel_order(exit_id)
+
+
+def failed(order_id: int) -> None:
+    Order.objects.filter(pk=order_id).update(status="FAILED")
+    ExecutionPosition.objects.update(reserved=0)
+
+
+def test_a_failed_exit_is_tried_again_within_what_is_free(position: ExecutionPosition) -> None:
+    exit_id = close_position(position.pk)
+    assert exit_id is not None
+    failed(exit_id)
+    retry_order(exit_id)
+    position.refresh_from_db()
+    assert position.reserved == 100
+    failed(exit_id)
+    close_position(position.pk, fraction=D("0.5"))
+    with pytest.raises(ConflictError):
+        retry_order(exit_id)
+
+
+def test_a_retry_counts_the_digit_up_and_only_from_failed(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    order = Order.objects.get()
+    for status in ("SUBMITTING", "UNKNOWN", "FILLED", "DENIED"):
+        Order.objects.update(status=status)
+        with pytest.raises(ConflictError):
+            retry_order(order.pk)
+    Order.objects.update(status="FAILED")
+    retry_order(order.pk)
+    (again,) = factories.claim_all()
+    assert again.request.client_order_id == outgoing.request.client_order_id[:-1] + "1"
+
+
+# ---- slippage ----
+def entry(feed: Feed, **fields: Any) -> Order:
+    factories.signal(feed, **fields)
+    factories.claim_all()
+    return Order.objects.latest("id")
+
+
+@pytest.mark.parametrize(
+    ("fields", "price", "pips", "alarms"),
+    [
+        ({}, "1.10049", "4.9", 0),
+        ({}, "1.10050", "5", 0),  # at the threshold: not beyond it
+        ({}, "1.10051", "5.1", 1),
+        ({}, "1.09949", "-5.1", 1),  # better by as much is as strange
+        ({"direction": "SELL", "sl": D("1.11")}, "1.09930", "6", 1),  # a sell below the bid
+        ({"direction": "SELL", "sl": D("1.11")}, "1.10000", "-1", 0),
+        ({"order_type": "LIMIT", "open_price": D("1.095")}, "1.0949", "-1", 0),
+    ],
+)
+def test_plus_is_worse_and_more_than_five_pips_either_way_is_an_alarm(
+    alice: ExecutionConnection,
+    feed: Feed,
+    fields: dict[str, Any],
+    price: str,
+    pips: str,
+    alarms: int,
+) -> None:
+    order = entry(feed, **fields)
+    factories.apply(factories.fill_report(order, 100, "f1", price=price))
+    order.refresh_from_db()
+    assert order.slippage_pips == D(pips)
+    assert len(factories.events("slippage.alert")) == alarms
+    assert ExecutionLog.objects.filter(code="SLIPPAGE_ALERT").count() == alarms
+
+
+def test_the_alarm_tells_expectation_fill_and_quote(alice: ExecutionConnection, feed: Feed) -> None:
+    order = entry(feed)
+    factories.quote(alice, "1.10070", "1.10080")
+    factories.apply(factories.fill_report(order, 100, "f1", price="1.10080"))
+    (told,) = factories.events("slippage.alert")
+    assert D(told.pop("expected_price")) == D("1.1")
+    assert D(told.pop("fill_price")) == D("1.1008")
+    assert D(told.pop("slippage_pips")) == D(told.pop("slippage")) == 8
+    assert told.pop("slippage_unit") == "PIPS"
+    assert (D(told.pop("bid")), D(told.pop("ask"))) == (D("1.1007"), D("1.1008"))
+    assert told.pop("passed_limit") is told.pop("beyond_limit_at") is None
+    assert list(told) == ["quote_time"]
+
+
+def test_slippage_of_parts_is_that_of_their_average(alice: ExecutionConnection, feed: Feed) -> None:
+    order = entry(feed)
+    factories.apply(factories.fill_report(order, 75, "f1", price="1.10010"))
+    factories.apply(factories.fill_report(order, 25, "f2", price="1.10050"))
+    order.refresh_from_db()
+    assert (order.avg_fill_price, order.slippage_pips) == (D("1.1002"), D(2))
+
+
+def test_a_yen_pips_slippage(feed: Feed, broker: FakeBroker) -> None:
+    factories.instrument("USD/JPY", digits=3, pip=D("0.01"))
+    row = factories.account(feed, snapshot_currency="JPY")
+    factories.quote(row, "149.990", "150.000", pair="USD/JPY")
+    order = entry(feed, currency_pair="USD/JPY", sl=D(149))
+    factories.apply(factories.fill_report(order, 100, "f1", price="150.020"))
+    order.refresh_from_db()
+    assert order.slippage_pips == 2
+
+
+def test_a_presets_threshold_is_its_own(feed: Feed, broker: FakeBroker) -> None:
+    factories.account(feed, preset_slippage_alert_threshold_pips=D(1))
+    factories.apply(factories.fill_report(entry(feed), 100, "f1", price="1.10011"))
+    assert len(factories.events("slippage.alert")) == 1
+
+
+def test_a_stop_that_the_broker_executed_slips_against_its_level(
+    position: ExecutionPosition,
+) -> None:
+    told = factories.fill_report(factories.order(leg="entry"), 100, "x1", price="1.08940")
+    factories.apply(replace(told, broker_order_id="X", close_cause=CloseCause.STOP_LOSS))
+    stop = factories.order(leg="sl")
+    assert (stop.expected_price, stop.slippage_pips) == (D("1.09"), D(6))
+    assert len(factories.events("slippage.alert")) == 1
+
+
+def test_an_external_close_has_no_expectation_and_no_slippage(
+    position: ExecutionPosition,
+) -> None:
+    told = factories.fill_report(factories.order(leg="entry"), 100, "x1", price="1.00000")
+    factories.apply(replace(told, broker_order_id="X", close_cause=CloseCause.EXTERNAL))
+    assert factories.order(leg="external-1").slippage_pips is None
+    position.refresh_from_db()
+    assert (position.close_reason, position.realized_pnl) == ("external_close", D(-10))
+    assert Code.CREATED.value in dict(factories.log_codes(factories.order(leg="entry").pk))

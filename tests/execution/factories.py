@@ -1,0 +1,296 @@
+"""The cast of these tests: accounts at the double that may trade, signals, time that passes."""
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal
+from decimal import Decimal as D
+from types import SimpleNamespace
+from typing import Any
+
+from django.db import connection, transaction
+
+from brokers.registry import BUILT_IN, adapter_for, broker_types
+from brokers.types import Execution, HeldLevels, OrderReport, ReportKind
+from common.clocks import market_now
+from common.sql import rows, run
+from connections import eligibility
+from connections.models import AccountSnapshot, ExecutionConnection, Instrument
+from execution.dispatch.order_dispatcher import reports_from_outcome
+from execution.dispatch.report_writer import apply_with_bisection
+from execution.models import DriftItem, Order, Tally
+from execution.submission.claim import Outgoing, claim
+from positions.models import ExecutionPosition
+from prices.models import LatestQuote
+from signals.models import Approval, Feed, Signal
+from signals.services import publish
+from tests.connections import make
+from tests.execution.fake_broker import BOOK, KIND, FakeBroker
+
+BID, ASK = D("1.09990"), D("1.10000")
+OWNER = "process-1"
+
+
+def register() -> None:
+    """Add the double to the broker kinds of this process."""
+    BUILT_IN[KIND] = "tests.execution.fake_broker:create"
+    broker_types.cache_clear()
+    eligibility.needs_credentials.cache_clear()
+
+
+def fake_broker() -> FakeBroker:
+    adapter = adapter_for(KIND)
+    assert isinstance(adapter, FakeBroker)
+    return adapter
+
+
+def instrument(pair: str = "EUR/USD", **fields: Any) -> Instrument:
+    usual = {
+        "symbol": pair.replace("/", ""),
+        "digits": 5,
+        "pip": D("0.0001"),
+        "quantity_min": D(10),
+        "quantity_step": D(10),
+        "quantity_max": D(1_000_000),
+        "contract_size": D(100_000),
+        "read_at": market_now(),
+    }
+    return Instrument.objects.create(book=BOOK, pair=pair, **{**usual, **fields})
+
+
+def account(feed: Feed | None = None, **fields: Any) -> ExecutionConnection:
+    """A connection that may trade: quoted, read, reconciled, fixed size 100 unless told otherwise.
+
+    Fields of its preset begin with `preset_`, of its snapshot with `snapshot_`.
+    """
+    groups = {name: _popped(fields, f"{name}_") for name in ("preset", "snapshot")}
+    sized = {"sizing_mode": "FIXED", "fixed_quantity": D(100), "max_signal_age_seconds": 600}
+    row = make.connection(
+        **{
+            "type": KIND,
+            "sealed_credentials": None,
+            "instrument_book": BOOK,
+            "created_at": market_now() - timedelta(days=1),
+            "preset": make.preset(**{**sized, **groups["preset"]}),
+            **fields,
+        }
+    )
+    read = {
+        "currency": "USD",
+        "balance": D(10_000),
+        "equity": D(10_000),
+        "margin_used": D(0),
+        "free_margin": D(10_000),
+        "leverage": D(30),
+        "position_mode": "HEDGING",
+        "read_at": market_now(),
+    }
+    AccountSnapshot.objects.create(connection=row, **{**read, **groups["snapshot"]})
+    quote(row)
+    if feed is not None:
+        make.subscription(row, feed)
+    return row
+
+
+def _popped(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
+    names = [name for name in fields if name.startswith(prefix)]
+    return {name.removeprefix(prefix): fields.pop(name) for name in names}
+
+
+def quote(
+    of: ExecutionConnection, bid: D | str = BID, ask: D | str = "", pair: str = "EUR/USD"
+) -> None:
+    """Its price source quotes; ask: 1 pip above unless said."""
+    bid = D(bid)
+    LatestQuote.objects.update_or_create(
+        data_connection=of.data_connection,
+        symbol=pair,
+        defaults={
+            "bid": bid,
+            "ask": D(ask) if ask else bid + D("0.00010"),
+            "time": market_now(),
+            "received_at": market_now(),
+        },
+    )
+
+
+def mark_monitored(of: ExecutionConnection) -> None:
+    """Its price source has been judged just now, as the prices process does each second."""
+    run(
+        "INSERT INTO execution_sourcewatch VALUES (%s, clock_timestamp())"
+        " ON CONFLICT (source_id) DO UPDATE SET watched_at = EXCLUDED.watched_at",
+        (of.data_connection_id,),
+    )
+
+
+def signal(feed: Feed, targets: Sequence[tuple[str, str]] = (), **fields: Any) -> Signal:
+    """A buy at market with a stop, published."""
+    said = {
+        "currency_pair": "EUR/USD",
+        "direction": "BUY",
+        "sl": D("1.09000"),
+        "target_prices": [D(price) for price, _ in targets],
+        "target_fractions": [D(fraction) for _, fraction in targets],
+        "approval": Approval.APPROVED,
+    }
+    row = Signal.objects.create(feed=feed, **{**said, **fields})
+    assert publish(row.pk, by=None)
+    return Signal.objects.get(pk=row.pk)
+
+
+def close_signal(of: Signal, fraction: str = "1") -> Signal:
+    return signal(
+        of.feed, action="CLOSE", refers_to=of, direction=of.direction, sl=None,
+        currency_pair=of.currency_pair, close_fraction=D(fraction),
+    )  # fmt: skip
+
+
+# ---- the core by hand ------------------------------------------------------------------------
+def pending() -> list[int]:
+    return list(Order.objects.filter(status="PENDING").order_by("id").values_list("id", flat=True))
+
+
+def claim_all(owner: str = OWNER) -> list[Outgoing]:
+    """Claim everything that is due."""
+    return claim(pending(), owner=owner)
+
+
+def drift_items() -> list[tuple[str, str]]:
+    """Every difference, the oldest first: what it is and its state."""
+    return list(DriftItem.objects.order_by("id").values_list("kind", "state"))
+
+
+def apply(*reports: OrderReport) -> list[OrderReport]:
+    """Apply as the report writer does; returns what was deferred."""
+    return apply_with_bisection(list(reports)).reports
+
+
+def claimed_call(of: Order) -> Any:
+    """What the claim handed out for an order, as far as an answer needs it."""
+    said = {"client_order_id": of.client_order_id, "fence": of.fence, "order_id": of.pk}
+    return SimpleNamespace(request=SimpleNamespace(connection_id=str(of.connection_id), **said))
+
+
+def answer(outgoing: Outgoing, what: Any) -> list[OrderReport]:
+    """Apply what a call ended in: reports or an exception."""
+    told = reports_from_outcome(outgoing.request, what)
+    apply(*told)
+    return told
+
+
+def fill_all(owner: str = OWNER) -> None:
+    """Claim and fill everything that is due, at the double."""
+    for outgoing in claim_all(owner):
+        answer(outgoing, fake_broker().fill_at_once(outgoing.request))
+
+
+def filled(of: Signal) -> ExecutionPosition:
+    """Fill a published signal's only entry and return its position."""
+    fill_all()
+    return ExecutionPosition.objects.get(signal=of)
+
+
+def order(**fields: Any) -> Order:
+    return Order.objects.get(**fields)
+
+
+def fill_report(
+    of: Order, quantity: D | int | str, fill_id: str, *, price: D | str = "1.10000", **fields: Any
+) -> OrderReport:
+    """A broker's report of one execution, made up."""
+    execution = Execution(
+        fill_id, D(quantity), D(price), fields.pop("time", None) or market_now(),
+        inferred=fields.pop("inferred", False),
+    )  # fmt: skip
+    return replace(report(of, ReportKind.FILLED, **fields), fills=(execution,))
+
+
+def report(of: Order, kind: ReportKind, **fields: Any) -> OrderReport:
+    told = {"broker_order_id": f"b{of.pk}", "client_order_id": of.client_order_id or ""}
+    if of.is_entry:
+        told["broker_position_id"] = f"t{of.pk}"
+    if of.is_entry and kind in (ReportKind.FILLED, ReportKind.LEVELS):
+        wanted = {"stop_loss": of.stop_loss, "take_profit": of.take_profit, "protected": None}
+        if kind is ReportKind.LEVELS:
+            wanted = dict.fromkeys(wanted)
+        said = {name: fields.pop(name, level) for name, level in wanted.items()}
+        fields.setdefault("levels", HeldLevels(**said))
+    return OrderReport(kind=kind, connection_id=str(of.connection_id), **{**told, **fields})
+
+
+def dropped_counts() -> dict[str, tuple[int, str]]:
+    """What was dropped as the console shows it: how often, and what was last."""
+    shown: Any = Tally.objects.summed()
+    return {row.name: (row.total, row.last) for row in shown}
+
+
+# ---- time ------------------------------------------------------------------------------------
+MACHINE_TIMES = {
+    "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "rung_at",
+                        "created_at", "done_at", "acknowledged_at", "retried_at",
+                        "pending_action_since", "lookup_claimed_until"),
+    "execution_accountreading": ("compare_asked_at", "compared_at"),
+    "execution_workerlease": ("lease_until",),
+    "positions_executionposition": ("missing_since", "touched_at", "levels_due_at", "held_at",
+                                     "ask_after", "beyond_since", "unprotected_since",
+                                     "levels_told_at"),
+    "signals_signal": ("published_at", "valid_until"),
+}  # fmt: skip
+
+
+def pass_time(seconds: float) -> None:
+    """Let time pass without waiting: all that is compared with the clock moves into the past."""
+    for table, names in MACHINE_TIMES.items():
+        moved = ", ".join(f"{name} = {name} - make_interval(secs => %(s)s)" for name in names)
+        run(f"UPDATE {table} SET {moved}", {"s": seconds})
+
+
+def live_lease(owner: str = OWNER) -> None:
+    run(
+        "INSERT INTO execution_workerlease (id, role, host, pid, lease_until)"
+        " VALUES (%s, 'test', 'here', 1, clock_timestamp() + interval '10 seconds')"
+        " ON CONFLICT (id) DO UPDATE SET lease_until = EXCLUDED.lease_until",
+        (owner,),
+    )
+
+
+def log_codes(order_id: int) -> list[tuple[str, str]]:
+    """(code, status) of an order's log lines, in order."""
+    found = rows(
+        "SELECT code, status FROM execution_executionlog WHERE order_id = %s ORDER BY id",
+        (order_id,),
+    )
+    return [(row.code, row.status) for row in found]
+
+
+def events(kind: str) -> list[dict[str, Any]]:
+    found = rows("SELECT payload FROM events_event WHERE kind = %s ORDER BY id", (kind,))
+    return [row.payload for row in found]
+
+
+HOUR = timedelta(hours=1)
+ZERO = Decimal(0)
+
+
+@contextmanager
+def locked_elsewhere(statement: str) -> Iterator[None]:
+    """Hold what a statement locks, in a transaction of another session, until the block ends."""
+    locked, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            run(statement)
+            locked.set()
+            done.wait(20)
+        connection.close()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    try:
+        assert locked.wait(10)
+        yield
+    finally:
+        done.set()
+        holder.join()

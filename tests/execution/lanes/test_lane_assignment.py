@@ -1,0 +1,100 @@
+"""In which lane an account is."""
+
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import transaction
+from hypothesis import given
+from hypothesis import strategies as st
+
+from brokers.registry import adapter_for
+from brokers.types import Capabilities, ConnectionSpec
+from common.errors import InvalidInputError
+from common.sql import rows
+from connections import session_lanes as of_process
+from connections.models import ExecutionConnection
+from connections.session_lanes import lane_of
+from tests.connections import make
+from tests.connections.conftest import elsewhere
+from tests.execution.dispatch.test_background_calls import until
+from tests.execution.lanes.processes import BLOCKED_LOCKS
+
+
+def capabilities(**fields: Any) -> Capabilities:
+    spec = ConnectionSpec(connection_id="", account="")
+    return replace(adapter_for("paper").capabilities(spec), **fields)
+
+
+@given(st.uuids(), st.integers(1, 256))
+def test_the_same_connection_is_always_in_the_same_of_so_many_lanes(one: UUID, many: int) -> None:
+    lane = lane_of(capabilities(session=True), one, many)
+    assert lane == lane_of(capabilities(session=True), one, many)
+    assert of_process.is_lane(lane)
+    assert 0 <= int(lane.removeprefix("sessions.")) < many
+    assert lane_of(capabilities(), one, many) == ""
+
+
+@given(st.lists(st.uuids(), min_size=2, max_size=5, unique=True))
+def test_who_shares_a_folder_shares_the_lane(ids: list[UUID]) -> None:
+    one_folder = capabilities(session=True, session_key="mt4 terminal-1")
+    assert len({lane_of(one_folder, one, 8) for one in ids}) == 1
+
+
+def test_a_connection_beside_its_terminal_has_that_workers_lane() -> None:
+    assert lane_of(capabilities(session=True, lane="mt5.main"), uuid4(), 8) == "mt5.main"
+    with pytest.raises(InvalidInputError):
+        lane_of(capabilities(session=True, lane="mt5.a b"), uuid4(), 8)
+
+
+@pytest.mark.django_db
+def test_the_row_has_its_lane_from_when_it_is_made_and_when_its_settings_change() -> None:
+    paper, ibkr = make.connection(type="paper"), make.connection(type="ibkr")
+    assert (paper.lane, ibkr.lane) == ("", of_process.hash_lane(str(ibkr.pk), 8))
+    mt4 = [make.connection(type="mt4", settings={"folder": "one"}) for _ in range(3)]
+    assert len({one.lane for one in mt4}) == 1
+    mt5 = make.connection(type="mt5", settings={"terminal": "London"})
+    assert mt5.lane == "mt5.london"
+    mt5.settings = {}
+    mt5.save(update_fields=["settings"])
+    assert ExecutionConnection.objects.get(pk=mt5.pk).lane == "mt5.main"
+
+
+@pytest.mark.django_db
+def test_who_shares_a_folder_shares_the_lane_whatever_the_number_of_lanes_becomes(
+    settings: Any,
+) -> None:
+    def connect(folder: str) -> ExecutionConnection:
+        return make.connection(type="mt4", settings={"folder": folder})
+
+    folders = [f"folder-{n}" for n in range(8)]
+    first = {folder: connect(folder) for folder in folders}
+    settings.FILLCAST_SESSION_LANES = 5
+    assert [connect(folder.upper()).lane for folder in folders] == [
+        first[folder].lane for folder in folders
+    ]
+    for folder in folders:
+        first[folder].save(update_fields=["settings"])
+        assert ExecutionConnection.objects.get(pk=first[folder].pk).lane == first[folder].lane
+    moved = first[folders[0]]
+    moved.settings = {"folder": folders[1]}
+    moved.save()
+    assert moved.lane == first[folders[1]].lane
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_name_one_folder_at_once_are_in_one_lane(settings: Any) -> None:
+    """By processes that were started with different numbers of lanes."""
+
+    def connect() -> ExecutionConnection:
+        return make.connection(type="mt4", settings={"folder": "one"})
+
+    with ExitStack() as joined, transaction.atomic():
+        first = connect()
+        assert first.lane != "sessions.0"
+        settings.FILLCAST_SESSION_LANES = 1
+        second = joined.enter_context(elsewhere(connect))
+        until(lambda: bool(rows(BLOCKED_LOCKS)))
+    assert second[0].lane == first.lane

@@ -1,0 +1,159 @@
+"""One process at a time holds a lane, and all share them."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.clocks import machine_time
+from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
+from execution.models import WorkerLease
+from execution.runtime.lane_leases import LaneLeaseManager, LaneSelection, fair_share
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.lanes.processes import IN_A_LANE, LEASE, expire_leases, lane_manager
+
+
+@pytest.mark.django_db
+def test_one_holds_it_at_a_time_and_the_next_only_when_the_lease_has_run_out(
+    laned: ExecutionConnection,
+) -> None:
+    one, other = lane_manager("one", "sessions"), lane_manager("other", IN_A_LANE)
+    expire_leases("other")
+    assert one.balance() == [IN_A_LANE]
+    WorkerLease.objects.filter(id="other").update(lease_until=timezone.now() + timedelta(1))
+    assert other.balance() == []
+    assert (one.held(), other.held()) == ((IN_A_LANE,), ())
+    assert LaneLease.objects.get().fence == 1
+    expire_leases("one")
+    assert other.balance() == [IN_A_LANE]
+    assert LaneLease.objects.get().fence == 2
+    one.renew()  # it finds its row gone
+    assert one.held() == ()
+    assert one.drop_lost() == [IN_A_LANE]
+    assert one.until(IN_A_LANE) < machine_time() < other.until(IN_A_LANE)
+    assert LaneLease.objects.get().owner == "other"
+
+
+@pytest.mark.django_db
+def test_who_stood_still_does_not_believe_its_own_lease(
+    laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lane_manager("one", "sessions")
+    one.balance()
+    later = machine_time() + LEASE + 0.001
+    monkeypatch.setattr("execution.runtime.lane_leases.machine_time", lambda: later)
+    assert one.held() == ()  # though nobody has told it anything
+    one.renew()  # nobody took it meanwhile: it is still its own
+    assert one.held() == (IN_A_LANE,)
+
+
+@pytest.mark.django_db
+def test_a_lane_taken_anew_while_its_lease_is_prolonged_stays_ours(
+    laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lane_manager("one", "sessions")
+    one.balance()
+
+    def now() -> float:  # asked between the look at the fences and the UPDATE
+        monkeypatch.undo()
+        one.release([IN_A_LANE])
+        assert one.balance() == [IN_A_LANE]
+        return machine_time()
+
+    monkeypatch.setattr("execution.runtime.lane_leases.machine_time", now)
+    one.renew()
+    assert (one.held(), one.drop_lost()) == ((IN_A_LANE,), [])
+
+
+@pytest.mark.django_db
+def test_a_lane_taken_while_the_process_ends_is_given_back(
+    laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = lane_manager("one", "sessions")
+
+    def now() -> float:  # asked right before a lane is taken
+        monkeypatch.undo()
+        one.leave_all()
+        return machine_time()
+
+    monkeypatch.setattr("execution.runtime.lane_leases.machine_time", now)
+    assert one.balance() == []
+    assert (one.held(), one.leaving) == ((), [IN_A_LANE])
+    one.release(one.leaving)
+    assert one.balance() == []
+    assert LaneLease.objects.get().owner == ""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_reach_for_a_free_lane_one_gets_it(laned: ExecutionConnection) -> None:
+    all_of_them = [lane_manager(f"p{n}", IN_A_LANE) for n in range(8)]
+    taken: list[str] = []
+    start = threading.Barrier(len(all_of_them))
+
+    def reach(one: LaneLeaseManager) -> None:
+        from django.db import connection
+
+        start.wait(10)
+        taken.extend(one.balance())
+        connection.close()
+
+    threads = [threading.Thread(target=reach, args=(one,)) for one in all_of_them]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert taken == [IN_A_LANE]
+    assert sum(one.held() == (IN_A_LANE,) for one in all_of_them) == 1
+
+
+@pytest.mark.django_db
+def test_whoever_takes_a_lane_has_its_accounts_compared_anew(laned: ExecutionConnection) -> None:
+    health = ConnectionHealth.objects.filter(connection=laned)
+    assert health.get().reconciled_at is not None
+    lane_manager("one", "sessions").balance()
+    assert health.get().reconciled_at is None
+    assert not laned.can_execute_trades()
+
+
+@given(st.integers(0, 60), st.integers(1, 20))
+def test_shares_are_fair_and_cover_everything(many: int, workers: int) -> None:
+    assert fair_share(many, workers) * workers >= many
+    assert fair_share(many, workers) * workers < many + workers
+
+
+@pytest.mark.django_db
+def test_lanes_are_shared_and_given_up_when_another_comes(feed: Feed) -> None:
+    for n in range(6):
+        one = factories.account(feed)
+        ExecutionConnection.objects.filter(pk=one.pk).update(lane=f"sessions.{n}")
+    told: list[tuple[str, bool]] = []
+    first = lane_manager("first", "sessions")
+    first._on_change = lambda lane, is_ours: told.append((lane, is_ours))
+    assert len(first.balance()) == 6
+    second = lane_manager("second", "sessions")
+    assert second.balance() == []
+    first.balance()
+    assert first.leaving == ["sessions.3", "sessions.4", "sessions.5"]
+    assert first.held() == ("sessions.0", "sessions.1", "sessions.2")  # nothing new in the others
+    assert first.until("sessions.4") > machine_time()  # what is in hand may still leave
+    assert second.balance() == []
+    first.release(first.leaving)
+    assert second.balance() == ["sessions.3", "sessions.4", "sessions.5"]
+    assert told[-3:] == [("sessions.3", False), ("sessions.4", False), ("sessions.5", False)]
+    named = lane_manager("named", "sessions.0")  # whoever names a lane gets it
+    first.balance()
+    assert first.leaving == ["sessions.0"]
+    first.release(first.leaving)
+    assert named.balance() == ["sessions.0"]
+    assert first.balance() == []
+
+
+def test_queues_say_what_a_process_is_for() -> None:
+    assert LaneSelection.of(["exits", "maintenance"]) == LaneSelection(True, False, frozenset())
+    assert LaneSelection.of(["sessions"]) == LaneSelection(False, True, frozenset())
+    assert LaneSelection.of(["mt5.main"]) == LaneSelection(False, False, frozenset({"mt5.main"}))
+    assert LaneSelection.of(["execution", "sessions"]).general

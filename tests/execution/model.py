@@ -1,0 +1,396 @@
+"""A world small enough to be thought through: two accounts, two processes, one broker, one clock.
+
+What can happen is a method; nothing happens by itself, so every interleaving can be reached.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal as D
+from itertools import count
+from typing import Any
+
+from brokers.base import NotSent, Rejected
+from brokers.types import CloseCause, ExitSafety, OrderReport, OrderRequest, ReportKind
+from common.clocks import machine_time
+from common.errors import ConflictError
+from common.reason_codes import Code
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution.audit.counters import audit
+from execution.base.kill_switch import read_halts
+from execution.dispatch.order_dispatcher import KillSwitchSnapshot, reports_from_outcome
+from execution.dispatch.report_writer import apply_with_bisection
+from execution.models import AT_BROKER, TERMINAL
+from execution.monitoring import broker_positions
+from execution.monitoring.level_monitor import scan_levels
+from execution.monitoring.pending_actions import process_pending_actions, sync_levels
+from execution.monitoring.stop_failover import take_over_missed_levels
+from execution.monitoring.unprotected_time import update_unprotected
+from execution.reconciliation.reconcile import reconcile
+from execution.recovery import sweeps
+from execution.reports.transitions import ALLOWED
+from execution.runtime import trading_runtime
+from execution.runtime.event_stream import drain_events
+from execution.submission.claim import Outgoing, claim
+from signals.models import Signal
+from signals.services import cancel
+from tests.connections import make
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.fake_broker_book import Ticket
+from tests.execution.netting_model import NettingModel
+
+TABLES = ("execution_fill", "execution_order", "positions_executionposition", "execution_driftitem",
+          "execution_executionlog", "execution_workerlease", "events_event",
+          "connections_killswitch", "signals_signal")  # fmt: skip
+NOW_AND_THEN = (1.5, 7.0, 31.0, 70.0)
+
+
+@dataclass
+class Process:
+    """A worker: what it has claimed and not sent, what it was told and has not written."""
+
+    name: str
+    hand: list[tuple[float, Outgoing]] = field(default_factory=list)  # with the skew at the claim
+    outbox: list[list[OrderReport]] = field(default_factory=list)
+
+
+class ExecutionModel:
+    """Everything that the model looks at."""
+
+    def __init__(
+        self,
+        broker: FakeBroker,
+        accounts: Sequence[ExecutionConnection],
+        feed: Any,
+        safety: ExitSafety | None = None,  # None: tickets that stand side by side
+        netting: bool = True,
+    ) -> None:
+        self.broker, self.accounts, self.feed = broker, accounts, feed
+        self.broker.reset()
+        self.broker.nets = NettingModel(safety, netting=netting) if safety else None
+        for table in TABLES:
+            run(f"DELETE FROM {table}")
+        # The same choices must lead to the same world: the order of accounts goes by a signal's
+        # number, and pauses are drawn at random.
+        run("SELECT setval(pg_get_serial_sequence('signals_signal', 'id'), 1, false), setseed(0)")
+        for account in accounts:
+            factories.quote(account)
+        self._names, self.skew = count(1), 0.0
+        self.processes = [self._process(), self._process()]
+        self.transit: list[tuple[float, OrderRequest]] = []
+        self.history: list[OrderReport] = []
+
+    def _process(self) -> Process:
+        process = Process(f"p{next(self._names)}")
+        factories.live_lease(process.name)
+        return process
+
+    # ---- signals and people -----------------------------------------------------------------
+    def publish(self, kind: str) -> None:
+        targets = [("1.12", "0.5"), ("1.13", "0.5")] if kind == "targets" else [("1.12", "1")]
+        limit = {"order_type": "LIMIT", "open_price": D("1.095")} if kind == "limit" else {}
+        factories.signal(self.feed, targets, **limit)
+
+    def opens(self) -> list[Signal]:
+        return list(Signal.objects.filter(action="OPEN").order_by("id"))
+
+    def follow(self, of: Signal, what: str) -> None:
+        """The provider closes all or half, moves the stop or cancels."""
+        if what == "cancel":
+            cancel(of.pk, by=None)
+        elif what == "modify":
+            factories.signal(of.feed, action="MODIFY", refers_to=of, sl=D("1.0950"))
+        else:
+            factories.close_signal(of, "1" if what == "close" else "0.5")
+
+    def orders(self, *statuses: str) -> list[Any]:
+        found = rows("SELECT * FROM execution_order ORDER BY id")
+        return [o for o in found if not statuses or o.status in statuses]
+
+    def positions(self) -> list[Any]:
+        return rows("SELECT * FROM positions_executionposition WHERE quantity > 0 ORDER BY id")
+
+    def ask(self, what: Any, *args: Any, **kwargs: Any) -> Any:
+        """A person's request; refused is an answer too."""
+        try:
+            return what(*args, **kwargs)
+        except ConflictError:
+            return None
+
+    def trade(self, process: Process, answers: Sequence[str], backwards: bool) -> None:
+        """Claim, send and write in one go: what mostly happens."""
+        self.claim(process, slice(None))
+        for what in answers:
+            if process.hand:
+                self.send(process, 0, what)
+        self.flush(process, backwards, False)
+
+    def halt(self, mode: str | None) -> None:
+        run("DELETE FROM connections_killswitch")
+        if mode:
+            make.kill_switch(mode, scope="ALL")
+
+    # ---- processes ---------------------------------------------------------------------------
+    def claim(self, process: Process, part: slice) -> None:
+        claimed = claim(factories.pending()[part], owner=process.name)
+        process.hand += [(self.skew, outgoing) for outgoing in claimed]
+
+    def send(self, process: Process, index: int, what: str) -> None:
+        """One call leaves the process, or does not; what comes back lies in its outbox."""
+        skew, outgoing = process.hand.pop(index % len(process.hand))
+        switch = KillSwitchSnapshot(10)
+        switch.update(read_halts(), machine_time())
+        answer: Any
+        if machine_time() + self.skew - skew > outgoing.request.send_by:
+            answer = NotSent(Code.SEND_DEADLINE)
+        elif switch.blocks(outgoing):
+            answer = NotSent(Code.KILL_SWITCH)
+        else:
+            answer = self._at_broker(outgoing.request, what)
+        if answer is not None:
+            process.outbox.append(reports_from_outcome(outgoing.request, answer))
+        if what == "late":  # the reply came after the time-out was told
+            lost = reports_from_outcome(outgoing.request, TimeoutError())
+            process.outbox.insert(max(len(process.outbox) - 1, 0), lost)
+
+    def _at_broker(self, request: OrderRequest, what: str) -> Any:
+        if what == "not sent":
+            return NotSent(Code.NOT_CONNECTED)
+        if what in ("reject", "requote"):
+            return Rejected(Code.REQUOTE if what == "requote" else Code.NO_MONEY)
+        if what == "lost":
+            return TimeoutError()
+        if what == "transit":  # on its way for longer than the caller waits
+            self.transit.append((machine_time() + self.skew, request))
+            return TimeoutError()
+        try:
+            ticket = self.broker.receive(request)
+        except Rejected as error:
+            return error
+        if what == "rest":
+            return [self.broker.report(ticket, ReportKind.ACCEPTED)]
+        half = request.quantity / 2
+        told = [self.broker.execute(ticket, half if what in ("part", "part silent") else None)]
+        if what == "part":
+            told.insert(0, self.broker.report(ticket, ReportKind.ACCEPTED))
+        return TimeoutError() if "silent" in what else told
+
+    def arrive(self, index: int) -> None:
+        """Something that was on its way for long reaches the broker."""
+        sent_at, request = self.transit.pop(index % len(self.transit))
+        if machine_time() + self.skew - sent_at <= 5:  # what answer_by allows for
+            self._at_broker(request, "fill")
+
+    def flush(self, process: Process, backwards: bool, twice: bool) -> None:
+        """The process writes what it was told."""
+        batches = process.outbox[::-1] if backwards else process.outbox
+        told = [report for batch in batches for report in batch]
+        process.outbox = []
+        self.history += told
+        apply_with_bisection(told + told[::-1] if twice else told)
+
+    def retell(self, chosen: Sequence[int]) -> None:
+        """Old reports come once more, in any order."""
+        apply_with_bisection([self.history[n % len(self.history)] for n in chosen])
+
+    def die(self, process: Process, *, stopped: bool) -> None:
+        """Its lease ends. Killed: all that it had is gone. Stopped: it goes on some day."""
+        run("DELETE FROM execution_workerlease WHERE id = %s", (process.name,))
+        if not stopped:
+            place = self.processes.index(process)
+            self.processes[place] = self._process()
+
+    def pass_time(self, seconds: float) -> None:
+        self.skew += seconds
+        factories.pass_time(seconds)
+        run("UPDATE prices_latestquote SET received_at = clock_timestamp()")
+
+    def sweep(self, what: str) -> None:
+        runtime = trading_runtime.get_runtime().dispatcher
+        if what == "take over":
+            sweeps.mark_orphaned_unknown(self.processes[0].name)
+            sweeps.release_claims()
+        elif what == "ask":
+            sweeps.query_unknown_orders(runtime)
+        elif what == "drain":
+            drain_events()
+        elif what == "wishes":
+            process_pending_actions()
+        elif what == "watch":
+            scan_levels()
+        elif what == "guard":
+            take_over_missed_levels()
+            sync_levels()
+            broker_positions.refresh()
+            for account in self.accounts:  # its prices are told all the time
+                factories.mark_monitored(account)
+            update_unprotected()
+        else:
+            reconcile()
+
+    # ---- the broker by itself ----------------------------------------------------------------
+    def tickets(self, *, working: bool) -> list[Ticket]:
+        if working:
+            return [t for t in self.broker.tickets if t.status == "WORKING"]
+        return [t for t in self.broker.tickets if t.held > 0]
+
+    def broker_does(self, index: int, what: str) -> None:
+        """Fill, end or leave; told by the stream."""
+        working, held = self.tickets(working=True), self.tickets(working=False)
+        if what in ("sl", "tp", "external", "external half") and held:
+            lot = held[index % len(held)]
+            if self.broker.nets and not self._may_leave(self.broker.nets, lot, what):
+                return
+            cause = {"sl": CloseCause.STOP_LOSS, "tp": CloseCause.TAKE_PROFIT}
+            quantity = lot.held / 2 if what == "external half" else lot.held
+            by = cause.get(what, CloseCause.EXTERNAL)
+            self.broker.publish(self.broker.close_at_broker(lot, by, quantity))
+            if self.broker.nets and self.broker.nets.safety is ExitSafety.OCA and by in cause:
+                self._end_group(lot)
+        elif working:
+            ticket = working[index % len(working)]
+            gone = ticket.lot is not None and self._is_gone(ticket.lot)
+            if what in ("fill", "fill half") and not gone:
+                part = ticket.left / 2 if what == "fill half" else None
+                self.broker.publish(self.broker.execute(ticket, part))
+            elif what in ("CANCELLED", "EXPIRED") or gone:
+                ended = what if what in ("CANCELLED", "EXPIRED") else "CANCELLED"
+                self.broker.publish(self.broker.end(ticket, ended))
+
+    def _may_leave(self, nets: NettingModel, lot: Ticket, what: str) -> bool:
+        """Levels are orders that must be there; an owner's hand between our last look at what is
+        held and the dispatcher is seen by nobody, on any of these accounts."""
+        if what in ("sl", "tp"):
+            return nets.protected.get(lot.number, D(0)) > 0
+        live = [o for o in self.orders() if o.position_id and o.done_at is None]
+        return not any(str(o.connection_id) == lot.request.connection_id for o in live)
+
+    def _end_group(self, lot: Ticket) -> None:
+        for ticket in self.tickets(working=True):
+            if ticket.lot is lot:
+                self.broker.publish(self.broker.end(ticket, "CANCELLED"))
+
+    def _is_gone(self, lot: Ticket) -> bool:
+        nets = self.broker.nets
+        return lot.held <= 0 if nets is None else nets.held[nets.key(lot)] <= 0 or lot.held <= 0
+
+    # ---- what must hold ----------------------------------------------------------------------
+    def check(self) -> None:
+        """Check everything, and remember what there is until something happens: a model that asks
+        before each step what may come next need not read it again."""
+        self.orders_now, self.positions_now = self.orders(), self.positions()
+        self.opens_now = Signal.objects.filter(action="OPEN").count()
+        self._check_journal()
+        self._check_positions()
+        self._check_log()
+
+    def _check_journal(self) -> None:
+        if nets := self.broker.nets:
+            assert not nets.reversed, nets.reversed
+            assert not nets.stolen, nets.stolen
+            assert not nets.exposed, nets.exposed
+        twice = {base: n for base, n in Counter(self.broker.accepted()).items() if n > 1}
+        assert not twice, twice
+        fills = {f.broker_fill_id for t in self.broker.tickets for f in t.fills}
+        told = {row.broker_fill_id for row in rows("SELECT broker_fill_id FROM execution_fill")}
+        assert told <= fills | {one for one in told if one.startswith("inferred:")}
+
+    def _check_positions(self) -> None:
+        found = rows(
+            "SELECT p.id, p.quantity, p.reserved, coalesce(sum(o.quantity - o.filled_quantity)"
+            " FILTER (WHERE o.status <> ALL(%s)), 0) AS live, p.opened_quantity - coalesce(("
+            "  SELECT sum(f.quantity) FROM execution_fill f JOIN execution_order x"
+            "  ON x.id = f.order_id WHERE x.position_id = p.id), 0) AS left"
+            " FROM positions_executionposition p"
+            " LEFT JOIN execution_order o ON o.position_id = p.id GROUP BY p.id",
+            ([str(status) for status in TERMINAL],),
+        )
+        for p in found:
+            assert p.quantity == p.left >= 0, p
+            assert p.reserved == min(p.quantity, p.live), p
+
+    def _check_log(self) -> None:
+        lines = rows(
+            "SELECT order_id, status, code FROM execution_executionlog"
+            " WHERE order_id IS NOT NULL AND status <> '' ORDER BY order_id, id"
+        )
+        last: dict[int, str] = {}
+        for line in lines:
+            before = last.get(line.order_id)
+            assert before in (None, line.status) or (before, line.status) in ALLOWED, (before, line)
+            if before in TERMINAL and before != line.status:
+                assert line.code in ("LATE_FILL", "OPERATOR_RETRY"), (before, line)
+            last[line.order_id] = line.status
+        for order in self.orders_now:
+            assert last.get(order.id, order.status) == order.status, order
+
+    # ---- the end -----------------------------------------------------------------------------
+    def settle(self) -> None:
+        """Everything is back: whoever was stopped is dead, all answer, all is looked up."""
+        self.halt(None)
+        self.broker.cancelling, self.broker.reads_fail = "take", False
+        self.transit = []
+        for process in list(self.processes):
+            self.flush(process, False, False)
+            self.die(process, stopped=False)
+        for _ in range(12):
+            before = self._fingerprint()
+            self.pass_time(8)
+            for what in ("take over", "drain", "ask", "wishes"):
+                self.sweep(what)
+            self.pass_time(62)
+            for what in ("take over", "ask", "drain", "wishes", "watch"):
+                self.sweep(what)
+            process = self.processes[0]
+            factories.live_lease(process.name)
+            self.sweep("guard")
+            self.claim(process, slice(None))
+            while process.hand:
+                self.send(process, 0, "fill")
+            self.flush(process, False, False)
+            if before == self._fingerprint():
+                return
+        raise AssertionError("it does not settle")
+
+    def _fingerprint(self) -> list[Any]:
+        return [
+            *((o.id, o.status, o.filled_quantity, o.wish, o.proofs) for o in self.orders()),
+            *(
+                (p.id, p.lifted, p.broker_sl, p.held_quantity, p.ask_after is None)
+                for p in self.positions()
+            ),
+        ]
+
+    def _check_held(self) -> None:
+        if nets := self.broker.nets:
+            theirs = {key: held for key, held in nets.held.items() if held}
+            ours: Counter[Any] = Counter()
+            for p in self.positions():
+                ours[str(p.connection_id), p.symbol, "" if nets.netting else p.side] += p.quantity
+            assert theirs == dict(ours)
+            return
+        held = {t.number: t.held for t in self.tickets(working=False)}
+        assert held == {p.broker_position_id: p.quantity for p in self.positions()}
+
+    def check_settled(self) -> None:
+        self.check()
+        report = audit()
+        assert report.ok, (report.counters, report.examples)
+        by_number = {t.number: t for t in self.broker.tickets}
+        for order in self.orders():
+            assert order.status in (*TERMINAL, *AT_BROKER), order
+            ticket = by_number.get(order.broker_order_id)
+            if ticket is not None:
+                assert order.filled_quantity == ticket.filled, (order, ticket)
+                assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
+        self._check_held()
+        left = rows(
+            "SELECT p.* FROM positions_executionposition p JOIN signals_signal s"
+            " ON s.refers_to_id = p.signal_id AND s.action = 'CLOSE' AND s.close_fraction = 1"
+            " WHERE p.quantity > 0"
+        )
+        assert not left, left
+        poisoned = rows("SELECT * FROM execution_driftitem WHERE kind = 'POISONED_REPORT'")
+        assert not poisoned, poisoned

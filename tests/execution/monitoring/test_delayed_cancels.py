@@ -1,0 +1,175 @@
+"""Cancels that cannot be sent or are refused: reported once, logged as requested if they were."""
+
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent
+from common.reason_codes import Code
+from common.sql import rows
+from connections.models import ExecutionConnection
+from execution.models import Order
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.recovery import stale_orders
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import cancel_order
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.busy_host import occupied
+from tests.execution.dispatch.test_background_calls import resting, until
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def short_calls(settings: Any) -> None:
+    """A call may take, and wait for its slot, one second."""
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
+
+
+def process_cancels(trading: TradingRuntime, order: Order) -> None:
+    """One round, until what came of it is written."""
+    process_pending_actions()
+    until(lambda: ("cancel", order.pk) not in trading.dispatcher.background_calls._under_way)
+    assert trading.report_writer.drain(20)
+
+
+def requests_logged(order: Order) -> int:
+    return [code for code, _ in factories.log_codes(order.pk)].count("CANCEL_ASKED")
+
+
+def state(order: Order) -> tuple[str, str, int]:
+    order.refresh_from_db()
+    return order.status, order.reason, order.wish_tries
+
+
+def test_cancel_without_a_slot_is_reported_and_never_logged_as_requested(
+    short_calls: None,
+    alice: ExecutionConnection,
+    feed: Feed,
+    trading: TradingRuntime,
+    broker: FakeBroker,
+) -> None:
+    factories.signal(feed)
+    resting(trading, broker)
+    order = Order.objects.get()
+    cancel_order(order.pk)
+    with occupied(trading, alice.broker_host):
+        for _ in range(3):
+            process_cancels(trading, order)
+            factories.pass_time(3)
+            stale_orders.resolve_stuck()
+        assert state(order) == ("SUBMITTED", "", 0)
+        assert factories.events("order.stuck") == []
+        factories.pass_time(60)
+        for _ in range(2):
+            stale_orders.resolve_stuck()
+            process_cancels(trading, order)
+            factories.pass_time(3)
+        print(state(order), factories.events("order.stuck"), "logged", requests_logged(order))
+        assert state(order) == ("SUBMITTED", "CANCEL_DELAYED", 0)
+        assert factories.events("order.stuck") == [{"code": "CANCEL_DELAYED"}]
+        assert ("CANCEL_DELAYED", "SUBMITTED") in factories.log_codes(order.pk)
+        assert order.lookup_after is not None
+        assert requests_logged(order) == 0
+        assert broker.calls.count(("cancel", order.client_order_id or "")) == 0
+    process_cancels(trading, order)
+    assert state(order)[0] == "CANCELLED"
+    assert requests_logged(order) == 1
+    stale_orders.resolve_stuck()
+    assert factories.events("order.stuck") == [{"code": "CANCEL_DELAYED"}]
+
+
+@pytest.fixture
+def working(
+    alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
+) -> Order:
+    """An entry that works at the broker, and is to be cancelled."""
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, broker.rest(outgoing.request))
+    order = Order.objects.get()
+    cancel_order(order.pk)
+    return order
+
+
+def test_cancel_that_never_left_is_not_a_request_without_an_answer(
+    working: Order, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its account has no session: the adapter proves that nothing was sent."""
+
+    async def refuse(*_: Any) -> Any:
+        raise NotSent(Code.NOT_CONNECTED)
+
+    monkeypatch.setattr(broker, "cancel", refuse)
+    pauses = []
+    for _ in range(6):
+        process_pending_actions()
+        [left] = rows(
+            "SELECT extract(epoch FROM due_at - clock_timestamp())::float8 AS s"
+            " FROM execution_order"
+        )
+        pauses.append(left.s)
+        factories.pass_time(left.s + 1)
+        stale_orders.resolve_stuck()
+    # Half of the time since it was due, at least 5 s. A slow machine adds to that time.
+    assert pauses == pytest.approx([5, 5, 6, 9.5, 14.75, 22.6], rel=0.2)
+    print(state(working), factories.events("order.stuck"), "logged", requests_logged(working))
+    assert state(working) == ("SUBMITTED", "CANCEL_DELAYED", 0)
+    assert requests_logged(working) == 0
+    assert factories.events("order.stuck") == [{"code": "CANCEL_DELAYED"}]
+
+
+def test_cancel_that_is_refused_again_and_again_is_reported_once(
+    working: Order, broker: FakeBroker
+) -> None:
+    broker.cancelling = "refuse"
+    for _ in range(7):
+        process_pending_actions()
+        stale_orders.resolve_stuck()
+        factories.pass_time(31)
+    print(factories.events("order.stuck"))
+    assert factories.events("order.stuck") == [{"code": "CANCEL_UNANSWERED"}]
+    assert requests_logged(working) == 7
+
+
+def test_cancel_delayed_and_then_requested_in_vain_is_reported_for_each(
+    working: Order, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: Any) -> Any:
+        raise NotSent(Code.NOT_CONNECTED)
+
+    with monkeypatch.context() as for_now:
+        for_now.setattr(broker, "cancel", refuse)
+        process_pending_actions()
+        factories.pass_time(61)
+        stale_orders.resolve_stuck()
+    broker.cancelling = "silent"
+    for _ in range(4):
+        process_pending_actions()
+        stale_orders.resolve_stuck()
+        factories.pass_time(31)
+    assert factories.events("order.stuck") == [
+        {"code": "CANCEL_DELAYED"},
+        {"code": "CANCEL_UNANSWERED"},
+    ]
+    assert state(working)[0] == "CANCEL_REQUESTED"
+
+
+def test_cancel_in_a_lane_that_no_process_holds_is_reported(
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
+) -> None:
+    factories.signal(feed)
+    resting(trading, broker)
+    order = Order.objects.get()
+    ExecutionConnection.objects.update(lane="nobody's")
+    cancel_order(order.pk)
+    for seconds in (30, 31, 31):
+        process_pending_actions()
+        factories.pass_time(seconds)
+        stale_orders.resolve_stuck()
+    assert state(order) == ("SUBMITTED", "CANCEL_DELAYED", 0)
+    assert factories.events("order.stuck") == [{"code": "CANCEL_DELAYED"}]
+    assert requests_logged(order) == 0
+    assert "no worker holds the account's lane" in Code.CANCEL_DELAYED.sentence

@@ -1,0 +1,273 @@
+"""A stop is there when the broker says so: what was only sent protects nothing."""
+
+from dataclasses import replace
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.base import OutcomeUnknown
+from brokers.types import ExitSafety, HeldLevels, ReportKind
+from common.errors import ConflictError
+from common.reason_codes import Code
+from connections.models import ExecutionConnection
+from execution.audit.counters import audit
+from execution.models import DriftItem, ExecutionLog, Order
+from execution.monitoring.level_monitor import scan_levels
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.monitoring.unprotected_time import update_unprotected
+from execution.reconciliation import decisions
+from execution.reconciliation.reconcile import reconcile
+from execution.recovery import sweeps
+from execution.reports.apply import apply_reports
+from execution.runtime.trading_runtime import TradingRuntime
+from positions.models import ExecutionPosition
+from positions.selectors import protection
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.netting_model import NettingModel
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def account(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> ExecutionConnection:
+    """It holds stops itself."""
+    found = factories.account(feed, settings={"native_stops": True})
+    factories.mark_monitored(found)
+    return found
+
+
+def position() -> ExecutionPosition:
+    return ExecutionPosition.objects.get()
+
+
+def told() -> list[tuple[str, bool]]:
+    return [(e["code"], e["ended"]) for e in factories.events("position.unprotected")]
+
+
+def placed(broker: FakeBroker) -> int:
+    return [name for name, _ in broker.calls].count("modify")
+
+
+def rounds(times: int = 3, seconds: float = 2) -> None:
+    """What a trading process does each second."""
+    for _ in range(times):
+        process_pending_actions()
+        update_unprotected()
+        factories.pass_time(seconds)
+
+
+def is_guarded_by_us(account: ExecutionConnection) -> bool:
+    factories.quote(account, "1.08000")
+    return len(scan_levels()) == 1
+
+
+def test_a_dropped_stop_is_watched_placed_again_once_and_told(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    broker.drops_levels = True
+    factories.filled(factories.signal(feed))
+    held = position()
+    assert (held.sl, held.broker_sl, held.stop_guardian) == (D("1.09"), None, "ENGINE")
+    assert protection(held) == ("naked", "Unprotected")
+    assert update_unprotected() == 1
+    rounds(5)
+    assert placed(broker) == 1
+    assert told() == [("STOP_DROPPED", False)]
+    assert position().levels_given_up
+    assert position().seconds_without_stop >= 9
+    assert audit().counters["NAKED"] == 1
+    assert is_guarded_by_us(account)
+
+
+def test_a_stop_that_is_kept_the_second_time_is_confirmed(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    broker.drops_levels = True
+    factories.filled(factories.signal(feed))
+    broker.drops_levels = False
+    rounds()
+    held = position()
+    assert (held.broker_sl, held.stop_guardian, placed(broker)) == (D("1.09"), "BROKER", 1)
+    assert (update_unprotected(), told(), audit().counters["NAKED"]) == (0, [], 0)
+    assert not is_guarded_by_us(account)
+
+
+def test_a_stop_that_nobody_has_told_of_is_unprotected_until_it_is_confirmed(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    broker.tells_levels = False
+    factories.filled(factories.signal(feed))
+    assert (position().broker_sl, update_unprotected()) == (None, 1)
+    assert position().unprotected_why == "STOP_UNCONFIRMED"
+    assert placed(broker) == 0  # it may be told at any moment
+    rounds()
+    assert (position().broker_sl, placed(broker), update_unprotected()) == (D("1.09"), 1, 0)
+
+
+@pytest.mark.parametrize("drops", [True, False])
+def test_a_late_answer_says_what_is_held_and_not_what_was_sent(
+    account: ExecutionConnection,
+    feed: Feed,
+    broker: FakeBroker,
+    runtime: TradingRuntime,
+    drops: bool,
+) -> None:
+    broker.drops_levels = drops
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
+    broker.fill_at_once(outgoing.request)
+    factories.pass_time(30)
+    sweeps.query_unknown_orders(runtime.dispatcher)
+    assert position().broker_sl == (None if drops else D("1.09"))
+    assert update_unprotected() == drops
+    assert is_guarded_by_us(account) == drops
+
+
+@pytest.mark.parametrize("drops", [True, False])
+def test_a_comparison_that_reads_no_stop_has_it_placed_again(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker, drops: bool
+) -> None:
+    factories.filled(factories.signal(feed))
+    assert update_unprotected() == 0
+    broker.drops_levels = drops
+    ticket = broker.tickets[0]
+    ticket.request = replace(ticket.request, stop_loss=None)  # it lets go of it later
+    factories.pass_time(1)
+    reconcile()
+    held = position()
+    assert (held.broker_sl, held.stop_guardian, update_unprotected()) == (None, "ENGINE", 1)
+    assert factories.drift_items() == [("LEVELS_DIFFER", "OPEN")]
+    rounds()
+    factories.pass_time(1)
+    reconcile()
+    assert placed(broker) == 1
+    assert position().broker_sl == (None if drops else D("1.09"))
+    # What it does not keep is for people: the difference stands as long as the stop is not there.
+    assert factories.drift_items() == [("LEVELS_DIFFER", "OPEN" if drops else "RESOLVED")]
+    assert is_guarded_by_us(account) == drops
+
+
+def test_stop_that_is_dropped_after_each_confirmation_is_not_placed_for_ever(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    """A plugin of the broker, or the owner's expert advisor, takes each stop away again."""
+    signal = factories.signal(feed)
+    factories.filled(signal)
+    for _ in range(4):
+        ticket = broker.tickets[0]
+        ticket.request = replace(ticket.request, stop_loss=None)
+        factories.pass_time(1)
+        reconcile()
+        rounds(2, 1)
+    assert placed(broker) == 1
+    assert position().levels_given_up
+    assert is_guarded_by_us(account)
+    rounds()
+    assert told() == [("STOP_DROPPED", False)]
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.085"))
+    rounds()
+    assert (position().broker_sl, placed(broker)) == (D("1.085"), 2)
+
+
+def test_one_drop_that_is_reported_twice_ends_nothing(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    """First the stop, then the target; and again before either could be placed again."""
+    factories.filled(factories.signal(feed, targets=[("1.2", "1")]))
+    entry = Order.objects.get(leg="entry")
+    for stop_loss, take_profit in ((None, D("1.2")),) * 2 + ((None, None),) * 2:
+        levels = HeldLevels(stop_loss, take_profit)
+        apply_reports([factories.report(entry, ReportKind.LEVELS, levels=levels)])
+        assert not position().levels_given_up
+    assert ExecutionLog.objects.filter(code="STOP_DROPPED").count() == 2
+    rounds()
+    held = position()
+    assert (held.broker_sl, held.broker_tp, placed(broker)) == (D("1.09"), D("1.2"), 1)
+
+
+def test_a_moved_stop_that_is_dropped_is_placed_again_once(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    signal = factories.signal(feed)
+    factories.filled(signal)
+    broker.drops_levels = True
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
+    assert position().stop_guardian == "ENGINE"  # the broker holds another one
+    rounds(5)
+    assert (position().broker_sl, placed(broker), told()) == (
+        None, 2, [("STOP_DROPPED", False)],
+    )  # fmt: skip
+    assert is_guarded_by_us(account)
+    # Who moves it once more has it tried once more.
+    broker.drops_levels = False
+    factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.096"))
+    rounds()
+    assert (position().broker_sl, told()[-1]) == (D("1.096"), ("STOP_DROPPED", True))
+
+
+def test_an_owners_own_level_is_never_taken_for_ours(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    """A position without a target, to which its owner has put one: no call takes it away."""
+    factories.filled(factories.signal(feed))
+    entry = Order.objects.get(leg="entry")
+    ticket = broker.tickets[0]
+    ticket.request = replace(ticket.request, take_profit=D("1.2"))
+    apply_reports([replace(broker.report(ticket, ReportKind.LEVELS),
+                           levels=HeldLevels(D("1.09"), D("1.2")))])  # fmt: skip
+    rounds()
+    assert (position().broker_tp, placed(broker), entry.status) == (None, 0, "FILLED")
+    reconcile()
+    assert factories.drift_items() == [("LEVELS_DIFFER", "OPEN")]
+
+
+def test_adopting_never_removes_a_level_that_the_broker_has_confirmed_since(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    factories.filled(factories.signal(feed))
+    ticket = broker.tickets[0]
+    ticket.request = replace(ticket.request, stop_loss=None)
+    factories.pass_time(1)
+    reconcile()
+    rounds()
+    assert position().broker_sl == D("1.09")  # it was placed again
+    with pytest.raises(ConflictError):
+        decisions.adopt(DriftItem.objects.get().pk, by=None)
+    assert (position().sl, position().broker_sl) == (D("1.09"), D("1.09"))
+
+
+def test_an_exit_beside_a_stop_that_may_be_there_has_it_taken_away_first(
+    feed: Feed, broker: FakeBroker, runtime: TradingRuntime
+) -> None:
+    """The broker does not look, and nobody has said whether its stop is there: it may be."""
+    broker.nets = nets = NettingModel(ExitSafety.CANCEL_FIRST, netting=True)
+    account = factories.account(
+        feed, settings={"native_stops": True}, snapshot_position_mode="NETTING"
+    )
+    factories.mark_monitored(account)
+    factories.filled(factories.signal(feed))
+    assert (position().broker_sl, position().levels_told_at) == (None, None)
+    assert list(nets.protected.values()) == [100]
+    assert is_guarded_by_us(account)
+    for _ in range(4):
+        factories.fill_all()
+        rounds(1)
+    assert "modify" in [name for name, _ in broker.calls]
+    assert nets.reversed == []
+    assert nets.stolen == []
+    assert list(nets.protected.values()) == [0]
+
+
+def test_the_log_says_what_the_broker_dropped(
+    account: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    broker.drops_levels = True
+    factories.filled(factories.signal(feed))
+    rounds()
+    lines = ExecutionLog.objects.filter(code="STOP_DROPPED").order_by("id")
+    assert [line.detail.partition(": ")[2] for line in lines] == [
+        "placed again, and the broker still holds none: we watch the level"
+    ]

@@ -1,0 +1,233 @@
+"""Each level has one guardian; where it is the broker, we step in only when it did not act."""
+
+import asyncio
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from brokers.base import Rejected
+from brokers.types import BrokerPosition, CloseCause, ConnectionSpec, ReportKind
+from common.reason_codes import Code
+from common.sql import rows
+from connections.models import ExecutionConnection
+from execution.models import Order
+from execution.monitoring import broker_positions
+from execution.monitoring.level_monitor import scan_levels
+from execution.monitoring.stop_failover import take_over_missed_levels
+from execution.monitoring.unprotected_time import update_unprotected
+from execution.runtime.trading_runtime import TradingRuntime
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def theirs(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
+    """An account whose broker holds stop and target."""
+    return factories.account(feed, settings={"native_stops": True})
+
+
+@pytest.fixture
+def bought(theirs: ExecutionConnection, feed: Feed, runtime: TradingRuntime) -> ExecutionPosition:
+    """100 EUR/USD from 1.1, stop 1.09 and target 1.12 at the broker."""
+    return factories.filled(factories.signal(feed, [("1.12", "1")]))
+
+
+def exits() -> list[tuple[str, Any]]:
+    return list(Order.objects.exits().order_by("id").values_list("leg", "quantity"))
+
+
+def a_second_of_guarding() -> list[int]:
+    written = take_over_missed_levels()
+    broker_positions.refresh()
+    return written
+
+
+def test_the_engine_leaves_the_brokers_levels_alone_for_three_seconds(
+    bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
+) -> None:
+    factories.quote(theirs, "1.08000")
+    assert a_second_of_guarding() == []
+    assert scan_levels() == []
+    factories.pass_time(1)  # and what this test takes
+    factories.quote(theirs, "1.08000")
+    assert a_second_of_guarding() == []
+    assert ("positions", str(theirs.pk)) not in broker.calls
+
+
+@pytest.mark.parametrize(("bid", "leg"), [("1.08000", "sl"), ("1.12500", "tp-1")])
+def test_then_it_asks_and_closes_what_the_broker_still_holds(
+    bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker, bid: str, leg: str
+) -> None:
+    factories.quote(theirs, bid)
+    a_second_of_guarding()
+    factories.pass_time(3.1)
+    assert a_second_of_guarding() == []  # the broker is asked
+    assert broker.calls.count(("positions", str(theirs.pk))) == 1
+    (order_id,) = a_second_of_guarding()  # and has answered
+    assert exits() == [(leg, 100)]
+    assert a_second_of_guarding() == []
+    factories.fill_all()
+    bought.refresh_from_db()
+    assert (bought.quantity, Order.objects.get(pk=order_id).status) == (0, "FILLED")
+
+
+def test_it_does_nothing_when_the_broker_has_executed_the_stop(
+    bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
+) -> None:
+    factories.quote(theirs, "1.08000")
+    a_second_of_guarding()
+    lot = broker.tickets[0]
+    told = broker.close_at_broker(lot, CloseCause.STOP_LOSS, D(100))  # and we hear of it late
+    factories.pass_time(4)
+    for _ in range(3):
+        assert a_second_of_guarding() == []
+    assert exits() == []
+    factories.apply(told)
+    bought.refresh_from_db()
+    assert (bought.quantity, bought.close_reason, exits()) == (0, "sl", [("sl", 100)])
+
+
+def test_a_price_that_came_back_is_forgotten(
+    bought: ExecutionPosition, theirs: ExecutionConnection
+) -> None:
+    factories.quote(theirs, "1.08000")
+    a_second_of_guarding()
+    factories.quote(theirs)
+    a_second_of_guarding()
+    factories.quote(theirs, "1.08000")
+    a_second_of_guarding()
+    factories.pass_time(2)
+    assert a_second_of_guarding() == []
+    bought.refresh_from_db()
+    assert (bought.beyond, bought.ask_after) == ("sl", None)
+
+
+def test_a_read_that_began_before_the_price_got_there_proves_nothing(
+    bought: ExecutionPosition, theirs: ExecutionConnection
+) -> None:
+    ExecutionPosition.objects.update(ask_after=bought.touched_at)
+    broker_positions.refresh()
+    bought.refresh_from_db()
+    assert bought.held_quantity == 100
+    factories.quote(theirs, "1.08000")
+    assert take_over_missed_levels() == []
+    factories.pass_time(3.1)
+    assert take_over_missed_levels() == []
+    assert exits() == []
+
+
+def test_prices_that_are_not_told_any_more_move_nothing(
+    bought: ExecutionPosition, theirs: ExecutionConnection
+) -> None:
+    factories.quote(theirs, "1.08000")
+    rows("UPDATE prices_latestquote SET received_at = clock_timestamp() - interval '61 s'")
+    a_second_of_guarding()
+    bought.refresh_from_db()
+    assert bought.beyond == ""
+
+
+def test_a_broker_that_cannot_be_read_for_half_a_minute_is_an_alarm_and_a_ticket_is_sent(
+    bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
+) -> None:
+    broker.reads_fail = True
+    factories.quote(theirs, "1.08000")
+    a_second_of_guarding()
+    for _ in range(3):
+        factories.pass_time(9)
+        assert a_second_of_guarding() == []
+    update_unprotected()
+    assert factories.events("position.unprotected") == []
+    factories.pass_time(4)
+    (order_id,) = a_second_of_guarding()
+    update_unprotected()
+    update_unprotected()
+    (told,) = factories.events("position.unprotected")
+    assert (told["code"], told["ended"]) == ("STOP_NOT_EXECUTED", False)
+    assert float(told["seconds"]) >= 30
+    factories.fill_all()
+    assert Order.objects.get(pk=order_id).status == "FILLED"
+    update_unprotected()
+    bought.refresh_from_db()
+    assert (bought.quantity, bought.unprotected_since) == (0, None)
+    assert bought.unprotected_seconds >= 30
+    assert [told["ended"] for told in factories.events("position.unprotected")] == [False, True]
+
+
+def test_a_refused_exit_is_asked_about_before_it_is_tried_again(
+    bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
+) -> None:
+    factories.quote(theirs, "1.08000")
+    a_second_of_guarding()
+    factories.pass_time(4)
+    a_second_of_guarding()
+    a_second_of_guarding()
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, Rejected(Code.MARKET_CLOSED))
+    asked = broker.calls.count(("positions", str(theirs.pk)))
+    factories.pass_time(31)
+    assert a_second_of_guarding() == []
+    assert broker.calls.count(("positions", str(theirs.pk))) == asked + 1
+    assert len(a_second_of_guarding()) == 1
+
+
+@pytest.mark.parametrize("first", ["levels", "fill"])
+def test_stops_that_the_broker_refused_with_the_entry_are_ours_at_once(
+    theirs: ExecutionConnection, feed: Feed, broker: FakeBroker, first: str
+) -> None:
+    factories.signal(feed, [("1.12", "1")])
+    factories.claim_all()
+    entry = Order.objects.get()
+    refused = factories.report(entry, ReportKind.LEVELS, code=Code.STOPS_INVALID)
+    told = [refused, factories.fill_report(entry, 100, "f1")]
+    for report in told if first == "levels" else told[::-1]:
+        factories.apply(report)
+    position = ExecutionPosition.objects.get()
+    assert (position.sl_guardian, position.tp_guardian, position.broker_sl) == (
+        "ENGINE", "ENGINE", None,
+    )  # fmt: skip
+    factories.quote(theirs, "1.08000")
+    assert len(scan_levels()) == 1
+
+
+def test_a_netted_positions_levels_are_never_the_brokers(feed: Feed, broker: FakeBroker) -> None:
+    """They would be those of everything that is netted there."""
+    factories.account(feed, settings={"native_stops": True}, snapshot_position_mode="NETTING")
+    position = factories.filled(factories.signal(feed, [("1.12", "1")]))
+    assert (position.sl_guardian, position.tp_guardian) == ("ENGINE", "ENGINE")
+    assert broker.tickets[0].request.stop_loss is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_position_that_is_asked_about_while_another_of_its_account_is_does_not_wait_for_it(
+    theirs: ExecutionConnection,
+    feed: Feed,
+    trading: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    first, second = (
+        factories.filled(factories.signal(feed)),
+        factories.filled(factories.signal(feed)),
+    )
+    real, begun, both = broker.positions, [], asyncio.Event()
+
+    async def positions(spec: ConnectionSpec) -> list[BrokerPosition]:
+        begun.append(spec.connection_id)
+        if len(begun) == 2:
+            both.set()
+        await both.wait()
+        return await real(spec)
+
+    monkeypatch.setattr(broker, "positions", positions)
+    for one in (first, second):
+        ExecutionPosition.objects.filter(pk=one.pk).update(ask_after=timezone.now())
+        broker_positions.refresh()
+    assert trading.dispatcher.background_calls.wait_idle(20)
+    assert trading.report_writer.drain(20)
+    assert set(ExecutionPosition.objects.values_list("held_quantity", flat=True)) == {100}

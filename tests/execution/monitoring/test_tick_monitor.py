@@ -1,0 +1,190 @@
+"""Levels that we guard are judged by quotes as they come, with all that lay between two looks."""
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+from django.utils.timezone import now as machine_clock
+
+from brokers.types import Quote
+from common.clocks import market_now
+from common.sql import rows
+from connections.models import DataConnection, ExecutionConnection
+from execution.models import Order
+from execution.monitoring import tick_monitor
+from execution.monitoring.tick_monitor import TickMonitor
+from positions.models import ExecutionPosition
+from prices.feeds import LiveFeed
+from prices.signals import quotes_stored
+from signals.models import Feed
+from tests.execution import factories
+
+pytestmark = pytest.mark.django_db
+HALVES = [("1.12", "0.5"), ("1.13", "0.5")]
+
+
+def told(*bids: str, pair: str = "EUR/USD") -> list[Quote]:
+    return [Quote(pair, D(bid), D(bid) + D("0.0001"), market_now()) for bid in bids]
+
+
+def exits() -> list[tuple[str, Any]]:
+    return list(Order.objects.exits().order_by("id").values_list("leg", "quantity"))
+
+
+@pytest.fixture
+def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    """100 EUR/USD from 1.1, stop 1.09, half at 1.12, half at 1.13; all watched by us."""
+    return factories.filled(factories.signal(feed, HALVES))
+
+
+def source(of: ExecutionConnection) -> int:
+    assert of.data_connection_id
+    return of.data_connection_id
+
+
+@pytest.mark.parametrize(
+    ("bids", "wanted"),
+    [
+        (["1.1", "1.0901"], []),
+        (["1.1", "1.09", "1.1"], [("sl", 100)]),  # touched between two others
+        (["1.1", "1.12", "1.1"], [("tp-1", 50)]),
+        (["1.12", "1.08"], [("sl", 100)]),  # both: the stop counts
+    ],
+)
+def test_a_level_that_was_touched_between_two_others_is_not_missed(
+    bought: ExecutionPosition, alice: ExecutionConnection, bids: list[str], wanted: list[object]
+) -> None:
+    assert len(TickMonitor().process_quotes(source(alice), told(*bids))) == len(wanted)
+    assert exits() == wanted
+
+
+def test_a_sells_levels_are_met_by_the_ask(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.filled(factories.signal(feed, [("1.08", "1")], direction="SELL", sl=D("1.11")))
+    judge = TickMonitor().process_quotes
+    assert judge(source(alice), told("1.1098")) == []
+    assert len(judge(source(alice), told("1.1099", "1.1"))) == 1  # an ask of 1.11
+    assert exits() == [("sl", 100)]
+
+
+def test_others_prices_and_pairs_hit_nothing(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    judge = TickMonitor().process_quotes
+    assert judge(source(alice) + 1, told("1.05")) == []
+    assert judge(source(alice), told("1.05", pair="GBP/USD")) == []
+
+
+def test_it_is_one_exit_however_often_the_level_is_touched(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    judge = TickMonitor().process_quotes
+    judge(source(alice), told("1.08"))
+    judge(source(alice), told("1.08"))
+    judge(source(alice), [])
+    assert exits() == [("sl", 100)]
+
+
+def test_a_heartbeat_notes_that_somebody_watches(alice: ExecutionConnection) -> None:
+    TickMonitor().process_quotes(source(alice), [])
+    (row,) = rows(
+        "SELECT clock_timestamp() - watched_at < interval '1 s' AS is_now"
+        " FROM execution_sourcewatch WHERE source_id = %s",
+        (source(alice),),
+    )
+    assert row.is_now
+
+
+def test_what_could_not_be_judged_is_judged_with_the_next_quotes(
+    bought: ExecutionPosition, alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = TickMonitor()
+    with monkeypatch.context() as patched:
+        patched.setattr(tick_monitor, "find_hits", _away)
+        with pytest.raises(OperationalError):
+            held.process_quotes(source(alice), told("1.08", "1.1"))
+    assert len(held.process_quotes(source(alice), told("1.1"))) == 1
+
+
+def test_old_prices_are_not_held_against_what_was_opened_since(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = TickMonitor()
+    with monkeypatch.context() as patched:
+        patched.setattr(tick_monitor, "find_hits", _away)
+        with pytest.raises(OperationalError):
+            held.process_quotes(source(alice), told("1.08", "1.1"))
+    factories.filled(factories.signal(feed, HALVES))  # at 1.1, with its stop at 1.09
+    assert held.process_quotes(source(alice), told("1.1")) == []
+    assert held.process_quotes(source(alice), told("1.09")) != []
+
+
+def _away(*_: object) -> list[object]:
+    raise OperationalError("the database is away")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_position_that_someone_works_on_is_judged_again_by_the_same_prices(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    held = TickMonitor()
+    with factories.locked_elsewhere(lock(bought)):
+        assert held.process_quotes(source(alice), told("1.08", "1.1")) == []
+    assert len(held.process_quotes(source(alice), [])) == 1  # the heartbeat is enough
+    assert held.process_quotes(source(alice), []) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_touch_of_one_position_is_not_held_against_the_others_new_stop(
+    bought: ExecutionPosition, alice: ExecutionConnection, feed: Feed
+) -> None:
+    other = factories.filled(factories.signal(feed, HALVES, sl=D("1.05")))
+    held = TickMonitor()
+    with factories.locked_elsewhere(lock(bought)):
+        assert held.process_quotes(source(alice), told("1.08", "1.1")) == []
+    ExecutionPosition.objects.filter(pk=other.pk).update(sl=D("1.09"))  # moved after that price
+    (exit_id,) = held.process_quotes(source(alice), [])
+    assert Order.objects.get(pk=exit_id).position == bought
+
+
+def lock(position: ExecutionPosition) -> str:
+    return f"SELECT 1 FROM positions_executionposition WHERE id = {position.pk} FOR UPDATE"
+
+
+class Coming:
+    """A stream that tells these at once."""
+
+    def __init__(self, quotes: list[Quote]) -> None:
+        self.quotes = quotes
+
+    def due(self, now: datetime) -> list[Quote]:
+        return self.quotes
+
+
+@pytest.mark.parametrize(("opened", "fresh", "wanted"), [
+    (1, "1.1", []), (1, "1.085", [("sl", 100)]), (10, "1.1", [("sl", 100)]),
+])  # fmt: skip
+def test_a_brokers_prices_that_waited_are_not_held_against_what_was_opened_since(
+    bought: ExecutionPosition, alice: ExecutionConnection, opened: int, fresh: str, wanted: object
+) -> None:
+    """The database was away for some seconds, in which the price was under the stop."""
+    then = machine_clock() - timedelta(seconds=opened)
+    ExecutionPosition.objects.filter(pk=bought.pk).update(touched_at=then)
+    came = market_now() - timedelta(seconds=3)
+    stream = Coming([*(replace(one, time=came) for one in told("1.08")), *told(fresh)])
+    row = DataConnection.objects.get(pk=source(alice))
+    held = TickMonitor()
+
+    def judged(
+        *, data_connection_id: int, quotes: list[Quote], waited: float = 0.0, **_: Any
+    ) -> None:
+        held.process_quotes(data_connection_id, quotes, waited)
+
+    quotes_stored.connect(judged)
+    try:
+        LiveFeed(row, stream, to_paper=False).step(market_now())
+    finally:
+        quotes_stored.disconnect(judged)
+    assert exits() == wanted

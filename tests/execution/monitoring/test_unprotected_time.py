@@ -1,0 +1,215 @@
+"""Seconds without a stop: noted, told after five, told again when over, and added up."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.types import ReportKind
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from execution.audit.counters import audit
+from execution.models import Order
+from execution.monitoring import unprotected_time as module
+from execution.monitoring.unprotected_time import update_unprotected
+from positions.models import ExecutionPosition
+from positions.selectors import UNPROTECTED, protection
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+def told() -> list[tuple[str, bool]]:
+    return [(e["code"], e["ended"]) for e in factories.events("position.unprotected")]
+
+
+def now(position: ExecutionPosition) -> ExecutionPosition:
+    position.refresh_from_db()
+    return position
+
+
+@pytest.fixture
+def ours(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    """A position whose stop we hold, and whose prices are judged."""
+    factories.mark_monitored(alice)
+    return factories.filled(factories.signal(feed))
+
+
+@pytest.fixture
+def theirs(feed: Feed, broker: FakeBroker) -> ExecutionPosition:
+    """A position whose stop the broker holds."""
+    factories.account(feed, settings={"native_stops": True})
+    return factories.filled(factories.signal(feed))
+
+
+def source_was_last_watched(seconds: float) -> None:
+    run(
+        "UPDATE execution_sourcewatch SET watched_at = clock_timestamp()"
+        " - make_interval(secs => %s)",
+        (seconds,),
+    )
+
+
+def prices_came(seconds: float) -> None:
+    run(
+        "UPDATE prices_latestquote SET received_at = clock_timestamp() - make_interval(secs => %s)",
+        (seconds,),
+    )
+
+
+def test_more_bare_positions_than_are_noted_at_once_end_only_when_they_are_covered(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is beyond the limit of a look has not got its stop back."""
+    factories.mark_monitored(alice)
+    for _ in range(3):
+        factories.filled(factories.signal(feed))
+    source_was_last_watched(10)
+    monkeypatch.setattr(module, "AT_ONCE", 1)
+    assert [update_unprotected() for _ in range(4)] == [3, 3, 3, 3]
+    noted = ExecutionPosition.objects.filter(unprotected_since__isnull=False)
+    assert (noted.count(), [ended for _, ended in told() if ended]) == (3, [])
+    source_was_last_watched(0)
+    assert update_unprotected() == 0
+    assert noted.count() == 2
+    update_unprotected()
+    update_unprotected()
+    assert noted.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("watched", "priced", "is_bare"),
+    [(0, 0, False), (1.5, 0, False), (3.5, 0, True), (0, 55, False), (0, 61, True)],
+)
+def test_a_stop_of_ours_is_one_only_while_its_prices_are_judged(
+    ours: ExecutionPosition, watched: float, priced: float, is_bare: bool
+) -> None:
+    source_was_last_watched(watched)
+    prices_came(priced)
+    assert update_unprotected() == is_bare
+    assert (now(ours).unprotected_since is not None) is is_bare
+
+
+@pytest.mark.parametrize("table", ["prices_latestquote", "execution_sourcewatch"])
+def test_without_a_price_or_a_watch_there_is_none(ours: ExecutionPosition, table: str) -> None:
+    run(f"DELETE FROM {table}")
+    assert update_unprotected() == 1
+    assert now(ours).unprotected_why == "PRICE_UNWATCHED"
+
+
+def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_when_over(
+    ours: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    source_was_last_watched(3.5)
+    update_unprotected()
+    assert told() == []
+    factories.pass_time(2)
+    update_unprotected()
+    update_unprotected()
+    assert told() == [("PRICE_UNWATCHED", False)]
+    (event,) = factories.events("position.unprotected")
+    assert 5 <= float(event["seconds"]) < 15
+    assert (event["position"], event["stop"]) == (ours.pk, "1.09")
+    assert audit().counters["NAKED"] == 1
+    assert list(ExecutionPosition.objects.filter(UNPROTECTED)) == [ours]
+    assert protection(now(ours)) == ("naked", "Unprotected")
+    factories.pass_time(20)
+    factories.mark_monitored(alice)
+    prices_came(0)
+    update_unprotected()
+    assert told() == [("PRICE_UNWATCHED", False), ("PRICE_UNWATCHED", True)]
+    assert now(ours).unprotected_since is None
+    assert 25 <= ours.unprotected_seconds < 35
+    assert audit().counters["NAKED"] == 0
+
+
+def test_a_short_time_is_added_up_and_not_told(
+    ours: ExecutionPosition, alice: ExecutionConnection
+) -> None:
+    for _ in range(3):
+        source_was_last_watched(3.5)
+        update_unprotected()
+        factories.mark_monitored(alice)
+        update_unprotected()
+    assert told() == []
+    assert 10 <= now(ours).unprotected_seconds < 20
+
+
+def test_a_position_without_a_wish_for_a_stop_needs_none(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.filled(factories.signal(feed, sl=None))
+    assert update_unprotected() == 0
+
+
+def test_a_confirmed_stop_at_the_broker_needs_nobody_who_watches(theirs: ExecutionPosition) -> None:
+    run("DELETE FROM prices_latestquote")
+    assert update_unprotected() == 0
+
+
+@pytest.mark.parametrize(
+    ("levels", "why"),
+    [
+        ({"stop_loss": None}, "STOP_DROPPED"),
+        ({"stop_loss": D("1.09"), "protected": D(60)}, "STOP_COVERS_PART"),
+        ({"stop_loss": D("1.09"), "protected": D(100)}, ""),
+        ({"stop_loss": D("1.09")}, ""),
+    ],
+)
+def test_what_the_broker_says_that_it_holds_counts(
+    theirs: ExecutionPosition, levels: dict[str, Any], why: str
+) -> None:
+    factories.apply(factories.report(Order.objects.get(), ReportKind.LEVELS, **levels))
+    assert update_unprotected() == bool(why)
+    assert now(theirs).unprotected_why == why
+
+
+def test_an_entry_that_fills_on_is_covered_only_as_far_as_its_stop(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    factories.account(feed, settings={"native_stops": True})
+    factories.signal(feed)
+    factories.claim_all()
+    entry = Order.objects.get()
+    factories.apply(factories.fill_report(entry, 40, "f1"))
+    levels = {"stop_loss": D("1.09"), "protected": D(40)}
+    factories.apply(factories.report(entry, ReportKind.LEVELS, **levels))
+    assert update_unprotected() == 0
+    factories.apply(factories.fill_report(entry, 60, "f2"))
+    assert update_unprotected() == 1
+    assert ExecutionPosition.objects.get().unprotected_why == "STOP_COVERS_PART"
+
+
+def test_a_closed_position_ends_it(ours: ExecutionPosition) -> None:
+    source_was_last_watched(10)
+    update_unprotected()
+    factories.close_signal(ours.signal)
+    factories.fill_all()
+    update_unprotected()
+    assert (now(ours).quantity, ours.unprotected_since) == (0, None)
+    assert told() == [("PRICE_UNWATCHED", False), ("PRICE_UNWATCHED", True)]
+
+
+def test_every_pair_and_source_is_looked_at(feed: Feed, broker: FakeBroker) -> None:
+    factories.instrument("GBP/USD")
+    accounts = [factories.account(feed) for _ in range(3)]
+    for account in accounts:
+        factories.quote(account, pair="GBP/USD")
+    for pair, direction, sl in (("EUR/USD", "BUY", "1.09"), ("GBP/USD", "SELL", "1.11")):
+        factories.signal(feed, currency_pair=pair, direction=direction, sl=D(sl))
+    factories.fill_all()
+    assert ExecutionPosition.objects.count() == 6
+    assert update_unprotected() == 6
+    for account in accounts[:2]:
+        factories.mark_monitored(account)
+    assert update_unprotected() == 2
+    run(
+        "DELETE FROM prices_latestquote WHERE symbol = 'GBP/USD' AND data_connection_id = %s",
+        (accounts[0].data_connection_id,),
+    )
+    assert update_unprotected() == 3
+    (row,) = rows("SELECT count(*) AS n FROM positions_executionposition"
+                  " WHERE unprotected_since IS NOT NULL")  # fmt: skip
+    assert row.n == 3

@@ -1,0 +1,438 @@
+"""Brokers that tell nothing by themselves: working orders and open positions are polled."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import ProgrammingError
+
+from brokers.types import BrokerOrder, CloseCause, ConnectionSpec, OrderType, Side
+from common.clocks import market_now
+from common.sql import rows, run
+from connections import session_lanes
+from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
+from execution.models import AccountReading, DriftItem, Fill, Order
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.monitoring.unprotected_time import update_unprotected
+from execution.reconciliation import reconcile
+from execution.recovery import order_polling
+from execution.recovery.order_polling import interval_of, poll
+from execution.runtime import broker_queries, trading_runtime
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import KIND, FakeBroker
+from tests.hanging import beside
+from tests.paper.broker_process import until
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+UNUSABLE = BrokerOrder("9", "EURUSD", Side.BUY, OrderType.LIMIT, D(1), client_order_id="a\0b")
+
+
+@pytest.fixture
+def polled_broker(
+    broker: FakeBroker, runtime: trading_runtime.TradingRuntime
+) -> Iterator[FakeBroker]:
+    """The double, which tells nothing by itself."""
+    broker.event_stream = False
+    order_polling.polled_broker_types.cache_clear()
+    yield broker
+    order_polling.polled_broker_types.cache_clear()
+
+
+@pytest.fixture
+def resting(alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker) -> Order:
+    """A limit order of 100 EUR/USD that waits at the broker."""
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, polled_broker.rest(outgoing.request))
+    return Order.objects.get()
+
+
+def due_again() -> None:
+    AccountReading.objects.update(poll_after=None)
+
+
+def asked(broker: FakeBroker, name: str) -> int:
+    return sum(1 for called, _ in broker.calls if called == name)
+
+
+def test_a_working_order_that_fills_is_learned_by_polling(
+    resting: Order, polled_broker: FakeBroker
+) -> None:
+    assert poll() == 1
+    resting.refresh_from_db()
+    assert (resting.status, asked(polled_broker, "find_order")) == ("SUBMITTED", 0)
+    polled_broker.execute(polled_broker.tickets[0], D(40))
+    due_again()
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, resting.filled_quantity) == ("PARTIALLY_FILLED", 40)
+    polled_broker.execute(polled_broker.tickets[0])
+    due_again()
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, resting.filled_quantity) == ("FILLED", 100)
+    assert (ExecutionPosition.objects.get().quantity, Fill.objects.count()) == (100, 2)
+
+
+@pytest.mark.parametrize("end", ["CANCELLED", "EXPIRED"])
+def test_an_order_that_ends_there_is_looked_up(
+    resting: Order, polled_broker: FakeBroker, end: str
+) -> None:
+    polled_broker.end(polled_broker.tickets[0], end)
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, DriftItem.objects.count()) == (end, 0)
+
+
+def test_a_stop_that_filled_there_is_learned_by_polling(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
+) -> None:
+    found = factories.filled(factories.signal(feed))
+    polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+    assert poll() == 1
+    found.refresh_from_db()
+    assert (found.quantity, found.close_reason) == (0, "sl")
+    due_again()
+    assert poll() == 0  # nothing is open and nothing works: nothing is asked
+
+
+def test_an_exit_that_is_told_together_with_its_entry_is_not_forgotten(
+    resting: Order, polled_broker: FakeBroker
+) -> None:
+    """Both happened while the broker could not be asked, longer ago than what is read twice."""
+    poll()
+    run("UPDATE execution_accountreading SET fills_until = fills_until - interval '10 minutes'")
+    polled_broker.execute(polled_broker.tickets[0])
+    polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+    for ticket in polled_broker.tickets:
+        earlier = [replace(one, time=one.time - timedelta(minutes=5)) for one in ticket.fills]
+        ticket.fills = earlier
+    for _ in range(2):
+        due_again()
+        poll()
+    found = ExecutionPosition.objects.get()
+    assert (found.quantity, found.close_reason) == (0, "sl")
+
+
+def test_a_host_that_is_away_is_not_polled(resting: Order, polled_broker: FakeBroker) -> None:
+    circuit = HostCircuit.objects.create(host=KIND, opened_at=market_now(), times=1)
+    assert poll() == 0
+    circuit.delete()
+    assert poll() == 1
+
+
+def test_where_executions_cannot_be_told_positions_are_compared(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
+) -> None:
+    polled_broker.fills_horizon = None
+    found = factories.filled(factories.signal(feed))
+    factories.pass_time(1)
+    polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+    for _ in range(2):
+        due_again()
+        poll()
+        factories.pass_time(6)
+    found.refresh_from_db()
+    assert (found.quantity, found.close_reason) == (0, "external_close")
+
+
+def test_an_account_is_due_each_interval_and_taken_by_one(
+    resting: Order, polled_broker: FakeBroker
+) -> None:
+    assert (poll(), poll()) == (1, 0)
+    (row,) = rows(
+        "SELECT extract(epoch FROM poll_after - clock_timestamp())::float8 AS wait"
+        " FROM execution_accountreading"
+    )
+    assert 0 < row.wait <= 1
+    run("UPDATE execution_accountreading SET poll_after = clock_timestamp() - interval '1 s'")
+    assert poll() == 1
+
+
+def test_a_setting_of_the_connection_says_how_often(resting: Order) -> None:
+    assert interval_of({}) == 1
+    assert interval_of({"update_interval_seconds": 30}) == 30
+    assert interval_of({"update_interval_seconds": 0}) == order_polling.MIN_SECONDS
+    nonsense: Any
+    for nonsense in ("often", None, True, []):
+        assert interval_of({"update_interval_seconds": nonsense}) == 1
+    ExecutionConnection.objects.update(settings={"update_interval_seconds": 3600})
+    assert (poll(), poll()) == (1, 0)
+    (row,) = rows("SELECT poll_after > clock_timestamp() + interval '59 minutes' AS later"
+                  " FROM execution_accountreading")  # fmt: skip
+    assert row.later
+
+
+def test_a_read_that_fails_changes_nothing_and_is_asked_again(
+    resting: Order, polled_broker: FakeBroker
+) -> None:
+    polled_broker.execute(polled_broker.tickets[0])
+    polled_broker.reads_fail = True
+    poll()
+    resting.refresh_from_db()
+    assert (resting.status, AccountReading.objects.get().fills_until) == ("SUBMITTED", None)
+    polled_broker.reads_fail = False
+    due_again()
+    poll()
+    resting.refresh_from_db()
+    assert resting.status == "FILLED"
+    until = AccountReading.objects.get().fills_until
+    assert until is not None
+    assert market_now() - until < timedelta(minutes=5)
+
+
+def test_brokers_with_a_stream_are_never_polled(
+    alice: ExecutionConnection,
+    feed: Feed,
+    runtime: trading_runtime.TradingRuntime,
+    broker: FakeBroker,
+) -> None:
+    order_polling.polled_broker_types.cache_clear()
+    factories.filled(factories.signal(feed))
+    assert poll() == 0
+    assert not AccountReading.objects.exclude(poll_after=None).exists()
+
+
+def test_a_connection_has_its_reading_from_when_it_is_made(alice: ExecutionConnection) -> None:
+    assert AccountReading.objects.get().connection_id == alice.pk
+
+
+def test_who_answers_is_written_down_while_another_hangs(
+    feed: Feed, runtime: trading_runtime.TradingRuntime, polled_broker: FakeBroker
+) -> None:
+    accounts = [factories.account(feed) for _ in range(21)]
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    for outgoing in factories.claim_all():
+        factories.answer(outgoing, polled_broker.rest(outgoing.request))
+    for ticket in polled_broker.tickets:
+        polled_broker.execute(ticket)
+    polled_broker.hung = {str(accounts[0].pk)}
+    filled = Order.objects.filter(status="FILLED")
+    assert poll() == 21
+    assert filled.count() == 20  # and this round did not wait for the last
+    polled_broker.hang.end()
+    until(lambda: (poll(), filled.count())[1] == 21)  # a later round writes it
+
+
+def test_executions_that_hang_keep_no_orders_from_being_read(
+    resting: Order, polled_broker: FakeBroker, settings: Any
+) -> None:
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
+    polled_broker.end(polled_broker.tickets[0], "CANCELLED")
+    polled_broker.hung, polled_broker.hanging = {str(resting.connection_id)}, {"fills_since"}
+
+    def ended() -> bool:
+        poll()
+        resting.refresh_from_db()
+        return resting.status == "CANCELLED"
+
+    until(ended)
+    assert asked(polled_broker, "fills_since") == 1
+    assert AccountReading.objects.get().fills_until is None  # asked for again, from then on
+
+
+def test_look_ups_at_a_host_that_hangs_are_given_up_together(
+    alice: ExecutionConnection, polled_broker: FakeBroker, settings: Any
+) -> None:
+    """150 of them, 50 at a time, would be three time-outs."""
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
+    polled_broker.hung, polled_broker.hanging = {str(alice.pk)}, {"find_order"}
+    which = {
+        "ids": [alice.pk],
+        "done": "{}",
+        "turns": "{}",
+        "first": False,
+        **session_lanes.held_lanes_parameters(),
+        **session_lanes.idle_parameters(),
+    }
+    (row,) = rows(reconcile.connections_sql(), which)
+    assert broker_queries.query_orders([(row, f"order {n}", "") for n in range(150)]) == {}
+    assert asked(polled_broker, "find_order") == broker_queries.MAX_PER_HOST
+
+
+def test_one_accounts_unusable_answer_is_nobody_elses(
+    feed: Feed,
+    runtime: trading_runtime.TradingRuntime,
+    polled_broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    accounts = [factories.account(feed) for _ in range(5)]
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    for outgoing in factories.claim_all():
+        factories.answer(outgoing, polled_broker.rest(outgoing.request))
+    odd, well = accounts[2], Order.objects.exclude(connection=accounts[2])
+    for ticket in polled_broker.tickets:
+        polled_broker.end(ticket, "CANCELLED")
+    open_orders = polled_broker.open_orders
+
+    async def garbled(spec: ConnectionSpec) -> list[BrokerOrder]:
+        told = await open_orders(spec)
+        return [UNUSABLE] if spec.connection_id == str(odd.pk) else told
+
+    monkeypatch.setattr(polled_broker, "open_orders", garbled)
+    poll()
+    until(lambda: not rows("SELECT FROM execution_accountreading WHERE poll_after IS NULL"))
+    assert {order.status for order in well} == {"CANCELLED"}
+    health = ConnectionHealth.objects.filter(status="ERROR").get()
+    assert health.connection_id == odd.pk
+    assert health.last_error.startswith("What the broker says of the orders cannot be used (")
+    (row,) = rows(
+        "SELECT poll_after < clock_timestamp() + interval '6 s' AS soon"
+        " FROM execution_accountreading WHERE connection_id = %s", (odd.pk,)
+    )  # fmt: skip
+    assert row.soon
+
+
+def test_what_is_no_accounts_fault_puts_none_in_error(
+    resting: Order, polled_broker: FakeBroker
+) -> None:
+    """A schema of another version, say: their answers are well."""
+    run("ALTER TABLE execution_fill RENAME TO fills_of_tomorrow")
+    try:
+        with pytest.raises(ProgrammingError):
+            poll()
+    finally:
+        run("ALTER TABLE fills_of_tomorrow RENAME TO execution_fill")
+    assert ConnectionHealth.objects.get().status == "ACTIVE"
+
+
+def test_orders_that_cannot_be_used_keep_an_account_in_error_however_rarely_it_is_polled(
+    resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two polls nobody reads the account and says that all is well."""
+    ExecutionConnection.objects.update(settings={"update_interval_seconds": 300})
+
+    async def garbled(_: ConnectionSpec) -> list[BrokerOrder]:
+        return [UNUSABLE]
+
+    monkeypatch.setattr(polled_broker, "open_orders", garbled)
+    for _ in range(2):
+        due_again()
+        poll()
+        (row,) = rows(
+            "SELECT r.poll_after < h.read_after AS polled_first FROM connections_connectionhealth h"
+            " JOIN execution_accountreading r USING (connection_id) WHERE h.status = 'ERROR'"
+        )
+        assert row.polled_first
+    monkeypatch.undo()
+    due_again()
+    assert poll() == 1
+    (row,) = rows("SELECT poll_after > clock_timestamp() + interval '250 s' AS rarely"
+                  " FROM execution_accountreading")  # fmt: skip
+    assert row.rarely
+
+
+def test_what_breaks_every_answer_alike_is_our_own_fault(
+    feed: Feed,
+    runtime: trading_runtime.TradingRuntime,
+    polled_broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(3):
+        factories.account(feed)
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    for outgoing in factories.claim_all():
+        factories.answer(outgoing, polled_broker.rest(outgoing.request))
+
+    async def nothing_we_know(_: ConnectionSpec) -> list[Any]:
+        return [None]
+
+    monkeypatch.setattr(polled_broker, "open_orders", nothing_we_know)
+    with pytest.raises(AttributeError):
+        poll()
+    assert {one.status for one in ConnectionHealth.objects.all()} == {"ACTIVE"}
+
+
+def test_nobody_else_polls_an_account_while_its_positions_are_compared(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
+) -> None:
+    polled_broker.fills_horizon = None
+    factories.filled(factories.signal(feed))
+    polled_broker.hung, polled_broker.hanging = {str(alice.pk)}, {"positions"}
+    due_again()
+    polling_it = beside(poll)
+    try:
+        until(lambda: asked(polled_broker, "positions") > 0)
+        (row,) = rows("SELECT poll_after - clock_timestamp() > interval '6 s' AS held"
+                      " FROM execution_accountreading")  # fmt: skip
+        assert row.held
+    finally:
+        polled_broker.hang.end()
+        polling_it.join(30)
+    (row,) = rows("SELECT poll_after - clock_timestamp() <= interval '6 s' AS done"
+                  " FROM execution_accountreading")  # fmt: skip
+    assert row.done
+
+
+@pytest.fixture
+def protected(feed: Feed, polled_broker: FakeBroker) -> ExecutionPosition:
+    """A position whose stop the broker has confirmed."""
+    account = factories.account(feed, settings={"native_stops": True})
+    factories.mark_monitored(account)
+    found = factories.filled(factories.signal(feed))
+    assert found.broker_sl == D("1.09")
+    factories.pass_time(1)
+    return found
+
+
+def drop_stop(silent: FakeBroker) -> None:
+    ticket = silent.tickets[0]
+    ticket.request = replace(ticket.request, stop_loss=None)
+
+
+def test_a_stop_that_is_dropped_later_is_learned_by_polling(
+    protected: ExecutionPosition, polled_broker: FakeBroker
+) -> None:
+    poll()
+    protected.refresh_from_db()
+    assert (protected.broker_sl, protected.stop_guardian) == (D("1.09"), "BROKER")
+    drop_stop(polled_broker)
+    due_again()
+    poll()
+    protected.refresh_from_db()
+    assert (protected.broker_sl, protected.stop_guardian) == (None, "ENGINE")
+    assert (update_unprotected(), DriftItem.objects.count()) == (1, 0)
+    process_pending_actions()  # it is placed again
+    protected.refresh_from_db()
+    assert (protected.broker_sl, asked(polled_broker, "modify")) == (D("1.09"), 1)
+
+
+@pytest.mark.parametrize("ours", ["moving", "lifted", "changed since"])
+def test_a_poll_says_nothing_of_levels_that_we_change(
+    protected: ExecutionPosition, polled_broker: FakeBroker, ours: str
+) -> None:
+    drop_stop(polled_broker)
+    changes: dict[str, Any] = {
+        "moving": {"levels_due_at": market_now() + timedelta(seconds=30)},
+        "lifted": {"lifted": True},
+        "changed since": {"touched_at": market_now() + timedelta(seconds=30)},
+    }
+    ExecutionPosition.objects.update(**changes[ours])
+    poll()
+    protected.refresh_from_db()
+    assert (protected.broker_sl, asked(polled_broker, "positions")) == (D("1.09"), 1)
+
+
+def test_positions_are_read_only_where_the_broker_keeps_levels(
+    alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
+) -> None:
+    factories.filled(factories.signal(feed))
+    assert (poll(), asked(polled_broker, "positions")) == (1, 0)
+
+
+def test_a_failed_read_of_positions_delays_nothing_else(
+    protected: ExecutionPosition, polled_broker: FakeBroker, settings: Any
+) -> None:
+    polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
+    polled_broker.hung, polled_broker.hanging = {str(protected.connection_id)}, {"positions"}
+    settings.FILLCAST_CALL_TIMEOUT_SECONDS = 0.2
+    poll()
+    protected.refresh_from_db()
+    assert (protected.quantity, protected.close_reason) == (0, "sl")

@@ -1,0 +1,229 @@
+"""Orders that nobody hears of: asked less and less often, acted on, told once."""
+
+from datetime import timedelta
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.types import OrderRequest, ReportKind
+from common.clocks import market_now
+from common.reason_codes import Code
+from common.sql import rows, run
+from connections.models import ExecutionConnection, TradingPreset
+from connections.session_lanes import held_lanes_parameters
+from execution.models import Order
+from execution.monitoring.pending_actions import process_pending_actions
+from execution.recovery import stale_orders, sweeps
+from execution.runtime import trading_runtime
+from execution.services import cancel_order, close_position
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.fake_broker_book import Ticket
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def entry(alice: ExecutionConnection, feed: Feed) -> Order:
+    """A market order on its way, nothing told yet."""
+    factories.signal(feed)
+    factories.live_lease()
+    factories.claim_all()
+    return Order.objects.get()
+
+
+def accepted(order: Order, broker: FakeBroker) -> Ticket:
+    """The broker has it, says so, and does nothing more."""
+    ticket = broker.receive(
+        OrderRequest(
+            client_order_id=order.client_order_id or "",
+            connection_id=str(order.connection_id),
+            account="1",
+            symbol=order.symbol,
+            side=order.side,  # type: ignore[arg-type]
+            order_type=order.order_type,  # type: ignore[arg-type]
+            time_in_force=order.time_in_force,  # type: ignore[arg-type]
+            quantity=order.quantity,
+        )
+    )
+    factories.apply(broker.report(ticket, ReportKind.ACCEPTED))
+    return ticket
+
+
+def state(order: Order) -> tuple[str, str, str]:
+    order.refresh_from_db()
+    return order.status, order.reason, order.wish
+
+
+# ---- unknown for long ----------------------------------------------------------------------------
+def pause_after(order: Order, unknown_for: float) -> float:
+    """Seconds until it is asked about again."""
+    run(
+        "UPDATE execution_order SET lookup_after = clock_timestamp(),"
+        " answer_by = clock_timestamp() - make_interval(secs => %s)",
+        (unknown_for,),
+    )
+    times = {"first": sweeps.FIRST_LOOKUP_SECONDS, "longest": 20, "claim": 0, "owner": ""}
+    assert rows(sweeps.CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
+    (row,) = rows(
+        "SELECT extract(epoch FROM lookup_after - clock_timestamp())::float AS left"
+        " FROM execution_order"
+    )
+    return float(row.left)
+
+
+@pytest.mark.parametrize(("unknown_for", "pause"), [(0, 2), (2, 2), (10, 5), (20, 10), (9999, 20)])
+def test_it_is_asked_less_and_less_often_and_never_quite_at_the_same_time(
+    entry: Order, unknown_for: float, pause: float
+) -> None:
+    pauses = [pause_after(entry, unknown_for) for _ in range(20)]
+    assert all(0.74 * pause <= one <= 1.27 * pause for one in pauses)
+    assert max(pauses) - min(pauses) > 0.05 * pause
+
+
+def test_one_that_stays_unknown_is_an_alarm_once(
+    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
+) -> None:
+    broker.reads_fail = True
+    factories.pass_time(100)
+    sweeps.mark_orphaned_unknown("another")
+    sweeps.query_unknown_orders(runtime.dispatcher)
+    stale_orders.alert_stale_unknown()
+    assert factories.events("order.limbo") == []  # 300 s are allowed
+    factories.pass_time(300)
+    stale_orders.alert_stale_unknown()
+    stale_orders.alert_stale_unknown()
+    assert factories.events("order.limbo") == [{"code": "LIMBO"}]
+    assert ("LIMBO", "UNKNOWN") in factories.log_codes(entry.pk)
+    assert state(entry)[0] == "UNKNOWN"
+
+
+def test_one_beyond_the_brokers_memory_is_told(
+    entry: Order, runtime: trading_runtime.TradingRuntime
+) -> None:
+    factories.pass_time(2 * 24 * 3600)
+    sweeps.mark_orphaned_unknown("another")
+    for _ in range(2):
+        sweeps.query_unknown_orders(runtime.dispatcher)
+        factories.pass_time(60)
+    (told,) = factories.events("drift.found")
+    assert (told["kind"], told["key"]) == (Code.BEYOND_LOOKUP, entry.client_order_id)
+
+
+# ---- stuck at the broker -------------------------------------------------------------------------
+def test_a_market_order_that_the_broker_does_not_end_is_asked_about(
+    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
+) -> None:
+    ticket = accepted(entry, broker)
+    factories.pass_time(29)
+    stale_orders.resolve_stuck()
+    assert state(entry) == ("SUBMITTED", "", "")
+    factories.pass_time(2)
+    stale_orders.resolve_stuck()
+    assert state(entry) == ("SUBMITTED", "STUCK", "")
+    broker.execute(ticket)  # and its news were lost
+    assert sweeps.query_unknown_orders(runtime.dispatcher) == 1
+    assert state(entry) == ("FILLED", "", "")
+    factories.pass_time(60)
+    stale_orders.resolve_stuck()
+    assert factories.events("order.stuck") == []
+
+
+def test_one_that_stays_stuck_is_told_once(
+    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
+) -> None:
+    accepted(entry, broker)
+    for _ in range(6):
+        factories.pass_time(31)
+        stale_orders.resolve_stuck()
+        sweeps.query_unknown_orders(runtime.dispatcher)
+    assert state(entry) == ("SUBMITTED", "STUCK_ESCALATED", "")
+    assert factories.events("order.stuck") == [{"code": "STUCK_ESCALATED"}]
+    assert broker.calls.count(("find_order", entry.client_order_id or "")) == 1
+
+
+def test_the_preset_may_have_it_cancelled(
+    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
+) -> None:
+    TradingPreset.objects.update(stuck_policy="CANCEL")
+    accepted(entry, broker)
+    for _ in range(2):
+        factories.pass_time(31)
+        stale_orders.resolve_stuck()
+        sweeps.query_unknown_orders(runtime.dispatcher)
+    assert state(entry) == ("SUBMITTED", "STUCK_CANCELLED", "CANCEL")
+    assert factories.events("order.stuck") == [{"code": "STUCK_CANCELLED"}]
+    process_pending_actions()
+    assert state(entry)[0] == "CANCELLED"
+
+
+def test_a_stuck_exit_is_told_and_never_taken_back(
+    alice: ExecutionConnection,
+    feed: Feed,
+    runtime: trading_runtime.TradingRuntime,
+    broker: FakeBroker,
+) -> None:
+    TradingPreset.objects.update(stuck_policy="CANCEL")
+    position = factories.filled(factories.signal(feed))
+    close_position(position.pk)
+    factories.claim_all()
+    leaving = Order.objects.get(leg="close-1")
+    accepted(leaving, broker)
+    for _ in range(2):
+        factories.pass_time(31)
+        stale_orders.resolve_stuck()
+        sweeps.query_unknown_orders(runtime.dispatcher)
+    assert state(leaving) == ("SUBMITTED", "STUCK_ESCALATED", "")
+
+
+def test_a_limit_order_may_rest(
+    alice: ExecutionConnection,
+    feed: Feed,
+    runtime: trading_runtime.TradingRuntime,
+    broker: FakeBroker,
+) -> None:
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
+    factories.claim_all()
+    order = Order.objects.get()
+    accepted(order, broker)
+    factories.pass_time(3600)
+    stale_orders.resolve_stuck()
+    assert state(order) == ("SUBMITTED", "", "")
+
+
+def test_a_cancel_that_nobody_answers_is_asked_again_looked_up_and_told_once(
+    entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
+) -> None:
+    ticket = accepted(entry, broker)
+    cancel_order(entry.pk)
+    broker.cancelling = "silent"
+    asked = []
+    for until_the_next in (6, 11, 21, 31, 31, 31):
+        process_pending_actions()
+        sweeps.query_unknown_orders(runtime.dispatcher)
+        stale_orders.resolve_stuck()
+        asked.append((len(broker.calls), len(factories.events("order.stuck"))))
+        factories.pass_time(until_the_next)
+    cancels = [name for name, _ in broker.calls if name == "cancel"]
+    lookups = [name for name, _ in broker.calls if name == "find_order"]
+    assert (len(cancels), len(lookups)) == (6, 4)  # from the third ask on
+    assert [told for _, told in asked] == [0, 0, 0, 1, 1, 1]
+    assert state(entry)[:2] == ("CANCEL_REQUESTED", "CANCEL_UNANSWERED")
+    broker.end(ticket, "CANCELLED")  # told to nobody
+    process_pending_actions()
+    sweeps.query_unknown_orders(runtime.dispatcher)
+    assert state(entry)[0] == "CANCELLED"
+
+
+# ---- never late ----------------------------------------------------------------------------------
+def test_a_signal_whose_validity_passes_before_it_is_sent_is_expired_and_never_sent(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    factories.signal(feed, valid_until=market_now() + timedelta(seconds=30))
+    factories.pass_time(31)
+    assert factories.claim_all() == []
+    order = Order.objects.get()
+    assert (order.status, order.reason, order.submitted_at) == ("EXPIRED", "SIGNAL_EXPIRED", None)
+    assert factories.events("order.expired")[0]["code"] == "SIGNAL_EXPIRED"
+    assert broker.calls == []

@@ -1,0 +1,319 @@
+"""apply_reports: what a broker says, written once, whoever brings it and in whichever order."""
+
+from dataclasses import replace
+from datetime import timedelta
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.base import NotSent, Rejected
+from brokers.types import CloseCause, OrderReport, ReportKind
+from common.clocks import market_now
+from common.reason_codes import Code
+from common.sql import run
+from connections.models import ExecutionConnection
+from events.models import Notification
+from events.routing import route_events
+from execution.exits.orders import ExitRequest, open_exits
+from execution.models import DriftItem, Fill, Order
+from execution.services import close_position
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def entry(alice: ExecutionConnection, feed: Feed) -> Order:
+    """On its way to the broker: 100 EUR/USD, nothing told yet."""
+    factories.signal(feed)
+    factories.claim_all()
+    return Order.objects.get()
+
+
+@pytest.fixture
+def position(entry: Order) -> ExecutionPosition:
+    """100 EUR/USD, told by one fill."""
+    factories.apply(factories.fill_report(entry, 100, "f1", broker_position_id="T1"))
+    return ExecutionPosition.objects.get()
+
+
+def exit_of(position: ExecutionPosition, fraction: str = "1") -> Order:
+    """An exit that is on its way."""
+    order_id = close_position(position.pk, fraction=D(fraction))
+    assert order_id is not None
+    factories.claim_all()
+    return Order.objects.get(pk=order_id)
+
+
+def broker_exit(
+    position: ExecutionPosition, quantity: int, fill_id: str, ticket: str = "X1"
+) -> OrderReport:
+    entry = Order.objects.get(signal=position.signal, leg="entry")
+    told = factories.fill_report(entry, quantity, fill_id, broker_order_id=ticket)
+    return replace(told, close_cause=CloseCause.EXTERNAL)
+
+
+def test_a_fill_is_counted_once_however_often_it_is_told(entry: Order) -> None:
+    told = factories.fill_report(entry, 40, "f1")
+    factories.apply(told, told)
+    factories.apply(told)
+    entry.refresh_from_db()
+    assert (entry.status, entry.filled_quantity) == ("PARTIALLY_FILLED", 40)
+    assert ExecutionPosition.objects.get().quantity == 40
+    assert Fill.objects.count() == 1
+
+
+def test_entry_and_exit_fills_of_one_position_count_in_one_flush(entry: Order) -> None:
+    factories.apply(factories.fill_report(entry, 60, "f1"))
+    position = ExecutionPosition.objects.get()
+    leaving = exit_of(position)
+    factories.apply(
+        factories.fill_report(leaving, 60, "x1"), factories.fill_report(entry, 40, "f2")
+    )
+    position.refresh_from_db()
+    assert (position.quantity, position.opened_quantity, position.reserved) == (40, 100, 0)
+
+
+def test_a_late_fill_of_an_ended_exit_takes_nothing_from_anothers_reservation(
+    position: ExecutionPosition,
+) -> None:
+    first = exit_of(position, "0.5")
+    factories.apply(factories.report(first, ReportKind.CANCELLED))
+    exit_of(position, "0.5")
+    factories.apply(factories.fill_report(first, 20, "x1"))
+    position.refresh_from_db()
+    assert (position.quantity, position.reserved) == (80, 50)
+    assert close_position(position.pk) is not None
+    assert Order.objects.get(leg="close-3").quantity == 30
+
+
+def test_an_exit_that_a_late_fill_brings_back_reserves_what_is_left_of_it(
+    position: ExecutionPosition,
+) -> None:
+    leaving = exit_of(position, "0.5")
+    factories.apply(factories.report(leaving, ReportKind.REJECTED, code=Code.MARKET_CLOSED))
+    factories.apply(factories.fill_report(leaving, 20, "x1"))
+    position.refresh_from_db()
+    leaving.refresh_from_db()
+    assert (leaving.status, position.quantity, position.reserved) == ("PARTIALLY_FILLED", 80, 30)
+
+
+def test_a_broker_exit_told_in_two_parts_leaves_our_own_exits_reservation_alone(
+    position: ExecutionPosition,
+) -> None:
+    exit_of(position, "0.5")
+    factories.apply(broker_exit(position, 20, "x1"))
+    factories.apply(broker_exit(position, 20, "x2"))
+    position.refresh_from_db()
+    assert (position.quantity, position.reserved) == (60, 50)
+    external = Order.objects.get(leg="external-1")
+    assert (external.status, external.quantity, external.filled_quantity) == ("FILLED", 40, 40)
+
+
+def test_two_parts_of_a_broker_exit_in_one_flush_leave_the_reservation_alone(
+    position: ExecutionPosition,
+) -> None:
+    exit_of(position, "0.5")
+    factories.apply(broker_exit(position, 20, "x1"), broker_exit(position, 20, "x2"))
+    position.refresh_from_db()
+    assert (position.quantity, position.reserved) == (60, 50)
+
+
+def test_a_broker_exit_before_its_entrys_fill_waits(entry: Order) -> None:
+    told = replace(
+        factories.fill_report(entry, 100, "x1", broker_order_id="X1"),
+        close_cause=CloseCause.STOP_LOSS,
+    )
+    assert factories.apply(told) == [told]
+    factories.apply(factories.fill_report(entry, 100, "f1"))
+    assert factories.apply(told) == []
+    position = ExecutionPosition.objects.get()
+    assert (position.quantity, position.close_reason) == (0, "sl")
+
+
+def test_a_broker_exit_of_more_than_is_open_is_settled_when_its_entry_has_ended(
+    entry: Order,
+) -> None:
+    """A fill may follow a cancel, but not for ever: until it is settled it is told each second."""
+    told = replace(
+        factories.fill_report(entry, 100, "x1", broker_order_id="X1"),
+        close_cause=CloseCause.STOP_LOSS,
+    )
+    factories.apply(
+        factories.fill_report(entry, 60, "f1"), factories.report(entry, ReportKind.CANCELLED)
+    )
+    assert factories.apply(told) == [told]
+    factories.pass_time(61)
+    assert factories.apply(told) == []
+    item = DriftItem.objects.get()
+    assert (item.kind, item.evidence["broker_order_id"]) == ("EXIT_BEYOND_OPEN", "X1")
+    assert ExecutionPosition.objects.get().quantity == 0
+
+
+def test_a_broker_exit_of_more_than_was_told_waits_for_the_entrys_other_fill(entry: Order) -> None:
+    told = replace(
+        factories.fill_report(entry, 100, "x1", broker_order_id="X1"),
+        close_cause=CloseCause.STOP_LOSS,
+    )
+    factories.apply(factories.fill_report(entry, 60, "f1"))
+    assert factories.apply(told) == [told]
+    assert not DriftItem.objects.exists()
+    factories.apply(factories.fill_report(entry, 40, "f2"))
+    assert factories.apply(told) == []
+    assert ExecutionPosition.objects.get().quantity == 0
+
+
+def test_a_broker_exit_told_again_changes_nothing(position: ExecutionPosition) -> None:
+    told = broker_exit(position, 100, "x1")
+    factories.apply(told)
+    factories.apply(told, told)
+    assert Order.objects.exits().count() == 1
+    assert ExecutionPosition.objects.get().quantity == 0
+
+
+def test_profit_is_the_same_whether_an_exit_or_a_dearer_entry_fill_is_told_first(
+    entry: Order,
+) -> None:
+    factories.apply(factories.fill_report(entry, 60, "f1", price="1.10000"))
+    position = ExecutionPosition.objects.get()
+    leaving = exit_of(position)
+    factories.apply(factories.fill_report(leaving, 60, "x1", price="1.12000"))
+    factories.apply(factories.fill_report(entry, 40, "f2", price="1.10500"))
+    position.refresh_from_db()
+    assert position.entry_price == D("1.10200")
+    assert position.realized_pnl == D("1.08")  # 60 at 1.12 against the average of 1.102
+
+
+def test_a_position_opens_with_the_earliest_and_closes_with_the_latest_fill(entry: Order) -> None:
+    noon = market_now()
+    minute = timedelta(minutes=1)
+    factories.apply(factories.fill_report(entry, 60, "f2", time=noon + minute))
+    factories.apply(factories.fill_report(entry, 40, "f1", time=noon))
+    position = ExecutionPosition.objects.get()
+    assert position.opened_at == noon
+    half, rest = exit_of(position, "0.5"), exit_of(position)
+    factories.apply(factories.fill_report(half, 50, "x2", time=noon + 3 * minute))
+    factories.apply(factories.fill_report(rest, 50, "x1", time=noon + 2 * minute))
+    position.refresh_from_db()
+    assert position.closed_at == noon + 3 * minute
+
+
+def test_a_target_is_done_once_though_a_late_fill_follows_its_cancel(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.3"), ("1.14", "0.2")])
+    factories.claim_all()
+    factories.apply(factories.fill_report(Order.objects.get(), 100, "f1"))
+    position = ExecutionPosition.objects.get()
+    open_exits([ExitRequest(position.pk, "tp-1", D("0.5"))])
+    factories.claim_all()
+    target = Order.objects.get(leg="tp-1")
+    factories.apply(factories.fill_report(target, 20, "x1"))
+    factories.apply(factories.report(target, ReportKind.CANCELLED))
+    factories.apply(factories.fill_report(target, 10, "x2"))
+    position.refresh_from_db()
+    assert (position.tp_number, position.tp, position.quantity) == (2, D("1.13"), 70)
+
+
+@pytest.mark.parametrize("quantity", [100, 40])
+def test_a_fill_wins_over_an_exit_that_waits_to_be_sent_again(
+    position: ExecutionPosition, quantity: int
+) -> None:
+    leaving = exit_of(position)
+    factories.answer(factories.claimed_call(leaving), NotSent(Code.NOT_CONNECTED))
+    leaving.refresh_from_db()
+    assert leaving.status == "PENDING"
+    factories.apply(factories.fill_report(leaving, quantity, "x1"))
+    leaving.refresh_from_db()
+    assert leaving.status == ("FILLED" if quantity == 100 else "PARTIALLY_FILLED")
+    assert factories.claim_all() == []
+    assert not DriftItem.objects.exists()
+
+
+def test_an_acceptance_of_an_order_that_waits_to_be_sent_again_keeps_it_from_being_sent(
+    position: ExecutionPosition,
+) -> None:
+    leaving = exit_of(position)
+    factories.answer(factories.claimed_call(leaving), NotSent(Code.NOT_CONNECTED))
+    factories.apply(factories.report(leaving, ReportKind.ACCEPTED))
+    leaving.refresh_from_db()
+    assert leaving.status == "SUBMITTED"
+    factories.pass_time(60)
+    assert factories.claim_all() == []
+
+
+def test_a_retryable_refusal_is_tried_once_more_under_the_next_digit(entry: Order) -> None:
+    first = entry.client_order_id
+    assert first is not None
+    factories.answer(factories.claimed_call(entry), Rejected(Code.REQUOTE))
+    assert Order.objects.get().status == "PENDING"
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.client_order_id == first[:-1] + "1"
+    factories.answer(outgoing, Rejected(Code.REQUOTE))
+    assert (Order.objects.get().status, Order.objects.get().reason) == ("REJECTED", "REQUOTE")
+
+
+def test_an_old_attempts_refusal_told_again_does_not_end_the_new_attempt(entry: Order) -> None:
+    (told,) = factories.answer(factories.claimed_call(entry), Rejected(Code.REQUOTE))
+    factories.claim_all()
+    factories.apply(told)
+    assert Order.objects.get().status == "SUBMITTING"
+
+
+def test_a_fill_for_a_denied_order_becomes_drift_and_its_neighbour_is_written(
+    entry: Order, alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    factories.claim_all()
+    denied, other = Order.objects.order_by("id")
+    run(f"UPDATE execution_order SET status = 'DENIED' WHERE id = {denied.pk}")
+    factories.apply(
+        factories.fill_report(denied, 100, "f1"), factories.fill_report(other, 100, "f2")
+    )
+    assert DriftItem.objects.get().kind == "POISONED_REPORT"
+    assert [o.status for o in Order.objects.order_by("id")] == ["DENIED", "FILLED"]
+
+
+def test_a_stranger_among_reports_becomes_drift(entry: Order, broker: FakeBroker) -> None:
+    told = factories.report(entry, ReportKind.ACCEPTED, client_order_id="somebodyelse00000")
+    factories.apply(told, factories.report(entry, ReportKind.ACCEPTED))
+    assert DriftItem.objects.get().kind == "UNKNOWN_ORDER"
+    assert Order.objects.get().status == "SUBMITTED"
+
+
+def test_one_poisoned_report_of_fifty_is_drift_and_49_are_written(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    run("UPDATE connections_tradingpreset SET max_open_positions = 100")
+    for _ in range(50):
+        factories.signal(feed)
+    factories.claim_all()
+    orders = list(Order.objects.order_by("id"))
+    told = [factories.fill_report(o, 100, f"f{o.pk}") for o in orders]
+    told[17] = factories.fill_report(orders[17], 101, "too much")
+    factories.apply(*told)
+    assert Order.objects.filter(status="FILLED").count() == 49
+    assert DriftItem.objects.get().kind == "POISONED_REPORT"
+    assert ExecutionPosition.objects.count() == 49
+
+
+def test_a_report_that_not_even_drift_can_hold_does_not_stop_the_others(entry: Order) -> None:
+    nobody = replace(factories.report(entry, ReportKind.ACCEPTED), connection_id="no uuid at all")
+    nobody = replace(nobody, client_order_id="x" * 18)
+    factories.apply(nobody, factories.report(entry, ReportKind.ACCEPTED))
+    assert Order.objects.get().status == "SUBMITTED"
+
+
+def test_a_position_is_told_to_be_opened_once(entry: Order) -> None:
+    told = factories.fill_report(entry, 40, "f1")
+    factories.apply(told)
+    factories.apply(told, factories.fill_report(entry, 60, "f2", price="1.20000"))
+    position = ExecutionPosition.objects.get()
+    (opened,) = factories.events("position.opened")
+    assert opened == {"position": position.pk, "quantity": "40", "price": "1.1"}
+    route_events(100)
+    told_to = Notification.objects.filter(kind="position.opened").values_list("title", flat=True)
+    assert list(told_to) == ["Position opened: Buy 100 EUR/USD at 1.1"]

@@ -1,0 +1,88 @@
+"""Exits that brokers make by themselves, told in bulk: an outage ends with thousands of them."""
+
+from dataclasses import replace
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.types import CloseCause, OrderReport
+from common.sql import run
+from execution.models import Order
+from execution.reports.apply import apply_reports
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.console.conftest import statements
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+ACCOUNTS = 20
+
+
+@pytest.fixture
+def entries(feed: Feed, broker: FakeBroker) -> list[Order]:
+    """One order of each account, at the broker and not filled."""
+    for _ in range(ACCOUNTS):
+        factories.account(feed)
+    factories.signal(feed)
+    for outgoing in factories.claim_all():
+        factories.answer(outgoing, broker.rest(outgoing.request))
+    return list(Order.objects.order_by("id"))
+
+
+def stopped_out(entry: Order) -> OrderReport:
+    """The broker's stop has closed all of it."""
+    report = factories.fill_report(entry, entry.quantity or D(1), f"stop {entry.pk}", price="1.09")
+    return replace(report, broker_order_id=f"S{entry.pk}", close_cause=CloseCause.STOP_LOSS)
+
+
+def filled(entry: Order) -> OrderReport:
+    return factories.fill_report(entry, entry.quantity or D(1), f"fill {entry.pk}")
+
+
+@pytest.mark.django_db
+def test_many_exits_are_written_with_as_many_statements_as_one(entries: list[Order]) -> None:
+    """Each holds hundreds of orders locked until the last of them."""
+    factories.apply(*[filled(entry) for entry in entries])
+    counts = []
+    for part in (entries[:1], entries[1:]):
+        with statements() as sent:
+            assert factories.apply(*[stopped_out(entry) for entry in part]) == []
+        counts.append(len(sent))
+    assert counts[0] == counts[1], counts
+    closed = ExecutionPosition.objects.filter(quantity=0, close_reason="sl")
+    assert closed.count() == ACCOUNTS
+    assert Order.objects.filter(leg="sl", status="FILLED").count() == ACCOUNTS
+
+
+@pytest.mark.django_db
+def test_one_batch_may_tell_of_an_exit_in_parts_and_again(entries: list[Order]) -> None:
+    entry = entries[0]
+    factories.apply(filled(entry))
+    whole = stopped_out(entry)
+    (execution,) = whole.fills
+    half = execution.quantity / 2
+    parts = [
+        replace(whole, fills=(replace(execution, broker_fill_id=name, quantity=half),))
+        for name in ("a", "b")
+    ]
+    factories.apply(parts[0], *parts, parts[1])
+    row = Order.objects.get(leg="sl")
+    assert (row.quantity, row.filled_quantity, row.status) == (whole.fills[0].quantity,) * 2 + (
+        "FILLED",
+    )
+    assert ExecutionPosition.objects.get(signal=entry.signal, connection=entry.connection).closed_at
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_exit_that_overtook_its_entry_waits_without_a_lock(entries: list[Order]) -> None:
+    """Told again every second, it would keep those who bring the entry's fill from writing it."""
+    early = stopped_out(entries[0])
+    lock = f"SELECT 1 FROM execution_order WHERE id = {entries[0].pk} FOR UPDATE"
+    with factories.locked_elsewhere(lock):
+        run("SET lock_timeout = '100ms'")
+        try:
+            assert apply_reports([early]).deferred == [early]
+        finally:
+            run("RESET lock_timeout")
+    assert factories.apply(early, filled(entries[0])) == []
+    assert ExecutionPosition.objects.get().close_reason == "sl"

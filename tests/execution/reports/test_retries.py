@@ -1,0 +1,163 @@
+"""What was not sent, and what was refused: how often it is tried again, and who is told."""
+
+from datetime import timedelta
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.base import NotSent, Rejected
+from brokers.types import OrderReport, ReportKind
+from common.clocks import market_now
+from common.reason_codes import TRIED_AGAIN, Code
+from common.sql import rows, run
+from connections.models import ExecutionConnection
+from events.models import Notification
+from events.routing import route_events
+from execution.models import Order, Status
+from execution.reports.transitions import MAX_TRIES, RETRYABLE, State, Transition, after_report
+from signals.models import Feed, Signal
+from tests.connections import make
+from tests.execution import factories
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def entry(alice: ExecutionConnection, feed: Feed) -> Order:
+    """On its way to the broker."""
+    factories.signal(feed)
+    factories.claim_all()
+    return Order.objects.get()
+
+
+def not_sent(order: Order, code: Code = Code.BROKER_CLOCK) -> float:
+    """It never left; returns the seconds until it is tried again."""
+    order.refresh_from_db()
+    factories.answer(factories.claimed_call(order), NotSent(code, "the broker's words"))
+    order.refresh_from_db()
+    (row,) = rows(
+        "SELECT extract(epoch FROM due_at - clock_timestamp())::float AS left FROM execution_order"
+    )
+    return float(row.left)
+
+
+def test_what_was_not_sent_is_tried_five_times_less_and_less_often(entry: Order) -> None:
+    pauses = []
+    for _ in range(MAX_TRIES - 1):
+        pauses.append(not_sent(entry))
+        assert entry.status == "PENDING"
+        factories.pass_time(10)
+        assert len(factories.claim_all()) == 1
+    for base, pause in zip((0.5, 1, 2, 4), pauses, strict=True):
+        assert base - 0.2 <= pause <= 1.5 * base
+    not_sent(entry)
+    assert (entry.status, entry.reason) == ("FAILED", "NOT_SENT_RETRIES_SPENT")
+    assert factories.claim_all() == []
+
+
+@pytest.mark.parametrize("code", ["NOT_CONNECTED", "BROKER_UNREACHABLE", "TRADING_DISABLED"])
+def test_an_entry_whose_broker_cannot_be_reached_waits_until_its_signal_is_too_old(
+    entry: Order, code: str
+) -> None:
+    pauses = []
+    while entry.status in ("SUBMITTING", "PENDING"):
+        pauses.append(not_sent(entry, Code[code]))
+        assert (entry.status, entry.reason, entry.tries) == ("PENDING", code, 0)
+        since = entry.waiting_since
+        factories.pass_time(pauses[-1] + 0.05)
+        factories.claim_all()
+        entry.refresh_from_db()
+        assert entry.waiting_since in (since, None)
+    assert 0.3 < pauses[0] <= 0.9
+    assert 3.5 < pauses[-1] <= 6
+    assert 8 <= len(pauses) <= 20  # in a minute
+    assert (entry.status, entry.reason) == ("DENIED", code)
+    assert entry.detail == "The signal became older than 60 s while the order waited."
+    assert factories.events("order.failed") == []
+
+
+def test_validity_that_ends_between_two_tries_expires_it(entry: Order) -> None:
+    Signal.objects.update(valid_until=market_now() + timedelta(seconds=5))
+    not_sent(entry)
+    assert entry.status == "PENDING"
+    factories.pass_time(6)
+    assert factories.claim_all() == []
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("EXPIRED", "SIGNAL_EXPIRED")
+
+
+def refused(order: Order, code: Code) -> None:
+    order.refresh_from_db()
+    factories.answer(factories.claimed_call(order), Rejected(code, "the broker's words"))
+    order.refresh_from_db()
+
+
+def test_a_requoted_order_passes_the_kill_switch_again(
+    entry: Order, alice: ExecutionConnection
+) -> None:
+    refused(entry, Code.REQUOTE)
+    assert entry.status == "PENDING"
+    make.kill_switch("REDUCING", scope="ALL")
+    assert factories.claim_all() == []
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("DENIED", "ENTRIES_HALTED")
+
+
+def test_a_requoted_order_passes_the_limits_again(entry: Order) -> None:
+    refused(entry, Code.REQUOTE)
+    run("UPDATE connections_tradingpreset SET max_quantity = 50")
+    assert factories.claim_all() == []
+    entry.refresh_from_db()
+    assert (entry.status, entry.reason) == ("DENIED", "MAX_QUANTITY")
+
+
+def test_a_requoted_order_is_not_sent_late(entry: Order) -> None:
+    refused(entry, Code.REQUOTE)
+    Signal.objects.update(valid_until=market_now())
+    assert factories.claim_all() == []
+    entry.refresh_from_db()
+    assert entry.status == "EXPIRED"
+
+
+def test_no_other_refusal_is_tried_again(entry: Order) -> None:
+    refused(entry, Code.MARKET_CLOSED)
+    assert (entry.status, entry.reason) == ("REJECTED", "MARKET_CLOSED")
+    assert factories.claim_all() == []
+    fresh = State(Status.SUBMITTING, D(100), D(0), attempt=0, tries=0, fence=1, is_exit=False)
+    for code in set(Code) - RETRYABLE:
+        step = after_report(fresh, OrderReport(ReportKind.REJECTED, "c", "x0", code=code))
+        assert step == Transition(Status.REJECTED, code)
+
+
+def test_the_list_of_what_is_tried_again_says_what_is_done() -> None:
+    assert set(TRIED_AGAIN) >= RETRYABLE
+    assert all(TRIED_AGAIN.values())
+
+
+def test_its_owner_is_told_of_a_refusal_with_the_reason_and_where_to_read_more(
+    entry: Order, alice: ExecutionConnection
+) -> None:
+    refused(entry, Code.NO_MONEY)
+    assert factories.events("order.rejected") == [
+        {"code": "NO_MONEY", "detail": "the broker's words"}
+    ]
+    route_events(100)
+    told = Notification.objects.get(user_id=alice.owner_id, kind="order.rejected")
+    assert told.title.startswith("Rejected by the broker")
+    for text in (Code.NO_MONEY.sentence, "the broker's words", "NO_MONEY"):
+        assert text in told.body
+
+
+def test_its_owner_and_the_operators_are_told_of_a_failure(
+    entry: Order, alice: ExecutionConnection
+) -> None:
+    operator = make.user(is_staff=True)
+    for _ in range(MAX_TRIES):
+        not_sent(entry)
+        factories.pass_time(10)
+        factories.claim_all()
+    (told,) = factories.events("order.failed")
+    assert told["code"] == "NOT_SENT_RETRIES_SPENT"
+    route_events(100)
+    users = set(Notification.objects.filter(kind="order.failed").values_list("user_id", flat=True))
+    assert users == {alice.owner_id, operator.pk}

@@ -1,0 +1,110 @@
+"""Slippage is told in the unit of what is traded: a coin has no pips."""
+
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from connections.models import ExecutionConnection
+from events.messages import render
+from execution.models import Order
+from signals.intake import read_signal
+from signals.models import Feed
+from tests.events.test_messages import event
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def coin(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
+    """An account that trades BTC/USD at 50,000, whose last digit is 0.01."""
+    factories.instrument("BTC/USD", symbol="BTCUSD", digits=2, pip=D("0.01"),
+                    quantity_min=D("0.001"),
+                    quantity_step=D("0.001"))  # fmt: skip
+    return factories.account(feed, preset_fixed_quantity=D("0.01"))
+
+
+def entry(of: ExecutionConnection, feed: Feed, **fields: Any) -> Order:
+    factories.quote(of, "49999.99", "50000", pair="BTC/USD")
+    factories.signal(feed, currency_pair="BTC/USD", sl=D(49000), **fields)
+    factories.claim_all()
+    return Order.objects.latest("id")
+
+
+@pytest.mark.parametrize(
+    ("price", "basis_points", "alarms"),
+    [("50000.06", "0.012", 0), ("50025", "5", 0), ("50025.01", "5.002", 1), ("49970", "-6", 1)],
+)
+def test_six_cents_of_a_coin_are_no_alarm(
+    coin: ExecutionConnection, feed: Feed, price: str, basis_points: str, alarms: int
+) -> None:
+    order = entry(coin, feed)
+    factories.apply(factories.fill_report(order, "0.01", "f1", price=price))
+    order.refresh_from_db()
+    assert (order.slippage_pips, order.slippage_unit) == (D(basis_points), "BPS")
+    told = factories.events("slippage.alert")
+    assert len(told) == alarms
+    for one in told:
+        assert (D(one["slippage"]), one["slippage_unit"], one["slippage_pips"]) == (
+            D(basis_points), "BPS", None,
+        )  # fmt: skip
+
+
+def test_the_alarms_words_name_the_unit(coin: ExecutionConnection, feed: Feed) -> None:
+    factories.apply(factories.fill_report(entry(coin, feed), "0.01", "f1", price="50100"))
+    (told,) = factories.events("slippage.alert")
+    assert render(event("slippage.alert", **told)).title.startswith("Slippage +20 basis points")
+
+
+@pytest.mark.parametrize(
+    ("unit", "limit", "worst"),
+    [
+        ("", "4", "50020"),
+        ("BPS", "4", "50020"),
+        ("PERCENT", "0.5", "50250"),
+        ("TICKS", "300", "50003"),
+    ],
+)
+def test_a_limit_is_in_its_unit(
+    coin: ExecutionConnection, feed: Feed, unit: str, limit: str, worst: str
+) -> None:
+    order = entry(coin, feed, max_slippage_pips=D(limit), max_slippage_unit=unit)
+    assert order.worst_price == D(worst)
+
+
+def test_the_presets_unit_is_of_both_its_thresholds(feed: Feed, coin: ExecutionConnection) -> None:
+    preset = coin.preset
+    assert preset is not None
+    preset.slippage_unit, preset.max_slippage_pips = "PERCENT", D(1)
+    preset.slippage_alert_threshold_pips = D("0.5")
+    preset.save()
+    order = entry(coin, feed)
+    assert order.worst_price == D(50500)
+    factories.apply(factories.fill_report(order, "0.01", "f1", price="50300"))
+    order.refresh_from_db()
+    assert (order.slippage_pips, order.slippage_unit) == (D("0.6"), "PERCENT")
+    assert len(factories.events("slippage.alert")) == 1
+
+
+def said(**fields: Any) -> Any:
+    return read_signal({"symbol": "EUR/USD", "direction": "BUY", **fields})
+
+
+def test_pips_are_read_for_what_has_pips_only() -> None:
+    draft = said(max_slippage_pips=3)
+    assert (draft.max_slippage_pips, draft.max_slippage_unit) == (3, "PIPS")
+    draft = said(symbol="BTC/USD", max_slippage="2.5")
+    assert (draft.max_slippage_pips, draft.max_slippage_unit) == (D("2.5"), "")
+    assert (
+        said(symbol="AAPL", max_slippage=1, max_slippage_unit="ticks").max_slippage_unit == "TICKS"
+    )
+    for wrong in (
+        {"symbol": "BTC/USD", "max_slippage_pips": 3},
+        {"symbol": "AAPL", "max_slippage": 3, "max_slippage_unit": "PIPS"},
+        {"max_slippage_pips": 3, "max_slippage": 3},
+        {"max_slippage_pips": 3, "max_slippage_unit": "BPS"},
+    ):
+        with pytest.raises(Exception, match=r"pips|same as"):
+            said(**wrong)

@@ -1,0 +1,267 @@
+"""The table of states, complete, and what each report does in each state. Pure."""
+
+from decimal import Decimal as D
+from itertools import product
+
+import pytest
+
+from brokers.types import OrderReport, OrderType, ReportKind
+from common.reason_codes import Code
+from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status
+from execution.reports.transitions import (
+    ALLOWED,
+    MAX_TRIES,
+    NOT_REACHED,
+    IllegalTransitionError,
+    State,
+    Transition,
+    after_fill,
+    after_report,
+    not_reached_seconds,
+    previous_attempt_live,
+    require,
+)
+
+S, K = Status, ReportKind
+TABLE = """
+PENDING: SUBMITTING DENIED CANCELLED EXPIRED FAILED SUBMITTED PARTIALLY_FILLED FILLED REJECTED
+PENDING: UNKNOWN
+SUBMITTING: SUBMITTED PARTIALLY_FILLED FILLED REJECTED CANCELLED EXPIRED PENDING FAILED UNKNOWN
+UNKNOWN: SUBMITTED PARTIALLY_FILLED FILLED REJECTED CANCELLED EXPIRED PENDING FAILED
+SUBMITTED: PARTIALLY_FILLED FILLED CANCEL_REQUESTED CANCELLED EXPIRED REJECTED UNKNOWN
+PARTIALLY_FILLED: FILLED CANCEL_REQUESTED CANCELLED EXPIRED UNKNOWN
+CANCEL_REQUESTED: CANCELLED EXPIRED PARTIALLY_FILLED FILLED SUBMITTED REJECTED UNKNOWN
+CANCELLED: FILLED SUBMITTED
+EXPIRED: FILLED SUBMITTED
+REJECTED: FILLED PARTIALLY_FILLED
+FAILED: FILLED PARTIALLY_FILLED PENDING SUBMITTED REJECTED CANCELLED EXPIRED
+FILLED:
+SKIPPED:
+DENIED:
+"""
+ARROWS = {
+    (S(line.partition(":")[0]), S(to))
+    for line in TABLE.split("\n")
+    if line
+    for to in line.partition(":")[2].split()
+}
+
+
+def state(status: Status, **fields: object) -> State:
+    usual = {"quantity": D(100), "filled": D(0), "attempt": 0, "tries": 0, "fence": 3}
+    return State(status, **{**usual, "is_exit": False, **fields})  # type: ignore[arg-type]
+
+
+def told(kind: ReportKind, code: Code | None = None, fence: int = 0) -> OrderReport:
+    return OrderReport(kind, "c", "x0", code=code, fence=fence)
+
+
+def test_the_table_is_this_one_and_each_arrow_has_its_reason() -> None:
+    assert set(ALLOWED) == ARROWS
+    assert all(ALLOWED.values())
+
+
+@pytest.mark.parametrize(("before", "after"), list(product(S, S)))
+def test_moves_outside_the_table_raise(before: Status, after: Status) -> None:
+    if (before, after) in ARROWS:
+        require(before, after)
+    else:
+        with pytest.raises(IllegalTransitionError):
+            require(before, after)
+
+
+def test_every_state_is_in_the_groups_where_it_belongs() -> None:
+    assert set(S) == {*TERMINAL, *WORKING, S.UNKNOWN}
+    assert not set(TERMINAL) & set(WORKING)
+    assert {*IN_FLIGHT, *AT_BROKER, *UNSENT, S.FILLED, S.REJECTED} == set(S)
+
+
+@pytest.mark.parametrize("status", [s for s in S if s not in (S.SKIPPED, S.DENIED)])
+def test_a_whole_fill_wins_over_every_state(status: Status) -> None:
+    step = after_fill(state(status), D(100))
+    assert step.status == S.FILLED
+    if status != S.FILLED:
+        require(status, step.status)
+    late = status in (S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED)
+    assert step.code == (Code.LATE_FILL if late else None)
+
+
+@pytest.mark.parametrize(
+    ("status", "after"),
+    [
+        (S.SUBMITTING, S.PARTIALLY_FILLED),
+        (S.UNKNOWN, S.PARTIALLY_FILLED),
+        (S.SUBMITTED, S.PARTIALLY_FILLED),
+        (S.PARTIALLY_FILLED, S.PARTIALLY_FILLED),
+        (S.CANCEL_REQUESTED, S.CANCEL_REQUESTED),
+        (S.CANCELLED, S.CANCELLED),
+        (S.EXPIRED, S.EXPIRED),
+        (S.REJECTED, S.PARTIALLY_FILLED),
+        (S.FAILED, S.PARTIALLY_FILLED),
+        (S.PENDING, S.PARTIALLY_FILLED),
+    ],
+)
+def test_a_part_ends_nothing_and_revives_only_what_was_said_wrongly(
+    status: Status, after: Status
+) -> None:
+    assert after_fill(state(status), D(99)).status == after
+
+
+# Every cell of state × report: where the order goes. `·` nothing changes, `=` it stays and what
+# was said is kept, `!` a contradiction that becomes drift. CANCELLED and EXPIRED twice: the broker
+# told us, or (`-ours`) we withdrew what we took as never sent.
+CELLS = """
+                   ACCEPTED   REJECTED  CANCELLED  EXPIRED  CANCEL_REFUSED  NOT_SENT  UNKNOWN
+PENDING            SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               ·         ·
+SUBMITTING         SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               PENDING   UNKNOWN
+UNKNOWN            SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               ·         ·
+SUBMITTED          ·          REJECTED  CANCELLED  EXPIRED  ·               ·         ·
+PARTIALLY_FILLED   ·          ·         CANCELLED  EXPIRED  ·               ·         ·
+CANCEL_REQUESTED   ·          REJECTED  CANCELLED  EXPIRED  SUBMITTED       ·         ·
+FILLED             ·          ·         ·          ·        ·               ·         ·
+SKIPPED            !          ·         ·          ·        ·               ·         ·
+DENIED             !          ·         ·          ·        ·               ·         ·
+REJECTED           ·          ·         ·          ·        ·               ·         ·
+FAILED             SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               ·         ·
+CANCELLED          ·          ·         ·          ·        ·               ·         ·
+CANCELLED-ours     SUBMITTED  =         =          =        ·               ·         ·
+EXPIRED            ·          ·         ·          ·        ·               ·         ·
+EXPIRED-ours       SUBMITTED  =         =          =        ·               ·         ·
+"""
+
+
+def cells() -> list[tuple[str, ReportKind, str]]:
+    head, *lines = [line.split() for line in CELLS.splitlines() if line]
+    named = ((name, zip(head, tos, strict=True)) for name, *tos in lines)
+    return [(name, K(kind), to) for name, row in named for kind, to in row]
+
+
+def test_no_cell_is_forgotten() -> None:
+    quiet = {K.FILLED, K.LEVELS}  # what they change is not the state: see after_fill
+    named = {(name.partition("-")[0], kind) for name, kind, _ in cells()}
+    assert named == {(status.value, kind) for status, kind in product(S, set(K) - quiet)}
+    for kind, status in product(quiet, S):
+        assert after_report(state(status, unacknowledged=True), told(kind)) is None
+
+
+@pytest.mark.parametrize(("name", "kind", "to"), cells())
+def test_each_report_in_each_state(name: str, kind: ReportKind, to: str) -> None:
+    status, _, ours = name.partition("-")
+    before = state(S(status), unacknowledged=bool(ours), filled=D(5 if "PARTIALLY" in name else 0))
+    step = after_report(before, told(kind, fence=3))
+    if to == "·":
+        assert step is None
+    elif to == "!":
+        with pytest.raises(IllegalTransitionError):
+            require(before.status, step.status if step else before.status)
+    else:
+        assert step is not None
+        assert step.status == (before.status if to == "=" else S(to))
+        if to != "=":
+            require(before.status, step.status)
+
+
+@pytest.mark.parametrize("name", ["PENDING", "FAILED", "CANCELLED", "EXPIRED"])
+def test_what_had_been_given_up_and_is_live_is_said_aloud(name: str) -> None:
+    assert after_report(state(S(name), unacknowledged=True), told(K.ACCEPTED)) == Transition(
+        S.SUBMITTED, Code.RISEN
+    )
+
+
+def test_a_rest_that_is_refused_after_a_part_has_filled_is_left_to_the_look_up() -> None:
+    assert after_report(state(S.CANCEL_REQUESTED, filled=D(5)), told(K.REJECTED)) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "after"),
+    [
+        (S.PENDING, 1, Transition(S.SUBMITTED, Code.RISEN, next_attempt=-1)),
+        (S.PENDING, 0, None),
+        (S.SUBMITTING, 1, None),
+    ],
+)
+def test_the_attempt_before_an_operators_retry_that_is_live_takes_its_place(
+    status: Status, attempt: int, after: Transition | None
+) -> None:
+    assert previous_attempt_live(state(status, attempt=2), attempt) == after
+
+
+@pytest.mark.parametrize(
+    ("kind", "filled", "after"),
+    [
+        (K.ACCEPTED, 50, S.PARTIALLY_FILLED),
+        (K.FILLED, 50, S.PARTIALLY_FILLED),
+        (K.FILLED, 100, S.FILLED),
+    ],
+)
+def test_what_had_filled_before_it_was_unknown_is_known_again(
+    kind: ReportKind, filled: int, after: Status
+) -> None:
+    """A restore makes a partly filled order UNKNOWN; the broker then tells nothing new of it."""
+    step = after_report(state(S.UNKNOWN, filled=D(filled)), told(kind))
+    assert step is not None
+    assert step.status == after
+
+
+@pytest.mark.parametrize("kind", [K.NOT_SENT, K.UNKNOWN])
+@pytest.mark.parametrize("fence", [0, 2, 4])
+def test_a_decision_with_another_fence_bounces(kind: ReportKind, fence: int) -> None:
+    assert after_report(state(S.SUBMITTING), told(kind, fence=fence)) is None
+
+
+@pytest.mark.parametrize("kind", [K.ACCEPTED, K.REJECTED, K.CANCELLED, K.EXPIRED])
+def test_facts_are_not_fenced(kind: ReportKind) -> None:
+    assert after_report(state(S.SUBMITTING), told(kind, fence=99)) is not None
+
+
+@pytest.mark.parametrize(
+    ("status", "attempt", "code", "after"),
+    [
+        (S.SUBMITTING, 0, Code.REQUOTE, Transition(S.PENDING, Code.REQUOTE, next_attempt=1)),
+        (S.SUBMITTING, 0, Code.PRICE_INVALID,
+         Transition(S.PENDING, Code.PRICE_INVALID, next_attempt=1)),
+        (S.SUBMITTING, 1, Code.REQUOTE, Transition(S.REJECTED, Code.REQUOTE)),
+        (S.UNKNOWN, 0, Code.REQUOTE, Transition(S.REJECTED, Code.REQUOTE)),
+        (S.SUBMITTING, 0, Code.NO_MONEY, Transition(S.REJECTED, Code.NO_MONEY)),
+        (S.SUBMITTING, 0, None, Transition(S.REJECTED, Code.REJECTED_BY_BROKER)),
+    ],
+)  # fmt: skip
+def test_a_retryable_refusal_is_tried_again_once(
+    status: Status, attempt: int, code: Code | None, after: Transition
+) -> None:
+    assert after_report(state(status, attempt=attempt), told(K.REJECTED, code)) == after
+
+
+def test_an_entry_not_sent_five_times_is_failed() -> None:
+    report = told(K.NOT_SENT, Code.BROKER_CLOCK, fence=3)
+    step = after_report(state(S.SUBMITTING, tries=3), report)
+    assert step == Transition(S.PENDING, Code.BROKER_CLOCK, next_try=True)
+    last = after_report(state(S.SUBMITTING, tries=4), report)
+    assert last is not None
+    assert (last.status, last.code) == (S.FAILED, Code.NOT_SENT_RETRIES_SPENT)
+
+
+@pytest.mark.parametrize("code", sorted(NOT_REACHED))
+def test_an_entry_whose_broker_could_not_be_reached_is_never_failed(code: Code) -> None:
+    report = told(K.NOT_SENT, code, fence=3)
+    step = after_report(state(S.SUBMITTING, tries=MAX_TRIES), report)
+    assert step == Transition(S.PENDING, code, is_deferred=True)
+    exit_step = after_report(state(S.SUBMITTING, tries=MAX_TRIES, is_exit=True), report)
+    assert exit_step == Transition(S.PENDING, code, next_try=True)
+
+
+def test_the_pause_until_an_entry_is_sent_again_doubles_up_to_some_seconds() -> None:
+    def pauses(order_type: OrderType) -> list[float]:
+        found, age = [], 0.0
+        for _ in range(8):
+            found.append(not_reached_seconds(order_type, age))
+            age += found[-1]
+        return found
+
+    assert pauses(OrderType.MARKET) == [0.5, 0.5, 1, 2, 4, 4, 4, 4]
+    assert pauses(OrderType.LIMIT) == [0.5, 0.5, 1, 2, 4, 8, 10, 10]
+
+
+def test_a_refused_cancel_goes_back_to_where_it_was() -> None:
+    step = after_report(state(S.CANCEL_REQUESTED, filled=D(10)), told(K.CANCEL_REFUSED))
+    assert step == Transition(S.PARTIALLY_FILLED)

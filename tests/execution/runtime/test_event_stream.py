@@ -1,0 +1,159 @@
+"""What a broker's stream tells is heard whole, whatever must wait."""
+
+import asyncio
+from dataclasses import replace
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+
+from brokers.types import CloseCause, OrderReport
+from common.clocks import machine_time
+from connections.models import DataConnection, ExecutionConnection
+from execution import startup
+from execution.dispatch.deferred_reports import DEFER_SECONDS
+from execution.models import DriftItem, Order
+from execution.runtime import event_stream
+from execution.runtime.event_stream import AT_ONCE, drain_events
+from execution.runtime.trading_runtime import TradingRuntime
+from positions.models import ExecutionPosition
+from prices.feeds import open_live
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+from tests.execution.fake_broker_book import Ticket
+from tests.execution.recovery.test_sweeps import sent
+from tests.prices.sources import Source, at, quote, source
+
+__all__ = ["source"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def tickets(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> list[Ticket]:
+    """Alice's and Bob's entries at the broker; our process has heard nothing of them yet."""
+    factories.account(feed)
+    factories.signal(feed)
+    factories.claim_all()
+    return [broker.receive(sent(order)) for order in Order.objects.order_by("id")]
+
+
+def test_a_whole_batch_that_must_wait_keeps_nobody_behind_it_from_being_heard(
+    tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
+) -> None:
+    hers, his = tickets
+    came_in = broker.execute(hers)
+    went_out = broker.close_at_broker(hers, CloseCause.STOP_LOSS, D(100))
+    for _ in range(AT_ONCE):  # an exit before its entry: it waits for the entry's own fills
+        broker.publish(went_out)
+    broker.publish(broker.execute(his))
+    assert drain_events() == 1
+    his_id = his.request.client_order_id
+    assert Order.objects.get(status="FILLED").client_order_id == his_id
+    assert len(broker.news) == AT_ONCE  # not acknowledged
+    broker.publish(came_in)
+    assert drain_events() == AT_ONCE + 1  # tried again, in the same breath as what it waited for
+    assert broker.news == {}
+    position = ExecutionPosition.objects.get(connection__id=hers.request.connection_id)
+    assert (position.opened_quantity, position.quantity) == (100, 0)
+    assert Order.objects.filter(position=position).count() == 1
+    assert drain_events() == 0
+
+
+def test_what_waits_is_told_again_and_nobody_is_told_twice(
+    tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
+) -> None:
+    hers, his = tickets
+    broker.execute(hers)
+    broker.publish(broker.close_at_broker(hers, CloseCause.STOP_LOSS, D(100)))
+    for _ in range(AT_ONCE):
+        broker.publish(broker.execute(his, D("0.1")))
+    assert drain_events() == AT_ONCE
+    assert [report.close_cause for report in broker.news.values()] == [CloseCause.STOP_LOSS]
+    assert drain_events() == 0
+    entry = Order.objects.get(client_order_id=his.request.client_order_id)
+    assert entry.filled_quantity == 50
+
+
+def test_each_event_waits_its_own_time_where_the_broker_gives_them_no_ids(
+    tickets: list[Ticket],
+    runtime: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first has waited its minute when the second comes; that one has its own."""
+    hers, his = tickets
+    told, events, shift = [], broker.events, [0.0]
+    monkeypatch.setattr(event_stream, "machine_time", lambda: machine_time() + shift[0])
+
+    async def nameless(limit: int, after: str = "") -> list[OrderReport]:
+        return [replace(report, event_id="") for report in await events(limit, after)]
+
+    monkeypatch.setattr(broker, "events", nameless)
+    for ticket in (hers, his):
+        broker.publish(broker.execute(ticket, D(50)))
+        drain_events()
+        broker.news.clear()
+        broker.execute(ticket)  # the rest is told by nobody
+        told.append(broker.close_at_broker(ticket, CloseCause.STOP_LOSS, D(100)))
+    broker.publish(told[0])
+    drain_events()
+    shift[0] = DEFER_SECONDS + 1
+    broker.publish(told[1])
+    drain_events()
+    assert [str(one.connection_id) for one in DriftItem.objects.all()] == [
+        hers.request.connection_id
+    ]
+
+
+def test_what_waits_no_longer_is_forgotten(
+    tickets: list[Ticket],
+    runtime: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    waiting: dict[Any, float] = {}
+    monkeypatch.setattr(event_stream, "_waiting_since", waiting)
+    hers, _ = tickets
+    came_in = broker.execute(hers)
+    broker.publish(broker.close_at_broker(hers, CloseCause.STOP_LOSS, D(100)))
+    drain_events()
+    assert len(waiting) == 1
+    broker.publish(came_in)
+    drain_events()
+    assert waiting == {}
+
+
+def test_a_broker_whose_news_hang_keeps_no_price_of_another_from_being_judged(
+    source: DataConnection,
+    feed: Feed,
+    runtime: TradingRuntime,
+    broker: FakeBroker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A paper broker that is another process, stopped: a real one's prices go to it, too."""
+    asked: list[str] = []
+
+    async def hang(limit: int, after: str = "") -> list[OrderReport]:
+        asked.append(after)
+        await asyncio.sleep(60)
+        return []
+
+    factories.account(feed)
+    monkeypatch.setattr(broker, "events", hang)
+    startup._paper_has_events.clear()
+    told_by = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
+    told_by.step(at(100))
+    assert asked == []
+    assert startup._paper_has_events.wait(30)
+
+
+def test_what_the_paper_broker_tells_because_of_a_real_ones_prices_is_applied_at_once(
+    tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
+) -> None:
+    broker.publish(broker.execute(tickets[0]))
+    startup.on_quotes_at_paper()
+    for name, _, hear in startup._background_jobs(exits_only=True):
+        if name == "news of paper":
+            hear()
+    assert Order.objects.filter(status="FILLED").count() == 1

@@ -1,0 +1,141 @@
+"""What a host's open circuit does to orders: entries wait, exits go, nothing is sent late."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from brokers.types import OrderReport, ReportKind
+from common.clocks import market_now
+from common.reason_codes import Code
+from common.sql import run
+from connections.health.host_circuit_breaker import open_hosts
+from connections.models import ExecutionConnection, HostCircuit
+from execution.models import Order
+from execution.runtime.health_recorder import HealthRecorder
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import cancel_order, close_position, execute
+from execution.submission.claim import claim
+from execution.submission.outcomes import Deferred
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.fake_broker import KIND, FakeBroker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def away(present: TradingRuntime) -> None:
+    HostCircuit.objects.create(host=KIND, opened_at=market_now(), probe_at=market_now(), times=1)
+    present.renew()
+
+
+def trade(present: TradingRuntime) -> None:
+    execute(factories.pending())
+    assert present.dispatcher.wait_idle(10)
+    assert present.report_writer.drain(10)
+
+
+def test_an_entry_waits_for_its_host_and_says_so(
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
+) -> None:
+    away(trading)
+    factories.signal(feed)
+    trade(trading)
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("PENDING", "HOST_AWAY")
+    factories.pass_time(4)
+    trade(trading)
+    assert factories.log_codes(order.pk).count(("HOST_AWAY", "PENDING")) == 1
+    HostCircuit.objects.update(opened_at=None)
+    trading.renew()
+    factories.pass_time(4)
+    trade(trading)
+    order.refresh_from_db()
+    assert (order.status, len(broker.accepted())) == ("FILLED", 1)
+
+
+def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
+) -> None:
+    away(trading)
+    factories.signal(feed)
+    trade(trading)
+    factories.pass_time(601)
+    trade(trading)
+    order = Order.objects.get()
+    assert (order.status, order.reason, broker.accepted()) == ("DENIED", "HOST_AWAY", [])
+
+
+def test_exits_go_and_so_do_the_entries_of_other_hosts(
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    elsewhere = factories.account(feed, exchange_name="elsewhere")
+    away(trading)
+    factories.signal(feed)
+    exit_id = close_position(position.pk)
+    assert exit_id is not None
+    trade(trading)
+    assert Order.objects.get(pk=exit_id).status == "FILLED"
+    assert Order.objects.get(connection=elsewhere).status == "FILLED"
+    assert Order.objects.get(connection=alice, status="PENDING").reason == "HOST_AWAY"
+
+
+def test_lost_answers_of_most_accounts_open_the_circuit_and_every_process_knows(
+    feed: Feed, trading: TradingRuntime, broker: FakeBroker
+) -> None:
+    for _ in range(5):
+        factories.account(feed)
+    broker.behaviour = broker.accept_without_reply
+    factories.signal(feed)
+    trade(trading)
+    assert open_hosts() == frozenset()
+    trading.health.write()
+    assert open_hosts() == {KIND}
+    other = TradingRuntime("another process")
+    other.renew()
+    assert other.hosts_down == {KIND}
+    run("DELETE FROM execution_workerlease WHERE id = %s", (other.id,))
+
+
+def test_what_a_broker_answers_closes_it(
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    away(trading)
+    run("UPDATE connections_hostcircuit SET opened_at = opened_at - interval '1 minute'")
+    exit_id = close_position(position.pk)
+    assert exit_id is not None
+    execute([exit_id])
+    assert trading.dispatcher.wait_idle(10)
+    assert trading.report_writer.drain(10)
+    assert isinstance(trading.health, HealthRecorder)
+    trading.health.write()
+    assert open_hosts() == frozenset()
+
+
+def test_our_own_failure_is_no_answer_of_the_host(
+    alice: ExecutionConnection, trading: TradingRuntime
+) -> None:
+    away(trading)
+    run("UPDATE connections_hostcircuit SET opened_at = opened_at - interval '1 minute'")
+    failed = OrderReport(ReportKind.UNKNOWN, str(alice.pk), "", code=Code.UNEXPECTED)
+    trading.health.record([failed])
+    trading.health.write()
+    assert open_hosts() == {KIND}
+
+
+def test_what_was_cancelled_while_it_was_put_off_keeps_its_reason(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    order = Order.objects.get()
+
+    def cancelled_meanwhile(_: Sequence[Any]) -> dict[str, Deferred]:
+        cancel_order(order.pk)
+        return {str(alice.pk): Deferred(Code.HOST_AWAY)}
+
+    claim([order.pk], owner="a process", deferral_policy=cancelled_meanwhile)
+    order.refresh_from_db()
+    assert (order.status, order.reason) == ("CANCELLED", "OWNER_CANCELLED")
+    assert ("HOST_AWAY", "PENDING") not in factories.log_codes(order.pk)

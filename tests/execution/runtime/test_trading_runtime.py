@@ -1,0 +1,290 @@
+"""The lease: one row a process, prolonged whatever else is stuck; and every call has its end."""
+
+import ast
+import asyncio
+import inspect
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+
+from brokers import rate_limits
+from brokers.base import BrokerError
+from common.reason_codes import Code
+from common.sql import rows
+from connections.health.connection_checks import run_on_process_loop
+from connections.models import ExecutionConnection
+from connections.session_lanes import held_lanes
+from execution.dispatch.background_calls import BackgroundCall
+from execution.dispatch.order_dispatcher import OrderDispatcher
+from execution.models import Order, WorkerLease
+from execution.runtime import trading_runtime
+from execution.runtime.trading_runtime import TradingRuntime
+from execution.services import execute
+from signals.models import Feed
+from tests.execution import factories
+from tests.execution.dispatch.test_background_calls import About, until
+from tests.execution.fake_broker import KIND, FakeBroker
+
+ROOT = Path(__file__).parents[3]
+
+
+def lease_of(present: TradingRuntime) -> datetime:
+    return WorkerLease.objects.get(pk=present.id).lease_until
+
+
+def is_prolonged(present: TradingRuntime) -> Callable[[], bool]:
+    before = lease_of(present)
+    return lambda: lease_of(present) > before
+
+
+@pytest.fixture
+def stuck() -> Iterator[threading.Event]:
+    released = threading.Event()
+    yield released
+    released.set()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_neither_a_stuck_round_nor_a_stuck_flusher_keeps_the_lease_from_being_prolonged(
+    broker: FakeBroker, stuck: threading.Event
+) -> None:
+    present, entered = TradingRuntime("test"), threading.Semaphore(0)
+
+    def wait(*_: Any) -> None:
+        entered.release()
+        stuck.wait(30)
+
+    async def answer() -> str:
+        return "yes"
+
+    present.start()
+    present.start_background_jobs([("one", 0.01, wait), ("another", 0.01, wait)])
+    try:
+        present.dispatcher.background_calls.start([BackgroundCall("k", About("h"), answer, wait)])
+        assert all(
+            entered.acquire(timeout=10) for _ in range(3)
+        )  # both rounds and the report writer
+        until(is_prolonged(present))
+        until(is_prolonged(present))
+    finally:
+        stuck.set()
+        present.stop()
+    assert not WorkerLease.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_process_that_drains_is_alive_until_its_last_outcome_is_written(
+    alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker,
+    stuck: threading.Event, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    real = broker.submit
+
+    async def submit(*args: Any) -> Any:
+        await asyncio.to_thread(stuck.wait, 20)
+        return await real(*args)
+
+    monkeypatch.setattr(broker, "submit", submit)
+    factories.signal(feed)
+    execute(factories.pending())
+    trading.drain()
+    until(is_prolonged(trading))
+    until(is_prolonged(trading))
+    stuck.set()
+    assert trading.stop()
+    assert Order.objects.get().status == "FILLED"
+    assert not WorkerLease.objects.filter(pk=trading.id).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lease_is_one_row_of_at_most_ten_seconds_by_the_databases_clock(
+    trading: TradingRuntime,
+) -> None:
+    for _ in range(3):
+        trading.renew()
+    (row,) = rows(
+        "SELECT extract(epoch FROM lease_until - clock_timestamp()) AS left"
+        " FROM execution_workerlease"
+    )
+    assert 0 < row.left <= settings.FILLCAST_LEASE_SECONDS <= 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_rounds_begin_when_there_is_a_runtime_to_ask_for(broker: FakeBroker) -> None:
+    """They used to begin before it was set, and the first of them failed with a warning."""
+    seen: list[bool] = []
+    every = [
+        (f"round {n}", 0.0, lambda: seen.append(trading_runtime.is_started())) for n in range(20)
+    ]
+    trading_runtime.start_runtime("test", jobs=every)
+    try:
+        until(lambda: len(seen) >= 20)
+        assert all(seen)
+    finally:
+        trading_runtime.stop_runtime()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_after_its_end_nobody_asks_a_loop_that_stands_still() -> None:
+    present = TradingRuntime("sessions")
+    present.start()
+    assert held_lanes() == ()
+    present.stop()
+    asked = []
+
+    async def ask() -> None:
+        asked.append(threading.current_thread())
+
+    run_on_process_loop(ask())  # it used to wait two minutes for the stopped loop
+    assert asked == [threading.current_thread()]
+    assert held_lanes() == ("",)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_round_that_outlives_its_process_asks_no_broker(
+    broker: FakeBroker, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would open sessions again, on a loop of its own beside the adapters' objects."""
+    monkeypatch.setattr(trading_runtime, "JOBS_END_SECONDS", 0.05)
+    began, asked = threading.Event(), threading.Semaphore(0)
+    answers: list[object] = []
+
+    async def journal() -> str:
+        return "read"
+
+    def ask() -> None:
+        try:
+            answers.append(trading_runtime.run_call(journal()))
+        except BrokerError as error:  # as who reads a broker's books expects
+            answers.append(error.code)
+        asked.release()
+
+    def late() -> None:
+        began.set()
+        assert present._ended.wait(10)  # its wire stands still, and it is still the present one
+        ask()
+        stuck.wait(10)
+        ask()
+
+    present = trading_runtime.start_runtime("test", jobs=[("late", 0.01, late)])
+    assert began.wait(10)
+    trading_runtime.stop_runtime()
+    assert not trading_runtime.is_started()
+    stuck.set()
+    assert all(asked.acquire(timeout=10) for _ in range(2))
+    assert answers == [Code.LANE_UNHELD, Code.LANE_UNHELD]
+    trading_runtime.start_runtime("test")
+    try:
+        assert trading_runtime.run_call(journal()) == "read"
+    finally:
+        trading_runtime.stop_runtime()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_ends_twice_asks_nothing_of_a_loop_that_stands_still(
+    trading: TradingRuntime, broker: FakeBroker
+) -> None:
+    """The fixture's end is the third. Each of them waited for a disconnect that nobody awaited."""
+    assert trading.dispatcher.adapter(KIND) is broker
+    asked, ended = [], []
+
+    async def end() -> None:
+        ended.append(1)
+
+    def disconnect(spec: Any = None) -> Coroutine[Any, Any, None]:
+        asked.append(spec)
+        return end()
+
+    broker.disconnect = disconnect  # type: ignore[method-assign]
+    assert trading.stop()
+    assert trading.stop()
+    assert (asked, ended) == ([None], [1])
+
+
+# ---- every call has its end ----
+@pytest.mark.django_db
+def test_a_process_knows_how_many_share_the_brokers_rates() -> None:
+    now = datetime.now(UTC)
+    for name, seconds in (("alive", 9), ("alive too", 9), ("dead", -1)):
+        until = now + timedelta(seconds=seconds)
+        WorkerLease.objects.create(id=name, role="test", host="h", pid=1, lease_until=until)
+    present = TradingRuntime("test")
+    for _ in range(2):  # its own row is there the second time
+        present.renew()
+        assert rate_limits._processes == 3
+
+
+def test_nobody_asks_the_wire_without_a_time_out() -> None:
+    assert (
+        inspect.signature(OrderDispatcher.run_call).parameters["timeout"].default
+        is inspect.Parameter.empty
+    )
+    asked = [
+        (path.name, call.lineno, len(call.args) + len(call.keywords))
+        for path in (ROOT / "execution").rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and isinstance(call.func, ast.Attribute)
+        and call.func.attr == "ask"
+        and ast.unparse(call.func.value).endswith(("wire", "self"))
+    ]
+    assert len(asked) >= 4
+    assert [where for where in asked if where[2] != 2] == []
+
+
+NEEDS_TIMEOUT = {  # what opens connections, and the argument that ends the wait
+    "urlopen": "timeout",
+    "HTTPConnection": "timeout",
+    "HTTPSConnection": "timeout",
+    "SMTP": "timeout",
+    "SMTP_SSL": "timeout",
+}
+ROOMS = (
+    "analytics", "api", "brokers", "common", "config", "conformance", "connections", "console",
+    "demo", "events", "execution", "ops", "portal", "positions", "prices", "signals", "users",
+)  # fmt: skip
+
+
+def test_nothing_opens_a_connection_without_a_time_out() -> None:
+    without = []
+    for path in (one for room in ROOMS for one in (ROOT / room).rglob("*.py")):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(call, ast.Call):
+                continue
+            name = ast.unparse(call.func)
+            given = {keyword.arg for keyword in call.keywords}
+            needed = NEEDS_TIMEOUT.get(name.rpartition(".")[2])
+            if needed and needed not in given | {None}:
+                without.append((path.name, call.lineno, name))
+            if name.endswith("Redis.from_url") and not {"socket_timeout", None} & given:
+                without.append((path.name, call.lineno, name))
+            if name == "socket.create_connection" and len(call.args) < 2 and "timeout" not in given:
+                without.append((path.name, call.lineno, name))
+            if name == "psycopg.connect" and not {"connect_timeout", None} & given:
+                without.append((path.name, call.lineno, name))
+    assert without == []
+
+
+def test_mail_cache_and_bell_have_time_outs() -> None:
+    assert 0 < settings.EMAIL_TIMEOUT <= 10
+    whole: Any = settings.CACHES["default"]
+    cache = whole["OPTIONS"]
+    assert 0 < cache["socket_timeout"] <= 5
+    assert 0 < cache["socket_connect_timeout"] <= 5
+    bell = settings.CELERY_BROKER_TRANSPORT_OPTIONS
+    assert 0 < bell["socket_timeout"] <= 5
+    assert 0 < bell["socket_connect_timeout"] <= 5
+
+
+def test_a_call_that_never_ends_is_ended_by_the_wire(runtime: TradingRuntime) -> None:
+    never = asyncio.Event()
+    began = time.monotonic()
+    with pytest.raises(TimeoutError):
+        runtime.dispatcher.run_call(never.wait(), 0.05)
+    assert time.monotonic() - began < 5
+    assert trading_runtime.MAX_READ_SECONDS <= 120

@@ -1,0 +1,293 @@
+"""The claim: intents with exact numbers, locks, exits that never leave for too much, poison."""
+
+from datetime import timedelta
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.db import OperationalError
+
+from common.clocks import machine_time, market_now
+from common.sql import array, rows, run
+from connections.models import ExecutionConnection
+from execution import services
+from execution.models import Order
+from execution.services import close_position
+from execution.submission import bundle_evaluation, claim_sql
+from execution.submission import claim as claiming
+from execution.submission.claim import claim
+from signals.models import Feed
+from tests.connections import make
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+def seen() -> tuple[str, str]:
+    order = Order.objects.latest("id")
+    return order.status, order.reason
+
+
+# ---- intents ----
+def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.signal(feed, [("1.12", "1")], max_slippage_pips=D(3), open_price=D("1.1"))
+    before = machine_time()
+    (outgoing,) = factories.claim_all()
+    after = machine_time()
+    request, order = outgoing.request, Order.objects.get()
+    assert (order.status, order.owner, order.fence) == ("SUBMITTING", factories.OWNER, 1)
+    assert request.client_order_id == order.client_order_id
+    assert (request.symbol, request.quantity, order.quantity) == ("EURUSD", D(100), D(100))
+    assert order.expected_price == D("1.10000")  # a buy meets the ask
+    assert (request.worst_price, order.worst_price) == (D("1.1003"), D("1.1003"))
+    assert (request.stop_loss, request.take_profit) == (None, None)  # we watch them
+    assert order.risk == 1
+    assert order.margin is not None
+    assert round(order.margin, 6) == D("3.666667")
+    within, call = settings.FILLCAST_SEND_WITHIN_SECONDS, settings.FILLCAST_CALL_TIMEOUT_SECONDS
+    assert before + within <= request.send_by <= after + within
+    assert order.answer_by is not None
+    assert order.submitted_at is not None
+    answered = (order.answer_by - order.submitted_at).total_seconds()
+    assert answered == pytest.approx(within + call + 1, abs=0.5)
+
+
+@pytest.mark.parametrize("by", ["USD/CHF", "CHF/USD", "EUR/CHF"])
+def test_a_claim_reads_the_prices_that_it_needs(feed: Feed, broker: FakeBroker, by: str) -> None:
+    """An account's own source may tell a hundred pairs, and a bundle be of hundreds of sources."""
+    one = factories.account(feed, snapshot_currency="CHF")
+    for pair in (by, "XAU/USD", "GBP/USD", "EUR/JPY"):
+        factories.quote(one, pair=pair)
+    factories.signal(feed, [("1.12", "1")])
+    pending = rows(claim_sql.LOAD, (array(factories.pending()),))
+    market = claiming._load_market(pending)
+    assert market.quotes[pending[0].data_connection_id].keys() == {"EUR/USD", by}
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.symbol == "EURUSD"
+
+
+def test_a_broker_that_holds_stops_is_given_them(feed: Feed, broker: FakeBroker) -> None:
+    factories.account(feed, settings={"native_stops": True})
+    factories.signal(feed, [("1.12", "1")])
+    (outgoing,) = factories.claim_all()
+    assert (outgoing.request.stop_loss, outgoing.request.take_profit) == (D("1.09"), D("1.12"))
+
+
+def test_several_targets_are_ours_to_watch_though_the_broker_holds_the_stop(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    factories.account(feed, settings={"native_stops": True})
+    factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")])
+    (outgoing,) = factories.claim_all()
+    assert (outgoing.request.stop_loss, outgoing.request.take_profit) == (D("1.09"), None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, "1.10000"),
+        ({"direction": "SELL", "sl": D("1.11")}, "1.09990"),
+        ({"order_type": "LIMIT", "open_price": D("1.095")}, "1.095"),
+        ({"order_type": "STOP", "stop_price": D("1.105")}, "1.105"),
+    ],
+)
+def test_the_expected_price_is_the_touch_the_limit_or_the_trigger(
+    alice: ExecutionConnection, feed: Feed, fields: dict[str, Any], expected: str
+) -> None:
+    factories.signal(feed, **fields)
+    (outgoing,) = factories.claim_all()
+    assert Order.objects.get().expected_price == D(expected)
+    assert outgoing.request.limit_price == fields.get("open_price")
+    assert outgoing.request.stop_price == fields.get("stop_price")
+
+
+@pytest.mark.parametrize(
+    ("fields", "limit", "stop_loss"),
+    [
+        ({"open_price": D("1.095009"), "sl": D("1.089001")}, "1.09500", "1.08901"),
+        ({"direction": "SELL", "open_price": D("1.105001"), "sl": D("1.119009")},
+         "1.10501", "1.11900"),
+    ],
+)  # fmt: skip
+def test_prices_with_too_many_digits_are_rounded_on_the_safe_side(
+    feed: Feed, broker: FakeBroker, fields: dict[str, Any], limit: str, stop_loss: str
+) -> None:
+    factories.account(feed, settings={"native_stops": True})
+    factories.signal(feed, order_type="LIMIT", **fields)
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.limit_price == D(limit)
+    assert outgoing.request.stop_loss == D(stop_loss)
+
+
+def test_nothing_is_claimed_twice(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.signal(feed)
+    ids = factories.pending()
+    assert len(claim([*ids, *ids], owner="a")) == 1
+    assert claim(ids, owner="b") == []
+
+
+def test_a_row_whose_turn_has_not_come_is_left(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.signal(feed)
+    run("UPDATE execution_order SET due_at = clock_timestamp() + interval '1 minute'")
+    assert factories.claim_all() == []
+    assert seen()[0] == "PENDING"
+
+
+def test_an_order_with_a_wish_is_not_sent(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.signal(feed)
+    run("UPDATE execution_order SET wish = 'CLOSE'")
+    assert factories.claim_all() == []
+
+
+def test_the_subscriptions_symbol_and_multiplier_are_used(feed: Feed, broker: FakeBroker) -> None:
+    row = factories.account()
+    make.subscription(row, feed, symbol_map={"EUR/USD": "EURUSD.m"}, multiplier=D(3))
+    factories.instrument(symbol="EURUSD.m", is_preferred=False)
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    assert (outgoing.request.symbol, outgoing.request.quantity) == ("EURUSD.m", D(300))
+
+
+def test_nothing_leaves_after_valid_until(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.signal(feed, valid_until=market_now() + timedelta(seconds=4))
+    (outgoing,) = factories.claim_all()
+    assert outgoing.request.send_by - machine_time() < 4
+
+
+def test_a_row_that_moves_while_it_is_being_claimed_is_not_sent(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.signal(feed)
+    load = claiming._load_market
+
+    def cancelled_meanwhile(pending: list[Any]) -> Any:
+        services.cancel_order(pending[0].id)
+        return load(pending)
+
+    monkeypatch.setattr(claiming, "_load_market", cancelled_meanwhile)
+    assert factories.claim_all() == []
+    assert seen() == ("CANCELLED", "OWNER_CANCELLED")
+
+
+# ---- exits and what is still open ----
+def test_an_exit_of_what_is_closed_already_is_cancelled(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    close_position(position.pk)
+    run("UPDATE positions_executionposition SET quantity = 0, reserved = 0")
+    assert factories.claim_all() == []
+    assert seen() == ("CANCELLED", "NOTHING_TO_CLOSE")
+
+
+def test_two_exits_never_leave_for_more_than_is_open(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    close_position(position.pk, fraction=D("0.5"))
+    close_position(position.pk)
+    run("UPDATE positions_executionposition SET quantity = 60, reserved = 60")
+    assert [o.request.quantity for o in factories.claim_all()] == [50, 10]
+
+
+def test_an_exit_waits_while_others_close_all_of_it(alice: ExecutionConnection, feed: Feed) -> None:
+    position = factories.filled(factories.signal(feed))
+    close_position(position.pk, fraction=D("0.5"))
+    close_position(position.pk)
+    run("UPDATE positions_executionposition SET quantity = 50, reserved = 50")
+    assert [o.request.quantity for o in factories.claim_all()] == [50]
+    assert seen()[0] == "PENDING"
+
+
+# ---- locks ----
+@pytest.mark.django_db(transaction=True)
+def test_a_mailbox_that_stays_locked_leaves_the_rows_due(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    ids = factories.pending()
+    with factories.locked_elsewhere("SELECT 1 FROM connections_mailbox FOR NO KEY UPDATE"):
+        run("SET lock_timeout = '100ms'")
+        try:
+            with pytest.raises(OperationalError, match="lock timeout"):
+                claim(ids, owner="late")
+            assert claim(ids, owner="sweep", skip_locked=True) == []
+        finally:
+            run("SET lock_timeout = 0")
+    assert len(claim(ids, owner="next")) == 1
+
+
+# ---- poison ----
+def poison(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
+    """Make our own program fail over one order."""
+    decide = bundle_evaluation.decide
+
+    def fail(row: Any, *rest: Any) -> Any:
+        if row.id == bad:
+            raise ZeroDivisionError("our own arithmetic")
+        return decide(row, *rest)
+
+    monkeypatch.setattr(bundle_evaluation, "decide", fail)
+
+
+def test_one_poisoned_order_of_fifty_fails_alone(
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(50):
+        factories.account(feed)
+    factories.signal(feed)
+    ids = factories.pending()
+    poison(monkeypatch, ids[23])
+    bundle = services._claim_with_bisection(ids, "me", False)
+    assert sorted(o.request.order_id for o in bundle) == sorted({*ids} - {ids[23]})
+    poisoned = Order.objects.get(pk=ids[23])
+    assert (poisoned.status, poisoned.reason) == ("FAILED", "POISONED")
+    assert "ZeroDivisionError" in poisoned.detail
+    (told,) = factories.events("order.failed")
+    assert told == {"code": "POISONED", "detail": poisoned.detail}
+
+
+def test_a_poisoned_exit_gives_its_reservation_back(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    position = factories.filled(factories.signal(feed))
+    exit_id = close_position(position.pk)
+    assert exit_id is not None
+    poison(monkeypatch, exit_id)
+    services._claim_with_bisection([exit_id], "me", False)
+    position.refresh_from_db()
+    assert (Order.objects.get(pk=exit_id).status, position.reserved) == ("FAILED", 0)
+
+
+def test_what_one_half_has_claimed_leaves_though_the_other_is_locked(
+    feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        factories.account(feed)
+    factories.signal(feed)
+    ids = factories.pending()
+    real = claim
+
+    def half_locked(some: list[int], **options: Any) -> Any:
+        if len(some) == 2:
+            raise ZeroDivisionError
+        if some == [ids[1]]:
+            raise OperationalError("lock timeout")
+        return real(some, **options)
+
+    monkeypatch.setattr("execution.services.claim", half_locked)
+    monkeypatch.setattr("execution.services.connection.close", lambda: None)
+    bundle = services._claim_with_bisection(ids, "me", False)
+    assert [o.request.order_id for o in bundle] == [ids[0]]
+
+
+def test_a_failure_behind_the_intent_leaves_no_intent(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.signal(feed)
+    monkeypatch.setattr(claiming, "_outgoing", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        factories.claim_all()
+    assert seen() == ("PENDING", "")

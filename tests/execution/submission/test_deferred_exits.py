@@ -1,0 +1,160 @@
+"""A wish to close stays until the position is closed: what cannot be sent is tried again."""
+
+import threading
+from decimal import Decimal as D
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from brokers.base import NotSent
+from brokers.types import CloseCause, ReportKind
+from common.reason_codes import Code
+from common.sql import rows
+from connections.models import ExecutionConnection, KillSwitch
+from execution.exits.orders import ExitRequest, open_exits
+from execution.models import Order
+from execution.monitoring.level_monitor import scan_levels
+from execution.reports.apply import apply_reports
+from execution.services import close_position
+from execution.submission.claim import claim
+from positions.models import ExecutionPosition
+from signals.models import Feed
+from tests.connections import make
+from tests.execution import factories
+from tests.execution.fake_broker import FakeBroker
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
+    return factories.filled(factories.signal(feed))
+
+
+def wait_of(order: Order) -> float:
+    (row,) = rows(
+        "SELECT extract(epoch FROM due_at - clock_timestamp()) AS s FROM execution_order"
+        " WHERE id = %s",
+        (order.pk,),
+    )
+    return float(row.s)
+
+
+def try_to_send(order: Order, fault: Exception) -> None:
+    (outgoing,) = claim([order.pk], owner=factories.OWNER)
+    factories.answer(outgoing, fault)
+    order.refresh_from_db()
+
+
+def test_it_is_tried_more_often_than_anybody_counts(bought: ExecutionPosition) -> None:
+    close_position(bought.pk)
+    exit_ = Order.objects.exits().get()
+    Order.objects.filter(pk=exit_.pk).update(tries=32767)  # what the column can hold
+    try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
+    assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
+
+
+@pytest.mark.parametrize("by", ["person", "CLOSE", "stop"])
+def test_an_exit_that_cannot_be_sent_is_tried_until_it_is(
+    bought: ExecutionPosition, alice: ExecutionConnection, broker: FakeBroker, by: str
+) -> None:
+    if by == "person":
+        close_position(bought.pk)
+    elif by == "CLOSE":
+        factories.close_signal(bought.signal)
+    else:
+        factories.quote(alice, "1.09000")
+        scan_levels()
+    exit_ = Order.objects.exits().get()
+    waits = []
+    for _ in range(12):
+        try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
+        assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
+        assert scan_levels() == []  # it holds its quantity: nobody makes a second one
+        assert close_position(bought.pk) is None
+        waits.append(wait_of(exit_))
+        factories.pass_time(61)
+    assert waits[0] < 1 < waits[4] < 13
+    assert all(30 < wait <= 60 for wait in waits[8:])
+    (told,) = factories.events("exit.delayed")
+    assert (told["code"], told["tries"]) == ("NOT_CONNECTED", 5)
+    (outgoing,) = factories.claim_all()
+    factories.answer(outgoing, broker.fill_at_once(outgoing.request))
+    bought.refresh_from_db()
+    assert (bought.quantity, Order.objects.exits().count()) == (0, 1)
+
+
+def test_the_kill_switch_between_decision_and_wire_costs_no_try(
+    bought: ExecutionPosition, broker: FakeBroker
+) -> None:
+    close_position(bought.pk)
+    exit_ = Order.objects.exits().get()
+    for _ in range(7):
+        try_to_send(exit_, NotSent(Code.KILL_SWITCH))
+        assert (exit_.status, exit_.tries) == ("PENDING", 0)
+    make.kill_switch("HALTED", scope="ALL")
+    assert factories.claim_all() == []  # it waits
+    factories.pass_time(2)
+    KillSwitch.objects.all().delete()
+    factories.fill_all()
+    bought.refresh_from_db()
+    assert (bought.quantity, factories.events("exit.delayed")) == (0, [])
+
+
+def test_reducing_does_not_hold_an_exit(bought: ExecutionPosition) -> None:
+    close_position(bought.pk)
+    make.kill_switch("REDUCING", scope="ALL")
+    factories.fill_all()
+    bought.refresh_from_db()
+    assert bought.quantity == 0
+
+
+def test_a_later_report_names_a_position_that_its_fill_did_not(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    factories.claim_all()
+    entry = Order.objects.get()
+    fill = factories.fill_report(entry, 100, "f1", broker_position_id="")
+    factories.apply(fill)
+    assert ExecutionPosition.objects.get().broker_position_id == ""
+    factories.apply(factories.fill_report(entry, 100, "f1", broker_position_id="77"))
+    assert ExecutionPosition.objects.get().broker_position_id == "77"
+    factories.apply(factories.report(entry, ReportKind.ACCEPTED, broker_position_id="78"))
+    assert ExecutionPosition.objects.get().broker_position_id == "77"  # it has one
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_flushes_over_the_same_positions_do_not_wait_for_each_other(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
+    positions = [factories.filled(factories.signal(feed)) for _ in range(20)]
+    faults: list[BaseException] = []
+
+    def flush(reports: list[Any], together: threading.Barrier) -> None:
+        try:
+            together.wait(10)
+            apply_reports(reports)
+        except BaseException as fault:
+            faults.append(fault)
+        finally:
+            connection.close()
+
+    for _ in range(5):
+        open_exits([ExitRequest(position.pk, "close", D("0.1")) for position in positions])
+        answers = [broker.fill_at_once(one.request) for one in factories.claim_all()]
+        told = [report for answer in answers for report in answer]
+        lots = [t for t in broker.tickets if t.held > 0]
+        by_itself = [broker.close_at_broker(t, CloseCause.EXTERNAL, D(10)) for t in lots]
+        together = threading.Barrier(2)
+        threads = [  # the stream tells of the owner's own hand too, the reply only of ours
+            threading.Thread(target=flush, args=(batch, together))
+            for batch in ([*by_itself[::-1], *told], told[::-1])
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+    assert faults == []
+    assert set(ExecutionPosition.objects.values_list("quantity", flat=True)) == {0}

@@ -1,0 +1,122 @@
+"""Alerts whose symbol names no currency: which pair they mean as the feed's trades go on."""
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+
+from connections.models import ExecutionConnection, Instrument
+from execution.models import Order
+from positions.models import ExecutionPosition
+from signals.models import Feed, Signal
+from tests.connections import make
+from tests.execution import factories
+from tests.execution.submission.test_listed_symbols import INDEX
+from tests.execution.test_mapped_symbol_alerts import Door, brought_to, either_exit
+from tests.execution.test_sweep_plans import SEED
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+WORD, EURO, WON = "KOSPI200", "KOSPI200/EUR", "KOSPI200/KRW"
+LISTED = {"both": [EURO, WON], "another only": [WON], "none": []}
+
+
+@pytest.fixture
+def alice(feed: Feed) -> ExecutionConnection:
+    """Her broker lists the word with one currency."""
+    cache.clear()
+    factories.instrument(EURO, **INDEX)
+    row = factories.account(feed, snapshot_currency="EUR", preset_fixed_quantity=1)
+    factories.quote(row, "340", "341", pair=EURO)
+    return row
+
+
+def entry(door: Door) -> Order:
+    """Publish a limit entry by the word; return its order, which waits."""
+    door.send(
+        ticker=WORD, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330"
+    )
+    order = Order.objects.get(leg="entry", status="PENDING")
+    assert order.pair == EURO
+    return order
+
+
+def trade_on(of: ExecutionConnection, feed: Feed, number: int = 1_100) -> None:
+    """The feed publishes many trades of another pair, which have ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(SEED, {"feed": feed.pk, "n": number, "connection": of.pk})
+
+
+def list_only(pairs: list[str]) -> None:
+    """What the broker lists from now on."""
+    for pair in pairs:
+        if not Instrument.objects.filter(pair=pair).exists():
+            factories.instrument(pair, **INDEX)
+    Instrument.objects.exclude(pair__in=[*pairs, "EUR/USD"]).delete()
+
+
+@pytest.mark.parametrize("state", ["PENDING", "SUBMITTED", "FILLED"])
+@pytest.mark.parametrize("listed", LISTED)
+@either_exit
+def test_word_of_an_exit_means_the_pair_that_is_open(
+    feed: Feed, alice: ExecutionConnection, said: dict[str, str], listed: str, state: str
+) -> None:
+    """However many newer trades of others the feed has had, and whatever brokers list by now."""
+    door = Door(feed)
+    order = entry(door)
+    brought_to(order, state)
+    trade_on(alice, feed)
+    list_only(LISTED[listed])
+    assert door.send(ticker=WORD, **said)["summary"] == f"Closed S-{order.signal_id}."
+    assert Signal.objects.get(refers_to=order.signal_id).action == "CLOSE"
+
+
+def test_word_means_the_one_pair_of_two_that_is_open(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
+    """The feed has traded both lately; one of them is open."""
+    door = Door(feed)
+    order = entry(door)
+    list_only([EURO, WON])
+    factories.quote(alice, "340", "341", pair=WON)
+    door.send(ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330")
+    door.send(ticker=WON, action="CLOSE")
+    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
+
+
+def test_account_whose_exit_is_not_filled_does_not_make_a_word_ambiguous(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
+    """The feed has closed its trade in one pair; what one account still holds is not its word's."""
+    door = Door(feed)
+    brought_to(entry(door), "FILLED")
+    door.send(ticker=WORD, action="CLOSE")
+    list_only([EURO, WON])
+    factories.quote(alice, "340", "341", pair=WON)
+    door.send(ticker=WON, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330")
+    assert ExecutionPosition.objects.get().quantity > 0
+    won = Signal.objects.get(currency_pair=WON)
+    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed {won.number}."
+
+
+@pytest.mark.parametrize("state", ["PENDING", "FILLED"])
+def test_exit_is_taken_after_many_trades_whatever_a_stranger_maps(
+    feed: Feed, alice: ExecutionConnection, state: str
+) -> None:
+    door = Door(feed)
+    order = entry(door)
+    brought_to(order, state)
+    trade_on(alice, feed)
+    row = factories.account()
+    make.subscription(row, feed, symbol_map={"KOSPI200/ZZZ": "EURUSD"})
+    assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
+
+
+def test_word_of_a_feed_without_open_trades_means_its_newest(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
+    door = Door(feed)
+    entry(door)
+    door.send(ticker=WORD, action="CLOSE")
+    list_only([EURO, WON])
+    summary = door.send(ticker=WORD, action="CLOSE")["summary"]
+    assert summary == f"Nothing to do: this feed has no open trade in {EURO}."

@@ -1,0 +1,37 @@
+"""What an account has open, told to the rooms below."""
+
+import pytest
+
+from common.sql import run
+from connections.exposure import OpenItem, describe_open_items, open_items
+from connections.models import ExecutionConnection
+from execution.models import Order
+from signals.models import Feed
+from tests.execution import factories
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_positions_and_what_is_or_may_be_at_the_broker(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    assert open_items(alice.pk) == []
+    factories.signal(feed)
+    assert open_items(alice.pk) == []  # still here: PENDING
+    factories.live_lease()
+    factories.claim_all()
+    entry = Order.objects.get()
+    assert open_items(alice.pk) == [OpenItem(entry.symbol, "an order that is SUBMITTING")]
+    run("UPDATE execution_order SET status = 'UNKNOWN'")
+    assert open_items(alice.pk) == [OpenItem(entry.symbol, "an order that is UNKNOWN")]
+    factories.apply(factories.fill_report(entry, 100, "f1"))
+    (position,) = open_items(alice.pk)[:1]
+    assert position == OpenItem(entry.symbol, "an open position")
+
+
+def test_it_is_said_in_words() -> None:
+    one = OpenItem("BTC/USDT", "an open position")
+    assert describe_open_items([one]) == "BTC/USDT (an open position)"
+    assert describe_open_items([one._replace(symbol=name) for name in "ABCDE"]).endswith(
+        "and 2 more"
+    )

@@ -1,0 +1,270 @@
+"""Binance's REST: spot (`/api/v3`) and USDS-M futures (`/fapi/v1`, v2, v3), as far as is used.
+
+Sources: developers.binance.com, "Spot REST API" and "USDS-Margined Futures"; the shapes as ccxt
+4.5.90 reads them.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs
+
+from tests.fakes.exchange.venue import Order, Position, RejectedError, Trade, Venue
+
+CODES = {
+    "symbol": (-1121, "Invalid symbol."),
+    "lot": (-1013, "Filter failure: LOT_SIZE"),
+    "notional": (-1013, "Filter failure: NOTIONAL"),
+    "money": (-2010, "Account has insufficient balance for requested action."),
+    "duplicate": (-2010, "Duplicate order sent."),
+    "closed": (-2010, "Market is closed."),
+    "disabled": (-2010, "This action is disabled on this account."),
+    "flat": (-2022, "ReduceOnly Order is rejected."),
+    "mode": (-4061, "Order's position side does not match user's setting."),
+    "key": (-2015, "Invalid API-key, IP, or permissions for action."),
+    "signature": (-1022, "Signature for this request is not valid."),
+    "clock": (-1021, "Timestamp for this request is outside of the recvWindow."),
+    "no_order": (-2013, "Order does not exist."),
+    "no_cancel": (-2011, "Unknown order sent."),
+    "span": (-1127, "More than 24 hours between startTime and endTime."),
+}
+DERIVATIVES = {
+    "money": (-2019, "Margin is insufficient."),
+    "duplicate": (-4116, "ClientOrderId is duplicated."),
+    "notional": (-4164, "Order's notional must be no smaller than 5"),
+    "closed": (-4140, "Invalid symbol status for opening position."),
+}
+PUBLIC = ("exchangeInfo", "time", "ticker/24hr", "ticker/bookTicker", "ping")
+
+
+class Binance:
+    """One of the two, as the venue trades spot or derivatives."""
+
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def kind(self, method: str, path: str) -> str:
+        if path.endswith("/order"):
+            return {"POST": "order", "DELETE": "cancel"}.get(method, "read")
+        return "time" if path.endswith("/time") else "read"
+
+    def answer(
+        self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        name = path.split("/", 3)[3]
+        if path == "/api/v3/account" and self._venue.derivatives:
+            name = "spot_account"
+        ask = {key: values[0] for key, values in parse_qs(f"{query}&{body}").items()}
+        try:
+            if name not in PUBLIC:
+                self._authenticate(query or body, ask, headers)
+            do = getattr(self, f"_{method.lower()}_{name.replace('/', '_').lower()}", None)
+            return (404, {}) if do is None else (200, do(ask))
+        except RejectedError as no:
+            known = {**CODES, **(DERIVATIVES if self._venue.derivatives else {})}
+            code, message = known[no.reason]
+            return (401 if no.reason == "key" else 400), {"code": code, "msg": message}
+
+    def _authenticate(
+        self, signed: str, ask: Mapping[str, str], headers: Mapping[str, str]
+    ) -> None:
+        if headers.get("X-MBX-APIKEY") != self._venue.key:
+            raise RejectedError("key")
+        text, _, signature = signed.rpartition("&signature=")
+        right = hmac.new(self._venue.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(right, signature):
+            raise RejectedError("signature")
+        sent, now = int(ask["timestamp"]), self._venue.now()
+        if not sent - 1000 < now <= sent + int(ask.get("recvWindow", 5000)):
+            raise RejectedError("clock")
+
+    # ---- public ---------------------------------------------------------------------------
+    def _get_time(self, _: Mapping[str, str]) -> Any:
+        return {"serverTime": self._venue.now()}
+
+    def _get_exchangeinfo(self, _: Mapping[str, str]) -> Any:
+        return {"timezone": "UTC", "serverTime": self._venue.now(), "rateLimits": [],
+                "symbols": [self._market(name) for name in self._venue.markets]}  # fmt: skip
+
+    def _market(self, name: str) -> Any:
+        market = self._venue.markets[name]
+        step, tick = f"{market.step:f}", f"{market.tick:f}"
+        notional = {"filterType": "NOTIONAL", "minNotional": f"{market.least_cost:f}"}
+        kind: dict[str, Any] = {"isSpotTradingAllowed": True, "permissions": ["SPOT"]}
+        if self._venue.derivatives:
+            notional = {"filterType": "MIN_NOTIONAL", "notional": f"{market.least_cost:f}"}
+            kind = {"contractType": "PERPETUAL", "marginAsset": market.quote, "pair": name}
+        lot = {"minQty": f"{market.least or market.step:f}", "maxQty": "9000", "stepSize": step}
+        return {
+            **kind, "symbol": name, "status": "TRADING",
+            "baseAsset": market.base, "quoteAsset": market.quote,
+            "pricePrecision": 2, "quantityPrecision": 3, "baseAssetPrecision": 8,
+            "quotePrecision": 8, "isMarginTradingAllowed": False,
+            "onboardDate": 1569398400000, "deliveryDate": 4133404800000,
+            "orderTypes": ["LIMIT", "MARKET"], "timeInForce": ["GTC", "IOC", "FOK"],
+            "permissionSets": [["SPOT"]],
+            "filters": [
+                {"filterType": "PRICE_FILTER", "minPrice": tick, "maxPrice": "1000000",
+                 "tickSize": tick},
+                {"filterType": "LOT_SIZE", **lot}, {"filterType": "MARKET_LOT_SIZE", **lot},
+                notional,
+            ],
+        }  # fmt: skip
+
+    def _get_ticker_24hr(self, _: Mapping[str, str]) -> Any:
+        return [
+            {"symbol": name, "lastPrice": str(price), "closeTime": self._venue.now()}
+            for name, price in self._venue.prices.items()
+        ]
+
+    def _get_ticker_bookticker(self, ask: Mapping[str, str]) -> Any:
+        if "symbol" in ask:
+            return self._top(ask["symbol"])
+        names = json.loads(ask["symbols"]) if "symbols" in ask else self._venue.markets
+        return [self._top(name) for name in names]
+
+    def _top(self, name: str) -> Any:
+        bid, best = (price or "0.00000000" for price in self._venue.top(name))
+        told = {"symbol": name, "bidPrice": bid, "bidQty": "1", "askPrice": best, "askQty": "1"}
+        return {**told, "time": self._venue.now()} if self._venue.derivatives else told
+
+    # ---- the account ----------------------------------------------------------------------
+    def _get_spot_account(self, _: Mapping[str, str]) -> Any:
+        """What a futures account's key is told of its spot account."""
+        if not self._venue.may_read_spot:
+            raise RejectedError("key")
+        return {"canTrade": True, "accountType": "SPOT", "balances": [],
+                "uid": int(self._venue.uid)}  # fmt: skip
+
+    def _get_account(self, _: Mapping[str, str]) -> Any:
+        venue = self._venue
+        if not venue.derivatives:
+            return {
+                "uid": int(venue.uid),
+                "canTrade": venue.can_trade, "accountType": "SPOT", "updateTime": venue.now(),
+                "balances": [{"asset": name, "free": f"{amount:f}", "locked": "0"}
+                             for name, amount in venue.balances.items()],
+            }  # fmt: skip
+        wallet, profit = venue.balances.get("USDT", Decimal(0)), self._profit()
+        return {
+            "canTrade": venue.can_trade, "multiAssetsMargin": False,
+            "assets": [{"asset": "USDT", "walletBalance": f"{wallet:f}",
+                        "unrealizedProfit": f"{profit:f}", "marginBalance": f"{wallet + profit:f}",
+                        "initialMargin": "0", "maintMargin": "0",
+                        "crossWalletBalance": f"{wallet:f}",
+                        "availableBalance": f"{wallet - venue.margin():f}",
+                        "updateTime": venue.now()}],
+            "positions": [],
+        }  # fmt: skip
+
+    def _profit(self) -> Decimal:
+        return sum((self._profit_of(key, held) for key, held in self._held()), Decimal(0))
+
+    def _profit_of(self, key: tuple[str, str], held: Position) -> Decimal:
+        return (self._venue.prices[key[0]] - held.entry) * held.amount * self._sign(key)
+
+    def _sign(self, key: tuple[str, str]) -> int:
+        """In one-way mode amounts are signed already."""
+        return -1 if key[1] == "SHORT" else 1
+
+    def _held(self) -> list[tuple[tuple[str, str], Position]]:
+        return [(key, held) for key, held in self._venue.positions.items() if held.amount]
+
+    def _get_positionside_dual(self, _: Mapping[str, str]) -> Any:
+        return {"dualSidePosition": self._venue.hedged}
+
+    def _get_positionrisk(self, _: Mapping[str, str]) -> Any:
+        venue = self._venue
+        return [
+            {"symbol": key[0], "positionSide": key[1],
+             "positionAmt": f"{self._sign(key) * held.amount:f}",
+             "entryPrice": f"{held.entry:f}", "breakEvenPrice": f"{held.entry:f}",
+             "markPrice": str(venue.prices[key[0]]),
+             "unRealizedProfit": f"{self._profit_of(key, held):f}", "liquidationPrice": "0",
+             "isolatedMargin": "0",
+             "notional": f"{self._sign(key) * held.amount * venue.prices[key[0]]:f}",
+             "marginAsset": "USDT", "isolatedWallet": "0", "initialMargin": "0",
+             "maintMargin": "0", "positionInitialMargin": "0", "openOrderInitialMargin": "0",
+             "adl": 0, "bidNotional": "0", "askNotional": "0", "updateTime": venue.now()}
+            for key, held in self._held()
+        ]  # fmt: skip
+
+    def _get_leveragebracket(self, _: Mapping[str, str]) -> Any:
+        return [
+            {"symbol": name, "brackets": [
+                {"bracket": 1, "initialLeverage": 100, "notionalCap": 1000000, "notionalFloor": 0,
+                 "maintMarginRatio": 0.005, "cum": 0}]}
+            for name in self._venue.markets
+        ]  # fmt: skip
+
+    # ---- orders ---------------------------------------------------------------------------
+    def _post_order(self, ask: Mapping[str, str]) -> Any:
+        order = self._venue.place(
+            ask["symbol"], ask["side"], ask["type"], Decimal(ask["quantity"]),
+            Decimal(ask["price"]) if "price" in ask else None,
+            tif=ask.get("timeInForce", "GTC"), cid=ask["newClientOrderId"],
+            reduce_only=ask.get("reduceOnly") == "true", side_of=ask.get("positionSide", "BOTH"),
+        )  # fmt: skip
+        told = self._order(order)
+        if not self._venue.derivatives:
+            told["fills"] = [
+                {"price": str(trade.price), "qty": str(trade.amount),
+                 "commission": f"{trade.fee:f}", "commissionAsset": trade.fee_currency,
+                 "tradeId": trade.number}
+                for trade in self._venue.trades_of(number=str(order.number))
+            ]  # fmt: skip
+        return told
+
+    def _delete_order(self, ask: Mapping[str, str]) -> Any:
+        try:
+            return self._order(self._venue.cancel(self._find(ask)))
+        except RejectedError as no:
+            raise RejectedError("no_cancel") from no
+
+    def _get_order(self, ask: Mapping[str, str]) -> Any:
+        order = self._find(ask)
+        if order is None:
+            raise RejectedError("no_order")
+        return self._order(order)
+
+    def _find(self, ask: Mapping[str, str]) -> Order | None:
+        cid, number = ask.get("origClientOrderId", ""), ask.get("orderId", "")
+        return self._venue.find(ask["symbol"], cid, number)
+
+    def _get_openorders(self, _: Mapping[str, str]) -> Any:
+        return [self._order(order) for order in self._venue.orders if order.is_open]
+
+    def _order(self, order: Order) -> dict[str, Any]:
+        return {
+            "symbol": order.symbol, "orderId": order.number, "orderListId": -1,
+            "clientOrderId": order.cid, "transactTime": order.at, "time": order.at,
+            "updateTime": order.at, "price": str(order.price or 0), "origQty": str(order.amount),
+            "executedQty": str(order.filled), "cummulativeQuoteQty": f"{order.cost:f}",
+            "cumQuote": f"{order.cost:f}", "avgPrice": f"{order.average:f}",
+            "status": order.status, "timeInForce": order.tif, "type": order.type,
+            "side": order.side, "reduceOnly": order.reduce_only, "positionSide": order.side_of,
+            "workingTime": order.at, "isWorking": True,
+        }  # fmt: skip
+
+    def _get_mytrades(self, ask: Mapping[str, str]) -> Any:
+        start, end = int(ask.get("startTime", 0)), int(ask.get("endTime", 2**62))
+        if "startTime" in ask and "endTime" in ask and end - start > 86_400_000:
+            raise RejectedError("span")
+        found = self._venue.trades_of(ask["symbol"], ask.get("orderId", ""), start, end)
+        return [self._trade(trade) for trade in found[: int(ask.get("limit", 500))]]
+
+    _get_usertrades = _get_mytrades
+
+    def _trade(self, trade: Trade) -> Any:
+        buys = trade.order.side == "BUY"
+        return {
+            "symbol": trade.order.symbol, "id": trade.number, "orderId": trade.order.number,
+            "price": str(trade.price), "qty": str(trade.amount),
+            "quoteQty": f"{trade.amount * trade.price:f}", "commission": f"{trade.fee:f}",
+            "commissionAsset": trade.fee_currency, "time": trade.at, "isBuyer": buys,
+            "buyer": buys, "side": trade.order.side, "isMaker": False, "maker": False,
+            "positionSide": trade.order.side_of, "realizedPnl": f"{trade.realized:f}",
+        }  # fmt: skip

@@ -1,0 +1,239 @@
+"""Bybit's v5 REST, as far as is used. Orders are acknowledged only; what became of them is asked.
+
+Source: bybit-exchange.github.io/docs/v5; the shapes as ccxt 4.5.90 reads them.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs
+
+from tests.fakes.exchange.venue import Order, Position, RejectedError, Trade, Venue
+
+CODES = {
+    "symbol": (10001, "params error: symbol invalid"),
+    "lot": (10001, "Qty invalid"),
+    "notional": (110094, "Order does not meet minimum order value"),
+    "money": (110007, "ab not enough for new order"),
+    "duplicate": (110072, "OrderLinkedID is duplicate"),
+    "closed": (110066, "No trading is allowed at the current time"),
+    "disabled": (10024, "The product or service you are seeking to access is not available to you"),
+    "flat": (110017, "current position is zero, cannot fix reduce-only order qty"),
+    "mode": (10001, "position idx not match position mode"),
+    "key": (10003, "API key is invalid."),
+    "signature": (10004, "Error sign, please check your signature generation algorithm."),
+    "clock": (10002, "invalid request, please check your server timestamp or recv_window param."),
+    "no_order": (110001, "order not exists or too late to cancel"),
+}
+SPOT = {
+    "symbol": (170121, "Invalid symbol."),
+    "money": (170131, "Insufficient balance."),
+    "duplicate": (170141, "Duplicate clientOrderId."),
+    "notional": (170140, "Order value exceeded lower limit."),
+    "no_order": (170213, "Order does not exist."),
+}
+STATES = {
+    "NEW": "New", "PARTIALLY_FILLED": "PartiallyFilled", "FILLED": "Filled",
+    "CANCELED": "Cancelled", "EXPIRED": "Cancelled", "REJECTED": "Rejected",
+}  # fmt: skip
+INDEX = {"BOTH": 0, "LONG": 1, "SHORT": 2}
+
+
+class Bybit:
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def kind(self, method: str, path: str) -> str:
+        return {"/v5/order/create": "order", "/v5/order/cancel": "cancel"}.get(path, "read")
+
+    def answer(
+        self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        ask = {key: values[0] for key, values in parse_qs(query).items()}
+        ask |= json.loads(body) if body else {}
+        try:
+            if not path.startswith("/v5/market/"):
+                self._authenticate(query or body, headers)
+            do = getattr(self, "_" + path.removeprefix("/v5/").replace("/", "_").replace("-", "_"))
+            return 200, self._told(do(ask))
+        except RejectedError as no:
+            code, message = {**CODES, **({} if self._venue.derivatives else SPOT)}[no.reason]
+            return 200, {**self._told({}), "retCode": code, "retMsg": message}
+
+    def _told(self, result: Any) -> dict[str, Any]:
+        return {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {},
+                "time": self._venue.now()}  # fmt: skip
+
+    def _authenticate(self, signed: str, headers: Mapping[str, str]) -> None:
+        venue, sent = self._venue, headers.get("X-BAPI-TIMESTAMP", "0")
+        window = headers.get("X-BAPI-RECV-WINDOW", "5000")
+        if headers.get("X-BAPI-API-KEY") != venue.key:
+            raise RejectedError("key")
+        text = f"{sent}{venue.key}{window}{signed}"
+        right = hmac.new(venue.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(right, headers.get("X-BAPI-SIGN", "")):
+            raise RejectedError("signature")
+        if not int(sent) - 1000 < venue.now() <= int(sent) + int(window):
+            raise RejectedError("clock")
+
+    # ---- public ---------------------------------------------------------------------------
+    def _market_time(self, _: Mapping[str, Any]) -> Any:
+        now = self._venue.now()
+        return {"timeSecond": str(now // 1000), "timeNano": str(now * 1_000_000)}
+
+    def _market_instruments_info(self, _: Mapping[str, Any]) -> Any:
+        found = []
+        for name, market in self._venue.markets.items():
+            step = f"{market.step:f}"
+            one: dict[str, Any] = {
+                "symbol": name, "baseCoin": market.base, "quoteCoin": market.quote,
+                "status": "Trading", "priceFilter": {"tickSize": f"{market.tick:f}"},
+            }  # fmt: skip
+            lot = {"minOrderQty": step, "maxOrderQty": "9000"}
+            if self._venue.derivatives:
+                least = f"{market.least_cost:f}"
+                one |= {"contractType": "LinearPerpetual", "settleCoin": market.quote,
+                        "launchTime": "1584230400000", "deliveryTime": "0", "priceScale": "1",
+                        "leverageFilter": {"minLeverage": "1", "maxLeverage": "100"},
+                        "lotSizeFilter": {**lot, "qtyStep": step,
+                                          "minNotionalValue": least}}  # fmt: skip
+            else:
+                one |= {"lotSizeFilter": {**lot, "basePrecision": step,
+                                          "quotePrecision": "0.0000001",
+                                          "minOrderAmt": f"{market.least_cost:f}",
+                                          "maxOrderAmt": "4000000"}}  # fmt: skip
+            found.append(one)
+        return {"category": "linear", "list": found, "nextPageCursor": ""}
+
+    def _market_tickers(self, _: Mapping[str, Any]) -> Any:
+        found = []
+        for name, price in self._venue.prices.items():
+            bid, best = self._venue.top(name)
+            found.append({"symbol": name, "lastPrice": str(price), "bid1Price": bid,
+                          "bid1Size": "1", "ask1Price": best, "ask1Size": "1",
+                          **self._of_derivatives()})  # fmt: skip
+        return {"category": "linear" if self._venue.derivatives else "spot", "list": found}
+
+    # ---- the account ----------------------------------------------------------------------
+    def _user_query_api(self, _: Mapping[str, Any]) -> Any:
+        return {
+            "userID": int(self._venue.uid),
+            "uta": 1,
+            "readOnly": 0 if self._venue.can_trade else 1,
+            "permissions": {
+                "Spot": ["SpotTrade"],
+                "Wallet": ["Withdraw"] if self._venue.may_withdraw else [],
+            },
+        }
+
+    def _account_wallet_balance(self, _: Mapping[str, Any]) -> Any:
+        coins = [
+            {"coin": name, "walletBalance": f"{amount:f}", "locked": "0", "equity": f"{amount:f}",
+             "totalOrderIM": "0", "totalPositionIM": f"{self._venue.margin():f}",
+             "availableToWithdraw": ""}
+            for name, amount in self._venue.balances.items()
+        ]  # fmt: skip
+        return {"list": [{"accountType": "UNIFIED", "coin": coins}]}
+
+    def _position_list(self, ask: Mapping[str, Any]) -> Any:
+        """What is held; of a symbol that is named also that nothing is."""
+        found = []
+        sides = ("LONG", "SHORT") if self._venue.hedged else ("BOTH",)
+        flat = {(ask.get("symbol", ""), side): Position() for side in sides}
+        for (name, side_of), held in {**flat, **self._venue.positions}.items():
+            if held.amount or ask.get("symbol") == name:
+                price, direction = self._venue.prices[name], -1 if side_of == "SHORT" else 1
+                is_long = held.amount * direction > 0
+                found.append({
+                    "symbol": name, "side": "Buy" if is_long else "Sell",
+                    "size": f"{abs(held.amount):f}", "avgPrice": f"{held.entry:f}",
+                    "positionIdx": INDEX[side_of], "markPrice": str(price), "leverage": "10",
+                    "positionValue": f"{abs(held.amount) * price:f}", "positionIM": "0",
+                    "unrealisedPnl": f"{(price - held.entry) * held.amount * direction:f}",
+                    "createdTime": str(self._venue.now()), "updatedTime": str(self._venue.now()),
+                })  # fmt: skip
+        return {"category": "linear", "list": found, "nextPageCursor": ""}
+
+    # ---- orders ---------------------------------------------------------------------------
+    def _order_create(self, ask: Mapping[str, Any]) -> Any:
+        if not self._venue.derivatives and ask["orderType"] == "Market":
+            assert ask["marketUnit"] == "baseCoin", "the amount would be taken as money"
+        side_of = {1: "LONG", 2: "SHORT"}.get(int(ask.get("positionIdx", 0)), "BOTH")
+        order = self._venue.place(
+            ask["symbol"], ask["side"].upper(), ask["orderType"].upper(), Decimal(ask["qty"]),
+            Decimal(ask["price"]) if "price" in ask else None, tif=ask.get("timeInForce", "GTC"),
+            cid=ask.get("orderLinkId", ""), reduce_only=bool(ask.get("reduceOnly")),
+            side_of=side_of,
+        )  # fmt: skip
+        return {"orderId": str(order.number), "orderLinkId": order.cid}
+
+    def _order_cancel(self, ask: Mapping[str, Any]) -> Any:
+        order = self._venue.find(
+            ask["symbol"], ask.get("orderLinkId", ""), str(ask.get("orderId", ""))
+        )
+        done = self._venue.cancel(order)
+        return {"orderId": str(done.number), "orderLinkId": done.cid}
+
+    def _order_realtime(self, ask: Mapping[str, Any]) -> Any:
+        """Open orders, or by openOnly=1 the last that have ended."""
+        return self._orders(ask, is_open=str(ask.get("openOnly", "0")) == "0")
+
+    def _order_history(self, ask: Mapping[str, Any]) -> Any:
+        """What has ended; it may be late (`history_late`)."""
+        if self._venue.history_late:
+            return {"list": [], "nextPageCursor": "", "category": "linear"}
+        return self._orders(ask, is_open=False)
+
+    def _orders(self, ask: Mapping[str, Any], *, is_open: bool) -> Any:
+        cid = ask.get("orderLinkId", "")
+        if cid:
+            one = self._venue.find(None, cid)
+            found = [one] if one else []
+        else:
+            found = list(self._venue.orders)
+        found = [order for order in found if order.is_open is is_open]
+        return {"list": [self._order(order) for order in found], "nextPageCursor": "",
+                "category": "linear"}  # fmt: skip
+
+    def _of_derivatives(self) -> dict[str, str]:
+        """Spot's answers lack these keys; ccxt tells the markets apart by them."""
+        own = {"createType": "CreateByUser", "tpslMode": "", "openInterestValue": "1"}
+        return own if self._venue.derivatives else {}
+
+    def _order(self, order: Order) -> Any:
+        return {
+            **self._of_derivatives(),
+            "orderId": str(order.number), "orderLinkId": order.cid, "symbol": order.symbol,
+            "price": str(order.price or 0), "qty": str(order.amount), "side": order.side.title(),
+            "orderStatus": STATES[order.status], "avgPrice": f"{order.average:f}",
+            "leavesQty": f"{order.amount - order.filled:f}", "cumExecQty": f"{order.filled:f}",
+            "cumExecValue": f"{order.cost:f}", "cumExecFee": "0", "timeInForce": order.tif,
+            "orderType": order.type.title(), "createdTime": str(order.at),
+            "updatedTime": str(order.at), "reduceOnly": order.reduce_only,
+            "positionIdx": INDEX[order.side_of], "stopOrderType": "", "triggerPrice": "",
+        }  # fmt: skip
+
+    def _execution_list(self, ask: Mapping[str, Any]) -> Any:
+        start, end = int(ask.get("startTime", 0)), int(ask.get("endTime", 2**62))
+        found = self._venue.trades_of(ask.get("symbol"), str(ask.get("orderId", "")), start, end)
+        kind = str(ask.get("execType", ""))  # one kind, where one is named
+        found = [trade for trade in found if kind in ("", trade.kind)]
+        newest = found[::-1][: int(ask.get("limit", 50))]
+        return {"list": [self._trade(trade) for trade in newest], "nextPageCursor": "",
+                "category": "linear"}  # fmt: skip
+
+    def _trade(self, trade: Trade) -> Any:
+        order = trade.order
+        return {
+            **self._of_derivatives(), "symbol": order.symbol,
+            "orderId": str(order.number), "orderLinkId": order.cid,
+            "side": order.side.title(), "execId": f"e-{trade.number}",
+            "execPrice": str(trade.price), "execQty": str(trade.amount), "execType": trade.kind,
+            "execValue": f"{trade.amount * trade.price:f}", "execFee": f"{trade.fee:f}",
+            "feeCurrency": trade.fee_currency, "execTime": str(trade.at), "isMaker": False,
+            "orderType": order.type.title(),
+            "closedSize": str(trade.amount) if trade.closed else "0",
+        }  # fmt: skip

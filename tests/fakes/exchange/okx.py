@@ -1,0 +1,234 @@
+"""OKX's v5 REST, as far as is used. Orders are acknowledged only; what became of them is asked.
+
+Source: okx.com/docs-v5; the shapes as ccxt 4.5.90 reads them.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qs
+
+from tests.fakes.exchange.venue import Order, Position, RejectedError, Trade, Venue
+
+CODES = {
+    "symbol": ("51001", "Instrument ID doesn't exist."),
+    "lot": ("51121", "Order quantity must be a multiple of the lot size."),
+    "notional": ("51020", "Your order should meet or exceed the minimum order amount."),
+    "money": ("51008", "Order failed. Insufficient USDT balance in account."),
+    "duplicate": ("51016", "Client order ID already exists."),
+    "closed": ("51022", "Contract suspended."),
+    "disabled": ("51024", "Trading account is suspended."),
+    "flat": ("51169", "Order failed because you don't have any positions to reduce."),
+    "mode": ("51000", "Parameter posSide error"),
+    "no_cancel": ("51400", "Cancellation failed as the order has been filled or canceled."),
+}
+TOP = {
+    "key": ("50111", "Invalid OK-ACCESS-KEY"),
+    "password": ("50105", "Request header OK-ACCESS-PASSPHRASE incorrect."),
+    "signature": ("50113", "Invalid Sign"),
+    "clock": ("50102", "Timestamp request expired"),
+    "expired": ("50036", "expTime is earlier than the system time."),
+    "no_order": ("51603", "Order does not exist"),
+}
+STATES = {
+    "NEW": "live", "PARTIALLY_FILLED": "partially_filled", "FILLED": "filled",
+    "CANCELED": "canceled", "EXPIRED": "canceled",
+}  # fmt: skip
+
+
+class Okx:
+    def __init__(self, venue: Venue) -> None:
+        self._venue = venue
+
+    def kind(self, method: str, path: str) -> str:
+        if method == "POST" and path == "/api/v5/trade/order":
+            return "order"
+        return "cancel" if path == "/api/v5/trade/cancel-order" else "read"
+
+    def answer(
+        self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
+    ) -> tuple[int, Any]:
+        ask = {key: values[0] for key, values in parse_qs(query).items()}
+        ask |= json.loads(body) if body else {}
+        try:
+            if not path.startswith(("/api/v5/public/", "/api/v5/market/")):
+                full = f"{path}?{query}" if query else path
+                self._authenticate(f"{method}{full}{body}", headers)
+            words = path.removeprefix("/api/v5/").replace("/", "_").replace("-", "_")
+            do = getattr(self, f"_{method.lower()}_{words}")
+            return 200, {"code": "0", "msg": "", "data": do(ask)}
+        except RejectedError as no:
+            if no.reason in TOP:
+                code, message = TOP[no.reason]
+                return 200, {"code": code, "msg": message, "data": []}
+            code, message = CODES[no.reason]
+            line = {"clOrdId": ask.get("clOrdId", ""), "ordId": "", "sCode": code, "sMsg": message}
+            return 200, {"code": "1", "msg": "All operations failed", "data": [line]}
+
+    def _authenticate(self, signed: str, headers: Mapping[str, str]) -> None:
+        venue, sent = self._venue, headers.get("OK-ACCESS-TIMESTAMP", "")
+        if headers.get("OK-ACCESS-KEY") != venue.key:
+            raise RejectedError("key")
+        if headers.get("OK-ACCESS-PASSPHRASE") != venue.password:
+            raise RejectedError("password")
+        digest = hmac.new(venue.secret.encode(), f"{sent}{signed}".encode(), hashlib.sha256)
+        if base64.b64encode(digest.digest()).decode() != headers.get("OK-ACCESS-SIGN"):
+            raise RejectedError("signature")
+        if abs(datetime.fromisoformat(sent).timestamp() * 1000 - venue.now()) > 30_000:
+            raise RejectedError("clock")
+        if int(headers.get("expTime", 2**62)) < venue.now():
+            raise RejectedError("expired")
+
+    # ---- public ---------------------------------------------------------------------------
+    def _get_public_time(self, _: Mapping[str, Any]) -> Any:
+        return [{"ts": str(self._venue.now())}]
+
+    def _get_public_instruments(self, _: Mapping[str, Any]) -> Any:
+        found = []
+        for name, market in self._venue.markets.items():
+            swap = self._venue.derivatives
+            found.append({
+                "instId": name, "instType": "SWAP" if swap else "SPOT", "state": "live",
+                "baseCcy": "" if swap else market.base, "quoteCcy": "" if swap else market.quote,
+                "settleCcy": market.quote if swap else "",
+                "ctVal": f"{market.size:f}" if swap else "",
+                "ctMult": "1" if swap else "", "ctValCcy": market.base if swap else "",
+                "ctType": "linear" if swap else "", "tickSz": f"{market.tick:f}",
+                "lotSz": f"{market.step:f}", "minSz": f"{market.least or market.step:f}",
+                "maxLmtSz": "100000",
+                "uly": "BTC-USDT" if swap else "", "instFamily": "BTC-USDT" if swap else "",
+                "lever": "100", "listTime": "1606468572000", "expTime": "", "alias": "",
+            })  # fmt: skip
+        return found
+
+    def _get_market_tickers(self, _: Mapping[str, Any]) -> Any:
+        return [self._ticker(name) for name in self._venue.prices]
+
+    def _get_market_ticker(self, ask: Mapping[str, Any]) -> Any:
+        return [self._ticker(ask["instId"])]
+
+    def _ticker(self, name: str) -> Any:
+        bid, best = self._venue.top(name)
+        return {"instId": name, "last": str(self._venue.prices[name]), "bidPx": bid,
+                "askPx": best, "ts": str(self._venue.now())}  # fmt: skip
+
+    # ---- the account ----------------------------------------------------------------------
+    def _get_account_config(self, _: Mapping[str, Any]) -> Any:
+        mode = "long_short_mode" if self._venue.hedged else "net_mode"
+        perm = ["read_only", *(["trade"] if self._venue.can_trade else []),
+                *(["withdraw"] if self._venue.may_withdraw else [])]  # fmt: skip
+        return [{"posMode": mode, "uid": self._venue.uid, "acctLv": "2", "perm": ",".join(perm)}]
+
+    def _get_account_balance(self, _: Mapping[str, Any]) -> Any:
+        details = [
+            {"ccy": name, "eq": f"{amount + self._profit(name):f}", "cashBal": f"{amount:f}",
+             "availEq": f"{amount - self._bound():f}", "availBal": f"{amount:f}", "frozenBal": "0"}
+            for name, amount in self._venue.balances.items()
+        ]  # fmt: skip
+        return [{"uTime": str(self._venue.now()), "totalEq": "0", "details": details}]
+
+    def _bound(self) -> Decimal:
+        return self._venue.margin() if self._venue.derivatives else Decimal(0)
+
+    def _profit(self, currency: str) -> Decimal:
+        """What is open in a currency, which counts as equity."""
+        if not self._venue.derivatives:
+            return Decimal(0)
+        return sum((
+            self._open_profit(name, side_of, held)
+            for (name, side_of), held in self._venue.positions.items()
+            if self._venue.markets[name].quote == currency
+        ), Decimal(0))  # fmt: skip
+
+    def _open_profit(self, name: str, side_of: str, held: Position) -> Decimal:
+        direction, size = -1 if side_of == "SHORT" else 1, self._venue.markets[name].size
+        return (self._venue.prices[name] - held.entry) * held.amount * direction * size
+
+    def _get_account_positions(self, _: Mapping[str, Any]) -> Any:
+        found = []
+        for (name, side_of), held in self._venue.positions.items():
+            if held.amount:
+                price, profit = self._venue.prices[name], self._open_profit(name, side_of, held)
+                found.append({
+                    "instId": name, "instType": "SWAP", "pos": f"{held.amount:f}",
+                    "posSide": {"BOTH": "net"}.get(side_of, side_of.lower()), "mgnMode": "cross",
+                    "avgPx": f"{held.entry:f}", "upl": f"{profit:f}", "uplRatio": "0",
+                    "lever": "10", "markPx": str(price), "last": str(price), "imr": "0", "mmr": "0",
+                    "notionalUsd": "0", "liqPx": "", "margin": "", "mgnRatio": "1", "ccy": "USDT",
+                    "cTime": str(self._venue.now()), "uTime": str(self._venue.now()), "posId": "1",
+                    "posCcy": "",
+                })  # fmt: skip
+        return found
+
+    # ---- orders ---------------------------------------------------------------------------
+    def _post_trade_order(self, ask: Mapping[str, Any]) -> Any:
+        kind = ask["ordType"]
+        times = {"ioc": "IOC", "fok": "FOK"}
+        side_of = {"long": "LONG", "short": "SHORT"}.get(ask.get("posSide", ""), "BOTH")
+        if not self._venue.derivatives and kind == "market":
+            assert ask["tgtCcy"] == "base_ccy", "the amount would be taken as money"
+        order = self._venue.place(
+            ask["instId"], ask["side"].upper(), "MARKET" if kind == "market" else "LIMIT",
+            Decimal(ask["sz"]), Decimal(ask["px"]) if ask.get("px") else None,
+            tif=times.get(kind, "GTC"), cid=ask.get("clOrdId", ""),
+            reduce_only=bool(ask.get("reduceOnly")), side_of=side_of,
+        )  # fmt: skip
+        return [{"clOrdId": order.cid, "ordId": str(order.number), "sCode": "0", "sMsg": "",
+                 "tag": "", "ts": str(order.at)}]  # fmt: skip
+
+    def _post_trade_cancel_order(self, ask: Mapping[str, Any]) -> Any:
+        try:
+            order = self._venue.cancel(self._find(ask))
+        except RejectedError as no:
+            raise RejectedError("no_cancel") from no
+        return [{"clOrdId": order.cid, "ordId": str(order.number), "sCode": "0", "sMsg": ""}]
+
+    def _get_trade_order(self, ask: Mapping[str, Any]) -> Any:
+        order = self._find(ask)
+        if order is None:
+            raise RejectedError("no_order")
+        return [self._order(order)]
+
+    def _find(self, ask: Mapping[str, Any]) -> Order | None:
+        return self._venue.find(ask["instId"], ask.get("clOrdId", ""), ask.get("ordId", ""))
+
+    def _get_trade_orders_pending(self, _: Mapping[str, Any]) -> Any:
+        return [self._order(order) for order in self._venue.orders if order.is_open]
+
+    def _order(self, order: Order) -> Any:
+        kind = {"IOC": "ioc", "FOK": "fok"}.get(order.tif, "limit")
+        return {
+            "instId": order.symbol, "instType": "SWAP" if self._venue.derivatives else "SPOT",
+            "ordId": str(order.number), "clOrdId": order.cid, "px": str(order.price or ""),
+            "sz": str(order.amount), "side": order.side.lower(), "state": STATES[order.status],
+            "ordType": "market" if order.type == "MARKET" else kind, "fee": "0", "feeCcy": "USDT",
+            "accFillSz": f"{order.filled:f}", "avgPx": f"{order.average:f}" if order.filled else "",
+            "cTime": str(order.at), "uTime": str(order.at), "fillTime": str(order.at),
+            "reduceOnly": str(order.reduce_only).lower(), "tgtCcy": "base_ccy", "tdMode": "cross",
+            "posSide": {"BOTH": "net"}.get(order.side_of, order.side_of.lower()), "ccy": "",
+            "lever": "", "category": "normal", "fillPx": "", "fillSz": "", "tradeId": "",
+        }  # fmt: skip
+
+    def _get_trade_fills(self, ask: Mapping[str, Any]) -> Any:
+        start, end = int(ask.get("begin", 0)), int(ask.get("end", 2**62))
+        found = self._venue.trades_of(ask.get("instId"), ask.get("ordId", ""), start, end)
+        return [self._trade(trade) for trade in found[::-1][: int(ask.get("limit", 100))]]
+
+    _get_trade_fills_history = _get_trade_fills
+
+    def _trade(self, trade: Trade) -> Any:
+        order = trade.order
+        return {
+            "instId": order.symbol, "instType": "SWAP" if self._venue.derivatives else "SPOT",
+            "tradeId": str(trade.number), "ordId": str(order.number), "clOrdId": order.cid,
+            "billId": str(trade.number), "side": order.side.lower(), "execType": "T",
+            "fillPx": str(trade.price), "fillSz": str(trade.amount), "fee": f"{-trade.fee:f}",
+            "feeCcy": trade.fee_currency, "ts": str(trade.at), "fillTime": str(trade.at),
+            "posSide": {"BOTH": "net"}.get(order.side_of, order.side_of.lower()), "tag": "",
+            "fillPnl": f"{trade.realized:f}",
+        }  # fmt: skip

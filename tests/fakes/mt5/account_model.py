@@ -1,0 +1,184 @@
+"""What the fake server keeps of one account: orders, positions, deals. Its rules of trading."""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+BUY, SELL = 0, 1
+EXPERT, BY_SL, BY_TP = 3, 4, 5
+CANCELED, PARTIAL, FILLED, EXPIRED = 2, 3, 4, 6
+HEDGING = 2
+_tickets = count(500_001)
+_deals = count(700_001)
+
+
+def continue_numbers(highest: int) -> None:
+    """Begin again behind the numbers that were given."""
+    global _tickets, _deals
+    _tickets, _deals = count(max(500_001, highest + 100_001)), count(max(700_001, highest + 1))
+
+
+class AccountModel:
+    """One account. now: the server's wall clock in milliseconds."""
+
+    def __init__(self, login: int, margin_mode: int, now: Callable[[], int]) -> None:
+        self.login, self.margin_mode, self._now = login, margin_mode, now
+        self.balance, self.leverage, self.password = 10_000.0, 30, "secret"
+        self.may_trade = self.may_expert = True
+        self.server = "Double-Demo"
+        self.orders: list[dict[str, Any]] = []
+        self.history: list[dict[str, Any]] = []
+        self.positions: list[dict[str, Any]] = []
+        self.deals: list[dict[str, Any]] = []
+        self.late: set[int] = set()  # deals that history does not show yet
+        self.accepted: list[dict[str, Any]] = []  # the journal: every request that was taken
+        self.comments: Callable[[str], str] = lambda comment: comment
+        self.fill_share = 1.0  # how much of a market order finds a price
+        self.pieces = 1  # in how many deals
+        self.hides_deals = False
+        self.strips_levels = False  # from market orders and changes, without a word
+
+    # ---- orders ---------------------------------------------------------------------------
+    def order(self, request: dict[str, Any], reason: int = EXPERT) -> dict[str, Any]:
+        now = self._now()
+        if self.strips_levels and request.get("action") == 1:
+            request = {**request, "sl": 0.0, "tp": 0.0}
+        return {
+            "ticket": next(_tickets), "time_setup": now // 1000, "time_setup_msc": now,
+            "time_done": 0, "time_done_msc": 0, "time_expiration": request.get("expiration", 0),
+            "type": request["type"], "type_time": request.get("type_time", 0),
+            "type_filling": request.get("type_filling", 0), "state": 1,
+            "magic": request.get("magic", 0), "position_id": request.get("position", 0),
+            "position_by_id": 0, "reason": reason, "volume_initial": request["volume"],
+            "volume_current": request["volume"], "price_open": request.get("price", 0.0),
+            "sl": request.get("sl", 0.0), "tp": request.get("tp", 0.0), "price_current": 0.0,
+            "price_stoplimit": request.get("stoplimit", 0.0), "symbol": request["symbol"],
+            "comment": self.comments(request.get("comment", "")), "external_id": "",
+        }  # fmt: skip
+
+    def end(self, order: dict[str, Any], state: int) -> None:
+        """Move an order to history."""
+        order["state"], now = state, self._now()
+        order["time_done"], order["time_done_msc"] = now // 1000, now
+        self.orders = [one for one in self.orders if one is not order]
+        self.history.append(order)
+
+    def execute(
+        self, order: dict[str, Any], price: float, share: float = 1.0, *, rests: bool = False
+    ) -> list[int]:
+        """Fill an order, or a share of it whose rest is taken away or rests; returns its deals."""
+        volume = round(order["volume_initial"] * share, 8)
+        made = []
+        for _ in range(self.pieces):
+            piece = round(volume / self.pieces, 8)
+            made.append(self._trade(order, piece, price))
+        order["volume_current"] = round(order["volume_initial"] - volume, 8)
+        if rests and order["volume_current"]:
+            order["state"] = PARTIAL
+            return made
+        self.end(order, FILLED if share == 1.0 else CANCELED)
+        return made
+
+    def _trade(self, order: dict[str, Any], volume: float, price: float) -> int:
+        side = BUY if order["type"] in (0, 2, 4, 6) else SELL
+        position = self._position_of(order, side)
+        if position is None:
+            position = self._open(order, side, price)
+            entry = 0
+        elif position["type"] == side:
+            total = position["volume"] + volume
+            position["price_open"] = (
+                position["price_open"] * position["volume"] + price * volume
+            ) / total
+            entry = 0
+        else:
+            entry = 1 if volume <= position["volume"] + 1e-9 else 2
+        self._fold(position, side, volume, entry, price)
+        order["position_id"] = position["identifier"]
+        return self._deal(order, position, side, volume, price, entry)
+
+    def _position_of(self, order: dict[str, Any], side: int) -> dict[str, Any] | None:
+        for position in self.positions:
+            if self.margin_mode == HEDGING:
+                mine = order["position_id"] in (position["ticket"], position["identifier"])
+            else:
+                mine = position["symbol"] == order["symbol"]
+            if mine:
+                return position
+        return None
+
+    def _open(self, order: dict[str, Any], side: int, price: float) -> dict[str, Any]:
+        now = self._now()
+        position = {
+            "ticket": order["ticket"], "time": now // 1000, "time_msc": now,
+            "time_update": now // 1000, "time_update_msc": now, "type": side,
+            "magic": order["magic"], "identifier": order["ticket"], "reason": order["reason"],
+            "volume": 0.0, "price_open": price, "sl": order["sl"], "tp": order["tp"],
+            "price_current": price, "swap": 0.0, "profit": 0.0, "symbol": order["symbol"],
+            "comment": order["comment"], "external_id": "",
+        }  # fmt: skip
+        order["position_id"] = order["ticket"]
+        self.positions.append(position)
+        return position
+
+    def _fold(
+        self, position: dict[str, Any], side: int, volume: float, entry: int, price: float
+    ) -> None:
+        if entry == 0:
+            position["volume"] = round(position["volume"] + volume, 8)
+            return
+        position["volume"] = round(position["volume"] - volume, 8)
+        if position["volume"] < 0:  # netting: it turns round
+            position.update(type=side, volume=-position["volume"], price_open=price)
+        if position["volume"] == 0:
+            self.positions = [one for one in self.positions if one is not position]
+
+    def _deal(
+        self, order: dict[str, Any], position: dict[str, Any], side: int, volume: float,
+        price: float, entry: int,
+    ) -> int:  # fmt: skip
+        now, ticket = self._now(), next(_deals)
+        self.deals.append({
+            "ticket": ticket, "order": order["ticket"], "time": now // 1000, "time_msc": now,
+            "type": side, "entry": entry, "magic": order["magic"],
+            "position_id": position["identifier"], "reason": order["reason"], "volume": volume,
+            "price": price, "commission": -round(volume * 3.5, 2), "swap": 0.0, "profit": 0.0,
+            "fee": 0.0, "symbol": order["symbol"], "comment": order["comment"], "external_id": "",
+        })  # fmt: skip
+        if self.hides_deals:
+            self.late.add(ticket)
+        return ticket
+
+    # ---- the market -----------------------------------------------------------------------
+    def quote(self, symbol: str, bid: float, ask: float) -> None:
+        """Let waiting orders and levels see a price."""
+        for order in [one for one in self.orders if one["symbol"] == symbol]:
+            level, kind = order["price_open"], order["type"]
+            hit = {2: ask <= level, 3: bid >= level, 4: ask >= level, 5: bid <= level}
+            if hit.get(kind):
+                self.execute(order, ask if kind in (2, 4) else bid)
+        for position in [one for one in self.positions if one["symbol"] == symbol]:
+            price = bid if position["type"] == BUY else ask
+            sign = 1 if position["type"] == BUY else -1
+            if position["sl"] and (price - position["sl"]) * sign <= 0:
+                self.close(position, price, BY_SL, f"[sl {position['sl']}]")
+            elif position["tp"] and (price - position["tp"]) * sign >= 0:
+                self.close(position, price, BY_TP, f"[tp {position['tp']}]")
+
+    def close(
+        self, position: dict[str, Any], price: float, reason: int, comment: str,
+        volume: float | None = None, magic: int | None = None,
+    ) -> None:  # fmt: skip
+        """The server (or a person) closes: the order carries the position's magic number."""
+        order = self.order(
+            {
+                "type": SELL if position["type"] == BUY else BUY,
+                "volume": volume or position["volume"],
+                "symbol": position["symbol"],
+                "position": position["ticket"],
+                "magic": position["magic"] if magic is None else magic,
+                "comment": comment,
+            },
+            reason,
+        )
+        self.execute(order, price)

@@ -1,0 +1,323 @@
+"""The double's books: orders, executions, positions. They survive every connection."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+
+from tests.fakes.tws.messages import PlacedOrder, Security, by_hand
+
+LIVE = ("PreSubmitted", "Submitted", "PendingSubmit")
+SECURITIES = (
+    Security(
+        12087792, "EUR", "CASH", "IDEALPRO", "USD", "0.00005", "0.01", "0.01", local="EUR.USD"
+    ),
+    Security(15016059, "USD", "CASH", "IDEALPRO", "JPY", "0.005", "0.01", "0.01", local="USD.JPY"),
+    Security(265598, "AAPL", "STK", "SMART", "USD", "0.01", "0.0001", "0.0001"),
+    Security(266145, "AAPL", "CFD", "SMART", "USD", "0.01", "1", "1"),
+    Security(495512563, "ES", "FUT", "CME", "USD", "0.25", month="202612", multiplier="50"),
+    Security(
+        620731015, "ES", "FUT", "CME", "USD", "0.25", month="202703", multiplier="50", local="ESH7"
+    ),
+    Security(29612256, "VOD", "STK", "LSE", "GBP", "0.01", magnifier=100),
+    Security(120549942, "IBUS500", "CFD", "SMART", "USD", "0.01", "0.1", "0.1"),
+)
+
+VALUES = (  # of every account
+    ("AccountType", "INDIVIDUAL", ""),
+    ("NetLiquidation", "100250.50", "USD"),
+    ("InitMarginReq", "2000", "USD"),
+    ("AvailableFunds", "98250.50", "USD"),
+    ("UnrealizedPnL", "250.50", "BASE"),
+    ("UnrealizedPnL", "200", "EUR"),
+    ("ExchangeRate", "1.00", "USD"),
+    ("ExchangeRate", "1.10", "EUR"),
+)
+
+
+@dataclass
+class Order:
+    """An order as the broker has it."""
+
+    client_id: int
+    perm_id: int
+    order_id: int
+    con_id: int
+    action: str
+    quantity: Decimal
+    kind: str
+    limit: str
+    aux: str
+    tif: str
+    oca_group: str
+    account: str
+    ref: str
+    transmit: bool
+    parent_id: int
+    oca_type: int
+    what_if: bool = False
+    status: str = "PendingSubmit"
+    filled: Decimal = Decimal(0)
+    average: Decimal = Decimal(0)
+    why: str = ""
+    children: list["Order"] = field(default_factory=list)
+
+    @property
+    def live(self) -> bool:
+        return self.status in LIVE
+
+    @property
+    def sign(self) -> int:
+        return 1 if self.action == "BUY" else -1
+
+
+@dataclass
+class Execution:
+    order: Order
+    number: int
+    quantity: Decimal
+    price: Decimal
+    time: datetime
+    cumulative: Decimal
+    commission: Decimal
+    correction: int = 1
+
+    @property
+    def exec_id(self) -> str:
+        return f"0000e0d5.{self.number:08x}.01.{self.correction:02d}"
+
+
+class Venue:
+    """All that the broker knows. tell: set by the server, called with what happens to an order."""
+
+    def __init__(self, accounts: tuple[str, ...] = ("DU1234567",)) -> None:
+        self.accounts = accounts
+        self.securities = {security.con_id: security for security in SECURITIES}
+        self.orders: list[Order] = []
+        self.executions: list[Execution] = []
+        self.positions: dict[tuple[str, int], tuple[Decimal, Decimal]] = {}
+        self.accepted: list[str] = []  # the journal: references in the order of acceptance
+        self.received: list[str] = []  # what arrived, accepted or not
+        self.quotes: dict[int, tuple[Decimal, Decimal]] = {}
+        self.commission = Decimal("1.25")
+        self.pieces = 1  # in so many executions what is reached is filled
+        self.portion = Decimal(1)  # of an order, that the market has for now
+        self.drops_levels = False  # takes stops and targets, and never speaks of them again
+        self.clock_offset = 0.0
+        self.now: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.report_price: Callable[[int], None] = lambda con_id: None
+        self.tell: Callable[[Order, str], None] = lambda order, what: None
+        self.report_execution: Callable[[Execution], None] = lambda execution: None
+        self._perms, self._numbers = count(900001), count(1)
+
+    # ---- what tests do --------------------------------------------------------------------
+    def quote(self, symbol: str, bid: str, ask: str) -> None:
+        """Set a price; what it reaches is executed."""
+        security = self.security(symbol)
+        self.quotes[security.con_id] = Decimal(bid), Decimal(ask)
+        self.report_price(security.con_id)
+        for order in [order for order in self.orders if order.con_id == security.con_id]:
+            self._match(order)
+
+    def order(self, ref: str) -> Order:
+        """Return the latest order with a reference."""
+        return next(order for order in reversed(self.orders) if order.ref == ref)
+
+    def fill(self, ref: str, quantity: str, price: str) -> Execution:
+        """Execute a part of an order."""
+        return self.execute(self.order(ref), Decimal(quantity), Decimal(price))
+
+    def correct(self, execution: Execution, price: str) -> Execution:
+        """Correct an execution: its id's last part counts up."""
+        execution.correction += 1
+        execution.price = Decimal(price)
+        self.report_execution(execution)
+        return execution
+
+    def end(self, ref: str, status: str = "Cancelled", why: str = "") -> None:
+        """End an order as the broker does."""
+        order = self.order(ref)
+        order.why = why
+        self._end(order, status)
+
+    def give(self, account: str, symbol: str, quantity: str, cost: str) -> None:
+        """Have an account hold something."""
+        held = Decimal(quantity), Decimal(cost)
+        self.positions[account, self.security(symbol).con_id] = held
+
+    def held(self, symbol: str) -> Decimal:
+        """What the first account holds, signed."""
+        key = self.accounts[0], self.security(symbol).con_id
+        return self.positions.get(key, (Decimal(0), Decimal(0)))[0]
+
+    def security(self, symbol: str) -> Security:
+        """Find a security by its symbol, by base and quote together, or by its local name."""
+        return next(
+            s for s in self.securities.values()
+            if symbol in (s.symbol, f"{s.symbol}{s.currency}", s.local)
+        )  # fmt: skip
+
+    def owner_closes(self, account: str, symbol: str) -> None:
+        """The account's owner closes what is held of a symbol by hand, in TWS itself."""
+        con_id = self.security(symbol).con_id
+        held, _ = self.positions[account, con_id]
+        side = "SELL" if held > 0 else "BUY"
+        self.place(0, by_hand(len(self.orders) + 1, con_id, side, abs(held), account))
+
+    def execute_again(self, ref: str, other: str = "") -> None:
+        """A market order like the latest with a reference is executed; other: under that one."""
+        first = self.order(ref)
+        said = by_hand(
+            len(self.orders) + 1, first.con_id, first.action, first.quantity, first.account
+        )
+        self.place(0, replace(said, ref=other or ref))
+
+    def behind(self, con_id: int) -> Security | None:
+        """The share whose prices are those of a CFD."""
+        cfd = self.securities[con_id]
+        same = [
+            s for s in self.securities.values()
+            if s.kind == "STK" and (s.symbol, s.currency) == (cfd.symbol, cfd.currency)
+        ]  # fmt: skip
+        return same[0] if cfd.kind == "CFD" and same else None
+
+    def receive(self, ref: str) -> None:
+        """Note what arrived, whatever becomes of it."""
+        self.received.append(ref)
+
+    # ---- what clients do ------------------------------------------------------------------
+    def place(self, client_id: int, said: PlacedOrder) -> Order:
+        """Take a new order, or a change of one that is live."""
+        known = self.find(client_id, said.order_id)
+        if self.drops_levels and said.ref.endswith((":sl", ":tp")):
+            return self._drop(client_id, known, said)
+        if known is not None:
+            known.quantity, known.limit, known.aux = said.quantity, said.limit, said.aux
+            known.kind, known.tif = said.kind, said.tif
+            self.tell(known, "changed")
+            self._match(known)
+            return known
+        order = Order(client_id, next(self._perms), **vars(said))
+        self.orders.append(order)
+        parent = self.find(client_id, said.parent_id) if said.parent_id else None
+        if parent is not None:
+            parent.children.append(order)
+        if said.transmit:
+            family = [parent, *parent.children] if parent is not None else [order]
+            for one in family:
+                if one.status == "PendingSubmit":
+                    self._accept(one)
+            for one in family:
+                self._match(one)
+        return order
+
+    def _drop(self, client_id: int, known: Order | None, said: PlacedOrder) -> Order:
+        """A level falls away without a word; its entry is taken as ever."""
+        if known is not None:
+            self.orders.remove(known)
+        parent = self.find(client_id, said.parent_id) if said.parent_id else None
+        if parent is not None and said.transmit and parent.status == "PendingSubmit":
+            self._accept(parent)
+            self._match(parent)
+        return Order(client_id, next(self._perms), **vars(said))
+
+    def find(self, client_id: int, order_id: int) -> Order | None:
+        """Return a client's order by its id."""
+        return next(
+            (o for o in self.orders if (o.client_id, o.order_id) == (client_id, order_id)), None
+        )
+
+    def cancel(self, order: Order) -> None:
+        """Cancel an order and what hangs on it."""
+        self._end(order, "Cancelled")
+
+    def execute(self, order: Order, quantity: Decimal, price: Decimal) -> Execution:
+        """Execute a quantity; the rest of its group shrinks by it."""
+        before = order.filled
+        order.filled += quantity
+        order.average = (order.average * before + price * quantity) / order.filled
+        done = order.filled >= order.quantity
+        order.status = "Filled" if done else "Submitted"
+        execution = Execution(
+            order, next(self._numbers), quantity, price, self.now(), order.filled,
+            self.commission,
+        )  # fmt: skip
+        self.executions.append(execution)
+        self._book(order, quantity, price)
+        self.report_execution(execution)
+        self.tell(order, "status")
+        for other in self._group(order):
+            other.quantity -= quantity
+            if other.quantity <= other.filled:
+                self._end(other, "Cancelled")
+            else:
+                self.tell(other, "changed")
+        if done:
+            for child in order.children:
+                if child.live:
+                    child.status = "Submitted"
+                    self.tell(child, "status")
+                    self._match(child)
+        return execution
+
+    def _accept(self, order: Order) -> None:
+        waits = order.kind == "STP" or bool(order.parent_id)
+        order.status = "PreSubmitted" if waits else "Submitted"
+        self.accepted.append(order.ref)
+        self.tell(order, "accepted")
+
+    def _end(self, order: Order, status: str) -> None:
+        if not order.live:
+            return
+        order.status = status
+        self.tell(order, "status")
+        for child in order.children:
+            if order.filled == 0:
+                self._end(child, "Cancelled")
+
+    def _group(self, order: Order) -> list[Order]:
+        if not order.oca_group:
+            return []
+        return [
+            other
+            for other in self.orders
+            if other.live and other is not order and other.oca_group == order.oca_group
+        ]
+
+    def _match(self, order: Order) -> None:
+        if not order.live or order.status == "PendingSubmit" or order.con_id not in self.quotes:
+            return
+        parent = self.find(order.client_id, order.parent_id) if order.parent_id else None
+        if parent is not None and parent.status != "Filled":
+            return
+        bid, ask = self.quotes[order.con_id]
+        price = ask if order.sign > 0 else bid
+        reached = (
+            order.kind == "MKT"
+            or (order.kind == "LMT" and order.sign * (Decimal(order.limit) - price) >= 0)
+            or (order.kind == "STP" and order.sign * (price - Decimal(order.aux)) >= 0)
+        )
+        there = order.quantity * self.portion - order.filled
+        if reached and order.tif == "FOK" and there < order.quantity:
+            self._end(order, "Cancelled")
+        elif reached and there > 0:
+            for part in self._parts(there):
+                self.execute(order, part, price)
+            if order.tif == "IOC":
+                self._end(order, "Cancelled")
+        elif order.tif in ("IOC", "FOK"):
+            self._end(order, "Cancelled")
+
+    def _parts(self, quantity: Decimal) -> list[Decimal]:
+        part = quantity // self.pieces
+        return [*[part] * (self.pieces - 1), quantity - part * (self.pieces - 1)]
+
+    def _book(self, order: Order, quantity: Decimal, price: Decimal) -> None:
+        key = order.account, order.con_id
+        held, cost = self.positions.get(key, (Decimal(0), Decimal(0)))
+        units = Decimal(self.securities[order.con_id].multiplier or 1)
+        now = held + order.sign * quantity
+        if held * order.sign >= 0 and now:
+            cost = (cost * abs(held) + price * units * quantity) / abs(now)
+        self.positions[key] = now, cost

@@ -1,0 +1,68 @@
+"""The broker: `manage.py paper_broker`, its books in a cluster of their own."""
+
+import signal
+from typing import Any
+
+from brokers.paper.remote.sync_client import SyncClient
+from ops.embedded.ports import free_port
+from tests.faults.process_fleet import Process, wait_until
+from tests.faults.servers import Servers
+
+
+class Broker:
+    """Kept over the cases of a run, and started anew on the same port when it has died."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self.port = free_port()
+        self.process: Process | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.alive
+
+    def start(self, *, faults: str = "") -> Process:
+        """Start it, or go on with the one that runs. faults: FILLCAST_FAULTS of a new one."""
+        if self.process is not None and self.process.alive:
+            if not faults:
+                return self.process
+            self.kill()
+        environ = {
+            **self._servers.environ(),
+            "DATABASE_URL": self._servers.books.url,
+            "FILLCAST_FAULTS": faults,
+        }
+        line = ("manage.py", "paper_broker", "--faults", "--listen", self.address)
+        log = self._servers.folder / "broker.log"
+        made = self.process = Process.python("broker", line, environ, log)
+        wait_until(lambda: "instruments listed" in made.said(), 60, made.said)
+        return made
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self.process is not None:
+            self.process.kill()
+
+    def signal(self, number: signal.Signals) -> None:
+        assert self.process is not None
+        self.process.signal(number)
+
+    def ask(self, name: str, *arguments: Any) -> Any:
+        """Ask the venue something (`brokers/paper/exchange.py`)."""
+        desk = SyncClient("127.0.0.1", self.port)
+        try:
+            return desk.call(name, *arguments)
+        finally:
+            desk.close()
+
+    def fault(self, name: str, *numbers: float) -> None:
+        """Have trouble of the whole server (`brokers/paper/remote/faults.py`)."""
+        desk = SyncClient("127.0.0.1", self.port)
+        try:
+            desk.fault(name, *numbers)
+        finally:
+            desk.close()

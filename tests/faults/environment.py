@@ -1,0 +1,166 @@
+"""Where a case happens: fresh databases, our processes, the broker's, and what is counted."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from tests.faults.broker_process import Broker
+from tests.faults.invariants import InvariantCounts
+from tests.faults.process_fleet import Fleet, OperatorProcess, Process, wait_until
+from tests.faults.servers import SEED, Database, Servers
+
+SETTLE_SECONDS = 60
+TAKE_OVER_SECONDS = 15  # once somebody is there to take over
+
+
+@dataclass
+class ReusedProcesses:
+    """What goes on over the cases of a run."""
+
+    broker: Broker
+    operator: OperatorProcess | None = None
+
+
+_reused: dict[Servers, ReusedProcesses] = {}
+
+
+def end_reused(servers: Servers) -> None:
+    """End the broker and the hands of a run."""
+    if kept := _reused.pop(servers, None):
+        kept.broker.kill()
+        if kept.operator is not None and kept.operator.alive:
+            kept.operator.kill()
+
+
+class FaultEnvironment:
+    """`with Place(servers, folder) as place:`. Leaving it kills everything that it started."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        folder: Path,
+        environ: Mapping[str, str] | None = None,
+        state: str = SEED,
+    ) -> None:
+        """state: what the databases begin from (`Servers.keep`)."""
+        self.servers, self.folder, self._state = servers, folder, state
+        if servers not in _reused:
+            _reused[servers] = ReusedProcesses(Broker(servers))
+        self.venue = _reused[servers].broker
+        told = {
+            "FILLCAST_PAPER_BROKER": self.venue.address,
+            "FILLCAST_VAR": str(folder),  # what remembers the database's age must not see it anew
+            **(environ or {}),
+        }
+        self.fleet = Fleet(servers, folder, told)
+        self.ours: Database = servers.ours
+        self.books: Database = servers.books
+        self._late = False
+        self.count = InvariantCounts(self.ours, self.books, lambda: self.operator.do("audit"))
+
+    def __enter__(self) -> Self:
+        self.venue.start()
+        self.servers.fresh(self._state)
+        self.ours.rows("UPDATE connections_accountsnapshot SET read_at = clock_timestamp()")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.fleet.end_all()
+        if self._late:
+            self.venue.kill()  # nothing of this case may arrive in the next one
+
+    @property
+    def operator(self) -> OperatorProcess:
+        """People's hands: kept over the cases of a run, started anew when they have died."""
+        kept = _reused[self.servers]
+        if kept.operator is None or not kept.operator.alive:
+            environ = {
+                **self.fleet.environ,
+                "FILLCAST_DB_ROLE": "trade",
+                "FILLCAST_PAPER_BROKER": self.venue.address,  # not through a broken network
+            }
+            kept.operator = OperatorProcess(environ, self.servers.folder)
+        return kept.operator
+
+    # ---- the broker's behaviour -----------------------------------------------------------
+    def broker(self, **faults: Any) -> None:
+        """Set how the broker behaves towards every account (fields of PaperAccount)."""
+        self._late = self._late or "latency_ms" in faults
+        for name, value in faults.items():
+            self.books.rows(f"UPDATE paper_account SET {name} = %s", value)
+
+    def quote(self, bid: str = "1.09990", ask: str = "1.10000") -> None:
+        """Bring a fresh price to the broker and to us."""
+        self.operator.do("quote", bid=bid, ask=ask)
+
+    def engine_guards(self) -> None:
+        """From now on the broker keeps no levels: we watch them."""
+        self.ours.rows(
+            "UPDATE connections_executionconnection SET settings = '{\"native_stops\": false}'"
+        )
+        self.broker(native_stops=False)
+
+    def netting(self) -> None:
+        """From now on each account has one position a symbol."""
+        self.ours.rows(
+            'UPDATE connections_executionconnection SET settings = \'{"position_mode": "NETTING"}\''
+        )
+        self.ours.rows("UPDATE connections_accountsnapshot SET position_mode = 'NETTING'")
+        self.broker(position_mode="NETTING")
+
+    # ---- waiting --------------------------------------------------------------------------
+    def settle(self, seconds: float = SETTLE_SECONDS) -> float:
+        """Wait until nobody has anything to do; return how long that took."""
+        return wait_until(
+            lambda: self.count.unsettled() == 0,
+            seconds,
+            lambda: f"still open: {self.count.states('%')}\n{self.fleet.log()}",
+        )
+
+    def wait(self, what: Callable[[], Any], otherwise: str, seconds: float = 60) -> float:
+        """Wait for a state of the case."""
+        return wait_until(
+            what, seconds, lambda: f"{otherwise}: {self.count.states('%')}\n{self.fleet.log()}"
+        )
+
+    def taken_over(self, victim: Process) -> bool:
+        """Whether nothing is left that the victim alone was working on."""
+        return not self.ours.rows(
+            "SELECT 1 FROM execution_order o LEFT JOIN execution_workerlease w ON w.id = o.owner"
+            " WHERE o.status = 'SUBMITTING' AND (w.pid = %s OR w.id IS NULL) LIMIT 1",
+            victim.pid,
+        )
+
+    def positions(self) -> list[int]:
+        """Ids of what we call open."""
+        found = self.ours.rows("SELECT id FROM positions_executionposition WHERE quantity > 0")
+        return [row.id for row in found]
+
+    def filled(self, legs: str = "entry%") -> int:
+        return self.count.states(legs).get("FILLED", 0)
+
+
+class Scenario:
+    """What was in flight at a fault and how long it took, for whoever reads the run."""
+
+    def __init__(self, environment: FaultEnvironment) -> None:
+        self._place = environment
+        self.at_fault = environment.count.states("%")
+        self.in_flight = environment.count.in_flight()
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the fault."""
+        return time.monotonic() - self._began
+
+    def end(self) -> float:
+        """All is settled: tell it. Return the seconds since the fault."""
+        seconds = self.seconds
+        print(
+            f"at the fault {self.in_flight} in flight, {self.at_fault};"
+            f" settled after {seconds:.1f} s: {self._place.count.states('%')}"
+        )
+        return seconds

@@ -1,0 +1,146 @@
+"""What must be 0 after any fault, counted against the broker's own journal."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.faults.servers import Database
+
+OPEN = "('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED')"
+STATES = """
+SELECT status || CASE WHEN status IN ('FAILED', 'DENIED', 'SKIPPED', 'REJECTED', 'CANCELLED')
+  THEN ' ' || reason ELSE '' END AS state, count(*) AS n
+FROM execution_order WHERE leg LIKE %s GROUP BY 1 ORDER BY 1
+"""
+UNSETTLED_ORDERS = f"""
+SELECT count(*) FROM execution_order WHERE status IN {OPEN} OR wish <> ''
+  OR (lookup_after IS NOT NULL AND status <> 'SUBMITTED')
+"""
+OURS = """
+SELECT client_order_id, left(client_order_id, -1) AS base, signal_id, connection_id, leg, status,
+  reason, position_id, filled_quantity FROM execution_order WHERE client_order_id IS NOT NULL
+"""
+JOURNAL = """
+SELECT client_order_id, left(client_order_id, -1) AS base, status, filled_quantity,
+  accepted_at IS NOT NULL AS accepted
+FROM paper_order WHERE client_order_id <> '' AND entry IS NULL
+"""
+REFUSED_AGAIN = """
+SELECT count(*) FROM paper_order o WHERE o.accepted_at IS NULL AND o.client_order_id <> ''
+  AND o.client_order_id IN (SELECT client_order_id FROM paper_order WHERE accepted_at IS NOT NULL)
+"""
+# Each of our positions beside what the broker still holds for its entry.
+HELD = "SELECT client_order_id, sum(quantity) AS q FROM paper_position GROUP BY 1"
+POSITIONS = """
+SELECT e.client_order_id, p.quantity FROM positions_executionposition p
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry'
+"""
+FILLS = """
+SELECT count(*) FROM positions_executionposition p LEFT JOIN (
+  SELECT o.connection_id, coalesce(x.signal_id, o.signal_id) AS signal_id,
+    sum(CASE WHEN o.position_id IS NULL THEN f.quantity ELSE -f.quantity END) AS q
+  FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
+  LEFT JOIN positions_executionposition x ON x.id = o.position_id GROUP BY 1, 2) s
+ON s.connection_id = p.connection_id AND s.signal_id = p.signal_id
+WHERE p.quantity IS DISTINCT FROM s.q
+"""
+
+
+class InvariantCounts:
+    """Looks at both sides. `ours` and `books` are two databases, in two clusters."""
+
+    def __init__(
+        self, ours: Database, books: Database, audit: Callable[[], dict[str, Any]]
+    ) -> None:
+        """audit: returns what `manage.py audit --json` prints."""
+        self._ours, self._books, self._audit = ours, books, audit
+
+    # ---- while it runs --------------------------------------------------------------------
+    def states(self, legs: str = "entry%") -> dict[str, int]:
+        """How many orders of these legs are in which state, with the reason of a bad end."""
+        return {row.state: row.n for row in self._ours.rows(STATES, legs)}
+
+    def unsettled(self) -> int:
+        """Orders on which somebody still has to work."""
+        return int(self._ours.value(UNSETTLED_ORDERS))
+
+    def in_flight(self) -> int:
+        """Orders between their intent and their outcome."""
+        return int(
+            self._ours.value(
+                "SELECT count(*) FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')"
+            )
+        )
+
+    def open_positions(self) -> int:
+        """Positions that we call open."""
+        return int(
+            self._ours.value("SELECT count(*) FROM positions_executionposition WHERE quantity > 0")
+        )
+
+    def accepted(self) -> int:
+        """Orders that the broker has ever taken."""
+        return int(
+            self._books.value(
+                "SELECT count(*) FROM paper_order"
+                " WHERE client_order_id <> '' AND entry IS NULL AND accepted_at IS NOT NULL"
+            )
+        )
+
+    def refused_again(self) -> int:
+        """Arrivals that the broker refused though it had taken an order of the same id."""
+        return int(self._books.value(REFUSED_AGAIN))
+
+    def untold(self) -> int:
+        """Events that the broker has to tell and nobody has acknowledged."""
+        return int(
+            self._books.value("SELECT count(*) FROM paper_event WHERE acknowledged_at IS NULL")
+        )
+
+    # ---- afterwards -----------------------------------------------------------------------
+    def against_the_journal(self, expected: int | None = None) -> dict[str, int]:
+        """Count what must be 0. expected: entries that were to be made."""
+        ours = {row.base: row for row in self._ours.rows(OURS)}
+        journal = [row for row in self._books.rows(JOURNAL) if row.accepted]
+        accepted: dict[str, int] = {}
+        for row in journal:
+            accepted[row.base] = accepted.get(row.base, 0) + 1
+        made = self._ours.value("SELECT count(*) FROM execution_order WHERE leg LIKE 'entry%'")
+        filled_there = {row.base for row in journal if row.filled_quantity > 0}
+        held = {row.client_order_id: row.q for row in self._books.rows(HELD)}
+        positions = self._ours.rows(POSITIONS)
+        return {
+            "MISSING": 0 if expected is None else abs(expected - int(made)),
+            "DUP": sum(times - 1 for times in accepted.values()),
+            "ORPHAN": sum(base not in ours for base in accepted),
+            "LOST": self.unsettled(),
+            "UNTOLD": sum(base in ours and not ours[base].filled_quantity for base in filled_there),
+            "PHANTOM": sum(
+                row.filled_quantity > 0 and base not in filled_there for base, row in ours.items()
+            ),
+            "RISEN": sum(
+                base in accepted and row.status == "FAILED" and row.reason == "NEVER_ARRIVED"
+                for base, row in ours.items()
+            ),
+            "MISMATCH": int(self._ours.value(FILLS)),
+            "GHOST": sum(p.quantity != held.get(p.client_order_id, 0) for p in positions),
+            "REVERSED": sum(q < 0 for q in held.values())
+            + int(
+                self._ours.value(
+                    "SELECT count(*) FROM positions_executionposition WHERE quantity < 0"
+                )
+            ),
+        }
+
+    def audit(self) -> dict[str, int]:
+        """The audit's counters."""
+        told = self._audit()
+        assert not told.get("unread"), told
+        counters: dict[str, int] = told["counters"]
+        return counters
+
+    def wrong(self, expected: int | None = None) -> dict[str, int]:
+        """Every counter of both that is not 0: {} is what each case wants."""
+        found = {f"journal {name}": n for name, n in self.against_the_journal(expected).items()}
+        found |= {f"audit {name}": n for name, n in self.audit().items()}
+        return {name: n for name, n in found.items() if n}

@@ -1,0 +1,104 @@
+"""With a guard taken away the counters are not 0: the cases beside these do not pass by luck."""
+
+import pytest
+
+from tests.faults.conftest import OPENED
+from tests.faults.environment import FaultEnvironment
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
+N = 50
+
+
+def test_without_the_send_deadline_a_stopped_worker_sends_what_was_called_absent(
+    environment: FaultEnvironment,
+) -> None:
+    victim = environment.fleet.worker(
+        "victim", faults="wire.begin:stop", without="deadline", wait=False
+    )
+    other = environment.fleet.worker("other", wait=False)
+    environment.fleet.wait_for_lease(victim, other)
+    environment.quote()
+    other.stop()
+    environment.operator.do("publish", feed=N)
+    environment.wait(lambda: victim.stopped, "nobody came there")
+    other.go_on()
+    environment.settle()
+    assert environment.count.states() == {"FAILED NEVER_ARRIVED": N}
+    victim.go_on()
+    environment.wait(lambda: environment.count.accepted() == N, "nothing was sent late")
+    wrong = environment.count.wrong(N)
+    assert wrong["journal RISEN"] == N
+    assert wrong["audit RISEN"] == N
+
+
+def test_with_one_proof_alone_an_order_that_arrives_late_rises(
+    environment: FaultEnvironment,
+) -> None:
+    environment.broker(latency_ms=8_000)
+    environment.fleet.worker(without="second_proof")
+    environment.quote()
+    environment.operator.do("publish", feed=N)
+    environment.wait(lambda: environment.count.accepted() == N, "they did not arrive")
+    wrong = environment.count.wrong(N)
+    assert wrong["journal RISEN"] == N
+    assert wrong["audit RISEN"] == N
+
+
+def test_where_a_lost_answer_counts_as_not_sent_orders_double(
+    environment: FaultEnvironment,
+) -> None:
+    environment.broker(silent_after=True)
+    environment.fleet.worker(without="doubt")
+    environment.quote()
+    environment.operator.do("publish", feed=N)
+    environment.wait(lambda: environment.count.accepted() >= 2 * N, "nothing was sent twice")
+    wrong = environment.count.wrong(N)
+    assert wrong["journal DUP"] >= N
+    assert wrong["audit DUP"] == N
+
+
+def test_where_nobody_listens_positions_are_ghosts(opened: FaultEnvironment) -> None:
+    opened.quote()
+    opened.fleet.worker("deaf", "exits", without="events")
+    opened.quote(bid="1.09400", ask="1.09410")
+    opened.wait(lambda: opened.count.untold() == 0, "the events are still waiting")
+    wrong = opened.count.wrong(200)
+    assert wrong["journal GHOST"] == 200
+    assert wrong["audit GHOST"] == 200
+
+
+@pytest.mark.parametrize(
+    ("without", "harm"),
+    [("events", False), ("fence,events", True)],
+    ids=["with the fence", "without it"],
+)
+def test_what_a_stale_process_says_of_a_call_counts_only_without_the_fence(
+    opened: FaultEnvironment, without: str, harm: bool
+) -> None:
+    """It stands still at the socket; its successor sends in its stead and stands still in its
+    turn with the answers unread. Then the first one says truly that it has not sent: of its own
+    call. Deaf, or the broker's events would tell it what has been closed meanwhile."""
+    stale = opened.fleet.worker(
+        "stale", "exits", faults="wire.begin:stop", without=without, wait=False
+    )
+    successor = opened.fleet.worker(
+        "successor", "exits", faults="wire.answered:stop", without="events", wait=False
+    )
+    opened.fleet.wait_for_lease(stale, successor)
+    opened.broker(reply_delay_ms=500)  # many have arrived before the first is answered
+    opened.quote()
+    successor.stop()
+    opened.operator.do("close", positions=opened.positions()[:N], fraction="0.5")
+    opened.wait(lambda: stale.stopped, "nobody came there")
+    successor.go_on()
+    opened.wait(lambda: not opened.fleet.has_lease(stale.pid), "it is believed alive")
+    opened.wait(lambda: "stop at wire.answered" in successor.said(), "nobody was answered")
+    stale.go_on()
+    opened.settle()
+    successor.go_on()
+    successor.end()
+    wrong = opened.count.wrong(OPENED)
+    twice = opened.count.accepted() - OPENED - N
+    assert (twice > 0) is harm
+    assert wrong.get("journal DUP", 0) == wrong.get("audit DUP", 0) == twice
+    assert harm or wrong == {}

@@ -1,0 +1,191 @@
+"""Who plays in these tests: one account at a TWS double, and our adapter with ib_async's client."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.session import Session
+from brokers.ibkr.timing import Timing
+from brokers.rate_limits import Priority, RateLimiter
+from brokers.types import (
+    ConnectionSpec,
+    OrderReport,
+    OrderRequest,
+    OrderType,
+    ReportKind,
+    Side,
+    TimeInForce,
+)
+from tests.fakes.tws.faults import Fault
+from tests.fakes.tws.server import FakeTws
+from tests.fakes.tws.venue import Venue
+
+MAX_SECONDS = 120.0  # seconds, of one test
+PATIENCE = 30.0  # with which a condition is waited for, on a machine that has much else to do
+ACCOUNT, CONNECTION = "DU1234567", "c1"
+SYMBOLS: Mapping[str, Any] = {
+    "EURUSD": {"secType": "CASH", "exchange": "IDEALPRO"},
+    "AAPL": {"secType": "STK", "exchange": "SMART", "currency": "USD"},
+    "ES 202612": {"secType": "FUT"},
+    "IBUS500": {"secType": "CFD"},
+    "AAPL CFD": {"symbol": "AAPL", "secType": "CFD"},
+    "VOD": {"secType": "STK", "exchange": "LSE", "currency": "GBP"},
+}
+QUICK = Timing(
+    connect=2.0, read=1.0, reply=1.0, price=0.5, first_delay=0.02, longest_delay=0.1,
+    client_id_delay=0.1, hurry=0.01, ping=0.05, resync=30.0, settle=0.0,
+)  # fmt: skip
+
+
+class UnlimitedRate:
+    """A budget that lets everybody go: what is tested is not how fast."""
+
+    async def acquire(
+        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+    ) -> None: ...
+
+    def back_off(self, seconds: float) -> None: ...
+
+
+def adapter(budget: RateLimiter | None = None, timing: Timing = QUICK) -> IbkrAdapter:
+    """Our side, with nothing in its memory."""
+    held = budget or UnlimitedRate()
+    return IbkrAdapter(timing, budget_for=lambda name, rate: held)
+
+
+Test = Callable[["Environment"], Awaitable[None]]
+
+
+def spec_at(port: int, client_id: int = 7) -> ConnectionSpec:
+    """The account's connection to a gateway on this machine."""
+    settings = {
+        "host": "127.0.0.1", "port": port, "client_id": client_id, "symbols": SYMBOLS,
+        "timezone": "UTC",
+    }  # fmt: skip
+    return ConnectionSpec(CONNECTION, ACCOUNT, settings=settings)
+
+
+class Environment:
+    """The double, its venue and our side. The venue outlives `die`."""
+
+    def __init__(self) -> None:
+        self.venue = Venue()
+        self.tws = FakeTws(self.venue)
+        self.adapter = adapter()
+        self.client_id = 7
+        self.told: list[OrderReport] = []
+
+    @property
+    def spec(self) -> ConnectionSpec:
+        return spec_at(self.tws.port, self.client_id)
+
+    @property
+    def session(self) -> Session:
+        return self.adapter._state().sessions[CONNECTION]
+
+    async def submit(self, request: OrderRequest) -> list[OrderReport]:
+        return await self.adapter.submit(self.spec, request, lambda _: None)
+
+    async def find(self, client_order_id: str) -> list[OrderReport] | None:
+        """Look an order up as soon as the session is in step again."""
+        await self.until(lambda: self.session.usable)
+        return await self.adapter.find_order(self.spec, client_order_id)
+
+    async def drain_events(self) -> list[OrderReport]:
+        """Take what was told, as the drain does."""
+        new = await self.adapter.events(500)
+        await self.adapter.acknowledge([report.event_id for report in new])
+        self.told += new
+        return self.told
+
+    async def heard(
+        self, kind: ReportKind, n: int = 1, of: Callable[[OrderReport], bool] = lambda _: True
+    ) -> list[OrderReport]:
+        """Wait until so many reports of a kind were told."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                found = [r for r in await self.drain_events() if r.kind is kind and of(r)]
+                if len(found) >= n:
+                    return found
+                await asyncio.sleep(0.002)
+
+    async def crash(self) -> None:
+        """Our process ends without a word; another begins with nothing in its memory."""
+        old, self.adapter = self.adapter, adapter()
+        await old.disconnect()
+        await self.until(lambda: not self.tws.sessions)
+        self.told = []
+
+    async def until(self, is_so: Callable[[], object]) -> None:
+        """Wait for a condition."""
+        async with asyncio.timeout(PATIENCE):
+            while not is_so():  # noqa: ASYNC110 (what is waited for is anybody's)
+                await asyncio.sleep(0.002)
+
+    def fault(self, kind: str, number: int = 0, text: str = "", seconds: float = 0.0) -> None:
+        """Have something happen to the next order."""
+        self.tws.faults.append(Fault(kind, number, text, seconds))
+
+
+def with_environment(test: Test) -> Callable[[], None]:
+    """Run a test on a stage and a loop of its own."""
+
+    @functools.wraps(test)
+    def run() -> None:
+        asyncio.run(_play(test))
+
+    del run.__wrapped__  # pytest would look for `stage` as a fixture
+    return run
+
+
+async def _play(test: Test) -> None:
+    stage = Environment()
+    await stage.tws.open()
+    stage.venue.quote("EURUSD", "1.1000", "1.1002")
+    try:
+        async with asyncio.timeout(MAX_SECONDS):
+            await test(stage)
+    finally:
+        await stage.adapter.disconnect()
+        await stage.tws.close()
+
+
+def order(client_order_id: str = "abc00000000000001", **changed: Any) -> OrderRequest:
+    """A market order to buy 20,000 euros."""
+    request = OrderRequest(
+        client_order_id=client_order_id,
+        connection_id=CONNECTION,
+        account=ACCOUNT,
+        symbol="EURUSD",
+        side=Side.BUY,
+        order_type=OrderType.MARKET,
+        time_in_force=TimeInForce.GTC,
+        quantity=Decimal(20000),
+        oca_group=client_order_id[:-1],
+    )
+    return replace(request, **changed)
+
+
+def limit(client_order_id: str = "abc00000000000001", price: str = "1.0900") -> OrderRequest:
+    """A limit order that rests."""
+    return order(client_order_id, order_type=OrderType.LIMIT, limit_price=Decimal(price))
+
+
+def protected(client_order_id: str = "abc00000000000001") -> OrderRequest:
+    """A market order with stop and target."""
+    return order(client_order_id, stop_loss=Decimal("1.0900"), take_profit=Decimal("1.1200"))
+
+
+def exit_of(
+    entry: str = "abc00000000000001", client_order_id: str = "abc00000000000091",
+    quantity: int = 20000,
+) -> OrderRequest:  # fmt: skip
+    """A market order that closes some of an entry's position, in the group of its protection."""
+    return order(
+        client_order_id, side=Side.SELL, quantity=Decimal(quantity), closes=entry,
+        reduce_only=True, oca_group=entry[:-1],
+    )  # fmt: skip

@@ -1,0 +1,67 @@
+"""A session that was closed stays so: nobody would end what it opened again."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+
+import pytest
+
+from brokers.base import NotSent, ReadFailed
+from common.reason_codes import Code
+from tests.ibkr.factories import PATIENCE, QUICK, Environment, adapter, order, with_environment
+
+
+@with_environment
+async def test_prices_that_outlive_their_session_end_and_open_nothing(stage: Environment) -> None:
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+        await anext(told)
+        await stage.adapter.disconnect(stage.spec)
+        with pytest.raises(ReadFailed) as ended:
+            await anext(told)
+    assert ended.value.code is Code.NOT_CONNECTED
+    assert len(stage.tws.connects) == 1
+    assert not stage.adapter._state().sessions
+
+
+@with_environment
+async def test_prices_that_wait_for_the_line_end_with_their_session(stage: Environment) -> None:
+    stage.adapter = adapter(timing=replace(QUICK, first_delay=0.01))
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+        await anext(told)
+        await stage.tws.close()
+        waiting = asyncio.ensure_future(anext(told))
+        await stage.until(lambda: not stage.session.usable)
+        await stage.adapter.disconnect(stage.spec)
+        await stage.tws.open(stage.tws.port)
+        with pytest.raises(ReadFailed):
+            await asyncio.wait_for(waiting, PATIENCE)
+    assert not stage.tws.sessions
+
+
+@with_environment
+async def test_a_closed_session_is_not_opened_by_who_still_holds_it(stage: Environment) -> None:
+    await stage.adapter.connect(stage.spec)
+    held = stage.session
+    await stage.adapter.disconnect(stage.spec)
+    with pytest.raises(ReadFailed) as failed:
+        await held.ready()
+    assert failed.value.code is Code.NOT_CONNECTED
+    await stage.until(lambda: not stage.tws.sessions)
+    await stage.submit(order())  # the next call has a session of its own
+    assert len(stage.tws.connects) == 2
+
+
+@with_environment
+async def test_an_order_whose_session_is_taken_away_has_not_been_sent(stage: Environment) -> None:
+    """Its settings changed, and the account is disconnected while the old session ends."""
+    await stage.adapter.connect(stage.spec)
+    old = stage.session
+    changed = replace(stage.spec, settings={**stage.spec.settings, "client_id": 8})
+    sending = asyncio.ensure_future(stage.adapter.submit(changed, order(), lambda _: None))
+    while stage.session is old:  # noqa: ASYNC110 (the new one is there before the old has ended)
+        await asyncio.sleep(0)
+    await stage.adapter.disconnect(changed)
+    with pytest.raises(NotSent) as told:
+        await sending
+    assert told.value.code is Code.NOT_CONNECTED
+    assert not stage.venue.orders

@@ -1,0 +1,102 @@
+"""How much is kept in a process, and that nothing is lost by what is not."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from brokers.event_buffer import EventBuffer
+from brokers.ibkr.order_cache import OrderCache
+from brokers.record_cache import RecordCache
+from brokers.types import CancelRequest, OrderReport, ReportKind
+from tests.ibkr.factories import CONNECTION, PATIENCE, Environment, limit, order, with_environment
+
+ID = "abc00000000000001"
+
+
+def test_memory_is_bounded_and_ended_orders_go_first() -> None:
+    async def play() -> None:
+        ledger = OrderCache(EventBuffer(), RecordCache(3))
+        for n in range(3):
+            ledger.make("c1", f"abcd{n}", "")
+        ended = ledger.get("c1", "abcd1")
+        assert ended is not None
+        ended.ended = ReportKind.CANCELLED
+        ledger.moved(ended, (False, None))
+        ledger.make("c1", "abcd3", "")
+        assert ledger.get("c1", "abcd1") is None
+        assert ledger.get("c1", "abcd0") is not None
+        ledger.make("c1", "abcd4", "")
+        assert ledger.get("c1", "abcd0") is None
+        assert len(ledger) == 3
+
+    asyncio.run(play())
+
+
+@with_environment
+async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> None:
+    await stage.adapter.connect(stage.spec)
+    ledger = stage.session.ledger
+    ledger._share = RecordCache(4).share(ledger)
+    ids = [f"abc000000000001{n:02d}" for n in range(8)]
+    for one in ids:
+        await stage.submit(order(one))
+    await stage.heard(ReportKind.FILLED, 8)
+    resting = limit("abc00000000000900")
+    await stage.submit(resting)
+    assert len(ledger) == 4
+    assert ledger.get(CONNECTION, ids[0]) is None
+    assert ledger.get(CONNECTION, resting.client_order_id) is not None  # live: the last to leave
+
+    for one in ids:  # known to the gateway for all that, with its price and cost
+        found = await stage.find(one)
+        assert found is not None
+        assert found[0].fills[0].commission == Decimal("1.25")
+    told = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
+    assert {r.client_order_id: r.fills[0].commission for r in told} == dict.fromkeys(
+        ids, Decimal("1.25")
+    )
+    cancelled = await stage.adapter.cancel(stage.spec, CancelRequest(ids[0], "", "EURUSD"))
+    assert cancelled[0].kind is ReportKind.CANCEL_REFUSED
+    assert await stage.find("abc00000000000999") is None
+    assert len(ledger) == 4
+    before = len(await stage.drain_events())
+    await stage.session.snapshot()
+    await stage.session.snapshot()
+    assert len(await stage.drain_events()) == before  # each minute's lists are no news
+
+
+@with_environment
+async def test_a_correction_of_what_had_to_leave_is_told(stage: Environment) -> None:
+    await stage.adapter.connect(stage.spec)
+    stage.session.ledger._share = RecordCache(1).share(stage.session.ledger)
+    await stage.submit(order())
+    await stage.heard(ReportKind.FILLED)
+    await stage.submit(order("abc00000000000002"))
+    execution = stage.venue.executions[0]
+    stage.venue.correct(execution, "1.0999")
+    corrected = await stage.heard(ReportKind.FILLED, 3)
+    assert corrected[-1].client_order_id == order().client_order_id
+    assert corrected[-1].fills[0].revision >= 2
+    told = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
+    prices = {r.client_order_id: [f.price for f in r.fills] for r in told}
+    assert prices[order().client_order_id] == [Decimal("1.0999")]
+
+
+@with_environment
+async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Environment) -> None:
+    await stage.adapter.account(stage.spec)
+    news = stage.adapter._state().event_buffer
+    news._most = 2
+    ids = [f"abc0000000000001{n}" for n in range(5)]
+    for one in ids:
+        await stage.submit(limit(one))
+    assert len(news) == 2
+    news._most = 100
+    stage.session.request_sync()
+
+    def named(told: list[OrderReport]) -> set[str]:
+        return {report.client_order_id for report in told}
+
+    async with asyncio.timeout(PATIENCE):
+        while named(await stage.drain_events()) != set(ids):  # noqa: ASYNC110
+            await asyncio.sleep(0.002)

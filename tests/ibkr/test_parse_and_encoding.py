@@ -1,0 +1,317 @@
+"""Their words into ours, and ours into theirs: pure."""
+
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from ib_async.contract import Contract, ContractDetails
+from ib_async.objects import Execution as TheirExecution
+from ib_async.order import Order, OrderState
+from ib_async.util import UNSET_DOUBLE
+
+from brokers.ibkr import codes, contracts, parse
+from brokers.ibkr.order_encoding import contract_of
+from brokers.ibkr.order_records import Record
+from brokers.types import OrderType, ReportKind, Side, TimeInForce, WhatIf
+from common.reason_codes import Code
+
+EUR = Contract(secType="CASH", symbol="EUR", currency="USD", exchange="IDEALPRO", conId=5)
+ES = Contract(
+    secType="FUT", symbol="ES", currency="USD", multiplier="50", conId=6,
+    lastTradeDateOrContractMonth="20261218", localSymbol="ESZ6",
+)  # fmt: skip
+APPLE = Contract(secType="STK", symbol="AAPL", currency="USD", conId=265598, localSymbol="AAPL")
+
+
+def record(**changed: object) -> Record:
+    made = Record("c1", "abcd1", "")
+    for name, value in changed.items():
+        setattr(made, name, value)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        (1.1002, Decimal("1.1002")), ("0.1", Decimal("0.1")), (UNSET_DOUBLE, None), ("", None),
+        (None, None), (0.0, Decimal(0)), (20000.0, Decimal(20000)),
+    ],
+)  # fmt: skip
+def test_numbers_are_those_of_the_wire(said: object, meant: Decimal | None) -> None:
+    assert parse.exact(said) == meant
+
+
+def test_what_is_no_number_is_not_one() -> None:
+    for said in ("inf", "NaN", float("nan")):
+        with pytest.raises(ValueError):
+            parse.exact(said)
+    assert parse.price(0.0) is None
+    assert parse.price(1.5) == Decimal("1.5")
+
+
+def test_numbers_go_out_plain() -> None:
+    said = ["1E+5", "0.00100", "20000", "1.50", "-0.5"]
+    plain = ["100000", "0.001", "20000", "1.5", "-0.5"]
+    assert [parse.encode_number(Decimal(one)) for one in said] == plain
+
+
+def test_references_of_ours() -> None:
+    assert parse.parts_of("abc00000000000001") == ("abc00000000000001", "")
+    assert parse.parts_of("abc00000000000001:sl") == ("abc00000000000001", "sl")
+    assert [parse.parts_of(ref) for ref in ("", "By Hand", "abcd1:xx", "a" * 19)] == [None] * 4
+
+
+def test_an_execution_and_its_tellings() -> None:
+    when = datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=-5)))
+    said = TheirExecution(execId="0000e0d5.65.01.03", shares=2.0, price=5000.25, time=when)
+    fill = parse.fill_of(said, Decimal(50))
+    assert (fill.broker_fill_id, fill.correction) == ("0000e0d5.65.01", 3)
+    assert (fill.quantity, fill.price) == (Decimal(100), Decimal("5000.25"))
+    assert fill.time == datetime(2026, 11, 20, 17, tzinfo=UTC)
+    assert fill.execution().revision == 4
+    fill.late = True
+    assert fill.execution().revision == 5
+    odd = parse.fill_of(TheirExecution(execId="odd", shares=1.0, price=1.0, time=when), Decimal(1))
+    assert (odd.broker_fill_id, odd.correction) == ("odd", 1)
+    cases: list[dict[str, Any]] = [
+        {"execId": ""}, {"shares": UNSET_DOUBLE}, {"price": UNSET_DOUBLE}, {"shares": -1.0},
+    ]  # fmt: skip
+    for wrong in cases:
+        good: dict[str, Any] = {"execId": "a.1", "shares": 1.0, "price": 1.0}
+        with pytest.raises(ValueError):
+            parse.fill_of(TheirExecution(**{**good, **wrong}), Decimal(1))
+    assert (parse.execution_side("BOT"), parse.execution_side("SLD")) == (Side.BUY, Side.SELL)
+
+
+def test_an_order_is_written_into_its_record() -> None:
+    stop = record(limit_price=Decimal(1))
+    parse.take_order(
+        stop, ES,
+        Order(permId=9, action="SELL", orderType="STP", tif="GTC", totalQuantity=2.0,
+              auxPrice=4990.0, ocaGroup="g", parentId=4),
+        Decimal(50),
+    )  # fmt: skip
+    assert (stop.perm_id, stop.con_id, stop.side) == (9, 6, Side.SELL)
+    assert (stop.quantity, stop.stop_price, stop.oca_group) == (Decimal(100), Decimal(4990), "g")
+    assert (stop.order_type, stop.time_in_force) == (OrderType.STOP, TimeInForce.GTC)
+    bought = record(perm_id=3, quantity=Decimal(7))
+    parse.take_order(
+        bought, EUR, Order(action="BUY", orderType="LMT", tif="OPG", lmtPrice=1.1), Decimal(1)
+    )
+    assert (bought.perm_id, bought.quantity, bought.limit_price) == (
+        3, Decimal(7), Decimal("1.1"),
+    )  # fmt: skip
+    assert bought.time_in_force is TimeInForce.DAY
+    odd = record()
+    parse.take_order(odd, EUR, Order(action="BUY", orderType="TRAIL"), Decimal(1))
+    assert odd.order_type is None
+
+
+@pytest.mark.parametrize(
+    ("status", "accepted", "ended"),
+    [
+        ("PendingSubmit", False, None), ("ApiPending", False, None), ("PreSubmitted", True, None),
+        ("Submitted", True, None), ("PendingCancel", True, None),
+        ("Filled", True, ReportKind.FILLED), ("Cancelled", False, ReportKind.CANCELLED),
+        ("ApiCancelled", False, ReportKind.CANCELLED), ("Tomorrow's", False, None),
+    ],
+)  # fmt: skip
+def test_statuses(status: str, accepted: bool, ended: ReportKind | None) -> None:
+    moved = record()
+    parse.take_status(moved, status)
+    assert (moved.accepted, moved.ended) == (accepted, ended)
+
+
+def test_statuses_that_need_a_second_look() -> None:
+    asked = record()
+    parse.take_status(asked, "Inactive")
+    assert (asked.in_doubt, asked.ended) == (True, None)
+    parse.take_status(asked, "Submitted")
+    assert not asked.in_doubt
+    over = record(ended=ReportKind.REJECTED)
+    parse.take_status(over, "Inactive")
+    parse.take_status(over, "Cancelled")
+    assert (over.in_doubt, over.ended) == (False, ReportKind.REJECTED)
+    hurried = record(time_in_force=TimeInForce.FOK)
+    parse.take_status(hurried, "Cancelled")
+    assert (hurried.ended, hurried.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
+    stopped = record(time_in_force=TimeInForce.IOC, cancelling=True)
+    parse.take_status(stopped, "Cancelled")
+    assert stopped.ended is ReportKind.CANCELLED
+
+
+def test_the_list_of_ended_orders() -> None:
+    refused = record(in_doubt=True)
+    parse.take_completed(refused, OrderState(status="Inactive", completedStatus="no"), None)
+    assert (refused.ended, refused.detail) == (ReportKind.REJECTED, "no")
+    part = record()
+    parse.take_completed(part, OrderState(status="Cancelled"), Decimal(5))
+    assert (part.ended, part.filled) == (ReportKind.CANCELLED, Decimal(5))
+
+
+def details(contract: Contract, **said: object) -> ContractDetails:
+    return ContractDetails(contract=contract, **said)  # type: ignore[arg-type]
+
+
+def test_instruments() -> None:
+    pair = parse.instrument(
+        "EURUSD", details(EUR, minTick=0.00005, minSize=0.01, sizeIncrement=0.01), {}
+    )
+    assert (pair.pair, pair.digits, pair.pip) == ("EUR/USD", 5, Decimal("0.0001"))
+    assert (pair.quantity_min, pair.margin_rate) == (Decimal("0.01"), Decimal("0.05"))
+    yen = Contract(secType="CASH", symbol="USD", currency="JPY")
+    assert parse.instrument("USDJPY", details(yen, minTick=0.005), {}).pip == Decimal("0.01")
+    future = parse.instrument("ES 202612", details(ES, minTick=0.25), {"margin_rates": {}})
+    assert (future.quantity_step, future.contract_size, future.pip) == (
+        Decimal(50), Decimal(50), Decimal("0.25"),
+    )  # fmt: skip
+    own = parse.instrument(
+        "ES 202612", details(ES, minTick=0.25), {"margin_rates": {"ES 202612": "0.07"}}
+    )
+    assert own.margin_rate == Decimal("0.07")
+    with pytest.raises(ValueError):
+        parse.instrument("X", details(EUR), {})
+
+
+def test_positions() -> None:
+    short = parse.position("ES 202612", ES, Decimal(-2), Decimal("250012.5"))
+    assert (short.side, short.quantity, short.entry_price) == (
+        Side.SELL, Decimal(100), Decimal("5000.25"),
+    )  # fmt: skip
+    assert parse.position("EURUSD", EUR, Decimal(1), Decimal("1.1")).side is Side.BUY
+
+
+def test_accounts() -> None:
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    state = parse.account_state("DU1", {"NetLiquidation": ("100", "CHF")}, now, allowed=False)
+    assert (state.currency, state.free_margin, state.trading_allowed) == (
+        "CHF",
+        Decimal(100),
+        False,
+    )
+    with pytest.raises(KeyError):
+        parse.account_state("DU1", {}, now, allowed=True)
+    with pytest.raises(ValueError):
+        parse.account_state("DU1", {"NetLiquidation": ("", "USD")}, now, allowed=True)
+    assert [parse.is_paper(one) for one in ("DU1", "DF1", "U1")] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("number", "text", "code"),
+    [
+        (201, "Order rejected - reason:Insufficient margin", Code.NO_MONEY),
+        (201, "Order rejected - reason:the exchange is closed.", Code.MARKET_CLOSED),
+        (201, "No trading permission", Code.SYMBOL_TRADING_DISABLED),
+        (201, "Your account has been restricted from placing orders", Code.TRADING_DISABLED),
+        (201, "Contract is not available for short sale", Code.SIDE_NOT_ALLOWED),
+        (412, "The contract is not available for trading", Code.SYMBOL_TRADING_DISABLED),
+        (201, "The account may not hold fractions of it", Code.REJECTED_BY_BROKER),
+        (201, "minimum size for IDEALPRO", Code.VOLUME_INVALID),
+        (201, "Invalid account code", Code.UNKNOWN_ACCOUNT),
+        (201, "Order rejected - reason:OCA group is already filled.", Code.NO_POSITION),
+        (201, "OCA group 'g' contains orders of another group", Code.REJECTED_BY_BROKER),
+        (201, "whatever", Code.REJECTED_BY_BROKER),
+        (321, "The API interface is currently in Read-Only mode.", Code.TRADING_DISABLED),
+        (110, "margin", Code.PRICE_INVALID), (200, "", Code.UNKNOWN_SYMBOL_AT_BROKER),
+        (202, "cancelled", None), (10999, "insufficient margin", None),
+    ],
+)  # fmt: skip
+def test_only_listed_numbers_refuse(number: int, text: str, code: Code | None) -> None:
+    assert codes.refusal(number, text) is code
+
+
+def test_notices() -> None:
+    assert [codes.is_notice(n) for n in (399, 10349, 2104, 2199, 2200, 201)] == [
+        True, True, True, True, False, False,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("symbol", "said", "meant"),
+    [
+        ("EURUSD", None, ("CASH", "EUR", "USD", "IDEALPRO", "")),
+        ("EUR.USD", {}, ("CASH", "EUR", "USD", "IDEALPRO", "")),
+        ("EURUSD", {"secType": "CFD"}, ("CFD", "EUR", "USD", "SMART", "")),
+        ("AAPL", None, ("STK", "AAPL", "USD", "SMART", "")),
+        ("ES 202612", None, ("FUT", "ES", "USD", "CME", "202612")),
+        ("DAX", {"secType": "FUT", "exchange": "EUREX", "currency": "EUR",
+                 "lastTradeDateOrContractMonth": 202612}, ("FUT", "DAX", "EUR", "EUREX", "202612")),
+        ("GOOGLE", {"symbol": "GOOGL"}, ("STK", "GOOGL", "USD", "SMART", "")),
+    ],
+)  # fmt: skip
+def test_contracts_by_map_or_by_looks(
+    symbol: str, said: dict[str, object] | None, meant: tuple[str, ...]
+) -> None:
+    settings = {} if said is None else {"symbols": {symbol: said}}
+    c = contract_of(symbol, settings)
+    found = (c.secType, c.symbol, c.currency, c.exchange, c.lastTradeDateOrContractMonth)
+    assert found == meant
+
+
+@pytest.mark.parametrize(
+    ("symbol", "said"),
+    [("AAPL", {"sectype": "STK"}), ("AAPL", {"conId": "many"}), ("ZZ 202612", {}),
+     ("X", {"secType": "OPT"})],
+)  # fmt: skip
+def test_a_map_that_means_nothing(symbol: str, said: dict[str, object]) -> None:
+    with pytest.raises(contracts.BadSymbolError):
+        contract_of(symbol, {"symbols": {symbol: said}})
+
+
+def test_names_of_contracts_that_the_map_does_not_have() -> None:
+    stock = Contract(secType="STK", symbol="AAPL")
+    named = [contracts.symbol_of(one, {}) for one in (EUR, ES, stock)]
+    assert named == ["EURUSD", "ES 202612", "AAPL"]
+    assert contracts.listed({"symbols": {"AAPL": {}}}) == ("AAPL",)
+    assert "EURUSD" in contracts.listed({})
+
+
+@pytest.mark.parametrize(
+    ("symbol", "said", "contract", "may"),
+    [
+        ("EUR/USD", {}, EUR, True),
+        ("EURUSD", "CFD", EUR, False),
+        ("EURGBP", {}, EUR, False),
+        ("FRONT", {"secType": "FUT", "symbol": "ES", "exchange": "CME", "currency": "USD"},
+         ES, True),
+        ("ES 202612", {}, ES, True),
+        ("ES-20261218", {}, ES, True),  # which of the month's days it is says IBKR
+        ("ES 202703", {}, ES, False),
+        ("FRONT", {"secType": "FUT", "exchange": "CME", "currency": "USD", "localSymbol": "ESZ6"},
+         ES, True),
+        ("FRONT", {"secType": "FUT", "exchange": "CME", "currency": "USD", "localSymbol": "ESH7"},
+         ES, False),
+        ("MINE", {"secType": "STK", "conId": 265598}, APPLE, True),
+        ("AAPL", {"secType": "STK", "conId": 1}, APPLE, False),
+        ("MINE", {"secType": "STK", "secIdType": "ISIN", "secId": "US0378331005"}, APPLE, True),
+        ("aapl", {"secType": "STK"}, APPLE, True),
+        ("MINE", {"secType": "STK"}, APPLE, False),
+        ("AAPL", {"secType": "OPT"}, APPLE, False),  # no contract at all
+    ],
+)  # fmt: skip
+def test_a_symbol_is_asked_about_only_where_it_may_mean_what_is_held(
+    symbol: str, said: object, contract: Contract, may: bool
+) -> None:
+    assert contracts.possible_symbols(contract, {"symbols": {symbol: said}}) == [symbol] * may
+    assert contracts.possible_symbols(contract, {}) == []
+
+
+def test_what_an_order_would_need() -> None:
+    state = OrderState(
+        initMarginChange="2000.5", maintMarginChange="1.7976931348623157E308", commission=2.0,
+        commissionCurrency="USD",
+    )  # fmt: skip
+    told = parse.what_if(state, "USD", {})
+    assert told == WhatIf(Decimal("2000.5"), None, Decimal("2.0"), "USD")
+    in_euro = parse.what_if(state, "EUR", {"USD": Decimal("0.9")})
+    assert (in_euro.commission, in_euro.currency) == (Decimal("1.80"), "EUR")
+    assert parse.what_if(state, "EUR", {}).commission is None  # nobody knows in euro
+    with pytest.raises(ValueError, match="no margin"):
+        parse.what_if(OrderState(), "USD", {})
+
+
+def test_exchange_rates() -> None:
+    told = [("ExchangeRate", "1.1", "EUR", "DU1"), ("Cushion", "1", "", "DU1"),
+            ("ExchangeRate", "", "CHF", "DU1")]  # fmt: skip
+    assert parse.exchange_rates(told) == {"EUR": Decimal("1.1")}

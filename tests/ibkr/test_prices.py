@@ -1,0 +1,182 @@
+"""Prices: asked for once, as they come, over lost lines, and refused."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import partial
+
+import pytest
+
+from brokers.base import ReadFailed
+from brokers.ibkr import prices
+from brokers.ibkr.market_data_lines import ASK, BID, MarketDataLine
+from common.reason_codes import Code
+from tests.ibkr.factories import PATIENCE, QUICK, Environment, adapter, with_environment
+
+AAPL, AAPL_CFD, EURUSD = 265598, 266145, 12087792
+
+
+def test_the_top_of_book_now_and_heard_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next question, and an order that is judged by the price, need not ask again."""
+    monkeypatch.setattr(prices, "MAX_KEPT_LINES", 1)
+
+    @with_environment
+    async def test(stage: Environment) -> None:
+        told = await stage.adapter.quote(stage.spec, "EURUSD")
+        assert (told.symbol, told.bid, told.ask) == ("EUR/USD", Decimal("1.1"), Decimal("1.1002"))
+        stage.venue.quote("EURUSD", "1.2000", "1.2001")
+        now = partial(prices.last_quote, stage.session, EURUSD)
+        await stage.until(lambda: (told := now()) and told.bid == Decimal("1.2"))
+        subscribed = dict(stage.tws.sessions[0].prices)
+        assert (await stage.adapter.quote(stage.spec, "EURUSD")).ask == Decimal("1.2001")
+        stage.venue.quote("AAPL", "190.10", "190.12")
+        await stage.adapter.quote(stage.spec, "AAPL")  # there is no room for another line
+        await stage.until(lambda: stage.tws.sessions[0].prices == subscribed)
+
+        stage.tws.announce(2103, "Market data farm connection is broken:cashfarm")
+        await stage.until(lambda: now() is None)  # old: nothing is judged by it
+        await stage.adapter.quote(stage.spec, "EURUSD")
+        stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
+        await stage.until(lambda: not stage.session.lines)
+        assert now() is None
+
+    test()
+
+
+def test_a_price_is_of_when_anything_was_told_of_its_contract(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a market has closed the last prices stay in TWS: they are none of now."""
+    friday = datetime(2026, 11, 20, 21, 59, tzinfo=UTC)
+    clock = [friday]
+    monkeypatch.setattr("brokers.ibkr.market_data_lines.market_now", lambda: clock[0])
+    line = MarketDataLine("EURUSD", "EUR/USD", EURUSD, lambda _: None)
+    line.tick(BID, 1.1)
+    line.tick(ASK, 1.1002)
+    clock[0] = friday + timedelta(seconds=30)
+    line.mark_open()  # a size has changed
+    clock[0] = friday + timedelta(hours=40)
+    assert line.quote is not None
+    assert line.quote.time == friday + timedelta(seconds=30)
+
+
+def test_a_line_is_given_back_when_nobody_has_asked_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(prices, "LINE_KEEP_SECONDS", 0.01)
+
+    @with_environment
+    async def test(stage: Environment) -> None:
+        await stage.adapter.quote(stage.spec, "EURUSD")
+        await stage.until(lambda: not stage.tws.sessions[0].prices)
+        assert not stage.session.lines.kept
+
+    test()
+
+
+@with_environment
+async def test_quotes_as_they_come_and_no_longer_than_they_are_wanted(stage: Environment) -> None:
+    stage.adapter = adapter(timing=replace(QUICK, ping=60.0))  # what it writes is counted
+    stage.venue.quote("AAPL", "190.10", "190.12")
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD", "AAPL"])) as told:
+        first = {(await anext(told)).symbol, (await anext(told)).symbol}
+        assert first == {"EUR/USD", "AAPL/USD"}
+        stage.venue.quote("EURUSD", "1.2000", "1.2001")
+        while (new := await anext(told)).bid != Decimal("1.2"):
+            pass
+        assert (new.symbol, new.ask) == ("EUR/USD", Decimal("1.2001"))
+        asked = len(stage.tws.writes)
+        running = await stage.adapter.quote(stage.spec, "EURUSD")  # from the line that runs
+        assert (running.bid, len(stage.tws.writes)) == (Decimal("1.2"), asked)
+    await stage.until(lambda: not stage.tws.sessions[0].prices)
+
+
+@with_environment
+async def test_sides_that_do_not_belong_together_are_no_quote(stage: Environment) -> None:
+    """TWS tells bid and ask apart: between the two, the book looks crossed."""
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+        await anext(told)
+        for n in range(20):  # each bid is above the ask before it
+            stage.venue.quote("EURUSD", f"1.{n + 20}00", f"1.{n + 20}02")
+        async with asyncio.timeout(PATIENCE):
+            async for one in told:
+                assert one.bid <= one.ask
+                if one.bid == Decimal("1.39"):
+                    break
+
+
+@with_environment
+async def test_an_empty_side_is_a_closed_market(stage: Environment) -> None:
+    stage.venue.quote("EURUSD", "1.1000", "-1")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.quote(stage.spec, "EURUSD")
+    assert failed.value.code is Code.MARKET_CLOSED
+
+
+@with_environment
+async def test_a_cfds_prices_are_those_of_what_stands_behind_it(stage: Environment) -> None:
+    stage.venue.quote("AAPL", "190.10", "190.12")
+    told = await stage.adapter.quote(stage.spec, "AAPL CFD")
+    assert (told.bid, told.ask) == (Decimal("190.1"), Decimal("190.12"))
+
+
+@with_environment
+async def test_what_is_not_subscribed_to_is_left_out_and_named(stage: Environment) -> None:
+    stage.tws.refused_prices[AAPL] = (354, "Requested market data is not subscribed.")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.quote(stage.spec, "AAPL")
+    assert failed.value.code is Code.NO_MARKET_DATA
+    assert "AAPL: 354" in failed.value.detail
+    async with aclosing(
+        stage.adapter.stream_quotes(stage.spec, ["AAPL", "NONE", "EURUSD"])
+    ) as told:
+        assert (await anext(told)).symbol == "EUR/USD"
+    for none_of_them in (["AAPL"], ["NONE"], []):
+        with pytest.raises(ReadFailed):
+            await anext(stage.adapter.stream_quotes(stage.spec, none_of_them))
+
+
+@with_environment
+async def test_an_unlisted_refusal_is_told_in_its_words(stage: Environment) -> None:
+    stage.tws.refused_prices[EURUSD] = (101, "Max number of tickers has been reached")
+    with pytest.raises(ReadFailed) as failed:
+        await stage.adapter.quote(stage.spec, "EURUSD")
+    assert failed.value.code is Code.REJECTED_BY_BROKER
+    assert "Max number" in failed.value.detail
+
+
+@with_environment
+async def test_quotes_go_on_over_a_new_line(stage: Environment) -> None:
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+        await anext(told)
+        await stage.tws.restart()
+        stage.venue.quotes[EURUSD] = Decimal("1.3"), Decimal("1.4")
+        assert (await anext(told)).bid == Decimal("1.3")
+
+
+@pytest.mark.parametrize("back", [1101, 1102])
+def test_what_was_told_before_ibkr_was_away_is_no_price(back: int) -> None:
+    @with_environment
+    async def test(stage: Environment) -> None:
+        async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
+            await anext(told)
+            stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
+            await stage.until(lambda: not stage.session.usable)
+            with pytest.raises(ReadFailed):
+                await stage.adapter.quote(stage.spec, "EURUSD")
+            stage.venue.quotes[EURUSD] = Decimal("1.3"), Decimal("1.4")
+            stage.tws.announce(back, "Connectivity between IBKR and TWS has been restored.")
+            assert (await anext(told)).bid == Decimal("1.3")
+
+    test()
+
+
+@with_environment
+async def test_without_a_gateway_there_are_no_quotes(stage: Environment) -> None:
+    await stage.tws.close()
+    with pytest.raises(ReadFailed):
+        await stage.adapter.quote(stage.spec, "EURUSD")
+    with pytest.raises(ReadFailed):
+        await anext(stage.adapter.stream_quotes(stage.spec, ["EURUSD"]))

@@ -1,0 +1,177 @@
+"""A gateway's budget: nothing leaves without its turn, what matters most goes first."""
+
+import asyncio
+from collections.abc import Awaitable
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from brokers.base import NotSent
+from brokers.ibkr.adapter import IbkrAdapter
+from brokers.ibkr.timing import MAX_MESSAGES, RATE
+from brokers.rate_limits import Priority, Rate, rate_limiter_for
+from brokers.types import ModifyRequest
+from common.clocks import machine_time
+from common.reason_codes import Code
+from tests.fakes.tws.messages import by_hand
+from tests.ibkr.factories import (
+    QUICK,
+    Environment,
+    adapter,
+    exit_of,
+    limit,
+    protected,
+    with_environment,
+)
+
+ID = "abc00000000000001"
+
+
+class Counted:
+    """A budget that notes what it was asked for and when it admitted it."""
+
+    def __init__(self, name: str, rate: Rate) -> None:
+        self._budget = rate_limiter_for(name, rate)
+        self.asked: list[tuple[float, Priority]] = []
+        self.admitted: list[float] = []
+        self.order: list[tuple[str, Priority]] = []  # in which they were asked for and have left
+
+    async def acquire(
+        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+    ) -> None:
+        self.asked.append((n, rank))
+        self.order.append(("asked", rank))
+        await self._budget.acquire(n, rank=rank, until=until)
+        self.order.append(("left", rank))
+        self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
+
+    def back_off(self, seconds: float) -> None:
+        self._budget.back_off(seconds)
+
+
+@with_environment
+async def test_what_a_message_is_about_says_when_it_leaves(stage: Environment) -> None:
+    """Exits and moved levels, then what is held and ordered, then entries, then all that can wait;
+    and nothing goes past the budget."""
+    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+    stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
+    asked = budget.asked
+
+    async def ranks(call: Awaitable[object]) -> list[tuple[float, Priority]]:
+        asked.clear()
+        await call
+        return list(asked)
+
+    in_step = [(1, Priority.LOOKUP)] * 4  # the greeting, and three lists
+    assert await ranks(stage.adapter.connect(stage.spec)) == in_step
+    entry = await ranks(stage.submit(protected()))
+    assert entry == [(1, Priority.ENTRY), (3, Priority.ENTRY)]  # its contract; it and its levels
+    levels = ModifyRequest(ID, "", "EURUSD", Decimal("1.095"), Decimal("1.13"))
+    moved = await ranks(stage.adapter.modify(stage.spec, levels))
+    assert moved == [(1, Priority.EXIT), (2, Priority.EXIT)]  # the price, and both
+    assert await ranks(stage.adapter.find_order(stage.spec, ID)) == in_step[1:]
+    resting = await ranks(stage.adapter.open_orders(stage.spec))
+    assert {rank for _, rank in resting} == {Priority.LOOKUP}  # contracts, the first time
+    held = await ranks(stage.adapter.positions(stage.spec))
+    # Asked for, and no more; and the lists that say which of its levels stand.
+    assert held == [(1, Priority.LOOKUP)] * 5
+    for read in (stage.adapter.account, stage.adapter.instruments):
+        stage.session.details.clear()
+        assert {rank for _, rank in await ranks(read(stage.spec))} == {Priority.READ}
+    assert await ranks(stage.submit(exit_of(ID))) == [(1, Priority.EXIT)]
+    stage.session.details.clear()
+    again = await ranks(stage.submit(exit_of(ID, "abc00000000000092")))
+    assert again == [(1, Priority.EXIT), (1, Priority.EXIT)]  # nothing that it needs waits either
+    assert len(stage.tws.writes) <= len(budget.admitted)
+
+
+@with_environment
+async def test_what_an_exit_waits_to_know_is_read_before_entries_leave(stage: Environment) -> None:
+    """An exit of a netted position leaves when its broker has said what is held. Entries that wait
+    for the gateway's budget go on waiting until then, whatever this session has still to learn."""
+    budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+    stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
+    await stage.submit(protected("abc00000000000100"))
+    ids = [f"abc000000000002{n:02d}" for n in range(90)]
+    entries = [asyncio.create_task(stage.submit(protected(one))) for one in ids]
+    await stage.until(lambda: budget.asked.count((3, Priority.ENTRY)) == 1 + len(ids))
+    stage.session.details.clear()  # as in a process that has only begun
+    budget.order.clear()
+    await stage.adapter.positions(stage.spec)
+    assert budget.order.count(("left", Priority.ENTRY)) < len(ids) / 2  # some, while TWS answers
+    asked = [at for at, one in enumerate(budget.order) if one == ("asked", Priority.LOOKUP)]
+    assert len(asked) > 2  # contracts, too
+    for at in asked:
+        before = budget.order[at : budget.order.index(("left", Priority.LOOKUP), at)]
+        assert before.count(("left", Priority.ENTRY)) <= 1  # it was on its way
+    for one in entries:
+        one.cancel()
+    await asyncio.gather(*entries, return_exceptions=True)
+
+
+@pytest.mark.parametrize("read", ["positions", "open_orders"])
+def test_what_an_exit_waits_for_asks_of_the_map_only_what_names_what_is_there(read: str) -> None:
+    """A map of 300 symbols kept the gateway's line, and all its entries, busy for seven seconds."""
+
+    @with_environment
+    async def test(stage: Environment) -> None:
+        others = {f"X{n}": {"secType": "STK", "currency": "USD"} for n in range(300)}
+        apple = {"APPLE": {"secType": "STK", "symbol": "AAPL", "currency": "USD"}}
+        spec = replace(stage.spec, settings={**stage.spec.settings, "symbols": {**others, **apple}})
+        stage.venue.give(stage.venue.accounts[0], "AAPL", "5", "180")
+        stage.venue.give(stage.venue.accounts[0], "IBUS500", "1", "5000")  # in no map
+        apples = stage.venue.security("AAPL").con_id
+        owns = by_hand(1, apples, "SELL", Decimal(5), stage.venue.accounts[0])
+        stage.venue.place(0, replace(owns, kind="LMT", limit="500"))
+        budget = Counted(f"ibkr 127.0.0.1:{stage.tws.port}", RATE)
+        stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
+        await stage.adapter.connect(spec)
+        budget.asked.clear()
+        told = await getattr(stage.adapter, read)(spec)
+        assert "APPLE" in {one.symbol for one in told}
+        assert {one.symbol for one in told} <= {"APPLE", "IBUS500"}
+        lists = 2 if read == "positions" else 3
+        assert budget.asked == [(1, Priority.LOOKUP)] * (lists + 1)  # and one contract
+        budget.asked.clear()
+        await getattr(stage.adapter, read)(spec)
+        assert budget.asked == [(1, Priority.LOOKUP)] * lists
+
+    test()
+
+
+@with_environment
+async def test_the_gateway_gets_at_most_45_messages_a_second(stage: Environment) -> None:
+    """Nothing leaves without its turn, and turns come no faster. A slow machine bunches what it
+    admits, so each turn is counted from before the first was asked for."""
+    name = f"ibkr 127.0.0.1:{stage.tws.port}"
+    assert RATE.burst + RATE.per_second <= MAX_MESSAGES  # in any second, of all processes
+    budgets: list[Counted] = []
+
+    def budget_of(asked: str, rate: Rate) -> Counted:
+        assert (asked, rate) == (name, RATE)
+        budgets.append(Counted(asked, rate))
+        return budgets[0]
+
+    stage.adapter = IbkrAdapter(QUICK, budget_for=budget_of)
+    ids = [f"abc000000000001{n:02d}" for n in range(60)]
+    began = asyncio.get_running_loop().time()
+    await asyncio.gather(*(stage.submit(limit(one)) for one in ids))
+    (budget,) = budgets
+    for number, at in enumerate(budget.admitted, start=1):
+        assert number <= RATE.burst + RATE.per_second * (at - began)
+    assert len(stage.tws.writes) <= len(budget.admitted)
+    assert sorted(stage.venue.accepted) == sorted(ids)
+
+
+@with_environment
+async def test_an_entry_whose_turn_comes_too_late_is_not_sent(stage: Environment) -> None:
+    stage.adapter = IbkrAdapter(QUICK)  # as in production
+    await stage.adapter.connect(stage.spec)
+    soon = replace(protected(), send_by=machine_time() + 0.05)
+    many = [replace(soon, client_order_id=f"abc000000000001{n:02d}") for n in range(20)]
+    told = await asyncio.gather(*(stage.submit(one) for one in many), return_exceptions=True)
+    late = [one for one in told if isinstance(one, NotSent)]
+    assert late
+    assert {error.code for error in late} == {Code.RATE_LIMITED}
+    assert len(stage.venue.received) == 3 * (len(many) - len(late))

@@ -1,0 +1,170 @@
+"""Between the guard and the kernel: bytes leave at once, or never."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import replace
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown
+from brokers.rate_limits import Priority
+from brokers.types import CancelRequest, ModifyRequest, OrderRequest
+from common.reason_codes import Code
+from tests.ibkr.factories import (
+    QUICK,
+    Environment,
+    UnlimitedRate,
+    adapter,
+    limit,
+    order,
+    protected,
+    with_environment,
+)
+
+ID = "abc00000000000001"
+
+
+@with_environment
+async def test_what_the_guard_refuses_never_leaves(stage: Environment) -> None:
+    def refuse(_: OrderRequest) -> None:
+        raise NotSent(Code.KILL_SWITCH)
+
+    with pytest.raises(NotSent):
+        await stage.adapter.submit(stage.spec, protected(), refuse)
+    assert await stage.find(ID) is None  # asked behind it on the same line
+    assert stage.venue.received == []
+
+
+@with_environment
+async def test_nothing_is_awaited_between_guard_and_write(stage: Environment) -> None:
+    await stage.adapter.positions(stage.spec)
+    sent = []
+
+    def guard(_: OrderRequest) -> None:
+        loop, conn = asyncio.get_running_loop(), stage.session.client.conn
+        sent.append(conn.numBytesSent)
+        loop.call_soon(lambda: sent.append(conn.numBytesSent))
+
+    await stage.adapter.submit(stage.spec, protected(), guard)
+    before, after = sent
+    assert after - before > 300  # the bytes of all three had left when the loop came round
+
+
+@with_environment
+async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Environment) -> None:
+    await stage.submit(limit("abc00000000000002"))
+    stage.tws.listening.clear()
+    transport: Any = stage.session.client.conn.transport
+    transport.write(b"\0" * 30_000_000)  # more than both kernels take
+    assert transport.get_write_buffer_size() > 0
+    with pytest.raises(NotSent):
+        await stage.submit(order())
+    transport.abort()
+    stage.tws.listening.set()
+    await stage.until(lambda: not stage.session.usable)
+    assert await stage.find(ID) is None
+    assert stage.venue.received == ["abc00000000000002"]
+
+
+class Brim(UnlimitedRate):
+    """A budget that, when told to, fills both kernels right before what it admits is written."""
+
+    def __init__(self, stage: Environment) -> None:
+        self._stage, self.fills = stage, False
+        stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping meets the full kernel
+
+    async def acquire(
+        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+    ) -> None:
+        if not self.fills:
+            return
+        self.fills = False
+        self._stage.tws.listening.clear()
+        transport: Any = self._stage.session.client.conn.transport
+        with suppress(BlockingIOError):
+            while True:
+                os.write(transport.get_extra_info("socket").fileno(), b"\0" * 65536)
+        assert transport.get_write_buffer_size() == 0
+
+
+@with_environment
+async def test_what_the_kernel_does_not_take_whole_never_leaves_later(stage: Environment) -> None:
+    brim = Brim(stage)
+    for n, (request, outcome) in enumerate(
+        [(order(), NotSent), (protected("abc00000000000003"), OutcomeUnknown)]
+    ):
+        await stage.adapter.instruments(stage.spec)  # its contract is known then
+        brim.fills = True
+        with pytest.raises(outcome):
+            await stage.submit(request)
+        assert not stage.session.usable, n  # the line was cut at once
+        stage.tws.listening.set()
+        assert await stage.find(request.client_order_id) is None
+    assert stage.venue.received == []
+
+
+@with_environment
+async def test_a_cut_line_leaves_a_cancel_not_sent_and_two_moves_unknown(
+    stage: Environment,
+) -> None:
+    brim = Brim(stage)
+    await stage.submit(protected())
+    await stage.submit(limit("abc00000000000002"))
+    levels = ModifyRequest(ID, "", "EURUSD", Decimal("1.095"), Decimal("1.13"))
+    cancel = CancelRequest("abc00000000000002", "", "EURUSD")
+    one = replace(levels, take_profit=Decimal("1.12"))
+    calls: list[tuple[Callable[[], Awaitable[object]], type[Exception]]] = [
+        (lambda: stage.adapter.modify(stage.spec, levels), OutcomeUnknown),
+        (lambda: stage.adapter.modify(stage.spec, one), NotSent),
+        (lambda: stage.adapter.cancel(stage.spec, cancel), NotSent),
+    ]
+    for call, outcome in calls:
+        await stage.adapter.quote(stage.spec, "EURUSD")  # levels need no look at the price then
+        brim.fills = True
+        with pytest.raises(outcome):
+            await call()
+        stage.tws.listening.set()
+        await stage.until(lambda: not stage.session.usable)
+        await stage.until(lambda: stage.session.usable)
+    assert stage.venue.order(f"{ID}:sl").aux == "1.09"
+    assert stage.venue.order("abc00000000000002").live
+
+
+@with_environment
+async def test_calls_between_two_lines_are_not_sent(stage: Environment) -> None:
+    await stage.submit(protected())
+    await stage.tws.close()
+    await stage.until(lambda: not stage.session.usable)
+    with pytest.raises(NotSent):
+        await stage.adapter.cancel(stage.spec, CancelRequest(ID, "", "EURUSD"))
+    with pytest.raises(NotSent):
+        await stage.adapter.modify(stage.spec, ModifyRequest(ID, "", "EURUSD", None, None))
+
+
+@with_environment
+async def test_a_line_that_is_cut_while_the_budget_waits_is_not_written_to(
+    stage: Environment,
+) -> None:
+    class Slow(UnlimitedRate):
+        hold = asyncio.Event()
+
+        async def acquire(
+            self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+        ) -> None:
+            if n == 3:
+                await self.hold.wait()
+
+    stage.adapter = adapter(Slow())
+    await stage.adapter.positions(stage.spec)
+    waiting = asyncio.create_task(stage.submit(protected()))
+    await asyncio.sleep(0)
+    stage.tws.announce(1100, "lost")
+    await stage.until(lambda: not stage.session.usable)
+    Slow.hold.set()
+    with pytest.raises(NotSent):
+        await waiting
+    assert stage.venue.received == []

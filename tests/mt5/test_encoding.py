@@ -1,0 +1,215 @@
+"""Codes, names, lots and requests by themselves: tables whole, readings exact."""
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
+from brokers.mt5 import codes, order_encoding
+from brokers.mt5.lots import Lots, decimal, level, pair_of
+from brokers.mt5.order_ids import OrderIds, is_ours, magic_of
+from brokers.record_cache import RecordCache
+from brokers.types import OrderType, PositionMode, ReportKind, Side, TimeInForce
+from common.reason_codes import Code
+from execution.ids import new_client_order_id
+from tests.fakes.mt5.symbols import symbol
+from tests.mt5.factories import CID, EXIT, D, order
+
+K = ReportKind
+# enum_trade_return_codes, all of it: 10004 to 10046 without those that do not exist.
+PUBLISHED = {*range(10004, 10047)} - {10005, 10037}
+
+
+# ---- codes -------------------------------------------------------------------------------------
+def test_each_published_code_stands_in_one_table() -> None:
+    tables = [codes.TAKEN, codes.AMBIGUOUS, codes.REJECTED.keys(), codes.NOT_SENT.keys()]
+    assert sorted(code for table in tables for code in table) == sorted(
+        PUBLISHED - {codes.NO_CHANGES}
+    )
+
+
+@pytest.mark.parametrize("retcode", sorted(PUBLISHED | {0, 1, 10005, 10037, 10047, 65535}))
+def test_verdict(retcode: int) -> None:
+    found = codes.verdict(retcode, "words")
+    if retcode in (10008, 10009, 10010):
+        assert found is None
+        return
+    assert found is not None
+    wanted: type[BrokerError] = OutcomeUnknown
+    if retcode in codes.REJECTED:
+        wanted = Rejected
+    elif retcode in (10024, 10027):
+        wanted = NotSent
+    assert type(found) is wanted
+    assert found.detail == f"{retcode} words"
+
+
+@pytest.mark.parametrize("error", [1, -1, -3, -4, -6, -10000, -10001, -10005, -99])
+def test_silence_is_unknown(error: int) -> None:
+    assert type(codes.verdict_without_answer((error, "x"))) is OutcomeUnknown
+
+
+def test_silence_that_is_proof() -> None:
+    assert type(codes.verdict_without_answer((-2, "Invalid argument"))) is NotSent
+    assert codes.verdict_without_answer((-8, "off")).code is Code.TRADING_DISABLED
+
+
+def test_check_answers_zero_when_all_is_well() -> None:
+    assert codes.check_verdict(0, "Done") is None
+    assert codes.check_verdict(10009, "") is None
+    assert codes.check_verdict(10031, "no connection") is None
+    refused = codes.check_verdict(10019, "No money")
+    assert type(refused) is Rejected
+    assert refused.code is Code.NO_MONEY
+
+
+def test_login_errors() -> None:
+    assert codes.login_verdict((-6, "")) is Code.CREDENTIALS_REFUSED
+    assert codes.login_verdict((-10005, "")) is Code.BROKER_UNREACHABLE
+
+
+# ---- names -------------------------------------------------------------------------------------
+def test_magic_numbers_are_whole_in_a_double_and_differ_by_attempt() -> None:
+    ids = [new_client_order_id("fcx") for _ in range(2_000)]
+    numbers = {magic_of(one) for one in ids}
+    assert len(numbers) == 2_000
+    assert all(is_ours(n) and int(float(n)) == n for n in numbers)
+    assert magic_of(CID) != magic_of(f"{CID[:-1]}1")
+    assert not any(is_ours(n) for n in (0, 1, 234000, 2**32, 2**53, 2**63))
+
+
+def test_comment_is_believed_with_its_magic_number_only() -> None:
+    known = OrderIds()
+    assert known.read(magic_of(CID), f"[{CID}]") == CID
+    assert known.read(magic_of(CID), EXIT) == ""
+    assert known.read(4711, CID) == ""
+    assert known.read(0, CID) == CID
+    assert known.read(0, CID[:10]) == known.read(0, "bought by hand, me") == ""
+    known.keep(CID)
+    assert known.read(magic_of(CID), "rewritten") == CID
+
+
+def test_names_are_kept_up_to_a_number() -> None:
+    known = OrderIds(RecordCache(2))
+    for one in ("aaaa0", "bbbb0", "aaaa0", "cccc0"):
+        known.keep(one)
+    assert [known.read(magic_of(n), "") for n in ("aaaa0", "bbbb0", "cccc0")] == [
+        "aaaa0",
+        "",
+        "cccc0",
+    ]
+
+
+# ---- lots --------------------------------------------------------------------------------------
+def lots(**changes: Any) -> Lots:
+    return Lots(SimpleNamespace(**symbol("EURUSD", 1.1, 1.1001, **changes)))
+
+
+def test_doubles_become_what_they_stand_for() -> None:
+    assert decimal(0.1 + 0.2) == D("0.3")
+    assert str(decimal(100_000.0)) == "100000"
+    assert str(decimal(1e-8)) == "1E-8"
+    assert (level(0.0), level(1.1)) == (None, D("1.1"))
+
+
+@pytest.mark.parametrize(
+    ("quantity", "sent"), [("1000", 0.01), ("29000", 0.29), ("10000000", 100.0)]
+)
+def test_base_units_as_lots(quantity: str, sent: float) -> None:
+    assert lots().of(D(quantity)) == sent
+    assert lots().base(sent) == D(quantity)
+
+
+def test_prices_are_in_whole_ticks_on_the_safe_side() -> None:
+    assert lots().price(D("1.123456"), Side.BUY, OrderType.LIMIT) == 1.12345
+    assert lots().price(D("1.123451"), Side.BUY, OrderType.STOP) == 1.12346
+    assert lots().price(None, Side.BUY, OrderType.LIMIT) == 0.0
+    assert lots(trade_tick_size=0.00025).level(D("1.12340"), Side.SELL) == 1.12325
+    assert lots(trade_tick_size=0.0).level(D("1.123401"), Side.BUY) == 1.12341
+    assert lots().level(None, Side.BUY) == 0.0
+
+
+def test_a_level_below_a_tick_is_refused_and_never_taken_away() -> None:
+    with pytest.raises(Rejected) as refused:
+        lots().level(D("0.000001"), Side.SELL)
+    assert refused.value.code is Code.PRICE_INVALID
+
+
+def test_distances_are_in_points() -> None:
+    assert lots().points(D("0.00019")) == 19
+
+
+@pytest.mark.parametrize(
+    ("mode", "mask", "wanted", "filling"),
+    [
+        *((mode, mask, TimeInForce.IOC, 0) for mode in (0, 1) for mask in (0, 3)),
+        (2, 1, TimeInForce.IOC, 0),
+        (2, 2, TimeInForce.IOC, 1),
+        (2, 3, TimeInForce.IOC, 1),
+        (2, 3, TimeInForce.FOK, 0),
+        (2, 2, TimeInForce.FOK, None),
+        (2, 0, TimeInForce.GTC, None),  # RETURN is never allowed in market execution
+        (2, 4, TimeInForce.GTC, None),  # a bit that came later (book or cancel)
+        (3, 0, TimeInForce.DAY, 2),
+        (3, 0, TimeInForce.IOC, None),
+        (3, 6, TimeInForce.GTC, 1),
+    ],
+)
+def test_filling(mode: int, mask: int, wanted: TimeInForce, filling: int | None) -> None:
+    one = lots(trade_exemode=mode, filling_mode=mask)
+    if filling is None:
+        with pytest.raises(Rejected):
+            one.filling(wanted)
+    else:
+        assert one.filling(wanted) == filling
+
+
+@pytest.mark.parametrize(
+    ("mask", "wanted", "may"),
+    [
+        (15, TimeInForce.GTC, True),
+        (15, TimeInForce.DAY, True),
+        (2, TimeInForce.GTC, False),
+        (1, TimeInForce.DAY, False),
+        (15, TimeInForce.FOK, False),
+    ],
+)
+def test_what_may_rest(mask: int, wanted: TimeInForce, may: bool) -> None:
+    assert lots(expiration_mode=mask).may_work(OrderType.LIMIT, wanted) is may
+    assert not lots(expiration_mode=mask).may_work(OrderType.MARKET, wanted)
+
+
+@pytest.mark.parametrize(
+    ("name", "currencies", "calc", "pair"),
+    [
+        ("EURUSD.m", ("EUR", "USD"), 0, "EUR/USD"),
+        ("weird", ("EUR", "USD"), 5, "EUR/USD"),
+        ("XAUUSD-pro", ("XAU", "USD"), 2, "XAU/USD"),
+        ("#AAPL", ("USD", "USD"), 2, "AAPL/USD"),
+        ("GER40.cash", ("EUR", "EUR"), 2, "GER40/EUR"),
+    ],
+)
+def test_pair(name: str, currencies: tuple[str, str], calc: int, pair: str) -> None:
+    base, profit = currencies
+    info = SimpleNamespace(
+        name=name, currency_base=base, currency_profit=profit, trade_calc_mode=calc
+    )
+    assert pair_of(info) == pair
+
+
+# ---- requests ----------------------------------------------------------------------------------
+def test_stop_limit_order_keeps_its_second_price() -> None:
+    row = SimpleNamespace(
+        ticket=5, symbol="EURUSD", price_open=1.1, type_time=0, time_expiration=0, type=6,
+        price_stoplimit=1.09,
+    )  # fmt: skip
+    words = order_encoding.order_levels(row, stop_loss=1.0, take_profit=0.0)
+    assert (words["stoplimit"], words["price"], words["sl"]) == (1.09, 1.1, 1.0)
+
+
+def test_netting_names_no_position() -> None:
+    exit_ = order(EXIT, reduce_only=True, broker_position_id="5")
+    assert order_encoding.uses_position_ticket(exit_, PositionMode.HEDGING)
+    assert not order_encoding.uses_position_ticket(exit_, PositionMode.NETTING)
+    assert not order_encoding.uses_position_ticket(order(), PositionMode.HEDGING)

@@ -1,0 +1,272 @@
+"""The process that holds the package: what its hanging, standing still and dying mean for orders,
+and that nobody else is stopped by it."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from brokers.base import NotSent, OutcomeUnknown, ReadFailed
+from brokers.mt5 import worker_process
+from brokers.mt5.adapter import Mt5Adapter
+from brokers.types import OrderRequest, ReportKind, Side
+from common.clocks import machine_time
+from common.reason_codes import Code
+from tests.fakes.mt5.fake_terminal import ROOT, FakeTerminal
+from tests.mt5.factories import (
+    CID,
+    EXIT,
+    bought,
+    kinds,
+    no_guard,
+    order,
+    outcome,
+    run,
+    spec,
+    submit,
+)
+
+K = ReportKind
+OTHER = "fcxother0000000000"
+
+
+def process_of(adapter: Mt5Adapter) -> int:
+    run(adapter.positions(spec()))
+    pid = adapter.calls.library.pid
+    assert pid is not None
+    return pid
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until, "it did not come to pass"
+        time.sleep(0.01)
+
+
+def is_there(pid: int) -> bool:
+    """Whether a process runs (one that ended and was not waited for does not)."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except OSError:
+        return False
+
+
+def test_loop_goes_on_while_the_package_keeps_its_interpreter(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """The lease, the guard and every other account of this process go by this loop."""
+    process_of(adapter)
+    venue.fault("order_send", "freeze", words=3)
+
+    async def beats() -> int:
+        calling = asyncio.create_task(adapter.submit(spec(), order(), no_guard))
+        beaten = 0
+        while not calling.done():
+            await asyncio.sleep(0.01)
+            beaten += 1
+        await calling
+        return beaten
+
+    began = time.monotonic()
+    assert run(beats()) > 20  # a loop that stands still has one or two, and a good one some hundred
+    assert time.monotonic() - began > 3
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_call_that_hangs_is_unknown_and_the_next_has_another_process(
+    venue: FakeTerminal, adapter: Mt5Adapter, hasty: None, accepts: bool
+) -> None:
+    pid = process_of(adapter)
+    venue.fault("order_send", "hold", accepts=accepts)
+    error = outcome(adapter, order(), reply_timeout=3)  # which its way to the send must not take
+    assert (type(error), error.code) == (OutcomeUnknown, Code.REPLY_LOST)
+    assert kinds(adapter) == ([K.FILLED] if accepts else None)
+    assert submit(adapter, order(OTHER))[-1].kind is K.FILLED
+    assert not is_there(pid)
+    venue.hand("release")
+    wait_until(lambda: CID in venue.accepted())  # the server took it whenever it was let go
+    assert kinds(adapter) == [K.FILLED]
+    assert sorted(venue.accepted()) == sorted([CID, OTHER])
+
+
+@pytest.mark.parametrize("accepts", [True, False])
+def test_process_that_dies_in_the_send(
+    venue: FakeTerminal, adapter: Mt5Adapter, accepts: bool
+) -> None:
+    pid = process_of(adapter)
+    venue.fault("order_send", "die", accepts=accepts)
+    error = outcome(adapter, order())
+    assert (type(error), error.code) == (OutcomeUnknown, Code.REPLY_LOST)
+    assert kinds(adapter) == ([K.FILLED] if accepts else None)
+    assert venue.accepted() == ([CID] if accepts else [])
+    assert process_of(adapter) != pid
+
+
+def test_process_that_dies_before_the_send_sent_nothing(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    venue.fault("order_check", "die")
+    assert type(outcome(adapter, order())) is NotSent
+    assert submit(adapter, order())[-1].kind is K.FILLED
+    assert venue.accepted() == [CID]
+
+
+def test_process_killed_between_two_calls_is_replaced(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    pid = process_of(adapter)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not is_there(pid))
+    assert submit(adapter, order())[-1].kind is K.FILLED
+
+
+def test_order_that_its_process_reads_too_late_does_not_leave(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """It stood still between our guard and its send."""
+    pid = process_of(adapter)
+    until = machine_time() + 3.0  # a busy machine needs some of it to reach the guard
+    guarded: list[float] = []
+
+    def guard(_: OrderRequest) -> None:
+        guarded.append(machine_time())
+        os.kill(pid, signal.SIGSTOP)
+
+    async def stand_still() -> BaseException | None:
+        sending = asyncio.create_task(adapter.submit(spec(), order(send_by=until), guard))
+        await asyncio.to_thread(wait_until, lambda: machine_time() > until)
+        os.kill(pid, signal.SIGCONT)
+        (ended,) = await asyncio.gather(sending, return_exceptions=True)
+        return ended if isinstance(ended, BaseException) else None
+
+    error = run(stand_still())
+    assert guarded
+    assert guarded[0] < until
+    assert isinstance(error, NotSent)
+    assert error.code is Code.SEND_DEADLINE
+    assert venue.accepted() == []
+    assert "order_send" not in venue.show()["calls"]
+
+
+def test_worker_killed_in_the_send_and_asked_by_the_next(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """Its package's process ends by itself; the terminal has what it was told."""
+    venue.fault("order_send", "hold")
+    program = (
+        "import asyncio; from brokers.mt5.adapter import create;"
+        " from tests.mt5.factories import spec, order, no_guard; made = create();"
+        " asyncio.run(made.positions(spec())); print(made.calls.library.pid, flush=True);"
+        " asyncio.run(made.submit(spec(), order(), no_guard))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=ROOT, env=venue.environment(), stdout=subprocess.PIPE, text=True,
+    ) as worker:  # fmt: skip
+        assert worker.stdout is not None
+        pid = int(worker.stdout.readline())
+        venue.hand("wait_held")
+        worker.kill()
+    assert kinds(adapter) is None  # not yet
+    venue.hand("release")
+    wait_until(lambda: not is_there(pid))
+    assert kinds(adapter) == [K.FILLED]
+    assert venue.accepted() == [CID]
+
+
+def test_what_the_package_prints_is_no_answer(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    venue.fault("order_send", "print", words="\x00\x00\x00\x02{}")
+    assert submit(adapter, order())[-1].kind is K.FILLED
+
+
+def test_process_has_no_secrets_of_the_installation(
+    venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILLCAST_CREDENTIALS_PRIVATE_KEYS", "a-key-of-ours")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://us:a-word-of-ours@db/x")
+    pid = process_of(adapter)
+    assert b"of-ours" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_answers_that_cannot_be_read_have_no_password() -> None:
+    class Broken:
+        def login(self, *args: Any, **words: Any) -> None:
+            raise TypeError(f"cannot read {words}")
+
+    asked = {"args": [1], "words": {"password": "hunter2"}, "before": None}
+    told = worker_process.handle_call(Broken(), {"call": "login", **asked})
+    assert told == {"raised": "TypeError: cannot read {'password': '***'}"}
+    assert worker_process.handle_call(Broken(), {"call": "system", **asked}) == {
+        "raised": "no function 'system'"
+    }
+
+
+def test_exits_go_before_entries_that_wait(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    number = bought(adapter)
+    venue.fault("history_deals_get", "hold")
+    entry = order(OTHER)
+    exit_ = order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number)
+
+    async def queue_up() -> None:
+        reading = asyncio.create_task(adapter.find_order(spec(), CID))
+        await asyncio.to_thread(venue.hand, "wait_held")
+        sending = [
+            asyncio.create_task(adapter.submit(spec(), one, no_guard)) for one in (entry, exit_)
+        ]
+        await asyncio.sleep(0)  # both stand in the queue
+        venue.hand("release")
+        await asyncio.gather(reading, *sending)
+
+    run(queue_up())
+    assert venue.accepted() == [CID, EXIT, OTHER]
+
+
+def test_order_whose_deadline_passes_in_the_queue_is_not_sent(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """Proven at its deadline, long before the call that it waits for ends."""
+    process_of(adapter)
+    venue.fault("history_deals_get", "hold")
+
+    async def wait_in_vain() -> BaseException:
+        reading = asyncio.create_task(adapter.find_order(spec(), CID))
+        await asyncio.to_thread(venue.hand, "wait_held")
+        late = order(send_by=machine_time() + 0.2)
+        (ended,) = await asyncio.gather(
+            adapter.submit(spec(), late, no_guard), return_exceptions=True
+        )
+        venue.hand("release")
+        await reading
+        assert isinstance(ended, BaseException)
+        return ended
+
+    error = run(wait_in_vain())
+    assert isinstance(error, NotSent)
+    assert error.code is Code.SEND_DEADLINE
+    assert venue.accepted() == []
+
+
+def test_answer_after_the_callers_patience_is_still_told(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    """`submit_many` goes on: the server's word counts whenever it comes."""
+    venue.fault("order_send", "freeze", words=0.5)
+    told: list[Any] = []
+    request = order(send_by=machine_time() + 20)
+    run(adapter.submit_many([(spec(), request)], no_guard, lambda *pair: told.append(pair)))
+    assert [(r.client_order_id, outcome[-1].kind) for r, outcome in told] == [(CID, K.FILLED)]
+
+
+def test_process_that_dies_in_a_read(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+    venue.fault("positions_get", "die")
+    with pytest.raises(ReadFailed):
+        run(adapter.positions(spec()))
+    assert run(adapter.positions(spec())) == []

@@ -1,0 +1,44 @@
+"""The README's table of what brokers offer is what their adapters say."""
+
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from brokers.registry import BUILT_IN
+from ops.management.commands import broker_table
+
+
+def test_the_readme_says_what_the_adapters_say() -> None:
+    call_command("broker_table", "--check")
+
+
+def test_every_kind_has_a_column_and_crypto_one_for_each_checked_exchange() -> None:
+    headings = [column.heading for column in broker_table.columns()]
+    assert headings[:4] == ["Paper", "Interactive Brokers", "MetaTrader 5", "MetaTrader 4"]
+    assert {"Binance", "Bybit", "OKX", "Kraken"} <= set(headings)
+    ours = [path for path in BUILT_IN.values() if path.startswith("brokers.")]
+    assert len(headings) == len(ours) - 1 + 4
+    assert len(set(headings)) == len(headings)
+
+
+def test_accounts_of_one_kind_that_differ_are_told_apart() -> None:
+    mt5 = next(one for one in broker_table.columns() if one.heading == "MetaTrader 5")
+    assert mt5.cell(lambda can: can.exit_safety.value) == "hedging: TICKET; netting: CANCEL_FIRST"
+    assert mt5.cell(lambda can: str(can.session)) == "True"
+
+
+def test_check_notices_a_stale_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = tmp_path / "README.md"
+    monkeypatch.setattr(broker_table, "PAGE", page)
+    page.write_text("no place for it\n")
+    with pytest.raises(CommandError, match="do not stand in it"):
+        call_command("broker_table")
+    page.write_text(f"before\n{broker_table.BEGIN}\n| old |\n{broker_table.END}\nafter\n")
+    with pytest.raises(SystemExit) as ended:
+        call_command("broker_table", "--check")
+    assert ended.value.code == 1
+    call_command("broker_table")
+    call_command("broker_table", "--check")
+    assert page.read_text().startswith("before\n")
+    assert page.read_text().endswith(f"|\n{broker_table.END}\nafter\n")

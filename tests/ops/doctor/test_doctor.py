@@ -1,0 +1,349 @@
+"""The doctor finds what is broken, says what to do, and is not broken by it."""
+
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from pytest_django import Settings
+from rich.console import Console
+
+from brokers.types import Check, CheckResult
+from common.sealing import new_private_key, public_key_of
+from connections.models import ConnectionHealth, DataConnection, Epoch, HealthStatus, KillSwitch
+from connections.session_lanes import Lane
+from events.models import Event, EventKind
+from execution.disaster_recovery.epochs import open_epoch, release_epoch
+from execution.models import Order, Status, WorkerLease
+from ops.doctor import examination, prices, servers, trading
+from ops.doctor.examination import examine, is_well
+from ops.doctor.verdicts import FAIL, OK, WARN, well
+from ops.management.commands import doctor as command
+from prices.models import LatestQuote
+from tests.analytics import cast
+
+OLD, NEW = new_private_key(), new_private_key()
+
+
+def run(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def result(found: Check | list[Check], name: str = "") -> CheckResult:
+    checks = found if isinstance(found, list) else [found]
+    (one,) = [check for check in checks if not name or check.name == name]
+    assert one.detail
+    assert one.result is OK or one.hint
+    return one.result
+
+
+# ---- judging, pure
+
+
+@pytest.mark.parametrize(("version", "verdict"), [(14, FAIL), (15, OK), (18, OK), (19, WARN)])
+def test_database_version(version: int, verdict: CheckResult) -> None:
+    assert result(examination.judge_version(version)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("free", "verdict"), [(0.4e9, FAIL), (1.9e9, WARN), (99e9, WARN), (150e9, OK)]
+)
+def test_disk(free: float, verdict: CheckResult) -> None:
+    assert result(servers.judge_disk(int(free), int(1000e9 if free > 9e9 else 3e9))) is verdict
+
+
+@pytest.mark.parametrize(
+    ("apart", "verdict"),
+    [(0.0, OK), (0.5, OK), (0.6, WARN), (-0.6, WARN), (5.1, FAIL), (-5.1, FAIL)],
+)
+def test_clocks(apart: float, verdict: CheckResult) -> None:
+    assert result(servers.judge_clock("clock", apart)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("public", "private", "must_open", "verdict"),
+    [
+        (None, (), False, FAIL),
+        (public_key_of(NEW), (), False, OK),
+        (public_key_of(NEW), (), True, FAIL),
+        (public_key_of(NEW), (OLD,), True, FAIL),
+        (public_key_of(NEW), (NEW, OLD), True, OK),
+        (public_key_of(OLD), (NEW, OLD), True, WARN),
+        (None, (NEW,), True, OK),
+    ],
+    # The keys are other ones each time; what a test is called is the same in every process.
+    ids=["no key", "seals", "cannot open", "has the old", "has both", "seals for the old", "opens"],
+)
+def test_keys(
+    public: bytes | None, private: tuple[bytes, ...], must_open: bool, verdict: CheckResult
+) -> None:
+    assert result(servers.judge_keys(public, private, must_open=must_open)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("alive", "silent", "verdicts"),
+    [
+        ([], [], [FAIL]),
+        ([], ["a"], [FAIL]),
+        (["exits", "execution"], [], [FAIL]),
+        (["exits", "execution", "maintenance", "prices"], [], [OK]),
+        (["execution+exits+maintenance"], ["a"], [OK, WARN]),
+    ],
+)
+def test_workers(alive: list[str], silent: list[str], verdicts: list[CheckResult]) -> None:
+    assert [check.result for check in trading.judge_workers(alive, silent)] == verdicts
+
+
+def test_lanes_that_nobody_holds_are_a_warning_that_names_what_to_start() -> None:
+    assert result(trading.judge_lanes([])) is OK
+    held = Lane("sessions.1", 3, "host-1", 5.0)
+    assert result(trading.judge_lanes([held])) is OK
+    found = [held, Lane("mt5.london", 2, "", None), Lane("sessions.4", 7, "", 90.0)]
+    check = trading.judge_lanes(found)
+    assert check.result is WARN
+    assert "2 of 3" in check.detail
+    assert "9 accounts" in check.detail
+    assert "-Q mt5.london" in check.hint
+    assert "-Q sessions`" in check.hint
+
+
+@pytest.mark.parametrize(
+    ("schedules", "ago", "verdict"),
+    [(0, None, FAIL), (7, None, FAIL), (7, 299.0, OK), (7, 301.0, WARN), (7, 601.0, FAIL)],
+)
+def test_beat(schedules: int, ago: float | None, verdict: CheckResult) -> None:
+    assert result(trading.judge_beat(schedules, ago)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("waiting", "verdict"), [(None, OK), (-5.0, OK), (9.0, OK), (11.0, WARN), (61.0, FAIL)]
+)
+def test_due(waiting: float | None, verdict: CheckResult) -> None:
+    assert result(trading.judge_due(waiting)) is verdict
+
+
+@pytest.mark.parametrize(
+    ("found", "verdict"),
+    [
+        ({"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}, OK),
+        ({"fsync": "off", "full_page_writes": "on", "synchronous_commit": "on"}, FAIL),
+        ({"fsync": "on", "full_page_writes": "off", "synchronous_commit": "on"}, FAIL),
+        ({"fsync": "on", "full_page_writes": "on", "synchronous_commit": "off"}, FAIL),
+    ],
+)
+def test_durability(found: dict[str, str], verdict: CheckResult) -> None:
+    assert result(servers.judge_durability(found)) is verdict
+
+
+def test_a_pooler_that_drops_time_outs_is_noticed() -> None:
+    wanted = {"lock_timeout": 2000}
+    assert result(servers.judge_timeouts(wanted, {"lock_timeout": "2000"})) is OK
+    assert result(servers.judge_timeouts(wanted, {"lock_timeout": "0"})) is FAIL
+
+
+# ---- looking, at a real database that is broken on purpose
+
+
+@pytest.mark.django_db
+def test_a_fresh_database_is_well() -> None:
+    for name, look in servers.DATABASE:
+        found = look()
+        checks = [found] if isinstance(found, Check) else list(found)
+        for check in checks:
+            if check.name != "durability":  # a test run's server is fast, not durable
+                assert check.result is OK, (name, check)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("sql", "look"),
+    [
+        ("ALTER TABLE execution_order DISABLE ROW LEVEL SECURITY", servers.row_security),
+        ("CREATE TABLE nobody_decided (id int)", servers.row_security),
+        ("GRANT UPDATE ON execution_executionlog TO fillcast_web", servers.append_only),
+        ("ALTER ROLE fillcast_web BYPASSRLS", servers.roles),
+        (
+            "DELETE FROM django_migrations WHERE app = 'events' AND name = (SELECT max(name)"
+            " FROM django_migrations WHERE app = 'events')",
+            servers.migrations,
+        ),
+    ],
+)
+def test_what_is_broken_fails(sql: str, look: Callable[[], Check]) -> None:
+    assert result(look()) is OK
+    run(sql)
+    assert result(look()) is FAIL
+
+
+@pytest.mark.django_db
+def test_trading_that_stands_still_is_seen() -> None:
+    owner = cast.user()
+    account = cast.connection(owner)
+    (signal,) = cast.signals(owner, 1)
+    now = datetime.now(UTC)
+    assert result(trading.due_orders(), "due orders") is OK
+    order = Order.objects.create(
+        signal=signal,
+        connection=account,
+        leg="entry",
+        pair="EUR/USD",
+        side="BUY",
+        order_type="MARKET",
+        time_in_force="GTC",
+        due_at=now - timedelta(seconds=90),
+    )
+    assert result(trading.due_orders(), "due orders") is FAIL
+    Order.objects.filter(pk=order.pk).update(
+        status=Status.UNKNOWN, quantity=1, answer_by=now - timedelta(seconds=90)
+    )
+    found = trading.due_orders()
+    assert result(found, "due orders") is OK
+    assert result(found, "unanswered orders") is WARN
+
+    assert result(trading.outbox()) is OK
+    Event.objects.create(kind=EventKind.ORDER_FILLED, created_at=now - timedelta(hours=2))
+    assert result(trading.outbox()) is FAIL
+
+    assert result(trading.halts()) is OK
+    KillSwitch.objects.create(scope="ALL", mode="HALTED", reason="drill")
+    assert result(trading.halts()) is WARN
+
+
+@pytest.mark.django_db
+def test_an_open_epoch_is_a_warning_with_what_is_unsettled() -> None:
+    assert result(trading.epoch()) is OK
+    epoch = open_epoch(Epoch.Cause.COMMAND)
+    told = trading.epoch()
+    assert result(told) is WARN
+    assert isinstance(told, Check)
+    assert "WAIT 1, BOOKS 1" in told.detail
+    release_epoch(by=None, force=True, note="drill")
+    assert result(trading.epoch()) is OK
+    assert epoch.number == 2
+
+
+@pytest.mark.django_db
+def test_leases_that_stand_and_that_ran_out() -> None:
+    now = datetime.now(UTC)
+
+    def lease(role: str, seconds: int) -> None:
+        WorkerLease.objects.create(
+            id=role, role=role, host="h", pid=1, lease_until=now + timedelta(seconds=seconds)
+        )
+
+    lease("execution+exits", 60)
+    lease("maintenance", -5)
+    assert result(trading.workers(), "workers") is FAIL
+    WorkerLease.objects.filter(id="maintenance").update(lease_until=now + timedelta(seconds=60))
+    assert result(trading.workers()) is OK
+
+
+@pytest.mark.django_db
+def test_connections_in_error_and_prices() -> None:
+    owner = cast.user()
+    source = DataConnection.objects.create(name="replay")
+    accounts = [cast.connection(owner) for _ in range(3)]
+    for account in accounts:
+        account.data_connection = source
+        account.save()
+        ConnectionHealth.objects.create(connection=account, status=HealthStatus.ACTIVE)
+    assert result(trading.connections()) is OK
+    assert result(prices.market_data()) is FAIL
+    now = datetime.now(UTC)
+    quote = LatestQuote.objects.create(
+        data_connection=source, symbol="EUR/USD", bid=1, ask=1, time=now, received_at=now
+    )
+    assert result(prices.market_data()) is OK
+    LatestQuote.objects.filter(pk=quote.pk).update(time=now - timedelta(minutes=2))
+    assert result(prices.market_data()) is WARN
+
+    broken = ConnectionHealth.objects.filter(connection__in=accounts[:1])
+    broken.update(status=HealthStatus.ERROR, last_error="wrong password")
+    (found,) = trading.connections()
+    assert found.result is WARN
+    assert "1 of 3" in found.detail
+    assert "wrong password" in found.detail
+    ConnectionHealth.objects.update(status=HealthStatus.ERROR)
+    assert result(trading.connections()) is FAIL
+
+
+@pytest.mark.django_db
+def test_the_brokers_in_use_tell_their_time() -> None:
+    assert trading.broker_clocks() == []
+    owner = cast.user()
+    cast.connection(owner)
+    cast.connection(owner, kind="not-installed")
+    found = trading.broker_clocks()
+    assert result(found, "clock: paper") is OK
+    assert result(found, "clock: not-installed") is WARN
+
+
+def test_redis_that_is_away_fails(settings: Settings) -> None:
+    assert result(servers.redis_server(), "redis") is OK
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    assert result(servers.redis_server()) is FAIL
+
+
+# ---- the whole
+
+
+@pytest.mark.django_db
+def test_a_check_that_breaks_is_a_finding_and_the_others_go_on() -> None:
+    def breaks() -> Check:
+        raise ValueError("no such thing")
+
+    findings = examine([("first", breaks), ("second", lambda: well("second", "Fine."))], [])
+    assert [(check.name, check.result) for check in findings[:2]] == [
+        ("first", FAIL),
+        ("second", OK),
+    ]
+    assert "ValueError" in findings[0].detail
+
+
+def test_without_a_database_it_says_what_it_could_not_check(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def away() -> None:
+        raise DatabaseError("connection refused\nmore")
+
+    monkeypatch.setattr(connection, "cursor", away)
+    findings = examine([], [("workers", lambda: pytest.fail("asked without a database"))])
+    assert [(check.name, check.result) for check in findings] == [
+        ("database", FAIL),
+        ("not checked", WARN),
+    ]
+    assert findings[0].detail == "connection refused"
+    assert "workers" in findings[1].detail
+
+
+@pytest.mark.django_db
+def test_the_command_ends_with_1_when_something_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        call_command("doctor", "--json")  # no worker holds a lease in a test run
+    assert ended.value.code == 1
+    told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert told["ok"] is False
+    by_name = {check["name"]: check for check in told["checks"]}
+    assert by_name["workers"]["result"] == "fail"
+    assert by_name["workers"]["remedy"]
+    assert by_name["migrations"]["result"] == "ok"
+    for name in ("redis", "disk", "beat", "row-level security", "clock: database", "outbox"):
+        assert name in by_name
+
+
+def test_warnings_alone_are_no_failure() -> None:
+    assert is_well([Check("a", OK, ""), Check("b", WARN, "", "")])
+    assert not is_well([Check("a", FAIL, "", "")])
+
+
+def test_the_table_shows_the_remedy_and_adds_up() -> None:
+    out = io.StringIO()
+    findings = [Check("a", OK, "Fine."), Check("b", FAIL, "Broken [here].", "Mend [it].")]
+    command.show(findings, Console(file=out, width=80))
+    assert "→ Mend [it]." in out.getvalue()
+    assert "Broken [here]." in out.getvalue()
+    assert "2 checks = 1 ok + 0 warnings + 1 failed" in out.getvalue()

@@ -1,0 +1,85 @@
+"""The doctor says which price sources tell nothing, why, and what helps."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from brokers.types import CheckResult
+from common.reason_codes import Code
+from connections.models import DataConnection, ExecutionConnection, LaneLease, SourceHealth
+from connections.services import use_own_prices
+from ops.doctor.prices import market_data
+from ops.doctor.verdicts import FAIL, OK, WARN
+from tests.connections import make
+
+pytestmark = pytest.mark.django_db
+
+
+def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
+    account = make.connection(type="mt4", name=name)
+    source = use_own_prices(account.pk, by=account.user)
+    now = datetime.now(UTC)
+    SourceHealth.objects.create(source=source, **{"told_at": now, "pairs": ["EUR/USD"], **fields})
+    return account
+
+
+@pytest.mark.parametrize(
+    ("fields", "result", "words"),
+    [
+        ({}, OK, "Follows EUR/USD."),
+        ({"pairs": []}, OK, "No pair is needed yet"),
+        ({"missing": ["EUR/USD"]}, WARN, "No usable price of EUR/USD."),
+        ({"error_code": "PRICE_NONSENSE"}, WARN, "Tells in part"),
+        (
+            {"error_code": "NO_MARKET_DATA", "error": "It is delayed.", "told_at": None},
+            FAIL,
+            "It is delayed.",
+        ),
+    ],
+)
+def test_a_brokers_stream(fields: dict[str, Any], result: CheckResult, words: str) -> None:
+    followed(**fields)
+    (check,) = market_data()
+    assert (check.name, check.result) == ("market data: Mine: its own broker", result)
+    assert words in check.detail
+    if fields.get("error_code") == "NO_MARKET_DATA":
+        assert check.hint == Code.NO_MARKET_DATA.hint
+
+
+def test_one_that_nobody_follows_tells_what_must_run() -> None:
+    account = followed(told_at=datetime.now(UTC) - timedelta(hours=2))
+    (check,) = market_data()
+    assert check.result is FAIL
+    assert "Nothing was heard of it for 2 h" in check.detail
+    assert "sessions" in check.hint  # the queue of its lane
+    now = datetime.now(UTC)
+    LaneLease.objects.create(
+        lane=account.lane, owner="w", taken_at=now, until=now + timedelta(hours=1)
+    )
+    (check,) = market_data()
+    assert check.result is FAIL
+
+
+def test_one_that_is_switched_off_is_told_while_it_is_used() -> None:
+    account = followed()
+    DataConnection.objects.filter(told_by=account).update(is_active=False)
+    (check,) = market_data()
+    assert (check.result, check.detail.split(",")[0]) == (FAIL, "Switched off")
+
+
+def test_many_of_which_the_same_is_to_be_done_are_one_line(
+    django_assert_max_num_queries: Any,
+) -> None:
+    """Each tenant's account may tell its own: a broker's outage would be a hundred lines."""
+    for number in range(5):
+        followed(f"Off {number}", error_code="CONNECTION_ERROR", error=f"No. {number} fails.",
+                 told_at=None)  # fmt: skip
+        followed(f"Well {number}")
+    with django_assert_max_num_queries(2):
+        fails, tells = market_data()
+    assert fails.name.startswith("market data: Off 0: its own broker, Off 1")
+    assert fails.name.endswith("and 2 more")
+    assert fails.detail == "Tells nothing, for 5 accounts. Off 0: its own broker: No. 0 fails."
+    assert fails.result is FAIL
+    assert (tells.result, tells.detail) == (OK, "Well 0: its own broker: Follows EUR/USD.")

@@ -1,0 +1,181 @@
+"""The supervisor, with real processes: dead ones come back, and none stays behind."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ops.embedded.processes import birth, wait_until
+from ops.stack.process import ProcessSpec
+from ops.stack.supervisor import Fatal, Supervisor
+
+SLEEPER = (sys.executable, "-S", "-c", "import time; time.sleep(600)")
+STUBBORN = (
+    sys.executable,
+    "-S",
+    "-c",
+    "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+    "print('stubborn', flush=True); time.sleep(600)",
+)
+PARENT = (  # a child with a child of its own, which ignores that its parent ends
+    sys.executable,
+    "-S",
+    "-c",
+    "import subprocess, sys, time; p = subprocess.Popen([sys.executable, '-S', '-c',"
+    " 'import time; time.sleep(600)']); print('grandchild', p.pid, flush=True); time.sleep(600)",
+)
+Make = Callable[..., Supervisor]
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def make(tmp_path: Path, said: list[str]) -> Iterator[Make]:
+    made: list[Supervisor] = []
+
+    def start(*children: ProcessSpec, tend: Callable[[], None] = lambda: None) -> Supervisor:
+        supervisor = Supervisor(
+            children,
+            environ=os.environ,
+            logs=tmp_path,
+            folder=tmp_path,
+            report=said.append,
+            check=tend,
+        )
+        supervisor.start()
+        made.append(supervisor)
+        return supervisor
+
+    yield start
+    for supervisor in made:
+        supervisor.request_stop()
+        supervisor.request_stop()  # at once
+        supervisor.stop()
+
+
+def pid_of(supervisor: Supervisor, name: str) -> int:
+    assert wait_until(lambda: supervisor.children[name].pid is not None, 10)
+    pid = supervisor.children[name].pid
+    assert pid is not None
+    return pid
+
+
+def log_says(supervisor: Supervisor, name: str, text: str) -> str:
+    log = supervisor.children[name].log
+    assert wait_until(lambda: log.exists() and text in log.read_text(), 10)
+    return log.read_text()
+
+
+def test_a_dead_child_comes_back(make: Make, said: list[str]) -> None:
+    supervisor = make(ProcessSpec("a", SLEEPER), ProcessSpec("b", SLEEPER))
+    first, other = pid_of(supervisor, "a"), pid_of(supervisor, "b")
+    os.kill(first, signal.SIGKILL)
+    assert wait_until(lambda: supervisor.children["a"].pid not in (None, first), 10)
+    assert supervisor.children["a"].restarts == supervisor.restarts == 1
+    assert supervisor.children["b"].pid == other
+    assert any(line.startswith("a killed by signal 9") for line in said)
+
+
+def test_one_that_keeps_failing_is_given_more_and_more_time(make: Make, said: list[str]) -> None:
+    supervisor = make(ProcessSpec("broken", (sys.executable, "-S", "-c", "raise SystemExit(3)")))
+    assert wait_until(lambda: supervisor.restarts >= 2, 20)
+    told = [line for line in said if line.startswith("broken ended with 3")]
+    assert ["0.5 s" in told[0], "1 s" in told[1]] == [True, True]
+
+
+def test_stop_leaves_no_process_not_even_a_grandchild(make: Make) -> None:
+    supervisor = make(ProcessSpec("parent", PARENT), ProcessSpec("a", SLEEPER))
+    pids = [pid_of(supervisor, "a"), pid_of(supervisor, "parent")]
+    pids.append(int(log_says(supervisor, "parent", "\n").split()[1]))
+    assert all(birth(pid) for pid in pids)
+    supervisor.stop()
+    assert wait_until(lambda: not any(birth(pid) for pid in pids), 20)
+
+
+def test_a_dead_childs_own_children_are_ended_before_it_comes_back(make: Make) -> None:
+    supervisor = make(ProcessSpec("parent", PARENT))
+    first = pid_of(supervisor, "parent")
+    grandchild = int(log_says(supervisor, "parent", "\n").split()[1])
+    os.kill(first, signal.SIGKILL)
+    assert wait_until(lambda: birth(grandchild) is None, 10)
+
+
+def test_one_that_does_not_end_is_killed_when_its_time_is_over(make: Make, said: list[str]) -> None:
+    supervisor = make(ProcessSpec("stubborn", STUBBORN, stop_seconds=0.3))
+    pid = pid_of(supervisor, "stubborn")
+    log_says(supervisor, "stubborn", "stubborn")
+    supervisor.stop()
+    assert birth(pid) is None
+    assert said == ["stubborn does not end by itself and is killed"]
+
+
+def test_a_second_request_does_not_wait(make: Make) -> None:
+    supervisor = make(ProcessSpec("stubborn", STUBBORN, stop_seconds=600))
+    pid_of(supervisor, "stubborn")
+    log_says(supervisor, "stubborn", "stubborn")
+    supervisor.request_stop()
+    supervisor.request_stop()
+    supervisor.stop()
+    assert supervisor.children["stubborn"].pid is None
+
+
+def test_everything_stops_when_something_vital_is_gone(make: Make) -> None:
+    gone = threading.Event()
+
+    def tend() -> None:
+        if gone.is_set():
+            raise Fatal("PostgreSQL ended.")
+
+    supervisor = make(ProcessSpec("a", SLEEPER), tend=tend)
+    pid = pid_of(supervisor, "a")
+    gone.set()
+    assert supervisor.wait(10)
+    supervisor.stop()
+    assert birth(pid) is None
+    assert supervisor.failure == "PostgreSQL ended."
+
+
+def test_ready_when_the_child_says_so(make: Make) -> None:
+    code = (
+        "import os, sys, pathlib\nsys.stdin.close()\n"
+        "pathlib.Path(os.environ['FILLCAST_READY_FILE']).touch()\nimport time; time.sleep(600)"
+    )
+    silent = ProcessSpec("silent", SLEEPER, announces=True)
+    supervisor = make(
+        ProcessSpec("speaks", (sys.executable, "-S", "-c", code), announces=True), silent
+    )
+    assert wait_until(lambda: supervisor.unready() == ["silent"], 10)
+    assert not supervisor.wait_ready(0.3)
+
+
+def test_errors_in_a_log_are_told(make: Make, said: list[str]) -> None:
+    lines = r"print('all is well\n2026-01-01 [error    ] broker gone', flush=True)"
+    code = f"{lines}; import time; time.sleep(600)"
+    make(ProcessSpec("worker", (sys.executable, "-S", "-c", code)))
+    assert wait_until(lambda: bool(said), 10)
+    assert said == ["worker | 2026-01-01 [error    ] broker gone"]
+
+
+def test_a_child_gets_what_it_needs_and_not_what_it_must_not_have(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FILLCAST_CREDENTIALS_PRIVATE_KEYS", "canary")
+    code = "import os; print(sorted(os.environ.items()), flush=True); import time; time.sleep(600)"
+    supervisor = make(
+        ProcessSpec(
+            "web",
+            (sys.executable, "-S", "-c", code),
+            env={"FILLCAST_DB_ROLE": "web"},
+            without=frozenset(["FILLCAST_CREDENTIALS_PRIVATE_KEYS"]),
+        )
+    )
+    shown = log_says(supervisor, "web", "\n")
+    assert "('FILLCAST_DB_ROLE', 'web')" in shown
+    assert "canary" not in shown

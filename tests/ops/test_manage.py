@@ -1,0 +1,97 @@
+"""What a person at the terminal reads when a command cannot work."""
+
+import base64
+import os
+import secrets
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from nacl.public import PrivateKey
+
+from ops.embedded.ports import free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_without_its_database_a_command_says_one_sentence() -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    env = {
+        **os.environ,
+        "DATABASE_URL": f"postgresql://somebody:s3cret@{nobody}/none",
+        "REDIS_URL": f"redis://{nobody}",
+    }
+    done = subprocess.run(
+        [sys.executable, "manage.py", "audit"],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    which, wrong = done.stderr.splitlines()
+    assert which.startswith("Database: ")
+    assert wrong.startswith("The database does not answer: connection failed")
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("role", ["worker", "beat"])
+def test_process_without_servers_ends_with_a_sentence(role: str) -> None:
+    """Started by hand, beside a MetaTrader 5 terminal."""
+    without = {"DATABASE_URL", "REDIS_URL", "TEST_DATABASE_URL", "TEST_REDIS_URL"}
+    env = {name: value for name, value in os.environ.items() if name not in without}
+    env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_DB_ROLE": "trade"}
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "config", role, *_OF_ROLE[role]],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    told = done.stderr.strip().splitlines()[-1]
+    assert told.startswith("DATABASE_URL and REDIS_URL not set: this process knows no database")
+    assert "manage.py worker_settings" in told
+
+
+_OF_ROLE = {"worker": ["-Q", "mt5.main", "-P", "threads"], "beat": []}
+
+
+@pytest.mark.parametrize("name", ["production", "development"])
+def test_worker_settings_print_no_key_in_production(name: str) -> None:
+    pair = PrivateKey.generate()
+    given = {
+        "FILLCAST_ENV": name, "DATABASE_URL": "postgresql://owner@db/x",
+        "FILLCAST_TRADE_DATABASE_URL": "postgresql://trader@db/x", "REDIS_URL": "redis://r/0",
+        "FILLCAST_SECRET_KEY": secrets.token_urlsafe(64), "FILLCAST_INSTALLATION_TAG": "abc",
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS": base64.b64encode(bytes(pair)).decode(),
+        "FILLCAST_CREDENTIALS_PUBLIC_KEY": base64.b64encode(bytes(pair.public_key)).decode(),
+        "FILLCAST_PUBLIC_URL": "https://fillcast.example", "FILLCAST_DB_ROLE": "trade",
+        "FILLCAST_ALLOWED_HOSTS": "fillcast.example",
+        "FILLCAST_ENV_FILE": os.devnull,
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "manage.py", "worker_settings"],
+        cwd=ROOT, env={**os.environ, **given}, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert "DATABASE_URL=postgresql://trader@db/x" in lines
+    if name == "production":
+        told = done.stdout + done.stderr
+        assert given["FILLCAST_SECRET_KEY"] not in told
+        assert given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"] not in told
+        kept = [line for line in lines if line.startswith("# FILLCAST_CREDENTIALS_PRIVATE_KEYS:")]
+        assert len(kept) == 1
+        assert "env file or secret store" in kept[0]
+    else:
+        key = given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"]
+        assert f"FILLCAST_CREDENTIALS_PRIVATE_KEYS={key}" in lines
+
+
+def test_worker_settings_say_that_nothing_runs(tmp_path: Path) -> None:
+    without = {"DATABASE_URL", "REDIS_URL"}
+    env = {name: value for name, value in os.environ.items() if name not in without}
+    env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_VAR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "manage.py", "worker_settings"],
+        cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Start `make up` first" in done.stderr

@@ -1,0 +1,13 @@
+"""An order as tests of the line place it; no Django here."""
+
+from decimal import Decimal
+
+from brokers.types import OrderRequest, OrderType, Side, TimeInForce
+
+
+def order(number: str, client_order_id: str) -> OrderRequest:
+    """A market order to buy 1,000 EUR."""
+    return OrderRequest(
+        client_order_id, f"c-{number}", number, "EURUSD", Side.BUY, OrderType.MARKET,
+        TimeInForce.GTC, Decimal(1000),
+    )  # fmt: skip

@@ -1,0 +1,186 @@
+"""A broker's adapter that tells prices as a test says, and whoever follows them."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal as D
+
+import pytest
+
+from brokers.base import ReadFailed
+from brokers.types import Capabilities, ConnectionSpec, Quote
+from common.clocks import machine_time, market_now
+from common.reason_codes import Code
+from prices import broker_stream, quote_intake
+from prices.broker_stream import BrokerStream
+from tests.execution.fake_broker import FakeBroker
+
+SPEC = ConnectionSpec("c-1", "1", credentials={"password": "hunter22"})
+EUR, GBP = "EUR/USD", "GBP/USD"
+WANTED = {EUR: "EURUSD.x", GBP: "GBPUSD.x"}
+
+
+class FakePriceBroker(FakeBroker):
+    """A broker's adapter as a third party might write it. A test says what it tells."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.streams_prices = self.quotes = True
+        self.hangs = False  # where its stream ends
+        self.looked: list[str] = []
+        self.coming: asyncio.Queue[Quote | Exception] | None = None
+        self.asked: list[list[str]] = []
+        self.unknown: set[str] = set()
+        self.refuses: ReadFailed | None = None  # any stream
+        self.answers: dict[str, Quote | Exception] = {}
+        self.dated: datetime | None = None  # of what it answers; None: now
+
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        return replace(
+            super().capabilities(spec), price_stream=self.streams_prices, quotes=self.quotes
+        )
+
+    async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        self.looked.append(symbol)
+        answer = self.answers.get(symbol, ReadFailed(Code.NOT_CONNECTED, "hunter22 is away"))
+        if isinstance(answer, Exception):
+            raise answer
+        return replace(answer, time=self.dated or max(answer.time, market_now()))
+
+    async def stream_quotes(
+        self, spec: ConnectionSpec, symbols: Sequence[str]
+    ) -> AsyncIterator[Quote]:
+        coming: asyncio.Queue[Quote | Exception] = asyncio.Queue()  # of this stream alone
+        wrong = self.unknown & set(symbols)
+        if not wrong:
+            self.coming = coming  # before `asked` says that it is there
+        self.asked.append(list(symbols))
+        if self.refuses is not None:
+            raise self.refuses
+        if wrong:
+            raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, str(wrong))
+        try:
+            while True:
+                one = await coming.get()
+                if isinstance(one, Exception):
+                    raise one
+                yield one
+                coming.task_done()  # it was heard
+        finally:
+            if self.hangs:
+                await asyncio.Event().wait()
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    made = asyncio.new_event_loop()
+    thread = threading.Thread(target=made.run_forever)
+    thread.start()
+    yield made
+    made.call_soon_threadsafe(made.stop)
+    thread.join(10)
+    left = asyncio.all_tasks(made)
+    made.close()
+    assert not left, "what a test begins to follow, it ends: else a later test is blamed"
+
+
+@pytest.fixture
+def price_broker() -> FakePriceBroker:
+    return FakePriceBroker()
+
+
+class Paced:
+    """Machine time that stands while this process does, and while its test does: neither's pause is
+    a broker's silence. `until` lets it run on."""
+
+    MOST = 0.02  # seconds in which nobody looked, however many they were
+
+    def __init__(self) -> None:
+        self._lock, self._now = threading.Lock(), machine_time()
+        self._end, self._looked_at = self._now, self._now
+
+    def __call__(self) -> float:
+        with self._lock:
+            at = machine_time()
+            self._now = min(self._now + min(at - self._looked_at, self.MOST), self._end)
+            self._looked_at = at
+            return self._now
+
+    def run_on(self) -> None:
+        self()
+        with self._lock:
+            self._end = self._now + 2 * self.MOST
+
+
+paced = Paced()
+
+
+@pytest.fixture(autouse=True)
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All patience is short, by a clock that this machine's pauses do not touch."""
+    for module in (broker_stream, quote_intake):
+        monkeypatch.setattr(module, "machine_time", paced)
+    for name, seconds in (
+        ("MIN_PAUSE", 0.02), ("MAX_PAUSE", 0.1), ("QUIET_SECONDS", 0.2),
+        ("QUERY_EVERY", 0.02), ("RECHECK_SECONDS", 0.2), ("LANE_CHECK_SECONDS", 0.02),
+    ):  # fmt: skip
+        monkeypatch.setattr(broker_stream, name, seconds)
+
+
+Follow = Callable[..., BrokerStream]
+
+
+@pytest.fixture
+def follow(price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop) -> Iterator[Follow]:
+    made: list[BrokerStream] = []
+
+    def begin(wanted: dict[str, str] = WANTED) -> BrokerStream:
+        made.append(BrokerStream(price_broker, SPEC, "", wanted, loop))
+        return made[-1]
+
+    yield begin
+    for one in made:
+        one.close()
+        until(lambda one=one: one.is_over)  # type: ignore[misc]  # mypy knows no such default
+
+
+def until(is_so: Callable[[], object], seconds: float = 30) -> None:
+    end = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < end, "it did not come to that"
+        paced.run_on()
+        time.sleep(0.005)
+
+
+def quote(bid: str, pair: str = EUR, ask: str = "", at: datetime | None = None) -> Quote:
+    return Quote(pair, D(bid), D(ask) if ask else D(bid) + D("0.0002"), at or market_now())
+
+
+@contextmanager
+def emitting(
+    price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
+) -> Iterator[Callable[..., None]]:
+    """What is said goes through the stream that is open now."""
+    until(lambda: price_broker.coming is not None)
+
+    def tell(*said: Quote | Exception) -> None:
+        for one in said:
+            assert price_broker.coming is not None
+            loop.call_soon_threadsafe(price_broker.coming.put_nowait, one)
+
+    yield tell
+
+
+def wait_for_quotes(stream: BrokerStream, enough: Callable[[list[Quote]], bool]) -> list[Quote]:
+    heard: list[Quote] = []
+
+    def more() -> bool:
+        heard.extend(stream.due(market_now()))
+        return enough(heard)
+
+    until(more)
+    return heard

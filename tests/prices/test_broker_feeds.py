@@ -1,0 +1,111 @@
+"""From a broker's stream to the store, the rooms above and the paper broker."""
+
+from decimal import Decimal as D
+
+import psycopg
+import pytest
+from django.db import connection
+
+from brokers.paper.models import PaperQuote
+from brokers.types import Quote
+from connections.models import DataConnection
+from prices.feeds import LiveFeed, open_live
+from prices.selectors import latest
+from prices.signals import quotes_stored
+from tests.prices.sources import Source, at, heard, quote, source, stand_at, wait_for
+
+__all__ = ["heard", "source"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("to_paper", [False, True])
+def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them(
+    source: DataConnection, heard: list[list[Quote]], to_paper: bool
+) -> None:
+    late = quote("1.05", 80, "GBP/USD")  # it has waited: it is judged, and is no price of now
+    now = quote("1.10", 100)
+    waits: list[float] = []
+
+    def wait(waited: float, **_: object) -> None:
+        waits.append(waited)
+
+    quotes_stored.connect(wait)
+    feed = open_live(source, Source(late, now), at(100), to_paper=to_paper)
+    assert feed.step(at(100)) == 2
+    assert (heard, waits) == ([[late], [now]], [20.0, 0.0])
+    assert latest(source.pk) == {"EUR/USD": now}
+    assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
+
+
+def test_prices_of_a_host_whose_clock_was_far_ahead_keep_no_later_ones_out(
+    source: DataConnection,
+) -> None:
+    open_live(source, Source(quote("1.05", 3600)), at(3600), to_paper=False).step(at(3600))
+    now = quote("1.10", 100)
+    open_live(source, Source(now), at(100), to_paper=False).step(at(100))
+    assert latest(source.pk) == {"EUR/USD": now}
+    a_little = quote("1.20", 104)  # another host's clock, as they differ
+    open_live(source, Source(a_little), at(104), to_paper=False).step(at(104))
+    open_live(source, Source(), at(100), to_paper=False)
+    assert latest(source.pk) == {"EUR/USD": a_little}
+
+
+def test_a_paper_broker_whose_books_are_locked_keeps_no_levels_from_being_judged(
+    source: DataConnection, heard: list[list[Quote]]
+) -> None:
+    """A burst of paper orders, say. It has the prices once it can take them."""
+    stand_at(100)
+    stream = Source(quote("1.10", 100))
+    feed = open_live(source, stream, at(100), to_paper=True)
+    parameters = connection.get_connection_params()
+    names = ("dbname", "user", "password", "host", "port")
+    where = {name: parameters[name] for name in names if name in parameters}
+    with psycopg.connect(**where) as other:
+        other.execute("LOCK TABLE paper_quote IN EXCLUSIVE MODE")
+        for bid in ("1.10", "1.20", "1.30"):
+            stream.coming = [quote(bid, 100)]
+            feed.step(at(100))
+        assert [q.bid for told in heard for q in told] == [D("1.10"), D("1.20"), D("1.30")]
+        assert not PaperQuote.objects.filter(symbol="EURUSD").exists()
+    wait_for(lambda: PaperQuote.objects.filter(symbol="EURUSD", bid=D("1.30")).exists())
+
+
+def test_a_host_whose_clock_is_put_back_while_it_runs_keeps_no_later_prices_out(
+    source: DataConnection,
+) -> None:
+    """Else the last price from ahead would stand, and look fresh, until the clock is there."""
+    stream = Source(quote("1.05", 3600), quote("1.30", 3600, "GBP/USD"))
+    feed = open_live(source, stream, at(3600), to_paper=False)
+    feed.step(at(3600))
+    stream.coming = [now := quote("1.10", 100)]
+    feed.step(at(100))
+    assert latest(source.pk) == {"EUR/USD": now}
+    stream.coming = [quote("1.20", 98)]  # another host's clock, as they differ: the newer one stays
+    feed.step(at(98))
+    assert latest(source.pk) == {"EUR/USD": now}
+
+
+def test_what_the_paper_broker_could_not_take_it_has_with_the_next_prices(
+    source: DataConnection,
+) -> None:
+    stream = Source(quote("1.30", 99, "GBP/USD"))
+    feed = open_live(source, stream, at(100), to_paper=True)
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE paper_quote RENAME TO paper_quote_away")
+        feed.step(at(100))
+        cursor.execute("ALTER TABLE paper_quote_away RENAME TO paper_quote")
+    stream.coming = [quote("1.10", 100)]
+    feed.step(at(100))
+    wait_for(lambda: PaperQuote.objects.count() == 2)
+
+
+def test_a_thread_for_the_paper_broker_that_cannot_be_had_keeps_no_levels_from_being_judged(
+    source: DataConnection, heard: list[list[Quote]]
+) -> None:
+    stream = Source(quote("1.10", 100))
+    feed = open_live(source, stream, at(100), to_paper=True)
+    assert isinstance(feed, LiveFeed)
+    assert feed._paper is not None
+    feed._paper._pool.shutdown()
+    feed.step(at(100))
+    assert [q.bid for told in heard for q in told] == [D("1.10")]

@@ -1,0 +1,279 @@
+"""Receiving: written once, known again, and nothing half-written."""
+
+import json
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from common.clocks import market_now
+from common.errors import ConflictError, InvalidInputError
+from common.reason_codes import Code
+from signals.ingest import REPLAY_WINDOW
+from signals.intake import read_signal, save_draft
+from signals.models import Approval, Feed, Origin, Signal
+from users.models import User
+
+OPEN = {"symbol": "EURUSD", "direction": "BUY", "open_price": "1.3860", "sl": "1.38", "tp": "1.40"}
+
+
+def take(to: Feed, *, door: Origin = Origin.API, **changes: Any) -> tuple[Signal, bool]:
+    draft = read_signal(json.dumps({**OPEN, **changes}).encode())
+    return save_draft(to, draft, door=door, by=to.owner)
+
+
+def follow(feed: Feed, **fields: Any) -> Signal:
+    return save_draft(
+        feed, read_signal(json.dumps(fields).encode()), door=Origin.API, by=feed.owner
+    )[0]
+
+
+def test_everything_is_written(feed: Feed) -> None:
+    signal, created = take(
+        feed,
+        direction="SELL",
+        order_type="LIMIT",
+        sl="1.39",
+        tp=None,
+        targets=[{"price": "1.36", "fraction": "0.4"}, {"price": "1.37", "fraction": "0.6"}],
+        valid_for=90,
+        external_id="e-1",
+        note="n",
+    )
+    signal.refresh_from_db()
+    assert created
+    assert signal.targets == [
+        (Decimal("1.37"), Decimal("0.6")),
+        (Decimal("1.36"), Decimal("0.4")),
+    ]  # in the order in which the price meets them
+    assert (signal.currency_pair, signal.direction, signal.order_type) == (
+        "EUR/USD",
+        "SELL",
+        "LIMIT",
+    )
+    assert signal.valid_until is not None
+    assert abs(signal.valid_until - market_now() - timedelta(seconds=90)) < timedelta(seconds=20)
+    assert (signal.external_id, signal.note, signal.door) == ("e-1", "n", Origin.API)
+    assert signal.created_by == feed.owner
+    assert signal.published_at is None
+
+
+def test_approval_follows_the_feed(feed: Feed, unapproved: Feed) -> None:
+    assert take(feed)[0].approval == Approval.APPROVED
+    assert take(unapproved)[0].approval == Approval.PENDING
+
+
+def test_the_same_again_is_the_same_signal(feed: Feed, unapproved: Feed) -> None:
+    first, created = take(feed, external_id="e", sl="1.3800", valid_for=60)
+    again, created_again = take(feed, external_id="e", sl=1.38, valid_for=60)
+    assert (created, created_again, again.pk) == (True, False, first.pk)
+    elsewhere, created_elsewhere = take(unapproved, external_id="e")
+    assert created_elsewhere
+    assert elsewhere.pk != first.pk
+
+
+def test_the_same_is_known_even_when_its_time_has_passed(feed: Feed) -> None:
+    first, _ = take(feed, external_id="e", valid_for=1)
+    Signal.objects.filter(pk=first.pk).update(valid_until=market_now() - timedelta(hours=1))
+    assert take(feed, external_id="e", valid_for=1) == (first, False)
+
+
+def test_another_meaning_under_the_same_id_is_a_conflict(feed: Feed) -> None:
+    first, _ = take(feed, external_id="e")
+    with pytest.raises(ConflictError) as caught:
+        take(feed, external_id="e", sl="1.37")
+    assert caught.value.code == Code.DUPLICATE_SIGNAL
+    assert list(Signal.objects.values_list("pk", "sl")) == [(first.pk, Decimal("1.38"))]
+
+
+def test_an_alert_without_id_is_known_by_its_contents_for_a_while(feed: Feed) -> None:
+    first, created = take(feed, door=Origin.ALERT)
+    assert created
+    assert take(feed, door=Origin.ALERT) == (first, False)
+    assert take(feed, door=Origin.ALERT, time="2030-01-01T00:00:00Z")[1]  # another bar's
+    Signal.objects.update(created_at=market_now() - REPLAY_WINDOW - timedelta(seconds=1))
+    assert take(feed, door=Origin.ALERT)[1]
+
+
+def test_equal_orders_by_hand_are_two(feed: Feed) -> None:
+    assert take(feed)[1]
+    assert take(feed)[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "field"),
+    [
+        ({"valid_until": "2020-01-01T00:00:00Z"}, Code.SIGNAL_ENDED, "valid_until"),
+        ({"feed": "another"}, Code.FIELD_INVALID, "feed"),
+    ],
+)
+def test_what_the_feed_or_the_time_forbids_is_not_written(
+    feed: Feed, changes: dict[str, Any], code: Code, field: str
+) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        take(feed, **changes)
+    assert (caught.value.code, caught.value.field) == (code, field)
+    assert not Signal.objects.exists()
+
+
+def test_an_archived_feed_takes_nothing(feed: Feed) -> None:
+    Feed.objects.update(archived_at=market_now())
+    with pytest.raises(InvalidInputError) as caught:
+        take(feed)
+    assert caught.value.code == Code.FEED_UNKNOWN
+    assert not Signal.objects.exists()
+
+
+def test_a_follower_takes_symbol_and_side_from_what_it_refers_to(feed: Feed) -> None:
+    opened, _ = take(feed, external_id="o")
+    by_name = follow(feed, action="CLOSE", refers_to_external_id="o", close_fraction="0.5")
+    by_id = follow(feed, action="MODIFY", refers_to=opened.pk, sl="1.39", tp="1.41")
+    assert by_name.refers_to == by_id.refers_to == opened
+    assert (by_name.currency_pair, by_name.direction) == ("EUR/USD", "BUY")
+    assert by_name.close_fraction == Decimal("0.5")
+    assert (by_id.sl, by_id.tp) == (Decimal("1.39"), Decimal("1.41"))  # a stop may pass the entry
+
+
+@pytest.mark.parametrize(
+    ("fields", "code", "field"),
+    [
+        ({"action": "CLOSE", "refers_to": 10**9}, Code.REFERENCE_REQUIRED, "refers_to"),
+        (
+            {"action": "CLOSE", "refers_to_external_id": "?"},
+            Code.REFERENCE_REQUIRED,
+            "refers_to_external_id",
+        ),
+        (
+            {"action": "CLOSE", "refers_to_external_id": "close"},
+            Code.REFERENCE_REQUIRED,
+            "refers_to_external_id",
+        ),
+        (
+            {"action": "CLOSE", "refers_to_external_id": "o", "symbol": "USDJPY"},
+            Code.FIELD_INVALID,
+            "symbol",
+        ),
+        (
+            {"action": "CLOSE", "refers_to_external_id": "o", "direction": "SELL"},
+            Code.FIELD_INVALID,
+            "direction",
+        ),
+        (
+            {"action": "MODIFY", "refers_to_external_id": "o", "sl": "1.4", "tp": "1.39"},
+            Code.TARGET_WRONG_SIDE,
+            "targets",
+        ),
+    ],
+)
+def test_a_follower_must_fit_what_it_refers_to(
+    feed: Feed, fields: dict[str, Any], code: Code, field: str
+) -> None:
+    take(feed, external_id="o")
+    follow(feed, action="CLOSE", refers_to_external_id="o", external_id="close")
+    with pytest.raises(InvalidInputError) as caught:
+        follow(feed, **fields)
+    assert (caught.value.code, caught.value.field) == (code, field)
+    assert Signal.objects.count() == 2
+
+
+def test_another_feeds_signal_cannot_be_referred_to(feed: Feed, unapproved: Feed) -> None:
+    opened, _ = take(feed, external_id="o")
+    with pytest.raises(InvalidInputError) as caught:
+        follow(unapproved, action="CLOSE", refers_to=opened.pk)
+    assert caught.value.code == Code.REFERENCE_REQUIRED
+
+
+prices = st.sampled_from([None, "1", "1.5", "2", "2.5"])
+
+
+@settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    action=st.sampled_from(["OPEN", "MODIFY", "CLOSE"]),
+    direction=st.sampled_from(["BUY", "SELL"]),
+    order_type=st.sampled_from([None, "LIMIT", "STOP", "MARKET"]),
+    open_price=prices,
+    stop_price=prices,
+    sl=prices,
+    tp=prices,
+)
+def test_what_the_reader_lets_in_the_database_takes(feed: Feed, **fields: Any) -> None:
+    """The reader and the constraints are the same rules: none of them says more."""
+    opened = Signal.objects.create(feed=feed, currency_pair="EUR/USD", direction="BUY")
+    given_fields = {name: value for name, value in fields.items() if value is not None}
+    if fields["action"] != "OPEN":
+        given_fields["refers_to"] = opened.pk
+    try:
+        save_draft(
+            feed,
+            read_signal(json.dumps({"symbol": "EURUSD", **given_fields}).encode()),
+            door=Origin.API,
+            by=None,
+        )
+    except InvalidInputError:
+        pass
+    except IntegrityError as error:
+        pytest.fail(f"{given_fields}: {error}")
+
+
+def at_once(*actions: Callable[[], Any]) -> list[Any]:
+    """Run each on a thread and a connection of its own, started together; return what came."""
+    start = threading.Barrier(len(actions))
+    results: list[Any] = [None] * len(actions)
+
+    def run(number: int, action: Callable[[], Any]) -> None:
+        try:
+            start.wait(10)
+            results[number] = action()
+        except Exception as error:
+            results[number] = error
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(actions)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return results
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("name", [{"external_id": "e"}, {}])
+def test_two_processes_at_once_end_in_one_row(name: dict[str, str]) -> None:
+    feed = Feed.objects.create(
+        slug="race", name="Race", owner=User.objects.create_user("p"), is_approved=True
+    )
+    for _ in range(5):
+        Signal.objects.all().delete()
+        results = at_once(*[lambda: take(feed, door=Origin.ALERT, **name)] * 4)
+        assert sorted(created for _, created in results) == [False, False, False, True]
+        assert {signal.pk for signal, _ in results} == {Signal.objects.get().pk}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_meanings_at_once_end_in_one_row_and_a_conflict() -> None:
+    feed = Feed.objects.create(slug="race", name="Race", owner=User.objects.create_user("p"))
+    results = at_once(
+        lambda: take(feed, external_id="e"), lambda: take(feed, external_id="e", sl="1.37")
+    )
+    conflicts = [one for one in results if isinstance(one, ConflictError)]
+    assert [one.code for one in conflicts] == [Code.DUPLICATE_SIGNAL]
+    assert Signal.objects.count() == 1
+
+
+def test_external_id_in_the_wrong_field_is_told_where_it_belongs(feed: Feed) -> None:
+    take(feed, external_id="2026")
+    with pytest.raises(InvalidInputError) as caught:
+        follow(feed, action="CLOSE", refers_to="long-1")
+    assert "An external id of yours goes into refers_to_external_id." in caught.value.detail
+    with pytest.raises(InvalidInputError) as caught:
+        follow(feed, action="CLOSE", refers_to=2026)
+    assert caught.value.detail.endswith(
+        "'2026' is an external id of yours: send it as refers_to_external_id."
+    )

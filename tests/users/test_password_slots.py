@@ -1,0 +1,55 @@
+"""A few at a time, a bounded queue behind them, and nobody waits inside a transaction."""
+
+import threading
+
+import pytest
+from django.db import transaction
+
+from users.password_slots import PasswordHashSlots, SlotsBusyError
+
+
+def hold(turns: PasswordHashSlots, let_go: threading.Event, started: threading.Semaphore) -> None:
+    with turns.slot():
+        started.release()
+        assert let_go.wait(30)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_finds_the_queue_full_is_told_at_once_and_who_waits_too_long_later() -> None:
+    turns = PasswordHashSlots(at_once=1, waiting=1, seconds=0.2)
+    let_go, started = threading.Event(), threading.Semaphore(0)
+    holder = threading.Thread(target=hold, args=(turns, let_go, started))
+    holder.start()
+    assert started.acquire(timeout=30)
+    late: list[bool] = []
+
+    def wait_for_it() -> None:
+        try:
+            with turns.slot():
+                late.append(False)
+        except SlotsBusyError:
+            late.append(True)
+
+    waiter = threading.Thread(target=wait_for_it)
+    waiter.start()
+    waiter.join(30)
+    assert late == [True]
+    with transaction.atomic(), turns.slot(), turns.slot():
+        pass  # inside a transaction nobody waits
+    let_go.set()
+    holder.join(30)
+    with turns.slot(), turns.slot():
+        pass  # everything was given back, and a thread's own turns nest
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_queue_is_bounded() -> None:
+    turns = PasswordHashSlots(at_once=1, waiting=0, seconds=30)
+    let_go, started = threading.Event(), threading.Semaphore(0)
+    holder = threading.Thread(target=hold, args=(turns, let_go, started))
+    holder.start()
+    assert started.acquire(timeout=30)
+    with pytest.raises(SlotsBusyError), turns.slot():
+        pass
+    let_go.set()
+    holder.join(30)
