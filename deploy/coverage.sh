@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the brokers' tests reach of brokers/, lines and branches: a table with the bar of each row;
+# What the brokers' tests reach of brokers/ and conformance/, lines and branches: a table with the bar of each row;
 # fails below 80 % of a package, and below all of each parse.py and codes.py. Some ten minutes on
 # two cores, so it is no part of .ci/run: there it would be a second run of the same tests.
 set -uo pipefail
@@ -10,7 +10,7 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 export COVERAGE_FILE=$folder/brokers
 # Of the conformance suite one stage is enough to reach it, and the one by TCP needs no terminal.
-$python -m coverage run --source=brokers -m pytest -q \
+$python -m coverage run --source=brokers,conformance -m pytest -q \
   tests/brokers tests/rate_limits tests/crypto tests/dwx tests/ibkr tests/mt5 tests/paper \
   tests/conformance/test_run.py \
   'tests/conformance/test_account.py::test_what_was_opened_is_closed[paper by TCP]' \
@@ -39,6 +39,7 @@ for package in brokers/*/__init__.py; do
   at_least 80 "${package%__init__.py}*"
 done
 at_least 80 'brokers/*'
+at_least 80 'conformance/*'
 for file in brokers/*/parse.py brokers/*/codes.py; do
   at_least 100 "$file"
 done
