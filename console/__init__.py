@@ -1,1 +1,1 @@
-"""The operators' console: pages that see several rooms at once, in unfold's shell."""
+"""The operators' console: admin pages that read several apps at once."""

@@ -1,0 +1,1 @@
+"""Broker accounts: their life cycle, who owns them, and what their brokers report of them."""

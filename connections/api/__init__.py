@@ -1,0 +1,1 @@
+"""Connections, presets, subscriptions and the kill switch over HTTP."""

@@ -1,0 +1,1 @@
+"""Credentials: sealed on entry, opened only by trading processes, sealed again for a new key."""

@@ -1,0 +1,1 @@
+"""Whether accounts can be used: tests, readings, failures, retries and maintenance windows."""

@@ -1,0 +1,1 @@
+"""Which price source a connection trades on, and the state of each source."""

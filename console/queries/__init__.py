@@ -1,1 +1,1 @@
-"""What the console's pages read, set-based and without a request."""
+"""Set-based reads behind the console's pages."""

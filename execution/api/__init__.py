@@ -1,0 +1,1 @@
+"""Orders, positions, the execution log and drift items over HTTP."""

@@ -1,1 +1,1 @@
-"""Is everyone accounted for? The counters that must be 0, and what was dropped."""
+"""Proof that nothing is missing and nothing happened twice: counters that must be 0."""

@@ -1,2 +1,2 @@
-"""Everything that talks to brokers: the dispatcher, its lanes and background calls, polls, look-ups
-and sweeps."""
+"""Sending orders to brokers and applying what comes back: dispatcher, background calls, report
+writer."""

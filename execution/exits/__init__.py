@@ -1,1 +1,1 @@
-"""How positions end: levels and who guards them, what exits reserve, and what people wish."""
+"""Exit orders: what they reserve, when they are safe, and the levels that a signal has now."""

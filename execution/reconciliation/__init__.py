@@ -1,1 +1,1 @@
-"""What we hold against what the broker holds: compared, written down, decided, put right."""
+"""Comparing our rows with what the broker holds, and resolving each difference."""

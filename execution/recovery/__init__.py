@@ -1,0 +1,1 @@
+"""Repair of what was left: due, orphaned, stale and unknown orders."""

@@ -1,1 +1,1 @@
-"""What brokers say, written down by one door: `apply.apply_reports`."""
+"""Execution reports and what they change; `apply.apply_reports` is the only entry point."""

@@ -1,0 +1,1 @@
+"""What a trading process runs: lane leases, broker sessions, event streams and background jobs."""

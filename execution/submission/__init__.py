@@ -1,1 +1,1 @@
-"""From due rows to intents on disk: the claim, with its decisions, sizes and limits."""
+"""From due rows to order intents: the claim with its decisions, sizes and limits."""

@@ -1,1 +1,1 @@
-"""Is this installation well? Named checks, each with what to do about it."""
+"""Checks of an installation, each with what to do about it."""
