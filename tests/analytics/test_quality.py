@@ -20,8 +20,8 @@ END = START + timedelta(hours=1)
 def order(of: ExecutionConnection, signal: Signal, **fields: Any) -> Order:
     """An entry order written at START + `at` seconds; sent and filled so many ms later."""
     created = START + timedelta(seconds=fields.pop("at", 0))
-    wire, fill = fields.pop("wire", None), fields.pop("fill", None)
-    sent = created + timedelta(milliseconds=wire) if wire is not None else None
+    sent_ms, fill = fields.pop("sent_ms", None), fields.pop("fill", None)
+    sent = created + timedelta(milliseconds=sent_ms) if sent_ms is not None else None
     values: dict[str, Any] = {
         "status": Status.FILLED,
         "quantity": D(1000),
@@ -54,17 +54,17 @@ def test_rates_slippage_and_latency() -> None:
         order(
             paper,
             signals[number],
-            dispatcher=number * 10,
+            sent_ms=number * 10,
             fill=number,
             slippage_pips=D(number) / 10,
         )
     order(paper, signals[11], status=Status.DENIED, quantity=None)
     order(paper, signals[12], status=Status.SKIPPED, quantity=None)
-    order(paper, signals[13], dispatcher=5, status=Status.REJECTED)
+    order(paper, signals[13], sent_ms=5, status=Status.REJECTED)
     order(paper, signals[14], status=Status.FAILED)
-    order(other, signals[15], dispatcher=7, status=Status.UNKNOWN)
-    order(paper, signals[16], at=3600, dispatcher=9000, fill=9000)  # the end is not part of it
-    order(paper, signals[17], at=-1, dispatcher=9000, fill=9000)
+    order(other, signals[15], sent_ms=7, status=Status.UNKNOWN)
+    order(paper, signals[16], at=3600, sent_ms=9000, fill=9000)  # the end is not part of it
+    order(paper, signals[17], at=-1, sent_ms=9000, fill=9000)
 
     found = by_kind_and_pair(execution_quality(START, END))
     assert list(found) == [
@@ -105,11 +105,11 @@ def test_exits_and_other_tenants_orders_are_not_in_it() -> None:
     owner, bob = cast.user(), cast.user("bob")
     mine, his = cast.connection(owner), cast.connection(bob)
     one, two = cast.signals(owner, 2)
-    order(mine, one, dispatcher=10, fill=1, slippage_pips=D(0))
-    order(his, one, dispatcher=5000, fill=1, slippage_pips=D(9))
+    order(mine, one, sent_ms=10, fill=1, slippage_pips=D(0))
+    order(his, one, sent_ms=5000, fill=1, slippage_pips=D(9))
     position = cast.trade(mine, two, closed_at=START, pnl=D(1))
     position.save()
-    order(mine, two, position=position, leg="sl", dispatcher=5000, fill=1, slippage_pips=D(9))
+    order(mine, two, position=position, leg="sl", sent_ms=5000, fill=1, slippage_pips=D(9))
 
     (total, *_) = execution_quality(START, END, connection_ids=[mine.pk])
     assert (total.candidates, total.slippage_p95, total.to_wire_p99_ms) == (1, D(0), D(10))

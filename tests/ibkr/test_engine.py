@@ -130,7 +130,7 @@ def test_an_order_that_ibkr_executed_twice_is_dup_in_the_audit(
     found = audited()
     assert (found["counters"]["DUP"], found["judged"], found["not_judged"]) == (0, 1, [])
     order = Order.objects.get()
-    tws.do("again", order.client_order_id)
+    tws.do("execute_again", order.client_order_id)
     BrokerListing.objects.update(began_at=None)  # or it is not read again for half a minute
     found = audited()
     assert found["examples"]["DUP"] == [f"order {order.pk}, accepted 2 times"]
@@ -142,7 +142,7 @@ def test_an_ibkr_order_that_the_books_do_not_know_is_orphan_in_the_audit(
     factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     lost = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
-    tws.do("again", Order.objects.get().client_order_id, lost)
+    tws.do("execute_again", Order.objects.get().client_order_id, lost)
     assert audited()["examples"]["ORPHAN"] == [f"{lost} on connection {alice.pk}"]
 
 

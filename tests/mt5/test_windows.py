@@ -44,13 +44,15 @@ import brokers.mt5.worker_process
 from brokers.types import ConnectionSpec
 from brokers.registry import adapter_for
 from common.clocks import machine_time
-from execution import processes
-from execution.dispatch import flusher, polling, runtime, wire
+from execution import startup
+from execution.dispatch import order_dispatcher, report_writer
+from execution.recovery import order_polling
+from execution.runtime import trading_runtime
 
 nobody = ConnectionSpec("", "")
 assert adapter_for("mt5").capabilities(nobody).session
 assert machine_time() > 0
-assert "mt5" in polling.kinds_without_events()
+assert "mt5" in order_polling.polled_broker_types()
 missing = set(missing) - {"brokers.dwx.file_io imports fcntl"}  # MetaTrader 4 is served on Unix
 assert not missing, missing
 print("fine")

@@ -61,10 +61,16 @@ def _crowd(size: int) -> None:
             SELECT o.id, o.connection_id, 'CREATED' FROM execution_order o
             JOIN connections_executionconnection c ON c.id = o.connection_id
             WHERE c.account LIKE 'crowd%%';
+            INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side,
+              quantity, opened_quantity, entry_price, pip, conversion_rate, opened_at)
+            SELECT connection_id, signal_id, pair, 'EURUSD', side, 1000, 1000, 1.1, 0.0001, 1, now()
+            FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
+            WHERE c.account LIKE 'crowd%%';
             SET session_replication_role = origin;
             """,
             {"size": size},
         )
         for table in ("users_user", "connections_executionconnection", "execution_order",
-                      "connections_connectionhealth", "execution_executionlog"):  # fmt: skip
+                      "connections_connectionhealth", "execution_executionlog",
+                      "positions_executionposition"):  # fmt: skip
             cursor.execute(f"ANALYZE {table}")

@@ -50,12 +50,12 @@ def stand_still(monkeypatch: pytest.MonkeyPatch, limited: Limits) -> StandStill:
     def replace(module: str, at: str) -> list[str]:
         stood: list[str] = []
 
-        def point(name: str) -> None:
+        def failpoint(name: str) -> None:
             if name == at and not stood:
                 stood.append(name)
                 stand()
 
-        monkeypatch.setattr(f"{module}.point", point)
+        monkeypatch.setattr(f"{module}.failpoint", failpoint)
         limited(idle_in_transaction_session_timeout=300)
         return stood
 

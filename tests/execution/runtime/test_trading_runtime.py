@@ -219,7 +219,7 @@ def test_a_process_knows_how_many_share_the_brokers_rates() -> None:
         assert rate_limits._processes == 3
 
 
-def test_nobody_asks_the_wire_without_a_time_out() -> None:
+def test_every_dispatcher_call_names_its_timeout() -> None:
     assert (
         inspect.signature(OrderDispatcher.run_call).parameters["timeout"].default
         is inspect.Parameter.empty
@@ -230,8 +230,8 @@ def test_nobody_asks_the_wire_without_a_time_out() -> None:
         for call in ast.walk(ast.parse(path.read_text()))
         if isinstance(call, ast.Call)
         and isinstance(call.func, ast.Attribute)
-        and call.func.attr == "ask"
-        and ast.unparse(call.func.value).endswith(("wire", "self"))
+        and call.func.attr == "run_call"
+        and ast.unparse(call.func.value).endswith(("dispatcher", "self"))
     ]
     assert len(asked) >= 4
     assert [where for where in asked if where[2] != 2] == []

@@ -28,10 +28,13 @@ def sized(mode: str, multiplier: str = "1", **numbers: str) -> Sizing:
     return Sizing(mode=mode, multiplier=D(multiplier), **{**NONE, **said})
 
 
-def quantity(sizing: Sizing, steps: QuantityLimits = MICRO, **given: Any) -> D | Denial:
-    usual = {"balance": D(10_000), "equity": D(9_000), "price": D("1.25"), "rate": D(1)}
+def quantity(sizing: Sizing, limits: QuantityLimits = MICRO, **given: Any) -> D | Denial:
+    usual: dict[str, Any] = {
+        "balance": D(10_000), "equity": D(9_000), "price": D("1.25"), "rate": D(1),
+        "stop_loss_per_unit": None,
+    }  # fmt: skip
     known = {name: D(value) if isinstance(value, str) else value for name, value in given.items()}
-    return size(**{**usual, "sizing": sizing, "steps": steps, "stop_loss_per_unit": None, **known})  # type: ignore[arg-type]
+    return size(sizing=sizing, limits=limits, **{**usual, **known})
 
 
 @pytest.mark.parametrize(

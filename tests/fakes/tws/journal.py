@@ -13,7 +13,17 @@ import orjson
 from tests.fakes.tws.messages import PlacedOrder
 from tests.fakes.tws.venue import Execution, Order, Venue
 
-RECORDED_CALLS = ("receive", "place", "cancel", "quote", "fill", "correct", "end", "give", "again")
+RECORDED_CALLS = (
+    "receive",
+    "place",
+    "cancel",
+    "quote",
+    "fill",
+    "correct",
+    "end",
+    "give",
+    "execute_again",
+)
 
 
 class JournaledVenue(Venue):
