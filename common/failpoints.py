@@ -1,7 +1,8 @@
 """Named points at which a test lets this process die, stop or fail, to see that nothing is lost.
 
-A point that is not armed is one look at an empty dict. Only the setting FILLCAST_FAULTS arms any,
-and a process in production refuses to start with it. docs/faults.md tells which test stands where.
+A point that is not armed costs one lookup in an empty dict. Only the setting FILLCAST_FAILPOINTS
+arms any, and a process in production refuses to start with it. docs/faults.md lists each point and
+the test that uses it.
 """
 
 import os

@@ -90,8 +90,8 @@ ENV_FILE = installation(
     ".env",
     "A file with more settings, read at start; what the environment says comes first.",
 )
-FAULTS = installation(
-    "FILLCAST_FAULTS",
+FAILPOINTS = installation(
+    "FILLCAST_FAILPOINTS",
     comma_list(failpoint()),
     "",
     "For tests of failures: points at which this process dies or stops. Refused in production.",
@@ -228,8 +228,8 @@ MARKET_ENTRY_SECONDS = execution(
     "60",
     "How old a signal may be (market clock) when its market entry leaves; a preset may allow less.",
 )
-PROOF_GAP_SECONDS = execution(
-    "FILLCAST_PROOF_GAP_SECONDS",
+ABSENCE_GAP_SECONDS = execution(
+    "FILLCAST_ABSENCE_GAP_SECONDS",
     whole_number(4, 3600),
     "60",
     "Time between the two looks that prove an order never arrived.",
@@ -240,8 +240,8 @@ LOOKUP_LONGEST_SECONDS = execution(
     "20",
     "Longest pause between two looks for an order whose outcome is unknown; they begin at 2 s.",
 )
-LIMBO_SECONDS = execution(
-    "FILLCAST_LIMBO_SECONDS",
+UNKNOWN_ALERT_SECONDS = execution(
+    "FILLCAST_UNKNOWN_ALERT_SECONDS",
     whole_number(10, 86400),
     "300",
     "An order that is UNKNOWN for longer is an alarm.",
@@ -258,8 +258,8 @@ STUCK_ANSWER_SECONDS = execution(
     "10",
     "Time to hear of a stuck order before it is cancelled or told, as its preset says.",
 )
-LOOK_EVERY_SECONDS = execution(
-    "FILLCAST_LOOK_EVERY_SECONDS",
+POLL_SECONDS = execution(
+    "FILLCAST_POLL_SECONDS",
     whole_number(1, 5),
     "2",
     "How often each worker looks for due orders by itself, rung or not.",
@@ -270,8 +270,8 @@ UPDATE_INTERVAL_SECONDS = execution(
     "1",
     "How often working orders are polled at brokers that tell nothing by themselves.",
 )
-WIRE_PLACES = execution(
-    "FILLCAST_WIRE_PLACES",
+DISPATCH_SLOTS = execution(
+    "FILLCAST_DISPATCH_SLOTS",
     whole_number(1, 10000),
     "600",
     "Most broker calls in flight in one process.",
@@ -398,9 +398,9 @@ class Env:
                 f"{SEND_WITHIN_SECONDS.name} is {within}; expected less than {LEASE_SECONDS.name}"
                 f" ({self(LEASE_SECONDS)}), or a worker that is believed dead could still send."
             )
-        if self(PROOF_GAP_SECONDS) < within + call:
+        if self(ABSENCE_GAP_SECONDS) < within + call:
             faults.append(
-                f"{PROOF_GAP_SECONDS.name} is {self(PROOF_GAP_SECONDS)}; expected at least"
+                f"{ABSENCE_GAP_SECONDS.name} is {self(ABSENCE_GAP_SECONDS)}; expected at least"
                 f" {SEND_WITHIN_SECONDS.name} + {CALL_TIMEOUT_SECONDS.name} ({within + call}),"
                 " or an order still under way could be called absent."
             )
@@ -436,6 +436,6 @@ class Env:
             return faults
         if self.production and self(DEBUG):
             return [f"{DEBUG.name} is 'yes'; expected no in production, where it shows secrets."]
-        if self.production and self(FAULTS):
-            return [f"{FAULTS.name} is set; expected nothing in production: it ends processes."]
+        if self.production and self(FAILPOINTS):
+            return [f"{FAILPOINTS.name} is set; expected nothing in production: it ends processes."]
         return []

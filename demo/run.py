@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from common.clocks import machine_time, market_now, set_market_clock
-from config.env import LOOK_EVERY_SECONDS, MARKET_CLOCK, MARKET_ENTRY_SECONDS
+from config.env import MARKET_CLOCK, MARKET_ENTRY_SECONDS, POLL_SECONDS
 from connections.models import ConnectionHealth, HealthStatus
 from connections.tasks import test_connection
 from demo import accounts, report, reset, simulated_owners, stack_options
@@ -78,7 +78,7 @@ class DemoRun:
         set_market_clock(clock)
         self._output.clock = clock
         self._stack.environ[MARKET_CLOCK.name] = clock.spec()
-        self._stack.environ.setdefault(LOOK_EVERY_SECONDS.name, stack_options.LOOK_EVERY_SECONDS)
+        self._stack.environ.setdefault(POLL_SECONDS.name, stack_options.POLL_SECONDS)
         self._stack.environ.setdefault(MARKET_ENTRY_SECONDS.name, str(MAX_SIGNAL_AGE))
         supervisor = self._stack.start()
         for queue, connection_id in zip(

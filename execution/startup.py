@@ -176,7 +176,7 @@ def start_trading(
             ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
             ("late scheduler", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
         )
-    seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
+    seconds = settings.FILLCAST_POLL_SECONDS
     if selection.holds_session_lanes or tasks.MAINTENANCE in role:
         jobs += (
             ("startup gate", seconds, reconcile_new),
@@ -219,7 +219,7 @@ def _tune_gc() -> None:
 
 
 def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
-    poll_seconds = settings.FILLCAST_LOOK_EVERY_SECONDS
+    poll_seconds = settings.FILLCAST_POLL_SECONDS
     bundle = settings.FILLCAST_BUNDLE_SIZE
     jobs: tuple[BackgroundJob, ...] = (
         (

@@ -169,7 +169,7 @@ def _limits() -> dict[str, Any]:
     return {
         "grace": GRACE_SECONDS,
         "naked": UNPROTECTED_SECONDS,
-        "proof": settings.FILLCAST_PROOF_GAP_SECONDS,
+        "proof": settings.FILLCAST_ABSENCE_GAP_SECONDS,
         "terminal": array(TERMINAL),
         "at_broker": array(AT_BROKER),
         "known": array(status.value for status in Status),

@@ -113,7 +113,7 @@ WITH found AS (
 
 def alert_stale_unknown() -> None:
     """Tell once of every order that has been UNKNOWN for longer than a broker needs to answer."""
-    run(STALE_UNKNOWN, (settings.FILLCAST_LIMBO_SECONDS,))
+    run(STALE_UNKNOWN, (settings.FILLCAST_UNKNOWN_ALERT_SECONDS,))
 
 
 def resolve_stuck() -> None:

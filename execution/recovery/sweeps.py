@@ -271,7 +271,7 @@ def _end_lookups(done: Sequence[CallResult]) -> None:
                 "ids": [row.id for row in absent],
                 "fences": [row.fence for row in absent],
                 "proofs": [row.proofs for row in absent],
-                "gap": settings.FILLCAST_PROOF_GAP_SECONDS,
+                "gap": settings.FILLCAST_ABSENCE_GAP_SECONDS,
             },
         )
         failpoint("proof.committed")

@@ -73,7 +73,7 @@ class TradingRuntime:
         self.hosts_down: frozenset[str] = frozenset()
         self.maintenance: tuple[Maintenance, ...] = ()
         self.dispatcher = OrderDispatcher(
-            slots=settings.FILLCAST_WIRE_PLACES,
+            slots=settings.FILLCAST_DISPATCH_SLOTS,
             call_timeout=settings.FILLCAST_CALL_TIMEOUT_SECONDS,
             kill_switch=self.kill_switch,
             lane_deadline=self.lanes.until,

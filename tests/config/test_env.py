@@ -111,7 +111,7 @@ def test_times_that_would_let_a_dead_worker_send() -> None:
 
 def test_a_proof_that_comes_before_the_answer_could() -> None:
     (told,) = faults({"FILLCAST_CALL_TIMEOUT_SECONDS": "60"})
-    assert told.startswith("FILLCAST_PROOF_GAP_SECONDS is 60; expected at least")
+    assert told.startswith("FILLCAST_ABSENCE_GAP_SECONDS is 60; expected at least")
 
 
 def test_a_web_process_must_not_have_private_keys() -> None:

@@ -36,7 +36,7 @@ MODES = ("HEDGING", "NETTING")
 def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnection]]:
     """Two accounts at the paper broker that trade 3,000 a signal, and the engine that does it."""
     cache.clear()
-    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.1
+    settings.FILLCAST_POLL_SECONDS = 0.1
     settings.ALLOWED_HOSTS = ["testserver"]
     settings.FILLCAST_MARKET_ENTRY_SECONDS = 600  # a run's times are its beginning's
     exchange.list_instruments()

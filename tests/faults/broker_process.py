@@ -26,7 +26,7 @@ class Broker:
         return self.process is not None and self.process.alive
 
     def start(self, *, faults: str = "") -> Process:
-        """Start it, or go on with the one that runs. faults: FILLCAST_FAULTS of a new one."""
+        """Start it, or go on with the one that runs. faults: FILLCAST_FAILPOINTS of a new one."""
         if self.process is not None and self.process.alive:
             if not faults:
                 return self.process
@@ -34,7 +34,7 @@ class Broker:
         environ = {
             **self._servers.environ(),
             "DATABASE_URL": self._servers.books.url,
-            "FILLCAST_FAULTS": faults,
+            "FILLCAST_FAILPOINTS": faults,
         }
         line = ("manage.py", "paper_broker", "--faults", "--listen", self.address)
         log = self._servers.folder / "broker.log"

@@ -1,7 +1,8 @@
 """People's hands: a process that publishes, closes, moves levels and brings prices, as it is told.
 
 `python -m tests.faults.operator_process` reads a JSON object a line ({"do": "publish", …}) and
-answers with one. It is a process of its own, because web processes die as well (`FILLCAST_FAULTS`).
+answers with one. It is a process of its own, because web processes die as well
+(`FILLCAST_FAILPOINTS`).
 """
 
 import json

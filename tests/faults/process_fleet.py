@@ -20,10 +20,10 @@ FAST = {
     "FILLCAST_LEASE_SECONDS": "4",
     "FILLCAST_SEND_WITHIN_SECONDS": "2",
     "FILLCAST_CALL_TIMEOUT_SECONDS": "2",
-    "FILLCAST_PROOF_GAP_SECONDS": "5",
+    "FILLCAST_ABSENCE_GAP_SECONDS": "5",
     "FILLCAST_MARKET_ENTRY_SECONDS": "300",
-    "FILLCAST_LOOK_EVERY_SECONDS": "1",
-    "FILLCAST_WIRE_PLACES": "200",
+    "FILLCAST_POLL_SECONDS": "1",
+    "FILLCAST_DISPATCH_SLOTS": "200",
     "FILLCAST_BUNDLE_SIZE": "50",
     "FILLCAST_LOG_LEVEL": "INFO",
 }
@@ -180,14 +180,14 @@ class Fleet:
         imports: str = "",
         **env: str,
     ) -> Process:
-        """Start a process of the stack. faults: FILLCAST_FAULTS, of this one process alone.
+        """Start a process of the stack. faults: FILLCAST_FAILPOINTS, of this one process alone.
         without: a guard that is taken away (`sabotage.py`). imports: a module for a worker."""
         environ = {**self.environ, **child.env, **env}
         for name in child.without:
             environ.pop(name, None)
         line = list(child.command)
         if faults:
-            environ["FILLCAST_FAULTS"] = faults
+            environ["FILLCAST_FAILPOINTS"] = faults
         if without:
             environ["WITHOUT"] = without
             imports = "tests.faults.disabled_guards"
@@ -242,7 +242,7 @@ class Fleet:
 
     def operator(self, faults: str = "") -> OperatorProcess:
         """Start people's hands: one that may die, beside the place's own."""
-        environ = {**self.environ, "FILLCAST_DB_ROLE": "trade", "FILLCAST_FAULTS": faults}
+        environ = {**self.environ, "FILLCAST_DB_ROLE": "trade", "FILLCAST_FAILPOINTS": faults}
         made = OperatorProcess(environ, self.folder)
         self.processes[f"hands-{made.pid}"] = made
         return made

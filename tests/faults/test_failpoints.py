@@ -80,7 +80,7 @@ def test_the_process_whose_environment_says_so_ends_there(deed: str, code: int) 
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={
-            "FILLCAST_FAULTS": f"ring.done:{deed}",
+            "FILLCAST_FAILPOINTS": f"ring.done:{deed}",
             "FILLCAST_ENV_FILE": "/dev/null",
             "DJANGO_SETTINGS_MODULE": "config.settings",
         },
@@ -133,5 +133,5 @@ def test_a_thread_that_stops_its_process_takes_no_step_more() -> None:
 
 
 def test_production_does_not_start_with_an_armed_point() -> None:
-    with pytest.raises(InvalidEnvironmentError, match="FILLCAST_FAULTS is set"):
-        Env({**PRODUCTION, "FILLCAST_FAULTS": "ring.done:kill"})
+    with pytest.raises(InvalidEnvironmentError, match="FILLCAST_FAILPOINTS is set"):
+        Env({**PRODUCTION, "FILLCAST_FAILPOINTS": "ring.done:kill"})

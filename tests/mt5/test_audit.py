@@ -45,7 +45,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
+    settings.FILLCAST_POLL_SECONDS = 0.2
     venue.world(ticking=True)
     with venue.installed():
         registry.clear_cache()
@@ -144,7 +144,7 @@ def test_a_given_up_order_that_the_broker_executes_later_is_risen(
 ) -> None:
     """Two look-ups did not find it, so that it was given up; then the server executes it."""
     settings.FILLCAST_SEND_WITHIN_SECONDS = settings.FILLCAST_CALL_TIMEOUT_SECONDS = 2
-    settings.FILLCAST_PROOF_GAP_SECONDS = 1
+    settings.FILLCAST_ABSENCE_GAP_SECONDS = 1
     first = filled(venue)
     venue.fault("order_send", "retcode", code=10012)  # cancelled by time-out: unknown
     factories.signal(Feed.objects.get())

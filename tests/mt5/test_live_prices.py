@@ -41,7 +41,7 @@ def engine(
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_LOOK_EVERY_SECONDS = 0.2
+    settings.FILLCAST_POLL_SECONDS = 0.2
     venue.world(ticking=True)
     venue.books(balance=10_000.0)
     with venue.installed():

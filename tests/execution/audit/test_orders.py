@@ -47,7 +47,7 @@ def test_dup_under_another_attempts_digit(signal: Signal, broker: FakeBroker) ->
 
 
 def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  # type: ignore[no-untyped-def]
-    late = settings.FILLCAST_PROOF_GAP_SECONDS + GRACE_SECONDS
+    late = settings.FILLCAST_ABSENCE_GAP_SECONDS + GRACE_SECONDS
     for seconds, counters in ((late - 2, {}), (late + 1, {"LIMBO": 1})):
         run(
             "UPDATE execution_order SET status = 'UNKNOWN', lookup_after = clock_timestamp(),"
