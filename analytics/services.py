@@ -51,7 +51,7 @@ SELECT its.day
 LEFT JOIN analytics_analyticsdaily daily
   ON daily.connection_id = p.connection_id AND daily.day = its.day
 WHERE p.closed_at >= %(since)s AND (daily.id IS NULL
-  OR p.touched_at >= daily.computed_at - make_interval(secs => %(margin)s))
+  OR p.last_activity_at >= daily.computed_at - make_interval(secs => %(margin)s))
 UNION
 SELECT daily.day FROM analytics_analyticsdaily daily
 LEFT JOIN (SELECT p.connection_id, its.day, count(*) AS trades {CLOSED}

@@ -82,7 +82,7 @@ SELECT h.status, count(*) AS value FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.is_active AND c.archived_at IS NULL GROUP BY h.status"""),
 )  # fmt: skip
-DROPPED = "SELECT name, sum(n) AS value FROM execution_tally GROUP BY name"
+DROPPED = "SELECT name, sum(count) AS value FROM execution_droppedmessagecount GROUP BY name"
 
 
 class MetricsCollector(Collector):

@@ -37,7 +37,7 @@ CROSS JOIN (SELECT id, row_number() OVER (ORDER BY id) AS number,
 SIGNALS = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
   target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, door, note, approval, published_at)
+  content_hash, origin, note, approval, published_at)
 SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'analytics', '', 'normal', '',
   'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
 """

@@ -107,7 +107,7 @@ def _save_order(
         pip=instrument.pip,
         conversion_rate=Decimal(1),
         status=Status.SUBMITTING,
-        owner=trading_runtime.get_runtime().id,
+        worker_id=trading_runtime.get_runtime().id,
         answer_by=now + timedelta(seconds=30),
         submitted_at=now,
     )

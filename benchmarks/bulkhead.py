@@ -37,10 +37,12 @@ UPDATE paper_account SET unreachable = false, silent_after = false, reply_delay_
 WHERE unreachable OR silent_after OR reply_delay_ms > 0
 """
 ALL_WELL = """
-UPDATE connections_connectionhealth SET status = 'ACTIVE', failures_in_a_row = 0, last_error = '',
+UPDATE connections_connectionhealth SET status = 'ACTIVE', consecutive_failures = 0,
+  last_error = '',
   failing_since = NULL, unreachable_at = NULL, read_after = NULL, circuit_open_until = NULL,
   reconciled_at = clock_timestamp()
-WHERE status <> 'ACTIVE' OR failures_in_a_row > 0 OR last_error <> '' OR failing_since IS NOT NULL
+WHERE status <> 'ACTIVE' OR consecutive_failures > 0 OR last_error <> ''
+  OR failing_since IS NOT NULL
   OR unreachable_at IS NOT NULL OR reconciled_at IS NULL
 """
 WELL = """

@@ -12,10 +12,10 @@ from common.clocks import market_now
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
+    ConnectionLock,
     DataConnection,
     ExecutionConnection,
     Instrument,
-    Mailbox,
     Subscription,
     SubscriptionInterval,
     TradingPreset,
@@ -108,7 +108,7 @@ class BenchData:
             (ConnectionHealth(connection=c, status="ACTIVE", reconciled_at=now) for c in made),
             BATCH,
         )
-        Mailbox.objects.bulk_create((Mailbox(connection=c) for c in made), BATCH)
+        ConnectionLock.objects.bulk_create((ConnectionLock(connection=c) for c in made), BATCH)
         AccountSnapshot.objects.bulk_create(
             (
                 AccountSnapshot(

@@ -39,13 +39,13 @@ CROSS JOIN LATERAL (SELECT 'S' || (g / %(connections)s + g) %% %(symbols)s || '/
 SIGNALS = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
   target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, door, note, approval, published_at)
+  content_hash, origin, note, approval, published_at)
 SELECT %s, 'OPEN', 'S0/USD', 'BUY', 'MARKET', '{102}', '{1}', 1, 'GTC', 'monitor', '', 'normal', '',
   'HAND', '', 'APPROVED', now() FROM generate_series(1, %s)
 """
 # What a monitor does that keeps prices in its rows: the last price's profit, for each position.
 WRITE_ALL = """
-UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
+UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
   realized_pnl = (CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END)
     * p.quantity * p.conversion_rate
 FROM prices_latestquote q WHERE q.data_connection_id = p.price_source_id AND q.symbol = p.pair

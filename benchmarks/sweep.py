@@ -30,7 +30,7 @@ ROUNDS, TARGET = 40, 1.5
 SIGNALS = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
   target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, door, note, approval, published_at, valid_until)
+  content_hash, origin, note, approval, published_at, valid_until)
 SELECT %s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{1.11}', '{1}', 1, 'GTC', 'sweep', '', 'normal', '',
   'HAND', '', 'APPROVED', now() - interval '1 hour', now() - interval '1 minute'
 FROM generate_series(1, %s)
@@ -39,7 +39,7 @@ FROM generate_series(1, %s)
 LIVE_ORDERS = """
 INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
   time_in_force, quantity, status, client_order_id, due_at, lookup_after, answer_by, submitted_at,
-  wish, owner, created_at)
+  pending_action, worker_id, created_at)
 SELECT c.id, %(signal)s, 'entry', 'EUR/USD', 'EURUSD', 'BUY', 'MARKET', 'GTC', 1000,
   (ARRAY['PENDING', 'SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'SUBMITTED'])[1 + c.n %% 5],
   'live' || lpad(c.n::text, 10, '0'), now(), CASE WHEN c.n %% 5 = 2 THEN now() END,
@@ -51,7 +51,7 @@ FROM (SELECT id, row_number() OVER (ORDER BY id) AS n FROM connections_execution
 POSITIONS = """
 INSERT INTO positions_executionposition (connection_id, signal_id, pair, symbol, side, quantity,
   opened_quantity, entry_price, sl, sl_guardian, tp_guardian, price_source_id, pip, conversion_rate,
-  opened_at, touched_at, closed_at)
+  opened_at, last_activity_at, closed_at)
 SELECT c.ids[1 + g %% %(connections)s], s.ids[1 + g / %(connections)s], 'EUR/USD', 'EURUSD', 'BUY',
   %(open)s, 1000, 1.1, 1.09, 'BROKER', '', %(source)s, 0.0001, 1, now() - interval '1 hour',
   now() - interval '1 hour',
@@ -62,7 +62,8 @@ FROM generate_series(%(from)s::bigint, %(to)s::bigint) g,
 FINISHED = """
 INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
   time_in_force, quantity, filled_quantity, avg_fill_price, status, client_order_id,
-  broker_order_id, owner, answer_by, created_at, submitted_at, acknowledged_at, filled_at, done_at)
+  broker_order_id, worker_id, answer_by, created_at, submitted_at, acknowledged_at, filled_at,
+  done_at)
 SELECT c.ids[1 + g %% %(connections)s], s.ids[1 + g / %(connections)s], 'entry', 'EUR/USD',
   'EURUSD', 'BUY', 'MARKET', 'GTC', 1000, 1000, 1.1, 'FILLED', 'done' || lpad(g::text, 12, '0'),
   g::text, 'somebody', t.at, t.at, t.at, t.at, t.at, t.at
@@ -164,7 +165,7 @@ def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tupl
         "take_over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",)),
         "ask": (
             sweeps.CLAIM_LOOKUPS,
-            {"first": 2, "longest": 60, "claim": 31, "owner": "", **held_lanes_parameters()},
+            {"first": 2, "longest": 60, "claim": 31, "worker_id": "", **held_lanes_parameters()},
         ),
         "outlived": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),)),
         "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}),

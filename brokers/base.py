@@ -101,7 +101,7 @@ class BrokerAdapter(Protocol):
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
         """Tell the top of book now. symbol: the broker's own; the quote has the canonical pair, as
         `Instrument.pair`. Raises ReadFailed: UNKNOWN_SYMBOL_AT_BROKER, MARKET_CLOSED where there is
-        no price, NOT_OFFERED where capabilities say that there are none."""
+        no price, NOT_SUPPORTED where capabilities say that there are none."""
         ...
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
@@ -198,11 +198,11 @@ class BrokerAdapter(Protocol):
 
 
 async def unsupported_stream(what: str) -> AsyncIterator[Any]:
-    """Be the stream of a broker that has none. Raises ReadFailed NOT_OFFERED at the first step."""
+    """The stream of a broker that has none: raises ReadFailed NOT_SUPPORTED at its first step."""
     nothing: tuple[Any, ...] = ()
     for one in nothing:
         yield one
-    raise ReadFailed(Code.NOT_OFFERED, what)
+    raise ReadFailed(Code.NOT_SUPPORTED, what)
 
 
 async def submit_one(

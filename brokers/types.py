@@ -396,7 +396,7 @@ class ConnectionSpec:
 
     identity: what its last passed test heard the broker call the account (`AccountState.identity`);
     '': nothing. Where credentials are of another one an adapter makes no call: NotSent or
-    ReadFailed OTHER_ACCOUNT. What is not there, on another account, proves nothing.
+    ReadFailed ACCOUNT_MISMATCH. What is not there, on another account, proves nothing.
     is_identity_sure: it was heard with these very credentials: nobody need ask again.
     """
 

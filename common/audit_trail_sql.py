@@ -15,7 +15,7 @@ LINES, HEAD, CHECKPOINTS = "common_trailline", "common_trailhead", "common_trail
 CONTENT = (
     "jsonb_build_array(line.number, line.id,"
     " to_char(line.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), line.operation,"
-    " line.relation, line.row_id, line.before, line.after, line.user_id, line.address, line.door,"
+    " line.relation, line.row_id, line.before, line.after, line.user_id, line.address, line.origin,"
     " line.context, line.login)::text"
 )
 
@@ -49,14 +49,14 @@ BEGIN
       THEN hidden ELSE column_of.value END)
     INTO new_row FROM jsonb_each(new_row) column_of;
   INSERT INTO public.common_trailline
-    (at, operation, relation, row_id, before, after, user_id, address, door, context, login)
+    (at, operation, relation, row_id, before, after, user_id, address, origin, context, login)
   VALUES (
     clock_timestamp(), lower(TG_OP), TG_TABLE_NAME, coalesce(key, ''), old_row, new_row,
     coalesce((said ->> 'user')::bigint,
              nullif(current_setting('fillcast.tenant', true), '')::bigint),
     coalesce(said ->> 'address', ''),
-    coalesce(said ->> 'door', split_part(program, ':', 1)),
-    (said - '{user,address,door}'::text[]) || jsonb_build_object('program', program),
+    coalesce(said ->> 'origin', split_part(program, ':', 1)),
+    (said - '{user,address,origin}'::text[]) || jsonb_build_object('program', program),
     session_user || '/' || coalesce(nullif(current_setting('role', true), 'none'), session_user)
   );
   RETURN NULL;

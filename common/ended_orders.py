@@ -79,11 +79,11 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         "The account had not been compared with its broker when the signal became too old.",
         "The next signal is taken after the comparison. If it lasts, run the connection test.",
     ),
-    Code.HOST_AWAY: EndedWait(
+    Code.BROKER_HOST_DOWN: EndedWait(
         "The broker's host could not be reached until the signal was too old.",
         "The next signal is taken when the host answers again: it is probed automatically.",
     ),
-    Code.LANE_UNHELD: EndedWait(
+    Code.NO_SESSION_WORKER: EndedWait(
         "No worker held this account's session until the signal was too old.",
         "The next signal is taken when its session worker runs: ask the operators to start the one"
         " that the doctor names.",

@@ -15,7 +15,7 @@ POINTS = {
     "publish.written": "a signal is published and its orders are written; not committed",
     "ring.bundle": "all of it is committed; a bundle is about to be rung (the nth bundle)",
     "ring.done": "everything has been rung",
-    "claim.locked": "a bundle's mailboxes are locked",
+    "claim.locked": "a bundle's connection locks are locked",
     "claim.written": "its intents are written; not committed",
     "claim.committed": "the intents are on disk, nothing has been handed to the wire",
     "wire.begin": "the loop has the orders; no guard was asked",

@@ -20,7 +20,7 @@ class TrailLine(models.Model):
     after = models.JSONField(null=True, help_text="Changed columns, or the new row.")
     user_id = models.BigIntegerField(null=True)
     address = models.TextField(blank=True, default="", help_text="The caller's network address.")
-    door = models.TextField(help_text="API, portal, console, alert, command, task or database.")
+    origin = models.TextField(help_text="API, portal, console, alert, command, task or database.")
     context = models.JSONField(default=dict)
     login = models.TextField(help_text="The database login, and the role that it worked as.")
     hash = models.CharField(max_length=64, null=True)

@@ -80,8 +80,8 @@ class Code(StrEnum):
         "Too many calls in a row failed; the connection rests, and entries wait.",
         "It is tried again by itself. They are sent then, if the signal is not too old by then.",
     )
-    HOST_AWAY = (
-        "HOST_AWAY",
+    BROKER_HOST_DOWN = (
+        "BROKER_HOST_DOWN",
         "Most accounts at this broker's host cannot be reached; the order waits for it.",
         "It is sent when the host answers again, if the signal is not too old by then.",
     )
@@ -148,13 +148,13 @@ class Code(StrEnum):
         "The latest price is too old to trade on.",
         "Look at the account's price source: it says when it last told a price and what helps.",
     )
-    ACCOUNT_UNREAD = (
-        "ACCOUNT_UNREAD",
+    ACCOUNT_NOT_SYNCED = (
+        "ACCOUNT_NOT_SYNCED",
         "The account's balance has not been read yet.",
         "Run the connection test.",
     )
-    ACCOUNT_STALE = (
-        "ACCOUNT_STALE",
+    ACCOUNT_DATA_STALE = (
+        "ACCOUNT_DATA_STALE",
         "The account's balance was read too long ago.",
         "Check the connection; balances are read every minute.",
     )
@@ -313,8 +313,8 @@ class Code(StrEnum):
         "The account's broker answers slowly and has all the calls that slow ones may have.",
         "It is sent when one of those calls has ended.",
     )
-    LANE_UNHELD = (
-        "LANE_UNHELD",
+    NO_SESSION_WORKER = (
+        "NO_SESSION_WORKER",
         "No worker holds this account's lane; the order waits for one.",
         "Tell the operators to start the session worker that the doctor names.",
     )
@@ -325,8 +325,8 @@ class Code(StrEnum):
         " else the entry ends unsent. It passes by itself while many orders are sent at once. If it"
         " lasts, ask the operators whether the doctor names a worker that does not run.",
     )
-    LANE_LOST = (
-        "LANE_LOST",
+    SESSION_MOVED = (
+        "SESSION_MOVED",
         "The account's lane went to another process before the order had left.",
         "It is tried again by itself, by the other process.",
     )
@@ -335,8 +335,8 @@ class Code(StrEnum):
         "No connection to the broker; nothing was sent.",
         "It is tried again by itself while the signal is valid.",
     )
-    NOT_SENT_RETRIES_SPENT = (
-        "NOT_SENT_RETRIES_SPENT",
+    SEND_RETRIES_EXHAUSTED = (
+        "SEND_RETRIES_EXHAUSTED",
         "It never left us through all its tries.",
         "Mend the connection; an operator may retry the order.",
     )
@@ -350,8 +350,8 @@ class Code(StrEnum):
         "Sent, and the answer never came; the broker is being asked.",
         "Wait: it is looked up and never sent again blindly.",
     )
-    OWNER_GONE = (
-        "OWNER_GONE",
+    WORKER_LOST = (
+        "WORKER_LOST",
         "The process that sent it died before it told the outcome; the broker is being asked.",
         "Wait: it is looked up and never sent again blindly.",
     )
@@ -360,13 +360,13 @@ class Code(StrEnum):
         "An unexpected error in our own program.",
         "Report the reference in the log to the operators.",
     )
-    POISONED = (
-        "POISONED",
+    ORDER_PROCESSING_FAILED = (
+        "ORDER_PROCESSING_FAILED",
         "The order itself makes our program fail; it was set aside before it was sent.",
         "Report the reference in the log to the operators.",
     )
-    LIMBO = (
-        "LIMBO",
+    UNKNOWN_TOO_LONG = (
+        "UNKNOWN_TOO_LONG",
         "Nobody has been able to say for long whether the broker has it.",
         "Look it up at the broker; reconnect the account. It is asked about until it is known.",
     )
@@ -397,8 +397,8 @@ class Code(StrEnum):
         "It is tried again until it succeeds. If that is too late, cancel the order at the broker."
         " Operators: start the session worker that the doctor names, if one is missing.",
     )
-    RISEN = (
-        "RISEN",
+    UNEXPECTEDLY_LIVE = (
+        "UNEXPECTEDLY_LIVE",
         "The broker has it, though we had taken it as never sent or never arrived.",
         "Tell the operators: a guard has failed. It is treated as what it is, a live order.",
     )
@@ -482,8 +482,8 @@ class Code(StrEnum):
         "Broker: login or password not accepted.",
         "Enter the credentials again and run the connection test.",
     )
-    OTHER_ACCOUNT = (
-        "OTHER_ACCOUNT",
+    ACCOUNT_MISMATCH = (
+        "ACCOUNT_MISMATCH",
         "These credentials are of another account at the broker than the one that is traded here.",
         "Enter credentials of that account again. Another one needs a connection of its own, or "
         "this one with nothing open.",
@@ -523,8 +523,8 @@ class Code(StrEnum):
         "Broker: it does not tell this account live prices of the symbol.",
         "Subscribe to the exchange's live data at the broker and end other sessions of the login.",
     )
-    PRICE_NONSENSE = (
-        "PRICE_NONSENSE",
+    INVALID_QUOTE = (
+        "INVALID_QUOTE",
         "The broker told a price that cannot be.",
         "Nothing is done by such a price. If it goes on, choose another price source.",
     )
@@ -558,13 +558,13 @@ class Code(StrEnum):
         "The expert advisor in the terminal allows no more orders, or no lots so large.",
         "Raise MaximumOrders and MaximumLotSize in the inputs of DWX_Server in MetaTrader.",
     )
-    REST_OUT_OF_REACH = (
-        "REST_OUT_OF_REACH",
+    REMAINDER_NOT_CANCELLABLE = (
+        "REMAINDER_NOT_CANCELLABLE",
         "It was filled in part, and the expert advisor cannot delete the rest: it waits on.",
         "Delete it in MetaTrader by hand, or close the position and then cancel it here.",
     )
-    NOT_OFFERED = (
-        "NOT_OFFERED",
+    NOT_SUPPORTED = (
+        "NOT_SUPPORTED",
         "Broker: it does not offer this.",
         "See the table of what each broker offers in the README.",
     )
@@ -804,19 +804,19 @@ class Code(StrEnum):
         "The broker took this order from us and the database has forgotten it: it was restored.",
         "See in the broker's history what became of it, then decide.",
     )
-    POISONED_REPORT = (
-        "POISONED_REPORT",
+    REPORT_PROCESSING_FAILED = (
+        "REPORT_PROCESSING_FAILED",
         "A broker's report could not be written down.",
         "Find its reference in the workers' log and report both; then leave it, with a reason.",
     )
-    EXIT_BEYOND_OPEN = (
-        "EXIT_BEYOND_OPEN",
+    EXIT_OVERFILLED = (
+        "EXIT_OVERFILLED",
         "The broker says that an exit closed more than was open here.",
         "Have the account compared: what is left over at the broker is a difference of its own, to"
         " be closed or adopted. Then leave this one, with a reason.",
     )
-    BEYOND_LOOKUP = (
-        "BEYOND_LOOKUP",
+    LOOKUP_WINDOW_EXCEEDED = (
+        "LOOKUP_WINDOW_EXCEEDED",
         "An order without an answer is older than the broker can look back: its absence proves"
         " nothing.",
         "Look it up in the broker's own statements, then settle it by hand.",
@@ -853,8 +853,8 @@ class Code(StrEnum):
         "An order of ours that waits at the broker is not known there.",
         "Look it up in the broker's own statements; closing it ends it here.",
     )
-    ORDER_RESTS = (
-        "ORDER_RESTS",
+    ORDER_STILL_WORKING = (
+        "ORDER_STILL_WORKING",
         "An order that has ended for us still waits at the broker.",
         "Close it: the broker is asked to cancel it.",
     )
@@ -862,13 +862,13 @@ class Code(StrEnum):
         "FOREIGN_ORDER",
         "An order that we did not send waits on the account. It is never touched.",
     )
-    DRIFT_ACTION_UNFIT = (
-        "DRIFT_ACTION_UNFIT",
+    DRIFT_ACTION_NOT_APPLICABLE = (
+        "DRIFT_ACTION_NOT_APPLICABLE",
         "This difference cannot be settled that way.",
         "Take one of the actions that its page or `actions` offers.",
     )
-    DRIFT_TARGET_UNFIT = (
-        "DRIFT_TARGET_UNFIT",
+    DRIFT_TARGET_NOT_APPLICABLE = (
+        "DRIFT_TARGET_NOT_APPLICABLE",
         "The order or position does not fit what the broker holds.",
         "It must be of the same connection, symbol and side, and not be linked otherwise.",
     )
@@ -904,14 +904,14 @@ class Code(StrEnum):
         "The price is beyond the stop that the broker holds, and the broker cannot be asked.",
         "Look at the account at the broker; close by hand what is still open.",
     )
-    PRICE_UNWATCHED = (
-        "PRICE_UNWATCHED",
+    STOP_NOT_MONITORED = (
+        "STOP_NOT_MONITORED",
         "We hold the stop, and nobody sees its price now.",
         "Check the prices process and the price source.",
     )
     LEVEL_HIT = ("LEVEL_HIT", "The price reached the position's level.")
     LEVELS_MOVED = ("LEVELS_MOVED", "Stop or target were moved.")
-    CANCEL_ASKED = ("CANCEL_ASKED", "The broker was asked to cancel.")
+    CANCEL_REQUESTED = ("CANCEL_REQUESTED", "The broker was asked to cancel.")
     DRIFT_DECIDED = ("DRIFT_DECIDED", "A difference from the broker was decided by somebody.")
     DRIFT_CORRECTED = (
         "DRIFT_CORRECTED",
@@ -923,7 +923,7 @@ class Code(StrEnum):
         "The broker's own executions replaced what had been concluded from a sum.",
     )
     FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had told.")
-    PROOF_OF_ABSENCE = ("PROOF_OF_ABSENCE", "The broker was asked and does not have it.")
+    ABSENCE_CONFIRMED = ("ABSENCE_CONFIRMED", "The broker was asked and does not have it.")
 
 
 _AS_NEW = "once, under the next attempt digit, after validity, limits and kill switch"
@@ -948,7 +948,7 @@ TRIED_AGAIN: dict[Code, str] = {
     Code.RATE_LIMITED: _DEFERRED,
     Code.BROKER_CLOCK: _NEVER_LEFT,
     Code.KILL_SWITCH: "when it is released; an entry that is judged before that is denied",
-    Code.LANE_LOST: _DEFERRED,
+    Code.SESSION_MOVED: _DEFERRED,
     Code.MARKET_CLOSED: f"only where nothing was sent, since no price had come yet: {_DEFERRED}",
     Code.RESEND: "an exit whose absence is proven twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",

@@ -51,7 +51,7 @@ def exclusive_lock(lane: str) -> Iterator[Callable[[], bool]]:
     """Hold a lane as its worker would; yields whether it still is ours. The general one is
     everybody's.
 
-    Raises ConflictError LANE_UNHELD where another process holds it, which would speak to the
+    Raises ConflictError NO_SESSION_WORKER where another process holds it, which would speak to the
     account beside us: it makes the tests that its owner asks for, switched off or not.
     """
     if lane == GENERAL:
@@ -60,7 +60,7 @@ def exclusive_lock(lane: str) -> Iterator[Callable[[], bool]]:
     name = f"conformance-{socket.gethostname()}-{os.getpid()}"
     lanes = LaneLeaseManager(name, LaneSelection.of([lane]), settings.FILLCAST_LEASE_SECONDS)
     if not lanes.balance():
-        raise ConflictError(Code.LANE_UNHELD, _held_by_message(lane_owner(lane), lane))
+        raise ConflictError(Code.NO_SESSION_WORKER, _held_by_message(lane_owner(lane), lane))
     done = threading.Event()
     renewing = threading.Thread(target=_renew, args=(lanes, done), daemon=True)
     renewing.start()

@@ -40,7 +40,7 @@ class TradesFilter(admin.SimpleListFilter):
             Code.CONNECTION_PAUSED, Code.CONNECTION_INACTIVE, Code.CONNECTION_ERROR,
             Code.ACCOUNT_TRADING_DISABLED, Code.ACCOUNT_ANSWER_UNUSABLE,
             Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.CONNECTION_UNTESTED,
-            Code.CONNECTION_TEST_PENDING, Code.LANE_UNHELD, Code.CONNECTION_NOT_RECONCILED,
+            Code.CONNECTION_TEST_PENDING, Code.NO_SESSION_WORKER, Code.CONNECTION_NOT_RECONCILED,
             Code.NO_CREDENTIALS, Code.NO_PRESET, Code.NO_DATA_CONNECTION, Code.TRADING_HALTED,
             Code.ENTRIES_HALTED,
         )  # fmt: skip
@@ -210,7 +210,7 @@ class HostCircuitAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Did not answer")
     def unanswered(self, circuit: HostCircuit) -> str:
-        return f"{circuit.failing:,} of {circuit.spoken_to:,}"
+        return f"{circuit.failing:,} of {circuit.contacted:,}"
 
 
 @admin.register(MaintenanceWindow)
@@ -220,19 +220,19 @@ class MaintenanceWindowAdmin(ConsoleAdmin):
 
     change_right = Right.MAINTENANCE
     list_display = ("note", "whose", "when", "minutes", "is_closed", "is_active")
-    list_filter = ("is_active", "kind")
-    search_fields = ("note", "kind", "exchange_name", "host")
-    ordering = ("kind", "exchange_name", "host", "starts_at")
+    list_filter = ("is_active", "broker_type")
+    search_fields = ("note", "broker_type", "exchange_name", "host")
+    ordering = ("broker_type", "exchange_name", "host", "starts_at")
     fieldsets = (
         (None, {"fields": ("note", "is_active")}),
-        ("Whose", {"fields": (("kind", "exchange_name"), "host")}),
+        ("Whose", {"fields": (("broker_type", "exchange_name"), "host")}),
         ("When", {"fields": (("weekday", "on_date"), ("starts_at", "zone"), "minutes",
                              "is_closed")}),
     )  # fmt: skip
 
     @admin.display(description="Whose")
     def whose(self, window: MaintenanceWindow) -> str:
-        named = (window.kind, window.exchange_name, window.host)
+        named = (window.broker_type, window.exchange_name, window.host)
         return " · ".join(filter(None, named)) or "all brokers"
 
     @admin.display(description="When")

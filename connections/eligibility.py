@@ -13,7 +13,8 @@ The reasons stand in this order; the first that applies is told:
    about, that the account's broker does not list it: `SYMBOL_NOT_AT_BROKER`
 4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
    and what passes by itself: `CONNECTION_TEST_PENDING` (a test is requested, and none trades before
-   it has passed) or, where no worker could make it, `LANE_UNHELD`, `ACCOUNT_TRADING_DISABLED` (its
+   it has passed) or, where no worker could make it, `NO_SESSION_WORKER`,
+   `ACCOUNT_TRADING_DISABLED` (its
    broker pauses trading), `ACCOUNT_ANSWER_UNUSABLE` (it is read again soon),
    `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
 
@@ -80,7 +81,7 @@ map gives it, if it does. NULL: the list has not been read."""
 TEMPORARY_REASONS = frozenset(
     {
         Code.CONNECTION_TEST_PENDING,
-        Code.LANE_UNHELD,
+        Code.NO_SESSION_WORKER,
         Code.ACCOUNT_TRADING_DISABLED,
         Code.ACCOUNT_ANSWER_UNUSABLE,
         Code.CONNECTION_UNREACHABLE,
@@ -111,7 +112,7 @@ REASON_SQL = f"""CASE
   WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
   WHEN %(pair)s::text IS NOT NULL AND NOT {_IS_LISTED} THEN '{Code.SYMBOL_NOT_AT_BROKER.value}'
   WHEN {_TEST_IS_PENDING} AND c.lane <> '' AND c.lane NOT IN ({_RECENTLY_HELD_LANES})
-    THEN '{Code.LANE_UNHELD.value}'
+    THEN '{Code.NO_SESSION_WORKER.value}'
 {_HEALTH_REASON_SQL}
 END"""
 """Why one candidate may not trade now, or NULL: it may. A code of PASSES has its entry wait, every

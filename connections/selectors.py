@@ -155,7 +155,7 @@ def _health_label(
         return "rejected", "Error"
     if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):
         return "rejected", "Circuit open"
-    if state.silence_told_at is not None:
+    if state.inactivity_alerted_at is not None:
         return "attention", "Silent"
     if state.reconciled_at is None:
         return "attention", "Not yet compared"

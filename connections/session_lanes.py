@@ -35,7 +35,7 @@ MAX_LANE_LENGTH = 60
 HANDOVER_SECONDS = 5  # a lane on its way from one process to another is not called unheld
 
 ASSIGN_LANE_SQL = """
-INSERT INTO connections_sessionlane (session_key, lane) VALUES (%s, %s)
+INSERT INTO connections_laneassignment (session_key, lane) VALUES (%s, %s)
 ON CONFLICT (session_key) DO NOTHING
 """
 
@@ -99,7 +99,9 @@ def assign_lane(
     if not shared:
         return lane
     run(ASSIGN_LANE_SQL, (shared, lane))
-    (settled,) = rows("SELECT lane FROM connections_sessionlane WHERE session_key = %s", (shared,))
+    (settled,) = rows(
+        "SELECT lane FROM connections_laneassignment WHERE session_key = %s", (shared,)
+    )
     return str(settled.lane)
 
 
@@ -226,7 +228,7 @@ LANES_SQL = """
 SELECT c.lane AS name, count(*) AS connections,
   coalesce(max(l.owner) FILTER (WHERE l.until >= clock_timestamp()), '') AS owner,
   extract(epoch FROM clock_timestamp() - CASE WHEN max(l.until) >= clock_timestamp()
-    THEN max(l.taken_at) ELSE max(l.until) END)::float8 AS seconds
+    THEN max(l.acquired_at) ELSE max(l.until) END)::float8 AS seconds
 FROM connections_executionconnection c LEFT JOIN connections_lanelease l ON l.lane = c.lane
 WHERE c.lane <> '' AND c.archived_at IS NULL
 GROUP BY c.lane ORDER BY c.lane
@@ -289,7 +291,7 @@ def require_lane_held(lane: str) -> None:
         owner = lane_owner(lane)
         elsewhere = f"This process does not hold lane {lane}; {owner} holds it."
         raise LaneNotHeldError(
-            Code.LANE_UNHELD, elsewhere if owner else missing_worker_message(lane)
+            Code.NO_SESSION_WORKER, elsewhere if owner else missing_worker_message(lane)
         )
 
 

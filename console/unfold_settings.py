@@ -85,7 +85,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _item("Events", "bolt", "events_event_changelist"),
             _item("Notifications", "notifications", "events_notification_changelist"),
             _item("Processes", "memory", "execution_workerlease_changelist"),
-            _item("Dropped", "delete_sweep", "execution_tally_changelist"),
+            _item("Dropped", "delete_sweep", "execution_droppedmessagecount_changelist"),
         ],
     },
 ]

@@ -50,7 +50,7 @@ def begin_session() -> None:
     run("SET CONSTRAINTS ALL IMMEDIATE")  # rows that were written just now may be put away too
     run(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
     run(
-        "INSERT INTO execution_accountreading (connection_id)"
+        "INSERT INTO execution_accountsyncstate (connection_id)"
         " SELECT id FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY id"
     )
     terms = {one.number: one.paper["balance"] for one in accounts.demo_accounts()}
@@ -63,7 +63,7 @@ def begin_session() -> None:
     _backdate()
     ConnectionHealth.objects.update(
         status=HealthStatus.UNTESTED, last_error="", last_error_at=None, last_tested_at=None,
-        last_connected_at=None, last_used_at=None, last_test=[], failures_in_a_row=0,
+        last_connected_at=None, last_used_at=None, last_test=[], consecutive_failures=0,
         failing_since=None, unreachable_at=None, read_after=None, circuit_open_until=None,
         reconciled_at=None, test_requested_at=timezone.now(),
     )  # fmt: skip

@@ -67,7 +67,7 @@ WHERE l.status = 'UNKNOWN'
 """
 UNFINISHED = """
 SELECT count(*) AS n FROM execution_order
-WHERE status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR wish <> ''
+WHERE status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR pending_action <> ''
   OR (position_id IS NOT NULL AND done_at IS NULL)
 """
 

@@ -13,9 +13,9 @@ from brokers.paper.reads import hash_password
 from connections.credentials.sealing import seal_credentials
 from connections.models import (
     ConnectionHealth,
+    ConnectionLock,
     DataConnection,
     ExecutionConnection,
-    Mailbox,
     Subscription,
     SubscriptionInterval,
     TradingPreset,
@@ -120,7 +120,7 @@ def _connections(
         _connection(one, users[one.owner], presets[one.preset], source) for one in missing
     )
     ConnectionHealth.objects.bulk_create(ConnectionHealth(connection_id=one.id) for one in missing)
-    Mailbox.objects.bulk_create(Mailbox(connection_id=one.id) for one in missing)
+    ConnectionLock.objects.bulk_create(ConnectionLock(connection_id=one.id) for one in missing)
 
 
 def _connection(

@@ -65,7 +65,7 @@ admin.site.register(Delivery, DeliveryAdmin)
 class ChannelAdmin(ReadOnlyAdmin):
     """Where users are told. The address may hold tokens: only scheme and host are shown."""
 
-    list_display = ("name", "user", "url_shown", "is_active", "confirmed_at", "created_at")
+    list_display = ("name", "user", "url_display", "is_active", "confirmed_at", "created_at")
     list_select_related = ("user",)
     search_fields = ("name", "user__username")
     exclude = ("url_sealed",)

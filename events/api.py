@@ -95,7 +95,7 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "id",
             "name",
             "url",
-            "url_shown",
+            "url_display",
             "kinds",
             "is_active",
             "confirmed_at",
@@ -105,7 +105,7 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
             "created_at",
         )
         read_only_fields = (
-            "url_shown", "is_active", "confirmed_at", "confirm_by", "last_error", "last_sent_at",
+            "url_display", "is_active", "confirmed_at", "confirm_by", "last_error", "last_sent_at",
             "created_at",
         )  # fmt: skip
 

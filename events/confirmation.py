@@ -65,7 +65,7 @@ def request_confirmation(channel_id: int) -> None:
         )
         raise ConflictError(Code.CONFIRMATION_LIMIT, detail)
     _require_below_limit(channel.user_id)
-    Channel.objects.filter(pk=channel_id).update(confirmation_requested_at=now, rest_until=None)
+    Channel.objects.filter(pk=channel_id).update(confirmation_requested_at=now, backoff_until=None)
     Event.objects.create(
         kind=EventKind.CHANNEL_CONFIRMATION,
         user_id=channel.user_id,

@@ -42,12 +42,12 @@ MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = (
 )  # so that a burst is a few messages, not hundreds
 
 CLAIM = """
-UPDATE events_channel SET rest_until = clock_timestamp() + make_interval(secs => %(claim)s)
+UPDATE events_channel SET backoff_until = clock_timestamp() + make_interval(secs => %(claim)s)
 WHERE id IN (
   SELECT c.id FROM events_channel c
-  WHERE c.is_active AND (c.rest_until IS NULL OR c.rest_until <= clock_timestamp())
+  WHERE c.is_active AND (c.backoff_until IS NULL OR c.backoff_until <= clock_timestamp())
     AND EXISTS (SELECT FROM events_delivery d WHERE d.channel_id = c.id AND d.status = 'PENDING')
-  ORDER BY c.rest_until NULLS FIRST, c.id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
+  ORDER BY c.backoff_until NULLS FIRST, c.id LIMIT %(most)s FOR UPDATE SKIP LOCKED)
 RETURNING id
 """
 EVENT_COLUMNS = ", ".join(f"e.{name}" for name in EVENT.split(", "))
@@ -63,8 +63,9 @@ SENT = """
 WITH told AS (
   UPDATE events_delivery SET status = 'SENT', tries = tries + 1, sent_at = clock_timestamp(),
     last_error = '' WHERE id = ANY(%(deliveries)s))
-UPDATE events_channel SET failures_in_a_row = 0, last_error = '', last_sent_at = clock_timestamp(),
-  rest_until = clock_timestamp() + make_interval(secs => %(rest)s) WHERE id = %(channel)s
+UPDATE events_channel SET consecutive_failures = 0, last_error = '',
+  last_sent_at = clock_timestamp(),
+  backoff_until = clock_timestamp() + make_interval(secs => %(rest)s) WHERE id = %(channel)s
 """
 NOT_SENT = """
 WITH told AS (
@@ -72,8 +73,8 @@ WITH told AS (
     due_at = clock_timestamp() + make_interval(secs => %(rest)s),
     status = CASE WHEN %(final)s OR tries + 1 >= %(tries)s THEN 'FAILED' ELSE 'PENDING' END
   WHERE id = ANY(%(deliveries)s))
-UPDATE events_channel SET failures_in_a_row = failures_in_a_row + 1, last_error = %(error)s,
-  rest_until = clock_timestamp() + make_interval(secs => %(rest)s) WHERE id = %(channel)s
+UPDATE events_channel SET consecutive_failures = consecutive_failures + 1, last_error = %(error)s,
+  backoff_until = clock_timestamp() + make_interval(secs => %(rest)s) WHERE id = %(channel)s
 """
 
 
@@ -191,13 +192,13 @@ def _write(outcome: Outcome) -> None:
     channel = outcome.job.channel
     values = {"channel": channel.pk, "deliveries": list(outcome.job.deliveries)}
     if not outcome.error:
-        is_mail = channel.url_shown.startswith("mailto:")
+        is_mail = channel.url_display.startswith("mailto:")
         run(
             SENT, {**values, "rest": MAIL_MIN_INTERVAL_SECONDS if is_mail else MIN_INTERVAL_SECONDS}
         )
         return
     log.warning("a message was not delivered", channel_id=channel.pk, error=outcome.error)
-    rest = backoff(channel.failures_in_a_row, chance=random.random())  # no secret
+    rest = backoff(channel.consecutive_failures, chance=random.random())  # no secret
     rest = max(rest, min(outcome.retry_after, MAX_RETRY_AFTER))
     run(
         NOT_SENT,

@@ -28,10 +28,13 @@ COUNTED: dict[str, tuple[str, str]] = {
     ),
     EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
     EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
-    EventKind.ORDER_RISEN: ("given-up order is live", "given-up orders are live"),
-    EventKind.ORDER_LIMBO: ("order unknown for long", "orders unknown for long"),
+    EventKind.ORDER_UNEXPECTEDLY_LIVE: ("given-up order is live", "given-up orders are live"),
+    EventKind.ORDER_UNKNOWN_TOO_LONG: ("order unknown for long", "orders unknown for long"),
     EventKind.ORDER_STUCK: ("order stuck at the broker", "orders stuck at the broker"),
-    EventKind.HOST_AWAY: ("broker host that does not answer", "broker hosts that do not answer"),
+    EventKind.HOST_DOWN: (
+        "broker host that does not answer",
+        "broker hosts that do not answer",
+    ),
     EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
     EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
@@ -42,7 +45,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     ),
     EventKind.ORDER_SKIPPED: ("order skipped", "orders skipped"),
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
-    EventKind.CONNECTION_SILENT: ("connection not heard of", "connections not heard of"),
+    EventKind.CONNECTION_INACTIVE: ("connection not heard of", "connections not heard of"),
     EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
     EventKind.PASSWORD_CHANGED: ("password changed", "passwords changed"),
     EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
@@ -56,7 +59,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.ORDER_CANCELLED: ("order cancelled", "orders cancelled"),
     EventKind.POSITION_OPENED: ("position opened", "positions opened"),
     EventKind.POSITION_CLOSED: ("position closed", "positions closed"),
-    EventKind.HOST_BACK: ("broker host answers again", "broker hosts answer again"),
+    EventKind.HOST_UP: ("broker host answers again", "broker hosts answer again"),
     EventKind.CONNECTION_RECOVERED: ("connection works again", "connections work again"),
     EventKind.SCHEDULER_BACK: ("scheduler works again", "schedulers work again"),
     EventKind.AUDIT_TRAIL_INTACT: ("audit trail intact again", "audit trails intact again"),
@@ -333,7 +336,7 @@ def _recovered(event: EventContext) -> Sentences:
 
 
 def _host_down(event: EventContext) -> Sentences:
-    failing, of = event.get("failing"), event.get("spoken_to")
+    failing, of = event.get("failing"), event.get("contacted")
     return (
         f"{event.get('host', 'A broker host')} does not answer",
         f"{failing} of {of} accounts could not be reached." if failing and of else "",
@@ -507,8 +510,8 @@ RENDERERS: dict[str, Callable[[EventContext], Sentences]] = {
     EventKind.SIGNAL_INCOMPLETE: incomplete,
     EventKind.ORDER_FAILED: _failed,
     EventKind.ORDER_UNKNOWN: _unknown,
-    EventKind.ORDER_RISEN: _unexpectedly_live,
-    EventKind.ORDER_LIMBO: _unknown_too_long,
+    EventKind.ORDER_UNEXPECTEDLY_LIVE: _unexpectedly_live,
+    EventKind.ORDER_UNKNOWN_TOO_LONG: _unknown_too_long,
     EventKind.ORDER_STUCK: _stuck,
     EventKind.ORDER_CANCELLED: _cancelled,
     EventKind.ORDER_EXPIRED: _expired,
@@ -518,10 +521,10 @@ RENDERERS: dict[str, Callable[[EventContext], Sentences]] = {
     EventKind.EXIT_DELAYED: _exit_delayed,
     EventKind.SLIPPAGE_ALERT: _slippage,
     EventKind.CONNECTION_ERROR: _connection_error,
-    EventKind.CONNECTION_SILENT: _inactive,
+    EventKind.CONNECTION_INACTIVE: _inactive,
     EventKind.CONNECTION_RECOVERED: _recovered,
-    EventKind.HOST_AWAY: _host_down,
-    EventKind.HOST_BACK: _host_up,
+    EventKind.HOST_DOWN: _host_down,
+    EventKind.HOST_UP: _host_up,
     EventKind.DRIFT_FOUND: _drift_found,
     EventKind.AUDIT_FAILED: _audit,
     EventKind.AUDIT_NOT_JUDGED: _not_judged,

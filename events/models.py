@@ -20,9 +20,9 @@ class EventKind(models.TextChoices):
     ORDER_REJECTED = "order.rejected"
     ORDER_FAILED = "order.failed"
     ORDER_UNKNOWN = "order.unknown"
-    ORDER_RISEN = "order.risen"
+    ORDER_UNEXPECTEDLY_LIVE = "order.unexpectedly_live"
     ORDER_STUCK = "order.stuck"
-    ORDER_LIMBO = "order.limbo"
+    ORDER_UNKNOWN_TOO_LONG = "order.unknown_too_long"
     ORDER_CANCELLED = "order.cancelled"
     ORDER_EXPIRED = "order.expired"
     POSITION_OPENED = "position.opened"
@@ -31,10 +31,10 @@ class EventKind(models.TextChoices):
     EXIT_DELAYED = "exit.delayed"
     SLIPPAGE_ALERT = "slippage.alert"
     CONNECTION_ERROR = "connection.error"
-    CONNECTION_SILENT = "connection.silent"
+    CONNECTION_INACTIVE = "connection.inactive"
     CONNECTION_RECOVERED = "connection.recovered"
-    HOST_AWAY = "host.away"
-    HOST_BACK = "host.back"
+    HOST_DOWN = "host.down"
+    HOST_UP = "host.up"
     DRIFT_FOUND = "drift.found"
     API_KEY_ENDS_SOON = "api_key.ends_soon"
     API_KEY_ENDED = "api_key.ended"
@@ -54,17 +54,17 @@ ALARMS = frozenset(
     {
         EventKind.ORDER_FAILED,
         EventKind.ORDER_UNKNOWN,
-        EventKind.ORDER_RISEN,
+        EventKind.ORDER_UNEXPECTEDLY_LIVE,
         EventKind.ORDER_STUCK,
-        EventKind.ORDER_LIMBO,
+        EventKind.ORDER_UNKNOWN_TOO_LONG,
         EventKind.POSITION_UNPROTECTED,
         EventKind.EXIT_DELAYED,
         EventKind.SLIPPAGE_ALERT,
         EventKind.CONNECTION_ERROR,
-        EventKind.CONNECTION_SILENT,
+        EventKind.CONNECTION_INACTIVE,
         EventKind.CONNECTION_RECOVERED,
-        EventKind.HOST_AWAY,
-        EventKind.HOST_BACK,
+        EventKind.HOST_DOWN,
+        EventKind.HOST_UP,
         EventKind.DRIFT_FOUND,
         EventKind.AUDIT_FAILED,
         EventKind.AUDIT_NOT_JUDGED,
@@ -142,13 +142,13 @@ class Channel(models.Model):
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="channels")
     name = models.CharField(max_length=100)
     url_sealed = models.BinaryField(help_text="The apprise URL; it may hold tokens.")
-    url_shown = models.CharField(max_length=100, help_text="Scheme and host only.")
+    url_display = models.CharField(max_length=100, help_text="Scheme and host only.")
     kinds = models.JSONField(default=list, blank=True, help_text="Event kinds; empty: all.")
     is_active = models.BooleanField(default=True)
-    failures_in_a_row = models.IntegerField(default=0, db_default=0)
+    consecutive_failures = models.IntegerField(default=0, db_default=0)
     last_error = models.TextField(blank=True, default="", db_default="")
     last_sent_at = models.DateTimeField(null=True, blank=True)
-    rest_until = models.DateTimeField(
+    backoff_until = models.DateTimeField(
         null=True, blank=True, help_text="Nothing is sent before; machine time."
     )
     confirmed_at = models.DateTimeField(
@@ -174,7 +174,7 @@ class Channel(models.Model):
 
     @property
     def is_mail(self) -> bool:
-        return self.url_shown.startswith("mailto:")
+        return self.url_display.startswith("mailto:")
 
 
 class Delivery(models.Model):

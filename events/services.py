@@ -123,7 +123,9 @@ def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = 
     if not name.strip():
         raise InvalidInputError(Code.FIELD_REQUIRED, "A channel needs a name.", field="name")
     shown = channels.check_url(url)[:100]
-    channel = Channel(user_id=user_id, name=name.strip(), url_shown=shown, kinds=sorted(set(kinds)))
+    channel = Channel(
+        user_id=user_id, name=name.strip(), url_display=shown, kinds=sorted(set(kinds))
+    )
     channel.url_sealed = channels.seal_url(url.strip(), channel)
     channel.confirmed_at = None if channel.is_mail else timezone.now()
     channel.save(force_insert=True)
@@ -143,7 +145,7 @@ def send_test(*, channel_id: int) -> int:
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
     if channel.confirmed_at is None:
         raise ConflictError(Code.CHANNEL_UNCONFIRMED)
-    Channel.objects.filter(pk=channel_id).update(rest_until=None)
+    Channel.objects.filter(pk=channel_id).update(backoff_until=None)
     return emit(EventKind.CHANNEL_TEST, user_id=channel.user_id, payload={"channel_id": channel_id})
 
 

@@ -25,7 +25,15 @@ from common.formatting import age as shown_age
 from common.money import plain
 from common.units import unit_label
 from connections.models import ExecutionConnection
-from execution.models import DriftItem, ExecutionLog, Fill, Order, Tally, TallyQuerySet, WorkerLease
+from execution.models import (
+    DriftItem,
+    DroppedMessageCount,
+    DroppedMessageCountQuerySet,
+    ExecutionLog,
+    Fill,
+    Order,
+    WorkerLease,
+)
 from execution.order_reasons import reason_of
 from execution.reconciliation import presentation as drift_words
 
@@ -328,23 +336,23 @@ class DriftItemAdmin(ReadOnlyAdmin):
         return shown_age((until - item.found_at).total_seconds())
 
 
-@admin.register(Tally)
-class TallyAdmin(ReadOnlyAdmin):
-    """Messages and reports that were dropped, because nobody waits for them."""
+@admin.register(DroppedMessageCount)
+class DroppedMessageCountAdmin(ReadOnlyAdmin):
+    """Messages and reports that were dropped, with the newest sample of each."""
 
-    list_display = ("said", "times", "last", "last_at")
+    list_display = ("message", "times", "sample", "sampled_at")
     list_display_links = None
 
-    def get_queryset(self, request: HttpRequest) -> TallyQuerySet:
-        return Tally.objects.summed()
+    def get_queryset(self, request: HttpRequest) -> DroppedMessageCountQuerySet:
+        return DroppedMessageCount.objects.summed()
 
     @admin.display(description="What", ordering="name")
-    def said(self, tally: Tally) -> str:
-        return tally.get_name_display()
+    def message(self, dropped: DroppedMessageCount) -> str:
+        return dropped.get_name_display()
 
     @admin.display(description="Times", ordering="total")
-    def times(self, tally: Any) -> int:
-        return int(tally.total)
+    def times(self, dropped: Any) -> int:
+        return int(dropped.total)
 
 
 @admin.register(WorkerLease)

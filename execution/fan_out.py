@@ -65,7 +65,7 @@ candidates AS (
     coalesce(reason, '') AS reason,
     CASE what WHEN 'GOES' THEN statement_timestamp()
       WHEN 'WAITS' THEN statement_timestamp() + interval '{WAITING_SECONDS} seconds' END AS due_at,
-    CASE WHEN what <> 'SKIPPED' THEN statement_timestamp() END AS rung_at,
+    CASE WHEN what <> 'SKIPPED' THEN statement_timestamp() END AS enqueued_at,
     CASE what WHEN 'WAITS' THEN statement_timestamp() END AS waiting_since,
     CASE what WHEN 'SKIPPED' THEN statement_timestamp() END AS done_at
   FROM judged
@@ -81,9 +81,11 @@ WITH {ENTRIES}, placed AS (
     ORDER BY (place + many - (%(turn)s::bigint * many >> 32)) %% many) turned
 ), written AS (
   INSERT INTO execution_order (id, signal_id, connection_id, leg, priority, pair, side, order_type,
-    time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, waiting_since, done_at)
+    time_in_force, limit_price, stop_price, status, reason, due_at, enqueued_at, waiting_since,
+    done_at)
   SELECT order_id, signal_id, connection_id, leg, priority, pair, side, order_type,
-    time_in_force, limit_price, stop_price, status, reason, due_at, rung_at, waiting_since, done_at
+    time_in_force, limit_price, stop_price, status, reason, due_at, enqueued_at, waiting_since,
+    done_at
   FROM numbered ORDER BY connection_id
   RETURNING id, connection_id, status, reason
 ), logged AS (
@@ -111,16 +113,17 @@ WITH touched AS (
     status = CASE WHEN o.status = 'PENDING' THEN 'CANCELLED' ELSE o.status END,
     reason = CASE WHEN o.status = 'PENDING' THEN %(code)s ELSE o.reason END,
     done_at = CASE WHEN o.status = 'PENDING' THEN clock_timestamp() ELSE o.done_at END,
-    wish = CASE WHEN o.status = 'PENDING' THEN '' WHEN o.wish = 'CLOSE' THEN o.wish
-      ELSE %(wish)s END,
+    pending_action = CASE WHEN o.status = 'PENDING' THEN '' WHEN o.pending_action = 'CLOSE'
+      THEN o.pending_action
+      ELSE %(pending_action)s END,
     due_at = clock_timestamp()
   FROM touched t WHERE o.id = t.id
-  RETURNING o.id, o.connection_id, o.status, o.wish
+  RETURNING o.id, o.connection_id, o.status, o.pending_action
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
   SELECT id, %(signal_id)s, connection_id, %(code)s, status FROM moved WHERE status = 'CANCELLED'
 )
-SELECT id, connection_id, wish FROM moved
+SELECT id, connection_id, pending_action FROM moved
 """
 
 # Who fills an order holds its row: either its position is seen by the statements that follow, or
@@ -138,7 +141,7 @@ WITH held AS (
   SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
-  UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
+  UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
     sl = coalesce({levels_sql.on_tick("t.sl", "p")}, p.sl), tp = CASE WHEN t.n = 0 THEN p.tp
       ELSE {levels_sql.on_tick("coalesce(t.targets[p.tp_number], t.targets[t.n])", "p")} END,
     sl_guardian = CASE WHEN t.sl IS NULL OR p.sl_guardian <> '' THEN p.sl_guardian
@@ -243,7 +246,7 @@ def _close(signal: Signal) -> FanOut:
     return FanOut(
         len(connections),
         [x.order_id for x in closing],
-        cancel_ids=[row.id for row in unfilled if row.wish],
+        cancel_ids=[row.id for row in unfilled if row.pending_action],
     )
 
 
@@ -280,9 +283,15 @@ def withdraw(signal: Signal) -> list[int]:
     """
     with for_all_tenants():
         moved = _withdraw(signal.pk, signal.pk, "CANCEL", Code.SIGNAL_CANCELLED)
-    return [row.id for row in moved if row.wish]
+    return [row.id for row in moved if row.pending_action]
 
 
-def _withdraw(of: int | None, signal_id: int, wish: str, code: Code) -> list[Any]:
-    parameters = {"of": of, "signal_id": signal_id, "wish": wish, "code": code.value, "live": LIVE}
+def _withdraw(of: int | None, signal_id: int, pending_action: str, code: Code) -> list[Any]:
+    parameters = {
+        "of": of,
+        "signal_id": signal_id,
+        "pending_action": pending_action,
+        "code": code.value,
+        "live": LIVE,
+    }
     return rows(WITHDRAW, parameters)

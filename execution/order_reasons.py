@@ -54,7 +54,7 @@ def _lacks_worker(order: Order) -> bool:
     return (
         order.status == Status.PENDING
         and order.reason in DUE_REASONS
-        and not order.wish
+        and not order.pending_action
         and order.due_at is not None
         and order.due_at <= timezone.now() - timedelta(seconds=WORKER_SECONDS)
     )
@@ -65,7 +65,7 @@ def lacks_worker() -> Q:
     return Q(
         status=Status.PENDING,
         reason__in=DUE_REASONS,
-        wish="",
+        pending_action="",
         due_at__lte=Now() - timedelta(seconds=WORKER_SECONDS),
     )
 

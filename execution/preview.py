@@ -55,8 +55,9 @@ log = structlog.get_logger(__name__)
 LOAD = f"""
 WITH {ENTRIES}, orders AS (
   SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
-    NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity, 0 AS attempt, 0 AS tries,
-    NULL::text AS client_order_id, '' AS wish, NULL::timestamptz AS retried_at
+    NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity, 0 AS attempt,
+      0 AS send_retries,
+    NULL::text AS client_order_id, '' AS pending_action, NULL::timestamptz AS retried_at
   FROM entries e
 )
 SELECT {ORDER_COLUMNS}
@@ -183,7 +184,7 @@ def _evaluate_pending(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation
 
     def alone(row: Any, error: Exception) -> list[_Evaluation]:
         log.error("preview.candidate_breaks", connection=row.connection_id, error=repr(error))
-        broken = Denial(Code.POISONED)
+        broken = Denial(Code.ORDER_PROCESSING_FAILED)
         return [_Evaluation(row, broken, broken)]
 
     parts = process_with_bisection(pending, together, alone, spared=is_database_trouble)

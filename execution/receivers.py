@@ -37,7 +37,7 @@ def on_signal_cancelled(*, signal: Signal, **_: Any) -> None:
         tasks.enqueue_pending_actions_on_commit()
 
 
-# By the indexes position_open and order_flying. What is PENDING is still here.
+# By the indexes position_open and order_with_broker. What is PENDING is still here.
 register_exposure_query("""
 SELECT connection_id, symbol, 'an open position' AS what
 FROM positions_executionposition WHERE quantity > 0
@@ -53,7 +53,7 @@ FROM positions_executionposition WHERE quantity > 0
 """)
 register_ordered_query("SELECT connection_id, pair, id AS number FROM execution_order")
 # By the index position_open_of_signal. What orders have ended of a signal is far more than what all
-# have under way: these are found by order_flying and order_due, or by one_entry. Pairs are not
+# have under way: these are found by order_with_broker and order_due, or by one_entry. Pairs are not
 # compared: an order's is what its account trades, which is not the signal's if a symbol is mapped.
 register_open_signals("""EXISTS (
 SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)""")

@@ -87,7 +87,7 @@ def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool
 
 def _claim_with_bisection(
     order_ids: list[int],
-    owner: str,
+    worker_id: str,
     skip_locked: bool,
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
@@ -99,7 +99,7 @@ def _claim_with_bisection(
     try:
         return claim(
             order_ids,
-            owner=owner,
+            worker_id=worker_id,
             skip_locked=skip_locked,
             deferral_policy=deferral_policy,
             lanes_without_worker=lanes_without_worker,
@@ -116,7 +116,7 @@ def _claim_with_bisection(
         for half in (order_ids[:middle], order_ids[middle:]):
             try:
                 bundle += _claim_with_bisection(
-                    half, owner, skip_locked, deferral_policy, lanes_without_worker
+                    half, worker_id, skip_locked, deferral_policy, lanes_without_worker
                 )
             except Exception as another:
                 if not bundle:
@@ -131,7 +131,7 @@ def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
     """Find due rows whose bell was not heard and execute them; return how many were found.
 
     So many at a time until no more are found: while there is no Redis nobody else rings. What is
-    still due afterwards (somebody holds its mailbox) is left for the next look.
+    still due afterwards (somebody holds its connection lock) is left for the next look.
     """
     seen: set[int] = set()
     while found := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in seen]:
@@ -218,7 +218,8 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
 
 # A wish to close says more than one to cancel: it stays.
 REQUEST_CANCEL = """
-UPDATE execution_order SET wish = CASE wish WHEN 'CLOSE' THEN wish ELSE 'CANCEL' END,
+UPDATE execution_order SET pending_action = CASE pending_action WHEN 'CLOSE' THEN pending_action
+  ELSE 'CANCEL' END,
   due_at = clock_timestamp() WHERE id = %s
 """
 
@@ -256,10 +257,10 @@ WHERE id = (SELECT position_id FROM execution_order WHERE id = %s) FOR NO KEY UP
 RETRY = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.OPERATOR_RETRY.value}',
-    detail = %(detail)s, done_at = NULL, tries = 0, attempt = least(attempt + 1, 9),
-    due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1,
+    detail = %(detail)s, done_at = NULL, send_retries = 0, attempt = least(attempt + 1, 9),
+    due_at = clock_timestamp(), enqueued_at = clock_timestamp(), fence = fence + 1,
     waiting_since = clock_timestamp(), retried_at = %(now)s, pending_action_since = NULL,
-    wish_tries = 0
+    pending_action_attempts = 0
   WHERE id = %(id)s AND status = 'FAILED' AND attempt < 9
     AND reason <> '{Code.RESTORED_EXIT.value}'
     AND (position_id IS NULL OR quantity <= (

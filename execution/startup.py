@@ -27,7 +27,7 @@ from execution import services, tasks
 from execution.audit import listings
 from execution.base import dropped_messages
 from execution.disaster_recovery import epochs, restore_detector
-from execution.models import Tally
+from execution.models import DroppedMessageCount
 from execution.monitoring import broker_positions
 from execution.monitoring.pending_actions import process_pending_actions, sync_levels
 from execution.monitoring.scan_heartbeat import late_scheduler_alarm, scan_if_overdue
@@ -99,7 +99,7 @@ def _subscribe_lane_queue(
 
 def on_task_unknown(*, name: str = "", **_: Any) -> None:
     """Celery throws such a message away; somebody should know."""
-    dropped_messages.record_dropped(Tally.Name.UNKNOWN_TASK, name)
+    dropped_messages.record_dropped(DroppedMessageCount.Name.UNKNOWN_TASK, name)
 
 
 def on_worker_shutting_down(**_: Any) -> None:

@@ -22,7 +22,7 @@ from execution.audit.counters import audit_and_alarm, keep, recent, request_read
 from execution.audit.listings import WAIT_SECONDS
 from execution.base import dropped_messages
 from execution.fan_out import lanes_of
-from execution.models import Tally
+from execution.models import DroppedMessageCount
 from execution.monitoring.scan_heartbeat import scan_as_scheduled
 from execution.reconciliation.effects import Decided
 from execution.reconciliation.reconcile import reconcile_all, reconcile_new
@@ -42,7 +42,7 @@ def execute_signal(order_ids: object = None, *more: object, **named: object) -> 
     ids = None if more or named else _ids_in(order_ids)
     if ids is None:
         dropped_messages.record_dropped(
-            Tally.Name.MALFORMED, repr((order_ids, *more, *named))[:200]
+            DroppedMessageCount.Name.MALFORMED, repr((order_ids, *more, *named))[:200]
         )
         return
     dropped_messages.record_unknown_ids(ids)

@@ -52,11 +52,11 @@ def _summary(order: Order, reason: OrderReason) -> str:
         return f"Not sent yet, it waits{_since(reason)}: {_lowered(reason.sentence)}"
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
     working = f"Not filled, still working at the broker{_resting(order)}."
-    rest = "cancellation of the rest is requested" if order.wish else "the rest works"
+    rest = "cancellation of the rest is requested" if order.pending_action else "the rest works"
     told = {
         "PENDING": "Not sent yet: a worker takes it within seconds.",
         "SUBMITTING": "On its way to the broker.",
-        "SUBMITTED": CANCELLING if order.wish else working,
+        "SUBMITTED": CANCELLING if order.pending_action else working,
         "PARTIALLY_FILLED": f"Filled {filled} of {quantity}{_at(order)}; {rest}.",
         "CANCEL_REQUESTED": CANCELLING,
         "FILLED": f"Filled {with_unit(order.filled_quantity, order.pair)}{_at(order)}.",

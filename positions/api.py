@@ -38,7 +38,7 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
         source="broker_tp", read_only=True, allow_null=True,
         help_text="The target that the broker has said it holds.",
     )  # fmt: skip
-    levels_told_at = UtcDateTime(
+    levels_reported_at = UtcDateTime(
         read_only=True, allow_null=True,
         help_text="When the broker last said which levels it holds; null: not since it was given"
         " them.",
@@ -81,10 +81,10 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
             "tp_guardian",
             "broker_stop_loss",
             "broker_take_profit",
-            "levels_told_at",
+            "levels_reported_at",
             "unprotected_since",
             "unprotected_seconds",
-            "unprotected_why",
+            "unprotected_reason",
             "current_price",
             "price_time",
             "unrealized_pnl",

@@ -45,8 +45,9 @@ def is_dust(quantity: Decimal, opened: Decimal, step: Decimal) -> bool:
     return quantity < max(DUST_STEPS * step, opened * DUST_SHARE)
 
 
-BROKER_QUANTITY_SQL = """CASE WHEN p.held_at > p.touched_at AND NOT p.held_is_shared
-  THEN least(p.quantity, p.held_quantity) ELSE p.quantity END"""
+BROKER_QUANTITY_SQL = """CASE WHEN p.broker_checked_at > p.last_activity_at
+  AND NOT p.broker_quantity_is_shared
+  THEN least(p.quantity, p.broker_quantity) ELSE p.quantity END"""
 """What there is of a position p to be sold: no more than its broker was last read to hold. Where
 others share that, the rest may still be the position's: its exits wait."""
 
@@ -92,9 +93,9 @@ def exit_blocker() -> Case:
 
 def broker_quantity() -> Case:
     """The same as `BROKER_QUANTITY_SQL`, as an expression of positions."""
-    is_known = Q(held_at__gt=F("touched_at"), held_is_shared=False)
+    is_known = Q(broker_checked_at__gt=F("last_activity_at"), broker_quantity_is_shared=False)
     return Case(
-        When(is_known, then=Least(F("quantity"), F("held_quantity"))),
+        When(is_known, then=Least(F("quantity"), F("broker_quantity"))),
         default=F("quantity"),
         output_field=AmountField(),
     )

@@ -85,7 +85,7 @@ class ExecutionPosition(models.Model):
         null=True, help_text="How much the broker's stop covers; NULL: all of it."
     )
     broker_tp = AmountField(null=True)
-    levels_told_at = models.DateTimeField(
+    levels_reported_at = models.DateTimeField(
         null=True,
         help_text="When the broker said which levels it holds; NULL: it has not, or not since it"
         " was asked to change them.",
@@ -98,31 +98,31 @@ class ExecutionPosition(models.Model):
         null=True,
         help_text="When the broker last dropped a level, since a person or a signal moved one.",
     )
-    levels_due_at = models.DateTimeField(
+    level_sync_due_at = models.DateTimeField(
         null=True, help_text="When the broker is told (again) of levels that it does not hold."
     )
-    levels_tries = models.SmallIntegerField(default=0, db_default=0)
-    lifted = models.BooleanField(
+    level_sync_attempts = models.SmallIntegerField(default=0, db_default=0)
+    protection_suspended = models.BooleanField(
         default=False, db_default=False, help_text="The broker's levels make way for an exit."
     )
-    beyond = models.CharField(
+    breached_level = models.CharField(
         max_length=2, blank=True, default="", db_default="",
         help_text="The broker's level that the price has passed.",
     )  # fmt: skip
-    beyond_since = models.DateTimeField(null=True)
-    ask_after = models.DateTimeField(
+    breached_since = models.DateTimeField(null=True)
+    broker_check_due_at = models.DateTimeField(
         null=True, help_text="From then on its broker is asked what it holds."
     )
-    held_quantity = AmountField(null=True, help_text="Of it, at the broker, when last asked.")
-    held_at = models.DateTimeField(null=True, help_text="When that read began.")
-    held_is_shared = models.BooleanField(
+    broker_quantity = AmountField(null=True, help_text="Of it, at the broker, when last asked.")
+    broker_checked_at = models.DateTimeField(null=True, help_text="When that read began.")
+    broker_quantity_is_shared = models.BooleanField(
         default=False,
         db_default=False,
         help_text="Shares of other positions or of open entries were taken off that quantity.",
     )
     unprotected_since = models.DateTimeField(null=True)
-    unprotected_why = models.CharField(max_length=20, blank=True, default="", db_default="")
-    unprotected_told = models.BooleanField(default=False, db_default=False)
+    unprotected_reason = models.CharField(max_length=20, blank=True, default="", db_default="")
+    unprotected_alerted = models.BooleanField(default=False, db_default=False)
     unprotected_seconds = models.DecimalField(
         max_digits=12, decimal_places=1, default=Decimal(0), db_default=Decimal(0),
         help_text="Machine time without its stop, of all such times that are over.",
@@ -147,7 +147,7 @@ class ExecutionPosition(models.Model):
     )
     opened_at = models.DateTimeField()
     closed_at = models.DateTimeField(null=True)
-    touched_at = models.DateTimeField(
+    last_activity_at = models.DateTimeField(
         db_default=ClockTimestamp(), help_text="Machine time of our last activity on it."
     )
     missing_since = models.DateTimeField(
@@ -177,13 +177,17 @@ class ExecutionPosition(models.Model):
                 condition=~Q(broker_position_id=""),
             ),
             models.Index(
-                fields=["ask_after"], name="position_asked", condition=Q(ask_after__isnull=False)
+                fields=["broker_check_due_at"],
+                name="position_check_due",
+                condition=Q(broker_check_due_at__isnull=False),
             ),
             models.Index(
-                fields=["id"], name="position_beyond", condition=Q(beyond_since__isnull=False)
+                fields=["id"], name="position_breached", condition=Q(breached_since__isnull=False)
             ),
-            models.Index(fields=["id"], name="position_lifted", condition=Q(lifted=True)),
-            models.Index(fields=["id"], name="position_bare", condition=UNHELD),
+            models.Index(
+                fields=["id"], name="position_suspended", condition=Q(protection_suspended=True)
+            ),
+            models.Index(fields=["id"], name="position_without_stop", condition=UNHELD),
             models.Index(
                 fields=["id"],
                 name="position_unprotected",

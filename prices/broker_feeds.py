@@ -96,9 +96,9 @@ class BrokerFeedManager:
         ]
         selection = select_symbols(here)
         for source in here:
-            assert source.told_by is not None  # as the filter says
+            assert source.broker_connection is not None  # as the filter says
             tend = partial(self._maintain, source, selection[source.pk])
-            self._guarded(source.pk, tend, source.told_by.type)
+            self._guarded(source.pk, tend, source.broker_connection.type)
         sources.record_source_status(*self._pending_reports.values(), by=self._name)
         self._pending_reports.clear()  # not before they are written
 
@@ -154,7 +154,7 @@ class BrokerFeedManager:
 
     def _open_feed(self, source: DataConnection, selection: SymbolSelection) -> ActiveFeed | None:
         """Begin, or begin anew."""
-        account, loop = source.told_by, get_loop()
+        account, loop = source.broker_connection, get_loop()
         assert account is not None  # as the filter says
         if loop is None:  # this process ends
             return None
@@ -232,7 +232,7 @@ def _is_alive(status: StreamStatus) -> bool:
 
 def _opening_key(source: DataConnection) -> str:
     """An account with other settings or credentials is asked anew."""
-    account = source.told_by
+    account = source.broker_connection
     assert account is not None
     return repr((
         source.settings, account.pk, account.settings, account.account, account.exchange_name,

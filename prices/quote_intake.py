@@ -63,7 +63,7 @@ class QuoteIntake:
         """Keep a price that makes sense. Returns whether it did and is one of now."""
         if (wrong := quote_fault(quote, self.symbols)) is not None:
             self._invalid_at = machine_time()
-            self.fail(Code.PRICE_NONSENSE, wrong)
+            self.fail(Code.INVALID_QUOTE, wrong)
             return False
         now, machine = market_now(), machine_time()
         before, self.last[quote.symbol] = self.last.get(quote.symbol), quote

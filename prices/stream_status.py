@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from brokers.types import Quote
 from common.reason_codes import Code
 
-NEEDS_OWNER = frozenset({Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT,
+NEEDS_OWNER = frozenset({Code.CREDENTIALS_REFUSED, Code.ACCOUNT_MISMATCH, Code.UNKNOWN_ACCOUNT,
                      Code.NO_CREDENTIALS, Code.LIBRARY_MISSING})  # fmt: skip
 SYMBOL_CODES = frozenset({
     Code.UNKNOWN_SYMBOL_AT_BROKER, Code.SYMBOL_NOT_AT_BROKER, Code.MARKET_CLOSED,

@@ -103,8 +103,8 @@ def select_symbols(sources: Sequence[DataConnection]) -> dict[int, SymbolSelecti
 
 
 def _book_of(source: DataConnection) -> str:
-    assert source.told_by is not None  # an account tells it
-    return source.told_by.instrument_book
+    assert source.broker_connection is not None  # an account tells it
+    return source.broker_connection.instrument_book
 
 
 def _configured_pairs(source: DataConnection) -> list[str]:

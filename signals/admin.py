@@ -125,13 +125,13 @@ class SignalAdmin(ConsoleAdmin):
     form = SignalForm
     page_list = True
     actions = None
-    list_display = ("shown", "feed", "stage_shown", "published_at", "candidates", "door")
+    list_display = ("shown", "feed", "stage_shown", "published_at", "candidates", "origin")
     list_filter = (
         StageFilter,
         ("feed", RelatedDropdownFilter),
         ("action", ChoicesDropdownFilter),
         ("direction", ChoicesDropdownFilter),
-        ("door", ChoicesDropdownFilter),
+        ("origin", ChoicesDropdownFilter),
     )
     list_select_related = ("feed",)
     search_fields = ("currency_pair", "=external_id", "feed__name", "feed__slug", "strategy_id")
@@ -183,6 +183,6 @@ class SignalAdmin(ConsoleAdmin):
 
     def save_model(self, request: HttpRequest, obj: Signal, form: Any, change: bool) -> None:
         if not change:
-            obj.door, obj.created_by_id = Origin.HAND, request.user.pk
+            obj.origin, obj.created_by_id = Origin.HAND, request.user.pk
         # One that is changed waits for approval again: a trigger sees to it, migration 0008.
         super().save_model(request, obj, form, change)

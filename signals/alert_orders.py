@@ -174,7 +174,7 @@ def _closing_draft(one: OpenSignal, order: AlertOrder) -> SignalDraft:
 
 def _published(feed: Feed, draft: SignalDraft, external_id: str) -> Signal:
     named = replace(draft, external_id=external_id)
-    signal, is_new = save_draft(feed, named, door=Origin.ALERT, by=feed.owner)
+    signal, is_new = save_draft(feed, named, origin=Origin.ALERT, by=feed.owner)
     if not services.publish(signal.pk, by=feed.owner) or not is_new:
         detail = f"This alert was carried out before, as {signal.number}; nothing was done now."
         raise ConflictError(Code.DUPLICATE_SIGNAL, detail)

@@ -91,7 +91,7 @@ def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not known and draft.direction:
             raise ambiguous(draft.direction)
-    signal, created = save_draft(feed, draft, door=Origin.ALERT, by=feed.owner)
+    signal, created = save_draft(feed, draft, origin=Origin.ALERT, by=feed.owner)
     if not signal.is_published and signal.cancelled_at is None:
         require_in_order(feed, signal, draft)
         services.publish(signal.pk, by=feed.owner)

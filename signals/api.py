@@ -206,7 +206,7 @@ class SignalViewSet(
             feed = _feed_to_publish_in(draft.feed, user)
             if publishes := _wants_publication(request):
                 candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
-            signal, created = save_draft(feed, draft, door=Origin.API, by=user)
+            signal, created = save_draft(feed, draft, origin=Origin.API, by=user)
             if created:
                 require_possible(signal)
             if publishes:

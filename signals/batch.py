@@ -106,7 +106,7 @@ class Publisher:
         draft = self._named(read_signal(entry.data))
         feed = self._feed(draft)
         candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
-        signal, is_new = save_draft(feed, draft, door=Origin.FILE, by=self.by)
+        signal, is_new = save_draft(feed, draft, origin=Origin.FILE, by=self.by)
         if is_new:
             require_possible(signal)
         if signal.is_published:

@@ -41,7 +41,7 @@ _ALERTS = 0x46434110  # namespace of the advisory locks that hold equal alerts a
 
 
 def save_draft(
-    feed: Feed, draft: SignalDraft, *, door: Origin, by: User | None
+    feed: Feed, draft: SignalDraft, *, origin: Origin, by: User | None
 ) -> tuple[Signal, bool]:
     """Write a draft as a signal of `feed`; return it and whether it is new.
 
@@ -57,14 +57,14 @@ def save_draft(
     with transaction.atomic():
         feed = feed_shared(feed.pk)  # an approval that is withdrawn meanwhile counts
         _validate_feed(feed, draft)
-        known = _existing(feed, draft, digest, door)
+        known = _existing(feed, draft, digest, origin)
         if known:
             return known, False
-        values = _values(feed, draft, door)
+        values = _values(feed, draft, origin)
         try:
             with transaction.atomic():
                 signal = Signal.objects.create(
-                    feed=feed, door=door, content_hash=digest, created_by=by, **values
+                    feed=feed, origin=origin, content_hash=digest, created_by=by, **values
                 )
         except IntegrityError as error:
             if _constraint(error) != "one_external_id":
@@ -90,11 +90,11 @@ def _validate_feed(feed: Feed, draft: SignalDraft) -> None:
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
 
 
-def _existing(feed: Feed, draft: SignalDraft, digest: str, door: Origin) -> Signal | None:
+def _existing(feed: Feed, draft: SignalDraft, digest: str, origin: Origin) -> Signal | None:
     if draft.external_id:
         known = _by_external_id(feed, draft)
         return _same_or_conflict(known, digest) if known else None
-    if door != Origin.ALERT:
+    if origin != Origin.ALERT:
         return None  # two equal orders by hand are two
     key = int(digest[:8], 16) - 2**31
     rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_ALERTS, key))
@@ -148,7 +148,7 @@ def _market_entry_until(draft: SignalDraft) -> datetime | None:
     return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_SECONDS)
 
 
-def _valid_until(draft: SignalDraft, door: Origin, now: datetime) -> datetime | None:
+def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:
     """Return until when a signal may be sent; an alert's market entry has an end in any case."""
     valid_until = draft.valid_until
     if draft.valid_for is not None:
@@ -156,7 +156,7 @@ def _valid_until(draft: SignalDraft, door: Origin, now: datetime) -> datetime | 
     if valid_until is not None and valid_until <= now:
         detail = f"valid_until {valid_until.isoformat()} has passed; it is {now.isoformat()}."
         raise InvalidInputError(Code.SIGNAL_ENDED, detail, field="valid_until")
-    if door != Origin.ALERT:
+    if origin != Origin.ALERT:
         return valid_until
     if error := _too_old_to_enter(draft, now):
         raise error
@@ -164,10 +164,10 @@ def _valid_until(draft: SignalDraft, door: Origin, now: datetime) -> datetime | 
     return min((end for end in ends if end is not None), default=None)
 
 
-def _values(feed: Feed, draft: SignalDraft, door: Origin) -> dict[str, Any]:
+def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
     """Return the columns of a draft that is fit to be written now."""
     now = market_now()
-    valid_until = _valid_until(draft, door, now)
+    valid_until = _valid_until(draft, origin, now)
     referred = _referred(feed, draft) if draft.action != Action.OPEN else None
     pair, direction = _symbol(feed, draft, referred)
     targets = in_order_of_price(draft.targets, direction)

@@ -211,7 +211,7 @@ class Signal(models.Model):
     provider_equity = AmountField(null=True, blank=True)
     external_id = models.CharField(max_length=100, null=True, blank=True)  # NULL: has none
     content_hash = models.CharField(max_length=64, blank=True)
-    door = models.CharField(max_length=5, choices=Origin, default=Origin.HAND)
+    origin = models.CharField(max_length=5, choices=Origin, default=Origin.HAND)
     note = models.CharField(max_length=500, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, related_name="+"

@@ -161,7 +161,7 @@ class SignalSerializer(StrictModelSerializer[Signal]):
             "provider_equity",
             "external_id",
             "note",
-            "door",
+            "origin",
             "approval",
             "is_published",
             "published_at",

@@ -32,7 +32,7 @@ def api_line(operation: str, who: str) -> str:
     """Return the row of an operation."""
     if who == api.OWN:
         return f"| `{operation}` | " + " | ".join(["own"] * len(ROLES)) + " |"
-    if who == "door":
+    if who == "token":
         return f"| `{operation}` | " + " | ".join(["by token"] * len(ROLES)) + " |"
     return f"| `{operation}` | {cells(who)} |"
 

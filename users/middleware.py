@@ -81,7 +81,7 @@ def facts_of(request: HttpRequest) -> dict[str, str]:
     """Return what the audit trail keeps of a request. Never its path, which may hold a secret."""
     facts = {
         "address": str(request.META.get("REMOTE_ADDR", "")),
-        "door": next(door for prefix, door in DOORS if request.path_info.startswith(prefix)),
+        "origin": next(door for prefix, door in DOORS if request.path_info.startswith(prefix)),
     }
     if request.method not in ("GET", "HEAD", "OPTIONS"):
         try:

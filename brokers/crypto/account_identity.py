@@ -79,7 +79,7 @@ async def require_tested_account(
     client: Client, spec: ConnectionSpec, urgent: bool = False
 ) -> Client:
     """Return the client if its key is of the account that was tested. Raises ReadFailed
-    OTHER_ACCOUNT.
+    ACCOUNT_MISMATCH.
 
     Nothing is asked of a key with which that was heard before: an exit of futures needs no spot.
     urgent: what waits for it is an exit or a cancel: it passes the entries, and no poll is before.
@@ -88,7 +88,7 @@ async def require_tested_account(
         return client
     if (found := await _identity_in_time(client, urgent)) != spec.identity:
         detail = f"{found} instead of {spec.identity} at {client.rules.name}"
-        raise ReadFailed(Code.OTHER_ACCOUNT, detail)
+        raise ReadFailed(Code.ACCOUNT_MISMATCH, detail)
     return client
 
 

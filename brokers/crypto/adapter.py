@@ -198,7 +198,7 @@ class CryptoAdapter:
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
         """Raises ReadFailed: exchanges tell an order's margin only when they have taken it."""
-        raise ReadFailed(Code.NOT_OFFERED, f"{spec.exchange_name} reckons no order before it")
+        raise ReadFailed(Code.NOT_SUPPORTED, f"{spec.exchange_name} reckons no order before it")
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         """What is held on the connection's symbols. Raises ReadFailed."""
@@ -214,7 +214,9 @@ class CryptoAdapter:
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         """What was executed on the connection's symbols. Raises ReadFailed."""
         if rules(spec.exchange_name).fills_horizon is None:
-            raise ReadFailed(Code.BEYOND_LOOKUP, f"{spec.exchange_name} was not checked for it")
+            raise ReadFailed(
+                Code.LOOKUP_WINDOW_EXCEEDED, f"{spec.exchange_name} was not checked for it"
+            )
         return await self._read(
             spec, partial(history.fills_since, spec=spec, since=since, memory=self._memory)
         )
@@ -229,7 +231,9 @@ class CryptoAdapter:
         knows; of what others sent, the engine does (`capabilities.arrives_within`).
         """
         if rules(spec.exchange_name).lookup is Lookup.NONE:
-            raise ReadFailed(Code.BEYOND_LOOKUP, f"{spec.exchange_name} has no look-up by our id")
+            raise ReadFailed(
+                Code.LOOKUP_WINDOW_EXCEEDED, f"{spec.exchange_name} has no look-up by our id"
+            )
         symbol = symbol or self._memory.symbol_of(spec.connection_id, client_order_id)
         early = self._memory.is_early(spec.connection_id, client_order_id, machine_time())
         reports = await self._read(

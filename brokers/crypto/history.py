@@ -34,7 +34,7 @@ async def fills_since(
     since -= max(timedelta(0), client.clock.behind_us())
     horizon = client.rules.fills_horizon
     if horizon is not None and now - since > horizon:
-        raise ReadFailed(Code.BEYOND_LOOKUP, f"further back than {horizon}")
+        raise ReadFailed(Code.LOOKUP_WINDOW_EXCEEDED, f"further back than {horizon}")
     symbols: Sequence[str | None] = [None]
     if client.rules.fills_by_symbol:
         symbols = client.settings.symbols

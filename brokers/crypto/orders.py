@@ -153,7 +153,7 @@ def unreadable(flight: GuardedCall, spec: ConnectionSpec, why: Exception) -> Out
     )
 
 
-ACCOUNT_CODES = frozenset({Code.LIBRARY_MISSING, Code.RATE_LIMITED, Code.OTHER_ACCOUNT})
+ACCOUNT_CODES = frozenset({Code.LIBRARY_MISSING, Code.RATE_LIMITED, Code.ACCOUNT_MISMATCH})
 FINAL = frozenset({Code.CREDENTIALS_REFUSED, Code.TRADING_DISABLED})
 READ_CODES = FINAL | {Code.RATE_LIMITED, Code.BROKER_CLOCK}
 

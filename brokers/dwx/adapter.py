@@ -169,7 +169,7 @@ class DwxAdapter:
                 yield one
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        raise ReadFailed(Code.NOT_OFFERED, "the expert advisor does not tell what an order costs")
+        raise ReadFailed(Code.NOT_SUPPORTED, "the expert advisor does not tell what an order costs")
 
     # ---- events ---------------------------------------------------------------------------
     def stream_events(self) -> AsyncIterator[None]:

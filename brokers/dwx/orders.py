@@ -307,7 +307,7 @@ async def _remainder_not_cancellable(line: DwxClient, request: CancelRequest) ->
     """Tell that the rest of an order waits on: by its ticket the terminal takes the position."""
     reports = (await line.with_history()).entry(request.client_order_id) or []
     text = "Delete it in MetaTrader; once the position is closed it can be cancelled here as well."
-    return [*reports, _refused(line, request, text, Code.REST_OUT_OF_REACH)]
+    return [*reports, _refused(line, request, text, Code.REMAINDER_NOT_CANCELLABLE)]
 
 
 async def _too_late(

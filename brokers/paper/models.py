@@ -190,7 +190,7 @@ class PaperOrder(models.Model):
             models.Index(fields=["client_order_id"], name="paper_order_client_id"),
             models.Index(
                 fields=["symbol", "watch", "side", "trigger_price"],
-                name="paper_order_resting",
+                name="paper_order_working",
                 condition=Q(status="WORKING"),
             ),
             models.Index(
@@ -303,7 +303,9 @@ class PaperEvent(models.Model):
         db_table = "paper_event"
         indexes = [
             models.Index(
-                fields=["id"], name="paper_event_untold", condition=Q(acknowledged_at__isnull=True)
+                fields=["id"],
+                name="paper_event_unacknowledged",
+                condition=Q(acknowledged_at__isnull=True),
             ),
         ]
 

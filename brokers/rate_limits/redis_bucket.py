@@ -1,7 +1,8 @@
 """The budgets' rule in Redis, on Redis' own clock, and the line to it.
 
 One script for each budget, all of an ask in one round trip. What it keeps under `budget:<name>`:
-level, at (of the bucket), own_until (all use their own shares until then), rest_until (the broker
+level, at (of the bucket), own_until (all use their own shares until then),
+backoff_until (the broker
 wants no more), line, line_rank, line_until (the process whose others of this rank come next, so
 that nothing of the same rank or behind it overtakes a large request for ever), line_last (the
 highest rank that it has stood there with and still asks for: it has that place again once what
@@ -30,26 +31,26 @@ local time = redis.call('TIME')
 local now = number(time[1]) + number(time[2]) / 1000000
 local function text(value) return string.format('%.6f', value) end
 
-local state = redis.call('HMGET', key, 'level', 'at', 'own_until', 'rest_until', 'line',
+local state = redis.call('HMGET', key, 'level', 'at', 'own_until', 'backoff_until', 'line',
                          'line_until', 'line_rank', 'line_last')
 local level, at = number(state[1] or ''), number(state[2] or '')
-local own_until, rest_until = number(state[3] or 0), number(state[4] or 0)
+local own_until, backoff_until = number(state[3] or 0), number(state[4] or 0)
 local line, line_until, line_rank = state[5] or '', number(state[6] or 0), number(state[7] or 0)
 local line_last = number(state[8] or 0)
 if at and at > now + SET_BACK then -- Redis' clock was set back: nobody waits for its old times
-  own_until, rest_until, line_until = own_until - (at - now), rest_until - (at - now), 0
+  own_until, backoff_until, line_until = own_until - (at - now), backoff_until - (at - now), 0
   at = now
 end
 if line_until < now then line = '' end
 
-if rest > 0 then rest_until = math.max(rest_until, now + rest) end
+if rest > 0 then backoff_until = math.max(backoff_until, now + rest) end
 if returned then own_until = now + settle end -- others may still use their own shares, as this did
 if own_until > now then
-  level = math.min(level or 0, 0, (own_until - rest_until) * rate)
+  level = math.min(level or 0, 0, (own_until - backoff_until) * rate)
   redis.call('HSET', key, 'level', text(level), 'at', text(own_until),
-             'own_until', text(own_until), 'rest_until', text(rest_until))
+             'own_until', text(own_until), 'backoff_until', text(backoff_until))
   redis.call('EXPIRE', key, KEPT)
-  return {'own', text(math.max(0, rest_until - now))}
+  return {'own', text(math.max(0, backoff_until - now))}
 end
 if not level then level, at = kept, now end -- Redis has forgotten what left a moment ago
 level = math.min(burst, level + math.max(0, now - at) * rate)
@@ -101,7 +102,7 @@ if wait == 0 and ahead > 0 and level - ahead >= burst / 2 then
   level = level - ahead
   answer[4] = ahead
 end
-redis.call('HSET', key, 'level', text(level), 'at', text(now), 'rest_until', text(rest_until),
+redis.call('HSET', key, 'level', text(level), 'at', text(now), 'backoff_until', text(backoff_until),
            'line', line, 'line_until', text(line_until), 'line_rank', line_rank,
            'line_last', line_last)
 redis.call('EXPIRE', key, KEPT)

@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "door",
+                    "origin",
                     models.TextField(
                         help_text="API, portal, console, alert, command, task or database."
                     ),

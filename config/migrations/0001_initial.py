@@ -34,13 +34,13 @@ TRACKED = (
     (
         "events_channel",
         ("url_sealed",),
-        ("failures_in_a_row", "last_error", "last_sent_at", "rest_until"),
+        ("consecutive_failures", "last_error", "last_sent_at", "backoff_until"),
     ),
     ("connections_dataconnection", (), ()),
     (
         "connections_executionconnection",
-        ("sealed_credentials", "key_claim"),
-        ("broker_host", "lane", "account_scope", "identity", "identity_of"),
+        ("sealed_credentials", "credentials_claim"),
+        ("broker_host", "lane", "account_scope", "identity", "identity_credentials_digest"),
     ),
     ("connections_tradingpreset", (), ()),
     ("connections_subscription", (), ()),

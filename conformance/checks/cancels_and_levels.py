@@ -84,13 +84,13 @@ async def cancel_rest(scenario: Scenario) -> None:
     )
     part = filled(told)
     answer = await scenario.cancel(entry)
-    if any(one.code is Code.REST_OUT_OF_REACH for one in answer):
+    if any(one.code is Code.REMAINDER_NOT_CANCELLABLE for one in answer):
         expect(
             not _is_cancelled(answer), f"it is out of reach, and it says {describe_kinds(answer)}"
         )
         expect(await scenario.is_open(entry), "it is out of reach, and it is gone")
         await scenario.wait_until_held(part)
-        raise NotApplicable("it is told as out of reach, REST_OUT_OF_REACH, and waits on")
+        raise NotApplicable("it is told as out of reach, REMAINDER_NOT_CANCELLABLE, and waits on")
     known = await scenario.reports_of(entry, _is_cancelled, answer)
     expect(filled([*told, *known]) == part, f"{filled(known)} is told, not {part}")
     await scenario.wait_until_held(part)

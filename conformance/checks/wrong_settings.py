@@ -13,7 +13,7 @@ from conformance.value_checks import exposed_secret
 
 UNREACHABLE = (Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED)
 MISTAKES = (HarnessFeature.PASSWORD, HarnessFeature.ACCOUNT)
-WRONG_ACCOUNT = (Code.UNKNOWN_ACCOUNT, Code.OTHER_ACCOUNT, Code.CREDENTIALS_REFUSED)
+WRONG_ACCOUNT = (Code.UNKNOWN_ACCOUNT, Code.ACCOUNT_MISMATCH, Code.CREDENTIALS_REFUSED)
 
 
 @case(89, "connection test")

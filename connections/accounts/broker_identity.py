@@ -29,10 +29,11 @@ WITH told AS (
     AND (c.identity = t.identity OR c.identity = '')
   ORDER BY c.id FOR NO KEY UPDATE OF c
 )
-UPDATE connections_executionconnection c SET identity = told.identity, identity_of = told.mark
+UPDATE connections_executionconnection c SET identity = told.identity,
+  identity_credentials_digest = told.mark
 FROM told WHERE c.id = told.id
 RETURNING c.id, told.mark <> '' AND (
-  c.key_claim = '' OR c.identity <> '' AND c.claim = '') AS is_unclaimed
+  c.credentials_claim = '' OR c.identity <> '' AND c.claim = '') AS is_unclaimed
 """
 
 _REQUEST_TESTS = """
@@ -58,7 +59,7 @@ def has_changed(row: Any, identity: str, digest: str) -> bool:
     """Whether `store_identities` has something to do with what was told of credentials with this
     mark."""
     return (
-        digest != row.identity_of
+        digest != row.identity_credentials_digest
         or identity not in (row.identity, "")
         or _is_unclaimed(row, identity, digest)
     )
@@ -66,7 +67,7 @@ def has_changed(row: Any, identity: str, digest: str) -> bool:
 
 def _is_unclaimed(row: Any, identity: str, digest: str) -> bool:
     """Whether its test is older than what it could claim by now; see `_STORE_IDENTITIES`."""
-    return bool(digest) and (not row.key_claim or bool(identity and not row.claim))
+    return bool(digest) and (not row.credentials_claim or bool(identity and not row.claim))
 
 
 @transaction.atomic
@@ -88,7 +89,7 @@ def ensure_identity_known(connection: ExecutionConnection) -> None:
     Only of an account that is well: it is read within a minute. Where the broker refuses the
     present credentials nothing can be learnt of them, and the new ones must be let in.
     """
-    if connection.identity_of or not connection.sealed_credentials:
+    if connection.identity_credentials_digest or not connection.sealed_credentials:
         return
     well = ConnectionHealth.objects.filter(pk=connection.pk, status=HealthStatus.ACTIVE)
     if not uses_owner_given_name(connection.type) or not well.exists():

@@ -7,7 +7,7 @@ from common.errors import ConflictError
 from common.reason_codes import Code
 from connections.account_settings.validation import form_for
 from connections.exposure import OpenItem, describe_open_items, open_items
-from connections.models import ExecutionConnection, Mailbox
+from connections.models import ConnectionLock, ExecutionConnection
 
 
 def ensure_settings_changeable(connection: ExecutionConnection, before: dict[str, Any]) -> None:
@@ -33,5 +33,5 @@ def ensure_no_exposure(connection: ExecutionConnection) -> None:
 
 def _open_items_locked(connection: ExecutionConnection) -> list[OpenItem]:
     """What is open, read after the lock: it sees what was committed while we waited for it."""
-    Mailbox.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
+    ConnectionLock.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
     return open_items(connection.pk)

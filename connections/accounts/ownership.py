@@ -55,7 +55,7 @@ def claim_account(connection: ExecutionConnection, reported: AccountState | None
     for one in filter(None, (claim and f"claim of {claim}", key and f"key {key}")):
         rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (one,))
     live = ExecutionConnection.objects.live()
-    is_same = Q(claim=claim) & ~Q(claim="") | Q(key_claim=key) & ~Q(key_claim="")
+    is_same = Q(claim=claim) & ~Q(claim="") | Q(credentials_claim=key) & ~Q(credentials_claim="")
     holders = list(live.filter(is_same).exclude(pk=connection.pk))
     involved = [connection.pk, *(holder.pk for holder in holders)]
     # Before their health, as whoever edits a connection does: two that meet wait, none is killed.
@@ -74,11 +74,11 @@ def claim_account(connection: ExecutionConnection, reported: AccountState | None
     if valid_holder := next((one for one in holders if _is_valid(states[one.pk])), None):
         raise _already_claimed(valid_holder, connection)
     for holder in holders:
-        live.filter(pk=holder.pk).update(claim="", key_claim="")
+        live.filter(pk=holder.pk).update(claim="", credentials_claim="")
         holder.mark_as_error(SUPERSEDED)
         ConnectionHealth.objects.filter(pk=holder.pk).update(needs_test=True)
-    mine = live.filter(pk=connection.pk).exclude(claim=claim, key_claim=key)
-    mine.update(claim=claim, key_claim=key)
+    mine = live.filter(pk=connection.pk).exclude(claim=claim, credentials_claim=key)
+    mine.update(claim=claim, credentials_claim=key)
     _update_scope(connection)
     ConnectionHealth.objects.filter(pk=connection.pk, needs_test=True).update(needs_test=False)
     return True
@@ -94,7 +94,7 @@ def _claim_of(connection: ExecutionConnection, reported: AccountState) -> str:
 def _stored_identity(connection: ExecutionConnection) -> str:
     """Return what was once told of the very key that was tested; '': nothing."""
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
-    was, of = mine.values_list("identity", "identity_of").get()
+    was, of = mine.values_list("identity", "identity_credentials_digest").get()
     return was if of == _credentials_digest(connection) else ""
 
 
@@ -123,7 +123,7 @@ def _still_claims(holder: ExecutionConnection | None, claim: str, key: str) -> b
     """Whether a row that held one of these still does."""
     if holder is None:
         return False
-    return (holder.claim == claim != "") or (holder.key_claim == key != "")
+    return (holder.claim == claim != "") or (holder.credentials_claim == key != "")
 
 
 def _credentials_digest(connection: ExecutionConnection) -> str:
@@ -150,7 +150,7 @@ def _store_identity(connection: ExecutionConnection, reported: str) -> None:
     something is open it must be the one that it was: else the books of another account would be
     taken for its own. Raises ClaimedError."""
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
-    was, of = mine.values_list("identity", "identity_of").get()
+    was, of = mine.values_list("identity", "identity_credentials_digest").get()
     mark = _credentials_digest(connection)
     if was and not reported and mark == of:
         return  # the very key that told it once
@@ -161,11 +161,11 @@ def _store_identity(connection: ExecutionConnection, reported: str) -> None:
             else _identity_missing(describe_open_items(found))
         )
     if (reported, mark) != (was, of):
-        mine.update(identity=reported, identity_of=mark)
+        mine.update(identity=reported, identity_credentials_digest=mark)
 
 
 def _account_mismatch(what: str) -> AccountClaimedError:
-    code = Code.OTHER_ACCOUNT
+    code = Code.ACCOUNT_MISMATCH
     return AccountClaimedError(f"{code.sentence} Open there: {what}.", code.hint, code)
 
 
@@ -174,7 +174,7 @@ def _identity_missing(what: str) -> AccountClaimedError:
         f"The new key may not say whose account it is, and something is open there: {what}.",
         "Allow the key to read the (spot) account at the exchange, too, or enter the former key "
         "again; then test again.",
-        Code.OTHER_ACCOUNT,
+        Code.ACCOUNT_MISMATCH,
     )
 
 

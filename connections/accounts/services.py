@@ -23,10 +23,10 @@ from connections.accounts.permissions import check_owner, check_references
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import (
     ConnectionHealth,
+    ConnectionLock,
     DataConnection,
     ExecutionConnection,
     HealthStatus,
-    Mailbox,
     Subscription,
     SubscriptionInterval,
     TradingPreset,
@@ -52,7 +52,8 @@ def create_connection(
     is_active: bool = True,
     auto_correct: bool = False,
 ) -> ExecutionConnection:
-    """Return a new connection with its health and mailbox; it trades once its test has passed.
+    """Return a new connection with its health and connection lock; it trades once its test has
+    passed.
 
     Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
     Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED, PAPER_NEEDS_SHARED;
@@ -81,7 +82,7 @@ def create_connection(
         check_credential_names(type, credentials)
         connection.set_credentials(credentials)
     ConnectionHealth.objects.create(connection=connection, needs_test=True)
-    Mailbox.objects.create(connection=connection)
+    ConnectionLock.objects.create(connection=connection)
     return connection
 
 
@@ -156,8 +157,8 @@ def update_connection(
             open_exposure.ensure_settings_changeable(connection, before)
             _require_test(connection)
             # It may mean another account now: its next test says which.
-            connection.claim = connection.key_claim = ""
-            changes |= {"claim": "", "key_claim": ""}
+            connection.claim = connection.credentials_claim = ""
+            changes |= {"claim": "", "credentials_claim": ""}
     _save(connection, update_fields=list(changes))
     return connection
 
@@ -204,7 +205,7 @@ def activate(connection_id: UUID, *, by: User | None) -> bool:
     if not _set_flag(connection_id, by, is_active=True):
         return False
     mine = ConnectionHealth.objects.filter(pk=connection_id)
-    mine.update(reconciled_at=None, watched_since=Now())
+    mine.update(reconciled_at=None, monitored_since=Now())
     return True
 
 

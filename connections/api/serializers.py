@@ -85,7 +85,7 @@ class HealthSerializer(StrictModelSerializer[ConnectionHealth]):
             "last_used_at",
             "last_test",
             "test_requested_at",
-            "failures_in_a_row",
+            "consecutive_failures",
             "circuit_open_until",
             "reconciled_at",
         )

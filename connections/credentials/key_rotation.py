@@ -29,8 +29,9 @@ ORDER BY id LIMIT %(batch)s FOR NO KEY UPDATE
 # stays theirs.
 _WRITE_SQL = """
 UPDATE connections_executionconnection c SET sealed_credentials = decode(t.sealed, 'hex'),
-  identity_of = CASE WHEN identity_of = encode(sha256(sealed_credentials), 'hex')
-    THEN encode(sha256(decode(t.sealed, 'hex')), 'hex') ELSE identity_of END
+  identity_credentials_digest = CASE
+    WHEN identity_credentials_digest = encode(sha256(sealed_credentials), 'hex')
+    THEN encode(sha256(decode(t.sealed, 'hex')), 'hex') ELSE identity_credentials_digest END
 FROM unnest(%s::uuid[], %s::text[]) AS t (id, sealed) WHERE c.id = t.id
 """
 

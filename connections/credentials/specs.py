@@ -16,14 +16,14 @@ log = structlog.get_logger(__name__)
 
 SPEC_COLUMNS = (
     "c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.identity,"
-    " c.identity_of, coalesce(c.user_id, c.admin_id) AS owner_id"
+    " c.identity_credentials_digest, coalesce(c.user_id, c.admin_id) AS owner_id"
 )
 """SQL: what `spec_from_row` reads of connection `c`, besides `connection_id`."""
 
 
 # Rows of one statement are what they were when it began, whatever the time at which each is read.
 READ_COLUMNS = (
-    f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.claim, c.key_claim, "
+    f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.claim, c.credentials_claim, "
     "statement_timestamp() AS began"
 )
 """SQL: what `account_polling.read_accounts` reads of connection `c`."""
@@ -67,5 +67,5 @@ def _spec(source: Any, connection_id: UUID, opened: dict[str, str]) -> Connectio
         credentials=opened,
         identity=source.identity,
         is_identity_sure=bool(source.identity)
-        and source.identity_of == credentials_digest(source.sealed_credentials),
+        and source.identity_credentials_digest == credentials_digest(source.sealed_credentials),
     )

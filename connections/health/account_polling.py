@@ -36,14 +36,14 @@ log = structlog.get_logger(__name__)
 AT_ONCE, AT_ONE_HOST, LEAST_AT_ONE_HOST = 200, 25, 4
 SECONDS = 8  # for one account
 BATCH = 500
-AccountReading = tuple[UUID, AccountState, datetime]
+AccountSyncState = tuple[UUID, AccountState, datetime]
 
 
 @dataclass(slots=True)
 class PollResult:
     """What came back."""
 
-    accounts: list[AccountReading] = field(default_factory=list)
+    accounts: list[AccountSyncState] = field(default_factory=list)
     digests: dict[UUID, str] = field(default_factory=dict)  # of whose identity is news
     failures: list[tuple[UUID, str]] = field(default_factory=list)
     errors: dict[status_updates.RetryPolicy, list[tuple[UUID, str]]] = field(
@@ -136,7 +136,7 @@ def _store_with_bisection(read: PollResult) -> dict[UUID, str]:
     unusable: dict[UUID, str] = {}
 
     @transaction.atomic
-    def store(accounts: Sequence[AccountReading]) -> None:
+    def store(accounts: Sequence[AccountSyncState]) -> None:
         """Connections' rows first, as by whoever tests or edits them."""
         broker_identity.store_identities(
             [(one, state.identity, read.digests[one]) for one, state, _ in accounts
@@ -144,7 +144,7 @@ def _store_with_bisection(read: PollResult) -> dict[UUID, str]:
         )  # fmt: skip
         snapshots.store_account_states(accounts)
 
-    def leave(account: AccountReading, fault: Exception) -> None:
+    def leave(account: AccountSyncState, fault: Exception) -> None:
         connection_id, *_ = account
         log.error(
             "an account's answer cannot be stored", connection=str(connection_id), exc_info=fault

@@ -34,7 +34,7 @@ WITH asked AS (
   SELECT DISTINCT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[])
 ), voices AS (
   SELECT c.broker_host AS host, coalesce(c.user_id::text, c.id::text) AS voice, c.user_id,
-    count(*) AS spoken_to,
+    count(*) AS contacted,
     count(*) FILTER (WHERE h.unreachable_at > now.before) AS failing,
     max(h.last_error) FILTER (WHERE h.unreachable_at > now.before) AS message
   FROM asked JOIN connections_executionconnection c USING (broker_host)
@@ -43,30 +43,30 @@ WITH asked AS (
   WHERE greatest(h.unreachable_at, h.last_used_at, h.last_connected_at) > now.before
   GROUP BY 1, 2, 3
 ), judged AS (
-  SELECT host, sum(spoken_to) AS spoken_to, sum(failing) AS failing, max(message) AS message
+  SELECT host, sum(contacted) AS contacted, sum(failing) AS failing, max(message) AS message
   FROM voices v GROUP BY host
-  HAVING count(*) FILTER (WHERE failing * 2 >= spoken_to) * 2 >= count(*)
-    AND (count(*) FILTER (WHERE failing * 2 >= spoken_to) >= 2
+  HAVING count(*) FILTER (WHERE failing * 2 >= contacted) * 2 >= count(*)
+    AND (count(*) FILTER (WHERE failing * 2 >= contacted) >= 2
       OR NOT EXISTS (SELECT FROM connections_executionconnection c WHERE c.broker_host = v.host
         AND {is_monitored_sql()}
         AND c.user_id IS DISTINCT FROM min(v.user_id)))
 ), opened AS (
-  INSERT INTO connections_hostcircuit AS x (host, opened_at, probe_at, times, failing, spoken_to,
+  INSERT INTO connections_hostcircuit AS x (host, opened_at, probe_at, times, failing, contacted,
     message)
   SELECT host, clock_timestamp(), clock_timestamp() + interval '{PROBE_SECONDS} seconds', 1,
-    failing, spoken_to, message
-  FROM judged WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= spoken_to
+    failing, contacted, message
+  FROM judged WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= contacted
   ORDER BY host
   ON CONFLICT (host) DO UPDATE SET opened_at = excluded.opened_at, probe_at = excluded.probe_at,
-    failing = excluded.failing, spoken_to = excluded.spoken_to, message = excluded.message,
+    failing = excluded.failing, contacted = excluded.contacted, message = excluded.message,
     times = CASE WHEN x.closed_at > clock_timestamp() - interval '{SOON_SECONDS} seconds'
       THEN least(x.times + 1, 100) ELSE 1 END
   WHERE x.opened_at IS NULL
-  RETURNING host, failing, spoken_to, message
+  RETURNING host, failing, contacted, message
 )
 INSERT INTO events_event (kind, payload)
-SELECT '{EventKind.HOST_AWAY.value}', jsonb_build_object('host', host, 'failing', failing,
-  'spoken_to', spoken_to, 'message', message) FROM opened
+SELECT '{EventKind.HOST_DOWN.value}', jsonb_build_object('host', host, 'failing', failing,
+  'contacted', contacted, 'message', message) FROM opened
 """
 
 
@@ -78,7 +78,7 @@ WITH closed AS (
   RETURNING host
 ), told AS (
   INSERT INTO events_event (kind, payload)
-  SELECT '{EventKind.HOST_BACK.value}', jsonb_build_object('host', host) FROM closed
+  SELECT '{EventKind.HOST_UP.value}', jsonb_build_object('host', host) FROM closed
 )
 SELECT host FROM closed
 """

@@ -2,7 +2,7 @@
 
 A maintenance window forgives who does not answer, MetaTrader's for a whole weekend; and an account
 whose worker has died is asked by nobody. Neither is in error, but its owner must know: a stop that
-we keep is not executed there. So silence itself is told, once (`connection.silent`), and its end
+we keep is not executed there. So silence itself is told, once (`connection.inactive`), and its end
 (`connection.recovered`). Whoever has something open is told soon, the others before the next week.
 """
 
@@ -26,15 +26,15 @@ WITH silent AS (
 ), locked AS (
   SELECT h.connection_id FROM connections_connectionhealth h JOIN silent s
     ON s.id = h.connection_id AND h.last_connected_at = s.heard_at
-  WHERE h.status = 'ACTIVE' AND h.silence_told_at IS NULL
+  WHERE h.status = 'ACTIVE' AND h.inactivity_alerted_at IS NULL
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
 ), told AS (
-  UPDATE connections_connectionhealth h SET silence_told_at = clock_timestamp()
+  UPDATE connections_connectionhealth h SET inactivity_alerted_at = clock_timestamp()
   FROM locked WHERE h.connection_id = locked.connection_id
   RETURNING h.connection_id
 )
 INSERT INTO events_event (kind, user_id, connection_id, payload)
-SELECT '{EventKind.CONNECTION_SILENT.value}', coalesce(c.user_id, c.admin_id), c.id,
+SELECT '{EventKind.CONNECTION_INACTIVE.value}', coalesce(c.user_id, c.admin_id), c.id,
   jsonb_build_object('name', c.name, 'message', s.message)
 FROM told JOIN connections_executionconnection c ON c.id = told.connection_id
 JOIN silent s ON s.id = c.id
@@ -52,12 +52,12 @@ SELECT c.id, c.type, c.exchange_name, c.broker_host, c.settings, c.is_active, h.
 FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
 CROSS JOIN LATERAL (SELECT array_agg(symbol) AS symbols, array_agg(what) AS whats
   FROM {all_open_sql()} o WHERE o.connection_id = h.connection_id) o
-WHERE h.status = 'ACTIVE' AND h.silence_told_at IS NULL AND c.archived_at IS NULL
+WHERE h.status = 'ACTIVE' AND h.inactivity_alerted_at IS NULL AND c.archived_at IS NULL
   AND h.last_connected_at < clock_timestamp() - interval '{OPEN_SECONDS} seconds'
   AND (o.symbols IS NOT NULL OR c.is_active
     AND h.last_connected_at < clock_timestamp() - interval '{IDLE_SECONDS} seconds')
-  AND (h.watched_since IS NULL
-    OR h.watched_since < clock_timestamp() - interval '{OPEN_SECONDS} seconds')
+  AND (h.monitored_since IS NULL
+    OR h.monitored_since < clock_timestamp() - interval '{OPEN_SECONDS} seconds')
 ORDER BY o.symbols IS NULL, random() LIMIT {AT_ONCE}
 """
 

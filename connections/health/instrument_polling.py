@@ -38,9 +38,9 @@ AT_ONCE, AT_ONE_HOST = 20, 5
 SECONDS = 30
 
 _MARK_REQUESTED = """
-INSERT INTO connections_instrumentbook (book, asked_at)
+INSERT INTO connections_instrumentbook (book, requested_at)
 SELECT book, clock_timestamp() FROM unnest(%s::text[]) AS t (book) ORDER BY book
-ON CONFLICT (book) DO UPDATE SET asked_at = excluded.asked_at
+ON CONFLICT (book) DO UPDATE SET requested_at = excluded.requested_at
 """
 
 
@@ -59,8 +59,8 @@ def due_sql() -> str:
           SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
         AND coalesce(b.read_at, '-infinity')
           < clock_timestamp() - make_interval(secs => %(age)s)
-        AND (coalesce(b.asked_at, '-infinity')
-          < clock_timestamp() - make_interval(secs => %(again)s) OR b.asked_at < h.errored_at)
+        AND (coalesce(b.requested_at, '-infinity')
+          < clock_timestamp() - make_interval(secs => %(again)s) OR b.requested_at < h.errored_at)
       ORDER BY c.instrument_book, h.last_connected_at DESC NULLS LAST
     ) due ORDER BY read_at NULLS FIRST LIMIT %(limit)s
     """

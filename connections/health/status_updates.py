@@ -45,7 +45,7 @@ NEXT_ROUND_SECONDS = 45  # so each round of reading, a minute apart, is one
 DISABLED_SECONDS = 15  # several times within the age that a market entry may have
 BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1800, 12 * 3600
 _LOGIN_CODES = frozenset(
-    {Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
+    {Code.CREDENTIALS_REFUSED, Code.ACCOUNT_MISMATCH, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
 )
 
 FAILURES_UNTIL_ERROR, FAILING_SECONDS = 3, 30
@@ -78,9 +78,9 @@ WITH told AS (
   FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(forgiven)s::boolean[],
     %(began)s::timestamptz[]) AS t (connection_id, message, is_forgiven, began)
 ), before AS (
-  SELECT h.connection_id, h.status AS was, h.failures_in_a_row + 1 AS failures, told.message,
+  SELECT h.connection_id, h.status AS was, h.consecutive_failures + 1 AS failures, told.message,
     told.again, told.is_forgiven, NOT told.is_forgiven AND (told.is_sure OR h.status <> 'ACTIVE'
-      OR h.failures_in_a_row + 1 >= {FAILURES_UNTIL_ERROR} OR h.failures_in_a_row > 0
+      OR h.consecutive_failures + 1 >= {FAILURES_UNTIL_ERROR} OR h.consecutive_failures > 0
         AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds') AS fails
   FROM connections_connectionhealth h JOIN told USING (connection_id)
   WHERE (greatest(h.last_tested_at, h.test_requested_at) > told.began) IS NOT TRUE
@@ -89,7 +89,7 @@ WITH told AS (
   UPDATE connections_connectionhealth h SET
     status = CASE WHEN before.fails THEN 'ERROR' ELSE h.status END,
     last_error = before.message, last_error_at = clock_timestamp(),
-    failures_in_a_row = CASE WHEN before.is_forgiven THEN h.failures_in_a_row
+    consecutive_failures = CASE WHEN before.is_forgiven THEN h.consecutive_failures
       ELSE before.failures END,
     failing_since = CASE WHEN before.is_forgiven THEN h.failing_since
       ELSE coalesce(h.failing_since, clock_timestamp()) END,
@@ -125,17 +125,17 @@ WITH told AS (
 _ACTIVE = f"""
 WITH before AS (
   SELECT h.connection_id, h.last_error AS message, CASE WHEN h.status = 'ACTIVE'
-    AND h.silence_told_at IS NOT NULL THEN 'SILENT' ELSE h.status END AS was
+    AND h.inactivity_alerted_at IS NOT NULL THEN 'SILENT' ELSE h.status END AS was
   FROM connections_connectionhealth h
   WHERE h.connection_id = ANY(%(ids)s::uuid[])
-    AND (h.status <> 'ACTIVE' OR h.failures_in_a_row > 0 OR h.circuit_open_until IS NOT NULL
+    AND (h.status <> 'ACTIVE' OR h.consecutive_failures > 0 OR h.circuit_open_until IS NOT NULL
       OR h.last_error <> '' AND h.connection_id = ANY(%(cleared)s::uuid[])
-      OR h.unreachable_at IS NOT NULL OR h.silence_told_at IS NOT NULL)
+      OR h.unreachable_at IS NOT NULL OR h.inactivity_alerted_at IS NOT NULL)
   ORDER BY h.connection_id FOR NO KEY UPDATE
 ), changed AS (
   UPDATE connections_connectionhealth h SET
     status = CASE WHEN h.needs_test THEN h.status ELSE 'ACTIVE' END,
-    last_error = CASE WHEN h.needs_test OR h.status = 'ACTIVE' AND h.failures_in_a_row = 0
+    last_error = CASE WHEN h.needs_test OR h.status = 'ACTIVE' AND h.consecutive_failures = 0
       AND h.unreachable_at IS NULL AND h.connection_id <> ALL(%(cleared)s::uuid[])
       THEN h.last_error ELSE '' END,
     read_after = CASE WHEN h.needs_test THEN h.read_after END,
@@ -144,8 +144,8 @@ WITH before AS (
     test_requested_at = CASE WHEN h.needs_test AND h.status = 'ERROR'
       AND coalesce(h.last_tested_at >= h.test_requested_at, h.test_requested_at IS NULL)
       THEN clock_timestamp() ELSE h.test_requested_at END,
-    failures_in_a_row = 0, circuit_open_until = NULL, unreachable_at = NULL,
-    silence_told_at = NULL, last_connected_at = clock_timestamp()
+    consecutive_failures = 0, circuit_open_until = NULL, unreachable_at = NULL,
+    inactivity_alerted_at = NULL, last_connected_at = clock_timestamp()
   FROM before WHERE h.connection_id = before.connection_id
   RETURNING h.connection_id, before.was, before.message, h.needs_test
 ){
@@ -165,7 +165,7 @@ WITH told AS (
 ), mine AS (
   SELECT h.connection_id, told.message FROM connections_connectionhealth h
   JOIN told USING (connection_id)
-  WHERE h.status = 'ACTIVE' AND h.failures_in_a_row = 0 AND h.reconciled_at IS NOT NULL
+  WHERE h.status = 'ACTIVE' AND h.consecutive_failures = 0 AND h.reconciled_at IS NOT NULL
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
 )
 UPDATE connections_connectionhealth h

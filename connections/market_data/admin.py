@@ -25,7 +25,7 @@ class DataConnectionAdmin(ConsoleAdmin):
     change_right = Right.PRICES
     list_display = ("name", "teller", "owner", "last_price", "state", "wrong")
     list_filter = ("kind", "is_active")
-    search_fields = ("name", "told_by__name", "user__username")
+    search_fields = ("name", "broker_connection__name", "user__username")
     autocomplete_fields = ("user",)
     fields = ("name", "kind", "teller", "user", "settings", "is_active", "state", "wrong", "pairs",
               "last_price", "followed_by")  # fmt: skip
@@ -39,7 +39,7 @@ class DataConnectionAdmin(ConsoleAdmin):
         shown = ("teller", "state", "wrong", "pairs", "last_price", "followed_by")
         if not _is_brokers(obj):
             return shown
-        nobodys = () if obj.told_by_id else ("is_active",)  # what nobody tells stays off
+        nobodys = () if obj.broker_connection_id else ("is_active",)  # what nobody tells stays off
         return (*shown, "kind", "user", *nobodys)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -59,13 +59,15 @@ class DataConnectionAdmin(ConsoleAdmin):
         """A broker's is switched off; accounts that go by it keep saying so."""
         return not _is_brokers(obj) and bool(super().has_delete_permission(request, obj))
 
-    @admin.display(description="Told by", ordering="told_by__name")
+    @admin.display(description="Told by", ordering="broker_connection__name")
     def teller(self, source: DataConnection) -> str:
-        if source.told_by is None:
+        if source.broker_connection is None:
             is_brokers = source.kind == DataConnection.Kind.BROKER
             return "nobody" if is_brokers else source.get_kind_display()
-        page = reverse("admin:connections_executionconnection_page", args=[source.told_by_id])
-        return format_html('<a href="{}">{}</a>', page, source.told_by.name)
+        page = reverse(
+            "admin:connections_executionconnection_page", args=[source.broker_connection_id]
+        )
+        return format_html('<a href="{}">{}</a>', page, source.broker_connection.name)
 
     @admin.display(description="For", ordering="user__username")
     def owner(self, source: DataConnection) -> str:

@@ -43,7 +43,7 @@ class SourceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes
         )
         self.offers_own = can_provide_prices(broker_type, of.exchange_name if of else "")
         if self.offers_own and of is not None:
-            queryset = queryset.exclude(told_by=of)
+            queryset = queryset.exclude(broker_connection=of)
         self.queryset = queryset
         if needs_external_prices(broker_type):
             self.help_text = f"{self.help_text} {Code.PAPER_NEEDS_SHARED.sentence}".strip()
@@ -61,4 +61,8 @@ class SourceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes
 def selected_source(connection: ExecutionConnection) -> Any:
     """Return what the field says of an account now."""
     source = connection.data_connection
-    return OWN if source and source.is_active and source.told_by_id == connection.pk else source
+    return (
+        OWN
+        if source and source.is_active and source.broker_connection_id == connection.pk
+        else source
+    )

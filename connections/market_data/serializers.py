@@ -28,7 +28,7 @@ class SourceStatusSerializer(StrictSerializer):
 class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
     """Where prices come from."""
 
-    told_by = serializers.SerializerMethodField(
+    broker_connection = serializers.SerializerMethodField(
         help_text="The id of your account whose broker tells them; null: none of yours does."
     )
     is_shared = serializers.SerializerMethodField(help_text="The operators', for everybody's use.")
@@ -52,14 +52,15 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
     class Meta:
         model = DataConnection
         fields = (
-            "id", "name", "kind", "is_active", "is_shared", "told_by", "status", "last_price_at",
+            "id", "name", "kind", "is_active", "is_shared", "broker_connection", "status",
+            "last_price_at",
             "error_code", "failing_since", "pairs", "missing", "created_at",
         )  # fmt: skip
         read_only_fields = tuple(name for name in fields if name != "is_active")
 
     @extend_schema_field(serializers.UUIDField(allow_null=True))
-    def get_told_by(self, source: DataConnection) -> Any:
-        teller: Any = source.told_by  # None: another's, which row-level security keeps
+    def get_broker_connection(self, source: DataConnection) -> Any:
+        teller: Any = source.broker_connection  # None: another's, which row-level security keeps
         user = caller(self.context["request"])
         is_mine = teller is not None and (user.is_operator or teller.owner_id == user.pk)
         return teller.pk if is_mine else None

@@ -29,8 +29,9 @@ _CHECK_LISTING = "Look whether the broker lists and quotes that, and whether its
 # Where a code's own hint is about an order, or sends its reader to where he is.
 _REMEDIES: dict[str, str] = {
     Code.CONNECTION_INACTIVE: f"Switch that account on, or {_CHOOSE_ANOTHER}",
-    Code.LANE_UNHELD: "It is followed as soon as one runs.",
-    **dict.fromkeys((Code.HOST_AWAY, Code.NOT_CONNECTED, Code.REPLY_LOST, Code.SEND_DEADLINE),
+    Code.NO_SESSION_WORKER: "It is followed as soon as one runs.",
+    **dict.fromkeys((Code.BROKER_HOST_DOWN, Code.NOT_CONNECTED, Code.REPLY_LOST,
+    Code.SEND_DEADLINE),
                     _RETRIED_AUTOMATICALLY),
     **dict.fromkeys((Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.SYMBOL_NOT_AT_BROKER,
                      Code.UNKNOWN_SYMBOL_AT_BROKER), _CHECK_LISTING),
@@ -73,8 +74,8 @@ def with_status(rows: QuerySet[DataConnection]) -> QuerySet[DataConnection]:
     is_used = RawSQL(is_used_sql("connections_dataconnection.id"), [], output_field=BooleanField())
     last = RawSQL(_LAST_PRICE, [], output_field=DateTimeField())
     return (
-        rows.select_related("user", "health", "told_by")
-        .defer("told_by__sealed_credentials")
+        rows.select_related("user", "health", "broker_connection")
+        .defer("broker_connection__sealed_credentials")
         .annotate(last_price_at=last, is_used=is_used)
     )
 
@@ -94,7 +95,7 @@ def is_delivering(source: DataConnection, now: datetime) -> bool:
         return False
     if source.kind != DataConnection.Kind.BROKER or state is None or _is_waiting(state):
         return True
-    begins = state.told_at is None and not state.error_code
+    begins = state.last_contact_at is None and not state.error_code
     return begins or _delivers_partly(state, now)
 
 
@@ -135,7 +136,7 @@ def source_status(
         return _failing_status(
             source, state, last_price_at, reader, in_part=_delivers_partly(state, now)
         )
-    alive_at = state.told_at if state else source.created_at
+    alive_at = state.last_contact_at if state else source.created_at
     if alive_at is None:
         return SourceStatus("pending", "Starts", "It is followed; nothing has been told yet.")
     if now - alive_at > STALE_AFTER:
@@ -171,7 +172,9 @@ def _failing_status(
     better."""
     code, label = state.error_code, PARTIAL if in_part else "Tells nothing"
     remedy = _REMEDIES.get(code) or hint(code) or _RETRIED_AUTOMATICALLY
-    account: Any = source.told_by  # None: another's account, which this reader may not see
+    account: Any = (
+        source.broker_connection
+    )  # None: another's account, which this reader may not see
     if code == Code.CONNECTION_INACTIVE and account is not None and account.archived_at:
         remedy = _CHOOSE_ANOTHER.capitalize()  # nobody switches it on again
     if is_fully_visible(source, reader):
@@ -190,13 +193,15 @@ def _stale_status(
     last_price_at: datetime | None,
     now: datetime,
 ) -> SourceStatus:
-    alive_at = state.told_at if state else None
+    alive_at = state.last_contact_at if state else None
     message = (
         f"Nothing was heard of it for {_age_of(alive_at, now)}."
         if alive_at
         else "Nobody follows it yet."
     )
-    account: Any = source.told_by  # None: another's account, which this reader may not see
+    account: Any = (
+        source.broker_connection
+    )  # None: another's account, which this reader may not see
     remedy = (missing_worker_hint(account) if account else "") or _RUN_PRICES
     return SourceStatus(
         "attention", "Silent" if alive_at else "Not followed", message, remedy, last_price_at
@@ -219,7 +224,7 @@ def _delivering_status(
 
 
 def _delivers_partly(state: SourceHealth, now: datetime) -> bool:
-    is_there = state.told_at is not None and now - state.told_at <= STALE_AFTER
+    is_there = state.last_contact_at is not None and now - state.last_contact_at <= STALE_AFTER
     return is_there and len(state.missing) < len(state.pairs)
 
 

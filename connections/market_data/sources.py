@@ -51,7 +51,7 @@ def get_or_create_broker_source(
         raise InvalidInputError(Code.FIELD_INVALID, NO_PRICES_MESSAGE, field="data_connection")
     # One account is one source, whoever comes first.
     made, _ = DataConnection.objects.get_or_create(
-        told_by=connection,
+        broker_connection=connection,
         defaults={
             "kind": DataConnection.Kind.BROKER,
             "name": default_source_name(connection),
@@ -75,7 +75,7 @@ def share_with_all(source: DataConnection, *, by: User | None, shared: bool = Tr
     ConflictError STATE_CONFLICT where accounts of others, or paper accounts, go by it still.
     """
     require(by, Right.SHARE_PRICES)
-    account = source.told_by
+    account = source.broker_connection
     if account is None or not account.is_admin_owned():
         raise InvalidInputError(
             Code.FIELD_INVALID, "Only an administrator's own account may tell prices to all."
@@ -112,7 +112,7 @@ def default_source_name(connection: ExecutionConnection) -> str:
 
 def other_accounts_using(connection_id: UUID) -> list[str]:
     """Return the names of the other accounts that go by what this one tells, in order."""
-    by = ExecutionConnection.objects.live().filter(data_connection__told_by=connection_id)
+    by = ExecutionConnection.objects.live().filter(data_connection__broker_connection=connection_id)
     return list(by.exclude(pk=connection_id).order_by("name").values_list("name", flat=True))
 
 
@@ -121,7 +121,7 @@ _UNAVAILABLE_REASONS = {
     "archived": (Code.CONNECTION_INACTIVE, "The account that told these prices is archived."),
     "off": (Code.CONNECTION_INACTIVE, "The account that tells these prices is switched off."),
     "untested": (Code.CONNECTION_UNTESTED, "The account that tells these prices is not tested."),
-    "away": (Code.HOST_AWAY, "The broker of these prices does not answer."),
+    "away": (Code.BROKER_HOST_DOWN, "The broker of these prices does not answer."),
     "fails": (Code.CONNECTION_ERROR, "The account that tells these prices fails."),
 }
 _ENDING_HINDRANCES = ("archived", "off")
@@ -133,7 +133,7 @@ _HAS_PAPER = """EXISTS (SELECT FROM connections_executionconnection u WHERE u.ty
 def sources_in_lanes(lanes: Collection[str]) -> QuerySet[DataConnection]:
     """Return the sources that accounts in these lanes tell and somebody uses, with the accounts and
     what `unavailable_reason` and `serves_paper` look at: one statement, however many there are."""
-    return _used_sources(Q(told_by__lane__in=list(lanes)))
+    return _used_sources(Q(broker_connection__lane__in=list(lanes)))
 
 
 def _used_sources(where: Q) -> QuerySet[DataConnection]:
@@ -145,7 +145,7 @@ def _used_sources(where: Q) -> QuerySet[DataConnection]:
             hindrance=RawSQL(_hindrance_sql(), [], output_field=CharField()),
             has_paper=RawSQL(_HAS_PAPER, [], output_field=BooleanField()),
         )
-        .select_related("told_by")
+        .select_related("broker_connection")
         .order_by("pk")
     )
 
@@ -161,7 +161,7 @@ def _hindrance_sql() -> str:
       ELSE '' END
     FROM connections_executionconnection c
     LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
-    WHERE c.id = connections_dataconnection.told_by_id)"""
+    WHERE c.id = connections_dataconnection.broker_connection_id)"""
 
 
 def unavailable_reason(source: DataConnection, *, begins: bool) -> tuple[Code, str] | None:
@@ -189,7 +189,7 @@ def serves_paper(source: DataConnection) -> bool:
 def provides_prices_sql(column: str) -> str:
     """Return SQL for whether somebody uses the prices of the account whose id a column has."""
     return f"""EXISTS (SELECT FROM connections_dataconnection d
-      WHERE d.told_by_id = {column} AND d.is_active AND {is_used_sql("d.id")})"""
+      WHERE d.broker_connection_id = {column} AND d.is_active AND {is_used_sql("d.id")})"""
 
 
 def is_used_sql(column: str) -> str:
@@ -217,13 +217,14 @@ class SourceReport:
 # In one order: two who write the same ones do not wait for each other for ever.
 RECORD_STATUS_SQL = """
 INSERT INTO connections_sourcehealth AS old
-  (source_id, told_at, error_code, error, failing_since, pairs, missing, followed_by)
+  (source_id, last_contact_at, error_code, error, failing_since, pairs, missing, followed_by)
 SELECT d.id, CASE WHEN n.is_alive THEN clock_timestamp() END, n.code, n.message,
   CASE WHEN n.code <> '' THEN clock_timestamp() END, n.pairs, n.missing, %(by)s::text
 FROM jsonb_to_recordset(%(notes)s::jsonb)
   AS n(source_id bigint, is_alive bool, code text, message text, pairs text[], missing text[])
 JOIN connections_dataconnection d ON d.id = n.source_id ORDER BY d.id
-ON CONFLICT (source_id) DO UPDATE SET told_at = coalesce(excluded.told_at, old.told_at),
+ON CONFLICT (source_id) DO UPDATE SET last_contact_at = coalesce(excluded.last_contact_at,
+  old.last_contact_at),
   error_code = excluded.error_code, error = excluded.error,
   failing_since = CASE WHEN excluded.error_code <> ''
     THEN coalesce(old.failing_since, excluded.failing_since) END,
@@ -246,16 +247,21 @@ def flag_without_worker() -> None:
     """Say of sources whose account's lane nobody holds why nothing is told: no worker follows them,
     or none would. Archived accounts' lanes may be in nobody's list: theirs are looked at, too."""
     unheld = session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)
-    found = _used_sources(Q(told_by__lane__in=list(unheld)) | Q(told_by__archived_at__isnull=False))
+    found = _used_sources(
+        Q(broker_connection__lane__in=list(unheld))
+        | Q(broker_connection__archived_at__isnull=False)
+    )
     why = ((one.pk, *_reason_without_worker(one)) for one in found)
     record_source_status(*(SourceReport(pk, code=code, message=words) for pk, code, words in why))
 
 
 def _reason_without_worker(source: DataConnection) -> tuple[Code, str]:
-    assert source.told_by is not None  # it is in a lane
+    assert source.broker_connection is not None  # it is in a lane
     if (hindrance := vars(source)["hindrance"]) in _INDEPENDENT_OF_WORKER:
         return _UNAVAILABLE_REASONS[hindrance]
-    return Code.LANE_UNHELD, session_lanes.missing_worker_message(source.told_by.lane)
+    return Code.NO_SESSION_WORKER, session_lanes.missing_worker_message(
+        source.broker_connection.lane
+    )
 
 
 @transaction.atomic
@@ -279,4 +285,7 @@ def switch_source(source_id: int, *, by: User | None, on: bool) -> bool:
 
 def _has_live_account(source: DataConnection) -> bool:
     live = ExecutionConnection.objects.live()
-    return source.told_by_id is not None and live.filter(pk=source.told_by_id).exists()
+    return (
+        source.broker_connection_id is not None
+        and live.filter(pk=source.broker_connection_id).exists()
+    )

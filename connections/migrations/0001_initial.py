@@ -31,7 +31,7 @@ MY_SUBSCRIPTION = (
 )
 # A preset or price source without an owner is the operators', for everybody's use.
 MINE_OR_FOR_ALL = f"{MINE} OR (user_id IS NULL AND {ANYBODY_KNOWN})"
-BY_MINE = f"{MINE} AND (told_by_id IS NULL OR told_by_id IN ({MY_CONNECTIONS}))"
+BY_MINE = f"{MINE} AND (broker_connection_id IS NULL OR broker_connection_id IN ({MY_CONNECTIONS}))"
 # Its source is looked for under that table's own policy.
 SEEN = "source_id IN (SELECT seen.id FROM connections_dataconnection seen)"
 MY_FEED = f"feed_id IN (SELECT mine.id FROM signals_feed mine WHERE mine.owner_id = {TENANT})"
@@ -74,9 +74,9 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "kind",
+                    "broker_type",
                     models.CharField(
-                        blank=True, help_text="A kind of broker; empty: all.", max_length=20
+                        blank=True, help_text="Empty: all broker types.", max_length=20
                     ),
                 ),
                 (
@@ -169,7 +169,7 @@ class Migration(migrations.Migration):
                     models.IntegerField(default=0, help_text="Accounts that did not answer."),
                 ),
                 (
-                    "spoken_to",
+                    "contacted",
                     models.IntegerField(default=0, help_text="Of so many in half a minute."),
                 ),
                 ("message", models.TextField(blank=True, default="")),
@@ -481,7 +481,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("book", models.CharField(max_length=80, primary_key=True, serialize=False)),
                 ("read_at", models.DateTimeField(null=True)),
-                ("asked_at", models.DateTimeField(null=True)),
+                ("requested_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -496,14 +496,14 @@ class Migration(migrations.Migration):
                 ),
                 ("fence", models.BigIntegerField(db_default=1, default=1)),
                 (
-                    "taken_at",
+                    "acquired_at",
                     models.DateTimeField(help_text="No comparison that began before counts."),
                 ),
                 ("until", models.DateTimeField(help_text="By the database's clock.")),
             ],
         ),
         migrations.CreateModel(
-            name="SessionLane",
+            name="LaneAssignment",
             fields=[
                 (
                     "session_key",
@@ -577,7 +577,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "key_claim",
+                    "credentials_claim",
                     models.CharField(
                         blank=True,
                         db_default="",
@@ -599,7 +599,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "identity_of",
+                    "identity_credentials_digest",
                     models.CharField(
                         blank=True,
                         db_default="",
@@ -707,9 +707,9 @@ class Migration(migrations.Migration):
                     models.UniqueConstraint(
                         condition=models.Q(
                             ("archived_at__isnull", True),
-                            models.Q(("key_claim", ""), _negated=True),
+                            models.Q(("credentials_claim", ""), _negated=True),
                         ),
-                        fields=("key_claim",),
+                        fields=("credentials_claim",),
                         name="one_connection_a_key",
                     ),
                 ],
@@ -763,7 +763,7 @@ class Migration(migrations.Migration):
                         help_text="No mere answer makes it healthy: a test of what it is now must pass first.",
                     ),
                 ),
-                ("failures_in_a_row", models.IntegerField(db_default=0, default=0)),
+                ("consecutive_failures", models.IntegerField(db_default=0, default=0)),
                 ("failing_since", models.DateTimeField(null=True)),
                 (
                     "unreachable_at",
@@ -797,14 +797,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "silence_told_at",
+                    "inactivity_alerted_at",
                     models.DateTimeField(
                         help_text="When it was told that nothing is heard of it (connections/silence).",
                         null=True,
                     ),
                 ),
                 (
-                    "watched_since",
+                    "monitored_since",
                     models.DateTimeField(
                         help_text="When it was switched on: its silence before says nothing.",
                         null=True,
@@ -858,20 +858,20 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="Mailbox",
+            name="ConnectionLock",
             fields=[
                 (
                     "connection",
                     models.OneToOneField(
                         on_delete=models.CASCADE,
                         primary_key=True,
-                        related_name="mailbox",
+                        related_name="connection_lock",
                         serialize=False,
                         to="connections.executionconnection",
                     ),
                 )
             ],
-            options={"verbose_name_plural": "mailboxes"},
+            options={"verbose_name_plural": "connection locks"},
         ),
         migrations.CreateModel(
             name="DataConnection",
@@ -907,13 +907,13 @@ class Migration(migrations.Migration):
                 ),
                 ("settings", models.JSONField(blank=True, default=dict)),
                 (
-                    "told_by",
+                    "broker_connection",
                     models.OneToOneField(
                         blank=True,
                         help_text="The account whose broker tells these prices.",
                         null=True,
                         on_delete=models.PROTECT,
-                        related_name="tells",
+                        related_name="price_source",
                         to="connections.executionconnection",
                     ),
                 ),
@@ -926,19 +926,19 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("kind", "broker"), ("told_by__isnull", True), _connector="OR"
+                            ("kind", "broker"), ("broker_connection__isnull", True), _connector="OR"
                         ),
-                        name="only_a_broker_is_an_account",
+                        name="only_broker_source_has_connection",
                         violation_error_message="Only a source of the kind broker is told by an account.",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
                             models.Q(("kind", "broker"), _negated=True),
-                            ("told_by__isnull", False),
+                            ("broker_connection__isnull", False),
                             ("is_active", False),
                             _connector="OR",
                         ),
-                        name="a_broker_tells_by_an_account",
+                        name="broker_source_has_connection",
                         violation_error_message="A source of the kind broker needs the account that tells its prices.",
                     ),
                 ],
@@ -1171,7 +1171,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "told_at",
+                    "last_contact_at",
                     models.DateTimeField(
                         help_text="When its broker last proved to be there.", null=True
                     ),
@@ -1310,7 +1310,7 @@ class Migration(migrations.Migration):
         tenant_rows("connections_connectionhealth", MY_CONNECTION),
         migrations.RunSQL(HEALTH_POLICIES),
         tenant_rows("connections_accountsnapshot", MY_CONNECTION, write="false"),
-        tenant_rows("connections_mailbox", MY_CONNECTION),
+        tenant_rows("connections_connectionlock", MY_CONNECTION),
         tenant_rows("connections_subscription", MY_CONNECTION),
         tenant_rows("connections_subscriptioninterval", MY_SUBSCRIPTION),
         tenant_rows("connections_tradingpreset", MINE, read=MINE_OR_FOR_ALL),
@@ -1324,7 +1324,7 @@ class Migration(migrations.Migration):
         shared_rows("connections_instrumentbook"),
         shared_rows("connections_lanelease"),
         # Saving a connection adds its session's lane; no row says whose it is.
-        shared_rows("connections_sessionlane", add=True),
+        shared_rows("connections_laneassignment", add=True),
         run_file(__file__, "guards.sql"),
         migrations.RunSQL(MARK),
     ]

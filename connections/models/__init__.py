@@ -4,13 +4,13 @@ from connections.models.accounts import ConnectionQuerySet, ExecutionConnection
 from connections.models.health import (
     AccountSnapshot,
     ConnectionHealth,
+    ConnectionLock,
     HealthStatus,
     HostCircuit,
-    Mailbox,
 )
 from connections.models.instruments import Instrument, InstrumentBook
 from connections.models.kill_switch import Epoch, HaltMode, KillSwitch
-from connections.models.lanes import LaneLease, SessionLane
+from connections.models.lanes import LaneAssignment, LaneLease
 from connections.models.maintenance import MaintenanceWindow
 from connections.models.presets import (
     DataConnection,
@@ -28,6 +28,7 @@ from connections.models.subscriptions import (
 __all__ = [
     "AccountSnapshot",
     "ConnectionHealth",
+    "ConnectionLock",
     "ConnectionQuerySet",
     "DataConnection",
     "Directions",
@@ -39,10 +40,9 @@ __all__ = [
     "Instrument",
     "InstrumentBook",
     "KillSwitch",
+    "LaneAssignment",
     "LaneLease",
-    "Mailbox",
     "MaintenanceWindow",
-    "SessionLane",
     "SizingMode",
     "SourceHealth",
     "StuckPolicy",

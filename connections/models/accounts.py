@@ -84,7 +84,7 @@ class ExecutionConnection(models.Model):
         editable=False,
         help_text="What its last passed test proved it to be (connections/accounts/ownership.py).",
     )
-    key_claim = models.CharField(
+    credentials_claim = models.CharField(
         max_length=64,
         blank=True,
         default="",
@@ -101,7 +101,7 @@ class ExecutionConnection(models.Model):
         editable=False,
         help_text="What its broker called the account in its last passed test, where it says so.",
     )
-    identity_of = models.CharField(
+    identity_credentials_digest = models.CharField(
         max_length=64,
         blank=True,
         default="",
@@ -167,8 +167,8 @@ class ExecutionConnection(models.Model):
                 name="one_claim_an_account",
             ),
             models.UniqueConstraint(
-                fields=["key_claim"],
-                condition=Q(archived_at__isnull=True) & ~Q(key_claim=""),
+                fields=["credentials_claim"],
+                condition=Q(archived_at__isnull=True) & ~Q(credentials_claim=""),
                 name="one_connection_a_key",
             ),
         ]

@@ -44,7 +44,7 @@ class ConnectionHealth(models.Model):
         db_default=False,
         help_text="No mere answer makes it healthy: a test of what it is now must pass first.",
     )
-    failures_in_a_row = models.IntegerField(default=0, db_default=0)
+    consecutive_failures = models.IntegerField(default=0, db_default=0)
     failing_since = models.DateTimeField(null=True)
     unreachable_at = models.DateTimeField(
         null=True, help_text="When it last did not answer; empty when its login is what is wrong."
@@ -59,10 +59,10 @@ class ConnectionHealth(models.Model):
     read_after = models.DateTimeField(
         null=True, help_text="Its account is not read by itself before; set with an error."
     )
-    silence_told_at = models.DateTimeField(
+    inactivity_alerted_at = models.DateTimeField(
         null=True, help_text="When it was told that nothing is heard of it (connections/silence)."
     )
-    watched_since = models.DateTimeField(
+    monitored_since = models.DateTimeField(
         null=True, help_text="When it was switched on: its silence before says nothing."
     )
     circuit_open_until = models.DateTimeField(null=True)
@@ -111,7 +111,7 @@ class HostCircuit(models.Model):
     probe_at = models.DateTimeField(null=True, help_text="When one account is read as a probe.")
     times = models.SmallIntegerField(default=0, help_text="Openings, one soon after another.")
     failing = models.IntegerField(default=0, help_text="Accounts that did not answer.")
-    spoken_to = models.IntegerField(default=0, help_text="Of so many in half a minute.")
+    contacted = models.IntegerField(default=0, help_text="Of so many in half a minute.")
     message = models.TextField(blank=True, default="")
 
     def __str__(self) -> str:
@@ -137,15 +137,18 @@ class AccountSnapshot(models.Model):
         return f"{self.connection_id}: {self.equity} {self.currency}"
 
 
-class Mailbox(models.Model):
+class ConnectionLock(models.Model):
     """A row that is only locked, never written: the order of work on one account."""
 
     connection = models.OneToOneField(
-        "connections.ExecutionConnection", models.CASCADE, primary_key=True, related_name="mailbox"
+        "connections.ExecutionConnection",
+        models.CASCADE,
+        primary_key=True,
+        related_name="connection_lock",
     )
 
     class Meta:
-        verbose_name_plural = "mailboxes"
+        verbose_name_plural = "connection locks"
 
     def __str__(self) -> str:
         return str(self.connection_id)

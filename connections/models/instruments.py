@@ -71,7 +71,7 @@ class InstrumentBook(models.Model):
 
     book = models.CharField(max_length=80, primary_key=True)
     read_at = models.DateTimeField(null=True)
-    asked_at = models.DateTimeField(null=True)
+    requested_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
         return self.book

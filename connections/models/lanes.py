@@ -12,14 +12,14 @@ class LaneLease(models.Model):
     lane = models.CharField(primary_key=True, max_length=64)
     owner = models.CharField(max_length=80, help_text="A trading process, as in its own lease.")
     fence = models.BigIntegerField(default=1, db_default=1)
-    taken_at = models.DateTimeField(help_text="No comparison that began before counts.")
+    acquired_at = models.DateTimeField(help_text="No comparison that began before counts.")
     until = models.DateTimeField(help_text="By the database's clock.")
 
     def __str__(self) -> str:
         return f"{self.lane} of {self.owner}"
 
 
-class SessionLane(models.Model):
+class LaneAssignment(models.Model):
     """The lane of a session that several connections may share (a folder), decided once.
 
     Two connections are in one lane or two processes own one folder, so it does not follow from a

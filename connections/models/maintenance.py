@@ -26,7 +26,7 @@ class MaintenanceWindow(models.Model):
         SATURDAY = 5
         SUNDAY = 6
 
-    kind = models.CharField(max_length=20, blank=True, help_text="A kind of broker; empty: all.")
+    broker_type = models.CharField(max_length=20, blank=True, help_text="Empty: all broker types.")
     exchange_name = models.CharField("exchange", max_length=40, blank=True)
     host = models.CharField(max_length=120, blank=True, help_text="As under Broker hosts.")
     weekday = models.SmallIntegerField(
@@ -64,8 +64,8 @@ class MaintenanceWindow(models.Model):
     def clean(self) -> None:
         """Refuse what would never hold."""
         wrong = {}
-        if self.kind and self.kind not in broker_types():
-            wrong["kind"] = f"One of {', '.join(broker_types())}."
+        if self.broker_type and self.broker_type not in broker_types():
+            wrong["broker_type"] = f"One of {', '.join(broker_types())}."
         try:
             ZoneInfo(self.zone)
         except (ValueError, OSError, LookupError):
@@ -76,7 +76,7 @@ class MaintenanceWindow(models.Model):
     def as_window(self) -> Window:
         """Return the rule. Of one with a date the weekdays do not count."""
         return Window(
-            kind=self.kind,
+            kind=self.broker_type,
             exchange_name=self.exchange_name,
             host=self.host.lower(),
             weekdays=EVERY_DAY if self.weekday is None else frozenset({self.weekday}),

@@ -26,12 +26,12 @@ class DataConnection(models.Model):
     )
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.REPLAY)
     settings = models.JSONField(default=dict, blank=True)
-    told_by = models.OneToOneField(
+    broker_connection = models.OneToOneField(
         "connections.ExecutionConnection",
         models.PROTECT,
         null=True,
         blank=True,
-        related_name="tells",
+        related_name="price_source",
         help_text="The account whose broker tells these prices.",
     )
     is_active = models.BooleanField(default=True)
@@ -42,14 +42,16 @@ class DataConnection(models.Model):
         verbose_name = "price source"
         constraints = [
             models.CheckConstraint(
-                condition=Q(kind="broker") | Q(told_by__isnull=True),
-                name="only_a_broker_is_an_account",
+                condition=Q(kind="broker") | Q(broker_connection__isnull=True),
+                name="only_broker_source_has_connection",
                 violation_error_message="Only a source of the kind broker is told by an account.",
             ),
             # Those from before accounts told prices are off: nobody knows whose they would be.
             models.CheckConstraint(
-                condition=~Q(kind="broker") | Q(told_by__isnull=False) | Q(is_active=False),
-                name="a_broker_tells_by_an_account",
+                condition=~Q(kind="broker")
+                | Q(broker_connection__isnull=False)
+                | Q(is_active=False),
+                name="broker_source_has_connection",
                 violation_error_message=(
                     "A source of the kind broker needs the account that tells its prices."
                 ),

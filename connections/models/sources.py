@@ -12,7 +12,9 @@ class SourceHealth(models.Model):
     source = models.OneToOneField(
         DataConnection, models.CASCADE, primary_key=True, related_name="health"
     )
-    told_at = models.DateTimeField(null=True, help_text="When its broker last proved to be there.")
+    last_contact_at = models.DateTimeField(
+        null=True, help_text="When its broker last proved to be there."
+    )
     error_code = models.CharField(max_length=40, blank=True, help_text="Empty: all is well.")
     error = models.CharField(max_length=500, blank=True, help_text="In whole sentences.")
     failing_since = models.DateTimeField(null=True)

@@ -27,7 +27,7 @@ class Change:
     what: str
     pk: str
     who: str
-    door: str
+    origin: str
     address: str
     fields: list[tuple[str, str, str]]
 
@@ -64,16 +64,20 @@ def _changes(lines: Any) -> Iterator[Change]:
             what=LABELS.get(line.relation, line.relation),
             pk=line.row_id,
             who=names.get(line.user_id, f"user {line.user_id}" if line.user_id else ""),
-            door=_door(line),
+            origin=_origin(line),
             address=line.address,
             fields=_fields(line),
         )
 
 
-def _door(line: TrailLine) -> str:
+def _origin(line: TrailLine) -> str:
     """The entry point, and for processes which one it was."""
     program = str(line.context.get("program", "")).partition(":")[2]
-    return f"{line.door} {program}" if line.door in ("command", "task") and program else line.door
+    return (
+        f"{line.origin} {program}"
+        if line.origin in ("command", "task") and program
+        else line.origin
+    )
 
 
 def _fields(line: TrailLine) -> list[tuple[str, str, str]]:

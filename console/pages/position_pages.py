@@ -71,7 +71,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 def _why(position: ExecutionPosition) -> str:
     """Why it has no stop at this moment."""
-    why = position.unprotected_why
+    why = position.unprotected_reason
     return Code[why].sentence if why in Code.__members__ else ""
 
 

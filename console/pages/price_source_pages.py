@@ -56,7 +56,7 @@ def prices_of(connection: ExecutionConnection) -> Prices:
     """Return where its prices come from, and whom it tells some."""
     now, rows = datetime.now(UTC), with_status(DataConnection.objects.all())
     source = source_with_status(connection)
-    tells = rows.filter(told_by=connection).first()
+    tells = rows.filter(broker_connection=connection).first()
     could_tell = connection.archived_at is None and can_provide_prices(
         connection.type, connection.exchange_name
     )
@@ -96,7 +96,7 @@ def _share(pk: UUID, request: HttpRequest) -> str:
         share_with_all(get_or_create_broker_source(connection, by=by), by=by)
         return "Everybody may choose its prices now: they are among the price sources."
     # Not `get_or_create_broker_source`: that would switch on what its owner has switched off.
-    for source in DataConnection.objects.filter(told_by=connection):
+    for source in DataConnection.objects.filter(broker_connection=connection):
         share_with_all(source, by=by, shared=False)
     return "Nobody else can choose its prices any more."
 

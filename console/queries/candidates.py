@@ -195,11 +195,13 @@ def order_summary(order: Order) -> str:
         return f"{since}{reason.sentence} {order.detail}".strip()
     of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
     price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
-    rest = "cancellation of the rest is requested" if order.wish else "the rest works"
+    rest = "cancellation of the rest is requested" if order.pending_action else "the rest works"
     told = {
         "PENDING": "A worker takes it within seconds.",
         "SUBMITTING": "The intent is on disk; the request is on its way.",
-        "SUBMITTED": CANCELLING if order.wish else f"Works at the broker{_resting(order)}.",
+        "SUBMITTED": CANCELLING
+        if order.pending_action
+        else f"Works at the broker{_resting(order)}.",
         "PARTIALLY_FILLED": f"{filled} of {of} filled; {rest}.",
         "CANCEL_REQUESTED": CANCELLING,
         "FILLED": f"Filled {all_of_it} at {price}{_worse(order)}.",

@@ -17,14 +17,15 @@ SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'
 """
 _UNPROTECTED = """
 SELECT count(*) AS many,
-  extract(epoch FROM clock_timestamp() - min(coalesce(unprotected_since, touched_at))) AS longest
+  extract(epoch FROM clock_timestamp() - min(coalesce(unprotected_since,
+  last_activity_at))) AS longest
 FROM (
-  SELECT id, unprotected_since, touched_at FROM positions_executionposition
+  SELECT id, unprotected_since, last_activity_at FROM positions_executionposition
   WHERE quantity > 0 AND sl IS NOT NULL AND (sl_guardian = ''
     OR sl_guardian = 'BROKER' AND broker_sl IS NULL
     OR sl_guardian = 'BROKER' AND broker_sl_quantity < quantity)
   UNION
-  SELECT id, unprotected_since, touched_at FROM positions_executionposition
+  SELECT id, unprotected_since, last_activity_at FROM positions_executionposition
   WHERE quantity > 0 AND unprotected_since IS NOT NULL
 ) bare
 """

@@ -19,9 +19,9 @@ KINDS = [
     ("order.rejected", "Order Rejected"),
     ("order.failed", "Order Failed"),
     ("order.unknown", "Order Unknown"),
-    ("order.risen", "Order Risen"),
+    ("order.unexpectedly_live", "Order Unexpectedly Live"),
     ("order.stuck", "Order Stuck"),
-    ("order.limbo", "Order Limbo"),
+    ("order.unknown_too_long", "Order Unknown Too Long"),
     ("order.cancelled", "Order Cancelled"),
     ("order.expired", "Order Expired"),
     ("position.opened", "Position Opened"),
@@ -30,10 +30,10 @@ KINDS = [
     ("exit.delayed", "Exit Delayed"),
     ("slippage.alert", "Slippage Alert"),
     ("connection.error", "Connection Error"),
-    ("connection.silent", "Connection Silent"),
+    ("connection.inactive", "Connection Inactive"),
     ("connection.recovered", "Connection Recovered"),
-    ("host.away", "Host Away"),
-    ("host.back", "Host Back"),
+    ("host.down", "Host Down"),
+    ("host.up", "Host Up"),
     ("drift.found", "Drift Found"),
     ("api_key.ends_soon", "Api Key Ends Soon"),
     ("api_key.ended", "Api Key Ended"),
@@ -144,7 +144,10 @@ class Migration(migrations.Migration):
                     "url_sealed",
                     models.BinaryField(help_text="The apprise URL; it may hold tokens."),
                 ),
-                ("url_shown", models.CharField(help_text="Scheme and host only.", max_length=100)),
+                (
+                    "url_display",
+                    models.CharField(help_text="Scheme and host only.", max_length=100),
+                ),
                 (
                     "kinds",
                     models.JSONField(
@@ -152,11 +155,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("is_active", models.BooleanField(default=True)),
-                ("failures_in_a_row", models.IntegerField(db_default=0, default=0)),
+                ("consecutive_failures", models.IntegerField(db_default=0, default=0)),
                 ("last_error", models.TextField(blank=True, db_default="", default="")),
                 ("last_sent_at", models.DateTimeField(blank=True, null=True)),
                 (
-                    "rest_until",
+                    "backoff_until",
                     models.DateTimeField(
                         blank=True, help_text="Nothing is sent before; machine time.", null=True
                     ),

@@ -151,7 +151,7 @@ class OrderViewSet(
     @action(detail=False, methods=["post"], url_path="cancel-all")
     def cancel_all(self, request: Request) -> Response:
         """Cancel all your entries that are not filled yet. Stops and targets stay."""
-        live = _picked(Order.objects.entries().filter(done_at=None, wish=""), request)
+        live = _picked(Order.objects.entries().filter(done_at=None, pending_action=""), request)
         mine = orders_for(caller(request)).filter(pk__in=live.values("pk"))
         ids = mine.order_by("pk").values_list("pk", flat=True)
         asked = services.cancel_orders(ids, by=caller(request))

@@ -133,7 +133,7 @@ class OrderSerializer(StrictModelSerializer[Order]):
             "client_order_id",
             "broker_order_id",
             "created_at",
-            "rung_at",
+            "enqueued_at",
             "validated_at",
             "submitted_at",
             "acknowledged_at",

@@ -193,11 +193,11 @@ class _Reading:
 
 
 async def _read(row: Any) -> _Reading:
-    """Raises ReadFailed NOT_OFFERED where the broker cannot list orders."""
+    """Raises ReadFailed NOT_SUPPORTED where the broker cannot list orders."""
     adapter, spec = adapter_for(row.type), spec_from_row(row)
     horizon = adapter.capabilities(spec).fills_horizon
     if horizon is None:
-        raise ReadFailed(Code.NOT_OFFERED, "orders and executions cannot be listed")
+        raise ReadFailed(Code.NOT_SUPPORTED, "orders and executions cannot be listed")
     since = market_now() - min(COVERS, horizon)
     orders = await listed_orders(adapter, spec, since)
     return _Reading(since, orders, await broker_queries.with_call_timeout(adapter.positions(spec)))
@@ -296,11 +296,11 @@ def _reason_not_judged(row: Any) -> tuple[Code, str]:
         detail = row.last_error or "it has not passed a connection test"
         return Code.CONNECTION_ERROR, f"The connection is in error: {detail}"
     if row.is_host_down:
-        return Code.HOST_AWAY, "Most accounts at this broker's host do not answer."
+        return Code.BROKER_HOST_DOWN, "Most accounts at this broker's host do not answer."
     if row.has_no_worker:
-        return Code.LANE_UNHELD, "No worker holds this account's session."
-    if row.has_failed and row.reason == Code.NOT_OFFERED:
-        return Code.NOT_OFFERED, "Its broker cannot list orders and executions."
+        return Code.NO_SESSION_WORKER, "No worker holds this account's session."
+    if row.has_failed and row.reason == Code.NOT_SUPPORTED:
+        return Code.NOT_SUPPORTED, "Its broker cannot list orders and executions."
     if row.has_failed and row.reason:
         return Code(row.reason), f"The read failed: {row.reason} {row.detail}".strip()
     return Code.AUDIT_NOT_READ, "No worker has read it in time."

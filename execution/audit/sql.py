@@ -10,7 +10,7 @@ began: what has moved since then is not judged.
 
 SCOPE = """
 WITH scope AS (
-  SELECT id, feed_id, published_at, valid_until, reaches_admins, door FROM signals_signal
+  SELECT id, feed_id, published_at, valid_until, reaches_admins, origin FROM signals_signal
   WHERE action = 'OPEN' AND published_at IS NOT NULL
     AND (%(signal)s::bigint IS NULL OR id = %(signal)s::bigint)
     AND (%(since)s::timestamptz IS NULL OR published_at >= %(since)s::timestamptz)
@@ -18,7 +18,7 @@ WITH scope AS (
 
 SHOULD = f"""{SCOPE}, should AS (
   SELECT s.id AS signal_id, b.connection_id
-  FROM scope s JOIN connections_subscription b ON b.feed_id = s.feed_id AND s.door <> 'DRIFT'
+  FROM scope s JOIN connections_subscription b ON b.feed_id = s.feed_id AND s.origin <> 'DRIFT'
   JOIN connections_subscriptioninterval i ON i.subscription_id = b.id
     AND i.started_at <= s.published_at AND (i.ended_at IS NULL OR i.ended_at > s.published_at)
   UNION
@@ -29,7 +29,7 @@ SHOULD = f"""{SCOPE}, should AS (
   UNION
   SELECT s.id, o.connection_id FROM scope s
   JOIN execution_order o ON o.signal_id = s.id AND o.leg = 'entry' AND o.leg LIKE 'entry%%'
-  WHERE s.door = 'DRIFT'
+  WHERE s.origin = 'DRIFT'
 )"""
 
 TOTALS = f"""{SHOULD}
@@ -56,7 +56,7 @@ _LIVE = f"""{_ORDERS}, live AS (
     SELECT * FROM execution_order WHERE status = 'PENDING'
     UNION ALL SELECT * FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
     UNION ALL SELECT * FROM execution_order
-      WHERE wish <> '' AND status NOT IN ('PENDING', 'SUBMITTING', 'UNKNOWN')
+      WHERE pending_action <> '' AND status NOT IN ('PENDING', 'SUBMITTING', 'UNKNOWN')
   ) o WHERE %(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders)
   UNION ALL
   SELECT * FROM orders WHERE status <> ALL(%(known)s::text[])
@@ -128,7 +128,7 @@ WHERE status <> ALL(%(terminal)s::text[]) AND status <> ALL(%(at_broker)s::text[
   AND coalesce(CASE status WHEN 'PENDING' THEN due_at WHEN 'SUBMITTING' THEN answer_by
     WHEN 'UNKNOWN' THEN greatest(lookup_after, lookup_claimed_until) END, '-infinity')
     < clock_timestamp() - make_interval(secs => %(grace)s)
-  OR wish <> '' AND coalesce(due_at, '-infinity')
+  OR pending_action <> '' AND coalesce(due_at, '-infinity')
     < clock_timestamp() - make_interval(secs => %(grace)s)""",
     "DUP": f"""{_ORDERS}{_JOURNAL}
 SELECT CASE WHEN j.times > 1 THEN format('order %%s, accepted %%s times', o.id, j.times)
@@ -151,7 +151,7 @@ FROM held j JOIN shown c ON c.id = j.connection_id
 WHERE %(signal)s::bigint IS NULL AND j.client_order_id <> ''
   AND NOT EXISTS (SELECT FROM positions_executionposition p
     WHERE p.connection_id = j.connection_id AND p.broker_position_id = j.ticket
-      AND (p.quantity > 0 OR p.touched_at >= c.asked))
+      AND (p.quantity > 0 OR p.last_activity_at >= c.asked))
   AND NOT EXISTS (SELECT FROM execution_order o WHERE {_SAME}
     AND (o.done_at IS NULL OR o.done_at >= c.asked))
   AND NOT EXISTS (SELECT FROM decided d
@@ -160,7 +160,7 @@ WHERE %(signal)s::bigint IS NULL AND j.client_order_id <> ''
     # that list state an execution before its report has come: any working exit may have closed it.
     "GHOST": f"""{_POSITIONS}{_HELD}
 SELECT format('position %%s', p.id) AS about FROM positions p JOIN shown c ON c.id = p.connection_id
-WHERE p.quantity > 0 AND p.touched_at < c.asked AND NOT EXISTS (SELECT FROM held h
+WHERE p.quantity > 0 AND p.last_activity_at < c.asked AND NOT EXISTS (SELECT FROM held h
   WHERE h.connection_id = p.connection_id AND (h.ticket = p.broker_position_id
     OR p.broker_position_id = '' AND h.base <> '' AND EXISTS (SELECT FROM execution_order e
       WHERE e.signal_id = p.signal_id AND e.connection_id = p.connection_id
@@ -190,7 +190,7 @@ UNION
 SELECT format('position %%s', p.id) FROM positions p
 JOIN held h ON h.connection_id = p.connection_id AND h.ticket = p.broker_position_id
 JOIN shown c ON c.id = p.connection_id
-WHERE h.side <> p.side AND (NOT c.is_listed OR p.quantity > 0 AND p.touched_at < c.asked
+WHERE h.side <> p.side AND (NOT c.is_listed OR p.quantity > 0 AND p.last_activity_at < c.asked
   AND NOT EXISTS (SELECT FROM decided d
     WHERE d.connection_id = p.connection_id AND d.about = h.ticket))""",
     # Accepted under an attempt that had been given up: only an absence or a refusal gives one up.
@@ -207,9 +207,10 @@ WHERE a.last IS NOT NULL AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id F
     OR a.last > coalesce(a.retried, 0) AND right(j.client_order_id, 1)::int = o.attempt)""",
     "NAKED": f"""{_POSITIONS}
 SELECT format('position %%s, for %%s s', id,
-  extract(epoch FROM clock_timestamp() - coalesce(unprotected_since, touched_at))::int) AS about
+  extract(epoch FROM clock_timestamp() - coalesce(unprotected_since,
+  last_activity_at))::int) AS about
 FROM positions WHERE quantity > 0 AND (unprotected_since IS NOT NULL OR sl IS NOT NULL
     AND (sl_guardian = '' OR sl_guardian = 'BROKER' AND broker_sl IS NULL))
-  AND coalesce(unprotected_since, touched_at)
+  AND coalesce(unprotected_since, last_activity_at)
     < clock_timestamp() - make_interval(secs => %(naked)s)""",
 }

@@ -128,7 +128,7 @@ def quarantine_report(report: OrderReport, fault: Exception, reference: str) -> 
     # One without executions says what it says by its kind.
     differs = _report_evidence(report) or [report.kind.value]
     with transaction.atomic():
-        return write_drift(Code.POISONED_REPORT, report, **said, differs=differs)
+        return write_drift(Code.REPORT_PROCESSING_FAILED, report, **said, differs=differs)
 
 
 def _report_evidence(report: OrderReport) -> list[str]:

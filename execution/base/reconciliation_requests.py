@@ -1,5 +1,5 @@
 """Comparisons that somebody wants. The row is the job: a trading process finds it within seconds,
-bell or not. `compare_asked_at` is from when on one is wanted."""
+bell or not. `reconcile_requested_at` is from when on one is wanted."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -7,12 +7,12 @@ from uuid import UUID
 from common.sql import array, run
 
 REQUEST = """
-INSERT INTO execution_accountreading (connection_id, compare_asked_at)
+INSERT INTO execution_accountsyncstate (connection_id, reconcile_requested_at)
 SELECT c.id, clock_timestamp() + make_interval(secs => %(seconds)s)
 FROM connections_executionconnection c
 WHERE c.archived_at IS NULL AND (%(ids)s::uuid[] IS NULL OR c.id = ANY(%(ids)s::uuid[]))
 ORDER BY c.id
-ON CONFLICT (connection_id) DO UPDATE SET compare_asked_at = EXCLUDED.compare_asked_at
+ON CONFLICT (connection_id) DO UPDATE SET reconcile_requested_at = EXCLUDED.reconcile_requested_at
 """
 
 

@@ -45,7 +45,7 @@ SELECT id FROM moved
 END_ENTRIES = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'EXPIRED', reason = '{Code.RESTORED_UNSENT.value}',
-    detail = '', wish = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
+    detail = '', pending_action = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
   WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
     AND position_id IS NULL
   RETURNING id, signal_id, connection_id, status, reason
@@ -54,7 +54,7 @@ WITH moved AS (
 HOLD_EXITS = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'FAILED', reason = '{Code.RESTORED_EXIT.value}',
-    detail = '', wish = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
+    detail = '', pending_action = '', fence = fence + {FENCES_AHEAD}, done_at = clock_timestamp()
   WHERE id = ANY(%(ids)s) AND status = 'PENDING' AND client_order_id IS NULL
     AND position_id IS NOT NULL
   RETURNING id, signal_id, connection_id, status, reason
@@ -65,7 +65,8 @@ WITH moved AS (
 LOOK_UP = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.RESTORED.value}', detail = '',
-    fence = fence + {FENCES_AHEAD}, owner = '', proofs = 0, lookup_after = clock_timestamp(),
+    fence = fence + {FENCES_AHEAD}, worker_id = '', absence_confirmations = 0,
+      lookup_after = clock_timestamp(),
     answer_by = %(answer_by)s, client_order_id = left(client_order_id, -1) || attempt,
     submitted_at = coalesce(submitted_at, created_at)
   WHERE id = ANY(%(ids)s) AND client_order_id IS NOT NULL
@@ -115,7 +116,7 @@ ORDER BY o.position_id, o.id
 CLEAR = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.RESTORE_CLEARED.value}',
-    done_at = NULL, due_at = clock_timestamp(), rung_at = clock_timestamp(), fence = fence + 1
+    done_at = NULL, due_at = clock_timestamp(), enqueued_at = clock_timestamp(), fence = fence + 1
   WHERE id = %(id)s AND status = 'FAILED' AND reason = '{Code.RESTORED_EXIT.value}'
     AND quantity <= (SELECT p.quantity - p.reserved FROM positions_executionposition p
       WHERE p.id = position_id)

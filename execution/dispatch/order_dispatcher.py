@@ -121,7 +121,7 @@ class OrderDispatcher(threading.Thread):
         """
         if self._is_stopped:
             call.close()
-            raise ReadFailed(Code.LANE_UNHELD, PROCESS_ENDING)
+            raise ReadFailed(Code.NO_SESSION_WORKER, PROCESS_ENDING)
         future = asyncio.run_coroutine_threadsafe(call, self.loop)
         try:
             return future.result(timeout)
@@ -261,7 +261,7 @@ class OrderDispatcher(threading.Thread):
         if self._kill_switch.blocks(call.outgoing):
             raise NotSent(Code.KILL_SWITCH)
         if call.outgoing.lane and machine_time() > self.lane_deadline(call.outgoing.lane):
-            raise NotSent(Code.LANE_LOST)
+            raise NotSent(Code.SESSION_MOVED)
         failpoint("wire.guarded")
 
     def _time_out(self, outgoing: Outgoing) -> None:

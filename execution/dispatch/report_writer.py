@@ -26,7 +26,7 @@ from execution.dispatch.background_calls import CallResult
 from execution.dispatch.call_results import log_blocked, log_not_written, reports_in
 from execution.dispatch.deferred_reports import without_levels
 from execution.dispatch.partial_writes import RETRY_SECONDS, WritePlan, write_in_parts
-from execution.models import Tally
+from execution.models import DroppedMessageCount
 from execution.reports.apply import apply_reports
 from execution.reports.levels import level_statements
 from execution.reports.overfills import apply_capped, is_overfill, may_precede_entry_fill
@@ -138,7 +138,7 @@ def _write_what_fits(report: OrderReport, fault: Exception, patient: bool) -> Di
     try:
         if not quarantine_report(report, fault, reference):
             log.error("a report about nobody's connection was dropped", report=repr(report))
-            record_dropped(Tally.Name.NOBODYS_REPORT, repr(report))
+            record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
     except Exception as another:
         if is_database_trouble(another):
             connection.close()
@@ -256,7 +256,7 @@ def retry_deferred() -> None:
             )
             for report in not_applied.deferred:
                 log.error("what waited was not applied", report=repr(report))
-                record_dropped(Tally.Name.NOBODYS_REPORT, repr(report))
+                record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
         if levels := [one.report for one in still + over if one.report.kind is ReportKind.LEVELS]:
             _compare(levels)  # they may not have counted
     except Exception:

@@ -72,13 +72,14 @@ HELD_BACK = f"""EXISTS (
 # Positions of which their broker was last read to hold less than the books have: each minute it is
 # read again, for an exit may be held back by that.
 REQUEST_READ = """
-UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id = ANY(ARRAY(
+UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT p.id FROM connections_instrument i
   JOIN connections_executionconnection c ON c.instrument_book = i.book
   JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
-  WHERE i.close_min > 0 AND p.quantity > 0 AND p.quantity > p.reserved AND p.ask_after IS NULL
-    AND p.held_quantity < p.quantity AND p.held_at > p.touched_at
-    AND p.held_at < clock_timestamp() - interval '50 seconds'
+  WHERE i.close_min > 0 AND p.quantity > 0 AND p.quantity > p.reserved
+    AND p.broker_check_due_at IS NULL
+    AND p.broker_quantity < p.quantity AND p.broker_checked_at > p.last_activity_at
+    AND p.broker_checked_at < clock_timestamp() - interval '50 seconds'
   ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED))
 """
 

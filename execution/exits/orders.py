@@ -63,13 +63,13 @@ WITH wanted AS (
     AS t(position_id, leg, quantity, code, detail)
 ), reserved AS (
   UPDATE positions_executionposition p
-  SET reserved = p.reserved + w.quantity, touched_at = clock_timestamp()
+  SET reserved = p.reserved + w.quantity, last_activity_at = clock_timestamp()
   FROM wanted w WHERE p.id = w.position_id AND p.reserved + w.quantity <= p.quantity
   RETURNING p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, w.leg, w.quantity,
     w.code, w.detail
 ), written AS (
   INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
-    side, order_type, time_in_force, quantity, due_at, rung_at, detail)
+    side, order_type, time_in_force, quantity, due_at, enqueued_at, detail)
   SELECT coalesce(%s, signal_id), connection_id, id, leg, 1, pair, symbol,
     CASE side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END, 'MARKET', 'GTC', quantity,
     clock_timestamp(), clock_timestamp(), detail

@@ -29,17 +29,19 @@ SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO
 
 RECOMPUTE = """
 UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live),
-  lifted = CASE WHEN p.quantity = 0 THEN p.broker_sl_quantity IS NOT NULL
+  protection_suspended = CASE WHEN p.quantity = 0 THEN p.broker_sl_quantity IS NOT NULL
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL)
-    ELSE p.lifted AND l.live > 0 END,
-  levels_given_up = p.levels_given_up AND NOT (p.lifted AND l.live = 0)  -- placed again after it
+    ELSE p.protection_suspended AND l.live > 0 END,
+  levels_given_up = p.levels_given_up AND NOT (p.protection_suspended
+    AND l.live = 0)  -- placed again after it
 FROM (
   SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS live
   FROM unnest(%s::bigint[]) AS i(id)
   LEFT JOIN execution_order o ON o.position_id = i.id AND o.status <> ALL(%s::text[])
   GROUP BY i.id
 ) l
-WHERE p.id = l.id AND (p.reserved <> least(p.quantity, l.live) OR p.lifted AND l.live = 0
+WHERE p.id = l.id AND (p.reserved <> least(p.quantity, l.live) OR p.protection_suspended
+  AND l.live = 0
   OR p.quantity = 0 AND p.broker_sl_quantity IS NOT NULL)
 """
 

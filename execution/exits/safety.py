@@ -23,7 +23,11 @@ class ExitBlocker(StrEnum):
 def while_halted(position: Any) -> ExitBlocker | None:
     """Return what a halted exit needs: a position must not stand without its stop as long as that.
     One that is on its way already ends first."""
-    return ExitBlocker.RELEASE if position.lifted and not position.others_leaving else None
+    return (
+        ExitBlocker.RELEASE
+        if position.protection_suspended and not position.others_leaving
+        else None
+    )
 
 
 def exit_blocker(safety: ExitSafety, position: Any) -> ExitBlocker | None:
@@ -42,14 +46,16 @@ def exit_blocker(safety: ExitSafety, position: Any) -> ExitBlocker | None:
     if position.is_protected and safety is not ExitSafety.OCA:  # the group sees to that
         return ExitBlocker.LIFT
     # Since the last thing that happened to it; nobody else sees to its owner's own hand.
-    return None if position.is_read and position.held_quantity > 0 else ExitBlocker.READ
+    return None if position.is_read and position.broker_quantity > 0 else ExitBlocker.READ
 
 
 def max_exit_quantity(safety: ExitSafety, position: Any) -> Decimal:
     """Return how much an exit that `needs` nothing may take, in base units."""
     closable: Decimal = position.closable
     return (
-        closable if _broker_limits_exit(safety, position) else min(closable, position.held_quantity)
+        closable
+        if _broker_limits_exit(safety, position)
+        else min(closable, position.broker_quantity)
     )
 
 
@@ -58,7 +64,7 @@ def known_broker_quantity(safety: ExitSafety, position: Any) -> Decimal | None:
     exit; None: it does not, or the position has changed since."""
     if _broker_limits_exit(safety, position) or not position.is_known:
         return None
-    held: Decimal = position.held_quantity
+    held: Decimal = position.broker_quantity
     return held
 
 

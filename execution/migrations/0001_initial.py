@@ -289,7 +289,7 @@ class Migration(migrations.Migration):
                 ("reason", models.CharField(blank=True, db_default="", default="", max_length=64)),
                 ("detail", models.CharField(blank=True, db_default="", default="", max_length=300)),
                 (
-                    "wish",
+                    "pending_action",
                     models.CharField(
                         blank=True,
                         choices=[
@@ -302,7 +302,7 @@ class Migration(migrations.Migration):
                         max_length=6,
                     ),
                 ),
-                ("wish_tries", models.SmallIntegerField(db_default=0, default=0)),
+                ("pending_action_attempts", models.SmallIntegerField(db_default=0, default=0)),
                 (
                     "pending_action_since",
                     models.DateTimeField(
@@ -310,9 +310,12 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("attempt", models.SmallIntegerField(db_default=0, default=0)),
-                ("tries", models.SmallIntegerField(db_default=0, default=0)),
+                ("send_retries", models.SmallIntegerField(db_default=0, default=0)),
                 ("fence", models.BigIntegerField(db_default=0, default=0)),
-                ("owner", models.CharField(blank=True, db_default="", default="", max_length=80)),
+                (
+                    "worker_id",
+                    models.CharField(blank=True, db_default="", default="", max_length=80),
+                ),
                 ("answer_by", models.DateTimeField(null=True)),
                 ("due_at", models.DateTimeField(null=True)),
                 (
@@ -336,9 +339,9 @@ class Migration(migrations.Migration):
                         help_text="Until when one process looks it up, and no other.", null=True
                     ),
                 ),
-                ("proofs", models.SmallIntegerField(db_default=0, default=0)),
+                ("absence_confirmations", models.SmallIntegerField(db_default=0, default=0)),
                 ("created_at", models.DateTimeField(db_default=ClockTimestamp())),
-                ("rung_at", models.DateTimeField(null=True)),
+                ("enqueued_at", models.DateTimeField(null=True)),
                 ("validated_at", models.DateTimeField(null=True)),
                 ("submitted_at", models.DateTimeField(null=True)),
                 ("acknowledged_at", models.DateTimeField(null=True)),
@@ -362,7 +365,7 @@ class Migration(migrations.Migration):
                             )
                         ),
                         fields=["connection"],
-                        name="order_flying",
+                        name="order_with_broker",
                     ),
                     models.Index(
                         condition=models.Q(("status", "PENDING")),
@@ -382,9 +385,9 @@ class Migration(migrations.Migration):
                         name="order_in_flight",
                     ),
                     models.Index(
-                        condition=models.Q(("wish", ""), _negated=True),
+                        condition=models.Q(("pending_action", ""), _negated=True),
                         fields=["due_at"],
-                        name="order_wish",
+                        name="order_pending_action",
                     ),
                     models.Index(
                         condition=models.Q(("lookup_after__isnull", False)),
@@ -532,20 +535,20 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="AccountReading",
+            name="AccountSyncState",
             fields=[
                 (
                     "connection",
                     models.OneToOneField(
                         on_delete=models.CASCADE,
                         primary_key=True,
-                        related_name="reading",
+                        related_name="sync_state",
                         serialize=False,
                         to="connections.executionconnection",
                     ),
                 ),
                 (
-                    "fills_until",
+                    "fills_synced_until",
                     models.DateTimeField(
                         help_text="Broker's time: all executions before it have been asked for.",
                         null=True,
@@ -558,7 +561,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "compare_asked_at",
+                    "reconcile_requested_at",
                     models.DateTimeField(
                         help_text="Somebody wants both sides compared now.", null=True
                     ),
@@ -630,7 +633,7 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.CreateModel(
-            name="SourceWatch",
+            name="LevelMonitorHeartbeat",
             fields=[
                 (
                     "source",
@@ -642,7 +645,7 @@ class Migration(migrations.Migration):
                         to="connections.dataconnection",
                     ),
                 ),
-                ("watched_at", models.DateTimeField()),
+                ("last_evaluated_at", models.DateTimeField()),
             ],
         ),
         migrations.CreateModel(
@@ -671,11 +674,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name="StreamLease",
             fields=[
-                ("kind", models.CharField(max_length=40, primary_key=True, serialize=False)),
+                ("broker_type", models.CharField(max_length=40, primary_key=True, serialize=False)),
                 ("holder", models.CharField(max_length=32)),
                 ("lease_until", models.DateTimeField()),
                 ("began_at", models.DateTimeField()),
-                ("heard_at", models.DateTimeField(null=True)),
+                ("drained_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
@@ -716,7 +719,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name="Tally",
+            name="DroppedMessageCount",
             fields=[
                 (
                     "id",
@@ -732,16 +735,16 @@ class Migration(migrations.Migration):
                             ("message.unknown_ids", "Order in a message that does not exist"),
                             ("message.ended", "Order in a message that had ended"),
                             ("message.unknown_task", "Message for a task that does not exist"),
-                            ("report.nobodys", "Report about nobody's connection"),
+                            ("report.unknown_connection", "Report about an unknown connection"),
                         ],
                         max_length=40,
                     ),
                 ),
-                ("n", models.BigIntegerField(db_default=0, default=0)),
-                ("last", models.CharField(blank=True, db_default="", default="", max_length=200)),
-                ("last_at", models.DateTimeField(db_default=ClockTimestamp())),
+                ("count", models.BigIntegerField(db_default=0, default=0)),
+                ("sample", models.CharField(blank=True, db_default="", default="", max_length=200)),
+                ("sampled_at", models.DateTimeField(db_default=ClockTimestamp())),
             ],
-            options={"verbose_name_plural": "tallies"},
+            options={"verbose_name_plural": "dropped messages"},
         ),
         migrations.CreateModel(
             name="AuditRun",
@@ -785,11 +788,11 @@ class Migration(migrations.Migration):
         tenant_rows("execution_executionlog", MY_CONNECTION, write="false", add=MY_CONNECTION),
         append_only("execution_executionlog"),
         tenant_rows("execution_driftitem", MY_CONNECTION),
-        tenant_rows("execution_accountreading", MY_CONNECTION),
+        tenant_rows("execution_accountsyncstate", MY_CONNECTION),
         operator_rows("execution_workerlease"),
-        operator_rows("execution_tally"),
+        operator_rows("execution_droppedmessagecount"),
         operator_rows("execution_auditrun"),
-        operator_rows("execution_sourcewatch"),
+        operator_rows("execution_levelmonitorheartbeat"),
         operator_rows("execution_brokerlisting"),
         operator_rows("execution_outcomecheck"),
         operator_rows("execution_streamlease"),

@@ -3,15 +3,20 @@
 from execution.models.drift import Decision, DriftItem
 from execution.models.orders import Fill, Order, OrderQuerySet
 from execution.models.progress import (
-    AccountReading,
+    AccountSyncState,
     BrokerListing,
+    LevelMonitorHeartbeat,
     LevelScanHeartbeat,
     OutcomeCheck,
-    SourceWatch,
     StreamLease,
     WorkerLease,
 )
-from execution.models.records import AuditRun, ExecutionLog, Tally, TallyQuerySet
+from execution.models.records import (
+    AuditRun,
+    DroppedMessageCount,
+    DroppedMessageCountQuerySet,
+    ExecutionLog,
+)
 from execution.models.status import (
     AT_BROKER,
     IN_FLIGHT,
@@ -28,22 +33,22 @@ __all__ = [
     "TERMINAL",
     "UNSENT",
     "WORKING",
-    "AccountReading",
+    "AccountSyncState",
     "AuditRun",
     "BrokerListing",
     "Decision",
     "DriftItem",
+    "DroppedMessageCount",
+    "DroppedMessageCountQuerySet",
     "ExecutionLog",
     "Fill",
+    "LevelMonitorHeartbeat",
     "LevelScanHeartbeat",
     "Order",
     "OrderQuerySet",
     "OutcomeCheck",
     "PendingAction",
-    "SourceWatch",
     "Status",
     "StreamLease",
-    "Tally",
-    "TallyQuerySet",
     "WorkerLease",
 ]

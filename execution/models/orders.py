@@ -36,7 +36,7 @@ class OrderQuerySet(models.QuerySet["Order"]):
 class Order(models.Model):
     """One row for one leg. quantity: base units; prices: quote currency of the pair.
 
-    Step times are machine time; `due_at` says when the row may run, `rung_at` when its bell was
+    Step times are machine time; `due_at` says when the row may run, `enqueued_at` when its bell was
     last rung. `answer_by`: until then its own process may still tell what became of the call.
     """
 
@@ -102,17 +102,19 @@ class Order(models.Model):
     )
     reason = models.CharField(max_length=64, blank=True, default="", db_default="")
     detail = models.CharField(max_length=300, blank=True, default="", db_default="")
-    wish = models.CharField(
+    pending_action = models.CharField(
         max_length=6, choices=PendingAction, blank=True, default="", db_default=""
     )
-    wish_tries = models.SmallIntegerField(default=0, db_default=0)  # how often a broker was asked
+    pending_action_attempts = models.SmallIntegerField(
+        default=0, db_default=0
+    )  # how often a broker was asked
     pending_action_since = models.DateTimeField(
         null=True, help_text="Since when its broker is to be asked to cancel it."
     )
     attempt = models.SmallIntegerField(default=0, db_default=0)
-    tries = models.SmallIntegerField(default=0, db_default=0)
+    send_retries = models.SmallIntegerField(default=0, db_default=0)
     fence = models.BigIntegerField(default=0, db_default=0)
-    owner = models.CharField(max_length=80, blank=True, default="", db_default="")
+    worker_id = models.CharField(max_length=80, blank=True, default="", db_default="")
     answer_by = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True)
     waiting_since = models.DateTimeField(
@@ -125,9 +127,9 @@ class Order(models.Model):
     lookup_claimed_until = models.DateTimeField(
         null=True, help_text="Until when one process looks it up, and no other."
     )
-    proofs = models.SmallIntegerField(default=0, db_default=0)
+    absence_confirmations = models.SmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
-    rung_at = models.DateTimeField(null=True)
+    enqueued_at = models.DateTimeField(null=True)
     validated_at = models.DateTimeField(null=True)
     submitted_at = models.DateTimeField(null=True)
     acknowledged_at = models.DateTimeField(null=True)
@@ -165,10 +167,10 @@ class Order(models.Model):
             ),
         ]
         indexes = [
-            # PENDING is left out of `order_flying`: a backlog must not slow each claim.
+            # PENDING is left out of `order_with_broker`: a backlog must not slow each claim.
             models.Index(
                 fields=["connection"],
-                name="order_flying",
+                name="order_with_broker",
                 condition=Q(status__in=(*IN_FLIGHT, *AT_BROKER)),
             ),
             models.Index(fields=["due_at"], name="order_due", condition=Q(status=Status.PENDING)),
@@ -180,7 +182,9 @@ class Order(models.Model):
             models.Index(
                 fields=["answer_by"], name="order_in_flight", condition=Q(status__in=IN_FLIGHT)
             ),
-            models.Index(fields=["due_at"], name="order_wish", condition=~Q(wish="")),
+            models.Index(
+                fields=["due_at"], name="order_pending_action", condition=~Q(pending_action="")
+            ),
             models.Index(
                 fields=["lookup_after"],
                 name="order_lookup",

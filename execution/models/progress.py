@@ -8,19 +8,19 @@ from common.db_functions import ClockTimestamp
 from connections.models import DataConnection, ExecutionConnection
 
 
-class AccountReading(models.Model):
+class AccountSyncState(models.Model):
     """How far a broker's account has been read, apart from what it told."""
 
     connection = models.OneToOneField(
-        ExecutionConnection, models.CASCADE, primary_key=True, related_name="reading"
+        ExecutionConnection, models.CASCADE, primary_key=True, related_name="sync_state"
     )
-    fills_until = models.DateTimeField(
+    fills_synced_until = models.DateTimeField(
         null=True, help_text="Broker's time: all executions before it have been asked for."
     )
     poll_after = models.DateTimeField(
         null=True, help_text="Machine time; brokers without an event stream."
     )
-    compare_asked_at = models.DateTimeField(
+    reconcile_requested_at = models.DateTimeField(
         null=True, help_text="Somebody wants both sides compared now."
     )
     compared_at = models.DateTimeField(
@@ -59,13 +59,13 @@ class BrokerListing(models.Model):
         return str(self.connection_id)
 
 
-class SourceWatch(models.Model):
+class LevelMonitorHeartbeat(models.Model):
     """When the levels that we guard were last judged by a price source's quotes, machine time."""
 
     source = models.OneToOneField(
         DataConnection, models.CASCADE, primary_key=True, related_name="+"
     )
-    watched_at = models.DateTimeField()
+    last_evaluated_at = models.DateTimeField()
 
     def __str__(self) -> str:
         return f"source {self.pk}"
@@ -108,18 +108,18 @@ class OutcomeCheck(models.Model):
 class StreamLease(models.Model):
     """Which process drains a broker type's shared event stream (runtime/stream_lease.py).
 
-    heard_at: when the last drain began that was completed. Machine time. The table is unlogged:
+    drained_at: when the last drain began that was completed. Machine time. The table is unlogged:
     after a crash of the server it is empty, and the next drain makes the row.
     """
 
-    kind = models.CharField(primary_key=True, max_length=40)
+    broker_type = models.CharField(primary_key=True, max_length=40)
     holder = models.CharField(max_length=32)
     lease_until = models.DateTimeField()
     began_at = models.DateTimeField()
-    heard_at = models.DateTimeField(null=True)
+    drained_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:
-        return self.kind
+        return self.broker_type
 
 
 class WorkerLease(models.Model):

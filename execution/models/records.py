@@ -30,18 +30,20 @@ class ExecutionLog(models.Model):
         return f"{self.code} of order {self.order_id}"
 
 
-class TallyQuerySet(models.QuerySet["Tally"]):
+class DroppedMessageCountQuerySet(models.QuerySet["DroppedMessageCount"]):
     def summed(self) -> Self:
         """One row a name, the newest, with `total`: what all rows of the name add up to."""
-        newest = Tally.objects.order_by("name", "-last_at", "-id").distinct("name")
-        of_name = Tally.objects.filter(name=OuterRef("name")).order_by().values("name")
+        newest = DroppedMessageCount.objects.order_by("name", "-sampled_at", "-id").distinct("name")
+        of_name = (
+            DroppedMessageCount.objects.filter(name=OuterRef("name")).order_by().values("name")
+        )
         return self.filter(pk__in=newest.values("pk")).annotate(
-            total=Subquery(of_name.annotate(total=Sum("n")).values("total"))
+            total=Subquery(of_name.annotate(total=Sum("count")).values("total"))
         )
 
 
-class Tally(models.Model):
-    """How often something was dropped that nobody is waiting for, so that operators see it.
+class DroppedMessageCount(models.Model):
+    """How often a message or report was dropped, for the operators.
 
     Rows are appended, so that no flush waits for another's count, and added up now and then.
     """
@@ -51,20 +53,20 @@ class Tally(models.Model):
         UNKNOWN_IDS = "message.unknown_ids", "Order in a message that does not exist"
         ENDED = "message.ended", "Order in a message that had ended"
         UNKNOWN_TASK = "message.unknown_task", "Message for a task that does not exist"
-        NOBODYS_REPORT = "report.nobodys", "Report about nobody's connection"
+        UNKNOWN_CONNECTION = "report.unknown_connection", "Report about an unknown connection"
 
     name = models.CharField(max_length=40, choices=Name)
-    n = models.BigIntegerField(default=0, db_default=0)
-    last = models.CharField(max_length=200, blank=True, default="", db_default="")
-    last_at = models.DateTimeField(db_default=ClockTimestamp())
+    count = models.BigIntegerField(default=0, db_default=0)
+    sample = models.CharField(max_length=200, blank=True, default="", db_default="")
+    sampled_at = models.DateTimeField(db_default=ClockTimestamp())
 
-    objects = TallyQuerySet.as_manager()
+    objects = DroppedMessageCountQuerySet.as_manager()
 
     class Meta:
-        verbose_name_plural = "tallies"
+        verbose_name_plural = "dropped messages"
 
     def __str__(self) -> str:
-        return f"{self.get_name_display()}: {self.n}"
+        return f"{self.get_name_display()}: {self.count}"
 
 
 class AuditRun(models.Model):

@@ -1,7 +1,8 @@
 """What brokers hold, asked for the positions about which somebody has to know it now.
 
 An exit that could reverse a position, a level that its broker should have executed, a position
-whose number nobody told: each sets `ask_after`. The calls run on the dispatcher; a broker that is
+whose number nobody told: each sets `broker_check_due_at`. The calls run on the dispatcher; a
+broker that is
 slow to answer keeps nobody else waiting. A failed read proves nothing and is tried again.
 """
 
@@ -40,23 +41,24 @@ class BrokerQuantity(NamedTuple):
 CLAIM = f"""
 WITH due AS (
   SELECT id FROM positions_executionposition
-  WHERE ask_after <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
-  ORDER BY ask_after LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
+  WHERE broker_check_due_at <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
+  ORDER BY broker_check_due_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
 ), asked AS (
-  UPDATE positions_executionposition p SET ask_after =
+  UPDATE positions_executionposition p SET broker_check_due_at =
     CASE WHEN p.quantity > 0 THEN clock_timestamp() + make_interval(secs => %(longest)s) END
   FROM due WHERE p.id = due.id
-  RETURNING p.id, p.connection_id, p.ask_after
+  RETURNING p.id, p.connection_id, p.broker_check_due_at
 )
 SELECT c.id AS connection_id, array_agg(a.id) AS position_ids, clock_timestamp() AS began,
   {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
-WHERE a.ask_after IS NOT NULL GROUP BY c.id
+WHERE a.broker_check_due_at IS NOT NULL GROUP BY c.id
 """
 
 RETRY = """
-UPDATE positions_executionposition SET ask_after = clock_timestamp() + interval '2 seconds'
-WHERE id = ANY(%s) AND ask_after IS NOT NULL
+UPDATE positions_executionposition
+  SET broker_check_due_at = clock_timestamp() + interval '2 seconds'
+WHERE id = ANY(%s) AND broker_check_due_at IS NOT NULL
 """
 
 OURS = """
@@ -77,18 +79,20 @@ GROUP BY o.symbol, o.side
 """
 
 WRITE = """
-UPDATE positions_executionposition p SET held_quantity = d.held, held_is_shared = d.is_shared,
-  held_at = %s, ask_after = NULL,
+UPDATE positions_executionposition p SET broker_quantity = d.held,
+  broker_quantity_is_shared = d.is_shared,
+  broker_checked_at = %s, broker_check_due_at = NULL,
   broker_position_id = coalesce(nullif(d.number, ''), p.broker_position_id)
 FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::boolean[])
   AS d(id, held, number, is_shared)
-WHERE p.id = d.id AND (p.held_at IS NULL OR p.held_at < %s)
+WHERE p.id = d.id AND (p.broker_checked_at IS NULL OR p.broker_checked_at < %s)
 """
 
 UNBLOCKED = """
 UPDATE execution_order SET due_at = least(due_at, clock_timestamp())
 WHERE id IN (SELECT id FROM execution_order
-  WHERE position_id = ANY(%s) AND status = 'PENDING' AND tries = 0 ORDER BY id FOR NO KEY UPDATE)
+  WHERE position_id = ANY(%s) AND status = 'PENDING' AND send_retries = 0
+    ORDER BY id FOR NO KEY UPDATE)
 RETURNING id
 """
 

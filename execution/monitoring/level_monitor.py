@@ -78,7 +78,7 @@ INCOMPLETE_CLOSES = f"""
 SELECT p.id, f.id AS signal_id FROM signals_signal f
 CROSS JOIN LATERAL (
   SELECT id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price,
-    held_quantity, held_at, held_is_shared, touched_at
+    broker_quantity, broker_checked_at, broker_quantity_is_shared, last_activity_at
   FROM positions_executionposition
   WHERE signal_id = f.refers_to_id AND quantity > 0 AND reserved < quantity OFFSET 0) p
 WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %s

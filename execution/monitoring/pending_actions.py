@@ -34,14 +34,15 @@ from execution.runtime import trading_runtime
 FIRST_STATEMENT_SECONDS = 1
 
 # Seconds before a cancel is requested again: 5, 10, 20, then each half minute; a moved level: 1 to
-# 30. `wish_tries` is read before this request is counted, `levels_tries` after it.
-CANCEL_BACKOFF = "least(30, 5 * power(2, least(wish_tries, 9)))"
-LEVELS_BACKOFF = "least(30, 0.5 * power(2, least(levels_tries, 9)))"
+# 30. `pending_action_attempts` is read before this request is counted, `level_sync_attempts` after
+# it.
+CANCEL_BACKOFF = "least(30, 5 * power(2, least(pending_action_attempts, 9)))"
+LEVELS_BACKOFF = "least(30, 0.5 * power(2, least(level_sync_attempts, 9)))"
 
 # The oldest due first: what is requested of orders without an outcome is due again and again.
 # Where the broker must be asked it is for the lane's process; the rest needs no call.
 LOCK = f"""
-SELECT id FROM execution_order WHERE wish <> '' AND due_at <= statement_timestamp()
+SELECT id FROM execution_order WHERE pending_action <> '' AND due_at <= statement_timestamp()
   AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {in_held_lanes_sql("connection_id")})
 ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 """
@@ -52,7 +53,7 @@ SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 
 # Its own statement: a join would show the order as it is and its position as it was before a fill.
 LOAD = """
-SELECT o.id, o.status, o.wish, o.filled_quantity, p.id AS position_id,
+SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
   coalesce(p.quantity - p.reserved, 0) AS free
 FROM execution_order o
 LEFT JOIN positions_executionposition p
@@ -68,15 +69,16 @@ WHERE id = ANY(%s)
 """
 
 END_ACTIONS = """
-UPDATE execution_order SET wish = '', wish_tries = 0, pending_action_since = NULL
+UPDATE execution_order SET pending_action = '', pending_action_attempts = 0,
+  pending_action_since = NULL
 WHERE id = ANY(%s)
 """
 
 CANCEL_UNSENT = f"""
 WITH moved AS (
-  UPDATE execution_order SET status = 'CANCELLED', wish = '', fence = fence + 1,
-    pending_action_since = NULL, wish_tries = 0,
-    reason = CASE wish WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
+  UPDATE execution_order SET status = 'CANCELLED', pending_action = '', fence = fence + 1,
+    pending_action_since = NULL, pending_action_attempts = 0,
+    reason = CASE pending_action WHEN 'CLOSE' THEN '{Code.CLOSED_BEFORE_SENT.value}'
       ELSE '{Code.OWNER_CANCELLED.value}' END, done_at = clock_timestamp()
   WHERE id = ANY(%s) AND status = 'PENDING'
   RETURNING id, signal_id, connection_id, reason
@@ -102,18 +104,21 @@ FROM claimed m JOIN connections_executionconnection c ON c.id = m.connection_id
 CANCEL_REQUESTED = f"""
 WITH moved AS (
   UPDATE execution_order SET
-    status = CASE WHEN wish <> '' AND status IN ('SUBMITTED', 'PARTIALLY_FILLED')
+    status = CASE WHEN pending_action <> '' AND status IN ('SUBMITTED', 'PARTIALLY_FILLED')
       THEN 'CANCEL_REQUESTED' ELSE status END,
-    wish_tries = CASE WHEN wish <> '' THEN least(wish_tries + 1, 100) ELSE wish_tries END,
-    lookup_after = CASE WHEN wish <> '' AND done_at IS NULL AND wish_tries >= 2
+    pending_action_attempts = CASE WHEN pending_action <> ''
+      THEN least(pending_action_attempts + 1, 100) ELSE pending_action_attempts END,
+    lookup_after = CASE WHEN pending_action <> '' AND done_at IS NULL
+      AND pending_action_attempts >= 2
       THEN clock_timestamp() ELSE lookup_after END,
-    due_at = CASE WHEN wish = '' THEN due_at WHEN done_at IS NOT NULL THEN clock_timestamp()
+    due_at = CASE WHEN pending_action = '' THEN due_at WHEN done_at IS NOT NULL
+      THEN clock_timestamp()
       ELSE clock_timestamp() + make_interval(secs => {CANCEL_BACKOFF}) END
   WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE)
   RETURNING id, signal_id, connection_id, status
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-SELECT id, signal_id, connection_id, '{Code.CANCEL_ASKED.value}', status FROM moved
+SELECT id, signal_id, connection_id, '{Code.CANCEL_REQUESTED.value}', status FROM moved
 """
 
 
@@ -122,7 +127,7 @@ def _deferred(seconds: str) -> str:
     return f"""
 UPDATE execution_order SET due_at = clock_timestamp() + CASE WHEN done_at IS NOT NULL
   THEN interval '0' ELSE make_interval(secs => {seconds}) END
-WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND wish <> ''
+WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND pending_action <> ''
   ORDER BY id FOR NO KEY UPDATE)
 """
 
@@ -137,9 +142,9 @@ CANCEL_NOT_STARTED = _deferred("1 + random()")
 # What makes way for an exit is taken away; orders of their own are made as large as is open.
 # What was sent and not confirmed may be there all the same.
 _DIFFERS = f"""(
-  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
-    AND levels_told_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
-  OR quantity > 0 AND NOT lifted AND NOT levels_given_up AND (
+  protection_suspended AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
+    AND levels_reported_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
+  OR quantity > 0 AND NOT protection_suspended AND NOT levels_given_up AND (
     sl_guardian = 'BROKER' AND ({differs("sl", "broker_sl")} OR broker_sl_quantity <> quantity)
     OR {differs("(CASE WHEN tp_guardian = 'BROKER' THEN tp END)", "broker_tp")}))"""
 
@@ -149,9 +154,9 @@ _DIFFERS = f"""(
 _DUE_LEVELS = f"""
   SELECT id FROM positions_executionposition
   WHERE {_DIFFERS}
-    AND (levels_due_at IS NULL OR levels_due_at <= clock_timestamp())
-    AND (lifted OR levels_told_at IS NOT NULL OR levels_tries > 0
-      OR touched_at <= clock_timestamp() - interval '{FIRST_STATEMENT_SECONDS} s')
+    AND (level_sync_due_at IS NULL OR level_sync_due_at <= clock_timestamp())
+    AND (protection_suspended OR levels_reported_at IS NOT NULL OR level_sync_attempts > 0
+      OR last_activity_at <= clock_timestamp() - interval '{FIRST_STATEMENT_SECONDS} s')
     AND {in_held_lanes_sql("connection_id")}
 """
 
@@ -163,16 +168,18 @@ WITH due AS (
   {_DUE_LEVELS}
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
 ), p AS (
-  UPDATE positions_executionposition o SET levels_tries = least(o.levels_tries + 1, 100),
-    levels_due_at = clock_timestamp() + make_interval(secs => %(longest)s), levels_told_at = NULL,
+  UPDATE positions_executionposition o SET level_sync_attempts = least(o.level_sync_attempts + 1,
+    100),
+    level_sync_due_at = clock_timestamp() + make_interval(secs => %(longest)s),
+      levels_reported_at = NULL,
     -- The broker will hold whole ticks: what the books hold must be the same, or it never is.
     sl = {on_tick("o.sl", "o")}, tp = {on_tick("o.tp", "o")}
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
-SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.lifted,
+SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.protection_suspended,
   {LACKS_LEVEL} AS was_wanting, e.client_order_id,
-  CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.lifted THEN p.sl END AS sl,
-  CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.lifted THEN p.tp END AS tp,
+  CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.sl END AS sl,
+  CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.tp END AS tp,
   {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM p
 JOIN connections_executionconnection c ON c.id = p.connection_id
@@ -183,16 +190,16 @@ ORDER BY p.id
 
 LEVELS_REQUESTED = f"""
 UPDATE positions_executionposition SET
-  levels_tries = CASE WHEN {_DIFFERS} THEN levels_tries ELSE 0 END,
-  levels_due_at = CASE WHEN {_DIFFERS}
+  level_sync_attempts = CASE WHEN {_DIFFERS} THEN level_sync_attempts ELSE 0 END,
+  level_sync_due_at = CASE WHEN {_DIFFERS}
     THEN clock_timestamp() + make_interval(secs => {LEVELS_BACKOFF}) END
 WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
   ORDER BY id FOR NO KEY UPDATE)
 """
 
 LEVELS_NOT_STARTED = """
-UPDATE positions_executionposition SET levels_tries = greatest(levels_tries - 1, 0),
-  levels_due_at = clock_timestamp() + make_interval(secs => 0.5 + random())
+UPDATE positions_executionposition SET level_sync_attempts = greatest(level_sync_attempts - 1, 0),
+  level_sync_due_at = clock_timestamp() + make_interval(secs => 0.5 + random())
 WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
   ORDER BY id FOR NO KEY UPDATE)
 """
@@ -200,9 +207,10 @@ WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
 # Placed again, and the broker still says that it holds none: it would be so the next time.
 GIVE_UP = f"""
 WITH moved AS (
-  UPDATE positions_executionposition SET levels_given_up = true, levels_tries = 0,
-    levels_due_at = NULL
-  WHERE id = ANY(%s) AND quantity > 0 AND NOT lifted AND levels_told_at IS NOT NULL AND
+  UPDATE positions_executionposition SET levels_given_up = true, level_sync_attempts = 0,
+    level_sync_due_at = NULL
+  WHERE id = ANY(%s) AND quantity > 0 AND NOT protection_suspended
+    AND levels_reported_at IS NOT NULL AND
   {LACKS_LEVEL} RETURNING id, signal_id, connection_id
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
@@ -213,16 +221,16 @@ FROM moved
 
 # The exit that waits for this waits next for what the broker still holds.
 CHECK_BROKER_NEXT = """
-UPDATE positions_executionposition SET ask_after = clock_timestamp()
-WHERE id = ANY(%s) AND lifted AND quantity > 0
+UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp()
+WHERE id = ANY(%s) AND protection_suspended AND quantity > 0
 """
 
 TAKE_OVER_LEVELS = f"""
 WITH moved AS (
-  UPDATE positions_executionposition SET touched_at = clock_timestamp(),
+  UPDATE positions_executionposition SET last_activity_at = clock_timestamp(),
     sl_guardian = CASE WHEN sl IS DISTINCT FROM broker_sl THEN 'ENGINE' ELSE sl_guardian END,
     tp_guardian = CASE WHEN tp IS DISTINCT FROM broker_tp THEN 'ENGINE' ELSE tp_guardian END
-  WHERE id = ANY(%s) AND quantity > 0 AND NOT lifted
+  WHERE id = ANY(%s) AND quantity > 0 AND NOT protection_suspended
     AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER')
   RETURNING id, signal_id, connection_id
 )
@@ -317,11 +325,11 @@ def _count_level_changes(done: Sequence[CallResult]) -> None:
         for one in done
         if isinstance(one.answer, Rejected) and one.answer.code == Code.STOPS_INVALID
     ]
-    placed = [one.about for one in done if not one.failed and not one.about.lifted]
+    placed = [one.about for one in done if not one.failed and not one.about.protection_suspended]
     again = [about.id for about in placed if about.was_wanting]
     requested = [one.about.id for one in done if one.had_slot]
     not_started = [one.about.id for one in done if not one.had_slot]
-    made_way = [one.about.id for one in done if one.about.lifted and not one.failed]
+    made_way = [one.about.id for one in done if one.about.protection_suspended and not one.failed]
     _run_together(
         [
             (TAKE_OVER_LEVELS, rejected), (GIVE_UP, again), (LEVELS_REQUESTED, requested),
@@ -348,7 +356,7 @@ def _run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
 def _end_finished(pending: Sequence[Any]) -> list[int]:
     """End wishes about orders that have ended or never left; return exits for what had filled."""
     ended = [row for row in pending if row.status in TERMINAL]
-    closing = [row for row in ended if row.wish == "CLOSE" and row.free > 0]
+    closing = [row for row in ended if row.pending_action == "CLOSE" and row.free > 0]
     exits = open_exits([ExitRequest(row.position_id, "close") for row in closing])
     if ended:
         run(END_ACTIONS, ([row.id for row in ended],))

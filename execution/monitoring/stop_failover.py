@@ -23,21 +23,23 @@ READ_COUNTS_SECONDS = 10
 FRESH = f"{LATEST} WHERE received_at > clock_timestamp() - interval '{QUOTE_MAX_AGE_SECONDS} s'"
 PASSED = level_hits_sql(FRESH, "BROKER", free="")
 
-MARKED = "SELECT id, beyond FROM positions_executionposition WHERE beyond_since IS NOT NULL"
+MARKED = (
+    "SELECT id, breached_level FROM positions_executionposition WHERE breached_since IS NOT NULL"
+)
 
 MARK_BREACHED = """
-UPDATE positions_executionposition p SET beyond = d.level,
-  beyond_since = CASE WHEN d.level <> '' THEN clock_timestamp() END
+UPDATE positions_executionposition p SET breached_level = d.level,
+  breached_since = CASE WHEN d.level <> '' THEN clock_timestamp() END
 FROM unnest(%s::bigint[], %s::text[]) AS d(id, level) WHERE p.id = d.id
 """
 
 # Asked again for as long as it lasts: an answer counts for some seconds only.
 REQUEST_READ = f"""
-UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id = ANY(ARRAY(
+UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT id FROM positions_executionposition
-  WHERE beyond_since < clock_timestamp() - interval '{TAKE_OVER_SECONDS} s'
-    AND quantity > reserved AND ask_after IS NULL
-    AND coalesce(held_at < greatest(beyond_since,
+  WHERE breached_since < clock_timestamp() - interval '{TAKE_OVER_SECONDS} s'
+    AND quantity > reserved AND broker_check_due_at IS NULL
+    AND coalesce(broker_checked_at < greatest(breached_since,
       clock_timestamp() - interval '{READ_COUNTS_SECONDS} s'), true)
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
@@ -45,12 +47,12 @@ UPDATE positions_executionposition SET ask_after = clock_timestamp() WHERE id = 
 # The broker does have it, or it cannot be asked for so long that the exit is written: whether it
 # may leave unread is for `exits/safety.py` to say.
 MAY_TAKE_OVER = f"""
-SELECT id, beyond AS level FROM positions_executionposition
-WHERE beyond_since < clock_timestamp() - interval '{TAKE_OVER_SECONDS} s' AND quantity > reserved
-  AND (held_quantity > 0 AND held_at > greatest(beyond_since,
+SELECT id, breached_level AS level FROM positions_executionposition
+WHERE breached_since < clock_timestamp() - interval '{TAKE_OVER_SECONDS} s' AND quantity > reserved
+  AND (broker_quantity > 0 AND broker_checked_at > greatest(breached_since,
       clock_timestamp() - interval '{READ_COUNTS_SECONDS} s')
-    OR beyond_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
-      AND coalesce(held_at < beyond_since, true))
+    OR breached_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
+      AND coalesce(broker_checked_at < breached_since, true))
 """
 
 
@@ -71,7 +73,7 @@ def take_over_missed_levels() -> list[int]:
 def _mark_breached(hits: Sequence[Any]) -> None:
     """Since when each position's price has been beyond; the stop counts before the target."""
     passed = {hit.id: hit.level for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
-    noted = {row.id: row.beyond for row in rows(MARKED)}
+    noted = {row.id: row.breached_level for row in rows(MARKED)}
     changed = [(one, level) for one, level in passed.items() if noted.get(one) != level]
     changed += [(one, "") for one in noted if one not in passed]
     if changed:

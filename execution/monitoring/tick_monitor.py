@@ -30,13 +30,13 @@ SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s:
   %s::numeric[], %s::float8[])
   AS t(data_connection_id, symbol, low_bid, high_bid, low_ask, high_ask, age)"""
 HITS = level_hits_sql(
-    TOUCHED, free=f"{FREE} AND touched_at <= clock_timestamp() - make_interval(secs => q.age)"
+    TOUCHED, free=f"{FREE} AND last_activity_at <= clock_timestamp() - make_interval(secs => q.age)"
 )
 
 HEARTBEAT = """
-INSERT INTO execution_sourcewatch (source_id, watched_at)
+INSERT INTO execution_levelmonitorheartbeat (source_id, last_evaluated_at)
 SELECT id, clock_timestamp() FROM connections_dataconnection WHERE id = %s
-ON CONFLICT (source_id) DO UPDATE SET watched_at = EXCLUDED.watched_at
+ON CONFLICT (source_id) DO UPDATE SET last_evaluated_at = EXCLUDED.last_evaluated_at
 """
 
 STILL_VALID = f"""

@@ -38,27 +38,27 @@ def _pairs(side: str) -> str:
 # Pairs whose stops of ours nobody judges: since when, as far as it is known.
 UNMONITORED = f"""
 WITH RECURSIVE {_pairs("BUY")}, {_pairs("SELL")}
-SELECT h.price_source_id AS source, h.pair, least(w.watched_at, q.received_at) AS since
+SELECT h.price_source_id AS source, h.pair, least(w.last_evaluated_at, q.received_at) AS since
 FROM (SELECT * FROM buy UNION SELECT * FROM sell) h
 LEFT JOIN prices_latestquote q ON q.data_connection_id = h.price_source_id AND q.symbol = h.pair
-LEFT JOIN execution_sourcewatch w ON w.source_id = h.price_source_id
-WHERE coalesce(w.watched_at < clock_timestamp() - interval '{MONITORING_GRACE_SECONDS} s'
+LEFT JOIN execution_levelmonitorheartbeat w ON w.source_id = h.price_source_id
+WHERE coalesce(w.last_evaluated_at < clock_timestamp() - interval '{MONITORING_GRACE_SECONDS} s'
   OR q.received_at < clock_timestamp() - interval '{QUOTE_MAX_AGE_SECONDS} s', true)
 """
 
 OF_PAIRS = f"""
-SELECT p.id, coalesce(u.since, p.touched_at) AS since,
-  '{Code.PRICE_UNWATCHED.value}' AS why
+SELECT p.id, coalesce(u.since, p.last_activity_at) AS since,
+  '{Code.STOP_NOT_MONITORED.value}' AS why
 FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS u(source, pair, since)
 CROSS JOIN LATERAL (
-  SELECT id, touched_at FROM positions_executionposition
+  SELECT id, last_activity_at FROM positions_executionposition
   WHERE price_source_id IS NOT DISTINCT FROM u.source AND pair = u.pair AND quantity > 0
     AND sl IS NOT NULL AND sl_guardian = 'ENGINE') p
 """
 
 # Not confirmed; or beyond its price for long, and nobody could be asked why it has not executed.
 UNCONFIRMED = f"""
-SELECT id, touched_at AS since, CASE WHEN broker_sl IS NULL AND levels_told_at IS NULL
+SELECT id, last_activity_at AS since, CASE WHEN broker_sl IS NULL AND levels_reported_at IS NULL
     THEN '{Code.STOP_UNCONFIRMED.value}'
   WHEN broker_sl IS NULL THEN '{Code.STOP_DROPPED.value}'
   ELSE '{Code.STOP_COVERS_PART.value}' END AS why
@@ -67,10 +67,10 @@ WHERE quantity > 0 AND sl IS NOT NULL AND (sl_guardian = ''
   OR sl_guardian = 'BROKER' AND broker_sl IS NULL
   OR sl_guardian = 'BROKER' AND broker_sl_quantity < quantity)
 UNION ALL
-SELECT id, beyond_since, '{Code.STOP_NOT_EXECUTED.value}' FROM positions_executionposition
-WHERE beyond = 'sl' AND quantity > 0
-  AND beyond_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
-  AND coalesce(held_at < beyond_since, true)
+SELECT id, breached_since, '{Code.STOP_NOT_EXECUTED.value}' FROM positions_executionposition
+WHERE breached_level = 'sl' AND quantity > 0
+  AND breached_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
+  AND coalesce(broker_checked_at < breached_since, true)
 """
 
 NOTED = "SELECT id FROM positions_executionposition WHERE unprotected_since IS NOT NULL"
@@ -82,7 +82,7 @@ FOR NO KEY UPDATE SKIP LOCKED
 
 BEGIN = """
 UPDATE positions_executionposition p SET unprotected_since = least(d.since, clock_timestamp()),
-  unprotected_why = d.why, unprotected_told = false
+  unprotected_reason = d.why, unprotected_alerted = false
 FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS d(id, since, why)
 WHERE p.id = d.id AND p.quantity > 0 AND p.unprotected_since IS NULL
 """
@@ -97,22 +97,23 @@ FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id WH
 
 ALERT = f"""
 WITH moved AS (
-  UPDATE positions_executionposition p SET unprotected_told = true
+  UPDATE positions_executionposition p SET unprotected_alerted = true
   WHERE id = ANY(ARRAY(SELECT id FROM positions_executionposition
     WHERE unprotected_since < clock_timestamp() - interval '{ALERT_AFTER_SECONDS} s'
-      AND NOT unprotected_told ORDER BY id LIMIT {AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED))
-  RETURNING id, connection_id, signal_id, sl, unprotected_why AS why, false AS ended, true AS tell,
+      AND NOT unprotected_alerted ORDER BY id LIMIT {AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING id, connection_id, signal_id, sl, unprotected_reason AS why, false AS ended,
+    true AS tell,
     round(extract(epoch FROM clock_timestamp() - unprotected_since), 1) AS seconds
 ){_ALERT}"""
 
 END = f"""
 WITH ending AS (
-  SELECT id, unprotected_told AS tell, unprotected_why AS why,
+  SELECT id, unprotected_alerted AS tell, unprotected_reason AS why,
     round(extract(epoch FROM clock_timestamp() - unprotected_since), 1) AS seconds
   FROM positions_executionposition WHERE id = ANY(%s) AND unprotected_since IS NOT NULL
 ), moved AS (
-  UPDATE positions_executionposition p SET unprotected_since = NULL, unprotected_why = '',
-    unprotected_told = false, unprotected_seconds = p.unprotected_seconds + e.seconds
+  UPDATE positions_executionposition p SET unprotected_since = NULL, unprotected_reason = '',
+    unprotected_alerted = false, unprotected_seconds = p.unprotected_seconds + e.seconds
   FROM ending e WHERE p.id = e.id
   RETURNING p.id, p.connection_id, p.signal_id, p.sl, e.why, true AS ended, e.tell, e.seconds
 ){_ALERT}"""

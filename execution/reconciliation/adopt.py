@@ -40,12 +40,14 @@ class Levels:
 ORDER = """
 INSERT INTO execution_order (signal_id, connection_id, leg, pair, symbol, side, order_type,
   time_in_force, quantity, limit_price, stop_price, stop_loss, take_profit, pip, conversion_rate,
-  client_order_id, broker_order_id, attempt, status, reason, wish, due_at, submitted_at, answer_by,
+  client_order_id, broker_order_id, attempt, status, reason, pending_action, due_at, submitted_at,
+    answer_by,
   lookup_after)
 VALUES (%(signal)s, %(connection)s, 'entry', %(pair)s, %(symbol)s, %(side)s, %(order_type)s, 'GTC',
   %(quantity)s, %(limit_price)s, %(stop_price)s, %(stop_loss)s, %(take_profit)s, %(pip)s, %(rate)s,
   %(client_order_id)s, %(broker_order_id)s, %(attempt)s,
-  CASE WHEN %(asked)s THEN 'UNKNOWN' ELSE 'SUBMITTED' END, %(reason)s, %(wish)s, clock_timestamp(),
+  CASE WHEN %(asked)s THEN 'UNKNOWN' ELSE 'SUBMITTED' END, %(reason)s, %(pending_action)s,
+    clock_timestamp(),
   clock_timestamp(), clock_timestamp(), CASE WHEN %(asked)s THEN clock_timestamp() END)
 RETURNING id
 """
@@ -174,7 +176,7 @@ def _signal(
         target_prices=[levels.take_profit] if levels.take_profit else [],
         target_fractions=[Decimal(1)] if levels.take_profit else [],
         external_id=f"drift-{item.pk}",
-        door=Origin.DRIFT,
+        origin=Origin.DRIFT,
         note=f"Adopted from {item.connection.name}."[:500],
         created_by=by,
         approval=Approval.APPROVED,
@@ -236,7 +238,7 @@ def _order(
         "broker_order_id": evidence.broker_order_id,
         "asked": own,
         "reason": Code.DRIFT_DECIDED.value,
-        "wish": pending_action if own else "",
+        "pending_action": pending_action if own else "",
     }
     order_id = int(rows(ORDER, parameters)[0].id)
     run(
@@ -253,10 +255,12 @@ def confirmed_fill(
 ) -> OrderReport:
     """Return the entry's fill that a position proves, as a report. how: 'adopted' or 'linked'.
 
-    Raises ConflictError DRIFT_ACTION_UNFIT where the broker tells no entry price.
+    Raises ConflictError DRIFT_ACTION_NOT_APPLICABLE where the broker tells no entry price.
     """
     if evidence.price is None:
-        raise ConflictError(Code.DRIFT_ACTION_UNFIT, "The broker tells no entry price of it.")
+        raise ConflictError(
+            Code.DRIFT_ACTION_NOT_APPLICABLE, "The broker tells no entry price of it."
+        )
     fill = Execution(
         broker_fill_id=f"{how}:{item.pk}",
         quantity=evidence.quantity,

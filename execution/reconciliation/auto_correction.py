@@ -43,7 +43,7 @@ SELECT connection_id, '{Code.DRIFT_CORRECTED.value}', left(kind || ' ' || key, 3
 # A level that is the same on both sides keeps its guardian; one that differs is the broker's from
 # now on, or ours is told to it next (`pending_actions.LEVELS`), or there is none any more.
 LEVELS = """
-UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
+UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
   broker_sl = t.sl, broker_tp = t.tp,
   sl = CASE WHEN %(take_sl)s THEN t.sl ELSE p.sl END,
   tp = CASE WHEN %(take_tp)s THEN t.tp ELSE p.tp END,
@@ -53,8 +53,8 @@ UPDATE positions_executionposition p SET touched_at = clock_timestamp(),
   tp_guardian = CASE WHEN CASE WHEN %(take_tp)s THEN t.tp ELSE coalesce(p.tp, t.tp) END IS NULL
       THEN ''
     WHEN p.broker_tp IS NOT DISTINCT FROM t.tp THEN p.tp_guardian ELSE 'BROKER' END,
-  levels_told_at = clock_timestamp(), levels_given_up = false, levels_dropped_at = NULL,
-  levels_tries = 0
+  levels_reported_at = clock_timestamp(), levels_given_up = false, levels_dropped_at = NULL,
+  level_sync_attempts = 0
 FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
 WHERE p.id = %(id)s AND p.quantity > 0
 """

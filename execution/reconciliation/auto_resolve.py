@@ -19,7 +19,7 @@ COMPARED = (
     *OF_POSITIONS,
     Code.UNKNOWN_ORDER,
     Code.ORDER_MISSING,
-    Code.ORDER_RESTS,
+    Code.ORDER_STILL_WORKING,
     Code.FOREIGN_ORDER,
 )
 
@@ -28,7 +28,7 @@ RESOLVE = f"""
 UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
   resolution = CASE WHEN d.resolution <> '' THEN d.resolution
     WHEN x.known THEN 'We have a row of it again.'
-    WHEN d.kind = '{Code.BEYOND_LOOKUP.value}' THEN 'The order is looked up no more.'
+    WHEN d.kind = '{Code.LOOKUP_WINDOW_EXCEEDED.value}' THEN 'The order is looked up no more.'
     WHEN NOT d.evidence ? 'theirs' THEN 'It does not wait at the broker, says a clean comparison.'
     ELSE 'Not seen any more by a clean comparison.' END
 FROM (
@@ -45,7 +45,7 @@ WHERE d.id = x.id AND d.state <> 'RESOLVED' AND (
       SELECT FROM unnest(%(unseen_of)s::uuid[], %(unseen_kinds)s::text[], %(unseen_keys)s::text[])
         AS u(connection_id, kind, key)
       WHERE u.connection_id = d.connection_id AND u.kind = d.kind AND left(u.key, 120) = d.key)
-  OR d.kind = '{Code.BEYOND_LOOKUP.value}' AND NOT EXISTS (
+  OR d.kind = '{Code.LOOKUP_WINDOW_EXCEEDED.value}' AND NOT EXISTS (
     SELECT FROM execution_order o WHERE o.id = d.order_id AND o.status = 'UNKNOWN'))
 """
 

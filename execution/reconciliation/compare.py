@@ -159,7 +159,7 @@ def key_of(position: Any) -> str:
 
 
 def _moving(position: Any, began: datetime) -> bool:
-    return bool(position.in_flight) or position.touched_at >= began
+    return bool(position.in_flight) or position.last_activity_at >= began
 
 
 def same_price(ours: Decimal | None, theirs: Decimal | None, pip: Decimal) -> bool:
@@ -208,7 +208,7 @@ def _note_levels(found: Differences, mine: Any, held: HeldLevels) -> bool:
     sl = mine.sl_is_wanted, mine.broker_sl is not None, held.stop_loss is not None
     tp = mine.tp_is_wanted, mine.broker_tp is not None, held.take_profit is not None
     is_news = any(known != there and (wanted or known) for wanted, known, there in (sl, tp))
-    if not mine.levels_move and (mine.levels_told_at is None or is_news):
+    if not mine.levels_move and (mine.levels_reported_at is None or is_news):
         found.level_reads.append((mine, held))
     return any(wanted and not there for wanted, _, there in (sl, tp))
 

@@ -47,8 +47,8 @@ ALLOWED_DECISIONS: dict[str, tuple[Decision, ...]] = {
     Code.LEVELS_DIFFER: (ADOPT, RELINK, IGNORE),
     Code.PRICE_DIFFERS: (ADOPT, IGNORE),
     Code.ORDER_MISSING: (CLOSE, IGNORE),
-    Code.ORDER_RESTS: (CLOSE, IGNORE),
-    Code.BEYOND_LOOKUP: (CLOSE, IGNORE),
+    Code.ORDER_STILL_WORKING: (CLOSE, IGNORE),
+    Code.LOOKUP_WINDOW_EXCEEDED: (CLOSE, IGNORE),
 }
 
 
@@ -80,7 +80,8 @@ def adopt(item_id: int, *, by: User | None, levels: Levels | None = None) -> Dec
 
     An unknown position or order becomes a trade of the owner's private feed, with the levels that
     the broker holds unless others are given; a quantity, levels or an entry price become the
-    broker's. Raises ConflictError STATE_CONFLICT, DRIFT_ACTION_UNFIT and what `adopting` raises.
+    broker's. Raises ConflictError STATE_CONFLICT, DRIFT_ACTION_NOT_APPLICABLE and what `adopting`
+    raises.
     """
     with _decision(item_id, ADOPT, by) as decided:
         item = decided.item
@@ -108,8 +109,8 @@ def relink(
 
     Ours gets the broker's ids, and what filled there. Of levels that differ: ours hold, and the
     broker is told them again. Raises InvalidInputError FIELD_REQUIRED without a target;
-    ConflictError DRIFT_TARGET_UNFIT for one that does not fit, STATE_CONFLICT,
-    DRIFT_ACTION_UNFIT.
+    ConflictError DRIFT_TARGET_NOT_APPLICABLE for one that does not fit, STATE_CONFLICT,
+    DRIFT_ACTION_NOT_APPLICABLE.
     """
     with _decision(item_id, RELINK, by) as decided:
         if decided.item.kind == Code.LEVELS_DIFFER:
@@ -137,7 +138,7 @@ def close(item_id: int, *, by: User | None) -> Decided:
                 close_there(decided, surplus_of(item), by)
             case Code.POSITION_MISSING:
                 close_here(item)
-            case Code.ORDER_RESTS:
+            case Code.ORDER_STILL_WORKING:
                 reconciliation_requests.request_reconciliation(
                     [item.connection_id]
                 )  # which then asks to cancel it
@@ -169,7 +170,7 @@ def _decision(
             raise ConflictError(Code.STATE_CONFLICT, f"The difference is {item.state} already.")
         if decision not in actions_of(item):
             detail = f"{decision.label}: not for this one. {sentence(item.kind)}"
-            raise ConflictError(Code.DRIFT_ACTION_UNFIT, detail)
+            raise ConflictError(Code.DRIFT_ACTION_NOT_APPLICABLE, detail)
         with for_all_tenants():  # fills are written by what works for everybody
             yield Decided(item)
         _record_decision(item, decision, by, reason)
@@ -182,7 +183,7 @@ def _record_decision(item: DriftItem, decision: Decision, by: User | None, reaso
     item.resolution = item.resolution[:300]
     if decision is IGNORE:
         item.state = DriftItem.State.IGNORED
-    elif item.kind != Code.ORDER_RESTS:  # that one stays until the broker has cancelled it
+    elif item.kind != Code.ORDER_STILL_WORKING:  # that one stays until the broker has cancelled it
         item.state, item.resolved_at = DriftItem.State.RESOLVED, item.decided_at
     item.save(
         update_fields=[

@@ -96,7 +96,7 @@ def take_levels(decided: Decided, *, theirs: bool) -> None:
 def adopt_price(item: DriftItem) -> None:
     price = Decimal(item.evidence["theirs"]["entry_price"])
     mine = ExecutionPosition.objects.open().filter(pk=item.position_id or 0)
-    if not mine.update(entry_price=price, touched_at=timezone.now()):
+    if not mine.update(entry_price=price, last_activity_at=timezone.now()):
         raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
 
 
@@ -119,14 +119,14 @@ def relink_order(decided: Decided, order_id: int) -> None:
         and order.status in ((*IN_FLIGHT, *AT_BROKER) if resting else LINKABLE)
     )
     if order is None or not fits:
-        raise ConflictError(Code.DRIFT_TARGET_UNFIT, f"Order {order_id} does not fit.")
+        raise ConflictError(Code.DRIFT_TARGET_NOT_APPLICABLE, f"Order {order_id} does not fit.")
     if evidence.is_ours:
         same = Order.objects.filter(client_order_id__in=all_attempts(evidence.client_order_id))
         if same.exclude(pk=order.pk).exists():
             raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
         run(  # what was asked about the other id proves nothing
             "UPDATE execution_order SET client_order_id = %s, attempt = right(%s, 1)::int,"
-            " broker_order_id = %s, lookup_after = clock_timestamp(), proofs = 0,"
+            " broker_order_id = %s, lookup_after = clock_timestamp(), absence_confirmations = 0,"
             " lookup_claimed_until = NULL, fence = fence + 1 WHERE id = %s",
             (
                 evidence.client_order_id,
@@ -149,14 +149,16 @@ def relink_position(decided: Decided, position_id: int) -> None:
     position = ExecutionPosition.objects.select_for_update(no_key=True).filter(pk=position_id)
     mine = position.open().filter(connection_id=item.connection_id, symbol=evidence.symbol).first()
     if mine is None or mine.side != evidence.side:
-        raise ConflictError(Code.DRIFT_TARGET_UNFIT, f"Position {position_id} does not fit.")
+        raise ConflictError(
+            Code.DRIFT_TARGET_NOT_APPLICABLE, f"Position {position_id} does not fit."
+        )
     if mine.broker_position_id and mine.missing_since is None:
         detail = f"Position {position_id} is linked with {mine.broker_position_id}, which is there."
-        raise ConflictError(Code.DRIFT_TARGET_UNFIT, detail)
+        raise ConflictError(Code.DRIFT_TARGET_NOT_APPLICABLE, detail)
     ExecutionPosition.objects.filter(pk=mine.pk).update(
         broker_position_id=evidence.broker_position_id,
         missing_since=None,
-        touched_at=timezone.now(),
+        last_activity_at=timezone.now(),
     )
     item.position_id = mine.pk
 

@@ -23,7 +23,7 @@ SEEN_AGAIN_AFTER = timedelta(seconds=5)
 
 MARK = """
 UPDATE positions_executionposition SET missing_since = %s
-WHERE id = ANY(%s) AND quantity > 0 AND (missing_since IS NULL OR missing_since <= touched_at)
+WHERE id = ANY(%s) AND quantity > 0 AND (missing_since IS NULL OR missing_since <= last_activity_at)
 """
 UNMARK = """
 UPDATE positions_executionposition SET missing_since = NULL
@@ -54,7 +54,7 @@ def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: d
         p.id
         for p in missing
         if p.missing_since is not None
-        and p.missing_since > p.touched_at  # seen since our last activity on it
+        and p.missing_since > p.last_activity_at  # seen since our last activity on it
         and began - p.missing_since >= SEEN_AGAIN_AFTER
     ]
     blocked = apply_with_bisection(external_close_report(dict.fromkeys(again))).reports

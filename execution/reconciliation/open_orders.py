@@ -100,7 +100,7 @@ def _unanswered(
     unseen = set()
     for key, one in found.items():
         about = [(Code.ORDER_MISSING, row) for row in one.missing]
-        about += [(Code.ORDER_RESTS, row) for row, _ in one.ended]
+        about += [(Code.ORDER_STILL_WORKING, row) for row, _ in one.ended]
         for kind, row in about:
             if (key, row.client_order_id) not in answers:
                 unseen.add((key, kind, row.client_order_id))
@@ -123,7 +123,7 @@ def _unsettled(
             if answers.get((key, row.client_order_id)) is False and row.id in still
         ]
         records += [
-            order_record(Code.ORDER_RESTS, str(key), row, order)
+            order_record(Code.ORDER_STILL_WORKING, str(key), row, order)
             for row, order in one.ended
             if (key, row.client_order_id) in answers and row.id not in still
         ]
@@ -132,20 +132,20 @@ def _unsettled(
 
 def without_cancelled(run: ReconciliationRun, records: list[DriftRecord]) -> list[DriftRecord]:
     """Ask to cancel what rests though it has ended here, where somebody decided so."""
-    if not any(record.kind is Code.ORDER_RESTS for record in records):
+    if not any(record.kind is Code.ORDER_STILL_WORKING for record in records):
         return records
-    found = rows(DECIDED, (list(run.accounts), Code.ORDER_RESTS.value))
+    found = rows(DECIDED, (list(run.accounts), Code.ORDER_STILL_WORKING.value))
     decided = {(row.connection_id, row.key) for row in found}
     requests = [
         (run.accounts[UUID(record.connection_id)], _cancel_request(record))
         for record in records
-        if record.kind is Code.ORDER_RESTS and (record.connection_id, record.key) in decided
+        if record.kind is Code.ORDER_STILL_WORKING and (record.connection_id, record.key) in decided
     ]
     done = broker_queries.cancel(requests)
     return [
         record
         for record in records
-        if record.kind is not Code.ORDER_RESTS
+        if record.kind is not Code.ORDER_STILL_WORKING
         or (UUID(record.connection_id), record.evidence["client_order_id"]) not in done
     ]
 

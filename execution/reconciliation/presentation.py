@@ -22,8 +22,8 @@ GUIDANCE: dict[str, str] = {
     Code.LEVELS_DIFFER: "Stop or target were moved at the broker.",
     Code.PRICE_DIFFERS: "Only profits are shown differently.",
     Code.UNKNOWN_ORDER: "An order with our tag that we have no row of: look at its id first.",
-    Code.EXIT_BEYOND_OPEN: "What was open is closed here. Compare: what is left there shows then.",
-    Code.POISONED_REPORT: "A report that cannot be written down is the evidence itself.",
+    Code.EXIT_OVERFILLED: "What was open is closed here. Compare: what is left there shows then.",
+    Code.REPORT_PROCESSING_FAILED: "A report that cannot be written down is the evidence itself.",
 }
 
 BUTTONS: dict[tuple[str, Decision], str] = {
@@ -38,8 +38,8 @@ BUTTONS: dict[tuple[str, Decision], str] = {
     (Code.LEVELS_DIFFER, RELINK): "Put ours back",
     (Code.PRICE_DIFFERS, ADOPT): "Take the broker’s price",
     (Code.ORDER_MISSING, CLOSE): "End ours",
-    (Code.ORDER_RESTS, CLOSE): "Cancel it at the broker",
-    (Code.BEYOND_LOOKUP, CLOSE): "End ours",
+    (Code.ORDER_STILL_WORKING, CLOSE): "Cancel it at the broker",
+    (Code.LOOKUP_WINDOW_EXCEEDED, CLOSE): "End ours",
 }
 USUAL = {ADOPT: "Adopt", RELINK: "It is one of ours", CLOSE: "Close", IGNORE: "Leave it"}
 
@@ -77,8 +77,10 @@ POINTS: dict[tuple[str, Decision], tuple[tuple[str, str], ...]] = {
     (Code.ORDER_MISSING, CLOSE): (
         ("attention", "Nothing is sent. If it is at the broker after all, its fill still counts."),
     ),
-    (Code.ORDER_RESTS, CLOSE): (("submitting", "The broker is asked to cancel it at once."),),
-    (Code.BEYOND_LOOKUP, CLOSE): (
+    (Code.ORDER_STILL_WORKING, CLOSE): (
+        ("submitting", "The broker is asked to cancel it at once."),
+    ),
+    (Code.LOOKUP_WINDOW_EXCEEDED, CLOSE): (
         ("attention", "Nothing is sent. Look it up in the broker’s own statements first."),
     ),
 }

@@ -79,18 +79,19 @@ def connections_sql() -> str:
 SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane,
   statement_timestamp() AS selected_at
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
-LEFT JOIN execution_accountreading r ON r.connection_id = c.id
+LEFT JOIN execution_accountsyncstate r ON r.connection_id = c.id
 WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
   AND NOT EXISTS (SELECT FROM unnest(%(done)s::uuid[], %(turns)s::timestamptz[]) AS d(id, turn_at)
     WHERE d.id = c.id AND NOT coalesce(
-      r.compare_asked_at > d.turn_at AND r.compare_asked_at <= clock_timestamp(), false))
-  AND (r.compare_asked_at <= clock_timestamp() OR h.reconciled_at IS NULL
+      r.reconcile_requested_at > d.turn_at AND r.reconcile_requested_at <= clock_timestamp(),
+      false))
+  AND (r.reconcile_requested_at <= clock_timestamp() OR h.reconciled_at IS NULL
     OR NOT %(first)s AND {not_idle_sql()})
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
-  AND (r.compare_asked_at <= clock_timestamp() OR {is_monitored_sql()})
+  AND (r.reconcile_requested_at <= clock_timestamp() OR {is_monitored_sql()})
 ORDER BY CASE WHEN %(first)s THEN
-  row_number() OVER (PARTITION BY r.compare_asked_at IS NULL ORDER BY random()) END, c.id
+  row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random()) END, c.id
 LIMIT CASE WHEN %(first)s THEN {FIRST_AT_ONCE} END
 """
 
@@ -98,12 +99,12 @@ LIMIT CASE WHEN %(first)s THEN {FIRST_AT_ONCE} END
 OURS = f"""
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
   coalesce({tick_of("p")}, 0) AS tick,
-  p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.touched_at, p.missing_since,
+  p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.last_activity_at, p.missing_since,
   -- What the broker is being told of levels, and levels that make way for an exit, are our doing.
-  p.lifted OR coalesce(p.levels_due_at > clock_timestamp(), false) AS levels_move,
+  p.protection_suspended OR coalesce(p.level_sync_due_at > clock_timestamp(), false) AS levels_move,
   NOT p.levels_given_up AND (p.sl_guardian = 'BROKER' AND {differs("p.sl", "p.broker_sl")}
     OR {differs("(CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END)", "p.broker_tp")}) AS untold,
-  p.sl, p.tp, p.levels_told_at, p.levels_given_up,
+  p.sl, p.tp, p.levels_reported_at, p.levels_given_up,
   p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AS sl_is_wanted,
   p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AS tp_is_wanted,
   -- Netted with another of ours at some time: the broker's average price is of both.
@@ -153,20 +154,20 @@ WHERE connection_id = ANY(%s) AND position_id IS NULL
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
-  AND coalesce(greatest(errored_at, last_tested_at, watched_since), '-infinity') < %(began)s
+  AND coalesce(greatest(errored_at, last_tested_at, monitored_since), '-infinity') < %(began)s
   AND connection_id NOT IN (
     SELECT c.id FROM connections_lanelease l JOIN connections_executionconnection c USING (lane)
-    WHERE l.taken_at > %(began)s AND c.lane <> '')
+    WHERE l.acquired_at > %(began)s AND c.lane <> '')
   AND NOT EXISTS (
     SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %(began)s)
 RETURNING connection_id
 """
 
 END_REQUESTS = """
-UPDATE execution_accountreading SET compare_asked_at = NULL, compared_at = %(began)s
+UPDATE execution_accountsyncstate SET reconcile_requested_at = NULL, compared_at = %(began)s
 WHERE connection_id IN (
-  SELECT connection_id FROM execution_accountreading
-  WHERE connection_id = ANY(%(connections)s) AND compare_asked_at <= %(began)s
+  SELECT connection_id FROM execution_accountsyncstate
+  WHERE connection_id = ANY(%(connections)s) AND reconcile_requested_at <= %(began)s
   ORDER BY connection_id FOR NO KEY UPDATE)
 """
 

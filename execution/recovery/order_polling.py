@@ -52,7 +52,7 @@ OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind o
 # While an account is being asked nobody else takes it; if its process dies, somebody does then.
 DUE = f"""
 WITH due AS (
-  SELECT r.connection_id FROM execution_accountreading r
+  SELECT r.connection_id FROM execution_accountsyncstate r
   JOIN connections_executionconnection c ON c.id = r.connection_id
   WHERE c.type = ANY(%(kinds)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
     AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
@@ -63,12 +63,12 @@ WITH due AS (
         AND p.quantity > 0))
   ORDER BY r.poll_after NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
 ), taken AS (
-  UPDATE execution_accountreading r
+  UPDATE execution_accountsyncstate r
   SET poll_after = clock_timestamp() + make_interval(secs => %(lease)s)
   FROM due WHERE r.connection_id = due.connection_id
-  RETURNING r.connection_id, r.fills_until
+  RETURNING r.connection_id, r.fills_synced_until
 )
-SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_until, least(
+SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_synced_until, least(
     (SELECT min(p.opened_at) FROM positions_executionposition p
      WHERE p.connection_id = c.id AND p.quantity > 0),
     (SELECT min(s.published_at) FROM execution_order o JOIN signals_signal s ON s.id = o.signal_id
@@ -83,20 +83,21 @@ FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
 DONE = """
 WITH told AS (
   SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[])
-  AS t(connection_id, fills_until, began, every)
+  AS t(connection_id, fills_synced_until, began, every)
 ), locked AS (
-  SELECT r.connection_id FROM execution_accountreading r JOIN told USING (connection_id)
+  SELECT r.connection_id FROM execution_accountsyncstate r JOIN told USING (connection_id)
   ORDER BY r.connection_id FOR NO KEY UPDATE OF r
 )
-UPDATE execution_accountreading r SET fills_until = coalesce(t.fills_until, r.fills_until),
+UPDATE execution_accountsyncstate r SET fills_synced_until = coalesce(t.fills_synced_until,
+  r.fills_synced_until),
   poll_after = greatest(clock_timestamp(), t.began + make_interval(secs => t.every))
 FROM told t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
 """
 
 
 EXTEND_CLAIM = """
-UPDATE execution_accountreading SET poll_after = clock_timestamp() + make_interval(secs => %s)
-WHERE connection_id IN (SELECT connection_id FROM execution_accountreading
+UPDATE execution_accountsyncstate SET poll_after = clock_timestamp() + make_interval(secs => %s)
+WHERE connection_id IN (SELECT connection_id FROM execution_accountsyncstate
   WHERE connection_id = ANY(%s::uuid[]) ORDER BY connection_id FOR NO KEY UPDATE)
 """
 

@@ -27,13 +27,13 @@ SELECT count(*) FROM found
 
 STALE_UNKNOWN = f"""
 WITH found AS (
-  SELECT o.id, o.signal_id, o.connection_id, o.status, '{Code.LIMBO.value}' AS code
+  SELECT o.id, o.signal_id, o.connection_id, o.status, '{Code.UNKNOWN_TOO_LONG.value}' AS code
   FROM execution_order o
   WHERE o.status = 'UNKNOWN' AND o.answer_by < statement_timestamp() - make_interval(secs => %s)
     AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
-      AND l.code = '{Code.LIMBO.value}' AND l.at > o.submitted_at)
+      AND l.code = '{Code.UNKNOWN_TOO_LONG.value}' AND l.at > o.submitted_at)
   ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
-)""" + _ALERT.format(kind="order.limbo")
+)""" + _ALERT.format(kind="order.unknown_too_long")
 
 # The reason on the row says how far it is: asked about, then acted on.
 QUERY = f"""
@@ -43,7 +43,7 @@ WITH found AS (
   WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
     WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND client_order_id IS NOT NULL
-      AND (order_type = 'MARKET' OR time_in_force IN ('IOC', 'FOK')) AND wish = ''
+      AND (order_type = 'MARKET' OR time_in_force IN ('IOC', 'FOK')) AND pending_action = ''
       AND reason NOT IN ('{Code.STUCK.value}', '{Code.STUCK_ESCALATED.value}')
       AND coalesce(acknowledged_at, submitted_at)
         < clock_timestamp() - make_interval(secs => %(stuck)s)
@@ -61,10 +61,10 @@ WITH due AS (
   FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
   LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
   WHERE o.status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND o.reason = '{Code.STUCK.value}'
-    AND o.due_at <= clock_timestamp() AND o.wish = ''
+    AND o.due_at <= clock_timestamp() AND o.pending_action = ''
   ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
 ), found AS (
-  UPDATE execution_order o SET wish = CASE WHEN d.is_cancelled THEN 'CANCEL' ELSE '' END,
+  UPDATE execution_order o SET pending_action = CASE WHEN d.is_cancelled THEN 'CANCEL' ELSE '' END,
     due_at = clock_timestamp(), reason = CASE WHEN d.is_cancelled
       THEN '{Code.STUCK_CANCELLED.value}' ELSE '{Code.STUCK_ESCALATED.value}' END
   FROM due d WHERE o.id = d.id AND o.id = ANY(ARRAY(SELECT id FROM due))
@@ -73,17 +73,17 @@ WITH due AS (
 
 # It goes on being requested. People are told once that it is refused or not answered again and
 # again, and once that it could not even be sent; then it is looked up too, for its end may be lost.
-_UNANSWERED_CODE = f"""CASE WHEN wish_tries > 1 THEN '{Code.CANCEL_UNANSWERED.value}'
+_UNANSWERED_CODE = f"""CASE WHEN pending_action_attempts > 1 THEN '{Code.CANCEL_UNANSWERED.value}'
   ELSE '{Code.CANCEL_DELAYED.value}' END"""
 
 UNANSWERED = f"""
 WITH found AS (
   UPDATE execution_order SET reason = {_UNANSWERED_CODE}, detail = '',
-    lookup_after = CASE WHEN wish_tries > 2 THEN lookup_after
+    lookup_after = CASE WHEN pending_action_attempts > 2 THEN lookup_after
       ELSE coalesce(lookup_after, clock_timestamp()) END
   WHERE id = ANY(ARRAY(
     SELECT o.id FROM execution_order o
-    WHERE o.wish <> '' AND (o.wish_tries >= %(tries)s
+    WHERE o.pending_action <> '' AND (o.pending_action_attempts >= %(tries)s
         -- Of a lane that no process holds nothing has been begun: since it became due.
         OR coalesce(o.pending_action_since, o.due_at)
           < clock_timestamp() - make_interval(secs => %(seconds)s))

@@ -46,8 +46,8 @@ ENQUEUED_GRACE_SECONDS = 1
 DUE = f"""
 SELECT id FROM execution_order
 WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(priority)s
-  AND wish = '' AND {in_held_lanes_sql("connection_id")}
-  AND coalesce(rung_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
+  AND pending_action = '' AND {in_held_lanes_sql("connection_id")}
+  AND coalesce(enqueued_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
 ORDER BY priority, due_at, id LIMIT %(limit)s
 """
 
@@ -55,11 +55,11 @@ ORDER BY priority, due_at, id LIMIT %(limit)s
 # process never learned stays SUBMITTING under a healthy lease.
 MARK_ORPHANED_UNKNOWN = f"""
 WITH taken AS (
-  UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.OWNER_GONE.value}', detail = '',
-    fence = fence + 1, owner = %s, lookup_after = clock_timestamp(), lookup_claimed_until = NULL
+  UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.WORKER_LOST.value}', detail = '',
+    fence = fence + 1, worker_id = %s, lookup_after = clock_timestamp(), lookup_claimed_until = NULL
   WHERE id = ANY(ARRAY(
     SELECT o.id FROM execution_order o
-    LEFT JOIN execution_workerlease w ON w.id = o.owner
+    LEFT JOIN execution_workerlease w ON w.id = o.worker_id
     WHERE o.status = 'SUBMITTING' AND (o.answer_by < statement_timestamp()
       OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
     ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
@@ -70,13 +70,13 @@ WITH taken AS (
   FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-SELECT id, signal_id, connection_id, '{Code.OWNER_GONE.value}', 'UNKNOWN' FROM taken
+SELECT id, signal_id, connection_id, '{Code.WORKER_LOST.value}', 'UNKNOWN' FROM taken
 """
 
 # A dead process makes no call: what it had claimed to look up is due for the others.
 RELEASE_CLAIMS = """
 UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
-  SELECT o.id FROM execution_order o LEFT JOIN execution_workerlease w ON w.id = o.owner
+  SELECT o.id FROM execution_order o LEFT JOIN execution_workerlease w ON w.id = o.worker_id
   WHERE o.lookup_after IS NOT NULL AND o.lookup_claimed_until > statement_timestamp()
     AND (w.lease_until IS NULL OR w.lease_until < clock_timestamp())
   ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
@@ -94,13 +94,14 @@ WITH asked AS (
       * least(%(longest)s, greatest(%(first)s, 0.5 * coalesce(
         extract(epoch FROM clock_timestamp() - answer_by), 0)::float8))),
     lookup_claimed_until = clock_timestamp() + make_interval(secs => %(claim)s),
-    owner = CASE WHEN status = 'SUBMITTING' OR %(owner)s = '' THEN owner ELSE %(owner)s END
+    worker_id = CASE WHEN status = 'SUBMITTING' OR %(worker_id)s = '' THEN worker_id
+      ELSE %(worker_id)s END
   WHERE id = ANY(ARRAY(
     SELECT id FROM execution_order
     WHERE lookup_after <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
       AND (lookup_claimed_until IS NULL OR lookup_claimed_until <= statement_timestamp())
     ORDER BY lookup_after LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
-  RETURNING id, connection_id, client_order_id, symbol, fence, proofs, submitted_at,
+  RETURNING id, connection_id, client_order_id, symbol, fence, absence_confirmations, submitted_at,
     lookup_claimed_until AS claimed_until,
     extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue
 )
@@ -111,27 +112,31 @@ FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
 
 # One more proof of absence. The second, at least a gap later, ends an entry and sends an exit
 # again under the same id. The fence makes a proof by a stale process bounce off, the number of
-# proofs at the time of asking one by a process that asked at the same time as another.
+# absence_confirmations at the time of asking one by a process that asked at the same time as
+# another.
 CONFIRM_ABSENCE = f"""
 WITH d AS (
-  SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(proofs)s::int[])
-  AS t(id, fence, proofs)
+  SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(absence_confirmations)s::int[])
+  AS t(id, fence, absence_confirmations)
 ), locked AS (
   SELECT id FROM execution_order WHERE id = ANY(%(ids)s::bigint[]) ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
-  UPDATE execution_order o SET proofs = o.proofs + 1,
-    fence = o.fence + CASE WHEN o.proofs = 0 THEN 0 ELSE 1 END,
-    lookup_after = CASE WHEN o.proofs = 0
+  UPDATE execution_order o SET absence_confirmations = o.absence_confirmations + 1,
+    fence = o.fence + CASE WHEN o.absence_confirmations = 0 THEN 0 ELSE 1 END,
+    lookup_after = CASE WHEN o.absence_confirmations = 0
       THEN clock_timestamp() + make_interval(secs => %(gap)s) END,
-    status = CASE WHEN o.proofs = 0 THEN 'UNKNOWN' WHEN o.position_id IS NULL THEN 'FAILED'
+    status = CASE WHEN o.absence_confirmations = 0 THEN 'UNKNOWN' WHEN o.position_id IS NULL
+      THEN 'FAILED'
       ELSE 'PENDING' END,
-    reason = CASE WHEN o.proofs = 0 THEN o.reason WHEN o.position_id IS NULL
+    reason = CASE WHEN o.absence_confirmations = 0 THEN o.reason WHEN o.position_id IS NULL
       THEN '{Code.NEVER_ARRIVED.value}' ELSE '{Code.RESEND.value}' END,
     due_at = clock_timestamp(),
-    done_at = CASE WHEN o.proofs > 0 AND o.position_id IS NULL THEN clock_timestamp() END
-  FROM d JOIN locked USING (id) WHERE o.id = d.id AND o.fence = d.fence AND o.proofs = d.proofs
+    done_at = CASE WHEN o.absence_confirmations > 0 AND o.position_id IS NULL
+      THEN clock_timestamp() END
+  FROM d JOIN locked USING (id) WHERE o.id = d.id AND o.fence = d.fence
+    AND o.absence_confirmations = d.absence_confirmations
     AND o.status = 'UNKNOWN'
-  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.proofs
+  RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.absence_confirmations
 ), told AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
@@ -141,7 +146,7 @@ WITH d AS (
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
 SELECT id, signal_id, connection_id,
-  CASE WHEN status = 'UNKNOWN' THEN '{Code.PROOF_OF_ABSENCE.value}' ELSE reason END, status
+  CASE WHEN status = 'UNKNOWN' THEN '{Code.ABSENCE_CONFIRMED.value}' ELSE reason END, status
 FROM moved
 """
 
@@ -151,15 +156,15 @@ FROM moved
 CANCEL_EXPIRED_WORKING = """
 WITH resting AS MATERIALIZED (
   SELECT id, signal_id FROM execution_order
-  WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND wish = ''
+  WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND pending_action = ''
 ), outlived AS MATERIALIZED (
   SELECT r.id FROM resting r JOIN signals_signal s ON s.id = r.signal_id
   WHERE s.valid_until <= %s LIMIT 1000
 )
-UPDATE execution_order SET wish = 'CANCEL', due_at = clock_timestamp()
+UPDATE execution_order SET pending_action = 'CANCEL', due_at = clock_timestamp()
 WHERE id = ANY(ARRAY(
   SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM outlived))
-    AND status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND wish = ''
+    AND status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND pending_action = ''
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
@@ -198,9 +203,9 @@ def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None =
     return [row.id for row in rows(DUE, parameters)]
 
 
-def mark_orphaned_unknown(owner: str) -> int:
+def mark_orphaned_unknown(worker_id: str) -> int:
     """Make UNKNOWN what dead processes left SUBMITTING; return how many."""
-    taken = run(MARK_ORPHANED_UNKNOWN, (owner,))
+    taken = run(MARK_ORPHANED_UNKNOWN, (worker_id,))
     if taken:
         failpoint("takeover.committed")
     return taken
@@ -212,8 +217,9 @@ def release_claims() -> int:
     return run(RELEASE_CLAIMS)
 
 
-def query_unknown_orders(dispatcher: OrderDispatcher, owner: str = "") -> int:
-    """Have orders looked up whose outcome, or a part of it, nobody knows; return how many. owner:
+def query_unknown_orders(dispatcher: OrderDispatcher, worker_id: str = "") -> int:
+    """Have orders looked up whose outcome, or a part of it,
+    is not known; return how many. worker_id:
     the process, whose claims end with its lease.
 
     Nobody waits for the answers: each is written as it comes, so that a broker that is silent
@@ -223,7 +229,7 @@ def query_unknown_orders(dispatcher: OrderDispatcher, owner: str = "") -> int:
         "first": FIRST_LOOKUP_SECONDS,
         "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS,
         "claim": dispatcher.background_calls.max_seconds(LOOKUP_PATIENCE),
-        "owner": owner,
+        "worker_id": worker_id,
     }
     unknown = rows(CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
     dispatcher.background_calls.start(
@@ -270,7 +276,7 @@ def _end_lookups(done: Sequence[CallResult]) -> None:
             {
                 "ids": [row.id for row in absent],
                 "fences": [row.fence for row in absent],
-                "proofs": [row.proofs for row in absent],
+                "absence_confirmations": [row.absence_confirmations for row in absent],
                 "gap": settings.FILLCAST_ABSENCE_GAP_SECONDS,
             },
         )
@@ -289,7 +295,7 @@ def _record_beyond_horizon(rows_without: Sequence[Any]) -> None:
     upsert_items(
         [
             DriftRecord(
-                Code.BEYOND_LOOKUP,
+                Code.LOOKUP_WINDOW_EXCEEDED,
                 str(row.connection_id),
                 row.client_order_id,
                 {"client_order_id": row.client_order_id, "seconds": row.age},

@@ -21,7 +21,7 @@ from execution.base.drift_items import write_drift
 from execution.base.dropped_messages import record_dropped
 from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
 from execution.ids import all_attempts, base_of
-from execution.models import Tally
+from execution.models import DroppedMessageCount
 from execution.reports import fees, sql
 from execution.reports.broker_exits import (
     ResolvedReports,
@@ -128,7 +128,7 @@ def _sort(
         row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
         if row is None or row.connection_id != report.connection_id:
             if not write_drift(Code.UNKNOWN_ORDER, report):
-                record_dropped(Tally.Name.NOBODYS_REPORT, repr(report))
+                record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
             continue
         if (change := changes.get(row.id)) is None:
             change = changes[row.id] = OrderChange(row, state_of(row))

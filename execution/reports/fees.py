@@ -57,7 +57,8 @@ WITH mine AS (
     GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{}') AS fees
   FROM mine m JOIN positions_executionposition p USING (id)
 )
-UPDATE positions_executionposition p SET unconverted_fees = b.fees, touched_at = clock_timestamp()
+UPDATE positions_executionposition p SET unconverted_fees = b.fees,
+  last_activity_at = clock_timestamp()
 FROM beside b WHERE p.id = b.id AND p.unconverted_fees <> b.fees
 """
 

@@ -39,34 +39,36 @@ LEVELS = f"""
   SELECT p.id, d.sl, d.tp, d.protected, d.refused,
     p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND d.sl IS NULL
       OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
-    NOT p.lifted AND NOT p.levels_given_up AND p.quantity > 0
-      AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL OR p.levels_tries = 0) AS is_new,
+    NOT p.protection_suspended AND NOT p.levels_given_up AND p.quantity > 0
+      AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
+      OR p.level_sync_attempts = 0) AS is_new,
     NOT {lacks_level("p.")} AS was_whole,
-    p.levels_told_at IS NULL OR (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl, p.broker_tp) AS differs,
-    d.began IS NULL AND coalesce(p.levels_told_at > clock_timestamp()
+    p.levels_reported_at IS NULL OR (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl,
+      p.broker_tp) AS differs,
+    d.began IS NULL AND coalesce(p.levels_reported_at > clock_timestamp()
       - interval '{CONTRADICTION_SECONDS} s', false) AS follows_another,
     coalesce(p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s', false)
       AS is_again
   FROM d JOIN execution_order o ON o.client_order_id = d.cid
   JOIN positions_executionposition p
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-  WHERE NOT (d.is_first AND p.levels_told_at IS NOT NULL)
-    AND (d.began IS NULL OR p.touched_at < d.began AND NOT p.lifted
-      AND coalesce(p.levels_due_at <= clock_timestamp(), true))
-    AND (d.as_of IS NULL OR p.touched_at < d.as_of)
+  WHERE NOT (d.is_first AND p.levels_reported_at IS NOT NULL)
+    AND (d.began IS NULL OR p.last_activity_at < d.began AND NOT p.protection_suspended
+      AND coalesce(p.level_sync_due_at <= clock_timestamp(), true))
+    AND (d.as_of IS NULL OR p.last_activity_at < d.as_of)
 ), moved AS (
   UPDATE positions_executionposition p SET
     broker_sl = CASE WHEN p.sl_guardian = 'BROKER' OR p.broker_sl IS NOT NULL THEN n.sl END,
     broker_tp = CASE WHEN p.tp_guardian = 'BROKER' OR p.broker_tp IS NOT NULL THEN n.tp END,
-    broker_sl_quantity = n.protected, touched_at = clock_timestamp(),
-    levels_told_at = clock_timestamp(),
+    broker_sl_quantity = n.protected, last_activity_at = clock_timestamp(),
+    levels_reported_at = clock_timestamp(),
     levels_given_up = n.lacks
       AND (p.levels_given_up OR n.is_new AND n.was_whole AND n.is_again),
     levels_dropped_at = CASE WHEN n.lacks AND n.is_new AND n.was_whole THEN clock_timestamp()
       ELSE p.levels_dropped_at END,
-    sl_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.sl_guardian = 'BROKER'
+    sl_guardian = CASE WHEN n.refused AND NOT p.protection_suspended AND p.sl_guardian = 'BROKER'
       AND n.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,
-    tp_guardian = CASE WHEN n.refused AND NOT p.lifted AND p.tp_guardian = 'BROKER'
+    tp_guardian = CASE WHEN n.refused AND NOT p.protection_suspended AND p.tp_guardian = 'BROKER'
       AND n.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
   FROM news n WHERE p.id = n.id
   RETURNING p.id, p.signal_id, p.connection_id, n.refused,

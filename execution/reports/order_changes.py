@@ -67,7 +67,7 @@ def state_of(row: Any) -> State:
         quantity=row.quantity or ZERO,
         filled=row.filled_quantity,
         attempt=row.attempt,
-        tries=row.tries,
+        send_retries=row.send_retries,
         fence=row.fence,
         is_exit=row.position_id is not None,
         unacknowledged=row.unacknowledged,
@@ -150,7 +150,7 @@ def _of_another_attempt(change: OrderChange, report: OrderReport) -> Transition 
         return None
     transition = previous_attempt_live(change.state, attempt)
     if transition is None:
-        write_drift(Code.RISEN, report)  # two may be live: people must look
+        write_drift(Code.UNEXPECTEDLY_LIVE, report)  # two may be live: people must look
     return transition
 
 

@@ -63,7 +63,7 @@ WHERE connection_id = %s::uuid AND broker_fill_id = ANY(%s::text[])
 
 PREVIOUS = f"""
 SELECT evidence->'theirs'->>'closed' AS closed, evidence->'fills' AS fills FROM execution_driftitem
-WHERE connection_id = %s::uuid AND kind = '{Code.EXIT_BEYOND_OPEN.value}' AND key = left(%s, 120)
+WHERE connection_id = %s::uuid AND kind = '{Code.EXIT_OVERFILLED.value}' AND key = left(%s, 120)
   AND state <> 'RESOLVED'
 """
 
@@ -184,7 +184,7 @@ def _end(report: OrderReport, exit_: Any, split: FillSplit) -> list[OrderReport]
     if report.close_cause is not None or split.reported < exit_.quantity:
         return []
     said = f"The broker executed {plain(split.reported)}, and {plain(split.counted)} was open."
-    code = Code.EXIT_BEYOND_OPEN
+    code = Code.EXIT_OVERFILLED
     return [replace(report, kind=ReportKind.CANCELLED, fills=(), code=code, detail=said)]
 
 
@@ -198,4 +198,4 @@ def _difference(report: OrderReport, exit_: Any, split: FillSplit) -> DriftRecor
         "differs": f"{ours} {theirs}",
     }
     key, about = _key(report), (exit_.position_id, exit_.id)
-    return DriftRecord(Code.EXIT_BEYOND_OPEN, report.connection_id, key, evidence, *about)
+    return DriftRecord(Code.EXIT_OVERFILLED, report.connection_id, key, evidence, *about)

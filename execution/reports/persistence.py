@@ -105,7 +105,7 @@ def _record(change: OrderChange) -> tuple[Any, ...]:
         ended,
         _target_done(change),
         state.attempt + step.next_attempt,
-        min(row.tries + step.next_try, MAX_COUNTED_TRIES),
+        min(row.send_retries + step.next_try, MAX_COUNTED_TRIES),
         _wait(row, step),
         not change.passed and _skipped_submitted(change),
         orjson.dumps(_numbers(change)).decode(),
@@ -119,7 +119,7 @@ def _wait(row: Any, transition: Transition) -> float:
         return _spread(not_reached_seconds(row.order_type, row.age))
     if transition.is_deferred:
         return deferral_seconds(row.order_type, row.waited)
-    return _backoff(row.tries) if transition.next_try else 0.0
+    return _backoff(row.send_retries) if transition.next_try else 0.0
 
 
 def _levels(change: OrderChange) -> tuple[bool, Decimal | None, Decimal | None, Decimal | None]:
@@ -154,7 +154,7 @@ def _is_placed(change: OrderChange) -> bool:
 
 
 def _is_unexpectedly_live(change: OrderChange) -> bool:
-    return change.transition is not None and change.transition.code is Code.RISEN
+    return change.transition is not None and change.transition.code is Code.UNEXPECTEDLY_LIVE
 
 
 def _target_done(change: OrderChange) -> bool:
@@ -171,7 +171,7 @@ def _implied(row: Any, status: Status) -> tuple[Any, ...]:
 def _is_delayed(change: OrderChange) -> bool:
     """Whether an exit could not be sent as often as an entry would have been before it FAILED."""
     transition = change.transition
-    spent = change.row.tries + 1 == MAX_TRIES
+    spent = change.row.send_retries + 1 == MAX_TRIES
     return transition is not None and transition.next_try and spent and change.state.is_exit
 
 
@@ -239,9 +239,9 @@ def _reason_payload(transition: Transition | None) -> dict[str, str]:
     return {"code": transition.code.value, **text}
 
 
-def _backoff(tries: int) -> float:
+def _backoff(send_retries: int) -> float:
     """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter; at most 60."""
-    return _spread(min(0.5 * 2.0 ** min(tries, 10), 40.0))
+    return _spread(min(0.5 * 2.0 ** min(send_retries, 10), 40.0))
 
 
 def _spread(seconds: float) -> float:

@@ -53,7 +53,7 @@ UPDATE positions_executionposition p SET entry_price = round(now.price, 18),
   realized_pnl = round(coalesce(now.gain, 0) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 18),
   close_reason = CASE WHEN now.left_open = 0 THEN coalesce(now.why, p.close_reason) ELSE '' END,
   closed_at = CASE WHEN now.left_open = 0 THEN coalesce(now.time, p.closed_at) END,
-  touched_at = clock_timestamp()
+  last_activity_at = clock_timestamp()
 FROM now WHERE p.id = now.id
 """
 

@@ -6,7 +6,8 @@ from execution.exits import levels_sql
 LOAD = f"""
 SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
-  o.leg, o.pair, o.side, o.attempt, o.tries, o.quantity, o.filled_quantity, o.inferred_quantity,
+  o.leg, o.pair, o.side, o.attempt, o.send_retries, o.quantity, o.filled_quantity,
+    o.inferred_quantity,
   o.reason, o.acknowledged_at IS NULL AS unacknowledged,
   coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
   o.worst_price, o.order_type,
@@ -60,7 +61,7 @@ COLUMNS = {
     "ended": "boolean",
     "target_done": "boolean",  # a take profit that ended with something filled, for the first time
     "attempt": "int",
-    "tries": "int",
+    "send_retries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
     "implied": "boolean",  # the broker skipped SUBMITTED: it gets its line in the log
     "numbers": "text",
@@ -88,7 +89,7 @@ WITH d AS (
     commission = o.commission + d.new_commission,
     slippage_pips = coalesce(d.slippage, o.slippage_pips),
     slippage_unit = CASE WHEN d.slippage IS NULL THEN o.slippage_unit ELSE d.slippage_unit END,
-    attempt = d.attempt, tries = d.tries,
+    attempt = d.attempt, send_retries = d.send_retries,
     acknowledged_at = CASE WHEN d.answered THEN coalesce(o.acknowledged_at, clock_timestamp())
       ELSE o.acknowledged_at END,
     filled_at = CASE WHEN d.status = 'FILLED' THEN coalesce(o.filled_at, clock_timestamp())
@@ -103,14 +104,16 @@ WITH d AS (
       THEN coalesce(o.waiting_since, clock_timestamp()) END,
     due_at = CASE WHEN d.status = 'PENDING'
       THEN clock_timestamp() + make_interval(secs => d.wait)
-      WHEN o.wish <> '' AND (d.was_in_flight OR d.ended) THEN clock_timestamp() ELSE o.due_at END
+      WHEN o.pending_action <> '' AND (d.was_in_flight OR d.ended) THEN clock_timestamp()
+      ELSE o.due_at END
   FROM d WHERE o.id = d.id
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
     o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity
 ), opened AS (
   INSERT INTO positions_executionposition AS p (connection_id, signal_id, pair, symbol, side,
     quantity, opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp,
-    broker_sl_quantity, levels_told_at, broker_position_id, price_source_id, pip, conversion_rate,
+    broker_sl_quantity, levels_reported_at, broker_position_id, price_source_id, pip,
+      conversion_rate,
     commission, opened_at)
   SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
     round(d.opened_value / d.opened, 18), {levels_sql.on_tick("l.sl", "u")},
@@ -141,7 +144,7 @@ WITH d AS (
     commission = p.commission + EXCLUDED.commission,
     opened_at = least(p.opened_at, EXCLUDED.opened_at),
     broker_position_id = coalesce(nullif(EXCLUDED.broker_position_id, ''), p.broker_position_id),
-    closed_at = NULL, close_reason = '', touched_at = clock_timestamp()
+    closed_at = NULL, close_reason = '', last_activity_at = clock_timestamp()
   RETURNING p.id, p.connection_id, p.signal_id, p.quantity, p.entry_price,
     p.xmax = 0 AS is_new  -- 0: inserted, not found
 ), g AS (
@@ -162,7 +165,7 @@ WITH d AS (
     reserved = least(p.reserved, p.quantity - g.q),  -- until it is balanced
     realized_pnl = p.realized_pnl + round((g.v - g.q * p.entry_price)
       * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END * coalesce(g.rate, p.conversion_rate), 18),
-    commission = p.commission + g.commission, touched_at = clock_timestamp(),
+    commission = p.commission + g.commission, last_activity_at = clock_timestamp(),
     tp_number = p.tp_number + g.targets_done,
     tp = CASE WHEN g.targets_done > 0 THEN (SELECT {_NEXT_TARGET}
       FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
@@ -239,14 +242,14 @@ WHERE p.connection_id = d.connection_id AND p.signal_id = d.signal_id
 EXIT_DELAYED = """
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
 SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
-  jsonb_build_object('code', o.reason, 'detail', o.detail, 'tries', o.tries)
+  jsonb_build_object('code', o.reason, 'detail', o.detail, 'send_retries', o.send_retries)
 FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
 WHERE o.id = ANY(%s)
 """
 
 # A fill that came after its order had ended, though the provider has closed the trade since.
 CLOSE_AGAIN = """
-UPDATE execution_order o SET wish = 'CLOSE', due_at = clock_timestamp()
+UPDATE execution_order o SET pending_action = 'CLOSE', due_at = clock_timestamp()
 WHERE o.id = ANY(%s) AND EXISTS (
   SELECT FROM signals_signal s WHERE s.refers_to_id = o.signal_id AND s.action = 'CLOSE'
     AND s.close_fraction = 1 AND s.published_at IS NOT NULL)
@@ -256,12 +259,13 @@ WHERE o.id = ANY(%s) AND EXISTS (
 UNEXPECTEDLY_LIVE = """
 WITH d AS (SELECT * FROM unnest(%s::bigint[], %s::boolean[]) AS t(id, withdrawn)),
 wished AS (
-  UPDATE execution_order o SET wish = 'CANCEL', due_at = clock_timestamp()
-  FROM d WHERE o.id = d.id AND d.withdrawn AND o.wish = ''
+  UPDATE execution_order o SET pending_action = 'CANCEL', due_at = clock_timestamp()
+  FROM d WHERE o.id = d.id AND d.withdrawn AND o.pending_action = ''
 )
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-SELECT 'order.risen', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
-  jsonb_build_object('code', 'RISEN')
+SELECT 'order.unexpectedly_live', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id,
+  o.id,
+  jsonb_build_object('code', 'UNEXPECTEDLY_LIVE')
 FROM d JOIN execution_order o USING (id)
 JOIN connections_executionconnection c ON c.id = o.connection_id
 """

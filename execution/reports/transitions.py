@@ -27,7 +27,7 @@ ALLOWED: dict[tuple[Status, Status], str] = {
     (S.SUBMITTING, S.CANCELLED): "the broker's word",
     (S.SUBMITTING, S.EXPIRED): "IOC or FOK without a price",
     (S.SUBMITTING, S.PENDING): "NotSent, or a retryable refusal at the first attempt",
-    (S.SUBMITTING, S.FAILED): "NotSent, tries spent or login refused",
+    (S.SUBMITTING, S.FAILED): "NotSent, send_retries spent or login refused",
     (S.SUBMITTING, S.UNKNOWN): "reply lost, or its process gone",
     (S.UNKNOWN, S.SUBMITTED): "found at the broker",
     (S.UNKNOWN, S.PARTIALLY_FILLED): "found at the broker",
@@ -75,7 +75,7 @@ MAX_TRIES = 5
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
 # Nothing but an owner mends these, and a broker locks accounts that are tried too often.
 LOGIN_REFUSED = frozenset(
-    {Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
+    {Code.CREDENTIALS_REFUSED, Code.ACCOUNT_MISMATCH, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
 )
 # The broker could not be reached, or lets the account not trade now: it passes without anybody.
 NOT_REACHED = frozenset({
@@ -84,7 +84,7 @@ NOT_REACHED = frozenset({
 # Nothing was wrong with the call: it had no time, no token, no leave to go, no broker, or its
 # symbol no price yet. No try is counted; validity and age end it.
 DEFERRED = NOT_REACHED | {
-    Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.LANE_LOST, Code.MARKET_CLOSED,
+    Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.SESSION_MOVED, Code.MARKET_CLOSED,
 }  # fmt: skip
 DEFERRED_SECONDS, MAX_DEFERRED_SECONDS = 1.0, 10.0
 NOT_REACHED_SECONDS, MAX_NOT_REACHED_SECONDS = 0.5, 4.0  # the latter of a market order's
@@ -115,7 +115,7 @@ class State:
     quantity: Decimal
     filled: Decimal
     attempt: int
-    tries: int
+    send_retries: int
     fence: int
     is_exit: bool
     unacknowledged: bool = False
@@ -206,7 +206,7 @@ def _after_acceptance(state: State) -> Transition | None:
         return Transition(S.PARTIALLY_FILLED if state.filled else S.SUBMITTED)
     given_up = (S.PENDING, S.FAILED, *NEVER_FILLED)  # of the last no move is allowed: drift
     if _was_withdrawn(state) or state.status in given_up:
-        return Transition(S.SUBMITTED, Code.RISEN)
+        return Transition(S.SUBMITTED, Code.UNEXPECTEDLY_LIVE)
     return None
 
 
@@ -221,7 +221,7 @@ def previous_attempt_live(state: State, attempt: int) -> Transition | None:
     attempt: the one that the broker has accepted. Sent again it would be there twice.
     """
     if state.status == S.PENDING and attempt == state.attempt - 1:
-        return Transition(S.SUBMITTED, Code.RISEN, next_attempt=-1)
+        return Transition(S.SUBMITTED, Code.UNEXPECTEDLY_LIVE, next_attempt=-1)
     return None
 
 
@@ -250,14 +250,14 @@ def _after_decision(state: State, report: OrderReport) -> Transition | None:
     if report.kind == ReportKind.UNKNOWN:
         return Transition(S.UNKNOWN, report.code or Code.REPLY_LOST, report.detail)
     if state.is_exit:
-        counts = report.code not in (Code.KILL_SWITCH, Code.LANE_LOST)
+        counts = report.code not in (Code.KILL_SWITCH, Code.SESSION_MOVED)
         return Transition(S.PENDING, report.code, report.detail, next_try=counts)
     if report.code in LOGIN_REFUSED:
         return Transition(S.FAILED, report.code, report.detail)
     if report.code in DEFERRED:
         return Transition(S.PENDING, report.code, report.detail, is_deferred=True)
-    if state.tries + 1 >= MAX_TRIES:
+    if state.send_retries + 1 >= MAX_TRIES:
         return Transition(
-            S.FAILED, Code.NOT_SENT_RETRIES_SPENT, f"Last: {report.code} {report.detail}"
+            S.FAILED, Code.SEND_RETRIES_EXHAUSTED, f"Last: {report.code} {report.detail}"
         )
     return Transition(S.PENDING, report.code, report.detail, next_try=True)

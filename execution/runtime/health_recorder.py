@@ -20,7 +20,7 @@ from connections.health.status_updates import RetryPolicy, retry_policy_for
 from connections.services import mark_active, mark_errors, mark_failures, mark_refused, mark_used
 
 NOT_CONNECTION_FAULTS = frozenset({
-    Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.LANE_LOST, Code.UNEXPECTED,
+    Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.SESSION_MOVED, Code.UNEXPECTED,
     Code.RATE_LIMITED,  # it answers, and wants less of us: its budget rests
     Code.BROKER_CLOCK,  # our clock is wrong, or we were too slow
 })  # fmt: skip

@@ -28,11 +28,11 @@ def ignore_lane_change(lane: str, is_ours: bool) -> None:
 
 
 TAKE = """
-INSERT INTO connections_lanelease AS l (lane, owner, fence, taken_at, until)
+INSERT INTO connections_lanelease AS l (lane, owner, fence, acquired_at, until)
 SELECT lane, %(owner)s, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease)s)
 FROM unnest(%(lanes)s::text[]) AS t (lane) ORDER BY lane
 ON CONFLICT (lane) DO UPDATE SET owner = EXCLUDED.owner, fence = l.fence + 1,
-  taken_at = EXCLUDED.taken_at, until = EXCLUDED.until
+  acquired_at = EXCLUDED.acquired_at, until = EXCLUDED.until
 WHERE l.until < clock_timestamp()
 RETURNING lane, fence
 """

@@ -23,26 +23,27 @@ FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.32
 
 NOW = "SELECT clock_timestamp() AS now"
 STATE = """
-SELECT lease_until >= clock_timestamp() AS is_held, coalesce(heard_at >= %s, false) AS is_heard
-FROM execution_streamlease WHERE kind = %s
+SELECT lease_until >= clock_timestamp() AS is_held, coalesce(drained_at >= %s, false) AS is_heard
+FROM execution_streamlease WHERE broker_type = %s
 """
 TAKE = f"""
-INSERT INTO execution_streamlease AS l (kind, holder, lease_until, began_at)
-VALUES (%(kind)s, %(holder)s, clock_timestamp() + interval '{LEASE_SECONDS} seconds',
+INSERT INTO execution_streamlease AS l (broker_type, holder, lease_until, began_at)
+VALUES (%(broker_type)s, %(holder)s, clock_timestamp() + interval '{LEASE_SECONDS} seconds',
   clock_timestamp())
-ON CONFLICT (kind) DO UPDATE SET holder = excluded.holder, lease_until = excluded.lease_until,
+ON CONFLICT (broker_type) DO UPDATE SET holder = excluded.holder,
+  lease_until = excluded.lease_until,
   began_at = excluded.began_at
 WHERE l.lease_until < clock_timestamp()
 """
 RENEW = f"""
 UPDATE execution_streamlease
 SET lease_until = clock_timestamp() + interval '{LEASE_SECONDS} seconds'
-WHERE kind = %(kind)s AND holder = %(holder)s
+WHERE broker_type = %(broker_type)s AND holder = %(holder)s
 """
 END = """
 UPDATE execution_streamlease SET lease_until = '-infinity',
-  heard_at = CASE WHEN %(is_heard)s THEN greatest(heard_at, began_at) ELSE heard_at END
-WHERE kind = %(kind)s AND holder = %(holder)s
+  drained_at = CASE WHEN %(is_heard)s THEN greatest(drained_at, began_at) ELSE drained_at END
+WHERE broker_type = %(broker_type)s AND holder = %(holder)s
 """
 
 
@@ -58,7 +59,7 @@ def drain_once(
     """
     asked_at: datetime = rows(NOW)[0].now
     deadline, pause = machine_time() + patience, FIRST_POLL_SECONDS
-    named = {"kind": broker_type, "holder": uuid4().hex}
+    named = {"broker_type": broker_type, "holder": uuid4().hex}
     while not _takes(named, state := rows(STATE, (asked_at, broker_type))):
         if state and state[0].is_heard:
             return 0

@@ -205,7 +205,7 @@ class TradingRuntime:
 def _refuse(call: Coroutine[Any, Any, None]) -> None:
     """What asks brokers for a process that has ended: nothing does."""
     call.close()
-    raise of_process.LaneNotHeldError(Code.LANE_UNHELD, PROCESS_ENDING)
+    raise of_process.LaneNotHeldError(Code.NO_SESSION_WORKER, PROCESS_ENDING)
 
 
 _runtime: TradingRuntime | None = None
@@ -227,7 +227,7 @@ def is_started() -> bool:
 def run_call(call: Coroutine[Any, Any, T]) -> T:
     """Run a broker call on the dispatcher's loop where this process trades, else on one of its own.
 
-    Raises ReadFailed LANE_UNHELD where it has traded and a round of it still asks.
+    Raises ReadFailed NO_SESSION_WORKER where it has traded and a round of it still asks.
     """
     if (runtime := _runtime) is not None:
         return runtime.dispatcher.run_call(call, MAX_READ_SECONDS)
@@ -241,7 +241,7 @@ def run_call(call: Coroutine[Any, Any, T]) -> T:
         run_on_process_loop(in_time())
     except of_process.LaneNotHeldError as error:
         call.close()
-        raise ReadFailed(Code.LANE_UNHELD, PROCESS_ENDING) from error
+        raise ReadFailed(Code.NO_SESSION_WORKER, PROCESS_ENDING) from error
     return result[0]
 
 

@@ -33,7 +33,10 @@ from execution.submission.risk import PortfolioExposure
 from execution.submission.sizing import Denial
 
 NETTING = PositionMode.NETTING.value
-WAITING_FOR_WORKER, WAITING_FOR_EARLIER = Deferred(Code.LANE_UNHELD), Deferred(Code.EARLIER_COMMAND)
+WAITING_FOR_WORKER, WAITING_FOR_EARLIER = (
+    Deferred(Code.NO_SESSION_WORKER),
+    Deferred(Code.EARLIER_COMMAND),
+)
 CapabilitiesOf = Callable[[str, ConnectionSpec], Capabilities]
 
 

@@ -76,7 +76,7 @@ def defer_none(entries: Sequence[Any]) -> Mapping[str, Deferred]:
 def claim(
     order_ids: Sequence[int],
     *,
-    owner: str,
+    worker_id: str,
     skip_locked: bool = False,
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
@@ -88,7 +88,8 @@ def claim(
     process holds, and of whose rows alone this is: none leaves, an entry that is too late ends, the
     others are told why.
 
-    Raises OperationalError when a mailbox stays locked beyond the lock time-out: the rows stay
+    Raises OperationalError when a connection lock stays locked beyond the lock time-out: the rows
+    stay
     PENDING, and whoever looks next takes them.
     """
     send_by = machine_time() + settings.FILLCAST_SEND_WITHIN_SECONDS  # before the transaction
@@ -129,7 +130,7 @@ def claim(
         deferred = [(row, d) for row, d in decisions if isinstance(d, Deferred)]
         defer_orders((row.id, d, due_after(row, d, context)) for row, d in deferred)
         settled = [(row, d) for row, d in decisions if not isinstance(d, Deferred)]
-        written = _write(settled, owner)
+        written = _write(settled, worker_id)
         raise_alarm([row.id for row, d in settled if _is_blocked(d)])
         recompute_reserved(
             [row.id for row, _ in settled if row.position_id and row.id not in written]
@@ -165,7 +166,7 @@ def _load_market(pending: list[Any]) -> EvaluationContext:
     return load_evaluation_context(pending, {signal.id: signal for signal in signals})
 
 
-def _write(settled: Sequence[tuple[Any, Decision]], owner: str) -> dict[int, Any]:
+def _write(settled: Sequence[tuple[Any, Decision]], worker_id: str) -> dict[int, Any]:
     """Write intents and refusals; return what each intent is sent under, by order id."""
     records = [_record(row, decision) for row, decision in settled]
     if not records:
@@ -174,7 +175,7 @@ def _write(settled: Sequence[tuple[Any, Decision]], owner: str) -> dict[int, Any
     answer_within = (
         settings.FILLCAST_SEND_WITHIN_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
     )
-    written = rows(sql.WRITE, {**arrays, "owner": owner, "answer_within": answer_within})
+    written = rows(sql.WRITE, {**arrays, "worker_id": worker_id, "answer_within": answer_within})
     return {row.id: row for row in written}
 
 

@@ -5,7 +5,7 @@ from execution.exits import levels_sql
 from execution.reports.transitions import DEFERRED
 
 LOCK = """
-SELECT connection_id::text FROM connections_mailbox WHERE connection_id IN (
+SELECT connection_id::text FROM connections_connectionlock WHERE connection_id IN (
   SELECT connection_id FROM execution_order WHERE id = ANY(%s::bigint[]) AND status = 'PENDING')
 ORDER BY connection_id FOR NO KEY UPDATE {skip}
 """
@@ -14,8 +14,9 @@ ORDER BY connection_id FOR NO KEY UPDATE {skip}
 # (its signal, or what is known of it before there is one).
 ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price,
-  o.stop_price, o.attempt, o.tries, o.reason, o.retried_at, o.client_order_id,
-  o.due_at <= clock_timestamp() AND o.wish = '' AS is_due, {SPEC_COLUMNS}, c.instrument_book,
+  o.stop_price, o.attempt, o.send_retries, o.reason, o.retried_at, o.client_order_id,
+  o.due_at <= clock_timestamp() AND o.pending_action = '' AS is_due, {SPEC_COLUMNS},
+    c.instrument_book,
   c.data_connection_id, c.is_active, c.is_paused, c.broker_host, c.lane,
   a.currency, a.balance, a.equity, a.free_margin, a.leverage, a.position_mode,
   extract(epoch FROM clock_timestamp() - a.read_at)::int AS account_age,
@@ -44,20 +45,23 @@ WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 # broker.
 EXITS = """
 SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.entry_price, p.pip,
-  p.conversion_rate, p.lifted, p.held_quantity, p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
-    OR p.levels_told_at IS NULL AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')
+  p.conversion_rate, p.protection_suspended, p.broker_quantity, p.broker_sl IS NOT NULL
+  OR p.broker_tp IS NOT NULL
+    OR p.levels_reported_at IS NULL AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')
     AS is_protected,  -- what was sent and not confirmed may be there
-  coalesce(p.held_at > p.touched_at
-    AND p.held_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
-  coalesce(p.held_at > p.touched_at, false) AS is_known, p.held_is_shared,
+  coalesce(p.broker_checked_at > p.last_activity_at
+    AND p.broker_checked_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
+  coalesce(p.broker_checked_at > p.last_activity_at, false) AS is_known,
+    p.broker_quantity_is_shared,
   -- Of an exit that awaits a comparison: how long it has waited, if one began since then, and since
   -- our last activity, and found the position. Else NULL; and whether one has to be requested.
-  CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON' AND r.compared_at > p.touched_at
+  CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON' AND r.compared_at > p.last_activity_at
       AND r.compared_at >= o.waiting_since
-      AND NOT coalesce(p.missing_since > p.touched_at, false)
+      AND NOT coalesce(p.missing_since > p.last_activity_at, false)
     THEN extract(epoch FROM clock_timestamp() - o.waiting_since) END AS compared_for,
-  r.compare_asked_at IS NULL AND NOT coalesce(
-    r.compared_at > p.touched_at AND r.compared_at >= o.waiting_since, false) AS needs_comparison,
+  r.reconcile_requested_at IS NULL AND NOT coalesce(
+    r.compared_at > p.last_activity_at AND r.compared_at >= o.waiting_since,
+      false) AS needs_comparison,
   EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.id <> o.id
     AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
       OR x.status = 'PENDING' AND x.id < o.id)) AS others_leaving,
@@ -79,7 +83,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
         'CANCEL_REQUESTED') OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
 FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
-LEFT JOIN execution_accountreading r ON r.connection_id = p.connection_id
+LEFT JOIN execution_accountsyncstate r ON r.connection_id = p.connection_id
 WHERE o.id = ANY(%s)
 """
 
@@ -143,7 +147,7 @@ FROM (
 FIRST_BEHIND = """
 SELECT connection_id::text, min(id) AS id FROM execution_order
 WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> '' AND reason = %s
-  AND position_id IS NULL AND wish = ''
+  AND position_id IS NULL AND pending_action = ''
 GROUP BY connection_id
 """
 
@@ -154,7 +158,7 @@ SELECT connection_id::text, pair, side, quantity <= reserved AS is_closing
 FROM positions_executionposition
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND quantity > 0
 UNION
-SELECT connection_id::text, pair, side, wish = 'CLOSE' FROM execution_order
+SELECT connection_id::text, pair, side, pending_action = 'CLOSE' FROM execution_order
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
@@ -181,7 +185,7 @@ WITH decided AS (
     -- One that was only deferred may be so again: then it has waited without a break.
     waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
       THEN o.waiting_since END,
-    owner = %(owner)s, proofs = 0,
+    worker_id = %(worker_id)s, absence_confirmations = 0,
     answer_by = clock_timestamp() + make_interval(secs => %(answer_within)s),
     validated_at = clock_timestamp(),
     submitted_at = CASE WHEN d.status = 'SUBMITTING' THEN clock_timestamp() END,
@@ -223,19 +227,20 @@ WITH wanted AS (
   SELECT id FROM positions_executionposition WHERE id IN (SELECT id FROM wanted)
   ORDER BY id FOR NO KEY UPDATE
 )
-UPDATE positions_executionposition p SET lifted = p.lifted OR w.lift,
-  levels_due_at = CASE WHEN w.lift AND NOT p.lifted THEN NULL ELSE p.levels_due_at END,
-  ask_after = coalesce(p.ask_after,
-    greatest(clock_timestamp(), p.held_at + make_interval(secs => w.seconds)))
+UPDATE positions_executionposition p SET protection_suspended = p.protection_suspended OR w.lift,
+  level_sync_due_at = CASE WHEN w.lift AND NOT p.protection_suspended THEN NULL
+    ELSE p.level_sync_due_at END,
+  broker_check_due_at = coalesce(p.broker_check_due_at,
+    greatest(clock_timestamp(), p.broker_checked_at + make_interval(secs => w.seconds)))
 FROM wanted w JOIN held USING (id) WHERE p.id = w.id
 """
 
 PUT_BACK = """
-UPDATE positions_executionposition SET lifted = false, levels_due_at = NULL,
+UPDATE positions_executionposition SET protection_suspended = false, level_sync_due_at = NULL,
   levels_given_up = false
 WHERE id IN (
   SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
-  WHERE o.id = ANY(%s) AND p.lifted ORDER BY p.id FOR NO KEY UPDATE OF p)
+  WHERE o.id = ANY(%s) AND p.protection_suspended ORDER BY p.id FOR NO KEY UPDATE OF p)
 """
 
 # A wait of an exit for its own position ends within a second, mostly: no line in the log.
@@ -271,21 +276,23 @@ UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
 WAKE_LOOK_UPS = """
 UPDATE execution_order SET lookup_after = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT id FROM execution_order
-  WHERE lookup_after > clock_timestamp() AND connection_id = ANY(%s::uuid[]) AND proofs = 0
+  WHERE lookup_after > clock_timestamp() AND connection_id = ANY(%s::uuid[])
+    AND absence_confirmations = 0
     AND status <> 'SUBMITTING'
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 WAKE_CANCELS = """
 UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT id FROM execution_order
-  WHERE wish <> '' AND connection_id = ANY(%s::uuid[])
+  WHERE pending_action <> '' AND connection_id = ANY(%s::uuid[])
     AND due_at > clock_timestamp() + make_interval(secs => %s)
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
 STILL_DUE = """
 SELECT id FROM execution_order
-WHERE id = ANY(%s::bigint[]) AND status = 'PENDING' AND wish = '' AND due_at <= clock_timestamp()
+WHERE id = ANY(%s::bigint[]) AND status = 'PENDING' AND pending_action = ''
+  AND due_at <= clock_timestamp()
 ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 """
 

@@ -112,7 +112,7 @@ def deferred_by_brokers(
     """Return which connections' entries of these rows wait for their broker: its host is away, or
     it is in a maintenance window."""
     deferred = {
-        row.connection_id: Deferred(Code.HOST_AWAY)
+        row.connection_id: Deferred(Code.BROKER_HOST_DOWN)
         for row in entries
         if row.broker_host in hosts_down
     }

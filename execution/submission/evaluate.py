@@ -108,7 +108,7 @@ def _insufficient_holding(
     held = known_broker_quantity(capabilities.exit_safety, position)
     if held is None or sellable(held, price, instrument) > 0:
         return None
-    if position.held_is_shared:
+    if position.broker_quantity_is_shared:
         detail = f"{plain(held)} of {plain(position.quantity)} {row.symbol} {SHARED}"
         return Deferred(Code.EXIT_AWAITS_COMPARISON, blocker=ExitBlocker.READ, detail=detail)
     if held <= 0 or not position.is_read or (position.compared_for or 0) < COMPARISON_SECONDS:
@@ -257,10 +257,10 @@ def _cannot_trade(row: Any, capabilities: Capabilities) -> Denial | None:
     if row.data_connection_id is None:
         return Denial(Code.NO_DATA_CONNECTION)
     if row.equity is None:
-        return Denial(Code.ACCOUNT_UNREAD)
+        return Denial(Code.ACCOUNT_NOT_SYNCED)
     if row.account_age > ACCOUNT_MAX_AGE_SECONDS:
         return Denial(
-            Code.ACCOUNT_STALE, Decimal(row.account_age), Decimal(ACCOUNT_MAX_AGE_SECONDS)
+            Code.ACCOUNT_DATA_STALE, Decimal(row.account_age), Decimal(ACCOUNT_MAX_AGE_SECONDS)
         )
     if ORDER_TYPES[row.order_type] not in capabilities.order_types:
         return Denial(Code.ORDER_TYPE_UNSUPPORTED, detail=row.order_type)

@@ -12,18 +12,19 @@ log = structlog.get_logger(__name__)
 
 QUARANTINE = f"""
 WITH moved AS (
-  UPDATE execution_order SET status = 'FAILED', reason = '{Code.POISONED.value}', detail = %s,
+  UPDATE execution_order SET status = 'FAILED', reason = '{Code.ORDER_PROCESSING_FAILED.value}',
+    detail = %s,
     done_at = clock_timestamp()
   WHERE id = %s AND status = 'PENDING'
   RETURNING id, signal_id, connection_id
 ), told AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
-    jsonb_build_object('code', '{Code.POISONED.value}', 'detail', %s::text)
+    jsonb_build_object('code', '{Code.ORDER_PROCESSING_FAILED.value}', 'detail', %s::text)
   FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-SELECT id, signal_id, connection_id, '{Code.POISONED.value}', 'FAILED', %s FROM moved
+SELECT id, signal_id, connection_id, '{Code.ORDER_PROCESSING_FAILED.value}', 'FAILED', %s FROM moved
 """
 
 

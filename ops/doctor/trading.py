@@ -180,7 +180,7 @@ def connections() -> list[Check]:
 def broker_hosts() -> Check:
     """Hosts whose circuit is open: entries wait for them."""
     found = rows(
-        "SELECT host, failing, spoken_to, message, extract(epoch FROM clock_timestamp()"
+        "SELECT host, failing, contacted, message, extract(epoch FROM clock_timestamp()"
         " - opened_at)::float8 AS seconds FROM connections_hostcircuit"
         " WHERE opened_at IS NOT NULL ORDER BY opened_at"
     )
@@ -189,7 +189,7 @@ def broker_hosts() -> Check:
     first = found[0]
     detail = (
         f"{len(found)} away, first {first.host} for {age(first.seconds)}: {first.failing} of "
-        f"{first.spoken_to} accounts did not answer. {first.message[:120]}"
+        f"{first.contacted} accounts did not answer. {first.message[:120]}"
     )
     remedy = "Entries wait, exits are sent; it is probed by itself. If it lasts, ask the broker."
     return warning("broker hosts", detail, remedy)

@@ -36,7 +36,7 @@ class PositionView:
     @property
     def unprotected_reason(self) -> str:
         """Why it has no stop at this moment, in a sentence."""
-        why = self.position.unprotected_why
+        why = self.position.unprotected_reason
         return Code[why].sentence if why in Code.__members__ else ""
 
     @property
@@ -53,7 +53,7 @@ class PositionView:
     @property
     def unprotected_seconds(self) -> float:
         """Machine time without its stop; before that was noted, since we last did anything."""
-        since = self.position.unprotected_since or self.position.touched_at
+        since = self.position.unprotected_since or self.position.last_activity_at
         age: timedelta = timezone.now() - since
         return age.total_seconds()
 

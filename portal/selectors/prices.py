@@ -24,9 +24,9 @@ class Prices:
     users: int
 
     @property
-    def told_by(self) -> ExecutionConnection | None:
+    def broker_connection(self) -> ExecutionConnection | None:
         """Another account of the reader's that tells them."""
-        return None if self.source is None or self.is_own else self.source.told_by
+        return None if self.source is None or self.is_own else self.source.broker_connection
 
     @property
     def others(self) -> int:
@@ -37,7 +37,7 @@ class Prices:
 def prices_of(connection: ExecutionConnection, reader: User) -> Prices:
     """Return where an account's prices come from, and how that fares now."""
     found = source_with_status(connection)
-    is_own = found is not None and found.told_by_id == connection.pk
+    is_own = found is not None and found.broker_connection_id == connection.pk
     users = ExecutionConnection.objects.live().of(reader.pk).filter(data_connection=found)
     return Prices(
         source=found,

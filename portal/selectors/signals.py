@@ -92,7 +92,7 @@ class AccountOutcome:
     @property
     def can_cancel(self) -> bool:
         """Whether something of it still works, and nobody asked for its end yet."""
-        return self.order.status in CANCELLABLE and not self.order.wish
+        return self.order.status in CANCELLABLE and not self.order.pending_action
 
     @property
     def ack_ms(self) -> float | None:

@@ -11,10 +11,10 @@ from common.row_security import MY_CONNECTION, tenant_rows
 # Levels of which a broker must be notified. The predicate of `execution/monitoring/pending_actions.py LEVELS`, word
 # for word; Django's conditions cannot say it.
 LEVELS_INDEX = """
-CREATE INDEX position_levels_to_be_told ON positions_executionposition (id) WHERE (
-  lifted AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
-    AND levels_told_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
-  OR quantity > 0 AND NOT lifted AND NOT levels_given_up AND (
+CREATE INDEX position_level_sync ON positions_executionposition (id) WHERE (
+  protection_suspended AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
+    AND levels_reported_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
+  OR quantity > 0 AND NOT protection_suspended AND NOT levels_given_up AND (
     sl_guardian = 'BROKER' AND (coalesce(abs(sl - broker_sl) >= pip / 10,
       (sl IS NULL) <> (broker_sl IS NULL)) OR broker_sl_quantity <> quantity)
     OR coalesce(abs((CASE WHEN tp_guardian = 'BROKER' THEN tp END) - broker_tp) >= pip / 10,
@@ -108,7 +108,7 @@ class Migration(migrations.Migration):
                 ),
                 ("broker_tp", AmountField(null=True)),
                 (
-                    "levels_told_at",
+                    "levels_reported_at",
                     models.DateTimeField(
                         help_text="When the broker said which levels it holds; NULL: it has not, or not since it was asked to change them.",
                         null=True,
@@ -130,15 +130,15 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "levels_due_at",
+                    "level_sync_due_at",
                     models.DateTimeField(
                         help_text="When the broker is told (again) of levels that it does not hold.",
                         null=True,
                     ),
                 ),
-                ("levels_tries", models.SmallIntegerField(db_default=0, default=0)),
+                ("level_sync_attempts", models.SmallIntegerField(db_default=0, default=0)),
                 (
-                    "lifted",
+                    "protection_suspended",
                     models.BooleanField(
                         db_default=False,
                         default=False,
@@ -146,7 +146,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 (
-                    "beyond",
+                    "breached_level",
                     models.CharField(
                         blank=True,
                         db_default="",
@@ -155,20 +155,23 @@ class Migration(migrations.Migration):
                         max_length=2,
                     ),
                 ),
-                ("beyond_since", models.DateTimeField(null=True)),
+                ("breached_since", models.DateTimeField(null=True)),
                 (
-                    "ask_after",
+                    "broker_check_due_at",
                     models.DateTimeField(
                         help_text="From then on its broker is asked what it holds.", null=True
                     ),
                 ),
                 (
-                    "held_quantity",
+                    "broker_quantity",
                     AmountField(help_text="Of it, at the broker, when last asked.", null=True),
                 ),
-                ("held_at", models.DateTimeField(help_text="When that read began.", null=True)),
                 (
-                    "held_is_shared",
+                    "broker_checked_at",
+                    models.DateTimeField(help_text="When that read began.", null=True),
+                ),
+                (
+                    "broker_quantity_is_shared",
                     models.BooleanField(
                         db_default=False,
                         default=False,
@@ -177,10 +180,10 @@ class Migration(migrations.Migration):
                 ),
                 ("unprotected_since", models.DateTimeField(null=True)),
                 (
-                    "unprotected_why",
+                    "unprotected_reason",
                     models.CharField(blank=True, db_default="", default="", max_length=20),
                 ),
-                ("unprotected_told", models.BooleanField(db_default=False, default=False)),
+                ("unprotected_alerted", models.BooleanField(db_default=False, default=False)),
                 (
                     "unprotected_seconds",
                     models.DecimalField(
@@ -247,7 +250,7 @@ class Migration(migrations.Migration):
                 ("opened_at", models.DateTimeField()),
                 ("closed_at", models.DateTimeField(null=True)),
                 (
-                    "touched_at",
+                    "last_activity_at",
                     models.DateTimeField(
                         db_default=ClockTimestamp(),
                         help_text="Machine time of our last activity on it.",
@@ -284,17 +287,19 @@ class Migration(migrations.Migration):
                         name="position_of_ticket",
                     ),
                     models.Index(
-                        condition=models.Q(("ask_after__isnull", False)),
-                        fields=["ask_after"],
-                        name="position_asked",
+                        condition=models.Q(("broker_check_due_at__isnull", False)),
+                        fields=["broker_check_due_at"],
+                        name="position_check_due",
                     ),
                     models.Index(
-                        condition=models.Q(("beyond_since__isnull", False)),
+                        condition=models.Q(("breached_since__isnull", False)),
                         fields=["id"],
-                        name="position_beyond",
+                        name="position_breached",
                     ),
                     models.Index(
-                        condition=models.Q(("lifted", True)), fields=["id"], name="position_lifted"
+                        condition=models.Q(("protection_suspended", True)),
+                        fields=["id"],
+                        name="position_suspended",
                     ),
                     models.Index(
                         condition=models.Q(
@@ -311,7 +316,7 @@ class Migration(migrations.Migration):
                             ),
                         ),
                         fields=["id"],
-                        name="position_bare",
+                        name="position_without_stop",
                     ),
                     models.Index(
                         condition=models.Q(("unprotected_since__isnull", False)),

@@ -314,7 +314,7 @@ class Migration(migrations.Migration):
                 ("external_id", models.CharField(blank=True, max_length=100, null=True)),
                 ("content_hash", models.CharField(blank=True, max_length=64)),
                 (
-                    "door",
+                    "origin",
                     models.CharField(
                         choices=[
                             ("HAND", "By hand"),

@@ -165,7 +165,7 @@ def test_a_late_correction_is_found_and_both_days_are_computed_again() -> None:
     assert days == [date(2026, 2, 10), date(2026, 2, 12), *(date(2026, 3, n) for n in (7, 8, 9))]
     AnalyticsDaily.objects.update(computed_at=at("2026-03-01T00:00:00Z"))
     long_ago = at("2026-02-20T00:00:00Z")
-    ExecutionPosition.objects.update(touched_at=long_ago)
+    ExecutionPosition.objects.update(last_activity_at=long_ago)
     assert services.compute_changed() == [date(2026, 3, n) for n in (7, 8, 9)]
 
     ExecutionPosition.objects.filter(pk=moved.pk).update(closed_at=at("2026-02-13T12:00:00Z"))
@@ -175,7 +175,7 @@ def test_a_late_correction_is_found_and_both_days_are_computed_again() -> None:
 
     AnalyticsDaily.objects.update(computed_at=at("2026-03-01T00:00:00Z"))
     ExecutionPosition.objects.filter(pk=kept.pk).update(
-        realized_pnl=D(-3), touched_at=at("2026-03-02T00:00:00Z")
+        realized_pnl=D(-3), last_activity_at=at("2026-03-02T00:00:00Z")
     )
     assert services.compute_changed()[0] == date(2026, 2, 10)
     assert results(account) == [(10, D(-3)), (13, D(7))]

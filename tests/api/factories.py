@@ -15,11 +15,11 @@ from common.permissions import Role
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
+    ConnectionLock,
     DataConnection,
     ExecutionConnection,
     HealthStatus,
     KillSwitch,
-    Mailbox,
     Subscription,
     SubscriptionInterval,
     TradingPreset,
@@ -119,7 +119,7 @@ def _account(alice: User, public: Feed) -> dict[str, Any]:
         user=alice, name="demo", type="paper", account="1", preset=preset, data_connection=prices
     )
     ConnectionHealth.objects.create(connection=connection, status=HealthStatus.ACTIVE)
-    Mailbox.objects.create(connection=connection)
+    ConnectionLock.objects.create(connection=connection)
     AccountSnapshot.objects.create(
         connection=connection, currency="USD", balance=Decimal("1000.50"), equity=Decimal(1000),
         margin_used=Decimal(0), free_margin=Decimal(1000), leverage=Decimal(30),
@@ -187,7 +187,7 @@ def _told(alice: User) -> dict[str, Any]:
             user=alice,
             name="mail",
             url_sealed=CANARY.encode(),
-            url_shown="mailto:…",
+            url_display="mailto:…",
             confirmed_at=timezone.now(),
         ),
     }

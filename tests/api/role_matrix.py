@@ -97,5 +97,5 @@ MATRIX: dict[str, str] = {
     "DELETE /api/v1/subscriptions/{id}/": TRADERS,
     "POST /api/v1/subscriptions/{id}/pause/": TRADERS,
     "POST /api/v1/subscriptions/{id}/resume/": TRADERS,
-    "POST /hooks/tradingview/{feed}/{token}/": "door",  # nobody signs in: the token decides
+    "POST /hooks/tradingview/{feed}/{token}/": "token",  # nobody signs in: the token decides
 }

@@ -245,7 +245,7 @@ def test_the_audit_trail_says_who_changed_a_setting_by_key(world: World, as_web:
     assert changed.status_code == 200
     line = TrailLine.objects.filter(relation="connections_tradingpreset").latest("id")
     assert (line.row_id, line.after) == (str(world.preset.pk), {"max_leverage": 5})
-    assert (line.user_id, line.door, line.address) == (world.alice.pk, "API", "127.0.0.1")
+    assert (line.user_id, line.origin, line.address) == (world.alice.pk, "API", "127.0.0.1")
 
 
 def test_feed_tokens_show_their_secret_once(world: World) -> None:
@@ -288,7 +288,7 @@ def test_an_account_says_whether_its_worker_runs(world: World) -> None:
     assert "-Q mt5.main" in told["worker"]["waits_for"]
     now = timezone.now()
     LaneLease.objects.create(
-        lane="mt5.main", owner="w", taken_at=now, until=now + timedelta(minutes=1)
+        lane="mt5.main", owner="w", acquired_at=now, until=now + timedelta(minutes=1)
     )
     path = f"/api/v1/connections/{told['id']}/"
     held = {"queue": "mt5.main", "runs": True, "waits_for": ""}

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from common.clocks import market_now
 from common.sql import run
-from execution.models import AuditRun, DriftItem, Tally, WorkerLease
+from execution.models import AuditRun, DriftItem, DroppedMessageCount, WorkerLease
 from tests.connections import make
 from tests.execution import factories
 
@@ -97,7 +97,7 @@ def test_what_an_operator_alerts_on(client: Client, token: str) -> None:
     DriftItem.objects.create(kind="UNKNOWN_ORDER", connection=row, key="y", state="IGNORED")
     AuditRun.objects.create(ok=True, counters={"DUP": 9}, at=market_now() - timedelta(hours=2))
     AuditRun.objects.create(ok=False, counters={"DUP": 0, "NAKED": 2})
-    Tally.objects.create(name=Tally.Name.MALFORMED, n=4)
+    DroppedMessageCount.objects.create(name=DroppedMessageCount.Name.MALFORMED, count=4)
     WorkerLease.objects.create(
         id="a", role="exits", host="h", pid=1, lease_until=market_now() + timedelta(minutes=1)
     )

@@ -30,7 +30,7 @@ def test_a_new_account_goes_by_its_own_broker(world: World, as_web: AsWeb) -> No
     with as_web():
         made = post(world, {**NEW, "own_prices": True})
     assert made.status_code == 201, made.content
-    source = DataConnection.objects.get(told_by=made.json()["id"])
+    source = DataConnection.objects.get(broker_connection=made.json()["id"])
     assert made.json()["data_connection"] == source.pk
     assert "own_prices" not in made.json()
     assert (source.kind, source.user) == ("broker", world.alice)
@@ -43,10 +43,10 @@ def test_an_account_that_is_there_takes_its_own_broker(world: World, as_web: AsW
         body = {"own_prices": True, "name": "renamed"}
         said = world.client("alice").patch(address, body, format="json")
         assert said.status_code == 200, said.content
-        source = DataConnection.objects.get(told_by=account)
+        source = DataConnection.objects.get(broker_connection=account)
         shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
     assert (said.json()["data_connection"], said.json()["name"]) == (source.pk, "renamed")
-    assert (shown["told_by"], shown["kind"], shown["is_shared"]) == (
+    assert (shown["broker_connection"], shown["kind"], shown["is_shared"]) == (
         str(account.pk), "broker", False,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ def test_a_source_tells_how_it_fares(world: World, as_web: AsWeb) -> None:
         make.connection(world.alice, type="crypto", exchange_name="binance")
     )
     now = datetime.now(UTC)
-    state = SourceHealth.objects.create(source=source, told_at=now, pairs=["BTC/USD"])
+    state = SourceHealth.objects.create(source=source, last_contact_at=now, pairs=["BTC/USD"])
     with as_web():
         shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
     assert (shown["status"]["state"], shown["status"]["is_well"]) == ("Tells", True)
@@ -114,7 +114,7 @@ def test_of_an_operators_source_tenants_hear_no_word_of_its_broker(
     source = get_or_create_broker_source(account)
     share_with_all(source, by=world.olga)
     SourceHealth.objects.create(
-        source=source, told_at=datetime.now(UTC) - timedelta(hours=1),
+        source=source, last_contact_at=datetime.now(UTC) - timedelta(hours=1),
         error_code=Code.CONNECTION_ERROR, error="Login 4711 is wrong.",
     )  # fmt: skip
     with as_web():
@@ -122,7 +122,7 @@ def test_of_an_operators_source_tenants_hear_no_word_of_its_broker(
         off = world.client("bob").patch(f"{PATH}{source.pk}/", {"is_active": False}, format="json")
     assert shown.json()["status"]["state"] == "Tells nothing"
     assert shown.json()["is_shared"]
-    assert shown.json()["told_by"] is None
+    assert shown.json()["broker_connection"] is None
     assert "4711" not in shown.content.decode()
     assert off.status_code == 404
     assert "4711" in world.client("olga").get(f"{PATH}{source.pk}/").content.decode()
@@ -138,7 +138,7 @@ def test_which_pairs_a_shared_source_follows_is_read_by_operators_and_its_owner_
     now = datetime.now(UTC)
     pairs, missing = ["EUR/USD", "XAU/USD"], ["XAU/USD"]
     for one in (source, own):
-        SourceHealth.objects.create(source=one, told_at=now, pairs=pairs, missing=missing)
+        SourceHealth.objects.create(source=one, last_contact_at=now, pairs=pairs, missing=missing)
     with as_web():
         listed = {row["id"]: row for row in world.client("bob").get(PATH).json()["results"]}
     shown = listed[source.pk]

@@ -71,7 +71,9 @@ def schedule() -> PeriodicTask:
 
 
 def window() -> MaintenanceWindow:
-    return MaintenanceWindow.objects.create(note="n", kind="mt5", starts_at="01:00", minutes=10)
+    return MaintenanceWindow.objects.create(
+        note="n", broker_type="mt5", starts_at="01:00", minutes=10
+    )
 
 
 def paper() -> PaperAccount:

@@ -62,7 +62,7 @@ class IsNeverSure(Wrong):
     ) -> Reports | None:
         if found := await self.right.find_order(spec, client_order_id, symbol):
             return found
-        raise ReadFailed(Code.BEYOND_LOOKUP)
+        raise ReadFailed(Code.LOOKUP_WINDOW_EXCEEDED)
 
 
 class ReadsNothing(Wrong):

@@ -9,11 +9,11 @@ from common.clocks import market_now
 from common.permissions import Role
 from connections.models import (
     ConnectionHealth,
+    ConnectionLock,
     DataConnection,
     ExecutionConnection,
     HealthStatus,
     KillSwitch,
-    Mailbox,
     Subscription,
     SubscriptionInterval,
     TradingPreset,
@@ -66,7 +66,7 @@ def connection(owner: User | None = None, **fields: Any) -> ExecutionConnection:
     ConnectionHealth.objects.create(
         connection=row, **{"status": HealthStatus.ACTIVE, "reconciled_at": now, **health}
     )
-    Mailbox.objects.create(connection=row)
+    ConnectionLock.objects.create(connection=row)
     return row
 
 

@@ -12,9 +12,9 @@ from config.env_types import OwnedNetwork
 from connections import services
 from connections.models import (
     ConnectionHealth,
+    ConnectionLock,
     ExecutionConnection,
     HealthStatus,
-    Mailbox,
     Subscription,
     SubscriptionInterval,
 )
@@ -35,9 +35,9 @@ def create(owner: User, **fields: Any) -> ExecutionConnection:
     return services.create_connection(**{**said, **fields})
 
 
-def test_a_new_connection_has_health_and_mailbox_and_is_untested(alice: User) -> None:
+def test_a_new_connection_has_health_and_a_lock_and_is_untested(alice: User) -> None:
     made = create(alice, credentials={"password": "p"}, preset=make.preset(alice))
-    assert Mailbox.objects.filter(connection=made).count() == 1
+    assert ConnectionLock.objects.filter(connection=made).count() == 1
     assert ConnectionHealth.objects.get(pk=made.pk).status == HealthStatus.UNTESTED
     assert made.get_credential("password") == "p"
     assert not made.can_execute_trades()

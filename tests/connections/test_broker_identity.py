@@ -47,7 +47,7 @@ def test_what_was_told_of_former_settings_is_left_to_the_next_test() -> None:
     update_connection(row.pk, by=row.user, settings=settings)
     broker_identity.store_identities([(row.pk, "1001 swap", sealing.credentials_digest(b"sealed"))])
     row.refresh_from_db()
-    assert (row.identity, row.identity_of) == ("", "")
+    assert (row.identity, row.identity_credentials_digest) == ("", "")
 
 
 def test_who_waits_for_a_test_keeps_the_place_though_it_is_read_again() -> None:
@@ -67,4 +67,4 @@ def test_what_was_told_of_a_box_that_is_there_no_more_is_not_noted_of_its_heir()
         [(row.pk, "1001", sealing.credentials_digest(b"a former box"))]
     )
     row.refresh_from_db()
-    assert (row.identity, row.identity_of) == ("", "")
+    assert (row.identity, row.identity_credentials_digest) == ("", "")

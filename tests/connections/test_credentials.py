@@ -133,7 +133,7 @@ def test_an_older_key_opens_until_it_is_taken_away(
 
 class Row:
     type, exchange_name, account, settings, identity = "paper", "", "7", {"a": 1}, "77 spot"
-    identity_of = ""
+    identity_credentials_digest = ""
 
     def __init__(self, of: ExecutionConnection, owner_id: int) -> None:
         self.connection_id, self.owner_id = of.pk, owner_id

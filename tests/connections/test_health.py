@@ -59,12 +59,12 @@ def test_error_and_recovery_emit_one_event_each(alices: ExecutionConnection) -> 
     assert alices.mark_as_error("Still not.") is False
     assert alices.has_error()
     health = health_of(alices)
-    assert (health.last_error, health.failures_in_a_row) == ("Still not.", 2)
+    assert (health.last_error, health.consecutive_failures) == ("Still not.", 2)
     assert alices.get_health_status() == "error"
     assert alices.mark_as_active() is True
     assert alices.mark_as_active() is False
     assert not alices.has_error()
-    assert (health_of(alices).last_error, health_of(alices).failures_in_a_row) == ("", 0)
+    assert (health_of(alices).last_error, health_of(alices).consecutive_failures) == ("", 0)
     assert events(alices) == [EventKind.CONNECTION_ERROR, EventKind.CONNECTION_RECOVERED]
     told = Event.objects.filter(connection_id=alices.pk).earliest("id")
     assert told.user_id == alices.user_id
@@ -166,7 +166,7 @@ def test_last_failure_of_connection_in_batch_is_stored(
 ) -> None:
     services.mark_errors([(alices.pk, "first"), (alices.pk, "second")])
     assert health_of(alices).last_error == "second"
-    assert health_of(alices).failures_in_a_row == 1
+    assert health_of(alices).consecutive_failures == 1
 
 
 def test_what_a_broker_refused_is_noted_and_taken_away_by_an_order_that_goes_through(

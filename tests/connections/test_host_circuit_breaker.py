@@ -48,11 +48,11 @@ def test_it_opens_when_enough_and_most_do_not_answer() -> None:
     assert host_circuit_breaker.open_hosts() == frozenset()
     fail(accounts[4])
     assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
-    assert kinds() == ["host.away"]
+    assert kinds() == ["host.down"]
     told = Event.objects.get()
-    assert (told.user_id, told.payload["failing"], told.payload["spoken_to"]) == (None, 5, 10)
+    assert (told.user_id, told.payload["failing"], told.payload["contacted"]) == (None, 5, 10)
     fail(*accounts)
-    assert kinds().count("host.away") == 1
+    assert kinds().count("host.down") == 1
 
 
 def test_a_few_of_many_open_nothing() -> None:
@@ -130,7 +130,7 @@ def test_one_account_is_read_as_a_probe_and_its_answer_closes_it(broker: Broker)
     broker.state = account()
     assert probes.retry_failed(adapter=broker) == (6, 0)  # the probe, then all of its neighbours
     assert host_circuit_breaker.open_hosts() == frozenset()
-    assert kinds()[-7:] == ["host.back", *["connection.recovered"] * 6]
+    assert kinds()[-7:] == ["host.up", *["connection.recovered"] * 6]
     assert {status(row) for row in accounts} == {"ACTIVE"}  # the others rest no longer
 
 

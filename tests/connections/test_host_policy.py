@@ -37,7 +37,7 @@ def test_of_two_that_judge_at_once_one_marks(strangers: ExecutionConnection) -> 
         until(lambda: bool(rows(BLOCKED)) or bool(done))
     assert done == [[]]
     told = ConnectionHealth.objects.get(pk=strangers.pk)
-    assert (told.status, told.needs_test, told.failures_in_a_row) == ("ERROR", True, 1)
+    assert (told.status, told.needs_test, told.consecutive_failures) == ("ERROR", True, 1)
 
 
 def test_who_moves_away_meanwhile_is_not_marked_for_where_he_was(

@@ -34,7 +34,7 @@ def read_hours_ago(hours: float, *, asked: float | None = None) -> None:
         book="book",
         defaults={
             "read_at": now - timedelta(hours=hours),
-            "asked_at": None if asked is None else now - timedelta(hours=asked),
+            "requested_at": None if asked is None else now - timedelta(hours=asked),
         },
     )
 
@@ -131,4 +131,4 @@ def test_only_reachable_accounts_are_queried(broker: Broker, fields: dict[str, A
     account(**fields)
     read_hours_ago(25)
     assert refresh_due_instruments(adapter=broker) == 0
-    assert InstrumentBook.objects.get().asked_at is None
+    assert InstrumentBook.objects.get().requested_at is None

@@ -149,13 +149,13 @@ def test_a_symbol_that_cannot_be_kept_is_left_out_and_its_owner_reads_it(
 def test_unstorable_identity_affects_only_its_account(broker: Broker, identity: str) -> None:
     rows = [crypto(str(number)) for number in range(3)]
     ExecutionConnection.objects.update(sealed_credentials=b"sealed")
-    ConnectionHealth.objects.update(failures_in_a_row=2)
+    ConnectionHealth.objects.update(consecutive_failures=2)
     for row in rows:
         broker.states[str(row.pk)] = account(identity=f"id {row.pk}")
     odd, *good = rows
     broker.states[str(odd.pk)] = account(identity=identity)
     assert account_polling.refresh_due_accounts(older_than_seconds=0, adapter=broker) == (2, 1)
-    assert [health_of(row).failures_in_a_row for row in good] == [0, 0]
+    assert [health_of(row).consecutive_failures for row in good] == [0, 0]
     for row in good:
         row.refresh_from_db()
         assert row.identity == f"id {row.pk}"

@@ -30,7 +30,7 @@ def seven() -> list[ExecutionConnection]:
 
 @pytest.fixture
 def channel() -> Channel:
-    made = Channel(user=make.user(), name="c", url_shown="x")
+    made = Channel(user=make.user(), name="c", url_display="x")
     made.url_sealed = channels.seal_url("jsons://example.com/hook", made)
     made.save()
     return made

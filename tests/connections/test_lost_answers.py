@@ -28,7 +28,7 @@ def test_one_lost_answer_takes_no_account_out_of_the_next_signal() -> None:
     assert row.can_execute_trades()
     assert kinds() == []
     noted = ConnectionHealth.objects.get(pk=row.pk)
-    assert (noted.last_error, noted.failures_in_a_row) == ("No answer.", 1)
+    assert (noted.last_error, noted.consecutive_failures) == ("No answer.", 1)
 
 
 def test_three_in_a_row_are_an_error() -> None:
@@ -199,7 +199,7 @@ def test_an_account_in_doubt_is_read_again_within_seconds(broker: Broker) -> Non
     assert probes.retry_failed(adapter=broker) == (0, 0)  # not at once
     age(5.1)
     assert probes.retry_failed(adapter=broker) == (1, 0)
-    assert ConnectionHealth.objects.get(pk=row.pk).failures_in_a_row == 0
+    assert ConnectionHealth.objects.get(pk=row.pk).consecutive_failures == 0
     fail(row)
     broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
     for _ in range(2):

@@ -111,7 +111,12 @@ BAD: dict[str, Any] = {
 def fares(row: ExecutionConnection) -> tuple[Any, ...]:
     mine = ConnectionHealth.objects.filter(pk=row.pk)
     return mine.values_list(
-        "status", "last_error", "failures_in_a_row", "unreachable_at", "reconciled_at", "read_after"
+        "status",
+        "last_error",
+        "consecutive_failures",
+        "unreachable_at",
+        "reconciled_at",
+        "read_after",
     ).get()
 
 

@@ -51,7 +51,7 @@ def refused(code: Code, detail: str = "") -> BrokerError:
         (refused(Code.BROKER_UNREACHABLE, "no answer in time"),
          "The broker could not be reached. no answer in time."
          " Check host and network; it is tried again by itself."),
-        (refused(Code.PRICE_NONSENSE, "EUR/USD: bid 2 over ask 1"),
+        (refused(Code.INVALID_QUOTE, "EUR/USD: bid 2 over ask 1"),
          "The broker told a price that cannot be. EUR/USD: bid 2 over ask 1. Nothing is done by"
          " such a price. If it goes on, choose another price source."),
         (refused(Code.MARKET_CLOSED), "Broker: the market is closed. Wait for the session."),
@@ -72,7 +72,7 @@ def test_sentence_is_not_repeated(source: DataConnection, error: Exception, word
 
 
 def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnection) -> None:
-    account = source.told_by
+    account = source.broker_connection
     assert account is not None
     mine = ExecutionConnection.objects.filter(pk=account.pk)
     mine.update(is_active=False, data_connection=source)
@@ -97,7 +97,7 @@ def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnectio
 
 
 def test_missing_worker_hint_is_shown_once(source: DataConnection) -> None:
-    account = source.told_by
+    account = source.broker_connection
     assert account is not None
     ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
     flag_without_worker()
@@ -119,7 +119,7 @@ def test_missing_worker_hint_is_shown_once(source: DataConnection) -> None:
 def test_no_worker_hint_when_nothing_would_be_followed(
     source: DataConnection, fields: dict[str, Any], status: str, said: str
 ) -> None:
-    account = source.told_by
+    account = source.broker_connection
     assert account is not None
     make.connection(data_connection=source)
     ExecutionConnection.objects.filter(pk=account.pk).update(**fields)

@@ -42,7 +42,7 @@ def test_paper_broker_is_no_price_source() -> None:
 def test_an_account_is_one_source_of_its_owners() -> None:
     account = make.connection(type="mt4", name="x" * 100)
     source = get_or_create_broker_source(account, by=account.user)
-    assert (source.kind, source.told_by, source.user) == (BROKER, account, account.user)
+    assert (source.kind, source.broker_connection, source.user) == (BROKER, account, account.user)
     assert source.is_active
     DataConnection.objects.filter(pk=source.pk).update(is_active=False)
     again = get_or_create_broker_source(account)
@@ -71,12 +71,12 @@ def test_an_administrators_own_account_may_tell_all() -> None:
 @pytest.mark.parametrize("kind", ["replay", "static"])
 def test_the_database_keeps_accounts_to_brokers_sources(kind: str) -> None:
     account = make.connection(type="mt4")
-    with pytest.raises(IntegrityError, match="only_a_broker"), transaction.atomic():
-        DataConnection.objects.create(name="x", kind=kind, told_by=account)
+    with pytest.raises(IntegrityError, match="only_broker_source"), transaction.atomic():
+        DataConnection.objects.create(name="x", kind=kind, broker_connection=account)
 
 
 def test_a_brokers_source_without_an_account_is_off() -> None:
-    with pytest.raises(IntegrityError, match="a_broker_tells"), transaction.atomic():
+    with pytest.raises(IntegrityError, match="broker_source_has"), transaction.atomic():
         DataConnection.objects.create(name="x", kind=BROKER)
     DataConnection.objects.create(name="x", kind=BROKER, is_active=False)
 

@@ -17,7 +17,7 @@ APPS = (
     "analytics", "api", "config", "conformance", "connections", "console", "demo", "execution",
     "ops", "portal", "positions", "prices",
 )  # fmt: skip
-NAMED = re.compile(r"\b\w+\.(exchange_name|settings|identity|identity_of)\b(?! ->)")
+NAMED = re.compile(r"\b\w+\.(exchange_name|settings|identity|identity_credentials_digest)\b(?! ->)")
 BUILT_OF_IT = 10  # statements, at least: else this test looks where there are none
 
 

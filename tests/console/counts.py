@@ -19,7 +19,7 @@ COUNTS: dict[tuple[str, str], int] = {
     ("DENIED", "STOP_TOO_NEAR"): 1,
     ("REJECTED", "STOPS_INVALID"): 2,
     ("REJECTED", "NO_MONEY"): 2,
-    ("FAILED", "NOT_SENT_RETRIES_SPENT"): 1,
+    ("FAILED", "SEND_RETRIES_EXHAUSTED"): 1,
     ("CANCELLED", "OWNER_CANCELLED"): 1,
     ("EXPIRED", "NO_PRICE_WITHIN_LIMIT"): 2,
     ("UNKNOWN", "REPLY_LOST"): 2,
@@ -35,7 +35,7 @@ DETAILS = {
     "PORTFOLIO_RISK": "Open risk would be 10.6 % of equity; the cap is 10 %.",
     "STOPS_INVALID": "10016 Invalid stops",
     "NO_MONEY": "10019 There is not enough money",
-    "NOT_SENT_RETRIES_SPENT": "The terminal's folder was locked through all 5 tries.",
+    "SEND_RETRIES_EXHAUSTED": "The terminal's folder was locked through all 5 tries.",
 }
 KINDS = ("paper", "mt5", "mt4", "ibkr", "crypto")
 SENT = {"FILLED", "SUBMITTED", "PARTIALLY_FILLED", "REJECTED", "CANCELLED", "EXPIRED", "UNKNOWN"}

@@ -130,7 +130,7 @@ LISTS: dict[str, Rows] = {
     "execution.executionlog": MACHINES,
     "execution.fill": MACHINES,
     "execution.order": MACHINES,
-    "execution.tally": MACHINES,
+    "execution.droppedmessagecount": MACHINES,
     "execution.workerlease": MACHINES,
     "paper.paperaccount": Rows(change=TRADERS),
     "paper.paperinstrument": MACHINES,

@@ -15,10 +15,10 @@ from django.contrib.auth import get_user_model
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
+    ConnectionLock,
     DataConnection,
     ExecutionConnection,
     KillSwitch,
-    Mailbox,
     Subscription,
     TradingPreset,
 )
@@ -98,7 +98,7 @@ def connections(owners: list[User], many: int) -> list[ExecutionConnection]:
         )
         for number in range(many)
     )
-    Mailbox.objects.bulk_create(Mailbox(connection=c) for c in made)
+    ConnectionLock.objects.bulk_create(ConnectionLock(connection=c) for c in made)
     ConnectionHealth.objects.bulk_create(
         _health(connection, number, many) for number, connection in enumerate(made)
     )
@@ -119,7 +119,7 @@ def _health(connection: ExecutionConnection, number: int, many: int) -> Connecti
         last_connected_at=None if untested else now - timedelta(minutes=20),
         last_used_at=None if untested else now - timedelta(seconds=9),
         reconciled_at=None if untested else now - timedelta(minutes=2),
-        failures_in_a_row=5 if circuit else 0,
+        consecutive_failures=5 if circuit else 0,
         circuit_open_until=now + timedelta(hours=1) if circuit else None,
         last_error="Read timed out after 5 s." if circuit else "",
         last_error_at=now - timedelta(minutes=1) if circuit else None,

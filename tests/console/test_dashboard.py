@@ -45,7 +45,7 @@ def test_a_broker_host_that_is_away_is_shown(
     client.force_login(world["operator"])
     assert "does not answer" not in page("/admin/console/live/")
     HostCircuit.objects.create(
-        host="mt5:live-3", opened_at=timezone.now(), failing=40, spoken_to=60, message="No answer."
+        host="mt5:live-3", opened_at=timezone.now(), failing=40, contacted=60, message="No answer."
     )
     html = page("/admin/console/live/")
     assert "mt5:live-3 does not answer" in html
@@ -62,7 +62,7 @@ def test_the_last_audits_verdict_is_shown(
     html = page("/admin/console/live/")
     assert "Every counter is 0. 3 accounts judged by what the broker lists." in html
     connection = str(ExecutionConnection.objects.values_list("pk", flat=True)[0])
-    why = {"connection": connection, "name": "Gold <b>", "reason": "LANE_UNHELD",
+    why = {"connection": connection, "name": "Gold <b>", "reason": "NO_SESSION_WORKER",
            "detail": "No worker holds this account's session."}  # fmt: skip
     run.not_judged = [why] * 7
     run.save()

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from common.permissions import Role
 from execution import tasks
-from execution.models import AccountReading, DriftItem, ExecutionLog
+from execution.models import AccountSyncState, DriftItem, ExecutionLog
 from tests.roles import staff
 
 
@@ -64,7 +64,7 @@ def test_leaving_it_needs_a_reason(items: dict[str, DriftItem], client: Client) 
 def test_a_refusal_says_why(items: dict[str, DriftItem], client: Client) -> None:
     item = items["UNKNOWN_POSITION"]
     said = client.post(page_of(item, "relink"), {"position": "999999"}, follow=True)
-    assert "DRIFT_TARGET_UNFIT" in said.content.decode()
+    assert "DRIFT_TARGET_NOT_APPLICABLE" in said.content.decode()
     item.refresh_from_db()
     assert item.state == "OPEN"
 
@@ -76,9 +76,9 @@ def test_a_connection_is_compared_by_hand(
     connection = items["UNKNOWN_POSITION"].connection_id
     path = reverse("admin:connections_executionconnection_compare", args=[connection])
     assert client.get(path).status_code == 302
-    assert not AccountReading.objects.exclude(compare_asked_at=None).exists()
+    assert not AccountSyncState.objects.exclude(reconcile_requested_at=None).exists()
     client.post(path)
-    assert AccountReading.objects.get(pk=connection).compare_asked_at is not None
+    assert AccountSyncState.objects.get(pk=connection).reconcile_requested_at is not None
 
 
 def test_a_reader_decides_nothing(

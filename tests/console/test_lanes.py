@@ -26,7 +26,7 @@ def test_the_page_says_who_speaks_to_an_account(
     assert "<code>celery -A config worker -P threads -Q sessions</code>" in page(path)
     now = timezone.now()
     LaneLease.objects.create(
-        lane="sessions.2", owner="host-7-aa", taken_at=now, until=now + timedelta(seconds=10)
+        lane="sessions.2", owner="host-7-aa", acquired_at=now, until=now + timedelta(seconds=10)
     )
     shown = page(path)
     assert "sessions.2" in shown
@@ -50,5 +50,5 @@ def test_the_pages_say_what_is_open_where_a_connection_is_off(
     assert f"Off, {len(open_items(account.pk))} open" in page(listed)
     asked = page(reverse("admin:connections_executionconnection_archive", args=[account.pk]))
     assert f"Open there: {said}. Nobody watches it once" in asked
-    ConnectionHealth.objects.filter(pk=account.pk).update(silence_told_at=timezone.now())
+    ConnectionHealth.objects.filter(pk=account.pk).update(inactivity_alerted_at=timezone.now())
     assert "Nothing was heard of it since" in page(path)

@@ -20,7 +20,7 @@ ADD = "/admin/connections/maintenancewindow/add/"
 def announced() -> dict[str, str]:
     began = datetime.now(UTC) - timedelta(minutes=5)
     return {
-        "note": "The exchange moves house.", "is_active": "on", "kind": "paper",
+        "note": "The exchange moves house.", "is_active": "on", "broker_type": "paper",
         "exchange_name": "", "host": "", "weekday": "", "on_date": f"{began:%Y-%m-%d}",
         "starts_at": f"{began:%H:%M:%S}", "zone": "UTC", "minutes": "60", "is_closed": "on",
     }  # fmt: skip
@@ -45,7 +45,7 @@ def test_a_window_is_entered_listed_kept_and_shown_to_its_accounts(
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"kind": "mt6"}, "One of "),
+        ({"broker_type": "mt6"}, "One of "),
         ({"zone": "Mars/Olympus"}, "No such time zone."),
         ({"minutes": "0"}, "At least a minute and at most a week."),
         ({"weekday": "4"}, "Either a weekday or a date."),

@@ -235,7 +235,7 @@ def test_a_signal_by_hand_waits_for_approval(small: dict[str, Any], client: Clie
     assert answer.status_code == 302
     made = Signal.objects.order_by("pk").last()
     assert made is not None
-    assert (made.currency_pair, made.approval, made.door) == ("EUR/USD", "PENDING", "HAND")
+    assert (made.currency_pair, made.approval, made.origin) == ("EUR/USD", "PENDING", "HAND")
     assert made.target_prices == [seed.D("1.39"), seed.D("1.40")]
 
 

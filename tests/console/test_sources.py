@@ -40,7 +40,7 @@ def test_an_administrators_account_is_made_a_source_for_all(
     account = make.connection(type="mt4", admin=operator, name="House")
     assert "Offer its prices to all" in page(its(account, "page"))
     client.post(its(account, "offer_prices"), {"to": "all"})
-    source = DataConnection.objects.get(told_by=account)
+    source = DataConnection.objects.get(broker_connection=account)
     assert (source.user, source.is_active) == (None, True)
     assert "Offered to all" in page(its(account, "page"))
     client.post(its(account, "offer_prices"), {"to": "itself"})
@@ -54,8 +54,8 @@ def test_what_is_switched_off_stays_so_when_its_offer_is_taken_back(
     source = get_or_create_broker_source(make.connection(type="mt4", admin=operator))
     share_with_all(source, by=operator)
     DataConnection.objects.update(is_active=False)
-    assert source.told_by is not None
-    client.post(its(source.told_by, "offer_prices"), {"to": "itself"})
+    assert source.broker_connection is not None
+    client.post(its(source.broker_connection, "offer_prices"), {"to": "itself"})
     source.refresh_from_db()
     assert (source.user, source.is_active) == (operator, False)
 
@@ -72,7 +72,7 @@ def test_a_tenants_account_tells_its_owner_alone(
     client.post(its(account, "own_prices"))
     account.refresh_from_db()
     assert account.data_connection is not None
-    assert (account.data_connection.told_by, account.data_connection.user) == (
+    assert (account.data_connection.broker_connection, account.data_connection.user) == (
         account, account.user,
     )  # fmt: skip
 
@@ -81,7 +81,7 @@ def test_only_a_post_does_anything(operator: User, client: Client) -> None:
     account = make.connection(type="mt4", admin=operator)
     for what in ("offer_prices", "own_prices"):
         assert client.get(its(account, what)).status_code == 302
-    assert not DataConnection.objects.filter(told_by=account).exists()
+    assert not DataConnection.objects.filter(broker_connection=account).exists()
 
 
 def test_who_may_only_look_changes_nothing(db: None, client: Client) -> None:
@@ -90,7 +90,7 @@ def test_who_may_only_look_changes_nothing(db: None, client: Client) -> None:
     account = make.connection(type="mt4", admin=looker)
     for what in ("offer_prices", "own_prices"):
         assert client.post(its(account, what)).status_code == 403
-    assert not DataConnection.objects.filter(told_by=account).exists()
+    assert not DataConnection.objects.filter(broker_connection=account).exists()
 
 
 def test_they_have_one_name_wherever_operators_read_of_them(operator: User, page: Page) -> None:
@@ -107,7 +107,7 @@ def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -
     source = get_or_create_broker_source(account)
     DataConnection.objects.create(name="Recorded")
     SourceHealth.objects.create(
-        source=source, told_at=None, error_code=Code.NO_MARKET_DATA,
+        source=source, last_contact_at=None, error_code=Code.NO_MARKET_DATA,
         error="Only delayed ones.", pairs=["EUR/USD"], followed_by="sessions-1",
     )  # fmt: skip
     said = html.unescape(page(LISTED))
@@ -149,9 +149,9 @@ def test_the_page_does_not_take_the_next_signal_without_prices(operator: User, p
     account = make.connection(type="crypto", exchange_name="binance")
     source = use_own_prices(account.pk, by=operator)
     now = datetime.now(UTC)
-    health = SourceHealth.objects.create(source=source, told_at=now, pairs=["BTC/USDT"])
+    health = SourceHealth.objects.create(source=source, last_contact_at=now, pairs=["BTC/USDT"])
     assert "Takes the next signal." in page(its(account, "page"))
-    SourceHealth.objects.filter(pk=health.pk).update(told_at=now - timedelta(hours=1))
+    SourceHealth.objects.filter(pk=health.pk).update(last_contact_at=now - timedelta(hours=1))
     said = page(its(account, "page"))
     assert "Takes the next signal." not in said
     assert "an entry is refused until it does" in said
@@ -161,7 +161,7 @@ def test_one_that_nobody_goes_by_is_not_called_silent(operator: User, page: Page
     account = make.connection(type="mt4", data_connection=None)
     source = get_or_create_broker_source(account)
     long_ago = datetime.now(UTC) - timedelta(days=1)
-    SourceHealth.objects.create(source=source, told_at=long_ago, pairs=["EUR/USD"])
+    SourceHealth.objects.create(source=source, last_contact_at=long_ago, pairs=["EUR/USD"])
     said = page(LISTED)
     assert "Not used" in said
     assert "Silent" not in said
@@ -201,10 +201,12 @@ def test_a_new_connection_goes_by_its_own_broker(
     assert answer.status_code == 302, answer.content.decode()
     account = ExecutionConnection.objects.get(account="77")
     assert account.data_connection is not None
-    assert account.data_connection.told_by == account
+    assert account.data_connection.broker_connection == account
     edit = its(account, "edit")
     assert '<option value="own" selected>' in page(edit)
-    mine = ExecutionConnection.objects.filter(pk=account.pk).values_list("data_connection__told_by")
+    mine = ExecutionConnection.objects.filter(pk=account.pk).values_list(
+        "data_connection__broker_connection"
+    )
     for chosen, teller in (("", None), ("own", account.pk)):
         client.post(edit, {**typed, "data_connection": chosen})
         assert mine.get() == (teller,)

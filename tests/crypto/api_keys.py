@@ -78,7 +78,9 @@ def status(row: ExecutionConnection) -> str:
 
 
 def as_before_the_upgrade(row: ExecutionConnection) -> None:
-    ExecutionConnection.objects.filter(pk=row.pk).update(identity="", identity_of="")
+    ExecutionConnection.objects.filter(pk=row.pk).update(
+        identity="", identity_credentials_digest=""
+    )
 
 
 def open_something(row: ExecutionConnection) -> None:

@@ -109,9 +109,9 @@ def test_one_key_is_of_spot_and_of_perpetuals(row: ExecutionConnection, house: V
         set_credentials(one.pk, by=one.user, values=house.spec.credentials)
         one.refresh_from_db()
     row.refresh_from_db()
-    assert ownership._credentials_claim(spot) != row.key_claim
+    assert ownership._credentials_claim(spot) != row.credentials_claim
     assert (
-        ownership._credentials_claim(usdc) == row.key_claim
+        ownership._credentials_claim(usdc) == row.credentials_claim
     )  # its balances would be both's positions
 
 
@@ -119,7 +119,7 @@ def test_a_silent_key_from_before_the_upgrade_gets_its_claim_by_itself(house: Ve
     forbid_identity(house)
     first = second_connection(house)
     assert enter(first, house, house.venue.key) == []
-    ExecutionConnection.objects.filter(pk=first.pk).update(key_claim="")
+    ExecutionConnection.objects.filter(pk=first.pk).update(credentials_claim="")
     assert read(first, house) == (1, 0)
     assert (due_tests(5), status(first)) == ([first.pk], "ACTIVE")
     assert failed_checks(first, house) == []
@@ -151,9 +151,9 @@ def test_of_two_that_traded_one_account_before_the_upgrade_one_is_left(
     row: ExecutionConnection, house: VenueSetup
 ) -> None:
     other = second_connection(house)
-    ExecutionConnection.objects.filter(pk=row.pk).update(claim="", key_claim="")
+    ExecutionConnection.objects.filter(pk=row.pk).update(claim="", credentials_claim="")
     assert enter(other, house, house.venue.key) == []
-    ExecutionConnection.objects.update(claim="", key_claim="")
+    ExecutionConnection.objects.update(claim="", credentials_claim="")
     assert read(row, house) == (2, 0)
     for one in due_tests(5):
         failed_checks(ExecutionConnection.objects.get(pk=one), house)
@@ -168,7 +168,9 @@ def test_a_test_that_is_made_by_itself_and_fails_is_not_made_again_at_once(
     """One of its symbols was delisted before the upgrade: that is no reason to be in error each
     half hour."""
     gone = {**row.settings, "symbols": [*house.spec.settings["symbols"], "GONE/USDT:USDT"]}
-    ExecutionConnection.objects.filter(pk=row.pk).update(claim="", key_claim="", settings=gone)
+    ExecutionConnection.objects.filter(pk=row.pk).update(
+        claim="", credentials_claim="", settings=gone
+    )
     assert read(row, house) == (1, 0)
     assert due_tests(5) == [row.pk]
     assert failed_checks(row, house) != []
@@ -189,7 +191,7 @@ def test_nobody_gives_way_to_a_test_that_fails(house: VenueSetup) -> None:
         second_connection(house, "third"),
     )
     assert enter(by_number, house, house.venue.key) == []
-    ExecutionConnection.objects.filter(pk=by_number.pk).update(key_claim="")
+    ExecutionConnection.objects.filter(pk=by_number.pk).update(credentials_claim="")
     ConnectionHealth.objects.filter(pk=by_number.pk).update(status="ERROR")  # refused since
     forbid_identity(house)
     house.adapter = house.another()

@@ -60,7 +60,7 @@ def test_a_key_of_another_account_sends_and_proves_nothing(made: VenueSetup) -> 
     request = made.order()
     with pytest.raises(NotSent) as outcome:
         made.run(made.adapter.submit(spec, request, asked.append))
-    assert outcome.value.code is Code.OTHER_ACCOUNT
+    assert outcome.value.code is Code.ACCOUNT_MISMATCH
     wanted = CancelRequest(LOST, "", made.symbol)
     with pytest.raises(NotSent):
         made.run(made.adapter.cancel(spec, wanted))
@@ -70,7 +70,7 @@ def test_a_key_of_another_account_sends_and_proves_nothing(made: VenueSetup) -> 
                  adapter.open_orders(spec), adapter.fills_since(spec, since)):  # fmt: skip
         with pytest.raises(ReadFailed) as failed:
             made.run(read)
-        assert failed.value.code is Code.OTHER_ACCOUNT
+        assert failed.value.code is Code.ACCOUNT_MISMATCH
 
 
 def test_a_key_that_was_revoked_is_told_as_that(made: VenueSetup) -> None:

@@ -42,7 +42,7 @@ def test_who_was_there_before_the_upgrade_is_known_with_the_next_reading(
     assert read(row, house) == (1, 0)
     assert identity(row) == "1001 swap"
     (check,) = enter(row, house, OTHERS)
-    assert Code.OTHER_ACCOUNT.sentence in check.detail
+    assert Code.ACCOUNT_MISMATCH.sentence in check.detail
     assert (identity(row), status(row)) == ("1001 swap", "ERROR")
 
 
@@ -146,7 +146,7 @@ def test_another_accounts_key_is_no_sure_one_before_its_test(
     spec = spec_for(row)
     with pytest.raises(ReadFailed) as failed:
         house.run(house.adapter.positions(spec))
-    assert failed.value.code is Code.OTHER_ACCOUNT
+    assert failed.value.code is Code.ACCOUNT_MISMATCH
     with pytest.raises(NotSent):
         house.run(house.adapter.submit(spec, house.order(), allow))
 

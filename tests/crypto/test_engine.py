@@ -161,7 +161,7 @@ def test_a_key_of_another_account_stops_a_connection_with_something_open(
     (check,) = enter(alice, server, "key-2")
     alice.refresh_from_db()
     assert alice.identity == "1001 spot"
-    assert Code.OTHER_ACCOUNT.sentence in check.detail
+    assert Code.ACCOUNT_MISMATCH.sentence in check.detail
     assert "EUR/USD (an open position)" in check.detail
     factories.close_signal(signal)
     until(lambda: Order.objects.filter(leg="close-1").exists())

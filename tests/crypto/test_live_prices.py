@@ -110,7 +110,7 @@ def test_an_entry_is_sized_by_the_live_price_and_its_stop_leaves_when_that_falls
     assert [one.side for one in exchange[1].venue.orders] == ["BUY", "SELL"]
     well = SourceHealth.objects.get(pk=source)
     assert (well.error_code, well.pairs, well.missing) == ("", ["EUR/USD"], [])
-    assert well.told_at is not None
+    assert well.last_contact_at is not None
 
 
 def test_a_price_that_does_not_move_stays_fresh_and_a_broken_stream_is_told(

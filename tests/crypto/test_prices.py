@@ -106,7 +106,7 @@ def test_what_is_not_offered_is_said(each: VenueSetup) -> None:
     for call in (each.adapter.what_if(each.spec, each.order()), first()):
         with pytest.raises(ReadFailed) as failed:
             each.run(call)
-        assert failed.value.code is Code.NOT_OFFERED
+        assert failed.value.code is Code.NOT_SUPPORTED
 
 
 # ---- what an owner fills in ---------------------------------------------------------------------

@@ -91,7 +91,7 @@ def test_it_follows_an_account_without_a_lane(
     until(lambda: latest(source))
     venue.prices[next(iter(venue.prices))] = D("1.2000")
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2000"))
-    until(lambda: SourceHealth.objects.filter(pk=source, told_at__isnull=False).exists())
+    until(lambda: SourceHealth.objects.filter(pk=source, last_contact_at__isnull=False).exists())
     found = SourceHealth.objects.get(pk=source)
     assert (found.error_code, found.pairs, found.followed_by) == ("", ["EUR/USD"], "prices")
     roles = WorkerLease.objects.values_list("role", flat=True)

@@ -114,10 +114,10 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
         "CANCELLED", "EXIT_BELOW_MINIMUM", "500 of 5000 EUR/USD at the broker",
     )  # fmt: skip
     for _ in range(3):
-        read_at = ExecutionPosition.objects.get().held_at
+        read_at = ExecutionPosition.objects.get().broker_checked_at
         a_minute_later()
         assert scan_levels() == []
-        until(lambda before=read_at: ExecutionPosition.objects.get().held_at > before)  # type: ignore[misc]
+        until(lambda before=read_at: ExecutionPosition.objects.get().broker_checked_at > before)  # type: ignore[misc]
     assert Order.objects.exclude(leg="entry").count() == 1
     assert len(factories.events("exit.delayed")) == len(factories.events("order.cancelled")) == 1
     assert (ExecutionPosition.objects.get().quantity, blocker()) == (5000, "EXIT_BELOW_MINIMUM")
@@ -125,7 +125,7 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
     server.venue.balances["EUR"] = D(5000)  # the owner buys back what was sold
     a_minute_later()
     assert scan_levels() == []
-    until(lambda: ExecutionPosition.objects.get().held_quantity == 5000)
+    until(lambda: ExecutionPosition.objects.get().broker_quantity == 5000)
     assert blocker() == ""
     enqueue(scan_levels())
     until(lambda: ExecutionPosition.objects.get().quantity == 0)

@@ -103,7 +103,7 @@ def test_an_exchange_that_was_not_checked_promises_nothing() -> None:
     assert (can.lookup_horizon, can.fills_horizon) == (None, None)
     with pytest.raises(ReadFailed) as outcome:
         made.run(made.adapter.find_order(spec, "abc"))
-    assert outcome.value.code is Code.BEYOND_LOOKUP
+    assert outcome.value.code is Code.LOOKUP_WINDOW_EXCEEDED
     with pytest.raises(ReadFailed):
         made.run(made.adapter.fills_since(spec, datetime.now(UTC)))
     with pytest.raises(ReadFailed, match="ccxt knows no exchange"):
@@ -156,7 +156,7 @@ def test_a_full_page_is_asked_again_in_halves(
 def test_what_is_further_back_than_the_exchange_tells_is_not_asked(each: VenueSetup) -> None:
     with pytest.raises(ReadFailed) as outcome:
         each.run(each.adapter.fills_since(each.spec, datetime.now(UTC) - timedelta(days=800)))
-    assert outcome.value.code is Code.BEYOND_LOOKUP
+    assert outcome.value.code is Code.LOOKUP_WINDOW_EXCEEDED
 
 
 def test_a_part_of_the_history_is_no_history(each: VenueSetup) -> None:

@@ -132,7 +132,8 @@ class TestSession:
 def _counts() -> list[int]:
     tables = (
         "users_user", "connections_executionconnection", "connections_connectionhealth",
-        "connections_mailbox", "connections_subscription", "connections_subscriptioninterval",
+        "connections_connectionlock", "connections_subscription",
+        "connections_subscriptioninterval",
         "connections_tradingpreset", "connections_dataconnection", "paper_account", "signals_feed",
     )  # fmt: skip
     return [rows(f"SELECT count(*) AS n FROM {table}")[0].n for table in tables]

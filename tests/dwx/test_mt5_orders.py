@@ -168,7 +168,10 @@ def test_the_rest_of_an_order_is_out_of_reach_while_its_position_is_open(owner5:
     owner5.terminal.wish("trigger", ticket=1001, lots=0.04)
     part, refused = owner5.cancel(told)
     assert (part.kind, part.fills[0].quantity) == (ReportKind.FILLED, D(4000))
-    assert (refused.kind, refused.code) == (ReportKind.CANCEL_REFUSED, Code.REST_OUT_OF_REACH)
+    assert (refused.kind, refused.code) == (
+        ReportKind.CANCEL_REFUSED,
+        Code.REMAINDER_NOT_CANCELLABLE,
+    )
     assert "CLOSE_ORDER" not in [command for command, _ in owner5.terminal.commands()]
     owner5.submit(owner5.exit(part.broker_position_id, "4000"))
     ended = owner5.cancel(told)
@@ -192,7 +195,7 @@ def test_an_order_that_is_filled_in_part_while_its_cancel_is_on_its_way(owner5: 
     owner5.terminal.fault(filled_first=0.04)
     reports = owner5.cancel(told)
     assert [one.kind for one in reports] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
-    assert reports[1].code is Code.REST_OUT_OF_REACH
+    assert reports[1].code is Code.REMAINDER_NOT_CANCELLABLE
     owner5.terminal.fault()
     assert [one.quantity for one in owner5.positions()] == [D(4000)]
 

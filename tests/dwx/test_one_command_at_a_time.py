@@ -91,8 +91,8 @@ def test_a_call_whose_file_is_gone_and_that_may_not_leave_was_not_sent(owner: Ow
     def forbid(_: OrderRequest) -> None:
         for left in (owner.terminal.folder / "fillcast").glob("next-*.txt"):
             left.unlink()
-        raise NotSent(Code.LANE_UNHELD)
+        raise NotSent(Code.NO_SESSION_WORKER)
 
     with pytest.raises(NotSent) as refused:
         owner.submit(owner.order(), forbid)
-    assert refused.value.code is Code.LANE_UNHELD
+    assert refused.value.code is Code.NO_SESSION_WORKER

@@ -175,6 +175,6 @@ def test_a_stream_of_a_dead_terminal_ends(owner: Owner) -> None:
 
 
 def test_what_an_order_costs_is_not_offered(owner: Owner) -> None:
-    with raises_outcome(ReadFailed, Code.NOT_OFFERED):
+    with raises_outcome(ReadFailed, Code.NOT_SUPPORTED):
         run(owner.adapter.what_if(owner.spec, owner.order()))
     assert not owner.adapter.capabilities(owner.spec).what_if

@@ -79,7 +79,7 @@ def test_a_channel_keeps_its_url_sealed_for_its_row_and_owner(alice: User, bob: 
     one = services.create_channel(user_id=alice.pk, name=" Ops ", url=url, kinds=["order.failed"])
     stored = Channel.objects.get(pk=one.pk)
     assert TOKEN.encode() not in bytes(stored.url_sealed)
-    assert TOKEN not in f"{stored.name}{stored.url_shown}"
+    assert TOKEN not in f"{stored.name}{stored.url_display}"
     assert (stored.name, stored.kinds, channels.open_url(stored)) == ("Ops", ["order.failed"], url)
 
     stored.user = bob

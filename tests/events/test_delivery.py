@@ -38,8 +38,8 @@ def channel_to(user: User, url: str) -> Channel:
 
 def rested() -> None:
     """As if every channel's rest were over."""
-    Channel.objects.filter(rest_until__isnull=False).update(
-        rest_until=ClockTimestamp() - timedelta(seconds=1)
+    Channel.objects.filter(backoff_until__isnull=False).update(
+        backoff_until=ClockTimestamp() - timedelta(seconds=1)
     )
 
 
@@ -93,13 +93,13 @@ def test_server_that_says_when_to_come_back_is_left_alone_until_then(
     happen(fill(alice))
     assert services.deliver().failures == 1
     channel.refresh_from_db()
-    assert channel.rest_until is not None
-    rest = (channel.rest_until - datetime.now(UTC)).total_seconds()
+    assert channel.backoff_until is not None
+    rest = (channel.backoff_until - datetime.now(UTC)).total_seconds()
     assert least <= rest <= most
     assert services.deliver() == Delivered(0, 0, 0)
     assert len(hook.journal) == 1, "nothing is sent before"
     passed = timedelta(seconds=most + 1)
-    Channel.objects.update(rest_until=channel.rest_until - passed)
+    Channel.objects.update(backoff_until=channel.backoff_until - passed)
     assert services.deliver().messages == 1
     assert [got["reference"] for got in hook.journal] == [hook.journal[0]["reference"]] * 2
 
@@ -111,7 +111,7 @@ def test_failed_delivery_is_retried_with_same_ids(alice: User, hook: Receiver) -
     assert services.deliver() == Delivered(1, 0, 1)
     assert services.deliver() == Delivered(0, 0, 0)  # it rests
     channel.refresh_from_db()
-    assert channel.failures_in_a_row == 1
+    assert channel.consecutive_failures == 1
     assert "500" in channel.last_error
     rested()
     services.deliver()
@@ -121,7 +121,7 @@ def test_failed_delivery_is_retried_with_same_ids(alice: User, hook: Receiver) -
     assert [got["events"][0]["id"] for got in hook.journal] == [event_id] * 3
     assert len({got["reference"] for got in hook.journal}) == 1
     channel.refresh_from_db()
-    assert (channel.failures_in_a_row, channel.last_error) == (0, "")
+    assert (channel.consecutive_failures, channel.last_error) == (0, "")
     assert statuses() == [("SENT", 3)]
 
 
@@ -302,7 +302,7 @@ def test_many_channels_are_told_in_a_few_runs(alice: User, hook: Receiver) -> No
     assert [services.deliver().messages for _ in range(3)] == [delivery.AT_ONCE, 4, 0]
     assert len(set(hook.paths)) == delivery.AT_ONCE + 4
     assert Event.objects.filter(delivered_at=None).count() == 0
-    assert not Channel.objects.filter(rest_until__lt=F("last_sent_at")).exists()
+    assert not Channel.objects.filter(backoff_until__lt=F("last_sent_at")).exists()
 
 
 @given(failures=st.integers(0, 10**6), chance=st.floats(0, 1))

@@ -134,8 +134,8 @@ def test_several_are_counted_with_the_gravest_first() -> None:
 
 
 def test_orders_that_ended_while_they_waited_are_counted_as_not_sent() -> None:
-    waited = [event("order.denied", number=n, code="HOST_AWAY") for n in range(3)]
-    expired = event("order.expired", code="HOST_AWAY")
+    waited = [event("order.denied", number=n, code="BROKER_HOST_DOWN") for n in range(3)]
+    expired = event("order.expired", code="BROKER_HOST_DOWN")
     words = render_digest([*waited, expired, event("order.denied", code="MAX_LEVERAGE")])
     assert words.title == "1 order denied by us, 4 orders not sent in time: S-2041"
     assert words.body.splitlines()[1] == "Not sent: Buy 10,000 EUR/USD · MT5 · 7714"

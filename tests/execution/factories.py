@@ -20,7 +20,7 @@ from connections import eligibility
 from connections.models import AccountSnapshot, ExecutionConnection, Instrument
 from execution.dispatch.order_dispatcher import reports_from_outcome
 from execution.dispatch.report_writer import apply_with_bisection
-from execution.models import DriftItem, Order, Tally
+from execution.models import DriftItem, DroppedMessageCount, Order
 from execution.submission.claim import Outgoing, claim
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
@@ -119,8 +119,8 @@ def quote(
 def mark_monitored(of: ExecutionConnection) -> None:
     """Its price source has been judged just now, as the prices process does each second."""
     run(
-        "INSERT INTO execution_sourcewatch VALUES (%s, clock_timestamp())"
-        " ON CONFLICT (source_id) DO UPDATE SET watched_at = EXCLUDED.watched_at",
+        "INSERT INTO execution_levelmonitorheartbeat VALUES (%s, clock_timestamp())"
+        " ON CONFLICT (source_id) DO UPDATE SET last_evaluated_at = EXCLUDED.last_evaluated_at",
         (of.data_connection_id,),
     )
 
@@ -154,7 +154,7 @@ def pending() -> list[int]:
 
 def claim_all(owner: str = OWNER) -> list[Outgoing]:
     """Claim everything that is due."""
-    return claim(pending(), owner=owner)
+    return claim(pending(), worker_id=owner)
 
 
 def drift_items() -> list[tuple[str, str]]:
@@ -222,20 +222,21 @@ def report(of: Order, kind: ReportKind, **fields: Any) -> OrderReport:
 
 def dropped_counts() -> dict[str, tuple[int, str]]:
     """What was dropped as the console shows it: how often, and what was last."""
-    shown: Any = Tally.objects.summed()
-    return {row.name: (row.total, row.last) for row in shown}
+    shown: Any = DroppedMessageCount.objects.summed()
+    return {row.name: (row.total, row.sample) for row in shown}
 
 
 # ---- time ------------------------------------------------------------------------------------
 MACHINE_TIMES = {
-    "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "rung_at",
+    "execution_order": ("due_at", "answer_by", "lookup_after", "submitted_at", "enqueued_at",
                         "created_at", "done_at", "acknowledged_at", "retried_at",
                         "pending_action_since", "lookup_claimed_until"),
-    "execution_accountreading": ("compare_asked_at", "compared_at"),
+    "execution_accountsyncstate": ("reconcile_requested_at", "compared_at"),
     "execution_workerlease": ("lease_until",),
-    "positions_executionposition": ("missing_since", "touched_at", "levels_due_at", "held_at",
-                                     "ask_after", "beyond_since", "unprotected_since",
-                                     "levels_told_at"),
+    "positions_executionposition": ("missing_since", "last_activity_at", "level_sync_due_at",
+    "broker_checked_at",
+                                     "broker_check_due_at", "breached_since", "unprotected_since",
+                                     "levels_reported_at"),
     "signals_signal": ("published_at", "valid_until"),
 }  # fmt: skip
 

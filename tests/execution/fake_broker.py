@@ -111,7 +111,7 @@ class FakeBroker(FakeBrokerBook):
         return None
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        raise ReadFailed(Code.NOT_OFFERED)
+        raise ReadFailed(Code.NOT_SUPPORTED)
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
         return unsupported_stream("no prices")
@@ -120,7 +120,7 @@ class FakeBroker(FakeBrokerBook):
         self._called("what_if", request.symbol)
         await self._hang(spec, "what_if")
         if self.margin is None:
-            raise ReadFailed(Code.NOT_OFFERED)
+            raise ReadFailed(Code.NOT_SUPPORTED)
         return WhatIf(self.margin * request.quantity, None, None, "USD")
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:

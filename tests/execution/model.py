@@ -134,7 +134,7 @@ class ExecutionModel:
 
     # ---- processes ---------------------------------------------------------------------------
     def claim(self, process: Process, part: slice) -> None:
-        claimed = claim(factories.pending()[part], owner=process.name)
+        claimed = claim(factories.pending()[part], worker_id=process.name)
         process.hand += [(self.skew, outgoing) for outgoing in claimed]
 
     def send(self, process: Process, index: int, what: str) -> None:
@@ -356,9 +356,18 @@ class ExecutionModel:
 
     def _fingerprint(self) -> list[Any]:
         return [
-            *((o.id, o.status, o.filled_quantity, o.wish, o.proofs) for o in self.orders()),
             *(
-                (p.id, p.lifted, p.broker_sl, p.held_quantity, p.ask_after is None)
+                (o.id, o.status, o.filled_quantity, o.pending_action, o.absence_confirmations)
+                for o in self.orders()
+            ),
+            *(
+                (
+                    p.id,
+                    p.protection_suspended,
+                    p.broker_sl,
+                    p.broker_quantity,
+                    p.broker_check_due_at is None,
+                )
                 for p in self.positions()
             ),
         ]
@@ -392,5 +401,5 @@ class ExecutionModel:
             " WHERE p.quantity > 0"
         )
         assert not left, left
-        poisoned = rows("SELECT * FROM execution_driftitem WHERE kind = 'POISONED_REPORT'")
+        poisoned = rows("SELECT * FROM execution_driftitem WHERE kind = 'REPORT_PROCESSING_FAILED'")
         assert not poisoned, poisoned

@@ -45,7 +45,7 @@ def lose_to_the_host(present: TradingRuntime, feed: Feed, **fields: Any) -> Sign
     present.renew()
     signal = factories.signal(feed, **fields)
     trade(present)
-    assert {*Order.objects.values_list("status", "reason")} == {("PENDING", "HOST_AWAY")}
+    assert {*Order.objects.values_list("status", "reason")} == {("PENDING", "BROKER_HOST_DOWN")}
     factories.pass_time(601)
     trade(present)
     return signal
@@ -73,10 +73,10 @@ def test_operators_hear_of_orders_that_waited_until_they_were_too_old(
     assert not OutcomeCheck.objects.exists()
     [(title, body)] = inbox(operator, "signal.incomplete")
     assert title == (
-        f"Signal S-{signal.pk} Buy EUR/USD: 3 of 3 orders not sent in time (HOST_AWAY 3)"
+        f"Signal S-{signal.pk} Buy EUR/USD: 3 of 3 orders not sent in time (BROKER_HOST_DOWN 3)"
     )
     assert body.splitlines()[0] == (
-        f"3 not sent in time: HOST_AWAY. {ENDED_WAITS[Code.HOST_AWAY].sentence}"
+        f"3 not sent in time: BROKER_HOST_DOWN. {ENDED_WAITS[Code.BROKER_HOST_DOWN].sentence}"
     )
 
 
@@ -93,14 +93,14 @@ def test_operators_hear_of_orders_that_no_worker_took_in_time_and_of_failed_ones
     )
     factories.claim_all()
     assert Order.objects.get(pk=small).reason == "MAX_QUANTITY"
-    ends = {late: ("DENIED", "SIGNAL_TOO_OLD"), failed: ("FAILED", "NOT_SENT_RETRIES_SPENT")}
+    ends = {late: ("DENIED", "SIGNAL_TOO_OLD"), failed: ("FAILED", "SEND_RETRIES_EXHAUSTED")}
     for pk, (status, reason) in ends.items():
         Order.objects.filter(pk=pk).update(status=status, reason=reason, done_at=market_now())
     assert check() == 1
     [(title, body)] = inbox(operator, "signal.incomplete")
     assert title == (
         f"Signal S-{signal.pk} Buy EUR/USD: 1 of 3 orders not sent in time (SIGNAL_TOO_OLD 1),"
-        " 1 failed, never sent (NOT_SENT_RETRIES_SPENT 1)"
+        " 1 failed, never sent (SEND_RETRIES_EXHAUSTED 1)"
     )
     assert "1 denied by our rules: MAX_QUANTITY" in body
 
@@ -139,7 +139,7 @@ def test_orders_that_wait_for_an_hour_are_reported_when_they_end(
         trade(trading)
         assert check() == (1 if hours == 3 else 0)
     [(title, _)] = inbox(operator, "signal.incomplete")
-    assert "1 of 1 orders not sent in time (HOST_AWAY 1)" in title
+    assert "1 of 1 orders not sent in time (BROKER_HOST_DOWN 1)" in title
 
 
 @pytest.mark.parametrize("ends_by", ["age", "valid until"])
@@ -151,8 +151,8 @@ def test_no_door_promises_that_an_ended_order_is_still_sent(
     signal = lose_to_the_host(trading, feed, valid_until=until)
     order = Order.objects.get()
     status = "DENIED" if ends_by == "age" else "EXPIRED"
-    assert (order.status, order.reason) == (status, "HOST_AWAY")
-    ended = ENDED_WAITS[Code.HOST_AWAY]
+    assert (order.status, order.reason) == (status, "BROKER_HOST_DOWN")
+    ended = ENDED_WAITS[Code.BROKER_HOST_DOWN]
     seen = all_doors(alice, signal, order)
     for door, text in seen.items():
         assert ended.sentence.lower() in text.lower(), (door, text)

@@ -46,7 +46,9 @@ def telling(number: int, feed: Feed | None = None) -> list[DataConnection]:
     found = []
     for _ in range(number):
         account = factories.account(feed)
-        found.append(DataConnection.objects.create(name="own", kind="broker", told_by=account))
+        found.append(
+            DataConnection.objects.create(name="own", kind="broker", broker_connection=account)
+        )
         ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=found[-1])
     return found
 
@@ -89,7 +91,7 @@ def test_a_source_that_cannot_be_carried_keeps_none_behind_it(
     until(lambda: have_come(live))
     DataConnection.objects.filter(pk=bad.pk).update(settings={"symbols": ["EUR/USD"]})
     good = two[1]
-    ExecutionConnection.objects.filter(tells=good).update(is_active=False)
+    ExecutionConnection.objects.filter(price_source=good).update(is_active=False)
     live.maintain()  # both are let go; the first cannot store what came
     assert list(live._followed) == []
     assert LatestQuote.objects.filter(data_connection=good).exists()
@@ -186,7 +188,7 @@ def test_one_pair_more_is_followed_by_the_stream_that_there_is(
     two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     source = two[0]
-    account = ExecutionConnection.objects.get(tells=source)
+    account = ExecutionConnection.objects.get(price_source=source)
     listed = Instrument.objects.get(book=account.instrument_book, pair="EUR/USD")
     live.maintain()
     before = live._followed[source.pk].stream
@@ -234,7 +236,7 @@ def test_a_stream_that_works_goes_on_while_its_account_fails_otherwise(
 ) -> None:
     """What is guarded by its prices would be left alone. It is not begun, though."""
     source, fails = two
-    of_both = ConnectionHealth.objects.filter(connection__tells__in=two)
+    of_both = ConnectionHealth.objects.filter(connection__price_source__in=two)
     later = {"circuit_open_until": datetime.now(UTC) + timedelta(hours=1)}
     of_both.filter(connection__tells=fails).update(**later)
     live.maintain()

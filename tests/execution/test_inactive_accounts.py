@@ -25,7 +25,11 @@ def window(*, is_closed: bool) -> None:
     """One that is open now, of all of the double's accounts, for longer than any silence here."""
     began = datetime.now(UTC) - timedelta(days=1)
     MaintenanceWindow.objects.create(
-        kind=KIND, on_date=began.date(), starts_at=began.time(), minutes=3000, is_closed=is_closed
+        broker_type=KIND,
+        on_date=began.date(),
+        starts_at=began.time(),
+        minutes=3000,
+        is_closed=is_closed,
     )
 
 
@@ -52,14 +56,14 @@ def test_a_terminal_that_dies_on_friday_evening_is_told_of_and_is_in_no_error(
     heard(alice, minutes=14)
     assert (tell(), kinds(alice)) == (0, [])
     heard(alice, minutes=16)
-    assert (tell(), tell(), kinds(alice)) == (1, 0, ["connection.silent"])
+    assert (tell(), tell(), kinds(alice)) == (1, 0, ["connection.inactive"])
     noted = ConnectionHealth.objects.get(pk=alice.pk)
     assert (noted.status, noted.circuit_open_until) == ("ACTIVE", None)
-    event = Event.objects.get(kind="connection.silent")
+    event = Event.objects.get(kind="connection.inactive")
     assert "EURUSD (an open position)" in event.payload["message"]
     assert (event.user_id, event.kind in ALARMS) == (alice.user_id, True)
     status_updates.mark_active([alice.pk])
-    assert kinds(alice) == ["connection.silent", "connection.recovered"]
+    assert kinds(alice) == ["connection.inactive", "connection.recovered"]
     assert (tell(), status_updates.mark_active([alice.pk])) == (0, [])
     heard(alice, minutes=16)
     assert tell() == 1  # another silence
@@ -92,7 +96,7 @@ def test_who_is_closed_as_announced_in_error_or_switched_off_is_not_told_of(feed
     window(is_closed=True)
     assert tell() == 0
     MaintenanceWindow.objects.all().delete()
-    assert (tell(), kinds(here)) == (1, ["connection.silent"])
+    assert (tell(), kinds(here)) == (1, ["connection.inactive"])
 
 
 def test_the_weekend_of_meta_trader_is_no_announced_outage() -> None:
@@ -109,12 +113,13 @@ def test_after_an_outage_of_ours_nobody_is_blamed(
     monkeypatch.setattr(tasks, "_began", machine_time() - inactivity.OPEN_SECONDS)
     monkeypatch.setattr(tasks, "refresh_due_accounts", lambda: None)
     tasks.refresh_accounts()  # the minute's round tells it
-    assert kinds(alice) == ["connection.silent"]
+    assert kinds(alice) == ["connection.inactive"]
 
 
 def test_it_is_told_in_words() -> None:
     happening = EventContext(
-        1, "connection.silent", 1, uuid4(), None, None, {"name": "Main", "message": "Since 22:05."},
+        1, "connection.inactive", 1, uuid4(), None, None, {"name": "Main",
+        "message": "Since 22:05."},
         datetime.now(UTC),
     )  # fmt: skip
     words = render(happening)

@@ -96,7 +96,7 @@ def test_close_alert_ends_entry_of_a_mapped_symbol(
     assert answer["summary"] == f"Closed S-{entry.signal_id}."
     entry.refresh_from_db()
     exits = Order.objects.exclude(position=None)
-    assert (entry.status, entry.wish, exits.count()) == CLOSED[state]
+    assert (entry.status, entry.pending_action, exits.count()) == CLOSED[state]
 
 
 @pytest.mark.parametrize("state", CLOSED)
@@ -112,7 +112,7 @@ def test_reversal_ends_the_mapped_entry_that_it_reverses(
     assert answer["change"] == "reverse"
     entry.refresh_from_db()
     exits = Order.objects.exclude(position=None)
-    assert (entry.status, entry.wish, exits.count()) == CLOSED[state]
+    assert (entry.status, entry.pending_action, exits.count()) == CLOSED[state]
     assert Order.objects.get(side="SELL", position=None).pair == "GER40/EUR"
 
 

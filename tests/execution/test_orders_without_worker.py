@@ -128,7 +128,7 @@ def test_order_that_is_due_again_waits_for_a_worker_and_any_other_keeps_its_code
 ) -> None:
     factories.signal(feed)
     order = Order.objects.get()
-    for reason, stated in (("OPERATOR_RETRY", NO_WORKER), ("HOST_AWAY", "HOST_AWAY")):
+    for reason, stated in (("OPERATOR_RETRY", NO_WORKER), ("BROKER_HOST_DOWN", "BROKER_HOST_DOWN")):
         run(
             "UPDATE execution_order SET reason = %s, waiting_since = clock_timestamp(),"
             " due_at = clock_timestamp() - interval '1 minute' WHERE id = %s",
@@ -140,5 +140,5 @@ def test_order_that_is_due_again_waits_for_a_worker_and_any_other_keeps_its_code
         since = order.due_at if stated == NO_WORKER else order.waiting_since
         assert since_of(answer) == since
         assert listed(owner, stated) == [order.pk]
-        others = {NO_WORKER, "HOST_AWAY", "OPERATOR_RETRY"} - {stated}
+        others = {NO_WORKER, "BROKER_HOST_DOWN", "OPERATOR_RETRY"} - {stated}
         assert [listed(owner, other) for other in sorted(others)] == [[], []]

@@ -124,7 +124,7 @@ def trade(present: TradingRuntime) -> None:
 EXPECTED = {
     HarnessFeature.PASSWORD: {Code.CREDENTIALS_REFUSED},
     HarnessFeature.HOST: {Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED},
-    HarnessFeature.ACCOUNT: {Code.UNKNOWN_ACCOUNT, Code.CREDENTIALS_REFUSED, Code.OTHER_ACCOUNT},
+    HarnessFeature.ACCOUNT: {Code.UNKNOWN_ACCOUNT, Code.CREDENTIALS_REFUSED, Code.ACCOUNT_MISMATCH},
 }
 
 

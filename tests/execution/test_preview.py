@@ -72,7 +72,7 @@ def happened(signal: Signal) -> tuple[Counter[tuple[str, str]], list[D]]:
     assert publish(signal.pk, by=None)
     claim(
         factories.pending(),
-        owner="w",
+        worker_id="w",
         deferral_policy=lambda entries: deferred_by_brokers(
             entries, open_hosts(), maintenance.windows_open_now()
         ),
@@ -205,17 +205,17 @@ def test_preview_counts_what_an_account_holds_already(
 def test_preview_counts_accounts_that_wait_as_waiting(feed: Feed, broker: FakeBroker) -> None:
     away = factories.account(feed, type="paper")
     factories.account(feed, type="crypto", exchange_name="kraken", sealed_credentials=b"sealed")
-    run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, spoken_to,"
+    run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, contacted,"
         " message) VALUES (%s, clock_timestamp(), clock_timestamp(), 1, 5, 5, '')",
         (ExecutionConnection.objects.get(pk=away.pk).broker_host,))  # fmt: skip
     now = market_now()
     MaintenanceWindow.objects.create(
-        kind="crypto", exchange_name="kraken", note="Upgrade.", minutes=30,
+        broker_type="crypto", exchange_name="kraken", note="Upgrade.", minutes=30,
         starts_at=(now - timedelta(minutes=5)).time(),
     )  # fmt: skip
     signal = waiting_signal(feed)
     found = told(preview(signal))
-    assert found == {("waiting", "HOST_AWAY"): 1, ("waiting", "BROKER_MAINTENANCE"): 1}
+    assert found == {("waiting", "BROKER_HOST_DOWN"): 1, ("waiting", "BROKER_MAINTENANCE"): 1}
 
 
 def test_preview_writes_nothing(feed: Feed, broker: FakeBroker) -> None:

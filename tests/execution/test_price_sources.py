@@ -68,7 +68,7 @@ def long_book(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Da
     """The source that alice's account is: only what is needed of it is followed."""
     monkeypatch.setattr(symbol_selection, "SHORT_BOOK_PAIRS", 0)
     factories.instrument("GBP/USD")
-    live = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
+    live = DataConnection.objects.create(name="x", kind="broker", broker_connection=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
     return live
 
@@ -77,7 +77,7 @@ def test_what_is_held_is_followed_before_what_was_ordered_since(
     feed: Feed, long_book: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of too many pairs those of the stops are not left out."""
-    factories.quote(ExecutionConnection.objects.get(tells=long_book))
+    factories.quote(ExecutionConnection.objects.get(price_source=long_book))
     assert factories.filled(factories.signal(feed, HALVES)).price_source_id == long_book.pk
     ordered(feed, "GBP/USD")
     assert followed(long_book) == ["EUR/USD", "GBP/USD"]
@@ -107,7 +107,7 @@ def followed(source: DataConnection) -> list[str]:
 def test_the_paper_broker_goes_by_what_operators_offer_to_all(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    live = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
+    live = DataConnection.objects.create(name="x", kind="broker", broker_connection=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
     assert not serves_paper(sources_in_lanes([""]).get())  # no paper account goes by it
     paper = make.connection(data_connection=live)
@@ -153,7 +153,7 @@ def test_a_pair_whose_symbol_changes_is_followed_by_the_new_one(
     alice: ExecutionConnection, asked: list[str]
 ) -> None:
     """Orders go out in the new one: they are not priced by the old one."""
-    source = DataConnection.objects.create(name="x", kind="broker", told_by=alice)
+    source = DataConnection.objects.create(name="x", kind="broker", broker_connection=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
     live = BrokerFeedManager(lambda: [""])
     try:

@@ -144,7 +144,7 @@ def test_message_waits_two_minutes_and_is_corrected_once(
         (Outcome(900, 1), Step(report=False, again=True)),
         (Outcome(86_400, 1), Step(report=False, again=False)),
         (Outcome(900, 1, {"SKIPPED": {"X": 5}}), Step(report=True, again=False)),
-        (Outcome(1, 0, {"DENIED": {"HOST_AWAY": 5}}), Step(report=True, again=False)),
+        (Outcome(1, 0, {"DENIED": {"BROKER_HOST_DOWN": 5}}), Step(report=True, again=False)),
         (Outcome(1, 0, {"EXPIRED": {"SIGNAL_EXPIRED": 5}}), Step(report=True, again=False)),
         (Outcome(1, 0, {"FAILED": {"NEVER_ARRIVED": 1}}), Step(report=True, again=False)),
         (Outcome(200, 1, {"SKIPPED": {"X": 6}}, {"SKIPPED": {"X": 5}}), Step(False, True)),
@@ -191,7 +191,7 @@ def test_maintenance_worker_writes_the_message(feed: Feed, operator: User) -> No
 
 # ---- order.placed ------------------------------------------------------------------------------
 def kinds_at(hook: Receiver) -> list[str]:
-    run("UPDATE events_channel SET rest_until = NULL")
+    run("UPDATE events_channel SET backoff_until = NULL")
     deliver()
     return [event["kind"] for one in hook.journal for event in one["events"]]
 

@@ -54,7 +54,7 @@ FINISHED = 30_000
 SEED = """
 INSERT INTO signals_signal (feed_id, action, currency_pair, direction, order_type, target_prices,
   target_fractions, close_fraction, time_in_force, strategy_id, trade_plan_id, risk_category,
-  content_hash, door, note, approval, published_at, valid_until)
+  content_hash, origin, note, approval, published_at, valid_until)
 SELECT %(feed)s, 'OPEN', 'EUR/USD', 'BUY', 'MARKET', '{}', '{}', 1, 'GTC', 'old', '', 'normal', '',
   'HAND', '', 'APPROVED', now(), now() - interval '1 minute' FROM generate_series(1, %(n)s);
 INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side, order_type,
@@ -118,29 +118,29 @@ def piled_up(alice: ExecutionConnection) -> Order:
 
 STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameters, its indexes)
     "due": (sweeps.DUE, {"priority": 9, "grace": 1, "limit": 500, "lanes": ""}, {"order_due"}),
-    "take over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",), {"order_in_flight", "order_flying"}),
+    "take over": (sweeps.MARK_ORPHANED_UNKNOWN, ("me",), {"order_in_flight", "order_with_broker"}),
     "ask": (
         sweeps.CLAIM_LOOKUPS,
-        {"first": 2, "longest": 60, "claim": 31, "owner": "", "lanes": ""},
+        {"first": 2, "longest": 60, "claim": 31, "worker_id": "", "lanes": ""},
         {"order_lookup"},
     ),
     "unclaim": (sweeps.RELEASE_CLAIMS, (), {"order_lookup"}),
-    "outlived": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_flying"}),
-    "limbo": (stale_orders.STALE_UNKNOWN, (60,), {"order_in_flight", "order_flying"}),
-    "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}, {"order_flying"}),
-    "act": (stale_orders.ACT, (), {"order_flying"}),
+    "outlived": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_with_broker"}),
+    "limbo": (stale_orders.STALE_UNKNOWN, (60,), {"order_in_flight", "order_with_broker"}),
+    "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}, {"order_with_broker"}),
+    "act": (stale_orders.ACT, (), {"order_with_broker"}),
     "unanswered": (
         stale_orders.UNANSWERED,
         {"tries": 4, "seconds": 60},
-        {"order_wish", "order_flying"},
+        {"order_pending_action", "order_with_broker"},
     ),
     "awaiting": (stale_orders.AWAITING, {"seconds": 300}, {"order_waiting", "order_due"}),
-    "wishes": (pending_actions.LOCK, {"lanes": ""}, {"order_wish"}),
-    "any levels": (pending_actions.ANY_LEVELS, {"lanes": ""}, {"position_levels_to_be_told"}),
+    "wishes": (pending_actions.LOCK, {"lanes": ""}, {"order_pending_action"}),
+    "any levels": (pending_actions.ANY_LEVELS, {"lanes": ""}, {"position_level_sync"}),
     "levels": (
         pending_actions.LEVELS,
         {"longest": 11, "lanes": ""},
-        {"position_levels_to_be_told"},
+        {"position_level_sync"},
     ),
 }
 
@@ -173,10 +173,11 @@ OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
 PARTS = {"HELD_BACK", "_DUE_LEVELS"}  # of the statements above
 BY_IDS = re.compile(r"\b(id|position_id) = ANY\(%s\)|FROM unnest\(%s|FROM wanted w")
 LIVE = {
-    "position_open", "position_open_of_signal", "position_open_of_source", "position_asked",
-    "position_beyond", "position_bare", "position_unprotected", "position_levels_to_be_told",
-    "watch_buy_sl", "watch_buy_tp", "watch_sell_sl", "watch_sell_tp", "order_due", "order_wish",
-    "order_flying", "order_in_flight",
+    "position_open", "position_open_of_signal", "position_open_of_source", "position_check_due",
+    "position_breached", "position_without_stop", "position_unprotected", "position_level_sync",
+    "watch_buy_sl", "watch_buy_tp", "watch_sell_sl", "watch_sell_tp", "order_due",
+    "order_pending_action",
+    "order_with_broker", "order_in_flight",
 }  # fmt: skip
 
 
@@ -284,7 +285,7 @@ def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
     of = {"connections": array([str(piled_up.connection_id)]), "unanswered": 1}
     for sql in (claim_sql.HELD, claim_sql.SIDES_HELD):
         names = {scan.get("Index Name") for scan in scans_of(plan(sql, of))}
-        assert names <= {"order_flying", "position_open", "position_open_of_signal"}
+        assert names <= {"order_with_broker", "position_open", "position_open_of_signal"}
     (loaded,) = scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),)))
     assert by_key(loaded)
 
@@ -325,7 +326,7 @@ def test_open_signals_of_a_feed_are_found_from_what_is_under_way(
     asked = {"feed": feed.pk, "pair": "EUR/USD", "sides": "{BUY,SELL}"}
     told = plan(open_signals_sql(), asked)
     names = [scan.get("Index Name") for scan in scans_of(told)]
-    orders = {"order_flying", "order_due"}
+    orders = {"order_with_broker", "order_due"}
     assert orders <= {*names} <= orders | {"position_open", "position_open_of_signal"}, names
 
 
@@ -437,7 +438,7 @@ class TestSwitchedOff:
             found = {scan.get("Index Name") for scan in scans_of(plan(sql, parameters))}
             assert found, name
             # One account by its index, or all live rows hashed once: the planner's choice.
-            assert found <= {"position_open", "position_open_of_signal", "order_flying"}, (
+            assert found <= {"position_open", "position_open_of_signal", "order_with_broker"}, (
                 name,
                 found,
             )

@@ -117,7 +117,7 @@ def test_its_host_is_probed_by_it(
     off(alice)
     broker.state = account()
     status_updates.mark_failures([(alice.pk, "No answer.")])
-    run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, spoken_to,"
+    run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, contacted,"
         " message) SELECT broker_host, now() - interval '1 minute', now(), 1, 5, 5, ''"
         " FROM connections_executionconnection")  # fmt: skip
     assert retry_failed() == (1, 0)
@@ -129,8 +129,8 @@ def test_its_silence_is_told_and_that_it_is_switched_off(
     in_position(feed)
     off(alice)
     heard(alice, minutes=16)
-    assert (tell(), tell(), kinds(alice)) == (1, 0, ["connection.silent"])
-    said = Event.objects.get(kind="connection.silent").payload["message"]
+    assert (tell(), tell(), kinds(alice)) == (1, 0, ["connection.inactive"])
+    said = Event.objects.get(kind="connection.inactive").payload["message"]
     assert "It is switched off, yet watched" in said
     assert "EURUSD (an open position)" in said
 
@@ -142,10 +142,12 @@ def test_who_is_switched_on_after_days_is_not_called_silent_before_it_was_asked(
     off(alice)
     assert activate(alice.pk, by=None)
     assert (tell(), kinds(alice)) == (0, [])
-    run("UPDATE connections_connectionhealth SET watched_since = now() - interval '16 minutes'")
-    assert (tell(), kinds(alice)) == (1, ["connection.silent"])
+    run("UPDATE connections_connectionhealth SET monitored_since = now() - interval '16 minutes'")
+    assert (tell(), kinds(alice)) == (1, ["connection.inactive"])
     assert not activate(alice.pk, by=None)
-    assert ConnectionHealth.objects.filter(watched_since__lt=Now() - timedelta(minutes=15)).exists()
+    assert ConnectionHealth.objects.filter(
+        monitored_since__lt=Now() - timedelta(minutes=15)
+    ).exists()
 
 
 def test_the_silence_of_what_is_open_is_told_before_that_of_many_idle_ones(
@@ -156,7 +158,7 @@ def test_the_silence_of_what_is_open_is_told_before_that_of_many_idle_ones(
     for one in (alice, *others):
         heard(one, minutes=300)
     monkeypatch.setattr(inactivity, "AT_ONCE", 1)
-    assert (tell(), kinds(alice)) == (1, ["connection.silent"])
+    assert (tell(), kinds(alice)) == (1, ["connection.inactive"])
 
 
 def test_silence_is_looked_for_by_one_statement_however_many_are_silent(feed: Feed) -> None:

@@ -136,7 +136,7 @@ def without_unknown() -> None:
         return real(request, answer, secrets or {})
 
     order_dispatcher.reports_from_outcome = naive
-    persistence._backoff = lambda tries: 0.0
+    persistence._backoff = lambda send_retries: 0.0
     sweeps.MARK_ORPHANED_UNKNOWN = sweeps.MARK_ORPHANED_UNKNOWN.replace(
         "SET status = 'UNKNOWN'", "SET status = 'PENDING', due_at = clock_timestamp()"
     ).replace("lookup_after = clock_timestamp()", "lookup_after = NULL")

@@ -128,7 +128,8 @@ class FaultEnvironment:
     def taken_over(self, victim: Process) -> bool:
         """Whether nothing is left that the victim alone was working on."""
         return not self.ours.rows(
-            "SELECT 1 FROM execution_order o LEFT JOIN execution_workerlease w ON w.id = o.owner"
+            "SELECT 1 FROM execution_order o LEFT JOIN execution_workerlease w ON w.id ="
+            " o.worker_id"
             " WHERE o.status = 'SUBMITTING' AND (w.pid = %s OR w.id IS NULL) LIMIT 1",
             victim.pid,
         )

@@ -12,7 +12,7 @@ SELECT status || CASE WHEN status IN ('FAILED', 'DENIED', 'SKIPPED', 'REJECTED',
 FROM execution_order WHERE leg LIKE %s GROUP BY 1 ORDER BY 1
 """
 UNSETTLED_ORDERS = f"""
-SELECT count(*) FROM execution_order WHERE status IN {OPEN} OR wish <> ''
+SELECT count(*) FROM execution_order WHERE status IN {OPEN} OR pending_action <> ''
   OR (lookup_after IS NOT NULL AND status <> 'SUBMITTED')
 """
 OURS = """

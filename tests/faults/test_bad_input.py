@@ -35,7 +35,9 @@ def test_messages_that_make_no_sense_are_dropped_and_delay_nobody(
     environment.operator.do("publish", feed=50)
     environment.settle()
     assert worker.alive
-    sums = environment.ours.rows("SELECT name, sum(n) AS n FROM execution_tally GROUP BY name")
+    sums = environment.ours.rows(
+        "SELECT name, sum(count) AS n FROM execution_droppedmessagecount GROUP BY name"
+    )
     tallies = {row.name: row.n for row in sums}
     assert tallies["message.malformed"] == 12
     assert tallies["message.unknown_ids"] == 1
@@ -67,7 +69,7 @@ def test_an_order_that_breaks_our_program_fails_alone(environment: FaultEnvironm
     environment.quote()
     environment.operator.do("publish", feed=200)
     environment.settle()
-    assert environment.count.states() == {"FAILED POISONED": 4, "FILLED": 196}
+    assert environment.count.states() == {"FAILED ORDER_PROCESSING_FAILED": 4, "FILLED": 196}
     assert environment.count.wrong(200) == {}
 
 
@@ -79,7 +81,7 @@ def test_a_report_that_cannot_be_kept_becomes_drift_and_blocks_nobody(
     environment.quote()
     environment.operator.do("publish", feed=200)
     environment.wait(lambda: environment.filled() == 199, "its neighbours were blocked")
-    drift = "SELECT count(*) FROM execution_driftitem WHERE kind = 'POISONED_REPORT'"
+    drift = "SELECT count(*) FROM execution_driftitem WHERE kind = 'REPORT_PROCESSING_FAILED'"
     environment.wait(lambda: environment.ours.value(drift) == 1, "it is no drift")
     environment.ours.rows("DROP TRIGGER poison ON execution_fill")
     environment.settle()

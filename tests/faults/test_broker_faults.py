@@ -40,7 +40,8 @@ def noticed(environment: FaultEnvironment) -> bool:
     """Whether the trouble has reached an order, or came too late for all of them."""
     troubled = (
         "SELECT count(*) FROM execution_order"
-        " WHERE tries > 0 OR status = 'UNKNOWN' OR status = 'PENDING' AND waiting_since IS NOT NULL"
+        " WHERE send_retries > 0 OR status = 'UNKNOWN' OR status = 'PENDING' AND waiting_since IS"
+        " NOT NULL"
     )
     return environment.ours.value(troubled) > 0 or environment.count.unsettled() == 0
 

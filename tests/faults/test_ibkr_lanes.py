@@ -89,7 +89,7 @@ def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
     client = tws.state()["clients"]
     first.kill()
     second = environment.fleet.worker("second", "sessions", threads=2)
-    taken = "SELECT taken_at FROM connections_lanelease WHERE owner = (SELECT id FROM"
+    taken = "SELECT acquired_at FROM connections_lanelease WHERE owner = (SELECT id FROM"
     taken += f" execution_workerlease WHERE pid = {second.pid})"
 
     def compared_since() -> bool:
@@ -97,7 +97,7 @@ def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
             environment.ours.rows(taken) or [None],
             environment.ours.rows(HEALTH)[0].reconciled_at,
         )
-        return bool(since and at and at > since.taken_at)
+        return bool(since and at and at > since.acquired_at)
 
     environment.wait(compared_since, "not compared by the next", 60)
     assert tws.state()["clients"] == client  # the same id: it may cancel what the first has placed
@@ -145,7 +145,7 @@ def test_what_a_gateway_tells_is_in_our_rows_within_a_tenth_of_a_second(
 OWN_PRICES = """
 WITH made AS (
   INSERT INTO connections_dataconnection
-    (name, kind, settings, is_active, created_at, user_id, told_by_id)
+    (name, kind, settings, is_active, created_at, user_id, broker_connection_id)
   SELECT 'own', 'broker', '{}', true, now(), coalesce(user_id, admin_id), id
   FROM connections_executionconnection WHERE type = 'ibkr' RETURNING id)
 UPDATE connections_executionconnection c SET data_connection_id = made.id

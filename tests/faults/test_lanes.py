@@ -168,7 +168,9 @@ def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
         laned.operator.do("publish", feed=200, order_type="LIMIT", open_price="1.05", sl="1.04")
         laned.settle()
         resting = laned.ours.rows("SELECT id FROM execution_order")
-        laned.ours.rows("UPDATE execution_order SET wish = 'CANCEL', due_at = clock_timestamp()")
+        laned.ours.rows(
+            "UPDATE execution_order SET pending_action = 'CANCEL', due_at = clock_timestamp()"
+        )
         assert len(resting) == 200
     else:
         laned.operator.do("publish", feed=200, together=False)
@@ -203,7 +205,7 @@ def test_orders_beside_a_terminal_wait_for_its_worker_and_say_so(laned: Laned) -
 
     def told() -> bool:
         reasons = laned.ours.rows("SELECT DISTINCT status, reason FROM execution_order")
-        return [(row.status, row.reason) for row in reasons] == [("PENDING", "LANE_UNHELD")]
+        return [(row.status, row.reason) for row in reasons] == [("PENDING", "NO_SESSION_WORKER")]
 
     laned.wait(told, "it is not said why they wait")
     assert laned.calls() == []

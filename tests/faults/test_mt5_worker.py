@@ -22,7 +22,7 @@ LEASE = float(FAST["FILLCAST_LEASE_SECONDS"])
 LOGIN = 1001
 READY = """
 SELECT 1 FROM connections_connectionhealth h JOIN connections_lanelease l ON l.lane = 'mt5.alpha'
-WHERE h.connection_id = %s AND h.status = 'ACTIVE' AND h.reconciled_at > l.taken_at
+WHERE h.connection_id = %s AND h.status = 'ACTIVE' AND h.reconciled_at > l.acquired_at
   AND l.until > clock_timestamp()
 """
 ORDERS = "SELECT leg, status FROM execution_order WHERE connection_id = %s"

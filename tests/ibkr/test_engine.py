@@ -18,7 +18,7 @@ from connections.health.connection_checks import run_test
 from connections.models import ExecutionConnection, HealthStatus
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.ids import new_client_order_id
-from execution.models import AccountReading, BrokerListing, DriftItem, Order
+from execution.models import AccountSyncState, BrokerListing, DriftItem, Order
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -176,7 +176,7 @@ def test_a_stop_that_ibkr_drops_is_unprotected_until_it_stands(
     """Its entry is taken and filled, and its stop falls away without a word."""
     tws.do("turn", "drops_levels", True)
     signal = factories.signal(feed, sl=D("1.09000"))
-    until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
+    until(lambda: ExecutionPosition.objects.filter(unprotected_alerted=True).exists())
     position = ExecutionPosition.objects.get(signal=signal)
     assert (position.broker_sl, position.stop_guardian) == (None, "ENGINE")
     tws.do("turn", "drops_levels", False)
@@ -233,7 +233,7 @@ def test_the_price_of_a_position_that_overlapped_a_closed_one_is_not_compared(
 def compare(of: ExecutionConnection) -> None:
     """Have the account compared, and wait until it was."""
     request_reconciliation([of.pk])
-    until(lambda: AccountReading.objects.get(connection=of).compare_asked_at is None)
+    until(lambda: AccountSyncState.objects.get(connection=of).reconcile_requested_at is None)
 
 
 def position_entry(of: ExecutionPosition) -> str:

@@ -177,4 +177,4 @@ def test_an_account_without_its_worker_is_not_judged(
     filled(venue)
     engine.stop()
     code, found = audited("--wait=1")
-    assert (code, [one["reason"] for one in found["not_judged"]]) == (3, ["LANE_UNHELD"])
+    assert (code, [one["reason"] for one in found["not_judged"]]) == (3, ["NO_SESSION_WORKER"])

@@ -52,6 +52,6 @@ def test_one_that_is_dropped_for_good_is_watched_and_told(
     venue.hand("levels", login=LOGIN, ticket=ticket, sl=0.0, tp=0.0)
     until(lambda: ExecutionPosition.objects.filter(levels_given_up=True).exists())
     assert (position().broker_sl, position().stop_guardian) == (None, "ENGINE")
-    until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
+    until(lambda: ExecutionPosition.objects.filter(unprotected_alerted=True).exists())
     factories.quote(alice, "1.08000", "1.08010")
     assert len(scan_levels()) == 1

@@ -124,7 +124,7 @@ def test_a_stop_that_the_server_drops_beside_a_late_answer_is_watched_by_us(
     venue.books(strips_levels=True)
     venue.fault("order_send", "late", accepts=True, seconds=2.5)
     factories.signal(feed, sl=D("1.1900"))
-    until(lambda: ExecutionPosition.objects.filter(unprotected_told=True).exists())
+    until(lambda: ExecutionPosition.objects.filter(unprotected_alerted=True).exists())
     position = ExecutionPosition.objects.get()
     assert Order.objects.get(leg="entry").stop_loss == D("1.19")
     assert (position.sl, position.broker_sl, position.stop_guardian) == (

@@ -49,7 +49,7 @@ def test_entry_waits_for_a_price_and_is_filled_when_it_comes(
     assert venue.accepted() == []
     until(lambda: Order.objects.filter(status="PENDING", reason=REASON).exists())
     order = Order.objects.get()
-    assert (order.detail, order.tries) == (WORDS, 0)
+    assert (order.detail, order.send_retries) == (WORDS, 0)
     assert order.waiting_since is not None
 
     venue.symbol("EURUSD", bid=1.1, ask=1.1001)

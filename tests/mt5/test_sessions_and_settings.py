@@ -116,7 +116,7 @@ def test_nothing_rings(adapter: Mt5Adapter) -> None:
     assert not adapter.capabilities(spec()).event_stream
     with pytest.raises(ReadFailed) as failed:
         run(anext(cast("Any", adapter.stream_events())))
-    assert failed.value.code is Code.NOT_OFFERED
+    assert failed.value.code is Code.NOT_SUPPORTED
 
 
 # ---- margins ------------------------------------------------------------------------------------

@@ -77,7 +77,7 @@ def test_prices_that_are_ours_are_not_streamed_back(trader: Trader) -> None:
 
     with pytest.raises(ReadFailed) as failed:
         trader.run(first())
-    assert failed.value.code is Code.NOT_OFFERED
+    assert failed.value.code is Code.NOT_SUPPORTED
 
 
 # ---- what an order would cost ------------------------------------------------------------------

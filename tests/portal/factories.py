@@ -108,7 +108,7 @@ class World:
         now = datetime.now(UTC)
         lanes = ExecutionConnection.objects.exclude(lane="").values_list("lane", flat=True)
         LaneLease.objects.bulk_create(
-            LaneLease(lane=lane, owner="worker-1", taken_at=now, until=now + timedelta(hours=1))
+            LaneLease(lane=lane, owner="worker-1", acquired_at=now, until=now + timedelta(hours=1))
             for lane in lanes.order_by("lane").distinct()
         )
 

@@ -52,7 +52,7 @@ def test_everything_is_paused_and_resumed(
     again = alice.post("/resume/", follow=True).content.decode()
     assert "Resumed: the next signal is taken." in again
     assert "You paused everything" not in again
-    assert refresh(world.working).wish == "CANCEL"
+    assert refresh(world.working).pending_action == "CANCEL"
     switch = KillSwitch.objects.get()
     assert (switch.scope, switch.mode, switch.user) == ("USER", "REDUCING", world.alice)
     assert switch.released_at is not None
@@ -60,7 +60,7 @@ def test_everything_is_paused_and_resumed(
 
 def test_what_works_at_a_broker_may_stay(world: World, alice: Client, rung: list[Any]) -> None:
     alice.post("/pause/")
-    assert refresh(world.working).wish == ""
+    assert refresh(world.working).pending_action == ""
     assert rung == []
 
 

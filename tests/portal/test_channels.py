@@ -38,7 +38,7 @@ def send() -> Callable[[], list[str]]:
     def delivered() -> list[str]:
         (role,) = rows("SELECT current_user AS name")
         run("RESET ROLE")
-        run("UPDATE events_channel SET rest_until = NULL")
+        run("UPDATE events_channel SET backoff_until = NULL")
         before = len(mail.outbox)
         deliver()
         run(f"SET ROLE {role.name}")

@@ -9,7 +9,7 @@ from django.test import Client
 
 from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument
-from execution.models import AccountReading, DriftItem, Fill, Order
+from execution.models import AccountSyncState, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import D, World
@@ -92,10 +92,11 @@ def test_an_account_is_compared_by_hand(
 ) -> None:
     path = f"/accounts/{world.mt5.pk}/compare/"
     alice.get(path)
-    assert not AccountReading.objects.exclude(compare_asked_at=None).exists()
+    assert not AccountSyncState.objects.exclude(reconcile_requested_at=None).exists()
     with django_capture_on_commit_callbacks(execute=True):
         alice.post(path)
-    assert (AccountReading.objects.get(pk=world.mt5.pk).compare_asked_at is not None, rung) == (
+    assert (AccountSyncState.objects.get(pk=world.mt5.pk).reconcile_requested_at is not None,
+    rung) == (
         True, ["comparison"],
     )  # fmt: skip
 

@@ -159,7 +159,7 @@ def test_owner_is_notified_and_the_trail_has_a_line(
         cursor.execute("RESET ROLE")
     assert TrailLine.objects.count() > before
     line = TrailLine.objects.filter(relation="users_user").order_by("-number")[0]
-    assert (line.user_id, line.door, line.address) == (world.alice.pk, "portal", "203.0.113.7")
+    assert (line.user_id, line.origin, line.address) == (world.alice.pk, "portal", "203.0.113.7")
     assert line.after == {"password": "(secret)"}
     (note,) = Notification.objects.filter(user=world.alice)
     assert note.title == "Your password was changed"

@@ -112,13 +112,17 @@ def test_any_of_my_orders_has_its_timeline(world: World, read: Read) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"wish": "CANCEL"}, "Cancellation requested; the order may still fill first."),
+        ({"pending_action": "CANCEL"}, "Cancellation requested; the order may still fill first."),
         (
-            {"wish": "CANCEL", "reason": "CANCEL_DELAYED"},
+            {"pending_action": "CANCEL", "reason": "CANCEL_DELAYED"},
             "may still fill first. The cancel could not be sent to the broker yet: its host",
         ),
         (
-            {"wish": "CANCEL", "status": "CANCEL_REQUESTED", "reason": "CANCEL_UNANSWERED"},
+            {
+                "pending_action": "CANCEL",
+                "status": "CANCEL_REQUESTED",
+                "reason": "CANCEL_UNANSWERED",
+            },
             "may still fill first. The broker was asked to cancel it again and again",
         ),
     ],
@@ -141,7 +145,7 @@ def test_refusals_are_never_mixed_up() -> None:
         status: explain(Order(status=status, reason=reason)).summary
         for status, reason in (
             ("SKIPPED", "CONNECTION_PAUSED"), ("DENIED", "MARGIN"), ("REJECTED", "NO_MONEY"),
-            ("FAILED", "NOT_SENT_RETRIES_SPENT"), ("UNKNOWN", "REPLY_LOST"),
+            ("FAILED", "SEND_RETRIES_EXHAUSTED"), ("UNKNOWN", "REPLY_LOST"),
             ("EXPIRED", "SIGNAL_EXPIRED"), ("CANCELLED", "SIGNAL_CANCELLED"),
         )
     }  # fmt: skip
@@ -198,7 +202,7 @@ def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
         status="UNTESTED", last_test=[], last_tested_at=None, test_requested_at=datetime.now(UTC)
     )
     told = page(address)
-    assert "LANE_UNHELD" in told
+    assert "NO_SESSION_WORKER" in told
     assert "The test waits for its worker" in told
     assert "The test is under way" not in told
     assert "Its checks appear here by themselves" not in told
@@ -244,7 +248,7 @@ def test_an_account_of_which_nothing_is_heard_says_so(
 ) -> None:
     told = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").content.decode()
     assert "Nothing was heard of it" not in told
-    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(silence_told_at=datetime.now(UTC))
+    ConnectionHealth.objects.filter(pk=world.mt5.pk).update(inactivity_alerted_at=datetime.now(UTC))
     told = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").content.decode()
     assert "Silent" in told
     assert "Nothing was heard of it since" in told

@@ -70,7 +70,7 @@ def test_the_choice_makes_the_source_with_the_account(
     told = html.unescape(alice.post(f"{ADD}crypto", typed, follow=True).content.decode())
     row = ExecutionConnection.objects.get(account="77")
     assert row.data_connection is not None
-    assert (row.data_connection.told_by, row.data_connection.user) == (row, world.alice)
+    assert (row.data_connection.broker_connection, row.data_connection.user) == (row, world.alice)
     assert "this account’s own broker" in told
 
 
@@ -88,7 +88,7 @@ def test_an_account_without_a_source_takes_its_own_by_one_click(
     assert "No price source" in said
     assert ONE_CLICK in said
     told = alice.post(f"/accounts/{world.mt4.pk}/own-prices/", follow=True)
-    assert refresh(world.mt4).data_connection.told_by_id == world.mt4.pk
+    assert refresh(world.mt4).data_connection.broker_connection_id == world.mt4.pk
     shown = html.unescape(told.content.decode())
     assert "from the next signal on" in shown
     assert ONE_CLICK not in shown
@@ -201,19 +201,19 @@ def told(world: World, **fields: Any) -> SourceHealth:
     ("fields", "words"),
     [
         ({"pairs": ["EUR/USD", "XAU/USD"]}, ["Tells", "Follows EUR/USD, XAU/USD."]),
-        ({"pairs": ["EUR/USD"], "told_at": None}, ["Starts", "nothing has been told yet"]),
+        ({"pairs": ["EUR/USD"], "last_contact_at": None}, ["Starts", "nothing has been told yet"]),
         ({"pairs": []}, ["Waits", "No pair is needed yet"]),
         ({"pairs": ["EUR/USD", "XAU/USD"], "missing": ["XAU/USD"]},
          ["Tells in part", "No usable price of XAU/USD.", "whether its market is open"]),
-        ({"error_code": "PRICE_NONSENSE", "pairs": ["EUR/USD"]}, ["Tells in part"]),
-        ({"told_at": None, "error_code": "CONNECTION_ERROR", "error": "Wrong password."},
+        ({"error_code": "INVALID_QUOTE", "pairs": ["EUR/USD"]}, ["Tells in part"]),
+        ({"last_contact_at": None, "error_code": "CONNECTION_ERROR", "error": "Wrong password."},
          ["Tells nothing", "Wrong password.", Code.CONNECTION_ERROR.hint]),
     ],
 )  # fmt: skip
 def test_the_page_says_how_it_fares(
     world: World, alice: Client, fields: dict[str, Any], words: list[str]
 ) -> None:
-    told(world, **{"told_at": datetime.now(UTC), **fields})
+    told(world, **{"last_contact_at": datetime.now(UTC), **fields})
     said = account_page(alice, world.mt4)
     for one in words:
         assert one in said
@@ -224,11 +224,11 @@ def test_no_page_says_that_the_next_signal_is_taken_without_prices(
 ) -> None:
     source = use_own_prices(world.ibkr.pk, by=world.alice)
     health = SourceHealth.objects.create(
-        source=source, told_at=datetime.now(UTC), pairs=["EUR/USD"]
+        source=source, last_contact_at=datetime.now(UTC), pairs=["EUR/USD"]
     )
     told_well = "Takes the next signal."
     assert told_well in account_page(alice, world.ibkr)
-    health.told_at, health.error_code = None, Code.NO_MARKET_DATA
+    health.last_contact_at, health.error_code = None, Code.NO_MARKET_DATA
     health.save()
     said = account_page(alice, world.ibkr)
     assert told_well not in said
@@ -238,7 +238,7 @@ def test_no_page_says_that_the_next_signal_is_taken_without_prices(
 
 
 def test_a_source_that_nobody_follows_says_what_must_run(world: World, alice: Client) -> None:
-    told(world, told_at=datetime.now(UTC) - timedelta(hours=2), pairs=["EUR/USD"])
+    told(world, last_contact_at=datetime.now(UTC) - timedelta(hours=2), pairs=["EUR/USD"])
     said = account_page(alice, world.mt4)
     assert "Nothing was heard of it for 2 h" in said
     assert "worker" in said.split('id="prices"')[1].split("</section>")[0].lower()
@@ -269,7 +269,7 @@ def test_of_the_operators_source_tenants_read_no_word_of_its_broker(
 def missing(shared: DataConnection, request: pytest.FixtureRequest) -> list[str]:
     """It tells now, all or in part. Before `as_web`."""
     state = SourceHealth.objects.get(source=shared)
-    state.told_at, state.error_code, state.error = datetime.now(UTC), "", ""
+    state.last_contact_at, state.error_code, state.error = datetime.now(UTC), "", ""
     state.pairs, state.missing = ["EUR/USD", "XAU/USD"], request.param
     state.save()
     return state.missing

@@ -64,7 +64,7 @@ def test_invalid_quote_is_ignored_and_affects_no_other(
         tell(rubbish, quote("1.30", GBP))
     heard = wait_for_quotes(stream, lambda heard: bool(heard))
     assert {q.symbol for q in heard} == {GBP}
-    assert stream.status().code is Code.PRICE_NONSENSE
+    assert stream.status().code is Code.INVALID_QUOTE
 
 
 def test_unread_quotes_are_bounded() -> None:

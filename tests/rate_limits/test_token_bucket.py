@@ -246,11 +246,11 @@ def test_a_clock_of_redis_that_is_set_back_keeps_nobody_waiting(redis: Redis) ->
     one = RequestBatch(others=entries(1))
     ahead(level="8", at=0.0, line="who has died", line_rank="2", line_until=0.1)
     assert ask(redis, "a", one).others == 1
-    ahead(level="0", at=3.0, own_until=3.0, rest_until=-600.0)  # a rest that was over long ago
+    ahead(level="0", at=3.0, own_until=3.0, backoff_until=-600.0)  # a rest that was over long ago
     told = run(redis, BucketRequest("x", RATE, one, False, 3.0), "a")
     assert told[0] == b"shared"
     assert float(told[1]) < 1
-    ahead(level="0", at=3.0, own_until=3.0, rest_until=30.0)  # and one that is not
+    ahead(level="0", at=3.0, own_until=3.0, backoff_until=30.0)  # and one that is not
     told = run(redis, BucketRequest("x", RATE, one, True, 3.0), "a")
     assert told[0] == b"own"
     assert float(told[1]) == pytest.approx(27)
@@ -281,7 +281,7 @@ def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
     assert told(0, returned=True) == [b"own", b"0.000000"]
     assert told(1, back_off=5)[0] == b"own"  # who is told to rest says so to all
     assert told(2.9) == [b"own", b"3.100000"]
-    redis.hset("budget:same rule", "rest_until", 0)
+    redis.hset("budget:same rule", "backoff_until", 0)
     redis.hset("budget:same rule", "level", 0)
     shared, _, others, *_ = told(3)
     assert (shared, int(others)) == (b"shared", 0)  # and it begins with nothing

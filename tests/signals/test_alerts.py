@@ -57,7 +57,7 @@ def test_an_alert_is_published_at_once(feed: Feed, secret: str) -> None:
     signal, created = post(feed, secret, body())
     assert created
     assert signal.is_published
-    assert (signal.door, signal.created_by, signal.published_by) == (
+    assert (signal.origin, signal.created_by, signal.published_by) == (
         Origin.ALERT,
         feed.owner,
         feed.owner,

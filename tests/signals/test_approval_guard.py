@@ -35,7 +35,7 @@ def private(provider: User) -> Feed:
 
 
 def send(feed: Feed) -> Signal:
-    return save_draft(feed, read_signal(SAID), door=Origin.API, by=feed.owner)[0]
+    return save_draft(feed, read_signal(SAID), origin=Origin.API, by=feed.owner)[0]
 
 
 @contextmanager
@@ -148,7 +148,7 @@ def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> 
     assert "nobody has approved it" in told
     refused(lambda: mine.update(approval=Approval.APPROVED, published_at=now))
     refused(lambda: make.signal(unapproved, published_at=now))
-    refused(lambda: make.signal(unapproved, door=Origin.DRIFT, published_at=now))
+    refused(lambda: make.signal(unapproved, origin=Origin.DRIFT, published_at=now))
     ready = send(private)
     archive_feed(private.pk)
     ready.refresh_from_db()
@@ -180,7 +180,7 @@ def test_an_approved_signal_that_is_changed_waits_again(
 
 NO_INSTRUCTION = {
     "id", "strategy_id", "trade_plan_id", "provider_quantity", "provider_equity", "external_id",
-    "content_hash", "door", "note", "created_by_id", "approval", "approved_by_id", "approved_at",
+    "content_hash", "origin", "note", "created_by_id", "approval", "approved_by_id", "approved_at",
     "published_by_id", "published_at", "cancelled_by_id", "cancelled_at", "candidate_count",
     "reaches_admins", "owner_only", "created_at",
 }  # fmt: skip

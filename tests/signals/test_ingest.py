@@ -25,12 +25,12 @@ OPEN = {"symbol": "EURUSD", "direction": "BUY", "open_price": "1.3860", "sl": "1
 
 def take(to: Feed, *, door: Origin = Origin.API, **changes: Any) -> tuple[Signal, bool]:
     draft = read_signal(json.dumps({**OPEN, **changes}).encode())
-    return save_draft(to, draft, door=door, by=to.owner)
+    return save_draft(to, draft, origin=door, by=to.owner)
 
 
 def follow(feed: Feed, **fields: Any) -> Signal:
     return save_draft(
-        feed, read_signal(json.dumps(fields).encode()), door=Origin.API, by=feed.owner
+        feed, read_signal(json.dumps(fields).encode()), origin=Origin.API, by=feed.owner
     )[0]
 
 
@@ -59,7 +59,7 @@ def test_everything_is_written(feed: Feed) -> None:
     )
     assert signal.valid_until is not None
     assert abs(signal.valid_until - market_now() - timedelta(seconds=90)) < timedelta(seconds=20)
-    assert (signal.external_id, signal.note, signal.door) == ("e-1", "n", Origin.API)
+    assert (signal.external_id, signal.note, signal.origin) == ("e-1", "n", Origin.API)
     assert signal.created_by == feed.owner
     assert signal.published_at is None
 
@@ -93,12 +93,12 @@ def test_another_meaning_under_the_same_id_is_a_conflict(feed: Feed) -> None:
 
 
 def test_an_alert_without_id_is_known_by_its_contents_for_a_while(feed: Feed) -> None:
-    first, created = take(feed, door=Origin.ALERT)
+    first, created = take(feed, origin=Origin.ALERT)
     assert created
-    assert take(feed, door=Origin.ALERT) == (first, False)
-    assert take(feed, door=Origin.ALERT, time="2030-01-01T00:00:00Z")[1]  # another bar's
+    assert take(feed, origin=Origin.ALERT) == (first, False)
+    assert take(feed, origin=Origin.ALERT, time="2030-01-01T00:00:00Z")[1]  # another bar's
     Signal.objects.update(created_at=market_now() - REPLAY_WINDOW - timedelta(seconds=1))
-    assert take(feed, door=Origin.ALERT)[1]
+    assert take(feed, origin=Origin.ALERT)[1]
 
 
 def test_equal_orders_by_hand_are_two(feed: Feed) -> None:
@@ -212,7 +212,7 @@ def test_what_the_reader_lets_in_the_database_takes(feed: Feed, **fields: Any) -
         save_draft(
             feed,
             read_signal(json.dumps({"symbol": "EURUSD", **given_fields}).encode()),
-            door=Origin.API,
+            origin=Origin.API,
             by=None,
         )
     except InvalidInputError:
@@ -245,13 +245,13 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", [{"external_id": "e"}, {}])
-def test_two_processes_at_once_end_in_one_row(name: dict[str, str]) -> None:
+def test_two_processes_at_once_end_in_one_row(name: dict[str, Any]) -> None:
     feed = Feed.objects.create(
         slug="race", name="Race", owner=User.objects.create_user("p"), is_approved=True
     )
     for _ in range(5):
         Signal.objects.all().delete()
-        results = at_once(*[lambda: take(feed, door=Origin.ALERT, **name)] * 4)
+        results = at_once(*[lambda: take(feed, origin=Origin.ALERT, **name)] * 4)
         assert sorted(created for _, created in results) == [False, False, False, True]
         assert {signal.pk for signal, _ in results} == {Signal.objects.get().pk}
 

@@ -35,7 +35,7 @@ from connections.credentials.forms import CredentialsForm
 from connections.health import connection_checks
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution import tasks
-from execution.models import AccountReading, Order
+from execution.models import AccountSyncState, Order
 from execution.reconciliation.reconcile import reconcile_new
 from execution.recovery.order_polling import poll
 from execution.runtime.trading_runtime import TradingRuntime
@@ -280,7 +280,7 @@ def test_a_published_signal_is_filled_and_what_its_owner_closes_is_learned(
     position = ExecutionPosition.objects.get(connection=account)
     assert (position.quantity, position.broker_position_id) == (100, "1")
     venue.owner_closes()
-    AccountReading.objects.update(poll_after=None)
+    AccountSyncState.objects.update(poll_after=None)
     assert poll() == 1
     position.refresh_from_db()
     assert position.quantity == 0

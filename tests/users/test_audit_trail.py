@@ -68,7 +68,7 @@ def test_sql_by_hand_leaves_a_line_with_program_and_login(alice: world.Tenant) -
     rows("UPDATE connections_subscription SET multiplier = 7")
     latest = lines("connections_subscription", alice.subscription.pk)[-1]
     assert (latest.operation, latest.after) == ("update", {"multiplier": 7})
-    assert (latest.door, latest.context["program"].split(":")[0]) == ("process", "process")
+    assert (latest.origin, latest.context["program"].split(":")[0]) == ("process", "process")
     assert latest.login.split("/")[0] == connection.get_connection_params()["user"]
 
 
@@ -169,15 +169,16 @@ def test_a_request_is_known_by_user_address_and_entry_point(
     assert TenantMiddleware(respond(200, work))(request).status_code == 200
     rows("RESET ROLE")
     for line in lines("connections_tradingpreset")[-2:]:
-        assert (line.user_id, line.address, line.door) == (alice.user.pk, "203.0.113.9", "API")
+        assert (line.user_id, line.address, line.origin) == (alice.user.pk, "203.0.113.9", "API")
         assert line.context["route"] == "api/v1/presets/$"
         assert line.login.endswith("/fillcast_web")
 
 
 @pytest.mark.parametrize(
-    ("path", "door"), [("/admin/login/", "console"), ("/login/", "portal"), ("/api/v1/me/", "API")]
+    ("path", "origin"),
+    [("/admin/login/", "console"), ("/login/", "portal"), ("/api/v1/me/", "API")],
 )
-def test_the_entry_point_is_named(path: str, door: str, alice: world.Tenant) -> None:
+def test_the_entry_point_is_named(path: str, origin: str, alice: world.Tenant) -> None:
     def work() -> None:
         with on_behalf_of(alice.user):
             TradingPreset.objects.filter(user=alice.user).update(max_open_positions=9)
@@ -185,7 +186,7 @@ def test_the_entry_point_is_named(path: str, door: str, alice: world.Tenant) -> 
     request = RequestFactory().post(path)
     request.user = alice.user
     TenantMiddleware(respond(200, work))(request)
-    assert lines("connections_tradingpreset")[-1].door == door
+    assert lines("connections_tradingpreset")[-1].origin == origin
 
 
 def test_an_alert_address_leaves_no_token_in_the_trail(alice: world.Tenant) -> None:
@@ -202,7 +203,7 @@ REWRITES = (
     f"UPDATE {LINES} SET after = NULL",
     f"UPDATE {HEAD} SET lines = 0",
     f"UPDATE {CHECKPOINTS} SET number = 0",
-    f"INSERT INTO {LINES} (at, operation, relation, row_id, address, door, context, login)"
+    f"INSERT INTO {LINES} (at, operation, relation, row_id, address, origin, context, login)"
     " VALUES (now(), 'insert', 'users_user', '1', '', 'API', '{}', '')",
     f"INSERT INTO {HEAD} (id, lines, hash) VALUES (1, 0, '')",
     *(f"{verb} {table}" for verb, table in product(("DELETE FROM", "TRUNCATE"), TABLES)),

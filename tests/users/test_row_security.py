@@ -220,7 +220,7 @@ def test_a_source_of_prices_is_not_told_by_another_tenants_account(
 ) -> None:
     told = (
         "INSERT INTO connections_dataconnection"
-        " (name, kind, user_id, told_by_id, settings, is_active, created_at)"
+        " (name, kind, user_id, broker_connection_id, settings, is_active, created_at)"
         " VALUES ('x', 'broker', %s, %s, '{}', true, now())"
     )
     with as_role("web", tenant=alice.user.pk) as session:

@@ -93,7 +93,7 @@ AS_TENANT = {
     "an account for every signal": "UPDATE connections_executionconnection SET user_id = NULL,"
     " admin_id = {me} WHERE user_id = {me}",
     "a claim": "UPDATE connections_executionconnection SET claim = 'mt5:1' WHERE user_id = {me}",
-    "a key claim": "UPDATE connections_executionconnection SET key_claim = 'x'"
+    "a key claim": "UPDATE connections_executionconnection SET credentials_claim = 'x'"
     " WHERE user_id = {me}",
     "an account of another": "UPDATE connections_executionconnection SET user_id = {me}"
     " WHERE user_id = {other}",

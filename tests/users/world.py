@@ -16,7 +16,7 @@ from connections.models import (
     Subscription,
 )
 from events.models import Channel, Delivery, Event, Notification
-from execution.models import AccountReading, DriftItem, ExecutionLog, Fill, Order
+from execution.models import AccountSyncState, DriftItem, ExecutionLog, Fill, Order
 from positions.models import ExecutionPosition
 from prices.models import LatestQuote
 from signals.models import Feed, FeedToken, ReceivedAlert, Signal
@@ -74,7 +74,7 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     )  # fmt: skip
     ExecutionLog.objects.create(order_id=order.pk, connection_id=connection.pk, code="CREATED")
     DriftItem.objects.create(connection=connection, kind="UNKNOWN_ORDER", key="k")
-    AccountReading.objects.get(connection=connection)
+    AccountSyncState.objects.get(connection=connection)
     ExecutionPosition.objects.create(
         connection=connection, signal=signal, pair="EUR/USD", symbol="EURUSD", side="BUY",
         quantity=ONE, opened_quantity=ONE, entry_price=ONE, pip=ONE, conversion_rate=ONE,
@@ -87,5 +87,5 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
 def _tell(user: User, name: str) -> None:
     event = Event.objects.create(kind="order.filled", user_id=user.pk)
     Notification.objects.create(user=user, event_id=event.pk, kind=event.kind, title=name)
-    channel = Channel.objects.create(user=user, name=name, url_sealed=b"x", url_shown="x")
+    channel = Channel.objects.create(user=user, name=name, url_sealed=b"x", url_display="x")
     Delivery.objects.create(event_id=event.pk, channel=channel)

@@ -311,7 +311,7 @@ class Migration(migrations.Migration):
                     models.Index(
                         condition=models.Q(("status", "WORKING")),
                         fields=["symbol", "watch", "side", "trigger_price"],
-                        name="paper_order_resting",
+                        name="paper_order_working",
                     ),
                     models.Index(
                         condition=models.Q(("expires_at__isnull", False), ("status", "WORKING")),
@@ -470,7 +470,7 @@ class Migration(migrations.Migration):
                     models.Index(
                         condition=models.Q(("acknowledged_at__isnull", True)),
                         fields=["id"],
-                        name="paper_event_untold",
+                        name="paper_event_unacknowledged",
                     )
                 ],
             },

@@ -9,7 +9,7 @@ BEGIN
   IF NOT public.fillcast_is_web_session() THEN RETURN coalesce(NEW, OLD); END IF;
   IF TG_OP = 'DELETE' THEN RETURN OLD; END IF;
   IF (NEW.claim <> '' AND (TG_OP = 'INSERT' OR NEW.claim <> OLD.claim))
-      OR (NEW.key_claim <> '' AND (TG_OP = 'INSERT' OR NEW.key_claim <> OLD.key_claim)) THEN
+      OR (NEW.credentials_claim <> '' AND (TG_OP = 'INSERT' OR NEW.credentials_claim <> OLD.credentials_claim)) THEN
     PERFORM public.fillcast_refuse('Only a test that passed proves whose account it is.');
   END IF;
   IF NEW.user_id IS DISTINCT FROM actor AND NOT public.fillcast_actor_may('manage_connections')
@@ -53,7 +53,7 @@ CREATE TRIGGER fillcast_guard BEFORE INSERT OR UPDATE OR DELETE
 -- would let an account trade that no test and no comparison has found in order. Their conditions
 -- are judged without a call, so workers, who write these rows all the time, do not pay for them.
 REVOKE UPDATE, DELETE ON connections_connectionhealth FROM fillcast_web;
-GRANT UPDATE (status, needs_test, reconciled_at, test_requested_at, watched_since)
+GRANT UPDATE (status, needs_test, reconciled_at, test_requested_at, monitored_since)
   ON connections_connectionhealth TO fillcast_web;
 
 CREATE FUNCTION public.fillcast_guard_health() RETURNS trigger

@@ -131,13 +131,13 @@ class TinyAdapter:
         await submit_each(self, requests, guard, tell)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        raise Rejected(Code.NOT_OFFERED, "no order rests at Tiny")
+        raise Rejected(Code.NOT_SUPPORTED, "no order rests at Tiny")
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        raise Rejected(Code.NOT_OFFERED, "Tiny keeps no stops")
+        raise Rejected(Code.NOT_SUPPORTED, "Tiny keeps no stops")
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        raise ReadFailed(Code.NOT_OFFERED)
+        raise ReadFailed(Code.NOT_SUPPORTED)
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:

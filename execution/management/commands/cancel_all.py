@@ -39,7 +39,9 @@ class Command(BaseCommand):
             "signal_id": options["signal"],
         }
         live = Order.objects.entries().filter(
-            done_at=None, wish="", **{name: value for name, value in filters.items() if value}
+            done_at=None,
+            pending_action="",
+            **{name: value for name, value in filters.items() if value},
         )
         ids = list(live.order_by("pk").values_list("pk", flat=True))
         if not options["yes"]:

@@ -13,7 +13,7 @@ from common.sql import array, rows
 from connections.models import ExecutionConnection
 from connections.selectors import find_connection
 from execution.base.reconciliation_requests import request_reconciliation
-from execution.models import AccountReading, DriftItem
+from execution.models import AccountSyncState, DriftItem
 from execution.tasks import enqueue_reconciliation_on_commit
 
 HELP = """\
@@ -29,10 +29,10 @@ needed: only trading processes can speak to brokers.
 Exit code: 0 compared, nothing differs; 1 there are differences; 2 not compared in time."""
 
 LATE = """
-SELECT c.name, h.status FROM execution_accountreading r
+SELECT c.name, h.status FROM execution_accountsyncstate r
 JOIN connections_executionconnection c ON c.id = r.connection_id
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE r.compare_asked_at IS NOT NULL AND c.id = ANY(%s::uuid[]) ORDER BY c.name
+WHERE r.reconcile_requested_at IS NOT NULL AND c.id = ANY(%s::uuid[]) ORDER BY c.name
 """
 POLL_SECONDS = 0.2
 
@@ -89,8 +89,8 @@ def _named(text: str) -> UUID:
 def _wait_for(ids: list[UUID], seconds: float) -> list[Any]:
     """Wait until all were compared or the time is over; return those that were not."""
     until = machine_time() + seconds
-    while AccountReading.objects.filter(
-        connection_id__in=ids, compare_asked_at__isnull=False
+    while AccountSyncState.objects.filter(
+        connection_id__in=ids, reconcile_requested_at__isnull=False
     ).exists():
         if machine_time() > until:
             break

@@ -33,12 +33,12 @@ REFERENCING NEW TABLE AS added FOR EACH STATEMENT EXECUTE FUNCTION execution_ord
 
 -- Each connection has its account reading from when it is made, however it is made, so that no
 -- polling has to look for those that lack one.
-CREATE FUNCTION execution_reading_of_connection() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION execution_sync_state_of_connection() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  INSERT INTO execution_accountreading (connection_id) SELECT id FROM made ORDER BY id
+  INSERT INTO execution_accountsyncstate (connection_id) SELECT id FROM made ORDER BY id
   ON CONFLICT DO NOTHING;
   RETURN NULL;
 END $$;
-CREATE TRIGGER reading_of_connection AFTER INSERT ON connections_executionconnection
+CREATE TRIGGER sync_state_of_connection AFTER INSERT ON connections_executionconnection
 REFERENCING NEW TABLE AS made FOR EACH STATEMENT
-EXECUTE FUNCTION execution_reading_of_connection();
+EXECUTE FUNCTION execution_sync_state_of_connection();

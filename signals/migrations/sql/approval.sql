@@ -74,7 +74,7 @@ DECLARE
 BEGIN
   IF NEW.approved_by_id IS NOT NULL
       AND (TG_OP = 'INSERT' OR NEW.approved_by_id IS DISTINCT FROM OLD.approved_by_id)
-      AND NOT (TG_OP = 'INSERT' AND NEW.door = 'DRIFT') AND signals_is_tenant_session() THEN
+      AND NOT (TG_OP = 'INSERT' AND NEW.origin = 'DRIFT') AND signals_is_tenant_session() THEN
     RAISE insufficient_privilege USING MESSAGE = 'only an operator approves a signal';
   END IF;
   IF TG_OP = 'UPDATE' THEN
@@ -112,7 +112,7 @@ BEGIN
     RETURN NEW;
   END IF;
   feed := signals_feed_held(NEW.feed_id);
-  IF TG_OP = 'INSERT' AND NEW.door = 'DRIFT' AND publishes AND NOT feed.is_public THEN
+  IF TG_OP = 'INSERT' AND NEW.origin = 'DRIFT' AND publishes AND NOT feed.is_public THEN
     NEW.reaches_admins := false;  -- adopted: a trade that its owner made, of that one account
     NEW.owner_only := true;
     RETURN NEW;

@@ -38,7 +38,7 @@ class TestWhateverTheSignalsAge:
             ("status = 'PENDING', due_at = NULL, done_at = NULL", "LOST"),
             ("status = 'SUBMITTING', answer_by = clock_timestamp() - interval '61 s'", "LOST"),
             ("status = 'UNKNOWN', lookup_after = NULL", "LOST"),
-            ("wish = 'CLOSE', due_at = NULL", "LOST"),
+            ("pending_action = 'CLOSE', due_at = NULL", "LOST"),
             (
                 "status = 'UNKNOWN', lookup_after = clock_timestamp(),"
                 " answer_by = clock_timestamp() - interval '1 hour'",

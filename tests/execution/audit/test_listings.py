@@ -47,7 +47,7 @@ def test_an_account_without_a_worker_is_named(gateway: ExecutionConnection) -> N
     assert request_readings() == [gateway.pk]
     report = audit()
     assert (report.is_clean, report.is_alarming, report.ok) == (True, False, False)
-    assert not_judged() == [(str(gateway.pk), Code.LANE_UNHELD)]
+    assert not_judged() == [(str(gateway.pk), Code.NO_SESSION_WORKER)]
     assert listings.wait_for([gateway.pk], 0.2) is False
 
 
@@ -88,7 +88,7 @@ def test_the_hourly_task_has_accounts_read_first(
     assert AuditRun.objects.count() == 0
     tasks.audit(False, True)
     run = AuditRun.objects.get()
-    assert (run.ok, [one["reason"] for one in run.not_judged]) == (False, ["LANE_UNHELD"])
+    assert (run.ok, [one["reason"] for one in run.not_judged]) == (False, ["NO_SESSION_WORKER"])
     assert factories.events("audit.failed") == []
 
 

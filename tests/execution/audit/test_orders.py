@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
         "status = 'UNKNOWN', lookup_after = NULL",
         "status = 'UNKNOWN', lookup_after = clock_timestamp() - interval '61 s'",
         "status = 'NOWHERE'",
-        "wish = 'CLOSE', due_at = NULL",
+        "pending_action = 'CLOSE', due_at = NULL",
     ],
 )
 def test_lost(row: str, signal: Signal, alice: ExecutionConnection) -> None:

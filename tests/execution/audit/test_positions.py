@@ -59,12 +59,12 @@ def test_a_position_that_we_call_closed_is_an_orphan_once_nothing_moves(
     run("UPDATE execution_fill SET quantity = 0.01")  # another counter; only ORPHAN is of interest
     positions.update(quantity=0)
     Order.objects.filter(connection=alice).update(done_at=None)
-    positions.update(touched_at=market_now() - timedelta(minutes=1))
+    positions.update(last_activity_at=market_now() - timedelta(minutes=1))
     assert "ORPHAN" not in nonzero_counters()  # its entry is under way
     an_hour_ago = market_now() - timedelta(hours=1)
     Order.objects.filter(connection=alice).update(done_at=an_hour_ago)
     assert nonzero_counters()["ORPHAN"] == 1
-    positions.update(touched_at=market_now() + timedelta(minutes=1))
+    positions.update(last_activity_at=market_now() + timedelta(minutes=1))
     assert "ORPHAN" not in nonzero_counters()  # it has just moved
 
 
@@ -105,7 +105,7 @@ def test_a_position_that_is_being_closed_or_has_just_moved_is_no_ghost(
     assert nonzero_counters() == {}
     Order.objects.exits().delete()
     assert nonzero_counters() == {"GHOST": 1}
-    positions.update(touched_at=market_now() + timedelta(minutes=1))
+    positions.update(last_activity_at=market_now() + timedelta(minutes=1))
     assert nonzero_counters() == {}
 
 

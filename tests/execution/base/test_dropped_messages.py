@@ -13,16 +13,16 @@ from brokers.types import ReportKind
 from common.sql import run
 from connections.models import ExecutionConnection
 from execution.base import dropped_messages
-from execution.models import Order, Tally
+from execution.models import DroppedMessageCount, Order
 from execution.reports.apply import apply_reports
 from signals.models import Feed
 from tests.execution import factories
 
 pytestmark = pytest.mark.django_db(transaction=True)
-NOBODYS, ENDED = Tally.Name.NOBODYS_REPORT, Tally.Name.ENDED
+NOBODYS, ENDED = DroppedMessageCount.Name.UNKNOWN_CONNECTION, DroppedMessageCount.Name.ENDED
 
 
-def counted_by_another(*names: Tally.Name) -> None:
+def counted_by_another(*names: DroppedMessageCount.Name) -> None:
     """Count in another session, which waits for nobody for long."""
 
     def work() -> None:
@@ -42,7 +42,7 @@ def test_who_counts_in_a_flush_keeps_nobody_waiting() -> None:
         counted_by_another(ENDED, NOBODYS)
         dropped_messages.record_dropped(ENDED, "ours")
     assert factories.dropped_counts() == {
-        "report.nobodys": (3, "another's"),
+        "report.unknown_connection": (3, "another's"),
         "message.ended": (2, "ours"),
     }
 
@@ -59,7 +59,7 @@ def test_a_flush_that_is_rolled_back_and_tried_again_counts_once(
         transaction.set_rollback(True)
     assert factories.dropped_counts() == {}
     apply_reports(nobodys)
-    assert factories.dropped_counts()["report.nobodys"][0] == 1
+    assert factories.dropped_counts()["report.unknown_connection"][0] == 1
 
 
 def test_rows_are_added_up_beside_a_flush_and_no_count_is_lost() -> None:
@@ -69,11 +69,11 @@ def test_rows_are_added_up_beside_a_flush_and_no_count_is_lost() -> None:
         dropped_messages.record_dropped(ENDED, "under way", 5)
         with ThreadPoolExecutor(1) as another:
             another.submit(added_up_by_another).result(20)
-        assert Tally.objects.count() == 2
+        assert DroppedMessageCount.objects.count() == 2
     wanted = 2 * (dropped_messages.MANY + 1) + 5
     assert factories.dropped_counts() == {"message.ended": (wanted, "under way")}
     dropped_messages.aggregate()
-    assert Tally.objects.count() == 2  # few rows are left alone
+    assert DroppedMessageCount.objects.count() == 2  # few rows are left alone
     assert factories.dropped_counts() == {"message.ended": (wanted, "under way")}
 
 
@@ -87,7 +87,7 @@ def test_the_console_shows_one_row_a_name(admin_client: Client) -> None:
     for number in range(3):
         dropped_messages.record_dropped(ENDED, f"order {number}", 10)
     dropped_messages.record_dropped(NOBODYS, "a stranger")
-    page = reverse("admin:execution_tally_changelist")
+    page = reverse("admin:execution_droppedmessagecount_changelist")
     for ordered in ("", "?o=2", "?o=-2"):
         html = admin_client.get(page + ordered).content.decode()
         assert html.count("Order in a message that had ended") == 1

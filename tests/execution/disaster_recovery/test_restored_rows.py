@@ -134,7 +134,7 @@ def test_an_absence_counts_only_when_nobody_can_be_sending_any_more(
     run("UPDATE execution_order SET answer_by = answer_by + interval '60 seconds'")
     sweeps.query_unknown_orders(runtime.dispatcher)
     order.refresh_from_db()
-    assert (order.status, order.proofs) == ("UNKNOWN", 0)
+    assert (order.status, order.absence_confirmations) == ("UNKNOWN", 0)
     query_twice()
     assert state_of(order) == ("FAILED", "NEVER_ARRIVED")
 
@@ -171,7 +171,7 @@ def test_a_cancel_that_was_wished_for_is_still_wished_for(
     cancel_order(order.pk)
     restored()
     order.refresh_from_db()
-    assert (order.status, order.wish) == ("UNKNOWN", "CANCEL")
+    assert (order.status, order.pending_action) == ("UNKNOWN", "CANCEL")
 
 
 def test_what_was_seen_missing_before_the_backup_is_looked_at_anew(

@@ -89,7 +89,10 @@ def test_a_cancel_that_hangs_holds_up_neither_its_asker_nor_its_neighbours(
     assert hang.ended == 0  # nobody waited for it, neither until it answers nor until it is ended
     until(lambda: Order.objects.get(connection=well).status == "CANCELLED")
     hanging = Order.objects.get(connection=silent)
-    assert (hanging.status, hanging.wish) == ("SUBMITTED", "CANCEL")  # until its call has ended
+    assert (hanging.status, hanging.pending_action) == (
+        "SUBMITTED",
+        "CANCEL",
+    )  # until its call has ended
 
 
 def test_a_look_up_that_hangs_keeps_nobody_elses_order_unknown(
@@ -131,7 +134,7 @@ def test_one_stop_is_moved_by_one_process_at_a_time(
     factories.fill_all()
     factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
     hang("modify", account)
-    with due_in(11, "positions_executionposition", "levels_due_at"):
+    with due_in(11, "positions_executionposition", "level_sync_due_at"):
         pending_actions.process_pending_actions()
     assert (
         rows(pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}) == []
@@ -147,7 +150,7 @@ def test_a_stop_that_the_broker_holds_is_nobodys_work_any_more(
     factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
     pending_actions.process_pending_actions()
     position = ExecutionPosition.objects.get()
-    assert (position.levels_due_at, position.levels_tries) == (None, 0)
+    assert (position.level_sync_due_at, position.level_sync_attempts) == (None, 0)
     factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.096"))
     pending_actions.process_pending_actions()
     assert ExecutionPosition.objects.get().broker_sl == D("1.096")
@@ -166,8 +169,8 @@ def test_a_stop_that_is_not_answered_is_asked_again_less_and_less_often(
 
     monkeypatch.setattr(broker, "modify", silent)
     for wait in (1, 2, 4, 8, 16, 30, 30):
-        run("UPDATE positions_executionposition SET levels_due_at = clock_timestamp()")
-        with due_in(wait, "positions_executionposition", "levels_due_at"):
+        run("UPDATE positions_executionposition SET level_sync_due_at = clock_timestamp()")
+        with due_in(wait, "positions_executionposition", "level_sync_due_at"):
             pending_actions.process_pending_actions()
 
 
@@ -194,7 +197,7 @@ def test_a_wish_that_its_process_could_not_write_in_time_is_not_written_late(
     in_time = not stopped_for
     assert (ExecutionPosition.objects.get().broker_sl == D("1.095")) is in_time
     assert (Order.objects.filter(status="CANCELLED").count() == 1) is in_time
-    run("UPDATE positions_executionposition SET levels_due_at = clock_timestamp()")
+    run("UPDATE positions_executionposition SET level_sync_due_at = clock_timestamp()")
     run("UPDATE execution_order SET due_at = clock_timestamp()")
     pending_actions.process_pending_actions()  # what is still wanted is asked again
     assert ExecutionPosition.objects.get().broker_sl == D("1.095")

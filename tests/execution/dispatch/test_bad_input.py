@@ -10,7 +10,7 @@ from celery.signals import task_unknown
 from common.reason_codes import Code
 from connections.models import ExecutionConnection
 from execution import startup, tasks
-from execution.models import DriftItem, Order, Tally
+from execution.models import DriftItem, DroppedMessageCount, Order
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.submission import bundle_evaluation
 from signals.models import Feed
@@ -65,7 +65,7 @@ def test_a_message_for_a_task_that_does_not_exist_is_counted(order: Order) -> No
     startup.connect()
     task_unknown.send(sender=None, name="execution.gone", id="1", message=None, exc=KeyError())
     assert tallied() == {"message.unknown_task": 1}
-    assert Tally.objects.get().last == "execution.gone"
+    assert DroppedMessageCount.objects.get().sample == "execution.gone"
 
 
 def test_strangers_in_a_message_are_counted_and_its_orders_are_executed(
@@ -82,7 +82,7 @@ def test_strangers_in_a_message_are_counted_and_its_orders_are_executed(
     due.refresh_from_db()
     assert due.status == "FILLED"
     assert tallied() == {"message.ended": 1, "message.unknown_ids": 2}
-    assert Tally.objects.get(name="message.ended").last == f"orders {ended.pk}"
+    assert DroppedMessageCount.objects.get(name="message.ended").sample == f"orders {ended.pk}"
 
 
 def test_counting_goes_on_and_keeps_the_last(order: Order, runtime: TradingRuntime) -> None:
@@ -107,7 +107,7 @@ def test_a_poisoned_orders_page_names_the_traceback_in_the_log(
     with caplog.at_level(logging.ERROR):
         tasks.execute_signal.apply(([order.pk],))
     order.refresh_from_db()
-    assert (order.status, order.reason) == ("FAILED", "POISONED")
+    assert (order.status, order.reason) == ("FAILED", "ORDER_PROCESSING_FAILED")
     assert "division by zero" in order.detail
     (line,) = [r for r in caplog.records if "breaks our own program" in r.getMessage()]
     assert reference_in(order.detail) == reference_in(str(line.msg))
@@ -136,7 +136,7 @@ def test_a_report_about_nobodys_connection_is_counted(order: Order) -> None:
         replace(whose, client_order_id="x" * 18), factories.fill_report(order, 100, "f1")
     )
     assert Order.objects.get().status == "FILLED"
-    assert tallied() == {"report.nobodys": 1}
+    assert tallied() == {"report.unknown_connection": 1}
 
 
 def test_an_adapters_own_failure_is_unknown_with_a_reference(

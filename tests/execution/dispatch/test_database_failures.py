@@ -205,7 +205,7 @@ def test_answers_to_cancels_outlive_a_database_that_restarts(
         other.submit(_end_session, pid).result()
     record_call_results(answers)
     assert Order.objects.get().status == "CANCELLED"
-    assert factories.log_codes(order.pk).count(("CANCEL_ASKED", "CANCEL_REQUESTED")) == 1
+    assert factories.log_codes(order.pk).count(("CANCEL_REQUESTED", "CANCEL_REQUESTED")) == 1
 
 
 def _end_session(pid: int) -> None:

@@ -439,7 +439,7 @@ def test_limits_of_groups_leave_room_for_each_other(places: int) -> None:
         (ReadFailed(Code.BROKER_UNREACHABLE), 0.5, True),
         (NotSent(Code.SEND_DEADLINE), 1.0, False),
         (NotSent(Code.RATE_LIMITED), 1.0, False),
-        (NotSent(Code.LANE_LOST), 1.0, False),
+        (NotSent(Code.SESSION_MOVED), 1.0, False),
         (Rejected(Code.NO_MONEY), 0.5, False),  # an answer that took long
     ],
     ids=repr,

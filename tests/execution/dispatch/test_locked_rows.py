@@ -28,7 +28,7 @@ from execution.dispatch.report_writer import (
     record_call_results,
     retry_deferred,
 )
-from execution.models import AccountReading, ExecutionLog, Order
+from execution.models import AccountSyncState, ExecutionLog, Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.recovery import sweeps
 from execution.runtime import event_stream, trading_runtime
@@ -111,7 +111,7 @@ def test_blocked_levels_event_does_not_replace_a_newer_one(
         retry_deferred()
     assert broker.news == {}
     assert stop_of(position) is None
-    assert AccountReading.objects.get(connection=account).compare_asked_at is not None
+    assert AccountSyncState.objects.get(connection=account).reconcile_requested_at is not None
 
 
 def test_newer_levels_are_written_last_when_a_batch_is_split(
@@ -151,7 +151,7 @@ def test_latest_of_blocked_levels_is_applied_when_the_row_is_free(
     assert stop_of(position) == D("1.09")
     retry_deferred()
     assert stop_of(position) == (D(held) if held else None)
-    assert AccountReading.objects.get(connection=account).compare_asked_at is not None
+    assert AccountSyncState.objects.get(connection=account).reconcile_requested_at is not None
 
 
 def test_levels_of_a_blocked_fill_are_unknown_when_it_is_applied(
@@ -166,13 +166,13 @@ def test_levels_of_a_blocked_fill_are_unknown_when_it_is_applied(
     apply_or_defer([levels(entry, None)])
     retry_deferred()
     position = ExecutionPosition.objects.get()
-    assert (position.quantity, position.broker_sl, position.levels_told_at) == (100, None, None)
+    assert (position.quantity, position.broker_sl, position.levels_reported_at) == (100, None, None)
 
 
 def compared(account: ExecutionConnection) -> bool:
     """Whether a comparison of it is requested."""
-    return AccountReading.objects.filter(
-        connection=account, compare_asked_at__isnull=False
+    return AccountSyncState.objects.filter(
+        connection=account, reconcile_requested_at__isnull=False
     ).exists()
 
 
@@ -181,7 +181,7 @@ def test_levels_that_are_applied_late_have_their_account_compared(
 ) -> None:
     """The broker's stream may have told of a drop meanwhile, and tells of it once."""
     position = factories.filled(factories.signal(feed))
-    AccountReading.objects.update(compare_asked_at=None)
+    AccountSyncState.objects.update(reconcile_requested_at=None)
     apply_or_defer([levels(entry_of(position), "1.09")])
     assert not compared(account)
     apply_or_defer([levels(entry_of(position), "1.09")], waited=2)
@@ -200,7 +200,7 @@ def test_late_answer_to_a_look_up_has_its_account_compared(
     factories.answer(outgoing, OutcomeUnknown(Code.REPLY_LOST))
     broker.fill_at_once(outgoing.request)
     factories.pass_time(60)
-    AccountReading.objects.update(compare_asked_at=None)
+    AccountSyncState.objects.update(reconcile_requested_at=None)
     kept: list[CallResult] = []
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("tests.execution.conftest.record_call_results", kept.extend)
@@ -216,7 +216,7 @@ def test_answer_that_contradicts_a_newer_event_has_its_account_compared(
     """The event came after the answer, and is written before it: it may be the newer one."""
     position = factories.filled(factories.signal(feed))
     factories.pass_time(60)
-    AccountReading.objects.update(compare_asked_at=None)
+    AccountSyncState.objects.update(reconcile_requested_at=None)
     broker.publish(levels(entry_of(position), None))
     drain_events()
     assert not compared(account)
@@ -231,7 +231,7 @@ def test_answer_that_waited_in_the_outbox_has_its_account_compared(
     factories.signal(feed)
     factories.claim_all()
     fill = factories.fill_report(factories.order(leg="entry"), 100, "f1", stop_loss=D("1.09"))
-    AccountReading.objects.update(compare_asked_at=None)
+    AccountSyncState.objects.update(reconcile_requested_at=None)
     outbox: queue.SimpleQueue[OutboxItem] = queue.SimpleQueue()
     outbox.put(OrderCallReports([fill], ended_at=machine_time() - 4))
     flusher = ReportWriter(outbox)
@@ -249,7 +249,7 @@ def entry(account: ExecutionConnection, feed: Feed, broker: FakeBroker) -> Order
     factories.signal(feed)
     factories.claim_all()
     found = factories.order(leg="entry")
-    AccountReading.objects.update(compare_asked_at=None)
+    AccountSyncState.objects.update(reconcile_requested_at=None)
     broker.publish(levels(found, None))
     return found
 
@@ -261,7 +261,7 @@ def test_levels_reported_before_the_fill_is_written_have_the_account_compared(
     assert broker.news == {}
     apply_or_defer([factories.fill_report(entry, 100, "f1", stop_loss=D("1.09"))])
     assert compared(account)
-    AccountReading.objects.update(compare_asked_at=None)
+    AccountSyncState.objects.update(reconcile_requested_at=None)
     factories.pass_time(60)
     broker.publish(levels(entry, None))
     drain_events()
@@ -332,9 +332,9 @@ def test_locked_row_counts_no_cancel_request_twice(
     done = [replace(one, answer=error) for one, error in zip(by_order, failed, strict=True)]
     with factories.locked_elsewhere(lock(ORDERS, orders[2].pk)):
         record_call_results(done)
-    assert [one.wish_tries for one in Order.objects.order_by("id")] == [1, 1, 0, 0]
+    assert [one.pending_action_attempts for one in Order.objects.order_by("id")] == [1, 1, 0, 0]
     for order in orders[:2]:
-        assert factories.log_codes(order.pk).count(("CANCEL_ASKED", "CANCEL_REQUESTED")) == 1
+        assert factories.log_codes(order.pk).count(("CANCEL_REQUESTED", "CANCEL_REQUESTED")) == 1
 
 
 def test_answer_to_a_cancel_is_applied_when_its_order_is_free_again(
@@ -418,9 +418,9 @@ def test_unreadable_answer_to_a_cancel_is_a_request_that_counts_once(
     orders = cancelled_in_silence(3, feed, trading, broker, answers)
     done = sorted(answers, key=lambda one: one.about.id)
     record_call_results([done[0], replace(done[1], answer=7), done[2]])
-    assert [one.wish_tries for one in Order.objects.order_by("id")] == [1, 1, 1]
+    assert [one.pending_action_attempts for one in Order.objects.order_by("id")] == [1, 1, 1]
     for order in orders:
-        assert factories.log_codes(order.pk).count(("CANCEL_ASKED", "CANCEL_REQUESTED")) == 1
+        assert factories.log_codes(order.pk).count(("CANCEL_REQUESTED", "CANCEL_REQUESTED")) == 1
 
 
 # ---- time ----

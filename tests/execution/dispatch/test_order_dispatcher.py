@@ -50,7 +50,7 @@ def test_an_order_goes_the_whole_way(
 ) -> None:
     factories.signal(feed)
     order = trade(trading)
-    assert (order.status, order.owner) == ("FILLED", trading.id)
+    assert (order.status, order.worker_id) == ("FILLED", trading.id)
     assert len(broker.accepted()) == 1
     assert trading.dispatcher.in_flight == 0
 
@@ -81,14 +81,14 @@ def test_a_batch_that_breaks_later_says_nothing_about_an_orders_next_call(
     monkeypatch.setattr(broker, "submit_many", submit_many)
     factories.signal(feed)
     order = trade(trading)
-    assert (order.status, order.tries) == ("PENDING", 1)
+    assert (order.status, order.send_retries) == ("PENDING", 1)
     factories.pass_time(2)
     execute([order.pk])
     assert begun.wait(10)
     trading.dispatcher.loop.call_soon_threadsafe(broken.set)
     settle(trading)
     order.refresh_from_db()
-    assert (order.status, order.tries) == ("PENDING", 2)
+    assert (order.status, order.send_retries) == ("PENDING", 2)
     assert trading.dispatcher.in_flight == 0
 
 

@@ -68,8 +68,8 @@ def held(**fields: str) -> Any:
 def test_how_much_an_exit_takes(
     position: Any, fraction: str | None, of_open: bool, quantity: str
 ) -> None:
-    wish = ExitRequest(1, "close", D(fraction) if fraction else None, of_open=of_open)
-    assert free_quantity(position, wish) == D(quantity)
+    pending_action = ExitRequest(1, "close", D(fraction) if fraction else None, of_open=of_open)
+    assert free_quantity(position, pending_action) == D(quantity)
 
 
 @pytest.fixture

@@ -195,7 +195,7 @@ def at_once(everybody: Sequence[Callable[[], object]]) -> None:
 
 def claim_and_fill() -> None:
     """As two workers would: what one has claimed the other finds gone."""
-    for outgoing in claim(factories.pending(), owner=factories.OWNER):
+    for outgoing in claim(factories.pending(), worker_id=factories.OWNER):
         try:
             factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))
         except Rejected as refused:

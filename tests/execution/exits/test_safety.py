@@ -17,7 +17,7 @@ from execution.exits.safety import (
     known_broker_quantity,
     max_exit_quantity,
 )
-from execution.models import AccountReading, Order
+from execution.models import AccountSyncState, Order
 from execution.monitoring import broker_positions
 from execution.monitoring.broker_positions import broker_quantity_of
 from execution.monitoring.pending_actions import process_pending_actions, sync_levels
@@ -36,14 +36,15 @@ TICKET, REDUCE_ONLY, OCA, CANCEL_FIRST = ExitSafety
 
 def position(**fields: Any) -> Any:
     usual = {
-        "broker_position_id": "7", "shares": False, "is_protected": False, "lifted": False,
-        "others_leaving": False, "is_read": False, "held_quantity": None, "closable": D(100),
+        "broker_position_id": "7", "shares": False, "is_protected": False,
+        "protection_suspended": False,
+        "others_leaving": False, "is_read": False, "broker_quantity": None, "closable": D(100),
         "is_known": False,
     }  # fmt: skip
     return SimpleNamespace(**{**usual, **fields})
 
 
-READ = {"is_read": True, "held_quantity": D(40)}
+READ = {"is_read": True, "broker_quantity": D(40)}
 
 
 @pytest.mark.parametrize(
@@ -63,7 +64,7 @@ READ = {"is_read": True, "held_quantity": D(40)}
         (CANCEL_FIRST, {"is_protected": True, **READ}, ExitBlocker.LIFT),
         (CANCEL_FIRST, {"is_protected": True, "others_leaving": True}, ExitBlocker.TURN),
         (CANCEL_FIRST, {}, ExitBlocker.READ),
-        (CANCEL_FIRST, {"is_read": True, "held_quantity": D(0)}, ExitBlocker.READ),
+        (CANCEL_FIRST, {"is_read": True, "broker_quantity": D(0)}, ExitBlocker.READ),
         (CANCEL_FIRST, READ, None),
     ],
 )
@@ -179,14 +180,14 @@ def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_b
     sync_levels()
     assert broker.nets.protected == {"1": 0}
     kept.refresh_from_db()
-    assert (kept.broker_sl, kept.broker_tp, kept.lifted) == (None, None, True)
+    assert (kept.broker_sl, kept.broker_tp, kept.protection_suspended) == (None, None, True)
     factories.pass_time(1.1)
     assert factories.claim_all() == []  # what it holds is not known yet
     assert broker_positions.refresh() == factories.pending()
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
     kept.refresh_from_db()
-    assert (kept.quantity, kept.lifted) == (50, False)
+    assert (kept.quantity, kept.protection_suspended) == (50, False)
     process_pending_actions()
     kept.refresh_from_db()
     assert (kept.broker_sl, kept.broker_sl_quantity) == (D("1.09"), 50)
@@ -252,12 +253,12 @@ def test_exit_of_what_its_broker_lacks_requests_one_comparison_and_reads_rarely(
         broker_positions.refresh()
         factories.pass_time(1.1)
         assert factories.claim_all() == []
-        asked.append(AccountReading.objects.filter(compare_asked_at__isnull=False).count())
-        AccountReading.objects.update(compare_asked_at=None, compared_at=timezone.now())
+        asked.append(AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).count())
+        AccountSyncState.objects.update(reconcile_requested_at=None, compared_at=timezone.now())
         kept.refresh_from_db()
-        assert kept.ask_after is not None
-        assert kept.held_at is not None
-        waited.append((kept.ask_after - kept.held_at).total_seconds())
+        assert kept.broker_check_due_at is not None
+        assert kept.broker_checked_at is not None
+        waited.append((kept.broker_check_due_at - kept.broker_checked_at).total_seconds())
         Order.objects.filter(leg="close-1").update(
             waiting_since=timezone.now() - timedelta(minutes=2)
         )
@@ -312,7 +313,7 @@ def test_levels_that_are_orders_of_their_own_go_with_their_position(
     close_position(kept.pk)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
-    assert ExecutionPosition.objects.get().lifted
+    assert ExecutionPosition.objects.get().protection_suspended
     broker.calls.clear()
     sync_levels()
     assert [name for name, _ in broker.calls] == ["modify"]

@@ -31,17 +31,17 @@ def test_orders_say_that_nobody_holds_their_lane_and_end_when_they_are_too_old(
     entry = factories.order(signal=factories.signal(feed))
     (closing,) = factories.pending()[:1]
     factories.close_signal(opening)
-    run("UPDATE execution_order SET rung_at = clock_timestamp() - interval '1 minute'")
+    run("UPDATE execution_order SET enqueued_at = clock_timestamp() - interval '1 minute'")
     assert flag_orders_without_worker() == 2
     waiting = {
         order.pk: (order.status, order.reason) for order in Order.objects.filter(done_at=None)
     }
-    assert set(waiting.values()) == {("PENDING", Code.LANE_UNHELD)}
+    assert set(waiting.values()) == {("PENDING", Code.NO_SESSION_WORKER)}
     run("UPDATE signals_signal SET published_at = published_at - interval '1 day'")
     run("UPDATE execution_order SET due_at = clock_timestamp()")
     flag_orders_without_worker()
     entry.refresh_from_db()
-    assert (entry.status, entry.reason) == ("DENIED", Code.LANE_UNHELD)
+    assert (entry.status, entry.reason) == ("DENIED", Code.NO_SESSION_WORKER)
     exits = Order.objects.exclude(leg__startswith="entry")
     assert {o.status for o in exits} == {"PENDING"}  # a wish to close does not lapse
     assert broker.calls == []
@@ -58,9 +58,9 @@ def test_an_entry_waits_for_a_worker_that_can_make_the_requested_test(
     )
     signal = factories.signal(feed)
     order = Order.objects.get()
-    assert (order.status, order.reason) == ("PENDING", Code.LANE_UNHELD)
-    assert [one.code for one in preview(signal).reasons] == [Code.LANE_UNHELD]
-    assert selectors.skip_reasons([laned.pk]) == {laned.pk: Code.LANE_UNHELD}
+    assert (order.status, order.reason) == ("PENDING", Code.NO_SESSION_WORKER)
+    assert [one.code for one in preview(signal).reasons] == [Code.NO_SESSION_WORKER]
+    assert selectors.skip_reasons([laned.pk]) == {laned.pk: Code.NO_SESSION_WORKER}
     lane_manager("one", "sessions").balance()
     assert selectors.skip_reasons([laned.pk]) == {laned.pk: Code.CONNECTION_TEST_PENDING}
 

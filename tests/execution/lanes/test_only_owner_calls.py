@@ -55,22 +55,24 @@ def busy(
     of_process.register_held_lanes(trading.lanes.held)
     position = ExecutionPosition.objects.get(signal=first)
     run(
-        "UPDATE positions_executionposition SET ask_after = clock_timestamp(), sl_guardian ="
-        " 'BROKER', broker_sl = 1.05, levels_due_at = NULL WHERE id = %s", (position.pk,)
+        "UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp(),"
+        " sl_guardian ="
+        " 'BROKER', broker_sl = 1.05, level_sync_due_at = NULL WHERE id = %s", (position.pk,)
     )  # fmt: skip
     factories.signal(feed, currency_pair="EUR/USD")  # PENDING
     rests = factories.order(signal=first)
     run(
-        "UPDATE execution_order SET status = 'SUBMITTED', done_at = NULL, wish = 'CANCEL',"
+        "UPDATE execution_order SET status = 'SUBMITTED', done_at = NULL, pending_action ="
+        " 'CANCEL',"
         " lookup_after = clock_timestamp(), due_at = clock_timestamp() WHERE id = %s",
         (rests.pk,),
     )
     run("UPDATE connections_connectionhealth SET unreachable_at = clock_timestamp(),"
         " last_error_at = clock_timestamp() - interval '1 minute'")  # fmt: skip
-    run("INSERT INTO execution_accountreading (connection_id, compare_asked_at)"
+    run("INSERT INTO execution_accountsyncstate (connection_id, reconcile_requested_at)"
         " VALUES (%s, clock_timestamp()) ON CONFLICT (connection_id) DO UPDATE"
-        " SET compare_asked_at = clock_timestamp()", (laned.pk,))  # fmt: skip
-    run("UPDATE execution_order SET rung_at = clock_timestamp() - interval '1 minute',"
+        " SET reconcile_requested_at = clock_timestamp()", (laned.pk,))  # fmt: skip
+    run("UPDATE execution_order SET enqueued_at = clock_timestamp() - interval '1 minute',"
         " created_at = clock_timestamp() - interval '1 minute'")  # fmt: skip
     broker.event_stream = False  # so that it would be polled
     broker.calls.clear()
@@ -129,7 +131,7 @@ def test_an_order_whose_lane_was_lost_before_the_write_does_not_leave(
     assert trading.dispatcher.wait_idle(10)
     assert trading.report_writer.drain(10)
     order = factories.order()
-    assert (order.status, order.reason, broker.tickets) == ("PENDING", Code.LANE_LOST, [])
+    assert (order.status, order.reason, broker.tickets) == ("PENDING", Code.SESSION_MOVED, [])
     trading.lanes._held[IN_A_LANE].until = machine_time() + 60
     run("UPDATE execution_order SET due_at = clock_timestamp()")
     execute(factories.pending())
@@ -149,7 +151,7 @@ def test_a_cancel_and_a_moved_level_leave_no_later_than_the_lease(
 
     async def note(spec: ConnectionSpec, request: Any) -> Any:
         asked.append(request.send_by)
-        raise NotSent(Code.LANE_LOST)
+        raise NotSent(Code.SESSION_MOVED)
 
     monkeypatch.setattr(broker, "cancel", note)
     monkeypatch.setattr(broker, "modify", note)

@@ -12,7 +12,7 @@ from brokers.types import ExitSafety
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
 from execution.base.reconciliation_requests import request_reconciliation
-from execution.models import AccountReading, Order
+from execution.models import AccountSyncState, Order
 from execution.monitoring import broker_positions
 from execution.reconciliation.reconcile import reconcile_new
 from execution.recovery.stale_orders import resolve_stuck
@@ -181,6 +181,6 @@ def test_exit_requests_another_comparison_when_none_was_made(
     factories.claim_all()
     a_while_later(10, is_compared=False)
     assert exit_of(position)[:2] == WAITS
-    AccountReading.objects.update(compare_asked_at=None, compared_at=None)
+    AccountSyncState.objects.update(reconcile_requested_at=None, compared_at=None)
     a_while_later(60)
     assert exit_of(position)[:2] == ("CANCELLED", "EXIT_BELOW_MINIMUM")

@@ -36,12 +36,12 @@ def process_cancels(trading: TradingRuntime, order: Order) -> None:
 
 
 def requests_logged(order: Order) -> int:
-    return [code for code, _ in factories.log_codes(order.pk)].count("CANCEL_ASKED")
+    return [code for code, _ in factories.log_codes(order.pk)].count("CANCEL_REQUESTED")
 
 
 def state(order: Order) -> tuple[str, str, int]:
     order.refresh_from_db()
-    return order.status, order.reason, order.wish_tries
+    return order.status, order.reason, order.pending_action_attempts
 
 
 def test_cancel_without_a_slot_is_reported_and_never_logged_as_requested(

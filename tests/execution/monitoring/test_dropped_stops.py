@@ -100,7 +100,7 @@ def test_a_stop_that_nobody_has_told_of_is_unprotected_until_it_is_confirmed(
     broker.tells_levels = False
     factories.filled(factories.signal(feed))
     assert (position().broker_sl, update_unprotected()) == (None, 1)
-    assert position().unprotected_why == "STOP_UNCONFIRMED"
+    assert position().unprotected_reason == "STOP_UNCONFIRMED"
     assert placed(broker) == 0  # it may be told at any moment
     rounds()
     assert (position().broker_sl, placed(broker), update_unprotected()) == (D("1.09"), 1, 0)
@@ -249,7 +249,7 @@ def test_an_exit_beside_a_stop_that_may_be_there_has_it_taken_away_first(
     )
     factories.mark_monitored(account)
     factories.filled(factories.signal(feed))
-    assert (position().broker_sl, position().levels_told_at) == (None, None)
+    assert (position().broker_sl, position().levels_reported_at) == (None, None)
     assert list(nets.protected.values()) == [100]
     assert is_guarded_by_us(account)
     for _ in range(4):

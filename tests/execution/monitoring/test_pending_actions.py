@@ -34,7 +34,7 @@ def entry() -> Order:
 
 
 def state() -> tuple[str, str]:
-    return entry().status, entry().wish
+    return entry().status, entry().pending_action
 
 
 def close(of: Signal) -> int:
@@ -231,7 +231,7 @@ def test_two_unsent_exits_that_are_cancelled_together_both_give_back(
     position = factories.filled(signal)
     close_position(position.pk, fraction=D("0.3"))
     close_position(position.pk, fraction=D("0.3"))
-    run("UPDATE execution_order SET wish = 'CANCEL' WHERE position_id IS NOT NULL")
+    run("UPDATE execution_order SET pending_action = 'CANCEL' WHERE position_id IS NOT NULL")
     process_pending_actions()
     position.refresh_from_db()
     assert position.reserved == 0

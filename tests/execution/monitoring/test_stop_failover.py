@@ -105,16 +105,16 @@ def test_a_price_that_came_back_is_forgotten(
     factories.pass_time(2)
     assert a_second_of_guarding() == []
     bought.refresh_from_db()
-    assert (bought.beyond, bought.ask_after) == ("sl", None)
+    assert (bought.breached_level, bought.broker_check_due_at) == ("sl", None)
 
 
 def test_a_read_that_began_before_the_price_got_there_proves_nothing(
     bought: ExecutionPosition, theirs: ExecutionConnection
 ) -> None:
-    ExecutionPosition.objects.update(ask_after=bought.touched_at)
+    ExecutionPosition.objects.update(broker_check_due_at=bought.last_activity_at)
     broker_positions.refresh()
     bought.refresh_from_db()
-    assert bought.held_quantity == 100
+    assert bought.broker_quantity == 100
     factories.quote(theirs, "1.08000")
     assert take_over_missed_levels() == []
     factories.pass_time(3.1)
@@ -129,7 +129,7 @@ def test_prices_that_are_not_told_any_more_move_nothing(
     rows("UPDATE prices_latestquote SET received_at = clock_timestamp() - interval '61 s'")
     a_second_of_guarding()
     bought.refresh_from_db()
-    assert bought.beyond == ""
+    assert bought.breached_level == ""
 
 
 def test_a_broker_that_cannot_be_read_for_half_a_minute_is_an_alarm_and_a_ticket_is_sent(
@@ -226,8 +226,8 @@ def test_a_position_that_is_asked_about_while_another_of_its_account_is_does_not
 
     monkeypatch.setattr(broker, "positions", positions)
     for one in (first, second):
-        ExecutionPosition.objects.filter(pk=one.pk).update(ask_after=timezone.now())
+        ExecutionPosition.objects.filter(pk=one.pk).update(broker_check_due_at=timezone.now())
         broker_positions.refresh()
     assert trading.dispatcher.background_calls.wait_idle(20)
     assert trading.report_writer.drain(20)
-    assert set(ExecutionPosition.objects.values_list("held_quantity", flat=True)) == {100}
+    assert set(ExecutionPosition.objects.values_list("broker_quantity", flat=True)) == {100}

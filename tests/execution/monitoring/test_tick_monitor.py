@@ -90,8 +90,8 @@ def test_it_is_one_exit_however_often_the_level_is_touched(
 def test_a_heartbeat_notes_that_somebody_watches(alice: ExecutionConnection) -> None:
     TickMonitor().process_quotes(source(alice), [])
     (row,) = rows(
-        "SELECT clock_timestamp() - watched_at < interval '1 s' AS is_now"
-        " FROM execution_sourcewatch WHERE source_id = %s",
+        "SELECT clock_timestamp() - last_evaluated_at < interval '1 s' AS is_now"
+        " FROM execution_levelmonitorheartbeat WHERE source_id = %s",
         (source(alice),),
     )
     assert row.is_now
@@ -171,7 +171,7 @@ def test_a_brokers_prices_that_waited_are_not_held_against_what_was_opened_since
 ) -> None:
     """The database was away for some seconds, in which the price was under the stop."""
     then = machine_clock() - timedelta(seconds=opened)
-    ExecutionPosition.objects.filter(pk=bought.pk).update(touched_at=then)
+    ExecutionPosition.objects.filter(pk=bought.pk).update(last_activity_at=then)
     came = market_now() - timedelta(seconds=3)
     stream = Coming([*(replace(one, time=came) for one in told("1.08")), *told(fresh)])
     row = DataConnection.objects.get(pk=source(alice))

@@ -46,7 +46,7 @@ def theirs(feed: Feed, broker: FakeBroker) -> ExecutionPosition:
 
 def source_was_last_watched(seconds: float) -> None:
     run(
-        "UPDATE execution_sourcewatch SET watched_at = clock_timestamp()"
+        "UPDATE execution_levelmonitorheartbeat SET last_evaluated_at = clock_timestamp()"
         " - make_interval(secs => %s)",
         (seconds,),
     )
@@ -92,11 +92,11 @@ def test_a_stop_of_ours_is_one_only_while_its_prices_are_judged(
     assert (now(ours).unprotected_since is not None) is is_bare
 
 
-@pytest.mark.parametrize("table", ["prices_latestquote", "execution_sourcewatch"])
+@pytest.mark.parametrize("table", ["prices_latestquote", "execution_levelmonitorheartbeat"])
 def test_without_a_price_or_a_watch_there_is_none(ours: ExecutionPosition, table: str) -> None:
     run(f"DELETE FROM {table}")
     assert update_unprotected() == 1
-    assert now(ours).unprotected_why == "PRICE_UNWATCHED"
+    assert now(ours).unprotected_reason == "STOP_NOT_MONITORED"
 
 
 def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_when_over(
@@ -108,7 +108,7 @@ def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_
     factories.pass_time(2)
     update_unprotected()
     update_unprotected()
-    assert told() == [("PRICE_UNWATCHED", False)]
+    assert told() == [("STOP_NOT_MONITORED", False)]
     (event,) = factories.events("position.unprotected")
     assert 5 <= float(event["seconds"]) < 15
     assert (event["position"], event["stop"]) == (ours.pk, "1.09")
@@ -119,7 +119,7 @@ def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_
     factories.mark_monitored(alice)
     prices_came(0)
     update_unprotected()
-    assert told() == [("PRICE_UNWATCHED", False), ("PRICE_UNWATCHED", True)]
+    assert told() == [("STOP_NOT_MONITORED", False), ("STOP_NOT_MONITORED", True)]
     assert now(ours).unprotected_since is None
     assert 25 <= ours.unprotected_seconds < 35
     assert audit().counters["NAKED"] == 0
@@ -163,7 +163,7 @@ def test_what_the_broker_says_that_it_holds_counts(
 ) -> None:
     factories.apply(factories.report(Order.objects.get(), ReportKind.LEVELS, **levels))
     assert update_unprotected() == bool(why)
-    assert now(theirs).unprotected_why == why
+    assert now(theirs).unprotected_reason == why
 
 
 def test_an_entry_that_fills_on_is_covered_only_as_far_as_its_stop(
@@ -179,7 +179,7 @@ def test_an_entry_that_fills_on_is_covered_only_as_far_as_its_stop(
     assert update_unprotected() == 0
     factories.apply(factories.fill_report(entry, 60, "f2"))
     assert update_unprotected() == 1
-    assert ExecutionPosition.objects.get().unprotected_why == "STOP_COVERS_PART"
+    assert ExecutionPosition.objects.get().unprotected_reason == "STOP_COVERS_PART"
 
 
 def test_a_closed_position_ends_it(ours: ExecutionPosition) -> None:
@@ -189,7 +189,7 @@ def test_a_closed_position_ends_it(ours: ExecutionPosition) -> None:
     factories.fill_all()
     update_unprotected()
     assert (now(ours).quantity, ours.unprotected_since) == (0, None)
-    assert told() == [("PRICE_UNWATCHED", False), ("PRICE_UNWATCHED", True)]
+    assert told() == [("STOP_NOT_MONITORED", False), ("STOP_NOT_MONITORED", True)]
 
 
 def test_every_pair_and_source_is_looked_at(feed: Feed, broker: FakeBroker) -> None:

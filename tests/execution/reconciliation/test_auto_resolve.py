@@ -70,7 +70,7 @@ def test_a_poisoned_report_waits_for_a_person(position: ExecutionPosition) -> No
     told = factories.fill_report(factories.order(leg="entry"), 100, "f9")
     quarantine_report(told, ValueError("no"), "r-1")
     reconcile()
-    assert drift_items() == [("POISONED_REPORT", "OPEN")]
+    assert drift_items() == [("REPORT_PROCESSING_FAILED", "OPEN")]
 
 
 # ---- what was passed over ---------------------------------------------------------------------
@@ -195,7 +195,7 @@ def test_levels_that_were_lifted_for_an_exit_are_no_difference(
     close_position(held.pk, fraction=D("0.5"))
     assert factories.claim_all() == []
     held.refresh_from_db()
-    assert held.lifted
+    assert held.protection_suspended
     # Taken away there, and its answer is not written yet.
     taken = replace(broker.tickets[0].request, stop_loss=None, take_profit=None)
     broker.tickets[0].request = taken
@@ -219,7 +219,7 @@ def test_lifted_levels_are_not_put_back_by_a_connection_that_corrects_itself(
         factories.pass_time(6)
         DriftItem.objects.update(found_at=held.opened_at)
     held.refresh_from_db()
-    assert (held.lifted, held.broker_sl, drift_items()) == (True, D("1.09"), [])
+    assert (held.protection_suspended, held.broker_sl, drift_items()) == (True, D("1.09"), [])
 
 
 def test_levels_that_never_come_back_are_a_difference_again(
@@ -229,7 +229,7 @@ def test_levels_that_never_come_back_are_a_difference_again(
     factories.claim_all()
     sync_levels()
     Order.objects.filter(leg="close-1").update(status="FAILED")
-    ExecutionPosition.objects.update(lifted=False, reserved=0, levels_due_at=None)
+    ExecutionPosition.objects.update(protection_suspended=False, reserved=0, level_sync_due_at=None)
     process_pending_actions()  # both sides have them again
     factories.pass_time(10)
     broker.tickets[0].request = replace(broker.tickets[0].request, stop_loss=None)

@@ -13,7 +13,7 @@ from brokers.types import CloseCause, OrderReport, ReportKind
 from common.reason_codes import Code
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.base.reconciliation_requests import request_reconciliation
-from execution.models import AccountReading, DriftItem, Fill, Order
+from execution.models import AccountSyncState, DriftItem, Fill, Order
 from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.runtime import trading_runtime
 from positions.models import ExecutionPosition
@@ -270,7 +270,7 @@ def test_an_order_that_has_ended_here_and_rests_there_is_drift(
     factories.apply(factories.report(resting, ReportKind.CANCELLED))
     factories.pass_time(1)
     assert reconcile() == 1
-    assert drift_items() == [("ORDER_RESTS", "OPEN")]
+    assert drift_items() == [("ORDER_STILL_WORKING", "OPEN")]
 
 
 # ---- levels and prices -------------------------------------------------------------------------
@@ -332,7 +332,7 @@ def test_what_somebody_wants_compared_is_compared_once(
     assert ("positions", str(position.connection_id)) not in broker.calls
     assert request_reconciliation([position.connection_id]) == 1
     reconcile_new()
-    assert AccountReading.objects.get().compare_asked_at is None
+    assert AccountSyncState.objects.get().reconcile_requested_at is None
     assert broker.calls.count(("positions", str(position.connection_id))) == 1
     reconcile_new()
     assert broker.calls.count(("positions", str(position.connection_id))) == 1
@@ -344,7 +344,7 @@ def test_a_wish_to_compare_outlives_a_read_that_fails(
     request_reconciliation()
     broker.reads_fail = True
     reconcile_new()
-    assert AccountReading.objects.get().compare_asked_at is not None
+    assert AccountSyncState.objects.get().reconcile_requested_at is not None
 
 
 def test_what_is_open_on_a_connection_that_is_off_is_compared(

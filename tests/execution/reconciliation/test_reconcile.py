@@ -18,7 +18,7 @@ from common.reason_codes import Code
 from connections.health.status_updates import mark_active, mark_errors
 from connections.models import ConnectionHealth, ExecutionConnection
 from execution.base.reconciliation_requests import request_reconciliation
-from execution.models import AccountReading, DriftItem, Fill, Order
+from execution.models import AccountSyncState, DriftItem, Fill, Order
 from execution.reconciliation.reconcile import reconcile, reconcile_new
 from execution.runtime import broker_queries, trading_runtime
 from positions.models import ExecutionPosition
@@ -79,12 +79,12 @@ def test_the_second_look_is_asked_for_by_the_first(
     asked = len(broker.calls)
     reconcile_new()  # too soon: nothing could be concluded
     assert len(broker.calls) == asked
-    assert AccountReading.objects.filter(compare_asked_at__isnull=False).exists()
+    assert AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).exists()
     factories.pass_time(6)
     reconcile_new()
     position.refresh_from_db()
     assert (position.quantity, position.close_reason) == (0, "external_close")
-    assert not AccountReading.objects.filter(compare_asked_at__isnull=False).exists()
+    assert not AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).exists()
 
 
 def test_activity_between_two_reads_starts_anew(
@@ -93,7 +93,7 @@ def test_activity_between_two_reads_starts_anew(
     vanish(broker)
     reconcile()
     factories.pass_time(6)
-    ExecutionPosition.objects.update(touched_at=DriftItem.objects.get().seen_at)
+    ExecutionPosition.objects.update(last_activity_at=DriftItem.objects.get().seen_at)
     reconcile()
     position.refresh_from_db()
     assert position.quantity == 100
@@ -333,7 +333,7 @@ def test_accounts_that_fail_again_and_again_starve_no_other(
     reconcile_new()
     assert ConnectionHealth.objects.get(pk=new.pk).reconciled_at is not None
     asked = [key for call, key in broker.calls if call == "positions"]
-    assert AccountReading.objects.filter(compare_asked_at__isnull=False).count() == 4
+    assert AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).count() == 4
     assert len(asked) == len(set(asked)), "each once"
 
 
@@ -365,7 +365,7 @@ def test_account_is_compared_again_in_a_round_when_that_is_requested_meanwhile(
     counts = sorted(read().count(key) for key in set(read()))
     assert counts == [1, 1, 1, 1, 2]
     assert read().count(turns[1]) == 2
-    assert not AccountReading.objects.filter(compare_asked_at__isnull=False).exists()
+    assert not AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).exists()
 
 
 def test_accounts_whose_events_cannot_be_read_end_no_round(

@@ -68,7 +68,7 @@ def test_entries_that_wait_for_their_host_do_not_hide_one_whose_bell_was_lost(
         assert trading.dispatcher.wait_idle(10)
         assert trading.report_writer.drain(10)
     assert Order.objects.get(connection=well).status == "FILLED"
-    assert Order.objects.filter(status="PENDING", reason="HOST_AWAY").count() == 6
+    assert Order.objects.filter(status="PENDING", reason="BROKER_HOST_DOWN").count() == 6
 
 
 def test_orders_of_a_silent_broker_do_not_keep_others_from_being_looked_up(

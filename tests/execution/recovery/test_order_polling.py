@@ -14,7 +14,7 @@ from common.clocks import market_now
 from common.sql import rows, run
 from connections import session_lanes
 from connections.models import ConnectionHealth, ExecutionConnection, HostCircuit
-from execution.models import AccountReading, DriftItem, Fill, Order
+from execution.models import AccountSyncState, DriftItem, Fill, Order
 from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation import reconcile
@@ -55,7 +55,7 @@ def resting(alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker) -
 
 
 def due_again() -> None:
-    AccountReading.objects.update(poll_after=None)
+    AccountSyncState.objects.update(poll_after=None)
 
 
 def asked(broker: FakeBroker, name: str) -> int:
@@ -108,7 +108,10 @@ def test_an_exit_that_is_told_together_with_its_entry_is_not_forgotten(
 ) -> None:
     """Both happened while the broker could not be asked, longer ago than what is read twice."""
     poll()
-    run("UPDATE execution_accountreading SET fills_until = fills_until - interval '10 minutes'")
+    run(
+        "UPDATE execution_accountsyncstate SET fills_synced_until = fills_synced_until - interval"
+        " '10 minutes'"
+    )
     polled_broker.execute(polled_broker.tickets[0])
     polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))
     for ticket in polled_broker.tickets:
@@ -149,10 +152,10 @@ def test_an_account_is_due_each_interval_and_taken_by_one(
     assert (poll(), poll()) == (1, 0)
     (row,) = rows(
         "SELECT extract(epoch FROM poll_after - clock_timestamp())::float8 AS wait"
-        " FROM execution_accountreading"
+        " FROM execution_accountsyncstate"
     )
     assert 0 < row.wait <= 1
-    run("UPDATE execution_accountreading SET poll_after = clock_timestamp() - interval '1 s'")
+    run("UPDATE execution_accountsyncstate SET poll_after = clock_timestamp() - interval '1 s'")
     assert poll() == 1
 
 
@@ -166,7 +169,7 @@ def test_a_setting_of_the_connection_says_how_often(resting: Order) -> None:
     ExecutionConnection.objects.update(settings={"update_interval_seconds": 3600})
     assert (poll(), poll()) == (1, 0)
     (row,) = rows("SELECT poll_after > clock_timestamp() + interval '59 minutes' AS later"
-                  " FROM execution_accountreading")  # fmt: skip
+                  " FROM execution_accountsyncstate")  # fmt: skip
     assert row.later
 
 
@@ -177,13 +180,16 @@ def test_a_read_that_fails_changes_nothing_and_is_asked_again(
     polled_broker.reads_fail = True
     poll()
     resting.refresh_from_db()
-    assert (resting.status, AccountReading.objects.get().fills_until) == ("SUBMITTED", None)
+    assert (resting.status, AccountSyncState.objects.get().fills_synced_until) == (
+        "SUBMITTED",
+        None,
+    )
     polled_broker.reads_fail = False
     due_again()
     poll()
     resting.refresh_from_db()
     assert resting.status == "FILLED"
-    until = AccountReading.objects.get().fills_until
+    until = AccountSyncState.objects.get().fills_synced_until
     assert until is not None
     assert market_now() - until < timedelta(minutes=5)
 
@@ -197,11 +203,11 @@ def test_brokers_with_a_stream_are_never_polled(
     order_polling.polled_broker_types.cache_clear()
     factories.filled(factories.signal(feed))
     assert poll() == 0
-    assert not AccountReading.objects.exclude(poll_after=None).exists()
+    assert not AccountSyncState.objects.exclude(poll_after=None).exists()
 
 
 def test_a_connection_has_its_reading_from_when_it_is_made(alice: ExecutionConnection) -> None:
-    assert AccountReading.objects.get().connection_id == alice.pk
+    assert AccountSyncState.objects.get().connection_id == alice.pk
 
 
 def test_who_answers_is_written_down_while_another_hangs(
@@ -235,7 +241,9 @@ def test_executions_that_hang_keep_no_orders_from_being_read(
 
     until(ended)
     assert asked(polled_broker, "fills_since") == 1
-    assert AccountReading.objects.get().fills_until is None  # asked for again, from then on
+    assert (
+        AccountSyncState.objects.get().fills_synced_until is None
+    )  # asked for again, from then on
 
 
 def test_look_ups_at_a_host_that_hangs_are_given_up_together(
@@ -278,14 +286,14 @@ def test_one_accounts_unusable_answer_is_nobody_elses(
 
     monkeypatch.setattr(polled_broker, "open_orders", garbled)
     poll()
-    until(lambda: not rows("SELECT FROM execution_accountreading WHERE poll_after IS NULL"))
+    until(lambda: not rows("SELECT FROM execution_accountsyncstate WHERE poll_after IS NULL"))
     assert {order.status for order in well} == {"CANCELLED"}
     health = ConnectionHealth.objects.filter(status="ERROR").get()
     assert health.connection_id == odd.pk
     assert health.last_error.startswith("What the broker says of the orders cannot be used (")
     (row,) = rows(
         "SELECT poll_after < clock_timestamp() + interval '6 s' AS soon"
-        " FROM execution_accountreading WHERE connection_id = %s", (odd.pk,)
+        " FROM execution_accountsyncstate WHERE connection_id = %s", (odd.pk,)
     )  # fmt: skip
     assert row.soon
 
@@ -318,14 +326,14 @@ def test_orders_that_cannot_be_used_keep_an_account_in_error_however_rarely_it_i
         poll()
         (row,) = rows(
             "SELECT r.poll_after < h.read_after AS polled_first FROM connections_connectionhealth h"
-            " JOIN execution_accountreading r USING (connection_id) WHERE h.status = 'ERROR'"
+            " JOIN execution_accountsyncstate r USING (connection_id) WHERE h.status = 'ERROR'"
         )
         assert row.polled_first
     monkeypatch.undo()
     due_again()
     assert poll() == 1
     (row,) = rows("SELECT poll_after > clock_timestamp() + interval '250 s' AS rarely"
-                  " FROM execution_accountreading")  # fmt: skip
+                  " FROM execution_accountsyncstate")  # fmt: skip
     assert row.rarely
 
 
@@ -361,13 +369,13 @@ def test_nobody_else_polls_an_account_while_its_positions_are_compared(
     try:
         until(lambda: asked(polled_broker, "positions") > 0)
         (row,) = rows("SELECT poll_after - clock_timestamp() > interval '6 s' AS held"
-                      " FROM execution_accountreading")  # fmt: skip
+                      " FROM execution_accountsyncstate")  # fmt: skip
         assert row.held
     finally:
         polled_broker.hang.end()
         polling_it.join(30)
     (row,) = rows("SELECT poll_after - clock_timestamp() <= interval '6 s' AS done"
-                  " FROM execution_accountreading")  # fmt: skip
+                  " FROM execution_accountsyncstate")  # fmt: skip
     assert row.done
 
 
@@ -404,15 +412,15 @@ def test_a_stop_that_is_dropped_later_is_learned_by_polling(
     assert (protected.broker_sl, asked(polled_broker, "modify")) == (D("1.09"), 1)
 
 
-@pytest.mark.parametrize("ours", ["moving", "lifted", "changed since"])
+@pytest.mark.parametrize("ours", ["moving", "protection_suspended", "changed since"])
 def test_a_poll_says_nothing_of_levels_that_we_change(
     protected: ExecutionPosition, polled_broker: FakeBroker, ours: str
 ) -> None:
     drop_stop(polled_broker)
     changes: dict[str, Any] = {
-        "moving": {"levels_due_at": market_now() + timedelta(seconds=30)},
-        "lifted": {"lifted": True},
-        "changed since": {"touched_at": market_now() + timedelta(seconds=30)},
+        "moving": {"level_sync_due_at": market_now() + timedelta(seconds=30)},
+        "protection_suspended": {"protection_suspended": True},
+        "changed since": {"last_activity_at": market_now() + timedelta(seconds=30)},
     }
     ExecutionPosition.objects.update(**changes[ours])
     poll()

@@ -11,7 +11,7 @@ from brokers.types import CloseCause
 from common import clocks
 from common.clocks import MarketClock, market_now, set_market_clock
 from connections.models import ExecutionConnection
-from execution.models import AccountReading
+from execution.models import AccountSyncState
 from execution.recovery import order_polling
 from execution.recovery.order_polling import poll
 from execution.runtime import trading_runtime
@@ -58,8 +58,8 @@ def test_a_host_whose_clock_is_wrong_hides_nothing_from_the_next_one(
     """An hour ahead, it would have asked for what is executed in the hour to come."""
     with on_a_host_that_is_ahead(timedelta(hours=hours)):
         assert poll() == 1
-    AccountReading.objects.update(poll_after=None)
-    until = AccountReading.objects.get().fills_until
+    AccountSyncState.objects.update(poll_after=None)
+    until = AccountSyncState.objects.get().fills_synced_until
     assert until is not None
     assert abs(until - datetime.now(UTC)) < timedelta(minutes=5)
     broker.close_at_broker(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
@@ -74,7 +74,7 @@ def test_a_broker_whose_clock_is_as_far_behind_the_databases_as_ours_hides_nothi
     """A terminal on this host, say: our clock is right beside it, and its adapter mends nothing."""
     with on_a_host_that_is_ahead(timedelta(hours=-1)):
         assert poll() == 1
-        AccountReading.objects.update(poll_after=None)
+        AccountSyncState.objects.update(poll_after=None)
         broker.close_at_broker(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
         assert poll() == 1
     position.refresh_from_db()
@@ -84,7 +84,7 @@ def test_a_broker_whose_clock_is_as_far_behind_the_databases_as_ours_hides_nothi
 def test_what_a_former_version_wrote_of_the_future_hides_nothing(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
-    AccountReading.objects.update(fills_until=market_now() + timedelta(hours=1))
+    AccountSyncState.objects.update(fills_synced_until=market_now() + timedelta(hours=1))
     broker.close_at_broker(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
     assert poll() == 1
     position.refresh_from_db()
@@ -98,7 +98,7 @@ def test_a_replays_market_says_how_far_its_executions_were_read(
     set_market_clock(MarketClock(start, datetime.now(UTC), 60))
     try:
         assert poll() == 1
-        until = AccountReading.objects.get().fills_until
+        until = AccountSyncState.objects.get().fills_synced_until
         assert until is not None
         assert timedelta(hours=-1) < until - start
         assert until <= market_now() + timedelta(minutes=1)

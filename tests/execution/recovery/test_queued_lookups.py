@@ -51,7 +51,7 @@ def look_ups(broker: FakeBroker) -> int:
 
 def due_elsewhere() -> list[int]:
     """Orders that another process would look up now."""
-    asked = {"first": 2, "longest": 20, "claim": 0, "owner": "", **held_lanes_parameters()}
+    asked = {"first": 2, "longest": 20, "claim": 0, "worker_id": "", **held_lanes_parameters()}
     found = [row.id for row in rows(sweeps.CLAIM_LOOKUPS, asked)]
     run("UPDATE execution_order SET lookup_after = clock_timestamp()")
     return found

@@ -53,7 +53,7 @@ def accepted(order: Order, broker: FakeBroker) -> Ticket:
 
 def state(order: Order) -> tuple[str, str, str]:
     order.refresh_from_db()
-    return order.status, order.reason, order.wish
+    return order.status, order.reason, order.pending_action
 
 
 # ---- unknown for long ----------------------------------------------------------------------------
@@ -90,12 +90,12 @@ def test_one_that_stays_unknown_is_an_alarm_once(
     sweeps.mark_orphaned_unknown("another")
     sweeps.query_unknown_orders(runtime.dispatcher)
     stale_orders.alert_stale_unknown()
-    assert factories.events("order.limbo") == []  # 300 s are allowed
+    assert factories.events("order.unknown_too_long") == []  # 300 s are allowed
     factories.pass_time(300)
     stale_orders.alert_stale_unknown()
     stale_orders.alert_stale_unknown()
-    assert factories.events("order.limbo") == [{"code": "LIMBO"}]
-    assert ("LIMBO", "UNKNOWN") in factories.log_codes(entry.pk)
+    assert factories.events("order.unknown_too_long") == [{"code": "UNKNOWN_TOO_LONG"}]
+    assert ("UNKNOWN_TOO_LONG", "UNKNOWN") in factories.log_codes(entry.pk)
     assert state(entry)[0] == "UNKNOWN"
 
 
@@ -108,7 +108,7 @@ def test_one_beyond_the_brokers_memory_is_told(
         sweeps.query_unknown_orders(runtime.dispatcher)
         factories.pass_time(60)
     (told,) = factories.events("drift.found")
-    assert (told["kind"], told["key"]) == (Code.BEYOND_LOOKUP, entry.client_order_id)
+    assert (told["kind"], told["key"]) == (Code.LOOKUP_WINDOW_EXCEEDED, entry.client_order_id)
 
 
 # ---- stuck at the broker -------------------------------------------------------------------------

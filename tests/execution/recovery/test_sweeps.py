@@ -34,7 +34,7 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
 
 def state(order: Order) -> tuple[str, str, int]:
     order.refresh_from_db()
-    return order.status, order.reason, order.proofs
+    return order.status, order.reason, order.absence_confirmations
 
 
 def ask(runtime: trading_runtime.TradingRuntime) -> int:
@@ -49,7 +49,7 @@ def test_nothing_is_taken_from_a_live_process_that_may_still_answer(entry: Order
 def test_a_dead_processes_order_is_taken_over_and_its_late_decision_bounces(entry: Order) -> None:
     run("DELETE FROM execution_workerlease")
     assert sweeps.mark_orphaned_unknown("another") == 1
-    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+    assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
     assert entry.fence == 2
     factories.answer(factories.claimed_call(Order(pk=entry.pk, connection_id=entry.connection_id,
         client_order_id=entry.client_order_id, fence=1)), NotSent(Code.NOT_CONNECTED))  # fmt: skip
@@ -75,21 +75,21 @@ def test_an_absence_seen_before_answer_by_proves_nothing(
     run("DELETE FROM execution_workerlease")
     sweeps.mark_orphaned_unknown("another")
     assert ask(runtime) == 1
-    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+    assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
 
 
 def test_an_absence_proves_nothing_while_its_broker_may_still_take_the_order(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
-    """Whoever asks, and however small the gap between two proofs is: the broker says how long."""
+    """However small the gap between two look-ups is, the broker states how long it takes."""
     broker.arrives_within = timedelta(seconds=30)
     factories.pass_time(25)  # answer_by is eleven seconds after the claim
     sweeps.mark_orphaned_unknown("another")
     assert ask(runtime) == 1
-    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+    assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
     factories.pass_time(30)
     assert ask(runtime) == 1
-    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 1)
+    assert state(entry) == ("UNKNOWN", "WORKER_LOST", 1)
 
 
 def test_an_entry_proven_absent_twice_with_a_gap_has_never_arrived(
@@ -98,7 +98,7 @@ def test_an_entry_proven_absent_twice_with_a_gap_has_never_arrived(
     factories.pass_time(60)
     sweeps.mark_orphaned_unknown("another")
     ask(runtime)
-    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 1)
+    assert state(entry) == ("UNKNOWN", "WORKER_LOST", 1)
     factories.pass_time(30)
     assert ask(runtime) == 0  # the gap has not passed
     factories.pass_time(31)
@@ -117,13 +117,18 @@ def test_two_who_ask_at_the_same_time_prove_absence_once(
     sweeps.mark_orphaned_unknown("another")
     found = rows(
         sweeps.CLAIM_LOOKUPS,
-        {"first": 0, "longest": 0, "claim": 0, "owner": "", **held_lanes_parameters()},
+        {"first": 0, "longest": 0, "claim": 0, "worker_id": "", **held_lanes_parameters()},
     )  # one asks, slowly
     assert [row.id for row in found] == [entry.pk]
     ask(runtime)  # the other meanwhile asks and writes its proof
-    stale = {"ids": [entry.pk], "fences": [found[0].fence], "proofs": [found[0].proofs], "gap": 60}
+    stale = {
+        "ids": [entry.pk],
+        "fences": [found[0].fence],
+        "absence_confirmations": [found[0].absence_confirmations],
+        "gap": 60,
+    }
     run(sweeps.CONFIRM_ABSENCE, stale)
-    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 1)
+    assert state(entry) == ("UNKNOWN", "WORKER_LOST", 1)
 
 
 def test_a_read_that_fails_proves_nothing(
@@ -250,6 +255,6 @@ def test_an_absence_beyond_the_brokers_memory_is_left_to_people(
     ask(runtime)
     factories.pass_time(60)
     ask(runtime)
-    assert state(entry) == ("UNKNOWN", "OWNER_GONE", 0)
+    assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
     drift = DriftItem.objects.get()  # asked twice, told once
-    assert (drift.kind, drift.order_id) == (Code.BEYOND_LOOKUP, entry.pk)
+    assert (drift.kind, drift.order_id) == (Code.LOOKUP_WINDOW_EXCEEDED, entry.pk)

@@ -149,7 +149,7 @@ def test_a_broker_exit_of_more_than_is_open_is_settled_when_its_entry_has_ended(
     factories.pass_time(61)
     assert factories.apply(told) == []
     item = DriftItem.objects.get()
-    assert (item.kind, item.evidence["broker_order_id"]) == ("EXIT_BEYOND_OPEN", "X1")
+    assert (item.kind, item.evidence["broker_order_id"]) == ("EXIT_OVERFILLED", "X1")
     assert ExecutionPosition.objects.get().quantity == 0
 
 
@@ -273,7 +273,7 @@ def test_a_fill_for_a_denied_order_becomes_drift_and_its_neighbour_is_written(
     factories.apply(
         factories.fill_report(denied, 100, "f1"), factories.fill_report(other, 100, "f2")
     )
-    assert DriftItem.objects.get().kind == "POISONED_REPORT"
+    assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
     assert [o.status for o in Order.objects.order_by("id")] == ["DENIED", "FILLED"]
 
 
@@ -296,7 +296,7 @@ def test_one_poisoned_report_of_fifty_is_drift_and_49_are_written(
     told[17] = factories.fill_report(orders[17], 101, "too much")
     factories.apply(*told)
     assert Order.objects.filter(status="FILLED").count() == 49
-    assert DriftItem.objects.get().kind == "POISONED_REPORT"
+    assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
     assert ExecutionPosition.objects.count() == 49
 
 

@@ -166,7 +166,7 @@ def test_what_takes_back_all_of_an_order_is_left_to_people(entry: Order) -> None
     told = factories.fill_report(entry, 100, "e1")
     factories.apply(told)
     factories.apply(corrected(told, 0))
-    assert DriftItem.objects.get().kind == "POISONED_REPORT"
+    assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
     assert (position().quantity, factories.order().filled_quantity) == (100, 100)
 
 
@@ -174,7 +174,7 @@ def test_what_is_more_than_was_ordered_is_left_to_people(entry: Order) -> None:
     told = factories.fill_report(entry, 100, "e1")
     factories.apply(told)
     factories.apply(corrected(told, 110))
-    assert DriftItem.objects.get().kind == "POISONED_REPORT"
+    assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
     assert position().quantity == 100
     assert agree()
 

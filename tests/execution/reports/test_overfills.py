@@ -62,7 +62,7 @@ def outcome(position: ExecutionPosition, exit_: Order) -> tuple[object, ...]:
     return position.quantity, exit_.filled_quantity, exit_.status, exit_.reason
 
 
-CLOSED = (D(0), D(40), "CANCELLED", "EXIT_BEYOND_OPEN")
+CLOSED = (D(0), D(40), "CANCELLED", "EXIT_OVERFILLED")
 
 
 def test_what_is_open_is_closed_and_the_rest_is_told(
@@ -72,7 +72,7 @@ def test_what_is_open_is_closed_and_the_rest_is_told(
     factories.apply(told)
     assert outcome(position, leaving) == CLOSED
     item = DriftItem.objects.get()
-    assert (item.kind, item.key) == ("EXIT_BEYOND_OPEN", leaving.client_order_id)
+    assert (item.kind, item.key) == ("EXIT_OVERFILLED", leaving.client_order_id)
     assert (item.position_id, item.order_id) == (position.pk, leaving.pk)
     assert presentation.differing(item) == "closed 40 ≠ 100"
     assert f"EURUSD, P-{item.position_id}, O-{item.order_id}" in presentation.subject(item)
@@ -145,7 +145,7 @@ def test_a_sum_without_ids_is_cut_as_well(position: ExecutionPosition, leaving: 
     factories.apply(told)
     factories.apply(told, factories.fill_report(leaving, 100, "x1"))
     assert outcome(position, leaving) == CLOSED
-    assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
+    assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"
 
 
 def test_an_exit_whose_position_is_closed_ends_with_nothing(
@@ -153,7 +153,7 @@ def test_an_exit_whose_position_is_closed_ends_with_nothing(
 ) -> None:
     factories.apply(stopped(factories.order(leg="entry"), 40, "s2"))
     factories.apply(factories.fill_report(leaving, 100, "x1"))
-    assert outcome(position, leaving) == (0, 0, "CANCELLED", "EXIT_BEYOND_OPEN")
+    assert outcome(position, leaving) == (0, 0, "CANCELLED", "EXIT_OVERFILLED")
     position.refresh_from_db()
     assert (position.close_reason, position.reserved) == ("sl", 0)
 
@@ -168,7 +168,7 @@ def test_the_brokers_own_stop_closes_no_more_than_is_open(position: ExecutionPos
     assert (position.quantity, position.close_reason) == (0, "sl")
     assert (exit_.status, exit_.quantity, exit_.filled_quantity) == ("FILLED", 100, 100)
     item = DriftItem.objects.get()
-    assert (item.kind, item.key) == ("EXIT_BEYOND_OPEN", "X1")
+    assert (item.kind, item.key) == ("EXIT_OVERFILLED", "X1")
 
 
 def test_an_exit_told_in_parts_goes_on_until_its_broker_has_executed_all(
@@ -257,7 +257,7 @@ def test_it_waits_a_minute_and_is_applied_as_it_is_by_itself(
         flusher.join(20)
     half.refresh_from_db()
     assert (half.filled_quantity, half.status) == (20, "CANCELLED")
-    assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
+    assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"
 
 
 def test_what_a_look_up_tells_too_early_is_held_too(
@@ -291,7 +291,7 @@ def test_a_stop_of_the_brokers_waits_a_minute_for_its_entry(half: Order) -> None
     early = stopped(entry, 50, "s2")
     assert factories.apply(early) == [early]
     assert apply_with_bisection([early], patient=False).reports == []
-    assert DriftItem.objects.get().kind == "EXIT_BEYOND_OPEN"
+    assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"
     assert ExecutionPosition.objects.get().quantity == 0
 
 

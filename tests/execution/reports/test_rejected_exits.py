@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db
 
 
 def asked() -> int:
-    wanted = "compare_asked_at <= clock_timestamp()"
-    return len(rows(f"SELECT connection_id FROM execution_accountreading WHERE {wanted}"))
+    wanted = "reconcile_requested_at <= clock_timestamp()"
+    return len(rows(f"SELECT connection_id FROM execution_accountsyncstate WHERE {wanted}"))
 
 
 @pytest.fixture

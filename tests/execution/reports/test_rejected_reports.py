@@ -46,7 +46,7 @@ def nobodys(entry: Order, fill_id: str) -> OrderReport:
 def test_each_execution_beyond_what_was_ordered_is_kept(entry: Order) -> None:
     factories.apply(factories.fill_report(entry, 10, "f2"))
     factories.apply(factories.fill_report(entry, 10, "f3"))
-    assert item() == ("POISONED_REPORT", "OPEN", ["f2", "f3"])
+    assert item() == ("REPORT_PROCESSING_FAILED", "OPEN", ["f2", "f3"])
 
 
 def test_each_execution_for_an_order_that_we_have_no_row_of_is_kept(entry: Order) -> None:
@@ -55,7 +55,7 @@ def test_each_execution_for_an_order_that_we_have_no_row_of_is_kept(entry: Order
     assert item() == ("UNKNOWN_ORDER", "OPEN", ["f2", "f3", "f4"])
 
 
-@pytest.mark.parametrize("kind", ["POISONED_REPORT", "UNKNOWN_ORDER"])
+@pytest.mark.parametrize("kind", ["REPORT_PROCESSING_FAILED", "UNKNOWN_ORDER"])
 def test_what_was_left_is_open_again_by_a_new_execution_and_only_by_that(
     entry: Order, kind: str
 ) -> None:
@@ -85,7 +85,7 @@ def test_a_correction_and_a_sum_are_something_new(entry: Order) -> None:
     assert item()[2] == ["f2", "f2", ""]
     ignore()
     quarantine_report(factories.fill_report(entry, 140, "", inferred=True), ValueError("no"), "r-2")
-    assert item() == ("POISONED_REPORT", "OPEN", ["f2", "f2", "", ""])
+    assert item() == ("REPORT_PROCESSING_FAILED", "OPEN", ["f2", "f2", "", ""])
 
 
 def test_a_poisoned_report_of_another_kind_is_something_new(entry: Order) -> None:

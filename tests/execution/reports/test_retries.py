@@ -51,7 +51,7 @@ def test_what_was_not_sent_is_tried_five_times_less_and_less_often(entry: Order)
     for base, pause in zip((0.5, 1, 2, 4), pauses, strict=True):
         assert base - 0.2 <= pause <= 1.5 * base
     not_sent(entry)
-    assert (entry.status, entry.reason) == ("FAILED", "NOT_SENT_RETRIES_SPENT")
+    assert (entry.status, entry.reason) == ("FAILED", "SEND_RETRIES_EXHAUSTED")
     assert factories.claim_all() == []
 
 
@@ -62,7 +62,7 @@ def test_an_entry_whose_broker_cannot_be_reached_waits_until_its_signal_is_too_o
     pauses = []
     while entry.status in ("SUBMITTING", "PENDING"):
         pauses.append(not_sent(entry, Code[code]))
-        assert (entry.status, entry.reason, entry.tries) == ("PENDING", code, 0)
+        assert (entry.status, entry.reason, entry.send_retries) == ("PENDING", code, 0)
         since = entry.waiting_since
         factories.pass_time(pauses[-1] + 0.05)
         factories.claim_all()
@@ -123,7 +123,9 @@ def test_no_other_refusal_is_tried_again(entry: Order) -> None:
     refused(entry, Code.MARKET_CLOSED)
     assert (entry.status, entry.reason) == ("REJECTED", "MARKET_CLOSED")
     assert factories.claim_all() == []
-    fresh = State(Status.SUBMITTING, D(100), D(0), attempt=0, tries=0, fence=1, is_exit=False)
+    fresh = State(
+        Status.SUBMITTING, D(100), D(0), attempt=0, send_retries=0, fence=1, is_exit=False
+    )
     for code in set(Code) - RETRYABLE:
         step = after_report(fresh, OrderReport(ReportKind.REJECTED, "c", "x0", code=code))
         assert step == Transition(Status.REJECTED, code)
@@ -157,7 +159,7 @@ def test_its_owner_and_the_operators_are_told_of_a_failure(
         factories.pass_time(10)
         factories.claim_all()
     (told,) = factories.events("order.failed")
-    assert told["code"] == "NOT_SENT_RETRIES_SPENT"
+    assert told["code"] == "SEND_RETRIES_EXHAUSTED"
     route_events(100)
     users = set(Notification.objects.filter(kind="order.failed").values_list("user_id", flat=True))
     assert users == {alice.owner_id, operator.pk}

@@ -48,7 +48,7 @@ ARROWS = {
 
 
 def state(status: Status, **fields: object) -> State:
-    usual = {"quantity": D(100), "filled": D(0), "attempt": 0, "tries": 0, "fence": 3}
+    usual = {"quantity": D(100), "filled": D(0), "attempt": 0, "send_retries": 0, "fence": 3}
     return State(status, **{**usual, "is_exit": False, **fields})  # type: ignore[arg-type]
 
 
@@ -164,7 +164,7 @@ def test_each_report_in_each_state(name: str, kind: ReportKind, to: str) -> None
 @pytest.mark.parametrize("name", ["PENDING", "FAILED", "CANCELLED", "EXPIRED"])
 def test_what_had_been_given_up_and_is_live_is_said_aloud(name: str) -> None:
     assert after_report(state(S(name), unacknowledged=True), told(K.ACCEPTED)) == Transition(
-        S.SUBMITTED, Code.RISEN
+        S.SUBMITTED, Code.UNEXPECTEDLY_LIVE
     )
 
 
@@ -175,7 +175,7 @@ def test_a_rest_that_is_refused_after_a_part_has_filled_is_left_to_the_look_up()
 @pytest.mark.parametrize(
     ("status", "attempt", "after"),
     [
-        (S.PENDING, 1, Transition(S.SUBMITTED, Code.RISEN, next_attempt=-1)),
+        (S.PENDING, 1, Transition(S.SUBMITTED, Code.UNEXPECTEDLY_LIVE, next_attempt=-1)),
         (S.PENDING, 0, None),
         (S.SUBMITTING, 1, None),
     ],
@@ -234,19 +234,19 @@ def test_a_retryable_refusal_is_tried_again_once(
 
 def test_an_entry_not_sent_five_times_is_failed() -> None:
     report = told(K.NOT_SENT, Code.BROKER_CLOCK, fence=3)
-    step = after_report(state(S.SUBMITTING, tries=3), report)
+    step = after_report(state(S.SUBMITTING, send_retries=3), report)
     assert step == Transition(S.PENDING, Code.BROKER_CLOCK, next_try=True)
-    last = after_report(state(S.SUBMITTING, tries=4), report)
+    last = after_report(state(S.SUBMITTING, send_retries=4), report)
     assert last is not None
-    assert (last.status, last.code) == (S.FAILED, Code.NOT_SENT_RETRIES_SPENT)
+    assert (last.status, last.code) == (S.FAILED, Code.SEND_RETRIES_EXHAUSTED)
 
 
 @pytest.mark.parametrize("code", sorted(NOT_REACHED))
 def test_an_entry_whose_broker_could_not_be_reached_is_never_failed(code: Code) -> None:
     report = told(K.NOT_SENT, code, fence=3)
-    step = after_report(state(S.SUBMITTING, tries=MAX_TRIES), report)
+    step = after_report(state(S.SUBMITTING, send_retries=MAX_TRIES), report)
     assert step == Transition(S.PENDING, code, is_deferred=True)
-    exit_step = after_report(state(S.SUBMITTING, tries=MAX_TRIES, is_exit=True), report)
+    exit_step = after_report(state(S.SUBMITTING, send_retries=MAX_TRIES, is_exit=True), report)
     assert exit_step == Transition(S.PENDING, code, next_try=True)
 
 

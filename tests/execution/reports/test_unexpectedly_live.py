@@ -58,11 +58,11 @@ def test_an_order_that_never_arrived_and_is_accepted_works_again(
     never_arrived(entry, runtime)
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
     entry.refresh_from_db()
-    assert (entry.status, entry.reason, entry.done_at) == ("SUBMITTED", "RISEN", None)
-    assert factories.log_codes(entry.pk)[-1] == ("RISEN", "SUBMITTED")
-    assert factories.events("order.risen") == [{"code": "RISEN"}]
+    assert (entry.status, entry.reason, entry.done_at) == ("SUBMITTED", "UNEXPECTEDLY_LIVE", None)
+    assert factories.log_codes(entry.pk)[-1] == ("UNEXPECTEDLY_LIVE", "SUBMITTED")
+    assert factories.events("order.unexpectedly_live") == [{"code": "UNEXPECTEDLY_LIVE"}]
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))  # told again it is no news
-    assert len(factories.events("order.risen")) == 1
+    assert len(factories.events("order.unexpectedly_live")) == 1
     factories.apply(factories.fill_report(entry, 100, "f1"))
     entry.refresh_from_db()
     assert entry.status == "FILLED"
@@ -76,7 +76,7 @@ def test_one_that_has_risen_beyond_its_validity_is_taken_back(
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
     assert sweeps.cancel_expired_working() == 1
     entry.refresh_from_db()
-    assert entry.wish == "CANCEL"
+    assert entry.pending_action == "CANCEL"
 
 
 @pytest.mark.parametrize("kind", ["CANCELLED", "EXPIRED", "REJECTED"])
@@ -94,8 +94,8 @@ def test_one_withdrawn_as_never_sent_that_is_accepted_is_cancelled_there(entry: 
     cancel_order(entry.pk)
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
     entry.refresh_from_db()
-    assert (entry.status, entry.wish) == ("SUBMITTED", "CANCEL")
-    assert factories.events("order.risen") == [{"code": "RISEN"}]
+    assert (entry.status, entry.pending_action) == ("SUBMITTED", "CANCEL")
+    assert factories.events("order.unexpectedly_live") == [{"code": "UNEXPECTEDLY_LIVE"}]
 
 
 def test_one_withdrawn_and_ended_there_too_does_not_come_back(entry: Order) -> None:
@@ -104,7 +104,7 @@ def test_one_withdrawn_and_ended_there_too_does_not_come_back(entry: Order) -> N
     factories.apply(factories.report(entry, ReportKind.EXPIRED))
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))  # told late
     entry.refresh_from_db()
-    assert (entry.status, entry.wish) == ("CANCELLED", "")
+    assert (entry.status, entry.pending_action) == ("CANCELLED", "")
 
 
 def test_a_cancel_that_the_broker_told_is_not_undone_by_an_older_acceptance(entry: Order) -> None:
@@ -171,7 +171,7 @@ def test_the_attempt_before_a_retry_rises_before_the_retry_is_sent(
     retry_order(entry.pk)
     factories.apply(factories.report(entry, ReportKind.ACCEPTED, client_order_id=first))
     entry.refresh_from_db()
-    assert (entry.status, entry.reason, entry.attempt) == ("SUBMITTED", "RISEN", 0)
+    assert (entry.status, entry.reason, entry.attempt) == ("SUBMITTED", "UNEXPECTEDLY_LIVE", 0)
     factories.pass_time(60)
     assert factories.claim_all() == []  # else it would be there twice
 
@@ -209,7 +209,7 @@ def test_nor_is_a_retry_sent_that_has_waited_or_was_not_sent_before_the_first_on
     assert (entry.status, entry.attempt) == ("PENDING", 1)
     factories.apply(factories.report(entry, ReportKind.ACCEPTED, client_order_id=first))
     entry.refresh_from_db()
-    assert (entry.status, entry.reason, entry.attempt) == ("SUBMITTED", "RISEN", 0)
+    assert (entry.status, entry.reason, entry.attempt) == ("SUBMITTED", "UNEXPECTEDLY_LIVE", 0)
     factories.pass_time(60)
     assert factories.claim_all() == []
 
@@ -220,7 +220,7 @@ def test_a_retry_of_what_broke_before_it_had_an_id_is_heard_of(
 ) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     order = Order.objects.get()
-    Order.objects.update(status="FAILED", reason="POISONED", done_at=market_now())
+    Order.objects.update(status="FAILED", reason="ORDER_PROCESSING_FAILED", done_at=market_now())
     retry_order(order.pk)
     factories.claim_all()
     order.refresh_from_db()
@@ -239,7 +239,7 @@ def test_the_attempt_before_a_retry_that_rises_beside_it_becomes_drift(
     assert again.request.client_order_id == at_attempt(first, 1)
     factories.apply(factories.report(entry, ReportKind.ACCEPTED, client_order_id=first))
     drift = DriftItem.objects.get()
-    assert (drift.kind, drift.key) == ("RISEN", first)
+    assert (drift.kind, drift.key) == ("UNEXPECTEDLY_LIVE", first)
     entry.refresh_from_db()
     assert entry.status == "SUBMITTING"
 
@@ -249,7 +249,7 @@ def test_an_acceptance_of_what_we_denied_is_drift(entry: Order) -> None:
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
     entry.refresh_from_db()
     assert entry.status == "DENIED"
-    assert DriftItem.objects.get().kind == "POISONED_REPORT"
+    assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
 
 
 def test_a_refusal_of_what_was_thought_not_sent_ends_it(entry: Order) -> None:
@@ -270,7 +270,7 @@ def test_a_taken_back_acceptance_ends_a_cancel_that_was_asked_for(
     assert entry.status == "REJECTED"
     process_pending_actions()
     entry.refresh_from_db()
-    assert entry.wish == ""
+    assert entry.pending_action == ""
 
 
 @pytest.mark.parametrize(

@@ -142,8 +142,8 @@ def test_a_broker_whose_news_hang_keeps_no_price_of_another_from_being_judged(
     factories.account(feed)
     monkeypatch.setattr(broker, "events", hang)
     startup._paper_has_events.clear()
-    told_by = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
-    told_by.step(at(100))
+    broker_connection = open_live(source, Source(quote("1.10", 100)), at(100), to_paper=True)
+    broker_connection.step(at(100))
     assert asked == []
     assert startup._paper_has_events.wait(30)
 

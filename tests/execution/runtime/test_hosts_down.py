@@ -42,10 +42,10 @@ def test_an_entry_waits_for_its_host_and_says_so(
     factories.signal(feed)
     trade(trading)
     order = Order.objects.get()
-    assert (order.status, order.reason) == ("PENDING", "HOST_AWAY")
+    assert (order.status, order.reason) == ("PENDING", "BROKER_HOST_DOWN")
     factories.pass_time(4)
     trade(trading)
-    assert factories.log_codes(order.pk).count(("HOST_AWAY", "PENDING")) == 1
+    assert factories.log_codes(order.pk).count(("BROKER_HOST_DOWN", "PENDING")) == 1
     HostCircuit.objects.update(opened_at=None)
     trading.renew()
     factories.pass_time(4)
@@ -63,7 +63,7 @@ def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
     factories.pass_time(601)
     trade(trading)
     order = Order.objects.get()
-    assert (order.status, order.reason, broker.accepted()) == ("DENIED", "HOST_AWAY", [])
+    assert (order.status, order.reason, broker.accepted()) == ("DENIED", "BROKER_HOST_DOWN", [])
 
 
 def test_exits_go_and_so_do_the_entries_of_other_hosts(
@@ -78,7 +78,7 @@ def test_exits_go_and_so_do_the_entries_of_other_hosts(
     trade(trading)
     assert Order.objects.get(pk=exit_id).status == "FILLED"
     assert Order.objects.get(connection=elsewhere).status == "FILLED"
-    assert Order.objects.get(connection=alice, status="PENDING").reason == "HOST_AWAY"
+    assert Order.objects.get(connection=alice, status="PENDING").reason == "BROKER_HOST_DOWN"
 
 
 def test_lost_answers_of_most_accounts_open_the_circuit_and_every_process_knows(
@@ -133,9 +133,9 @@ def test_what_was_cancelled_while_it_was_put_off_keeps_its_reason(
 
     def cancelled_meanwhile(_: Sequence[Any]) -> dict[str, Deferred]:
         cancel_order(order.pk)
-        return {str(alice.pk): Deferred(Code.HOST_AWAY)}
+        return {str(alice.pk): Deferred(Code.BROKER_HOST_DOWN)}
 
-    claim([order.pk], owner="a process", deferral_policy=cancelled_meanwhile)
+    claim([order.pk], worker_id="a process", deferral_policy=cancelled_meanwhile)
     order.refresh_from_db()
     assert (order.status, order.reason) == ("CANCELLED", "OWNER_CANCELLED")
-    assert ("HOST_AWAY", "PENDING") not in factories.log_codes(order.pk)
+    assert ("BROKER_HOST_DOWN", "PENDING") not in factories.log_codes(order.pk)

@@ -44,7 +44,7 @@ def passes_its_test(connection: ExecutionConnection) -> None:
 
 def fares(of: ExecutionConnection) -> tuple[Any, ...]:
     found = ConnectionHealth.objects.get(pk=of.pk)
-    return found.status, found.last_error, found.failures_in_a_row, found.reconciled_at
+    return found.status, found.last_error, found.consecutive_failures, found.reconciled_at
 
 
 def meets(outgoing: Outgoing, how: str) -> None:

@@ -67,7 +67,7 @@ def test_who_waits_relies_on_a_drain_that_began_after_they_asked() -> None:
     other = Process()
 
     def has_heard() -> None:  # and drains once more
-        run("UPDATE execution_streamlease SET heard_at = clock_timestamp()")
+        run("UPDATE execution_streamlease SET drained_at = clock_timestamp()")
         connection.close()
 
     threading.Timer(0.2, has_heard).start()

@@ -177,7 +177,7 @@ def test_a_round_that_outlives_its_process_asks_no_broker(
     assert not trading_runtime.is_started()
     stuck.set()
     assert all(asked.acquire(timeout=10) for _ in range(2))
-    assert answers == [Code.LANE_UNHELD, Code.LANE_UNHELD]
+    assert answers == [Code.NO_SESSION_WORKER, Code.NO_SESSION_WORKER]
     trading_runtime.start_runtime("test")
     try:
         assert trading_runtime.run_call(journal()) == "read"

@@ -37,7 +37,7 @@ def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) 
     (outgoing,) = factories.claim_all()
     after = machine_time()
     request, order = outgoing.request, Order.objects.get()
-    assert (order.status, order.owner, order.fence) == ("SUBMITTING", factories.OWNER, 1)
+    assert (order.status, order.worker_id, order.fence) == ("SUBMITTING", factories.OWNER, 1)
     assert request.client_order_id == order.client_order_id
     assert (request.symbol, request.quantity, order.quantity) == ("EURUSD", D(100), D(100))
     assert order.expected_price == D("1.10000")  # a buy meets the ask
@@ -124,8 +124,8 @@ def test_prices_with_too_many_digits_are_rounded_on_the_safe_side(
 def test_nothing_is_claimed_twice(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     ids = factories.pending()
-    assert len(claim([*ids, *ids], owner="a")) == 1
-    assert claim(ids, owner="b") == []
+    assert len(claim([*ids, *ids], worker_id="a")) == 1
+    assert claim(ids, worker_id="b") == []
 
 
 def test_a_row_whose_turn_has_not_come_is_left(alice: ExecutionConnection, feed: Feed) -> None:
@@ -137,7 +137,7 @@ def test_a_row_whose_turn_has_not_come_is_left(alice: ExecutionConnection, feed:
 
 def test_an_order_with_a_wish_is_not_sent(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
-    run("UPDATE execution_order SET wish = 'CLOSE'")
+    run("UPDATE execution_order SET pending_action = 'CLOSE'")
     assert factories.claim_all() == []
 
 
@@ -203,20 +203,20 @@ def test_an_exit_waits_while_others_close_all_of_it(alice: ExecutionConnection, 
 
 # ---- locks ----
 @pytest.mark.django_db(transaction=True)
-def test_a_mailbox_that_stays_locked_leaves_the_rows_due(
+def test_a_connection_that_stays_locked_leaves_the_rows_due(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
     ids = factories.pending()
-    with factories.locked_elsewhere("SELECT 1 FROM connections_mailbox FOR NO KEY UPDATE"):
+    with factories.locked_elsewhere("SELECT 1 FROM connections_connectionlock FOR NO KEY UPDATE"):
         run("SET lock_timeout = '100ms'")
         try:
             with pytest.raises(OperationalError, match="lock timeout"):
-                claim(ids, owner="late")
-            assert claim(ids, owner="sweep", skip_locked=True) == []
+                claim(ids, worker_id="late")
+            assert claim(ids, worker_id="sweep", skip_locked=True) == []
         finally:
             run("SET lock_timeout = 0")
-    assert len(claim(ids, owner="next")) == 1
+    assert len(claim(ids, worker_id="next")) == 1
 
 
 # ---- poison ----
@@ -243,10 +243,10 @@ def test_one_poisoned_order_of_fifty_fails_alone(
     bundle = services._claim_with_bisection(ids, "me", False)
     assert sorted(o.request.order_id for o in bundle) == sorted({*ids} - {ids[23]})
     poisoned = Order.objects.get(pk=ids[23])
-    assert (poisoned.status, poisoned.reason) == ("FAILED", "POISONED")
+    assert (poisoned.status, poisoned.reason) == ("FAILED", "ORDER_PROCESSING_FAILED")
     assert "ZeroDivisionError" in poisoned.detail
     (told,) = factories.events("order.failed")
-    assert told == {"code": "POISONED", "detail": poisoned.detail}
+    assert told == {"code": "ORDER_PROCESSING_FAILED", "detail": poisoned.detail}
 
 
 def test_a_poisoned_exit_gives_its_reservation_back(

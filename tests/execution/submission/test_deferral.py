@@ -68,7 +68,7 @@ def test_what_passes_by_itself_has_an_entry_wait_with_its_code(
     assert factories.claim_all() == []
     since = order.waiting_since
     order.refresh_from_db()
-    assert (order.reason, order.tries, order.waiting_since) == (code, 0, since)
+    assert (order.reason, order.send_retries, order.waiting_since) == (code, 0, since)
     assert 10 < due_in() <= 20  # it does not spin
     assert factories.log_codes(order.pk) == [(code, "PENDING")]
 
@@ -270,7 +270,7 @@ def test_a_deferred_limit_entry_keeps_its_since_and_is_tried_less_often(
     (waited,) = rows("SELECT extract(epoch FROM clock_timestamp() - waiting_since)::float AS s"
                      " FROM execution_order")  # fmt: skip
     assert waited.s > 101
-    assert (order.reason, order.tries) == ("RATE_LIMITED", 0)
+    assert (order.reason, order.send_retries) == ("RATE_LIMITED", 0)
     assert [round(one) for one in waits] == [1, 1, 3, 10]
 
 

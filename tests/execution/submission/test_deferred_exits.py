@@ -42,7 +42,7 @@ def wait_of(order: Order) -> float:
 
 
 def try_to_send(order: Order, fault: Exception) -> None:
-    (outgoing,) = claim([order.pk], owner=factories.OWNER)
+    (outgoing,) = claim([order.pk], worker_id=factories.OWNER)
     factories.answer(outgoing, fault)
     order.refresh_from_db()
 
@@ -50,7 +50,7 @@ def try_to_send(order: Order, fault: Exception) -> None:
 def test_it_is_tried_more_often_than_anybody_counts(bought: ExecutionPosition) -> None:
     close_position(bought.pk)
     exit_ = Order.objects.exits().get()
-    Order.objects.filter(pk=exit_.pk).update(tries=32767)  # what the column can hold
+    Order.objects.filter(pk=exit_.pk).update(send_retries=32767)  # what the column can hold
     try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
     assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
 
@@ -78,7 +78,7 @@ def test_an_exit_that_cannot_be_sent_is_tried_until_it_is(
     assert waits[0] < 1 < waits[4] < 13
     assert all(30 < wait <= 60 for wait in waits[8:])
     (told,) = factories.events("exit.delayed")
-    assert (told["code"], told["tries"]) == ("NOT_CONNECTED", 5)
+    assert (told["code"], told["send_retries"]) == ("NOT_CONNECTED", 5)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
     bought.refresh_from_db()
@@ -92,7 +92,7 @@ def test_the_kill_switch_between_decision_and_wire_costs_no_try(
     exit_ = Order.objects.exits().get()
     for _ in range(7):
         try_to_send(exit_, NotSent(Code.KILL_SWITCH))
-        assert (exit_.status, exit_.tries) == ("PENDING", 0)
+        assert (exit_.status, exit_.send_retries) == ("PENDING", 0)
     make.kill_switch("HALTED", scope="ALL")
     assert factories.claim_all() == []  # it waits
     factories.pass_time(2)

@@ -56,8 +56,9 @@ def numbers() -> dict[str, str]:
         (f"UPDATE {CONNECTION} SET is_paused = true", "DENIED", "CONNECTION_PAUSED"),
         (f"UPDATE {CONNECTION} SET data_connection_id = NULL", "DENIED", "NO_DATA_CONNECTION"),
         (f"UPDATE {CONNECTION} SET sealed_credentials = 'rubbish'", "DENIED", "NO_CREDENTIALS"),
-        (f"DELETE FROM {SNAPSHOT}", "DENIED", "ACCOUNT_UNREAD"),
-        (f"UPDATE {SNAPSHOT} SET read_at = now() - interval '902 s'", "DENIED", "ACCOUNT_STALE"),
+        (f"DELETE FROM {SNAPSHOT}", "DENIED", "ACCOUNT_NOT_SYNCED"),
+        (f"UPDATE {SNAPSHOT} SET read_at = now() - interval '902"
+         f" s'", "DENIED", "ACCOUNT_DATA_STALE"),
         (f"UPDATE {SNAPSHOT} SET currency = 'XYZ'", "DENIED", "NO_CONVERSION_RATE"),
         ("UPDATE execution_order SET time_in_force = 'FOK'", "DENIED", "ORDER_TYPE_UNSUPPORTED"),
         ("DELETE FROM connections_instrument", "DENIED", "SYMBOL_NOT_AT_BROKER"),

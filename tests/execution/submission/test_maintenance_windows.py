@@ -114,7 +114,11 @@ def test_who_does_not_answer_is_in_doubt_and_not_in_error(feed: Feed) -> None:
     window()
     fail(row, times=6)
     noted = state(row)
-    assert (noted.status, noted.failures_in_a_row, noted.circuit_open_until) == ("ACTIVE", 0, None)
+    assert (noted.status, noted.consecutive_failures, noted.circuit_open_until) == (
+        "ACTIVE",
+        0,
+        None,
+    )
     assert noted.reconciled_at is not None
     assert noted.unreachable_at is not None  # it is read again
     assert noted.last_error.startswith("Maintenance until ")

@@ -30,7 +30,7 @@ WHERE signal_id = ANY(%s) AND leg LIKE 'entry%%' GROUP BY 1, 2 ORDER BY 1, 2
 # What is known of accounts that the signal did not get to.
 LEFT_OUT = """
 SELECT o.reason, c.type, c.broker_host, h.status, h.error_code, h.last_error, h.needs_test,
-  h.failures_in_a_row AS failures,
+  h.consecutive_failures AS failures,
   extract(epoch FROM clock_timestamp() - h.errored_at)::int AS errored_s_ago,
   extract(epoch FROM clock_timestamp() - h.last_connected_at)::int AS connected_s_ago,
   extract(epoch FROM clock_timestamp() - h.reconciled_at)::int AS reconciled_s_ago,

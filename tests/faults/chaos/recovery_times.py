@@ -14,7 +14,8 @@ SELECT id FROM execution_order WHERE status = 'PENDING'
 UNION ALL SELECT id FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN')
 UNION ALL SELECT id FROM execution_order WHERE status = 'CANCEL_REQUESTED'
 UNION ALL SELECT id FROM execution_order
-  WHERE wish <> '' AND status NOT IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED')
+  WHERE pending_action <> '' AND status NOT IN ('PENDING', 'SUBMITTING', 'UNKNOWN',
+    'CANCEL_REQUESTED')
 """
 
 

@@ -10,8 +10,9 @@ from tests.faults.servers import Database
 
 REPORT_EVERY = 10.0  # seconds
 WHAT_IS_OPEN = f"""
-SELECT concat_ws(' ', leg, status, nullif(wish, ''), nullif(reason, '')) AS kind,
-  count(*) AS n, min(proofs) AS proofs, max(wish_tries) AS tries,
+SELECT concat_ws(' ', leg, status, nullif(pending_action, ''), nullif(reason, '')) AS kind,
+  count(*) AS n, min(absence_confirmations) AS absence_confirmations,
+    max(pending_action_attempts) AS tries,
   round(extract(epoch FROM max(coalesce(lookup_after, due_at)) - clock_timestamp()), 1) AS next_s,
   round(extract(epoch FROM clock_timestamp() - min(submitted_at)), 1) AS submitted_s_ago
 FROM execution_order WHERE id IN ({OPEN}) GROUP BY 1 ORDER BY 2 DESC
@@ -44,7 +45,8 @@ class SettleWait:
     def _what_is_open(self) -> list[str]:
         found = [
             f"{row.n} {row.kind} (submitted up to {row.submitted_s_ago} s ago, next look in up to"
-            f" {row.next_s} s, at least {row.proofs} proofs, up to {row.tries} cancels)"
+            f" {row.next_s} s, at least {row.absence_confirmations} absence_confirmations, up to"
+            f" {row.tries} cancels)"
             for row in self.ours.rows(WHAT_IS_OPEN)
         ]
         return [*found, f"{self.count.untold()} events that the broker has to tell"]

@@ -13,8 +13,9 @@ LEAST = 0.1  # of the candidates that no rule refused
 GRACE = 20.0  # seconds in which accounts come back after the broker or the database did
 # What an outage of the broker may do to an account. Every other reason needs no outage.
 OUTAGE = {
-    Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.HOST_AWAY,
-    Code.CONNECTION_NOT_RECONCILED, Code.LANE_UNHELD, Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE,
+    Code.CONNECTION_ERROR, Code.CONNECTION_UNREACHABLE, Code.CIRCUIT_OPEN, Code.BROKER_HOST_DOWN,
+    Code.CONNECTION_NOT_RECONCILED, Code.NO_SESSION_WORKER, Code.NOT_CONNECTED,
+    Code.BROKER_UNREACHABLE,
     Code.ACCOUNT_ANSWER_UNUSABLE,
 }  # fmt: skip
 # What an entry may wait for, as `execution.submission.outcomes.ENTRY_WAITS` has it.

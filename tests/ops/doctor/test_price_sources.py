@@ -20,7 +20,9 @@ def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
     account = make.connection(type="mt4", name=name)
     source = use_own_prices(account.pk, by=account.user)
     now = datetime.now(UTC)
-    SourceHealth.objects.create(source=source, **{"told_at": now, "pairs": ["EUR/USD"], **fields})
+    SourceHealth.objects.create(
+        source=source, **{"last_contact_at": now, "pairs": ["EUR/USD"], **fields}
+    )
     return account
 
 
@@ -30,9 +32,9 @@ def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
         ({}, OK, "Follows EUR/USD."),
         ({"pairs": []}, OK, "No pair is needed yet"),
         ({"missing": ["EUR/USD"]}, WARN, "No usable price of EUR/USD."),
-        ({"error_code": "PRICE_NONSENSE"}, WARN, "Tells in part"),
+        ({"error_code": "INVALID_QUOTE"}, WARN, "Tells in part"),
         (
-            {"error_code": "NO_MARKET_DATA", "error": "It is delayed.", "told_at": None},
+            {"error_code": "NO_MARKET_DATA", "error": "It is delayed.", "last_contact_at": None},
             FAIL,
             "It is delayed.",
         ),
@@ -48,14 +50,14 @@ def test_a_brokers_stream(fields: dict[str, Any], result: CheckResult, words: st
 
 
 def test_one_that_nobody_follows_tells_what_must_run() -> None:
-    account = followed(told_at=datetime.now(UTC) - timedelta(hours=2))
+    account = followed(last_contact_at=datetime.now(UTC) - timedelta(hours=2))
     (check,) = market_data()
     assert check.result is FAIL
     assert "Nothing was heard of it for 2 h" in check.detail
     assert "sessions" in check.hint  # the queue of its lane
     now = datetime.now(UTC)
     LaneLease.objects.create(
-        lane=account.lane, owner="w", taken_at=now, until=now + timedelta(hours=1)
+        lane=account.lane, owner="w", acquired_at=now, until=now + timedelta(hours=1)
     )
     (check,) = market_data()
     assert check.result is FAIL
@@ -63,7 +65,7 @@ def test_one_that_nobody_follows_tells_what_must_run() -> None:
 
 def test_one_that_is_switched_off_is_told_while_it_is_used() -> None:
     account = followed()
-    DataConnection.objects.filter(told_by=account).update(is_active=False)
+    DataConnection.objects.filter(broker_connection=account).update(is_active=False)
     (check,) = market_data()
     assert (check.result, check.detail.split(",")[0]) == (FAIL, "Switched off")
 
@@ -74,7 +76,7 @@ def test_many_of_which_the_same_is_to_be_done_are_one_line(
     """Each tenant's account may tell its own: a broker's outage would be a hundred lines."""
     for number in range(5):
         followed(f"Off {number}", error_code="CONNECTION_ERROR", error=f"No. {number} fails.",
-                 told_at=None)  # fmt: skip
+                 last_contact_at=None)  # fmt: skip
         followed(f"Well {number}")
     with django_assert_max_num_queries(2):
         fails, tells = market_data()

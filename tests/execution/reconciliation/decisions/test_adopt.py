@@ -45,7 +45,7 @@ def test_a_position_opened_by_hand_becomes_a_trade_like_any_other(
     assert (adopted.quantity, adopted.side, adopted.entry_price) == (50, "BUY", D("1.1"))
     assert (adopted.sl, adopted.broker_sl, adopted.sl_guardian) == (D("1.08"), D("1.08"), "BROKER")
     signal = Signal.objects.get(pk=adopted.signal_id)
-    assert (signal.door, signal.feed.is_public, signal.candidate_count) == ("DRIFT", False, 1)
+    assert (signal.origin, signal.feed.is_public, signal.candidate_count) == ("DRIFT", False, 1)
     assert signal.feed.owner == owner
     assert Order.objects.filter(signal=signal).count() == 1  # no other account hears of it
     assert Fill.objects.get(order__signal=signal).inferred
@@ -69,12 +69,12 @@ def test_adopted_trades_never_go_to_a_feed_of_somebody_elses(
     theirs = create_feed(owner=thief, name="Adopted trades", slug=f"adopted-{owner.pk}")
     foreign_position(broker)
     drift_decisions.adopt(drift_item("UNKNOWN_POSITION").pk, by=owner)
-    assert Signal.objects.get(door="DRIFT").feed.owner == owner
+    assert Signal.objects.get(origin="DRIFT").feed.owner == owner
     assert not Signal.objects.filter(feed=theirs).exists()
     foreign_position(broker)
     reconcile()
     drift_decisions.adopt(DriftItem.objects.get(state="OPEN").pk, by=owner)
-    assert Signal.objects.filter(door="DRIFT").values("feed").distinct().count() == 1
+    assert Signal.objects.filter(origin="DRIFT").values("feed").distinct().count() == 1
 
 
 def test_levels_can_be_given_to_what_is_adopted(

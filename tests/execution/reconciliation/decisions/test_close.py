@@ -122,7 +122,7 @@ def test_what_rests_though_it_has_ended_here_is_cancelled_by_the_next_comparison
     factories.answer(outgoing, broker.rest(outgoing.request))
     factories.apply(factories.report(Order.objects.get(), ReportKind.CANCELLED))
     factories.pass_time(1)
-    item = drift_item("ORDER_RESTS")
+    item = drift_item("ORDER_STILL_WORKING")
     reconcile()
     assert broker.tickets[0].status == "WORKING"  # nobody has decided yet
     assert drift_decisions.close(item.pk, by=owner).needs_comparison

@@ -59,4 +59,4 @@ def test_only_the_owner_or_an_operator_decides(
 def test_an_action_that_does_not_fit_is_refused_with_its_code(moved: ExecutionPosition) -> None:
     with pytest.raises(FillcastError) as refused:
         drift_decisions.close(drift_item("LEVELS_DIFFER").pk, by=None)
-    assert refused.value.code == "DRIFT_ACTION_UNFIT"
+    assert refused.value.code == "DRIFT_ACTION_NOT_APPLICABLE"

@@ -81,7 +81,7 @@ def test_what_was_asked_about_the_id_before_proves_nothing_about_the_linked_one(
     factories.pass_time(61)
     mark_orphaned_unknown("another")
     query_unknown_orders(runtime.dispatcher)
-    order = Order.objects.get(status="UNKNOWN", proofs=1)
+    order = Order.objects.get(status="UNKNOWN", absence_confirmations=1)
     factories.pass_time(61)
     asked: list[BackgroundCall] = []
     with monkeypatch.context() as slowly:
@@ -92,7 +92,7 @@ def test_what_was_asked_about_the_id_before_proves_nothing_about_the_linked_one(
     drift_decisions.relink(drift_item("UNKNOWN_ORDER").pk, by=owner, order_id=order.pk)
     apply_lookup_results([CallResult(one, None) for one in asked])
     order.refresh_from_db()
-    assert (order.status, order.proofs) == ("UNKNOWN", 0)
+    assert (order.status, order.absence_confirmations) == ("UNKNOWN", 0)
     query_unknown_orders(runtime.dispatcher)
     order.refresh_from_db()
     assert (order.status, order.client_order_id) == ("SUBMITTED", tag + TAGGED)
@@ -129,7 +129,7 @@ def test_an_unknown_position_is_really_one_of_ours_under_another_number(
     unknown = drift_item("UNKNOWN_POSITION")
     with pytest.raises(FillcastError) as refused:
         drift_decisions.relink(unknown.pk, by=owner, position_id=position.pk)
-    assert refused.value.code == "DRIFT_TARGET_UNFIT"  # its own number is there as well
+    assert refused.value.code == "DRIFT_TARGET_NOT_APPLICABLE"  # its own number is there as well
     broker.tickets.pop()
     DriftItem.objects.all().delete()
     ticket.number = "777"
@@ -148,6 +148,6 @@ def test_what_does_not_fit_is_refused(
     item = drift_item("UNKNOWN_POSITION")
     with pytest.raises(FillcastError) as refused:
         drift_decisions.relink(item.pk, by=owner, **{target: 999_999})
-    assert refused.value.code == "DRIFT_TARGET_UNFIT"
+    assert refused.value.code == "DRIFT_TARGET_NOT_APPLICABLE"
     with pytest.raises(InvalidInputError):
         drift_decisions.relink(item.pk, by=owner)
