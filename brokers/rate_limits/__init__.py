@@ -5,7 +5,7 @@ Then look-ups, entries and reads (`Priority`).
 An adapter asks `rate_limiter_for` with a name that says whose limit it is ("ibkr 10.0.0.5:4002",
 "crypto binance", "crypto binance account <id>") and awaits `acquire` before each request. Processes
 share a budget over Redis. Without Redis each has its share of it, at once, and comes back by
-itself. See docs/adr/0015-rate-budgets-are-shared-over-redis.md.
+itself. See docs/adr/0015-rate-limits-are-shared-over-redis.md.
 """
 
 import asyncio
