@@ -30,6 +30,7 @@ check 'ruff check' $python -m ruff check --output-format concise .
 check 'ruff format' $python -m ruff format --check --output-format concise .
 check 'mypy --strict' $python -m mypy .
 check 'imports only go down' .venv/bin/lint-imports
+check 'words of the glossary' $python deploy/vocabulary.py
 check 'migrations are complete' $python manage.py makemigrations --check --dry-run
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING
 check 'docs/settings.md, .env.example' $python manage.py settings_reference --check
