@@ -1,4 +1,4 @@
-"""Links between the pages under docs/ lead to a page and a heading that are there."""
+"""Links of all pages under docs/ lead to a page and a heading that are there."""
 
 import re
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parents[2] / "docs"
-LINK = re.compile(r"\]\(([\w./-]+\.md)?(?:#([^)\s]+))?\)")
-PAGES = sorted(DOCS.glob("*.md"))
+LINK = re.compile(r"\](?:\(|: )([\w./-]+\.md)?(?:#([^)\s]+))?(?:\)|$)", re.MULTILINE)
+PAGES = sorted(DOCS.rglob("*.md"))
 
 
 def anchors(page: Path) -> set[str]:
