@@ -14,11 +14,11 @@ from typing import Any
 from benchmarks.data import BenchData
 from benchmarks.environment import BenchEnvironment
 from benchmarks.results import Result, overhead_of, percentile
-from brokers.paper.remote.adapter import RemotePaper
-from brokers.paper.remote.sync_client import SyncClient
 from brokers.types import ConnectionSpec, OrderRequest, OrderType, Quote, Side, TimeInForce
 from common.clocks import market_now
 from config.installation import ROOT
+from tests.fakes.paper_server.adapter import RemotePaper
+from tests.fakes.paper_server.sync_client import SyncClient
 
 ADDED_MS = 5.0  # p99 of an order
 WARM = 20

@@ -1,4 +1,4 @@
-"""The paper broker's own process as `manage.py paper_broker` runs it, which notes how long it took:
+"""The paper broker's server (`tests/fakes/paper_server`), which notes how long each order took:
 `python -m benchmarks.paper_broker`.
 
 It tells its port; each line on its input is answered with when it began with which order, and how
@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import django
 
 if TYPE_CHECKING:
-    from brokers.paper.remote.server import Responder
+    from tests.fakes.paper_server.server import Responder
 
 
 async def main() -> None:
-    from brokers.paper.remote.protocol import SUBMIT
-    from brokers.paper.remote.server import Responder, Server
+    from tests.fakes.paper_server.protocol import SUBMIT
+    from tests.fakes.paper_server.server import Responder, Server
 
     spent: list[tuple[float, float]] = []
 

@@ -27,7 +27,6 @@ from brokers.paper.db_sessions import sessions
 from brokers.paper.form import FORM, REPLY_TIMEOUT
 from brokers.paper.network_simulator import Delivery, Sending, WorkerThreads
 from brokers.paper.reads import AccountLine
-from brokers.paper.remote.endpoint import remote_address
 from brokers.paper.what_if import what_if
 from brokers.types import (
     AccountState,
@@ -53,15 +52,7 @@ ChangeRequest = TypeVar("ChangeRequest", CancelRequest, ModifyRequest)
 
 
 def create() -> BrokerAdapter:
-    """Make the adapter, for the registry: of a broker in another process if the settings name one.
-
-    Raises MisconfiguredError.
-    """
-    if where := remote_address():
-        # Here, since it is a tenth of a process's start, for a broker that few run on its own.
-        from brokers.paper.remote.adapter import RemotePaper
-
-        return RemotePaper(*where)
+    """Make the adapter, for the registry."""
     return PaperAdapter()
 
 

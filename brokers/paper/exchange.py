@@ -1,48 +1,59 @@
-"""What the paper broker offers beside the adapter: prices go in, and an owner acts by own hand.
+"""What the paper broker offers beside the adapter: prices in, accounts, the owner's own actions.
 
-For callers without an event loop. The broker is this process, or the one that the settings name;
-then each function raises ReadFailed when it cannot be reached.
+For callers without an event loop.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, ParamSpec, TypeVar
 
-from brokers.paper.in_process import OPERATIONS
-from brokers.paper.remote.endpoint import remote_address
+from brokers.paper import account_actions, quote_processing, seed
 from brokers.types import Quote
 
-if TYPE_CHECKING:
-    from brokers.paper.remote.sync_client import SyncClient
+P = ParamSpec("P")
+T = TypeVar("T")
+_backend: Callable[..., Any] | None = None
+
+
+def use(backend: Callable[..., Any] | None) -> None:
+    """Send this process's calls to another paper broker; None: back to the one in this process.
+
+    backend: called with the operation's name (`on_quotes`, `open_accounts` …) and its arguments.
+
+    Nothing in the product calls this. Tests need a broker that survives when our processes are
+    killed, so they run one as a server (`tests/fakes/paper_server`). DJANGO_SETTINGS_MODULE names
+    their settings in the environment of the processes that they start, Celery workers too. Those
+    settings install a Django app, which calls `use` and replaces the adapter in
+    `brokers.registry.BUILT_IN`.
+    """
+    global _backend
+    _backend = backend
 
 
 def on_quotes(quotes: Sequence[Quote]) -> int:
     """Take new prices, in order, and execute what they reach. Returns how many things happened.
 
-    See `ticks.on_quotes`. May be repeated: what was had already is passed over.
+    See `quote_processing.on_quotes`. May be repeated: prices it already has are skipped.
     """
-    happened: int = _call("on_quotes", list(quotes))
-    return happened
+    return _call(quote_processing.on_quotes, list(quotes))
 
 
 def forget_prices() -> None:
-    """Forget all prices: the next market session may lie in the past (a replay started anew)."""
-    _call("forget_prices")
+    """Forget all prices: the next market session may lie in the past (a replay that restarts)."""
+    _call(quote_processing.forget_prices)
 
 
 def owner_closes(account: str, position: str = "") -> int:
     """Close positions as the account's owner would in the broker's own terminal.
 
-    See `desk.owner_closes`. Returns how many entries it ended.
+    See `account_actions.owner_closes`. Returns how many entries it ended.
     """
-    ended: int = _call("owner_closes", account, position)
-    return ended
+    return _call(account_actions.owner_closes, account, position)
 
 
 def list_instruments() -> None:
     """List the usual symbols; those that are there keep what an operator made of them."""
-    _call("list_instruments")
+    _call(seed.list_instruments)
 
 
 def open_account(
@@ -56,7 +67,7 @@ def open_accounts(
     numbers: Iterable[str], *, balance: Decimal = Decimal(10_000), password: str = "", **terms: Any
 ) -> None:
     """Open many accounts alike; those that exist stay as they are."""
-    _call("open_accounts", list(numbers), balance, password, terms)
+    _call(seed.open_accounts, list(numbers), balance=balance, password=password, **terms)
 
 
 def set_terms(numbers: Iterable[str] = (), **terms: Any) -> int:
@@ -64,25 +75,11 @@ def set_terms(numbers: Iterable[str] = (), **terms: Any) -> int:
 
     Returns how many that were.
     """
-    changed: int = _call("set_terms", list(numbers), terms)
-    return changed
+    return _call(seed.set_terms, list(numbers), **terms)
 
 
-def fund(number: str, amount: Decimal) -> Decimal:
-    """Pay in (or, below 0, out), account currency; return the new balance."""
-    balance: Decimal = _call("fund", number, amount)
-    return balance
-
-
-def _call(name: str, *arguments: Any) -> Any:
-    if where := remote_address():
-        return _client(*where).call(name, *arguments)
-    return OPERATIONS[name](*arguments)
-
-
-@cache
-def _client(host: str, port: int) -> "SyncClient":
-    # Here, since it is a tenth of a process's start, for a broker that few run on its own.
-    from brokers.paper.remote.sync_client import SyncClient
-
-    return SyncClient(host, port)
+def _call(operation: Callable[P, T], *arguments: P.args, **words: P.kwargs) -> T:
+    if _backend is None:
+        return operation(*arguments, **words)
+    result: T = _backend(operation.__name__, *arguments, **words)
+    return result

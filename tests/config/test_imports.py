@@ -9,12 +9,7 @@ from config.installation import ROOT
 
 WEB = ("console.admin", "config.urls", "portal.urls", "api.urls", "rest_framework.views")
 SHELL = ("prompt_toolkit", "celery.bin.celery")
-LINE_TO_THE_PAPER_BROKER = (
-    "pydantic",
-    "brokers.paper.remote.sync_client",
-    "brokers.paper.remote.adapter",
-)
-NOT_NEEDED = {*WEB, *SHELL, *LINE_TO_THE_PAPER_BROKER}
+NOT_NEEDED = {*WEB, *SHELL, "tests"}
 
 AS_A_WORKER = """
 import json, sys

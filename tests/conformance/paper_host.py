@@ -5,7 +5,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
-from brokers.paper.remote.server import Server
+from tests.fakes.paper_server.server import Server
 
 
 class Host:

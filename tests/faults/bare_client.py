@@ -2,8 +2,8 @@
 
 import sys
 
-from brokers.paper.remote.adapter import RemotePaper
 from brokers.types import ConnectionSpec
+from tests.fakes.paper_server.adapter import RemotePaper
 
 
 async def submit(port: int, count: int) -> None:

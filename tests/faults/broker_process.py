@@ -1,10 +1,10 @@
-"""The broker: `manage.py paper_broker`, its books in a cluster of their own."""
+"""The broker: `tests/fakes/paper_server`, its books in a cluster of their own."""
 
 import signal
 from typing import Any
 
-from brokers.paper.remote.sync_client import SyncClient
 from ops.embedded.ports import free_port
+from tests.fakes.paper_server.sync_client import SyncClient
 from tests.faults.process_fleet import Process, wait_until
 from tests.faults.servers import Servers
 
@@ -36,10 +36,10 @@ class Broker:
             "DATABASE_URL": self._servers.books.url,
             "FILLCAST_FAILPOINTS": faults,
         }
-        line = ("manage.py", "paper_broker", "--faults", "--listen", self.address)
+        line = ("-m", "tests.fakes.paper_server", "--faults", "--port", str(self.port))
         log = self._servers.folder / "broker.log"
         made = self.process = Process.python("broker", line, environ, log)
-        wait_until(lambda: "instruments listed" in made.said(), 60, made.said)
+        wait_until(lambda: "listens on" in made.said(), 60, made.said)
         return made
 
     def kill(self) -> None:
@@ -52,7 +52,7 @@ class Broker:
         self.process.signal(number)
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """Ask the venue something (`brokers/paper/exchange.py`)."""
+        """Call an operation (`brokers/paper/exchange.py`)."""
         desk = SyncClient("127.0.0.1", self.port)
         try:
             return desk.call(name, *arguments)
@@ -60,7 +60,7 @@ class Broker:
             desk.close()
 
     def fault(self, name: str, *numbers: float) -> None:
-        """Have trouble of the whole server (`brokers/paper/remote/faults.py`)."""
+        """Cause a fault of the whole server (`tests/fakes/paper_server/faults.py`)."""
         desk = SyncClient("127.0.0.1", self.port)
         try:
             desk.fault(name, *numbers)

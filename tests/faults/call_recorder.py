@@ -33,7 +33,7 @@ def install_recorder() -> None:
     from django.db.backends.signals import connection_created
     from django.db.transaction import Atomic
 
-    from brokers.paper.remote.adapter import RemotePaper
+    from tests.fakes.paper_server.adapter import RemotePaper
 
     enter, leave = Atomic.__enter__, Atomic.__exit__
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from tests.fakes.paper_server import environ_for
 from tests.faults.broker_process import Broker
 from tests.faults.invariants import InvariantCounts
 from tests.faults.process_fleet import Fleet, OperatorProcess, Process, wait_until
@@ -50,7 +51,7 @@ class FaultEnvironment:
             _reused[servers] = ReusedProcesses(Broker(servers))
         self.venue = _reused[servers].broker
         told = {
-            "FILLCAST_PAPER_BROKER": self.venue.address,
+            **environ_for(self.venue.address),
             "FILLCAST_VAR": str(folder),  # what remembers the database's age must not see it anew
             **(environ or {}),
         }
@@ -79,7 +80,7 @@ class FaultEnvironment:
             environ = {
                 **self.fleet.environ,
                 "FILLCAST_DB_ROLE": "trade",
-                "FILLCAST_PAPER_BROKER": self.venue.address,  # not through a broken network
+                **environ_for(self.venue.address),  # not through a broken network
             }
             kept.operator = OperatorProcess(environ, self.servers.folder)
         return kept.operator

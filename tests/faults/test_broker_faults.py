@@ -18,14 +18,14 @@ FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 @pytest.fixture
 def network(environment: FaultEnvironment) -> Iterator[Network]:
     with Network(("127.0.0.1", environment.venue.port)) as network:
-        environment.fleet.environ["FILLCAST_PAPER_BROKER"] = network.address
+        environment.fleet.environ["PAPER_SERVER"] = network.address
         yield network
 
 
 @pytest.fixture
 def exits_network(opened: FaultEnvironment) -> Iterator[Network]:
     with Network(("127.0.0.1", opened.venue.port)) as network:
-        opened.fleet.environ["FILLCAST_PAPER_BROKER"] = network.address
+        opened.fleet.environ["PAPER_SERVER"] = network.address
         yield network
 
 

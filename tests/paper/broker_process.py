@@ -16,10 +16,10 @@ from django.db import connection
 
 from brokers.base import BrokerError, Guard, Outcome
 from brokers.paper.models import PaperOrder
-from brokers.paper.remote.adapter import RemotePaper
-from brokers.paper.remote.sync_client import SyncClient
 from brokers.types import ConnectionSpec, OrderRequest, Quote
 from common.clocks import market_now
+from tests.fakes.paper_server.adapter import RemotePaper
+from tests.fakes.paper_server.sync_client import SyncClient
 from tests.paper.factories import order
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ def until(what: Callable[[], object], seconds: float = 20) -> None:
 
 
 class BrokerProcess:
-    """`manage.py paper_broker`. Comes back on the same port after `kill`."""
+    """`tests/fakes/paper_server`. Comes back on the same port after `kill`."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
@@ -59,8 +59,8 @@ class BrokerProcess:
         began = self._log.stat().st_size if self._log.exists() else 0
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "manage.py", "paper_broker", "--faults",
-                 "--listen", f"127.0.0.1:{self.port}"],
+                [sys.executable, "-m", "tests.fakes.paper_server", "--faults",
+                 "--port", str(self.port)],
                 env={**os.environ, "DATABASE_URL": url}, cwd=ROOT, stdout=output, stderr=output,
             )  # fmt: skip
 
@@ -68,7 +68,7 @@ class BrokerProcess:
             said = self._log.read_bytes()[began:].decode()
             assert self.process is not None
             assert self.process.poll() is None, said
-            found = re.search(r"127\.0\.0\.1:(\d+), \d+ instruments", said)
+            found = re.search(r"listens on 127\.0\.0\.1:(\d+)\n", said)
             self.port = int(found[1]) if found else self.port
             return found is not None
 

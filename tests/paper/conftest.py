@@ -16,8 +16,6 @@ from brokers.paper import exchange
 from brokers.paper.adapter import create
 from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperAccount, PaperInstrument, PaperOrder
-from brokers.paper.remote.endpoint import remote_address
-from brokers.paper.remote.server import Server
 from brokers.types import (
     AccountState,
     BrokerPosition,
@@ -33,6 +31,9 @@ from brokers.types import (
     WhatIf,
 )
 from common.clocks import MarketClock, set_market_clock
+from tests.fakes.paper_server.adapter import RemotePaper
+from tests.fakes.paper_server.operations import ExchangeClient
+from tests.fakes.paper_server.server import Server
 
 T = TypeVar("T")
 NOON = datetime(2014, 5, 2, 12, tzinfo=UTC)
@@ -46,8 +47,8 @@ def fixed_clock(at: datetime) -> MarketClock:
 class Trader:
     """Places orders on paper accounts and looks at what came of them. Starts at EUR/USD 1.10000."""
 
-    def __init__(self) -> None:
-        self.adapter: BrokerAdapter = create()
+    def __init__(self, adapter: BrokerAdapter) -> None:
+        self.adapter = adapter
         self.now = NOON
         self.guard = lambda _: None
         self._ids = count(1)
@@ -59,7 +60,7 @@ class Trader:
     def soon(self) -> dict[str, Any]:
         """Settings to miss an answer by. In-process the wait begins when the broker is done; by TCP
         what is answered has to be back within it, on a busy machine too."""
-        return {"settings": {"reply_timeout": 3 if remote_address() else 0.05}}
+        return {"settings": {"reply_timeout": 3 if isinstance(self.adapter, RemotePaper) else 0.05}}
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
@@ -178,14 +179,16 @@ HERE = pytest.mark.parametrize("trader", [IN_PROCESS], indirect=True)
 
 
 @pytest.fixture(params=[IN_PROCESS, REMOTE])
-def trader(
-    request: pytest.FixtureRequest, transactional_db: None, settings: Any
-) -> Iterator[Trader]:
+def trader(request: pytest.FixtureRequest, transactional_db: None) -> Iterator[Trader]:
     """Somebody with a hedging account A1 of 10,000 USD at 1:30, at the broker here or by TCP."""
     with ExitStack() as stack:
+        adapter: BrokerAdapter = create()
         if request.param == REMOTE:
-            settings.FILLCAST_PAPER_BROKER = f"127.0.0.1:{stack.enter_context(serving()).port}"
-        someone = Trader()
+            where = "127.0.0.1", stack.enter_context(serving()).port
+            adapter = RemotePaper(*where)
+            exchange.use(ExchangeClient(*where))
+            stack.callback(exchange.use, None)
+        someone = Trader(adapter)
         someone.account()
         yield someone
         set_market_clock(None)

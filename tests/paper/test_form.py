@@ -9,6 +9,7 @@ from brokers.paper.adapter import create
 from brokers.registry import form_of
 from common.errors import InvalidInputError
 from common.reason_codes import Code
+from tests.fakes.paper_server.adapter import RemotePaper
 
 K = SettingType
 FORM = Form(
@@ -128,7 +129,5 @@ def test_a_form_takes_its_own_defaults() -> None:
             assert setting.read(setting.default) == setting.default, setting
 
 
-def test_the_registrys_form_is_the_adapters(settings: Any) -> None:
-    here = create()
-    settings.FILLCAST_PAPER_BROKER = "127.0.0.1:1"
-    assert create().form is here.form is form_of("paper")
+def test_the_registrys_form_is_the_adapters() -> None:
+    assert create().form is form_of("paper") is RemotePaper("127.0.0.1", 1).form

@@ -8,11 +8,9 @@ from itertools import count
 from typing import Any, TypeVar
 
 from django.db import connection
-from django.test import override_settings
 
 from brokers.base import BrokerAdapter
 from brokers.paper.adapter import create
-from brokers.paper.in_process import OPERATIONS
 from brokers.paper.models import PaperAccount, PaperEvent, PaperInstrument, PaperOrder
 from brokers.types import ConnectionSpec, OrderRequest, Quote
 from common.clocks import market_now
@@ -20,6 +18,8 @@ from conformance.harness import Harness, HarnessFeature, InjectedFault
 from conformance.runner import OpenHarness
 from conformance.scenario import allow
 from tests.conformance.paper_host import Host
+from tests.fakes.paper_server.adapter import RemotePaper
+from tests.fakes.paper_server.operations import OPERATIONS
 
 T = TypeVar("T")
 Wrap = Callable[[BrokerAdapter], BrokerAdapter]
@@ -43,7 +43,7 @@ NO_CODES = "the paper broker's codes are our own: there is none that is not list
 OUR_CLOCK = "the paper broker's time is the market's, which is ours"
 KEEPS_LEVELS = "the paper broker keeps each level that it has confirmed"
 NO_LINE = "the broker is in this process: there is no line to it"
-NO_HOST = "where the paper broker is says the installation, not the connection"
+NO_HOST = "a connection does not say where the paper broker is"
 _numbers = count(1)
 
 
@@ -88,9 +88,9 @@ class PaperStage(Harness):
         self._factor = D(1)
 
     def _adapter(self) -> BrokerAdapter:
-        where = "" if self.host is None else f"127.0.0.1:{self.host.port}"
-        with override_settings(FILLCAST_PAPER_BROKER=where):
+        if self.host is None:
             return self._wrap(create())
+        return self._wrap(RemotePaper("127.0.0.1", self.host.port))
 
     def _spec(self, account: str, password: str) -> ConnectionSpec:
         wait = 0.1 if self.host is None else 2.5

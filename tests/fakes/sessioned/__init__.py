@@ -11,14 +11,14 @@ from dataclasses import replace
 from typing import Any
 
 from brokers.base import Guard, NotSent, OnOutcome
-from brokers.paper.remote.adapter import RemotePaper
 from brokers.types import Capabilities, ConnectionSpec, OrderRequest
+from tests.fakes.paper_server.adapter import RemotePaper
+from tests.fakes.paper_server.endpoint import server_address
 
 
 def create() -> "Sessioned":
     """Make the adapter, for the registry."""
-    host, _, port = os.environ["FILLCAST_PAPER_BROKER"].rpartition(":")
-    return Sessioned(host, int(port))
+    return Sessioned(*server_address())
 
 
 class Sessioned(RemotePaper):

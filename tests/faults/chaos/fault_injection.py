@@ -9,8 +9,8 @@ import psycopg
 import redis
 
 from brokers.base import ReadFailed
-from brokers.paper.remote.sync_client import SyncClient
 from ops.embedded.errors import EmbeddedError
+from tests.fakes.paper_server.sync_client import SyncClient
 from tests.faults.chaos.fault_plan import WORKERS, Step
 from tests.faults.chaos.outages import FOREVER, Outage
 from tests.faults.chaos.stack_environment import BROKER, LEASE_SECONDS, StackEnvironment

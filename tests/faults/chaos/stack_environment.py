@@ -18,6 +18,7 @@ from ops.embedded.ports import free_port
 from ops.stack.process import ManagedProcess, ProcessSpec
 from ops.stack.stack import SESSION_THREADS, all_processes, worker_process
 from ops.stack.supervisor import Supervisor
+from tests.fakes.paper_server import environ_for
 from tests.faults.network_proxy import Network
 from tests.faults.process_fleet import OperatorProcess
 from tests.faults.servers import Servers
@@ -104,7 +105,7 @@ class StackEnvironment:
             **self.servers.environ(),
             **SETTINGS,
             "FILLCAST_PORT": str(free_port()),
-            "FILLCAST_PAPER_BROKER": self.network.address,
+            **environ_for(self.network.address),
             "FILLCAST_SESSION_LANES": str(LANES),
             "PYTHONPATH": str(ROOT / "tests/fakes/plugin"),
             "SESSIONED_JOURNAL": str(self.folder / "calls.log"),
@@ -134,12 +135,11 @@ class StackEnvironment:
         return replace(child, command=line, env={**child.env, "WITHOUT": self.without})
 
     def _broker(self) -> ProcessSpec:
-        line = (sys.executable, str(ROOT / "manage.py"), "paper_broker", "--faults")
+        line = (sys.executable, "-m", "tests.fakes.paper_server", "--faults")
         return ProcessSpec(
             BROKER,
-            (*line, "--listen", f"127.0.0.1:{self.broker_port}"),
+            (*line, "--port", str(self.broker_port)),
             env={"DATABASE_URL": self.servers.books.url},
-            without=frozenset(["FILLCAST_PAPER_BROKER"]),
             announces=True,
         )
 

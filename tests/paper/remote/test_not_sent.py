@@ -8,10 +8,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from brokers.base import NotSent, ReadFailed
-from brokers.paper.remote.framing import Unpacker, pack, unpack
-from brokers.paper.remote.protocol import VERSION
 from brokers.types import CancelRequest, OrderRequest
 from common.reason_codes import Code
+from tests.fakes.paper_server.framing import Unpacker, pack, unpack
+from tests.fakes.paper_server.protocol import VERSION
 from tests.paper.broker_process import (
     BrokerProcess,
     Caller,

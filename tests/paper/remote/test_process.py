@@ -1,16 +1,14 @@
 """The paper broker as a process of its own: what it accepted stays, trouble on demand, its end."""
 
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
 
 from brokers.base import BrokerAdapter, ReadFailed
-from brokers.paper.remote.protocol import CALLS, LISTEN, SUBMIT
+from tests.fakes.paper_server.protocol import CALLS, LISTEN, SUBMIT
 from tests.paper.broker_process import (
     ROOT,
     BrokerProcess,
@@ -125,15 +123,3 @@ def test_sigterm_answers_what_was_asked_and_ends(broker: BrokerProcess, caller: 
     assert kind(told["last"]) == "FILLED"
     assert broker.process is not None
     assert broker.process.wait(10) == 0
-
-
-def test_a_wrong_address_is_told_in_a_sentence() -> None:
-    with pytest.raises(CommandError, match="HOST:PORT"):
-        call_command("paper_broker", "--listen", "nowhere")
-
-
-def test_a_taken_port_is_told_in_a_sentence() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        where = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(CommandError, match="Cannot listen"):
-            call_command("paper_broker", "--listen", where)

@@ -9,10 +9,10 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from brokers.base import NotSent, OutcomeUnknown
-from brokers.paper.remote.framing import describe_lost_answer, pack
-from brokers.paper.remote.protocol import VERSION
 from brokers.types import ConnectionSpec
 from common.reason_codes import Code
+from tests.fakes.paper_server.framing import describe_lost_answer, pack
+from tests.fakes.paper_server.protocol import VERSION
 from tests.faults.network_proxy import Network
 from tests.paper.broker_process import (
     BrokerProcess,

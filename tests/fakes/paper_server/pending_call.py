@@ -6,11 +6,11 @@ from typing import Any
 
 from brokers.base import OutcomeUnknown
 from brokers.paper.form import REPLY_TIMEOUT
-from brokers.paper.remote.connection import ServerConnection
-from brokers.paper.remote.framing import describe_lost_answer
-from brokers.paper.remote.protocol import CALLS, encode_arguments, read_error
 from brokers.types import ConnectionSpec
 from common.reason_codes import Code
+from tests.fakes.paper_server.connection import ServerConnection
+from tests.fakes.paper_server.framing import describe_lost_answer
+from tests.fakes.paper_server.protocol import CALLS, encode_arguments, read_error
 
 
 def reply_timeout(spec: ConnectionSpec) -> float:

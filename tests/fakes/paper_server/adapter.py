@@ -25,10 +25,6 @@ from brokers.base import (
 from brokers.broker_books import BrokerBooks
 from brokers.paper.capabilities import capabilities_of
 from brokers.paper.form import FORM
-from brokers.paper.remote.connection import ConnectionManager
-from brokers.paper.remote.notifications import NotificationListener
-from brokers.paper.remote.orders import place
-from brokers.paper.remote.pending_call import PendingCall, reply_timeout
 from brokers.paper.request_validation import malformed
 from brokers.types import (
     AccountState,
@@ -47,8 +43,18 @@ from brokers.types import (
     WhatIf,
 )
 from common.reason_codes import Code
+from tests.fakes.paper_server.connection import ConnectionManager
+from tests.fakes.paper_server.endpoint import server_address
+from tests.fakes.paper_server.notifications import NotificationListener
+from tests.fakes.paper_server.orders import place
+from tests.fakes.paper_server.pending_call import PendingCall, reply_timeout
 
 READ_TIMEOUT, JOURNAL_TIMEOUT = 20.0, 120.0  # the books may hold a million orders
+
+
+def create() -> "RemotePaper":
+    """Make the adapter, for the registry."""
+    return RemotePaper(*server_address())
 
 
 class RemotePaper:
@@ -118,7 +124,7 @@ class RemotePaper:
         try:
             found: list[Check] = await self._read("test", spec)
         except ReadFailed as error:
-            hint = "Start `manage.py paper_broker`, or correct FILLCAST_PAPER_BROKER."
+            hint = "Start `python -m tests.fakes.paper_server`, or correct PAPER_SERVER."
             return [Check("reach", CheckResult.FAIL, error.detail, hint)]
         return found
 

@@ -7,13 +7,13 @@ from typing import Any
 import orjson
 
 from brokers.base import BrokerError, Guard, NotSent, OnOutcome, Outcome, OutcomeUnknown
-from brokers.paper.remote.connection import ServerConnection
-from brokers.paper.remote.framing import describe_lost_answer
-from brokers.paper.remote.pending_call import reply_timeout
-from brokers.paper.remote.protocol import PAIR, SUBMIT, fragment, read_outcome
 from brokers.paper.request_validation import malformed
 from brokers.types import ConnectionSpec, OrderRequest
 from common.reason_codes import Code
+from tests.fakes.paper_server.connection import ServerConnection
+from tests.fakes.paper_server.framing import describe_lost_answer
+from tests.fakes.paper_server.pending_call import reply_timeout
+from tests.fakes.paper_server.protocol import PAIR, SUBMIT, fragment, read_outcome
 
 IN_A_FRAME = 100  # orders
 EncodedOrder = tuple[ConnectionSpec, OrderRequest, orjson.Fragment]

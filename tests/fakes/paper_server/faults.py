@@ -11,7 +11,7 @@ from brokers.paper.notifications import notify
 from common.reason_codes import Code
 
 if TYPE_CHECKING:
-    from brokers.paper.remote.server import Server
+    from tests.fakes.paper_server.server import Server
 
 REPLAY = (
     "UPDATE paper_event SET acknowledged_at = NULL WHERE id IN"

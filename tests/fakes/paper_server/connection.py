@@ -14,9 +14,9 @@ from contextlib import suppress
 from itertools import count
 from typing import Any, Protocol
 
-from brokers.paper.remote.framing import HEAD, BadFrameError, Unpacker, number_in, pack, unpack
-from brokers.paper.remote.protocol import VERSION
 from common.clocks import machine_time
+from tests.fakes.paper_server.framing import HEAD, BadFrameError, Unpacker, number_in, pack, unpack
+from tests.fakes.paper_server.protocol import VERSION
 
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 2.0

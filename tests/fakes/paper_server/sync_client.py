@@ -6,9 +6,9 @@ import threading
 from typing import Any
 
 from brokers.base import ReadFailed
-from brokers.paper.remote.framing import BadFrameError, Unpacker, pack, unpack
-from brokers.paper.remote.protocol import CALLS, VERSION, encode_arguments, read_error
 from common.reason_codes import Code
+from tests.fakes.paper_server.framing import BadFrameError, Unpacker, pack, unpack
+from tests.fakes.paper_server.protocol import CALLS, VERSION, encode_arguments, read_error
 
 CONNECT_SECONDS = 2.0
 SILENT_SECONDS = 5.0  # the server says something each second, however long the work takes

@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from brokers.base import BrokerError, ReadFailed
-from brokers.paper.remote.connection import ServerConnection
-from brokers.paper.remote.protocol import LISTEN, UNLISTEN, encode_error, read_error
 from common.reason_codes import Code
+from tests.fakes.paper_server.connection import ServerConnection
+from tests.fakes.paper_server.protocol import LISTEN, UNLISTEN, encode_error, read_error
 
 if TYPE_CHECKING:
-    from brokers.paper.remote.server import ClientConnection, Responder
+    from tests.fakes.paper_server.server import ClientConnection, Responder
 
 NOTIFICATION = {"ring": True}
 

@@ -11,13 +11,15 @@ from django.db import connection
 
 from brokers.base import BrokerError, Outcome, OutcomeUnknown, ReadFailed
 from brokers.paper.adapter import PaperAdapter
-from brokers.paper.in_process import OPERATIONS
 from brokers.paper.network_simulator import WorkerThreads
-from brokers.paper.remote.connection import reset_connection
-from brokers.paper.remote.faults import Faults
-from brokers.paper.remote.framing import BadFrameError, Unpacker, pack, unpack
-from brokers.paper.remote.notifications import NotificationHub
-from brokers.paper.remote.protocol import (
+from brokers.types import OrderRequest
+from common.reason_codes import Code
+from tests.fakes.paper_server.connection import reset_connection
+from tests.fakes.paper_server.faults import Faults
+from tests.fakes.paper_server.framing import BadFrameError, Unpacker, pack, unpack
+from tests.fakes.paper_server.notifications import NotificationHub
+from tests.fakes.paper_server.operations import OPERATIONS
+from tests.fakes.paper_server.protocol import (
     CALLS,
     LISTEN,
     PAIRS,
@@ -28,8 +30,6 @@ from brokers.paper.remote.protocol import (
     encode_outcome,
     fragment,
 )
-from brokers.types import OrderRequest
-from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
 SIGN_OF_LIFE_SECONDS = 1.0
