@@ -339,12 +339,6 @@ PUBLISHED_WINDOWS = outside(
     "Whether the maintenance windows that brokers publish count. No: only your own (console:"
     " Maintenance).",
 )
-PAPER_BROKER = outside(
-    "FILLCAST_PAPER_BROKER",
-    optional(text("host:port", r"[A-Za-z0-9.\[\]:_-]+:[0-9]{1,5}")),
-    "",
-    "Where `manage.py paper_broker` listens. Without it, the paper broker runs in our processes.",
-)
 MT4_ROOT = outside(
     "FILLCAST_MT4_ROOT",
     optional(text("a folder", "/.+|[A-Za-z]:.+")),
