@@ -1,7 +1,6 @@
 """A live source's prices on their way to the paper broker: on a thread of their own.
 
-Its books may be locked or away, and it may be another process. Who waits for it must not be who
-judges real accounts' levels.
+Its books may be locked or away. The thread that judges real accounts' levels must not wait for it.
 """
 
 import threading
@@ -10,9 +9,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 
 import psycopg
 import structlog
-from django.db import Error as DatabaseError
 
-from brokers.base import BrokerError
 from brokers.paper.exchange import on_quotes
 from brokers.types import Quote
 from common.clocks import market_now
@@ -20,7 +17,6 @@ from prices.quote_buffer import conflated, fresh_quotes
 from prices.signals import quotes_at_paper
 
 log = structlog.get_logger(__name__)
-EXPECTED_ERRORS = (BrokerError, DatabaseError, psycopg.Error)
 WAIT_SECONDS = 0.25  # seconds: so an exit that a price causes meets that price there, as a rule
 
 
@@ -56,7 +52,7 @@ class PaperPublisher:
             try:
                 on_quotes(quotes)
             except Exception as error:  # whatever it is, the next ones are carried
-                message = str(error) if isinstance(error, EXPECTED_ERRORS) else repr(error)
+                message = str(error) if isinstance(error, psycopg.Error) else repr(error)
                 log.warning("the paper broker misses prices", source=self._source_id, error=message)
                 self._put_back(quotes)
                 return

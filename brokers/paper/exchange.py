@@ -70,14 +70,6 @@ def open_accounts(
     _call(seed.open_accounts, list(numbers), balance=balance, password=password, **terms)
 
 
-def set_terms(numbers: Iterable[str] = (), **terms: Any) -> int:
-    """Change terms or faults (fields of PaperAccount) of accounts; no numbers: of all.
-
-    Returns how many that were.
-    """
-    return _call(seed.set_terms, list(numbers), **terms)
-
-
 def _call(operation: Callable[P, T], *arguments: P.args, **words: P.kwargs) -> T:
     if _backend is None:
         return operation(*arguments, **words)

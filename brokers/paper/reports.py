@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from brokers.base import Rejected
-from brokers.paper.book_state import Account, Deal, Ticket
+from brokers.paper.book_state import Deal, Ticket
 from brokers.paper.matching import OrderOutcome
 from brokers.types import CloseCause, Execution, HeldLevels, OrderReport, ReportKind
 from common.reason_codes import Code
@@ -61,11 +61,6 @@ def _report(kind: ReportKind, order: Ticket, deals: Sequence[Deal], currency: st
         close_cause=order.cause,
         levels=HeldLevels(entered.stop_loss, entered.take_profit) if entered else None,
     )
-
-
-def currency_of(accounts: Mapping[int, Account], order: Ticket) -> str:
-    """The currency of the money in an order's deals."""
-    return accounts[order.account].currency
 
 
 def to_json(report: OrderReport) -> dict[str, Any]:

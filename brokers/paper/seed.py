@@ -4,7 +4,6 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
-from brokers.paper.db_sessions import sessions
 from brokers.paper.models import PaperAccount, PaperInstrument
 from brokers.paper.reads import hash_password
 
@@ -55,29 +54,6 @@ def open_accounts(
         ignore_conflicts=True,
         batch_size=5_000,
     )
-
-
-def set_terms(numbers: Iterable[str], **terms: Any) -> int:
-    """Change terms or faults (fields of PaperAccount) of accounts; no numbers: of all.
-
-    Returns how many that were.
-    """
-    wanted = list(numbers)
-    accounts = PaperAccount.objects.all()
-    return (accounts.filter(number__in=wanted) if wanted else accounts).update(**terms)
-
-
-def fund(number: str, amount: Decimal) -> Decimal:
-    """Pay in (or, below 0, out), account currency; return the new balance."""
-    with sessions.transaction() as session:
-        row = session.execute(
-            "UPDATE paper_account SET balance = balance + %s WHERE number = %s RETURNING balance",
-            (amount, number),
-        ).fetchone()
-    if row is None:
-        raise PaperAccount.DoesNotExist(number)
-    balance: Decimal = row[0]
-    return balance
 
 
 def _hash(password: str) -> str:

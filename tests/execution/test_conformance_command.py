@@ -27,6 +27,7 @@ from execution.runtime.lane_leases import LaneLeaseManager, LaneSelection
 from signals.models import Feed
 from tests.connections.conftest import elsewhere
 from tests.execution import factories
+from tests.fakes.paper_server.operations import set_terms
 
 pytestmark = pytest.mark.django_db(transaction=True)
 SPEC = ConnectionSpec("c-A1", "A1")
@@ -238,7 +239,7 @@ def test_nothing_is_begun_beside_what_could_not_be_closed(
 
 def disallow() -> None:
     """On a thread of its own, which leaves no connection to the database behind."""
-    exchange.set_terms(["A1"], trading_allowed=False)
+    set_terms(["A1"], {"trading_allowed": False})
     connection.close()
 
 

@@ -37,6 +37,7 @@ from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market
 from tests.fakes.exchange.venue import Venue as Exchange
 from tests.fakes.mt5.fake_terminal import FakeTerminal as Mt5
+from tests.fakes.paper_server.operations import set_terms
 from tests.fakes.tws.server_process import TwsProcess
 from tests.ibkr.factories import ACCOUNT
 
@@ -136,9 +137,9 @@ def _paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]
         paper.on_quotes([Quote("EUR/USD", D("1.10000"), D("1.10020"), market_now())])
         yield Account(
             row, _followed(row),
-            swallow=lambda: paper.set_terms(["P1"], silent_before=True),
+            swallow=lambda: set_terms(["P1"], {"silent_before": True}),
             has_taken=is_unknown,
-            recover=lambda: paper.set_terms(["P1"], silent_before=False),
+            recover=lambda: set_terms(["P1"], {"silent_before": False}),
             arrived=lambda: list(PaperOrder.objects.values_list("client_order_id", flat=True)),
         )  # fmt: skip
 

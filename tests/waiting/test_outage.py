@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from brokers.paper import exchange as paper
 from connections.models import ConnectionHealth
 from execution.models import Order
 from tests.execution import factories
+from tests.fakes.paper_server.operations import set_terms
 from tests.waiting.brokers import Account, account_at, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -26,7 +26,7 @@ def account(
 
 
 def test_signals_of_a_short_outage_are_filled_when_the_broker_answers(account: Account) -> None:
-    paper.set_terms(["P1"], unreachable=True)
+    set_terms(["P1"], {"unreachable": True})
     for _ in range(SIGNALS):
         account.quote()
         factories.signal(account.feed)
@@ -39,7 +39,7 @@ def test_signals_of_a_short_outage_are_filled_when_the_broker_answers(account: A
     assert late is not None
     assert (late.status, late.reason) == ("PENDING", "CONNECTION_UNREACHABLE")
     assert late.waiting_since is not None
-    paper.set_terms(["P1"], unreachable=False)
+    set_terms(["P1"], {"unreachable": False})
     account.quote()
     began = time.monotonic()
     everything = wait_for(lambda: Order.objects.filter(status="FILLED").count() == SIGNALS + 1, 40)

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, TypeVar
 
 from django.db import connection
+from django.db.models import F
 
 from brokers.base import BrokerAdapter
 from brokers.paper.adapter import create
@@ -180,7 +181,7 @@ class PaperStage(Harness):
             case InjectedFault.CLOSED:
                 await self._instrument(quote_max_age_seconds=0)
             case InjectedFault.NO_MONEY:
-                await books(OPERATIONS["fund"], self.account, D(-99_990))
+                await self._terms(balance=F("balance") - 99_990)
             case InjectedFault.STOPS_NEAR:
                 await self._instrument(stops_level=D("0.001"))
             case InjectedFault.DOWN if self.host is None:

@@ -13,7 +13,6 @@ from rest_framework.test import APIClient
 from analytics.days import trading_day
 from analytics.models import AnalyticsDaily
 from analytics.services import compute_day
-from brokers.paper import exchange
 from brokers.types import OrderReport
 from common.clocks import market_now
 from common.sql import rows, run
@@ -26,6 +25,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed, Signal
 from tests.execution import factories
 from tests.execution.reconciliation.test_paper import send, trading_account
+from tests.fakes.paper_server.operations import set_terms
 from users.services import create_api_key
 
 __all__ = ["trading_account"]
@@ -156,7 +156,7 @@ def test_on_paper_from_http_to_the_daily_result(
     trading_account: ExecutionConnection, feed: Feed
 ) -> None:
     """Paper takes its commission in the account's currency: by no rate, in all figures."""
-    exchange.set_terms(["A1"], commission_per_million=D(100))
+    set_terms(["A1"], {"commission_per_million": D(100)})
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {create_api_key(feed.owner, 'test')[1]}")
     said = {"feed": feed.slug, "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09"}

@@ -131,7 +131,7 @@ def test_a_broker_whose_news_hang_keeps_no_price_of_another_from_being_judged(
     broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A paper broker that is another process, stopped: a real one's prices go to it, too."""
+    """A real broker's prices go to the paper broker too, whose events hang here."""
     asked: list[str] = []
 
     async def hang(limit: int, after: str = "") -> list[OrderReport]:

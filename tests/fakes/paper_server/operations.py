@@ -5,9 +5,10 @@ from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from brokers.paper import seed
 from brokers.paper.account_actions import owner_closes
+from brokers.paper.models import PaperAccount
 from brokers.paper.quote_processing import forget_prices, on_quotes
+from brokers.paper.seed import list_instruments, open_accounts
 
 if TYPE_CHECKING:
     from tests.fakes.paper_server.sync_client import SyncClient
@@ -33,30 +34,31 @@ class ExchangeClient:
 
 def positional(name: str, arguments: Sequence[Any], words: dict[str, Any]) -> Sequence[Any]:
     """Return an operation's arguments as `OPERATIONS` and `protocol.CALLS` take them."""
-    match name:
-        case "open_accounts":
-            return (*arguments, words.pop("balance"), words.pop("password"), words)
-        case "set_terms":
-            return (*arguments, words)
+    if name == "open_accounts":
+        return (*arguments, words.pop("balance"), words.pop("password"), words)
     return arguments
+
+
+def set_terms(numbers: Sequence[str], terms: Mapping[str, Any]) -> int:
+    """Change terms or faults (fields of PaperAccount) of accounts; no numbers: of all.
+
+    Returns how many accounts that were.
+    """
+    accounts = PaperAccount.objects.all()
+    return (accounts.filter(number__in=numbers) if numbers else accounts).update(**terms)
 
 
 def _open_accounts(
     numbers: Sequence[str], balance: Decimal, password: str, terms: Mapping[str, Any]
 ) -> None:
-    seed.open_accounts(numbers, balance=balance, password=password, **terms)
-
-
-def _set_terms(numbers: Sequence[str], terms: Mapping[str, Any]) -> int:
-    return seed.set_terms(numbers, **terms)
+    open_accounts(numbers, balance=balance, password=password, **terms)
 
 
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
     "on_quotes": on_quotes,
     "forget_prices": forget_prices,
     "owner_closes": owner_closes,
-    "list_instruments": seed.list_instruments,
+    "list_instruments": list_instruments,
     "open_accounts": _open_accounts,
-    "set_terms": _set_terms,
-    "fund": seed.fund,
+    "set_terms": set_terms,  # the tests' own
 }

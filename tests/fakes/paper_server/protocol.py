@@ -49,16 +49,16 @@ REPORTS: TypeAdapter[list[OrderReport]] = TypeAdapter(list[OrderReport])
 
 @dataclass(frozen=True, slots=True)
 class RemoteCall:
-    """One thing that can be asked. of_venue: a function that blocks, not a coroutine."""
+    """One thing that can be asked. of_exchange: a function that blocks, not a coroutine."""
 
     argument_types: TypeAdapter[Any]
     result_type: TypeAdapter[Any]
-    of_venue: bool = False
+    of_exchange: bool = False
 
 
-def _call(*argument_types: Any, result_type: Any, of_venue: bool = False) -> RemoteCall:
+def _call(*argument_types: Any, result_type: Any, of_exchange: bool = False) -> RemoteCall:
     arguments: Any = tuple[argument_types] if argument_types else tuple[()]  # type: ignore[valid-type]
-    return RemoteCall(TypeAdapter(arguments), TypeAdapter(result_type), of_venue)
+    return RemoteCall(TypeAdapter(arguments), TypeAdapter(result_type), of_exchange)
 
 
 CALLS: Mapping[str, RemoteCall] = {
@@ -80,15 +80,14 @@ CALLS: Mapping[str, RemoteCall] = {
     "journal": _call(str, result_type=BrokerBooks),
     "clock": _call(result_type=datetime | None),
     # of the venue
-    "on_quotes": _call(list[Quote], result_type=int, of_venue=True),
-    "forget_prices": _call(result_type=None, of_venue=True),
-    "owner_closes": _call(str, str, result_type=int, of_venue=True),
-    "list_instruments": _call(result_type=None, of_venue=True),
+    "on_quotes": _call(list[Quote], result_type=int, of_exchange=True),
+    "forget_prices": _call(result_type=None, of_exchange=True),
+    "owner_closes": _call(str, str, result_type=int, of_exchange=True),
+    "list_instruments": _call(result_type=None, of_exchange=True),
     "open_accounts": _call(
-        list[str], Decimal, str, dict[str, Any], result_type=None, of_venue=True
+        list[str], Decimal, str, dict[str, Any], result_type=None, of_exchange=True
     ),
-    "set_terms": _call(list[str], dict[str, Any], result_type=int, of_venue=True),
-    "fund": _call(str, Decimal, result_type=Decimal, of_venue=True),
+    "set_terms": _call(list[str], dict[str, Any], result_type=int, of_exchange=True),
 }
 
 

@@ -152,7 +152,7 @@ class Server:
     async def _call(self, name: str, args: Any) -> dict[str, Any]:
         call = CALLS[name]
         arguments = call.argument_types.validate_python(args)
-        if call.of_venue:
+        if call.of_exchange:
             result = await self.desks.run(_call_exchange, name, arguments)
         else:
             result = await getattr(self.adapter, name)(*arguments)
