@@ -798,6 +798,7 @@ class Migration(migrations.Migration):
         operator_rows("execution_streamlease"),
         shared_rows("execution_levelscanheartbeat"),
         run_file(__file__, "triggers.sql"),
+        run_file(__file__, "order_status.sql"),
         migrations.RunSQL(NUMBERS_MAY_JUMP),
         migrations.RunSQL(VACUUM_OFTEN),
         # It changes with every drain, and nothing is lost with it.

@@ -9,6 +9,7 @@ from execution.models import AT_BROKER, IN_FLIGHT, Status
 
 S = Status
 
+# The database refuses every other move: execution/migrations/sql/order_status.sql.
 ALLOWED: dict[tuple[Status, Status], str] = {
     (S.PENDING, S.SUBMITTING): "the intent is on disk",
     (S.PENDING, S.DENIED): "our rules; no broker heard of it",

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def window(**fields: Any) -> MaintenanceWindow:
     """One that is open now, of all of the double's accounts."""
     began = datetime.now(UTC) - timedelta(minutes=10)
-    usual = {"kind": KIND, "on_date": began.date(), "starts_at": began.time(), "minutes": 60}
+    usual = {"broker_type": KIND, "on_date": began.date(), "starts_at": began.time(), "minutes": 60}
     return MaintenanceWindow.objects.create(**{**usual, "note": "Announced by mail.", **fields})
 
 

@@ -1,0 +1,28 @@
+-- An order's status moves only as execution/reports/transitions.py allows (ALLOWED),
+-- whoever writes it. tests/execution/reports/test_status_trigger.py compares the two.
+CREATE FUNCTION execution_refuse_status() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE check_violation USING MESSAGE =
+    format('order %s may not move from %s to %s', OLD.id, OLD.status, NEW.status);
+END $$;
+CREATE TRIGGER order_status BEFORE UPDATE OF status ON execution_order FOR EACH ROW
+WHEN (OLD.status <> NEW.status AND NOT CASE OLD.status
+  WHEN 'PENDING' THEN NEW.status IN ('SUBMITTING', 'DENIED', 'CANCELLED', 'EXPIRED', 'FAILED',
+    'SUBMITTED', 'PARTIALLY_FILLED', 'FILLED', 'UNKNOWN', 'REJECTED')
+  WHEN 'SUBMITTING' THEN NEW.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'FILLED', 'REJECTED',
+    'CANCELLED', 'EXPIRED', 'PENDING', 'FAILED', 'UNKNOWN')
+  WHEN 'UNKNOWN' THEN NEW.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'FILLED', 'REJECTED',
+    'CANCELLED', 'EXPIRED', 'PENDING', 'FAILED')
+  WHEN 'SUBMITTED' THEN NEW.status IN ('PARTIALLY_FILLED', 'FILLED', 'CANCEL_REQUESTED',
+    'CANCELLED', 'EXPIRED', 'REJECTED', 'UNKNOWN')
+  WHEN 'PARTIALLY_FILLED' THEN NEW.status IN ('FILLED', 'CANCEL_REQUESTED', 'CANCELLED',
+    'EXPIRED', 'UNKNOWN')
+  WHEN 'CANCEL_REQUESTED' THEN NEW.status IN ('UNKNOWN', 'CANCELLED', 'EXPIRED',
+    'PARTIALLY_FILLED', 'FILLED', 'SUBMITTED', 'REJECTED')
+  WHEN 'CANCELLED' THEN NEW.status IN ('FILLED', 'SUBMITTED')
+  WHEN 'EXPIRED' THEN NEW.status IN ('FILLED', 'SUBMITTED')
+  WHEN 'REJECTED' THEN NEW.status IN ('FILLED', 'PARTIALLY_FILLED')
+  WHEN 'FAILED' THEN NEW.status IN ('FILLED', 'PARTIALLY_FILLED', 'SUBMITTED', 'REJECTED',
+    'CANCELLED', 'EXPIRED', 'PENDING')
+  ELSE false END)
+EXECUTE FUNCTION execution_refuse_status();
