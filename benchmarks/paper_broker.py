@@ -1,8 +1,8 @@
 """The paper broker's server (`tests/fakes/paper_server`), which notes how long each order took:
 `python -m benchmarks.paper_broker`.
 
-It tells its port; each line on its input is answered with when it began with which order, and how
-long its answer took, by the machine's monotonic clock.
+It prints its port. For each line on its input it prints when each order arrived and how long its
+answer took, by the machine's monotonic clock.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ async def main() -> None:
         async def serve(self, message: Mapping[str, Any], say: "Responder") -> None:
             began = time.perf_counter()
             if message.get("do") == SUBMIT:
-                say = Noted(say.visitor, say.number)
+                say = Noted(say.client, say.number)
                 say.began = began
             await super().serve(message, say)
 

@@ -49,7 +49,7 @@ class Host:
     def callers(self) -> int:
         """How many connections are open to it."""
         assert self._server is not None
-        return len(self._server.visitors)
+        return len(self._server.clients)
 
     def stop(self) -> None:
         """Go down for good, with the answers that somebody still waited for."""

@@ -95,7 +95,7 @@ class BrokerProcess:
         return SyncClient("127.0.0.1", self.port)
 
     def ask(self, name: str, *arguments: Any) -> Any:
-        """Ask something of the venue."""
+        """Call an operation of the exchange."""
         desk = self.desk
         try:
             return desk.call(name, *arguments)

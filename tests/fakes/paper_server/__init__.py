@@ -1,8 +1,8 @@
 """The paper broker as a server: a broker that survives when our processes are killed.
 
 `python -m tests.fakes.paper_server` serves the books of the database that DATABASE_URL names.
-`adapter` talks to it over TCP. `environ_for` is the environment of processes that shall use it;
-`brokers.paper.exchange.use` says how they do.
+`adapter` talks to it over TCP. Processes started with `environ_for` use it in place of the broker
+in the process; `brokers.paper.exchange.use` explains how.
 """
 
 

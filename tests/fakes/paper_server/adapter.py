@@ -1,7 +1,8 @@
 """The paper broker's adapter when the broker is another process: the same three outcomes.
 
-Before the write nothing has left: NotSent. After it only the broker's word counts; a broken line, a
-time-out or nonsense is OutcomeUnknown. The broker accepts what arrives, whenever that is.
+Before the write nothing has left: NotSent. After it only the broker's answer counts: a lost
+connection, a time-out or a malformed answer is OutcomeUnknown. The broker accepts an order
+however late it arrives.
 """
 
 import asyncio
@@ -70,7 +71,7 @@ class RemotePaper:
         )
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        """What the account can do, by what its connection's settings say of it."""
+        """Return what the account can do, by its connection's settings."""
         return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
@@ -89,7 +90,7 @@ class RemotePaper:
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """Place many at once, 100 in a frame. Ends when each order has been told."""
+        """Place many at once, 100 in a frame. Ends when each order has its outcome."""
         try:
             link = await self._reach().link()
         except OSError as error:
@@ -116,7 +117,7 @@ class RemotePaper:
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
-        """Make this loop's line, and log in once to say what is wrong."""
+        """Open this loop's connection and log in once. Raises ReadFailed."""
         await self._read("connect", spec)
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
@@ -174,7 +175,7 @@ class RemotePaper:
         await self._read("acknowledge", list(event_ids))
 
     async def stream_events(self) -> AsyncIterator[None]:
-        """Ring when the server does. Raises ReadFailed when the line breaks."""
+        """Yield when the server notifies. Raises ReadFailed when the connection is lost."""
         try:
             link = await self._reach().link()
         except OSError as error:
@@ -192,7 +193,7 @@ class RemotePaper:
         if spec is None:
             self._reach().close()
 
-    # ---- the line -------------------------------------------------------------------------
+    # ---- the connection -------------------------------------------------------------------
     def _reach(self) -> ConnectionManager:
         loop = asyncio.get_running_loop()
         if loop not in self._reaches:

@@ -1,8 +1,8 @@
 """One TCP connection to the paper broker, with many calls under way on it.
 
-A frame goes to the kernel whole and at once, or the line is cut: no byte waits in this process to
-leave after the guard has looked. What the kernel holds is thrown away when the line is cut, or when
-the other side has not confirmed it within `UNCONFIRMED_SECONDS`.
+A frame goes to the kernel whole and at once, or the connection is reset: no byte waits in this
+process to leave after the guard was called. What the kernel still holds is discarded
+by a reset, or when the other side has not confirmed it within `UNCONFIRMED_SECONDS`.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ from tests.fakes.paper_server.protocol import VERSION
 log = logging.getLogger(__name__)
 CONNECT_SECONDS = 2.0
 UNCONFIRMED_SECONDS = 5.0
-SILENT_SECONDS = 5.0  # the server says something each second
+SILENT_SECONDS = 5.0  # the server sends something each second
 POLL_SECONDS = 1.0
 FIRST_DELAY, LONGEST_DELAY = 0.05, 1.0
 MAX_UNSENT = 4 * 2**20  # bytes that the kernel should take at once
@@ -29,14 +29,14 @@ NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class AnswerHandler(Protocol):
-    """Who waits for the answers to one call."""
+    """What receives the answers to one call."""
 
     def receive(self, message: Mapping[str, Any]) -> None:
         """Take an answer. Raises ValueError, KeyError or TypeError when it makes no sense."""
         ...
 
     def lose(self, why: str, came: bytes = b"") -> None:
-        """No answer will come any more. came: what there is of it."""
+        """Learn that no answer will come. came: the part that did."""
         ...
 
 
@@ -80,7 +80,7 @@ class ServerConnection(asyncio.Protocol):
             raise ConnectionAbortedError("the line takes no more")
 
     def forget(self, number: int) -> None:
-        """Nobody waits for this call any more."""
+        """Ignore further answers to this call."""
         self._waiting.pop(number, None)
 
     def cut(self, why: str) -> None:
@@ -90,7 +90,7 @@ class ServerConnection(asyncio.Protocol):
             reset_connection(self._transport)
 
     def close(self) -> None:
-        """End the connection in peace."""
+        """Close the connection after what was written has left."""
         if self._transport is not None:
             self._transport.close()
         if self._watch is not None:
@@ -120,7 +120,7 @@ class ServerConnection(asyncio.Protocol):
             self._watch.cancel()
         if not self.greeted.done():
             self.greeted.set_exception(exc or ConnectionResetError("no greeting"))
-            self.greeted.exception()  # somebody else may have given up waiting for it
+            self.greeted.exception()  # the caller may have stopped waiting for it
         waiting, self._waiting = self._waiting, {}
         why = type(exc).__name__ if exc else "the line was closed"
         came = self._malformed or half[HEAD.size :]
@@ -144,19 +144,19 @@ class ServerConnection(asyncio.Protocol):
     def _greet(self, message: Mapping[str, Any]) -> None:
         greeting = message.get("paper")
         if greeting is None or self.greeted.done():
-            return  # a sign of life
+            return  # a heartbeat
         if greeting == VERSION:
             self.greeted.set_result(None)
         else:
             self.greeted.set_exception(ConnectionRefusedError(f"it speaks version {greeting}"))
 
     async def _watch_over(self) -> None:
-        """Cut a line on which nothing is heard any more. Ends with the loop, and the line too."""
+        """Reset the connection when nothing arrives any more. Ends with the loop, as it does."""
         try:
             while self.usable:
                 asked_at = machine_time()
                 await asyncio.sleep(POLL_SECONDS)
-                awake = machine_time() - asked_at < 2 * POLL_SECONDS  # else hear first what came
+                awake = machine_time() - asked_at < 2 * POLL_SECONDS  # else read first what came
                 if awake and machine_time() - self._received_at > SILENT_SECONDS:
                     self.cut("nothing is heard")
         finally:
@@ -183,7 +183,7 @@ def reset_connection(transport: asyncio.Transport) -> None:
 
 
 class ConnectionManager:
-    """The way to the server from one event loop: a link, made anew when it broke, with back-off."""
+    """One event loop's connection to the server: opened again when it is lost, with back-off."""
 
     def __init__(self, host: str, port: int) -> None:
         self._host, self._port = host, port

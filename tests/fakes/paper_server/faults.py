@@ -1,4 +1,4 @@
-"""Trouble on demand for everybody who talks to the server; that of one account is in its terms."""
+"""Faults on request that affect all clients; an account's own faults are in its terms."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ REPLAY = (
 
 
 class Faults:
-    """One method for each kind of trouble, called by its name."""
+    """One method for each kind of fault, called by its name."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -28,7 +28,7 @@ class Faults:
         self._replayed_on_connect = 0
 
     async def make(self, name: str, *numbers: Any) -> None:
-        """Make trouble. Raises ReadFailed for a kind that there is not."""
+        """Cause a fault. Raises ReadFailed for an unknown kind."""
         kinds: dict[str, Callable[..., Awaitable[None]]] = {
             "refuse": self._refuse,
             "reset": self._reset,
@@ -50,7 +50,7 @@ class Faults:
         return self.last_half
 
     def on_connect(self) -> None:
-        """Somebody came in."""
+        """React to a new client."""
         if self._replayed_on_connect:
             self._server.spawn(self._replay(self._replayed_on_connect))
 
@@ -60,27 +60,27 @@ class Faults:
         await self._reset()
 
     async def _reset(self) -> None:
-        """Reset all connections, as soon as the one who asks for it has its answer."""
+        """Reset all connections, after the caller of this fault has its answer."""
         asyncio.get_running_loop().call_later(0.01, self._reset_all)
 
     def _reset_all(self) -> None:
-        for visitor in list(self._server.visitors):
-            visitor.reset()
+        for client in list(self._server.clients):
+            client.reset()
 
     async def _half_answers(self, times: int) -> None:
-        """Answer half a frame and reset the line, so many times; not the one who asks for it."""
+        """Answer half a frame and reset, so many times; not to the caller of this fault."""
         asyncio.get_running_loop().call_soon(setattr, self, "_halves", int(times))
 
     async def _stand_still(self, seconds: float) -> None:
-        """Do nothing at all for a while: no answer, no sign of life; the kernel still accepts."""
+        """Do nothing at all for a while: no answer, no heartbeat; the kernel still accepts."""
         asyncio.get_running_loop().call_later(0.01, time.sleep, float(seconds))
 
     async def _replay(self, events: int) -> None:
-        """Tell the last events again, as if nobody had acknowledged them."""
-        await self._server.desks.run(_mark_unacknowledged, int(events))
+        """Send the last events again, as if they had not been acknowledged."""
+        await self._server.threads.run(_mark_unacknowledged, int(events))
 
     async def _replay_on_connect(self, events: int) -> None:
-        """Do that whenever somebody connects; 0: no more."""
+        """Do that for each new client; 0: no more."""
         self._replayed_on_connect = int(events)
 
 

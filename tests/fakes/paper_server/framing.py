@@ -1,4 +1,4 @@
-"""Frames on the line: four bytes of length, then a JSON object."""
+"""Frames: four bytes of length, then a JSON object."""
 
 import re
 import struct
@@ -43,14 +43,14 @@ NUMBERED = re.compile(rb'\{"id":(\d+)[,}]')
 
 
 def number_in(body: bytes) -> int | None:
-    """Return which call a frame answers, by its beginning; None: it does not say."""
+    """Return the number of the call that a frame answers, from its beginning, or None."""
     found = NUMBERED.match(body)
     return int(found[1]) if found else None
 
 
 def describe_lost_answer(why: str, came: bytes, specs: Sequence[ConnectionSpec]) -> str:
     """Return why an answer is lost, and what came of it without secrets. specs: of those whose
-    answer it was; what was for several connections none of them reads: the log has it."""
+    answer it was; an answer for several connections is shown to none of them: the log has it."""
     if not came or not specs:
         return why
     if len({spec.connection_id for spec in specs}) > 1:

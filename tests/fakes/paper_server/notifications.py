@@ -1,4 +1,4 @@
-"""The bell over the line: the server rings for everybody who listens, a listener waits for it."""
+"""Notifications of new events: the server sends them to all listeners, each waits for them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -12,34 +12,34 @@ from tests.fakes.paper_server.protocol import LISTEN, UNLISTEN, encode_error, re
 if TYPE_CHECKING:
     from tests.fakes.paper_server.server import ClientConnection, Responder
 
-NOTIFICATION = {"ring": True}
+NOTIFICATION = {"notification": True}
 
 
 class NotificationHub:
-    """Who listens at the server. One look at the books serves them all."""
+    """The server's listeners. One subscription to the books serves them all."""
 
     def __init__(self, notifications: Callable[[], AsyncIterator[None]]) -> None:
         self._notifications = notifications
         self._listeners: dict[tuple[ClientConnection, int], Responder] = {}
         self._watch: asyncio.Task[None] | None = None
 
-    def listen(self, visitor: "ClientConnection", respond: "Responder") -> None:
-        """Ring now, and whenever something new waits."""
-        self._listeners[visitor, respond.number] = respond
+    def listen(self, client: "ClientConnection", respond: "Responder") -> None:
+        """Notify now, and whenever there is a new event."""
+        self._listeners[client, respond.number] = respond
         if self._watch is None:
             self._watch = asyncio.get_running_loop().create_task(self._watch_over())
         respond(NOTIFICATION)
 
-    def unlisten(self, visitor: "ClientConnection", number: int | None = None) -> None:
-        """Ring no more for one who listens; number None: for all of a visitor's."""
-        for key in [key for key in self._listeners if key[0] is visitor]:
+    def unlisten(self, client: "ClientConnection", number: int | None = None) -> None:
+        """End a listener; number None: all of a client's."""
+        for key in [key for key in self._listeners if key[0] is client]:
             if number in (None, key[1]):
                 del self._listeners[key]
         if not self._listeners:
             self.close()
 
     def close(self) -> None:
-        """Look at the books no more."""
+        """End the subscription to the books."""
         watch, self._watch = self._watch, None
         if watch is not None:
             watch.cancel()
@@ -59,14 +59,14 @@ class NotificationHub:
 
 
 class NotificationListener:
-    """One listener's end. Rings that come while nobody waits are one."""
+    """The client side of one listener. Notifications that arrive unread count as one."""
 
     def __init__(self) -> None:
         self._is_pending = asyncio.Event()
         self._fault: BrokerError | None = None
 
     async def notifications(self, link: ServerConnection) -> AsyncIterator[None]:
-        """Yield whenever it rings, until the line breaks. Raises ReadFailed."""
+        """Yield at each notification, until the connection is lost. Raises ReadFailed."""
         number, frame = link.make_ready({"do": LISTEN, "args": []})
         try:
             link.write(number, frame, self)

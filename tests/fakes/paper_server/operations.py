@@ -1,4 +1,4 @@
-"""The operations of `brokers.paper.exchange` over the line: a name and positional arguments."""
+"""The operations of `brokers.paper.exchange` over TCP: a name and positional arguments."""
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal

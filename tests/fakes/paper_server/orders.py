@@ -1,4 +1,4 @@
-"""Orders over the line: they leave in frames, and each is told once how it ended."""
+"""Orders over TCP: they leave in frames, and each gets one outcome."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +25,7 @@ async def place(
     guard: Guard,
     on_outcome: OnOutcome,
 ) -> None:
-    """Place orders, 100 in a frame. Ends when each has been told."""
+    """Place orders, 100 in a frame. Ends when each has its outcome."""
     written = [(spec, request, fragment(PAIR, (spec, request))) for spec, request in requests]
     parts = [written[at : at + IN_A_FRAME] for at in range(0, len(written), IN_A_FRAME)]
     left = [
@@ -41,7 +41,7 @@ async def place(
 
 
 class OrderBatch:
-    """Orders that left in one frame, and whom to tell how each of them ended, once."""
+    """Orders that left in one frame; reports the outcome of each once."""
 
     def __init__(
         self, orders: Sequence[tuple[ConnectionSpec, OrderRequest]], on_outcome: OnOutcome
@@ -73,7 +73,7 @@ class OrderBatch:
         self._give_up(list(self._open), describe_lost_answer(why, came, self._specs))
 
     def end(self) -> None:
-        """Nobody listens any more."""
+        """Ignore further answers."""
         self._open.clear()
         self._forget()
         for timer in self._timers:
@@ -95,9 +95,9 @@ def _write_frame(
 ) -> OrderBatch | None:
     """Write those orders of a frame that may leave. None: none did.
 
-    The guard is asked about each when the frame is ready, and nothing but the write comes after
-    it. Where it refuses one, the others are made ready and asked about anew: a process that stood
-    still at one of them has let the earlier ones through long ago.
+    The guard is called for each when the frame is ready, and only the write comes after it. If it
+    refuses one, a frame of the others is prepared and the guard is called for them again: the
+    process may have stopped at the refused one, so the earlier checks are too old.
     """
     leaving = _check_guards(written, _well_formed, on_outcome)
     while leaving:
@@ -124,7 +124,7 @@ def _write_frame(
 def _check_guards(
     written: Sequence[EncodedOrder], guard: Guard, on_outcome: OnOutcome
 ) -> list[EncodedOrder]:
-    """Return the orders that are let through; the others are told why they are not."""
+    """Return the orders that the guard lets through; report the error of each other one."""
     let_through = []
     for order in written:
         try:

@@ -1,4 +1,4 @@
-"""One call over the line and its one answer."""
+"""One call over TCP and its one answer."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -29,9 +29,9 @@ class PendingCall:
     async def fetch(
         self, link: ServerConnection, seconds: float, guard: Callable[[], None] = lambda: None
     ) -> Any:
-        """Send it and wait. guard: asked when the frame is ready, with only the write behind it.
+        """Send it and wait. guard: called when the frame is ready; only the write comes after it.
 
-        Raises what the guard does, OSError if it never left, OutcomeUnknown, or what was told.
+        Raises what the guard does, OSError if it never left, OutcomeUnknown, or the answer's error.
         """
         number, frame = link.make_ready({"do": self._name, "args": self._arguments})
         guard()
@@ -49,7 +49,9 @@ class PendingCall:
         if "error" in message:
             self._outcome.set_exception(read_error(message))
         else:
-            self._outcome.set_result(CALLS[self._name].result_type.validate_python(message["told"]))
+            self._outcome.set_result(
+                CALLS[self._name].result_type.validate_python(message["result"])
+            )
 
     def lose(self, why: str, came: bytes = b"") -> None:
         if not self._outcome.done():

@@ -1,7 +1,7 @@
-"""What can be asked over the line, and how values are written: JSON, decimals as text.
+"""The calls that the server answers, and how values are written: JSON, decimals as text.
 
 One table of calls; both sides read it, so they cannot differ. To add a call: a line here, a method
-on both adapters (or a function in `venue`).
+on both adapters (or a function in `operations.OPERATIONS`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,8 +31,8 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 
-VERSION = 4
-SUBMIT, LISTEN, UNLISTEN = "submit_many", "stream_events", "hush"
+VERSION = 5
+SUBMIT, LISTEN, UNLISTEN = "submit_many", "stream_events", "unlisten"
 ERRORS: dict[str, type[BrokerError]] = {
     kind.__name__: kind for kind in (NotSent, Rejected, OutcomeUnknown, ReadFailed)
 }
@@ -49,7 +49,7 @@ REPORTS: TypeAdapter[list[OrderReport]] = TypeAdapter(list[OrderReport])
 
 @dataclass(frozen=True, slots=True)
 class RemoteCall:
-    """One thing that can be asked. of_exchange: a function that blocks, not a coroutine."""
+    """Types of one call. of_exchange: a function that blocks, not a coroutine of the adapter."""
 
     argument_types: TypeAdapter[Any]
     result_type: TypeAdapter[Any]
@@ -79,7 +79,7 @@ CALLS: Mapping[str, RemoteCall] = {
     "acknowledge": _call(list[str], result_type=None),
     "journal": _call(str, result_type=BrokerBooks),
     "clock": _call(result_type=datetime | None),
-    # of the venue
+    # of the exchange
     "on_quotes": _call(list[Quote], result_type=int, of_exchange=True),
     "forget_prices": _call(result_type=None, of_exchange=True),
     "owner_closes": _call(str, str, result_type=int, of_exchange=True),
@@ -105,7 +105,7 @@ def encode_outcome(outcome: Outcome) -> dict[str, Any]:
     """Write how an order ended."""
     if isinstance(outcome, BrokerError):
         return encode_error(outcome)
-    return {"told": fragment(REPORTS, outcome)}
+    return {"result": fragment(REPORTS, outcome)}
 
 
 def encode_error(error: BrokerError) -> dict[str, Any]:
@@ -114,12 +114,12 @@ def encode_error(error: BrokerError) -> dict[str, Any]:
 
 
 def read_outcome(encoded: Mapping[str, Any]) -> Outcome:
-    """Read what `outcome_words` wrote. Raises ValueError, KeyError or TypeError."""
+    """Read what `encode_outcome` wrote. Raises ValueError, KeyError or TypeError."""
     if "error" in encoded:
         return read_error(encoded)
-    return REPORTS.validate_python(encoded["told"])
+    return REPORTS.validate_python(encoded["result"])
 
 
 def read_error(encoded: Mapping[str, Any]) -> BrokerError:
-    """Read what `error_words` wrote. Raises ValueError or KeyError."""
+    """Read what `encode_error` wrote. Raises ValueError or KeyError."""
     return ERRORS[encoded["error"]](Code(encoded["code"]), str(encoded["detail"]))

@@ -1,4 +1,4 @@
-"""The paper broker's own process: connections in, calls to its books, answers out."""
+"""The server: accepts connections, runs calls on the paper broker's books, sends answers."""
 
 import asyncio
 import logging
@@ -32,21 +32,21 @@ from tests.fakes.paper_server.protocol import (
 )
 
 log = logging.getLogger(__name__)
-SIGN_OF_LIFE_SECONDS = 1.0
-MAX_UNREAD = 256 * 2**20  # bytes; who reads nothing any more is let go
+HEARTBEAT_SECONDS = 1.0
+MAX_UNREAD = 256 * 2**20  # bytes; a client that reads no more is disconnected
 
 
 class Server:
     """Serves the books of this process's database until `close`."""
 
     def __init__(self, *, faults: bool = False) -> None:
-        """faults: whether callers may ask for trouble (see `faults.py`); for tests only."""
-        self.adapter, self.desks = PaperAdapter(), WorkerThreads()
+        """faults: whether callers may cause faults (see `faults.py`)."""
+        self.adapter, self.threads = PaperAdapter(), WorkerThreads()
         self.notifications = NotificationHub(self.adapter.stream_events)
-        self.visitors: set[ClientConnection] = set()
+        self.clients: set[ClientConnection] = set()
         self.faults = Faults(self) if faults else None
         self._host, self._port = "", 0
-        self._door: asyncio.Server | None = None
+        self._listener: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
@@ -57,32 +57,32 @@ class Server:
     async def open(self, host: str, port: int) -> None:
         """Listen; port 0 is any. Raises OSError."""
         loop = asyncio.get_running_loop()
-        self._door = await loop.create_server(lambda: ClientConnection(self), host, port)
-        self._host, self._port = host, self._door.sockets[0].getsockname()[1]
-        self.spawn(self._show_life())
+        self._listener = await loop.create_server(lambda: ClientConnection(self), host, port)
+        self._host, self._port = host, self._listener.sockets[0].getsockname()[1]
+        self.spawn(self._send_heartbeats())
 
     async def shut(self, seconds: float) -> None:
         """Refuse new connections for a while."""
-        if self._door is None:
+        if self._listener is None:
             return
-        door, self._door = self._door, None
-        door.close()
+        listener, self._listener = self._listener, None
+        listener.close()
         await asyncio.sleep(seconds)
         loop = asyncio.get_running_loop()
-        self._door = await loop.create_server(
+        self._listener = await loop.create_server(
             lambda: ClientConnection(self), self._host, self._port
         )
 
     async def close(self, patience: float = 3.0) -> None:
-        """Let nobody in, finish what was begun, say goodbye."""
-        if self._door is not None:
-            self._door.close()
-        under_way = [visitor.work for visitor in self.visitors]
+        """Accept no connection, finish the calls in progress, close all connections."""
+        if self._listener is not None:
+            self._listener.close()
+        under_way = [client.work for client in self.clients]
         pending = [task for tasks in under_way for task in tasks]
         if pending:
             await asyncio.wait(pending, timeout=patience)
-        for visitor in list(self.visitors):
-            visitor.leave()
+        for client in list(self.clients):
+            client.leave()
         self.notifications.close()
         for task in list(self._tasks):
             task.cancel()
@@ -94,23 +94,23 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _show_life(self) -> None:
+    async def _send_heartbeats(self) -> None:
         while True:
-            await asyncio.sleep(SIGN_OF_LIFE_SECONDS)
-            for visitor in list(self.visitors):
-                visitor.send({})
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            for client in list(self.clients):
+                client.send({})
 
     # ---- calls ----------------------------------------------------------------------------
     async def serve(self, message: Mapping[str, Any], respond: "Responder") -> None:
-        """Answer one call; what is lost on the way back is never answered."""
+        """Answer one call. An order whose outcome is unknown gets no answer."""
         name = message.get("do", "")
         try:
             if name == SUBMIT:
                 await self._submit_many(message["args"], respond)
             elif name == LISTEN:
-                self.notifications.listen(respond.visitor, respond)
+                self.notifications.listen(respond.client, respond)
             elif name == UNLISTEN:
-                self.notifications.unlisten(respond.visitor, int(message["args"][0]))
+                self.notifications.unlisten(respond.client, int(message["args"][0]))
             elif name == "fault":
                 await self._fault(message["args"], respond)
             else:
@@ -130,7 +130,7 @@ class Server:
             respond(encode_error(ReadFailed(Code.UNEXPECTED, type(error).__name__)))
 
     async def _submit_many(self, args: Any, respond: "Responder") -> None:
-        """Take orders, whenever they arrive. Outcomes of one moment are told in one frame."""
+        """Take orders, however late they arrive. Outcomes of one moment leave in one frame."""
         pairs = PAIRS.validate_python(args)
         index_of = {id(request): index for index, (_, request) in enumerate(pairs)}
         outcomes: list[tuple[int, dict[str, Any]]] = []
@@ -153,20 +153,20 @@ class Server:
         call = CALLS[name]
         arguments = call.argument_types.validate_python(args)
         if call.of_exchange:
-            result = await self.desks.run(_call_exchange, name, arguments)
+            result = await self.threads.run(_call_exchange, name, arguments)
         else:
             result = await getattr(self.adapter, name)(*arguments)
-        return {"told": fragment(call.result_type, result)}
+        return {"result": fragment(call.result_type, result)}
 
     async def _fault(self, args: Any, respond: "Responder") -> None:
         if self.faults is None:
             raise ReadFailed(Code.FIELD_INVALID, "started without --faults")
         await self.faults.make(*args)
-        respond({"told": None})
+        respond({"result": None})
 
 
 def _accept_any(_request: OrderRequest) -> None:
-    """A broker's guard: it accepts what arrives."""
+    """Accept every order that arrives: a broker has no guard."""
 
 
 def _call_exchange(name: str, arguments: Sequence[Any]) -> Any:
@@ -177,13 +177,13 @@ def _call_exchange(name: str, arguments: Sequence[Any]) -> Any:
 
 
 class Responder:
-    """Answers to one call of one visitor."""
+    """Sends the answers to one call of one client."""
 
-    def __init__(self, visitor: "ClientConnection", number: int) -> None:
-        self.visitor, self.number = visitor, number
+    def __init__(self, client: "ClientConnection", number: int) -> None:
+        self.client, self.number = client, number
 
     def __call__(self, message: dict[str, Any]) -> None:
-        self.visitor.send({"id": self.number, **message})
+        self.client.send({"id": self.number, **message})
 
 
 class ClientConnection(asyncio.Protocol):
@@ -198,13 +198,13 @@ class ClientConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        self._server.visitors.add(self)
+        self._server.clients.add(self)
         if self._server.faults is not None:
             self._server.faults.on_connect()
         self.send({"paper": VERSION})
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._server.visitors.discard(self)  # what it asked for happens all the same
+        self._server.clients.discard(self)  # what it asked for happens all the same
         self._server.notifications.unlisten(self)
 
     def data_received(self, data: bytes) -> None:
@@ -216,11 +216,11 @@ class ClientConnection(asyncio.Protocol):
                 self.work.add(task)
                 task.add_done_callback(self.work.discard)
         except (BadFrameError, KeyError, ValueError, TypeError):
-            log.warning("paper: a caller talks nonsense; the line is cut")
+            log.warning("paper: malformed message; the connection is reset")
             self.reset()
 
     def send(self, message: dict[str, Any]) -> None:
-        """Write a frame, if anybody still listens."""
+        """Write a frame, if the client is still connected."""
         if self._transport is None or self._transport.is_closing():
             return
         frame = pack(message)
@@ -234,11 +234,11 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write(frame)
 
     def leave(self) -> None:
-        """Close in peace."""
+        """Close after what was written has left."""
         if self._transport is not None:
             self._transport.close()
 
     def reset(self) -> None:
-        """Cut the line: the other side sees a reset."""
+        """Reset the connection."""
         if self._transport is not None:
             reset_connection(self._transport)

@@ -1,4 +1,4 @@
-"""What callers without an event loop ask of the paper broker: quotes in, the owner's own hand."""
+"""The client for callers without an event loop: operations of the exchange, and faults."""
 
 import os
 import socket
@@ -11,11 +11,11 @@ from tests.fakes.paper_server.framing import BadFrameError, Unpacker, pack, unpa
 from tests.fakes.paper_server.protocol import CALLS, VERSION, encode_arguments, read_error
 
 CONNECT_SECONDS = 2.0
-SILENT_SECONDS = 5.0  # the server says something each second, however long the work takes
+SILENT_SECONDS = 5.0  # the server sends something each second, however long a call takes
 
 
 class SyncClient:
-    """A connection of its own, used by one thread at a time, made anew when it broke."""
+    """A connection of its own, used by one thread at a time, opened again when it is lost."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -25,16 +25,16 @@ class SyncClient:
         self._pid = os.getpid()
 
     def call(self, name: str, *arguments: Any) -> Any:
-        """Ask and wait for the answer. Every call here may be repeated.
+        """Call and wait for the answer. Every call here may be repeated.
 
-        Raises ReadFailed when the broker cannot be reached or the line broke; what was asked may
-        have happened all the same. Raises what the broker answers otherwise.
+        Raises ReadFailed when the server cannot be reached or the connection is lost; the call may
+        have run all the same. Raises the error that the server answers otherwise.
         """
         answer = self._fetch({"do": name, "args": encode_arguments(name, arguments)})
-        return CALLS[name].result_type.validate_python(answer["told"])
+        return CALLS[name].result_type.validate_python(answer["result"])
 
     def fault(self, name: str, *numbers: float) -> None:
-        """Ask for trouble of a server that was started with --faults (see `faults.py`)."""
+        """Cause a fault of a server that was started with --faults (see `faults.py`)."""
         self._fetch({"do": "fault", "args": [name, *numbers]})
 
     def close(self) -> None:
@@ -76,9 +76,9 @@ class SyncClient:
         return self._socket
 
     def _was_left(self, line: socket.socket) -> bool:
-        """Whether the other side closed the line since the last call: it was started anew.
+        """Whether the server closed the connection since the last call: it was restarted.
 
-        Also hears the signs of life that came in between, of which nobody had asked anything.
+        Also reads the heartbeats that have arrived since.
         """
         line.setblocking(False)
         try:

@@ -57,7 +57,7 @@ def test_half_an_answer_is_unknown_and_logged(
             [outcome] = caller.place("half").values()
         assert isinstance(outcome, OutcomeUnknown)
         assert "half an answer" in caplog.text
-        assert 'As it came: {"id":2,"outcomes":[[0,{"told":' in outcome.detail
+        assert 'As it came: {"id":2,"outcomes":[[0,{"result":' in outcome.detail
         assert caller.run(find(caller, "half"))
 
 
@@ -65,7 +65,7 @@ def test_half_an_answer_is_unknown_and_logged(
     "words",
     [
         b"no json at all",
-        b'{"id":1,"outcomes":[[0,{"told":[{"kind":"GREMLIN"}]}]]}',
+        b'{"id":1,"outcomes":[[0,{"result":[{"kind":"GREMLIN"}]}]]}',
         b'{"id":1,"outcomes":7}',
         b'{"id":1}',
         b'{"id":1,"outcomes":[[0,{"error":"Rejected","code":"NOBODYS","detail":""}]]}',
