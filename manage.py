@@ -12,7 +12,7 @@ def main() -> None:
         from django.core.management import execute_from_command_line
         from django.db import OperationalError
 
-        from config.env_types import InvalidEnvironmentError
+        from config.env_variables import InvalidEnvironmentError
         from ops.bootstrap import servers_for
         from ops.embedded.errors import EmbeddedError
     except ImportError as e:

@@ -14,9 +14,7 @@ import psycopg
 import redis
 
 from benchmarks import process_usage
-from config import env as table
-from config.env import Env
-from config.env_types import Setting
+from config.env import Settings
 from config.installation import var_folder
 from ops.embedded.ports import free_port
 from ops.embedded.postgres import NAME, PostgresServer
@@ -62,19 +60,19 @@ class BenchEnvironment:
         """rounds: how often a bench measures each of its two sides; the median counts."""
         self.rounds = rounds
         self._specs: Sequence[ProcessSpec] = ()
-        named: list[Setting[Any]] = [table.DATABASE_URL, table.REDIS_URL, table.WEB_DATABASE_URL,
-                 table.TRADE_DATABASE_URL, table.MARKET_CLOCK]  # fmt: skip
+        unset = ("DATABASE_URL", "REDIS_URL", "FILLCAST_WEB_DATABASE_URL",
+                 "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_MARKET_CLOCK")  # fmt: skip
         self.stack = Stack(
             what="manage.py bench",
             children=lambda _: self._specs,
             extra={
-                **{setting.name: "" for setting in named},  # never somebody's real database
-                table.ENV.name: "development",
-                table.ENV_FILE.name: os.devnull,
-                table.PUBLISHED_WINDOWS.name: "no",  # the brokers are doubles, open on weekends
-                table.VAR.name: str(var_folder(os.environ) / "bench" / "stack"),
-                table.PORT.name: str(free_port()),
-                table.LOG_LEVEL.name: "WARNING",
+                **dict.fromkeys(unset, ""),  # never somebody's real database
+                "FILLCAST_ENV": "development",
+                "FILLCAST_ENV_FILE": os.devnull,
+                "FILLCAST_PUBLISHED_WINDOWS": "no",  # the brokers are doubles, open on weekends
+                "FILLCAST_VAR": str(var_folder(os.environ) / "bench" / "stack"),
+                "FILLCAST_PORT": str(free_port()),
+                "FILLCAST_LOG_LEVEL": "WARNING",
             },
             report=report_progress,
         )
@@ -101,10 +99,10 @@ class BenchEnvironment:
                 connection.execute(f"DROP DATABASE IF EXISTS {NAME}")
         self.stack.prepare()
         self.stack.use_here()
-        self.owner = psycopg.connect(self.stack.environ[table.DATABASE_URL.name], autocommit=True)
+        self.owner = psycopg.connect(self.stack.environ["DATABASE_URL"], autocommit=True)
         self.owner.execute("SET enable_seqscan = off")  # new tables have no statistics
         self._age_log()
-        self.redis = redis.Redis.from_url(self.stack.environ[table.REDIS_URL.name])
+        self.redis = redis.Redis.from_url(self.stack.environ["REDIS_URL"])
 
     def _age_log(self) -> None:
         """Have PostgreSQL keep log files to use again, as it does after its first hour; making
@@ -122,7 +120,7 @@ class BenchEnvironment:
             return
         if self.stack.supervisor is not None:
             self.stack.supervisor.stop()
-        self._specs = _processes(Env(self.stack.environ), workers)
+        self._specs = _processes(Settings.read(self.stack.environ), workers)
         if workers == 0:
             self.stack.supervisor = None
             return
@@ -202,10 +200,10 @@ class BenchEnvironment:
             time.sleep(every)
 
 
-def _processes(env: Env, workers: int) -> list[ProcessSpec]:
+def _processes(settings: Settings, workers: int) -> list[ProcessSpec]:
     """The stack's own processes; its Celery workers know the baseline's tasks besides."""
     found = []
-    for child in all_processes(env):
+    for child in all_processes(settings):
         if "worker" in child.command:
             child = replace(child, command=(*child.command, *TASKS))
         if not child.name.startswith(EXECUTION) or int(child.name.rpartition("-")[2]) <= workers:

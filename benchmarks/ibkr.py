@@ -28,7 +28,6 @@ from brokers.types import (
     Side,
     TimeInForce,
 )
-from config.env import REDIS_URL
 from tests.fakes.tws.server_process import TwsProcess
 
 ROOT = Path(__file__).parents[1]
@@ -62,7 +61,7 @@ def _resting(number: int, spec: ConnectionSpec) -> OrderRequest:
 # ---- one order, one event ---------------------------------------------------------------------
 def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
     """n orders, one after the other: from our call to TWS's word, without the double's own time."""
-    rate_limits.configure(environment.stack.environ[REDIS_URL.name], 1)
+    rate_limits.configure(environment.stack.environ["REDIS_URL"], 1)
     with tws_of() as tws:
         took, heard, cpu = asyncio.run(_orders(tws, n))
         turns = asyncio.run(_turns())

@@ -6,9 +6,14 @@ leases, time-outs, send deadlines. A replay never touches it.
 """
 
 import os
+import re
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+
+_SPEC = re.compile(
+    r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ)@(\d{1,12}(?:\.\d{1,6})?)x(\d{1,5}(?:\.\d{1,3})?)", re.ASCII
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,32 +33,23 @@ class MarketClock:
         return self.start + (wall - self.anchor) * self.speed
 
     def spec(self) -> str:
-        """Return the text that `parse_market_clock` reads; child processes inherit it."""
+        """Return the text that `read_market_clock` reads; child processes inherit it."""
         start = self.start.isoformat().replace("+00:00", "Z")
         return f"{start}@{self.anchor.timestamp():.6f}x{self.speed:g}"
 
 
-def parse_market_clock(spec: str) -> MarketClock:
-    """Read `2014-05-02T12:25:00Z@1763628000.5x60`.
+def read_market_clock(spec: str) -> MarketClock:
+    """Read `2014-05-02T12:25:00Z@1763628000.5x60`: market time, its unix time, speed.
 
-    Raises MisconfiguredError with what is expected.
+    Raises ValueError.
     """
-    from common.errors import MisconfiguredError  # with all codes: MetaTrader's child needs neither
-
-    try:
-        start_text, rest = spec.split("@")
-        anchor_text, speed_text = rest.split("x")
-        start = datetime.fromisoformat(start_text)
-        anchor = datetime.fromtimestamp(float(anchor_text), UTC)
-        speed = float(speed_text)
-        if start.tzinfo is None or not 0 < speed <= 10_000:
-            raise ValueError(spec)
-    except ValueError as error:
-        raise MisconfiguredError(
-            f"FILLCAST_MARKET_CLOCK={spec!r} is not START@ANCHORxSPEED, "
-            "for example 2014-05-02T12:25:00Z@1763628000x60"
-        ) from error
-    return MarketClock(start, anchor, speed)
+    if not (found := _SPEC.fullmatch(spec)) or not 0 < float(found[3]) <= 10_000:
+        raise ValueError(f"{spec!r} is not START@UNIXTIMExSPEED")
+    return MarketClock(
+        start=datetime.fromisoformat(found[1]),
+        anchor=datetime.fromtimestamp(float(found[2]), UTC),
+        speed=float(found[3]),
+    )
 
 
 _market: MarketClock | None = None
@@ -71,7 +67,7 @@ def market_clock() -> MarketClock | None:
     global _market, _market_read
     if not _market_read:
         spec = os.environ.get("FILLCAST_MARKET_CLOCK", "")
-        _market, _market_read = (parse_market_clock(spec) if spec else None), True
+        _market, _market_read = (read_market_clock(spec) if spec else None), True
     return _market
 
 

@@ -8,9 +8,7 @@ from typing import Any
 
 import environ
 
-from config import env as table
-from config.env import Env
-from config.env_types import Setting
+from config.env import Settings
 
 # As parts of the lease in thousandths. A stopped process keeps its row locks until the server ends
 # its transaction, which has to happen before others take its work over.
@@ -35,13 +33,13 @@ def timeouts(role: str, lease_seconds: int) -> dict[str, int]:
     }
 
 
-def startup_options(env: Env) -> str:
+def startup_options(settings: Settings) -> str:
     """Return what is told to PostgreSQL when a connection is opened."""
-    role = env(table.DB_ROLE)
-    values: dict[str, int | str] = dict(timeouts(role, env(table.LEASE_SECONDS)))
+    role = settings.db_role
+    values: dict[str, int | str] = dict(timeouts(role, settings.lease_seconds))
     values["jit"] = "off"  # costs more than it gives in every query that we have
     values["fillcast.program"] = program(sys.argv, role)  # for the audit trail
-    if role != "owner" and url_setting(env) is table.DATABASE_URL:
+    if role != "owner" and login(settings)[0] == "DATABASE_URL":
         values["role"] = f"fillcast_{role}"
     return " ".join(f"-c {name}={value}" for name, value in values.items())
 
@@ -59,23 +57,25 @@ def program(argv: Sequence[str], role: str) -> str:
     return f"{kind}:{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:60]}"
 
 
-def url_setting(env: Env) -> Setting[str | None]:
-    """Return the setting whose URL this process uses: its role's own login, if there is one."""
-    own = {"web": table.WEB_DATABASE_URL, "trade": table.TRADE_DATABASE_URL}
-    setting = own.get(env(table.DB_ROLE))
-    return setting if setting and env(setting) else table.DATABASE_URL
+def login(settings: Settings) -> tuple[str, str]:
+    """Return the variable whose URL this process uses (its role's own if there is one) and it."""
+    if settings.db_role == "web" and settings.web_database_url:
+        return "FILLCAST_WEB_DATABASE_URL", settings.web_database_url
+    if settings.db_role == "trade" and settings.trade_database_url:
+        return "FILLCAST_TRADE_DATABASE_URL", settings.trade_database_url
+    return "DATABASE_URL", settings.database_url or ""
 
 
-def database(env: Env) -> dict[str, Any]:
+def database(settings: Settings) -> dict[str, Any]:
     """Return the entry of DATABASES for this process's role."""
-    parsed: dict[str, Any] = dict(environ.Env.db_url_config(env(url_setting(env)) or UNSET))
+    parsed: dict[str, Any] = dict(environ.Env.db_url_config(login(settings)[1] or UNSET))
     options: dict[str, Any] = {
         **parsed.get("OPTIONS", {}),
-        "options": startup_options(env),
+        "options": startup_options(settings),
         "connect_timeout": 5,
-        "application_name": f"fillcast-{env(table.DB_ROLE)}",
+        "application_name": f"fillcast-{settings.db_role}",
     }
-    if env(table.DB_ROLE) == "web":  # requests come on many threads, each would keep its own
+    if settings.db_role == "web":  # requests come on many threads, each would keep its own
         options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
     return {
         **parsed,

@@ -1,435 +1,347 @@
-"""Every setting of Fillcast, in one table: name, kind, default, whether production needs it.
+"""Every setting of Fillcast: environment variables, read and checked once per process.
 
-docs/settings.md and .env.example are written from it (`manage.py settings_reference`).
-To add one: an entry here, a line in config/settings.py, then that command.
+`manage.py settings_reference` writes docs/settings.md and .env.example from the class Settings.
+To add a setting: a field here, a line in config/settings.py, then that command.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
 
 from config.env_types import (
-    ENV_NAME,
-    InvalidEnvironmentError,
-    Setting,
-    T,
-    Table,
-    choice,
-    comma_list,
-    decimal,
-    failpoint,
-    key32,
-    market_clock,
-    network,
-    optional,
-    owned_network,
+    BearerToken,
+    Clock,
+    Fault,
+    HostName,
+    Key,
+    Network,
+    NetworkOwner,
+    PostgresUrl,
+    TerminalName,
+    TerminalPath,
+    YesNo,
+    number,
     text,
     url,
     whole_number,
-    yes_or_no,
 )
-
-TABLE = Table()
-
-installation = TABLE.section("The installation")
-ENV = installation(
-    ENV_NAME,
-    choice("development", "production"),
-    "development",
-    "In production nothing is made up: what is marked as needed must be set.",
-)
-DEBUG = installation(
-    "FILLCAST_DEBUG",
-    yes_or_no(),
-    "no",
-    "Show tracebacks in the browser and keep every query in memory; never in production.",
-)
-SECRET_KEY = installation(
-    "FILLCAST_SECRET_KEY",
-    text("at least 32 characters, or nothing in development", "|.{32,}"),
-    "",
-    "Signs sessions and tokens. Without one, each process makes its own until it ends.",
-    required=True,
-    secret=True,
-)
-ALLOWED_HOSTS = installation(
-    "FILLCAST_ALLOWED_HOSTS",
-    comma_list(text("a host name", r"[A-Za-z0-9.:\[\]*_-]+")),
-    "localhost,127.0.0.1,[::1]",
-    "Host names that the web process answers to.",
-    required=True,
-)
-PUBLIC_URL = installation(
-    "FILLCAST_PUBLIC_URL",
-    optional(url("https", "http")),
-    "",
-    "Where people reach this installation; used in links, and trusted as an origin of forms.",
-)
-BIND = installation(
-    "FILLCAST_BIND",
-    text("an address of this machine", r"[0-9A-Fa-f.:]+"),
-    "127.0.0.1",
-    "The address that the web process listens on; 0.0.0.0 is every network this machine is in.",
-)
-PORT = installation("FILLCAST_PORT", whole_number(1, 65535), "8012", "The web process's port.")
-INSTALLATION_TAG = installation(
-    "FILLCAST_INSTALLATION_TAG",
-    text("3 characters a-z or 0-9", "[a-z0-9]{3}"),
-    "dev",
-    "Begins every client order id, so that a broker's orders tell whose they are. Never change it.",
-    required=True,
-)
-VAR = installation(
-    "FILLCAST_VAR",
-    text("a folder", ".+"),
-    "var",
-    "Where the embedded servers, logs and the secrets of a development installation are kept.",
-)
-
-ENV_FILE = installation(
-    "FILLCAST_ENV_FILE",
-    text("a file"),
-    ".env",
-    "A file with more settings, read at start; what the environment says comes first.",
-)
-FAILPOINTS = installation(
-    "FILLCAST_FAILPOINTS",
-    comma_list(failpoint()),
-    "",
-    "For tests of failures: points at which this process dies or stops. Refused in production.",
-)
-
-TRUSTED_PROXIES = installation(
-    "FILLCAST_TRUSTED_PROXIES",
-    comma_list(network()),
-    "",
-    "Addresses of our own proxies. What these say of a caller's address and of TLS is believed;"
-    " from anybody else X-Forwarded-For and X-Forwarded-Proto are ignored.",
-)
-STAFF_SECOND_FACTOR = installation(
-    "FILLCAST_STAFF_SECOND_FACTOR",
-    optional(yes_or_no()),
-    "",
-    "Whether staff must have a second factor. Not set: yes in production, no in development.",
-)
-METRICS_TOKEN = installation(
-    "FILLCAST_METRICS_TOKEN",
-    optional(text("16 or more characters without spaces", r"\S+", least=16)),
-    "",
-    "What a scraper of /metrics shows as its bearer token. Without it there is no such address.",
-    secret=True,
-)
-
-servers = TABLE.section("Servers")
-DATABASE_URL = servers(
-    "DATABASE_URL",
-    optional(url("postgresql", "postgres")),
-    "",
-    "PostgreSQL 15 to 18, as the owner of the tables. Without it, an embedded one is started.",
-    required=True,
-    secret=True,
-)
-WEB_DATABASE_URL = servers(
-    "FILLCAST_WEB_DATABASE_URL",
-    optional(url("postgresql", "postgres")),
-    "",
-    "The web process's own login. Without it, DATABASE_URL's login takes the role fillcast_web.",
-    secret=True,
-)
-TRADE_DATABASE_URL = servers(
-    "FILLCAST_TRADE_DATABASE_URL",
-    optional(url("postgresql", "postgres")),
-    "",
-    "The workers' own login. Without it, DATABASE_URL's login takes the role fillcast_trade.",
-    secret=True,
-)
-DB_ROLE = servers(
-    "FILLCAST_DB_ROLE",
-    choice("owner", "trade", "web"),
-    "owner",
-    "As whom this process works: owner for migrations, trade for workers, web for the web process.",
-)
-REDIS_URL = servers(
-    "REDIS_URL",
-    optional(url("redis", "rediss")),
-    "",
-    "Redis 6.2 or newer, or Valkey. Without it, an embedded one is started.",
-    required=True,
-    secret=True,
-)
-LOG_FORMAT = servers(
-    "FILLCAST_LOG_FORMAT",
-    choice("console", "json"),
-    "console",
-    "How logs are written (to standard error): for people, or a JSON object on each line.",
-)
-LOG_LEVEL = servers(
-    "FILLCAST_LOG_LEVEL",
-    choice("DEBUG", "INFO", "WARNING", "ERROR"),
-    "INFO",
-    "The least grave kind of message that is logged.",
-)
-EMAIL_URL = servers(
-    "FILLCAST_EMAIL_URL",
-    url("consolemail", "smtp", "smtp+tls", "smtp+ssl", "memorymail", "dummymail"),
-    "consolemail://localhost",
-    "Where e-mail is handed over, for example smtp+tls://user:password@host:587.",
-    secret=True,
-)
-EMAIL_FROM = servers(
-    "FILLCAST_EMAIL_FROM",
-    text("an e-mail address", r"[^@\s]+@[^@\s]+"),
-    "fillcast@localhost",
-    "The sender of e-mail.",
-)
-
-secrets = TABLE.section("Credentials of broker accounts")
-CREDENTIALS_PUBLIC_KEY = secrets(
-    "FILLCAST_CREDENTIALS_PUBLIC_KEY",
-    optional(key32()),
-    "",
-    "Seals credentials; every process has it. It cannot open them.",
-    required=True,
-)
-CREDENTIALS_PRIVATE_KEYS = secrets(
-    "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
-    comma_list(key32()),
-    "",
-    "Open credentials, newest first; older ones stay until rotation is through. Only in workers.",
-    secret=True,
-)
-
-execution = TABLE.section("Execution")
-BUNDLE_SIZE = execution(
-    "FILLCAST_BUNDLE_SIZE",
-    whole_number(1, 5000),
-    "500",
-    "Most orders in one message and one transaction.",
-)
-LEASE_SECONDS = execution(
-    "FILLCAST_LEASE_SECONDS",
-    whole_number(2, 10),
-    "10",
-    "How long a silent process is believed to be alive; the database's time-outs follow from it.",
-)
-SEND_WITHIN_SECONDS = execution(
-    "FILLCAST_SEND_WITHIN_SECONDS",
-    whole_number(1, 9),
-    "5",
-    "An order that is not on the wire so long after its claim is not sent any more.",
-)
-CALL_TIMEOUT_SECONDS = execution(
-    "FILLCAST_CALL_TIMEOUT_SECONDS",
-    whole_number(1, 60),
-    "5",
-    "How long a broker may take to answer before an order is UNKNOWN.",
-)
-MARKET_ENTRY_SECONDS = execution(
-    "FILLCAST_MARKET_ENTRY_SECONDS",
-    whole_number(1, 86400),
-    "60",
-    "How old a signal may be (market clock) when its market entry leaves; a preset may allow less.",
-)
-ABSENCE_GAP_SECONDS = execution(
-    "FILLCAST_ABSENCE_GAP_SECONDS",
-    whole_number(4, 3600),
-    "60",
-    "Time between the two looks that prove an order never arrived.",
-)
-LOOKUP_LONGEST_SECONDS = execution(
-    "FILLCAST_LOOKUP_LONGEST_SECONDS",
-    whole_number(2, 600),
-    "20",
-    "Longest pause between two looks for an order whose outcome is unknown; they begin at 2 s.",
-)
-UNKNOWN_ALERT_SECONDS = execution(
-    "FILLCAST_UNKNOWN_ALERT_SECONDS",
-    whole_number(10, 86400),
-    "300",
-    "An order that is UNKNOWN for longer is an alarm.",
-)
-STUCK_SECONDS = execution(
-    "FILLCAST_STUCK_SECONDS",
-    whole_number(1, 86400),
-    "30",
-    "A market, IOC or FOK order that the broker has not ended by then is asked about.",
-)
-STUCK_ANSWER_SECONDS = execution(
-    "FILLCAST_STUCK_ANSWER_SECONDS",
-    whole_number(1, 3600),
-    "10",
-    "Time to hear of a stuck order before it is cancelled or told, as its preset says.",
-)
-POLL_SECONDS = execution(
-    "FILLCAST_POLL_SECONDS",
-    whole_number(1, 5),
-    "2",
-    "How often each worker looks for due orders by itself, rung or not.",
-)
-UPDATE_INTERVAL_SECONDS = execution(
-    "FILLCAST_UPDATE_INTERVAL_SECONDS",
-    decimal("0.2", "3600"),
-    "1",
-    "How often working orders are polled at brokers that tell nothing by themselves.",
-)
-DISPATCH_SLOTS = execution(
-    "FILLCAST_DISPATCH_SLOTS",
-    whole_number(1, 10000),
-    "600",
-    "Most broker calls in flight in one process.",
-)
-SESSION_LANES = execution(
-    "FILLCAST_SESSION_LANES",
-    whole_number(1, 256),
-    "8",
-    "Over how many lanes new connections with a broker's session are spread: as many session"
-    " workers can share them.",
-)
-SESSION_IDLE_SECONDS = execution(
-    "FILLCAST_SESSION_IDLE_SECONDS",
-    whole_number(60, 31_536_000),
-    "3600",
-    "A broker's session without orders and positions for so long is closed; every ten minutes it"
-    " is opened to be read and compared.",
-)
-SLIPPAGE_ALERT_PIPS = execution(
-    "FILLCAST_SLIPPAGE_ALERT_PIPS",
-    decimal("0", "100000"),
-    "5",
-    "A fill of a currency pair or metal further than so many pips from the expected price, worse or"
-    " better, raises an alert, where its account has no preset.",
-)
-SLIPPAGE_ALERT_BASIS_POINTS = execution(
-    "FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS",
-    decimal("0", "100000"),
-    "10",
-    "The same of all that has no pips (coins, shares, indices), in basis points of the expected"
-    " price: 10 is 0.1 %.",
-)
-
-prices = TABLE.section("Prices and time")
-MARKET_CLOCK = prices(
-    "FILLCAST_MARKET_CLOCK",
-    optional(market_clock()),
-    "",
-    "Lets market time start elsewhere and run faster, for replays. Leases never follow it.",
-)
-
-outside = TABLE.section("The world outside")
-BROKER_HOSTS = outside(
-    "FILLCAST_BROKER_HOSTS",
-    comma_list(network()),
-    "",
-    "Private and loopback networks where a typed address may lie; public ones always may.",
-)
-HOST_OWNERS = outside(
-    "FILLCAST_HOST_OWNERS",
-    comma_list(owned_network()),
-    "",
-    "Gateways of one user each, such as 10.0.0.5=alice: nobody else's accounts may be there.",
-)
-OUTBOUND_HOSTS = outside(
-    "FILLCAST_OUTBOUND_HOSTS",
-    comma_list(network()),
-    "",
-    "Private networks that notifications and webhooks may be sent to; public ones always may.",
-)
-PUBLISHED_WINDOWS = outside(
-    "FILLCAST_PUBLISHED_WINDOWS",
-    yes_or_no(),
-    "yes",
-    "Whether the maintenance windows that brokers publish count. No: only your own (console:"
-    " Maintenance).",
-)
-MT4_ROOT = outside(
-    "FILLCAST_MT4_ROOT",
-    optional(text("a folder", "/.+|[A-Za-z]:.+")),
-    "",
-    "Folder that every MT4 connection's bridge folder must lie in. Without it, MT4 is off.",
-)
-MT5_TERMINAL = outside(
-    "FILLCAST_MT5_TERMINAL",
-    optional(text("a path of terminal64.exe", r"[A-Za-z]:.+|/.+")),
-    "",
-    "The MetaTrader 5 terminal of this worker; another one that is found is left alone.",
-)
-MT5_PORTABLE = outside(
-    "FILLCAST_MT5_PORTABLE",
-    yes_or_no(),
-    "no",
-    "That terminal keeps its data beside its program (it is started with /portable).",
-)
-MT5_NAME = outside(
-    "FILLCAST_MT5_NAME",
-    optional(text("a-z, 0-9, _ or -, at most 32 characters", "[a-z0-9][a-z0-9_-]{0,31}")),
-    "",
-    "What connections call that terminal; its worker serves the queue mt5.NAME.",
-)
+from config.env_variables import InvalidEnvironmentError, Variable, setting
 
 
-class Env:
-    """Values of all settings, each well-formed and at peace with the others."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The settings of this process.
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        """Read the whole table. Raises InvalidEnvironmentError that lists every fault at once."""
-        self._values = TABLE.read(environ)
-        if faults := [*self._quarrels_of_time(), *self._misplaced_keys()]:
-            raise InvalidEnvironmentError(faults)
+    A field's variable is FILLCAST_ and its name in capitals; DATABASE_URL and REDIS_URL are
+    written without the prefix, as other programs write them.
+    """
 
-    def __call__(self, setting: Setting[T]) -> T:
-        """Return a setting's value."""
-        value: T = self._values[setting.name]
-        return value
+    # --- Installation
+    env: Literal["development", "production"] = setting(
+        "development",
+        "In production Fillcast invents nothing: every setting marked as needed must be set.",
+    )
+    env_file: Annotated[str, text("a file", ".+")] = setting(
+        ".env", "A file with more settings, read at start. The environment has priority."
+    )
+    var: Annotated[str, text("a folder", ".+")] = setting(
+        "var",
+        "Folder for the embedded servers, logs and the secrets of a development installation.",
+    )
+    installation_tag: Annotated[str, text("3 characters a-z or 0-9", "[a-z0-9]{3}")] = setting(
+        "dev",
+        "Starts every client order id, so that orders at a broker can be traced to this"
+        " installation. Never change it.",
+        required=True,
+    )
+
+    # --- Web
+    secret_key: Annotated[str, text("at least 32 characters", ".{32,}")] | None = setting(
+        None,
+        "Signs sessions and tokens. If empty, each process generates its own at start.",
+        required=True,
+        secret=True,
+    )
+    allowed_hosts: tuple[HostName, ...] = setting(
+        ("localhost", "127.0.0.1", "[::1]"),
+        "Host names that the web process answers to.",
+        required=True,
+    )
+    public_url: Annotated[str, url("https", "http")] | None = setting(
+        None,
+        "Address at which users reach this installation; used in links and as a trusted origin of"
+        " forms. If empty, http://localhost and the port.",
+    )
+    bind: Annotated[str, text("an IP address of this machine", r"[0-9A-Fa-f.:]+")] = setting(
+        "127.0.0.1", "Address that the web process listens on; 0.0.0.0 is every network."
+    )
+    port: Annotated[int, whole_number(1, 65535)] = setting(8012, "Port of the web process.")
+    trusted_proxies: tuple[Network, ...] = setting(
+        (),
+        "Addresses of your own proxies. X-Forwarded-For and X-Forwarded-Proto are used only if they"
+        " come from one of these.",
+    )
+    staff_second_factor: YesNo | None = setting(
+        None,
+        "Whether staff must have a second factor. If empty: yes in production, no in development.",
+    )
+    metrics_token: BearerToken | None = setting(
+        None, "Bearer token for /metrics. If empty, the endpoint returns 404.", secret=True
+    )
+    debug: YesNo = setting(
+        False,
+        "Show tracebacks in the browser and keep every query in memory; never in production.",
+    )
+
+    # --- Databases
+    database_url: PostgresUrl | None = setting(
+        None,
+        "PostgreSQL 15 to 18, as the owner of the tables. If empty, an embedded server is started.",
+        required=True,
+        secret=True,
+    )
+    web_database_url: PostgresUrl | None = setting(
+        None,
+        "Login of the web process. If empty, it uses DATABASE_URL and takes the role fillcast_web.",
+        secret=True,
+    )
+    trade_database_url: PostgresUrl | None = setting(
+        None,
+        "Login of the workers. If empty, they use DATABASE_URL and take the role fillcast_trade.",
+        secret=True,
+    )
+    db_role: Literal["owner", "trade", "web"] = setting(
+        "owner",
+        "Database role of this process: owner for migrations, trade for workers, web for the web"
+        " process.",
+    )
+    redis_url: Annotated[str, url("redis", "rediss")] | None = setting(
+        None,
+        "Redis 6.2 or newer, or Valkey. If empty, an embedded server is started.",
+        required=True,
+        secret=True,
+    )
+
+    # --- Logs and e-mail
+    log_format: Literal["console", "json"] = setting(
+        "console", "Format of the logs on standard error: for people, or one JSON object per line."
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = setting(
+        "INFO", "Least severe level that is logged."
+    )
+    email_url: Annotated[
+        str, url("consolemail", "smtp", "smtp+tls", "smtp+ssl", "memorymail", "dummymail")
+    ] = setting(
+        "consolemail://localhost",
+        "Mail server, for example smtp+tls://user:password@host:587.",
+        secret=True,
+    )
+    email_from: Annotated[str, text("an e-mail address", r"[^@\s]+@[^@\s]+")] = setting(
+        "fillcast@localhost", "Sender address of e-mail."
+    )
+
+    # --- Credentials of broker accounts
+    credentials_public_key: Key | None = setting(
+        None,
+        "Encrypts credentials; every process has it. It cannot decrypt them.",
+        required=True,
+    )
+    credentials_private_keys: tuple[Key, ...] = setting(
+        (),
+        "Decrypt credentials, newest first; keep older keys until key rotation is complete. For"
+        " workers only.",
+        secret=True,
+    )
+
+    # --- Execution
+    poll_seconds: Annotated[int, whole_number(1, 5)] = setting(
+        2, "How often each worker queries for due orders, with or without a message."
+    )
+    bundle_size: Annotated[int, whole_number(1, 5000)] = setting(
+        500, "Most orders in one message and one transaction."
+    )
+    dispatch_slots: Annotated[int, whole_number(1, 10000)] = setting(
+        600, "Most broker calls in flight in one process."
+    )
+    lease_seconds: Annotated[int, whole_number(2, 10)] = setting(
+        10,
+        "How long a process without contact counts as alive; the database time-outs depend on it.",
+    )
+    send_within_seconds: Annotated[int, whole_number(1, 9)] = setting(
+        5, "Send deadline: an order that has not left so long after its claim is not sent."
+    )
+    call_timeout_seconds: Annotated[int, whole_number(1, 60)] = setting(
+        5, "How long a broker may take to answer before the order becomes UNKNOWN."
+    )
+    market_entry_seconds: Annotated[int, whole_number(1, 86400)] = setting(
+        60,
+        "Maximum age of a signal (market clock) when its market entry is sent; a preset may allow"
+        " less.",
+    )
+    absence_gap_seconds: Annotated[int, whole_number(4, 3600)] = setting(
+        60, "Time between the two look-ups that confirm that an order never arrived."
+    )
+    lookup_longest_seconds: Annotated[int, whole_number(2, 600)] = setting(
+        20, "Longest pause between two look-ups of an UNKNOWN order; the first pause is 2 s."
+    )
+    unknown_alert_seconds: Annotated[int, whole_number(10, 86400)] = setting(
+        300, "An order that is UNKNOWN for longer raises an alert."
+    )
+    stuck_seconds: Annotated[int, whole_number(1, 86400)] = setting(
+        30, "A market, IOC or FOK order that the broker has not ended by then is looked up."
+    )
+    stuck_answer_seconds: Annotated[int, whole_number(1, 3600)] = setting(
+        10,
+        "How long that look-up may take before the order is cancelled or raises an alert, as its"
+        " preset says.",
+    )
+    update_interval_seconds: Annotated[Decimal, number("0.2", "3600")] = setting(
+        Decimal(1), "How often working orders are polled at brokers that send no events."
+    )
+    session_lanes: Annotated[int, whole_number(1, 256)] = setting(
+        8,
+        "Lanes over which new connections with a broker session are spread; so many session workers"
+        " can share them.",
+    )
+    session_idle_seconds: Annotated[int, whole_number(60, 31_536_000)] = setting(
+        3600,
+        "A broker session without orders and positions for so long is closed; it is opened every"
+        " ten minutes to read and compare the account.",
+    )
+    slippage_alert_pips: Annotated[Decimal, number("0", "100000")] = setting(
+        Decimal(5),
+        "A fill of a currency pair or metal that is further from the expected price, worse or"
+        " better, raises an alert. For accounts without a preset.",
+    )
+    slippage_alert_basis_points: Annotated[Decimal, number("0", "100000")] = setting(
+        Decimal(10),
+        "The same for everything without pips (coins, shares, indices), in basis points of the"
+        " expected price: 10 is 0.1 %.",
+    )
+
+    # --- Brokers and outgoing connections
+    broker_hosts: tuple[Network, ...] = setting(
+        (),
+        "Private and loopback networks where users may connect accounts; public addresses are"
+        " always allowed.",
+    )
+    host_owners: tuple[NetworkOwner, ...] = setting(
+        (),
+        "Gateways of one user each, such as 10.0.0.5=alice: other users cannot connect accounts"
+        " there.",
+    )
+    outbound_hosts: tuple[Network, ...] = setting(
+        (),
+        "Private networks that notifications and webhooks may be sent to; public addresses are"
+        " always allowed.",
+    )
+    published_windows: YesNo = setting(
+        True,
+        "Whether to respect the maintenance windows that brokers publish. If no, only your own"
+        " count (console: Maintenance).",
+    )
+    mt4_root: Annotated[str, text("a folder", "/.+|[A-Za-z]:.+")] | None = setting(
+        None, "Folder that contains every MT4 connection's bridge folder. If empty, MT4 is off."
+    )
+    mt5_terminal: TerminalPath | None = setting(
+        None, "The MetaTrader 5 terminal of this worker; it touches no other on this machine."
+    )
+    mt5_portable: YesNo = setting(
+        False, "That terminal keeps its data beside its program (it is started with /portable)."
+    )
+    mt5_name: TerminalName | None = setting(
+        None, "Name of that terminal in connections; its worker serves the queue mt5.NAME."
+    )
+
+    # --- Replays and tests
+    market_clock: Clock | None = setting(
+        None,
+        "Starts market time elsewhere and runs it faster, for replays. Leases never follow it.",
+    )
+    failpoints: tuple[Fault, ...] = setting(
+        (),
+        "For tests of failures: points at which this process dies or stops. Refused in production.",
+    )
 
     @property
     def production(self) -> bool:
-        """Whether this is the real thing."""
-        return self(ENV) == "production"
+        """Whether this is a production installation."""
+        return self.env == "production"
 
-    def _quarrels_of_time(self) -> list[str]:
-        within, call = self(SEND_WITHIN_SECONDS), self(CALL_TIMEOUT_SECONDS)
-        faults = []
-        if within >= self(LEASE_SECONDS):
-            faults.append(
-                f"{SEND_WITHIN_SECONDS.name} is {within}; expected less than {LEASE_SECONDS.name}"
-                f" ({self(LEASE_SECONDS)}), or a worker that is believed dead could still send."
-            )
-        if self(ABSENCE_GAP_SECONDS) < within + call:
-            faults.append(
-                f"{ABSENCE_GAP_SECONDS.name} is {self(ABSENCE_GAP_SECONDS)}; expected at least"
-                f" {SEND_WITHIN_SECONDS.name} + {CALL_TIMEOUT_SECONDS.name} ({within + call}),"
-                " or an order still under way could be called absent."
-            )
-        return faults
+    @classmethod
+    def read(cls, environ: Mapping[str, str]) -> Self:
+        """Return valid settings. Raises InvalidEnvironmentError that lists every fault."""
+        values: dict[str, Any] = {}
+        faults: list[str] = []
+        in_production = environ.get("FILLCAST_ENV", "").strip() == "production"
+        for variable in VARIABLES:
+            given = environ.get(variable.name, "").strip()
+            try:
+                if given:
+                    values[variable.field_name] = variable.reader.read(given)
+                elif variable.required and in_production:
+                    faults.append(variable.describe_missing())
+            except ValueError:
+                faults.append(variable.describe_malformed(given))
+        if faults:
+            raise InvalidEnvironmentError(faults)
+        settings = cls(**values)
+        if faults := [*settings._conflicts()]:
+            raise InvalidEnvironmentError(faults)
+        return settings
 
-    def _check_exposure(self) -> list[str]:
-        faults = []
-        if any("*" in host for host in self(ALLOWED_HOSTS)):
-            faults.append(
-                f"{ALLOWED_HOSTS.name} holds '*'; expected the names that people use, since a link"
-                " in a message is made of the name that a request asks for."
+    def _conflicts(self) -> Iterator[str]:
+        """Yield what is wrong between settings that are well-formed each."""
+        within, call = self.send_within_seconds, self.call_timeout_seconds
+        if within >= self.lease_seconds:
+            yield (
+                f"FILLCAST_SEND_WITHIN_SECONDS is {within}; expected less than"
+                f" FILLCAST_LEASE_SECONDS ({self.lease_seconds}), or a worker that counts as dead"
+                " could still send."
             )
-        if (self(PUBLIC_URL) or "").startswith("http://"):
-            faults.append(
-                f"{PUBLIC_URL.name} begins with http://; expected https:// in production, where"
-                " passwords and keys go over this address."
+        if self.absence_gap_seconds < within + call:
+            yield (
+                f"FILLCAST_ABSENCE_GAP_SECONDS is {self.absence_gap_seconds}; expected at least"
+                " FILLCAST_SEND_WITHIN_SECONDS + FILLCAST_CALL_TIMEOUT_SECONDS"
+                f" ({within + call}), or an order still in flight could be declared absent."
             )
-        return faults
+        if self.db_role == "web" and self.credentials_private_keys:
+            yield (
+                "FILLCAST_CREDENTIALS_PRIVATE_KEYS is set in a web process; expected nothing there,"
+                " since the web process only encrypts."
+            )
+        if not self.production:
+            return
+        if self.db_role == "trade" and not self.credentials_private_keys:
+            yield (
+                "FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set; a worker in production needs it to"
+                " decrypt credentials."
+            )
+        if any("*" in host for host in self.allowed_hosts):
+            yield (
+                "FILLCAST_ALLOWED_HOSTS contains '*'; expected the names that people use, because"
+                " links in messages contain the host name of a request."
+            )
+        if self.public_url and self.public_url.startswith("http://"):
+            yield (
+                "FILLCAST_PUBLIC_URL begins with http://; expected https:// in production, because"
+                " passwords and keys are sent to this address."
+            )
+        if self.debug:
+            yield "FILLCAST_DEBUG is 'yes'; expected no in production, where it exposes secrets."
+        if self.failpoints:
+            yield "FILLCAST_FAILPOINTS is set; expected nothing in production: it ends processes."
 
-    def _misplaced_keys(self) -> list[str]:
-        name, role, keys = (
-            CREDENTIALS_PRIVATE_KEYS.name,
-            self(DB_ROLE),
-            self(CREDENTIALS_PRIVATE_KEYS),
-        )
-        if role == "web" and keys:
-            return [
-                f"{name} is set in a web process; expected nothing there, since web only seals."
-            ]
-        if role == "trade" and self.production and not keys:
-            return [f"{name} is not set; a worker in production needs it to open credentials."]
-        if self.production and (faults := self._check_exposure()):
-            return faults
-        if self.production and self(DEBUG):
-            return [f"{DEBUG.name} is 'yes'; expected no in production, where it shows secrets."]
-        if self.production and self(FAILPOINTS):
-            return [f"{FAILPOINTS.name} is set; expected nothing in production: it ends processes."]
-        return []
+
+SECTIONS = {  # the first field of each: its title in the docs
+    "env": "Installation",
+    "secret_key": "Web",
+    "database_url": "Databases",
+    "log_format": "Logs and e-mail",
+    "credentials_public_key": "Credentials of broker accounts",
+    "poll_seconds": "Execution",
+    "broker_hosts": "Brokers and outgoing connections",
+    "market_clock": "Replays and tests",
+}
+VARIABLES = [Variable(field) for field in fields(Settings)]

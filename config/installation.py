@@ -6,21 +6,19 @@ from pathlib import Path
 
 import environ
 
-from config import env as table
-
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def read_env_file() -> None:
     """Add what `.env` says to the environment; what is there already stays."""
-    environ.Env.read_env(ROOT / os.environ.get(table.ENV_FILE.name, ".env"))
+    environ.Env.read_env(ROOT / os.environ.get("FILLCAST_ENV_FILE", ".env"))
 
 
 def is_production(given: Mapping[str, str]) -> bool:
     """Tell whether nothing may be made up."""
-    return given.get(table.ENV.name, "").strip() == "production"
+    return given.get("FILLCAST_ENV", "").strip() == "production"
 
 
 def var_folder(given: Mapping[str, str]) -> Path:
     """Return the folder that FILLCAST_VAR names."""
-    return ROOT / (given.get(table.VAR.name, "").strip() or table.VAR.default)
+    return ROOT / (given.get("FILLCAST_VAR", "").strip() or "var")

@@ -7,64 +7,63 @@ from typing import Any
 import environ
 
 from common import failpoints
-from config import env as table
 from config.databases import database
-from config.env import Env
+from config.env import Settings
 from config.installation import ROOT, read_env_file
 from config.logs import configure_structlog, logging_config
 from console import unfold_settings
 
 BASE_DIR = ROOT
 read_env_file()
-env = Env(os.environ)
+env = Settings.read(os.environ)
 
 # --- Fillcast's own, under their own names
-FILLCAST_ENV = env(table.ENV)
-FILLCAST_VAR = BASE_DIR / env(table.VAR)
-FILLCAST_PORT = env(table.PORT)
-FILLCAST_PUBLIC_URL = env(table.PUBLIC_URL) or f"http://localhost:{env(table.PORT)}"
-FILLCAST_INSTALLATION_TAG = env(table.INSTALLATION_TAG)
-FILLCAST_TRUSTED_PROXIES = env(table.TRUSTED_PROXIES)
+FILLCAST_ENV = env.env
+FILLCAST_VAR = BASE_DIR / env.var
+FILLCAST_PORT = env.port
+FILLCAST_PUBLIC_URL = env.public_url or f"http://localhost:{env.port}"
+FILLCAST_INSTALLATION_TAG = env.installation_tag
+FILLCAST_TRUSTED_PROXIES = env.trusted_proxies
 FILLCAST_STAFF_SECOND_FACTOR = (
-    env.production if env(table.STAFF_SECOND_FACTOR) is None else env(table.STAFF_SECOND_FACTOR)
+    env.production if env.staff_second_factor is None else env.staff_second_factor
 )
-FILLCAST_METRICS_TOKEN = env(table.METRICS_TOKEN)
-FILLCAST_DB_ROLE = env(table.DB_ROLE)
-FILLCAST_CREDENTIALS_PUBLIC_KEY = env(table.CREDENTIALS_PUBLIC_KEY)
-FILLCAST_CREDENTIALS_PRIVATE_KEYS = env(table.CREDENTIALS_PRIVATE_KEYS)
-FILLCAST_BUNDLE_SIZE = env(table.BUNDLE_SIZE)
-FILLCAST_LEASE_SECONDS = env(table.LEASE_SECONDS)
-FILLCAST_SEND_WITHIN_SECONDS = env(table.SEND_WITHIN_SECONDS)
-FILLCAST_CALL_TIMEOUT_SECONDS = env(table.CALL_TIMEOUT_SECONDS)
-FILLCAST_MARKET_ENTRY_SECONDS = env(table.MARKET_ENTRY_SECONDS)
-FILLCAST_ABSENCE_GAP_SECONDS = env(table.ABSENCE_GAP_SECONDS)
-FILLCAST_LOOKUP_LONGEST_SECONDS = env(table.LOOKUP_LONGEST_SECONDS)
-FILLCAST_UNKNOWN_ALERT_SECONDS = env(table.UNKNOWN_ALERT_SECONDS)
-FILLCAST_STUCK_SECONDS = env(table.STUCK_SECONDS)
-FILLCAST_STUCK_ANSWER_SECONDS = env(table.STUCK_ANSWER_SECONDS)
-FILLCAST_POLL_SECONDS = env(table.POLL_SECONDS)
-FILLCAST_UPDATE_INTERVAL_SECONDS = float(env(table.UPDATE_INTERVAL_SECONDS))
-FILLCAST_DISPATCH_SLOTS = env(table.DISPATCH_SLOTS)
-FILLCAST_SESSION_LANES = env(table.SESSION_LANES)
-FILLCAST_SESSION_IDLE_SECONDS = env(table.SESSION_IDLE_SECONDS)
-FILLCAST_PUBLISHED_WINDOWS = env(table.PUBLISHED_WINDOWS)
-FILLCAST_SLIPPAGE_ALERT_PIPS = env(table.SLIPPAGE_ALERT_PIPS)
-FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS = env(table.SLIPPAGE_ALERT_BASIS_POINTS)
-FILLCAST_MARKET_CLOCK = env(table.MARKET_CLOCK)
-FILLCAST_BROKER_HOSTS = env(table.BROKER_HOSTS)
-FILLCAST_HOST_OWNERS = env(table.HOST_OWNERS)
-FILLCAST_OUTBOUND_HOSTS = env(table.OUTBOUND_HOSTS)
-FILLCAST_MT4_ROOT = env(table.MT4_ROOT)
-FILLCAST_MT5_TERMINAL = env(table.MT5_TERMINAL)
-FILLCAST_MT5_PORTABLE = env(table.MT5_PORTABLE)
-FILLCAST_MT5_NAME = env(table.MT5_NAME)
-FILLCAST_FAILPOINTS = env(table.FAILPOINTS)
+FILLCAST_METRICS_TOKEN = env.metrics_token
+FILLCAST_DB_ROLE = env.db_role
+FILLCAST_CREDENTIALS_PUBLIC_KEY = env.credentials_public_key
+FILLCAST_CREDENTIALS_PRIVATE_KEYS = env.credentials_private_keys
+FILLCAST_BUNDLE_SIZE = env.bundle_size
+FILLCAST_LEASE_SECONDS = env.lease_seconds
+FILLCAST_SEND_WITHIN_SECONDS = env.send_within_seconds
+FILLCAST_CALL_TIMEOUT_SECONDS = env.call_timeout_seconds
+FILLCAST_MARKET_ENTRY_SECONDS = env.market_entry_seconds
+FILLCAST_ABSENCE_GAP_SECONDS = env.absence_gap_seconds
+FILLCAST_LOOKUP_LONGEST_SECONDS = env.lookup_longest_seconds
+FILLCAST_UNKNOWN_ALERT_SECONDS = env.unknown_alert_seconds
+FILLCAST_STUCK_SECONDS = env.stuck_seconds
+FILLCAST_STUCK_ANSWER_SECONDS = env.stuck_answer_seconds
+FILLCAST_POLL_SECONDS = env.poll_seconds
+FILLCAST_UPDATE_INTERVAL_SECONDS = float(env.update_interval_seconds)
+FILLCAST_DISPATCH_SLOTS = env.dispatch_slots
+FILLCAST_SESSION_LANES = env.session_lanes
+FILLCAST_SESSION_IDLE_SECONDS = env.session_idle_seconds
+FILLCAST_PUBLISHED_WINDOWS = env.published_windows
+FILLCAST_SLIPPAGE_ALERT_PIPS = env.slippage_alert_pips
+FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS = env.slippage_alert_basis_points
+FILLCAST_MARKET_CLOCK = env.market_clock
+FILLCAST_BROKER_HOSTS = env.broker_hosts
+FILLCAST_HOST_OWNERS = env.host_owners
+FILLCAST_OUTBOUND_HOSTS = env.outbound_hosts
+FILLCAST_MT4_ROOT = env.mt4_root
+FILLCAST_MT5_TERMINAL = env.mt5_terminal
+FILLCAST_MT5_PORTABLE = env.mt5_portable
+FILLCAST_MT5_NAME = env.mt5_name
+FILLCAST_FAILPOINTS = env.failpoints
 failpoints.arm(FILLCAST_FAILPOINTS)
 
 # --- Django
-DEBUG = env(table.DEBUG)
-SECRET_KEY = env(table.SECRET_KEY) or secrets.token_urlsafe(48)
-ALLOWED_HOSTS = [*env(table.ALLOWED_HOSTS)]
+DEBUG = env.debug
+SECRET_KEY = env.secret_key or secrets.token_urlsafe(48)
+ALLOWED_HOSTS = [*env.allowed_hosts]
 CSRF_TRUSTED_ORIGINS = [FILLCAST_PUBLIC_URL.rstrip("/")]
 ROOT_URLCONF = "config.urls"
 ASGI_APPLICATION = "config.asgi.application"
@@ -151,7 +150,7 @@ TEMPLATES: list[dict[str, Any]] = [
 
 # --- data
 DATABASES = {"default": database(env)}
-REDIS_URL = env(table.REDIS_URL) or "redis://REDIS_URL-is-not-set.invalid"
+REDIS_URL = env.redis_url or "redis://REDIS_URL-is-not-set.invalid"
 CACHES = {
     "default": {
         "BACKEND": "common.redis_cache.RedisCache",
@@ -284,10 +283,10 @@ CELERY_BEAT_SYNC_EVERY = 1  # last runs are written as they happen: people look 
 # --- logs and mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # config/logs.py: the address is known already
-LOGGING = logging_config(env(table.LOG_FORMAT), env(table.LOG_LEVEL))
+LOGGING = logging_config(env.log_format, env.log_level)
 configure_structlog()
-DEFAULT_FROM_EMAIL = SERVER_EMAIL = env(table.EMAIL_FROM)
-vars().update(environ.Env.email_url_config(env(table.EMAIL_URL)))
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.email_from
+vars().update(environ.Env.email_url_config(env.email_url))
 EMAIL_TIMEOUT = 10
 
 # --- the operators' admin

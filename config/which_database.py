@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-from config import env as table
-from config.databases import url_setting
-from config.env import Env
+from config.databases import login
+from config.env import Settings
 
 PRINTED = "_FILLCAST_DATABASE_SHOWN"  # a process that starts others has said it for them
 _has_printed = False  # in this process, or before it was forked
@@ -23,7 +22,7 @@ def embedded_sentence(folder: Path, state: str) -> str:
     return f"Database: embedded, in {_short(folder)} ({state})."
 
 
-def database_sentence(url: str, setting: str = table.DATABASE_URL.name) -> str:
+def database_sentence(url: str, setting: str = "DATABASE_URL") -> str:
     """Return the sentence for the database that a setting names, without its password."""
     parts = urlsplit(url)
     if (where := _host(parts, 5432)) is None:
@@ -31,18 +30,18 @@ def database_sentence(url: str, setting: str = table.DATABASE_URL.name) -> str:
     return f"Database: {parts.path.lstrip('/') or 'the default one'} at {where} ({setting})."
 
 
-def process_database(env: Env) -> str:
+def process_database(settings: Settings) -> str:
     """Return the sentence for the database that this process's settings name."""
-    setting = url_setting(env)
-    return database_sentence(env(setting) or "", setting.name)
+    variable, url = login(settings)
+    return database_sentence(url, variable)
 
 
 def redis_sentence(url: str) -> str:
     """Return the sentence for the Redis that REDIS_URL names, without its password."""
     parts = urlsplit(url)
     if (where := _host(parts, 6379)) is None:
-        return f"Redis: {UNREADABLE} ({table.REDIS_URL.name})."
-    return f"Redis: database {parts.path.strip('/') or '0'} at {where} ({table.REDIS_URL.name})."
+        return f"Redis: {UNREADABLE} ({'REDIS_URL'})."
+    return f"Redis: database {parts.path.strip('/') or '0'} at {where} ({'REDIS_URL'})."
 
 
 def print_once(*sentences: str, environ: Mapping[str, str] = os.environ) -> None:
@@ -55,8 +54,9 @@ def print_once(*sentences: str, environ: Mapping[str, str] = os.environ) -> None
 
 def print_servers(environ: Mapping[str, str] = os.environ) -> None:
     """Say what a worker, beat or web process that was started by hand works on."""
-    env = Env(environ)
-    print_once(process_database(env), redis_sentence(env(table.REDIS_URL) or ""), environ=environ)
+    settings = Settings.read(environ)
+    redis = redis_sentence(settings.redis_url or "")
+    print_once(process_database(settings), redis, environ=environ)
 
 
 def _host(parts: SplitResult, port: int) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any
 from rich.console import Console
 
 from common.clocks import machine_time, market_now, set_market_clock
-from config.env import MARKET_CLOCK, MARKET_ENTRY_SECONDS, POLL_SECONDS
 from connections.models import ConnectionHealth, HealthStatus
 from connections.tasks import test_connection
 from demo import accounts, report, reset, simulated_owners, stack_options
@@ -77,9 +76,9 @@ class DemoRun:
         clock = stack_options.clock_in(lead, self._options.speed)
         set_market_clock(clock)
         self._output.clock = clock
-        self._stack.environ[MARKET_CLOCK.name] = clock.spec()
-        self._stack.environ.setdefault(POLL_SECONDS.name, stack_options.POLL_SECONDS)
-        self._stack.environ.setdefault(MARKET_ENTRY_SECONDS.name, str(MAX_SIGNAL_AGE))
+        self._stack.environ["FILLCAST_MARKET_CLOCK"] = clock.spec()
+        self._stack.environ.setdefault("FILLCAST_POLL_SECONDS", stack_options.POLL_SECONDS)
+        self._stack.environ.setdefault("FILLCAST_MARKET_ENTRY_SECONDS", str(MAX_SIGNAL_AGE))
         supervisor = self._stack.start()
         for queue, connection_id in zip(
             cycle(TEST_QUEUES), reset.connections_to_test(), strict=False

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from common.clocks import MarketClock, machine_time
-from config.env import Env
+from config.env import Settings
 from demo.accounts import DAY
 from ops.embedded.processes import HAS_PROC, birth
 from ops.stack.process import ProcessSpec
@@ -37,10 +37,10 @@ def clock_in(lead_seconds: float, speed: float) -> MarketClock:
     return MarketClock(START_TIME, datetime.now(UTC) + timedelta(seconds=lead_seconds), speed)
 
 
-def demo_processes(env: Env) -> Sequence[ProcessSpec]:
+def demo_processes(settings: Settings) -> Sequence[ProcessSpec]:
     """Return the stack's processes, with a beat that keeps the demo's pace."""
     ours = ("--scheduler", "demo.paced_scheduler:PacedScheduler")
     return [
         replace(child, command=(*child.command, *ours)) if child.name == "beat" else child
-        for child in all_processes(env)
+        for child in all_processes(settings)
     ]

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from nacl.public import PrivateKey
 
-from config import env as table
 from config import which_database
+from config.env import Settings
 from config.installation import is_production, read_env_file, var_folder
 from ops.embedded.errors import EmbeddedError
 
@@ -36,10 +36,10 @@ def development_secrets(given: Mapping[str, str]) -> dict[str, str]:
     if is_production(given):
         return {}
     kept = _stored_secrets(var_folder(given))
-    private, public = table.CREDENTIALS_PRIVATE_KEYS.name, table.CREDENTIALS_PUBLIC_KEY.name
+    private, public = "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_CREDENTIALS_PUBLIC_KEY"
     if given.get(private) or given.get(public) not in (None, "", kept[public]):
         del kept[private], kept[public]  # half of our pair would not fit half of theirs
-    elif given.get(table.DB_ROLE.name) == "web":
+    elif given.get("FILLCAST_DB_ROLE") == "web":
         del kept[private]
     return {name: value for name, value in kept.items() if not given.get(name)}
 
@@ -68,7 +68,7 @@ def _folder_errors(folder: Path) -> Iterator[None]:
     except OSError as e:
         raise EmbeddedError(
             f"The folder {folder} cannot be used: {e.strerror}. Make room, or let"
-            f" {table.VAR.name} name another one."
+            f" {'FILLCAST_VAR'} name another one."
         ) from e
 
 
@@ -76,10 +76,10 @@ def _new_secrets() -> dict[str, str]:
     pair = PrivateKey.generate()
     letters = string.ascii_lowercase + string.digits
     return {
-        table.SECRET_KEY.name: secrets.token_urlsafe(48),
-        table.INSTALLATION_TAG.name: "".join(secrets.choice(letters) for _ in range(3)),
-        table.CREDENTIALS_PUBLIC_KEY.name: base64.b64encode(bytes(pair.public_key)).decode(),
-        table.CREDENTIALS_PRIVATE_KEYS.name: base64.b64encode(bytes(pair)).decode(),
+        "FILLCAST_SECRET_KEY": secrets.token_urlsafe(48),
+        "FILLCAST_INSTALLATION_TAG": "".join(secrets.choice(letters) for _ in range(3)),
+        "FILLCAST_CREDENTIALS_PUBLIC_KEY": base64.b64encode(bytes(pair.public_key)).decode(),
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS": base64.b64encode(bytes(pair)).decode(),
     }
 
 
@@ -92,14 +92,14 @@ def servers_for(arguments: list[str]) -> Iterator[None]:
     """
     read_env_file()
     os.environ.update(development_secrets(os.environ))
-    names = (table.DATABASE_URL.name, table.REDIS_URL.name)
+    names = ("DATABASE_URL", "REDIS_URL")
     command = arguments[1] if len(arguments) > 1 else "help"
     needs_none = command in COMMANDS_WITHOUT_SERVERS or command.startswith("-")
     if needs_none or {"-h", "--help"} & {*arguments}:
         yield
         return
-    if os.environ.get(table.DATABASE_URL.name):
-        which_database.print_once(which_database.process_database(table.Env(os.environ)))
+    if os.environ.get("DATABASE_URL"):
+        which_database.print_once(which_database.process_database(Settings.read(os.environ)))
     if is_production(os.environ) or all(os.environ.get(name) for name in names):
         yield
         return
@@ -108,7 +108,7 @@ def servers_for(arguments: list[str]) -> Iterator[None]:
 
 
 def _print_embedded(folder: Path, state: str) -> None:
-    if not os.environ.get(table.DATABASE_URL.name):
+    if not os.environ.get("DATABASE_URL"):
         which_database.print_once(which_database.embedded_sentence(folder, state))
 
 

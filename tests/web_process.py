@@ -42,7 +42,7 @@ class WebProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        from config.env import Env
+        from config.env import Settings
         from ops.stack.stack import web_process
 
         ours = connection.settings_dict
@@ -55,7 +55,7 @@ class WebProcess:
             "FILLCAST_PORT": str(self.port),
             **self._settings,
         }
-        child = web_process(Env(environ))
+        child = web_process(Settings.read(environ))
         with self._log.open("ab") as output:
             self._process = subprocess.Popen(
                 child.command, env={**environ, **child.env}, cwd=ROOT, stdout=output, stderr=output

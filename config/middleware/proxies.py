@@ -6,7 +6,7 @@ from ipaddress import ip_address
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from config.env_types import Network
+from config.env_types import IPNetwork
 
 # What proxies and clients write about where a request came from. None of it reaches the rest of us.
 FORWARDED_HEADERS = (
@@ -16,7 +16,7 @@ FORWARDED_HEADERS = (
 )  # fmt: skip
 
 
-def is_in(address: str, networks: Iterable[Network]) -> bool:
+def is_in(address: str, networks: Iterable[IPNetwork]) -> bool:
     """Whether an address is written well and lies in one of the networks."""
     try:
         plain = ip_address(address)
@@ -26,7 +26,7 @@ def is_in(address: str, networks: Iterable[Network]) -> bool:
     return any(mapped in network for network in networks)
 
 
-def caller_of(peer: str, forwarded: str, trusted: Iterable[Network]) -> str:
+def caller_of(peer: str, forwarded: str, trusted: Iterable[IPNetwork]) -> str:
     """Return the address that a request came from, as far as it is known for sure.
 
     peer: who opened the connection. forwarded: X-Forwarded-For, to which each proxy appends whom it

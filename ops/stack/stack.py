@@ -10,9 +10,8 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
-from config import env as table
 from config import which_database
-from config.env import Env
+from config.env import Settings
 from config.installation import ROOT, var_folder
 from ops.bootstrap import development_secrets
 from ops.embedded import processes
@@ -36,12 +35,12 @@ def worker_process(name: str, queues: str, *, threads: int = 0) -> ProcessSpec:
     options = [*pool, "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
     options += ["--without-mingle", "--without-heartbeat"]
     command = (sys.executable, "-m", "config", "worker", *options)
-    return ProcessSpec(name, command, env={table.DB_ROLE.name: "trade"}, announces=True)
+    return ProcessSpec(name, command, env={"FILLCAST_DB_ROLE": "trade"}, announces=True)
 
 
-def web_process(env: Env) -> ProcessSpec:
+def web_process(settings: Settings) -> ProcessSpec:
     """Return the web process; it cannot open credentials."""
-    port, host = env(table.PORT), env(table.BIND)
+    port, host = settings.port, settings.bind
     host_name = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     options = ["--host", host, "--port", str(port), "--timeout-graceful-shutdown", "2"]
     options += [
@@ -53,8 +52,8 @@ def web_process(env: Env) -> ProcessSpec:
     return ProcessSpec(
         "web",
         (sys.executable, "-m", "uvicorn", "config.asgi:application", *options),
-        env={table.DB_ROLE.name: "web"},
-        without=frozenset([table.CREDENTIALS_PRIVATE_KEYS.name]),
+        env={"FILLCAST_DB_ROLE": "web"},
+        without=frozenset(["FILLCAST_CREDENTIALS_PRIVATE_KEYS"]),
         ready=lambda: _answers(f"http://{host_name}:{port}/healthz"),
     )
 
@@ -62,22 +61,22 @@ def web_process(env: Env) -> ProcessSpec:
 def command_process(name: str, *arguments: str) -> ProcessSpec:
     """Return a child that runs a management command of the same name for ever."""
     line = (sys.executable, str(ROOT / "manage.py"), name, *arguments)
-    return ProcessSpec(name, line, env={table.DB_ROLE.name: "trade"})
+    return ProcessSpec(name, line, env={"FILLCAST_DB_ROLE": "trade"})
 
 
-def all_processes(env: Env) -> list[ProcessSpec]:
+def all_processes(settings: Settings) -> list[ProcessSpec]:
     """Return every process of the stack. Exits have a worker that nothing else can keep busy, and
     brokers' sessions (IBKR, MetaTrader 4) one that holds them all; alone it costs next to nothing.
     """
     beat = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
     return [
-        web_process(env),
+        web_process(settings),
         worker_process("exits", "exits"),
         worker_process("execution-1", "execution"),
         worker_process("execution-2", "execution"),
         worker_process("maintenance", "maintenance"),
         worker_process("sessions", "sessions", threads=SESSION_THREADS),
-        ProcessSpec("beat", beat, env={table.DB_ROLE.name: "trade"}, announces=True),
+        ProcessSpec("beat", beat, env={"FILLCAST_DB_ROLE": "trade"}, announces=True),
         command_process("prices"),
     ]
 
@@ -92,7 +91,7 @@ class Stack:
         self,
         *,
         what: str = "manage.py stack",
-        children: Callable[[Env], Sequence[ProcessSpec]] = all_processes,
+        children: Callable[[Settings], Sequence[ProcessSpec]] = all_processes,
         extra: Mapping[str, str] | None = None,
         report: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
     ) -> None:
@@ -100,9 +99,7 @@ class Stack:
         self.environ: dict[str, str] = {**os.environ, **(extra or {}), "PYTHONUNBUFFERED": "1"}
         self.folder = var_folder(self.environ)
         self.supervisor: Supervisor | None = None
-        self.database = which_database.database_sentence(
-            self.environ.get(table.DATABASE_URL.name, "")
-        )
+        self.database = which_database.database_sentence(self.environ.get("DATABASE_URL", ""))
         self._children, self._report = children, report
         self._lock = InstallLock(self.folder, what)
         self._servers: Servers | None = None
@@ -119,7 +116,7 @@ class Stack:
     @property
     def url(self) -> str:
         """Where the web pages are."""
-        return f"http://localhost:{self._env(table.PORT)}/"
+        return f"http://localhost:{self._settings.port}/"
 
     def prepare(self) -> None:
         """Start servers, make secrets, bring the tables up to date. Raises EmbeddedError."""
@@ -128,7 +125,7 @@ class Stack:
         (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns where there is none
         self._require_free_port()
         self._servers = Servers(self.folder, self.environ).start()
-        if not self.environ.get(table.DATABASE_URL.name):
+        if not self.environ.get("DATABASE_URL"):
             self.database = which_database.embedded_sentence(self.folder, "running")
         self.environ |= self._servers.urls | {which_database.PRINTED: "1"}
         self._lock.publish(url=self.url, **self._servers.urls)
@@ -166,11 +163,11 @@ class Stack:
         from config.databases import database
 
         os.environ.update(self.environ)
-        fresh: dict[str, Any] = database(self._env)
+        fresh: dict[str, Any] = database(self._settings)
         connections["default"].close()
         connections["default"].settings_dict.update(fresh)
         connections.settings["default"].update(fresh)
-        redis_url = self.environ[table.REDIS_URL.name]
+        redis_url = self.environ["REDIS_URL"]
         settings.REDIS_URL = settings.CELERY_BROKER_URL = redis_url
         settings.CACHES["default"]["LOCATION"] = redis_url
         caches.settings["default"]["LOCATION"] = redis_url
@@ -180,7 +177,7 @@ class Stack:
         """Start the processes; return at once. Raises EmbeddedError if the port is taken."""
         self._require_free_port()  # again: since `prepare`, another installation may have started
         self.supervisor = Supervisor(
-            self._children(self._env),
+            self._children(self._settings),
             environ=self.environ,
             logs=self.folder / "log",
             folder=ROOT,
@@ -200,15 +197,15 @@ class Stack:
         self._lock.__exit__()
 
     def _require_free_port(self) -> None:
-        port = self._env(table.PORT)
-        if not is_free(port, self._env(table.BIND)):
+        port = self._settings.port
+        if not is_free(port, self._settings.bind):
             raise EmbeddedError(
-                f"Port {port} is taken by another program; end that one, or set {table.PORT.name}."
+                f"Port {port} is taken by another program; end that one, or set {'FILLCAST_PORT'}."
             )
 
     @property
-    def _env(self) -> Env:
-        return Env(self.environ)
+    def _settings(self) -> Settings:
+        return Settings.read(self.environ)
 
     def _check_servers(self) -> None:
         if self._servers is None:

@@ -1,16 +1,19 @@
-"""Settings from the environment: every fault is told, by name, all at once."""
+"""Settings from the environment: every fault is reported, by name, all at once."""
 
 import base64
 import datetime as dt
+import re
 from decimal import Decimal
 
 import pytest
 
-from config import env as table
 from config.databases import database, timeouts
-from config.env import Env
-from config.env_types import InvalidEnvironmentError
+from config.env import VARIABLES, Settings
+from config.env_variables import InvalidEnvironmentError
+from config.installation import ROOT
 
+OURS = ("benchmarks", "brokers", "common", "config", "connections", "demo", "events", "execution",
+        "ops", "prices", "signals", "tests")  # fmt: skip
 KEY = base64.b64encode(b"k" * 32).decode()
 PRODUCTION = {
     "FILLCAST_ENV": "production",
@@ -25,34 +28,34 @@ PRODUCTION = {
 
 def faults(environ: dict[str, str]) -> list[str]:
     with pytest.raises(InvalidEnvironmentError) as e:
-        Env(environ)
+        Settings.read(environ)
     return e.value.faults
 
 
 def test_development_needs_nothing() -> None:
-    env = Env({})
-    assert env(table.PORT) == 8012
-    assert env(table.BUNDLE_SIZE) == 500
-    assert env(table.DATABASE_URL) is None
-    assert env(table.CREDENTIALS_PRIVATE_KEYS) == ()
-    assert env(table.SLIPPAGE_ALERT_PIPS) == Decimal(5)
+    settings = Settings.read({})
+    assert settings.port == 8012
+    assert settings.bundle_size == 500
+    assert settings.database_url is None
+    assert settings.credentials_private_keys == ()
+    assert settings.slippage_alert_pips == Decimal(5)
 
 
 def test_production_names_everything_that_is_missing() -> None:
-    told = faults({"FILLCAST_ENV": "production"})
-    named = {sentence.split(" is not set")[0] for sentence in told}
+    reported = faults({"FILLCAST_ENV": "production"})
+    named = {sentence.split(" is not set")[0] for sentence in reported}
     assert named == set(PRODUCTION) - {"FILLCAST_ENV"}
 
 
 def test_complete_production_starts() -> None:
-    env = Env(PRODUCTION)
-    assert env.production
-    assert env(table.CREDENTIALS_PUBLIC_KEY) == b"k" * 32
+    settings = Settings.read(PRODUCTION)
+    assert settings.production
+    assert settings.credentials_public_key == b"k" * 32
 
 
-def test_several_malformed_ones_are_told_together_with_what_was_read() -> None:
-    told = faults({"FILLCAST_PORT": "80a", "FILLCAST_LEASE_SECONDS": "11", "DATABASE_URL": "x"})
-    assert told == [
+def test_several_malformed_ones_are_reported_together_with_what_was_read() -> None:
+    reported = faults({"FILLCAST_PORT": "80a", "FILLCAST_LEASE_SECONDS": "11", "DATABASE_URL": "x"})
+    assert reported == [
         "FILLCAST_PORT is '80a'; expected a whole number from 1 to 65535.",
         "DATABASE_URL is a text of 1 characters (not shown); expected a URL that begins with"
         " postgresql:// or postgres://, or nothing.",
@@ -61,9 +64,9 @@ def test_several_malformed_ones_are_told_together_with_what_was_read() -> None:
 
 
 def test_a_malformed_secret_is_not_shown() -> None:
-    (told,) = faults({"FILLCAST_CREDENTIALS_PRIVATE_KEYS": "canary-canary"})
-    assert "FILLCAST_CREDENTIALS_PRIVATE_KEYS" in told
-    assert "canary" not in told
+    (reported,) = faults({"FILLCAST_CREDENTIALS_PRIVATE_KEYS": "canary-canary"})
+    assert "FILLCAST_CREDENTIALS_PRIVATE_KEYS" in reported
+    assert "canary" not in reported
 
 
 @pytest.mark.parametrize(
@@ -90,39 +93,74 @@ def test_a_malformed_secret_is_not_shown() -> None:
     ],
 )
 def test_malformed(name: str, value: str) -> None:
-    (told,) = faults({name: value})
-    assert told.startswith(f"{name} is ")
-    assert "; expected " in told
+    (reported,) = faults({name: value})
+    assert reported.startswith(f"{name} is ")
+    assert "; expected " in reported
+
+
+def test_secrets_are_not_in_the_representation() -> None:
+    settings = Settings.read({"FILLCAST_METRICS_TOKEN": "canary-canary-canary"})
+    assert settings.metrics_token == "canary-canary-canary"
+    assert "canary" not in repr(settings)
+
+
+def test_each_variable_that_code_names_is_a_setting() -> None:
+    known = {variable.name for variable in VARIABLES}
+    internal = {"FILLCAST_READY_FILE", "_FILLCAST_DATABASE_SHOWN"}  # between our own processes
+    product = [path for path in ROOT.glob("*/**/*.py") if path.parts[len(ROOT.parts)] in OURS]
+    named = {
+        name
+        for path in product
+        for name in re.findall(r"""["'](_?FILLCAST_[A-Z0-9_]+)["']""", path.read_text())
+    }
+    assert "FILLCAST_DB_ROLE" in named
+    assert named - known - internal == set()
 
 
 def test_market_clock() -> None:
-    clock = Env({"FILLCAST_MARKET_CLOCK": "2014-05-02T12:25:00Z@1767225600.5x60"})(
-        table.MARKET_CLOCK
-    )
+    settings = Settings.read({"FILLCAST_MARKET_CLOCK": "2014-05-02T12:25:00Z@1767225600.5x60"})
+    clock = settings.market_clock
     assert clock is not None
     assert clock.start == dt.datetime(2014, 5, 2, 12, 25, tzinfo=dt.UTC)
-    assert (clock.anchor, clock.speed) == (Decimal("1767225600.5"), Decimal(60))
+    assert (clock.anchor.timestamp(), clock.speed) == (1767225600.5, 60)
 
 
 def test_times_that_would_let_a_dead_worker_send() -> None:
-    (told,) = faults({"FILLCAST_LEASE_SECONDS": "5", "FILLCAST_SEND_WITHIN_SECONDS": "5"})
-    assert told.startswith("FILLCAST_SEND_WITHIN_SECONDS is 5; expected less than")
+    (reported,) = faults({"FILLCAST_LEASE_SECONDS": "5", "FILLCAST_SEND_WITHIN_SECONDS": "5"})
+    assert reported.startswith("FILLCAST_SEND_WITHIN_SECONDS is 5; expected less than")
 
 
 def test_a_proof_that_comes_before_the_answer_could() -> None:
-    (told,) = faults({"FILLCAST_CALL_TIMEOUT_SECONDS": "60"})
-    assert told.startswith("FILLCAST_ABSENCE_GAP_SECONDS is 60; expected at least")
+    (reported,) = faults({"FILLCAST_CALL_TIMEOUT_SECONDS": "60"})
+    assert reported.startswith("FILLCAST_ABSENCE_GAP_SECONDS is 60; expected at least")
 
 
 def test_a_web_process_must_not_have_private_keys() -> None:
-    (told,) = faults({"FILLCAST_DB_ROLE": "web", "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY})
-    assert "web only seals" in told
+    (reported,) = faults({"FILLCAST_DB_ROLE": "web", "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY})
+    assert "the web process only encrypts" in reported
+
+
+def test_conflicts_between_settings_are_reported_together() -> None:
+    reported = faults(
+        {
+            **PRODUCTION,
+            "FILLCAST_SEND_WITHIN_SECONDS": "9",
+            "FILLCAST_LEASE_SECONDS": "9",
+            "FILLCAST_DB_ROLE": "trade",
+            "FILLCAST_DEBUG": "yes",
+        }
+    )
+    assert [sentence.split(" is ")[0] for sentence in reported] == [
+        "FILLCAST_SEND_WITHIN_SECONDS", "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_DEBUG",
+    ]  # fmt: skip
 
 
 def test_a_worker_in_production_needs_them() -> None:
-    (told,) = faults({**PRODUCTION, "FILLCAST_DB_ROLE": "trade"})
-    assert told.startswith("FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set")
-    Env({**PRODUCTION, "FILLCAST_DB_ROLE": "trade", "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY})
+    (reported,) = faults({**PRODUCTION, "FILLCAST_DB_ROLE": "trade"})
+    assert reported.startswith("FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set")
+    Settings.read(
+        {**PRODUCTION, "FILLCAST_DB_ROLE": "trade", "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY}
+    )
 
 
 @pytest.mark.parametrize("role", ["web", "trade"])
@@ -133,7 +171,7 @@ def test_database_time_outs_lie_below_the_lease(role: str, lease: int) -> None:
 
 
 def test_a_role_without_a_login_of_its_own_is_taken_on_by_the_owner() -> None:
-    entry = database(Env({**PRODUCTION, "FILLCAST_DB_ROLE": "web"}))
+    entry = database(Settings.read({**PRODUCTION, "FILLCAST_DB_ROLE": "web"}))
     assert "-c role=fillcast_web" in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("owner", 0)
     assert "pool" in entry["OPTIONS"]
@@ -141,7 +179,7 @@ def test_a_role_without_a_login_of_its_own_is_taken_on_by_the_owner() -> None:
 
 def test_a_login_of_its_own_needs_no_role() -> None:
     own = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_TRADE_DATABASE_URL": "postgresql://t:p@db/x"}
-    entry = database(Env({**PRODUCTION, **own, "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY}))
+    entry = database(Settings.read({**PRODUCTION, **own, "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY}))
     assert "role=" not in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("t", None)
     assert "pool" not in entry["OPTIONS"]
@@ -155,19 +193,19 @@ def test_a_comment_is_no_part_of_a_name(said: str) -> None:
     (fault,) = faults({"FILLCAST_HOST_OWNERS": said})
     assert fault.startswith("FILLCAST_HOST_OWNERS")
     assert "with no comment (#) or blank behind it" in fault
-    (own,) = Env({"FILLCAST_HOST_OWNERS": " 10.0.0.5 = alice "})(table.HOST_OWNERS)
+    (own,) = Settings.read({"FILLCAST_HOST_OWNERS": " 10.0.0.5 = alice "}).host_owners
     assert own.username == "alice"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "expected"),
     [
-        ("FILLCAST_ALLOWED_HOSTS", "*", "FILLCAST_ALLOWED_HOSTS holds '*'"),
-        ("FILLCAST_ALLOWED_HOSTS", "fillcast.example,*", "FILLCAST_ALLOWED_HOSTS holds '*'"),
+        ("FILLCAST_ALLOWED_HOSTS", "*", "FILLCAST_ALLOWED_HOSTS contains '*'"),
+        ("FILLCAST_ALLOWED_HOSTS", "fillcast.example,*", "FILLCAST_ALLOWED_HOSTS contains '*'"),
         ("FILLCAST_PUBLIC_URL", "http://fillcast.example", "begins with http://"),
     ],
 )
 def test_production_refuses_open_doors(name: str, value: str, expected: str) -> None:
     (sentence,) = faults({**PRODUCTION, name: value})
     assert expected in sentence
-    Env({name: value})  # a development installation may
+    Settings.read({name: value})  # a development installation may

@@ -11,7 +11,7 @@ from common.clocks import machine_time
 from common.errors import MisconfiguredError
 from common.sql import run
 from config.celery import app
-from config.env import Env
+from config.env import Settings
 from demo import event_feed, stack_options
 from demo.accounts import DAY
 from demo.event_feed import EventReader, Group
@@ -174,7 +174,7 @@ def test_a_run_of_a_schedule_keeps_its_pace() -> None:
 
 
 def test_beat_is_the_only_process_that_differs() -> None:
-    env = Env({"FILLCAST_SECRET_KEY": "x" * 32})
+    env = Settings.read({"FILLCAST_SECRET_KEY": "x" * 32})
     usual = {child.name: child.command for child in all_processes(env)}
     demos = {child.name: child.command for child in stack_options.demo_processes(env)}
     assert {name for name in usual if usual[name] != demos[name]} == {"beat"}

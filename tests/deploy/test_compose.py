@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from config.env import TABLE
+from config.env import VARIABLES
 
 # The image says these, a service's own part does, or no container is meant.
 NOT_OURS_TO_SAY = {
@@ -51,7 +51,7 @@ def test_what_an_operator_may_set_reaches_every_process_of_ours(
     services: dict[str, dict[str, Any]],
 ) -> None:
     """A name that is not handed on does not exist inside: `.env` stays outside of the image."""
-    wanted = {setting.name for setting in TABLE.settings} - NOT_OURS_TO_SAY
+    wanted = {variable.name for variable in VARIABLES} - NOT_OURS_TO_SAY
     for name in TRADING | {"web", "beat", "prices", "migrate"}:
         assert wanted <= services[name]["environment"].keys(), name
     web = services["web"]["environment"]

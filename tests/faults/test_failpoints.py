@@ -13,8 +13,8 @@ import pytest
 
 from common import failpoints
 from common.failpoints import POINTS, Failpoint, FailpointError, failpoint
-from config.env import Env
-from config.env_types import InvalidEnvironmentError
+from config.env import Settings
+from config.env_variables import InvalidEnvironmentError
 from tests.config.test_env import PRODUCTION
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,4 +134,4 @@ def test_a_thread_that_stops_its_process_takes_no_step_more() -> None:
 
 def test_production_does_not_start_with_an_armed_point() -> None:
     with pytest.raises(InvalidEnvironmentError, match="FILLCAST_FAILPOINTS is set"):
-        Env({**PRODUCTION, "FILLCAST_FAILPOINTS": "ring.done:kill"})
+        Settings.read({**PRODUCTION, "FILLCAST_FAILPOINTS": "ring.done:kill"})

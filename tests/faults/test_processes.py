@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from config.env import Env
+from config.env import Settings
 from ops.embedded.ports import free_port
 from ops.stack import stack
 from tests.faults.conftest import OPENED
@@ -194,10 +194,10 @@ def test_the_web_process_killed_while_it_publishes(environment: FaultEnvironment
     all_ended(environment, 200, absent_at_most=0)
 
 
-def _env(environment: FaultEnvironment, port: str) -> Env:
+def _env(environment: FaultEnvironment, port: str) -> Settings:
     environ = {**environment.fleet.environ, "FILLCAST_PORT": port, "FILLCAST_DB_ROLE": "web"}
     environ.pop("FILLCAST_CREDENTIALS_PRIVATE_KEYS")
-    return Env(environ)
+    return Settings.read(environ)
 
 
 def _publish(port: str, key: str, signal_id: int) -> None:

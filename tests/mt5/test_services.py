@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
-from config.env import TABLE
+from config.env import VARIABLES, Settings
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "windows"
@@ -12,7 +12,7 @@ FILES = ("fillcast-mt5-alpha.xml", "fillcast-mt5-alpha.cmd", "fillcast-mt5-alpha
 
 
 def test_all_start_the_terminals_worker() -> None:
-    known = {setting.name for setting in TABLE.settings}
+    known = {variable.name for variable in VARIABLES}
     for name in FILES:
         text = (FOLDER / name).read_text()
         assert "-m celery -A config worker -Q mt5.alpha --pool threads" in text, name
@@ -23,9 +23,9 @@ def test_all_start_the_terminals_worker() -> None:
 def test_winsw_reads_it() -> None:
     root = ElementTree.fromstring((FOLDER / FILES[0]).read_text())
     said = {one.attrib["name"]: one.attrib["value"] for one in root.findall("env")}
-    read = TABLE.read(said | {"FILLCAST_ENV_FILE": "x"})
-    assert (read["FILLCAST_MT5_NAME"], read["FILLCAST_MT5_PORTABLE"]) == ("alpha", True)
-    assert read["FILLCAST_MT5_TERMINAL"] == "C:\\mt5\\alpha\\terminal64.exe"
+    settings = Settings.read(said | {"FILLCAST_ENV_FILE": "x"})
+    assert (settings.mt5_name, settings.mt5_portable) == ("alpha", True)
+    assert settings.mt5_terminal == "C:\\mt5\\alpha\\terminal64.exe"
 
 
 def test_docs_name_the_files() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from nacl.public import PrivateKey, SealedBox
 
-from config.env import Env
+from config.env import Settings
 from ops.bootstrap import development_secrets
 from ops.embedded.errors import EmbeddedError
 
@@ -16,7 +16,7 @@ PUBLIC, PRIVATE = "FILLCAST_CREDENTIALS_PUBLIC_KEY", "FILLCAST_CREDENTIALS_PRIVA
 def test_made_once_and_well_formed(tmp_path: Path) -> None:
     given = {"FILLCAST_VAR": str(tmp_path)}
     first = development_secrets(given)
-    Env({**given, **first})
+    Settings.read({**given, **first})
     assert development_secrets(given) == first
     assert (tmp_path / "secrets.json").stat().st_mode & 0o077 == 0
     assert [path.name for path in tmp_path.iterdir()] == ["secrets.json"]

@@ -1,63 +1,70 @@
-"""manage.py settings_reference: docs/settings.md and .env.example, from the table of settings."""
+"""manage.py settings_reference: docs/settings.md and .env.example, from the class Settings."""
 
 import sys
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from config.env import TABLE
-from config.env_types import Setting
+from config.env import SECTIONS, VARIABLES
+from config.env_variables import Variable
 from config.installation import ROOT
 
 AGAIN = "`manage.py settings_reference` writes this file from config/env.py."
 
 
-def sections() -> list[tuple[str, list[Setting[Any]]]]:
-    """Return the settings by section, in the table's order."""
-    by_section = groupby(TABLE.settings, lambda setting: setting.section)
-    return [(title, [*group]) for title, group in by_section]
+def sections() -> dict[str, list[Variable]]:
+    """Return the variables by the title of their section, in the order of the class."""
+    found: dict[str, list[Variable]] = {}
+    title = ""
+    for variable in VARIABLES:
+        title = SECTIONS.get(variable.field_name, title)
+        found.setdefault(title, []).append(variable)
+    return found
 
 
 def reference() -> str:
     """Return docs/settings.md."""
     lines = ["# Settings", "", AGAIN, ""]
     lines += [
-        "Each is an environment variable, or a line in `.env`. A malformed one stops Fillcast when",
-        "it starts, with a sentence; with `FILLCAST_ENV=production`, so does a missing one that is",
-        "marked as needed. A development installation needs none.",
+        "Each is an environment variable, or a line in `.env`. If one is malformed, Fillcast does",
+        "not start and prints what it expected. With `FILLCAST_ENV=production` the same happens if",
+        "one is missing that is marked as needed. A development installation needs none.",
     ]
-    for title, settings in sections():
+    for title, settings in sections().items():
         lines += ["", f"## {title}", "", "| name | expected | default | |", "|---|---|---|---|"]
         lines += [_row(setting) for setting in settings]
     return "\n".join(lines) + "\n"
 
 
-def _row(setting: Setting[Any]) -> str:
+def _row(setting: Variable) -> str:
     notes = ["**Needed in production.**"] if setting.required else []
     notes += ["Secret."] if setting.secret else []
     default = f"`{setting.default}`" if setting.default else "–"
     words = " ".join([setting.sentence, *notes])
-    return f"| `{setting.name}` | {setting.kind.expected} | {default} | {words} |"
+    return f"| `{setting.name}` | {setting.reader.expected} | {default} | {words} |"
 
 
 def example() -> str:
     """Return .env.example: every setting, commented out, with its default."""
     lines = [f"# {AGAIN.replace('`', '')}", "# Copy to .env; uncomment what should differ."]
-    for title, settings in sections():
+    for title, settings in sections().items():
         lines += ["", f"# --- {title}"]
         for setting in settings:
             needed = " Needed in production." if setting.required else ""
-            lines += ["", f"# {setting.sentence}{needed}", f"# Expected: {setting.kind.expected}."]
+            lines += [
+                "",
+                f"# {setting.sentence}{needed}",
+                f"# Expected: {setting.reader.expected}.",
+            ]
             lines += [f"#{setting.name}={setting.default}"]
     return "\n".join(lines) + "\n"
 
 
 class Command(BaseCommand):
-    """Write both files, or tell whether they are as they would be written."""
+    """Write both files, or check that they are up to date."""
 
-    help = "Write docs/settings.md and .env.example from the table in config/env.py."
+    help = "Write docs/settings.md and .env.example from config/env.py."
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -76,7 +83,7 @@ class Command(BaseCommand):
         for path in stale:
             name = path.relative_to(ROOT)
             if check:
-                self.stderr.write(f"{name} is not what the table says; run `make docs`")
+                self.stderr.write(f"{name} is out of date; run `make docs`")
             else:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(files[path])

@@ -6,17 +6,16 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from config import env as table
 from config.installation import is_production, var_folder
 from ops.bootstrap import development_secrets
 from ops.embedded.servers import running_urls
 
 TAKEN_ALONG = (
-    table.SECRET_KEY, table.INSTALLATION_TAG, table.CREDENTIALS_PUBLIC_KEY,
-    table.CREDENTIALS_PRIVATE_KEYS,
+    "FILLCAST_SECRET_KEY", "FILLCAST_INSTALLATION_TAG", "FILLCAST_CREDENTIALS_PUBLIC_KEY",
+    "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
 )  # fmt: skip
 # Not printed in production: a terminal, its history and a redirected file keep what was printed.
-KEYS = (table.SECRET_KEY.name, table.CREDENTIALS_PRIVATE_KEYS.name)
+KEYS = ("FILLCAST_SECRET_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS")
 FROM_WHERE = (
     "# {name}: not printed in production. Take it from where your other workers have it: their env"
     " file or secret store."
@@ -39,19 +38,19 @@ class Command(BaseCommand):
         """Write them to standard output, and what must be known of them to standard error."""
         known = {**os.environ, **development_secrets(os.environ)}
         urls = running_urls(var_folder(os.environ)) or {}
-        names = (table.DATABASE_URL.name, table.REDIS_URL.name)
+        names = ("DATABASE_URL", "REDIS_URL")
         servers = {name: os.environ.get(name) or urls.get(name, "") for name in names}
-        if own_login := os.environ.get(table.TRADE_DATABASE_URL.name):
-            servers[table.DATABASE_URL.name] = own_login  # not that of the tables' owner
+        if own_login := os.environ.get("FILLCAST_TRADE_DATABASE_URL"):
+            servers["DATABASE_URL"] = own_login  # not that of the tables' owner
         if lacking := [name for name in names if not servers[name]]:
             sys.exit(
                 f"{' and '.join(lacking)}: nothing runs here. Start `make up` first, in the same"
                 " folder and with the same FILLCAST_VAR."
             )
-        lines = {table.DB_ROLE.name: "trade", **servers}
-        lines |= {one.name: known[one.name] for one in TAKEN_ALONG if known.get(one.name)}
+        lines = {"FILLCAST_DB_ROLE": "trade", **servers}
+        lines |= {name: known[name] for name in TAKEN_ALONG if known.get(name)}
         if in_production := is_production(os.environ):
-            lines = {table.ENV.name: "production", **lines}
+            lines = {"FILLCAST_ENV": "production", **lines}
         for name, value in lines.items():
             hidden = in_production and name in KEYS
             self.stdout.write(FROM_WHERE.format(name=name) if hidden else f"{name}={value}")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from config.env import Env
+from config.env import Settings
 from config.installation import ROOT
 from ops.bootstrap import development_secrets
 from ops.embedded import processes
@@ -115,7 +115,7 @@ class StackEnvironment:
         beside = worker_process(
             "sessions-2", "sessions", threads=SESSION_THREADS
         )  # lanes have where to go
-        stack = [*all_processes(Env(self.environ)), beside]
+        stack = [*all_processes(Settings.read(self.environ)), beside]
         children = [self._broker(), *(self._sabotaged(child) for child in stack)]
         self._say(f"the stack: {', '.join(child.name for child in children)}")
         self.supervisor = Supervisor(
