@@ -69,7 +69,7 @@ class BenchEnvironment:
                 **dict.fromkeys(unset, ""),  # never somebody's real database
                 "FILLCAST_ENV": "development",
                 "FILLCAST_ENV_FILE": os.devnull,
-                "FILLCAST_PUBLISHED_WINDOWS": "no",  # the brokers are doubles, open on weekends
+                "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # the fakes trade on weekends
                 "FILLCAST_VAR": str(var_folder(os.environ) / "bench" / "stack"),
                 "FILLCAST_PORT": str(free_port()),
                 "FILLCAST_LOG_LEVEL": "WARNING",

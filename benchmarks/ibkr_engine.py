@@ -47,7 +47,7 @@ def main(port: int, n: int) -> dict[str, Any]:
     from signals.services import publish
     from tests.connections import make
 
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("127.0.0.0/8"),)
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
     control = ControlLine(port)
     present = startup.start_trading("execution+sessions")
     where = {"host": "127.0.0.1", "port": port, "symbols": ["EURUSD"], "timezone": "UTC"}

@@ -168,13 +168,13 @@ class Settings:
         10,
         "How long a process without contact counts as alive; the database time-outs depend on it.",
     )
-    send_within_seconds: Annotated[int, whole_number(1, 9)] = setting(
+    send_deadline_seconds: Annotated[int, whole_number(1, 9)] = setting(
         5, "Send deadline: an order that has not left so long after its claim is not sent."
     )
     call_timeout_seconds: Annotated[int, whole_number(1, 60)] = setting(
         5, "How long a broker may take to answer before the order becomes UNKNOWN."
     )
-    market_entry_seconds: Annotated[int, whole_number(1, 86400)] = setting(
+    market_entry_max_age_seconds: Annotated[int, whole_number(1, 86400)] = setting(
         60,
         "Maximum age of a signal (market clock) when its market entry is sent; a preset may allow"
         " less.",
@@ -182,7 +182,7 @@ class Settings:
     absence_gap_seconds: Annotated[int, whole_number(4, 3600)] = setting(
         60, "Time between the two look-ups that confirm that an order never arrived."
     )
-    lookup_longest_seconds: Annotated[int, whole_number(2, 600)] = setting(
+    lookup_max_interval_seconds: Annotated[int, whole_number(2, 600)] = setting(
         20, "Longest pause between two look-ups of an UNKNOWN order; the first pause is 2 s."
     )
     unknown_alert_seconds: Annotated[int, whole_number(10, 86400)] = setting(
@@ -221,22 +221,22 @@ class Settings:
     )
 
     # --- Brokers and outgoing connections
-    broker_hosts: tuple[Network, ...] = setting(
+    broker_networks: tuple[Network, ...] = setting(
         (),
         "Private and loopback networks where users may connect accounts; public addresses are"
         " always allowed.",
     )
-    host_owners: tuple[NetworkOwner, ...] = setting(
+    gateway_owners: tuple[NetworkOwner, ...] = setting(
         (),
         "Gateways of one user each, such as 10.0.0.5=alice: other users cannot connect accounts"
         " there.",
     )
-    outbound_hosts: tuple[Network, ...] = setting(
+    outbound_networks: tuple[Network, ...] = setting(
         (),
         "Private networks that notifications and webhooks may be sent to; public addresses are"
         " always allowed.",
     )
-    published_windows: YesNo = setting(
+    broker_maintenance_windows: YesNo = setting(
         True,
         "Whether to respect the maintenance windows that brokers publish. If no, only your own"
         " count (console: Maintenance).",
@@ -293,17 +293,17 @@ class Settings:
 
     def _conflicts(self) -> Iterator[str]:
         """Yield what is wrong between settings that are well-formed each."""
-        within, call = self.send_within_seconds, self.call_timeout_seconds
+        within, call = self.send_deadline_seconds, self.call_timeout_seconds
         if within >= self.lease_seconds:
             yield (
-                f"FILLCAST_SEND_WITHIN_SECONDS is {within}; expected less than"
+                f"FILLCAST_SEND_DEADLINE_SECONDS is {within}; expected less than"
                 f" FILLCAST_LEASE_SECONDS ({self.lease_seconds}), or a worker that counts as dead"
                 " could still send."
             )
         if self.absence_gap_seconds < within + call:
             yield (
                 f"FILLCAST_ABSENCE_GAP_SECONDS is {self.absence_gap_seconds}; expected at least"
-                " FILLCAST_SEND_WITHIN_SECONDS + FILLCAST_CALL_TIMEOUT_SECONDS"
+                " FILLCAST_SEND_DEADLINE_SECONDS + FILLCAST_CALL_TIMEOUT_SECONDS"
                 f" ({within + call}), or an order still in flight could be declared absent."
             )
         if self.db_role == "web" and self.credentials_private_keys:
@@ -341,7 +341,7 @@ SECTIONS = {  # the first field of each: its title in the docs
     "log_format": "Logs and e-mail",
     "credentials_public_key": "Credentials of broker accounts",
     "poll_seconds": "Execution",
-    "broker_hosts": "Brokers and outgoing connections",
+    "broker_networks": "Brokers and outgoing connections",
     "market_clock": "Replays and tests",
 }
 VARIABLES = [Variable(field) for field in fields(Settings)]

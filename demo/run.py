@@ -78,7 +78,7 @@ class DemoRun:
         self._output.clock = clock
         self._stack.environ["FILLCAST_MARKET_CLOCK"] = clock.spec()
         self._stack.environ.setdefault("FILLCAST_POLL_SECONDS", stack_options.POLL_SECONDS)
-        self._stack.environ.setdefault("FILLCAST_MARKET_ENTRY_SECONDS", str(MAX_SIGNAL_AGE))
+        self._stack.environ.setdefault("FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS", str(MAX_SIGNAL_AGE))
         supervisor = self._stack.start()
         for queue, connection_id in zip(
             cycle(TEST_QUEUES), reset.connections_to_test(), strict=False

@@ -144,7 +144,7 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
     kind = NotifyType.WARNING if message.is_alarm else NotifyType.INFO
     with (
         _collect_warnings() as warnings,
-        guarded(settings.FILLCAST_OUTBOUND_HOSTS, seconds=SECONDS) as guard,
+        guarded(settings.FILLCAST_OUTBOUND_NETWORKS, seconds=SECONDS) as guard,
     ):
         try:
             body = message.body or message.title  # apprise sends nothing without one
@@ -229,7 +229,7 @@ def _scheme(plugin: Any) -> str:
 
 def _check_literal(host: str, *, encrypted: bool) -> None:
     """Refuse what can be refused without asking anybody; the rest is judged when it is sent."""
-    networks = settings.FILLCAST_OUTBOUND_HOSTS
+    networks = settings.FILLCAST_OUTBOUND_NETWORKS
     try:
         address = ipaddress.ip_address(host.strip("[]"))
     except ValueError:
@@ -240,7 +240,7 @@ def _check_literal(host: str, *, encrypted: bool) -> None:
         raise InvalidInputError(
             Code.HOST_NOT_ALLOWED,
             "Only https to public hosts is allowed; operators may allow more "
-            "(FILLCAST_OUTBOUND_HOSTS).",
+            "(FILLCAST_OUTBOUND_NETWORKS).",
             field="url",
         )
 

@@ -68,7 +68,8 @@ def _refusal_message(host: str, *, encrypted: bool, is_global: bool) -> str:
     if is_global and not encrypted:
         return f"{host} can only be reached by https."
     return (
-        f"{host} lies in a network that the operators have not allowed (FILLCAST_OUTBOUND_HOSTS)."
+        f"{host} lies in a network that the operators have not allowed"
+        " (FILLCAST_OUTBOUND_NETWORKS)."
     )
 
 

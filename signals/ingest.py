@@ -133,7 +133,7 @@ def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | 
     if until is None or draft.sent_at is None or until > now:
         return None
     age = int((now - draft.sent_at).total_seconds())
-    most = settings.FILLCAST_MARKET_ENTRY_SECONDS
+    most = settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS
     detail = (
         f"The alert was sent at {draft.sent_at.isoformat()}, {age} s ago. A market entry must not "
         f"be older than {most} s."
@@ -145,7 +145,7 @@ def _market_entry_until(draft: SignalDraft) -> datetime | None:
     """Return when a market entry becomes too old by its sender's own time; None for all else."""
     if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
         return None
-    return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_SECONDS)
+    return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
 
 
 def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:

@@ -70,7 +70,7 @@ def set_up(*, wanted: bool = True) -> TestServers:
     os.environ["FILLCAST_ENV_FILE"] = os.devnull
     # What brokers publish is about the hour and the weekday: at night and at weekends it would
     # forgive what tests are about, and let their entries wait. Tests of windows switch it on.
-    os.environ["FILLCAST_PUBLISHED_WINDOWS"] = "no"
+    os.environ["FILLCAST_BROKER_MAINTENANCE_WINDOWS"] = "no"
     os.environ[SETTINGS] = "config.settings"
     servers = TestServers(wanted=wanted)
     atexit.register(servers.stop)

@@ -33,11 +33,11 @@ class User(AbstractUser):
         """Refuse a new name for who exists if gateways go by the old or the new one: they would be
         nobody's, or somebody else's, without a word. Raises ValidationError."""
         super().clean()
-        named = {own.username for own in settings.FILLCAST_HOST_OWNERS}
+        named = {own.username for own in settings.FILLCAST_GATEWAY_OWNERS}
         before = User.objects.filter(pk=self.pk).values_list("username", flat=True).first()
         if before not in (None, self.username) and {before, self.username} & named:
             raise ValidationError(
-                {"username": "FILLCAST_HOST_OWNERS names whose gateways are by this name. Change it"
+                {"username": "FILLCAST_GATEWAY_OWNERS gives a gateway to this user name. Change it"
                  " there, restart, then rename."}
             )  # fmt: skip
 

@@ -1,14 +1,14 @@
 """Which hosts a tenant's connection may name: never our own network unless operators said so.
 
 A connection's host is typed by a tenant and called from a trading process. Public addresses may be
-named; private, loopback, link-local and reserved ones only inside FILLCAST_BROKER_HOSTS, and by
+named; private, loopback, link-local and reserved ones only inside FILLCAST_BROKER_NETWORKS, and by
 their address. A name is judged when it is typed (no look-up: that is network), by what it resolves
 to when a test runs, and at each connect (brokers/safe_connect.py): it may lead to what is public
 only.
 
-A gateway that asks for no password (IBKR's) serves whoever reaches it: FILLCAST_HOST_OWNERS names
-the user that it is for, and no other user's accounts may be there. The line that names the address
-most closely decides.
+A gateway that asks for no password (IBKR's) serves whoever reaches it: FILLCAST_GATEWAY_OWNERS
+names the user that it is for, and no other user's accounts may be there. The line that names the
+address most closely decides.
 """
 
 import socket
@@ -80,7 +80,7 @@ def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username
 def hosts_outside_operator_networks(
     values: Mapping[str, Any], keys: Iterable[str] = ()
 ) -> list[str]:
-    """Return the hosts that settings name outside of FILLCAST_BROKER_HOSTS, in one spelling."""
+    """Return the hosts that settings name outside of FILLCAST_BROKER_NETWORKS, in one spelling."""
     named = [(_address(host), host) for host in hosts_in(values, keys).values()]
     return [
         host if address is None else str(leads_to(address))
@@ -93,7 +93,7 @@ def may_resolve_to(address: Address) -> bool:
     """Whether a name may lead to an address: it is public and nobody's own gateway.
 
     Whoever typed it: a name leads wherever its owner wants next, so a private gateway and one that
-    FILLCAST_HOST_OWNERS names are given by their address alone.
+    FILLCAST_GATEWAY_OWNERS names are given by their address alone.
     """
     plain = leads_to(address)
     return is_public(plain) and not _owners_of(plain)
@@ -110,19 +110,19 @@ def check_addresses(
         if (owners := _owners_of(plain)) and username not in owners:
             raise InvalidInputError(
                 Code.HOST_NOT_ALLOWED,
-                f"{host!r} is somebody else's gateway (FILLCAST_HOST_OWNERS says whose). Ask the "
-                "operators to name you, or connect a gateway of your own.",
+                f"{host!r} is another user's gateway (FILLCAST_GATEWAY_OWNERS). Ask operators to "
+                "name you, or connect a gateway of your own.",
                 field=field,
             )
 
 
 def _is_operator_network(plain: Address) -> bool:
-    return any(plain in network for network in settings.FILLCAST_BROKER_HOSTS)
+    return any(plain in network for network in settings.FILLCAST_BROKER_NETWORKS)
 
 
 def _owners_of(plain: Address) -> set[str]:
     """Who alone may have accounts at an address; nobody: it is open to all."""
-    lines = [own for own in settings.FILLCAST_HOST_OWNERS if plain in own.network]
+    lines = [own for own in settings.FILLCAST_GATEWAY_OWNERS if plain in own.network]
     closest = max((own.network.prefixlen for own in lines), default=0)
     return {own.username for own in lines if own.network.prefixlen == closest}
 
@@ -150,6 +150,6 @@ def _refused(host: str, field: str) -> InvalidInputError:
     return InvalidInputError(
         Code.HOST_NOT_ALLOWED,
         f"{host!r} lies in a network that the operators have not allowed "
-        "(FILLCAST_BROKER_HOSTS names the allowed ones).",
+        "(FILLCAST_BROKER_NETWORKS names the allowed ones).",
         field=field,
     )

@@ -41,7 +41,7 @@ WHERE connection_id = ANY(%s::uuid[]) AND unreachable_at IS NOT NULL
 
 def windows() -> list[Window]:
     """Return all that count: the brokers' published ones and the operators' own."""
-    published = BUILT_IN if settings.FILLCAST_PUBLISHED_WINDOWS else ()
+    published = BUILT_IN if settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS else ()
     return [*published, *_operator_windows()]
 
 

@@ -84,7 +84,7 @@ def open_epoch(
         )  # fmt: skip
         (clock,) = rows(
             "SELECT clock_timestamp() AS now, clock_timestamp() + make_interval(secs => %s) AS by",
-            (settings.FILLCAST_SEND_WITHIN_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1,),
+            (settings.FILLCAST_SEND_DEADLINE_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1,),
         )
         epoch = Epoch.objects.create(
             number=number, lineage=before.lineage, cause=cause, note=note[:200],

@@ -291,7 +291,7 @@ def sync_levels() -> None:
 def _send_by() -> float:
     """Until when what is claimed now may leave: asked before the claim, for a process may be
     stopped anywhere behind it, and what it claimed is old when it goes on."""
-    return machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
+    return machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
 
 
 def _write_cancel_results(done: Sequence[CallResult]) -> None:

@@ -227,7 +227,7 @@ def query_unknown_orders(dispatcher: OrderDispatcher, worker_id: str = "") -> in
     """
     times = {
         "first": FIRST_LOOKUP_SECONDS,
-        "longest": settings.FILLCAST_LOOKUP_LONGEST_SECONDS,
+        "longest": settings.FILLCAST_LOOKUP_MAX_INTERVAL_SECONDS,
         "claim": dispatcher.background_calls.max_seconds(LOOKUP_PATIENCE),
         "worker_id": worker_id,
     }

@@ -247,7 +247,7 @@ async def _cancel(row: Any, cancel_request: CancelRequest) -> list[OrderReport]:
         trading_runtime.get_runtime().dispatcher,
         trading_runtime.get_runtime().lanes,
     )
-    within = machine_time() + float(settings.FILLCAST_SEND_WITHIN_SECONDS)
+    within = machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
     with dispatcher.background_calls.tracked(row.lane):
         request = replace(cancel_request, send_by=min(within, lanes.until(row.lane)))
         return await adapter_for(row.type).cancel(spec_from_row(row), request)

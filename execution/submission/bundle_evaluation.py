@@ -154,7 +154,7 @@ def load_evaluation_context(
         exits={exit_.order_id: exit_ for exit_ in exits},
         now=market_now(),
         margins=margins.known_margins(pending),
-        market_entry_seconds=settings.FILLCAST_MARKET_ENTRY_SECONDS,
+        market_entry_max_age_seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS,
     )
     unpriced = {
         r.data_connection_id

@@ -92,7 +92,7 @@ def claim(
     stay
     PENDING, and whoever looks next takes them.
     """
-    send_by = machine_time() + settings.FILLCAST_SEND_WITHIN_SECONDS  # before the transaction
+    send_by = machine_time() + settings.FILLCAST_SEND_DEADLINE_SECONDS  # before the transaction
     with transaction.atomic():
         lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
         ids = array(order_ids)
@@ -173,7 +173,7 @@ def _write(settled: Sequence[tuple[Any, Decision]], worker_id: str) -> dict[int,
         return {}
     arrays = dict(zip(sql.WRITE_COLUMNS, columns(records, len(sql.WRITE_COLUMNS)), strict=True))
     answer_within = (
-        settings.FILLCAST_SEND_WITHIN_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
+        settings.FILLCAST_SEND_DEADLINE_SECONDS + settings.FILLCAST_CALL_TIMEOUT_SECONDS + 1
     )
     written = rows(sql.WRITE, {**arrays, "worker_id": worker_id, "answer_within": answer_within})
     return {row.id: row for row in written}

@@ -232,7 +232,11 @@ def aged_from(row: Any, signal: Any) -> datetime:
 def max_age(row: Any, context: EvaluationContext) -> int:
     """How old its signal may be when an entry leaves, in market seconds."""
     most: int = row.max_signal_age_seconds
-    return min(most, context.market_entry_seconds) if row.order_type == OrderType.MARKET else most
+    return (
+        min(most, context.market_entry_max_age_seconds)
+        if row.order_type == OrderType.MARKET
+        else most
+    )
 
 
 def seconds_left(row: Any, signal: Any, context: EvaluationContext) -> float:

@@ -28,7 +28,7 @@ class EvaluationContext:
     quotes: Mapping[int, Mapping[str, Any]]  # by price source, then by pair
     exits: Mapping[int, Any]  # what each exit's position has left for it, by order
     now: datetime  # market clock
-    market_entry_seconds: int = 60  # how old a signal may be whose entry is a market order
+    market_entry_max_age_seconds: int = 60  # how old a signal may be whose entry is a market order
     # Price sources by id; loaded only where an entry of the bundle lacks a price.
     sources: Mapping[int, Any] = field(default_factory=dict)
     # What brokers have told an entry's margin to be: of one base unit, by order.

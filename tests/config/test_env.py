@@ -82,7 +82,7 @@ def test_a_malformed_secret_is_not_shown() -> None:
         ("FILLCAST_DB_ROLE", "admin"),
         ("FILLCAST_ENV", "prod"),
         ("FILLCAST_DEBUG", "maybe"),
-        ("FILLCAST_BROKER_HOSTS", "10.0.0.0/8,broker"),
+        ("FILLCAST_BROKER_NETWORKS", "10.0.0.0/8,broker"),
         ("FILLCAST_SECRET_KEY", "short"),
         ("FILLCAST_MARKET_CLOCK", "2014-05-02T12:25:00@1x60"),
         ("FILLCAST_MARKET_CLOCK", "2014-05-02T12:25:00Z@1x0"),
@@ -126,8 +126,8 @@ def test_market_clock() -> None:
 
 
 def test_times_that_would_let_a_dead_worker_send() -> None:
-    (reported,) = faults({"FILLCAST_LEASE_SECONDS": "5", "FILLCAST_SEND_WITHIN_SECONDS": "5"})
-    assert reported.startswith("FILLCAST_SEND_WITHIN_SECONDS is 5; expected less than")
+    (reported,) = faults({"FILLCAST_LEASE_SECONDS": "5", "FILLCAST_SEND_DEADLINE_SECONDS": "5"})
+    assert reported.startswith("FILLCAST_SEND_DEADLINE_SECONDS is 5; expected less than")
 
 
 def test_a_proof_that_comes_before_the_answer_could() -> None:
@@ -144,14 +144,14 @@ def test_conflicts_between_settings_are_reported_together() -> None:
     reported = faults(
         {
             **PRODUCTION,
-            "FILLCAST_SEND_WITHIN_SECONDS": "9",
+            "FILLCAST_SEND_DEADLINE_SECONDS": "9",
             "FILLCAST_LEASE_SECONDS": "9",
             "FILLCAST_DB_ROLE": "trade",
             "FILLCAST_DEBUG": "yes",
         }
     )
     assert [sentence.split(" is ")[0] for sentence in reported] == [
-        "FILLCAST_SEND_WITHIN_SECONDS", "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_DEBUG",
+        "FILLCAST_SEND_DEADLINE_SECONDS", "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_DEBUG",
     ]  # fmt: skip
 
 
@@ -190,10 +190,10 @@ def test_a_login_of_its_own_needs_no_role() -> None:
 )
 def test_a_comment_is_no_part_of_a_name(said: str) -> None:
     """It would be, and nobody has that name: the gateway would be nobody's."""
-    (fault,) = faults({"FILLCAST_HOST_OWNERS": said})
-    assert fault.startswith("FILLCAST_HOST_OWNERS")
+    (fault,) = faults({"FILLCAST_GATEWAY_OWNERS": said})
+    assert fault.startswith("FILLCAST_GATEWAY_OWNERS")
     assert "with no comment (#) or blank behind it" in fault
-    (own,) = Settings.read({"FILLCAST_HOST_OWNERS": " 10.0.0.5 = alice "}).host_owners
+    (own,) = Settings.read({"FILLCAST_GATEWAY_OWNERS": " 10.0.0.5 = alice "}).gateway_owners
     assert own.username == "alice"
 
 

@@ -220,7 +220,7 @@ def test_a_requested_test_is_due_until_it_was_done(alice: User) -> None:
 def test_allowed_networks(alice: User, settings: Settings) -> None:
     import ipaddress
 
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/24"),)
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/24"),)
     assert create(alice, type="ibkr", settings={"host": "10.0.0.5"}).account == "7"
     with pytest.raises(InvalidInputError):
         create(alice, type="ibkr", account="8", settings={"host": "10.0.1.5"})
@@ -229,8 +229,8 @@ def test_allowed_networks(alice: User, settings: Settings) -> None:
 def test_an_owners_gateway_is_not_for_others(alice: User, settings: Settings) -> None:
     import ipaddress
 
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/24"),)
-    settings.FILLCAST_HOST_OWNERS = (
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/24"),)
+    settings.FILLCAST_GATEWAY_OWNERS = (
         OwnedNetwork(ipaddress.ip_network("10.0.0.5"), alice.username),
     )
     bob = make.user()

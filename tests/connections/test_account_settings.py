@@ -97,7 +97,7 @@ def test_each_wrong_field_of_a_page_has_its_own_sentence() -> None:
 
 
 def test_a_host_that_counts_by_default_is_judged_like_a_typed_one(settings: Any) -> None:
-    settings.FILLCAST_BROKER_HOSTS = ()
+    settings.FILLCAST_BROKER_NETWORKS = ()
     with pytest.raises(InvalidInputError) as refused:
         hosts.check_named(*named_hosts(FORM, {}))
     assert refused.value.code is Code.HOST_NOT_ALLOWED

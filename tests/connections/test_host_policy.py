@@ -23,9 +23,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def strangers(settings: Settings) -> ExecutionConnection:
     """Bob's account is at a gateway that is Alice's since."""
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
     row = make.connection(make.user("bob"), type="ibkr", settings={"host": "10.0.0.5"})
-    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
     return row
 
 

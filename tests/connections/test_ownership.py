@@ -174,7 +174,7 @@ def test_a_failed_claim_is_not_made_good_by_an_answer(
 
 def test_a_gateway_of_ones_own_is_believed_of_its_own_only(settings: Settings) -> None:
     """IBKR: who runs a gateway may let it say any number. The operators' gateways are one firm."""
-    settings.FILLCAST_BROKER_HOSTS = (ip_network("10.0.0.0/8"),)
+    settings.FILLCAST_BROKER_NETWORKS = (ip_network("10.0.0.0/8"),)
 
     def of(host: str) -> str:
         return claim_for("ibkr", "", 1, {"host": host}, account="U7")

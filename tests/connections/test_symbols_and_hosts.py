@@ -78,7 +78,7 @@ http://127.0.0.1/x https://user:pw@10.0.0.1:8443/ 224.0.0.1 100.64.0.1
 
 @pytest.mark.parametrize("host", OURS)
 def test_our_own_network_is_refused_in_every_spelling(host: str, settings: Settings) -> None:
-    settings.FILLCAST_BROKER_HOSTS = ()
+    settings.FILLCAST_BROKER_NETWORKS = ()
     with pytest.raises(InvalidInputError) as refused:
         hosts.check_named({"host": host})
     assert refused.value.code is Code.HOST_NOT_ALLOWED
@@ -88,7 +88,7 @@ def test_our_own_network_is_refused_in_every_spelling(host: str, settings: Setti
     "host", ["8.8.8.8", "broker.example.com", "https://api.example.com/v1", ""]
 )
 def test_public_hosts_need_no_permission(host: str, settings: Settings) -> None:
-    settings.FILLCAST_BROKER_HOSTS = ()
+    settings.FILLCAST_BROKER_NETWORKS = ()
     hosts.check_named({"host": host})
 
 
@@ -101,7 +101,7 @@ def test_a_public_name_that_leads_home_is_found_out(
     monkeypatch.setattr(socket, "getaddrinfo", resolved)
     answers = ["8.8.8.8", "10.0.0.7"]
     for allowed in ((), (ipaddress.ip_network("10.0.0.0/8"),)):
-        settings.FILLCAST_BROKER_HOSTS = allowed
+        settings.FILLCAST_BROKER_NETWORKS = allowed
         with pytest.raises(InvalidInputError) as refused:
             hosts.check_resolved({"host": "rebind.example.com"})
         assert refused.value.code is Code.HOST_NOT_ALLOWED
@@ -125,14 +125,14 @@ def test_a_public_name_that_leads_home_is_found_out(
 def test_a_name_may_lead_to_what_is_public_and_nobodys(
     address: str, may: bool, settings: Settings
 ) -> None:
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("0.0.0.0/0"),)
-    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("8.8.4.4"), "alice"),)
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("0.0.0.0/0"),)
+    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("8.8.4.4"), "alice"),)
     assert hosts.may_resolve_to(ipaddress.ip_address(address)) is may
 
 
 def test_the_line_that_names_an_address_most_closely_says_whose_it_is(settings: Settings) -> None:
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
-    settings.FILLCAST_HOST_OWNERS = (
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
+    settings.FILLCAST_GATEWAY_OWNERS = (
         OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "bob"),
         OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "alice"),
         OwnedNetwork(ipaddress.ip_network("10.0.0.0/24"), "carol"),
@@ -158,13 +158,13 @@ def test_the_line_that_names_an_address_most_closely_says_whose_it_is(settings: 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("old", "new"), [("alice", "zoe"), ("mallory", "alice")])
 def test_who_has_a_gateway_by_his_name_keeps_it(old: str, new: str, settings: Settings) -> None:
-    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
     renamed, other = make.user(old, password="x"), make.user("other", password="x")
     renamed.clean()
     renamed.username = new
     with pytest.raises(ValidationError) as refused:
         renamed.full_clean()
-    assert "FILLCAST_HOST_OWNERS" in refused.value.message_dict["username"][0]
+    assert "FILLCAST_GATEWAY_OWNERS" in refused.value.message_dict["username"][0]
     other.username = "others"
     other.full_clean()
     User(username="alice" if old != "alice" else "new", password="x").full_clean()
@@ -174,8 +174,8 @@ def test_gateway_of_one_user_is_refused_to_others(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gateway asks for no password: who could name it would trade what is logged in there."""
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
-    settings.FILLCAST_HOST_OWNERS = (
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
+    settings.FILLCAST_GATEWAY_OWNERS = (
         OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),
         OwnedNetwork(ipaddress.ip_network("8.8.8.8"), "alice"),
     )
@@ -187,7 +187,7 @@ def test_gateway_of_one_user_is_refused_to_others(
         with pytest.raises(InvalidInputError) as refused:
             hosts.check_named({"host": host}, username="bob")
         assert refused.value.code is Code.HOST_NOT_ALLOWED
-        assert "somebody else's gateway" in refused.value.detail
+        assert "another user's gateway" in refused.value.detail
     entry = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", 0))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: [entry])
     hosts.check_resolved({"host": "8.8.8.8"}, username="alice")
@@ -200,8 +200,8 @@ def test_gateway_of_one_user_is_refused_to_others(
 def test_who_may_not_name_a_gateway_any_more_is_told_so_and_trades_nothing_there(
     settings: Settings,
 ) -> None:
-    """FILLCAST_HOST_OWNERS is set because somebody has connected there already."""
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("10.0.0.0/8"),)
+    """FILLCAST_GATEWAY_OWNERS is set because somebody has connected there already."""
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
     alice, bob = make.user("alice"), make.user("bob")
     here, there = {"host": "10.0.0.5"}, {"host": "10.0.0.6"}
     owners, strangers, other = (
@@ -210,14 +210,14 @@ def test_who_may_not_name_a_gateway_any_more_is_told_so_and_trades_nothing_there
     )
     lanes = {owners.lane, strangers.lane, other.lane}
     assert mark_disallowed(lanes) == []
-    settings.FILLCAST_HOST_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
+    settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
     assert mark_disallowed({"sessions.77"}) == []  # whoever takes its lane judges it
     assert mark_disallowed(lanes) == [strangers.pk]
     told = ConnectionHealth.objects.get(pk=strangers.pk)
     assert (told.status, told.needs_test, told.reconciled_at) == ("ERROR", True, None)
-    assert "is somebody else's gateway" in told.last_error
+    assert "is another user's gateway" in told.last_error
     status_updates.mark_active([strangers.pk])  # an answer is no permission
     assert ConnectionHealth.objects.get(pk=strangers.pk).status == "ERROR"
     assert mark_disallowed(lanes) == []  # once is enough
-    settings.FILLCAST_BROKER_HOSTS = ()
+    settings.FILLCAST_BROKER_NETWORKS = ()
     assert set(mark_disallowed(lanes)) == {owners.pk, other.pk}

@@ -17,7 +17,7 @@ def _keys(settings: Settings) -> None:
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
-    settings.FILLCAST_OUTBOUND_HOSTS = (ipaddress.ip_network("127.0.0.1/32"),)
+    settings.FILLCAST_OUTBOUND_NETWORKS = (ipaddress.ip_network("127.0.0.1/32"),)
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_private_and_unencrypted_addresses_are_refused_at_once(url: str) -> None
 
 def test_unencrypted_webhooks_need_an_operators_word(settings: Settings) -> None:
     assert channels.check_url("json://127.0.0.1/x") == "http://127.0.0.1"
-    settings.FILLCAST_OUTBOUND_HOSTS = ()
+    settings.FILLCAST_OUTBOUND_NETWORKS = ()
     for url in ("json://127.0.0.1/x", "json://localhost/x"):
         with pytest.raises(InvalidInputError):
             channels.check_url(url)

@@ -147,7 +147,7 @@ def test_a_redirect_is_not_followed(alice: User, hook: Receiver) -> None:
 
 def test_a_refused_host_is_not_tried_again(alice: User, hook: Receiver, settings: Settings) -> None:
     channel = channel_to(alice, hook.url(host="localhost"))
-    settings.FILLCAST_OUTBOUND_HOSTS = ()  # operators thought better of it
+    settings.FILLCAST_OUTBOUND_NETWORKS = ()  # operators thought better of it
     happen(fill(alice))
     assert services.deliver().failures == 1
     assert statuses() == [("FAILED", 1)]

@@ -58,7 +58,7 @@ def keys(settings: Any) -> None:
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    settings.FILLCAST_BROKER_HOSTS = (ip_network("127.0.0.0/8"),)
+    settings.FILLCAST_BROKER_NETWORKS = (ip_network("127.0.0.0/8"),)
 
 
 @contextmanager

@@ -38,7 +38,7 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
     cache.clear()
     settings.FILLCAST_POLL_SECONDS = 0.1
     settings.ALLOWED_HOSTS = ["testserver"]
-    settings.FILLCAST_MARKET_ENTRY_SECONDS = 600  # a run's times are its beginning's
+    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 600  # a run's times are its beginning's
     exchange.list_instruments()
     listed = Instrument.objects.get(book="double")
     Instrument.objects.create(

@@ -107,8 +107,8 @@ class Servers:
             "FILLCAST_VAR": str(self.folder),
             "FILLCAST_CREDENTIALS_PUBLIC_KEY": b64encode(public_key_of(self._key)).decode(),
             "FILLCAST_CREDENTIALS_PRIVATE_KEYS": b64encode(self._key).decode(),
-            "FILLCAST_OUTBOUND_HOSTS": "127.0.0.1/32",
-            "FILLCAST_PUBLISHED_WINDOWS": "no",  # whatever the weekday is
+            "FILLCAST_OUTBOUND_NETWORKS": "127.0.0.1/32",
+            "FILLCAST_BROKER_MAINTENANCE_WINDOWS": "no",  # whatever the weekday is
             "PYTHONUNBUFFERED": "1",
         }
 

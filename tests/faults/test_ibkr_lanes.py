@@ -62,7 +62,7 @@ def compared(environment: FaultEnvironment) -> None:
 @pytest.fixture
 def environment(servers: Servers, tmp_path: Path, tws: TwsProcess) -> Iterator[FaultEnvironment]:
     """One account of the smallest feed is at the gateway."""
-    with FaultEnvironment(servers, tmp_path, {"FILLCAST_BROKER_HOSTS": "127.0.0.1/32"}) as made:
+    with FaultEnvironment(servers, tmp_path, {"FILLCAST_BROKER_NETWORKS": "127.0.0.1/32"}) as made:
         said = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
         [row] = made.ours.rows(ONE_OF_THEM, ACCOUNT, json.dumps(said), LANE)
         made.ours.rows(UNTESTED, row.id)

@@ -46,7 +46,7 @@ def tws(tmp_path: Path) -> Iterator[TwsProcess]:
 @pytest.fixture
 def engine(transactional_db: None, settings: Any) -> Iterator[trading_runtime.TradingRuntime]:
     """A trading process that also holds sessions, with its own looks for work."""
-    settings.FILLCAST_BROKER_HOSTS = (ipaddress.ip_network("127.0.0.0/8"),)
+    settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("127.0.0.0/8"),)
     settings.FILLCAST_POLL_SECONDS = 0.2
     with running("execution+sessions", SECONDS) as present:
         yield present

@@ -143,7 +143,7 @@ def test_a_given_up_order_that_the_broker_executes_later_is_risen(
     alice: ExecutionConnection, venue: FakeTerminal, settings: Any
 ) -> None:
     """Two look-ups did not find it, so that it was given up; then the server executes it."""
-    settings.FILLCAST_SEND_WITHIN_SECONDS = settings.FILLCAST_CALL_TIMEOUT_SECONDS = 2
+    settings.FILLCAST_SEND_DEADLINE_SECONDS = settings.FILLCAST_CALL_TIMEOUT_SECONDS = 2
     settings.FILLCAST_ABSENCE_GAP_SECONDS = 1
     first = filled(venue)
     venue.fault("order_send", "retcode", code=10012)  # cancelled by time-out: unknown

@@ -33,7 +33,9 @@ def account(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Account]:
-    settings.FILLCAST_MARKET_ENTRY_SECONDS = 120  # for a machine that is busy with other tests
+    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = (
+        120  # for a machine that is busy with other tests
+    )
     with account_at(request.param, tmp_path, settings, monkeypatch) as found:
         yield found
 

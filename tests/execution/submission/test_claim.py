@@ -46,7 +46,7 @@ def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) 
     assert order.risk == 1
     assert order.margin is not None
     assert round(order.margin, 6) == D("3.666667")
-    within, call = settings.FILLCAST_SEND_WITHIN_SECONDS, settings.FILLCAST_CALL_TIMEOUT_SECONDS
+    within, call = settings.FILLCAST_SEND_DEADLINE_SECONDS, settings.FILLCAST_CALL_TIMEOUT_SECONDS
     assert before + within <= request.send_by <= after + within
     assert order.answer_by is not None
     assert order.submitted_at is not None

@@ -174,7 +174,7 @@ def test_a_window_of_a_zone_that_is_not_known_any_more_counts_for_nobody(feed: F
 
 
 def test_published_windows_count_unless_operators_have_their_own(settings: Settings) -> None:
-    settings.FILLCAST_PUBLISHED_WINDOWS = True
+    settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS = True
     assert maintenance.windows() == list(BUILT_IN)
-    settings.FILLCAST_PUBLISHED_WINDOWS = False
+    settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS = False
     assert maintenance.windows() == []
