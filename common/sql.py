@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Generic, TypeVar, overload
 from uuid import UUID
 
 import orjson
@@ -17,7 +17,7 @@ import psycopg
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.utils import DatabaseErrorWrapper
 from psycopg.adapt import Loader
-from psycopg.rows import namedtuple_row
+from psycopg.rows import RowFactory, RowMaker, namedtuple_row
 
 
 class _JsonbLoader(Loader):
@@ -28,24 +28,57 @@ class _JsonbLoader(Loader):
 
 
 Params = Sequence[Any] | Mapping[str, Any] | None
+Row = TypeVar("Row", bound=tuple[Any, ...])
 
 
+class Query(str, Generic[Row]):
+    """A statement together with the type of its rows, for which `rows` returns them.
+
+    row_type: a NamedTuple with the statement's columns, in their order. tests/schema compares the
+    names and the types of those that a module keeps by name; `rows` compares the names each time.
+
+    >>> Query(Account, "SELECT id, equity FROM account WHERE id = ANY(%s::bigint[])")
+    """
+
+    row_type: type[Row]
+    row_factory: "RowFactory[Row]"
+
+    def __new__(cls, row_type: type[Row], sql: str) -> "Query[Row]":
+        query = super().__new__(cls, sql)
+        query.row_type = row_type
+        query.row_factory = _typed_row(row_type)
+        return query
+
+
+@overload
+def rows(
+    sql: Query[Row], params: Params = None, *, using: str = ..., planned_once: bool = ...
+) -> list[Row]: ...
+@overload
+def rows(
+    sql: str, params: Params = None, *, using: str = ..., planned_once: bool = ...
+) -> list[Any]: ...
 def rows(
     sql: str, params: Params = None, *, using: str = DEFAULT_DB_ALIAS, planned_once: bool = False
 ) -> list[Any]:
-    """Run one statement and return its rows as named tuples ([] for one that returns none).
+    """Run one statement and return its rows, [] for one that returns none.
+
+    Those of a `Query` have its type; those of a plain string are named tuples that mypy knows
+    nothing about.
 
     planned_once: the session keeps its plan, whatever the parameters are. For a long statement that
     finds all of its rows by index and is run in small batches: planning it costs several times what
     it does. Only within a transaction.
 
-    Raises Django's database errors (OperationalError, IntegrityError, …), as the ORM does.
+    Raises Django's database errors (OperationalError, IntegrityError, …), as the ORM does, and
+    TypeError if the columns are not the fields of the `Query`'s type.
     """
     connection = connections[using]
     connection.ensure_connection()
+    factory = sql.row_factory if isinstance(sql, Query) else namedtuple_row
     with (
         DatabaseErrorWrapper(connection),
-        psycopg.Cursor(connection.connection, row_factory=namedtuple_row) as cursor,
+        psycopg.Cursor(connection.connection, row_factory=factory) as cursor,
     ):
         cursor.adapters.register_loader("jsonb", _JsonbLoader)  # Django's own leaves text
         if planned_once:
@@ -53,6 +86,21 @@ def rows(
         else:
             cursor.execute(sql, params)
         return cursor.fetchall() if cursor.description is not None else []
+
+
+def _typed_row(row_type: type[Any]) -> RowFactory[Any]:
+    """Return psycopg's row factory for a NamedTuple: rows by position, once the names agree."""
+    fields = [name.encode() for name in row_type._fields]
+    make: RowMaker[Any] = row_type._make
+
+    def factory(cursor: Any) -> RowMaker[Any]:
+        if (result := cursor.pgresult) is not None and result.nfields:
+            names = [result.fname(i) for i in range(result.nfields)]
+            if names != fields:
+                raise TypeError(f"{row_type.__name__} has the fields {fields}, not {names}")
+        return make
+
+    return factory
 
 
 def _execute_with_kept_plan(cursor: psycopg.Cursor[Any], sql: str, params: Params) -> None:

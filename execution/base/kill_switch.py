@@ -2,22 +2,43 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
-from common.sql import rows
+from common.sql import Query, rows
 from connections.models import HaltMode
 
-READ = """
+
+class HaltRow(NamedTuple):
+    """A kill switch that is set. Of the last three only the key of its scope is not None."""
+
+    scope: str
+    mode: str
+    feed_id: int | None
+    user_id: int | None
+    connection_id: UUID | None
+
+
+class ConnectionRow(NamedTuple):
+    connection_id: str
+
+
+READ = Query(
+    HaltRow,
+    """
 SELECT scope, mode, feed_id, user_id, connection_id FROM connections_killswitch
 WHERE released_at IS NULL
-"""
+""",
+)
 
-UNRECONCILED = """
+UNRECONCILED = Query(
+    ConnectionRow,
+    """
 SELECT h.connection_id::text FROM connections_connectionhealth h
 WHERE h.connection_id = ANY(%s::uuid[]) AND h.reconciled_at IS NULL
   AND EXISTS (SELECT FROM connections_epoch WHERE released_at IS NULL)
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +66,23 @@ class Halts:
 
 
 def read_halts() -> Halts:
-    """Read what is set, within the caller's transaction if there is one."""
-    return halts_from_rows(rows(READ))
+    """Read the halts that are set, in the caller's transaction if there is one.
 
-
-def halts_from_rows(found: Iterable[Any]) -> Halts:
-    """Sort rows of kill switches by scope; of two in one scope the stricter holds."""
+    If several apply to one scope, the strictest counts.
+    """
     everyone: str | None = None
     feeds: dict[int, str] = {}
     users: dict[int, str] = {}
     connections: dict[str, str] = {}
-    for row in sorted(found, key=lambda r: r.mode == HaltMode.HALTED):  # HALTED is written last
-        match row.scope:
-            case "ALL":
-                everyone = row.mode
-            case "FEED":
-                feeds[row.feed_id] = row.mode
-            case "USER":
-                users[row.user_id] = row.mode
-            case _:
-                connections[str(row.connection_id)] = row.mode
+    for row in sorted(rows(READ), key=lambda row: row.mode == HaltMode.HALTED):  # HALTED last
+        if row.scope == "ALL":
+            everyone = row.mode
+        elif row.feed_id is not None:
+            feeds[row.feed_id] = row.mode
+        elif row.user_id is not None:
+            users[row.user_id] = row.mode
+        else:
+            connections[str(row.connection_id)] = row.mode
     return Halts(everyone, feeds, users, connections)
 
 
