@@ -88,7 +88,7 @@ def overhead(environment: BenchEnvironment, data: BenchData, n: int) -> Result:
 
 
 async def _orders(tws: TwsProcess, n: int) -> tuple[list[float], list[float], float]:
-    adapter = IbkrAdapter(budget_for=lambda name, _: rate_limiter_for(name, AMPLE))
+    adapter = IbkrAdapter(rate_limiter_for=lambda name, _: rate_limiter_for(name, AMPLE))
     spec, took = spec_of(0, tws.port), []
     await adapter.connect(spec)
     await adapter.instruments(spec)

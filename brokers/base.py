@@ -1,12 +1,13 @@
-"""The one interface to every broker: frozen values in and out, three outcomes, no Django.
+"""The one interface to every broker. It has frozen values in and out, and it is free of Django.
 
-The values stand in `brokers/types.py`.
+The values are defined in `brokers/types.py`.
 
-The rule that everything hangs on: `submit` ends in exactly one of
-- an `OrderReport`: the broker has spoken;
-- `NotSent`: proven that no byte left, or the broker says that it took nothing. May be tried again;
-- `Rejected`: the broker's final no;
-- `OutcomeUnknown`: it may be live. It is looked up by client order id, never sent again blindly.
+The most important rule: `submit` ends in exactly one of these outcomes:
+- an `OrderReport`: the broker's answer;
+- `NotSent`: proof that no byte left, or that the broker accepted nothing. We may send it again;
+- `Rejected`: the broker's final refusal;
+- `OutcomeUnknown`: the order may be live. We look it up by client order id and never send it again
+  without an answer.
 """
 
 import asyncio
@@ -14,13 +15,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from brokers.account_capabilities import Capabilities
 from brokers.connection_form import Form
 from brokers.types import (
     AccountState,
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     ConnectionSpec,
     Instrument,
@@ -35,7 +36,7 @@ from common.reason_codes import Code
 
 
 class BrokerError(Exception):
-    """Base of the outcomes. code: our reason code; detail: the broker's own words, no secrets."""
+    """Base of the outcomes. code: our reason code; detail: the broker's own text, no secrets."""
 
     def __init__(self, code: Code, detail: str = "") -> None:
         super().__init__(f"{code} {detail}".strip())
@@ -43,16 +44,16 @@ class BrokerError(Exception):
         self.detail = detail
 
 
-class NotSent(BrokerError):  # an outcome with a name of its own, as in the docs
-    """Proven: nothing reached the broker."""
+class NotSent(BrokerError):  # the outcomes are named as in the docs, without "Error"
+    """Proof that nothing reached the broker."""
 
 
 class Rejected(BrokerError):
-    """The broker's definitive refusal."""
+    """The broker's final refusal."""
 
 
 class OutcomeUnknown(BrokerError):
-    """It may be live: a time-out, a broken line or an unlisted answer after the send."""
+    """The order may be live: a time-out, a lost connection or an unlisted answer after the send."""
 
 
 class ReadFailed(BrokerError):
@@ -60,60 +61,72 @@ class ReadFailed(BrokerError):
 
 
 Guard = Callable[[OrderRequest], None]
-"""Raises NotSent if the order must not leave any more (deadline, kill switch); called by the
-adapter right before the socket write, with nothing awaited in between."""
+"""Raises NotSent if the order must not leave any more (deadline, kill switch). The adapter calls it
+right before the socket write and awaits nothing in between."""
 
 Outcome = list[OrderReport] | BrokerError
 OnOutcome = Callable[[OrderRequest, Outcome], None]
-"""How `submit_many` tells what became of an order; called once for each."""
+"""Receives each order's outcome from `submit_many`; called once for each order."""
 
 
 class BrokerAdapter(Protocol):
-    """One broker kind. One instance serves all its connections in a process; calls are async and
-    run on the process's event loop, never inside a database transaction of ours.
+    """One broker type. One instance serves all its connections in a process.
 
-    What is known of a kind without its library stands in the module of its factory: `FORM`, which
-    the adapter shows as `form`, and `capabilities_of(spec)`, which it answers `capabilities` with.
+    Calls are async. They run on the process's event loop, never inside one of our database
+    transactions.
+
+    Put what is known without the broker's library into the module of the factory: `FORM`, which the
+    adapter returns as `form`, and `capabilities_of(spec)`, which `capabilities` returns.
     """
 
-    kind: str
+    broker_type: str
     form: Form
 
-    def capabilities(self, spec: ConnectionSpec) -> Capabilities: ...
+    def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        """Return what this account supports. Makes no call."""
+        ...
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
-        """Name the list of instruments that this account shares with others ('paper')."""
+        """Return the name of the instrument list that this account shares with others ('paper')."""
         ...
 
     async def connect(self, spec: ConnectionSpec) -> None:
-        """Open what this account's calls need (a session, a log-in) and keep it; calls that find
-        none open it themselves. Raises ReadFailed with the code that says what is wrong."""
+        """Open what this account's calls need (a session, a log-in) and keep it.
+
+        Calls that find no session open one themselves. Raises ReadFailed; its code states the
+        cause."""
         ...
 
-    async def test(self, spec: ConnectionSpec) -> list[Check]: ...
+    async def test(self, spec: ConnectionSpec) -> list[Check]:
+        """Run the connection test and return its checks in the order in which they ran."""
+        ...
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
-        """Raises ReadFailed."""
+        """Read balance, equity and margins. Raises ReadFailed."""
         ...
 
-    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]: ...
+    async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        """Return all instruments that this account can trade. Raises ReadFailed."""
+        ...
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        """Tell the top of book now. symbol: the broker's own; the quote has the canonical pair, as
-        `Instrument.pair`. Raises ReadFailed: UNKNOWN_SYMBOL_AT_BROKER, MARKET_CLOSED where there is
-        no price, NOT_SUPPORTED where capabilities say that there are none."""
+        """Return the current top of book.
+
+        symbol: the broker's own; the quote has the canonical pair, as `Instrument.pair`. Raises
+        ReadFailed: UNKNOWN_SYMBOL_AT_BROKER; MARKET_CLOSED if there is no price; NOT_SUPPORTED if
+        capabilities have no quotes."""
         ...
 
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-        """Tell quotes as they come, until it is closed. symbols: the broker's own.
+        """Yield quotes as they arrive, until it is closed. symbols: the broker's own.
 
-        Raises ReadFailed, at the first step where capabilities have no `price_stream`."""
+        Raises ReadFailed, at the first step if capabilities have no `price_stream`."""
         ...
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        """Reckon what an order would cost; nothing leaves for execution.
+        """Return what an order would cost. Nothing is sent for execution.
 
-        Raises Rejected with the code that the order would be refused with, ReadFailed."""
+        Raises Rejected with the code that the order would be rejected with, or ReadFailed."""
         ...
 
     async def submit(
@@ -128,10 +141,10 @@ class BrokerAdapter(Protocol):
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """Place many at once; `on_outcome` is called once for each, as soon as its outcome is
-        known. What was not told when the call ends or fails is unknown.
+        """Place many orders at once and call `on_outcome` once for each, as soon as it is known.
 
-        Capabilities say whether the broker takes many; where it does not this is `submit_each`."""
+        An order without an outcome when the call ends or fails is unknown. Capabilities state
+        whether the broker takes many orders in a request; if not, this is `submit_each`."""
         ...
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
@@ -139,7 +152,7 @@ class BrokerAdapter(Protocol):
         ...
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        """Move stop loss and take profit of a position. Returns a LEVELS report.
+        """Move the stop loss and take profit of a position. Returns a LEVELS report.
 
         Calls `check_deadline(request)` right before the socket write."""
         ...
@@ -147,70 +160,75 @@ class BrokerAdapter(Protocol):
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
-        """Everything the broker knows of one order; None: it certainly does not have it (within
-        the lookup horizon). symbol: the broker's own, that the order was sent for, where we still
-        know it: some find an order by it only. Raises ReadFailed when it cannot be sure."""
+        """Return everything that the broker has about one order.
+
+        None: the broker certainly does not have it (within the lookup horizon). symbol: the
+        broker's own symbol of the order, if we still have it: some brokers find an order by symbol
+        only. Raises ReadFailed if the answer is not certain."""
         ...
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
-        """Raises ReadFailed rather than returning a part."""
+        """Return all open positions. Raises ReadFailed rather than returning some of them."""
         ...
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
-        """Every order that rests at the broker on this account, whoever placed it. The stops and
-        targets that belong to a position are no orders. Raises ReadFailed rather than returning a
-        part."""
+        """Return every working order of this account, ours or not.
+
+        Stops and targets that belong to a position are not orders. Raises ReadFailed rather than
+        returning some of the orders."""
         ...
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
-        """What was executed on this account since a time of the broker's (and perhaps before it):
-        FILLED reports as `find_order` tells them, an order's executions in one or in several.
+        """Return what was executed on this account since a broker time, perhaps also earlier fills.
 
-        Exits that the broker or the owner made have the entry's `client_order_id` where the broker
-        keeps it, `close_cause` and `broker_position_id`. Raises ReadFailed rather than returning a
-        part, and where `fills_horizon` is None."""
+        The reports are FILLED, as `find_order` returns them; an order's executions may be in one or
+        in several. Exits made by the broker or by the account's owner have `close_cause`,
+        `broker_position_id` and, if the broker keeps it, the entry's `client_order_id`. Raises
+        ReadFailed rather than returning some of them, and if `fills_horizon` is None."""
         ...
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
-        """What the broker told and was not acknowledged, for all connections of this kind, oldest
-        first; redelivered until acknowledged. after: an event_id that came before: only what
-        stands behind it, so that reports which must wait hide nothing."""
+        """Return reports that were not acknowledged yet, of all connections, oldest first.
+
+        They are delivered again until they are acknowledged. after: an earlier event_id; only later
+        events are returned, so that deferred reports do not hide new ones."""
         ...
 
-    async def acknowledge(self, event_ids: Sequence[str]) -> None: ...
+    async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        """Drop these events; we have stored them."""
+        ...
 
     def stream_events(self) -> AsyncIterator[None]:
-        """Ring: yield once whenever something new waits in `events`, and once at the beginning.
+        """Yield once at the beginning, and once whenever `events` has something new.
 
-        It only says when to read: `events` and `acknowledge` stay the one way to hear. A bell that
-        was not answered yet rings once for all that has come since. Raises ReadFailed when it
-        cannot ring any more (begin anew), and at the first step where capabilities have no
-        `event_stream`."""
+        It only signals when to read; reports come from `events`. Notifications that the caller has
+        not consumed yet are merged into one. Raises ReadFailed if it cannot notify any more (call
+        it again), and at the first step if capabilities have no `event_stream`."""
         ...
 
     async def clock(self) -> datetime | None:
-        """The broker's own time, for the clock comparison; None where it tells none."""
+        """Return the broker's own time for the clock comparison; None if it does not state any."""
         ...
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        """End one account's session; None: all of this process's. The next call opens it anew."""
+        """End one account's session, or with None all sessions of this process.
+
+        The next call opens a new one."""
         ...
 
 
 async def unsupported_stream(what: str) -> AsyncIterator[Any]:
     """The stream of a broker that has none: raises ReadFailed NOT_SUPPORTED at its first step."""
-    nothing: tuple[Any, ...] = ()
-    for one in nothing:
-        yield one
+    no_items: tuple[Any, ...] = ()
+    for item in no_items:  # the `yield` makes this an async generator
+        yield item
     raise ReadFailed(Code.NOT_SUPPORTED, what)
 
 
 async def submit_one(
     adapter: BrokerAdapter, spec: ConnectionSpec, request: OrderRequest, guard: Guard
 ) -> list[OrderReport]:
-    """`submit` of an adapter that can place many: one of them.
-
-    Raises NotSent, Rejected or OutcomeUnknown."""
+    """Implement `submit` by `submit_many`. Raises NotSent, Rejected or OutcomeUnknown."""
     outcomes: list[Outcome] = []
     await adapter.submit_many([(spec, request)], guard, lambda _, outcome: outcomes.append(outcome))
     if isinstance(outcomes[0], BrokerError):
@@ -224,29 +242,30 @@ async def submit_each(
     guard: Guard,
     on_outcome: OnOutcome,
 ) -> None:
-    """`submit_many` of an adapter that places one order at a time: each by itself, beside the
-    others, so that none waits for another's answer. What must be in turn, `submit` keeps in turn.
+    """Implement `submit_many` by one concurrent `submit` for each order.
 
-    An error that is no outcome leaves that order untold, and is raised when the others are told.
+    No order waits for another's answer. If orders must go one after the other, `submit` sees to it.
+    An error that is not an outcome leaves its order without one; it is raised after all others have
+    ended.
     """
 
-    async def one(spec: ConnectionSpec, request: OrderRequest) -> None:
+    async def submit_and_report(spec: ConnectionSpec, request: OrderRequest) -> None:
         try:
             on_outcome(request, await adapter.submit(spec, request, guard))
         except BrokerError as error:
             on_outcome(request, error)
 
-    placed = (one(spec, request) for spec, request in requests)
-    for ended in await asyncio.gather(*placed, return_exceptions=True):
-        if ended is not None:
-            raise ended
+    submissions = (submit_and_report(spec, request) for spec, request in requests)
+    for error in await asyncio.gather(*submissions, return_exceptions=True):
+        if error is not None:
+            raise error
 
 
 def check_deadline(request: CancelRequest | ModifyRequest) -> None:
-    """Raise NotSent if a cancel or a moved level must not leave any more.
+    """Raise NotSent if the send deadline of a cancel or a level change has passed.
 
-    The adapter calls it right before the socket write, with nothing awaited in between: a process
-    that was stopped for a while must not put an old stop in a newer one's place.
+    The adapter calls it right before the socket write and awaits nothing in between. Otherwise a
+    process that was suspended for a while could replace a newer stop by an old one.
     """
     if request.send_by is not None and machine_time() > request.send_by:
         raise NotSent(Code.SEND_DEADLINE)

@@ -1,7 +1,7 @@
-"""What a broker that keeps books for us to see can show: all that it accepted, all that is open.
+"""A broker's own books: every order that it accepted and every open position.
 
-Optional: an adapter that can show it has a method `journal`. The audit compares it with our rows.
-Of other brokers the audit judges what a trading process has listed (`execution/audit/listings.py`).
+Optional: an adapter that can read them has a method `journal`. The audit compares them with our
+rows. For other brokers it uses what a trading process has listed (`execution/audit/listings.py`).
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from brokers.types import Side
 
 @dataclass(frozen=True, slots=True)
 class AcceptedOrder:
-    """A client order id that the broker accepted. first_at: when it did first, market clock.
+    """A client order id that the broker accepted. first_at: first time, market clock.
 
-    executed: base units executed under it, where the books state it.
+    times: how often it was accepted. executed: base units executed under it, if the books state it.
     """
 
     connection_id: str
@@ -35,21 +35,23 @@ class BookPosition:
     broker_position_id: str
     side: Side
     quantity: Decimal
-    client_order_id: str = ""  # of the entry, where the position is one entry's
+    client_order_id: str = ""  # of the entry, if the position has only one
 
 
 @dataclass(frozen=True, slots=True)
 class BrokerBooks:
+    """What the broker's books contain."""
+
     accepted: Sequence[AcceptedOrder] = field(default_factory=tuple)
     held: Sequence[BookPosition] = field(default_factory=tuple)
 
 
 @runtime_checkable
 class HasBrokerBooks(Protocol):
-    """An adapter that can show its books."""
+    """An adapter that can read its broker's books."""
 
     async def journal(self, tag: str) -> BrokerBooks:
-        """Show orders whose client order id begins with `tag`, and everything that is open.
+        """Return orders whose client order id begins with `tag`, and all open positions.
 
         Raises ReadFailed.
         """

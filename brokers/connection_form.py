@@ -1,7 +1,7 @@
-"""What an owner fills in to connect an account: its settings, which are shown, and its secrets.
+"""The form to connect an account: its settings, which stay visible, and its secrets.
 
-Each kind of broker has one `Form`, and nothing of a broker's library is needed for it: pages show
-it, and every way in checks with it, where that library is missing.
+Each broker type has one `Form`, which needs nothing of the broker's library: pages display it and
+all entry points validate with it, even if that library is not installed.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -18,16 +18,16 @@ __all__ = ["COMMON", "Form", "OpenChangeRule", "Secret", "Setting", "SettingType
 
 
 class OpenChangeRule(StrEnum):
-    """What a setting may do while the account has an order at work or a position.
+    """Whether a setting may change while the account has a working order or an open position.
 
-    Another server's or another market's books would answer for this one's rows: what is open would
-    look closed, and what was sent never arrived.
+    After a wrong change we would compare our rows with another server's or market's books: open
+    positions would look closed, and sent orders as if they had never arrived.
     """
 
-    FREE = "free"  # it may be changed: what is open is found there all the same
-    STAYS = "stays"  # it says whose account it is, or where it is
-    COUNTED = "counted"  # it stays, too, but it is the same account that is counted in it
-    NAMES_STAY = "names stay"  # what is said of a symbol stays while something is open in it
+    FREE = "free"  # it may change: open orders and positions are found all the same
+    IDENTIFIES_ACCOUNT = "identifies account"  # locked: it states which account it is, or where
+    LOCKED = "locked"  # locked, but it does not identify the account
+    LOCKED_BY_SYMBOL = "locked by symbol"  # a symbol's value is locked while the symbol is open
 
 
 _LOCATION_TYPES = frozenset({SettingType.HOST, SettingType.FOLDER})
@@ -39,19 +39,18 @@ _LOCATION_KEYS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One field that is shown. key: its name in the connection's settings.
+    """One visible field. key: its name in the connection's settings.
 
-    default: what counts where nothing is said. choices: value and label, of a CHOICE. least and
-    most: the bounds of a number. check: returns a sentence where a value that was read cannot be
-    used, else ''. while_open: whether it may change while something is open; None: what may say
-    where the account is (a HOST, a FOLDER, a key such as `server`) stays, so do the names of
-    SYMBOLS, and all else is free.
+    default: used if the field is empty. choices: value and label, of a CHOICE. least and most: the
+    bounds of a number. check: returns a sentence if the value cannot be used, else ''. while_open:
+    whether it may change while something is open; None: fields that may locate the account (a HOST,
+    a FOLDER, a key such as `server`) identify it, SYMBOLS are locked by symbol, all else is free.
     """
 
     key: str
     label: str
     hint: str = ""
-    kind: SettingType = SettingType.TEXT
+    value_type: SettingType = SettingType.TEXT
     default: Any = None
     choices: tuple[tuple[str, str], ...] = ()
     required: bool = False
@@ -61,7 +60,7 @@ class Setting:
     while_open: OpenChangeRule | None = None
 
     def read(self, value: Any) -> Any:
-        """Return the value as it is kept. None: nothing is said.
+        """Return the value to store; None if it is empty.
 
         Raises InvalidInputError FIELD_INVALID or FIELD_REQUIRED; `field` is `settings.<key>`.
         """
@@ -72,43 +71,42 @@ class Setting:
                 raise self._wrong(f"{self.label} is missing. {self.hint}", Code.FIELD_REQUIRED)
             return None
         try:
-            read = READERS[self.kind](self, value)
+            read = READERS[self.value_type](self, value)
         except InvalidSettingError as error:
             raise self._wrong(f"{self.label}: {error}") from error
-        if self.check is not None and (wrong := self.check(read)):
-            raise self._wrong(f"{self.label}: {wrong}")
+        if self.check is not None and (sentence := self.check(read)):
+            raise self._wrong(f"{self.label}: {sentence}")
         return read
 
-    def in_use(self, before: Any, after: Any, symbols: Collection[str]) -> str:
-        """Return the symbol that keeps the setting from becoming `after`; '' if none does.
+    def blocking_symbol(self, before: Any, after: Any, symbols: Collection[str]) -> str:
+        """Return the symbol that blocks a change of the setting to `after`; '' if none does.
 
-        symbols: the broker's own names of what has an order at work or a position.
+        symbols: the broker's own symbols with a working order or an open position.
         """
         before = self.default if before is None else before
         after = self.default if after is None else after
         rule = self._rule
         if before == after or rule is OpenChangeRule.FREE:
             return ""
-        if rule in (OpenChangeRule.STAYS, OpenChangeRule.COUNTED):
+        if rule in (OpenChangeRule.IDENTIFIES_ACCOUNT, OpenChangeRule.LOCKED):
             return min(symbols, default="")
-        lists_all = self.kind is not SettingType.TABLE
-        return next(
-            (one for one in sorted(symbols) if _changes_mapping(one, before, after, lists_all)), ""
-        )
+        lists_all = self.value_type is not SettingType.TABLE
+        changed = (s for s in sorted(symbols) if _changes_symbol(s, before, after, lists_all))
+        return next(changed, "")
 
     @property
-    def says_where(self) -> bool:
-        """Whether it says whose account it is, or where."""
-        return self._rule is OpenChangeRule.STAYS
+    def identifies_account(self) -> bool:
+        """Whether it states which account it is, or where."""
+        return self._rule is OpenChangeRule.IDENTIFIES_ACCOUNT
 
     @property
     def _rule(self) -> OpenChangeRule:
         if self.while_open is not None:
             return self.while_open
-        if self.kind is SettingType.SYMBOLS:
-            return OpenChangeRule.NAMES_STAY
-        is_place = self.kind in _LOCATION_TYPES or self.key in _LOCATION_KEYS
-        return OpenChangeRule.STAYS if is_place else OpenChangeRule.FREE
+        if self.value_type is SettingType.SYMBOLS:
+            return OpenChangeRule.LOCKED_BY_SYMBOL
+        is_location = self.value_type in _LOCATION_TYPES or self.key in _LOCATION_KEYS
+        return OpenChangeRule.IDENTIFIES_ACCOUNT if is_location else OpenChangeRule.FREE
 
     def _wrong(self, sentence: str, code: Code = Code.FIELD_INVALID) -> InvalidInputError:
         return InvalidInputError(code, sentence.strip(), field=f"settings.{self.key}")
@@ -116,7 +114,7 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """One field that is sealed and never shown again. key: its name in the credentials."""
+    """One field that is encrypted and never displayed again. key: its name in the credentials."""
 
     key: str
     label: str
@@ -126,53 +124,53 @@ class Secret:
 
 UPDATE_INTERVAL = Setting(
     "update_interval_seconds",
-    "Ask every … seconds",
-    "How often orders and fills are asked for at a broker that tells nothing by itself: from 0.2 to"
-    " 3600 seconds. Empty: as the operators have set it.",
+    "Poll every … seconds",
+    "How often to query orders and fills from a broker that does not push them: 0.2 to 3600"
+    " seconds. Empty: the operators' default.",
     SettingType.NUMBER,
     least=0.2,
     most=3600,
 )
 COMMON = (UPDATE_INTERVAL,)
-"""What every kind's connections may say."""
+"""Settings that every broker type has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What one kind of broker asks an owner for, in the order in which it is shown."""
+    """The fields of one broker type, in the order in which they are displayed."""
 
     settings: tuple[Setting, ...] = ()
     secrets: tuple[Secret, ...] = ()
-    label: str = ""  # the kind, as people call it: "Interactive Brokers"
-    account: str = "The number or login at the broker."  # what the account's number is
-    is_own_name: bool = False  # that is no number of the broker's but a name that its owner gives
-    numbered_by: str = ""  # the setting (a server, a folder) within which a number is the only one
-    exchange: Setting | None = None  # which of the kind's exchanges; kept beside the settings
+    label: str = ""  # display name: "Interactive Brokers"
+    account: str = "The number or login at the broker."  # help text of the account number
+    is_own_name: bool = False  # the account is not numbered by the broker: its owner names it
+    numbered_by: str = ""  # the setting (a server, a folder) within which numbers are unique
+    exchange: Setting | None = None  # which exchange; stored beside the settings
 
     @property
     def fields(self) -> tuple[Setting, ...]:
-        """The kind's own settings and those of every kind."""
+        """The broker type's own settings and the common ones."""
         own = {setting.key for setting in self.settings}
-        return (*self.settings, *(one for one in COMMON if one.key not in own))
+        return (*self.settings, *(setting for setting in COMMON if setting.key not in own))
 
     def scope(self, settings: Mapping[str, Any], owner_id: int) -> str:
-        """Return among which accounts a number or a name names one; '': among all of the kind's."""
+        """Return the scope in which account numbers are unique; '': the whole broker type."""
         if self.is_own_name:
             return f"owner {owner_id}"
         return str(settings.get(self.numbered_by) or "").strip().casefold()
 
-    def place(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what settings say of whose account it is and where, without what is the default:
-        a field that a later version adds changes nothing."""
-        stated = (
-            (one, settings.get(one.key, one.default)) for one in self.fields if one.says_where
-        )
-        return {one.key: value for one, value in stated if value != one.default}
+    def account_location(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings that identify the account, without those that have their default.
+
+        So a field that a later version adds does not change the result."""
+        identifying = (field for field in self.fields if field.identifies_account)
+        values = ((field, settings.get(field.key, field.default)) for field in identifying)
+        return {field.key: value for field, value in values if value != field.default}
 
     def read(self, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[InvalidInputError]]:
-        """Return the settings as they are kept, and what is wrong: one error for each field.
+        """Return the settings to store, and one error for each invalid field.
 
-        What is left empty is left out, so that a default of a later version counts for it.
+        Empty fields are omitted, so that they get the default of a later version.
         """
         kept: dict[str, Any] = {}
         wrong = []
@@ -191,83 +189,86 @@ class Form:
             if key not in known
         ]
 
-    def in_use(
+    def in_use_errors(
         self, before: Mapping[str, Any], after: Mapping[str, Any], symbols: Collection[str]
     ) -> list[InvalidInputError]:
         """Return an error for each setting that may not change so while these symbols are open."""
         blocking = {
-            one: self._as_meant(one).in_use(before.get(one.key), after.get(one.key), symbols)
-            for one in self.fields
+            field: self._with_scope_rule(field).blocking_symbol(
+                before.get(field.key), after.get(field.key), symbols
+            )
+            for field in self.fields
         }
         return [
             InvalidInputError(
                 Code.SETTING_IN_USE,
-                f"{setting.label} stays as it is while {symbol} has an order or a position: what is"
-                " open would be looked for where it is not. Close it first, or connect the other"
-                " account beside this one.",
+                f"{setting.label} cannot change while {symbol} has an order or a position: we would"
+                " look for it in the wrong place. Close it first, or add the other account as a"
+                " separate connection.",
                 field=f"settings.{setting.key}",
             )
             for setting, symbol in blocking.items()
             if symbol
         ]
 
-    def _as_meant(self, field: Setting) -> Setting:
-        """Where nothing is said of it: that within which numbers count says whose account it is."""
+    def _with_scope_rule(self, field: Setting) -> Setting:
+        """Return the field; the one within which numbers are unique identifies the account."""
         if field.key != self.numbered_by or field.while_open is not None:
             return field
-        return replace(field, while_open=OpenChangeRule.STAYS)
+        return replace(field, while_open=OpenChangeRule.IDENTIFIES_ACCOUNT)
 
     def validate(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the settings as they are kept.
+        """Return the settings to store.
 
-        Raises InvalidInputError FIELD_REQUIRED, FIELD_INVALID or FIELD_UNKNOWN for the first field
-        that is wrong; `field` is `settings.<key>`, the sentence says what to do, and `others` are
+        Raises InvalidInputError FIELD_REQUIRED, FIELD_INVALID or FIELD_UNKNOWN for the first
+        invalid field; `field` is `settings.<key>`, the sentence states what to do, and `others` has
         the other fields' errors.
         """
-        kept, wrong = self.read(settings)
-        raise_first(wrong)
-        return kept
+        values, errors = self.read(settings)
+        raise_first(errors)
+        return values
 
 
-def raise_first(wrong: Sequence[InvalidInputError]) -> None:
-    """Raise the first of these errors with the others beside it; nothing if there is none."""
-    if wrong:
-        wrong[0].others = tuple(wrong[1:])
-        raise wrong[0]
+def raise_first(errors: Sequence[InvalidInputError]) -> None:
+    """Raise the first of these errors with the rest as its `others`; do nothing without errors."""
+    if errors:
+        errors[0].others = tuple(errors[1:])
+        raise errors[0]
 
 
 def unknown_key_error(
     key: str, known: Sequence[str], noun: str, location: str
 ) -> InvalidInputError:
-    """Return the error of a key that a kind of account does not have, with the one that was meant.
-    noun: what it would be; location: the field that it stands in."""
+    """Return the error for an unknown key, with the closest known one as a suggestion.
+
+    noun: what the key would name ("setting"); location: the field that contains it."""
     near = get_close_matches(str(key), known, 1)
     remedy = f"Did you mean {near[0]!r}?" if near else f"Known are {', '.join(known)}."
     return InvalidInputError(
         Code.FIELD_UNKNOWN,
-        f"This kind of account has no {noun} {str(key)[:60]!r}. {remedy}",
+        f"This broker type has no {noun} {str(key)[:60]!r}. {remedy}",
         field=f"{location}.{str(key)[:60]}",
     )
 
 
-def _changes_mapping(symbol: str, before: Any, after: Any, lists_all: bool) -> bool:
-    """Whether something else is said of a symbol. lists_all: what is not named is not there.
+def _changes_symbol(symbol: str, before: Any, after: Any, lists_all: bool) -> bool:
+    """Whether a change affects a symbol. lists_all: a symbol that is missing is not traded.
 
-    A symbol that `before` does not name in these words (a pair adopted from the broker, a name that
-    is read in another way) asks that nothing which is there goes.
+    `before` may lack the symbol under this name (a pair adopted from the broker, another spelling).
+    Then no entry of `before` may change or go.
     """
-    was, will, name = _by_name(before), _by_name(after), symbol.strip()
-    if not lists_all or name in was:
-        return was.get(name) != will.get(name)
-    if not was:  # all that is usual
-        return will.get(name) != _BY_DEFAULT
-    return any(will.get(one) != stated for one, stated in was.items())
+    old, new, name = _by_name(before), _by_name(after), symbol.strip()
+    if not lists_all or name in old:
+        return old.get(name) != new.get(name)
+    if not old:  # empty: all usual symbols
+        return new.get(name) != _BY_DEFAULT
+    return any(new.get(other) != value for other, value in old.items())
 
 
 _BY_DEFAULT = "as usual"
 
 
 def _by_name(value: Any) -> dict[str, Any]:
-    stated = value if isinstance(value, Mapping) else dict.fromkeys(value or (), _BY_DEFAULT)
-    # GER40 and ger40 are two symbols to most brokers.
-    return {str(name).strip(): what for name, what in stated.items()}
+    entries = value if isinstance(value, Mapping) else dict.fromkeys(value or (), _BY_DEFAULT)
+    # Do not fold case: GER40 and ger40 are two symbols to most brokers.
+    return {str(name).strip(): entry for name, entry in entries.items()}

@@ -1,6 +1,6 @@
-"""What the broker told and nobody has acknowledged: a bounded queue in this process.
+"""A bounded in-process queue of broker reports that were not acknowledged yet.
 
-It dies with the process. Then the first sync of each connection tells today's facts again.
+It is lost with the process. The first sync of each connection then reads today's facts again.
 """
 
 import asyncio
@@ -16,39 +16,39 @@ MAX_EVENTS = 20_000
 
 
 class EventBuffer:
-    """Reports in the order in which they came."""
+    """Reports in order of arrival."""
 
     def __init__(self, most: int = MAX_EVENTS) -> None:
         self._run, self._numbers = secrets.token_hex(4), count(1)
         self._waiting: OrderedDict[str, OrderReport] = OrderedDict()
         self._most = most
-        self._bells: set[asyncio.Event] = set()
-        self.dropped: set[str] = set()  # connections that must be told anew
+        self._listeners: set[asyncio.Event] = set()
+        self.dropped: set[str] = set()  # connections that must be synced again
 
     def push(self, report: OrderReport) -> None:
-        """Keep a report. Beyond the bound the oldest goes, and its connection is noted."""
+        """Add a report. If the buffer is full, drop the oldest and note its connection."""
         event_id = f"{self._run}-{next(self._numbers):012d}"
         self._waiting[event_id] = replace(report, event_id=event_id)
         if len(self._waiting) > self._most:
             _, oldest = self._waiting.popitem(last=False)
             self.dropped.add(oldest.connection_id)
-        for bell in self._bells:
-            bell.set()
+        for listener in self._listeners:
+            listener.set()
 
     async def notifications(self) -> AsyncGenerator[None, None]:
-        """Ring at the beginning, and then once for all that has come since the last ring."""
-        bell = asyncio.Event()
-        self._bells.add(bell)
+        """Yield at the beginning, then once for all reports since the last time."""
+        listener = asyncio.Event()
+        self._listeners.add(listener)
         try:
             while True:
                 yield
-                await bell.wait()
-                bell.clear()
+                await listener.wait()
+                listener.clear()
         finally:
-            self._bells.discard(bell)
+            self._listeners.discard(listener)
 
     def read(self, limit: int, after: str) -> list[OrderReport]:
-        """Return the oldest that stand behind `after`."""
+        """Return the oldest reports with an event_id after `after`."""
         found = []
         for event_id, report in self._waiting.items():
             if event_id > after:
@@ -58,7 +58,7 @@ class EventBuffer:
         return found
 
     def acknowledge(self, event_ids: Sequence[str]) -> None:
-        """Forget what has been written down."""
+        """Drop reports that have been stored."""
         for event_id in event_ids:
             self._waiting.pop(event_id, None)
 

@@ -1,17 +1,15 @@
-"""How many calls may be under way at once: in all, and to one host.
+"""Limit the number of concurrent calls: in total, and to one host.
 
-A host that hangs holds its own share of the places and no more, so whoever asks many brokers at
-once is never held up by one of them.
+A host that hangs holds only its own slots, so calls to other brokers continue.
 
-A host that gets more requests than it can process answers none of them in time: it still works
-through those whose callers have given up, and they send them again. So its share follows what it
-manages. A call that took long, while no other call to its host was answered quickly, halves the
-share; a quick answer adds a place. Accounts that are slow by themselves change nothing as long as
-others of their host are quick.
+An overloaded host answers no request in time: it still processes requests whose callers have given
+up and sent them again. So a host's share of its slots adapts. A slow call, while no other call to
+the host was answered quickly, halves the share; a quick answer adds one slot. A slow account
+changes nothing as long as other accounts of its host are quick.
 
-Calls to a host are of three groups (`CallGroup`), each with its own limit and its own queue. All
-calls of accounts that did not answer their last call are one of them, so that they delay no account
-that answers. Groups that wait take turns, and so do the accounts in each: none waits forever.
+Calls to a host have three groups (`CallGroup`), each with its own limit and queue. All calls of
+accounts that did not answer their last call are in one group, so they do not delay accounts that
+answer. Waiting groups take turns, and so do the accounts in each: no call waits forever.
 """
 
 import asyncio
@@ -28,15 +26,15 @@ from weakref import WeakKeyDictionary, WeakSet
 from brokers.base import NotSent, Rejected
 from common.reason_codes import Code
 
-QUICK_SHARE = 1 / 3  # of a call's time-out: an answer within it is a quick one
-MIN_SHARE = 1 / 100  # of a host's places; each kind of call has its own least number besides
+QUICK_SHARE = 1 / 3  # of a call's time-out: an answer within it is quick
+MIN_SHARE = 1 / 100  # of a host's slots; each limiter has its own minimum besides
 UNREACHABLE = frozenset({Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE})
-"""Of a call that was not sent: its host could not be reached. Every other code is a decision of
-ours (a deadline, a rate, the kill switch) and says nothing about the host."""
+"""Codes of NotSent that mean that the host could not be reached. All others are our own decisions
+(a deadline, a rate limit, the kill switch)."""
 
 
 class CallPriority(IntEnum):
-    """Which calls go first: cancels and moved levels, or look-ups, which can wait."""
+    """Which calls go first: cancels and level changes, or look-ups, which can wait."""
 
     FIRST = 0
     PATIENT = 1
@@ -51,22 +49,22 @@ class CallGroup(IntEnum):
 
 
 GROUP_SHARES = {CallGroup.PATIENT: 1 / 2, CallGroup.UNANSWERED: 1 / 4}
-"""Of a host's places, for all calls of a group; at least one."""
+"""Limit of a group, as a part of the host's slots; at least one slot."""
 GROUP_INTERVALS = {CallGroup.FIRST: 2, CallGroup.PATIENT: 4, CallGroup.UNANSWERED: 4}
-"""While all groups wait, each gets one of so many places that become free."""
+"""While all groups wait, a group gets every n-th slot that becomes free."""
 
 
 def has_capacity(taken: Mapping[CallGroup, int], group: CallGroup, slots: int) -> bool:
-    """Whether one more call of a group may begin at a host with so many places. Pure.
+    """Whether one more call of a group may begin at a host with so many slots. Pure.
 
-    From three places on, the limits of the others leave at least one to FIRST."""
+    With three slots or more, the limits of the other groups leave at least one to FIRST."""
     if sum(taken.values()) >= slots:
         return False
     return group is CallGroup.FIRST or taken[group] < max(1, int(slots * GROUP_SHARES[group]))
 
 
 class HostLoad:
-    """What one host manages, as a share of the places that it may have. For one event loop."""
+    """How much load one host can handle, as a share of its slots. For one event loop."""
 
     def __init__(self) -> None:
         self.share = 1.0
@@ -74,8 +72,10 @@ class HostLoad:
         self.queues: WeakSet[_HostQueue] = WeakSet()
         self._quick_at, self._halved_at = float("-inf"), float("-inf")
 
-    def note(self, began: float, now: float, time_out: float, *, answered: bool, most: int) -> None:
-        """Note a call that has ended; times: the loop's. most: the places it could have had."""
+    def record(
+        self, began: float, now: float, time_out: float, *, answered: bool, most: int
+    ) -> None:
+        """Record a call that has ended; times: the loop's. most: the host's maximum of slots."""
         if answered and now - began <= time_out * QUICK_SHARE:
             self._quick_at = now
             self.share = min(1.0, self.share + 1 / most)
@@ -83,8 +83,8 @@ class HostLoad:
             self._halved_at = now
             self.share = max(MIN_SHARE, self.share / 2)
 
-    def note_account(self, account: Hashable, *, answered: bool) -> None:
-        """Note whether an account's last call was answered; its calls that wait change group."""
+    def record_account(self, account: Hashable, *, answered: bool) -> None:
+        """Record whether an account's last call was answered; its waiting calls change group."""
         if account is None or answered is (account not in self.missed):
             return
         if answered:
@@ -99,29 +99,31 @@ _loads: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, HostLoad]] = Weak
 
 
 def load_of(host: str) -> HostLoad:
-    """Return what is known of a host on the running loop, whoever calls it there."""
+    """Return the load of a host, shared by all limiters of the running loop."""
     known = _loads.setdefault(asyncio.get_running_loop(), {})
     return known.setdefault(host, HostLoad())
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _WaitingCall:
-    """A call that waits. turn: set to the group in which it is counted from then on."""
+    """A call that waits. slot: set to the group that it is counted in, as soon as it has a slot."""
 
     account: Hashable
-    rank: CallPriority
-    turn: asyncio.Future[CallGroup]
+    priority: CallPriority
+    slot: asyncio.Future[CallGroup]
 
 
 class _GroupQueue:
-    """The waiting calls of one group. The account whose last turn is longest ago goes first, also
-    if it gave up meanwhile; of its calls FIRST goes before PATIENT, then the oldest."""
+    """The waiting calls of one group.
+
+    The account that was served longest ago goes first, even if it cancelled calls meanwhile; of its
+    calls FIRST goes before PATIENT, then the oldest."""
 
     def __init__(self) -> None:
         self._calls: dict[Hashable, list[_WaitingCall]] = {}
         self._numbers = count(1)
-        self._last: dict[Hashable, int] = {}  # the number of an account's last turn
-        # A heap of (last turn, number, account); those that are out of date are left out later.
+        self._last: dict[Hashable, int] = {}  # when each account was last served, as a number
+        # A heap of (last served, number, account); outdated entries are skipped when popped.
         self._order: list[tuple[int, int, Hashable]] = []
 
     def __bool__(self) -> bool:
@@ -129,21 +131,21 @@ class _GroupQueue:
 
     def add(self, call: _WaitingCall) -> None:
         if call.account not in self._calls:
-            self._enter(call.account)
-        insort(self._calls.setdefault(call.account, []), call, key=attrgetter("rank"))
+            self._schedule(call.account)
+        insort(self._calls.setdefault(call.account, []), call, key=attrgetter("priority"))
 
     def next(self) -> _WaitingCall:
-        """Remove and return the call whose turn it is."""
+        """Remove and return the next call."""
         account = self._next_account()
         self._last[account] = next(self._numbers)
         call, *others = self._calls.pop(account)
         if others:
             self._calls[account] = others
-            self._enter(account)
+            self._schedule(account)
         return call
 
     def remove(self, call: _WaitingCall) -> None:
-        if others := [one for one in self._calls.get(call.account, ()) if one is not call]:
+        if others := [other for other in self._calls.get(call.account, ()) if other is not call]:
             self._calls[call.account] = others
         else:
             self._calls.pop(call.account, None)
@@ -152,7 +154,7 @@ class _GroupQueue:
         """Remove and return the calls of one account."""
         return self._calls.pop(account, [])
 
-    def _enter(self, account: Hashable) -> None:
+    def _schedule(self, account: Hashable) -> None:
         heappush(self._order, (self._last.get(account, 0), next(self._numbers), account))
 
     def _next_account(self) -> Hashable:
@@ -163,95 +165,100 @@ class _GroupQueue:
 
 
 class _HostQueue:
-    """The places of one host, and the calls that wait for one."""
+    """The slots of one host, and the calls that wait for one."""
 
     def __init__(self, load: HostLoad, most: int, least: int) -> None:
         self._load, self._most, self._least = load, most, least
         self._taken = dict.fromkeys(CallGroup, 0)
-        self._lines = {group: _GroupQueue() for group in CallGroup}
-        self._given = 0  # places, since the beginning
-        self._due = dict.fromkeys(CallGroup, 0)  # what `_given` is when a group's next turn comes
+        self._queues = {group: _GroupQueue() for group in CallGroup}
+        self._assigned = 0  # slots, since the beginning
+        self._due = dict.fromkeys(CallGroup, 0)  # the value of `_assigned` for a group's next slot
         load.queues.add(self)
 
-    async def take(self, account: Hashable, rank: CallPriority) -> CallGroup:
-        """Wait for a place; return the group in which it is counted."""
-        call = _WaitingCall(account, rank, asyncio.get_running_loop().create_future())
-        self._lines[self._group_of(call)].add(call)
-        self._give()
+    async def acquire(self, account: Hashable, priority: CallPriority) -> CallGroup:
+        """Wait for a slot; return the group in which it is counted."""
+        call = _WaitingCall(account, priority, asyncio.get_running_loop().create_future())
+        self._queues[self._group_of(call)].add(call)
+        self._assign_free()
         try:
-            return await call.turn
+            return await call.slot
         except asyncio.CancelledError:
-            if call.turn.done() and not call.turn.cancelled():  # it came at the same moment
-                self.give_back(call.turn.result())
+            if call.slot.done() and not call.slot.cancelled():  # assigned at the same moment
+                self.release(call.slot.result())
             else:
-                self._lines[self._group_of(call)].remove(call)
+                self._queues[self._group_of(call)].remove(call)
             raise
 
-    def give_back(self, group: CallGroup) -> None:
-        """Free a place, and give what is free to those that wait."""
+    def release(self, group: CallGroup) -> None:
+        """Free a slot and assign free slots to waiting calls."""
         self._taken[group] -= 1
-        self._give()
+        self._assign_free()
 
     def regroup(self, account: Hashable) -> None:
-        """Move the waiting calls of an account to the groups that they belong to now."""
-        for call in [call for line in self._lines.values() for call in line.take(account)]:
-            self._lines[self._group_of(call)].add(call)
-        self._give()
+        """Move the waiting calls of an account to the groups that they now belong to."""
+        for call in [call for queue in self._queues.values() for call in queue.take(account)]:
+            self._queues[self._group_of(call)].add(call)
+        self._assign_free()
 
     def _group_of(self, call: _WaitingCall) -> CallGroup:
-        return CallGroup.UNANSWERED if call.account in self._load.missed else CallGroup(call.rank)
+        return (
+            CallGroup.UNANSWERED if call.account in self._load.missed else CallGroup(call.priority)
+        )
 
-    def _give(self) -> None:
+    def _assign_free(self) -> None:
         while (group := self._next_group()) is not None:
-            call = self._lines[group].next()
-            if call.turn.done():  # given up at this moment
+            call = self._queues[group].next()
+            if call.slot.done():  # cancelled just now
                 continue
             self._taken[group] += 1
-            self._given += 1
-            self._due[group] = self._given + GROUP_INTERVALS[group]
-            call.turn.set_result(group)
+            self._assigned += 1
+            self._due[group] = self._assigned + GROUP_INTERVALS[group]
+            call.slot.set_result(group)
 
     def _next_group(self) -> CallGroup | None:
-        """Return the group with the earliest turn of those that wait and have room."""
+        """Return the group that is due first, of those that wait and are below their limit."""
         slots = max(self._least, round(self._most * self._load.share))
         ready = [
             group
-            for group, line in self._lines.items()
-            if line and has_capacity(self._taken, group, slots)
+            for group, queue in self._queues.items()
+            if queue and has_capacity(self._taken, group, slots)
         ]
         return min(ready, key=self._due.__getitem__, default=None)
 
 
 class HostLimiter:
-    """Places for calls on one event loop; `async with places.of(host)` waits for a free one."""
+    """Slots for calls on one event loop; `async with limiter.of(host)` waits for a free one."""
 
     def __init__(self, *, in_all: int, per_host: int, least: int, seconds: float) -> None:
-        """least: places that a host has however little it manages. seconds: time-out of a call."""
+        """in_all, per_host: maximum of concurrent calls. least: slots that even an overloaded host
+        has. seconds: time-out of a call."""
         self._all, self._per_host, self._seconds = asyncio.Semaphore(in_all), per_host, seconds
         self._least = least
         self._queues: dict[HostLoad, _HostQueue] = {}
 
     @asynccontextmanager
     async def of(
-        self, host: str, account: Hashable = None, rank: CallPriority = CallPriority.FIRST
+        self, host: str, account: Hashable = None, priority: CallPriority = CallPriority.FIRST
     ) -> AsyncIterator[None]:
-        """Hold a place for a call to this host. Its own are taken first: who waits for them holds
-        none of the others'."""
+        """Hold a slot for a call to this host.
+
+        The host's slot is acquired first: a call that waits for it takes none of the total."""
         load = load_of(host)
         if (queue := self._queues.get(load)) is None:
             queue = self._queues[load] = _HostQueue(load, self._per_host, self._least)
-        group = await queue.take(account, rank)
+        group = await queue.acquire(account, priority)
         try:
             async with self._all:
                 yield
         finally:
-            queue.give_back(group)
+            queue.release(group)
 
     @asynccontextmanager
     async def timed(self, host: str, account: Hashable = None) -> AsyncIterator[None]:
-        """Time a call that has its place, and note how it ended. A rejection is an answer; a host
-        that could not be reached (`UNREACHABLE`) is none; what we ourselves did not send says
-        nothing about the host."""
+        """Measure a call that has its slot, and record how it ended.
+
+        A rejection is an answer. A host that could not be reached (`UNREACHABLE`) did not answer. A
+        call that we decided not to send is not recorded."""
         clock, load = asyncio.get_running_loop().time, load_of(host)
         began, was_made, answered = clock(), True, False
         try:
@@ -265,5 +272,5 @@ class HostLimiter:
             raise
         finally:
             if was_made:
-                load.note(began, clock(), self._seconds, answered=answered, most=self._per_host)
-                load.note_account(account, answered=answered)
+                load.record(began, clock(), self._seconds, answered=answered, most=self._per_host)
+                load.record_account(account, answered=answered)

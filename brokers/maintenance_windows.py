@@ -1,7 +1,7 @@
-"""When brokers say that they may not answer: maintenance windows, as data. Pure.
+"""Maintenance windows: times at which brokers may not answer. Data and pure functions.
 
-A window is of a kind of broker, an exchange, a host or a region ('' in any of them: all). Operators
-add their own (`connections.models.MaintenanceWindow`).
+A window applies to a broker type, an exchange, a host or a region ('' in any of them: all).
+Operators add their own (`connections.models.MaintenanceWindow`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -12,42 +12,41 @@ from zoneinfo import ZoneInfo
 MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = range(7)
 EVERY_DAY = frozenset(range(7))
 NEW_YORK = "America/New_York"
-REGION = "region"  # the setting of an account that says whose resets it has
+REGION = "region"  # the setting with the region whose resets an account has
 DEFAULT_REGION = "america"
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A time of `minutes` that begins at `start` of the zone's clock, on `weekdays` or `on`.
+    """A period of `minutes` from `start`, local time of the zone, on `weekdays` or on date `on`.
 
-    closed: entries wait for its end. Otherwise the broker may only be away for a while in it:
-    entries wait as long as the account does not answer. note: for people; source: where its
-    broker says it.
+    closed: entries wait for its end. Otherwise the broker may be away for a part of it, and entries
+    wait while the account does not answer. note: text for people; source: the broker's page.
     """
 
-    kind: str
+    broker_type: str
     start: time
     zone: str
     minutes: int
     weekdays: frozenset[int] = EVERY_DAY
     on: date | None = None
     exchange_name: str = ""
-    host: str = ""  # as the database names it (`ExecutionConnection.broker_host`)
+    host: str = ""  # as in `ExecutionConnection.broker_host`
     region: str = ""
     closed: bool = False
     note: str = ""
     source: str = ""
 
-    def until(self, moment: datetime) -> datetime | None:
-        """Return when this window ends (UTC) if `moment` lies in it."""
-        return next((end for begin, end in self._times(moment, 0) if begin <= moment < end), None)
+    def end_if_open(self, moment: datetime) -> datetime | None:
+        """Return when this window ends (UTC) if it is open at `moment`, else None."""
+        return next((end for begin, end in self._periods(moment, 0) if begin <= moment < end), None)
 
-    def next_begin(self, moment: datetime) -> datetime | None:
+    def next_start(self, moment: datetime) -> datetime | None:
         """Return when it begins next (UTC), within the eight days after `moment`."""
-        return next((begin for begin, _ in self._times(moment, 8) if begin > moment), None)
+        return next((begin for begin, _ in self._periods(moment, 8) if begin > moment), None)
 
-    def _times(self, moment: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
-        """Begin and end of those that may hold `moment` or begin in so many days after it."""
+    def _periods(self, moment: datetime, days: int) -> Iterator[tuple[datetime, datetime]]:
+        """Yield the periods that include `moment` or begin within `days` after it: begin, end."""
         zone, length = ZoneInfo(self.zone), timedelta(minutes=self.minutes)
         today = moment.astimezone(zone).date()
         for number in range(-self.minutes // 1440 - 1, days + 1):
@@ -59,9 +58,9 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class WindowTarget:
-    """What is asked about an account. region: '' is DEFAULT_REGION."""
+    """The account for which a window is wanted. region: '' is DEFAULT_REGION."""
 
-    kind: str
+    broker_type: str
     exchange_name: str = ""
     host: str = ""
     region: str = ""
@@ -74,11 +73,11 @@ class Maintenance:
     window: Window
     until: datetime
 
-    def concerns(self, account: WindowTarget) -> bool:
-        """Whether this account is in it."""
+    def applies_to(self, account: WindowTarget) -> bool:
+        """Whether the window is one of this account's."""
         window = self.window
         return (
-            window.kind in ("", account.kind)
+            window.broker_type in ("", account.broker_type)
             and window.exchange_name in ("", account.exchange_name)
             and window.host in ("", account.host)
             and window.region in ("", account.region or DEFAULT_REGION)
@@ -86,20 +85,20 @@ class Maintenance:
 
 
 def open_windows(moment: datetime, windows: Iterable[Window]) -> tuple[Maintenance, ...]:
-    """Return those of these windows that are open, what is closed for entries first."""
-    found = [Maintenance(w, until) for w in windows if (until := w.until(moment))]
+    """Return the windows that are open at a moment, those closed for entries first."""
+    found = [Maintenance(w, until) for w in windows if (until := w.end_if_open(moment))]
     return tuple(sorted(found, key=lambda m: (m.window.closed, m.until), reverse=True))
 
 
 def window_for(account: WindowTarget, found: Iterable[Maintenance]) -> Maintenance | None:
-    """Return the one of these that holds for an account."""
-    return next((one for one in found if one.concerns(account)), None)
+    """Return the first of these windows that applies to an account; None if none does."""
+    return next((maintenance for maintenance in found if maintenance.applies_to(account)), None)
 
 
 _IBKR = "https://www.interactivebrokers.com/en/software/systemStatus.php"
 _PEPPERSTONE = "https://pepperstone.com/en/support/about-trading/market-opening-hours"
 _NOT_SATURDAY = EVERY_DAY - {SATURDAY}
-_DAILY = "Daily reset: each account loses its line for a while."
+_DAILY = "Daily reset: each account loses its connection for a while."
 _ROLLOVER = "Rollover at the New York close: servers reset, trading is disabled for minutes."
 _WEEKEND = "Weekend: servers are restarted and maintained."
 
@@ -110,12 +109,12 @@ def _reset(region: str, start: time, zone: str, minutes: int) -> Window:
     )
 
 
-def _meta_trader(kind: str) -> tuple[Window, ...]:
+def _meta_trader(broker_type: str) -> tuple[Window, ...]:
     to_thursday = frozenset({MONDAY, TUESDAY, WEDNESDAY, THURSDAY})
     return (
-        Window(kind, time(16, 59), NEW_YORK, 3, to_thursday, closed=True, note=_ROLLOVER,
+        Window(broker_type, time(16, 59), NEW_YORK, 3, to_thursday, closed=True, note=_ROLLOVER,
                source=_PEPPERSTONE),
-        Window(kind, time(17), NEW_YORK, 2 * 1440 + 5, frozenset({FRIDAY}), note=_WEEKEND,
+        Window(broker_type, time(17), NEW_YORK, 2 * 1440 + 5, frozenset({FRIDAY}), note=_WEEKEND,
                source=_PEPPERSTONE),
     )  # fmt: skip
 
@@ -131,4 +130,4 @@ BUILT_IN: tuple[Window, ...] = (
     *_meta_trader("mt4"),
     *_meta_trader("mt5-dwx"),
 )  # fmt: skip
-"""What brokers publish. Exchanges announce theirs: those are for operators to enter."""
+"""The windows that brokers publish. Exchanges announce theirs; operators enter those."""

@@ -1,8 +1,8 @@
-"""Which orders an account lists: those that rest, and those of which something was executed.
+"""List an account's orders: the working ones, and those with executions.
 
-Made of what every adapter reads: resting orders and the executions since a time. An adapter whose
-reports merge orders that have the same client order id shows them apart by a `listed_orders` of its
-own. An account whose capabilities have no `fills_horizon` cannot list them
+The list is built from two reads that every adapter has: working orders, and executions since a
+time. An adapter whose reports merge orders with the same client order id implements `listed_orders`
+to list them separately. An account without `fills_horizon` in its capabilities cannot list orders
 (`Capabilities.lists_orders`).
 """
 
@@ -20,9 +20,11 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class ListedOrder:
-    """One order at the broker. executed: base units, of what was executed since the time that was
-    asked for; at: the broker's time of its first execution, else when it was placed; None: the
-    broker does not state it."""
+    """One order at the broker.
+
+    executed: base units, since the requested time. at: broker's time of its first execution, else
+    of its placement; None: the broker does not state it.
+    """
 
     client_order_id: str
     broker_order_id: str
@@ -32,43 +34,44 @@ class ListedOrder:
 
 @runtime_checkable
 class ListsOrders(Protocol):
-    """An adapter that lists orders by itself."""
+    """An adapter with an order list of its own."""
 
     async def listed_orders(self, spec: ConnectionSpec, since: datetime) -> list[ListedOrder]:
-        """Return every order that rests or was executed since a time. Raises ReadFailed."""
+        """Return every order that works or was executed since a time. Raises ReadFailed."""
         ...
 
 
 async def listed_orders(
     adapter: BrokerAdapter, spec: ConnectionSpec, since: datetime
 ) -> list[ListedOrder]:
-    """Return the orders with a client order id that rest or were executed since a broker's time.
+    """Return the orders with a client order id that work or were executed since a broker time.
 
-    Stops and targets, and exits that the broker or the owner made, are left out. Raises ReadFailed.
+    It leaves out stops, targets, and exits that the broker or the owner made. Raises ReadFailed.
     """
     if isinstance(adapter, ListsOrders):
         return await adapter.listed_orders(spec, since)
-    resting = await adapter.open_orders(spec)  # first: what is executed meanwhile is in the other
-    return merge_orders(resting, await adapter.fills_since(spec, since))
+    working = await adapter.open_orders(spec)  # first: the second read has what fills in between
+    return merge_orders(working, await adapter.fills_since(spec, since))
 
 
 def merge_orders(
-    resting: Sequence[BrokerOrder], executed: Sequence[OrderReport]
+    working: Sequence[BrokerOrder], executed: Sequence[OrderReport]
 ) -> list[ListedOrder]:
-    """Return the orders in two reads, each once."""
-    fills: dict[tuple[str, str], dict[str, Execution]] = {}
+    """Return the orders of both reads, each once."""
+    fills_by_order: dict[tuple[str, str], dict[str, Execution]] = {}
     for report in executed:
         if report.client_order_id and report.close_cause is None:
-            of = fills.setdefault((report.client_order_id, report.broker_order_id), {})
-            of.update({fill.broker_fill_id: fill for fill in report.fills})
+            key = report.client_order_id, report.broker_order_id
+            order_fills = fills_by_order.setdefault(key, {})
+            order_fills.update({fill.broker_fill_id: fill for fill in report.fills})
     found = {
         key: ListedOrder(
-            *key, executed_quantity(of.values()), min(fill.time for fill in of.values())
+            *key, executed_quantity(fills.values()), min(fill.time for fill in fills.values())
         )
-        for key, of in fills.items()
-        if of
+        for key, fills in fills_by_order.items()
+        if fills
     }
-    for order in resting:
+    for order in working:
         key = (order.client_order_id, order.broker_order_id)
         if order.client_order_id and key not in found:
             found[key] = ListedOrder(*key, order.filled, order.placed_at)
@@ -76,12 +79,14 @@ def merge_orders(
 
 
 def executed_quantity(fills: Iterable[Execution]) -> Decimal:
-    """Return how much these executions of one order are: the sum that the broker states of it, or
-    that of the executions with ids, whichever is more."""
-    stated, named = [ZERO], ZERO
+    """Return the executed quantity of one order, base units.
+
+    It is the larger of the cumulative quantity that the broker states and the sum of the executions
+    with ids."""
+    cumulative, summed = [ZERO], ZERO
     for fill in fills:
         if fill.inferred:
-            stated.append(fill.quantity)
+            cumulative.append(fill.quantity)
         else:
-            named += fill.quantity
-    return max(named, *stated)
+            summed += fill.quantity
+    return max(summed, *cumulative)

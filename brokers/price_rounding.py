@@ -1,9 +1,8 @@
-"""Prices in whole ticks, rounded so that nobody gets less than was asked. Pure.
+"""Round prices to whole ticks, never to the trader's disadvantage. Pure.
 
-A limit never gets worse: a buy's goes down, a sell's up. A stop order never triggers before its
-price is reached, a stop loss never loses more and a target never gains less than was said: of a
-long they go up, of a short down. It is less than a tick each time; a price that is in whole ticks
-already stays as it is.
+A limit never gets worse: a buy's is rounded down, a sell's up. A stop order never triggers before
+its price is reached; a stop loss never loses more and a target never gains less than requested: for
+a long they are rounded up, for a short down. The change is always less than a tick.
 """
 
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
@@ -12,12 +11,12 @@ from brokers.types import OrderType, Side
 
 
 def round_entry_price(price: Decimal, tick: Decimal, side: Side, order_type: OrderType) -> Decimal:
-    """Return the price of a limit or stop order on this side."""
+    """Return the rounded price of a limit or stop order on this side."""
     return _rounded(price, tick, -side.sign if order_type is OrderType.LIMIT else side.sign)
 
 
 def round_level_price(price: Decimal, tick: Decimal, side: Side) -> Decimal:
-    """Return the stop or the target of a position on this side."""
+    """Return the rounded stop or target of a position on this side."""
     return _rounded(price, tick, side.sign)
 
 

@@ -1,19 +1,21 @@
-"""How many order records a process keeps in memory: 10,000, over all its adapters together.
+"""An LRU bound on the order records of a process: 10,000 in memory, over all its adapters.
 
-A record is what an adapter remembers of one order so that it need not be asked for again. None is
-the only truth of anything: what has left is read from the broker, or from a terminal's own file.
-Orders that have ended leave first, those of the largest holder before others; only where nobody has
-one left the oldest of the others go. What must stay (a call is working with it) its holder keeps.
+A record is what an adapter keeps of one order to avoid another query. No record is the only source
+of a fact: what was sent can be read from the broker or from a terminal's own file.
 
-Threads. Counting may be done anywhere, under a lock that is held for the counting alone. Eviction
-is done by whoever has added a record, on his thread. Of all holders only one at a time evicts
-(`_evicting` is only tried, never waited for: who has it looks again after he has let go of it); who
-finds it taken makes what room is missing of his own records. A holder calls `ensure_capacity` with
-no lock of its own in its hand; what it needs to drop it takes for a moment, or only tries. The lock
-for the counting is the innermost: nothing is called under it. A holder whose records belong to one
-event loop says which: it drops on that loop only, whoever evicts there, and is rung for from
-elsewhere, once until it has answered. For the moment until it does a hundredth of the room is kept
-free, so that even then the bound holds.
+Eviction drops ended orders first, those of the largest owner before others. If no owner has an
+ended one left, the oldest other records go. An owner keeps records that a running call needs.
+
+Threads:
+- Counting may happen on any thread; its lock is the innermost, and nothing is called under it.
+- The thread that adds a record evicts. Only one thread at a time evicts from all owners
+  (`_evicting` is only tried, never waited for, and checked again after its release). A thread that
+  finds it taken evicts from its own records only.
+- Call `ensure_capacity` without holding a lock of the owner. `drop` takes the lock that it needs
+  briefly, or only tries to.
+- An owner whose records belong to one event loop states that loop. Its records are dropped on that
+  loop only; other threads schedule the eviction there, once until it has run. A hundredth of the
+  capacity stays free for that moment, so the bound always holds.
 """
 
 import asyncio
@@ -26,46 +28,46 @@ MAX_RECORDS = 10_000
 
 
 class CacheOwner(Protocol):
-    """Whoever keeps records."""
+    """An object that keeps order records."""
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop | None:
-        """Where they may be dropped; None: on any thread."""
+        """The loop on which records may be dropped; None: any thread."""
 
     def drop(self, *, ended: bool) -> bool:
-        """Drop the oldest that has ended, or (not `ended`) the oldest of all that may go, and count
-        anew. False: there is none, or it cannot be said now."""
+        """Drop the oldest ended record, or (not `ended`) the oldest of all that may go, and update
+        the count. Return False if there is none, or if a lock is busy."""
 
 
 class CachePartition:
-    """One holder's part of the room. It leaves with its holder, who alone keeps it."""
+    """The records of one owner. Only the owner refers to it, so both end together."""
 
-    def __init__(self, record_cache: "RecordCache", holder: CacheOwner) -> None:
-        self.cache, self.held = record_cache, 0
-        self._holder, self._is_scheduled = ref(holder), False
+    def __init__(self, record_cache: "RecordCache", owner: CacheOwner) -> None:
+        self.cache, self.size = record_cache, 0
+        self._owner, self._is_scheduled = ref(owner), False
 
-    def count(self, held: int) -> None:
-        """Say how many records there are now; `RecordCache.evict` follows where some were added."""
-        self.cache._count(self, held)
+    def update_size(self, size: int) -> None:
+        """Set the number of records. Call `ensure_capacity` afterwards if some were added."""
+        self.cache._update_size(self, size)
 
     def ensure_capacity(self) -> None:
-        """See to it that all of them have room, others' and our own. Cheap where they have."""
+        """Evict until the cache is within its bound. Cheap if it already is."""
         self.cache.evict()
-        self.evict(ended=True)  # or somebody else is at it, and slower than records come
+        self.evict(ended=True)  # another thread may be evicting, slower than records are added
         self.evict(ended=False)
 
     def evict(self, *, ended: bool) -> None:
-        """Drop our own until there is room: what has ended, or anything where none is left."""
-        while self.held and self.cache.must_evict(ended=ended) and self.drop(ended=ended):
+        """Drop this owner's records until the bound holds. ended: drop only ended orders."""
+        while self.size and self.cache.must_evict(ended=ended) and self.drop(ended=ended):
             pass
 
     def drop(self, *, ended: bool) -> bool:
-        """Have a record dropped; False: none was, perhaps because its holder's loop must."""
-        if (holder := self._holder()) is None:
+        """Drop one record. Return False if none was, perhaps because it is scheduled on a loop."""
+        if (owner := self._owner()) is None:
             return False
-        loop = holder.loop
+        loop = owner.loop
         if loop is None or loop is running_loop() or loop.is_closed():
-            return holder.drop(ended=ended)
+            return owner.drop(ended=ended)
         if not self._is_scheduled:
             self._is_scheduled = True
             try:
@@ -75,81 +77,82 @@ class CachePartition:
         return False
 
     def evict_scheduled(self) -> None:
-        """We were rung for, and are on our loop."""
-        self._is_scheduled = False  # first: who rings from now on is heard once more
+        """Run a scheduled eviction, on the owner's loop."""
+        self._is_scheduled = False  # first, so that later requests are scheduled again
         self.ensure_capacity()
 
     def __del__(self) -> None:
-        if self.held:
-            self.cache._left(self)
+        if self.size:
+            self.cache._on_partition_deleted(self)
 
 
 class RecordCache:
-    """All records of a process."""
+    """The bound over all records of a process."""
 
     def __init__(self, most: int = MAX_RECORDS) -> None:
         self.most, self._spare = most, most // 100
         self._lock, self._evicting = threading.Lock(), threading.Lock()
-        self._shares: WeakSet[CachePartition] = WeakSet()
-        self._held = 0
-        self._gone: deque[int] = deque()  # what shares that are no more held: no lock in `__del__`
+        self._partitions: WeakSet[CachePartition] = WeakSet()
+        self._size = 0
+        self._deleted_sizes: deque[int] = deque()  # of deleted partitions: `__del__` takes no lock
 
-    def share(self, holder: CacheOwner) -> CachePartition:
-        """Return a new holder's share, for the holder to keep."""
-        return CachePartition(self, holder)
+    def partition(self, owner: CacheOwner) -> CachePartition:
+        """Return a new owner's partition. The owner must keep a reference to it."""
+        return CachePartition(self, owner)
 
     def __len__(self) -> int:
-        if self._gone:
+        if self._deleted_sizes:
             with self._lock:
-                self._forget_gone()
-        return self._held
+                self._subtract_deleted()
+        return self._size
 
     def must_evict(self, *, ended: bool) -> bool:
-        """Whether records must leave: ended ones already for what is kept free, others late."""
+        """Whether records must go: ended ones to keep the spare part free, others beyond `most`."""
         return len(self) > (self.most - self._spare if ended else self.most)
 
     def evict(self) -> None:
-        """Evict until all have room, or nothing may leave."""
+        """Evict from all partitions until the cache is within its bound or nothing may go."""
         while self.must_evict(ended=True) and self._evicting.acquire(blocking=False):
             try:
-                went = self._evict_once()
+                has_evicted = self._evict_once()
             finally:
                 self._evicting.release()
-            if not went:
+            if not has_evicted:
                 break
 
     def _evict_once(self) -> bool:
-        """Whether anything has left."""
+        """Return whether any record has gone."""
         with self._lock:
-            shares = sorted(self._shares, key=lambda one: one.held, reverse=True)
+            partitions = sorted(self._partitions, key=lambda p: p.size, reverse=True)
         before = len(self)
         for ended in (True, False):
-            for one in shares:
-                one.evict(ended=ended)
+            for partition in partitions:
+                partition.evict(ended=ended)
         return len(self) < before
 
-    def _count(self, share: CachePartition, held: int) -> None:
+    def _update_size(self, partition: CachePartition, size: int) -> None:
         with self._lock:
-            self._forget_gone()
-            self._held += held - share.held
-            share.held = held
-            self._shares.add(share)
+            self._subtract_deleted()
+            self._size += size - partition.size
+            partition.size = size
+            self._partitions.add(partition)
 
-    def _left(self, share: CachePartition) -> None:
-        self._gone.append(share.held)  # wherever the garbage collector runs, perhaps in `_count`
+    def _on_partition_deleted(self, partition: CachePartition) -> None:
+        # The garbage collector may run this anywhere, even inside `_update_size`.
+        self._deleted_sizes.append(partition.size)
 
-    def _forget_gone(self) -> None:
-        while self._gone:
-            self._held -= self._gone.popleft()
+    def _subtract_deleted(self) -> None:
+        while self._deleted_sizes:
+            self._size -= self._deleted_sizes.popleft()
 
 
-def _evict_on_loop(share: "ref[CachePartition]") -> None:
-    if (one := share()) is not None:
-        one.evict_scheduled()
+def _evict_on_loop(partition_ref: "ref[CachePartition]") -> None:
+    if (partition := partition_ref()) is not None:
+        partition.evict_scheduled()
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the event loop that runs on this thread, if one does."""
+    """Return the event loop that runs on this thread; None if there is none."""
     try:
         return asyncio.get_running_loop()
     except RuntimeError:

@@ -1,8 +1,8 @@
-"""What a broker said, before it is kept or shown: without secrets, and as a database takes it.
+"""Redact secrets from a broker's text before it is stored or displayed, and make it storable.
 
-An answer is kept as it came, so a secret in it may be spelled as any JSON may spell it (`\\/`,
-`\\u002B`), and JSON in the text of another once more. So both are read without any escapes, and
-what is found there is blacked out where it stands.
+We keep answers as they arrived, so JSON may spell a secret in several ways (`\\/`, `\\u002B`), and
+JSON inside a JSON string escapes it again. So we search for secrets in the unescaped text and mask
+them where they are in the original.
 """
 
 import math
@@ -11,9 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-MIN_SECRET_LENGTH = 3  # shorter ones would black out half of every sentence
-END_BYTES = 8_000  # of each end of what came, before secrets are taken out
-MAX_LENGTH = 1_400  # characters of what came that are kept: of both ends, for it breaks off at one
+MIN_SECRET_LENGTH = 3  # shorter ones would mask half of every sentence
+END_BYTES = 8_000  # kept of each end of the raw bytes, before redaction
+MAX_LENGTH = 1_400  # characters of an excerpt, from both ends: the text may break off at either
 GAP, MASK = " ... ", "***"
 # A character may have two escapes; and each text within a text doubles the backslashes.
 ESCAPE = re.compile(
@@ -22,7 +22,7 @@ ESCAPE = re.compile(
     re.DOTALL,
 )
 SHORT = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
-# What an escape, or a character of several bytes, leaves where it is cut.
+# The rest of an escape, or of a character of several bytes, at the place where the text was cut.
 TAIL = re.compile(
     r"(?<!\\)\\+u[dD][89abAB][\da-fA-F]{2}(?:\\+(?:u[\da-fA-F]{0,3})?)?\Z"
     r"|(?<!\\)\\+(?:u[\da-fA-F]{0,3}|x[\da-fA-F]?)?\Z|(?:\\x[\da-f]{2}){1,3}\Z"
@@ -34,22 +34,23 @@ HEAD = re.compile(
 
 
 def without_secrets(text: str, credentials: Mapping[str, str]) -> str:
-    """Return the text with every value of the credentials as ***, however JSON spells it."""
+    """Return the text with every value of the credentials as ***, in any JSON spelling."""
     secrets = _secrets(credentials)
-    # As it stands, too: behind a backslash it may look like an escape.
-    found = [one for read in (_unescape(text), _plain(text)) for one in _found(read, secrets)]
-    return _masked(text, found)
+    # Search the original text too: after a backslash a secret may look like an escape.
+    views = (_unescape(text), _plain(text))
+    return _masked(text, [span for view in views for span in _secret_spans(view, secrets)])
 
 
-def readable_excerpt(came: bytes, credentials: Mapping[str, str], coding: str = "utf-8") -> str:
-    """Return what came of an answer that broke off or makes no sense, as its owner is shown it: the
-    two ends of what is long, without secrets and without the piece of one that is cut."""
-    ends = [came]
-    if len(came) > 2 * END_BYTES:  # from an even byte on: a character may have two
-        ends = [came[:END_BYTES], came[len(came) % 2 - END_BYTES :]]
+def readable_excerpt(raw: bytes, credentials: Mapping[str, str], coding: str = "utf-8") -> str:
+    """Return an incomplete or invalid answer as text for the account's owner.
+
+    It has both ends of a long answer, without secrets and without parts of secrets at a cut."""
+    ends = [raw]
+    if len(raw) > 2 * END_BYTES:  # start at an even byte: a character may have two
+        ends = [raw[:END_BYTES], raw[len(raw) % 2 - END_BYTES :]]
     secrets = _secrets(credentials)
-    texts = (one.decode(coding, "backslashreplace") for one in ends)
-    clean = (_without_pieces(without_secrets(one, credentials), secrets) for one in texts)
+    texts = (end.decode(coding, "backslashreplace") for end in ends)
+    clean = (_without_cut_secrets(without_secrets(text, credentials), secrets) for text in texts)
     text = storable(GAP.join(clean))
     if len(text) > MAX_LENGTH:
         half = (MAX_LENGTH - len(GAP)) // 2
@@ -58,22 +59,23 @@ def readable_excerpt(came: bytes, credentials: Mapping[str, str], coding: str = 
 
 
 def storable(text: str) -> str:
-    """Return the text with what no database takes written out: raw bytes of an answer that makes
-    no sense may hold NUL, and what is no UTF-8."""
+    """Return the text with NUL and invalid UTF-8 escaped: a database stores neither, and an invalid
+    answer may have both."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 @dataclass(frozen=True, slots=True)
 class _Unescaped:
-    """A text without escapes. begins: where its parts begin in it; spans: where each stands in what
-    came. A part is one escape or what lies between two."""
+    """A text without escapes, in parts: each is one escape or the text between two.
+
+    begins: start of each part in `text`; spans: its start and end in the original."""
 
     text: str
     begins: Sequence[int]
     spans: Sequence[tuple[int, int]]
 
     def span(self, begin: int, end: int) -> tuple[int, int]:
-        """Return where these characters stand in what came."""
+        """Return start and end of these characters in the original."""
         first, last = (bisect_right(self.begins, n) - 1 for n in (begin, end - 1))
         start = self.spans[first][0] + begin - self.begins[first]
         more = self.begins[last + 1] if last + 1 < len(self.begins) else len(self.text)
@@ -86,7 +88,7 @@ def _plain(text: str) -> _Unescaped:
 
 
 def _unescape(text: str, most: float = math.inf) -> _Unescaped:
-    """Read a text without its escapes, as far as so many characters of it at least."""
+    """Unescape a text, at least its first `most` characters."""
     parts: list[str] = []
     begins: list[int] = []
     spans: list[tuple[int, int]] = []
@@ -100,10 +102,10 @@ def _unescape(text: str, most: float = math.inf) -> _Unescaped:
             spans.append((begin, end))
             length += len(part)
 
-    for one in ESCAPE.finditer(text):
-        add(text[at : one.start()], at, one.start())
-        at = one.end()
-        add(_escape_value(one), one.start(), at)
+    for escape in ESCAPE.finditer(text):
+        add(text[at : escape.start()], at, escape.start())
+        at = escape.end()
+        add(_escape_value(escape), escape.start(), at)
         if length >= most:
             break
     else:
@@ -121,16 +123,16 @@ def _escape_value(escape: re.Match[str]) -> str:
 
 
 def _secrets(credentials: Mapping[str, str]) -> list[str]:
-    spelled = (one for value in credentials.values() for one in (value, _unescape(value).text))
-    return [one for one in dict.fromkeys(spelled) if len(one) >= MIN_SECRET_LENGTH]
+    spelled = (text for value in credentials.values() for text in (value, _unescape(value).text))
+    return [secret for secret in dict.fromkeys(spelled) if len(secret) >= MIN_SECRET_LENGTH]
 
 
-def _found(read: _Unescaped, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
-    for one in secrets:
-        at = read.text.find(one)
+def _secret_spans(view: _Unescaped, secrets: Iterable[str]) -> Iterator[tuple[int, int]]:
+    for secret in secrets:
+        at = view.text.find(secret)
         while at >= 0:
-            yield read.span(at, at + len(one))
-            at = read.text.find(one, at + 1)
+            yield view.span(at, at + len(secret))
+            at = view.text.find(secret, at + 1)
 
 
 def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
@@ -142,32 +144,32 @@ def _masked(text: str, spans: Iterable[tuple[int, int]]) -> str:
     return "".join([*clean, text[at:]])
 
 
-def _without_pieces(text: str, secrets: Sequence[str]) -> str:
-    """Black out at both ends what may be a part of a secret, and the piece of an escape there."""
-    pieces = [(one, n) for one in secrets for n in range(len(MASK), len(one))]
-    begin = min(_begins(text, pieces), default=len(text))
+def _without_cut_secrets(text: str, secrets: Sequence[str]) -> str:
+    """Mask what may be a part of a secret at both ends, with the rest of an escape there."""
+    parts = [(secret, n) for secret in secrets for n in range(len(MASK), len(secret))]
+    begin = min(_cut_secret_begins(text, parts), default=len(text))
     if begin < len(text):
         text = text[:begin] + MASK
-    end = max(_ends(text, pieces), default=0)
+    end = max(_cut_secret_ends(text, parts), default=0)
     return MASK + text[end:] if end else text
 
 
-Pieces = Sequence[tuple[str, int]]
-"""Secrets, and how many of their characters there may be."""
+SecretParts = Sequence[tuple[str, int]]
+"""Secrets, each with a possible length of a part of it."""
 
 
-def _begins(text: str, pieces: Pieces) -> Iterator[int]:
-    """Where a piece begins that the text ends with."""
+def _cut_secret_begins(text: str, parts: SecretParts) -> Iterator[int]:
+    """Yield where the text may end with the first part of a secret."""
     tail = TAIL.search(text)
-    for read in (_plain(text), _unescape(text), _unescape(text[: tail.start()] if tail else "")):
-        if n := max((n for one, n in pieces if read.text.endswith(one[:n])), default=0):
-            yield read.span(len(read.text) - n, len(read.text))[0]
+    for view in (_plain(text), _unescape(text), _unescape(text[: tail.start()] if tail else "")):
+        if n := max((n for secret, n in parts if view.text.endswith(secret[:n])), default=0):
+            yield view.span(len(view.text) - n, len(view.text))[0]
 
 
-def _ends(text: str, pieces: Pieces) -> Iterator[int]:
-    """Where a piece ends that the text begins with."""
-    head, most = HEAD.match(text), max((n for _, n in pieces), default=0)
+def _cut_secret_ends(text: str, parts: SecretParts) -> Iterator[int]:
+    """Yield where the last part of a secret ends, if the text may begin with one."""
+    head, most = HEAD.match(text), max((n for _, n in parts), default=0)
     for begin in range(head.end() + 1 if head else 1):
-        read = _unescape(text[begin:], most)
-        if n := max((n for one, n in pieces if read.text.startswith(one[-n:])), default=0):
-            yield begin + read.span(0, n)[1]
+        view = _unescape(text[begin:], most)
+        if n := max((n for secret, n in parts if view.text.startswith(secret[-n:])), default=0):
+            yield begin + view.span(0, n)[1]

@@ -1,7 +1,7 @@
-"""Which adapter serves which kind of connection: a table of dotted paths, plus entry points.
+"""The adapter of each broker type: a table of dotted paths, plus entry points.
 
-A third party's package adds a broker by the entry point group `fillcast.brokers`; nothing in this
-repository changes.
+A third party's package adds a broker by the entry point group `fillcast.brokers`, without a change
+in this repository.
 """
 
 import threading
@@ -11,9 +11,10 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from types import ModuleType
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter
 from brokers.connection_form import Form
-from brokers.types import Capabilities, ConnectionSpec
+from brokers.types import ConnectionSpec
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 
@@ -35,74 +36,75 @@ _lock = threading.RLock()
 
 @cache
 def broker_types() -> tuple[str, ...]:
-    """Return every kind that a connection may have, sorted."""
+    """Return every installed broker type, sorted."""
     return tuple(sorted({*BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINTS))}))
 
 
-def adapter_for(kind: str) -> BrokerAdapter:
-    """Return this process's adapter of a kind; it is created, and its libraries imported, once,
-    whoever comes first: a second one would open a second session beside the first's.
+def adapter_for(broker_type: str) -> BrokerAdapter:
+    """Return this process's only adapter of a broker type; the first call creates it.
 
-    Raises InvalidInputError FIELD_INVALID for a kind that is not installed; ImportError where its
+    A second adapter would open a second session beside the first. Creating it imports the broker's
+    libraries.
+
+    Raises InvalidInputError FIELD_INVALID if the broker type is not installed; ImportError if its
     library is missing.
     """
-    if (own := _adapters.get(kind)) is None:
+    if (adapter := _adapters.get(broker_type)) is None:
         with _lock:
-            own = _adapters.get(kind) or new_adapter(kind)
-            _adapters[kind] = own
-    return own
+            adapter = _adapters.get(broker_type) or new_adapter(broker_type)
+            _adapters[broker_type] = adapter
+    return adapter
 
 
 def clear_cache() -> None:
-    """Forget which kinds there are and this process's adapters: a package was added or removed."""
+    """Drop this process's adapters and the list of broker types: a package came or went."""
     with _lock:
         _adapters.clear()
         broker_types.cache_clear()
 
 
-def new_adapter(kind: str) -> BrokerAdapter:
-    """Make an adapter of a kind that knows nothing of what this process's own one knows.
+def new_adapter(broker_type: str) -> BrokerAdapter:
+    """Create an adapter that shares no state with this process's own. Raises as `adapter_for`."""
+    return _factory(broker_type)()
 
-    Raises as `adapter_for` does.
+
+def form_of(broker_type: str) -> Form:
+    """Return a broker type's connection form, even if its library is missing in this process.
+
+    Raises InvalidInputError FIELD_INVALID if the broker type is not installed.
     """
-    return _factory(kind)()
+    form: Form | None = getattr(_module(broker_type), "FORM", None)
+    return form if form is not None else adapter_for(broker_type).form
 
 
-def form_of(kind: str) -> Form:
-    """Return what a kind asks an owner for, also where its library is missing in this process.
+def capabilities_of(broker_type: str, spec: ConnectionSpec) -> Capabilities:
+    """Return what an account supports, even if the broker's library is missing in this process.
 
-    Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
+    Raises InvalidInputError FIELD_INVALID if the broker type is not installed.
     """
-    found: Form | None = getattr(_module(kind), "FORM", None)
-    return found if found is not None else adapter_for(kind).form
-
-
-def capabilities_of(kind: str, spec: ConnectionSpec) -> Capabilities:
-    """Return what an account can do, also where the kind's library is missing in this process.
-
-    Raises InvalidInputError FIELD_INVALID for a kind that is not installed.
-    """
-    found: Callable[[ConnectionSpec], Capabilities] | None = getattr(
-        _module(kind), "capabilities_of", None
+    function: Callable[[ConnectionSpec], Capabilities] | None = getattr(
+        _module(broker_type), "capabilities_of", None
     )
-    return found(spec) if found is not None else adapter_for(kind).capabilities(spec)
+    if function is not None:
+        return function(spec)
+    return adapter_for(broker_type).capabilities(spec)
 
 
-def _module(kind: str) -> ModuleType:
-    """The module of a kind's factory; importing it needs no broker's library."""
-    return import_module(_factory(kind).__module__)
+def _module(broker_type: str) -> ModuleType:
+    """Import the module of the factory; that needs no broker's library."""
+    return import_module(_factory(broker_type).__module__)
 
 
-def _factory(kind: str) -> Callable[[], BrokerAdapter]:
-    if path := BUILT_IN.get(kind):
+def _factory(broker_type: str) -> Callable[[], BrokerAdapter]:
+    if path := BUILT_IN.get(broker_type):
         module, _, name = path.partition(":")
         factory: Callable[[], BrokerAdapter] = getattr(import_module(module), name)
         return factory
     for point in entry_points(group=ENTRY_POINTS):
-        if point.name == kind:
+        if point.name == broker_type:
             loaded: Callable[[], BrokerAdapter] = point.load()
             return loaded
     raise InvalidInputError(
         Code.FIELD_INVALID,
-        f"There is no broker kind {kind!r}; known are {', '.join(broker_types())}.",
+        f"There is no broker type {broker_type!r}. Installed: {', '.join(broker_types())}.",
     )

@@ -1,11 +1,12 @@
-"""Where a connection's host leads: looked up at each connect, judged, and dialled as it was judged.
+"""Connect to a host that a user typed: resolve it at each connect and check every address first.
 
-A tenant's name may lead to his own gateway while he tests it and into somebody's network at the
-next connect. So an adapter that opens a socket to a typed host has `connect_safely` do it each
-time, which tries what was judged and never the name. An address was judged when it was typed. A
-name may only lead to what is open to everybody: who means a private gateway, or one that is a
-user's own, types its address. What that is only the installation knows: `set_address_policy` says
-who judges; until then no name may.
+A tenant's host name may resolve to the tenant's own gateway during the test, and to an address in a
+private network at the next connect. So an adapter opens sockets to typed hosts by `connect_safely`
+only, which connects to the addresses that it has checked and never to the name.
+
+A typed address was checked when it was saved. A name may only resolve to public addresses; for a
+private gateway, or a user's own, the user types its address. `set_address_policy` sets the check;
+until then every name is rejected.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ from common.reason_codes import Code
 
 T = TypeVar("T")
 AddressPolicy = Callable[[Address], bool]
-ATTEMPT_SECONDS = 1.5  # for an address while there is another: a connect has some seconds in all
+ATTEMPT_SECONDS = 1.5  # for each address but the last: a connect has only some seconds in total
 
 
 def _deny_all(_: Address) -> bool:
@@ -31,18 +32,18 @@ def _deny_all(_: Address) -> bool:
 _policy: AddressPolicy = _deny_all
 
 
-def set_address_policy(judge: AddressPolicy) -> None:
-    """Have every address that a name leads to judged: True where a name may lead there."""
+def set_address_policy(policy: AddressPolicy) -> None:
+    """Set the check of resolved addresses. policy: returns True if a name may resolve to it."""
     global _policy
-    _policy = judge
+    _policy = policy
 
 
 async def connect_safely(host: str, connect: Callable[[str], Awaitable[T]]) -> T:
-    """Open a line to a host: to each address that it may lead to in turn, until one takes it.
+    """Connect to a host: try its allowed addresses in turn until one accepts.
 
-    connect: opens one to an address, and says nothing on it yet. Each but the last address has
-    EACH_SECONDS. Raises ReadFailed HOST_NOT_ALLOWED, or what `connect` raises at the last one:
-    OSError. It waits for the name server and the network: give it a time-out.
+    connect: opens a connection to an address, without sending anything yet. Each address but the
+    last has ATTEMPT_SECONDS. Raises ReadFailed HOST_NOT_ALLOWED, or what `connect` raises for the
+    last address: OSError. It waits for name server and network: give it a time-out.
     """
     *others, last = await addresses_of(host)
     for address in others:
@@ -53,10 +54,10 @@ async def connect_safely(host: str, connect: Callable[[str], Awaitable[T]]) -> T
 
 
 async def addresses_of(host: str) -> list[str]:
-    """Return the addresses to dial for a host, at least one. Where a name has several, all must be
-    allowed, and IPv4 ones come first: those are what gateways listen at.
+    """Return the addresses to connect to for a host, at least one.
 
-    Raises ReadFailed HOST_NOT_ALLOWED; OSError where the name leads nowhere. It waits for the name
+    If a name has several, all must be allowed. IPv4 comes first, since gateways listen there.
+    Raises ReadFailed HOST_NOT_ALLOWED; OSError if the name has no address. It waits for the name
     server: give it a time-out.
     """
     if (typed := typed_address(host)) is not None:
@@ -65,16 +66,17 @@ async def addresses_of(host: str) -> list[str]:
     try:
         found = addresses_in(await loop.getaddrinfo(host, None, type=socket.SOCK_STREAM))
     except UnicodeError as error:
-        raise OSError(f"{host!r} is no name: {error}") from error
+        raise OSError(f"{host!r} is not a valid host name: {error}") from error
     if not all(_policy(address) for address in found):
         raise ReadFailed(Code.HOST_NOT_ALLOWED, refusal_reason(host))
     if not found:
-        raise OSError(f"{host!r} leads nowhere")
-    return [str(one) for one in sorted(dict.fromkeys(found), key=lambda one: one.version)]
+        raise OSError(f"{host!r} has no address")
+    by_version = sorted(dict.fromkeys(found), key=lambda address: address.version)
+    return [str(address) for address in by_version]
 
 
 def typed_address(host: str) -> Address | None:
-    """Return the address that a host is in some spelling; None for a name."""
+    """Return the address that a host is, in any spelling; None for a name."""
     try:
         return ipaddress.ip_address(host)
     except ValueError:
@@ -85,14 +87,14 @@ def typed_address(host: str) -> Address | None:
         return None
 
 
-def addresses_in(found: list[tuple[Any, ...]]) -> list[Address]:
-    """Return the addresses in what getaddrinfo answered."""
-    return [ipaddress.ip_address(str(entry[4][0])) for entry in found]
+def addresses_in(entries: list[tuple[Any, ...]]) -> list[Address]:
+    """Return the addresses in a result of getaddrinfo."""
+    return [ipaddress.ip_address(str(entry[4][0])) for entry in entries]
 
 
 def refusal_reason(host: str) -> str:
-    """Say why a name may not be dialled; not where it leads, which is not everybody's to know."""
+    """Return why a name is rejected, without its addresses: they may be confidential."""
     return (
-        f"{host!r} is a name that leads to an address that is not allowed for names: a private one,"
-        " or that of a user's own gateway. Give its address instead."
+        f"{host!r} is a name that resolves to an address that is not allowed for names: a private"
+        " one, or that of a user's own gateway. Enter the address instead."
     )

@@ -1,5 +1,5 @@
-"""What a setting of each kind may hold: one reader a kind returns the value as it is kept, or says
-what to do."""
+"""The value types of settings. Each has a reader that returns the value to store, or raises an
+error that states what to write instead."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -12,28 +12,28 @@ if TYPE_CHECKING:
     from brokers.connection_form import Setting
 
 MAX_LENGTH = 1000  # characters of a text
-MAX_NAME_LENGTH, MAX_SYMBOL_LENGTH = 60, 40  # a symbol's is what an instrument's row has room for
+MAX_NAME_LENGTH, MAX_SYMBOL_LENGTH = 60, 40  # the symbol column of an instrument has this length
 MAX_NAMES = 2000
 FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class SettingType(StrEnum):
-    """What a setting holds, and how it is written in JSON."""
+    """The type of a setting's value, and how it is written in JSON."""
 
     TEXT = "text"
     WHOLE = "whole number"
     NUMBER = "number"
     SWITCH = "switch"  # true, false
     CHOICE = "choice"  # one of the setting's choices
-    HOST = "host"  # a name or an address; which may be called is the operators' decision
-    FOLDER = "folder"  # the name of a folder right under the operators' root, never a path
+    HOST = "host"  # a name or an address; the operators decide which hosts are allowed
+    FOLDER = "folder"  # the name of a folder directly under the operators' root, never a path
     NAMES = "names"  # a list of texts
-    TABLE = "table"  # an object: by name what is said of it (a text, a number, an object)
-    SYMBOLS = "symbols"  # the broker's symbols: a list, or an object with what is said of each
+    TABLE = "table"  # an object: name to value (a text, a number, an object)
+    SYMBOLS = "symbols"  # the broker's symbols: a list, or an object of symbol to value
 
 
-class InvalidSettingError(Exception):  # an outcome with a name of its own
-    """A value that a setting cannot have; the text says what to do."""
+class InvalidSettingError(Exception):
+    """A value that a setting cannot have; the text states what to write instead."""
 
 
 def _text(setting: "Setting", value: Any) -> str:
@@ -53,7 +53,7 @@ def _number(setting: "Setting", value: Any) -> int | float:
             raise InvalidSettingError
         number = float(value)
     except (InvalidSettingError, OverflowError):
-        example = "5" if setting.kind is SettingType.WHOLE else "1.5"
+        example = "5" if setting.value_type is SettingType.WHOLE else "1.5"
         raise InvalidSettingError(f"Write a plain number, such as {example}.") from None
     if not isfinite(number) or not _within(setting, number):
         raise InvalidSettingError(f"Write a number {_bounds(setting.least, setting.most)}.")
@@ -83,12 +83,12 @@ def _whole(setting: "Setting", value: Any) -> int:
 
 
 def _switch(setting: "Setting", value: Any) -> bool:
-    words = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+    spellings = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
     if isinstance(value, bool):
         return value
-    if isinstance(value, str) and value.lower() in words:
-        return words[value.lower()]
-    raise InvalidSettingError("Say true or false.")
+    if isinstance(value, str) and value.lower() in spellings:
+        return spellings[value.lower()]
+    raise InvalidSettingError("Write true or false.")
 
 
 def _choice(setting: "Setting", value: Any) -> str:
@@ -109,17 +109,15 @@ def _host(setting: "Setting", value: Any) -> str:
 
 def _folder(setting: "Setting", value: Any) -> str:
     if not isinstance(value, str) or not FOLDER.fullmatch(value) or ".." in value:
-        raise InvalidSettingError(
-            "Write only the folder's name; it lies under the operators' root."
-        )
+        raise InvalidSettingError("Write only the folder's name; it is under the operators' root.")
     return value
 
 
 def _names(setting: "Setting", value: Any) -> list[str]:
-    told = re.split(r"[,;\n]+", value) if isinstance(value, str) else value
-    if not isinstance(told, list | tuple) or not all(isinstance(one, str) for one in told):
+    items = re.split(r"[,;\n]+", value) if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(item, str) for item in items):
         raise InvalidSettingError("Write a list of names.")
-    names = list(dict.fromkeys(name for one in told if (name := one.strip())))
+    names = list(dict.fromkeys(name for item in items if (name := item.strip())))
     _check_names(names, MAX_NAME_LENGTH)
     return names
 
@@ -129,41 +127,41 @@ def _check_names(names: Collection[str], longest: int) -> None:
         raise InvalidSettingError(
             f"Write at most {MAX_NAMES} names of at most {longest} characters."
         )
-    if wrong := next((name for name in names if not name.isprintable()), ""):
-        raise InvalidSettingError(f"{wrong!a} has characters that nobody can see: write it anew.")
+    if invalid := next((name for name in names if not name.isprintable()), ""):
+        raise InvalidSettingError(f"{invalid!a} has invisible characters: type it again.")
 
 
 def _table(setting: "Setting", value: Any) -> dict[str, Any]:
-    if not isinstance(value, dict) or not all(_is_line(*one) for one in value.items()):
-        raise InvalidSettingError("Write an object: by name what is said of it.")
+    if not isinstance(value, dict) or not all(_is_entry(*entry) for entry in value.items()):
+        raise InvalidSettingError("Write an object that has a value for each name.")
     _check_names(value, MAX_NAME_LENGTH)
-    if wrong := next((name for name, said in value.items() if not _is_plain(said)), ""):
+    if invalid := next((name for name, entry in value.items() if not _is_storable(entry)), ""):
         raise InvalidSettingError(
-            f"What is said of {wrong} must be short texts on one line, or plain numbers."
+            f"The value of {invalid} must be short texts on one line, or plain numbers."
         )
     return dict(value)
 
 
-def _is_line(name: Any, said: Any) -> bool:
-    is_said = isinstance(said, str | int | float | dict) and not isinstance(said, bool)
-    return isinstance(name, str) and bool(name) and is_said
+def _is_entry(name: Any, value: Any) -> bool:
+    is_value = isinstance(value, str | int | float | dict) and not isinstance(value, bool)
+    return isinstance(name, str) and bool(name) and is_value
 
 
-def _is_plain(said: Any) -> bool:
-    """Whether a database takes it: no text with control characters, no number that is none."""
-    if isinstance(said, str):
-        return len(said) <= MAX_LENGTH and said.isprintable()
-    if isinstance(said, Mapping):
-        return all(isinstance(key, str) and _is_plain([key, what]) for key, what in said.items())
-    if isinstance(said, list | tuple):
-        return all(map(_is_plain, said))
-    return said is None or isinstance(said, int) or (isinstance(said, float) and isfinite(said))
+def _is_storable(value: Any) -> bool:
+    """Whether a JSON column accepts it: no control characters, no infinite number, no NaN."""
+    if isinstance(value, str):
+        return len(value) <= MAX_LENGTH and value.isprintable()
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_storable([key, v]) for key, v in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_is_storable, value))
+    return value is None or isinstance(value, int) or (isinstance(value, float) and isfinite(value))
 
 
 def _symbols(setting: "Setting", value: Any) -> list[str] | dict[str, Any]:
-    told = _table(setting, value) if isinstance(value, dict) else _names(setting, value)
-    _check_names(told, MAX_SYMBOL_LENGTH)
-    return told
+    symbols = _table(setting, value) if isinstance(value, dict) else _names(setting, value)
+    _check_names(symbols, MAX_SYMBOL_LENGTH)
+    return symbols
 
 
 READERS: Mapping[SettingType, Callable[["Setting", Any], Any]] = {

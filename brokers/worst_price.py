@@ -1,9 +1,10 @@
-"""The worst price that a market order may be filled at, in the words that an account has. Pure."""
+"""The worst price of a market order, expressed as each account supports it. Pure."""
 
 from dataclasses import replace
 from decimal import Decimal
 
-from brokers.types import Capabilities, OrderRequest, OrderType, Side, TimeInForce
+from brokers.account_capabilities import Capabilities
+from brokers.types import OrderRequest, OrderType, Side, TimeInForce
 
 LIMIT_IOC = (OrderType.LIMIT, TimeInForce.IOC)
 CHECKED_ONLY = (
@@ -15,17 +16,17 @@ UNSUPPORTED = "This broker cannot keep a slippage limit: entries that have one a
 
 
 def can_limit_price(can: Capabilities) -> bool:
-    """Whether an account keeps a market order's worst price, by itself or by a limit order."""
+    """Whether an account can limit a market order's price, natively or by a limit order."""
     order_type, time_in_force = LIMIT_IOC
     by_limit = order_type in can.order_types and time_in_force in can.times_in_force
     return can.keeps_worst_price or by_limit
 
 
 def with_worst_price(request: OrderRequest, can: Capabilities) -> OrderRequest:
-    """Return the order as it must leave so that it never fills beyond its worst price.
+    """Return the order to send so that it never fills beyond its worst price.
 
-    Where the broker's market orders have a bound of their own the adapter writes it; else it is a
-    limit order at that price, immediate or cancelled.
+    If the broker's market orders have a price limit the adapter sets it. Otherwise the result is an
+    immediate-or-cancel limit order at that price.
     """
     if request.worst_price is None or request.order_type is not OrderType.MARKET:
         return request
@@ -41,12 +42,12 @@ def with_worst_price(request: OrderRequest, can: Capabilities) -> OrderRequest:
 
 
 def describe_worst_price(can: Capabilities) -> str:
-    """Return what an account does with the slippage limit of a market entry, for its page."""
+    """Return how an account treats the slippage limit of a market entry, as text for its page."""
     if not can_limit_price(can):
         return UNSUPPORTED
     return CHECKED_ONLY if can.checks_worst_price else ENFORCED
 
 
 def is_worse_than(price: Decimal, worst_price: Decimal, side: Side) -> bool:
-    """Whether a price is worse than the worst one that was allowed."""
+    """Whether a price is worse than the worst price allowed."""
     return (price - worst_price) * side.sign > 0

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from brokers.types import Capabilities, ExitSafety, OrderType, TimeInForce
+from brokers.account_capabilities import Capabilities
+from brokers.types import ExitSafety, OrderType, TimeInForce
 from conformance.harness import HarnessFeature, InjectedFault
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from zlib import crc32
 
 from django.conf import settings
 
+from brokers.account_capabilities import Capabilities
 from brokers.registry import broker_types, capabilities_of
-from brokers.types import Capabilities, ConnectionSpec
+from brokers.types import ConnectionSpec
 from common.errors import FillcastError, InvalidInputError, MisconfiguredError
 from common.reason_codes import Code
 from common.sql import array, rows, run

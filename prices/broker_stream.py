@@ -13,8 +13,9 @@ from datetime import datetime
 
 import structlog
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter, BrokerError, ReadFailed
-from brokers.types import Capabilities, ConnectionSpec, Quote
+from brokers.types import ConnectionSpec, Quote
 from common.clocks import machine_time
 from common.reason_codes import Code
 from connections import session_lanes

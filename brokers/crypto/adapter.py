@@ -13,6 +13,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, TypeVar
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import (
     Guard,
     NotSent,
@@ -50,7 +51,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     ConnectionSpec,
     HeldLevels,
@@ -78,7 +78,7 @@ def create() -> "CryptoAdapter":
 class CryptoAdapter:
     """All exchange accounts of one process."""
 
-    kind = "crypto"
+    broker_type = "crypto"
     form = FORM
 
     def __init__(self, clients: ClientPool, record_cache: RecordCache = RECORD_CACHE) -> None:

@@ -3,15 +3,9 @@
 from datetime import timedelta
 from functools import cache
 
+from brokers.account_capabilities import Capabilities
 from brokers.crypto.exchanges import ARRIVES_SECONDS, rules
-from brokers.types import (
-    Capabilities,
-    ConnectionSpec,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    TimeInForce,
-)
+from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:

@@ -73,7 +73,7 @@ FORM = Form(
             SettingType.CHOICE,
             default="spot",
             choices=(("spot", "Spot"), ("swap", "Perpetuals")),
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "symbols",
@@ -83,14 +83,14 @@ FORM = Form(
             SettingType.NAMES,
             required=True,
             check=_symbols_error,
-            while_open=OpenChangeRule.NAMES_STAY,
+            while_open=OpenChangeRule.LOCKED_BY_SYMBOL,
         ),
         Setting(
             "currency",
             "Currency",
             "What spot is quoted in and perpetuals are settled in.",
             default="USDT",
-            while_open=OpenChangeRule.COUNTED,
+            while_open=OpenChangeRule.LOCKED,
         ),
         Setting(
             "sandbox",
@@ -100,7 +100,7 @@ FORM = Form(
             " none.",
             SettingType.SWITCH,
             default=False,
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "leverage",

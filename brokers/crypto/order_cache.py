@@ -55,7 +55,7 @@ class OrderCache:
     whole by itself, on whatever thread."""
 
     def __init__(self, record_cache: RecordCache = RECORD_CACHE) -> None:
-        self._share, self._lock = record_cache.share(self), threading.Lock()
+        self._partition, self._lock = record_cache.partition(self), threading.Lock()
         self._live: OrderedDict[int, OrderRecord] = OrderedDict()  # by id(), oldest first
         self._ended: OrderedDict[int, OrderRecord] = OrderedDict()
         self._named: dict[tuple[str, str], OrderRecord] = {}
@@ -98,7 +98,7 @@ class OrderCache:
                 one.symbol = request.symbol
             one.sent_at, one.until = machine_time(), until
             self._put(one, ended=False)
-        self._share.ensure_capacity()
+        self._partition.ensure_capacity()
 
     def accepted(self, request: OrderRequest, order: Mapping[str, Any]) -> None:
         """The exchange has taken an order, and says so to us."""
@@ -114,7 +114,7 @@ class OrderCache:
             one = self._of(connection_id, client_order_id)
             self._number(one, symbol, str(order["id"]))
             self._put(one, ended=parse.has_ended(order))
-        self._share.ensure_capacity()
+        self._partition.ensure_capacity()
 
     def ended(self, connection_id: str, client_order_id: str) -> None:
         """Nothing of an order is at the exchange, and nothing will be."""
@@ -165,7 +165,7 @@ class OrderCache:
             if one.name:
                 self._named[connection_id, one.name] = one
             self._put(one, ended=ended)
-        self._share.ensure_capacity()
+        self._partition.ensure_capacity()
 
     # ---- the room ---------------------------------------------------------------------------
     def drop(self, *, ended: bool) -> bool:
@@ -182,7 +182,7 @@ class OrderCache:
                 del self._named[gone.connection_id, gone.name]
             if self._numbered.get(gone.place) is gone:
                 del self._numbered[gone.place]
-            self._share.count(len(self))
+            self._partition.update_size(len(self))
             return True
 
     # ---- within, under the lock -------------------------------------------------------------
@@ -201,4 +201,4 @@ class OrderCache:
         for kept in (self._live, self._ended):
             kept.pop(id(one), None)
         (self._ended if ended else self._live)[id(one)] = one
-        self._share.count(len(self))
+        self._partition.update_size(len(self))

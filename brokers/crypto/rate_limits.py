@@ -38,20 +38,20 @@ class AccountRateLimits:
 
         flight: the call that it belongs to; None: a read.
         """
-        rank = Priority.EXIT if flight is not None and flight.urgent else Priority.ENTRY
+        priority = Priority.EXIT if flight is not None and flight.urgent else Priority.ENTRY
         until = flight.until if flight else machine_time() + READ_WAIT_SECONDS
         if flight is not None and (not flight.again or self.limits.cancels_count):
-            await self.orders.acquire(rank=rank, until=until)
+            await self.orders.acquire(priority=priority, deadline=until)
         if flight is not None and not flight.again and self.limits.order_cost is not None:
             cost = self.limits.order_cost
         if self.points is not None:
             if cost > 0:
-                await self.points.acquire(cost, rank=rank, until=until)
+                await self.points.acquire(cost, priority=priority, deadline=until)
             cost = 1.0
         if cost > 0 and flight is None:
-            await self.reads.acquire(cost, until=until)
+            await self.reads.acquire(cost, deadline=until)
         if cost > 0:
-            await self.host.acquire(cost, rank=rank, until=until)
+            await self.host.acquire(cost, priority=priority, deadline=until)
 
     def back_off(self, seconds: float, *, everybody: bool) -> None:
         """The exchange wants no more for so long: from this account, or from this address."""

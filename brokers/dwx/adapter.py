@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import Guard, NotSent, OnOutcome, ReadFailed, submit_each
 from brokers.connection_form import Form
 from brokers.dwx import connection_checks, orders, prices, reads
@@ -33,7 +34,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -64,12 +64,12 @@ class DwxAdapter:
     def __init__(
         self,
         root: Path | None,
-        kind: str = "mt4",
+        broker_type: str = "mt4",
         form: Form = FORM,
         dialect: Platform = MT4,
         record_cache: RecordCache = RECORD_CACHE,
     ) -> None:
-        self.kind, self.form = kind, form
+        self.broker_type, self.form = broker_type, form
         self._root, self._dialect, self._room = root, dialect, record_cache
         self._terminals: dict[Path, Terminal] = {}
         self._folders: dict[str, Path] = {}  # by connection
@@ -81,7 +81,7 @@ class DwxAdapter:
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
         """Each terminal has its own: what a lot is stands in the connection's settings."""
-        return f"{self.kind}:{spec.settings.get('folder', '')}"
+        return f"{self.broker_type}:{spec.settings.get('folder', '')}"
 
     # ---- orders ---------------------------------------------------------------------------
     async def submit(

@@ -3,15 +3,9 @@
 from datetime import timedelta
 from functools import cache
 
+from brokers.account_capabilities import Capabilities
 from brokers.dwx.client import days_of
-from brokers.types import (
-    Capabilities,
-    ConnectionSpec,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    TimeInForce,
-)
+from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:

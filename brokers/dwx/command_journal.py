@@ -48,7 +48,7 @@ class CommandJournal:
     def __init__(self, path: Path, record_cache: RecordCache = RECORD_CACHE) -> None:
         self._path, self._reading = path, threading.Lock()
         self._writing = threading.Lock()  # what is written while it is tidied must not be lost
-        self._share = record_cache.share(self)
+        self._partition = record_cache.partition(self)
         self._looks = OpenSnapshots()  # what was asked about
         self._forget()
 
@@ -67,7 +67,7 @@ class CommandJournal:
             if self._left is not None:
                 self._forget()
             found = self._read()
-        self._share.ensure_capacity()
+        self._partition.ensure_capacity()
         return found
 
     def about(self, open_now: CommandFilter, account: str = "") -> list[SentCommand]:
@@ -80,7 +80,7 @@ class CommandJournal:
                 found = self._read()
             self._looks.record_open(OpenSnapshot(time.time(), open_now, account))
             self._may_shed = True
-        self._share.ensure_capacity()
+        self._partition.ensure_capacity()
         return [one for one in found if open_now.has(one)]
 
     # ---- what is in memory ------------------------------------------------------------------
@@ -100,7 +100,7 @@ class CommandJournal:
                 self._shed()
             else:
                 self._forget()
-            self._share.count(len(self._known))
+            self._partition.update_size(len(self._known))
             return len(self._known) < before
         finally:
             self._reading.release()
@@ -134,7 +134,7 @@ class CommandJournal:
             raise
         finally:
             self._may_shed |= len(self._known) > size
-            self._share.count(len(self._known))
+            self._partition.update_size(len(self._known))
 
     def _read_on(self) -> list[SentCommand]:
         raw = self._tail()

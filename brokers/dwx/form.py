@@ -37,7 +37,7 @@ FORM = Form(
     settings=(
         Setting(
             "folder", "Folder", "The name of the terminal's folder; the operators know it.",
-            SettingType.FOLDER, required=True, while_open=OpenChangeRule.STAYS,
+            SettingType.FOLDER, required=True, while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "symbols", "Symbols",
@@ -45,7 +45,7 @@ FORM = Form(
             " no metal say contract_size and digits:"
             ' {"GER40": {"contract_size": "1", "digits": 1}}.',
             SettingType.SYMBOLS, required=True, check=_symbols_error,
-            while_open=OpenChangeRule.NAMES_STAY,
+            while_open=OpenChangeRule.LOCKED_BY_SYMBOL,
         ),
         Setting(
             "server_zone", "Time zone of Market Watch",

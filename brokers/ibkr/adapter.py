@@ -13,6 +13,7 @@ from datetime import datetime
 from weakref import WeakKeyDictionary
 
 from brokers import rate_limits
+from brokers.account_capabilities import Capabilities
 from brokers.base import Guard, NotSent, OnOutcome, ReadFailed, submit_each
 from brokers.event_buffer import EventBuffer
 from brokers.ibkr import bracket_orders, connection_checks, listing, orders, prices, reads, what_if
@@ -30,7 +31,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     ConnectionSpec,
     Instrument,
@@ -59,18 +59,22 @@ class LoopState:
 class IbkrAdapter:
     """All IBKR connections of one process."""
 
-    kind = "ibkr"
+    broker_type = "ibkr"
     form = FORM
 
     def __init__(
         self,
         pace: Timing | None = None,
         *,
-        budget_for: Callable[[str, Rate], RateLimiter] = rate_limits.rate_limiter_for,
+        rate_limiter_for: Callable[[str, Rate], RateLimiter] = rate_limits.rate_limiter_for,
         record_cache: RecordCache = RECORD_CACHE,
     ) -> None:
-        """budget_for: the allowance of a gateway, shared by all who talk to it."""
-        self._pace, self._budget_for, self._room = pace or Timing(), budget_for, record_cache
+        """rate_limiter_for: the allowance of a gateway, shared by all who talk to it."""
+        self._pace, self._rate_limiter_for, self._room = (
+            pace or Timing(),
+            rate_limiter_for,
+            record_cache,
+        )
         self._states: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopState] = WeakKeyDictionary()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
@@ -203,9 +207,9 @@ class IbkrAdapter:
             if other is not known and other.endpoint.address == endpoint.address:
                 taken = f"another connection has client id {endpoint.client_id} there"
                 raise ReadFailed(Code.CLIENT_ID_IN_USE, taken)  # whose it is is not ours to tell
-        budget = self._budget_for(f"ibkr {endpoint.host.lower()}:{endpoint.port}", RATE)
+        rate_limiter = self._rate_limiter_for(f"ibkr {endpoint.host.lower()}:{endpoint.port}", RATE)
         made = state.sessions[endpoint.connection_id] = Session(
-            endpoint, state.ledger, budget, self._pace
+            endpoint, state.ledger, rate_limiter, self._pace
         )
         if known is not None:
             await known.close()

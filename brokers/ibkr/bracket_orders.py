@@ -92,7 +92,9 @@ async def _forget_unarrived(session: Session, entry: Record) -> None:
 
 async def _make(session: Session, request: ModifyRequest, contract: Any, changes: Any) -> None:
     check_deadline(request)
-    await session.budget.acquire(len(changes), rank=Priority.EXIT, until=request.send_by)
+    await session.rate_limiter.acquire(
+        len(changes), priority=Priority.EXIT, deadline=request.send_by
+    )
     try:
         session.require_usable()
         client = session.client

@@ -7,16 +7,10 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from brokers.account_capabilities import Capabilities
 from brokers.ibkr.endpoint import NEW_YORK
 from brokers.ibkr.form import FORM
-from brokers.types import (
-    Capabilities,
-    ConnectionSpec,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    TimeInForce,
-)
+from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
 from common.clocks import market_now
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from common.reason_codes import Code
 CLOSE_IN_TWS = "close it in TWS: what is done there is heard here"
 
 
-async def details_of(session: Session, symbol: str, rank: Priority = Priority.READ) -> Any:
-    """Return what IBKR says of the contract that a symbol means now, asked once in a session.
+async def details_of(session: Session, symbol: str, priority: Priority = Priority.READ) -> Any:
+    """Return IBKR's details of the contract that a symbol maps to now, read once in a session.
 
-    rank: of what cannot leave before. Raises Rejected where there is none (or not one that we can
-    price), ReadFailed.
+    priority: that of the request which needs them. Raises Rejected if there is no contract or none
+    that we can price; ReadFailed.
     """
     if symbol in session.details:
         return session.details[symbol]
@@ -31,7 +31,7 @@ async def details_of(session: Session, symbol: str, rank: Priority = Priority.RE
         contract = contract_of(symbol, session.endpoint.settings)
     except BadSymbolError as error:
         raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
-    found = await _request_details(session, contract, symbol, rank)
+    found = await _request_details(session, contract, symbol, priority)
     if len(found) != 1:
         raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, f"{symbol} means {len(found)} contracts")
     details = _remember(session, found[0], symbol)
@@ -41,12 +41,12 @@ async def details_of(session: Session, symbol: str, rank: Priority = Priority.RE
 
 
 async def details_for(
-    session: Session, request: OrderRequest, rank: Priority = Priority.READ
+    session: Session, request: OrderRequest, priority: Priority = Priority.READ
 ) -> Any:
     """Return what IBKR says of the contract that an order is for: an exit's is the one that its
     position is in. Raises Rejected, ReadFailed."""
     if not (request.closes or request.reduce_only):
-        return await details_of(session, request.symbol, rank)
+        return await details_of(session, request.symbol, priority)
     return await held_details(session, request.broker_position_id, request.closes, request.symbol)
 
 
@@ -111,12 +111,12 @@ async def _learn(session: Session, symbol: str) -> None:
 
 
 async def _request_details(
-    session: Session, contract: Contract, what: str, rank: Priority, advice: str = ""
+    session: Session, contract: Contract, what: str, priority: Priority, advice: str = ""
 ) -> list[Any]:
     """Return all that IBKR finds. what, advice: for a refusal. Raises Rejected, ReadFailed."""
     try:
         return await session.ask(
-            lambda client, n: client.reqContractDetails(n, contract), rank=rank
+            lambda client, n: client.reqContractDetails(n, contract), priority=priority
         )
     except AnswerError as error:
         if error.number == 200:

@@ -66,7 +66,7 @@ FORM = Form(
             SettingType.WHOLE,
             least=1,
             most=2**31 - 1,
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "symbols",
@@ -76,7 +76,7 @@ FORM = Form(
             '"lastTradeDateOrContractMonth": "202612"}}. Empty: the major currency pairs.',
             SettingType.SYMBOLS,
             check=_symbols_error,
-            while_open=OpenChangeRule.NAMES_STAY,
+            while_open=OpenChangeRule.LOCKED_BY_SYMBOL,
         ),
         Setting(
             "timezone",

@@ -29,7 +29,7 @@ class OrderCache:
 
     def __init__(self, event_buffer: EventBuffer, record_cache: RecordCache = RECORD_CACHE) -> None:
         self.event_buffer = event_buffer
-        self._share = record_cache.share(self)
+        self._partition = record_cache.partition(self)
         self._loop = ref(loop) if (loop := running_loop()) else None
         self._live: OrderedDict[Key, Record] = OrderedDict()
         self._ended: OrderedDict[Key, Record] = OrderedDict()
@@ -100,7 +100,7 @@ class OrderCache:
         """Drop a record: it never left, or its room is needed."""
         self._live.pop(record.key, None)
         self._ended.pop(record.key, None)
-        self._share.count(len(self))
+        self._partition.update_size(len(self))
         self._levels_reported.pop(record.key[:2], None)
         key = (record.connection_id, record.client_id, record.order_id)
         if self._orders.get(key) is record:
@@ -228,8 +228,8 @@ class OrderCache:
         yield from self._live.values()
 
     def _reclaim_overdue_slots(self) -> None:
-        self._share.count(len(self))
-        self._share.ensure_capacity()
+        self._partition.update_size(len(self))
+        self._partition.ensure_capacity()
 
     def drop(self, *, ended: bool) -> bool:
         """Let the oldest leave: of the ended ones, or of all. Never one that is pinned, nor the one

@@ -43,7 +43,7 @@ class OrderSnapshots:
     async def _read(self) -> Snapshot:
         """Open ones first: what ends meanwhile stands in one of the later lists."""
         session = self._session
-        ask = partial(session.ask, rank=Priority.LOOKUP)
+        ask = partial(session.ask, priority=Priority.LOOKUP)
         async with self._one_at_a_time:
             self._next = None  # who asks from here on gets a newer one
             filter_ = ExecutionFilter(acctCode=session.endpoint.account)

@@ -40,17 +40,19 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     endpoint = session.endpoint
     if (request.connection_id, request.account) != (endpoint.connection_id, endpoint.account):
         raise Rejected(Code.FIELD_INVALID, "the order names another connection or account")
-    rank = Priority.EXIT if request.closes or request.reduce_only else Priority.ENTRY
+    priority = Priority.EXIT if request.closes or request.reduce_only else Priority.ENTRY
     try:
         await session.ready_to_write()
-        details = await details_for(session, request, rank)
+        details = await details_for(session, request, priority)
     except ReadFailed as error:
         raise NotSent(error.code, error.detail) from error
     if (known := _known_reports(session, request)) is not None:
         return known
     records = _records(request, details)
     require_sides(request, last_quote(session, records[0].con_id))
-    await session.budget.acquire(len(records), rank=rank, until=request.send_by or None)
+    await session.rate_limiter.acquire(
+        len(records), priority=priority, deadline=request.send_by or None
+    )
     client = _client(session)
     if (known := _known_reports(session, request)) is not None:  # meanwhile
         return known
@@ -98,7 +100,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
         return _cancelled_or_not(record)
     require_own(session, record)
     check_deadline(request)
-    await session.budget.acquire(rank=Priority.EXIT, until=request.send_by)
+    await session.rate_limiter.acquire(priority=Priority.EXIT, deadline=request.send_by)
     client = _client(session)
     frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
     record.cancelling, record.refused_change = True, ""

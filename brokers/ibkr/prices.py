@@ -31,15 +31,15 @@ async def quote(session: Session, symbol: str) -> Quote:
     return await _quote(session, symbol, await _details(session, symbol), Priority.READ)
 
 
-async def _quote(session: Session, symbol: str, details: Any, rank: Priority) -> Quote:
-    """Read a contract's top of book now, from a line that is open or a new one. rank: of what
+async def _quote(session: Session, symbol: str, details: Any, priority: Priority) -> Quote:
+    """Read a contract's top of book now, from a line that is open or a new one. priority: of what
     cannot leave before. Raises ReadFailed."""
     if (now := last_quote(session, details.contract.conId)) is not None:
         return now
     received = asyncio.Event()
     async with AsyncExitStack() as stack:
         line = await stack.enter_async_context(
-            _subscribed(session, symbol, details, lambda _: received.set(), rank)
+            _subscribed(session, symbol, details, lambda _: received.set(), priority)
         )
         with suppress(TimeoutError):
             async with asyncio.timeout(session.timing.price):
@@ -180,7 +180,7 @@ async def _subscribed(
     symbol: str,
     details: Any,
     on_change: Callable[[MarketDataLine], None],
-    rank: Priority = Priority.READ,
+    priority: Priority = Priority.READ,
 ) -> AsyncIterator[MarketDataLine]:
     """Have TWS tell a contract's prices. Raises ReadFailed."""
     try:
@@ -189,7 +189,7 @@ async def _subscribed(
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{symbol}: {error!r}") from error
     line = MarketDataLine(symbol, pair, details.contract.conId, on_change)
     client = session.client
-    await session.budget.acquire(rank=rank)
+    await session.rate_limiter.acquire(priority=priority)
     if client is not session.client:
         raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
     number = client.getReqId()

@@ -234,10 +234,10 @@ async def clock(session: Session) -> datetime:
 
 
 async def _request(
-    session: Session, send: Any, key: str, rank: Priority = Priority.READ
+    session: Session, send: Any, key: str, priority: Priority = Priority.READ
 ) -> list[Any]:
     try:
-        return await session.ask(send, key=key, rank=rank)
+        return await session.ask(send, key=key, priority=priority)
     except AnswerError as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 

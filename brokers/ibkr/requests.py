@@ -27,7 +27,7 @@ class RequestClient:
         send: Callable[[TwsClient, int], None],
         *,
         key: str = "",
-        rank: Priority = Priority.READ,
+        priority: Priority = Priority.READ,
     ) -> list[Any]:
         """Ask TWS and return its answers. key: of answers without a request id; one at a time.
 
@@ -35,25 +35,29 @@ class RequestClient:
         """
         if key:
             async with self._locks.setdefault(key, asyncio.Lock()):
-                return await self._ask(send, key, rank)
-        return await self._ask(send, "", rank)
+                return await self._ask(send, key, priority)
+        return await self._ask(send, "", priority)
 
     async def say(
-        self, client: TwsClient, send: Callable[[TwsClient], None], rank: Priority = Priority.READ
+        self,
+        client: TwsClient,
+        send: Callable[[TwsClient], None],
+        priority: Priority = Priority.READ,
     ) -> None:
-        """Say something that is not answered, unless the line that it is about has ended. rank: of
-        what waits until it is said."""
+        """Send a message that has no answer, unless the connection that it is about has ended.
+
+        priority: that of the request which waits for it."""
         with suppress(ReadFailed, OSError):
             if self._session.client is client:
-                await self._session.budget.acquire(rank=rank)
+                await self._session.rate_limiter.acquire(priority=priority)
             if self._session.client is client:
                 send(client)
 
     async def _ask(
-        self, send: Callable[[TwsClient, int], None], key: str, rank: Priority
+        self, send: Callable[[TwsClient, int], None], key: str, priority: Priority
     ) -> list[Any]:
         session, client = self._session, self._session.client
-        await session.budget.acquire(rank=rank)
+        await session.rate_limiter.acquire(priority=priority)
         if client is not session.client:
             raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
         req_id = client.getReqId()

@@ -39,9 +39,9 @@ class Session:
     """One clientId at one gateway, on the event loop that made it."""
 
     def __init__(
-        self, endpoint: Endpoint, ledger: OrderCache, budget: RateLimiter, pace: Timing
+        self, endpoint: Endpoint, ledger: OrderCache, rate_limiter: RateLimiter, pace: Timing
     ) -> None:
-        self.endpoint, self.ledger, self.budget = endpoint, ledger, budget
+        self.endpoint, self.ledger, self.rate_limiter = endpoint, ledger, rate_limiter
         self.timing = replace(pace, reply=endpoint.reply_timeout or pace.reply)
         self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
         self.details: dict[str | int, Any] = {}  # symbol or conId → ContractDetails
@@ -235,7 +235,7 @@ class Session:
         client.conn.disconnected += self._on_socket_closed
         self._cut_off = False
         async with asyncio.timeout(self.timing.connect):
-            await open_line(client, self.endpoint.address, self._refused, self.budget)
+            await open_line(client, self.endpoint.address, self._refused, self.rate_limiter)
         client.prepare(self.timing.reply)
         self.steady_since = asyncio.get_running_loop().time()
         now = datetime.now(UTC)

@@ -182,7 +182,7 @@ async def open_line(
     client: TwsClient,
     address: tuple[str, int, int],
     refused: asyncio.Future[None],
-    budget: RateLimiter,
+    rate_limiter: RateLimiter,
 ) -> None:
     """Connect and wait until TWS says what is next. address: host, port, clientId.
 
@@ -193,7 +193,7 @@ async def open_line(
     opening = asyncio.ensure_future(client.connectAsync(host, port, client_id, 0))
     try:
         await _first_completed(opening, refused, client.greeted)
-        await budget.acquire(rank=Priority.LOOKUP)
+        await rate_limiter.acquire(priority=Priority.LOOKUP)
         client.introduce()
         await _first_completed(opening, refused)
         opening.result()

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from functools import partial
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import Guard, OnOutcome, Rejected, submit_each, unsupported_stream
 from brokers.mt5 import connection_checks, lookup, reads, terminal_calls
 from brokers.mt5.capabilities import capabilities_of
@@ -23,7 +24,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     ConnectionSpec,
     Instrument,
@@ -61,7 +61,7 @@ def create() -> "Mt5Adapter":
 class Mt5Adapter:
     """All MetaTrader 5 accounts of one worker. What their settings may say: `form.py`."""
 
-    kind = "mt5"
+    broker_type = "mt5"
     form = FORM
 
     def __init__(

@@ -2,16 +2,10 @@
 
 from functools import cache
 
+from brokers.account_capabilities import Capabilities
 from brokers.mt5.lookup import HORIZON
 from brokers.mt5.session import terminal_of
-from brokers.types import (
-    Capabilities,
-    ConnectionSpec,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    TimeInForce,
-)
+from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
 
 RESTING = frozenset({OrderType.LIMIT, OrderType.STOP})
 

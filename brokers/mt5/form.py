@@ -42,7 +42,7 @@ FORM = Form(
             "Server",
             "Its name as the terminal's own login window shows it, to the letter: Broker-Live03.",
             required=True,
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "terminal",
@@ -67,7 +67,7 @@ FORM = Form(
                 (PositionMode.HEDGING, "Hedging: several on one symbol"),
                 (PositionMode.NETTING, "Netting: one on each symbol"),
             ),
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "native_stops",
@@ -75,7 +75,7 @@ FORM = Form(
             "Empty: yes on hedging accounts; no on netting ones, where one signal's would close"
             " another's.",
             SettingType.SWITCH,
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "symbols",
@@ -83,7 +83,7 @@ FORM = Form(
             'The broker\'s name, then ours: {"GER40.cash": "DAX/EUR"}. Suffixes are understood.',
             SettingType.TABLE,
             check=_symbols_error,
-            while_open=OpenChangeRule.NAMES_STAY,
+            while_open=OpenChangeRule.LOCKED_BY_SYMBOL,
         ),
         Setting(
             "clock_symbol",

@@ -56,7 +56,7 @@ class OrderIds:
     asked about for an hour."""
 
     def __init__(self, record_cache: RecordCache = RECORD_CACHE) -> None:
-        self._share, self._lock = record_cache.share(self), threading.Lock()
+        self._partition, self._lock = record_cache.partition(self), threading.Lock()
         self._known: OrderedDict[int, OrderIdRecord] = (
             OrderedDict()
         )  # by magic, as they are asked about
@@ -118,7 +118,7 @@ class OrderIds:
                 self._known.popitem(last=False)
             else:
                 return False
-            self._share.count(len(self))
+            self._partition.update_size(len(self))
             return True
 
     @property
@@ -131,8 +131,8 @@ class OrderIds:
             one = self._take(magic) or OrderIdRecord(client_order_id)
             one.sent_at = max(one.sent_at, sent_at)
             one.asked_at, self._known[magic] = monotonic(), one
-            self._share.count(len(self))
-        self._share.ensure_capacity()
+            self._partition.update_size(len(self))
+        self._partition.ensure_capacity()
         return magic
 
     def _take(self, magic: int) -> OrderIdRecord | None:

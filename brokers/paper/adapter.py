@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import psycopg
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import (
     BrokerAdapter,
     Guard,
@@ -33,7 +34,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     ConnectionSpec,
     Instrument,
@@ -62,7 +62,7 @@ class PaperAdapter:
     Its prices are those that our own prices process gives it, so it streams none back.
     """
 
-    kind = "paper"
+    broker_type = "paper"
     form = FORM
 
     def __init__(self) -> None:

@@ -3,14 +3,8 @@
 from datetime import timedelta
 from functools import cache
 
-from brokers.types import (
-    Capabilities,
-    ConnectionSpec,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    TimeInForce,
-)
+from brokers.account_capabilities import Capabilities
+from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:

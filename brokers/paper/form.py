@@ -15,7 +15,7 @@ FORM = Form(
                 ("HEDGING", "Hedging: one for each entry"),
                 ("NETTING", "Netting: one for each symbol"),
             ),
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "native_stops",
@@ -23,7 +23,7 @@ FORM = Form(
             "Off: the account was opened without, and we watch the levels.",
             SettingType.SWITCH,
             default=True,
-            while_open=OpenChangeRule.STAYS,
+            while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "reply_timeout",

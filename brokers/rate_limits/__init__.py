@@ -1,11 +1,11 @@
-"""How many requests may leave for a broker: one budget for all processes, exits first.
+"""Rate limits for calls to brokers, shared by all processes: exits first, then look-ups, entries
+and reads (`Priority`).
 
-Then look-ups, entries and reads (`Priority`).
-
-An adapter asks `rate_limiter_for` with a name that says whose limit it is ("ibkr 10.0.0.5:4002",
-"crypto binance", "crypto binance account <id>") and awaits `acquire` before each request. Processes
-share a budget over Redis. Without Redis each has its share of it, at once, and comes back by
-itself. See docs/adr/0015-rate-limits-are-shared-over-redis.md.
+An adapter calls `rate_limiter_for` with the name of the limited host or account
+("ibkr 10.0.0.5:4002", "crypto binance", "crypto binance account <id>") and awaits `acquire` before
+each request. Processes share a limit over Redis. If Redis fails, each process continues at once
+with its own share, and returns to the shared limit automatically.
+See docs/adr/0015-rate-limits-are-shared-over-redis.md.
 """
 
 import asyncio
@@ -21,38 +21,38 @@ __all__ = ["Priority", "Rate", "RateLimiter", "configure", "rate_limiter_for"]
 
 
 class RateLimiter(Protocol):
-    """Requests that may leave for one host or account."""
+    """The rate limit of one host or account."""
 
     async def acquire(
-        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
     ) -> None:
-        """Wait until n requests may leave together.
+        """Wait until n requests may be sent together.
 
-        rank: what they are about; lower ones leave before higher ones of all processes. until:
-        machine_time(); raises NotSent(RATE_LIMITED) as soon as it is known that the turn would come
-        later.
+        priority: lower values are sent before higher ones, of all processes. deadline: on
+        machine_time(); raises NotSent(RATE_LIMITED) as soon as it is clear that the requests could
+        only be sent later.
         """
         ...
 
     def back_off(self, seconds: float) -> None:
-        """The broker wants no more for so long; heard by all processes."""
+        """Send nothing for so many seconds, in all processes, since the broker asked for it."""
         ...
 
 
 class _SharedRateLimiter:
-    """A budget of this process's loops and of all other processes."""
+    """A rate limit that this process's loops and all other processes share."""
 
     def __init__(self, name: str, rate: Rate) -> None:
         self._bucket = BucketState(name, rate)
 
     async def acquire(
-        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
     ) -> None:
-        await _scheduler().acquire(self._bucket, n, rank, until)
+        await _scheduler().acquire(self._bucket, n, priority, deadline)
 
     def back_off(self, seconds: float) -> None:
         self._bucket.back_off(seconds)
-        with suppress(RuntimeError):  # where no loop runs only this process hears it
+        with suppress(RuntimeError):  # without a running loop only this process backs off
             _scheduler().publish_backoff(self._bucket)
 
     def tune(self, rate: Rate) -> None:
@@ -66,14 +66,15 @@ _lock = threading.Lock()
 
 
 def configure(redis_url: str, processes: int) -> None:
-    """Share budgets over this Redis ('': none). processes: how many live, for the share that each
-    has without it. Nothing is connected before the first request."""
+    """Share rate limits over this Redis ('': not shared). Connects at the first request.
+
+    processes: number of processes, which sets the share of each while Redis is unavailable."""
     global _url, _processes
     _url, _processes = redis_url, max(1, processes)
 
 
 def rate_limiter_for(name: str, rate: Rate) -> RateLimiter:
-    """Return the budget of this name, the same for all who ask; the latest rate holds."""
+    """Return the rate limiter of this name, one for all callers. The latest rate applies."""
     with _lock:
         found = _limiters.get(name)
         if found is None:
@@ -83,7 +84,7 @@ def rate_limiter_for(name: str, rate: Rate) -> RateLimiter:
 
 
 def _scheduler() -> RateLimitScheduler:
-    """The running loop's. Raises RuntimeError where none runs."""
+    """Return the running loop's scheduler. Raises RuntimeError if no loop runs."""
     loop = asyncio.get_running_loop()
     scheduler = _schedulers.get(loop)
     if scheduler is None:

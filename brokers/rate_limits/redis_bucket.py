@@ -1,12 +1,13 @@
-"""The budgets' rule in Redis, on Redis' own clock, and the line to it.
+"""The token bucket in Redis, on Redis' own clock, and the client for it.
 
-One script for each budget, all of an ask in one round trip. What it keeps under `budget:<name>`:
-level, at (of the bucket), own_until (all use their own shares until then),
-backoff_until (the broker
-wants no more), line, line_rank, line_until (the process whose others of this rank come next, so
-that nothing of the same rank or behind it overtakes a large request for ever), line_last (the
-highest rank that it has stood there with and still asks for: it has that place again once what
-went before it has had its turn).
+One script call for each rate limit, all of them in one round trip. The hash `budget:<name>` holds:
+- level, at: the bucket's level and its time;
+- own_until: until then all processes use their own shares;
+- backoff_until: until then the broker accepts no request;
+- line, line_rank, line_until: the process whose requests of this priority are next, so that no
+  request of the same or a later priority overtakes a large one for ever;
+- line_last: the latest priority for which that process was next and still has a request. It is next
+  again as soon as its more urgent request was admitted.
 """
 
 import asyncio
@@ -19,8 +20,8 @@ from brokers.rate_limits.token_bucket import FLOORS, Grant, Rate, RequestBatch
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-KEPT_SECONDS = 3600  # longer than any bucket needs to be full
-SET_BACK_SECONDS = 10  # longer than own shares are used ahead of it; by less nobody waits for long
+KEPT_SECONDS = 3600  # longer than any bucket needs to fill up
+SET_BACK_SECONDS = 10  # longer than SETTLE_SECONDS; a clock set back by less delays little
 CONNECT_SECONDS = 0.25
 SCRIPT = """
 local key, number = KEYS[1], tonumber
@@ -37,14 +38,14 @@ local level, at = number(state[1] or ''), number(state[2] or '')
 local own_until, backoff_until = number(state[3] or 0), number(state[4] or 0)
 local line, line_until, line_rank = state[5] or '', number(state[6] or 0), number(state[7] or 0)
 local line_last = number(state[8] or 0)
-if at and at > now + SET_BACK then -- Redis' clock was set back: nobody waits for its old times
+if at and at > now + SET_BACK then -- Redis' clock was set back: the stored times are too late
   own_until, backoff_until, line_until = own_until - (at - now), backoff_until - (at - now), 0
   at = now
 end
 if line_until < now then line = '' end
 
 if rest > 0 then backoff_until = math.max(backoff_until, now + rest) end
-if returned then own_until = now + settle end -- others may still use their own shares, as this did
+if returned then own_until = now + settle end -- others may still use their own shares
 if own_until > now then
   level = math.min(level or 0, 0, (own_until - backoff_until) * rate)
   redis.call('HSET', key, 'level', text(level), 'at', text(own_until),
@@ -52,7 +53,7 @@ if own_until > now then
   redis.call('EXPIRE', key, KEPT)
   return {'own', text(math.max(0, backoff_until - now))}
 end
-if not level then level, at = kept, now end -- Redis has forgotten what left a moment ago
+if not level then level, at = kept, now end -- no state: requests may have been sent just before
 level = math.min(burst, level + math.max(0, now - at) * rate)
 if rest > 0 then level = math.min(level, -rest * rate) end
 
@@ -70,30 +71,30 @@ for i = 1, urgent do
 end
 
 local wait, mine, refused, had_turn = 0, line == me, nil, false
-if mine and ARGV[place] then -- what it does not ask for any more has no place
+if mine and ARGV[place] then -- a priority without a request any more is not next
   line_last = math.min(line_last, number(ARGV[#ARGV]))
   line_rank = math.min(line_rank, line_last)
 end
 while ARGV[place] do
-  local n, rank = number(ARGV[place]), number(ARGV[place + 1])
-  if line ~= '' and not mine and rank >= line_rank then
+  local n, priority = number(ARGV[place]), number(ARGV[place + 1])
+  if line ~= '' and not mine and priority >= line_rank then
     wait = math.max(0.001, line_until - now)
     break
   end
-  local floor = math.min(kept * FLOORS[rank], burst - n)
+  local floor = math.min(kept * FLOORS[priority], burst - n)
   if level - n < floor then
-    wait, refused = (floor + n - level) / rate, rank
+    wait, refused = (floor + n - level) / rate, priority
     break
   end
   level = level - n
   answer[3] = answer[3] + 1
-  had_turn = had_turn or (mine and rank >= line_rank)
+  had_turn = had_turn or (mine and priority >= line_rank)
   place = place + 2
 end
 if had_turn and refused and line_last > line_rank then
-  line_rank, line_until = line_last, now + wait + 0.02 -- what it stood there with before
+  line_rank, line_until = line_last, now + wait + 0.02 -- its earlier request is next again
 elseif had_turn then
-  line, line_until = '', 0 -- now whoever asks first
+  line, line_until = '', 0 -- the first request to come is next
 elseif refused and (mine or line == '' or refused < line_rank) then
   line_last = mine and math.max(line_last, refused) or refused
   line, line_until, line_rank = me, now + wait + 0.02, refused
@@ -114,20 +115,21 @@ _CONSTANTS = {
     "KEPT)": f"{KEPT_SECONDS})",
     "SET_BACK": f"{SET_BACK_SECONDS}",
 }
-for _word, _meaning in _CONSTANTS.items():
-    SCRIPT = SCRIPT.replace(_word, _meaning)
+for _name, _value in _CONSTANTS.items():
+    SCRIPT = SCRIPT.replace(_name, _value)
 
 
 @dataclass(frozen=True, slots=True)
 class OwnShare:
-    """Everybody uses his own share for some seconds. rest: the broker wants no more for so long."""
+    """All processes use their own shares for now. back_off: seconds without any request."""
 
     back_off: float
 
 
 @dataclass(frozen=True, slots=True)
 class BucketRequest:
-    """What is asked about one budget. returned: this process has lately used its own share."""
+    """A batch for one rate limit. returned: this process used its own share until a moment ago;
+    settle: for how many seconds all processes then continue with their own shares."""
 
     name: str
     rate: Rate
@@ -144,10 +146,11 @@ class RedisBucketClient:
         self._redis: Redis | None = None
 
     async def connect(self) -> "Redis":
-        """Return the connection. Raises whatever keeps it from being made, within a quarter of
-        a second."""
+        """Return the connection; open it first if there is none.
+
+        Raises within CONNECT_SECONDS whatever the Redis client raises."""
         if self._redis is None:
-            from redis.asyncio import Redis  # adapters are imported where nobody needs it
+            from redis.asyncio import Redis  # here: many processes import adapters without using it
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff
 
@@ -159,25 +162,25 @@ class RedisBucketClient:
             self._redis = redis
         return self._redis
 
-    async def ask(self, request: Sequence[BucketRequest]) -> list[Grant | OwnShare]:
-        """Return what each budget grants, or that everybody uses his own share now.
+    async def take(self, requests: Sequence[BucketRequest]) -> list[Grant | OwnShare]:
+        """Return what each rate limit grants, or `OwnShare` if processes use their own shares now.
 
-        Raises whatever is wrong with Redis.
+        Raises whatever the Redis client raises.
         """
         pipe = (await self.connect()).pipeline(transaction=False)
-        for one in request:
-            pipe.eval(SCRIPT, 1, f"budget:{one.name}", *script_arguments(one, self._me))
+        for request in requests:
+            pipe.eval(SCRIPT, 1, f"budget:{request.name}", *script_arguments(request, self._me))
         return [_read_grant(answer) for answer in await pipe.execute()]
 
     async def close(self) -> None:
-        """Forget the connection; the next ask makes another."""
+        """Close the connection; the next call opens a new one."""
         redis, self._redis = self._redis, None
         if redis is not None:
             await redis.aclose()
 
 
 def script_arguments(request: BucketRequest, me: str) -> list[str | float]:
-    """The script's arguments."""
+    """Return the arguments of SCRIPT. me: the id of this process's loop."""
     rate, batch = request.rate, request.batch
     arguments: list[str | float] = [rate.per_second, rate.burst, rate.kept * rate.burst, me]
     arguments += [
@@ -189,8 +192,8 @@ def script_arguments(request: BucketRequest, me: str) -> list[str | float]:
     ]
     for n, max_wait in batch.urgent:
         arguments += [n, -1 if max_wait is None else max_wait]
-    for n, rank in batch.others:
-        arguments += [n, int(rank)]
+    for n, priority in batch.others:
+        arguments += [n, int(priority)]
     return arguments
 
 

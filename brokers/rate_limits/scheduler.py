@@ -1,4 +1,4 @@
-"""What one event loop has waiting for its budgets: all of it is asked for in one round trip."""
+"""The requests of one event loop that wait for their rate limits, batched into one round trip."""
 
 import asyncio
 import logging
@@ -17,66 +17,64 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
-FRESH_SECONDS = 0.1  # what was admitted and has not left by then is asked for again
-REDIS_BACKOFF_SECONDS = 2.0  # Redis is left alone after a failure
-SETTLE_SECONDS = 3.0  # longer than that: until all processes have seen that Redis is back
-AT_ONCE = 200  # others in one ask
+FRESH_SECONDS = 0.1  # an admission that was not used by then is requested again
+REDIS_BACKOFF_SECONDS = 2.0  # no call to Redis for so long after a failure
+SETTLE_SECONDS = 3.0  # longer than the back-off: all processes have seen by then that Redis is back
+AT_ONCE = 200  # requests that are not urgent, in one batch
 
 
 @dataclass(slots=True, eq=False)
 class PendingRequest:
-    """A request that waits for its turn."""
+    """A request that waits for admission."""
 
     n: float
-    rank: Priority
-    until: float | None
+    priority: Priority
+    deadline: float | None
     granted: asyncio.Future[None]
 
 
 class BucketState:
-    """A budget as this process knows it: its rate, and its own share for when Redis is away."""
+    """A rate limit in this process: its rate, and a bucket of its own for when Redis fails."""
 
     def __init__(self, name: str, rate: Rate) -> None:
         self.name, self.rate = name, rate
         self.backoff_until = 0.0
-        self._own, self._is_shared = TokenBucket(), False
+        self._own_bucket, self._is_shared = TokenBucket(), False
         self._lock = threading.Lock()  # loops of several threads may share it
 
-    def shared(self) -> None:
-        """A turn came from Redis."""
+    def mark_shared(self) -> None:
+        """Note that Redis granted requests."""
         self._is_shared = True
 
     def take(self, processes: int, batch: RequestBatch) -> Grant:
-        """A turn from this process's own share."""
+        """Grant requests from this process's own share."""
         with self._lock:
             now = machine_time()
-            if self._is_shared:  # what there was may have been taken by any process
-                self._own.empty(now)
+            if self._is_shared:  # other processes may have used all tokens
+                self._own_bucket.empty(now)
                 self._is_shared = False
-            return self._own.take(now, self.rate.share(processes), batch)
+            return self._own_bucket.take(now, self.rate.share(processes), batch)
 
     def back_off(self, seconds: float) -> None:
-        """Nothing more for so long."""
+        """Grant nothing for so many seconds."""
         self.backoff_until = max(self.backoff_until, machine_time() + seconds)
 
 
 @dataclass(slots=True)
 class RequestQueue:
-    """Who waits for one budget."""
+    """The requests that wait for one rate limit."""
 
     bucket: BucketState
     urgent: deque[PendingRequest] = field(default_factory=deque)
-    others: list[PendingRequest] = field(default_factory=list)  # by rank, then as they came
-    requested: list[PendingRequest] = field(
-        default_factory=list
-    )  # those of them that Redis is being asked for
-    not_before: float = 0.0  # when the first of the others may ask again
+    others: list[PendingRequest] = field(default_factory=list)  # by priority, then by arrival
+    requested: list[PendingRequest] = field(default_factory=list)  # the others in the current batch
+    not_before: float = 0.0  # when the first of the others may be requested again
     has_unsent_backoff: bool = False
-    ahead: float = 0.0  # tokens in hand
+    ahead: float = 0.0  # prefetched tokens
     ahead_until: float = 0.0
 
     def due_at(self) -> float | None:
-        """When Redis is asked next; None: nobody waits."""
+        """Return when to send the next batch; None: nothing waits."""
         if self.urgent or self.has_unsent_backoff:
             return 0.0
         if not self.others:
@@ -84,49 +82,51 @@ class RequestQueue:
         return min(
             [
                 self.not_before,
-                *(request.until for request in self.others if request.until is not None),
+                *(request.deadline for request in self.others if request.deadline is not None),
             ]
         )
 
     def add(self, request: PendingRequest) -> None:
-        """Have a request wait among its equals. One that goes before all who were told when to ask
-        again need not wait for that."""
-        if request.rank is Priority.EXIT:
+        """Queue a request behind those of its priority.
+
+        `not_before` holds for the first of the others: a request that goes before it is sent in the
+        next batch."""
+        if request.priority is Priority.EXIT:
             self.urgent.append(request)
             return
-        first = next((one for one in self.others if not one.granted.done()), None)
-        if first is None or request.rank < first.rank:
+        first = next((other for other in self.others if not other.granted.done()), None)
+        if first is None or request.priority < first.priority:
             self.not_before = 0.0
-        elif (
-            request.until is not None and self.not_before > request.until
-        ):  # nor is it before the first's
-            _refuse(request)
+        elif request.deadline is not None and self.not_before > request.deadline:
+            _refuse(request)  # it cannot be admitted before the first one
             return
-        insort(self.others, request, key=lambda one: one.rank)
+        insort(self.others, request, key=lambda other: other.priority)
 
-    def spend(self, n: float, rank: Priority) -> bool:
-        """Take from what is in hand."""
+    def spend(self, n: float, priority: Priority) -> bool:
+        """Take prefetched tokens. Return False if there are too few or others must go first."""
         now = machine_time()
         may = self.ahead >= n and now < self.ahead_until and now >= self.bucket.backoff_until
-        if not may or (self.others and rank is not Priority.EXIT):
+        if not may or (self.others and priority is not Priority.EXIT):
             return False
         self.ahead -= n
         return True
 
     def next_batch(self, now: float) -> RequestBatch:
-        """What is asked for; who has gone is forgotten, who is too late is told."""
+        """Return the next batch. Drop cancelled requests and refuse those past their deadline."""
         self.urgent = deque(request for request in self.urgent if not request.granted.done())
         self.others = [request for request in self.others if not _is_over(request, now)]
         self.has_unsent_backoff = False
         self.requested = self.others[: AT_ONCE if now >= self.not_before else 0]
-        urgent = [(a.n, None if a.until is None else max(0.0, a.until - now)) for a in self.urgent]
-        others = [(request.n, request.rank) for request in self.requested]
+        urgent = [
+            (a.n, None if a.deadline is None else max(0.0, a.deadline - now)) for a in self.urgent
+        ]
+        others = [(request.n, request.priority) for request in self.requested]
         ahead = self.bucket.rate.ahead if others and now >= self.ahead_until else 0
         return RequestBatch(urgent, others, ahead, max(0.0, self.bucket.backoff_until - now))
 
 
 class RateLimitScheduler:
-    """Serves all budgets of one loop, until the loop ends."""
+    """Serves all rate limits of one loop, until the loop ends."""
 
     def __init__(self, url: str, processes: Callable[[], int], ended: Callable[[], object]) -> None:
         self._processes, self._ended = processes, ended
@@ -134,22 +134,22 @@ class RateLimitScheduler:
         self._failed_at = float("-inf")
         self._queues: dict[str, RequestQueue] = {}
         self._wake = asyncio.Event()
-        self._task = asyncio.get_running_loop().create_task(self._keep())
+        self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def acquire(
-        self, bucket: BucketState, n: float, rank: Priority, until: float | None
+        self, bucket: BucketState, n: float, priority: Priority, deadline: float | None
     ) -> None:
-        """Wait for a turn. Raises NotSent(RATE_LIMITED)."""
+        """Wait until n requests may leave. Raises NotSent(RATE_LIMITED)."""
         queue = self._queue(bucket)
-        if queue.spend(n, rank):
+        if queue.spend(n, priority):
             return
-        request = PendingRequest(n, rank, until, asyncio.get_running_loop().create_future())
+        request = PendingRequest(n, priority, deadline, asyncio.get_running_loop().create_future())
         queue.add(request)
         self._wake.set()
         await request.granted
 
     def publish_backoff(self, bucket: BucketState) -> None:
-        """Have all processes hear until when the broker wants no more."""
+        """Share the end of a back-off with all processes."""
         self._queue(bucket).has_unsent_backoff = True
         self._wake.set()
 
@@ -159,13 +159,13 @@ class RateLimitScheduler:
             queue = self._queues[bucket.name] = RequestQueue(bucket)
         return queue
 
-    async def _keep(self) -> None:
+    async def _run(self) -> None:
         task = asyncio.current_task()
         try:
-            # Asked of the task as well: a client of Redis that is cancelled while it connects may
-            # swallow it, and the end of a loop would wait for this one for ever.
+            # Check `cancelling` too: the Redis client may swallow a cancellation while it connects,
+            # and the loop's shutdown would wait for this task for ever.
             while task is None or not task.cancelling():
-                await self._until_due()
+                await self._wait_until_due()
                 await self._serve(machine_time())
         finally:
             self._ended()
@@ -175,7 +175,7 @@ class RateLimitScheduler:
             if self._redis_client is not None:
                 await self._redis_client.close()
 
-    async def _until_due(self) -> None:
+    async def _wait_until_due(self) -> None:
         due = [at for queue in self._queues.values() if (at := queue.due_at()) is not None]
         wait = max(0.0, min(due) - machine_time()) if due else None
         with suppress(TimeoutError):
@@ -184,13 +184,13 @@ class RateLimitScheduler:
         self._wake.clear()
 
     async def _serve(self, now: float) -> None:
-        """One round: what is due is asked for, and told."""
+        """Request what is due and pass the grants on."""
         due = [q for q in self._queues.values() if (at := q.due_at()) is not None and at <= now]
         batches = [(queue, queue.next_batch(now)) for queue in due]
         grants = await self._shared(batches)
         for (queue, batch), grant in zip(batches, grants, strict=True):
             if isinstance(grant, Grant):
-                queue.bucket.shared()
+                queue.bucket.mark_shared()
             else:
                 queue.bucket.back_off(grant.back_off)
                 batch = replace(batch, back_off=max(batch.back_off, grant.back_off))
@@ -203,16 +203,16 @@ class RateLimitScheduler:
     async def _shared(
         self, batches: list[tuple[RequestQueue, RequestBatch]]
     ) -> list[Grant | OwnShare]:
-        """What Redis grants; while it is away, everybody uses his own share."""
-        own: list[Grant | OwnShare] = [OwnShare(0.0)] * len(batches)
+        """Return what Redis grants; `OwnShare` for each batch while Redis is unavailable."""
+        own_shares: list[Grant | OwnShare] = [OwnShare(0.0)] * len(batches)
         if self._redis_client is None or machine_time() < self._failed_at + REDIS_BACKOFF_SECONDS:
-            return own
+            return own_shares
         try:
             await self._redis_client.connect()
             now = machine_time()
             has_failed = now < self._failed_at + SETTLE_SECONDS
             async with asyncio.timeout(FRESH_SECONDS):
-                grants = await self._redis_client.ask(
+                grants = await self._redis_client.take(
                     [
                         BucketRequest(
                             q.bucket.name, q.bucket.rate, batch, has_failed, SETTLE_SECONDS
@@ -222,12 +222,14 @@ class RateLimitScheduler:
                 )
             if machine_time() > now + FRESH_SECONDS:  # this process was stopped meanwhile
                 raise TimeoutError
-        except Exception as error:  # whatever is wrong with Redis: orders do not wait for it
-            log.warning("budgets: Redis is away, this process uses its share: %r", error)
+        except Exception as error:  # any: orders never wait for Redis, whatever its client raises
+            log.warning(
+                "rate limits: Redis is unavailable, this process uses its own share: %r", error
+            )
             self._failed_at = machine_time()
-            with suppress(Exception):
+            with suppress(Exception):  # any: the connection is broken already
                 await self._redis_client.close()
-            return own
+            return own_shares
         return grants
 
     def _settle(self, queue: RequestQueue, batch: RequestBatch, grant: Grant) -> None:
@@ -238,7 +240,7 @@ class RateLimitScheduler:
                 _refuse(request)
             elif wait > 0:
                 loop = asyncio.get_running_loop()
-                loop.call_later(wait, self._on_turn, queue.bucket, request, now + wait)
+                loop.call_later(wait, self._on_reserved_time, queue.bucket, request, now + wait)
             else:
                 _admit(request)
         for request in queue.requested[: grant.others]:
@@ -247,12 +249,14 @@ class RateLimitScheduler:
         if grant.ahead:
             queue.ahead, queue.ahead_until = grant.ahead, now + FRESH_SECONDS
         if refused := queue.requested[grant.others :]:
-            is_overtaken = queue.others[:1] != refused[:1]  # by a lower rank, meanwhile
+            is_overtaken = queue.others[:1] != refused[:1]  # by a more urgent request, meanwhile
             queue.not_before = 0.0 if is_overtaken else now + grant.wait
             _refuse_late(queue, now)
 
-    def _on_turn(self, bucket: BucketState, request: PendingRequest, granted_at: float) -> None:
-        """The time that an urgent request has reserved."""
+    def _on_reserved_time(
+        self, bucket: BucketState, request: PendingRequest, granted_at: float
+    ) -> None:
+        """Admit an urgent request at the time that it reserved, or queue it again if too late."""
         now = machine_time()
         if request.granted.done():
             return
@@ -270,21 +274,22 @@ def _admit(request: PendingRequest) -> None:
 
 def _refuse(request: PendingRequest) -> None:
     if not request.granted.done():
-        request.granted.set_exception(NotSent(Code.RATE_LIMITED, "its turn would come too late"))
+        error = NotSent(Code.RATE_LIMITED, "the rate limit would admit it only after its deadline")
+        request.granted.set_exception(error)
 
 
 def _is_over(request: PendingRequest, now: float) -> bool:
-    """Whether nobody waits any more, or it is too late now."""
-    if request.until is not None and now >= request.until:
+    """Whether the request is cancelled, answered or past its deadline, which refuses it."""
+    if request.deadline is not None and now >= request.deadline:
         _refuse(request)
     return request.granted.done()
 
 
 def _refuse_late(queue: RequestQueue, now: float) -> None:
-    """Tell those of the others at once who cannot have their turn in time."""
+    """Refuse at once the waiting requests that cannot be admitted before their deadline."""
     granted_at = queue.not_before
     for request in queue.others:
-        if request.until is not None and granted_at > request.until:
+        if request.deadline is not None and granted_at > request.deadline:
             _refuse(request)
         else:
             granted_at += request.n / queue.bucket.rate.per_second

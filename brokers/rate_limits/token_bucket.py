@@ -1,35 +1,35 @@
-"""A token bucket in which what is urgent goes first. Pure: no clock, no network.
+"""A token bucket that serves urgent requests first. Pure: no clock, no network.
 
-`TokenBucket.take` is the rule of one process; `redis_bucket.py` has the same rule for all of them.
+`TokenBucket.take` is the algorithm for one process; `redis_bucket.py` has the same one for all.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-AHEAD_SECONDS = 0.02  # of a rate: so many tokens are taken ahead where it is large
+AHEAD_SECONDS = 0.02  # tokens for this time are prefetched if the rate is high
 
 
 class Priority(IntEnum):
-    """What a request is about: the lower ones leave before the higher ones, of all processes."""
+    """The purpose of a request. Lower values are sent before higher ones, of all processes."""
 
-    EXIT = 0  # what makes a risk smaller: exits, cancels, moved levels
-    LOOKUP = 1  # what is held and ordered: exits wait until it is known, and nothing is added to it
+    EXIT = 0  # reduces risk: exits, cancels, level changes
+    LOOKUP = 1  # reads orders and positions: exits wait for it, and it adds no risk
     ENTRY = 2
-    READ = 3  # whatever can wait: sums, prices, contracts
+    READ = 3  # can wait: balances, prices, contracts
 
 
 FLOORS = {Priority.LOOKUP: 0.5, Priority.ENTRY: 1.0, Priority.READ: 2.0}
-"""How much a rank leaves in the bucket for those before it, in parts of what is kept."""
+"""Level below which a priority may not draw the bucket, as a multiple of the kept tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """In any T seconds at most burst + per_second × T are admitted.
+    """In any T seconds at most burst + per_second × T requests are admitted.
 
-    What is admitted leaves within FRESH_SECONDS (scheduler.py): a broker that cuts the line at more
-    than 50 in any second may get Rate(per_second=40, burst=6), since 6 + 40 × 1.1 = 50.
-    kept: the part of `burst` that entries leave; look-ups leave half of it, reads twice as much.
+    An admitted request is sent within FRESH_SECONDS (scheduler.py). So for a broker that
+    disconnects at more than 50 in any second use Rate(per_second=40, burst=6): 6 + 40 × 1.1 = 50.
+    kept: the part of `burst` that entries leave for exits; look-ups leave half of it, reads twice.
     """
 
     per_second: float
@@ -37,20 +37,20 @@ class Rate:
     kept: float = 0.25
 
     def share(self, processes: int) -> "Rate":
-        """What each of so many processes may use by itself."""
+        """Return the part of the rate that each process uses while the limit is not shared."""
         return Rate(self.per_second / processes, self.burst / processes, self.kept)
 
     @property
     def ahead(self) -> int:
-        """How many tokens a process takes ahead; 0 where the rate is small."""
+        """Number of tokens that a process prefetches; 0 if the rate is low."""
         tokens = int(self.per_second * AHEAD_SECONDS)
         return tokens if tokens > 1 else 0
 
 
 @dataclass(frozen=True, slots=True)
 class RequestBatch:
-    """What one ask wants. urgent: exits, (n, longest wait in seconds or None) each; others: (n,
-    rank) each, the lowest rank first."""
+    """The requests of one call. urgent: exits, each (n, longest wait in seconds or None); others:
+    each (n, priority), the lowest value first; ahead: tokens to prefetch; back_off: seconds."""
 
     urgent: Sequence[tuple[float, float | None]] = ()
     others: Sequence[tuple[float, Priority]] = ()
@@ -60,8 +60,9 @@ class RequestBatch:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What it got. urgent: after how many seconds each leaves, None: later than it may wait;
-    others: how many of them leave now; wait: seconds until the next of the others may ask."""
+    """The answer to a batch. urgent: delay of each in seconds, None: longer than it may wait;
+    others: how many of them may leave now; wait: seconds until the next of the others may retry;
+    ahead: tokens that were prefetched."""
 
     urgent: Sequence[float | None]
     others: int
@@ -70,19 +71,19 @@ class Grant:
 
 
 class TokenBucket:
-    """How full a bucket is. Urgent requests reserve their turn, below zero if need be, so that
-    they stand in line before all others, who are admitted only from what is there."""
+    """The level of a bucket. Urgent requests reserve tokens, even below zero, so they go before all
+    others; other requests are admitted only if the tokens are there."""
 
     def __init__(self) -> None:
         self._level: float | None = None  # None: full
         self._at = 0.0
 
     def empty(self, now: float) -> None:
-        """What there was is spent."""
+        """Set the level to zero."""
         self._level, self._at = 0.0, now
 
     def take(self, now: float, rate: Rate, batch: RequestBatch) -> Grant:
-        """Admit what may leave. now: seconds on any one clock."""
+        """Admit the requests that the level allows. now: seconds, always on the same clock."""
         level = self._refilled(now, rate)
         if batch.back_off > 0:
             level = min(level, -batch.back_off * rate.per_second)
@@ -93,8 +94,8 @@ class TokenBucket:
             waits.append(None if late else wait)
             level -= 0 if late else n
         count, wait = 0, 0.0
-        for n, rank in batch.others:
-            floor = min(FLOORS[rank] * rate.kept * rate.burst, rate.burst - n)
+        for n, priority in batch.others:
+            floor = min(FLOORS[priority] * rate.kept * rate.burst, rate.burst - n)
             if level - n < floor:
                 wait = (floor + n - level) / rate.per_second
                 break

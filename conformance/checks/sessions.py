@@ -130,4 +130,4 @@ async def claims(scenario: Scenario) -> None:
         scenario.harness.adapter.instrument_book(scenario.spec),
         "its list of instruments has no name",
     )
-    expect(scenario.harness.adapter.kind, "it has no kind")
+    expect(scenario.harness.adapter.broker_type, "it has no broker type")

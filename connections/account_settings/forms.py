@@ -31,7 +31,7 @@ class SettingField(forms.Field):
             required=False,  # the reader knows, and says it better
             label=setting.label,
             help_text=_hint(setting),
-            initial=setting.default if setting.kind is SettingType.SWITCH else None,
+            initial=setting.default if setting.value_type is SettingType.SWITCH else None,
             widget=_widget(setting),
         )
 
@@ -155,23 +155,23 @@ def _display_value(setting: Setting, value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, list):
         return ", ".join(value)
-    if setting.kind is SettingType.CHOICE:
+    if setting.value_type is SettingType.CHOICE:
         return str(dict(setting.choices).get(value, value))
     return str(_as_text(value))
 
 
 def _hint(setting: Setting) -> str:
-    if setting.kind in (SettingType.TABLE, SettingType.SYMBOLS):
+    if setting.value_type in (SettingType.TABLE, SettingType.SYMBOLS):
         return f"{setting.hint} One a line: NAME, or NAME = what is said of it.".strip()
     return setting.hint
 
 
 def _widget(setting: Setting) -> forms.Widget:
-    if setting.kind is SettingType.SWITCH and setting.default is not None:
+    if setting.value_type is SettingType.SWITCH and setting.default is not None:
         return forms.CheckboxInput()
-    if setting.kind is SettingType.SWITCH:
+    if setting.value_type is SettingType.SWITCH:
         return forms.Select(choices=[("", "Not said"), ("true", "Yes"), ("false", "No")])
-    if setting.kind is SettingType.CHOICE:
+    if setting.value_type is SettingType.CHOICE:
         labels = dict(setting.choices)
         nothing = labels.get(setting.default, "")
         empty = f"As usual: {nothing}" if nothing else "Choose" if setting.required else "Not said"
@@ -180,9 +180,9 @@ def _widget(setting: Setting) -> forms.Widget:
     if setting.default is not None:
         default = setting.default
         attrs["placeholder"] = f"{default:g}" if isinstance(default, float) else _as_text(default)
-    if setting.kind in _MULTILINE:
+    if setting.value_type in _MULTILINE:
         return forms.Textarea(attrs={**attrs, "rows": 4})
-    if setting.kind in _NUMBERS:
+    if setting.value_type in _NUMBERS:
         attrs["inputmode"] = "decimal"
     return forms.TextInput(attrs=attrs)
 
@@ -202,13 +202,15 @@ def _table_value(value: Any) -> str:
 
 def _parsed(setting: Setting, value: Any) -> Any:
     """Read the lines of a table. JSON is read as JSON."""
-    if setting.kind not in (SettingType.TABLE, SettingType.SYMBOLS) or not isinstance(value, str):
+    if setting.value_type not in (SettingType.TABLE, SettingType.SYMBOLS) or not isinstance(
+        value, str
+    ):
         return value
     text = value.strip()
     if text.startswith(("{", "[")):
         return _json(text)
     lines = [line.strip() for line in re.split(r"[\n;]", text) if line.strip()]
-    if setting.kind is SettingType.SYMBOLS and not any("=" in line for line in lines):
+    if setting.value_type is SettingType.SYMBOLS and not any("=" in line for line in lines):
         return text
     parts = [line.partition("=") for line in lines]
     return {name.strip(): _value(said.strip()) for name, _, said in parts}

@@ -28,7 +28,7 @@ def form_for(broker_type: str) -> Form:
     if broker_type not in broker_types():
         raise InvalidInputError(
             Code.FIELD_INVALID,
-            f"There is no broker kind {broker_type!r}; known are {', '.join(broker_types())}.",
+            f"There is no broker type {broker_type!r}. Installed: {', '.join(broker_types())}.",
             field="type",
         )
     return form_of(broker_type)
@@ -50,7 +50,7 @@ def invalid_symbols_message(broker_type: str, names: Sequence[str]) -> str:
     form = known_form(broker_type)
     fields = form.settings if form is not None else ()
     listed = next((one for one in fields if one.key == "symbols"), None)
-    if listed is None or listed.check is None or listed.kind is not SettingType.NAMES:
+    if listed is None or listed.check is None or listed.value_type is not SettingType.NAMES:
         return ""
     return listed.check(names)
 
@@ -118,7 +118,7 @@ def named_hosts(form: Form, settings: Mapping[str, Any]) -> tuple[dict[str, Any]
     A default is a host like any other: who may not name our own gateway may not leave it out
     either.
     """
-    fields = [setting for setting in form.settings if setting.kind is SettingType.HOST]
+    fields = [setting for setting in form.settings if setting.value_type is SettingType.HOST]
     known = {setting.key: setting.default for setting in fields}
     return {**known, **settings}, list(known)
 

@@ -19,7 +19,7 @@ def ensure_settings_changeable(connection: ExecutionConnection, before: dict[str
     SETTING_IN_USE, one error for each field (`others`).
     """
     symbols = {one.symbol for one in _open_items_locked(connection)}
-    raise_first(form_for(connection.type).in_use(before, connection.settings, symbols))
+    raise_first(form_for(connection.type).in_use_errors(before, connection.settings, symbols))
 
 
 def ensure_no_exposure(connection: ExecutionConnection) -> None:

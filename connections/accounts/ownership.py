@@ -114,7 +114,7 @@ def _credentials_claim(connection: ExecutionConnection) -> str:
     # A key that was pasted with a line's end is the same one to many exchanges.
     key = {name: value.strip() for name, value in opened.items() if name in required}
     text = json.dumps(
-        [connection.type, form.place(connection.settings), key or opened], sort_keys=True
+        [connection.type, form.account_location(connection.settings), key or opened], sort_keys=True
     )
     return scrypt(text.encode(), salt=b"connections.claims", n=2**14, r=8, p=1, dklen=32).hex()
 

@@ -69,5 +69,5 @@ def _disallowed(
 def _forms_with_hosts() -> Iterator[tuple[str, Form]]:
     for broker_type in broker_types():
         form = known_form(broker_type)  # None: nobody here can speak to one either
-        if form and any(setting.kind is SettingType.HOST for setting in form.settings):
+        if form and any(setting.value_type is SettingType.HOST for setting in form.settings):
             yield broker_type, form

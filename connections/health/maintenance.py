@@ -111,8 +111,8 @@ def describe(account: Any) -> MaintenanceNotice:
     coming = [
         (begin, window)
         for window in known
-        if Maintenance(window, moment).concerns(theirs)
-        and (begin := window.next_begin(moment)) is not None
+        if Maintenance(window, moment).applies_to(theirs)
+        and (begin := window.next_start(moment)) is not None
     ]
     begin, window = min(coming, key=lambda pair: pair[0], default=(None, None))
     now = ""

@@ -7,8 +7,9 @@ would find no price for ever.
 
 from django.db.models import Q, QuerySet
 
+from brokers.account_capabilities import Capabilities
 from brokers.registry import capabilities_of
-from brokers.types import Capabilities, ConnectionSpec
+from brokers.types import ConnectionSpec
 from brokers.worst_price import describe_worst_price
 from common.errors import InvalidInputError, MisconfiguredError
 from common.sql import rows

@@ -76,7 +76,7 @@ class MaintenanceWindow(models.Model):
     def as_window(self) -> Window:
         """Return the rule. Of one with a date the weekdays do not count."""
         return Window(
-            kind=self.broker_type,
+            broker_type=self.broker_type,
             exchange_name=self.exchange_name,
             host=self.host.lower(),
             weekdays=EVERY_DAY if self.weekday is None else frozenset({self.weekday}),

@@ -27,7 +27,7 @@ MAX_CONCURRENT, MAX_PER_HOST, MIN_PER_HOST = 500, 100, 2
 class BackgroundCall:
     """One call. key: a second one of it is not begun meanwhile; about: the row it was asked for,
     with its `connection_id`, `broker_host` and `lane`; write: gets what came of this and other
-    background calls at once. rank: which go first. patience: for how many time-outs of a call it
+    background calls at once. priority: which go first. patience: for how many time-outs it
     may wait for its place; its row must be claimed for
     `BackgroundCallRunner.max_seconds(patience)`."""
 
@@ -35,7 +35,7 @@ class BackgroundCall:
     about: Any
     call: Callable[[], Coroutine[Any, Any, Any]]
     write: "Callable[[Sequence[CallResult]], object]"
-    rank: CallPriority = CallPriority.FIRST
+    priority: CallPriority = CallPriority.FIRST
     patience: int = 1
 
 
@@ -155,7 +155,7 @@ class BackgroundCallRunner:
 
     async def _call(self, call: BackgroundCall, send_by: float) -> Any:
         host, account = call.about.broker_host, call.about.connection_id
-        slot = self._host_limiter.of(host, account, call.rank)
+        slot = self._host_limiter.of(host, account, call.priority)
         has_slot = False
         try:
             async with asyncio.timeout(call.patience * self._timeout) as limit:

@@ -14,15 +14,9 @@ from typing import Any
 
 import structlog
 
+from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for, broker_types, capabilities_of
-from brokers.types import (
-    Capabilities,
-    ConnectionSpec,
-    OrderRequest,
-    OrderType,
-    Side,
-    TimeInForce,
-)
+from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes

@@ -8,8 +8,9 @@ from typing import Any
 
 from django.conf import settings
 
+from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
-from brokers.types import Capabilities, ConnectionSpec, PositionMode
+from brokers.types import ConnectionSpec, PositionMode
 from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import array, rows

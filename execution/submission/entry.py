@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import Any
 
 from brokers import price_rounding
-from brokers.types import Capabilities, ExitSafety, OrderType, PositionMode, Side
+from brokers.account_capabilities import Capabilities
+from brokers.types import ExitSafety, OrderType, PositionMode, Side
 from brokers.worst_price import can_limit_price
 from common.money import plain
 from common.reason_codes import Code

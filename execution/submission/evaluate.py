@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from brokers.types import Capabilities, OrderType
+from brokers.account_capabilities import Capabilities
+from brokers.types import OrderType
 from common.formatting import sentence
 from common.money import plain
 from common.reason_codes import Code

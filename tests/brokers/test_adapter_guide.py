@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter
-from brokers.types import Capabilities, OrderRequest, OrderType
+from brokers.types import OrderRequest, OrderType
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "adding-a-broker.md"
 OURS = {

@@ -40,24 +40,24 @@ NIGHT = Window("x", time(23, 45), "America/New_York", 60, frozenset({MONDAY}))
     ],
 )
 def test_a_window_is_of_its_zones_clock_and_weekday(moment: str, until: str | None) -> None:
-    assert NIGHT.until(utc(moment)) == (utc(until) if until else None)
+    assert NIGHT.end_if_open(utc(moment)) == (utc(until) if until else None)
 
 
 def test_one_that_lasts_for_days() -> None:
     weekend = Window("x", time(17), "America/New_York", 2 * 1440 + 5, frozenset({FRIDAY}))
     end = utc("2026-11-22T22:05:00")
-    assert weekend.until(utc("2026-11-20T21:59:00")) is None
-    assert weekend.until(utc("2026-11-20T22:00:00")) == end
-    assert weekend.until(utc("2026-11-22T22:04:00")) == end
-    assert weekend.until(end) is None
+    assert weekend.end_if_open(utc("2026-11-20T21:59:00")) is None
+    assert weekend.end_if_open(utc("2026-11-20T22:00:00")) == end
+    assert weekend.end_if_open(utc("2026-11-22T22:04:00")) == end
+    assert weekend.end_if_open(end) is None
 
 
 def test_one_of_a_single_day_and_when_it_begins() -> None:
     announced = Window("x", time(6), "UTC", 30, on=date(2026, 11, 25))
-    assert announced.until(utc("2026-11-25T06:10:00")) == utc("2026-11-25T06:30:00")
-    assert announced.until(utc("2026-11-26T06:10:00")) is None
-    assert announced.next_begin(utc("2026-11-20T00:00:00")) == utc("2026-11-25T06:00:00")
-    assert announced.next_begin(utc("2026-11-25T06:00:00")) is None
+    assert announced.end_if_open(utc("2026-11-25T06:10:00")) == utc("2026-11-25T06:30:00")
+    assert announced.end_if_open(utc("2026-11-26T06:10:00")) is None
+    assert announced.next_start(utc("2026-11-20T00:00:00")) == utc("2026-11-25T06:00:00")
+    assert announced.next_start(utc("2026-11-25T06:00:00")) is None
 
 
 def test_whose_it_is() -> None:
@@ -66,9 +66,9 @@ def test_whose_it_is() -> None:
     found = open_windows(
         moment,
         [
-            replace(now, kind="crypto", exchange_name="kraken", closed=True),
-            replace(now, kind="mt5", host="mt5:demo"),
-            replace(now, kind="ibkr", region="europe"),
+            replace(now, broker_type="crypto", exchange_name="kraken", closed=True),
+            replace(now, broker_type="mt5", host="mt5:demo"),
+            replace(now, broker_type="ibkr", region="europe"),
             replace(now, minutes=20, note="all"),
         ],
     )
@@ -111,7 +111,7 @@ def test_what_brokers_publish(account: WindowTarget, moment: str, closed: bool |
 
 def test_the_table_says_where_it_is_from() -> None:
     for window in BUILT_IN:
-        assert window.kind in broker_types()
+        assert window.broker_type in broker_types()
         assert window.source.startswith("https://")
         assert window.note
         ZoneInfo(window.zone)  # raises where there is none

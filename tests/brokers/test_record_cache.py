@@ -35,7 +35,7 @@ class Shelf:
         self.live: list[int] = []
         self.over: list[int] = []
         self.others, self.wrong = others, 0
-        self.share = room.share(self)
+        self.share = room.partition(self)
 
     def add(self, number: int) -> None:
         self.live.append(number)
@@ -56,7 +56,7 @@ class Shelf:
         return True
 
     def _count(self) -> None:
-        self.share.count(len(self.live) + len(self.over))
+        self.share.update_size(len(self.live) + len(self.over))
 
 
 @settings(max_examples=200)
@@ -76,7 +76,7 @@ def test_the_bound_holds_and_what_lives_leaves_last(
         elif what == "end":
             shelves[which].end()
         else:  # an adapter is no more
-            shelves[which].share = room.share(shelves[which])
+            shelves[which].share = room.partition(shelves[which])
             shelves[which].live, shelves[which].over = [], []
         held = [len(one.live) + len(one.over) for one in shelves]
         assert len(room) == sum(held) <= max(most, 3)

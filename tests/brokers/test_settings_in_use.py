@@ -61,7 +61,7 @@ def test_what_is_open_keeps_what_says_where_it_is(
     kind: str, before: Any, after: Any, open_symbols: set[str], refused: list[str]
 ) -> None:
     form: Form = form_of(kind)
-    errors = form.in_use(before, after, open_symbols)
+    errors = form.in_use_errors(before, after, open_symbols)
     assert [one.field for one in errors] == [f"settings.{key}" for key in refused]
     assert {one.code for one in errors} <= {Code.SETTING_IN_USE}
 
@@ -71,7 +71,7 @@ def test_what_a_number_is_counted_in_stays_with_it(kind: str) -> None:
     """Whoever adds a setting by which accounts are told apart has to say that it stays."""
     form = form_of(kind)
     if form.numbered_by:
-        errors = form.in_use({form.numbered_by: "a"}, {form.numbered_by: "b"}, {"EURUSD"})
+        errors = form.in_use_errors({form.numbered_by: "a"}, {form.numbered_by: "b"}, {"EURUSD"})
         assert [one.field for one in errors] == [f"settings.{form.numbered_by}"]
 
 
@@ -91,37 +91,39 @@ def test_what_may_say_where_an_account_is_stays_unless_a_form_says_otherwise(
 ) -> None:
     """A third party's form that says nothing of it must not let it change: real positions would
     look closed."""
-    field = Setting(key, key, kind=kind)
+    field = Setting(key, key, value_type=kind)
     form = Form(settings=(field, Setting("patience", "Patience")), numbered_by="house")
     before, after = {key: "a", "patience": 1}, {key: "b", "patience": 2}
-    assert [one.field for one in form.in_use(before, after, {"EURUSD"})] == [f"settings.{key}"]
-    assert form.in_use(before, after, set()) == []
+    assert [one.field for one in form.in_use_errors(before, after, {"EURUSD"})] == [
+        f"settings.{key}"
+    ]
+    assert form.in_use_errors(before, after, set()) == []
     free = Form(
-        settings=(Setting(key, key, kind=kind, while_open=OpenChangeRule.FREE),),
+        settings=(Setting(key, key, value_type=kind, while_open=OpenChangeRule.FREE),),
         numbered_by="house",
     )
-    assert free.in_use(before, after, {"EURUSD"}) == []
+    assert free.in_use_errors(before, after, {"EURUSD"}) == []
 
 
 def test_the_list_of_symbols_keeps_what_is_open_in_it_unless_a_form_says_otherwise() -> None:
-    form = Form(settings=(Setting("traded", "Traded", kind=SettingType.SYMBOLS),))
+    form = Form(settings=(Setting("traded", "Traded", value_type=SettingType.SYMBOLS),))
     before, after = {"traded": ["A", "B"]}, {"traded": ["A"]}
-    assert [one.field for one in form.in_use(before, after, {"B"})] == ["settings.traded"]
-    assert form.in_use(before, after, {"A"}) == []
+    assert [one.field for one in form.in_use_errors(before, after, {"B"})] == ["settings.traded"]
+    assert form.in_use_errors(before, after, {"A"}) == []
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
 def test_our_own_forms_say_themselves_what_they_mean(kind: str) -> None:
     form = form_of(kind)
     for field in form.settings:
-        if field.kind in PLACES or field.key == form.numbered_by:
+        if field.value_type in PLACES or field.key == form.numbered_by:
             assert field.while_open is not None, field.key
 
 
 def test_the_place_of_an_account_is_what_stays_with_its_defaults() -> None:
     form = form_of("crypto")
-    spot = form.place({"market": "spot", "symbols": ["BTC/USDT"]})
-    assert spot == form.place({"symbols": ["ETH/USDT"], "update_interval_seconds": 5})
-    assert spot != form.place({"market": "swap"})
-    assert spot != form.place({"sandbox": True})
-    assert spot == form.place({"currency": "USDC"})  # the same balances
+    spot = form.account_location({"market": "spot", "symbols": ["BTC/USDT"]})
+    assert spot == form.account_location({"symbols": ["ETH/USDT"], "update_interval_seconds": 5})
+    assert spot != form.account_location({"market": "swap"})
+    assert spot != form.account_location({"sandbox": True})
+    assert spot == form.account_location({"currency": "USDC"})  # the same balances

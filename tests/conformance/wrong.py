@@ -5,6 +5,7 @@ from dataclasses import replace
 from decimal import ROUND_CEILING
 from typing import Any
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import (
     BrokerAdapter,
     Guard,
@@ -14,7 +15,6 @@ from brokers.base import (
 )
 from brokers.types import (
     CancelRequest,
-    Capabilities,
     ConnectionSpec,
     HeldLevels,
     ModifyRequest,

@@ -40,7 +40,7 @@ def instrument(symbol: str, pair: str, **fields: Any) -> Instrument:
 class Broker:
     """What its methods return, or raise if it is an exception."""
 
-    kind = "paper"
+    broker_type = "paper"
 
     def __init__(self) -> None:
         self.checks: list[Check] | BaseException = [Check("login", CheckResult.OK, "Logged in.")]

@@ -21,13 +21,15 @@ OURS = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")} 
 K = SettingType
 FORM = Form(
     settings=(
-        Setting("gateway_host", "Gateway", kind=K.HOST, default="127.0.0.1"),
-        Setting("port", "Port", kind=K.WHOLE, default=4002, least=1, most=65535),
-        Setting("stops", "Stops", kind=K.SWITCH, default=True),
-        Setting("hedged", "Hedged", kind=K.SWITCH),
-        Setting("market", "Market", kind=K.CHOICE, choices=(("spot", "Spot"), ("swap", "Swap"))),
-        Setting("symbols", "Symbols", kind=K.SYMBOLS),
-        Setting("rates", "Rates", kind=K.TABLE),
+        Setting("gateway_host", "Gateway", value_type=K.HOST, default="127.0.0.1"),
+        Setting("port", "Port", value_type=K.WHOLE, default=4002, least=1, most=65535),
+        Setting("stops", "Stops", value_type=K.SWITCH, default=True),
+        Setting("hedged", "Hedged", value_type=K.SWITCH),
+        Setting(
+            "market", "Market", value_type=K.CHOICE, choices=(("spot", "Spot"), ("swap", "Swap"))
+        ),
+        Setting("symbols", "Symbols", value_type=K.SYMBOLS),
+        Setting("rates", "Rates", value_type=K.TABLE),
     )
 )
 TYPED = {
@@ -148,7 +150,7 @@ def test_forms_and_what_accounts_can_do_need_no_brokers_library() -> None:
 
 
 def test_bounds_and_examples_are_numbers_as_people_write_them() -> None:
-    form = Form(settings=(Setting("id", "Id", kind=K.WHOLE, least=1, most=2**31 - 1),))
+    form = Form(settings=(Setting("id", "Id", value_type=K.WHOLE, least=1, most=2**31 - 1),))
     with pytest.raises(InvalidInputError, match="from 1 up to 2147483647"):
         form.validate({"id": -1})
     with pytest.raises(InvalidInputError, match="such as 5"):

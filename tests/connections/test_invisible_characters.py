@@ -14,8 +14,9 @@ from tests.connections import make
 K = SettingType
 FORM = Form(
     settings=(
-        Setting("text", "Text"), Setting("names", "Names", kind=K.NAMES),
-        Setting("symbols", "Symbols", kind=K.SYMBOLS), Setting("rates", "Rates", kind=K.TABLE),
+        Setting("text", "Text"), Setting("names", "Names", value_type=K.NAMES),
+        Setting("symbols", "Symbols", value_type=K.SYMBOLS),
+        Setting("rates", "Rates", value_type=K.TABLE),
     )
 )  # fmt: skip
 BAD = ["BTC\0USDT", "BTC\ud800", "BTC\x1b[31m", "BTC\u2028USDT", "BTC\x85USDT"]

@@ -105,7 +105,7 @@ def test_a_public_name_that_leads_home_is_found_out(
         with pytest.raises(InvalidInputError) as refused:
             hosts.check_resolved({"host": "rebind.example.com"})
         assert refused.value.code is Code.HOST_NOT_ALLOWED
-        assert "Give its address" in refused.value.detail
+        assert "Enter the address" in refused.value.detail
         assert "10.0.0.7" not in refused.value.detail
     hosts.check_resolved({"host": "10.0.0.7"})
     answers = ["8.8.8.8"]

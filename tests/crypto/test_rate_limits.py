@@ -21,9 +21,9 @@ class Taken:
         self.asked: list[tuple[float, bool]] = []
 
     async def acquire(
-        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
     ) -> None:
-        self.asked.append((n, rank is Priority.EXIT))
+        self.asked.append((n, priority is Priority.EXIT))
 
     def back_off(self, seconds: float) -> None:
         self.asked.append((-seconds, False))

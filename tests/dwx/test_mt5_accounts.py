@@ -125,7 +125,7 @@ def test_a_metatrader_4_that_has_never_traded(owner: Owner, shown: dict[str, boo
 
 
 def test_it_is_a_kind_of_its_own(owner5: Owner) -> None:
-    assert adapter_for("mt5-dwx").kind == "mt5-dwx"
+    assert adapter_for("mt5-dwx").broker_type == "mt5-dwx"
     assert owner5.adapter.instrument_book(owner5.spec) == "mt5-dwx:alice"
     assert capabilities_of("mt5-dwx", owner5.spec) == owner5.adapter.capabilities(owner5.spec)
     assert checks(owner5)["position mode"].detail == "HEDGING"

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import cache
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import (
     BrokerError,
     Guard,
@@ -28,7 +29,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     ConnectionSpec,
     ExitSafety,
@@ -56,7 +56,7 @@ KIND, BOOK = "double", "double"
 class FakeBroker(FakeBrokerBook):
     """One broker for all connections of a test."""
 
-    kind = KIND
+    broker_type = KIND
     form = Form()
 
     def reset(self) -> None:

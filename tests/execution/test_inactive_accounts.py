@@ -101,7 +101,7 @@ def test_who_is_closed_as_announced_in_error_or_switched_off_is_not_told_of(feed
 
 def test_the_weekend_of_meta_trader_is_no_announced_outage() -> None:
     weekends = [one for one in BUILT_IN if one.minutes > 1440]
-    assert {one.kind for one in weekends} == {"mt4", "mt5", "mt5-dwx"}
+    assert {one.broker_type for one in weekends} == {"mt4", "mt5", "mt5-dwx"}
     assert not any(one.closed for one in weekends)
 
 

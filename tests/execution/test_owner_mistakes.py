@@ -12,8 +12,9 @@ import pytest
 from django.utils import timezone
 
 from brokers import registry
+from brokers.account_capabilities import Capabilities
 from brokers.base import BrokerAdapter, OutcomeUnknown
-from brokers.types import Capabilities, ConnectionSpec, OrderReport, OrderRequest
+from brokers.types import ConnectionSpec, OrderReport, OrderRequest
 from common.formatting import with_hint
 from common.reason_codes import Code
 from common.sealing import new_private_key, public_key_of

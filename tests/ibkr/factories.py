@@ -45,16 +45,16 @@ class UnlimitedRate:
     """A budget that lets everybody go: what is tested is not how fast."""
 
     async def acquire(
-        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
     ) -> None: ...
 
     def back_off(self, seconds: float) -> None: ...
 
 
-def adapter(budget: RateLimiter | None = None, timing: Timing = QUICK) -> IbkrAdapter:
+def adapter(rate_limiter: RateLimiter | None = None, timing: Timing = QUICK) -> IbkrAdapter:
     """Our side, with nothing in its memory."""
-    held = budget or UnlimitedRate()
-    return IbkrAdapter(timing, budget_for=lambda name, rate: held)
+    held = rate_limiter or UnlimitedRate()
+    return IbkrAdapter(timing, rate_limiter_for=lambda name, rate: held)
 
 
 Test = Callable[["Environment"], Awaitable[None]]

@@ -275,7 +275,7 @@ async def test_the_bell_rings_once_for_all_that_waits(stage: Environment) -> Non
     async with asyncio.timeout(PATIENCE):
         await ring
     await bell.aclose()
-    assert not stage.adapter._state().event_buffer._bells
+    assert not stage.adapter._state().event_buffer._listeners
 
 
 @with_environment

@@ -36,7 +36,7 @@ def test_memory_is_bounded_and_ended_orders_go_first() -> None:
 async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     ledger = stage.session.ledger
-    ledger._share = RecordCache(4).share(ledger)
+    ledger._partition = RecordCache(4).partition(ledger)
     ids = [f"abc000000000001{n:02d}" for n in range(8)]
     for one in ids:
         await stage.submit(order(one))
@@ -68,7 +68,7 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> 
 @with_environment
 async def test_a_correction_of_what_had_to_leave_is_told(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
-    stage.session.ledger._share = RecordCache(1).share(stage.session.ledger)
+    stage.session.ledger._partition = RecordCache(1).partition(stage.session.ledger)
     await stage.submit(order())
     await stage.heard(ReportKind.FILLED)
     await stage.submit(order("abc00000000000002"))

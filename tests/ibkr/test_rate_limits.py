@@ -38,12 +38,12 @@ class Counted:
         self.order: list[tuple[str, Priority]] = []  # in which they were asked for and have left
 
     async def acquire(
-        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
     ) -> None:
-        self.asked.append((n, rank))
-        self.order.append(("asked", rank))
-        await self._budget.acquire(n, rank=rank, until=until)
-        self.order.append(("left", rank))
+        self.asked.append((n, priority))
+        self.order.append(("asked", priority))
+        await self._budget.acquire(n, priority=priority, deadline=deadline)
+        self.order.append(("left", priority))
         self.admitted.extend([asyncio.get_running_loop().time()] * int(n))
 
     def back_off(self, seconds: float) -> None:
@@ -72,13 +72,13 @@ async def test_what_a_message_is_about_says_when_it_leaves(stage: Environment) -
     assert moved == [(1, Priority.EXIT), (2, Priority.EXIT)]  # the price, and both
     assert await ranks(stage.adapter.find_order(stage.spec, ID)) == in_step[1:]
     resting = await ranks(stage.adapter.open_orders(stage.spec))
-    assert {rank for _, rank in resting} == {Priority.LOOKUP}  # contracts, the first time
+    assert {priority for _, priority in resting} == {Priority.LOOKUP}  # contracts, the first time
     held = await ranks(stage.adapter.positions(stage.spec))
     # Asked for, and no more; and the lists that say which of its levels stand.
     assert held == [(1, Priority.LOOKUP)] * 5
     for read in (stage.adapter.account, stage.adapter.instruments):
         stage.session.details.clear()
-        assert {rank for _, rank in await ranks(read(stage.spec))} == {Priority.READ}
+        assert {priority for _, priority in await ranks(read(stage.spec))} == {Priority.READ}
     assert await ranks(stage.submit(exit_of(ID))) == [(1, Priority.EXIT)]
     stage.session.details.clear()
     again = await ranks(stage.submit(exit_of(ID, "abc00000000000092")))
@@ -153,7 +153,7 @@ async def test_the_gateway_gets_at_most_45_messages_a_second(stage: Environment)
         budgets.append(Counted(asked, rate))
         return budgets[0]
 
-    stage.adapter = IbkrAdapter(QUICK, budget_for=budget_of)
+    stage.adapter = IbkrAdapter(QUICK, rate_limiter_for=budget_of)
     ids = [f"abc000000000001{n:02d}" for n in range(60)]
     began = asyncio.get_running_loop().time()
     await asyncio.gather(*(stage.submit(limit(one)) for one in ids))

@@ -78,7 +78,7 @@ class Brim(UnlimitedRate):
         stage.adapter = adapter(self, replace(QUICK, ping=5.0))  # no ping meets the full kernel
 
     async def acquire(
-        self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+        self, n: float = 1, *, priority: Priority = Priority.ENTRY, deadline: float | None = None
     ) -> None:
         if not self.fills:
             return
@@ -153,7 +153,11 @@ async def test_a_line_that_is_cut_while_the_budget_waits_is_not_written_to(
         hold = asyncio.Event()
 
         async def acquire(
-            self, n: float = 1, *, rank: Priority = Priority.ENTRY, until: float | None = None
+            self,
+            n: float = 1,
+            *,
+            priority: Priority = Priority.ENTRY,
+            deadline: float | None = None,
         ) -> None:
             if n == 3:
                 await self.hold.wait()

@@ -101,7 +101,7 @@ def test_what_says_where_an_account_is_stays_while_something_is_open(
              "settings.native_stops": "on", "settings.position_mode": "NETTING"}  # fmt: skip
     refused = alice.post(edit, typed)
     assert refused.status_code == 422
-    assert "Positions stays as it is while EURUSD has an order or a position" in refused.text
+    assert "Positions cannot change while EURUSD has an order or a position" in refused.text
     assert refresh(world.twin).settings == {}
 
 

@@ -11,8 +11,9 @@ from decimal import Decimal as D
 
 import pytest
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import ReadFailed
-from brokers.types import Capabilities, ConnectionSpec, Quote
+from brokers.types import ConnectionSpec, Quote
 from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from prices import broker_stream, quote_intake

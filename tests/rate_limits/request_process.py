@@ -4,7 +4,7 @@
     EVERY OUT
 
 N always wait with RANK, and one more with OTHER after each EVERY seconds (0: none). It ends on
-SIGTERM. Each line of OUT: rank, machine_time() of leaving, seconds waited.
+SIGTERM. Each line of OUT: priority, machine_time() of leaving, seconds waited.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ from common.clocks import machine_time
 
 
 def main(url: str, processes: str, name: str, per_second: str, burst: str, *back_off: str) -> None:
-    rank, waiting, other, every, out = back_off
+    priority, waiting, other, every, out = back_off
     configure(url, int(processes))
     budget = rate_limiter_for(name, Rate(float(per_second), float(burst)))
     with Path(out).open("w", buffering=1) as lines:
-        pauses = {Priority[rank]: [0.0] * int(waiting)}
+        pauses = {Priority[priority]: [0.0] * int(waiting)}
         if float(every):
             pauses[Priority[other]] = [float(every)]
         asyncio.run(take(budget, lines, pauses))
@@ -29,18 +29,18 @@ def main(url: str, processes: str, name: str, per_second: str, burst: str, *back
 
 async def take(budget: RateLimiter, lines: TextIO, pauses: dict[Priority, list[float]]) -> None:
     async with asyncio.TaskGroup() as group:
-        for rank, of_rank in pauses.items():
+        for priority, of_rank in pauses.items():
             for pause in of_rank:
-                group.create_task(keep_taking(budget, lines, rank, pause))
+                group.create_task(keep_taking(budget, lines, priority, pause))
 
 
-async def keep_taking(budget: RateLimiter, lines: TextIO, rank: Priority, pause: float) -> None:
+async def keep_taking(budget: RateLimiter, lines: TextIO, priority: Priority, pause: float) -> None:
     while True:
         await asyncio.sleep(pause)
         asked = machine_time()
-        await budget.acquire(rank=rank)
+        await budget.acquire(priority=priority)
         left = machine_time()
-        lines.write(f"{rank.name} {left:.6f} {left - asked:.6f}\n")
+        lines.write(f"{priority.name} {left:.6f} {left - asked:.6f}\n")
 
 
 if __name__ == "__main__":

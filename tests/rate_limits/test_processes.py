@@ -32,7 +32,7 @@ PATIENCE = 60  # seconds, with which a condition is waited for
 class Left:
     """One request that has left. at: machine_time(); waited: seconds."""
 
-    rank: Priority
+    priority: Priority
     at: float
     waited: float
 
@@ -46,12 +46,12 @@ class Takers:
         self.at_once = 0  # so many may have been admitted and not have written it down yet
 
     def start(
-        self, rate: Rate = RATE, *, waiting: int = 5, rank: Priority = Priority.ENTRY,
+        self, rate: Rate = RATE, *, waiting: int = 5, priority: Priority = Priority.ENTRY,
         every: float = 0, other: Priority = Priority.EXIT,
     ) -> None:  # fmt: skip
         out = self._folder / f"{len(self.running)}.txt"
         words = [self._url, PROCESSES, "shared", rate.per_second, rate.burst]
-        words += [rank.name, waiting, other.name, every]
+        words += [priority.name, waiting, other.name, every]
         self.at_once += waiting + bool(every) + rate.ahead
         command = [
             sys.executable,
@@ -73,8 +73,8 @@ class Takers:
             path = self._folder / f"{number}.txt"
             text = path.read_text() if path.exists() else ""
             for line in text[: text.rfind("\n") + 1].splitlines():
-                rank, at, waited = line.split()
-                found.append(Left(Priority[rank], float(at), float(waited)))
+                priority, at, waited = line.split()
+                found.append(Left(Priority[priority], float(at), float(waited)))
         return sorted(found, key=lambda one: one.at)
 
     def since(self, moment: float, *numbers: int) -> list[Left]:
@@ -115,11 +115,11 @@ def is_used(left: list[Left], rate: Rate = RATE, seconds: float = 2.0) -> bool:
 
 def overtaken(took: list[Left], first: Priority, behind: Priority) -> list[int]:
     """For each of `first`: how many of those behind it left while it waited."""
-    times = [one.at for one in took if one.rank is behind]
+    times = [one.at for one in took if one.priority is behind]
     return [
         bisect_right(times, one.at) - bisect_left(times, one.at - one.waited)
         for one in took
-        if one.rank is first
+        if one.priority is first
     ]
 
 
@@ -151,11 +151,13 @@ def test_all_processes_together_keep_the_rate_and_use_it(takers: Takers) -> None
 def test_a_lower_rank_goes_before_what_waits_in_all_processes(
     takers: Takers, first: Priority, behind: Priority
 ) -> None:
-    takers.start(waiting=50, rank=behind)
-    takers.start(waiting=50, rank=behind)
-    takers.start(waiting=1, rank=behind, every=0.05, other=first)
+    takers.start(waiting=50, priority=behind)
+    takers.start(waiting=50, priority=behind)
+    takers.start(waiting=1, priority=behind, every=0.05, other=first)
     began = machine_time()
-    assert wait_until(lambda: sum(one.rank is first for one in takers.since(began)) > 40, PATIENCE)
+    assert wait_until(
+        lambda: sum(one.priority is first for one in takers.since(began)) > 40, PATIENCE
+    )
     before = overtaken(takers.since(began), first, behind)
     print(f"of 101 that wait {statistics.median(before)} leave before it, at most {max(before)}")
     assert statistics.median(before) <= 5  # in turn it would be all, by chance half of them
@@ -216,7 +218,7 @@ def test_what_was_admitted_and_has_not_left_in_time_is_asked_for_again(
         caplog.clear()
         with suppress(LateError):
             in_hand, reserved = asyncio.run(_stand_still(server.url, f"stood still {attempt}"))
-            if "Redis is away" not in caplog.text:
+            if "Redis is unavailable" not in caplog.text:
                 break
     else:
         pytest.fail("Redis never answered in time")
@@ -252,7 +254,7 @@ async def _stand_still(url: str, name: str) -> tuple[float, float]:
     await budget.acquire()
     in_hand = machine_time() - asked
     owed_at = others_take_all(400)
-    exit_ = asyncio.create_task(budget.acquire(rank=Priority.EXIT))  # reserves its turn in 2 s
+    exit_ = asyncio.create_task(budget.acquire(priority=Priority.EXIT))  # reserves its turn in 2 s
     while not asked_since(owed_at):
         if exit_.done():
             raise LateError
@@ -268,20 +270,22 @@ def test_too_late_is_told_at_once(server: RedisServer) -> None:
     configure(server.url, 1)
     budget = rate_limiter_for("late", Rate(per_second=0.01, burst=4))
 
-    async def too_late(rank: Priority) -> None:
+    async def too_late(priority: Priority) -> None:
         asked = machine_time()
         with pytest.raises(NotSent) as refused:
-            await budget.acquire(rank=rank, until=asked + 80)  # its turn is in 100 s or later
+            await budget.acquire(
+                priority=priority, deadline=asked + 80
+            )  # its turn is in 100 s or later
         assert refused.value.code is Code.RATE_LIMITED
         assert machine_time() - asked < 40
 
     async def all_too_late() -> None:
-        await budget.acquire(rank=Priority.EXIT)  # what Redis begins with
-        for rank in Priority:
-            await too_late(rank)
-        waiting = asyncio.create_task(budget.acquire(rank=Priority.LOOKUP))  # has all the time
-        for rank in (Priority.LOOKUP, Priority.ENTRY, Priority.LOOKUP):
-            await too_late(rank)
+        await budget.acquire(priority=Priority.EXIT)  # what Redis begins with
+        for priority in Priority:
+            await too_late(priority)
+        waiting = asyncio.create_task(budget.acquire(priority=Priority.LOOKUP))  # has all the time
+        for priority in (Priority.LOOKUP, Priority.ENTRY, Priority.LOOKUP):
+            await too_late(priority)
         waiting.cancel()
 
     asyncio.run(all_too_late())
@@ -297,7 +301,7 @@ def test_a_rest_is_heard_by_all(takers: Takers, server: RedisServer) -> None:
         budget = rate_limiter_for("shared", RATE)
         budget.back_off(6)
         with pytest.raises(NotSent):
-            await budget.acquire(rank=Priority.EXIT, until=began + 5)
+            await budget.acquire(priority=Priority.EXIT, deadline=began + 5)
 
     asyncio.run(back_off())
     told = machine_time()

@@ -30,9 +30,10 @@ def test_a_full_bucket_admits_all_but_what_is_kept_for_exits() -> None:
 
 def test_each_rank_leaves_something_for_those_before_it() -> None:
     """Of 8 two are kept: look-ups leave one of them, entries both, reads as much again."""
-    for rank, admitted in ((LOOKUP, 7), (ENTRY, 6), (READ, 4)):
+    for priority, admitted in ((LOOKUP, 7), (ENTRY, 6), (READ, 4)):
         assert (
-            TokenBucket().take(0.0, RATE, RequestBatch(others=[(1, rank)] * 10)).others == admitted
+            TokenBucket().take(0.0, RATE, RequestBatch(others=[(1, priority)] * 10)).others
+            == admitted
         )
     level = TokenBucket()
     level.take(0.0, RATE, RequestBatch(others=[(1, READ)] * 10))
@@ -169,7 +170,7 @@ def test_a_lower_rank_goes_before_a_higher_one_of_another_process(redis: Redis) 
     assert ask(redis, "b", entry).others == 0  # and this before it: the line is b's now
     assert ask(redis, "a", read).others == 0  # though there is enough for a read
     assert ask(redis, "c", RequestBatch(others=[(1, LOOKUP)])).others == 1
-    assert ask(redis, "c", entry).others == 0  # a rank's own order is kept
+    assert ask(redis, "c", entry).others == 0  # a priority's own order is kept
     level_is(redis, 6.5)
     assert ask(redis, "c", entry).others == 0
     told = ask(redis, "b", RequestBatch(others=[(4, ENTRY), (1, READ)]))
@@ -181,7 +182,7 @@ def test_a_lower_rank_goes_before_a_higher_one_of_another_process(redis: Redis) 
 def test_a_place_in_line_is_kept_while_what_goes_before_it_is_admitted(
     redis: Redis, look_up_waits: bool
 ) -> None:
-    """A busy process asks for more and more that is of a lower rank than what stands in line."""
+    """A busy process asks for more and more of a lower priority than what stands in line."""
 
     both = RequestBatch(others=[(1, LOOKUP), (6, READ)])
     level_is(redis, 1)

@@ -183,7 +183,7 @@ def test_what_provably_did_not_leave_is_not_sent(
     assert isinstance(place(tiny, away), NotSent)
     home = place(tiny, replace(spec, settings={"host": "localhost", "port": venue.port}))
     assert isinstance(home, NotSent)
-    assert "Give its address" in home.detail, "a name may lead anywhere by now"
+    assert "Enter the address" in home.detail, "a name may lead anywhere by now"
 
     def refuse(_: OrderRequest) -> None:
         raise NotSent(Code.SEND_DEADLINE)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import (
     Guard,
     NotSent,
@@ -20,7 +21,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -86,7 +86,7 @@ CAN = Capabilities(
 class TinyAdapter:
     """All accounts at Tiny of one process. It keeps nothing between two calls."""
 
-    kind = "tiny"
+    broker_type = "tiny"
     form = FORM
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:

@@ -9,16 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from brokers.account_capabilities import Capabilities
 from brokers.crypto.exchanges import CHECKED, Exchange
 from brokers.registry import BUILT_IN, capabilities_of, form_of
-from brokers.types import (
-    Capabilities,
-    ConnectionSpec,
-    ExitSafety,
-    OrderType,
-    PositionMode,
-    TimeInForce,
-)
+from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, TimeInForce
 from brokers.worst_price import can_limit_price
 from config.installation import ROOT
 

@@ -61,7 +61,7 @@ class IbkrStage(Harness):
         self.adapter = self._process()
 
     def _process(self) -> IbkrAdapter:
-        return IbkrAdapter(PACE, budget_for=rate_limiter_for)
+        return IbkrAdapter(PACE, rate_limiter_for=rate_limiter_for)
 
     async def open(self) -> None:
         await self.tws.open()

@@ -167,7 +167,7 @@ def test_the_share_of_a_host_follows_its_quickest_answers(
 ) -> None:
     load = HostLoad()
     for began, now, answered in ended:
-        load.note(began, now, 3.0, answered=answered, most=MAX_PER_HOST)
+        load.record(began, now, 3.0, answered=answered, most=MAX_PER_HOST)
     assert load.share == pytest.approx(share)
 
 
@@ -226,7 +226,7 @@ def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
     ]
     others = [Repeated(f"well {n}", 1_000 + n, time_out) for n in range(5)]
     looks = [
-        Repeated(f"look-up {n}", 2_000 + n, time_out, rank=CallPriority.PATIENT, patience=5)
+        Repeated(f"look-up {n}", 2_000 + n, time_out, priority=CallPriority.PATIENT, patience=5)
         for n in range(look_ups)
     ]
 
@@ -269,16 +269,16 @@ class Turns:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def wait_for(
-        self, *names: str, account: int, rank: CallPriority = CallPriority.FIRST
+        self, *names: str, account: int, priority: CallPriority = CallPriority.FIRST
     ) -> None:
         """Have calls wait for their turns."""
         for name in names:
             self._ends[name] = asyncio.Event()
-            self._tasks[name] = asyncio.create_task(self._call(name, account, rank))
+            self._tasks[name] = asyncio.create_task(self._call(name, account, priority))
         await self.settle()
 
-    async def _call(self, name: str, account: int, rank: CallPriority) -> None:
-        async with self.places.of("host", account, rank):
+    async def _call(self, name: str, account: int, priority: CallPriority) -> None:
+        async with self.places.of("host", account, priority):
             self.begun.append(name)
             await self._ends[name].wait()
 
@@ -317,8 +317,8 @@ def test_groups_take_turns_when_a_host_has_one_place() -> None:
         turns = Turns(1)
         await misses(turns.places, 9)
         await turns.wait_for("held", account=1)
-        await turns.wait_for("look-up 1", "look-up 2", account=2, rank=CallPriority.PATIENT)
-        await turns.wait_for("silent's look-up", account=9, rank=CallPriority.PATIENT)
+        await turns.wait_for("look-up 1", "look-up 2", account=2, priority=CallPriority.PATIENT)
+        await turns.wait_for("silent's look-up", account=9, priority=CallPriority.PATIENT)
         await turns.wait_for("silent's cancel", account=9)
         await turns.wait_for("cancel 1", "cancel 2", "cancel 3", account=3)
         for n in range(7):
@@ -339,7 +339,7 @@ def test_two_places_are_shared_with_an_account_that_did_not_answer() -> None:
         turns = Turns(2)
         await misses(turns.places, 9)
         await turns.wait_for("silent 1", "silent 2", account=9)
-        await turns.wait_for("look-up 1", "look-up 2", account=2, rank=CallPriority.PATIENT)
+        await turns.wait_for("look-up 1", "look-up 2", account=2, priority=CallPriority.PATIENT)
         await turns.wait_for("cancel 1", "cancel 2", "cancel 3", account=3)
         assert turns.begun == ["silent 1", "look-up 1"]
         for n in range(1, 5):

@@ -10,8 +10,9 @@ from django.db import transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
+from brokers.account_capabilities import Capabilities
 from brokers.registry import adapter_for
-from brokers.types import Capabilities, ConnectionSpec
+from brokers.types import ConnectionSpec
 from common.errors import InvalidInputError
 from common.sql import rows
 from connections import session_lanes as of_process

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import (
     Guard,
     NotSent,
@@ -32,7 +33,6 @@ from brokers.types import (
     BrokerOrder,
     BrokerPosition,
     CancelRequest,
-    Capabilities,
     Check,
     CheckResult,
     ConnectionSpec,
@@ -61,7 +61,7 @@ def create() -> "RemotePaper":
 class RemotePaper:
     """All paper accounts of one process, at a broker that listens on host:port."""
 
-    kind = "paper"
+    broker_type = "paper"
     form = FORM
 
     def __init__(self, host: str, port: int) -> None:

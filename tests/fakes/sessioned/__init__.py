@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from brokers.account_capabilities import Capabilities
 from brokers.base import Guard, NotSent, OnOutcome
-from brokers.types import Capabilities, ConnectionSpec, OrderRequest
+from brokers.types import ConnectionSpec, OrderRequest
 from tests.fakes.paper_server.adapter import RemotePaper
 from tests.fakes.paper_server.endpoint import server_address
 
@@ -24,7 +25,7 @@ def create() -> "Sessioned":
 class Sessioned(RemotePaper):
     """What every account of it can do, but only from the process that has its session."""
 
-    kind = "sessioned"
+    broker_type = "sessioned"
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         lane = str(spec.settings.get("lane") or "")
