@@ -172,7 +172,7 @@ def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tupl
         "wishes": (pending_actions.LOCK, held_lanes_parameters()),
         "levels": (pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}),
         "claim_load": (claim_sql.LOAD, (array(live[:500]),)),
-        "claim_held": (claim_sql.HELD, {"connections": array(ids[:500]), "unanswered": 1}),
+        "claim_held": (claim_sql.EXPOSURE, {"connections": array(ids[:500]), "unanswered": 1}),
     }
 
 

@@ -237,7 +237,7 @@ GROUP BY c.lane ORDER BY c.lane
 
 HELD_LANES_SQL = "SELECT lane FROM connections_lanelease WHERE until >= clock_timestamp()"
 
-UNHELD_LANES_SQL = """
+LANES_WITHOUT_WORKER_SQL = """
 SELECT DISTINCT c.lane FROM connections_executionconnection c
 WHERE c.lane <> '' AND c.archived_at IS NULL AND NOT EXISTS (
   SELECT FROM connections_lanelease l
@@ -250,9 +250,9 @@ def lanes_in_use() -> list[Lane]:
     return [Lane(row.name, row.connections, row.owner, row.seconds) for row in rows(LANES_SQL)]
 
 
-def unheld_lanes(seconds: float = 0) -> frozenset[str]:
-    """Return the lanes with connections that nobody holds, for so long at least."""
-    return frozenset(row.lane for row in rows(UNHELD_LANES_SQL, (seconds,)))
+def lanes_without_worker(seconds: float = 0) -> frozenset[str]:
+    """Return the lanes with connections that no process has held for at least so many seconds."""
+    return frozenset(row.lane for row in rows(LANES_WITHOUT_WORKER_SQL, (seconds,)))
 
 
 def lane_owner(lane: str) -> str:

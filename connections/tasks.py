@@ -27,7 +27,7 @@ def test_connection(connection_id: str) -> None:
     if (
         lane is None
         or lane in session_lanes.held_lanes()
-        or lane in session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)
+        or lane in session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
     ):
         run_test(UUID(connection_id))
     elif session_lanes.lane_owner(lane):

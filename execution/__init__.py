@@ -1,2 +1,1 @@
-"""From a published signal to fills: fan-out, sizing, risk, the dispatcher, reports, watch,
-sweeps."""
+"""The order engine: from a published signal to fills, exits and reconciliation."""

@@ -1,24 +1,29 @@
+"""The Django app of the order engine."""
+
 from django.apps import AppConfig
 from django.conf import settings
 
-PROCESSES_UNKNOWN = 8  # a guess of who does not read the leases
+# Assumed by processes that do not read the leases: rate limits without Redis are divided by it.
+PROCESSES_UNKNOWN = 8
 
 
 class ExecutionConfig(AppConfig):
+    """Connects the engine to publications, quotes and Celery workers."""
+
     name = "execution"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect the observer of publications, of quotes and of Celery workers."""
+        """Import the receivers, and connect what runs in workers."""
         from brokers import rate_limits
         from events.context import register_provider
         from execution import (
-            receivers,  # noqa: F401  # connects by being imported
-            startup,  # connects by being imported
+            receivers,  # noqa: F401  # its import connects them
+            startup,
         )
         from execution.reconciliation.event_context import context_of_events
 
         startup.connect()
         register_provider(context_of_events)
-        # Also where nobody trades: a connection test in the web process asks brokers too.
+        # In processes that do not trade, too: a connection test in the web process calls brokers.
         rate_limits.configure(settings.REDIS_URL, PROCESSES_UNKNOWN)

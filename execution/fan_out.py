@@ -1,15 +1,15 @@
-"""From a published signal to one order row for each candidate, in the publish transaction.
+"""Fan-out: write one order row for each candidate of a signal, in the publish transaction.
 
-One INSERT … SELECT writes everybody, those included who may not trade now (SKIPPED, with a code),
-so that no candidate can ever be unaccounted for. What passes by itself (a broker that does not
-answer, a comparison that is due) has an entry wait, PENDING with its code.
+One INSERT … SELECT writes all candidates. Those that may not trade are SKIPPED with a code, so that
+every candidate is accounted for. An obstacle that will pass (a broker that does not answer, a
+comparison that is due) makes the entry wait as PENDING with its code.
 
-Which account's order comes first turns from signal to signal (`turn_of`), so that the same accounts
-are not always the last: order ids follow that turn, and bundles, queues and the claim follow the
-ids. Rows are inserted by connection id all the same, as everybody locks them.
+The order of the accounts rotates from signal to signal (`rotation_of`), so that none is always
+last: order ids follow it, and bundles, queues and the claim follow the ids. Rows are still inserted
+by connection id, the order in which all code locks them.
 
-MODIFY and CLOSE go to whoever has a live order or
-position of the signal that they refer to, whatever their subscription says now.
+MODIFY and CLOSE reach every account with a live order or position of the signal that they refer to,
+even if it no longer subscribes.
 """
 
 from collections.abc import Mapping, Sequence
@@ -34,51 +34,54 @@ ENTRY_PRIORITY, EXIT_PRIORITY = 5, 1
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """What a publication started. Ids are to be rung after the commit."""
+    """What a publication wrote. The caller enqueues the ids after the commit."""
 
     candidates: int
     order_ids: list[int] = field(default_factory=list)
-    cancel_ids: list[int] = field(default_factory=list)  # orders with a wish
+    cancel_ids: list[int] = field(default_factory=list)  # orders with a pending action
     position_ids: list[int] = field(default_factory=list)  # levels moved
-    lanes: Mapping[int, str] = field(default_factory=dict)  # of the orders that are in one
+    lanes: Mapping[int, str] = field(
+        default_factory=dict
+    )  # by order id; only orders in a session lane
 
 
-# Those that wait are judged again when what they wait for is over (`waiting.wake`), or after this:
-# who woke the others at this moment did not see them.
+# An event ends most waits (`deferral.wake`). After this time an order is decided again anyway: an
+# event during this transaction did not see the order.
 WAITING_SECONDS = 5
 
-# One row for each candidate, as it is written: by `INSERT_ENTRIES`, and for a preview by nothing.
+# The order rows of all candidates. `INSERT_ENTRIES` writes them; a preview only reads them.
 ENTRIES = f"""
 candidates AS (
   SELECT c.id, {eligibility.REASON_SQL} AS reason, {eligibility.TRADED_PAIR_SQL} AS pair
   FROM {eligibility.CANDIDATES_SQL}
-), judged AS (
-  SELECT id, reason, pair, CASE WHEN reason IS NULL THEN 'GOES'
-    WHEN reason = ANY(%(passes)s::text[]) THEN 'WAITS' ELSE 'SKIPPED' END AS what
+), classified AS (
+  SELECT id, reason, pair, CASE WHEN reason IS NULL THEN 'READY'
+    WHEN reason = ANY(%(passes)s::text[]) THEN 'WAITING' ELSE 'SKIPPED' END AS outcome
   FROM candidates
 ), entries AS (
   SELECT %(signal_id)s::bigint AS signal_id, id AS connection_id, 'entry' AS leg,
     {ENTRY_PRIORITY} AS priority, pair, %(direction)s::text AS side,
     %(order_type)s::text AS order_type, %(time_in_force)s::text AS time_in_force,
     %(limit_price)s::numeric AS limit_price, %(stop_price)s::numeric AS stop_price,
-    CASE what WHEN 'SKIPPED' THEN what ELSE 'PENDING' END AS status,
+    CASE outcome WHEN 'SKIPPED' THEN outcome ELSE 'PENDING' END AS status,
     coalesce(reason, '') AS reason,
-    CASE what WHEN 'GOES' THEN statement_timestamp()
-      WHEN 'WAITS' THEN statement_timestamp() + interval '{WAITING_SECONDS} seconds' END AS due_at,
-    CASE WHEN what <> 'SKIPPED' THEN statement_timestamp() END AS enqueued_at,
-    CASE what WHEN 'WAITS' THEN statement_timestamp() END AS waiting_since,
-    CASE what WHEN 'SKIPPED' THEN statement_timestamp() END AS done_at
-  FROM judged
+    CASE outcome WHEN 'READY' THEN statement_timestamp()
+      WHEN 'WAITING' THEN statement_timestamp() + interval '{WAITING_SECONDS} seconds'
+    END AS due_at,
+    CASE WHEN outcome <> 'SKIPPED' THEN statement_timestamp() END AS enqueued_at,
+    CASE outcome WHEN 'WAITING' THEN statement_timestamp() END AS waiting_since,
+    CASE outcome WHEN 'SKIPPED' THEN statement_timestamp() END AS done_at
+  FROM classified
 )"""
 
 INSERT_ENTRIES = f"""
-WITH {ENTRIES}, placed AS (
-  SELECT *, row_number() OVER (ORDER BY connection_id) - 1 AS place, count(*) OVER () AS many
+WITH {ENTRIES}, ranked AS (
+  SELECT *, row_number() OVER (ORDER BY connection_id) - 1 AS rank, count(*) OVER () AS total
   FROM entries
 ), numbered AS MATERIALIZED (
   SELECT *, nextval(pg_get_serial_sequence('execution_order', 'id')) AS order_id
-  FROM (SELECT * FROM placed
-    ORDER BY (place + many - (%(turn)s::bigint * many >> 32)) %% many) turned
+  FROM (SELECT * FROM ranked
+    ORDER BY (rank + total - (%(rotation)s::bigint * total >> 32)) %% total) rotated
 ), written AS (
   INSERT INTO execution_order (id, signal_id, connection_id, leg, priority, pair, side, order_type,
     time_in_force, limit_price, stop_price, status, reason, due_at, enqueued_at, waiting_since,
@@ -100,13 +103,13 @@ WITH {ENTRIES}, placed AS (
   FROM written w JOIN connections_executionconnection c ON c.id = w.connection_id
   WHERE w.status = 'SKIPPED'
 )
-SELECT id, status = 'PENDING' AND reason = '' AS goes FROM written ORDER BY id
+SELECT id, status = 'PENDING' AND reason = '' AS is_ready FROM written ORDER BY id
 """
 
 WITHDRAW = """
-WITH touched AS (
+WITH locked AS (
   SELECT id FROM execution_order
-  WHERE signal_id = %(of)s AND leg LIKE 'entry%%' AND status = ANY(%(live)s)
+  WHERE signal_id = %(refers_to)s AND leg LIKE 'entry%%' AND status = ANY(%(live)s)
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE execution_order o SET
@@ -117,7 +120,7 @@ WITH touched AS (
       THEN o.pending_action
       ELSE %(pending_action)s END,
     due_at = clock_timestamp()
-  FROM touched t WHERE o.id = t.id
+  FROM locked l WHERE o.id = l.id
   RETURNING o.id, o.connection_id, o.status, o.pending_action
 ), logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
@@ -126,18 +129,19 @@ WITH touched AS (
 SELECT id, connection_id, pending_action FROM moved
 """
 
-# Who fills an order holds its row: either its position is seen by the statements that follow, or
-# whoever opens it sees this MODIFY or CLOSE. An order that has ended may still get a late fill.
+# Applying a fill locks the order's row too. So either the next statements see the position, or the
+# transaction that opens it sees this MODIFY or CLOSE. An order that has ended may get a late fill.
 LOCK_UNFILLED = """
 SELECT connection_id, status FROM execution_order
 WHERE signal_id = %s AND leg LIKE 'entry%%' AND status <> ALL('{FILLED, SKIPPED, DENIED}')
 ORDER BY id FOR NO KEY UPDATE
 """
 
-# A level that nobody guarded becomes ours. So do several targets in place of one that the broker
-# holds: it would close all at the first. Fewer targets than were reached: the last one counts.
+# The engine guards a level that had no guardian. It also guards several targets that replace the
+# one at the broker, which would close all of the position at the first. If the signal has fewer
+# targets than the number of the position's next one, its last one counts.
 MOVE_LEVELS = f"""
-WITH held AS (
+WITH locked AS (
   SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
@@ -149,9 +153,9 @@ WITH held AS (
     tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian
       ELSE 'ENGINE' END,
     levels_given_up = false, levels_dropped_at = NULL
-  FROM held, (SELECT %(sl)s::numeric AS sl, %(targets)s::numeric[] AS targets,
+  FROM locked, (SELECT %(sl)s::numeric AS sl, %(targets)s::numeric[] AS targets,
     cardinality(%(targets)s::numeric[]) AS n) t
-  WHERE p.id = held.id AND p.quantity > 0
+  WHERE p.id = locked.id AND p.quantity > 0
   RETURNING p.id, p.connection_id
 ), logged AS (
   INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
@@ -170,16 +174,16 @@ LIVE = ["PENDING", "SUBMITTING", "UNKNOWN", "SUBMITTED", "PARTIALLY_FILLED", "CA
 
 
 def fan_out(signal: Signal) -> FanOut:
-    """Write the orders of every candidate and store how many there are.
+    """Write the orders of all candidates of a signal and store their number.
 
-    Must run inside the transaction that publishes: raises RuntimeError outside of one.
+    Call it in the transaction that publishes; raises RuntimeError outside of a transaction.
     """
     if not database.in_atomic_block:
-        raise RuntimeError("fan_out belongs into the publish transaction")
+        raise RuntimeError("call fan_out inside the publish transaction")
     writers = {Action.OPEN: _open, Action.CLOSE: _close, Action.MODIFY: _modify}
     with for_all_tenants():
         result = writers[Action(signal.action)](signal)
-        # Here, where all tenants' rows are seen.
+        # Read here: after the commit a tenant's session does not see the rows of others.
         result = replace(result, lanes=lanes_of(result.order_ids))
         run(
             signal_outcomes.COUNT_CANDIDATES,
@@ -196,16 +200,17 @@ def _open(signal: Signal) -> FanOut:
         reaches_admins=signal.reaches_admins,
         owner_only=signal.owner_only,
     )
-    written = rows(INSERT_ENTRIES, {**parameters, "turn": turn_of(signal.pk)})
-    return FanOut(len(written), [row.id for row in written if row.goes])
+    written = rows(INSERT_ENTRIES, {**parameters, "rotation": rotation_of(signal.pk)})
+    return FanOut(len(written), [row.id for row in written if row.is_ready])
 
 
 def entry_parameters(
     signal: Signal, *, at: datetime | None, reaches_admins: bool, owner_only: bool
 ) -> dict[str, Any]:
-    """Return the parameters of ENTRIES for a signal. at: the market time of its publication.
+    """Return the parameters of ENTRIES for a signal.
 
-    reaches_admins, owner_only: which connections its approval covers.
+    at: the market time of its publication. reaches_admins, owner_only: the connections that its
+    approval covers.
     """
     return {
         **eligibility.eligibility_parameters(
@@ -224,12 +229,11 @@ def entry_parameters(
     }
 
 
-def turn_of(signal_id: int) -> int:
-    """Return how far round the candidates' order begins, as a share of 2**32. Pure.
+def rotation_of(signal_id: int) -> int:
+    """Return where in the list of candidates a signal's orders begin, as a fraction of 2**32. Pure.
 
-    The golden ratio's multiples spread evenly over a whole, whichever ids a feed's signals have:
-    over some signals each account stands as often at the front as at the back. The same signal
-    always gives the same order.
+    Multiples of the golden ratio are spread evenly for any sequence of ids: over several signals
+    each account is at the front as often as at the back. A signal always has the same rotation.
     """
     return signal_id * 0x9E3779B9 % 2**32
 
@@ -237,7 +241,7 @@ def turn_of(signal_id: int) -> int:
 def _close(signal: Signal) -> FanOut:
     rows(LOCK_UNFILLED, (signal.refers_to_id,))
     unfilled = []
-    if signal.close_fraction == 1:  # a part of what is not yet filled cannot be told
+    if signal.close_fraction == 1:  # a part of an unfilled entry cannot be closed
         unfilled = _withdraw(signal.refers_to_id, signal.pk, "CLOSE", Code.CLOSED_BEFORE_SENT)
     closing = exits.close_all_of_signal(
         refers_to=signal.refers_to_id, fraction=signal.close_fraction, signal_id=signal.pk
@@ -267,8 +271,9 @@ def _modify(signal: Signal) -> FanOut:
 
 
 def lanes_of(order_ids: Sequence[int]) -> dict[int, str]:
-    """Return the lanes of those of these orders that are in one which a process holds: nobody would
-    ever take the messages of the others. Without such lanes it costs one look at their few rows.
+    """Return the lanes of these orders, by order id; only lanes that a process holds.
+
+    No process takes messages for other lanes. Without session lanes this costs one small query.
     """
     held = [row.lane for row in rows(HELD_LANES_SQL)] if order_ids else []
     if not held:
@@ -277,18 +282,19 @@ def lanes_of(order_ids: Sequence[int]) -> dict[int, str]:
 
 
 def withdraw(signal: Signal) -> list[int]:
-    """Cancel what a cancelled signal has not yet filled; return ids of orders left with a wish.
+    """Cancel the unfilled entries of a cancelled signal; return the orders with a pending action.
 
-    What was not sent is CANCELLED at once; the broker is asked about the rest. Positions stay.
+    Unsent entries become CANCELLED at once; for the others a cancellation at the broker is
+    requested. Positions stay open.
     """
     with for_all_tenants():
         moved = _withdraw(signal.pk, signal.pk, "CANCEL", Code.SIGNAL_CANCELLED)
     return [row.id for row in moved if row.pending_action]
 
 
-def _withdraw(of: int | None, signal_id: int, pending_action: str, code: Code) -> list[Any]:
+def _withdraw(refers_to: int | None, signal_id: int, pending_action: str, code: Code) -> list[Any]:
     parameters = {
-        "of": of,
+        "refers_to": refers_to,
         "signal_id": signal_id,
         "pending_action": pending_action,
         "code": code.value,

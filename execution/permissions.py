@@ -1,4 +1,4 @@
-"""Who may trade on which account: asked by what people do with orders and positions."""
+"""Check who may act on the orders and positions of an account."""
 
 from collections.abc import Collection
 from uuid import UUID
@@ -13,7 +13,7 @@ def require_on_accounts(
 ) -> None:
     """Raise NotAllowedError unless `by` has the right or owns all of these connections.
 
-    None is the system itself. Staff go by their roles, without a look at whose they are.
+    by: None is the system itself. The role of staff decides for all connections.
     """
     if by is None or by.is_staff:
         require(by, right)

@@ -1,8 +1,8 @@
-"""The preview of a publication: fan-out's own rows judged by the claim's own evaluation, unwritten.
+"""The preview of a publication: fan-out's rows, decided by the claim's evaluation, not written.
 
-One set-based load for all candidates. What the preview cannot know: a margin that only the broker
-calculates (our estimate counts), credentials that do not open (this process has no key), and which
-accounts are slow at that moment.
+All candidates are loaded at once. The preview cannot know a margin that only the broker calculates
+(it uses our estimate), credentials that cannot be decrypted (this process has no key), and which
+accounts are slow at the moment.
 """
 
 from collections import Counter
@@ -51,7 +51,7 @@ from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
 
-# The rows of ENTRIES with what the table would add; their ids are behind all that are written.
+# The rows of ENTRIES with the table's defaults. Their ids are above those of all stored orders.
 LOAD = f"""
 WITH {ENTRIES}, orders AS (
   SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
@@ -67,8 +67,8 @@ CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id, %(pair)s::text AS currency_pa
 ORDER BY o.priority, o.id
 """
 
-# Whom `fan_out` reaches by a CLOSE or MODIFY: open positions, and (unless a part is closed)
-# entries that are not filled yet.
+# The accounts that `fan_out` reaches by a CLOSE or MODIFY: those with open positions and, unless
+# only a part is closed, those with entries that are not filled yet.
 FOLLOWERS = """
 SELECT count(DISTINCT connection_id) AS many FROM (
   SELECT connection_id FROM positions_executionposition
@@ -83,7 +83,7 @@ SELECT count(DISTINCT connection_id) AS many FROM (
 
 @dataclass(frozen=True, slots=True)
 class _Draft:
-    """A signal as `claim_sql.SIGNALS` would read it if it were published now."""
+    """A signal as `claim_sql.SIGNALS` would return it if it were published now."""
 
     id: int
     feed_id: int
@@ -103,9 +103,9 @@ class _Draft:
 
 
 def preview(signal: Signal) -> Preview:
-    """Return what would become of each candidate if the signal, saved or not, were published now.
+    """Return the decisions, counted, that a publication now would get. The signal may be unsaved.
 
-    Reads every tenant's rows and returns counts only.
+    Reads the rows of all tenants; returns only counts.
     """
     with transaction.atomic(), for_all_tenants():
         return _entries(signal) if signal.action == Action.OPEN else _followers(signal)
@@ -164,18 +164,17 @@ def _draft(signal: Signal, now: datetime) -> _Draft:
 
 @dataclass(frozen=True, slots=True)
 class _Evaluation:
-    """A candidate's decision; at_last: the one it would get if it had nothing to wait for."""
+    """A candidate's decision. final: the decision after its wait, the same if it does not wait."""
 
     row: Any
     decision: Decision
-    at_last: Decision
+    final: Decision
 
 
 def _evaluate_pending(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation]:
-    """Judge candidates as a claim would. One that breaks our program is judged alone.
+    """Decide candidates as a claim would; one that causes an error in our code is denied alone.
 
-    The database's trouble is no candidate's and is raised. Any other error of the database takes
-    back no more than the group it came in.
+    Raises failures of the database. Any other database error rolls back only the group it came in.
     """
 
     def together(some: Sequence[Any]) -> list[_Evaluation]:
@@ -188,41 +187,37 @@ def _evaluate_pending(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation
         return [_Evaluation(row, broken, broken)]
 
     parts = process_with_bisection(pending, together, alone, spared=is_database_trouble)
-    return [one for part in parts for one in part]
+    return [evaluation for part in parts for evaluation in part]
 
 
 def _evaluated(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation]:
     specs = {row.connection_id: spec_without_credentials(row) for row in pending}
     context = load_evaluation_context(pending, {draft.id: draft})
-    unheld = session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)
-    postponed = deferred_by_brokers(pending, open_hosts(), maintenance.windows_open_now())
-    postponed |= {row.connection_id: WAITING_FOR_WORKER for row in pending if row.lane in unheld}
-    accounts = load_account_context(pending, specs, postponed, capabilities_of=capabilities_of)
+    lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
+    deferred = deferred_by_brokers(pending, open_hosts(), maintenance.windows_open_now())
+    deferred |= {row.connection_id: WAITING_FOR_WORKER for row in pending if row.lane in lanes}
+    accounts = load_account_context(pending, specs, deferred, capabilities_of=capabilities_of)
     decisions = evaluate(pending, context, accounts, specs)
     waiting = [row for row, decision in decisions if isinstance(decision, Deferred)]
-    at_last = evaluate(waiting, context, replace(accounts, postponed={}), specs)
-    later = {row.id: decision for row, decision in at_last}
-    return [_Evaluation(row, decision, later.get(row.id, decision)) for row, decision in decisions]
+    after_wait = evaluate(waiting, context, replace(accounts, deferred={}), specs)
+    final = {row.id: decision for row, decision in after_wait}
+    return [_Evaluation(row, decision, final.get(row.id, decision)) for row, decision in decisions]
 
 
 def _summary(
     now: datetime, skipped: Counter[tuple[Outcome, Code | None]], evaluations: Sequence[_Evaluation]
 ) -> Preview:
     counts = skipped
-    for one in evaluations:
-        if isinstance(one.decision, Deferred):
-            counts[Outcome.WAITING, one.decision.code] += 1
-        elif refusal := _refusal(one.decision):
-            counts[_counted(Outcome.DENIED, refusal.code)] += 1
+    for evaluation in evaluations:
+        if isinstance(evaluation.decision, Deferred):
+            counts[Outcome.WAITING, evaluation.decision.code] += 1
+        elif denial := _denial(evaluation.decision):
+            counts[_counted(Outcome.DENIED, denial.code)] += 1
     sent = [
-        (one.row.type, one.decision.quantity)
-        for one in evaluations
-        if isinstance(one.decision, Intent)
+        (e.row.type, e.decision.quantity) for e in evaluations if isinstance(e.decision, Intent)
     ]
     faults = _faults(evaluations)
-    waiting = sum(
-        isinstance(one.decision, Deferred) and not _is_faulty(one.at_last) for one in evaluations
-    )
+    waiting = sum(isinstance(e.decision, Deferred) and not _is_faulty(e.final) for e in evaluations)
     return Preview(
         as_of=now,
         sent=len(sent),
@@ -234,52 +229,61 @@ def _summary(
 
 
 def _counted(usual: Outcome, code: Code) -> tuple[Outcome, Code | None]:
-    """Return under what a candidate counts: a symbol that is not listed there is neither a limit
-    nor an obstacle of the account."""
+    """Return the key under which a candidate is counted.
+
+    A symbol that its broker does not list is neither a limit nor an obstacle of the account.
+    """
     return (Outcome.NOT_LISTED if code in NOT_LISTED else usual), code
 
 
-def _refusal(decision: Decision) -> Denial | None:
+def _denial(decision: Decision) -> Denial | None:
     if isinstance(decision, Terminated):
         return decision.denial
     return decision if isinstance(decision, Denial) else None
 
 
 def _is_faulty(decision: Decision) -> bool:
-    refusal = _refusal(decision)
-    return refusal is not None and refusal.code in SIGNAL_FAULTS
+    denial = _denial(decision)
+    return denial is not None and denial.code in SIGNAL_FAULTS
 
 
 def _faults(evaluations: Iterable[_Evaluation]) -> dict[Code, str]:
-    """Return the faults of the signal and of today's market, the most frequent first, each with the
-    figures of one account."""
+    """Return the faults of the signal and of the present market with the figures of one account.
+
+    The most frequent comes first.
+    """
     counts: Counter[Code] = Counter()
     figures: dict[Code, str] = {}
-    for one in evaluations:
-        refusal = _refusal(one.at_last)
-        if refusal is None or refusal.code not in SIGNAL_FAULTS.keys() | MARKET_FAULTS:
+    for evaluation in evaluations:
+        denial = _denial(evaluation.final)
+        if denial is None or denial.code not in SIGNAL_FAULTS.keys() | MARKET_FAULTS:
             continue
-        counts[refusal.code] += 1
-        figures.setdefault(refusal.code, _figures(refusal))
+        counts[denial.code] += 1
+        figures.setdefault(denial.code, _figures(denial))
     return {code: figures[code] for code, _ in counts.most_common()}
 
 
-def _figures(refusal: Denial) -> str:
-    if refusal.current is None or refusal.maximum is None:
+def _figures(denial: Denial) -> str:
+    if denial.current is None or denial.maximum is None:
         return ""
-    if refusal.code == Code.PRICE_WRONG_SIDE:
-        return f"Its price {plain(refusal.maximum)}, market {plain(refusal.current)}."
-    if refusal.code not in (Code.STOP_AT_ENTRY, Code.TARGET_WRONG_SIDE):
+    if denial.code == Code.PRICE_WRONG_SIDE:
+        return f"Its price {plain(denial.maximum)}, market {plain(denial.current)}."
+    if denial.code not in (Code.STOP_AT_ENTRY, Code.TARGET_WRONG_SIDE):
         return ""
-    return f"Entry {plain(refusal.current)}, level {plain(refusal.maximum)}."
+    return f"Entry {plain(denial.current)}, level {plain(denial.maximum)}."
 
 
 def _sizes(sent: Sequence[tuple[str, Decimal]]) -> Iterable[Sizes]:
     if not sent:
         return
-    by_kind: dict[str, list[Decimal]] = {"": [quantity for _, quantity in sent]}
-    for kind, quantity in sent:
-        by_kind.setdefault(kind, []).append(quantity)
-    for kind in sorted(by_kind):
-        quantities = by_kind[kind]
-        yield Sizes(kind, len(quantities), min(quantities), median_low(quantities), max(quantities))
+    by_type: dict[str, list[Decimal]] = {"": [quantity for _, quantity in sent]}  # "": all types
+    for broker_type, quantity in sent:
+        by_type.setdefault(broker_type, []).append(quantity)
+    for broker_type, quantities in sorted(by_type.items()):
+        yield Sizes(
+            broker_type,
+            len(quantities),
+            min(quantities),
+            median_low(quantities),
+            max(quantities),
+        )

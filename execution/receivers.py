@@ -1,4 +1,4 @@
-"""What this room does when a room below tells it something."""
+"""Receivers of signals from other apps, and the queries registered with them."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from signals.signals import signal_cancelled, signal_published
 
 @receiver(signal_published, dispatch_uid="execution.fan_out")
 def on_signal_published(*, signal: Signal, **_: Any) -> None:
-    """Write the candidates' orders in the publish transaction; ring when it is committed."""
+    """Write the candidates' orders in the publish transaction; enqueue them on commit."""
     result = fan_out(signal)
     exits = signal.action != "OPEN"
     queue = tasks.EXITS if exits else tasks.ENTRIES
@@ -32,12 +32,12 @@ def on_signal_published(*, signal: Signal, **_: Any) -> None:
 
 @receiver(signal_cancelled, dispatch_uid="execution.withdraw")
 def on_signal_cancelled(*, signal: Signal, **_: Any) -> None:
-    """Withdraw what is not yet filled of a published signal."""
+    """Cancel the unfilled entries of a published signal."""
     if withdraw(signal):
         tasks.enqueue_pending_actions_on_commit()
 
 
-# By the indexes position_open and order_with_broker. What is PENDING is still here.
+# Uses the indexes position_open and order_with_broker. A PENDING order is not at the broker yet.
 register_exposure_query("""
 SELECT connection_id, symbol, 'an open position' AS what
 FROM positions_executionposition WHERE quantity > 0
@@ -46,15 +46,15 @@ register_exposure_query(f"""
 SELECT connection_id, symbol, 'an order that is ' || status AS what
 FROM execution_order WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}')
 """)
-# By the indexes position_open, position_open_of_source and order_of_connection.
+# Uses the indexes position_open, position_open_of_source and order_of_connection.
 register_priced_query("""
 SELECT price_source_id AS source_id, connection_id, pair
 FROM positions_executionposition WHERE quantity > 0
 """)
 register_ordered_query("SELECT connection_id, pair, id AS number FROM execution_order")
-# By the index position_open_of_signal. What orders have ended of a signal is far more than what all
-# have under way: these are found by order_with_broker and order_due, or by one_entry. Pairs are not
-# compared: an order's is what its account trades, which is not the signal's if a symbol is mapped.
+# Uses the index position_open_of_signal. A signal has far more ended orders than there are live
+# ones of all signals: the indexes order_with_broker, order_due and one_entry find the live ones.
+# Pairs are not compared: with a mapped symbol an order's pair is not the signal's.
 register_open_signals("""EXISTS (
 SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)""")
 register_open_signals(f"""s.id IN (

@@ -1,7 +1,7 @@
-"""What can be done with orders and positions. Each function is one transaction, or none.
+"""The services on orders and positions. Each function uses one transaction, or none.
 
-`execute` is the one code path for any bundle: dispatcher slots, then intents on disk, then the
-calls. The others write what is wanted; callers ring on commit.
+`execute` is the only way to send orders: it reserves dispatcher slots, commits intents, then makes
+the calls. The other services write rows; their callers enqueue on commit.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -53,13 +53,13 @@ __all__ = [
 
 
 def execute(order_ids: Sequence[int], *, skip_locked: bool = False, urgent: bool = False) -> None:
-    """Claim what is due of a bundle and dispatch it; returns when the calls are under way.
+    """Claim the due orders of a bundle and dispatch them; return when the calls have started.
 
-    urgent: these are exits, for which places are kept.
+    urgent: the orders are exits, which have reserved slots.
 
-    An intent is written only for a call that has a dispatcher slot: whatever stands between the
-    two when the process dies becomes NEVER_ARRIVED, however healthy the broker. While this may be
-    a restored database nothing is claimed: the rows wait as RESTORE_CHECK, due a second later.
+    An intent is written only after its call has a dispatcher slot: an intent whose process dies
+    before the call ends as NEVER_ARRIVED. While the database may have been restored from a backup,
+    nothing is claimed: the rows wait as RESTORE_CHECK and are due again a second later.
     """
     runtime = trading_runtime.get_runtime()
     if restore_detector.is_suspect():
@@ -92,9 +92,10 @@ def _claim_with_bisection(
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
 ) -> list[Outgoing]:
-    """One order's trouble is never its neighbour's: what breaks the claim ends alone, FAILED.
+    """Claim a bundle; if one order breaks the claim, quarantine it alone and claim the others.
 
-    The database's trouble is raised: the rows stay as they are, and are due.
+    A failure of the database is raised: the rows stay due. It is only logged if half of the bundle
+    was claimed, since those intents must be sent (`common.bisection` would lose them).
     """
     try:
         return claim(
@@ -104,9 +105,9 @@ def _claim_with_bisection(
             deferral_policy=deferral_policy,
             lanes_without_worker=lanes_without_worker,
         )
-    except Exception as error:
+    except Exception as error:  # any: one order's data may break any line of the evaluation
         if is_database_trouble(error):
-            log.warning("a bundle was left", orders=len(order_ids), error=str(error).strip())
+            log.warning("bundle not claimed", orders=len(order_ids), error=str(error).strip())
             raise
         if len(order_ids) == 1:
             quarantine_order(order_ids[0], error)
@@ -118,20 +119,20 @@ def _claim_with_bisection(
                 bundle += _claim_with_bisection(
                     half, worker_id, skip_locked, deferral_policy, lanes_without_worker
                 )
-            except Exception as another:
+            except Exception as another:  # any: as above, and whatever the quarantine raises
                 if not bundle:
                     raise
-                # The other half's intents are on disk: they must go out.
-                log.warning("half of a bundle was left", orders=len(half), error=repr(another))
+                # The other half's intents are committed: they must be sent.
+                log.warning("half of a bundle not claimed", orders=len(half), error=repr(another))
                 connection.close()
         return bundle
 
 
 def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
-    """Find due rows whose bell was not heard and execute them; return how many were found.
+    """Execute due orders whose message was lost or never sent; return how many were found.
 
-    So many at a time until no more are found: while there is no Redis nobody else rings. What is
-    still due afterwards (somebody holds its connection lock) is left for the next look.
+    It continues, `limit` orders at a time, until no more are found: without Redis this is the only
+    way that orders are executed. Orders whose connection is locked stay due for the next poll.
     """
     seen: set[int] = set()
     while found := [i for i in sweeps.due(limit, exits_only=exits_only) if i not in seen]:
@@ -141,7 +142,7 @@ def process_due_orders(limit: int, *, exits_only: bool = False) -> int:
 
 
 def close_dust() -> int:
-    """Close in the books what is left of positions and too small to be sold; return how many."""
+    """Write off what is left of positions and too small to be sold; return how many."""
     found = reports_of_dust()
     if found:
         apply_with_bisection(found)
@@ -149,16 +150,15 @@ def close_dust() -> int:
 
 
 def flag_orders_without_worker(limit: int = MAX_BUNDLE) -> int:
-    """Say why orders wait whose lane no process holds, and end entries that wait too long.
+    """Store why orders wait whose lane no process holds, and end entries that are too old.
 
-    Nobody is asked and nothing leaves. Returns how many were found.
+    Calls no broker and sends nothing. Returns how many orders were found.
     """
-    if not (lanes_without_worker := session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)):
+    lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
+    if not lanes:
         return 0
-    found = sweeps.due(limit, lanes=lanes_without_worker)
-    _claim_with_bisection(
-        found, trading_runtime.get_runtime().id, True, lanes_without_worker=lanes_without_worker
-    )
+    found = sweeps.due(limit, lanes=lanes)
+    _claim_with_bisection(found, trading_runtime.get_runtime().id, True, lanes_without_worker=lanes)
     return len(found)
 
 
@@ -168,10 +168,10 @@ def close_position(
     fraction: Decimal = Decimal(1),
     by: User | None = None,
 ) -> int | None:
-    """Write an exit for a share of a position (of what was opened); return the order's id to ring.
+    """Write an exit for a fraction of the opened quantity; return the id of the order to enqueue.
 
-    None: all of it is closed or being closed already. Raises InvalidInputError for a fraction
-    outside (0, 1].
+    None: all of the position is closed or being closed already. Raises InvalidInputError for a
+    fraction outside (0, 1].
     """
     written = close_positions([position_id], fraction=fraction, by=by)
     return written[0] if written else None
@@ -180,10 +180,10 @@ def close_position(
 def close_positions(
     position_ids: Sequence[int], *, fraction: Decimal = Decimal(1), by: User | None = None
 ) -> list[int]:
-    """The same for many at once; return the ids of the orders that were written."""
+    """Write exits as `close_position` does; return the ids of the orders to enqueue."""
     if not 0 < fraction <= 1:
         raise InvalidInputError(
-            Code.FIELD_INVALID, "The fraction lies in (0, 1].", field="fraction"
+            Code.FIELD_INVALID, "The fraction must be above 0 and at most 1.", field="fraction"
         )
     detail = f"by {by.get_username()}" if by else ""
     share = None if fraction == 1 else fraction
@@ -198,9 +198,10 @@ def close_positions(
 
 
 def cancel_order(order_id: int, *, by: User | None = None) -> str:
-    """Cancel an order that is not sent, or wish for it where the broker must be asked.
+    """Cancel an order that is not sent, or request the cancellation of one that is.
 
-    Returns its status. Raises ConflictError for one that has ended. Ring the wishes on commit.
+    Returns its status. Raises ConflictError if the order has ended. Enqueue pending actions on
+    commit.
     """
     detail = f"by {by.get_username()}" if by else ""
     with transaction.atomic():
@@ -216,7 +217,7 @@ def cancel_order(order_id: int, *, by: User | None = None) -> str:
         return order.status
 
 
-# A wish to close says more than one to cancel: it stays.
+# A pending CLOSE stays: it includes the cancellation.
 REQUEST_CANCEL = """
 UPDATE execution_order SET pending_action = CASE pending_action WHEN 'CLOSE' THEN pending_action
   ELSE 'CANCEL' END,
@@ -225,7 +226,7 @@ UPDATE execution_order SET pending_action = CASE pending_action WHEN 'CLOSE' THE
 
 
 def cancel_orders(order_ids: Iterable[int], *, by: User | None = None) -> list[int]:
-    """Cancel many as `cancel_order` does; return those that had not ended meanwhile."""
+    """Cancel orders as `cancel_order` does; return the ids of those that had not ended."""
     cancelled = []
     for order_id in order_ids:
         try:
@@ -248,7 +249,7 @@ SELECT id, signal_id, connection_id, '{Code.OWNER_CANCELLED.value}', 'CANCELLED'
 FROM moved
 """
 
-# Its own statement: whoever held the lock has committed when the next one looks.
+# A statement of its own: the next one then sees what the former holder of the lock committed.
 LOCK_POSITION = """
 SELECT id FROM positions_executionposition
 WHERE id = (SELECT position_id FROM execution_order WHERE id = %s) FOR NO KEY UPDATE
@@ -276,7 +277,7 @@ SELECT id FROM moved
 
 
 def retry_obstacle(order: Order) -> str:
-    """Return why sending a FAILED entry once more could not succeed; empty: it may be tried."""
+    """Return why a retry of a FAILED entry could not succeed; empty: it may be tried."""
     signal = order.signal
     if order.status != Status.FAILED or not order.is_entry or signal is None:
         return ""
@@ -284,18 +285,19 @@ def retry_obstacle(order: Order) -> str:
         return ""
     return (
         f"{signal.number} was valid until {signal.valid_until:%Y-%m-%d %H:%M:%S} UTC, so it would "
-        "expire unsent. If the trade is still wanted, publish a new signal."
+        "expire unsent. If you still want the trade, publish a new signal."
     )
 
 
 def retry_order(order_id: int, *, by: User | None = None) -> int:
-    """Send a FAILED order once more, under the next attempt digit; return its id to ring.
+    """Make a FAILED order due under the next attempt digit; return its id to enqueue.
 
-    It passes valid_until, price, risk and kill switch again; its age counts from now on, for the
-    person has seen how old the signal is (a market entry that never arrived is proven so after more
-    than the age that it may have). Raises ConflictError for any other state:
-    what may be live is never sent again; for an exit of more than is still free to close; and
-    SIGNAL_EXPIRED for an entry whose signal is not valid any more.
+    valid_until, price, limits and kill switch are checked again. Its age counts from now on: the
+    person has seen how old the signal is, and the proof that a market entry never arrived takes
+    longer than the maximum age of one.
+
+    Raises ConflictError for any other status (an order that may be live is never sent again), for
+    an exit of more than is free to close, and with SIGNAL_EXPIRED if the signal is no longer valid.
     """
     detail = f"by {by.get_username()}; its age counts from now on" if by else ""
     require(by, Right.RETRY)
@@ -307,7 +309,7 @@ def retry_order(order_id: int, *, by: User | None = None) -> int:
         moved = rows(RETRY, {"id": order_id, "detail": detail, "now": market_now()})
         recompute_reserved([order_id])
     if not moved:
-        raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be tried again.")
+        raise ConflictError(Code.STATE_CONFLICT, "Only a FAILED order can be retried.")
     return int(moved[0].id)
 
 
@@ -318,11 +320,11 @@ def modify_position(
     take_profit: Decimal | None,
     by: User | None = None,
 ) -> None:
-    """Move the levels of an open position; where the broker guards them it is told next.
+    """Change the levels of an open position; levels that the broker guards are then sent to it.
 
-    Raises InvalidInputError for a level on the wrong side of the other, or one that is moved to
-    where the price has been already (it would close the position at once); ConflictError for a
-    position that is closed. Ring the wishes on commit.
+    Raises InvalidInputError if a level is on the wrong side of the other, or a new level is one
+    that the price has reached (it would close the position at once); ConflictError if the position
+    is closed. Enqueue pending actions on commit.
     """
     with transaction.atomic():
         position = ExecutionPosition.objects.select_for_update(no_key=True).get(pk=position_id)
@@ -336,7 +338,7 @@ def modify_position(
         position.sl, position.tp = stop_loss, take_profit
         position.sl_guardian = position.sl_guardian or ("ENGINE" if stop_loss else "")
         position.tp_guardian = position.tp_guardian or ("ENGINE" if take_profit else "")
-        position.levels_given_up = False  # a broker may hold this one
+        position.levels_given_up = False  # the broker may accept the new ones
         position.levels_dropped_at = None
         position.save(
             update_fields=[
@@ -358,13 +360,13 @@ def modify_position(
 def _reject_breached_levels(
     position: ExecutionPosition, stop_loss: Decimal | None, take_profit: Decimal | None
 ) -> None:
-    """Refuse a new level that the latest price has reached. Without a price none is refused."""
+    """Raise InvalidInputError for a new level that the latest price has reached, if it is known."""
     priced = with_prices(ExecutionPosition.objects.filter(pk=position.pk)).get()
     price: Decimal | None = getattr(priced, "current_price", None)
     if price is None:
         return
     sign = position.broker_side.sign
-    detail = f"{plain(price)} is the price now; the level lies behind it."
+    detail = f"The price is {plain(price)} and has passed the level."
     if stop_loss not in (None, position.sl) and (price - stop_loss) * sign <= 0:
         raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
     if take_profit not in (None, position.tp) and (take_profit - price) * sign <= 0:

@@ -1,6 +1,6 @@
-"""An order's way as a page tells it: steps in order, with the time that each took. Pure.
+"""The timeline of an order on a page: its steps in order, each with its duration. Pure.
 
-What each step is called differs between operators and owners, and stands with their pages.
+Operators and owners see different texts: those are with their pages.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ END_CSS = {"FILLED": "is-good", "REJECTED": "is-hot", "FAILED": "is-hot"}
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line. css: `is-good` for what moved the trade, `is-hot` for what needs someone."""
+    """One step. css: `is-good` if it advanced the trade, `is-hot` if a person has to act."""
 
     at: datetime | None
     since: str
@@ -24,33 +24,34 @@ class Step:
     css: str = ""
 
 
-Line = tuple[datetime, str, str, str]
-"""A step that was taken: when, title, text, css."""
+CompletedStep = tuple[datetime, str, str, str]
+"""A completed step: time, title, text, css."""
 
 
-def in_order(order: Order, taken: Iterable[Line], *, now: str) -> list[Step]:
-    """Every step taken with the time since the one before, and `now`, where the order stands.
+def build_steps(order: Order, completed: Iterable[CompletedStep], *, now: str) -> list[Step]:
+    """Return the completed steps with the time since the previous one, then the present state.
 
-    Lines of the same moment stay in the order in which they are given.
+    now: the text of the present state, unless the order has ended. Steps of the same time keep
+    their order.
     """
-    made, before = [], None
-    for at, title, text, css in sorted(taken, key=lambda line: line[0]):
-        since = f"+{milliseconds(at - before)} ms" if before else ""
-        made.append(Step(at, since, title, text, f"is-done {css}".strip()))
-        before = at
+    steps, previous = [], None
+    for at, title, text, css in sorted(completed, key=lambda line: line[0]):
+        since = f"+{milliseconds(at - previous)} ms" if previous else ""
+        steps.append(Step(at, since, title, text, f"is-done {css}".strip()))
+        previous = at
     if order.done_at is None:
-        made.append(Step(None, "", STATES[order.status].word, now))
-    return made
+        steps.append(Step(None, "", STATES[order.status].word, now))
+    return steps
 
 
-def at_the_broker(order: Order) -> str:
-    """What the broker calls it; empty until it said so."""
-    return f"There it is {order.broker_order_id}." if order.broker_order_id else ""
+def broker_order_text(order: Order) -> str:
+    """Return a sentence with the broker's order id; empty until it is known."""
+    return f"The broker's order id is {order.broker_order_id}." if order.broker_order_id else ""
 
 
-def about_fill(fill: Fill, *, cost: str = "") -> str:
-    """Which fill it is, at what time of the broker's, and how sure that is."""
-    text = f"{fill.broker_fill_id}, the broker’s own time {fill.time:%H:%M:%S}.{cost}"
+def fill_text(fill: Fill, *, cost: str = "") -> str:
+    """Return a fill's broker id, its broker time, its cost, and whether it is inferred."""
+    text = f"{fill.broker_fill_id}, broker’s time {fill.time:%H:%M:%S}.{cost}"
     if fill.inferred:
-        text += " Inferred from a cumulative quantity; the real fill replaces it."
+        text += " Inferred from a cumulative quantity; the broker’s own report of it replaces it."
     return text

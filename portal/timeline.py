@@ -4,7 +4,14 @@ from collections.abc import Iterable, Iterator
 
 from common.formatting import number, quantity
 from execution.models import Fill, Order
-from execution.timeline import END_CSS, Line, Step, about_fill, at_the_broker, in_order
+from execution.timeline import (
+    END_CSS,
+    CompletedStep,
+    Step,
+    broker_order_text,
+    build_steps,
+    fill_text,
+)
 from portal.order_explanations import explain, format_price
 
 
@@ -12,10 +19,10 @@ def timeline(order: Order, fills: Iterable[Fill]) -> list[Step]:
     """Every step that the order took, each with the time since the one before."""
     said = explain(order)
     now = f"{said.summary} {said.why}" if order.status == "PENDING" else said.summary
-    return in_order(order, _taken(order, list(fills)), now=now.strip())
+    return build_steps(order, _taken(order, list(fills)), now=now.strip())
 
 
-def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
+def _taken(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
     first = "Taken up" if order.is_entry else "Close asked for"
     yield order.created_at, first, "Written together with the publication: it cannot be lost.", ""
     if order.validated_at:
@@ -25,7 +32,7 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
         text = f"{order.client_order_id} was on disk before the first byte left, so it can never be"
         yield order.submitted_at, "Intent saved, then sent", f"{text} sent twice.", ""
     if order.acknowledged_at:
-        yield order.acknowledged_at, "Acknowledged by the broker", at_the_broker(order), ""
+        yield order.acknowledged_at, "Acknowledged by the broker", broker_order_text(order), ""
     for fill in fills:
         yield _fill(order, fill)
     if order.done_at and not (fills and order.status == "FILLED"):
@@ -34,11 +41,11 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
         yield order.done_at, said.state.word, why, END_CSS.get(order.status, "")
 
 
-def _fill(order: Order, fill: Fill) -> Line:
+def _fill(order: Order, fill: Fill) -> CompletedStep:
     cost = f" Commission {number(fill.commission)} {fill.commission_currency}."
     if fill.commission_rate is None:
         cost = f"{cost[:-1]}, not in the result: no rate was quoted."
-    told = about_fill(fill, cost=cost if fill.commission else "")
+    told = fill_text(fill, cost=cost if fill.commission else "")
     title = f"Filled {quantity(fill.quantity, order.pair)} at {format_price(fill.price, order.pip)}"
     return fill.recorded_at, title, told, "is-good"
 

@@ -304,7 +304,7 @@ def due_tests(limit: int) -> list[UUID]:
         """,
         {
             "limit": limit,
-            "unheld": array(session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)),
+            "unheld": array(session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)),
             **held_lanes_parameters(),
         },
     )

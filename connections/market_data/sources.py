@@ -246,7 +246,7 @@ def _storable_fields(one: SourceReport) -> dict[str, str]:
 def flag_without_worker() -> None:
     """Say of sources whose account's lane nobody holds why nothing is told: no worker follows them,
     or none would. Archived accounts' lanes may be in nobody's list: theirs are looked at, too."""
-    unheld = session_lanes.unheld_lanes(session_lanes.HANDOVER_SECONDS)
+    unheld = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
     found = _used_sources(
         Q(broker_connection__lane__in=list(unheld))
         | Q(broker_connection__archived_at__isnull=False)

@@ -6,15 +6,22 @@ from common.formatting import STATES, hint, number, quantity
 from common.money import plain
 from console.queries.candidates import order_summary
 from execution.models import Fill, Order
-from execution.timeline import END_CSS, Line, Step, about_fill, at_the_broker, in_order
+from execution.timeline import (
+    END_CSS,
+    CompletedStep,
+    Step,
+    broker_order_text,
+    build_steps,
+    fill_text,
+)
 
 
 def timeline(order: Order, fills: Iterable[Fill]) -> list[Step]:
     """Every step that the order took, each with the time since the one before."""
-    return in_order(order, _taken(order, list(fills)), now=order_summary(order))
+    return build_steps(order, _taken(order, list(fills)), now=order_summary(order))
 
 
-def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
+def _taken(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
     written = "in the publish transaction" if order.is_entry else (
         "the exit and the quantity that it reserves")  # fmt: skip
     yield order.created_at, "Written", written, ""
@@ -25,10 +32,10 @@ def _taken(order: Order, fills: list[Fill]) -> Iterator[Line]:
         text = f"{order.client_order_id} was on disk before the first byte left."
         yield order.submitted_at, "Intent saved, then sent", text, ""
     if order.acknowledged_at:
-        yield order.acknowledged_at, "The broker answered", at_the_broker(order), ""
+        yield order.acknowledged_at, "The broker answered", broker_order_text(order), ""
     for fill in fills:
         title = f"Filled {quantity(fill.quantity, order.pair)} at {plain(fill.price)}"
-        yield fill.recorded_at, title, about_fill(fill), "is-good"
+        yield fill.recorded_at, title, fill_text(fill), "is-good"
     if order.done_at and not (fills and order.status == "FILLED"):
         said = f"{order_summary(order)} {hint(order.reason, order.status)}".strip()
         yield order.done_at, STATES[order.status].word, said, END_CSS.get(order.status, "")

@@ -153,7 +153,7 @@ def _levels(
     quote = latest(source, [instrument.pair]).get(instrument.pair) if source is not None else None
     if quote is not None:
         price = quote.bid if evidence.side is Side.BUY else quote.ask
-        detail = f"{plain(price)} is the price now; the level lies behind it."
+        detail = f"The price is {plain(price)} and has passed the level."
         if levels.stop_loss and (price - levels.stop_loss) * sign <= 0:
             raise InvalidInputError(Code.STOP_WRONG_SIDE, detail, field="stop_loss")
         if levels.take_profit and (levels.take_profit - price) * sign <= 0:

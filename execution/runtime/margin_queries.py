@@ -25,8 +25,8 @@ from connections.session_lanes import GENERAL
 from execution.ids import new_client_order_id
 from execution.runtime import trading_runtime
 from execution.submission import claim_sql as sql
+from execution.submission.bundle_evaluation import instruments_of
 from execution.submission.deferral import UNANSWERED_SECONDS, accounts_with_open_command
-from execution.submission.instruments import instruments_of
 from execution.submission.margins import Key, is_fresh, key_of, stored_margins
 from execution.submission.outcomes import SIDES, Deferred
 
@@ -80,7 +80,7 @@ def _not_waiting(entries: Sequence[Any], deferral_policy: DeferralPolicy) -> lis
     }
     if one_by_one := [row for row in entries if row.type in _types_one_at_a_time()]:
         accounts = array({row.connection_id for row in one_by_one})
-        held = rows(sql.HELD, {"connections": accounts, "unanswered": UNANSWERED_SECONDS})
+        held = rows(sql.EXPOSURE, {"connections": accounts, "unanswered": UNANSWERED_SECONDS})
         unanswered = {account.connection_id for account in held if account.unanswered}
         waiting |= accounts_with_open_command(one_by_one, unanswered)
     return [

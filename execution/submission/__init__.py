@@ -1,1 +1,1 @@
-"""From due rows to order intents: the claim with its decisions, sizes and limits."""
+"""Turn due orders into order intents: claim, evaluation, sizing and limits."""

@@ -1,5 +1,6 @@
-"""What each order of a bundle is judged by, and its decision: one definition for the claim, which
-sends, and the preview, which sends nothing. Everything here reads; nothing writes.
+"""Load what the orders of a bundle are decided by, and decide them.
+
+Shared by the claim, which sends, and the preview, which does not. Nothing here writes.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -28,74 +29,73 @@ from execution.submission.evaluate import (
     pairs_priced,
     validity_error,
 )
-from execution.submission.instruments import instruments_of
 from execution.submission.outcomes import Decision, Deferred, EvaluationContext
 from execution.submission.risk import PortfolioExposure
 from execution.submission.sizing import Denial
 
 NETTING = PositionMode.NETTING.value
-WAITING_FOR_WORKER, WAITING_FOR_EARLIER = (
-    Deferred(Code.NO_SESSION_WORKER),
-    Deferred(Code.EARLIER_COMMAND),
-)
+WAITING_FOR_WORKER = Deferred(Code.NO_SESSION_WORKER)
+WAITING_FOR_EARLIER = Deferred(Code.EARLIER_COMMAND)
 CapabilitiesOf = Callable[[str, ConnectionSpec], Capabilities]
 
 
 def adapter_capabilities(broker_type: str, spec: ConnectionSpec) -> Capabilities:
-    """What an account can do, as this process's own adapter knows it."""
+    """Return an account's capabilities from this process's adapter."""
     return adapter_for(broker_type).capabilities(spec)
 
 
 @dataclass(frozen=True, slots=True)
 class AccountContext:
-    """The state of the bundle's accounts and of the installation.
+    """The state of the bundle's accounts and of the kill switch, by connection id.
 
-    books: by connection; each allowed entry is added to its own. postponed: why entries of a
-    connection wait. uncompared: connections that an epoch lets nothing out for. locked_out: their
-    credentials are stored and do not open.
+    exposures: each allowed entry is added to its account's. deferred: why entries wait.
+    unreconciled_in_epoch: nothing may be sent until they are compared. without_credentials: stored
+    credentials that could not be decrypted.
     """
 
-    books: dict[str, PortfolioExposure]
+    exposures: dict[str, PortfolioExposure]
     halts: Halts
-    postponed: Mapping[str, Deferred]
+    deferred: Mapping[str, Deferred]
     unreconciled_in_epoch: Collection[str]
-    locked_out: Collection[str]
+    without_credentials: Collection[str]
     capabilities_of: CapabilitiesOf
 
 
 def load_account_context(
     pending: Sequence[Any],
     specs: Mapping[str, ConnectionSpec],
-    postponed: Mapping[str, Deferred],
+    deferred: Mapping[str, Deferred],
     *,
-    locked_out: Collection[str] = (),
+    without_credentials: Collection[str] = (),
     capabilities_of: CapabilitiesOf = adapter_capabilities,
 ) -> AccountContext:
-    """Read what the accounts of these rows hold, wait for and must not do."""
-    held_rows = rows(sql.HELD, {"connections": array(specs), "unanswered": UNANSWERED_SECONDS})
-    books = {
-        h.connection_id: PortfolioExposure(h.n, h.notional, h.margin, h.risk) for h in held_rows
+    """Read the exposure, the waits and the halts of the accounts of these rows."""
+    exposure_rows = rows(
+        sql.EXPOSURE, {"connections": array(specs), "unanswered": UNANSWERED_SECONDS}
+    )
+    exposures = {
+        row.connection_id: PortfolioExposure(row.n, row.notional, row.margin, row.risk)
+        for row in exposure_rows
     }
     entries = [row for row in pending if row.position_id is None]
     accounts = {row.connection_id for row in entries}
     _load_netting_sides(
-        books, accounts, {r.connection_id for r in pending if r.position_mode == NETTING}
+        exposures, accounts, {r.connection_id for r in pending if r.position_mode == NETTING}
     )
     in_error = {account: Deferred(code) for account, code in temporary_reasons(accounts).items()}
-    unanswered = {h.connection_id for h in held_rows if h.unanswered}
+    unanswered = {row.connection_id for row in exposure_rows if row.unanswered}
     one_at_a_time = [
         row for row in entries if capabilities_of(row.type, specs[row.connection_id]).one_at_a_time
     ]
     behind = accounts_with_open_command(one_at_a_time, unanswered)
     halts = read_halts()
     return AccountContext(
-        books=books,
+        exposures=exposures,
         halts=halts,
-        postponed={**dict.fromkeys(behind, WAITING_FOR_EARLIER), **in_error, **postponed},
-        unreconciled_in_epoch=unreconciled_in_epoch(specs)
-        if halts.everyone
-        else set(),  # an epoch halts everyone
-        locked_out=locked_out,
+        deferred={**dict.fromkeys(behind, WAITING_FOR_EARLIER), **in_error, **deferred},
+        # An open epoch always halts everyone: without such a halt there is none.
+        unreconciled_in_epoch=unreconciled_in_epoch(specs) if halts.everyone else set(),
+        without_credentials=without_credentials,
         capabilities_of=capabilities_of,
     )
 
@@ -106,15 +106,14 @@ def evaluate(
     accounts: AccountContext,
     specs: Mapping[str, ConnectionSpec],
 ) -> list[tuple[Any, Decision]]:
-    """Judge rows in order; each allowed entry counts for the ones behind it. Pure but for the
-    books."""
+    """Decide rows in order, each by `decide`: an allowed entry counts for those after it."""
     return [(row, decide(row, context, accounts, specs[row.connection_id])) for row in pending]
 
 
 def decide(
     row: Any, context: EvaluationContext, accounts: AccountContext, spec: ConnectionSpec
 ) -> Decision:
-    """Judge one row."""
+    """Decide one order; an allowed entry is added to its account's exposure."""
     is_entry = row.position_id is None
     feed_id = context.signals[row.signal_id].feed_id if row.signal_id is not None else None
     halt = accounts.halts.mode(
@@ -125,30 +124,33 @@ def decide(
             is_halted = halt == HaltMode.HALTED
             code = Code.TRADING_HALTED if is_halted else Code.CONNECTION_NOT_RECONCILED
             return Deferred(code, blocker=while_halted(context.exits[row.id]))
-        if accounts.postponed.get(row.connection_id) is WAITING_FOR_WORKER:
+        if accounts.deferred.get(row.connection_id) is WAITING_FOR_WORKER:
             return WAITING_FOR_WORKER
         return decide_exit(row, context, accounts.capabilities_of(row.type, spec))
     if halt is not None:
         return Denial(Code.TRADING_HALTED if halt == HaltMode.HALTED else Code.ENTRIES_HALTED)
-    if row.connection_id in accounts.locked_out:  # the log says why
+    if row.connection_id in accounts.without_credentials:  # the log has the error
         return Denial(Code.NO_CREDENTIALS)
-    if deferred := accounts.postponed.get(row.connection_id):
+    if deferred := accounts.deferred.get(row.connection_id):
         return validity_error(row, context.signals[row.signal_id], context) or deferred
-    exposure = accounts.books.setdefault(row.connection_id, PortfolioExposure())
+    exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
     return decide_entry(row, context, exposure, accounts.capabilities_of(row.type, spec))
 
 
 def load_evaluation_context(
     pending: Sequence[Any], signals: Mapping[int, Any]
 ) -> EvaluationContext:
-    """Read what is quoted and listed for these rows."""
+    """Read the instruments, quotes, exits and margins that these rows are decided by.
+
+    Price sources are read only if an entry lacks a price: their state explains it.
+    """
     quotes: dict[int, dict[str, Any]] = {}
     sources = {r.data_connection_id for r in pending if r.data_connection_id}
     for row in rows(sql.QUOTES, (list(sources), pairs_priced(pending))):
         quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
     closing = [r.id for r in pending if r.position_id]
     exits = rows(sql.EXITS, (closing,)) if closing else []
-    market = EvaluationContext(
+    context = EvaluationContext(
         signals=signals,
         instruments=instruments_of(pending),
         quotes=quotes,
@@ -160,24 +162,41 @@ def load_evaluation_context(
     unpriced = {
         r.data_connection_id
         for r in pending
-        if r.position_id is None and r.data_connection_id and missing_price(r, market)
+        if r.position_id is None and r.data_connection_id and missing_price(r, context)
     }
     if not unpriced:
-        return market
-    found = rows(sql.SOURCES, (list(unpriced),))
-    return replace(market, sources={source.id: source for source in found})
+        return context
+    sources_found = rows(sql.SOURCES, (list(unpriced),))
+    return replace(context, sources={source.id: source for source in sources_found})
+
+
+def instruments_of(pending: Iterable[Any]) -> dict[tuple[str, str], Any]:
+    """Return the brokers' instruments for these rows.
+
+    By (book, symbol); the preferred instrument of a pair also by (book, pair).
+    """
+    named = {(row.instrument_book, row.pair) for row in pending}
+    books, pairs = {book for book, _ in named}, {pair for _, pair in named}
+    found: dict[tuple[str, str], Any] = {}
+    for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
+        found[row.book, row.symbol] = row
+        if row.is_preferred:
+            found[row.book, row.pair] = row
+    return found
 
 
 def _load_netting_sides(
-    books: dict[str, PortfolioExposure], entries: set[str], netting: set[str]
+    exposures: dict[str, PortfolioExposure], entries: set[str], netting: set[str]
 ) -> None:
-    """Tell the books of accounts with entries which pairs they are closing on which side, and those
-    of netting accounts which they hold besides."""
+    """Store in the exposures of accounts with entries which (pair, side) they are closing.
+
+    Netting accounts also get which (pair, side) they hold.
+    """
     if not entries:
         return
-    for row in rows(sql.SIDES_HELD, {"connections": array(entries)}):
-        book = books.setdefault(row.connection_id, PortfolioExposure())
+    for row in rows(sql.OPEN_SIDES, {"connections": array(entries)}):
+        exposure = exposures.setdefault(row.connection_id, PortfolioExposure())
         if row.is_closing:
-            book.closing.add((row.pair, row.side))
+            exposure.closing.add((row.pair, row.side))
         elif row.connection_id in netting:
-            book.sides.add((row.pair, row.side))
+            exposure.sides.add((row.pair, row.side))

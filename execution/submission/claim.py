@@ -1,9 +1,9 @@
-"""The claim: from PENDING rows to intents on disk, a bundle in one transaction.
+"""The claim: turn the PENDING rows of a bundle into committed intents, in one transaction.
 
-Mailboxes are locked in id order by a plain lock with a time-out (SKIP LOCKED is for sweeps only),
-then, in a later statement whose snapshot is younger than the locks, the orders are loaded by
-primary key and filtered here. What is decided is decided by pure functions; what is written is
-written by one statement.
+1. Lock the connections in id order, waiting up to the lock time-out. Only sweeps skip locked ones.
+2. Load the orders in a later statement: its snapshot is newer than the locks. Filter them here.
+3. Decide each order with pure functions.
+4. Write all decisions with one statement.
 """
 
 import json
@@ -22,8 +22,7 @@ from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import array, columns, rows
 from connections.selectors import spec_from_row
-from connections.session_lanes import GENERAL
-from connections.session_lanes import held_lanes as held_lanes
+from connections.session_lanes import GENERAL, held_lanes
 from execution.exits.dust import raise_alarm
 from execution.exits.reservations import recompute_reserved
 from execution.ids import at_attempt, base_of, new_client_order_id
@@ -57,7 +56,7 @@ DeferralPolicy = Callable[[Sequence[Any]], Mapping[str, Deferred]]
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """An intent that is on disk, on its way to the dispatcher."""
+    """A committed intent with all that the dispatcher needs to send it."""
 
     broker_type: str
     spec: ConnectionSpec
@@ -69,7 +68,7 @@ class Outgoing:
 
 
 def defer_none(entries: Sequence[Any]) -> Mapping[str, Deferred]:
-    """All of them may leave."""
+    """Defer no entry."""
     return {}
 
 
@@ -81,16 +80,17 @@ def claim(
     deferral_policy: DeferralPolicy = defer_none,
     lanes_without_worker: Collection[str] = (),
 ) -> list[Outgoing]:
-    """Write the intent of every due order of the bundle, or why it is denied; one transaction.
+    """Decide every due order of the bundle in one transaction; return the intents to send.
 
-    deferral_policy: says which connections' entries of these rows wait, and what for. Rows of lanes
-    that this process does not hold are left as they are. lanes_without_worker: lanes that no
-    process holds, and of whose rows alone this is: none leaves, an entry that is too late ends, the
-    others are told why.
+    An order gets an intent, a final status (denied, expired, cancelled) or a deferral. Rows of
+    lanes that this process does not hold are left unchanged.
 
-    Raises OperationalError when a connection lock stays locked beyond the lock time-out: the rows
-    stay
-    PENDING, and whoever looks next takes them.
+    deferral_policy: returns the connections whose entries wait, and why. lanes_without_worker:
+    lanes that no process holds. If given, only their rows are processed and none is sent: an entry
+    that is too old ends, the others get the reason why they wait.
+
+    Raises OperationalError if a connection stays locked beyond the lock time-out. The rows stay
+    PENDING, and the next sweep claims them.
     """
     send_by = machine_time() + settings.FILLCAST_SEND_DEADLINE_SECONDS  # before the transaction
     with transaction.atomic():
@@ -116,15 +116,19 @@ def claim(
         if not pending:
             return []
         specs = {row.connection_id: spec_from_row(row) for row in pending}
-        context = _load_market(pending)
+        context = _load_context(pending)
         if lanes_without_worker:
-            postponed: Mapping[str, Deferred] = {
+            deferred_accounts: Mapping[str, Deferred] = {
                 row.connection_id: WAITING_FOR_WORKER for row in pending
             }
         else:
-            postponed = deferral_policy([row for row in pending if row.position_id is None])
+            entries = [row for row in pending if row.position_id is None]
+            deferred_accounts = deferral_policy(entries)
         accounts = load_account_context(
-            pending, specs, postponed, locked_out=_locked_out(pending, specs)
+            pending,
+            specs,
+            deferred_accounts,
+            without_credentials=_without_usable_credentials(pending, specs),
         )
         decisions = evaluate(pending, context, accounts, specs)
         deferred = [(row, d) for row, d in decisions if isinstance(d, Deferred)]
@@ -135,12 +139,11 @@ def claim(
         recompute_reserved(
             [row.id for row, _ in settled if row.position_id and row.id not in written]
         )
-        request_prerequisites(
-            [(row.id, d) for row, d in deferred]
-        )  # positions after orders, as everywhere
+        # Positions are locked after orders, here as everywhere: no deadlock.
+        request_prerequisites([(row.id, d) for row, d in deferred])
         request_comparisons(deferred, context.exits)
         failpoint("claim.written")
-        return [  # before the commit: what fails here leaves no intent behind
+        return [  # built before the commit: an error here leaves no intent behind
             _outgoing(row, decision, specs[row.connection_id], written[row.id], context, send_by)
             for row, decision in settled
             if isinstance(decision, Intent) and row.id in written
@@ -148,12 +151,14 @@ def claim(
 
 
 def _is_blocked(decision: Decision) -> bool:
-    """Whether an exit ended because its exchange takes nothing of a position that stays open."""
+    """Return whether an exit ended because what is open is below the exchange's minimum."""
     return isinstance(decision, Terminated) and decision.denial.code is Code.EXIT_BELOW_MINIMUM
 
 
-def _locked_out(pending: list[Any], specs: Mapping[str, ConnectionSpec]) -> set[str]:
-    """Return the accounts whose stored credentials did not open."""
+def _without_usable_credentials(
+    pending: list[Any], specs: Mapping[str, ConnectionSpec]
+) -> set[str]:
+    """Return the connections whose stored credentials could not be decrypted."""
     return {
         row.connection_id
         for row in pending
@@ -161,13 +166,13 @@ def _locked_out(pending: list[Any], specs: Mapping[str, ConnectionSpec]) -> set[
     }
 
 
-def _load_market(pending: list[Any]) -> EvaluationContext:
+def _load_context(pending: list[Any]) -> EvaluationContext:
     signals = rows(sql.SIGNALS, (list({r.signal_id for r in pending if r.signal_id}),))
     return load_evaluation_context(pending, {signal.id: signal for signal in signals})
 
 
 def _write(settled: Sequence[tuple[Any, Decision]], worker_id: str) -> dict[int, Any]:
-    """Write intents and refusals; return what each intent is sent under, by order id."""
+    """Write intents and denials; return id, fence and client order id of each intent, by order."""
     records = [_record(row, decision) for row, decision in settled]
     if not records:
         return {}
@@ -189,7 +194,7 @@ def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
         )  # fmt: skip
     ended = decision if isinstance(decision, Terminated) else None
     denial = ended.denial if ended else decision
-    assert isinstance(denial, Denial)  # Later was sorted out by the caller
+    assert isinstance(denial, Denial)  # the caller has filtered Deferred
     return (
         row.id, ended.status.value if ended else "DENIED", denial.code.value, denial.detail,
         json.dumps(denial.numbers()), None, row.symbol, None, row.limit_price, row.stop_price,
@@ -212,7 +217,7 @@ def _outgoing(
 ) -> Outgoing:
     is_entry = row.position_id is None
     signal = context.signals[row.signal_id] if row.signal_id else None
-    if is_entry and signal and signal.valid_until:  # decided in time is not yet sent in time
+    if is_entry and signal and signal.valid_until:  # it may end between this decision and sending
         send_by = min(send_by, machine_time() + machine_seconds_until(signal.valid_until))
     closes = "" if is_entry else context.exits[row.id].entry_client_order_id
     request = OrderRequest(
@@ -244,7 +249,7 @@ def _outgoing(
 
 
 def _oca_group(row: Any, spec: ConnectionSpec, entry_client_order_id: str) -> str:
-    """The group of an entry's protection and of its exits: named after the entry's id."""
+    """Return the OCA group that an entry's levels and exits share: the entry's base id."""
     if adapter_for(row.type).capabilities(spec).exit_safety is not ExitSafety.OCA:
         return ""
     return base_of(entry_client_order_id)

@@ -1,4 +1,4 @@
-"""The statements of the claim. `claim.py` says in which order, and why."""
+"""The statements of the claim; `claim.py` describes their order."""
 
 from connections.selectors import SPEC_COLUMNS
 from execution.exits import levels_sql
@@ -10,8 +10,8 @@ SELECT connection_id::text FROM connections_connectionlock WHERE connection_id I
 ORDER BY connection_id FOR NO KEY UPDATE {skip}
 """
 
-# What an order is judged by, beside what `load_market` reads. Over the aliases o (the order) and s
-# (its signal, or what is known of it before there is one).
+# What the evaluation of an order needs, besides what `load_evaluation_context` reads. Aliases: o is
+# the order, s its signal (in a preview: the draft's fields).
 ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.signal_id, o.leg,
   o.pair, o.symbol, o.side, o.order_type, o.time_in_force, o.quantity, o.limit_price,
   o.stop_price, o.attempt, o.send_retries, o.reason, o.retried_at, o.client_order_id,
@@ -37,24 +37,23 @@ SELECT {ORDER_COLUMNS}
 FROM execution_order o LEFT JOIN signals_signal s ON s.id = o.signal_id
 {ACCOUNT_JOINS}
 WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
-"""  # status is judged in Python: here it would drag in the index of the whole backlog
+"""  # status is filtered in Python: here the planner would scan the index of the whole backlog
 
-# closable: what is left of the position for this exit, after those that are on their way and those
-# that wait in front of it. The rest says what `safety.exit_blocker` asks: whether the broker has
-# been read since our last activity, and whether others of ours are one position with it at the
-# broker.
+# closable: what this exit may still close, after exits that are live and exits that wait ahead of
+# it. The other columns are the input of `safety.exit_blocker`: whether the broker was read after
+# our last activity, and whether the broker holds other positions of ours together with this one.
 EXITS = """
 SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.entry_price, p.pip,
   p.conversion_rate, p.protection_suspended, p.broker_quantity, p.broker_sl IS NOT NULL
   OR p.broker_tp IS NOT NULL
     OR p.levels_reported_at IS NULL AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')
-    AS is_protected,  -- what was sent and not confirmed may be there
+    AS is_protected,  -- levels that were sent and not confirmed may exist
   coalesce(p.broker_checked_at > p.last_activity_at
     AND p.broker_checked_at > clock_timestamp() - interval '10 seconds', false) AS is_read,
   coalesce(p.broker_checked_at > p.last_activity_at, false) AS is_known,
     p.broker_quantity_is_shared,
-  -- Of an exit that awaits a comparison: how long it has waited, if one began since then, and since
-  -- our last activity, and found the position. Else NULL; and whether one has to be requested.
+  -- compared_for: seconds that an exit has awaited a comparison, if one began after the wait and
+  -- after our last activity, and found the position; else NULL. needs_comparison: request one.
   CASE WHEN o.reason = 'EXIT_AWAITS_COMPARISON' AND r.compared_at > p.last_activity_at
       AND r.compared_at >= o.waiting_since
       AND NOT coalesce(p.missing_since > p.last_activity_at, false)
@@ -75,7 +74,7 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     AS shares,
   (SELECT e.client_order_id FROM execution_order e WHERE e.connection_id = p.connection_id
     AND e.signal_id = p.signal_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
-  ) AS entry_client_order_id,  -- as the index `one_entry` says it
+  ) AS entry_client_order_id,  -- the LIKE matches the condition of the index `one_entry`
   p.quantity - coalesce((
     SELECT sum(x.quantity - x.filled_quantity) FROM execution_order x
     WHERE x.position_id = p.id AND x.id <> o.id
@@ -117,7 +116,7 @@ FROM connections_dataconnection d
 LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
 """
 
-HELD = """
+EXPOSURE = """
 SELECT connection_id::text, sum(n)::int AS n, sum(notional) AS notional, sum(margin) AS margin,
   sum(risk) AS risk, bool_or(unanswered) AS unanswered
 FROM (
@@ -140,20 +139,20 @@ FROM (
   FROM execution_order
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-) held GROUP BY connection_id
+) exposure GROUP BY connection_id
 """
 
-# Who waits for an earlier command of its account, the oldest of each: they leave in order.
-FIRST_BEHIND = """
+# The oldest entry of each account that waits for an earlier command: entries leave in order.
+OLDEST_WAITING = """
 SELECT connection_id::text, min(id) AS id FROM execution_order
 WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> '' AND reason = %s
   AND position_id IS NULL AND pending_action = ''
 GROUP BY connection_id
 """
 
-# On a netting account an opposite entry would close what another signal opened. is_closing: all of
-# it is on its way out, so that an entry the other way need only wait.
-SIDES_HELD = """
+# On a netting account an opposite entry would close what another signal opened. is_closing: exits
+# for all of it are live, so an opposite entry only has to wait.
+OPEN_SIDES = """
 SELECT connection_id::text, pair, side, quantity <= reserved AS is_closing
 FROM positions_executionposition
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND quantity > 0
@@ -182,7 +181,7 @@ WITH decided AS (
     stop_price = d.stop_price, stop_loss = d.stop_loss, take_profit = d.take_profit,
     expected_price = d.expected_price, pip = d.pip, conversion_rate = d.rate, margin = d.margin,
     risk = d.risk, worst_price = d.worst_price, fence = o.fence + 1,
-    -- One that was only deferred may be so again: then it has waited without a break.
+    -- An order that was only deferred keeps the start of its wait: it may be deferred again.
     waiting_since = CASE WHEN d.status = 'SUBMITTING' AND o.reason = ANY('{_DEFERRED}')
       THEN o.waiting_since END,
     worker_id = %(worker_id)s, absence_confirmations = 0,
@@ -198,7 +197,7 @@ WITH decided AS (
   SELECT m.id, m.signal_id, m.connection_id, coalesce(nullif(d.reason, ''), 'INTENT'), m.status,
     d.detail, d.numbers::jsonb
   FROM moved m JOIN decided d USING (id)
-), told AS (
+), notified AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.' || lower(m.status), coalesce(c.user_id, c.admin_id), m.connection_id,
     m.signal_id, m.id, jsonb_build_object('code', d.reason, 'detail', d.detail)
@@ -214,28 +213,29 @@ WRITE_COLUMNS = (
     "margin", "risk", "worst_price",
 )  # fmt: skip
 
-# What a waiting exit needs of its position: the broker's word, or its levels out of the way. Where
-# the broker holds too little, it is read less and less often, at least each half minute.
+# Request what a waiting exit needs: a read of the broker's position, or the removal of its levels
+# (lift). If the broker holds too little, the reads back off, up to 30 seconds apart.
 REQUEST_PREREQUISITES = """
-WITH wanted AS (
+WITH requested AS (
   SELECT o.position_id AS id, bool_or(w.lift) AS lift, coalesce(least(30, greatest(2,
     max(extract(epoch FROM clock_timestamp() - o.waiting_since) / 10)
       FILTER (WHERE o.reason = 'EXIT_AWAITS_COMPARISON'))), 2) AS seconds
   FROM unnest(%s::bigint[], %s::boolean[]) AS w(order_id, lift)
   JOIN execution_order o ON o.id = w.order_id GROUP BY o.position_id
-), held AS (
-  SELECT id FROM positions_executionposition WHERE id IN (SELECT id FROM wanted)
+), locked AS (
+  SELECT id FROM positions_executionposition WHERE id IN (SELECT id FROM requested)
   ORDER BY id FOR NO KEY UPDATE
 )
-UPDATE positions_executionposition p SET protection_suspended = p.protection_suspended OR w.lift,
-  level_sync_due_at = CASE WHEN w.lift AND NOT p.protection_suspended THEN NULL
+UPDATE positions_executionposition p SET protection_suspended = p.protection_suspended OR r.lift,
+  level_sync_due_at = CASE WHEN r.lift AND NOT p.protection_suspended THEN NULL
     ELSE p.level_sync_due_at END,
   broker_check_due_at = coalesce(p.broker_check_due_at,
-    greatest(clock_timestamp(), p.broker_checked_at + make_interval(secs => w.seconds)))
-FROM wanted w JOIN held USING (id) WHERE p.id = w.id
+    greatest(clock_timestamp(), p.broker_checked_at + make_interval(secs => r.seconds)))
+FROM requested r JOIN locked USING (id) WHERE p.id = r.id
 """
 
-PUT_BACK = """
+# A halt stops the exit: levels that were removed for it are placed again.
+RESTORE_LEVELS = """
 UPDATE positions_executionposition SET protection_suspended = false, level_sync_due_at = NULL,
   levels_given_up = false
 WHERE id IN (
@@ -243,26 +243,27 @@ WHERE id IN (
   WHERE o.id = ANY(%s) AND p.protection_suspended ORDER BY p.id FOR NO KEY UPDATE OF p)
 """
 
-# A wait of an exit for its own position ends within a second, mostly: no line in the log.
+# Exits wait for their own position for about a second: those waits get no line in the log.
 DEFER = """
-WITH later AS (
-  SELECT o.id, t.code, t.detail, t.seconds, o.reason AS was
+WITH deferred AS (
+  SELECT o.id, t.code, t.detail, t.seconds, o.reason AS previous_code
   FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::float8[]) AS t(id, code, detail, seconds)
   JOIN execution_order o USING (id)
 ), moved AS (
-  UPDATE execution_order o SET reason = l.code, detail = left(l.detail, 300),
-    due_at = clock_timestamp() + make_interval(secs => l.seconds),
-    waiting_since = CASE WHEN l.was = l.code THEN coalesce(o.waiting_since, clock_timestamp())
+  UPDATE execution_order o SET reason = d.code, detail = left(d.detail, 300),
+    due_at = clock_timestamp() + make_interval(secs => d.seconds),
+    waiting_since = CASE WHEN d.previous_code = d.code
+      THEN coalesce(o.waiting_since, clock_timestamp())
       ELSE clock_timestamp() END
-  FROM later l WHERE o.id = l.id AND o.status = 'PENDING'
-  RETURNING o.id, o.signal_id, o.connection_id, l.code, l.detail, l.was
+  FROM deferred d WHERE o.id = d.id AND o.status = 'PENDING'
+  RETURNING o.id, o.signal_id, o.connection_id, d.code, d.detail, d.previous_code
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, detail, status)
 SELECT id, signal_id, connection_id, code, detail, 'PENDING' FROM moved
-WHERE was <> code AND code NOT LIKE 'EXIT_AWAITS_%%'
+WHERE previous_code <> code AND code NOT LIKE 'EXIT_AWAITS_%%'
 """
 
-# What they waited for has come about. Who is being judged just now is passed over.
+# Make orders due whose reason to wait has ended. Orders that are being claimed are skipped.
 WAKE = """
 UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT id FROM execution_order
@@ -271,8 +272,8 @@ UPDATE execution_order SET due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
-# What is asked about less and less often is asked now that its account answers again. A second
-# look-up keeps its distance from the first, and a call under way is not made twice.
+# The account answers again: look up its unknown orders now, without the rest of the back-off. A
+# second look-up keeps its distance from the first, and a call in flight is not repeated.
 WAKE_LOOK_UPS = """
 UPDATE execution_order SET lookup_after = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT id FROM execution_order

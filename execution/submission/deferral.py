@@ -1,5 +1,7 @@
-"""Orders that wait: until when, why, and what is asked for them meanwhile. In the claim's
-transaction."""
+"""Deferred orders: store why and until when they wait, request what they need, wake them.
+
+The functions that the claim calls run in its transaction.
+"""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
@@ -19,24 +21,26 @@ from execution.submission import claim_sql as sql
 from execution.submission.evaluate import seconds_left
 from execution.submission.outcomes import DEFERRAL_SECONDS, Deferred, EvaluationContext
 
-UNANSWERED_SECONDS = 1  # then a terminal that takes one command at a time has one there
+# A command unanswered for this long occupies a terminal that takes one command at a time.
+UNANSWERED_SECONDS = 1
 
 WAKEABLE = frozenset(DEFERRAL_SECONDS) - {Code.BROKER_MAINTENANCE}
-"""Waits that an event ends: an account was compared, a host answers."""
+"""Waits that an event ends, such as a reconciled account or a host that answers again."""
 
 
 def defer_orders(deferred: Iterable[tuple[int, Deferred, float]]) -> None:
-    """Have rows wait so many seconds; each says why and since when, and its log once."""
-    told = [(order_id, why.code.value, why.detail, after) for order_id, why, after in deferred]
-    if told:
-        run(sql.DEFER, columns(told, 4))
+    """Defer orders: (order id, reason, seconds). A new reason gets one line in the order's log."""
+    records = [(order_id, why.code.value, why.detail, after) for order_id, why, after in deferred]
+    if records:
+        run(sql.DEFER, columns(records, 4))
 
 
 def request_comparisons(deferred: Iterable[tuple[Any, Deferred]], exits: Mapping[int, Any]) -> None:
-    """Have the accounts compared whose exits begin to wait for that, or of which none was made
-    since although none is requested any more. exits: rows of `claim_sql.EXITS`, by order.
+    """Request a comparison of accounts whose exits begin to wait for one.
 
-    Must run after `postpone`: only a request that follows the wait's beginning counts.
+    A comparison that was requested and then lost is requested again. exits: rows of
+    `claim_sql.EXITS`, by order id. Call it after `defer_orders`: only a comparison that begins
+    after the wait counts.
     """
     code = Code.EXIT_AWAITS_COMPARISON
     accounts = {
@@ -49,10 +53,10 @@ def request_comparisons(deferred: Iterable[tuple[Any, Deferred]], exits: Mapping
 
 
 def wake(connection_ids: Collection[UUID]) -> int:
-    """Have entries that wait for their accounts judged again now; return how many.
+    """Make the entries due that wait for these accounts; return how many.
 
-    Each is judged by its age, its price and every limit. Cancels that are requested less and less
-    often are due now, too.
+    The claim decides them again by age, price and every limit. Cancels that backed off become due,
+    too.
     """
     if not connection_ids:
         return 0
@@ -62,27 +66,29 @@ def wake(connection_ids: Collection[UUID]) -> int:
 
 
 def wake_look_ups(connection_ids: Collection[UUID]) -> int:
-    """Have orders of unknown outcome looked up now; return how many. For one process to call: each
-    call has them looked up once more."""
+    """Make the look-ups of unknown orders due now; return how many.
+
+    Only one process may call it for an account: each call causes another look-up.
+    """
     return run(sql.WAKE_LOOK_UPS, (array(connection_ids),)) if connection_ids else 0
 
 
 def wake_hosts(hosts: Collection[str]) -> int:
-    """The same for all accounts of hosts that answer again."""
+    """Call `wake` for all accounts of hosts that answer again; return how many entries are due."""
     if not hosts:
         return 0
     return wake([row.id for row in rows(sql.ACCOUNTS_OF_HOSTS, (list(hosts),))])
 
 
 def hold_for_restore_check(order_ids: Sequence[int]) -> None:
-    """Have due orders wait, with a code, while this may be a restored database."""
-    later = Deferred(Code.RESTORE_CHECK)
+    """Defer due orders while it is unknown whether the database was restored from a backup."""
+    deferred = Deferred(Code.RESTORE_CHECK)
     due = rows(sql.STILL_DUE, (array(order_ids),))
-    defer_orders((row.id, later, later.seconds) for row in due)
+    defer_orders((row.id, deferred, deferred.seconds) for row in due)
 
 
 def due_after(row: Any, deferred: Deferred, context: EvaluationContext) -> float:
-    """Seconds until a row that waits is judged again: before its signal is too old, not after."""
+    """Return the seconds until a deferred row is decided again: no later than its signal's end."""
     if row.position_id is not None or row.max_signal_age_seconds is None:
         return min(deferred.seconds, 1.0)
     left = seconds_left(row, context.signals[row.signal_id], context)
@@ -91,10 +97,11 @@ def due_after(row: Any, deferred: Deferred, context: EvaluationContext) -> float
 
 
 def accounts_with_open_command(entries: Sequence[Any], unanswered: Collection[str]) -> set[str]:
-    """Return the accounts, of entries whose terminal takes one command at a time, that still have
-    one there, or an older entry waiting for it that is not among these: they leave in order.
+    """Return the accounts whose terminal is occupied by an earlier command.
 
-    Elsewhere an unanswered order keeps nobody waiting: it counts as filled in every limit.
+    entries: those of terminals that take one command at a time. An account is occupied while it has
+    an unanswered command, or an older entry waits that is not among these: entries leave in order.
+    At other brokers an unanswered order delays no entry: it counts as filled in every limit.
     """
     oldest: dict[str, int] = {}
     for row in entries:
@@ -102,15 +109,21 @@ def accounts_with_open_command(entries: Sequence[Any], unanswered: Collection[st
     if not oldest:
         return set()
     parameters = (array(oldest), Code.EARLIER_COMMAND.value)
-    first = {row.connection_id: row.id for row in rows(sql.FIRST_BEHIND, parameters)}
-    return {one for one, own in oldest.items() if one in unanswered or first.get(one, own) < own}
+    first = {row.connection_id: row.id for row in rows(sql.OLDEST_WAITING, parameters)}
+    return {
+        account
+        for account, order_id in oldest.items()
+        if account in unanswered or first.get(account, order_id) < order_id
+    }
 
 
 def deferred_by_brokers(
     entries: Sequence[Any], hosts_down: Collection[str], windows: Sequence[Maintenance]
 ) -> dict[str, Deferred]:
-    """Return which connections' entries of these rows wait for their broker: its host is away, or
-    it is in a maintenance window."""
+    """Return the connections whose entries wait for their broker, with the reason.
+
+    Its host is down, or the broker is in a maintenance window.
+    """
     deferred = {
         row.connection_id: Deferred(Code.BROKER_HOST_DOWN)
         for row in entries
@@ -119,15 +132,15 @@ def deferred_by_brokers(
     if windows:
         deferred |= {
             connection_id: Deferred(
-                Code.BROKER_MAINTENANCE, detail=maintenance.describe_window(one)
+                Code.BROKER_MAINTENANCE, detail=maintenance.describe_window(window)
             )
-            for connection_id, one in maintenance.deferred_entries(entries, windows).items()
+            for connection_id, window in maintenance.deferred_entries(entries, windows).items()
         }
     return deferred
 
 
 def request_prerequisites(deferred: Sequence[tuple[int, Deferred]]) -> None:
-    """Ask for what exits that wait need of their positions meanwhile."""
+    """Request what deferred exits need: a read of the broker, or a change of their levels."""
     requested = [
         (order_id, why.blocker is ExitBlocker.LIFT)
         for order_id, why in deferred
@@ -136,4 +149,4 @@ def request_prerequisites(deferred: Sequence[tuple[int, Deferred]]) -> None:
     if requested:
         run(sql.REQUEST_PREREQUISITES, columns(requested, 2))
     if halted := [order_id for order_id, why in deferred if why.blocker is ExitBlocker.RELEASE]:
-        run(sql.PUT_BACK, (halted,))
+        run(sql.RESTORE_LEVELS, (halted,))

@@ -1,6 +1,4 @@
-"""How an entry that can be priced goes out: its prices on the broker's ticks, its size, the risk
-gate, and which levels go with it. Pure.
-"""
+"""Build the intent of an entry: rounded prices, size, limits, levels. Pure."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -28,8 +26,11 @@ from signals.symbols import slippage_unit
 
 @dataclass(frozen=True, slots=True)
 class _Prices:
-    """An entry's prices, those of its own on the instrument's ticks. touch: what the market asks
-    now; entry: what it is expected to fill at."""
+    """An entry's prices, the order's own rounded to the instrument's ticks.
+
+    touch: best price in the market now. entry: expected fill price. worst: the limit of a market
+    order's fill price.
+    """
 
     side: Side
     touch: Decimal
@@ -37,7 +38,7 @@ class _Prices:
     limit: Decimal | None
     stop: Decimal | None
     sl: Decimal | None
-    worst: Decimal | None  # at market: beyond it nothing may be filled
+    worst: Decimal | None
 
 
 def size_and_check(
@@ -50,17 +51,16 @@ def size_and_check(
     capabilities: Capabilities,
     broker_margin: Decimal | None = None,
 ) -> Decision:
-    """Size an entry and pass it through the risk gate; an allowed one is added to the book.
+    """Size an entry and check its limits; an allowed one is added to the exposure.
 
-    rate: account currency for one of the pair's quote currency. broker_margin: of one base unit, as
-    the broker calculates it, in account currency.
+    rate: account currency for one of the pair's quote currency. broker_margin: account currency for
+    one base unit, if the broker has calculated it.
     """
     at = _prices(row, signal, instrument, quote)
     if at.worst is not None and not can_limit_price(capabilities):
         return Denial(Code.SLIPPAGE_NOT_KEPT, maximum=at.worst)
-    if denial := _price_refused(row, signal, instrument, at) or _price_reached(
-        row, at, capabilities
-    ):
+    denial = _price_error(row, signal, instrument, at) or _price_reached(row, at, capabilities)
+    if denial:
         return denial
     loss = None if at.sl is None else sizing.loss_per_unit(at.entry, at.sl, at.side.sign, rate)
     if loss is not None and loss <= 0:
@@ -72,12 +72,12 @@ def size_and_check(
     margin = risk.margin_of(notional, row.leverage, instrument.margin_rate)
     if broker_margin is not None:
         margin = quantity * broker_margin
-    wanted = risk.Entry(quantity, notional, margin, margin if loss is None else loss * quantity)
-    if deferred := _check_limits(row, at.side, wanted, exposure):
+    entry = risk.Entry(quantity, notional, margin, margin if loss is None else loss * quantity)
+    if deferred := _check_limits(row, at.side, entry, exposure):
         return deferred
-    exposure.add(wanted)
+    exposure.add(entry)
     exposure.sides.add((row.pair, at.side))
-    return _intent(row, signal, instrument, at, wanted, rate, capabilities)
+    return _intent(row, signal, instrument, at, entry, rate, capabilities)
 
 
 def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
@@ -97,8 +97,10 @@ def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
 def _worst_price(
     row: Any, signal: Any, instrument: Any, touch: Decimal, side: Side
 ) -> Decimal | None:
-    """The worst price of a market order: the limit's distance from the signal's price, or from the
-    present one where it names none."""
+    """Return the worst price of a market order: the slippage limit from the signal's price.
+
+    A signal without a price counts from the touch. None: no limit, or not a market order.
+    """
     limit = _max_slippage(row, signal, instrument, touch)
     if row.order_type != OrderType.MARKET or limit is None:
         return None
@@ -106,13 +108,8 @@ def _worst_price(
     return price_rounding.round_entry_price(worst, instrument.tick, side, OrderType.LIMIT)
 
 
-def _price_refused(
-    row: Any,
-    signal: Any,
-    instrument: Any,
-    at: _Prices,
-) -> Denial | None:
-    """The market has run too far from the signal, or a level stands too near."""
+def _price_error(row: Any, signal: Any, instrument: Any, at: _Prices) -> Denial | None:
+    """Deny if the market has moved beyond the slippage limit, or a level is passed or too near."""
     limit = _max_slippage(row, signal, instrument, at.touch)
     if row.order_type == OrderType.MARKET and signal.open_price and limit is not None:
         moved = (at.touch - signal.open_price) * at.side.sign
@@ -133,7 +130,7 @@ def _price_refused(
 
 
 def _price_reached(row: Any, at: _Prices, capabilities: Capabilities) -> Denial | None:
-    """The market has reached the order's own price, and the broker takes no such order."""
+    """Deny if the market has reached the order's own price and the broker refuses such orders."""
     order_type = ORDER_TYPES[row.order_type]
     own = {OrderType.LIMIT: at.limit, OrderType.STOP: at.stop}.get(order_type)
     if own is None or order_type not in capabilities.refuses_reached:
@@ -142,8 +139,8 @@ def _price_reached(row: Any, at: _Prices, capabilities: Capabilities) -> Denial 
     beyond = (own - at.touch) * at.side.sign * (1 if order_type is OrderType.LIMIT else -1)
     if beyond < 0:
         return None
-    said = f"{row.side} {order_type} {plain(own)}, and the market is at {plain(at.touch)}"
-    return Denial(Code.PRICE_WRONG_SIDE, at.touch, own, said)
+    detail = f"{row.side} {order_type} {plain(own)}, and the market is at {plain(at.touch)}"
+    return Denial(Code.PRICE_WRONG_SIDE, at.touch, own, detail)
 
 
 def _quantity(
@@ -165,10 +162,10 @@ def _quantity(
 def _check_limits(
     row: Any, side: Side, quantity: risk.Entry, exposure: risk.PortfolioExposure
 ) -> Denial | Deferred | None:
-    """It would close what another signal opened, or break a limit.
+    """Deny an entry that would close what another signal opened, or that breaks a limit.
 
-    Where the opposite position is on its way out (a strategy reverses) the entry waits for that:
-    the account cannot hold both, or its limits do not allow both.
+    While the opposite position is being closed (a strategy reverses) the entry waits instead: the
+    account cannot hold both, or its limits do not allow both.
     """
     opposite, nets = (row.pair, side.opposite), row.position_mode == PositionMode.NETTING
     if nets and opposite in exposure.sides:
@@ -209,11 +206,11 @@ def _intent(
 def _levels_at_broker(
     row: Any, signal: Any, tick: Decimal, capabilities: Capabilities
 ) -> tuple[Decimal | None, Decimal | None]:
-    """Which levels go out with the entry: the broker guards those, we watch the others.
+    """Return the stop-loss and take-profit that the broker guards; the engine guards the others.
 
-    A broker holds one target for all of a position, so several targets are ours to watch. Where
-    positions are netted and levels belong to the position, one signal's stop would close all the
-    others too (docs/adr/0011): they are ours to watch as well.
+    A broker holds one target for a whole position, so the engine guards several targets. If
+    positions are netted and levels belong to the position, one signal's stop would close the others
+    too (docs/adr/0011): the engine guards both levels.
     """
     if not (capabilities.native_stops and row.broker_holds_stops):
         return None, None
@@ -223,14 +220,15 @@ def _levels_at_broker(
     target = signal.target_prices[0] if single else None
     side = SIDES[row.side]
     levels = (
-        one and price_rounding.round_level_price(one, tick, side) for one in (signal.sl, target)
+        level and price_rounding.round_level_price(level, tick, side)
+        for level in (signal.sl, target)
     )
     return next(levels), next(levels)
 
 
 @dataclass(frozen=True, slots=True)
 class _Slippage:
-    """How far a price may move. distance: in price; size: of one of its unit."""
+    """How far a price may move. distance, and size of one `unit`: quote currency."""
 
     distance: Decimal
     unit: Unit
@@ -238,14 +236,14 @@ class _Slippage:
 
 
 def _max_slippage(row: Any, signal: Any, instrument: Any, touch: Decimal) -> _Slippage | None:
-    """The tighter of the signal's and the preset's limit, each in its own unit."""
+    """Return the tighter of the signal's and the preset's slippage limits, if any."""
     limits = []
-    for value, said in (
+    for value, unit_name in (
         (signal.max_slippage_pips, signal.max_slippage_unit),
         (row.max_slippage_pips, row.slippage_unit),
     ):
         if value is not None:
-            unit = slippage_unit(row.pair, said or "")
+            unit = slippage_unit(row.pair, unit_name or "")
             price, tick = signal.open_price or touch, instrument.tick
             size = size_of(unit, price=price, pip=instrument.pip, tick=tick)
             limits.append(_Slippage(value * size, unit, size))

@@ -1,7 +1,7 @@
-"""What becomes of one due order: an intent, a denial, an expiry, or a little patience. Pure.
+"""Decide one due order: an intent, a denial, an end without sending, or a deferral. Pure.
 
-A row carries the order with its connection, account, preset and subscription; the market what is
-quoted and listed. Nothing here reads a database or a clock.
+The row holds the order with its connection, account, preset and subscription; the context holds
+quotes, instruments and signals. Nothing here uses a database or a clock.
 """
 
 from collections.abc import Iterable, Mapping
@@ -41,18 +41,18 @@ from positions.exit_minimums import is_dust, sellable
 from prices.selectors import Conversion, conversion, pairs_between
 
 QUOTE_MAX_AGE_SECONDS = 60
-# A pair that nobody has needed is followed from its first signal on: its entry waits so long.
+# A pair without subscribers is streamed from its first signal on. Its entry waits this long.
 FIRST_PRICE_SECONDS = 10
 ACCOUNT_MAX_AGE_SECONDS = 900
-SHARED = "is certainly its own: others share what the broker holds"
-# An exit that awaits a comparison ends after so long at the earliest, once one has been made.
+SHARED = "belongs to this position alone; the broker's total is shared"
+# An exit that awaits a comparison ends after this time at the earliest, once one was made.
 COMPARISON_SECONDS = 30
 
 
 def decide_exit(row: Any, context: EvaluationContext, capabilities: Capabilities) -> Decision:
-    """An exit is never blocked by an entry limit, and never larger than what is still open.
+    """Decide an exit: never blocked by an entry limit, never larger than what is still open.
 
-    Where the broker would let it reverse the position, it waits until it cannot.
+    It waits while it could reverse the position at its broker.
     """
     instrument = context.instruments.get((row.instrument_book, row.symbol))
     quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
@@ -64,7 +64,7 @@ def decide_exit(row: Any, context: EvaluationContext, capabilities: Capabilities
     if sellable(position.quantity, price, instrument) <= 0:
         return _unsellable(row, position, instrument)
     if position.closable <= 0:
-        return Deferred(Code.EXIT_AWAITS_OTHERS)  # if they do not, this one does
+        return Deferred(Code.EXIT_AWAITS_OTHERS)  # others may close all; if they fail, it leaves
     blocker = exit_blocker(capabilities.exit_safety, position)
     if blocker in (None, ExitBlocker.READ) and (
         decision := _insufficient_holding(row, position, price, instrument, capabilities)
@@ -91,8 +91,10 @@ def decide_exit(row: Any, context: EvaluationContext, capabilities: Capabilities
 
 
 def _unsellable(row: Any, position: Any, instrument: Any) -> Terminated:
-    """End an exit of a position of which the exchange takes nothing: dust is then closed in the
-    books (`exits/dust.py`), what is larger stays open and is held back until it can be sold."""
+    """End an exit that is below the exchange's minimum.
+
+    Dust is then written off (`exits/dust.py`). More than that stays open until it can be sold.
+    """
     dust = is_dust(position.quantity, position.opened_quantity, instrument.quantity_step)
     code = Code.DUST if dust else Code.EXIT_BELOW_MINIMUM
     detail = f"{plain(position.quantity)} {row.symbol} left"
@@ -102,10 +104,13 @@ def _unsellable(row: Any, position: Any, instrument: Any) -> Terminated:
 def _insufficient_holding(
     row: Any, position: Any, price: Decimal, instrument: Any, capabilities: Capabilities
 ) -> Deferred | Terminated | None:
-    """What becomes of an exit whose broker holds nothing of the position that could be sold; None:
-    it holds enough. A comparison may find that the position is gone. What is still held after that
-    stays open and is held back until it can be sold; of nothing, the broker is read again. So it is
-    where others share what is held: what was taken off for them may be this position's."""
+    """Decide an exit whose broker holds too little of the position to sell; None: it holds enough.
+
+    The exit waits for a comparison, which may find the position closed. If the broker still holds
+    some of it afterwards, the exit ends and that stays open until it can be sold. If it holds
+    nothing, or shares what it holds with other positions, the broker is read again: what was
+    counted for the others may belong to this position.
+    """
     held = known_broker_quantity(capabilities.exit_safety, position)
     if held is None or sellable(held, price, instrument) > 0:
         return None
@@ -124,11 +129,10 @@ def decide_entry(
     exposure: risk.PortfolioExposure,
     capabilities: Capabilities,
 ) -> Decision:
-    """Size an entry and pass it through the risk gate; an allowed one is added to the book."""
+    """Decide an entry; an allowed one is added to the exposure."""
     signal = context.signals[row.signal_id]
-    refusal = validity_error(row, signal, context) or _cannot_trade(row, capabilities)
-    if refusal:
-        return refusal
+    if error := validity_error(row, signal, context) or _cannot_trade(row, capabilities):
+        return error
     instrument = find_instrument(row, context)
     if instrument is None:
         return Denial(Code.SYMBOL_NOT_AT_BROKER, detail=f"{row.pair} on {row.instrument_book}")
@@ -137,7 +141,7 @@ def decide_entry(
     rate = known.rate if known else None
     if quote is None or quote.age > QUOTE_MAX_AGE_SECONDS or rate is None:
         missing = missing_price(row, context)
-        assert missing is not None  # the same three questions
+        assert missing is not None  # it checks the same three conditions
         return _awaiting_first_price(row, signal, context) or missing
     return size_and_check(
         row, signal, instrument, quote, rate, exposure, capabilities, context.margins.get(row.id)
@@ -145,20 +149,20 @@ def decide_entry(
 
 
 def missing_price(row: Any, context: EvaluationContext) -> Denial | None:
-    """Say why an entry cannot be priced, and in its source's own words why that tells nothing."""
+    """Return why an entry cannot be priced, with its price source's error; None: it can."""
     quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
     source = context.sources.get(row.data_connection_id)
-    why = f" {source.name}: {_source_message(source)}" if source and source.error else ""
+    source_error = f"{source.name}: {_source_message(source)}" if source and source.error else ""
     if quote is None:
-        return Denial(Code.QUOTE_MISSING, detail=f"{row.pair}{why}")
+        return Denial(Code.QUOTE_MISSING, detail=f"{row.pair} {source_error}".rstrip())
     if quote.age > QUOTE_MAX_AGE_SECONDS:
         age, max_seconds = Decimal(quote.age), Decimal(QUOTE_MAX_AGE_SECONDS)
-        return Denial(Code.QUOTE_STALE, age, max_seconds, detail=why.strip())
+        return Denial(Code.QUOTE_STALE, age, max_seconds, detail=source_error)
     return _missing_rate(row, context)
 
 
 def _missing_rate(row: Any, context: EvaluationContext) -> Denial | None:
-    """Why an entry's money cannot be converted: nothing joins the two, or nothing fresh does."""
+    """Return why there is no fresh rate to the account's currency: none at all, or a stale one."""
     if _conversion(row, context, fresh_only=True) is not None:
         return None
     detail = f"{quote_currency(row.pair)} {row.currency}"
@@ -167,18 +171,18 @@ def _missing_rate(row: Any, context: EvaluationContext) -> Denial | None:
         return Denial(Code.NO_CONVERSION_RATE, detail=detail)
     quotes = context.quotes[row.data_connection_id]
     age = max(quotes[pair].age for pair in stale.pairs)
-    said = f"{detail} by {', '.join(stale.pairs)}"
+    route = f"{detail} by {', '.join(stale.pairs)}"
     limit = Decimal(QUOTE_MAX_AGE_SECONDS)
-    return Denial(Code.CONVERSION_RATE_STALE, Decimal(age), limit, detail=said)
+    return Denial(Code.CONVERSION_RATE_STALE, Decimal(age), limit, detail=route)
 
 
 def _source_message(source: Any) -> str:
-    """A broker's words may name its account: only its owner's accounts are told them."""
+    """Return a source's error. A broker's text may name its account: only its owner gets it."""
     return str(source.error) if source.is_own else sentence(source.error_code)
 
 
 def _awaiting_first_price(row: Any, signal: Any, context: EvaluationContext) -> Deferred | None:
-    """A little patience where a broker has just been asked for a pair's first price."""
+    """Return a short deferral if the source was just requested to stream the pair, else None."""
     source = context.sources.get(row.data_connection_id)
     if source is None or not source.is_live or _source_failing(source, row.pair):
         return None
@@ -187,32 +191,37 @@ def _awaiting_first_price(row: Any, signal: Any, context: EvaluationContext) -> 
 
 
 def _source_failing(source: Any, pair: str) -> bool:
-    """Whether a first price of a pair is not to be expected. That others are not listed by its
-    broker is no trouble of one that is."""
+    """Return whether no first price of the pair is to be expected.
+
+    An error about other pairs that the broker does not list does not count.
+    """
     is_of_others = source.error_code == Code.UNKNOWN_SYMBOL_AT_BROKER and pair not in source.pairs
     return bool(source.error_code) and not is_of_others
 
 
 def find_instrument(row: Any, context: EvaluationContext) -> Any | None:
-    """The subscription's own mapping first, then the pair's preferred symbol."""
+    """Return the instrument mapped by the subscription, else the pair's preferred one."""
     mapped = (row.symbol_map or {}).get(row.signal_pair)
     return context.instruments.get((row.instrument_book, mapped or row.pair))
 
 
 def quote_currency(pair: str) -> str:
-    """`EUR/USD` → `USD`."""
+    """Return the quote currency of a pair: `USD` of `EUR/USD`."""
     return pair.rpartition("/")[2]
 
 
 def validity_error(row: Any, signal: Any, context: EvaluationContext) -> Decision | None:
-    """Return why an entry must not be sent any more, if so; of one that has waited, for what."""
+    """Return why an entry must not be sent any more, else None.
+
+    An entry that waited gets the code of what it waited for.
+    """
     if signal.cancelled_at is not None:
         return Terminated(Denial(Code.SIGNAL_CANCELLED), Status.CANCELLED)
-    if signal.is_closed:  # an operator may try again what had failed before that
+    if signal.is_closed:  # possible after a person's retry
         return Terminated(Denial(Code.CLOSED_BEFORE_SENT), Status.CANCELLED)
     if signal.valid_until is not None and signal.valid_until <= context.now:
-        said = f"Valid until {signal.valid_until:%H:%M:%S}"
-        return Terminated(Denial(_waited_for(row) or Code.SIGNAL_EXPIRED, detail=said))
+        detail = f"Valid until {signal.valid_until:%H:%M:%S}"
+        return Terminated(Denial(_waited_for(row) or Code.SIGNAL_EXPIRED, detail=detail))
     if row.max_signal_age_seconds is None:
         return Denial(Code.NO_PRESET)
     age = Decimal(int((context.now - aged_from(row, signal)).total_seconds()))
@@ -220,28 +229,26 @@ def validity_error(row: Any, signal: Any, context: EvaluationContext) -> Decisio
         return None
     if (waited := _waited_for(row)) is None:
         return Denial(Code.SIGNAL_TOO_OLD, age, Decimal(max_seconds))
-    said = f"The signal became older than {max_seconds} s while the order waited."
-    return Denial(waited, age, Decimal(max_seconds), said)
+    detail = f"The signal became older than {max_seconds} s while the order waited."
+    return Denial(waited, age, Decimal(max_seconds), detail)
 
 
 def aged_from(row: Any, signal: Any) -> datetime:
-    """From when an entry's age counts: its publication, or a person's last retry since."""
+    """Return from when an entry's age counts: its publication, or a person's later retry."""
     since: datetime = row.retried_at or signal.published_at
     return since
 
 
 def max_age(row: Any, context: EvaluationContext) -> int:
-    """How old its signal may be when an entry leaves, in market seconds."""
-    most: int = row.max_signal_age_seconds
-    return (
-        min(most, context.market_entry_max_age_seconds)
-        if row.order_type == OrderType.MARKET
-        else most
-    )
+    """Return how old the signal of an entry may be when it is sent, in market seconds."""
+    limit: int = row.max_signal_age_seconds
+    if row.order_type == OrderType.MARKET:
+        return min(limit, context.market_entry_max_age_seconds)
+    return limit
 
 
 def seconds_left(row: Any, signal: Any, context: EvaluationContext) -> float:
-    """Market seconds until `too_late` ends it."""
+    """Return the market seconds until `validity_error` ends the entry."""
     ends = aged_from(row, signal) + timedelta(seconds=max_age(row, context) + 1)
     if signal.valid_until is not None:
         ends = min(ends, signal.valid_until)
@@ -254,7 +261,7 @@ def _waited_for(row: Any) -> Code | None:
 
 
 def _cannot_trade(row: Any, capabilities: Capabilities) -> Denial | None:
-    """What changed since the fan-out, and what the account can never do."""
+    """Return what became ineligible since the fan-out, or what the account cannot trade."""
     if not row.is_active:
         return Denial(Code.CONNECTION_INACTIVE)
     if row.is_paused:
@@ -277,8 +284,10 @@ def _cannot_trade(row: Any, capabilities: Capabilities) -> Denial | None:
 def _conversion(
     row: Any, context: EvaluationContext, *, fresh_only: bool = False
 ) -> Conversion | None:
-    """Account currency for one of the pair's quote currency. fresh_only: as for a pair's own price,
-    no quote that is too old counts."""
+    """Return the account currency for one of the pair's quote currency, None if unknown.
+
+    fresh_only: ignore stale quotes, as for the pair's own price.
+    """
     if row.currency is None:
         return None
     quotes = context.quotes.get(row.data_connection_id, {})
@@ -294,7 +303,7 @@ def _is_fresh(found: Conversion, quotes: Mapping[str, Any]) -> bool:
 
 
 def pairs_priced(pending: Iterable[Any]) -> list[str]:
-    """Return the pairs whose prices these orders are decided by: their own, and what converts."""
+    """Return the pairs whose prices these orders need: their own, and those of conversions."""
     found: set[str] = set()
     for pair, currency in {(row.pair, row.currency) for row in pending}:
         found.add(pair)

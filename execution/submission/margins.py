@@ -1,4 +1,4 @@
-"""Margins that brokers have calculated for entries (`runtime/margin_queries.py` requests them)."""
+"""Margins that brokers calculated for entries; `runtime/margin_queries.py` requests them."""
 
 from collections.abc import Iterable
 from decimal import Decimal
@@ -6,14 +6,14 @@ from typing import Any
 
 from common.clocks import machine_time
 
-MAX_AGE_SECONDS = 60.0  # of an answer; as old as a quote may be
+MAX_AGE_SECONDS = 60.0  # the same as for a quote
 Key = tuple[str, str, str]
 stored_margins: dict[Key, tuple[Decimal, float]] = {}
-"""Margin of one base unit in the account's currency, and when it was told (machine time)."""
+"""Margin of one base unit in the account's currency, and when it was received (machine time)."""
 
 
 def known_margins(pending: Iterable[Any]) -> dict[int, Decimal]:
-    """Return what brokers have told of these entries' margins: of one base unit, by order."""
+    """Return the brokers' fresh margins of these entries: of one base unit, by order id."""
     if not stored_margins:
         return {}
     found = {row.id: stored_margins.get(key_of(row)) for row in pending if row.position_id is None}
@@ -23,8 +23,10 @@ def known_margins(pending: Iterable[Any]) -> dict[int, Decimal]:
 
 
 def key_of(row: Any) -> Key:
+    """Return the key of an entry in `stored_margins`: connection, pair and side."""
     return str(row.connection_id), row.pair, row.side
 
 
 def is_fresh(margin: tuple[Decimal, float] | None) -> bool:
+    """Return whether a stored margin exists and is recent enough to be used."""
     return margin is not None and machine_time() - margin[1] <= MAX_AGE_SECONDS

@@ -1,4 +1,4 @@
-"""What an order is judged against, and what may become of it."""
+"""The input of an order's evaluation, and its possible decisions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,31 +13,31 @@ from execution.models import Status
 from execution.reports.transitions import NOT_REACHED
 from execution.submission.sizing import Denial
 
-# What a row's texts stand for: a look-up costs a tenth of the enum's own conversion.
+# A row's texts as enums: a dictionary costs a tenth of the enum's own conversion.
 SIDES = {side.value: side for side in Side}
-ORDER_TYPES = {kind.value: kind for kind in OrderType}
+ORDER_TYPES = {order_type.value: order_type for order_type in OrderType}
 TIMES_IN_FORCE = {time.value: time for time in TimeInForce}
 
 
 @dataclass(frozen=True, slots=True)
 class EvaluationContext:
-    """What a bundle is judged against, loaded once for all of it."""
+    """What the orders of a bundle are decided by, loaded once for all of them."""
 
     signals: Mapping[int, Any]
     instruments: Mapping[tuple[str, str], Any]  # by (book, pair) and by (book, symbol)
     quotes: Mapping[int, Mapping[str, Any]]  # by price source, then by pair
-    exits: Mapping[int, Any]  # what each exit's position has left for it, by order
+    exits: Mapping[int, Any]  # rows of `claim_sql.EXITS`, by order id
     now: datetime  # market clock
-    market_entry_max_age_seconds: int = 60  # how old a signal may be whose entry is a market order
+    market_entry_max_age_seconds: int = 60  # maximum signal age of a market entry
     # Price sources by id; loaded only where an entry of the bundle lacks a price.
     sources: Mapping[int, Any] = field(default_factory=dict)
-    # What brokers have told an entry's margin to be: of one base unit, by order.
+    # Margin of one base unit as brokers calculated it, by order id.
     margins: Mapping[int, Decimal] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """The exact request, as it will go out. Prices: quote currency; margin, risk: account's."""
+    """The request exactly as it is sent. Prices: quote currency; margin, risk: account currency."""
 
     symbol: str
     quantity: Decimal
@@ -56,7 +56,7 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Terminated:
-    """It must not be sent any more, and nobody refused it: time or events have overtaken it."""
+    """The order ends without being sent: it expired, or an event made it needless."""
 
     denial: Denial
     status: Status = Status.EXPIRED
@@ -64,8 +64,7 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Deferred:
-    """Not now: somebody else's answer comes first. code and detail: why, for its owner; needs: what
-    an exit waits for."""
+    """The order waits. code, detail: why, for its owner. blocker: what an exit waits for."""
 
     code: Code
     blocker: ExitBlocker | None = None
@@ -73,7 +72,7 @@ class Deferred:
 
     @property
     def seconds(self) -> float:
-        """After how long it is judged again at the latest: what ends most waits wakes it."""
+        """Seconds until the order is decided again; most waits are ended earlier by an event."""
         return DEFERRAL_SECONDS.get(self.code, 1.0)
 
 
@@ -101,13 +100,12 @@ ENTRY_WAITS = frozenset(
     {*DEFERRAL_SECONDS, *NOT_REACHED, Code.PRICE_AWAITED, Code.EARLIER_COMMAND, Code.BROKER_SLOW,
      Code.RESTORE_CHECK, Code.MARKET_CLOSED}
 )  # fmt: skip
-"""What an entry may wait for. One that gets too old meanwhile ends with the code of it."""
-
+"""What an entry may wait for. If it becomes too old meanwhile, it ends with that code."""
 
 Decision = Intent | Denial | Terminated | Deferred
 
 
 def touch_price(quote: Any, side: Side) -> Decimal:
-    """The price that a market order of this side meets: ask for a buy, bid for a sell."""
+    """Return the price at which a market order fills: ask for a buy, bid for a sell."""
     price: Decimal = quote.ask if side is Side.BUY else quote.bid
     return price

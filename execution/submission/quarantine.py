@@ -1,4 +1,4 @@
-"""An order that breaks our own program is set aside, FAILED, before anything of it is sent."""
+"""Quarantine: an unsent order that causes an error in our own code becomes FAILED."""
 
 import structlog
 from django.db import DatabaseError, transaction
@@ -13,11 +13,10 @@ log = structlog.get_logger(__name__)
 QUARANTINE = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'FAILED', reason = '{Code.ORDER_PROCESSING_FAILED.value}',
-    detail = %s,
-    done_at = clock_timestamp()
+    detail = %s, done_at = clock_timestamp()
   WHERE id = %s AND status = 'PENDING'
   RETURNING id, signal_id, connection_id
-), told AS (
+), notified AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
     jsonb_build_object('code', '{Code.ORDER_PROCESSING_FAILED.value}', 'detail', %s::text)
@@ -29,11 +28,12 @@ SELECT id, signal_id, connection_id, '{Code.ORDER_PROCESSING_FAILED.value}', 'FA
 
 
 def quarantine_order(order_id: int, error: Exception) -> None:
-    """Set one order aside before it is sent; its page names its traceback in the log."""
+    """Fail one order before it is sent. Its page shows a reference to the traceback in the log."""
     reference = new_reference()
     log.exception("an order breaks our own program", order=order_id, reference=reference)
-    said = "" if isinstance(error, DatabaseError) else f": {error}"[:200]
-    detail = f"{type(error).__name__}{said} (reference {reference})"
+    # A database's message may quote a row.
+    message = "" if isinstance(error, DatabaseError) else f": {error}"[:200]
+    detail = f"{type(error).__name__}{message} (reference {reference})"
     with transaction.atomic():
         run(QUARANTINE, (detail, order_id, detail, detail))
         recompute_reserved([order_id])

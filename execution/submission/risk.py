@@ -1,6 +1,6 @@
-"""The gate before every entry: limits that deny with their name, the value and the maximum.
+"""Check the limits of every entry; a denial has the limit's code, the value and the maximum. Pure.
 
-Pure. Exits never pass through here: they are never blocked by an entry limit.
+Exits are not checked: no entry limit may block them.
 """
 
 from dataclasses import dataclass, field
@@ -14,17 +14,17 @@ ZERO = Decimal(0)
 
 @dataclass(slots=True)
 class PortfolioExposure:
-    """What an account already carries, orders in flight counted as filled. Account currency."""
+    """An account's exposure, with orders in flight counted as filled. Account currency."""
 
     positions: int = 0
     notional: Decimal = ZERO
     margin_in_flight: Decimal = ZERO
     risk: Decimal = ZERO
     sides: set[tuple[str, str]] = field(default_factory=set)  # (pair, side); netting accounts only
-    closing: set[tuple[str, str]] = field(default_factory=set)  # all of it on its way out
+    closing: set[tuple[str, str]] = field(default_factory=set)  # exits for all of it are live
 
     def add(self, entry: "Entry") -> None:
-        """Count an order that was just allowed, so that the next one sees it."""
+        """Count an allowed entry, so that the limits of the next one include it."""
         self.positions += 1
         self.notional += entry.notional
         self.margin_in_flight += entry.margin
@@ -43,7 +43,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class AccountFunds:
-    """The account as the broker last told it. Account currency; leverage 30 means 1:30."""
+    """The account's funds as its broker last reported them. Account currency; leverage 30: 1:30."""
 
     equity: Decimal
     free_margin: Decimal
@@ -52,7 +52,7 @@ class AccountFunds:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is about to be opened. quantity: base units; the rest: account currency."""
+    """An entry to be checked. quantity: base units; the rest: account currency."""
 
     quantity: Decimal
     notional: Decimal
@@ -72,13 +72,13 @@ def check(
         )
     leverage = _ratio(exposure.notional + entry.notional, funds.equity)
     if leverage > limits.max_leverage:
-        return Denial(Code.MAX_LEVERAGE, _shown(leverage), limits.max_leverage)
+        return Denial(Code.MAX_LEVERAGE, _rounded(leverage), limits.max_leverage)
     free = _free_margin(exposure, funds)
     if entry.margin > free:
-        return Denial(Code.MARGIN, _shown(entry.margin), _shown(max(free, ZERO)))
+        return Denial(Code.MARGIN, _rounded(entry.margin), _rounded(max(free, ZERO)))
     at_risk = _ratio((exposure.risk + entry.risk) * HUNDRED, funds.equity)
     if at_risk > limits.max_portfolio_risk_percent:
-        return Denial(Code.PORTFOLIO_RISK, _shown(at_risk), limits.max_portfolio_risk_percent)
+        return Denial(Code.PORTFOLIO_RISK, _rounded(at_risk), limits.max_portfolio_risk_percent)
     return None
 
 
@@ -88,15 +88,15 @@ def margin_of(notional: Decimal, leverage: Decimal, margin_rate: Decimal) -> Dec
 
 
 def _free_margin(exposure: PortfolioExposure, funds: AccountFunds) -> Decimal:
-    """The stricter of the broker's last word less what is in flight, and our own count."""
+    """Return the lower of the broker's free margin less what is in flight, and our own estimate."""
     ours = funds.equity - margin_of(exposure.notional, funds.leverage, ZERO)
     return min(funds.free_margin - exposure.margin_in_flight, ours)
 
 
 def _ratio(part: Decimal, whole: Decimal) -> Decimal:
-    """part / whole; with nothing to stand on, whatever is asked for is too much."""
+    """Return part / whole; without funds, a ratio that is beyond every limit."""
     return part / whole if whole > 0 else Decimal(10) ** 9
 
 
-def _shown(value: Decimal) -> Decimal:
+def _rounded(value: Decimal) -> Decimal:
     return value.quantize(Decimal("0.01"))

@@ -1,7 +1,7 @@
-"""How large an order is. Pure functions; Decimal only; quantities in base units.
+"""Calculate an order's quantity. Pure; Decimal only; quantities in base units.
 
-Quantities are floored to the broker's step and never rounded up, so that risk never exceeds what
-was asked for. Source of the formulas: docs/sizing.md.
+Quantities are rounded down to the broker's step, so the risk never exceeds the preset's. The
+formulas come from docs/sizing.md.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ HUNDRED = Decimal(100)
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """Our own no: a code with the number that broke the limit and the limit."""
+    """An order denied by our rules: the code, the value that broke the limit, and the limit."""
 
     code: Code
     current: Decimal | None = None
@@ -26,14 +26,14 @@ class Denial:
     detail: str = ""
 
     def numbers(self) -> dict[str, str]:
-        """Both figures as JSON-safe text, without those that do not apply."""
+        """Return value and limit as JSON-safe text, without those that do not apply."""
         figures = {"current": self.current, "limit": self.maximum}
         return {name: plain(value) for name, value in figures.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
 class QuantityLimits:
-    """What quantities a broker takes, in base units."""
+    """The quantities that a broker accepts, in base units."""
 
     minimum: Decimal
     step: Decimal
@@ -42,7 +42,7 @@ class QuantityLimits:
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What a preset and a subscription say about size. Percents are numbers such as 1.5."""
+    """The sizing of a preset and a subscription. Percents are numbers such as 1.5."""
 
     mode: str
     fixed_quantity: Decimal | None
@@ -63,7 +63,7 @@ def multiplier_of(preset: Any, category: str, subscription: Decimal) -> Decimal:
 
 
 def loss_per_unit(entry: Decimal, stop: Decimal, side_sign: int, rate: Decimal) -> Decimal:
-    """Return what one unit loses from entry to stop, in account currency; <= 0: wrong side.
+    """Return what one unit loses from entry to stop, in account currency; <= 0: on the wrong side.
 
     rate: account currency for one of quote currency.
     """
@@ -101,7 +101,7 @@ def _raw_quantity(
     unit_value: Decimal,
     stop_loss_per_unit: Decimal | None,
 ) -> Decimal | Denial:
-    """The quantity before multipliers and steps."""
+    """Return the quantity before multipliers and rounding."""
     match sizing.mode:
         case SizingMode.FIXED:
             return sizing.fixed_quantity or Decimal(0)

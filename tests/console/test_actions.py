@@ -90,7 +90,7 @@ def test_a_failed_order_is_tried_again_after_a_question(
     with django_capture_on_commit_callbacks(execute=True):
         client.post(f"/admin/execution/order/{failed.pk}/retry/")
         refused = client.post(f"/admin/execution/order/{unknown.pk}/retry/", follow=True)
-    assert "Only a FAILED order can be tried again." in refused.content.decode()
+    assert "Only a FAILED order can be retried." in refused.content.decode()
     failed.refresh_from_db()
     unknown.refresh_from_db()
     assert (failed.status, unknown.status) == ("PENDING", "UNKNOWN")
@@ -112,9 +112,9 @@ def test_expired_order_is_not_offered_to_be_tried_again(
     shown = page(path)
     assert "Try again…" not in shown
     assert "It cannot be tried again: " in shown
-    assert "If the trade is still wanted, publish a new signal." in shown
+    assert "If you still want the trade, publish a new signal." in shown
     refused = client.post(f"{path}retry/", follow=True).content.decode()
-    assert "If the trade is still wanted, publish a new signal." in refused
+    assert "If you still want the trade, publish a new signal." in refused
     failed.refresh_from_db()
     assert failed.status == "FAILED"
 

@@ -6,7 +6,7 @@ from uuid import UUID
 import pytest
 
 from common.sql import rows
-from execution.fan_out import turn_of
+from execution.fan_out import rotation_of
 from execution.models import Order
 from execution.recovery import sweeps
 from signals.models import Feed
@@ -41,7 +41,7 @@ def test_the_order_follows_from_the_signal_alone(feed: Feed) -> None:
     accounts = sorted(factories.account(feed).pk for _ in range(ACCOUNTS))
     for _ in range(3):
         signal = factories.signal(feed)
-        first = turn_of(signal.pk) * ACCOUNTS >> 32
+        first = rotation_of(signal.pk) * ACCOUNTS >> 32
         assert order_of(signal.pk) == accounts[first:] + accounts[:first]
 
 
@@ -64,4 +64,4 @@ def test_rows_are_still_written_by_connection_id(feed: Feed) -> None:
         "SELECT connection_id FROM execution_order WHERE signal_id = %s ORDER BY ctid", (signal.pk,)
     )
     assert [row.connection_id for row in written] == accounts
-    assert order_of(signal.pk) != accounts or turn_of(signal.pk) * ACCOUNTS >> 32 == 0
+    assert order_of(signal.pk) != accounts or rotation_of(signal.pk) * ACCOUNTS >> 32 == 0

@@ -283,7 +283,7 @@ def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
 
 def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
     of = {"connections": array([str(piled_up.connection_id)]), "unanswered": 1}
-    for sql in (claim_sql.HELD, claim_sql.SIDES_HELD):
+    for sql in (claim_sql.EXPOSURE, claim_sql.OPEN_SIDES):
         names = {scan.get("Index Name") for scan in scans_of(plan(sql, of))}
         assert names <= {"order_with_broker", "position_open", "position_open_of_signal"}
     (loaded,) = scans_of(plan(claim_sql.LOAD, (array([piled_up.pk]),)))

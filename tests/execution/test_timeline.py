@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from execution.models import Order, Status
-from execution.timeline import Step, in_order
+from execution.timeline import Step, build_steps
 
 START = datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
 
@@ -12,7 +12,7 @@ def test_steps_are_sorted_and_those_of_one_moment_keep_their_order() -> None:
     order = Order(status=Status.SUBMITTED)
     later = START + timedelta(milliseconds=1040)
     taken = [(later, "c", "", "is-good"), (START, "a", "first", ""), (START, "b", "", "")]
-    assert in_order(order, taken, now="it waits") == [
+    assert build_steps(order, taken, now="it waits") == [
         Step(START, "", "a", "first", "is-done"),
         Step(START, "+0 ms", "b", "", "is-done"),
         Step(later, "+1,040 ms", "c", "", "is-done is-good"),
@@ -22,6 +22,6 @@ def test_steps_are_sorted_and_those_of_one_moment_keep_their_order() -> None:
 
 def test_an_order_that_ended_waits_for_nothing() -> None:
     order = Order(status=Status.FILLED, done_at=START)
-    assert in_order(order, [(START, "Filled", "", "is-good")], now="never said") == [
+    assert build_steps(order, [(START, "Filled", "", "is-good")], now="never said") == [
         Step(START, "", "Filled", "", "is-done is-good")
     ]

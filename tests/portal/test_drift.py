@@ -57,7 +57,7 @@ def test_a_trade_opened_at_the_broker_is_adopted_with_a_stop(world: World, alice
     path = f"/differences/{world.difference.pk}/adopt/"
     assert "what the broker holds" in alice.get(path).content.decode()
     wrong = alice.post(path, {"stop_loss": "1.5"})
-    assert (wrong.status_code, "lies behind it" in wrong.content.decode()) == (422, True)
+    assert (wrong.status_code, "has passed the level" in wrong.content.decode()) == (422, True)
     told = alice.post(path, {"stop_loss": "1.381"}, follow=True).content.decode()
     assert "Decided and settled." in told
     as_owner_of_tables()

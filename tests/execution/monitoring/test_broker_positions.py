@@ -75,7 +75,7 @@ def test_exit_waits_for_the_outcome_of_an_entry_in_its_symbol(
     close_position(position.pk)
     factories.claim_all()
     a_while_later(60)
-    why = "5 of 100 EURUSD is certainly its own: others share what the broker holds"
+    why = "5 of 100 EURUSD belongs to this position alone; the broker's total is shared"
     assert exit_of(position) == (*WAITS, why)
     shown: Any = with_prices(ExecutionPosition.objects.all()).get()
     assert shown.exit_blocker == ""

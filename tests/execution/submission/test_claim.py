@@ -62,7 +62,7 @@ def test_a_claim_reads_the_prices_that_it_needs(feed: Feed, broker: FakeBroker, 
         factories.quote(one, pair=pair)
     factories.signal(feed, [("1.12", "1")])
     pending = rows(claim_sql.LOAD, (array(factories.pending()),))
-    market = claiming._load_market(pending)
+    market = claiming._load_context(pending)
     assert market.quotes[pending[0].data_connection_id].keys() == {"EUR/USD", by}
     (outgoing,) = factories.claim_all()
     assert outgoing.request.symbol == "EURUSD"
@@ -160,13 +160,13 @@ def test_a_row_that_moves_while_it_is_being_claimed_is_not_sent(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
-    load = claiming._load_market
+    load = claiming._load_context
 
     def cancelled_meanwhile(pending: list[Any]) -> Any:
         services.cancel_order(pending[0].id)
         return load(pending)
 
-    monkeypatch.setattr(claiming, "_load_market", cancelled_meanwhile)
+    monkeypatch.setattr(claiming, "_load_context", cancelled_meanwhile)
     assert factories.claim_all() == []
     assert seen() == ("CANCELLED", "OWNER_CANCELLED")
 
