@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, NamedTuple, TypeVar, overload
 from uuid import UUID
 
 import orjson
@@ -48,6 +48,12 @@ class Query(str, Generic[Row]):
         query.row_type = row_type
         query.row_factory = _typed_row(row_type)
         return query
+
+
+class IdRow(NamedTuple):
+    """A row of a statement that returns ids only."""
+
+    id: int
 
 
 @overload

@@ -1,2 +1,1 @@
-"""What all packages of the engine share: the kill switch, drift items, requests for a
-reconciliation."""
+"""What all packages of the engine share: kill switch, drift items, reconciliation requests."""

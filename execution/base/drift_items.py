@@ -1,25 +1,25 @@
-"""Differences between us and a broker, written down with their evidence for people to decide."""
+"""Drift items: differences between us and a broker, stored with evidence until they are decided."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import transaction
 
 from brokers.types import OrderReport
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import columns, rows
+from common.sql import Query, columns, rows
 
 
 @dataclass(frozen=True, slots=True)
 class DriftRecord:
-    """One difference. key: what it is about, the same at each look.
+    """One difference. key: its subject, the same in each comparison.
 
-    evidence: `ours` and `theirs`, and whatever explains them. `differs` in it says what differs: an
-    ignored difference is opened again when that changes, and only then. A list only gets longer.
+    evidence: `ours`, `theirs` and what explains them. Its `differs` states what differs: an ignored
+    item is opened again only when that changes. A list in `differs` only grows.
     """
 
     kind: Code
@@ -28,11 +28,11 @@ class DriftRecord:
     evidence: dict[str, Any]
     position_id: int | None = None
     order_id: int | None = None
-    is_note: bool = False  # told to nobody
+    is_note: bool = False  # no notification
 
 
-# Executions that were told stay told: a later look says nothing of them, a later report only its
-# own. One without an id is a sum of all so far: another sum is another.
+# Stored executions are kept: a later comparison names none of them, a later report only its own.
+# A fill without an id is cumulative, so one with another quantity is another fill.
 FILLS = """
 CASE WHEN jsonb_array_length(coalesce(d.evidence->'fills', '[]')) > 0 THEN
   jsonb_build_object('fills', d.evidence->'fills' || coalesce((
@@ -44,18 +44,27 @@ CASE WHEN jsonb_array_length(coalesce(d.evidence->'fills', '[]')) > 0 THEN
         ELSE '{}' END)), '[]'))
 ELSE '{}' END"""
 
-# A list of what was told only grows.
+# Nothing is removed from a list of what differs.
 DIFFERS = """
 CASE WHEN jsonb_typeof(d.evidence->'differs') = 'array' THEN
   jsonb_build_object('differs', d.evidence->'differs' || coalesce((
-    SELECT jsonb_agg(one ORDER BY at)
+    SELECT jsonb_agg(item ORDER BY at)
     FROM jsonb_array_elements(CASE jsonb_typeof(EXCLUDED.evidence->'differs')
-      WHEN 'array' THEN EXCLUDED.evidence->'differs' ELSE '[]' END) WITH ORDINALITY t(one, at)
-    WHERE NOT d.evidence->'differs' @> one), '[]'))
+      WHEN 'array' THEN EXCLUDED.evidence->'differs' ELSE '[]' END) WITH ORDINALITY t(item, at)
+    WHERE NOT d.evidence->'differs' @> item), '[]'))
 ELSE '{}' END"""
 
-# What is seen for the first time is told; seen again it is only known to be there still.
-UPSERT = f"""
+
+class UpsertResult(NamedTuple):
+    """How many items were inserted or updated."""
+
+    n: int
+
+
+# A new item notifies people. One that exists already only gets a new `seen_at`.
+UPSERT = Query(
+    UpsertResult,
+    f"""
 WITH written AS (
   INSERT INTO execution_driftitem AS d (kind, connection_id, position_id, order_id, key, evidence,
     state)
@@ -67,14 +76,15 @@ WITH written AS (
   DO UPDATE SET seen_at = clock_timestamp(),
     position_id = EXCLUDED.position_id, order_id = EXCLUDED.order_id,
     (evidence, state, decision, found_at) = (SELECT x.evidence,
-      CASE WHEN again THEN 'OPEN' ELSE d.state END, CASE WHEN again THEN '' ELSE d.decision END,
-      CASE WHEN again THEN clock_timestamp() ELSE d.found_at END
+      CASE WHEN reopened THEN 'OPEN' ELSE d.state END,
+      CASE WHEN reopened THEN '' ELSE d.decision END,
+      CASE WHEN reopened THEN clock_timestamp() ELSE d.found_at END
       FROM (SELECT EXCLUDED.evidence || {FILLS} || {DIFFERS} AS evidence) x, LATERAL (
         SELECT d.state = 'IGNORED' AND d.evidence->>'differs'
-          IS DISTINCT FROM x.evidence->>'differs' AS again) y)
+          IS DISTINCT FROM x.evidence->>'differs' AS reopened) y)
   RETURNING d.id, d.kind, d.connection_id, d.key, d.state,
     d.found_at >= statement_timestamp() AS is_new
-), told AS (
+), notified AS (
   INSERT INTO events_event (kind, user_id, connection_id, payload)
   SELECT 'drift.found', coalesce(c.user_id, c.admin_id), w.connection_id,
     jsonb_build_object('drift', w.id, 'kind', w.kind, 'key', w.key)
@@ -82,19 +92,20 @@ WITH written AS (
   WHERE w.is_new AND w.state = 'OPEN'
 )
 SELECT count(*) AS n FROM written
-"""
+""",
+)
 
 
 def upsert_items(records: Sequence[DriftRecord]) -> int:
-    """Write differences, each once; return how many were of connections that we have."""
-    by_key = {(one.kind, one.connection_id, one.key): one for one in records}
+    """Insert or update drift items, one for each key; return how many have a known connection."""
+    by_key = {(record.kind, record.connection_id, record.key): record for record in records}
     if not by_key:
         return 0
-    lines = [_line(by_key[key]) for key in sorted(by_key)]  # one order of locks for everybody
-    return int(rows(UPSERT, columns(lines, 7))[0].n)
+    values = [_values(by_key[key]) for key in sorted(by_key)]  # all sessions lock in one order
+    return rows(UPSERT, columns(values, 7))[0].n
 
 
-def _line(record: DriftRecord) -> tuple[str | int | None, ...]:
+def _values(record: DriftRecord) -> tuple[str | int | None, ...]:
     return (
         record.kind.value,
         record.connection_id,
@@ -107,10 +118,11 @@ def _line(record: DriftRecord) -> tuple[str | int | None, ...]:
 
 
 def write_drift(code: Code, report: OrderReport, **more: object) -> bool:
-    """Write a report as drift; False: its connection is not ours, so nobody could look at it.
+    """Store a report as a drift item. Return False if its connection is unknown: no operator or
+    tenant could see the item.
 
-    Several reports about one order are one difference with the executions of all of them; each
-    that was not told before opens it again.
+    Several reports about one order make one item with the executions of all of them. Each new
+    execution opens it again.
     """
     evidence = {**asdict(report), "differs": _report_evidence(report) or "", **more}
     return (
@@ -120,19 +132,19 @@ def write_drift(code: Code, report: OrderReport, **more: object) -> bool:
 
 
 def quarantine_report(report: OrderReport, fault: Exception, reference: str) -> bool:
-    """Write a report that cannot be applied as drift, so that it blocks nobody and is not lost.
+    """Store a report that cannot be applied as drift: it is kept, and blocks no other report.
 
     reference: of the traceback in the log.
     """
-    said = {"fault": repr(fault)[:1000], "reference": reference}
-    # One without executions says what it says by its kind.
+    error = {"fault": repr(fault)[:1000], "reference": reference}
+    # A report without executions is identified by its kind.
     differs = _report_evidence(report) or [report.kind.value]
     with transaction.atomic():
-        return write_drift(Code.REPORT_PROCESSING_FAILED, report, **said, differs=differs)
+        return write_drift(Code.REPORT_PROCESSING_FAILED, report, **error, differs=differs)
 
 
 def _report_evidence(report: OrderReport) -> list[str]:
-    """Name the executions of a report, a sum by its quantity."""
+    """Return each execution's id, or quantity if it has no id, with its revision."""
     return [
         f"{fill.broker_fill_id or plain(fill.quantity)} {fill.revision}" for fill in report.fills
     ]

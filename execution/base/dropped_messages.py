@@ -1,11 +1,13 @@
-"""What is dropped is counted where operators see it: what nobody waits for would be missed else."""
+"""Counts of dropped messages and reports, which operators see. Nothing waits for these messages, so
+without the counts a loss would not be noticed."""
 
 import secrets
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import structlog
 
-from common.sql import rows, run
+from common.sql import Query, rows, run
 from execution.models import DroppedMessageCount
 
 log = structlog.get_logger(__name__)
@@ -14,10 +16,10 @@ MANY = 100
 
 COUNT = "INSERT INTO execution_droppedmessagecount (name, count, sample) VALUES (%s, %s, %s)"
 
-# One statement: whoever sums sees the many rows or the one. Rows that another process adds up just
-# now are left to it, those of an open transaction to the next time.
+# One statement: a reader that adds up sees either the many rows or the one. Rows that another
+# process aggregates now are left to it, and rows of an open transaction to the next call.
 AGGREGATE = """
-WITH gone AS (
+WITH removed AS (
   DELETE FROM execution_droppedmessagecount WHERE id = ANY(ARRAY(
     SELECT id FROM execution_droppedmessagecount
     WHERE (SELECT count(*) FROM execution_droppedmessagecount) > %s
@@ -26,26 +28,37 @@ WITH gone AS (
 )
 INSERT INTO execution_droppedmessagecount (name, count, sample, sampled_at)
 SELECT name, sum(count), (array_agg(sample ORDER BY sampled_at DESC, id DESC))[1], max(sampled_at)
-FROM gone GROUP BY name
+FROM removed GROUP BY name
 """
 
-UNKNOWN_IDS = """
+
+class UnknownId(NamedTuple):
+    """An order id from a message, without an order that could be processed."""
+
+    id: int
+    has_ended: bool
+
+
+UNKNOWN_IDS = Query(
+    UnknownId,
+    """
 SELECT i.id, o.id IS NOT NULL AS has_ended FROM unnest(%s::bigint[]) AS i(id)
 LEFT JOIN execution_order o ON o.id = i.id
 WHERE o.id IS NULL OR o.done_at IS NOT NULL
-"""
+""",
+)
 
 
 def new_reference() -> str:
-    """What joins a traceback in the log to the row that it is about; people read it out."""
+    """Return a short id that links a traceback in the log to its row; people can read it aloud."""
     return secrets.token_hex(4)
 
 
 def record_dropped(name: DroppedMessageCount.Name, sample: str, times: int = 1) -> None:
-    """Count something that was dropped; sample: what it was, 200 characters of it are kept.
+    """Count something that was dropped. sample: its text, of which 200 characters are kept.
 
-    Part of the present transaction: what is rolled back with it was not dropped yet. A row of its
-    own, so that nobody who counts the same waits for that transaction to end.
+    The count is part of the current transaction: after a rollback nothing was dropped. Each call
+    inserts a row, so that no other process waits for this transaction to end.
     """
     text = sample.replace("\x00", "")[:200]
     log.warning("dropped", what=name.value, sample=text, count=times)
@@ -53,14 +66,14 @@ def record_dropped(name: DroppedMessageCount.Name, sample: str, times: int = 1) 
 
 
 def aggregate() -> None:
-    """Make one row of the many of each name, once there are more than a hundred."""
+    """Merge the rows of each name into one if there are more than a hundred rows."""
     run(AGGREGATE, (MANY,))
 
 
 def record_unknown_ids(order_ids: Sequence[int]) -> None:
-    """Count the orders of a message for which there is nothing to do: not there, or ended.
+    """Count the order ids of a message that need no work: the order does not exist or has ended.
 
-    Not every one is a fault: who looks by itself may have been faster than the message.
+    Not each of them is an error: a poll may have processed the order before its message.
     """
     found = rows(UNKNOWN_IDS, (list(order_ids),))
     for name, ended in (

@@ -1,4 +1,4 @@
-"""The kill switch as trading processes read it: which halts are set, and whom they stop."""
+"""The kill switch as trading processes read it: which halts are set, and what they stop."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -20,6 +20,8 @@ class HaltRow(NamedTuple):
 
 
 class ConnectionRow(NamedTuple):
+    """A connection by its id, as reports name it."""
+
     connection_id: str
 
 
@@ -43,7 +45,7 @@ WHERE h.connection_id = ANY(%s::uuid[]) AND h.reconciled_at IS NULL
 
 @dataclass(frozen=True, slots=True)
 class Halts:
-    """What is set right now, each scope by its key."""
+    """The halts that are set now: the mode of each scope, by its key."""
 
     everyone: str | None = None
     feeds: dict[int, str] = field(default_factory=dict)
@@ -53,7 +55,7 @@ class Halts:
     def mode(self, *, owner_id: int, feed_id: int | None, connection_id: UUID | str) -> str | None:
         """Return the strictest mode that applies: HALTED, REDUCING or None."""
         if not (self.everyone or self.feeds or self.users or self.connections):
-            return None  # as almost always, and asked three times for each order
+            return None  # the usual case; called three times for each order
         modes = {
             self.everyone,
             self.users.get(owner_id),
@@ -87,9 +89,9 @@ def read_halts() -> Halts:
 
 
 def unreconciled_in_epoch(connection_ids: Iterable[str]) -> set[str]:
-    """Return those of these connections that an open epoch lets nothing out for, exits neither.
+    """Return those of these connections that may send nothing, not even exits, in an open epoch.
 
-    An exit whose twin was sent by a row that the database forgot would close what it was not meant
-    for; so the account is compared with its broker first.
+    A row that the restored database no longer has may have sent the same exit already. A second one
+    would close another position, so the account is reconciled with its broker first.
     """
     return {row.connection_id for row in rows(UNRECONCILED, (list(connection_ids),))}

@@ -1,5 +1,5 @@
-"""Comparisons that somebody wants. The row is the job: a trading process finds it within seconds,
-bell or not. `reconcile_requested_at` is from when on one is wanted."""
+"""Requests to reconcile an account. The row is the job: a trading process finds it within seconds,
+with or without a Celery message. `reconcile_requested_at` says when it is due."""
 
 from collections.abc import Sequence
 from uuid import UUID
@@ -19,7 +19,9 @@ ON CONFLICT (connection_id) DO UPDATE SET reconcile_requested_at = EXCLUDED.reco
 def request_reconciliation(
     connection_ids: Sequence[UUID] | None = None, *, in_seconds: float = 0
 ) -> int:
-    """Have connections compared soon, all of them for None; return how many. in_seconds: nothing
-    can be learned before."""
+    """Request that connections (None: all of them) are reconciled; return how many there are.
+
+    in_seconds: how long to wait because an earlier read would not show the change.
+    """
     ids = None if connection_ids is None else array(connection_ids)
     return run(REQUEST, {"ids": ids, "seconds": in_seconds})

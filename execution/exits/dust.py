@@ -1,13 +1,14 @@
-"""What is too small to be sold: it is closed in the books, and stays in the account.
+"""Dust: a quantity too small to sell. It is closed in our books and stays in the account.
 
-Exchanges on spot take fees in what was bought, so a position may end between two steps, or below
-the least that its market takes (`close_min`, `close_worth_min` of the instrument; both 0 where any
-rest can be closed). An exit takes whole steps; the rest is concluded as closed at the latest price
-(`reports.concluded`), with a leg and a close reason of its own. Exits told later replace it.
+Spot exchanges take fees in the asset that was bought, so a position may end between two steps, or
+below the market's minimum (`close_min`, `close_worth_min` of the instrument; both 0 if there is no
+minimum). An exit takes whole steps; the rest gets an inferred close at the latest price
+(`reports.inferred_closes`) with its own leg and close reason. Exits reported later replace it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from decimal import Decimal
+from typing import NamedTuple
 
 import structlog
 from django.db import DatabaseError
@@ -16,16 +17,30 @@ from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.database_errors import is_database_trouble
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import Query, rows, run
 from positions.exit_minimums import dust_sql, unsellable_sql
 
 log = structlog.get_logger(__name__)
 
-# Dust below the least, and dust whose exit was ended because it was worth too little; nothing is
-# on its way of either. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have
-# raised its least, or the price may come back. By the few instruments that know a least, never
-# through all positions.
-FIND = f"""
+
+class DustPosition(NamedTuple):
+    """A position that is dust. price: its closing price now, None without a quote."""
+
+    id: int
+    connection_id: str
+    opened_quantity: Decimal
+    entry_price: Decimal
+    client_order_id: str  # of its entry
+    price: Decimal | None
+
+
+# Dust below the minimum, and dust whose exit was ended because it was worth too little; neither has
+# a live order. A larger position stays open (EXIT_BELOW_MINIMUM): the exchange may have raised its
+# minimum, or the price may recover. It starts from the few instruments that have a minimum and
+# never scans all positions.
+FIND = Query(
+    DustPosition,
+    f"""
 SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_order_id,
   CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price
 FROM connections_instrument i
@@ -40,10 +55,10 @@ WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e
     SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
       AND x.reason = '{Code.DUST.value}' AND x.quantity >= p.quantity))
   AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id AND x.done_at IS NULL)
-"""
+""",
+)
 
-
-# Exits of these have just ended as EXIT_BELOW_MINIMUM. Owner and operators are told once.
+# For exits that have just ended as EXIT_BELOW_MINIMUM: only the first one of a position notifies.
 ALARM = f"""
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
 SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
@@ -54,9 +69,9 @@ WHERE o.id = ANY(%s) AND NOT EXISTS (SELECT FROM execution_order x
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
 """
 
-# Of a position p, with its latest quote: its last exits were ended because the exchange takes
-# nothing of it, and it would still take nothing. As soon as price, minimum, quantity or what the
-# broker holds allow an exit, there is one again.
+# Of a position p: an exit was ended because the exchange accepts no such quantity, and it would
+# still accept none. As soon as the price, the minimum, the quantity or the broker's quantity allow
+# an exit, a new one is written.
 HELD_BACK = f"""EXISTS (
   SELECT FROM execution_order x WHERE x.position_id = p.id AND x.status = 'CANCELLED'
     AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
@@ -68,9 +83,8 @@ HELD_BACK = f"""EXISTS (
     WHERE c.id = p.connection_id
       AND {unsellable_sql("CASE p.side WHEN 'BUY' THEN lq.bid ELSE lq.ask END")})"""
 
-
-# Positions of which their broker was last read to hold less than the books have: each minute it is
-# read again, for an exit may be held back by that.
+# Positions of which the broker held less than our books at the last read. They are read again each
+# minute, because this may hold back an exit.
 REQUEST_READ = """
 UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT p.id FROM connections_instrument i
@@ -85,21 +99,23 @@ UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() W
 
 
 def request_positions_read() -> None:
-    """Have brokers asked again which hold too little of a position for an exit.
+    """Request a read of the positions of which the broker holds too little for an exit.
 
-    Must run outside of the transaction that writes exits. If the database cannot do it now, the
-    next scan does.
+    Must run outside the transaction that writes exits. If the database is unavailable, the next
+    scan repeats the request.
     """
     try:
         run(REQUEST_READ)
     except DatabaseError as error:
         if not is_database_trouble(error):
             raise
-        log.warning("holdings are not read again until the next scan", error=str(error).strip())
+        log.warning(
+            "broker positions are not read again until the next scan", error=str(error).strip()
+        )
 
 
 def raise_alarm(order_ids: Sequence[int]) -> None:
-    """Report exits that have just ended because their exchange takes nothing of the position.
+    """Notify of exits that have just ended because the exchange accepts no such quantity.
 
     Must run in the transaction that ended them.
     """
@@ -108,14 +124,14 @@ def raise_alarm(order_ids: Sequence[int]) -> None:
 
 
 def reports_of_dust() -> list[OrderReport]:
-    """What concludes the positions of which nothing can be sold any more."""
-    return [_closed(row) for row in rows(FIND)]
+    """Return reports that close, in our books, the positions that are dust."""
+    return [_closing_report(row) for row in rows(FIND)]
 
 
-def _closed(row: Any) -> OrderReport:
+def _closing_report(row: DustPosition) -> OrderReport:
     fill = Execution(
         broker_fill_id="",
-        quantity=row.opened_quantity,  # closed in all: this is the rest of it
+        quantity=row.opened_quantity,  # cumulative: all of it is closed now
         price=row.price if row.price is not None else row.entry_price,
         time=market_now(),
         inferred=True,

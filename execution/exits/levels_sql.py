@@ -1,7 +1,7 @@
-"""The levels that a signal has now: its own, or those of the latest published MODIFY that set any;
-and whose they are to watch.
+"""SQL for levels: those that a signal has now, their ticks, and which guardian executes them.
 
-Prices and fractions of targets come from the same signal: two targets in place of one are two.
+A signal has its own levels, or those of the latest published MODIFY that set any. Prices and
+fractions of targets come from the same signal, so their number always agrees.
 """
 
 JOIN = """
@@ -15,12 +15,11 @@ LEFT JOIN LATERAL (
   WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
     AND cardinality(f.target_prices) > 0 ORDER BY f.published_at DESC, f.id DESC LIMIT 1
 ) moved_targets ON true"""
-"""To be put behind `signals_signal s`."""
+"""Append it to `FROM signals_signal s`."""
 
 SL = "coalesce(moved_stop.sl, s.sl)"
 TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
 TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
-
 
 TICK = "coalesce(nullif(i.tick, 0), trim_scale(1 / power(10::numeric, i.digits)))"
 """The smallest step of a price at the broker, of `connections_instrument i`."""
@@ -34,9 +33,11 @@ def tick_of(row: str) -> str:
 
 
 def on_tick(price: str, row: str) -> str:
-    """Return a level of a position in whole ticks, as `brokers.price_rounding.round_level_price`
-    rounds it for the
-    broker: of a long up, of a short down. The books and the broker then hold the same price."""
+    """Return a level of a position or order, rounded to whole ticks: up for BUY, down for SELL.
+
+    The same as `brokers.price_rounding.round_level_price`, so that our row and the broker hold the
+    same price. row: the table's alias.
+    """
     return f"""(SELECT CASE
         WHEN step.size IS NULL OR mod(level.price, step.size) = 0 THEN level.price
         WHEN {row}.side = 'BUY' THEN ceil(level.price / step.size) * step.size
@@ -45,26 +46,30 @@ def on_tick(price: str, row: str) -> str:
 
 
 def differs(ours: str, theirs: str) -> str:
-    """Return whether two levels of a position are not one, up to what brokers round. Never NULL."""
+    """Return whether two levels of a position differ by more than brokers round. Never NULL."""
     return f"coalesce(abs({ours} - {theirs}) >= pip / 10, ({ours} IS NULL) <> ({theirs} IS NULL))"
 
 
 def is_confirmed(level: str) -> str:
-    """Return whether the broker itself has said that it holds a position's level (`sl`, `tp`):
-    what was only sent is watched by us. Up to a pip: brokers round to their own ticks."""
+    """Return whether the broker has confirmed that it holds a position's level (`sl`, `tp`).
+
+    We monitor a level that was only sent. Up to a pip, because brokers round to their own ticks.
+    """
     return f"coalesce({level}_guardian = 'BROKER' AND abs({level} - broker_{level}) < pip, false)"
 
 
 def is_watched(level: str, guardian: str) -> str:
-    """Return whether a level is this guardian's to watch now."""
+    """Return whether this guardian executes a level now."""
     if guardian == "BROKER":
         return is_confirmed(level)
     return f"({level}_guardian <> '' AND NOT {is_confirmed(level)})"
 
 
 def lacks_level(of: str = "") -> str:
-    """Return whether a broker is to hold a level of which it has not said that it holds any. of:
-    the position's table, with its point."""
+    """Return whether the broker should hold a level and has confirmed none.
+
+    of: alias of the position's table with a point, such as `p.`.
+    """
     return f"""({of}sl_guardian = 'BROKER' AND {of}sl IS NOT NULL AND {of}broker_sl IS NULL
   OR {of}tp_guardian = 'BROKER' AND {of}tp IS NOT NULL AND {of}broker_tp IS NULL)"""
 

@@ -1,26 +1,29 @@
 """Exit orders: they reserve their quantity by compare-and-set, so that no position is over-closed.
 
-Every exit, whoever wants it (a CLOSE signal, an owner's click, a level that was hit), is written
-here: the position row is locked, what is free is looked at, the order row and the reservation are
+Every exit is written here, whether a CLOSE signal, its owner or a level that was hit requests it:
+the position row is locked, its free quantity is read, and the order row and the reservation are
 written in one transaction.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from common.failpoints import failpoint
 from common.money import floor_to_step
 from common.reason_codes import Code
-from common.sql import columns, rows
+from common.sql import IdRow, Query, columns, rows
 
 
 @dataclass(frozen=True, slots=True)
 class ExitRequest:
-    """What is to be closed. leg: `sl`, `tp-2` or `close` (numbered here). fraction: of what was
-    opened, or (of_open) of what is open and not being closed; None closes all that is free."""
+    """A request to close a position or a part of it. leg: `sl`, `tp-2` or `close` (numbered here).
+
+    fraction: of the opened quantity or, with of_open, of the free quantity, which is open and not
+    reserved by other exits. None closes all of the free quantity.
+    """
 
     position_id: int
     leg: str
@@ -30,12 +33,32 @@ class ExitRequest:
     of_open: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
+class Exit(NamedTuple):
+    """An exit order that was written. quantity: base units."""
+
     order_id: int
     position_id: int
     connection_id: UUID
     quantity: Decimal
+
+
+class ExitablePosition(NamedTuple):
+    """A position to exit from, in base units. step and minimum: 0 where the broker lists none.
+
+    legs: of all its exits; live_legs: of those that have not ended, without their numbers.
+    """
+
+    id: int
+    connection_id: UUID
+    quantity: Decimal
+    reserved: Decimal
+    opened_quantity: Decimal
+    side: str
+    tp_number: int
+    step: Decimal
+    minimum: Decimal
+    legs: list[str] | None
+    live_legs: list[str] | None
 
 
 LOCK = """
@@ -43,28 +66,33 @@ SELECT id FROM positions_executionposition WHERE id = ANY(%s) AND quantity > res
 ORDER BY id FOR NO KEY UPDATE {skip}
 """
 
-# Its own statement: it must see what the previous holder of the lock committed.
-LOAD = """
+# A separate statement: it must see what the previous holder of the lock committed.
+LOAD = Query(
+    ExitablePosition,
+    """
 SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side, p.tp_number,
   coalesce(i.quantity_step, 0) AS step, coalesce(greatest(i.quantity_min,
     ceil(i.close_worth_min / p.entry_price / i.quantity_step) * i.quantity_step), 0) AS minimum,
   (SELECT array_agg(o.leg) FROM execution_order o WHERE o.position_id = p.id) AS legs,
   (SELECT array_agg(split_part(o.leg, '.', 1)) FROM execution_order o
-   WHERE o.position_id = p.id AND o.done_at IS NULL) AS under_way
+   WHERE o.position_id = p.id AND o.done_at IS NULL) AS live_legs
 FROM positions_executionposition p
 JOIN connections_executionconnection c ON c.id = p.connection_id
 LEFT JOIN connections_instrument i ON i.book = c.instrument_book AND i.symbol = p.symbol
 WHERE p.id = ANY(%s) ORDER BY p.id
-"""
+""",
+)
 
-WRITE = """
-WITH wanted AS (
+WRITE = Query(
+    Exit,
+    """
+WITH requested AS (
   SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::text[], %s::text[])
     AS t(position_id, leg, quantity, code, detail)
 ), reserved AS (
   UPDATE positions_executionposition p
   SET reserved = p.reserved + w.quantity, last_activity_at = clock_timestamp()
-  FROM wanted w WHERE p.id = w.position_id AND p.reserved + w.quantity <= p.quantity
+  FROM requested w WHERE p.id = w.position_id AND p.reserved + w.quantity <= p.quantity
   RETURNING p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, w.leg, w.quantity,
     w.code, w.detail
 ), written AS (
@@ -81,16 +109,22 @@ WITH wanted AS (
   FROM written w JOIN reserved r ON r.id = w.position_id AND r.leg = w.leg
 )
 SELECT id AS order_id, position_id, connection_id, quantity FROM written ORDER BY id
-"""
+""",
+)
+
+OPEN_OF_SIGNAL = Query(
+    IdRow, "SELECT id FROM positions_executionposition WHERE signal_id = %s AND quantity > 0"
+)
 
 
 def open_exits(
     requests: Sequence[ExitRequest], *, signal_id: int | None = None, skip_locked: bool = False
 ) -> list[Exit]:
-    """Write an exit order for each wish that still has something free to close.
+    """Write an exit order for each request whose position has a free quantity.
 
-    Must run in a transaction. One wish a position. skip_locked is for sweeps: a position that
-    someone else is working on is left for the next pass. signal_id: the CLOSE signal, if any.
+    Must run in a transaction. At most one request for each position. skip_locked: for sweeps; a
+    position that another session has locked is left to the next run. signal_id: the CLOSE signal,
+    if any.
     """
     by_position = {request.position_id: request for request in requests}
     if not by_position:
@@ -105,28 +139,30 @@ def open_exits(
         return []
     written = rows(WRITE, (*columns(records, 5), signal_id))
     failpoint("exits.written")
-    return [Exit(r.order_id, r.position_id, r.connection_id, r.quantity) for r in written]
+    return written
 
 
 def lock(position_ids: Iterable[int], *, skip_locked: bool = False) -> list[int]:
-    """Lock positions that have something free to close, in id order; return which those are."""
-    statement = LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
+    """Lock, in id order, those of the positions that have a free quantity; return their ids."""
+    statement = Query(IdRow, LOCK.format(skip="SKIP LOCKED" if skip_locked else ""))
     return [row.id for row in rows(statement, (sorted(position_ids),))]
 
 
 def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: int) -> list[Exit]:
-    """Close the given share of what is open of every position of a signal."""
-    positions = rows(
-        "SELECT id FROM positions_executionposition WHERE signal_id = %s AND quantity > 0",
-        (refers_to,),
-    )
-    share = None if fraction == 1 else fraction
-    requests = [ExitRequest(row.id, "close", share, of_open=True) for row in positions]
+    """Write exits for the given fraction of what is open of every position of a signal.
+
+    refers_to: the OPEN signal. signal_id: the CLOSE signal.
+    """
+    part = None if fraction == 1 else fraction
+    requests = [
+        ExitRequest(row.id, "close", part, of_open=True)
+        for row in rows(OPEN_OF_SIGNAL, (refers_to,))
+    ]
     return open_exits(requests, signal_id=signal_id)
 
 
 def next_leg(leg: str, taken: Sequence[str]) -> str:
-    """Return a leg name that is free: `sl`, then `sl-2`; closes are numbered from `close-1`.
+    """Return a leg name that is not taken: `sl`, then `sl-2`; closes are numbered from `close-1`.
 
     >>> next_leg("close", ["close-1"]), next_leg("sl", []), next_leg("sl", ["sl"])
     ('close-2', 'sl', 'sl-2')
@@ -140,23 +176,25 @@ def next_leg(leg: str, taken: Sequence[str]) -> str:
     return f"{leg}{separator}{number}"
 
 
-def free_quantity(position: Any, request: ExitRequest) -> Decimal:
-    """Return how much an exit may take: all that is free, or the share that it wishes.
+def free_quantity(position: ExitablePosition, request: ExitRequest) -> Decimal:
+    """Return how much an exit may take: all that is free, or the requested fraction. Base units.
 
-    A share is floored to the broker's step; what would leave less than the smallest quantity
-    takes all.
+    A fraction is floored to the broker's step. An exit that would leave less than the smallest
+    quantity takes all.
     """
-    free: Decimal = position.quantity - position.reserved
+    free = position.quantity - position.reserved
     if request.fraction is None or request.fraction >= 1:
         return free
-    requested: Decimal = (free if request.of_open else position.opened_quantity) * request.fraction
+    requested = (free if request.of_open else position.opened_quantity) * request.fraction
     if position.step > 0:
         requested = floor_to_step(requested, position.step)
     requested = max(requested, position.minimum)
     return free if free - requested < max(position.minimum, position.step) else min(requested, free)
 
 
-def _record(position: Any, request: ExitRequest) -> tuple[int, str, Decimal, str, str] | None:
+def _record(
+    position: ExitablePosition, request: ExitRequest
+) -> tuple[int, str, Decimal, str, str] | None:
     quantity = free_quantity(position, request)
     if quantity <= 0 or _is_superseded_target(position, request):
         return None
@@ -164,12 +202,12 @@ def _record(position: Any, request: ExitRequest) -> tuple[int, str, Decimal, str
     return position.id, leg, quantity, request.code.value, request.detail
 
 
-def _is_superseded_target(position: Any, request: ExitRequest) -> bool:
-    """Whether it is a target whose exit is on its way, or which is not the next one any more.
+def _is_superseded_target(position: ExitablePosition, request: ExitRequest) -> bool:
+    """Return whether a target has a live exit already, or is no longer the next target.
 
-    Judged under the position's lock: two watches see the same hit, and the level stays until its
-    exit has filled; without this each look took another share.
+    Two monitors may see the same hit, and the level stays until its exit has filled. Without this
+    check, made under the position's lock, each scan would close another part.
     """
     if not request.leg.startswith("tp-"):
         return False
-    return request.leg in (position.under_way or ()) or request.leg != f"tp-{position.tp_number}"
+    return request.leg in (position.live_legs or ()) or request.leg != f"tp-{position.tp_number}"

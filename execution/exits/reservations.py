@@ -1,19 +1,20 @@
-"""What a position has reserved is what its live exits may still fill, never more than is open.
+"""Reserved quantity: what a position's live exits may still fill, never more than is open.
 
-Worked out anew from the rows whenever one of them changed: sums that are kept by adding and taking
-away drift as soon as an exit of the broker's overtakes two of ours. Levels that made way for an
-exit come back when no exit is left; where they are orders of their own, they go when the position
-is closed.
+It is recomputed from the rows after each change: a running sum would drift as soon as an exit made
+by the broker overtakes two of ours. Levels that were suspended for an exit are placed again when no
+exit is left; where levels are separate orders, they are removed when the position is closed.
 """
 
 from collections.abc import Sequence
 
-from common.sql import array, rows, run
+from common.sql import IdRow, Query, array, rows, run
 from execution.models import TERMINAL
 
 # Locked first, in id order; the sum is taken by a later statement, which sees what the previous
 # holder of the lock has committed.
-LOCK = """
+LOCK = Query(
+    IdRow,
+    """
 SELECT id FROM positions_executionposition WHERE id IN (
   SELECT position_id FROM execution_order WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
   UNION
@@ -21,7 +22,8 @@ SELECT id FROM positions_executionposition WHERE id IN (
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL)
 ORDER BY id FOR NO KEY UPDATE
-"""
+""",
+)
 
 LOCK_BY_ID = """
 SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
@@ -47,29 +49,28 @@ WHERE p.id = l.id AND (p.reserved <> least(p.quantity, l.live) OR p.protection_s
 
 
 def recompute_reserved(order_ids: Sequence[int]) -> None:
-    """Balance the positions that these orders have opened or are closing.
+    """Recompute `reserved` of the positions that these orders have opened or are closing.
 
-    Must run in the transaction that changed the orders.
+    Locks the positions. Must run in the transaction that changed the orders.
     """
     recompute_reserved_locked(lock_positions_of(order_ids))
 
 
 def lock_positions_of(order_ids: Sequence[int]) -> list[int]:
-    """Lock, in id order, the positions that these orders have opened or are closing; return them.
+    """Lock, in id order, the positions that these orders have opened or are closing; return ids.
 
-    Whoever changes several positions comes through here first, so that no two ever wait for each
-    other.
+    Every transaction that changes several positions calls this first, so there is no deadlock.
     """
     return [row.id for row in rows(LOCK, {"ids": list(order_ids)})] if order_ids else []
 
 
 def lock_positions(position_ids: Sequence[int]) -> None:
-    """The same for positions that are known."""
+    """Lock these positions in id order."""
     if position_ids:
         rows(LOCK_BY_ID, (list(position_ids),))
 
 
 def recompute_reserved_locked(position_ids: Sequence[int]) -> None:
-    """Balance positions that this transaction holds."""
+    """Recompute `reserved` of positions that this transaction has locked."""
     if position_ids:
         run(RECOMPUTE, (list(position_ids), array(TERMINAL)))

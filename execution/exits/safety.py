@@ -1,28 +1,67 @@
-"""How an exit leaves beside live protection without ever reversing what it closes. Pure.
+"""Exit safety: how an exit is sent beside live protection without reversing the position. Pure.
 
-What an account can do (`Capabilities.exit_safety`) decides; the broker's name never does.
+It depends on what an account can do (`Capabilities.exit_safety`), never on the broker's name.
 """
 
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Protocol
 
 from brokers.types import ExitSafety
 
 
 class ExitBlocker(StrEnum):
-    """What must happen before an exit may leave."""
+    """What must happen before an exit may be sent."""
 
-    NUMBER = "NUMBER"  # the broker's own number of the position
-    TURN = "TURN"  # the exit in front of it has to end first
-    LIFT = "LIFT"  # the broker has to take the position's levels away, and say so
-    READ = "READ"  # the broker has to say what it holds
-    RELEASE = "RELEASE"  # a halt has to end; until then the levels that made way go back
+    NUMBER = "NUMBER"  # the broker must report its id of the position
+    TURN = "TURN"  # the exit in front of it must end
+    LIFT = "LIFT"  # the broker must confirm that it removed the position's levels
+    READ = "READ"  # the position must be read at the broker
+    RELEASE = "RELEASE"  # a halt must end; until then suspended levels are placed again
 
 
-def while_halted(position: Any) -> ExitBlocker | None:
-    """Return what a halted exit needs: a position must not stand without its stop as long as that.
-    One that is on its way already ends first."""
+class ExitState(Protocol):
+    """What the claim of an exit reads of its position (`claim_sql.EXITS`). Base units."""
+
+    @property
+    def broker_position_id(self) -> str: ...
+    @property
+    def protection_suspended(self) -> bool: ...
+    @property
+    def is_protected(self) -> bool:
+        """The broker holds a level, or may hold one that was sent and not confirmed."""
+
+    @property
+    def others_leaving(self) -> bool:
+        """Another exit of the position is in flight, or waits in front of this one."""
+
+    @property
+    def shares(self) -> bool:
+        """Several of our positions may be one at the broker."""
+
+    @property
+    def closable(self) -> Decimal:
+        """What is open and not taken by exits in front of this one."""
+
+    @property
+    def broker_quantity(self) -> Decimal | None:
+        """What the broker held of it at the last read."""
+
+    @property
+    def is_known(self) -> bool:
+        """The position has not changed since that read."""
+
+    @property
+    def is_read(self) -> bool:
+        """As `is_known`, and the read was a few seconds ago."""
+
+
+def while_halted(position: ExitState) -> ExitBlocker | None:
+    """Return what blocks a halted exit: RELEASE if the position's levels are suspended for it.
+
+    A position must not be without its stop for as long as a halt may last. If another of its exits
+    is in flight, that one ends first.
+    """
     return (
         ExitBlocker.RELEASE
         if position.protection_suspended and not position.others_leaving
@@ -30,12 +69,12 @@ def while_halted(position: Any) -> ExitBlocker | None:
     )
 
 
-def exit_blocker(safety: ExitSafety, position: Any) -> ExitBlocker | None:
-    """Return what an exit of the position waits for; None: it may leave now.
+def exit_blocker(safety: ExitSafety, position: ExitState) -> ExitBlocker | None:
+    """Return what an exit of the position waits for; None: it may be sent now.
 
-    position: a row of `claim_sql.EXITS`. What a TICKET or REDUCE_ONLY broker refuses by itself is
-    sent at once. Where several of our positions are one at the broker, such an exit could still
-    take a neighbour's share: it waits as if the broker did not look at all.
+    TICKET and REDUCE_ONLY brokers reject an exit that is too large, so it is sent at once. Where
+    several of our positions are one at the broker, such an exit could still close another one's
+    part, so it waits as if the broker did not check.
     """
     if safety is ExitSafety.TICKET and not position.broker_position_id:
         return ExitBlocker.NUMBER
@@ -43,31 +82,33 @@ def exit_blocker(safety: ExitSafety, position: Any) -> ExitBlocker | None:
         return None
     if position.others_leaving:
         return ExitBlocker.TURN
-    if position.is_protected and safety is not ExitSafety.OCA:  # the group sees to that
+    if position.is_protected and safety is not ExitSafety.OCA:  # its group cancels the levels
         return ExitBlocker.LIFT
-    # Since the last thing that happened to it; nobody else sees to its owner's own hand.
-    return None if position.is_read and position.broker_quantity > 0 else ExitBlocker.READ
+    # A read since the last activity: its owner may have closed it at the broker.
+    return None if position.is_read and _broker_quantity(position) > 0 else ExitBlocker.READ
 
 
-def max_exit_quantity(safety: ExitSafety, position: Any) -> Decimal:
-    """Return how much an exit that `needs` nothing may take, in base units."""
-    closable: Decimal = position.closable
-    return (
-        closable
-        if _broker_limits_exit(safety, position)
-        else min(closable, position.broker_quantity)
-    )
+def max_exit_quantity(safety: ExitSafety, position: ExitState) -> Decimal:
+    """Return how much an exit without an `exit_blocker` may take, in base units."""
+    if _broker_limits_exit(safety, position):
+        return position.closable
+    return min(position.closable, _broker_quantity(position))
 
 
-def known_broker_quantity(safety: ExitSafety, position: Any) -> Decimal | None:
-    """Return how much of the position its broker held when it was last read, where that limits an
-    exit; None: it does not, or the position has changed since."""
+def known_broker_quantity(safety: ExitSafety, position: ExitState) -> Decimal | None:
+    """Return how much of the position the broker held at the last read, if that limits an exit.
+
+    None: the broker limits exits itself, or the position has changed since the read.
+    """
     if _broker_limits_exit(safety, position) or not position.is_known:
         return None
-    held: Decimal = position.broker_quantity
-    return held
+    return position.broker_quantity
 
 
-def _broker_limits_exit(safety: ExitSafety, position: Any) -> bool:
-    """Whether the broker itself lets an exit take nothing but what is open of this position."""
+def _broker_quantity(position: ExitState) -> Decimal:
+    return position.broker_quantity if position.broker_quantity is not None else Decimal(0)
+
+
+def _broker_limits_exit(safety: ExitSafety, position: ExitState) -> bool:
+    """Return whether the broker lets an exit close only what is open of this position."""
     return safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY) and not position.shares

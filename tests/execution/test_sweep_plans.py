@@ -164,6 +164,7 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (broker_positions, "UNBLOCKED"): ([1, 2],),
     (tick_monitor, "HITS"): ([1], ["EUR/USD"], [1], [1], [1], [1], [1.0]),
     (orders, "LOAD"): ([1, 2],),
+    (orders, "OPEN_OF_SIGNAL"): (1,),
     (pending_actions, "LOCK"): {"lanes": '{""}'},
     (pending_actions, "ANY_LEVELS"): {"lanes": '{""}'},
     (pending_actions, "LEVELS"): {"longest": 11, "lanes": '{""}'},
@@ -171,7 +172,7 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
 HAS_TIMES = {"INCOMPLETE_CLOSES", "OF_PAIRS"}  # planned below, with times
 OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
 PARTS = {"HELD_BACK", "_DUE_LEVELS"}  # of the statements above
-BY_IDS = re.compile(r"\b(id|position_id) = ANY\(%s\)|FROM unnest\(%s|FROM wanted w")
+BY_IDS = re.compile(r"\b(id|position_id) = ANY\(%s\)|FROM unnest\(%s|FROM (requested|wanted) w")
 LIVE = {
     "position_open", "position_open_of_signal", "position_open_of_source", "position_check_due",
     "position_breached", "position_without_stop", "position_unprotected", "position_level_sync",

@@ -7,6 +7,8 @@ Nothing of this is in the program: a worker is started with `-I tests.faults.dis
 import os
 from typing import Any
 
+from common.sql import Query
+
 
 def without_deadline() -> None:
     """Nothing keeps a call from leaving late: neither the guard nor the time-out of the call."""
@@ -84,11 +86,13 @@ def ignore_reservations() -> None:
     from execution.exits import orders as exits
 
     exits.LOCK = exits.LOCK.replace("AND quantity > reserved", "")
-    exits.LOAD = exits.LOAD.replace("p.quantity, p.reserved,", "p.quantity, 0 AS reserved,")
-    exits.WRITE = exits.WRITE.replace(
+    load = exits.LOAD.replace("p.quantity, p.reserved,", "p.quantity, 0::numeric AS reserved,")
+    write = exits.WRITE.replace(
         "SET reserved = p.reserved + w.quantity",
         "SET reserved = least(p.quantity, p.reserved + w.quantity)",
     ).replace("AND p.reserved + w.quantity <= p.quantity", "")
+    exits.LOAD = Query(exits.LOAD.row_type, load)
+    exits.WRITE = Query(exits.WRITE.row_type, write)
 
 
 def ignore_other_exits() -> None:

@@ -146,7 +146,7 @@ def test_a_retry_counts_the_digit_up_and_only_from_failed(
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     order = Order.objects.get()
-    for status in ("SUBMITTING", "UNKNOWN", "FILLED", "DENIED"):
+    for status in ("SUBMITTING", "UNKNOWN"):
         Order.objects.update(status=status)
         with pytest.raises(ConflictError):
             retry_order(order.pk)
@@ -154,6 +154,18 @@ def test_a_retry_counts_the_digit_up_and_only_from_failed(
     retry_order(order.pk)
     (again,) = factories.claim_all()
     assert again.request.client_order_id == outgoing.request.client_order_id[:-1] + "1"
+
+
+@pytest.mark.parametrize("status", ["DENIED", "FILLED"])
+def test_order_that_ended_otherwise_is_not_retried(
+    alice: ExecutionConnection, feed: Feed, status: str
+) -> None:
+    factories.signal(feed)
+    if status == "FILLED":
+        factories.claim_all()
+    Order.objects.update(status=status)
+    with pytest.raises(ConflictError):
+        retry_order(Order.objects.get().pk)
 
 
 # ---- slippage ----
