@@ -46,7 +46,7 @@ async def run(clients: ClientPool, spec: ConnectionSpec) -> list[Check]:
     checks += await _account_identity(spec, client)
     steps = (
         ("position mode", _position_mode),
-        ("account kind", _account_kind),
+        ("account type", _account_kind),
         ("rights", _permissions),
         ("nonces", _nonces),
     )
@@ -177,8 +177,8 @@ async def _account_kind(client: Client) -> list[Check]:
     answer = (await reads.call_method(client, "privateGetV5UserQueryApi"))["result"]
     if str(answer.get("uta")) != "1":
         hint = "Upgrade the account to a unified trading account at Bybit."
-        return [Check("account kind", FAIL, "not a unified trading account", hint)]
-    return [Check("account kind", OK, "unified")]
+        return [Check("account type", FAIL, "not a unified trading account", hint)]
+    return [Check("account type", OK, "unified")]
 
 
 async def _permissions(client: Client) -> list[Check]:

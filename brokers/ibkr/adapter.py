@@ -1,8 +1,8 @@
-"""Interactive Brokers: TWS or IB Gateway over its socket.
+"""Interactive Brokers: TWS or IB Gateway over its API socket.
 
-Everything runs on the caller's event loop; no loop or thread is started here. A process without a
-loop of its own gives one a thread and calls in with `asyncio.run_coroutine_threadsafe`. A loop has
-its own sessions: one for each connection, kept open until `disconnect`.
+Everything runs on the caller's event loop; the adapter starts no loop and no thread. A process
+without a loop runs one in a thread and calls with `asyncio.run_coroutine_threadsafe`. Each loop has
+its own sessions: one for each connection, open until `disconnect`.
 """
 
 import asyncio
@@ -45,15 +45,15 @@ from common.reason_codes import Code
 
 @dataclass(slots=True)
 class LoopState:
-    """What one event loop has: its sessions, their orders and what they have told."""
+    """The state of one event loop: its sessions, their orders and undelivered reports."""
 
     record_cache: RecordCache
     event_buffer: EventBuffer = field(default_factory=EventBuffer)
     sessions: dict[str, Session] = field(default_factory=dict)
-    ledger: OrderCache = field(init=False)
+    order_cache: OrderCache = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = OrderCache(self.event_buffer, self.record_cache)
+        self.order_cache = OrderCache(self.event_buffer, self.record_cache)
 
 
 class IbkrAdapter:
@@ -64,25 +64,25 @@ class IbkrAdapter:
 
     def __init__(
         self,
-        pace: Timing | None = None,
+        timing: Timing | None = None,
         *,
         rate_limiter_for: Callable[[str, Rate], RateLimiter] = rate_limits.rate_limiter_for,
         record_cache: RecordCache = RECORD_CACHE,
     ) -> None:
-        """rate_limiter_for: the allowance of a gateway, shared by all who talk to it."""
-        self._pace, self._rate_limiter_for, self._room = (
-            pace or Timing(),
+        """rate_limiter_for: returns the rate limiter of a gateway, shared by all its sessions."""
+        self._timing, self._rate_limiter_for, self._record_cache = (
+            timing or Timing(),
             rate_limiter_for,
             record_cache,
         )
         self._states: WeakKeyDictionary[asyncio.AbstractEventLoop, LoopState] = WeakKeyDictionary()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
-        """What the account can do."""
+        """Return what the account supports."""
         return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
-        """Its own: the symbols are those of the connection's map."""
+        """Return a name for this connection only: its symbol map defines its instruments."""
         return f"ibkr {spec.connection_id}"
 
     async def connect(self, spec: ConnectionSpec) -> None:
@@ -113,78 +113,89 @@ class IbkrAdapter:
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """Place many beside each other; TWS itself takes one at a time."""
+        """Place many orders concurrently, each in its own message."""
         await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
+        """Cancel an order. If it ended first: CANCEL_REFUSED, followed by its reports."""
         return await orders.cancel(await self._session_to_write(spec), request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        """Set both levels of a position; None takes one away."""
+        """Set both levels of a position; None removes one."""
         return await bracket_orders.modify(await self._session_to_write(spec), request)
 
     # ---- reads ----------------------------------------------------------------------------
     async def test(self, spec: ConnectionSpec) -> list[Check]:
-        """Check reach, client id, account, permission, symbols and clock, one line for each."""
+        """Test reachability, client id, account, permission, symbols and clock."""
         try:
             session = await self._session(spec)
         except ReadFailed as error:
-            return [connection_checks.closed(error)]
+            return [connection_checks.failed_session_check(error)]
         return await connection_checks.run(session)
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
+        """Read the account's balance, equity and margins. Raises ReadFailed."""
         return await reads.account(await self._session(spec))
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        """Read the instruments of the connection's symbol map. Raises ReadFailed."""
         return await reads.instruments(await self._session(spec))
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        """Read all open positions. Raises ReadFailed."""
         return await reads.positions(await self._session(spec))
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        """Read all working orders. Raises ReadFailed."""
         return await reads.open_orders(await self._session(spec))
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
+        """Return all that IBKR has about an order; None if it certainly has nothing today.
+
+        symbol: not needed. Raises ReadFailed."""
         return await reads.find_order(await self._session(spec), client_order_id)
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        """Read today's executions since a time. Raises ReadFailed."""
         return await reads.fills_since(await self._session(spec), since)
 
     async def listed_orders(self, spec: ConnectionSpec, since: datetime) -> list[ListedOrder]:
-        """Read which orders rest or were executed today, by IBKR's own numbers."""
+        """List the orders that work or were executed today, by IBKR's own numbers."""
         return await listing.listed_orders(await self._session(spec), since)
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        """Ask what an order would need; it is not placed. Raises Rejected or ReadFailed."""
+        """Return what an order would cost, without placing it. Raises Rejected or ReadFailed."""
         return await what_if.what_if(await self._session(spec), request)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        """Read the current top of book. Raises ReadFailed."""
         return await prices.quote(await self._session(spec), symbol)
 
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
     ) -> AsyncGenerator[Quote, None]:
-        """Tell live prices, over every new line to the gateway, until it is closed."""
+        """Yield live prices, across reconnects to the gateway, until it is closed."""
         async with aclosing(prices.stream(await self._session(spec), symbols)) as quotes:
-            async for one in quotes:
-                yield one
+            async for quote in quotes:
+                yield quote
 
-    # ---- what the broker tells ------------------------------------------------------------
+    # ---- reports that IBKR pushes -----------------------------------------------------------
     def stream_events(self) -> AsyncGenerator[None, None]:
-        """Ring when something new waits in `events`."""
+        """Yield when `events` has something new."""
         return self._state().event_buffer.notifications()
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        """Return the oldest reports that were not acknowledged yet."""
         return self._state().event_buffer.read(limit, after)
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        """Drop reports that are stored."""
         self._state().event_buffer.acknowledge(event_ids)
 
     async def clock(self) -> datetime | None:
-        """IBKR's time by any session that is open; None: there is none."""
+        """Return IBKR's time from any open session; None if there is none."""
         for session in self._state().sessions.values():
             if session.usable:
                 return await reads.clock(session)
@@ -193,27 +204,28 @@ class IbkrAdapter:
     # ---- sessions -------------------------------------------------------------------------
     def _state(self) -> LoopState:
         loop = asyncio.get_running_loop()
-        if (known := self._states.get(loop)) is None:
-            known = self._states[loop] = LoopState(self._room)
-        return known
+        if (state := self._states.get(loop)) is None:
+            state = self._states[loop] = LoopState(self._record_cache)
+        return state
 
     async def _session(self, spec: ConnectionSpec) -> Session:
-        """Return the connection's session, anew where its settings changed. Raises ReadFailed."""
+        """Return the connection's session; a new one if its settings changed. Raises ReadFailed."""
         state, endpoint = self._state(), endpoint_of(spec)
         known = state.sessions.get(endpoint.connection_id)
         if known is not None and known.endpoint == endpoint:
             return known
         for other in state.sessions.values():
             if other is not known and other.endpoint.address == endpoint.address:
-                taken = f"another connection has client id {endpoint.client_id} there"
-                raise ReadFailed(Code.CLIENT_ID_IN_USE, taken)  # whose it is is not ours to tell
+                # Do not name the other connection: it may be another tenant's.
+                detail = f"another connection has client id {endpoint.client_id} there"
+                raise ReadFailed(Code.CLIENT_ID_IN_USE, detail)
         rate_limiter = self._rate_limiter_for(f"ibkr {endpoint.host.lower()}:{endpoint.port}", RATE)
-        made = state.sessions[endpoint.connection_id] = Session(
-            endpoint, state.ledger, rate_limiter, self._pace
+        session = state.sessions[endpoint.connection_id] = Session(
+            endpoint, state.order_cache, rate_limiter, self._timing
         )
         if known is not None:
             await known.close()
-        return made  # closed where somebody disconnected meanwhile: then nothing leaves by it
+        return session  # a concurrent `disconnect` may have closed it: then it sends nothing
 
     async def _session_to_write(self, spec: ConnectionSpec) -> Session:
         try:

@@ -1,6 +1,6 @@
-"""What is known of an IBKR account without ib_async, and the door to the rest.
+"""Capabilities of an IBKR account, and the adapter's factory. Both work without ib_async.
 
-ib_async costs half a second and 35 MB: a process that only shows forms never loads it.
+Importing ib_async takes half a second and 35 MB: a process that only displays forms never loads it.
 """
 
 from datetime import timedelta
@@ -21,7 +21,7 @@ __all__ = ["FORM", "capabilities_of", "create"]
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
-    """What the account can do. TWS tells today only: both horizons end at its midnight."""
+    """Return what the account supports. TWS lists today only: both horizons end at its midnight."""
     today = _since_midnight(str(spec.settings.get("timezone") or NEW_YORK))
     return Capabilities(
         order_types=frozenset(OrderType),
@@ -36,7 +36,7 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
         refuses_repeated_ids=False,
         exit_safety=ExitSafety.OCA,
         session=True,
-        needs_credentials=False,  # the gateway is logged in by its owner
+        needs_credentials=False,  # its owner logs the gateway in
         fills_horizon=today,
         quotes=True,
         what_if=True,
@@ -45,7 +45,7 @@ def capabilities_of(spec: ConnectionSpec) -> Capabilities:
 
 
 def _since_midnight(timezone: str) -> timedelta:
-    """How long TWS's day is already, in whole minutes. A zone that does not exist is New York."""
+    """Return the time since midnight in TWS's zone, in whole minutes. Invalid zones: New York."""
     try:
         zone = ZoneInfo(timezone)
     except (KeyError, ValueError, OSError):
@@ -56,7 +56,7 @@ def _since_midnight(timezone: str) -> timedelta:
 
 
 def create() -> "IbkrAdapter":
-    """Return this process's adapter. Raises ImportError where ib_async is missing."""
+    """Return this process's adapter. Raises ImportError if ib_async is missing."""
     from brokers.ibkr.adapter import IbkrAdapter
 
     return IbkrAdapter()

@@ -1,7 +1,8 @@
-"""TWS's numbers in our words.
+"""TWS's message codes, mapped to ours.
 
-Source: IBKR Campus, "TWS API: Error Handling / Message Codes", read against ib_async 2.1
-wrapper.py `error`, 2026-11-20. What stands in no table here is never believed: the broker is asked.
+Source: IBKR Campus, "TWS API: Error Handling / Message Codes", compared with ib_async 2.1
+wrapper.py `error`, 2026-11-20. A number that is in no table here proves nothing: the adapter then
+queries the broker.
 """
 
 from common.reason_codes import Code
@@ -11,7 +12,7 @@ REJECTED: dict[int, Code] = {
     110: Code.PRICE_INVALID,  # does not conform to the minimum price variation
     111: Code.ORDER_TYPE_UNSUPPORTED,  # TIF and order type do not go together
     200: Code.UNKNOWN_SYMBOL_AT_BROKER,  # no security definition
-    201: Code.REJECTED_BY_BROKER,  # order rejected - reason: (see REASONS)
+    201: Code.REJECTED_BY_BROKER,  # order rejected - reason: (see REJECTION_REASONS)
     203: Code.SYMBOL_TRADING_DISABLED,  # the security is not available or allowed for this account
     321: Code.REJECTED_BY_BROKER,  # error validating a request (a new order's; also read-only)
     355: Code.VOLUME_INVALID,  # order size does not conform to the market rule
@@ -23,9 +24,9 @@ REJECTED: dict[int, Code] = {
     435: Code.UNKNOWN_ACCOUNT,  # you must specify an account
     10052: Code.ORDER_TYPE_UNSUPPORTED,  # invalid time in force
 }
-"""They end a new order: it was not taken."""
+"""They end a new order: IBKR did not accept it."""
 
-REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
+REJECTION_REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
     (("oca group is already filled",), Code.NO_POSITION),
     (("read-only", "read only"), Code.TRADING_DISABLED),
     (("account has been restricted", "account is restricted"), Code.TRADING_DISABLED),
@@ -39,50 +40,51 @@ REASONS: tuple[tuple[tuple[str, ...], Code], ...] = (
     (("order size", "minimum size", "quantity"), Code.VOLUME_INVALID),
     (("invalid account", "unknown account", "account code"), Code.UNKNOWN_ACCOUNT),
 )
-"""Words in the text of 201 and 321, first match; else the number's own code. Only what certainly
-concerns the whole account stops it: permissions are given by product.
+"""Phrases in the text of 201 and 321; the first match gives the code, else the number does. Only a
+phrase that certainly concerns the whole account disables trading: permissions are per product.
 
-An exit whose protection has just been filled has no number of its own: it is a 201 "Order rejected
-- reason:OCA group is already filled." IBKR's list of message codes does not name the reasons of 201
-(interactivebrokers.github.io/tws-api/message_codes.html, read 2026-11-21); the words are those that
-public programs quote from live and paper accounts. Only these: a group that may not be revised, or
-that mixes accounts (10224), is named an OCA group as well, and says nothing of the position.
+The rejection of an exit whose protection has just been filled has no number of its own: it is a 201
+"Order rejected - reason:OCA group is already filled." IBKR's list of message codes does not name
+the reasons of 201 (interactivebrokers.github.io/tws-api/message_codes.html, read 2026-11-21); the
+phrases are those that public programs quote from live and paper accounts. Match the full phrase:
+a group that may not be revised, or that mixes accounts (10224), is called an OCA group too, and
+states nothing about the position.
 """
 
 NOTICES = frozenset({105, 165, 399, 404, 10167, 10349})
-"""The order is live all the same: 399 waits for the open, 404 for shares, 10349 is a preset."""
+"""The order stays live: 399 waits for the open, 404 for shares, 10349 is a preset."""
 
 CANCELLED = 202
 CANCEL_FAILED = frozenset({135, 161, 10147, 10148})
-"""A cancel that found nothing to cancel: unknown there, or not in a state for it."""
+"""A cancel that failed: the order is unknown to TWS, or cannot be cancelled in its state."""
 
 LINE_LOST = frozenset({1100, 2110})
 LINE_RESTORED = frozenset({1101, 1102})
-"""TWS and IBKR's servers; the socket to us stays open all the while. 1101: data were lost."""
+"""The link from TWS to IBKR's servers; our socket to TWS stays open. 1101: data were lost."""
 
 CLIENT_ID_IN_USE = 326
 
 NO_PRICES = frozenset({354, 10089, 10090, 10091, 10167, 10168, 10186, 10189, 10197})
-"""A subscription is missing, would bring delayed prices, or another session of the login has it."""
+"""The login has no subscription, only a delayed one, or another of its sessions uses it."""
 
 STILL_LIVE_PRICES = frozenset({2103, 2104, 2105, 2106, 2107, 2108, 2119, 2158})
-"""States of the data farms: prices stop for a while and go on."""
+"""States of the data farms: prices pause and continue."""
 
 PRICES_PAUSE = frozenset({2103, 2108, 2119})
-"""A farm is away, idle or being connected: what it told last is not the price now."""
+"""A farm is disconnected, idle or connecting: its last quote is not the current price."""
 
 
 def is_notice(number: int) -> bool:
-    """Whether it is a notice that ends nothing."""
+    """Whether it is a notice that changes no order."""
     return number in NOTICES or 2100 <= number < 2200
 
 
-def refusal(number: int, text: str) -> Code | None:
-    """Return why a new order was refused; None: the number is no proof of that."""
-    known = REJECTED.get(number)
-    if known is Code.REJECTED_BY_BROKER:
+def rejection_code(number: int, text: str) -> Code | None:
+    """Return why a new order was rejected; None if the number does not prove a rejection."""
+    code = REJECTED.get(number)
+    if code is Code.REJECTED_BY_BROKER:
         lowered = text.lower()
-        return next(
-            (code for phrases, code in REASONS if any(w in lowered for w in phrases)), known
-        )
-    return known
+        for phrases, specific_code in REJECTION_REASONS:
+            if any(phrase in lowered for phrase in phrases):
+                return specific_code
+    return code

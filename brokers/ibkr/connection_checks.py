@@ -1,11 +1,11 @@
-"""The lines of an IBKR connection test."""
+"""The checks of an IBKR connection test."""
 
 from datetime import UTC, datetime
 
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import parse, reads, what_if
 from brokers.ibkr.contract_details import details_of
-from brokers.ibkr.contracts import listed
+from brokers.ibkr.contracts import traded_symbols
 from brokers.ibkr.endpoint import PORTS
 from brokers.ibkr.session import Session
 from brokers.ibkr.timing import MAX_MESSAGES
@@ -31,8 +31,8 @@ NAMES = {
 }
 HINTS = {
     Code.CLIENT_ID_IN_USE: "End the other program with this client id, or set another client_id.",
-    Code.UNKNOWN_ACCOUNT: "Log in with the right user. A wrong number: add the account anew by its"
-    " right one, and remove this one.",
+    Code.UNKNOWN_ACCOUNT: "Log in as the account's user. If the number is wrong, remove this"
+    " connection and add it again with the right one.",
     Code.NOT_CONNECTED: "Start TWS or IB Gateway, enable its API socket, check host and port, and"
     " add this machine to its trusted IPs.",
     Code.BROKER_UNREACHABLE: "Log TWS or IB Gateway in; it has no connection to IBKR.",
@@ -40,13 +40,13 @@ HINTS = {
 
 
 async def run(session: Session) -> list[Check]:
-    """Test a connection, stopping at the first line that makes the others pointless."""
+    """Run the checks; stop at the first failure without which no other check can run."""
     endpoint = session.endpoint
     where = f"{endpoint.host}:{endpoint.port}"
     try:
         await session.ready()
     except ReadFailed as error:
-        return [closed(error)]
+        return [failed_session_check(error)]
     checks = [
         Check("reach", OK, f"{where} ({PORTS.get(endpoint.port, 'own port')})"),
         Check("client id", OK, f"{endpoint.client_id}: orders can be changed by it alone"),
@@ -66,14 +66,14 @@ async def run(session: Session) -> list[Check]:
     checks.append(
         Check(
             "limits", OK, f"{MAX_MESSAGES} messages a second for all of {where};"
-            " executions and ended orders are told for today only",
+            " executions and ended orders are listed for today only",
         )
     )  # fmt: skip
     return checks
 
 
-def closed(error: ReadFailed) -> Check:
-    """Say why there is no session, and what its owner can do."""
+def failed_session_check(error: ReadFailed) -> Check:
+    """Return the check that states why there is no session, and what its owner can do."""
     name = NAMES.get(error.code, "reach")
     return Check(name, FAIL, error.detail, HINTS.get(error.code, error.code.hint))
 
@@ -86,11 +86,11 @@ def _zone(session: Session) -> Check:
 
 
 def _other_client_ids(session: Session) -> list[Check]:
-    """Say which of our orders another client id has placed: they cannot be changed or cancelled."""
+    """Report our orders that another client id has placed: we cannot change or cancel them."""
     endpoint = session.endpoint
     others = {
         record.client_id
-        for record in session.ledger.of(endpoint.connection_id)
+        for record in session.order_cache.of(endpoint.connection_id)
         if record.live and record.client_id not in (0, endpoint.client_id)
     }
     if not others:
@@ -103,26 +103,26 @@ def _other_client_ids(session: Session) -> list[Check]:
 def _account_type(session: Session) -> Check:
     account = session.endpoint.account
     if parse.is_paper(account):
-        return Check("account kind", OK, "paper")
-    return Check("account kind", WARN, "live", "Orders move real money.")
+        return Check("account type", OK, "paper")
+    return Check("account type", WARN, "live", "Orders move real money.")
 
 
 async def _trading(session: Session) -> Check:
-    """Ask what a smallest order would need: a read-only API refuses even that."""
+    """Request a what-if of a smallest order: a read-only API refuses even that."""
     hint = "Switch off Read-Only API in the API settings of TWS or IB Gateway."
-    instrument = await reads.instruments(session)
-    if not instrument:
-        return Check("trading", WARN, "no symbol to ask with", "Correct the symbol map.")
+    instruments = await reads.instruments(session)
+    if not instruments:
+        return Check("trading", WARN, "no symbol to test with", "Correct the symbol map.")
     try:
-        state = await what_if.order_state(session, _smallest_order(session, instrument[0]))
+        state = await what_if.order_state(session, _smallest_order(session, instruments[0]))
     except Rejected as error:
         if error.code is Code.TRADING_DISABLED:
             return Check("trading", FAIL, error.detail, hint)
         return Check("trading", WARN, error.detail, error.code.hint)
     except ReadFailed as error:
         return Check("trading", WARN, f"what-if: {error.detail}", "Run the test again.")
-    warning = f"; IBKR says: {state.warningText}" if state.warningText else ""
-    return Check("trading", OK, f"a what-if order is answered{warning}")
+    warning = f"; IBKR's warning: {state.warningText}" if state.warningText else ""
+    return Check("trading", OK, f"TWS answered a what-if order{warning}")
 
 
 def _smallest_order(session: Session, instrument: Instrument) -> OrderRequest:
@@ -140,7 +140,7 @@ def _smallest_order(session: Session, instrument: Instrument) -> OrderRequest:
 
 
 async def _symbols(session: Session) -> Check:
-    symbols, missing = listed(session.endpoint.settings), []
+    symbols, missing = traded_symbols(session.endpoint.settings), []
     for symbol in symbols:
         try:
             await details_of(session, symbol)

@@ -1,6 +1,6 @@
-"""Our symbols and IBKR's contracts: what the connection's `symbols` say, else by its looks.
+"""Map our symbols to IBKR's contracts: by the connection's `symbols`, else by the symbol's form.
 
-Settings are checked with it where ib_async is not installed, so it needs none of it.
+It needs nothing of ib_async, since settings are also validated where ib_async is not installed.
 """
 
 import re
@@ -24,65 +24,66 @@ FIELDS: Mapping[str, type[int] | type[str]] = {
     "currency": str, "lastTradeDateOrContractMonth": str, "multiplier": str, "localSymbol": str,
     "tradingClass": str, "secIdType": str, "secId": str,
 }  # fmt: skip
-"""What may be said of a contract: fields of ib_async's `Contract`."""
+"""The fields of ib_async's `Contract` that the symbol map may have."""
 SECURITY_TYPES = ("CASH", "STK", "FUT", "CFD")
 LEVERAGE = {
     "CASH": Decimal("0.05"), "STK": Decimal("0.5"), "CFD": Decimal("0.2"), "FUT": Decimal("0.1"),
 }  # fmt: skip
-"""Margin for one unit of notional by security type; the account's own is asked by `what_if`."""
+"""Margin for one unit of notional by security type; `what_if` reads the account's own."""
 
 
-class BadSymbolError(ValueError):
-    """The connection's symbol map says something that is no contract."""
+class InvalidSymbolError(ValueError):
+    """An entry of the connection's symbol map is not a contract."""
 
 
-def listed(settings: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return the symbols that the account trades: those of its map, else the major pairs."""
+def traded_symbols(settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the symbols that the account trades: those of its map, or else the major pairs."""
     return tuple(settings.get("symbols") or ()) or DEFAULT_SYMBOLS
 
 
-def fields_of(symbol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the contract that a symbol means. Raises BadSymbolError."""
+def contract_fields(symbol: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the contract fields of a symbol. Raises InvalidSymbolError."""
     symbols = settings.get("symbols") or {}
     entry = symbols.get(symbol) or {} if isinstance(symbols, Mapping) else {}
     fields = {"secType": entry} if isinstance(entry, str) else entry
     if not isinstance(fields, Mapping):
-        raise BadSymbolError(f"{symbol}: an object with a contract's fields is wanted")
+        raise InvalidSymbolError(f"{symbol}: write an object with a contract's fields")
     if unknown := set(fields) - set(FIELDS):
-        raise BadSymbolError(f"{symbol}: no field {', '.join(sorted(unknown))}")
+        raise InvalidSymbolError(f"{symbol}: no field {', '.join(sorted(unknown))}")
     try:
         typed = {name: FIELDS[name](value) for name, value in fields.items()}
     except (TypeError, ValueError) as error:
-        raise BadSymbolError(f"{symbol}: {error}") from error
+        raise InvalidSymbolError(f"{symbol}: {error}") from error
     found = {**_guess_contract(symbol, str(fields.get("secType", ""))), **typed}
     if found["secType"] not in SECURITY_TYPES:
-        raise BadSymbolError(f"{symbol}: secType is one of {', '.join(SECURITY_TYPES)}")
+        raise InvalidSymbolError(f"{symbol}: secType is one of {', '.join(SECURITY_TYPES)}")
     if not found["exchange"]:
-        raise BadSymbolError(f"{symbol}: exchange is missing")
+        raise InvalidSymbolError(f"{symbol}: exchange is missing")
     return found
 
 
 def possible_symbols(contract: Any, settings: Mapping[str, Any]) -> list[str]:
-    """Return the symbols of the map that may mean a contract, as far as what is said of both tells.
+    """Return the symbols of the map whose fields do not contradict a contract.
 
-    Two shares can have one name and one currency, two futures one month: which it is says IBKR.
+    Two shares can have one name and currency, two futures one month: only IBKR can decide then.
     """
-    return [one for one in settings.get("symbols") or () if _could_be(one, contract, settings)]
+    symbols = settings.get("symbols") or ()
+    return [symbol for symbol in symbols if _may_match(symbol, contract, settings)]
 
 
-def _could_be(symbol: str, contract: Any, settings: Mapping[str, Any]) -> bool:
+def _may_match(symbol: str, contract: Any, settings: Mapping[str, Any]) -> bool:
     try:
-        fields = fields_of(symbol, settings)
-    except BadSymbolError:
+        fields = contract_fields(symbol, settings)
+    except InvalidSymbolError:
         return False
     if fields.get("conId"):
         return bool(fields["conId"] == contract.conId)
     if (fields["secType"], fields["currency"]) != (contract.secType, contract.currency):
         return False
     if fields.get("secId"):
-        return True  # nothing that is told with a position says what it would be
-    month, theirs = fields.get("lastTradeDateOrContractMonth", ""), _month_of(contract)
-    if not (month.startswith(theirs) or theirs.startswith(month)):
+        return True  # a position's contract has no such id to compare
+    month, contract_month = fields.get("lastTradeDateOrContractMonth", ""), _month_of(contract)
+    if not (month.startswith(contract_month) or contract_month.startswith(month)):
         return False
     if fields.get("localSymbol"):
         return bool(fields["localSymbol"] == contract.localSymbol)
@@ -90,12 +91,12 @@ def _could_be(symbol: str, contract: Any, settings: Mapping[str, Any]) -> bool:
 
 
 def _month_of(contract: Any) -> str:
-    """What a contract's month or day begins with; TWS writes a time of day behind some."""
+    """Return a contract's month or day, without the time of day that TWS appends to some."""
     return str(contract.lastTradeDateOrContractMonth).partition(" ")[0]
 
 
 def symbol_of(contract: Any, settings: Mapping[str, Any]) -> str:
-    """Name a contract that the map does not: EURUSD, AAPL, ES 202512."""
+    """Return a symbol for a contract that the map does not name: EURUSD, AAPL, ES 202512."""
     if contract.secType == "CASH":
         return f"{contract.symbol}{contract.currency}"
     if contract.secType == "FUT":

@@ -1,4 +1,4 @@
-"""Where a connection's session is: the gateway, the client id and the account."""
+"""The endpoint of a connection's session: gateway, client id and account."""
 
 import hashlib
 from collections.abc import Mapping
@@ -11,13 +11,13 @@ from common.reason_codes import Code
 
 PORTS = {7497: "TWS paper", 7496: "TWS live", 4002: "Gateway paper", 4001: "Gateway live"}
 DEFAULT_PORT = 4002
-CLIENT_IDS = range(1_000, 1_000_000_000)  # below: what people give to programs of their own
-NEW_YORK = "America/New_York"  # the zone in which IBKR's day ends, unless the gateway says another
+CLIENT_IDS = range(1_000, 1_000_000_000)  # people use lower ones for programs of their own
+NEW_YORK = "America/New_York"  # IBKR's day ends there, unless the gateway has another zone
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One session's whereabouts. timezone: the one chosen at the gateway's log-in."""
+    """The address and settings of one session. timezone: as chosen at the gateway's log-in."""
 
     connection_id: str
     account: str
@@ -26,7 +26,7 @@ class Endpoint:
     client_id: int
     timezone: str
     settings: Mapping[str, Any]
-    reply_timeout: float | None = None  # seconds that an order's answer is waited for
+    reply_timeout: float | None = None  # seconds to wait for the answer to an order
 
     @property
     def address(self) -> tuple[str, int, int]:
@@ -37,7 +37,7 @@ class Endpoint:
 def endpoint_of(spec: ConnectionSpec) -> Endpoint:
     """Read a connection's settings. Raises ReadFailed FIELD_INVALID or FIELD_REQUIRED."""
     settings = spec.settings
-    if not settings.get("host"):  # never ours by default: whoever reaches a gateway trades there
+    if not settings.get("host"):  # no default: anyone who can reach a gateway can trade on it
         raise ReadFailed(Code.FIELD_REQUIRED, "the gateway's host")
     try:
         return Endpoint(
@@ -57,10 +57,10 @@ def endpoint_of(spec: ConnectionSpec) -> Endpoint:
 
 
 def client_id_of(connection_id: str) -> int:
-    """Return a connection's own clientId: another for each, and always the same.
+    """Return the clientId of a connection: unique, and always the same.
 
-    Only the clientId that placed an order can change or cancel it, so that it must not depend on
-    the process, the lane or the order in which connections are opened.
+    Only the clientId that placed an order can change or cancel it. So it must not depend on the
+    process, the lane or the order in which connections are opened.
     """
     digest = hashlib.sha256(connection_id.encode()).digest()
     return CLIENT_IDS[int.from_bytes(digest[:8]) % len(CLIENT_IDS)]

@@ -1,4 +1,4 @@
-"""Executions of orders that had to leave the ledger: told from the broker's own list of today."""
+"""Executions of orders that the cache has evicted, from the broker's own list of today."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +10,12 @@ from brokers.ibkr.session import Session
 
 
 def evicted_records(session: Session, snapshot: Snapshot) -> list[Record]:
-    """Return our executed orders of a reading that the ledger does not hold."""
+    """Return our executed orders of a snapshot that are not in the cache."""
     records: dict[tuple[str, str, str], Record] = {}
-    for parts, contract, execution in _own_executions(session, snapshot):
-        of = session.endpoint.connection_id, *parts
-        if session.ledger.get(*of) is None:
-            record = records.setdefault(of, Record(*of))
+    for ref, contract, execution in _own_executions(session, snapshot):
+        key = session.endpoint.connection_id, *ref
+        if session.order_cache.get(*key) is None:
+            record = records.setdefault(key, Record(*key))
             _add(record, contract, execution, snapshot)
     return list(records.values())
 
@@ -24,18 +24,18 @@ def _own_executions(
     session: Session, snapshot: Snapshot
 ) -> Iterator[tuple[tuple[str, str], Any, Any]]:
     for contract, execution in snapshot.executions:
-        parts = parse.parts_of(execution.orderRef)
-        if parts is not None and execution.acctNumber in ("", session.endpoint.account):
-            yield parts, contract, execution
+        ref = parse.parse_order_ref(execution.orderRef)
+        if ref is not None and execution.acctNumber in ("", session.endpoint.account):
+            yield ref, contract, execution
 
 
 def _add(record: Record, contract: Any, execution: Any, snapshot: Snapshot) -> None:
-    """Write an execution into the record, unless it is an older telling of one that is there."""
+    """Add an execution to the record, unless the record has the same or a newer revision."""
     fill: Fill = parse.fill_of(execution, parse.multiplier_of(contract))
     known = record.fills.get(fill.broker_fill_id)
     if known is not None and known.correction >= fill.correction:
         return
-    amount, fill.currency = snapshot.costs.get(execution.execId, (None, ""))
-    fill.commission, fill.told = parse.exact(amount), True
+    amount, fill.currency = snapshot.commissions.get(execution.execId, (None, ""))
+    fill.commission, fill.reported = parse.to_decimal(amount), True
     record.fills[fill.broker_fill_id] = fill
     record.perm_id, record.con_id = execution.permId, contract.conId

@@ -1,4 +1,4 @@
-"""What others do on the account: orders and executions that are not ours."""
+"""Orders and executions on the account that are not ours."""
 
 from decimal import Decimal
 from typing import Any
@@ -18,10 +18,10 @@ from brokers.types import (
 
 
 def working_order(session: Session, contract: Any, order: Any, executed: Decimal) -> BrokerOrder:
-    """An order that somebody else placed, as a record would tell it."""
+    """Return a working order that is not ours. executed: in units of the contract."""
     record = Record(session.endpoint.connection_id, "", ENTRY, symbol=session.name_of(contract))
     units = parse.multiplier_of(contract)
-    parse.take_order(record, contract, order, units)
+    parse.update_from_order(record, contract, order, units)
     record.filled = executed * units
     if record.order_type is None:
         trails = "STP" in order.orderType or "TRAIL" in order.orderType
@@ -30,36 +30,37 @@ def working_order(session: Session, contract: Any, order: Any, executed: Decimal
     return record.order()
 
 
-def is_foreign(session: Session, one: Any) -> bool:
-    """Whether (contract, execution) is of an order on this account that is not ours."""
-    account = session.endpoint.account
-    return parse.parts_of(one[1].orderRef) is None and one[1].acctNumber in ("", account)
+def is_foreign(session: Session, execution: Any) -> bool:
+    """Whether an execution is of an order on this account that is not ours."""
+    is_ours = parse.parse_order_ref(execution.orderRef) is not None
+    return not is_ours and execution.acctNumber in ("", session.endpoint.account)
 
 
 def foreign_exits(
     session: Session, snapshot: Snapshot, held: dict[str, Decimal]
 ) -> list[OrderReport]:
-    """Tell executions of others' orders that made a position smaller: it is their exit of it.
+    """Return executions of others' orders that reduced a position, as external exits.
 
-    Going back from what is held now shows what was held before each of them.
+    held: signed quantities now, by position id; changed here. Going back from them shows what was
+    open before each execution.
     """
     reports = []
     account = session.endpoint.account
-    mine: dict[str, Any] = {}  # as they came, since times are whole seconds
-    for one in snapshot.executions:
-        if one[1].acctNumber in ("", account):
-            fill = parse.fill_of(one[1], Decimal(1))
-            known = mine.get(fill.broker_fill_id)
-            if known is None or known[1].execId < one[1].execId:  # a correction takes its place
-                mine[fill.broker_fill_id] = one
-    for contract, execution in sorted(mine.values(), key=lambda one: one[1].time)[::-1]:
+    latest: dict[str, Any] = {}  # in order of arrival, since times are whole seconds
+    for item in snapshot.executions:
+        if item[1].acctNumber in ("", account):
+            fill = parse.fill_of(item[1], Decimal(1))
+            known = latest.get(fill.broker_fill_id)
+            if known is None or known[1].execId < item[1].execId:  # a correction replaces it
+                latest[fill.broker_fill_id] = item
+    for contract, execution in sorted(latest.values(), key=lambda item: item[1].time)[::-1]:
         fill = parse.fill_of(execution, parse.multiplier_of(contract))
         sign = 1 if parse.execution_side(execution.side) is Side.BUY else -1
         number = str(contract.conId)
         before = held.get(number, Decimal(0)) - sign * fill.quantity
         held[number] = before
-        if is_foreign(session, (contract, execution)) and before * sign < 0:
-            fill.told = True
+        if is_foreign(session, execution) and before * sign < 0:
+            fill.reported = True
             record = Record(
                 session.endpoint.connection_id, "", ENTRY, con_id=contract.conId,
                 perm_id=execution.permId,

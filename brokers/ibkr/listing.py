@@ -1,7 +1,7 @@
 """The account's orders as TWS lists them, each by IBKR's own number (`permId`).
 
-The ledger keeps one record for a client order id, so two orders with the same one are seen here
-only.
+The order cache has one record for each client order id. So only this list shows two orders with the
+same one.
 """
 
 from datetime import datetime, timedelta
@@ -18,32 +18,32 @@ Key = tuple[str, str]
 
 
 async def listed_orders(session: Session, since: datetime) -> list[ListedOrder]:
-    """Read what rests and what was executed today since a time. Raises ReadFailed."""
+    """List orders that work now or were executed today since a time. Raises ReadFailed."""
     await session.ready()
     snapshot = await session.snapshot()
     fills: dict[Key, dict[str, Fill]] = {}
-    own = ("", session.endpoint.account)
+    own_accounts = ("", session.endpoint.account)
     since -= timedelta(seconds=1)  # IBKR states whole seconds
     try:
         for contract, execution in snapshot.executions:
-            parts = parse.parts_of(execution.orderRef)
-            if parts is None or parts[1] != ENTRY or execution.acctNumber not in own:
+            ref = parse.parse_order_ref(execution.orderRef)
+            if ref is None or ref[1] != ENTRY or execution.acctNumber not in own_accounts:
                 continue
             fill = parse.fill_of(execution, parse.multiplier_of(contract))
             if fill.time < since:
                 continue
-            of = fills.setdefault((parts[0], str(execution.permId)), {})
-            known = of.get(fill.broker_fill_id)
+            order_fills = fills.setdefault((ref[0], str(execution.permId)), {})
+            known = order_fills.get(fill.broker_fill_id)
             if known is None or known.correction < fill.correction:
-                of[fill.broker_fill_id] = fill
+                order_fills[fill.broker_fill_id] = fill
     except (ValueError, ArithmeticError) as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"executions: {error!r}") from error
-    found = {key: _executed(key, of) for key, of in fills.items()}
-    for _, order, state in (one for one in snapshot.open if len(one) == 3):
-        parts = parse.parts_of(order.orderRef)
+    found = {key: _executed(key, order_fills) for key, order_fills in fills.items()}
+    for _, order, state in (item for item in snapshot.open if len(item) == 3):
+        ref = parse.parse_order_ref(order.orderRef)
         is_working = state.status not in NOT_TRANSMITTED | NOT_WORKING
-        if parts is not None and parts[1] == ENTRY and order.account in own and is_working:
-            key = parts[0], str(order.permId)
+        if ref is not None and ref[1] == ENTRY and order.account in own_accounts and is_working:
+            key = ref[0], str(order.permId)
             found.setdefault(key, ListedOrder(*key))
     return list(found.values())
 

@@ -1,7 +1,7 @@
-"""One symbol's prices as TWS tells them.
+"""The market data lines of a session: prices of one contract each, as TWS sends them.
 
-Bid and ask come apart from each other, -1 where a side is empty. Delayed prices are never asked for
-and never taken: nothing may be decided by them.
+Bid and ask arrive separately; -1 means that a side is empty. Delayed prices are neither requested
+nor accepted: no decision may depend on them.
 Source: IBKR Campus, "TWS API: Live Market Data"; ib_async 2.1 decoder.py `priceSizeTick`.
 """
 
@@ -19,59 +19,59 @@ BID, ASK = 1, 2
 
 
 class MarketDataLine:
-    """One contract's top of book, for as long as it is subscribed to. The ear calls it."""
+    """The top of book of one subscribed contract. `TwsWrapper` calls it."""
 
     def __init__(
         self, symbol: str, pair: str, con_id: int, on_change: Callable[["MarketDataLine"], None]
     ) -> None:
         self.symbol, self.con_id = symbol, con_id
-        self._pair, self._stir = pair, on_change
+        self._pair, self._on_change = pair, on_change
         self.error: BrokerError | None = None
         self.reroute: Callable[[int, str], None] = lambda con_id, exchange: None
         self._sides: dict[int, Decimal | None] = {}
-        self._told_at = market_now()
+        self._updated_at = market_now()
 
-    def tick(self, kind: int, price: float) -> None:
-        """Take one side's price."""
-        self._told_at = market_now()
-        if kind in (BID, ASK):
-            self._sides[kind] = (parse.exact(price) or Decimal(0)) if price > 0 else None
-            self._stir(self)
+    def tick(self, tick_type: int, price: float) -> None:
+        """Store one side's price."""
+        self._updated_at = market_now()
+        if tick_type in (BID, ASK):
+            self._sides[tick_type] = (parse.to_decimal(price) or Decimal(0)) if price > 0 else None
+            self._on_change(self)
 
     def mark_open(self) -> None:
-        """Something else of this contract was told: its market is open."""
-        self._told_at = market_now()
+        """Note another update of the contract: its market is open."""
+        self._updated_at = market_now()
 
-    def refused(self, number: int, text: str) -> None:
-        """TWS will tell no prices, or has ended them."""
+    def on_error(self, number: int, text: str) -> None:
+        """Handle an error of the subscription: TWS sends no prices, or stops."""
         if number in codes.STILL_LIVE_PRICES:
             return
         code = Code.NO_MARKET_DATA if number in codes.NO_PRICES else Code.REJECTED_BY_BROKER
         self.fail(ReadFailed(code, f"{self.symbol}: {number}: {text}"))
 
-    def forget(self) -> None:
-        """What was told is old: no price until both sides are told again."""
+    def clear_quotes(self) -> None:
+        """Drop both sides: there is no quote until TWS has sent them again."""
         self._sides.clear()
 
     def fail(self, error: BrokerError) -> None:
-        """It will tell nothing any more."""
+        """End the line: it gets no more prices."""
         self.error = self.error or error
-        self._stir(self)
+        self._on_change(self)
 
     @property
     def quote(self) -> Quote | None:
-        """The top of book; None while a side is empty, or the two do not belong together.
+        """The top of book; None while a side is empty or bid and ask are crossed.
 
-        It is of when TWS last told anything of the contract: where a market has closed the last
-        prices stay, and are none of now."""
+        Its time is that of TWS's last update of the contract: after a market closes, TWS keeps the
+        last prices, which are then outdated."""
         bid, ask = self._sides.get(BID), self._sides.get(ASK)
-        if bid is None or ask is None or bid > ask:  # crossed: the other side comes next
+        if bid is None or ask is None or bid > ask:  # crossed: the other side's update follows
             return None
-        return Quote(self._pair, bid, ask, self._told_at)
+        return Quote(self._pair, bid, ask, self._updated_at)
 
 
 class MarketDataLines(dict[int, MarketDataLine]):
-    """One session's lines by their request id, and who hears some of them for a while."""
+    """One session's market data lines by request id, with the tasks that keep some of them open."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,27 +79,27 @@ class MarketDataLines(dict[int, MarketDataLine]):
 
     @property
     def kept(self) -> int:
-        """How many are heard for a while."""
+        """Number of lines that are kept open."""
         return len(self._kept)
 
-    def keep(self, hearing: Coroutine[None, None, None]) -> None:
-        """Have something heard until it ends by itself, or the session does."""
-        task = asyncio.get_running_loop().create_task(hearing)
+    def keep(self, subscription: Coroutine[None, None, None]) -> None:
+        """Run a subscription in a task, until it ends or the session does."""
+        task = asyncio.get_running_loop().create_task(subscription)
         self._kept.add(task)
         task.add_done_callback(self._kept.discard)
 
-    def forget(self) -> None:
-        """What was told is no price any more; the lines go on."""
+    def clear_quotes(self) -> None:
+        """Drop all quotes; the lines stay open."""
         for line in self.values():
-            line.forget()
+            line.clear_quotes()
 
     def fail(self, error: BrokerError) -> None:
-        """What was told is no price any more: the subscriptions begin anew."""
+        """End all lines: their subscriptions must be opened again."""
         for line in list(self.values()):
             line.fail(error)
 
     async def close(self) -> None:
-        """Nobody hears anything any more."""
+        """Cancel the tasks that keep lines open."""
         for task in (kept := list(self._kept)):
             task.cancel()
         await asyncio.gather(*kept, return_exceptions=True)

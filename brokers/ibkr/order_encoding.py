@@ -1,34 +1,34 @@
-"""Our orders in IBKR's form. Pure. Numbers go as text, so that they arrive as they were meant."""
+"""Convert our orders to IBKR's. Pure. Numbers are sent as text, so that they stay exact."""
 
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from ib_async import order as theirs
+from ib_async import order as ib_order
 from ib_async.contract import Contract
 
 from brokers import price_rounding
 from brokers.base import Rejected
-from brokers.ibkr.contracts import fields_of
+from brokers.ibkr.contracts import contract_fields
 from brokers.ibkr.order_records import ENTRY, STOP, TARGET, Record
-from brokers.ibkr.parse import NO_LIMIT, encode_number, multiplier_of, parts_of
+from brokers.ibkr.parse import NO_LIMIT, encode_number, multiplier_of, parse_order_ref
 from brokers.types import OrderRequest, OrderType, Quote, Side, TimeInForce
 from common.reason_codes import Code
 
-Order: Any = theirs.Order  # it says float, its client sends text as it is
-ORDER_TYPE_WORDS = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
+Order: Any = ib_order.Order  # its fields are typed float, but its client sends text unchanged
+ORDER_TYPE_NAMES = {OrderType.MARKET: "MKT", OrderType.LIMIT: "LMT", OrderType.STOP: "STP"}
 REDUCE_WITH_BLOCK = 2
-"""ocaType: what one of the group executes is taken off the others, and only one is at work at a
-time. 1 would cancel the stop of what is still held after a partial exit."""
+"""ocaType 2: a fill of one order reduces the others of the group, and only one order is active at a
+time. Type 1 would cancel the stop of the remaining position after a partial exit."""
 
 
 def contract_of(symbol: str, settings: Mapping[str, Any]) -> Contract:
-    """Return the contract that a symbol means. Raises BadSymbolError."""
-    return Contract(**fields_of(symbol, settings))
+    """Return the contract of a symbol. Raises InvalidSymbolError."""
+    return Contract(**contract_fields(symbol, settings))
 
 
 def record_of(request: OrderRequest, details: Any) -> Record:
-    """Return an order's record as it is before it leaves. Raises Rejected."""
+    """Return the record of an order that is not sent yet. Raises Rejected."""
     _require_valid(request)
     contract = details.contract
     units = multiplier_of(contract)
@@ -60,8 +60,8 @@ def record_of(request: OrderRequest, details: Any) -> Record:
 
 
 def _require_valid(request: OrderRequest) -> None:
-    """Raise Rejected for what could not be written down, or never be recognised again."""
-    if parts_of(request.client_order_id) != (request.client_order_id, ENTRY):
+    """Raise Rejected for values that IBKR cannot carry or we could not recognise again."""
+    if parse_order_ref(request.client_order_id) != (request.client_order_id, ENTRY):
         raise Rejected(Code.FIELD_INVALID, "a client order id is 4 to 18 of a-z and 0-9")
     needed = {OrderType.LIMIT: request.limit_price, OrderType.STOP: request.stop_price}
     if needed.get(request.order_type, 1) is None:
@@ -72,13 +72,13 @@ def _require_valid(request: OrderRequest) -> None:
 
 
 def require_sides(request: OrderRequest, quote: Quote | None) -> None:
-    """Raise Rejected for levels that would close the position at once: IBKR takes those.
+    """Raise Rejected for levels that would close the position at once: IBKR would accept them.
 
-    quote: the price now, where it is known; an order with a price of its own is judged by that.
+    quote: the current price, if known; an order with its own price is compared with that instead.
     """
     own = request.limit_price or request.stop_price
     if request.worst_price is not None and quote is not None:
-        own = None  # its limit is a bound: it is filled at the price
+        own = None  # its limit only bounds the slippage: it fills at the market price
     bid, ask = (own, own) if own is not None else (quote.bid, quote.ask) if quote else (None, None)
     if bid is not None and ask is not None:
         require_level_sides(request.side, request.stop_loss, request.take_profit, bid, ask)
@@ -96,7 +96,7 @@ def require_level_sides(
 
 
 def group_of(request: OrderRequest) -> str:
-    """The OCA group of a position's protection and of its exits."""
+    """Return the OCA group of a position's protection and exits."""
     return request.oca_group or (request.closes or request.client_order_id)[:-1]
 
 
@@ -122,12 +122,12 @@ def leg_of(entry: Record, leg: str, price: Decimal, quantity: Decimal, tick: Dec
 
 
 def to_order(record: Record, account: str, *, transmit: bool = True, outside_rth: bool) -> Any:
-    """Write a record as an order. `tif` is always set: a preset would make it DAY (10349)."""
+    """Return a record as an order. `tif` is always set: else a preset makes it DAY (10349)."""
     order = Order(
         orderId=record.order_id,
         action="BUY" if record.side is Side.BUY else "SELL",
         totalQuantity=encode_number(record.quantity / record.multiplier),
-        orderType=ORDER_TYPE_WORDS[record.order_type or OrderType.MARKET],
+        orderType=ORDER_TYPE_NAMES[record.order_type or OrderType.MARKET],
         tif=record.time_in_force.value,
         orderRef=f"{record.client_order_id}:{record.leg}" if record.leg else record.client_order_id,
         account=account,

@@ -1,4 +1,4 @@
-"""What IBKR says about orders, brought into the ledger. No socket here: calls in, records moved."""
+"""Apply IBKR's messages about orders to the order cache. It uses no socket."""
 
 import asyncio
 import logging
@@ -14,52 +14,51 @@ from brokers.types import ReportKind
 from common.clocks import market_now
 
 log = logging.getLogger(__name__)
-COMMISSION_WAIT_SECONDS = (
-    0.03  # seconds that an execution waits for its commission before it is told
-)
+COMMISSION_WAIT_SECONDS = 0.03  # an execution waits so long for its commission before its report
 DETAIL_LENGTH = 300
 MAX_EARLY = 1000  # most of them belong to orders that are not ours
 
 
 class OrderEventHandler:
-    """One connection's side of the ledger. name: what its map calls a contract."""
+    """Applies the messages of one connection. name: returns our symbol of a contract; ask_again:
+    requests a sync, if a message leaves an order's state in doubt."""
 
     def __init__(
         self,
         connection_id: str,
         account: str,
-        ledger: OrderCache,
+        order_cache: OrderCache,
         name: Callable[[Contract], str],
         ask_again: Callable[[], None],
     ) -> None:
         self._connection_id, self._account = connection_id, account
-        self._ledger, self._name, self._ask_again = ledger, name, ask_again
-        self._early: dict[str, Any] = {}  # commissions that came before their execution
+        self._order_cache, self._name, self._ask_again = order_cache, name, ask_again
+        self._early: dict[str, Any] = {}  # commissions that arrived before their execution
 
     def open_order(self, contract: Contract, order: Any, status: str) -> Record | None:
-        """Take an order that is open. None: it is not ours, or another account's."""
+        """Apply an open order. Return None if it is not ours, or another account's."""
         record = self._record(order)
         if record is None:
             return None
         if record.perm_id and order.permId and record.perm_id != order.permId:
             if record.live:
                 log.error("ibkr: two orders with one reference: %s", record.client_order_id)
-            else:  # a level that was cancelled and made anew
-                self._ledger.forget(record)
-                record = self._ledger.make(*record.key)
+            else:  # a level that was cancelled and placed again
+                self._order_cache.remove(record)
+                record = self._order_cache.get_or_create(*record.key)
         before = state_of(record)
-        self._ledger.number(record, order.clientId, order.orderId)
+        self._order_cache.set_numbers(record, order.clientId, order.orderId)
         record.symbol = self._name(contract)
-        parse.take_order(record, contract, order, parse.multiplier_of(contract))
+        parse.update_from_order(record, contract, order, parse.multiplier_of(contract))
         if status:
-            parse.take_status(record, status)
-        self._ledger.moved(record, before)
+            parse.update_from_status(record, status)
+        self._order_cache.report_changes(record, before)
         return record
 
     def completed_order(self, contract: Contract, order: Any, state: Any) -> None:
-        """Take an order that has ended today."""
-        parts = parse.parts_of(order.orderRef)
-        if parts is None or self._ledger.is_gone(self._connection_id, *parts):
+        """Apply an order that has ended today."""
+        ref = parse.parse_order_ref(order.orderRef)
+        if ref is None or self._order_cache.is_evicted(self._connection_id, *ref):
             return
         record = self._record(order)
         if record is None or (record.perm_id and record.perm_id != order.permId):
@@ -67,45 +66,45 @@ class OrderEventHandler:
         before = state_of(record)
         record.symbol = self._name(contract)
         units = parse.multiplier_of(contract)
-        parse.take_order(record, contract, order, units)
-        filled = parse.exact(order.filledQuantity)
-        parse.take_completed(record, state, None if filled is None else filled * units)
-        self._ledger.moved(record, before)
+        parse.update_from_order(record, contract, order, units)
+        filled = parse.to_decimal(order.filledQuantity)
+        parse.update_from_completed(record, state, None if filled is None else filled * units)
+        self._order_cache.report_changes(record, before)
 
     def status(
         self, order_id: int, status: str, filled: Any, average: Any, perm_id: int, client_id: int
     ) -> None:
-        """Take a status message. filled: in all, at that average price."""
-        record = self._ledger.by_number(self._connection_id, client_id, order_id)
+        """Apply a status message. filled: total, at the average price, in units of the contract."""
+        record = self._order_cache.by_number(self._connection_id, client_id, order_id)
         if record is None:
             return
         before = state_of(record)
         record.perm_id = perm_id or record.perm_id
-        done = (parse.exact(filled) or 0) * record.multiplier
+        done = (parse.to_decimal(filled) or 0) * record.multiplier
         if done > record.filled:
-            record.filled, record.average = done, parse.exact(average) or record.average
+            record.filled, record.average = done, parse.to_decimal(average) or record.average
             record.fill_time = market_now()
-        parse.take_status(record, status)
-        self._ledger.moved(record, before)
+        parse.update_from_status(record, status)
+        self._order_cache.report_changes(record, before)
         if record.in_doubt and not record.awaited:
             self._ask_again()
 
     def execution(self, contract: Contract, execution: Any, *, is_listed: bool) -> None:
-        """Take an execution; it is told when its commission is there, or after a moment.
+        """Apply an execution; report it with its commission, or without it after a moment.
 
-        is_listed: it stands in a list that was asked for, and has perhaps been told long ago.
+        is_listed: it is in a list that we requested, so it may have been reported already.
         """
-        parts = parse.parts_of(execution.orderRef)
-        if parts is None or execution.acctNumber not in ("", self._account):
+        ref = parse.parse_order_ref(execution.orderRef)
+        if ref is None or execution.acctNumber not in ("", self._account):
             return
         units = parse.multiplier_of(contract)
         received = parse.fill_of(execution, units)
-        known_one = is_listed and received.correction == 1
-        if known_one and self._ledger.is_gone(self._connection_id, *parts):
+        may_be_reported = is_listed and received.correction == 1
+        if may_be_reported and self._order_cache.is_evicted(self._connection_id, *ref):
             return
-        record = self._ledger.make(self._connection_id, *parts)
+        record = self._order_cache.get_or_create(self._connection_id, *ref)
         before = state_of(record)
-        fill = self._ledger.add_fill(record, received)
+        fill = self._order_cache.add_fill(record, received)
         if fill is None:
             return
         record.perm_id = execution.permId or record.perm_id
@@ -113,21 +112,21 @@ class OrderEventHandler:
         record.side = parse.execution_side(execution.side)
         record.symbol = record.symbol or self._name(contract)
         if record.order_id == 0 and execution.orderId > 0:
-            self._ledger.number(record, execution.clientId, execution.orderId)
+            self._order_cache.set_numbers(record, execution.clientId, execution.orderId)
         if early := self._early.pop(execution.execId, None):
             fill.commission, fill.currency = early
-        self._ledger.moved(record, before)
+        self._order_cache.report_changes(record, before)
         if fill.commission is not None:
-            self._ledger.report_fill(record, fill)
+            self._order_cache.report_fill(record, fill)
         else:
             loop = asyncio.get_running_loop()
             loop.call_later(COMMISSION_WAIT_SECONDS, self._report_without_commission, record, fill)
 
     def commission(self, exec_id: str, amount: Any, currency: str) -> None:
-        """Take what an execution cost."""
+        """Apply the commission of an execution."""
         named = parse.EXEC_ID.fullmatch(exec_id)
-        found = self._ledger.fill(self._connection_id, named[1] if named else exec_id)
-        number = parse.exact(amount)
+        found = self._order_cache.fill(self._connection_id, named[1] if named else exec_id)
+        number = parse.to_decimal(amount)
         if found is None or number is None or (named and int(named[2]) != found[1].correction):
             if number is not None:
                 self._early[exec_id] = (number, currency)
@@ -137,37 +136,37 @@ class OrderEventHandler:
         record, fill = found
         if fill.commission == number:
             return
-        fill.late = fill.late or fill.told
+        fill.late = fill.late or fill.reported
         fill.commission, fill.currency = number, currency
-        self._ledger.report_fill(record, fill)
+        self._order_cache.report_fill(record, fill)
 
     def order_error(self, record: Record, number: int, text: str) -> None:
-        """Take an error about one order. What is in none of our tables is not believed."""
+        """Apply an error about one order. A number in none of our tables leaves it in doubt."""
         before = state_of(record)
         detail = f"{number}: {text}"[:DETAIL_LENGTH]
-        refused = codes.refusal(number, text)
+        refused = codes.rejection_code(number, text)
         if codes.is_notice(number) and not (record.changing and number == 105):
             record.detail = detail
         elif record.changing or (record.cancelling and number in codes.CANCEL_FAILED):
             record.refused_change = detail
         elif number == codes.CANCELLED:
             record.detail = detail
-            parse.take_status(record, "Cancelled")
+            parse.update_from_status(record, "Cancelled")
         elif refused and record.live and (not record.accepted or number == 201):
             record.ended, record.code, record.detail = ReportKind.REJECTED, refused, detail
             record.in_doubt = False
         elif record.live:
             record.in_doubt, record.detail = True, detail
-        self._ledger.moved(record, before)
+        self._order_cache.report_changes(record, before)
         if record.in_doubt and not record.awaited:
             self._ask_again()
 
     def _record(self, order: Any) -> Record | None:
-        parts = parse.parts_of(order.orderRef)
-        if parts is None or order.whatIf or order.account not in ("", self._account):
+        ref = parse.parse_order_ref(order.orderRef)
+        if ref is None or order.whatIf or order.account not in ("", self._account):
             return None
-        return self._ledger.make(self._connection_id, *parts)
+        return self._order_cache.get_or_create(self._connection_id, *ref)
 
     def _report_without_commission(self, record: Record, fill: Fill) -> None:
-        if not fill.told:
-            self._ledger.report_fill(record, fill)
+        if not fill.reported:
+            self._order_cache.report_fill(record, fill)

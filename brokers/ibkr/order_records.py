@@ -1,7 +1,7 @@
-"""What is known of one order at IBKR, and how it is told. Pure: no socket, no clock.
+"""The state of one order at IBKR, and the reports made of it. Pure: no socket, no clock.
 
-An entry with levels is three orders there: it and its stop and target, whose `orderRef` is the
-entry's client order id with `:sl` or `:tp` behind it.
+An entry with levels is three orders at IBKR: the entry, its stop and its target. The `orderRef` of
+the latter two is the entry's client order id with the suffix `:sl` or `:tp`.
 """
 
 from dataclasses import dataclass, field
@@ -28,10 +28,10 @@ ZERO = Decimal(0)
 
 @dataclass(slots=True)
 class Fill:
-    """One execution. correction: which telling of it this is; quantity: base units.
+    """One execution. correction: IBKR's number of this version; quantity: base units.
 
-    IBKR tells the commission apart from it and later. Until it is there, or nobody waits for it any
-    more (`told`), the execution is not told; one that comes after that is a revision (`late`).
+    IBKR sends the commission separately and later. The execution is reported (`reported`) as soon
+    as the commission arrives or has taken too long; a later commission is a revision (`late`).
     """
 
     broker_fill_id: str
@@ -41,11 +41,11 @@ class Fill:
     time: datetime
     commission: Decimal | None = None
     currency: str = ""
-    told: bool = False
+    reported: bool = False
     late: bool = False
 
     def execution(self) -> Execution:
-        """Tell it. Corrections are even revisions, late commissions the odd ones behind them."""
+        """Return it for a report. Corrections are even revisions; odd ones add a commission."""
         return Execution(
             self.broker_fill_id,
             self.quantity,
@@ -59,7 +59,7 @@ class Fill:
 
 @dataclass(slots=True)
 class Record:
-    """One order at IBKR. quantity: base units; multiplier: base units in one of theirs."""
+    """One order at IBKR. quantity: base units; multiplier: base units in one unit of IBKR's."""
 
     connection_id: str
     client_order_id: str
@@ -84,19 +84,20 @@ class Record:
     ended: ReportKind | None = None
     code: Code | None = None
     detail: str = ""
-    in_doubt: bool = False  # an answer that proves nothing
+    in_doubt: bool = False  # the last answer proves nothing
     cancelling: bool = False
-    changing: bool = False  # a modify is under way: errors are about that
-    filled: Decimal = ZERO  # what its status says
-    average: Decimal = ZERO  # and at which price
+    changing: bool = False  # a level change is in flight: errors are about that
+    filled: Decimal = ZERO  # by its status
+    average: Decimal = ZERO  # average price of `filled`
     fills: dict[str, Fill] = field(default_factory=dict)
-    fill_time: datetime | None = None  # when that was told
+    fill_time: datetime | None = None  # when `filled` last changed
     refused_change: str = ""
-    written_at: float = 0.0  # on the loop's clock; 0: not by this process
-    awaited: bool = False  # whoever placed it still waits and is told its refusal himself
+    written_at: float = 0.0  # on the loop's clock; 0: not sent by this process
+    awaited: bool = False  # the caller of `submit` still waits, and gets a rejection as its outcome
 
     @property
     def key(self) -> tuple[str, str, str]:
+        """Connection id, client order id and leg."""
         return self.connection_id, self.client_order_id, self.leg
 
     @property
@@ -106,7 +107,7 @@ class Record:
 
     @property
     def executed(self) -> Decimal:
-        """What its executions add up to."""
+        """The sum of its executions, base units."""
         return sum((fill.quantity for fill in self.fills.values()), ZERO)
 
     def _report(self, kind: ReportKind, fills: tuple[Execution, ...] = ()) -> OrderReport:
@@ -124,29 +125,29 @@ class Record:
         )
 
     def filled_report(self, fill: Fill) -> OrderReport:
-        """Tell one execution."""
+        """Return the report of one execution."""
         return self._report(ReportKind.FILLED, (fill.execution(),))
 
     def accepted_report(self) -> OrderReport:
-        """Tell that the broker has it."""
+        """Return the report that the broker has accepted the order."""
         return self._report(ReportKind.ACCEPTED)
 
     def end_report(self) -> OrderReport | None:
-        """Tell how it ended, if not by being filled."""
+        """Return the report of its end; None if it is live or filled."""
         if self.ended in (None, ReportKind.FILLED):
             return None
         return self._report(self.ended)
 
     def reports(self) -> list[OrderReport]:
-        """Tell everything that is known and told of it."""
-        fills = tuple(f.execution() for f in self.fills.values() if f.told)
+        """Return all reports of its present state."""
+        fills = tuple(f.execution() for f in self.fills.values() if f.reported)
         found = [self._report(ReportKind.FILLED, fills)] if fills else []
         if (end := self.end_report()) is not None:
             found.append(end)
         return found or ([self.accepted_report()] if self.accepted else [])
 
     def sum_report(self) -> OrderReport | None:
-        """Tell the sum that IBKR states where its executions of today are not all of it."""
+        """Return IBKR's cumulative quantity as a report, if today's executions are not all."""
         if self.filled <= self.executed or self.average <= 0 or not self.fill_time:
             return None
         name = f"sum-{self.perm_id}"
@@ -154,7 +155,7 @@ class Record:
         return self._report(ReportKind.FILLED, (total,))
 
     def order(self) -> BrokerOrder:
-        """Tell it as an order that rests."""
+        """Return it as a working order."""
         return BrokerOrder(
             broker_order_id=str(self.perm_id),
             symbol=self.symbol,
@@ -169,7 +170,7 @@ class Record:
 
 
 def held_levels(stop: Record | None, target: Record | None) -> HeldLevels:
-    """Tell what protects an entry's position: both prices and how much the stop covers."""
+    """Return the levels of an entry's position, with the quantity that the stop covers."""
     held_stop = stop if stop is not None and stop.accepted and stop.live else None
     held_target = target if target is not None and target.accepted and target.live else None
     return HeldLevels(
@@ -182,7 +183,7 @@ def held_levels(stop: Record | None, target: Record | None) -> HeldLevels:
 
 
 def levels_report(entry: Record, stop: Record | None, target: Record | None) -> OrderReport:
-    """The same as a report; code: one of them was refused."""
+    """Return the LEVELS report of an entry's position. Its code states that one was rejected."""
     refused = [leg for leg in (stop, target) if leg and leg.ended is ReportKind.REJECTED]
     return OrderReport(
         kind=ReportKind.LEVELS,

@@ -1,4 +1,4 @@
-"""What the broker has of orders, read anew: one reading at a time, shared by who asks in time."""
+"""Snapshots of the broker's orders: one read at a time, shared by callers that wait for it."""
 
 import asyncio
 from dataclasses import dataclass
@@ -18,47 +18,47 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Snapshot:
-    """The open orders as they came, today's executions, and what those cost by their ids."""
+    """Open orders as received, today's executions, and their commissions by execution id."""
 
     open: list[Any]
     executions: list[Any]
-    costs: dict[str, tuple[Any, str]]
+    commissions: dict[str, tuple[Any, str]]
 
 
 class OrderSnapshots:
-    """One session's readings of its orders."""
+    """Reads the orders of one session."""
 
-    def __init__(self, session: "Session", ear: TwsWrapper) -> None:
-        self._session, self._wrapper = session, ear
+    def __init__(self, session: "Session", wrapper: TwsWrapper) -> None:
+        self._session, self._wrapper = session, wrapper
         self._next: asyncio.Task[Snapshot] | None = None
         self._one_at_a_time = asyncio.Lock()
 
     async def fresh(self) -> Snapshot:
-        """Return a reading that is sent after this call. Raises ReadFailed."""
+        """Return a snapshot that is requested after this call. Raises ReadFailed."""
         if self._next is None:
             self._next = asyncio.get_running_loop().create_task(self._read())
-            self._next.add_done_callback(_retrieve)
+            self._next.add_done_callback(_retrieve_exception)
         return await asyncio.shield(self._next)
 
     async def _read(self) -> Snapshot:
-        """Open ones first: what ends meanwhile stands in one of the later lists."""
+        """Read open orders first: an order that ends meanwhile is in one of the later lists."""
         session = self._session
-        ask = partial(session.ask, priority=Priority.LOOKUP)
+        request = partial(session.request, priority=Priority.LOOKUP)
         async with self._one_at_a_time:
-            self._next = None  # who asks from here on gets a newer one
+            self._next = None  # later callers get a newer snapshot
             filter_ = ExecutionFilter(acctCode=session.endpoint.account)
             try:
-                opened = await ask(lambda client, _: client.reqAllOpenOrders(), key=OPEN)
-                await ask(lambda client, _: client.reqCompletedOrders(False), key=COMPLETED)
-                with self._wrapper.costs_kept() as costs:
-                    executions = await ask(lambda client, n: client.reqExecutions(n, filter_))
+                opened = await request(lambda client, _: client.reqAllOpenOrders(), key=OPEN)
+                await request(lambda client, _: client.reqCompletedOrders(False), key=COMPLETED)
+                with self._wrapper.collect_commissions() as commissions:
+                    executions = await request(lambda client, n: client.reqExecutions(n, filter_))
             except AnswerError as error:
                 raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
-            session.require_ibkr()  # else TWS answered from its memory
-            return Snapshot(opened, executions, costs)
+            session.require_ibkr()  # else TWS answered from its cache
+            return Snapshot(opened, executions, commissions)
 
 
-def _retrieve(task: "asyncio.Task[Snapshot]") -> None:
-    """Look at a reading's failure, so that nobody is warned where all who asked are gone."""
+def _retrieve_exception(task: "asyncio.Task[Snapshot]") -> None:
+    """Retrieve a failure, so that asyncio logs no warning if all callers were cancelled."""
     if not task.cancelled():
         task.exception()

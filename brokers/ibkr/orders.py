@@ -1,4 +1,4 @@
-"""Orders to TWS: they leave in one write after the guard has looked, and end in three outcomes."""
+"""Send orders and cancels to TWS: in one write right after the guard, with one of four outcomes."""
 
 import asyncio
 from contextlib import suppress
@@ -26,13 +26,14 @@ from brokers.rate_limits import Priority
 from brokers.types import CancelRequest, OrderReport, OrderRequest, ReportKind
 from common.reason_codes import Code
 
-CONTRADICTS = frozenset(
+CONTRADICTS_DETAILS = frozenset(
     {
         Code.PRICE_INVALID, Code.VOLUME_INVALID, Code.UNKNOWN_SYMBOL_AT_BROKER,
         Code.SYMBOL_TRADING_DISABLED,
     }
 )  # fmt: skip
-"""Refusals of what the contract's details allowed: they are read anew before the next order."""
+"""Rejections that contradict the contract's details: read the details again before the next order.
+"""
 
 
 async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[OrderReport]:
@@ -53,7 +54,7 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
     await session.rate_limiter.acquire(
         len(records), priority=priority, deadline=request.send_by or None
     )
-    client = _client(session)
+    client = _client_to_write(session)
     if (known := _known_reports(session, request)) is not None:  # meanwhile
         return known
     _assign_numbers(client, records)
@@ -63,33 +64,33 @@ async def submit(session: Session, request: OrderRequest, guard: Guard) -> list[
         guard(request)
         client.write(frame)
     except HalfSentError as error:
-        if len(records) > 1:  # the first of them may have arrived whole
+        if len(records) > 1:  # the first of them may have arrived completely
             raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
-        _mark_sent(session, records)
+        _discard_unsent(session, records)
         raise NotSent(Code.NOT_CONNECTED, str(error)) from error
     except OSError as error:
-        _mark_sent(session, records)
+        _discard_unsent(session, records)
         raise NotSent(Code.NOT_CONNECTED, str(error)) from error
-    except BaseException:
-        _mark_sent(session, records)
+    except BaseException:  # any: the guard and a cancellation too; nothing was sent
+        _discard_unsent(session, records)
         raise
     return await _outcome(session, client, records[0])
 
 
 async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
-    """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first.
+    """Cancel an order. If it ended first: CANCEL_REFUSED, followed by its reports.
 
     Raises NotSent, Rejected or OutcomeUnknown.
     """
     try:
         await session.ready_to_write()
-        record = session.ledger.get(session.endpoint.connection_id, request.client_order_id)
+        record = session.order_cache.get(session.endpoint.connection_id, request.client_order_id)
         if record is None:
-            of = session.endpoint.connection_id, request.client_order_id
-            with session.ledger.pinned(*of):
+            key = session.endpoint.connection_id, request.client_order_id
+            with session.order_cache.pinned(*key):
                 asked_at = asyncio.get_running_loop().time()
                 await session.snapshot()
-                record = session.ledger.get(*of)
+                record = session.order_cache.get(*key)
             if record is None:
                 require_absence(session, asked_at)
     except ReadFailed as error:
@@ -101,7 +102,7 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     require_own(session, record)
     check_deadline(request)
     await session.rate_limiter.acquire(priority=Priority.EXIT, deadline=request.send_by)
-    client = _client(session)
+    client = _client_to_write(session)
     frame = client.frame(lambda: client.cancelOrder(record.order_id, ""))
     record.cancelling, record.refused_change = True, ""
     try:
@@ -113,8 +114,8 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
     except BrokerError:
         record.cancelling = False
         raise
-    await until(session, client, record, partial(_has_ended, record))
-    if record.ended is None:  # refused: is it still there?
+    await wait_for_answer(session, client, record, partial(_has_ended, record))
+    if record.ended is None:  # refused: read whether it still works
         record.cancelling = False
         with suppress(ReadFailed):
             await session.snapshot()
@@ -122,34 +123,39 @@ async def cancel(session: Session, request: CancelRequest) -> list[OrderReport]:
 
 
 def require_own(session: Session, record: Record) -> None:
-    """Raise Rejected for an order that another clientId placed: only that one may change it."""
+    """Raise Rejected for an order that another clientId placed: only that one can change it."""
     if record.client_id != session.endpoint.client_id:
         raise Rejected(Code.OTHER_CLIENT_ID, f"placed by client id {record.client_id}")
 
 
-async def until(session: Session, client: TwsClient, record: Record, is_told: Any) -> None:
-    """Wait until `is_answered`. Raises OutcomeUnknown when the line ends or nothing comes."""
-    session.garbage, changed = "", asyncio.Event()
-    end = session.ledger.watch(record, changed.set)
+async def wait_for_answer(
+    session: Session, client: TwsClient, record: Record, is_answered: Any
+) -> None:
+    """Wait until `is_answered()`. Raises OutcomeUnknown without a connection or an answer."""
+    session.malformed_message, changed = "", asyncio.Event()
+    end = session.order_cache.watch(record, changed.set)
     try:
         async with asyncio.timeout(session.timing.reply):
-            while not is_told():
+            while not is_answered():
                 if not client.alive:
-                    raise OutcomeUnknown(Code.REPLY_LOST, session.garbage or "the line was cut")
+                    detail = session.malformed_message or "the connection was lost"
+                    raise OutcomeUnknown(Code.REPLY_LOST, detail)
                 changed.clear()
                 await changed.wait()
     except TimeoutError as error:
-        detail = record.detail or session.garbage or "no answer"
+        detail = record.detail or session.malformed_message or "no answer"
         raise OutcomeUnknown(Code.REPLY_LOST, detail) from error
     finally:
         end()
 
 
 async def _outcome(session: Session, client: TwsClient, record: Record) -> list[OrderReport]:
-    """Wait for the broker's word. Raises Rejected or OutcomeUnknown."""
+    """Wait for the broker's answer. Raises Rejected or OutcomeUnknown."""
     try:
-        await until(session, client, record, lambda: _decided(record) or _in_doubt(session, record))
-        if not _decided(record):  # the broker is asked what it has
+        await wait_for_answer(
+            session, client, record, lambda: _is_decided(record) or _in_doubt(session, record)
+        )
+        if not _is_decided(record):  # look the order up at the broker
             with suppress(ReadFailed, TimeoutError):
                 async with asyncio.timeout(session.timing.reply):
                     await session.snapshot()
@@ -158,12 +164,12 @@ async def _outcome(session: Session, client: TwsClient, record: Record) -> list[
         if record.in_doubt:
             session.request_sync()
     if record.ended is ReportKind.REJECTED:
-        if record.code in CONTRADICTS:
+        if record.code in CONTRADICTS_DETAILS:
             session.details.pop(record.symbol, None)
             session.details.pop(record.con_id, None)
         raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
-    if not _decided(record):
-        raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.garbage)
+    if not _is_decided(record):
+        raise OutcomeUnknown(Code.REPLY_LOST, record.detail or session.malformed_message)
     return record.reports() or [record.accepted_report()]
 
 
@@ -172,23 +178,24 @@ def _has_ended(record: Record) -> bool:
     return record.ended is not None or bool(record.refused_change)
 
 
-def _decided(record: Record) -> bool:
+def _is_decided(record: Record) -> bool:
     return record.accepted or record.ended is not None
 
 
 def _in_doubt(session: Session, record: Record) -> bool:
-    return record.in_doubt or bool(session.garbage)
+    return record.in_doubt or bool(session.malformed_message)
 
 
 def _known_reports(session: Session, request: OrderRequest) -> list[OrderReport] | None:
-    """What the broker already said of this id: it is never placed twice.
+    """Return the reports of an order that was sent before: an id is never placed twice.
 
-    Raises Rejected; OutcomeUnknown where it was sent before and nobody has found it absent since.
+    None: it was not sent. Raises Rejected; OutcomeUnknown if it was sent before and its absence is
+    not confirmed.
     """
-    record = session.ledger.get(session.endpoint.connection_id, request.client_order_id)
+    record = session.order_cache.get(session.endpoint.connection_id, request.client_order_id)
     if record is None:
         return None
-    if not _decided(record):
+    if not _is_decided(record):
         raise OutcomeUnknown(Code.REPLY_LOST, "sent before, and not yet looked up")
     if record.ended is ReportKind.REJECTED:
         raise Rejected(record.code or Code.REJECTED_BY_BROKER, record.detail)
@@ -196,7 +203,7 @@ def _known_reports(session: Session, request: OrderRequest) -> list[OrderReport]
 
 
 def _records(request: OrderRequest, details: Any) -> list[Record]:
-    """The order, then its stop and target. Raises Rejected."""
+    """Return the records of the order, its stop and its target. Raises Rejected."""
     entry = record_of(request, details)
     tick = Decimal(str(details.minTick))
     levels = {STOP: request.stop_loss, TARGET: request.take_profit}
@@ -216,7 +223,7 @@ def _assign_numbers(client: TwsClient, records: list[Record]) -> None:
 
 
 def _send(session: Session, client: TwsClient, contract: Any, records: list[Record]) -> None:
-    """Say the order and its levels; only the last transmits, so that none is alone for a moment."""
+    """Send the order and its levels. Only the last one transmits, so that all start together."""
     endpoint = session.endpoint
     for record in records:
         order = to_order(
@@ -231,18 +238,20 @@ def _send(session: Session, client: TwsClient, contract: Any, records: list[Reco
 def _cache_records(session: Session, records: list[Record]) -> None:
     for record in records:
         record.written_at = asyncio.get_running_loop().time()
-        session.ledger.keep(record, session.endpoint.client_id)
+        session.order_cache.keep(record, session.endpoint.client_id)
     records[0].awaited = True
-    session.ledger.call(session.endpoint.connection_id, records[0].con_id, records[0].symbol)
+    session.order_cache.set_symbol(
+        session.endpoint.connection_id, records[0].con_id, records[0].symbol
+    )
 
 
-def _mark_sent(session: Session, records: list[Record]) -> None:
+def _discard_unsent(session: Session, records: list[Record]) -> None:
     for record in records:
-        session.ledger.forget(record)
+        session.order_cache.remove(record)
 
 
-def _client(session: Session) -> TwsClient:
-    """The line, at the last moment before a write. Raises NotSent."""
+def _client_to_write(session: Session) -> TwsClient:
+    """Return the client right before a write. Raises NotSent if the session is not usable."""
     try:
         session.require_usable()
         return session.client

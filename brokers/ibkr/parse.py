@@ -1,6 +1,6 @@
-"""IBKR's words into ours. Pure: no socket, no clock.
+"""Convert IBKR's values to ours. Pure: no socket, no clock.
 
-ib_async reads numbers as floats; `repr` gives back the digits that were on the wire, up to 15.
+ib_async reads numbers as floats; their `str` has the digits that were sent, up to 15.
 """
 
 import re
@@ -35,11 +35,11 @@ WORKING = frozenset({"PreSubmitted", "Submitted", "PendingCancel", "Filled"})
 CANCELLED = frozenset({"Cancelled", "ApiCancelled"})
 IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
 UNSET = Decimal(str(UNSET_DOUBLE))
-NO_LIMIT = Decimal(10) ** 9  # IBKR names no maximum
+NO_LIMIT = Decimal(10) ** 9  # IBKR states no maximum
 
 
-def exact(value: Any) -> Decimal | None:
-    """Read a number; None where IBKR says nothing. Raises ValueError, ArithmeticError."""
+def to_decimal(value: Any) -> Decimal | None:
+    """Read a number; None if IBKR states none. Raises ValueError, ArithmeticError."""
     if value in (None, ""):
         return None
     number = Decimal(str(value))
@@ -51,36 +51,36 @@ def exact(value: Any) -> Decimal | None:
 
 
 def price(value: Any) -> Decimal | None:
-    """Read a price; 0 is none."""
-    return exact(value) or None
+    """Read a price; None for 0."""
+    return to_decimal(value) or None
 
 
 def encode_number(number: Decimal) -> str:
-    """Write a number without an exponent and without idle zeros."""
+    """Write a number without an exponent and without trailing zeros."""
     text = format(number, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def parts_of(ref: str) -> tuple[str, str] | None:
-    """Return client order id and leg of an `orderRef`; None: it is not one of ours."""
+def parse_order_ref(ref: str) -> tuple[str, str] | None:
+    """Return client order id and leg of an `orderRef`; None if it is not one of ours."""
     found = OUR_REF.fullmatch(ref)
     return (found[1], found[2] or ENTRY) if found else None
 
 
 def multiplier_of(contract: Contract) -> Decimal:
-    """Base units in one of IBKR's: a future's multiplier, else 1."""
+    """Return the base units in one unit of IBKR's: a future's multiplier, else 1."""
     if contract.secType != "FUT":
         return Decimal(1)
-    return exact(contract.multiplier) or Decimal(1)
+    return to_decimal(contract.multiplier) or Decimal(1)
 
 
 def fill_of(execution: Any, multiplier: Decimal) -> Fill:
     """Read an execution. Raises ValueError.
 
-    The last part of its id counts tellings of the same execution ("...01", a correction "...02").
+    The last part of its id is the version of the same execution ("...01", a correction "...02").
     """
     named = EXEC_ID.fullmatch(execution.execId)
-    quantity, paid = exact(execution.shares), exact(execution.price)
+    quantity, paid = to_decimal(execution.shares), to_decimal(execution.price)
     if not execution.execId or quantity is None or paid is None or quantity < 0:
         raise ValueError(execution.execId)
     return Fill(
@@ -97,15 +97,17 @@ def execution_side(text: str) -> Side:
     return Side.BUY if text in ("BOT", "BUY") else Side.SELL
 
 
-def take_order(record: Record, contract: Contract, order: Any, multiplier: Decimal) -> None:
-    """Write what an open or completed order says into its record."""
+def update_from_order(record: Record, contract: Contract, order: Any, multiplier: Decimal) -> None:
+    """Update a record from an open or completed order."""
     record.perm_id = order.permId or record.perm_id
     record.con_id = contract.conId or record.con_id
     record.multiplier = multiplier
     record.side = Side.SELL if order.action.startswith("S") else Side.BUY
     record.order_type = ORDER_TYPES.get(order.orderType)
     record.time_in_force = TIMES_IN_FORCE.get(order.tif, TimeInForce.DAY)
-    record.quantity = (exact(order.totalQuantity) or Decimal(0)) * multiplier or record.quantity
+    record.quantity = (
+        to_decimal(order.totalQuantity) or Decimal(0)
+    ) * multiplier or record.quantity
     if record.order_type is OrderType.LIMIT:
         record.limit_price = price(order.lmtPrice)
     if record.order_type is OrderType.STOP:
@@ -114,13 +116,13 @@ def take_order(record: Record, contract: Contract, order: Any, multiplier: Decim
     record.parent_id = order.parentId or record.parent_id
 
 
-def take_status(record: Record, status: str) -> None:
-    """Move a record by the status that IBKR tells. An end stays an end."""
+def update_from_status(record: Record, status: str) -> None:
+    """Update a record by IBKR's status. An order that has ended stays so."""
     record.status = status
     if status in WORKING:
         record.accepted = True
         record.in_doubt = False
-    elif status == "Inactive":  # refused, or waiting for something: the broker is asked
+    elif status == "Inactive":  # rejected or waiting: look it up
         record.in_doubt = record.in_doubt or record.live
     if record.ended is not None:
         return
@@ -133,27 +135,27 @@ def take_status(record: Record, status: str) -> None:
             record.ended = ReportKind.CANCELLED
 
 
-def take_completed(record: Record, state: Any, filled: Decimal | None) -> None:
-    """Move a record by IBKR's list of ended orders."""
+def update_from_completed(record: Record, state: Any, filled: Decimal | None) -> None:
+    """Update a record from IBKR's list of ended orders. filled: base units."""
     record.detail = record.detail or state.completedStatus
     record.filled = max(record.filled, filled or Decimal(0))
     if state.status == "Inactive" and record.live and not record.executed and not record.filled:
         record.ended, record.code = ReportKind.REJECTED, Code.REJECTED_BY_BROKER
         record.in_doubt = False
     else:
-        take_status(record, state.status)
+        update_from_status(record, state.status)
 
 
 def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any]) -> Instrument:
-    """Read what can be traded and in which steps. Raises ValueError."""
+    """Read an instrument. Raises ValueError."""
     contract = details.contract
     assert contract is not None
-    tick = exact(details.minTick)
+    tick = to_decimal(details.minTick)
     if not tick:
         raise ValueError(f"{symbol}: no minTick")
     units = multiplier_of(contract)
-    step = exact(details.sizeIncrement) or Decimal(1)
-    smallest = exact(details.minSize) or step
+    step = to_decimal(details.sizeIncrement) or Decimal(1)
+    smallest = to_decimal(details.minSize) or step
     is_pair = contract.secType == "CASH"
     pip = (
         (Decimal("0.01") if contract.currency == "JPY" else Decimal("0.0001")) if is_pair else tick
@@ -177,7 +179,7 @@ def instrument(symbol: str, details: ContractDetails, settings: Mapping[str, Any
 def position(
     symbol: str, contract: Contract, quantity: Decimal, average_cost: Decimal
 ) -> BrokerPosition:
-    """Read a position. IBKR's average cost of a future is for a whole contract."""
+    """Read a position. IBKR states a future's average cost for a whole contract."""
     units = multiplier_of(contract)
     return BrokerPosition(
         broker_position_id=str(contract.conId),
@@ -191,24 +193,24 @@ def position(
 def account_state(
     account: str, values: Mapping[str, tuple[str, str]], now: datetime, *, allowed: bool
 ) -> AccountState:
-    """Read the account's own sums, each (value, currency). Raises ValueError, KeyError."""
+    """Read the account's values, each (value, currency) by tag. Raises ValueError, KeyError."""
 
-    def of(tag: str, default: str | None = None) -> Decimal:
+    def amount(tag: str, default: str | None = None) -> Decimal:
         value = values[tag][0] if default is None else values.get(tag, (default, ""))[0]
-        number = exact(value)
+        number = to_decimal(value)
         if number is None:
             raise ValueError(tag)
         return number
 
-    equity = of("NetLiquidation")
-    used = of("InitMarginReq", "0")
+    equity = amount("NetLiquidation")
+    used = amount("InitMarginReq", "0")
     return AccountState(
         account=account,
         currency=values["NetLiquidation"][1],
-        balance=equity - of("UnrealizedPnL", "0"),
+        balance=equity - amount("UnrealizedPnL", "0"),
         equity=equity,
         margin_used=used,
-        free_margin=of("AvailableFunds", encode_number(equity - used)),
+        free_margin=amount("AvailableFunds", encode_number(equity - used)),
         leverage=Decimal(1),  # margins come from each instrument's rate
         position_mode=PositionMode.NETTING,
         time=now,
@@ -217,31 +219,33 @@ def account_state(
     )
 
 
-def exchange_rates(found: Iterable[tuple[str, str, str, str]]) -> dict[str, Decimal]:
-    """Read what one unit of each currency is in the account's own. Raises ValueError."""
-    text = {currency: exact(value) for tag, value, currency, _ in found if tag == "ExchangeRate"}
-    return {currency: rate for currency, rate in text.items() if rate}
+def exchange_rates(values: Iterable[tuple[str, str, str, str]]) -> dict[str, Decimal]:
+    """Read the rate of each currency in the account's own. Raises ValueError."""
+    rates = (
+        (currency, to_decimal(value)) for tag, value, currency, _ in values if tag == "ExchangeRate"
+    )
+    return {currency: rate for currency, rate in rates if rate}
 
 
 def what_if(state: Any, currency: str, rates: Mapping[str, Decimal]) -> WhatIf:
-    """Read TWS's reckoning; its margins are in the account's currency, the commission in its own.
+    """Read TWS's what-if answer: margins in the account's currency, the commission in its own.
 
-    Raises ValueError where it says no margin.
+    rates: of each currency in the account's. Raises ValueError if the answer has no margin.
     """
-    initial = exact(state.initMarginChange)
+    initial = to_decimal(state.initMarginChange)
     if initial is None:
-        raise ValueError(state.warningText or "no margin is told")
-    commission, rate = exact(state.commission), Decimal(1)
+        raise ValueError(state.warningText or "no margin in the answer")
+    commission, rate = to_decimal(state.commission), Decimal(1)
     if state.commissionCurrency not in ("", currency):
         rate = rates.get(state.commissionCurrency, Decimal(0))
     return WhatIf(
         initial_margin=initial,
-        maintenance_margin=exact(state.maintMarginChange),
+        maintenance_margin=to_decimal(state.maintMarginChange),
         commission=commission * rate if commission is not None and rate else None,
         currency=currency,
     )
 
 
 def is_paper(account: str) -> bool:
-    """Paper accounts' numbers begin with DU (advisors' with DF)."""
+    """Whether it is a paper account: its number begins with DU (advisors': DF)."""
     return account.startswith(("DU", "DF"))

@@ -1,4 +1,4 @@
-"""Prices from TWS: asked for once, or as they come."""
+"""Prices from TWS: single quotes and streams."""
 
 import asyncio
 import logging
@@ -19,21 +19,22 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 
 log = logging.getLogger(__name__)
-LINE_KEEP_SECONDS = 60.0  # a symbol whose price was asked for is heard for so long
-MAX_KEPT_LINES = 20  # of them in a session: a login has 100 for all its programs
-LEVEL_CHECK_SECONDS = 1.0  # seconds that a moved level waits for a price to be judged by
+LINE_KEEP_SECONDS = 60.0  # a line stays open for so long after a quote
+MAX_KEPT_LINES = 20  # in a session; a login has 100 lines for all its programs
+LEVEL_CHECK_SECONDS = 1.0  # a level change waits so long for the price to compare it with
 LINE_LOST = frozenset({Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE, Code.CLIENT_ID_IN_USE})
 
 
 async def quote(session: Session, symbol: str) -> Quote:
-    """Read the top of book now. Raises ReadFailed."""
+    """Read the current top of book. Raises ReadFailed."""
     await session.ready()
     return await _quote(session, symbol, await _details(session, symbol), Priority.READ)
 
 
 async def _quote(session: Session, symbol: str, details: Any, priority: Priority) -> Quote:
-    """Read a contract's top of book now, from a line that is open or a new one. priority: of what
-    cannot leave before. Raises ReadFailed."""
+    """Read a contract's current top of book, from an open line or a new one.
+
+    priority: that of the request which needs it. Raises ReadFailed."""
     if (now := last_quote(session, details.contract.conId)) is not None:
         return now
     received = asyncio.Event()
@@ -58,8 +59,8 @@ async def _quote(session: Session, symbol: str, details: Any, priority: Priority
 async def _keep_subscribed(
     line: MarketDataLine, received: asyncio.Event, subscription: AsyncExitStack
 ) -> None:
-    """Hear a symbol's prices on for a while, or until they end: who asks next, or has an order
-    judged by them, finds the price there, however slow this machine is."""
+    """Keep a line open for a while or until it fails, so that the next quote or order finds the
+    price without waiting."""
     async with subscription:
         with suppress(TimeoutError):
             async with asyncio.timeout(LINE_KEEP_SECONDS):
@@ -69,56 +70,57 @@ async def _keep_subscribed(
 
 
 def last_quote(session: Session, con_id: int) -> Quote | None:
-    """A contract's top of book where it is known now without being asked for."""
-    lines = (one for one in session.lines.values() if one.con_id == con_id and not one.error)
+    """Return a contract's top of book from an open line; None if there is none."""
+    lines = (line for line in session.lines.values() if line.con_id == con_id and not line.error)
     return next((now for line in lines if (now := line.quote) is not None), None)
 
 
 async def quote_within(
-    session: Session, symbol: str, details: Any, until: float | None
+    session: Session, symbol: str, details: Any, send_by: float | None
 ) -> Quote | None:
-    """A contract's top of book; None where it is not told soon, or at all (no subscription, a
-    closed market). symbol: what it is called; until: machine_time() by which something else must
-    have happened."""
-    left = (
-        LEVEL_CHECK_SECONDS
-        if until is None
-        else min(LEVEL_CHECK_SECONDS, (until - machine_time()) / 2)
-    )
+    """Return a contract's top of book; None if TWS does not send it soon or at all (no
+    subscription, a closed market). send_by: send deadline of the order, on machine_time(); at most
+    half the time until then is used."""
+    seconds = LEVEL_CHECK_SECONDS
+    if send_by is not None:
+        seconds = min(seconds, (send_by - machine_time()) / 2)
     with suppress(ReadFailed, TimeoutError):
-        async with asyncio.timeout(max(0.0, left)):
+        async with asyncio.timeout(max(0.0, seconds)):
             return await _quote(session, symbol, details, Priority.EXIT)
     return None
 
 
 async def stream(session: Session, symbols: Sequence[str]) -> AsyncGenerator[Quote, None]:
-    """Tell quotes as they come, over every new line to the gateway. A symbol that has no prices is
-    left out; of each the newest counts where they come faster than they are taken.
+    """Yield quotes as they arrive, across reconnects to the gateway.
 
-    Raises ReadFailed where it cannot begin, no symbol has prices, or the session was closed.
+    It omits symbols without prices, and yields only the latest quote of a symbol if quotes arrive
+    faster than the caller takes them. Raises ReadFailed if it cannot begin, if no symbol has
+    prices, or if the session was closed.
     """
     await session.ready()
     while True:
         try:
-            async with aclosing(_until_lost(session, symbols)) as received:
-                async for one in received:
-                    yield one
+            async with aclosing(_stream_until_lost(session, symbols)) as quotes:
+                async for received in quotes:
+                    yield received
         except ReadFailed as error:
             if error.code not in LINE_LOST or session.closed:
                 raise
-            log.info("ibkr: prices wait for the line: %s", error)
-        again = False
-        while not again:
+            log.info("ibkr: prices wait for the connection: %s", error)
+        is_ready = False
+        while not is_ready:
             await asyncio.sleep(session.timing.first_delay)
             try:
                 await session.ready()
-                again = True
+                is_ready = True
             except ReadFailed:
                 if session.closed:
                     raise
 
 
-async def _until_lost(session: Session, symbols: Sequence[str]) -> AsyncGenerator[Quote, None]:
+async def _stream_until_lost(
+    session: Session, symbols: Sequence[str]
+) -> AsyncGenerator[Quote, None]:
     changed: dict[str, MarketDataLine] = {}
     received = asyncio.Event()
 
@@ -148,7 +150,7 @@ async def _open_all(
     on_change: Callable[[MarketDataLine], None],
     stack: AsyncExitStack,
 ) -> dict[str, MarketDataLine]:
-    """Subscribe to all that there is. Raises ReadFailed where there is none of them."""
+    """Subscribe to all symbols that exist. Raises ReadFailed if none does."""
     lines: dict[str, MarketDataLine] = {}
     missing: ReadFailed | None = None
     for symbol in dict.fromkeys(symbols):
@@ -162,12 +164,12 @@ async def _open_all(
             missing = error
             log.warning("ibkr: no prices: %s", error)
     if not lines:
-        raise missing or ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, "no symbol is named")
+        raise missing or ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, "no symbols given")
     return lines
 
 
 async def _details(session: Session, symbol: str) -> Any:
-    """What IBKR says of what a symbol means now. Raises ReadFailed."""
+    """Return the details of the contract that a symbol maps to now. Raises ReadFailed."""
     try:
         return await details_of(session, symbol)
     except Rejected as error:
@@ -182,7 +184,7 @@ async def _subscribed(
     on_change: Callable[[MarketDataLine], None],
     priority: Priority = Priority.READ,
 ) -> AsyncIterator[MarketDataLine]:
-    """Have TWS tell a contract's prices. Raises ReadFailed."""
+    """Subscribe to a contract's prices. Raises ReadFailed."""
     try:
         pair = parse.instrument(symbol, details, session.endpoint.settings).pair
     except (ValueError, ArithmeticError) as error:
@@ -191,18 +193,18 @@ async def _subscribed(
     client = session.client
     await session.rate_limiter.acquire(priority=priority)
     if client is not session.client:
-        raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
+        raise ReadFailed(Code.NOT_CONNECTED, "the session reconnected meanwhile")
     number = client.getReqId()
 
-    def ask(contract: Any) -> None:
-        with suppress(OSError):  # the line is being lost: `fail` comes
+    def subscribe(contract: Any) -> None:
+        with suppress(OSError):  # the connection is being lost: `fail` follows
             client.reqMktData(number, contract, "", False, False, "")
 
-    line.reroute = lambda con_id, exchange: ask(Contract(conId=con_id, exchange=exchange))
+    line.reroute = lambda con_id, exchange: subscribe(Contract(conId=con_id, exchange=exchange))
     session.lines[number] = line
     try:
-        ask(details.contract)
+        subscribe(details.contract)
         yield line
     finally:
         session.lines.pop(number, None)
-        await session.say(client, lambda client: client.cancelMktData(number))
+        await session.send(client, lambda client: client.cancelMktData(number))

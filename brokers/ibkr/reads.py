@@ -1,4 +1,4 @@
-"""Questions to TWS. A part is never an answer: each of them raises ReadFailed instead."""
+"""Reads from TWS. None returns a part of the answer: they raise ReadFailed instead."""
 
 import asyncio
 import logging
@@ -11,8 +11,8 @@ from typing import Any
 from brokers.base import ReadFailed, Rejected
 from brokers.ibkr import parse
 from brokers.ibkr.absence_checks import require_absence
-from brokers.ibkr.contract_details import details_of, learn_names
-from brokers.ibkr.contracts import listed
+from brokers.ibkr.contract_details import details_of, resolve_symbols
+from brokers.ibkr.contracts import traded_symbols
 from brokers.ibkr.evicted_executions import evicted_records
 from brokers.ibkr.foreign_activity import foreign_exits, is_foreign, working_order
 from brokers.ibkr.order_cache import state_of
@@ -42,16 +42,16 @@ NOT_WORKING = frozenset({"Filled", "Cancelled", "ApiCancelled", "Inactive"})
 
 
 async def account(session: Session) -> AccountState:
-    """Read the account's sums. Raises ReadFailed."""
+    """Read the account's balance, equity and margins. Raises ReadFailed."""
     await session.ready()
     number, client = session.endpoint.account, session.client
     found = await _request(
         session, lambda client, _: client.reqAccountUpdates(True, number), VALUES
     )
-    await session.say(client, lambda client: client.reqAccountUpdates(False, number))
+    await session.send(client, lambda client: client.reqAccountUpdates(False, number))
     values: dict[str, tuple[str, str]] = {}
-    for tag, value, currency, of in found:
-        if of in ("", number) and (tag != "UnrealizedPnL" or currency == "BASE"):
+    for tag, value, currency, account_number in found:
+        if account_number in ("", number) and (tag != "UnrealizedPnL" or currency == "BASE"):
             values[tag] = (value, currency)
     try:
         session.rates = parse.exchange_rates(found)
@@ -63,9 +63,9 @@ async def account(session: Session) -> AccountState:
 
 
 async def instruments(session: Session) -> list[Instrument]:
-    """Read what the account's symbols are. Those that IBKR does not know are left out."""
+    """Read the instruments of the account's symbols, without symbols that IBKR does not have."""
     await session.ready()
-    symbols = listed(session.endpoint.settings)
+    symbols = traded_symbols(session.endpoint.settings)
     found = await asyncio.gather(
         *(details_of(session, symbol) for symbol in symbols), return_exceptions=True
     )
@@ -83,32 +83,35 @@ async def instruments(session: Session) -> list[Instrument]:
 
 
 async def positions(session: Session) -> list[BrokerPosition]:
-    """Read what is held, with the one stop and target where a position has but one of each.
+    """Read all open positions and their levels.
 
-    An exit may be waiting for it (`ExitSafety.OCA`): nothing that it needs stands behind entries.
+    An exit may wait for this read (`ExitSafety.OCA`), so its requests go before entries.
     """
     await session.ready()
     client = session.client
     found = await _request(
         session, lambda client, _: client.reqPositions(), POSITIONS, Priority.LOOKUP
     )
-    await session.say(client, lambda client: client.cancelPositions(), Priority.LOOKUP)
-    mine = (one[1:] for one in found if one[0] == session.endpoint.account)
-    last = {contract.conId: (contract, *sums) for contract, *sums in mine}  # the later word counts
-    held = [one for one in last.values() if parse.exact(one[1])]
-    await learn_names(session, (one[0] for one in held))
-    positions_read = [_position(session, *one) for one in held]
+    await session.send(client, lambda client: client.cancelPositions(), Priority.LOOKUP)
+    own = (row[1:] for row in found if row[0] == session.endpoint.account)
+    latest = {contract.conId: (contract, *values) for contract, *values in own}  # the last row wins
+    held = [row for row in latest.values() if parse.to_decimal(row[1])]
+    await resolve_symbols(session, (row[0] for row in held))
+    positions_read = [_position(session, *row) for row in held]
     legs = await _working_legs(session)
-    return positions_read if legs is None else [_with_levels(one, legs) for one in positions_read]
+    if legs is None:
+        return positions_read
+    return [_with_levels(position, legs) for position in positions_read]
 
 
 async def _working_legs(session: Session) -> list[Record] | None:
-    """The stops and targets that stand at the broker now; None: that cannot be read. One that is in
-    no list any more has ended without a word."""
+    """Return the stops and targets that work now; None if the orders cannot be read.
+
+    A level that is in no list any more has ended without a message."""
     known = [
-        one
-        for one in session.ledger.of(session.endpoint.connection_id)
-        if one.leg != ENTRY and _protects(session, one)
+        record
+        for record in session.order_cache.of(session.endpoint.connection_id)
+        if record.leg != ENTRY and _protects(session, record)
     ]
     if not known:
         return []
@@ -116,70 +119,72 @@ async def _working_legs(session: Session) -> list[Record] | None:
         snapshot = await session.snapshot()
     except ReadFailed:
         return None
-    seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
+    open_refs = {item[1].orderRef for item in snapshot.open if len(item) == 3}
     for leg in known:
-        if leg.live and f"{leg.client_order_id}:{leg.leg}" not in seen:
+        if leg.live and f"{leg.client_order_id}:{leg.leg}" not in open_refs:
             before = state_of(leg)
-            leg.ended, leg.detail = ReportKind.CANCELLED, "it stands in no list any more"
-            session.ledger.moved(leg, before)
+            leg.ended, leg.detail = ReportKind.CANCELLED, "it is in no list of TWS any more"
+            session.order_cache.report_changes(leg, before)
     return [leg for leg in known if leg.live]
 
 
 def _protects(session: Session, leg: Record) -> bool:
-    """Whether a stop or target is one of what is held: it works, and its entry does not rest."""
-    entry = session.ledger.get(leg.connection_id, leg.client_order_id)
+    """Whether a stop or target protects an open position: it works and its entry does not."""
+    entry = session.order_cache.get(leg.connection_id, leg.client_order_id)
     is_working = entry is not None and entry.live and not max(entry.filled, entry.executed)
     return leg.live and leg.accepted and not is_working
 
 
 def _position(session: Session, contract: Any, quantity: Any, cost: Any) -> BrokerPosition:
-    exact, average = parse.exact(quantity) or Decimal(0), parse.exact(cost) or Decimal(0)
-    return parse.position(session.name_of(contract), contract, exact, average)
+    units, average = parse.to_decimal(quantity) or Decimal(0), parse.to_decimal(cost) or Decimal(0)
+    return parse.position(session.name_of(contract), contract, units, average)
 
 
 async def open_orders(session: Session) -> list[BrokerOrder]:
-    """Read every order that rests, whoever placed it; stops and targets stand with their entry."""
+    """Read all working orders, ours or not. Stops and targets are part of their entry's order."""
     await session.ready()
     snapshot = await session.snapshot()
-    if gap := next((one[0] for one in snapshot.open if len(one) == 1), None):
-        log.warning("ibkr: somebody else's order is not understood: %r", gap)  # not theirs to read
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "somebody else's order cannot be read")
-    await learn_names(session, _foreign_contracts(session, snapshot))
-    executed = {one[0]: one[1] for one in snapshot.open if len(one) == 2}
+    if unread := next((item[0] for item in snapshot.open if len(item) == 1), None):
+        # In the log only: the account's owner may not read another person's order.
+        log.warning("ibkr: cannot read an order that is not ours: %r", unread)
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "an order that is not ours cannot be read")
+    await resolve_symbols(session, _foreign_contracts(session, snapshot))
+    executed = {item[0]: item[1] for item in snapshot.open if len(item) == 2}
     found: dict[int, BrokerOrder] = {}
-    for contract, order, state in (one for one in snapshot.open if len(one) == 3):
+    for contract, order, state in (item for item in snapshot.open if len(item) == 3):
         if order.account not in ("", session.endpoint.account):
             continue
-        parts = parse.parts_of(order.orderRef)
-        record = session.ledger.get(session.endpoint.connection_id, *parts) if parts else None
+        parts = parse.parse_order_ref(order.orderRef)
+        record = session.order_cache.get(session.endpoint.connection_id, *parts) if parts else None
         if parts and parts[1] != ENTRY:
             continue
         if record is not None:
             if record.live and record.status not in NOT_TRANSMITTED:
-                found[order.permId] = _resting(session, record)
+                found[order.permId] = _working_order(session, record)
         elif state.status not in NOT_WORKING:
-            done = parse.exact(executed.get(order.permId, 0)) or Decimal(0)
+            done = parse.to_decimal(executed.get(order.permId, 0)) or Decimal(0)
             found[order.permId] = working_order(session, contract, order, done)
     return list(found.values())
 
 
 async def find_order(session: Session, client_order_id: str) -> list[OrderReport] | None:
-    """Read everything that the broker knows of one order; None: it has never had it today."""
+    """Return all that IBKR has about one order; None: it certainly has nothing today."""
     await session.ready()
-    with session.ledger.pinned(session.endpoint.connection_id, client_order_id):
+    with session.order_cache.pinned(session.endpoint.connection_id, client_order_id):
         asked_at = asyncio.get_running_loop().time()
         snapshot = await session.snapshot()
-        seen = {one[1].orderRef for one in snapshot.open if len(one) == 3}
-        is_open = client_order_id in seen
-        return await _found(session, client_order_id, is_open=is_open, asked_at=asked_at)
+        is_open = any(
+            item[1].orderRef == client_order_id for item in snapshot.open if len(item) == 3
+        )
+        return await _reports_of(session, client_order_id, is_open=is_open, asked_at=asked_at)
 
 
-async def _found(
+async def _reports_of(
     session: Session, client_order_id: str, *, is_open: bool, asked_at: float
 ) -> list[OrderReport] | None:
-    """What a reading has shown of an order. is_open: it stands in the list of open ones."""
+    """Return what a snapshot shows of an order. is_open: it is in the list of open orders."""
     connection_id = session.endpoint.connection_id
-    record = session.ledger.get(connection_id, client_order_id)
+    record = session.order_cache.get(connection_id, client_order_id)
     if record is None:
         require_absence(session, asked_at)
         return None
@@ -189,17 +194,18 @@ async def _found(
         if not known:
             absent = _with_level_records(session, client_order_id)
             require_absence(session, asked_at, absent)
-            for one in absent:  # from here on it may be sent again
-                session.ledger.forget(one)
+            for cached in absent:  # from now on it may be sent again
+                session.order_cache.remove(cached)
             return None
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "it was accepted, and stands in no list now")
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "it was accepted, and is in no list now")
     if not known:
-        raise ReadFailed(Code.BROKER_UNREACHABLE, f"TWS has it, IBKR says nothing: {record.status}")
-    legs = [session.ledger.get(connection_id, client_order_id, leg) for leg in (STOP, TARGET)]
+        detail = f"TWS has it, IBKR has not confirmed it: {record.status}"
+        raise ReadFailed(Code.BROKER_UNREACHABLE, detail)
+    legs = [session.order_cache.get(connection_id, client_order_id, leg) for leg in (STOP, TARGET)]
     reports = [*record.reports(), *([total] if (total := record.sum_report()) else [])]
-    if record.executed and not record.is_exit:  # that there are none is told as well
+    if record.executed and not record.is_exit:  # report also that it has no levels
         held = held_levels(*legs)
-        reports = [replace(one, levels=held) if one.fills else one for one in reports]
+        reports = [replace(r, levels=held) if r.fills else r for r in reports]
     if any(legs):
         reports.append(levels_report(record, *legs))
         reports += [r for leg in legs if leg and leg.fills for r in leg.reports() if r.fills]
@@ -207,13 +213,13 @@ async def _found(
 
 
 async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
-    """Read today's executions: ours, and those of others that made a position smaller."""
+    """Read today's executions: ours, and those of other orders that reduced a position."""
     await session.ready()
     snapshot = await session.snapshot()
-    ours = [r for r in session.ledger.of(session.endpoint.connection_id) if r.fills]
+    ours = [r for r in session.order_cache.of(session.endpoint.connection_id) if r.fills]
     await _wait_for_commissions(session, ours)
     ours += evicted_records(session, snapshot)
-    since -= timedelta(seconds=1)  # IBKR tells whole seconds
+    since -= timedelta(seconds=1)  # IBKR states whole seconds
     reports = [
         report
         for record in ours
@@ -221,8 +227,8 @@ async def fills_since(session: Session, since: datetime) -> list[OrderReport]:
         for report in record.reports()
         if report.kind is ReportKind.FILLED
     ]
-    if any(is_foreign(session, one) for one in snapshot.executions):
-        reports += foreign_exits(session, snapshot, await _held(session))
+    if any(is_foreign(session, execution) for _, execution in snapshot.executions):
+        reports += foreign_exits(session, snapshot, await _signed_positions(session))
     return reports
 
 
@@ -237,33 +243,33 @@ async def _request(
     session: Session, send: Any, key: str, priority: Priority = Priority.READ
 ) -> list[Any]:
     try:
-        return await session.ask(send, key=key, priority=priority)
+        return await session.request(send, key=key, priority=priority)
     except AnswerError as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
 
 
 def _with_level_records(session: Session, client_order_id: str) -> list[Record]:
-    """An order's record and those of its levels."""
-    of = session.endpoint.connection_id, client_order_id
-    return [r for leg in (ENTRY, STOP, TARGET) if (r := session.ledger.get(*of, leg)) is not None]
+    """Return an order's record and those of its levels."""
+    key = session.endpoint.connection_id, client_order_id
+    records = (session.order_cache.get(*key, leg) for leg in (ENTRY, STOP, TARGET))
+    return [record for record in records if record is not None]
 
 
 def _foreign_contracts(session: Session, snapshot: Snapshot) -> list[Any]:
-    """The contracts of orders that somebody else has placed on the account: ours have a name."""
-    mine = ("", session.endpoint.account)
-    reports = (one for one in snapshot.open if len(one) == 3 and one[1].account in mine)
-    return [contract for contract, order, _ in reports if not parse.parts_of(order.orderRef)]
+    """Return the contracts of the account's orders that are not ours: ours have a symbol."""
+    own_accounts = ("", session.endpoint.account)
+    orders = (item for item in snapshot.open if len(item) == 3 and item[1].account in own_accounts)
+    return [contract for contract, order, _ in orders if not parse.parse_order_ref(order.orderRef)]
 
 
 async def _wait_for_commissions(session: Session, records: Iterable[Record]) -> None:
-    """Wait until executions have their commissions, or nobody waits for those any more."""
-    if any(not fill.told for record in records for fill in record.fills.values()):
+    """Wait until all executions are reported, with or without their commissions."""
+    if any(not fill.reported for record in records for fill in record.fills.values()):
         await asyncio.sleep(2 * COMMISSION_WAIT_SECONDS)
 
 
 def _with_levels(position: BrokerPosition, legs: list[Record]) -> BrokerPosition:
-    """Say which levels protect it, by the order reference of each; together only where they are of
-    one entry: two stops are not one."""
+    """Return the position with its levels, by entry; `levels` only if all are of one entry."""
     by_entry: dict[str, dict[str, Record]] = {}
     for leg in legs:
         if str(leg.con_id) == position.broker_position_id:
@@ -271,14 +277,14 @@ def _with_levels(position: BrokerPosition, legs: list[Record]) -> BrokerPosition
     held = {
         name: held_levels(found.get(STOP), found.get(TARGET)) for name, found in by_entry.items()
     }
-    one = next(iter(held.values()), HeldLevels(None, None)) if len(held) < 2 else None
-    return replace(position, levels=one, entry_levels=held)
+    levels = next(iter(held.values()), HeldLevels(None, None)) if len(held) < 2 else None
+    return replace(position, levels=levels, entry_levels=held)
 
 
-def _resting(session: Session, record: Record) -> BrokerOrder:
+def _working_order(session: Session, record: Record) -> BrokerOrder:
     order = record.order()
-    of = session.endpoint.connection_id, record.client_order_id
-    stop, target = session.ledger.get(*of, STOP), session.ledger.get(*of, TARGET)
+    key = session.endpoint.connection_id, record.client_order_id
+    stop, target = session.order_cache.get(*key, STOP), session.order_cache.get(*key, TARGET)
     return BrokerOrder(
         order.broker_order_id, order.symbol, order.side, order.order_type, order.quantity,
         order.filled, order.limit_price, order.stop_price,
@@ -288,6 +294,6 @@ def _resting(session: Session, record: Record) -> BrokerOrder:
     )  # fmt: skip
 
 
-async def _held(session: Session) -> dict[str, Decimal]:
-    """What is held now, signed, by position id."""
+async def _signed_positions(session: Session) -> dict[str, Decimal]:
+    """Return the open quantities now, signed, by position id."""
     return {p.broker_position_id: p.quantity * p.side.sign for p in await positions(session)}

@@ -1,4 +1,4 @@
-"""Questions to TWS on one session's line, within its gateway's budget."""
+"""Requests to TWS over one session's connection, within its gateway's rate limit."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,29 +16,30 @@ if TYPE_CHECKING:
 
 
 class RequestClient:
-    """Asks, and waits for the whole answer."""
+    """Sends requests and waits for the complete answer."""
 
-    def __init__(self, session: "Session", ear: TwsWrapper) -> None:
-        self._session, self._wrapper = session, ear
+    def __init__(self, session: "Session", wrapper: TwsWrapper) -> None:
+        self._session, self._wrapper = session, wrapper
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def ask(
+    async def request(
         self,
         send: Callable[[TwsClient, int], None],
         *,
         key: str = "",
         priority: Priority = Priority.READ,
     ) -> list[Any]:
-        """Ask TWS and return its answers. key: of answers without a request id; one at a time.
+        """Send a request and return its answers.
 
-        Raises ReadFailed; AnswerError where TWS refused.
+        key: for answers without a request id; such requests go one at a time. Raises ReadFailed;
+        AnswerError if TWS refused.
         """
         if key:
             async with self._locks.setdefault(key, asyncio.Lock()):
-                return await self._ask(send, key, priority)
-        return await self._ask(send, "", priority)
+                return await self._request(send, key, priority)
+        return await self._request(send, "", priority)
 
-    async def say(
+    async def send(
         self,
         client: TwsClient,
         send: Callable[[TwsClient], None],
@@ -53,15 +54,15 @@ class RequestClient:
             if self._session.client is client:
                 send(client)
 
-    async def _ask(
+    async def _request(
         self, send: Callable[[TwsClient, int], None], key: str, priority: Priority
     ) -> list[Any]:
         session, client = self._session, self._session.client
         await session.rate_limiter.acquire(priority=priority)
         if client is not session.client:
-            raise ReadFailed(Code.NOT_CONNECTED, "the line was made anew meanwhile")
+            raise ReadFailed(Code.NOT_CONNECTED, "the session reconnected meanwhile")
         req_id = client.getReqId()
-        answer = self._wrapper.begin(key or req_id)
+        answer = self._wrapper.begin_request(key or req_id)
         try:
             send(client, req_id)
             async with asyncio.timeout(session.timing.read):
@@ -71,4 +72,4 @@ class RequestClient:
         except OSError as error:
             raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
         finally:
-            self._wrapper.give_up(key or req_id)
+            self._wrapper.discard_request(key or req_id)

@@ -1,8 +1,8 @@
-"""One connection's session with TWS: kept open, in step with the broker, and asked politely.
+"""One connection's session with TWS: kept open and synchronised, within the rate limit.
 
-A disconnect wipes what ib_async knows and nothing reconnects by itself; while TWS has lost IBKR
-(1100) the socket stays open and TWS answers from memory. So a session is `usable` only when the
-line is open, IBKR is behind it, and orders and executions have been read since both came back.
+ib_async loses its state at a disconnect and does not reconnect. While TWS has lost IBKR (1100), the
+socket stays open and TWS answers from its cache. So a session is `usable` only while the socket is
+open, TWS is connected to IBKR, and orders and executions were read since both came back.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from brokers.ibkr.order_snapshots import OrderSnapshots, Snapshot
 from brokers.ibkr.requests import RequestClient
 from brokers.ibkr.timing import Timing
 from brokers.ibkr.trading_day import offset_of, zone_of
-from brokers.ibkr.tws_socket import TwsClient, open_line
+from brokers.ibkr.tws_socket import TwsClient, open_connection
 from brokers.ibkr.wrapper import TIME, TwsWrapper
 from brokers.rate_limits import RateLimiter
 from common.reason_codes import Code
@@ -36,48 +36,48 @@ log = logging.getLogger(__name__)
 
 
 class Session:
-    """One clientId at one gateway, on the event loop that made it."""
+    """One clientId at one gateway, on the event loop that created it."""
 
     def __init__(
-        self, endpoint: Endpoint, ledger: OrderCache, rate_limiter: RateLimiter, pace: Timing
+        self, endpoint: Endpoint, order_cache: OrderCache, rate_limiter: RateLimiter, timing: Timing
     ) -> None:
-        self.endpoint, self.ledger, self.rate_limiter = endpoint, ledger, rate_limiter
-        self.timing = replace(pace, reply=endpoint.reply_timeout or pace.reply)
-        self.names: dict[int, str] = {}  # conId → the symbol that our map gives it
+        self.endpoint, self.order_cache, self.rate_limiter = endpoint, order_cache, rate_limiter
+        self.timing = replace(timing, reply=endpoint.reply_timeout or timing.reply)
+        self.names: dict[int, str] = {}  # conId → symbol of the connection's map
         self.details: dict[str | int, Any] = {}  # symbol or conId → ContractDetails
-        self.unknown: set[str] = set()  # symbols that IBKR does not have
-        self.read_only, self.currency, self.garbage = False, "", ""
-        self.steady_since = 0.0  # on the loop's clock: the line is open, IBKR stands behind it
-        self.wrong_zone = ""  # what is wrong with the setting: then nobody is surely absent
-        self.rates: dict[str, Decimal] = {}  # currency → what one of it is in the account's own
+        self.unknown_symbols: set[str] = set()  # symbols that IBKR does not have
+        self.read_only, self.currency, self.malformed_message = False, "", ""
+        self.stable_since = 0.0  # on the loop's clock: connected to TWS, and TWS to IBKR
+        self.wrong_zone = ""  # the error of the timezone setting: then no absence is certain
+        self.rates: dict[str, Decimal] = {}  # currency → its rate in the account's own
         self._order_events = OrderEventHandler(
-            endpoint.connection_id, endpoint.account, ledger, self.name_of, self.request_sync
+            endpoint.connection_id, endpoint.account, order_cache, self.name_of, self.request_sync
         )
         self._wrapper = TwsWrapper(self, self._order_events, endpoint.timezone)
-        self.lines = self._wrapper.lines  # what prices are subscribed to
+        self.lines = self._wrapper.lines  # the subscribed prices
         self._client: TwsClient | None = None
-        self._synced = self._cut_off = self._trouble_reported = self.closed = False
-        self._why: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
-        self._keeper: asyncio.Task[None] | None = None
+        self._synced = self._ibkr_lost = self._is_failure_logged = self.closed = False
+        self._unusable_reason: tuple[Code, str] = (Code.NOT_CONNECTED, "not connected yet")
+        self._connection_task: asyncio.Task[None] | None = None
         self._attempt: asyncio.Future[None] | None = None
         self._refused: asyncio.Future[None] | None = None
-        self._stir, self._hurry = asyncio.Event(), asyncio.Event()
+        self._wake_up, self._retry_soon = asyncio.Event(), asyncio.Event()
         self._sync_requested = False
-        self._readings = OrderSnapshots(self, self._wrapper)
-        questions = RequestClient(self, self._wrapper)
-        self.ask, self.say = questions.ask, questions.say
+        self._snapshots = OrderSnapshots(self, self._wrapper)
+        requests = RequestClient(self, self._wrapper)
+        self.request, self.send = requests.request, requests.send
 
-    # ---- asked by callers -----------------------------------------------------------------
+    # ---- for callers ----------------------------------------------------------------------
     @property
     def usable(self) -> bool:
-        """Whether orders may be sent and lists be believed."""
-        return self._open and self._synced and not self._cut_off
+        """Whether orders may be sent and lists are complete."""
+        return self._open and self._synced and not self._ibkr_lost
 
     @property
     def client(self) -> TwsClient:
-        """The open line. Raises ReadFailed."""
+        """The connected client. Raises ReadFailed."""
         if self._client is None or not self._open:
-            raise ReadFailed(*self._why)
+            raise ReadFailed(*self._unusable_reason)
         return self._client
 
     @property
@@ -85,26 +85,26 @@ class Session:
         return self._client is not None and self._client.alive
 
     async def ready(self) -> None:
-        """Wait until the session is usable. Raises ReadFailed with the reason if it is not soon."""
-        if self.closed:  # it is in no table any more: nobody would end what is opened now
+        """Wait until the session is usable. Raises ReadFailed with the reason after a time-out."""
+        if self.closed:  # the adapter no longer refers to it and would never close it again
             raise ReadFailed(Code.NOT_CONNECTED, "closed")
-        if self._keeper is None or self._keeper.done():
-            self._attempt = asyncio.get_running_loop().create_future()  # all who come now wait
-            self._keeper = asyncio.get_running_loop().create_task(self._keep())
+        if self._connection_task is None or self._connection_task.done():
+            self._attempt = asyncio.get_running_loop().create_future()  # all callers wait for it
+            self._connection_task = asyncio.get_running_loop().create_task(self._run())
         if self.usable:
             return
         if self._attempt is not None and not self._attempt.done():
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.timing.connect):
                     await asyncio.shield(self._attempt)
-        elif self._open and not self._cut_off:  # IBKR is back; the orders are to be read first
+        elif self._open and not self._ibkr_lost:  # IBKR is back: read the orders first
             await self._sync()
         self.require_usable()
 
     async def ready_to_write(self) -> None:
-        """Wait until orders may be sent. Raises ReadFailed; then the next try is soon."""
+        """Wait until orders may be sent. Raises ReadFailed; the session then reconnects soon."""
         if not self.usable:
-            self._hurry.set()
+            self._retry_soon.set()
         await self.ready()
         if self.read_only:
             await self._sync()
@@ -112,108 +112,109 @@ class Session:
             raise ReadFailed(Code.TRADING_DISABLED, "the API is read-only")
 
     def require_ibkr(self) -> None:
-        """Raise ReadFailed while TWS answers from its memory."""
-        if self._cut_off:
-            raise ReadFailed(*self._why)
+        """Raise ReadFailed while TWS answers from its cache."""
+        if self._ibkr_lost:
+            raise ReadFailed(*self._unusable_reason)
 
     def require_usable(self) -> None:
         """Raise ReadFailed with the reason unless the session is usable now."""
         if not self.usable:
-            raise ReadFailed(*self._why)
+            raise ReadFailed(*self._unusable_reason)
 
     async def snapshot(self) -> Snapshot:
-        """Read open, ended and executed orders anew; who asks before it is sent shares it. Raises
-        ReadFailed."""
-        return await self._readings.fresh()
+        """Read open, ended and executed orders. Callers that wait together share one read.
+
+        Raises ReadFailed."""
+        return await self._snapshots.fresh()
 
     def request_sync(self) -> None:
-        """Have the orders read anew soon."""
+        """Read the orders again soon."""
         self._sync_requested = True
-        self._stir.set()
+        self._wake_up.set()
 
     def name_of(self, contract: Contract) -> str:
-        """Return our symbol of a contract: what our orders called it, else what the map does."""
-        named = self.ledger.called(self.endpoint.connection_id, contract.conId)
+        """Return our symbol of a contract: that of our orders, else the map's, else its form."""
+        named = self.order_cache.symbol_of(self.endpoint.connection_id, contract.conId)
         return (
             named or self.names.get(contract.conId) or symbol_of(contract, self.endpoint.settings)
         )
 
     async def close(self) -> None:
-        """End the session in peace, for good."""
+        """Close the session for good."""
         self.closed = True
-        if self._keeper is not None:
-            self._keeper.cancel()
+        if self._connection_task is not None:
+            self._connection_task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._keeper
-        self._drop((Code.NOT_CONNECTED, "closed"))  # also where it was never open
+                await self._connection_task
+        self._drop((Code.NOT_CONNECTED, "closed"))  # also if it was never open
         await self.lines.close()
 
-    # ---- what TWS says --------------------------------------------------------------------
+    # ---- messages of TWS ------------------------------------------------------------------
     def on_error(self, req_id: int, number: int, text: str) -> None:
-        """An error that answers no question: about the line, the session or an order."""
+        """Handle an error that answers no request: of the connection, the session or an order."""
         if "read-only" in text.lower():
             self.read_only = True
             self._wrapper.fail_lists(ReadFailed(Code.TRADING_DISABLED, text))
         if number in codes.LINE_LOST:
-            self._cut_off, self._synced = True, False
-            self._why = (Code.BROKER_UNREACHABLE, f"{number}: {text}")
-            self.lines.fail(ReadFailed(*self._why))
+            self._ibkr_lost, self._synced = True, False
+            self._unusable_reason = (Code.BROKER_UNREACHABLE, f"{number}: {text}")
+            self.lines.fail(ReadFailed(*self._unusable_reason))
         elif number in codes.LINE_RESTORED:
-            self._cut_off = self._synced = False
-            self.steady_since = asyncio.get_running_loop().time()
+            self._ibkr_lost = self._synced = False
+            self.stable_since = asyncio.get_running_loop().time()
             self.request_sync()
         elif number in codes.PRICES_PAUSE:
-            self.lines.forget()
+            self.lines.clear_quotes()
         elif number == codes.CLIENT_ID_IN_USE:
             if self._refused is not None and not self._refused.done():
                 self._refused.set_exception(ReadFailed(Code.CLIENT_ID_IN_USE, text))
                 self._refused.exception()
         elif req_id > 0:
-            mine = self.endpoint.connection_id, self.endpoint.client_id
-            record = self.ledger.by_number(*mine, req_id)
+            owner = self.endpoint.connection_id, self.endpoint.client_id
+            record = self.order_cache.by_number(*owner, req_id)
             if record is not None:
                 self._order_events.order_error(record, number, text)
-        self.ledger.wake_all(self.endpoint.connection_id)
+        self.order_cache.wake_all(self.endpoint.connection_id)
 
     def on_lost(self) -> None:
-        """The line has ended; where we have cut it ourselves the reason is known."""
+        """Handle a lost connection. If we closed it ourselves, the reason is set already."""
         if self._client is not None:
-            self._drop((Code.NOT_CONNECTED, "the line was closed"))
+            self._drop((Code.NOT_CONNECTED, "the connection was closed"))
 
-    def on_garbage(self, raw: str) -> None:
-        """Something could not be read: it may have been about any order."""
-        log.warning("ibkr: not understood: %r", raw)
+    def on_malformed_message(self, raw: str) -> None:
+        """Handle a message that cannot be read: it may have been about any order."""
+        log.warning("ibkr: invalid message: %r", raw)
         accounts = self._client.managed_accounts if self._client else []
-        self.garbage = quotable_text(raw, self.endpoint, accounts, self.ledger)
+        self.malformed_message = quotable_text(raw, self.endpoint, accounts, self.order_cache)
         self.request_sync()
-        self.ledger.wake_all(self.endpoint.connection_id)
+        self.order_cache.wake_all(self.endpoint.connection_id)
 
-    # ---- keeping it open ------------------------------------------------------------------
-    async def _keep(self) -> None:
-        """Connect, stay, connect again: later and later, never all at the same moment."""
-        delay, min_delay = self.timing.first_delay, self.timing.hurry
+    # ---- the connection -------------------------------------------------------------------
+    async def _run(self) -> None:
+        """Connect, monitor, and reconnect with a growing, random delay."""
+        delay, min_delay = self.timing.first_delay, self.timing.min_retry_delay
         while True:
             if self._attempt is None or self._attempt.done():
                 self._attempt = asyncio.get_running_loop().create_future()
             try:
                 await self._connect()
-                log.info("ibkr: in step with %s:%s as client %s", *self.endpoint.address)
-                self._trouble_reported = False
+                log.info("ibkr: in sync with %s:%s as client %s", *self.endpoint.address)
+                self._is_failure_logged = False
                 self._attempt.set_result(None)
                 delay = self.timing.first_delay
-                await self._stay()
+                await self._monitor()
             except asyncio.CancelledError:  # closed, or the loop ends
                 self._drop((Code.NOT_CONNECTED, "closed"))
                 raise
-            except Exception as error:
+            except Exception as error:  # any: ib_async may raise anything; the session must go on
                 code = error.code if isinstance(error, ReadFailed) else Code.NOT_CONNECTED
                 detail = getattr(error, "detail", "") or f"{type(error).__name__} {error}"
-                if not self._trouble_reported:  # once, and not each time that it is tried
+                if not self._is_failure_logged:  # once, not at every attempt
                     log.warning("ibkr: %s:%s as client %s: %s", *self.endpoint.address, detail)
-                self._trouble_reported = True
+                self._is_failure_logged = True
                 self._drop((code, f"{self.endpoint.host}:{self.endpoint.port} {detail}"))
                 refused = code is Code.CLIENT_ID_IN_USE
-                min_delay = self.timing.client_id_delay if refused else self.timing.hurry
+                min_delay = self.timing.client_id_delay if refused else self.timing.min_retry_delay
                 delay = max(delay, min_delay)
             finally:
                 if not self._attempt.done():
@@ -222,29 +223,29 @@ class Session:
             delay = min(delay * 2, self.timing.longest_delay)
 
     async def _pause(self, min_delay: float, seconds: float) -> None:
-        """Wait before the next try; only the least of it where somebody wants to write."""
-        self._hurry.clear()
+        """Wait before the next attempt; only `min_delay` if an order waits to be sent."""
+        self._retry_soon.clear()
         await asyncio.sleep(min(min_delay, seconds))
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, seconds - min_delay)):
-                await self._hurry.wait()
+                await self._retry_soon.wait()
 
     async def _connect(self) -> None:
         self._refused = asyncio.get_running_loop().create_future()
         client = self._client = TwsClient(self._wrapper)
         client.conn.disconnected += self._on_socket_closed
-        self._cut_off = False
+        self._ibkr_lost = False
         async with asyncio.timeout(self.timing.connect):
-            await open_line(client, self.endpoint.address, self._refused, self.rate_limiter)
+            await open_connection(client, self.endpoint.address, self._refused, self.rate_limiter)
         client.prepare(self.timing.reply)
-        self.steady_since = asyncio.get_running_loop().time()
+        self.stable_since = asyncio.get_running_loop().time()
         now = datetime.now(UTC)
         zone, self.wrong_zone = zone_of(
             self.endpoint.timezone, offset_of(client.greeting, now), now
         )
         self._wrapper.read_times_in(zone)
         if self.endpoint.account not in (accounts := client.getAccounts()):
-            others = f"the login has {len(accounts)} others"  # whose they are is not ours to tell
+            others = f"the login has {len(accounts)} others"  # not their numbers: other owners'
             raise ReadFailed(Code.UNKNOWN_ACCOUNT, f"no {self.endpoint.account}; {others}")
         await self._sync()
 
@@ -254,52 +255,53 @@ class Session:
             self._refused.exception()
 
     async def _sync(self) -> None:
-        """Read the orders; from then on what is in no list is not there. A read-only API does not
-        tell them, and takes none."""
+        """Read the orders. After it, an order in no list does not exist.
+
+        A read-only API lists no orders and accepts none."""
         self._sync_requested = False
         try:
             await self.snapshot()
             self.read_only = False
-            self.ledger.report_dropped(self.endpoint.connection_id)
+            self.order_cache.report_dropped(self.endpoint.connection_id)
         except ReadFailed as error:
             if error.code is not Code.TRADING_DISABLED:
                 raise
-        if not self._cut_off:
+        if not self._ibkr_lost:
             self._synced = True
 
-    async def _stay(self) -> None:
-        """Look after an open line until it ends. Raises what ends it."""
+    async def _monitor(self) -> None:
+        """Sync and ping an open connection until it ends. Raises what ends it."""
         loop = asyncio.get_running_loop()
-        synced_at = heard_at = loop.time()
-        cut_off_since: float | None = None
+        synced_at = answered_at = loop.time()
+        ibkr_lost_since: float | None = None
         while True:
-            self._stir.clear()
+            self._wake_up.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(self.timing.ping):  # wait_for of 3.11 can lose a cancel
-                    await self._stir.wait()
+                    await self._wake_up.wait()
             if not self._open:
-                raise ReadFailed(*self._why)
+                raise ReadFailed(*self._unusable_reason)
             now = loop.time()
-            if self._cut_off:
-                cut_off_since = cut_off_since or now
-                if now - cut_off_since > self.timing.cut_off:
-                    raise ReadFailed(*self._why)
+            if self._ibkr_lost:
+                ibkr_lost_since = ibkr_lost_since or now
+                if now - ibkr_lost_since > self.timing.ibkr_lost:
+                    raise ReadFailed(*self._unusable_reason)
                 continue
-            cut_off_since = None
+            ibkr_lost_since = None
             if self._sync_requested or not self._synced or now - synced_at >= self.timing.resync:
                 await self._sync()
-                synced_at = heard_at = loop.time()
-            elif now - heard_at >= self.timing.ping:
-                await self.ask(lambda client, _: client.reqCurrentTime(), key=TIME)
-                heard_at = loop.time()
+                synced_at = answered_at = loop.time()
+            elif now - answered_at >= self.timing.ping:
+                await self.request(lambda client, _: client.reqCurrentTime(), key=TIME)
+                answered_at = loop.time()
 
-    def _drop(self, why: tuple[Code, str]) -> None:
-        """The line is over: nothing more is believed, who waits is woken."""
+    def _drop(self, reason: tuple[Code, str]) -> None:
+        """End the connection, mark the session unusable and wake all waiting calls."""
         client, self._client = self._client, None
-        self._synced, self._why = False, why
+        self._synced, self._unusable_reason = False, reason
         if client is not None:
             client.cut()
-        self._wrapper.fail_all(ReadFailed(*why))
-        self.lines.fail(ReadFailed(*self._why))
-        self._stir.set()
-        self.ledger.wake_all(self.endpoint.connection_id)
+        self._wrapper.fail_all(ReadFailed(*reason))
+        self.lines.fail(ReadFailed(*reason))
+        self._wake_up.set()
+        self.order_cache.wake_all(self.endpoint.connection_id)

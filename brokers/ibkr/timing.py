@@ -1,4 +1,4 @@
-"""A session's times, and how fast a gateway may be talked to."""
+"""A session's time-outs and delays, and the rate limit of a gateway."""
 
 from dataclasses import dataclass
 
@@ -6,26 +6,26 @@ from brokers.rate_limits import Rate
 
 RATE = Rate(per_second=40, burst=5)
 MAX_MESSAGES = 45
-"""Admitted in any second, of all who talk to a gateway: it cuts the line of who sends more than 50.
+"""Messages to a gateway in any second, of all sessions. It disconnects a client that sends over 50.
 
-Source: IBKR Campus, "TWS API: Pacing Limitations". What is admitted may leave a tenth of a second
-later, and 5 + 40 × 1.1 are 49.
+Source: IBKR Campus, "TWS API: Pacing Limitations". An admitted message may leave a tenth of a
+second later, so the maximum is 5 + 40 × 1.1 = 49.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long things take, in seconds."""
+    """Time-outs and delays, in seconds."""
 
     connect: float = 5.0
     read: float = 10.0
     reply: float = 10.0
-    price: float = 5.0  # a first bid and ask are there by then, or the market is closed
-    first_delay: float = 1.0  # before a line is opened anew; doubled each time
+    price: float = 5.0  # without a bid and ask by then, the market counts as closed
+    first_delay: float = 1.0  # before a reconnect; doubled each time
     longest_delay: float = 30.0
-    hurry: float = 1.0  # before it, where somebody wants to write
-    client_id_delay: float = 5.0  # at least, when TWS still knows the old session (326)
+    min_retry_delay: float = 1.0  # before a reconnect if an order waits for it
+    client_id_delay: float = 5.0  # minimum, if TWS still has the old session (326)
     ping: float = 10.0
     resync: float = 60.0
-    settle: float = 5.0  # so long after a write, a new line or 1102 an order may not be told yet
-    cut_off: float = 60.0  # so long may TWS be without IBKR before the line is made anew
+    settle: float = 5.0  # after a write, a connect or 1102, TWS may not list an order for so long
+    ibkr_lost: float = 60.0  # reconnect after TWS was without IBKR for so long

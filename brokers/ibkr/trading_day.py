@@ -1,7 +1,7 @@
-"""When TWS's day ends: it tells ended orders and executions since midnight of its own time zone.
+"""When TWS's day begins: it lists ended orders and executions since midnight in its own time zone.
 
-A wrong `timezone` in the settings would make an order of this morning look as if it had never been:
-TWS greets with its local time, and that is what counts. Pure.
+With a wrong `timezone` setting, an order of this morning would look as if it had never existed. So
+we use the local time that TWS sends in its greeting. Pure.
 """
 
 import re
@@ -9,20 +9,20 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 GREETING = re.compile(rb"\d{8} \d{2}:\d{2}:\d{2}")
-QUARTER = timedelta(minutes=15)  # zones differ by whole ones; less is two clocks apart
+QUARTER = timedelta(minutes=15)  # zones differ by multiples; less is a difference of the clocks
 
 
 def offset_of(greeting: bytes, now: datetime) -> timedelta | None:
-    """Return how far TWS's clock is ahead of UTC by what it greeted with; None: it told no time."""
+    """Return TWS's UTC offset by its greeting; None if the greeting has no time."""
     found = GREETING.search(greeting)
     if found is None:
         return None
-    there = datetime.strptime(found[0].decode(), "%Y%m%d %H:%M:%S").replace(tzinfo=UTC)
-    return round((there - now) / QUARTER) * QUARTER
+    local_time = datetime.strptime(found[0].decode(), "%Y%m%d %H:%M:%S").replace(tzinfo=UTC)
+    return round((local_time - now) / QUARTER) * QUARTER
 
 
 def zone_of(setting: str, offset: timedelta | None, now: datetime) -> tuple[str, str]:
-    """Return the zone to read TWS's times in, and a sentence where the setting is wrong."""
+    """Return the zone of TWS's times, and a sentence if the setting is wrong, else ''."""
     try:
         expected = now.astimezone(ZoneInfo(setting)).utcoffset()
     except (KeyError, ValueError, OSError):

@@ -1,7 +1,7 @@
-"""The socket to TWS: ib_async's client, but a byte leaves at once or not at all.
+"""The socket to TWS: ib_async's client, but bytes leave at once or not at all.
 
-ib_async queues messages that exceed its own rate and drops those of a closed socket in silence.
-Here nothing waits in the process: a guard that has looked must not be followed by a late write.
+ib_async queues messages beyond its own rate, and silently drops messages to a closed socket. Here
+nothing is queued: no late write may follow the guard's check.
 Source: ib_async 2.1 client.py `sendMsg`, connection.py `sendMsg`, decoder.py `interpret`.
 """
 
@@ -13,17 +13,17 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ib_async import client as theirs
-from ib_async import decoder as reading
+from ib_async import client as ib_client
+from ib_async import decoder as ib_decoder
 
-from brokers.ibkr.parse import parts_of
+from brokers.ibkr.parse import parse_order_ref
 from brokers.rate_limits import Priority, RateLimiter
 from brokers.safe_connect import connect_safely
 
-logging.getLogger("ib_async").setLevel(logging.CRITICAL)  # sessions say what matters of it
+logging.getLogger("ib_async").setLevel(logging.CRITICAL)  # sessions log what matters
 NO_LINGER = struct.pack("ii", 1, 0)
-Client: Any = theirs.Client  # their code is half typed: taken as not typed at all
-Decoder: Any = reading.Decoder
+Client: Any = ib_client.Client  # Any: ib_async is typed only in part
+Decoder: Any = ib_decoder.Decoder
 READERS: dict[type, Callable[[str], Any]] = {
     str: str,
     int: lambda values: int(values or 0),
@@ -31,57 +31,56 @@ READERS: dict[type, Callable[[str], Any]] = {
     bool: lambda values: bool(int(values or 0)),
 }
 OPEN_ORDER = "5"
-REF_AT = {OPEN_ORDER: 23, "101": 22}  # where an order's reference stands, in open and ended ones
-RAW_LENGTH = 500  # characters of what cannot be read that are kept
+REF_AT = {OPEN_ORDER: 23, "101": 22}  # field of an order's reference, in open and ended orders
+RAW_LENGTH = 500  # characters kept of an invalid message
 
 
 class HalfSentError(ConnectionError):
-    """The kernel took only a part; the line was cut, so that the rest never leaves."""
+    """The kernel took only a part of the bytes; we reset the connection so that no more leave."""
 
 
 class TwsDecoder(Decoder):  # type: ignore[misc]
-    """ib_async's decoder; what cannot be read is told instead of being logged away."""
+    """ib_async's decoder, except that it reports invalid messages instead of only logging them."""
 
     def wrap(self, methodName: str, types: Any, skip: int = 2) -> Callable[[list[str]], None]:
-        """Make the reader of one kind of message. Theirs logs what it cannot read and goes on."""
+        """Return the reader of one message type. ib_async's own logs errors and continues."""
 
         def read(fields: list[str]) -> None:
             method = getattr(self.wrapper, methodName, None)
             if method is not None:
                 values = zip(types, fields[skip:], strict=False)
-                method(*(READERS[kind](field) for kind, field in values))
+                method(*(READERS[value_type](field) for value_type, field in values))
 
         return read
 
     def interpret(self, fields: list[str]) -> None:
-        """Read one message. Where it makes no sense it calls `wrapper.unreadable(raw)`, of an order
-        that is not ours `wrapper.foreign_unreadable(raw)`: others may place what ib_async cannot
-        read."""
+        """Read one message. If it is invalid, call `wrapper.on_malformed(raw)`; for an order that
+        is not ours `wrapper.on_foreign_malformed`, since ib_async cannot read every order type."""
         kind, raw = fields[0], "|".join(fields)[:RAW_LENGTH]
         ref = fields[REF_AT[kind]] if len(fields) > REF_AT.get(kind, len(fields)) else None
         try:
             self.handlers[int(kind)](fields)
-        except Exception:
-            if ref is not None and parts_of(ref) is None:
-                self.wrapper.foreign_unreadable(kind, raw)
+        except Exception:  # any: ib_async's readers raise whatever a bad field makes them raise
+            if ref is not None and parse_order_ref(ref) is None:
+                self.wrapper.on_foreign_malformed(kind, raw)
             else:
-                self.wrapper.unreadable(raw)
+                self.wrapper.on_malformed(raw)
 
 
 class TwsClient(Client):  # type: ignore[misc]
-    """ib_async's client for one connection. It belongs to the event loop that it connects on."""
+    """ib_async's client for one connection. Use it only on the event loop that it connects on."""
 
     def __init__(self, wrapper: Any) -> None:
         self.greeting = b""  # TWS's version and local time
         super().__init__(wrapper)
         self.decoder = TwsDecoder(wrapper, 0)
-        self.conn.connectAsync = self._dial  # the library's would dial a name, wherever it leads
+        self.conn.connectAsync = self._dial  # ib_async's own would connect to a name unchecked
         self._held: list[bytes] | None = None
         self._was_cut = False
         self.greeted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def _dial(self, host: str, port: int) -> None:
-        """Open the socket to an address that was judged just now."""
+        """Open the socket to an address that was just checked."""
         await connect_safely(
             host, lambda address: type(self.conn).connectAsync(self.conn, address, port)
         )
@@ -92,29 +91,30 @@ class TwsClient(Client):  # type: ignore[misc]
         super()._onSocketHasData(data)
 
     def _onSocketDisconnected(self, message: str) -> None:
-        """The line has ended. Where that was in the middle of a message, half of it is all that was
-        said of whatever it was about. Source: `Client._onSocketHasData`."""
+        """Handle the end of the connection. Report an incomplete message as malformed.
+
+        Source: `Client._onSocketHasData`."""
         if self.isReady() and not self._was_cut and (half := self._data[4:]):
             text = half.decode(errors="backslashreplace").replace("\0", "|")
-            self.wrapper.unreadable(text[:RAW_LENGTH])
+            self.wrapper.on_malformed(text[:RAW_LENGTH])
         super()._onSocketDisconnected(message)
 
     @property
     def managed_accounts(self) -> list[str]:
-        """The login's accounts, also of a line that ends right now."""
+        """The login's accounts, even while the connection is ending."""
         return list(self._accounts)
 
     def startApi(self) -> None:
-        """TWS has greeted: the introduction waits until the gateway's budget has room for it."""
+        """Note TWS's greeting; `introduce` is called when the rate limit allows."""
         if not self.greeted.done():
             self.greeted.set_result(None)
 
     def introduce(self) -> None:
-        """Say who we are. Raises ConnectionError."""
+        """Send our clientId. Raises ConnectionError."""
         super().startApi()
 
     def sendMsg(self, msg: str) -> None:
-        """Write a message at once, or keep it while `frame` gathers. Raises ConnectionError."""
+        """Write a message at once, or collect it for `frame`. Raises ConnectionError."""
         body = msg.encode()
         packed = struct.pack(">I", len(body)) + body
         if self._held is not None:
@@ -123,7 +123,7 @@ class TwsClient(Client):  # type: ignore[misc]
             self.write(packed)
 
     def frame(self, write_message: Callable[[], None]) -> bytes:
-        """Return the bytes of what `write_message` would send; nothing leaves."""
+        """Return the bytes that `write_message` would send, without sending them."""
         self._held = []
         try:
             write_message()
@@ -133,13 +133,13 @@ class TwsClient(Client):  # type: ignore[misc]
 
     @property
     def alive(self) -> bool:
-        """Whether TWS talks to us and the line has not been cut."""
+        """Whether TWS has accepted us and the connection is open."""
         transport = self.conn.transport
         return bool(self.isReady() and transport is not None and not transport.is_closing())
 
     @property
     def writable(self) -> bool:
-        """Whether bytes may be written now: the line is open and nothing waits in it."""
+        """Whether bytes may be written now: the connection is open and its buffer empty."""
         transport = self.conn.transport
         return bool(
             self.isConnected()
@@ -154,11 +154,11 @@ class TwsClient(Client):  # type: ignore[misc]
         Raises ConnectionError if none of them has left, HalfSentError if some may have.
         """
         if not self.writable:
-            raise ConnectionError("the line is cut or takes nothing")
+            raise ConnectionError("the connection is lost or accepts no bytes")
         self.conn.sendMsg(frame)
         if self.conn.transport is None or self.conn.transport.get_write_buffer_size():
             self.cut()
-            raise HalfSentError("the line takes no more")
+            raise HalfSentError("the connection accepts no more bytes")
 
     def cut(self) -> None:
         """End the connection by a reset: unsent bytes are dropped on both sides."""
@@ -171,23 +171,23 @@ class TwsClient(Client):  # type: ignore[misc]
         transport.abort()
 
     def prepare(self, unconfirmed_seconds: float) -> None:
-        """Send small messages at once; what the other side does not confirm ends the line."""
+        """Send small messages at once; end the connection if TWS confirms no bytes in time."""
         sock = self.conn.transport.get_extra_info("socket")
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if option := getattr(socket, "TCP_USER_TIMEOUT", None):  # Linux
             sock.setsockopt(socket.IPPROTO_TCP, option, int(unconfirmed_seconds * 1000))
 
 
-async def open_line(
+async def open_connection(
     client: TwsClient,
     address: tuple[str, int, int],
     refused: asyncio.Future[None],
     rate_limiter: RateLimiter,
 ) -> None:
-    """Connect and wait until TWS says what is next. address: host, port, clientId.
+    """Connect and wait until TWS has accepted us. address: host, port, clientId.
 
-    refused: ends the wait with its exception. The first message has its turn in the budget. Raises
-    what `refused` holds, ReadFailed where the host may not be dialled, or OSError.
+    refused: ends the wait with its exception. The first message waits for the rate limit. Raises
+    the exception of `refused`, ReadFailed if the host is not allowed, or OSError.
     """
     host, port, client_id = address
     opening = asyncio.ensure_future(client.connectAsync(host, port, client_id, 0))
@@ -200,15 +200,15 @@ async def open_line(
     finally:
         if not opening.done():
             opening.cancel()
-            with suppress(asyncio.CancelledError, Exception):
+            with suppress(asyncio.CancelledError, Exception):  # any: the attempt is given up
                 await opening
 
 
 async def _first_completed(
     opening: asyncio.Future[None], refused: asyncio.Future[None], *others: asyncio.Future[None]
 ) -> None:
-    """Wait for the first of them. Raises what the first two hold."""
+    """Wait for the first of them to end. Raises the exception of `refused` or `opening`."""
     await asyncio.wait({opening, refused, *others}, return_when=asyncio.FIRST_COMPLETED)
-    for one in (refused, opening):
-        if one.done():
-            one.result()
+    for future in (refused, opening):
+        if future.done():
+            future.result()

@@ -1,4 +1,4 @@
-"""What an order would need: TWS reckons, nothing is placed."""
+"""What-if orders: TWS computes an order's margin and commission without placing it."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from common.reason_codes import Code
 
 
 async def what_if(session: Session, request: OrderRequest) -> WhatIf:
-    """Ask what an order would need, in the account's currency. Raises Rejected or ReadFailed."""
+    """Return what an order would cost, in the account's currency. Raises Rejected or ReadFailed."""
     state = await order_state(session, request)
     if not session.currency:
         await reads.account(session)
@@ -30,10 +30,10 @@ async def order_state(session: Session, request: OrderRequest) -> Any:
     order = to_order(record_of(request, details), session.endpoint.account, outside_rth=False)
     order.whatIf = True
     try:
-        found = await session.ask(
+        found = await session.request(
             lambda client, number: client.placeOrder(number, details.contract, order)
         )
     except AnswerError as error:
-        code = codes.refusal(error.number, error.text) or Code.REJECTED_BY_BROKER
+        code = codes.rejection_code(error.number, error.text) or Code.REJECTED_BY_BROKER
         raise Rejected(code, str(error)) from error
     return found[0]

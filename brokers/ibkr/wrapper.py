@@ -1,7 +1,7 @@
-"""What ib_async's decoder calls: answers go to whoever asked, the rest to the session.
+"""The callbacks of ib_async's decoder: answers go to the pending request, the rest to the session.
 
-It takes the place of ib_async's own Wrapper, which keeps everything for ever and turns an order
-into "Cancelled" at any number that it does not know (wrapper.py `error`).
+It replaces ib_async's own Wrapper, which keeps everything for ever and marks an order as
+"Cancelled" at any number that it does not know (wrapper.py `error`).
 """
 
 import asyncio
@@ -24,17 +24,20 @@ OPEN, COMPLETED, POSITIONS, VALUES, TIME = "open", "completed", "positions", "va
 
 
 class SessionEvents(Protocol):
-    """The session, as its ear sees it."""
+    """What the session receives from the wrapper."""
 
-    def on_error(self, req_id: int, number: int, text: str) -> None: ...
+    def on_error(self, req_id: int, number: int, text: str) -> None:
+        """Handle an error that belongs to no pending request."""
 
-    def on_lost(self) -> None: ...
+    def on_lost(self) -> None:
+        """Handle the end of the connection."""
 
-    def on_garbage(self, raw: str) -> None: ...
+    def on_malformed_message(self, raw: str) -> None:
+        """Handle a message that cannot be read."""
 
 
 class AnswerError(Exception):
-    """TWS refused a request. number: its own."""
+    """TWS refused a request. number: TWS's message code."""
 
     def __init__(self, number: int, text: str) -> None:
         super().__init__(f"{number}: {text}")
@@ -42,74 +45,76 @@ class AnswerError(Exception):
 
 
 class TwsWrapper:
-    """ib_async's wrapper interface, as far as it is used here. Names are ib_async's."""
+    """ib_async's wrapper interface, as far as we use it. Names in camel case are ib_async's."""
 
     defaultTimezone = UTC
 
-    def __init__(self, listener: SessionEvents, hearing: OrderEventHandler, timezone: str) -> None:
-        self.ib = SimpleNamespace(TimezoneTWS=timezone)  # for times that name no zone
-        self._listener, self._order_events = listener, hearing
+    def __init__(
+        self, listener: SessionEvents, order_events: OrderEventHandler, timezone: str
+    ) -> None:
+        self.ib = SimpleNamespace(TimezoneTWS=timezone)  # the zone of times without one
+        self._listener, self._order_events = listener, order_events
         self.lines = MarketDataLines()
-        self._costs: dict[str, tuple[Any, str]] | None = None
-        self._asked: dict[int | str, tuple[asyncio.Future[list[Any]], list[Any]]] = {}
+        self._commissions: dict[str, tuple[Any, str]] | None = None
+        self._requests: dict[int | str, tuple[asyncio.Future[list[Any]], list[Any]]] = {}
 
     def read_times_in(self, zone: str) -> None:
-        """Have times that name no zone read in this one."""
+        """Set the zone of times that have none."""
         self.ib.TimezoneTWS = zone
 
-    # ---- questions ------------------------------------------------------------------------
-    def begin(self, key: int | str) -> asyncio.Future[list[Any]]:
-        """Collect answers under a request id or a name, until their end is told."""
+    # ---- requests -------------------------------------------------------------------------
+    def begin_request(self, key: int | str) -> asyncio.Future[list[Any]]:
+        """Collect the answers to a request id or key until their end; return them as a future."""
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
-        self._asked[key] = (answer, [])
+        self._requests[key] = (answer, [])
         return answer
 
-    def give_up(self, key: int | str) -> None:
-        """Nobody waits any more."""
-        self._asked.pop(key, None)
+    def discard_request(self, key: int | str) -> None:
+        """Drop a pending request."""
+        self._requests.pop(key, None)
 
     def fail_all(self, error: BrokerError) -> None:
-        """Fail every question: its answer is lost or cannot be read."""
-        pending, self._asked = self._asked, {}
+        """Fail all pending requests: their answers are lost or cannot be read."""
+        pending, self._requests = self._requests, {}
         for answer, _ in pending.values():
             if not answer.done():
                 answer.set_exception(error)
-                answer.exception()  # the asker may be gone
+                answer.exception()  # retrieved here, since the caller may be cancelled
 
     def fail_lists(self, error: BrokerError) -> None:
-        """Fail the questions for orders: TWS refuses them without saying which it means."""
+        """Fail the requests for order lists: TWS's refusal does not state which it is about."""
         for key in (OPEN, COMPLETED):
-            answer, _ = self._asked.pop(key, (None, []))
+            answer, _ = self._requests.pop(key, (None, []))
             if answer is not None and not answer.done():
                 answer.set_exception(error)
 
-    def _more(self, key: int | str, item: Any) -> None:
-        if key in self._asked:
-            self._asked[key][1].append(item)
+    def _add_item(self, key: int | str, item: Any) -> None:
+        if key in self._requests:
+            self._requests[key][1].append(item)
 
-    def _end(self, key: int | str) -> None:
-        answer, items = self._asked.pop(key, (None, []))
+    def _complete(self, key: int | str) -> None:
+        answer, items = self._requests.pop(key, (None, []))
         if answer is not None and not answer.done():
             answer.set_result(items)
 
     # ---- orders ---------------------------------------------------------------------------
     def openOrder(self, orderId: int, contract: Contract, order: Any, state: Any) -> None:
         if order.whatIf:
-            self._more(orderId, state)
-            self._end(orderId)
+            self._add_item(orderId, state)
+            self._complete(orderId)
             return
-        self._more(OPEN, (contract, order, state))
+        self._add_item(OPEN, (contract, order, state))
         self._order_events.open_order(contract, order, state.status)
 
     def openOrderEnd(self) -> None:
-        self._end(OPEN)
+        self._complete(OPEN)
 
     def completedOrder(self, contract: Contract, order: Any, state: Any) -> None:
-        self._more(COMPLETED, order.orderRef)
+        self._add_item(COMPLETED, order.orderRef)
         self._order_events.completed_order(contract, order, state)
 
     def completedOrdersEnd(self) -> None:
-        self._end(COMPLETED)
+        self._complete(COMPLETED)
 
     def orderStatus(
         self,
@@ -125,53 +130,53 @@ class TwsWrapper:
         whyHeld: str,
         mktCapPrice: float = 0.0,
     ) -> None:
-        self._more(OPEN, (permId, filled))
+        self._add_item(OPEN, (permId, filled))
         self._order_events.status(orderId, status, filled, avgFillPrice, permId, clientId)
 
     def execDetails(self, reqId: int, contract: Contract, execution: Any) -> None:
-        self._more(reqId, (contract, execution))
-        self._order_events.execution(contract, execution, is_listed=reqId in self._asked)
+        self._add_item(reqId, (contract, execution))
+        self._order_events.execution(contract, execution, is_listed=reqId in self._requests)
 
     def execDetailsEnd(self, reqId: int) -> None:
-        self._end(reqId)
+        self._complete(reqId)
 
     @contextmanager
-    def costs_kept(self) -> Iterator[dict[str, tuple[Any, str]]]:
-        """Keep the commissions that are told meanwhile, by their execution's id."""
-        costs: dict[str, tuple[Any, str]] = {}
-        self._costs = costs
+    def collect_commissions(self) -> Iterator[dict[str, tuple[Any, str]]]:
+        """Collect the commissions that arrive meanwhile, by execution id."""
+        commissions: dict[str, tuple[Any, str]] = {}
+        self._commissions = commissions
         try:
-            yield costs
+            yield commissions
         finally:
-            self._costs = None
+            self._commissions = None
 
     def commissionReport(self, report: Any) -> None:
-        if self._costs is not None:
-            self._costs[report.execId] = (report.commission, report.currency)
+        if self._commissions is not None:
+            self._commissions[report.execId] = (report.commission, report.currency)
         self._order_events.commission(report.execId, report.commission, report.currency)
 
-    # ---- the rest -------------------------------------------------------------------------
+    # ---- contracts, account, prices -------------------------------------------------------
     def contractDetails(self, reqId: int, details: Any) -> None:
-        self._more(reqId, details)
+        self._add_item(reqId, details)
 
     def contractDetailsEnd(self, reqId: int) -> None:
-        self._end(reqId)
+        self._complete(reqId)
 
     def position(self, account: str, contract: Contract, posCont: float, avgCost: float) -> None:
-        self._more(POSITIONS, (account, contract, posCont, avgCost))
+        self._add_item(POSITIONS, (account, contract, posCont, avgCost))
 
     def positionEnd(self) -> None:
-        self._end(POSITIONS)
+        self._complete(POSITIONS)
 
     def updateAccountValue(self, tag: str, val: str, currency: str, account: str) -> None:
-        self._more(VALUES, (tag, val, currency, account))
+        self._add_item(VALUES, (tag, val, currency, account))
 
     def accountDownloadEnd(self, account: str) -> None:
-        self._end(VALUES)
+        self._complete(VALUES)
 
     def currentTime(self, time: int) -> None:
-        self._more(TIME, time)
-        self._end(TIME)
+        self._add_item(TIME, time)
+        self._complete(TIME)
 
     def priceSizeTick(self, reqId: int, tickType: int, price: float, size: float) -> None:
         if (line := self.lines.get(reqId)) is not None:
@@ -182,32 +187,32 @@ class TwsWrapper:
             line.mark_open()
 
     def rerouteMktDataReq(self, reqId: int, conId: int, exchange: str) -> None:
-        """A CFD's prices are those of what stands behind it: TWS wants to be asked for that."""
+        """Subscribe to a CFD's underlying instead: TWS has no prices for the CFD itself."""
         if (line := self.lines.get(reqId)) is not None:
             line.reroute(conId, exchange)
 
     def error(self, reqId: int, errorCode: int, errorString: str, advanced: str) -> None:
-        if reqId in self._asked:
+        if reqId in self._requests:
             if not codes.is_notice(errorCode):
-                answer, _ = self._asked.pop(reqId)
+                answer, _ = self._requests.pop(reqId)
                 if not answer.done():
                     answer.set_exception(AnswerError(errorCode, errorString))
             return
         if (line := self.lines.get(reqId)) is not None:
-            line.refused(errorCode, errorString)
+            line.on_error(errorCode, errorString)
             return
         self._listener.on_error(reqId, errorCode, errorString)
 
-    def foreign_unreadable(self, kind: str, raw: str) -> None:
-        """Somebody else's order that cannot be read: the list of open ones has a gap, ours do not
-        depend on it."""
+    def on_foreign_malformed(self, kind: str, raw: str) -> None:
+        """Note an order of others that cannot be read: the list of open orders is incomplete, but
+        our orders do not depend on it."""
         if kind == OPEN_ORDER:
-            self._more(OPEN, (raw,))
+            self._add_item(OPEN, (raw,))
 
-    def unreadable(self, raw: str) -> None:
-        """A message made no sense: what it was an answer to is lost."""
-        self.fail_all(ReadFailed(Code.BROKER_UNREACHABLE, "a message makes no sense"))
-        self._listener.on_garbage(raw)
+    def on_malformed(self, raw: str) -> None:
+        """Handle an invalid message: fail all requests, since it may have been any one's answer."""
+        self.fail_all(ReadFailed(Code.BROKER_UNREACHABLE, "TWS sent an invalid message"))
+        self._listener.on_malformed_message(raw)
 
     def connectionClosed(self) -> None:
         self._listener.on_lost()

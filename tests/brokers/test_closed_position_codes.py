@@ -48,6 +48,6 @@ def test_exchanges_refuse_what_only_reduces(dialect: Dialect, number: str) -> No
 
 def test_ibkr_refuses_an_exit_of_a_group_that_has_been_filled() -> None:
     text = "Order rejected - reason:OCA group is already filled."
-    assert ibkr.refusal(201, text) is Code.NO_POSITION
+    assert ibkr.rejection_code(201, text) is Code.NO_POSITION
     other = "Order rejected - reason:OCA group revision is not allowed."
-    assert ibkr.refusal(201, other) is not Code.NO_POSITION
+    assert ibkr.rejection_code(201, other) is not Code.NO_POSITION

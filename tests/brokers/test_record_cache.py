@@ -88,11 +88,11 @@ def filled(room: RecordCache, tmp_path: Path, each: int) -> tuple[list[Any], dic
     book, memory, names = ibkr.OrderCache(EventBuffer(), room), OrderCache(room), OrderIds(room)
     files = [dwx.CommandJournal(tmp_path / f"{n}.jsonl", room) for n in range(4)]
     for n in range(each):
-        record = book.make("i", f"live{n}", "")
-        book.make("i", f"over{n}", "").ended = ReportKind.CANCELLED
+        record = book.get_or_create("i", f"live{n}", "")
+        book.get_or_create("i", f"over{n}", "").ended = ReportKind.CANCELLED
         over = book.get("i", f"over{n}")
         assert over is not None
-        book.moved(over, ibkr.state_of(over))
+        book.report_changes(over, ibkr.state_of(over))
         assert record.ended is None
         memory.leaves(order(f"live{n}"), until=1)
         memory.accepted(order(f"live{n}"), {"id": f"l{n}", "status": "open"})
@@ -176,20 +176,20 @@ def test_where_everything_lives_the_oldest_of_the_largest_leaves() -> None:
 def test_what_is_pinned_stays_and_what_has_just_come() -> None:
     room = RecordCache(2)
     book, memory = ibkr.OrderCache(EventBuffer(), room), OrderCache(room)
-    over = book.make("i", "over", "")
+    over = book.get_or_create("i", "over", "")
     over.ended = ReportKind.CANCELLED
-    book.moved(over, (False, None))
+    book.report_changes(over, (False, None))
     with book.pinned("i", "over"):
         for n in range(5):
             memory.leaves(order(f"live{n}"), until=1)
         assert book.get("i", "over") is over
         assert memory.of("c", "live4") is not None
         assert len(room) == 2
-        book.make("i", "another", "")
+        book.get_or_create("i", "another", "")
         assert book.get("i", "another") is not None
     memory.leaves(order("live5"), until=1)
     assert book.get("i", "over") is None
-    assert book.is_gone("i", "over", "")
+    assert book.is_evicted("i", "over", "")
     assert len(room) == 2
 
 

@@ -89,9 +89,9 @@ class Slow(Shelf):
 
 def ended_ones(book: ibkr.OrderCache, many: int, *, named: str) -> None:
     for n in range(many):
-        one = book.make("i", f"{named}{n}", "")
+        one = book.get_or_create("i", f"{named}{n}", "")
         one.ended = ReportKind.CANCELLED
-        book.moved(one, (False, None))
+        book.report_changes(one, (False, None))
 
 
 def fill(add: Callable[[Any], None], what: Iterable[Any]) -> None:
@@ -114,7 +114,7 @@ def test_while_somebody_else_evicts_a_loop_makes_its_room_by_itself() -> None:
         assert slow.begun.wait(WAIT)  # it evicts, and does not come to an end
         for n in range(30):
             ended_ones(book, 1, named=f"late{n}")
-            book.make("i", f"live{n}", "")
+            book.get_or_create("i", f"live{n}", "")
             assert len(room) <= 20
         assert book.get("i", "live29") is not None
         slow.may_end.set()

@@ -37,7 +37,7 @@ SYMBOLS: Mapping[str, Any] = {
 }
 QUICK = Timing(
     connect=2.0, read=1.0, reply=1.0, price=0.5, first_delay=0.02, longest_delay=0.1,
-    client_id_delay=0.1, hurry=0.01, ping=0.05, resync=30.0, settle=0.0,
+    client_id_delay=0.1, min_retry_delay=0.01, ping=0.05, resync=30.0, settle=0.0,
 )  # fmt: skip
 
 

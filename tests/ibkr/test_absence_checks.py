@@ -16,7 +16,7 @@ LONG_AGO = 2 * 3600
 
 async def is_not_sure(stage: Environment, client_order_id: str) -> None:
     await stage.until(lambda: stage.session.usable)
-    with pytest.raises(ReadFailed, match="may not have been told"):
+    with pytest.raises(ReadFailed, match="may not list it yet"):
         await stage.adapter.find_order(stage.spec, client_order_id)
 
 
@@ -46,7 +46,7 @@ async def test_an_order_written_before_the_line_was_cut_may_be_told_later(
 async def test_on_an_old_line_it_is_the_write_that_counts(stage: Environment) -> None:
     stage.adapter = adapter(timing=PATIENT)
     await stage.adapter.connect(stage.spec)
-    stage.session.steady_since -= LONG_AGO
+    stage.session.stable_since -= LONG_AGO
     assert await stage.find(OTHER) is None
     stage.tws.unreported = {ID}
     stage.fault("accept in silence")
@@ -55,7 +55,7 @@ async def test_on_an_old_line_it_is_the_write_that_counts(stage: Environment) ->
     await is_not_sure(stage, ID)
     with pytest.raises(OutcomeUnknown):  # it is not sent again either
         await stage.submit(limit())
-    stage.session.ledger.get("c1", ID).written_at -= LONG_AGO  # type: ignore[union-attr]
+    stage.session.order_cache.get("c1", ID).written_at -= LONG_AGO  # type: ignore[union-attr]
     assert await stage.find(ID) is None
 
 
@@ -66,13 +66,13 @@ def test_a_gateway_that_is_back_at_ibkr_may_not_have_been_told_yet(away: int, ba
     async def test(stage: Environment) -> None:
         stage.adapter = adapter(timing=PATIENT)
         await stage.adapter.connect(stage.spec)
-        stage.session.steady_since -= LONG_AGO
+        stage.session.stable_since -= LONG_AGO
         assert await stage.find(ID) is None
         stage.tws.announce(away, "Connectivity has been lost.")
         await stage.until(lambda: not stage.session.usable)
         stage.tws.announce(back, "Connectivity has been restored.")
         await is_not_sure(stage, ID)
-        stage.session.steady_since -= LONG_AGO
+        stage.session.stable_since -= LONG_AGO
         assert await stage.find(ID) is None
         with pytest.raises(Rejected):
             await stage.adapter.cancel(stage.spec, CancelRequest(ID, "", "EURUSD"))
@@ -84,13 +84,13 @@ def test_a_gateway_that_is_back_at_ibkr_may_not_have_been_told_yet(away: int, ba
 async def test_a_level_that_may_still_arrive_is_not_made_twice(stage: Environment) -> None:
     stage.adapter = adapter(timing=PATIENT)
     await stage.submit(order())
-    stage.session.steady_since -= LONG_AGO
+    stage.session.stable_since -= LONG_AGO
     stop = move("1.0900", None)
     stage.fault("ignore")
     with pytest.raises(OutcomeUnknown):
         await stage.adapter.modify(stage.spec, stop)
-    with pytest.raises(NotSent, match="may not have been told"):
+    with pytest.raises(NotSent, match="may not list it yet"):
         await stage.adapter.modify(stage.spec, stop)
-    stage.session.ledger.get("c1", ID, "sl").written_at -= LONG_AGO  # type: ignore[union-attr]
+    stage.session.order_cache.get("c1", ID, "sl").written_at -= LONG_AGO  # type: ignore[union-attr]
     await stage.adapter.modify(stage.spec, stop)
     assert [one.ref for one in stage.venue.orders].count(f"{ID}:sl") == 1

@@ -285,4 +285,4 @@ async def test_a_status_that_cannot_be_read_has_the_broker_asked(stage: Environm
     stage.venue.order(limit().client_order_id).status = "Cancelled"  # what it would have said
     ended = await stage.heard(ReportKind.CANCELLED)
     assert ended[0].client_order_id == limit().client_order_id
-    assert "makes no sense" in stage.session.garbage
+    assert "invalid message" in stage.session.malformed_message

@@ -44,7 +44,7 @@ def ledger(**said: bool) -> OrderCache:
 )
 def test_a_message_is_read_by_its_accounts_owner(raw: str, is_read: bool) -> None:
     told = quotable_text(raw, PLACE, LOGIN, ledger(awaited=True))
-    assert told == (raw if is_read else "a message makes no sense (the log has it)")
+    assert told == (raw if is_read else "TWS sent an invalid message (see the log)")
 
 
 def test_what_is_read_of_a_long_one_is_bounded() -> None:

@@ -17,15 +17,15 @@ def test_memory_is_bounded_and_ended_orders_go_first() -> None:
     async def play() -> None:
         ledger = OrderCache(EventBuffer(), RecordCache(3))
         for n in range(3):
-            ledger.make("c1", f"abcd{n}", "")
+            ledger.get_or_create("c1", f"abcd{n}", "")
         ended = ledger.get("c1", "abcd1")
         assert ended is not None
         ended.ended = ReportKind.CANCELLED
-        ledger.moved(ended, (False, None))
-        ledger.make("c1", "abcd3", "")
+        ledger.report_changes(ended, (False, None))
+        ledger.get_or_create("c1", "abcd3", "")
         assert ledger.get("c1", "abcd1") is None
         assert ledger.get("c1", "abcd0") is not None
-        ledger.make("c1", "abcd4", "")
+        ledger.get_or_create("c1", "abcd4", "")
         assert ledger.get("c1", "abcd0") is None
         assert len(ledger) == 3
 
@@ -35,7 +35,7 @@ def test_memory_is_bounded_and_ended_orders_go_first() -> None:
 @with_environment
 async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
-    ledger = stage.session.ledger
+    ledger = stage.session.order_cache
     ledger._partition = RecordCache(4).partition(ledger)
     ids = [f"abc000000000001{n:02d}" for n in range(8)]
     for one in ids:
@@ -68,7 +68,7 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> 
 @with_environment
 async def test_a_correction_of_what_had_to_leave_is_told(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
-    stage.session.ledger._partition = RecordCache(1).partition(stage.session.ledger)
+    stage.session.order_cache._partition = RecordCache(1).partition(stage.session.order_cache)
     await stage.submit(order())
     await stage.heard(ReportKind.FILLED)
     await stage.submit(order("abc00000000000002"))

@@ -39,13 +39,13 @@ def record(**changed: object) -> Record:
     ],
 )  # fmt: skip
 def test_numbers_are_those_of_the_wire(said: object, meant: Decimal | None) -> None:
-    assert parse.exact(said) == meant
+    assert parse.to_decimal(said) == meant
 
 
 def test_what_is_no_number_is_not_one() -> None:
     for said in ("inf", "NaN", float("nan")):
         with pytest.raises(ValueError):
-            parse.exact(said)
+            parse.to_decimal(said)
     assert parse.price(0.0) is None
     assert parse.price(1.5) == Decimal("1.5")
 
@@ -57,9 +57,11 @@ def test_numbers_go_out_plain() -> None:
 
 
 def test_references_of_ours() -> None:
-    assert parse.parts_of("abc00000000000001") == ("abc00000000000001", "")
-    assert parse.parts_of("abc00000000000001:sl") == ("abc00000000000001", "sl")
-    assert [parse.parts_of(ref) for ref in ("", "By Hand", "abcd1:xx", "a" * 19)] == [None] * 4
+    assert parse.parse_order_ref("abc00000000000001") == ("abc00000000000001", "")
+    assert parse.parse_order_ref("abc00000000000001:sl") == ("abc00000000000001", "sl")
+    assert [parse.parse_order_ref(ref) for ref in ("", "By Hand", "abcd1:xx", "a" * 19)] == [
+        None
+    ] * 4
 
 
 def test_an_execution_and_its_tellings() -> None:
@@ -86,7 +88,7 @@ def test_an_execution_and_its_tellings() -> None:
 
 def test_an_order_is_written_into_its_record() -> None:
     stop = record(limit_price=Decimal(1))
-    parse.take_order(
+    parse.update_from_order(
         stop, ES,
         Order(permId=9, action="SELL", orderType="STP", tif="GTC", totalQuantity=2.0,
               auxPrice=4990.0, ocaGroup="g", parentId=4),
@@ -96,7 +98,7 @@ def test_an_order_is_written_into_its_record() -> None:
     assert (stop.quantity, stop.stop_price, stop.oca_group) == (Decimal(100), Decimal(4990), "g")
     assert (stop.order_type, stop.time_in_force) == (OrderType.STOP, TimeInForce.GTC)
     bought = record(perm_id=3, quantity=Decimal(7))
-    parse.take_order(
+    parse.update_from_order(
         bought, EUR, Order(action="BUY", orderType="LMT", tif="OPG", lmtPrice=1.1), Decimal(1)
     )
     assert (bought.perm_id, bought.quantity, bought.limit_price) == (
@@ -104,7 +106,7 @@ def test_an_order_is_written_into_its_record() -> None:
     )  # fmt: skip
     assert bought.time_in_force is TimeInForce.DAY
     odd = record()
-    parse.take_order(odd, EUR, Order(action="BUY", orderType="TRAIL"), Decimal(1))
+    parse.update_from_order(odd, EUR, Order(action="BUY", orderType="TRAIL"), Decimal(1))
     assert odd.order_type is None
 
 
@@ -119,34 +121,34 @@ def test_an_order_is_written_into_its_record() -> None:
 )  # fmt: skip
 def test_statuses(status: str, accepted: bool, ended: ReportKind | None) -> None:
     moved = record()
-    parse.take_status(moved, status)
+    parse.update_from_status(moved, status)
     assert (moved.accepted, moved.ended) == (accepted, ended)
 
 
 def test_statuses_that_need_a_second_look() -> None:
     asked = record()
-    parse.take_status(asked, "Inactive")
+    parse.update_from_status(asked, "Inactive")
     assert (asked.in_doubt, asked.ended) == (True, None)
-    parse.take_status(asked, "Submitted")
+    parse.update_from_status(asked, "Submitted")
     assert not asked.in_doubt
     over = record(ended=ReportKind.REJECTED)
-    parse.take_status(over, "Inactive")
-    parse.take_status(over, "Cancelled")
+    parse.update_from_status(over, "Inactive")
+    parse.update_from_status(over, "Cancelled")
     assert (over.in_doubt, over.ended) == (False, ReportKind.REJECTED)
     hurried = record(time_in_force=TimeInForce.FOK)
-    parse.take_status(hurried, "Cancelled")
+    parse.update_from_status(hurried, "Cancelled")
     assert (hurried.ended, hurried.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
     stopped = record(time_in_force=TimeInForce.IOC, cancelling=True)
-    parse.take_status(stopped, "Cancelled")
+    parse.update_from_status(stopped, "Cancelled")
     assert stopped.ended is ReportKind.CANCELLED
 
 
 def test_the_list_of_ended_orders() -> None:
     refused = record(in_doubt=True)
-    parse.take_completed(refused, OrderState(status="Inactive", completedStatus="no"), None)
+    parse.update_from_completed(refused, OrderState(status="Inactive", completedStatus="no"), None)
     assert (refused.ended, refused.detail) == (ReportKind.REJECTED, "no")
     part = record()
-    parse.take_completed(part, OrderState(status="Cancelled"), Decimal(5))
+    parse.update_from_completed(part, OrderState(status="Cancelled"), Decimal(5))
     assert (part.ended, part.filled) == (ReportKind.CANCELLED, Decimal(5))
 
 
@@ -218,7 +220,7 @@ def test_accounts() -> None:
     ],
 )  # fmt: skip
 def test_only_listed_numbers_refuse(number: int, text: str, code: Code | None) -> None:
-    assert codes.refusal(number, text) is code
+    assert codes.rejection_code(number, text) is code
 
 
 def test_notices() -> None:
@@ -255,7 +257,7 @@ def test_contracts_by_map_or_by_looks(
      ("X", {"secType": "OPT"})],
 )  # fmt: skip
 def test_a_map_that_means_nothing(symbol: str, said: dict[str, object]) -> None:
-    with pytest.raises(contracts.BadSymbolError):
+    with pytest.raises(contracts.InvalidSymbolError):
         contract_of(symbol, {"symbols": {symbol: said}})
 
 
@@ -263,8 +265,8 @@ def test_names_of_contracts_that_the_map_does_not_have() -> None:
     stock = Contract(secType="STK", symbol="AAPL")
     named = [contracts.symbol_of(one, {}) for one in (EUR, ES, stock)]
     assert named == ["EURUSD", "ES 202612", "AAPL"]
-    assert contracts.listed({"symbols": {"AAPL": {}}}) == ("AAPL",)
-    assert "EURUSD" in contracts.listed({})
+    assert contracts.traded_symbols({"symbols": {"AAPL": {}}}) == ("AAPL",)
+    assert "EURUSD" in contracts.traded_symbols({})
 
 
 @pytest.mark.parametrize(

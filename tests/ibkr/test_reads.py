@@ -135,7 +135,7 @@ def test_an_order_of_others_that_cannot_be_read_stops_none_of_ours(
             stage.venue.orders.append(strange)
         with pytest.raises(ReadFailed) as gap:
             await stage.adapter.open_orders(stage.spec)
-        assert "somebody else" in gap.value.detail
+        assert "not ours" in gap.value.detail
         assert "by hand" not in gap.value.detail
         assert "by hand" in caplog.text
         (found,) = await stage.find(ID) or []
@@ -185,15 +185,15 @@ async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Environment) 
     stage.tws.venue.tell = lambda order, what: None
 
     async def talk_nonsense() -> None:
-        await stage.until(lambda: stage.session._wrapper._asked.get("positions"))
+        await stage.until(lambda: stage.session._wrapper._requests.get("positions"))
         stage.tws.say(messages.pack(61, 3, "DU1234567", "nonsense"))
 
     nonsense = asyncio.create_task(talk_nonsense())
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.positions(stage.spec)
     await nonsense
-    assert "makes no sense" in failed.value.detail
-    assert "61|3|DU1234567|nonsense" in stage.session.garbage  # it names this account
+    assert "invalid message" in failed.value.detail
+    assert "61|3|DU1234567|nonsense" in stage.session.malformed_message  # it names this account
 
 
 @with_environment
@@ -213,10 +213,10 @@ async def test_every_line_of_the_connection_test(stage: Environment) -> None:
     checks = {check.name: check for check in await stage.adapter.test(stage.spec)}
     assert [name for name, check in checks.items() if check.result == "fail"] == []
     assert list(checks) == [
-        "reach", "client id", "account kind", "time zone", "account", "trading",
+        "reach", "client id", "account type", "time zone", "account", "trading",
         "position mode", "symbols", "clock", "limits",
     ]  # fmt: skip
-    assert checks["account kind"].detail == "paper"
+    assert checks["account type"].detail == "paper"
     assert "VOD" in checks["symbols"].detail
 
     stage.venue.clock_offset = 60

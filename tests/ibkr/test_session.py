@@ -134,7 +134,7 @@ async def test_an_accepted_order_in_no_list_is_not_called_absent(stage: Environm
 
 @with_environment
 async def test_tws_that_stays_without_ibkr_is_connected_to_anew(stage: Environment) -> None:
-    stage.adapter = IbkrAdapter(replace(QUICK, cut_off=0.1))
+    stage.adapter = IbkrAdapter(replace(QUICK, ibkr_lost=0.1))
     await stage.submit(limit())
     connects = len(stage.tws.connects)
     stage.tws.announce(1100, "lost")

@@ -175,7 +175,7 @@ async def test_an_answer_that_makes_no_sense_is_asked_about(stage: Environment) 
     stage.fault("garbage")
     (told,) = await stage.submit(limit())
     assert told.kind is ReportKind.ACCEPTED
-    assert "not|an|order" in stage.session.garbage
+    assert "not|an|order" in stage.session.malformed_message
 
 
 @with_environment
@@ -199,7 +199,7 @@ async def test_nonsense_about_another_account_stands_in_no_answer_of_ours(
     with pytest.raises(OutcomeUnknown) as unknown:
         await stage.submit(limit())
     assert "DU7654321" not in unknown.value.detail
-    assert "makes no sense" in unknown.value.detail
+    assert "invalid message" in unknown.value.detail
 
 
 @with_environment

@@ -22,7 +22,7 @@ BID, ASK = D("1.10000"), D("1.10010")
 GRID = D("0.00005")
 PACE = Timing(
     connect=5.0, read=1.0, reply=1.0, price=1.0, first_delay=0.02, longest_delay=0.1,
-    client_id_delay=0.1, hurry=0.01, ping=0.1, resync=5.0, settle=0.2,
+    client_id_delay=0.1, min_retry_delay=0.01, ping=0.1, resync=5.0, settle=0.2,
 )  # fmt: skip
 NO_DISTANCE = "IBKR asks for no distance between a stop and the price"
 NO_PASSWORD = "the gateway is logged in by its owner: a connection has no password"
