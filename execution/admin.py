@@ -1,4 +1,4 @@
-"""Orders, logs, drift and processes: written by machines, read here. Pages: console."""
+"""Read-only admin lists of orders, fills, logs, drift items and processes. Pages: `console/`."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from common.admin import (
 )
 from common.badges import amount, badge, code, state_badge
 from common.formatting import STATES, known_code, sentence, signed, statuses_of, units_of
-from common.formatting import age as shown_age
+from common.formatting import age as format_age
 from common.money import plain
 from common.units import unit_label
 from connections.models import ExecutionConnection
@@ -35,24 +35,27 @@ from execution.models import (
     WorkerLease,
 )
 from execution.order_reasons import reason_of
-from execution.reconciliation import presentation as drift_words
+from execution.reconciliation import presentation as drift_presentation
 
-FOUND_ORDERS = 2_000  # a search by account looks at the log of that many of its orders
-FOUND_CONNECTIONS = 200  # a search by account looks at that many accounts
+FOUND_ORDERS = 2_000  # orders whose log a search by account returns
+FOUND_CONNECTIONS = 200  # accounts that a search returns
 
 
 def connections_like(term: str) -> list[Any]:
-    """The accounts whose name, number or owner fits a search term."""
-    like = (
+    """Return the ids of the accounts whose name, number or owner matches a search term."""
+    matching = (
         ExecutionConnection.objects.filter(account=term)
         | ExecutionConnection.objects.filter(name__icontains=term)
         | ExecutionConnection.objects.filter(user__username=term)
     )
-    return list(like.values_list("pk", flat=True)[:FOUND_CONNECTIONS])
+    return list(matching.values_list("pk", flat=True)[:FOUND_CONNECTIONS])
 
 
 def by_order_id(orders: Any, table: BigTableAdmin, term: str) -> Any:
-    """The orders that we or, among the newest, their brokers call so; None: there are none."""
+    """Return the orders with this client order id, else the newest with this broker order id.
+
+    None: there are none.
+    """
     if (found := orders.filter(client_order_id=term)).exists():
         return found
     newest = table.among_newest(orders, broker_order_id=term)
@@ -60,13 +63,13 @@ def by_order_id(orders: Any, table: BigTableAdmin, term: str) -> Any:
 
 
 class ShareFilter(admin.SimpleListFilter):
-    """Several states that count as one part of a signal's sum."""
+    """Filters by a group of statuses that a signal's summary counts together."""
 
     title = "part of the sum"
     parameter_name = "share"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("working", "Working: on its way or at a broker")]
+        return [("working", "Working: being sent or at a broker")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Order]) -> QuerySet[Order]:
         share = self.value()
@@ -74,6 +77,8 @@ class ShareFilter(admin.SimpleListFilter):
 
 
 class LegFilter(admin.SimpleListFilter):
+    """Filters entries or exits."""
+
     title = "leg"
     parameter_name = "leg"
 
@@ -88,7 +93,7 @@ class LegFilter(admin.SimpleListFilter):
 
 @admin.register(Order)
 class OrderAdmin(BigTableAdmin):
-    """One row for one leg; it is the job."""
+    """Orders, one row per leg."""
 
     page_list = True
     list_display = ("shown", "account", "state", "why", "quantity_shown", "price", "slippage",
@@ -142,7 +147,7 @@ class OrderAdmin(BigTableAdmin):
 
 @admin.register(Fill)
 class FillAdmin(BigTableAdmin):
-    """Executions, each counted once."""
+    """Fills, one row per execution."""
 
     list_display = ("broker_fill_id", "order_link", "side", "quantity_shown", "price_shown",
                     "commission_shown", "inferred", "time")  # fmt: skip
@@ -171,15 +176,15 @@ class FillAdmin(BigTableAdmin):
 
     @admin.display(description="Commission")
     def commission_shown(self, fill: Fill) -> str:
-        told = f"{signed(-fill.commission, None)} {fill.commission_currency}".strip()
+        charged = f"{signed(-fill.commission, None)} {fill.commission_currency}".strip()
         if fill.commission and fill.commission_rate is None:
-            return f"{told}, no rate: in no result"
+            return f"{charged}, not converted"
         converted = fill.commission_converted if fill.commission_rate_at else None
-        return told if converted is None else f"{told} = {signed(-converted)}"
+        return charged if converted is None else f"{charged} = {signed(-converted)}"
 
 
 class LogStateFilter(admin.SimpleListFilter):
-    """By the state that a line led to, among the newest lines: no index knows the others."""
+    """Filters by the status that a line led to, among the newest lines: no index has it."""
 
     title = "state"
     parameter_name = "state"
@@ -201,14 +206,14 @@ class LogStateFilter(admin.SimpleListFilter):
 
 
 class LogBrokerFilter(admin.SimpleListFilter):
-    """By the type of the account's broker, among the newest lines."""
+    """Filters by the account's broker type, among the newest lines."""
 
     title = "broker type"
     parameter_name = "broker"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         types = ExecutionConnection.objects.order_by("type").values_list("type", flat=True)
-        return [(one, one.upper()) for one in types.distinct()]
+        return [(broker_type, broker_type.upper()) for broker_type in types.distinct()]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[ExecutionLog]
@@ -224,7 +229,7 @@ class LogBrokerFilter(admin.SimpleListFilter):
 
 @admin.register(ExecutionLog)
 class ExecutionLogAdmin(BigTableAdmin):
-    """Append-only: one line for each attempt and transition."""
+    """The execution log: one line for each attempt and transition; never changed."""
 
     list_display = ("at", "account", "order_link", "signal_link", "code_shown", "state",
                     "quantity", "price", "detail")  # fmt: skip
@@ -264,7 +269,7 @@ class ExecutionLogAdmin(BigTableAdmin):
             return self._of_orders(queryset, found)
         if accounts := connections_like(term):
             return self._of_orders(queryset, Order.objects.filter(connection__in=accounts))
-        number = read_id(term, "")  # a bare number is an account's, else an order's
+        number = read_id(term, "")  # a number may be an order's id
         return queryset.none() if number is None else queryset.filter(order_id=number)
 
     @staticmethod
@@ -305,7 +310,7 @@ class ExecutionLogAdmin(BigTableAdmin):
 
 @admin.register(DriftItem)
 class DriftItemAdmin(ReadOnlyAdmin):
-    """Differences between us and a broker; those that wait come first."""
+    """Drift items: differences between us and a broker, open ones first."""
 
     page_list = True
     list_display = ("shown", "differs", "account", "state_shown", "age")
@@ -328,17 +333,17 @@ class DriftItemAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Ours and the broker’s")
     def differs(self, item: DriftItem) -> str:
-        return drift_words.summary(item)
+        return drift_presentation.summary(item)
 
     @admin.display(description="Age", ordering="found_at")
     def age(self, item: DriftItem) -> str:
         until = item.resolved_at or timezone.now()
-        return shown_age((until - item.found_at).total_seconds())
+        return format_age((until - item.found_at).total_seconds())
 
 
 @admin.register(DroppedMessageCount)
 class DroppedMessageCountAdmin(ReadOnlyAdmin):
-    """Messages and reports that were dropped, with the newest sample of each."""
+    """Counts of dropped messages and reports, with the newest sample of each."""
 
     list_display = ("message", "times", "sample", "sampled_at")
     list_display_links = None
@@ -357,7 +362,7 @@ class DroppedMessageCountAdmin(ReadOnlyAdmin):
 
 @admin.register(WorkerLease)
 class WorkerLeaseAdmin(ReadOnlyAdmin):
-    """One row per process: until when it is believed alive."""
+    """Trading processes, with the end of their leases."""
 
     list_display = ("id", "role", "host", "pid", "lease_until", "started_at")
     list_filter = ("role", "host")

@@ -1,8 +1,7 @@
-"""Why an order is in its state, and since when: one answer for API, portal and console.
+"""The reason of an order's status, and since when, for API, portal and console.
 
-Mostly the row has it. An order that is due and that no worker has taken has none: its publication
-expects a worker at once, and where none runs, no process is left to write one. So it is derived
-from the row where it is read, and costs those who send orders nothing.
+Usually the row has it. An order that is due and that no worker has claimed has none: no process
+runs that could write it. That reason is derived when the row is read.
 """
 
 from dataclasses import dataclass
@@ -18,13 +17,13 @@ from execution.models import Order, Status
 
 WORKER_SECONDS = 5  # a worker polls for due orders within two
 
-# What a row that only needs a worker may say: nothing, or why it is due.
+# The reasons of a row that only waits for a worker: none, or why it became due.
 DUE_REASONS = ("", Code.OPERATOR_RETRY.value, Code.RESEND.value, Code.RESTORE_CLEARED.value)
 
 
 @dataclass(frozen=True, slots=True)
 class OrderReason:
-    """code: '' where nothing has to be explained. since: PENDING only, when the wait began."""
+    """Why an order has its status. code: '' if there is nothing to explain. since: PENDING only."""
 
     code: str
     status: str
@@ -32,15 +31,17 @@ class OrderReason:
 
     @property
     def sentence(self) -> str:
+        """The reason as a sentence."""
         return formatting.sentence(self.code, self.status)
 
     @property
     def hint(self) -> str:
+        """What a person can do about it; may be empty."""
         return formatting.hint(self.code, self.status)
 
 
 def reason_of(order: Order) -> OrderReason:
-    """Return why an order is as it is."""
+    """Return why an order has its status."""
     if _lacks_worker(order):
         return OrderReason(Code.NO_WORKER.value, order.status, order.due_at)
     since = order.waiting_since
@@ -50,7 +51,7 @@ def reason_of(order: Order) -> OrderReason:
 
 
 def _lacks_worker(order: Order) -> bool:
-    """The same in Python as `lacks_worker` in SQL."""
+    """Return in Python what `lacks_worker` is in SQL."""
     return (
         order.status == Status.PENDING
         and order.reason in DUE_REASONS
@@ -61,7 +62,7 @@ def _lacks_worker(order: Order) -> bool:
 
 
 def lacks_worker() -> Q:
-    """Return the condition of orders that are due and that no worker has taken."""
+    """Return the condition of orders that are due and that no worker has claimed."""
     return Q(
         status=Status.PENDING,
         reason__in=DUE_REASONS,
@@ -76,12 +77,12 @@ def stated_reason() -> Case:
 
 
 def with_reason(orders: QuerySet[Order], code: str) -> QuerySet[Order]:
-    """Return those of these orders that state this code."""
+    """Return those of these orders whose reason has this code."""
     return orders.filter(states(code))
 
 
 def states(code: str) -> Q:
-    """Return the condition of orders that state this code."""
+    """Return the condition of orders whose reason has this code."""
     if code == Code.NO_WORKER:
         return lacks_worker()
     found = Q(reason=code)

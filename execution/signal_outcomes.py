@@ -1,10 +1,10 @@
-"""Operators are notified once a signal of how many orders were lost, and why: rejected, skipped,
-failed, or not sent before their signal was too old.
+"""Notify operators, once per signal, of orders that were not executed, with the counts by reason.
 
-A publication writes a check. While orders of the signal are not settled it is repeated, for two
-minutes at most; then one message has the counts by reason. If what was still open changes them, one
-correction follows, within a quarter of an hour. Where nothing is lost yet and orders still wait
-after that (their broker is away, and they may wait for long), the check goes on for a day.
+Counted are orders that were rejected, skipped, failed, or not sent before their signal became too
+old. A publication writes a check, which is repeated for up to two minutes while orders are
+unsettled; then one message has the counts. If the unsettled orders change them, one correction
+follows within 15 minutes of the publication. If nothing is lost by then and orders still wait
+(their broker may be down for long), the check is repeated for a day.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ UNSETTLED = "'PENDING', 'SUBMITTING', 'UNKNOWN'"
 COUNTED = "'REJECTED', 'SKIPPED', 'DENIED', 'FAILED', 'EXPIRED'"
 ALWAYS_REPORTED = ("REJECTED", "SKIPPED", "FAILED")
 
-# With the publication. Signals that create no orders have nothing to check.
+# Runs in the publish transaction. A signal that creates no orders needs no check.
 COUNT_CANDIDATES = f"""
 WITH counted AS (
   UPDATE signals_signal SET candidate_count = %(candidates)s WHERE id = %(signal_id)s
@@ -48,7 +48,7 @@ SELECT n.signal_id, n.reported, s.action, s.candidate_count AS candidates,
 FROM execution_outcomecheck n LEFT JOIN signals_signal s ON s.id = n.signal_id
 WHERE n.due_at <= clock_timestamp() ORDER BY n.due_at LIMIT %s FOR UPDATE OF n SKIP LOCKED
 """
-# Entries by their signal's index, exits by their positions': never through the whole table.
+# Finds entries by the index on their signal, exits by the one on their position.
 COUNT = f"""
 WITH s AS MATERIALIZED (
   SELECT id, refers_to_id, action FROM signals_signal WHERE id = ANY(%s::bigint[])
@@ -80,8 +80,11 @@ Counts = Mapping[str, Mapping[str, int]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """orders: state → reason code → how many, of those that were not executed. unsettled: how many
-    may still end so. Seconds since publication in `age`."""
+    """The orders of a signal that were not executed.
+
+    age: seconds since the publication. unsettled: how many orders have no final status. orders:
+    counts by status, then by reason code. reported: those of the message already sent.
+    """
 
     age: float
     unsettled: int = 0
@@ -90,15 +93,16 @@ class Outcome:
 
     @property
     def has_problems(self) -> bool:
+        """Whether operators have to be notified of any of them."""
         return bool(_problems(self.orders))
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What to do now: write the message, and whether to check again."""
+    """What to do now: write the message; repeat the check later."""
 
     report: bool
-    again: bool
+    repeat: bool
 
 
 def next_step(outcome: Outcome) -> Step:
@@ -106,11 +110,11 @@ def next_step(outcome: Outcome) -> Step:
     is_final = outcome.unsettled == 0 or outcome.age >= CORRECTION_SECONDS
     if outcome.reported is not None:
         differs = _problems(outcome.orders) != _problems(outcome.reported)
-        return Step(report=is_final and differs, again=not is_final)
-    is_ripe = is_final or outcome.age >= WAIT_SECONDS
+        return Step(report=is_final and differs, repeat=not is_final)
+    is_due = is_final or outcome.age >= WAIT_SECONDS
     if is_final and outcome.unsettled and not outcome.has_problems:
-        return Step(report=False, again=outcome.age < MAX_SECONDS)
-    return Step(report=is_ripe and outcome.has_problems, again=not is_final)
+        return Step(report=False, repeat=outcome.age < MAX_SECONDS)
+    return Step(report=is_due and outcome.has_problems, repeat=not is_final)
 
 
 def report_outcomes() -> int:
@@ -120,23 +124,23 @@ def report_outcomes() -> int:
         if not claimed:
             return 0
         found = _counts([row.signal_id for row in claimed])
-        events, again, done = [], [], []
+        events, repeated, done = [], [], []
         for row in claimed:
             orders, unsettled = found.get(row.signal_id, ({}, 0))
             outcome = Outcome(row.age, unsettled, orders, row.reported)
-            step = next_step(outcome) if row.action else Step(report=False, again=False)
+            step = next_step(outcome) if row.action else Step(report=False, repeat=False)
             if step.report:
-                events.append(_event(row, outcome, is_last=not step.again))
-            if step.again:
+                events.append(_event(row, outcome, is_last=not step.repeat))
+            if step.repeat:
                 reported = orders if step.report else row.reported
-                again.append((row.signal_id, _json(reported)))
+                repeated.append((row.signal_id, _json(reported)))
             else:
                 done.append(row.signal_id)
         if events:
             emit_many(events)
-        if again:
-            pace = (CORRECTION_SECONDS, SLOW_RECHECK_SECONDS, RECHECK_SECONDS)
-            run(RECHECK, (*pace, *columns(again, 2)))
+        if repeated:
+            seconds = (CORRECTION_SECONDS, SLOW_RECHECK_SECONDS, RECHECK_SECONDS)
+            run(RECHECK, (*seconds, *columns(repeated, 2)))
         if done:
             run(DONE, (array(done),))
     return len(events)
@@ -147,7 +151,7 @@ def _counts(signal_ids: Sequence[int]) -> dict[int, tuple[dict[str, dict[str, in
     for row in rows(COUNT, (array(signal_ids),)):
         orders, unsettled = found.get(row.signal_id, ({}, 0))
         if row.status == "EXPIRED" and not was_not_sent_in_time(row.reason, row.status):
-            pass  # at its broker, where its time in force ended
+            pass  # its time in force ended at the broker: not lost
         elif row.status:
             orders.setdefault(row.status, {})[row.reason] = row.orders
         else:
@@ -173,7 +177,7 @@ def _event(row: Any, outcome: Outcome, *, is_last: bool) -> NewEvent:
 
 
 def _problems(orders: Counts) -> dict[str, dict[str, int]]:
-    """The orders that operators hear of: all but those that the accounts' own limits denied."""
+    """Return the counts that operators are notified of: not those denied by an account's limits."""
     lost = {
         state: {
             code: count

@@ -1,6 +1,5 @@
-"""Which processes trade: what a Celery worker and the prices process start and stop."""
+"""Start and stop trading, with its background jobs, in Celery workers and the prices process."""
 
-import gc
 import os
 import socket
 import threading
@@ -17,6 +16,7 @@ from django.db import connection
 from brokers.types import Quote
 from common.clocks import machine_time
 from common.database_errors import is_database_trouble
+from common.gc_tuning import exclude_imports_from_gc
 from connections import session_lanes
 from connections.market_data import sources
 from connections.services import mark_disallowed, refresh_due_instruments, retry_failed
@@ -52,7 +52,7 @@ log = structlog.get_logger(__name__)
 
 _tick_monitor, _paper_has_events = TickMonitor(), threading.Event()
 GUARD_SECONDS = 1.0
-SCHEDULER_CHECK_SECONDS = 5.0  # what goes on without the scheduler
+SCHEDULER_CHECK_SECONDS = 5.0  # for jobs that replace a scheduler that has stopped
 RETRY_SECONDS = 0.5
 RELEASE_EVERY_SECONDS = 5.0
 OUTCOMES_SECONDS = 2.0
@@ -60,21 +60,21 @@ LANES_SECONDS, EVENTS_SECONDS, COMPARE_SECONDS, LISTINGS_SECONDS = 1.0, 0.01, 30
 
 
 def connect() -> None:
-    """Have every Celery worker of this project start a runtime beside its tasks."""
+    """Connect the signals that start and stop trading in this project's processes."""
     worker_ready.connect(on_worker_ready, dispatch_uid="execution.runtime")
     worker_shutting_down.connect(on_worker_shutting_down, dispatch_uid="execution.drain")
     worker_shutdown.connect(on_worker_shutdown, dispatch_uid="execution.end")
     task_unknown.connect(on_task_unknown, dispatch_uid="execution.unknown_task")
     prices_started.connect(on_prices_started, dispatch_uid="execution.prices")
     prices_stopped.connect(on_worker_shutdown, dispatch_uid="execution.prices_end")
-    # Two, so that the trouble of one does not keep the other from being called.
+    # Two receivers: an error in one does not prevent the other's call.
     quotes_stored.connect(on_quotes_stored, dispatch_uid="execution.ticks")
     quotes_stored.connect(on_quotes_at_broker, dispatch_uid="execution.quotes")
     quotes_at_paper.connect(on_quotes_at_paper, dispatch_uid="execution.quotes_at_paper")
 
 
 def on_worker_ready(*, sender: Any, **_: Any) -> None:
-    """Take a lease and start looking for work; the queues say what for."""
+    """Start trading for the worker's queues; exit the worker if that fails."""
     queues = {queue.name for queue in sender.task_consumer.queues}
     role, exits_only = "+".join(sorted(queues)), queues == {tasks.EXITS}
     try:
@@ -83,45 +83,45 @@ def on_worker_ready(*, sender: Any, **_: Any) -> None:
             exits_only=exits_only,
             on_lane_change=partial(_subscribe_lane_queue, sender, queues),
         )
-    except Exception as error:  # Celery would only log it, and go on to fail every task
-        log.exception("this worker cannot trade and ends", role=role)
+    except Exception as error:  # any: Celery would only log it, and then fail every task
+        log.exception("worker cannot trade and exits", role=role)
         raise SystemExit(1) from error
 
 
 def _subscribe_lane_queue(
     consumer: Any, initial_queues: Collection[str], lane: str, is_ours: bool
 ) -> None:
-    """Hear a lane's bell for as long as it is ours. The consumer's own thread does it."""
+    """Consume a lane's queue while this process holds the lane, on the consumer's own thread."""
     if lane in initial_queues:
         return
     consumer.call_soon(consumer.add_task_queue if is_ours else consumer.cancel_task_queue, lane)
 
 
 def on_task_unknown(*, name: str = "", **_: Any) -> None:
-    """Celery throws such a message away; somebody should know."""
+    """Count a message with an unknown task name; Celery drops it."""
     dropped_messages.record_dropped(DroppedMessageCount.Name.UNKNOWN_TASK, name)
 
 
 def on_worker_shutting_down(**_: Any) -> None:
-    """SIGTERM, in its handler: claim nothing new. What is in hand ends first."""
+    """Claim nothing new after a SIGTERM; calls in flight continue. Runs in the signal handler."""
     trading_runtime.drain()
 
 
 def on_worker_shutdown(**_: Any) -> None:
-    """The last task is done: end the calls in hand, write their outcomes, end the lease."""
+    """Wait for calls in flight, write their outcomes and end the lease, after the last task."""
     trading_runtime.stop_runtime()
     set_loop(None)
 
 
 def on_prices_started(**_: Any) -> None:
-    """The prices process hears first what a paper broker has to tell."""
+    """Start trading in the prices process: it receives the paper broker's reports first."""
     start_trading("prices", exits_only=True)
 
 
 def on_quotes_stored(
     *, data_connection_id: int, quotes: Sequence[Quote], waited: float = 0.0, **_: Any
 ) -> None:
-    """Judge the levels that we guard by these quotes, at once."""
+    """Check the levels that the engine guards against these quotes and enqueue their exits."""
     if trading_runtime.is_started():
         tasks.enqueue(
             _tick_monitor.process_quotes(data_connection_id, quotes, waited), queue=tasks.EXITS
@@ -129,13 +129,13 @@ def on_quotes_stored(
 
 
 def on_quotes_at_broker(*, at_paper: bool = True, **_: Any) -> None:
-    """Quotes have reached the paper broker: apply what it told because of them."""
+    """Apply what the paper broker reports after new quotes."""
     if at_paper and trading_runtime.is_started():
         drain_events()
 
 
 def on_quotes_at_paper(**_: Any) -> None:
-    """The same of a real broker's quotes: who judges levels by those must not wait for paper's."""
+    """Let the background job apply the paper broker's reports: checks of levels must not wait."""
     _paper_has_events.set()
 
 
@@ -148,11 +148,11 @@ def _drain_paper_events() -> None:
 def start_with_retry(
     role: str, *, exits_only: bool, on_lane_change: OnLaneChange = ignore_lane_change
 ) -> None:
-    """Start trading as soon as the database is there: it may come up after its workers."""
+    """Start trading once the database is available: it may start after its workers."""
     while True:
         try:
             start_trading(role, exits_only=exits_only, on_lane_change=on_lane_change)
-        except Exception as error:
+        except Exception as error:  # any: narrowed below
             if not is_database_trouble(error):
                 raise
             log.warning("waiting for the database", role=role, error=str(error))
@@ -165,57 +165,54 @@ def start_with_retry(
 def start_trading(
     role: str, *, exits_only: bool = False, on_lane_change: OnLaneChange = ignore_lane_change
 ) -> trading_runtime.TradingRuntime:
-    """Start this process's runtime with its own looks for work; returns it."""
+    """Start this process's runtime with the background jobs of its role; return it.
+
+    role: the process's queues, joined by +. exits_only: execute no due entries.
+    """
+    jobs = _jobs_of_role(role, exits_only)
+    restore_detector.start()  # before anything is claimed
+    if tasks.MAINTENANCE in role:  # the worker of a lane does this for its accounts
+        mark_disallowed([GENERAL])
+    exclude_imports_from_gc(threshold=10_000)  # a bundle makes thousands of objects
+    runtime = trading_runtime.start_runtime(role, on_lane_change, jobs=jobs)
+    set_loop(runtime.dispatcher.loop)  # price streams wait for it
+    return runtime
+
+
+def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
     jobs = _background_jobs(exits_only)
     selection = LaneSelection.of(role.split("+"))
     if exits_only or selection.holds_session_lanes or tasks.MAINTENANCE in role:
         jobs += (
-            ("guardians", GUARD_SECONDS, _take_over_missed_levels),
-            ("protection", GUARD_SECONDS, update_unprotected),
-            ("holdings", GUARD_SECONDS / 2, _sync_levels_and_positions),
+            ("stop failover", GUARD_SECONDS, _take_over_missed_levels),
+            ("unprotected time", GUARD_SECONDS, update_unprotected),
+            ("levels and positions", GUARD_SECONDS / 2, _sync_levels_and_positions),
             ("overdue level scan", SCHEDULER_CHECK_SECONDS, _scan_if_overdue),
-            ("late scheduler", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
+            ("late scheduler alarm", SCHEDULER_CHECK_SECONDS, late_scheduler_alarm()),
         )
     seconds = settings.FILLCAST_POLL_SECONDS
     if selection.holds_session_lanes or tasks.MAINTENANCE in role:
         jobs += (
-            ("startup gate", seconds, reconcile_new),
-            ("look again", seconds, retry_failed),
-            ("listings for the audit", seconds, listings.read_requested),
-            ("epoch", seconds, lambda: _execute(epochs.process_open_epoch())),
+            ("requested reconciliations", seconds, reconcile_new),
+            ("failed connections", seconds, retry_failed),
+            ("audit listings", seconds, listings.read_requested),
+            ("recovery epoch", seconds, lambda: _execute(epochs.process_open_epoch())),
         )
     if selection.holds_session_lanes:
         jobs += _session_jobs(seconds)
     if tasks.MAINTENANCE in role:
         jobs += (
-            ("outlived", seconds, sweeps.cancel_expired_working),
+            ("expired working orders", seconds, sweeps.cancel_expired_working),
             ("dust", seconds, services.close_dust),
-            ("stuck", seconds, stale_orders.resolve_stuck),
-            ("limbo", seconds, stale_orders.alert_stale_unknown),
-            ("add up what was dropped", seconds, dropped_messages.aggregate),
+            ("stuck orders", seconds, stale_orders.resolve_stuck),
+            ("stale unknown orders", seconds, stale_orders.alert_stale_unknown),
+            ("dropped message counts", seconds, dropped_messages.aggregate),
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
-            ("lanes nobody holds", seconds, services.flag_orders_without_worker),
-            ("prices nobody follows", COMPARE_SECONDS / 10, sources.flag_without_worker),
+            ("orders without a worker", seconds, services.flag_orders_without_worker),
+            ("price sources without a worker", COMPARE_SECONDS / 10, sources.flag_without_worker),
         )
-    restore_detector.start()  # before anything is claimed
-    if tasks.MAINTENANCE in role:  # what has a session is judged by whoever takes its lane
-        mark_disallowed([GENERAL])
-    _tune_gc()
-    runtime = trading_runtime.start_runtime(role, on_lane_change, jobs=jobs)
-    set_loop(runtime.dispatcher.loop)  # what follows prices waits for it
-    return runtime
-
-
-def _tune_gc() -> None:
-    """Let the garbage collector never look again at what was imported.
-
-    A bundle makes thousands of objects, and each of its collections would walk through all of
-    Django: a sixth of what an order costs.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 20, 20)
+    return jobs
 
 
 def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
@@ -223,43 +220,43 @@ def _background_jobs(exits_only: bool) -> tuple[BackgroundJob, ...]:
     bundle = settings.FILLCAST_BUNDLE_SIZE
     jobs: tuple[BackgroundJob, ...] = (
         (
-            "look for exits",
+            "due exits",
             poll_seconds,
             lambda: services.process_due_orders(bundle, exits_only=True),
         ),
-        ("take over", poll_seconds, OrphanRecovery().run),
-        ("ask brokers", poll_seconds, _query_unknown_orders),
-        ("wishes", poll_seconds, lambda: _execute(process_pending_actions())),
+        ("orphaned orders", poll_seconds, OrphanRecovery().run),
+        ("unknown orders", poll_seconds, _query_unknown_orders),
+        ("pending actions", poll_seconds, lambda: _execute(process_pending_actions())),
         ("events", poll_seconds, drain_events),
-        ("news of paper", EVENTS_SECONDS, _drain_paper_events),
-        ("poll", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
-        ("witness", restore_detector.CHECK_SECONDS, restore_detector.check),
+        ("paper events", EVENTS_SECONDS, _drain_paper_events),
+        ("order polling", settings.FILLCAST_UPDATE_INTERVAL_SECONDS, poll),
+        ("restore detector", restore_detector.CHECK_SECONDS, restore_detector.check),
     )
     if exits_only:
         return jobs
-    # On a thread of its own: a wire that is full of entries must not keep exits from being seen.
-    return (*jobs, ("look", poll_seconds, lambda: services.process_due_orders(bundle)))
+    # A job of its own: it may wait for slots of entries, and exits must not wait with it.
+    return (*jobs, ("due orders", poll_seconds, lambda: services.process_due_orders(bundle)))
 
 
 def _session_jobs(seconds: float) -> tuple[BackgroundJob, ...]:
-    """What a process does for its lanes that others do for all accounts by beat's bell."""
+    """Return the jobs for accounts in session lanes; beat schedules them for all other accounts."""
 
     def sessions() -> BrokerSessionManager:
         return trading_runtime.get_runtime().sessions
 
     return (
-        ("lanes", LANES_SECONDS, lambda: sessions().maintain()),
-        ("news", EVENTS_SECONDS, lambda: sessions().drain_events(drain_now)),
-        ("accounts", LANES_SECONDS, lambda: sessions().read()),
-        ("tests", seconds, run_due_tests),
-        ("compare", COMPARE_SECONDS, reconcile_all),
-        ("listings", LISTINGS_SECONDS, refresh_due_instruments),
+        ("session lanes", LANES_SECONDS, lambda: sessions().maintain()),
+        ("session events", EVENTS_SECONDS, lambda: sessions().drain_events(drain_now)),
+        ("account reads", LANES_SECONDS, lambda: sessions().read()),
+        ("connection tests", seconds, run_due_tests),
+        ("reconciliation", COMPARE_SECONDS, reconcile_all),
+        ("instruments", LISTINGS_SECONDS, refresh_due_instruments),
         ("prices", STEP_SECONDS, _lane_price_runner().step),
     )
 
 
 def _lane_price_runner() -> FeedRunner:
-    """Carries the prices of the accounts that only this process may speak to."""
+    """Return what streams the prices of accounts whose sessions this process holds."""
 
     def ours() -> list[str]:
         return [lane for lane in session_lanes.held_lanes() if lane != GENERAL]
@@ -268,7 +265,7 @@ def _lane_price_runner() -> FeedRunner:
 
 
 def _execute(order_ids: Sequence[int]) -> None:
-    """Send exits: those of our lanes now, the others by their bell."""
+    """Execute exits in lanes of this process now; enqueue the others."""
     tasks.enqueue_for_other_lanes(order_ids)
     services.execute(order_ids, urgent=True)
 
@@ -282,7 +279,7 @@ def _scan_if_overdue() -> None:
 
 
 def _sync_levels_and_positions() -> None:
-    """What exits wait for at accounts where they may not leave beside live protection."""
+    """Change levels and read positions at brokers: exits may wait for either."""
     sync_levels()
     _execute(broker_positions.refresh())
 
@@ -293,15 +290,15 @@ def _query_unknown_orders() -> None:
 
 
 class OrphanRecovery:
-    """Takes over from dead processes: orders at each look, claims of look-ups now and then."""
+    """Takes over from dead processes: their orders at each run, their look-ups less often."""
 
     def __init__(self) -> None:
         self._releases_at = 0.0
 
     def run(self) -> None:
-        """Look once."""
+        """Mark orphaned orders unknown; every few seconds release claims of look-ups."""
         if taken := sweeps.mark_orphaned_unknown(trading_runtime.get_runtime().id):
-            log.warning("orders of a dead or silent process are looked up", orders=taken)
+            log.warning("looking up orders of a dead or inactive process", orders=taken)
         if (now := machine_time()) >= self._releases_at:
             self._releases_at = now + RELEASE_EVERY_SECONDS
             sweeps.release_claims()

@@ -1,6 +1,5 @@
 """Every process that runs tests has servers of its own."""
 
-import gc
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +10,7 @@ from django.db import connections
 from django.template import Template
 from django.test.utils import _TestState
 
+from common.gc_tuning import exclude_imports_from_gc
 from tests import kept_rows
 from tests.db_cleanup import copy_aside, empty_quickly
 from tests.kept_sessions import end_sessions, keep_sessions
@@ -39,10 +39,8 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported lives as long as the process: never look through it for garbage again."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    """Exclude what was imported from garbage collection: it lives as long as the process."""
+    exclude_imports_from_gc(threshold=20_000)
 
 
 def pytest_unconfigure() -> None:

@@ -1,2 +1,1 @@
-"""Sending orders to brokers and applying what comes back: dispatcher, background calls, report
-writer."""
+"""Send orders to brokers and store the results: dispatcher, background calls, report writer."""

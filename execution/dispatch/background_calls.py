@@ -1,10 +1,12 @@
-"""Background calls: calls to brokers that are no orders of ours: cancels, moved levels, look-ups.
+"""Background calls to brokers: cancels, level changes and look-ups.
 
-Nobody waits for them. They have places of their own beside the orders', of which one host gets a
-share; each has a time-out; and what came of it goes through the outbox to the report writer, which
-hands it to whoever writes it down. What is not answered stays wanted on its row and is asked again;
-what never got a place is not counted as asked (`NotAsked`). A call begins in a lane of this process
-only; what waits for its place keeps no lane from being given back.
+No thread waits for them. They have slots apart from those of orders, and one host gets only a share
+of these. Each call has a time-out. Its result goes through the outbox to the report writer, which
+passes it to the call's own writer. The row of a call without an answer stays due, and the call is
+made again; a call that got no slot does not count as made (`HostSkipped`). A call starts only in a
+lane of this process; a call that waits for its slot does not delay the release of its lane.
+
+`brokers.call_runner` also makes concurrent calls, but for one thread that waits for the answers.
 """
 
 import asyncio
@@ -25,11 +27,13 @@ MAX_CONCURRENT, MAX_PER_HOST, MIN_PER_HOST = 500, 100, 2
 
 @dataclass(frozen=True, slots=True)
 class BackgroundCall:
-    """One call. key: a second one of it is not begun meanwhile; about: the row it was asked for,
-    with its `connection_id`, `broker_host` and `lane`; write: gets what came of this and other
-    background calls at once. priority: which go first. patience: for how many time-outs it
-    may wait for its place; its row must be claimed for
-    `BackgroundCallRunner.max_seconds(patience)`."""
+    """One call.
+
+    key: a second call with the same key is not started meanwhile. about: the row that it is for,
+    with its `connection_id`, `broker_host` and `lane`. write: gets the results of this and other
+    calls at once. patience: how many time-outs it may wait for its slot; its row must be claimed
+    for `BackgroundCallRunner.max_seconds(patience)`.
+    """
 
     key: Hashable
     about: Any
@@ -41,7 +45,7 @@ class BackgroundCall:
 
 @dataclass(frozen=True, slots=True)
 class CallResult:
-    """What a background call ended in: the adapter's answer or an exception."""
+    """The result of a background call. answer: the adapter's answer or an exception."""
 
     background_call: BackgroundCall
     answer: Any
@@ -49,22 +53,22 @@ class CallResult:
 
     @property
     def about(self) -> Any:
-        """The row that was asked for."""
+        """The row that the call was for."""
         return self.background_call.about
 
     @property
     def failed(self) -> bool:
-        """Whether there is no answer."""
+        """Whether the call ended in an exception."""
         return isinstance(self.answer, BaseException)
 
     @property
     def had_slot(self) -> bool:
-        """Whether it had a place for its call: else nothing can be concluded, not even silence."""
+        """Whether the call got a slot. If not, it was not made, and proves nothing."""
         return not isinstance(self.answer, HostSkipped)
 
     @property
     def may_have_been_sent(self) -> bool:
-        """Whether its request left, or may have left."""
+        """Whether its request was sent, or may have been."""
         return not isinstance(self.answer, HostSkipped | NotSent)
 
 
@@ -78,57 +82,60 @@ class BackgroundCallRunner:
         timeout: float,
         may_begin: Callable[[str], bool] = lambda lane: True,
     ) -> None:
-        """may_begin: whether a call may begin in a lane now (`lane_leases.LaneLeaseManager`)."""
+        """may_begin: whether a call may start in a lane now (`lane_leases.LaneLeaseManager`).
+
+        on_result: called on the loop. timeout: seconds of each call.
+        """
         self._loop, self._on_result, self._timeout = loop, on_result, timeout
         self._may_begin = may_begin
         self._host_limiter = HostLimiter(
             in_all=MAX_CONCURRENT, per_host=MAX_PER_HOST, least=MIN_PER_HOST, seconds=timeout
         )
-        self._under_way: dict[Hashable, str] = {}  # with their lanes
-        self._in_slot: dict[Hashable, str] = {}  # those of them that have their place
-        self._waiting: dict[asyncio.Timeout, str] = {}  # and those that wait for it; loop only
+        self._in_flight: dict[Hashable, str] = {}  # lanes, by key
+        self._in_slot: dict[Hashable, str] = {}  # those of them that have a slot
+        self._waiting: dict[asyncio.Timeout, str] = {}  # lanes of those that wait; loop only
         self._changed = threading.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def max_seconds(self, patience: int = 1) -> float:
-        """Seconds after which a background call of this patience has surely ended: it may wait for
-        its place, then be made. A row that is asked about belongs to its asker for so long."""
+        """Return the seconds after which a call has certainly ended: it waits for a slot, then is
+        made. Its row must be claimed for that long."""
         return (patience + 1) * self._timeout + 1
 
     def start(self, calls: Sequence[BackgroundCall]) -> None:
-        """Begin what is not under way already; returns at once. From any thread."""
+        """Start the calls that are not in flight already; return at once. From any thread."""
         with self._changed:
-            fresh = [call for call in calls if call.key not in self._under_way]
-            self._under_way |= {call.key: call.about.lane for call in fresh}
-        if fresh:
-            self._loop.call_soon_threadsafe(self._begin, fresh, machine_time())
+            new = [call for call in calls if call.key not in self._in_flight]
+            self._in_flight |= {call.key: call.about.lane for call in new}
+        if new:
+            self._loop.call_soon_threadsafe(self._begin, new, machine_time())
 
     def is_lane_busy(self, lane: str) -> bool:
-        """Whether a call of this lane has its place, until its end lies in the outbox."""
+        """Return whether a call of this lane has a slot or its result is not in the outbox yet."""
         with self._changed:
             return lane in self._in_slot.values()
 
     def cancel_queued(self, lanes: Collection[str] | None = None) -> None:
-        """End what waits for its place (of these lanes): others may make it. From any thread."""
+        """End the calls that wait for a slot (in these lanes, or in all). From any thread."""
         self._loop.call_soon_threadsafe(self._cancel_queued, lanes)
 
     @contextmanager
     def tracked(self, lane: str) -> Iterator[None]:
-        """Count a call as under way that somebody waits for, and so is no background call."""
+        """Count a call as in flight whose caller waits for it, so that its lane is busy."""
         key = object()
         with self._changed:
-            self._under_way[key] = self._in_slot[key] = lane
+            self._in_flight[key] = self._in_slot[key] = lane
         try:
             yield
         finally:
             with self._changed:
-                del self._under_way[key], self._in_slot[key]
+                del self._in_flight[key], self._in_slot[key]
                 self._changed.notify_all()
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until none is under way; False when the time is over first."""
+        """Wait until no call is in flight; return False after `timeout` seconds."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._under_way, timeout)
+            return self._changed.wait_for(lambda: not self._in_flight, timeout)
 
     def _begin(self, calls: Sequence[BackgroundCall], now: float) -> None:
         for call in calls:
@@ -145,11 +152,11 @@ class BackgroundCallRunner:
     async def _run(self, call: BackgroundCall, send_by: float) -> None:
         try:
             answer = await self._call(call, send_by)
-        except Exception as error:  # outcomes, time-outs and our own bugs: all are told
+        except Exception as error:  # any: an adapter's outcome, a time-out or a bug is a result
             answer = error
         self._on_result(CallResult(call, answer))
-        with self._changed:  # last: who waits until all is idle finds all of it told
-            self._under_way.pop(call.key, None)
+        with self._changed:  # last: after `wait_idle` all results are in the outbox
+            self._in_flight.pop(call.key, None)
             self._in_slot.pop(call.key, None)
             self._changed.notify_all()
 
@@ -174,13 +181,13 @@ class BackgroundCallRunner:
             raise HostSkipped(host) from None
 
     def _begin_call(self, call: BackgroundCall, limit: asyncio.Timeout, send_by: float) -> None:
-        """It has its place, and from now on the time of its call. Raises what keeps it back."""
+        """Start the call's own time-out, once it has its slot. Raises what prevents the call."""
         del self._waiting[limit]
         lane = call.about.lane
-        with self._changed:  # first: who gives the lane back sees it, or it sees that
+        with self._changed:  # before the check: a release of the lane sees it, or it sees that
             self._in_slot[call.key] = lane
         if not self._may_begin(lane):
             raise HostSkipped(call.about.broker_host)
-        if machine_time() > send_by:  # this process was stopped: it may be old
+        if machine_time() > send_by:  # this process was suspended: the request may be outdated
             raise NotSent(Code.SEND_DEADLINE)
         limit.reschedule(self._loop.time() + self._timeout)

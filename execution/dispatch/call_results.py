@@ -1,4 +1,4 @@
-"""Results of background calls (background calls), written on the rows that they were about."""
+"""Write the results of background calls to the rows that they were for."""
 
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -13,13 +13,13 @@ log = structlog.get_logger(__name__)
 
 
 def reports_in(done: Sequence[CallResult]) -> list[OrderReport]:
-    """Return what brokers reported; an answer that is no list of reports is logged."""
+    """Return the reports in the answers; an answer that is no list of reports is logged."""
     reports: list[OrderReport] = []
-    for one in done:
+    for result in done:
         try:
-            reports += () if one.failed else one.answer or ()
+            reports += () if result.failed else result.answer or ()
         except TypeError as error:
-            log_not_written(one, error)
+            log_not_written(result, error)
     return reports
 
 
@@ -30,19 +30,18 @@ def write_results(
     *,
     careful: bool = False,
 ) -> bool:
-    """Write what came of background calls on the rows that they were about, whole or in parts.
-    Returns whether some were blocked.
+    """Write results to the rows that they were for, all at once or in parts.
 
-    write: all of them or none. free: those of some rows that no other session holds. What is still
-    blocked after a second try, or cannot be written, is logged: it stays requested on its row.
-    careful: some are probably blocked.
+    Returns whether some were blocked. write: writes all of them or none. free: returns those of
+    some row ids that no other session has locked. A result that is still blocked after a second
+    attempt, or cannot be written, is logged: its row stays due. careful: some are probably blocked.
     """
 
     def split(some: list[CallResult]) -> tuple[list[CallResult], list[CallResult]]:
-        ids = free([one.about.id for one in some])
+        ids = free([result.about.id for result in some])
         return (
-            [one for one in some if one.about.id in ids],
-            [one for one in some if one.about.id not in ids],
+            [result for result in some if result.about.id in ids],
+            [result for result in some if result.about.id not in ids],
         )
 
     writing = WritePlan(write, log_not_written, split)
@@ -52,20 +51,18 @@ def write_results(
     return bool(blocked)
 
 
-def log_not_written(one: CallResult, fault: Exception) -> bool:
-    """Log what could not be written for its own sake."""
+def log_not_written(result: CallResult, fault: Exception) -> bool:
+    """Log a result that could not be written because of what it contains. Returns True."""
     log.error(
-        "what a background call brought was not written",
-        background_call=one.background_call.key,
+        "result of a background call not written",
+        background_call=result.background_call.key,
         exc_info=fault,
     )
     return True
 
 
 def log_blocked(blocked: Sequence[CallResult]) -> None:
-    """Log what other sessions kept from being written."""
+    """Log results that were not written because other sessions have locked their rows."""
     if blocked:
         first = blocked[0].background_call.key
-        log.error(
-            "answers to background calls are blocked", background_calls=len(blocked), first=first
-        )
+        log.error("results of background calls blocked", calls=len(blocked), first=first)

@@ -1,8 +1,8 @@
-"""Dispatcher slots, and who gets them: exits before entries, slow accounts after quick ones.
+"""Dispatcher slots: exits come before entries, slow accounts after fast ones.
 
-Slow is who answered slowly lately, judged by what this process saw itself: a machine that is busy
-makes everybody's answers late, so slow means slower than the others too. All slow calls together
-take a share of the places; a call that turns out to be overdue gives its place back at once.
+An account is slow if its recent answers to this process were slow, also compared with those of the
+others: on a busy machine all answers are late. All slow calls together get a share of the slots; a
+call that is overdue gives its slot back at once.
 """
 
 import threading
@@ -11,29 +11,28 @@ from collections.abc import Collection, Sequence
 
 SLOW_SECONDS = 1.5
 SLOW_FACTOR = 3
-CALLS_PER_ACCOUNT = 5  # calls of one account
-MAX_ACCOUNTS = 20_000  # remembered at most, those heard of last
-CALLS_OF_ALL_ACCOUNTS = 201  # calls of all accounts
+CALLS_PER_ACCOUNT = 5  # latest calls remembered of one account
+CALLS_OF_ALL_ACCOUNTS = 201  # and of all accounts together
+MAX_ACCOUNTS = 20_000  # accounts remembered, those with the latest calls
 
 
 def is_slow(durations: Sequence[float], median_seconds: float) -> bool:
-    """Whether calls that lasted so many seconds are slow where the median of all is
-    `median_seconds`."""
+    """Return whether an account with these call durations is slow; `median_seconds`: of all."""
     return bool(durations) and median(durations) > slow_after(median_seconds)
 
 
 def slow_after(median_seconds: float) -> float:
-    """Seconds after which a call is overdue where the median of all is `median_seconds`."""
+    """Return the seconds after which a call is overdue, given the median of all calls."""
     return max(SLOW_SECONDS, SLOW_FACTOR * median_seconds)
 
 
 def median(values: Sequence[float]) -> float:
-    """The middle one, the upper of two."""
+    """Return the middle value, the upper of two."""
     return sorted(values)[len(values) // 2]
 
 
 class LatencyTracker:
-    """How fast accounts answered lately. Written on the event loop, read from any thread."""
+    """The recent latency of accounts. Written on the event loop, read from any thread."""
 
     def __init__(self) -> None:
         self._durations: OrderedDict[str, deque[float]] = OrderedDict()
@@ -42,11 +41,11 @@ class LatencyTracker:
         self.slow: set[str] = set()
 
     def record(self, connection_id: str, seconds: float) -> None:
-        """A call has ended, one way or another."""
+        """Record the duration of a call that has ended, with or without an answer."""
         durations = self._durations.pop(connection_id, None)
         if durations is None:
             durations = deque(maxlen=CALLS_PER_ACCOUNT)
-        self._durations[connection_id] = durations  # again the last
+        self._durations[connection_id] = durations  # moves it to the end
         durations.append(seconds)
         self._all.append(seconds)
         if is_slow(durations, self._median):
@@ -57,14 +56,17 @@ class LatencyTracker:
             self.slow.discard(self._durations.popitem(last=False)[0])
 
     def overdue_after(self) -> float:
-        """Seconds after which a call is overdue, by the last calls of all accounts."""
+        """Return the seconds after which a call is overdue, by the latest calls of all accounts."""
         self._median = median(self._all) if self._all else 0.0
         return slow_after(self._median)
 
 
 class SlotPool:
-    """The places of one wire, counted. Slow calls stand apart, at most as many as there are places:
-    they give theirs back to the others."""
+    """The slots of one dispatcher, counted.
+
+    A slow call gives its slot back and is counted apart; there are at most as many slow calls as
+    slots.
+    """
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -73,21 +75,21 @@ class SlotPool:
 
     @property
     def in_flight(self) -> int:
-        """How many calls are under way or about to be."""
+        """How many slots are reserved, and slow calls in flight."""
         return self._taken + self._slow
 
     @property
     def free_for_slow(self) -> int:
-        """How many more entries of slow accounts may begin: together a quarter of the places."""
+        """How many more entries of slow accounts may start: together a quarter of the slots."""
         return max(self.size // 4 - self._slow, 0)
 
     def reserve(self, requested: int, *, urgent: bool = False) -> int:
-        """Return how many orders may be claimed now, at least one; waits while there is no room.
+        """Reserve up to `requested` slots, at least one; wait while too few are free.
 
-        urgent: exits, for which an eighth of the places is kept free of entries.
+        urgent: exits, for which an eighth of the slots is kept free of entries.
         """
         with self._changed:
-            # Entries wait for a bundle's worth of room; an exit goes as soon as there is any.
+            # Entries wait until a bundle fits; exits start as soon as one slot is free.
             enough = 1 if urgent else min(requested, max(self.size // 4, 1))
             self._changed.wait_for(lambda: self._free(urgent) >= enough)
             granted = min(requested, self._free(urgent))
@@ -95,16 +97,16 @@ class SlotPool:
             return granted
 
     def free(self, slots: int, *, slow: bool = False) -> None:
-        """Give back places that were not used, or whose calls have ended."""
+        """Give back slots that were not used, or whose calls have ended."""
         with self._changed:
             if slow:
                 self._slow -= slots
             else:
                 self._taken -= slots
-            self._changed.notify_all()  # a bundle and the worker's own look may both wait
+            self._changed.notify_all()  # a task and a background job may both wait
 
     def yield_slot(self) -> bool:
-        """Let one slow call give its place to the others. False: too many have done so."""
+        """Give back the slot of one slow call. False: there are too many slow calls already."""
         with self._changed:
             if self._slow >= self.size:
                 return False
@@ -114,22 +116,22 @@ class SlotPool:
             return True
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until no call is under way; False when the time is over first."""
+        """Wait until no slot is used; return False after `timeout` seconds."""
         with self._changed:
             return self._changed.wait_for(lambda: self.in_flight == 0, timeout)
 
-    def _most(self, urgent: bool) -> int:
+    def _limit(self, urgent: bool) -> int:
         if urgent:
             return self.size
         return max(self.size - max(self.size // 8, 1), 1)
 
     def _free(self, urgent: bool) -> int:
-        return self._most(urgent) - self._taken
+        return self._limit(urgent) - self._taken
 
 
 def throttled_connections(
     connection_ids: Collection[str], slow: Collection[str], allowed: int
 ) -> set[str]:
-    """Return the slow accounts of these that must wait, where `allowed` of them may begin. Pure."""
-    waiting = [one for one in connection_ids if one in slow]
-    return set(waiting[allowed:])
+    """Return which of these accounts must wait: the slow ones beyond the first `allowed`. Pure."""
+    slow_ones = [connection_id for connection_id in connection_ids if connection_id in slow]
+    return set(slow_ones[allowed:])

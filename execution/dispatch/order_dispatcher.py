@@ -1,8 +1,8 @@
 """The dispatcher: this process's event loop, on which every call to a broker runs.
 
-Places are reserved before anything is claimed, because an intent without a place dies as
-NEVER_ARRIVED when the process does. The loop outlives bundles and never touches the ORM: what it
-learns goes into `outbox`, and the report writer writes it down.
+Slots are reserved before orders are claimed: an intent that waits for a slot when its process dies
+ends as NEVER_ARRIVED. The loop outlives bundles and never uses the ORM: it puts results into
+`outbox`, and the report writer stores them.
 """
 
 import asyncio
@@ -34,27 +34,27 @@ from execution.submission.claim import Outgoing
 log = structlog.get_logger(__name__)
 RECLAIM_SECONDS = 0.25
 BATCH_TIMEOUT_SECONDS = 60
-PROCESS_ENDING = "This process ends: it asks no broker any more."
+PROCESS_ENDING = "This process is ending and calls no broker any more."
 T = TypeVar("T")
 CallOutcome = Sequence[OrderReport] | BaseException
-# A call's: order and fence. After this machine has slept an order may be sent again before its
-# earlier call is given up: timers stand still meanwhile, leases do not.
+# A call's order id and fence. Both, because an order may have two calls: while a machine sleeps its
+# timers stop and leases do not, so an order may be sent again before its earlier call times out.
 CallKey = tuple[int, int]
 
 
 class KillSwitchSnapshot:
-    """This process's copy of the kill switch. One not read for a lease counts as set."""
+    """This process's copy of the kill switch. A copy older than a lease blocks everything."""
 
     def __init__(self, lease_seconds: float) -> None:
         self._lease = lease_seconds
         self._halts, self._read_at = Halts(), float("-inf")
 
     def update(self, halts: Halts, read_at: float) -> None:
-        """Take over what was read; read_at: machine_time() before the read."""
+        """Store what was read. read_at: machine_time() before the read."""
         self._halts, self._read_at = halts, read_at
 
     def blocks(self, outgoing: Outgoing) -> bool:
-        """Whether this order must not leave now."""
+        """Return whether this order must not be sent now."""
         if machine_time() > self._read_at + self._lease:
             return True
         mode = self._halts.mode(
@@ -67,7 +67,7 @@ class KillSwitchSnapshot:
 
 @dataclass(slots=True)
 class InFlightCall:
-    """An order's call under way. began: machine_time(); is_aside: it has given its place back."""
+    """An order's call in flight. began: machine_time(). has_yielded_slot: it gave its slot back."""
 
     outgoing: Outgoing
     timer: asyncio.TimerHandle
@@ -76,7 +76,7 @@ class InFlightCall:
 
 
 class OrderDispatcher(threading.Thread):
-    """The loop's thread, its places, and what came back."""
+    """The thread of the event loop, with its slots and its outbox."""
 
     def __init__(
         self,
@@ -87,19 +87,19 @@ class OrderDispatcher(threading.Thread):
         lane_deadline: Callable[[str], float] = lambda lane: float("inf"),
         may_begin: Callable[[str], bool] = lambda lane: True,
     ) -> None:
-        """lane_deadline: the machine_time() until when calls of a lane may leave; may_begin:
-        whether one may begin there now (`lane_leases.LaneLeaseManager`)."""
-        super().__init__(daemon=True, name="wire")
+        """slots: calls of orders at once. call_timeout: seconds.
+
+        lane_deadline: the machine_time() until which orders of a lane may be sent. may_begin:
+        whether a background call may start in a lane now (both: `lane_leases.LaneLeaseManager`).
+        """
+        super().__init__(daemon=True, name="dispatcher")
         self.outbox: queue.SimpleQueue[OutboxItem] = queue.SimpleQueue()
         self.loop = asyncio.new_event_loop()
         self.slots, self.latency = SlotPool(slots), LatencyTracker()
-        self._call_timeout, self._kill_switch, self.lane_deadline = (
-            call_timeout,
-            kill_switch,
-            lane_deadline,
-        )
+        self._call_timeout, self._kill_switch = call_timeout, kill_switch
+        self.lane_deadline = lane_deadline
         self._calls: dict[CallKey, InFlightCall] = {}
-        self._dispatched_lanes: dict[CallKey, str] = {}  # lanes
+        self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in the outbox
         self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
         self._tasks: set[asyncio.Task[None]] = set()
         self._used_broker_types: set[str] = set()
@@ -109,6 +109,7 @@ class OrderDispatcher(threading.Thread):
         )
 
     def run(self) -> None:
+        """Run the loop until `stop`."""
         asyncio.set_event_loop(self.loop)
         self._reclaim_overdue_slots()
         self.loop.run_forever()
@@ -116,8 +117,8 @@ class OrderDispatcher(threading.Thread):
     def run_call(self, call: Coroutine[Any, Any, T], timeout: float) -> T:
         """Run a coroutine on the loop from another thread and return its result.
 
-        Raises TimeoutError after so many seconds; the call is ended then. Raises ReadFailed once
-        the loop stands still: it would wait there for all of that time.
+        Raises TimeoutError after `timeout` seconds, and cancels the call. Raises ReadFailed if the
+        dispatcher has stopped.
         """
         if self._is_stopped:
             call.close()
@@ -130,12 +131,12 @@ class OrderDispatcher(threading.Thread):
             raise
 
     def stop(self) -> None:
-        """Have the loop stand still: nothing is asked on it any more."""
+        """Stop the loop: no call can be made on it any more."""
         self._is_stopped = True
         self.loop.call_soon_threadsafe(self.loop.stop)
 
     def adapter(self, broker_type: str) -> BrokerAdapter:
-        """This process's adapter of a kind, remembered for the disconnect at the end."""
+        """Return this process's adapter of a broker type; `disconnect` will end its sessions."""
         self._used_broker_types.add(broker_type)
         return adapter_for(broker_type)
 
@@ -144,42 +145,41 @@ class OrderDispatcher(threading.Thread):
         for broker_type in sorted(self._used_broker_types):
             try:
                 self.run_call(adapter_for(broker_type).disconnect(), timeout)
-            except Exception as error:
-                log.warning("disconnect failed", kind=broker_type, error=repr(error))
+            except Exception as error:  # any: a broker's library may raise anything
+                log.warning("disconnect failed", broker_type=broker_type, error=repr(error))
 
-    # ---- places ---------------------------------------------------------------------------
+    # ---- slots ----------------------------------------------------------------------------
     @property
     def in_flight(self) -> int:
-        """How many orders' calls are under way or about to be."""
+        """How many orders' calls are in flight or have a reserved slot."""
         return self.slots.in_flight
 
     def wait_idle(self, timeout: float) -> bool:
-        """Wait until no call is under way; False when the time is over first."""
+        """Wait until no call is in flight; return False after `timeout` seconds."""
         until = machine_time() + timeout
         idle = self.slots.wait_idle(timeout)
         return self.background_calls.wait_idle(max(0.0, until - machine_time())) and idle
 
     def is_lane_busy(self, lane: str) -> bool:
-        """Whether a call of this lane is in hand: from when it is handed over, though this loop may
-        not have begun it, until what came of it lies in the outbox."""
-        return lane in self._dispatched_lanes.copy().values() or self.background_calls.is_lane_busy(
-            lane
-        )
+        """Return whether a call of this lane is in flight: until its result is in the outbox."""
+        is_dispatched = lane in self._dispatched_lanes.copy().values()
+        return is_dispatched or self.background_calls.is_lane_busy(lane)
 
     def calling_connections(self) -> set[str]:
-        """Return the connections with an order's call under way. On the loop only."""
+        """Return the connections with an order's call in flight. Call it on the loop only."""
         return {call.outgoing.request.connection_id for call in self._calls.values()}
 
     def throttled(self, connection_ids: Collection[str]) -> set[str]:
-        """Return those of these accounts whose entries must wait: slow ones, and those with an
-        overdue call, beyond their share of the places."""
-        slow = self.latency.slow | self._overdue
-        return (
-            throttled_connections(connection_ids, slow, self.slots.free_for_slow) if slow else set()
-        )
+        """Return which of these accounts' entries must wait.
+
+        Those are slow accounts, and accounts with an overdue call, beyond their share of the slots.
+        """
+        if not (slow := self.latency.slow | self._overdue):
+            return set()
+        return throttled_connections(connection_ids, slow, self.slots.free_for_slow)
 
     def _reclaim_overdue_slots(self) -> None:
-        """Have calls that are overdue, the oldest first, give their places to the others."""
+        """Take the slots of overdue calls, the oldest first. Repeats itself."""
         self.loop.call_later(RECLAIM_SECONDS, self._reclaim_overdue_slots)
         overdue_since, overdue = machine_time() - self.latency.overdue_after(), set()
         for call in self._calls.values():
@@ -192,7 +192,7 @@ class OrderDispatcher(threading.Thread):
 
     # ---- calls ----------------------------------------------------------------------------
     def dispatch(self, bundle: Sequence[Outgoing]) -> None:
-        """Start the calls of a bundle whose places are reserved; returns at once."""
+        """Start the calls of a bundle whose slots are reserved; return at once."""
         if bundle:
             self._dispatched_lanes |= {_key(o.request): o.lane for o in bundle}
             self.loop.call_soon_threadsafe(self._begin, list(bundle))
@@ -203,8 +203,8 @@ class OrderDispatcher(threading.Thread):
         for outgoing in bundle:
             wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout
             timer = self.loop.call_later(wait, self._time_out, outgoing)
-            is_aside = outgoing.request.connection_id in slow and self.slots.yield_slot()
-            self._calls[_key(outgoing.request)] = InFlightCall(outgoing, timer, now, is_aside)
+            has_yielded = outgoing.request.connection_id in slow and self.slots.yield_slot()
+            self._calls[_key(outgoing.request)] = InFlightCall(outgoing, timer, now, has_yielded)
         for broker_type, group in groupby(
             sorted(bundle, key=lambda o: o.broker_type), key=lambda o: o.broker_type
         ):
@@ -226,9 +226,9 @@ class OrderDispatcher(threading.Thread):
         adapter = self.adapter(outgoing.broker_type)
         try:
             limit = max(0.0, request.send_by - machine_time()) + self._call_timeout
-            async with asyncio.timeout(limit):  # ends the call itself: nothing is sent later
+            async with asyncio.timeout(limit):  # cancels the call: nothing is sent later
                 answer: CallOutcome = await adapter.submit(outgoing.spec, request, self._guard)
-        except Exception as error:  # outcomes, time-outs and our own bugs: all are told
+        except Exception as error:  # any: an adapter's outcome, a time-out or a bug is a result
             answer = error
         self._on_outcome(outgoing, answer)
 
@@ -241,20 +241,21 @@ class OrderDispatcher(threading.Thread):
 
         try:
             pairs = [(o.spec, o.request) for o in orders]
-            async with asyncio.timeout(
-                BATCH_TIMEOUT_SECONDS
-            ):  # each order has its own long before that
+            async with asyncio.timeout(BATCH_TIMEOUT_SECONDS):  # each order's is much shorter
                 await self.adapter(broker_type).submit_many(pairs, self._guard, report_outcome)
-        except Exception as error:
-            log.exception("submit_many failed", kind=broker_type, orders=len(orders))
+        except Exception as error:  # any: a broker's library may raise anything
+            log.exception("submit_many failed", broker_type=broker_type, orders=len(orders))
             fault = error
         else:
-            return  # whoever was not told waits for its own time-out: it may still be told
+            return  # an order without an outcome waits for its own time-out: it may still come
         for outgoing in orders:
             self._on_outcome(outgoing, fault)
 
     def _guard(self, request: OrderRequest) -> None:
-        """Right before the socket write: the deadline, the kill switch, the lane's lease."""
+        """Check deadline, kill switch and the lane's lease right before the socket write.
+
+        Raises NotSent.
+        """
         call = self._calls.get(_key(request))
         if call is None or machine_time() > request.send_by:
             raise NotSent(Code.SEND_DEADLINE)
@@ -269,7 +270,7 @@ class OrderDispatcher(threading.Thread):
             self._on_outcome(outgoing, TimeoutError())
 
     def _on_outcome(self, outgoing: Outgoing, answer: CallOutcome) -> None:
-        """One call has its outcome; facts that come after a time-out are still told."""
+        """Report the outcome of a call. A broker's answer after the time-out is reported, too."""
         failpoint("wire.answered")
         request = outgoing.request
         call = self._calls.pop(_key(request), None)
@@ -279,7 +280,7 @@ class OrderDispatcher(threading.Thread):
                 OrderCallReports(reports_from_outcome(request, answer, outgoing.spec.credentials))
             )
         self._dispatched_lanes.pop(_key(request), None)
-        if call is not None:  # last: who waits for the dispatcher to be idle finds all of it told
+        if call is not None:  # last: after `wait_idle` all outcomes are in the outbox
             call.timer.cancel()
             self.latency.record(request.connection_id, machine_time() - call.began)
             self.slots.free(1, slow=call.has_yielded_slot)
@@ -292,9 +293,10 @@ def _key(request: OrderRequest) -> CallKey:
 def reports_from_outcome(
     request: OrderRequest, answer: CallOutcome, secrets: Mapping[str, str] = MappingProxyType({})
 ) -> list[OrderReport]:
-    """Turn what a call ended in into reports: facts as they are, everything else as a decision.
+    """Return a call's outcome as reports: a broker's reports, or one NOT_SENT, REJECTED or UNKNOWN.
 
-    secrets: the account's, which are taken out of what the broker said."""
+    secrets: the account's credentials, which are removed from the broker's message.
+    """
     if not isinstance(answer, BaseException):
         return list(answer)
     if isinstance(answer, NotSent):
@@ -320,11 +322,11 @@ def reports_from_outcome(
 
 
 def _detail_of(request: OrderRequest, answer: BaseException) -> str:
-    """The broker's own words; of an adapter's own failure its name and where its traceback is."""
+    """Return the broker's message; for a bug in an adapter a reference to its traceback."""
     if isinstance(answer, BrokerError):
         return answer.detail
     if isinstance(answer, TimeoutError):
         return type(answer).__name__
     reference = new_reference()
-    log.error("an adapter failed", order=request.order_id, reference=reference, exc_info=answer)
+    log.error("adapter failed", order=request.order_id, reference=reference, exc_info=answer)
     return f"{type(answer).__name__} (reference {reference})"

@@ -1,4 +1,4 @@
-"""Write many items at once, and in parts where that fails: one item's trouble is its own."""
+"""Write many items at once, and in parts if that fails: one item must not block the others."""
 
 import threading
 import time
@@ -14,16 +14,16 @@ from common.sql import run
 
 log = structlog.get_logger(__name__)
 RETRY_SECONDS = 0.2
-LOCK_WAIT_MS = 200  # how long a part waits for a row after the first failure
-PASS_SECONDS = 5.0  # after the first failure; what is not written then waits for the next pass
+LOCK_WAIT_MS = 200  # lock time-out of a part after the first failure
+PASS_SECONDS = 5.0  # after the first failure; items not written by then wait for the next pass
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(slots=True)
 class WriteResult(Generic[T, R]):
-    """results: of each part that was written. blocked: not written, because other sessions hold
-    their rows or the time was over; in their sequence."""
+    """What was written. results: of each part, in order. blocked: items that were not written
+    because other sessions have locked their rows or the time was over, in order."""
 
     results: list[R] = field(default_factory=list)
     blocked: list[T] = field(default_factory=list)
@@ -31,11 +31,11 @@ class WriteResult(Generic[T, R]):
 
 @dataclass(frozen=True, slots=True)
 class WritePlan(Generic[T, R]):
-    """How items are written. write: all of them or none (it is run again, whole or in parts).
+    """How to write items. write: writes all of them or none; it may be called again, with parts.
 
-    alone: takes an item that cannot be written for its own sake; False: have it tried again.
-    split: returns the items whose rows are free, and those whose rows another session holds,
-    without waiting for any. None: they are not known; then `write` makes its own transactions.
+    on_bad_item: gets an item that cannot be written because of what it contains; False: retry it.
+    split: returns the items whose rows are free, and those whose rows another session has locked,
+    without waiting. None: `write` makes its own transactions, and locks cannot be found in advance.
     """
 
     write: Callable[[list[T]], R]
@@ -50,46 +50,50 @@ def write_in_parts(
     careful: bool = False,
     stop: threading.Event | None = None,
 ) -> WriteResult[T, R]:
-    """Write items at once; in parts where that fails, in their sequence.
+    """Write items at once, or in parts if that fails, in order.
 
-    A lost database is waited for. Once something has waited or worked for too long, the items whose
-    rows other sessions hold are found without waiting and are blocked; the others are written with
-    a short wait for locks and within `PASS_SECONDS`. careful: so from the beginning. What breaks a
-    part for its own sake is halved until it stands alone.
+    If the database is away it waits. After a lock or statement time-out, items whose rows other
+    sessions have locked are found without waiting and returned as blocked; the others are written
+    with a short lock time-out and within `PASS_SECONDS`. careful: do so from the beginning. A part
+    that fails because of an item is halved until that item is alone. stop: ends between two parts.
     """
     return _Pass(writing, items, careful, stop or threading.Event()).run()
 
 
 class _Pass(Generic[T, R]):
+    """One call of `write_in_parts`."""
+
     def __init__(
         self, writing: WritePlan[T, R], items: Sequence[T], careful: bool, stop: threading.Event
     ) -> None:
         self._writing, self._stop = writing, stop
-        self._waiting = [list(items)]  # the next one last
+        self._waiting = [list(items)]  # parts; the next one is the last
         self._parts: WriteResult[T, R] = WriteResult()
-        self._until: float | None = None  # since something has failed
+        self._until: float | None = None  # set once something has failed
         if careful:
-            self._be_careful()
+            self._become_careful()
 
     def run(self) -> WriteResult[T, R]:
+        """Write all parts that can be written."""
         while self._waiting and not self._stop.is_set():
             if self._is_over():
-                self._parts.blocked += [one for part in self._waiting[::-1] for one in part]
+                self._parts.blocked += [item for part in self._waiting[::-1] for item in part]
                 break
             part = self._without_locked(self._waiting.pop())
             try:
                 if part:
                     self._parts.results.append(self._write(part))
-            except Exception as error:
+            except Exception as error:  # any: an item's content may break any line of `write`
                 self._after(part, error)
         return self._parts
 
     def _is_over(self) -> bool:
-        """Never before something is written or known to be blocked: each pass leaves less."""
-        has_moved = self._parts.results or self._parts.blocked
-        return bool(has_moved) and self._until is not None and time.monotonic() > self._until
+        """Return whether the pass must end. Not before some item is written or blocked: so each
+        pass makes progress."""
+        has_progress = self._parts.results or self._parts.blocked
+        return bool(has_progress) and self._until is not None and time.monotonic() > self._until
 
-    def _be_careful(self) -> None:
+    def _become_careful(self) -> None:
         self._until = self._until or time.monotonic() + PASS_SECONDS
 
     def _without_locked(self, part: list[T]) -> list[T]:
@@ -97,11 +101,11 @@ class _Pass(Generic[T, R]):
             return part
         try:
             free, locked = self._writing.split(part)
-        except Exception as error:
+        except Exception as error:  # any: as for `write`
             if is_database_trouble(error):
                 self._wait(part, error)
                 return []
-            log.exception("locked rows could not be found", items=len(part))
+            log.exception("locked rows not found", items=len(part))
             return part
         self._parts.blocked += locked
         return free
@@ -114,18 +118,18 @@ class _Pass(Generic[T, R]):
             return self._writing.write(part)
 
     def _after(self, part: list[T], error: Exception) -> None:
-        """Decide what becomes of a part that was not written."""
+        """Retry, halve or block a part that was not written."""
         if not is_database_trouble(error):
             if len(part) > 1:
                 self._waiting += _halves(part)
             elif not self._writing.on_bad_item(part[0], error):
-                self._be_careful()
+                self._become_careful()
                 self._wait(part, error)
             return
         if not is_too_much(error):
             self._wait(part, error)
             return
-        log.warning("a write waited too long", items=len(part), error=str(error).strip())
+        log.warning("write timed out", items=len(part), error=str(error).strip())
         connection.close()
         if self._until is None and self._writing.split is not None:
             self._waiting.append(part)
@@ -133,11 +137,11 @@ class _Pass(Generic[T, R]):
             self._waiting += _halves(part)
         else:
             self._parts.blocked += part
-        self._be_careful()
+        self._become_careful()
 
     def _wait(self, part: list[T], error: Exception) -> None:
-        """Have a part tried again in a moment. While the database is away no time is counted."""
-        log.warning("a write is tried again", items=len(part), error=str(error).strip())
+        """Retry a part after a pause. Time without the database does not count."""
+        log.warning("write will be retried", items=len(part), error=str(error).strip())
         connection.close()
         self._waiting.append(part)
         self._stop.wait(RETRY_SECONDS)
@@ -146,6 +150,6 @@ class _Pass(Generic[T, R]):
 
 
 def _halves(part: list[T]) -> list[list[T]]:
-    """The first half last, where it is taken from."""
+    """Return both halves, the first one last: parts are taken from the end."""
     middle = len(part) // 2
     return [part[middle:], part[:middle]]

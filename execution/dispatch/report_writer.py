@@ -1,5 +1,4 @@
-"""The report writer: one thread that writes down what the dispatcher brings, gathered for some
-milliseconds."""
+"""The report writer: one thread that stores what the dispatcher's outbox holds, in batches."""
 
 import math
 import queue
@@ -33,14 +32,18 @@ from execution.reports.overfills import apply_capped, is_overfill, may_precede_e
 from execution.reports.row_locks import split_locked
 
 log = structlog.get_logger(__name__)
-GATHER_SECONDS = 0.010
-FLUSH_MAX = 500
-LATE_SECONDS = 1.0  # a stream of the same broker may have reported more meanwhile
-EARLY_SECONDS = 3.0  # by then the fill is written; one that is later has its account compared
+GATHER_SECONDS = 0.010  # a batch is what comes within this time of its first report
+MAX_BATCH = 500
+# A report about levels is late after this time: the broker's stream may have reported newer ones.
+LATE_SECONDS = 1.0
+# A fill is stored within this time; the account of a later one is compared.
+EARLY_SECONDS = 3.0
+# Accounts with an entry that has no position yet, and that was sent with a level now reported gone.
 EARLY = """
 SELECT DISTINCT o.connection_id
-FROM unnest(%s::text[], %s::boolean[], %s::boolean[]) AS d(cid, without_stop, without_target)
-JOIN execution_order o ON o.client_order_id = d.cid
+FROM unnest(%s::text[], %s::boolean[], %s::boolean[])
+  AS d(client_order_id, without_stop, without_target)
+JOIN execution_order o ON o.client_order_id = d.client_order_id
 WHERE o.position_id IS NULL
   AND (d.without_stop AND o.stop_loss IS NOT NULL
     OR d.without_target AND o.take_profit IS NOT NULL)
@@ -48,12 +51,12 @@ WHERE o.position_id IS NULL
   AND NOT EXISTS (SELECT FROM positions_executionposition p
     WHERE p.connection_id = o.connection_id AND p.signal_id = o.signal_id)
 """
-RECEIVED_AT = "SELECT clock_timestamp() - make_interval(secs => %s) AS came_at"
+RECEIVED_AT = "SELECT clock_timestamp() - make_interval(secs => %s) AS received_at"
 
 
 @dataclass(frozen=True, slots=True)
 class OrderCallReports:
-    """What the answer to an order's call reports of it. ended_at: by `machine_time`."""
+    """The reports of an order's call. ended_at: machine_time()."""
 
     reports: list[OrderReport]
     ended_at: float = field(default_factory=machine_time)
@@ -63,36 +66,36 @@ OutboxItem = OrderCallReports | CallResult | threading.Event
 
 
 class Disposition(Enum):
-    """What becomes of a report that could not be written."""
+    """What became of a report that could not be applied as it is."""
 
-    KEPT = auto()  # as far as it fits, or as a difference
-    LATER = auto()  # what it waits for may still be told
-    AGAIN = auto()  # the database is away
+    WRITTEN = auto()  # as far as possible, or as a drift item
+    DEFERRED = auto()  # the report that it waits for may still come
+    RETRY = auto()  # the database is away
 
 
 @dataclass(slots=True)
 class NotApplied:
-    """Reports that were not applied and must be applied later. deferred: they wait for others.
-    blocked: other sessions hold their rows."""
+    """Reports that must be applied later. deferred: they wait for another report. blocked: other
+    sessions have locked their rows."""
 
     deferred: list[OrderReport] = field(default_factory=list)
     blocked: list[OrderReport] = field(default_factory=list)
 
     @property
     def reports(self) -> list[OrderReport]:
-        """All of them."""
+        """Both deferred and blocked reports."""
         return self.deferred + self.blocked
 
 
 def apply_with_bisection(
     reports: Sequence[OrderReport], *, patient: bool = True, careful: bool = False
 ) -> NotApplied:
-    """Apply reports, whole or in parts (`write_in_parts`); return those to be applied later.
+    """Apply reports, all at once or in parts (`write_in_parts`); return those to be applied later.
 
-    A report whose rows another session holds delays no other, and all reports of its order wait
-    with it. What cannot be written for its own sake (a constraint, our own arithmetic) becomes
-    drift; of an exit beyond what is open, only what is beyond, and only where the caller is not
-    `patient`, or no fill of its entry can come any more. careful: some may still be blocked.
+    A report whose rows another session has locked delays only the other reports of its order. A
+    report that cannot be applied (a constraint, a bug of ours) becomes a drift item. Of an exit
+    that closes more than is open only the excess does, and only if the caller is not `patient` or
+    no fill of its entry can come any more. careful: some may still be blocked.
     """
     not_applied = NotApplied()
 
@@ -101,60 +104,58 @@ def apply_with_bisection(
 
     def on_bad_item(report: OrderReport, fault: Exception) -> bool:
         disposition = _write_what_fits(report, fault, patient)
-        not_applied.deferred += [report] if disposition is Disposition.LATER else []
-        return disposition is not Disposition.AGAIN
+        not_applied.deferred += [report] if disposition is Disposition.DEFERRED else []
+        return disposition is not Disposition.RETRY
 
     parts = write_in_parts(reports, WritePlan(write, on_bad_item, split_locked), careful=careful)
     not_applied.deferred += [report for deferred in parts.results for report in deferred]
     not_applied.blocked += parts.blocked
-    if (
-        0 < len(not_applied.deferred) < len(reports)
-    ):  # what they waited for may have been written just now
+    # What the deferred reports wait for may be among those that were just applied.
+    if 0 < len(not_applied.deferred) < len(reports):
         careful = careful or bool(not_applied.blocked)
-        again = apply_with_bisection(not_applied.deferred, patient=patient, careful=careful)
-        return NotApplied(again.deferred, again.blocked + not_applied.blocked)
+        rest = apply_with_bisection(not_applied.deferred, patient=patient, careful=careful)
+        return NotApplied(rest.deferred, rest.blocked + not_applied.blocked)
     return not_applied
 
 
 def _write_what_fits(report: OrderReport, fault: Exception, patient: bool) -> Disposition:
-    """Apply what can be applied of a report, else set it aside."""
+    """Apply as much as possible of a report, else quarantine it as a drift item."""
     try:
         if is_overfill(fault):
             if patient and may_precede_entry_fill(report):
-                return Disposition.LATER
+                return Disposition.DEFERRED
             if apply_capped(report):
-                log.error("an exit executed more than is open", order=report.client_order_id)
-                return Disposition.KEPT
-    except Exception as another:
+                log.error("exit executed more than is open", order=report.client_order_id)
+                return Disposition.WRITTEN
+    except Exception as another:  # any: the report's content may break any line
         if is_database_trouble(another):
             connection.close()
-            return Disposition.AGAIN
+            return Disposition.RETRY
         fault = another
     reference = new_reference()
     log.error(
-        "a report cannot be applied", order=report.client_order_id, reference=reference,
+        "report cannot be applied", order=report.client_order_id, reference=reference,
         exc_info=fault,
     )  # fmt: skip
     try:
         if not quarantine_report(report, fault, reference):
-            log.error("a report about nobody's connection was dropped", report=repr(report))
+            log.error("report of an unknown connection dropped", report=repr(report))
             record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
-    except Exception as another:
+    except Exception as another:  # any: as above
         if is_database_trouble(another):
             connection.close()
-            return Disposition.AGAIN
-        log.exception("a report was dropped", report=repr(report))
-    return Disposition.KEPT
+            return Disposition.RETRY
+        log.exception("report dropped", report=repr(report))
+    return Disposition.WRITTEN
 
 
 def apply_or_defer(
     reports: Sequence[OrderReport], *, careful: bool = False, waited: float = 0.0
 ) -> bool:
-    """Apply reports that no broker sends again; what must wait is held in this process. Returns
-    whether some are blocked. waited: for how many seconds they may have waited already.
+    """Apply reports that no broker sends again; defer in memory those that must wait.
 
-    What is late about levels may replace what the broker's stream reported meanwhile: the accounts
-    are compared.
+    Returns whether some are blocked. waited: the seconds since they were received. Late reports
+    about levels may overwrite newer ones from the broker's stream, so their accounts are compared.
     """
     began = time.monotonic()
     not_applied = apply_with_bisection(reports, careful=careful)
@@ -168,8 +169,9 @@ def apply_or_defer(
 
 
 def _late_about_levels(reports: Sequence[OrderReport], seconds: float) -> list[OrderReport]:
-    """Return those that say which levels a broker holds, if they are late. For a fill that opens a
-    position more time may pass, since `compare_early_levels` has its account compared afterwards.
+    """Return the reports that state which levels a broker holds, if they are late.
+
+    Reports of fills have more time: `compare_early_levels` has their accounts compared.
     """
     if seconds <= LATE_SECONDS:
         return []
@@ -189,30 +191,30 @@ def _defer_blocked(blocked: Sequence[OrderReport], began: float) -> None:
 
 
 def _persist(request: Callable[[], object]) -> None:
-    """Request comparisons of accounts, again while the database is away."""
+    """Call a function that requests comparisons; repeat it while the database is away."""
     while True:
         try:
             request()
             return
-        except Exception as error:
+        except Exception as error:  # any: the report writer must not end
             connection.close()
             if not is_database_trouble(error) or is_too_much(error):
-                log.exception("accounts whose levels wait are not compared yet")
+                log.exception("comparison of accounts with deferred levels not requested")
                 return
-            log.warning("comparisons are requested again", error=str(error).strip())
+            log.warning("request of comparisons will be retried", error=str(error).strip())
             time.sleep(RETRY_SECONDS)
 
 
 def defer_levels(blocked: Sequence[OrderReport], began: float) -> list[OrderReport]:
-    """Hold the LEVELS reports among those that are blocked; return the others.
+    """Defer the LEVELS reports among blocked ones; return the other reports.
 
-    A later one may be applied first: they count only if nothing has happened to their position
-    since they came. Their accounts are compared, too: this process may end before they are applied.
-    began: time.monotonic() before they were first applied. Raises database errors.
+    Later reports may be applied first, so they count only if nothing has happened to their position
+    since they were received. Their accounts are compared, too, since this process may end before it
+    applies them. began: time.monotonic() before the first attempt. Raises database errors.
     """
     levels = [report for report in blocked if report.kind is ReportKind.LEVELS]
     if levels:
-        as_of = rows(RECEIVED_AT, (time.monotonic() - began,))[0].came_at
+        as_of = rows(RECEIVED_AT, (time.monotonic() - began,))[0].received_at
         deferred_reports.deferred_queue.add([replace(report, as_of=as_of) for report in levels])
         _compare(levels)
     return [report for report in blocked if report.kind is not ReportKind.LEVELS]
@@ -223,8 +225,10 @@ def _compare(reports: Sequence[OrderReport]) -> None:
 
 
 def compare_early_levels(events: Sequence[OrderReport]) -> None:
-    """Have accounts compared whose broker said that it holds a level of an entry no more whose
-    position is not written yet: the fill that brings it tells older ones. Raises database errors.
+    """Request comparisons for accounts whose levels vanished before their position was stored.
+
+    The broker reported that it no longer holds a level of an entry; the fill that opens the
+    position will report older levels. Raises database errors.
     """
     lacking = [
         (
@@ -240,107 +244,105 @@ def compare_early_levels(events: Sequence[OrderReport]) -> None:
 
 
 def retry_deferred() -> None:
-    """Apply what was held: all of it once more, and as far as it fits what has waited its time.
-    None of it is waited for."""
-    still, over = deferred_reports.deferred_queue.take()
+    """Apply the deferred reports once more; those whose time is over, as far as possible."""
+    waiting, overdue = deferred_reports.deferred_queue.take()
     try:
-        if still:
-            not_applied = apply_with_bisection([one.report for one in still], careful=True)
-            still = _put_back(still, not_applied.reports)
-        if over:
+        if waiting:
+            not_applied = apply_with_bisection([item.report for item in waiting], careful=True)
+            waiting = _put_back(waiting, not_applied.reports)
+        if overdue:
             not_applied = apply_with_bisection(
-                [one.report for one in over], patient=False, careful=True
+                [item.report for item in overdue], patient=False, careful=True
             )
-            over = _put_back(
-                deferred_reports.log_overdue(over, not_applied.blocked), not_applied.blocked
+            overdue = _put_back(
+                deferred_reports.log_overdue(overdue, not_applied.blocked), not_applied.blocked
             )
             for report in not_applied.deferred:
-                log.error("what waited was not applied", report=repr(report))
+                log.error("deferred report not applied", report=repr(report))
                 record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
-        if levels := [one.report for one in still + over if one.report.kind is ReportKind.LEVELS]:
+        applied = [item.report for item in waiting + overdue]
+        if levels := [report for report in applied if report.kind is ReportKind.LEVELS]:
             _compare(levels)  # they may not have counted
-    except Exception:
-        log.exception("what was held could not be tried")
+    except Exception:  # any: the report writer must not end
+        log.exception("deferred reports not retried")
         connection.close()
 
 
 def _put_back(
     waited: Sequence[deferred_reports.DeferredReport], not_applied: Sequence[OrderReport]
 ) -> list[deferred_reports.DeferredReport]:
-    """Have what is left wait on; return the others."""
+    """Defer again what was not applied; return the others."""
     kept = {id(report) for report in not_applied}
-    deferred_reports.deferred_queue.put_back([one for one in waited if id(one.report) in kept])
-    return [one for one in waited if id(one.report) not in kept]
+    deferred_reports.deferred_queue.put_back([item for item in waited if id(item.report) in kept])
+    return [item for item in waited if id(item.report) not in kept]
 
 
 def apply_answers(done: Sequence[CallResult], *, careful: bool = False) -> bool:
-    """Apply what brokers' answers report of orders. Returns whether some of it is blocked."""
+    """Apply the reports in results of background calls; return whether some are blocked."""
     reports = reports_in(done)
     if not reports:
         return False
-    waited = machine_time() - min(one.ended_at for one in done)
+    waited = machine_time() - min(result.ended_at for result in done)
     return apply_or_defer(reports, careful=careful, waited=waited)
 
 
 def record_call_results(done: Sequence[CallResult], stop: threading.Event | None = None) -> None:
-    """Hand what came of background calls to its writers, all of one kind at once.
+    """Pass results of background calls to their writers, all of one writer at once.
 
-    What breaks a writer is halved until it stands alone, and logged: it stays requested on its row.
+    A result that breaks its writer is found by halving and logged; its row stays due.
     """
     by_writer: dict[Callable[[Sequence[CallResult]], object], list[CallResult]] = {}
-    for one in done:
-        by_writer.setdefault(one.background_call.write, []).append(one)
-    if failed := [one for one in done if one.failed]:  # thousands of a host are one line
-        log.warning(
-            "background calls were not answered",
-            background_calls=len(failed),
-            first=repr(failed[0].answer),
-        )
-    for write, those in by_writer.items():
-        log_blocked(write_in_parts(those, WritePlan(write, log_not_written), stop=stop).blocked)
+    for result in done:
+        by_writer.setdefault(result.background_call.write, []).append(result)
+    if failed := [result for result in done if result.failed]:  # one line for all of a host
+        first = repr(failed[0].answer)
+        log.warning("background calls without answer", calls=len(failed), first=first)
+    for write, results in by_writer.items():
+        log_blocked(write_in_parts(results, WritePlan(write, log_not_written), stop=stop).blocked)
 
 
 class ReportWriter(threading.Thread):
-    """Empties the dispatcher's outbox into apply_reports until told to stop."""
+    """The thread that applies the reports of the dispatcher's outbox until `stop`."""
 
     def __init__(
         self,
         outbox: "queue.SimpleQueue[OutboxItem]",
         on_reports: Callable[[Sequence[OrderReport]], None] = lambda _: None,
     ) -> None:
-        super().__init__(daemon=True, name="flusher")
+        super().__init__(daemon=True, name="report-writer")
         self._on_reports = on_reports
-        self._outbox, self._stop_asked = outbox, threading.Event()
-        self._waiting: list[threading.Event] = []
+        self._outbox, self._stop_requested = outbox, threading.Event()
+        self._drain_events: list[threading.Event] = []
         self._done: list[CallResult] = []
-        self._oldest = math.inf  # when the first of what is gathered now was reported
+        self._oldest = math.inf  # machine_time() of the first report of this batch
 
     def run(self) -> None:
-        while not self._stop_asked.is_set():
+        """Write batch after batch until `stop`."""
+        while not self._stop_requested.is_set():
             batch = self._gather()
             if batch:
                 failpoint("flush.gathered")
                 try:
                     apply_or_defer(batch, waited=machine_time() - self._oldest)
                     self._on_reports(batch)
-                except Exception:  # without this thread nothing would be written any more
-                    log.exception("a flush failed", reports=len(batch))
+                except Exception:  # any: without this thread nothing would be written any more
+                    log.exception("batch not written", reports=len(batch))
             done, self._done = self._done, []
-            record_call_results(done, self._stop_asked)
+            record_call_results(done, self._stop_requested)
             retry_deferred()
-            while self._waiting:
-                self._waiting.pop().set()
+            while self._drain_events:
+                self._drain_events.pop().set()
         connection.close()
 
     def drain(self, timeout: float) -> bool:
-        """Wait until all that was told is written; False when the time is over first."""
+        """Wait until all that is in the outbox now is written; False after `timeout` seconds."""
         written = threading.Event()
         self._outbox.put(written)
         return written.wait(timeout)
 
     def stop(self) -> None:
-        """End after the batch in hand."""
-        self._stop_asked.set()
+        """End the thread after the present batch."""
+        self._stop_requested.set()
         self._outbox.put(OrderCallReports([]))
 
     def _gather(self) -> list[OrderReport]:
@@ -351,7 +353,7 @@ class ReportWriter(threading.Thread):
         except queue.Empty:
             return batch
         until = time.monotonic() + GATHER_SECONDS
-        while len(batch) + len(self._done) < FLUSH_MAX:
+        while len(batch) + len(self._done) < MAX_BATCH:
             try:
                 self._sort(self._outbox.get(timeout=max(0.0, until - time.monotonic())), batch)
             except queue.Empty:
@@ -360,7 +362,7 @@ class ReportWriter(threading.Thread):
 
     def _sort(self, item: OutboxItem, batch: list[OrderReport]) -> None:
         if isinstance(item, threading.Event):
-            self._waiting.append(item)  # somebody who waits for all that came before
+            self._drain_events.append(item)  # set once everything before it is written
         elif isinstance(item, CallResult):
             self._done.append(item)
         else:

@@ -1,7 +1,7 @@
-"""What brokers are asked when we compare or poll: snapshots, executions, single orders.
+"""Query brokers for reconciliation and polling: snapshots, fills, single orders.
 
-Calls are bounded in number and time, and never inside a transaction. A call that fails proves
-nothing: its account is left out, or its order stays as it is.
+Calls are limited in number and time, and never made inside a transaction. A failed call proves
+nothing: its account is left out, or its order stays unchanged.
 """
 
 import asyncio
@@ -27,23 +27,26 @@ from execution.runtime import trading_runtime
 
 T = TypeVar("T")
 MAX_CONCURRENT, MAX_PER_HOST = 500, 50
-MIN_PER_HOST = 8  # one process compares an account: it has more than the look-ups of one
+MIN_PER_HOST = 8  # more than for look-ups: only one process compares an account
 MAX_SECONDS = 300
-# What was executed is no whole answer about an order: what is in flight is looked up besides.
+# The event id of reports of fills only. They do not state all about an order: one in flight is
+# still looked up.
 PARTIAL_ANSWER = "executions"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the broker holds on one account."""
+    """The positions and working orders that a broker holds on one account."""
 
     positions: list[BrokerPosition]
     orders: list[BrokerOrder]
 
 
 def call_runner(*, parts: int = 1) -> BrokerCallRunner[Any]:
-    """Calls on this process's loop whose answers come one by one; each of their `parts` has the
-    time of a call (`in_time`)."""
+    """Return a runner of calls on this process's loop.
+
+    parts: broker calls in each of its calls; each has its own time-out (`with_call_timeout`).
+    """
     return BrokerCallRunner(
         partial(trading_runtime.get_runtime().dispatcher.run_call, timeout=MAX_SECONDS),
         in_all=MAX_CONCURRENT,
@@ -61,12 +64,14 @@ async def with_call_timeout(part: Awaitable[T]) -> T:
 
 
 def snapshots(accounts: Sequence[Any]) -> Iterator[dict[UUID, Snapshot]]:
-    """Read positions and orders, and yield them as they come, some accounts at a time; those of
-    which a part could not be read are left out."""
+    """Read positions and orders of accounts, and yield them in groups as they come.
+
+    Accounts that could not be read completely are left out.
+    """
     runner = call_runner(parts=2)
     runner.start([(row, partial(_snapshot, row)) for row in accounts])
     for group in runner.groups():
-        if read := {row.connection_id: one for row, one in group if isinstance(one, Snapshot)}:
+        if read := {row.connection_id: item for row, item in group if isinstance(item, Snapshot)}:
             yield read
 
 
@@ -77,14 +82,14 @@ async def _snapshot(row: Any) -> Snapshot:
 
 
 def supports_fill_history(row: Any) -> bool:
-    """Whether this account's broker can say what was executed on it."""
+    """Return whether this account's broker can list past fills."""
     return adapter_for(row.type).capabilities(spec_from_row(row)).fills_horizon is not None
 
 
 def sync_fills(accounts: Sequence[Any], since: Mapping[UUID, datetime]) -> set[UUID]:
-    """Apply every execution since a time of the broker's that we have missed.
+    """Apply the fills since a broker's time, by account, that are not stored yet.
 
-    Returns the accounts that could not be asked. Executions of strangers' orders are left alone.
+    Returns the accounts that could not be queried. Fills of orders that are not ours are ignored.
     """
     calls = [(row, _fills(row, since)) for row in accounts]
     reports: list[OrderReport] = []
@@ -104,7 +109,7 @@ def _fills(row: Any, since: Mapping[UUID, datetime]) -> Call[list[OrderReport]]:
 
 
 def apply_new_fills(reports: Sequence[OrderReport]) -> None:
-    """Apply what brokers told of executions and we have not written down yet."""
+    """Apply the fills of our orders that are not stored yet."""
     if new := _about_us(_not_stored(reports)):
         apply_or_defer(new)
 
@@ -112,8 +117,10 @@ def apply_new_fills(reports: Sequence[OrderReport]) -> None:
 def fully_known_fill_ids(
     accounts: Sequence[Any], since: Mapping[UUID, datetime]
 ) -> dict[UUID, set[str]]:
-    """Ask for every execution since a time of the broker's; return their ids, by account, of those
-    accounts on which we know them all. What we did not know is applied."""
+    """Query the fills since a broker's time; return their ids for accounts where all are stored.
+
+    Fills that are not stored are applied, and their accounts left out.
+    """
     calls = [(row, _fills(row, since)) for row in accounts]
     found: dict[UUID, set[str]] = {}
     missed: list[OrderReport] = []
@@ -123,7 +130,7 @@ def fully_known_fill_ids(
         if new := _not_stored(answer):
             missed += new
         else:
-            found[row.connection_id] = {f.broker_fill_id for one in answer for f in one.fills}
+            found[row.connection_id] = {f.broker_fill_id for r in answer for f in r.fills}
     if ours := _about_us(missed):
         apply_or_defer(ours)
     return found
@@ -137,7 +144,7 @@ JOIN unnest(%s::uuid[], %s::text[]) AS t(connection_id, fill_id)
 
 
 def _not_stored(reports: Sequence[OrderReport]) -> list[OrderReport]:
-    """Only what we have not written down yet, or not as corrected: most of it we have."""
+    """Return the reports with only their fills that are not stored, or were corrected since."""
     named = [(r.connection_id, f.broker_fill_id) for r in reports for f in r.fills]
     found = rows(KNOWN_FILLS, columns(named, 2))
     known = {(row.connection_id, row.broker_fill_id): row.revision for row in found}
@@ -166,8 +173,11 @@ ORDER BY p.id
 
 
 def _about_us(reports: Sequence[OrderReport]) -> list[OrderReport]:
-    """What is about us: by our tag, or an exit of a position of ours whose entry had no id there
-    (adopted ones; a broker that keeps no ids)."""
+    """Return the reports of our orders: those with our tag, and exits of positions of ours.
+
+    The latter are for adopted positions and for brokers that store no client order ids; the result
+    names their entry's id.
+    """
     nameless = [r for r in reports if not r.client_order_id and r.close_cause is not None]
     positions = columns([(r.connection_id, r.broker_position_id) for r in nameless], 2)
     entries = {
@@ -184,20 +194,20 @@ def _about_us(reports: Sequence[OrderReport]) -> list[OrderReport]:
 
 
 OrderQuery = tuple[Any, str, str]
-"""An order to ask for: its account, its client order id, the broker's symbol."""
+"""An order to query: its account's row, its client order id, the broker's symbol."""
 
 
 def query_orders(queries: Sequence[OrderQuery]) -> dict[tuple[UUID, str], bool]:
-    """Ask for single orders and apply what is told.
+    """Query single orders and apply the reports.
 
-    Returns whether each is known to its broker; what could not be asked is left out.
+    Returns whether each is known to its broker; orders that could not be queried are left out.
     """
     known: dict[tuple[UUID, str], bool] = {}
     reports: list[OrderReport] = []
-    for (row, cid, _), answer in zip(queries, _find_orders(queries), strict=True):
+    for (row, client_order_id, _), answer in zip(queries, _find_orders(queries), strict=True):
         if isinstance(answer, Exception):
             continue
-        known[row.connection_id, cid] = answer is not None
+        known[row.connection_id, client_order_id] = answer is not None
         reports += answer or []
     if reports:
         apply_or_defer(reports)
@@ -205,51 +215,51 @@ def query_orders(queries: Sequence[OrderQuery]) -> dict[tuple[UUID, str], bool]:
 
 
 def entry_filled_quantities(queries: Sequence[OrderQuery]) -> dict[tuple[UUID, str], Decimal]:
-    """Ask how much entry orders that we have no row of have filled; others are left out."""
+    """Return the filled quantities of entry orders, those found, that we have no row of."""
     found: dict[tuple[UUID, str], Decimal] = {}
-    for (row, cid, _), answer in zip(queries, _find_orders(queries), strict=True):
+    for (row, client_order_id, _), answer in zip(queries, _find_orders(queries), strict=True):
         if isinstance(answer, list):
             own = [report for report in answer if report.close_cause is None]
             fills = {f.broker_fill_id: f.quantity for report in own for f in report.fills}
-            found[row.connection_id, cid] = sum(fills.values(), Decimal(0))
+            found[row.connection_id, client_order_id] = sum(fills.values(), Decimal(0))
     return found
 
 
 def _find_orders(queries: Sequence[OrderQuery]) -> list[list[OrderReport] | Exception | None]:
     calls = [
-        (row, partial(adapter_for(row.type).find_order, spec_from_row(row), cid, symbol))
-        for row, cid, symbol in queries
+        (
+            row,
+            partial(adapter_for(row.type).find_order, spec_from_row(row), client_order_id, symbol),
+        )
+        for row, client_order_id, symbol in queries
     ]
     return _run_calls(calls)
 
 
 def cancel(requests: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str]]:
-    """Have orders cancelled that somebody decided about; return those that are.
+    """Cancel orders after a person's decision; return those that are, as (connection, order id).
 
-    Their lane is busy meanwhile. Each has its time from when it has its place: others wait for
-    slow neighbours of theirs, and a lane is prolonged meanwhile.
+    Their lanes are busy meanwhile. The deadline of each begins once it has a slot: it may wait for
+    slow calls to the same host, and its lane is renewed meanwhile.
     """
-    calls = [(row, partial(_cancel, row, one)) for row, one in requests]
+    calls = [(row, partial(_cancel, row, request)) for row, request in requests]
     done: set[tuple[UUID, str]] = set()
     reports: list[OrderReport] = []
-    for (row, one), answer in zip(requests, _run_calls(calls), strict=True):
+    for (row, request), answer in zip(requests, _run_calls(calls), strict=True):
         if isinstance(answer, list):
             reports += answer
             if any(report.kind is ReportKind.CANCELLED for report in answer):
-                done.add((row.connection_id, one.client_order_id))
+                done.add((row.connection_id, request.client_order_id))
     if reports:
         apply_or_defer(reports)
     return done
 
 
 async def _cancel(row: Any, cancel_request: CancelRequest) -> list[OrderReport]:
-    dispatcher, lanes = (
-        trading_runtime.get_runtime().dispatcher,
-        trading_runtime.get_runtime().lanes,
-    )
-    within = machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
-    with dispatcher.background_calls.tracked(row.lane):
-        request = replace(cancel_request, send_by=min(within, lanes.until(row.lane)))
+    runtime = trading_runtime.get_runtime()
+    send_by = machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
+    with runtime.dispatcher.background_calls.tracked(row.lane):
+        request = replace(cancel_request, send_by=min(send_by, runtime.lanes.until(row.lane)))
         return await adapter_for(row.type).cancel(spec_from_row(row), request)
 
 
@@ -262,14 +272,17 @@ FROM execution_order o WHERE o.client_order_id = ANY(%s)
 
 
 def orders_by_client_id(client_order_ids: Iterable[str], began: datetime) -> dict[str, Any]:
-    """Our rows of ids that a broker named, by their base; has_ended: before the read began."""
-    ids = [other for cid in set(client_order_ids) if cid for other in all_attempts(cid)]
+    """Return our orders with these ids, of any attempt, by the base of their id.
+
+    has_ended: the order is not sent, or had ended before the read began at `began`.
+    """
+    ids = [attempt for known in set(client_order_ids) if known for attempt in all_attempts(known)]
     return {base_of(row.client_order_id): row for row in rows(ORDERS_BY_CLIENT_ID, (began, ids))}
 
 
 @dataclass(frozen=True, slots=True)
 class _CallKey:
-    """Where a call stands among others."""
+    """What a call is about: its number in the list, its host and its account."""
 
     number: int
     broker_host: str
@@ -277,8 +290,10 @@ class _CallKey:
 
 
 def _run_calls(calls: Sequence[tuple[Any, Call[T]]]) -> list[T | Exception]:
-    """Make calls, each about an account (its row says at which host), and wait for all of them;
-    return their answers in their order. A host that answers nobody is given up."""
+    """Make calls, each for an account's row; wait for all and return the answers in order.
+
+    The remaining calls to a host that does not answer are skipped (HostSkipped).
+    """
     answers: list[T | Exception] = [HostSkipped(row.broker_host) for row, _ in calls]
     runner = call_runner()
     runner.start(

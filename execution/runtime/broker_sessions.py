@@ -1,9 +1,9 @@
-"""The brokers' sessions of the lanes that this process holds.
+"""The broker sessions of the lanes that this process holds.
 
-A lane that is taken has its accounts read and compared at once, which opens their sessions; what is
-wrong with one is told on its connection. A lane that is lost or given back has them closed, and so
-has an account that is switched off, or was idle for long. What a broker tells by itself rings a
-bell here and is applied within milliseconds.
+After a lane is taken, its accounts are read and compared at once, which opens their sessions; an
+error is stored on the connection. Sessions are closed when their lane is lost or released, when
+their account is switched off, and when it was idle for long. Events that a broker pushes are
+applied within milliseconds.
 """
 
 import asyncio
@@ -35,15 +35,14 @@ from execution.runtime.lane_leases import LaneLeaseManager
 
 log = structlog.get_logger(__name__)
 CLOSE_SECONDS = 3.0
-RELEASE_SECONDS = 20.0  # for calls in hand; then the lane goes all the same, and they are UNKNOWN
+RELEASE_SECONDS = 20.0  # for calls in flight; then the lane is released, and they are UNKNOWN
 CLOSE_IDLE_EVERY_SECONDS = 60.0
-WAKE_SECONDS = 600  # who rests is read so often: its balance must not be too old for the next order
+WAKE_SECONDS = 600  # idle accounts are read this often: the next order needs a recent balance
 READ_EVERY_SECONDS = 20.0
 RETRY_SECONDS = 1.0  # after a stream broke
 ORPHANED_EVERY_SECONDS = 5.0
-ORPHANED_SECONDS = (
-    310.0  # a read that began in time may open a session so late (runtime/broker_queries.py)
-)
+# A read that began in time may open a session this late (`broker_queries.MAX_SECONDS`).
+ORPHANED_SECONDS = 310.0
 
 _COLUMNS = f"""c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane"""
 
@@ -51,8 +50,8 @@ ACCOUNTS_OF_LANES = f"""
 SELECT {_COLUMNS} FROM connections_executionconnection c WHERE c.lane = ANY(%s::text[])
 """
 
-# A lane goes with its sessions closed, but a read that is under way then opens one again; and an
-# account whose settings changed may be in another lane now, with its session left behind here.
+# A lane is released with its sessions closed, but a read in flight may open one again. And an
+# account whose settings changed may be in another lane now, with a session left here.
 ORPHANED = f"""
 SELECT {_COLUMNS} FROM connections_executionconnection c
 WHERE c.id = ANY(%s::uuid[]) AND c.lane <> ALL(%s::text[])
@@ -64,8 +63,10 @@ SELECT id FROM connections_executionconnection WHERE lane <> '' AND lane = ANY(%
 
 
 def to_open_sql() -> str:
-    """Whose sessions whoever takes a lane opens at once: who is watched and is not to be left alone
-    for its login's sake."""
+    """Return the query for accounts whose sessions the new owner of a lane opens at once.
+
+    Those are monitored accounts, unless their login must not be retried yet.
+    """
     return f"""
 SELECT {READ_COLUMNS} FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
@@ -76,10 +77,12 @@ WHERE c.lane = ANY(%s::text[]) AND {is_monitored_sql()} AND h.status <> 'UNTESTE
 
 
 def idle_sql() -> str:
-    """Nothing of ours is live there, and nobody has used it for long, nor uses its prices, or it is
-    switched off."""
+    """Return the query for idle accounts: nothing is open, and switched off or unused for long.
+
+    An account whose prices are used is not idle. is_on: it is not switched off.
+    """
     return f"""
-SELECT {_COLUMNS}, c.is_active AND c.archived_at IS NULL AS is_wanted
+SELECT {_COLUMNS}, c.is_active AND c.archived_at IS NULL AS is_on
 FROM connections_executionconnection c
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE c.lane <> '' AND c.lane = ANY(%(lanes)s::text[])
@@ -97,7 +100,7 @@ WHERE lane <> '' AND lane = ANY(%s::text[]) AND archived_at IS NULL
 
 
 class BrokerSessionManager:
-    """What one process does about the sessions of its lanes. Its methods are rounds."""
+    """Opens and closes the sessions of one process's lanes. Background jobs call its methods."""
 
     def __init__(
         self, lanes: LaneLeaseManager, dispatcher: OrderDispatcher, report_writer: ReportWriter
@@ -106,17 +109,17 @@ class BrokerSessionManager:
         self._taken_lanes: set[str] = set()
         self._read_at = self._idle_checked_at = machine_time()
         self._leaving_since: dict[str, float] = {}
-        self._woken: dict[UUID, float] = {}
+        self._woken: dict[UUID, float] = {}  # idle accounts: when they were last read
         self._orphans_checked_at = float("-inf")
-        self._known: set[UUID] = set()  # accounts that were in lanes of ours
-        self._orphaned_since: dict[UUID, float] = {}  # of those that are not any more
+        self._known: set[UUID] = set()  # accounts that were in our lanes
+        self._orphaned_since: dict[UUID, float] = {}  # those that no longer are
         self._listening: dict[str, Future[None]] = {}
-        self._unavailable_types: set[str] = set()  # kinds that this process cannot hear
+        self._unavailable_types: set[str] = set()  # broker types whose events cannot be read here
         self._has_events = threading.Event()
 
-    # ---- lanes come and go -----------------------------------------------------------------
+    # ---- lanes -----------------------------------------------------------------------------
     def maintain(self) -> None:
-        """Close what was lost, take what is ours, give back what is too much."""
+        """Close the sessions of lost lanes, take free lanes, release those beyond our share."""
         if lost := self._lanes.drop_lost():
             self.close(rows(ACCOUNTS_OF_LANES, (array(lost),)))
         if taken := self._lanes.balance():
@@ -136,51 +139,58 @@ class BrokerSessionManager:
         return seconds > RELEASE_SECONDS or not self._dispatcher.is_lane_busy(lane)
 
     def release(self, names: Sequence[str]) -> None:
-        """Write what came of their calls, close their sessions, end their leases."""
+        """Write the results of the lanes' calls, close their sessions and end their leases."""
         if names:
             self._report_writer.drain(CLOSE_SECONDS)
             self.close(rows(ACCOUNTS_OF_LANES, (array(names),)))
             self._lanes.release(names)
 
     def _close_orphaned(self, now: float) -> None:
-        """Close, again and again for a while, sessions of accounts that are no longer in our lanes:
-        their next owner would be refused for as long as one is open here."""
+        """Close sessions of accounts that have left our lanes, repeatedly for a while.
+
+        A broker may refuse their new owner while one is open here.
+        """
         ours = self._lanes.names
         orphaned = rows(ORPHANED, (array(self._known), array(ours)))
         self._close(orphaned, self._dispatcher.calling_connections)
         self._orphaned_since = {
             row.connection_id: self._orphaned_since.get(row.connection_id, now) for row in orphaned
         }
-        for one, since in self._orphaned_since.items():
+        for connection_id, since in self._orphaned_since.items():
             if now - since > ORPHANED_SECONDS:
-                self._known.discard(one)
+                self._known.discard(connection_id)
         self._known.update(row.id for row in rows(IDS_OF_LANES, (array(ours),)))
 
     def close(self, accounts: Sequence[Any]) -> None:
-        """End the sessions of accounts, all at once."""
+        """Close the sessions of accounts concurrently."""
         self._close(accounts, frozenset)
 
     def _close(self, accounts: Sequence[Any], keep_open: Callable[[], Collection[str]]) -> None:
-        """keep_open: asked on the loop, where calls begin; an order on its way would be UNKNOWN."""
+        """keep_open: returns the connections to skip, such as those with a call in flight, whose
+        order would become UNKNOWN. It is called on the loop, where calls start."""
         if not accounts:
             return
         try:
             results = self._dispatcher.run_call(_close(accounts, keep_open), CLOSE_SECONDS)
         except TimeoutError:
-            log.warning("sessions do not end in time", accounts=len(accounts))
+            log.warning("sessions not closed in time", accounts=len(accounts))
         else:
             for row, error in zip(accounts, results, strict=True):
                 if error is not None:
-                    log.warning("no end", connection=str(row.connection_id), error=repr(error))
+                    log.warning(
+                        "session not closed", connection=str(row.connection_id), error=repr(error)
+                    )
 
     def read(self) -> None:
-        """Read the accounts of lanes that were taken just now, which opens their sessions; now and
-        then all that are due, and let rest who is idle. Whatever is wrong is told on its connection
-        and tried again less and less often (`connections.health.probes`)."""
-        if fresh := self._taken_lanes.copy():
-            mark_disallowed(fresh)
-            due = rows(to_open_sql(), (array(fresh),))
-            self._taken_lanes -= fresh  # only now: whoever could not be looked for is in a second
+        """Read the accounts of lanes just taken, which opens their sessions.
+
+        Less often it also reads all accounts that are due and closes idle ones. An error is stored
+        on its connection and retried with a back-off (`connections.health.probes`).
+        """
+        if taken := self._taken_lanes.copy():
+            mark_disallowed(taken)
+            due = rows(to_open_sql(), (array(taken),))
+            self._taken_lanes -= taken  # only now: if the query fails, the next run repeats it
             read_accounts(due, run=run_on_process_loop, adapter=adapter_for)
         now = machine_time()
         if now - self._idle_checked_at > CLOSE_IDLE_EVERY_SECONDS:
@@ -190,20 +200,22 @@ class BrokerSessionManager:
             self._read_at = now
             refresh_due_accounts()
 
-    # ---- who rests -------------------------------------------------------------------------
+    # ---- idle accounts ---------------------------------------------------------------------
     def close_idle(self) -> None:
-        """Close the sessions that nobody needs; now and then each is read and compared. Who is
-        switched off needs none, and does not rest: once it is on again it is looked after at once.
+        """Close the sessions of idle accounts; each is still read and compared every few minutes.
+
+        An account that is switched off is not marked idle: once it is on again, it is monitored at
+        once.
         """
         of_process.snapshot_idle()
         seconds = settings.FILLCAST_SESSION_IDLE_SECONDS
         idle = rows(idle_sql(), {"lanes": array(self._lanes.held()), "idle": seconds})
-        active = {row.connection_id for row in idle if row.is_wanted}
-        waking = {one for one in active if self._is_waking(one)}
+        active = {row.connection_id for row in idle if row.is_on}
+        waking = {connection_id for connection_id in active if self._is_waking(connection_id)}
         of_process.mark_idle(active - waking)
 
         def in_use() -> set[str]:
-            woken = {str(one) for one in active if not of_process.is_idle(one)}
+            woken = {str(account) for account in active if not of_process.is_idle(account)}
             return self._dispatcher.calling_connections() | woken
 
         self._close([row for row in idle if row.connection_id not in waking], in_use)
@@ -211,7 +223,7 @@ class BrokerSessionManager:
             request_reconciliation(list(waking))
 
     def _is_waking(self, connection_id: UUID) -> bool:
-        """Whether an account that rests is up until the next round; not all of them at once."""
+        """Return whether an idle account is read now; their times are spread evenly."""
         now = machine_time()
         woken = self._woken.setdefault(
             connection_id, now - crc32(connection_id.bytes) % WAKE_SECONDS
@@ -221,29 +233,29 @@ class BrokerSessionManager:
         self._woken[connection_id] = now
         return True
 
-    # ---- what brokers tell -----------------------------------------------------------------
+    # ---- events ----------------------------------------------------------------------------
     def drain_events(self, drain: Callable[[], object]) -> None:
-        """Wait a while for a broker to tell something, and have it applied at once."""
+        """Wait up to a second for an event of a broker; call `drain` at once if there is one."""
         if self._has_events.wait(RETRY_SECONDS):
             self._has_events.clear()
             drain()
 
     def stop(self) -> None:
-        """Listen no more and close what is left: this process ends."""
+        """Stop all listeners and release the lanes: this process is ending."""
         for listener in self._listening.values():
             listener.cancel()
         self.release(self._lanes.leaving)
 
     def _listen(self) -> None:
-        """Have a listener for each kind of our lanes that tells things by itself."""
+        """Run a listener for each broker type in our lanes that has an event stream."""
         broker_types = {row.type for row in rows(BROKER_TYPES, (array(self._lanes.held()),))}
         for broker_type in broker_types - self._listening.keys() - self._unavailable_types:
             try:
                 capabilities = adapter_for(broker_type).capabilities(
                     ConnectionSpec(connection_id="", account="")
                 )
-            except Exception as error:  # its library is missing: the others are heard all the same
-                log.warning("a kind is not heard", kind=broker_type, error=repr(error))
+            except Exception as error:  # any: its library is missing or broken here
+                log.warning("no events from broker", broker_type=broker_type, error=repr(error))
                 self._unavailable_types.add(broker_type)
                 continue
             if capabilities.event_stream:
@@ -255,12 +267,13 @@ class BrokerSessionManager:
             self._listening.pop(broker_type).cancel()
 
     async def _listen_to(self, broker_type: str) -> None:
+        """Set `_has_events` at each event of the broker type, until cancelled."""
         while True:
             try:
                 async for _ in adapter_for(broker_type).stream_events():
                     self._has_events.set()
-            except Exception as error:
-                log.warning("a stream of events broke", kind=broker_type, error=repr(error))
+            except Exception as error:  # any: a broker's library may raise anything
+                log.warning("event stream failed", broker_type=broker_type, error=repr(error))
             await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -1,5 +1,7 @@
-"""What brokers tell by themselves: drained, applied, acknowledged. In that order, so that a kill
-in between means being told again, never missing something."""
+"""Event streams: read the reports that brokers push, apply them, then acknowledge them.
+
+In this order a process that dies in between gets them again and loses none.
+"""
 
 import threading
 import time
@@ -24,31 +26,32 @@ from execution.runtime import trading_runtime
 from execution.runtime.stream_lease import drain_once
 
 log = structlog.get_logger(__name__)
-AT_ONCE = 500
+PAGE_SIZE = 500
 TIMEOUT_SECONDS = 5
-FORGET_SECONDS = 3600  # since when an event waits
+FORGET_SECONDS = 3600  # after which the wait of an event is forgotten
 _one_at_a_time = threading.Lock()
 Key = tuple[str, str | OrderReport]
-ShouldContinue = Callable[[], bool]  # asked after each full batch
-_waiting_since: dict[Key, float] = {}  # machine_time(), by kind and event; under the lock
+ShouldContinue = Callable[[], bool]  # called after each full page
+_waiting_since: dict[Key, float] = {}  # machine_time(), by broker type and event; under the lock
 _blocked: dict[Key, bool] = {}  # those of them that were blocked, and whether that was logged
 
-# A session's news are heard by the process that has the session; the stream of a kind without
-# sessions tells every process the same.
+# Only the process that holds a session gets its events. The stream of a broker type without
+# sessions is shared: every process can read the same events.
 BROKER_TYPES = f"""
 SELECT c.type, bool_or(c.lane = '') AS is_shared FROM connections_executionconnection c
 WHERE c.archived_at IS NULL AND {IN_HELD_LANES_SQL} GROUP BY c.type ORDER BY c.type
 """
-PATIENCE_SECONDS = 10.0  # for another process that drains: of who needs to know what was told
+PATIENCE_SECONDS = 10.0  # for a drain of another process, if the caller needs its result
 
 
 def drain_events() -> int:
-    """Apply everything that brokers with an event stream have told; return how many reports.
+    """Apply all events of the broker types that have a stream; return how many reports.
 
-    A kind that cannot be asked does not keep the others from being heard.
+    Does nothing while another thread of this process drains. A broker type that fails does not stop
+    the others.
     """
     if not _one_at_a_time.acquire(blocking=False):
-        return 0  # this process drains already
+        return 0
     try:
         return sum(applied or 0 for applied in _drain_all().values())
     finally:
@@ -56,14 +59,16 @@ def drain_events() -> int:
 
 
 def drain_now() -> int:
-    """The same for whoever was told of news: it may be behind what others drain now."""
+    """Call `drain_events` after an event: wait for drains that may have begun before it."""
     with _one_at_a_time:
         return sum(applied or 0 for applied in _drain_all(PATIENCE_SECONDS).values())
 
 
 def drain_first() -> set[str]:
-    """The same for whoever compares afterwards; returns the kinds that could not be asked, or that
-    another process still drains."""
+    """Apply all events before a comparison; return the broker types for which that failed.
+
+    Those could not be read, or another process still drains them.
+    """
     with _one_at_a_time:
         return {
             broker_type
@@ -83,11 +88,13 @@ def _drain_or_warn(broker_type: str, *, is_shared: bool, patience: float) -> int
     try:
         if not is_shared:
             return _drain(broker_type, _always)
-        return drain_once(broker_type, lambda goes_on: _drain(broker_type, goes_on), patience)
+        return drain_once(
+            broker_type, lambda should_continue: _drain(broker_type, should_continue), patience
+        )
     except DatabaseError:
         raise
-    except Exception as error:
-        log.warning("events were not read", kind=broker_type, error=repr(error))
+    except Exception as error:  # any: a broker's library may raise anything
+        log.warning("events not read", broker_type=broker_type, error=repr(error))
         return None
 
 
@@ -97,24 +104,23 @@ def _always() -> bool:
 
 def _drain(broker_type: str, should_continue: ShouldContinue) -> int:
     applied, waiting = _read_events(broker_type, should_continue)
-    if applied and waiting:  # what was told later may be what the earlier waited for
+    if applied and waiting:  # the later reports may be what the earlier ones wait for
         applied += _read_events(broker_type, should_continue)[0]
     return applied
 
 
 def _read_events(broker_type: str, should_continue: ShouldContinue) -> tuple[int, int]:
-    """Go once through what is not acknowledged, from the oldest; return how many reports were
-    applied and how many must wait.
+    """Apply the events that are not acknowledged, oldest first; return how many, and how many wait.
 
-    Those are passed over and told again by the broker the next time, for a minute: then they are
-    applied as far as they fit. An account's later reports do not wait for its earlier: they may be
-    what these wait for, and their order changes no result (of levels `deferred_reports.py` says
-    why). LEVELS whose rows another session holds are acknowledged and held by this process.
+    Events that must wait are not acknowledged, so the broker sends them again; after a minute they
+    are applied as far as possible. Later reports of an account do not wait for earlier ones: they
+    may be what those wait for, and their order does not change the result (for levels, see
+    `deferred_reports.py`). Blocked LEVELS are acknowledged and deferred in this process.
     """
     dispatcher = trading_runtime.get_runtime().dispatcher
     adapter = dispatcher.adapter(broker_type)
     applied, waiting, after = 0, 0, ""
-    while events := dispatcher.run_call(adapter.events(AT_ONCE, after), TIMEOUT_SECONDS):
+    while events := dispatcher.run_call(adapter.events(PAGE_SIZE, after), TIMEOUT_SECONDS):
         assert not connection.in_atomic_block
         failpoint("events.read")
         deferred = _apply(broker_type, events)
@@ -122,23 +128,20 @@ def _read_events(broker_type: str, should_continue: ShouldContinue) -> tuple[int
         failpoint("events.applied")
         if acknowledged:
             dispatcher.run_call(adapter.acknowledge(acknowledged), TIMEOUT_SECONDS)
-        applied, waiting, after = (
-            applied + len(acknowledged),
-            waiting + len(deferred),
-            events[-1].event_id,
-        )
-        if len(events) < AT_ONCE or not after or not should_continue():
+        applied, waiting = applied + len(acknowledged), waiting + len(deferred)
+        after = events[-1].event_id
+        if len(events) < PAGE_SIZE or not after or not should_continue():
             break
     return applied, waiting
 
 
 def _apply(broker_type: str, events: Sequence[OrderReport]) -> set[str]:
-    """Apply a page of events; return those that must wait."""
+    """Apply a page of events; return the ids of those that must wait."""
     began = time.monotonic()
     was_blocked = {id(r) for r in events if _key(broker_type, r) in _blocked} if _blocked else set()
     if was_blocked:
         events = [without_levels(r) if id(r) in was_blocked else r for r in events]
-    compare_early_levels(events)  # first: what has no position yet may get one meanwhile
+    compare_early_levels(events)  # first: positions may be opened below
     not_applied = apply_with_bisection(events, careful=bool(was_blocked))
     blocked = defer_levels(not_applied.blocked, began)
     return _still_waiting(broker_type, events, not_applied.deferred + blocked, blocked)
@@ -150,37 +153,35 @@ def _still_waiting(
     deferred: Sequence[OrderReport],
     blocked: Sequence[OrderReport],
 ) -> set[str]:
-    """Return the events that may wait on; those that have waited their time are applied."""
+    """Return the ids of events that may wait longer; apply those whose time is over."""
     now = machine_time()
-    over = [
+    overdue = [
         report
         for report in deferred
         if now - _waiting_since.setdefault(_key(broker_type, report), now) > DEFER_SECONDS
     ]
-    # What is left is of entries without any fill yet, or blocked.
-    careful = bool(blocked)
-    not_applied = (
-        apply_with_bisection(over, patient=False, careful=careful) if over else NotApplied()
-    )
-    ended = _keys(broker_type, over) - _keys(broker_type, not_applied.reports)
+    not_applied = NotApplied()
+    if overdue:
+        not_applied = apply_with_bisection(overdue, patient=False, careful=bool(blocked))
+    ended = _keys(broker_type, overdue) - _keys(broker_type, not_applied.reports)
     waiting = [report for report in deferred if _key(broker_type, report) not in ended]
     _forget(_keys(broker_type, events) - _keys(broker_type, waiting), now)
     _note_blocked(
         broker_type,
         [*blocked, *not_applied.blocked],
         _keys(broker_type, waiting),
-        _keys(broker_type, over),
+        _keys(broker_type, overdue),
     )
     return {report.event_id for report in waiting}
 
 
 def _note_blocked(
-    broker_type: str, blocked: Sequence[OrderReport], waiting: Set[Key], over: Set[Key]
+    broker_type: str, blocked: Sequence[OrderReport], waiting: Set[Key], overdue: Set[Key]
 ) -> None:
-    """Keep which events are blocked; log each that has waited its time, once."""
+    """Remember which events are blocked; log each overdue one once."""
     for report in blocked:
         key = _key(broker_type, report)
-        if key in waiting and not _blocked.setdefault(key, False) and key in over:
+        if key in waiting and not _blocked.setdefault(key, False) and key in overdue:
             _blocked[key] = True
             log_blocked(report)
 
@@ -190,14 +191,16 @@ def _keys(broker_type: str, reports: Sequence[OrderReport]) -> set[Key]:
 
 
 def _key(broker_type: str, report: OrderReport) -> Key:
-    """What is told again is the same: by its id, or where the broker gives none by all it says,
-    but for levels (of what waits they are not used)."""
+    """Return what identifies an event that is sent again: its id, else all of the report.
+
+    Its levels do not count, since those of a deferred report are not used.
+    """
     return broker_type, report.event_id or without_levels(report)
 
 
 def _forget(handled: Set[Key], now: float) -> None:
-    """Forget what waits no longer, and what is not told any more."""
-    gone = {key for key, since in _waiting_since.items() if now - since > FORGET_SECONDS}
-    for key in gone | handled:
+    """Forget events that no longer wait, and those that the broker stopped sending."""
+    expired = {key for key, since in _waiting_since.items() if now - since > FORGET_SECONDS}
+    for key in expired | handled:
         _waiting_since.pop(key, None)
         _blocked.pop(key, None)

@@ -1,9 +1,9 @@
-"""What calls tell about connections, gathered in the process and written once a second.
+"""Collect what calls show about the health of connections, and write it once a second.
 
-A broker that answers is well, whatever it answers; one that refuses our login is in error, and its
-owner reads why; so is one that does not answer, unless it is the first time. What only the order
-meets (a closed market, a symbol that is unknown or not to be traded, no money) is noted on a
-connection that stays well.
+A connection whose broker answers is healthy, whatever the answer. It is in error if its broker
+refuses the login, or does not answer more than once. A rejection that concerns only the order (a
+closed market, a symbol that is unknown or not tradable, no money) is stored on a connection that
+stays healthy.
 """
 
 import threading
@@ -21,18 +21,16 @@ from connections.services import mark_active, mark_errors, mark_failures, mark_r
 
 NOT_CONNECTION_FAULTS = frozenset({
     Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.SESSION_MOVED, Code.UNEXPECTED,
-    Code.RATE_LIMITED,  # it answers, and wants less of us: its budget rests
+    Code.RATE_LIMITED,  # the broker answers, and our rate limit backs off
     Code.BROKER_CLOCK,  # our clock is wrong, or we were too slow
 })  # fmt: skip
-
 
 ORDER_ONLY_REJECTIONS = frozenset({
     Code.MARKET_CLOSED, Code.UNKNOWN_SYMBOL_AT_BROKER, Code.NO_MONEY,
     Code.SYMBOL_TRADING_DISABLED, Code.SIDE_NOT_ALLOWED,
 })  # fmt: skip
-"""Refusals that owners look for at the connection, of which none is a fault of the account; what
-was not sent for such a reason is noted as well."""
-
+"""Rejections that are no fault of the account but are shown on the connection. The same codes of
+orders that were not sent are shown, too."""
 
 SENT = """
 SELECT connection_id, submitted_at FROM execution_order
@@ -41,17 +39,17 @@ WHERE client_order_id = ANY(%s::text[]) AND connection_id = ANY(%s::uuid[])
 
 
 class HealthRecorder:
-    """Collects by `note` from any thread; `write` empties it into the database."""
+    """Collects facts from any thread by `record`; `write` stores them."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._healthy: set[UUID] = set()
         self._failed: dict[UUID, Fault] = {}
         self._rejected: dict[UUID, str] = {}
-        self._accepted: set[UUID] = set()  # of which an order went through
+        self._accepted: set[UUID] = set()  # accounts with an accepted order
 
     def record(self, reports: Iterable[OrderReport]) -> None:
-        """Take over what reports say about their connections; the last word of each holds."""
+        """Collect what reports show about their connections; the latest of each counts."""
         with self._lock:
             for report in reports:
                 connection_id = UUID(report.connection_id)
@@ -59,7 +57,7 @@ class HealthRecorder:
                 if fault is not None:
                     self._failed[connection_id] = fault
                     self._healthy.discard(connection_id)
-                elif report.kind not in DECISIONS:  # those are ours: no broker has spoken
+                elif report.kind not in DECISIONS:  # a decision of ours is no answer
                     self._healthy.add(connection_id)
                     self._failed.pop(connection_id, None)
                     self._record_rejection(connection_id, report)
@@ -78,19 +76,20 @@ class HealthRecorder:
             self._accepted.add(connection_id)
 
     def write(self) -> None:
-        """Write down what was gathered since the last time."""
+        """Store what was collected since the last call."""
         with self._lock:
             healthy, failed = self._healthy, self._failed
             rejected, accepted = self._rejected, self._accepted
             self._healthy, self._failed, self._rejected, self._accepted = set(), {}, {}, set()
         faults = sorted(failed.items(), key=str)
         began = _sent_at(failed) if failed else {}
-        for again in (RetryPolicy.BACKOFF, RetryPolicy.NEXT_ROUND, RetryPolicy.DISABLED):
-            if errors := [(one, fault.sentence) for one, fault in faults if fault.again is again]:
-                mark_errors(errors, retry=again, began=began)
-        if unanswered := [
-            (one, fault.sentence) for one, fault in faults if fault.again is RetryPolicy.IMMEDIATE
-        ]:
+        by_policy: dict[RetryPolicy, list[tuple[UUID, str]]] = {}
+        for connection_id, fault in faults:
+            by_policy.setdefault(fault.retry, []).append((connection_id, fault.sentence))
+        for retry in (RetryPolicy.BACKOFF, RetryPolicy.NEXT_ROUND, RetryPolicy.DISABLED):
+            if errors := by_policy.get(retry):
+                mark_errors(errors, retry=retry, began=began)
+        if unanswered := by_policy.get(RetryPolicy.IMMEDIATE):
             mark_failures(unanswered, began=began)
         if healthy:
             mark_active(healthy, cleared=accepted)
@@ -102,38 +101,39 @@ class HealthRecorder:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with a connection, for its owner. again: LOOK, unless its broker says it.
-    client_order_id: the order that met it."""
+    """A fault of a connection.
+
+    sentence: for its owner. retry: IMMEDIATE, unless the code has another policy. client_order_id:
+    the order that showed it.
+    """
 
     sentence: str
-    again: RetryPolicy
+    retry: RetryPolicy
     client_order_id: str
 
 
 def _sent_at(failed: Mapping[UUID, Fault]) -> dict[UUID, datetime | None]:
-    """Return when the orders that met these faults were sent: with what the account was then."""
+    """Return when the orders with these faults were sent: a fault concerns the settings of then."""
     named = array({fault.client_order_id for fault in failed.values()})
     return {row.connection_id: row.submitted_at for row in rows(SENT, (named, array(failed)))}
 
 
 def fault_of(report: OrderReport) -> Fault | None:
-    """Return what is wrong if the report says that the connection is unwell."""
+    """Return the fault of the connection that a report shows, if any."""
     code = report.code or Code.REJECTED_BY_BROKER
-    if (
-        code in ORDER_ONLY_REJECTIONS
-    ):  # it concerns the symbol, its direction or the size: other orders go on
+    if code in ORDER_ONLY_REJECTIONS:
         return None
-    again = retry_policy_for(code)
+    retry = retry_policy_for(code)
     is_fault = (
-        (report.kind is ReportKind.REJECTED and again is not RetryPolicy.IMMEDIATE)
+        (report.kind is ReportKind.REJECTED and retry is not RetryPolicy.IMMEDIATE)
         or (report.kind is ReportKind.NOT_SENT and code not in NOT_CONNECTION_FAULTS)
         or (report.kind is ReportKind.UNKNOWN and code not in NOT_CONNECTION_FAULTS)
     )
     if not is_fault:
         return None
-    return Fault(_error_message(code, report.detail), again, report.client_order_id)
+    return Fault(_error_message(code, report.detail), retry, report.client_order_id)
 
 
 def _error_message(code: Code, detail: str) -> str:
-    """What its owner reads as the account's last error: what is so, and what helps."""
+    """Return an account's error for its owner: the sentence with its hint."""
     return with_hint(f"{code.sentence} {detail}".strip(), code.hint)

@@ -1,10 +1,10 @@
-"""The lanes that this process holds: taken by lease, prolonged, shared fairly, given back.
+"""The leases of the session lanes that this process holds: take, renew, share fairly, release.
 
-One owner at a time, whatever dies or stands still. A lane is taken only when its lease has run out
-by the database's clock; its owner counts the same seconds by its own clock, from before it asked,
-and so stops first. Whoever takes one finds none of its accounts compared: no entry goes out before
-each has been (`connections.reconciled_at`), for what the last owner had under way is known to its
-rows and to the broker alone.
+A lane has one owner at a time, even if a process dies or hangs. A lane is taken only after its
+lease has expired by the database's clock. Its owner counts the same seconds by its own clock, from
+before its request, so it stops earlier. A new owner resets `reconciled_at` of the lane's accounts:
+no entry is sent before each was compared, since only the rows and the broker know which calls the
+last owner had in flight.
 """
 
 import threading
@@ -24,7 +24,7 @@ OnLaneChange = Callable[[str, bool], None]
 
 
 def ignore_lane_change(lane: str, is_ours: bool) -> None:
-    """Nobody wants to know."""
+    """Do nothing."""
 
 
 TAKE = """
@@ -37,7 +37,7 @@ WHERE l.until < clock_timestamp()
 RETURNING lane, fence
 """
 
-# Who did not answer the last owner may answer this one, from another machine: it rests no longer.
+# A host that did not answer the last owner may answer this one, on another machine: no back-off.
 RESET_RECONCILED = """
 UPDATE connections_connectionhealth SET reconciled_at = NULL,
   circuit_open_until = CASE WHEN unreachable_at IS NULL THEN circuit_open_until END
@@ -49,7 +49,7 @@ WHERE connection_id IN (
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
 """
 
-# The last owner makes no call any more: what it had claimed to look up is due.
+# The last owner makes no calls any more: the look-ups that it had claimed are due.
 RELEASE_LOOKUPS = """
 UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
   SELECT o.id FROM execution_order o
@@ -72,7 +72,7 @@ FROM unnest(%s::text[], %s::bigint[]) AS t (lane, fence)
 WHERE l.lane = t.lane AND l.fence = t.fence AND l.owner = %s
 """
 
-# Roles are queues joined by +. A lane that a live worker names is that worker's, not to be shared.
+# Roles are queues joined by +. A lane that a live worker names belongs to it and is not shared.
 SHARES = f"""
 WITH alive AS (
   SELECT string_to_array(role, '+') AS queues FROM execution_workerlease
@@ -93,7 +93,7 @@ WHERE l.lane IS NULL OR l.until < clock_timestamp() ORDER BY t.lane
 
 @dataclass(frozen=True, slots=True)
 class LaneSelection:
-    """Which lanes a process is for, by its queues."""
+    """The lanes that a process may hold, given its queues."""
 
     general: bool
     shares: bool
@@ -101,20 +101,24 @@ class LaneSelection:
 
     @classmethod
     def of(cls, queues: Collection[str]) -> "LaneSelection":
-        """`sessions`: a fair share of those; a lane's own name: just that one; others: general."""
+        """Return the selection of a worker's queues.
+
+        `sessions`: a fair share of the shared lanes. A lane's name: that lane. Other queues: the
+        general lane.
+        """
         named = frozenset(filter(is_lane, queues))
         return cls(bool({*queues} - named - {SHARED}), SHARED in queues, named)
 
     @property
     def holds_session_lanes(self) -> bool:
-        """Whether it is to hold any lane besides the general one."""
+        """Whether it may hold any lane besides the general one."""
         return self.shares or bool(self.named)
 
 
 @dataclass(slots=True)
 class HeldLease:
-    """A lane of ours. until: machine_time(), past which nothing may leave. is_leaving: nothing new
-    is begun in it."""
+    """The lease of a lane. until: the machine_time() after which nothing may be sent. is_leaving:
+    it will be released, and no call starts in it."""
 
     fence: int
     until: float
@@ -122,12 +126,12 @@ class HeldLease:
 
 
 def fair_share(lanes: int, workers: int) -> int:
-    """Return how many of so many lanes a worker holds at most, where so many share them. Pure."""
+    """Return how many of these lanes one of these workers may hold. Pure."""
     return -(-lanes // max(workers, 1))
 
 
 class LaneLeaseManager:
-    """The lanes of one process. `renew` and `balance` are called about once a second."""
+    """The lane leases of one process. Call `renew` and `balance` about once a second."""
 
     def __init__(
         self,
@@ -136,7 +140,7 @@ class LaneLeaseManager:
         lease_seconds: float,
         on_change: OnLaneChange = ignore_lane_change,
     ) -> None:
-        """on_change: told of each lane that becomes ours, or is ours no more to work for."""
+        """on_change: called with each lane that is taken (True) or no longer to be used (False)."""
         self.selection = selection
         self._owner, self._lease, self._on_change = owner, lease_seconds, on_change
         self._lock = threading.Lock()
@@ -145,25 +149,29 @@ class LaneLeaseManager:
         self._is_ending = threading.Event()
         self._general = (GENERAL,) if selection.general else ()
 
-    # ---- what may be done now --------------------------------------------------------------
+    # ---- permissions -----------------------------------------------------------------------
     def held(self) -> tuple[str, ...]:
-        """Return the lanes in which work may begin now."""
+        """Return the lanes in which work may start now."""
         if not self._held:
             return self._general
         now = machine_time()
         with self._lock:
-            ours = [name for name, one in self._held.items() if one.until > now]
-            return (*self._general, *(one for one in ours if not self._held[one].is_leaving))
+            usable = [
+                name
+                for name, lease in self._held.items()
+                if lease.until > now and not lease.is_leaving
+            ]
+            return (*self._general, *usable)
 
     def until(self, lane: str) -> float:
-        """Return the machine_time() until when a call of this lane may leave."""
+        """Return the machine_time() until which a request of this lane may be sent."""
         if lane == GENERAL:
             return float("inf")
         held = self._held.get(lane)
         return held.until if held else float("-inf")
 
     def may_begin(self, lane: str) -> bool:
-        """Whether a call may begin in this lane now: it is ours and is not being given back."""
+        """Return whether a call may start in this lane now: it is held and not being released."""
         if lane == GENERAL:
             return True
         held = self._held.get(lane)
@@ -171,44 +179,41 @@ class LaneLeaseManager:
 
     @property
     def names(self) -> list[str]:
-        """Lanes that are ours and not given back, though nothing may be begun in some of them."""
+        """The lanes of this process, including those being released or expired."""
         with self._lock:
             return list(self._held)
 
     @property
     def leaving(self) -> list[str]:
-        """Lanes that are to be given back as soon as their calls have ended."""
+        """The lanes that are released as soon as their calls have ended."""
         with self._lock:
-            return [name for name, one in self._held.items() if one.is_leaving]
+            return [name for name, lease in self._held.items() if lease.is_leaving]
 
     def drop_lost(self) -> list[str]:
-        """Return the lanes that were lost since the last time: their sessions are to be closed."""
+        """Return the lanes lost since the last call: the caller closes their sessions."""
         with self._lock:
             lost, self._lost = sorted(self._lost - self._held.keys()), set()
             return lost
 
     # ---- leases ----------------------------------------------------------------------------
     def renew(self) -> None:
-        """Prolong what we hold by one UPDATE; a lane whose row is not ours any more is lost."""
+        """Renew all leases by one UPDATE; a lane whose row has another owner is lost."""
         with self._lock:
-            fences = {name: one.fence for name, one in self._held.items()}
+            fences = {name: lease.fence for name, lease in self._held.items()}
         if not fences:
             return
-        asked_at = machine_time()
+        began = machine_time()
         names, numbers = columns(list(fences.items()), 2)
         kept = {row.lane for row in rows(RENEW, (self._lease, names, numbers, self._owner))}
         with self._lock:
-            ours = {name for name, one in self._held.items() if one.fence == fences.get(name)}
+            ours = {name for name, lease in self._held.items() if lease.fence == fences.get(name)}
             for name in kept & ours:
-                self._held[name].until = asked_at + self._lease
-        # Not what was given back and taken anew meanwhile: that is held under another fence.
+                self._held[name].until = began + self._lease
+        # A lane released and taken again meanwhile is not lost: it has another fencing token.
         self._forget(sorted(ours - kept), are_lost=True)
 
     def balance(self) -> list[str]:
-        """Take what is free and wanted, up to our share; mark what is too much as leaving.
-
-        Returns the lanes that were taken.
-        """
+        """Take free lanes up to our share; mark lanes beyond it as leaving. Return those taken."""
         selected = set(self.selection.named)
         if self.selection.shares:
             (shares,) = rows(SHARES)
@@ -217,19 +222,19 @@ class LaneLeaseManager:
             staying = [name for name in ours if name in shares.lanes][:maximum]
             self._leave(name for name in ours if name not in staying)
             selected |= self._free(shares.lanes, maximum - len(staying))
-        return self._take([one for one in sorted(selected) if one not in self._held])
+        return self._take([name for name in sorted(selected) if name not in self._held])
 
     def _free(self, lanes: Iterable[str], maximum: int) -> set[str]:
         if maximum <= 0:
             return set()
-        found = rows(FREE, (array(one for one in lanes if one not in self._held),))
+        found = rows(FREE, (array(name for name in lanes if name not in self._held),))
         return {row.lane for row in found[:maximum]}
 
     def _take(self, names: list[str]) -> list[str]:
         free = [row.lane for row in rows(FREE, (array(names),))] if names else []
         if not free or self._is_ending.is_set():
             return []
-        asked_at = machine_time()
+        began = machine_time()
         with transaction.atomic():
             parameters = {"owner": self._owner, "lease": self._lease, "lanes": array(free)}
             taken = {row.lane: row.fence for row in rows(TAKE, parameters)}
@@ -237,12 +242,14 @@ class LaneLeaseManager:
             run(RELEASE_LOOKUPS, (array(taken),))
         failpoint("lane.taken")
         with self._lock:
-            until, ends = asked_at + self._lease, self._is_ending.is_set()
-            self._held |= {name: HeldLease(fence, until, ends) for name, fence in taken.items()}
-        if ends:  # whoever ends the process gives them back with the others
+            until, is_ending = began + self._lease, self._is_ending.is_set()
+            self._held |= {
+                name: HeldLease(fence, until, is_ending) for name, fence in taken.items()
+            }
+        if is_ending:  # `TradingRuntime.stop` releases them with the others
             return []
         for name in taken:
-            log.info("a lane is ours", lane=name)
+            log.info("lane taken", lane=name)
             self._on_change(name, True)
         return list(taken)
 
@@ -253,11 +260,11 @@ class LaneLeaseManager:
                 if held is None or held.is_leaving:
                     continue
                 held.is_leaving = True
-            log.info("a lane is to be given back", lane=name)
+            log.info("lane will be released", lane=name)
             self._on_change(name, False)
 
     def leave_all(self) -> None:
-        """Begin nothing new in any lane, and take none any more: this process ends."""
+        """Start nothing new in any lane, and take no more lanes: this process is ending."""
         with self._lock:
             self._is_ending.set()
         self._leave(list(self._held))
@@ -266,7 +273,7 @@ class LaneLeaseManager:
         """End the leases of lanes whose calls have ended and whose sessions are closed."""
         with self._lock:
             fences = [(name, self._held[name].fence) for name in names if name in self._held]
-        self._forget([name for name, _ in fences], are_lost=False)  # first: nothing leaves now
+        self._forget([name for name, _ in fences], are_lost=False)  # first: nothing is sent now
         if fences:
             run(RELEASE, (*columns(fences, 2), self._owner))
 
@@ -278,6 +285,6 @@ class LaneLeaseManager:
                 if are_lost:
                     self._lost.add(name)
             if are_lost:
-                log.error("a lane was lost: its sessions are closed", lane=name)
+                log.error("lane lost; closing its sessions", lane=name)
             if not held.is_leaving:
                 self._on_change(name, False)

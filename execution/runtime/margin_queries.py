@@ -1,9 +1,8 @@
-"""Margins as brokers calculate them themselves, asked before an order is sized for good.
+"""Query margins from brokers that calculate them, before their orders are claimed.
 
-Where `Capabilities.tells_margin` says so the broker is asked what the entry would bind, before the
-claim's transaction, and the claim takes the answer in place of our own estimate, by the unit, for
-as long as it is young. A broker that does not answer is not asked again for a minute: our estimate
-counts.
+A broker with `Capabilities.reports_margin` is asked for the margin of an entry before the claim's
+transaction. The claim uses the answer, per unit and while it is fresh, instead of our estimate. If
+a broker does not answer, our estimate is used, and it is not queried again for a minute.
 """
 
 import asyncio
@@ -32,12 +31,12 @@ from execution.submission.outcomes import SIDES, Deferred
 
 log = structlog.get_logger(__name__)
 QUERY_SECONDS = 2.0  # for all answers of a bundle
-FAILED_SECONDS = 60.0  # that a broker which did not answer is left alone
-AT_ONCE = 100
-MOST = 10_000  # answers and failures that a process keeps
+FAILED_SECONDS = 60.0  # before a broker that did not answer is queried again
+MAX_CONCURRENT = 100
+MAX_STORED = 10_000  # answers, and failures, in a process
 
 _failed: dict[str, float] = {}
-"""When a connection's broker last failed to tell one (machine time)."""
+"""When the query of a connection's margin last failed (machine time)."""
 DeferralPolicy = Callable[[Sequence[Any]], Mapping[str, Deferred]]
 
 PENDING_ENTRIES = """
@@ -49,14 +48,14 @@ WHERE o.id = ANY(%s::bigint[]) AND o.position_id IS NULL AND o.status = 'PENDING
 
 
 def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -> None:
-    """Have brokers tell what the entries of a bundle would bind, where we do not know it.
+    """Query the margins of a bundle's entries that are not known, and store them.
 
-    deferral_policy: says which connections' entries wait; of those nothing is asked. A broker that
-    has failed to answer is left alone for a minute.
+    deferral_policy: returns the connections whose entries wait; their margins are not queried.
+    Takes at most `QUERY_SECONDS`; failures are logged.
     """
     broker_types = _types_with_margins()
     if broker_types <= _types_with_sessions() and set(session_lanes.held_lanes()) <= {GENERAL}:
-        return  # this process speaks to none of them
+        return  # this process holds none of their sessions
     ids = array(order_ids)
     if not rows(PENDING_ENTRIES, (ids, array(broker_types))):
         return
@@ -73,15 +72,15 @@ def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -
 
 
 def _not_waiting(entries: Sequence[Any], deferral_policy: DeferralPolicy) -> list[Any]:
-    """Return the entries that nothing known keeps waiting: no other broker is worth the time."""
+    """Return the entries that are not known to wait: a query for the others would be wasted."""
     waiting = {
         *temporary_reasons({row.connection_id for row in entries}),
         *deferral_policy(entries),
     }
     if one_by_one := [row for row in entries if row.type in _types_one_at_a_time()]:
         accounts = array({row.connection_id for row in one_by_one})
-        held = rows(sql.EXPOSURE, {"connections": accounts, "unanswered": UNANSWERED_SECONDS})
-        unanswered = {account.connection_id for account in held if account.unanswered}
+        exposures = rows(sql.EXPOSURE, {"connections": accounts, "unanswered": UNANSWERED_SECONDS})
+        unanswered = {account.connection_id for account in exposures if account.unanswered}
         waiting |= accounts_with_open_command(one_by_one, unanswered)
     return [
         row
@@ -98,27 +97,31 @@ def _is_needed(row: Any) -> bool:
 
 
 def _has_failed(connection_id: str) -> bool:
-    """Whether its broker failed to answer within the last minute."""
+    """Return whether a query failed within the last minute."""
     failed_at = _failed.get(connection_id)
     return failed_at is not None and machine_time() - failed_at <= FAILED_SECONDS
 
 
 def _types_with_margins() -> frozenset[str]:
     return frozenset(
-        kind
-        for kind, can in _capabilities_of_types(broker_types())
+        broker_type
+        for broker_type, can in _capabilities_of_types(broker_types())
         if can.what_if and can.reports_margin
     )
 
 
 def _types_one_at_a_time() -> frozenset[str]:
     return frozenset(
-        kind for kind, can in _capabilities_of_types(broker_types()) if can.one_at_a_time
+        broker_type
+        for broker_type, can in _capabilities_of_types(broker_types())
+        if can.one_at_a_time
     )
 
 
 def _types_with_sessions() -> frozenset[str]:
-    return frozenset(kind for kind, can in _capabilities_of_types(broker_types()) if can.session)
+    return frozenset(
+        broker_type for broker_type, can in _capabilities_of_types(broker_types()) if can.session
+    )
 
 
 @cache
@@ -127,50 +130,53 @@ def _capabilities_of_types(broker_types: tuple[str, ...]) -> tuple[tuple[str, Ca
     for broker_type in broker_types:
         try:
             found.append((broker_type, capabilities_of(broker_type, ConnectionSpec("", ""))))
-        except Exception as error:  # a package that cannot be imported here trades nothing here
-            log.warning("no capabilities", kind=broker_type, error=repr(error))
+        except Exception as error:  # any: a broken package must not stop the other broker types
+            log.warning("no capabilities", broker_type=broker_type, error=repr(error))
     return tuple(found)
 
 
 def _query_all(needed: Mapping[Key, tuple[Any, Any]]) -> None:
-    for kept in (stored_margins, _failed):
-        if len(kept) > MOST:
-            kept.clear()
+    for cache_ in (stored_margins, _failed):
+        if len(cache_) > MAX_STORED:
+            cache_.clear()
 
-    async def all_of_them() -> None:
-        ends, slots = asyncio.get_running_loop().time() + QUERY_SECONDS, asyncio.Semaphore(AT_ONCE)
+    async def query_all() -> None:
+        ends, slots = (
+            asyncio.get_running_loop().time() + QUERY_SECONDS,
+            asyncio.Semaphore(MAX_CONCURRENT),
+        )
         calls = (_query_one(key, *about, ends, slots) for key, about in needed.items())
         await asyncio.gather(*calls)
 
     try:
-        trading_runtime.get_runtime().dispatcher.run_call(all_of_them(), QUERY_SECONDS + 1)
-    except Exception as error:  # our estimate counts
-        log.warning("margins not told", entries=len(needed), error=repr(error))
+        trading_runtime.get_runtime().dispatcher.run_call(query_all(), QUERY_SECONDS + 1)
+    except Exception as error:  # any: our estimate is used
+        log.warning("margins not queried", entries=len(needed), error=repr(error))
 
 
 async def _query_one(
     key: Key, row: Any, instrument: Any, ends: float, slots: asyncio.Semaphore
 ) -> None:
-    """Ask for one margin until `ends` (the loop's time). No failure leaves it: each is of its own
-    account only, and remembered."""
+    """Query one margin until `ends` (the loop's time) and store it. A failure is stored and logged,
+    not raised."""
     async with slots:
         at = machine_time()
         if asyncio.get_running_loop().time() >= ends:
-            return  # it had no turn
+            return  # no slot in time
         try:
             request = _request(row, instrument)
             async with asyncio.timeout_at(ends):
                 margin = await adapter_for(row.type).what_if(spec_from_row(row), request)
-        except Exception as error:
+        except Exception as error:  # any: a broker's library may raise anything
             _failed[row.connection_id] = at
-            log.warning("margin not told", connection=key[0], pair=key[1], error=repr(error))
+            log.warning("margin query failed", connection=key[0], pair=key[1], error=repr(error))
             return
         if margin.currency == row.currency and margin.initial_margin > 0:
             stored_margins[key] = (margin.initial_margin / request.quantity, at)
 
 
 def _request(row: Any, instrument: Any) -> OrderRequest:
-    """A market order of about the usual size: margins are asked for it, and nothing is placed."""
+    """Return a market order of about the usual size, for the query only: it is never placed."""
     quantity = max(instrument.quantity_min, _usual_quantity(row, instrument))
     return OrderRequest(
         client_order_id=row.client_order_id or new_client_order_id("w"),
@@ -188,5 +194,5 @@ def _usual_quantity(row: Any, instrument: Any) -> Decimal:
     if row.sizing_mode != "FIXED" or not row.fixed_quantity:
         return Decimal(instrument.quantity_min)
     step = instrument.quantity_step
-    whole: Decimal = row.fixed_quantity // step * step
-    return min(whole, Decimal(instrument.quantity_max))
+    quantity: Decimal = row.fixed_quantity // step * step
+    return min(quantity, Decimal(instrument.quantity_max))

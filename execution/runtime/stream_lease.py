@@ -1,12 +1,13 @@
-"""One process at a time applies what a shared event stream tells.
+"""The lease of a shared event stream: one process at a time applies its events.
 
-Every process is told of the same events. Applied by all at once they wait for each other's locks,
-run into lock time-outs and begin again in halves: on a busy machine one batch of 500 took 51 s, and
-the comparisons that wait for it compared nobody. So one process holds the stream's lease while it
-drains, and the others rely on a drain that began after they asked for one.
+Every process can read the same events. If all applied them at once, they would wait for each
+other's locks, time out and bisect: on a busy machine one batch of 500 took 51 s, and comparisons
+that waited for it did not run. So one process holds the stream's lease while it drains, and the
+others rely on a drain that began after their own request.
 
-The lease ends by itself after `LEASE_SECONDS` without another batch: a process that stands still or
-has died holds up nobody. Two that drain at once are slow, never wrong. Machine time.
+The lease expires after `LEASE_SECONDS` without another page, so a process that hangs or has died
+does not block the others. Two processes that drain at once are slow but correct. All times are
+machine time.
 """
 
 import threading
@@ -23,7 +24,7 @@ FIRST_POLL_SECONDS, MAX_POLL_SECONDS = 0.02, 0.32
 
 NOW = "SELECT clock_timestamp() AS now"
 STATE = """
-SELECT lease_until >= clock_timestamp() AS is_held, coalesce(drained_at >= %s, false) AS is_heard
+SELECT lease_until >= clock_timestamp() AS is_held, coalesce(drained_at >= %s, false) AS is_drained
 FROM execution_streamlease WHERE broker_type = %s
 """
 TAKE = f"""
@@ -42,7 +43,7 @@ WHERE broker_type = %(broker_type)s AND holder = %(holder)s
 """
 END = """
 UPDATE execution_streamlease SET lease_until = '-infinity',
-  drained_at = CASE WHEN %(is_heard)s THEN greatest(drained_at, began_at) ELSE drained_at END
+  drained_at = CASE WHEN %(is_drained)s THEN greatest(drained_at, began_at) ELSE drained_at END
 WHERE broker_type = %(broker_type)s AND holder = %(holder)s
 """
 
@@ -50,18 +51,18 @@ WHERE broker_type = %(broker_type)s AND holder = %(holder)s
 def drain_once(
     broker_type: str, drain: Callable[[Callable[[], bool]], int], patience: float
 ) -> int | None:
-    """Have the stream of a kind drained by one process: this one, or another that began later.
+    """Drain the stream of a broker type in this process, unless another begins to after this call.
 
-    drain: applies what is told and returns how many reports; it is given what renews the lease,
-    which is False once another process has taken it. patience: for how many seconds another's drain
-    may take. Returns how many reports were applied here; None if nobody has drained it in time.
-    Raises what `drain` raises.
+    drain: applies events and returns how many; its argument renews the lease, and returns False
+    once another process has taken it. patience: seconds to wait for another process. Returns how
+    many reports were applied here, None if no process has drained in time. Raises what `drain`
+    raises.
     """
-    asked_at: datetime = rows(NOW)[0].now
+    called_at: datetime = rows(NOW)[0].now
     deadline, pause = machine_time() + patience, FIRST_POLL_SECONDS
     named = {"broker_type": broker_type, "holder": uuid4().hex}
-    while not _takes(named, state := rows(STATE, (asked_at, broker_type))):
-        if state and state[0].is_heard:
+    while not _take(named, state := rows(STATE, (called_at, broker_type))):
+        if state and state[0].is_drained:
             return 0
         if machine_time() >= deadline:
             return None
@@ -72,11 +73,11 @@ def drain_once(
         applied = drain(lambda: run(RENEW, named) == 1)
         is_drained = True
     finally:
-        run(END, {**named, "is_heard": is_drained})
+        run(END, {**named, "is_drained": is_drained})
     return applied
 
 
-def _takes(named: Mapping[str, str], state: Sequence[Any]) -> bool:
-    """Take the lease if it is free, and no other process has drained meanwhile."""
-    is_free = not state or not (state[0].is_held or state[0].is_heard)
+def _take(named: Mapping[str, str], state: Sequence[Any]) -> bool:
+    """Take the lease if it is free and no other process has drained meanwhile."""
+    is_free = not state or not (state[0].is_held or state[0].is_drained)
     return is_free and run(TAKE, named) == 1

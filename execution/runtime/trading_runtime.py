@@ -1,4 +1,4 @@
-"""What a trading process runs beside its tasks: lease, wire, flusher, and its own look for work."""
+"""The threads of a trading process: lease, dispatcher, report writer and background jobs."""
 
 import asyncio
 import os
@@ -41,10 +41,10 @@ from prices import event_loop
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 BackgroundJob = tuple[str, float, Callable[[], object]]
-"""What a process does again and again: its name, after how many seconds, what."""
+"""A job that a process repeats: its name, the seconds between two runs, the function."""
 HEALTH_SECONDS = 1.0
 MAX_READ_SECONDS = 120
-JOBS_END_SECONDS = 2.0  # that rounds under way have to end, where the process ends
+JOBS_END_SECONDS = 2.0  # time for running background jobs to end before the process does
 
 RENEW = """
 INSERT INTO execution_workerlease (id, role, host, pid, lease_until)
@@ -59,10 +59,10 @@ PURGE_LEASES = (
 
 
 class TradingRuntime:
-    """The threads of one trading process. `start` once, `stop` gives back what was not sent."""
+    """The threads of one trading process. Call `start` once; `stop` ends them in order."""
 
     def __init__(self, role: str, on_lane_change: OnLaneChange = ignore_lane_change) -> None:
-        """role: its queues, joined by +. on_lane_change: see `Lanes`."""
+        """role: its queues, joined by +. on_lane_change: see `LaneLeaseManager`."""
         self.id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.role = role
         self._lease = settings.FILLCAST_LEASE_SECONDS
@@ -89,44 +89,48 @@ class TradingRuntime:
 
     @property
     def is_draining(self) -> bool:
-        """Whether the process has been asked to end: nothing new is claimed."""
+        """Whether the process is to end: it claims nothing new."""
         return self._stopping.is_set()
 
     def start(self) -> None:
-        """Take the lease and start the threads that calls need."""
+        """Take the lease and start the threads that broker calls need."""
         self.renew()
         of_process.register_held_lanes(self.lanes.held)
         self.dispatcher.start()
         # Connection tests and account reads share the adapters' sessions.
         set_call_runner(partial(self.dispatcher.run_call, timeout=MAX_READ_SECONDS))
         self.report_writer.start()
-        # Until the last outcome is written: a process that drains is alive.
+        # Renewed until the last outcome is written: a process that drains is alive.
         every_seconds = min(1.0, self._lease / 4)
         self._renewing = self._repeat("renew", every_seconds, self.renew, until=self._ended)
         self._repeat("health", HEALTH_SECONDS, self.health.write)
 
     def start_background_jobs(self, jobs: Sequence[BackgroundJob]) -> None:
-        """Run each of these again and again, on a thread of its own. They may ask for `present`."""
+        """Repeat each job on a thread of its own. Jobs may call `get_runtime`."""
         for name, seconds, job in jobs:
             self._jobs.append(self._repeat(name, seconds, job))
 
     def renew(self) -> None:
-        """Prolong the lease by one UPDATE, which counts who else trades and so has a share of the
-        brokers' rates, and the lanes' by another; read the kill switch and the hosts away."""
-        asked_at = machine_time()
+        """Renew the leases of the process and its lanes; read the kill switch and the hosts down.
+
+        The number of trading processes divides the brokers' rate limits.
+        """
+        read_at = machine_time()
         owner = (self.id, self.role, socket.gethostname(), os.getpid(), self._lease)
         [live] = rows(RENEW, owner)
         self.lanes.renew()
         rate_limits.configure(settings.REDIS_URL, live.processes)
-        self.kill_switch.update(read_halts(), asked_at)
-        before, self.hosts_down = self.hosts_down, open_hosts()
-        wake_hosts(before - self.hosts_down)
+        self.kill_switch.update(read_halts(), read_at)
+        previous, self.hosts_down = self.hosts_down, open_hosts()
+        wake_hosts(previous - self.hosts_down)
         self.maintenance = maintenance.windows_open_now()
 
     def deferred_connections(self, entries: Sequence[Any]) -> dict[str, Deferred]:
-        """Return which connections' entries of these rows wait: their broker is in a maintenance
-        window, their host is away, or they are slow and the slow ones have all the places that
-        they may have."""
+        """Return the connections whose entries wait, with the reason.
+
+        Their broker is in a maintenance window, their host is down, or they are slow and all slots
+        for slow accounts are used.
+        """
         deferred = deferred_by_brokers(entries, self.hosts_down, self.maintenance)
         throttled = self.dispatcher.throttled(
             {row.connection_id for row in entries} - deferred.keys()
@@ -134,12 +138,15 @@ class TradingRuntime:
         return deferred | dict.fromkeys(throttled, Deferred(Code.BROKER_SLOW))
 
     def drain(self) -> None:
-        """Claim nothing new from now on; safe in a signal handler."""
+        """Claim nothing new from now on. Safe in a signal handler."""
         self._stopping.set()
 
     def stop(self, timeout: float = 8.0) -> bool:
-        """Let the calls in hand end, write their outcomes, end the lease. True: all was told.
-        Who has ended already is not ended again."""
+        """Wait for calls in flight, write their outcomes and end the leases.
+
+        timeout: seconds for the calls, then for their outcomes. Returns whether all were written. A
+        second call does nothing.
+        """
         if self._ended.is_set():
             return self._is_settled
         self.drain()
@@ -147,31 +154,29 @@ class TradingRuntime:
         self.dispatcher.background_calls.cancel_queued()
         idle = self.dispatcher.wait_idle(timeout) and self.report_writer.drain(timeout)
         if not idle:
-            log.warning("calls are still under way; they will be looked up", id=self.id)
-        event_loop.shutdown(self.dispatcher.loop, 2)  # or their sessions would begin again
+            log.warning("calls still in flight; their orders will be looked up", id=self.id)
+        event_loop.shutdown(self.dispatcher.loop, 2)  # or price streams would open sessions again
         self.sessions.stop()
         self.dispatcher.disconnect(2)
         self.report_writer.stop()
         self.report_writer.join(2)
         self.health.write()
-        set_call_runner(
-            _refuse
-        )  # before the loop stands still: who asked would wait for its time-out
+        set_call_runner(_refuse)  # before the loop stops: later calls would wait for a time-out
         of_process.register_held_lanes()
         self.dispatcher.stop()
         self._is_settled = idle
         self._ended.set()
         if self._renewing is not None:
-            self._renewing.join(2)  # or it would write the lease anew
+            self._renewing.join(2)  # or it would write the lease again
         if self._jobs_have_ended():
             set_call_runner()
-        self.lanes.release(self.lanes.names)  # what a round took while the others were given back
+        self.lanes.release(self.lanes.names)  # taken by a job meanwhile
         run("DELETE FROM execution_workerlease WHERE id = %s", (self.id,))
         return idle
 
     def _jobs_have_ended(self) -> bool:
-        """Wait a while for rounds under way: each would open sessions again, on a loop of its own,
-        in the lanes of others."""
+        """Wait for running jobs; return whether all have ended. A job that goes on could otherwise
+        open sessions in lanes of other processes, on a loop of its own."""
         until = machine_time() + JOBS_END_SECONDS
         for thread in self._jobs:
             thread.join(max(0.0, until - machine_time()))
@@ -185,15 +190,15 @@ class TradingRuntime:
         *,
         until: threading.Event | None = None,
     ) -> threading.Thread:
-        """On a thread of its own, so that a round that is stuck holds up no other."""
+        """Repeat a job on a thread of its own, so that a hanging job delays no other."""
         ended = until or self._stopping
 
         def loop() -> None:
             while not ended.wait(seconds):
                 try:
                     job()
-                except Exception as error:  # the next round tries again
-                    log.warning("a round failed", what=name, error=repr(error))
+                except Exception as error:  # any: the next run tries again
+                    log.warning("background job failed", job=name, error=repr(error))
                     connection.close()
             connection.close()
 
@@ -203,7 +208,7 @@ class TradingRuntime:
 
 
 def _refuse(call: Coroutine[Any, Any, None]) -> None:
-    """What asks brokers for a process that has ended: nothing does."""
+    """Refuse a broker call of a process that is ending. Raises LaneNotHeldError."""
     call.close()
     raise of_process.LaneNotHeldError(Code.NO_SESSION_WORKER, PROCESS_ENDING)
 
@@ -213,21 +218,21 @@ _lock = threading.Lock()
 
 
 def get_runtime() -> TradingRuntime:
-    """Return this process's runtime. Raises RuntimeError where none was started."""
+    """Return this process's runtime. Raises RuntimeError if none was started."""
     if _runtime is None:
         raise RuntimeError("This process does not trade: no runtime was started.")
     return _runtime
 
 
 def is_started() -> bool:
-    """Whether this process trades."""
+    """Return whether this process trades."""
     return _runtime is not None
 
 
 def run_call(call: Coroutine[Any, Any, T]) -> T:
-    """Run a broker call on the dispatcher's loop where this process trades, else on one of its own.
+    """Run a broker call on the dispatcher's loop, or on a loop of its own if this does not trade.
 
-    Raises ReadFailed NO_SESSION_WORKER where it has traded and a round of it still asks.
+    Raises ReadFailed NO_SESSION_WORKER if this process is ending, and TimeoutError.
     """
     if (runtime := _runtime) is not None:
         return runtime.dispatcher.run_call(call, MAX_READ_SECONDS)
@@ -251,7 +256,7 @@ def start_runtime(
     *,
     jobs: Sequence[BackgroundJob] = (),
 ) -> TradingRuntime:
-    """Start this process's runtime once, with its rounds; return it."""
+    """Start this process's runtime with its background jobs, unless it is running; return it."""
     global _runtime
     with _lock:
         if _runtime is None:
@@ -263,7 +268,7 @@ def start_runtime(
 
 
 def drain() -> None:
-    """Have this process claim nothing new; safe in a signal handler, takes no lock."""
+    """Claim nothing new in this process. Safe in a signal handler: takes no lock."""
     if _runtime is not None:
         _runtime.drain()
 

@@ -91,7 +91,7 @@ def test_blocked_levels_event_does_not_replace_a_newer_one(
     """The row is locked while the first page is applied, and free when the second is read."""
     position = factories.filled(factories.signal(feed))
     broker.news.clear()
-    monkeypatch.setattr(event_stream, "AT_ONCE", 1)
+    monkeypatch.setattr(event_stream, "PAGE_SIZE", 1)
     broker.publish(levels(entry_of(position), "1.09500"))
     broker.publish(levels(entry_of(position), None))
     pages: list[str] = []
@@ -441,9 +441,7 @@ def test_many_locked_rows_delay_the_others_for_one_wait(
         apply_or_defer(reports)
         filled = set(Order.objects.filter(status="FILLED").values_list("id", flat=True))
         assert filled == {one.pk for one in orders} - locked
-        assert [one["event"] for one in logs if "waited" in one["event"]] == [
-            "a write waited too long"
-        ]
+        assert [one["event"] for one in logs if "timed out" in one["event"]] == ["write timed out"]
         began = time.monotonic()
         for _ in range(5):
             retry_deferred()

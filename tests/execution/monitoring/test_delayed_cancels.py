@@ -31,7 +31,7 @@ def short_calls(settings: Any) -> None:
 def process_cancels(trading: TradingRuntime, order: Order) -> None:
     """One round, until what came of it is written."""
     process_pending_actions()
-    until(lambda: ("cancel", order.pk) not in trading.dispatcher.background_calls._under_way)
+    until(lambda: ("cancel", order.pk) not in trading.dispatcher.background_calls._in_flight)
     assert trading.report_writer.drain(20)
 
 

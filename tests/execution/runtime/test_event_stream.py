@@ -14,7 +14,7 @@ from execution import startup
 from execution.dispatch.deferred_reports import DEFER_SECONDS
 from execution.models import DriftItem, Order
 from execution.runtime import event_stream
-from execution.runtime.event_stream import AT_ONCE, drain_events
+from execution.runtime.event_stream import PAGE_SIZE, drain_events
 from execution.runtime.trading_runtime import TradingRuntime
 from positions.models import ExecutionPosition
 from prices.feeds import open_live
@@ -44,15 +44,15 @@ def test_a_whole_batch_that_must_wait_keeps_nobody_behind_it_from_being_heard(
     hers, his = tickets
     came_in = broker.execute(hers)
     went_out = broker.close_at_broker(hers, CloseCause.STOP_LOSS, D(100))
-    for _ in range(AT_ONCE):  # an exit before its entry: it waits for the entry's own fills
+    for _ in range(PAGE_SIZE):  # an exit before its entry: it waits for the entry's own fills
         broker.publish(went_out)
     broker.publish(broker.execute(his))
     assert drain_events() == 1
     his_id = his.request.client_order_id
     assert Order.objects.get(status="FILLED").client_order_id == his_id
-    assert len(broker.news) == AT_ONCE  # not acknowledged
+    assert len(broker.news) == PAGE_SIZE  # not acknowledged
     broker.publish(came_in)
-    assert drain_events() == AT_ONCE + 1  # tried again, in the same breath as what it waited for
+    assert drain_events() == PAGE_SIZE + 1  # tried again, in the same breath as what it waited for
     assert broker.news == {}
     position = ExecutionPosition.objects.get(connection__id=hers.request.connection_id)
     assert (position.opened_quantity, position.quantity) == (100, 0)
@@ -66,9 +66,9 @@ def test_what_waits_is_told_again_and_nobody_is_told_twice(
     hers, his = tickets
     broker.execute(hers)
     broker.publish(broker.close_at_broker(hers, CloseCause.STOP_LOSS, D(100)))
-    for _ in range(AT_ONCE):
+    for _ in range(PAGE_SIZE):
         broker.publish(broker.execute(his, D("0.1")))
-    assert drain_events() == AT_ONCE
+    assert drain_events() == PAGE_SIZE
     assert [report.close_cause for report in broker.news.values()] == [CloseCause.STOP_LOSS]
     assert drain_events() == 0
     entry = Order.objects.get(client_order_id=his.request.client_order_id)
@@ -154,6 +154,6 @@ def test_what_the_paper_broker_tells_because_of_a_real_ones_prices_is_applied_at
     broker.publish(broker.execute(tickets[0]))
     startup.on_quotes_at_paper()
     for name, _, hear in startup._background_jobs(exits_only=True):
-        if name == "news of paper":
+        if name == "paper events":
             hear()
     assert Order.objects.filter(status="FILLED").count() == 1

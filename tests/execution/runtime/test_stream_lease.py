@@ -90,7 +90,7 @@ def test_a_process_that_stands_still_holds_up_nobody() -> None:
     assert drain_once("paper", drain, 0) == 1
     assert going == [True]
     (state,) = rows(stream_lease.STATE, ("2000-01-01", "paper"))
-    assert (state.is_held, state.is_heard) == (False, True)
+    assert (state.is_held, state.is_drained) == (False, True)
 
 
 def test_a_drain_that_failed_has_heard_nothing() -> None:
@@ -100,5 +100,5 @@ def test_a_drain_that_failed_has_heard_nothing() -> None:
     with pytest.raises(ValueError, match="broken"):
         drain_once("paper", fails, 0)
     (state,) = rows(stream_lease.STATE, ("2000-01-01", "paper"))
-    assert (state.is_held, state.is_heard) == (False, False)
+    assert (state.is_held, state.is_drained) == (False, False)
     assert drain_once("paper", applied_here, 0) == 7
