@@ -1,7 +1,7 @@
-"""What is said of an order that has ended, where its code's own words are about one that waits.
+"""Sentences and hints for orders that ended while they waited. Pure.
 
-An entry that gets too old while it waits ends with the code of what it waited for. Its code's
-sentence and hint promise that it will be sent; these do not. Pure.
+An entry whose signal gets too old while it waits ends with the code of what it waited for. The
+code's own sentence and hint promise that it will be sent; these do not.
 """
 
 from dataclasses import dataclass
@@ -36,19 +36,19 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         "Run the connection test once; the next signal is taken when it has passed.",
     ),
     Code.CONNECTION_TEST_PENDING: EndedWait(
-        "The connection's requested test had not passed when the signal became too old.",
-        "The next signal is taken when it has passed and the account was compared. See its result"
-        " on the account's page.",
+        "The requested connection test had not passed when the signal became too old.",
+        "The next signal is taken when it has passed and the account has been reconciled. See its"
+        " result on the account's page.",
     ),
     Code.ACCOUNT_ANSWER_UNUSABLE: EndedWait(
         "The broker's answer about the account could not be used until the signal was too old.",
         "The account is read again automatically, and the next signal is taken when its answer can"
-        " be used. If it lasts, tell the operators: the log has the place.",
+        " be used. If it lasts, report it to the operators: the log shows where it fails.",
     ),
     Code.CONNECTION_UNREACHABLE: EndedWait(
         "The account's broker did not answer until the signal was too old.",
-        "The next signal is taken when the broker answers again and the account was compared. If"
-        " it lasts, read the last error on the account's page.",
+        "The next signal is taken when the broker answers again and the account has been"
+        " reconciled. If it lasts, read the last error on the account's page.",
     ),
     Code.BROKER_UNREACHABLE: EndedWait(
         "The broker could not be reached until the signal was too old.",
@@ -71,7 +71,7 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         " connection test; the next signal is taken then.",
     ),
     Code.CIRCUIT_OPEN: EndedWait(
-        "The connection rested after too many failed calls until the signal was too old.",
+        "The connection backed off after too many failed calls until the signal was too old.",
         "It is tried again automatically, and the next signal is taken when it works. If it lasts,"
         " read the last error on the account's page.",
     ),
@@ -84,9 +84,9 @@ ENDED_WAITS: dict[Code, EndedWait] = {
         "The next signal is taken when the host answers again: it is probed automatically.",
     ),
     Code.NO_SESSION_WORKER: EndedWait(
-        "No worker held this account's session until the signal was too old.",
-        "The next signal is taken when its session worker runs: ask the operators to start the one"
-        " that the doctor names.",
+        "No session worker was running for this account until the signal was too old.",
+        "The next signal is taken when that worker runs: ask the operators to start the session"
+        " worker that the doctor names.",
     ),
     Code.BROKER_MAINTENANCE: EndedWait(
         "The broker was in a maintenance window until the signal was too old.",
@@ -99,12 +99,12 @@ ENDED_WAITS: dict[Code, EndedWait] = {
     ),
     Code.PRICE_AWAITED: EndedWait(
         "The first price of this symbol did not come before the signal was too old.",
-        "Look at the account's price source: it says which pairs its broker has no price of.",
+        "Open the account's price source: it lists the pairs that its broker does not quote.",
     ),
     Code.EARLIER_COMMAND: EndedWait(
         "The terminal had not answered an earlier command when the signal became too old.",
-        "The next signal is sent when the terminal answers. If it lasts, see whether the terminal"
-        " runs.",
+        "The next signal is sent when the terminal answers. If it lasts, check whether the"
+        " terminal is running.",
     ),
     Code.BROKER_SLOW: EndedWait(
         "The account's broker was so slow that the signal became too old.",
@@ -121,18 +121,20 @@ ENDED_WAITS: dict[Code, EndedWait] = {
     ),
 }
 
-# The broker's last word on an order: what its code's hint says is tried again was tried already.
+# States in which the broker's answer is final. The code's own hint promises another try, which has
+# been made or is not made.
 FINAL = frozenset({"REJECTED", "FAILED"})
 FINAL_HINTS: dict[Code, str] = {
-    Code.REQUOTE: "It was tried once more, and the price had changed again. Of an exit the position"
-    " is still open: close it once more if its stop, target or CLOSE does not within two minutes.",
+    Code.REQUOTE: "It was tried once more, and the price had changed again. If this is an exit, the"
+    " position is still open: close it yourself if its stop, target or CLOSE does not do so within"
+    " two minutes.",
     Code.RATE_LIMITED: "It is not tried again. Fewer programs on the same account or address help.",
     Code.BROKER_CLOCK: "It is not tried again. Operators: set this machine's clock by NTP.",
     Code.BROKER_UNREACHABLE: "It is not tried again. Check host and network.",
 }
 
 NOT_SENT_IN_TIME = frozenset({*ENDED_WAITS, Code.SIGNAL_TOO_OLD, Code.SIGNAL_EXPIRED})
-"""With which codes an order ends, DENIED or EXPIRED, that waited until its signal was too old."""
+"""The codes of DENIED and EXPIRED orders that waited until their signal was too old."""
 
 
 def is_ended_wait(reason: str, status: str) -> bool:

@@ -1,6 +1,7 @@
-"""The one table of reason codes: why something was refused, skipped, denied, closed or is unsure.
+"""Reason codes: why something was refused, skipped, denied or closed, or why it is not known.
 
-A code never changes its meaning and is never reused. `manage.py reason_codes` writes
+Each code has one sentence for people and a hint on what they can do. A code never changes its
+meaning and is never used again for something else. `manage.py reason_codes` writes
 docs/reason-codes.md from this table.
 """
 
@@ -23,23 +24,23 @@ class Code(StrEnum):
     # ---- skipped: a candidate that may not trade now -----------------------------------------
     FEED_OWNER_ONLY = (
         "FEED_OWNER_ONLY",
-        "The feed is approved by its owner only, for that owner's own accounts.",
-        "An operator approves the feed before other accounts trade its signals.",
+        "This feed is approved only for its owner's own accounts.",
+        "An operator must approve the feed before other accounts can trade its signals.",
     )
     CONNECTION_INACTIVE = (
         "CONNECTION_INACTIVE",
         "The connection is switched off.",
-        "Activate the connection to take the next signal.",
+        "Switch it on to trade from the next signal on.",
     )
     CONNECTION_PAUSED = (
         "CONNECTION_PAUSED",
-        "Paused by its owner.",
-        "Resume the connection to take the next signal.",
+        "The owner has paused the connection.",
+        "Resume it to trade from the next signal on.",
     )
     CONNECTION_ERROR = (
         "CONNECTION_ERROR",
-        "The connection is in error since its last contact with the broker.",
-        "Read the last error, mend it, and run the connection test.",
+        "The connection has been in error since its last contact with the broker.",
+        "Read the last error, fix its cause, and run the connection test.",
     )
     ACCOUNT_TRADING_DISABLED = (
         "ACCOUNT_TRADING_DISABLED",
@@ -49,26 +50,27 @@ class Code(StrEnum):
     )
     CONNECTION_UNREACHABLE = (
         "CONNECTION_UNREACHABLE",
-        "The account's broker did not answer several times; entries wait for it.",
-        "They are sent when it answers and was compared, if the signal is not too old by then.",
+        "The account's broker did not answer several calls; entries wait for it.",
+        "They are sent when the broker answers and the account has been reconciled, if the signal"
+        " is not too old by then.",
     )
     CONNECTION_UNTESTED = (
         "CONNECTION_UNTESTED",
         "The connection has never passed its test.",
-        "Run the connection test once; no entry is sent before it.",
+        "Run the connection test once; no entry is sent before it passes.",
     )
     CONNECTION_TEST_PENDING = (
         "CONNECTION_TEST_PENDING",
-        "The connection's test is requested and has not run yet; entries wait for it.",
-        "They are sent when it has passed and the account was compared with its broker, if the"
-        " signal is not too old by then.",
+        "The connection test is requested and has not run yet; entries wait for it.",
+        "They are sent when it has passed and the account has been reconciled, if the signal is"
+        " not too old by then.",
     )
     ACCOUNT_ANSWER_UNUSABLE = (
         "ACCOUNT_ANSWER_UNUSABLE",
         "The broker's last answer about the account cannot be used; entries wait.",
-        "The account is read again by itself within a minute. They are sent when its answer can be"
-        " used, if the signal is not too old by then. If it lasts, tell the operators: the log has"
-        " the place.",
+        "The account is read again automatically within a minute. Entries are sent when the answer"
+        " is valid, if the signal is not too old by then. If it lasts, report it to the operators:"
+        " the log shows where it fails.",
     )
     CONNECTION_NOT_RECONCILED = (
         "CONNECTION_NOT_RECONCILED",
@@ -77,8 +79,8 @@ class Code(StrEnum):
     )
     CIRCUIT_OPEN = (
         "CIRCUIT_OPEN",
-        "Too many calls in a row failed; the connection rests, and entries wait.",
-        "It is tried again by itself. They are sent then, if the signal is not too old by then.",
+        "Too many calls in a row failed; the connection is backing off, and entries wait.",
+        "It is tried again automatically. Entries are sent then, if the signal is not too old.",
     )
     BROKER_HOST_DOWN = (
         "BROKER_HOST_DOWN",
@@ -97,13 +99,13 @@ class Code(StrEnum):
     )
     NO_PRESET = (
         "NO_PRESET",
-        "No trading preset says how large a trade may be.",
+        "The connection has no trading preset, which sets how large a trade may be.",
         "Choose a preset for the connection.",
     )
     NO_DATA_CONNECTION = (
         "NO_DATA_CONNECTION",
         "No price source is set for this account.",
-        "Choose one on the account's page: what its own broker tells, or another.",
+        "Choose one on the account's page: its own broker's prices, or another source.",
     )
     SUBSCRIPTION_PAUSED = (
         "SUBSCRIPTION_PAUSED",
@@ -112,41 +114,43 @@ class Code(StrEnum):
     )
     SUBSCRIPTION_EXPIRED = (
         "SUBSCRIPTION_EXPIRED",
-        "The subscription to this feed has run out.",
+        "The subscription to this feed has expired.",
         "Renew the subscription.",
     )
     DIRECTION_EXCLUDED = (
         "DIRECTION_EXCLUDED",
-        "The owner takes only the other direction from this feed.",
+        "The subscription takes only signals of the other direction.",
         "Change the directions of the subscription.",
     )
     TRADING_HALTED = (
         "TRADING_HALTED",
-        "The kill switch is set.",
-        "Whoever set it releases it: you with Resume in the portal, an operator in the console.",
+        "The kill switch is set: no order is sent.",
+        "If you set it, choose Resume in the portal. If an operator set it, an operator releases"
+        " it in the console.",
     )
     ENTRIES_HALTED = (
         "ENTRIES_HALTED",
         "The kill switch allows exits only.",
-        "Whoever set it releases it: you with Resume in the portal, an operator in the console.",
+        "If you set it, choose Resume in the portal. If an operator set it, an operator releases"
+        " it in the console.",
     )
 
     # ---- denied: our own rules ---------------------------------------------------------------
     SIGNAL_TOO_OLD = (
         "SIGNAL_TOO_OLD",
-        "The signal was older than the preset, or for a market entry the operators, allow.",
-        "Its age counts from the publication. Raise the preset's maximum age; if most orders of a"
-        " signal end so, ask the operators whether a worker was late.",
+        "The signal was older than the preset allows, or than operators allow for market entries.",
+        "Its age counts from its publication. Raise the preset's maximum age. If most orders of a"
+        " signal end this way, ask the operators whether a worker was late.",
     )
     QUOTE_MISSING = (
         "QUOTE_MISSING",
         "There is no price for this symbol.",
-        "Look at the account's price source: it says which pairs its broker has no price of.",
+        "Open the account's price source: it lists the pairs that its broker does not quote.",
     )
     QUOTE_STALE = (
         "QUOTE_STALE",
         "The latest price is too old to trade on.",
-        "Look at the account's price source: it says when it last told a price and what helps.",
+        "Open the account's price source: it shows when its last price came and what helps.",
     )
     ACCOUNT_NOT_SYNCED = (
         "ACCOUNT_NOT_SYNCED",
@@ -165,13 +169,13 @@ class Code(StrEnum):
     )
     NO_CONVERSION_RATE = (
         "NO_CONVERSION_RATE",
-        "No rate from the symbol's currency to the account's is quoted.",
-        "Quote a pair that joins the two currencies.",
+        "There is no rate from the symbol's currency to the account's.",
+        "Choose a price source that quotes a pair of the two currencies.",
     )
     CONVERSION_RATE_STALE = (
         "CONVERSION_RATE_STALE",
         "The rate from the symbol's currency to the account's is too old.",
-        "See that the pair that joins the two currencies is quoted.",
+        "Check that the price source still quotes the pair of the two currencies.",
     )
     STOP_REQUIRED = (
         "STOP_REQUIRED",
@@ -180,7 +184,7 @@ class Code(StrEnum):
     )
     STOP_AT_ENTRY = (
         "STOP_AT_ENTRY",
-        "The stop is at or beyond the present price; the loss per unit is not above zero.",
+        "The stop is at the current price or beyond it, so the loss per unit is not above zero.",
         "Publish with a stop on the right side of the price.",
     )
     STOP_TOO_NEAR = (
@@ -190,12 +194,12 @@ class Code(StrEnum):
     )
     QUANTITY_BELOW_MINIMUM = (
         "QUANTITY_BELOW_MINIMUM",
-        "The wanted quantity is below the smallest that the broker takes.",
-        "Add money, raise the risk or the multiplier.",
+        "The calculated quantity is below the broker's minimum.",
+        "Add money, or raise the risk or the multiplier.",
     )
     MAX_QUANTITY = (
         "MAX_QUANTITY",
-        "The wanted quantity is above the preset's maximum.",
+        "The calculated quantity is above the preset's maximum.",
         "Raise the preset's maximum quantity, or lower the size.",
     )
     MAX_OPEN_POSITIONS = (
@@ -205,7 +209,7 @@ class Code(StrEnum):
     )
     MAX_LEVERAGE = (
         "MAX_LEVERAGE",
-        "All open notional together would exceed the allowed leverage.",
+        "With this order, the notional of all open positions would exceed the allowed leverage.",
         "Close positions, add money or raise the preset's leverage.",
     )
     NETTING_OPPOSITE = (
@@ -216,7 +220,7 @@ class Code(StrEnum):
     OPPOSITE_CLOSING = (
         "OPPOSITE_CLOSING",
         "The opposite position of this symbol is being closed; the entry waits for that.",
-        "It is sent when that is closed, if the signal is not too old by then.",
+        "It is sent when that position is closed, if the signal is not too old by then.",
     )
     MARGIN = (
         "MARGIN",
@@ -225,7 +229,7 @@ class Code(StrEnum):
     )
     PORTFOLIO_RISK = (
         "PORTFOLIO_RISK",
-        "All stops hit together would lose more than the allowed share of equity.",
+        "If all stops were hit together, the loss would exceed the allowed share of equity.",
         "Close positions or raise the preset's portfolio risk.",
     )
     SLIPPAGE_LIMIT = (
@@ -236,11 +240,11 @@ class Code(StrEnum):
     SLIPPAGE_NOT_KEPT = (
         "SLIPPAGE_NOT_KEPT",
         "This broker cannot keep a market order from being filled beyond the allowed slippage.",
-        "Take the slippage limit out of the signal and the preset, or publish a limit order.",
+        "Remove the slippage limit from the signal and the preset, or publish a limit order.",
     )
     ORDER_TYPE_UNSUPPORTED = (
         "ORDER_TYPE_UNSUPPORTED",
-        "The account cannot take this order type or time in force.",
+        "The account does not support this order type or time in force.",
         "Publish another type, or use another account.",
     )
     PRICE_WRONG_SIDE = (
@@ -253,19 +257,19 @@ class Code(StrEnum):
     # ---- order outcomes ----------------------------------------------------------------------
     SIGNAL_EXPIRED = (
         "SIGNAL_EXPIRED",
-        "Its valid-until passed before it could be sent.",
-        "Nothing to do; it is never sent late.",
+        "The signal's valid-until time passed before the order could be sent.",
+        "You need not do anything; the order is never sent late.",
     )
     CLOSED_BEFORE_SENT = (
         "CLOSED_BEFORE_SENT",
         "The provider closed the trade before this order was sent.",
     )
     SIGNAL_CANCELLED = ("SIGNAL_CANCELLED", "The provider cancelled the signal.")
-    OWNER_CANCELLED = ("OWNER_CANCELLED", "Cancelled by its owner.")
+    OWNER_CANCELLED = ("OWNER_CANCELLED", "The owner cancelled the order.")
     SEND_DEADLINE = (
         "SEND_DEADLINE",
-        "It could not reach the wire within its send deadline.",
-        "It is tried again by itself while the signal is valid.",
+        "The order could not be sent before its send deadline.",
+        "It is tried again automatically while the signal is valid.",
     )
     KILL_SWITCH = (
         "KILL_SWITCH",
@@ -275,85 +279,90 @@ class Code(StrEnum):
     PRICE_AWAITED = (
         "PRICE_AWAITED",
         "The broker was asked for the first price of this symbol; the order waits for it.",
-        "It comes within seconds. Without one the entry is denied.",
+        "It usually comes within seconds. Without a price the entry is denied.",
     )
     EXIT_AWAITS_OTHERS = (
         "EXIT_AWAITS_OTHERS",
-        "Other exits are closing all of the position; this one waits for what becomes of them.",
-        "Nothing: it is sent if they leave something open.",
+        "Other exits are closing the whole position; this exit waits for their outcome.",
+        "You need not do anything: it is sent if they leave something open.",
     )
     EXIT_AWAITS_NUMBER = (
         "EXIT_AWAITS_NUMBER",
-        "The broker has not told its number of the position yet; the exit waits for it.",
-        "It is asked for by itself. If it lasts, look at the account at the broker.",
+        "The broker has not reported its number of the position yet; the exit waits for it.",
+        "The broker is asked automatically. If it lasts, check the account at the broker.",
     )
     EXIT_AWAITS_LEVELS = (
         "EXIT_AWAITS_LEVELS",
-        "The broker is asked to take stop and target away, so that the exit reverses nothing.",
-        "It is sent when the broker has done so.",
+        "The broker is asked to remove stop and target, so that the exit cannot reverse the"
+        " position.",
+        "The exit is sent when the broker has removed them.",
     )
     EXIT_AWAITS_READ = (
         "EXIT_AWAITS_READ",
         "The broker is asked how much of the position it still holds; the exit waits for that.",
-        "It is sent when the broker has told it.",
+        "It is sent when the broker has answered.",
     )
     EXIT_AWAITS_COMPARISON = (
         "EXIT_AWAITS_COMPARISON",
-        "The broker holds too little of the position to be sold; the account is compared with it.",
-        "What was closed at the broker is closed here within seconds. If it lasts, settle the"
+        "The broker holds less of the position than can be sold; the account is being compared.",
+        "What was closed at the broker is closed here within seconds. If it lasts, resolve the"
         " account's differences: the exit waits for that.",
     )
     EARLIER_COMMAND = (
         "EARLIER_COMMAND",
         "The terminal takes one command at a time and has not answered the one before.",
-        "It is sent, in order, when that command is answered or its time is over.",
+        "The order is sent, in its turn, when that command is answered or has timed out.",
     )
     BROKER_SLOW = (
         "BROKER_SLOW",
-        "The account's broker answers slowly and has all the calls that slow ones may have.",
-        "It is sent when one of those calls has ended.",
+        "The account's broker answers slowly and already has as many calls as slow brokers may.",
+        "The order is sent when one of those calls has ended.",
     )
     NO_SESSION_WORKER = (
         "NO_SESSION_WORKER",
-        "No worker holds this account's lane; the order waits for one.",
-        "Tell the operators to start the session worker that the doctor names.",
+        "No session worker is running for this account; the order waits for one.",
+        "Ask the operators to start the session worker that the doctor names.",
     )
     NO_WORKER = (
         "NO_WORKER",
         "The order is due, and no worker has begun to send it yet.",
-        "It is sent when one does: an exit always, an entry if its signal is not too old by then;"
-        " else the entry ends unsent. It passes by itself while many orders are sent at once. If it"
-        " lasts, ask the operators whether the doctor names a worker that does not run.",
+        "A worker sends it: an exit always, an entry if its signal is not too old by then;"
+        " otherwise the entry ends unsent. A short wait is normal while many orders are sent at"
+        " once. If it lasts, ask the operators whether the doctor names a worker that does not"
+        " run.",
     )
     SESSION_MOVED = (
         "SESSION_MOVED",
-        "The account's lane went to another process before the order had left.",
-        "It is tried again by itself, by the other process.",
+        "Another worker took over the account's session before the order was sent.",
+        "That worker tries it again automatically.",
     )
     NOT_CONNECTED = (
         "NOT_CONNECTED",
-        "No connection to the broker; nothing was sent.",
-        "It is tried again by itself while the signal is valid.",
+        "There is no connection to the broker; nothing was sent.",
+        "It is tried again automatically while the signal is valid.",
     )
     SEND_RETRIES_EXHAUSTED = (
         "SEND_RETRIES_EXHAUSTED",
-        "It never left us through all its tries.",
-        "Mend the connection; an operator may retry the order.",
+        "Every attempt to send the order failed before anything left.",
+        "Fix the connection; an operator may retry the order.",
     )
     NEVER_ARRIVED = (
         "NEVER_ARRIVED",
-        "The broker was asked twice and never had it.",
+        "The broker was asked twice and never received the order.",
         "Nothing was traded; an operator may retry the order.",
     )
     REPLY_LOST = (
         "REPLY_LOST",
-        "Sent, and the answer never came; the broker is being asked.",
-        "Wait: it is looked up and never sent again blindly.",
+        "The order was sent and no answer came; the broker is being asked.",
+        "Wait: the order is looked up, and not sent again unless the broker is proven not to have"
+        " it.",
     )
     WORKER_LOST = (
         "WORKER_LOST",
-        "The process that sent it died before it told the outcome; the broker is being asked.",
-        "Wait: it is looked up and never sent again blindly.",
+        "The process that sent the order died before it stored the outcome; the broker is being"
+        " asked.",
+        "Wait: the order is looked up, and not sent again unless the broker is proven not to have"
+        " it.",
     )
     UNEXPECTED = (
         "UNEXPECTED",
@@ -362,48 +371,52 @@ class Code(StrEnum):
     )
     ORDER_PROCESSING_FAILED = (
         "ORDER_PROCESSING_FAILED",
-        "The order itself makes our program fail; it was set aside before it was sent.",
+        "This order makes our program fail; it was set aside before it was sent.",
         "Report the reference in the log to the operators.",
     )
     UNKNOWN_TOO_LONG = (
         "UNKNOWN_TOO_LONG",
-        "Nobody has been able to say for long whether the broker has it.",
-        "Look it up at the broker; reconnect the account. It is asked about until it is known.",
+        "It has been unknown for a long time whether the broker has the order.",
+        "Look it up at the broker, and reconnect the account. The broker is asked until it is"
+        " known.",
     )
     STUCK = (
         "STUCK",
-        "The broker took it and should have ended it long ago; it is being asked.",
-        "Wait some seconds: it is then cancelled or told, as the preset says.",
+        "The broker accepted the order and should have ended it long ago; it is being asked.",
+        "Wait some seconds: the order is then cancelled or reported to you, as the preset sets.",
     )
     STUCK_CANCELLED = (
         "STUCK_CANCELLED",
-        "It was stuck at the broker, so its cancel was asked for.",
-        "Nothing to do; the preset's stuck policy says so.",
+        "The order was stuck at the broker, so its cancellation was requested.",
+        "You need not do anything: the preset's stuck policy is Cancel.",
     )
     STUCK_ESCALATED = (
         "STUCK_ESCALATED",
-        "It is stuck at the broker, which says that it still works on it.",
-        "Look at it at the broker, then cancel it here, or choose the stuck policy Cancel.",
+        "The order is stuck: the broker reports that it still works on it.",
+        "Check it at the broker, then cancel it here, or set the preset's stuck policy to Cancel.",
     )
     CANCEL_UNANSWERED = (
         "CANCEL_UNANSWERED",
-        "The broker was asked to cancel it again and again, and it is still there.",
-        "Cancel it at the broker; it goes on being asked each half minute.",
+        "The broker was asked to cancel the order several times, and it is still there.",
+        "Cancel it at the broker. The request is repeated every half minute.",
     )
     CANCEL_DELAYED = (
         "CANCEL_DELAYED",
         "The cancel could not be sent to the broker yet: its host is overloaded or cannot be"
-        " reached, the account has no session, or no worker holds the account's lane.",
+        " reached, the account has no session, or no session worker is running for it.",
         "It is tried again until it succeeds. If that is too late, cancel the order at the broker."
         " Operators: start the session worker that the doctor names, if one is missing.",
     )
     UNEXPECTEDLY_LIVE = (
         "UNEXPECTEDLY_LIVE",
-        "The broker has it, though we had taken it as never sent or never arrived.",
-        "Tell the operators: a guard has failed. It is treated as what it is, a live order.",
+        "The broker has the order, though it was taken as never sent or never arrived.",
+        "Report it to the operators: a safeguard has failed. The order is now handled as live.",
     )
-    RESEND = ("RESEND", "Proven absent at the broker; the exit is sent again under its id.")
-    OPERATOR_RETRY = ("OPERATOR_RETRY", "An operator asked for another try.")
+    RESEND = (
+        "RESEND",
+        "The broker is proven not to have the exit; it is sent again under its id.",
+    )
+    OPERATOR_RETRY = ("OPERATOR_RETRY", "An operator requested another try.")
 
     RESTORE_CHECK = (
         "RESTORE_CHECK",
@@ -412,18 +425,21 @@ class Code(StrEnum):
     )
     RESTORED = (
         "RESTORED",
-        "The database was restored: what became of this order since the backup is asked anew.",
-        "Wait: the broker is asked. Never enter it again by hand.",
+        "The database was restored; the broker is asked what happened to this order since the"
+        " backup.",
+        "Wait for the answer. Never enter the order again by hand.",
     )
     RESTORED_UNSENT = (
         "RESTORED_UNSENT",
-        "It waited when the backup was made and may have been sent since; it is never sent again.",
-        "Look for it among the differences from the broker; publish anew only if it is not there.",
+        "It was waiting at the time of the backup and may have been sent since; it is not sent"
+        " again.",
+        "Look for it among the differences from the broker. Publish it again only if it is not"
+        " there.",
     )
     RESTORED_EXIT = (
         "RESTORED_EXIT",
-        "It waited when the backup was made and may have been sent since. It leaves as soon as the"
-        " broker is seen to hold all that it would close.",
+        "It was waiting at the time of the backup and may have been sent since. It is sent once the"
+        " broker is seen to hold everything that it would close.",
         "If the quantities differ, decide the difference, then close the position by hand.",
     )
     RESTORE_CLEARED = (
@@ -434,7 +450,7 @@ class Code(StrEnum):
     # ---- the broker's refusals, one name for all brokers --------------------------------------
     REJECTED_BY_BROKER = (
         "REJECTED_BY_BROKER",
-        "The broker refused it.",
+        "The broker rejected it.",
         "Read the broker's own text beside it.",
     )
     NO_MONEY = (
@@ -442,11 +458,15 @@ class Code(StrEnum):
         "Broker: not enough money for the margin.",
         "Add money or lower the size.",
     )
-    MARKET_CLOSED = ("MARKET_CLOSED", "Broker: the market is closed.", "Wait for the session.")
+    MARKET_CLOSED = (
+        "MARKET_CLOSED",
+        "Broker: the market is closed.",
+        "Wait until the market opens.",
+    )
     STOPS_INVALID = (
         "STOPS_INVALID",
-        "Broker: stop or target too near to the price or on the wrong side.",
-        "Widen the stop beyond the symbol's stops level.",
+        "Broker: a stop or target is too near to the price or on the wrong side.",
+        "Widen the stop or target beyond the symbol's stops level.",
     )
     LEVELS_FROZEN = (
         "LEVELS_FROZEN",
@@ -455,11 +475,15 @@ class Code(StrEnum):
     )
     VOLUME_INVALID = (
         "VOLUME_INVALID",
-        "Broker: the quantity is not one it takes.",
+        "Broker: the quantity is not valid for this symbol.",
         "Check the symbol's minimum, step and maximum.",
     )
     PRICE_INVALID = ("PRICE_INVALID", "Broker: the price is not valid.", "Check the order's price.")
-    REQUOTE = ("REQUOTE", "Broker: the price has changed.", "It is tried once more by itself.")
+    REQUOTE = (
+        "REQUOTE",
+        "Broker: the price has changed.",
+        "The order is tried once more automatically.",
+    )
     TRADING_DISABLED = (
         "TRADING_DISABLED",
         "Broker: trading is disabled for this account.",
@@ -484,14 +508,15 @@ class Code(StrEnum):
     )
     ACCOUNT_MISMATCH = (
         "ACCOUNT_MISMATCH",
-        "These credentials are of another account at the broker than the one that is traded here.",
-        "Enter credentials of that account again. Another one needs a connection of its own, or "
-        "this one with nothing open.",
+        "These credentials belong to another account at the broker than the one traded here.",
+        "Enter the credentials of this connection's account. To trade the other account, add a"
+        " connection for it, or change this one while nothing is open.",
     )
     UNKNOWN_ACCOUNT = (
         "UNKNOWN_ACCOUNT",
         "The broker does not know this account.",
-        "Check server and number; a wrong number: add the account anew, and remove this one.",
+        "Check the server and the account number. If the number is wrong, remove this connection"
+        " and add it again.",
     )
     UNKNOWN_SYMBOL_AT_BROKER = (
         "UNKNOWN_SYMBOL_AT_BROKER",
@@ -505,13 +530,16 @@ class Code(StrEnum):
     NO_POSITION = (
         "NO_POSITION",
         "Broker: there is no such position (any more).",
-        "The account is compared with the broker at once: who closed it there is known then.",
+        "The account is compared with the broker at once, which shows how it was closed there.",
     )
-    TIME_IN_FORCE_ENDED = ("TIME_IN_FORCE_ENDED", "Its time in force ended at the broker.")
+    TIME_IN_FORCE_ENDED = (
+        "TIME_IN_FORCE_ENDED",
+        "The order's time in force ended at the broker.",
+    )
     BROKER_UNREACHABLE = (
         "BROKER_UNREACHABLE",
         "The broker could not be reached.",
-        "Check host and network; it is tried again by itself.",
+        "Check host and network; it is tried again automatically.",
     )
     CLIENT_ID_IN_USE = (
         "CLIENT_ID_IN_USE",
@@ -520,53 +548,55 @@ class Code(StrEnum):
     )
     NO_MARKET_DATA = (
         "NO_MARKET_DATA",
-        "Broker: it does not tell this account live prices of the symbol.",
+        "Broker: this account does not receive live prices of the symbol.",
         "Subscribe to the exchange's live data at the broker and end other sessions of the login.",
     )
     INVALID_QUOTE = (
         "INVALID_QUOTE",
-        "The broker told a price that cannot be.",
-        "Nothing is done by such a price. If it goes on, choose another price source.",
+        "The broker sent an invalid price; it was ignored.",
+        "If it happens again and again, choose another price source.",
     )
     OTHER_CLIENT_ID = (
         "OTHER_CLIENT_ID",
-        "The order was placed under another client id: only that one can change or cancel it.",
+        "The order was placed under another client id, and only that one can change or cancel it.",
         "Change it in TWS itself; an exit of the position closes its group.",
     )
     RATE_LIMITED = (
         "RATE_LIMITED",
-        "Broker: too many requests; it took nothing.",
-        "It is tried again by itself; fewer programs on the same account or address help.",
+        "Broker: too many requests; it accepted nothing.",
+        "It is tried again automatically. Fewer programs on the same account or address help.",
     )
     BROKER_CLOCK = (
         "BROKER_CLOCK",
-        "Broker: the request came too late or our clock differs from its own; it took nothing.",
-        "Set this machine's clock by NTP; it is tried again by itself.",
+        "Broker: the request came too late or our clock differs from its own; it accepted nothing.",
+        "Set this machine's clock by NTP; it is tried again automatically.",
     )
     LIBRARY_MISSING = (
         "LIBRARY_MISSING",
-        "The library that talks to this kind of broker is not installed where orders are sent.",
+        "The library for this broker type is not installed where orders are sent.",
         "Operators: install what the message names on every trading process's machine.",
     )
     HEDGING_NEEDED = (
         "HEDGING_NEEDED",
-        "This way to the broker needs a hedging account, and this one nets its positions.",
-        "Say `hedging` in the settings if MetaTrader's title bar does; else use the kind mt5.",
+        "This broker type needs a hedging account, and this account nets its positions.",
+        "If MetaTrader's title bar shows “Hedge”, set `hedging` in the settings; otherwise use the"
+        " broker type mt5.",
     )
     TERMINAL_LIMIT = (
         "TERMINAL_LIMIT",
-        "The expert advisor in the terminal allows no more orders, or no lots so large.",
+        "The expert advisor in the terminal allows no more orders, or no lots as large.",
         "Raise MaximumOrders and MaximumLotSize in the inputs of DWX_Server in MetaTrader.",
     )
     REMAINDER_NOT_CANCELLABLE = (
         "REMAINDER_NOT_CANCELLABLE",
-        "It was filled in part, and the expert advisor cannot delete the rest: it waits on.",
-        "Delete it in MetaTrader by hand, or close the position and then cancel it here.",
+        "The order was filled in part, and the expert advisor cannot delete the rest: it still"
+        " works.",
+        "Delete the rest in MetaTrader by hand, or close the position and then cancel it here.",
     )
     NOT_SUPPORTED = (
         "NOT_SUPPORTED",
-        "Broker: it does not offer this.",
-        "See the table of what each broker offers in the README.",
+        "Broker: it does not support this.",
+        "See the table of what each broker supports in the README.",
     )
 
     AUDIT_NOT_READ = (
@@ -575,7 +605,7 @@ class Code(StrEnum):
         "Start the worker that holds its session, then run the audit again.",
     )
 
-    # ---- input at our doors ------------------------------------------------------------------
+    # ---- input at our entry points -----------------------------------------------------------
     NUMBER_MALFORMED = (
         "NUMBER_MALFORMED",
         "Not a plain decimal number.",
@@ -589,28 +619,28 @@ class Code(StrEnum):
     FIELD_REQUIRED = ("FIELD_REQUIRED", "A required field is missing.", "Add the named field.")
     FIELD_UNKNOWN = (
         "FIELD_UNKNOWN",
-        "A field that this door does not know.",
+        "This field is not known here.",
         "Remove it, or correct its name.",
     )
     SETTING_IN_USE = (
         "SETTING_IN_USE",
-        "This setting stays as it is while an order or a position of the account is open.",
-        "Close what is open first, or connect the other account beside this one.",
+        "This setting cannot be changed while an order or a position of the account is open.",
+        "Close what is open first, or add a connection for the other account.",
     )
     ACCOUNT_IN_USE = (
         "ACCOUNT_IN_USE",
         "Something is still open in this account.",
-        "Close it first, and wait for what is on its way: nobody watches an account that is gone.",
+        "Close it first, and wait for orders on their way: a removed account is not monitored.",
     )
-    FIELD_INVALID = ("FIELD_INVALID", "A field's value is not one of those allowed.")
+    FIELD_INVALID = ("FIELD_INVALID", "The value of a field is not allowed.")
     PAPER_NEEDS_SHARED = (
         "PAPER_NEEDS_SHARED",
-        "A paper account trades only on recorded prices and on those that operators offer to all.",
-        "Choose one of those, or ask the operators to offer what an account of theirs is told.",
+        "A paper account trades only on recorded prices and on sources that operators share.",
+        "Choose one of those, or ask the operators to share a price source of theirs.",
     )
     SYMBOL_UNKNOWN = (
         "SYMBOL_UNKNOWN",
-        "What is traded cannot be read from the symbol.",
+        "The symbol does not show what is traded.",
         "Write it as BASE/QUOTE, for example EUR/USD, or as EXCHANGE:TICKER.",
     )
     SYMBOL_NOT_LISTED = (
@@ -639,7 +669,7 @@ class Code(StrEnum):
     )
     REFERENCE_REQUIRED = (
         "REFERENCE_REQUIRED",
-        "MODIFY and CLOSE must say which published signal they refer to.",
+        "MODIFY and CLOSE must name the published signal that they refer to.",
         "Set refers_to (or refers_to_external_id) to a published OPEN signal of the same feed.",
     )
     BODY_NOT_JSON = (
@@ -650,8 +680,8 @@ class Code(StrEnum):
     BODY_TOO_LARGE = ("BODY_TOO_LARGE", "The body is too large.", "Send at most 16 KiB.")
     DUPLICATE_KEY = (
         "DUPLICATE_KEY",
-        "A key stands twice in the JSON object.",
-        "Which one is meant cannot be known; send each key once.",
+        "The JSON object has a key twice.",
+        "Send each key once: it is not clear which value you mean.",
     )
     DUPLICATE_SIGNAL = (
         "DUPLICATE_SIGNAL",
@@ -660,8 +690,8 @@ class Code(StrEnum):
     )
     FEED_NOT_APPROVED = (
         "FEED_NOT_APPROVED",
-        "The feed may not publish by itself; its signals wait for approval.",
-        "An operator approves the feed or the signal.",
+        "The feed may not publish without approval; its signals wait for it.",
+        "An operator must approve the feed or the signal.",
     )
     FEED_UNKNOWN = ("FEED_UNKNOWN", "There is no such feed, or the token is not its own.")
     ALERT_TOO_OLD = (
@@ -671,8 +701,8 @@ class Code(StrEnum):
     )
     ALERT_OUT_OF_ORDER = (
         "ALERT_OUT_OF_ORDER",
-        "A later alert has ended what this one would begin or change; nothing was done.",
-        "Nothing has to be done if both were meant. Look at the feed's latest signals.",
+        "A later alert has already ended or changed what this one is about; nothing was done.",
+        "If you meant both, you need not do anything. Check the feed's latest signals.",
     )
     ALERT_AMBIGUOUS = (
         "ALERT_AMBIGUOUS",
@@ -681,8 +711,8 @@ class Code(StrEnum):
     )
     ALERT_CONTRADICTORY = (
         "ALERT_CONTRADICTORY",
-        "No order does what the alert tells: its side, positions and sizes do not fit together.",
-        "Take the message from the documented template, unchanged.",
+        "The alert contradicts itself: its side, positions and sizes do not fit together.",
+        "Use the message of the documented template, unchanged.",
     )
     SIGNAL_NOT_APPROVED = (
         "SIGNAL_NOT_APPROVED",
@@ -693,7 +723,7 @@ class Code(StrEnum):
     SIGNAL_ENDED = ("SIGNAL_ENDED", "The signal was cancelled or is no longer valid.")
     AUTHENTICATION_REQUIRED = (
         "AUTHENTICATION_REQUIRED",
-        "Who is calling is not known.",
+        "The request does not identify you.",
         "Send `Authorization: Bearer <API key>` or log in.",
     )
     PERMISSION_DENIED = ("PERMISSION_DENIED", "Your role does not allow this.")
@@ -704,19 +734,19 @@ class Code(StrEnum):
     )
     OWN_RIGHTS = (
         "OWN_RIGHTS",
-        "Nobody changes their own rights, switches themselves off, resets their own second factor,"
-        " or sets their own password without the present one.",
+        "You cannot change your own rights, switch yourself off, reset your own second factor, or"
+        " set your own password without the current one.",
         "Ask another administrator. Your own password is changed under “Change password”, your own"
         " second factor under “My security”.",
     )
     RIGHTS_ABOVE_OWN = (
         "RIGHTS_ABOVE_OWN",
-        "Nobody gives rights that they have not, or acts on a user who has more.",
+        "You cannot give rights that you do not have, or act on a user who has more.",
         "Ask an administrator; for a superuser, another superuser.",
     )
     NOT_FOUND = ("NOT_FOUND", "There is nothing here, or it is not yours.")
-    METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not take this method.")
-    NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "No representation of the wanted type exists.")
+    METHOD_NOT_ALLOWED = ("METHOD_NOT_ALLOWED", "This address does not allow this method.")
+    NOT_ACCEPTABLE = ("NOT_ACCEPTABLE", "The requested content type is not available.")
     SECOND_FACTOR_WRONG = (
         "SECOND_FACTOR_WRONG",
         "That code is not right, or it was used before.",
@@ -724,7 +754,7 @@ class Code(StrEnum):
     )
     SECOND_FACTOR_NEEDED = (
         "SECOND_FACTOR_NEEDED",
-        "This asks for your second factor again, and it was entered too long ago.",
+        "This needs your second factor again: you entered it too long ago.",
         "Enter a code at /security/confirm/ in this browser, then try again within 5 minutes.",
     )
     SECOND_FACTOR_REQUIRED = (
@@ -732,11 +762,11 @@ class Code(StrEnum):
         "Staff of this installation must have a second factor.",
         "Replace it under Security instead of turning it off.",
     )
-    THROTTLED = ("THROTTLED", "Too many requests.", "Wait as long as Retry-After says.")
+    THROTTLED = ("THROTTLED", "Too many requests.", "Wait for the seconds in Retry-After.")
     STATE_CONFLICT = (
         "STATE_CONFLICT",
-        "The present state does not allow this.",
-        "Read the object again; it has moved on.",
+        "The current state does not allow this.",
+        "Read the object again: it has changed.",
     )
     CHANNEL_UNCONFIRMED = (
         "CHANNEL_UNCONFIRMED",
@@ -745,7 +775,7 @@ class Code(StrEnum):
     )
     CONFIRMATION_INVALID = (
         "CONFIRMATION_INVALID",
-        "This confirmation link or code is not valid, or its time is over.",
+        "This confirmation link or code is not valid or has expired.",
         "Have the message sent again and use the newest one: Channels in the portal, or "
         "POST /channels/{id}/resend/.",
     )
@@ -756,44 +786,47 @@ class Code(StrEnum):
     )
     EPOCH_OPEN = (
         "EPOCH_OPEN",
-        "The database was restored, and not all of what it forgot is settled.",
-        "Settle what the page of the epoch lists, then release the epoch.",
+        "The database was restored, and not everything that it lost is resolved.",
+        "Resolve what the page of the recovery epoch lists, then release the epoch.",
     )
     DUST = (
         "DUST",
         "What is left of the position is less than the broker sells.",
-        "Nothing: it is closed in the books at the last price. The coins stay in your account; sell"
-        " them there together with others, or convert them.",
+        "You need not do anything: it is closed here at the last price. The coins stay in your"
+        " account; sell them there together with others, or convert them.",
     )
     EXIT_BELOW_MINIMUM = (
         "EXIT_BELOW_MINIMUM",
-        "The position is open, and smaller or worth less than its exchange sells: it cannot be"
+        "The position is open, and its size or value is below what its exchange sells: it cannot be"
         " closed now.",
         "Sell or convert it at the exchange yourself, or wait: once its price or the exchange's"
         " minimum allows it, an exit is sent for a stop or target that is still reached, and for a"
         " full CLOSE signal of the last seven days. Your own close and a partial CLOSE are not"
         " repeated: send them again then.",
     )
-    NOTHING_TO_CLOSE = ("NOTHING_TO_CLOSE", "All of the position is closed or being closed.")
+    NOTHING_TO_CLOSE = (
+        "NOTHING_TO_CLOSE",
+        "The whole position is closed or being closed.",
+    )
     HOST_NOT_ALLOWED = (
         "HOST_NOT_ALLOWED",
-        "The host lies in a network that the operators have not allowed.",
-        "Give a private gateway by its address, and ask an operator to allow its network.",
+        "The host is in a network that the operators have not allowed.",
+        "Enter a private gateway by its IP address, and ask an operator to allow its network.",
     )
     INTERNAL_ERROR = (
         "INTERNAL_ERROR",
-        "We failed; nothing of this request was kept.",
-        "Try again; if it stays, give the operators the request id.",
+        "An error occurred on our side; nothing of this request was stored.",
+        "Try again. If it happens again, give the operators the request id.",
     )
     DATABASE_BUSY = (
         "DATABASE_BUSY",
-        "The database could not serve this request in time; nothing of it was kept.",
+        "The database could not serve this request in time; nothing of it was stored.",
         "Send it again after some seconds.",
     )
     OUTCOME_UNKNOWN = (
         "OUTCOME_UNKNOWN",
         "The connection to the database was lost at the end of this request.",
-        "Look whether it was carried out before you send it again.",
+        "Check whether it was carried out before you send it again.",
     )
     INSTALLATION_FAULT = ("INSTALLATION_FAULT", "A part of the installation does not answer.")
 
@@ -801,98 +834,100 @@ class Code(StrEnum):
     UNKNOWN_ORDER = ("UNKNOWN_ORDER", "The broker reports an order with our tag that we lack.")
     FORGOTTEN_ORDER = (
         "FORGOTTEN_ORDER",
-        "The broker took this order from us and the database has forgotten it: it was restored.",
-        "See in the broker's history what became of it, then decide.",
+        "We sent this order to the broker, but the restored database does not have it.",
+        "Check in the broker's history what happened to it, then decide.",
     )
     REPORT_PROCESSING_FAILED = (
         "REPORT_PROCESSING_FAILED",
-        "A broker's report could not be written down.",
-        "Find its reference in the workers' log and report both; then leave it, with a reason.",
+        "A broker's report could not be stored.",
+        "Find its reference in the workers' log and report both to the developers; then leave it,"
+        " with a reason.",
     )
     EXIT_OVERFILLED = (
         "EXIT_OVERFILLED",
-        "The broker says that an exit closed more than was open here.",
-        "Have the account compared: what is left over at the broker is a difference of its own, to"
-        " be closed or adopted. Then leave this one, with a reason.",
+        "The broker reports that an exit closed more than was open here.",
+        "Compare the account: what is left at the broker appears as its own difference, for you to"
+        " close or adopt. Then leave this one, with a reason.",
     )
     LOOKUP_WINDOW_EXCEEDED = (
         "LOOKUP_WINDOW_EXCEEDED",
         "An order without an answer is older than the broker can look back: its absence proves"
         " nothing.",
-        "Look it up in the broker's own statements, then settle it by hand.",
+        "Look it up in the broker's own statements, then end it by hand.",
     )
     UNKNOWN_POSITION = (
         "UNKNOWN_POSITION",
         "The broker holds a position that we do not know.",
-        "Ask its owner. Adopt it, name which of ours it is, or have it closed at the broker.",
+        "Ask its owner. Adopt it, link it to one of ours, or have it closed at the broker.",
     )
     POSITION_MISSING = (
         "POSITION_MISSING",
         "We hold a position that the broker does not have.",
-        "It is closed here by itself when a second clean read lacks it, too; or close ours now.",
+        "It is closed here automatically if a second valid read does not have it either; or close"
+        " ours now.",
     )
     QUANTITY_DIFFERS = (
         "QUANTITY_DIFFERS",
         "The broker holds another quantity than we do.",
-        "Look at the broker's statement. Adopt: the broker's quantity counts. Close: what it holds"
+        "Check the broker's statement. Adopt: the broker's quantity counts. Close: what it holds"
         " beyond ours is closed there.",
     )
     LEVELS_DIFFER = (
         "LEVELS_DIFFER",
-        "Stop or target at the broker differ from ours.",
-        "Find out who moved them. Adopt: the broker's levels count. Put ours back: it is told our"
-        " levels again.",
+        "The stop or target at the broker differs from ours.",
+        "Find out who moved it. Adopt: the broker's levels count. Put ours back: our levels are"
+        " sent to the broker again.",
     )
     PRICE_DIFFERS = (
         "PRICE_DIFFERS",
-        "The broker says another entry price than our fills do.",
-        "Nothing is sent because of it. Adopt: profits are counted from the broker's price.",
+        "The broker reports another entry price than our fills.",
+        "No order is sent because of it. Adopt: profits are calculated from the broker's price.",
     )
     ORDER_MISSING = (
         "ORDER_MISSING",
-        "An order of ours that waits at the broker is not known there.",
+        "The broker does not know an order of ours that should be working there.",
         "Look it up in the broker's own statements; closing it ends it here.",
     )
     ORDER_STILL_WORKING = (
         "ORDER_STILL_WORKING",
-        "An order that has ended for us still waits at the broker.",
+        "An order that has ended here is still working at the broker.",
         "Close it: the broker is asked to cancel it.",
     )
     FOREIGN_ORDER = (
         "FOREIGN_ORDER",
-        "An order that we did not send waits on the account. It is never touched.",
+        "An order that we did not send is working on the account. It is never touched.",
     )
     DRIFT_ACTION_NOT_APPLICABLE = (
         "DRIFT_ACTION_NOT_APPLICABLE",
-        "This difference cannot be settled that way.",
+        "This difference cannot be resolved that way.",
         "Take one of the actions that its page or `actions` offers.",
     )
     DRIFT_TARGET_NOT_APPLICABLE = (
         "DRIFT_TARGET_NOT_APPLICABLE",
-        "The order or position does not fit what the broker holds.",
+        "The order or position does not match what the broker holds.",
         "It must be of the same connection, symbol and side, and not be linked otherwise.",
     )
 
     # ---- log lines that are no refusal --------------------------------------------------------
-    CREATED = ("CREATED", "Candidate of a published signal.")
-    INTENT = ("INTENT", "Sized, checked and about to be sent.")
-    ACCEPTED = ("ACCEPTED", "The broker has it.")
+    CREATED = ("CREATED", "The order was created for a published signal.")
+    INTENT = ("INTENT", "The order is sized and checked and is about to be sent.")
+    ACCEPTED = ("ACCEPTED", "The broker has accepted the order.")
     FILL = ("FILL", "Executed at the broker.")
     SLIPPAGE_ALERT = (
         "SLIPPAGE_ALERT",
-        "Filled further from the expected price than the alert, or beyond the worst price.",
+        "Filled further from the expected price than the alert limit, or beyond the worst price.",
     )
     STOP_UNCONFIRMED = (
         "STOP_UNCONFIRMED",
-        "The broker has not confirmed the stop. We watch its price meanwhile.",
-        "It is asked again each few seconds; look at the account's connection.",
+        "The broker has not confirmed the stop. We monitor its price meanwhile.",
+        "The broker is asked again every few seconds; check the account's connection.",
     )
     STOP_DROPPED = (
         "STOP_DROPPED",
-        "The broker says that it holds no stop for the position. It is placed again once;"
-        " we watch its price.",
-        "Look at the position at the broker. Where it keeps no stop, place one there by hand,"
-        " or decide the difference on the console: put ours back, or take the broker's.",
+        "The broker reports that it holds no stop for the position. It is placed again once;"
+        " we monitor its price.",
+        "Check the position at the broker. If it keeps no stop, place one there by hand, or decide"
+        " the difference in the console: put ours back, or take the broker's.",
     )
     STOP_COVERS_PART = (
         "STOP_COVERS_PART",
@@ -902,55 +937,58 @@ class Code(StrEnum):
     STOP_NOT_EXECUTED = (
         "STOP_NOT_EXECUTED",
         "The price is beyond the stop that the broker holds, and the broker cannot be asked.",
-        "Look at the account at the broker; close by hand what is still open.",
+        "Check the account at the broker; close by hand what is still open.",
     )
     STOP_NOT_MONITORED = (
         "STOP_NOT_MONITORED",
-        "We hold the stop, and nobody sees its price now.",
+        "We guard this stop, but its price is not monitored now.",
         "Check the prices process and the price source.",
     )
     LEVEL_HIT = ("LEVEL_HIT", "The price reached the position's level.")
-    LEVELS_MOVED = ("LEVELS_MOVED", "Stop or target were moved.")
+    LEVELS_MOVED = ("LEVELS_MOVED", "The stop or target was moved.")
     CANCEL_REQUESTED = ("CANCEL_REQUESTED", "The broker was asked to cancel.")
-    DRIFT_DECIDED = ("DRIFT_DECIDED", "A difference from the broker was decided by somebody.")
+    DRIFT_DECIDED = ("DRIFT_DECIDED", "A user decided a difference from the broker.")
     DRIFT_CORRECTED = (
         "DRIFT_CORRECTED",
-        "A difference from the broker was corrected, as the connection allows.",
+        "A difference from the broker was corrected automatically, as the connection allows.",
     )
-    LATE_FILL = ("LATE_FILL", "A fill arrived after the order had ended; the fill wins.")
+    LATE_FILL = ("LATE_FILL", "A fill arrived after the order had ended; the fill counts.")
     INFERRED_REPLACED = (
         "INFERRED_REPLACED",
-        "The broker's own executions replaced what had been concluded from a sum.",
+        "The broker's own executions replaced fills that had been inferred from a total.",
     )
-    FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had told.")
+    FILL_CORRECTED = ("FILL_CORRECTED", "The broker corrected an execution that it had reported.")
     ABSENCE_CONFIRMED = ("ABSENCE_CONFIRMED", "The broker was asked and does not have it.")
 
 
-_AS_NEW = "once, under the next attempt digit, after validity, limits and kill switch"
-_NOT_REACHED = (
-    "an entry after half a second, then less and less often, an order at market each 4 to 6 s and"
-    " any other each 10 to 15 s at last, which costs no try, until the signal is too old or no"
-    " longer valid; an exit until its position is closed"
+_NEW_ATTEMPT = "once, under the next attempt digit, after validity, limits and kill switch"
+_UNREACHABLE = (
+    "an entry after half a second, then at growing intervals (up to 4 to 6 s for a market order,"
+    " 10 to 15 s for any other) until the signal is too old or no longer valid; an exit until its"
+    " position is closed. These tries are not counted"
 )
-_NEVER_LEFT = "up to five times, less and less often, while the signal is valid"
+_NEVER_LEFT = "up to five times, at growing intervals, while the signal is valid"
 _DEFERRED = (
-    "after a second, and where it is no market order less and less often, each ten seconds at last,"
-    " which costs no try, until the signal is too old or no longer valid"
+    "after a second, and then, unless it is a market order, at growing intervals of up to ten"
+    " seconds, until the signal is too old or no longer valid. These tries are not counted"
 )
-TRIED_AGAIN: dict[Code, str] = {
-    Code.REQUOTE: _AS_NEW,
-    Code.PRICE_INVALID: _AS_NEW,
-    Code.NOT_CONNECTED: _NOT_REACHED,
-    Code.BROKER_UNREACHABLE: _NOT_REACHED,
-    Code.CLIENT_ID_IN_USE: _NOT_REACHED,
-    Code.TRADING_DISABLED: f"only where nothing was sent: {_NOT_REACHED}",
+RETRIES: dict[Code, str] = {
+    Code.REQUOTE: _NEW_ATTEMPT,
+    Code.PRICE_INVALID: _NEW_ATTEMPT,
+    Code.NOT_CONNECTED: _UNREACHABLE,
+    Code.BROKER_UNREACHABLE: _UNREACHABLE,
+    Code.CLIENT_ID_IN_USE: _UNREACHABLE,
+    Code.TRADING_DISABLED: f"only if nothing was sent: {_UNREACHABLE}",
     Code.SEND_DEADLINE: _DEFERRED,
     Code.RATE_LIMITED: _DEFERRED,
     Code.BROKER_CLOCK: _NEVER_LEFT,
-    Code.KILL_SWITCH: "when it is released; an entry that is judged before that is denied",
+    Code.KILL_SWITCH: "when it is released; an entry that is evaluated before that is denied",
     Code.SESSION_MOVED: _DEFERRED,
-    Code.MARKET_CLOSED: f"only where nothing was sent, since no price had come yet: {_DEFERRED}",
-    Code.RESEND: "an exit whose absence is proven twice, under the same id",
+    Code.MARKET_CLOSED: f"only if nothing was sent because no price had come yet: {_DEFERRED}",
+    Code.RESEND: "an exit whose absence is confirmed twice, under the same id",
     Code.OPERATOR_RETRY: "once, under the next attempt digit",
 }
-"""What is tried again by itself, and how. Every other refusal is final: it cannot change."""
+"""How each of these is tried again automatically. Every other refusal is final: it cannot change.
+
+Each text follows "tried again: " and ends without a full stop.
+"""

@@ -207,7 +207,7 @@ def test_pages_of_portal_and_console_are_503_too(world: World, limits: Callable[
             answer = Waiting(partial(pages, user, path, to="pause")).result()
         assert (answer.status_code, answer["Retry-After"]) == (503, "5")
         html = answer.content.decode()
-        assert "nothing of it was kept" in html
+        assert "nothing of it was stored" in html
         assert "DATABASE_BUSY" in html
         assert "Content-Security-Policy" in answer
     row.refresh_from_db()
@@ -256,7 +256,7 @@ def test_a_password_that_cannot_be_changed_in_time_is_503_and_stays(
         answer = Waiting(send).result()
     html = answer.content.decode()
     assert (answer.status_code, answer.get("Retry-After")) == (503, "5")
-    assert "nothing of it was kept" in html
+    assert "nothing of it was stored" in html
     assert right_passwords(who) == [OLD]
 
 

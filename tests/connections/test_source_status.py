@@ -50,13 +50,13 @@ def refused(code: Code, detail: str = "") -> BrokerError:
          " Enter the credentials again and run the connection test."),
         (refused(Code.BROKER_UNREACHABLE, "no answer in time"),
          "The broker could not be reached. no answer in time."
-         " Check host and network; it is tried again by itself."),
+         " Check host and network; it is tried again automatically."),
         (refused(Code.INVALID_QUOTE, "EUR/USD: bid 2 over ask 1"),
-         "The broker told a price that cannot be. EUR/USD: bid 2 over ask 1. Nothing is done by"
-         " such a price. If it goes on, choose another price source."),
-        (refused(Code.MARKET_CLOSED), "Broker: the market is closed. Wait for the session."),
+         "The broker sent an invalid price; it was ignored. EUR/USD: bid 2 over ask 1. If it happens"
+         " again and again, choose another price source."),
+        (refused(Code.MARKET_CLOSED), "Broker: the market is closed. Wait until the market opens."),
         (refused(Code.NOT_CONNECTED),  # no signal waits here
-         f"No connection to the broker; nothing was sent. {AGAIN}"),
+         f"There is no connection to the broker; nothing was sent. {AGAIN}"),
         (ImportError("no", name="x"), "This process has no library for mt4 accounts (x)."
          " Operators: install what the message names on every trading process's machine."),
         (ValueError("ours"), "Our own program failed (ValueError)."
@@ -151,4 +151,4 @@ def test_what_is_not_ones_own_account_is_the_operators_to_mend() -> None:
     record_source_status(
         SourceReport(source.pk, code=Code.MARKET_CLOSED, message="4711: closed.", pairs=["EUR/USD"])
     )
-    assert shown(source, tenant).remedy == "Wait for the session."
+    assert shown(source, tenant).remedy == "Wait until the market opens."

@@ -50,7 +50,7 @@ def test_an_order_tells_its_way(filled: dict[str, Any], page: Page, client: Clie
     html = page(f"/admin/execution/order/{filled['order'].pk}/")
     for words in ("Sized and checked: 40,000", "Intent saved, then sent", "The broker answered",
                   "Filled 40,000 EUR at 1.38254",
-                  "Sized, checked and about to be sent."):  # fmt: skip
+                  "The order is sized and checked and is about to be sent."):  # fmt: skip
         assert words in html
 
 
@@ -203,7 +203,7 @@ def test_resumed_connection_that_may_not_trade_says_what_is_missing(
     assert "is resumed. It takes the next signal." in page
     mine.update(is_paused=True, preset=None)
     page = client.post(path, {"to": "resume"}, follow=True).content.decode()
-    assert "It takes no signal yet. No trading preset says how large a trade may be." in page
+    assert "It takes no signal yet. The connection has no trading preset" in page
     assert "t takes the next signal" not in page
 
 

@@ -128,7 +128,7 @@ def test_those_that_need_someone_come_first(world: dict[str, Any]) -> None:
 def test_each_candidate_tells_why(world: dict[str, Any], page: Page, client: Client) -> None:
     client.force_login(world["operator"])
     html = page(address(world["signal"]), state="denied", reason="PORTFOLIO_RISK")
-    assert "All stops hit together would lose more" in html
+    assert "If all stops were hit together, the loss" in html
     assert "Open risk would be 10.6 % of equity; the cap is 10 %." in html
     assert "<code>PORTFOLIO_RISK</code>" in html
 
@@ -247,7 +247,7 @@ def test_a_signal_by_hand_waits_for_approval(small: dict[str, Any], client: Clie
         ("open_price", "", "needs its price"),
         ("target_fractions", "0.5", "one fraction for each target"),
         ("target_fractions", "0.7,0.7", "together at most 1"),
-        ("action", "CLOSE", "must say which published signal"),
+        ("action", "CLOSE", "must name the published signal"),
     ],
 )
 def test_the_form_holds_every_doors_rules(

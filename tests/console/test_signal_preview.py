@@ -87,8 +87,8 @@ def test_the_question_says_what_a_publication_does_and_follows(
         "Sizes: 50 EUR to 1,000 EUR, median 100 EUR." in html
     )
     assert "1 waits: " in html
-    assert "1 skipped: Paused by its owner." in html
-    assert "1 denied: The wanted quantity is above the preset" in html
+    assert "1 skipped: The owner has paused the connection." in html
+    assert "1 denied: The calculated quantity is above the preset" in html
     assert 'hx-select-oob="#confirm"' in html
     run("UPDATE connections_executionconnection SET is_paused = true")
     assert "Publish, although nothing would be sent" in page(address(signal, "publish/"))
@@ -112,7 +112,7 @@ def test_what_no_account_can_take_has_no_button_and_is_not_published(
     signal = draft(feed, sl=D("1.11"))
     html = page(address(signal))
     assert "No account can take it as it is" in html
-    assert "The stop is at or beyond the present price" in html
+    assert "The stop is at the current price or beyond it" in html
     assert "STOP_AT_ENTRY" in html
     assert "publish/" not in html
     question = page(address(signal, "publish/"))
@@ -131,7 +131,7 @@ def test_the_form_refuses_a_stop_on_the_wrong_side(
 ) -> None:
     wrong = {**FORM, "feed": feed.pk, "sl": "1.11"}
     html = client.post("/admin/signals/signal/add/", wrong).content.decode()
-    assert "The stop is at or beyond the present price" in html
+    assert "The stop is at the current price or beyond it" in html
     assert "Entry 1.1, level 1.11." in html
     assert not Signal.objects.exists()
     client.post("/admin/signals/signal/add/", {**FORM, "feed": feed.pk})

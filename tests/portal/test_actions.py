@@ -171,7 +171,7 @@ def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
     assert "CONNECTION_PAUSED" in page
     for address in (f"/accounts/{world.mt5.pk}/", "/accounts/"):
         page = alice.get(address).content.decode()
-        assert "Paused by its owner. Resume the connection to take the next signal." in page
+        assert "The owner has paused the connection. Resume it to trade from the next signal on." in page
     assert (
         f'action="/accounts/{world.mt5.pk}/resume/"'
         in alice.get(f"/accounts/{world.mt5.pk}/").content.decode()
@@ -191,7 +191,7 @@ def test_resumed_account_that_may_not_trade_says_what_is_missing(
     alice.get(address)  # its rows are hers from here on
     accounts.update(preset=None, **off)
     page = alice.post(f"{address}{door}/", follow=True).content.decode()
-    assert "It takes no signal yet. No trading preset says how large a trade may be." in page
+    assert "It takes no signal yet. The connection has no trading preset" in page
     assert "t takes the next signal" not in page
     accounts.update(preset=world.preset, **off)
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(reconciled_at=None)

@@ -48,7 +48,7 @@ def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Clie
     assert "Close it at the broker…" in page
     assert "<strong>Buy EURUSD, 770 at the broker</strong>, Main MT5 · 7714" in page
     assert "Somebody opened it at the broker." in page, "what it means"
-    assert "Adopt it, name which of ours it is, or have it closed" in page, "and what to do"
+    assert "Adopt it, link it to one of ours, or have it closed" in page, "and what to do"
     other = alice.get(f"/accounts/{world.ibkr.pk}/").content.decode()
     assert "we differ" not in other
 

@@ -94,7 +94,7 @@ def test_a_signal_in_words(world: World, read: Read) -> None:
     assert "Filled 40,000 EUR at 1.38254, 31.0 pips worse than asked." in page
     assert "Asked for 1.38564; the difference cost 124.00." in page
     assert "Not filled, still working at the broker, resting at 1.38564." in page
-    assert "Skipped: paused by its owner." in page
+    assert "Skipped: the owner has paused the connection." in page
     assert "Denied by our own check: the account does not list this symbol." in page
     assert "EUR/USDT exists there, but we don’t guess." in page
     assert "<code>SYMBOL_NOT_AT_BROKER</code>" in page
@@ -123,7 +123,7 @@ def test_any_of_my_orders_has_its_timeline(world: World, read: Read) -> None:
                 "status": "CANCEL_REQUESTED",
                 "reason": "CANCEL_UNANSWERED",
             },
-            "may still fill first. The broker was asked to cancel it again and again",
+            "may still fill first. The broker was asked to cancel the order several times",
         ),
     ],
 )
@@ -150,12 +150,12 @@ def test_refusals_are_never_mixed_up() -> None:
         )
     }  # fmt: skip
     assert said == {
-        "SKIPPED": "Skipped: paused by its owner.",
+        "SKIPPED": "Skipped: the owner has paused the connection.",
         "DENIED": "Denied by our own check: the order needs more margin than the account has free.",
         "REJECTED": "Rejected by the broker: not enough money for the margin.",
-        "FAILED": "Failed: it never left us through all its tries.",
-        "UNKNOWN": "Unknown: sent, and the answer never came; the broker is being asked.",
-        "EXPIRED": "Expired: its valid-until passed before it could be sent.",
+        "FAILED": "Failed: every attempt to send the order failed before anything left.",
+        "UNKNOWN": "Unknown: the order was sent and no answer came; the broker is being asked.",
+        "EXPIRED": "Expired: the signal's valid-until time passed before the order could be sent.",
         "CANCELLED": "Cancelled: the provider cancelled the signal.",
     }
 

@@ -36,7 +36,7 @@ def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn)
     assert "If it were published now" in html
     assert '<th scope="row">Accounts that take the feed</th><td class="n">4</td>' in html
     assert html.count("For reasons of the accounts themselves.") == 2
-    for secret in ("777", "Paused by its owner", "MAX_QUANTITY", "CONNECTION_PAUSED"):
+    for secret in ("777", "has paused the connection", "MAX_QUANTITY", "CONNECTION_PAUSED"):
         assert secret not in html, secret
 
 
@@ -44,7 +44,7 @@ def test_a_provider_sees_what_is_wrong_with_the_signal(world: World, signed_in: 
     signal = draft(followed(world), sl=D("1.11"))
     html = signed_in(world.paula).get(f"/signals/{signal.pk}/").content.decode()
     assert "No account can take it as it is" in html
-    assert "The stop is at or beyond the present price" in html
+    assert "The stop is at the current price or beyond it" in html
 
 
 def test_followers_see_no_preview(world: World, signed_in: SignedIn) -> None:

@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from common import reason_codes
 from common.ended_orders import ENDED_WAITS
-from common.reason_codes import TRIED_AGAIN, Code
+from common.reason_codes import RETRIES, Code
 from config.installation import ROOT
 
 PAGE = ROOT / "docs" / "reason-codes.md"
@@ -18,7 +18,7 @@ _CODE = re.compile(r"([A-Z][A-Z0-9_]*) = \(")
 
 
 def sections(source: str) -> list[tuple[str, list[Code]]]:
-    """Return the codes under the headings that stand above them in the source."""
+    """Return each heading of the table with the codes below it, in the order of the source."""
     found: list[tuple[str, list[Code]]] = []
     for line in source.splitlines():
         text = line.strip()
@@ -43,11 +43,11 @@ def reference(source: str) -> str:
         "changes its",
         "meaning and is never used again for something else.",
         "",
-        "*Skipped*: a candidate that may not trade now. *Denied*: our own rules. *Rejected*: the",
-        "broker said no. *Failed*: proven not sent. *Unknown*: nobody knows yet.",
+        "*Skipped*: a candidate that may not trade now. *Denied*: refused by our own rules.",
+        "*Rejected*: refused by the broker. *Failed*: proven not sent. *Unknown*: not known yet.",
         "",
-        "What is tried again by itself says so; every other refusal cannot change and is final.",
-        "Each code has a page in the installation: `/reasons/CODE/`.",
+        "Where an order is tried again automatically, its code describes how; every other refusal",
+        "is final. Each code has a page in the installation: `/reasons/CODE/`.",
     ]
     for title, group in grouped:
         lines += ["", f"## {title[0].upper()}{title[1:]}", "", "| code | meaning | what to do |"]
@@ -58,22 +58,24 @@ def reference(source: str) -> str:
         "## Orders that ended while they waited",
         "",
         "An entry whose signal gets too old while it waits ends with the code of what it waited",
-        "for. Nothing was sent then, nothing of it will be, and its order reads:",
+        "for. Nothing was sent, and nothing will be. The order then shows:",
         "",
         "| code | meaning | what to do |",
         "|---|---|---|",
     ]
-    lines += [f"| `{code}` | {one.sentence} | {one.hint} |" for code, one in ENDED_WAITS.items()]
+    lines += [
+        f"| `{code}` | {ended.sentence} | {ended.hint} |" for code, ended in ENDED_WAITS.items()
+    ]
     return "\n".join(lines) + "\n"
 
 
 def _to_do(code: Code) -> str:
-    tried = f"Tried again: {TRIED_AGAIN[code]}." if code in TRIED_AGAIN else ""
-    return f"{code.hint} {tried}".strip() or "–"
+    retries = f"Tried again: {RETRIES[code]}." if code in RETRIES else ""
+    return f"{code.hint} {retries}".strip() or "–"
 
 
 class Command(BaseCommand):
-    """Write the page, or tell whether it is as it would be written."""
+    """Write the page, or check that it is up to date."""
 
     help = "Write docs/reason-codes.md from the table in common/reason_codes.py."
     requires_system_checks = ()
@@ -85,13 +87,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
-        """Do it; the exit code is 1 if --check finds a difference."""
+        """Write the page. With --check, exit with code 1 if it would change."""
         text = reference(Path(reason_codes.__file__).read_text())
         if PAGE.exists() and PAGE.read_text() == text:
             return
         if check:
             self.stderr.write(
-                f"{PAGE.relative_to(ROOT)} is not what the codes say; run `make docs`"
+                f"{PAGE.relative_to(ROOT)} is out of date; run `make docs`"
             )
             sys.exit(1)
         PAGE.write_text(text)

@@ -172,4 +172,4 @@ def test_cancel_in_a_lane_that_no_process_holds_is_reported(
     assert state(order) == ("SUBMITTED", "CANCEL_DELAYED", 0)
     assert factories.events("order.stuck") == [{"code": "CANCEL_DELAYED"}]
     assert requests_logged(order) == 0
-    assert "no worker holds the account's lane" in Code.CANCEL_DELAYED.sentence
+    assert "no session worker is running for it" in Code.CANCEL_DELAYED.sentence

@@ -8,7 +8,7 @@ import pytest
 from brokers.base import NotSent, Rejected
 from brokers.types import OrderReport, ReportKind
 from common.clocks import market_now
-from common.reason_codes import TRIED_AGAIN, Code
+from common.reason_codes import RETRIES, Code
 from common.sql import rows, run
 from connections.models import ExecutionConnection
 from events.models import Notification
@@ -132,8 +132,8 @@ def test_no_other_refusal_is_tried_again(entry: Order) -> None:
 
 
 def test_the_list_of_what_is_tried_again_says_what_is_done() -> None:
-    assert set(TRIED_AGAIN) >= RETRYABLE
-    assert all(TRIED_AGAIN.values())
+    assert set(RETRIES) >= RETRYABLE
+    assert all(RETRIES.values())
 
 
 def test_its_owner_is_told_of_a_refusal_with_the_reason_and_where_to_read_more(
