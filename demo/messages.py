@@ -11,7 +11,7 @@ from common.sql import rows
 from common.units import unit_label
 from demo.event_feed import Group
 from events.context import EventContext
-from events.messages import ENDS, render
+from events.messages import FINAL_STATUS, render
 from events.models import EventKind
 from signals.models import Signal
 
@@ -134,7 +134,11 @@ class MessageFormatter:
     def _other(self, group: Group) -> str:
         number = len(group.events)
         if group.kind in ENDED:
-            why = f": {_sentence(group.detail, ENDS.get(group.kind, ''))}" if group.detail else ""
+            why = (
+                f": {_sentence(group.detail, FINAL_STATUS.get(group.kind, ''))}"
+                if group.detail
+                else ""
+            )
             return f"{number} {ENDED[group.kind]}{why}"
         known = group.kind in EventKind.values
         what = str(EventKind(group.kind).label).lower() if known else group.kind

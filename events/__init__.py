@@ -1,1 +1,1 @@
-"""What happened, told outward: the transactional outbox, notifications, deliveries."""
+"""Notifications: the transactional outbox, inboxes, channels and deliveries."""

@@ -1,4 +1,4 @@
-"""What happened and who was told. Machine-written, read-only."""
+"""Admin pages of events, notifications, deliveries and channels; all read-only."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ class EventAdmin(BigTableAdmin):
 
 @admin.register(Notification)
 class NotificationAdmin(BigTableAdmin):
-    """What users read in the application."""
+    """The users' inboxes."""
 
     list_display = ("title", "user", "kind", time_column("created_at", "Created"),
                     time_column("read_at", "Read"))  # fmt: skip
@@ -45,7 +45,7 @@ class NotificationAdmin(BigTableAdmin):
 
 
 class DeliveryAdmin(BigTableAdmin):
-    """One event to one channel."""
+    """The sends of events to channels."""
 
     list_display = ("event_id", "channel", "status", "tries", "due_at", "sent_at", "last_error")
     list_filter = (("status", ChoicesDropdownFilter),)
@@ -63,7 +63,7 @@ admin.site.register(Delivery, DeliveryAdmin)
 
 @admin.register(Channel)
 class ChannelAdmin(ReadOnlyAdmin):
-    """Where users are told. The address may hold tokens: only scheme and host are shown."""
+    """Users' channels. An address may hold tokens, so only its scheme and host are shown."""
 
     list_display = ("name", "user", "url_display", "is_active", "confirmed_at", "created_at")
     list_select_related = ("user",)

@@ -1,4 +1,4 @@
-"""What a user has been told, and where else they want to be told."""
+"""REST API of a user's notifications and channels."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from events.services import KINDS, create_channel, mark_read, send_test
 
 
 class NotificationSerializer(StrictModelSerializer[Notification]):
-    """One thing that you were told."""
+    """A notification of yours."""
 
     class Meta:
         model = Notification
@@ -28,6 +28,8 @@ class NotificationSerializer(StrictModelSerializer[Notification]):
 
 
 class NotificationFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """`unread` and `kind`."""
+
     unread = filters.BooleanFilter(field_name="read_at", lookup_expr="isnull")
 
     class Meta:
@@ -36,7 +38,7 @@ class NotificationFilter(filters.FilterSet):  # type: ignore[misc]  # it has no 
 
 
 class MarkReadSerializer(StrictSerializer):
-    """Which notifications were read; all of them without `ids`."""
+    """Which notifications to mark as read; without `ids`, all of them."""
 
     ids = serializers.ListField(
         child=WholeNumber(), required=False, allow_empty=False, max_length=500
@@ -67,17 +69,17 @@ class NotificationViewSet(
     @extend_schema(request=MarkReadSerializer, responses=MarkedSerializer)
     @action(detail=False, methods=["post"])
     def read(self, request: Request) -> Response:
-        """Mark notifications as read. What is not yours is left out."""
-        wanted = MarkReadSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
+        """Mark notifications as read. Ids that are not yours are ignored."""
+        body = MarkReadSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
         marked = mark_read(
-            user_id=_user_id(request), notification_ids=wanted.validated_data.get("ids")
+            user_id=_user_id(request), notification_ids=body.validated_data.get("ids")
         )
         return Response({"marked": marked})
 
 
 class ChannelSerializer(StrictModelSerializer[Channel]):
-    """Where you are told besides the application. Its whole address is never shown again."""
+    """Where else you receive messages. Its full address is never shown again."""
 
     kinds = serializers.ListField(
         child=serializers.ChoiceField(sorted(KINDS)),
@@ -111,7 +113,7 @@ class ChannelSerializer(StrictModelSerializer[Channel]):
 
 
 class ConfirmSerializer(StrictSerializer):
-    """The code of the message that was sent to the address."""
+    """The code from the message that was sent to the address."""
 
     code = serializers.CharField(max_length=40)
 
@@ -123,7 +125,7 @@ class ChannelViewSet(
     mixins.RetrieveModelMixin,
     viewsets.GenericViewSet[Channel],
 ):
-    """E-mail, chats and webhooks that tell you what happens on your accounts."""
+    """E-mail addresses, chats and webhooks that receive messages about your accounts."""
 
     queryset = Channel.objects.none()
     serializer_class = ChannelSerializer
@@ -135,29 +137,29 @@ class ChannelViewSet(
         return channels_of(_user_id(self.request))
 
     def perform_create(self, serializer: serializers.BaseSerializer[Channel]) -> None:
-        said: dict[str, Any] = dict(serializer.validated_data)
-        serializer.instance = create_channel(user_id=_user_id(self.request), **said)
+        values: dict[str, Any] = dict(serializer.validated_data)
+        serializer.instance = create_channel(user_id=_user_id(self.request), **values)
 
     @extend_schema(request=None, responses={202: None})
     @action(detail=True, methods=["post"])
     def test(self, request: Request, pk: str) -> Response:
-        """Ask for a test message; `last_error` and `last_sent_at` tell how it went."""
+        """Request a test message; see `last_error` and `last_sent_at` for its result."""
         send_test(channel_id=self.get_object().pk)
         return Response(status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(request=ConfirmSerializer, responses=ChannelSerializer)
     @action(detail=True, methods=["post"])
     def confirm(self, request: Request, pk: str) -> Response:
-        """Prove an e-mail address by the code that was sent there; then messages go out."""
-        said = ConfirmSerializer(data=request.data)
-        said.is_valid(raise_exception=True)
-        channel = confirm(self.get_object().pk, said.validated_data["code"])
+        """Confirm an e-mail address by the code that was sent there; then messages are sent."""
+        body = ConfirmSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        channel = confirm(self.get_object().pk, body.validated_data["code"])
         return Response(ChannelSerializer(channel).data)
 
     @extend_schema(request=None, responses={202: None})
     @action(detail=True, methods=["post"])
     def resend(self, request: Request, pk: str) -> Response:
-        """Send the message with the confirmation link again; the link before ends."""
+        """Send the confirmation link again; the previous link becomes invalid."""
         request_confirmation(self.get_object().pk)
         return Response(status=status.HTTP_202_ACCEPTED)
 

@@ -1,7 +1,7 @@
-"""Channels: which URLs are taken, what of them is shown, and how a message goes out.
+"""Channels: which URLs are accepted, what of them is shown, and how a message is sent.
 
 E-mail goes through Django's mail backend (FILLCAST_EMAIL_URL), everything else through apprise.
-Only services that are reached by HTTPS are taken: apprise also knows local ones (syslog, desktop).
+Only services reached by HTTPS are accepted: apprise also has local ones (syslog, desktop).
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from common.sealing import CannotOpenError, open_sealed, public_key_of, seal, se
 from events.models import Channel
 from events.outbound import RefusedError, guarded, is_allowed
 
-SECONDS = 15.0  # for one message, all its requests together
+SECONDS = 15.0  # for one message, with all its requests
 WEBHOOKS = {"json": False, "jsons": True}  # scheme → encrypted
 SERVICES = frozenset(
     {"discord", "gchat", "gotifys", "mmosts", "msteams", "ntfys", "pover", "slack", "tgram"}
@@ -38,7 +38,10 @@ EXPECTED = (
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """One message. events: for machines, each with its `id`: whoever gets one twice can tell."""
+    """One message to send.
+
+    events: for machines; each has its `id`, by which a receiver recognises a repetition.
+    """
 
     title: str
     body: str
@@ -47,13 +50,13 @@ class Outgoing:
 
     @property
     def reference(self) -> str:
-        """The same for the same events: receivers tell repetitions by it."""
+        """A digest of the event ids: the same events have the same one, so repetitions show."""
         ids = ",".join(str(event["id"]) for event in self.events)
         return hashlib.sha256(ids.encode()).hexdigest()[:16]
 
 
 class SendError(Exception):
-    """It did not go out; it is tried again. The text has nothing of the URL's secrets.
+    """The message was not sent and is tried again. The text holds none of the URL's secrets.
 
     retry_after: seconds that the channel's server asks us to wait.
     """
@@ -64,11 +67,15 @@ class SendError(Exception):
 
 
 def seal_url(url: str, channel: Channel) -> bytes:
-    """Close a URL so that only a trading process reads it, for this row and owner only."""
+    """Encrypt a URL for this row and owner, so that only a trading process can read it.
+
+    Raises ConflictError INSTALLATION_FAULT without a key.
+    """
     return seal(url.encode(), context=_context(channel), public_key=_sealing_key())
 
 
 def is_sealed_for_present_key(channel: Channel) -> bool:
+    """Whether the URL is encrypted for the current key, not for one that was replaced."""
     return sealed_for(channel.url_sealed, _sealing_key())
 
 
@@ -79,12 +86,12 @@ def _sealing_key() -> bytes:
         return public_key_of(keys[0])
     raise ConflictError(
         Code.INSTALLATION_FAULT,
-        "FILLCAST_CREDENTIALS_PUBLIC_KEY is not set, so no channel's URL can be kept.",
+        "FILLCAST_CREDENTIALS_PUBLIC_KEY is not set, so no channel's URL can be stored.",
     )
 
 
 def open_url(channel: Channel) -> str:
-    """Raises RefusedError when no key here opens it: trying again would not help."""
+    """Return the decrypted URL. Raises RefusedError if no key opens it: a retry would not help."""
     try:
         opened = open_sealed(
             channel.url_sealed,
@@ -101,7 +108,7 @@ def _context(channel: Channel) -> bytes:
 
 
 def check_url(url: str) -> str:
-    """Return what may be shown of a URL. Raises InvalidInputError; looks nothing up."""
+    """Return the part of a URL that may be shown. Raises InvalidInputError; resolves no names."""
     if address := _mail_address(url):
         return f"mailto:{address.rpartition('@')[2]}"
     plugin = _plugin(url)
@@ -113,7 +120,7 @@ def check_url(url: str) -> str:
 
 
 def send(url: str, message: Outgoing) -> None:
-    """Send now, within SECONDS. Not inside a transaction. Raises SendError, RefusedError."""
+    """Send a message within SECONDS. Not inside a transaction. Raises SendError, RefusedError."""
     if address := _mail_address(url):
         _send_mail(address, message)
     else:
@@ -130,7 +137,7 @@ def _send_mail(address: str, message: Outgoing) -> None:
     try:
         mail.send()
     except OSError as error:  # smtplib's errors too
-        raise SendError(f"The mail server did not take it: {type(error).__name__}.") from error
+        raise SendError(f"The mail server did not accept it: {type(error).__name__}.") from error
 
 
 def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
@@ -151,15 +158,15 @@ def _send_by_apprise(plugin: Any, message: Outgoing) -> None:
             sent = plugin.notify(body=body, title=message.title, notify_type=kind)
         except RefusedError:
             raise
-        except Exception as error:
+        except Exception as error:  # any: a plugin of apprise may raise anything
             raise SendError(f"{_scheme(plugin)}: {type(error).__name__}.") from error
         if not sent:
-            text = _without_secrets(warnings[-1] if warnings else "It was not taken.", plugin)
+            text = _without_secrets(warnings[-1] if warnings else "It was not accepted.", plugin)
             raise SendError(text, retry_after=guard.retry_after)
 
 
 class _ApprisePluginLog(logging.Handler):
-    """Hears what apprise says in this thread: in others it speaks of other tenants' channels."""
+    """Collects apprise's warnings of this thread: other threads send other tenants' messages."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -173,7 +180,7 @@ class _ApprisePluginLog(logging.Handler):
 
 @contextmanager
 def _collect_warnings() -> Iterator[list[str]]:
-    """Collect apprise's warnings: it returns only whether it worked."""
+    """Collect apprise's warnings, since its result is only True or False."""
     import apprise
 
     handler, logger = _ApprisePluginLog(), apprise.logger
@@ -185,8 +192,8 @@ def _collect_warnings() -> Iterator[list[str]]:
 
 
 def _plugin(url: str) -> Any:
-    """Return apprise's object for a URL, made harmless. Raises InvalidInputError."""
-    import apprise  # most processes never need it
+    """Return apprise's plugin for a URL, with unsafe options off. Raises InvalidInputError."""
+    import apprise  # slow to import, and most processes never need it
 
     asset = apprise.AppriseAsset(
         app_id="Fillcast",
@@ -207,7 +214,7 @@ def _plugin(url: str) -> Any:
         raise InvalidInputError(
             Code.FIELD_INVALID, f"This is not a channel's URL; expected {EXPECTED}.", field="url"
         )
-    # what a URL may ask for, but must not get
+    # A URL may request other values of these; it must not get them.
     plugin.redirects = False
     plugin.verify_certificate = True
     plugin.socket_connect_timeout = plugin.socket_read_timeout = 5.0
@@ -215,20 +222,20 @@ def _plugin(url: str) -> Any:
 
 
 def _as_webhook(url: str) -> str:
-    """Apprise sends query parameters on only when they are marked by a minus."""
+    """Return apprise's form of a webhook: it passes on only parameters that begin with a minus."""
     parts = urlsplit(url)
     query = urlencode([(f"-{name}", value) for name, value in parse_qsl(parts.query)])
     return parts._replace(scheme="jsons", query=query, fragment="").geturl()
 
 
 def _scheme(plugin: Any) -> str:
-    """The plugin's own name, whatever alias the URL used; `json` only where it is not encrypted."""
+    """Return the plugin's own name, whatever alias the URL used; `json` only if not encrypted."""
     names = plugin.secure_protocol if plugin.secure else plugin.protocol or plugin.secure_protocol
     return str(names if isinstance(names, str) else names[0])
 
 
 def _check_literal(host: str, *, encrypted: bool) -> None:
-    """Refuse what can be refused without asking anybody; the rest is judged when it is sent."""
+    """Refuse what can be refused without resolving names; the rest is checked when it is sent."""
     networks = settings.FILLCAST_OUTBOUND_NETWORKS
     try:
         address = ipaddress.ip_address(host.strip("[]"))
@@ -260,7 +267,7 @@ def _mail_address(url: str) -> str:
 
 
 def _without_secrets(text: str, plugin: Any) -> str:
-    """Cut out every part of the URL that is long enough to be a token."""
+    """Replace every part of the URL that is long enough to be a token."""
     for part in _parts(plugin):
         text = text.replace(part, "…")
     return text[:300]

@@ -1,7 +1,7 @@
-"""E-mail channels prove their address: a message there has a link with a code.
+"""E-mail channels confirm their address by a link with a code that is sent there.
 
-Until then a channel gets that message and nothing else. The code is not stored: it is a MAC over
-the channel and the time of the request, so a new request ends the link before.
+Until then a channel receives that message and nothing else. The code is not stored: it is a MAC
+over the channel and the time of the request, so a new request invalidates the previous link.
 """
 
 import base64
@@ -19,14 +19,14 @@ from events.models import Channel, Event, EventKind
 
 LINK_LIFE = timedelta(hours=48)
 RESEND_AFTER = timedelta(minutes=5)
-MAX_PER_DAY = 10  # confirmation messages of one user, so that nobody's mailbox is flooded
+MAX_PER_DAY = 10  # confirmation messages of one user, so that no inbox is flooded
 CODE_BYTES = 15
 SALT = "fillcast.channel-confirmation"
-ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(hashtextextended('channel confirmation', %s))"
+LOCK_USER = "SELECT pg_advisory_xact_lock(hashtextextended('channel confirmation', %s))"
 
 
 def code_of(channel: Channel) -> str:
-    """Return the code of the present request."""
+    """Return the code of the current request."""
     assert channel.confirmation_requested_at is not None
     requested_at = channel.confirmation_requested_at.isoformat()
     mac = salted_hmac(SALT, f"{channel.key} {requested_at}", algorithm="sha256").digest()
@@ -40,7 +40,7 @@ def link_of(channel: Channel) -> str:
 
 
 def matches(channel: Channel, code: str) -> bool:
-    """Whether this is the code of the present request and its time is not over."""
+    """Whether this is the code of the current request and it has not expired."""
     requested_at = channel.confirmation_requested_at
     if requested_at is None or timezone.now() > requested_at + LINK_LIFE:
         return False
@@ -49,7 +49,7 @@ def matches(channel: Channel, code: str) -> bool:
 
 @transaction.atomic
 def request_confirmation(channel_id: int) -> None:
-    """Have a trading process send the message with the link. Earlier links end.
+    """Let a trading process send the message with the link. Earlier links become invalid.
 
     Raises ConflictError STATE_CONFLICT for a channel that is confirmed, CONFIRMATION_LIMIT if the
     last message was requested too recently, or too many within a day.
@@ -75,10 +75,10 @@ def request_confirmation(channel_id: int) -> None:
 
 @transaction.atomic
 def confirm(channel_id: int, code: str) -> Channel:
-    """Prove a channel's address by the code that was sent there; confirming again changes nothing.
+    """Confirm a channel's address by the code that was sent there. Repeating it changes nothing.
 
-    Raises InvalidInputError CONFIRMATION_INVALID for another code, one whose time is over, and a
-    channel that is not there any more.
+    Raises InvalidInputError CONFIRMATION_INVALID if the code is wrong or expired, or the channel no
+    longer exists.
     """
     channel = Channel.objects.select_for_update(no_key=True).filter(pk=channel_id).first()
     if channel is None or not matches(channel, code):
@@ -90,8 +90,8 @@ def confirm(channel_id: int, code: str) -> Channel:
 
 
 def _require_below_limit(user_id: int) -> None:
-    """Raise ConflictError if the user has requested as many messages as one may within a day."""
-    rows(ONE_AT_A_TIME, (user_id,))
+    """Raise ConflictError if the user has reached MAX_PER_DAY requests within a day."""
+    rows(LOCK_USER, (user_id,))
     sent = Event.objects.filter(
         kind=EventKind.CHANNEL_CONFIRMATION,
         user_id=user_id,

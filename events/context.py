@@ -1,7 +1,7 @@
-"""What is known about what an event tells of: the account's name and currency, the trade.
+"""Facts about events for their messages: the account's name and currency, the trade.
 
-An event has ids and few numbers, written set-based while orders run. Its words need more, from
-rooms above this one: they register a provider, which is asked once for a whole batch.
+An event holds ids and a few numbers, because it is written set-based while orders run. Its message
+needs more, from apps above this one: each registers a provider, which is called once for a batch.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class EventContext:
-    """An event as delivery reads it.
+    """An event with the facts that its message needs.
 
     facts, all optional: `account` (MT5 · 7714), `trade` (Buy 10,000 EUR/USD), `price`, `signal`
     (S-2041), `code`, `detail`, `currency`, `leg`, `pair`.
@@ -35,7 +35,7 @@ class EventContext:
     facts: Mapping[str, str] = field(default_factory=dict)
 
     def get(self, name: str, default: str = "") -> str:
-        """Return a fact, or what the payload says under that name, as text."""
+        """Return a fact, else the payload's value of this name, as text; else `default`."""
         found = self.facts.get(name) or self.payload.get(name)
         return default if found in (None, "") else str(found)
 
@@ -45,21 +45,21 @@ _providers: list[Provider] = []
 
 
 def register_provider(provider: Provider) -> None:
-    """Let `provider` add facts by event id; called in the delivery's transaction, for a batch."""
+    """Let `provider` add facts by event id. It is called for a batch, inside a transaction."""
     if provider not in _providers:
         _providers.append(provider)
 
 
 def context_of(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
-    """Return the facts by event id. A provider that fails costs words, never the delivery."""
+    """Return the facts by event id. If a provider fails, only its own facts are missing."""
     facts: dict[int, dict[str, str]] = {event.id: {} for event in events}
     for provider in _providers:
         try:
             with transaction.atomic():
                 found = provider(events)
-        except Exception:
+        except Exception:  # any: a provider of another app must not stop the delivery
             log.exception("facts about events could not be read", provider=provider.__name__)
             continue
-        for event_id, more in found.items():
-            facts[event_id] |= more
+        for event_id, event_facts in found.items():
+            facts[event_id] |= event_facts
     return facts

@@ -1,8 +1,8 @@
-"""Messages to channels: claimed in a transaction, sent outside of any, the outcome written after.
+"""Send messages to channels: claim in a transaction, send outside of any, then store the outcome.
 
-At least once: a process that dies between sending and writing sends again when its claim ends,
-with the same event ids. A channel is worked on by one process at a time; what waits for it goes
-out as one message. A channel that fails rests, longer each time.
+Delivery is at least once: if a process dies after sending and before storing, the message is sent
+again when its claim ends, with the same event ids. One process at a time works on a channel; all
+events that wait for it go out as one message. A channel that fails backs off, longer each time.
 """
 
 import random
@@ -29,17 +29,14 @@ from events.routing import EVENT, for_machines, rendered
 
 log = structlog.get_logger(__name__)
 
-AT_ONCE, THREADS = 16, 8  # channels in one run; so many wait for answers side by side
-CLAIM_SECONDS = 45  # longer than a run takes: AT_ONCE / THREADS × channels.SECONDS
-HELP_MAX = 5
+MAX_CHANNELS, THREADS = 16, 8  # channels in one run; concurrent sends
+CLAIM_SECONDS = 45  # longer than a run takes: MAX_CHANNELS / THREADS × channels.SECONDS
+MAX_LINKS = 5
 MAX_EVENTS = 1_000  # in one message
 TRIES = 10
 BACKOFF_FIRST, MAX_BACKOFF = 5.0, 3600.0
-MAX_RETRY_AFTER = 86_400.0  # whatever a server asks for: alarms must go out some day
-MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = (
-    5,
-    30,
-)  # so that a burst is a few messages, not hundreds
+MAX_RETRY_AFTER = 86_400.0  # even if a server requests more: alarms must go out some day
+MIN_INTERVAL_SECONDS, MAIL_MIN_INTERVAL_SECONDS = 5, 30  # a burst becomes a few messages
 
 CLAIM = """
 UPDATE events_channel SET backoff_until = clock_timestamp() + make_interval(secs => %(claim)s)
@@ -60,26 +57,28 @@ JOIN events_event e ON e.id = d.event_id
 WHERE c.id = ANY(%(channels)s) ORDER BY c.id, e.id
 """
 SENT = """
-WITH told AS (
+WITH updated AS (
   UPDATE events_delivery SET status = 'SENT', tries = tries + 1, sent_at = clock_timestamp(),
     last_error = '' WHERE id = ANY(%(deliveries)s))
 UPDATE events_channel SET consecutive_failures = 0, last_error = '',
   last_sent_at = clock_timestamp(),
-  backoff_until = clock_timestamp() + make_interval(secs => %(rest)s) WHERE id = %(channel)s
+  backoff_until = clock_timestamp() + make_interval(secs => %(backoff)s) WHERE id = %(channel)s
 """
 NOT_SENT = """
-WITH told AS (
+WITH updated AS (
   UPDATE events_delivery SET tries = tries + 1, last_error = %(error)s,
-    due_at = clock_timestamp() + make_interval(secs => %(rest)s),
+    due_at = clock_timestamp() + make_interval(secs => %(backoff)s),
     status = CASE WHEN %(final)s OR tries + 1 >= %(tries)s THEN 'FAILED' ELSE 'PENDING' END
   WHERE id = ANY(%(deliveries)s))
 UPDATE events_channel SET consecutive_failures = consecutive_failures + 1, last_error = %(error)s,
-  backoff_until = clock_timestamp() + make_interval(secs => %(rest)s) WHERE id = %(channel)s
+  backoff_until = clock_timestamp() + make_interval(secs => %(backoff)s) WHERE id = %(channel)s
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
+    """One message for one channel, and the ids of the deliveries that it covers."""
+
     channel: Channel
     deliveries: Sequence[int]
     message: Outgoing
@@ -87,8 +86,11 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """error: '' when it went out. final: trying again would not help. retry_after: seconds that the
-    channel's server asked for."""
+    """What happened to a job.
+
+    error: '' if it was sent. final: trying again would not help. retry_after: seconds that the
+    channel's server asked us to wait.
+    """
 
     job: Job
     error: str = ""
@@ -97,7 +99,7 @@ class Outcome:
 
 
 def send_waiting() -> list[Outcome]:
-    """Send what waits for up to AT_ONCE channels. Must not be called inside a transaction."""
+    """Send what waits for up to MAX_CHANNELS channels. Must not be called inside a transaction."""
     if transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError("No network inside a transaction.")
     jobs = _claim()
@@ -105,19 +107,19 @@ def send_waiting() -> list[Outcome]:
         return []
     failpoint("delivery.claimed")
     with ThreadPoolExecutor(min(THREADS, len(jobs)), "events") as pool:
-        outcomes = list(pool.map(_send, jobs))  # no ORM in there
+        outcomes = list(pool.map(_send, jobs))  # uses no database
     failpoint("delivery.sent")
     with transaction.atomic():
         for outcome in outcomes:
-            _write(outcome)
+            _store(outcome)
     return outcomes
 
 
 def backoff(failures: int, *, chance: float) -> float:
-    """Return seconds to rest after so many failures in a row: doubled each time, up to an hour.
+    """Return the seconds to wait after this many consecutive failures: doubled up to an hour.
 
-    chance: 0 to 1; spreads it by half either way, so that channels of one dead host do not all
-    come back at once.
+    chance: 0 to 1; spreads the result by half either way, so that the channels of one dead host
+    are not all tried at the same time.
     """
     seconds = min(BACKOFF_FIRST * 2.0 ** min(failures, 20), MAX_BACKOFF)
     return seconds * (0.5 + chance)
@@ -125,7 +127,7 @@ def backoff(failures: int, *, chance: float) -> float:
 
 def _claim() -> list[Job]:
     with transaction.atomic():
-        claimed = [row.id for row in rows(CLAIM, {"claim": CLAIM_SECONDS, "most": AT_ONCE})]
+        claimed = [row.id for row in rows(CLAIM, {"claim": CLAIM_SECONDS, "most": MAX_CHANNELS})]
         if not claimed:
             return []
         found = rows(WAITING, {"channels": claimed, "most": MAX_EVENTS})
@@ -135,7 +137,7 @@ def _claim() -> list[Job]:
     for channel_id, group in groupby(found, key=lambda row: row.channel_id):
         waiting, channel = list(group), by_id[channel_id]
         requests = [row for row in waiting if row.kind == EventKind.CHANNEL_CONFIRMATION]
-        if requests:  # alone; of several the last one counts
+        if requests:  # sent alone; the last one counts
             deliveries = [row.delivery_id for row in requests]
             jobs.append(Job(channel, deliveries, confirmation_message(channel, requests[-1])))
             continue
@@ -146,61 +148,69 @@ def _claim() -> list[Job]:
 
 
 def confirmation_message(channel: Channel, request: Any) -> Outgoing:
-    """Return the message whose reader proves that the address is theirs."""
-    known = {"link": confirmation.link_of(channel), "code": confirmation.code_of(channel)}
-    event = replace(EventContext(*request[2:]), facts={**known, "name": channel.name})
-    words = rendered([event])
-    return Outgoing(words.title, words.body, is_alarm=False, events=[{"id": event.id}])
+    """Return the message that asks the reader to confirm the address."""
+    facts = {
+        "link": confirmation.link_of(channel),
+        "code": confirmation.code_of(channel),
+        "name": channel.name,
+    }
+    event = replace(EventContext(*request[2:]), facts=facts)
+    message = rendered([event])
+    return Outgoing(message.title, message.body, is_alarm=False, events=[{"id": event.id}])
 
 
 def message_of(events: Sequence[EventContext]) -> Outgoing:
-    """Return the one message that tells of all these events."""
-    words = rendered(events)
+    """Return one message about all these events, with links to where the reader can act."""
+    message = rendered(events)
     return Outgoing(
-        title=words.title,
-        body="\n".join(filter(None, [words.body, *_help_for(events)])),
+        title=message.title,
+        body="\n".join(filter(None, [message.body, *_links(events)])),
         is_alarm=any(event.kind in ALARMS for event in events),
         events=[for_machines(event) for event in events],
     )
 
 
-def _help_for(events: Sequence[EventContext]) -> list[str]:
-    """Where to act, and to read more about the reasons: this is read outside the application."""
+def _links(events: Sequence[EventContext]) -> list[str]:
+    """Return the addresses of the pages to act on and of the reason codes."""
     codes = dict.fromkeys(event.get("code") for event in events)
     pages = [*dict.fromkeys(page for event in events if (page := event.get("page")))]
     pages += [address for code in codes if (address := reason_url(code))]
-    return [settings.FILLCAST_PUBLIC_URL.rstrip("/") + page for page in pages[:HELP_MAX]]
+    return [settings.FILLCAST_PUBLIC_URL.rstrip("/") + page for page in pages[:MAX_LINKS]]
 
 
 def _send(job: Job) -> Outcome:
-    """Send one message; whatever goes wrong is this channel's alone."""
+    """Send one message; an error concerns only this channel."""
     try:
         channels.send(channels.open_url(job.channel), job.message)
     except RefusedError as error:
         return Outcome(job, str(error), final=True)
-    except FillcastError as error:  # a URL that an older version took
+    except FillcastError as error:  # a URL that an older version accepted
         return Outcome(job, error.detail, final=True)
     except SendError as error:
         return Outcome(job, str(error), retry_after=error.retry_after)
-    except Exception as error:
+    except Exception as error:  # any: apprise's plugins may raise anything
         log.exception("a message could not be sent", channel_id=job.channel.pk)
         return Outcome(job, f"Unexpected: {type(error).__name__}.")
     return Outcome(job)
 
 
-def _write(outcome: Outcome) -> None:
+def _store(outcome: Outcome) -> None:
     channel = outcome.job.channel
     values = {"channel": channel.pk, "deliveries": list(outcome.job.deliveries)}
     if not outcome.error:
-        is_mail = channel.url_display.startswith("mailto:")
-        run(
-            SENT, {**values, "rest": MAIL_MIN_INTERVAL_SECONDS if is_mail else MIN_INTERVAL_SECONDS}
-        )
+        interval = MAIL_MIN_INTERVAL_SECONDS if channel.is_mail else MIN_INTERVAL_SECONDS
+        run(SENT, {**values, "backoff": interval})
         return
     log.warning("a message was not delivered", channel_id=channel.pk, error=outcome.error)
-    rest = backoff(channel.consecutive_failures, chance=random.random())  # no secret
-    rest = max(rest, min(outcome.retry_after, MAX_RETRY_AFTER))
+    seconds = backoff(channel.consecutive_failures, chance=random.random())  # not a secret
+    seconds = max(seconds, min(outcome.retry_after, MAX_RETRY_AFTER))
     run(
         NOT_SENT,
-        {**values, "rest": rest, "error": outcome.error, "final": outcome.final, "tries": TRIES},
+        {
+            **values,
+            "backoff": seconds,
+            "error": outcome.error,
+            "final": outcome.final,
+            "tries": TRIES,
+        },
     )

@@ -1,5 +1,8 @@
-"""Events in plain words, pure. Denied is us, rejected is the broker, failed never left, unknown
-nobody knows: never mixed up."""
+"""Titles and texts of the messages about events. Pure.
+
+The texts never confuse how an order ended: denied by our rules, rejected by the broker, failed
+(proven not sent), or unknown.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,9 +18,9 @@ from events.models import EventKind
 from events.signal_messages import incomplete
 
 TITLE_MAX, LINES_MAX = 200, 10
-Sentences = tuple[str, ...]
+Lines = tuple[str, ...]  # the title, then the body's lines; empty ones are left out
 
-# kind → (of one, of several). The order is that of a summary: what needs someone comes first.
+# kind → (singular, plural). A digest keeps this order: what needs attention comes first.
 COUNTED: dict[str, tuple[str, str]] = {
     EventKind.SCHEDULER_LATE: ("scheduler is late", "schedulers are late"),
     EventKind.AUDIT_TRAIL_BROKEN: ("audit trail broken", "audit trails broken"),
@@ -28,15 +31,18 @@ COUNTED: dict[str, tuple[str, str]] = {
     ),
     EventKind.POSITION_UNPROTECTED: ("position without its stop", "positions without their stops"),
     EventKind.EXIT_DELAYED: ("exit that cannot be sent", "exits that cannot be sent"),
-    EventKind.ORDER_UNEXPECTEDLY_LIVE: ("given-up order is live", "given-up orders are live"),
-    EventKind.ORDER_UNKNOWN_TOO_LONG: ("order unknown for long", "orders unknown for long"),
+    EventKind.ORDER_UNEXPECTEDLY_LIVE: ("order unexpectedly live", "orders unexpectedly live"),
+    EventKind.ORDER_UNKNOWN_TOO_LONG: (
+        "order unknown for too long",
+        "orders unknown for too long",
+    ),
     EventKind.ORDER_STUCK: ("order stuck at the broker", "orders stuck at the broker"),
     EventKind.HOST_DOWN: (
         "broker host that does not answer",
         "broker hosts that do not answer",
     ),
     EventKind.ORDER_UNKNOWN: ("order unknown", "orders unknown"),
-    EventKind.ORDER_FAILED: ("order failed, never left", "orders failed, never left"),
+    EventKind.ORDER_FAILED: ("order failed, never sent", "orders failed, never sent"),
     EventKind.ORDER_REJECTED: ("order rejected by the broker", "orders rejected by the broker"),
     EventKind.ORDER_DENIED: ("order denied by us", "orders denied by us"),
     EventKind.SIGNAL_INCOMPLETE: (
@@ -45,7 +51,7 @@ COUNTED: dict[str, tuple[str, str]] = {
     ),
     EventKind.ORDER_SKIPPED: ("order skipped", "orders skipped"),
     EventKind.CONNECTION_ERROR: ("connection in error", "connections in error"),
-    EventKind.CONNECTION_INACTIVE: ("connection not heard of", "connections not heard of"),
+    EventKind.CONNECTION_INACTIVE: ("inactive connection", "inactive connections"),
     EventKind.DRIFT_FOUND: ("difference from a broker", "differences from brokers"),
     EventKind.PASSWORD_CHANGED: ("password changed", "passwords changed"),
     EventKind.API_KEY_ENDED: ("API key has ended", "API keys have ended"),
@@ -67,27 +73,27 @@ COUNTED: dict[str, tuple[str, str]] = {
     EventKind.CHANNEL_TEST: ("test message", "test messages"),
     EventKind.CHANNEL_CONFIRMATION: ("confirmation message", "confirmation messages"),
 }
-NOT_SENT = "order.denied, not in time"  # no kind of its own: counted apart in a summary
+NOT_SENT = "order.denied, not in time"  # not an event kind; a digest counts these separately
 NOT_SENT_TEXT = ("order not sent in time", "orders not sent in time")
 RANKS = [*COUNTED]
 RANKS.insert(RANKS.index(EventKind.ORDER_DENIED) + 1, NOT_SENT)
-LARGEST = Decimal(10) ** 20  # an amount that can be stored is below it
+AMOUNT_LIMIT = Decimal(10) ** 20  # every amount that can be stored is below it
 CLOSED_BY = {
     "sl": "The stop loss was hit.",
     "tp": "The take profit was hit.",
-    "manual": "Closed through us.",
+    "manual": "Closed through Fillcast.",
     "external_close": "Closed by its owner at the broker.",
-    "dust": "What was left is too small to sell: it stays in the account, and in no position.",
+    "dust": "What was left is too small to sell: it stays in the account, outside any position.",
 }
-ENDS: dict[str, str] = {
+FINAL_STATUS: dict[str, str] = {
     EventKind.ORDER_DENIED: "DENIED",
     EventKind.ORDER_EXPIRED: "EXPIRED",
     EventKind.ORDER_REJECTED: "REJECTED",
     EventKind.ORDER_FAILED: "FAILED",
 }
-"""The state in which an order is when such an event is written."""
+"""The status of the order when an event of this kind is written."""
 HALTED_FOR = {
-    "ALL": "For everybody.",
+    "ALL": "For all accounts.",
     "FEED": "For one feed.",
     "USER": "For all accounts of one owner.",
     "CONNECTION": "For one connection.",
@@ -97,21 +103,23 @@ HALTED = {"REDUCING": "exits only", "HALTED": "nothing is sent"}
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """A message to people: one line of title, several lines of body."""
+
     title: str
     body: str
 
 
 def render(event: EventContext) -> Message:
-    """Return title and body of one event. What is not known is left out, never made up."""
-    writer = RENDERERS.get(event.kind, _by_count)
-    title, *body = writer(event)
+    """Return the message about one event. Facts that are not known are left out."""
+    renderer = RENDERERS.get(event.kind, _by_kind)
+    title, *body = renderer(event)
     where = ", ".join(text for text in (event.get("account"), event.get("signal")) if text)
     lines = [*body, f"{where}." if where else ""]
     return Message(title[:TITLE_MAX], "\n".join(line for line in lines if line))
 
 
 def render_digest(events: Sequence[EventContext]) -> Message:
-    """Return one message for several events: counts in the title, a line each in the body."""
+    """Return one message about several events: counts in the title, one line each in the body."""
     if len(events) == 1:
         return render(events[0])
     counts = Counter(_counted_as(event) for event in events)
@@ -120,7 +128,7 @@ def render_digest(events: Sequence[EventContext]) -> Message:
     if len({event.get("signal") for event in events}) == 1:
         signal = events[0].get("signal")
         title += f": {signal}" if signal else ""
-    by_rank = sorted(events, key=lambda one: (_rank(_counted_as(one)), one.id))
+    by_rank = sorted(events, key=lambda event: (_rank(_counted_as(event)), event.id))
     lines = [_line(event) for event in by_rank[:LINES_MAX]]
     if more := len(events) - LINES_MAX:
         lines += [f"… and {more:,} more."] if more > 0 else []
@@ -128,8 +136,8 @@ def render_digest(events: Sequence[EventContext]) -> Message:
 
 
 def _counted_as(event: EventContext) -> str:
-    """Its kind; what ended unsent while it waited was refused by nobody and is counted apart."""
-    is_unsent = is_ended_wait(event.get("code"), ENDS.get(event.kind, ""))
+    """Return the event's kind, or NOT_SENT for an order that became too old while it waited."""
+    is_unsent = is_ended_wait(event.get("code"), FINAL_STATUS.get(event.kind, ""))
     return NOT_SENT if is_unsent else event.kind
 
 
@@ -143,11 +151,11 @@ def _line(event: EventContext) -> str:
 
 
 def _count(kind: str, count: int) -> str:
-    one, several = NOT_SENT_TEXT if kind == NOT_SENT else COUNTED.get(kind, (kind, kind))
-    return f"{count:,} {one if count == 1 else several}"
+    singular, plural = NOT_SENT_TEXT if kind == NOT_SENT else COUNTED.get(kind, (kind, kind))
+    return f"{count:,} {singular if count == 1 else plural}"
 
 
-def _by_count(event: EventContext) -> Sentences:
+def _by_kind(event: EventContext) -> Lines:
     return (_capital(COUNTED.get(event.kind, (event.kind, ""))[0]), "")
 
 
@@ -158,18 +166,18 @@ def _trade(event: EventContext) -> str:
     return event.get("trade", event.get("title", name)) + exit_leg
 
 
-def _reason(event: EventContext) -> Sentences:
-    """The code's sentence, this case's detail, what to do, and the code itself below them."""
+def _reason(event: EventContext) -> Lines:
+    """Return the code's sentence, the detail of this case, what to do, and the code."""
     name, detail = event.get("code"), event.get("detail")
     code = Code(name) if name in Code.__members__ else None
     if code is None:
         return (detail, name)
     detail = "" if detail == code.sentence else detail
-    status = ENDS.get(event.kind, "")
+    status = FINAL_STATUS.get(event.kind, "")
     return (sentence(code, status), detail, hint(code, status), f"Code {code.value}")
 
 
-def _filled(event: EventContext) -> Sentences:
+def _filled(event: EventContext) -> Lines:
     word = "Filled" if event.kind == EventKind.ORDER_FILLED else "Partly filled"
     price = event.get("price", event.get("avg_fill_price"))
     slippage = _slippage_alert(event)
@@ -179,17 +187,17 @@ def _filled(event: EventContext) -> Sentences:
     )
 
 
-def _denied(event: EventContext) -> Sentences:
-    if is_ended_wait(event.get("code"), ENDS[event.kind]):
+def _denied(event: EventContext) -> Lines:
+    if is_ended_wait(event.get("code"), FINAL_STATUS[event.kind]):
         return _not_sent(event)
-    return (f"Denied by us: {_trade(event)}", *_reason(event), "The broker was not asked.")
+    return (f"Denied by us: {_trade(event)}", *_reason(event), "Nothing was sent to the broker.")
 
 
-def _not_sent(event: EventContext) -> Sentences:
-    return (f"Not sent: {_trade(event)}", *_reason(event), "It is not sent any more.")
+def _not_sent(event: EventContext) -> Lines:
+    return (f"Not sent: {_trade(event)}", *_reason(event), "It will not be sent.")
 
 
-def _skipped(event: EventContext) -> Sentences:
+def _skipped(event: EventContext) -> Lines:
     return (
         f"Skipped: {_trade(event)}",
         *_reason(event),
@@ -197,63 +205,63 @@ def _skipped(event: EventContext) -> Sentences:
     )
 
 
-def _placed(event: EventContext) -> Sentences:
-    number_there = event.get("broker_order_id")
+def _placed(event: EventContext) -> Lines:
+    broker_order_id = event.get("broker_order_id")
     return (
         f"Accepted by the broker: {_trade(event)}",
-        f"Its number there is {number_there}." if number_there else "",
+        f"The broker's order number is {broker_order_id}." if broker_order_id else "",
     )
 
 
-def _rejected(event: EventContext) -> Sentences:
+def _rejected(event: EventContext) -> Lines:
     return (f"Rejected by the broker: {_trade(event)}", *_reason(event))
 
 
-def _failed(event: EventContext) -> Sentences:
+def _failed(event: EventContext) -> Lines:
     return (
-        f"Failed, never left: {_trade(event)}",
+        f"Failed, never sent: {_trade(event)}",
         "It is proven that the broker does not have it.",
         *_reason(event),
     )
 
 
-def _unknown(event: EventContext) -> Sentences:
+def _unknown(event: EventContext) -> Lines:
     return (
         f"Unknown: {_trade(event)}",
-        "The broker's answer never came, so nobody knows yet whether it is live. The broker is "
-        "asked; it is not sent again.",
+        "The broker's answer never came, so it is not known yet whether the order is live. The "
+        "broker is asked; the order is not sent again.",
         *_reason(event),
     )
 
 
-def _unexpectedly_live(event: EventContext) -> Sentences:
-    return (f"Live after all: {_trade(event)}", *_reason(event))
+def _unexpectedly_live(event: EventContext) -> Lines:
+    return (f"Unexpectedly live: {_trade(event)}", *_reason(event))
 
 
-def _unknown_too_long(event: EventContext) -> Sentences:
+def _unknown_too_long(event: EventContext) -> Lines:
     return (f"Still unknown: {_trade(event)}", *_reason(event))
 
 
-def _stuck(event: EventContext) -> Sentences:
+def _stuck(event: EventContext) -> Lines:
     return (f"Stuck at the broker: {_trade(event)}", *_reason(event))
 
 
-def _cancelled(event: EventContext) -> Sentences:
+def _cancelled(event: EventContext) -> Lines:
     return (f"Cancelled: {_trade(event)}", *_reason(event))
 
 
-def _expired(event: EventContext) -> Sentences:
-    if is_ended_wait(event.get("code"), ENDS[event.kind]):
+def _expired(event: EventContext) -> Lines:
+    if is_ended_wait(event.get("code"), FINAL_STATUS[event.kind]):
         return _not_sent(event)
     return (f"Expired: {_trade(event)}", *_reason(event))
 
 
-def _opened(event: EventContext) -> Sentences:
+def _opened(event: EventContext) -> Lines:
     price = event.get("price")
     return (f"Position opened: {_trade(event)}" + (f" at {price}" if price else ""), "")
 
 
-def _closed(event: EventContext) -> Sentences:
+def _closed(event: EventContext) -> Lines:
     result = ""
     gross, costs = _decimal(event.get("pnl")), _decimal(event.get("commission", "0"))
     if gross is not None and costs is not None:
@@ -270,85 +278,87 @@ def _unconverted_fees(event: EventContext) -> str:
     fees = event.payload.get("unconverted_fees")
     if not isinstance(fees, dict):
         return ""
-    told = unconverted({name: fee for name, text in fees.items() if (fee := _decimal(str(text)))})
-    return f"{told}." if told else ""
+    text = unconverted({name: fee for name, value in fees.items() if (fee := _decimal(str(value)))})
+    return f"{text}." if text else ""
 
 
 def _slippage_alert(event: EventContext) -> str:
-    """How far from the expected price, with its unit; events from before there were units: pips."""
-    told = event.get("slippage", event.get("slippage_pips"))
-    return f"{_signed(told)} {unit_label(event.get('slippage_unit'))}" if told else ""
+    """Return the slippage with its unit; pips for older events, which have no unit."""
+    slippage = event.get("slippage", event.get("slippage_pips"))
+    return f"{_signed(slippage)} {unit_label(event.get('slippage_unit'))}" if slippage else ""
 
 
-def _slippage(event: EventContext) -> Sentences:
-    expected, got = event.get("expected_price"), event.get("fill_price")
+def _slippage(event: EventContext) -> Lines:
+    expected, filled_at = event.get("expected_price"), event.get("fill_price")
     return (
         f"Slippage {_slippage_alert(event)}: {_trade(event)}",
-        f"Expected {_plain(expected)}, filled at {_plain(got)}." if expected and got else "",
+        f"Expected {_plain(expected)}, filled at {_plain(filled_at)}."
+        if expected and filled_at
+        else "",
         _fill_beyond_limit(event),
     )
 
 
 def _fill_beyond_limit(event: EventContext) -> str:
-    """Which fill was worse than the limit; events of before state only that the average was."""
+    """Return which fill was worse than the limit; older events only have the average price."""
     limit, price = event.get("passed_limit"), event.get("beyond_limit_at")
     if not limit:
         return ""
-    what = f"A fill at {_plain(price)} is beyond the limit" if price else "Beyond its limit"
-    return f"{what} {_plain(limit)}, which this broker does not enforce at the fill."
+    lead = f"A fill at {_plain(price)} is beyond the limit" if price else "Beyond its limit"
+    return f"{lead} {_plain(limit)}, which this broker does not enforce at the fill."
 
 
-def _unprotected(event: EventContext) -> Sentences:
+def _unprotected(event: EventContext) -> Lines:
     seconds, ended = event.get("seconds"), bool(event.payload.get("ended"))
     name = event.get("trade") or f"position {event.get('position')}".strip()
     stop = event.get("stop")
     if ended:
-        return (f"Protected again: {name}", f"It was without its stop for {seconds} s.")
+        return (f"Protected again: {name}", f"The position was without its stop for {seconds} s.")
     return (
         f"Without its stop: {name}",
         f"Unprotected for {seconds} s." if seconds else "",
-        f"Its stop should stand at {stop}." if stop else "",
+        f"Its stop should be at {stop}." if stop else "",
         *_reason(event),
     )
 
 
-def _exit_delayed(event: EventContext) -> Sentences:
-    # Which exits of those are sent again is in the reason's hint: not all are.
-    is_held_back = event.get("code") == Code.EXIT_BELOW_MINIMUM.value
+def _exit_delayed(event: EventContext) -> Lines:
+    # Of these exits not all are sent again: the reason's hint lists which.
+    is_below_minimum = event.get("code") == Code.EXIT_BELOW_MINIMUM.value
     return (
         f"An exit cannot be sent: {_trade(event)}",
         "The position is still open.",
-        "" if is_held_back else "It is tried again until it is closed.",
+        "" if is_below_minimum else "The exit is tried again until the position is closed.",
         *_reason(event),
     )
 
 
-def _connection_error(event: EventContext) -> Sentences:
+def _connection_error(event: EventContext) -> Lines:
     return (f"{_connection(event)} is in error", event.get("message"))
 
 
-def _inactive(event: EventContext) -> Sentences:
-    return (f"Nothing is heard of {_connection(event)}", event.get("message"))
+def _inactive(event: EventContext) -> Lines:
+    return (f"No contact with {_connection(event)}", event.get("message"))
 
 
-def _recovered(event: EventContext) -> Sentences:
+def _recovered(event: EventContext) -> Lines:
     return (f"{_connection(event)} works again", "")
 
 
-def _host_down(event: EventContext) -> Sentences:
-    failing, of = event.get("failing"), event.get("contacted")
+def _host_down(event: EventContext) -> Lines:
+    failing, contacted = event.get("failing"), event.get("contacted")
     return (
         f"{event.get('host', 'A broker host')} does not answer",
-        f"{failing} of {of} accounts could not be reached." if failing and of else "",
-        "Entries wait for it, exits are sent all the same. It is probed until it answers.",
+        f"{failing} of {contacted} accounts could not be reached." if failing and contacted else "",
+        "Entries wait until it answers; exits are still sent. It is probed automatically.",
         event.get("message"),
     )
 
 
-def _host_up(event: EventContext) -> Sentences:
+def _host_up(event: EventContext) -> Lines:
     return (
         f"{event.get('host', 'A broker host')} answers again",
-        "What waited for it and is not too old is sent now.",
+        "Orders that waited for it are sent now, unless they are too old.",
     )
 
 
@@ -356,56 +366,57 @@ def _connection(event: EventContext) -> str:
     return event.get("account", event.get("name", "A connection"))
 
 
-def _drift_found(event: EventContext) -> Sentences:
+def _drift_found(event: EventContext) -> Lines:
     kind = event.get("kind", event.get("code"))
     code = Code(kind) if kind in Code.__members__ else None
-    about, differs = event.get("subject"), event.get("detail")
+    subject, detail = event.get("subject"), event.get("detail")
     return (
-        f"We and the broker differ{f': {about}' if about else ''}",
+        f"We and the broker differ{f': {subject}' if subject else ''}",
         code.sentence if code else kind,
-        _capital(f"{differs}.") if differs else "",
+        _capital(f"{detail}.") if detail else "",
         f"{code.hint if code else ''} Decide it on the account's page, or in the console's drift "
         "inbox.".lstrip(),
     )
 
 
-def _audit(event: EventContext) -> Sentences:
+def _audit(event: EventContext) -> Lines:
     counters = event.payload.get("counters")
     wrong = [f"{name} {count}" for name, count in _items(counters) if count]
     return ("The audit failed", ", ".join(wrong), event.get("detail"))
 
 
-def _not_judged(event: EventContext) -> Sentences:
+def _not_judged(event: EventContext) -> Lines:
     accounts = event.payload.get("accounts")
-    named = [one for one in accounts if isinstance(one, dict)] if isinstance(accounts, list) else []
+    accounts = accounts if isinstance(accounts, list) else []
+    listed = [account for account in accounts if isinstance(account, dict)]
     count = event.payload.get("count")
-    many = count if isinstance(count, int) else len(named)
-    what = "1 account" if many == 1 else f"{many} accounts"
-    more = many - len(named)
+    total = count if isinstance(count, int) else len(listed)
+    more = total - len(listed)
     return (
-        f"The audit could not judge {what}",
-        *(f"{one.get('name', '')}: {one.get('detail', '')}" for one in named),
+        f"The audit could not judge {'1 account' if total == 1 else f'{total} accounts'}",
+        *(f"{account.get('name', '')}: {account.get('detail', '')}" for account in listed),
         f"And {more} more." if more > 0 else "",
-        "Nothing is known to be wrong, and nothing is proven for them. Start the workers that hold "
-        "their sessions or mend their connections; the dashboard shows all of them.",
+        "No error is known for them, and nothing is proven. Start the workers that hold their "
+        "sessions, or fix their connections; the dashboard lists all of them.",
     )
 
 
-def _trail_broken(event: EventContext) -> Sentences:
+def _trail_broken(event: EventContext) -> Lines:
     return (
         "The audit trail is broken",
         event.get("detail"),
         "A line was changed, removed or inserted outside Fillcast. Run `manage.py verify_trail` to "
-        "see what is wrong, compare it with the head that you keep elsewhere, and treat it as an "
-        "intrusion until it is explained (docs/security.md). The alarm stays until a check passes.",
+        "see what is wrong, compare the trail with the head that you keep elsewhere, and treat it "
+        "as an intrusion until you can explain it (docs/security.md). The alarm stays until a "
+        "check passes.",
     )
 
 
-def _trail_intact(_happening: EventContext) -> Sentences:
+def _trail_intact(_event: EventContext) -> Lines:
     return ("The audit trail is intact again", "A check of every line has passed.")
 
 
-def _key_ends_soon(event: EventContext) -> Sentences:
+def _key_ends_soon(event: EventContext) -> Lines:
     days = event.get("days")
     return (
         f"{_key(event)} ends in {'1 day' if days == '1' else f'{days} days'}",
@@ -414,20 +425,20 @@ def _key_ends_soon(event: EventContext) -> Sentences:
     )
 
 
-def _key_ended(event: EventContext) -> Sentences:
+def _key_ended(event: EventContext) -> Lines:
     return (
         f"{_key(event)} has ended",
-        f"Calls with it are refused since {_minute(event.get('ends_at'))}. If a program still "
-        "needs it, make a new key under Keys and put it in there.",
+        f"Calls with it have been refused since {_minute(event.get('ends_at'))}. If a program "
+        "still needs it, make a new key under Keys and put it into that program.",
     )
 
 
-def _password_changed(event: EventContext) -> Sentences:
+def _password_changed(event: EventContext) -> Lines:
     if event.get("by") != "owner":
         return (
             "An administrator set a new password for you",
             "All your sessions were signed out. Sign in with the new password and change it under "
-            "Security. If you did not ask for it, contact an administrator.",
+            "Security. If you did not request it, contact an administrator.",
         )
     address = event.get("address")
     return (
@@ -443,40 +454,40 @@ def _key(event: EventContext) -> str:
 
 
 def _minute(moment: str) -> str:
-    """`2026-11-28T12:00:00Z` as people read it."""
+    """Return an ISO time for people: `2026-11-28T12:00:00Z` as `2026-11-28 12:00 UTC`."""
     return moment.replace("T", " ")[:16] + " UTC"
 
 
-def _scheduler_late(event: EventContext) -> Sentences:
+def _scheduler_late(event: EventContext) -> Lines:
     scanned = bool(event.payload.get("scanning"))
     return (
         f"The scheduler (beat) has not run for {seconds} s"
         if (seconds := event.get("seconds"))
         else "The scheduler (beat) has never run",
-        "Stops and targets are still checked each minute: the workers do it themselves."
+        "Stops and targets are still checked every minute: the workers do it themselves."
         if scanned
-        else "Stops and targets that Fillcast guards are not checked each minute.",
-        "Reconciliation, account balances and daily results stand still. "
+        else "Stops and targets that Fillcast guards are not checked every minute.",
+        "Reconciliation, account balances and daily results are not updated. "
         "Restart the scheduler: `make up`, or the `beat` service of your deployment.",
     )
 
 
-def _scheduler_back(_happening: EventContext) -> Sentences:
-    return ("The scheduler (beat) runs again", "What was due is done now.")
+def _scheduler_back(_event: EventContext) -> Lines:
+    return ("The scheduler (beat) runs again", "Overdue tasks run now.")
 
 
-def _kill_switch(event: EventContext) -> Sentences:
+def _kill_switch(event: EventContext) -> Lines:
     mode, scope = event.get("mode"), event.get("scope")
     change = "released" if event.get("change") == "released" else "set"
-    what = HALTED.get(mode, mode)
+    effect = HALTED.get(mode, mode)
     return (
-        f"Kill switch {change}" + (f": {what}" if change == "set" and what else ""),
+        f"Kill switch {change}" + (f": {effect}" if change == "set" and effect else ""),
         HALTED_FOR.get(scope, ""),
         event.get("reason"),
     )
 
 
-def _published(event: EventContext) -> Sentences:
+def _published(event: EventContext) -> Lines:
     text = event.get("title", event.get("trade"))
     return (
         f"{event.get('signal', 'Signal')} published" + (f": {text}" if text else ""),
@@ -484,22 +495,22 @@ def _published(event: EventContext) -> Sentences:
     )
 
 
-def _channel_test(event: EventContext) -> Sentences:
-    return ("Fillcast can reach you here", "This is the test message that you asked for.")
+def _channel_test(event: EventContext) -> Lines:
+    return ("Fillcast can reach you here", "This is the test message that you requested.")
 
 
-def _channel_confirmation(event: EventContext) -> Sentences:
+def _channel_confirmation(event: EventContext) -> Lines:
     return (
         "Confirm this address for Fillcast notifications",
-        f"Somebody with an account at Fillcast wants its notifications sent here "
+        "A Fillcast user asked to receive notifications at this address "
         f"(channel “{event.get('name')}”). To agree, open this page and confirm:",
         event.get("link"),
         f"Or send the code {event.get('code')} through the API. The link is valid for 48 "
-        "hours. If you do not know what this is about, do nothing: nothing else is sent here.",
+        "hours. If you did not expect this message, ignore it: nothing else is sent here.",
     )
 
 
-RENDERERS: dict[str, Callable[[EventContext], Sentences]] = {
+RENDERERS: dict[str, Callable[[EventContext], Lines]] = {
     EventKind.SIGNAL_PUBLISHED: _published,
     EventKind.ORDER_FILLED: _filled,
     EventKind.ORDER_PARTIALLY_FILLED: _filled,
@@ -551,10 +562,10 @@ def _capital(text: str) -> str:
 
 def _decimal(text: str) -> Decimal | None:
     try:
-        number = Decimal(text)
+        amount = Decimal(text)
     except InvalidOperation:
         return None
-    return number if number.is_finite() and abs(number) < LARGEST else None
+    return amount if amount.is_finite() and abs(amount) < AMOUNT_LIMIT else None
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,7 @@
-"""The outbox: rows written in the transaction that made them true, delivered afterwards."""
+"""The outbox of events, and the notifications, channels and deliveries made from it.
+
+An event is written in the transaction of the change that it reports, and delivered afterwards.
+"""
 
 import uuid
 
@@ -10,6 +13,8 @@ from common.db_functions import ClockTimestamp
 
 
 class EventKind(models.TextChoices):
+    """What an event reports. docs/notifications.md lists them."""
+
     SIGNAL_PUBLISHED = "signal.published"
     SIGNAL_INCOMPLETE = "signal.incomplete"
     ORDER_SKIPPED = "order.skipped"
@@ -75,17 +80,17 @@ ALARMS = frozenset(
         EventKind.KILL_SWITCH,
     }
 )
-"""What operators are told too, whoever it happened to."""
+"""The kinds that operators receive as well as the owner."""
 
 TO_ONE_CHANNEL = frozenset({EventKind.CHANNEL_TEST, EventKind.CHANNEL_CONFIRMATION})
-"""What goes to the channel that it is about, whatever its kinds, and into no inbox."""
+"""The kinds that go only to the channel they are about, whatever its `kinds`, and to no inbox."""
 
 ON_REQUEST = frozenset({EventKind.ORDER_PLACED})
-"""What goes only to channels that name it: neither to inboxes nor to channels of all kinds."""
+"""The kinds that go only to channels that list them: to no inbox, to no channel of all kinds."""
 
 
 class Event(models.Model):
-    """One thing that happened. Ids are plain numbers: an event outlives what it tells of."""
+    """One thing that happened. Ids are plain numbers, because an event outlives its subject."""
 
     kind = models.CharField(max_length=40, choices=EventKind)
     user_id = models.BigIntegerField(null=True)  # the owner; None: operators only
@@ -111,7 +116,7 @@ class Event(models.Model):
 
 
 class Notification(models.Model):
-    """What a user reads in the application."""
+    """A message in a user's inbox."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="notifications")
     event_id = models.BigIntegerField()
@@ -133,9 +138,9 @@ class Notification(models.Model):
 
 
 class Channel(models.Model):
-    """Where a user is told besides the application: e-mail, Discord, a webhook (apprise URL).
+    """Where else a user receives messages: e-mail, Discord, a webhook (an apprise URL).
 
-    A channel that fails rests; what happens meanwhile waits and goes out as one message.
+    A channel that fails backs off; its events wait and go out as one message.
     """
 
     key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
@@ -152,11 +157,13 @@ class Channel(models.Model):
         null=True, blank=True, help_text="Nothing is sent before; machine time."
     )
     confirmed_at = models.DateTimeField(
-        null=True, blank=True, help_text="When an e-mail address was proven."
+        null=True, blank=True, help_text="When the e-mail address was confirmed."
     )
     confirmation_requested_at = models.DateTimeField(null=True, blank=True)
     confirm_by = models.DateTimeField(
-        null=True, blank=True, help_text="A channel of before gets messages until then."
+        null=True,
+        blank=True,
+        help_text="An older channel receives messages until then without confirmation.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -174,11 +181,12 @@ class Channel(models.Model):
 
     @property
     def is_mail(self) -> bool:
+        """Whether it is an e-mail address, which has to be confirmed."""
         return self.url_display.startswith("mailto:")
 
 
 class Delivery(models.Model):
-    """One event to one channel: tried until it went out or its tries are spent."""
+    """One event for one channel, tried until it is sent or has been tried TRIES times."""
 
     class Status(models.TextChoices):
         PENDING = "PENDING"
@@ -192,7 +200,7 @@ class Delivery(models.Model):
     )
     tries = models.SmallIntegerField(default=0, db_default=0)
     due_at = models.DateTimeField(
-        db_default=ClockTimestamp(), help_text="Of the next try, with the channel's rest."
+        db_default=ClockTimestamp(), help_text="When it is tried next, with the channel's backoff."
     )
     last_error = models.TextField(blank=True, default="", db_default="")
     sent_at = models.DateTimeField(null=True)

@@ -1,9 +1,9 @@
-"""Where messages may go: no address of a private network unless the operators allow it.
+"""Keep messages away from private networks unless the operators allow them.
 
-Users give the URLs, so a URL may try to make us talk to our own machines. Libraries below apprise
-resolve names themselves, so the check stands where the connection is made: inside `guarded()` the
-host is resolved once, each address is judged, and the judged address is the one connected to. A
-redirect or a second look-up can therefore not lead anywhere else. TLS still checks the host's name.
+Users enter the URLs, so a URL may try to make us call our own machines. Libraries below apprise
+resolve names themselves, so the check is made where the connection is opened: inside `guarded()`
+the host is resolved once, each address is checked, and the checked address is connected to. A
+redirect or a second look-up can therefore not lead elsewhere. TLS still checks the host's name.
 """
 
 import ipaddress
@@ -23,11 +23,11 @@ from common.ip_addresses import Address, Network, is_public, leads_to
 
 
 class RefusedError(Exception):
-    """A message that must not be sent there, and will not be tried again."""
+    """The message must not be sent there; it is not tried again."""
 
 
 def is_allowed(address: Address, networks: Sequence[Network], *, encrypted: bool) -> bool:
-    """Public addresses are allowed over TLS, those in `networks` either way; others never."""
+    """Whether it may be connected to: public addresses over TLS, those in `networks` always."""
     real = leads_to(address)
     return any(real in network for network in networks) or (encrypted and is_public(real))
 
@@ -37,8 +37,8 @@ def resolve_allowed_address(
 ) -> str:
     """Resolve a host once and return an address that may be connected to.
 
-    All its addresses must be allowed: with a mixed answer the next one to connect could be the
-    wrong one. Raises RefusedError; OSError when the name does not resolve.
+    All its addresses must be allowed: of a mixed answer, the next connection could use a forbidden
+    one. Raises RefusedError, or OSError if the name does not resolve.
     """
     found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     for text in found:
@@ -51,7 +51,7 @@ def resolve_allowed_address(
 
 
 def retry_seconds(header: str) -> float:
-    """Return for how long a Retry-After asks to wait: seconds, or a date; 0 for anything else."""
+    """Return the seconds that a Retry-After header asks to wait; 0 if it cannot be read."""
     text = header.strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])
@@ -68,25 +68,26 @@ def _refusal_message(host: str, *, encrypted: bool, is_global: bool) -> str:
     if is_global and not encrypted:
         return f"{host} can only be reached by https."
     return (
-        f"{host} lies in a network that the operators have not allowed"
+        f"{host} is in a network that the operators have not allowed"
         " (FILLCAST_OUTBOUND_NETWORKS)."
     )
 
 
 class _Guard:
-    """What one send may do: which networks, and until when its connections live."""
+    """The rules of one send: the networks it may reach, and the end of its connections."""
 
     def __init__(self, networks: Sequence[Network]) -> None:
         self.networks = networks
         self.refused: RefusedError | None = None
         self.retry_after = 0.0  # seconds that the last answer asked for
         self._lock = threading.Lock()
-        self._doubles: list[socket.socket] = []
-        self._over = False
+        self._duplicates: list[socket.socket] = []
+        self._is_over = False
 
     def connect(
         self, to: HTTPConnection, original: Callable[[HTTPConnection], socket.socket]
     ) -> socket.socket:
+        """Connect to a checked address of the host. Raises RefusedError, OSError."""
         host = to.host
         encrypted = isinstance(to, HTTPSConnection)
         try:
@@ -103,22 +104,22 @@ class _Guard:
         return connected
 
     def _watch(self, connected: socket.socket) -> None:
-        """Keep a double, since TLS takes the socket itself away."""
+        """Keep a duplicate of the socket, since TLS takes over the original."""
         with self._lock:
-            if self._over:
+            if self._is_over:
                 connected.close()
-                raise TimeoutError("The time for this message is over.")
-            self._doubles.append(socket.socket(fileno=os.dup(connected.fileno())))
+                raise TimeoutError("The time for this message has run out.")
+            self._duplicates.append(socket.socket(fileno=os.dup(connected.fileno())))
 
     def end(self) -> None:
-        """End every connection of this send, also one whose answer drips in byte by byte."""
+        """Close every connection of this send, even while an answer still arrives byte by byte."""
         with self._lock:
-            self._over = True
-            for double in self._doubles:
+            self._is_over = True
+            for duplicate in self._duplicates:
                 with suppress(OSError):
-                    double.shutdown(socket.SHUT_RDWR)
-                double.close()
-            self._doubles.clear()
+                    duplicate.shutdown(socket.SHUT_RDWR)
+                duplicate.close()
+            self._duplicates.clear()
 
 
 _active: ContextVar[_Guard | None] = ContextVar("outbound_guard", default=None)
@@ -126,7 +127,7 @@ _active: ContextVar[_Guard | None] = ContextVar("outbound_guard", default=None)
 
 @contextmanager
 def guarded(networks: Sequence[Network], *, seconds: float) -> Iterator[_Guard]:
-    """Judge every HTTP connection that this thread makes inside, and end all after `seconds`.
+    """Check every HTTP connection that this thread opens inside; close all after `seconds`.
 
     Raises RefusedError on leaving if a connection was refused, even if a library hid it.
     """
@@ -146,7 +147,7 @@ def guarded(networks: Sequence[Network], *, seconds: float) -> Iterator[_Guard]:
 
 
 def _install() -> None:
-    """Teach urllib3's connections to ask the guard; without one they are as they were."""
+    """Make urllib3's connections use the active guard; without one they work as before."""
     original = HTTPConnection._new_conn
 
     def new_connection(self: HTTPConnection) -> socket.socket:
@@ -154,10 +155,10 @@ def _install() -> None:
         return guard.connect(self, original) if guard else original(self)
 
     HTTPConnection._new_conn = new_connection  # type: ignore[method-assign]
-    answered = HTTPConnection.getresponse
+    original_getresponse = HTTPConnection.getresponse
 
     def get_response(self: HTTPConnection) -> HTTPResponse:
-        response = answered(self)
+        response = original_getresponse(self)
         if guard := _active.get():
             guard.retry_after = retry_seconds(response.headers.get("Retry-After", ""))
         return response

@@ -1,4 +1,4 @@
-"""From the outbox to inboxes and channels: one transaction, set-based, each event exactly once."""
+"""Turn events into notifications and deliveries, set-based, each event exactly once."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from events.messages import Message, render_digest
 from events.models import ALARMS, ON_REQUEST, TO_ONE_CHANNEL
 
 log = structlog.get_logger(__name__)
-BACKEND = "django.contrib.auth.backends.ModelBackend"  # it knows who has which right
+BACKEND = "django.contrib.auth.backends.ModelBackend"  # knows which user has which right
 
 EVENT = "id, kind, user_id, connection_id, signal_id, order_id, payload, created_at"
 CLAIM = f"""
@@ -28,11 +28,11 @@ NOTIFY = """
 INSERT INTO events_notification (user_id, event_id, kind, title, body)
 SELECT user_id, event_id, kind, title, body
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[], %s::text[], %s::text[])
-  WITH ORDINALITY AS t(user_id, event_id, kind, title, body, place)
-WHERE EXISTS (SELECT FROM {users} u WHERE u.id = t.user_id) ORDER BY place
+  WITH ORDINALITY AS t(user_id, event_id, kind, title, body, position)
+WHERE EXISTS (SELECT FROM {users} u WHERE u.id = t.user_id) ORDER BY position
 ON CONFLICT (user_id, event_id) DO NOTHING
 """
-ADDRESS = """
+DELIVER_TO_USERS = """
 INSERT INTO events_delivery (event_id, channel_id)
 SELECT t.event_id, c.id
 FROM unnest(%s::bigint[], %s::bigint[], %s::text[]) AS t(user_id, event_id, kind)
@@ -41,7 +41,7 @@ WHERE c.is_active AND (c.confirmed_at IS NOT NULL OR c.confirm_by > clock_timest
   AND (c.kinds ? t.kind OR c.kinds = '[]' AND t.kind <> ALL(%s))
 ON CONFLICT (event_id, channel_id) DO NOTHING
 """
-ADDRESS_ONE = """
+DELIVER_TO_CHANNEL = """
 INSERT INTO events_delivery (event_id, channel_id)
 SELECT t.event_id, c.id
 FROM unnest(%s::bigint[], %s::bigint[], %s::bigint[]) AS t(user_id, event_id, channel_id)
@@ -52,10 +52,10 @@ DONE = "UPDATE events_event SET delivered_at = clock_timestamp() WHERE id = ANY(
 
 
 def route_events(limit: int) -> int:
-    """Write notifications and deliveries for up to `limit` events; return for how many.
+    """Write notifications and deliveries for up to `limit` events; return how many were routed.
 
-    What one user is told of one kind about one signal becomes one notification: a thousand fills
-    are one line with a count. Events that another process works on are left to it.
+    The events of one user, kind and signal become one notification: a thousand fills are one line
+    with a count. Events that another process works on are skipped.
     """
     with transaction.atomic():
         claimed = [EventContext(*row) for row in rows(CLAIM, [limit])]
@@ -70,65 +70,65 @@ def route_events(limit: int) -> int:
             .values_list("pk", flat=True)
         )
         _notify(events, operators)
-        _address(events, operators)
+        _create_deliveries(events, operators)
         run(DONE, [[event.id for event in events]])
     return len(claimed)
 
 
 def recipients(event: EventContext, operators: Iterable[int]) -> set[int]:
-    """Return who is told: the owner, and staff with a role of alarms and of what has no owner."""
+    """Return the user ids that receive it: the owner; operators for alarms and ownerless events."""
     owner = set() if event.user_id is None else {event.user_id}
     if event.kind in ALARMS or event.user_id is None:
         return owner | set(operators)
     return owner
 
 
-def _notify(happenings: Sequence[EventContext], operators: Sequence[int]) -> None:
-    together: dict[tuple[int, str, int | None], list[EventContext]] = defaultdict(list)
-    for event in happenings:
+def _notify(events: Sequence[EventContext], operators: Sequence[int]) -> None:
+    grouped: dict[tuple[int, str, int | None], list[EventContext]] = defaultdict(list)
+    for event in events:
         if event.kind in TO_ONE_CHANNEL or event.kind in ON_REQUEST:
             continue
         for user_id in recipients(event, operators):
-            together[user_id, event.kind, event.signal_id].append(event)
-    told = []
-    for (user_id, kind, _), events in together.items():
-        words = rendered(events)
-        told.append((user_id, events[0].id, kind, words.title, words.body))
-    if told:
+            grouped[user_id, event.kind, event.signal_id].append(event)
+    notifications = []
+    for (user_id, kind, _), group in grouped.items():
+        message = rendered(group)
+        notifications.append((user_id, group[0].id, kind, message.title, message.body))
+    if notifications:
         users = get_user_model()._meta.db_table
-        run(NOTIFY.format(users=users), columns(told, 5))
+        run(NOTIFY.format(users=users), columns(notifications, 5))
 
 
 def rendered(events: Sequence[EventContext]) -> Message:
-    """Put events into words; a payload that nobody foresaw must not hold the others up."""
+    """Return the message about these events; if rendering fails, one with the kind and count."""
     try:
         return render_digest(events)
-    except Exception:
-        log.exception("events have no words", event_ids=[event.id for event in events][:20])
+    except Exception:  # any: an unforeseen payload must not hold the other events up
+        log.exception("events could not be rendered", event_ids=[event.id for event in events][:20])
         return Message(f"{events[0].kind} ({len(events)})", "")
 
 
-def _address(events: Sequence[EventContext], operators: Sequence[int]) -> None:
-    single = [
+def _create_deliveries(events: Sequence[EventContext], operators: Sequence[int]) -> None:
+    to_channel = [
         (event.user_id, event.id, event.payload.get("channel_id"))
         for event in events
         if event.kind in TO_ONE_CHANNEL
     ]
-    told = list(
+    to_users = list(
         chain.from_iterable(
             ((user_id, event.id, event.kind) for user_id in sorted(recipients(event, operators)))
             for event in events
             if event.kind not in TO_ONE_CHANNEL
         )
     )
-    if told:
-        run(ADDRESS, [*columns(told, 3), list(ON_REQUEST)])
-    if single:
-        run(ADDRESS_ONE, columns(single, 3))
+    if to_users:
+        run(DELIVER_TO_USERS, [*columns(to_users, 3), list(ON_REQUEST)])
+    if to_channel:
+        run(DELIVER_TO_CHANNEL, columns(to_channel, 3))
 
 
 def for_machines(event: EventContext) -> dict[str, object]:
-    """Return an event as a webhook's receiver gets it. `id` is the same in every repetition."""
+    """Return an event as webhooks receive it. `id` is the same in every repetition."""
     return {
         "id": event.id,
         "kind": event.kind,

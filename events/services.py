@@ -1,4 +1,4 @@
-"""Events are written where they become true and told afterwards."""
+"""Write events, deliver them, and manage channels and notifications."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ FROM unnest(%s::text[], %s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s
   WITH ORDINALITY AS t(kind, user_id, connection_id, signal_id, order_id, payload, position)
 ORDER BY position RETURNING id
 """
-OVERDUE_SECONDS = 10  # the scheduler asks every two
+OVERDUE_SECONDS = 10  # the scheduler delivers every two
 OVERDUE = """
 SELECT 1 FROM events_event WHERE delivered_at IS NULL
   AND created_at < clock_timestamp() - make_interval(secs => %s) ORDER BY id LIMIT 1
@@ -35,7 +35,10 @@ KINDS = frozenset(EventKind) - TO_ONE_CHANNEL
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """user_id: the owner; None: operators only. payload: JSON, no secrets; numbers as text."""
+    """An event to write.
+
+    user_id: the owner; None: operators only. payload: JSON, no secrets; numbers as text.
+    """
 
     kind: EventKind
     user_id: int | None = None
@@ -47,6 +50,8 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
+    """Counts of one delivery: events routed, messages sent, messages that failed."""
+
     events: int
     messages: int
     failures: int
@@ -63,7 +68,7 @@ def emit(
 ) -> int:
     """Write an event in the caller's transaction, and return its id.
 
-    Raises TransactionManagementError outside one: an event must not outlive a fact that was
+    Raises TransactionManagementError outside one: an event must not outlive a change that is
     rolled back.
     """
     event = NewEvent(kind, user_id, connection_id, signal_id, order_id, payload or {})
@@ -71,10 +76,10 @@ def emit(
 
 
 def emit_many(events: Sequence[NewEvent]) -> list[int]:
-    """The same for many, in one statement; returns their ids in order."""
+    """Write many events in one statement; return their ids in order. Raises as `emit` does."""
     if not transaction.get_connection().in_atomic_block:
         raise transaction.TransactionManagementError(
-            "An event is written in the transaction that makes it true."
+            "An event must be written in the transaction of the change that it reports."
         )
     records = [
         (
@@ -91,30 +96,30 @@ def emit_many(events: Sequence[NewEvent]) -> list[int]:
 
 
 def deliver(limit: int = 2_000) -> Delivered:
-    """Tell what has happened: into inboxes, then to the channels that have something waiting.
+    """Route up to `limit` events to inboxes and channels, then send what waits for channels.
 
-    Not to be called inside a transaction: messages go over the network.
+    Must not be called inside a transaction: messages go over the network.
     """
-    told = route_events(limit)
+    routed = route_events(limit)
     outcomes = delivery.send_waiting()
     failures = sum(bool(outcome.error) for outcome in outcomes)
-    return Delivered(told, len(outcomes) - failures, failures)
+    return Delivered(routed, len(outcomes) - failures, failures)
 
 
 def deliver_if_overdue() -> None:
-    """Deliver if the scheduler has not lately: an alarm about it must not wait for it."""
+    """Deliver if events are overdue: an alarm about the scheduler must not wait for it."""
     if rows(OVERDUE, [OVERDUE_SECONDS]):
         deliver()
 
 
 @transaction.atomic
 def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = ()) -> Channel:
-    """Add a channel. url: mailto:…, https://… or an apprise URL; kept sealed, shown in part.
+    """Add a channel. url: mailto:…, https://… or an apprise URL; stored sealed, shown in part.
 
-    kinds: what is sent there; empty: all. An e-mail address gets a message with a link first, and
-    nothing else until that was confirmed. Raises InvalidInputError FIELD_INVALID, HOST_NOT_ALLOWED;
-    ConflictError INSTALLATION_FAULT without a key to seal it, CONFIRMATION_LIMIT after too many
-    messages.
+    kinds: which events are sent there; empty: all. An e-mail address receives a confirmation link
+    first, and nothing else until it is confirmed. Raises InvalidInputError FIELD_INVALID,
+    FIELD_REQUIRED, HOST_NOT_ALLOWED; ConflictError INSTALLATION_FAULT without a key to seal the
+    URL, CONFIRMATION_LIMIT after too many messages.
     """
     if unknown := sorted(set(kinds) - KINDS):
         raise InvalidInputError(
@@ -122,9 +127,9 @@ def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = 
         )
     if not name.strip():
         raise InvalidInputError(Code.FIELD_REQUIRED, "A channel needs a name.", field="name")
-    shown = channels.check_url(url)[:100]
+    url_display = channels.check_url(url)[:100]
     channel = Channel(
-        user_id=user_id, name=name.strip(), url_display=shown, kinds=sorted(set(kinds))
+        user_id=user_id, name=name.strip(), url_display=url_display, kinds=sorted(set(kinds))
     )
     channel.url_sealed = channels.seal_url(url.strip(), channel)
     channel.confirmed_at = None if channel.is_mail else timezone.now()
@@ -137,10 +142,10 @@ def create_channel(*, user_id: int, name: str, url: str, kinds: Sequence[str] = 
 
 @transaction.atomic
 def send_test(*, channel_id: int) -> int:
-    """Ask for a test message; a trading process sends it within seconds. Returns the event's id.
+    """Request a test message and return the event's id; a trading process sends it within seconds.
 
-    Ends a rest of the channel, so that the answer comes now. `Channel.last_error` and
-    `last_sent_at` tell how it went. Raises ConflictError CHANNEL_UNCONFIRMED.
+    Ends the channel's backoff, so that the result comes now: see `Channel.last_error` and
+    `last_sent_at`. Raises ConflictError CHANNEL_UNCONFIRMED.
     """
     channel = Channel.objects.select_for_update(no_key=True).get(pk=channel_id)
     if channel.confirmed_at is None:
@@ -150,7 +155,7 @@ def send_test(*, channel_id: int) -> int:
 
 
 def mark_read(*, user_id: int, notification_ids: Sequence[int] | None = None) -> int:
-    """Mark a user's notifications as read, all of them by default; return how many were new."""
+    """Mark a user's notifications as read, by default all; return how many were unread."""
     which = Q() if notification_ids is None else Q(pk__in=notification_ids)
     unread = Notification.objects.filter(which, user_id=user_id, read_at=None)
     return unread.update(read_at=ClockTimestamp())

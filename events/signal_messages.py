@@ -1,4 +1,7 @@
-"""What became of a signal's orders, for operators: counts by state and reason. Pure."""
+"""The message about a signal whose orders did not reach all accounts. For operators. Pure.
+
+It counts the orders by final status and reason.
+"""
 
 from collections.abc import Mapping
 
@@ -43,11 +46,11 @@ def _signal(event: EventContext) -> str:
 
 
 def _codes(reasons: Mapping[str, int]) -> str:
-    """`NO_MONEY 9, MARKET_CLOSED 3`: the most frequent ones."""
+    """Return the most frequent codes with counts: `NO_MONEY 9, MARKET_CLOSED 3`."""
     ranked = _ranked(reasons)
-    shown = [f"{code or 'no code'} {count:,}" for code, count in ranked[:CODES_MAX]]
+    parts = [f"{code or 'no code'} {count:,}" for code, count in ranked[:CODES_MAX]]
     more = f", {len(ranked) - CODES_MAX} more reasons" if len(ranked) > CODES_MAX else ""
-    return ", ".join(shown) + more
+    return ", ".join(parts) + more
 
 
 def _lines(counts: Counts) -> list[str]:
@@ -71,17 +74,17 @@ def _waiting(event: EventContext) -> str:
 
 
 def _ranked(reasons: Mapping[str, int]) -> list[tuple[str, int]]:
-    return sorted(reasons.items(), key=lambda one: (-one[1], one[0]))
+    return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
 
 
 def _grouped(orders: Counts) -> dict[str, dict[str, int]]:
-    """Put what was not sent in time beside what our rules denied."""
+    """Return the counts with the orders that were not sent in time as a state of their own."""
     grouped: dict[str, dict[str, int]] = {}
     for status, reasons in orders.items():
         for code, count in reasons.items() if isinstance(reasons, dict) else ():
             state = LATE if was_not_sent_in_time(code, status) else status
-            of_state = grouped.setdefault(state, {})
-            of_state[code] = of_state.get(code, 0) + count
+            reason_counts = grouped.setdefault(state, {})
+            reason_counts[code] = reason_counts.get(code, 0) + count
     return grouped
 
 

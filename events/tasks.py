@@ -1,4 +1,4 @@
-"""Delivery, every two seconds."""
+"""The delivery task, run every two seconds."""
 
 from celery import shared_task
 
@@ -7,5 +7,5 @@ from events import services
 
 @shared_task(name="events.deliver", ignore_result=True)
 def deliver_events() -> None:
-    """Tell what has happened since the last time."""
+    """Deliver the events that were written since the last run."""
     services.deliver()

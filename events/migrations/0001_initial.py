@@ -167,7 +167,7 @@ class Migration(migrations.Migration):
                 (
                     "confirmed_at",
                     models.DateTimeField(
-                        blank=True, help_text="When an e-mail address was proven.", null=True
+                        blank=True, help_text="When the e-mail address was confirmed.", null=True
                     ),
                 ),
                 ("confirmation_requested_at", models.DateTimeField(blank=True, null=True)),
@@ -175,7 +175,7 @@ class Migration(migrations.Migration):
                     "confirm_by",
                     models.DateTimeField(
                         blank=True,
-                        help_text="A channel of before gets messages until then.",
+                        help_text="An older channel receives messages until then without confirmation.",
                         null=True,
                     ),
                 ),
@@ -221,7 +221,7 @@ class Migration(migrations.Migration):
                     "due_at",
                     models.DateTimeField(
                         db_default=ClockTimestamp(),
-                        help_text="Of the next try, with the channel's rest.",
+                        help_text="When it is tried next, with the channel's backoff.",
                     ),
                 ),
                 ("last_error", models.TextField(blank=True, db_default="", default="")),

@@ -62,10 +62,10 @@ def test_filled() -> None:
 @pytest.mark.parametrize(
     ("kind", "title", "said", "never_said"),
     [
-        ("order.denied", "Denied by us: ", "The broker was not asked.", ["rejected", "unknown"]),
+        ("order.denied", "Denied by us: ", "Nothing was sent to the broker.", ["rejected", "unknown"]),
         ("order.rejected", "Rejected by the broker: ", "", ["denied", "us:"]),
-        ("order.failed", "Failed, never left: ", "the broker does not have it", ["denied"]),
-        ("order.unknown", "Unknown: ", "nobody knows yet", ["failed", "rejected", "denied"]),
+        ("order.failed", "Failed, never sent: ", "the broker does not have it", ["denied"]),
+        ("order.unknown", "Unknown: ", "not known yet whether", ["failed", "rejected", "denied"]),
         ("order.cancelled", "Cancelled: ", "", ["rejected", "denied"]),
         ("order.expired", "Expired: ", "", ["rejected", "denied"]),
     ],
@@ -85,7 +85,7 @@ def test_a_code_stands_below_its_sentence_with_what_to_do() -> None:
         "32 of at most 30.",
         Code.MAX_LEVERAGE.hint,
         "Code MAX_LEVERAGE",
-        "The broker was not asked.",
+        "Nothing was sent to the broker.",
         "MT5 · 7714, S-2041.",
     ]
 
@@ -119,7 +119,7 @@ def test_kill_switch(change: str, title: str) -> None:
         event("kill_switch.changed", change=change, mode="REDUCING", scope="ALL", reason="News.")
     )
     assert words.title == title
-    assert words.body.startswith("For everybody.\nNews.")
+    assert words.body.startswith("For all accounts.\nNews.")
 
 
 def test_several_are_counted_with_the_gravest_first() -> None:

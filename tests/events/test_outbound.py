@@ -58,7 +58,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
     names: dict[str, list[list[str]]],
 ) -> None:
     names["mixed.example"] = [["93.184.215.14", "10.0.0.1"]]
-    with pytest.raises(RefusedError, match=r"mixed\.example lies in a network"):
+    with pytest.raises(RefusedError, match=r"mixed\.example is in a network"):
         resolve_allowed_address("mixed.example", 443, [], encrypted=True)
 
 

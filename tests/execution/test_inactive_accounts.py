@@ -123,4 +123,4 @@ def test_it_is_told_in_words() -> None:
         datetime.now(UTC),
     )  # fmt: skip
     words = render(happening)
-    assert (words.title, words.body) == ("Nothing is heard of Main", "Since 22:05.")
+    assert (words.title, words.body) == ("No contact with Main", "Since 22:05.")

@@ -72,7 +72,7 @@ def test_owner_is_notified_once_at_each_of_three_moments(
     assert titles_after_check(bob) == []
 
     body = client.get("/api/v1/notifications/").json()["results"][0]["body"]
-    assert "make a new key under Keys and put it in there" in body
+    assert "make a new key under Keys and put it into that program" in body
     assert "https://fillcast.example.com/keys/" in mail.outbox[0].body
 
 

@@ -96,7 +96,7 @@ def test_only_a_full_close_is_sent_again_once_the_minimum_allows_it(
     assert Order.objects.get(leg="close-1").reason == "EXIT_BELOW_MINIMUM"
     (told,) = factories.events("exit.delayed")
     body = render(event("exit.delayed", **told)).body
-    assert "tried again until it is closed" not in body
+    assert "tried again until the position is closed" not in body
     assert "Your own close and a partial CLOSE are not repeated" in body
 
     an_hour_later()

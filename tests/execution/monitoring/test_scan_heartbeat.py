@@ -95,7 +95,7 @@ def test_alarm_is_delivered_without_the_scheduler() -> None:
     assert told.user == operator
     assert told.user != tenant
     assert told.title == "The scheduler (beat) has not run for 100 s"
-    assert "Stops and targets that Fillcast guards are not checked each minute." in told.body
+    assert "Stops and targets that Fillcast guards are not checked every minute." in told.body
     assert "Restart the scheduler" in told.body
 
 
