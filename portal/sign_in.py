@@ -14,7 +14,7 @@ from common.permissions import Right, may
 from portal.pages import with_security_headers
 from portal.sign_in_steps import continue_sign_in, home_url
 from users.attempt_limits import TooManyAttemptsError
-from users.new_passwords import PasswordFields, prepared_for, was_not_answered
+from users.new_passwords import PasswordFields, prepared_for, undo_password_attempt
 from users.password_slots import SlotsBusyError
 from users.session_factor import is_fresh
 
@@ -53,7 +53,7 @@ class SignOut(views.LogoutView):
     """Sign out, by a POST; then to signing in."""
 
 
-_OWN = PasswordFields("new_password1", "new_password2", present="old_password")
+_OWN = PasswordFields("new_password1", "new_password2", current="old_password")
 _ANOTHERS = PasswordFields("password1", "password2")
 PASSWORD_PAGES = {  # by the address's name
     "admin:users_user_add": _ANOTHERS,
@@ -86,7 +86,7 @@ class PasswordHashingMiddleware:
             with prepared_for(user, request.POST, fields):
                 answer = self.get_response(request)
             if answer.status_code >= 500:
-                was_not_answered(user, request.POST, fields)
+                undo_password_attempt(user, request.POST, fields)
             return answer
         except (TooManyAttemptsError, SlotsBusyError) as error:
             return too_many_tries_response(

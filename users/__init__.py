@@ -1,1 +1,1 @@
-"""Who is calling: the custom user, roles, API keys."""
+"""Users, their roles and rights, API keys, sign-in, tenancy."""

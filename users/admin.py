@@ -28,7 +28,7 @@ RIGHTS = ("is_active", "roles", "is_superuser")
 class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
     """Staff have roles; tenants bring accounts; providers own feeds.
 
-    Nobody changes their own rights, or anything of a user who has more (users/privileges.py).
+    You cannot change your own rights, or a user who has more rights (users/privileges.py).
     """
 
     change_right = Right.USERS
@@ -55,30 +55,30 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
         return ", ".join(group.name for group in user.groups.all() if group.name in known)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """One's own rights are shown; so is what only a superuser gives."""
-        shown = tuple(super().get_readonly_fields(request, obj))
+        """Make your own rights read-only, and the superuser flag unless you are a superuser."""
+        fields = tuple(super().get_readonly_fields(request, obj))
         if obj is not None and obj.pk == request.user.pk:
-            return (*shown, "is_active", "role_names", "is_superuser")
-        return shown if request.user.is_superuser else (*shown, "is_superuser")
+            return (*fields, "is_active", "role_names", "is_superuser")
+        return fields if request.user.is_superuser else (*fields, "is_superuser")
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A page without the form has no field for roles: their names are shown."""
-        found = super().get_fieldsets(request, obj)
+        """Show role names where the page has no form, and so no field for roles."""
+        fieldsets = super().get_fieldsets(request, obj)
         is_own = obj is not None and obj.pk == request.user.pk
         if obj is None or (self.has_change_permission(request, obj) and not is_own):
-            return found
-        shown = ("is_active", "role_names", "is_superuser")
+            return fieldsets
+        read_only = ("is_active", "role_names", "is_superuser")
         return [
-            (title, {**more, "fields": shown} if more["fields"] == RIGHTS else more)
-            for title, more in found
+            (title, {**options, "fields": read_only} if options["fields"] == RIGHTS else options)
+            for title, options in fieldsets
         ]
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """Tell the form who asks."""
-        made = super().get_form(request, obj, change=change, **kwargs)
-        return type(made.__name__, (made,), {"by": request.user}) if obj is not None else made
+        """Return the form class, bound to the user of the request."""
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return type(form.__name__, (form,), {"by": request.user}) if obj is not None else form
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         if not super().has_change_permission(request, obj):
@@ -86,7 +86,7 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
         return obj is None or obj.pk == request.user.pk or self._is_below(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return False  # history hangs on a user; deactivate instead
+        return False  # history refers to users; deactivate them instead
 
     def _is_below(self, request: HttpRequest, user: User) -> bool:
         by: Any = request.user
@@ -100,7 +100,7 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
     def user_change_password(
         self, request: HttpRequest, id: str, form_url: str = ""
     ) -> HttpResponse:
-        """Set another's password. One's own is changed with the present one, on its own page."""
+        """Set another user's password. Your own has its own page, which needs the current one."""
         user, by = self.get_object(request, id), request.user
         if user is not None:
             try:
@@ -110,34 +110,36 @@ class UserAdmin(DjangoUserAdmin, ConsoleAdmin):  # type: ignore[type-arg,misc]
         return super().user_change_password(request, id, form_url)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """By services, and only what was changed: they judge again what the form has judged."""
+        """Save only what was changed, through services: they check the rights again."""
         if not change:
             super().save_model(request, obj, form, change)
             return
         by: Any = request.user
-        said = {name: form.cleaned_data[name] for name in form.changed_data}
-        rights = {name: said.pop(name) for name in RIGHTS if name in said}
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        rights = {name: changes.pop(name) for name in RIGHTS if name in changes}
         try:
-            if said:
-                services.change_person(obj.pk, by=by, **said)
+            if changes:
+                services.change_person(obj.pk, by=by, **changes)
             if rights:
                 services.change_rights(obj.pk, by=by, **rights)
         except NotAllowedError as error:
             raise RightDenied(error) from error
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Roles are written by `change_rights`; there is nothing else."""
+        """Do nothing: `change_rights` writes the roles, and there are no other relations."""
 
 
 @admin.register(Group)
 class GroupAdmin(ReadOnlyAdmin):
-    """The roles and what each may: common/permissions.py, by migration. Nobody changes them here;
-    users get them on their own page."""
+    """The roles and their rights, read-only: they come from common/permissions.py by migration.
+
+    You give roles to a user on the user's page.
+    """
 
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
-    """Keys of all users. A key's secret was shown once, when it was made; its hash is stored."""
+    """API keys of all users. Only the hash of a key's secret is stored; the user saw it once."""
 
     list_display = (
         "name", "prefix", "user", "may", "state", "created_at", "expires_at", "last_used_at",

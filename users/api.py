@@ -1,4 +1,4 @@
-"""Oneself and one's API keys over HTTP."""
+"""REST API of your user and your API keys."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ from users.services import create_api_key, revoke_api_key
 
 
 def caller(request: Request) -> User:
-    """Return who is calling; the views that ask let only known users in."""
+    """Return the calling user. Only for views that require authentication."""
     assert isinstance(request.user, User)
     return request.user
 
 
 class MeSerializer(StrictModelSerializer[User]):
-    """Who you are here."""
+    """Your user."""
 
     is_operator = serializers.BooleanField(read_only=True)
 
@@ -34,11 +34,12 @@ class MeSerializer(StrictModelSerializer[User]):
         read_only_fields = ("username",)
 
     def validate_time_zone(self, value: str) -> str:
+        """Refuse a time zone that is not known."""
         return known_zone(value)
 
 
 class MeView(generics.RetrieveUpdateAPIView[User]):
-    """Yourself: which user the key or the session belongs to."""
+    """Your user: the one that the API key or session belongs to."""
 
     queryset = get_user_model().objects.none()
     serializer_class = MeSerializer
@@ -50,7 +51,7 @@ class MeView(generics.RetrieveUpdateAPIView[User]):
 
 
 class ApiKeySerializer(StrictModelSerializer[ApiKey]):
-    """A key of the API. Only its hash is stored; the prefix tells which one it is."""
+    """An API key. Only its hash is stored; the prefix identifies it."""
 
     class Meta:
         model = ApiKey
@@ -62,18 +63,20 @@ class ApiKeySerializer(StrictModelSerializer[ApiKey]):
 
 
 class NewApiKeySerializer(StrictSerializer):
-    """What a new key shall be."""
+    """A new API key: name, scopes and end."""
 
     name = serializers.CharField(max_length=100)
     scopes = serializers.ListField(
         child=serializers.ChoiceField([(scope.value, text) for scope, text in SCOPES.items()]),
         default=[Scope.READ.value],
         min_length=1,
-        help_text="What it may be used for. It never allows more than you may at that moment, nor"
-        " more than the key that this request came with.",
+        help_text="What the key may be used for. It never allows more than you may do at that"
+        " time, nor more than the key that you send this request with.",
     )
     expires_at = UtcDateTime(
-        default=None, allow_null=True, help_text="90 days from now unless said, 366 at most."
+        default=None,
+        allow_null=True,
+        help_text="When it ends: by default in 90 days, at most in 366.",
     )
 
 
@@ -87,7 +90,7 @@ class CreatedApiKeySerializer(StrictSerializer):
 class ApiKeyViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[ApiKey]
 ):
-    """Your keys of the API."""
+    """Your API keys."""
 
     queryset = ApiKey.objects.none()
     serializer_class = ApiKeySerializer
@@ -100,19 +103,19 @@ class ApiKeyViewSet(
 
     @extend_schema(request=NewApiKeySerializer, responses={201: CreatedApiKeySerializer})
     def create(self, request: Request) -> Response:
-        """Create a key. The secret in the answer is never shown again."""
-        wanted = NewApiKeySerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        key, secret = create_api_key(caller(request), **wanted.validated_data, by=caller(request))
-        shown: dict[str, Any] = {"key": ApiKeySerializer(key).data, "secret": secret}
+        """Create an API key. The secret in the response is never shown again."""
+        body = NewApiKeySerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        key, secret = create_api_key(caller(request), **body.validated_data, by=caller(request))
+        created: dict[str, Any] = {"key": ApiKeySerializer(key).data, "secret": secret}
         return Response(
-            shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
+            created, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
         )
 
     @extend_schema(request=None, responses=ApiKeySerializer)
     @action(detail=True, methods=["post"])
     def revoke(self, request: Request, pk: str) -> Response:
-        """Make a key useless from now on."""
+        """Revoke an API key: it stops working at once, for good."""
         key = self.get_object()
         revoke_api_key(key.pk, by=caller(request))
         key.refresh_from_db()

@@ -1,4 +1,4 @@
-"""What an API key may be: its scopes, its end, and never more than whoever makes it has."""
+"""Rules of API keys: scopes, end, and no more rights than their maker has."""
 
 from collections.abc import Collection
 from datetime import datetime, timedelta
@@ -11,7 +11,7 @@ from users.second_factor import factor_of, is_required
 
 DEFAULT_LIFE, LONGEST_LIFE, ENDS_SOON = timedelta(days=90), timedelta(days=366), timedelta(days=14)
 LIVES = [("7", "7 days"), ("30", "30 days"), ("90", "90 days"), ("365", "A year")]
-"""What forms offer, in days."""
+"""The lifetimes that forms offer, in days."""
 SCOPES = {
     Scope.READ: "Read: your accounts, orders, positions, signals and results.",
     Scope.TRADE: "Trade: cancel orders, move stops and targets, close positions.",
@@ -22,20 +22,23 @@ SCOPES = {
 
 
 def end_of(wanted: datetime | None, *, now: datetime, at_most: datetime | None = None) -> datetime:
-    """Return when a new key ends: 90 days from now unless it is said, or when the key ends that it
-    is made with (`at_most`), if that is sooner. Raises InvalidInputError."""
+    """Return when a new key ends: `wanted`, or by default in 90 days.
+
+    at_most: the end of the API key that the new one is made with; the default is not later.
+    Raises InvalidInputError for an end in the past or later than LONGEST_LIFE.
+    """
     if wanted is None:
         return min(now + DEFAULT_LIFE, at_most or now + DEFAULT_LIFE)
     if wanted <= now:
-        raise InvalidInputError(Code.FIELD_INVALID, "The end lies in the past.", field="expires_at")
+        raise InvalidInputError(Code.FIELD_INVALID, "The end is in the past.", field="expires_at")
     if wanted > now + LONGEST_LIFE:
-        detail = f"A key lives for {LONGEST_LIFE.days} days at most; make a new one before it ends."
+        detail = f"A key lasts {LONGEST_LIFE.days} days at most; make a new one before it ends."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="expires_at")
     return wanted
 
 
 def ordered(scopes: Collection[str]) -> list[str]:
-    """Return scopes in the table's order, each once. Raises InvalidInputError: none, or unknown."""
+    """Return the scopes in the order of `Scope`, each once. Raises InvalidInputError."""
     known = {scope.value for scope in Scope}
     if unknown := sorted({str(scope) for scope in scopes} - known):
         detail = f"There is no scope {unknown[0]!r}; there are {', '.join(Scope)}."
@@ -46,28 +49,33 @@ def ordered(scopes: Collection[str]) -> list[str]:
 
 
 def require_no_more(by: User, scopes: Collection[str], end: datetime) -> None:
-    """A key that is made with a key has no more than that one, and ends no later.
+    """Raise NotAllowedError if a key made with a key had more scopes than that one or ended later.
 
-    Who has a second factor makes keys in the portal, where it is asked for. Raises NotAllowedError.
+    Users with a second factor make keys in the portal or the console, which ask for it.
     """
     if by.key_scopes is None:
         return
     if factor_of(by) is not None or is_required(by):
-        detail = "Keys of who has a second factor are made in the portal or the console, with it."
+        detail = (
+            "You have a second factor: make keys in the portal or the console, which ask for it."
+        )
         raise NotAllowedError(Code.SECOND_FACTOR_NEEDED, detail)
-    if more := [scope for scope in scopes if scope not in by.key_scopes]:
-        detail = f"The key that you sent lacks the scope {more[0]!r}, so it cannot give it."
+    if missing := [scope for scope in scopes if scope not in by.key_scopes]:
+        detail = f"The key that you sent lacks the scope {missing[0]!r}, so it cannot give it."
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
     if by.key_ends_at is not None and end > by.key_ends_at:
-        detail = f"The key that you sent ends at {by.key_ends_at.isoformat()}; so must this one."
+        detail = (
+            f"The key that you sent ends at {by.key_ends_at.isoformat()}; a new one must not end"
+            " later."
+        )
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
 def ends_soon(key: ApiKey, *, now: datetime) -> bool:
-    """Whether an open key ends within two weeks: time to make another."""
+    """Whether an open key ends within two weeks, so that it is time to make another."""
     return key.revoked_at is None and now < key.expires_at <= now + ENDS_SOON
 
 
 def has_ended(key: ApiKey, *, now: datetime) -> bool:
-    """Whether a key's time is over."""
+    """Whether a key has expired."""
     return key.expires_at <= now

@@ -1,8 +1,8 @@
-"""How often something secret may be guessed: counted in the database, before it is looked at.
+"""Limits on guessing secrets: passwords and one-time codes.
 
-A try is counted in a transaction of its own, so that it counts whatever becomes of its answer; and
-before the guess is judged, so that of many at once no more are judged than may be. What was right
-is taken back. Redis is not asked: it may be away.
+Each attempt is counted in its own transaction, so that it counts even if the request fails, and
+before the guess is checked, so that concurrent attempts cannot exceed the limit. A right guess is
+taken back. The counts are in the database, since Redis may be down.
 """
 
 from collections.abc import Sequence
@@ -20,16 +20,16 @@ from users.models import TryCount
 
 
 class TooManyAttemptsError(Exception):
-    """It was tried too often; `retry_after` says for how many seconds nothing is looked at."""
+    """There were too many attempts. retry_after: seconds for which further ones are refused."""
 
     def __init__(self, retry_after: int) -> None:
-        super().__init__(f"too many tries, again in {retry_after} s")
+        super().__init__(f"too many attempts, try again in {retry_after} s")
         self.retry_after = retry_after
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """At most `most` wrong tries of one `key` in `within`; the first try begins that time."""
+    """At most `most` wrong attempts of one `key` within `within` of the first one."""
 
     scope: str
     key: str
@@ -38,10 +38,10 @@ class Limit:
 
     @property
     def digest(self) -> str:
-        """What is stored. People type passwords into the field for names: who reads the table must
-        not be able to try guesses against it without FILLCAST_SECRET_KEY."""
-        said = self.key.encode("utf-8", "replace")
-        return salted_hmac("users.tries", said, algorithm="sha256").hexdigest()
+        """The key as stored. It is a MAC, because people type passwords into the name field:
+        a reader of the table cannot test guesses without FILLCAST_SECRET_KEY."""
+        key = self.key.encode("utf-8", "replace")
+        return salted_hmac("users.tries", key, algorithm="sha256").hexdigest()
 
 
 _COUNT = """
@@ -55,27 +55,27 @@ RETURNING tries, ceil(extract(epoch FROM ends_at - clock_timestamp()))::int AS s
 
 
 def count_attempt(limits: Sequence[Limit]) -> None:
-    """Count one more try against each limit. Raises TooManyTriesError, and then counts none.
+    """Count one attempt against each limit. Raises TooManyAttemptsError, and then counts none.
 
-    The order of the limits is the order of the locks: let everybody name them in the same one.
+    The limits are locked in this order: all callers must use the same one.
     """
     with transaction.atomic():
         for limit in limits:
-            named = {"scope": limit.scope, "digest": limit.digest, "within": limit.within}
-            (row,) = rows(_COUNT, named)
+            values = {"scope": limit.scope, "digest": limit.digest, "within": limit.within}
+            (row,) = rows(_COUNT, values)
             if row.tries > limit.most:
                 raise TooManyAttemptsError(max(1, row.seconds))
 
 
 def undo_attempt(limits: Sequence[Limit], *, forget: Sequence[Limit] = ()) -> None:
-    """The try was right: it does not count. forget: of these no earlier one counts either."""
+    """Take back a right attempt. forget: limits whose earlier attempts are dropped, too."""
     with transaction.atomic():
         for limit in limits:
-            mine = TryCount.objects.filter(scope=limit.scope, digest=limit.digest)
+            counted = TryCount.objects.filter(scope=limit.scope, digest=limit.digest)
             if limit in forget:
-                mine.delete()
+                counted.delete()
             else:
-                mine.filter(tries__gt=0).update(tries=models.F("tries") - 1)
+                counted.filter(tries__gt=0).update(tries=models.F("tries") - 1)
 
 
 _REMEMBER = """
@@ -91,29 +91,30 @@ DELETE FROM users_trycount WHERE id IN (SELECT id FROM ended) RETURNING 1 AS don
 
 
 def remember(fact: Limit) -> None:
-    """Keep a fact for the limit's time, and remove some of what ended long ago."""
-    named = {"scope": fact.scope, "digest": fact.digest, "within": fact.within}
+    """Store a fact for the limit's time. Also removes some counts that ended long ago."""
+    values = {"scope": fact.scope, "digest": fact.digest, "within": fact.within}
     with transaction.atomic():
-        rows(_REMEMBER, named)
+        rows(_REMEMBER, values)
         rows(_REMOVE_ENDED)
 
 
 def is_remembered(fact: Limit) -> bool:
-    """Whether `remember` was called for it, and not too long ago."""
+    """Whether `remember` was called for this fact within its time."""
     found = TryCount.objects.filter(scope=fact.scope, digest=fact.digest)
     return found.filter(ends_at__gt=timezone.now()).exists()
 
 
 def client_address(request: HttpRequest) -> str:
-    """Return who asks: what the socket says, or a proxy that the settings name
-    (config/middleware/proxies.py)
+    """Return the client's address: the socket's, or what a trusted proxy states.
 
-    An IPv6 network of 64 bits is one customer's, so it counts as one."""
-    said = request.META.get("REMOTE_ADDR", "")
+    config/middleware/proxies.py trusts proxies. An IPv6 address counts as its /64 network, which
+    belongs to one customer.
+    """
+    text = request.META.get("REMOTE_ADDR", "")
     try:
-        address = ip_address(said)
+        address = ip_address(text)
     except ValueError:
-        return str(said)[:60]
+        return str(text)[:60]
     if isinstance(address, IPv6Address):
         address = IPv6Address(int(address))  # without its zone
         if address.ipv4_mapped:

@@ -1,4 +1,4 @@
-"""The console's forms for users: who asks decides what may be asked for."""
+"""The console's forms for users."""
 
 from typing import Any, ClassVar
 
@@ -14,15 +14,15 @@ from users.privileges import require_givable, roles_of
 
 
 class UserForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
-    """A user's person and rights. `by` is who asks; the services judge once more."""
+    """A user's personal data and rights. by: the acting user; the services check them again."""
 
     by: ClassVar[User]
     roles = forms.MultipleChoiceField(
         required=False,
         choices=[(role.value, role.value.capitalize()) for role in Role],
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text="Whoever has a role is staff and uses the console; without one they act on their "
-        "own rows alone. docs/roles.md says what each may.",
+        help_text="A user with a role is staff and uses the console. A user without one sees only "
+        "their own accounts. docs/roles.md lists what each role may do.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -30,29 +30,33 @@ class UserForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
         self.initial["roles"] = sorted(role.value for role in roles_of(self.instance))
 
     def clean_roles(self) -> list[Role]:
-        """Return the roles: what was ticked and unticked on the page, of what they are now. One is
-        refused here that has a right which `by` has not."""
-        now, chosen = roles_of(self.instance), {Role(name) for name in self.cleaned_data["roles"]}
-        shown = self._shown(now)
-        given = chosen - shown
+        """Return the stored roles with the changes that were made on the page.
+
+        Raises ValidationError for a role that has a right which `by` does not have.
+        """
+        stored = roles_of(self.instance)
+        chosen = {Role(name) for name in self.cleaned_data["roles"]}
+        initial = self._initial_roles(stored)
+        added = chosen - initial
         try:
-            require_givable(given - now, self.by)
+            require_givable(added - stored, self.by)
         except NotAllowedError as error:
             raise forms.ValidationError(error.detail, code=error.code.value) from error
-        return sorted((now | given) - (shown - chosen))
+        return sorted((stored | added) - (initial - chosen))
 
-    def _shown(self, now: set[Role]) -> set[Role]:
-        """What the page showed as ticked; a program has seen no page."""
+    def _initial_roles(self, stored: set[Role]) -> set[Role]:
+        """Return the roles that the page showed as ticked; `stored` if a program sent the form."""
         if not any(name.startswith("initial-") for name in self.data):
-            return now
+            return stored
         name = self["roles"].html_initial_name
         return {Role(value) for value in self.data.getlist(name) if value in set(Role)}
 
 
 class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
-    """A new password for another user: nothing else of the row is written."""
+    """A new password for another user; only the password is written."""
 
     def save(self, commit: bool = True) -> User:
+        """Store the password and notify its owner."""
         user: User = super().save(commit=False)
         if commit:
             store_password(user)

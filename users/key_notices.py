@@ -1,12 +1,12 @@
-"""Owners are notified before an API key ends and when it has: 7 days and 1 day before, and then."""
+"""Notify owners 7 days and 1 day before an API key ends, and when it has ended."""
 
 from django.db import transaction
 
 from common.sql import run
 from events.models import EventKind
 
-# stage 1: a week left, 2: a day left, 3: ended. A key whose whole life is not longer than the
-# warning gets none. What ended more than a week ago is not reported any more.
+# stage 1: a week left, 2: a day left, 3: ended. A key whose lifetime is not longer than a notice's
+# lead gets no such notice. Keys that ended more than a week ago are not reported.
 NOTIFY = f"""
 WITH due AS (
   SELECT k.id, k.user_id, k.name, k.prefix, k.expires_at,
@@ -17,7 +17,7 @@ WITH due AS (
   FROM users_apikey k JOIN users_user u ON u.id = k.user_id AND u.is_active
   WHERE k.revoked_at IS NULL AND k.expires_at <= clock_timestamp() + interval '7 days'
     AND k.expires_at > clock_timestamp() - interval '7 days'
-), noted AS (
+), recorded AS (
   INSERT INTO users_apikeynotice (key_id, stage, ends_at)
   SELECT id, stage, expires_at FROM due WHERE stage > 0 ORDER BY id
   ON CONFLICT (key_id) DO UPDATE SET stage = EXCLUDED.stage, ends_at = EXCLUDED.ends_at
@@ -31,12 +31,12 @@ SELECT CASE d.stage WHEN 3 THEN '{EventKind.API_KEY_ENDED.value}'
   jsonb_build_object('key_id', d.id, 'name', d.name, 'prefix', d.prefix, 'page', '/keys/',
     'days', CASE d.stage WHEN 1 THEN 7 WHEN 2 THEN 1 END,
     'ends_at', to_char(d.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))
-FROM noted n JOIN due d ON d.id = n.key_id ORDER BY d.id
+FROM recorded r JOIN due d ON d.id = r.key_id ORDER BY d.id
 """
 
 
 def notify_key_ends() -> int:
-    """Write an event for the owner of each API key that ends soon or has ended, once for each of
-    the three moments; return how many."""
+    """Write an event for each API key that ends soon or has ended, once a stage; return the
+    count."""
     with transaction.atomic():
         return run(NOTIFY)

@@ -30,12 +30,12 @@ class User(AbstractUser):
         permissions = [(right.value, right.value.replace("_", " ")) for right in Right]
 
     def clean(self) -> None:
-        """Refuse a new name for who exists if gateways go by the old or the new one: they would be
-        nobody's, or somebody else's, without a word. Raises ValidationError."""
+        """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or the new one:
+        the gateways would silently lose their owner, or get another."""
         super().clean()
-        named = {own.username for own in settings.FILLCAST_GATEWAY_OWNERS}
+        owners = {own.username for own in settings.FILLCAST_GATEWAY_OWNERS}
         before = User.objects.filter(pk=self.pk).values_list("username", flat=True).first()
-        if before not in (None, self.username) and {before, self.username} & named:
+        if before not in (None, self.username) and {before, self.username} & owners:
             raise ValidationError(
                 {"username": "FILLCAST_GATEWAY_OWNERS gives a gateway to this user name. Change it"
                  " there, restart, then rename."}
@@ -43,15 +43,17 @@ class User(AbstractUser):
 
     @property
     def is_operator(self) -> bool:
-        """Whether every tenant's rows are seen: by staff with a role. Everybody else: their own.
-        What may be done with them, `common.permissions.may` says."""
-        return self.is_staff and self.has_perm(Right.READ.codename)  # whatever a key's scopes
+        """Whether the user sees every tenant's rows: staff with a role. Others see their own.
+
+        `common.permissions.may` decides what they may do with them.
+        """
+        return self.is_staff and self.has_perm(Right.READ.codename)  # even if a key's scopes differ
 
     def check_password(self, raw_password: str) -> bool:
-        """Compare with the stored hash, outside of any transaction if none is open: it takes long.
+        """Compare with the stored hash. Slow: where possible, call it outside a transaction.
 
-        An outdated hash is renewed as the user's own act: a login begins as nobody's request, and
-        nobody may write to a user's row.
+        An outdated hash is renewed on behalf of the user: a sign-in request has no user yet, and
+        without one no user row can be written.
         """
 
         def renew(password: str) -> None:
@@ -67,7 +69,7 @@ class User(AbstractUser):
             return check_password(raw_password, self.password, renew)
 
     def set_password(self, raw_password: str | None) -> None:
-        """Hash a new password: before the transaction begins, where a page has prepared it."""
+        """Set a new password. Its hash is the prepared one where a page has hashed it before."""
         if raw_password is None:
             self.set_unusable_password()
             return
@@ -91,7 +93,7 @@ class SecondFactor(models.Model):
 
 
 class RecoveryCode(models.Model):
-    """A code for who lost their authenticator app: good once, stored as a hash."""
+    """A code that replaces a lost authenticator app. It works once and is stored as a hash."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="recovery_codes")
     code_hash = models.CharField(max_length=64)
@@ -108,7 +110,7 @@ class RecoveryCode(models.Model):
 
 
 class TryCount(models.Model):
-    """How often something secret was guessed (users/attempt_limits.py). Its key is not stored."""
+    """How often a secret was guessed (users/attempt_limits.py). Only the key's digest is stored."""
 
     scope = models.CharField(max_length=40)
     digest = models.CharField(max_length=64)
@@ -128,7 +130,7 @@ class TryCount(models.Model):
 class ApiKeyNotice(models.Model):
     """What a key's owner was notified of (users/key_notices.py): 1 a week left, 2 a day, 3 ended.
 
-    ends_at: the end that it was about; a key that gets another end is reported again.
+    ends_at: the end that was announced; if the key gets another end, it is announced again.
     """
 
     key = models.OneToOneField(
@@ -145,7 +147,7 @@ class ApiKeyNotice(models.Model):
 
 
 class TrailStatus(models.Model):
-    """Since when the audit trail is known to be broken (users/trail_alarm.py). One row."""
+    """Since when the audit trail is known to be broken (users/trail_alarm.py). Has one row."""
 
     id = models.SmallIntegerField(primary_key=True, default=1)
     broken_at = models.DateTimeField(null=True)
@@ -160,9 +162,9 @@ class TrailStatus(models.Model):
 
 
 class ApiKey(models.Model):
-    """A bearer token for the API. Only its hash is stored; the prefix finds and names it.
+    """A bearer token for the API. Only its hash is stored; the prefix identifies it.
 
-    It allows what its scopes say, and never more than its owner may at that moment.
+    It allows what its scopes name, and never more than its owner may do at that moment.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_keys")

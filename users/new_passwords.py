@@ -1,7 +1,9 @@
-"""Setting a password on a page: its hash and the check of the present one come before the
-transaction (users/prepared_passwords.py). Each change of one's own is counted before its password
-is looked at, and taken back with the change, or when the answer is a failure of ours: guesses are
-limited, and so is what one user hashes.
+"""Setting a password on a page.
+
+The new password is hashed, and the current one checked, before the request's transaction begins
+(users/prepared_passwords.py). A change of your own password is counted before the current one is
+checked. The count is taken back if the change succeeds, or if the request fails for our reasons.
+This limits guesses, and how many hashes one user can cause.
 """
 
 from collections.abc import Iterator, Mapping
@@ -26,47 +28,48 @@ MOST_TRIES, PAUSE = 10, timedelta(minutes=15)
 
 @dataclass(frozen=True, slots=True)
 class PasswordFields:
-    """The fields of a page that sets a password. present: empty where it is not asked for."""
+    """The form fields of a page that sets a password. current: empty if it is not required."""
 
     new: str
     again: str
-    present: str = ""
+    current: str = ""
 
 
 @contextmanager
-def prepared_for(user: User, said: Mapping[str, str], fields: PasswordFields) -> Iterator[None]:
-    """Hash what a form says, outside of any transaction. user: who sends it.
+def prepared_for(user: User, form: Mapping[str, str], fields: PasswordFields) -> Iterator[None]:
+    """Hash the new password of a submitted form outside of any transaction. user: its sender.
 
-    Nothing is hashed that the form refuses: without the present password, where it is asked for,
-    or with a new one that is not typed twice, or too simple. Raises BusyError, TooManyTriesError.
+    Nothing is hashed that the form will refuse: without the current password where it is required,
+    if the two new ones differ, or if it is too simple. Raises SlotsBusyError,
+    TooManyAttemptsError.
     """
     prepared = Prepared()
-    if not fields.present:
-        _hash_new(prepared, said, fields)
-    elif said.get(fields.present):
+    if not fields.current:
+        _hash_new(prepared, form, fields)
+    elif form.get(fields.current):
         limits = [_own_changes(user)]
         count_attempt(limits)
         try:
             with slots.slot():
-                _check_and_hash(prepared, user, said, fields)
-        except SlotsBusyError:  # nothing was looked at
+                _check_and_hash(prepared, user, form, fields)
+        except SlotsBusyError:  # no password was checked
             undo_attempt(limits)
             raise
     with using(prepared):
         yield
 
 
-def was_not_answered(user: User, said: Mapping[str, str], fields: PasswordFields) -> None:
-    """The answer failed for our own reasons: its try does not count."""
-    if fields.present and said.get(fields.present):
+def undo_password_attempt(user: User, form: Mapping[str, str], fields: PasswordFields) -> None:
+    """Take back the attempt that `prepared_for` counted: the request failed for our reasons."""
+    if fields.current and form.get(fields.current):
         undo_attempt([_own_changes(user)])
 
 
 def require_unchanged(user: User) -> None:
-    """Lock the user's row and compare its password with the one that was checked.
+    """Lock the user's row; raise ValidationError if its password is not the one that was checked.
 
-    Between the check and the transaction another request may have replaced it: who knows only the
-    old password does not overwrite that. Raises ValidationError.
+    Another request may have replaced it between the check and this transaction. A user who only
+    knows the old password must not overwrite the new one.
     """
     locked = User.objects.select_for_update(no_key=True).filter(pk=user.pk)
     if locked.values_list("password", flat=True).first() != user.password:
@@ -76,14 +79,15 @@ def require_unchanged(user: User) -> None:
 
 
 def store_password(user: User) -> None:
-    """Write the password that `user.set_password` hashed, nothing else of the row, and notify its
-    owner. In the caller's transaction; the session's own hash ends all other sessions."""
+    """Write the password that `user.set_password` hashed, and notify its owner.
+
+    In the caller's transaction. Writes nothing else of the row. All other sessions of the user end,
+    because a session holds a digest of the password.
+    """
     user.save(update_fields=["password"])
     is_own = acting_for() == user.pk
     if is_own:
-        undo_attempt(
-            [_own_changes(user)]
-        )  # of what was counted only the tries before this one stay
+        undo_attempt([_own_changes(user)])  # earlier attempts still count
     payload = {
         "by": "owner" if is_own else "administrator",
         "address": request_fact("address") if is_own else "",
@@ -97,21 +101,21 @@ def _own_changes(user: User) -> Limit:
 
 
 def _check_and_hash(
-    prepared: Prepared, user: User, said: Mapping[str, str], fields: PasswordFields
+    prepared: Prepared, user: User, form: Mapping[str, str], fields: PasswordFields
 ) -> None:
-    typed = said[fields.present]
+    typed = form[fields.current]
     is_right = user.check_password(typed)
     prepared.checks[user.password, typed] = is_right
     if is_right:
-        _hash_new(prepared, said, fields, user)
+        _hash_new(prepared, form, fields, user)
 
 
 def _hash_new(
-    prepared: Prepared, said: Mapping[str, str], fields: PasswordFields, user: User | None = None
+    prepared: Prepared, form: Mapping[str, str], fields: PasswordFields, user: User | None = None
 ) -> None:
-    """Hash the new password if no form refuses it. user: whose it is, if known."""
-    new = said.get(fields.new, "")
-    if not new or new != said.get(fields.again) or new == said.get(fields.present):
+    """Hash the new password unless the form will refuse it. user: its owner, if known."""
+    new = form.get(fields.new, "")
+    if not new or new != form.get(fields.again) or new == form.get(fields.current):
         return
     try:
         validate_password(new, user)

@@ -1,4 +1,4 @@
-"""One-time codes, pure: by time (RFC 6238) and for recovery. No database, no clock of its own."""
+"""One-time codes, time-based (RFC 6238) and for recovery. Pure: no database, no clock."""
 
 import base64
 import hmac
@@ -13,16 +13,16 @@ from qrcode.image.svg import SvgPathFillImage
 STEP_SECONDS, DIGITS, DRIFT_STEPS = 30, 6, 1
 SECRET_BYTES = 20
 RECOVERY_CODES, RECOVERY_LETTERS = 10, 16
-_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # none that is read as another
+_LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"  # no letters or digits that look alike
 
 
 def new_secret() -> bytes:
-    """Return a fresh secret of an authenticator app."""
+    """Return a new random secret for an authenticator app."""
     return secrets.token_bytes(SECRET_BYTES)
 
 
 def typed_secret(secret: bytes) -> str:
-    """Write a secret as apps take it by hand, in groups of four."""
+    """Return a secret as users type it into an app: base32, in groups of four."""
     text = base64.b32encode(secret).decode().rstrip("=")
     return " ".join(text[at : at + 4] for at in range(0, len(text), 4))
 
@@ -36,29 +36,30 @@ def code_at(secret: bytes, step: int) -> str:
 
 
 def matching_step(secret: bytes, typed: str, *, now: float, after: int) -> int | None:
-    """Return the time step whose code this is, if none of it or later was used (`after`).
+    """Return the time step of a typed code; None if no step matches, or the match was used.
 
-    A phone's clock may be one step off.
+    now: Unix seconds. after: the last step whose code was used. A phone's clock may be one step
+    off.
     """
-    present = int(now) // STEP_SECONDS
-    steps = range(present - DRIFT_STEPS, present + DRIFT_STEPS + 1)
+    current = int(now) // STEP_SECONDS
+    steps = range(current - DRIFT_STEPS, current + DRIFT_STEPS + 1)
     found = [step for step in steps if hmac.compare_digest(code_at(secret, step), typed)]
     return next((step for step in found if step > after), None)
 
 
 def cleaned(typed: str) -> str:
-    """Return what was typed without blanks and hyphens, in ASCII; "" if it has anything else."""
+    """Return a typed code without blanks and hyphens; "" if it has other than ASCII characters."""
     text = "".join(typed.split()).replace("-", "").lower()
     return text if text.isascii() and text.isalnum() else ""
 
 
 def is_time_code(text: str) -> bool:
-    """Whether it looks like an app's code, else it may be a recovery code."""
+    """Whether it looks like an app's code; otherwise it may be a recovery code."""
     return len(text) == DIGITS and text.isdigit()
 
 
 def new_recovery_codes() -> list[str]:
-    """Return fresh recovery codes: 79 random bits each, in groups of four."""
+    """Return new recovery codes: 79 random bits each, in groups of four."""
     return [_recovery_code() for _ in range(RECOVERY_CODES)]
 
 
@@ -68,19 +69,19 @@ def _recovery_code() -> str:
 
 
 def recovery_hash(user_id: int, text: str) -> str:
-    """Return what is stored of a recovery code. No slow hash: there is nothing to guess in it."""
+    """Return the stored hash of a recovery code. A fast hash is enough: the code is random."""
     return sha256(f"fillcast recovery {user_id} {cleaned(text)}".encode()).hexdigest()
 
 
 def app_address(secret: bytes, *, name: str, issuer: str) -> str:
-    """Return the address that an app reads from a QR code."""
+    """Return the otpauth:// address that an app reads from a QR code."""
     key = base64.b32encode(secret).decode().rstrip("=")
     label = f"{quote(issuer)}:{quote(name)}"
     return f"otpauth://totp/{label}?secret={key}&issuer={quote(issuer)}"
 
 
 def qr_image(address: str) -> str:
-    """Draw an address as a QR code: an SVG as the address of an image, for a page."""
+    """Return an address as a QR code: an SVG in a data: URL, for a page."""
     drawn = qrcode.make(address, image_factory=SvgPathFillImage, box_size=12, border=3)
     svg: str = drawn.to_string(encoding="unicode")
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()

@@ -1,7 +1,8 @@
-"""Passwords are hashed a few at a time: each keeps a processor busy for a third of a second.
+"""A limit on concurrent password hashing: each hash keeps a processor busy for 0.3 seconds.
 
-Without it a rush of sign-ins takes the machine from those who trade on it, and each sign-in lasts
-as long as all of them together. Whoever finds the queue full, or waits too long, is told so.
+Without it, many sign-ins at once would slow down trading on the same machine, and each sign-in
+would take as long as all of them together. If the queue is full, or the wait too long, the sign-in
+is refused with a time to try again.
 """
 
 import threading
@@ -10,48 +11,48 @@ from contextlib import contextmanager
 
 from django.db import connection
 
-AT_ONCE, WAITING, LONGEST_WAIT_SECONDS = 2, 100, 45.0
+SLOTS, QUEUE_SIZE, MAX_WAIT_SECONDS = 2, 100, 45.0
 RETRY_SECONDS = 10
 
 
 class SlotsBusyError(Exception):
-    """So many people sign in at this moment that this one is asked to try again."""
+    """Too many users sign in at this moment. retry_after: seconds to wait before another try."""
 
     retry_after = RETRY_SECONDS
 
 
 class PasswordHashSlots:
-    """A bounded number of turns and a bounded queue for them. One thread may nest its own."""
+    """A bounded number of slots with a bounded queue. A thread may nest its own slot."""
 
     def __init__(
-        self, at_once: int = AT_ONCE, waiting: int = WAITING, seconds: float = LONGEST_WAIT_SECONDS
+        self, slots: int = SLOTS, queue_size: int = QUEUE_SIZE, seconds: float = MAX_WAIT_SECONDS
     ) -> None:
-        self._free = threading.Semaphore(at_once)
-        self._queue = threading.BoundedSemaphore(at_once + waiting)
+        self._free = threading.Semaphore(slots)
+        self._queue = threading.BoundedSemaphore(slots + queue_size)
         self._seconds = seconds
-        self._mine = threading.local()
+        self._thread = threading.local()
 
     @contextmanager
     def slot(self) -> Iterator[None]:
-        """Wait for a turn and have it inside this block. Raises BusyError.
+        """Wait for a slot and hold it inside this block. Raises SlotsBusyError.
 
-        Inside a transaction nobody waits: the database ends transactions that idle. That is for
-        the few hashes that people make who are signed in already.
+        Inside a transaction there is no wait, since the database ends transactions that idle. Only
+        the few hashes of users who are already signed in are made there.
         """
-        if getattr(self._mine, "has", False) or connection.in_atomic_block:
+        if getattr(self._thread, "has_slot", False) or connection.in_atomic_block:
             yield
             return
-        connection.close()  # back to the pool: whoever waits or hashes needs none
+        connection.close()  # back to the pool: waiting and hashing need none
         if not self._queue.acquire(blocking=False):
             raise SlotsBusyError
         try:
             if not self._free.acquire(timeout=self._seconds):
                 raise SlotsBusyError
-            self._mine.has = True
+            self._thread.has_slot = True
             try:
                 yield
             finally:
-                self._mine.has = False
+                self._thread.has_slot = False
                 self._free.release()
         finally:
             self._queue.release()

@@ -1,7 +1,7 @@
-"""Passwords that were hashed before the request's transaction began, for `User` to find.
+"""Password hashes that were made before the request's transaction began, for `User` to use.
 
-Hashing takes a third of a second of a processor, longer where many do it at once, and the database
-ends transactions that idle. So the pages that take a password have it hashed first, a few at a time
+A hash takes 0.3 seconds of a processor, longer when many are made at once, and the database ends
+transactions that idle. So the pages that take a password have it hashed first
 (users/new_passwords.py).
 """
 
@@ -17,7 +17,7 @@ from users.password_slots import slots
 
 @dataclass(slots=True)
 class Prepared:
-    """Of the present request: hashes by password, and checks by hash and password."""
+    """The hashes of the current request by password, and its checks by hash and password."""
 
     hashes: dict[str, str] = field(default_factory=dict)
     checks: dict[tuple[str, str], bool] = field(default_factory=dict)
@@ -28,7 +28,7 @@ _prepared: ContextVar[Prepared | None] = ContextVar("prepared_passwords", defaul
 
 @contextmanager
 def using(prepared: Prepared) -> Iterator[None]:
-    """Let `hashed` and `known_check` find these inside the block."""
+    """Let `hashed` and `known_check` use these inside the block."""
     token = _prepared.set(prepared)
     try:
         yield
@@ -37,7 +37,7 @@ def using(prepared: Prepared) -> Iterator[None]:
 
 
 def hashed(password: str) -> str:
-    """Return a password's hash: the prepared one, or a fresh one in its turn."""
+    """Return a password's hash: the prepared one, or a new one. Raises SlotsBusyError."""
     prepared = _prepared.get()
     if prepared is not None and password in prepared.hashes:
         return prepared.hashes[password]
@@ -46,6 +46,6 @@ def hashed(password: str) -> str:
 
 
 def known_check(encoded: str, password: str) -> bool | None:
-    """Return whether a password was found right for this hash; None if that was not prepared."""
+    """Return whether the password matches this hash; None if that was not checked before."""
     prepared = _prepared.get()
     return prepared.checks.get((encoded, password)) if prepared is not None else None

@@ -1,6 +1,6 @@
-"""Nobody raises their own rights, or touches those of somebody who has more.
+"""Checks before a user, a password, a role or another user's API key is changed.
 
-What services and forms ask before they change a user, a password, a role or another's API key.
+No user can raise their own rights, or act on a user who has more rights.
 """
 
 from collections.abc import Collection
@@ -15,25 +15,27 @@ from users.models import User
 
 
 def roles_of(user: User) -> set[Role]:
-    """Return the roles of a user, also of one who is switched off."""
+    """Return the roles of a user, even if the user is inactive."""
     known = {role.value for role in Role}
     return {Role(name) for name in user.groups.values_list("name", flat=True) if name in known}
 
 
 def rights_of(user: User) -> frozenset[Right]:
-    """Return all rights that a user would have when switched on and staff, by roles or directly."""
+    """Return all rights that a user has as active staff, by roles or directly."""
     if user.is_superuser:
         return frozenset(Right)
-    mine = Permission.objects.filter(Q(group__user=user) | Q(user=user))
-    names = set(mine.filter(content_type__app_label=LABEL).values_list("codename", flat=True))
+    permissions = Permission.objects.filter(Q(group__user=user) | Q(user=user))
+    names = set(
+        permissions.filter(content_type__app_label=LABEL).values_list("codename", flat=True)
+    )
     return frozenset(right for right in Right if right.value in names)
 
 
 def require_above(user: User, by: User | None, right: Right) -> None:
     """Raise NotAllowedError unless `by` has the right and may use it on this user (None: system).
 
-    That is: not on themselves, not on a superuser unless they are one, and on nobody who has a
-    right that they have not.
+    `by` may not use it on themselves, on a superuser unless they are one, or on a user who has a
+    right that `by` does not have.
     """
     if by is None:
         return
@@ -42,26 +44,28 @@ def require_above(user: User, by: User | None, right: Right) -> None:
         raise NotAllowedError(Code.OWN_RIGHTS)
     if user.is_superuser:
         require_superuser(by)
-    _require_within(rights_of(user), by, f"{user.get_username()} has rights that you have not")
+    _require_within(rights_of(user), by, f"{user.get_username()} has rights that you do not have")
 
 
 def require_givable(roles: Collection[Role], by: User | None) -> None:
-    """Raise NotAllowedError where a role has a right that who gives it has not."""
+    """Raise NotAllowedError if one of these roles has a right that `by` does not have."""
     if by is not None:
         for role in sorted(roles):
-            _require_within(ROLES[role], by, f"The role {role.value} has rights that you have not")
+            _require_within(
+                ROLES[role], by, f"The role {role.value} has rights that you do not have"
+            )
 
 
 def require_superuser(by: User | None) -> None:
     """Raise NotAllowedError unless `by` is a superuser (None: the system)."""
     if by is not None and not by.is_superuser:
         raise NotAllowedError(
-            Code.RIGHTS_ABOVE_OWN, "Only a superuser makes, changes or switches off a superuser."
+            Code.RIGHTS_ABOVE_OWN, "Only a superuser can make, change or switch off a superuser."
         )
 
 
-def _require_within(rights: frozenset[Right], by: User, said: str) -> None:
+def _require_within(rights: frozenset[Right], by: User, lead: str) -> None:
     if missing := sorted(rights - rights_of(by)):
         raise NotAllowedError(
-            Code.RIGHTS_ABOVE_OWN, f"{said}: {', '.join(missing)}.", rights=", ".join(missing)
+            Code.RIGHTS_ABOVE_OWN, f"{lead}: {', '.join(missing)}.", rights=", ".join(missing)
         )

@@ -1,4 +1,4 @@
-"""What happens when somebody logs in, under row-level security."""
+"""Records sign-ins, under row-level security."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from users.tenancy import on_behalf_of
 
 
 def record_login(sender: type[User], user: User, **_: Any) -> None:
-    """Write the time of the login as the user's own act: the request began as nobody's."""
+    """Store the time of the sign-in on behalf of the user: the request began without one."""
     with on_behalf_of(user):
         update_last_login(sender, user)
 
 
 def connect() -> None:
-    """Take the place of Django's own receiver, which would find no row to update."""
+    """Replace Django's own receiver, which could not see the row to update."""
     user_logged_in.disconnect(dispatch_uid="update_last_login")
     user_logged_in.connect(record_login, dispatch_uid="update_last_login")

@@ -1,8 +1,8 @@
-"""The second factor: an authenticator app and recovery codes; enrolled, asked, reset.
+"""The second factor: an authenticator app and recovery codes.
 
-An app's secret is sealed with a key from FILLCAST_SECRET_KEY: the web process has to open it, who
-has a copy of the database alone cannot. Recovery codes are stored as hashes. A code counts once:
-the time step that was used is written by compare-and-set, so of two at once one is refused.
+An app's secret is sealed with a key from FILLCAST_SECRET_KEY: the web process can open it, a copy
+of the database alone cannot. Recovery codes are stored as hashes. A code works once: the time step
+that was used is written by compare-and-set, so of two concurrent uses one is refused.
 """
 
 import os
@@ -46,13 +46,13 @@ def factor_of(user: User) -> SecondFactor | None:
 
 
 def seal_secret(user: User, secret: bytes) -> bytes:
-    """Close an app's secret for the database or a session; it opens for this user only."""
+    """Encrypt an app's secret for the database or a session; it opens for this user only."""
     nonce = os.urandom(_NONCE)
     return nonce + _cipher().encrypt(nonce, secret, str(user.pk).encode())
 
 
 def open_secret(user: User, box: bytes | memoryview) -> bytes | None:
-    """Return the secret; None if FILLCAST_SECRET_KEY is not the one that it was sealed with."""
+    """Return the secret; None if it was sealed with another FILLCAST_SECRET_KEY."""
     sealed = bytes(box)
     try:
         return _cipher().decrypt(sealed[:_NONCE], sealed[_NONCE:], str(user.pk).encode())
@@ -62,9 +62,9 @@ def open_secret(user: User, box: bytes | memoryview) -> bytes | None:
 
 
 def count_enrolment(user: User) -> list[Limit]:
-    """Count a try to enrol before its password is looked at, right or wrong: a hash takes long.
+    """Count an attempt to enrol before its password is checked, because a hash takes long.
 
-    `enrol` takes it back. Raises TooManyTriesError.
+    Returns what `enrol` takes back. Raises TooManyAttemptsError.
     """
     limits = [Limit("enrolment", str(user.pk), MOST_TRIES, PAUSE)]
     count_attempt(limits)
@@ -72,12 +72,12 @@ def count_enrolment(user: User) -> list[Limit]:
 
 
 def enrol(user: User, secret: bytes, typed: str, *, counted: Sequence[Limit] = ()) -> list[str]:
-    """Make an app the user's second factor, in place of an earlier one; return recovery codes.
+    """Make an app the user's second factor, replacing an earlier one; return recovery codes.
 
-    typed: the app's present code, which proves that it has the secret. counted: what is taken back
-    with the enrolment. Raises InvalidInputError SECOND_FACTOR_WRONG, TooManyTriesError.
+    typed: the app's current code, which proves that it has the secret. counted: the result of
+    `count_enrolment`. Raises InvalidInputError SECOND_FACTOR_WRONG, TooManyAttemptsError.
     """
-    limits = _counted(user)
+    limits = _count_attempt(user)
     step = codes.matching_step(secret, codes.cleaned(typed), now=time.time(), after=0)
     if step is None:
         raise InvalidInputError(Code.SECOND_FACTOR_WRONG, field="code")
@@ -92,36 +92,36 @@ def enrol(user: User, secret: bytes, typed: str, *, counted: Sequence[Limit] = (
 
 
 def check(user: User, typed: str) -> None:
-    """Take a code of the app, or a recovery code, which counts once.
+    """Accept a code of the app or a recovery code; each works once.
 
-    Each try is counted before it is looked at. Raises InvalidInputError SECOND_FACTOR_WRONG,
-    TooManyTriesError.
+    Each attempt is counted before the code is checked. Raises InvalidInputError
+    SECOND_FACTOR_WRONG, TooManyAttemptsError.
     """
-    limits = _counted(user)
+    limits = _count_attempt(user)
     text = codes.cleaned(typed)
     with on_behalf_of(user), changed_by(user.pk):
         is_time = codes.is_time_code(text)
-        taken = _take_time_code(user, text) if is_time else _take_recovery_code(user, text)
-    if not taken:
+        is_right = _use_time_code(user, text) if is_time else _use_recovery_code(user, text)
+    if not is_right:
         log.warning("second_factor_wrong", user_id=user.pk)
         raise InvalidInputError(Code.SECOND_FACTOR_WRONG, field="code")
     undo_attempt(limits, forget=limits)
 
 
 def renew_recovery_codes(user: User) -> list[str]:
-    """Return fresh recovery codes; the earlier ones are good for nothing from now on."""
+    """Return new recovery codes; the earlier ones stop working."""
     with on_behalf_of(user), changed_by(user.pk):
         return _replace_recovery_codes(user)
 
 
 def recovery_codes_left(user: User) -> int:
-    """Return how many recovery codes are not used yet."""
+    """Return how many recovery codes are unused."""
     with on_behalf_of(user):
         return RecoveryCode.objects.filter(user=user, used_at=None).count()
 
 
 def turn_off(user: User) -> None:
-    """Remove one's own second factor. Raises NotAllowedError where one is required."""
+    """Remove the user's own second factor. Raises NotAllowedError if one is required."""
     if is_required(user):
         raise NotAllowedError(Code.SECOND_FACTOR_REQUIRED)
     with on_behalf_of(user):
@@ -129,10 +129,10 @@ def turn_off(user: User) -> None:
 
 
 def reset(user_id: int, *, by: User | None) -> bool:
-    """Remove another user's second factor, which they lost. by: an administrator; None: the system.
+    """Remove the second factor of a user who lost it. by: an administrator; None: the system.
 
-    Returns False if there was none. Raises NotAllowedError for oneself, and for somebody who has
-    a right that `by` has not (users/privileges.py).
+    Returns False if there was none. Raises NotAllowedError if the user is `by`, or has a right that
+    `by` does not have (users/privileges.py).
     """
     user = User.objects.get(pk=user_id)
     require_above(user, by, Right.USERS)
@@ -147,13 +147,13 @@ def _remove(user: User, *, by: User | None) -> bool:
     return removed > 0
 
 
-def _counted(user: User) -> list[Limit]:
+def _count_attempt(user: User) -> list[Limit]:
     limits = [Limit("second factor", str(user.pk), MOST_TRIES, PAUSE)]
     count_attempt(limits)
     return limits
 
 
-def _take_time_code(user: User, text: str) -> bool:
+def _use_time_code(user: User, text: str) -> bool:
     factor = SecondFactor.objects.filter(user=user).first()
     secret = open_secret(user, factor.sealed_secret) if factor else None
     if factor is None or secret is None:
@@ -163,7 +163,7 @@ def _take_time_code(user: User, text: str) -> bool:
     return step is not None and unused.update(last_step=step) == 1
 
 
-def _take_recovery_code(user: User, text: str) -> bool:
+def _use_recovery_code(user: User, text: str) -> bool:
     if not text or not SecondFactor.objects.filter(user=user).exists():
         return False
     hashed = codes.recovery_hash(user.pk, text)
@@ -172,12 +172,12 @@ def _take_recovery_code(user: User, text: str) -> bool:
 
 
 def _replace_recovery_codes(user: User) -> list[str]:
-    fresh = codes.new_recovery_codes()
+    new_codes = codes.new_recovery_codes()
     RecoveryCode.objects.filter(user=user).delete()
     RecoveryCode.objects.bulk_create(
-        RecoveryCode(user=user, code_hash=codes.recovery_hash(user.pk, code)) for code in fresh
+        RecoveryCode(user=user, code_hash=codes.recovery_hash(user.pk, code)) for code in new_codes
     )
-    return fresh
+    return new_codes
 
 
 def _cipher() -> ChaCha20Poly1305:

@@ -25,9 +25,9 @@ from users.privileges import require_above, require_givable, require_superuser, 
 from users.signals import rights_changed
 from users.tenancy import for_all_tenants
 
-_BRAND = "fc"  # secret scanners and people tell by it what they have found
+_BRAND = "fc"  # lets secret scanners and people recognise a key
 _PREFIX_BYTES, _SECRET_BYTES = 6, 32
-_NOTE_USE_EVERY = timedelta(minutes=1)
+_USE_INTERVAL = timedelta(minutes=1)
 PERSON = frozenset({"username", "first_name", "last_name", "email", "time_zone"})
 _NO_HASH = sha256(b"no such key").hexdigest()
 _KEY_BY_PREFIX = PreparedLookup(lambda: ApiKey.objects.select_related("user").filter(prefix="p"))
@@ -42,11 +42,11 @@ def create_api_key(
     scopes: Collection[str] = tuple(Scope),
     by: User | None = None,
 ) -> tuple[ApiKey, str]:
-    """Return a new key and its secret, which is stored nowhere: show it once.
+    """Return a new key and its secret, which is not stored: show it once.
 
-    expires_at: 90 days from now unless it is said. by: who makes it; who came with a key gives no
-    more than that key has. Raises InvalidInputError (an end in the past or too far away, an
-    unknown scope, none), NotAllowedError.
+    expires_at: by default in 90 days. by: the acting user; one who called with a key can give no
+    more than that key has. Raises InvalidInputError (an end in the past or too far away, no scope
+    or an unknown one), NotAllowedError.
     """
     ends = end_of(expires_at, now=timezone.now(), at_most=by.key_ends_at if by else None)
     allowed = ordered(scopes)
@@ -69,13 +69,13 @@ def create_api_key(
 
 @transaction.atomic(savepoint=False)  # the block inside has one
 def user_for_key(secret: str) -> User | None:
-    """Return whose key this is; None if it is unknown, wrong, expired, revoked, or its user is
-    deactivated. All of these take the same way and tell the caller nothing of the difference."""
+    """Return the owner of a key; None if it is unknown, wrong, expired or revoked, or the owner is
+    inactive. All of these take the same steps, so that a caller learns no difference."""
     brand, _, rest = secret.partition("_")
     prefix = rest.partition("_")[0]
     if not (prefix.isascii() and prefix.isalnum()):
-        prefix = ""  # no key has it; what PostgreSQL cannot store must not reach it
-    with for_all_tenants():  # whose it is, is what we are about to learn
+        prefix = ""  # no key has it; PostgreSQL refuses some characters
+    with for_all_tenants():  # the owner is not known yet
         found = _KEY_BY_PREFIX.first(prefix)
         expected = found.secret_hash if found else _NO_HASH
         is_right = hmac.compare_digest(_hash(secret), expected)
@@ -90,9 +90,9 @@ def user_for_key(secret: str) -> User | None:
 
 @transaction.atomic
 def revoke_api_key(key_id: int, *, by: User | None = None) -> bool:
-    """Make a key useless for good. Returns False if it was revoked before.
+    """Revoke a key for good. Returns False if it was revoked before.
 
-    Raises NotAllowedError for another's key, unless `by` may manage it (None: the system).
+    Raises NotAllowedError for another user's key unless `by` may manage it (None: the system).
     """
     key = ApiKey.objects.select_related("user").get(pk=key_id)
     if by is not None and by.pk != key.user_id:
@@ -105,20 +105,20 @@ def create_user(
     username: str, password: str, *, email: str = "", roles: Collection[Role] = (),
     by: User | None = None,
 ) -> User:  # fmt: skip
-    """Return a new tenant, or with roles a member of staff. by: who has the right (None: system).
+    """Return a new tenant, or with roles a member of staff. by: the acting user (None: system).
 
     The password is hashed before the transaction begins, which would idle meanwhile. Raises
     InvalidInputError for a weak password (the rules of AUTH_PASSWORD_VALIDATORS), ConflictError if
-    the name is taken; NotAllowedError, also for a role that has a right which `by` has not.
+    the name is taken, NotAllowedError, also for a role with a right that `by` does not have.
     """
     require(by, Right.USERS)
     return _store(_draft(username, password, email), roles, by=by)
 
 
 def create_operator(username: str, password: str, *, email: str = "", role: Role) -> User:
-    """Return a new person for the console with this role. For the system itself: on the machine.
+    """Return a new user of the console with this role. Only for commands on the machine itself.
 
-    The first administrator is a superuser, since only a superuser can make another one.
+    The first administrator becomes a superuser, since only a superuser can make another one.
     Raises as `create_user` does.
     """
     draft = _draft(username, password, email)
@@ -132,7 +132,7 @@ def create_operator(username: str, password: str, *, email: str = "", role: Role
 
 
 def _draft(username: str, password: str, email: str) -> User:
-    """Judge and hash the password of a user who is not stored yet."""
+    """Return a user that is not stored yet, with a checked and hashed password."""
     user = User(username=User.normalize_username(username))
     user.email = User.objects.normalize_email(email)
     try:
@@ -160,9 +160,9 @@ def _store(user: User, roles: Collection[Role], *, by: User | None) -> User:
 
 
 def has_operator() -> bool:
-    """Tell whether somebody can use the console: a superuser, or staff with a role."""
-    can = Q(is_superuser=True) | Q(groups__name__in=[role.value for role in Role])
-    return User.objects.filter(can, is_staff=True, is_active=True).exists()
+    """Whether any active user can use the console: a superuser, or staff with a role."""
+    may_use = Q(is_superuser=True) | Q(groups__name__in=[role.value for role in Role])
+    return User.objects.filter(may_use, is_staff=True, is_active=True).exists()
 
 
 @transaction.atomic
@@ -170,12 +170,12 @@ def change_rights(
     user_id: int, *, by: User | None, roles: Collection[Role] | None = None,
     is_superuser: bool | None = None, is_active: bool | None = None,
 ) -> bool:  # fmt: skip
-    """Change what a user may: the only function that does. None: that stays as it is.
+    """Change a user's rights; no other function does. None: leave that unchanged.
 
-    Whoever has a role, or is a superuser, is staff; nobody else is. Returns whether anything was
-    different. Raises NotAllowedError where `by` (None: the system) lacks the right, where it is
-    about `by` themselves or about somebody with more rights (require_above), or where a role is
-    given that has a right which `by` has not; only a superuser makes a superuser.
+    Users with a role and superusers are staff; others are not. Returns whether anything changed.
+    Raises NotAllowedError if `by` (None: the system) lacks the right, if the user is `by` or has
+    more rights (`require_above`), if a new role has a right that `by` does not have, or if
+    `is_superuser` would change and `by` is no superuser.
     """
     user = User.objects.select_for_update(no_key=True).get(pk=user_id)
     require_above(user, by, Right.USERS)
@@ -205,9 +205,10 @@ def _write_rights(user: User, roles: Collection[Role]) -> bool:
 
 @transaction.atomic
 def change_person(user_id: int, *, by: User | None, **changes: Any) -> bool:
-    """Change a user's name, e-mail address or time zone. Returns whether anything was different.
+    """Change a user's name, e-mail address or time zone. Returns whether anything changed.
 
-    Raises NotAllowedError as `change_rights` does, except that everybody may change their own.
+    Raises NotAllowedError as `change_rights` does, except that users may change their own;
+    InvalidInputError for another field.
     """
     if unknown := sorted(set(changes) - PERSON):
         raise InvalidInputError(
@@ -228,12 +229,12 @@ def _is_open(key: ApiKey) -> bool:
 
 
 def _record_use(key: ApiKey) -> None:
-    """Not on every call: a key that is used a thousand times a second is still one row."""
+    """Store that the key was used, at most once a minute: a busy key is still one row."""
     now = timezone.now()
-    if key.last_used_at is None or now - key.last_used_at > _NOTE_USE_EVERY:
+    if key.last_used_at is None or now - key.last_used_at > _USE_INTERVAL:
         ApiKey.objects.filter(pk=key.pk, last_used_at=key.last_used_at).update(last_used_at=now)
 
 
 def _hash(secret: str) -> str:
-    # No salt and no slow hash: the secret has 256 random bits, there is nothing to guess.
+    # No salt and no slow hash: the secret has 256 random bits and cannot be guessed.
     return sha256(secret.encode("utf-8", "replace")).hexdigest()

@@ -1,4 +1,4 @@
-"""The second factor of a browser's session: whether it was entered, and how long ago."""
+"""Whether and when the second factor was entered in a browser's session."""
 
 import time
 from typing import Any
@@ -12,40 +12,39 @@ from common.reason_codes import Code
 from users import second_factor
 from users.models import SecondFactor, User
 
-SHOWN = "second_factor"  # where the session keeps it
+SESSION_KEY = "second_factor"
 FRESH_SECONDS = 300
 
 
 def record_second_factor(request: HttpRequest, user: User) -> None:
-    """Keep that this browser has shown this very second factor, and when."""
+    """Store in the session that this second factor was entered now."""
     factor = SecondFactor.objects.filter(user=user).first()
     if factor is not None:
-        request.session[SHOWN] = {"of": factor.enrolled_at.isoformat(), "at": time.time()}
+        request.session[SESSION_KEY] = {"of": factor.enrolled_at.isoformat(), "at": time.time()}
 
 
 def has_second_factor(request: HttpRequest, user: User) -> bool:
-    """Whether this session may work for the user: with their second factor, if they have one."""
+    """Whether this session may act for the user: with their second factor, if they have one."""
     factor = second_factor.factor_of(user)
     if factor is None:
         return not second_factor.is_required(user)
-    said: dict[str, Any] = request.session.get(SHOWN) or {}
-    return said.get("of") == factor.enrolled_at.isoformat()
+    entered: dict[str, Any] = request.session.get(SESSION_KEY) or {}
+    return entered.get("of") == factor.enrolled_at.isoformat()
 
 
 def is_fresh(request: HttpRequest, user: User) -> bool:
-    """Whether the second factor was shown within the last minutes; true for who has none."""
+    """Whether the second factor was entered within FRESH_SECONDS; True for users without one."""
     if second_factor.factor_of(user) is None:
         return not second_factor.is_required(user)
-    said: dict[str, Any] = request.session.get(SHOWN) or {}
-    return 0 <= time.time() - float(said.get("at", 0)) <= FRESH_SECONDS
+    entered: dict[str, Any] = request.session.get(SESSION_KEY) or {}
+    return 0 <= time.time() - float(entered.get("at", 0)) <= FRESH_SECONDS
 
 
 def require_fresh(request: Request) -> None:
-    """Refuse an API request of a browser whose second factor was entered too long ago.
+    """Raise NotAllowedError SECOND_FACTOR_NEEDED if it was entered too long ago in this browser.
 
-    For what config/middleware/second_factor.py cannot see by the address: it depends on the body.
-    API keys
-    are not asked. Raises NotAllowedError SECOND_FACTOR_NEEDED.
+    For API requests whose need depends on the body: config/middleware/second_factor.py only sees
+    the path. Requests with an API key pass.
     """
     user = request.user
     is_browser = isinstance(request.successful_authenticator, SessionAuthentication)

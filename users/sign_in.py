@@ -1,4 +1,4 @@
-"""Signing in with name and password: counted, a few at a time, outside of any transaction."""
+"""Sign-in with name and password: limited, few at a time, outside of any transaction."""
 
 import unicodedata
 from datetime import timedelta
@@ -31,10 +31,10 @@ _USER_BY_ID = PreparedLookup(lambda: User.objects.select_related("second_factor"
 
 
 class PasswordBackend(ModelBackend):
-    """Django's own, with limits: by address, by name, and by both together.
+    """Django's backend with limits by address, by name, and by both together.
 
-    A name's limit does not bind an address from which this user has signed in of late: guesses
-    from elsewhere keep nobody out of their own account.
+    The limit of a name does not apply to an address from which this user has signed in within 30
+    days, so that guesses from elsewhere cannot lock users out of their accounts.
     """
 
     def authenticate(
@@ -46,7 +46,7 @@ class PasswordBackend(ModelBackend):
     ) -> User | None:
         """Return the user of this name and password; None if there is none.
 
-        Raises TooManyTriesError and BusyError, which `portal.sign_in` answers.
+        Raises TooManyAttemptsError and SlotsBusyError, which `portal.sign_in` answers.
         """
         name = username if username is not None else kwargs.get(User.USERNAME_FIELD)
         if name is None or password is None:
@@ -64,35 +64,38 @@ class PasswordBackend(ModelBackend):
                 return None
             undo_attempt(limits, forget=limits[-1:])
             if request is not None:
-                remember(_known(request, name))
+                remember(_known_address(request, name))
         return user if self.user_can_authenticate(user) else None
 
     def get_user(self, user_id: int) -> User | None:
-        """Return who a session belongs to, together with their second factor."""
+        """Return the user of a session, together with their second factor."""
         user = _USER_BY_ID.first(user_id)
         return user if user is not None and self.user_can_authenticate(user) else None
 
 
 def limits_for(request: HttpRequest, name: str) -> list[Limit]:
-    """Return what a try of this name from this address counts against."""
-    address, plain = client_address(request), _plain(name)
+    """Return the limits that apply to an attempt for this name from this address."""
+    address, normalized = client_address(request), _normalized(name)
     limits = [Limit("address", address, FROM_ONE_ADDRESS, PAUSE)]
-    if not is_remembered(_known(request, name)):
-        limits.append(Limit("name", plain, FOR_ONE_NAME, PAUSE))
-    return [*limits, Limit("name and address", f"{address} {plain}", FOR_NAME_AND_ADDRESS, PAUSE)]
+    if not is_remembered(_known_address(request, name)):
+        limits.append(Limit("name", normalized, FOR_ONE_NAME, PAUSE))
+    return [
+        *limits,
+        Limit("name and address", f"{address} {normalized}", FOR_NAME_AND_ADDRESS, PAUSE),
+    ]
 
 
-def _known(request: HttpRequest, name: str) -> Limit:
-    return Limit("known address", f"{client_address(request)} {_plain(name)}", 1, KNOWN_FOR)
+def _known_address(request: HttpRequest, name: str) -> Limit:
+    return Limit("known address", f"{client_address(request)} {_normalized(name)}", 1, KNOWN_FOR)
 
 
-def _plain(name: str) -> str:
+def _normalized(name: str) -> str:
     return unicodedata.normalize("NFKC", name)[:150]
 
 
 def _user_named(name: str) -> User | None:
     if "\0" in name:
-        return None  # PostgreSQL cannot be asked for it
+        return None  # PostgreSQL refuses this character
     return User.objects.select_related("second_factor").filter(username=name).first()
 
 
@@ -100,6 +103,6 @@ def _is_right(user: User | None, password: str) -> bool:
     if not connection.in_atomic_block:
         connection.close()  # back to the pool while the processor works
     if user is None:
-        make_password(password)  # it takes as long as for a name that is there
+        make_password(password)  # takes as long as for a name that exists
         return False
     return user.check_password(password)

@@ -1,4 +1,4 @@
-"""The audit trail, every five minutes; API keys that end, every hour."""
+"""Tasks: check the audit trail every five minutes, API keys that end every hour."""
 
 import structlog
 from celery import shared_task
@@ -13,10 +13,10 @@ UNEXPLAINED = "A line after the last checkpoint does not match, or the checkpoin
 
 @shared_task(name="users.checkpoint_trail", ignore_result=True)
 def checkpoint_trail() -> None:
-    """Check the lines that are new, and sign the head of the trail; an alarm if they are wrong."""
+    """Check the new lines and sign the head of the trail; raise the alarm if they are wrong."""
     if checkpoint() is not None:
         return
-    log.error("audit_trail_broken", remedy="manage.py verify_trail says what is wrong")
+    log.error("audit_trail_broken", remedy="run manage.py verify_trail to see what is wrong")
     if not trail_status().is_broken:
         raise_alarm(verify().wrong or [UNEXPLAINED])
 

@@ -1,8 +1,7 @@
-"""On whose behalf the present transaction works: what row-level security goes by.
+"""The user of the current transaction, which row-level security checks.
 
-The tenant is a setting of the transaction (`SET LOCAL`), so it ends with it, whatever happens: a
-connection that goes back to the pool carries nobody's name. Outside a transaction there is nothing
-to hold on to, which is why every function here refuses to work there.
+The user is a setting of the transaction (`SET LOCAL`), so it ends with it: a connection that goes
+back to the pool has no user. Every function here refuses to work outside a transaction.
 """
 
 from collections.abc import Iterator
@@ -30,7 +29,7 @@ _GET = (
     f" coalesce(current_setting('{OPERATOR}', true), '') AS operator,"
     f" coalesce(current_setting('{CONTEXT}', true), '') AS context"
 )
-# MATERIALIZED: what was is read before it is replaced.
+# MATERIALIZED: the old values are read before they are replaced.
 _OPEN_FOR_ALL = (
     f"WITH before AS MATERIALIZED ({_GET})"
     f" SELECT tenant, operator, set_config('{OPERATOR}', 'on', true) FROM before"
@@ -38,7 +37,7 @@ _OPEN_FOR_ALL = (
 
 
 def act_as(user: "User | AnonymousUser | None") -> None:
-    """Let the rest of the present transaction reach what this user may.
+    """Limit the rest of the current transaction to the rows that this user may reach.
 
     None, an anonymous or a deactivated user: nothing. An operator: every tenant's rows.
     Raises TransactionManagementError outside a transaction.
@@ -50,18 +49,18 @@ def act_as(user: "User | AnonymousUser | None") -> None:
 
 
 def acting_for() -> int | None:
-    """Return the id of the user that this transaction works for, None for nobody."""
+    """Return the id of the user of this transaction; None without one."""
     (row,) = rows(_GET)
     return int(row.tenant) if row.tenant else None
 
 
 @contextmanager
 def for_all_tenants() -> Iterator[None]:
-    """Reach every tenant's rows inside this block; afterwards it is as it was before.
+    """Reach every tenant's rows inside this block; the previous setting is restored at its end.
 
-    For what is more than one tenant's by its nature: a provider's publication writes the orders of
-    all subscribers; a secret is looked up before it is known whose it is. Keep the block small,
-    and return from it nothing that the caller may not know.
+    For work that concerns several tenants: a publication writes the orders of all subscribers; a
+    secret is looked up before its owner is known. Keep the block small, and do not return anything
+    from it that the caller may not see.
     """
     _in_transaction()
     with transaction.atomic():  # an error rolls the settings back together with the rows
@@ -72,7 +71,7 @@ def for_all_tenants() -> Iterator[None]:
 
 @contextmanager
 def on_behalf_of(user: "User | None") -> Iterator[None]:
-    """A transaction for one user: for tasks and streams that no request stands around."""
+    """Open a transaction for one user: for tasks and streams, which run outside a request."""
     with transaction.atomic():
         (before,) = rows(_GET)
         act_as(user)
@@ -81,7 +80,7 @@ def on_behalf_of(user: "User | None") -> Iterator[None]:
 
 
 def _set(tenant: str, operator: str, context: str | None = None) -> None:
-    """context: what the audit trail says of the changes that follow; None leaves it as it is."""
+    """context: what the audit trail records with the following changes; None: unchanged."""
     _in_transaction()
     if context is None:
         rows(_SET, (tenant, operator))
@@ -93,5 +92,5 @@ def _in_transaction() -> None:
     connection: Any = transaction.get_connection()
     if not connection.in_atomic_block:
         raise transaction.TransactionManagementError(
-            "A tenant is set for a transaction; there is none."
+            "The user is a setting of a transaction, and none is open."
         )

@@ -1,4 +1,4 @@
-"""The alarm of a broken audit trail: raised once, kept until a full check of the trail passes."""
+"""The alarm for a broken audit trail: raised once, kept until a full check passes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,24 +28,25 @@ READ = "SELECT broken_at, findings FROM users_trailstatus WHERE id = 1"
 
 @dataclass(frozen=True, slots=True)
 class TrailStatus:
-    """broken_at: when a check first found the trail broken; None: no check has. Machine time."""
+    """broken_at: when a check first found the trail broken, machine time; None: intact."""
 
     broken_at: datetime | None = None
     findings: str = ""
 
     @property
     def is_broken(self) -> bool:
+        """Whether a check has found the trail broken."""
         return self.broken_at is not None
 
 
 def trail_status() -> TrailStatus:
-    """Return whether the last checks found the audit trail intact; cheap enough for every page."""
+    """Return the stored status of the audit trail; cheap enough for every page."""
     found = rows(READ)
     return TrailStatus(*found[0]) if found else TrailStatus()
 
 
 def raise_alarm(sentences: Sequence[str]) -> bool:
-    """Report a broken trail to administrators and operators. Returns False if it is known."""
+    """Report a broken trail to operators. Returns False if it was reported before."""
     findings = "\n".join(sentences[:SENTENCES_MAX])
     with transaction.atomic():
         is_new = bool(rows(RAISE, (findings,)))
@@ -55,7 +56,7 @@ def raise_alarm(sentences: Sequence[str]) -> bool:
 
 
 def clear_alarm() -> bool:
-    """End the alarm: a check of the whole trail has passed. Returns False if there was none."""
+    """End the alarm after a full check has passed. Returns False if there was none."""
     with transaction.atomic():
         was_broken = bool(rows(CLEAR))
         if was_broken:

@@ -95,7 +95,7 @@ def test_nobody_touches_who_has_more(people: dict[str, User], who: str, whom: st
     assert browser(by).post(f"/admin/users/user/{above.pk}/password/", sent).status_code == 403
     wanted = {"user": whom, "name": "mine", "scopes": ["read"], "life": "90"}
     made = browser(by).post("/admin/users/apikey/create/", wanted)
-    assert "has rights that you have not" in made.content.decode() or "superuser" in str(
+    assert "has rights that you do not have" in made.content.decode() or "superuser" in str(
         made.content
     )
     browser(by).post(f"/admin/users/apikey/{key.pk}/revoke/")
@@ -110,7 +110,7 @@ def test_nobody_gives_what_they_have_not(people: dict[str, User]) -> None:
     before = rights(tenant)
     for role in (Role.OPERATOR, Role.RISK_OFFICER, Role.ADMINISTRATOR):
         said = send(by, tenant, roles=[role.value]).content.decode()
-        assert f"The role {role.value} has rights that you have not" in said
+        assert f"The role {role.value} has rights that you do not have" in said
     for who in ("manager", "administrator"):
         send(people[who], tenant, is_superuser="on", is_staff="on")
         direct = list(Permission.objects.values_list("pk", flat=True))

@@ -213,7 +213,7 @@ def test_a_process_that_died_after_sending_sends_again_when_its_claim_ends(
     channel_to(alice, hook.url())
     (event_id,) = happen(fill(alice))
     with monkeypatch.context() as patched:
-        patched.setattr(delivery, "_write", die)
+        patched.setattr(delivery, "_store", die)
         with pytest.raises(KilledError):
             services.deliver()
     assert services.deliver().messages == 0  # the claim still stands

@@ -61,7 +61,7 @@ def test_role_is_one_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) ->
     ("password", "arguments", "told"),
     [
         ("1234", ("olga",), "too short"),
-        (GOOD, (), "Say a name"),
+        (GOOD, (), "Give a name"),
         (GOOD, ("taken",), "The name 'taken' is taken"),
     ],
 )

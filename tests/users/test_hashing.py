@@ -256,7 +256,7 @@ def test_an_enrolment_takes_back_its_own_count_only(people: dict[str, User]) -> 
 def test_who_found_the_queue_full_is_not_counted(
     people: dict[str, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("users.new_passwords.slots", PasswordHashSlots(at_once=1, waiting=-1))
+    monkeypatch.setattr("users.new_passwords.slots", PasswordHashSlots(slots=1, queue_size=-1))
     answer = browser(people["alice"]).post("/password/", OWN)
     assert (answer.status_code, answer["Retry-After"].isdigit()) == (503, True)
     assert (hashed_inside, TryCount.objects.get().tries) == ([], 0)

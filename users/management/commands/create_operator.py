@@ -1,4 +1,4 @@
-"""manage.py create_operator: the first person who can use the console."""
+"""manage.py create_operator: create a user for the operators' console."""
 
 import getpass
 import sys
@@ -12,40 +12,40 @@ from users.services import create_operator, has_operator
 
 
 class Command(BaseCommand):
-    """Create a person for the console, with a role."""
+    """Create a user for the console, with a role."""
 
     help = (
-        "Create a person for the operators' console, with a role. The password is asked for twice,"
-        " or read from standard input where that is no terminal."
+        "Create a user for the operators' console, with a role. The command asks for the password"
+        " twice, or reads it from standard input if that is not a terminal."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("username", nargs="?", help="what they sign in with")
-        parser.add_argument("--email", default="", help="where they are reached")
+        parser.add_argument("username", nargs="?", help="the name to sign in with")
+        parser.add_argument("--email", default="", help="the e-mail address")
         parser.add_argument(
             "--role",
             default=Role.ADMINISTRATOR.value,
             choices=[role.value for role in Role],
-            help="docs/roles.md says what each may do (default: %(default)s)",
+            help="docs/roles.md lists what each role may do (default: %(default)s)",
         )
         parser.add_argument(
             "--check",
             action="store_true",
-            help="create nobody; say whether there is somebody, exit code 1 if not",
+            help="create no user; check whether an operator exists, exit code 1 if not",
         )
 
     def handle(
         self, *_args: Any, username: str | None, email: str, role: str, check: bool, **_: Any
     ) -> None:
-        """Create one, or say why not."""
+        """Create the user, or exit with the reason why not."""
         if check:
             found = has_operator()
             self.stdout.write("yes" if found else "no")
             sys.exit(0 if found else 1)
         if not username:
-            raise CommandError("Say a name: manage.py create_operator olga")
+            raise CommandError("Give a name: manage.py create_operator olga")
         try:
             user = create_operator(username, _password(), email=email, role=Role(role))
         except FillcastError as error:
@@ -59,5 +59,5 @@ def _password() -> str:
         return sys.stdin.readline().rstrip("\n")
     first = getpass.getpass("Password: ")
     if first != getpass.getpass("Once more: "):
-        raise CommandError("The two passwords differ; nobody was created.")
+        raise CommandError("The two passwords differ; no user was created.")
     return first

@@ -1,9 +1,8 @@
--- What a session of the web role may not write beyond the rights of its user, whatever the code
--- does.
+-- Guards that keep a session of the web role within the rights of its user, even if the code fails.
 --
--- Row-level security says which rows a session reaches; these triggers say who may change the
--- columns that decide about rights and money. They bind the web role alone: workers and the owner
--- act for the system. The actor is `fillcast.tenant`; the actor's rights are read from the
+-- Row-level security decides which rows a session reaches; these triggers decide who may change the
+-- columns that give rights and move money. They bind only the web role: workers and the owner act
+-- for the system. The actor is `fillcast.tenant`; the actor's rights are read from the
 -- database, not from the setting `fillcast.operator`, which only opens rows. Each app has the
 -- guards of its own tables in such a file; config/ has those of the schedules.
 
@@ -78,7 +77,7 @@ BEGIN
   IF TG_OP = 'UPDATE' AND OLD.id = actor THEN
     IF (NEW.id, NEW.is_staff, NEW.is_active, NEW.is_superuser)
         IS DISTINCT FROM (OLD.id, OLD.is_staff, OLD.is_active, OLD.is_superuser) THEN
-      PERFORM public.fillcast_refuse('Nobody changes their own rights.');
+      PERFORM public.fillcast_refuse('You cannot change your own rights.');
     END IF;
   ELSIF NOT public.fillcast_actor_may('manage_users') THEN
     PERFORM public.fillcast_refuse('Changing other users needs the right manage_users.');
@@ -101,7 +100,7 @@ BEGIN
       OR EXISTS (SELECT FROM public.users_user u
                  WHERE u.id = coalesce(NEW.user_id, OLD.user_id) AND u.is_superuser)) THEN
     PERFORM public.fillcast_refuse(
-      'Changing the rights of others needs the right manage_users; nobody changes their own.');
+      'Changing the rights of others needs the right manage_users; you cannot change your own.');
   END IF;
   IF TG_OP <> 'DELETE' AND EXISTS (
       SELECT FROM public.auth_permission p
@@ -110,7 +109,7 @@ BEGIN
                      WHERE has.group_id = (to_jsonb(NEW) ->> 'group_id')::bigint
                      UNION ALL SELECT (to_jsonb(NEW) ->> 'permission_id')::bigint)
         AND NOT public.fillcast_actor_may(p.codename)) THEN
-    PERFORM public.fillcast_refuse('Nobody gives rights that they do not have.');
+    PERFORM public.fillcast_refuse('You cannot give rights that you do not have.');
   END IF;
   RETURN coalesce(NEW, OLD);
 END $$;
@@ -183,19 +182,19 @@ CREATE TRIGGER fillcast_guard_growth BEFORE UPDATE OF scopes, expires_at ON user
   FOR EACH ROW EXECUTE FUNCTION public.fillcast_guard_key_growth();
 
 -- Whether the actor has every right that another user has.
-CREATE FUNCTION public.fillcast_actor_is_above(somebody bigint) RETURNS boolean
+CREATE FUNCTION public.fillcast_actor_is_above(subject bigint) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   SELECT public.fillcast_actor_may('manage_users') AND NOT EXISTS (
-      SELECT FROM public.users_user u WHERE u.id = somebody AND u.is_superuser
+      SELECT FROM public.users_user u WHERE u.id = subject AND u.is_superuser
         AND NOT public.fillcast_actor_may('superuser'))
     AND NOT EXISTS (
       SELECT FROM public.auth_permission p
       JOIN public.django_content_type t ON t.id = p.content_type_id AND t.app_label = 'users'
       WHERE (EXISTS (SELECT FROM public.users_user_user_permissions own
-                     WHERE own.user_id = somebody AND own.permission_id = p.id)
+                     WHERE own.user_id = subject AND own.permission_id = p.id)
           OR EXISTS (SELECT FROM public.users_user_groups mine
                      JOIN public.auth_group_permissions has ON has.group_id = mine.group_id
-                     WHERE mine.user_id = somebody AND has.permission_id = p.id))
+                     WHERE mine.user_id = subject AND has.permission_id = p.id))
         AND NOT public.fillcast_actor_may(p.codename))
 $$;
 
