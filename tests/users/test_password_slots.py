@@ -16,7 +16,7 @@ def hold(turns: PasswordHashSlots, let_go: threading.Event, started: threading.S
 
 @pytest.mark.django_db(transaction=True)
 def test_who_finds_the_queue_full_is_told_at_once_and_who_waits_too_long_later() -> None:
-    turns = PasswordHashSlots(at_once=1, waiting=1, seconds=0.2)
+    turns = PasswordHashSlots(slots=1, queue_size=1, seconds=0.2)
     let_go, started = threading.Event(), threading.Semaphore(0)
     holder = threading.Thread(target=hold, args=(turns, let_go, started))
     holder.start()
@@ -44,7 +44,7 @@ def test_who_finds_the_queue_full_is_told_at_once_and_who_waits_too_long_later()
 
 @pytest.mark.django_db(transaction=True)
 def test_the_queue_is_bounded() -> None:
-    turns = PasswordHashSlots(at_once=1, waiting=0, seconds=30)
+    turns = PasswordHashSlots(slots=1, queue_size=0, seconds=30)
     let_go, started = threading.Event(), threading.Semaphore(0)
     holder = threading.Thread(target=hold, args=(turns, let_go, started))
     holder.start()
