@@ -1,7 +1,7 @@
-"""What every list and form of the operators' console shares.
+"""Base classes and columns for the lists and forms of the operators' console.
 
-Staff with a role see everything; what changes something asks for a right (common/permissions.py,
-`change_right` of a list). Machine-written tables are read-only for all.
+Staff with a role see everything; changing something needs a right (`change_right` of a list, see
+common/permissions.py). Tables that only the system writes are read-only.
 """
 
 from collections.abc import Callable
@@ -40,20 +40,22 @@ def changed_columns(obj: Model, form: Any) -> list[str]:
 
 
 def time_column(field: str, title: str) -> Callable[[Any], str]:
-    """Return a list's column of a machine time, as the page's one clock shows it: UTC, and market
-    time while a replay runs. Empty where the row has none."""
+    """Return a list column for a time: UTC, or market time while a replay runs. Empty without one.
+
+    field: the model's field, in machine time.
+    """
 
     @admin.display(description=title, ordering=field)
-    def shown(row: Any) -> str:
+    def column(row: Any) -> str:
         at = getattr(row, field)
         return f"{market_at(at):%-d %b %Y, %H:%M:%S}" if at is not None else ""
 
-    shown.__name__ = field
-    return shown
+    column.__name__ = field
+    return column
 
 
 def link(name: str, pk: object, text: object) -> SafeString | str:
-    """A link to an object's page (`admin:signals_signal_page`), plain text where there is none."""
+    """Return a link to an object's page (`admin:signals_signal_page`); plain text without one."""
     if pk is None:
         return ""
     try:
@@ -66,6 +68,7 @@ class PageChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
     """A list whose rows lead to the object's own page instead of a form."""
 
     def url_for_result(self, result: Model) -> str:
+        """Return the address of the object's page, else of its form."""
         opts = self.opts
         try:
             return reverse(f"admin:{opts.app_label}_{opts.model_name}_page", args=[result.pk])
@@ -74,21 +77,21 @@ class PageChangeList(ChangeList):  # type: ignore[misc]  # unfold has no types
 
 
 class AmountInput(forms.DecimalField):
-    """A number as people write it: `1.37`, not `1.370000000000000000`."""
+    """A decimal input without trailing zeros: `1.37`, not `1.370000000000000000`."""
 
     def prepare_value(self, value: Any) -> Any:
         return plain(value) if isinstance(value, Decimal) else value
 
 
 def trimmed(contents: str) -> str:
-    """`1.500000000000000000` as `1.5`; what is no decimal number stays."""
+    """Return `1.500000000000000000` as `1.5`; text that is no decimal number unchanged."""
     head, point, _ = contents.partition(".")
     return contents.rstrip("0").rstrip(".") if point and head.lstrip("-").isdigit() else contents
 
 
 @cache
 def amount_column(name: str) -> Callable[[Any], SafeString]:
-    """A column that shows the model's amount of this name."""
+    """Return a list column for the model's amount of this name."""
 
     def column(row: Any) -> SafeString:
         return amount(getattr(row, name))
@@ -100,7 +103,7 @@ def amount_column(name: str) -> Callable[[Any], SafeString]:
 
 
 class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """The base of every list: filters apply on a button, decimals are shown without their zeros."""
+    """The base of every list: filters apply on a button, decimals have no trailing zeros."""
 
     list_filter_submit = True
     list_fullwidth = True
@@ -108,26 +111,26 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
     warn_unsaved_form = True
     page_list: ClassVar[bool] = False
     change_right: ClassVar[Right | None] = None
-    """The right to add, change and delete rows; None: nobody does so here."""
+    """The right that adding, changing and deleting rows needs; None: the list is read-only."""
 
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        """The form; of an existing row one that writes only what was changed on the page."""
+        """Return the form; for an existing row one that writes only what the page changed."""
         form = super().get_form(request, obj, change=change, **kwargs)
         return type(form.__name__, (ChangedFieldsModelForm, form), {}) if change else form
 
     def get_object(
         self, request: HttpRequest, object_id: str, from_field: str | None = None
     ) -> Model | None:
-        """The row. Whoever sends a form gets it locked: it is judged and written as it is now."""
+        """Return the row; locked in a POST request, so that the form is checked against it."""
         found: Model | None = super().get_object(request, object_id, from_field)
         if found is None or request.method != "POST":
             return found
         rows = self.model._default_manager.select_for_update(no_key=True, of=("self",))
         list(rows.filter(pk=found.pk).values_list("pk"))
-        again: Model | None = super().get_object(request, object_id, from_field)
-        return again
+        locked: Model | None = super().get_object(request, object_id, from_field)
+        return locked
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Write the columns that were changed on the page; a new row is written whole."""
@@ -138,7 +141,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
             obj.save(update_fields=columns)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Add and take away what was added and taken away on the page, of what it showed."""
+        """Write only the many-to-many entries that were added or removed on the page."""
         if not change:
             super().save_related(request, form, formsets, change)
             return
@@ -158,7 +161,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        """The columns; amounts among them are written for people."""
+        """Return the columns, with amounts formatted."""
         amounts = self.readonly_preprocess_fields
         return tuple(
             amount_column(name) if name in amounts else name
@@ -167,7 +170,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
     @property
     def readonly_preprocess_fields(self) -> dict[str, Any]:
-        """How unfold shows a read-only field: amounts without their zeros."""
+        """How unfold shows read-only fields: amounts without trailing zeros."""
         fields = self.model._meta.get_fields()
         return {field.name: trimmed for field in fields if isinstance(field, AmountField)}
 
@@ -187,7 +190,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
         return self._may_change(request)
 
     def get_actions(self, request: HttpRequest) -> Any:
-        """What is done with several rows at once changes them."""
+        """Return the bulk actions, which all change rows; none without the right."""
         return super().get_actions(request) if self._may_change(request) else {}
 
     def _may_change(self, request: HttpRequest) -> bool:
@@ -198,7 +201,7 @@ class ConsoleAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
 
 class ReadOnlyAdmin(ConsoleAdmin):
-    """A table that only machines write. Nobody adds, changes or deletes here."""
+    """A table that only the system writes: no rows are added, changed or deleted here."""
 
     actions = None
 
@@ -215,10 +218,10 @@ class ReadOnlyAdmin(ConsoleAdmin):
 NEWEST = 200_000
 
 
-def among_newest(model: Any, queryset: Any, **wanted: Any) -> Any:
-    """Filter a large table by what no index knows, among its newest rows only."""
+def among_newest(model: Any, queryset: Any, **conditions: Any) -> Any:
+    """Filter a large table by columns without an index, among its newest rows only."""
     newest = model.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-    return queryset.filter(pk__gt=newest - NEWEST, **wanted)
+    return queryset.filter(pk__gt=newest - NEWEST, **conditions)
 
 
 class BigTableAdmin(ReadOnlyAdmin):
@@ -230,20 +233,21 @@ class BigTableAdmin(ReadOnlyAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: Any, search_term: str
     ) -> tuple[Any, bool]:
-        """Search by what an index knows: `search_exact` says how a term is read."""
+        """Search by indexed columns only: `search_exact` interprets the term."""
         term = search_term.strip()
         return (self.search_exact(queryset, term) if term else queryset), False
 
     def search_exact(self, queryset: Any, term: str) -> Any:
+        """Return the rows that match a search term exactly; subclasses implement it."""
         return queryset.none()
 
-    def among_newest(self, queryset: Any, **wanted: Any) -> Any:
-        """Look for what no index knows among the newest rows only."""
-        return among_newest(self.model, queryset, **wanted)
+    def among_newest(self, queryset: Any, **conditions: Any) -> Any:
+        """Filter by columns without an index, among the newest rows only."""
+        return among_newest(self.model, queryset, **conditions)
 
 
 class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold has no types
-    """Rows that belong to the object, shown and never edited."""
+    """Related rows on an object's page, read-only."""
 
     extra = 0
     can_delete = False
@@ -262,9 +266,9 @@ class ReadOnlyInline(TabularInline):  # type: ignore[misc]  # unfold has no type
 
 
 class RightDenied(PermissionDenied):
-    """A page or button that the caller's roles do not include; `error` says which right it takes.
+    """The caller's roles do not include a page or button; `error` names the right that it needs.
 
-    `console.pages.forbidden` makes the answer of it.
+    `console.pages.forbidden` renders the response.
     """
 
     def __init__(self, error: NotAllowedError) -> None:
@@ -273,12 +277,12 @@ class RightDenied(PermissionDenied):
 
 
 def is_operator(request: HttpRequest) -> bool:
-    """Whether the caller may read everybody's rows: staff with a role."""
+    """Whether the caller may read all rows: staff with a role."""
     return holds(request, Right.READ)
 
 
 def holds(request: HttpRequest, right: Right) -> bool:
-    """Whether the caller has a right; what is refused last is kept, for the page that says so."""
+    """Whether the caller has a right. Keeps the last refusal on the request, for the error page."""
     user: Any = request.user
     error = refusal(user, right)
     if error is not None:
@@ -287,13 +291,13 @@ def holds(request: HttpRequest, right: Right) -> bool:
 
 
 def read_id(term: str, prefix: str) -> int | None:
-    """Read `O-12`, `o12` or `12` as 12; None for anything else."""
+    """Return the number of `O-12`, `o12` or `12`; None for anything else."""
     text = term.upper().removeprefix(prefix).removeprefix("-")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
 
 def read_uuid(term: str) -> UUID | None:
-    """Read a connection's id; None for anything else."""
+    """Return a connection's id from its text; None for anything else."""
     try:
         return UUID(term)
     except ValueError:

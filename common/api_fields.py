@@ -1,8 +1,7 @@
-"""What the serializers of all rooms share: strict fields in, exact and plain values out.
+"""Fields and base classes for the serializers of all apps: strict input, exact output.
 
-Decimals are strings without trailing zeros, never JSON numbers that a reader makes floats of.
-Times are ISO 8601 in UTC. A field that is not known is refused, because its sender believes that
-it does something.
+Decimals are strings without trailing zeros, never JSON numbers, which readers turn into floats.
+Times are ISO 8601 in UTC. Unknown fields are rejected, because their sender expects an effect.
 """
 
 from collections.abc import Mapping
@@ -33,18 +32,18 @@ _AMOUNT: dict[str, Any] = {
 
 
 def invalid(code: Code, detail: str = "") -> serializers.ValidationError:
-    """Return the error that a serializer raises for one of our codes."""
+    """Return the error to raise in a serializer for a reason code."""
     return serializers.ValidationError(detail or code.sentence, code=str(code))
 
 
 @extend_schema_field(_AMOUNT)
 class Amount(serializers.Field[Decimal, Any, str, Any]):
-    """Money, a price or a quantity, written plainly: "1.386". `positive`: it must be above 0."""
+    """Money, a price or a quantity as text: "1.386". positive: it must be above 0."""
 
     def __init__(self, *, positive: bool = False, **kwargs: Any) -> None:
         self.positive = positive
         for name in ("max_digits", "decimal_places", "min_value", "max_value"):
-            kwargs.pop(name, None)  # what ModelSerializer derives; numeric(38,18) says it already
+            kwargs.pop(name, None)  # ModelSerializer derives these; read_decimal checks them
         super().__init__(**kwargs)
 
     def to_internal_value(self, data: Any) -> Decimal:
@@ -58,7 +57,7 @@ class Amount(serializers.Field[Decimal, Any, str, Any]):
 
 
 class WholeNumber(serializers.IntegerField):
-    """A whole number in ASCII digits: `1_000` and full-width digits are none."""
+    """A whole number in ASCII digits; `1_000` and full-width digits are rejected."""
 
     def to_internal_value(self, data: Any) -> int:
         text = str(data) if isinstance(data, int | str) and not isinstance(data, bool) else ""
@@ -68,7 +67,7 @@ class WholeNumber(serializers.IntegerField):
 
 
 class UtcDateTime(serializers.DateTimeField):
-    """A time with its zone. A time without one is refused rather than guessed."""
+    """A time with its zone. A time without a zone is rejected."""
 
     def to_internal_value(self, value: Any) -> datetime:
         try:
@@ -83,13 +82,13 @@ class UtcDateTime(serializers.DateTimeField):
             raise invalid(Code.FIELD_INVALID, detail) from error
 
     def to_representation(self, value: datetime) -> str:
-        """Write it in UTC, whatever zone this request's pages are shown in."""
+        """Return the time in UTC, whatever the time zone of the request."""
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 @extend_schema_field(OpenApiTypes.OBJECT)
 class Json(serializers.JSONField):
-    """A JSON object. Numbers in it come as they were written and are kept as numbers if whole."""
+    """A JSON object. Whole numbers in it stay numbers; others become text, digit for digit."""
 
     def to_internal_value(self, data: Any) -> Any:
         if not isinstance(data, Mapping):
@@ -108,7 +107,7 @@ def _to_plain(value: Any) -> Any:
 
 
 class StrictFields(serializers.Serializer[Any]):
-    """Refuses fields that it does not know, each by its name."""
+    """Rejects unknown fields, each by its name."""
 
     def to_internal_value(self, data: Any) -> Any:
         if isinstance(data, Mapping):
@@ -129,7 +128,7 @@ class StrictFields(serializers.Serializer[Any]):
 
 
 class StrictSerializer(StrictFields):
-    """A serializer of its own fields."""
+    """A serializer that rejects unknown fields."""
 
 
 class StrictModelSerializer(StrictFields, serializers.ModelSerializer[M]):
@@ -148,12 +147,12 @@ class StrictModelSerializer(StrictFields, serializers.ModelSerializer[M]):
     }
 
     def update(self, instance: M, validated_data: Any) -> M:
-        """Write what was sent, and no other column. Rows with rules of their own have services."""
+        """Write only the fields that were sent. Rows with further rules have services."""
         return change_row(instance, validated_data)
 
 
 class Reason(StrictSerializer):
-    """Why something is as it is: a stable code, a sentence, and what to do about it."""
+    """A reason: a stable code, a sentence, and what to do about it."""
 
     code = serializers.CharField(read_only=True)
     sentence = serializers.CharField(read_only=True)
@@ -161,15 +160,17 @@ class Reason(StrictSerializer):
 
 
 def reason(code: str, status: str = "") -> dict[str, str] | None:
-    """Return a stored reason code with its words; None where there is none. status: of the order
-    whose reason it is."""
+    """Return a reason code with its sentence and hint; None without a code.
+
+    status: the order's status, if it is the reason of an order.
+    """
     if not code:
         return None
     return {"code": code, "sentence": sentence(code, status), "hint": hint(code, status)}
 
 
 def known_zone(name: str) -> str:
-    """Return a time zone's name. Raises the serializer's error for one that does not exist."""
+    """Return a time zone's name. Raises ValidationError if there is no such zone."""
     if name not in available_timezones():
         raise invalid(Code.FIELD_INVALID, f"There is no time zone {name!r}.")
     return name

@@ -5,7 +5,7 @@ class CommonConfig(AppConfig):
     name = "common"
 
     def ready(self) -> None:
-        """Watch that no row is saved whole while a request is answered."""
+        """Refuse to save whole rows during requests (common/row_changes.py)."""
         from common import row_changes
 
         row_changes.connect()

@@ -1,13 +1,13 @@
 """The audit trail: who changed which setting, when, from where, from what to what.
 
 The database writes it: a trigger on each tracked table adds a line for every insert, change and
-deletion, also for a `queryset.update()` and SQL by hand. Its functions belong to the owner of the
+deletion, including `queryset.update()` and manual SQL. The functions belong to the owner of the
 tables; the application's roles can neither write, change nor remove a line, nor make the trigger
-skip one. At commit each line gets the next number and the SHA-256 of the line before and of its own
-content, so that what is changed, removed or inserted later is found (`manage.py verify_trail`).
+skip one. At commit each line gets the next number and the SHA-256 of the previous line's hash and
+its own content, so that a later change, removal or insertion is found (`manage.py verify_trail`).
 
-Never on orders, fills, positions, health or logs: those have their own journal and a thousand times
-the writes. `console/tracked_tables.py` lists what is tracked.
+Orders, fills, positions, health and logs are not tracked: they have their own journal and a
+thousand times as many writes. `console/tracked_tables.py` lists the tracked tables.
 """
 
 import json
@@ -21,9 +21,9 @@ from django.db import transaction
 from common.sql import rows
 
 CONTEXT = "fillcast.trail"
-"""A setting of the transaction: JSON of who changes something, from where, by which entry point."""
+"""A setting of the transaction: JSON with the user, the address and the entry point of a change."""
 PROGRAM = "fillcast.program"
-"""A setting of the session: which program it is, for changes that no request stands behind."""
+"""A setting of the session: the program, for changes outside a request."""
 SET_CONTEXT = f"set_config('{CONTEXT}', %s, true)"
 
 _request: ContextVar[Mapping[str, Any] | None] = ContextVar("request", default=None)
@@ -31,7 +31,7 @@ _request: ContextVar[Mapping[str, Any] | None] = ContextVar("request", default=N
 
 @contextmanager
 def request_facts(**facts: Any) -> Iterator[None]:
-    """Keep what is known of the present request; `context_json` adds it to each transaction."""
+    """Store facts about the current request; `context_json` adds them to each transaction."""
     token = _request.set(facts)
     try:
         yield
@@ -40,25 +40,27 @@ def request_facts(**facts: Any) -> Iterator[None]:
 
 
 def request_fact(name: str) -> str:
-    """Return what is known of the present request under that name; empty if nothing is."""
+    """Return a fact about the current request; empty if it is not known."""
     return str((_request.get() or {}).get(name, ""))
 
 
 def context_json(user_id: int | str | None = None, **facts: Any) -> str:
-    """Return what the trigger reads: the user, the request's facts, and `facts`."""
+    """Return the JSON that the trigger reads: the user, the request's facts, and `facts`."""
     known = {"user": int(user_id) if user_id else None, **(_request.get() or {}), **facts}
     return json.dumps({name: value for name, value in known.items() if value is not None})
 
 
 @contextmanager
 def changed_by(user_id: int | None, **facts: Any) -> Iterator[None]:
-    """State who makes the changes in this block of a transaction: for services with a `by`.
+    """Set the user whose changes this block makes: for services with a `by`.
 
-    Raises TransactionManagementError outside a transaction: the statement would end with it.
+    Raises TransactionManagementError outside a transaction, since the setting ends with it.
     """
     if not transaction.get_connection().in_atomic_block:
-        raise transaction.TransactionManagementError("Who changes something is stated inside one.")
+        raise transaction.TransactionManagementError(
+            "The user of a change can only be set inside a transaction."
+        )
     (before,) = rows(f"SELECT coalesce(current_setting('{CONTEXT}', true), '') AS context")
     rows(f"SELECT {SET_CONTEXT}", (context_json(user_id, **facts),))
-    yield  # an error rolls back, and the setting with it
+    yield  # an error rolls the setting back, too
     rows(f"SELECT {SET_CONTEXT}", (before.context,))

@@ -1,13 +1,14 @@
-"""Prove that the audit trail is what was written: nothing changed, removed or inserted since.
+"""Check that the audit trail is as written: nothing was changed, removed or inserted since.
 
-Hashes are worked out here and not by the database's functions, which somebody may have replaced.
-Checkpoints are signed with a key that the database does not have: who rewrites the whole trail,
-with all its hashes, cannot sign it.
+Hashes are computed here and not by the database's functions, which an intruder may have replaced.
+Checkpoints are signed with a key that the database does not have: an intruder who rewrites the
+whole trail, with all its hashes, cannot sign it.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.core import signing
@@ -35,7 +36,7 @@ WHERE has_table_privilege(role, relation, privilege)
 
 
 class Head(NamedTuple):
-    """How many lines there are, and the hash of the last one."""
+    """The number of lines, and the hash of the last one."""
 
     number: int
     hash: str
@@ -46,10 +47,9 @@ EMPTY = Head(0, "")
 
 @dataclass(slots=True)
 class Findings:
-    """What is wrong with the trail, in sentences; nothing when it is proven.
+    """What is wrong with the trail, in sentences; none if it is proven.
 
-    unmatched: which heads that somebody gave do not fit; they may be mistyped, so that they prove
-    nothing by themselves.
+    unmatched: the given heads that do not match. They may be mistyped, so they prove nothing.
     """
 
     head: Head = EMPTY
@@ -61,16 +61,16 @@ class Findings:
 
     @property
     def is_proven(self) -> bool:
-        """Whether the trail is whole, and fits every head that was given."""
+        """Whether the trail is whole and matches every given head."""
         return not self.wrong and not self.unmatched
 
     @property
     def count(self) -> int:
-        """How many sentences there are, with those that were not kept."""
+        """The number of findings, including those that were not kept."""
         return len(self.wrong) + self.more + len(self.unmatched)
 
     def add(self, sentence: str) -> None:
-        """Keep a sentence; of very many only how many there are."""
+        """Add a finding. After MAX_FINDINGS they are only counted."""
         if len(self.wrong) < MAX_FINDINGS:
             self.wrong.append(sentence)
         else:
@@ -78,9 +78,9 @@ class Findings:
 
 
 def verify(tracked: Iterable[str] = (), expected: Sequence[Head] = ()) -> Findings:
-    """Read the whole trail of one moment and return what is wrong.
+    """Read a snapshot of the whole trail and return what is wrong.
 
-    tracked: the tables that must have the trigger. expected: heads that somebody kept elsewhere.
+    tracked: the tables that must have the trigger. expected: heads that were kept elsewhere.
     """
     found = Findings()
     with transaction.atomic(durable=True):
@@ -96,7 +96,7 @@ def verify(tracked: Iterable[str] = (), expected: Sequence[Head] = ()) -> Findin
 
 
 def checkpoint() -> Head | None:
-    """Sign the present head, once the lines since the last checkpoint prove right; else None."""
+    """Sign the current head if the lines since the last checkpoint are right; else return None."""
     with transaction.atomic():
         last = rows(f"SELECT number, hash FROM {CHECKPOINTS} ORDER BY id DESC LIMIT 1")
         before = Head(last[0].number, last[0].hash) if last else EMPTY
@@ -120,10 +120,13 @@ def checkpoint() -> Head | None:
 
 
 def _check_chain(found: Findings, known: Sequence[tuple[Head, str]]) -> None:
-    """Follow the lines after `found.head` and leave there the last one."""
-    wanted: dict[int, list[tuple[Head, str]]] = {}
-    for head, said_by in known:
-        wanted.setdefault(head.number, []).append((head, said_by))
+    """Check the lines after `found.head`, and set it to the last one.
+
+    known: heads that must match, each with a description of its source.
+    """
+    expected: dict[int, list[tuple[Head, str]]] = {}
+    for head, source in known:
+        expected.setdefault(head.number, []).append((head, source))
     for line in _numbered(found.head.number):
         found.lines += 1
         if line.number != found.head.number + 1:
@@ -131,24 +134,24 @@ def _check_chain(found: Findings, known: Sequence[tuple[Head, str]]) -> None:
         elif sha256((found.head.hash + line.content).encode()).hexdigest() != line.hash:
             found.add(
                 f"Line {line.number} ({line.operation} {line.relation} {line.row_id}, {line.at}):"
-                " its hash does not fit its content and the line before. It was changed or"
-                " inserted, or the line before was removed."
+                " its hash does not match its content and the previous line. It was changed or"
+                " inserted, or the previous line was removed."
             )
-        for head, said_by in wanted.pop(line.number, []):
+        for head, source in expected.pop(line.number, []):
             if head.hash != line.hash:
                 detail = f"has another hash of line {line.number}: it was rewritten."
-                _add_head_fault(found, said_by, detail)
+                _add_head_finding(found, source, detail)
         found.head = Head(line.number, line.hash)
-    for head, said_by in [one for several in wanted.values() for one in several]:
+    for head, source in chain.from_iterable(expected.values()):
         if head.number:
-            _add_head_fault(found, said_by, f"names line {head.number}, which is not there.")
+            _add_head_finding(found, source, f"names line {head.number}, which does not exist.")
 
 
-def _add_head_fault(found: Findings, said_by: str, detail: str) -> None:
-    if said_by == _GIVEN:
-        found.unmatched.append(f"{said_by} {detail}")
+def _add_head_finding(found: Findings, source: str, detail: str) -> None:
+    if source == _GIVEN:
+        found.unmatched.append(f"{source} {detail}")
     else:
-        found.add(f"{said_by} {detail}")
+        found.add(f"{source} {detail}")
 
 
 def _numbered(after: int) -> Iterator[Any]:
@@ -162,7 +165,7 @@ def _check_head(found: Findings) -> None:
     for line in stray:
         found.add(
             f"The line with id {line.id} ({line.relation} {line.row_id}) has no number: it was"
-            " written past the triggers."
+            " written while the triggers were off."
         )
     head = rows(f"SELECT id, lines, hash FROM {HEAD} ORDER BY id")
     if not head:
@@ -183,24 +186,24 @@ def _check_head(found: Findings) -> None:
 
 def _checkpoints(found: Findings) -> Iterator[tuple[Head, str]]:
     highest = 0
-    for one in rows(f"SELECT id, at, number, hash, signature FROM {CHECKPOINTS} ORDER BY id"):
+    for row in rows(f"SELECT id, at, number, hash, signature FROM {CHECKPOINTS} ORDER BY id"):
         found.checkpoints += 1
-        head, name = Head(one.number, one.hash), f"The checkpoint of {one.at:%Y-%m-%d %H:%M:%S}"
-        if not _is_signed(head, one.signature):
+        head, name = Head(row.number, row.hash), f"The checkpoint of {row.at:%Y-%m-%d %H:%M:%S}"
+        if not _is_signed(head, row.signature):
             found.add(
-                f"{name} (line {one.number}) is not signed with this installation's"
+                f"{name} (line {row.number}) is not signed with this installation's"
                 " FILLCAST_SECRET_KEY: it was changed, or the key was."
             )
-        if one.number <= highest:
-            found.add(f"{name} stands behind one of a later line: the trail was shortened.")
-        highest = max(highest, one.number)
+        if row.number <= highest:
+            found.add(f"{name} comes after one of a later line: the trail was shortened.")
+        highest = max(highest, row.number)
         yield head, name
 
 
 def _check_triggers(found: Findings, tracked: Iterable[str]) -> None:
-    fires = {
-        (one.relation, one.function)
-        for one in rows(
+    active = {
+        (row.relation, row.function)
+        for row in rows(
             "SELECT t.tgrelid::regclass::text AS relation, p.proname AS function FROM pg_trigger t"
             " JOIN pg_proc p ON p.oid = t.tgfoid WHERE t.tgenabled IN ('O', 'A')"
         )
@@ -209,15 +212,15 @@ def _check_triggers(found: Findings, tracked: Iterable[str]) -> None:
     needed += [(LINES, "fillcast_chain_trail")]
     needed += [(table, "fillcast_guard_trail") for table in (LINES, HEAD, CHECKPOINTS)]
     for table, function in needed:
-        if (table, function) not in fires:
+        if (table, function) not in active:
             found.add(f"The trigger of {table} is missing or switched off: changes leave no line.")
     bodies = {
-        one.proname: one.prosrc
-        for one in rows("SELECT proname, prosrc FROM pg_proc WHERE proname LIKE 'fillcast%trail%'")
+        row.proname: row.prosrc
+        for row in rows("SELECT proname, prosrc FROM pg_proc WHERE proname LIKE 'fillcast%trail%'")
     }
     for name, sql in FUNCTIONS.items():
         if bodies.get(name) != sql.split("$body$")[1]:
-            found.add(f"The function {name} is not the one that belongs to this version.")
+            found.add(f"The function {name} is not the one of this version.")
 
 
 def _missing(first: int, last: int) -> str:

@@ -1,7 +1,7 @@
 """The audit trail's functions in the database, as SQL.
 
-Lines that were written keep the form of their content for ever: a new form needs a new version, a
-column that says which, and both here.
+The hashed form of a line's content must never change, or old lines no longer verify. A new form
+needs a version column, and both forms here.
 """
 
 from django.db.migrations import RunSQL
@@ -10,8 +10,8 @@ from common.row_security import TRADE, WEB, operator_rows
 
 LINES, HEAD, CHECKPOINTS = "common_trailline", "common_trailhead", "common_trailcheckpoint"
 
-# What of a line is hashed, after the hash of the line before. The text of a jsonb value is the same
-# in every session: keys in one order, numbers and texts as they are stored.
+# The content of a line that is hashed, after the previous line's hash. The text of a jsonb value is
+# the same in every session: keys in one order, numbers and texts as they are stored.
 CONTENT = (
     "jsonb_build_array(line.number, line.id,"
     " to_char(line.at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US'), line.operation,"
@@ -19,7 +19,7 @@ CONTENT = (
     " line.context, line.login)::text"
 )
 
-# SECURITY DEFINER with a fixed search path: whose role makes the change decides nothing here.
+# SECURITY DEFINER with a fixed search path: the role that makes the change has no influence.
 ADD_LINE = """
 CREATE OR REPLACE FUNCTION public.fillcast_add_trail_line() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
@@ -27,7 +27,7 @@ DECLARE
   secrets text[] := TG_ARGV[0]::text[];
   ignored text[] := TG_ARGV[1]::text[];
   old_row jsonb; new_row jsonb; key text; hidden jsonb := '"(secret)"';
-  said jsonb := coalesce(nullif(current_setting('fillcast.trail', true), ''), '{}')::jsonb;
+  facts jsonb := coalesce(nullif(current_setting('fillcast.trail', true), ''), '{}')::jsonb;
   program text := coalesce(nullif(current_setting('fillcast.program', true), ''), 'database');
 BEGIN
   IF TG_OP <> 'INSERT' THEN old_row := to_jsonb(OLD) - ignored; END IF;
@@ -52,19 +52,19 @@ BEGIN
     (at, operation, relation, row_id, before, after, user_id, address, origin, context, login)
   VALUES (
     clock_timestamp(), lower(TG_OP), TG_TABLE_NAME, coalesce(key, ''), old_row, new_row,
-    coalesce((said ->> 'user')::bigint,
+    coalesce((facts ->> 'user')::bigint,
              nullif(current_setting('fillcast.tenant', true), '')::bigint),
-    coalesce(said ->> 'address', ''),
-    coalesce(said ->> 'origin', split_part(program, ':', 1)),
-    (said - '{user,address,origin}'::text[]) || jsonb_build_object('program', program),
+    coalesce(facts ->> 'address', ''),
+    coalesce(facts ->> 'origin', split_part(program, ':', 1)),
+    (facts - '{user,address,origin}'::text[]) || jsonb_build_object('program', program),
     session_user || '/' || coalesce(nullif(current_setting('role', true), 'none'), session_user)
   );
   RETURN NULL;
 END $body$
 """
 
-# At commit, when every other lock is held already: transactions that change settings wait for each
-# other here only for the time of a commit, and never in a circle.
+# Runs at commit, when all other locks are already held: transactions that change settings wait for
+# each other here only for the time of a commit, and cannot deadlock.
 CHAIN = f"""
 CREATE OR REPLACE FUNCTION public.fillcast_chain_trail() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$
@@ -116,13 +116,13 @@ GUARD_TRIGGERS = tuple(
 
 
 def install() -> list[RunSQL]:
-    """Create the functions, and take from the application's roles every right but to read."""
+    """Create the functions, and leave the application's roles only the right to read."""
     locked = [
         f"REVOKE ALL ON {table} FROM PUBLIC, {WEB}, {TRADE}" for table in (LINES, HEAD, CHECKPOINTS)
     ]
     revoked = [
-        # A trigger that is there fires for everybody; a new one, on a table of his own, is made by
-        # nobody who may not execute its function.
+        # An existing trigger fires for every role. Without the right to execute its function, a
+        # role cannot create another trigger with it on a table of its own.
         f"REVOKE ALL ON FUNCTION public.{name}() FROM PUBLIC, {WEB}, {TRADE}"
         for name in FUNCTIONS
     ]
@@ -139,7 +139,7 @@ def install() -> list[RunSQL]:
 
 
 def guard() -> RunSQL:
-    """Refuse whoever writes into the trail by hand, the tables' owner too."""
+    """Refuse direct writes into the trail, even by the tables' owner."""
     tables = (LINES, HEAD, CHECKPOINTS)
     return RunSQL(
         list(GUARD_TRIGGERS), [f"DROP TRIGGER fillcast_guard ON {table}" for table in tables]
@@ -147,8 +147,10 @@ def guard() -> RunSQL:
 
 
 def track(table: str, *, secrets: tuple[str, ...] = (), ignored: tuple[str, ...] = ()) -> RunSQL:
-    """Have each change of a table leave a line. secrets: kept without their value; ignored: a
-    change of these alone leaves none."""
+    """Add a trail line for each change of a table.
+
+    secrets: columns whose values are not stored. ignored: columns whose changes are not tracked.
+    """
     arguments = ", ".join(f"'{{{','.join(names)}}}'" for names in (secrets, ignored))
     return RunSQL(
         f"CREATE TRIGGER fillcast_trail AFTER INSERT OR UPDATE OR DELETE ON {table}"

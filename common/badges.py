@@ -1,4 +1,4 @@
-"""Small pieces of HTML that lists and pages share. What they say: common/formatting.py."""
+"""Small pieces of HTML for lists and pages. Their texts come from common/formatting.py."""
 
 from typing import Any
 
@@ -9,22 +9,22 @@ from common.formatting import STATES, number
 
 
 def badge(css: str, word: str) -> SafeString:
-    """A state: its shape and its word."""
+    """Return a state badge. css: the class of its shape; word: the text beside it."""
     return format_html('<span class="fc"><span class="fc-st is-{}">{}</span></span>', css, word)
 
 
 def state_badge(status: str) -> SafeString:
-    """The badge of an order's state."""
-    shown = STATES[status]
-    return badge(shown.css, shown.word)
+    """Return the badge of an order's status."""
+    label = STATES[status]
+    return badge(label.css, label.word)
 
 
 def amount(value: Any, places: int | None = None, *, unit: str = "") -> SafeString:
-    """A number among numbers: right-aligned, the same digits in a column; its unit after it."""
+    """Return a right-aligned number with digits of equal width, followed by its unit."""
     text = number(value, places)
     return format_html('<span class="fc-n">{}</span>', f"{text} {unit}" if text and unit else text)
 
 
 def code(text: str) -> SafeString:
-    """A code or an id, as machines write it."""
+    """Return a code or an id in a fixed-width font."""
     return format_html("<code>{}</code>", text) if text else SafeString("")

@@ -1,4 +1,4 @@
-"""One item's trouble is never its neighbours'."""
+"""Process a batch so that an item that fails does not affect the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ def _never(_: Exception) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Broken(Generic[T]):
-    """An item that cannot be done even alone."""
+class _Failed(Generic[T]):
+    """An item that fails even when it is processed alone."""
 
     item: T
-    fault: Exception
+    error: Exception
 
 
 def process_with_bisection(
@@ -31,30 +31,30 @@ def process_with_bisection(
     spared: ErrorPredicate = _never,
     ours: ErrorTypes = (),
 ) -> list[R]:
-    """Do something with all items at once; return what came of each group that it was done with.
+    """Call `do` with all items; return the result of each group that was processed.
 
-    What breaks a group by one of `faults` is halved until it stands alone, and is left to `alone`
-    with its fault. Whatever else is raised, and what is `spared`, is no item's fault and passes.
-    ours: faults that are our own program's where each of several items breaks by one of them; then
-    the first is raised again, and none is left to `alone`.
+    A group that raises one of `faults` is split in halves until the failing items are alone; each
+    goes to `alone` with its error. Other errors, and those for which `spared` is true, are not the
+    fault of an item and propagate. ours: errors that mean a bug of ours if every one of several
+    items raises one; then the first is raised again and `alone` is not called.
     """
     parts = _process_or_split(items, do, faults, spared)
-    broken = [part for part in parts if isinstance(part, _Broken)]
-    if 1 < len(items) == len(broken) and all(isinstance(one.fault, ours) for one in broken):
-        raise broken[0].fault
-    return [alone(one.item, one.fault) if isinstance(one, _Broken) else one for one in parts]
+    failed = [part for part in parts if isinstance(part, _Failed)]
+    if 1 < len(items) == len(failed) and all(isinstance(part.error, ours) for part in failed):
+        raise failed[0].error
+    return [alone(part.item, part.error) if isinstance(part, _Failed) else part for part in parts]
 
 
 def _process_or_split(
     items: Sequence[T], do: Callable[[Sequence[T]], R], faults: ErrorTypes, spared: ErrorPredicate
-) -> "list[R | _Broken[T]]":
+) -> "list[R | _Failed[T]]":
     try:
         return [do(items)]
     except faults as error:
         if spared(error):
             raise
         if len(items) == 1:
-            return [_Broken(items[0], error)]
+            return [_Failed(items[0], error)]
     middle = len(items) // 2
     return [
         part

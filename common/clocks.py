@@ -1,8 +1,8 @@
 """Two clocks that must never be mixed.
 
-The *market clock* says what time it is at the exchange: signal age, valid_until, sessions, trading
-days. A replay injects it, at any speed. *Machine time* says how long this machine has waited:
-leases, time-outs, send deadlines. A replay never touches it.
+The *market clock* is the time at the exchange: signal age, valid_until, sessions, trading days. A
+replay injects it, at any speed. *Machine time* measures waits on this machine: leases, time-outs,
+send deadlines. A replay does not change it.
 """
 
 import os
@@ -18,18 +18,18 @@ _SPEC = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class MarketClock:
-    """Market time: `start` when the wall clock read `anchor`, running `speed` times as fast."""
+    """Market time: it was `start` at wall time `anchor`, and runs `speed` times as fast."""
 
     start: datetime
     anchor: datetime
     speed: float
 
     def now(self) -> datetime:
-        """Return the market's time, aware UTC."""
+        """Return the current market time, aware UTC."""
         return self.at(datetime.now(UTC))
 
     def at(self, wall: datetime) -> datetime:
-        """Return the market's time when a wall clock reads this."""
+        """Return the market time at a wall-clock time."""
         return self.start + (wall - self.anchor) * self.speed
 
     def spec(self) -> str:
@@ -63,7 +63,7 @@ def set_market_clock(clock: MarketClock | None) -> None:
 
 
 def market_clock() -> MarketClock | None:
-    """Return the injected clock, or None where market time is real time."""
+    """Return the injected clock; None if market time is real time."""
     global _market, _market_read
     if not _market_read:
         spec = os.environ.get("FILLCAST_MARKET_CLOCK", "")
@@ -72,19 +72,19 @@ def market_clock() -> MarketClock | None:
 
 
 def market_now() -> datetime:
-    """Return the market's time, aware UTC: real time unless a replay injected its own."""
+    """Return the current market time, aware UTC: real time unless a replay injected its own."""
     clock = market_clock()
     return clock.now() if clock else datetime.now(UTC)
 
 
 def market_at(wall: datetime) -> datetime:
-    """Return the market's time when a wall clock reads this: another machine's, say."""
+    """Return the market time at a wall-clock time, for example one of another machine."""
     clock = market_clock()
     return clock.at(wall) if clock else wall
 
 
 def machine_seconds_until(moment: datetime) -> float:
-    """Return how many seconds of machine time pass before the market clock shows `moment`."""
+    """Return the seconds of machine time until the market clock reaches `moment`."""
     clock = market_clock()
     left = (moment - market_now()).total_seconds()
     speed = clock.speed if clock else 1.0
@@ -94,8 +94,8 @@ def machine_seconds_until(moment: datetime) -> float:
 def machine_time() -> float:
     """Return seconds on a clock that also runs while the machine sleeps.
 
-    CLOCK_BOOTTIME where there is one (Linux): `time.monotonic()` stands still during a suspend, and
-    a send deadline that stands still lets a stale order out.
+    It is CLOCK_BOOTTIME where available (Linux): `time.monotonic()` stops during a suspend, and a
+    send deadline that stops would let a stale order out.
     """
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -1,4 +1,4 @@
-"""Said before it is done: the question that a page asks, and how a refusal is told."""
+"""Confirmation pages, and error messages for forms."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from common.errors import FillcastError, InvalidInputError, MisconfiguredError
 
 @dataclass(frozen=True, slots=True)
 class Consequence:
-    """One line of what will happen. css: the shape before it."""
+    """One line about what will happen. css: the class of the shape before it."""
 
     css: str
     text: str
@@ -19,10 +19,11 @@ class Consequence:
 
 @dataclass(frozen=True, slots=True)
 class ConfirmationPage:
-    """Says what will happen before anything does. danger: it moves money, or stops it moving.
+    """A page that lists what an action will do, before it is done.
 
-    button: '' where there is nothing to confirm. follow_seconds: how often its points are read
-    again, as they were at as_of; 0: they do not change.
+    danger: the action moves money, or stops it from moving. button: '' if there is nothing to
+    confirm. follow_seconds: how often the points are refreshed; 0: never. as_of: when they were
+    read.
     """
 
     title: str
@@ -37,7 +38,7 @@ class ConfirmationPage:
 
 
 def error_message(error: FillcastError | MisconfiguredError) -> str:
-    """Say why nothing was changed and what to do, with the code after it."""
+    """Return why nothing was changed and what to do, with the reason code at the end."""
     if isinstance(error, MisconfiguredError):
         return f"Nothing was changed. {error}"
     remedy = f" {error.code.hint}" if error.code.hint else ""
@@ -45,7 +46,7 @@ def error_message(error: FillcastError | MisconfiguredError) -> str:
 
 
 def add_form_error(form: Form, error: FillcastError) -> None:
-    """Put a refusal beside the field that it is about, or beside each of several."""
+    """Show an error, and its `others`, beside the fields that they are about."""
     field = error.field if isinstance(error, InvalidInputError) else ""
     if field not in form.fields:
         field = field.partition(".")[0]

@@ -1,7 +1,7 @@
-"""Which errors of the database pass, so that a request may be sent again.
+"""Classify database errors: which ones are transient, so that a request may be sent again.
 
-A transaction that ran into one was rolled back, or was never committed: nothing of it stands. The
-one exception is a connection that was lost while it committed; then nobody knows.
+A transaction with such an error was rolled back or never committed: nothing of it is stored. The
+one exception is a connection that was lost during the commit; then the outcome is unknown.
 """
 
 from dataclasses import dataclass
@@ -20,42 +20,44 @@ PASSING = frozenset({
     "53300",  # too many connections
     "57P01", "57P02", "57P03",  # the server is shut down, has crashed, is starting
 })  # fmt: skip
-# Others hold what it needs, or it takes too long: less at once may go through.
+# Locks of others, or too much work: a smaller transaction may succeed.
 _TOO_MUCH = frozenset({"55P03", "57014", "25P03", "25P04", "40P01"})
-_LOST = ("08", "57P")  # the session ended: of its last command there is no answer
+_LOST = ("08", "57P")  # the session ended without an answer to its last command
 
 
 @dataclass(frozen=True, slots=True)
 class DatabaseTrouble:
-    """What a request ran into. is_known: it is certain that nothing of it was committed."""
+    """The database error of a request. is_known: certainly nothing of it was committed."""
 
     error: BaseException
     is_known: bool = True
 
 
 def is_passing(error: BaseException) -> bool:
-    """Whether the same request may well go through a moment later."""
+    """Whether the error is transient: the same request may succeed a moment later."""
     cause = error.__cause__
     if not isinstance(error, DatabaseError | InterfaceError) or not isinstance(
         cause, psycopg.Error
     ):
         return False
     state = cause.sqlstate
-    if state is None:  # the driver's own: no connection, none free, or it was lost
+    if state is None:  # an error of the driver: no connection, none free, or a lost one
         return isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
     return state in PASSING or state.startswith("08")
 
 
 def is_database_trouble(error: BaseException) -> bool:
-    """Whether the database cannot do it now, whatever was to be written: it is away, busy or read
-    only, or it ended a transaction of a process that stood still. To be tried again, as it was."""
+    """Whether the database itself is the problem, whatever was to be written: try again later.
+
+    It is unavailable, busy or read-only, or it ended the transaction of a suspended process.
+    """
     if isinstance(error, OperationalError | InterfaceError):
         return True
     return isinstance(error, InternalError) and (is_passing(error) or _is_read_only(error))
 
 
 def is_too_much(error: BaseException) -> bool:
-    """Whether a smaller transaction may go through where this one waited or worked too long."""
+    """Whether a smaller transaction may succeed where this one waited or worked too long."""
     return getattr(error.__cause__, "sqlstate", None) in _TOO_MUCH
 
 
@@ -70,13 +72,12 @@ def is_lost(error: BaseException) -> bool:
 
 
 def record_database_error(request: Any, error: BaseException, *, is_known: bool = True) -> None:
-    """Keep with a Django request what it ran into: config/middleware/request_retry.py decides what
-    comes of it."""
+    """Store a database error on a Django request, for config/middleware/request_retry.py."""
     request.database_trouble = DatabaseTrouble(error, is_known)
 
 
 def pop_database_error(request: Any) -> DatabaseTrouble | None:
-    """Return what was noted since the last call."""
+    """Return and clear the error that was recorded on the request."""
     found: DatabaseTrouble | None = getattr(request, "database_trouble", None)
     request.database_trouble = None
     return found

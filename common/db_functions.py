@@ -1,11 +1,13 @@
-"""Database expressions that every room's models share."""
+"""Database expressions for the models of all apps."""
 
 from django.db.models import DateTimeField, Func
 
 
 class ClockTimestamp(Func):
-    """PostgreSQL's clock_timestamp(): the machine time of this very moment, not of the
-    transaction's start. Step times and leases are measured by it."""
+    """PostgreSQL's clock_timestamp(): the current machine time, not the transaction's start.
+
+    Leases and the times of steps use it.
+    """
 
     function = "clock_timestamp"
     template = "%(function)s()"

@@ -1,4 +1,4 @@
-"""Errors that carry a stable code, so that every door can explain itself the same way."""
+"""Errors with a stable reason code, so that every entry point explains them the same way."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -7,14 +7,14 @@ from common.reason_codes import Code
 
 
 class MisconfiguredError(Exception):
-    """The installation's settings cannot work; the message names the setting and the remedy."""
+    """The installation's settings are wrong; the message names the setting and the remedy."""
 
 
 class FillcastError(Exception):
     """A refusal with a stable code.
 
-    detail: one sentence about this very case. numbers: what the sentence's figures are, for
-    machines (limit, current, maximum).
+    detail: one sentence about this case. numbers: the figures of the sentence, for machines (limit,
+    current, maximum).
     """
 
     def __init__(self, code: Code, detail: str = "", **numbers: Any) -> None:
@@ -25,7 +25,7 @@ class FillcastError(Exception):
 
 
 class InvalidInputError(FillcastError):
-    """The caller's input is wrong; `field` says where. others: what else is wrong with it."""
+    """The caller's input is wrong. field: where; others: further errors of the same input."""
 
     def __init__(
         self,
@@ -42,7 +42,7 @@ class InvalidInputError(FillcastError):
 
 
 class ConflictError(FillcastError):
-    """The input is fine, but the state of things does not allow it now."""
+    """The input is valid, but the current state does not allow it."""
 
 
 class NotAllowedError(FillcastError):

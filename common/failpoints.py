@@ -1,8 +1,8 @@
-"""Named points at which a test lets this process die, stop or fail, to see that nothing is lost.
+"""Failpoints: named places where a test makes this process die, stop or fail.
 
-A point that is not armed costs one lookup in an empty dict. Only the setting FILLCAST_FAILPOINTS
-arms any, and a process in production refuses to start with it. docs/faults.md lists each point and
-the test that uses it.
+A failpoint that is not armed costs one look-up in an empty dict. Only the setting
+FILLCAST_FAILPOINTS arms them, and a process in production refuses to start with it. docs/faults.md
+lists each failpoint and the test that uses it.
 """
 
 import os
@@ -13,32 +13,32 @@ from dataclasses import dataclass
 
 POINTS = {
     "publish.written": "a signal is published and its orders are written; not committed",
-    "ring.bundle": "all of it is committed; a bundle is about to be rung (the nth bundle)",
-    "ring.done": "everything has been rung",
+    "ring.bundle": "everything is committed; a bundle is about to be enqueued (the nth bundle)",
+    "ring.done": "all bundles are enqueued",
     "claim.locked": "a bundle's connection locks are locked",
     "claim.written": "its intents are written; not committed",
-    "claim.committed": "the intents are on disk, nothing has been handed to the wire",
-    "wire.begin": "the loop has the orders; no guard was asked",
-    "wire.guarded": "the guard let an order through; it is not written to the socket yet",
-    "wire.answered": "an order's outcome is known to the loop alone; not in the outbox",
-    "flush.gathered": "outcomes are out of the outbox; nothing is written",
+    "claim.committed": "the intents are on disk; the dispatcher does not have them yet",
+    "wire.begin": "the event loop has the orders; no guard has checked them",
+    "wire.guarded": "the guard passed an order; it is not written to the socket yet",
+    "wire.answered": "only the event loop has an order's outcome; not in the outbox",
+    "flush.gathered": "outcomes are taken from the outbox; nothing is written",
     "outcome.written": "reports are applied; not committed",
-    "outcome.committed": "reports are applied and committed; nobody was told so",
-    "lane.taken": "a lane's lease is committed; its new owner does not know of it yet",
-    "events.read": "the broker told events; none is applied",
+    "outcome.committed": "reports are applied and committed; no notification was sent",
+    "lane.taken": "a lane's lease is committed; its new owner has not stored that yet",
+    "events.read": "events of the broker are read; none is applied",
     "events.applied": "events are applied; not acknowledged",
     "exits.written": "exits are written with their reservation; not committed",
-    "watch.committed": "exits of levels that were hit are committed; not rung",
-    "wishes.committed": "cancels and moved levels are decided; the broker was not asked",
-    "wishes.answered": "the broker did as it was asked; its answer is not written",
-    "takeover.committed": "orders of a dead process are UNKNOWN; no broker was asked",
-    "ask.answered": "brokers answered where orders are; nothing is written",
-    "proof.committed": "a proof of absence is written",
+    "watch.committed": "exits of levels that were hit are committed; not enqueued",
+    "wishes.committed": "cancels and moved levels are decided; the broker is not called yet",
+    "wishes.answered": "the broker has done it; its answer is not written",
+    "takeover.committed": "orders of a dead process are UNKNOWN; no broker is queried yet",
+    "ask.answered": "brokers answered queries for orders; nothing is written",
+    "proof.committed": "an absence confirmation is written",
     "reconcile.read": "positions were read; nothing is compared",
     "reconcile.committed": "differences are written",
     "delivery.claimed": "messages are claimed; none is sent",
-    "delivery.sent": "messages were sent; nobody knows that yet",
-    "quotes.stored": "prices are stored; levels that they reach are not looked at",
+    "delivery.sent": "messages are sent; that is not stored yet",
+    "quotes.stored": "prices are stored; the levels that they reach are not scanned",
     "broker.received": "the paper broker has an order; its books are not committed",
     "broker.accepted": "the paper broker's books are committed; it has not answered",
 }
@@ -46,27 +46,27 @@ ACTIONS = ("kill", "stop", "exit", "raise")
 
 
 class FailpointError(Exception):
-    """What a point raises that is armed to."""
+    """Raised at a failpoint with the action `raise`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failpoint:
-    """One armed point. deed: one of DEEDS; nth: at which of its hits, from 1."""
+    """An armed failpoint. action: one of ACTIONS; nth: at which of its hits, from 1."""
 
-    failpoint: str
+    name: str
     action: str
     nth: int = 1
 
     @classmethod
     def read(cls, text: str) -> "Failpoint":
         """Read `claim.committed:kill` or `wire.guarded:stop:30`. Raises ValueError."""
-        point, deed, *nth = text.split(":")
-        if point not in POINTS or deed not in ACTIONS or len(nth) > 1:
+        name, action, *nth = text.split(":")
+        if name not in POINTS or action not in ACTIONS or len(nth) > 1:
             raise ValueError(text)
-        fault = cls(point, deed, int(nth[0]) if nth else 1)
-        if fault.nth < 1:
+        armed = cls(name, action, int(nth[0]) if nth else 1)
+        if armed.nth < 1:
             raise ValueError(text)
-        return fault
+        return armed
 
 
 _armed: dict[str, Failpoint] = {}
@@ -74,32 +74,32 @@ _hits: dict[str, int] = {}
 _lock = threading.Lock()
 
 
-def arm(faults: Iterable[Failpoint]) -> None:
-    """Arm these points of this process and no others."""
+def arm(failpoints: Iterable[Failpoint]) -> None:
+    """Arm these failpoints in this process, and disarm all others."""
     _hits.clear()
     _armed.clear()
-    _armed.update({fault.failpoint: fault for fault in faults})
+    _armed.update({armed.name: armed for armed in failpoints})
 
 
 def failpoint(name: str) -> None:
-    """Nothing, unless this point is armed in this process."""
-    if _armed and (fault := _armed.get(name)):
-        _hit(fault)
+    """Do nothing unless this failpoint is armed in this process."""
+    if _armed and (armed := _armed.get(name)):
+        _hit(armed)
 
 
-def _hit(fault: Failpoint) -> None:
-    with _lock:  # points are met by several threads
-        _hits[fault.failpoint] = _hits.get(fault.failpoint, 0) + 1
-        if _hits[fault.failpoint] != fault.nth:
+def _hit(armed: Failpoint) -> None:
+    with _lock:  # several threads reach the same failpoint
+        _hits[armed.name] = _hits.get(armed.name, 0) + 1
+        if _hits[armed.name] != armed.nth:
             return
-    os.write(2, f"fault: {fault.action} at {fault.failpoint}\n".encode())
-    if fault.action == "kill":
+    os.write(2, f"fault: {armed.action} at {armed.name}\n".encode())
+    if armed.action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
-    elif fault.action == "stop":
-        # To this thread: sent to the process, it stops when another thread gets to it, up to
-        # milliseconds later, and this one would stand still anywhere behind the point.
+    elif armed.action == "stop":
+        # Sent to this thread. If it were sent to the process, another thread could receive it up to
+        # milliseconds later, and this one would stop somewhere after the failpoint.
         signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
-    elif fault.action == "exit":
+    elif armed.action == "exit":
         os._exit(1)
     else:
-        raise FailpointError(fault.failpoint)
+        raise FailpointError(armed.name)

@@ -1,4 +1,4 @@
-"""Model fields that mean something in trading."""
+"""Model fields for trading."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Filters that the lists of all rooms share."""
+"""Filters for the API lists of all apps."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -10,9 +10,10 @@ DETAIL = "It must be a time with its zone, like 2026-11-20T12:00:00Z."
 
 
 class MomentField(fields.IsoDateTimeField):  # type: ignore[misc]  # django-filter has no types
-    """A time that the database can be asked for: one that UTC has, whatever its own zone."""
+    """A time that can be converted to UTC."""
 
     def strptime(self, value: Any, format: Any) -> Any:  # Django's name
+        """Return the time in UTC. Raises ValidationError if UTC cannot represent it."""
         try:
             moment: datetime = super().strptime(value, format)
             return moment.astimezone(UTC)
@@ -21,6 +22,6 @@ class MomentField(fields.IsoDateTimeField):  # type: ignore[misc]  # django-filt
 
 
 class MomentFilter(rest_framework.IsoDateTimeFilter):  # type: ignore[misc]
-    """`?…_after=2026-11-20T12:00:00Z`."""
+    """A filter such as `?created_after=2026-11-20T12:00:00Z`."""
 
     field_class = MomentField

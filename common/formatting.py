@@ -1,7 +1,7 @@
-"""How numbers, ages and states are written for people: one way on every screen. Pure.
+"""Format numbers, ages and states for people, the same way on every page. Pure.
 
-Thousands have commas, minus is `−`, a figure that is not known is empty. The states' words and
-shapes are those of the style sheet (`fillcast.css`): a shape and a word, colour comes third.
+Thousands have commas, minus is `−`, an unknown figure is empty. A state has a word and a shape of
+the style sheet (`fillcast.css`); colour only comes third.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,8 +18,11 @@ MINUS = "−"
 
 @dataclass(frozen=True, slots=True)
 class StateLabel:
-    """A state as people see it. css: its shape's class; word: beside it; share: what it counts as
-    in the sum of a signal's candidates; rank: those that need someone come first."""
+    """How an order status is shown.
+
+    css: the class of its shape. word: the text beside it. share: the part of a signal's candidates
+    that it counts as. rank: lower ranks need attention and come first.
+    """
 
     css: str
     word: str
@@ -27,10 +30,11 @@ class StateLabel:
     rank: int
 
 
-def with_hint(said: str, remedy: str) -> str:
-    """What is so and what helps as whole sentences: a broker's own words often end bare."""
-    ends = not remedy or not said or said.rstrip().endswith((".", "!", "?", ":", "…"))
-    return f"{said.rstrip()}{'' if ends else '.'} {remedy}".strip()
+def with_hint(message: str, remedy: str) -> str:
+    """Join a message and its remedy as sentences: brokers' texts often lack the full stop."""
+    message = message.rstrip()
+    is_complete = not remedy or not message or message.endswith((".", "!", "?", ":", "…"))
+    return f"{message}{'' if is_complete else '.'} {remedy}".strip()
 
 
 STATES: dict[str, StateLabel] = {
@@ -38,7 +42,7 @@ STATES: dict[str, StateLabel] = {
     "FAILED": StateLabel("failed", "Failed", "failed", 1),
     "REJECTED": StateLabel("rejected", "Rejected", "rejected", 2),
     "DENIED": StateLabel("denied", "Denied", "denied", 3),
-    "CANCEL_REQUESTED": StateLabel("cancelreq", "Cancel asked", "working", 4),
+    "CANCEL_REQUESTED": StateLabel("cancelreq", "Cancel requested", "working", 4),
     "PARTIALLY_FILLED": StateLabel("partial", "Partly filled", "working", 5),
     "SUBMITTED": StateLabel("submitted", "Working", "working", 5),
     "SUBMITTING": StateLabel("submitting", "Submitting", "working", 5),
@@ -53,16 +57,16 @@ SHARES = (
     "filled", "working", "skipped", "denied", "rejected", "failed", "cancelled", "expired",
     "unknown",
 )  # fmt: skip
-"""The parts that a signal's candidates add up from, in the order in which they are told."""
+"""The parts into which a signal's candidates are counted, in the order of display."""
 
 
 def statuses_of(share: str) -> list[str]:
-    """Return the order states that count as this part of the sum."""
-    return [status for status, shown in STATES.items() if shown.share == share]
+    """Return the order statuses that count as this share."""
+    return [status for status, label in STATES.items() if label.share == share]
 
 
 def known_code(reason: str) -> Code | None:
-    """Return the listed code; None for a reason that a newer or older version wrote."""
+    """Return the reason code; None for one that another version of Fillcast wrote."""
     try:
         return Code(reason)
     except ValueError:
@@ -70,8 +74,10 @@ def known_code(reason: str) -> Code | None:
 
 
 def sentence(reason: str, status: str = "") -> str:
-    """What a reason says to people; an unlisted one is shown as it is. status: of the order whose
-    reason it is, for one that has ended does not wait any more."""
+    """Return the sentence of a reason code; an unknown code is returned as it is.
+
+    status: the order's status, if it is the reason of an order: one that has ended no longer waits.
+    """
     found = known_code(reason)
     if found and is_ended_wait(found, status):
         return ENDED_WAITS[found].sentence
@@ -79,7 +85,7 @@ def sentence(reason: str, status: str = "") -> str:
 
 
 def hint(reason: str, status: str = "") -> str:
-    """What to do about a reason; empty where nothing is to be done. status: as in `sentence`."""
+    """Return what to do about a reason; empty if nothing. status: as in `sentence`."""
     found = known_code(reason)
     if found is None:
         return ""
@@ -89,7 +95,7 @@ def hint(reason: str, status: str = "") -> str:
 
 
 def number(value: Decimal | int | None, places: int | None = None) -> str:
-    """Write 1234.5 as `1,234.5`; with places, always that many. None is empty."""
+    """Return 1234.5 as `1,234.5`. places: the fixed number of decimals. None is empty."""
     if value is None:
         return ""
     if places is not None:
@@ -102,48 +108,48 @@ def number(value: Decimal | int | None, places: int | None = None) -> str:
 
 
 def units_of(pair: str) -> str:
-    """Return what a quantity of this symbol is counted in: its base, `EUR` of `EUR/USD`."""
+    """Return the unit of a quantity of this symbol: its base, `EUR` of `EUR/USD`."""
     return pair.partition("/")[0]
 
 
 def quantity(value: Decimal | None, pair: str) -> str:
-    """Write a quantity with its unit: `10,000 EUR`. None is empty."""
+    """Return a quantity with its unit: `10,000 EUR`. None is empty."""
     return "" if value is None else f"{number(value)} {units_of(pair)}".rstrip()
 
 
 def signed(value: Decimal | int | None, places: int | None = 2) -> str:
-    """Write a gain as `+150.08`, a loss as `−48.40`, nothing as `0.00`."""
+    """Return a gain as `+150.08`, a loss as `−48.40`, zero as `0.00`. None is empty."""
     if value is None:
         return ""
     text = number(value, places)
     if not text.strip(f"0.,{MINUS}"):
-        return text.removeprefix(MINUS)  # rounds to nothing
+        return text.removeprefix(MINUS)  # rounds to zero
     return f"+{text}" if value > 0 else text
 
 
 def unconverted(fees: Mapping[str, object] | None) -> str:
-    """Say which fees are in no result: `0.00075 BNB in fees not included: no rate was quoted`."""
+    """Return the fees that no result includes: `0.00075 BNB in fees not included: no rate …`."""
     if not fees:
         return ""
-    told = ", ".join(f"{number(Decimal(str(fees[name])))} {name}" for name in sorted(fees))
-    return f"{told} in fees not included: no rate was quoted"
+    amounts = ", ".join(f"{number(Decimal(str(fees[name])))} {name}" for name in sorted(fees))
+    return f"{amounts} in fees not included: no rate was quoted"
 
 
 def milliseconds(value: float | timedelta | None) -> str:
-    """Write milliseconds as a whole number: `1,040`."""
+    """Return milliseconds, or a duration, as whole milliseconds: `1,040`. None is empty."""
     if isinstance(value, timedelta):
         value = value / timedelta(milliseconds=1)
     return "" if value is None else number(round(value))
 
 
 def join_first(names: Sequence[str], most: int = 3) -> str:
-    """Return the first names and how many more there are: `EUR/USD, GBP/USD and 7 more`."""
+    """Return the first `most` names and a count of the rest: `EUR/USD, GBP/USD and 7 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return f"{', '.join(names[:most])}{more}"
 
 
 def age(seconds: float | None) -> str:
-    """Write an age by its two largest parts: `1.9 s`, `6 min 22 s`, `3 h 5 min`, `2 d 4 h`."""
+    """Return an age in its two largest units: `1.9 s`, `6 min 22 s`, `3 h 5 min`, `2 d 4 h`."""
     if seconds is None:
         return ""
     if seconds < 10:
@@ -163,7 +169,7 @@ def _two(large: int, large_unit: str, small: int, small_unit: str) -> str:
 
 
 def clock(at: datetime | None, *, fine: bool = False) -> str:
-    """Write a time of day, UTC: `12:30:01`, or `12:30:01.204` where milliseconds matter."""
+    """Return a time of day, UTC: `12:30:01`; fine: with milliseconds, `12:30:01.204`."""
     if at is None:
         return ""
     return f"{at:%H:%M:%S}" + (f".{at.microsecond // 1000:03d}" if fine else "")

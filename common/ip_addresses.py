@@ -1,7 +1,7 @@
-"""Where an address really leads, for everybody who judges one that somebody else has typed.
+"""Where an IP address really leads. For every check of an address that a user entered.
 
-An IPv6 address may carry an IPv4 one, in which a translator or a tunnel at our end sends what is
-meant for it: `64:ff9b::a00:7` leads to 10.0.0.7 in a network with NAT64.
+An IPv6 address may contain an IPv4 one, to which a translator or tunnel in our network sends its
+packets: `64:ff9b::a00:7` leads to 10.0.0.7 in a network with NAT64.
 Source: RFC 4291 §2.5.5, RFC 6052 §2.1, RFC 8215, RFC 2765 §2.1, RFC 3056 §2, RFC 4380 §4.
 """
 
@@ -12,16 +12,18 @@ Network = IPv4Network | IPv6Network
 
 NAT64 = IPv6Network("64:ff9b::/96")
 LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
-"""A network's own translators; where in the address the IPv4 one stands is theirs to say."""
-SITE_LOCAL = IPv6Network("fec0::/10")  # given up by RFC 3879, and some networks still route it
+"""A network's own translators: each decides where in the address the IPv4 one is."""
+SITE_LOCAL = IPv6Network("fec0::/10")  # deprecated by RFC 3879, but some networks still route it
 IN_THE_LAST_BITS = (NAT64, IPv6Network("::ffff:0:0/96"), IPv6Network("::ffff:0:0:0/96"))
 COMPATIBLE = IPv6Network("::/96")
 _NO_IPV4 = (IPv6Address("::"), IPv6Address("::1"))
 
 
 def leads_to(address: Address) -> Address:
-    """Return the IPv4 address that an IPv6 one stands for (mapped, translated, NAT64, 6to4 or
-    Teredo), else the address itself, without its zone."""
+    """Return the IPv4 address inside an IPv6 one (mapped, translated, NAT64, 6to4 or Teredo).
+
+    Without one, return the address itself, without its zone.
+    """
     if isinstance(address, IPv4Address):
         return address
     plain = IPv6Address(int(address))
@@ -34,6 +36,6 @@ def leads_to(address: Address) -> Address:
 
 
 def is_public(address: Address) -> bool:
-    """Whether it leads to one machine of the internet that anybody may reach."""
+    """Whether the address leads to a single machine on the public internet."""
     real = leads_to(address)
     return real.is_global and not any((real.is_multicast, real in LOCAL_NAT64, real in SITE_LOCAL))

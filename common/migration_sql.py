@@ -1,4 +1,4 @@
-"""SQL of a migration that lies in files beside it: `<app>/migrations/sql/<name>.sql`."""
+"""SQL of migrations from files: `<app>/migrations/sql/<name>.sql`."""
 
 from pathlib import Path
 
@@ -6,5 +6,5 @@ from django.db.migrations import RunSQL
 
 
 def run_file(migration: str, name: str) -> RunSQL:
-    """Run a file of SQL. migration: the `__file__` of the migration that runs it."""
+    """Return the operation that runs an SQL file. migration: the migration's `__file__`."""
     return RunSQL((Path(migration).parent / "sql" / name).read_text("utf-8"))

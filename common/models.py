@@ -39,7 +39,7 @@ class TrailLine(models.Model):
 
 
 class TrailHead(models.Model):
-    """The one row that says how many lines there are, and the last one's hash."""
+    """One row with the number of lines and the hash of the last one."""
 
     lines = models.BigIntegerField()
     hash = models.CharField(max_length=64, blank=True)
@@ -52,7 +52,7 @@ class TrailHead(models.Model):
 
 
 class TrailCheckpoint(models.Model):
-    """The head at a time, signed with a key that the database does not have."""
+    """The head at one time, signed with a key that the database does not have."""
 
     at = models.DateTimeField()
     number = models.BigIntegerField()

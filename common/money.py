@@ -1,7 +1,7 @@
 """Decimals for money, prices and quantities: strict reading, rounding towards safety.
 
 Never a float: `Decimal(0.1)` is already wrong. Text from outside is read by one strict grammar,
-because Python's own accepts `NaN`, `1_000`, full-width digits and `1e999`.
+because Python's Decimal accepts `NaN`, `1_000`, full-width digits and `1e999`.
 """
 
 import re
@@ -17,19 +17,21 @@ _WIDE = Context(prec=DIGITS + PLACES, rounding=ROUND_HALF_EVEN)
 
 
 def read_decimal(value: object, *, field: str = "", positive: bool = False) -> Decimal:
-    """Return the Decimal that `value` writes in plain digits: `1.2345`, `-3`, an int, a Decimal.
+    """Return the Decimal of a text in plain digits (`1.2345`, `-3`), an int or a Decimal.
 
-    Refuses floats, exponents, NaN, infinities, separators, non-ASCII digits and more than 20
-    digits before or 18 behind the point. Raises InvalidInputError NUMBER_MALFORMED,
+    Rejects floats, exponents, NaN, infinities, separators, non-ASCII digits and more than 20
+    digits before or 18 after the point. Raises InvalidInputError NUMBER_MALFORMED,
     NUMBER_NOT_POSITIVE.
     """
     if isinstance(value, bool) or not isinstance(value, str | int | Decimal):
         raise InvalidInputError(Code.NUMBER_MALFORMED, f"{value!r} is not a decimal.", field=field)
     text = format(value, "f") if isinstance(value, Decimal) and value.is_finite() else str(value)
     if not _PLAIN.fullmatch(text):
-        shown = text if len(text) <= 40 else text[:40] + "…"
+        excerpt = text if len(text) <= 40 else text[:40] + "…"
         raise InvalidInputError(
-            Code.NUMBER_MALFORMED, f"{shown!r} is not a plain decimal such as 1.2345.", field=field
+            Code.NUMBER_MALFORMED,
+            f"{excerpt!r} is not a plain decimal such as 1.2345.",
+            field=field,
         )
     number = Decimal(text)
     if positive and number <= 0:
@@ -45,17 +47,17 @@ def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
 
 
 def to_stored(value: Decimal) -> Decimal:
-    """Round to what numeric(38,18) keeps, so that what is compared is what is stored."""
+    """Round to numeric(38,18), so that comparisons use the stored value."""
     return _WIDE.quantize(value, _QUANTUM)
 
 
 def divide(a: Decimal, b: Decimal) -> Decimal:
-    """Divide at full precision and round to what is stored."""
+    """Divide at full precision and round to numeric(38,18)."""
     return _WIDE.quantize(_WIDE.divide(a, b), _QUANTUM)
 
 
 def plain(value: Decimal | None) -> str:
-    """Write a Decimal without exponent and trailing zeros: `1.38600` → `1.386`; None → ``."""
+    """Return a Decimal as text without exponent or trailing zeros: `1.386`; None is empty."""
     if value is None:
         return ""
     text = format(value, "f")

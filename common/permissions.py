@@ -1,9 +1,9 @@
-"""Who may do what: one table of roles and rights, asked by every door.
+"""Who may do what: the one table of roles and rights.
 
-A right names an action in plain words. A role is a set of rights. Staff act by their roles alone;
-everybody else (tenants, providers) acts on their own rows alone. API, console, portal, services and
-commands all ask `may` or `require`; `docs/roles.md` is written from this table, and a migration of
-`users` puts it into the database: a role is a Django group, a right is a Django permission.
+A right is permission for an action; a role is a set of rights. Staff act by their roles alone; all
+others (tenants, providers) act on their own rows alone. API, console, portal, services and commands
+all call `may` or `require`. `docs/roles.md` is generated from this table, and a migration of
+`users` writes it to the database: a role is a Django group, a right is a Django permission.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ LABEL = "users"  # the Django app whose permissions the rights are
 
 
 class Caller(Protocol):
-    """What `may` needs to know of a user."""
+    """The part of a user that `may` needs."""
 
     @property
     def pk(self) -> Any: ...
@@ -30,7 +30,7 @@ class Caller(Protocol):
 
 
 class Scope(StrEnum):
-    """What an API key may be limited to. A key never allows more than its owner may."""
+    """What an API key is limited to. A key never allows more than its owner may do."""
 
     READ = "read"
     TRADE = "trade"
@@ -39,7 +39,7 @@ class Scope(StrEnum):
 
 
 class Right(StrEnum):
-    """An action that somebody may or may not do; its value is the permission's code name."""
+    """A right to an action; its value is the permission's code name."""
 
     READ = "read_everything"
     PUBLISH = "publish_signals"
@@ -69,9 +69,10 @@ class Right(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """words: what it lets one do. owners: whether everybody has it over their own rows.
+    """What a right means.
 
-    scope: what an API key needs for it.
+    description: what it allows, as the end of "you may …". scope: the scope that an API key needs
+    for it. owners: whether all users have it for their own rows.
     """
 
     description: str
@@ -80,7 +81,7 @@ class Meaning:
 
 
 RIGHTS: Mapping[Right, Meaning] = {
-    Right.READ: Meaning("read everybody's rows and the console; never a secret", Scope.READ),
+    Right.READ: Meaning("read all users' rows and the console; never a secret", Scope.READ),
     Right.PUBLISH: Meaning("write, publish and cancel signals", Scope.PUBLISH, owners=True),
     Right.APPROVE: Meaning("approve and reject signals and feeds", Scope.PUBLISH),
     Right.FEEDS: Meaning(
@@ -91,7 +92,7 @@ RIGHTS: Mapping[Right, Meaning] = {
     Right.TRADE: Meaning("cancel orders, move levels, close positions", Scope.TRADE, owners=True),
     Right.RETRY: Meaning("send a failed order again", Scope.TRADE),
     Right.RECONCILE: Meaning(
-        "have accounts compared with their brokers and decide about differences",
+        "compare accounts with their brokers and decide about differences",
         Scope.TRADE,
         owners=True,
     ),
@@ -111,7 +112,7 @@ RIGHTS: Mapping[Right, Meaning] = {
         "release the kill switch and recovery epochs", Scope.OPERATE, owners=True
     ),
     Right.PRICES: Meaning("change price sources", Scope.OPERATE, owners=True),
-    Right.SHARE_PRICES: Meaning("offer an account's prices to everybody", Scope.OPERATE),
+    Right.SHARE_PRICES: Meaning("share an account's prices with all users", Scope.OPERATE),
     Right.MAINTENANCE: Meaning("change brokers' maintenance windows", Scope.OPERATE),
     Right.PAPER: Meaning("change how the paper broker behaves", Scope.OPERATE),
     Right.SCHEDULES: Meaning("change what is started when (schedules)", Scope.OPERATE),
@@ -143,33 +144,33 @@ ROLES: Mapping[Role, frozenset[Right]] = {
 }  # fmt: skip
 
 
-OWN = "own"  # in a table of rights: about oneself (one's keys, channels), which takes none
+OWN = "own"  # in a table of rights: your own data (keys, channels), which needs no right
 
 
 def may(user: Caller, right: Right, *, owner_id: int | None = None) -> bool:
-    """Whether a user may do this. owner_id: whose row it is; None: nobody's or everybody's.
+    """Whether a user may do this. owner_id: the owner of the row; None: it has no single owner.
 
-    Staff may what their roles say (a superuser everything), whoever owns the row. Others may what
-    owners may, with their own rows. Who came with an API key may no more than its scopes.
+    Staff may do what their roles include (a superuser everything), with any row. Others may do what
+    owners may, with their own rows. An API key limits this to its scopes.
     """
     return refusal(user, right, owner_id=owner_id) is None
 
 
 def require(by: Caller | None, right: Right, *, owner_id: int | None = None) -> None:
-    """Raise NotAllowedError unless `by` may do this. None is the system itself, which may."""
+    """Raise NotAllowedError unless `by` may do this. by: None is the system, which may."""
     if by is not None and (error := refusal(by, right, owner_id=owner_id)) is not None:
         raise error
 
 
 def refusal(user: Caller, right: Right, *, owner_id: int | None = None) -> NotAllowedError | None:
-    """Return why a user may not do this, for people and machines; None if they may."""
+    """Return the error that explains why a user may not do this; None if they may."""
     if not user.is_active or user.pk is None:
         return NotAllowedError(Code.PERMISSION_DENIED)
     if user.is_staff:
-        has_it = user.has_perm(right.codename)
+        has_right = user.has_perm(right.codename)
     else:
-        has_it = RIGHTS[right].owners and owner_id == user.pk
-    if not has_it:
+        has_right = RIGHTS[right].owners and owner_id == user.pk
+    if not has_right:
         return _missing(user, right)
     scope = scope_for(right)
     return None if _in_scope(user, scope) else _out_of_scope(scope)
@@ -192,7 +193,7 @@ def _missing(user: Caller, right: Right) -> NotAllowedError:
         return NotAllowedError(Code.PERMISSION_DENIED, detail)
     return NotAllowedError(
         Code.RIGHT_MISSING,
-        f"You may not {RIGHTS[right].description}: that takes the role "
+        f"You may not {RIGHTS[right].description}: that needs the role "
         f"{_either(roles_with(right))}. An "
         "administrator gives roles, in the console under Access.",
         right=right.value,
@@ -201,7 +202,7 @@ def _missing(user: Caller, right: Right) -> NotAllowedError:
 
 
 def _in_scope(user: Caller, scope: Scope) -> bool:
-    """Whether the API key that was sent allows it; `key_scopes` is None for who signed in."""
+    """Whether the request's API key has the scope; `key_scopes` is None for a signed-in user."""
     scopes = getattr(user, "key_scopes", None)
     return scopes is None or scope in scopes
 
@@ -222,5 +223,5 @@ def _either(names: list[str]) -> str:
 
 
 def read_only_rights() -> list[str]:
-    """Return the scopes of a key for which nobody said any."""
+    """Return the default scopes of an API key."""
     return [Scope.READ.value]

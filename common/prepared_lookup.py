@@ -1,4 +1,4 @@
-"""A look-up of one row that every request makes: Django compiles its SQL once, not each time."""
+"""A query for one row whose SQL Django compiles once. For queries that every request makes."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -11,9 +11,9 @@ Row = TypeVar("Row", bound=Model)
 
 
 class PreparedLookup(Generic[Row]):
-    """Finds one row, with the rows that it refers to, by values that change from call to call.
+    """A query for one row and its `select_related` rows, with other values in each call.
 
-    queryset: called once, when the models are loaded; its filters hold any values.
+    queryset: called once, when the models are loaded; the values in its filters are placeholders.
     """
 
     def __init__(self, queryset: Callable[[], QuerySet[Row]]) -> None:
@@ -21,19 +21,19 @@ class PreparedLookup(Generic[Row]):
         self._compiled: tuple[str, Any, Any] | None = None
 
     def first(self, *values: Any) -> Row | None:
-        """Return the row that the filters find with these values, in their order."""
-        sql, shape, select = self._compiled or self._compile()
+        """Return the row for these filter values, in the order of the filters; None without one."""
+        sql, class_info, select = self._compiled or self._compile()
         with connection.cursor() as cursor:
             cursor.execute(sql, values)
             found = cursor.fetchone()
         if found is None:
             return None
-        columns = shape["select_fields"]
+        columns = class_info["select_fields"]
         names = [select[column][0].target.attname for column in columns]
-        values_of = found[columns[0] : columns[-1] + 1]
-        row: Row = shape["model"].from_db(connection.alias, names, values_of)
+        field_values = found[columns[0] : columns[-1] + 1]
+        row: Row = class_info["model"].from_db(connection.alias, names, field_values)
         internals: Any = django_query
-        for related in internals.get_related_populators(shape, select, connection.alias):
+        for related in internals.get_related_populators(class_info, select, connection.alias):
             related.populate(found, row)
         return row
 

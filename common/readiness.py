@@ -1,4 +1,4 @@
-"""How a process tells its supervisor that it is ready."""
+"""Report to the supervisor that this process is ready."""
 
 import os
 from pathlib import Path
@@ -7,6 +7,6 @@ VARIABLE = "FILLCAST_READY_FILE"
 
 
 def announce_ready() -> None:
-    """Tell the supervisor, if there is one, that this process takes work now."""
+    """Notify the supervisor, if there is one, that this process now takes work."""
     if path := os.environ.get(VARIABLE):
         Path(path).touch()

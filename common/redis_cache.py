@@ -1,6 +1,6 @@
-"""Django's cache in Redis: one connection pool for the process, and a counter that is one step.
+"""Django's Redis cache with one connection pool for the process and an atomic counter.
 
-Django's own makes a client for each call, and a pool for each thread or request.
+Django's own creates a client for each call, and a pool for each thread or request.
 """
 
 from threading import Lock
@@ -14,10 +14,10 @@ _lock = Lock()
 
 
 class SharedClient(redis.RedisCacheClient):
-    """Clients of the same server and options are the same client: it may be used by all threads."""
+    """Returns one shared, thread-safe client for each server and set of options."""
 
     def get_client(self, key: Any = None, *, write: bool = False) -> Any:
-        """Return the client of the server that this is read from or written to."""
+        """Return the client of the server for this read or write."""
         own: Any = self  # django-stubs do not know its attributes
         server = own._servers[own._get_connection_pool_index(write)]
         name = (server, repr(sorted(own._pool_options.items(), key=str)))
@@ -29,15 +29,17 @@ class SharedClient(redis.RedisCacheClient):
 
 
 class RedisCache(redis.RedisCache):
-    """Django's, with shared clients."""
+    """Django's Redis cache with shared clients."""
 
     def __init__(self, server: Any, params: dict[str, Any]) -> None:
         super().__init__(server, params)
         self._class = SharedClient
 
     def count(self, key: str, *, seconds: int) -> int:
-        """Count one more under this key and return how many; it is forgotten `seconds` after the
-        first."""
+        """Add one to the counter of this key and return it. It expires `seconds` after the first.
+
+        Raises RedisError.
+        """
         own: Any = self
         full = self.make_and_validate_key(key)
         transaction = own._cache.get_client(full, write=True).pipeline()
@@ -47,6 +49,6 @@ class RedisCache(redis.RedisCache):
 
 
 def count(key: str, *, seconds: int) -> int:
-    """Count one more in the default cache: see RedisCache.count. Raises RedisError."""
+    """Add one to a counter in the default cache: see RedisCache.count. Raises RedisError."""
     default: Any = cache
     return int(default.count(key, seconds=seconds))

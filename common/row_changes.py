@@ -1,9 +1,9 @@
-"""Changing a row: locked, judged as it is now, and only the columns that somebody asked to change.
+"""Change a row: lock it, check it as it is now, and write only the columns that were changed.
 
-A row that was read earlier and is saved whole takes back what others have changed since: so two
-harmless changes at once once left a feed approved that nobody had approved. Serializers and forms
-get their ways of saving here; whatever else saves one of our rows whole while a request is answered
-is refused, so that it is found by the first test that calls it.
+A row that was read earlier and is saved whole reverts what others have changed since. Two harmless
+concurrent changes could leave a feed approved without an approval. Serializers and forms save
+through this module. Any other whole-row save of our models during a request is refused, so that the
+first test that calls it finds it.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,14 +35,14 @@ _answering: ContextVar[bool] = ContextVar("answering_a_request", default=False)
 
 
 class WholeRowError(RuntimeError):
-    """A row would be saved whole while a request is answered."""
+    """A whole row would be saved during a request."""
 
 
 @transaction.atomic
 def change_row(row: M, changes: Mapping[str, Any]) -> M:
-    """Lock a row, write these fields and no other, and return it as it is then.
+    """Lock a row, write only these fields, and return it as it is then.
 
-    For the plain settings of a row. What has rules of its own has a service.
+    For plain settings. Changes with further rules have services.
     """
     model = type(row)
     locked: M = model._default_manager.select_for_update(no_key=True, of=("self",)).get(pk=row.pk)
@@ -55,7 +55,7 @@ def change_row(row: M, changes: Mapping[str, Any]) -> M:
 
 @contextmanager
 def answering_a_request() -> Iterator[None]:
-    """While this lasts none of our rows is saved whole."""
+    """Refuse to save whole rows of our models inside this block."""
     token = _answering.set(True)
     try:
         yield
@@ -70,21 +70,21 @@ def _refuse_whole_rows(
     is_whole = update_fields is None and not raw and not instance._state.adding
     if is_ours and is_whole and _answering.get():
         raise WholeRowError(
-            f"{sender.__name__}.save() without update_fields would take back what others change at"
+            f"{sender.__name__}.save() without update_fields would revert what others change at"
             " the same time. Use common.row_changes.change_row, or name the fields."
         )
 
 
 def connect() -> None:
-    """Watch every save. Called once, when the applications are ready."""
+    """Check every save. Called once, when the applications are ready."""
     pre_save.connect(_refuse_whole_rows, dispatch_uid="common.row_changes.whole_rows")
 
 
 class ChangedFieldsForm(forms.BaseForm):
-    """Makes a form of an existing row ask for what its user changed, and for nothing else.
+    """A form of an existing row that writes only what its user changed.
 
-    Each field carries along what it said when the page was made. What the user left alone keeps the
-    value that the row has now, also if somebody else has changed it since.
+    Each field carries the value that the page showed. Fields that the user did not change keep the
+    row's current value, even if another user has changed it since.
     """
 
     is_change = True  # False: a form of the same fields for a new row
@@ -95,21 +95,21 @@ class ChangedFieldsForm(forms.BaseForm):
 
     def _mark_fields(self) -> None:
         for field in self.fields.values() if self.is_change else ():
-            field.show_hidden_initial = not field.disabled  # a password's hash is no page's matter
+            field.show_hidden_initial = not field.disabled  # never put a password hash on the page
 
     @cached_property
     def changed_data(self) -> list[str]:
-        """The names of the fields whose value is not what the page said."""
-        self._mark_fields()  # those that were added later
+        """The names of the fields whose value differs from what the page showed."""
+        self._mark_fields()  # again, for fields that were added later
         names = [bound.html_initial_name for bound in map(self.__getitem__, self.fields)]
-        was_page = any(key.startswith(tuple(names)) for key in self.data) if names else False
-        return [name for name in self.fields if self._is_changed(name, was_page)]
+        is_from_page = any(key.startswith(tuple(names)) for key in self.data) if names else False
+        return [name for name in self.fields if self._is_changed(name, is_from_page)]
 
-    def _is_changed(self, name: str, was_page: bool) -> bool:
+    def _is_changed(self, name: str, is_from_page: bool) -> bool:
         bound, field = self[name], self.fields[name]
         if field.disabled:
             return False
-        if was_page:
+        if is_from_page:
             return bool(bound._has_changed())  # type: ignore[attr-defined]  # Django's own way
         return bool(field.has_changed(bound.initial, bound.data))  # sent by a program
 
@@ -121,16 +121,16 @@ class ChangedFieldsForm(forms.BaseForm):
             self.cleaned_data[name] = self.stored_value(name)
 
     def stored_value(self, name: str) -> Any:
-        """What the row says now."""
+        """Return the row's current value of a field."""
         return self.get_initial_for_field(self.fields[name], name)
 
     def changes(self) -> dict[str, Any]:
-        """The fields that were changed, with their new values."""
+        """Return the changed fields with their new values."""
         return {name: self.cleaned_data[name] for name in self.changed_data}
 
 
 class ChangedFieldsModelForm(ChangedFieldsForm):
-    """The same for a model's form: its instance is the row as it is now."""
+    """The same for a model form. instance: the row as it is now."""
 
     instance: Model
 
@@ -143,7 +143,7 @@ class ChangedFieldsModelForm(ChangedFieldsForm):
         return value.all() if field.many_to_many else value
 
     def seen(self, name: str) -> set[Any]:
-        """The primary keys that a page showed as chosen, of a many-to-many field."""
+        """Return the primary keys that the page showed as selected in a many-to-many field."""
         bound, field = self[name], self.fields[name]
         keys = self._widget_data_value(field.hidden_widget(), bound.html_initial_name)  # type: ignore[attr-defined]
         return {field.queryset.model._meta.pk.to_python(key) for key in keys or ()}  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Row-level security, one line a table: who reaches which rows through which database role.
+"""Row-level security, one line for each table: which database role reaches which rows.
 
 A migration lists its tables:
 
@@ -8,10 +8,10 @@ A migration lists its tables:
         shared_rows("django_content_type"),
     ]
 
-`fillcast_trade` works for everybody and reaches all rows. `fillcast_web` reaches what the policy of
-the table says, by two settings of the present transaction: `fillcast.tenant`, the id of the user
-on whose behalf it works, and `fillcast.operator`, which opens all rows (`users.tenancy` sets them).
-Neither set: nothing is reached. A table without a decision fails a test.
+`fillcast_trade` works for all users and reaches all rows. `fillcast_web` reaches the rows that the
+table's policy allows, by two settings of the current transaction: `fillcast.tenant`, the id of the
+user for whom it works, and `fillcast.operator`, which opens all rows (`users.tenancy` sets them).
+Without either it reaches nothing. A table without a policy fails a test.
 """
 
 from collections.abc import Sequence
@@ -20,8 +20,8 @@ from django.db.migrations import RunSQL
 
 WEB, TRADE = "fillcast_web", "fillcast_trade"
 
-# In brackets with SELECT: worked out once a statement, not once a row, and so usable for an index.
-# After the transaction that set it a setting reads as '', not as NULL.
+# In brackets with SELECT: evaluated once per statement, not per row, so that an index can be used.
+# After the transaction that set it, a setting reads as '', not as NULL.
 OPERATOR = "(SELECT current_setting('fillcast.operator', true) = 'on')"
 TENANT = "(SELECT NULLIF(current_setting('fillcast.tenant', true), '')::bigint)"
 MY_CONNECTIONS = (
@@ -30,18 +30,18 @@ MY_CONNECTIONS = (
 )
 MY_CONNECTION = f"connection_id IN ({MY_CONNECTIONS})"
 MINE = f"user_id = {TENANT}"
-ANYBODY_KNOWN = f"{TENANT} IS NOT NULL"
+SIGNED_IN = f"{TENANT} IS NOT NULL"
 
 TENANT_ROWS, SHARED_ROWS, OPERATOR_ROWS = "tenant_rows", "shared_rows", "operator_rows"
 POLICY_SETS = (TENANT_ROWS, SHARED_ROWS, OPERATOR_ROWS)
-"""The kinds of decision. The name of each policy of the web role begins with its table's kind."""
+"""The kinds of policy. The name of each policy of the web role begins with its kind."""
 
 
 def tenant_rows(table: str, mine: str, *, read: str = "", write: str = "", add: str = "") -> RunSQL:
-    """Give a tenant the rows that `mine` (an SQL condition over the table's columns) is true for.
+    """Give a tenant the rows for which `mine` (an SQL condition on the table's columns) is true.
 
-    read: what may be seen, if that is more. write, add: what may be changed (and deleted) and
-    inserted, if that is less; `false` for nothing. Operators reach everything.
+    read: the rows to be seen, if more. write, add: the rows to be changed (and deleted) and to be
+    inserted, if fewer; `false` for none. Operators reach all rows.
     """
     policies = {
         "SELECT": read or mine,
@@ -53,8 +53,10 @@ def tenant_rows(table: str, mine: str, *, read: str = "", write: str = "", add: 
 
 
 def shared_rows(table: str, *, writable: bool = False, add: bool = False) -> RunSQL:
-    """Let everybody read. writable: everybody may write too (sessions); add: may append; else
-    operators only."""
+    """Let all users read the table.
+
+    writable: all may write, too (sessions). add: all may insert. Otherwise only operators may.
+    """
     write = "true" if writable else OPERATOR
     return _secure(
         table,
@@ -69,7 +71,7 @@ def shared_rows(table: str, *, writable: bool = False, add: bool = False) -> Run
 
 
 def operator_rows(table: str, *, add: bool = False) -> RunSQL:
-    """Keep a table for operators. add: everybody may append, as an audit trigger does."""
+    """Give a table to operators only. add: all may insert, as an audit trigger does."""
     return _secure(
         table,
         OPERATOR_ROWS,
@@ -83,10 +85,10 @@ def operator_rows(table: str, *, add: bool = False) -> RunSQL:
 
 
 def append_only(table: str) -> RunSQL:
-    """Take the right to change or remove what was written from both roles of the application."""
-    taken = "UPDATE, DELETE, TRUNCATE"
+    """Revoke the right to change or delete rows from both roles of the application."""
+    privileges = "UPDATE, DELETE, TRUNCATE"
     return RunSQL(
-        f"REVOKE {taken} ON {table} FROM {WEB}, {TRADE}",
+        f"REVOKE {privileges} ON {table} FROM {WEB}, {TRADE}",
         f"GRANT UPDATE, DELETE ON {table} TO {WEB}, {TRADE}",
     )
 

@@ -1,8 +1,8 @@
-"""Sealed boxes: whoever has the public key can close one, only the private key's holder opens it.
+"""Sealed boxes: the public key encrypts, only the private key decrypts.
 
-A box is `version | key id | ephemeral public key | ciphertext`. X25519 with a fresh key pair for
+A box is `version | key id | ephemeral public key | ciphertext`. X25519 with a new key pair for
 each box, HKDF-SHA256, ChaCha20-Poly1305. The context (for example a row's id and owner) is
-authenticated with it: a box that is moved to another row does not open there.
+authenticated with it: a box that is moved to another row does not open.
 """
 
 import hashlib
@@ -20,31 +20,31 @@ HEADER = len(VERSION) + KEY_ID + KEY
 
 
 class CannotOpenError(Exception):
-    """A box that does not open: not ours, another key's, another row's, or changed."""
+    """The box does not open: it is no box, was changed, or has another key or row."""
 
 
 def new_private_key() -> bytes:
-    """Return a fresh private key of 32 bytes."""
+    """Return a new private key of 32 bytes."""
     return X25519PrivateKey.generate().private_bytes_raw()
 
 
 def public_key_of(private_key: bytes) -> bytes:
-    """Return the public key that closes what `private_key` opens."""
+    """Return the public key of a private key."""
     return X25519PrivateKey.from_private_bytes(private_key).public_key().public_bytes_raw()
 
 
 def key_id(public_key: bytes) -> bytes:
-    """Return the name by which a box tells whose it is; says nothing about the private key."""
+    """Return the id of a public key, which a box carries; it reveals nothing of the private key."""
     return hashlib.sha256(b"fillcast key id" + public_key).digest()[:KEY_ID]
 
 
 def sealed_for(ciphertext: bytes | memoryview, public_key: bytes) -> bool:
-    """Return whether a box was closed with this public key: a rotation finds the old ones by it."""
+    """Return whether a box was sealed with this public key; a key rotation looks for others."""
     return bytes(ciphertext[len(VERSION) : len(VERSION) + KEY_ID]) == key_id(public_key)
 
 
 def seal(plaintext: bytes, *, context: bytes, public_key: bytes) -> bytes:
-    """Return a box with `plaintext` that opens only with the private key and the same `context`."""
+    """Encrypt `plaintext`; the box opens only with the private key and the same `context`."""
     ephemeral = X25519PrivateKey.generate()
     ours = ephemeral.public_key().public_bytes_raw()
     shared = ephemeral.exchange(X25519PublicKey.from_public_bytes(public_key))
@@ -56,11 +56,11 @@ def seal(plaintext: bytes, *, context: bytes, public_key: bytes) -> bytes:
 def open_sealed(
     ciphertext: bytes | memoryview, *, context: bytes, private_keys: Sequence[bytes]
 ) -> bytes:
-    """Return what was sealed. Raises CannotOpenError, which never holds anything of the contents.
+    """Return what was sealed. Raises CannotOpenError, whose text holds nothing of the contents.
 
-    private_keys: the present one and, during a rotation, older ones; the box names its own.
+    private_keys: the current one and, during a rotation, older ones; the box names the right one.
     """
-    box = bytes(ciphertext)  # PostgreSQL's driver hands out a memoryview
+    box = bytes(ciphertext)  # PostgreSQL's driver returns a memoryview
     if len(box) < HEADER + TAG or box[: len(VERSION)] != VERSION:
         raise CannotOpenError("This is not a sealed box.")
     header, wanted = box[:HEADER], box[len(VERSION) : len(VERSION) + KEY_ID]
@@ -82,7 +82,7 @@ def open_sealed(
 
 
 def _cipher(shared: bytes, ours: bytes, theirs: bytes) -> tuple[ChaCha20Poly1305, bytes]:
-    """Derive key and nonce. One box has one ephemeral key, so a nonce is never used twice."""
+    """Derive key and nonce. Each box has its own ephemeral key, so no nonce is used twice."""
     derived = HKDF(
         algorithm=SHA256(), length=KEY + NONCE, salt=None, info=b"fillcast seal v1" + ours + theirs
     ).derive(shared)

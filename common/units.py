@@ -1,7 +1,7 @@
-"""In what distances between prices are told: pips, ticks, basis points or percent. Pure.
+"""Units of distances between prices: pips, ticks, basis points or percent. Pure.
 
-Currencies and metals are traded in pips. Of what has no pip (coins, shares, indices) a distance is
-told in basis points of the price: 1 is 0.01 %.
+Currencies and metals use pips. Assets without a pip (coins, shares, indices) use basis points of
+the price: 1 is 0.01 %.
 """
 
 from decimal import Decimal
@@ -11,7 +11,7 @@ from common.money import divide
 
 
 class Unit(StrEnum):
-    """A unit of a distance between prices, with its word."""
+    """A unit of a distance between prices."""
 
     PIPS = "PIPS"
     TICKS = "TICKS"
@@ -20,6 +20,7 @@ class Unit(StrEnum):
 
     @property
     def word(self) -> str:
+        """The unit's name for people."""
         return UNIT_LABELS[self]
 
 
@@ -34,7 +35,7 @@ UNITS = {unit.value: unit for unit in Unit}
 
 
 class AssetClass(StrEnum):
-    """What kind of thing a symbol is."""
+    """The asset class of a symbol."""
 
     FX = "FX"
     METAL = "METAL"
@@ -43,13 +44,13 @@ class AssetClass(StrEnum):
 
 
 def default_unit(asset_class: AssetClass) -> Unit:
-    """The unit of a threshold that names none."""
+    """Return the unit of a threshold that has none."""
     has_pips = asset_class in (AssetClass.FX, AssetClass.METAL)
     return Unit.PIPS if has_pips else Unit.BASIS_POINTS
 
 
 def size_of(unit: Unit, *, price: Decimal, pip: Decimal, tick: Decimal) -> Decimal:
-    """Return the distance in price that one of a unit is, at a price."""
+    """Return the distance in price of one unit at this price."""
     match unit:
         case Unit.PIPS:
             return pip
@@ -62,5 +63,5 @@ def size_of(unit: Unit, *, price: Decimal, pip: Decimal, tick: Decimal) -> Decim
 
 
 def unit_label(unit: str) -> str:
-    """The word of a unit as it is stored; what was measured before there were units is in pips."""
+    """Return the name of a stored unit; older measurements have none and are in pips."""
     return UNITS.get(unit, Unit.PIPS).word

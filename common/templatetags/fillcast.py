@@ -28,38 +28,38 @@ def num(value: Decimal | int | None, places: int | None = None) -> str:
 
 @register.filter
 def unit(name: str) -> str:
-    """The word of a unit of slippage."""
+    """Return the name of a unit of slippage."""
     return unit_label(name)
 
 
 @register.filter
 def unconverted(fees: Mapping[str, Any] | None) -> str:
-    """Fees that stand beside a result."""
+    """Return the fees that a result does not include."""
     return formatting.unconverted(fees)
 
 
 @register.filter
 def units(value: Decimal | None, pair: str) -> str:
-    """A quantity with its unit: `10,000 EUR`."""
+    """Return a quantity with its unit: `10,000 EUR`."""
     return formatting.quantity(value, pair)
 
 
 @register.filter
 def reason(code: str) -> SafeString:
-    """A reason code with the link to its page."""
+    """Return a reason code as a link to its page."""
     return reason_pages.reason_link(code)
 
 
 @register.filter
 def ended_wait(code: str) -> EndedWait | None:
-    """What is said of an order that ended unsent while it waited for this; None: none does."""
+    """Return the texts for orders that ended while they waited for this; None if none do."""
     known = formatting.known_code(code)
     return ENDED_WAITS.get(known) if known else None
 
 
 @register.filter
 def with_reasons(body: str) -> SafeString:
-    """A message's lines; the line that names its code links to its page."""
+    """Return a message's lines as HTML; its reason code links to the code's page."""
     lines = []
     for line in body.splitlines():
         word, _, code = line.partition(" ")
@@ -71,19 +71,20 @@ def with_reasons(body: str) -> SafeString:
 
 
 @register.filter
-def with_commands(said: str) -> SafeString:
-    """A sentence whose commands stand between backticks, as it is told on a terminal, too."""
-    parts = enumerate(said.split("`"))
-    return format_html_join("", "{}", ((code_of(one) if n % 2 else one,) for n, one in parts))
+def with_commands(text: str) -> SafeString:
+    """Return a text as HTML, with the commands between backticks in a fixed-width font."""
+    parts = enumerate(text.split("`"))
+    return format_html_join("", "{}", ((code_of(part) if n % 2 else part,) for n, part in parts))
 
 
 @register.filter
 def check_line(check: Mapping[str, Any]) -> SafeString:
-    """What a connection test's check found, and what helps."""
+    """Return the result of one check of a connection test, with its hint."""
     return with_commands(formatting.with_hint(check["detail"], check.get("hint", "")))
 
 
 def code_of(command: str) -> SafeString:
+    """Return a command in a fixed-width font."""
     return format_html("<code>{}</code>", command)
 
 
@@ -94,7 +95,7 @@ def signed(value: Decimal | int | None, places: int = 2) -> str:
 
 @register.filter
 def money_css(value: Decimal | None) -> str:
-    """`fc-up` for won, `fc-down` for lost: text only, the sign says it too."""
+    """Return the class of a gain (`fc-up`) or a loss (`fc-down`)."""
     return "" if not value else "fc-up" if value > 0 else "fc-down"
 
 
@@ -110,7 +111,7 @@ def age(seconds: float | None) -> str:
 
 @register.filter
 def page_time(at: datetime | None) -> datetime | None:
-    """A machine time as the page's one clock shows it: market time while a replay runs."""
+    """Return a machine time as pages show it: market time while a replay runs."""
     return None if at is None else market_at(at)
 
 
@@ -126,7 +127,7 @@ def fine(at: datetime | None) -> str:
 
 @register.filter
 def price(value: Decimal | None) -> str:
-    """A price with all the digits that it was told with."""
+    """Return a price with all its digits."""
     return plain(value)
 
 
@@ -137,16 +138,16 @@ def state(css: str, word: str) -> SafeString:
 
 @register.filter
 def account(connection: Any) -> str:
-    """`MT5 · 7714`, with spaces that do not break."""
-    kind = connection.exchange_name or connection.type
-    is_short = len(kind) <= 4 or any(map(str.isdigit, kind))  # mt5-dwx
-    shown_kind = kind.upper() if is_short else kind.capitalize()
-    return f"{shown_kind}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}{connection.account}"
+    """Return `MT5 · 7714`, with spaces that do not break."""
+    broker = connection.exchange_name or connection.type
+    is_short = len(broker) <= 4 or any(map(str.isdigit, broker))  # mt5-dwx
+    label = broker.upper() if is_short else broker.capitalize()
+    return f"{label}\N{NO-BREAK SPACE}·\N{NO-BREAK SPACE}{connection.account}"
 
 
 @register.simple_tag(takes_context=True)
 def query(context: dict[str, Any], **changes: Any) -> str:
-    """The present address's query with changes; the page number falls away unless it is given."""
+    """Return the current query string with changes; without the page number unless it is given."""
     params: QueryDict = context["request"].GET.copy()
     params.pop("page", None)
     for name, value in changes.items():
@@ -159,9 +160,11 @@ def query(context: dict[str, Any], **changes: Any) -> str:
 
 @register.simple_tag(takes_context=True)
 def follow(context: dict[str, Any], seconds: int, also: str = "") -> SafeString:
-    """Attributes that keep an element with the id `live` up to date: htmx asks for this page again
-    and takes its new `#live`. seconds: how often; 0: it is settled and no longer asks. also: ids of
-    more parts of the page that are replaced with it (`#rows,#pills`)."""
+    """Return the attributes that keep the element `#live` up to date: htmx loads this page again
+    and replaces the element.
+
+    seconds: how often; 0: not any more. also: ids of further parts to replace (`#rows,#pills`).
+    """
     if not seconds:
         return SafeString("")
     more = format_html(' hx-select-oob="{}"', also) if also else ""
@@ -176,5 +179,5 @@ def follow(context: dict[str, Any], seconds: int, also: str = "") -> SafeString:
 
 @register.simple_tag
 def page_clock() -> datetime:
-    """The time that pages show now: the market's, which is real time unless a replay runs."""
+    """Return the time that pages show now: market time, which is real time unless a replay runs."""
     return market_now()

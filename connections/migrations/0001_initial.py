@@ -13,10 +13,10 @@ from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.migration_sql import run_file
 from common.row_security import (
-    ANYBODY_KNOWN,
     MINE,
     MY_CONNECTION,
     MY_CONNECTIONS,
+    SIGNED_IN,
     TENANT,
     TRADE,
     operator_rows,
@@ -30,13 +30,13 @@ MY_SUBSCRIPTION = (
     f" WHERE mine.connection_id IN ({MY_CONNECTIONS}))"
 )
 # A preset or price source without an owner is the operators', for everybody's use.
-MINE_OR_FOR_ALL = f"{MINE} OR (user_id IS NULL AND {ANYBODY_KNOWN})"
+MINE_OR_FOR_ALL = f"{MINE} OR (user_id IS NULL AND {SIGNED_IN})"
 BY_MINE = f"{MINE} AND (broker_connection_id IS NULL OR broker_connection_id IN ({MY_CONNECTIONS}))"
 # Its source is looked for under that table's own policy.
 SEEN = "source_id IN (SELECT seen.id FROM connections_dataconnection seen)"
 MY_FEED = f"feed_id IN (SELECT mine.id FROM signals_feed mine WHERE mine.owner_id = {TENANT})"
 HALTS_ME = (
-    f"(scope = 'ALL' AND {ANYBODY_KNOWN}) OR {MINE} OR {MY_CONNECTION}"
+    f"(scope = 'ALL' AND {SIGNED_IN}) OR {MINE} OR {MY_CONNECTION}"
     " OR feed_id IN (SELECT seen.id FROM signals_feed seen)"  # itself under its policy
 )
 # A tenant does not release what an operator set.

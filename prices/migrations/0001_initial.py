@@ -4,11 +4,11 @@ from django.db import migrations, models
 
 from common.db_functions import ClockTimestamp
 from common.fields import AmountField
-from common.row_security import ANYBODY_KNOWN, MINE, tenant_rows
+from common.row_security import MINE, SIGNED_IN, tenant_rows
 
 SEEN = (
     "data_connection_id IN (SELECT source.id FROM connections_dataconnection source"
-    f" WHERE {MINE} OR (user_id IS NULL AND {ANYBODY_KNOWN}))"
+    f" WHERE {MINE} OR (user_id IS NULL AND {SIGNED_IN}))"
 )
 
 

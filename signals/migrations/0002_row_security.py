@@ -8,7 +8,7 @@ Apart from 0001, since the tables of `connections` refer to feeds, and these pol
 
 from django.db import migrations
 
-from common.row_security import ANYBODY_KNOWN, MY_CONNECTIONS, TENANT, tenant_rows
+from common.row_security import MY_CONNECTIONS, SIGNED_IN, TENANT, tenant_rows
 
 MINE = f"owner_id = {TENANT}"
 TAKEN = f"""id IN (
@@ -32,9 +32,7 @@ ENTITLED = f"""published_at IS NOT NULL AND (
 class Migration(migrations.Migration):
     dependencies = [("signals", "0001_initial"), ("connections", "0001_initial")]
     operations = [
-        tenant_rows(
-            "signals_feed", MINE, read=f"{MINE} OR (is_public AND {ANYBODY_KNOWN}) OR {TAKEN}"
-        ),
+        tenant_rows("signals_feed", MINE, read=f"{MINE} OR (is_public AND {SIGNED_IN}) OR {TAKEN}"),
         tenant_rows("signals_feedtoken", OF_MY_FEED),
         tenant_rows("signals_signal", OF_MY_FEED, read=f"{OF_MY_FEED} OR ({ENTITLED})"),
         tenant_rows("signals_receivedalert", OF_MY_FEED),

@@ -62,7 +62,12 @@ def test_filled() -> None:
 @pytest.mark.parametrize(
     ("kind", "title", "said", "never_said"),
     [
-        ("order.denied", "Denied by us: ", "Nothing was sent to the broker.", ["rejected", "unknown"]),
+        (
+            "order.denied",
+            "Denied by us: ",
+            "Nothing was sent to the broker.",
+            ["rejected", "unknown"],
+        ),
         ("order.rejected", "Rejected by the broker: ", "", ["denied", "us:"]),
         ("order.failed", "Failed, never sent: ", "the broker does not have it", ["denied"]),
         ("order.unknown", "Unknown: ", "not known yet whether", ["failed", "rejected", "denied"]),

@@ -171,7 +171,10 @@ def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
     assert "CONNECTION_PAUSED" in page
     for address in (f"/accounts/{world.mt5.pk}/", "/accounts/"):
         page = alice.get(address).content.decode()
-        assert "The owner has paused the connection. Resume it to trade from the next signal on." in page
+        assert (
+            "The owner has paused the connection. Resume it to trade from the next signal on."
+            in page
+        )
     assert (
         f'action="/accounts/{world.mt5.pk}/resume/"'
         in alice.get(f"/accounts/{world.mt5.pk}/").content.decode()

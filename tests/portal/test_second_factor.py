@@ -24,7 +24,7 @@ from tests.portal.factories import PASSWORD, World
 from users import one_time_codes, second_factor
 from users.models import RecoveryCode, SecondFactor, TryCount, User
 from users.services import change_rights, create_api_key
-from users.session_factor import FRESH_SECONDS, SHOWN
+from users.session_factor import FRESH_SECONDS, SESSION_KEY
 from users.tenancy import for_all_tenants, on_behalf_of
 
 DOORS = [("alice", "/login/"), ("olga", "/login/"), ("olga", "/admin/login/")]
@@ -164,7 +164,7 @@ def shown(client: Client, user: User, seconds_ago: float) -> None:
     """Let a session have shown the second factor so long ago."""
     session = client.session
     factor = SecondFactor.objects.get(user=user)
-    session[SHOWN] = {"of": factor.enrolled_at.isoformat(), "at": time.time() - seconds_ago}
+    session[SESSION_KEY] = {"of": factor.enrolled_at.isoformat(), "at": time.time() - seconds_ago}
     session.save()
 
 

@@ -69,7 +69,7 @@ def test_a_refusal_names_the_right_and_who_has_it() -> None:
         require(staff(Role.SUPPORT), Right.PUBLISH)
     assert refused.value.code == Code.RIGHT_MISSING
     assert refused.value.detail == (
-        "You may not write, publish and cancel signals: that takes the role administrator or"
+        "You may not write, publish and cancel signals: that needs the role administrator or"
         " operator. An administrator gives roles, in the console under Access."
     )
     assert refused.value.numbers == {

@@ -92,9 +92,7 @@ class Command(BaseCommand):
         if PAGE.exists() and PAGE.read_text() == text:
             return
         if check:
-            self.stderr.write(
-                f"{PAGE.relative_to(ROOT)} is out of date; run `make docs`"
-            )
+            self.stderr.write(f"{PAGE.relative_to(ROOT)} is out of date; run `make docs`")
             sys.exit(1)
         PAGE.write_text(text)
         self.stdout.write(f"{PAGE.relative_to(ROOT)} written")
