@@ -30,7 +30,7 @@ class User(AbstractUser):
         permissions = [(right.value, right.value.replace("_", " ")) for right in Right]
 
     def clean(self) -> None:
-        """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or the new one:
+        """Raise ValidationError for a new name if FILLCAST_GATEWAY_OWNERS has the old or new one:
         the gateways would silently lose their owner, or get another."""
         super().clean()
         owners = {own.username for own in settings.FILLCAST_GATEWAY_OWNERS}

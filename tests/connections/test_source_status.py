@@ -52,8 +52,8 @@ def refused(code: Code, detail: str = "") -> BrokerError:
          "The broker could not be reached. no answer in time."
          " Check host and network; it is tried again automatically."),
         (refused(Code.INVALID_QUOTE, "EUR/USD: bid 2 over ask 1"),
-         "The broker sent an invalid price; it was ignored. EUR/USD: bid 2 over ask 1. If it happens"
-         " again and again, choose another price source."),
+         "The broker sent an invalid price; it was ignored. EUR/USD: bid 2 over ask 1."
+         " If it happens again and again, choose another price source."),
         (refused(Code.MARKET_CLOSED), "Broker: the market is closed. Wait until the market opens."),
         (refused(Code.NOT_CONNECTED),  # no signal waits here
          f"There is no connection to the broker; nothing was sent. {AGAIN}"),

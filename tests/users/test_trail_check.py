@@ -69,8 +69,8 @@ DO $$ DECLARE line {LINES}; was text := ''; n bigint := 0; BEGIN
   UPDATE {HEAD} SET lines = n, hash = was;
 END $$"""
 FORGED = (
-    f"INSERT INTO {LINES} (at, operation, relation, row_id, after, user_id, address, origin, context,"
-    " login, number, hash) SELECT at, operation, relation, row_id, after, user_id, address, origin,"
+    f"INSERT INTO {LINES} (at, operation, relation, row_id, after, user_id, address, origin,"
+    " context, login, number, hash) SELECT at, operation, relation, row_id, after, user_id, address, origin,"
     f" context, login, {{number}}, {{hash}} FROM {LINES} WHERE number = 3"
 )
 TAMPERING = {
