@@ -70,8 +70,8 @@ DO $$ DECLARE line {LINES}; was text := ''; n bigint := 0; BEGIN
 END $$"""
 FORGED = (
     f"INSERT INTO {LINES} (at, operation, relation, row_id, after, user_id, address, origin,"
-    " context, login, number, hash) SELECT at, operation, relation, row_id, after, user_id, address, origin,"
-    f" context, login, {{number}}, {{hash}} FROM {LINES} WHERE number = 3"
+    " context, login, number, hash) SELECT at, operation, relation, row_id, after, user_id,"
+    f" address, origin, context, login, {{number}}, {{hash}} FROM {LINES} WHERE number = 3"
 )
 TAMPERING = {
     "a value": [f"UPDATE {LINES} SET after = '{{\"max_open_positions\": 9}}' WHERE number = 3"],
