@@ -1,8 +1,9 @@
-"""apply_reports: the single door for everything that a broker says, and for what we decide about
-a call. Set-based, one transaction, idempotent and independent of the order of arrival.
+"""apply_reports: the single entry point for execution reports and for our decisions about calls.
 
-Facts (acceptance, fills, refusals) are never fenced: they are true whoever brings them. Decisions
-(NotSent, unknown) always are: only the process that holds the order's present fence may decide.
+Set-based, in one transaction, idempotent, and independent of the order of arrival. Facts
+(acceptance, fills, rejections) are never fenced: they are true whichever process brings them.
+Decisions (NotSent, unknown) always are: only the process with the order's current fencing token may
+decide.
 """
 
 from collections.abc import Iterable, Sequence
@@ -48,19 +49,20 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """How many orders changed, and which reports must be told again later."""
+    """How many orders changed, and which reports must be applied again later."""
 
     written: int
     deferred: list[OrderReport]
 
 
 def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Applied:
-    """Write down what the reports say.
+    """Write what the reports state to orders, fills, positions, log and events.
 
-    patient: brokers' own exits beyond what is open wait for fills of their entries (deferred).
+    patient: exits made by a broker that exceed the open quantity wait for fills of their entries
+    and are returned as deferred.
 
-    Raises Django's database errors: `report_writer.apply_with_bisection` retries, waits or sets the
-    poisoned report aside.
+    Raises Django's database errors: `report_writer.apply_with_bisection` retries, waits, or
+    quarantines the report that causes them.
     """
     with transaction.atomic():
         early = awaiting_position(reports)
@@ -68,12 +70,12 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
             waiting = {id(report) for report in early}
             reports = [report for report in reports if id(report) not in waiting]
         lock_in_order(reports)
-        concluded = [report for report in reports if is_inferred_close(report)]
-        other_reports = [r for r in reports if not is_inferred_close(r)] if concluded else reports
+        inferred = [report for report in reports if is_inferred_close(report)]
+        other_reports = [r for r in reports if not is_inferred_close(r)] if inferred else reports
         resolved = create_exit_orders(other_reports, patient=patient)
         written, deferred = _apply(resolved), resolved.deferred
-        if concluded:  # afterwards: what is told counts more
-            closes = create_inferred_closes(concluded)
+        if inferred:  # afterwards: reported exits take precedence
+            closes = create_inferred_closes(inferred)
             written, deferred = written + _apply(closes), deferred + closes.deferred
         write_levels(level_statements(reports))
         failpoint("outcome.written")
@@ -82,51 +84,70 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
 
 
 def _apply(resolved: ResolvedReports) -> int:
-    found = _load((r for r, order_id in resolved.reports if order_id is None), resolved.ids)
-    changes = _sort(resolved.reports, found)
+    """Apply reports whose order rows are known or can be looked up; return how many changed."""
+    orders = _load((r for r, order_id in resolved.reports if order_id is None), resolved.ids)
+    changes = _group_by_order(resolved.reports, orders)
     _insert_fills(changes)
     for change in changes.values():
         apply_reports_to_order(change)
     moved = [change for change in changes.values() if change.transition is not None]
-    # A first fill opens a position: there is none yet to lock, and it has no exits.
-    touched = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
-    positions = lock_positions_of(touched)
-    replaced = _reverse_inferred_closes(moved, resolved.conclusions)
-    # Apart, because a statement can change a position's row only once.
+    # A first fill opens a position: there is none to lock yet, and it has no exits.
+    with_position = [c.row.id for c in moved if c.state.is_exit or c.row.filled_quantity > 0]
+    positions = lock_positions_of(with_position)
+    restated = _reverse_inferred_closes(moved, resolved.are_inferred)
+    # Separately, because a statement can change a position's row only once.
     written = write([change for change in moved if not change.state.is_exit])
-    # The entries' positions are there, and what is told of a closed one has all of its fees.
+    # After the entries have their positions, and before the event of a closed one states its fees.
     fees.update_unconverted_fees([c.row.id for c in moved if _has_unconverted_fees(c)])
     written += write([change for change in moved if change.state.is_exit])
-    rebuild_positions(replaced)
+    rebuild_positions(restated)
     recompute_reserved_locked(positions)
     _store_broker_position_ids(changes.values())
     write_levels(_first_level_statements(changes.values()))
     return written
 
 
-def _load(reports: Iterable[OrderReport], ids: list[int]) -> dict[Any, Any]:
-    """Lock and load the orders that reports speak of; keyed by id base and by primary key."""
+@dataclass(frozen=True, slots=True)
+class _Orders:
+    """Orders that are locked, by primary key and by client order id without the attempt digit."""
+
+    by_id: dict[int, sql.OrderRow]
+    by_base: dict[str, sql.OrderRow]
+
+    def of(self, report: OrderReport, order_id: int | None) -> sql.OrderRow | None:
+        """Return a report's order, None if there is none on the report's connection."""
+        row = (
+            self.by_id.get(order_id)
+            if order_id is not None
+            else self.by_base.get(base_of(report.client_order_id))
+        )
+        return row if row is not None and row.connection_id == report.connection_id else None
+
+
+def _load(reports: Iterable[OrderReport], ids: list[int]) -> _Orders:
+    """Lock and load the orders of reports, and those with these ids."""
     client_order_ids = {r.client_order_id for r in reports if r.client_order_id}
     loaded = rows(sql.LOAD, {"ids": ids, "client_order_ids": array(client_order_ids)})
     missing = client_order_ids - {row.client_order_id for row in loaded}
-    if missing:  # another attempt of the same order, or not ours at all
-        others = [other for one in missing for other in all_attempts(one)]
-        loaded += rows(sql.LOAD, {"ids": [], "client_order_ids": array(others)})
-    found: dict[Any, Any] = {row.id: row for row in loaded}
-    found.update({base_of(row.client_order_id): row for row in loaded if row.client_order_id})
-    return found
+    if missing:  # another attempt of the same order, or not our order
+        attempts = [cid for missing_id in missing for cid in all_attempts(missing_id)]
+        loaded += rows(sql.LOAD, {"ids": [], "client_order_ids": array(attempts)})
+    return _Orders(
+        {row.id: row for row in loaded},
+        {base_of(row.client_order_id): row for row in loaded if row.client_order_id},
+    )
 
 
-def _sort(
-    reports: list[tuple[OrderReport, int | None]], found: dict[Any, Any]
+def _group_by_order(
+    reports: list[tuple[OrderReport, int | None]], orders: _Orders
 ) -> dict[int, OrderChange]:
-    """Bring reports to their orders; one without an order becomes drift."""
+    """Group reports by order, in id order; a report without an order becomes drift."""
     changes: dict[int, OrderChange] = {}
     for report, order_id in reports:
         if report.kind is ReportKind.LEVELS:
             continue
-        row = found.get(order_id if order_id is not None else base_of(report.client_order_id))
-        if row is None or row.connection_id != report.connection_id:
+        row = orders.of(report, order_id)
+        if row is None:
             if not write_drift(Code.UNKNOWN_ORDER, report):
                 record_dropped(DroppedMessageCount.Name.UNKNOWN_CONNECTION, repr(report))
             continue
@@ -137,7 +158,7 @@ def _sort(
 
 
 def _insert_fills(changes: dict[int, OrderChange]) -> None:
-    """Insert the executions; those that were there already count no second time."""
+    """Insert the executions and set what they change; a known execution is not counted again."""
     rates = fees.load(
         (change.row, fill)
         for change in changes.values()
@@ -156,19 +177,19 @@ def _insert_fills(changes: dict[int, OrderChange]) -> None:
                     records[key] = _fill_record(change.row, fill, rates)
     if records:
         ordered = [records[key] for key in sorted(records)]
-        for new in rows(sql.FILLS, columns(ordered, 13)):
-            changes[new.order_id].fills.append(new)
-    unusual = [
+        for fill_row in rows(sql.FILLS, columns(ordered, 13)):
+            changes[fill_row.order_id].fills.append(fill_row)
+    to_reconcile = [
         FillCorrections(c.row, c.fills, c.corrections)
         for c in changes.values()
         if c.corrections or (c.fills and c.row.inferred_quantity > 0)
     ]
-    if unusual:
-        for order_id, sums in reconcile_fills(unusual, rates).items():
-            changes[order_id].delta = sums
+    if to_reconcile:
+        for order_id, delta in reconcile_fills(to_reconcile, rates).items():
+            changes[order_id].delta = delta
 
 
-def _fill_record(row: Any, fill: Execution, rates: fees.FeeRates) -> tuple[Any, ...]:
+def _fill_record(row: sql.OrderRow, fill: Execution, rates: fees.FeeRates) -> tuple[Any, ...]:
     return (
         row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
         fill.commission, fill.commission_currency, *rates.of(row, fill), fees.withheld(row, fill),
@@ -176,15 +197,16 @@ def _fill_record(row: Any, fill: Execution, rates: fees.FeeRates) -> tuple[Any, 
     )  # fmt: skip
 
 
-def _reverse_inferred_closes(moved: Sequence[OrderChange], conclusions: bool) -> list[int]:
-    """Take what exits are told to have executed out of what was concluded about their positions.
+def _reverse_inferred_closes(moved: Sequence[OrderChange], are_inferred: bool) -> list[int]:
+    """Deduct what exits are reported to have executed from the inferred closes of their positions.
 
-    Returns the orders whose positions are to be worked out anew.
+    are_inferred: the changes are inferred closes themselves. Returns the orders whose positions
+    must be rebuilt.
     """
     reported: dict[int, Decimal] = {}
-    for change in moved if not conclusions else ():
-        if change.state.is_exit and change.delta.quantity > 0:
-            position_id = change.row.position_id
+    for change in moved if not are_inferred else ():
+        position_id = change.row.position_id
+        if position_id is not None and change.delta.quantity > 0:
             reported[position_id] = reported.get(position_id, ZERO) + change.delta.quantity
     reduced = reverse_inferred_close(reported)
     return [
@@ -195,29 +217,33 @@ def _reverse_inferred_closes(moved: Sequence[OrderChange], conclusions: bool) ->
 
 
 def _has_unconverted_fees(change: OrderChange) -> bool:
-    """Whether a fee without a rate has come, or what had one may have changed."""
+    """Return whether a fee without a rate was reported, or may have changed."""
     return change.delta.is_unconverted or change.row.has_unconverted_fees
 
 
 def _first_level_statements(changes: Iterable[OrderChange]) -> list[LevelStatement]:
-    """What comes with executions of entries whose position was there already: it may have been
-    opened by somebody who did not say which levels it has."""
+    """Return the levels reported with executions of entries whose position exists already.
+
+    The report that opened the position may not have stated its levels.
+    """
     return [
         LevelStatement(c.row.client_order_id, r.levels, is_first=True)
         for c in changes
-        if c.row.filled_quantity > 0 and not c.state.is_exit
+        if c.row.filled_quantity > 0 and not c.state.is_exit and c.row.client_order_id is not None
         for r in c.reports
         if r.levels is not None and r.fills
     ]
 
 
 def _store_broker_position_ids(changes: Iterable[OrderChange]) -> None:
-    """Take over a position's number at the broker from a report that came after its fill."""
+    """Store the broker's id of a position from a report that came after its fill."""
     reported = {
-        (c.row.connection_id, c.row.signal_id, number)
+        (c.row.connection_id, c.row.signal_id, broker_position_id)
         for c in changes
-        if not (c.delta.quantity or c.state.is_exit) and c.state.filled > 0
-        and (number := last_reported(c, "broker_position_id"))
-    }  # fmt: skip
+        if not (c.delta.quantity or c.state.is_exit)
+        and c.state.filled > 0
+        and c.row.signal_id is not None
+        and (broker_position_id := last_reported(c, "broker_position_id"))
+    }
     if reported:
-        run(sql.NAME_POSITIONS, columns(sorted(reported), 3))
+        run(sql.SET_BROKER_POSITION_IDS, columns(sorted(reported), 3))

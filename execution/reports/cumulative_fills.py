@@ -1,13 +1,15 @@
-"""Sums that a broker told without ids, and the executions that replace them.
+"""Cumulative quantities that a broker reported without fill ids, and the fills that replace them.
 
-What an order has executed is max(the largest sum told, Σ of the executions with ids). What the sum
-says beyond those stands in one fill row of the order, marked inferred, at the sum's own average; it
-shrinks as they come and vanishes with the last of them. Thus no order of arrival counts anything
-twice. A corrected execution (a higher revision) replaces the earlier ones under its id, in all that
-follows from them: what was counted shrinks or grows with it. A sum that was told before a
-correction and comes after it cannot be told from a new one: the next comparison shows it.
+What an order has executed is max(largest cumulative quantity, Σ fills with ids). The part of the
+cumulative quantity without fills is stored as one fill of the order, marked inferred, at the
+average price of the cumulative report. It shrinks as fills with ids arrive and is deleted with the
+last of them. So nothing is counted twice, whatever the order of arrival.
 
-Orders are locked by the caller, so their fills hold still.
+A corrected execution (a higher revision) replaces the earlier one with its id in all totals. A
+cumulative report from before a correction that arrives after it looks like a new one: the next
+reconciliation shows the difference.
+
+The caller has locked the orders, so their fills do not change.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -15,26 +17,28 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, Protocol
+from typing import NamedTuple, Protocol
 
 from brokers.types import Execution
 from common.money import divide
-from common.sql import array, columns, rows, run
+from common.sql import Query, array, columns, rows, run
 from execution.reports.fees import SAME, FeeRate, FeeRates, converted, withheld
+from execution.reports.sql import NewFill, OrderRow
 
 ZERO = Decimal(0)
 
 
 class QuantityCorrectedError(Exception):
-    """A broker took back all that an order had executed: people must look."""
+    """A broker corrected all that an order had executed to nothing: an operator must decide."""
 
 
 @dataclass(slots=True)
 class FillDelta:
-    """What a flush adds to an order. Corrections may make each of it negative.
+    """What a batch of reports adds to an order. Corrections may make each figure negative.
 
     opened: what an entry's position gets of `quantity`, after fees in the base currency.
     commission: account currency, without fees that could not be converted.
+    prices: of new executions; of a cumulative quantity its average.
     """
 
     quantity: Decimal = ZERO
@@ -42,17 +46,17 @@ class FillDelta:
     opened: Decimal = ZERO
     opened_value: Decimal = ZERO
     commission: Decimal = ZERO
-    is_unconverted: bool = False  # a fee came that has no rate
+    is_unconverted: bool = False  # there is a fee without a rate
     times: list[datetime] = field(default_factory=list)
     fill_ids: list[str] = field(default_factory=list)
-    prices: list[Decimal] = field(default_factory=list)  # of new executions; a sum's is its average
+    prices: list[Decimal] = field(default_factory=list)
     inferred: Decimal = ZERO  # of the order, afterwards
-    replaced: Decimal = ZERO  # of what had been inferred, by executions with ids
+    replaced: Decimal = ZERO  # inferred quantity that executions with ids replaced
     corrected: int = 0  # executions
     shift: Decimal = ZERO  # of their quantities; part of `quantity`
 
     def count(self, sign: int, fill: "StoredFill") -> None:
-        """Add what an execution effects (sign 1), or take it away (-1)."""
+        """Add an execution (sign 1) or subtract it (-1)."""
         net = fill.quantity - fill.fee_in_base
         self.quantity += sign * fill.quantity
         self.value += sign * fill.quantity * fill.price
@@ -63,11 +67,12 @@ class FillDelta:
 
     @property
     def is_restated(self) -> bool:
-        """Whether what was counted before has changed: the position is then worked out anew."""
+        """Whether fills that were counted before have changed: the position must be rebuilt."""
         return bool(self.replaced or self.corrected or self.inferred)
 
     @property
     def changes_anything(self) -> bool:
+        """Whether the order's fills have changed."""
         return bool(self.quantity or self.replaced or self.corrected)
 
 
@@ -75,7 +80,7 @@ NO_CHANGE = FillDelta()
 
 
 class StoredFill(Protocol):
-    """A fill as it is stored: `execution_fill`."""
+    """What `FillDelta.count` reads of a fill."""
 
     @property
     def quantity(self) -> Decimal: ...
@@ -91,7 +96,7 @@ class StoredFill(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class InferredFill:
-    """The inferred fill of an order. Nothing: a quantity of 0."""
+    """The inferred fill of an order; with a quantity of 0 there is none."""
 
     quantity: Decimal = ZERO
     price: Decimal = ZERO
@@ -99,7 +104,7 @@ class InferredFill:
     time: datetime | None = None
     currency: str = ""
     fee_rate: FeeRate = SAME
-    fee_in_base: Decimal = ZERO  # a sum's fees are known with its executions
+    fee_in_base: Decimal = ZERO  # fees of a cumulative quantity are known with its fills only
 
     @property
     def commission_rate(self) -> Decimal | None:
@@ -108,27 +113,27 @@ class InferredFill:
 
 def inferred_fill_after(
     inferred: InferredFill,
-    delta: Iterable[Execution],
+    cumulative: Iterable[Execution],
     filled: Decimal,
     new: Decimal,
     rate_of: Callable[[Execution], FeeRate] = lambda _: SAME,
 ) -> InferredFill:
-    """What the inferred fill becomes. Pure.
+    """Return the inferred fill after a batch. Pure.
 
-    filled: the order's, with the present inferred part and as corrected; new: of executions with
-    ids that were not counted yet. The average and the time are those of the largest sum that was
-    ever told.
+    cumulative: the cumulative reports of the batch. filled: the order's quantity with the current
+    inferred part and with corrections. new: quantity of executions with ids that were not counted
+    yet. Average price and time are those of the largest cumulative quantity ever reported.
     """
-    named = filled - inferred.quantity + new
-    largest = max(delta, key=lambda one: one.quantity, default=None)
-    if largest is not None and largest.quantity > max(filled, named):
-        quantity = largest.quantity - named
+    with_ids = filled - inferred.quantity + new
+    largest = max(cumulative, key=lambda fill: fill.quantity, default=None)
+    if largest is not None and largest.quantity > max(filled, with_ids):
+        quantity = largest.quantity - with_ids
         commission = divide(largest.commission * quantity, largest.quantity)
         return InferredFill(
             quantity, largest.price, commission, largest.time, largest.commission_currency,
             rate_of(largest),
         )  # fmt: skip
-    quantity = max(filled - named, ZERO)
+    quantity = max(filled - with_ids, ZERO)
     if quantity == inferred.quantity:
         return inferred
     if quantity == 0:
@@ -137,12 +142,32 @@ def inferred_fill_after(
     return replace(inferred, quantity=quantity, commission=commission)
 
 
-LOAD = """
+class FillRow(NamedTuple):
+    """A fill as it is stored."""
+
+    order_id: int
+    broker_fill_id: str
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+    commission_currency: str
+    commission_rate: Decimal | None
+    commission_rate_at: datetime | None
+    fee_in_base: Decimal
+    revision: int
+    inferred: bool
+    time: datetime
+
+
+LOAD = Query(
+    FillRow,
+    """
 SELECT order_id, broker_fill_id, quantity, price, commission, commission_currency, commission_rate,
   commission_rate_at, fee_in_base, revision, inferred, time
 FROM execution_fill WHERE order_id = ANY(%s)
   AND (inferred OR broker_fill_id = ANY(%s::text[]))
-"""
+""",
+)
 
 CORRECT = """
 UPDATE execution_fill f SET quantity = d.quantity, price = d.price, commission = d.commission,
@@ -174,7 +199,7 @@ ON CONFLICT (connection_id, broker_fill_id) DO UPDATE SET quantity = EXCLUDED.qu
   commission_rate_at = EXCLUDED.commission_rate_at
 """
 DELETE_INFERRED = "DELETE FROM execution_fill WHERE order_id = ANY(%s) AND inferred"
-NOTE = """
+SET_INFERRED_QUANTITY = """
 UPDATE execution_order o SET inferred_quantity = d.quantity
 FROM unnest(%s::bigint[], %s::numeric[]) AS d(id, quantity) WHERE o.id = d.id
 """
@@ -182,28 +207,32 @@ FROM unnest(%s::bigint[], %s::numeric[]) AS d(id, quantity) WHERE o.id = d.id
 
 @dataclass(slots=True)
 class FillCorrections:
-    """What a flush says about one order beyond plain new executions.
+    """What a batch states about one order beyond new executions.
 
-    new: executions with ids that were inserted just now.
+    new: executions with ids that were inserted just now. corrections: cumulative quantities and
+    corrected executions.
     """
 
-    row: Any
-    new: Sequence[Any]
-    corrections: Sequence[Execution]  # sums, and corrected executions
+    row: OrderRow
+    new: Sequence[NewFill]
+    corrections: Sequence[Execution]
 
 
 def reconcile_fills(
     corrections: Sequence[FillCorrections], rates: FeeRates
 ) -> dict[int, FillDelta]:
-    """Write sums and corrections to the fills; return by order what changes because of all told.
+    """Write cumulative quantities and corrections to the fills; return what changes of each order.
 
-    rates: what fees are converted by. Raises QuantityCorrectedError: the report becomes drift.
+    rates: fee rates of the batch. Raises QuantityCorrectedError: the report becomes drift.
     """
-    ids = [one.row.id for one in corrections]
+    ids = [order.row.id for order in corrections]
     revised = {
-        fill.broker_fill_id for one in corrections for fill in one.corrections if not fill.inferred
+        fill.broker_fill_id
+        for order in corrections
+        for fill in order.corrections
+        if not fill.inferred
     }
-    there: dict[tuple[int, str], Any] = {}
+    stored: dict[tuple[int, str], FillRow] = {}
     inferred: dict[int, InferredFill] = {}
     for row in rows(LOAD, (ids, array(revised))):
         if row.inferred:
@@ -212,27 +241,27 @@ def reconcile_fills(
                 FeeRate(row.commission_rate, row.commission_rate_at), row.fee_in_base,
             )  # fmt: skip
         else:
-            there[row.order_id, row.broker_fill_id] = row
-    delta = {}
+            stored[row.order_id, row.broker_fill_id] = row
+    deltas: dict[int, FillDelta] = {}
     after: dict[int, InferredFill] = {}
-    for one in corrections:
-        before = inferred.get(one.row.id, InferredFill())
-        counted = delta[one.row.id] = count_new(one.new)
-        _correct(one, there, counted, rates)
-        now = after[one.row.id] = inferred_fill_after(
+    for order in corrections:
+        before = inferred.get(order.row.id, InferredFill())
+        delta = deltas[order.row.id] = count_new(order.new)
+        _correct(order, stored, delta, rates)
+        now = after[order.row.id] = inferred_fill_after(
             before,
-            [fill for fill in one.corrections if fill.inferred],
-            one.row.filled_quantity + counted.shift,
-            counted.quantity - counted.shift,
-            partial(rates.of, one.row),
+            [fill for fill in order.corrections if fill.inferred],
+            order.row.filled_quantity + delta.shift,
+            delta.quantity - delta.shift,
+            partial(rates.of, order.row),
         )
-        _count_inferred(counted, before, now)
+        _count_inferred(delta, before, now)
     _write_inferred(corrections, inferred, after)
-    return delta
+    return deltas
 
 
-def count_new(fills: Sequence[Any]) -> FillDelta:
-    """What executions with ids add, that were not counted yet."""
+def count_new(fills: Sequence[NewFill]) -> FillDelta:
+    """Return what new executions with ids add."""
     delta = FillDelta(
         times=[f.time for f in fills],
         fill_ids=[f.broker_fill_id for f in fills],
@@ -243,37 +272,42 @@ def count_new(fills: Sequence[Any]) -> FillDelta:
     return delta
 
 
-def _count_inferred(counted: FillDelta, before: InferredFill, now: InferredFill) -> None:
-    counted.inferred = now.quantity
-    counted.replaced = max(before.quantity - now.quantity, ZERO)
-    counted.count(-1, before)
-    counted.count(1, now)
+def _count_inferred(delta: FillDelta, before: InferredFill, now: InferredFill) -> None:
+    """Add the change of an order's inferred fill to its delta."""
+    delta.inferred = now.quantity
+    delta.replaced = max(before.quantity - now.quantity, ZERO)
+    delta.count(-1, before)
+    delta.count(1, now)
     if now.quantity > before.quantity and now.time is not None:
-        counted.times.append(now.time)
-        counted.fill_ids.append("inferred")
-        counted.prices.append(now.price)
+        delta.times.append(now.time)
+        delta.fill_ids.append("inferred")
+        delta.prices.append(now.price)
 
 
 def _correct(
-    one: FillCorrections, there: dict[tuple[int, str], Any], counted: FillDelta, rates: FeeRates
+    order: FillCorrections,
+    stored: dict[tuple[int, str], FillRow],
+    delta: FillDelta,
+    rates: FeeRates,
 ) -> None:
-    """Replace executions by their highest revision; one that is not known yet is a new one."""
+    """Replace executions by their highest revision; an unknown execution is added."""
     latest: dict[str, Execution] = {}
-    for fill in one.corrections:
-        known = latest.get(fill.broker_fill_id)
-        if not fill.inferred and (known is None or fill.revision > known.revision):
+    for fill in order.corrections:
+        other = latest.get(fill.broker_fill_id)
+        if not fill.inferred and (other is None or fill.revision > other.revision):
             latest[fill.broker_fill_id] = fill
     for fill_id in sorted(latest):
-        fill, known = latest[fill_id], there.get((one.row.id, fill_id))
+        fill, known = latest[fill_id], stored.get((order.row.id, fill_id))
         if known is None:
-            _add(one.row, fill, counted, rates)
+            _add(order.row, fill, delta, rates)
         elif known.revision < fill.revision:
             if fill.quantity <= 0:
                 raise QuantityCorrectedError(f"{fill_id}: {known.quantity} → {fill.quantity}")
-            _replace(one.row, known, fill, counted, rates)
+            _replace(order.row, known, fill, delta, rates)
 
 
-def _add(row: Any, fill: Execution, counted: FillDelta, rates: FeeRates) -> None:
+def _add(row: OrderRow, fill: Execution, delta: FillDelta, rates: FeeRates) -> None:
+    """Insert a corrected execution whose earlier revision was never reported."""
     rate = rates.of(row, fill)
     record = (
         row.connection_id, fill.broker_fill_id, row.id, row.side, fill.quantity, fill.price,
@@ -281,38 +315,41 @@ def _add(row: Any, fill: Execution, counted: FillDelta, rates: FeeRates) -> None
         fill.revision,
     )  # fmt: skip
     run(ADD, columns([record], 13))
-    counted.count(1, _stored(row, fill, rate))
-    counted.times.append(fill.time)
-    counted.fill_ids.append(fill.broker_fill_id)
-    counted.prices.append(fill.price)
+    delta.count(1, _as_stored(row, fill, rate))
+    delta.times.append(fill.time)
+    delta.fill_ids.append(fill.broker_fill_id)
+    delta.prices.append(fill.price)
 
 
-def _replace(row: Any, known: Any, fill: Execution, counted: FillDelta, rates: FeeRates) -> None:
+def _replace(
+    row: OrderRow, known: FillRow, fill: Execution, delta: FillDelta, rates: FeeRates
+) -> None:
+    """Update a stored execution to a higher revision."""
     rate = rates.of(row, fill)
     if rate.rate is None and _has_rate_for(known, fill.commission_currency):
-        rate = FeeRate(known.commission_rate, known.commission_rate_at)  # the one that was kept
+        rate = FeeRate(known.commission_rate, known.commission_rate_at)  # keep the rate
     record = (
         row.id, fill.broker_fill_id, fill.quantity, fill.price, fill.commission,
         fill.commission_currency, *rate, withheld(row, fill), fill.time, fill.revision,
     )  # fmt: skip
     run(CORRECT, columns([record], 11))
-    counted.count(-1, known)
-    counted.count(1, _stored(row, fill, rate))
-    counted.shift += fill.quantity - known.quantity
-    if fill.quantity > known.quantity:  # it opens or closes something, as an execution does
-        counted.times.append(fill.time)
+    delta.count(-1, known)
+    delta.count(1, _as_stored(row, fill, rate))
+    delta.shift += fill.quantity - known.quantity
+    if fill.quantity > known.quantity:  # it opens or closes a quantity, as a new execution does
+        delta.times.append(fill.time)
     if fill.price != known.price:
-        counted.prices.append(fill.price)
-    counted.corrected += 1
+        delta.prices.append(fill.price)
+    delta.corrected += 1
 
 
-def _has_rate_for(known: Any, currency: str) -> bool:
-    """Whether a fill has a fee in this currency, with the rate that it was converted by."""
+def _has_rate_for(known: FillRow, currency: str) -> bool:
+    """Return whether a stored fill has a fee in this currency, so that its rate can be kept."""
     return bool(known.commission) and known.commission_currency == currency
 
 
-def _stored(row: Any, fill: Execution, rate: FeeRate) -> InferredFill:
-    """An execution as it was just written."""
+def _as_stored(row: OrderRow, fill: Execution, rate: FeeRate) -> InferredFill:
+    """Return an execution as it was just written."""
     return InferredFill(
         fill.quantity, fill.price, fill.commission, fill.time, fill.commission_currency, rate,
         withheld(row, fill),
@@ -324,16 +361,17 @@ def _write_inferred(
     before: dict[int, InferredFill],
     after: dict[int, InferredFill],
 ) -> None:
+    """Insert, update or delete the inferred fills that have changed."""
     changed = [
-        one.row
-        for one in corrections
-        if after[one.row.id] != before.get(one.row.id, InferredFill())
+        order.row
+        for order in corrections
+        if after[order.row.id] != before.get(order.row.id, InferredFill())
     ]
     if not changed:
         return
-    run(NOTE, columns([(row.id, after[row.id].quantity) for row in changed], 2))
-    if gone := [row.id for row in changed if after[row.id].quantity == 0]:
-        run(DELETE_INFERRED, (gone,))
+    run(SET_INFERRED_QUANTITY, columns([(row.id, after[row.id].quantity) for row in changed], 2))
+    if replaced := [row.id for row in changed if after[row.id].quantity == 0]:
+        run(DELETE_INFERRED, (replaced,))
     if kept := [(row, after[row.id]) for row in changed if after[row.id].quantity > 0]:
         records = [
             (row.connection_id, f"inferred:{row.id}", row.id, row.side, now.quantity, now.price,

@@ -1,50 +1,65 @@
-"""What fees are in the account's currency: a rate that is kept on the fill, or none.
+"""Fees in the account's currency: the rate is stored with the fill, or there is none.
 
-A fee is converted by what was quoted when its execution was told. One in the pair's base currency
-is worth what the execution paid for it. Where no fresh quote joins the two currencies the fee is
-added to nothing: it stands beside the result, in its own currency (`unconverted_fees`).
+A fee is converted at the quotes of the moment when its execution is reported. A fee in the pair's
+base currency is valued at the execution's price. If no fresh quote connects the two currencies, the
+fee is part of no total: it is listed in its own currency (`unconverted_fees`).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from brokers.types import Execution
 from common.money import to_stored
-from common.sql import array, rows, run
+from common.sql import Query, array, rows, run
+from execution.reports.sql import OrderRow
 from prices.selectors import Conversion, conversion, pairs_between
 
-MAX_AGE_SECONDS = 60  # of a quote that a fee is converted by, as for an entry's
+MAX_AGE_SECONDS = 60  # of a quote that converts a fee, as for entries
 
-QUOTES = """
+
+class QuoteRow(NamedTuple):
+    """The latest quote of a pair at a price source."""
+
+    data_connection_id: int
+    symbol: str
+    bid: Decimal
+    ask: Decimal
+    time: datetime
+
+
+QUOTES = Query(
+    QuoteRow,
+    """
 SELECT data_connection_id, symbol, bid, ask, time FROM prices_latestquote
 WHERE data_connection_id = ANY(%s::bigint[]) AND symbol = ANY(%s::text[])
   AND received_at > clock_timestamp() - make_interval(secs => %s)
-"""
+""",
+)
 
-# Only where a fee without a rate came, went or stood before: few orders ever have one.
+# Only where an order has, or had, a fee without a rate; few orders ever do.
 UNCONVERTED = """
-WITH mine AS (SELECT unnest(%(ids)s::bigint[]) AS id), beside AS (
+WITH changed AS (SELECT unnest(%(ids)s::bigint[]) AS id), unconverted AS (
   SELECT m.id, coalesce((SELECT jsonb_object_agg(currency, trim_scale(fee)::text) FROM (
     SELECT f.commission_currency AS currency, sum(f.commission) AS fee FROM execution_fill f
     WHERE f.order_id = m.id AND f.commission_rate IS NULL
     GROUP BY 1 HAVING sum(f.commission) <> 0) x), '{}') AS fees
-  FROM mine m
+  FROM changed m
 )
-UPDATE execution_order o SET unconverted_fees = b.fees FROM beside b
-WHERE o.id = b.id AND o.unconverted_fees <> b.fees
+UPDATE execution_order o SET unconverted_fees = u.fees FROM unconverted u
+WHERE o.id = u.id AND o.unconverted_fees <> u.fees
 """
 UNCONVERTED_OF_POSITIONS = """
-WITH mine AS (
+WITH changed AS (
   SELECT position_id AS id FROM execution_order
   WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
   UNION
   SELECT p.id FROM execution_order o JOIN positions_executionposition p
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
-), beside AS (
+), unconverted AS (
   SELECT m.id, coalesce((SELECT jsonb_object_agg(currency, trim_scale(fee)::text) FROM (
     SELECT e.key AS currency, sum(e.value::numeric) AS fee
     FROM (
@@ -52,21 +67,21 @@ WITH mine AS (
       UNION ALL
       SELECT n.unconverted_fees FROM execution_order n
       WHERE n.position_id IS NULL AND n.connection_id = p.connection_id
-        AND n.signal_id = p.signal_id AND n.leg LIKE 'entry%%'  -- as the index `one_entry` says it
+        AND n.signal_id = p.signal_id AND n.leg LIKE 'entry%%'  -- as in the index `one_entry`
     ) o CROSS JOIN jsonb_each_text(o.unconverted_fees) e
     GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{}') AS fees
-  FROM mine m JOIN positions_executionposition p USING (id)
+  FROM changed m JOIN positions_executionposition p USING (id)
 )
-UPDATE positions_executionposition p SET unconverted_fees = b.fees,
+UPDATE positions_executionposition p SET unconverted_fees = u.fees,
   last_activity_at = clock_timestamp()
-FROM beside b WHERE p.id = b.id AND p.unconverted_fees <> b.fees
+FROM unconverted u WHERE p.id = u.id AND p.unconverted_fees <> u.fees
 """
 
 
 class FeeRate(NamedTuple):
-    """Account currency for one of the fee's currency, and from when the quote was.
+    """Account currency for one unit of the fee's currency, and the time of the quote.
 
-    rate: None where nothing fresh joins the two. at: None where the two are the same.
+    rate: None if no fresh quote connects the two. at: None if they are the same currency.
     """
 
     rate: Decimal | None
@@ -78,28 +93,31 @@ UNKNOWN = FeeRate(None)
 
 
 def converted(commission: Decimal, rate: Decimal | None) -> Decimal:
-    """A fee in the account's currency; 0 where it has no rate: it stands beside the result."""
+    """Return a fee in the account's currency; 0 without a rate, since it is part of no total."""
     return Decimal(0) if rate is None else to_stored(commission * rate)
 
 
 @dataclass(frozen=True, slots=True)
 class FeeRates:
-    """By what the fees of a batch are converted. quotes: fresh ones, by source and pair."""
+    """The rates that convert the fees of a batch. quotes: fresh ones, by price source and pair."""
 
-    quotes: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+    quotes: Mapping[int | None, Mapping[str, QuoteRow]] = field(default_factory=dict)
 
-    def of(self, row: Any, fill: Execution) -> FeeRate:
-        """Return the rate for an execution of an order. Pure."""
+    def of(self, row: OrderRow, fill: Execution) -> FeeRate:
+        """Return the rate for the fee of an order's execution. Pure."""
         if not is_foreign(row, fill):
             return SAME
         base, _, quote = row.pair.rpartition("/")
-        if row.account_currency is None:  # the account was never read
+        if row.account_currency is None:  # the account has not been read yet
             return UNKNOWN
         if fill.commission_currency == base:
             return _times(fill.price, self._between(row, quote), fill.time)
         return _times(Decimal(1), self._between(row, fill.commission_currency), None)
 
-    def _between(self, row: Any, currency: str) -> tuple[Conversion, datetime | None] | None:
+    def _between(self, row: OrderRow, currency: str) -> tuple[Conversion, datetime | None] | None:
+        """Return the conversion to the account's currency and the time of its oldest quote."""
+        if row.account_currency is None:
+            return None
         quotes = self.quotes.get(row.data_connection_id, {})
         found = conversion(quotes, currency, row.account_currency)
         if found is None:
@@ -107,41 +125,41 @@ class FeeRates:
         return found, min((quotes[pair].time for pair in found.pairs), default=None)
 
 
-def is_foreign(row: Any, fill: Execution) -> bool:
-    """Whether there is a fee, in a currency that is not the account's."""
+def is_foreign(row: OrderRow, fill: Execution) -> bool:
+    """Return whether there is a fee in a currency other than the account's."""
     currency = fill.commission_currency
     return bool(fill.commission and currency and currency != row.account_currency)
 
 
-def load(executions: Iterable[tuple[Any, Execution]]) -> FeeRates:
-    """Load the quotes that the fees of these executions (each with its order's row) need."""
-    sources, pairs = set(), set[str]()
+def load(executions: Iterable[tuple[OrderRow, Execution]]) -> FeeRates:
+    """Load the quotes that convert the fees of these executions, each with its order."""
+    sources, pairs = set[int | None](), set[str]()
     for row, fill in executions:
         if is_foreign(row, fill) and row.account_currency is not None:
             sources.add(row.data_connection_id)
-            quote = row.pair.rpartition("/")[2]
-            for currency in (fill.commission_currency, quote):
+            quote_currency = row.pair.rpartition("/")[2]
+            for currency in (fill.commission_currency, quote_currency):
                 pairs.update(pairs_between(currency, row.account_currency))
     if not pairs:
         return FeeRates()
-    quotes: dict[int, dict[str, Any]] = {}
-    for one in rows(QUOTES, (array(sources - {None}), array(pairs), MAX_AGE_SECONDS)):
-        quotes.setdefault(one.data_connection_id, {})[one.symbol] = one
+    quotes: dict[int | None, dict[str, QuoteRow]] = {}
+    for quote in rows(QUOTES, (array(sources - {None}), array(pairs), MAX_AGE_SECONDS)):
+        quotes.setdefault(quote.data_connection_id, {})[quote.symbol] = quote
     return FeeRates(quotes)
 
 
 def update_unconverted_fees(order_ids: Sequence[int]) -> None:
-    """Work out anew which fees of these orders and their positions stand beside the result.
+    """Recompute the unconverted fees of these orders and their positions.
 
-    Must run in the transaction that wrote their fills, whose orders and positions it has locked.
+    Must run in the transaction that wrote their fills and has locked the orders and positions.
     """
     if order_ids:
         run(UNCONVERTED, {"ids": list(order_ids)})
         run(UNCONVERTED_OF_POSITIONS, {"ids": list(order_ids)})
 
 
-def withheld(row: Any, fill: Execution) -> Decimal:
-    """How much of what an entry's execution bought its fee has taken, in base units."""
+def withheld(row: OrderRow, fill: Execution) -> Decimal:
+    """Return how much an entry's fee has taken of what the execution bought, in base units."""
     return fill.fee_in_base if row.position_id is None else Decimal(0)
 
 

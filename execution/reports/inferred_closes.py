@@ -1,25 +1,41 @@
-"""Closes that nobody told: a position is gone at the broker, so all of it has been closed.
+"""Inferred closes: a position is gone at the broker, so all of it must have been closed.
 
-Such a conclusion has an exit row of its own without an order at the broker. What is closed in all
-is max(what was concluded, Σ of the exits that were told): as those come, late, they take their
-quantity back from the conclusion, whose row shrinks and vanishes.
+An inferred close has its own exit row without an order at the broker. The total that is closed is
+max(inferred, Σ reported exits): when an exit is reported later, its quantity is deducted from the
+inferred close, whose row shrinks and is finally deleted.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import NamedTuple
 
 from brokers.types import OrderReport
 from common.reason_codes import Code
-from common.sql import columns, rows, run
+from common.sql import Query, columns, rows, run
 from execution.exits.reservations import lock_positions
 
 IS_INFERRED_CLOSE = """inferred_quantity > 0 AND inferred_quantity = filled_quantity
   AND broker_order_id = '' AND client_order_id IS NULL"""
 
-FIND = f"""
+
+class InferredClose(NamedTuple):
+    """The order row of an inferred close."""
+
+    id: int
+    position_id: int
+    filled_quantity: Decimal
+
+
+FIND = Query(
+    InferredClose,
+    f"""
 SELECT id, position_id, filled_quantity FROM execution_order
 WHERE position_id = ANY(%s) AND {IS_INFERRED_CLOSE} ORDER BY id
-"""
+""",
+)
+
+DELETE_FILLS = "DELETE FROM execution_fill WHERE order_id = ANY(%s)"
+DELETE_ORDERS = "DELETE FROM execution_order WHERE id = ANY(%s)"
 
 REVERSE = f"""
 WITH d AS (
@@ -48,7 +64,7 @@ FROM d JOIN execution_order o ON o.id = d.id
 
 
 def is_inferred_close(report: OrderReport) -> bool:
-    """Whether a report says that a position is closed, without an order that closed it."""
+    """Return whether a report states that a position is closed, but not which order closed it."""
     return (
         report.close_cause is not None
         and not report.broker_order_id
@@ -58,19 +74,19 @@ def is_inferred_close(report: OrderReport) -> bool:
 
 
 def reverse_inferred_close(reported: Mapping[int, Decimal]) -> set[int]:
-    """Take what exits are told to have executed out of the conclusions about their positions.
+    """Deduct what exits are reported to have executed from the inferred closes of their positions.
 
-    reported: new quantity by position. Returns the positions that had one; work them out anew when
-    the exits are written. Must run in the transaction that writes them.
+    reported: new quantity by position. Returns the positions that had an inferred close; rebuild
+    them once the exits are written. Must run in the transaction that writes the exits.
     """
     if not reported or not rows(FIND, (list(reported),)):
         return set()
     lock_positions(list(reported))
-    found = rows(FIND, (list(reported),))  # a later statement: what the lock's last holder has left
-    taken = [(row, min(row.filled_quantity, reported[row.position_id])) for row in found]
-    if taken:
-        run(REVERSE, columns([(row.id, row.position_id, q) for row, q in taken], 3))
-    if gone := [row.id for row, quantity in taken if quantity == row.filled_quantity]:
-        run("DELETE FROM execution_fill WHERE order_id = ANY(%s)", (gone,))
-        run("DELETE FROM execution_order WHERE id = ANY(%s)", (gone,))
+    found = rows(FIND, (list(reported),))  # again: the previous holder of the lock may change them
+    deducted = [(row, min(row.filled_quantity, reported[row.position_id])) for row in found]
+    if deducted:
+        run(REVERSE, columns([(row.id, row.position_id, q) for row, q in deducted], 3))
+    if used_up := [row.id for row, quantity in deducted if quantity == row.filled_quantity]:
+        run(DELETE_FILLS, (used_up,))
+        run(DELETE_ORDERS, (used_up,))
     return {row.position_id for row in found}

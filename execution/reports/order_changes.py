@@ -1,8 +1,7 @@
-"""What a flush of reports makes of one order: executions, then other facts, then decisions."""
+"""What a batch of reports changes of one order: executions, then other facts, then decisions."""
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
 
 from brokers.types import DECISIONS, Execution, OrderReport, ReportKind, Side
 from common.money import divide, plain
@@ -12,13 +11,13 @@ from common.units import Unit, size_of
 from execution.base.drift_items import write_drift
 from execution.ids import at_attempt, attempt_of
 from execution.models import Status
-from execution.reports import sql
 from execution.reports.cumulative_fills import (
     NO_CHANGE,
     FillDelta,
     QuantityCorrectedError,
     count_new,
 )
+from execution.reports.sql import RETRIED, NewFill, OrderRow
 from execution.reports.transitions import (
     State,
     Transition,
@@ -30,9 +29,10 @@ from execution.reports.transitions import (
 from signals.symbols import slippage_unit
 
 ZERO = Decimal(0)
-STATUS = {status.value: status for status in Status}  # cheaper than the enum's own conversion
+STATUS = {status.value: status for status in Status}  # faster than Status(value)
 SIGN = {side.value: side.sign for side in Side}
 UNFILLED = frozenset({Status.CANCELLED, Status.EXPIRED})
+# Facts about one attempt to send the order; a fill counts whichever attempt it belongs to.
 FACTS_OF_ONE_ATTEMPT = frozenset(
     {
         ReportKind.ACCEPTED,
@@ -46,22 +46,23 @@ FACTS_OF_ONE_ATTEMPT = frozenset(
 
 @dataclass(slots=True)
 class OrderChange:
-    """What a flush of reports makes of one order."""
+    """What a batch of reports changes of one order. row: the order before the batch."""
 
-    row: Any
+    row: OrderRow
     state: State
     transition: Transition | None = None
     reports: list[OrderReport] = field(default_factory=list)
-    fills: list[Any] = field(default_factory=list)  # new ones only
-    corrections: list[Execution] = field(default_factory=list)  # sums and corrections
+    fills: list[NewFill] = field(default_factory=list)
+    corrections: list[Execution] = field(default_factory=list)  # and cumulative quantities
     delta: FillDelta = field(default_factory=lambda: NO_CHANGE)
-    passed: list[Status] = field(default_factory=list)  # states between the first and the last
+    passed: list[Status] = field(default_factory=list)  # between the first and the last status
     average: Decimal = ZERO  # price of all fills, old and new
     slippage: Decimal | None = None  # + is worse; None without a new fill
     unit: Unit = Unit.PIPS  # of the slippage
 
 
-def state_of(row: Any) -> State:
+def state_of(row: OrderRow) -> State:
+    """Return the state of an order before the batch."""
     return State(
         status=STATUS[row.status],
         quantity=row.quantity or ZERO,
@@ -81,7 +82,7 @@ def apply_reports_to_order(change: OrderChange) -> None:
         change.delta = count_new(change.fills)
     if change.delta.changes_anything:
         if _is_of_the_attempt_before(change):
-            change.state.attempt -= 1  # its retry never leaves: what is told of this one counts
+            change.state.attempt -= 1  # the retry is never sent: reports about this attempt count
         _add_fills(change)
     if len(change.reports) > 1:
         change.reports.sort(key=lambda report: report.kind in DECISIONS)
@@ -97,35 +98,36 @@ def apply_reports_to_order(change: OrderChange) -> None:
 
 
 def _with_bound(change: OrderChange, report: OrderReport, transition: Transition) -> Transition:
-    """What had a worst price and ended at the broker by itself was not to be had within it."""
-    ended_by_itself = report.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED)
-    if change.row.worst_price is None or not ended_by_itself or transition.status not in UNFILLED:
+    """Return the transition with SLIPPAGE_LIMIT if the broker ended an order with a worst price:
+    there was no price within the limit."""
+    ended_by_broker = report.kind in (ReportKind.CANCELLED, ReportKind.EXPIRED)
+    if change.row.worst_price is None or not ended_by_broker or transition.status not in UNFILLED:
         return transition
     detail = f"worst price {plain(change.row.worst_price)}. {transition.detail}".strip()
     return replace(transition, code=Code.SLIPPAGE_LIMIT, detail=detail)
 
 
 def _add_fills(change: OrderChange) -> None:
-    row, state, sums = change.row, change.state, change.delta
-    total = state.filled + sums.quantity
+    row, state, delta = change.row, change.state, change.delta
+    total = state.filled + delta.quantity
     if total <= 0:
-        raise QuantityCorrectedError(f"nothing is left of {state.filled}")
-    change.average = divide(state.filled * row.avg_fill_price + sums.value, total)
+        raise QuantityCorrectedError(f"corrections leave nothing of {state.filled}")
+    change.average = divide(state.filled * row.avg_fill_price + delta.value, total)
     if row.expected_price is not None and row.pip:
         moved = (change.average - row.expected_price) * SIGN[row.side]
         change.unit = slippage_unit(row.pair, row.slippage_unit)
         size = size_of(change.unit, price=row.expected_price, pip=row.pip, tick=row.tick or row.pip)
         change.slippage = divide(moved, size) if size else None
-    if sums.quantity > 0:
+    if delta.quantity > 0:
         _move(change, after_fill(state, total))
     else:
-        code = Code.INFERRED_REPLACED if sums.replaced else Code.FILL_CORRECTED
+        code = Code.INFERRED_REPLACED if delta.replaced else Code.FILL_CORRECTED
         _move(change, Transition(state.status, code))
     change.state.filled = total
 
 
 def _is_of_the_attempt_before(change: OrderChange) -> bool:
-    """Whether what has filled is an attempt whose retry still waits to be sent."""
+    """Return whether the fills are of an attempt whose retry is still waiting to be sent."""
     before = change.state.attempt - 1
     return change.state.status == Status.PENDING and any(
         report.fills and attempt_of(report.client_order_id) == before for report in change.reports
@@ -133,24 +135,26 @@ def _is_of_the_attempt_before(change: OrderChange) -> bool:
 
 
 def _same_attempt(change: OrderChange, report: OrderReport) -> bool:
-    """A row that waits for its next attempt still has the id of the last one."""
-    if report.close_cause is not None:
+    """Return whether a report is about the current attempt. A row that waits for its next attempt
+    still has the id of the last one."""
+    if report.close_cause is not None or change.row.client_order_id is None:
         return True
     current = at_attempt(change.row.client_order_id, change.state.attempt)
     return bool(report.client_order_id == current)
 
 
 def _of_another_attempt(change: OrderChange, report: OrderReport) -> Transition | None:
-    """An old attempt that turns out to be live: in place of the one that waits, or beside it."""
+    """Return the transition for an old attempt that is live: instead of the waiting one, or beside
+    it."""
     if report.kind is not ReportKind.ACCEPTED:
         return None
     row, attempt = change.row, attempt_of(report.client_order_id)
-    # By the log: the row's reason is another as soon as the retry has waited or was not sent.
-    if attempt >= row.attempt or not rows(sql.RETRIED, ([row.id],)):
+    # From the log: the row's reason changes as soon as the retry has waited or was not sent.
+    if attempt >= row.attempt or not rows(RETRIED, ([row.id],)):
         return None
     transition = previous_attempt_live(change.state, attempt)
     if transition is None:
-        write_drift(Code.UNEXPECTEDLY_LIVE, report)  # two may be live: people must look
+        write_drift(Code.UNEXPECTEDLY_LIVE, report)  # two may be live: an operator must decide
     return transition
 
 
@@ -164,6 +168,7 @@ def _move(change: OrderChange, transition: Transition) -> None:
 
 
 def last_reported(change: OrderChange, name: str) -> str:
+    """Return the last non-empty value of a field in the order's reports; '' if there is none."""
     for report in reversed(change.reports):
         if value := getattr(report, name):
             return str(value)

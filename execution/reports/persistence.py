@@ -1,8 +1,9 @@
-"""Changed orders and everything that follows from them, written in one statement a table."""
+"""Write changed orders and all that follows from them, set-based."""
 
 import random
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import orjson
 import structlog
@@ -29,8 +30,8 @@ from execution.reports.transitions import (
 )
 
 log = structlog.get_logger(__name__)
-MAX_DETAIL, SHOWN_DETAIL = 2000, 300  # of what a broker said: the log's and the order's
-MAX_COUNTED_TRIES = 1000  # that are counted: an exit is tried for ever, and the column is small
+MAX_DETAIL, ORDER_DETAIL = 2000, 300  # characters of a broker's message in the log and in the order
+MAX_COUNTED_TRIES = 1000  # an exit is retried without end, and the column is small
 WITHDRAWN = frozenset({Status.CANCELLED.value, Status.EXPIRED.value})
 UNREPORTED = frozenset({Status.PENDING, *IN_FLIGHT})
 HOLDS_LESS = frozenset({Code.NO_POSITION, Code.VOLUME_INVALID})
@@ -41,6 +42,10 @@ BEYOND_SUBMITTED = frozenset(
 
 
 def write(changes: list[OrderChange]) -> int:
+    """Write orders, positions, log lines and events of changed orders; return how many orders.
+
+    Must run in the transaction that has locked the orders and their positions.
+    """
     if not changes:
         return 0
     records = [_record(change) for change in changes]
@@ -54,67 +59,63 @@ def write(changes: list[OrderChange]) -> int:
     }
     if implied := [_implied(c.row, status) for c in changes if c.passed for status in _passed(c)]:
         run(sql.IMPLIED, columns(implied, 5))
-    (found,) = rows(sql.WRITE, {**arrays, **signals}, planned_once=True)
-    written = found.written
-    if found.placed_is_wanted and (placed := [c.row.id for c in changes if _is_placed(c)]):
+    (result,) = rows(sql.WRITE, {**arrays, **signals}, planned_once=True)
+    if result.placed_is_wanted and (placed := [c.row.id for c in changes if _is_placed(c)]):
         run(sql.PLACED, (placed,))
     if late := [c.row.id for c in changes if c.delta.quantity and c.row.status in LATE]:
         run(sql.CLOSE_AGAIN, (late,))
     if delayed := [c.row.id for c in changes if _is_delayed(c)]:
         run(sql.EXIT_DELAYED, (delayed,))
-    if risen := [
-        (c.row.id, c.row.status in WITHDRAWN) for c in changes if _is_unexpectedly_live(c)
-    ]:
-        log.error("orders that had been given up are live", orders=[id_ for id_, _ in risen])
-        run(sql.UNEXPECTEDLY_LIVE, columns(risen, 2))
-    if gone := {c.row.connection_id for c in changes if _closes_nothing(c)}:
-        request_reconciliation(sorted(gone))
+    if live := [(c.row.id, c.row.status in WITHDRAWN) for c in changes if _is_unexpectedly_live(c)]:
+        log.error("orders that had been given up are live", orders=[id_ for id_, _ in live])
+        run(sql.UNEXPECTEDLY_LIVE, columns(live, 2))
+    if holding_less := {c.row.connection_id for c in changes if _closes_nothing(c)}:
+        request_reconciliation([UUID(connection_id) for connection_id in sorted(holding_less)])
     if alerts := [(c.row.id, price_beyond_limit(c)) for c in changes if _exceeds_slippage_alert(c)]:
         run(sql.ALERT, columns(alerts, 2))
         run(sql.ALERT_LOG, columns(alerts, 2))
-    return int(written)
+    return result.written
 
 
 def _record(change: OrderChange) -> tuple[Any, ...]:
-    row, state, step = change.row, change.state, change.transition
-    assert step is not None  # the caller sorted
+    row, state, delta, transition = change.row, change.state, change.delta, change.transition
+    assert transition is not None  # the caller passes only orders that change
     ended = state.status in TERMINAL
-    sums = change.delta
     return (
         row.id,
         state.status.value,
         state.status != row.status,
-        step.code.value if step.code else "",
-        storable(step.detail)[:MAX_DETAIL],
+        transition.code.value if transition.code else "",
+        storable(transition.detail)[:MAX_DETAIL],
         last_reported(change, "broker_order_id"),
         last_reported(change, "broker_position_id"),
         state.filled,
         change.average,
         change.slippage,
         change.unit.value,
-        sums.quantity,
-        sums.value,
-        sums.opened,
-        sums.opened_value,
-        sums.commission,
-        min(sums.times, default=None),
-        max(sums.times, default=None),
+        delta.quantity,
+        delta.value,
+        delta.opened,
+        delta.opened_value,
+        delta.commission,
+        min(delta.times, default=None),
+        max(delta.times, default=None),
         any(report.kind not in DECISIONS for report in change.reports),
         any(report.kind not in DECISIONS and not report.event_id for report in change.reports),
         row.status in IN_FLIGHT,
         ended,
         _target_done(change),
-        state.attempt + step.next_attempt,
-        min(row.send_retries + step.next_try, MAX_COUNTED_TRIES),
-        _wait(row, step),
+        state.attempt + transition.next_attempt,
+        min(row.send_retries + transition.next_try, MAX_COUNTED_TRIES),
+        _wait(row, transition),
         not change.passed and _skipped_submitted(change),
         orjson.dumps(_numbers(change)).decode(),
         *_levels(change),
     )
 
 
-def _wait(row: Any, transition: Transition) -> float:
-    """Seconds until a row that goes back to PENDING is due."""
+def _wait(row: sql.OrderRow, transition: Transition) -> float:
+    """Return the seconds until a row that goes back to PENDING is due."""
     if transition.is_deferred and transition.code in NOT_REACHED:
         return _spread(not_reached_seconds(row.order_type, row.age))
     if transition.is_deferred:
@@ -123,15 +124,15 @@ def _wait(row: Any, transition: Transition) -> float:
 
 
 def _levels(change: OrderChange) -> tuple[bool, Decimal | None, Decimal | None, Decimal | None]:
-    """Whether the broker says with an execution which levels it holds, and those."""
-    told = [report.levels for report in change.reports if report.levels is not None]
-    if not told or change.state.is_exit:
+    """Return whether the broker reported with an execution which levels it holds, and those."""
+    reported = [report.levels for report in change.reports if report.levels is not None]
+    if not reported or change.state.is_exit:
         return False, None, None, None
-    return True, told[-1].stop_loss, told[-1].take_profit, told[-1].protected
+    return True, reported[-1].stop_loss, reported[-1].take_profit, reported[-1].protected
 
 
 def _skipped_submitted(change: OrderChange) -> bool:
-    """Whether the broker told of what comes after SUBMITTED, and never of that."""
+    """Return whether the broker reported a status after SUBMITTED, and never SUBMITTED."""
     return (
         change.row.status in UNREPORTED
         and change.state.status in BEYOND_SUBMITTED
@@ -140,16 +141,16 @@ def _skipped_submitted(change: OrderChange) -> bool:
 
 
 def _passed(change: OrderChange) -> list[Status]:
-    """Every state that one flush has led through, but for the last."""
+    """Return every status that the batch has led through, except the last."""
     first = [Status.SUBMITTED] if _skipped_submitted(change) else []
     return [*first, *change.passed]
 
 
 def _is_placed(change: OrderChange) -> bool:
-    """Whether the broker has accepted an order, perhaps filled it at once."""
-    states = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.FILLED)
+    """Return whether the broker has accepted an order, and perhaps filled it at once."""
+    placed = (Status.SUBMITTED, Status.PARTIALLY_FILLED, Status.FILLED)
     return change.row.status in UNREPORTED and any(
-        status in states for status in (*change.passed, change.state.status)
+        status in placed for status in (*change.passed, change.state.status)
     )
 
 
@@ -158,26 +159,29 @@ def _is_unexpectedly_live(change: OrderChange) -> bool:
 
 
 def _target_done(change: OrderChange) -> bool:
-    """Whether a take profit has ended with something filled, and had not before."""
+    """Return whether a take profit has ended with something filled, and had not before."""
     before = change.row.status in TERMINAL and change.row.filled_quantity > 0
     now = change.state.status in TERMINAL and change.state.filled > 0
     return now and not before and change.row.leg.startswith("tp")
 
 
-def _implied(row: Any, status: Status) -> tuple[Any, ...]:
+def _implied(row: sql.OrderRow, status: Status) -> tuple[Any, ...]:
+    """Return the values of a log line for a status that the order only passed."""
     return row.id, row.signal_id, row.connection_id, status.value, status.value
 
 
 def _is_delayed(change: OrderChange) -> bool:
-    """Whether an exit could not be sent as often as an entry would have been before it FAILED."""
+    """Return whether an exit has just reached the retries after which an entry would be FAILED."""
     transition = change.transition
     spent = change.row.send_retries + 1 == MAX_TRIES
     return transition is not None and transition.next_try and spent and change.state.is_exit
 
 
 def _closes_nothing(change: OrderChange) -> bool:
-    """Whether the broker refused an exit because it holds less than we do, or nothing: who closed
-    it there is known by a comparison, not by another exit."""
+    """Return whether the broker rejected an exit because it holds less than we do, or nothing.
+
+    A reconciliation shows who closed the position; another exit would not.
+    """
     rejected = any(
         report.code in HOLDS_LESS and report.kind in REJECTIONS for report in change.reports
     )
@@ -185,25 +189,27 @@ def _closes_nothing(change: OrderChange) -> bool:
 
 
 def price_beyond_limit(change: OrderChange) -> Decimal | None:
-    """Return the worst price of a new fill beyond the order's worst price, None if there is none:
-    some brokers enforce none at the fill (`Capabilities.checks_worst_price`). Each fill counts, not
-    their average; of what a broker reports as a sum only the sum's average is known."""
-    worst: Decimal | None = change.row.worst_price
+    """Return the worst price of the new fills if it is beyond the order's worst price, else None.
+
+    Some brokers do not enforce it at the fill (`Capabilities.checks_worst_price`). Each fill is
+    checked, not their average; of a cumulative quantity only the average is known.
+    """
+    worst = change.row.worst_price
     if worst is None or not change.delta.prices:
         return None
     side = Side(change.row.side)
-    price = max(change.delta.prices, key=lambda one: one * side.sign)
+    price = max(change.delta.prices, key=lambda price: price * side.sign)
     return price if is_worse_than(price, worst, side) else None
 
 
 def _exceeds_slippage_alert(change: OrderChange) -> bool:
-    """Whether its average is further from its expected price than the alert, or one of its new
-    fills beyond its worst price."""
+    """Return whether the slippage exceeds the alert threshold, or a new fill is beyond the worst
+    price."""
     if change.slippage is None:
         return False
     if price_beyond_limit(change) is not None:
         return True
-    threshold: Decimal | None = change.row.alert_threshold
+    threshold = change.row.alert_threshold
     if threshold is None:
         pips, points = (
             settings.FILLCAST_SLIPPAGE_ALERT_PIPS, settings.FILLCAST_SLIPPAGE_ALERT_BASIS_POINTS,
@@ -213,18 +219,18 @@ def _exceeds_slippage_alert(change: OrderChange) -> bool:
 
 
 def _numbers(change: OrderChange) -> dict[str, str]:
-    """The figures of a log line and an event, as text."""
-    sums = change.delta
-    if not sums.changes_anything:
+    """Return the figures of a log line and an event, as text."""
+    delta = change.delta
+    if not delta.changes_anything:
         return _reason_payload(change.transition)
     numbers = {
-        "quantity": plain(sums.quantity),
+        "quantity": plain(delta.quantity),
         "price": plain(change.average),
         "expected_price": plain(change.row.expected_price),
-        "broker_fill_ids": ",".join(sums.fill_ids),
+        "broker_fill_ids": ",".join(delta.fill_ids),
     }
-    if sums.replaced:
-        numbers["replaced"] = plain(sums.replaced)
+    if delta.replaced:
+        numbers["replaced"] = plain(delta.replaced)
     if change.slippage is not None:
         numbers["slippage"] = plain(change.slippage.quantize(Decimal("0.1")))
         numbers["slippage_unit"] = change.unit.value
@@ -232,18 +238,18 @@ def _numbers(change: OrderChange) -> dict[str, str]:
 
 
 def _reason_payload(transition: Transition | None) -> dict[str, str]:
-    """Why, in the code and the broker's own words."""
+    """Return the reason: our code and the broker's message."""
     if transition is None or transition.code is None:
         return {}
-    text = {"detail": storable(transition.detail)[:SHOWN_DETAIL]} if transition.detail else {}
+    text = {"detail": storable(transition.detail)[:ORDER_DETAIL]} if transition.detail else {}
     return {"code": transition.code.value, **text}
 
 
 def _backoff(send_retries: int) -> float:
-    """Seconds before the next try: 0.5, 1, 2, 4 with up to half of it as jitter; at most 60."""
+    """Return the seconds before the next try: 0.5, 1, 2, 4 … with up to 50 % jitter; at most 60."""
     return _spread(min(0.5 * 2.0 ** min(send_retries, 10), 40.0))
 
 
 def _spread(seconds: float) -> float:
-    """Make a pause up to half as long again, so that not all orders of a host come at once."""
+    """Add up to 50 % jitter, so that not all orders of a host are sent at once."""
     return seconds + random.uniform(0, seconds / 2)  # not a secret

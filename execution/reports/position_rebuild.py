@@ -1,64 +1,64 @@
-"""Positions worked out anew from their fills, where what was counted before has changed."""
+"""Rebuild positions from their fills, where fills that were counted before have changed."""
 
 from collections.abc import Sequence
 
 from common.sql import run
 
-# A position is what its fills are, without what fees took out of those of its entry.
-# Only where something was replaced: else sums are carried on.
-# Closed or open again: a corrected quantity may make either of the other.
+# A position is the sum of its fills, less what fees took out of those of its entry. Used only where
+# fills were replaced or corrected: otherwise totals are updated. A corrected quantity may close a
+# position or open it again.
 REBUILD = """
-WITH mine AS (
+WITH changed AS (
   SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
   WHERE o.id = ANY(%(ids)s)
   UNION
   SELECT p.id FROM execution_order o JOIN positions_executionposition p
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
-), came AS (
+), entered AS (
   SELECT p.id, sum(f.net * f.price) / sum(f.net) AS price, sum(f.net) AS quantity,
     sum(f.cost) AS commission, min(f.time) AS first
-  FROM mine JOIN positions_executionposition p USING (id)
+  FROM changed JOIN positions_executionposition p USING (id)
   JOIN execution_order o ON o.connection_id = p.connection_id AND o.signal_id = p.signal_id
     AND o.position_id IS NULL
   CROSS JOIN LATERAL (SELECT price, time, quantity - fee_in_base AS net,
     coalesce(round(commission * commission_rate, 18), 0) AS cost
     FROM execution_fill WHERE order_id = o.id) f
   GROUP BY p.id
-), went AS (
+), exited AS (
   SELECT p.id, sum(f.quantity) AS quantity,
     sum(coalesce(round(f.commission * f.commission_rate, 18), 0)) AS commission,
-    sum(f.quantity * (f.price - round(came.price, 18))
+    sum(f.quantity * (f.price - round(entered.price, 18))
       * coalesce(o.conversion_rate, p.conversion_rate)) AS gain
-  FROM came JOIN positions_executionposition p USING (id)
+  FROM entered JOIN positions_executionposition p USING (id)
   JOIN execution_order o ON o.position_id = p.id
   JOIN execution_fill f ON f.order_id = o.id GROUP BY p.id
 ), last AS (
   SELECT DISTINCT ON (o.position_id) o.position_id AS id, f.time,
     CASE WHEN o.leg LIKE 'sl%%' THEN 'sl' WHEN o.leg LIKE 'tp%%' THEN 'tp'
       WHEN o.leg LIKE 'external%%' THEN 'external_close' WHEN o.leg LIKE 'dust%%' THEN 'dust'
-      ELSE 'manual' END AS why
-  FROM mine JOIN execution_order o ON o.position_id = mine.id
+      ELSE 'manual' END AS close_reason
+  FROM changed JOIN execution_order o ON o.position_id = changed.id
   JOIN execution_fill f ON f.order_id = o.id
   ORDER BY o.position_id, f.time DESC, f.broker_fill_id DESC
 ), now AS (
-  SELECT came.*, came.quantity - coalesce(went.quantity, 0) AS left_open, went.gain,
-    came.commission + coalesce(went.commission, 0) AS costs, last.why, last.time
-  FROM came LEFT JOIN went USING (id) LEFT JOIN last USING (id)
+  SELECT entered.*, entered.quantity - coalesce(exited.quantity, 0) AS left_open, exited.gain,
+    entered.commission + coalesce(exited.commission, 0) AS costs, last.close_reason, last.time
+  FROM entered LEFT JOIN exited USING (id) LEFT JOIN last USING (id)
 )
 UPDATE positions_executionposition p SET entry_price = round(now.price, 18),
   opened_quantity = now.quantity, quantity = now.left_open,
-  reserved = least(p.reserved, now.left_open),  -- until it is balanced
+  reserved = least(p.reserved, now.left_open),  -- until it is recomputed
   opened_at = now.first, commission = now.costs,
   realized_pnl = round(coalesce(now.gain, 0) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 18),
-  close_reason = CASE WHEN now.left_open = 0 THEN coalesce(now.why, p.close_reason) ELSE '' END,
+  close_reason = CASE WHEN now.left_open = 0 THEN coalesce(now.close_reason, p.close_reason)
+    ELSE '' END,
   closed_at = CASE WHEN now.left_open = 0 THEN coalesce(now.time, p.closed_at) END,
   last_activity_at = clock_timestamp()
 FROM now WHERE p.id = now.id
 """
 
-
-# The row of an exit that its broker made is as large as what it has executed.
+# The quantity of an exit that its broker made is what it has executed.
 SHRINK = """
 UPDATE execution_order SET quantity = filled_quantity
 WHERE id = ANY(%s) AND position_id IS NOT NULL AND client_order_id IS NULL
@@ -67,7 +67,10 @@ WHERE id = ANY(%s) AND position_id IS NOT NULL AND client_order_id IS NULL
 
 
 def rebuild_positions(order_ids: Sequence[int]) -> None:
-    """Work out anew, from their fills, the positions that these orders opened or are closing."""
+    """Rebuild, from their fills, the positions that these orders opened or are closing.
+
+    Must run in the transaction that has locked the orders and their positions.
+    """
     if order_ids:
         run(REBUILD, {"ids": list(order_ids)})
         run(SHRINK, (list(order_ids),))

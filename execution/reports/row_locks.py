@@ -1,16 +1,26 @@
-"""Which orders and positions other sessions hold at this moment, found without waiting for any.
+"""Which orders and positions other sessions have locked now, found without waiting.
 
-Each statement is a transaction of its own: what it locks is free again when it ends.
+Each statement runs in its own transaction, so what it locks is released when it ends.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from brokers.types import OrderReport
-from common.sql import array, rows
+from common.sql import IdRow, Query, array, rows
 from execution.ids import all_attempts, base_of
 
-# Orders by every id that they may have had, their positions, and exits that brokers made.
-LOCKED = """
+
+class LockedOrder(NamedTuple):
+    """An order of which a row is locked."""
+
+    client_order_id: str
+
+
+# Orders by each of their attempts' ids, their positions, and exits that brokers made of them.
+LOCKED = Query(
+    LockedOrder,
+    """
 WITH named AS (
   SELECT id, client_order_id, connection_id, signal_id, position_id FROM execution_order
   WHERE client_order_id = ANY(%(ids)s::text[])
@@ -35,26 +45,27 @@ WITH named AS (
 SELECT client_order_id FROM o WHERE id NOT IN (SELECT id FROM free_orders)
 UNION
 SELECT client_order_id FROM p WHERE id NOT IN (SELECT id FROM free_positions)
-"""
+""",
+)
 
-FREE_ORDERS = """
-SELECT id FROM execution_order WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
-"""
+FREE_ORDERS = Query(
+    IdRow, "SELECT id FROM execution_order WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED"
+)
 
-FREE_POSITIONS = """
-SELECT id FROM positions_executionposition WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED
-"""
+FREE_POSITIONS = Query(
+    IdRow,
+    "SELECT id FROM positions_executionposition WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED",
+)
 
 
 def split_locked(
     reports: Sequence[OrderReport],
 ) -> tuple[list[OrderReport], list[OrderReport]]:
-    """Return the reports whose orders and positions are free, and those of which another session
-    holds one. All reports of one order are on the same side."""
-    named = {r.client_order_id for r in reports if r.client_order_id}
-    made = {r.broker_order_id for r in reports if r.close_cause is not None and r.broker_order_id}
-    ids = {other for one in named for other in all_attempts(one)}
-    found = rows(LOCKED, {"ids": array(ids), "broker_ids": array(made)}) if ids else []
+    """Split reports into those whose orders and positions are free and those for which another
+    session has locked one. All reports of one order are in the same list."""
+    ids = {cid for r in reports if r.client_order_id for cid in all_attempts(r.client_order_id)}
+    exits = {r.broker_order_id for r in reports if r.close_cause is not None and r.broker_order_id}
+    found = rows(LOCKED, {"ids": array(ids), "broker_ids": array(exits)}) if ids else []
     locked = {base_of(row.client_order_id) for row in found}
     return (
         [r for r in reports if base_of(r.client_order_id) not in locked],
@@ -63,10 +74,10 @@ def split_locked(
 
 
 def free_orders(order_ids: Sequence[int]) -> set[int]:
-    """Return those of these orders that no other session holds."""
+    """Return those of these orders that no other session has locked."""
     return {row.id for row in rows(FREE_ORDERS, (list(order_ids),))}
 
 
 def free_positions(position_ids: Sequence[int]) -> set[int]:
-    """Return those of these positions that no other session holds."""
+    """Return those of these positions that no other session has locked."""
     return {row.id for row in rows(FREE_POSITIONS, (list(position_ids),))}

@@ -1,15 +1,89 @@
-"""The statements of apply_reports. `apply.py` says in which order, and why."""
+"""The statements of apply_reports, with the types of their rows. `apply.py` states their order."""
 
+from datetime import datetime
+from decimal import Decimal
+from typing import NamedTuple
+
+from common.sql import IdRow, Query
 from events.selectors import WANTS_PLACED
 from execution.exits import levels_sql
 
-LOAD = f"""
+
+class OrderRow(NamedTuple):
+    """An order as it is before a batch of reports. quantity: base units.
+
+    waited and age: seconds since it began to wait, and since it was created. tick: only where the
+    preset measures slippage in ticks. account_currency: None until the account has been read.
+    """
+
+    id: int
+    client_order_id: str | None
+    status: str
+    fence: int
+    signal_id: int | None
+    connection_id: str
+    position_id: int | None
+    leg: str
+    pair: str
+    side: str
+    attempt: int
+    send_retries: int
+    quantity: Decimal | None
+    filled_quantity: Decimal
+    inferred_quantity: Decimal
+    unacknowledged: bool
+    avg_fill_price: Decimal
+    expected_price: Decimal | None
+    pip: Decimal | None
+    worst_price: Decimal | None
+    order_type: str
+    waited: float | None
+    age: float
+    alert_threshold: Decimal | None
+    slippage_unit: str
+    tick: Decimal | None
+    data_connection_id: int | None
+    account_currency: str | None
+    has_unconverted_fees: bool
+
+
+class NewFill(NamedTuple):
+    """A fill that was inserted just now."""
+
+    order_id: int
+    broker_fill_id: str
+    quantity: Decimal
+    price: Decimal
+    commission: Decimal
+    commission_rate: Decimal | None
+    fee_in_base: Decimal
+    time: datetime
+
+
+class SignalLevels(NamedTuple):
+    """The levels that a signal has now."""
+
+    signal_id: int
+    sl: Decimal | None
+    targets: list[Decimal]
+
+
+class WriteResult(NamedTuple):
+    """How many orders were written; whether any channel subscribes to `order.placed`."""
+
+    written: int
+    placed_is_wanted: bool
+
+
+LOAD = Query(
+    OrderRow,
+    f"""
 SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
-  o.connection_id::text, o.position_id,  -- text is how reports name it; UUIDs are dear to make
+  o.connection_id::text, o.position_id,  -- text, as in reports; creating UUIDs is slow
   o.leg, o.pair, o.side, o.attempt, o.send_retries, o.quantity, o.filled_quantity,
     o.inferred_quantity,
-  o.reason, o.acknowledged_at IS NULL AS unacknowledged,
-  coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip, o.broker_order_id,
+  o.acknowledged_at IS NULL AS unacknowledged,
+  coalesce(o.avg_fill_price, 0) AS avg_fill_price, o.expected_price, o.pip,
   o.worst_price, o.order_type,
   extract(epoch FROM clock_timestamp() - o.waiting_since)::float8 AS waited,
   extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age,
@@ -24,9 +98,12 @@ LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
 WHERE o.client_order_id = ANY(%(client_order_ids)s::text[]) OR o.id = ANY(%(ids)s)
 ORDER BY o.id FOR NO KEY UPDATE OF o
-"""
+""",
+)
 
-FILLS = """
+FILLS = Query(
+    NewFill,
+    """
 INSERT INTO execution_fill (connection_id, broker_fill_id, order_id, side, quantity, price,
   commission, commission_currency, commission_rate, commission_rate_at, fee_in_base, time, inferred)
 SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numeric[],
@@ -34,7 +111,8 @@ SELECT * FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[], %s::numer
   %s::timestamptz[], %s::boolean[])
 ON CONFLICT (connection_id, broker_fill_id) DO NOTHING
 RETURNING order_id, broker_fill_id, quantity, price, commission, commission_rate, fee_in_base, time
-"""
+""",
+)
 
 COLUMNS = {
     "id": "bigint",
@@ -55,20 +133,20 @@ COLUMNS = {
     "new_commission": "numeric",  # account currency
     "first_fill": "timestamptz",
     "last_fill": "timestamptz",
-    "answered": "boolean",  # the broker has spoken
-    "heard": "boolean",  # in answer to our call or question, so with all that it knew
+    "answered": "boolean",  # the broker has reported on it
+    "is_reply": "boolean",  # in reply to our call or query, so with all that the broker knew
     "was_in_flight": "boolean",
     "ended": "boolean",
     "target_done": "boolean",  # a take profit that ended with something filled, for the first time
     "attempt": "int",
     "send_retries": "int",
     "wait": "double precision",  # seconds until a row that goes back to PENDING may run
-    "implied": "boolean",  # the broker skipped SUBMITTED: it gets its line in the log
+    "implied": "boolean",  # the broker skipped SUBMITTED: the log gets the line
     "numbers": "text",
-    "levels_told": "boolean",  # the broker says with the execution which levels it holds: these
-    "told_sl": "numeric",
-    "told_tp": "numeric",
-    "told_quantity": "numeric",
+    "levels_reported": "boolean",  # the broker reported these levels with the execution
+    "reported_sl": "numeric",
+    "reported_tp": "numeric",
+    "reported_quantity": "numeric",
 }
 
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
@@ -77,7 +155,9 @@ _AVERAGE = """round((p.opened_quantity * p.entry_price
       / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
 _NEXT_TARGET = levels_sql.on_tick("(e.targets::numeric[])[p.tp_number + g.targets_done]", "p")
 
-WRITE = f"""
+WRITE = Query(
+    WriteResult,
+    f"""
 WITH d AS (
   SELECT * FROM unnest({_UNNEST}) AS t({", ".join(COLUMNS)})
 ), u AS (
@@ -95,8 +175,8 @@ WITH d AS (
     filled_at = CASE WHEN d.status = 'FILLED' THEN coalesce(o.filled_at, clock_timestamp())
       ELSE o.filled_at END,
     done_at = CASE WHEN d.ended THEN coalesce(o.done_at, clock_timestamp()) END,
-    -- What the broker tells by itself does not say what our own lost answer would have said.
-    lookup_after = CASE WHEN d.heard OR d.status = 'FILLED' THEN NULL
+    -- An unsolicited report does not say all that our own lost reply would have said.
+    lookup_after = CASE WHEN d.is_reply OR d.status = 'FILLED' THEN NULL
       WHEN d.status = 'UNKNOWN' THEN clock_timestamp()
       WHEN d.was_in_flight AND d.answered THEN greatest(o.answer_by, clock_timestamp())
       ELSE o.lookup_after END,
@@ -121,10 +201,10 @@ WITH d AS (
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
       AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
-    -- What the broker says, never what was sent; a level that is not of this order is another's.
-    CASE WHEN u.stop_loss IS NOT NULL THEN d.told_sl END,
-    CASE WHEN u.take_profit IS NOT NULL THEN d.told_tp END, d.told_quantity,
-    CASE WHEN d.levels_told THEN clock_timestamp() END,
+    -- What the broker reports, never what was sent; a level that this order lacks is another's.
+    CASE WHEN u.stop_loss IS NOT NULL THEN d.reported_sl END,
+    CASE WHEN u.take_profit IS NOT NULL THEN d.reported_tp END, d.reported_quantity,
+    CASE WHEN d.levels_reported THEN clock_timestamp() END,
     d.broker_position_id, c.data_connection_id, u.pip,
     u.conversion_rate, d.new_commission, d.first_fill
   FROM u JOIN d USING (id)
@@ -137,7 +217,7 @@ WITH d AS (
     quantity = p.quantity + EXCLUDED.quantity,
     opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
     entry_price = {_AVERAGE},
-    -- What was closed already was closed against the average as it is only now.
+    -- What was closed earlier was closed against an entry price that changes now.
     realized_pnl = p.realized_pnl - round((p.opened_quantity - p.quantity)
       * ({_AVERAGE} - p.entry_price) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END
       * p.conversion_rate, 18),
@@ -152,7 +232,7 @@ WITH d AS (
     sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
     count(*) FILTER (WHERE d.target_done) AS targets_done
   FROM u JOIN d USING (id) WHERE u.position_id IS NOT NULL GROUP BY u.position_id
-), last AS (  -- of all of a position's exits, whichever was told last
+), last AS (  -- the newest of all of a position's exits, in whatever order they were reported
   SELECT DISTINCT ON (x.position_id) x.position_id, f.time,
     CASE WHEN x.leg LIKE 'sl%%' THEN 'sl' WHEN x.leg LIKE 'tp%%' THEN 'tp'
       WHEN x.leg LIKE 'external%%' THEN 'external_close' WHEN x.leg LIKE 'dust%%' THEN 'dust'
@@ -162,7 +242,7 @@ WITH d AS (
   ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
 ), closed AS (
   UPDATE positions_executionposition p SET quantity = p.quantity - g.q,
-    reserved = least(p.reserved, p.quantity - g.q),  -- until it is balanced
+    reserved = least(p.reserved, p.quantity - g.q),  -- until it is recomputed
     realized_pnl = p.realized_pnl + round((g.v - g.q * p.entry_price)
       * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END * coalesce(g.rate, p.conversion_rate), 18),
     commission = p.commission + g.commission, last_activity_at = clock_timestamp(),
@@ -188,7 +268,7 @@ WITH d AS (
       WHEN d.status = 'SUBMITTED' THEN 'ACCEPTED' ELSE d.status END,
     u.status, d.detail, d.numbers::jsonb
   FROM u JOIN d USING (id)
-), told AS (
+), notified AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.' || lower(u.status), coalesce(c.user_id, c.admin_id), u.connection_id,
     u.signal_id, u.id, d.numbers::jsonb
@@ -210,10 +290,11 @@ WITH d AS (
 )
 SELECT count(*) AS written,
   EXISTS (SELECT FROM events_channel WHERE {WANTS_PLACED}) AS placed_is_wanted FROM u
-"""
+""",
+)
 
-# Only for owners with a channel that asks for it. An acceptance that is reported again, after the
-# order was UNKNOWN, has its second line in the log and is no event.
+# Only for owners with a channel that subscribes to it. An acceptance that is reported again, after
+# the order was UNKNOWN, has its second line in the log and makes no event.
 PLACED = f"""
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
 SELECT 'order.placed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
@@ -225,20 +306,23 @@ WHERE o.id = ANY(%s)
     WHERE l.order_id = o.id AND l.status = 'SUBMITTED') = 1
 """
 
-EFFECTIVE_LEVELS = f"""
+EFFECTIVE_LEVELS = Query(
+    SignalLevels,
+    f"""
 SELECT s.id AS signal_id, {levels_sql.SL} AS sl, {levels_sql.TARGET_PRICES} AS targets
 FROM signals_signal s {levels_sql.JOIN}
 WHERE s.id = ANY(%s)
-"""
+""",
+)
 
-NAME_POSITIONS = """
-UPDATE positions_executionposition p SET broker_position_id = d.number
-FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(connection_id, signal_id, number)
+SET_BROKER_POSITION_IDS = """
+UPDATE positions_executionposition p SET broker_position_id = d.broker_position_id
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(connection_id, signal_id, broker_position_id)
 WHERE p.connection_id = d.connection_id AND p.signal_id = d.signal_id
   AND p.broker_position_id = ''
 """
 
-# It is tried again for as long as its position is open; people are told once.
+# The exit is retried for as long as its position is open; its owner is notified once.
 EXIT_DELAYED = """
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
 SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
@@ -247,7 +331,7 @@ FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connec
 WHERE o.id = ANY(%s)
 """
 
-# A fill that came after its order had ended, though the provider has closed the trade since.
+# A fill arrived after its order had ended, but the provider has closed the trade since.
 CLOSE_AGAIN = """
 UPDATE execution_order o SET pending_action = 'CLOSE', due_at = clock_timestamp()
 WHERE o.id = ANY(%s) AND EXISTS (
@@ -255,10 +339,10 @@ WHERE o.id = ANY(%s) AND EXISTS (
     AND s.close_fraction = 1 AND s.published_at IS NOT NULL)
 """
 
-# What we had given up is live. What had been withdrawn is taken back at the broker too.
+# Orders that we had given up are live. Those that had been withdrawn are cancelled at the broker.
 UNEXPECTEDLY_LIVE = """
 WITH d AS (SELECT * FROM unnest(%s::bigint[], %s::boolean[]) AS t(id, withdrawn)),
-wished AS (
+cancelling AS (
   UPDATE execution_order o SET pending_action = 'CANCEL', due_at = clock_timestamp()
   FROM d WHERE o.id = d.id AND d.withdrawn AND o.pending_action = ''
 )
@@ -270,17 +354,20 @@ FROM d JOIN execution_order o USING (id)
 JOIN connections_executionconnection c ON c.id = o.connection_id
 """
 
-RETRIED = """
-SELECT DISTINCT order_id FROM execution_executionlog
+RETRIED = Query(
+    IdRow,
+    """
+SELECT DISTINCT order_id AS id FROM execution_executionlog
 WHERE order_id = ANY(%s) AND code = 'OPERATOR_RETRY'
-"""
+""",
+)
 
 IMPLIED = """
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
 SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::text[])
 """
 
-# beyond: the worst price of its new fills that is beyond its limit, if any.
+# beyond: the worst of the prices of its new fills that is beyond its limit, if any.
 ALERT = """
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
 SELECT 'slippage.alert', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,

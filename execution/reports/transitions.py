@@ -1,4 +1,4 @@
-"""The states of an order, and what each report does to them. Pure: no database, no clock."""
+"""The status transitions of an order, and which report causes which. Pure."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -11,105 +11,105 @@ S = Status
 
 # The database refuses every other move: execution/migrations/sql/order_status.sql.
 ALLOWED: dict[tuple[Status, Status], str] = {
-    (S.PENDING, S.SUBMITTING): "the intent is on disk",
-    (S.PENDING, S.DENIED): "our rules; no broker heard of it",
+    (S.PENDING, S.SUBMITTING): "the intent is committed",
+    (S.PENDING, S.DENIED): "our rules; never sent",
     (S.PENDING, S.CANCELLED): "closed, cancelled or halted before it was sent",
     (S.PENDING, S.EXPIRED): "valid_until passed before it was sent",
-    (S.PENDING, S.FAILED): "poisoned before the dispatcher",
-    (S.PENDING, S.SUBMITTED): "an earlier send, thought not to have happened, did arrive",
-    (S.PENDING, S.PARTIALLY_FILLED): "an earlier send, thought not to have happened, did arrive",
-    (S.PENDING, S.FILLED): "an earlier send, thought not to have happened, did arrive",
+    (S.PENDING, S.FAILED): "quarantined before it was sent",
+    (S.PENDING, S.SUBMITTED): "an earlier send, assumed not to have happened, did arrive",
+    (S.PENDING, S.PARTIALLY_FILLED): "an earlier send, assumed not to have happened, did arrive",
+    (S.PENDING, S.FILLED): "an earlier send, assumed not to have happened, did arrive",
     (S.PENDING, S.UNKNOWN): "the database was restored: it may have been sent since",
-    (S.PENDING, S.REJECTED): "an earlier send, thought not to have happened, did arrive",
-    (S.SUBMITTING, S.SUBMITTED): "the broker has it",
+    (S.PENDING, S.REJECTED): "an earlier send, assumed not to have happened, did arrive",
+    (S.SUBMITTING, S.SUBMITTED): "accepted by the broker",
     (S.SUBMITTING, S.PARTIALLY_FILLED): "filled in part in the reply",
     (S.SUBMITTING, S.FILLED): "market orders may skip SUBMITTED; the log gets the implied step",
-    (S.SUBMITTING, S.REJECTED): "the broker's word",
-    (S.SUBMITTING, S.CANCELLED): "the broker's word",
+    (S.SUBMITTING, S.REJECTED): "reported by the broker",
+    (S.SUBMITTING, S.CANCELLED): "reported by the broker",
     (S.SUBMITTING, S.EXPIRED): "IOC or FOK without a price",
-    (S.SUBMITTING, S.PENDING): "NotSent, or a retryable refusal at the first attempt",
-    (S.SUBMITTING, S.FAILED): "NotSent, send_retries spent or login refused",
-    (S.SUBMITTING, S.UNKNOWN): "reply lost, or its process gone",
+    (S.SUBMITTING, S.PENDING): "NotSent, or a retryable rejection of the first attempt",
+    (S.SUBMITTING, S.FAILED): "NotSent, and the retries are exhausted or the login is refused",
+    (S.SUBMITTING, S.UNKNOWN): "the reply or the process was lost",
     (S.UNKNOWN, S.SUBMITTED): "found at the broker",
     (S.UNKNOWN, S.PARTIALLY_FILLED): "found at the broker",
     (S.UNKNOWN, S.FILLED): "found at the broker",
     (S.UNKNOWN, S.REJECTED): "found at the broker",
     (S.UNKNOWN, S.CANCELLED): "found at the broker",
     (S.UNKNOWN, S.EXPIRED): "found at the broker",
-    (S.UNKNOWN, S.PENDING): "absence proven twice: an exit is sent again under the same id",
-    (S.UNKNOWN, S.FAILED): "absence proven twice: NEVER_ARRIVED",
-    (S.SUBMITTED, S.PARTIALLY_FILLED): "the broker's word",
-    (S.SUBMITTED, S.FILLED): "the broker's word",
-    (S.SUBMITTED, S.CANCEL_REQUESTED): "we asked",
-    (S.SUBMITTED, S.CANCELLED): "the broker's word",
-    (S.SUBMITTED, S.EXPIRED): "the broker's word",
-    (S.SUBMITTED, S.REJECTED): "the broker took its acceptance back",
+    (S.UNKNOWN, S.PENDING): "absence confirmed twice: an exit is sent again with the same id",
+    (S.UNKNOWN, S.FAILED): "absence confirmed twice: NEVER_ARRIVED",
+    (S.SUBMITTED, S.PARTIALLY_FILLED): "reported by the broker",
+    (S.SUBMITTED, S.FILLED): "reported by the broker",
+    (S.SUBMITTED, S.CANCEL_REQUESTED): "our cancel request",
+    (S.SUBMITTED, S.CANCELLED): "reported by the broker",
+    (S.SUBMITTED, S.EXPIRED): "reported by the broker",
+    (S.SUBMITTED, S.REJECTED): "the broker revoked its acceptance",
     (S.SUBMITTED, S.UNKNOWN): "the session was lost with it",
-    (S.PARTIALLY_FILLED, S.FILLED): "the broker's word",
-    (S.PARTIALLY_FILLED, S.CANCEL_REQUESTED): "we asked",
-    (S.PARTIALLY_FILLED, S.CANCELLED): "the broker's word",
-    (S.PARTIALLY_FILLED, S.EXPIRED): "the broker's word",
-    (S.PARTIALLY_FILLED, S.UNKNOWN): "the database was restored: asked anew",
-    (S.CANCEL_REQUESTED, S.UNKNOWN): "the database was restored: asked anew",
-    (S.CANCEL_REQUESTED, S.CANCELLED): "the broker's word",
+    (S.PARTIALLY_FILLED, S.FILLED): "reported by the broker",
+    (S.PARTIALLY_FILLED, S.CANCEL_REQUESTED): "our cancel request",
+    (S.PARTIALLY_FILLED, S.CANCELLED): "reported by the broker",
+    (S.PARTIALLY_FILLED, S.EXPIRED): "reported by the broker",
+    (S.PARTIALLY_FILLED, S.UNKNOWN): "the database was restored: queried again",
+    (S.CANCEL_REQUESTED, S.UNKNOWN): "the database was restored: queried again",
+    (S.CANCEL_REQUESTED, S.CANCELLED): "reported by the broker",
     (S.CANCEL_REQUESTED, S.EXPIRED): "its time in force ended first",
     (S.CANCEL_REQUESTED, S.PARTIALLY_FILLED): "a fill overtook our cancel",
     (S.CANCEL_REQUESTED, S.FILLED): "a fill overtook our cancel",
     (S.CANCEL_REQUESTED, S.SUBMITTED): "the cancel was refused",
-    (S.CANCEL_REQUESTED, S.REJECTED): "the broker took its acceptance back",
+    (S.CANCEL_REQUESTED, S.REJECTED): "the broker revoked its acceptance",
     (S.CANCELLED, S.FILLED): "a late fill wins",
-    (S.CANCELLED, S.SUBMITTED): "withdrawn as never sent, and the broker has it",
+    (S.CANCELLED, S.SUBMITTED): "withdrawn as never sent, but live at the broker",
     (S.EXPIRED, S.FILLED): "a late fill wins",
-    (S.EXPIRED, S.SUBMITTED): "withdrawn as never sent, and the broker has it",
+    (S.EXPIRED, S.SUBMITTED): "withdrawn as never sent, but live at the broker",
     (S.REJECTED, S.FILLED): "a late fill wins",
     (S.REJECTED, S.PARTIALLY_FILLED): "a late fill wins",
     (S.FAILED, S.FILLED): "a late fill wins",
     (S.FAILED, S.PARTIALLY_FILLED): "a late fill wins",
-    (S.FAILED, S.SUBMITTED): "called absent, and the broker has it",
-    (S.FAILED, S.REJECTED): "called absent, and the broker refused it",
-    (S.FAILED, S.CANCELLED): "called absent, and the broker had it",
-    (S.FAILED, S.EXPIRED): "called absent, and the broker had it",
-    (S.FAILED, S.PENDING): "an operator's retry; an exit that a restore held back",
+    (S.FAILED, S.SUBMITTED): "confirmed absent, but live at the broker",
+    (S.FAILED, S.REJECTED): "confirmed absent, but rejected by the broker",
+    (S.FAILED, S.CANCELLED): "confirmed absent, but ended at the broker",
+    (S.FAILED, S.EXPIRED): "confirmed absent, but ended at the broker",
+    (S.FAILED, S.PENDING): "retried by an operator; or an exit that a restore had held back",
 }
 
 MAX_TRIES = 5
 RETRYABLE = frozenset({Code.REQUOTE, Code.PRICE_INVALID})
-# Nothing but an owner mends these, and a broker locks accounts that are tried too often.
+# Only the owner can fix these, and a broker locks an account after too many failed logins.
 LOGIN_REFUSED = frozenset(
     {Code.CREDENTIALS_REFUSED, Code.ACCOUNT_MISMATCH, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
 )
-# The broker could not be reached, or lets the account not trade now: it passes without anybody.
+# The broker is unreachable, or does not let the account trade now: usually temporary.
 NOT_REACHED = frozenset({
     Code.NOT_CONNECTED, Code.BROKER_UNREACHABLE, Code.CLIENT_ID_IN_USE, Code.TRADING_DISABLED,
 })  # fmt: skip
-# Nothing was wrong with the call: it had no time, no token, no leave to go, no broker, or its
-# symbol no price yet. No try is counted; validity and age end it.
+# The call itself was valid, but there was no time, token, permission, connection or open market for
+# it. It does not count as a try; validity and age end the order.
 DEFERRED = NOT_REACHED | {
     Code.SEND_DEADLINE, Code.RATE_LIMITED, Code.KILL_SWITCH, Code.SESSION_MOVED, Code.MARKET_CLOSED,
 }  # fmt: skip
 DEFERRED_SECONDS, MAX_DEFERRED_SECONDS = 1.0, 10.0
-NOT_REACHED_SECONDS, MAX_NOT_REACHED_SECONDS = 0.5, 4.0  # the latter of a market order's
+NOT_REACHED_SECONDS, MAX_NOT_REACHED_SECONDS = 0.5, 4.0  # the maximum is for market orders
 NEVER_FILLED = frozenset({S.SKIPPED, S.DENIED})
 ENDINGS = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 LATE = frozenset({S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED})
 
 
 class IllegalTransitionError(Exception):
-    """Our own program wanted a move that the table does not know."""
+    """Our own code attempted a transition that is not in the table."""
 
 
 def require(current: Status, to: Status) -> None:
-    """Raise IllegalTransitionError unless the table allows the move."""
+    """Raise IllegalTransitionError unless the table allows the transition."""
     if (current, to) not in ALLOWED:
         raise IllegalTransitionError(f"{current} → {to}")
 
 
 @dataclass(slots=True)
 class State:
-    """What a report is judged against; moved on from one report of a flush to the next.
+    """The state of an order between two reports of a batch; each report updates it.
 
-    quantity and filled: base units. unacknowledged: the broker has said nothing of it yet, so its
-    end was our own decision.
+    quantity and filled: base units. unacknowledged: the broker has not reported on it yet, so if it
+    has ended, that was our own decision.
     """
 
     status: Status
@@ -124,21 +124,21 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Where an order goes, and why."""
+    """The next status of an order, and the reason."""
 
     status: Status
     code: Code | None = None
     detail: str = ""
-    next_attempt: int = 0  # 1: the next send has another attempt digit; -1: the last one lives
+    next_attempt: int = 0  # 1: send with another attempt digit; -1: the previous attempt is live
     next_try: bool = False
-    is_deferred: bool = False  # it only waits: no try is counted
+    is_deferred: bool = False  # it waits; this does not count as a try
 
 
 def deferral_seconds(order_type: str, waited: float | None) -> float:
-    """Return after how long a deferred entry is tried again. Pure.
+    """Return after how many seconds a deferred entry is tried again. Pure.
 
-    waited: seconds since it began to wait, if it did. One at market cannot wait; any other is asked
-    about the less often the longer it waits.
+    waited: seconds since it began to wait, None if it has not. A market order is tried again soon;
+    others less often the longer they wait.
     """
     if order_type == OrderType.MARKET or waited is None:
         return DEFERRED_SECONDS
@@ -146,24 +146,25 @@ def deferral_seconds(order_type: str, waited: float | None) -> float:
 
 
 def not_reached_seconds(order_type: str, age: float) -> float:
-    """Return after how long an entry is sent again whose broker could not be reached. Pure.
+    """Return after how many seconds an entry is sent again if its broker was unreachable. Pure.
 
-    age: the order's, in seconds. The pause is as long as that, so each is twice the one before; of
-    an order at market it stays so short that the entry leaves soon after the broker is back.
+    age: the order's, in seconds. The pause equals the age, so each pause is twice the one before.
+    It stays short for a market order, which is then sent soon after the broker is back.
     """
-    at_market = order_type == OrderType.MARKET
-    longest = MAX_NOT_REACHED_SECONDS if at_market else MAX_DEFERRED_SECONDS
-    return min(max(age, NOT_REACHED_SECONDS), longest)
+    is_market = order_type == OrderType.MARKET
+    maximum = MAX_NOT_REACHED_SECONDS if is_market else MAX_DEFERRED_SECONDS
+    return min(max(age, NOT_REACHED_SECONDS), maximum)
 
 
 def after_fill(state: State, filled: Decimal) -> Transition:
-    """The step that new executions make; `filled` is the total with them. A fill always wins.
+    """Return the transition for new executions. filled: the total with them. A fill always wins.
 
-    An order whose end the broker told stays ended when only a part of it filled: the same rows
-    whichever of the two reports came first. A rejection or an absence was wrong, so it moves.
+    An order that the broker cancelled or expired stays so if only a part of it filled: the rows are
+    the same whichever report arrived first. A rejection or a confirmed absence was wrong, so the
+    status changes.
     """
     late = Code.LATE_FILL if state.status in LATE else None
-    if filled >= state.quantity or state.status == S.FILLED:  # full, and corrected since
+    if filled >= state.quantity or state.status == S.FILLED:  # it was full and has been corrected
         return Transition(S.FILLED, late)
     if state.status in (S.CANCEL_REQUESTED, S.CANCELLED, S.EXPIRED):
         return Transition(state.status, late)
@@ -171,15 +172,13 @@ def after_fill(state: State, filled: Decimal) -> Transition:
 
 
 def after_report(state: State, report: OrderReport) -> Transition | None:
-    """The step that a report without new executions makes; None: it changes nothing."""
-    if _was_withdrawn(state) and report.kind in ENDINGS:
-        return Transition(
-            state.status, report.code, report.detail
-        )  # it stays ended, and is known to be
+    """Return the transition for a report without new executions; None: it changes nothing."""
+    if _was_withdrawn(state) and report.kind in ENDINGS:  # confirmed by the broker
+        return Transition(state.status, report.code, report.detail)
     match report.kind:
         case ReportKind.ACCEPTED:
             return _after_acceptance(state)
-        case ReportKind.FILLED:  # nothing new: what had filled before it was UNKNOWN
+        case ReportKind.FILLED:  # no new fill: it had filled before it was UNKNOWN
             if state.status not in IN_FLIGHT or not state.filled:
                 return None
             return Transition(S.FILLED if state.filled >= state.quantity else S.PARTIALLY_FILLED)
@@ -202,24 +201,28 @@ def after_report(state: State, report: OrderReport) -> Transition | None:
 
 
 def _after_acceptance(state: State) -> Transition | None:
-    """A fact wins: what we had given up is live again, and people are told."""
+    """Return the transition for an acceptance. It wins: an order that we had given up is live."""
     if state.status in IN_FLIGHT:
         return Transition(S.PARTIALLY_FILLED if state.filled else S.SUBMITTED)
-    given_up = (S.PENDING, S.FAILED, *NEVER_FILLED)  # of the last no move is allowed: drift
+    given_up = (
+        S.PENDING,
+        S.FAILED,
+        *NEVER_FILLED,
+    )  # the table allows none from NEVER_FILLED: drift
     if _was_withdrawn(state) or state.status in given_up:
         return Transition(S.SUBMITTED, Code.UNEXPECTEDLY_LIVE)
     return None
 
 
 def _was_withdrawn(state: State) -> bool:
-    """Whether we ended it ourselves, as never sent."""
+    """Return whether we ended the order ourselves, as never sent."""
     return state.unacknowledged and state.status in (S.CANCELLED, S.EXPIRED)
 
 
 def previous_attempt_live(state: State, attempt: int) -> Transition | None:
-    """An operator had it tried again, and before that was sent the attempt before shows up alive.
+    """Return the transition if a retry has not been sent yet and the previous attempt is live.
 
-    attempt: the one that the broker has accepted. Sent again it would be there twice.
+    attempt: the one that the broker has accepted. Sending the retry would duplicate the order.
     """
     if state.status == S.PENDING and attempt == state.attempt - 1:
         return Transition(S.SUBMITTED, Code.UNEXPECTEDLY_LIVE, next_attempt=-1)
@@ -227,24 +230,24 @@ def previous_attempt_live(state: State, attempt: int) -> Transition | None:
 
 
 def _after_rejection(state: State, report: OrderReport) -> Transition | None:
+    """Return the transition for a rejection; a retryable one of the first attempt is sent again."""
     if state.status == S.CANCEL_REQUESTED and state.filled:
         return None
     if state.status not in (*IN_FLIGHT, S.SUBMITTED, S.CANCEL_REQUESTED, S.PENDING, S.FAILED):
         return None
-    waits = state.status in (S.SUBMITTING, S.PENDING)
-    if waits and report.code in RETRYABLE and state.attempt == 0:
+    is_first_reply = state.status in (S.SUBMITTING, S.PENDING)
+    if is_first_reply and report.code in RETRYABLE and state.attempt == 0:
         return Transition(S.PENDING, report.code, report.detail, next_attempt=1)
     return Transition(S.REJECTED, report.code or Code.REJECTED_BY_BROKER, report.detail)
 
 
 def _after_decision(state: State, report: OrderReport) -> Transition | None:
-    """Ours only while the fence is: a stale process's decision bounces off.
+    """Return the transition for our own decision about a call; None if the fencing token is stale.
 
-    An exit is tried until its position is closed: a wish to close does not lapse because a broker
-    cannot be reached. The kill switch costs it no try, nor does a lane that another process has
-    taken; it goes out when the switch is released, or from there. An entry is not tried again where
-    the login is what is refused, and what only kept it waiting (DEFERRED) costs it no try: an
-    account can be read while its orders do not leave, so nothing else would have it wait.
+    An exit is retried until its position is closed, because the position is still open however long
+    the broker is unreachable. The kill switch and a lane that another process has taken do not
+    count as a try: the exit is sent when the switch is released, or by the other process. An entry
+    is not retried if the login is refused. What only defers it (DEFERRED) does not count as a try.
     """
     if state.status != S.SUBMITTING or state.fence != report.fence:
         return None

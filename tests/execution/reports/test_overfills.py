@@ -200,7 +200,7 @@ def test_how_executions_are_cut(
     filled: int, inferred: int, room: int, fills: list[Execution], kept: list[int], told: int,
     counted: int,
 ) -> None:  # fmt: skip
-    so_far = SimpleNamespace(filled=D(filled), inferred=D(inferred), room=D(room))
+    so_far = SimpleNamespace(filled=D(filled), inferred=D(inferred), open_quantity=D(room))
     found = split_fills(fills, so_far, {"known": D(30)}, PreviousOverfill())
     assert [one.quantity for one in found.fills] == kept
     assert [found.reported, found.counted] == [told, counted]
