@@ -38,6 +38,7 @@ from portal.urls import urlpatterns as portal_urls
 from signals.models import Feed
 from tests.changes.concurrent_forms import at_once, fields_of
 from tests.connections import make
+from tests.html import html_of
 from tests.roles import give
 from users.models import User
 from users.privileges import roles_of
@@ -223,7 +224,7 @@ def send(user: User, path: str, page: dict[str, list[str]], typed: Typed) -> Any
     client = Client(raise_request_exception=False)
     client.force_login(user)
     answer = client.post(path, data)
-    return answer.status_code if answer.status_code == 302 else answer.content.decode()[-3000:]
+    return answer.status_code if answer.status_code == 302 else html_of(answer)[-3000:]
 
 
 def walk(form: Form, row: Model, path: str, user: User) -> None:
@@ -231,7 +232,7 @@ def walk(form: Form, row: Model, path: str, user: User) -> None:
     opened.force_login(user)
     shown = opened.get(path)
     assert shown.status_code == 200
-    page = fields_of(shown.content.decode())
+    page = fields_of(html_of(shown))
     for typed in form.typed:
         assert {name for name, value in typed.items() if value} <= {*page, *typed}
         assert all(name in page for name, value in typed.items() if value is None), page
@@ -274,7 +275,7 @@ def test_a_page_that_was_opened_long_ago_takes_nothing_back() -> None:
     path = reverse("admin:signals_feed_change", args=[feed.pk])
     client = Client()
     client.force_login(user)
-    old = fields_of(client.get(path).content.decode())
+    old = fields_of(html_of(client.get(path)))
     assert send(user, path, old, {"is_approved": None, "description": "now"}) == 302
     assert send(user, path, old, {"name": "later"}) == 302
     feed.refresh_from_db()
@@ -287,7 +288,7 @@ def test_roles_that_were_taken_away_do_not_come_back_with_an_old_page() -> None:
     path = reverse("admin:users_user_change", args=[of.pk])
     client = Client()
     client.force_login(user)
-    old = fields_of(client.get(path).content.decode())
+    old = fields_of(html_of(client.get(path)))
     assert send(user, path, old, {"roles": ["support"]}) == 302
     assert send(user, path, old, {"roles": ["operator", "risk officer", "support"]}) == 302
     assert roles_of(of) == {Role.SUPPORT, Role.RISK_OFFICER}
@@ -314,7 +315,7 @@ def test_a_new_password_writes_nothing_else_of_the_user() -> None:
     change = reverse("admin:users_user_change", args=[other.pk])
     client = Client()
     client.force_login(user)
-    page = fields_of(client.get(change).content.decode())
+    page = fields_of(html_of(client.get(change)))
     acts = [
         partial(send, user, path, {}, typed),
         partial(send, user, change, page, {"is_active": None}),
@@ -329,6 +330,6 @@ def test_no_page_carries_a_password() -> None:
     user, other = superuser(), User.objects.create_user("other", password="a passphrase")
     client = Client()
     client.force_login(user)
-    html = client.get(reverse("admin:users_user_change", args=[other.pk])).content.decode()
+    html = html_of(client.get(reverse("admin:users_user_change", args=[other.pk])))
     assert other.password not in html
     assert other.password.split("$")[-1] not in html

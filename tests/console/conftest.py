@@ -11,6 +11,7 @@ from django.test import Client
 from connections.models import Subscription
 from signals.models import Feed
 from tests.console import seed
+from tests.html import html_of
 from tests.kept_rows import kept_rows
 from users.models import User
 
@@ -43,7 +44,7 @@ def page(client: Client) -> Callable[..., str]:
     def open_page(path: str, **asked: str) -> str:
         response = client.get(path, asked)
         assert response.status_code == 200, (path, response.status_code, response.headers)
-        return response.content.decode()
+        return html_of(response)
 
     return open_page
 

@@ -17,6 +17,7 @@ from execution.models import ExecutionLog, Order
 from signals.feeds import token_for
 from tests.console import seed
 from tests.console.seed import CANARY
+from tests.html import html_of
 from users.services import user_for_key
 
 Page = Callable[..., str]
@@ -72,7 +73,7 @@ def test_closing_asks_then_writes_one_exit_and_rings(
         "BUY", seed.D(40_000), filled["position"],
     )  # fmt: skip
     assert rung == [([written.pk], "exits")]
-    again = client.post(f"{path}close/", {"fraction": "1"}, follow=True).content.decode()
+    again = html_of(client.post(f"{path}close/", {"fraction": "1"}, follow=True))
     assert "all of it is closed or being closed already" in again
     assert Order.objects.exits().count() == 1
 
@@ -90,7 +91,7 @@ def test_a_failed_order_is_tried_again_after_a_question(
     with django_capture_on_commit_callbacks(execute=True):
         client.post(f"/admin/execution/order/{failed.pk}/retry/")
         refused = client.post(f"/admin/execution/order/{unknown.pk}/retry/", follow=True)
-    assert "Only a FAILED order can be retried." in refused.content.decode()
+    assert "Only a FAILED order can be retried." in html_of(refused)
     failed.refresh_from_db()
     unknown.refresh_from_db()
     assert (failed.status, unknown.status) == ("PENDING", "UNKNOWN")
@@ -113,7 +114,7 @@ def test_expired_order_is_not_offered_to_be_tried_again(
     assert "Try again…" not in shown
     assert "It cannot be tried again: " in shown
     assert "If you still want the trade, publish a new signal." in shown
-    refused = client.post(f"{path}retry/", follow=True).content.decode()
+    refused = html_of(client.post(f"{path}retry/", follow=True))
     assert "If you still want the trade, publish a new signal." in refused
     failed.refresh_from_db()
     assert failed.status == "FAILED"
@@ -129,7 +130,7 @@ def test_credentials_go_in_and_never_come_out(
     wrong = client.post(f"{path}credentials/", {"password": ""})
     assert wrong.status_code == 200
     stored = client.post(f"{path}credentials/", {"password": TYPED}, follow=True)
-    for html in (stored.content.decode(), page(path), page(f"{path}credentials/"),
+    for html in (html_of(stored), page(path), page(f"{path}credentials/"),
                  page(f"{path}edit/"), page("/admin/console/trail/")):  # fmt: skip
         assert TYPED not in html
         assert CANARY not in html
@@ -167,7 +168,7 @@ def test_a_connection_is_added_and_changed_by_services(
     add = "/admin/connections/executionconnection/add/"
     chosen = client.post(add, {"type": "paper"})
     assert chosen.headers["Location"] == f"{add}?type=paper"
-    assert "Wait for an answer" in client.get(chosen.headers["Location"]).content.decode()
+    assert "Wait for an answer" in html_of(client.get(chosen.headers["Location"]))
     client.post(add, told)
     made = ExecutionConnection.objects.get(account="N-1")
     assert (made.user.username if made.user else "", made.health.status) == (
@@ -175,9 +176,9 @@ def test_a_connection_is_added_and_changed_by_services(
     )  # fmt: skip
     assert made.settings == {}
     wrong = {**told, "account": "N-2", "settings.reply_timeout": "soon"}
-    assert "Write a plain number" in client.post(add, wrong).content.decode()
+    assert "Write a plain number" in html_of(client.post(add, wrong))
     twice = client.post("/admin/connections/executionconnection/add/", told)
-    assert "connected here already" in twice.content.decode()
+    assert "connected here already" in html_of(twice)
     assert ExecutionConnection.objects.filter(account__startswith="N-").count() == 1
 
 
@@ -199,10 +200,10 @@ def test_resumed_connection_that_may_not_trade_says_what_is_missing(
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
     path = f"/admin/connections/executionconnection/{connection.pk}/pause/"
     client.post(path, {"to": "pause"})
-    page = client.post(path, {"to": "resume"}, follow=True).content.decode()
+    page = html_of(client.post(path, {"to": "resume"}, follow=True))
     assert "is resumed. It takes the next signal." in page
     mine.update(is_paused=True, preset=None)
-    page = client.post(path, {"to": "resume"}, follow=True).content.decode()
+    page = html_of(client.post(path, {"to": "resume"}, follow=True))
     assert "It takes no signal yet. The connection has no trading preset" in page
     assert "t takes the next signal" not in page
 
@@ -221,7 +222,7 @@ def test_the_kill_switch_is_set_seen_and_released(
     client.force_login(small["operator"])
     told = {"mode": "HALTED", "scope": "FEED", "name": "nobody", "reason": "drill"}
     path = "/admin/connections/killswitch/set/"
-    assert "There is no feed named so." in client.post(path, told).content.decode()
+    assert "There is no feed named so." in html_of(client.post(path, told))
     client.post(path, {**told, "name": "swing"})
     switch = KillSwitch.objects.get(released_at=None)
     assert (switch.mode, switch.feed, switch.set_by) == ("HALTED", small["feed"], small["operator"])
@@ -262,7 +263,7 @@ def test_a_token_is_shown_once(small: dict[str, Any], page: Page, client: Client
     client.force_login(small["operator"])
     path = f"/admin/signals/feed/{small['feed'].pk}/"
     answer = client.post(f"{path}token/", {"name": "alerts"})
-    html = answer.content.decode()
+    html = html_of(answer)
     secret = html.partition("/hooks/tradingview/swing/")[2].partition("/")[0]
     assert token_for("swing", secret).name == "alerts"
     assert "no-store" in answer.headers["Cache-Control"]
@@ -287,7 +288,7 @@ def test_an_api_key_is_shown_once_and_revoked(
 ) -> None:
     client.force_login(small["operator"])
     told = {"user": "tenant-01", "name": "bot", "scopes": ["read"], "life": "90"}
-    html = client.post("/admin/users/apikey/create/", told).content.decode()
+    html = html_of(client.post("/admin/users/apikey/create/", told))
     secret = html.partition('class="fc-secret">')[2].partition("<")[0]
     user = user_for_key(secret)
     assert user is not None

@@ -16,6 +16,7 @@ from console.queries import dashboard, latency, system_status, trading_status
 from execution.models import AuditRun, Order, WorkerLease
 from tests.console import seed
 from tests.console.conftest import statements
+from tests.html import html_of
 
 Page = Callable[..., str]
 
@@ -168,6 +169,6 @@ def test_lists_ask_the_same_for_one_row_as_for_fifty(
     client.force_login(world["operator"])
     client.get(path)
     with statements() as sent:
-        html = client.get(path).content.decode()
+        html = html_of(client.get(path))
     assert len(sent) <= most, "\n".join(sent)
     assert len(re.findall("data-row", html)) >= 1

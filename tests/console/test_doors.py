@@ -12,6 +12,7 @@ from common.permissions import Role
 from config import urls  # noqa: F401  # registers the admin's pages
 from execution.disaster_recovery.epochs import current_epoch
 from tests.console.seed import CANARY
+from tests.html import html_of
 from tests.roles import staff
 from users.models import User
 
@@ -62,7 +63,7 @@ def test_every_page_opens_for_an_operator_and_shows_no_secret(
     for path in [*pages_of(world), *LISTS]:
         response = client.get(path)
         assert response.status_code == 200, path
-        assert CANARY not in response.content.decode(), path
+        assert CANARY not in html_of(response), path
 
 
 @pytest.mark.parametrize("who", ["nobody", "tenant"])
@@ -104,7 +105,7 @@ def test_machine_written_tables_take_no_changes(world: dict[str, Any], client: C
 def test_our_own_parts_need_no_inline_code(world: dict[str, Any], client: Client) -> None:
     client.force_login(world["operator"])
     for path in pages_of(world):
-        html = client.get(path).content.decode()
+        html = html_of(client.get(path))
         ours = html.partition('class="fc fc-page')[2] or html
         ours = ours.partition('id="modal-overlay"')[0].partition("<footer")[0]
         assert " style=" not in ours.partition("</main>")[0].partition("x-data")[0], path

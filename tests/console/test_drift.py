@@ -9,6 +9,7 @@ from django.urls import reverse
 from common.permissions import Role
 from execution import tasks
 from execution.models import AccountSyncState, DriftItem, ExecutionLog
+from tests.html import html_of
 from tests.roles import staff
 
 
@@ -25,12 +26,12 @@ def items(world: dict[str, Any], client: Client) -> dict[str, DriftItem]:
 def test_both_sides_stand_side_by_side_with_what_fits(
     items: dict[str, DriftItem], client: Client
 ) -> None:
-    html = client.get(page_of(items["QUANTITY_DIFFERS"])).content.decode()
+    html = html_of(client.get(page_of(items["QUANTITY_DIFFERS"])))
     assert "<strong>60,000</strong>" in html
     assert "<strong>50,000</strong>" in html
     assert "Take the broker’s quantity…" in html
     assert page_of(items["QUANTITY_DIFFERS"], "close") not in html  # the broker has less than we
-    inbox = client.get(reverse("admin:execution_driftitem_changelist")).content.decode()
+    inbox = html_of(client.get(reverse("admin:execution_driftitem_changelist")))
     ours = items["QUANTITY_DIFFERS"].position_id
     number = items["QUANTITY_DIFFERS"].evidence["broker_position_id"]
     subject = f"Buy EURUSD, P-{ours}, {number} at the broker"
@@ -41,13 +42,13 @@ def test_both_sides_stand_side_by_side_with_what_fits(
 
 def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: Client) -> None:
     item = items["LEVELS_DIFFER"]
-    question = client.get(page_of(item, "adopt")).content.decode()
+    question = html_of(client.get(page_of(item, "adopt")))
     assert "Take the broker’s levels?" in question
     assert DriftItem.objects.get(pk=item.pk).state == "OPEN"
     assert client.post(page_of(item, "adopt")).status_code == 302
     item.refresh_from_db()
     assert (item.state, item.decision) == ("RESOLVED", "ADOPT")
-    html = client.get(page_of(item)).content.decode()
+    html = html_of(client.get(page_of(item)))
     assert "Take the broker" in html
     assert page_of(item, "adopt") not in html
     assert ExecutionLog.objects.filter(code="DRIFT_DECIDED").count() == 1
@@ -64,7 +65,7 @@ def test_leaving_it_needs_a_reason(items: dict[str, DriftItem], client: Client) 
 def test_a_refusal_says_why(items: dict[str, DriftItem], client: Client) -> None:
     item = items["UNKNOWN_POSITION"]
     said = client.post(page_of(item, "relink"), {"position": "999999"}, follow=True)
-    assert "DRIFT_TARGET_NOT_APPLICABLE" in said.content.decode()
+    assert "DRIFT_TARGET_NOT_APPLICABLE" in html_of(said)
     item.refresh_from_db()
     assert item.state == "OPEN"
 
@@ -86,6 +87,6 @@ def test_a_reader_decides_nothing(
 ) -> None:
     client.force_login(staff(Role.SUPPORT, name="reader"))
     item = items["UNKNOWN_POSITION"]
-    assert page_of(item, "adopt") not in client.get(page_of(item)).content.decode()
+    assert page_of(item, "adopt") not in html_of(client.get(page_of(item)))
     for what in ("adopt", "relink", "close", "ignore"):
         assert client.post(page_of(item, what)).status_code == 403

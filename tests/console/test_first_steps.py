@@ -9,6 +9,7 @@ from django.urls import reverse
 
 from console.queries.first_steps import STEPS, steps_taken
 from tests.connections import make
+from tests.html import html_of
 from users.models import User
 
 PAGE = Path(__file__).parents[2] / "docs" / "first-hour.md"
@@ -31,7 +32,7 @@ def test_page_tells_the_same_steps_in_the_same_order() -> None:
 def test_dashboard_shows_what_is_done_until_a_signal_was_published(
     client: Client, olga: User
 ) -> None:
-    html = client.get(reverse("admin:index")).content.decode()
+    html = html_of(client.get(reverse("admin:index")))
     for number, step in enumerate(STEPS, 1):
         assert f"{number}. {step.title}" in html
     assert [taken for _, taken in steps_taken()] == [False] * len(STEPS)
@@ -48,7 +49,7 @@ def test_empty_list_says_its_step(client: Client, olga: User, step: object) -> N
     if one.model == "users.user":
         return  # it is never empty: somebody looks at it
     app, model = one.model.split(".")
-    html = client.get(reverse(f"admin:{app}_{model}_changelist")).content.decode()
+    html = html_of(client.get(reverse(f"admin:{app}_{model}_changelist")))
     assert one.text in html.replace("&#x27;", "'")
     if one.add:
         assert client.get(reverse(one.add)).status_code == 200

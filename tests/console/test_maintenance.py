@@ -10,6 +10,7 @@ from django.test import Client
 from common.models import TrailLine
 from common.permissions import Role
 from connections.models import MaintenanceWindow
+from tests.html import html_of
 from tests.roles import staff
 
 Page = Callable[..., str]
@@ -57,7 +58,7 @@ def test_what_would_never_hold_is_refused(
     client.force_login(small["operator"])
     answer = client.post(ADD, {**announced, **wrong})
     assert answer.status_code == 200
-    assert said in answer.content.decode()
+    assert said in html_of(answer)
     assert not MaintenanceWindow.objects.exists()
 
 

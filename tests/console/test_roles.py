@@ -20,6 +20,7 @@ from signals.feeds import create_feed_token
 from signals.models import Approval
 from tests.console import seed
 from tests.console.role_matrix import LISTS, PAGES, READERS, Page
+from tests.html import html_of
 from tests.roles import staff
 from users.models import User
 from users.services import create_api_key
@@ -119,7 +120,7 @@ def fault(response: Any, letter: str, who: str) -> str:
     elif letter in who:
         fits = response.status_code in (200, 302, 400, 404, 405, 422)
     else:
-        said = response.content.decode()
+        said = html_of(response)
         fits = response.status_code == 403 and (
             "PERMISSION_DENIED" in said if not who and letter != "N" else GIVEN_BY in said
         )
@@ -209,7 +210,7 @@ def test_buttons_are_shown_to_those_who_may(rows: dict[str, Any], team: dict[str
     seen: dict[str, set[str]] = {letter: set() for letter in "AORS"}
     for letter, found in seen.items():
         for path in shown:
-            html = team[letter].get(path).content.decode()
+            html = html_of(team[letter].get(path))
             found.update(n for n, page in acting.items() if f'"{address(n, page, rows)}"' in html)
     for letter, found in seen.items():
         assert found <= {name for name, page in acting.items() if letter in page.who}, letter

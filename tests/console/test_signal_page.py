@@ -18,6 +18,7 @@ from signals import services
 from signals.models import Signal
 from tests.console import seed
 from tests.console.conftest import statements
+from tests.html import html_of
 
 Page = Callable[..., str]
 
@@ -147,11 +148,11 @@ def test_the_export_has_everyone_and_no_formula(world: dict[str, Any], client: C
     evil.name = "=HYPERLINK(1)"
     evil.save(update_fields=["name"])
     response = client.get(address(world["signal"], "candidates.csv"))
-    table = list(csv.reader(StringIO(response.content.decode())))
+    table = list(csv.reader(StringIO(response.text)))
     assert len(table) == 101
     assert {"'=HYPERLINK(1)"} == {row[0] for row in table if "HYPERLINK" in row[0]}
     filtered = client.get(address(world["signal"], "candidates.csv?state=unknown"))
-    assert len(filtered.content.decode().splitlines()) == 3
+    assert len(filtered.text.splitlines()) == 3
 
 
 def test_the_page_asks_few_questions(world: dict[str, Any], client: Client) -> None:
@@ -166,8 +167,8 @@ def test_publishing_twice_publishes_once(small: dict[str, Any], client: Client) 
     client.force_login(small["operator"])
     first = client.post(address(small["waiting"], "publish/"), follow=True)
     second = client.post(address(small["waiting"], "publish/"), follow=True)
-    assert "is published to 10 candidates" in first.content.decode()
-    assert "was published already; nothing was sent twice" in second.content.decode()
+    assert "is published to 10 candidates" in html_of(first)
+    assert "was published already; nothing was sent twice" in html_of(second)
     assert Order.objects.filter(signal=small["waiting"]).count() == 10
     published = Signal.objects.get(pk=small["waiting"].pk)
     assert (published.published_by, published.candidate_count) == (small["operator"], 10)
@@ -182,7 +183,7 @@ def test_opening_the_question_publishes_nothing(small: dict[str, Any], client: C
 def test_a_refusal_says_why_and_changes_nothing(small: dict[str, Any], client: Client) -> None:
     client.force_login(small["operator"])
     services.cancel(small["waiting"].pk, by=small["operator"])
-    answer = client.post(address(small["waiting"], "publish/"), follow=True).content.decode()
+    answer = html_of(client.post(address(small["waiting"], "publish/"), follow=True))
     assert "Nothing was changed." in answer
     assert "SIGNAL_ENDED" in answer
     assert Order.objects.count() == 0
@@ -193,9 +194,9 @@ def test_published_close_is_not_cancelled(small: dict[str, Any], client: Client)
     client.force_login(small["operator"])
     opened = seed.signal(small["feed"], candidate_count=0)
     close = seed.signal(small["feed"], action="CLOSE", refers_to=opened, candidate_count=1)
-    assert "Cancel what is not filled" not in client.get(address(close)).content.decode()
+    assert "Cancel what is not filled" not in html_of(client.get(address(close)))
     for ask in (client.get, client.post):
-        answer = ask(address(close, "cancel/"), follow=True).content.decode()
+        answer = html_of(ask(address(close, "cancel/"), follow=True))
         assert f"{close.number} is a published CLOSE, which is not taken back" in answer
         assert "STATE_CONFLICT" in answer
         assert "is cancelled" not in answer
@@ -257,7 +258,7 @@ def test_the_form_holds_every_doors_rules(
     told = {**FORM, "feed": str(small["feed"].pk), field: value}
     answer = client.post("/admin/signals/signal/add/", told)
     assert answer.status_code == 200
-    assert words in answer.content.decode()
+    assert words in html_of(answer)
     assert Signal.objects.count() == 1
 
 
@@ -268,8 +269,8 @@ def test_stop_order_takes_no_slippage_limit_by_hand(small: dict[str, Any], clien
         "stop_price": "1.3800", "max_slippage_pips": "2", "max_slippage_unit": "PIPS",
     }  # fmt: skip
     answer = client.post("/admin/signals/signal/add/", told)
-    assert "No broker limits the price of a stop order" in answer.content.decode()
+    assert "No broker limits the price of a stop order" in html_of(answer)
     assert not Signal.objects.filter(order_type="STOP").exists()
     told |= {"max_slippage_pips": "", "max_slippage_unit": ""}
     without = client.post("/admin/signals/signal/add/", told)
-    assert "No broker limits the price" not in without.content.decode()
+    assert "No broker limits the price" not in html_of(without)

@@ -13,6 +13,7 @@ from execution.models import Order
 from signals.models import Feed, Signal
 from tests.console import seed
 from tests.execution import factories
+from tests.html import html_of
 from users.models import User
 
 pytestmark = pytest.mark.django_db
@@ -118,7 +119,7 @@ def test_what_no_account_can_take_has_no_button_and_is_not_published(
     question = page(address(signal, "publish/"))
     assert "Nothing would be sent now." in question
     assert 'id="confirm-button"' not in question
-    answer = client.post(address(signal, "publish/"), follow=True).content.decode()
+    answer = html_of(client.post(address(signal, "publish/"), follow=True))
     assert "Nothing was changed." in answer
     assert "STOP_AT_ENTRY" in answer
     signal.refresh_from_db()
@@ -130,7 +131,7 @@ def test_the_form_refuses_a_stop_on_the_wrong_side(
     accounts: list[ExecutionConnection], feed: Feed, client: Client
 ) -> None:
     wrong = {**FORM, "feed": feed.pk, "sl": "1.11"}
-    html = client.post("/admin/signals/signal/add/", wrong).content.decode()
+    html = html_of(client.post("/admin/signals/signal/add/", wrong))
     assert "The stop is at the current price or beyond it" in html
     assert "Entry 1.1, level 1.11." in html
     assert not Signal.objects.exists()

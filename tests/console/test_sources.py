@@ -16,6 +16,7 @@ from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.services import use_own_prices
 from tests.connections import make
 from tests.console import seed
+from tests.html import html_of
 from tests.roles import staff
 from users.models import User
 
@@ -68,7 +69,7 @@ def test_a_tenants_account_tells_its_owner_alone(
     assert "No price source" in said
     assert "Offer its prices to all" not in said
     told = client.post(its(account, "offer_prices"), {"to": "all"}, follow=True)
-    assert "Only an administrator" in told.content.decode()
+    assert "Only an administrator" in html_of(told)
     client.post(its(account, "own_prices"))
     account.refresh_from_db()
     assert account.data_connection is not None
@@ -140,7 +141,7 @@ def test_paper_is_offered_only_what_prices_it(operator: User, page: Page, client
     twin.refresh_from_db()
     assert twin.data_connection == shared
     told = client.post(its(house, "offer_prices"), {"to": "itself"}, follow=True)
-    assert "Give another source first to: Twin." in told.content.decode()
+    assert "Give another source first to: Twin." in html_of(told)
     shared.refresh_from_db()
     assert shared.user is None
 
@@ -198,7 +199,7 @@ def test_a_new_connection_goes_by_its_own_broker(
         "data_connection": "own", "is_active": "on",
     }  # fmt: skip
     answer = client.post(f"{add}?type=crypto", typed)
-    assert answer.status_code == 302, answer.content.decode()
+    assert answer.status_code == 302, html_of(answer)
     account = ExecutionConnection.objects.get(account="77")
     assert account.data_connection is not None
     assert account.data_connection.broker_connection == account

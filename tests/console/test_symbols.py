@@ -11,6 +11,7 @@ from connections.services import store_instruments
 from signals.models import Feed, Signal
 from tests.connections import make
 from tests.connections.fake_brokers import instrument
+from tests.html import html_of
 from tests.roles import staff
 
 pytestmark = pytest.mark.django_db
@@ -46,7 +47,7 @@ def write(operator: Client, feed: Feed, symbol: str) -> Any:
 
 
 def test_what_no_follower_lists_is_refused_at_the_form(operator: Client, feed: Feed) -> None:
-    page = write(operator, feed, "DAX/EUR").content.decode()
+    page = html_of(write(operator, feed, "DAX/EUR"))
     assert "lists DAX/EUR. Listed and near: GER40/EUR." in page
     assert not Signal.objects.exists()
 
@@ -56,6 +57,6 @@ def test_the_page_shows_how_many_do_not_list_it(operator: Client, feed: Feed) ->
     signal = Signal.objects.get()
     Signal.objects.filter(pk=signal.pk).update(approval="APPROVED")
     assert signal.currency_pair == "GER40/EUR"
-    page = operator.get(f"/admin/signals/signal/{signal.pk}/").content.decode()
+    page = html_of(operator.get(f"/admin/signals/signal/{signal.pk}/"))
     assert "<code>SYMBOL_NOT_AT_BROKER</code>" in page
     assert "The account does not list this symbol." in page

@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group, Permission
 from django.test import Client
 
 from common.permissions import Right, Role
+from tests.html import html_of
 from tests.roles import staff
 from users.models import ApiKey, User
 from users.privileges import roles_of
@@ -75,7 +76,7 @@ def test_nobody_raises_themselves(people: dict[str, User], who: str) -> None:
     path = f"/admin/users/user/{people[who].pk}/password/"
     sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     refused = browser(people[who]).post(path, sent)
-    assert (refused.status_code, "OWN_RIGHTS" in refused.content.decode()) == (403, True)
+    assert (refused.status_code, "OWN_RIGHTS" in html_of(refused)) == (403, True)
     assert rights(people[who]) == before
 
 
@@ -90,14 +91,12 @@ def test_nobody_touches_who_has_more(people: dict[str, User], who: str, whom: st
     tried: list[dict[str, Any]] = [{"roles": []}, {"is_active": ""}, {"email": "mine@example.com"}]
     for said in (*tried, everything()):
         refused = send(by, above, **said)
-        assert (refused.status_code, "RIGHTS_ABOVE_OWN" in refused.content.decode()) == (403, True)
+        assert (refused.status_code, "RIGHTS_ABOVE_OWN" in html_of(refused)) == (403, True)
     sent = {"password1": PASSWORD, "password2": PASSWORD, "usable_password": "true"}
     assert browser(by).post(f"/admin/users/user/{above.pk}/password/", sent).status_code == 403
     wanted = {"user": whom, "name": "mine", "scopes": ["read"], "life": "90"}
     made = browser(by).post("/admin/users/apikey/create/", wanted)
-    assert "has rights that you do not have" in made.content.decode() or "superuser" in str(
-        made.content
-    )
+    assert "has rights that you do not have" in html_of(made) or "superuser" in str(made.content)
     browser(by).post(f"/admin/users/apikey/{key.pk}/revoke/")
     assert browser(by).post(f"/admin/users/user/{above.pk}/delete/").status_code == 403
     assert rights(above) == before
@@ -109,7 +108,7 @@ def test_nobody_gives_what_they_have_not(people: dict[str, User]) -> None:
     tenant, by = people["tenant"], people["manager"]
     before = rights(tenant)
     for role in (Role.OPERATOR, Role.RISK_OFFICER, Role.ADMINISTRATOR):
-        said = send(by, tenant, roles=[role.value]).content.decode()
+        said = html_of(send(by, tenant, roles=[role.value]))
         assert f"The role {role.value} has rights that you do not have" in said
     for who in ("manager", "administrator"):
         send(people[who], tenant, is_superuser="on", is_staff="on")
@@ -149,15 +148,15 @@ def test_support_sees_users_and_their_roles(people: dict[str, User]) -> None:
     for name in people:
         shown = support.get(f"/admin/users/user/{people[name].pk}/change/")
         assert shown.status_code == 200
-        assert 'name="roles"' not in shown.content.decode()
-    assert "operator" in support.get("/admin/users/user/").content.decode()
+        assert 'name="roles"' not in html_of(shown)
+    assert "operator" in html_of(support.get("/admin/users/user/"))
 
 
 def test_an_operator_changes_no_user(people: dict[str, User]) -> None:
     tenant = people["tenant"]
     before = rights(tenant)
     refused = send(people["operator"], tenant, **everything())
-    assert (refused.status_code, "RIGHT_MISSING" in refused.content.decode()) == (403, True)
+    assert (refused.status_code, "RIGHT_MISSING" in html_of(refused)) == (403, True)
     wanted = {"user": "tenant", "name": "k", "scopes": ["read"], "life": "90"}
     browser(people["operator"]).post("/admin/users/apikey/create/", wanted)
     assert rights(tenant) == before

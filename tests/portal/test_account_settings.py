@@ -10,6 +10,7 @@ from brokers.registry import BUILT_IN, form_of
 from connections.market_data.sources import get_or_create_broker_source
 from connections.models import ConnectionHealth, ExecutionConnection
 from tests.connections import make
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_actions import refresh
@@ -24,7 +25,7 @@ def alice(world: World, signed_in: SignedIn) -> Client:
 
 
 def page(client: Client, address: str) -> str:
-    return html.unescape(client.get(address).content.decode())
+    return html.unescape(html_of(client.get(address)))
 
 
 def test_first_the_broker_then_what_it_asks_for(world: World, alice: Client) -> None:
@@ -47,14 +48,14 @@ def test_each_wrong_field_is_told_beside_itself_and_what_was_typed_stays(
     typed = {"name": "Mine", "account": "U1", "settings.host": "10.0.0.5", "settings.port": "70000",
              "settings.timezone": "Mars"}  # fmt: skip
     answer = alice.post(f"{ADD}?type=ibkr", typed)
-    told = html.unescape(answer.content.decode())
+    told = html.unescape(html_of(answer))
     assert answer.status_code == 422
     assert "Port: Write a number from 1 up to 65535." in told
     assert "There is no time zone 'Mars'" in told
     assert 'value="70000"' in told
     typed |= {"settings.port": "4001", "settings.timezone": ""}
     answer = alice.post(f"{ADD}?type=ibkr", typed)
-    told = html.unescape(answer.content.decode())
+    told = html.unescape(html_of(answer))
     assert "lies in a network that the operators have not allowed" in told
     assert 'id="id_settings.host_error"' in told
     assert not ExecutionConnection.objects.filter(account="U1").exists()
@@ -64,7 +65,7 @@ def test_what_was_typed_is_kept_shown_and_can_be_changed(world: World, alice: Cl
     typed = {"name": "Mine", "account": "U1", "settings.host": "gw.example.com",
              "settings.port": "4001", "settings.symbols": "EURUSD\nES 202612",
              "settings.margin_rates": "AAPL = 0.25"}  # fmt: skip
-    told = html.unescape(alice.post(f"{ADD}?type=ibkr", typed, follow=True).content.decode())
+    told = html.unescape(html_of(alice.post(f"{ADD}?type=ibkr", typed, follow=True)))
     row = ExecutionConnection.objects.get(account="U1")
     assert row.settings == {
         "host": "gw.example.com", "port": 4001, "symbols": ["EURUSD", "ES 202612"],
@@ -75,7 +76,7 @@ def test_what_was_typed_is_kept_shown_and_can_be_changed(world: World, alice: Cl
     edit = f"/accounts/{row.pk}/edit/"
     shown = page(alice, edit)
     assert 'value="4001"' in shown
-    assert "EURUSD\nES 202612" in shown
+    assert "EURUSD ES 202612" in shown  # a line each
     assert "checked" not in shown.split("settings.outside_rth")[1].split(">")[0]
     alice.post(edit, {**typed, "settings.port": ""})
     assert "port" not in refresh(row).settings
@@ -139,14 +140,14 @@ def test_a_misspelt_exchange_is_told_before_the_account_is_there(
 ) -> None:
     typed = {"name": "Mine", "account": "main", "settings.symbols": "BTC/USDT"}
     told = alice.post(f"{ADD}?type=crypto", {**typed, "exchange_name": "binanse"})
-    said = html.unescape(told.content.decode())
+    said = html.unescape(html_of(told))
     assert told.status_code == 422
     assert "ccxt knows no exchange 'binanse'. Did you mean binance?" in said
     assert not ExecutionConnection.objects.filter(account="main").exists()
 
 
 def test_the_fields_to_correct_are_named_one_by_one(world: World, alice: Client) -> None:
-    said = alice.post(f"{ADD}?type=crypto", {"name": ""}).text
+    said = html_of(alice.post(f"{ADD}?type=crypto", {"name": ""}))
     found = said[said.index("Correct ") : said.index(" and send it again")]
     names = re.sub("<[^>]*>", "", found)
     assert names == "Correct name, exchange, account number and symbols"

@@ -11,6 +11,7 @@ from connections.models import ConnectionHealth, KillSwitch, Subscription
 from events.selectors import unread_count
 from execution.models import Order
 from tests.connections import make
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 
@@ -31,7 +32,7 @@ def refresh(row: Any) -> Any:
 
 
 def test_pausing_everything_says_what_will_happen(alice: Client) -> None:
-    page = alice.get("/pause/").content.decode()
+    page = html_of(alice.get("/pause/"))
     assert "Your 3 open positions stay open" in page
     assert "1 of them without a stop" in page
     assert "Pause 5 accounts" in page
@@ -42,14 +43,14 @@ def test_everything_is_paused_and_resumed(
     world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        told = alice.post("/pause/", {"cancel_working": "on"}, follow=True).content.decode()
+        told = html_of(alice.post("/pause/", {"cancel_working": "on"}, follow=True))
     assert "Everything is paused; exits go on. 1 cancel is being asked for." in told
     assert "You paused everything" in told
     assert "ENTRIES_HALTED" in told
     assert rung == ["wishes"]
     assert "You paused everything. Resume, and it takes the next signal." in told
     assert '<a href="/resume/">Resume everything…</a>' in told
-    again = alice.post("/resume/", follow=True).content.decode()
+    again = html_of(alice.post("/resume/", follow=True))
     assert "Resumed: the next signal is taken." in again
     assert "You paused everything" not in again
     assert refresh(world.working).pending_action == "CANCEL"
@@ -70,7 +71,7 @@ def test_an_operators_halt_is_told_and_not_mine_to_release(
     KillSwitch.objects.create(
         scope="USER", mode="HALTED", user=world.alice, reason="odd fills", set_by=world.olga
     )
-    page = signed_in(world.alice).post("/resume/", follow=True).content.decode()
+    page = html_of(signed_in(world.alice).post("/resume/", follow=True))
     assert "Nothing was paused by you." in page
     assert "An operator halted all your accounts" in page
     assert "Resume everything…" not in page
@@ -82,7 +83,7 @@ def test_a_position_is_closed_once_and_its_bell_is_rung(
     world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
     address = f"/positions/{world.naked.pk}/close/"
-    page = alice.get(address).content.decode()
+    page = html_of(alice.get(address))
     assert "Sends a market order to buy up to 40,000 EURUSD" in page
     assert "−48.40 USD" in page
     with django_capture_on_commit_callbacks(execute=True):
@@ -91,7 +92,7 @@ def test_a_position_is_closed_once_and_its_bell_is_rung(
     (exit_order,) = Order.objects.filter(position_id=world.naked.pk)
     assert (exit_order.side, exit_order.quantity) == ("BUY", 40_000)
     assert rung == [([exit_order.pk], "exits")]
-    assert "nothing is sent" in alice.get("/positions/").content.decode()
+    assert "nothing is sent" in html_of(alice.get("/positions/"))
 
 
 def test_a_fraction_that_was_made_up_closes_nothing(world: World, alice: Client) -> None:
@@ -105,14 +106,14 @@ def test_a_test_is_asked_for_and_polled(
     django_capture_on_commit_callbacks: Committed,
 ) -> None:  # fmt: skip
     page = f"/accounts/{world.mt5.pk}/"
-    assert "every 1s" not in alice.get(page).content.decode()
+    assert "every 1s" not in html_of(alice.get(page))
     with django_capture_on_commit_callbacks(execute=True):
         assert alice.post(f"{page}test/")["Location"] == f"{page}#checks"
     assert rung == [world.mt5.pk]
-    waiting = alice.get(f"{page}live/").content.decode()
+    waiting = html_of(alice.get(f"{page}live/"))
     assert "waits for a trading process" in waiting
     assert 'hx-trigger="every 1s"' in waiting
-    assert "http-equiv" in alice.get(page).content.decode()
+    assert "http-equiv" in html_of(alice.get(page))
 
 
 def test_credentials_go_in_and_never_come_out(world: World, alice: Client) -> None:
@@ -131,14 +132,14 @@ def test_credentials_go_in_and_never_come_out(world: World, alice: Client) -> No
 def test_an_account_is_added_and_its_page_says_what_comes_next(world: World, alice: Client) -> None:
     typed = {"name": "New one", "type": "paper", "account": "P-77", "preset": world.preset.pk,
              "data_connection": world.prices.pk}  # fmt: skip
-    page = alice.post("/accounts/add/", typed, follow=True).content.decode()
+    page = html_of(alice.post("/accounts/add/", typed, follow=True))
     assert "New one" in page
     assert "The account is added. Run its test next." in page
     assert "CONNECTION_UNTESTED" in page
     again = alice.post("/accounts/add/", typed)
     assert again.status_code == 422
     assert "This account is connected here already. It is called New one." in again.text
-    assert 'value="P-77"' in again.content.decode()
+    assert 'value="P-77"' in html_of(again)
 
 
 def test_another_tenants_preset_is_not_among_the_choices(world: World, signed_in: SignedIn) -> None:
@@ -152,7 +153,7 @@ def test_another_tenants_preset_is_not_among_the_choices(world: World, signed_in
 def test_an_account_is_changed(world: World, alice: Client) -> None:
     typed = {"name": "Renamed", "preset": world.preset.pk, "data_connection": world.prices.pk,
              "settings.native_stops": "on"}  # fmt: skip
-    page = alice.post(f"/accounts/{world.twin.pk}/edit/", typed, follow=True).content.decode()
+    page = html_of(alice.post(f"/accounts/{world.twin.pk}/edit/", typed, follow=True))
     assert "Saved." in page
     assert refresh(world.twin).name == "Renamed"
 
@@ -166,20 +167,19 @@ def test_looking_at_a_buttons_address_does_nothing(world: World, alice: Client, 
 
 
 def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
-    page = alice.post(f"/accounts/{world.mt5.pk}/pause/", follow=True).content.decode()
+    page = html_of(alice.post(f"/accounts/{world.mt5.pk}/pause/", follow=True))
     assert "Main MT5 is paused" in page
     assert "CONNECTION_PAUSED" in page
     for address in (f"/accounts/{world.mt5.pk}/", "/accounts/"):
-        page = alice.get(address).content.decode()
+        page = html_of(alice.get(address))
         assert (
             "The owner has paused the connection. Resume it to trade from the next signal on."
             in page
         )
-    assert (
-        f'action="/accounts/{world.mt5.pk}/resume/"'
-        in alice.get(f"/accounts/{world.mt5.pk}/").content.decode()
+    assert f'action="/accounts/{world.mt5.pk}/resume/"' in html_of(
+        alice.get(f"/accounts/{world.mt5.pk}/")
     )
-    page = alice.post(f"/accounts/{world.mt5.pk}/resume/", follow=True).content.decode()
+    page = html_of(alice.post(f"/accounts/{world.mt5.pk}/resume/", follow=True))
     assert "takes the next signal" in page
     assert not refresh(world.mt5).is_paused
 
@@ -193,12 +193,12 @@ def test_resumed_account_that_may_not_trade_says_what_is_missing(
     off: dict[str, bool] = {"resume": {"is_paused": True}, "switch-on": {"is_active": False}}[door]
     alice.get(address)  # its rows are hers from here on
     accounts.update(preset=None, **off)
-    page = alice.post(f"{address}{door}/", follow=True).content.decode()
+    page = html_of(alice.post(f"{address}{door}/", follow=True))
     assert "It takes no signal yet. The connection has no trading preset" in page
     assert "t takes the next signal" not in page
     accounts.update(preset=world.preset, **off)
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(reconciled_at=None)
-    page = alice.post(f"{address}{door}/", follow=True).content.decode()
+    page = html_of(alice.post(f"{address}{door}/", follow=True))
     assert "Its entries wait. The account has not been compared with its broker" in page
 
 
@@ -206,23 +206,20 @@ def test_an_account_that_an_operator_or_the_api_switched_off_is_switched_on(
     world: World, alice: Client
 ) -> None:
     address = f"/accounts/{world.mt5.pk}/"
-    assert "Switch on" not in alice.get(address).content.decode()
+    assert "Switch on" not in html_of(alice.get(address))
     type(world.mt5).objects.filter(pk=world.mt5.pk).update(is_active=False)
-    page = alice.get(address).content.decode()
+    page = html_of(alice.get(address))
     assert "Switch on" in page
     assert f"{address}pause/" not in page
-    page = alice.post(f"{address}switch-on/", follow=True).content.decode()
+    page = html_of(alice.post(f"{address}switch-on/", follow=True))
     assert "Main MT5 is switched on. Its entries wait. The account has not been compared" in page
     assert refresh(world.mt5).is_active
-    assert (
-        "was switched on already"
-        in alice.post(f"{address}switch-on/", follow=True).content.decode()
-    )
+    assert "was switched on already" in html_of(alice.post(f"{address}switch-on/", follow=True))
 
 
 def test_a_feed_is_taken_changed_paused_and_left(world: World, alice: Client) -> None:
     typed = {"account": str(world.mt5.pk), "multiplier": "0.5", "directions": "BUY"}
-    page = alice.post("/feeds/kiwi-carry/subscribe/", typed, follow=True).content.decode()
+    page = html_of(alice.post("/feeds/kiwi-carry/subscribe/", typed, follow=True))
     assert "Kiwi Carry is taken from its next signal on." in page
     assert "× 0.5" in page
     taken = Subscription.objects.get(connection=world.mt5, feed=world.carry)
@@ -232,7 +229,7 @@ def test_a_feed_is_taken_changed_paused_and_left(world: World, alice: Client) ->
     changed = Subscription.objects.get(pk=taken.pk)
     assert (changed.multiplier, changed.directions, changed.is_paused) == (2, "BOTH", True)
     alice.post(f"{base}/resume/")
-    assert "takes no signal of Kiwi Carry" in alice.get(f"{base}/end/").content.decode()
+    assert "takes no signal of Kiwi Carry" in html_of(alice.get(f"{base}/end/"))
     alice.post(f"{base}/end/")
     assert alice.get(f"{base}/end/").status_code == 404
     assert refresh(taken).archived_at is not None
@@ -245,7 +242,7 @@ def test_a_size_that_is_none_is_refused_and_stays_in_the_form(
     typed = {"account": str(world.mt5.pk), "multiplier": wrong, "directions": "BUY"}
     told = alice.post("/feeds/kiwi-carry/subscribe/", typed)
     assert told.status_code == 422
-    assert "Nothing was saved." in told.content.decode()
+    assert "Nothing was saved." in html_of(told)
     assert Subscription.objects.filter(feed=world.carry, connection=world.mt5).count() == 0
 
 
@@ -258,19 +255,19 @@ def test_an_order_that_works_is_cancelled_by_asking_the_broker(
     world: World, alice: Client, rung: list[Any], django_capture_on_commit_callbacks: Committed
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        page = alice.post(f"/orders/{world.working.pk}/cancel/", follow=True).content.decode()
+        page = html_of(alice.post(f"/orders/{world.working.pk}/cancel/", follow=True))
     assert "The broker is being asked" in page
     assert rung == ["wishes"]
-    ended = alice.post(f"/orders/{world.euro_order.pk}/cancel/", follow=True).content.decode()
+    ended = html_of(alice.post(f"/orders/{world.euro_order.pk}/cancel/", follow=True))
     assert "Nothing was changed. The order is FILLED already." in ended
     assert "(STATE_CONFLICT)" in ended
 
 
 def test_notifications_are_read_one_by_one_and_together(world: World, alice: Client) -> None:
-    assert 'aria-label="2 unread"' in alice.get("/").content.decode()
+    assert 'aria-label="2 unread"' in html_of(alice.get("/"))
     alice.post(f"/inbox/{world.notification.pk}/read/")
-    assert 'aria-label="1 unread"' in alice.get("/").content.decode()
+    assert 'aria-label="1 unread"' in html_of(alice.get("/"))
     alice.post("/inbox/read/")
-    assert "All read." in alice.get("/inbox/").content.decode()
+    assert "All read." in html_of(alice.get("/inbox/"))
     refresh(world.notification)
     assert unread_count(world.bob.pk) == 1

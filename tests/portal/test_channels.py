@@ -12,6 +12,7 @@ from common.sealing import new_private_key, public_key_of
 from common.sql import rows, run
 from events.models import Channel, Delivery, Event, EventKind, Notification
 from events.services import NewEvent, deliver, emit_many
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from users.models import User
@@ -88,18 +89,18 @@ def test_address_gets_only_the_link_until_it_is_confirmed(
     assert mail.outbox[0].to == ["a@example.com"]
     happen(user)
     assert send() == []
-    listed = client.get("/channels/").content.decode()
+    listed = html_of(client.get("/channels/"))
     assert "Not confirmed" in listed
     assert "Nothing is sent there yet." in listed
     assert client.post(f"/channels/{channel().pk}/test/", follow=True).status_code == 200
     assert send() == [], "no test message either"
 
-    page = anonymous.get(link()).content.decode()
+    page = html_of(anonymous.get(link()))
     assert f"{user.username} wants notifications of Fillcast" in page
     happen(user)
     assert send() == [], "opening the link is not enough: mail servers do it, too"
     confirmed = anonymous.post(link())
-    assert "The address is confirmed" in confirmed.content.decode()
+    assert "The address is confirmed" in html_of(confirmed)
     assert send() == [], "what happened before is in the inbox only"
     happen(user)
     assert send() == ["Filled: Buy 1 EUR/USD"]
@@ -112,23 +113,23 @@ def test_portal_lists_makes_and_removes_channels_of_ones_own(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:
     client = signed_in(world.alice)
-    assert "No channel yet" in client.get("/channels/").content.decode()
-    form = client.get("/channels/create/").content.decode()
+    assert "No channel yet" in html_of(client.get("/channels/"))
+    form = html_of(client.get("/channels/create/"))
     assert "order.placed (only if it is chosen)" in form
     told = client.post("/channels/create/", {"name": "x", "url": "nonsense"})
     assert (told.status_code, b"not a channel" in told.content) == (422, True)
     said = {"name": "hook", "url": "https://hooks.example.com/s3cret", "kinds": ["order.placed"]}
     assert client.post("/channels/create/", said).status_code == 302
-    listed = client.get("/channels/").content.decode()
+    listed = html_of(client.get("/channels/"))
     assert "https://hooks.example.com" in listed
     assert "s3cret" not in listed
     assert "order.placed" in listed
     pk = client.get(API).json()["results"][0]["id"]
     for action in ("test", "resend", "remove"):
         assert signed_in(world.bob).post(f"/channels/{pk}/{action}/").status_code == 404
-    assert "Remove the channel" in client.get(f"/channels/{pk}/remove/").content.decode()
+    assert "Remove the channel" in html_of(client.get(f"/channels/{pk}/remove/"))
     client.post(f"/channels/{pk}/remove/")
-    assert "No channel yet" in client.get("/channels/").content.decode()
+    assert "No channel yet" in html_of(client.get("/channels/"))
 
 
 def test_link_ends_after_two_days_and_with_the_next_one(
@@ -160,7 +161,7 @@ def test_link_of_a_deactivated_user_is_not_valid(
     anonymous = Client(raise_request_exception=False)
     for answer in (anonymous.get(link()), anonymous.post(link())):
         assert answer.status_code == 404
-        assert "This link is not valid" in answer.content.decode()
+        assert "This link is not valid" in html_of(answer)
     assert channel().confirmed_at is None
 
 
@@ -227,7 +228,7 @@ def test_channel_from_before_gets_messages_until_its_last_day(
     client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
     run("UPDATE events_channel SET confirm_by = clock_timestamp() + interval '1 day'")
     happen(world.alice)
-    assert "Messages go there until" in client.get("/channels/").content.decode()
+    assert "Messages go there until" in html_of(client.get("/channels/"))
     assert sorted(send() + send()) == [
         "Confirm this address for Fillcast notifications",
         "Filled: Buy 1 EUR/USD",

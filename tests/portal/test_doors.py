@@ -9,6 +9,7 @@ from django.test import Client
 from django.urls import URLPattern, reverse
 
 from portal.urls import urlpatterns
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 
@@ -112,7 +113,7 @@ def test_every_page_is_strict_and_kept_nowhere(
     told = signed_in(world.alice).get(address)
     assert "script-src 'self'; style-src 'self'" in told["Content-Security-Policy"]
     assert told["Cache-Control"] == "private, no-store"
-    page = told.content.decode()
+    page = html_of(told)
     assert "style=" not in page
     assert "<style" not in page
     assert "<script>" not in page
@@ -122,7 +123,7 @@ def test_every_page_is_strict_and_kept_nowhere(
 def test_lists_show_nothing_of_others(world: World, signed_in: SignedIn, as_web: None) -> None:
     client = signed_in(world.alice)
     for name in ("overview", "signals", "positions", "accounts", "feeds", "inbox"):
-        page = client.get(reverse(f"portal:{name}")).content.decode()
+        page = html_of(client.get(reverse(f"portal:{name}")))
         assert "Bob" not in page, name
         assert "NZD/USD" not in page, name
 
@@ -139,7 +140,7 @@ def test_a_wrong_password_says_what_may_be_wrong_and_keeps_the_name(
     world: World, as_web: None
 ) -> None:
     told = Client().post("/login/", {"username": "alice", "password": "guess"})
-    page = told.content.decode()
+    page = html_of(told)
     assert told.status_code == 200
     assert "do not belong together" in page
     assert 'value="alice"' in page
@@ -152,7 +153,7 @@ def test_the_eleventh_guess_is_not_looked_at(world: World, as_web: None) -> None
         for _ in range(11):
             told = client.post("/login/", {"username": "alice", "password": "guess"})
     assert told.status_code == 429
-    assert "rests for 15 minutes" in told.content.decode()
+    assert "rests for 15 minutes" in html_of(told)
     assert "Content-Security-Policy" in told
     right = client.post("/login/", {"username": "alice", "password": PASSWORD})
     assert right.status_code == 429

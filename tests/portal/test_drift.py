@@ -11,6 +11,7 @@ from common.clocks import market_now
 from connections.models import ExecutionConnection, Instrument
 from execution.models import AccountSyncState, DriftItem, Fill, Order
 from positions.models import ExecutionPosition
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import D, World
 
@@ -40,25 +41,25 @@ def as_owner_of_tables() -> None:
 
 
 def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Client) -> None:
-    html = alice.get(f"/accounts/{world.mt5.pk}/").content.decode()
+    html = html_of(alice.get(f"/accounts/{world.mt5.pk}/"))
     assert "Your broker and we differ" in html
     assert "Buy EURUSD, 770 at the broker: quantity none ≠ 5,000" in html
-    page = alice.get(f"/differences/{world.difference.pk}/").content.decode()
+    page = html_of(alice.get(f"/differences/{world.difference.pk}/"))
     assert "<strong>5,000</strong>" in page
     assert "Close it at the broker…" in page
     assert "<strong>Buy EURUSD, 770 at the broker</strong>, Main MT5 · 7714" in page
     assert "Somebody opened it at the broker." in page, "what it means"
     assert "Adopt it, link it to one of ours, or have it closed" in page, "and what to do"
-    other = alice.get(f"/accounts/{world.ibkr.pk}/").content.decode()
+    other = html_of(alice.get(f"/accounts/{world.ibkr.pk}/"))
     assert "we differ" not in other
 
 
 def test_a_trade_opened_at_the_broker_is_adopted_with_a_stop(world: World, alice: Client) -> None:
     path = f"/differences/{world.difference.pk}/adopt/"
-    assert "what the broker holds" in alice.get(path).content.decode()
+    assert "what the broker holds" in html_of(alice.get(path))
     wrong = alice.post(path, {"stop_loss": "1.5"})
-    assert (wrong.status_code, "has passed the level" in wrong.content.decode()) == (422, True)
-    told = alice.post(path, {"stop_loss": "1.381"}, follow=True).content.decode()
+    assert (wrong.status_code, "has passed the level" in html_of(wrong)) == (422, True)
+    told = html_of(alice.post(path, {"stop_loss": "1.381"}, follow=True))
     assert "Decided and settled." in told
     as_owner_of_tables()
     position = ExecutionPosition.objects.get(broker_position_id="770")
@@ -82,7 +83,7 @@ def test_an_unwanted_one_is_closed_and_its_exit_is_rung(
 def test_it_can_be_left_with_a_reason_only(world: World, alice: Client) -> None:
     path = f"/differences/{world.difference.pk}/ignore/"
     assert alice.post(path).status_code == 422
-    told = alice.post(path, {"reason": "My hedge."}, follow=True).content.decode()
+    told = html_of(alice.post(path, {"reason": "My hedge."}, follow=True))
     assert "Left as it is" in told
     assert "My hedge." in told
 
@@ -105,10 +106,10 @@ def test_what_may_be_corrected_by_itself_is_a_setting_of_the_account(
     world: World, alice: Client
 ) -> None:
     page = f"/accounts/{world.twin.pk}/"
-    assert "wait for you" in alice.get(page).content.decode()
+    assert "wait for you" in html_of(alice.get(page))
     said = {  # with all that a browser sends: no setting changes, for something is open
         "name": "Twin", "preset": world.preset.pk, "data_connection": world.prices.pk,
         "settings.native_stops": "on",
     }  # fmt: skip
     alice.post(f"{page}edit/", {**said, "auto_correct": "on"})
-    assert "taken over by itself" in alice.get(page).content.decode()
+    assert "taken over by itself" in html_of(alice.get(page))

@@ -16,6 +16,7 @@ from portal.views.inbox import REFRESH_SECONDS as INBOX_SECONDS
 from portal.views.positions import REFRESH_SECONDS as POSITIONS_SECONDS
 from portal.views.signals import OFTEN_SECONDS, SELDOM_SECONDS
 from positions.models import ExecutionPosition
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World, order, signal
 
@@ -62,7 +63,7 @@ def follow(alice: Client) -> Follow:
     def ask(address: str) -> Live:
         answer = alice.get(address, headers={"HX-Request": "true"})
         assert answer.status_code == 200
-        return live_of(answer.content.decode())
+        return live_of(html_of(answer))
 
     return ask
 

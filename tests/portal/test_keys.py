@@ -6,6 +6,7 @@ from datetime import timedelta
 from django.test import Client
 from django.utils import timezone
 
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from users.models import ApiKey
@@ -18,25 +19,25 @@ def test_a_key_is_made_shown_once_and_works(
 ) -> None:
     for user in (world.alice, world.olga):
         client = signed_in(user)
-        assert "No API key yet" in client.get("/keys/").content.decode()
-        form = client.get("/keys/create/").content.decode()
+        assert "No API key yet" in html_of(client.get("/keys/"))
+        form = html_of(client.get("/keys/create/"))
         assert "Publish: write, publish and cancel signals" in form
         made = client.post(
             "/keys/create/", {"name": "report", "scopes": ["read", "trade"], "life": "30"}
         )
-        found = re.search(r"fc_[0-9a-f]+_[\w-]+", made.content.decode())
+        found = re.search(r"fc_[0-9a-f]+_[\w-]+", html_of(made))
         assert found
         owner = user_for_key(found[0])
         assert owner is not None
         assert (owner.pk, owner.key_scopes) == (user.pk, frozenset({"read", "trade"}))
-        listed = client.get("/keys/").content.decode()
+        listed = html_of(client.get("/keys/"))
         assert found[0] not in listed
         assert "read, trade" in listed
         with for_all_tenants():
             key = ApiKey.objects.get(user=user)
         assert client.post(f"/keys/{key.pk}/revoke/").status_code == 302
         assert user_for_key(found[0]) is None
-        assert "Revoked" in client.get("/keys/").content.decode()
+        assert "Revoked" in html_of(client.get("/keys/"))
 
 
 def test_nothing_is_made_of_a_form_without_a_scope(
@@ -53,7 +54,7 @@ def test_anothers_key_is_not_there(world: World, signed_in: SignedIn, as_web: No
     assert client.get(f"/keys/{key.pk}/revoke/").status_code == 404
     assert client.post(f"/keys/{key.pk}/revoke/").status_code == 404
     assert user_for_key(secret) is not None
-    assert "bobs" not in client.get("/keys/").content.decode()
+    assert "bobs" not in html_of(client.get("/keys/"))
     assert Client().get("/keys/")["Location"] == "/login/?next=/keys/"
 
 
@@ -61,4 +62,4 @@ def test_a_key_that_ends_soon_says_so(world: World, signed_in: SignedIn, as_web:
     with on_behalf_of(world.alice):
         ends = timezone.now() + timedelta(days=10)
         create_api_key(world.alice, "old script", expires_at=ends)
-    assert "Ends soon: make another" in signed_in(world.alice).get("/keys/").content.decode()
+    assert "Ends soon: make another" in html_of(signed_in(world.alice).get("/keys/"))

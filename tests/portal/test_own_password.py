@@ -14,6 +14,7 @@ from events.models import Channel, Event, EventKind, Notification
 from events.services import deliver
 from tests.changes.concurrent_forms import at_once
 from tests.execution.factories import locked_elsewhere
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from tests.portal.test_second_factor import give_factor, shown
@@ -43,13 +44,13 @@ def test_password_is_changed_and_only_other_sessions_end(
 ) -> None:
     user: User = getattr(world, who)
     client, elsewhere = signed_in(user), signed_in(user)
-    shown_page = client.get(PAGE).content.decode()
+    shown_page = html_of(client.get(PAGE))
     assert "at least 8 characters" in shown_page
     assert "An administrator sets a new one" in shown_page, "whom to ask who forgot it"
     assert 'href="/security/"' in shown_page, "the way back"
     done = client.post(PAGE, TYPED, follow=True)
     assert done.redirect_chain == [("/security/", 302)]
-    assert "Your password is changed. All other sessions were signed out." in done.content.decode()
+    assert "Your password is changed. All other sessions were signed out." in html_of(done)
     assert client.get("/security/").status_code == 200
     assert elsewhere.get("/security/")["Location"].startswith("/login/")
     assert [bool(Client().login(username=who, password=one)) for one in (PASSWORD, NEW)] == [
@@ -76,8 +77,8 @@ def test_refused_password_is_explained_and_nothing_changes(
     client, elsewhere = signed_in(world.alice), signed_in(world.alice)
     answer = client.post(PAGE, {**TYPED, **typed})
     assert answer.status_code == 422
-    assert sentence in answer.content.decode()
-    assert NEW not in answer.content.decode(), "no password is sent back"
+    assert sentence in html_of(answer)
+    assert NEW not in html_of(answer), "no password is sent back"
     assert has_password(world.alice, PASSWORD)
     assert elsewhere.get("/security/").status_code == 200
     assert not Event.objects.filter(kind=EventKind.PASSWORD_CHANGED).exists()
@@ -134,7 +135,7 @@ def test_of_two_changes_at_once_one_is_refused(world: World, signed_in: SignedIn
     def change(client: Client, password: str) -> tuple[int, str]:
         typed = {"new_password1": password, "new_password2": password}
         answer = client.post(PAGE, {**TYPED, **typed})
-        return answer.status_code, answer.content.decode()
+        return answer.status_code, html_of(answer)
 
     acts = [partial(change, signed_in(world.alice), one) for one in wanted]
     answers = at_once(world.alice, *acts)

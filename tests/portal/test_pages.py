@@ -19,6 +19,7 @@ from portal.selectors.signals import published_to, signal_history
 from positions.models import ExecutionPosition
 from tests.connections import make
 from tests.console.conftest import statements
+from tests.html import html_of
 from tests.portal import factories as cast
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import D, World
@@ -35,7 +36,7 @@ def read(world: World, signed_in: SignedIn, as_web: None) -> Read:
     def page(address: str) -> str:
         told = client.get(address)
         assert told.status_code == 200, (address, told.status_code)
-        return str(told.content.decode())
+        return str(html_of(told))
 
     return page
 
@@ -78,15 +79,15 @@ def test_an_empty_portal_says_what_comes_next(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:
     client = signed_in(world.nora)
-    assert "Connect your first account" in client.get("/").content.decode()
-    assert "Add an account first" in client.get("/feeds/").content.decode()
-    assert "No open positions" in client.get("/positions/").content.decode()
-    assert "Nothing was told yet" in client.get("/inbox/").content.decode()
+    assert "Connect your first account" in html_of(client.get("/"))
+    assert "Add an account first" in html_of(client.get("/feeds/"))
+    assert "No open positions" in html_of(client.get("/positions/"))
+    assert "Nothing was told yet" in html_of(client.get("/inbox/"))
 
 
 def test_an_account_without_a_feed_is_led_to_one(world: World, signed_in: SignedIn) -> None:
     make.connection(world.nora)
-    assert "No account takes a feed yet" in signed_in(world.nora).get("/").content.decode()
+    assert "No account takes a feed yet" in html_of(signed_in(world.nora).get("/"))
 
 
 def test_a_signal_in_words(world: World, read: Read) -> None:
@@ -132,7 +133,7 @@ def test_what_delays_a_cancel_is_on_the_order(
 ) -> None:
     type(world.working).objects.filter(pk=world.working.pk).update(**changes)
     shown = signed_in(world.alice).get(f"/signals/{world.euro.pk}/?order={world.working.pk}")
-    assert sentence in shown.content.decode()
+    assert sentence in html_of(shown)
 
 
 def test_a_closed_position_counts_into_the_signals_result(world: World) -> None:
@@ -186,7 +187,7 @@ def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
     world.start_workers()
 
     def page(path: str) -> str:
-        return client.get(path).content.decode()
+        return html_of(client.get(path))
 
     assert "mt5.main" in page(address)
     assert "No worker" not in page(address) + page("/accounts/")
@@ -214,7 +215,7 @@ def test_an_account_that_is_off_says_what_is_open_and_watched_there(
     client, address = signed_in(world.alice), f"/accounts/{world.mt5.pk}/"
 
     def page(path: str) -> str:
-        return client.get(path).content.decode()
+        return html_of(client.get(path))
 
     ExecutionConnection.objects.filter(pk=world.mt5.pk).update(is_active=False)
     assert len(open_items(world.mt5.pk)) == 1
@@ -246,10 +247,10 @@ def test_an_account_that_is_off_says_what_is_open_and_watched_there(
 def test_an_account_of_which_nothing_is_heard_says_so(
     world: World, workers: None, signed_in: SignedIn
 ) -> None:
-    told = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").content.decode()
+    told = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
     assert "Nothing was heard of it" not in told
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(inactivity_alerted_at=datetime.now(UTC))
-    told = signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/").content.decode()
+    told = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
     assert "Silent" in told
     assert "Nothing was heard of it since" in told
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from signals.models import Signal
 from tests.execution import factories
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World, feed
 
@@ -31,8 +32,8 @@ def followed(world: World) -> Any:
 def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn) -> None:
     signal = draft(followed(world))
     client = signed_in(world.paula)
-    assert f"/signals/{signal.pk}/" in client.get("/signals/").content.decode()
-    html = client.get(f"/signals/{signal.pk}/").content.decode()
+    assert f"/signals/{signal.pk}/" in html_of(client.get("/signals/"))
+    html = html_of(client.get(f"/signals/{signal.pk}/"))
     assert "If it were published now" in html
     assert '<th scope="row">Accounts that take the feed</th><td class="n">4</td>' in html
     assert html.count("For reasons of the accounts themselves.") == 2
@@ -42,7 +43,7 @@ def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn)
 
 def test_a_provider_sees_what_is_wrong_with_the_signal(world: World, signed_in: SignedIn) -> None:
     signal = draft(followed(world), sl=D("1.11"))
-    html = signed_in(world.paula).get(f"/signals/{signal.pk}/").content.decode()
+    html = html_of(signed_in(world.paula).get(f"/signals/{signal.pk}/"))
     assert "No account can take it as it is" in html
     assert "The stop is at the current price or beyond it" in html
 

@@ -17,6 +17,7 @@ from connections.models import (
 )
 from connections.services import use_own_prices
 from tests.connections import make
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from tests.portal.test_actions import refresh
@@ -33,7 +34,7 @@ def alice(world: World, signed_in: SignedIn) -> Client:
 
 
 def page(client: Client, address: str) -> str:
-    return html.unescape(client.get(address).content.decode())
+    return html.unescape(html_of(client.get(address)))
 
 
 def account_page(client: Client, row: ExecutionConnection) -> str:
@@ -67,7 +68,7 @@ def test_the_choice_makes_the_source_with_the_account(
         "data_connection": "own",
         "settings.symbols": "BTC/USDT",
     }
-    told = html.unescape(alice.post(f"{ADD}crypto", typed, follow=True).content.decode())
+    told = html.unescape(html_of(alice.post(f"{ADD}crypto", typed, follow=True)))
     row = ExecutionConnection.objects.get(account="77")
     assert row.data_connection is not None
     assert (row.data_connection.broker_connection, row.data_connection.user) == (row, world.alice)
@@ -89,7 +90,7 @@ def test_an_account_without_a_source_takes_its_own_by_one_click(
     assert ONE_CLICK in said
     told = alice.post(f"/accounts/{world.mt4.pk}/own-prices/", follow=True)
     assert refresh(world.mt4).data_connection.broker_connection_id == world.mt4.pk
-    shown = html.unescape(told.content.decode())
+    shown = html.unescape(html_of(told))
     assert "from the next signal on" in shown
     assert ONE_CLICK not in shown
 

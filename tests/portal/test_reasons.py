@@ -7,6 +7,7 @@ from django.utils.html import escape
 from common.reason_codes import Code
 from common.templatetags.fillcast import with_reasons
 from execution.models import Order
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import World
 from users.models import User
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.django_db
 def text_of(client: Client, code: str, status: int = 200) -> str:
     answer = client.get(f"/reasons/{code}/")
     assert answer.status_code == status
-    return answer.content.decode()
+    return html_of(answer)
 
 
 def test_every_code_has_a_page_that_anybody_can_open(client: Client) -> None:
@@ -54,7 +55,7 @@ def test_operators_see_whom_it_hit(world: World, client: Client) -> None:
     operator = User.objects.create_superuser("op", password="op")
     client.force_login(operator)
     answer = client.get("/reasons/REQUOTE/", follow=True)
-    text = answer.content.decode()
+    text = html_of(answer)
     assert answer.redirect_chain == [("/admin/execution/order/reasons/REQUOTE/", 302)]
     assert escape(order.connection.name) in text
     assert f"O-{order.pk}" in text

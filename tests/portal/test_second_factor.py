@@ -19,6 +19,7 @@ from common.permissions import Right, Role
 from common.reason_codes import Code
 from config.middleware.second_factor import REAUTHENTICATED_API_CALLS, REAUTHENTICATED_VIEWS
 from connections.models import ExecutionConnection
+from tests.html import html_of
 from tests.portal.conftest import SignedIn
 from tests.portal.factories import PASSWORD, World
 from users import one_time_codes, second_factor
@@ -67,8 +68,8 @@ def test_both_pages_ask_for_it_and_the_password_alone_opens_nothing(
     assert client.get("/api/v1/me/").status_code == 401
     assert client.get("/admin/").status_code == 302
     asked = client.get("/login/code/")
-    assert "recovery codes" in asked.content.decode()
-    assert "reset_second_factor" in asked.content.decode()
+    assert "recovery codes" in html_of(asked)
+    assert "reset_second_factor" in html_of(asked)
     wrong = client.post("/login/code/", {"code": "000000"})
     assert (wrong.status_code, is_signed_in(client)) == (422, False)
     right = client.post("/login/code/", {"code": present_code()})
@@ -117,16 +118,16 @@ def test_staff_who_must_have_one_set_it_up_first_and_can_do_nothing_else(
     assert sign_in(client, "olga", "/admin/login/")["Location"] == "/login/first/"
     assert client.get("/admin/").status_code == 302
     assert not is_signed_in(client)
-    page = client.get("/login/first/").content.decode()
+    page = html_of(client.get("/login/first/"))
     assert "data:image/svg+xml;base64," in page
     sealed = client.session["new_second_factor"]
     secret = second_factor.open_secret(world.olga, bytes.fromhex(sealed))
     assert secret is not None
     assert one_time_codes.typed_secret(secret) in page
     assert client.post("/login/first/", {"code": "000000"}).status_code == 422
-    assert client.get("/login/first/").content.decode().count(one_time_codes.typed_secret(secret))
+    assert html_of(client.get("/login/first/")).count(one_time_codes.typed_secret(secret))
     given = client.post("/login/first/", {"code": one_time_codes.code_at(secret, now_step())})
-    assert given.content.decode().count("<li><code>") == 10
+    assert html_of(given).count("<li><code>") == 10
     assert is_signed_in(client)
     assert sign_in(Client(), "alice")["Location"] == "/"  # tenants are free to
 
@@ -153,7 +154,7 @@ def test_everybody_sets_it_up_with_their_password_and_other_sessions_end(
     wrong = mine.post("/security/enrol/", {"code": code, "password": "a guess"})
     assert (wrong.status_code, SecondFactor.objects.count()) == (422, 0)
     given = mine.post("/security/enrol/", {"code": code, "password": PASSWORD})
-    assert given.content.decode().count("<li><code>") == 10
+    assert html_of(given).count("<li><code>") == 10
     assert is_signed_in(mine)
     assert not is_signed_in(elsewhere)
     factor = SecondFactor.objects.get()
@@ -277,7 +278,7 @@ def test_form_for_a_new_account_takes_no_credentials(
     secrets = {"password": "x", "credentials": '{"password": "x"}'}
     said = {"name": "New", "type": "mt5", "account": "5551", "settings.server": "Demo", **owner}
     answer = client.post(f"{page}?type=mt5", said | secrets)
-    assert answer.status_code == 302, answer.content.decode()
+    assert answer.status_code == 302, html_of(answer)
     with for_all_tenants():
         made = ExecutionConnection.objects.get(name="New")
     assert made.sealed_credentials is None
@@ -350,7 +351,7 @@ def test_trading_is_resumed_as_the_page_says(
     give_factor(world.alice)
     client, taken = signed_in(world.alice), world.taken[0]
     shown(client, world.alice, FRESH_SECONDS + 1)
-    page = " ".join(client.get("/security/").content.decode().split())
+    page = " ".join(html_of(client.get("/security/")).split())
     assert "trading is resumed after “Pause everything”" in page
     assert "One account or subscription is paused and resumed without it." in page
     together = reverse("portal:resume")
@@ -370,7 +371,7 @@ def test_staff_read_what_asks_them_again(world: World, signed_in: SignedIn, as_w
     give_factor(world.olga)
     client = signed_in(world.olga)
     shown(client, world.olga, FRESH_SECONDS + 1)
-    page = " ".join(client.get("/security/").content.decode().split())
+    page = " ".join(html_of(client.get("/security/")).split())
     assert "users are changed, and a kill switch or an epoch is released." in page
     assert "Pause everything" not in page
 
@@ -406,7 +407,7 @@ def test_another_administrator_resets_it_and_nobody_their_own(
     give_factor(world.alice)
     client = signed_in(world.olga)
     page = reverse("admin:users_user_reset_second_factor", args=[world.alice.pk])
-    assert "Reset the second factor of alice?" in client.get(page).content.decode()
+    assert "Reset the second factor of alice?" in html_of(client.get(page))
     assert client.post(page).status_code == 302
     with for_all_tenants():
         assert not SecondFactor.objects.exists()

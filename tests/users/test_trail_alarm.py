@@ -16,6 +16,7 @@ from connections.models import TradingPreset
 from events.models import Event, Notification
 from events.services import deliver
 from tests.connections import make
+from tests.html import html_of
 from tests.roles import staff
 from tests.users.conftest import Opened
 from users.models import User
@@ -57,7 +58,7 @@ def kinds() -> list[str]:
 def console_page(user: User, path: str = "/admin/") -> str:
     client = Client()
     client.force_login(user)
-    return client.get(path).content.decode()
+    return html_of(client.get(path))
 
 
 def test_regular_check_of_broken_trail_alarms_staff_once(trail: None, operator: User) -> None:

@@ -17,6 +17,7 @@ from execution.models import DroppedMessageCount, Order
 from execution.reports.apply import apply_reports
 from signals.models import Feed
 from tests.execution import factories
+from tests.html import html_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOBODYS, ENDED = DroppedMessageCount.Name.UNKNOWN_CONNECTION, DroppedMessageCount.Name.ENDED
@@ -89,7 +90,7 @@ def test_the_console_shows_one_row_a_name(admin_client: Client) -> None:
     dropped_messages.record_dropped(NOBODYS, "a stranger")
     page = reverse("admin:execution_droppedmessagecount_changelist")
     for ordered in ("", "?o=2", "?o=-2"):
-        html = admin_client.get(page + ordered).content.decode()
+        html = html_of(admin_client.get(page + ordered))
         assert html.count("Order in a message that had ended") == 1
         assert "30" in html
         assert "order 2" in html

@@ -17,6 +17,7 @@ from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.events.test_messages import event
 from tests.execution import factories
+from tests.html import html_of
 
 pytestmark = pytest.mark.django_db
 
@@ -68,14 +69,14 @@ def test_position_below_the_minimum_is_held_back_until_it_can_be_sold(
     assert ExecutionPosition.objects.get().quantity == 100
     assert alice.user is not None
     client.force_login(alice.user)
-    assert "it cannot be closed now." in client.get("/positions/").content.decode()
+    assert "it cannot be closed now." in html_of(client.get("/positions/"))
 
     an_hour_later()
     Instrument.objects.update(close_worth_min=D(100))  # the exchange lowers its least
     assert len(scan_levels()) == 1
     (outgoing,) = factories.claim_all()
     assert outgoing.request.quantity == 100
-    assert "it cannot be closed now." not in client.get("/positions/").content.decode()
+    assert "it cannot be closed now." not in html_of(client.get("/positions/"))
 
 
 @pytest.mark.parametrize(

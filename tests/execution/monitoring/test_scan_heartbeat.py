@@ -14,6 +14,7 @@ from execution.monitoring import scan_heartbeat
 from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.execution import factories
+from tests.html import html_of
 from tests.roles import staff
 from users.models import User
 
@@ -116,15 +117,15 @@ def operator_client(client: Client) -> Client:
 )
 def test_every_console_page_shows_a_late_scan(operator_client: Client, path: str) -> None:
     age_heartbeat(scanned=5, scheduled=5)
-    page = operator_client.get(path).content.decode()
+    page = html_of(operator_client.get(path))
     assert "is-worst" not in page
     assert 'id="scan-alarm"' in page
     age_heartbeat(scanned=200, scheduled=200)
-    page = operator_client.get(path).content.decode()
+    page = html_of(operator_client.get(path))
     assert page.count("is-worst") == 1
     assert "Stops and targets are not being checked" in page
     age_heartbeat(scanned=5, scheduled=200)
-    page = operator_client.get(path).content.decode()
+    page = html_of(operator_client.get(path))
     assert "The scheduler has stopped" in page
 
 
@@ -132,7 +133,7 @@ def test_every_console_page_shows_a_late_scan(operator_client: Client, path: str
 def test_every_portal_page_shows_a_late_scan(client: Client, path: str) -> None:
     client.force_login(User.objects.create_user("tenant"))
     age_heartbeat(scanned=200, scheduled=200)
-    page = client.get(path).content.decode()
+    page = html_of(client.get(path))
     assert "Stops and targets are not being checked" in page
     assert "scheduler has stopped" not in page
 
@@ -141,11 +142,11 @@ def test_every_portal_page_shows_a_late_scan(client: Client, path: str) -> None:
 def test_every_portal_page_shows_a_stopped_scheduler(client: Client, path: str) -> None:
     client.force_login(User.objects.create_user("tenant"))
     age_heartbeat(scanned=5, scheduled=5)
-    page = client.get(path).content.decode()
+    page = html_of(client.get(path))
     assert 'id="scan-alarm"' in page
     assert "scheduler has stopped" not in page
     age_heartbeat(scanned=5, scheduled=200)
-    page = client.get(path).content.decode()
+    page = html_of(client.get(path))
     assert "<h2>Fillcast’s scheduler has stopped</h2>" in page
     assert " ago. Stops and targets are still checked, last " in page
     assert "daily results" in page

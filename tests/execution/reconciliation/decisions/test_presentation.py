@@ -17,6 +17,7 @@ from execution.models import DriftItem
 from positions.models import ExecutionPosition
 from tests.execution.fake_broker import FakeBroker
 from tests.execution.reconciliation.decisions.actions import drift_item
+from tests.html import html_of
 from tests.roles import staff
 from users.models import User
 
@@ -47,17 +48,17 @@ def browser(user: User) -> Client:
 def read_portal(item: DriftItem, owner: User) -> list[str]:
     """The account's list leads to the page, which says what to do."""
     client = browser(owner)
-    listed = client.get(f"/accounts/{item.connection_id}/").content.decode()
+    listed = html_of(client.get(f"/accounts/{item.connection_id}/"))
     assert f"/differences/{item.pk}/" in listed
     assert summary_of(item) in unescape(listed)
-    return [client.get(f"/differences/{item.pk}/").content.decode()]
+    return [html_of(client.get(f"/differences/{item.pk}/"))]
 
 
 def read_console(item: DriftItem, owner: User) -> list[str]:
     client = browser(staff(Role.OPERATOR))
-    listed = client.get("/admin/execution/driftitem/").content.decode()
+    listed = html_of(client.get("/admin/execution/driftitem/"))
     assert summary_of(item) in unescape(listed)
-    return [client.get(f"/admin/execution/driftitem/{item.pk}/").content.decode()]
+    return [html_of(client.get(f"/admin/execution/driftitem/{item.pk}/"))]
 
 
 def read_api(item: DriftItem, owner: User) -> list[str]:
