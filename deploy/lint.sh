@@ -26,10 +26,15 @@ as_in_production() {
     DATABASE_URL=postgresql://nobody@localhost/none REDIS_URL=redis://localhost "$@"
 }
 
+long_template_lines() {
+  ! git ls-files -z '*.html' | xargs -0 awk 'length($0) > 120 { print FILENAME ":" FNR ": " length($0) " characters" }' | grep .
+}
+
 check 'ruff check' $python -m ruff check --output-format concise .
 check 'ruff format' $python -m ruff format --check --output-format concise .
 check 'mypy --strict' $python -m mypy .
 check 'imports only go down' .venv/bin/lint-imports
+check 'templates: 120 characters' long_template_lines
 check 'words of the glossary' $python deploy/vocabulary.py
 check 'migrations are complete' $python manage.py makemigrations --check --dry-run
 check 'check --deploy' as_in_production $python manage.py check --deploy --fail-level WARNING

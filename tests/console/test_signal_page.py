@@ -18,6 +18,7 @@ from signals import services
 from signals.models import Signal
 from tests.console import seed
 from tests.console.conftest import statements
+from tests.execution.factories import without_triggers
 from tests.html import html_of
 
 Page = Callable[..., str]
@@ -64,7 +65,8 @@ def test_funnel_counts_only_orders_that_passed_each_step(world: dict[str, Any]) 
 
 def test_funnel_shows_nothing_at_the_broker_before_a_worker_claims(world: dict[str, Any]) -> None:
     entries = Order.objects.filter(signal=world["signal"])
-    entries.update(status="PENDING", submitted_at=None, acknowledged_at=None, filled_quantity=0)
+    with without_triggers():
+        entries.update(status="PENDING", submitted_at=None, acknowledged_at=None, filled_quantity=0)
     assert steps_of(world["signal"])[1:4] == [
         ("Eligible", 100, 0, 0),
         ("Within limits", 0, 0, 100),
