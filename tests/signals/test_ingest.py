@@ -23,9 +23,9 @@ from users.models import User
 OPEN = {"symbol": "EURUSD", "direction": "BUY", "open_price": "1.3860", "sl": "1.38", "tp": "1.40"}
 
 
-def take(to: Feed, *, door: Origin = Origin.API, **changes: Any) -> tuple[Signal, bool]:
+def take(to: Feed, *, origin: Origin = Origin.API, **changes: Any) -> tuple[Signal, bool]:
     draft = read_signal(json.dumps({**OPEN, **changes}).encode())
-    return save_draft(to, draft, origin=door, by=to.owner)
+    return save_draft(to, draft, origin=origin, by=to.owner)
 
 
 def follow(feed: Feed, **fields: Any) -> Signal:
