@@ -12,4 +12,4 @@ AROUND_A_BLOCK = re.compile(rf"\s*(</?(?:{BLOCKS})\b[^>]*>)\s*")
 
 def html_of(response: Any) -> str:
     """Return the HTML of a response: one space for each run of white space, none beside a block."""
-    return AROUND_A_BLOCK.sub(r"\1", re.sub(r"\s+", " ", response.content.decode()))
+    return AROUND_A_BLOCK.sub(r"\1", re.sub(r"\s+", " ", b"".join(response).decode()))

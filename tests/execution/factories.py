@@ -258,6 +258,12 @@ def without_triggers() -> Iterator[None]:
         run("SET session_replication_role = origin")
 
 
+def force(statement: str, parameters: Any = ()) -> None:
+    """Run a statement that the triggers would refuse."""
+    with without_triggers():
+        run(statement, parameters)
+
+
 def live_lease(owner: str = OWNER) -> None:
     run(
         "INSERT INTO execution_workerlease (id, role, host, pid, lease_until)"

@@ -112,7 +112,7 @@ class Core(RuleBasedStateMachine):
         self.world.broker.reads_fail = False
         self.world.pass_time(61 if then else 0)
 
-    @precondition(lambda self: any(o.wish for o in self.world.orders_now))
+    @precondition(lambda self: any(o.pending_action for o in self.world.orders_now))
     @rule(cancelling=st.sampled_from(["take", "take", "refuse", "silent"]))
     def grant_wishes(self, cancelling: str) -> None:
         self.world.broker.cancelling = cancelling

@@ -238,7 +238,7 @@ def test_a_stream_that_works_goes_on_while_its_account_fails_otherwise(
     source, fails = two
     of_both = ConnectionHealth.objects.filter(connection__price_source__in=two)
     later = {"circuit_open_until": datetime.now(UTC) + timedelta(hours=1)}
-    of_both.filter(connection__tells=fails).update(**later)
+    of_both.filter(connection__price_source=fails).update(**later)
     live.maintain()
     before = live._followed[source.pk].stream
     of_both.update(**later)

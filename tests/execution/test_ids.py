@@ -25,5 +25,5 @@ def test_an_attempt_changes_the_last_digit_only() -> None:
 
 @pytest.mark.parametrize("attempt", [-1, 10])
 def test_there_are_ten_attempts(attempt: int) -> None:
-    with pytest.raises(ValueError, match="no digit"):
+    with pytest.raises(ValueError, match="not one digit"):
         at_attempt("devabcdefghijklmn0", attempt)

@@ -18,6 +18,7 @@ from execution.order_reasons import WORKER_SECONDS
 from execution.services import close_position
 from signals.models import Feed
 from tests.execution import factories
+from tests.html import html_of
 from tests.roles import staff
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,7 +43,8 @@ def operator(db: None) -> Client:
 def text(client: Client, path: str) -> str:
     answer = client.get(path)
     assert answer.status_code == 200, (path, answer.status_code)
-    return html.unescape(b"".join(answer).decode())
+    is_page = answer["Content-Type"].startswith("text/html")
+    return html.unescape(html_of(answer) if is_page else b"".join(answer).decode())
 
 
 def listed(client: Client, reason: str) -> list[int]:

@@ -47,7 +47,7 @@ def ordered(status: str) -> Callable[[Feed], None]:
         factories.signal(feed)
         factories.live_lease()
         factories.claim_all()
-        run("UPDATE execution_order SET status = %s", (status,))
+        factories.force("UPDATE execution_order SET status = %s", (status,))
 
     return make
 

@@ -5,7 +5,6 @@ from datetime import timedelta
 import pytest
 
 from common.clocks import market_now
-from common.sql import run
 from connections.models import ExecutionConnection
 from execution.audit.counters import recent
 from positions.models import ExecutionPosition
@@ -47,7 +46,7 @@ class TestWhateverTheSignalsAge:
         ],
     )
     def test_orders(self, row: str, counter: str, alice: ExecutionConnection) -> None:
-        run(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
+        factories.force(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
         assert self.found() == {counter: 1}
 
     def test_positions(self, alice: ExecutionConnection, broker: FakeBroker) -> None:
@@ -59,7 +58,9 @@ class TestWhateverTheSignalsAge:
         assert self.found() == {"NAKED": 1, "GHOST": 1}
 
     def test_one_signal_is_looked_at_alone(self, feed: Feed, alice: ExecutionConnection) -> None:
-        run(f"UPDATE execution_order SET status = 'UNKNOWN' WHERE id = {entry(alice).pk}")
+        factories.force(
+            f"UPDATE execution_order SET status = 'UNKNOWN' WHERE id = {entry(alice).pk}"
+        )
         ExecutionPosition.objects.update(sl_guardian="")
         factories.pass_time(6)
         other = factories.signal(feed)

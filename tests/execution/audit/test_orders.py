@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
     ],
 )
 def test_lost(row: str, signal: Signal, alice: ExecutionConnection) -> None:
-    run(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
+    factories.force(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
     assert nonzero_counters() == {"LOST": 1}
 
 
@@ -49,7 +49,7 @@ def test_dup_under_another_attempts_digit(signal: Signal, broker: FakeBroker) ->
 def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  # type: ignore[no-untyped-def]
     late = settings.FILLCAST_ABSENCE_GAP_SECONDS + GRACE_SECONDS
     for seconds, counters in ((late - 2, {}), (late + 1, {"LIMBO": 1})):
-        run(
+        factories.force(
             "UPDATE execution_order SET status = 'UNKNOWN', lookup_after = clock_timestamp(),"
             f" answer_by = clock_timestamp() - interval '{seconds} s' WHERE id = {entry(alice).pk}"
         )
