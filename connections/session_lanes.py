@@ -166,7 +166,7 @@ def mark_active(connection_ids: Iterable[str]) -> None:
             _activated.update(named)
 
 
-def is_idle(connection_id: UUID) -> bool:
+def is_idle(connection_id: UUID | str) -> bool:
     """Whether rounds of this process leave an account alone."""
     return str(connection_id) in _idle
 

@@ -15,12 +15,13 @@ even if it no longer subscribes.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.db import connection as database
 
 from common.reason_codes import Code
-from common.sql import array, rows, run
+from common.sql import Query, array, rows, run
 from connections import eligibility
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_outcomes
@@ -43,6 +44,34 @@ class FanOut:
     lanes: Mapping[int, str] = field(
         default_factory=dict
     )  # by order id; only orders in a session lane
+
+
+class _WrittenEntry(NamedTuple):
+    """is_ready: it may be executed at once."""
+
+    id: int
+    is_ready: bool
+
+
+class _Withdrawn(NamedTuple):
+    id: int
+    connection_id: UUID
+    pending_action: str
+
+
+class _UnfilledEntry(NamedTuple):
+    connection_id: UUID
+    status: str
+
+
+class _MovedPosition(NamedTuple):
+    id: int
+    connection_id: UUID
+
+
+class _OrderLane(NamedTuple):
+    id: int
+    lane: str
 
 
 # An event ends most waits (`deferral.wake`). After this time an order is decided again anyway: an
@@ -74,7 +103,9 @@ candidates AS (
   FROM classified
 )"""
 
-INSERT_ENTRIES = f"""
+INSERT_ENTRIES = Query(
+    _WrittenEntry,
+    f"""
 WITH {ENTRIES}, ranked AS (
   SELECT *, row_number() OVER (ORDER BY connection_id) - 1 AS rank, count(*) OVER () AS total
   FROM entries
@@ -104,9 +135,12 @@ WITH {ENTRIES}, ranked AS (
   WHERE w.status = 'SKIPPED'
 )
 SELECT id, status = 'PENDING' AND reason = '' AS is_ready FROM written ORDER BY id
-"""
+""",
+)
 
-WITHDRAW = """
+WITHDRAW = Query(
+    _Withdrawn,
+    """
 WITH locked AS (
   SELECT id FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg LIKE 'entry%%' AND status = ANY(%(live)s)
@@ -127,20 +161,26 @@ WITH locked AS (
   SELECT id, %(signal_id)s, connection_id, %(code)s, status FROM moved WHERE status = 'CANCELLED'
 )
 SELECT id, connection_id, pending_action FROM moved
-"""
+""",
+)
 
 # Applying a fill locks the order's row too. So either the next statements see the position, or the
 # transaction that opens it sees this MODIFY or CLOSE. An order that has ended may get a late fill.
-LOCK_UNFILLED = """
+LOCK_UNFILLED = Query(
+    _UnfilledEntry,
+    """
 SELECT connection_id, status FROM execution_order
 WHERE signal_id = %s AND leg LIKE 'entry%%' AND status <> ALL('{FILLED, SKIPPED, DENIED}')
 ORDER BY id FOR NO KEY UPDATE
-"""
+""",
+)
 
 # The engine guards a level that had no guardian. It also guards several targets that replace the
 # one at the broker, which would close all of the position at the first. If the signal has fewer
 # targets than the number of the position's next one, its last one counts.
-MOVE_LEVELS = f"""
+MOVE_LEVELS = Query(
+    _MovedPosition,
+    f"""
 WITH locked AS (
   SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
   ORDER BY id FOR NO KEY UPDATE
@@ -162,13 +202,17 @@ WITH locked AS (
   SELECT %(signal_id)s, connection_id, '{Code.LEVELS_MOVED.value}', 'position ' || id FROM moved
 )
 SELECT id, connection_id FROM moved
-"""
+""",
+)
 
-LANES_OF = """
+LANES_OF = Query(
+    _OrderLane,
+    """
 SELECT o.id, c.lane FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
 WHERE o.id = ANY(%s::bigint[]) AND c.lane = ANY(%s::text[])
-"""
+""",
+)
 
 LIVE = ["PENDING", "SUBMITTING", "UNKNOWN", "SUBMITTED", "PARTIALLY_FILLED", "CANCEL_REQUESTED"]
 
@@ -240,7 +284,7 @@ def rotation_of(signal_id: int) -> int:
 
 def _close(signal: Signal) -> FanOut:
     rows(LOCK_UNFILLED, (signal.refers_to_id,))
-    unfilled = []
+    unfilled: list[_Withdrawn] = []
     if signal.close_fraction == 1:  # a part of an unfilled entry cannot be closed
         unfilled = _withdraw(signal.refers_to_id, signal.pk, "CLOSE", Code.CLOSED_BEFORE_SENT)
     closing = exits.close_all_of_signal(
@@ -266,7 +310,7 @@ def _modify(signal: Signal) -> FanOut:
             "signal_id": signal.pk,
         },
     )
-    connections = {row.connection_id for row in (*moved, *waiting)}
+    connections = {row.connection_id for row in moved} | {row.connection_id for row in waiting}
     return FanOut(len(connections), position_ids=[row.id for row in moved])
 
 
@@ -292,7 +336,9 @@ def withdraw(signal: Signal) -> list[int]:
     return [row.id for row in moved if row.pending_action]
 
 
-def _withdraw(refers_to: int | None, signal_id: int, pending_action: str, code: Code) -> list[Any]:
+def _withdraw(
+    refers_to: int | None, signal_id: int, pending_action: str, code: Code
+) -> list[_Withdrawn]:
     parameters = {
         "refers_to": refers_to,
         "signal_id": signal_id,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from statistics import median_low
-from typing import Any
+from typing import NamedTuple
 
 import structlog
 from django.db import transaction
@@ -22,7 +22,7 @@ from common.clocks import market_now
 from common.database_errors import is_database_trouble
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import Query, rows
 from connections import session_lanes
 from connections.health import maintenance
 from connections.selectors import open_hosts, spec_without_credentials
@@ -36,6 +36,7 @@ from execution.submission.bundle_evaluation import (
 from execution.submission.claim_sql import ACCOUNT_JOINS, ORDER_COLUMNS
 from execution.submission.deferral import deferred_by_brokers
 from execution.submission.outcomes import Decision, Deferred, Intent, Terminated
+from execution.submission.rows import OrderRow, SignalRow
 from execution.submission.sizing import Denial
 from signals.models import Action, Signal
 from signals.preview import (
@@ -52,7 +53,9 @@ from users.tenancy import for_all_tenants
 log = structlog.get_logger(__name__)
 
 # The rows of ENTRIES with the table's defaults. Their ids are above those of all stored orders.
-LOAD = f"""
+LOAD = Query(
+    OrderRow,
+    f"""
 WITH {ENTRIES}, orders AS (
   SELECT {2**62} + row_number() OVER (ORDER BY connection_id) AS id, e.*,
     NULL::bigint AS position_id, '' AS symbol, NULL::numeric AS quantity, 0 AS attempt,
@@ -65,11 +68,19 @@ FROM orders o
 CROSS JOIN (SELECT %(feed_id)s::bigint AS feed_id, %(pair)s::text AS currency_pair) s
 {ACCOUNT_JOINS}
 ORDER BY o.priority, o.id
-"""
+""",
+)
+
+
+class _Followers(NamedTuple):
+    many: int
+
 
 # The accounts that `fan_out` reaches by a CLOSE or MODIFY: those with open positions and, unless
 # only a part is closed, those with entries that are not filled yet.
-FOLLOWERS = """
+FOLLOWERS = Query(
+    _Followers,
+    """
 SELECT count(DISTINCT connection_id) AS many FROM (
   SELECT connection_id FROM positions_executionposition
   WHERE signal_id = %(refers_to)s AND quantity > CASE WHEN %(closes)s THEN reserved ELSE 0 END
@@ -78,28 +89,8 @@ SELECT count(DISTINCT connection_id) AS many FROM (
   WHERE %(unfilled)s AND signal_id = %(refers_to)s AND leg::text LIKE 'entry%%'
     AND status = ANY(%(live)s)
 ) touched
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class _Draft:
-    """A signal as `claim_sql.SIGNALS` would return it if it were published now."""
-
-    id: int
-    feed_id: int
-    direction: str
-    order_type: str
-    open_price: Decimal | None
-    published_at: datetime
-    valid_until: datetime | None
-    max_slippage_pips: Decimal | None
-    max_slippage_unit: str
-    risk_category: str
-    cancelled_at: datetime | None
-    sl: Decimal | None
-    target_prices: Sequence[Decimal]
-    target_fractions: Sequence[Decimal]
-    is_closed: bool = False
+""",
+)
 
 
 def preview(signal: Signal) -> Preview:
@@ -143,8 +134,9 @@ def _entries(signal: Signal) -> Preview:
     return _summary(now, skipped, evaluations)
 
 
-def _draft(signal: Signal, now: datetime) -> _Draft:
-    return _Draft(
+def _draft(signal: Signal, now: datetime) -> SignalRow:
+    """Return the signal as `claim_sql.SIGNALS` would if it were published now."""
+    return SignalRow(
         id=signal.pk or 0,
         feed_id=signal.feed_id,
         direction=signal.direction,
@@ -159,6 +151,7 @@ def _draft(signal: Signal, now: datetime) -> _Draft:
         sl=signal.sl,
         target_prices=signal.target_prices or [],
         target_fractions=signal.target_fractions or [],
+        is_closed=False,
     )
 
 
@@ -166,22 +159,22 @@ def _draft(signal: Signal, now: datetime) -> _Draft:
 class _Evaluation:
     """A candidate's decision. final: the decision after its wait, the same if it does not wait."""
 
-    row: Any
+    row: OrderRow
     decision: Decision
     final: Decision
 
 
-def _evaluate_pending(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation]:
+def _evaluate_pending(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Evaluation]:
     """Decide candidates as a claim would; one that causes an error in our code is denied alone.
 
     Raises failures of the database. Any other database error rolls back only the group it came in.
     """
 
-    def together(some: Sequence[Any]) -> list[_Evaluation]:
+    def together(some: Sequence[OrderRow]) -> list[_Evaluation]:
         with transaction.atomic():
             return _evaluated(some, draft)
 
-    def alone(row: Any, error: Exception) -> list[_Evaluation]:
+    def alone(row: OrderRow, error: Exception) -> list[_Evaluation]:
         log.error("preview.candidate_breaks", connection=row.connection_id, error=repr(error))
         broken = Denial(Code.ORDER_PROCESSING_FAILED)
         return [_Evaluation(row, broken, broken)]
@@ -190,7 +183,7 @@ def _evaluate_pending(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation
     return [evaluation for part in parts for evaluation in part]
 
 
-def _evaluated(pending: Sequence[Any], draft: _Draft) -> list[_Evaluation]:
+def _evaluated(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Evaluation]:
     specs = {row.connection_id: spec_without_credentials(row) for row in pending}
     context = load_evaluation_context(pending, {draft.id: draft})
     lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)

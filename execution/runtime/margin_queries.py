@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from functools import cache
-from typing import Any
 
 import structlog
 
@@ -28,6 +27,7 @@ from execution.submission.bundle_evaluation import instruments_of
 from execution.submission.deferral import UNANSWERED_SECONDS, accounts_with_open_command
 from execution.submission.margins import Key, is_fresh, key_of, stored_margins
 from execution.submission.outcomes import SIDES, Deferred
+from execution.submission.rows import InstrumentRow, OrderRow
 
 log = structlog.get_logger(__name__)
 QUERY_SECONDS = 2.0  # for all answers of a bundle
@@ -37,7 +37,7 @@ MAX_STORED = 10_000  # answers, and failures, in a process
 
 _failed: dict[str, float] = {}
 """When the query of a connection's margin last failed (machine time)."""
-DeferralPolicy = Callable[[Sequence[Any]], Mapping[str, Deferred]]
+DeferralPolicy = Callable[[Sequence[OrderRow]], Mapping[str, Deferred]]
 
 PENDING_ENTRIES = """
 SELECT DISTINCT c.type FROM execution_order o
@@ -62,16 +62,16 @@ def request_margins(order_ids: Sequence[int], deferral_policy: DeferralPolicy) -
     unknown = [row for row in rows(sql.LOAD, (ids,)) if _is_needed(row)]
     pending = _not_waiting(unknown, deferral_policy) if unknown else []
     listed = instruments_of(pending) if pending else {}
-    needed: dict[Key, tuple[Any, Any]] = {}
+    needed: dict[Key, tuple[OrderRow, InstrumentRow]] = {}
     for row in pending:
-        symbol = (row.symbol_map or {}).get(row.signal_pair, row.pair)
+        symbol = (row.symbol_map or {}).get(row.signal_pair or "", row.pair)
         if (instrument := listed.get((row.instrument_book, symbol))) is not None:
             needed[key_of(row)] = (row, instrument)
     if needed:
         _query_all(needed)
 
 
-def _not_waiting(entries: Sequence[Any], deferral_policy: DeferralPolicy) -> list[Any]:
+def _not_waiting(entries: Sequence[OrderRow], deferral_policy: DeferralPolicy) -> list[OrderRow]:
     """Return the entries that are not known to wait: a query for the others would be wasted."""
     waiting = {
         *temporary_reasons({row.connection_id for row in entries}),
@@ -89,7 +89,7 @@ def _not_waiting(entries: Sequence[Any], deferral_policy: DeferralPolicy) -> lis
     ]
 
 
-def _is_needed(row: Any) -> bool:
+def _is_needed(row: OrderRow) -> bool:
     is_held = row.status == "PENDING" and row.is_due and row.lane in session_lanes.held_lanes()
     if row.position_id is not None or not is_held or row.type not in _types_with_margins():
         return False
@@ -135,7 +135,7 @@ def _capabilities_of_types(broker_types: tuple[str, ...]) -> tuple[tuple[str, Ca
     return tuple(found)
 
 
-def _query_all(needed: Mapping[Key, tuple[Any, Any]]) -> None:
+def _query_all(needed: Mapping[Key, tuple[OrderRow, InstrumentRow]]) -> None:
     for cache_ in (stored_margins, _failed):
         if len(cache_) > MAX_STORED:
             cache_.clear()
@@ -155,7 +155,7 @@ def _query_all(needed: Mapping[Key, tuple[Any, Any]]) -> None:
 
 
 async def _query_one(
-    key: Key, row: Any, instrument: Any, ends: float, slots: asyncio.Semaphore
+    key: Key, row: OrderRow, instrument: InstrumentRow, ends: float, slots: asyncio.Semaphore
 ) -> None:
     """Query one margin until `ends` (the loop's time) and store it. A failure is stored and logged,
     not raised."""
@@ -175,12 +175,12 @@ async def _query_one(
             stored_margins[key] = (margin.initial_margin / request.quantity, at)
 
 
-def _request(row: Any, instrument: Any) -> OrderRequest:
+def _request(row: OrderRow, instrument: InstrumentRow) -> OrderRequest:
     """Return a market order of about the usual size, for the query only: it is never placed."""
     quantity = max(instrument.quantity_min, _usual_quantity(row, instrument))
     return OrderRequest(
         client_order_id=row.client_order_id or new_client_order_id("w"),
-        connection_id=str(row.connection_id),
+        connection_id=row.connection_id,
         account=row.account,
         symbol=instrument.symbol,
         side=Side(SIDES[row.side]),
@@ -190,7 +190,7 @@ def _request(row: Any, instrument: Any) -> OrderRequest:
     )
 
 
-def _usual_quantity(row: Any, instrument: Any) -> Decimal:
+def _usual_quantity(row: OrderRow, instrument: InstrumentRow) -> Decimal:
     if row.sizing_mode != "FIXED" or not row.fixed_quantity:
         return Decimal(instrument.quantity_min)
     step = instrument.quantity_step

@@ -5,7 +5,6 @@ Shared by the claim, which sends, and the preview, which does not. Nothing here 
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from django.conf import settings
 
@@ -31,6 +30,7 @@ from execution.submission.evaluate import (
 )
 from execution.submission.outcomes import Decision, Deferred, EvaluationContext
 from execution.submission.risk import PortfolioExposure
+from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.sizing import Denial
 
 NETTING = PositionMode.NETTING.value
@@ -62,7 +62,7 @@ class AccountContext:
 
 
 def load_account_context(
-    pending: Sequence[Any],
+    pending: Sequence[OrderRow],
     specs: Mapping[str, ConnectionSpec],
     deferred: Mapping[str, Deferred],
     *,
@@ -74,7 +74,7 @@ def load_account_context(
         sql.EXPOSURE, {"connections": array(specs), "unanswered": UNANSWERED_SECONDS}
     )
     exposures = {
-        row.connection_id: PortfolioExposure(row.n, row.notional, row.margin, row.risk)
+        row.connection_id: PortfolioExposure(row.positions, row.notional, row.margin, row.risk)
         for row in exposure_rows
     }
     entries = [row for row in pending if row.position_id is None]
@@ -101,17 +101,17 @@ def load_account_context(
 
 
 def evaluate(
-    pending: Iterable[Any],
+    pending: Iterable[OrderRow],
     context: EvaluationContext,
     accounts: AccountContext,
     specs: Mapping[str, ConnectionSpec],
-) -> list[tuple[Any, Decision]]:
+) -> list[tuple[OrderRow, Decision]]:
     """Decide rows in order, each by `decide`: an allowed entry counts for those after it."""
     return [(row, decide(row, context, accounts, specs[row.connection_id])) for row in pending]
 
 
 def decide(
-    row: Any, context: EvaluationContext, accounts: AccountContext, spec: ConnectionSpec
+    row: OrderRow, context: EvaluationContext, accounts: AccountContext, spec: ConnectionSpec
 ) -> Decision:
     """Decide one order; an allowed entry is added to its account's exposure."""
     is_entry = row.position_id is None
@@ -132,19 +132,19 @@ def decide(
     if row.connection_id in accounts.without_credentials:  # the log has the error
         return Denial(Code.NO_CREDENTIALS)
     if deferred := accounts.deferred.get(row.connection_id):
-        return validity_error(row, context.signals[row.signal_id], context) or deferred
+        return validity_error(row, context.signal_of(row), context) or deferred
     exposure = accounts.exposures.setdefault(row.connection_id, PortfolioExposure())
     return decide_entry(row, context, exposure, accounts.capabilities_of(row.type, spec))
 
 
 def load_evaluation_context(
-    pending: Sequence[Any], signals: Mapping[int, Any]
+    pending: Sequence[OrderRow], signals: Mapping[int, SignalRow]
 ) -> EvaluationContext:
     """Read the instruments, quotes, exits and margins that these rows are decided by.
 
     Price sources are read only if an entry lacks a price: their state explains it.
     """
-    quotes: dict[int, dict[str, Any]] = {}
+    quotes: dict[int, dict[str, QuoteRow]] = {}
     sources = {r.data_connection_id for r in pending if r.data_connection_id}
     for row in rows(sql.QUOTES, (list(sources), pairs_priced(pending))):
         quotes.setdefault(row.data_connection_id, {})[row.symbol] = row
@@ -170,14 +170,14 @@ def load_evaluation_context(
     return replace(context, sources={source.id: source for source in sources_found})
 
 
-def instruments_of(pending: Iterable[Any]) -> dict[tuple[str, str], Any]:
+def instruments_of(pending: Iterable[OrderRow]) -> dict[tuple[str, str], InstrumentRow]:
     """Return the brokers' instruments for these rows.
 
     By (book, symbol); the preferred instrument of a pair also by (book, pair).
     """
     named = {(row.instrument_book, row.pair) for row in pending}
     books, pairs = {book for book, _ in named}, {pair for _, pair in named}
-    found: dict[tuple[str, str], Any] = {}
+    found: dict[tuple[str, str], InstrumentRow] = {}
     for row in rows(sql.INSTRUMENTS, (list(books), list(pairs))):
         found[row.book, row.symbol] = row
         if row.is_preferred:

@@ -49,9 +49,10 @@ from execution.submission.outcomes import (
     Intent,
     Terminated,
 )
+from execution.submission.rows import IntentRow, OrderRow
 from execution.submission.sizing import Denial
 
-DeferralPolicy = Callable[[Sequence[Any]], Mapping[str, Deferred]]
+DeferralPolicy = Callable[[Sequence[OrderRow]], Mapping[str, Deferred]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ class Outgoing:
     lane: str = GENERAL
 
 
-def defer_none(entries: Sequence[Any]) -> Mapping[str, Deferred]:
+def defer_none(entries: Sequence[OrderRow]) -> Mapping[str, Deferred]:
     """Defer no entry."""
     return {}
 
@@ -156,7 +157,7 @@ def _is_blocked(decision: Decision) -> bool:
 
 
 def _without_usable_credentials(
-    pending: list[Any], specs: Mapping[str, ConnectionSpec]
+    pending: list[OrderRow], specs: Mapping[str, ConnectionSpec]
 ) -> set[str]:
     """Return the connections whose stored credentials could not be decrypted."""
     return {
@@ -166,12 +167,12 @@ def _without_usable_credentials(
     }
 
 
-def _load_context(pending: list[Any]) -> EvaluationContext:
+def _load_context(pending: list[OrderRow]) -> EvaluationContext:
     signals = rows(sql.SIGNALS, (list({r.signal_id for r in pending if r.signal_id}),))
     return load_evaluation_context(pending, {signal.id: signal for signal in signals})
 
 
-def _write(settled: Sequence[tuple[Any, Decision]], worker_id: str) -> dict[int, Any]:
+def _write(settled: Sequence[tuple[OrderRow, Decision]], worker_id: str) -> dict[int, IntentRow]:
     """Write intents and denials; return id, fence and client order id of each intent, by order."""
     records = [_record(row, decision) for row, decision in settled]
     if not records:
@@ -184,7 +185,7 @@ def _write(settled: Sequence[tuple[Any, Decision]], worker_id: str) -> dict[int,
     return {row.id: row for row in written}
 
 
-def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
+def _record(row: OrderRow, decision: Decision) -> tuple[Any, ...]:
     if isinstance(decision, Intent):
         i = decision
         return (
@@ -202,16 +203,16 @@ def _record(row: Any, decision: Decision) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _client_order_id(row: Any) -> str:
+def _client_order_id(row: OrderRow) -> str:
     known = row.client_order_id or new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
     return at_attempt(known, row.attempt)
 
 
 def _outgoing(
-    row: Any,
+    row: OrderRow,
     intent: Intent,
     spec: ConnectionSpec,
-    written: Any,
+    written: IntentRow,
     context: EvaluationContext,
     send_by: float,
 ) -> Outgoing:
@@ -248,7 +249,7 @@ def _outgoing(
     )
 
 
-def _oca_group(row: Any, spec: ConnectionSpec, entry_client_order_id: str) -> str:
+def _oca_group(row: OrderRow, spec: ConnectionSpec, entry_client_order_id: str) -> str:
     """Return the OCA group that an entry's levels and exits share: the entry's base id."""
     if adapter_for(row.type).capabilities(spec).exit_safety is not ExitSafety.OCA:
         return ""

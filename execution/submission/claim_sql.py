@@ -1,8 +1,21 @@
 """The statements of the claim; `claim.py` describes their order."""
 
+from common.sql import Query
 from connections.selectors import SPEC_COLUMNS
 from execution.exits import levels_sql
 from execution.reports.transitions import DEFERRED
+from execution.submission.rows import (
+    ExitRow,
+    ExposureRow,
+    InstrumentRow,
+    IntentRow,
+    OrderRow,
+    QuoteRow,
+    SideRow,
+    SignalRow,
+    SourceRow,
+    WaitingRow,
+)
 
 LOCK = """
 SELECT connection_id::text FROM connections_connectionlock WHERE connection_id IN (
@@ -32,17 +45,23 @@ LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
 LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
 LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id"""
 
-LOAD = f"""
+# Status is filtered in Python: here the planner would scan the index of the whole backlog.
+LOAD = Query(
+    OrderRow,
+    f"""
 SELECT {ORDER_COLUMNS}
 FROM execution_order o LEFT JOIN signals_signal s ON s.id = o.signal_id
 {ACCOUNT_JOINS}
 WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
-"""  # status is filtered in Python: here the planner would scan the index of the whole backlog
+""",
+)
 
 # closable: what this exit may still close, after exits that are live and exits that wait ahead of
 # it. The other columns are the input of `safety.exit_blocker`: whether the broker was read after
 # our last activity, and whether the broker holds other positions of ours together with this one.
-EXITS = """
+EXITS = Query(
+    ExitRow,
+    """
 SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.entry_price, p.pip,
   p.conversion_rate, p.protection_suspended, p.broker_quantity, p.broker_sl IS NOT NULL
   OR p.broker_tp IS NOT NULL
@@ -84,9 +103,12 @@ FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_i
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
 LEFT JOIN execution_accountsyncstate r ON r.connection_id = p.connection_id
 WHERE o.id = ANY(%s)
-"""
+""",
+)
 
-SIGNALS = f"""
+SIGNALS = Query(
+    SignalRow,
+    f"""
 SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at, s.valid_until,
   s.max_slippage_pips, s.max_slippage_unit, s.risk_category, s.cancelled_at, {levels_sql.SL} AS sl,
   {levels_sql.TARGET_PRICES} AS target_prices, {levels_sql.TARGET_FRACTIONS} AS target_fractions,
@@ -94,31 +116,43 @@ SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at,
     AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed
 FROM signals_signal s {levels_sql.JOIN}
 WHERE s.id = ANY(%s)
-"""
+""",
+)
 
-INSTRUMENTS = f"""
+INSTRUMENTS = Query(
+    InstrumentRow,
+    f"""
 SELECT book, pair, symbol, is_preferred, digits, pip, quantity_min, quantity_step, quantity_max,
   stops_level, margin_rate, close_min, close_worth_min, {levels_sql.TICK} AS tick
 FROM connections_instrument i WHERE book = ANY(%s) AND pair = ANY(%s)
-"""
+""",
+)
 
-QUOTES = """
+QUOTES = Query(
+    QuoteRow,
+    """
 SELECT data_connection_id, symbol, bid, ask, time,
   extract(epoch FROM clock_timestamp() - received_at)::int AS age
 FROM prices_latestquote WHERE data_connection_id = ANY(%s::bigint[]) AND symbol = ANY(%s::text[])
-"""
+""",
+)
 
-SOURCES = """
+SOURCES = Query(
+    SourceRow,
+    """
 SELECT d.id, d.name, d.is_active AND d.kind = 'broker' AS is_live, coalesce(h.error, '') AS error,
   d.user_id IS NOT NULL AS is_own, coalesce(h.error_code, '') AS error_code,
   coalesce(h.pairs, '{}') AS pairs
 FROM connections_dataconnection d
 LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
-"""
+""",
+)
 
-EXPOSURE = """
-SELECT connection_id::text, sum(n)::int AS n, sum(notional) AS notional, sum(margin) AS margin,
-  sum(risk) AS risk, bool_or(unanswered) AS unanswered
+EXPOSURE = Query(
+    ExposureRow,
+    """
+SELECT connection_id::text, sum(n)::int AS positions, sum(notional) AS notional,
+  sum(margin) AS margin, sum(risk) AS risk, bool_or(unanswered) AS unanswered
 FROM (
   SELECT p.connection_id, 1 AS n, p.quantity * p.entry_price * p.conversion_rate AS notional,
     0 AS margin, false AS unanswered,
@@ -140,19 +174,25 @@ FROM (
   WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
     AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 ) exposure GROUP BY connection_id
-"""
+""",
+)
 
 # The oldest entry of each account that waits for an earlier command: entries leave in order.
-OLDEST_WAITING = """
+OLDEST_WAITING = Query(
+    WaitingRow,
+    """
 SELECT connection_id::text, min(id) AS id FROM execution_order
 WHERE connection_id = ANY(%s::uuid[]) AND status = 'PENDING' AND reason <> '' AND reason = %s
   AND position_id IS NULL AND pending_action = ''
 GROUP BY connection_id
-"""
+""",
+)
 
 # On a netting account an opposite entry would close what another signal opened. is_closing: exits
 # for all of it are live, so an opposite entry only has to wait.
-OPEN_SIDES = """
+OPEN_SIDES = Query(
+    SideRow,
+    """
 SELECT connection_id::text, pair, side, quantity <= reserved AS is_closing
 FROM positions_executionposition
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND quantity > 0
@@ -160,11 +200,14 @@ UNION
 SELECT connection_id::text, pair, side, pending_action = 'CLOSE' FROM execution_order
 WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-"""
+""",
+)
 
 _DEFERRED = f"{{{','.join(sorted(code.value for code in DEFERRED))}}}"
 
-WRITE = f"""
+WRITE = Query(
+    IntentRow,
+    f"""
 WITH decided AS (
   SELECT * FROM unnest(%(id)s::bigint[], %(status)s::text[], %(reason)s::text[],
     %(detail)s::text[], %(numbers)s::text[], %(client_order_id)s::text[], %(symbol)s::text[],
@@ -206,7 +249,8 @@ WITH decided AS (
   WHERE m.status <> 'SUBMITTING'
 )
 SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
-"""
+""",
+)
 WRITE_COLUMNS = (
     "id", "status", "reason", "detail", "numbers", "client_order_id", "symbol", "quantity",
     "limit_price", "stop_price", "stop_loss", "take_profit", "expected_price", "pip", "rate",

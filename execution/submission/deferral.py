@@ -5,7 +5,6 @@ The functions that the claim calls run in its transaction.
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -20,6 +19,7 @@ from execution.exits.safety import ExitBlocker
 from execution.submission import claim_sql as sql
 from execution.submission.evaluate import seconds_left
 from execution.submission.outcomes import DEFERRAL_SECONDS, Deferred, EvaluationContext
+from execution.submission.rows import ExitRow, OrderRow
 
 # A command unanswered for this long occupies a terminal that takes one command at a time.
 UNANSWERED_SECONDS = 1
@@ -35,7 +35,9 @@ def defer_orders(deferred: Iterable[tuple[int, Deferred, float]]) -> None:
         run(sql.DEFER, columns(records, 4))
 
 
-def request_comparisons(deferred: Iterable[tuple[Any, Deferred]], exits: Mapping[int, Any]) -> None:
+def request_comparisons(
+    deferred: Iterable[tuple[OrderRow, Deferred]], exits: Mapping[int, ExitRow]
+) -> None:
     """Request a comparison of accounts whose exits begin to wait for one.
 
     A comparison that was requested and then lost is requested again. exits: rows of
@@ -87,16 +89,18 @@ def hold_for_restore_check(order_ids: Sequence[int]) -> None:
     defer_orders((row.id, deferred, deferred.seconds) for row in due)
 
 
-def due_after(row: Any, deferred: Deferred, context: EvaluationContext) -> float:
+def due_after(row: OrderRow, deferred: Deferred, context: EvaluationContext) -> float:
     """Return the seconds until a deferred row is decided again: no later than its signal's end."""
     if row.position_id is not None or row.max_signal_age_seconds is None:
         return min(deferred.seconds, 1.0)
-    left = seconds_left(row, context.signals[row.signal_id], context)
+    left = seconds_left(row, context.signal_of(row), context)
     ends = machine_seconds_until(context.now + timedelta(seconds=left))
     return max(0.2, min(deferred.seconds, ends + 0.1))
 
 
-def accounts_with_open_command(entries: Sequence[Any], unanswered: Collection[str]) -> set[str]:
+def accounts_with_open_command(
+    entries: Sequence[OrderRow], unanswered: Collection[str]
+) -> set[str]:
     """Return the accounts whose terminal is occupied by an earlier command.
 
     entries: those of terminals that take one command at a time. An account is occupied while it has
@@ -118,7 +122,7 @@ def accounts_with_open_command(entries: Sequence[Any], unanswered: Collection[st
 
 
 def deferred_by_brokers(
-    entries: Sequence[Any], hosts_down: Collection[str], windows: Sequence[Maintenance]
+    entries: Sequence[OrderRow], hosts_down: Collection[str], windows: Sequence[Maintenance]
 ) -> dict[str, Deferred]:
     """Return the connections whose entries wait for their broker, with the reason.
 

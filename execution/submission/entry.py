@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from brokers import price_rounding
 from brokers.account_capabilities import Capabilities
@@ -20,6 +19,7 @@ from execution.submission.outcomes import (
     Intent,
     touch_price,
 )
+from execution.submission.rows import InstrumentRow, OrderRow, QuoteRow, SignalRow
 from execution.submission.sizing import Denial
 from signals.symbols import slippage_unit
 
@@ -42,10 +42,10 @@ class _Prices:
 
 
 def size_and_check(
-    row: Any,
-    signal: Any,
-    instrument: Any,
-    quote: Any,
+    row: OrderRow,
+    signal: SignalRow,
+    instrument: InstrumentRow,
+    quote: QuoteRow,
     rate: Decimal,
     exposure: risk.PortfolioExposure,
     capabilities: Capabilities,
@@ -80,7 +80,9 @@ def size_and_check(
     return _intent(row, signal, instrument, at, entry, rate, capabilities)
 
 
-def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
+def _prices(
+    row: OrderRow, signal: SignalRow, instrument: InstrumentRow, quote: QuoteRow
+) -> _Prices:
     side, tick = SIDES[row.side], instrument.tick
     limit = row.limit_price and price_rounding.round_entry_price(
         row.limit_price, tick, side, OrderType.LIMIT
@@ -95,7 +97,7 @@ def _prices(row: Any, signal: Any, instrument: Any, quote: Any) -> _Prices:
 
 
 def _worst_price(
-    row: Any, signal: Any, instrument: Any, touch: Decimal, side: Side
+    row: OrderRow, signal: SignalRow, instrument: InstrumentRow, touch: Decimal, side: Side
 ) -> Decimal | None:
     """Return the worst price of a market order: the slippage limit from the signal's price.
 
@@ -108,7 +110,9 @@ def _worst_price(
     return price_rounding.round_entry_price(worst, instrument.tick, side, OrderType.LIMIT)
 
 
-def _price_error(row: Any, signal: Any, instrument: Any, at: _Prices) -> Denial | None:
+def _price_error(
+    row: OrderRow, signal: SignalRow, instrument: InstrumentRow, at: _Prices
+) -> Denial | None:
     """Deny if the market has moved beyond the slippage limit, or a level is passed or too near."""
     limit = _max_slippage(row, signal, instrument, at.touch)
     if row.order_type == OrderType.MARKET and signal.open_price and limit is not None:
@@ -129,7 +133,7 @@ def _price_error(row: Any, signal: Any, instrument: Any, at: _Prices) -> Denial 
     return None
 
 
-def _price_reached(row: Any, at: _Prices, capabilities: Capabilities) -> Denial | None:
+def _price_reached(row: OrderRow, at: _Prices, capabilities: Capabilities) -> Denial | None:
     """Deny if the market has reached the order's own price and the broker refuses such orders."""
     order_type = ORDER_TYPES[row.order_type]
     own = {OrderType.LIMIT: at.limit, OrderType.STOP: at.stop}.get(order_type)
@@ -144,12 +148,17 @@ def _price_reached(row: Any, at: _Prices, capabilities: Capabilities) -> Denial 
 
 
 def _quantity(
-    row: Any, signal: Any, instrument: Any, entry: Decimal, rate: Decimal, loss: Decimal | None
+    row: OrderRow,
+    signal: SignalRow,
+    instrument: InstrumentRow,
+    entry: Decimal,
+    rate: Decimal,
+    loss: Decimal | None,
 ) -> Decimal | Denial:
     return sizing.size(
         sizing=_sizing_of(row, signal),
         balance=row.balance,
-        equity=row.equity,
+        equity=_equity_of(row),
         price=entry,
         rate=rate,
         stop_loss_per_unit=loss,
@@ -160,7 +169,7 @@ def _quantity(
 
 
 def _check_limits(
-    row: Any, side: Side, quantity: risk.Entry, exposure: risk.PortfolioExposure
+    row: OrderRow, side: Side, quantity: risk.Entry, exposure: risk.PortfolioExposure
 ) -> Denial | Deferred | None:
     """Deny an entry that would close what another signal opened, or that breaks a limit.
 
@@ -177,9 +186,9 @@ def _check_limits(
 
 
 def _intent(
-    row: Any,
-    signal: Any,
-    instrument: Any,
+    row: OrderRow,
+    signal: SignalRow,
+    instrument: InstrumentRow,
     at: _Prices,
     quantity: risk.Entry,
     rate: Decimal,
@@ -204,7 +213,7 @@ def _intent(
 
 
 def _levels_at_broker(
-    row: Any, signal: Any, tick: Decimal, capabilities: Capabilities
+    row: OrderRow, signal: SignalRow, tick: Decimal, capabilities: Capabilities
 ) -> tuple[Decimal | None, Decimal | None]:
     """Return the stop-loss and take-profit that the broker guards; the engine guards the others.
 
@@ -235,7 +244,9 @@ class _Slippage:
     size: Decimal
 
 
-def _max_slippage(row: Any, signal: Any, instrument: Any, touch: Decimal) -> _Slippage | None:
+def _max_slippage(
+    row: OrderRow, signal: SignalRow, instrument: InstrumentRow, touch: Decimal
+) -> _Slippage | None:
     """Return the tighter of the signal's and the preset's slippage limits, if any."""
     limits = []
     for value, unit_name in (
@@ -250,7 +261,7 @@ def _max_slippage(row: Any, signal: Any, instrument: Any, touch: Decimal) -> _Sl
     return min(limits, key=lambda limit: limit.distance, default=None)
 
 
-def _sizing_of(row: Any, signal: Any) -> sizing.Sizing:
+def _sizing_of(row: OrderRow, signal: SignalRow) -> sizing.Sizing:
     return sizing.Sizing(
         mode=row.sizing_mode,
         fixed_quantity=row.fixed_quantity,
@@ -261,11 +272,16 @@ def _sizing_of(row: Any, signal: Any) -> sizing.Sizing:
     )
 
 
-def _limits_of(row: Any) -> risk.Limits:
+def _limits_of(row: OrderRow) -> risk.Limits:
     return risk.Limits(
         row.max_quantity, row.max_open_positions, row.max_leverage, row.max_portfolio_risk_percent
     )
 
 
-def _funds_of(row: Any) -> risk.AccountFunds:
-    return risk.AccountFunds(row.equity, row.free_margin, row.leverage)
+def _equity_of(row: OrderRow) -> Decimal:
+    assert row.equity is not None  # `evaluate.decide_entry` denies an account that was never read
+    return row.equity
+
+
+def _funds_of(row: OrderRow) -> risk.AccountFunds:
+    return risk.AccountFunds(_equity_of(row), row.free_margin, row.leverage)

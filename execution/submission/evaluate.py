@@ -7,7 +7,6 @@ quotes, instruments and signals. Nothing here uses a database or a clock.
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
 
 from brokers.account_capabilities import Capabilities
 from brokers.types import OrderType
@@ -36,6 +35,14 @@ from execution.submission.outcomes import (
     Terminated,
     touch_price,
 )
+from execution.submission.rows import (
+    ExitRow,
+    InstrumentRow,
+    OrderRow,
+    QuoteRow,
+    SignalRow,
+    SourceRow,
+)
 from execution.submission.sizing import Denial
 from positions.exit_minimums import is_dust, sellable
 from prices.selectors import Conversion, conversion, pairs_between
@@ -49,13 +56,13 @@ SHARED = "belongs to this position alone; the broker's total is shared"
 COMPARISON_SECONDS = 30
 
 
-def decide_exit(row: Any, context: EvaluationContext, capabilities: Capabilities) -> Decision:
+def decide_exit(row: OrderRow, context: EvaluationContext, capabilities: Capabilities) -> Decision:
     """Decide an exit: never blocked by an entry limit, never larger than what is still open.
 
     It waits while it could reverse the position at its broker.
     """
     instrument = context.instruments.get((row.instrument_book, row.symbol))
-    quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
+    quote = context.quotes_of(row).get(row.pair)
     side = SIDES[row.side]
     position = context.exits[row.id]
     if position.quantity <= 0:
@@ -90,19 +97,24 @@ def decide_exit(row: Any, context: EvaluationContext, capabilities: Capabilities
     )
 
 
-def _unsellable(row: Any, position: Any, instrument: Any) -> Terminated:
+def _unsellable(row: OrderRow, position: ExitRow, instrument: InstrumentRow | None) -> Terminated:
     """End an exit that is below the exchange's minimum.
 
     Dust is then written off (`exits/dust.py`). More than that stays open until it can be sold.
     """
-    dust = is_dust(position.quantity, position.opened_quantity, instrument.quantity_step)
+    step = instrument.quantity_step if instrument else Decimal(0)
+    dust = is_dust(position.quantity, position.opened_quantity, step)
     code = Code.DUST if dust else Code.EXIT_BELOW_MINIMUM
     detail = f"{plain(position.quantity)} {row.symbol} left"
     return Terminated(Denial(code, detail=detail), Status.CANCELLED)
 
 
 def _insufficient_holding(
-    row: Any, position: Any, price: Decimal, instrument: Any, capabilities: Capabilities
+    row: OrderRow,
+    position: ExitRow,
+    price: Decimal,
+    instrument: InstrumentRow | None,
+    capabilities: Capabilities,
 ) -> Deferred | Terminated | None:
     """Decide an exit whose broker holds too little of the position to sell; None: it holds enough.
 
@@ -124,19 +136,19 @@ def _insufficient_holding(
 
 
 def decide_entry(
-    row: Any,
+    row: OrderRow,
     context: EvaluationContext,
     exposure: risk.PortfolioExposure,
     capabilities: Capabilities,
 ) -> Decision:
     """Decide an entry; an allowed one is added to the exposure."""
-    signal = context.signals[row.signal_id]
+    signal = context.signal_of(row)
     if error := validity_error(row, signal, context) or _cannot_trade(row, capabilities):
         return error
     instrument = find_instrument(row, context)
     if instrument is None:
         return Denial(Code.SYMBOL_NOT_AT_BROKER, detail=f"{row.pair} on {row.instrument_book}")
-    quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
+    quote = context.quotes_of(row).get(row.pair)
     known = _conversion(row, context, fresh_only=True)
     rate = known.rate if known else None
     if quote is None or quote.age > QUOTE_MAX_AGE_SECONDS or rate is None:
@@ -148,10 +160,10 @@ def decide_entry(
     )
 
 
-def missing_price(row: Any, context: EvaluationContext) -> Denial | None:
+def missing_price(row: OrderRow, context: EvaluationContext) -> Denial | None:
     """Return why an entry cannot be priced, with its price source's error; None: it can."""
-    quote = context.quotes.get(row.data_connection_id, {}).get(row.pair)
-    source = context.sources.get(row.data_connection_id)
+    quote = context.quotes_of(row).get(row.pair)
+    source = context.source_of(row)
     source_error = f"{source.name}: {_source_message(source)}" if source and source.error else ""
     if quote is None:
         return Denial(Code.QUOTE_MISSING, detail=f"{row.pair} {source_error}".rstrip())
@@ -161,7 +173,7 @@ def missing_price(row: Any, context: EvaluationContext) -> Denial | None:
     return _missing_rate(row, context)
 
 
-def _missing_rate(row: Any, context: EvaluationContext) -> Denial | None:
+def _missing_rate(row: OrderRow, context: EvaluationContext) -> Denial | None:
     """Return why there is no fresh rate to the account's currency: none at all, or a stale one."""
     if _conversion(row, context, fresh_only=True) is not None:
         return None
@@ -169,28 +181,30 @@ def _missing_rate(row: Any, context: EvaluationContext) -> Denial | None:
     stale = _conversion(row, context)
     if stale is None:
         return Denial(Code.NO_CONVERSION_RATE, detail=detail)
-    quotes = context.quotes[row.data_connection_id]
+    quotes = context.quotes_of(row)
     age = max(quotes[pair].age for pair in stale.pairs)
     route = f"{detail} by {', '.join(stale.pairs)}"
     limit = Decimal(QUOTE_MAX_AGE_SECONDS)
     return Denial(Code.CONVERSION_RATE_STALE, Decimal(age), limit, detail=route)
 
 
-def _source_message(source: Any) -> str:
+def _source_message(source: SourceRow) -> str:
     """Return a source's error. A broker's text may name its account: only its owner gets it."""
     return str(source.error) if source.is_own else sentence(source.error_code)
 
 
-def _awaiting_first_price(row: Any, signal: Any, context: EvaluationContext) -> Deferred | None:
+def _awaiting_first_price(
+    row: OrderRow, signal: SignalRow, context: EvaluationContext
+) -> Deferred | None:
     """Return a short deferral if the source was just requested to stream the pair, else None."""
-    source = context.sources.get(row.data_connection_id)
+    source = context.source_of(row)
     if source is None or not source.is_live or _source_failing(source, row.pair):
         return None
     age = (context.now - aged_from(row, signal)).total_seconds()
     return Deferred(Code.PRICE_AWAITED) if age < FIRST_PRICE_SECONDS else None
 
 
-def _source_failing(source: Any, pair: str) -> bool:
+def _source_failing(source: SourceRow, pair: str) -> bool:
     """Return whether no first price of the pair is to be expected.
 
     An error about other pairs that the broker does not list does not count.
@@ -199,9 +213,9 @@ def _source_failing(source: Any, pair: str) -> bool:
     return bool(source.error_code) and not is_of_others
 
 
-def find_instrument(row: Any, context: EvaluationContext) -> Any | None:
+def find_instrument(row: OrderRow, context: EvaluationContext) -> InstrumentRow | None:
     """Return the instrument mapped by the subscription, else the pair's preferred one."""
-    mapped = (row.symbol_map or {}).get(row.signal_pair)
+    mapped = (row.symbol_map or {}).get(row.signal_pair or "")
     return context.instruments.get((row.instrument_book, mapped or row.pair))
 
 
@@ -210,7 +224,7 @@ def quote_currency(pair: str) -> str:
     return pair.rpartition("/")[2]
 
 
-def validity_error(row: Any, signal: Any, context: EvaluationContext) -> Decision | None:
+def validity_error(row: OrderRow, signal: SignalRow, context: EvaluationContext) -> Decision | None:
     """Return why an entry must not be sent any more, else None.
 
     An entry that waited gets the code of what it waited for.
@@ -233,34 +247,32 @@ def validity_error(row: Any, signal: Any, context: EvaluationContext) -> Decisio
     return Denial(waited, age, Decimal(max_seconds), detail)
 
 
-def aged_from(row: Any, signal: Any) -> datetime:
+def aged_from(row: OrderRow, signal: SignalRow) -> datetime:
     """Return from when an entry's age counts: its publication, or a person's later retry."""
-    since: datetime = row.retried_at or signal.published_at
-    return since
+    return row.retried_at or signal.published_at
 
 
-def max_age(row: Any, context: EvaluationContext) -> int:
+def max_age(row: OrderRow, context: EvaluationContext) -> int:
     """Return how old the signal of an entry may be when it is sent, in market seconds."""
-    limit: int = row.max_signal_age_seconds
+    limit = row.max_signal_age_seconds or 0
     if row.order_type == OrderType.MARKET:
         return min(limit, context.market_entry_max_age_seconds)
     return limit
 
 
-def seconds_left(row: Any, signal: Any, context: EvaluationContext) -> float:
+def seconds_left(row: OrderRow, signal: SignalRow, context: EvaluationContext) -> float:
     """Return the market seconds until `validity_error` ends the entry."""
     ends = aged_from(row, signal) + timedelta(seconds=max_age(row, context) + 1)
     if signal.valid_until is not None:
         ends = min(ends, signal.valid_until)
-    left: float = (ends - context.now).total_seconds()
-    return left
+    return (ends - context.now).total_seconds()
 
 
-def _waited_for(row: Any) -> Code | None:
+def _waited_for(row: OrderRow) -> Code | None:
     return Code[row.reason] if row.reason in ENTRY_WAITS else None
 
 
-def _cannot_trade(row: Any, capabilities: Capabilities) -> Denial | None:
+def _cannot_trade(row: OrderRow, capabilities: Capabilities) -> Denial | None:
     """Return what became ineligible since the fan-out, or what the account cannot trade."""
     if not row.is_active:
         return Denial(Code.CONNECTION_INACTIVE)
@@ -282,7 +294,7 @@ def _cannot_trade(row: Any, capabilities: Capabilities) -> Denial | None:
 
 
 def _conversion(
-    row: Any, context: EvaluationContext, *, fresh_only: bool = False
+    row: OrderRow, context: EvaluationContext, *, fresh_only: bool = False
 ) -> Conversion | None:
     """Return the account currency for one of the pair's quote currency, None if unknown.
 
@@ -290,7 +302,7 @@ def _conversion(
     """
     if row.currency is None:
         return None
-    quotes = context.quotes.get(row.data_connection_id, {})
+    quotes = context.quotes_of(row)
     found = conversion(quotes, quote_currency(row.pair), row.currency)
     if not fresh_only or found is None or _is_fresh(found, quotes):
         return found
@@ -298,11 +310,11 @@ def _conversion(
     return conversion(fresh, quote_currency(row.pair), row.currency)
 
 
-def _is_fresh(found: Conversion, quotes: Mapping[str, Any]) -> bool:
+def _is_fresh(found: Conversion, quotes: Mapping[str, QuoteRow]) -> bool:
     return all(quotes[pair].age <= QUOTE_MAX_AGE_SECONDS for pair in found.pairs)
 
 
-def pairs_priced(pending: Iterable[Any]) -> list[str]:
+def pairs_priced(pending: Iterable[OrderRow]) -> list[str]:
     """Return the pairs whose prices these orders need: their own, and those of conversions."""
     found: set[str] = set()
     for pair, currency in {(row.pair, row.currency) for row in pending}:

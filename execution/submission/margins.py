@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Any
 
 from common.clocks import machine_time
+from execution.submission.rows import OrderRow
 
 MAX_AGE_SECONDS = 60.0  # the same as for a quote
 Key = tuple[str, str, str]
@@ -12,7 +12,7 @@ stored_margins: dict[Key, tuple[Decimal, float]] = {}
 """Margin of one base unit in the account's currency, and when it was received (machine time)."""
 
 
-def known_margins(pending: Iterable[Any]) -> dict[int, Decimal]:
+def known_margins(pending: Iterable[OrderRow]) -> dict[int, Decimal]:
     """Return the brokers' fresh margins of these entries: of one base unit, by order id."""
     if not stored_margins:
         return {}
@@ -22,9 +22,9 @@ def known_margins(pending: Iterable[Any]) -> dict[int, Decimal]:
     }
 
 
-def key_of(row: Any) -> Key:
+def key_of(row: OrderRow) -> Key:
     """Return the key of an entry in `stored_margins`: connection, pair and side."""
-    return str(row.connection_id), row.pair, row.side
+    return row.connection_id, row.pair, row.side
 
 
 def is_fresh(margin: tuple[Decimal, float] | None) -> bool:

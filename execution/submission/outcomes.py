@@ -4,13 +4,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 from brokers.types import OrderType, Side, TimeInForce
 from common.reason_codes import Code
 from execution.exits.safety import ExitBlocker
 from execution.models import Status
 from execution.reports.transitions import NOT_REACHED
+from execution.submission.rows import (
+    ExitRow,
+    InstrumentRow,
+    OrderRow,
+    QuoteRow,
+    SignalRow,
+    SourceRow,
+)
 from execution.submission.sizing import Denial
 
 # A row's texts as enums: a dictionary costs a tenth of the enum's own conversion.
@@ -23,16 +30,28 @@ TIMES_IN_FORCE = {time.value: time for time in TimeInForce}
 class EvaluationContext:
     """What the orders of a bundle are decided by, loaded once for all of them."""
 
-    signals: Mapping[int, Any]
-    instruments: Mapping[tuple[str, str], Any]  # by (book, pair) and by (book, symbol)
-    quotes: Mapping[int, Mapping[str, Any]]  # by price source, then by pair
-    exits: Mapping[int, Any]  # rows of `claim_sql.EXITS`, by order id
+    signals: Mapping[int, SignalRow]
+    instruments: Mapping[tuple[str, str], InstrumentRow]  # by (book, pair) and by (book, symbol)
+    quotes: Mapping[int, Mapping[str, QuoteRow]]  # by price source, then by pair
+    exits: Mapping[int, ExitRow]  # rows of `claim_sql.EXITS`, by order id
     now: datetime  # market clock
     market_entry_max_age_seconds: int = 60  # maximum signal age of a market entry
     # Price sources by id; loaded only where an entry of the bundle lacks a price.
-    sources: Mapping[int, Any] = field(default_factory=dict)
+    sources: Mapping[int, SourceRow] = field(default_factory=dict)
     # Margin of one base unit as brokers calculated it, by order id.
     margins: Mapping[int, Decimal] = field(default_factory=dict)
+
+    def signal_of(self, entry: OrderRow) -> SignalRow:
+        """Return the signal of an entry. Raises KeyError for an order without one."""
+        return self.signals[entry.signal_id or 0]
+
+    def quotes_of(self, row: OrderRow) -> Mapping[str, QuoteRow]:
+        """Return the quotes of the account's price source, by pair."""
+        return self.quotes.get(row.data_connection_id or 0, {})
+
+    def source_of(self, row: OrderRow) -> SourceRow | None:
+        """Return the account's price source, if it was loaded."""
+        return self.sources.get(row.data_connection_id or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +124,6 @@ ENTRY_WAITS = frozenset(
 Decision = Intent | Denial | Terminated | Deferred
 
 
-def touch_price(quote: Any, side: Side) -> Decimal:
+def touch_price(quote: QuoteRow, side: Side) -> Decimal:
     """Return the price at which a market order fills: ask for a buy, bid for a sell."""
-    price: Decimal = quote.ask if side is Side.BUY else quote.bid
-    return price
+    return quote.ask if side is Side.BUY else quote.bid

@@ -6,7 +6,7 @@ formulas come from docs/sizing.md.
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Protocol
 
 from common.money import floor_to_step, plain
 from common.reason_codes import Code
@@ -52,14 +52,27 @@ class Sizing:
     multiplier: Decimal  # preset x risk category x subscription
 
 
-def multiplier_of(preset: Any, category: str, subscription: Decimal) -> Decimal:
+class PresetMultipliers(Protocol):
+    """The multipliers of a preset: its own, and one for each risk category."""
+
+    @property
+    def multiplier(self) -> Decimal: ...
+    @property
+    def small_multiplier(self) -> Decimal: ...
+    @property
+    def normal_multiplier(self) -> Decimal: ...
+    @property
+    def large_multiplier(self) -> Decimal: ...
+
+
+def multiplier_of(preset: PresetMultipliers, category: str, subscription: Decimal) -> Decimal:
     """Multiply the preset's, the risk category's and the subscription's multipliers."""
     by_category: dict[str, Decimal] = {
         RiskCategory.SMALL: preset.small_multiplier,
         RiskCategory.NORMAL: preset.normal_multiplier,
         RiskCategory.LARGE: preset.large_multiplier,
     }
-    return by_category[category] * Decimal(preset.multiplier) * subscription
+    return by_category[category] * preset.multiplier * subscription
 
 
 def loss_per_unit(entry: Decimal, stop: Decimal, side_sign: int, rate: Decimal) -> Decimal:

@@ -102,7 +102,8 @@ def ignore_other_exits() -> None:
     exits = claim_sql.EXITS
     others = exits[exits.index("EXISTS") : exits.index(" AS others_leaving")]
     taken = exits[exits.index("p.quantity - coalesce") : exits.index(" AS closable")]
-    claim_sql.EXITS = exits.replace(others, "false").replace(taken, "p.quantity")
+    changed = exits.replace(others, "false").replace(taken, "p.quantity")
+    claim_sql.EXITS = Query(exits.row_type, changed)
 
 
 def without_comeback() -> None:

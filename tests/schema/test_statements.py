@@ -35,6 +35,7 @@ TYPES = {
     "UUID": {"uuid"},
     "dict": {"jsonb"},
     "list": {"jsonb"},
+    "bytes": {"bytea"},
 }
 ENTRY_POINTS = {"config.asgi", "config.wsgi"}  # they need servers when they are imported
 
