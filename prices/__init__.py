@@ -1,1 +1,1 @@
-"""Quotes in: where prices come from, the latest of each symbol, and what they are worth."""
+"""Price sources, the latest quote of each symbol, and currency conversion."""

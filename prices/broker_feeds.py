@@ -1,6 +1,7 @@
-"""Which accounts' prices this process follows, as accounts, lanes and wishes come and go."""
+"""Follow the prices of brokers: open and close sources as accounts, lanes and needs change."""
 
 from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -24,11 +25,11 @@ from prices.stream_status import StreamStatus
 from prices.symbol_selection import MAX_PAIRS, SymbolSelection, select_symbols
 
 log = structlog.get_logger(__name__)
-REPORT_EVERY = 5.0
-RETRY_SECONDS = 5.0  # after it could not be opened
-REBUILD_EVERY = 60.0  # so rarely all is begun anew to make room: meanwhile nothing may be told
-BACKOFF_SECONDS = 1.0  # how long a source rests after an error of the database
-DATABASE_ERRORS = (DatabaseError, psycopg.Error)  # the paper broker's books are psycopg's own
+REPORT_EVERY = 5.0  # seconds between two writes of an unchanged status
+RETRY_SECONDS = 5.0  # after a source could not be opened
+REBUILD_EVERY = 60.0  # at least so long a stream runs before it is replaced to make space for pairs
+BACKOFF_SECONDS = 1.0  # how long a source is skipped after a database error
+DATABASE_ERRORS = (DatabaseError, psycopg.Error)  # the paper broker uses psycopg directly
 
 Lanes = Callable[[], Collection[str]]
 Work = Callable[[], bool | None]
@@ -36,7 +37,7 @@ Work = Callable[[], bool | None]
 
 @dataclass(slots=True)
 class ActiveFeed:
-    """One source at work. key: what it was opened by."""
+    """An open source. key: the settings it was opened with, see `_opening_key`."""
 
     feed: LiveFeed
     stream: BrokerStream
@@ -45,65 +46,68 @@ class ActiveFeed:
     began: float = field(default_factory=machine_time)
 
     def extend_to(self, selection: SymbolSelection) -> bool:
-        """Follow what is wanted now, too. False: it must begin anew, for that is too much beside
-        what it follows, or other symbols of it. Where it has just begun it takes what it can."""
+        """Follow the pairs of this selection too. Return False if the stream must be replaced.
+
+        That is so if a symbol has changed, or if there is no space for the new pairs. A stream that
+        was opened recently stays, and takes as many pairs as fit.
+        """
         followed = self.selection.symbols
         both = {**followed, **selection.symbols}
         if followed.items() - both.items():
             return False
         new = [pair for pair in selection.symbols if pair not in followed]
-        room = MAX_PAIRS - len(followed)
-        if len(new) > room and machine_time() - self.began >= REBUILD_EVERY:
+        capacity = MAX_PAIRS - len(followed)
+        if len(new) > capacity and machine_time() - self.began >= REBUILD_EVERY:
             return False
-        if more := {pair: both[pair] for pair in new[:room]}:
+        if more := {pair: both[pair] for pair in new[:capacity]}:
             self.stream.add_pairs(more)
         self.selection = replace(selection, symbols={**followed, **more})
         return True
 
 
 class BrokerFeedManager:
-    """The sources of accounts in some lanes. One thread uses it."""
+    """Keeps the sources of accounts in some lanes open. For one thread."""
 
     def __init__(self, lanes: Lanes, name: str = "") -> None:
-        """lanes: which ones, asked at each look. name: of this process, for who looks."""
+        """lanes: called by each `maintain`. name: of this process, stored with each status."""
         self._lanes, self._name = lanes, name
         self._followed: dict[int, ActiveFeed] = {}
-        self._retry_at: dict[int, float] = {}  # sources that are left alone until then
-        self._reported: dict[
-            int, tuple[SourceReport, float]
-        ] = {}  # what was said of each, and when
+        self._retry_at: dict[int, float] = {}  # sources that are skipped until then
+        self._reported: dict[int, tuple[SourceReport, float]] = {}  # the last report, and when
         self._pending_reports: dict[int, SourceReport] = {}  # to be written
 
     @property
     def feeds(self) -> list[Feed]:
-        """What is followed now."""
-        return [one.feed for one in self._followed.values()]
+        """The feeds of the sources that are followed now."""
+        return [followed.feed for followed in self._followed.values()]
 
     def maintain(self) -> None:
-        """Follow what is to be followed now, let go of the rest, and write how each fares: in as
-        many statements for all as for one.
+        """Open the sources to follow, close the others, and store the status of each.
 
-        The trouble of one source is written on it and keeps none of the others. Raises database
-        errors where it cannot be seen what is to be followed.
+        The number of statements does not depend on the number of sources. An error of one source is
+        stored as its status and does not affect the others. Raises database errors if the sources
+        cannot be read.
         """
         if get_loop() is None:
             return
         found = {source.pk: source for source in sources.sources_in_lanes(self._lanes())}
         for source_id in self._followed.keys() - found.keys():
             self._guarded(source_id, partial(self._close_feed, source_id))
-        here = [
-            one for one in found.values() if self._guarded(one.pk, partial(self._may_follow, one))
+        available = [
+            source
+            for source in found.values()
+            if self._guarded(source.pk, partial(self._may_follow, source))
         ]
-        selection = select_symbols(here)
-        for source in here:
-            assert source.broker_connection is not None  # as the filter says
-            tend = partial(self._maintain, source, selection[source.pk])
-            self._guarded(source.pk, tend, source.broker_connection.type)
+        selection = select_symbols(available)
+        for source in available:
+            assert source.broker_connection is not None  # sources_in_lanes selects by it
+            maintain = partial(self._maintain, source, selection[source.pk])
+            self._guarded(source.pk, maintain, source.broker_connection.type)
         sources.record_source_status(*self._pending_reports.values(), by=self._name)
         self._pending_reports.clear()  # not before they are written
 
     def close(self) -> None:
-        """Follow nothing any more: speak to no broker first, then carry what came."""
+        """Close every source: first end the calls to brokers, then publish the remaining quotes."""
         ended, self._followed = self._followed, {}
         for followed in ended.values():
             followed.stream.close()
@@ -111,15 +115,17 @@ class BrokerFeedManager:
             self._guarded(source_id, partial(_publish_rest, followed))
 
     def _guarded(self, source_id: int, work: Work, broker_type: str = "such") -> bool | None:
-        """Do something for a source and return what came of it; after an error the source rests.
-        broker_type: of its account."""
+        """Run `work` for a source and return its result; after an error the source is skipped.
+
+        broker_type: of its account, for the error message.
+        """
         try:
             return work()
         except DATABASE_ERRORS as error:
-            log.warning("prices cannot be carried", source=source_id, error=repr(error))
+            log.warning("prices cannot be published", source=source_id, error=repr(error))
             self._retry_at[source_id] = machine_time() + BACKOFF_SECONDS
-            connections.close_all()  # a connection that broke is opened anew
-        except Exception as error:  # settings, credentials or an adapter that are no good
+            connections.close_all()  # a broken connection is opened again
+        except Exception as error:  # any: settings, credentials and adapters fail in any way
             log.warning("prices cannot be followed", source=source_id, error=repr(error))
             if (followed := self._followed.pop(source_id, None)) is not None:
                 followed.stream.close()
@@ -128,7 +134,7 @@ class BrokerFeedManager:
         return None
 
     def _may_follow(self, source: DataConnection) -> bool:
-        """Whether a source may be followed now; one that may not any more is let go."""
+        """Return whether a source may be followed now; close it if it no longer may."""
         if self._retry_at.get(source.pk, 0.0) > machine_time():
             return False
         followed = self._followed.get(source.pk)
@@ -137,10 +143,10 @@ class BrokerFeedManager:
         ):
             self._close_feed(source.pk)
             followed = None
-        if why := sources.unavailable_reason(source, begins=followed is None):
+        if reason := sources.unavailable_reason(source, begins=followed is None):
             self._close_feed(source.pk)
-            self._back_off(source.pk, *why)
-        return not why
+            self._back_off(source.pk, *reason)
+        return not reason
 
     def _maintain(self, source: DataConnection, selection: SymbolSelection) -> None:
         followed = self._followed.get(source.pk)
@@ -153,9 +159,9 @@ class BrokerFeedManager:
             self._report(_report_of(source.pk, followed, selection))
 
     def _open_feed(self, source: DataConnection, selection: SymbolSelection) -> ActiveFeed | None:
-        """Begin, or begin anew."""
+        """Open a source; None if there is nothing to follow or the process ends."""
         account, loop = source.broker_connection, get_loop()
-        assert account is not None  # as the filter says
+        assert account is not None  # sources_in_lanes selects by it
         if loop is None:  # this process ends
             return None
         if not selection.symbols:
@@ -163,12 +169,11 @@ class BrokerFeedManager:
             return None
         adapter, spec = adapter_for(account.type), spec_for(account)
         stream = BrokerStream(adapter, spec, account.lane, selection.symbols, loop)
-        try:
+        with ExitStack() as on_error:
+            on_error.callback(stream.close)
             to_paper = sources.serves_paper(source)
             feed = open_live(source, stream, market_now(), to_paper=to_paper)
-        except Exception:
-            stream.close()
-            raise
+            on_error.pop_all()
         followed = self._followed[source.pk] = ActiveFeed(
             feed, stream, _opening_key(source), selection
         )
@@ -178,18 +183,18 @@ class BrokerFeedManager:
         return followed
 
     def _close_feed(self, source_id: int) -> None:
-        """End it. What came already is carried all the same."""
+        """Close a source and publish its remaining quotes."""
         if (followed := self._followed.pop(source_id, None)) is not None:
             followed.stream.close()
             _publish_rest(followed)
 
     def _back_off(self, source_id: int, code: Code, message: str) -> None:
-        """Leave it alone for a while, and say why."""
+        """Skip a source for a while, and report why."""
         self._retry_at[source_id] = machine_time() + RETRY_SECONDS
         self._report(SourceReport(source_id, code=code, message=message))
 
     def _report(self, report: SourceReport) -> None:
-        """Have it written how a source fares when that has changed, else now and then."""
+        """Have a status written when it has changed, else every `REPORT_EVERY` seconds."""
         reported, at = self._reported.get(report.source_id, (None, 0.0))
         if report != reported or machine_time() - at >= REPORT_EVERY:
             self._reported[report.source_id] = report, machine_time()
@@ -197,28 +202,34 @@ class BrokerFeedManager:
 
 
 def _publish_rest(followed: ActiveFeed) -> None:
-    """Carry what came until its end."""
+    """Publish the quotes that came before the feed was closed."""
     followed.feed.step(market_now())
 
 
 def _report_of(source_id: int, followed: ActiveFeed, selection: SymbolSelection) -> SourceReport:
-    """What is written of a source that is followed. What nobody wants any more lacks nothing."""
+    """Return the status of an open source. Only pairs that are still needed count as missing."""
     status, follows = followed.stream.status(), followed.selection.symbols.keys()
-    lacks = {*selection.unlisted, *(selection.symbols.keys() - follows)}  # it is full
+    unfollowed = {*selection.unlisted, *(selection.symbols.keys() - follows)}  # no space for them
     return SourceReport(
-        source_id, _is_alive(status), status.code, status.message,
-        sorted({*follows, *lacks}), sorted({*status.missing} & selection.symbols.keys() | lacks),
-    )  # fmt: skip
+        source_id,
+        _is_alive(status),
+        status.code,
+        status.message,
+        sorted({*follows, *unfollowed}),
+        sorted({*status.missing} & selection.symbols.keys() | unfollowed),
+    )
 
 
 def _report_without_stream(source_id: int, selection: SymbolSelection) -> SourceReport:
-    """What is written of a source of which nothing can be followed; without a code it waits."""
+    """Return the status of a source without anything to follow; no code: it waits for needs."""
     if selection.unlisted:
-        lacks = sorted(selection.unlisted)
-        message = f"What is needed of it: {', '.join(lacks)}"
-        return SourceReport(source_id, False, Code.UNKNOWN_SYMBOL_AT_BROKER, message, lacks, lacks)
+        unlisted = sorted(selection.unlisted)
+        message = f"Required pairs: {', '.join(unlisted)}"
+        return SourceReport(
+            source_id, False, Code.UNKNOWN_SYMBOL_AT_BROKER, message, unlisted, unlisted
+        )
     if selection.is_empty:
-        message = "It lists nothing that can be traded: test the account that tells these prices."
+        message = "The broker lists nothing tradable: test the account that provides these prices."
         return SourceReport(source_id, code=Code.UNKNOWN_SYMBOL_AT_BROKER, message=message)
     return SourceReport(source_id)
 
@@ -231,7 +242,7 @@ def _is_alive(status: StreamStatus) -> bool:
 
 
 def _opening_key(source: DataConnection) -> str:
-    """An account with other settings or credentials is asked anew."""
+    """Return a key of all that a feed depends on: when it changes, the source is opened again."""
     account = source.broker_connection
     assert account is not None
     return repr((

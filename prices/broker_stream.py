@@ -1,7 +1,7 @@
-"""One account's broker as a source of prices: followed on the process's loop, taken by its thread.
+"""Follow the prices of one account's broker, on the process's event loop.
 
-What its streams do not tell is asked for; how each way fails is told apart here. What counts as a
-price stands in `quote_intake.py`.
+Pairs that the broker's streams do not quote are queried one by one. This module distinguishes
+the failures of both ways; `quote_intake.py` decides what counts as a price.
 """
 
 import asyncio
@@ -24,23 +24,27 @@ from prices.quote_intake import CONFIRMATION_SECONDS, QuoteIntake
 from prices.stream_status import NEEDS_OWNER, SYMBOL_CODES, StreamStatus
 
 log = structlog.get_logger(__name__)
-MIN_PAUSE, MAX_PAUSE = 1.0, 60.0  # before a stream that broke is begun again
-QUIET_SECONDS = 15.0  # a price that was not told for so long is asked for
-QUERY_EVERY = 0.25  # from one such question to the next: 100 pairs stay fresh
-QUERY_TIMEOUT = 10.0  # for an answer
-MAX_UNANSWERED = 3  # in a row: no more is asked before the next stream
-MAX_STREAMS = 8  # of one account: more are begun anew as one
-RECHECK_SECONDS = 60.0  # at a symbol that has no price
-CLEANUP_SECONDS = 2.0  # for an adapter to clean up after itself
+MIN_PAUSE, MAX_PAUSE = 1.0, 60.0  # before a broken stream is opened again
+QUIET_SECONDS = 15.0  # a pair that its stream did not quote for so long is queried
+QUERY_EVERY = 0.25  # between two queries: 100 pairs stay fresh
+QUERY_TIMEOUT = 10.0
+MAX_UNANSWERED = 3  # in a row: no further query before the next stream
+MAX_STREAMS = 8  # of one account: more are replaced by a single one
+RECHECK_SECONDS = 60.0  # until a symbol without a price is queried again
+CLEANUP_SECONDS = 2.0  # for an adapter to clean up
 LANE_CHECK_SECONDS = 0.2
 
 
 class _RestartStreamError(Exception):
-    """The stream is to begin anew at once."""
+    """Open the stream again at once."""
+
+
+class _AdapterFaultError(ReadFailed):
+    """The adapter raised something that is not a BrokerError."""
 
 
 class BrokerStream:
-    """Prices of some pairs by one account. `due` and `close` are called by the owner's thread."""
+    """Prices of some pairs from one account. The owner's thread calls the public methods."""
 
     def __init__(
         self,
@@ -50,16 +54,16 @@ class BrokerStream:
         symbols: Mapping[str, str],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """symbols: canonical pairs and the broker's own symbols of them."""
+        """symbols: the broker's own, by canonical pair. lane: followed only while we hold it."""
         self._adapter, self._spec, self._lane = adapter, spec, lane
         self._intake = QuoteIntake(symbols, spec.credentials)
         self._ended = threading.Event()
-        self._queried: dict[str, float] = {}  # when a pair was asked for
-        self._unpriced: dict[str, float] = {}  # pairs without a price, until they are looked at
-        self._streamed: set[str] = set()  # the pairs of the streams that are open
-        self._dropped: set[str] = set()  # of them: quoted, and they did not tell
-        self._more_pairs = asyncio.Event()  # there are pairs that nobody has begun to stream
-        self._unstreamed_until = 0.0  # prices are only asked for
+        self._queried: dict[str, float] = {}  # by pair: when it was queried
+        self._unpriced: dict[str, float] = {}  # pairs without a price: when to query them again
+        self._streamed: set[str] = set()  # the pairs of the open streams
+        self._dropped: set[str] = set()  # streamed pairs with a price that the stream did not send
+        self._more_pairs = asyncio.Event()  # there are pairs to open a stream for
+        self._unstreamed_until = 0.0  # until then prices are only queried
         self._streamed_at = self._began = 0.0
         self._loop = loop
         self._run: Future[None] = asyncio.run_coroutine_threadsafe(self._run_while_held(), loop)
@@ -67,34 +71,34 @@ class BrokerStream:
 
     # ---- for the thread that carries prices ------------------------------------------------
     def due(self, now: datetime) -> list[Quote]:
-        """Return what came since the last call, in order."""
+        """Return the quotes received since the last call, in order."""
         return self._intake.due()
 
     def add_pairs(self, more: Mapping[str, str]) -> None:
-        """Follow these pairs, too; what is followed already is told on without a gap."""
-        self._intake.add(more)  # now: how it fares tells of them
+        """Follow these pairs too, without a gap in the prices of the others."""
+        self._intake.add(more)  # at once, so that the status includes them
         self._loop.call_soon_threadsafe(self._more_pairs.set)
 
     def close(self) -> None:
-        """Follow no more. Returns at once; the broker is spoken to no longer than a moment."""
+        """Stop following. Returns at once; calls to the broker end soon after."""
         self._run.cancel()
 
     def wait_ended(self, seconds: float) -> bool:
-        """Wait so long for its end."""
+        """Wait for the end, at most so many seconds. Return whether it has ended."""
         return self._ended.wait(seconds)
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended: it was closed, or its lane is somebody else's now."""
+        """Whether it has ended: it was closed, or another worker holds its lane now."""
         return self._ended.is_set()
 
     def status(self) -> StreamStatus:
-        """Return how it fares now."""
+        """Return the stream's status now."""
         return self._intake.status()
 
     # ---- on the loop -------------------------------------------------------------------------
     async def _run_while_held(self) -> None:
-        """Follow for as long as the lane is ours."""
+        """Follow for as long as this process holds the lane."""
         following = asyncio.ensure_future(self._run_forever())
         try:
             while not following.done() and self._lane in session_lanes.held_lanes():
@@ -119,8 +123,10 @@ class BrokerStream:
                     pause, may_query = MAX_PAUSE, False
                 elif error.code in SYMBOL_CODES:
                     pause = await self._without_a_symbol(pause)
-            except Exception as error:  # an adapter's own fault; its neighbours go on
-                log.warning("prices broke", connection=self._spec.connection_id, error=repr(error))
+            except Exception as error:  # any: a broker's library may raise anything
+                log.warning(
+                    "price stream failed", connection=self._spec.connection_id, error=repr(error)
+                )
                 self._intake.fail(Code.UNEXPECTED, repr(error))
             if self._intake.last_confirmed_at > before:
                 pause = min(pause, MIN_PAUSE)
@@ -128,30 +134,32 @@ class BrokerStream:
             pause = min(max(pause, MIN_PAUSE / 2) * 2, MAX_PAUSE)
 
     async def _pause(self, seconds: float, *, may_query: bool) -> None:
-        """Wait before the next stream. Prices are asked for meanwhile, for as long as there are
-        answers: who only fails to stream leaves no stop unjudged."""
-        self._streamed, unanswered, until = set(), 0, machine_time() + seconds
-        while (left := until - machine_time()) > 0:
+        """Wait before the next stream; query prices meanwhile, as long as the broker answers.
+
+        Stops stay monitored where only the stream fails.
+        """
+        self._streamed, unanswered, deadline = set(), 0, machine_time() + seconds
+        while (left := deadline - machine_time()) > 0:
             await asyncio.sleep(min(left, QUERY_EVERY) if may_query else left)
             if may_query and (pair := self._quietest(machine_time())):
                 try:
                     unanswered = 0 if await self._query(pair) else unanswered + 1
                 except BrokerError:
                     may_query = False
-                except Exception as error:  # an adapter's own fault, as in its stream
+                except Exception as error:  # any: an adapter may return anything as a quote
                     log.warning("no price", pair=pair, error=repr(error))
                     self._intake.fail(Code.UNEXPECTED, repr(error))
                     may_query = False
                 may_query = may_query and unanswered < MAX_UNANSWERED
-        await asyncio.sleep(0)  # who is to end is heard, however often this begins anew
+        await asyncio.sleep(0)  # lets a cancellation through, however often streams restart
 
     async def _follow(self) -> None:
-        """Stream what has prices, and ask for what is quiet. Raises when that cannot go on."""
+        """Stream the pairs that have prices and query quiet ones. Raises when it cannot go on."""
         self._streamed, jobs = set(), [asyncio.ensure_future(self._query_quiet())]
         try:
             while not any(job.done() for job in jobs):
                 if symbols := self._pairs_to_stream():
-                    if len(jobs) > MAX_STREAMS:  # some of them cost a question each
+                    if len(jobs) > MAX_STREAMS:  # some brokers need a request for each stream
                         raise _RestartStreamError
                     jobs.append(asyncio.ensure_future(self._stream(symbols)))
                 self._more_pairs.clear()
@@ -164,23 +172,24 @@ class BrokerStream:
             for job in jobs:
                 job.cancel()
             _, hung = await asyncio.wait(jobs, timeout=CLEANUP_SECONDS)
-            for job in hung:  # it cleans up for ever
+            for job in hung:  # its clean-up does not end
                 job.cancel()
         for job in jobs:
             if job.done() and not job.cancelled() and (error := job.exception()) is not None:
                 raise error
 
     def _pairs_to_stream(self) -> list[str]:
-        """Return the symbols for which a stream is to be opened now, and take it as open."""
+        """Return the symbols for which to open a stream now, and mark them as streamed."""
         if not self._streams:
             return []
         pairs = self._intake.symbols.keys() - self._unpriced.keys() - self._streamed
         if pairs and not self._streamed:
             self._streamed_at = machine_time()
         self._streamed |= pairs
-        return [one for pair, one in self._intake.symbols.items() if pair in pairs]
+        return [symbol for pair, symbol in self._intake.symbols.items() if pair in pairs]
 
     async def _stream(self, symbols: list[str]) -> None:
+        """Accept the quotes of one stream. Raises ReadFailed when it ends."""
         stream = self._adapter.stream_quotes(self._spec, symbols)
         try:
             async for quote in stream:
@@ -189,13 +198,13 @@ class BrokerStream:
                 self._accept(quote)
         finally:
             if isinstance(stream, AsyncGenerator):
-                with suppress(Exception):
+                with suppress(Exception):  # any: a broker's library may raise anything
                     async with asyncio.timeout(CLEANUP_SECONDS):
                         await stream.aclose()
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "its stream of prices has ended")
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "the price stream ended")
 
     async def _query_quiet(self) -> None:
-        """Ask for each price that nobody told for a while. Raises where all is silent."""
+        """Query each pair that is quiet. Raises ReadFailed if no pair has a current price."""
         while True:
             await asyncio.sleep(QUERY_EVERY)
             now = machine_time()
@@ -203,7 +212,7 @@ class BrokerStream:
                 now - max(self._intake.last_confirmed_at, self._began) > CONFIRMATION_SECONDS
                 and not self._all_unpriced()
             ):
-                raise ReadFailed(Code.BROKER_UNREACHABLE, "no price has been told for a while")
+                raise ReadFailed(Code.BROKER_UNREACHABLE, "no price was received for a while")
             if 0 < self._unstreamed_until <= now:
                 self._unstreamed_until = 0.0
                 raise _RestartStreamError
@@ -222,7 +231,7 @@ class BrokerStream:
         return self._unpriced.keys() >= self._intake.symbols.keys()
 
     def _quietest(self, now: float) -> str | None:
-        """Of the pairs that are due, the one that was neither told nor asked for longest."""
+        """Return the due pair whose last quote or query is oldest; None if no pair is due."""
         since = {
             pair: max(
                 self._intake.confirmed_at.get(pair, self._began), self._queried.get(pair, 0.0)
@@ -235,33 +244,31 @@ class BrokerStream:
     def _is_due(self, pair: str, now: float, seconds: float) -> bool:
         if pair in self._unpriced:
             return self._unpriced[pair] <= now
-        is_told = pair in self._streamed and pair not in self._dropped
-        return seconds > (QUIET_SECONDS if is_told else QUERY_EVERY)
+        is_streamed = pair in self._streamed and pair not in self._dropped
+        return seconds > (QUIET_SECONDS if is_streamed else QUERY_EVERY)
 
     async def _query(self, pair: str) -> bool:
-        """Ask for one price. Returns whether its broker answered. Raises _AgainError where the
-        stream should have told it, BrokerError where nobody is to be asked."""
+        """Query one price. Return whether the broker answered.
+
+        Raises _RestartStreamError if the stream should have sent that price, and BrokerError if
+        further queries are useless.
+        """
         before, self._queried[pair] = self._intake.last.get(pair), machine_time()
         try:
-            async with asyncio.timeout(QUERY_TIMEOUT):
-                quote = await self._adapter.quote(self._spec, self._intake.symbols[pair])
-        except TimeoutError:
-            return self._record_unanswered(
-                pair, ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time")
-            )
+            quote = await self._fetch_quote(self._intake.symbols[pair])
+        except _AdapterFaultError as error:  # the stream may quote this pair nevertheless
+            log.warning("no price", pair=pair, error=error.detail)
+            self._queried[pair] = machine_time() + RECHECK_SECONDS
+            return self._record_unanswered(pair, error)
         except BrokerError as error:
             return self._record_unanswered(pair, error)
-        except Exception as error:  # an adapter's own fault: its stream may tell this pair
-            log.warning("no price", pair=pair, error=repr(error))
-            self._queried[pair] = machine_time() + RECHECK_SECONDS
-            return self._record_unanswered(pair, ReadFailed(Code.UNEXPECTED, repr(error)))
-        if self._intake.last.get(pair) is not before:  # told meanwhile: the newer one
+        if self._intake.last.get(pair) is not before:  # the stream sent a newer one meanwhile
             return True
         if not self._accept(quote):
             self._unpriced[pair] = machine_time() + RECHECK_SECONDS
             return True
         if pair not in self._streamed:
-            self._more_pairs.set()  # it has a price now
+            self._more_pairs.set()  # it has a price now: a stream can be opened
             return True
         moved = before is not None and (before.bid, before.ask) != (quote.bid, quote.ask)
         if moved and machine_time() - self._streamed_at > QUIET_SECONDS:
@@ -270,9 +277,24 @@ class BrokerStream:
             self._dropped.add(pair)
         return True
 
+    async def _fetch_quote(self, symbol: str) -> Quote:
+        """Return one quote of the broker. Raises BrokerError, whatever the adapter raises."""
+        try:
+            async with asyncio.timeout(QUERY_TIMEOUT):
+                return await self._adapter.quote(self._spec, symbol)
+        except BrokerError:
+            raise
+        except TimeoutError as error:
+            raise ReadFailed(Code.BROKER_UNREACHABLE, "no answer in time") from error
+        except Exception as error:  # any: a broker's library may raise anything
+            raise _AdapterFaultError(Code.UNEXPECTED, repr(error)) from error
+
     def _record_unanswered(self, pair: str, error: BrokerError) -> bool:
-        """A price could not be asked for: it grows stale. The others are asked for meanwhile.
-        Returns whether its broker answered. Raises the error where nobody is to be asked."""
+        """Record that a query failed. Return whether the broker answered it, with an error code.
+
+        The price of this pair becomes stale; the other pairs are still queried. Raises the error if
+        further queries are useless.
+        """
         if is_of_symbol := error.code in SYMBOL_CODES:
             self._unpriced[pair] = machine_time() + RECHECK_SECONDS
             if not self._all_unpriced():
@@ -284,8 +306,11 @@ class BrokerStream:
         return is_of_symbol
 
     async def _without_a_symbol(self, pause: float) -> float:
-        """A stream was refused for one of its symbols. Returns how long to wait for the next one:
-        where none can be found to be at fault all are only asked for."""
+        """Handle a stream that was rejected for one of its symbols.
+
+        Returns the seconds to wait for the next stream. If no symbol is found to be the cause, all
+        of them are only queried for a while.
+        """
         if not await self._find_unpriced():
             if not self._capabilities.quotes:
                 return pause
@@ -293,27 +318,25 @@ class BrokerStream:
         return 0.0
 
     async def _find_unpriced(self) -> bool:
-        """Find the symbols that have no price: one of them may keep a stream from beginning.
+        """Query the symbols to find those without a price: one may prevent the stream.
 
-        Returns whether some have been found, so that the others can be followed at once."""
+        Returns whether some were found, so that the others can be streamed at once.
+        """
         found = False
         for pair, symbol in self._intake.symbols.items():
             if pair in self._unpriced:
                 continue
             try:
-                async with asyncio.timeout(QUERY_TIMEOUT):
-                    self._accept(await self._adapter.quote(self._spec, symbol))
+                self._accept(await self._fetch_quote(symbol))
             except BrokerError as error:
                 if error.code not in SYMBOL_CODES:
                     return False
                 self._unpriced[pair] = machine_time() + RECHECK_SECONDS
                 found = True
-            except Exception:
-                return False
         return found
 
     def _accept(self, quote: Quote) -> bool:
-        """Keep a price that makes sense. Returns whether it did and is one of now."""
+        """Queue a valid, current quote. Return whether it was one."""
         if not self._intake.accept(quote):
             return False
         self._unpriced.pop(quote.symbol, None)

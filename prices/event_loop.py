@@ -1,4 +1,4 @@
-"""On which loop this process calls brokers: who trades here, a room above, says so."""
+"""The event loop on which this process calls brokers; set by the trading runtime, an app above."""
 
 import asyncio
 from typing import Protocol
@@ -8,13 +8,13 @@ from common.clocks import machine_time
 
 
 class LoopClient(Protocol):
-    """Who follows prices on the loop."""
+    """A follower of prices that runs on the loop."""
 
     def close(self) -> None:
-        """Ask it to end."""
+        """Request its end; return at once."""
 
     def wait_ended(self, seconds: float) -> bool:
-        """Wait so long for its end."""
+        """Wait for its end, at most so many seconds. Return whether it has ended."""
 
 
 _loop: asyncio.AbstractEventLoop | None = None
@@ -22,29 +22,31 @@ _clients: WeakSet[LoopClient] = WeakSet()
 
 
 def set_loop(loop: asyncio.AbstractEventLoop | None) -> None:
-    """Let brokers be followed on this loop, the one on which this process calls them; None: end."""
+    """Set the loop on which this process calls brokers; None: it calls none any more."""
     global _loop
     _loop = loop
 
 
 def get_loop() -> asyncio.AbstractEventLoop | None:
-    """Return the loop on which this process calls brokers; None: it calls none."""
+    """Return the loop on which this process calls brokers; None if it calls none."""
     return _loop
 
 
 def register(client: LoopClient) -> None:
-    """Note who is to be ended before the loop is."""
+    """Have `shutdown` end this client before the loop stops."""
     _clients.add(client)
 
 
 def shutdown(loop: asyncio.AbstractEventLoop, seconds: float) -> None:
-    """Have nobody follow prices on this loop any more: it is about to stand still, and sessions
-    that are ended now would be begun again. Waits so long at most."""
+    """End every client of this loop, which is about to stop; wait at most so many seconds.
+
+    A client that went on would open the sessions again that are being closed.
+    """
     if _loop is not loop:
         return
     set_loop(None)
-    clients, until = list(_clients), machine_time() + seconds
+    clients, deadline = list(_clients), machine_time() + seconds
     for client in clients:
         client.close()
     for client in clients:
-        client.wait_ended(max(0.0, until - machine_time()))
+        client.wait_ended(max(0.0, deadline - machine_time()))

@@ -1,5 +1,7 @@
-"""Carrying prices, one step each 50 ms: every active source of the prices process, until it is told
-to stop; in a worker with sessions, those of the accounts in its lanes."""
+"""Run the price sources, one step every 50 ms.
+
+The prices process runs every active source; a session worker runs those of accounts in its lanes.
+"""
 
 import logging
 import threading
@@ -19,19 +21,19 @@ from prices.feeds import Feed, open_feed
 from prices.signals import prices_started, prices_stopped
 
 log = logging.getLogger(__name__)
-STEP_SECONDS = 0.05  # seconds of machine time between two looks at the sources
-FIND_SOURCES_EVERY = 5.0  # how soon a source that was added or switched off is noticed
-MAINTAIN_EVERY = 1.0  # and one that a broker tells, or a pair of it that is needed now
-HEARTBEAT = 1.0  # how often receivers are called when there are no quotes
-LIST, LIVE = 0, -1  # what rests beside sources, which have ids
+STEP_SECONDS = 0.05  # machine time between two steps
+FIND_SOURCES_EVERY = 5.0  # seconds until a source that was added or switched off is noticed
+MAINTAIN_EVERY = 1.0  # the same for brokers' sources and for pairs that are needed now
+HEARTBEAT = 1.0  # seconds between two notifications without quotes
+LIST, LIVE = 0, -1  # keys of `_idle_until` beside the sources' ids
 
 
 def run(stop: threading.Event, *, pace: float = STEP_SECONDS) -> int:
-    """Be the prices process until `stop` is set; return how many quotes were carried.
+    """Run the prices process until `stop` is set; return how many quotes were published.
 
-    Brokers' prices have a thread of their own: a paper broker that is away or busy, to which
-    recordings go first, keeps no level of a real account from being judged. Receivers hear of the
-    start (one that cannot ends the process) and of the end.
+    Brokers' prices have their own thread: recordings go to the paper broker first, and if it is
+    unavailable or busy, the levels of real accounts are still monitored. `prices_started` and
+    `prices_stopped` are sent; an error of a receiver of the first ends the process.
     """
     recorded, brokers = (
         FeedRunner(),
@@ -39,18 +41,18 @@ def run(stop: threading.Event, *, pace: float = STEP_SECONDS) -> int:
     )
     prices_started.send(sender=FeedRunner)
     with ThreadPoolExecutor(1, thread_name_prefix="brokers-prices") as threads:
-        beside = threads.submit(_run_until, brokers, stop, pace)
+        broker_run = threads.submit(_run_until, brokers, stop, pace)
         try:
             _run_until(recorded, stop, pace)
         finally:
-            wait([beside])
+            wait([broker_run])
             prices_stopped.send_robust(sender=FeedRunner)
-        beside.result()  # raises what ended it
-    return recorded.carried + brokers.carried
+        broker_run.result()  # raises its error
+    return recorded.published + brokers.published
 
 
 def _run_until(runner: "FeedRunner", stop: threading.Event, pace: float) -> None:
-    """Look until `stop` is set; it is where this ends in any other way."""
+    """Step until `stop` is set. An error sets it, so that the other thread ends too."""
     try:
         while not stop.is_set():
             runner.step()
@@ -62,28 +64,28 @@ def _run_until(runner: "FeedRunner", stop: threading.Event, pace: float) -> None
 
 
 class FeedRunner:
-    """Steps through sources: brokers', or those that need no broker. Built for one thread.
+    """Publishes the quotes of sources: brokers', or those that need no broker. For one thread.
 
     An error of one source never ends the others.
     """
 
     def __init__(self, live: BrokerFeedManager | None = None) -> None:
-        """live: the brokers' sources to follow; None: all others."""
+        """live: the brokers' sources to run; None: run all other sources."""
         self._live = live
         self._maintained_at = float("-inf")
         self._feeds: dict[tuple[int, str], Feed] = {}
         self._idle_until: dict[int, float] = {}
         self._found_at = self._beat_at = float("-inf")
-        self.carried = 0
+        self.published = 0  # quotes
 
     def close(self) -> None:
-        """Speak to no broker any more."""
+        """End the calls to brokers."""
         self._idle_until.pop(LIVE, None)
         if self._live is not None:
             self._guarded(LIVE, "brokers' prices", self._live.close)
 
     def step(self) -> None:
-        """Do one round."""
+        """Open and close sources if it is time to, then publish what is due of each."""
         if self._live is None:
             if machine_time() - self._found_at >= FIND_SOURCES_EVERY:
                 self._guarded(LIST, "the list of sources", self._find_sources)
@@ -101,25 +103,25 @@ class FeedRunner:
         return [*self._feeds.values()] if self._live is None else self._live.feeds
 
     def _step(self, feed: Feed) -> None:
-        self.carried += feed.step(market_now())
+        self.published += feed.step(market_now())
 
     def _guarded(self, key: int, name: str, work: Callable[[], None]) -> None:
-        """Do something for a source; after an error log it and let the source rest."""
+        """Run `work` for a source; log its error and skip the source for a while."""
         if self._idle_until.get(key, 0) > machine_time():
             return
         try:
             work()
-        except Exception as error:  # whatever it is, the others go on
+        except Exception as error:  # any: an error in one source must not stop the others
             known = isinstance(error, (*DATABASE_ERRORS, MisconfiguredError, BrokerError))
             log.warning("prices: %s: %s", name, error if known else repr(error), exc_info=not known)
             self._idle_until[key] = machine_time() + BACKOFF_SECONDS
-            connections.close_all()  # a connection that broke is opened anew
+            connections.close_all()  # a broken connection is opened again
 
     def _find_sources(self) -> None:
-        """Open sources that are new or changed, and let go of those that ended."""
+        """Open sources that are new or changed, and close those that are no longer active."""
         active = {_key(source): source for source in _active()}
         for key in self._feeds.keys() - active.keys():
-            log.info("prices: %s is let go", self._feeds.pop(key).name)
+            log.info("prices: %s is no longer followed", self._feeds.pop(key).name)
         for key in active.keys() - self._feeds.keys():
             self._guarded(key[0], active[key].name, partial(self._open, key, active[key]))
         self._found_at = machine_time()
@@ -136,5 +138,5 @@ def _active() -> Iterable[DataConnection]:
 
 
 def _key(source: DataConnection) -> tuple[int, str]:
-    """A source with other settings is another one."""
+    """Return a key that changes with the settings: the source is then opened again."""
     return source.pk, f"{source.kind} {source.settings!r}"

@@ -1,4 +1,4 @@
-"""Carrying quotes from a source to everyone who needs them, without losing one on an error."""
+"""Publish the quotes of a source to storage, the paper broker and receivers; errors lose none."""
 
 import logging
 from datetime import datetime, timedelta
@@ -14,12 +14,12 @@ from prices.services import forget_quotes, store_quotes
 from prices.signals import quotes_stored
 
 log = logging.getLogger(__name__)
-PROMPT_AGE = timedelta(seconds=0.5)  # what came longer ago has waited: for a database, say
-CLOCK_TOLERANCE = timedelta(seconds=5)  # hosts' clocks differ by less
+PROMPT_AGE = timedelta(seconds=0.5)  # an older quote was delayed, for example by the database
+CLOCK_TOLERANCE = timedelta(seconds=5)  # the hosts' clocks differ by less
 
 
 class Feed:
-    """One source at work: its stream, and what was taken from it but not yet carried through."""
+    """An open source: its stream, and the quotes taken from it that are not published yet."""
 
     def __init__(self, data_connection_id: int, name: str, stream: Stream) -> None:
         self.data_connection_id, self.name = data_connection_id, name
@@ -27,23 +27,23 @@ class Feed:
         self._pending: list[Quote] = []
 
     def step(self, now: datetime) -> int:
-        """Carry what is due; return how many quotes that were.
+        """Publish the quotes that are due; return how many.
 
         The paper broker gets every quote, in order; only the last of each symbol is stored. After
-        an error the same quotes are carried again: the broker passes over what it has had.
+        an error the next step publishes the same quotes again: the broker skips known ones.
         """
         self._pending += self._stream.due(now)
-        carried = self._pending
-        if not carried:
+        quotes = self._pending
+        if not quotes:
             return 0
-        on_quotes(carried)
-        store_quotes(self.data_connection_id, carried)
+        on_quotes(quotes)
+        store_quotes(self.data_connection_id, quotes)
         self._pending = []
-        self.notify(carried)
-        return len(carried)
+        self.notify(quotes)
+        return len(quotes)
 
     def notify(self, quotes: list[Quote], waited: float = 0.0) -> None:
-        """Let the rooms above act; their trouble does not stop the prices. waited: seconds."""
+        """Send `quotes_stored`; errors of receivers are only logged. waited: seconds."""
         for receiver, outcome in quotes_stored.send_robust(
             sender=Feed,
             data_connection_id=self.data_connection_id,
@@ -56,52 +56,58 @@ class Feed:
 
 
 class LiveFeed(Feed):
-    """One broker's prices at work: what is late is judged but is no price of now, and what cannot
-    be carried does not pile up."""
+    """An open source whose prices come from a broker.
+
+    Late quotes still trigger levels, but are not stored as current prices. Quotes that cannot be
+    published are conflated, so that they do not pile up.
+    """
 
     def __init__(self, source: DataConnection, stream: Stream, *, to_paper: bool) -> None:
         super().__init__(source.pk, source.name, stream)
-        self._to_paper = False  # what `tell` says: ToPaper tells by itself when paper has them
+        self._to_paper = False  # for `notify`: PaperPublisher signals when paper has the quotes
         self._paper: PaperPublisher | None = None
         self.publish_to_paper(to_paper)
 
     def publish_to_paper(self, enabled: bool) -> None:
-        """Carry its prices to the paper broker, too, from now on; or no more."""
+        """Start or stop publishing to the paper broker too."""
         if enabled != (self._paper is not None):
             self._paper = PaperPublisher(self.data_connection_id) if enabled else None
 
     def step(self, now: datetime) -> int:
-        """Carry what has come; return how many quotes that were.
+        """Publish the quotes that have come; return how many.
 
-        A paper broker that is away or busy keeps nobody from a real broker's prices.
+        An unavailable or busy paper broker does not delay the prices of real accounts.
         """
-        self._pending = carried = conflated([*self._pending, *self._stream.due(now)])
-        if not carried:
+        self._pending = quotes = conflated([*self._pending, *self._stream.due(now)])
+        if not quotes:
             return 0
-        fresh = fresh_quotes(carried, now)
+        fresh = fresh_quotes(quotes, now)
         self._store(fresh, now)
         if self._paper is not None:
             self._paper.publish(fresh)
         self._pending = []
-        late = [quote for quote in carried if now - quote.time > PROMPT_AGE]
-        if late:  # held against what was open then, not against what was opened since
+        late = [quote for quote in quotes if now - quote.time > PROMPT_AGE]
+        if late:  # compared with the levels that were open then, not with later ones
             self.notify(late, max((now - quote.time).total_seconds() for quote in late))
-        if len(late) < len(carried):
-            self.notify([quote for quote in carried if now - quote.time <= PROMPT_AGE])
-        return len(carried)
+        if len(late) < len(quotes):
+            self.notify([quote for quote in quotes if now - quote.time <= PROMPT_AGE])
+        return len(quotes)
 
     def _store(self, fresh: list[Quote], now: datetime) -> None:
-        """Keep the last of each. What keeps one out may be of a clock that was put back."""
-        kept = store_quotes(self.data_connection_id, fresh)
-        if kept < len({quote.symbol for quote in fresh}) and _forget_future_quotes(
+        """Store the last quote of each symbol, also after a host's clock was set back."""
+        stored = store_quotes(self.data_connection_id, fresh)
+        if stored < len({quote.symbol for quote in fresh}) and _forget_future_quotes(
             self.data_connection_id, now
         ):
             store_quotes(self.data_connection_id, fresh)
 
 
 def _forget_future_quotes(source_id: int, now: datetime) -> bool:
-    """Forget a source's prices if a host with a clock far ahead has left some: they would keep
-    every later one out, and look fresh until then. Returns whether one had."""
+    """Delete a source's quotes if one is from the future. Return whether there was one.
+
+    A host with a clock far ahead leaves such a quote. It would block every later quote and look
+    fresh until its time has come.
+    """
     newest = newest_time(source_id)
     if newest is None or newest <= now + CLOCK_TOLERANCE:
         return False
@@ -110,16 +116,16 @@ def _forget_future_quotes(source_id: int, now: datetime) -> bool:
 
 
 def open_live(source: DataConnection, stream: Stream, now: datetime, *, to_paper: bool) -> LiveFeed:
-    """Open a source that a broker tells."""
+    """Open a source whose prices come from a broker."""
     _forget_future_quotes(source.pk, now)
     return LiveFeed(source, stream, to_paper=to_paper)
 
 
 def open_feed(source: DataConnection, now: datetime) -> Feed | None:
-    """Open a source where it was left; None: a broker tells it (`open_live`).
+    """Open a source where it was left; None if its prices come from a broker (`open_live`).
 
-    Prices from the future of the market clock belong to another session (a replay started anew):
-    they are forgotten, here and at the paper broker. Raises MisconfiguredError.
+    Quotes later than the market clock belong to an earlier session (a restarted replay): they are
+    deleted, here and at the paper broker. Raises MisconfiguredError.
     """
     since = newest_time(source.pk)
     if since is not None and since > now:

@@ -1,4 +1,4 @@
-"""The latest price of each symbol, as one source tells it."""
+"""The latest price of each symbol, by source."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -9,7 +9,10 @@ from connections.models import DataConnection
 
 
 class LatestQuote(models.Model):
-    """One row a symbol and source, updated in place: nothing that changes is indexed (HOT)."""
+    """The latest quote of a symbol at a source.
+
+    Rows are updated in place: no changing column is indexed, so that PostgreSQL uses HOT updates.
+    """
 
     data_connection = models.ForeignKey(
         DataConnection, models.CASCADE, related_name="latest_quotes", db_index=False

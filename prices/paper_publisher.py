@@ -1,6 +1,7 @@
-"""A live source's prices on their way to the paper broker: on a thread of their own.
+"""Send the prices of a live source to the paper broker, on a separate thread.
 
-Its books may be locked or away. The thread that judges real accounts' levels must not wait for it.
+The paper broker's tables may be locked or unavailable. The thread that monitors the levels of real
+accounts must not wait for it.
 """
 
 import threading
@@ -17,11 +18,11 @@ from prices.quote_buffer import conflated, fresh_quotes
 from prices.signals import quotes_at_paper
 
 log = structlog.get_logger(__name__)
-WAIT_SECONDS = 0.25  # seconds: so an exit that a price causes meets that price there, as a rule
+WAIT_SECONDS = 0.25  # normally enough for an exit to meet, at paper, the price that triggered it
 
 
 class PaperPublisher:
-    """The prices of one source. One thread calls `take`."""
+    """Sends the quotes of one source to the paper broker. One thread calls `publish`."""
 
     def __init__(self, source_id: int) -> None:
         self._source_id = source_id
@@ -30,28 +31,30 @@ class PaperPublisher:
         self._is_busy = False
 
     def publish(self, quotes: Sequence[Quote]) -> None:
-        """Carry these, in order, after those before them. Returns when they are there, or after a
-        moment; at once where the broker is busy with earlier ones. After an error they are carried
-        with the next ones, while they are of now."""
+        """Send quotes to the paper broker, in order, after earlier ones.
+
+        Returns when the broker has them, at the latest after `WAIT_SECONDS`, and at once if it is
+        busy with earlier ones. After an error they are sent with the next ones while still fresh.
+        """
         with self._lock:
             self._pending = conflated([*self._pending, *quotes])
             if self._is_busy:
                 return
             try:
-                carrying = self._pool.submit(self._carry)  # it begins when the lock is free
-            except RuntimeError as error:  # no thread is to be had; the next ones may get one
+                sending = self._pool.submit(self._send_pending)  # it waits for our lock
+            except RuntimeError as error:  # no thread can be started now; retried with the next
                 log.warning(
                     "the paper broker misses prices", source=self._source_id, error=str(error)
                 )
                 return
             self._is_busy = True
-        wait([carrying], timeout=WAIT_SECONDS)
+        wait([sending], timeout=WAIT_SECONDS)
 
-    def _carry(self) -> None:
+    def _send_pending(self) -> None:
         while quotes := self._next():
             try:
                 on_quotes(quotes)
-            except Exception as error:  # whatever it is, the next ones are carried
+            except Exception as error:  # any: otherwise the publisher would stay busy for ever
                 message = str(error) if isinstance(error, psycopg.Error) else repr(error)
                 log.warning("the paper broker misses prices", source=self._source_id, error=message)
                 self._put_back(quotes)

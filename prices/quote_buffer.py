@@ -1,4 +1,4 @@
-"""What a live source told and nobody has taken yet: bounded, and no price that mattered is lost."""
+"""Conflation and checks of quotes: a bounded buffer that keeps each price that matters. Pure."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
@@ -9,13 +9,13 @@ from common.money import DIGITS, PLACES
 
 MAX_QUOTES_PER_PAIR = 50
 SMALLEST, LARGEST = Decimal(1).scaleb(-PLACES), Decimal(10) ** (DIGITS - PLACES) - 1
-FRESH_AGE = timedelta(seconds=5)  # what waited longer is judged, but is no price of now
+FRESH_AGE = timedelta(seconds=5)  # an older quote triggers levels, but is not a current price
 
 
 def conflated(quotes: Sequence[Quote]) -> list[Quote]:
-    """Return, in order, of each pair its extremes and its last, where there are many. Pure.
+    """Reduce pairs with many quotes to their extremes and their last quote, in order. Pure.
 
-    Levels are judged by the extremes: one that was touched between two others is not missed.
+    The extremes decide whether a level was hit, so no touch between two quotes is missed.
     """
     by_pair: dict[str, list[int]] = {}
     for number, quote in enumerate(quotes):
@@ -33,18 +33,18 @@ def conflated(quotes: Sequence[Quote]) -> list[Quote]:
 
 
 def fresh_quotes(quotes: Sequence[Quote], now: datetime) -> list[Quote]:
-    """Return those that have just come."""
+    """Return the quotes that are younger than `FRESH_AGE`."""
     return [quote for quote in quotes if now - quote.time <= FRESH_AGE]
 
 
 def quote_fault(quote: Quote, symbols: Mapping[str, str]) -> str | None:
-    """Say what makes a price no price; None: nothing does."""
+    """Return what is wrong with a quote, as a sentence; None if it is valid."""
     if quote.symbol not in symbols:
-        return f"It told a price of {quote.symbol!r}, which was not asked for."
+        return f"The broker sent a price of {quote.symbol!r}, which was not requested."
     if not (quote.bid.is_finite() and quote.ask.is_finite()):
-        return f"It told a price of {quote.symbol} that is no number."
+        return f"The broker sent a price of {quote.symbol} that is not a number."
     if not 0 < quote.bid <= quote.ask:
-        return f"It told {quote.symbol} at {quote.bid} bid, {quote.ask} asked."
-    if quote.bid < SMALLEST or quote.ask > LARGEST:  # it could not be stored, nor others beside it
-        return f"It told {quote.symbol} at {quote.bid:.3g} bid, {quote.ask:.3g} asked."
+        return f"The broker sent {quote.symbol} with bid {quote.bid}, ask {quote.ask}."
+    if quote.bid < SMALLEST or quote.ask > LARGEST:  # the column cannot hold it
+        return f"The broker sent {quote.symbol} with bid {quote.bid:.3g}, ask {quote.ask:.3g}."
     return None

@@ -1,4 +1,4 @@
-"""The sources that need no broker: recordings and constant prices."""
+"""Sources that need no broker: recordings and constant prices."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -23,16 +23,16 @@ class Stream(Protocol):
     """A source of quotes."""
 
     def due(self, now: datetime) -> list[Quote]:
-        """Return what came since the last call, in order. now: the market clock's."""
+        """Return the quotes since the last call, in order. now: market time."""
         ...
 
 
 class ReplayStream:
-    """A recording, pulled by the market clock.
+    """A recording, played by the market clock.
 
-    since: market time of the last quote that was stored. A process that comes back hands out
-    everything after it, so that the paper broker misses no level; a first one begins at now.
-    stands: after its end the last prices are told again each second, so that one can go on trading.
+    since: market time of the last stored quote. A restarted process plays everything after it, so
+    that the paper broker misses no level; without it, the stream begins at the current time.
+    repeats_last: after the end the last prices are repeated each second, so that trading can go on.
     """
 
     def __init__(self, tape: Tape, since: datetime | None, *, repeats_last: bool = False) -> None:
@@ -42,6 +42,7 @@ class ReplayStream:
         self._emitted_at = float("-inf")
 
     def due(self, now: datetime) -> list[Quote]:
+        """Return the quotes since the last call, in order. now: market time."""
         quotes = self._of_tape(now)
         self._last |= {quote.symbol: quote for quote in quotes}
         if quotes or not (self._repeats_last and self._tape.is_over):
@@ -63,7 +64,7 @@ class ReplayStream:
 
 
 class StaticStream:
-    """Constant prices, told again each second so that they never grow stale."""
+    """Constant prices, repeated each second so that they never become stale."""
 
     def __init__(self, prices: dict[str, tuple[str, str]], every: float = STATIC_EVERY) -> None:
         self._prices = [
@@ -74,6 +75,7 @@ class StaticStream:
         self._every, self._emitted_at = every, float("-inf")
 
     def due(self, now: datetime) -> list[Quote]:
+        """Return all prices if it is time to repeat them. now: market time."""
         if machine_time() - self._emitted_at < self._every:
             return []
         self._emitted_at = machine_time()
@@ -81,10 +83,10 @@ class StaticStream:
 
 
 def stream_for(source: DataConnection, since: datetime | None) -> Stream | None:
-    """Open a source; None: a broker tells it (`prices.broker_feeds`).
+    """Open the stream of a source; None if its prices come from a broker (`prices.broker_feeds`).
 
     Settings: `file` (replay; one of prices/data, or an operator's absolute path), `after_the_end`
-    (replay; "stand": its last prices stay), `quotes` (static; {"EUR/USD": ["1.1000", "1.1002"]}).
+    (replay; "stand": repeat the last prices), `quotes` (static; {"EUR/USD": ["1.1000", "1.1002"]}).
     Raises MisconfiguredError.
     """
     if source.kind == DataConnection.Kind.REPLAY:

@@ -1,4 +1,4 @@
-"""Recorded quotes: reading them strictly, and letting a market clock pull them out in order."""
+"""Recorded quotes: strict parsing, and playing them by a market clock, in order."""
 
 import csv
 import gzip
@@ -23,8 +23,8 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 def read_quotes(path: Path) -> Iterator[Quote]:
     """Yield a recording's quotes in order. `.csv` or `.csv.gz`, columns time_ms,symbol,bid,ask.
 
-    time_ms: UTC, epoch milliseconds. Raises MisconfiguredError, naming file and line, for what is
-    not such a recording.
+    time_ms: UTC, epoch milliseconds. Raises MisconfiguredError with file and line if the recording
+    is invalid.
     """
     try:
         with _open(path) as lines:
@@ -71,7 +71,7 @@ def _quote(row: list[str]) -> Quote:
 
 
 class Tape:
-    """A recording under a reading head: hands out what the market clock has passed, in order."""
+    """A recording with a position: returns the quotes that the market clock has passed."""
 
     def __init__(self, quotes: Iterator[Quote]) -> None:
         self._quotes = quotes
@@ -79,15 +79,16 @@ class Tape:
 
     @property
     def is_over(self) -> bool:
+        """Whether every quote has been returned."""
         return self._next is None
 
     @property
     def next_time(self) -> datetime | None:
-        """When the next quote is due, market time; None: the tape is over."""
+        """When the next quote is due, market time; None if the tape is over."""
         return self._next.time if self._next else None
 
     def until(self, now: datetime) -> list[Quote]:
-        """Hand out every quote up to and including `now`, none left out."""
+        """Return every quote up to and including `now`, and move past them."""
         due = []
         while self._next is not None and self._next.time <= now:
             due.append(self._next)
@@ -95,18 +96,24 @@ class Tape:
         return due
 
     def wind_to(self, now: datetime) -> list[Quote]:
-        """Pass over what lies before `now`; return only the price of each symbol then in force,
-        dated `now`, since a price stands until the next one."""
+        """Move to `now`; return each symbol's last quote before it, with the time `now`.
+
+        A price is valid until the next one.
+        """
         last = {quote.symbol: quote for quote in self.until(now)}
         return [replace(quote, time=now) for quote in last.values()]
 
 
 def find_recording(name: str, *, trusted: bool) -> Path:
-    """Return the recording that a source names: a file of ours, or, if its owner is trusted (an
-    operator), any path. Raises MisconfiguredError with the names that there are."""
+    """Return the path of a named recording: one of ours, or any absolute path if trusted.
+
+    trusted: the owner is an operator. Raises MisconfiguredError, which lists our recordings.
+    """
     if trusted and Path(name).is_absolute():
         return Path(name)
     known = sorted(path.name for path in DATA.glob("*.csv.gz"))
     if name not in known:
-        raise MisconfiguredError(f"There is no recording {name!r}; known are: {', '.join(known)}.")
+        raise MisconfiguredError(
+            f"There is no recording {name!r}; available are: {', '.join(known)}."
+        )
     return DATA / name

@@ -1,4 +1,4 @@
-"""Replaying a recording by hand: `manage.py replay_market`."""
+"""Replay a recording by hand: `manage.py replay_market`."""
 
 import re
 from collections.abc import Iterator
@@ -17,10 +17,10 @@ _CLOCK = re.compile(r"([01][0-9]|2[0-3]):([0-5][0-9])(?::([0-5][0-9]))?", re.ASC
 
 
 class Progress:
-    """A stream over a tape that knows how far it is.
+    """A stream over a tape that knows its position.
 
-    clock: what time it is in the recording. redate: quotes get the time at which they come, by the
-    given real time, in their recorded distances.
+    clock: the time in the recording. redate: quotes get real times, in their recorded distances
+    divided by the speed.
     """
 
     def __init__(self, tape: Tape, clock: MarketClock, *, redate: bool) -> None:
@@ -29,15 +29,16 @@ class Progress:
 
     @property
     def at(self) -> datetime:
-        """The recording's own time now."""
+        """The time in the recording now."""
         return self._clock.now()
 
     @property
     def is_over(self) -> bool:
+        """Whether the recording has ended."""
         return self._tape.is_over
 
     def due(self, now: datetime) -> list[Quote]:
-        """Hand out what the recording's clock has passed. now: real time."""
+        """Return the quotes that the recording's clock has passed. now: real time."""
         at = self._clock.now()
         quotes = self._tape.until(at) if self._started else self._tape.wind_to(at)
         self._started = True
@@ -51,14 +52,15 @@ class Progress:
 
 
 def prepare(path: Path, *, start: str | None, speed: float) -> tuple[Stream, Progress]:
-    """Open a recording for replay, by the installation's market clock or by one of its own.
+    """Open a recording for replay, by the installation's market clock or by a clock of its own.
 
-    Raises MisconfiguredError for a recording or a start that is none.
+    start, speed: only used without a market clock. Raises MisconfiguredError for an invalid
+    recording or start.
     """
     quotes = read_quotes(path)
     first = next(quotes, None)
     if first is None:
-        raise MisconfiguredError(f"{path}: there are no quotes in it.")
+        raise MisconfiguredError(f"{path}: the recording has no quotes.")
     clock = market_clock()
     if clock is None:
         begin = read_start(start, first.time) if start else first.time
@@ -75,7 +77,10 @@ def _with(first: Quote, rest: Iterator[Quote]) -> Iterator[Quote]:
 
 
 def read_start(text: str, first: datetime) -> datetime:
-    """Read --start: a time of the recording's first day, or a full time (UTC if it says none)."""
+    """Parse --start: a time of the recording's first day, or a full time (UTC without a zone).
+
+    Raises MisconfiguredError.
+    """
     if found := _CLOCK.fullmatch(text):
         hour, minute, second = (int(part or 0) for part in found.groups())
         return first.replace(hour=hour, minute=minute, second=second, microsecond=0)
@@ -89,9 +94,9 @@ def read_start(text: str, first: datetime) -> datetime:
 
 
 def source_named(name: str) -> DataConnection:
-    """Return the price source of that name; create one, which only this command feeds.
+    """Return the price source of that name; create an inactive one, which only this command feeds.
 
-    Raises MisconfiguredError when the prices process feeds it already, or several have the name.
+    Raises MisconfiguredError if the prices process feeds it already, or several have the name.
     """
     found = list(DataConnection.objects.filter(name=name)[:2])
     if not found:
@@ -101,7 +106,7 @@ def source_named(name: str) -> DataConnection:
     if len(found) > 1:
         raise MisconfiguredError(f"Several price sources are called {name!r}; rename one.")
     if found[0].kind == DataConnection.Kind.BROKER:
-        raise MisconfiguredError(f"Price source {name!r} is a broker's; name another.")
+        raise MisconfiguredError(f"The prices of {name!r} come from a broker; name another source.")
     if found[0].is_active:
         raise MisconfiguredError(
             f"Price source {name!r} is active, so the prices process feeds it; "

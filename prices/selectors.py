@@ -1,4 +1,4 @@
-"""Reading prices."""
+"""Read stored prices."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -14,9 +14,9 @@ __all__ = [
 
 
 def latest(data_connection_id: int, symbols: Iterable[str] | None = None) -> dict[str, Quote]:
-    """Return the latest quotes of a source by canonical pair; None: all it has.
+    """Return the latest quotes of a source by canonical pair; symbols None: all of them.
 
-    Symbols that were never quoted are left out. As old as they are: ask `is_stale`.
+    Symbols without a quote are left out. A quote may be of any age: check it with `is_stale`.
     """
     return latest_by_connection([data_connection_id], symbols).get(data_connection_id, {})
 
@@ -37,12 +37,12 @@ def latest_by_connection(
 
 
 def is_stale(quote: Quote, *, now: datetime, max_age: timedelta) -> bool:
-    """Whether a quote is too old to trade on. now: the market clock's, aware."""
+    """Return whether a quote is too old to trade on. now: market time, aware."""
     return now - quote.time > max_age
 
 
 def newest_time(data_connection_id: int) -> datetime | None:
-    """Return the market time of the last quote stored for a source; None: there is none."""
+    """Return the market time of a source's newest quote; None if it has none."""
     return (
         LatestQuote.objects.filter(data_connection_id=data_connection_id)
         .order_by("-time")

@@ -1,4 +1,4 @@
-"""Writing prices."""
+"""Store and delete prices."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ from prices.models import LatestQuote
 
 
 def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
-    """Keep the last quote of each symbol, in one statement; return how many rows it touched.
+    """Store the last quote of each symbol, in one statement; return how many rows it wrote.
 
-    A quote older than the stored one changes nothing; one of the same time replaces it.
+    A quote older than the stored one is ignored; one of the same time replaces it.
     """
     last: dict[str, Quote] = {}
     for quote in quotes:
@@ -19,7 +19,7 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
             last[quote.symbol] = quote
     if not last:
         return 0
-    rows = [last[symbol] for symbol in sorted(last)]  # one order: no deadlock between two writers
+    rows = [last[symbol] for symbol in sorted(last)]  # sorted: two writers cannot deadlock
     written = run(
         "INSERT INTO prices_latestquote AS old "
         "(data_connection_id, symbol, bid, ask, time, received_at) "
@@ -42,5 +42,5 @@ def store_quotes(data_connection_id: int, quotes: Sequence[Quote]) -> int:
 
 
 def forget_quotes(data_connection_id: int) -> None:
-    """Forget a source's prices: its next market session may lie in the past (a replay)."""
+    """Delete a source's prices: its next market session may lie in the past (a replay)."""
     LatestQuote.objects.filter(data_connection_id=data_connection_id).delete()

@@ -1,4 +1,4 @@
-"""What prices tell the rooms above, which they may not import."""
+"""Django signals by which prices notify the apps above, which they may not import."""
 
 from django.dispatch import Signal
 
@@ -11,12 +11,12 @@ prices_stopped = Signal()
 quotes_stored = Signal()
 """Sent after quotes were stored, outside of any transaction.
 
-data_connection_id: int. quotes: list[Quote], every one in order, not only the last of a symbol (of
-a broker's that came too fast: the extremes and the last). at_paper: bool, whether the paper broker
-has had them (of a broker's prices `quotes_at_paper` tells that). waited: seconds since the first of
-them came, where they could not be told at once.
-Sent with no quotes about once a second too, so that a receiver can drain what it missed.
+data_connection_id: int. quotes: list[Quote], all of them in order, not only the last of a symbol
+(where a broker sends too fast: the extremes and the last). at_paper: bool, whether the paper broker
+has them; for a broker's prices see `quotes_at_paper`. waited: seconds since the first of them came,
+if they could not be published at once.
+Also sent without quotes about once a second, so that a receiver can process what it missed.
 """
 
 quotes_at_paper = Signal()
-"""Sent after the paper broker has had prices of a real one, on a thread that nobody waits for."""
+"""Sent after the paper broker got prices of a real broker, on a thread that no other waits for."""

@@ -1,4 +1,4 @@
-"""How a source fares, and which refusals are about one of its symbols only."""
+"""The status of a broker's price stream, and which error codes concern a single symbol."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +16,10 @@ SYMBOL_CODES = frozenset({
 
 @dataclass(frozen=True, slots=True)
 class StreamStatus:
-    """How a source fares. told_at: machine_time(), 0 for never."""
+    """The status of a stream.
+
+    last_confirmed_at: machine_time(), 0 for never. missing: the pairs without a current price.
+    """
 
     last_confirmed_at: float
     code: Code | None
@@ -25,9 +28,11 @@ class StreamStatus:
 
 
 def stale_reason(last: Mapping[str, Quote]) -> tuple[Code, str]:
-    """Say why a source that fails nowhere tells nothing. last: what its broker told last."""
-    at = max((one.time for one in dict(last).values()), default=None)
-    if at is None:
-        return Code.QUOTE_MISSING, "Nothing has been told."
-    said = f"Its last price is of {at:%d %B, %H:%M} UTC: closed, or its terminal is cut off."
-    return Code.MARKET_CLOSED, said
+    """Explain why a source without an error has no current price. last: its last quote by pair."""
+    newest = max((quote.time for quote in dict(last).values()), default=None)
+    if newest is None:
+        return Code.QUOTE_MISSING, "No prices have been received."
+    return Code.MARKET_CLOSED, (
+        f"The last price is from {newest:%d %B, %H:%M} UTC: "
+        "the market is closed or the terminal is disconnected."
+    )

@@ -1,4 +1,4 @@
-"""Which pairs of a broker's are followed: all of a few, else those that somebody needs."""
+"""Select the pairs to follow of each source: all of a short book, else those that are needed."""
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -12,9 +12,9 @@ from connections.exposure import all_ordered_sql, all_priced_sql
 from connections.models import DataConnection
 
 MAX_PAIRS = 100  # IBKR's market data lines of a login
-SHORT_BOOK_PAIRS = 50  # so many are followed whether somebody needs them or not
-# The newest orders of each account tell what its feeds are about: so many, and fewer of each where
-# many accounts go by one source.
+SHORT_BOOK_PAIRS = 50  # a book of at most so many pairs is followed whole
+# The newest orders of an account show which pairs its feeds trade. We read so many of each account,
+# and fewer where many accounts share a source.
 MAX_ORDERS_PER_ACCOUNT, MAX_ORDERS_PER_SOURCE, MIN_ORDERS_PER_ACCOUNT = 100, 2000, 1
 
 SHORT_BOOKS = """
@@ -38,8 +38,11 @@ WHERE c.data_connection_id = ANY(%(sources)s::bigint[]) AND c.archived_at IS NUL
 
 
 def required_pairs_sql() -> str:
-    """What goes by each source first (one index look for each pair), then what was ordered last:
-    also what was refused because there was no price."""
+    """Return the SELECT of the pairs that sources (%(sources)s) must follow, most urgent first.
+
+    First the pairs that use each source's prices (one index lookup for each pair), then those of
+    the newest orders, including orders that were denied because there was no price.
+    """
     of_pair = f"SELECT pair FROM {all_priced_sql()} o WHERE o.source_id"
     return f"""
 WITH RECURSIVE priced AS (
@@ -55,14 +58,14 @@ WITH RECURSIVE priced AS (
   FROM connections_executionconnection
   WHERE data_connection_id = ANY(%(sources)s::bigint[]) AND archived_at IS NULL
 ), needed AS (
-  SELECT source, pair, 0 AS place, 0::bigint AS newest FROM priced
+  SELECT source, pair, 0 AS urgency, 0::bigint AS newest FROM priced
   UNION ALL
   SELECT used.source, o.pair, 1, -o.number FROM used CROSS JOIN LATERAL (
     SELECT pair, number FROM {all_ordered_sql()} o WHERE o.connection_id = used.id
     ORDER BY number DESC LIMIT used.share) o
 )
 SELECT source, pair FROM needed GROUP BY source, pair
-ORDER BY source, min(place), min(newest), pair
+ORDER BY source, min(urgency), min(newest), pair
 """
 
 
@@ -71,8 +74,10 @@ Books = Mapping[str, Mapping[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class SymbolSelection:
-    """What to follow of one source. symbols: the broker's, by pair; unlisted: what was named, or is
-    needed where nothing else is, and its broker does not list; is_empty: it lists nothing at all.
+    """The pairs to follow of one source.
+
+    symbols: the broker's own, by pair. unlisted: pairs that the broker does not list, although the
+    settings name them or nothing else is needed. is_empty: the broker lists no pair at all.
     """
 
     symbols: Mapping[str, str]
@@ -81,11 +86,13 @@ class SymbolSelection:
 
 
 def select_symbols(sources: Sequence[DataConnection]) -> dict[int, SymbolSelection]:
-    """Return, by source that an account tells, what to follow: as many statements for all as for
-    one."""
+    """Return what to follow of each source, by id. The number of statements is constant.
+
+    sources: those with a broker connection.
+    """
     books = {source.pk: _book_of(source) for source in sources}
-    asked = {"books": array(set(books.values())), "few": SHORT_BOOK_PAIRS}
-    short = {row.book for row in rows(SHORT_BOOKS, asked)}
+    parameters = {"books": array(set(books.values())), "few": SHORT_BOOK_PAIRS}
+    short = {row.book for row in rows(SHORT_BOOKS, parameters)}
     needed = {
         source.pk: RequiredPairs(named)
         for source in sources
@@ -94,8 +101,8 @@ def select_symbols(sources: Sequence[DataConnection]) -> dict[int, SymbolSelecti
     needed |= _required_pairs(
         [pk for pk, book in books.items() if book not in short and pk not in needed]
     )
-    asked_for = {(books[pk], pair) for pk, one in needed.items() for pair in one.all}
-    symbols = _symbols(short, asked_for)
+    single_pairs = {(books[pk], pair) for pk, required in needed.items() for pair in required.all}
+    symbols = _symbols(short, single_pairs)
     return {
         pk: select(symbols[book], needed[pk]) if pk in needed else _whole_book(symbols[book])
         for pk, book in books.items()
@@ -103,45 +110,48 @@ def select_symbols(sources: Sequence[DataConnection]) -> dict[int, SymbolSelecti
 
 
 def _book_of(source: DataConnection) -> str:
-    assert source.broker_connection is not None  # an account tells it
+    assert source.broker_connection is not None  # the caller passes only brokers' sources
     return source.broker_connection.instrument_book
 
 
 def _configured_pairs(source: DataConnection) -> list[str]:
-    """What its settings name, if they do."""
+    """Return the pairs that the source's settings name; an empty list if they name none."""
     named = source.settings.get("symbols") if isinstance(source.settings, dict) else None
-    return [str(one).upper() for one in named] if isinstance(named, list) else []
+    return [str(pair).upper() for pair in named] if isinstance(named, list) else []
 
 
 @dataclass(frozen=True)
 class RequiredPairs:
-    """Pairs that are named by a source's owner, or that somebody needs, the most urgent first.
-    currencies: what their money is converted into."""
+    """Pairs that a source's owner names or that accounts need, the most urgent first.
+
+    currencies: of the accounts, into which amounts are converted. None: the owner named the pairs,
+    and only these are followed.
+    """
 
     pairs: Sequence[str]
-    currencies: Sequence[str] | None = None  # None: they were named, and these alone are followed
+    currencies: Sequence[str] | None = None
 
     @cached_property
     def all(self) -> list[str]:
-        """They and what their money is converted by."""
+        """The pairs, and those for converting their quote currencies."""
         return with_rates(self.pairs, self.currencies or ())
 
 
 def _required_pairs(sources: Collection[int]) -> dict[int, RequiredPairs]:
-    """What somebody needs of sources that name nothing and list much."""
+    """Return what accounts need of sources whose settings name no pairs and whose book is long."""
     if not sources:
         return {}
-    asked, currencies = {"sources": array(sources)}, defaultdict[int, list[str]](list)
-    for row in rows(CURRENCIES, asked):
+    parameters, currencies = {"sources": array(sources)}, defaultdict[int, list[str]](list)
+    for row in rows(CURRENCIES, parameters):
         currencies[row.source].append(row.currency)
     pairs: dict[int, list[str]] = {source: [] for source in sources}
-    for row in rows(required_pairs_sql(), asked):
+    for row in rows(required_pairs_sql(), parameters):
         pairs[row.source].append(row.pair)
     return {source: RequiredPairs(pairs[source], currencies[source]) for source in sources}
 
 
 def _symbols(short: Collection[str], of_others: Collection[tuple[str, str]]) -> Books:
-    """Whole books that are short; of others single pairs."""
+    """Return the symbols of whole short books, and of single pairs of other books."""
     found = defaultdict[str, dict[str, str]](dict)
     for row in rows(SYMBOLS, (array(short), *columns([*of_others], 2))):
         found[row.book][row.pair] = row.symbol
@@ -153,17 +163,16 @@ def _whole_book(book: Mapping[str, str]) -> SymbolSelection:
 
 
 def select(book: Mapping[str, str], needed: RequiredPairs) -> SymbolSelection:
-    """Return the first of what is needed that a book lists, `MAX_PAIRS` at most. Pure."""
-    found = dict(islice(((one, book[one]) for one in needed.all if one in book), MAX_PAIRS))
-    # What accounts of another broker trade may be listed there alone: that is no fault of this one.
-    tells_it = bool(found) and needed.currencies is not None
-    lacks = () if tells_it else (one for one in needed.pairs if one not in book)
-    return SymbolSelection(found, tuple(islice(lacks, MAX_PAIRS)))
+    """Return the first needed pairs that a book lists, at most `MAX_PAIRS`. Pure."""
+    found = dict(islice(((pair, book[pair]) for pair in needed.all if pair in book), MAX_PAIRS))
+    # Accounts of another broker may trade pairs that only that broker lists: this is no error here.
+    ignores_unlisted = bool(found) and needed.currencies is not None
+    unlisted = () if ignores_unlisted else (pair for pair in needed.pairs if pair not in book)
+    return SymbolSelection(found, tuple(islice(unlisted, MAX_PAIRS)))
 
 
 def with_rates(needed: Iterable[str], currencies: Sequence[str]) -> list[str]:
-    """Return what is needed, each once and with what its money is converted by into these
-    currencies. Pure."""
+    """Return the needed pairs and those for converting into these currencies, each once. Pure."""
     return list(dict.fromkeys(_with_rates(needed, currencies)))
 
 

@@ -7,27 +7,30 @@ from django.core.management.base import BaseCommand
 from common.clocks import market_clock
 from prices.feed_runner import run
 
-HELP = """The prices process: follows every active price source until it is stopped.
+HELP = """Run the prices process: follow every active price source until it is stopped.
 
-For each one it keeps the latest of each symbol, and lets triggers and broker events be worked on;
-recorded and constant quotes also go to the paper broker. Kinds it drives: `broker` (what an
-account's own broker tells; those of accounts in a lane are followed by the worker that holds it),
-`replay` (recorded quotes at the market clock's pace, see FILLCAST_MARKET_CLOCK) and `static`
-(constant prices, for benches). It opens credentials, and must reach the brokers.
-Run one of it. Ctrl-C or SIGTERM stops it within a second; started again, it goes on where
-it was."""
+It stores the latest quote of each symbol and source, and notifies the level monitor. Recorded and
+constant quotes also go to the paper broker. Kinds of sources: `broker` (prices from an account's
+own broker; accounts in a session lane are followed by the worker that holds the lane), `replay`
+(recorded quotes at the market clock's pace, see FILLCAST_MARKET_CLOCK) and `static` (constant
+prices, for benchmarks). The process decrypts credentials and must reach the brokers.
+Run only one. Ctrl-C or SIGTERM stops it within a second; after a restart it continues where it
+stopped."""
 
 
 class Command(BaseCommand):
+    """`manage.py prices`: run the prices process."""
+
     help = HELP
     requires_system_checks: list[str] = []
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Run until SIGTERM or SIGINT."""
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())
         clock = market_clock()
         pace = f"market clock {clock.spec()}" if clock else "real time"
         self.stderr.write(f"prices: {pace}; stop with Ctrl-C")
-        carried = run(stop)
-        self.stderr.write(f"prices: stopped after {carried:,} quotes")
+        published = run(stop)
+        self.stderr.write(f"prices: stopped after {published:,} quotes")

@@ -23,22 +23,26 @@ Examples:
   manage.py replay_market quotes-2014-05-02-nonfarm-2h.csv.gz
   manage.py replay_market my-quotes.csv.gz --speed 10 --start 12:29
 
-The quotes come at the recording's pace times --speed. Where the installation lives in real time
-they are dated as they come, so every other process can trade on them. Where it has a market clock
+The quotes come at the recording's pace times --speed. In an installation that runs in real time
+they get the current time, so that every other process can trade on them. With a market clock
 (FILLCAST_MARKET_CLOCK, as in the demo) that clock sets date and pace; --speed and --start do not
-apply. Accounts use these prices when their price source is the one named by --data-connection.
+apply. Accounts use these prices if their price source is the one named by --data-connection.
 Progress goes to stderr; Ctrl-C stops within a second."""
 
 
 class Command(BaseCommand):
+    """`manage.py replay_market`: replay a recording."""
+
     help = HELP
     requires_system_checks: list[str] = []
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
+        """Return Django's parser, which keeps the line breaks of our help."""
         kwargs["formatter_class"] = RawDescriptionHelpFormatter
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add FILE and the options."""
         parser.add_argument("file", metavar="FILE", nargs="?", default=DEFAULT_FILE)
         parser.add_argument("--speed", type=float, default=60.0, help="1 is real time (default 60)")
         parser.add_argument(
@@ -50,10 +54,11 @@ class Command(BaseCommand):
             "--data-connection",
             metavar="NAME",
             default="Replay",
-            help="which price source gets the quotes; created if there is none (default Replay)",
+            help="the price source that gets the quotes; created if missing (default Replay)",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Replay until the recording ends or the user stops it. Raises CommandError."""
         if not 0 < options["speed"] <= 10_000:
             raise CommandError("--speed must be above 0 and at most 10000.")
         try:
@@ -68,25 +73,25 @@ class Command(BaseCommand):
         self.stderr.write(f"replaying {path.name} into price source {source.name!r}")
         feed = Feed(source.pk, source.name, stream)
         try:
-            carried = self._follow(feed, progress, stop)
+            published = self._follow(feed, progress, stop)
         except MisconfiguredError as error:
             raise CommandError(str(error)) from error
-        self.stderr.write(f"{carried:,} quotes replayed")
+        self.stderr.write(f"{published:,} quotes replayed")
 
     def _follow(self, feed: Feed, progress: Progress, stop: threading.Event) -> int:
-        """Carry quotes until the recording or the user ends it; say each second how far it is."""
-        carried, said_at = 0, machine_time()
+        """Publish quotes until the recording ends or the user stops; print progress each second."""
+        published, printed_at = 0, machine_time()
         while not (stop.is_set() or progress.is_over):
-            carried += feed.step(datetime.now(UTC))
-            if machine_time() - said_at >= 1:
-                said_at = machine_time()
-                self.stderr.write(f"  {progress.at:%Y-%m-%d %H:%M:%S} UTC, {carried:,} quotes")
+            published += feed.step(datetime.now(UTC))
+            if machine_time() - printed_at >= 1:
+                printed_at = machine_time()
+                self.stderr.write(f"  {progress.at:%Y-%m-%d %H:%M:%S} UTC, {published:,} quotes")
                 sys.stderr.flush()
             stop.wait(0.05)
-        return carried
+        return published
 
 
 def find_path(name: str) -> Path:
-    """Find FILE: a path from here, or a recording of ours. Raises MisconfiguredError."""
+    """Return the path of FILE, or of our recording of that name. Raises MisconfiguredError."""
     path = Path(name)
     return path.resolve() if path.is_file() else find_recording(name, trusted=False)
