@@ -1,26 +1,25 @@
-"""Who is a candidate of a feed's signal, and why one may not trade now: two pieces of SQL.
+"""Which connections are candidates of a signal, and why one may not trade now: two pieces of SQL.
 
-Fan-out writes the orders of thousands of candidates by one INSERT … SELECT, so the question is
-asked in SQL, and only there: `ExecutionConnection.can_execute_trades()` asks the same expression.
+Fan-out writes the orders of thousands of candidates with one INSERT … SELECT. So eligibility is
+decided in SQL, and only there: `ExecutionConnection.can_execute_trades()` uses the same expression.
 
-The reasons stand in this order; the first that applies is told:
+Of several reasons the first in this order is returned:
 
-0. whose approval the signal has: `FEED_OWNER_ONLY`
-1. what was decided from above: the kill switch, `TRADING_HALTED` before `ENTRIES_HALTED`
-2. what the owner decided: `CONNECTION_INACTIVE`, `CONNECTION_PAUSED`, `SUBSCRIPTION_PAUSED`,
+0. the approval of the signal: `FEED_OWNER_ONLY`
+1. the kill switch: `TRADING_HALTED` before `ENTRIES_HALTED`
+2. decisions of the owner: `CONNECTION_INACTIVE`, `CONNECTION_PAUSED`, `SUBSCRIPTION_PAUSED`,
    `SUBSCRIPTION_EXPIRED`, `DIRECTION_EXCLUDED`
-3. what is missing: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; where a symbol is asked
-   about, that the account's broker does not list it: `SYMBOL_NOT_AT_BROKER`
-4. how the connection fares: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
-   and what passes by itself: `CONNECTION_TEST_PENDING` (a test is requested, and none trades before
-   it has passed) or, where no worker could make it, `NO_SESSION_WORKER`,
-   `ACCOUNT_TRADING_DISABLED` (its
-   broker pauses trading), `ACCOUNT_ANSWER_UNUSABLE` (it is read again soon),
-   `CONNECTION_UNREACHABLE`, `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
+3. missing parts: `NO_CREDENTIALS`, `NO_PRESET`, `NO_DATA_CONNECTION`; with a symbol also
+   `SYMBOL_NOT_AT_BROKER`, if the account's broker does not list it
+4. the health of the connection: `CONNECTION_UNTESTED`, `CONNECTION_ERROR` (its broker refuses it),
+   and temporary reasons: `CONNECTION_TEST_PENDING` (a requested test must pass first) or, if no
+   worker could run that test, `NO_SESSION_WORKER`; `ACCOUNT_TRADING_DISABLED` (its broker pauses
+   trading), `ACCOUNT_ANSWER_UNUSABLE` (it is read again soon), `CONNECTION_UNREACHABLE`,
+   `CIRCUIT_OPEN`, `CONNECTION_NOT_RECONCILED`
 
-A person's decision comes first because only a person can change it, and its entries are SKIPPED.
-What passes by itself (PASSES) only has them wait, within the age that their signal may have.
-Whoever runs this under row-level security sees a tenant's rows only: fan-out runs it inside
+Decisions of people come first because only people can change them; entries are then SKIPPED. For a
+temporary reason (TEMPORARY_REASONS) entries wait, up to the maximum age of their signal. Under
+row-level security these statements see only one tenant's rows: fan-out runs them inside
 `users.tenancy.for_all_tenants()`.
 """
 
@@ -38,7 +37,7 @@ from common.reason_codes import Code
 from common.sql import rows
 from connections.session_lanes import HANDOVER_SECONDS
 
-# An IN over an uncorrelated query is hashed once a statement, not once a candidate.
+# An IN over an uncorrelated query is hashed once per statement, not once per candidate.
 _HALTED = """(
     EXISTS (SELECT FROM connections_killswitch k
             WHERE k.released_at IS NULL AND k.mode = '{mode}'
@@ -52,7 +51,8 @@ _HALTED = """(
 _RECENTLY_HELD_LANES = f"""SELECT l.lane FROM connections_lanelease l
     WHERE l.until >= statement_timestamp() - interval '{HANDOVER_SECONDS} seconds'"""
 
-# Of an account that did not answer, that is told: it is read until it does. (As `test_waits`.)
+# An account that did not answer is reported as unreachable instead: it is read until it answers.
+# (Compare `selectors.is_test_pending`.)
 _TEST_IS_PENDING = """h.status <> 'ACTIVE' AND (h.status = 'UNTESTED' OR h.unreachable_at IS NULL)
     AND h.test_requested_at > coalesce(h.last_tested_at, '-infinity')"""
 
@@ -65,7 +65,7 @@ _HEALTH_REASON_SQL = f"""
   WHEN h.circuit_open_until > clock_timestamp() THEN '{Code.CIRCUIT_OPEN.value}'
   WHEN h.reconciled_at IS NULL THEN '{Code.CONNECTION_NOT_RECONCILED.value}'"""
 
-# Scalar subqueries: never made into a hash of all books that have the symbol.
+# Scalar subqueries: the planner must not hash all books that list the symbol.
 IS_LISTED_SQL = """CASE
     WHEN {book} = '' THEN NULL
     WHEN {mapped} IS NOT NULL AND (SELECT i.symbol FROM connections_instrument i
@@ -75,8 +75,8 @@ IS_LISTED_SQL = """CASE
       THEN true
     WHEN (SELECT i.symbol FROM connections_instrument i WHERE i.book = {book} LIMIT 1) IS NOT NULL
       THEN false END"""
-"""SQL: whether a list of instruments has the parameter `pair`, by the name that a subscription's
-map gives it, if it does. NULL: the list has not been read."""
+"""SQL: whether a book lists the parameter `pair`, or the symbol to which a subscription maps it.
+NULL: the book has not been read."""
 
 TEMPORARY_REASONS = frozenset(
     {
@@ -89,7 +89,7 @@ TEMPORARY_REASONS = frozenset(
         Code.CONNECTION_NOT_RECONCILED,
     }
 )
-"""What passes by itself: an entry waits for it, and is not skipped."""
+"""Reasons that end without a person's action: an entry waits, and is not skipped."""
 
 _IS_LISTED = IS_LISTED_SQL.format(
     book="c.instrument_book", mapped="s.symbol_map ->> %(pair)s::text"
@@ -106,7 +106,7 @@ REASON_SQL = f"""CASE
   WHEN s.expires_at <= %(market_now)s::timestamptz THEN '{Code.SUBSCRIPTION_EXPIRED.value}'
   WHEN s.directions <> 'BOTH' AND s.directions <> %(direction)s::text
     THEN '{Code.DIRECTION_EXCLUDED.value}'
-  WHEN c.sealed_credentials IS NULL AND c.type = ANY(%(kinds_with_credentials)s::text[])
+  WHEN c.sealed_credentials IS NULL AND c.type = ANY(%(types_with_credentials)s::text[])
     THEN '{Code.NO_CREDENTIALS.value}'
   WHEN c.preset_id IS NULL THEN '{Code.NO_PRESET.value}'
   WHEN c.data_connection_id IS NULL THEN '{Code.NO_DATA_CONNECTION.value}'
@@ -115,15 +115,16 @@ REASON_SQL = f"""CASE
     THEN '{Code.NO_SESSION_WORKER.value}'
 {_HEALTH_REASON_SQL}
 END"""
-"""Why one candidate may not trade now, or NULL: it may. A code of PASSES has its entry wait, every
-other one is what it is skipped for. Over the aliases c (connection), h (its
-health, may be absent) and s (its subscription; absent for an admin-owned one without)."""
+"""Why a candidate may not trade now; NULL: it may. With a code of TEMPORARY_REASONS its entry
+waits, with any other it is skipped. Aliases: c (connection), h (its health, may be absent) and s
+(its subscription; absent for an admin-owned connection without one)."""
 
 TRADED_PAIR_SQL = """coalesce((SELECT i.pair FROM connections_instrument i
     WHERE i.book = c.instrument_book AND i.symbol = s.symbol_map ->> %(pair)s::text),
     %(pair)s::text)"""
-"""Which pair one candidate trades for a signal: where its subscription maps the symbol to another
-one of its broker's, that one's, by whose prices it is sized, watched and compared."""
+"""The pair that a candidate trades for a signal. If its subscription maps the signal's pair to a
+symbol of another pair, it is that pair, which then counts for sizing, monitoring and
+reconciliation."""
 
 CANDIDATES_SQL = """(
     SELECT sub.connection_id, sub.id AS subscription_id
@@ -140,9 +141,9 @@ CANDIDATES_SQL = """(
   JOIN connections_executionconnection c ON c.id = candidate.connection_id
   LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
   LEFT JOIN connections_subscription s ON s.id = candidate.subscription_id"""
-"""What stands behind FROM for an OPEN signal: every candidate once, with c, h and s joined.
+"""The FROM clause for an OPEN signal: every candidate once, with c, h and s joined.
 
-A UNION, because an OR over both kinds would read every connection there is for each signal."""
+A UNION, because an OR over both sorts of candidates would read all connections for each signal."""
 
 _REASON_OF_ONE_SQL = f"""
 SELECT {REASON_SQL} AS reason
@@ -163,7 +164,7 @@ SELECT connection_id::text, reason FROM (
 
 
 def temporary_reasons(connection_ids: Collection[str]) -> dict[str, Code]:
-    """Return what entries of these connections wait for, of those that do not fare well now."""
+    """Return why entries of these connections wait now, by connection id; healthy ones left out."""
     if not connection_ids:
         return {}
     found = rows(_TEMPORARY_REASONS_SQL, (list(connection_ids),))
@@ -179,19 +180,20 @@ def eligibility_parameters(
     reaches_admins: bool = True,
     only_owner: int | None = None,
 ) -> Mapping[str, Any]:
-    """Return what REASON_SQL and CANDIDATES_SQL need; at: market time, now unless given.
+    """Return the parameters of REASON_SQL and CANDIDATES_SQL.
 
-    pair: the signal's symbol; None: whether it is listed is not asked.
+    at: market time; default: now.
+    pair: the signal's symbol; None: do not check whether it is listed.
     reaches_admins: whether admin-owned connections are candidates without a subscription.
-    only_owner: the feed's owner, where the approval covers that user's connections only.
+    only_owner: the feed's owner, if the approval covers only that user's connections.
     """
     return {
         "feed_id": feed_id,
         "direction": direction,
         "pair": pair,
         "market_now": at or market_now(),
-        "kinds_with_credentials": list(broker_types_with_credentials()),
-        "passes": [code.value for code in TEMPORARY_REASONS],
+        "types_with_credentials": list(broker_types_with_credentials()),
+        "temporary_reasons": [code.value for code in TEMPORARY_REASONS],
         "reaches_admins": reaches_admins,
         "only_owner": only_owner,
     }
@@ -200,10 +202,10 @@ def eligibility_parameters(
 def reason_for(
     *, connection_id: UUID, feed_id: int | None = None, direction: str | None = None
 ) -> Code | None:
-    """Return why this connection would be skipped now, or None: it may trade.
+    """Return why this connection may not trade now; None if it may.
 
-    Without a feed, what concerns a subscription or a feed's kill switch is left out. A connection
-    that is not there (or not the caller's) is CONNECTION_INACTIVE.
+    Without a feed, reasons of a subscription and of a feed's kill switch are left out. A connection
+    that does not exist, or that the caller may not see, is CONNECTION_INACTIVE.
     """
     found = rows(
         _REASON_OF_ONE_SQL,
@@ -218,14 +220,16 @@ def reason_for(
 
 
 def broker_types_with_credentials() -> tuple[str, ...]:
-    """Return the broker kinds that cannot trade without stored credentials."""
+    """Return the broker types that cannot trade without stored credentials."""
     return tuple(broker_type for broker_type in broker_types() if needs_credentials(broker_type))
 
 
 @cache
 def needs_credentials(broker_type: str) -> bool:
-    """Whether accounts of a kind need credentials. A kind that does not say so without a library
-    that is not installed here is believed to: a worker that has it would refuse to go without."""
+    """Return whether a broker type needs credentials.
+
+    True also if its library is not installed in this process: it may need them on a worker.
+    """
     try:
         capabilities = capabilities_of(broker_type, ConnectionSpec(connection_id="", account=""))
     except (ImportError, MisconfiguredError):

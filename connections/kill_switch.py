@@ -1,4 +1,4 @@
-"""The kill switch: halts of trading, set and released. Public through `services`."""
+"""Set and release halts of trading. Public through `connections.services`."""
 
 from uuid import UUID
 
@@ -27,11 +27,10 @@ def set_kill_switch(
     user_id: int | None = None,
     connection_id: UUID | None = None,
 ) -> KillSwitch:
-    """Halt trading: REDUCING lets exits out, HALTED nothing. It holds from the commit on.
+    """Halt trading from the commit on: with REDUCING only exits are sent, with HALTED nothing.
 
-    Who may: staff with the right everything; others their own feed, themselves and their
-    connections. Raises
-    InvalidInputError if the scope's target is missing or another's is given; NotAllowedError.
+    Staff with the right may halt everything; other users their own feeds, connections and
+    themselves. Raises InvalidInputError if the target does not match the scope; NotAllowedError.
     """
     if scope not in Scope.values or mode not in HaltMode.values:
         field = "mode" if scope in Scope.values else "scope"
@@ -40,9 +39,10 @@ def set_kill_switch(
     for target, value in targets.items():
         if (value is not None) != (target == scope):
             raise InvalidInputError(
-                Code.FIELD_INVALID, f"A halt of scope {scope} names just that.",
+                Code.FIELD_INVALID,
+                f"A halt of scope {scope} must name that target and no other.",
                 field=f"{target.lower()}_id",
-            )  # fmt: skip
+            )
     owner_id = _owner_of(feed_id, user_id, connection_id)
     require(by, Right.HALT, owner_id=owner_id)
     switch = KillSwitch.objects.create(
@@ -55,10 +55,10 @@ def set_kill_switch(
 
 @transaction.atomic
 def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
-    """Let trading go on, unless another halt holds. Returns False if it was released already.
+    """Release a halt; other halts still apply. Return False if it was released already.
 
-    Staff with the right release every halt, others only what they set. Raises ConflictError for
-    the halt of an open epoch: it ends with the epoch.
+    Staff with the right may release every halt, other users only their own. Raises NotAllowedError;
+    ConflictError EPOCH_OPEN for the halt of an open epoch, which ends with the epoch.
     """
     switch = KillSwitch.objects.select_for_update(no_key=True).get(pk=switch_id)
     if by is not None and not by.is_staff and switch.set_by_id != by.pk:
@@ -76,7 +76,7 @@ def release_kill_switch(switch_id: int, *, by: User | None) -> bool:
 
 
 def _owner_of(feed_id: int | None, user_id: int | None, connection_id: UUID | None) -> int | None:
-    """Whose trading it is; None: everybody's."""
+    """Return the owner of the halted target; None: it concerns all users."""
     if feed_id is not None:
         return Feed.objects.values_list("owner_id", flat=True).get(pk=feed_id)
     if connection_id is not None:

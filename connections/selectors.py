@@ -1,4 +1,4 @@
-"""Reading accounts: what an adapter needs of one, which symbol it trades, and how it fares."""
+"""The read operations on connections: other apps import them from here."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -101,36 +101,43 @@ def find_connection(text: str) -> UUID:
         found = list(by_name.values_list("pk", flat=True)[:2])
     if len(found) != 1:
         if found:
-            raise LookupError(f"There is more than one connection {text!r}: name it by its id.")
+            raise LookupError(f"There is more than one connection {text!r}: use its id.")
         raise LookupError(f"There is no connection {text!r}.")
     return found[0]
 
 
 def with_display_columns(found: QuerySet[ExecutionConnection]) -> QuerySet[ExecutionConnection]:
-    """Add to connections what `missing_worker_hint` and `count_open_items` would ask for each:
-    whether some worker holds their lane (`has_worker`), and how much is open there
-    (`open_count`)."""
-    moving = timedelta(seconds=session_lanes.HANDOVER_SECONDS)
-    leases = LaneLease.objects.filter(lane=OuterRef("lane"), until__gte=Now() - moving)
+    """Add to connections what `missing_worker_hint` and `count_open_items` would query for each.
+
+    `has_worker`: whether a worker holds its lane. `open_count`: how many items are open there.
+    """
+    handover = timedelta(seconds=session_lanes.HANDOVER_SECONDS)
+    leases = LaneLease.objects.filter(lane=OuterRef("lane"), until__gte=Now() - handover)
     mine = f"{ExecutionConnection._meta.db_table}.id"
     count = RawSQL(open_count_sql(mine), [], output_field=IntegerField())
     return found.annotate(has_worker=Exists(leases), open_count=count)
 
 
 def count_open_items(connection: ExecutionConnection) -> int:
-    """Return how many positions, and orders that are at the broker or may be, an account has."""
+    """Return how many open positions, and orders that are or may be at the broker, there are."""
     count = getattr(connection, "open_count", None)
     return len(open_items(connection.pk)) if count is None else int(count)
 
 
 def skip_reasons(ids: list[Any] | None = None) -> dict[Any, str]:
-    """Return why each connection would be skipped now ("": it trades); None: of all live ones."""
-    asked = {**eligibility_parameters(feed_id=None, direction=None), "ids": ids}
-    return {row.id: row.reason or "" for row in rows(_SKIP_REASONS, asked)}
+    """Return the reason code for which each connection would be skipped now; '' if it trades.
+
+    ids: of connections; None: all live ones.
+    """
+    parameters = {**eligibility_parameters(feed_id=None, direction=None), "ids": ids}
+    return {row.id: row.reason or "" for row in rows(_SKIP_REASONS, parameters)}
 
 
 def health_badge(connection: ExecutionConnection) -> tuple[str, str]:
-    """Return how a connection fares, as shape and word, without asking the database again."""
+    """Return CSS class and label of a connection's state.
+
+    Needs no query for connections from `with_display_columns` whose health is selected.
+    """
     state = getattr(connection, "health", None)
     if connection.archived_at:
         return "cancelled", "Archived"
@@ -138,10 +145,10 @@ def health_badge(connection: ExecutionConnection) -> tuple[str, str]:
         return _health_label(connection, state)
     if not (count := count_open_items(connection)):
         return ("paused", "Paused") if connection.is_active else ("cancelled", "Switched off")
-    # What is open there is watched: what is wrong is said all the same.
-    shape, state_label = _health_label(connection, state)
+    # Open items are still monitored, so problems are shown nevertheless.
+    css, state_label = _health_label(connection, state)
     label = f"{'Paused' if connection.is_active else 'Off'}, {count} open"
-    return ("paused", label) if shape == "ok" else (shape, f"{label}: {state_label.lower()}")
+    return ("paused", label) if css == "ok" else (css, f"{label}: {state_label.lower()}")
 
 
 def _health_label(
@@ -156,31 +163,33 @@ def _health_label(
     if state.circuit_open_until and state.circuit_open_until > datetime.now(UTC):
         return "rejected", "Circuit open"
     if state.inactivity_alerted_at is not None:
-        return "attention", "Silent"
+        return "attention", "Inactive"
     if state.reconciled_at is None:
-        return "attention", "Not yet compared"
+        return "attention", "Not reconciled"
     return "ok", "Healthy"
 
 
 def resume_message(connection: ExecutionConnection) -> str:
-    """Return what an account does that was just resumed or switched on: it takes the next signal,
-    or what still keeps it from that."""
+    """Return what an account does that was just resumed or switched on.
+
+    It trades from the next signal on, or the message states why it does not yet.
+    """
     if connection.can_execute_trades():
-        return "It takes the next signal. What was skipped is not made up for."
+        return "It trades from the next signal on. Skipped signals are not executed later."
     reason = reason_for(connection_id=connection.pk) or ""
-    found = "Its entries wait." if reason in TEMPORARY_REASONS else "It takes no signal yet."
-    return f"{found} {sentence(reason)} {hint(reason)}".strip()
+    effect = "Its entries wait." if reason in TEMPORARY_REASONS else "It takes no signal yet."
+    return f"{effect} {sentence(reason)} {hint(reason)}".strip()
 
 
 def is_test_pending(state: ConnectionHealth | None) -> bool:
-    """Whether a test was asked for and has not been done since."""
+    """Return whether a test was requested and has not been done since."""
     if state is None or state.test_requested_at is None:
         return False
     return state.last_tested_at is None or state.last_tested_at < state.test_requested_at
 
 
 def test_checks(state: ConnectionHealth | None) -> list[dict[str, Any]]:
-    """Return the named checks of the last test, with their shapes."""
-    shapes = {"ok": "ok", "warn": "attention", "fail": "rejected"}
-    found = state.last_test if state else []
-    return [{**c, "css": shapes.get(str(c.get("result")), "pending")} for c in found]
+    """Return the checks of the last test, each with the CSS class of its badge (`css`)."""
+    css = {"ok": "ok", "warn": "attention", "fail": "rejected"}
+    checks = state.last_test if state else []
+    return [{**check, "css": css.get(str(check.get("result")), "pending")} for check in checks]

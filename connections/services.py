@@ -1,4 +1,4 @@
-"""What may be done with connections, subscriptions and halts: the one place to import from."""
+"""Write operations on connections, subscriptions and halts: other apps import them from here."""
 
 from uuid import UUID
 
@@ -24,7 +24,7 @@ from connections.accounts.snapshots import (
 )
 from connections.health.account_polling import refresh_due_accounts
 from connections.health.connection_checks import run_test
-from connections.health.host_policy import mark_disallowed
+from connections.health.host_policy import deactivate_disallowed
 from connections.health.instrument_polling import refresh_due_instruments
 from connections.health.probes import retry_failed
 from connections.health.status_updates import (
@@ -58,11 +58,11 @@ __all__ = [
     "check_owner",
     "create_connection",
     "deactivate",
+    "deactivate_disallowed",
     "get_or_create_broker_source",
     "lock_connection",
     "mark_active",
     "mark_connected",
-    "mark_disallowed",
     "mark_errors",
     "mark_failures",
     "mark_refused",
@@ -94,10 +94,10 @@ __all__ = [
 
 
 def request_test(connection_id: UUID, *, by: User | None = None) -> bool:
-    """Ask for a connection test; a trading process runs it. Returns whether there is such a row.
+    """Request a connection test, which a trading process runs. Return whether it was requested.
 
-    Whoever asks rings the bell on commit (`connections.tasks.enqueue_test`); a lost bell costs
-    seconds, since workers look for due tests by themselves.
+    The caller should enqueue it on commit (`connections.tasks.enqueue_test`). Without that the test
+    only starts some seconds later, when a worker looks for due tests.
     """
     check_owner(ExecutionConnection.objects.only("user_id", "admin_id").get(pk=connection_id), by)
     mine = ConnectionHealth.objects.filter(pk=connection_id)

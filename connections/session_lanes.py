@@ -1,10 +1,10 @@
-"""Which process speaks to which account: lanes.
+"""Session lanes: which process calls the broker of which account.
 
-Most brokers are asked by calls that stand on their own, from any worker: lane ''. A broker with a
-session (a login, a client id, a folder) must be spoken to by one process at a time. Its connections
-lie in lanes, `sessions.<n>` or one that its broker names (`mt5.<terminal>`), and each lane is held
-by one process at a time, by lease (`execution/runtime/lane_leases.py`). Whoever looks for work that
-ends in a broker's call looks among the lanes that its process holds, and nowhere else.
+Most brokers take independent calls, which any worker can make: lane ''. With a session (a login, a
+client id, a folder) only one process at a time may call the broker. Such connections are in lanes,
+`sessions.<n>` or one that the broker names (`mt5.<terminal>`), and one process at a time holds each
+lane, by lease (`execution/runtime/lane_leases.py`). Every query for work that ends in a broker call
+must select only connections in the lanes that its process holds.
 """
 
 import re
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
 GENERAL = ""
 SHARED = "sessions"
-"""The queue of workers that share the `sessions.<n>` among themselves."""
+"""The queue of the workers that share the lanes `sessions.<n>`."""
 LANE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]*\.[a-z0-9_-]{1,40}")
 MAX_LANE_LENGTH = 60
-HANDOVER_SECONDS = 5  # a lane on its way from one process to another is not called unheld
+HANDOVER_SECONDS = 5  # a lane may be free for so long while it moves between processes
 
 ASSIGN_LANE_SQL = """
 INSERT INTO connections_laneassignment (session_key, lane) VALUES (%s, %s)
@@ -58,58 +58,60 @@ class LaneNotHeldError(FillcastError):
 
 # ---- which lane --------------------------------------------------------------------------------
 def is_lane(queue: str) -> bool:
-    """Whether a queue's name is a lane's."""
+    """Return whether a queue's name is a lane's."""
     return len(queue) <= MAX_LANE_LENGTH and LANE_NAME.fullmatch(queue) is not None
 
 
-def lane_of(can: Capabilities, connection_id: UUID, lanes: int) -> str:
-    """Return the lane of a connection that can so much, where sessions have `lanes` lanes. Pure.
+def lane_of(capabilities: Capabilities, connection_id: UUID, lanes: int) -> str:
+    """Return the lane of a connection with these capabilities. Pure.
 
-    The same id (or the same shared session) always gives the same one. Raises InvalidInputError
-    where the broker names a lane that is none.
+    lanes: the number of `sessions.<n>`. The same id (or the same shared session) always gives the
+    same lane. Raises InvalidInputError if the broker names an invalid lane.
     """
-    if not can.session:
+    if not capabilities.session:
         return GENERAL
-    if not can.lane:
-        return hash_lane(can.session_key or str(connection_id), lanes)
-    if not is_lane(can.lane):
+    if not capabilities.lane:
+        return hash_lane(capabilities.session_key or str(connection_id), lanes)
+    if not is_lane(capabilities.lane):
         raise InvalidInputError(
             Code.FIELD_INVALID,
-            f"{can.lane!r} cannot be a worker's queue: letters a-z, digits, _ and - only.",
+            f"{capabilities.lane!r} cannot be a worker's queue: letters a-z, digits, _ and - only.",
             field="settings",
         )
-    return can.lane
+    return capabilities.lane
 
 
 def hash_lane(key: str, lanes: int) -> str:
-    """Return the lane of a key among so many; not `hash`, which differs between processes."""
+    """Return one of so many lanes by a key. (Python's `hash` differs between processes.)"""
     return f"{SHARED}.{crc32(key.encode()) % lanes}"
 
 
 def assign_lane(
     broker_type: str, connection_id: UUID, account: str, connection_settings: Mapping[str, Any]
 ) -> str:
-    """Return a connection's lane as its broker's adapter says, by what it is told now. Whoever
-    shares a session is where the first of them is, whatever FILLCAST_SESSION_LANES has become
-    since: call it in the transaction that saves.
+    """Return the lane of a connection. Call it in the transaction that saves the connection.
 
-    A kind whose library is not in this process may need a session: better a lane too many. One
-    that nobody knows has none. Raises InvalidInputError where a broker names a lane that is none.
+    Connections that share a session get the lane of the first of them, even if
+    FILLCAST_SESSION_LANES has changed since. A broker type whose library is not installed in this
+    process gets a lane, because it may need a session; an unknown one gets none. Raises
+    InvalidInputError if the broker names an invalid lane.
     """
-    lane, shared = _lane_and_session_key(broker_type, connection_id, account, connection_settings)
-    if not shared:
-        return lane
-    run(ASSIGN_LANE_SQL, (shared, lane))
-    (settled,) = rows(
-        "SELECT lane FROM connections_laneassignment WHERE session_key = %s", (shared,)
+    lane, session_key = _lane_and_session_key(
+        broker_type, connection_id, account, connection_settings
     )
-    return str(settled.lane)
+    if not session_key:
+        return lane
+    run(ASSIGN_LANE_SQL, (session_key, lane))
+    (assigned,) = rows(
+        "SELECT lane FROM connections_laneassignment WHERE session_key = %s", (session_key,)
+    )
+    return str(assigned.lane)
 
 
 def _lane_and_session_key(
     broker_type: str, connection_id: UUID, account: str, connection_settings: Mapping[str, Any]
 ) -> tuple[str, str]:
-    """Return the lane, and the key of the session that it was chosen by, if others share that."""
+    """Return the lane, and the key of the session if connections may share it; else ''."""
     lanes = settings.FILLCAST_SESSION_LANES
     if broker_type not in broker_types():
         return GENERAL, ""
@@ -117,36 +119,39 @@ def _lane_and_session_key(
         connection_id=str(connection_id), account=account, settings=connection_settings
     )
     try:
-        can = capabilities_of(broker_type, spec)
+        capabilities = capabilities_of(broker_type, spec)
     except (ImportError, MisconfiguredError):
         return hash_lane(str(connection_id), lanes), ""
-    shared = can.session_key if can.session and not can.lane else ""
-    return lane_of(can, connection_id, lanes), shared
+    is_shared = capabilities.session and not capabilities.lane
+    session_key = capabilities.session_key if is_shared else ""
+    return lane_of(capabilities, connection_id, lanes), session_key
 
 
 # ---- what this process holds -------------------------------------------------------------------
 def register_held_lanes(lanes: Callable[[], tuple[str, ...]] = _general) -> None:
-    """Let this process's lanes be what `held_lanes` says at each look; else just the general
-    one."""
+    """Set how `held_lanes` finds this process's lanes; default: the general one only."""
     global _held_lanes
     _held_lanes = lanes
 
 
 def held_lanes() -> tuple[str, ...]:
-    """Return the lanes that this process may speak for now; general workers have just ''."""
+    """Return the lanes that this process holds now; general workers have only ''."""
     return _held_lanes()
 
 
 def snapshot_idle() -> None:
-    """Remember from now on whom `mark_active` names, until `mark_idle`: who is looked for may be
-    woken meanwhile, and must not rest by what was seen before."""
+    """Start to record calls of `mark_active`, until `mark_idle`.
+
+    Call it before reading which accounts are idle: one that becomes active meanwhile must not be
+    marked as idle by an outdated result.
+    """
     global _activated
     with _lock:
         _activated = set()
 
 
 def mark_idle(connection_ids: Iterable[UUID]) -> None:
-    """Let rounds of this process leave these alone: their sessions are closed, until used."""
+    """Exclude exactly these accounts from this process's polling: their sessions are closed."""
     global _idle, _activated
     with _lock:
         _idle = frozenset(map(str, connection_ids)) - (_activated or set())
@@ -154,41 +159,43 @@ def mark_idle(connection_ids: Iterable[UUID]) -> None:
 
 
 def mark_active(connection_ids: Iterable[str]) -> None:
-    """Let rounds look after these again: an order is on its way there, or their lane is taken anew.
-    Cheap where none rests."""
+    """Poll these accounts again: they have a new order, or their lane was taken over again.
+
+    Cheap if no account is idle.
+    """
     global _idle
     if not _idle and _activated is None:
         return
-    named = frozenset(connection_ids)
+    ids = frozenset(connection_ids)
     with _lock:
-        _idle -= named
+        _idle -= ids
         if _activated is not None:
-            _activated.update(named)
+            _activated.update(ids)
 
 
 def is_idle(connection_id: UUID | str) -> bool:
-    """Whether rounds of this process leave an account alone."""
+    """Return whether this process's polling excludes an account."""
     return str(connection_id) in _idle
 
 
 def held_lanes_parameters() -> dict[str, str]:
-    """The parameters of `IN_HELD_LANES_SQL` and `in_held_lanes_sql`."""
+    """Return the parameters of `IN_HELD_LANES_SQL` and `in_held_lanes_sql`."""
     return {"lanes": array(held_lanes())}
 
 
 def idle_parameters() -> dict[str, str]:
-    """The parameter of `not_idle_sql`."""
-    return {"resting": array(_idle)}
+    """Return the parameters of `not_idle_sql`."""
+    return {"idle_ids": array(_idle)}
 
 
 def not_idle_sql() -> str:
-    """Return SQL for whether the session of connection `c` may be used by a mere round.
+    """Return SQL for whether polling may use the session of connection `c`.
 
-    Nobody rests who has something open, whatever this process remembers: another one may have held
-    the lane meanwhile, or somebody has adopted what its owner opened by hand. Its parameters:
-    `idle_parameters`.
+    An account with anything open is never idle, whatever this process remembers: another process
+    may have held the lane meanwhile, or a position opened by hand may have been adopted.
+    Parameters: `idle_parameters`.
     """
-    return f"(c.id <> ALL(%(resting)s::uuid[]) OR {is_open_sql('c.id')})"
+    return f"(c.id <> ALL(%(idle_ids)s::uuid[]) OR {is_open_sql('c.id')})"
 
 
 IN_HELD_LANES_SQL = "c.lane = ANY(%(lanes)s::text[])"
@@ -196,11 +203,10 @@ IN_HELD_LANES_SQL = "c.lane = ANY(%(lanes)s::text[])"
 
 
 def in_held_lanes_sql(column: str) -> str:
-    """Return SQL for the same where the connection is not joined, only its id is there.
+    """Return SQL as IN_HELD_LANES_SQL, for statements without `c`. column: the connection's id.
 
-    Whatever the plan is without it stays the plan: the few connections that have (or have not) to
-    do with the lanes are hashed once a statement, and no row is joined. In a CASE, so that the
-    planner cannot turn it into a join.
+    It does not change the statement's plan: the ids of the few connections that are (or are not) in
+    the lanes are hashed once, and the CASE keeps the planner from turning this into a join.
     """
     lanes, of = "%(lanes)s::text[]", "SELECT id FROM connections_executionconnection WHERE lane"
     return (
@@ -209,19 +215,23 @@ def in_held_lanes_sql(column: str) -> str:
     )
 
 
-# ---- who holds what ----------------------------------------------------------------------------
+# ---- which process holds which lane ------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Lane:
-    """A lane with connections. owner: the process that holds it, '' if none does."""
+    """A lane with connections.
+
+    owner: the process that holds it, '' if none does. seconds: for how long it has been held, or
+    free; None: it was never held.
+    """
 
     name: str
     connections: int
     owner: str
-    seconds: float | None  # since it is held, or since when nobody does; None: nobody ever did
+    seconds: float | None
 
     @property
     def remedy(self) -> str:
-        """What to start where nobody holds it."""
+        """What to start if no process holds it."""
         return start_worker_hint(self.name)
 
 
@@ -246,7 +256,7 @@ WHERE c.lane <> '' AND c.archived_at IS NULL AND NOT EXISTS (
 
 
 def lanes_in_use() -> list[Lane]:
-    """Return every lane that has connections, and who holds it."""
+    """Return every lane that has connections, with its owner."""
     return [Lane(row.name, row.connections, row.owner, row.seconds) for row in rows(LANES_SQL)]
 
 
@@ -256,7 +266,7 @@ def lanes_without_worker(seconds: float = 0) -> frozenset[str]:
 
 
 def lane_owner(lane: str) -> str:
-    """Return the process that holds a lane, '' if none does (or all do: the general one)."""
+    """Return the process that holds a lane; '' if none does, and for the general lane."""
     if lane == GENERAL:
         return ""
     found = rows(
@@ -267,37 +277,37 @@ def lane_owner(lane: str) -> str:
 
 
 def start_worker_hint(lane: str) -> str:
-    """Return what operators should start where nobody holds a lane."""
+    """Return what operators should start if no process holds a lane."""
     if lane.startswith(f"{SHARED}."):
         return f"start a session worker: `celery -A config worker -P threads -Q {SHARED}`"
     return f"start the worker beside its terminal: `celery -A config worker -P threads -Q {lane}`"
 
 
 def missing_worker_message(lane: str) -> str:
-    """Return what the owner of an account should know where nobody holds its lane."""
+    """Return the message for the owner of an account if no process holds its lane."""
     if lane.startswith(f"{SHARED}."):
-        missing = "No session worker runs, and this kind of account is spoken to by one"
+        missing = "No session worker is running, and this account needs one"
     else:
         _, terminal = lane.split(".", 1)
-        missing = f"No worker runs beside the terminal {terminal!r}"
+        missing = f"No worker is running beside the terminal {terminal!r}"
     return (
-        f"{missing}: until one does it is not read, and its orders wait. Whoever runs this"
-        f" installation must {start_worker_hint(lane)}."
+        f"{missing}. Until one runs, the account is not read and its orders wait. The operators"
+        f" must {start_worker_hint(lane)}."
     )
 
 
 def require_lane_held(lane: str) -> None:
-    """Raise UnheldError if this process may not speak for a lane."""
+    """Raise LaneNotHeldError if this process does not hold a lane."""
     if lane not in held_lanes():
         owner = lane_owner(lane)
-        elsewhere = f"This process does not hold lane {lane}; {owner} holds it."
+        held_elsewhere = f"This process does not hold lane {lane}; {owner} holds it."
         raise LaneNotHeldError(
-            Code.NO_SESSION_WORKER, elsewhere if owner else missing_worker_message(lane)
+            Code.NO_SESSION_WORKER, held_elsewhere if owner else missing_worker_message(lane)
         )
 
 
 def missing_worker_hint(connection: "ExecutionConnection") -> str:
-    """Return what must be started before an account can be spoken to; '': nothing."""
+    """Return what must be started for an account to work; '' if its worker is running."""
     if connection.lane == GENERAL:
         return ""
     has_worker = getattr(connection, "has_worker", None)

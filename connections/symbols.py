@@ -1,8 +1,8 @@
-"""Brokers' names of what is traded, and the one canonical name. Pure.
+"""Map brokers' symbols to canonical pairs. Pure.
 
-Brokers decorate names: `EURUSD.m`, `EURUSD-pro`, `EURUSDm`, `#AAPL`, `mEURUSD`. Without what was
-cut off it must be a name of the lists in `signals.symbols`; what cannot be read with certainty is
-refused, and the adapter's own word counts then (`snapshots.pair_of`).
+Brokers decorate symbols: `EURUSD.m`, `EURUSD-pro`, `EURUSDm`, `#AAPL`, `mEURUSD`. Without the
+decoration, a symbol must be in the lists of `signals.symbols`. A symbol that cannot be read with
+certainty is refused; then the adapter's own pair is used (`snapshots.pair_of`).
 """
 
 import re
@@ -18,9 +18,9 @@ _SUFFIX = re.compile(
     r"(?:[._#!+-](?P<suffix>[A-Z0-9]{0,8})|[._#!+-]+)",
     re.ASCII | re.IGNORECASE,
 )
-# Behind a ticker most suffixes are an exchange with another currency (SHOP.TO); these are not.
+# Most suffixes of a ticker name an exchange with another currency (SHOP.TO); these do not.
 _SAME_TICKER = frozenset({None, "", "CASH", "CFD", "NAS", "NASDAQ", "NYSE", "SPOT", "US"})
-# Glued to the name without a separator; only what brokers are known to use.
+# Suffixes without a separator; only those that brokers are known to use.
 _GLUED = re.compile(r"(?P<name>[A-Z]{6})(?:m|c|z|pro|ecn|raw|micro|mini)", re.ASCII)
 _PREFIX = re.compile(r"[#._]?(?P<name>.+)", re.ASCII)
 
@@ -28,7 +28,7 @@ _PREFIX = re.compile(r"[#._]?(?P<name>.+)", re.ASCII)
 def canonical(text: str) -> str:
     """Return `EUR/USD` for EURUSD, EUR_USD, eur/usd, EURUSD.m, EURUSD-pro, EURUSDm.
 
-    Raises InvalidInputError SYMBOL_UNKNOWN for what is in no list and reads in no known way.
+    Raises InvalidInputError SYMBOL_UNKNOWN if no reading of it is in the lists.
     """
     for reading, suffix in _readings(text.strip()):
         try:
@@ -38,12 +38,12 @@ def canonical(text: str) -> str:
         is_ticker = pair.startswith(f"{reading.upper()}/")
         if not is_ticker or (suffix.upper() if suffix else suffix) in _SAME_TICKER:
             return pair
-    shown = text if len(text) <= 40 else text[:40] + "…"
-    raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{shown!r} is not a symbol known here.")
+    shortened = text if len(text) <= 40 else text[:40] + "…"
+    raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{shortened!r} is not a known symbol.")
 
 
 def _readings(text: str) -> Iterable[tuple[str, str | None]]:
-    """What a name may stand for, with what was cut off behind it; likeliest first."""
+    """Yield the possible names in a symbol, each with its cut-off suffix; the likeliest first."""
     yield text, None
     if found := _PREFIX.fullmatch(text):
         text = found["name"]
@@ -56,7 +56,7 @@ def _readings(text: str) -> Iterable[tuple[str, str | None]]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A broker's symbol and the pair that it was read as."""
+    """A broker's symbol and its pair."""
 
     symbol: str
     pair: str
@@ -65,9 +65,8 @@ class Listed:
 def preferred(listed: Sequence[Listed]) -> dict[str, str]:
     """Choose one symbol for each pair: pair → symbol.
 
-    Of several names of one pair the plainest is traded: the shortest, then the first in the
-    alphabet, so that the choice is the same each time. Accounts that want another one say so in
-    their subscription's symbol map.
+    Of several symbols of one pair the plainest is traded: the shortest, then the first in the
+    alphabet, so that the choice is always the same. A subscription's symbol map can name another.
     """
     chosen: dict[str, str] = {}
     for item in sorted(listed, key=lambda item: (len(item.symbol), item.symbol)):
@@ -78,5 +77,5 @@ def preferred(listed: Sequence[Listed]) -> dict[str, str]:
 def resolve(
     pair: str, *, symbol_map: Mapping[str, str] | None, preferred_symbol: str | None
 ) -> str | None:
-    """Return the broker's symbol for a pair: the owner's choice before the preferred one."""
+    """Return the broker's symbol for a pair: the owner's choice, else the preferred one."""
     return (symbol_map or {}).get(pair) or preferred_symbol

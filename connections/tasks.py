@@ -1,4 +1,4 @@
-"""Jobs of trading processes: connection tests and account readings."""
+"""Celery tasks of trading processes: connection tests and account polling."""
 
 from uuid import UUID
 
@@ -21,7 +21,7 @@ _began = machine_time()
 
 @shared_task(name="connections.test_connection", ignore_result=True)
 def test_connection(connection_id: str) -> None:
-    """Test one connection now; one of another process's lane is passed on to it."""
+    """Test one connection now; if another process holds its lane, pass the task on to it."""
     found = ExecutionConnection.objects.filter(pk=connection_id).values_list("lane", flat=True)
     lane = found.first()
     if (
@@ -36,16 +36,18 @@ def test_connection(connection_id: str) -> None:
 
 @shared_task(name="connections.look_for_tests", ignore_result=True)
 def run_due_tests() -> None:
-    """Run the tests that were asked for and not done: a lost bell is no loss."""
-    until = machine_time() + MAX_RUN_SECONDS
+    """Run the requested tests that are not done: a lost task message loses no test."""
+    deadline = machine_time() + MAX_RUN_SECONDS
     fault: Exception | None = None
     for connection_id in due_tests(TESTS_AT_ONCE):
         try:
             run_test(connection_id)
-        except Exception as error:  # it is still due; those behind it are not its business
-            log.warning("a test broke", connection=str(connection_id), error=type(error).__name__)
+        except Exception as error:  # any: it stays due, and must not block the tests behind it
+            log.warning(
+                "connection test failed", connection=str(connection_id), error=type(error).__name__
+            )
             fault = error
-        if machine_time() > until:  # the rest is still due; the queue has other work too
+        if machine_time() > deadline:  # the rest stays due; the queue has other work too
             break
     if fault is not None:
         raise fault
@@ -53,16 +55,17 @@ def run_due_tests() -> None:
 
 @shared_task(name="connections.refresh_accounts", ignore_result=True)
 def refresh_accounts() -> None:
-    """Read balances and lists of symbols again where the last reading is old; tell of accounts that
-    are silent."""
+    """Refresh old account snapshots and instrument books, and alert owners of inactive accounts."""
     refresh_due_accounts()
     refresh_due_instruments()
     inactivity.alert_inactive(awake_seconds=machine_time() - _began)
 
 
 def enqueue_test(connection_id: UUID) -> None:
-    """Ring the bell for a requested test; call it on commit. A Redis that is away costs seconds:
-    `run_due_tests` finds the row."""
+    """Enqueue a requested test; call it on commit.
+
+    Without Redis the test only starts some seconds later: `run_due_tests` finds the row.
+    """
     try:
         test_connection.apply_async((str(connection_id),), queue=QUEUE, retry=False)
     except (OSError, test_connection.OperationalError):

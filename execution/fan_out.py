@@ -85,7 +85,7 @@ candidates AS (
   FROM {eligibility.CANDIDATES_SQL}
 ), classified AS (
   SELECT id, reason, pair, CASE WHEN reason IS NULL THEN 'READY'
-    WHEN reason = ANY(%(passes)s::text[]) THEN 'WAITING' ELSE 'SKIPPED' END AS outcome
+    WHEN reason = ANY(%(temporary_reasons)s::text[]) THEN 'WAITING' ELSE 'SKIPPED' END AS outcome
   FROM candidates
 ), entries AS (
   SELECT %(signal_id)s::bigint AS signal_id, id AS connection_id, 'entry' AS leg,

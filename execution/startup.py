@@ -19,7 +19,7 @@ from common.database_errors import is_database_trouble
 from common.gc_tuning import exclude_imports_from_gc
 from connections import session_lanes
 from connections.market_data import sources
-from connections.services import mark_disallowed, refresh_due_instruments, retry_failed
+from connections.services import deactivate_disallowed, refresh_due_instruments, retry_failed
 from connections.session_lanes import GENERAL
 from connections.tasks import run_due_tests
 from events.services import deliver_if_overdue
@@ -172,7 +172,7 @@ def start_trading(
     jobs = _jobs_of_role(role, exits_only)
     restore_detector.start()  # before anything is claimed
     if tasks.MAINTENANCE in role:  # the worker of a lane does this for its accounts
-        mark_disallowed([GENERAL])
+        deactivate_disallowed([GENERAL])
     exclude_imports_from_gc(threshold=10_000)  # a bundle makes thousands of objects
     runtime = trading_runtime.start_runtime(role, on_lane_change, jobs=jobs)
     set_loop(runtime.dispatcher.loop)  # price streams wait for it

@@ -1,1 +1,1 @@
-"""Broker accounts: their life cycle, who owns them, and what their brokers report of them."""
+"""Broker accounts: life cycle, ownership, identity and snapshots."""

@@ -1,9 +1,8 @@
-"""What the broker calls an account whose number is only a name that its owner gave, and with which
-credentials it was heard.
+"""The broker's identity of accounts whose number is only a name that the owner gave them.
 
-A key is of one account for ever. So what was told of a key counts for as long as the key is the
-same: nobody needs to ask again on the way of an exit. The mark of a key is a digest of its sealed
-box: it tells nothing of what is in there, and is another one once something else is entered.
+An API key belongs to one account for ever. So an identity is valid for as long as the key is the
+same, and an exit needs no query for it. We store it with a digest of the sealed credentials: the
+digest reveals nothing of them, and changes when other credentials are entered.
 """
 
 from collections.abc import Sequence
@@ -19,20 +18,20 @@ from connections.account_settings.validation import known_form
 from connections.exposure import describe_open_items, open_items
 from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
 
-# Only of credentials that are still there and need no test: what others tell is for their test.
+# Only with the credentials that are stored now, if they need no test: otherwise the test stores it.
 _STORE_IDENTITIES = """
-WITH told AS (
-  SELECT c.id, t.identity, t.mark FROM connections_executionconnection c
-  JOIN unnest(%s::uuid[], %s::text[], %s::text[]) AS t (id, identity, mark) USING (id)
+WITH reported AS (
+  SELECT c.id, t.identity, t.digest FROM connections_executionconnection c
+  JOIN unnest(%s::uuid[], %s::text[], %s::text[]) AS t (id, identity, digest) USING (id)
   JOIN connections_connectionhealth h ON h.connection_id = c.id
-  WHERE NOT h.needs_test AND encode(sha256(c.sealed_credentials), 'hex') = t.mark
+  WHERE NOT h.needs_test AND encode(sha256(c.sealed_credentials), 'hex') = t.digest
     AND (c.identity = t.identity OR c.identity = '')
   ORDER BY c.id FOR NO KEY UPDATE OF c
 )
-UPDATE connections_executionconnection c SET identity = told.identity,
-  identity_credentials_digest = told.mark
-FROM told WHERE c.id = told.id
-RETURNING c.id, told.mark <> '' AND (
+UPDATE connections_executionconnection c SET identity = reported.identity,
+  identity_credentials_digest = reported.digest
+FROM reported WHERE c.id = reported.id
+RETURNING c.id, reported.digest <> '' AND (
   c.credentials_claim = '' OR c.identity <> '' AND c.claim = '') AS is_unclaimed
 """
 
@@ -50,14 +49,19 @@ FROM (
 
 
 def uses_owner_given_name(broker_type: str) -> bool:
-    """Whether an account's number is only its owner's name for it. False for an unknown kind."""
+    """Return whether an account's number is only its owner's name for it.
+
+    False for an unknown broker type.
+    """
     form = known_form(broker_type)
     return form is not None and form.is_own_name
 
 
 def has_changed(row: Any, identity: str, digest: str) -> bool:
-    """Whether `store_identities` has something to do with what was told of credentials with this
-    mark."""
+    """Return whether `store_identities` would change anything.
+
+    row: of READ_COLUMNS. identity: as reported. digest: of the credentials that were used.
+    """
     return (
         digest != row.identity_credentials_digest
         or identity not in (row.identity, "")
@@ -66,39 +70,39 @@ def has_changed(row: Any, identity: str, digest: str) -> bool:
 
 
 def _is_unclaimed(row: Any, identity: str, digest: str) -> bool:
-    """Whether its test is older than what it could claim by now; see `_STORE_IDENTITIES`."""
+    """Return whether the account could be claimed, but its last test was before that."""
     return bool(digest) and (not row.credentials_claim or bool(identity and not row.claim))
 
 
 @transaction.atomic
 def store_identities(identities: Sequence[tuple[UUID, str, str]]) -> None:
-    """Note what good readings told: connection, identity, and the mark of what it was read with.
+    """Store reported identities: connection id, identity, digest of the credentials used.
 
-    Rows from before there were identities get theirs this way, and those that were sealed anew.
-    Whose claim nobody has made yet, since its test is older than claims are, is tested for it, and
-    so is whose key says only now whose it is: they trade meanwhile."""
+    A connection whose account is not claimed yet, for example because its key reports an identity
+    only now, gets a test that claims it. It trades meanwhile.
+    """
     stored = rows(_STORE_IDENTITIES, columns(sorted(identities), 3)) if identities else []
     if unclaimed := [row.id for row in stored if row.is_unclaimed]:
         run(_REQUEST_TESTS, (unclaimed,))
 
 
 def ensure_identity_known(connection: ExecutionConnection) -> None:
-    """Refuse other credentials while something is open and it was never read whose the present ones
-    are: then nobody could tell another account's. Raises ConflictError STATE_CONFLICT.
+    """Raise ConflictError STATE_CONFLICT if new credentials could silently change the account.
 
-    Only of an account that is well: it is read within a minute. Where the broker refuses the
-    present credentials nothing can be learnt of them, and the new ones must be let in.
+    That is so while anything is open and the identity for the present credentials is unknown: new
+    credentials of another account could not be detected. Only healthy accounts are checked: their
+    identity is read within a minute. If the broker refuses the present credentials, their identity
+    can never be read, and the new ones must be accepted.
     """
     if connection.identity_credentials_digest or not connection.sealed_credentials:
         return
-    well = ConnectionHealth.objects.filter(pk=connection.pk, status=HealthStatus.ACTIVE)
-    if not uses_owner_given_name(connection.type) or not well.exists():
+    healthy = ConnectionHealth.objects.filter(pk=connection.pk, status=HealthStatus.ACTIVE)
+    if not uses_owner_given_name(connection.type) or not healthy.exists():
         return
     if found := open_items(connection.pk):
         raise ConflictError(
             Code.STATE_CONFLICT,
-            "It has not been read yet whose account the present key is, and something is open: "
-            f"{describe_open_items(found)}. Test the connection with the present key first (or "
-            f"wait a "
-            "minute); then enter the new one.",
+            "We do not know yet which account the present key belongs to, and something is open:"
+            f" {describe_open_items(found)}. Test the connection with the present key first (or"
+            " wait a minute); then enter the new one.",
         )

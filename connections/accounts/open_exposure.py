@@ -1,4 +1,4 @@
-"""Settings that say where an account is, and what its symbols mean: not while something is open."""
+"""Refuse changes that would lose track of what is open in an account."""
 
 from typing import Any
 
@@ -11,20 +11,22 @@ from connections.models import ConnectionLock, ExecutionConnection
 
 
 def ensure_settings_changeable(connection: ExecutionConnection, before: dict[str, Any]) -> None:
-    """Refuse settings under which what is open would be looked for where it is not.
+    """Refuse new settings that name another account, or give symbols another meaning.
 
-    A claim under way is waited for: its orders are open then. Whoever claims next waits for this
-    transaction, and reads the new settings. connection: with its new settings, its row locked
-    (that comes first: a claim locks no connection's row). Raises InvalidInputError
-    SETTING_IN_USE, one error for each field (`others`).
+    Waits for an order claim that is under way, whose orders then count as open. The next claim
+    waits for this transaction and reads the new settings. connection: with its new settings, its
+    row locked first (a claim locks no connection rows). Raises InvalidInputError SETTING_IN_USE,
+    with one error for each field (`others`).
     """
-    symbols = {one.symbol for one in _open_items_locked(connection)}
+    symbols = {item.symbol for item in _open_items_locked(connection)}
     raise_first(form_for(connection.type).in_use_errors(before, connection.settings, symbols))
 
 
 def ensure_no_exposure(connection: ExecutionConnection) -> None:
-    """Refuse to give an account up while anybody has to look after something in it. A claim under
-    way is waited for. connection: its row locked. Raises ConflictError ACCOUNT_IN_USE."""
+    """Raise ConflictError ACCOUNT_IN_USE if anything is open in the account.
+
+    Waits for an order claim that is under way. connection: its row locked.
+    """
     if found := _open_items_locked(connection):
         raise ConflictError(
             Code.ACCOUNT_IN_USE, f"Still open in {connection.name}: {describe_open_items(found)}."
@@ -32,6 +34,6 @@ def ensure_no_exposure(connection: ExecutionConnection) -> None:
 
 
 def _open_items_locked(connection: ExecutionConnection) -> list[OpenItem]:
-    """What is open, read after the lock: it sees what was committed while we waited for it."""
+    """Return what is open, read after locking, so that it includes what was committed meanwhile."""
     ConnectionLock.objects.select_for_update(no_key=True).filter(pk=connection.pk).first()
     return open_items(connection.pk)

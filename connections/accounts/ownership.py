@@ -1,12 +1,14 @@
-"""Whose account it is, where several say that it is theirs.
+"""Account claims: which connection owns a broker account that several connections name.
 
-Anybody may type any number; that keeps nobody out. Who has passed a test, in which the broker
-itself called the account by its number, holds a *claim* on it, and one account has one claim. Where
-the number is only a name that its owner gave, the very credentials are a claim, too: not each
-broker says whose they are, nor always. A
-holder gives way to another passed test while its own is not valid any more (its settings have
-changed), or when its broker refuses it: then whoever can log in now is more likely the owner. One
-that is well, or that is merely not reached, keeps it, and the other's test fails.
+Any user can enter any account number; the number alone proves nothing and excludes no other user. A
+connection that passes a test, in which the broker itself reports the account, holds a *claim* on
+it, and each account has one claim at most. If the number is only a name that its owner gave, the
+credentials are claimed, too, since not every broker reports an identity.
+
+A holder is superseded by another connection's passed test if its own test is no longer valid (its
+settings have changed) or its broker refuses it: the connection that can log in now more likely
+belongs to the owner. A healthy holder, or one that is only unreachable, keeps the claim, and the
+other connection's test fails.
 """
 
 import json
@@ -34,7 +36,7 @@ SUPERSEDED = (
 
 
 class AccountClaimedError(ConflictError):
-    """The account is another connection's. hint: what to do."""
+    """Another connection has claimed the account. hint: what its owner should do."""
 
     def __init__(self, detail: str, hint: str, code: Code = Code.STATE_CONFLICT) -> None:
         super().__init__(code, detail)
@@ -42,23 +44,24 @@ class AccountClaimedError(ConflictError):
 
 
 def claim_account(connection: ExecutionConnection, reported: AccountState | None) -> bool:
-    """Claim an account for the connection whose test has passed; reported: None if it has failed.
+    """Claim an account for the connection whose test has passed.
 
-    A holder whose word counts less gives way: it is in error until it has passed a test. Returns
-    False where settings or credentials have changed since the test began: what came of it is of
-    what was, and the present ones are tested next. Call it in the transaction that stores the test,
-    before other rows of health are touched: two that test at once go one after the other. Raises
-    ClaimedError.
+    reported: the account as the broker reported it; None if the test has failed. Returns False if
+    settings or credentials have changed since the test began: then its result is void, and a new
+    test is requested. A superseded holder is in error until it passes a test.
+
+    Call it in the transaction that stores the test, before other health rows are touched: two
+    concurrent tests then run one after the other. Raises AccountClaimedError.
     """
     claim = _claim_of(connection, reported) if reported else ""
     key = _credentials_claim(connection) if reported else ""
-    for one in filter(None, (claim and f"claim of {claim}", key and f"key {key}")):
-        rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (one,))
+    for lock in filter(None, (claim and f"claim of {claim}", key and f"key {key}")):
+        rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (lock,))
     live = ExecutionConnection.objects.live()
     is_same = Q(claim=claim) & ~Q(claim="") | Q(credentials_claim=key) & ~Q(credentials_claim="")
     holders = list(live.filter(is_same).exclude(pk=connection.pk))
     involved = [connection.pk, *(holder.pk for holder in holders)]
-    # Before their health, as whoever edits a connection does: two that meet wait, none is killed.
+    # Before their health, as in an edit of a connection: two transactions cannot deadlock.
     accounts = live.filter(pk__in=involved).order_by("pk").select_for_update(no_key=True)
     present = {row.pk: row for row in accounts}
     found = ConnectionHealth.objects.filter(pk__in=involved).order_by("pk")
@@ -69,9 +72,9 @@ def claim_account(connection: ExecutionConnection, reported: AccountState | None
     if reported is None:
         return True
     _store_identity(connection, reported.identity)
-    # Whoever was edited while we waited for its row holds nothing any more.
-    holders = [one for one in holders if _still_claims(present.get(one.pk), claim, key)]
-    if valid_holder := next((one for one in holders if _is_valid(states[one.pk])), None):
+    # A connection that was edited while we waited for its row has lost its claim.
+    holders = [holder for holder in holders if _still_claims(present.get(holder.pk), claim, key)]
+    if valid_holder := next((held for held in holders if _is_valid(states[held.pk])), None):
         raise _already_claimed(valid_holder, connection)
     for holder in holders:
         live.filter(pk=holder.pk).update(claim="", credentials_claim="")
@@ -92,26 +95,28 @@ def _claim_of(connection: ExecutionConnection, reported: AccountState) -> str:
 
 
 def _stored_identity(connection: ExecutionConnection) -> str:
-    """Return what was once told of the very key that was tested; '': nothing."""
+    """Return the identity that was stored for the tested credentials; '' if there is none."""
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
-    was, of = mine.values_list("identity", "identity_credentials_digest").get()
-    return was if of == _credentials_digest(connection) else ""
+    identity, digest = mine.values_list("identity", "identity_credentials_digest").get()
+    return identity if digest == _credentials_digest(connection) else ""
 
 
 def _credentials_claim(connection: ExecutionConnection) -> str:
-    """Return a digest of its key and of where it is used: nobody may tell whose it is, but the very
-    same one is of one account. '' where accounts have the broker's numbers, or where nothing secret
-    is entered.
+    """Return a digest of the credentials and the place where they are used.
 
-    Only of what must be entered, and without the exchange's name: a passphrase that nobody reads,
-    or a second name of one exchange, makes no other key. It is slow: it may be a short password.
+    Equal credentials mean the same account, even if the broker reports no identity. '' if accounts
+    have the broker's own numbers, or no credentials are stored.
+
+    Only required credentials count, and not the exchange's name: an unused passphrase, or a second
+    name of one exchange, must not make a different claim. The digest is slow to compute (scrypt),
+    because a credential may be a short password.
     """
     form = known_form(connection.type)
     if form is None or not form.is_own_name or not connection.sealed_credentials:
         return ""
     opened = connection.open_credentials()
-    required = {one.key for one in form.secrets if one.required}
-    # A key that was pasted with a line's end is the same one to many exchanges.
+    required = {secret.key for secret in form.secrets if secret.required}
+    # Many exchanges accept a key that was pasted with a line end.
     key = {name: value.strip() for name, value in opened.items() if name in required}
     text = json.dumps(
         [connection.type, form.account_location(connection.settings), key or opened], sort_keys=True
@@ -120,7 +125,7 @@ def _credentials_claim(connection: ExecutionConnection) -> str:
 
 
 def _still_claims(holder: ExecutionConnection | None, claim: str, key: str) -> bool:
-    """Whether a row that held one of these still does."""
+    """Return whether a holder, as it is now, still has one of these claims."""
     if holder is None:
         return False
     return (holder.claim == claim != "") or (holder.credentials_claim == key != "")
@@ -135,9 +140,11 @@ def _credentials_digest(connection: ExecutionConnection) -> str:
 
 
 def _update_scope(connection: ExecutionConnection) -> None:
-    """Give it the scope that its kind's form says now: older rows, and those of a package that was
-    not installed where they were migrated, have none. Whose owner has the account there twice
-    keeps what it has."""
+    """Set the account scope by the form of the broker type.
+
+    A row has none if the package of its broker type was not installed when the row was made. It
+    stays as it is if the owner already has the account in that scope.
+    """
     if not (scope := scope_for(connection.type, connection.owner_id, connection.settings)):
         return
     mine = ExecutionConnection.objects.filter(pk=connection.pk).exclude(account_scope=scope)
@@ -146,43 +153,43 @@ def _update_scope(connection: ExecutionConnection) -> None:
 
 
 def _store_identity(connection: ExecutionConnection, reported: str) -> None:
-    """Note what the broker calls the account, and with which credentials it was heard. While
-    something is open it must be the one that it was: else the books of another account would be
-    taken for its own. Raises ClaimedError."""
+    """Store the identity that the broker reported, and the digest of the credentials used.
+
+    Raises AccountClaimedError if the identity changes while anything is open: the positions of
+    another account would be taken for those of this one.
+    """
     mine = ExecutionConnection.objects.filter(pk=connection.pk)
-    was, of = mine.values_list("identity", "identity_credentials_digest").get()
-    mark = _credentials_digest(connection)
-    if was and not reported and mark == of:
-        return  # the very key that told it once
-    if was and reported != was and (found := open_items(connection.pk)):
-        raise (
-            _account_mismatch(describe_open_items(found))
-            if reported
-            else _identity_missing(describe_open_items(found))
-        )
-    if (reported, mark) != (was, of):
-        mine.update(identity=reported, identity_credentials_digest=mark)
+    identity, stored_digest = mine.values_list("identity", "identity_credentials_digest").get()
+    digest = _credentials_digest(connection)
+    if identity and not reported and digest == stored_digest:
+        return  # the same key reported it before
+    if identity and reported != identity and (found := open_items(connection.pk)):
+        raise _account_mismatch(describe_open_items(found), is_reported=bool(reported))
+    if (reported, digest) != (identity, stored_digest):
+        mine.update(identity=reported, identity_credentials_digest=digest)
 
 
-def _account_mismatch(what: str) -> AccountClaimedError:
+def _account_mismatch(open_there: str, *, is_reported: bool) -> AccountClaimedError:
     code = Code.ACCOUNT_MISMATCH
-    return AccountClaimedError(f"{code.sentence} Open there: {what}.", code.hint, code)
-
-
-def _identity_missing(what: str) -> AccountClaimedError:
+    if is_reported:
+        return AccountClaimedError(f"{code.sentence} Open there: {open_there}.", code.hint, code)
     return AccountClaimedError(
-        f"The new key may not say whose account it is, and something is open there: {what}.",
+        "The new key is not allowed to read which account it belongs to, and something is open"
+        f" there: {open_there}.",
         "Allow the key to read the (spot) account at the exchange, too, or enter the former key "
         "again; then test again.",
-        Code.ACCOUNT_MISMATCH,
+        code,
     )
 
 
 def _is_unchanged_since_test(
     tested: ExecutionConnection, present: ExecutionConnection | None
 ) -> bool:
-    """Whether it is what was tested. An edit asks for a test at a time that may lie before the
-    test's begin, where it was committed only after that."""
+    """Return whether the connection is still as it was tested.
+
+    The time of a test request does not show this: an edit may request a test before this test
+    began, and commit after that.
+    """
     return (
         present is not None
         and present.settings == tested.settings
@@ -191,7 +198,7 @@ def _is_unchanged_since_test(
 
 
 def _is_valid(holder: ConnectionHealth) -> bool:
-    """Whether a claim counts: its test is valid, and no broker has said since that it is not."""
+    """Return whether a claim is valid: its test is, and the broker has not refused it since."""
     if holder.needs_test or holder.status == HealthStatus.UNTESTED:
         return False
     return not holder.has_error() or holder.unreachable_at is not None
@@ -201,10 +208,10 @@ def _already_claimed(holder: ExecutionConnection, mine: ExecutionConnection) -> 
     if holder.owner_id == mine.owner_id:
         return AccountClaimedError(
             f"This account is connected here already, as {holder.name!r}.",
-            "Trading it twice would double each signal: archive one of the two.",
+            "Each signal would be traded twice: archive one of the two connections.",
         )
     return AccountClaimedError(
-        "This account is connected here by somebody else, whose test has passed.",
+        "Another user has connected this account here and passed the test.",
         "If it is yours, change its password (or key) at the broker: a few minutes later theirs is "
-        "refused, and your test with the new one passes. Else ask the operators.",
+        "refused, and your test with the new one passes. Otherwise contact the operators.",
     )

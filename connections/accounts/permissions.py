@@ -1,4 +1,4 @@
-"""Who may decide about what. Row-level security says the same once more, a floor below."""
+"""Who may change what. Row-level security enforces the same in the database."""
 
 from common.errors import InvalidInputError
 from common.permissions import Right, require
@@ -7,7 +7,7 @@ from connections.market_data.compatibility import is_compatible, lock_shared_sou
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
 from users.models import User
 
-NOT_FOUND_MESSAGE = "There is no such one."
+NOT_FOUND_MESSAGE = "It does not exist, or you may not use it."
 
 
 def check_owner(
@@ -15,7 +15,7 @@ def check_owner(
 ) -> None:
     """Raise NotAllowedError unless `by` owns the connection or has the right (None: the system).
 
-    An administrator's own account is the house's: that takes the right, whoever's it is.
+    An administrator's own account counts as the operators': its owner needs the right, too.
     """
     require(by, right, owner_id=connection.user_id)
 
@@ -26,19 +26,21 @@ def check_references(
     preset: TradingPreset | None,
     data_connection: DataConnection | None,
 ) -> None:
-    """Raise InvalidInputError if a preset or price source is somebody else's (FIELD_INVALID), or
-    accounts of this kind cannot trade on the source (PAPER_NEEDS_SHARED). In a transaction: a
-    source that is for all stays so until it ends."""
+    """Raise InvalidInputError if the account cannot use a preset or price source.
+
+    FIELD_INVALID: it belongs to another user. PAPER_NEEDS_SHARED: this broker type cannot trade on
+    the source. Call it in a transaction: a shared source then stays shared until its end.
+    """
     source = data_connection and _locked_source(data_connection)
-    for field, thing in (("preset", preset), ("data_connection", source)):
-        if thing is not None and thing.user_id not in (None, owner_id):
+    for field, row in (("preset", preset), ("data_connection", source)):
+        if row is not None and row.user_id not in (None, owner_id):
             raise InvalidInputError(Code.FIELD_INVALID, NOT_FOUND_MESSAGE, field=field)
     if source is not None and not is_compatible(source, broker_type):
         raise InvalidInputError(Code.PAPER_NEEDS_SHARED, field="data_connection")
 
 
 def _locked_source(source: DataConnection) -> DataConnection:
-    """A source for all may have been taken back since it was read: its reader may not see it."""
+    """Lock a shared source and read it again: it may have been withdrawn since it was read."""
     if source.user_id is not None:
         return source
     lock_shared_source(source.pk)

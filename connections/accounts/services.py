@@ -1,4 +1,4 @@
-"""Creating, changing, pausing and archiving a connection. Public through `services`."""
+"""Create, change, pause and archive connections. Public through `connections.services`."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,13 +52,12 @@ def create_connection(
     is_active: bool = True,
     auto_correct: bool = False,
 ) -> ExecutionConnection:
-    """Return a new connection with its health and connection lock; it trades once its test has
-    passed.
+    """Create a connection with its health and lock rows. It trades once its test has passed.
 
     Exactly one of user and admin owns it; only operators create for others, and admin-owned ones.
     Raises InvalidInputError FIELD_INVALID, FIELD_REQUIRED, HOST_NOT_ALLOWED, PAPER_NEEDS_SHARED;
     NotAllowedError; ConflictError STATE_CONFLICT if its owner has connected the account already.
-    Whether it is somebody else's is seen when it is tested (`connections.accounts.ownership`).
+    The test checks whether another connection has claimed it (`connections.accounts.ownership`).
     """
     owner = _owner(user, admin)
     require(by, Right.CONNECTIONS, owner_id=None if user is None else user.pk)
@@ -74,7 +73,7 @@ def create_connection(
         user=user, admin=admin, name=name.strip(), type=type, account=account.strip(),
         exchange_name=exchange_name, settings=kept, preset=preset,
         data_connection=data_connection, is_active=is_active, auto_correct=auto_correct,
-        created_at=market_now(),  # after the lock: audit compares it with publications
+        created_at=market_now(),  # read after the lock: the audit compares it with publications
     )  # fmt: skip
     _save(connection, force_insert=True)
     if credentials:
@@ -98,9 +97,9 @@ def _save(connection: ExecutionConnection, **how: Any) -> None:
             account=connection.account, account_scope=connection.account_scope,
             user=connection.user_id, admin=connection.admin_id,
         ).exclude(pk=connection.pk).first()  # fmt: skip
-        called = f" It is called {twin.name}." if twin else ""
+        name = f" It is called {twin.name}." if twin else ""
         raise ConflictError(
-            Code.STATE_CONFLICT, f"This account is connected here already.{called}"
+            Code.STATE_CONFLICT, f"This account is connected here already.{name}"
         ) from error
 
 
@@ -127,13 +126,12 @@ def _check_texts(*, name: str, account: str) -> None:
 def update_connection(
     connection_id: UUID, *, by: User | None, **changes: Any
 ) -> ExecutionConnection:
-    """Change name, settings, auto_correct, preset or data_connection; others are refused
-    (FIELD_UNKNOWN).
+    """Change name, settings, auto_correct, preset or data_connection.
 
-    Owner, kind and account are what a connection is: for another account make another one. New
-    settings are untested ones: a test is asked for, and no entry goes out before it has passed.
-    What says where the account is, or what a symbol means, stays while something is open in it
-    (InvalidInputError SETTING_IN_USE).
+    Owner, broker type and account cannot change: for another account create another connection.
+    After a change of settings a test is requested, and no entry is sent before it has passed.
+    Raises InvalidInputError FIELD_UNKNOWN for other fields, and SETTING_IN_USE if a setting decides
+    where the account is, or what a symbol means, while anything is open there.
     """
     connection = lock_connection(connection_id, by)
     allowed = {"name", "settings", "auto_correct", "preset", "data_connection"}
@@ -156,7 +154,7 @@ def update_connection(
         if connection.settings != before:
             open_exposure.ensure_settings_changeable(connection, before)
             _require_test(connection)
-            # It may mean another account now: its next test says which.
+            # The settings may name another account now: the next test determines which.
             connection.claim = connection.credentials_claim = ""
             changes |= {"claim": "", "credentials_claim": ""}
     _save(connection, update_fields=list(changes))
@@ -165,11 +163,10 @@ def update_connection(
 
 @transaction.atomic
 def set_credentials(connection_id: UUID, *, by: User | None, values: Mapping[str, str]) -> None:
-    """Store credentials in place of those that were there; a test of them is asked for.
+    """Replace the stored credentials and request a test of the new ones.
 
-    Raises InvalidInputError FIELD_UNKNOWN or FIELD_REQUIRED where they are not what the kind asks
-    for; ConflictError STATE_CONFLICT while something is open and nobody could tell whose account
-    the new ones are (`broker_identity.ensure_identity_known`).
+    Raises InvalidInputError FIELD_UNKNOWN or FIELD_REQUIRED if they do not match the form of the
+    broker type; ConflictError STATE_CONFLICT, see `broker_identity.ensure_identity_known`.
     """
     connection = lock_connection(connection_id, by, right=Right.CREDENTIALS)
     if not all(isinstance(value, str) for value in values.values()):
@@ -189,19 +186,21 @@ def _require_test(connection: ExecutionConnection) -> None:
 
 
 def pause(connection_id: UUID, *, by: User | None) -> bool:
-    """Take no entries until `resume`; exits go on. Returns False if it was paused already."""
+    """Take no entries until `resume`; exits go on. Return False if it was paused already."""
     return _set_flag(connection_id, by, is_paused=True)
 
 
 def resume(connection_id: UUID, *, by: User | None) -> bool:
-    """Take signals again from the next one on. Returns False if it was not paused."""
+    """Take signals again from the next one on. Return False if it was not paused."""
     return _set_flag(connection_id, by, is_paused=False)
 
 
 @transaction.atomic
 def activate(connection_id: UUID, *, by: User | None) -> bool:
-    """Switch the connection on. It is compared before it trades: whatever was done there meanwhile,
-    nobody has looked. Returns False if it was on."""
+    """Switch the connection on. Return False if it was on.
+
+    It is reconciled before it trades, since its account was not read while it was off.
+    """
     if not _set_flag(connection_id, by, is_active=True):
         return False
     mine = ConnectionHealth.objects.filter(pk=connection_id)
@@ -210,7 +209,7 @@ def activate(connection_id: UUID, *, by: User | None) -> bool:
 
 
 def deactivate(connection_id: UUID, *, by: User | None) -> bool:
-    """Switch the connection off; what is open stays watched. Returns False if it was off."""
+    """Switch the connection off; open items are still monitored. Return False if it was off."""
     return _set_flag(connection_id, by, is_active=False)
 
 
@@ -225,10 +224,11 @@ def _set_flag(connection_id: UUID, by: User | None, **to: bool) -> bool:
 def archive_connection(
     connection_id: UUID, *, by: User | None, although_open: bool = False
 ) -> bool:
-    """Take the connection out for good, with its subscriptions; its history stays.
+    """Remove the connection for good, with its subscriptions; its history stays.
 
-    Returns False if it was archived already. Raises ConflictError ACCOUNT_IN_USE while something is
-    open in it, for nobody watches that from then on; although_open: operators were told so.
+    Returns False if it was archived already. Raises ConflictError ACCOUNT_IN_USE if anything is
+    open in it, since that is no longer monitored. although_open: archive it nevertheless, after the
+    operator has confirmed this.
     """
     connection = lock_connection(connection_id, by, archived_too=True)
     if connection.archived_at is not None:
@@ -236,7 +236,7 @@ def archive_connection(
     if not although_open:
         open_exposure.ensure_no_exposure(connection)
     live = Subscription.objects.filter(connection=connection, archived_at=None)
-    candidates_exclusive_many(  # no subscription is added meanwhile: that takes our row's lock
+    candidates_exclusive_many(  # our row's lock keeps subscriptions from being added meanwhile
         feed_ids=live.values_list("feed_id", flat=True), admin_owned=connection.is_admin_owned()
     )
     now = market_now()
@@ -253,7 +253,11 @@ def lock_connection(
     archived_too: bool = False,
     right: Right = Right.CONNECTIONS,
 ) -> ExecutionConnection:
-    """The row, locked until the transaction ends. Orders may still refer to it meanwhile."""
+    """Return the connection, its row locked until the transaction ends.
+
+    Orders that refer to it can still be inserted. Raises NotAllowedError; ConflictError
+    STATE_CONFLICT if it is archived, unless archived_too.
+    """
     rows = ExecutionConnection.objects.select_for_update(no_key=True, of=("self",))
     connection = rows.get(pk=connection_id)
     check_owner(connection, by, right)
@@ -264,9 +268,9 @@ def lock_connection(
 
 @transaction.atomic
 def use_own_prices(connection_id: UUID, *, by: User | None) -> DataConnection:
-    """Let an account trade on what its own broker tells, from the next signal on.
+    """Let an account use its own broker's prices, from the next signal on; return the source.
 
-    Raises what `get_or_create_broker_source` raises; ConflictError STATE_CONFLICT where it is
+    Raises what `get_or_create_broker_source` raises; ConflictError STATE_CONFLICT if it is
     archived.
     """
     source = get_or_create_broker_source(lock_connection(connection_id, by), by=by)

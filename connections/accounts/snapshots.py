@@ -1,4 +1,4 @@
-"""Storing what a broker told of an account and of its instruments. Public through `services`."""
+"""Store a broker's account states and instruments. Public through `connections.services`."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -37,8 +37,8 @@ _COLUMNS = (
 _TYPES = ("text", "text", "smallint", *("numeric",) * 10)
 _UNNEST = ", ".join(f"%s::{kind}[]" for kind in _TYPES)
 _CHANGED = ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS[1:])
-# A book of hundreds of symbols is shared by all accounts of a server and told by each of them: only
-# what differs is written, or what nobody has confirmed for an hour.
+# All accounts of a server share a book of hundreds of symbols, and each of them reads it. So a row
+# is only written if it differs, or if it was not confirmed for an hour.
 _STORE_INSTRUMENTS = f"""
 INSERT INTO connections_instrument AS i (book, is_preferred, read_at, {", ".join(_COLUMNS)})
 SELECT %s, false, clock_timestamp(), t.* FROM unnest({_UNNEST}) AS t ({", ".join(_COLUMNS)})
@@ -52,27 +52,32 @@ INSERT INTO connections_instrumentbook (book, read_at) VALUES (%s, clock_timesta
 ON CONFLICT (book) DO UPDATE SET read_at = excluded.read_at
 """
 MAX_SYMBOL_LENGTH, MAX_PAIR_LENGTH, MAX_DIGITS = 40, 20, 100
-AMOUNT_LIMIT = Decimal(10) ** (DIGITS - PLACES)  # an AmountField holds what is below it
+AMOUNT_LIMIT = Decimal(10) ** (DIGITS - PLACES)  # an AmountField holds amounts below it
 
 
 def store_account_state(connection_id: UUID, state: AccountState, *, read_at: datetime) -> None:
-    """Store an account as its broker told it.
+    """Store the state of an account as its broker reported it.
 
-    read_at: when what the read was made with (settings, credentials) was read from the database, by
-    its clock. A reading that began before the stored one is dropped: it may be of another account.
+    read_at: when the settings and credentials of the call were read, by the database's clock. A
+    state from before the stored one is dropped: it may be of another account.
     """
     store_account_states([(connection_id, state, read_at)])
 
 
 @transaction.atomic
 def store_account_states(read: Sequence[tuple[UUID, AccountState, datetime]]) -> int:
-    """The same for many. Returns how many were newer than what was stored. Raises ValueError for
-    what is no number (a database would keep it, and each order would break at it)."""
+    """Store the states of many accounts; return how many were newer than the stored ones.
+
+    Raises ValueError for an amount that is not a number: the database would store it, and each
+    order would fail because of it.
+    """
     for _, state, _ in read:
-        for amount in (state.balance, state.equity, state.margin_used, state.free_margin,
-                       state.leverage):  # fmt: skip
+        for amount in (
+            *(state.balance, state.equity, state.margin_used),
+            *(state.free_margin, state.leverage),
+        ):
             if not amount.is_finite():
-                raise ValueError("an amount of the account is no number")
+                raise ValueError("an amount of the account is not a number")
     records = [
         (
             connection_id, state.currency, state.balance, state.equity, state.margin_used,
@@ -85,41 +90,41 @@ def store_account_states(read: Sequence[tuple[UUID, AccountState, datetime]]) ->
 
 @transaction.atomic
 def store_instruments(book: str, instruments: Sequence[Instrument]) -> int:
-    """Store a broker's list of symbols in place of what the book had. Returns how many it has.
+    """Replace the content of a book by a broker's list of symbols; return how many it has.
 
-    Of several symbols of one pair the plainest is preferred (`symbols.preferred`). Symbols that
-    cannot be read as a pair, whose steps are not above zero, or that do not fit in, are left out:
-    they cannot be traded. An empty list changes nothing: no broker lists nothing.
+    Of several symbols of one pair the plainest is preferred (`symbols.preferred`). Symbols that are
+    not readable as a pair, whose steps are not above zero, or that do not fit into the columns, are
+    left out and cannot be traded. An empty list changes nothing, since no broker lists nothing.
     """
-    usable = tradable_instruments(instruments)
-    if not usable:
+    tradable = tradable_instruments(instruments)
+    if not tradable:
         return 0
     rows("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"instruments of {book}",))
     run(_MARK_BOOK_READ, (book,))
-    chosen = symbols.preferred([symbols.Listed(i.symbol, pair) for i, pair in usable])
+    chosen = symbols.preferred([symbols.Listed(i.symbol, pair) for i, pair in tradable])
     preferred_symbols = list(chosen.values())
-    # First nothing is preferred that will not be: each pair has one preferred symbol at any time.
+    # First those that are no longer preferred: a pair has at most one preferred symbol at any time.
     run(
         "UPDATE connections_instrument SET is_preferred = false WHERE book = %s AND is_preferred"
         " AND (pair, symbol) NOT IN (SELECT * FROM unnest(%s::text[], %s::text[]))",
         (book, list(chosen), preferred_symbols),
     )
-    listed = [i.symbol for i, _ in usable]
+    listed = [i.symbol for i, _ in tradable]
     run("DELETE FROM connections_instrument WHERE book = %s AND symbol <> ALL(%s)", (book, listed))
     run(
         _STORE_INSTRUMENTS,
-        [book, *columns([_record(i, pair) for i, pair in usable], len(_COLUMNS))],
+        [book, *columns([_record(i, pair) for i, pair in tradable], len(_COLUMNS))],
     )
     run(
         "UPDATE connections_instrument SET is_preferred = true"
         " WHERE book = %s AND symbol = ANY(%s) AND NOT is_preferred",
         (book, preferred_symbols),
     )
-    return len(usable)
+    return len(tradable)
 
 
 def tradable_instruments(instruments: Sequence[Instrument]) -> list[tuple[Instrument, str]]:
-    """Return those that can be kept and traded, each with its pair."""
+    """Return the instruments that can be stored and traded, each with its pair."""
     by_symbol: dict[str, tuple[Instrument, str]] = {}
     for instrument in instruments:
         pair = pair_of(instrument)
@@ -133,7 +138,7 @@ def _steps(instrument: Instrument) -> tuple[Decimal, ...]:
 
 
 def is_storable(instrument: Instrument, pair: str) -> bool:
-    """Whether an instrument can be kept: no name too long, no amount too large or no number."""
+    """Return whether the columns can hold an instrument: its names and its amounts."""
     symbol, _, digits, *amounts = _record(instrument, pair)
     return (
         len(symbol) <= MAX_SYMBOL_LENGTH
@@ -145,11 +150,11 @@ def is_storable(instrument: Instrument, pair: str) -> bool:
 
 
 def pair_of(instrument: Instrument) -> str | None:
-    """Return the canonical pair of a broker's symbol, None if it cannot be told.
+    """Return the canonical pair of a broker's symbol; None if it is unknown.
 
-    An adapter's pair whose base is not among the name's own letters was said by somebody who knows
-    (`{"GER40.cash": "DAX/EUR"}` in the account's settings); else what the lists know comes first,
-    and then the adapter's word.
+    If the base of the adapter's pair is not part of the symbol, the pair comes from the account's
+    settings (`{"GER40.cash": "DAX/EUR"}`) and is used. Otherwise our lists of symbols decide, and
+    then the adapter's pair.
     """
     stated = instrument.pair.upper()
     is_stated = is_pair(stated)

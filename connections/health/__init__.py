@@ -1,1 +1,1 @@
-"""Whether accounts can be used: tests, readings, failures, retries and maintenance windows."""
+"""The health of connections: tests, account polling, failures, retries, maintenance windows."""

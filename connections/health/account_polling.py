@@ -1,4 +1,4 @@
-"""Reading the accounts of many connections at once, without one of them holding up the others."""
+"""Read the accounts of many connections concurrently; a slow one does not delay the others."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -41,27 +41,30 @@ AccountSyncState = tuple[UUID, AccountState, datetime]
 
 @dataclass(slots=True)
 class PollResult:
-    """What came back."""
+    """The results of a batch, by what has to be stored.
+
+    digests: credentials digests of connections whose account identity has changed. failures: no
+    answer. errors: definite ones. refused: in error, but the broker answered, so its host works.
+    began: when the connections' rows were read.
+    """
 
     accounts: list[AccountSyncState] = field(default_factory=list)
-    digests: dict[UUID, str] = field(default_factory=dict)  # of whose identity is news
+    digests: dict[UUID, str] = field(default_factory=dict)
     failures: list[tuple[UUID, str]] = field(default_factory=list)
-    errors: dict[status_updates.RetryPolicy, list[tuple[UUID, str]]] = field(
-        default_factory=dict
-    )  # sure ones
-    refused: list[UUID] = field(default_factory=list)  # yet the broker spoke: its host is well
-    began: dict[UUID, datetime] = field(default_factory=dict)  # when their rows were read
+    errors: dict[status_updates.RetryPolicy, list[tuple[UUID, str]]] = field(default_factory=dict)
+    refused: list[UUID] = field(default_factory=list)
+    began: dict[UUID, datetime] = field(default_factory=dict)
 
     @property
     def healthy(self) -> set[UUID]:
-        """Those that answered and of which nothing is surely wrong."""
-        wrong = {connection_id for errors in self.errors.values() for connection_id, _ in errors}
-        return {connection_id for connection_id, *_ in self.accounts} - wrong
+        """The connections that answered and have no definite error."""
+        in_error = {connection_id for errors in self.errors.values() for connection_id, _ in errors}
+        return {connection_id for connection_id, *_ in self.accounts} - in_error
 
     def add_error(
         self, connection_id: UUID, sentence: str, retry: status_updates.RetryPolicy
     ) -> None:
-        """Note what is surely wrong with an account."""
+        """Add a definite error of a connection."""
         self.errors.setdefault(retry, []).append((connection_id, sentence))
 
 
@@ -71,7 +74,7 @@ def refresh_due_accounts(
     run: CallRunner = run_on_process_loop,
     adapter: Callable[[str], BrokerAdapter] = adapter_for,
 ) -> tuple[int, int]:
-    """Read the accounts whose last reading is older than this, at most 500 of them.
+    """Read the accounts whose snapshot is older than this, at most 500 of them.
 
     Returns how many answered and how many failed.
     """
@@ -82,11 +85,12 @@ def refresh_due_accounts(
 def read_accounts(
     due: Sequence[Any], *, run: CallRunner, adapter: Callable[[str], BrokerAdapter]
 ) -> tuple[int, int]:
-    """Read accounts given by rows of READ_COLUMNS, and write down what comes of it as it comes.
+    """Read accounts, given as rows of READ_COLUMNS, and store the results as they come.
 
-    An answer ends an error; a refused login is one, a lost answer only if it is not the first;
-    after five failures in a row a connection rests (`status_updates.mark_errors`). What is our own
-    program's fault is raised when all the others are written.
+    Returns how many answered and how many failed. An answer ends an error; a refused login is one,
+    a lost answer only if it is not the first; after five failures in a row the connection's circuit
+    opens (`status_updates.mark_errors`). A bug of ours (`OWN_FAULTS`) is raised after all other
+    results are stored.
     """
     answers: BrokerCallRunner[AccountState] = BrokerCallRunner(
         run, in_all=AT_ONCE, per_host=AT_ONE_HOST, seconds=SECONDS, least=LEAST_AT_ONE_HOST
@@ -113,10 +117,10 @@ def _write(read: PollResult) -> None:
     try:
         unusable = _store_with_bisection(read) if read.accounts else {}
     except status_updates.OWN_FAULTS:
-        read.accounts.clear()  # nothing is known to be written of them, and nothing is their fault
+        read.accounts.clear()  # they may not be stored, and it is not their fault
         _write_health(read)
         raise
-    read.accounts = [one for one in read.accounts if one[0] not in unusable]
+    read.accounts = [account for account in read.accounts if account[0] not in unusable]
     for connection_id, sentence in unusable.items():
         read.add_error(connection_id, sentence, status_updates.RetryPolicy.NEXT_ROUND)
     _write_health(read)
@@ -132,16 +136,18 @@ def _write_health(read: PollResult) -> None:
 
 
 def _store_with_bisection(read: PollResult) -> dict[UUID, str]:
-    """Store what accounts told; return those whose answer cannot be, with a sentence for each."""
+    """Store account states; return those that cannot be stored, with a sentence for each."""
     unusable: dict[UUID, str] = {}
 
     @transaction.atomic
     def store(accounts: Sequence[AccountSyncState]) -> None:
-        """Connections' rows first, as by whoever tests or edits them."""
-        broker_identity.store_identities(
-            [(one, state.identity, read.digests[one]) for one, state, _ in accounts
-             if one in read.digests]
-        )  # fmt: skip
+        """Write the connections' rows first, in the same order as tests and edits do."""
+        changed = [
+            (pk, state.identity, read.digests[pk])
+            for pk, state, _ in accounts
+            if pk in read.digests
+        ]
+        broker_identity.store_identities(changed)
         snapshots.store_account_states(accounts)
 
     def leave(account: AccountSyncState, fault: Exception) -> None:
@@ -169,22 +175,22 @@ async def _read_account(row: Any, adapter: Callable[[str], BrokerAdapter]) -> Ac
 
 
 def _record_result(row: Any, answer: AccountState | Exception, read: PollResult) -> None:
-    """One account's trouble is never its neighbour's."""
+    """Add one answer to the results of its batch."""
     connection_id = row.connection_id
     read.began[connection_id] = row.began
     if isinstance(answer, AccountState):
         read.accounts.append((connection_id, answer, row.began))
         if broker_identity.uses_owner_given_name(row.type):
-            mark = credentials_digest(row.sealed_credentials)
-            if broker_identity.has_changed(row, answer.identity, mark):
-                read.digests[connection_id] = mark
-        if not answer.trading_allowed:  # else each signal would be refused, and forgotten here
+            digest = credentials_digest(row.sealed_credentials)
+            if broker_identity.has_changed(row, answer.identity, digest):
+                read.digests[connection_id] = digest
+        if not answer.trading_allowed:  # in error, so that entries wait instead of being rejected
             disabled = Code.TRADING_DISABLED
             sentence = f"{disabled.sentence} {disabled.hint}"
             read.add_error(connection_id, sentence, status_updates.retry_policy_for(disabled))
             read.refused.append(connection_id)
     elif isinstance(answer, ImportError | HostSkipped):
-        return  # another process has this kind's library and reads it; the next round asks
+        return  # a process with this broker type's library reads it, or the next round does
     elif isinstance(answer, BrokerError):
         sentence = f"{answer.code.sentence} {answer.code.hint}"
         if (
@@ -201,12 +207,12 @@ def _record_result(row: Any, answer: AccountState | Exception, read: PollResult)
 
 
 def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
-    """Return rows for `read_accounts` of accounts to read again, the oldest reading of each host
-    first: many of one host crowd out nobody else.
+    """Return rows for `read_accounts` of accounts to read again.
 
-    Who does not answer is left to `connections.health.probes`, who rests is left alone, and so is
-    a host whose circuit is open. Who is in error is asked when its time has come
-    (`status_updates.RetryPolicy`). Who is switched off is read for as long as something is open
+    The oldest snapshot of each host comes first, so that a host with many accounts does not delay
+    the others. Not included: accounts that do not answer (`connections.health.probes` reads them),
+    idle ones, and those with an open circuit of their own or of their host. Accounts in error are
+    due by their `status_updates.RetryPolicy`. Switched-off ones are read while anything is open
     there.
     """
     due = {
@@ -219,7 +225,7 @@ def accounts_due(limit: int, *, older_than_seconds: float) -> Sequence[Any]:
 
 
 def accounts_due_sql() -> str:
-    """The statement of `accounts_due`."""
+    """Return the statement of `accounts_due`."""
     return f"""
         SELECT {READ_COLUMNS}
         FROM connections_executionconnection c

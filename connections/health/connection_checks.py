@@ -1,7 +1,7 @@
-"""The connection test: opens the credentials, asks the broker, and writes down what to do.
+"""The connection test: decrypt the credentials, query the broker, and store what to do.
 
-Runs on a trading process only, as a job: the web process cannot open credentials. Nothing that the
-broker or an exception says is stored before every credential in it is blacked out.
+It runs as a job on a trading process: the web process cannot decrypt credentials. Messages of the
+broker and of exceptions are stored only after every credential in them was redacted.
 """
 
 import asyncio
@@ -35,42 +35,43 @@ from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 log = structlog.get_logger(__name__)
 CallRunner = Callable[[Coroutine[Any, Any, None]], None]
 UNSTORABLE_HINT = (
-    f"Where you named them yourself, give them names of at most {snapshots.MAX_SYMBOL_LENGTH} "
-    f"characters"
-    " in the settings; else tell the operators."
+    "If you named them yourself, give them names of at most"
+    f" {snapshots.MAX_SYMBOL_LENGTH} characters in the settings; otherwise contact the operators."
 )
-SECONDS = 30  # for all of it; each adapter has shorter time-outs of its own
+SECONDS = 30  # for the whole test; each adapter has shorter time-outs of its own
 
 
 _runner: CallRunner = asyncio.run
 
 
 def set_call_runner(run: CallRunner = asyncio.run) -> None:
-    """Let this process's broker calls run on its own event loop: adapters keep sessions there.
-    Without one each call has a loop of its own again."""
+    """Set how this process runs broker calls: on its event loop, where adapters keep sessions.
+
+    Without an argument, each call runs on a new loop again.
+    """
     global _runner
     _runner = run
 
 
 def run_on_process_loop(coroutine: Coroutine[Any, Any, None]) -> None:
-    """Drive broker calls to their end, on the process's event loop if it has one."""
+    """Run a coroutine of broker calls to its end, on the process's event loop if it has one."""
     _runner(coroutine)
 
 
 @dataclass(slots=True)
 class ConnectionTestResult:
-    """What a test found out."""
+    """The result of a test. again: when the account is read again if the test failed."""
 
     started_at: datetime
     checks: list[Check] = field(default_factory=list)
     account: AccountState | None = None
     instruments: list[Instrument] = field(default_factory=list)
     book: str = ""
-    again: status_updates.RetryPolicy = status_updates.RetryPolicy.BACKOFF  # if it failed
+    again: status_updates.RetryPolicy = status_updates.RetryPolicy.BACKOFF
 
     @property
     def failed(self) -> Check | None:
-        """The first check that failed."""
+        """The first check that failed; None if all passed."""
         return next((c for c in self.checks if c.result is CheckResult.FAIL), None)
 
 
@@ -80,14 +81,14 @@ def run_test(
     run: CallRunner = run_on_process_loop,
     adapter: Callable[[str], BrokerAdapter] = adapter_for,
 ) -> list[Check]:
-    """Test a connection and store what came of it: checks, status, account, instruments.
+    """Test a connection and store the result: checks, status, account, instruments.
 
-    run: drives the adapter's calls; by default what `set_call_runner` set, else a loop for this
-    call. Returns the checks. A failure of any kind is a check with a hint, never an exception. No
-    database transaction is open while the broker is asked.
+    run: runs the adapter's calls; default: see `set_call_runner`. Returns the checks. A failure of
+    any kind is a check with a hint, never an exception. No database transaction is open during the
+    broker's calls.
     """
-    # The database's clock, as the times at which tests are asked for: hosts' clocks differ. Before
-    # the row: what is told of an account counts from when its settings were read.
+    # The database's clock, as for requests of tests, since hosts' clocks differ. It is read before
+    # the row: a result counts from the time at which the settings were read.
     result = ConnectionTestResult(started_at=rows("SELECT clock_timestamp() AS now")[0].now)
     connection = ExecutionConnection.objects.get(pk=connection_id)
     secrets: Mapping[str, str] = {}
@@ -96,7 +97,7 @@ def run_test(
         spec = spec_for(connection)
         secrets = spec.credentials
         check_resolved(connection.type, spec.settings, connection.owner_name)
-        # Which account it is, is what the test finds out.
+        # Without the stored identity: the test determines which account it is.
         run(
             _query_broker(
                 adapter(connection.type),
@@ -106,7 +107,7 @@ def run_test(
         )
     except session_lanes.LaneNotHeldError as error:
         return _lane_not_held_checks(connection, error)
-    except Exception as error:  # whatever it is, the owner gets a sentence
+    except Exception as error:  # any: a broker's library may raise anything; the owner gets a check
         result.checks.append(_explain(error, connection))
         result.again = _retry_policy(error)
     try:
@@ -119,8 +120,10 @@ def run_test(
 
 
 def _lane_of(connection: ExecutionConnection) -> str:
-    """Where it has no lane but its kind says one now, it has that from here on: rows from before
-    there were lanes have none, if their kind's package was not asked when lanes came."""
+    """Return the connection's lane; assign it first if it has none but its broker type needs one.
+
+    A row has none if the package of its broker type was not installed when the row was made.
+    """
     if connection.lane != session_lanes.GENERAL:
         return connection.lane
     with transaction.atomic():
@@ -150,34 +153,39 @@ async def _query_broker(
 
 
 def _check_account(account: AccountState) -> Check:
-    shown = f"{account.currency} account, leverage 1:{account.leverage.normalize():f}."
+    summary = f"{account.currency} account, leverage 1:{account.leverage.normalize():f}."
     if account.trading_allowed:
-        return Check("account", CheckResult.OK, shown)
+        return Check("account", CheckResult.OK, summary)
     return Check(
-        "account", CheckResult.FAIL, f"{shown} The broker does not allow trading on it.",
+        "account",
+        CheckResult.FAIL,
+        f"{summary} The broker does not allow trading on it.",
         "Ask the broker to enable trading, or use the trading password, not the investor's.",
-    )  # fmt: skip
+    )
 
 
 def _check_instruments(listed: list[Instrument]) -> Check:
-    usable = len(snapshots.tradable_instruments(listed))
+    tradable = len(snapshots.tradable_instruments(listed))
     unstorable = [
         i.symbol
         for i in listed
         if (pair := snapshots.pair_of(i) or i.pair) and not snapshots.is_storable(i, pair)
     ]
-    named = join_first([_shortened(one) for one in unstorable])
-    left_out = f" Left out, for they cannot be kept: {named}." if unstorable else ""
-    if usable:
+    names = join_first([_shortened(symbol) for symbol in unstorable])
+    left_out = f" Left out because they cannot be stored: {names}." if unstorable else ""
+    if tradable:
         return Check(
-            "instruments", CheckResult.WARN if unstorable else CheckResult.OK,
-            f"{usable} symbols can be traded.{left_out}", UNSTORABLE_HINT if unstorable else "",
-        )  # fmt: skip
+            "instruments",
+            CheckResult.WARN if unstorable else CheckResult.OK,
+            f"{tradable} symbols can be traded.{left_out}",
+            UNSTORABLE_HINT if unstorable else "",
+        )
     return Check(
-        "instruments", CheckResult.FAIL,
-        f"The account lists no symbol that can be traded.{left_out}",
+        "instruments",
+        CheckResult.FAIL,
+        f"The account lists no tradable symbol.{left_out}",
         UNSTORABLE_HINT if unstorable else "Ask the broker to enable symbols for this account.",
-    )  # fmt: skip
+    )
 
 
 def _shortened(symbol: str) -> str:
@@ -185,18 +193,20 @@ def _shortened(symbol: str) -> str:
 
 
 def _explain(error: Exception, connection: ExecutionConnection) -> Check:
-    """Turn any error into a line that says what its owner should do."""
-    found = explain(error, connection.type)
-    if found.is_ours:
+    """Return a failed check for an error, with what the owner should do."""
+    explanation = explain(error, connection.type)
+    if explanation.is_ours:
         _log(connection, error)
-    return found.as_check
+    return explanation.as_check
 
 
 def _unusable_result(
     connection: ExecutionConnection, result: ConnectionTestResult, error: Exception
 ) -> ConnectionTestResult:
-    """Turn an answer that cannot be stored into a test that failed: it must not stay due for ever,
-    nor keep others' from being made. Nothing else of it is kept."""
+    """Return a failed test in place of an answer that cannot be stored.
+
+    Otherwise the test would stay due for ever and delay other tests.
+    """
     _log(connection, error)
     detail = f"{status_updates.UNUSABLE_ANSWER} ({type(error).__name__})."
     check = Check("answer", CheckResult.FAIL, detail, status_updates.CONTACT_OPERATORS)
@@ -206,16 +216,21 @@ def _unusable_result(
 
 
 def _log(connection: ExecutionConnection, error: Exception) -> None:
-    """An error's text may hold anything, so only its kind is kept; the operators find the place."""
+    """Log the type and the place of an error; its text may contain anything, credentials too."""
     log.error(
-        "connection_test_failed", connection=str(connection.pk), error=type(error).__name__,
+        "connection_test_failed",
+        connection=str(connection.pk),
+        error=type(error).__name__,
         where=_location_of(error),
-    )  # fmt: skip
+    )
 
 
 def _retry_policy(error: Exception) -> status_updates.RetryPolicy:
-    """Where the broker has said nothing of the account, and be it for our own fault, the next try
-    may tell; what its owner has entered wrongly stays wrong."""
+    """Return when to read the account again after an error.
+
+    If the broker did not answer, or we have a bug, the next try may succeed. Settings that the
+    owner entered wrongly stay wrong.
+    """
     if isinstance(error, BrokerError):
         return status_updates.retry_policy_for(error.code)
     return (
@@ -242,24 +257,27 @@ def _redacted(secrets: Mapping[str, str], check: Check) -> Check:
 def _lane_not_held_checks(
     connection: ExecutionConnection, error: session_lanes.LaneNotHeldError
 ) -> list[Check]:
-    """Say that no process can test it. Its test stays due: whoever takes the lane makes it."""
+    """Store that no process can run the test. It stays due until a worker takes the lane."""
     check = Check("worker", CheckResult.FAIL, error.detail, error.code.hint)
-    told = [{**asdict(check), "result": check.result.value}]
+    stored = [{**asdict(check), "result": check.result.value}]
     mine = ConnectionHealth.objects.filter(pk=connection.pk)
-    mine.exclude(last_test=told).update(
-        last_test=told, last_error=error.detail, last_error_at=timezone.now()
+    mine.exclude(last_test=stored).update(
+        last_test=stored, last_error=error.detail, last_error_at=timezone.now()
     )
     return [check]
 
 
 def _claim_account(connection: ExecutionConnection, result: ConnectionTestResult) -> bool:
-    """Whether what was tested is still what the connection is."""
+    """Claim the tested account for the connection; return False if the connection has changed.
+
+    An account that another connection has claimed makes the test fail.
+    """
     try:
         return ownership.claim_account(connection, None if result.failed else result.account)
     except ownership.AccountClaimedError as error:
         result.checks.append(Check("owner", CheckResult.FAIL, error.detail, error.hint))
         result.again = status_updates.RetryPolicy.BACKOFF
-        # No mere answer, half an hour later, may let it trade what is another's.
+        # So that a later answer alone cannot let it trade another connection's account.
         ConnectionHealth.objects.filter(pk=connection.pk).update(needs_test=True)
         return True
 
@@ -289,9 +307,11 @@ def _store(connection: ExecutionConnection, result: ConnectionTestResult) -> Non
 
 
 def due_tests(limit: int) -> list[UUID]:
-    """Return connections whose test was asked for and not done since, the longest waiting first:
-    those of this process's lanes, and to general workers those whose lane nobody holds: these last,
-    for they stay due until somebody does."""
+    """Return connections whose requested test is not done, the oldest request first.
+
+    These are connections in this process's lanes. General workers also get, last, those whose lane
+    is without a worker: these stay due until a worker holds the lane.
+    """
     found = rows(
         f"""
         SELECT h.connection_id FROM connections_connectionhealth h
@@ -299,12 +319,14 @@ def due_tests(limit: int) -> list[UUID]:
         WHERE h.test_requested_at IS NOT NULL AND c.archived_at IS NULL
           AND (h.last_tested_at IS NULL OR h.last_tested_at < h.test_requested_at)
           AND ({IN_HELD_LANES_SQL} OR '' = ANY(%(lanes)s::text[]) AND c.lane =
-            ANY(%(unheld)s::text[]))
+            ANY(%(without_worker)s::text[]))
         ORDER BY NOT {IN_HELD_LANES_SQL}, h.test_requested_at LIMIT %(limit)s
         """,
         {
             "limit": limit,
-            "unheld": array(session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)),
+            "without_worker": array(
+                session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
+            ),
             **held_lanes_parameters(),
         },
     )

@@ -1,15 +1,17 @@
-"""The circuit of a broker's host: when most of its accounts do not answer, entries wait for it.
+"""The circuit breaker of a broker's host: when most accounts do not answer, entries wait.
 
-A host is what the database computes for each account (`ExecutionConnection.broker_host`). It opens
-when at least five different accounts, and at least half of those that were spoken to in the last
-half minute, did not answer in that time. A tenant's accounts have one voice together (what he
-entered may be wrong in all of them), an operator's have one each; half of the voices must say so,
-and two, unless all accounts of the host are that tenant's. While it is open one account at a time
-is read as a probe (`connections.health.probes`), nobody's order; the first answer closes it, and
-its accounts stop resting.
-A host that opens again soon after is probed less often. Exits always go, circuit or not.
+The database computes the host of each account (`ExecutionConnection.broker_host`). The circuit of a
+host opens when at least five accounts, and at least half of those with any contact in the last half
+minute, did not answer in that time. A tenant's accounts have one vote together, because all of them
+may have the same wrong settings; an operator's accounts have one vote each. At least half of the
+votes, and at least two, must be for opening; a single vote is enough if all accounts of the host
+are that tenant's.
 
-Every process reads the few open ones with its lease, never for an order.
+While the circuit is open, one account at a time is read as a probe (`connections.health.probes`).
+The first answer closes it and ends the back-off of its accounts. A host whose circuit opens again
+soon after is probed less often. Exits are always sent.
+
+Every process reads the open circuits when it renews its lease, never for an order.
 """
 
 from collections.abc import Collection
@@ -24,27 +26,27 @@ from events.models import EventKind
 
 FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
 PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 15  # entries wait for 60 s at most
-SOON_SECONDS = 300  # opened again within so long: the same trouble
-SETTLED_SECONDS = 1  # answers to calls from before it opened close nothing
+SOON_SECONDS = 300  # opened again within so long: the same outage
+SETTLED_SECONDS = 1  # answers to calls from before it opened do not close it
 
 
 def _open_sql() -> str:
     return f"""
-WITH asked AS (
+WITH failed_hosts AS (
   SELECT DISTINCT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[])
-), voices AS (
-  SELECT c.broker_host AS host, coalesce(c.user_id::text, c.id::text) AS voice, c.user_id,
+), votes AS (
+  SELECT c.broker_host AS host, coalesce(c.user_id::text, c.id::text) AS voter, c.user_id,
     count(*) AS contacted,
     count(*) FILTER (WHERE h.unreachable_at > now.before) AS failing,
     max(h.last_error) FILTER (WHERE h.unreachable_at > now.before) AS message
-  FROM asked JOIN connections_executionconnection c USING (broker_host)
+  FROM failed_hosts JOIN connections_executionconnection c USING (broker_host)
   JOIN connections_connectionhealth h ON h.connection_id = c.id,
   LATERAL (SELECT clock_timestamp() - interval '{WINDOW_SECONDS} seconds' AS before) now
   WHERE greatest(h.unreachable_at, h.last_used_at, h.last_connected_at) > now.before
   GROUP BY 1, 2, 3
-), judged AS (
+), outvoted AS (
   SELECT host, sum(contacted) AS contacted, sum(failing) AS failing, max(message) AS message
-  FROM voices v GROUP BY host
+  FROM votes v GROUP BY host
   HAVING count(*) FILTER (WHERE failing * 2 >= contacted) * 2 >= count(*)
     AND (count(*) FILTER (WHERE failing * 2 >= contacted) >= 2
       OR NOT EXISTS (SELECT FROM connections_executionconnection c WHERE c.broker_host = v.host
@@ -55,7 +57,7 @@ WITH asked AS (
     message)
   SELECT host, clock_timestamp(), clock_timestamp() + interval '{PROBE_SECONDS} seconds', 1,
     failing, contacted, message
-  FROM judged WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= contacted
+  FROM outvoted WHERE failing >= {FAILING_ACCOUNTS} AND failing * 2 >= contacted
   ORDER BY host
   ON CONFLICT (host) DO UPDATE SET opened_at = excluded.opened_at, probe_at = excluded.probe_at,
     failing = excluded.failing, contacted = excluded.contacted, message = excluded.message,
@@ -76,14 +78,14 @@ WITH closed AS (
   WHERE opened_at < clock_timestamp() - interval '{SETTLED_SECONDS} seconds' AND host IN (
     SELECT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[]))
   RETURNING host
-), told AS (
+), emitted AS (
   INSERT INTO events_event (kind, payload)
   SELECT '{EventKind.HOST_UP.value}', jsonb_build_object('host', host) FROM closed
 )
 SELECT host FROM closed
 """
 
-# Whoever rested because of the host is read again at once.
+# Accounts that backed off because of the host are read again at once.
 _CLEAR_BACKOFF = """
 UPDATE connections_connectionhealth SET circuit_open_until = NULL WHERE connection_id IN (
   SELECT h.connection_id FROM connections_connectionhealth h
@@ -97,7 +99,7 @@ _OPEN_HOSTS = "SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT N
 
 
 def claim_probes_sql() -> str:
-    """The statement of `claim_probes`."""
+    """Return the statement of `claim_probes`."""
     return f"""
 UPDATE connections_hostcircuit x SET probe_at = clock_timestamp() + make_interval(
   secs => least({LONGEST_PROBE_SECONDS}, {PROBE_SECONDS} * power(2, least(x.times - 1, 10))))
@@ -107,22 +109,23 @@ WHERE x.host IN (SELECT host FROM connections_hostcircuit
     JOIN connections_executionconnection c ON c.id = h.connection_id
     WHERE c.broker_host = host AND h.unreachable_at IS NOT NULL AND h.status <> 'UNTESTED'
       AND {is_monitored_sql()} AND {IN_HELD_LANES_SQL}
-      AND c.id <> ALL(%(asked)s::uuid[]))
+      AND c.id <> ALL(%(queried)s::uuid[]))
   ORDER BY host FOR NO KEY UPDATE SKIP LOCKED)
 RETURNING x.host
 """
 
 
 def open_failing_circuits(connection_ids: Collection[UUID]) -> int:
-    """Judge the hosts of accounts that did not answer; return how many circuits were opened.
+    """Open the circuits of hosts with too many failures; return how many were opened.
 
-    An event tells the operators of each.
+    connection_ids: accounts that did not answer just now. Stores an event for the operators of each
+    opened circuit.
     """
     return run(_open_sql(), (list(connection_ids),)) if connection_ids else 0
 
 
 def close_answering_circuits(connection_ids: Collection[UUID]) -> list[str]:
-    """Close the open circuits of hosts whose accounts have answered; return those hosts."""
+    """Close the open circuits of the hosts of accounts that answered; return those hosts."""
     if not connection_ids or not rows(_OPEN_HOSTS):
         return []
     with transaction.atomic():
@@ -138,11 +141,9 @@ def open_hosts() -> frozenset[str]:
 
 
 def claim_probes(queried: Collection[UUID] = ()) -> list[str]:
-    """Return hosts that the caller, and nobody else meanwhile, is to probe now.
+    """Claim hosts whose probe is due, so that no other process probes them now; return them.
 
-    queried: accounts that the caller has asked just now; whose host has no other is probed later.
+    queried: accounts that the caller has read just now; a host without another account is left out.
     """
-    return [
-        row.host
-        for row in rows(claim_probes_sql(), {"asked": array(queried), **held_lanes_parameters()})
-    ]
+    parameters = {"queried": array(queried), **held_lanes_parameters()}
+    return [row.host for row in rows(claim_probes_sql(), parameters)]

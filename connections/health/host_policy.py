@@ -1,9 +1,9 @@
-"""Accounts at hosts that they may not name any more.
+"""Deactivate accounts whose settings name a host that is no longer allowed.
 
-What may be named is the operators' setting, and they change it, with a restart, because somebody
-has connected where he should not: a gateway that asks for no password is now its owner's alone. So
-whoever begins to speak for accounts judges them, as they were judged when they were typed: the
-worker that takes their lane, for others may have been started without these settings.
+A setting of the operators decides which hosts accounts may name. They change it, with a restart,
+when an account has connected where it must not: for example a gateway without a password is now
+reserved for its owner. Therefore the worker that takes over a lane checks its accounts, by the same
+rules as when the settings were entered; other processes may run without these settings.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -24,33 +24,35 @@ from connections.models import ConnectionHealth, ExecutionConnection
 log = structlog.get_logger(__name__)
 
 
-def mark_disallowed(lanes: Collection[str]) -> list[UUID]:
-    """Put in error who of these lanes names a host that he may not name, until a test passes, which
-    judges it too.
+def deactivate_disallowed(lanes: Collection[str]) -> list[UUID]:
+    """Put accounts of these lanes in error that name a host they may not name; return their ids.
 
-    Asks no name server: where a name leads is judged at each connect. Its exits go on. Returns who.
+    The error stays until a test passes, which checks the host too. Names are not resolved here:
+    each connect checks the address. Exits of these accounts are still sent.
     """
     forms = dict(_forms_with_hosts())
     candidates = ExecutionConnection.objects.live().filter(
         lane__in=lanes, type__in=forms, health__needs_test=False
     )
-    seen = [one for one, _ in _disallowed(candidates, forms)]
-    found = _mark_locked(candidates.filter(pk__in=seen), forms) if seen else []
+    suspects = [pk for pk, _ in _disallowed(candidates, forms)]
+    found = _deactivate_locked(candidates.filter(pk__in=suspects), forms) if suspects else []
     if found:
-        log.error("accounts at hosts that they may not name any more", accounts=len(found))
+        log.error("accounts name hosts that are no longer allowed", accounts=len(found))
     return found
 
 
 @transaction.atomic
-def _mark_locked(
+def _deactivate_locked(
     candidates: QuerySet[ExecutionConnection], forms: Mapping[str, Form]
 ) -> list[UUID]:
-    """Judge them anew and mark them while nobody else does, nor edits or tests them: whoever was
-    first may have changed what was seen."""
+    """Lock the candidates, check them again and put them in error.
+
+    An edit, a test or another worker may have changed them since they were read.
+    """
     rows = ExecutionConnection.objects.filter(pk__in=candidates.values("pk")).order_by("pk")
-    list(rows.select_for_update(no_key=True).values_list("pk"))  # as edits and tests do, in order
-    found = list(_disallowed(candidates, forms))  # a statement of its own: it sees what is so now
-    ids = [one for one, _ in found]
+    list(rows.select_for_update(no_key=True).values_list("pk"))  # in the order of edits and tests
+    found = list(_disallowed(candidates, forms))  # a new statement, which sees the locked rows
+    ids = [pk for pk, _ in found]
     status_updates.mark_errors(found)
     ConnectionHealth.objects.filter(pk__in=ids).update(needs_test=True)
     return ids
@@ -59,15 +61,19 @@ def _mark_locked(
 def _disallowed(
     candidates: QuerySet[ExecutionConnection], forms: Mapping[str, Form]
 ) -> Iterator[tuple[UUID, str]]:
-    for one in candidates.select_related("user", "admin").defer("sealed_credentials").iterator():
+    """Yield the id of each account with a disallowed host, and a sentence for its owner."""
+    selected = candidates.select_related("user", "admin").defer("sealed_credentials")
+    for connection in selected.iterator():
         try:
-            hosts.check_named(*named_hosts(forms[one.type], one.settings), one.owner_name)
+            hosts.check_named(
+                *named_hosts(forms[connection.type], connection.settings), connection.owner_name
+            )
         except InvalidInputError as error:
-            yield one.pk, f"{error.detail} {error.code.hint}"
+            yield connection.pk, f"{error.detail} {error.code.hint}"
 
 
 def _forms_with_hosts() -> Iterator[tuple[str, Form]]:
     for broker_type in broker_types():
-        form = known_form(broker_type)  # None: nobody here can speak to one either
+        form = known_form(broker_type)  # None: this process has no library for it either
         if form and any(setting.value_type is SettingType.HOST for setting in form.settings):
             yield broker_type, form

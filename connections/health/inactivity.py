@@ -1,12 +1,11 @@
-"""Telling of accounts that nobody has heard of for long, though nothing calls that an error.
+"""Alert owners of accounts without contact for a long time that are not in error.
 
-A maintenance window forgives who does not answer, MetaTrader's for a whole weekend; and an account
-whose worker has died is asked by nobody. Neither is in error, but its owner must know: a stop that
-we keep is not executed there. So silence itself is told, once (`connection.inactive`), and its end
-(`connection.recovered`). Whoever has something open is told soon, the others before the next week.
+In a maintenance window, which MetaTrader has for a whole weekend, a missing answer is no error; and
+an account whose worker has died is not read at all. The owner must know nevertheless: a stop that
+we monitor is not executed there. So we send one event for the inactivity (`connection.inactive`)
+and one for its end (`connection.recovered`): soon if anything is open there, otherwise later.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 from brokers.maintenance_windows import window_for
@@ -15,20 +14,20 @@ from connections.exposure import OpenItem, all_open_sql, describe_open_items
 from connections.health import maintenance
 from events.models import EventKind
 
-OPEN_SECONDS = 900  # of silence, where something is open; resets and restarts take minutes
-IDLE_SECONDS = 7200  # where nothing is
-AT_ONCE = 2000  # others in another minute
+OPEN_SECONDS = 900  # without contact while anything is open; resets and restarts take minutes
+IDLE_SECONDS = 7200  # without contact while nothing is open
+AT_ONCE = 2000  # further ones in the next minute
 
-# It may have answered while we looked at what is open.
+# An account may have answered since we read what is open: then it gets no alert.
 _ALERT_SQL = f"""
-WITH silent AS (
-  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[]) AS t (id, heard_at, message)
+WITH inactive AS (
+  SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[]) AS t (id, last_contact, message)
 ), locked AS (
-  SELECT h.connection_id FROM connections_connectionhealth h JOIN silent s
-    ON s.id = h.connection_id AND h.last_connected_at = s.heard_at
+  SELECT h.connection_id FROM connections_connectionhealth h JOIN inactive s
+    ON s.id = h.connection_id AND h.last_connected_at = s.last_contact
   WHERE h.status = 'ACTIVE' AND h.inactivity_alerted_at IS NULL
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
-), told AS (
+), alerted AS (
   UPDATE connections_connectionhealth h SET inactivity_alerted_at = clock_timestamp()
   FROM locked WHERE h.connection_id = locked.connection_id
   RETURNING h.connection_id
@@ -36,16 +35,18 @@ WITH silent AS (
 INSERT INTO events_event (kind, user_id, connection_id, payload)
 SELECT '{EventKind.CONNECTION_INACTIVE.value}', coalesce(c.user_id, c.admin_id), c.id,
   jsonb_build_object('name', c.name, 'message', s.message)
-FROM told JOIN connections_executionconnection c ON c.id = told.connection_id
-JOIN silent s ON s.id = c.id
+FROM alerted JOIN connections_executionconnection c ON c.id = alerted.connection_id
+JOIN inactive s ON s.id = c.id
 RETURNING connection_id
 """
 
 
 def inactive_sql() -> str:
-    """The silent accounts, with what is open there; those that have something open come first.
-    Switching off keeps entries away and nothing else: what is open there is watched. Who was asked
-    by nobody until it was switched on has some minutes to be heard."""
+    """Return the SELECT of inactive accounts and their open items; those with open items first.
+
+    Switching off only stops entries: an account with open items is still monitored. One that was
+    switched on recently has some minutes for its first contact.
+    """
     return f"""
 SELECT c.id, c.type, c.exchange_name, c.broker_host, c.settings, c.is_active, h.last_connected_at,
   o.symbols, o.whats
@@ -63,35 +64,32 @@ ORDER BY o.symbols IS NULL, random() LIMIT {AT_ONCE}
 
 
 def alert_inactive(*, awake_seconds: float) -> int:
-    """Write an event for each account that has been silent for too long. Returns how many.
+    """Store an event for each account that was inactive for too long. Return how many.
 
-    awake_seconds: how long this process has been asking accounts; after a time in which nothing of
-    ours ran everybody was silent, which says nothing of anybody. An account in a window in which
-    its broker is closed, as it has announced, is told of only afterwards.
+    awake_seconds: how long this process has been reading accounts. After a time in which none of
+    our processes ran, all accounts look inactive, which proves nothing. An account in an announced
+    window in which its broker is closed gets its alert after the window.
     """
     if awake_seconds < OPEN_SECONDS:
         return 0
-    closed = [one for one in maintenance.windows_open_now() if one.window.closed]
+    closed = [
+        open_window for open_window in maintenance.windows_open_now() if open_window.window.closed
+    ]
     inactive = [
         (row.id, row.last_connected_at, _inactivity_message(row))
         for row in rows(inactive_sql())
         if not window_for(maintenance.maintenance_scope(row), closed)
     ]
-    return _store_alerts(inactive)
-
-
-def _store_alerts(inactive: Sequence[tuple[Any, ...]]) -> int:
     return len(rows(_ALERT_SQL, columns(inactive, 3))) if inactive else 0
 
 
 def _inactivity_message(row: Any) -> str:
-    found = [OpenItem(*one) for one in zip(row.symbols or (), row.whats or (), strict=True)]
-    message = f"Nothing was heard of it since {row.last_connected_at:%d %b %H:%M} UTC."
+    found = [OpenItem(*item) for item in zip(row.symbols or (), row.whats or (), strict=True)]
+    message = f"No contact since {row.last_connected_at:%d %b %H:%M} UTC."
     if found:
-        off = "" if row.is_active else "It is switched off, yet watched for what is open there. "
+        off = "" if row.is_active else "It is switched off, but monitored for what is open there. "
         message += (
-            f" {off}Open there: {describe_open_items(found)}. Until it answers we can close "
-            f"nothing there and"
-            " no stop that we keep is executed."
+            f" {off}Open there: {describe_open_items(found)}. Until it answers, we cannot close"
+            " anything there, and stops that we monitor are not executed."
         )
-    return f"{message} Look whether its program (terminal, gateway) and its worker run."
+    return f"{message} Check that its program (terminal, gateway) and its worker are running."

@@ -1,11 +1,10 @@
-"""Reading brokers' lists of symbols again once a day: what may be traded is judged by them.
+"""Read the brokers' instrument books again once a day: they decide which pairs can be traded.
 
-A connection test reads its account's list, too. Here one healthy account of each list is asked. A
-list that cannot be read stays as it is and is asked for again after an hour, or as soon as an
-account of it has reconnected: that proves nothing about the account, which is read and judged
-elsewhere (`health/account_polling.py`). New credentials or settings need a test, which reads the
-list (see `accounts/services.py`), so that a reconnect alone asks only for a list of more than a
-day ago.
+Each book is read through one healthy account. (A connection test reads the book of its account,
+too.) A book that cannot be read stays as it is, and is requested again after an hour or when one of
+its accounts has reconnected. A failure proves nothing about the account, whose health comes from
+`health/account_polling.py`. New credentials or settings need a test, which reads the book
+(`accounts/services.py`); so a reconnect alone only requests a book that is older than a day.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,7 +44,7 @@ ON CONFLICT (book) DO UPDATE SET requested_at = excluded.requested_at
 
 
 def due_sql() -> str:
-    """One account of each list that is due, the oldest list first."""
+    """Return the SELECT of one account for each due book, the oldest book first."""
     return f"""
     SELECT * FROM (
       SELECT DISTINCT ON (c.instrument_book) {READ_COLUMNS}, c.instrument_book, b.read_at
@@ -60,7 +59,8 @@ def due_sql() -> str:
         AND coalesce(b.read_at, '-infinity')
           < clock_timestamp() - make_interval(secs => %(age)s)
         AND (coalesce(b.requested_at, '-infinity')
-          < clock_timestamp() - make_interval(secs => %(again)s) OR b.requested_at < h.errored_at)
+          < clock_timestamp() - make_interval(secs => %(retry_seconds)s)
+          OR b.requested_at < h.errored_at)
       ORDER BY c.instrument_book, h.last_connected_at DESC NULLS LAST
     ) due ORDER BY read_at NULLS FIRST LIMIT %(limit)s
     """
@@ -71,8 +71,8 @@ def refresh_due_instruments(
     run_calls: CallRunner = run_on_process_loop,
     adapter: Callable[[str], BrokerAdapter] = adapter_for,
 ) -> int:
-    """Read the lists that are due, some at a time; return how many were stored."""
-    values = {"age": MAX_AGE_SECONDS, "again": RETRY_SECONDS, "limit": AT_ONCE}
+    """Read the books that are due, at most 20 of them; return how many were stored."""
+    values = {"age": MAX_AGE_SECONDS, "retry_seconds": RETRY_SECONDS, "limit": AT_ONCE}
     due = rows(due_sql(), {**values, **held_lanes_parameters(), **idle_parameters()})
     if not due:
         return 0
@@ -97,7 +97,7 @@ def _read(
 async def _instruments(row: Any, adapter: Callable[[str], BrokerAdapter]) -> list[Instrument]:
     spec, broker = spec_from_row(row), adapter(row.type)
     if broker.instrument_book(spec) != row.instrument_book:
-        return []  # its settings have changed: the test that is due reads another list
+        return []  # its settings have changed: the test that is due reads another book
     return await broker.instruments(spec)
 
 

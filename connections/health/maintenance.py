@@ -1,8 +1,8 @@
-"""Which accounts are in a maintenance window of their broker's, and what that means for them.
+"""Which accounts are in a maintenance window of their broker, and how they are treated.
 
-In a window entries wait for its end (`closed`), or as long as the account does not answer; exits
-are tried as ever. Who does not answer then is in doubt, and neither in error nor a reason to open
-a circuit: it is read again until it answers.
+In a window entries wait for its end (if `closed`), or as long as the account does not answer; exits
+are sent as always. An account that does not answer in a window is not in error and opens no
+circuit: it is read again until it answers.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -40,21 +40,23 @@ WHERE connection_id = ANY(%s::uuid[]) AND unreachable_at IS NOT NULL
 
 
 def windows() -> list[Window]:
-    """Return all that count: the brokers' published ones and the operators' own."""
+    """Return all windows: those that brokers published, if enabled, and those of the operators."""
     published = BUILT_IN if settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS else ()
     return [*published, *_operator_windows()]
 
 
 def _operator_windows() -> Iterator[Window]:
-    """The operators' windows. One whose zone this machine does not know (any more) is left out: it
-    must not keep everybody's trouble from being written."""
-    for one in MaintenanceWindow.objects.filter(is_active=True):
+    """Yield the operators' windows, without those whose time zone this machine does not know.
+
+    Such a window must not prevent the health of all accounts from being stored.
+    """
+    for record in MaintenanceWindow.objects.filter(is_active=True):
         try:
-            ZoneInfo(one.zone)
+            ZoneInfo(record.zone)
         except (KeyError, ValueError, OSError):
-            log.exception("a maintenance window does not count", id=one.pk)
+            log.exception("a maintenance window is ignored", id=record.pk)
         else:
-            yield one.as_window()
+            yield record.as_window()
 
 
 def windows_open_now() -> tuple[Maintenance, ...]:
@@ -63,62 +65,70 @@ def windows_open_now() -> tuple[Maintenance, ...]:
 
 
 def maintenance_scope(account: Any) -> WindowTarget:
-    """Return what windows ask of an account, or of a row that has these columns of it."""
+    """Return what decides which windows apply to an account, or to a row with its columns."""
     region = str(account.settings.get(REGION) or "")
     return WindowTarget(account.type, account.exchange_name, account.broker_host, region)
 
 
 def deferred_entries(
-    entries: Iterable[Any], found: Sequence[Maintenance]
+    entries: Iterable[Any], open_now: Sequence[Maintenance]
 ) -> dict[str, Maintenance]:
-    """Return which of these rows' accounts (by connection_id) take no entries now, and for what."""
-    concerned = {}
+    """Return the accounts of these rows that take no entries now, by connection_id, and why.
+
+    entries: rows with `connection_id` and the columns of `maintenance_scope`. open_now: from
+    `windows_open_now`.
+    """
+    matching = {}
     for row in entries:
-        if one := window_for(maintenance_scope(row), found):
-            concerned[row.connection_id] = one
-    conditional = [key for key, one in concerned.items() if not one.window.closed]
+        if found := window_for(maintenance_scope(row), open_now):
+            matching[row.connection_id] = found
+    conditional = [key for key, found in matching.items() if not found.window.closed]
     unanswered = (
         {row.connection_id for row in rows(_UNANSWERED, (conditional,))} if conditional else set()
     )
-    return {key: one for key, one in concerned.items() if one.window.closed or key in unanswered}
+    return {
+        key: found for key, found in matching.items() if found.window.closed or key in unanswered
+    }
 
 
 def suppressed_errors(connection_ids: Collection[UUID]) -> dict[UUID, Maintenance]:
-    """Return those of these accounts that need not answer now."""
-    if not connection_ids or not (found := windows_open_now()):
+    """Return those of these accounts whose errors are suppressed now, with their window."""
+    if not connection_ids or not (open_now := windows_open_now()):
         return {}
     accounts = rows(_ACCOUNTS, (list(connection_ids),))
-    return {row.id: one for row in accounts if (one := window_for(maintenance_scope(row), found))}
+    return {
+        row.id: found for row in accounts if (found := window_for(maintenance_scope(row), open_now))
+    }
 
 
-def describe_window(one: Maintenance) -> str:
-    """Until when, and why: for owners."""
-    return f"until {one.until:%d %b %H:%M} UTC. {one.window.note}"
+def describe_window(maintenance: Maintenance) -> str:
+    """Return the end and the reason of a window, for owners."""
+    return f"until {maintenance.until:%d %b %H:%M} UTC. {maintenance.window.note}"
 
 
 @dataclass(frozen=True, slots=True)
 class MaintenanceNotice:
-    """What an account's page says. now: the window that it is in; later: its next one."""
+    """The notice on an account's page. now: the open window; later: the next one; '' for none."""
 
     now: str
     later: str
 
 
 def describe(account: Any) -> MaintenanceNotice:
-    """Return in words when an account's broker is maintained; '' where nothing is known."""
-    moment, theirs, known = market_now(), maintenance_scope(account), windows()
-    present = window_for(theirs, open_windows(moment, known))
+    """Return the open and the next maintenance window of an account's broker, as sentences."""
+    moment, scope, known = market_now(), maintenance_scope(account), windows()
+    present = window_for(scope, open_windows(moment, known))
     coming = [
         (begin, window)
         for window in known
-        if Maintenance(window, moment).applies_to(theirs)
+        if Maintenance(window, moment).applies_to(scope)
         and (begin := window.next_start(moment)) is not None
     ]
     begin, window = min(coming, key=lambda pair: pair[0], default=(None, None))
     now = ""
     if present:
         what = "Entries wait" if present.window.closed else "Entries wait if it does not answer"
-        now = f"Maintenance {describe_window(present)} {what}; exits are tried."
+        now = f"Maintenance {describe_window(present)} {what}; exits are sent."
     later = ""
     if begin and window:
         later = f"Next maintenance: {begin:%a %d %b %H:%M} UTC, {window.minutes} minutes."

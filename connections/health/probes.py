@@ -1,9 +1,8 @@
-"""Reading accounts again that did not answer or may not trade, and probing hosts whose circuit is
-open.
+"""Retry accounts that did not answer or may not trade, and probe hosts with an open circuit.
 
-A lost answer says little; the next one says more. So whoever failed to answer is read again within
-seconds, while it is in doubt and while it is in error for that reason. A refused login is not: a
-broker locks accounts that try too often.
+A single lost answer proves little. So an account that did not answer is read again within seconds,
+also while it is in error for that reason. An account with a refused login is not: a broker locks
+accounts that try too often.
 """
 
 from collections.abc import Callable
@@ -23,24 +22,30 @@ from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 
 RETRY_SECONDS = 5
 AT_ONCE = 200
-MAX_RUN_SECONDS = 10  # a look begins no further batch after so long: probes are due meanwhile
+MAX_RUN_SECONDS = 10  # after that a run starts no further batch: other probes may be due
 
 
 def _readable_accounts_sql() -> str:
-    """What is untested waits for its test: an answer alone would let it trade."""
+    """Return the shared part of the SELECTs.
+
+    Untested accounts are not included: an answer alone would let them trade.
+    """
     return f"""{READ_COLUMNS}
 FROM connections_connectionhealth h JOIN connections_executionconnection c ON c.id = h.connection_id
 WHERE h.status <> 'UNTESTED' AND {IN_HELD_LANES_SQL} AND {is_monitored_sql()}"""
 
 
 def failing_sql() -> str:
-    """The accounts whose last answer was lost, some seconds ago, and those on which trading was not
-    allowed when they were last read."""
+    """Return the SELECT of accounts to retry.
+
+    These are accounts whose last answer was lost some seconds ago, and accounts on which trading
+    was not allowed when they were last read.
+    """
     return f"""
 SELECT {_readable_accounts_sql()} AND (h.unreachable_at IS NOT NULL
-    AND h.last_error_at < clock_timestamp() - make_interval(secs => %(again)s)
+    AND h.last_error_at < clock_timestamp() - make_interval(secs => %(retry_seconds)s)
   OR h.error_code <> '' AND h.read_after <= clock_timestamp())
-  AND c.id <> ALL(%(asked)s::uuid[])
+  AND c.id <> ALL(%(queried)s::uuid[])
   AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
   AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
 ORDER BY h.last_error_at LIMIT %(limit)s
@@ -48,10 +53,10 @@ ORDER BY h.last_error_at LIMIT %(limit)s
 
 
 def probe_sql() -> str:
-    """The one of each host that failed longest ago: each probe asks another account."""
+    """Return the SELECT of one account per host, the one whose failure is oldest."""
     return f"""
 SELECT DISTINCT ON (c.broker_host) {_readable_accounts_sql()} AND h.unreachable_at IS NOT NULL
-  AND c.broker_host = ANY(%(hosts)s) AND c.id <> ALL(%(asked)s::uuid[])
+  AND c.broker_host = ANY(%(hosts)s) AND c.id <> ALL(%(queried)s::uuid[])
 ORDER BY c.broker_host, h.last_error_at
 """
 
@@ -59,19 +64,19 @@ ORDER BY c.broker_host, h.last_error_at
 def retry_failed(
     *, run: CallRunner = run_on_process_loop, adapter: Callable[[str], BrokerAdapter] = adapter_for
 ) -> tuple[int, int]:
-    """Read accounts in doubt, and one of each host whose probe is due, until none is due.
+    """Read accounts that did not answer, and one of each host with a due probe, until none is due.
 
-    A probe that is answered wakes its neighbours, who are read in the same look. Nobody is asked
-    twice in one. Returns how many answered and how many did not.
+    A successful probe makes the host's other accounts due, which are read in the same run. No
+    account is read twice in a run. Returns how many answered and how many did not.
     """
-    until = machine_time() + MAX_RUN_SECONDS
+    deadline = machine_time() + MAX_RUN_SECONDS
     queried: set[UUID] = set()
     answered = failed = 0
     while due := _due(queried):
         queried.update(row.connection_id for row in due)
-        well, unwell = read_accounts(due, run=run, adapter=adapter)
-        answered, failed = answered + well, failed + unwell
-        if machine_time() >= until:
+        answered_now, failed_now = read_accounts(due, run=run, adapter=adapter)
+        answered, failed = answered + answered_now, failed + failed_now
+        if machine_time() >= deadline:
             break
     return answered, failed
 
@@ -80,11 +85,11 @@ def _due(queried: set[UUID]) -> list[Any]:
     due: list[Any] = []
     if hosts := host_circuit_breaker.claim_probes(queried):
         due += rows(
-            probe_sql(), {"hosts": hosts, "asked": array(queried), **held_lanes_parameters()}
+            probe_sql(), {"hosts": hosts, "queried": array(queried), **held_lanes_parameters()}
         )
     values = {
-        "again": RETRY_SECONDS,
-        "asked": array(queried),
+        "retry_seconds": RETRY_SECONDS,
+        "queried": array(queried),
         "limit": AT_ONCE,
         **held_lanes_parameters(),
     }

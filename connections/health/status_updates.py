@@ -1,11 +1,10 @@
-"""How connections fare, written for many at once by compare-and-set.
+"""Update the health of many connections at once, by compare-and-set.
 
-Each statement locks its rows in the order of their ids, so that two of them never wait in a circle,
-and an event is written only where the status really changed: thousands of failing calls of one
-account are one alarm. Statuses say what happened, not what is wished: ERROR by a failure, ACTIVE
-by an answer. One lost answer alone is no failure of an account that was well: it counts, and the
-account is read again at once (`connections.health.probes`); three in a row, or the second after
-half a minute, are.
+Each statement locks its rows in the order of their ids, so that two of them cannot deadlock. An
+event is stored only if the status changed: thousands of failing calls of one account raise one
+alarm. The status records what happened: a failure makes it ERROR, an answer ACTIVE. A single lost
+answer does not put a healthy account in error: it is counted, and the account is read again at once
+(`connections.health.probes`). Three in a row do, or a second one after half a minute.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -25,14 +24,14 @@ from events.models import EventKind
 
 
 class RetryPolicy(StrEnum):
-    """When an account is asked again by itself.
+    """When an account is read again automatically.
 
-    LOOK: within seconds, for nobody answered (`connections.health.probes`). SOON: within a minute:
-    its login is well, its answer could not be used, and entries wait. DISABLED: within 15 s: its
-    broker does not allow trading on it now, and entries wait. RARELY: its login is refused, which
-    nothing but its owner or its broker can end, and a broker locks accounts whose login fails
-    again and again: within half an hour most have forgotten the last try. After it, as long again
-    as it has been refused for, up to 12 hours.
+    IMMEDIATE: within seconds, because there was no answer (`connections.health.probes`).
+    NEXT_ROUND: within a minute; the login works, the answer could not be used, and entries wait.
+    DISABLED: within 15 s; the broker does not allow trading on it now, and entries wait.
+    BACKOFF: after half an hour; the login is refused. Only its owner or its broker can change that,
+    and brokers lock accounts after repeated failed logins; most forget a failed login within half
+    an hour. Later tries wait as long as the login has been refused, up to 12 hours.
     """
 
     IMMEDIATE = auto()
@@ -41,8 +40,8 @@ class RetryPolicy(StrEnum):
     BACKOFF = auto()
 
 
-NEXT_ROUND_SECONDS = 45  # so each round of reading, a minute apart, is one
-DISABLED_SECONDS = 15  # several times within the age that a market entry may have
+NEXT_ROUND_SECONDS = 45  # less than the minute between two rounds of reading
+DISABLED_SECONDS = 15  # several times within the maximum age of a market entry
 BACKOFF_SECONDS, MAX_BACKOFF_SECONDS = 1800, 12 * 3600
 _LOGIN_CODES = frozenset(
     {Code.CREDENTIALS_REFUSED, Code.ACCOUNT_MISMATCH, Code.UNKNOWN_ACCOUNT, Code.NO_CREDENTIALS}
@@ -50,19 +49,19 @@ _LOGIN_CODES = frozenset(
 
 FAILURES_UNTIL_ERROR, FAILING_SECONDS = 3, 30
 FAILURES_UNTIL_CIRCUIT_OPENS = 5
-CIRCUIT_OPEN_SECONDS, MAX_CIRCUIT_OPEN_SECONDS = 30, 60  # no longer than a market entry may wait
+CIRCUIT_OPEN_SECONDS, MAX_CIRCUIT_OPEN_SECONDS = 30, 60  # at most the time a market entry may wait
 MAX_MESSAGE_LENGTH = 500
 NO_START_TIMES: Mapping[UUID, datetime | None] = MappingProxyType({})
-CONTACT_OPERATORS = "Tell the operators; the log has the place."
-UNUSABLE_ANSWER = "What the broker says of the account cannot be used"
+CONTACT_OPERATORS = "Contact the operators; the log has the details."
+UNUSABLE_ANSWER = "The broker's account data cannot be used"
 
 OWN_FAULTS = (TypeError, LookupError, AttributeError)
-"""What is our own program's fault where it breaks the answers of several accounts alike."""
+"""Errors that are bugs of ours if they occur with the answers of several accounts."""
 UNUSABLE_ERRORS = (DataError, IntegrityError, ValueError, ArithmeticError, *OWN_FAULTS)
-"""What comes of an answer that cannot be used. Anything else that is raised while answers are
-written (the database is away, this process ends) is no account's fault."""
+"""Errors that an unusable answer can cause. Any other error while answers are stored (no database,
+the end of this process) is not caused by an account."""
 
-_EMIT_EVENT = """, told_outside AS (
+_EMIT_EVENT = """, emitted AS (
   INSERT INTO events_event (kind, user_id, connection_id, payload)
   SELECT '{kind}', coalesce(c.user_id, c.admin_id), c.id,
     jsonb_build_object('name', c.name, 'message', changed.message)
@@ -70,36 +69,37 @@ _EMIT_EVENT = """, told_outside AS (
   WHERE changed.was {when})
 SELECT connection_id FROM changed WHERE was {when}"""
 
-# What was asked before a test says nothing of what the connection is since: it may have had other
-# credentials.
+# A call from before the last test proves nothing of the connection as it is now: it may have used
+# other credentials.
 _ERRORS = f"""
-WITH told AS (
-  SELECT t.*, %(sure)s::boolean AS is_sure, %(again)s::text AS again
-  FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(forgiven)s::boolean[],
-    %(began)s::timestamptz[]) AS t (connection_id, message, is_forgiven, began)
+WITH failed AS (
+  SELECT t.*, %(sure)s::boolean AS is_sure, %(retry)s::text AS retry
+  FROM unnest(%(ids)s::uuid[], %(messages)s::text[], %(suppressed)s::boolean[],
+    %(began)s::timestamptz[]) AS t (connection_id, message, is_suppressed, began)
 ), before AS (
-  SELECT h.connection_id, h.status AS was, h.consecutive_failures + 1 AS failures, told.message,
-    told.again, told.is_forgiven, NOT told.is_forgiven AND (told.is_sure OR h.status <> 'ACTIVE'
+  SELECT h.connection_id, h.status AS was, h.consecutive_failures + 1 AS failures, failed.message,
+    failed.retry, failed.is_suppressed, NOT failed.is_suppressed AND (failed.is_sure
+      OR h.status <> 'ACTIVE'
       OR h.consecutive_failures + 1 >= {FAILURES_UNTIL_ERROR} OR h.consecutive_failures > 0
         AND h.failing_since < clock_timestamp() - interval '{FAILING_SECONDS} seconds') AS fails
-  FROM connections_connectionhealth h JOIN told USING (connection_id)
-  WHERE (greatest(h.last_tested_at, h.test_requested_at) > told.began) IS NOT TRUE
+  FROM connections_connectionhealth h JOIN failed USING (connection_id)
+  WHERE (greatest(h.last_tested_at, h.test_requested_at) > failed.began) IS NOT TRUE
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
 ), changed AS (
   UPDATE connections_connectionhealth h SET
     status = CASE WHEN before.fails THEN 'ERROR' ELSE h.status END,
     last_error = before.message, last_error_at = clock_timestamp(),
-    consecutive_failures = CASE WHEN before.is_forgiven THEN h.consecutive_failures
+    consecutive_failures = CASE WHEN before.is_suppressed THEN h.consecutive_failures
       ELSE before.failures END,
-    failing_since = CASE WHEN before.is_forgiven THEN h.failing_since
+    failing_since = CASE WHEN before.is_suppressed THEN h.failing_since
       ELSE coalesce(h.failing_since, clock_timestamp()) END,
-    unreachable_at = CASE WHEN before.again = '{RetryPolicy.IMMEDIATE}' THEN clock_timestamp() END,
-    error_code = CASE before.again WHEN '{RetryPolicy.DISABLED}'
+    unreachable_at = CASE WHEN before.retry = '{RetryPolicy.IMMEDIATE}' THEN clock_timestamp() END,
+    error_code = CASE before.retry WHEN '{RetryPolicy.DISABLED}'
       THEN '{Code.ACCOUNT_TRADING_DISABLED.value}' WHEN '{RetryPolicy.NEXT_ROUND}'
       THEN '{Code.ACCOUNT_ANSWER_UNUSABLE.value}' ELSE '' END,
     errored_at = CASE WHEN before.fails AND before.was <> 'ERROR' THEN clock_timestamp()
       ELSE h.errored_at END,
-    read_after = clock_timestamp() + CASE before.again
+    read_after = clock_timestamp() + CASE before.retry
       WHEN '{RetryPolicy.NEXT_ROUND}' THEN interval '{NEXT_ROUND_SECONDS} seconds'
       WHEN '{RetryPolicy.DISABLED}' THEN interval '{DISABLED_SECONDS} seconds'
       WHEN '{RetryPolicy.BACKOFF}' THEN greatest(interval '{BACKOFF_SECONDS} seconds',
@@ -107,8 +107,8 @@ WITH told AS (
           clock_timestamp() - coalesce(h.failing_since, clock_timestamp()))) END,
     reconciled_at = CASE WHEN NOT before.fails OR before.was = 'ERROR' THEN h.reconciled_at END,
     circuit_open_until = CASE WHEN before.failures >= {FAILURES_UNTIL_CIRCUIT_OPENS} AND NOT
-      before.is_forgiven
-      THEN clock_timestamp() + make_interval(secs => least(CASE before.again
+      before.is_suppressed
+      THEN clock_timestamp() + make_interval(secs => least(CASE before.retry
         WHEN '{RetryPolicy.NEXT_ROUND}' THEN {NEXT_ROUND_SECONDS} WHEN '{RetryPolicy.DISABLED}'
           THEN {DISABLED_SECONDS}
         ELSE {MAX_CIRCUIT_OPEN_SECONDS} END,
@@ -120,12 +120,12 @@ WITH told AS (
 ){_EMIT_EVENT.format(kind=EventKind.CONNECTION_ERROR.value, when="<> 'ERROR' AND changed.fails")}
 """
 
-# Most answers come from connections that are known to be well: no row is locked for them. What must
-# be tested is not well by an answer: if it was in error, its test is due now.
+# Most answers come from healthy connections: no row is locked for them. A connection that needs a
+# test does not become ACTIVE by an answer: if it was in error, its test becomes due now.
 _ACTIVE = f"""
 WITH before AS (
   SELECT h.connection_id, h.last_error AS message, CASE WHEN h.status = 'ACTIVE'
-    AND h.inactivity_alerted_at IS NOT NULL THEN 'SILENT' ELSE h.status END AS was
+    AND h.inactivity_alerted_at IS NOT NULL THEN 'INACTIVE' ELSE h.status END AS was
   FROM connections_connectionhealth h
   WHERE h.connection_id = ANY(%(ids)s::uuid[])
     AND (h.status <> 'ACTIVE' OR h.consecutive_failures > 0 OR h.circuit_open_until IS NOT NULL
@@ -151,20 +151,20 @@ WITH before AS (
 ){
     _EMIT_EVENT.format(
         kind=EventKind.CONNECTION_RECOVERED.value,
-        when="IN ('ERROR', 'SILENT') AND NOT needs_test",
+        when="IN ('ERROR', 'INACTIVE') AND NOT needs_test",
     )
 }
 """
 
-# What its owner has to mend and no other answer says: the account goes on. Nothing that is worse is
-# written over, and no comparison that is waited for is put off (it must be younger than an error).
+# Only the owner can resolve this, and the account trades on. It overwrites no worse error, and
+# postpones no reconciliation that entries wait for (it must be newer than the last error).
 _REFUSED = """
-WITH told AS (
+WITH refused AS (
   SELECT connection_id, message FROM unnest(%(ids)s::uuid[], %(messages)s::text[])
     AS t (connection_id, message)
 ), mine AS (
-  SELECT h.connection_id, told.message FROM connections_connectionhealth h
-  JOIN told USING (connection_id)
+  SELECT h.connection_id, refused.message FROM connections_connectionhealth h
+  JOIN refused USING (connection_id)
   WHERE h.status = 'ACTIVE' AND h.consecutive_failures = 0 AND h.reconciled_at IS NOT NULL
   ORDER BY h.connection_id FOR NO KEY UPDATE OF h
 )
@@ -185,8 +185,11 @@ FROM (
 
 
 def retry_policy_for(code: Code) -> RetryPolicy:
-    """Return when to ask again whom a broker answered this. All but LOOK is about the account
-    itself: no second try tells anything else at once, and its host is well."""
+    """Return when to read an account again whose broker answered with this code.
+
+    Any policy but IMMEDIATE means that the account itself is the cause: a second try at once would
+    fail in the same way, and the host works.
+    """
     if code in _LOGIN_CODES:
         return RetryPolicy.BACKOFF
     return RetryPolicy.DISABLED if code is Code.TRADING_DISABLED else RetryPolicy.IMMEDIATE
@@ -198,20 +201,21 @@ def mark_errors(
     retry: RetryPolicy = RetryPolicy.BACKOFF,
     began: Mapping[UUID, datetime | None] = NO_START_TIMES,
 ) -> list[UUID]:
-    """Note what is surely wrong with each connection (a refused login, a failed test) with a
-    sentence for its owner; no secrets in it. retry: when it is asked again by itself. began: when
-    what it was asked with (settings, credentials) was read, by the database's clock; now, unless
-    said. What is older than its last test, or than the wish for one, is dropped.
+    """Record a definite error of each connection (a refused login, a failed test).
 
-    Returns those that were not in error before: for them an event was written, and they take no
-    entries until they are reconciled again. From the fifth failure in a row on a connection rests,
-    30 seconds first and then 60, or SOON_SECONDS at most. In a maintenance window of the
-    broker's it counts for nothing, unless it is the login that is refused.
+    failed: connection id and a sentence for the owner, without secrets. retry: when the account is
+    read again. began: when the settings and credentials of the call were read, by the database's
+    clock; default: now. An error is dropped if a test was done or requested after that.
+
+    Returns those that were not in error before. For them an event is stored, and they take no
+    entries until they are reconciled again. From the fifth failure in a row on, the connection's
+    circuit opens, first for 30 seconds and then for 60, or as long as `retry` waits if that is
+    shorter. In a maintenance window of the broker an error has no effect, except a refused login.
     """
     suppressed = (
         {}
         if retry is RetryPolicy.BACKOFF
-        else maintenance.suppressed_errors([one for one, _ in failed])
+        else maintenance.suppressed_errors([connection_id for connection_id, _ in failed])
     )
     return _mark(failed, suppressed, is_sure=True, retry=retry, began=began)
 
@@ -219,17 +223,17 @@ def mark_errors(
 def mark_failures(
     failed: Sequence[tuple[UUID, str]], *, began: Mapping[UUID, datetime | None] = NO_START_TIMES
 ) -> list[UUID]:
-    """Note that these did not answer: an error only if it is not the first time (see above).
-    began: as in `mark_errors`.
+    """Record that these connections did not answer; the first time is no error (see above).
 
-    Returns those that are in error because of it. Where most of a host's accounts do not answer,
-    the host's circuit opens (`connections.health.host_circuit_breaker`). In a maintenance window
-    of the broker's neither happens: the account is in doubt, and read again until it answers.
+    began: as in `mark_errors`. Returns those that are in error because of it. If most of a host's
+    accounts do not answer, the host's circuit opens (`connections.health.host_circuit_breaker`). In
+    a maintenance window of the broker neither happens: the account is read again until it answers.
     """
-    suppressed = maintenance.suppressed_errors([connection_id for connection_id, _ in failed])
-    newly = _mark(failed, suppressed, is_sure=False, retry=RetryPolicy.IMMEDIATE, began=began)
-    host_circuit_breaker.open_failing_circuits([one for one, _ in failed if one not in suppressed])
-    return newly
+    ids = [connection_id for connection_id, _ in failed]
+    suppressed = maintenance.suppressed_errors(ids)
+    in_error = _mark(failed, suppressed, is_sure=False, retry=RetryPolicy.IMMEDIATE, began=began)
+    host_circuit_breaker.open_failing_circuits([pk for pk in ids if pk not in suppressed])
+    return in_error
 
 
 @transaction.atomic
@@ -243,48 +247,53 @@ def _mark(
 ) -> list[UUID]:
     last = {}
     for connection_id, message in failed:
-        if one := suppressed.get(connection_id):
-            message = f"Maintenance {maintenance.describe_window(one)} {message}"
+        if window := suppressed.get(connection_id):
+            message = f"Maintenance {maintenance.describe_window(window)} {message}"
         last[connection_id] = (storable(message)[:MAX_MESSAGE_LENGTH], connection_id in suppressed)
-    records = [(one, *stored, began.get(one)) for one, stored in last.items()]
+    records = [(pk, *stored, began.get(pk)) for pk, stored in last.items()]
     ids, messages, is_suppressed, times = columns(records, 4)
-    parameters = {"ids": ids, "messages": messages, "forgiven": is_suppressed, "began": times}
-    found = rows(_ERRORS, {**parameters, "sure": is_sure, "again": retry.value})
-    return [row.connection_id for row in found]
+    parameters = {"ids": ids, "messages": messages, "suppressed": is_suppressed, "began": times}
+    changed = rows(_ERRORS, {**parameters, "sure": is_sure, "retry": retry.value})
+    return [row.connection_id for row in changed]
 
 
 @transaction.atomic
 def mark_active(connection_ids: Collection[UUID], *, cleared: Collection[UUID] = ()) -> list[UUID]:
-    """Note that these brokers answered. Returns those that had been in error, or silent for so long
-    that it was told (`connections.health.inactivity`), and are well now: what needs a test first
-    (`ConnectionHealth.needs_test`) is tested for it. cleared: those of which an order went through,
-    or a test passed: what `mark_refused` has noted is over."""
+    """Record that the brokers of these connections answered.
+
+    cleared: those of which an order went through or a test passed; this clears the message of
+    `mark_refused`. Returns those that are healthy again after an error or an inactivity alert
+    (`connections.health.inactivity`). One that needs a test first (`ConnectionHealth.needs_test`)
+    is not: its test becomes due.
+    """
     host_circuit_breaker.close_answering_circuits(connection_ids)
     values = {"ids": list(connection_ids), "cleared": list(cleared)}
     return [row.connection_id for row in rows(_ACTIVE, values)]
 
 
 def mark_refused(refused: Sequence[tuple[UUID, str]]) -> int:
-    """Note why the broker of a connection that is well refused an order (its market is closed, it
-    has no such symbol, the account no money), with a sentence for its owner. It stays ACTIVE and
-    trades on; the next order that goes through or test that passes takes the note away. Returns how
-    many were noted."""
-    last = {one: storable(message)[:MAX_MESSAGE_LENGTH] for one, message in refused}
+    """Record why a broker refused an order of a healthy connection; return how many were recorded.
+
+    refused: connection id and a sentence for the owner, for example that the market is closed or
+    the account has no money. The connection stays ACTIVE and trades on. The next order that goes
+    through, or test that passes, clears it.
+    """
+    last = {pk: storable(message)[:MAX_MESSAGE_LENGTH] for pk, message in refused}
     ids, messages = columns(sorted(last.items(), key=str), 2)
     return run(_REFUSED, {"ids": ids, "messages": messages})
 
 
 def mark_used(connection_ids: Collection[UUID], *, at_most_every_seconds: float = 1) -> int:
-    """Note that orders went out on these connections. Returns how many rows were written.
+    """Record that orders were sent on these connections. Return how many rows were written.
 
-    A row that somebody else holds, or that was written just now, is passed over: it is a hint for
-    people and must not make trading wait.
+    A row that is locked, or was written just now, is skipped: the time is only shown to people and
+    must not delay trading.
     """
     return run(_TOUCH.format(column="last_used_at"), (list(connection_ids), at_most_every_seconds))
 
 
 def mark_connected(connection_ids: Collection[UUID], *, at_most_every_seconds: float = 1) -> int:
-    """Note that these brokers were spoken to. Returns how many rows were written."""
+    """Record contact with the brokers of these connections. Return how many rows were written."""
     return run(
         _TOUCH.format(column="last_connected_at"), (list(connection_ids), at_most_every_seconds)
     )

@@ -1,1 +1,1 @@
-"""Which price source a connection trades on, and the state of each source."""
+"""Price sources: which one a connection uses, and the status of each."""

@@ -1,4 +1,4 @@
-"""Where prices come from, as operators see it: who tells them, when last, and what is wrong."""
+"""Operators' pages of price sources: the account, the last price, and what is wrong."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -20,50 +20,55 @@ from connections.models import DataConnection
 
 @admin.register(DataConnection)
 class DataConnectionAdmin(ConsoleAdmin):
-    """Where prices come from. A broker's stream is made on the page of its account."""
+    """Price sources. A broker's source is created on the page of its account."""
 
     change_right = Right.PRICES
-    list_display = ("name", "teller", "owner", "last_price", "state", "wrong")
+    list_display = ("name", "account", "owner", "last_price", "state", "problem")
     list_filter = ("kind", "is_active")
     search_fields = ("name", "broker_connection__name", "user__username")
     autocomplete_fields = ("user",)
-    fields = ("name", "kind", "teller", "user", "settings", "is_active", "state", "wrong", "pairs",
-              "last_price", "followed_by")  # fmt: skip
+    fields = (
+        *("name", "kind", "account", "user", "settings", "is_active"),
+        *("state", "problem", "pairs", "last_price", "followed_by"),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DataConnection]:
+        """Return the sources with what their status needs."""
         found: QuerySet[DataConnection] = super().get_queryset(request)
         return with_status(found)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """How it fares is told; whose a broker's is, is decided on the account's page."""
-        shown = ("teller", "state", "wrong", "pairs", "last_price", "followed_by")
+        """Return the read-only fields; a broker source's owner is set on its account's page."""
+        always = ("account", "state", "problem", "pairs", "last_price", "followed_by")
         if not _is_brokers(obj):
-            return shown
-        nobodys = () if obj.broker_connection_id else ("is_active",)  # what nobody tells stays off
-        return (*shown, "kind", "user", *nobodys)
+            return always
+        # Without an account it stays switched off.
+        switch = () if obj.broker_connection_id else ("is_active",)
+        return (*always, "kind", "user", *switch)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        """A new one has told nothing yet."""
+        """Return the fields of the page; a new source has no status yet."""
         return self.fields if obj else ("name", "kind", "user", "settings", "is_active")
 
     def formfield_for_choice_field(
         self, db_field: Any, request: HttpRequest, **kwargs: Any
     ) -> Field | None:
-        if db_field.name == "kind":  # an account tells those
+        """Return the form field; a broker's source cannot be created here."""
+        if db_field.name == "kind":
             broker = DataConnection.Kind.BROKER
-            kwargs["choices"] = [one for one in db_field.choices if one[0] != broker]
+            kwargs["choices"] = [choice for choice in db_field.choices if choice[0] != broker]
         found: Field | None = super().formfield_for_choice_field(db_field, request, **kwargs)
         return found
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A broker's is switched off; accounts that go by it keep saying so."""
+        """Return False for a broker's source: it can only be switched off, which accounts show."""
         return not _is_brokers(obj) and bool(super().has_delete_permission(request, obj))
 
-    @admin.display(description="Told by", ordering="broker_connection__name")
-    def teller(self, source: DataConnection) -> str:
+    @admin.display(description="Provided by", ordering="broker_connection__name")
+    def account(self, source: DataConnection) -> str:
+        """Return a link to the account, or the kind of a source without one."""
         if source.broker_connection is None:
-            is_brokers = source.kind == DataConnection.Kind.BROKER
-            return "nobody" if is_brokers else source.get_kind_display()
+            return "no account" if _is_brokers(source) else source.get_kind_display()
         page = reverse(
             "admin:connections_executionconnection_page", args=[source.broker_connection_id]
         )
@@ -71,31 +76,37 @@ class DataConnectionAdmin(ConsoleAdmin):
 
     @admin.display(description="For", ordering="user__username")
     def owner(self, source: DataConnection) -> str:
-        return source.user.get_username() if source.user else "everybody"
+        """Return the name of the only user who may choose it, or "all users"."""
+        return source.user.get_username() if source.user else "all users"
 
     @admin.display(description="State")
     def state(self, source: DataConnection) -> SafeString:
-        fares = source_status(source, datetime.now(UTC))
-        return badge(fares.css, fares.label)
+        """Return the badge of the status."""
+        status = source_status(source, datetime.now(UTC))
+        return badge(status.css, status.label)
 
     @admin.display(description="Last price", ordering="last_price_at")
     def last_price(self, source: DataConnection) -> Any:
+        """Return when the last price came in."""
         return getattr(source, "last_price_at", None)
 
-    @admin.display(description="Trouble")
-    def wrong(self, source: DataConnection) -> str:
-        fares = source_status(source, datetime.now(UTC))
-        return "" if fares.is_well else fares.text.replace("`", "")
+    @admin.display(description="Problem")
+    def problem(self, source: DataConnection) -> str:
+        """Return what is wrong and what to do; '' if nothing is."""
+        status = source_status(source, datetime.now(UTC))
+        return "" if status.is_well else status.text.replace("`", "")
 
     @admin.display(description="Follows")
     def pairs(self, source: DataConnection) -> str:
-        state = getattr(source, "health", None)
-        return ", ".join(state.pairs) if state else ""
+        """Return the followed pairs."""
+        health = getattr(source, "health", None)
+        return ", ".join(health.pairs) if health else ""
 
     @admin.display(description="Followed by")
     def followed_by(self, source: DataConnection) -> str:
-        state = getattr(source, "health", None)
-        return state.followed_by if state else ""
+        """Return the name of the process that follows it."""
+        health = getattr(source, "health", None)
+        return health.followed_by if health else ""
 
 
 def _is_brokers(source: DataConnection | None) -> bool:

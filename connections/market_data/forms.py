@@ -1,4 +1,4 @@
-"""Which prices an account goes by, as a form field: its own broker first, where it tells any."""
+"""The form field for an account's price source: its own broker comes first, if it has prices."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +16,7 @@ OWN_LABEL = "This account’s own broker"
 
 
 class _OwnFirst(ModelChoiceIterator):
-    """No source, then the account's own broker, then the others."""
+    """Yields "no source", then the account's own broker, then the other sources."""
 
     def __iter__(self) -> Iterator[Any]:
         others = super().__iter__()
@@ -28,14 +28,13 @@ class _OwnFirst(ModelChoiceIterator):
 
 
 class SourceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes none at run time
-    """A price source; OWN where the account's own broker is chosen, and None for none."""
+    """A price source; its value is OWN for the account's own broker, and None for no source."""
 
     iterator = _OwnFirst
     offers_own = False
 
     def offer(self, broker_type: str, of: ExecutionConnection | None = None) -> None:
-        """Offer what accounts of this kind can trade on, first their own broker if it tells prices.
-        of: the account; None: it is yet to be made."""
+        """Offer the sources that a broker type can trade on. of: the account; None: a new one."""
         queryset = self.queryset
         assert queryset is not None
         queryset = compatible_sources(
@@ -49,17 +48,19 @@ class SourceField(forms.ModelChoiceField):  # type: ignore[type-arg]  # it takes
             self.help_text = f"{self.help_text} {Code.PAPER_NEEDS_SHARED.sentence}".strip()
 
     def to_python(self, value: Any) -> Any:
+        """Return OWN, a source or None. Raises ValidationError."""
         if value == OWN and self.offers_own:
             return OWN
         return super().to_python(value)
 
     def validate(self, value: Any) -> None:
+        """Validate as Django does; OWN is valid where it is offered."""
         if value != OWN:
             super().validate(value)
 
 
 def selected_source(connection: ExecutionConnection) -> Any:
-    """Return what the field says of an account now."""
+    """Return the field's value for an account as it is now."""
     source = connection.data_connection
     return (
         OWN

@@ -1,7 +1,7 @@
-"""What the brokers of the accounts that take a feed list: the source of `signals.listings`.
+"""Which instruments the brokers of a feed's followers list: the data source of `signals.listings`.
 
-A subscription's own mapping comes before a broker's list, as where orders are sized: a symbol that
-is mapped to what the broker does not list cannot be traded.
+A subscription's own symbol map takes precedence over the broker's list, as it does when orders are
+sized: a pair that is mapped to a symbol the broker does not list cannot be traded.
 """
 
 from typing import Any
@@ -12,8 +12,8 @@ from signals.listings import ListedPair, Reach
 from signals.models import Feed
 from users.tenancy import for_all_tenants
 
-# An account of MetaTrader has a list of its own, with thousands of symbols: names that come near
-# one are looked for in so many lists, and so many names.
+# Each MetaTrader account has its own book with thousands of symbols. Similar names are searched in
+# so many books, and among so many names.
 MAX_BOOKS, MAX_NAMES = 20, 5000
 
 _FOLLOWERS = f"""
@@ -41,9 +41,9 @@ SELECT coalesce(sum(many), 0)::int AS followers,
 FROM judged
 """
 
-# What an account's map says counts only for what its broker lists, and less than what is listed:
-# any tenant may write any pair into one. Without a list nothing is known of an account. The first
-# SELECT of `named` is by the index instrument_base.
+# An account's symbol map counts only for symbols that its broker lists, and for less than a listed
+# pair: any tenant may write any pair into it. Without a book nothing is known of an account. The
+# first SELECT of `named` uses the index instrument_base.
 COMPLETIONS = f"""
 WITH {_FOLLOWERS}, named AS (
   SELECT i.pair, f.owner, f.subscription, true AS is_listed FROM connections_instrument i
@@ -78,7 +78,7 @@ SELECT pair FROM (
 
 
 class InstrumentBooks:
-    """Answers for all tenants' accounts: only counts and canonical names leave it."""
+    """Reads the books of all tenants' accounts. Returns only counts and canonical names."""
 
     def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach:
         """Count the active followers of a feed and those that list a pair. One statement."""
@@ -87,12 +87,14 @@ class InstrumentBooks:
         return Reach(found.followers, found.listing, found.unread)
 
     def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:
-        asked = {**_parameters(feed, only_owner), "word": word, "feed_owner": feed.owner_id}
+        """Return the pairs with the base currency `word` that followers can trade."""
+        parameters = {**_parameters(feed, only_owner), "word": word, "feed_owner": feed.owner_id}
         with for_all_tenants():
-            found = rows(COMPLETIONS, asked)
+            found = rows(COMPLETIONS, parameters)
         return [ListedPair(row.pair, row.listing, row.able, row.is_own, row.since) for row in found]
 
     def names(self, feed: Feed, only_owner: int | None) -> list[str]:
+        """Return pairs of the most common books, at most `MAX_NAMES`, sorted."""
         with for_all_tenants():
             found = rows(_NAMES, _parameters(feed, only_owner))
         return [row.pair for row in found]

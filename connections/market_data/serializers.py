@@ -1,4 +1,4 @@
-"""How price sources are read over HTTP, and switched."""
+"""Serializers to read price sources and to switch them on and off."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -15,23 +15,25 @@ PAIRS = serializers.ListField(child=serializers.CharField())
 
 
 class SourceStatusSerializer(StrictSerializer):
-    """The present state of a price source."""
+    """The current status of a price source."""
 
     state = serializers.CharField(source="label", read_only=True)
     is_well = serializers.BooleanField(
-        read_only=True, help_text="False: somebody must act, see `remedy`."
+        read_only=True, help_text="False: action is needed, see `remedy`."
     )
     message = serializers.CharField(read_only=True, help_text="What is wrong; may be empty.")
     remedy = serializers.CharField(read_only=True, help_text="What to do; may be empty.")
 
 
 class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
-    """Where prices come from."""
+    """A price source."""
 
     broker_connection = serializers.SerializerMethodField(
-        help_text="The id of your account whose broker tells them; null: none of yours does."
+        help_text="The id of your account whose broker provides the prices; null: not your account."
     )
-    is_shared = serializers.SerializerMethodField(help_text="The operators', for everybody's use.")
+    is_shared = serializers.SerializerMethodField(
+        help_text="It belongs to the operators, and all users may choose it."
+    )
     status = serializers.SerializerMethodField()
     last_price_at = serializers.DateTimeField(
         read_only=True, allow_null=True, help_text="When the last price came in."
@@ -43,10 +45,10 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
         source="health.failing_since", default=None, read_only=True, allow_null=True
     )
     pairs = serializers.SerializerMethodField(
-        help_text="What a broker's stream follows; empty where the source is another's."
+        help_text="The pairs that a broker's stream follows; empty if the source is not yours."
     )
     missing = serializers.SerializerMethodField(
-        help_text="What it follows and has no usable price of; empty where the source is another's."
+        help_text="Followed pairs without a usable price; empty if the source is not yours."
     )
 
     class Meta:
@@ -60,28 +62,33 @@ class DataConnectionSerializer(StrictModelSerializer[DataConnection]):
 
     @extend_schema_field(serializers.UUIDField(allow_null=True))
     def get_broker_connection(self, source: DataConnection) -> Any:
-        teller: Any = source.broker_connection  # None: another's, which row-level security keeps
+        """Return the account's id if the caller may see the account."""
+        account: Any = source.broker_connection  # None also if row-level security hides it
         user = caller(self.context["request"])
-        is_mine = teller is not None and (user.is_operator or teller.owner_id == user.pk)
-        return teller.pk if is_mine else None
+        is_mine = account is not None and (user.is_operator or account.owner_id == user.pk)
+        return account.pk if is_mine else None
 
     def get_is_shared(self, source: DataConnection) -> bool:
+        """Return whether the source belongs to the operators."""
         return source.user_id is None
 
     @extend_schema_field(PAIRS)
     def get_pairs(self, source: DataConnection) -> list[str]:
-        return state.pairs if (state := self._state(source)) else []
+        """Return the followed pairs."""
+        return health.pairs if (health := self._visible_health(source)) else []
 
     @extend_schema_field(PAIRS)
     def get_missing(self, source: DataConnection) -> list[str]:
-        return state.missing if (state := self._state(source)) else []
+        """Return the followed pairs without a usable price."""
+        return health.missing if (health := self._visible_health(source)) else []
 
-    def _state(self, source: DataConnection) -> SourceHealth | None:
-        """How it fares in detail, for who may read that."""
+    def _visible_health(self, source: DataConnection) -> SourceHealth | None:
+        """Return the source's health if the caller may read it."""
         user = caller(self.context["request"])
         return getattr(source, "health", None) if is_fully_visible(source, user) else None
 
     @extend_schema_field(SourceStatusSerializer)
     def get_status(self, source: DataConnection) -> Any:
+        """Return the source's status as the caller may see it."""
         user = caller(self.context["request"])
         return SourceStatusSerializer(source_status(source, datetime.now(UTC), reader=user)).data

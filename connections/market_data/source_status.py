@@ -1,4 +1,4 @@
-"""How price sources fare: when each last told something, what is wrong, and what to do."""
+"""The status of price sources: the time of the last price, what is wrong, and what to do."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.session_lanes import missing_worker_hint
 from users.models import User
 
-PARTIAL = "Tells in part"
+DELIVERING, PARTIAL, NO_PRICES, STALE = "Delivering", "Partial", "No prices", "Stale"
 STALE_AFTER = timedelta(seconds=60)
 _LAST_PRICE = """
 (SELECT max(q.received_at) FROM prices_latestquote q
@@ -24,9 +24,11 @@ _RUN_PRICES = "The operators' process `manage.py prices` must run."
 _CHOOSE_ANOTHER = "choose another price source for the accounts that use it."
 _SOME_PAIRS_MISSING = "It has no usable price of some pairs."
 _MAX_LISTED = 5
-_RETRIED_AUTOMATICALLY = "It is tried again by itself."
-_CHECK_LISTING = "Look whether the broker lists and quotes that, and whether its market is open."
-# Where a code's own hint is about an order, or sends its reader to where he is.
+_RETRIED_AUTOMATICALLY = "It is retried automatically."
+_CHECK_LISTING = (
+    "Check that the broker lists and quotes these symbols, and that its market is open."
+)
+# For codes whose own hint is about an order, or links to the page that the reader is on.
 _REMEDIES: dict[str, str] = {
     Code.CONNECTION_INACTIVE: f"Switch that account on, or {_CHOOSE_ANOTHER}",
     Code.NO_SESSION_WORKER: "It is followed as soon as one runs.",
@@ -42,7 +44,7 @@ _TEMPORARY = frozenset(
 
 
 class FollowedSource(Protocol):
-    """What is asked of a row of `SourceHealth`, however it was read."""
+    """The columns of `SourceHealth` that decide whether a source waits, from any query."""
 
     pairs: list[str]
     error_code: str
@@ -50,8 +52,11 @@ class FollowedSource(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SourceStatus:
-    """css, label: its state, with its shape. message: what is so, remedy: what helps; both may be
-    empty. last_price_at: when its last price came in, by the machine's clock."""
+    """The status of a source, for its reader.
+
+    css, label: of its badge. message: what is the case; remedy: what to do; both may be empty.
+    last_price_at: when the last price came in, machine time.
+    """
 
     css: str
     label: str
@@ -61,16 +66,17 @@ class SourceStatus:
 
     @property
     def is_well(self) -> bool:
-        """Whether nobody needs to do anything."""
+        """Whether no action is needed."""
         return self.css in ("ok", "pending")
 
     @property
     def text(self) -> str:
+        """Message and remedy."""
         return f"{self.message} {self.remedy}".strip()
 
 
 def with_status(rows: QuerySet[DataConnection]) -> QuerySet[DataConnection]:
-    """Add to sources what `source_status` asks of each: its health, its account, its last price."""
+    """Add what `source_status` needs of each source: health, account, last price, whether used."""
     is_used = RawSQL(is_used_sql("connections_dataconnection.id"), [], output_field=BooleanField())
     last = RawSQL(_LAST_PRICE, [], output_field=DateTimeField())
     return (
@@ -81,34 +87,35 @@ def with_status(rows: QuerySet[DataConnection]) -> QuerySet[DataConnection]:
 
 
 def source_with_status(connection: ExecutionConnection) -> DataConnection | None:
-    """Return what an account goes by, as `with_status` has it; None also where who asks may not see
-    it."""
+    """Return an account's source, from `with_status`; None also if the caller may not see it."""
     pk = connection.data_connection_id
     return None if pk is None else with_status(DataConnection.objects.filter(pk=pk)).first()
 
 
 def is_delivering(source: DataConnection, now: datetime) -> bool:
-    """Return whether an account can go by a source now, by its row of health alone (no statement
-    where that is selected, too). Recorded ones and those that just begin are taken to tell."""
-    state: SourceHealth | None = getattr(source, "health", None)
+    """Return whether an account can use a source now, by its health alone.
+
+    Needs no statement if `health` is selected. Recorded sources and those that have just started
+    count as delivering. now: machine time.
+    """
+    health: SourceHealth | None = getattr(source, "health", None)
     if not source.is_active:
         return False
-    if source.kind != DataConnection.Kind.BROKER or state is None or _is_waiting(state):
+    if source.kind != DataConnection.Kind.BROKER or health is None or _is_waiting(health):
         return True
-    begins = state.last_contact_at is None and not state.error_code
-    return begins or _delivers_partly(state, now)
+    is_starting = health.last_contact_at is None and not health.error_code
+    return is_starting or _delivers_partly(health, now)
 
 
-def _is_waiting(state: FollowedSource) -> bool:
-    """Return whether a source that is followed, by its row of health, is idle since nothing is
-    needed of it yet: that is no fault."""
-    return not state.pairs and not state.error_code
+def _is_waiting(health: FollowedSource) -> bool:
+    """Return whether a followed source is idle because no pair is needed yet: this is no error."""
+    return not health.pairs and not health.error_code
 
 
 def is_fully_visible(source: DataConnection, reader: User | None) -> bool:
     """Return whether a reader may read all of a source: operators, its owner, the system (None).
 
-    To others the broker's own words may name its account, and its pairs are what others trade.
+    For others, the broker's message might name the account, and the pairs show what others trade.
     """
     return reader is None or reader.is_operator or source.user_id == reader.pk
 
@@ -116,72 +123,77 @@ def is_fully_visible(source: DataConnection, reader: User | None) -> bool:
 def source_status(
     source: DataConnection, now: datetime, *, reader: User | None = None
 ) -> SourceStatus:
-    """Return how a source of `with_status` fares at `now`, the machine's time.
+    """Return the status of a source from `with_status`. now: machine time.
 
-    reader: who does not see it whole hears neither its broker's own words nor its pairs.
+    reader: if they may not see all of the source, neither the broker's message nor pairs are shown.
     """
     last_price_at = getattr(source, "last_price_at", None)
     if not source.is_active:
-        message = "It is switched off and tells nothing."
+        message = "It is switched off and provides no prices."
         return SourceStatus(
             "paused", "Switched off", message, f"Switch it on, or {_CHOOSE_ANOTHER}", last_price_at
         )
     if source.kind != DataConnection.Kind.BROKER:
         return _recorded_status(source, last_price_at, now)
-    state: SourceHealth | None = getattr(source, "health", None)
-    if state is not None and _is_waiting(state):
-        message = "No pair is needed yet: it follows what your feeds signal, and what is open."
-        return SourceStatus("pending", "Waits", message, "", last_price_at)
-    if state is not None and state.error_code:
+    health: SourceHealth | None = getattr(source, "health", None)
+    if health is not None and _is_waiting(health):
+        message = "No pair is needed yet: it follows the pairs of signals and of open positions."
+        return SourceStatus("pending", "Waiting", message, "", last_price_at)
+    if health is not None and health.error_code:
         return _failing_status(
-            source, state, last_price_at, reader, in_part=_delivers_partly(state, now)
+            source, health, last_price_at, reader, in_part=_delivers_partly(health, now)
         )
-    alive_at = state.last_contact_at if state else source.created_at
+    alive_at = health.last_contact_at if health else source.created_at
     if alive_at is None:
-        return SourceStatus("pending", "Starts", "It is followed; nothing has been told yet.")
+        return SourceStatus("pending", "Starting", "It is followed; no prices have come in yet.")
     if now - alive_at > STALE_AFTER:
         if not getattr(source, "is_used", True):
-            message = "No account goes by it: it is followed as soon as one does."
+            message = "No account uses it; it is followed as soon as one does."
             return SourceStatus("pending", "Not used", message, "", last_price_at)
-        return _stale_status(source, state, last_price_at, now)
-    if state is None:
-        return SourceStatus("pending", "Starts", "A trading process takes it up within seconds.")
-    return _delivering_status(state, last_price_at, is_whole=is_fully_visible(source, reader))
+        return _stale_status(source, health, last_price_at, now)
+    if health is None:
+        message = "A trading process starts following it within seconds."
+        return SourceStatus("pending", "Starting", message)
+    return _delivering_status(health, last_price_at, is_whole=is_fully_visible(source, reader))
 
 
 def _recorded_status(
     source: DataConnection, last_price_at: datetime | None, now: datetime
 ) -> SourceStatus:
     if last_price_at is None:
-        return SourceStatus("attention", "Tells nothing", "No price has come in yet.", _RUN_PRICES)
+        return SourceStatus("attention", NO_PRICES, "No price has come in yet.", _RUN_PRICES)
     is_old = now - last_price_at > STALE_AFTER and source.kind != DataConnection.Kind.STATIC
     if not is_old:
-        return SourceStatus("ok", "Tells", "", "", last_price_at)
-    message = f"Its last price came in {_age_of(last_price_at, now)} ago."
+        return SourceStatus("ok", DELIVERING, "", "", last_price_at)
+    message = f"The last price came in {_age_of(last_price_at, now)} ago."
     return SourceStatus(
-        "attention", "Silent", message, f"{_RUN_PRICES} Or {_CHOOSE_ANOTHER}", last_price_at
+        "attention", STALE, message, f"{_RUN_PRICES} Or {_CHOOSE_ANOTHER}", last_price_at
     )
 
 
 def _failing_status(
-    source: DataConnection, state: SourceHealth, last_price_at: datetime | None,
+    source: DataConnection,
+    health: SourceHealth,
+    last_price_at: datetime | None,
     reader: User | None,
-    *, in_part: bool,
-) -> SourceStatus:  # fmt: skip
-    """The broker's words are for who can mend it: they begin with the code's sentence, or say it
-    better."""
-    code, label = state.error_code, PARTIAL if in_part else "Tells nothing"
+    *,
+    in_part: bool,
+) -> SourceStatus:
+    """Return the status of a source with an error.
+
+    Readers who can resolve it get the broker's own message, which includes the code's sentence or
+    is more precise.
+    """
+    code, label = health.error_code, PARTIAL if in_part else NO_PRICES
     remedy = _REMEDIES.get(code) or hint(code) or _RETRIED_AUTOMATICALLY
-    account: Any = (
-        source.broker_connection
-    )  # None: another's account, which this reader may not see
+    account: Any = source.broker_connection  # None also if this reader may not see it
     if code == Code.CONNECTION_INACTIVE and account is not None and account.archived_at:
-        remedy = _CHOOSE_ANOTHER.capitalize()  # nobody switches it on again
+        remedy = _CHOOSE_ANOTHER.capitalize()  # an archived account cannot be switched on
     if is_fully_visible(source, reader):
-        message = state.error or sentence(code)
+        message = health.error or sentence(code)
         stop = "." if message[-1:].isalnum() else ""
         return SourceStatus("attention", label, f"{message}{stop}", remedy, last_price_at)
-    message = f"An account of the operators tells these prices. {sentence(code)}"
+    message = f"These prices come from an account of the operators. {sentence(code)}"
     if code not in _TEMPORARY:
         remedy = f"Ask the operators, or {_CHOOSE_ANOTHER}"
     return SourceStatus("attention", label, message, remedy, last_price_at)
@@ -189,43 +201,39 @@ def _failing_status(
 
 def _stale_status(
     source: DataConnection,
-    state: SourceHealth | None,
+    health: SourceHealth | None,
     last_price_at: datetime | None,
     now: datetime,
 ) -> SourceStatus:
-    alive_at = state.last_contact_at if state else None
+    alive_at = health.last_contact_at if health else None
     message = (
-        f"Nothing was heard of it for {_age_of(alive_at, now)}."
-        if alive_at
-        else "Nobody follows it yet."
+        f"No prices for {_age_of(alive_at, now)}." if alive_at else "No process follows it yet."
     )
-    account: Any = (
-        source.broker_connection
-    )  # None: another's account, which this reader may not see
+    account: Any = source.broker_connection  # None also if this reader may not see it
     remedy = (missing_worker_hint(account) if account else "") or _RUN_PRICES
     return SourceStatus(
-        "attention", "Silent" if alive_at else "Not followed", message, remedy, last_price_at
+        "attention", STALE if alive_at else "Not followed", message, remedy, last_price_at
     )
 
 
 def _delivering_status(
-    state: SourceHealth, last_price_at: datetime | None, *, is_whole: bool
+    health: SourceHealth, last_price_at: datetime | None, *, is_whole: bool
 ) -> SourceStatus:
-    if state.missing:
+    if health.missing:
         message = (
-            f"No usable price of {join_first(state.missing, _MAX_LISTED)}."
+            f"No usable price of {join_first(health.missing, _MAX_LISTED)}."
             if is_whole
             else _SOME_PAIRS_MISSING
         )
         remedy = _CHECK_LISTING if is_whole else f"Ask the operators, or {_CHOOSE_ANOTHER}"
         return SourceStatus("attention", PARTIAL, message, remedy, last_price_at)
-    message = f"Follows {join_first(state.pairs, _MAX_LISTED)}." if is_whole else ""
-    return SourceStatus("ok", "Tells", message, "", last_price_at)
+    message = f"Follows {join_first(health.pairs, _MAX_LISTED)}." if is_whole else ""
+    return SourceStatus("ok", DELIVERING, message, "", last_price_at)
 
 
-def _delivers_partly(state: SourceHealth, now: datetime) -> bool:
-    is_there = state.last_contact_at is not None and now - state.last_contact_at <= STALE_AFTER
-    return is_there and len(state.missing) < len(state.pairs)
+def _delivers_partly(health: SourceHealth, now: datetime) -> bool:
+    is_alive = health.last_contact_at is not None and now - health.last_contact_at <= STALE_AFTER
+    return is_alive and len(health.missing) < len(health.pairs)
 
 
 def _age_of(at: datetime, now: datetime) -> str:

@@ -1,4 +1,4 @@
-"""Prices that a broker tells by one of our accounts: the source that an account is."""
+"""Price sources whose prices come from the broker of one of our accounts."""
 
 import json
 from collections.abc import Collection, Sequence
@@ -25,32 +25,32 @@ from connections.market_data.compatibility import (
 from connections.models import DataConnection, ExecutionConnection
 from users.models import User
 
-NO_PRICES_MESSAGE = "Its broker tells no prices: choose another price source."
+NO_PRICES_MESSAGE = "Its broker provides no prices: choose another price source."
 
 
 def can_provide_prices(broker_type: str, exchange_name: str = "") -> bool:
-    """Whether accounts of a kind can be a source of prices."""
-    can = default_capabilities(broker_type, exchange_name)
-    return can is not None and can.own_prices and (can.price_stream or can.quotes)
+    """Return whether accounts of a broker type can be a price source."""
+    found = default_capabilities(broker_type, exchange_name)
+    return found is not None and found.own_prices and (found.price_stream or found.quotes)
 
 
 @transaction.atomic
 def get_or_create_broker_source(
     connection: ExecutionConnection, *, by: User | None = None
 ) -> DataConnection:
-    """Return the source of prices that this account's own broker tells; it is made at first asking.
+    """Return the price source of this account's own broker; create it if there is none.
 
-    It is its owner's, and changes nothing about who uses it: set it as `data_connection`. by: who
-    asks (None: the system itself). Raises NotAllowedError; InvalidInputError FIELD_INVALID where
-    the broker tells none, or the account is archived.
+    It belongs to the account's owner. No account uses it until it is set as its `data_connection`.
+    by: the requesting user (None: the system). Raises NotAllowedError; InvalidInputError
+    FIELD_INVALID if the broker provides no prices, or the account is archived.
     """
     require(by, Right.CONNECTIONS, owner_id=connection.user_id)
     if connection.archived_at is not None or not can_provide_prices(
         connection.type, connection.exchange_name
     ):
         raise InvalidInputError(Code.FIELD_INVALID, NO_PRICES_MESSAGE, field="data_connection")
-    # One account is one source, whoever comes first.
-    made, _ = DataConnection.objects.get_or_create(
+    # An account has at most one source, also when two requests come at once.
+    source, _ = DataConnection.objects.get_or_create(
         broker_connection=connection,
         defaults={
             "kind": DataConnection.Kind.BROKER,
@@ -58,81 +58,84 @@ def get_or_create_broker_source(
             "user_id": connection.owner_id,
         },
     )
-    if not made.is_active:
-        lock_shared_source(
-            made.pk, to_change=True
-        )  # before its row, as who takes the offer back does
-        made.is_active = True
-        made.save(update_fields=["is_active"])
-    return made
+    if not source.is_active:
+        # Before its row, in the same order as `share_with_all`.
+        lock_shared_source(source.pk, to_change=True)
+        source.is_active = True
+        source.save(update_fields=["is_active"])
+    return source
 
 
 @transaction.atomic
 def share_with_all(source: DataConnection, *, by: User | None, shared: bool = True) -> None:
-    """Let everybody use the prices of an administrator's own account, or its owner alone again.
+    """Share the prices of an operator's account with all users, or withdraw them.
 
-    Raises NotAllowedError to who is no operator; InvalidInputError FIELD_INVALID for a tenant's;
-    ConflictError STATE_CONFLICT where accounts of others, or paper accounts, go by it still.
+    Raises NotAllowedError if `by` is no operator; InvalidInputError FIELD_INVALID for a tenant's
+    source; ConflictError STATE_CONFLICT if accounts of others, or paper accounts, still use it.
     """
     require(by, Right.SHARE_PRICES)
     account = source.broker_connection
     if account is None or not account.is_admin_owned():
         raise InvalidInputError(
-            Code.FIELD_INVALID, "Only an administrator's own account may tell prices to all."
+            Code.FIELD_INVALID, "Only an administrator's own account may provide prices for all."
         )
     lock_shared_source(source.pk, to_change=True)
     if not shared:
-        _refuse_if_needed(source, account.owner_id)
+        _ensure_not_needed(source, account.owner_id)
     source.user_id = None if shared else account.owner_id
     source.save(update_fields=["user"])
 
 
-def _refuse_if_needed(source: DataConnection, owner_id: int) -> None:
-    """Raise ConflictError where accounts go by a source that would be no source for them if it were
-    its owner's alone: the paper broker has no prices of such a one."""
+def _ensure_not_needed(source: DataConnection, owner_id: int) -> None:
+    """Raise ConflictError if accounts use a source that they could not use were it not shared.
+
+    These are accounts of other owners, and paper accounts, which trade only on shared prices.
+    """
     users = ExecutionConnection.objects.live().filter(data_connection=source)
     mine = users.filter(Q(user=owner_id) | Q(admin=owner_id))
     if n := users.count() - mine.count():
         raise ConflictError(
             Code.STATE_CONFLICT,
-            f"{n} of other owners' accounts go by these prices. Give them another source first.",
+            f"{n} of other owners' accounts use these prices. Give them another source first.",
         )
-    if names := [one.name for one in mine.order_by("name") if needs_external_prices(one.type)]:
+    if names := [used.name for used in mine.order_by("name") if needs_external_prices(used.type)]:
         raise ConflictError(
             Code.STATE_CONFLICT,
-            "Paper trades only on prices for all. Give another source first to:"
+            "Paper accounts trade only on shared prices. Give another source first to:"
             f" {join_first(names)}.",
         )
 
 
 def default_source_name(connection: ExecutionConnection) -> str:
-    """What the source that an account is is called at first."""
+    """Return the first name of the price source of an account's own broker."""
     return f"{connection.name[:80]}: its own broker"
 
 
 def other_accounts_using(connection_id: UUID) -> list[str]:
-    """Return the names of the other accounts that go by what this one tells, in order."""
+    """Return the names of the other accounts that use the prices of this one, sorted."""
     by = ExecutionConnection.objects.live().filter(data_connection__broker_connection=connection_id)
     return list(by.exclude(pk=connection_id).order_by("name").values_list("name", flat=True))
 
 
-# ---- who may follow one now ---------------------------------------------------------------------
+# ---- which sources may be followed now ----------------------------------------------------------
 _UNAVAILABLE_REASONS = {
-    "archived": (Code.CONNECTION_INACTIVE, "The account that told these prices is archived."),
-    "off": (Code.CONNECTION_INACTIVE, "The account that tells these prices is switched off."),
-    "untested": (Code.CONNECTION_UNTESTED, "The account that tells these prices is not tested."),
+    "archived": (Code.CONNECTION_INACTIVE, "The account of these prices is archived."),
+    "off": (Code.CONNECTION_INACTIVE, "The account that provides these prices is switched off."),
+    "untested": (Code.CONNECTION_UNTESTED, "The account that provides these prices is not tested."),
     "away": (Code.BROKER_HOST_DOWN, "The broker of these prices does not answer."),
-    "fails": (Code.CONNECTION_ERROR, "The account that tells these prices fails."),
+    "fails": (Code.CONNECTION_ERROR, "The account that provides these prices fails."),
 }
 _ENDING_HINDRANCES = ("archived", "off")
-_INDEPENDENT_OF_WORKER = (*_ENDING_HINDRANCES, "untested")  # no worker changes these by itself
+_INDEPENDENT_OF_WORKER = (*_ENDING_HINDRANCES, "untested")  # a running worker would not end these
 _HAS_PAPER = """EXISTS (SELECT FROM connections_executionconnection u WHERE u.type = 'paper'
   AND u.data_connection_id = connections_dataconnection.id AND u.archived_at IS NULL)"""
 
 
 def sources_in_lanes(lanes: Collection[str]) -> QuerySet[DataConnection]:
-    """Return the sources that accounts in these lanes tell and somebody uses, with the accounts and
-    what `unavailable_reason` and `serves_paper` look at: one statement, however many there are."""
+    """Return the active, used sources of accounts in these lanes, in one statement.
+
+    Each has its account and what `unavailable_reason` and `serves_paper` need.
+    """
     return _used_sources(Q(broker_connection__lane__in=list(lanes)))
 
 
@@ -165,11 +168,10 @@ def _hindrance_sql() -> str:
 
 
 def unavailable_reason(source: DataConnection, *, begins: bool) -> tuple[Code, str] | None:
-    """Return why nobody may ask the account of a source of `sources_in_lanes` for prices now;
-    None: it may be followed. Pure.
+    """Return why a source from `sources_in_lanes` may not be followed now; None if it may. Pure.
 
-    begins: it is not followed yet. A stream that works is not ended because something else of the
-    account fails: what is guarded by its prices would be left alone.
+    begins: it is not followed yet. A working stream is not ended because something else of the
+    account fails: positions that its prices guard would be unmonitored.
     """
     hindrance = vars(source)["hindrance"]
     return (
@@ -178,33 +180,38 @@ def unavailable_reason(source: DataConnection, *, begins: bool) -> tuple[Code, s
 
 
 def serves_paper(source: DataConnection) -> bool:
-    """Whether the paper broker trades on a source of `sources_in_lanes`: operators offer it to all,
-    and some paper account uses it. Pure.
+    """Return whether the paper broker trades on a source from `sources_in_lanes`. Pure.
 
-    Its prices are everybody's: a tenant's own source does not move them.
+    It does if operators share the source and a paper account uses it: all paper accounts have the
+    same prices, which no tenant's own source may move.
     """
     return source.user_id is None and bool(vars(source)["has_paper"])
 
 
 def provides_prices_sql(column: str) -> str:
-    """Return SQL for whether somebody uses the prices of the account whose id a column has."""
+    """Return SQL for whether any account uses the prices of this account. column: its id."""
     return f"""EXISTS (SELECT FROM connections_dataconnection d
       WHERE d.broker_connection_id = {column} AND d.is_active AND {is_used_sql("d.id")})"""
 
 
 def is_used_sql(column: str) -> str:
-    """Return SQL for whether anything depends on the source whose id a column has: an account goes
-    by it, or something open does since it was opened, whatever its account goes by now."""
+    """Return SQL for whether anything uses a source. column: its id.
+
+    An account uses it, or a position that was opened on it, even if its account uses another now.
+    """
     return f"""(EXISTS (SELECT FROM connections_executionconnection u
         WHERE u.data_connection_id = {column} AND u.archived_at IS NULL)
       OR {is_priced_by_sql(column)})"""
 
 
-# ---- how they fare ------------------------------------------------------------------------------
+# ---- the stored status --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class SourceReport:
-    """How a source fares. told: its broker has proved to be there just now; code, words: what is
-    wrong, without secrets; pairs: what is followed; missing: of those, what has no price."""
+    """The status of a source, to be stored.
+
+    is_alive: the broker confirmed a price just now. code, message: what is wrong, without secrets.
+    pairs: those that are followed. missing: those of them without a price.
+    """
 
     source_id: int
     is_alive: bool = False
@@ -214,13 +221,13 @@ class SourceReport:
     missing: Sequence[str] = ()
 
 
-# In one order: two who write the same ones do not wait for each other for ever.
+# Ordered by id, so that two writers cannot deadlock.
 RECORD_STATUS_SQL = """
 INSERT INTO connections_sourcehealth AS old
   (source_id, last_contact_at, error_code, error, failing_since, pairs, missing, followed_by)
 SELECT d.id, CASE WHEN n.is_alive THEN clock_timestamp() END, n.code, n.message,
   CASE WHEN n.code <> '' THEN clock_timestamp() END, n.pairs, n.missing, %(by)s::text
-FROM jsonb_to_recordset(%(notes)s::jsonb)
+FROM jsonb_to_recordset(%(reports)s::jsonb)
   AS n(source_id bigint, is_alive bool, code text, message text, pairs text[], missing text[])
 JOIN connections_dataconnection d ON d.id = n.source_id ORDER BY d.id
 ON CONFLICT (source_id) DO UPDATE SET last_contact_at = coalesce(excluded.last_contact_at,
@@ -233,26 +240,29 @@ ON CONFLICT (source_id) DO UPDATE SET last_contact_at = coalesce(excluded.last_c
 
 
 def record_source_status(*reports: SourceReport, by: str = "") -> None:
-    """Write down how sources fare, in one statement; one note each. by: the process's name."""
+    """Store the status of sources in one statement. by: the name of this process."""
     if reports:
-        records = json.dumps([asdict(one) | _storable_fields(one) for one in reports])
-        run(RECORD_STATUS_SQL, {"notes": records, "by": by[:80]})
+        records = json.dumps([asdict(report) | _storable_fields(report) for report in reports])
+        run(RECORD_STATUS_SQL, {"reports": records, "by": by[:80]})
 
 
-def _storable_fields(one: SourceReport) -> dict[str, str]:
-    return {"code": str(one.code or ""), "message": storable(one.message)[:500]}
+def _storable_fields(report: SourceReport) -> dict[str, str]:
+    return {"code": str(report.code or ""), "message": storable(report.message)[:500]}
 
 
 def flag_without_worker() -> None:
-    """Say of sources whose account's lane nobody holds why nothing is told: no worker follows them,
-    or none would. Archived accounts' lanes may be in nobody's list: theirs are looked at, too."""
-    unheld = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
+    """Store why sources have no prices whose account's lane is held by no worker.
+
+    Includes sources of archived accounts: their lanes may not be listed as without a worker.
+    """
+    lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
     found = _used_sources(
-        Q(broker_connection__lane__in=list(unheld))
-        | Q(broker_connection__archived_at__isnull=False)
+        Q(broker_connection__lane__in=list(lanes)) | Q(broker_connection__archived_at__isnull=False)
     )
-    why = ((one.pk, *_reason_without_worker(one)) for one in found)
-    record_source_status(*(SourceReport(pk, code=code, message=words) for pk, code, words in why))
+    reasons = ((source.pk, *_reason_without_worker(source)) for source in found)
+    record_source_status(
+        *(SourceReport(pk, code=code, message=message) for pk, code, message in reasons)
+    )
 
 
 def _reason_without_worker(source: DataConnection) -> tuple[Code, str]:
@@ -266,18 +276,17 @@ def _reason_without_worker(source: DataConnection) -> tuple[Code, str]:
 
 @transaction.atomic
 def switch_source(source_id: int, *, by: User | None, on: bool) -> bool:
-    """Switch a source on or off; while it is off, whoever uses it gets no entry. Returns False if
-    it was so already.
+    """Switch a source on or off. Return False if it was so already.
 
-    Raises NotAllowedError to who does not own it; ConflictError STATE_CONFLICT for a broker's
-    source that no live account tells.
+    While it is off, accounts that use it take no entries. Raises NotAllowedError if `by` does not
+    own it; ConflictError STATE_CONFLICT for a broker's source without a live account.
     """
     source = DataConnection.objects.select_for_update(no_key=True, of=("self",)).get(pk=source_id)
     require(by, Right.PRICES, owner_id=source.user_id)
     if source.is_active == on:
         return False
     if on and source.kind == DataConnection.Kind.BROKER and not _has_live_account(source):
-        raise ConflictError(Code.STATE_CONFLICT, "No live account tells these prices any more.")
+        raise ConflictError(Code.STATE_CONFLICT, "No live account provides these prices any more.")
     source.is_active = on
     source.save(update_fields=["is_active"])
     return True

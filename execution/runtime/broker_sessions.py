@@ -27,7 +27,7 @@ from connections.health.account_polling import read_accounts
 from connections.health.connection_checks import run_on_process_loop
 from connections.market_data.sources import provides_prices_sql
 from connections.selectors import READ_COLUMNS, SPEC_COLUMNS, spec_from_row
-from connections.services import mark_disallowed, refresh_due_accounts
+from connections.services import deactivate_disallowed, refresh_due_accounts
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.dispatch.report_writer import ReportWriter
@@ -188,7 +188,7 @@ class BrokerSessionManager:
         on its connection and retried with a back-off (`connections.health.probes`).
         """
         if taken := self._taken_lanes.copy():
-            mark_disallowed(taken)
+            deactivate_disallowed(taken)
             due = rows(to_open_sql(), (array(taken),))
             self._taken_lanes -= taken  # only now: if the query fails, the next run repeats it
             read_accounts(due, run=run_on_process_loop, adapter=adapter_for)

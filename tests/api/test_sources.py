@@ -94,7 +94,7 @@ def test_a_source_tells_how_it_fares(world: World, as_web: AsWeb) -> None:
     state = SourceHealth.objects.create(source=source, last_contact_at=now, pairs=["BTC/USD"])
     with as_web():
         shown = world.client("alice").get(f"{PATH}{source.pk}/").json()
-    assert (shown["status"]["state"], shown["status"]["is_well"]) == ("Tells", True)
+    assert (shown["status"]["state"], shown["status"]["is_well"]) == ("Delivering", True)
     assert (shown["pairs"], shown["error_code"]) == (["BTC/USD"], "")
     state.error_code, state.error, state.failing_since = Code.CONNECTION_ERROR, "No login.", now
     state.save()
@@ -120,7 +120,7 @@ def test_of_an_operators_source_tenants_hear_no_word_of_its_broker(
     with as_web():
         shown = world.client("bob").get(f"{PATH}{source.pk}/")
         off = world.client("bob").patch(f"{PATH}{source.pk}/", {"is_active": False}, format="json")
-    assert shown.json()["status"]["state"] == "Tells nothing"
+    assert shown.json()["status"]["state"] == "No prices"
     assert shown.json()["is_shared"]
     assert shown.json()["broker_connection"] is None
     assert "4711" not in shown.content.decode()
@@ -152,7 +152,7 @@ def test_which_pairs_a_shared_source_follows_is_read_by_operators_and_its_owner_
     SourceHealth.objects.filter(source=source).update(missing=[])
     with as_web():
         shown = world.client("bob").get(f"{PATH}{source.pk}/").json()
-    assert (shown["status"]["state"], shown["status"]["message"]) == ("Tells", "")
+    assert (shown["status"]["state"], shown["status"]["message"]) == ("Delivering", "")
 
 
 def test_ones_own_is_switched_off_and_on(world: World, as_web: AsWeb) -> None:

@@ -91,7 +91,7 @@ FAILURES: list[tuple[Any, str]] = [
     (ConnectionRefusedError(111, "Connection refused"), "Check host, port and network"),
     (TimeoutError(), "Check host and port"),
     (ImportError("no MetaTrader5"), "start a worker that has it"),
-    (ValueError(f"could not parse {CANARY}"), "Tell the operators"),
+    (ValueError(f"could not parse {CANARY}"), "Contact the operators"),
     ([Check("login", CheckResult.FAIL, f"password {CANARY} refused", "Try again.")], "Try again."),
 ]
 
@@ -209,7 +209,7 @@ def test_unstorable_balance_affects_only_its_account(broker: Broker) -> None:
     assert set(read) == {row.pk for row in many if row is not odd}
     health = ConnectionHealth.objects.filter(status="ERROR").get()
     assert health.connection_id == odd.pk
-    assert health.last_error.startswith("What the broker says of the account cannot be used (")
+    assert health.last_error.startswith("The broker's account data cannot be used (")
 
 
 def test_accounts_of_one_host_do_not_delay_others(

@@ -23,7 +23,7 @@ from connections.error_messages import explain
         (ConnectionRefusedError(111, "Connection refused"), "broker", Code.BROKER_UNREACHABLE,
          "The broker could not be reached (Connection refused)."),
         (ValueError("anything"), "program", Code.UNEXPECTED,
-         "Our own program failed (ValueError)."),
+         "An internal error occurred (ValueError)."),
     ],
 )  # fmt: skip
 def test_any_error_has_a_code_and_whole_sentences(

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from common.sql import rows
 from config.env_types import OwnedNetwork
 from connections import services
-from connections.health.host_policy import mark_disallowed
+from connections.health.host_policy import deactivate_disallowed
 from connections.models import ConnectionHealth, ExecutionConnection
 from tests.connections import make
 from tests.connections.claiming import BLOCKED
@@ -32,8 +32,8 @@ def strangers(settings: Settings) -> ExecutionConnection:
 def test_of_two_that_judge_at_once_one_marks(strangers: ExecutionConnection) -> None:
     lanes = [strangers.lane]
     with ExitStack() as there, transaction.atomic():
-        assert mark_disallowed(lanes) == [strangers.pk]
-        done = there.enter_context(elsewhere(lambda: mark_disallowed(lanes)))
+        assert deactivate_disallowed(lanes) == [strangers.pk]
+        done = there.enter_context(elsewhere(lambda: deactivate_disallowed(lanes)))
         until(lambda: bool(rows(BLOCKED)) or bool(done))
     assert done == [[]]
     told = ConnectionHealth.objects.get(pk=strangers.pk)
@@ -45,7 +45,7 @@ def test_who_moves_away_meanwhile_is_not_marked_for_where_he_was(
 ) -> None:
     with ExitStack() as there, transaction.atomic():
         services.update_connection(strangers.pk, by=None, settings={"host": "10.0.0.6"})
-        done = there.enter_context(elsewhere(lambda: mark_disallowed([strangers.lane])))
+        done = there.enter_context(elsewhere(lambda: deactivate_disallowed([strangers.lane])))
         until(lambda: bool(rows(BLOCKED)) or bool(done))
     assert done == [[]]
     told = ConnectionHealth.objects.get(pk=strangers.pk)

@@ -70,8 +70,8 @@ def test_a_test_whose_answer_cannot_be_stored_fails_with_words_and_stops_no_othe
     )
     tasks.run_due_tests()
     assert (health_of(odd).status, health_of(good).status) == ("ERROR", "ACTIVE")
-    assert health_of(odd).last_error.startswith("What the broker says of the account cannot be")
-    assert "Tell the operators" in health_of(odd).last_error
+    assert health_of(odd).last_error.startswith("The broker's account data cannot be")
+    assert "Contact the operators" in health_of(odd).last_error
     assert [one["name"] for one in health_of(odd).last_test] == ["answer"]
     assert not AccountSnapshot.objects.filter(pk=odd.pk).exists()
     assert due_tests(5) == []
@@ -137,7 +137,9 @@ def test_a_symbol_that_cannot_be_kept_is_left_out_and_its_owner_reads_it(
     broker.listed = [instrument("EURUSD", "EUR/USD"), unfit]
     check = connection_checks.run_test(row.pk, adapter=broker)[-1]
     assert (check.name, check.result) == ("instruments", CheckResult.WARN)
-    assert check.detail.startswith("1 symbols can be traded. Left out, for they cannot be kept: '")
+    assert check.detail.startswith(
+        "1 symbols can be traded. Left out because they cannot be stored: '"
+    )
     assert "at most 40 characters" in check.hint
     assert [i.symbol for i in Instrument.objects.filter(book="book")] == ["EURUSD"]
     broker.listed = [unfit]
@@ -160,4 +162,4 @@ def test_unstorable_identity_affects_only_its_account(broker: Broker, identity: 
         row.refresh_from_db()
         assert row.identity == f"id {row.pk}"
     assert health_of(odd).status == "ERROR"
-    assert health_of(odd).last_error.startswith("What the broker says of the account cannot be")
+    assert health_of(odd).last_error.startswith("The broker's account data cannot be")

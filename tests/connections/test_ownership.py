@@ -34,7 +34,7 @@ def test_typed_account_number_does_not_block_its_owner(
     assert failed(run(squatter, broker)) == ["owner"]
     told = health_of(squatter)
     assert (told.status, claim(squatter)) == ("ERROR", "")
-    assert "by somebody else, whose test has passed" in told.last_error
+    assert "Another user has connected this account" in told.last_error
     assert "change its password" in told.last_error
     assert alice.username not in told.last_error
 

@@ -24,7 +24,7 @@ from tests.connections import make
 from users.models import User
 
 pytestmark = pytest.mark.django_db
-AGAIN = "It is tried again by itself."
+AGAIN = "It is retried automatically."
 OTHER = "choose another price source for the accounts that use it."
 
 
@@ -59,7 +59,7 @@ def refused(code: Code, detail: str = "") -> BrokerError:
          f"There is no connection to the broker; nothing was sent. {AGAIN}"),
         (ImportError("no", name="x"), "This process has no library for mt4 accounts (x)."
          " Operators: install what the message names on every trading process's machine."),
-        (ValueError("ours"), "Our own program failed (ValueError)."
+        (ValueError("ours"), "An internal error occurred (ValueError)."
          " Report the reference in the log to the operators."),
     ],
 )  # fmt: skip
@@ -81,7 +81,8 @@ def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnect
     assert why is not None
     record_source_status(SourceReport(source.pk, code=why[0], message=why[1]))
     assert shown(source).text == (
-        f"The account that tells these prices is switched off. Switch that account on, or {OTHER}"
+        "The account that provides these prices is switched off."
+        f" Switch that account on, or {OTHER}"
     )
 
 
@@ -91,8 +92,8 @@ def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnectio
             SourceReport(source.pk, code=code, message="Nothing.", pairs=["EUR/USD"])
         )
         assert shown(source).text == (
-            "Nothing. Look whether the broker lists and quotes that, and whether its market is"
-            " open."
+            "Nothing. Check that the broker lists and quotes these symbols, and that its market"
+            " is open."
         )
 
 
@@ -102,7 +103,7 @@ def test_missing_worker_hint_is_shown_once(source: DataConnection) -> None:
     ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
     flag_without_worker()
     said = missing_worker_message(account.lane)
-    assert "Whoever runs this installation must" in said
+    assert "The operators must" in said
     assert shown(source).text == f"{said} It is followed as soon as one runs."
 
 
@@ -144,7 +145,7 @@ def test_what_is_not_ones_own_account_is_the_operators_to_mend() -> None:
         SourceReport(source.pk, code=Code.CREDENTIALS_REFUSED, message="Login 4711 is wrong.")
     )
     assert shown(source, tenant).text == (
-        "An account of the operators tells these prices."
+        "These prices come from an account of the operators."
         f" {Code.CREDENTIALS_REFUSED.sentence} Ask the operators, or {OTHER}"
     )
     assert shown(source, admin).message == "Login 4711 is wrong."

@@ -86,7 +86,7 @@ def test_a_source_that_others_go_by_is_not_taken_back() -> None:
     source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
     share_with_all(source, by=admin)
     other = make.connection(data_connection=source)
-    with pytest.raises(ConflictError, match="1 of other owners' accounts go by these prices"):
+    with pytest.raises(ConflictError, match="1 of other owners' accounts use these prices"):
         share_with_all(source, by=admin, shared=False)
     update_connection(other.pk, by=other.user, data_connection=None)
     share_with_all(source, by=admin, shared=False)
@@ -101,7 +101,9 @@ def test_nor_is_one_that_its_owners_own_paper_account_goes_by(owner: str) -> Non
     who = {"admin": admin} if owner == "admin" else {"owner": admin}
     twin = make.connection(**who, name="Twin", data_connection=source)
     make.connection(**who, type="mt4", data_connection=source)  # may go by it in any case
-    with pytest.raises(ConflictError, match=r"Paper trades only on prices for all\..* to: Twin\."):
+    with pytest.raises(
+        ConflictError, match=r"Paper accounts trade only on shared prices\..* to: Twin\."
+    ):
         share_with_all(source, by=admin, shared=False)
     assert DataConnection.objects.get(pk=source.pk).user_id is None
     update_connection(twin.pk, by=admin, data_connection=None)

@@ -15,7 +15,7 @@ from common.reason_codes import Code
 from config.env_types import OwnedNetwork
 from connections.account_settings import hosts
 from connections.health import status_updates
-from connections.health.host_policy import mark_disallowed
+from connections.health.host_policy import deactivate_disallowed
 from connections.models import ConnectionHealth
 from connections.symbols import Listed, canonical, preferred, resolve
 from tests.connections import make
@@ -209,15 +209,15 @@ def test_who_may_not_name_a_gateway_any_more_is_told_so_and_trades_nothing_there
         for user, at in ((alice, here), (bob, here), (bob, there))
     )
     lanes = {owners.lane, strangers.lane, other.lane}
-    assert mark_disallowed(lanes) == []
+    assert deactivate_disallowed(lanes) == []
     settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
-    assert mark_disallowed({"sessions.77"}) == []  # whoever takes its lane judges it
-    assert mark_disallowed(lanes) == [strangers.pk]
+    assert deactivate_disallowed({"sessions.77"}) == []  # whoever takes its lane judges it
+    assert deactivate_disallowed(lanes) == [strangers.pk]
     told = ConnectionHealth.objects.get(pk=strangers.pk)
     assert (told.status, told.needs_test, told.reconciled_at) == ("ERROR", True, None)
     assert "is another user's gateway" in told.last_error
     status_updates.mark_active([strangers.pk])  # an answer is no permission
     assert ConnectionHealth.objects.get(pk=strangers.pk).status == "ERROR"
-    assert mark_disallowed(lanes) == []  # once is enough
+    assert deactivate_disallowed(lanes) == []  # once is enough
     settings.FILLCAST_BROKER_NETWORKS = ()
-    assert set(mark_disallowed(lanes)) == {owners.pk, other.pk}
+    assert set(deactivate_disallowed(lanes)) == {owners.pk, other.pk}

@@ -38,7 +38,7 @@ def test_a_window_is_entered_listed_kept_and_shown_to_its_accounts(
     assert [(one.operation, one.user_id) for one in lines] == [("insert", small["operator"].pk)]
     (account, *_) = small["connections"]
     html = page(f"/admin/connections/executionconnection/{account.pk}/")
-    assert "The exchange moves house. Entries wait; exits are tried." in html
+    assert "The exchange moves house. Entries wait; exits are sent." in html
     client.force_login(account.user or account.admin)
     assert "The exchange moves house." in page(f"/accounts/{account.pk}/")
 

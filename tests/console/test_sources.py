@@ -113,11 +113,11 @@ def test_the_list_says_who_tells_and_what_is_wrong(operator: User, page: Page) -
     )  # fmt: skip
     said = html.unescape(page(LISTED))
     assert f'<a href="{its(account, "page")}">House</a>' in said
-    for words in ("Tells nothing", "Only delayed ones.", Code.NO_MARKET_DATA.hint, "Recorded",
-                  "everybody", "No price has come in yet."):  # fmt: skip
+    for words in ("No prices", "Only delayed ones.", Code.NO_MARKET_DATA.hint, "Recorded",
+                  "all users", "No price has come in yet."):  # fmt: skip
         assert words in said
     one = page(reverse("admin:connections_dataconnection_change", args=[source.pk]))
-    for words in ("EUR/USD", "sessions-1", "Tells nothing"):
+    for words in ("EUR/USD", "sessions-1", "No prices"):
         assert words in one
 
 
@@ -165,9 +165,9 @@ def test_one_that_nobody_goes_by_is_not_called_silent(operator: User, page: Page
     SourceHealth.objects.create(source=source, last_contact_at=long_ago, pairs=["EUR/USD"])
     said = page(LISTED)
     assert "Not used" in said
-    assert "Silent" not in said
+    assert "Stale" not in said
     ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
-    assert "Silent" in page(LISTED)
+    assert "Stale" in page(LISTED)
 
 
 def test_a_brokers_stream_is_not_made_by_hand(operator: User, page: Page, client: Client) -> None:

@@ -99,7 +99,7 @@ def test_a_new_key_that_may_not_say_whose_it_is_waits_until_nothing_is_open(
     house.server.accounts["key-new"] = house.venue
     house.venue.key = "key-new"
     (check,) = enter(row, house, "key-new")
-    assert "may not say whose account it is" in check.detail
+    assert "not allowed to read which account it belongs to" in check.detail
     assert "Allow the key to read" in check.hint
     assert (identity(row), status(row)) == ("1001 swap", "ERROR")
     ExecutionPosition.objects.update(quantity=0, closed_at=market_now())

@@ -421,17 +421,17 @@ class TestSwitchedOff:
         self, switched_off: ExecutionConnection, alice: ExecutionConnection, lanes: str
     ) -> None:
         """For each of thousands of accounts that are off, every few seconds."""
-        told = {"lanes": lanes, "limit": 500, "asked": "{}"}
-        at = {"older": 45, "resting": "{}"}
+        common = {"lanes": lanes, "limit": 500, "queried": "{}"}
+        at = {"older": 45, "idle_ids": "{}"}
         all_of_them = {"ids": "{}", "done": "{}", "turns": "{}", "first": False}
         statements = {
-            "accounts due": (selectors.accounts_due_sql(), told | at),
-            "doubted": (probes.failing_sql(), told | {"again": 5}),
-            "probed": (probes.probe_sql(), told | {"hosts": [KIND]}),
+            "accounts due": (selectors.accounts_due_sql(), common | at),
+            "doubted": (probes.failing_sql(), common | {"retry_seconds": 5}),
+            "probed": (probes.probe_sql(), common | {"hosts": [KIND]}),
             "silent": (inactivity.inactive_sql(), None),
-            "compared": (reconcile.connections_sql(), told | at | all_of_them),
+            "compared": (reconcile.connections_sql(), common | at | all_of_them),
             "to open": (broker_sessions.to_open_sql(), (lanes,)),
-            "idle": (broker_sessions.idle_sql(), told | {"idle": 900}),
+            "idle": (broker_sessions.idle_sql(), common | {"idle": 900}),
             "what is open": (f"SELECT * FROM {all_open_sql()} o WHERE connection_id = %s",
                              (alice.pk,)),
         }  # fmt: skip

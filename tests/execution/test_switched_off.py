@@ -131,7 +131,7 @@ def test_its_silence_is_told_and_that_it_is_switched_off(
     heard(alice, minutes=16)
     assert (tell(), tell(), kinds(alice)) == (1, 0, ["connection.inactive"])
     said = Event.objects.get(kind="connection.inactive").payload["message"]
-    assert "It is switched off, yet watched" in said
+    assert "It is switched off, but monitored" in said
     assert "EURUSD (an open position)" in said
 
 

@@ -193,12 +193,12 @@ def test_an_account_whose_worker_does_not_run_says_so_and_what_to_start(
     assert "No worker" not in page(address) + page("/accounts/")
     LaneLease.objects.filter(lane="mt5.main").update(until=datetime.now(UTC) - timedelta(minutes=1))
     told = page(address)
-    assert "No worker runs beside the terminal &#x27;main&#x27;" in told
+    assert "No worker is running beside the terminal &#x27;main&#x27;" in told
     assert "<code>celery -A config worker -P threads -Q mt5.main</code>" in told
     assert "What is open there is not looked after meanwhile" in told
     assert "None runs" in told
     assert "Takes the next signal" not in told
-    assert "No worker runs beside the terminal" in page("/accounts/")
+    assert "No worker is running beside the terminal" in page("/accounts/")
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(
         status="UNTESTED", last_test=[], last_tested_at=None, test_requested_at=datetime.now(UTC)
     )

@@ -201,14 +201,15 @@ def told(world: World, **fields: Any) -> SourceHealth:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"pairs": ["EUR/USD", "XAU/USD"]}, ["Tells", "Follows EUR/USD, XAU/USD."]),
-        ({"pairs": ["EUR/USD"], "last_contact_at": None}, ["Starts", "nothing has been told yet"]),
-        ({"pairs": []}, ["Waits", "No pair is needed yet"]),
+        ({"pairs": ["EUR/USD", "XAU/USD"]}, ["Delivering", "Follows EUR/USD, XAU/USD."]),
+        ({"pairs": ["EUR/USD"], "last_contact_at": None},
+         ["Starting", "no prices have come in yet"]),
+        ({"pairs": []}, ["Waiting", "No pair is needed yet"]),
         ({"pairs": ["EUR/USD", "XAU/USD"], "missing": ["XAU/USD"]},
-         ["Tells in part", "No usable price of XAU/USD.", "whether its market is open"]),
-        ({"error_code": "INVALID_QUOTE", "pairs": ["EUR/USD"]}, ["Tells in part"]),
+         ["Partial", "No usable price of XAU/USD.", "that its market is open"]),
+        ({"error_code": "INVALID_QUOTE", "pairs": ["EUR/USD"]}, ["Partial"]),
         ({"last_contact_at": None, "error_code": "CONNECTION_ERROR", "error": "Wrong password."},
-         ["Tells nothing", "Wrong password.", Code.CONNECTION_ERROR.hint]),
+         ["No prices", "Wrong password.", Code.CONNECTION_ERROR.hint]),
     ],
 )  # fmt: skip
 def test_the_page_says_how_it_fares(
@@ -241,7 +242,7 @@ def test_no_page_says_that_the_next_signal_is_taken_without_prices(
 def test_a_source_that_nobody_follows_says_what_must_run(world: World, alice: Client) -> None:
     told(world, last_contact_at=datetime.now(UTC) - timedelta(hours=2), pairs=["EUR/USD"])
     said = account_page(alice, world.mt4)
-    assert "Nothing was heard of it for 2 h" in said
+    assert "No prices for 2 h" in said
     assert "worker" in said.split('id="prices"')[1].split("</section>")[0].lower()
 
 
@@ -261,7 +262,7 @@ def test_of_the_operators_source_tenants_read_no_word_of_its_broker(
     world: World, alice: Client, shared: DataConnection, as_web: None
 ) -> None:
     said = account_page(alice, world.twin)
-    assert "Tells nothing" in said
+    assert "No prices" in said
     assert shared.name in said
     assert "4711" not in said
 
@@ -280,7 +281,7 @@ def test_of_the_operators_source_tenants_do_not_read_what_others_trade(
     world: World, alice: Client, missing: list[str], as_web: None
 ) -> None:
     said = account_page(alice, world.twin).split('id="prices"')[1].split("</section>")[0]
-    assert "Tells nothing" not in said
+    assert "No prices" not in said
     assert ("It has no usable price of some pairs." in said) == bool(missing)
-    assert "Tells" in said
+    assert ("Partial" if missing else "Delivering") in said
     assert "/USD" not in said

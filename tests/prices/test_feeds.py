@@ -139,7 +139,7 @@ def test_broker_source_is_no_recording(source: DataConnection) -> None:
     account = make.connection(type="mt4")
     told = get_or_create_broker_source(account)
     assert open_feed(told, at(0)) is None
-    with pytest.raises(CommandError, match="a broker's"):
+    with pytest.raises(CommandError, match="come from a broker"):
         call_command("replay_market", "--data-connection", told.name, stderr=StringIO())
 
 
@@ -288,7 +288,7 @@ def test_a_replay_into_a_live_source_is_refused(source: DataConnection) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
-        (["nothing.csv"], "There is no recording 'nothing.csv'; known are: quotes-2014"),
+        (["nothing.csv"], "There is no recording 'nothing.csv'; available are: quotes-2014"),
         (["--speed", "0"], "--speed"),
         (["--start", "noon"], "--start 'noon'"),
     ],

@@ -108,7 +108,7 @@ def test_a_lane_whose_accounts_could_not_be_looked_for_is_read_in_the_next_round
         raise OperationalError
 
     with monkeypatch.context() as patch:
-        patch.setattr("execution.runtime.broker_sessions.mark_disallowed", away)
+        patch.setattr("execution.runtime.broker_sessions.deactivate_disallowed", away)
         with pytest.raises(OperationalError):
             session.sessions.read()
     session.sessions.read()

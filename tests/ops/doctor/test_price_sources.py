@@ -32,7 +32,7 @@ def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
         ({}, OK, "Follows EUR/USD."),
         ({"pairs": []}, OK, "No pair is needed yet"),
         ({"missing": ["EUR/USD"]}, WARN, "No usable price of EUR/USD."),
-        ({"error_code": "INVALID_QUOTE"}, WARN, "Tells in part"),
+        ({"error_code": "INVALID_QUOTE"}, WARN, "Partial"),
         (
             {"error_code": "NO_MARKET_DATA", "error": "It is delayed.", "last_contact_at": None},
             FAIL,
@@ -53,7 +53,7 @@ def test_one_that_nobody_follows_tells_what_must_run() -> None:
     account = followed(last_contact_at=datetime.now(UTC) - timedelta(hours=2))
     (check,) = market_data()
     assert check.result is FAIL
-    assert "Nothing was heard of it for 2 h" in check.detail
+    assert "No prices for 2 h" in check.detail
     assert "sessions" in check.hint  # the queue of its lane
     now = datetime.now(UTC)
     LaneLease.objects.create(
@@ -82,6 +82,6 @@ def test_many_of_which_the_same_is_to_be_done_are_one_line(
         fails, tells = market_data()
     assert fails.name.startswith("market data: Off 0: its own broker, Off 1")
     assert fails.name.endswith("and 2 more")
-    assert fails.detail == "Tells nothing, for 5 accounts. Off 0: its own broker: No. 0 fails."
+    assert fails.detail == "No prices, for 5 accounts. Off 0: its own broker: No. 0 fails."
     assert fails.result is FAIL
     assert (tells.result, tells.detail) == (OK, "Well 0: its own broker: Follows EUR/USD.")
