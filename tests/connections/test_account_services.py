@@ -235,10 +235,10 @@ def test_an_owners_gateway_is_not_for_others(alice: User, settings: Settings) ->
     )
     bob = make.user()
     create(alice, type="ibkr", settings={"host": "10.0.0.5"})
-    with pytest.raises(InvalidInputError, match="somebody else's"):
+    with pytest.raises(InvalidInputError, match="another user's"):
         create(bob, type="ibkr", account="8", settings={"host": "10.0.0.5"})
     theirs = create(bob, type="ibkr", account="8", settings={"host": "10.0.0.6"})
-    with pytest.raises(InvalidInputError, match="somebody else's"):
+    with pytest.raises(InvalidInputError, match="another user's"):
         services.update_connection(theirs.pk, by=bob, settings={"host": "10.0.0.5"})
 
 

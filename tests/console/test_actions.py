@@ -201,11 +201,11 @@ def test_resumed_connection_that_may_not_trade_says_what_is_missing(
     path = f"/admin/connections/executionconnection/{connection.pk}/pause/"
     client.post(path, {"to": "pause"})
     page = html_of(client.post(path, {"to": "resume"}, follow=True))
-    assert "is resumed. It takes the next signal." in page
+    assert "is resumed. It trades from the next signal on." in page
     mine.update(is_paused=True, preset=None)
     page = html_of(client.post(path, {"to": "resume"}, follow=True))
     assert "It takes no signal yet. The connection has no trading preset" in page
-    assert "t takes the next signal" not in page
+    assert "t trades from the next signal" not in page
 
 
 def test_ending_a_subscription(small: dict[str, Any], client: Client) -> None:

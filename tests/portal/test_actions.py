@@ -180,7 +180,7 @@ def test_an_account_is_paused_and_resumed(world: World, alice: Client) -> None:
         alice.get(f"/accounts/{world.mt5.pk}/")
     )
     page = html_of(alice.post(f"/accounts/{world.mt5.pk}/resume/", follow=True))
-    assert "takes the next signal" in page
+    assert "trades from the next signal on" in page
     assert not refresh(world.mt5).is_paused
 
 
@@ -195,7 +195,7 @@ def test_resumed_account_that_may_not_trade_says_what_is_missing(
     accounts.update(preset=None, **off)
     page = html_of(alice.post(f"{address}{door}/", follow=True))
     assert "It takes no signal yet. The connection has no trading preset" in page
-    assert "t takes the next signal" not in page
+    assert "t trades from the next signal" not in page
     accounts.update(preset=world.preset, **off)
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(reconciled_at=None)
     page = html_of(alice.post(f"{address}{door}/", follow=True))

@@ -251,7 +251,7 @@ def test_an_account_of_which_nothing_is_heard_says_so(
     assert "Nothing was heard of it" not in told
     ConnectionHealth.objects.filter(pk=world.mt5.pk).update(inactivity_alerted_at=datetime.now(UTC))
     told = html_of(signed_in(world.alice).get(f"/accounts/{world.mt5.pk}/"))
-    assert "Silent" in told
+    assert "Inactive" in told
     assert "Nothing was heard of it since" in told
 
 
