@@ -167,7 +167,7 @@ def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tupl
             sweeps.CLAIM_LOOKUPS,
             {"first": 2, "longest": 60, "claim": 31, "worker_id": "", **held_lanes_parameters()},
         ),
-        "outlived": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),)),
+        "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),)),
         "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}),
         "wishes": (pending_actions.LOCK, held_lanes_parameters()),
         "levels": (pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}),

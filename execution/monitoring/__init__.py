@@ -1,1 +1,1 @@
-"""Open positions: levels that are reached, stops that brokers missed, and pending actions."""
+"""Monitoring of open positions: levels reached, stops that brokers missed, pending actions."""

@@ -1,9 +1,8 @@
-"""What brokers hold, asked for the positions about which somebody has to know it now.
+"""Reads of broker positions on request, for the rows whose `broker_check_due_at` is set.
 
-An exit that could reverse a position, a level that its broker should have executed, a position
-whose number nobody told: each sets `broker_check_due_at`. The calls run on the dispatcher; a
-broker that is
-slow to answer keeps nobody else waiting. A failed read proves nothing and is tried again.
+It is set before an exit that could reverse a position, for a level that the broker should have
+executed, and for a position without a broker position id. The calls run on the dispatcher, so a
+slow broker delays no other. A failed read proves nothing and is repeated.
 """
 
 from collections import deque
@@ -29,30 +28,33 @@ ZERO = Decimal(0)
 
 
 class BrokerQuantity(NamedTuple):
-    """What a broker certainly holds of a position, and the broker's number of it. is_shared: shares
-    of other positions, or of entries without an outcome, were taken off the broker's quantity."""
+    """The quantity that a broker certainly holds of one of our positions.
+
+    broker_position_id: "" if unknown. is_shared: quantities of other positions, or of entries
+    without an outcome, were subtracted from the broker's quantity.
+    """
 
     quantity: Decimal
-    number: str
+    broker_position_id: str
     is_shared: bool
 
 
-# Who asks claims the rows for the time that the call may take.
+# The claim lasts as long as the call may take.
 CLAIM = f"""
 WITH due AS (
   SELECT id FROM positions_executionposition
   WHERE broker_check_due_at <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
   ORDER BY broker_check_due_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
-), asked AS (
+), claimed AS (
   UPDATE positions_executionposition p SET broker_check_due_at =
     CASE WHEN p.quantity > 0 THEN clock_timestamp() + make_interval(secs => %(longest)s) END
   FROM due WHERE p.id = due.id
   RETURNING p.id, p.connection_id, p.broker_check_due_at
 )
-SELECT c.id AS connection_id, array_agg(a.id) AS position_ids, clock_timestamp() AS began,
+SELECT c.id AS connection_id, array_agg(d.id) AS position_ids, clock_timestamp() AS began,
   {SPEC_COLUMNS}, c.broker_host, c.lane
-FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
-WHERE a.broker_check_due_at IS NOT NULL GROUP BY c.id
+FROM claimed d JOIN connections_executionconnection c ON c.id = d.connection_id
+WHERE d.broker_check_due_at IS NOT NULL GROUP BY c.id
 """
 
 RETRY = """
@@ -69,7 +71,7 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
 WHERE p.connection_id = %s AND p.quantity > 0
 """
 
-# What may have filled, and be part of a netted position, without our having been told.
+# Entries without an outcome: they may have filled and be part of a netted position already.
 ENTERING = """
 SELECT o.symbol, o.side, sum(o.quantity - o.filled_quantity) AS quantity
 FROM execution_order o JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
@@ -79,12 +81,12 @@ GROUP BY o.symbol, o.side
 """
 
 WRITE = """
-UPDATE positions_executionposition p SET broker_quantity = d.held,
+UPDATE positions_executionposition p SET broker_quantity = d.quantity,
   broker_quantity_is_shared = d.is_shared,
   broker_checked_at = %s, broker_check_due_at = NULL,
-  broker_position_id = coalesce(nullif(d.number, ''), p.broker_position_id)
+  broker_position_id = coalesce(nullif(d.broker_position_id, ''), p.broker_position_id)
 FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::boolean[])
-  AS d(id, held, number, is_shared)
+  AS d(id, quantity, broker_position_id, is_shared)
 WHERE p.id = d.id AND (p.broker_checked_at IS NULL OR p.broker_checked_at < %s)
 """
 
@@ -98,11 +100,14 @@ RETURNING id
 
 
 _unblocked: deque[int] = deque()
-"""Exits that may go on because of what was read: from the report writer to the next look."""
+"""Exits that a stored read allows: filled by the report writer, taken by the next `refresh`."""
 
 
 def refresh() -> list[int]:
-    """Have brokers asked what is wanted, without waiting; return ids of exits that may go on."""
+    """Start the reads that are due; return ids of exits that earlier reads allow.
+
+    Does not wait for brokers.
+    """
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     background_calls.start(
         [
@@ -125,17 +130,17 @@ def _read(row: Any) -> Coroutine[Any, Any, list[BrokerPosition]]:
 
 
 def _write_results(done: Sequence[CallResult]) -> None:
-    """Write down what the brokers hold. A failed read proves nothing and is made again."""
-    if failed := [one for d in done if d.failed for one in d.about.position_ids]:
+    """Store what the brokers hold and schedule failed reads again."""
+    if failed := [id_ for result in done if result.failed for id_ in result.about.position_ids]:
         run(RETRY, (failed,))
-    for one in done:
-        if not one.failed:
-            known = _write(one.about, one.answer)
-            _unblocked.extend(row.id for row in rows(UNBLOCKED, (known,)))
+    for result in done:
+        if not result.failed:
+            stored = _store(result.about, result.answer)
+            _unblocked.extend(row.id for row in rows(UNBLOCKED, (stored,)))
 
 
-def _write(request: Any, theirs: list[BrokerPosition]) -> list[int]:
-    """Keep what the broker holds of the positions that were asked about; return those."""
+def _store(request: Any, theirs: list[BrokerPosition]) -> list[int]:
+    """Store what the broker holds of the requested positions; return the ids stored."""
     connection_id: UUID = request.connection_id
     began: datetime = request.began
     ours = {row.id: row for row in rows(OURS, (connection_id,))}
@@ -160,54 +165,55 @@ def broker_quantity_of(
 ) -> BrokerQuantity:
     """Return how much of a position its broker certainly holds. Pure.
 
-    Where several of ours are one there, the others' shares come off first: what is missing may be
-    this one's. So does what may be entering it at this moment.
+    ours: the account's open positions; entering: quantity of entries without an outcome, by symbol
+    and side. Where several of our positions share one broker position, the others' quantities are
+    subtracted first, since a missing part may be this position's. The same holds for entering.
     """
     ticket = _ticket_of(position, ours, theirs)
     if ticket is None or ticket.side != position.side:
         return BrokerQuantity(ZERO, "", is_shared=False)
-    number = ticket.broker_position_id
+    broker_position_id = ticket.broker_position_id
     others = sum(
         (
             other.quantity
             for other in ours
             if other.id != position.id
-            and _may_be_in(other, number, position.symbol)
-            and not _is_its_own(other, theirs)
+            and _may_be_part_of(other, broker_position_id, position.symbol)
+            and not _has_own_ticket(other, theirs)
         ),
         ZERO,
     )
     others += entering.get((position.symbol, position.side), ZERO)
     certain = max(ZERO, min(position.quantity, ticket.quantity - others))
-    return BrokerQuantity(certain, number, is_shared=others > 0)
+    return BrokerQuantity(certain, broker_position_id, is_shared=others > 0)
 
 
 def _ticket_of(
     position: Any, ours: Sequence[Any], theirs: Sequence[BrokerPosition]
 ) -> BrokerPosition | None:
-    if number := position.broker_position_id:  # its broker may call it otherwise by now
-        return next((t for t in theirs if t.broker_position_id == number), None)
+    if known_id := position.broker_position_id:  # brokers may change the client order id
+        return next((t for t in theirs if t.broker_position_id == known_id), None)
     same = [ticket for ticket in theirs if ticket.symbol == position.symbol]
     named = [t for t in same if t.client_order_id == position.client_order_id]
     if named:
         return named[0]
-    # Not named: it is the only one there is, and no other position of ours is known to be it.
-    taken = {other.broker_position_id for other in ours if other.broker_position_id}
+    # Without an id: the only ticket of the symbol, if it is no other position of ours.
+    known_ids = {other.broker_position_id for other in ours if other.broker_position_id}
     unnamed = [t for t in same if not t.client_order_id]
     netted = len(unnamed) == 1 and (
-        not unnamed[0].broker_position_id or unnamed[0].broker_position_id not in taken
+        not unnamed[0].broker_position_id or unnamed[0].broker_position_id not in known_ids
     )
     return unnamed[0] if netted else None
 
 
-def _may_be_in(other: Any, number: str, symbol: str) -> bool:
-    """Whether a position of ours is part of the broker's with this number, or may be."""
+def _may_be_part_of(other: Any, broker_position_id: str, symbol: str) -> bool:
+    """Return whether a position of ours is, or may be, part of the broker's with this id."""
     known: str = other.broker_position_id
-    return known == number if known else other.symbol == symbol
+    return known == broker_position_id if known else other.symbol == symbol
 
 
-def _is_its_own(other: Any, theirs: Sequence[BrokerPosition]) -> bool:
-    """Whether a position whose number we do not know has a ticket of its own."""
+def _has_own_ticket(other: Any, theirs: Sequence[BrokerPosition]) -> bool:
+    """Return whether a position without a broker position id has a ticket of its own."""
     return not other.broker_position_id and any(
         ticket.client_order_id == other.client_order_id for ticket in theirs
     )

@@ -1,10 +1,10 @@
-"""The watch: stop-loss and take-profit hits of levels that we guard become exit orders.
+"""Level monitor: writes exit orders for engine-guarded levels that the price has reached.
 
-Quotes are judged as they come (`ticks.py`); each minute all of them once more, by beat.
+`tick_monitor.py` evaluates quotes as they arrive; beat scans all levels each minute. A scan also
+writes an exit again for what a CLOSE signal has left open.
 
-Set-based: hits are found through the partial indexes on (price source, pair, level); nothing is
-written where nothing hits, and prices are never written into position rows. Whatever a CLOSE has
-left open becomes an exit again, too.
+Hits are found set-based, through the partial indexes on (price source, pair, level). A scan without
+hits writes nothing, and prices are never written into position rows.
 """
 
 from datetime import timedelta
@@ -31,8 +31,8 @@ SELECT data_connection_id, symbol, bid AS low_bid, bid AS high_bid, ask AS low_a
 FREE = " AND reserved < quantity"
 
 
-# LATERAL with OFFSET 0 keeps the planner at one index look for each quote. It takes a third of all
-# positions to lie beyond a price that it does not know, and would read them all.
+# LATERAL with OFFSET 0 makes the planner search the index once per quote. For a price that it does
+# not know it expects a third of all positions to match, and would otherwise read them all.
 def _hits(side: str, level: str, comparison: str, price: str, guardian: str, free: str) -> str:
     return f"""
   SELECT p.id, '{level}' AS level, p.{level} AS price, q.{price} AS quote, q.symbol AS pair
@@ -45,9 +45,10 @@ def _hits(side: str, level: str, comparison: str, price: str, guardian: str, fre
 
 
 def level_hits_sql(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> str:
-    """Return the question which levels these quotes (a SELECT, as LATEST) have reached.
+    """Return the statement that finds the levels reached by these quotes.
 
-    free: leaves out what is being closed already.
+    quotes: a SELECT with the columns of LATEST. free: condition that leaves out positions that are
+    being closed already.
     """
     sides = (
         ("BUY", "sl", ">=", "low_bid"),
@@ -62,8 +63,8 @@ def level_hits_sql(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> s
 
 HITS = level_hits_sql(LATEST)
 
-# Only hits are looked at closer: which target it is, and whether an exit has just failed or its
-# exchange would take nothing of it.
+# Read for hits only: the target's number, and whether an exit has just failed or the remainder is
+# below the exchange's minimum.
 DETAILS = f"""
 SELECT p.id, p.tp, p.tp_number, {levels_sql.TARGET_FRACTIONS} AS target_fractions, EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
@@ -73,7 +74,7 @@ FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 WHERE p.id = ANY(%s)
 """
 
-# An exit that the broker refused (its market was closed), or that another one stood in the way of.
+# A CLOSE is incomplete if the broker rejected its exit (market closed) or another exit blocked it.
 INCOMPLETE_CLOSES = f"""
 SELECT p.id, f.id AS signal_id FROM signals_signal f
 CROSS JOIN LATERAL (
@@ -90,16 +91,15 @@ CLOSES_COUNT_FOR = timedelta(days=7)
 
 
 def scan_levels() -> list[int]:
-    """Write an exit order for every level of ours that the latest quotes have reached, and for what
-    a CLOSE has left open.
+    """Write an exit order for each engine-guarded level reached, and for each incomplete CLOSE.
 
-    Returns the ids to ring. A position on which someone else is working is left for the next pass.
+    Returns the order ids to enqueue. Skips locked positions until the next scan.
     """
     with transaction.atomic():
         requests = [
             *_incomplete_closes(),
             *exit_requests_for(find_hits()),
-        ]  # of two for a position, the level's counts
+        ]  # of two requests for a position, the later one counts
         written = open_exits(requests, skip_locked=True)
     if written:
         failpoint("watch.committed")
@@ -115,14 +115,14 @@ def _incomplete_closes() -> list[ExitRequest]:
 
 
 def find_hits(statement: str = HITS, parameters: Params = None) -> list[Any]:
-    """Return every level of ours that the latest quotes have reached, with the position's id."""
+    """Return a row for each engine-guarded level reached, with the position's id."""
     run("SET LOCAL jit = off")
-    run("SET LOCAL max_parallel_workers_per_gather = 0")  # starting them takes longer than all this
+    run("SET LOCAL max_parallel_workers_per_gather = 0")  # starting workers takes longer
     return rows(statement, parameters)
 
 
 def exit_requests_for(hits: list[Any]) -> list[ExitRequest]:
-    """One wish a position; where stop and target are both beyond, the stop wins."""
+    """Return one exit request per position; if stop and target were both reached, the stop's."""
     if not hits:
         return []
     by_position = {hit.id: hit for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
@@ -135,7 +135,7 @@ def exit_requests_for(hits: list[Any]) -> list[ExitRequest]:
 
 
 def _is_still_next(hit: Any, details: Any) -> bool:
-    """Whether the target that was hit is still the next one: it may have filled meanwhile."""
+    """Return whether the target hit is still the next one; it may have filled since."""
     return hit.level == "sl" or bool(hit.price == details.tp)
 
 

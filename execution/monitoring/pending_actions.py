@@ -1,8 +1,8 @@
-"""What is wanted of orders and levels that the broker holds: cancels, closes, moved stops.
+"""Pending actions: cancels, closes and level changes of what a broker holds.
 
-A wish stays on the row until it is granted, so that a kill at any point costs nothing but time. Who
-asks a broker claims the row for the time that the call may take; nobody waits for the answer, which
-comes in by apply_reports. What is not answered is asked again, less and less often.
+An action stays on its row until it is done, so a crash at any point only delays it. A process
+claims the row for as long as the call may take and does not wait for the answer; the answer is
+stored by `apply_reports`. A request without an answer is repeated with a growing pause.
 """
 
 from collections.abc import Coroutine, Sequence
@@ -33,14 +33,13 @@ from execution.runtime import trading_runtime
 
 FIRST_STATEMENT_SECONDS = 1
 
-# Seconds before a cancel is requested again: 5, 10, 20, then each half minute; a moved level: 1 to
-# 30. `pending_action_attempts` is read before this request is counted, `level_sync_attempts` after
-# it.
+# Seconds until the next request: for a cancel 5, 10, 20, then 30; for a level 1 to 30.
+# `pending_action_attempts` is read before this request is counted, `level_sync_attempts` after.
 CANCEL_BACKOFF = "least(30, 5 * power(2, least(pending_action_attempts, 9)))"
 LEVELS_BACKOFF = "least(30, 0.5 * power(2, least(level_sync_attempts, 9)))"
 
-# The oldest due first: what is requested of orders without an outcome is due again and again.
-# Where the broker must be asked it is for the lane's process; the rest needs no call.
+# The oldest due first, since actions on orders without an outcome become due repeatedly. Only the
+# process that holds the lane may call the broker; other actions need no call.
 LOCK = f"""
 SELECT id FROM execution_order WHERE pending_action <> '' AND due_at <= statement_timestamp()
   AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {in_held_lanes_sql("connection_id")})
@@ -51,7 +50,7 @@ LOCK_ORDERS = """
 SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 
-# Its own statement: a join would show the order as it is and its position as it was before a fill.
+# A separate statement: a join in LOCK would return the position as it was before a parallel fill.
 LOAD = """
 SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
   coalesce(p.quantity - p.reserved, 0) AS free
@@ -61,7 +60,7 @@ LEFT JOIN positions_executionposition p
 WHERE o.id = ANY(%s) ORDER BY o.id
 """
 
-# Nothing can be requested of an order whose outcome is open. What ends that makes it due.
+# An order without an outcome cannot be cancelled; storing its outcome makes the action due again.
 WAIT_FOR_OUTCOME = """
 UPDATE execution_order SET due_at = clock_timestamp()
   + CASE status WHEN 'UNKNOWN' THEN interval '10 seconds' ELSE interval '1 second' END
@@ -87,7 +86,7 @@ INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, st
 SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
 """
 
-# Claimed for as long as the call may take. Only its end says whether a request was made.
+# Claimed for as long as the call may take. The call's result shows whether a request was made.
 CLAIM_CANCEL = f"""
 WITH claimed AS (
   UPDATE execution_order SET due_at = clock_timestamp() + make_interval(secs => %s),
@@ -99,8 +98,8 @@ SELECT m.*, {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM claimed m JOIN connections_executionconnection c ON c.id = m.connection_id
 """
 
-# A request was made, or may have been: written before its answer, which may end the order. What
-# was requested in vain is looked up: its end may have been lost.
+# A request was made, or may have been. Stored before the answer, which may end the order. After two
+# requests without effect the order is looked up: the report of its end may have been lost.
 CANCEL_REQUESTED = f"""
 WITH moved AS (
   UPDATE execution_order SET
@@ -123,7 +122,7 @@ SELECT id, signal_id, connection_id, '{Code.CANCEL_REQUESTED.value}', status FRO
 
 
 def _deferred(seconds: str) -> str:
-    """Nothing was requested: it is neither counted nor logged, and is due again later."""
+    """Return the statement for cancels that were not requested: not counted, due again later."""
     return f"""
 UPDATE execution_order SET due_at = clock_timestamp() + CASE WHEN done_at IS NOT NULL
   THEN interval '0' ELSE make_interval(secs => {seconds}) END
@@ -132,15 +131,16 @@ WHERE id IN (SELECT id FROM execution_order WHERE id = ANY(%s) AND pending_actio
 """
 
 
-# Proven not to have left (no session, too late, over a limit): 5 s, then less and less often.
+# Certainly not sent (no session, too late, over a limit): again after 5 s, later every 30 s.
 CANCEL_NOT_SENT = _deferred(
     "least(30, greatest(5, 0.5 * extract(epoch FROM clock_timestamp() - pending_action_since)))"
 )
-# There was no place for the call.
+# There was no free slot for the call.
 CANCEL_NOT_STARTED = _deferred("1 + random()")
 
-# What makes way for an exit is taken away; orders of their own are made as large as is open.
-# What was sent and not confirmed may be there all the same.
+# Protection that is suspended for an exit must be gone at the broker. Otherwise the broker's levels
+# must equal ours, and separate stop orders must be as large as the position. A level that was sent
+# and not confirmed may be at the broker.
 _DIFFERS = f"""(
   protection_suspended AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
     AND levels_reported_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
@@ -148,9 +148,8 @@ _DIFFERS = f"""(
     sl_guardian = 'BROKER' AND ({differs("sl", "broker_sl")} OR broker_sl_quantity <> quantity)
     OR {differs("(CASE WHEN tp_guardian = 'BROKER' THEN tp END)", "broker_tp")}))"""
 
-# Claimed by the time until which the claimer may still be asking: no two processes move one stop.
-# From then on until the broker has answered nobody knows what it holds. One that has said nothing
-# yet of a new position gets a moment for it.
+# `level_sync_due_at` is also the claim, so no two processes move the same stop. A broker gets a
+# moment to report the levels of a new position before we send them again.
 _DUE_LEVELS = f"""
   SELECT id FROM positions_executionposition
   WHERE {_DIFFERS}
@@ -160,7 +159,7 @@ _DUE_LEVELS = f"""
     AND {in_held_lanes_sql("connection_id")}
 """
 
-# Asked first: mostly there is none, and to plan all of LEVELS costs many times as much.
+# Checked first: mostly no level is due, and planning LEVELS costs many times as much.
 ANY_LEVELS = f"{_DUE_LEVELS} LIMIT 1"
 
 LEVELS = f"""
@@ -172,19 +171,19 @@ WITH due AS (
     100),
     level_sync_due_at = clock_timestamp() + make_interval(secs => %(longest)s),
       levels_reported_at = NULL,
-    -- The broker will hold whole ticks: what the books hold must be the same, or it never is.
+    -- Brokers hold whole ticks; ours are rounded too, or the two would always differ.
     sl = {on_tick("o.sl", "o")}, tp = {on_tick("o.tp", "o")}
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.protection_suspended,
-  {LACKS_LEVEL} AS was_wanting, e.client_order_id,
+  {LACKS_LEVEL} AS lacked_level, e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.sl END AS sl,
   CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.tp END AS tp,
   {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM p
 JOIN connections_executionconnection c ON c.id = p.connection_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as `one_entry` says it
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as the index `one_entry` has it
 ORDER BY p.id
 """
 
@@ -204,7 +203,7 @@ WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
   ORDER BY id FOR NO KEY UPDATE)
 """
 
-# Placed again, and the broker still says that it holds none: it would be so the next time.
+# The level was placed again and the broker still reports none, so we stop and guard it ourselves.
 GIVE_UP = f"""
 WITH moved AS (
   UPDATE positions_executionposition SET levels_given_up = true, level_sync_attempts = 0,
@@ -215,11 +214,11 @@ WITH moved AS (
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
 SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
-  'position ' || id || ': placed again, and the broker still holds none: we watch the level'
+  'position ' || id || ': placed again, but the broker still holds none; we monitor the level'
 FROM moved
 """
 
-# The exit that waits for this waits next for what the broker still holds.
+# Protection was removed for an exit; the exit next needs the quantity that the broker still holds.
 CHECK_BROKER_NEXT = """
 UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp()
 WHERE id = ANY(%s) AND protection_suspended AND quantity > 0
@@ -236,15 +235,15 @@ WITH moved AS (
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
 SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
-  'position ' || id || ': the broker does not hold the level, so we watch it'
+  'position ' || id || ': the broker does not accept the level; we monitor it'
 FROM moved
 """
 
 
 def process_pending_actions() -> list[int]:
-    """Do what can be done now and have brokers asked for the rest, without waiting for them.
+    """Finish the actions that need no broker and start calls for the others.
 
-    Returns ids of exits to ring (they are due anyway).
+    Returns ids of exits to enqueue. Does not wait for brokers.
     """
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     send_by = _send_by()
@@ -267,7 +266,7 @@ def process_pending_actions() -> list[int]:
 
 
 def sync_levels() -> None:
-    """Have brokers told of the levels that they do not hold as they should, without waiting."""
+    """Start level changes where a broker's levels differ from ours. Does not wait."""
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
     send_by = _send_by()
     held = held_lanes_parameters()
@@ -289,31 +288,38 @@ def sync_levels() -> None:
 
 
 def _send_by() -> float:
-    """Until when what is claimed now may leave: asked before the claim, for a process may be
-    stopped anywhere behind it, and what it claimed is old when it goes on."""
+    """Return the send deadline (machine time) of requests that are claimed next.
+
+    Take it before the claim: a process may be suspended at any point after it.
+    """
     return machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
 
 
 def _write_cancel_results(done: Sequence[CallResult]) -> None:
-    """Write down which cancels were requested, and what brokers said to them."""
+    """Store which cancels were requested, then what brokers reported."""
     failpoint("wishes.answered")
     blocked = write_results(done, _count_cancels, free_orders)
     apply_answers(done, careful=blocked)
 
 
 def _count_cancels(done: Sequence[CallResult]) -> None:
-    made = [one.about.id for one in done if one.may_have_been_sent]
-    unsent = [one.about.id for one in done if one.had_slot and not one.may_have_been_sent]
-    not_started = [one.about.id for one in done if not one.had_slot]
+    requested = [result.about.id for result in done if result.may_have_been_sent]
+    unsent = [
+        result.about.id for result in done if result.had_slot and not result.may_have_been_sent
+    ]
+    not_started = [result.about.id for result in done if not result.had_slot]
     _run_together(
-        [(CANCEL_REQUESTED, made), (CANCEL_NOT_SENT, unsent), (CANCEL_NOT_STARTED, not_started)],
+        [
+            (CANCEL_REQUESTED, requested),
+            (CANCEL_NOT_SENT, unsent),
+            (CANCEL_NOT_STARTED, not_started),
+        ],
         LOCK_ORDERS,
     )
 
 
 def _write_level_results(done: Sequence[CallResult]) -> None:
-    """Write down what brokers said to moved levels; watch ourselves what one will not hold: too
-    near, or where the price has been."""
+    """Store the results of level changes. We guard levels that the broker does not accept."""
     failpoint("wishes.answered")
     blocked = apply_answers(done)
     write_results(done, _count_level_changes, free_positions, careful=blocked)
@@ -321,29 +327,34 @@ def _write_level_results(done: Sequence[CallResult]) -> None:
 
 def _count_level_changes(done: Sequence[CallResult]) -> None:
     rejected = [
-        one.about.id
-        for one in done
-        if isinstance(one.answer, Rejected) and one.answer.code == Code.STOPS_INVALID
+        result.about.id
+        for result in done
+        if isinstance(result.answer, Rejected) and result.answer.code == Code.STOPS_INVALID
     ]
-    placed = [one.about for one in done if not one.failed and not one.about.protection_suspended]
-    again = [about.id for about in placed if about.was_wanting]
-    requested = [one.about.id for one in done if one.had_slot]
-    not_started = [one.about.id for one in done if not one.had_slot]
-    made_way = [one.about.id for one in done if one.about.protection_suspended and not one.failed]
+    answered = [result.about for result in done if not result.failed]
+    placed_again = [row.id for row in answered if row.lacked_level and not row.protection_suspended]
+    removed = [row.id for row in answered if row.protection_suspended]
+    requested = [result.about.id for result in done if result.had_slot]
+    not_started = [result.about.id for result in done if not result.had_slot]
     _run_together(
         [
-            (TAKE_OVER_LEVELS, rejected), (GIVE_UP, again), (LEVELS_REQUESTED, requested),
-            (LEVELS_NOT_STARTED, not_started), (CHECK_BROKER_NEXT, made_way),
+            (TAKE_OVER_LEVELS, rejected),
+            (GIVE_UP, placed_again),
+            (LEVELS_REQUESTED, requested),
+            (LEVELS_NOT_STARTED, not_started),
+            (CHECK_BROKER_NEXT, removed),
         ],
         LOCK_BY_ID,
-    )  # fmt: skip
+    )
 
 
 def _run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
-    """Run statements about rows: all of them or none, for they are run again where one fails, and
-    each counts. Several have their rows locked in id order first."""
+    """Run statements on rows by id, all or none: they count attempts and are repeated on failure.
+
+    Several statements have their rows locked in id order first.
+    """
     changes = [(statement, ids) for statement, ids in changes if ids]
-    if len(changes) == 1:  # a transaction by itself, and each that may be alone locks in id order
+    if len(changes) == 1:  # is a transaction of its own and locks in id order
         ((statement, ids),) = changes
         run(statement, (ids,))
         return
@@ -354,7 +365,7 @@ def _run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
 
 
 def _end_finished(pending: Sequence[Any]) -> list[int]:
-    """End wishes about orders that have ended or never left; return exits for what had filled."""
+    """End actions on orders that have ended or were never sent; return exits for what filled."""
     ended = [row for row in pending if row.status in TERMINAL]
     closing = [row for row in ended if row.pending_action == "CLOSE" and row.free > 0]
     exits = open_exits([ExitRequest(row.position_id, "close") for row in closing])
@@ -382,7 +393,12 @@ def _cancel(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
 def _modify(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
     send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
     request = ModifyRequest(
-        row.client_order_id, row.broker_position_id, row.symbol, row.sl, row.tp, row.quantity,
+        row.client_order_id,
+        row.broker_position_id,
+        row.symbol,
+        row.sl,
+        row.tp,
+        row.quantity,
         send_by,
-    )  # fmt: skip
+    )
     return adapter_for(row.type).modify(spec_from_row(row), request)

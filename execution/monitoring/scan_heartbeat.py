@@ -1,7 +1,7 @@
-"""Whether levels are scanned each minute: noted, continued without the scheduler, and alarmed.
+"""Heartbeat of the level scan: recorded, continued without the scheduler, and alerted.
 
-The scheduler (beat) asks for a scan of all levels each minute. If it stops, workers scan by
-themselves, and whichever trading process sees it first tells operators, once.
+The scheduler (beat) requests a scan of all levels each minute. If it stops, the workers scan
+without it, and the first trading process that notices alerts operators once.
 """
 
 from collections.abc import Callable
@@ -16,17 +16,17 @@ from events.models import EventKind
 from events.services import emit
 from execution.monitoring.level_monitor import scan_levels
 
-OVERDUE_SECONDS = 75  # workers scan by themselves from then on
-LATE_SECONDS = 80  # so that operators are told within two minutes
+OVERDUE_SECONDS = 75  # workers scan without the scheduler from then on
+LATE_SECONDS = 80  # so that operators are alerted within two minutes
 
-NOTE = """
+RECORD_SCAN = """
 INSERT INTO execution_levelscanheartbeat (id, scanned_at) VALUES (1, clock_timestamp())
 ON CONFLICT (id) DO UPDATE SET scanned_at = EXCLUDED.scanned_at
 """
-NOTE_SCHEDULED = """
+RECORD_SCHEDULED = """
 WITH before AS (
   SELECT alerted_at FROM execution_levelscanheartbeat WHERE id = 1 FOR NO KEY UPDATE
-), noted AS (
+), recorded AS (
   INSERT INTO execution_levelscanheartbeat (id, scheduled_at) VALUES (1, clock_timestamp())
   ON CONFLICT (id) DO UPDATE SET scheduled_at = EXCLUDED.scheduled_at, alerted_at = NULL
 )
@@ -61,15 +61,17 @@ class ScanStatus:
 
     @property
     def scan_is_late(self) -> bool:
-        """Whether nothing has scanned the levels for longer than operators should accept."""
+        """Whether the last scan of all levels is more than LATE_SECONDS old."""
         return self.scan_age is None or self.scan_age > LATE_SECONDS
 
     @property
     def scheduler_is_late(self) -> bool:
+        """Whether the scheduler has requested no scan for LATE_SECONDS."""
         return self.schedule_age is None or self.schedule_age > LATE_SECONDS
 
     @property
     def is_late(self) -> bool:
+        """Whether the scan or the scheduler is late."""
         return self.scan_is_late or self.scheduler_is_late
 
 
@@ -80,45 +82,44 @@ def scan_status() -> ScanStatus:
 
 
 def scan_as_scheduled() -> list[int]:
-    """Scan all levels because the scheduler asked for it; return the exit orders to enqueue.
+    """Scan all levels for the scheduler; return the exit orders to enqueue.
 
-    Ends an alarm about a late scheduler, and tells operators that it runs again.
+    Ends an alert about a late scheduler and notifies operators that it runs again.
     """
     with transaction.atomic():
-        if rows(NOTE_SCHEDULED):
+        if rows(RECORD_SCHEDULED):
             emit(EventKind.SCHEDULER_BACK)
     return _scan()
 
 
 def scan_if_overdue() -> list[int]:
-    """Scan all levels if nothing did so lately, whatever the scheduler does; return the exit
-    orders to enqueue."""
+    """Scan all levels if the last scan is overdue; return the exit orders to enqueue."""
     age = scan_status().scan_age
     return _scan() if age is None or age > OVERDUE_SECONDS else []
 
 
 def _scan() -> list[int]:
     order_ids = scan_levels()
-    run(NOTE)  # only now: a scan that failed is no scan
+    run(RECORD_SCAN)  # after the scan: a failed scan does not count
     return order_ids
 
 
 def late_scheduler_alarm() -> Callable[[], None]:
-    """Return the job that tells operators once if the scheduler stops.
+    """Return the job that alerts operators once if the scheduler stops.
 
-    A process that has just started gives the scheduler time to start, too.
+    It waits LATE_SECONDS first, since the scheduler may start at the same time as this process.
     """
-    from_then = machine_time() + LATE_SECONDS
+    start_at = machine_time() + LATE_SECONDS
 
     def check() -> None:
-        if machine_time() >= from_then:
+        if machine_time() >= start_at:
             alert_late_scheduler()
 
     return check
 
 
 def alert_late_scheduler() -> None:
-    """Tell operators if the scheduler is late and they do not know yet."""
+    """Alert operators if the scheduler is late and no alert is open."""
     with transaction.atomic():
         for late in rows(MARK_ALERTED):
             emit(

@@ -1,8 +1,9 @@
-"""Each level has one guardian. Where that is the broker, we step in only when it did not act.
+"""Exits for broker-guarded levels that the broker did not execute.
 
-When the price has been beyond a level of the broker's for some seconds, the broker is asked what it
-holds; only a read that began after the price got there, and shows the position, makes an exit. The
-exit goes by what the account can do (`exits/safety.py`), beside protection that may still be live.
+Each level has one guardian. If the price stays beyond a broker-guarded level for some seconds, we
+read the broker's positions. An exit is written only if a read that began after the breach still
+shows the position. The broker's own stop may still be live then; `exits/safety.py` decides how the
+exit avoids a reversal.
 """
 
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ from execution.monitoring.level_monitor import LATEST, exit_requests_for, find_h
 from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
 
 TAKE_OVER_SECONDS = 3
-UNREAD_SECONDS = 30  # then it is an alarm, and what cannot reverse anything is sent unread
-READ_COUNTS_SECONDS = 10
+UNREAD_SECONDS = 30  # then we alert, and send exits that cannot reverse a position without a read
+READ_VALID_SECONDS = 10
 
 FRESH = f"{LATEST} WHERE received_at > clock_timestamp() - interval '{QUOTE_MAX_AGE_SECONDS} s'"
 PASSED = level_hits_sql(FRESH, "BROKER", free="")
@@ -33,33 +34,33 @@ UPDATE positions_executionposition p SET breached_level = d.level,
 FROM unnest(%s::bigint[], %s::text[]) AS d(id, level) WHERE p.id = d.id
 """
 
-# Asked again for as long as it lasts: an answer counts for some seconds only.
+# Repeated while the breach lasts: a read is valid for some seconds only.
 REQUEST_READ = f"""
 UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() WHERE id = ANY(ARRAY(
   SELECT id FROM positions_executionposition
   WHERE breached_since < clock_timestamp() - interval '{TAKE_OVER_SECONDS} s'
     AND quantity > reserved AND broker_check_due_at IS NULL
     AND coalesce(broker_checked_at < greatest(breached_since,
-      clock_timestamp() - interval '{READ_COUNTS_SECONDS} s'), true)
+      clock_timestamp() - interval '{READ_VALID_SECONDS} s'), true)
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
-# The broker does have it, or it cannot be asked for so long that the exit is written: whether it
-# may leave unread is for `exits/safety.py` to say.
+# The broker still holds the position, or could not be read for UNREAD_SECONDS. In the second case
+# `exits/safety.py` decides whether the exit may be sent.
 MAY_TAKE_OVER = f"""
 SELECT id, breached_level AS level FROM positions_executionposition
 WHERE breached_since < clock_timestamp() - interval '{TAKE_OVER_SECONDS} s' AND quantity > reserved
   AND (broker_quantity > 0 AND broker_checked_at > greatest(breached_since,
-      clock_timestamp() - interval '{READ_COUNTS_SECONDS} s')
+      clock_timestamp() - interval '{READ_VALID_SECONDS} s')
     OR breached_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
       AND coalesce(broker_checked_at < breached_since, true))
 """
 
 
 def take_over_missed_levels() -> list[int]:
-    """Note which levels of brokers the price has passed, and write exits where they did not act.
+    """Record breaches of broker-guarded levels and write exits where the broker did not act.
 
-    Returns the ids to ring.
+    Returns the order ids to enqueue.
     """
     with transaction.atomic():
         hits = find_hits(PASSED)
@@ -71,11 +72,11 @@ def take_over_missed_levels() -> list[int]:
 
 
 def _mark_breached(hits: Sequence[Any]) -> None:
-    """Since when each position's price has been beyond; the stop counts before the target."""
-    passed = {hit.id: hit.level for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
-    noted = {row.id: row.breached_level for row in rows(MARKED)}
-    changed = [(one, level) for one, level in passed.items() if noted.get(one) != level]
-    changed += [(one, "") for one in noted if one not in passed]
+    """Record the start and end of breaches; the stop counts before the target."""
+    breached = {hit.id: hit.level for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
+    recorded = {row.id: row.breached_level for row in rows(MARKED)}
+    changed = [(id_, level) for id_, level in breached.items() if recorded.get(id_) != level]
+    changed += [(id_, "") for id_ in recorded if id_ not in breached]
     if changed:
-        lock_positions(sorted(one for one, _ in changed))
+        lock_positions(sorted(id_ for id_, _ in changed))
         run(MARK_BREACHED, columns(changed, 2))

@@ -1,10 +1,10 @@
-"""Levels that we guard, judged by quotes as they come: a trigger does not wait for the minute.
+"""Tick monitor: evaluates engine-guarded levels on each batch of quotes.
 
-A batch of quotes is looked at by its extremes, so a level that was touched between two others is
-not missed, nor one whose position was locked or whose database was away at that moment. But what
-prices did is only held against levels that were there then: of a locked position the hit is kept,
-and counts while that level stands; prices that could not be judged count for positions that nobody
-has touched since.
+A batch is evaluated by its lowest and highest prices, so a touch between two quotes is not missed.
+A touch also survives a locked position or a database outage, but counts only for levels that
+existed at that time:
+- The hit of a locked position is kept and counts while the level is unchanged.
+- Prices that could not be evaluated count for positions without activity since.
 """
 
 import threading
@@ -25,12 +25,13 @@ from execution.monitoring.level_monitor import FREE, exit_requests_for, find_hit
 HEARTBEAT_SECONDS = 1.0
 
 # age: seconds since the first of these prices.
-TOUCHED = """
+PRICE_RANGES = """
 SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::numeric[], %s::numeric[],
   %s::numeric[], %s::float8[])
   AS t(data_connection_id, symbol, low_bid, high_bid, low_ask, high_ask, age)"""
 HITS = level_hits_sql(
-    TOUCHED, free=f"{FREE} AND last_activity_at <= clock_timestamp() - make_interval(secs => q.age)"
+    PRICE_RANGES,
+    free=f"{FREE} AND last_activity_at <= clock_timestamp() - make_interval(secs => q.age)",
 )
 
 HEARTBEAT = """
@@ -48,7 +49,7 @@ FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
 
 @dataclass(slots=True)
 class PriceRange:
-    """Between which prices a symbol has moved. began: machine_time() of the first of them."""
+    """The price range of a symbol. began: machine_time() of its first quote."""
 
     low_bid: Decimal
     high_bid: Decimal
@@ -57,7 +58,7 @@ class PriceRange:
     began: float
 
     def join(self, other: "PriceRange") -> "PriceRange":
-        """Return both in one."""
+        """Return the range that covers both."""
         return PriceRange(
             min(self.low_bid, other.low_bid),
             max(self.high_bid, other.high_bid),
@@ -72,14 +73,14 @@ PriceRanges = dict[str, PriceRange]
 
 @dataclass(slots=True)
 class Unprocessed:
-    """What is left to be judged of one source: prices by pair, and hits of locked positions."""
+    """What is left to evaluate of one price source: ranges by pair, hits of locked positions."""
 
     ranges: PriceRanges = field(default_factory=dict)
     hits: list[Any] = field(default_factory=list)
 
 
 class TickMonitor:
-    """What prices did that has not been judged yet, by source. One thread at a time."""
+    """Evaluates quotes and keeps what could not be evaluated, by price source. Thread-safe."""
 
     def __init__(self) -> None:
         self._unprocessed: dict[int, Unprocessed] = {}
@@ -89,19 +90,17 @@ class TickMonitor:
     def process_quotes(
         self, source_id: int, quotes: Sequence[Quote], waited: float = 0.0
     ) -> list[int]:
-        """Write an exit for each level of ours that these quotes have touched; return ids to ring.
+        """Write an exit for each engine-guarded level touched; return the order ids to enqueue.
 
-        Without quotes (a heartbeat) what was left over is judged, and that we are here is noted.
-        waited: seconds since the first of them came, if they could not be judged at once.
+        Without quotes, evaluates what was left over and writes the heartbeat. waited: seconds since
+        the first quote arrived, if the quotes could not be evaluated at once.
         """
         with self._lock:
-            left, new = (
-                self._unprocessed.pop(source_id, Unprocessed()),
-                _price_ranges_of(quotes, waited),
-            )
+            left = self._unprocessed.pop(source_id, Unprocessed())
+            new = _price_ranges(quotes, waited)
             try:
                 written, missed = _process(source_id, left, new, waited)
-            except BaseException:
+            except BaseException:  # any: the prices are kept whatever ended the evaluation
                 self._unprocessed[source_id] = Unprocessed(_joined(left.ranges, new), left.hits)
                 raise
             if missed:
@@ -116,7 +115,7 @@ class TickMonitor:
             self._beat_at[source_id] = now
 
 
-def _price_ranges_of(quotes: Sequence[Quote], waited: float) -> PriceRanges:
+def _price_ranges(quotes: Sequence[Quote], waited: float) -> PriceRanges:
     began, ranges = machine_time() - waited, PriceRanges()
     for quote in quotes:
         price_range = PriceRange(quote.bid, quote.bid, quote.ask, quote.ask, began)
@@ -133,27 +132,27 @@ def _joined(some: PriceRanges, others: PriceRanges) -> PriceRanges:
 def _process(
     source_id: int, unprocessed: Unprocessed, new: PriceRanges, waited: float
 ) -> tuple[list[int], list[Any]]:
-    """Return the orders that were written, and the hits on whose position someone else works."""
+    """Return the ids of the orders written, and the hits whose position was locked."""
     if not (unprocessed.ranges or unprocessed.hits or new):
         return [], []
     now = machine_time()
-    touched = [
+    records = [
         (
             source_id,
             pair,
-            one.low_bid,
-            one.high_bid,
-            one.low_ask,
-            one.high_ask,
-            min(oldest, now - one.began),
+            prices.low_bid,
+            prices.high_bid,
+            prices.low_ask,
+            prices.high_ask,
+            min(oldest, now - prices.began),
         )
         for ranges, oldest in ((unprocessed.ranges, now), (new, waited))
-        for pair, one in sorted(ranges.items())
+        for pair, prices in sorted(ranges.items())
     ]
     with transaction.atomic():
         hits = _still_valid(unprocessed.hits)
-        if touched:
-            hits += find_hits(HITS, columns(touched, 7))
+        if records:
+            hits += find_hits(HITS, columns(records, 7))
         if not hits:
             return [], []
         locked = set(exits.lock({hit.id for hit in hits}, skip_locked=True))
@@ -163,7 +162,7 @@ def _process(
 
 
 def _still_valid(hits: Sequence[Any]) -> list[Any]:
-    """Those whose level stands as it was hit, and whose position is not all being closed."""
+    """Return the hits whose level is unchanged and whose position is not wholly being closed."""
     if not hits:
         return []
     levels = {row.id: row for row in rows(STILL_VALID, ([hit.id for hit in hits],))}

@@ -1,8 +1,11 @@
-"""How long a position that should have a stop has had none: noted, told, and added up.
+"""Unprotected time: how long a position that should have a stop has had none.
 
-A stop is there when the broker has confirmed it for all of the position, or when we guard it and
-its prices are being judged. Looked at each second, by partial indexes: what is in order costs one
-look for each pair that is held, not for each position.
+A position is protected if the broker has confirmed the stop for its whole quantity, or if we guard
+the stop and evaluate its prices. Otherwise the time is recorded, alerted after
+ALERT_AFTER_SECONDS, and added up on the position.
+
+Runs each second through partial indexes: protected positions cost one index search per pair, not
+one per position.
 """
 
 from collections.abc import Mapping
@@ -17,12 +20,15 @@ from execution.monitoring.stop_failover import UNREAD_SECONDS
 from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
 
 ALERT_AFTER_SECONDS = 5
-MONITORING_GRACE_SECONDS = 3  # a source is judged once a second, with or without quotes
-AT_ONCE = 5000
+MONITORING_GRACE_SECONDS = 3  # a source is evaluated once a second, with or without quotes
+BATCH_SIZE = 5000
 
 
 def _pairs(side: str) -> str:
-    """Each (price source, pair) that has a stop on this side: one index look for each."""
+    """Return a CTE with each (price source, pair) that has a stop on this side.
+
+    It costs one index search for each pair.
+    """
     stops = f"positions_executionposition WHERE quantity > 0 AND side = '{side}' AND sl IS NOT NULL"
     name = side.lower()
     return f"""{name} AS (
@@ -35,7 +41,7 @@ def _pairs(side: str) -> str:
 )"""
 
 
-# Pairs whose stops of ours nobody judges: since when, as far as it is known.
+# Pairs whose engine-guarded stops are not evaluated, and since when as far as known.
 UNMONITORED = f"""
 WITH RECURSIVE {_pairs("BUY")}, {_pairs("SELL")}
 SELECT h.price_source_id AS source, h.pair, least(w.last_evaluated_at, q.received_at) AS since
@@ -48,7 +54,7 @@ WHERE coalesce(w.last_evaluated_at < clock_timestamp() - interval '{MONITORING_G
 
 OF_PAIRS = f"""
 SELECT p.id, coalesce(u.since, p.last_activity_at) AS since,
-  '{Code.STOP_NOT_MONITORED.value}' AS why
+  '{Code.STOP_NOT_MONITORED.value}' AS reason
 FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS u(source, pair, since)
 CROSS JOIN LATERAL (
   SELECT id, last_activity_at FROM positions_executionposition
@@ -56,12 +62,12 @@ CROSS JOIN LATERAL (
     AND sl IS NOT NULL AND sl_guardian = 'ENGINE') p
 """
 
-# Not confirmed; or beyond its price for long, and nobody could be asked why it has not executed.
+# Not confirmed; or breached for UNREAD_SECONDS while the broker could not be read.
 UNCONFIRMED = f"""
 SELECT id, last_activity_at AS since, CASE WHEN broker_sl IS NULL AND levels_reported_at IS NULL
     THEN '{Code.STOP_UNCONFIRMED.value}'
   WHEN broker_sl IS NULL THEN '{Code.STOP_DROPPED.value}'
-  ELSE '{Code.STOP_COVERS_PART.value}' END AS why
+  ELSE '{Code.STOP_COVERS_PART.value}' END AS reason
 FROM positions_executionposition
 WHERE quantity > 0 AND sl IS NOT NULL AND (sl_guardian = ''
   OR sl_guardian = 'BROKER' AND broker_sl IS NULL
@@ -73,7 +79,7 @@ WHERE breached_level = 'sl' AND quantity > 0
   AND coalesce(broker_checked_at < breached_since, true)
 """
 
-NOTED = "SELECT id FROM positions_executionposition WHERE unprotected_since IS NOT NULL"
+RECORDED = "SELECT id FROM positions_executionposition WHERE unprotected_since IS NOT NULL"
 
 LOCK = """
 SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id
@@ -82,17 +88,17 @@ FOR NO KEY UPDATE SKIP LOCKED
 
 BEGIN = """
 UPDATE positions_executionposition p SET unprotected_since = least(d.since, clock_timestamp()),
-  unprotected_reason = d.why, unprotected_alerted = false
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS d(id, since, why)
+  unprotected_reason = d.reason, unprotected_alerted = false
+FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS d(id, since, reason)
 WHERE p.id = d.id AND p.quantity > 0 AND p.unprotected_since IS NULL
 """
 
 _ALERT = """
 INSERT INTO events_event (kind, user_id, connection_id, signal_id, payload)
 SELECT 'position.unprotected', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id,
-  jsonb_build_object('position', m.id, 'code', m.why, 'seconds', m.seconds, 'ended', m.ended,
+  jsonb_build_object('position', m.id, 'code', m.reason, 'seconds', m.seconds, 'ended', m.ended,
     'stop', trim_scale(m.sl)::text)
-FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id WHERE m.tell
+FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id WHERE m.is_alerted
 """
 
 ALERT = f"""
@@ -100,51 +106,51 @@ WITH moved AS (
   UPDATE positions_executionposition p SET unprotected_alerted = true
   WHERE id = ANY(ARRAY(SELECT id FROM positions_executionposition
     WHERE unprotected_since < clock_timestamp() - interval '{ALERT_AFTER_SECONDS} s'
-      AND NOT unprotected_alerted ORDER BY id LIMIT {AT_ONCE} FOR NO KEY UPDATE SKIP LOCKED))
-  RETURNING id, connection_id, signal_id, sl, unprotected_reason AS why, false AS ended,
-    true AS tell,
+      AND NOT unprotected_alerted ORDER BY id LIMIT {BATCH_SIZE} FOR NO KEY UPDATE SKIP LOCKED))
+  RETURNING id, connection_id, signal_id, sl, unprotected_reason AS reason, false AS ended,
+    true AS is_alerted,
     round(extract(epoch FROM clock_timestamp() - unprotected_since), 1) AS seconds
 ){_ALERT}"""
 
 END = f"""
 WITH ending AS (
-  SELECT id, unprotected_alerted AS tell, unprotected_reason AS why,
+  SELECT id, unprotected_alerted AS is_alerted, unprotected_reason AS reason,
     round(extract(epoch FROM clock_timestamp() - unprotected_since), 1) AS seconds
   FROM positions_executionposition WHERE id = ANY(%s) AND unprotected_since IS NOT NULL
 ), moved AS (
   UPDATE positions_executionposition p SET unprotected_since = NULL, unprotected_reason = '',
     unprotected_alerted = false, unprotected_seconds = p.unprotected_seconds + e.seconds
   FROM ending e WHERE p.id = e.id
-  RETURNING p.id, p.connection_id, p.signal_id, p.sl, e.why, true AS ended, e.tell, e.seconds
+  RETURNING p.id, p.connection_id, p.signal_id, p.sl, e.reason, true AS ended,
+    e.is_alerted, e.seconds
 ){_ALERT}"""
 
 
 def update_unprotected() -> int:
-    """Note whose stop is missing and whose is there again; return how many miss theirs now."""
+    """Record which positions became unprotected or protected; return how many are unprotected."""
     with transaction.atomic():
         unprotected = _unprotected()
-        noted = {row.id for row in rows(NOTED)}
-        begun = _locked(unprotected.keys() - noted)
-        if begun:
-            run(BEGIN, columns([(one, *unprotected[one]) for one in begun], 3))
-        if over := _locked(noted - unprotected.keys()):
-            run(END, (over,))
+        recorded = {row.id for row in rows(RECORDED)}
+        if started := _lock(unprotected.keys() - recorded):
+            run(BEGIN, columns([(id_, *unprotected[id_]) for id_ in started], 3))
+        if ended := _lock(recorded - unprotected.keys()):
+            run(END, (ended,))
         if unprotected:
             run(ALERT)
     return len(unprotected)
 
 
 def _unprotected() -> Mapping[int, tuple[datetime, str]]:
-    """Positions without their stop: since when, and why."""
+    """Return since when and why each unprotected position has no stop."""
     run("SET LOCAL jit = off")
     found: list[Any] = []
-    if unwatched := rows(UNMONITORED):
-        found += rows(OF_PAIRS, columns([(u.source, u.pair, u.since) for u in unwatched], 3))
+    if pairs := rows(UNMONITORED):
+        found += rows(OF_PAIRS, columns([(row.source, row.pair, row.since) for row in pairs], 3))
     found += rows(UNCONFIRMED)
-    return {row.id: (row.since, row.why) for row in found}
+    return {row.id: (row.since, row.reason) for row in found}
 
 
-def _locked(position_ids: set[int]) -> list[int]:
-    """Some of them that nobody works on at this moment; the others are looked at next time."""
-    some = sorted(position_ids)[:AT_ONCE]  # all are found: whoever is left out has not ended
-    return [row.id for row in rows(LOCK, (some,))] if some else []
+def _lock(position_ids: set[int]) -> list[int]:
+    """Lock up to BATCH_SIZE positions; return their ids. Others come in the next round."""
+    batch = sorted(position_ids)[:BATCH_SIZE]
+    return [row.id for row in rows(LOCK, (batch,))] if batch else []

@@ -1,1 +1,1 @@
-"""Repair of what was left: due, orphaned, stale and unknown orders."""
+"""Periodic repair of due, orphaned, stale and unknown orders."""

@@ -1,9 +1,12 @@
-"""Brokers that tell nothing by themselves: their working orders and open positions are polled, and
-which stops and targets the broker holds for them: it may drop one that it has confirmed.
+"""Polling of accounts whose broker has no event stream.
 
-One pick of due accounts for each process and round, with SKIP LOCKED; what is told goes through
-apply_reports like everything else. An account is due each `update_interval_seconds` of its
-settings, FILLCAST_UPDATE_INTERVAL_SECONDS unless it says so.
+A poll reads the account's working orders, its executions where the broker lists them, and the stops
+and targets that the broker holds (a broker may drop one that it has confirmed). Reports go through
+`apply_reports`, as those of an event stream do.
+
+Each process claims due accounts with SKIP LOCKED, so two processes never poll the same account. The
+interval is `update_interval_seconds` in the connection's settings, by default
+FILLCAST_UPDATE_INTERVAL_SECONDS.
 """
 
 from collections.abc import Sequence
@@ -42,19 +45,19 @@ from execution.runtime import broker_queries, trading_runtime
 log = structlog.get_logger(__name__)
 
 MIN_SECONDS = 0.2
-COMPARISON_SECONDS = 5  # between comparisons where executions cannot be asked for
-FAILED_SECONDS = 5  # after who could not be asked
-UNUSABLE_SECONDS = 30  # at most, after an answer that could not be used: less than SOON_SECONDS
-PATIENCE_SECONDS = 1.0
-MAX_UNDER_WAY = 2000  # under way in one process
+COMPARISON_SECONDS = 5  # between comparisons, where the broker lists no executions
+FAILED_SECONDS = 5  # after a read that failed
+UNUSABLE_SECONDS = 30  # at most, after an unusable answer; must be less than SOON_SECONDS
+WAIT_SECONDS = 1.0  # how long one round waits for answers
+MAX_IN_FLIGHT = 2000  # polls of one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
 
-# While an account is being asked nobody else takes it; if its process dies, somebody does then.
+# The claim lasts for the calls; if this process dies, another one takes the account after that.
 DUE = f"""
 WITH due AS (
   SELECT r.connection_id FROM execution_accountsyncstate r
   JOIN connections_executionconnection c ON c.id = r.connection_id
-  WHERE c.type = ANY(%(kinds)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
+  WHERE c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
     AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
     AND (r.poll_after IS NULL OR r.poll_after <= clock_timestamp())
     AND (EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
@@ -62,7 +65,7 @@ WITH due AS (
       OR EXISTS (SELECT FROM positions_executionposition p WHERE p.connection_id = c.id
         AND p.quantity > 0))
   ORDER BY r.poll_after NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
-), taken AS (
+), claimed AS (
   UPDATE execution_accountsyncstate r
   SET poll_after = clock_timestamp() + make_interval(secs => %(lease)s)
   FROM due WHERE r.connection_id = due.connection_id
@@ -75,23 +78,24 @@ SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_synced_u
      WHERE o.connection_id = c.id AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
        'CANCEL_REQUESTED')))) AS since, statement_timestamp() AS began,
   EXISTS (SELECT FROM positions_executionposition p WHERE p.connection_id = c.id
-    AND p.quantity > 0 AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER')) AS keeps_levels
-FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
+    AND p.quantity > 0 AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER'))
+    AS broker_holds_levels
+FROM claimed t JOIN connections_executionconnection c ON c.id = t.connection_id
 """
 
-# Rows are locked in the order of their ids, as by whoever asks for comparisons.
+# Rows are locked in the order of their ids, as `request_reconciliation` locks them.
 DONE = """
-WITH told AS (
+WITH polled AS (
   SELECT * FROM unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::double precision[])
   AS t(connection_id, fills_synced_until, began, every)
 ), locked AS (
-  SELECT r.connection_id FROM execution_accountsyncstate r JOIN told USING (connection_id)
+  SELECT r.connection_id FROM execution_accountsyncstate r JOIN polled USING (connection_id)
   ORDER BY r.connection_id FOR NO KEY UPDATE OF r
 )
 UPDATE execution_accountsyncstate r SET fills_synced_until = coalesce(t.fills_synced_until,
   r.fills_synced_until),
   poll_after = greatest(clock_timestamp(), t.began + make_interval(secs => t.every))
-FROM told t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
+FROM polled t JOIN locked USING (connection_id) WHERE r.connection_id = t.connection_id
 """
 
 
@@ -104,9 +108,11 @@ WHERE connection_id IN (SELECT connection_id FROM execution_accountsyncstate
 
 @dataclass(eq=False, slots=True)
 class PolledAccount:
-    """An account under way. since: from when on its executions are asked for, None where they
-    cannot be; fills: what it told of them, None if nothing; positions: read for their levels, None
-    if that was not needed or failed."""
+    """An account that is being polled.
+
+    since: start of the executions to read; None where the broker lists none. fills: the executions
+    read; None if that failed. positions: read for their levels; None if not needed or failed.
+    """
 
     row: Any
     run: ReconciliationRun
@@ -118,54 +124,54 @@ class PolledAccount:
 
     @property
     def broker_host(self) -> str:
-        """Where it is asked."""
+        """The broker host that is called."""
         return str(self.row.broker_host)
 
     @property
     def connection_id(self) -> UUID:
-        """Which account it is."""
-        found: UUID = self.row.connection_id
-        return found
+        """The account's connection."""
+        connection_id: UUID = self.row.connection_id
+        return connection_id
 
 
 Orders = list[BrokerOrder]
 PollResults = Sequence[tuple[PolledAccount, Orders | Exception]]
-# What this process has asked and not written yet: who hangs is written in a later round.
-_under_way: WeakKeyDictionary[trading_runtime.TradingRuntime, BrokerCallRunner[Orders]] = (
+# Calls whose results are not stored yet: a slow answer is stored by a later round.
+_in_flight: WeakKeyDictionary[trading_runtime.TradingRuntime, BrokerCallRunner[Orders]] = (
     WeakKeyDictionary()
 )
 
 
 def poll(limit: int = 200) -> int:
-    """Ask the accounts that are due what became of their orders; return how many were asked.
+    """Poll the accounts that are due and return how many calls were started.
 
-    Waits a second for them; what comes later is written by the next round.
+    Waits up to WAIT_SECONDS for answers; the next round stores later ones.
     """
     broker_types = polled_broker_types()
     if not broker_types:
         return 0
-    calls = _under_way.setdefault(
+    calls = _in_flight.setdefault(
         trading_runtime.get_runtime(), broker_queries.call_runner(parts=3)
     )
-    until = monotonic() + PATIENCE_SECONDS
+    deadline = monotonic() + WAIT_SECONDS
     polled = 0
-    while calls.left < MAX_UNDER_WAY:
-        begun = _begin(calls, broker_types, limit)
-        polled += begun
-        if begun < limit:
+    while calls.left < MAX_IN_FLIGHT:
+        started = _start_due(calls, broker_types, limit)
+        polled += started
+        if started < limit:
             break
-    while calls.left and (seconds := until - monotonic()) > 0:
+    while calls.left and (seconds := deadline - monotonic()) > 0:
         if group := calls.group(seconds):
             write_with_bisection(group)
             _compare(group)
     return polled
 
 
-def _begin(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], limit: int) -> int:
+def _start_due(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], limit: int) -> int:
     due = rows(
         DUE,
         {
-            "kinds": array(broker_types),
+            "broker_types": array(broker_types),
             "limit": limit,
             "lease": _lease(),
             **held_lanes_parameters(),
@@ -173,58 +179,66 @@ def _begin(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], limit: 
     )
     if not due:
         return 0
-    # By the database's clock: the next poll may be another host's, and hosts' clocks differ.
+    # The database's clock: another host may make the next poll, and hosts' clocks differ.
     read_to = market_at(due[0].began)
-    run_ = start_run({row.connection_id: row for row in due})
-    accounts = [PolledAccount(row, run_, read_to, _since(row, read_to)) for row in due]
-    calls.start([(one, partial(_read_account, one)) for one in accounts])
+    reconciliation_run = start_run({row.connection_id: row for row in due})
+    accounts = [
+        PolledAccount(row, reconciliation_run, read_to, _since(row, read_to)) for row in due
+    ]
+    calls.start([(account, partial(_read_account, account)) for account in accounts])
     return len(due)
 
 
 def _since(row: Any, read_to: datetime) -> datetime | None:
-    """Where our clock is behind the database's, by ours: adapters put right by how much ours is
-    ahead of the broker's, and know nothing of the database's."""
+    """Return the start of the executions to read, by this host's clock.
+
+    Adapters correct the difference between this host's clock and the broker's. They do not know the
+    database's clock, so its lead over ours is subtracted here.
+    """
     if not broker_queries.supports_fill_history(row):
         return None
-    ahead = max(timedelta(0), read_to - market_now())
-    return min(row.since or read_to, read_to) - ahead - OVERLAP
+    database_lead = max(timedelta(0), read_to - market_now())
+    return min(row.since or read_to, read_to) - database_lead - OVERLAP
 
 
 async def _read_account(account: PolledAccount) -> Orders:
     adapter, spec = adapter_for(account.row.type), spec_from_row(account.row)
     if account.since is not None:
-        with suppress(Exception):  # they are asked for again, from the same time on
+        with suppress(Exception):  # any: an adapter may raise anything; the next poll reads again
             account.fills = await broker_queries.with_call_timeout(
                 adapter.fills_since(spec, account.since)
             )
-        if account.row.keeps_levels:  # elsewhere positions are compared
-            with suppress(Exception):  # they are read again by the next poll
+        if account.row.broker_holds_levels:
+            with suppress(Exception):  # any: as above
                 account.positions = await broker_queries.with_call_timeout(adapter.positions(spec))
     return await broker_queries.with_call_timeout(adapter.open_orders(spec))
 
 
 def write_with_bisection(group: PollResults) -> None:
-    """Write what accounts told; one whose answer cannot be used is in error, and nobody else's.
+    """Store the results of polls. An unusable answer puts only its own account in error.
 
-    What is no account's fault is raised.
+    Raises errors that no account's data caused, such as a lost database connection.
     """
     process_with_bisection(
         group,
         _write,
-        lambda told, fault: _mark_unusable(told[0], fault),
+        lambda result, error: _mark_unusable(result[0], error),
         faults=UNUSABLE_ERRORS,
         ours=OWN_FAULTS,
     )
 
 
 def _mark_unusable(account: PolledAccount, error: Exception) -> None:
-    """Its owner reads why. It is noted at each poll, and polled oftener than accounts are read:
-    so the error stays until its orders can be used again, and ends with the next read."""
+    """Put the account in error, with a reason for its owner.
+
+    Each failed poll records the error again, and polls run more often than account reads. So the
+    error stays until the orders are usable, and the next account read ends it.
+    """
     log.error(
         "an account cannot be polled", connection=str(account.row.connection_id), exc_info=error
     )
     sentence = (
-        f"What the broker says of the orders cannot be used ({type(error).__name__}). "
+        f"The broker's answer about the orders is not usable ({type(error).__name__}). "
         f"{CONTACT_OPERATORS}"
     )
     connection_id = account.row.connection_id
@@ -233,26 +247,27 @@ def _mark_unusable(account: PolledAccount, error: Exception) -> None:
         retry=RetryPolicy.NEXT_ROUND,
         began={connection_id: account.row.began},
     )
-    account.fills = None  # nothing of it is known to be written
+    account.fills = None  # it is not certain that any of it was stored
     account.is_usable = False
     run(DONE, columns([_done(account, is_answered=False)], 4))
 
 
 def _write(group: PollResults) -> None:
-    """Executions first: what they do not explain of the orders is looked up."""
+    """Store executions first, then query the orders that these do not explain."""
     broker_queries.apply_new_fills(
         [report for account, _ in group for report in account.fills or ()]
     )
     answered = {account: answer for account, answer in group if isinstance(answer, list)}
-    for look in {id(account.run): account.run for account in answered}.values():
-        theirs = {a.row.connection_id: orders for a, orders in answered.items() if a.run is look}
-        settle_orders(look, theirs)  # what is left of it is the comparison's
+    for run_ in {id(account.run): account.run for account in answered}.values():
+        of_run = {account: orders for account, orders in answered.items() if account.run is run_}
+        # Differences that remain are left to the next comparison.
+        settle_orders(run_, {account.connection_id: orders for account, orders in of_run.items()})
         store_level_reads(
-            look,
+            run_,
             {
-                a.row.connection_id: broker_queries.Snapshot(a.positions, orders)
-                for a, orders in answered.items()
-                if a.run is look and a.positions is not None
+                account.connection_id: broker_queries.Snapshot(account.positions, orders)
+                for account, orders in of_run.items()
+                if account.positions is not None
             },
         )
     compared = {account for account in answered if account.since is None}
@@ -262,18 +277,18 @@ def _write(group: PollResults) -> None:
 
 
 def _compare(group: PollResults) -> None:
-    """Where executions cannot be asked for, positions are compared; only then are they done."""
-    if others := [
+    """Compare positions of accounts whose broker lists no executions, then end their claims."""
+    if accounts := [
         account
         for account, answer in group
         if account.since is None and account.is_usable and isinstance(answer, list)
     ]:
-        reconcile([account.row.connection_id for account in others])
-        run(DONE, columns([_done(account, is_answered=True) for account in others], 4))
+        reconcile([account.row.connection_id for account in accounts])
+        run(DONE, columns([_done(account, is_answered=True) for account in accounts], 4))
 
 
 def _lease() -> float:
-    """Seconds for which nobody else asks an account that is being asked."""
+    """Return the seconds for which a poll claims its account."""
     return 4 * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
 
 
@@ -290,7 +305,7 @@ def _done(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
 
 
 def interval_of(connection_settings: Any) -> float:
-    """Seconds between two polls of an account; nonsense in its settings counts as not said."""
+    """Return the seconds between two polls of an account; an invalid setting is ignored."""
     seconds = connection_settings.get("update_interval_seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):
         seconds = settings.FILLCAST_UPDATE_INTERVAL_SECONDS
@@ -299,7 +314,7 @@ def interval_of(connection_settings: Any) -> float:
 
 @cache
 def polled_broker_types() -> tuple[str, ...]:
-    """The broker kinds of this process that tell nothing by themselves."""
+    """Return the broker types of this process that have no event stream."""
     return tuple(broker_type for broker_type in broker_types() if _has_no_event_stream(broker_type))
 
 
@@ -309,5 +324,5 @@ def _has_no_event_stream(broker_type: str) -> bool:
             ConnectionSpec(connection_id="", account="")
         )
     except (ImportError, MisconfiguredError):
-        return False  # another process has this kind's library and polls it
+        return False  # another process has this broker's library and polls it
     return not capabilities.event_stream

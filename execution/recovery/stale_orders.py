@@ -1,7 +1,7 @@
-"""Orders that nobody hears of any more: unknown for too long, stuck at the broker, or a cancel that
-is never answered. They are asked about, acted on as the preset says, and people are told once.
+"""Stale orders: unknown for too long, stuck at the broker, or with a cancel that has no answer.
 
-Resting LIMIT and STOP orders are not stuck: they may wait for as long as they are valid.
+Each is looked up, handled as the preset's `stuck_policy` states, and alerted once. Working LIMIT
+and STOP orders are not stuck: they may wait while their signal is valid.
 """
 
 from django.conf import settings
@@ -16,7 +16,7 @@ AWAITING_SECONDS = 300  # far longer than a requested comparison takes
 _ALERT = """, logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
   SELECT id, signal_id, connection_id, code, status, '' FROM found
-), told AS (
+), events AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT '{kind}', coalesce(c.user_id, c.admin_id), f.connection_id, f.signal_id, f.id,
     jsonb_build_object('code', f.code)
@@ -35,7 +35,7 @@ WITH found AS (
   ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
 )""" + _ALERT.format(kind="order.unknown_too_long")
 
-# The reason on the row says how far it is: asked about, then acted on.
+# The order's reason shows the step: STUCK is looked up, the codes after it are handled.
 QUERY = f"""
 WITH found AS (
   UPDATE execution_order SET reason = '{Code.STUCK.value}', detail = '',
@@ -54,7 +54,7 @@ INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, st
 SELECT id, signal_id, connection_id, '{Code.STUCK.value}', status FROM found
 """
 
-# An exit is never taken back by itself: what somebody wants closed would stay open.
+# A stuck exit is never cancelled automatically: its position would stay open.
 ACT = f"""
 WITH due AS (
   SELECT o.id, o.position_id IS NULL AND t.stuck_policy = 'CANCEL' AS is_cancelled
@@ -71,8 +71,8 @@ WITH due AS (
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason AS code
 )""" + _ALERT.format(kind="order.stuck")
 
-# It goes on being requested. People are told once that it is refused or not answered again and
-# again, and once that it could not even be sent; then it is looked up too, for its end may be lost.
+# We keep requesting the cancel. One alert says that it was refused or not answered several times,
+# another that it could not be sent. Such an order is also looked up: its end may have been lost.
 _UNANSWERED_CODE = f"""CASE WHEN pending_action_attempts > 1 THEN '{Code.CANCEL_UNANSWERED.value}'
   ELSE '{Code.CANCEL_DELAYED.value}' END"""
 
@@ -84,7 +84,7 @@ WITH found AS (
   WHERE id = ANY(ARRAY(
     SELECT o.id FROM execution_order o
     WHERE o.pending_action <> '' AND (o.pending_action_attempts >= %(tries)s
-        -- Of a lane that no process holds nothing has been begun: since it became due.
+        -- Where no process holds the lane no request was begun: count from the due time.
         OR coalesce(o.pending_action_since, o.due_at)
           < clock_timestamp() - make_interval(secs => %(seconds)s))
       AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
@@ -96,7 +96,7 @@ WITH found AS (
 )""" + _ALERT.format(kind="order.stuck")
 
 
-# A comparison ends such a wait, unless the broker's holding cannot be told apart between positions.
+# A comparison ends this wait, unless it cannot attribute the broker's quantity to one position.
 AWAITING = f"""
 WITH found AS (
   SELECT o.id, o.signal_id, o.connection_id, o.status,
@@ -112,12 +112,15 @@ WITH found AS (
 
 
 def alert_stale_unknown() -> None:
-    """Tell once of every order that has been UNKNOWN for longer than a broker needs to answer."""
+    """Alert once on each order that is UNKNOWN for more than FILLCAST_UNKNOWN_ALERT_SECONDS."""
     run(STALE_UNKNOWN, (settings.FILLCAST_UNKNOWN_ALERT_SECONDS,))
 
 
 def resolve_stuck() -> None:
-    """Ask about market orders that should have ended long ago; then cancel or tell of them."""
+    """Look up market orders that should have ended; then cancel them or alert on them.
+
+    Also alerts on cancels without an answer and on exits that wait too long for a comparison.
+    """
     run(ACT)
     times = {
         "stuck": settings.FILLCAST_STUCK_SECONDS,

@@ -1,14 +1,16 @@
-"""What nobody else will do: find due rows, take over from the dead, ask about the unknown.
+"""Sweeps: find due orders, take over from dead processes, look up unknown orders.
 
-Every trading process runs these by itself, with SKIP LOCKED, so none of it hangs on Redis, on beat
-or on any other process. Each step stands on its own: one that fails does not stop the rest.
+Every trading process runs the sweeps, with SKIP LOCKED. They need neither Redis nor beat nor any
+other process, and a step that fails does not stop the next one.
 
-Rows are found by partial indexes over live ones, whatever has piled up behind them. So they
-are ordered by what their index is, or by `id + 0` (by `id` the planner may go through the primary
-key, past every finished order, until it has its thousand) and changed by `= ANY(ARRAY(SELECT …))`
-(for an IN it may read all of the table to hash the other side). What is due is compared with
-`statement_timestamp()`: an index is searched by it, while for `clock_timestamp()` all that waits is
-read. tests/execution/test_sweep_plans.py asks for the plans.
+The statements use partial indexes over live rows, so their cost does not grow with finished orders:
+- They order by the index's own columns or by `id + 0`. With `id` the planner may walk the primary
+  key past every finished order.
+- They update by `= ANY(ARRAY(SELECT …))`. With IN the planner may read the whole table to hash it.
+- They compare due times with `statement_timestamp()`, which can be an index condition;
+  `clock_timestamp()` cannot.
+
+tests/execution/test_sweep_plans.py checks the plans.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
@@ -34,15 +36,14 @@ from execution.dispatch.report_writer import apply_answers
 from execution.reports.row_locks import free_orders
 
 FIRST_LOOKUP_SECONDS = 2
-# So many time-outs of a call a look-up may wait for its place, where thousands are due at once: it
-# is asked in its turn, instead of giving up its place in the queue for one at the end of it. It is
-# claimed for all of that time: else each process would queue the same orders at a host that manages
-# few calls.
+# How many call time-outs a look-up may wait for a slot. Where thousands are due it keeps its place
+# in the queue. The claim covers this time; otherwise each process would queue the same orders at a
+# host that allows few calls.
 LOOKUP_PATIENCE = 5
 ENQUEUED_GRACE_SECONDS = 1
 
-# The oldest due first: those that wait (for their host, for a comparison) are due again every few
-# seconds, and would else stand in front of everybody who is looked at by nobody.
+# The oldest due first: deferred orders (for their host, for a comparison) are due again every few
+# seconds and would otherwise always come before the others.
 DUE = f"""
 SELECT id FROM execution_order
 WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(priority)s
@@ -51,10 +52,10 @@ WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(p
 ORDER BY priority, due_at, id LIMIT %(limit)s
 """
 
-# A dead owner, or a row for which nobody can answer any more: a commit whose outcome its own
-# process never learned stays SUBMITTING under a healthy lease.
+# The worker's lease has ended, or `answer_by` has passed: if a process never learns the outcome of
+# its own commit, the order stays SUBMITTING under a valid lease.
 MARK_ORPHANED_UNKNOWN = f"""
-WITH taken AS (
+WITH orphaned AS (
   UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.WORKER_LOST.value}', detail = '',
     fence = fence + 1, worker_id = %s, lookup_after = clock_timestamp(), lookup_claimed_until = NULL
   WHERE id = ANY(ARRAY(
@@ -64,16 +65,16 @@ WITH taken AS (
       OR w.lease_until IS NULL OR w.lease_until < clock_timestamp())
     ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
   RETURNING id, signal_id, connection_id
-), told AS (
+), events AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id)
-  SELECT 'order.unknown', coalesce(c.user_id, c.admin_id), t.connection_id, t.signal_id, t.id
-  FROM taken t JOIN connections_executionconnection c ON c.id = t.connection_id
+  SELECT 'order.unknown', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id
+  FROM orphaned o JOIN connections_executionconnection c ON c.id = o.connection_id
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-SELECT id, signal_id, connection_id, '{Code.WORKER_LOST.value}', 'UNKNOWN' FROM taken
+SELECT id, signal_id, connection_id, '{Code.WORKER_LOST.value}', 'UNKNOWN' FROM orphaned
 """
 
-# A dead process makes no call: what it had claimed to look up is due for the others.
+# A dead process makes no calls, so its claimed look-ups become due for the others.
 RELEASE_CLAIMS = """
 UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
   SELECT o.id FROM execution_order o LEFT JOIN execution_workerlease w ON w.id = o.worker_id
@@ -82,13 +83,12 @@ UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
   ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
 """
 
-# Asked less and less often: a pause is half of the time that it has been unknown for, so that each
-# is half as long again as the last. A quarter is left to chance: a broker that comes back does not
-# meet everybody at once. The oldest due first, so that thousands of a silent broker's do not stand
-# in front of everybody else's; who passes over locked rows may take them in any order. The claim is
-# beside the pause: what ends the pause early (its account answers again) must not end the claim.
+# Back-off: the pause is half of the time for which the order has been unknown, so each pause is 1.5
+# times the last one. A quarter of jitter spreads the calls when a broker comes back. The oldest due
+# first, so that thousands of orders at an unreachable broker do not block the others. The claim has
+# a column of its own: what ends the pause early (the account answers again) must not end the claim.
 CLAIM_LOOKUPS = f"""
-WITH asked AS (
+WITH claimed AS (
   UPDATE execution_order SET
     lookup_after = clock_timestamp() + make_interval(secs => (0.75 + random() / 2)
       * least(%(longest)s, greatest(%(first)s, 0.5 * coalesce(
@@ -107,13 +107,12 @@ WITH asked AS (
 )
 SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
-FROM asked a JOIN connections_executionconnection c ON c.id = a.connection_id
+FROM claimed a JOIN connections_executionconnection c ON c.id = a.connection_id
 """
 
-# One more proof of absence. The second, at least a gap later, ends an entry and sends an exit
-# again under the same id. The fence makes a proof by a stale process bounce off, the number of
-# absence_confirmations at the time of asking one by a process that asked at the same time as
-# another.
+# One more absence confirmation. The second, at least FILLCAST_ABSENCE_GAP_SECONDS later, fails an
+# entry and sends an exit again under the same id. The fence rejects a stale process. Comparing
+# `absence_confirmations` rejects the second of two processes that asked at the same time.
 CONFIRM_ABSENCE = f"""
 WITH d AS (
   SELECT * FROM unnest(%(ids)s::bigint[], %(fences)s::bigint[], %(absence_confirmations)s::int[])
@@ -137,7 +136,7 @@ WITH d AS (
     AND o.absence_confirmations = d.absence_confirmations
     AND o.status = 'UNKNOWN'
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.absence_confirmations
-), told AS (
+), events AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
     jsonb_build_object('code', m.reason)
@@ -150,32 +149,32 @@ SELECT id, signal_id, connection_id,
 FROM moved
 """
 
-
-# What rests at a broker beyond its signal's validity is taken back; the broker does not know it.
-# The resting ones first: joined, the planner may begin with all signals that have ever run out.
+# Brokers do not know `valid_until`, so we cancel working entries whose signal has expired.
+# MATERIALIZED reads the working entries first: in a plain join the planner may start with every
+# signal that has ever expired.
 CANCEL_EXPIRED_WORKING = """
-WITH resting AS MATERIALIZED (
+WITH working AS MATERIALIZED (
   SELECT id, signal_id FROM execution_order
   WHERE status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND position_id IS NULL AND pending_action = ''
-), outlived AS MATERIALIZED (
-  SELECT r.id FROM resting r JOIN signals_signal s ON s.id = r.signal_id
+), expired AS MATERIALIZED (
+  SELECT w.id FROM working w JOIN signals_signal s ON s.id = w.signal_id
   WHERE s.valid_until <= %s LIMIT 1000
 )
 UPDATE execution_order SET pending_action = 'CANCEL', due_at = clock_timestamp()
 WHERE id = ANY(ARRAY(
-  SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM outlived))
+  SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM expired))
     AND status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND pending_action = ''
   ORDER BY id FOR NO KEY UPDATE SKIP LOCKED))
 """
 
 
 def cancel_expired_working() -> int:
-    """Wish a cancel for entries that rest beyond valid_until (market clock); return how many."""
+    """Request a cancel of working entries past valid_until (market clock); return how many."""
     return run(CANCEL_EXPIRED_WORKING, (market_now(),))
 
 
-# The call has ended, and with it the claim, if it is still this call's. Asked and answered: an
-# order that the broker's stream has moved needs it only once.
+# The call has ended, and so does its claim, unless another call has claimed the order since. An
+# answered order that is no longer UNKNOWN (the event stream changed it) needs no further look-up.
 END_LOOKUPS = """
 WITH d AS (
   SELECT * FROM unnest(%s::bigint[], %s::timestamptz[], %s::boolean[])
@@ -192,8 +191,10 @@ WHERE o.id = l.id AND (l.is_known OR o.lookup_claimed_until = l.claimed_until)
 
 
 def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None = None) -> list[int]:
-    """Return ids of PENDING rows that may run and whose bell seems not to have been heard, of this
-    process's lanes or of others."""
+    """Return ids of PENDING orders that are due and whose Celery message seems lost.
+
+    exits_only: leave out entries. lanes: session lanes to search; by default this process's own.
+    """
     parameters = {
         "priority": 1 if exits_only else 32767,
         "grace": ENQUEUED_GRACE_SECONDS,
@@ -204,26 +205,28 @@ def due(limit: int, *, exits_only: bool = False, lanes: Collection[str] | None =
 
 
 def mark_orphaned_unknown(worker_id: str) -> int:
-    """Make UNKNOWN what dead processes left SUBMITTING; return how many."""
-    taken = run(MARK_ORPHANED_UNKNOWN, (worker_id,))
-    if taken:
+    """Set orders that dead processes left SUBMITTING to UNKNOWN; return how many."""
+    orphaned = run(MARK_ORPHANED_UNKNOWN, (worker_id,))
+    if orphaned:
         failpoint("takeover.committed")
-    return taken
+    return orphaned
 
 
 def release_claims() -> int:
-    """Make due what dead processes had claimed to look up; return how many. It reads all that is
-    claimed, thousands after an outage."""
+    """End the look-up claims of dead processes; return how many.
+
+    Reads every claimed order, thousands after an outage, so run it seldom.
+    """
     return run(RELEASE_CLAIMS)
 
 
 def query_unknown_orders(dispatcher: OrderDispatcher, worker_id: str = "") -> int:
-    """Have orders looked up whose outcome, or a part of it,
-    is not known; return how many. worker_id:
-    the process, whose claims end with its lease.
+    """Start look-ups of orders whose outcome is wholly or partly unknown; return how many.
 
-    Nobody waits for the answers: each is written as it comes, so that a broker that is silent
-    keeps nobody else's orders unknown.
+    worker_id: the claiming process; its claims end with its lease.
+
+    Does not wait. Each answer is stored when it comes, so a broker that does not answer delays no
+    other broker's orders.
     """
     times = {
         "first": FIRST_LOOKUP_SECONDS,
@@ -254,19 +257,22 @@ def _find(row: Any) -> Coroutine[Any, Any, list[OrderReport] | None]:
 
 
 def apply_lookup_results(done: Sequence[CallResult]) -> None:
-    """Write down what look-ups brought: facts, proofs of absence, or nothing."""
+    """Store the results of look-ups: reports, absence confirmations or failures."""
     failpoint("ask.answered")
     blocked = apply_answers(done)
     write_results(done, _end_lookups, free_orders, careful=blocked)
 
 
 def _end_lookups(done: Sequence[CallResult]) -> None:
-    """End the claims of look-ups, and count proofs of absence. Run again it changes nothing."""
-    ended = [(one.about.id, one.about.claimed_until, not one.failed) for one in done]
+    """End the claims of look-ups and count absence confirmations. Idempotent."""
+    ended = [(result.about.id, result.about.claimed_until, not result.failed) for result in done]
     run(END_LOOKUPS, columns(ended, 3))
-    # A failed read proves nothing; nor does an absence seen before answer_by, or too late.
-    answered = [one for one in done if not one.failed]
-    missing = [one.about for one in answered if one.answer is None and _confirms_absence(one.about)]
+    # Neither a failed read nor an absence before `answer_by` or beyond the horizon counts.
+    missing = [
+        result.about
+        for result in done
+        if not result.failed and result.answer is None and _confirms_absence(result.about)
+    ]
     absent = [row for row in missing if _within_horizon(row)]
     if len(absent) < len(missing):
         _record_beyond_horizon([row for row in missing if not _within_horizon(row)])
@@ -284,14 +290,17 @@ def _end_lookups(done: Sequence[CallResult]) -> None:
 
 
 def _confirms_absence(row: Any) -> bool:
-    """Whether it was looked for when nothing of it could be under way any more: its process could
-    not send it after `answer_by`, and its broker takes no older ones (`arrives_within`)."""
-    late = adapter_for(row.type).capabilities(spec_from_row(row)).arrives_within.total_seconds()
-    return row.overdue is not None and row.overdue > late
+    """Return whether the look-up began when the order could no longer arrive at the broker.
+
+    No process sends it after `answer_by`, and its broker takes no request that is older than
+    `arrives_within`.
+    """
+    travel = adapter_for(row.type).capabilities(spec_from_row(row)).arrives_within.total_seconds()
+    return row.overdue is not None and row.overdue > travel
 
 
-def _record_beyond_horizon(rows_without: Sequence[Any]) -> None:
-    """What the broker cannot look back to stays UNKNOWN, and becomes drift for people to settle."""
+def _record_beyond_horizon(orders: Sequence[Any]) -> None:
+    """Record drift for orders older than the broker's history; they stay UNKNOWN until decided."""
     upsert_items(
         [
             DriftRecord(
@@ -301,7 +310,7 @@ def _record_beyond_horizon(rows_without: Sequence[Any]) -> None:
                 {"client_order_id": row.client_order_id, "seconds": row.age},
                 order_id=row.id,
             )
-            for row in rows_without
+            for row in orders
         ]
     )
 

@@ -125,7 +125,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {"order_lookup"},
     ),
     "unclaim": (sweeps.RELEASE_CLAIMS, (), {"order_lookup"}),
-    "outlived": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_with_broker"}),
+    "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_with_broker"}),
     "limbo": (stale_orders.STALE_UNKNOWN, (60,), {"order_in_flight", "order_with_broker"}),
     "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}, {"order_with_broker"}),
     "act": (stale_orders.ACT, (), {"order_with_broker"}),

@@ -290,7 +290,7 @@ def test_one_accounts_unusable_answer_is_nobody_elses(
     assert {order.status for order in well} == {"CANCELLED"}
     health = ConnectionHealth.objects.filter(status="ERROR").get()
     assert health.connection_id == odd.pk
-    assert health.last_error.startswith("What the broker says of the orders cannot be used (")
+    assert health.last_error.startswith("The broker's answer about the orders is not usable (")
     (row,) = rows(
         "SELECT poll_after < clock_timestamp() + interval '6 s' AS soon"
         " FROM execution_accountsyncstate WHERE connection_id = %s", (odd.pk,)
