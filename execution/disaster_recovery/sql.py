@@ -150,7 +150,7 @@ WHERE NOT EXISTS (SELECT FROM execution_order o
 # Adopted, relinked or told by the broker since: it is no longer forgotten.
 KNOWN_AGAIN = f"""
 UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
-  resolution = CASE WHEN d.resolution = '' THEN 'We have a row of it again.' ELSE d.resolution END
+  resolution = CASE WHEN d.resolution = '' THEN 'Its order exists here now.' ELSE d.resolution END
 WHERE d.kind = '{Code.FORGOTTEN_ORDER.value}' AND d.state <> 'RESOLVED'
   AND EXISTS (SELECT FROM execution_order o WHERE o.client_order_id = d.key
     AND o.connection_id = d.connection_id)

@@ -1,1 +1,1 @@
-"""Comparing our rows with what the broker holds, and resolving each difference."""
+"""Reconciliation: compares our rows with what the broker holds and resolves the differences."""

@@ -1,8 +1,8 @@
-"""Taking over what a broker holds and we did not know: it becomes ours, like any other trade.
+"""Adopt what a broker holds and we have no row of, so that it becomes a trade like any other.
 
-It gets a signal of the owner's private feed of adopted trades (published, with this one account as
-its candidate; nobody else hears of it), an entry order and with its fill a position. Everything
-that the system knows to do with a trade, it then does with this one.
+It gets a published signal in the owner's private feed "Adopted trades", with this account as the
+only candidate, then an entry order, and a position with the entry's fill. From then on all that
+works on trades works on this one.
 """
 
 import secrets
@@ -31,7 +31,7 @@ FEED_NAME = "Adopted trades"
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """What an adopted trade gets; None: what the broker holds there, if anything."""
+    """Levels for an adopted trade, as prices. None: keep the broker's level, if there is one."""
 
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
@@ -41,18 +41,17 @@ ORDER = """
 INSERT INTO execution_order (signal_id, connection_id, leg, pair, symbol, side, order_type,
   time_in_force, quantity, limit_price, stop_price, stop_loss, take_profit, pip, conversion_rate,
   client_order_id, broker_order_id, attempt, status, reason, pending_action, due_at, submitted_at,
-    answer_by,
-  lookup_after)
+  answer_by, lookup_after)
 VALUES (%(signal)s, %(connection)s, 'entry', %(pair)s, %(symbol)s, %(side)s, %(order_type)s, 'GTC',
   %(quantity)s, %(limit_price)s, %(stop_price)s, %(stop_loss)s, %(take_profit)s, %(pip)s, %(rate)s,
   %(client_order_id)s, %(broker_order_id)s, %(attempt)s,
-  CASE WHEN %(asked)s THEN 'UNKNOWN' ELSE 'SUBMITTED' END, %(reason)s, %(pending_action)s,
-    clock_timestamp(),
-  clock_timestamp(), clock_timestamp(), CASE WHEN %(asked)s THEN clock_timestamp() END)
+  CASE WHEN %(is_ours)s THEN 'UNKNOWN' ELSE 'SUBMITTED' END, %(reason)s, %(pending_action)s,
+  clock_timestamp(), clock_timestamp(), clock_timestamp(),
+  CASE WHEN %(is_ours)s THEN clock_timestamp() END)
 RETURNING id
 """
 
-TAKEN = "SELECT id FROM execution_order WHERE client_order_id = ANY(%s)"
+SAME_ID = "SELECT id FROM execution_order WHERE client_order_id = ANY(%s)"
 
 
 def adopt_position(
@@ -63,14 +62,14 @@ def adopt_position(
     by: User | None,
     pending_action: str = "",
 ) -> int | None:
-    """Make what the broker holds ours; return the position's id, if it is open already.
+    """Adopt what the broker holds; return the position's id, or None if a look-up must come first.
 
-    pending_action: CLOSE ends what is not, as soon as its broker has said how it stands.
+    An order with an id of ours is looked up at the broker next; pending_action CLOSE then ends it.
+    For anything else the evidence is all we know, so its fill is inferred from it.
 
-    Must run in a transaction that reaches all tables. What has our own id is looked up at the
-    broker next; of anything else the evidence is all that there is to know: its fill is inferred.
-    Raises ConflictError SYMBOL_NOT_AT_BROKER, NO_CONVERSION_RATE; InvalidInputError
-    STOP_WRONG_SIDE, TARGET_WRONG_SIDE.
+    Must run in a transaction that may write all tenants' rows. Raises ConflictError
+    SYMBOL_NOT_AT_BROKER, NO_CONVERSION_RATE or STATE_CONFLICT; InvalidInputError STOP_WRONG_SIDE or
+    TARGET_WRONG_SIDE.
     """
     connection = item.connection
     instrument = _instrument(connection, evidence)
@@ -90,10 +89,10 @@ def adopt_position(
     return int(position.id)
 
 
-def measure(order: Order, evidence: BrokerEvidence) -> None:
-    """Give an entry that a restore ended unsized what the broker's evidence says of it.
+def size_from_evidence(order: Order, evidence: BrokerEvidence) -> None:
+    """Set symbol, quantity and levels of an entry that a restore ended before it was sized.
 
-    Nothing if that is another pair. Raises ConflictError NO_CONVERSION_RATE.
+    Does nothing if the evidence is of another pair. Raises ConflictError NO_CONVERSION_RATE.
     """
     book = order.connection.instrument_book
     instrument = Instrument.objects.filter(
@@ -119,7 +118,9 @@ def _instrument(connection: ExecutionConnection, evidence: BrokerEvidence) -> In
     listed = Instrument.objects.filter(book=connection.instrument_book, symbol=evidence.symbol)
     instrument = listed.first()
     if instrument is None:
-        raise ConflictError(Code.SYMBOL_NOT_AT_BROKER, f"{evidence.symbol} is not listed there.")
+        raise ConflictError(
+            Code.SYMBOL_NOT_AT_BROKER, f"The broker does not list {evidence.symbol}."
+        )
     return instrument
 
 
@@ -141,7 +142,7 @@ def _levels(
     levels: Levels,
     instrument: Instrument,
 ) -> Levels:
-    """Return the levels that it gets; a new one must not close it at once."""
+    """Return the levels of the adopted trade; a new level must not close it at once."""
     chosen = Levels(
         levels.stop_loss or evidence.stop_loss, levels.take_profit or evidence.take_profit
     )
@@ -191,17 +192,17 @@ def _signal(
 
 
 def _feed(connection: ExecutionConnection) -> Feed:
-    """The owner's private feed of adopted trades; made when it is first needed.
+    """Return the owner's private feed of adopted trades; create it on first use.
 
-    Found by its owner, never by a slug: anybody may have a feed of any slug.
+    It is found by owner and name, never by slug: another tenant may use any slug.
     """
-    mine = Feed.objects.filter(owner_id=connection.owner_id, name=FEED_NAME, is_public=False)
-    found = mine.filter(archived_at=None).order_by("pk").first()
+    own_feeds = Feed.objects.filter(owner_id=connection.owner_id, name=FEED_NAME, is_public=False)
+    found = own_feeds.filter(archived_at=None).order_by("pk").first()
     return found or Feed.objects.create(
         slug=f"adopted-{connection.owner_id}-{secrets.token_hex(6)}",
         owner_id=connection.owner_id,
         name=FEED_NAME,
-        description="What was opened at a broker by hand and taken over here.",
+        description="Positions and orders opened at a broker by hand and adopted here.",
         is_public=False,
     )
 
@@ -214,11 +215,11 @@ def _order(
     rate: Decimal,
     pending_action: str,
 ) -> int:
-    own = evidence.is_ours
-    if own and rows(TAKEN, (all_attempts(evidence.client_order_id),)):
-        raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
+    is_ours = evidence.is_ours
+    if is_ours and rows(SAME_ID, (all_attempts(evidence.client_order_id),)):
+        raise ConflictError(Code.STATE_CONFLICT, "An order with this id exists now.")
     new_id = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
-    client_order_id = evidence.client_order_id if own else new_id
+    client_order_id = evidence.client_order_id if is_ours else new_id
     parameters = {
         "signal": signal.pk,
         "connection": item.connection_id,
@@ -236,9 +237,9 @@ def _order(
         "client_order_id": client_order_id,
         "attempt": int(client_order_id[-1]),
         "broker_order_id": evidence.broker_order_id,
-        "asked": own,
+        "is_ours": is_ours,
         "reason": Code.DRIFT_DECIDED.value,
-        "pending_action": pending_action if own else "",
+        "pending_action": pending_action if is_ours else "",
     }
     order_id = int(rows(ORDER, parameters)[0].id)
     run(
@@ -253,13 +254,14 @@ def _order(
 def confirmed_fill(
     item: DriftItem, evidence: BrokerEvidence, client_order_id: str, *, how: str
 ) -> OrderReport:
-    """Return the entry's fill that a position proves, as a report. how: 'adopted' or 'linked'.
+    """Return the entry's fill that the broker's position proves, as a report.
 
-    Raises ConflictError DRIFT_ACTION_NOT_APPLICABLE where the broker tells no entry price.
+    how: prefix of the fill's id, 'adopted' or 'linked'. Raises ConflictError
+    DRIFT_ACTION_NOT_APPLICABLE if the broker states no entry price.
     """
     if evidence.price is None:
         raise ConflictError(
-            Code.DRIFT_ACTION_NOT_APPLICABLE, "The broker tells no entry price of it."
+            Code.DRIFT_ACTION_NOT_APPLICABLE, "The broker states no entry price for it."
         )
     fill = Execution(
         broker_fill_id=f"{how}:{item.pk}",

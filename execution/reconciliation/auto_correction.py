@@ -1,8 +1,9 @@
-"""Taking the broker's side, or putting ours back: by a decision, or by itself where it may.
+"""Corrections of quantities and levels: automatic where the connection allows it, or by decision.
 
-A connection's `auto_correct` allows two things without a decision, once a difference was seen in
-two reads: a quantity that has become smaller at the broker, and levels. What its owner moved there
-becomes ours; a level that is gone there is put back. Unknown positions and orders are never taken.
+A connection's `auto_correct` allows two corrections without a decision, once two reads have shown
+the same difference: a quantity that is smaller at the broker, and levels. We take over a level that
+was moved at the broker, and restore a level that is gone. Unknown positions and orders are never
+adopted automatically.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ WHERE d.state = 'OPEN' AND d.evidence->>'differs' = t.differs
 DONE = f"""
 WITH ended AS (
   UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
-    resolution = 'Corrected by itself, as the connection allows.'
+    resolution = 'Corrected automatically, as the connection allows.'
   FROM unnest(%s::text[], %s::uuid[], %s::text[]) AS t(kind, connection_id, key)
   WHERE d.state = 'OPEN' AND t.kind = d.kind AND t.connection_id = d.connection_id
     AND t.key = d.key
@@ -40,8 +41,9 @@ INSERT INTO execution_executionlog (connection_id, code, detail)
 SELECT connection_id, '{Code.DRIFT_CORRECTED.value}', left(kind || ' ' || key, 300) FROM ended
 """
 
-# A level that is the same on both sides keeps its guardian; one that differs is the broker's from
-# now on, or ours is told to it next (`pending_actions.LEVELS`), or there is none any more.
+# A level that both sides agree on keeps its guardian. For a level that differs the broker becomes
+# the guardian: either we take its level over, or `pending_actions.LEVELS` sends ours next. Without
+# a level there is no guardian.
 LEVELS = """
 UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
   broker_sl = t.sl, broker_tp = t.tp,
@@ -63,7 +65,8 @@ HELD = """
 SELECT broker_sl, broker_tp FROM positions_executionposition WHERE id = %s FOR NO KEY UPDATE
 """
 
-# Orders before positions, as everywhere, but conclusions: those change under their position's lock.
+# Orders are locked before positions, as everywhere. Inferred closes are left out: they only change
+# under their position's lock.
 LOCK_ORDERS = f"""
 SELECT o.id FROM execution_order o JOIN positions_executionposition p
   ON o.position_id = p.id OR o.connection_id = p.connection_id AND o.signal_id = p.signal_id
@@ -79,7 +82,7 @@ ORDER BY opened_at, id FOR NO KEY UPDATE
 
 
 def auto_correct(accounts: Mapping[UUID, Any], records: Sequence[DriftRecord]) -> list[DriftRecord]:
-    """Correct what the connections allow and what was seen before; return the other records."""
+    """Correct differences that were seen before and may be corrected; return the other records."""
     allowed = {str(key) for key, row in accounts.items() if row.auto_correct}
     candidates = [r for r in records if r.connection_id in allowed and _may_be_corrected(r)]
     if not candidates:
@@ -100,7 +103,10 @@ def _may_be_corrected(record: DriftRecord) -> bool:
 
 
 def surplus(evidence: Mapping[str, Any]) -> Decimal:
-    """How much more we hold than the broker; below zero: it holds more, or the other side."""
+    """Return how much more we hold than the broker.
+
+    Negative if the broker holds more, or holds the other side.
+    """
     ours, theirs = evidence["ours"], evidence["theirs"]
     held = Decimal(ours["quantity"]) * (1 if ours["side"] == theirs["side"] else -1)
     return held - Decimal(theirs["quantity"])
@@ -110,15 +116,15 @@ def _correct(record: DriftRecord) -> bool:
     if record.kind is Code.QUANTITY_DIFFERS:
         return shrink(record.connection_id, record.evidence)
     theirs = record.evidence["theirs"]
-    assert record.position_id is not None  # `_may_be_corrected` has looked
-    gone_sl, gone_tp = theirs["stop_loss"] is None, theirs["take_profit"] is None
-    return take_levels(record.position_id, theirs, stop=not gone_sl, target=not gone_tp)
+    assert record.position_id is not None  # checked by `_may_be_corrected`
+    has_sl, has_tp = theirs["stop_loss"] is not None, theirs["take_profit"] is not None
+    return take_levels(record.position_id, theirs, stop=has_sl, target=has_tp)
 
 
 def shrink(connection_id: str, evidence: Mapping[str, Any]) -> bool:
-    """Take the broker's smaller quantity over: what it lacks was closed outside, oldest first.
+    """Reduce our positions to the broker's smaller quantity, oldest first, as closed outside.
 
-    False: what we hold has changed since, or something is on its way to close it.
+    Returns False if our quantity has changed since, or an exit of it is in flight.
     """
     with transaction.atomic():
         rows(LOCK_ORDERS, (connection_id, evidence["broker_position_id"]))
@@ -138,24 +144,25 @@ def shrink(connection_id: str, evidence: Mapping[str, Any]) -> bool:
 
 
 def take_levels(position_id: int, theirs: Mapping[str, Any], *, stop: bool, target: bool) -> bool:
-    """Write down what levels the broker holds, and make them ours (stop, target: True), or have
-    ours told to it (False).
+    """Store the broker's levels and settle each difference.
 
-    A level that it was said to have none of, and has confirmed since, works there: it is left as it
-    is. Returns False where nothing is left to take, for a position that is closed, and where it
-    could not be told what the broker holds.
+    stop, target: True takes the broker's level over; False has ours sent to the broker. A level
+    that the evidence lacks but the broker has confirmed since stays as it is.
+
+    Returns False if nothing is left to change, if the position is closed, or if the read did not
+    show levels.
     """
     if "stop_loss" not in theirs or "take_profit" not in theirs:
         return False
-    shown = [theirs["stop_loss"], theirs["take_profit"]]
+    shown = [theirs["stop_loss"], theirs["take_profit"]]  # the stop, the target
     with transaction.atomic():
         if not (found := rows(HELD, (position_id,))):
             return False
-        held, taken = [found[0].broker_sl, found[0].broker_tp], [stop, target]
-        for at in (0, 1):
-            if taken[at] and shown[at] is None and held[at] is not None:
-                shown[at], taken[at] = held[at], False
-        if taken != [stop, target] and [one and Decimal(one) for one in shown] == held:
+        held, take_over = [found[0].broker_sl, found[0].broker_tp], [stop, target]
+        for i in (0, 1):
+            if take_over[i] and shown[i] is None and held[i] is not None:
+                shown[i], take_over[i] = held[i], False
+        if take_over != [stop, target] and [level and Decimal(level) for level in shown] == held:
             return False
         levels = {"id": position_id, "sl": shown[0], "tp": shown[1]}
-        return run(LEVELS, {**levels, "take_sl": taken[0], "take_tp": taken[1]}) == 1
+        return run(LEVELS, {**levels, "take_sl": take_over[0], "take_tp": take_over[1]}) == 1

@@ -1,10 +1,10 @@
-"""Which differences a clean comparison settles: those that it looked for and did not find.
+"""Resolve the differences that a comparison checked and no longer found.
 
-It looked at positions, at resting orders, and at our own rows. What a report told of an order that
-we have no row of is settled by it only where that report said nothing of executions: the order does
-not rest there, and that is all that it was about. What was executed for an order without a row, two
-live attempts, a report that could not be written, an exit beyond what was open: no snapshot shows
-these, so a person decides about them, however long that takes.
+A comparison checks positions, working orders and our own rows. A report about an order without a
+row of ours is resolved only if it contained no execution: then the order is not working at the
+broker, which is all it stated. A snapshot cannot show an execution without an order row, two live
+attempts, a report that could not be stored, or an overfilled exit. Those stay open until a person
+decides.
 """
 
 from collections.abc import Collection
@@ -13,37 +13,37 @@ from uuid import UUID
 
 from common.reason_codes import Code
 from common.sql import array, columns, run
-from execution.reconciliation.compare import OF_POSITIONS
+from execution.reconciliation.compare import POSITION_CODES
 
 COMPARED = (
-    *OF_POSITIONS,
+    *POSITION_CODES,
     Code.UNKNOWN_ORDER,
     Code.ORDER_MISSING,
     Code.ORDER_STILL_WORKING,
     Code.FOREIGN_ORDER,
 )
 
-# `theirs`: a comparison has seen it. An order's executions are no part of a snapshot.
+# Evidence with `theirs` comes from a comparison. A snapshot does not show an order's executions.
 RESOLVE = f"""
 UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
   resolution = CASE WHEN d.resolution <> '' THEN d.resolution
-    WHEN x.known THEN 'We have a row of it again.'
-    WHEN d.kind = '{Code.LOOKUP_WINDOW_EXCEEDED.value}' THEN 'The order is looked up no more.'
-    WHEN NOT d.evidence ? 'theirs' THEN 'It does not wait at the broker, says a clean comparison.'
-    ELSE 'Not seen any more by a clean comparison.' END
+    WHEN x.is_known THEN 'Its order exists here now.'
+    WHEN d.kind = '{Code.LOOKUP_WINDOW_EXCEEDED.value}' THEN 'The order is no longer looked up.'
+    WHEN NOT d.evidence ? 'theirs' THEN 'A comparison found no such working order at the broker.'
+    ELSE 'A comparison no longer found this difference.' END
 FROM (
   SELECT i.id, i.kind IN ('{Code.FORGOTTEN_ORDER.value}', '{Code.UNKNOWN_ORDER.value}') AND EXISTS (
     SELECT FROM execution_order o
-    WHERE o.client_order_id = i.key AND o.connection_id = i.connection_id) AS known
+    WHERE o.client_order_id = i.key AND o.connection_id = i.connection_id) AS is_known
   FROM execution_driftitem i WHERE i.connection_id = ANY(%(connections)s) AND i.state <> 'RESOLVED'
 ) x
 WHERE d.id = x.id AND d.state <> 'RESOLVED' AND (
-  x.known
+  x.is_known
   OR d.kind = ANY(%(compared)s::text[]) AND d.seen_at < %(began)s
     AND coalesce(jsonb_array_length(d.evidence->'fills'), 0) = 0
     AND NOT EXISTS (
-      SELECT FROM unnest(%(unseen_of)s::uuid[], %(unseen_kinds)s::text[], %(unseen_keys)s::text[])
-        AS u(connection_id, kind, key)
+      SELECT FROM unnest(%(skipped_connections)s::uuid[], %(skipped_kinds)s::text[],
+          %(skipped_keys)s::text[]) AS u(connection_id, kind, key)
       WHERE u.connection_id = d.connection_id AND u.kind = d.kind AND left(u.key, 120) = d.key)
   OR d.kind = '{Code.LOOKUP_WINDOW_EXCEEDED.value}' AND NOT EXISTS (
     SELECT FROM execution_order o WHERE o.id = d.order_id AND o.status = 'UNKNOWN'))
@@ -51,16 +51,16 @@ WHERE d.id = x.id AND d.state <> 'RESOLVED' AND (
 
 
 def resolve(
-    connections: list[UUID], began: datetime, unseen: Collection[tuple[UUID, Code, str]]
+    connections: list[UUID], began: datetime, not_compared: Collection[tuple[UUID, Code, str]]
 ) -> int:
-    """Settle what a comparison that began then looked for and did not find; return how many.
+    """Resolve the differences that a comparison of these connections did not find; return how many.
 
-    unseen: (connection, kind, key) that it passed over.
+    began: when the comparison began. not_compared: (connection, kind, key) that it skipped.
     """
-    lines = [(connection, kind.value, key) for connection, kind, key in unseen]
-    names = ("unseen_of", "unseen_kinds", "unseen_keys")
-    passed = dict(zip(names, columns(sorted(lines), 3), strict=True))
+    records = [(connection, kind.value, key) for connection, kind, key in not_compared]
+    names = ("skipped_connections", "skipped_kinds", "skipped_keys")
+    skipped = dict(zip(names, columns(sorted(records), 3), strict=True))
     compared = array(code.value for code in COMPARED)
     return run(
-        RESOLVE, {**passed, "connections": connections, "began": began, "compared": compared}
+        RESOLVE, {**skipped, "connections": connections, "began": began, "compared": compared}
     )

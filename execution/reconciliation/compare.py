@@ -1,6 +1,6 @@
-"""One account, both sides: what the broker holds against what we hold. Pure.
+"""Compare one account's positions and orders with the broker's. Pure.
 
-Positions that were touched since the read began, or that have something in flight, say nothing.
+Positions with activity since the read began, or with an order in flight, are not compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,21 +16,25 @@ from execution.base.drift_items import DriftRecord
 from execution.ids import base_of
 from positions.exit_minimums import is_dust
 
-OF_ONE = (Code.LEVELS_DIFFER, Code.PRICE_DIFFERS)
-OF_POSITIONS = (
-    Code.UNKNOWN_POSITION, Code.POSITION_MISSING, Code.QUANTITY_DIFFERS, *OF_ONE,
-)  # fmt: skip
-EXACT = Decimal(10)  # prices are the same when they differ by less than a tenth of a pip
+DETAIL_CODES = (Code.LEVELS_DIFFER, Code.PRICE_DIFFERS)
+"""Differences that need one position of ours for one of the broker's, of the same quantity."""
+POSITION_CODES = (
+    Code.UNKNOWN_POSITION,
+    Code.POSITION_MISSING,
+    Code.QUANTITY_DIFFERS,
+    *DETAIL_CODES,
+)
+PARTS_OF_PIP = Decimal(10)  # prices that differ by less than a tenth of a pip are equal
 
 
 @dataclass(slots=True)
 class Differences:
-    """What a comparison found. gone: our positions that the broker lacks.
+    """What a comparison of positions found.
 
-    since: from when executions could explain it, by the broker's time; None: nothing to explain.
-    unseen: (kind, key) of what it did not look at: of that it proves nothing.
-    heard: positions of which the books do not know which levels the broker holds, or know it wrong,
-    with what the read says.
+    gone: our positions that the broker lacks. since: start of the executions that could explain the
+    differences, broker's time; None if there is nothing to explain. not_compared: (kind, key) that
+    were skipped, so their absence proves nothing. level_reads: positions whose stored broker levels
+    are unknown or wrong, with the levels read.
     """
 
     records: list[DriftRecord] = field(default_factory=list)
@@ -40,36 +44,38 @@ class Differences:
     level_reads: list[tuple[Any, HeldLevels]] = field(default_factory=list)
 
     def fills_needed_since(self, positions: Sequence[Any]) -> None:
-        """Note that what was executed since these were opened could explain a difference."""
+        """Record that executions since these positions were opened may explain a difference."""
         times = [position.opened_at for position in positions]
         self.since = min([*times, *([self.since] if self.since else [])])
 
     def skip(self, kinds: Sequence[Code], *keys: str) -> None:
-        """Note that differences of these kinds were not looked for, about these."""
+        """Record that differences of these kinds were not checked for these keys."""
         self.not_compared |= {(kind, key) for kind in kinds for key in keys}
 
 
 @dataclass(frozen=True, slots=True)
 class UnsellableRemainder:
-    """What cannot be sold of a symbol on an account whose balances are its positions.
+    """What cannot be sold of a symbol, on an account whose balances are its positions.
 
-    step: the broker tells whole ones; dust: what was closed in the books and is still there; least:
-    what is below it cannot be sold.
+    All in base units. step: the broker states quantities in multiples of it. dust: closed here, but
+    still in the balance. minimum: less than this cannot be sold.
     """
 
     step: Decimal
     dust: Decimal
-    least: Decimal = Decimal(0)
+    minimum: Decimal = Decimal(0)
 
     def explain(self, surplus: Decimal) -> bool:
-        """Whether they are why the broker holds so much more than we do (less, if negative)."""
+        """Return whether it explains that the broker holds `surplus` more than we do."""
         return -self.step < surplus < self.step + self.dust
 
     def is_remainder(self, balance: Decimal, held: Decimal) -> bool:
-        """Whether a balance is only what a sale of `held` leaves: dust that cannot be sold. More
-        than that is still the position: the exchange may have raised its least. Dust of earlier
-        trades does not count: the owner may have converted it."""
-        is_unsellable = balance < self.step or balance < self.least
+        """Return whether a balance is only the dust that a sale of `held` leaves.
+
+        A larger balance is still the position, since the exchange may have raised its minimum. Dust
+        of earlier trades does not count, since the owner may have converted it.
+        """
+        is_unsellable = balance < self.step or balance < self.minimum
         return balance < held and is_unsellable and is_dust(balance, held, self.step)
 
 
@@ -83,49 +89,51 @@ def positions_of(
     began: datetime,
     remainders: Mapping[str, UnsellableRemainder] = NO_REMAINDERS,
 ) -> Differences:
-    """Compare an account's positions. remainders: by symbol.
+    """Compare an account's positions; return the differences. remainders: by symbol.
 
-    They are matched by the broker's position id, and where we do not know it yet by the entry's
-    client order id. On netting accounts several of ours share one of the broker's.
+    Positions are matched by the broker's position id or, if we do not know it yet, by the entry's
+    client order id. On netting accounts several of ours may share one of the broker's.
     """
     found = Differences()
     mine_of = _by_ticket(ours, theirs)
     for ticket in theirs:
         number = ticket.broker_position_id
         mine = mine_of.pop(number, [])
-        if any(_moving(position, began) for position in mine):
-            found.skip(OF_POSITIONS, number, *map(key_of, mine))
+        if any(_is_changing(position, began) for position in mine):
+            found.skip(POSITION_CODES, number, *map(key_of, mine))
             continue
         held = sum(p.quantity if p.side == ticket.side else -p.quantity for p in mine)
         remainder = remainders.get(ticket.symbol)
         is_same = held == ticket.quantity or (
             remainder is not None and remainder.explain(ticket.quantity - held)
         )
-        if not mine and (is_same or (remainder is not None and ticket.quantity < remainder.least)):
-            continue  # what sales have left, together, or what cannot be sold anyway
+        if not mine and (
+            is_same or (remainder is not None and ticket.quantity < remainder.minimum)
+        ):
+            continue  # dust of several sales, or less than can be sold
         if not mine:
             found.records.append(_unknown(connection_id, ticket))
         elif (
             not is_same and remainder is not None and remainder.is_remainder(ticket.quantity, held)
         ):
-            mine_of[number] = mine  # it is gone, up to what no sale takes along
+            mine_of[number] = mine  # gone, except for dust
         elif not is_same:
             found.fills_needed_since(mine)
             found.records.append(_quantity(connection_id, mine, ticket, Decimal(held)))
-            found.skip(OF_ONE, number)
+            found.skip(DETAIL_CODES, number)
         elif len(mine) == 1:
             _levels(found, connection_id, mine[0], ticket)
             _price(found, connection_id, mine[0], ticket)
-        else:  # the broker names one price for all of them
-            found.skip(OF_ONE, number)
+        else:  # the broker states one price for all of them
+            found.skip(DETAIL_CODES, number)
             for position in mine:
-                if (held := held_of_entry(position, ticket)) is not None:
-                    _note_levels(found, position, held)
+                if (levels := levels_of_entry(position, ticket)) is not None:
+                    _record_level_read(found, position, levels)
     left = [(number, p) for number, group in mine_of.items() for p in group]
-    found.gone = [p for _, p in left if not _moving(p, began)]
+    found.gone = [p for _, p in left if not _is_changing(p, began)]
     for number, position in left:
-        if _moving(position, began):
-            found.skip(OF_POSITIONS, number, key_of(position))
+        if _is_changing(position, began):
+            found.skip(POSITION_CODES, number, key_of(position))
     if found.gone:
         found.fills_needed_since(found.gone)
     return found
@@ -144,34 +152,36 @@ def _by_ticket(ours: Sequence[Any], theirs: Sequence[BrokerPosition]) -> dict[st
 
 
 def is_of(ours: Sequence[Any], ticket: BrokerPosition) -> bool:
-    """Whether one of the broker's positions is one of ours, by its number or its entry's id."""
+    """Return whether a broker position is one of ours, by its id or its entry's id."""
     number, base = ticket.broker_position_id, base_of(ticket.client_order_id or " ")
     return any(
         p.broker_position_id == number
         or (not p.broker_position_id and base_of(p.client_order_id or "") == base)
         for p in ours
-    )  # fmt: skip
+    )
 
 
 def key_of(position: Any) -> str:
-    """What differences about a position of ours are kept under."""
+    """Return the key of differences about a position of ours."""
     return position.broker_position_id or f"position {position.id}"
 
 
-def _moving(position: Any, began: datetime) -> bool:
+def _is_changing(position: Any, began: datetime) -> bool:
     return bool(position.in_flight) or position.last_activity_at >= began
 
 
 def same_price(ours: Decimal | None, theirs: Decimal | None, pip: Decimal) -> bool:
-    """Whether two levels are one, up to what brokers round."""
+    """Return whether two levels are equal, apart from the broker's rounding."""
     if ours is None or theirs is None:
         return ours is theirs
-    return abs(ours - theirs) < pip / EXACT
+    return abs(ours - theirs) < pip / PARTS_OF_PIP
 
 
-def held_of_entry(mine: Any, ticket: BrokerPosition) -> HeldLevels | None:
-    """Return which levels the broker holds for a position of ours that is told apart by its entry's
-    order reference; None: levels are not kept so there."""
+def levels_of_entry(mine: Any, ticket: BrokerPosition) -> HeldLevels | None:
+    """Return the levels that the broker holds for the entry of one of our positions.
+
+    None if the broker does not keep levels by entry.
+    """
     if ticket.entry_levels is None or not mine.client_order_id:
         return None
     by_base = {base_of(name): held for name, held in ticket.entry_levels.items()}
@@ -179,20 +189,22 @@ def held_of_entry(mine: Any, ticket: BrokerPosition) -> HeldLevels | None:
 
 
 def _levels(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
-    """Compare with the levels that the broker has confirmed; what it is yet to be told waits. What
-    cannot be told from the read is not the same as none."""
-    held = held_of_entry(mine, ticket) or ticket.levels
-    if held is None or mine.levels_move:
+    """Compare with the levels that the broker confirmed.
+
+    Skipped while a level change is due or running, and if the read does not show levels.
+    """
+    held = levels_of_entry(mine, ticket) or ticket.levels
+    if held is None or mine.levels_are_changing:
         found.skip([Code.LEVELS_DIFFER], ticket.broker_position_id)
         return
-    lacks = _note_levels(found, mine, held)
-    if mine.untold and not lacks:
+    lacks_level = _record_level_read(found, mine, held)
+    if mine.has_unsent_levels and not lacks_level:
         found.skip([Code.LEVELS_DIFFER], ticket.broker_position_id)
         return
-    # What it was to hold and has dropped is missed, though the books know that it is not there.
+    # A level that the broker dropped is a difference, though our row knows that it is gone.
     ours = (
-        mine.sl if mine.sl_is_wanted and mine.levels_given_up else mine.broker_sl,
-        mine.tp if mine.tp_is_wanted and mine.levels_given_up else mine.broker_tp,
+        mine.sl if mine.sl_is_expected and mine.levels_given_up else mine.broker_sl,
+        mine.tp if mine.tp_is_expected and mine.levels_given_up else mine.broker_tp,
     )
     theirs = held.stop_loss, held.take_profit
     if all(same_price(a, b, mine.pip) for a, b in zip(ours, theirs, strict=True)):
@@ -202,24 +214,26 @@ def _levels(found: Differences, connection_id: str, mine: Any, ticket: BrokerPos
     found.records.append(_record(Code.LEVELS_DIFFER, connection_id, [mine], shown, differs))
 
 
-def _note_levels(found: Differences, mine: Any, held: HeldLevels) -> bool:
-    """Note what the read says of levels where the books do not know it; return whether the broker
-    lacks a level that it should hold."""
-    sl = mine.sl_is_wanted, mine.broker_sl is not None, held.stop_loss is not None
-    tp = mine.tp_is_wanted, mine.broker_tp is not None, held.take_profit is not None
-    is_news = any(known != there and (wanted or known) for wanted, known, there in (sl, tp))
-    if not mine.levels_move and (mine.levels_reported_at is None or is_news):
+def _record_level_read(found: Differences, mine: Any, held: HeldLevels) -> bool:
+    """Record the levels read if our row does not have them.
+
+    Returns whether the broker lacks a level that it should hold.
+    """
+    sl = mine.sl_is_expected, mine.broker_sl is not None, held.stop_loss is not None
+    tp = mine.tp_is_expected, mine.broker_tp is not None, held.take_profit is not None
+    is_new = any(known != present and (expected or known) for expected, known, present in (sl, tp))
+    if not mine.levels_are_changing and (mine.levels_reported_at is None or is_new):
         found.level_reads.append((mine, held))
-    return any(wanted and not there for wanted, _, there in (sl, tp))
+    return any(expected and not present for expected, _, present in (sl, tp))
 
 
 def _price(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
-    # A broker's average is of what has been closed of it, too; 0: it states none.
-    if mine.shared or not ticket.entry_price:
+    # A broker's average includes positions closed since; 0: the broker states no price.
+    if mine.is_shared or not ticket.entry_price:
         return
-    # Of several fills the broker's average is in whole ticks, ours is exact.
-    differ = abs(mine.entry_price - ticket.entry_price)
-    if differ >= max(mine.pip / EXACT, mine.tick):
+    # The broker rounds the average of several fills to whole ticks; ours is exact.
+    difference = abs(mine.entry_price - ticket.entry_price)
+    if difference >= max(mine.pip / PARTS_OF_PIP, mine.tick):
         differs = f"{plain(mine.entry_price)} {plain(ticket.entry_price)}"
         found.records.append(_record(Code.PRICE_DIFFERS, connection_id, [mine], ticket, differs))
 
@@ -256,14 +270,14 @@ def _record(
         "opened_at": ticket.opened_at,
         "differs": differs,
     }
-    if len(mine) > 1:  # one is named by position_id
+    if len(mine) > 1:  # a single one is in position_id
         evidence["positions"] = ", ".join(f"P-{position.id}" for position in mine)
     position_id = mine[0].id if len(mine) == 1 else None
     return DriftRecord(code, connection_id, ticket.broker_position_id, evidence, position_id)
 
 
 def _broker_levels(ticket: BrokerPosition) -> dict[str, str | None]:
-    """What the broker holds, as evidence; without these keys nobody could tell."""
+    """Return the broker's levels as evidence; no keys if the broker does not show levels."""
     if ticket.levels is None:
         return {}
     stop, target = ticket.levels.stop_loss, ticket.levels.take_profit
@@ -271,7 +285,7 @@ def _broker_levels(ticket: BrokerPosition) -> dict[str, str | None]:
 
 
 def held_by_us(mine: Sequence[Any], side: str) -> dict[str, str | None]:
-    """What we hold of one of the broker's positions, as evidence. side: the broker's."""
+    """Return what we hold of one broker position, as evidence. side: the broker's."""
     held = sum((p.quantity if p.side == side else -p.quantity for p in mine), Decimal(0))
     first = mine[0]
     several = len(mine) > 1
@@ -290,9 +304,10 @@ def _or_none(price: Decimal | None) -> str | None:
 
 @dataclass(slots=True)
 class OrderDifferences:
-    """What a comparison of orders found: records, and ids that the broker is to be asked about.
+    """What a comparison of orders found: drift records, and orders to look up at the broker.
 
-    missing: ours that do not rest there; ended: theirs that have ended for us.
+    missing: our working orders that the broker does not list. ended: orders working at the broker
+    that have ended here.
     """
 
     records: list[DriftRecord] = field(default_factory=list)
@@ -307,10 +322,10 @@ def orders_of(
     theirs: Sequence[BrokerOrder],
     tag: str,
 ) -> OrderDifferences:
-    """Compare an account's orders.
+    """Compare an account's working orders; return the differences.
 
-    working: ours that rested at the broker before the read and do now. known: our rows of the ids
-    that the broker names, by their base. tag: what our ids begin with.
+    working: our orders that were working before the read and still are. known: our rows of the
+    broker's client order ids, by base id. tag: the prefix of our ids.
     """
     found = OrderDifferences()
     bases = {base_of(order.client_order_id) for order in theirs if order.client_order_id}
@@ -331,20 +346,19 @@ def orders_of(
         elif is_ours(order.client_order_id, tag):
             found.records.append(order_record(Code.UNKNOWN_ORDER, connection_id, None, order))
         else:
-            note = order_record(Code.FOREIGN_ORDER, connection_id, None, order)
-            found.records.append(note)
+            found.records.append(order_record(Code.FOREIGN_ORDER, connection_id, None, order))
     return found
 
 
 def is_ours(client_order_id: str, tag: str) -> bool:
-    """Whether an id was made by this installation."""
+    """Return whether this installation created a client order id. tag: its prefix."""
     return client_order_id.startswith(tag) and len(client_order_id) == len(tag) + 15
 
 
 def order_record(
     code: Code, connection_id: str, row: Any | None, order: BrokerOrder | None
 ) -> DriftRecord:
-    """A difference about an order. row: ours; order: the broker's; one of them may be None."""
+    """Return a difference about an order. row: ours; order: the broker's; one may be None."""
     key = (order and (order.client_order_id or order.broker_order_id)) or row.client_order_id  # type: ignore[union-attr]
     evidence = {
         "symbol": order.symbol if order else row.symbol,  # type: ignore[union-attr]
@@ -355,9 +369,9 @@ def order_record(
         "placed_at": order.placed_at if order else None,
         "differs": "",
     }
-    note = code is Code.FOREIGN_ORDER
+    is_note = code is Code.FOREIGN_ORDER
     order_id = row.id if row is not None else None
-    return DriftRecord(code, connection_id, key, evidence, None, order_id, note)
+    return DriftRecord(code, connection_id, key, evidence, None, order_id, is_note)
 
 
 def _order_facts(order: Any, filled: Decimal) -> dict[str, str | None]:

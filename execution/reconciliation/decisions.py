@@ -1,7 +1,7 @@
-"""Deciding about a difference: adopt, relink, close or ignore it. Each is one transaction.
+"""Decisions on drift items: adopt, relink, close or ignore. Each is one transaction.
 
-Who decided what and when stays on the item and in the execution log. Whatever is sent to a broker
-because of it goes the normal way of an exit, a cancel or a moved level: never a second one.
+The item and the execution log keep who decided what and when. A decision sends nothing to a broker
+on a path of its own: it creates an exit, a cancel or a level change like any other.
 """
 
 from collections.abc import Iterator
@@ -51,8 +51,7 @@ ALLOWED_DECISIONS: dict[str, tuple[Decision, ...]] = {
     Code.LOOKUP_WINDOW_EXCEEDED: (CLOSE, IGNORE),
 }
 
-
-ABOUT_THEIRS = (
+NEEDS_BROKER_STATE = (
     Code.UNKNOWN_POSITION,
     Code.UNKNOWN_ORDER,
     Code.QUANTITY_DIFFERS,
@@ -62,26 +61,25 @@ ABOUT_THEIRS = (
 
 
 def actions_of(item: DriftItem) -> tuple[Decision, ...]:
-    """Return what can be decided about an item now; nothing of one that is settled."""
+    """Return the decisions that are possible now; none for a resolved item."""
     if item.state not in (DriftItem.State.OPEN, DriftItem.State.IGNORED):
         return ()
-    fitting = ALLOWED_DECISIONS.get(item.kind, (IGNORE,))
-    if item.kind in ABOUT_THEIRS and not isinstance(item.evidence.get("theirs"), dict):
-        fitting = (IGNORE,)  # a report came about it, and the broker's books do not show it
+    allowed = ALLOWED_DECISIONS.get(item.kind, (IGNORE,))
+    if item.kind in NEEDS_BROKER_STATE and not isinstance(item.evidence.get("theirs"), dict):
+        allowed = (IGNORE,)  # known from a report only; no read has shown it
     elif item.kind == Code.QUANTITY_DIFFERS and not broker_has_more(item):
-        fitting = (ADOPT, IGNORE)
+        allowed = (ADOPT, IGNORE)
     if item.state == DriftItem.State.IGNORED:
-        return tuple(one for one in fitting if one is not IGNORE)
-    return fitting
+        return tuple(decision for decision in allowed if decision is not IGNORE)
+    return allowed
 
 
 def adopt(item_id: int, *, by: User | None, levels: Levels | None = None) -> Decided:
-    """Take the broker's side over: what it holds becomes ours, and is guarded like ours.
+    """Take over the broker's state.
 
-    An unknown position or order becomes a trade of the owner's private feed, with the levels that
-    the broker holds unless others are given; a quantity, levels or an entry price become the
-    broker's. Raises ConflictError STATE_CONFLICT, DRIFT_ACTION_NOT_APPLICABLE and what `adopting`
-    raises.
+    An unknown position or order becomes a trade of the owner's private feed, with the broker's
+    levels unless others are given. A quantity, levels or an entry price are set to the broker's.
+    Raises ConflictError STATE_CONFLICT or DRIFT_ACTION_NOT_APPLICABLE, and as `adopt_position`.
     """
     with _decision(item_id, ADOPT, by) as decided:
         item = decided.item
@@ -105,11 +103,11 @@ def relink(
     order_id: int | None = None,
     position_id: int | None = None,
 ) -> Decided:
-    """Say that an unknown position or order is really that of an order or position of ours.
+    """Attach an unknown position or order to an order or position of ours.
 
-    Ours gets the broker's ids, and what filled there. Of levels that differ: ours hold, and the
-    broker is told them again. Raises InvalidInputError FIELD_REQUIRED without a target;
-    ConflictError DRIFT_TARGET_NOT_APPLICABLE for one that does not fit, STATE_CONFLICT,
+    Ours gets the broker's ids and fills. If levels differ, ours are kept and sent to the broker
+    again. Raises InvalidInputError FIELD_REQUIRED without a target; ConflictError
+    DRIFT_TARGET_NOT_APPLICABLE for a target that does not match, STATE_CONFLICT or
     DRIFT_ACTION_NOT_APPLICABLE.
     """
     with _decision(item_id, RELINK, by) as decided:
@@ -120,14 +118,16 @@ def relink(
         elif position_id is not None and decided.item.kind == Code.UNKNOWN_POSITION:
             relink_position(decided, position_id)
         else:
-            detail = "Name the order or position that it really is."
+            detail = "Enter the order or position of ours that it belongs to."
             raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="order")
         return decided
 
 
 def close(item_id: int, *, by: User | None) -> Decided:
-    """End it: what the broker holds and we do not want is closed or cancelled there; what only we
-    hold is closed here. Raises as `adopt` does."""
+    """Close or cancel at the broker what only the broker holds; close here what only we hold.
+
+    Raises as `adopt` does.
+    """
     with _decision(item_id, CLOSE, by) as decided:
         item = decided.item
         match item.kind:
@@ -139,9 +139,8 @@ def close(item_id: int, *, by: User | None) -> Decided:
             case Code.POSITION_MISSING:
                 close_here(item)
             case Code.ORDER_STILL_WORKING:
-                reconciliation_requests.request_reconciliation(
-                    [item.connection_id]
-                )  # which then asks to cancel it
+                # The comparison then cancels it at the broker.
+                reconciliation_requests.request_reconciliation([item.connection_id])
                 decided.needs_comparison = True
             case _:
                 end_order(item, by)
@@ -149,10 +148,12 @@ def close(item_id: int, *, by: User | None) -> Decided:
 
 
 def ignore(item_id: int, *, by: User | None, reason: str) -> Decided:
-    """Leave a difference as it is, until it changes. Raises InvalidInputError FIELD_REQUIRED
-    without a reason; ConflictError STATE_CONFLICT."""
+    """Ignore a difference until it changes.
+
+    Raises InvalidInputError FIELD_REQUIRED without a reason; ConflictError STATE_CONFLICT.
+    """
     if not reason.strip():
-        raise InvalidInputError(Code.FIELD_REQUIRED, "Say why it is left.", field="reason")
+        raise InvalidInputError(Code.FIELD_REQUIRED, "Enter a reason.", field="reason")
     with _decision(item_id, IGNORE, by, reason.strip()) as decided:
         return decided
 
@@ -161,17 +162,17 @@ def ignore(item_id: int, *, by: User | None, reason: str) -> Decided:
 def _decision(
     item_id: int, decision: Decision, by: User | None, reason: str = ""
 ) -> Iterator[Decided]:
-    """Lock an item, let it be dealt with, and write down who decided what."""
+    """Lock an item, yield it for the decision's effects, then record the decision."""
     with transaction.atomic():
         found = DriftItem.objects.select_related("connection")
         item = found.select_for_update(no_key=True, of=("self",)).get(pk=item_id)
         check_owner(item.connection, by, Right.RECONCILE)
         if item.state not in (DriftItem.State.OPEN, DriftItem.State.IGNORED):
-            raise ConflictError(Code.STATE_CONFLICT, f"The difference is {item.state} already.")
+            raise ConflictError(Code.STATE_CONFLICT, f"The difference is already {item.state}.")
         if decision not in actions_of(item):
-            detail = f"{decision.label}: not for this one. {sentence(item.kind)}"
+            detail = f"{decision.label} is not possible here. {sentence(item.kind)}"
             raise ConflictError(Code.DRIFT_ACTION_NOT_APPLICABLE, detail)
-        with for_all_tenants():  # fills are written by what works for everybody
+        with for_all_tenants():  # reports are applied with access to all tenants
             yield Decided(item)
         _record_decision(item, decision, by, reason)
 
@@ -183,7 +184,7 @@ def _record_decision(item: DriftItem, decision: Decision, by: User | None, reaso
     item.resolution = item.resolution[:300]
     if decision is IGNORE:
         item.state = DriftItem.State.IGNORED
-    elif item.kind != Code.ORDER_STILL_WORKING:  # that one stays until the broker has cancelled it
+    elif item.kind != Code.ORDER_STILL_WORKING:  # stays open until the broker has cancelled it
         item.state, item.resolved_at = DriftItem.State.RESOLVED, item.decided_at
     item.save(
         update_fields=[

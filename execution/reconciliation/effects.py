@@ -1,4 +1,4 @@
-"""What a decision about a difference does to our rows. Each runs in the decision's transaction."""
+"""Effects of drift decisions on our rows. Each runs in the decision's transaction."""
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -14,7 +14,12 @@ from execution.exits.orders import ExitRequest, open_exits
 from execution.ids import all_attempts
 from execution.models import AT_BROKER, IN_FLIGHT, DriftItem, Order, PendingAction, Status
 from execution.reconciliation import auto_correction
-from execution.reconciliation.adopt import Levels, adopt_position, confirmed_fill, measure
+from execution.reconciliation.adopt import (
+    Levels,
+    adopt_position,
+    confirmed_fill,
+    size_from_evidence,
+)
 from execution.reconciliation.evidence import BrokerEvidence, parse_evidence
 from execution.reconciliation.missing_positions import external_close_report
 from execution.reports.apply import apply_reports
@@ -25,14 +30,14 @@ LINKABLE = (
     *IN_FLIGHT, *AT_BROKER, Status.FAILED, Status.REJECTED, Status.CANCELLED, Status.EXPIRED,
 )  # fmt: skip
 
-UNDER_WAY = """
+ACTIVE_EXITS = """
 SELECT id FROM execution_order WHERE position_id = %s AND status = ANY(%s::text[])
 """
 
 
 @dataclass(slots=True)
 class Decided:
-    """What a decision started. Ids are to be rung on commit, wishes and comparisons too."""
+    """What a decision started. The caller enqueues orders, actions and comparisons on commit."""
 
     item: DriftItem
     order_ids: list[int] = field(default_factory=list)
@@ -41,19 +46,24 @@ class Decided:
 
 
 def broker_has_more(item: DriftItem) -> bool:
+    """Return whether the broker holds more than we do, or the other side."""
     return auto_correction.surplus(item.evidence) < 0
 
 
 def reject_known(item: DriftItem) -> None:
-    """It may have become ours since it was seen: by another decision, or a report that came."""
+    """Raise ConflictError STATE_CONFLICT if we hold the position by now.
+
+    Another decision or a late report may have created it since the difference was found.
+    """
     ticket = item.evidence.get("broker_position_id")
     held = ExecutionPosition.objects.open().filter(connection_id=item.connection_id)
     if ticket and held.filter(broker_position_id=ticket).exists():
-        raise ConflictError(Code.STATE_CONFLICT, "We hold this position by now.")
+        raise ConflictError(Code.STATE_CONFLICT, "We hold this position now.")
 
 
 # ---- quantities, levels, prices ----------------------------------------------------------------
 def adopt_quantity(decided: Decided, levels: Levels, by: User | None) -> None:
+    """Set our quantity to the broker's: adopt its surplus, or close ours as closed outside."""
     item = decided.item
     if broker_has_more(item):
         adopt_position(item, surplus_of(item), levels, by=by)
@@ -62,7 +72,7 @@ def adopt_quantity(decided: Decided, levels: Levels, by: User | None) -> None:
 
 
 def surplus_of(item: DriftItem) -> BrokerEvidence:
-    """What the broker holds beyond ours, at the price that makes its average what it says."""
+    """Return what the broker holds beyond ours, at the price that explains its average price."""
     ours, theirs = item.evidence["ours"], item.evidence["theirs"]
     held = ExecutionPosition.objects.open().filter(
         connection_id=item.connection_id, broker_position_id=item.evidence["broker_position_id"]
@@ -71,7 +81,7 @@ def surplus_of(item: DriftItem) -> BrokerEvidence:
     if now != Decimal(ours["quantity"]) or ours["side"] != theirs["side"]:
         raise ConflictError(Code.STATE_CONFLICT, "What we hold of it has changed meanwhile.")
     found = parse_evidence(item.evidence, quantity=-auto_correction.surplus(item.evidence))
-    found = replace(found, client_order_id="")  # that is the id of our part
+    found = replace(found, client_order_id="")  # the id belongs to our part
     if ours.get("entry_price") is None or found.price is None:
         return found
     total = Decimal(theirs["quantity"]) * found.price
@@ -80,6 +90,7 @@ def surplus_of(item: DriftItem) -> BrokerEvidence:
 
 
 def take_levels(decided: Decided, *, theirs: bool) -> None:
+    """Take over the broker's levels (theirs), or have ours sent to the broker."""
     item = decided.item
     held = item.evidence["theirs"]
     if item.position_id is None or not auto_correction.take_levels(
@@ -87,13 +98,14 @@ def take_levels(decided: Decided, *, theirs: bool) -> None:
     ):
         raise ConflictError(
             Code.STATE_CONFLICT,
-            "The position is closed, or the broker holds a level by now that the difference says it"
-            " has not. Have the account compared again, and decide by what is shown then.",
+            "The position is closed, or the broker now holds a level that was missing. Compare the"
+            " account again and decide on the new difference.",
         )
     decided.has_pending_actions = not theirs
 
 
 def adopt_price(item: DriftItem) -> None:
+    """Set our entry price to the broker's."""
     price = Decimal(item.evidence["theirs"]["entry_price"])
     mine = ExecutionPosition.objects.open().filter(pk=item.position_id or 0)
     if not mine.update(entry_price=price, last_activity_at=timezone.now()):
@@ -101,14 +113,14 @@ def adopt_price(item: DriftItem) -> None:
 
 
 def relink_order(decided: Decided, order_id: int) -> None:
-    """Give an order the id that the broker knows it by, or the fill that its position proves."""
+    """Give our order the broker's id for it, or the fill that the broker's position proves."""
     item, evidence = decided.item, parse_evidence(decided.item.evidence)
     mine = Order.objects.select_for_update(no_key=True).filter(connection=item.connection_id)
     order = mine.filter(pk=order_id).first()
-    resting = item.kind == Code.UNKNOWN_ORDER
+    is_working = item.kind == Code.UNKNOWN_ORDER
     if order is not None and order.reason == Code.RESTORED_UNSENT and order.quantity is None:
-        measure(order, evidence)
-    fits = (
+        size_from_evidence(order, evidence)
+    matches = (
         order is not None
         and order.is_entry
         and order.symbol == evidence.symbol
@@ -116,15 +128,15 @@ def relink_order(decided: Decided, order_id: int) -> None:
         and order.filled_quantity == 0
         and order.quantity is not None
         and order.quantity >= evidence.quantity
-        and order.status in ((*IN_FLIGHT, *AT_BROKER) if resting else LINKABLE)
+        and order.status in ((*IN_FLIGHT, *AT_BROKER) if is_working else LINKABLE)
     )
-    if order is None or not fits:
-        raise ConflictError(Code.DRIFT_TARGET_NOT_APPLICABLE, f"Order {order_id} does not fit.")
+    if order is None or not matches:
+        raise ConflictError(Code.DRIFT_TARGET_NOT_APPLICABLE, f"Order {order_id} does not match.")
     if evidence.is_ours:
         same = Order.objects.filter(client_order_id__in=all_attempts(evidence.client_order_id))
         if same.exclude(pk=order.pk).exists():
-            raise ConflictError(Code.STATE_CONFLICT, "We have an order of this id by now.")
-        run(  # what was asked about the other id proves nothing
+            raise ConflictError(Code.STATE_CONFLICT, "An order with this id exists now.")
+        run(  # absence confirmations of the previous id prove nothing
             "UPDATE execution_order SET client_order_id = %s, attempt = right(%s, 1)::int,"
             " broker_order_id = %s, lookup_after = clock_timestamp(), absence_confirmations = 0,"
             " lookup_claimed_until = NULL, fence = fence + 1 WHERE id = %s",
@@ -135,7 +147,7 @@ def relink_order(decided: Decided, order_id: int) -> None:
                 order.pk,
             ),
         )
-    elif resting:
+    elif is_working:
         Order.objects.filter(pk=order.pk).update(broker_order_id=evidence.broker_order_id)
     else:
         fill = confirmed_fill(item, evidence, order.client_order_id or "", how="linked")
@@ -144,16 +156,18 @@ def relink_order(decided: Decided, order_id: int) -> None:
 
 
 def relink_position(decided: Decided, position_id: int) -> None:
-    """Give a position of ours the broker's number; it must not have one that is there as well."""
+    """Give our position the broker's id, unless its present id still exists at the broker."""
     item, evidence = decided.item, parse_evidence(decided.item.evidence)
     position = ExecutionPosition.objects.select_for_update(no_key=True).filter(pk=position_id)
     mine = position.open().filter(connection_id=item.connection_id, symbol=evidence.symbol).first()
     if mine is None or mine.side != evidence.side:
         raise ConflictError(
-            Code.DRIFT_TARGET_NOT_APPLICABLE, f"Position {position_id} does not fit."
+            Code.DRIFT_TARGET_NOT_APPLICABLE, f"Position {position_id} does not match."
         )
     if mine.broker_position_id and mine.missing_since is None:
-        detail = f"Position {position_id} is linked with {mine.broker_position_id}, which is there."
+        detail = (
+            f"Position {position_id} is linked to {mine.broker_position_id}, which still exists."
+        )
         raise ConflictError(Code.DRIFT_TARGET_NOT_APPLICABLE, detail)
     ExecutionPosition.objects.filter(pk=mine.pk).update(
         broker_position_id=evidence.broker_position_id,
@@ -165,7 +179,7 @@ def relink_position(decided: Decided, position_id: int) -> None:
 
 # ---- closing -----------------------------------------------------------------------------------
 def close_there(decided: Decided, evidence: BrokerEvidence, by: User | None) -> None:
-    """Take it over, and close it as anything of ours is closed."""
+    """Adopt it, then close it like any trade of ours."""
     position_id = adopt_position(
         decided.item, evidence, Levels(), by=by, pending_action=PendingAction.CLOSE.value
     )
@@ -178,17 +192,23 @@ def close_there(decided: Decided, evidence: BrokerEvidence, by: User | None) -> 
 
 
 def close_here(item: DriftItem) -> None:
-    """Close ours where the broker has none; an exit that is under way answers first."""
+    """Close our position that the broker lacks.
+
+    Raises ConflictError STATE_CONFLICT if it is closed, or while an exit of it is active.
+    """
     position = ExecutionPosition.objects.get(pk=item.position_id or 0)
     if not position.is_open:
         raise ConflictError(Code.STATE_CONFLICT, "The position is closed.")
-    if rows(UNDER_WAY, (position.pk, array([*IN_FLIGHT, *AT_BROKER]))):
-        raise ConflictError(Code.STATE_CONFLICT, "An exit of it is under way; it answers first.")
+    if rows(ACTIVE_EXITS, (position.pk, array([*IN_FLIGHT, *AT_BROKER]))):
+        raise ConflictError(Code.STATE_CONFLICT, "An exit of it is active; wait for its result.")
     apply_reports(external_close_report({position.pk: None}))
 
 
 def end_order(item: DriftItem, by: User | None) -> None:
-    """End an order of ours that the broker does not have, by somebody's word."""
+    """Cancel our order that the broker does not have, as decided.
+
+    Raises ConflictError STATE_CONFLICT if it has ended.
+    """
     order = Order.objects.filter(pk=item.order_id or 0).first()
     if order is None or order.status not in (*IN_FLIGHT, *AT_BROKER):
         raise ConflictError(Code.STATE_CONFLICT, "The order has ended.")
@@ -201,7 +221,7 @@ def end_order(item: DriftItem, by: User | None) -> None:
                 client_order_id=order.client_order_id or "",
                 broker_order_id=order.broker_order_id,
                 code=Code.DRIFT_DECIDED,
-                detail=f"Not at the broker, says {name}.",
+                detail=f"Not at the broker, confirmed by {name}.",
             )
         ]
     )

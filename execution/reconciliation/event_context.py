@@ -1,4 +1,4 @@
-"""What delivery states about differences: which position or order, what both sides hold."""
+"""Facts about drift for notifications: which position or order, and what both sides hold."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What a broker holds, read back from the evidence that a difference was written down with."""
+"""Broker evidence: what a broker holds, read from the evidence stored with a drift item."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from execution.reconciliation.compare import is_ours
 
 @dataclass(frozen=True, slots=True)
 class BrokerEvidence:
-    """What a broker holds, as a difference's evidence says it. Prices: quote currency."""
+    """What a broker holds, by a drift item's evidence. Quantities: base units; prices: quote."""
 
     symbol: str
     side: Side
@@ -33,14 +33,14 @@ class BrokerEvidence:
 
     @property
     def is_ours(self) -> bool:
-        """Whether the broker can be asked for it by an id that we made."""
+        """Whether it has a client order id of ours, so that the broker can be queried by it."""
         return is_ours(self.client_order_id, settings.FILLCAST_INSTALLATION_TAG)
 
 
 def parse_evidence(
     evidence: Mapping[str, Any], *, quantity: Decimal | None = None
 ) -> BrokerEvidence:
-    """Read what a broker holds from a difference's evidence. quantity: in place of all of it."""
+    """Parse the evidence of a drift item. quantity: replaces the broker's whole quantity."""
     theirs = evidence["theirs"]
     opened = evidence.get("opened_at")
     return BrokerEvidence(

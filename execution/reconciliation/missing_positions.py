@@ -1,7 +1,7 @@
-"""Positions, or parts of them, that the broker no longer holds: closed here as external.
+"""Positions, or parts of them, that the broker no longer holds: closed here as closed outside.
 
-The broker's own executions come first (`broker_queries.sync_fills`). What they do not tell is
-concluded: missing twice, or said so by somebody; at the latest price, marked as inferred.
+The broker's own executions come first (`broker_queries.sync_fills`). If they do not explain it, a
+close is inferred at the latest price, after two reads without the position or by a decision.
 """
 
 from collections.abc import Mapping, Sequence
@@ -41,33 +41,34 @@ WHERE p.id = ANY(%s) AND p.quantity > 0
 
 
 def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: datetime) -> None:
-    """Mark what is missing for the first time, close what was missing before, unmark the rest.
+    """Close positions missing for the second time, mark new ones, unmark the others.
 
-    Accounts with something that is marked and not closed yet are compared again soon.
+    began: when the comparison began. Accounts with a position marked and not yet closed are
+    compared again soon.
     """
     run(UNMARK, (list(connections), [p.id for p in missing]))
     if not missing:
         return
     upsert_items([_drift_record(p) for p in missing])
     run(MARK, (began, [p.id for p in missing]))
-    again = [
+    closed = [
         p.id
         for p in missing
         if p.missing_since is not None
-        and p.missing_since > p.last_activity_at  # seen since our last activity on it
+        and p.missing_since > p.last_activity_at  # marked after its last activity
         and began - p.missing_since >= SEEN_AGAIN_AFTER
     ]
-    blocked = apply_with_bisection(external_close_report(dict.fromkeys(again))).reports
-    early = {p.connection_id for p in missing if p.id not in again}
-    if early := early | {UUID(report.connection_id) for report in blocked}:
-        # It takes two looks, and the next by itself is minutes away.
-        request_reconciliation(sorted(early), in_seconds=SEEN_AGAIN_AFTER.total_seconds())
+    blocked = apply_with_bisection(external_close_report(dict.fromkeys(closed))).reports
+    unsettled = {p.connection_id for p in missing if p.id not in closed}
+    if unsettled := unsettled | {UUID(report.connection_id) for report in blocked}:
+        # A close needs two reads, and the next scheduled comparison is minutes away.
+        request_reconciliation(sorted(unsettled), in_seconds=SEEN_AGAIN_AFTER.total_seconds())
 
 
 def external_close_report(quantities: Mapping[int, Decimal | None]) -> list[OrderReport]:
-    """What the broker should have told of positions, by id: so much of each was closed there.
+    """Return the reports of closes outside Fillcast, inferred at the latest price.
 
-    None: all that is open. Inferred, at the latest price; drift keeps the evidence.
+    quantities: by position id, how much was closed; None: all that is open.
     """
     if not quantities:
         return []
@@ -89,7 +90,7 @@ def _drift_record(position: Any) -> DriftRecord:
 
 
 def _external_close(row: Any, quantity: Decimal) -> OrderReport:
-    """Concluded: closed in all is what we know of and this. What is told later replaces it."""
+    """Return an inferred close with the cumulative closed quantity; later reports replace it."""
     fill = Execution(
         broker_fill_id="",
         quantity=row.opened_quantity - row.quantity + quantity,

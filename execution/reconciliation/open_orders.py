@@ -1,7 +1,7 @@
-"""Resting orders, both sides: what works for us and what waits at the broker.
+"""Comparison of working orders, ours and the broker's.
 
-An order on one side only is looked up: its broker says what became of it. What is left after that
-is drift; nothing is guessed.
+An order that only one side has is looked up at the broker. What the answers do not explain becomes
+drift; nothing is inferred.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ SELECT id, connection_id FROM positions_executionposition
 WHERE connection_id = ANY(%s) AND quantity > 0
 """
 
-# Ids that the broker gives only to what it makes by itself are nobody's to compare.
+# Orders without a client order id were created by the broker and cannot be compared.
 WORKING = """
 SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
@@ -42,9 +42,10 @@ WHERE connection_id = ANY(%s) AND kind = %s AND state = 'OPEN' AND decision = 'C
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationRun:
-    """One comparison: which accounts, when it began, and what was open and working then.
+    """One comparison: its accounts, and what was open and working when it began.
 
-    The broker may show what has ended since, and not yet what has begun since.
+    began: database time. positions: ids by connection. orders: ids of working orders. Only these
+    are compared, since the broker may not show yet what began later.
     """
 
     accounts: dict[UUID, Any]
@@ -54,7 +55,7 @@ class ReconciliationRun:
 
 
 def start_run(accounts: dict[UUID, Any]) -> ReconciliationRun:
-    """Note what is open and working now, before the brokers are read."""
+    """Record what is open and working now; call it before the brokers are read."""
     began = rows("SELECT clock_timestamp() AS now")[0].now
     ids = list(accounts)
     positions: dict[UUID, list[int]] = {}
@@ -65,16 +66,16 @@ def start_run(accounts: dict[UUID, Any]) -> ReconciliationRun:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """Differences of orders. unseen: (connection, kind, key) of those that nobody could answer."""
+    """Differences of orders. not_compared: (connection, kind, key) whose look-up failed."""
 
     records: list[DriftRecord]
     not_compared: set[tuple[UUID, Code, str]]
 
 
 def settle_orders(run: ReconciliationRun, theirs: dict[UUID, list[Any]]) -> Compared:
-    """Compare orders, and have the broker say of each that differs what became of it.
+    """Compare orders and look up each that differs at its broker.
 
-    Returns the differences that its answers have not settled.
+    Returns the differences that the answers do not explain.
     """
     named = [order.client_order_id for orders in theirs.values() for order in orders]
     known = broker_queries.orders_by_client_id(named, run.began)
@@ -87,51 +88,57 @@ def settle_orders(run: ReconciliationRun, theirs: dict[UUID, list[Any]]) -> Comp
         found[key] = orders_of(str(key), mine, of_account, orders, tag)
     queries = [
         (run.accounts[key], row.client_order_id, row.symbol)
-        for key, one in found.items()
-        for row in (*one.missing, *(ended for ended, _ in one.ended))
+        for key, differences in found.items()
+        for row in (*differences.missing, *(row for row, _ in differences.ended))
     ]
     answers = broker_queries.query_orders(queries)
-    return Compared(_unsettled(run, found, answers), _unanswered(found, answers))
+    return Compared(_unexplained(run, found, answers), _unanswered(found, answers))
 
 
 def _unanswered(
     found: dict[UUID, OrderDifferences], answers: dict[tuple[UUID, str], bool]
 ) -> set[tuple[UUID, Code, str]]:
-    unseen = set()
-    for key, one in found.items():
-        about = [(Code.ORDER_MISSING, row) for row in one.missing]
-        about += [(Code.ORDER_STILL_WORKING, row) for row, _ in one.ended]
-        for kind, row in about:
+    unanswered = set()
+    for key, differences in found.items():
+        queried = [(Code.ORDER_MISSING, row) for row in differences.missing]
+        queried += [(Code.ORDER_STILL_WORKING, row) for row, _ in differences.ended]
+        for kind, row in queried:
             if (key, row.client_order_id) not in answers:
-                unseen.add((key, kind, row.client_order_id))
-    return unseen
+                unanswered.add((key, kind, row.client_order_id))
+    return unanswered
 
 
-def _unsettled(
+def _unexplained(
     run: ReconciliationRun,
     found: dict[UUID, OrderDifferences],
     answers: dict[tuple[UUID, str], bool],
 ) -> list[DriftRecord]:
-    """What is still different after the answers: an order of ours that the broker says it does not
-    have, and one that rests there though it has ended here. Nothing is guessed of either."""
-    still = {row.id for row in rows(WORKING, (list(found),))}
-    records = [record for one in found.values() for record in one.records]
-    for key, one in found.items():
+    """Return what still differs after the answers.
+
+    Besides unknown orders: ours that the broker does not have, and orders working at the broker
+    that have ended here.
+    """
+    still_working = {row.id for row in rows(WORKING, (list(found),))}
+    records = [record for differences in found.values() for record in differences.records]
+    for key, differences in found.items():
         records += [
             order_record(Code.ORDER_MISSING, str(key), row, None)
-            for row in one.missing
-            if answers.get((key, row.client_order_id)) is False and row.id in still
+            for row in differences.missing
+            if answers.get((key, row.client_order_id)) is False and row.id in still_working
         ]
         records += [
             order_record(Code.ORDER_STILL_WORKING, str(key), row, order)
-            for row, order in one.ended
-            if (key, row.client_order_id) in answers and row.id not in still
+            for row, order in differences.ended
+            if (key, row.client_order_id) in answers and row.id not in still_working
         ]
     return records
 
 
 def without_cancelled(run: ReconciliationRun, records: list[DriftRecord]) -> list[DriftRecord]:
-    """Ask to cancel what rests though it has ended here, where somebody decided so."""
+    """Cancel orders that have ended here but still work at the broker, where a decision says so.
+
+    Returns the records without the orders cancelled.
+    """
     if not any(record.kind is Code.ORDER_STILL_WORKING for record in records):
         return records
     found = rows(DECIDED, (list(run.accounts), Code.ORDER_STILL_WORKING.value))
@@ -141,15 +148,17 @@ def without_cancelled(run: ReconciliationRun, records: list[DriftRecord]) -> lis
         for record in records
         if record.kind is Code.ORDER_STILL_WORKING and (record.connection_id, record.key) in decided
     ]
-    done = broker_queries.cancel(requests)
+    cancelled = broker_queries.cancel(requests)
     return [
         record
         for record in records
         if record.kind is not Code.ORDER_STILL_WORKING
-        or (UUID(record.connection_id), record.evidence["client_order_id"]) not in done
+        or (UUID(record.connection_id), record.evidence["client_order_id"]) not in cancelled
     ]
 
 
 def _cancel_request(record: DriftRecord) -> CancelRequest:
-    told = record.evidence
-    return CancelRequest(told["client_order_id"], told["broker_order_id"], told["symbol"])
+    evidence = record.evidence
+    return CancelRequest(
+        evidence["client_order_id"], evidence["broker_order_id"], evidence["symbol"]
+    )

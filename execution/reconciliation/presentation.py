@@ -1,4 +1,4 @@
-"""What pages say of differences and of decisions about them: console and portal alike."""
+"""Texts about drift items and decisions, for the console, the portal and the API."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,14 +16,14 @@ from execution.reconciliation.effects import Decided
 ADOPT, RELINK, CLOSE, IGNORE = Decision.ADOPT, Decision.RELINK, Decision.CLOSE, Decision.IGNORE
 
 GUIDANCE: dict[str, str] = {
-    Code.UNKNOWN_POSITION: "Somebody opened it at the broker. It has no guard of ours.",
+    Code.UNKNOWN_POSITION: "It was opened at the broker. We do not guard it.",
     Code.POSITION_MISSING: "It was closed at the broker.",
-    Code.QUANTITY_DIFFERS: "A part was closed or added there, and the broker does not tell how.",
-    Code.LEVELS_DIFFER: "Stop or target were moved at the broker.",
-    Code.PRICE_DIFFERS: "Only profits are shown differently.",
-    Code.UNKNOWN_ORDER: "An order with our tag that we have no row of: look at its id first.",
-    Code.EXIT_OVERFILLED: "What was open is closed here. Compare: what is left there shows then.",
-    Code.REPORT_PROCESSING_FAILED: "A report that cannot be written down is the evidence itself.",
+    Code.QUANTITY_DIFFERS: "A part was closed or added there; the broker does not show how.",
+    Code.LEVELS_DIFFER: "The stop or target was changed at the broker.",
+    Code.PRICE_DIFFERS: "Only the profit shown differs.",
+    Code.UNKNOWN_ORDER: "It has our tag but no order here. Check its id first.",
+    Code.EXIT_OVERFILLED: "The position is closed here. Compare to see what is left at the broker.",
+    Code.REPORT_PROCESSING_FAILED: "The evidence is the report that could not be stored.",
 }
 
 BUTTONS: dict[tuple[str, Decision], str] = {
@@ -41,133 +41,133 @@ BUTTONS: dict[tuple[str, Decision], str] = {
     (Code.ORDER_STILL_WORKING, CLOSE): "Cancel it at the broker",
     (Code.LOOKUP_WINDOW_EXCEEDED, CLOSE): "End ours",
 }
-USUAL = {ADOPT: "Adopt", RELINK: "It is one of ours", CLOSE: "Close", IGNORE: "Leave it"}
+DEFAULT_BUTTONS = {ADOPT: "Adopt", RELINK: "Link to one of ours", CLOSE: "Close", IGNORE: "Ignore"}
 
 TRADE = "It becomes a trade of the owner’s private feed, on this account only."
-POINTS: dict[tuple[str, Decision], tuple[tuple[str, str], ...]] = {
+CONSEQUENCES: dict[tuple[str, Decision], tuple[tuple[str, str], ...]] = {
     (Code.UNKNOWN_POSITION, ADOPT): (
         ("validated", TRADE),
-        ("safe", "Its stop and target are what the broker holds, unless you give others."),
+        ("safe", "It keeps the broker’s stop and target, unless you enter others."),
     ),
     (Code.UNKNOWN_POSITION, RELINK): (
-        ("validated", "The order or position gets the broker’s number, and what filled there."),
+        ("validated", "The order or position gets the broker’s id and fills."),
     ),
     (Code.UNKNOWN_POSITION, CLOSE): (
-        ("submitting", "A market order closes all of it, before all entries."),
+        ("submitting", "A market order closes all of it, with priority over entries."),
         ("validated", "It is kept as a trade of the owner’s private feed, with its result."),
     ),
     (Code.UNKNOWN_ORDER, ADOPT): (("validated", TRADE),),
     (Code.UNKNOWN_ORDER, RELINK): (
-        ("validated", "The order gets the id that the broker knows, and is looked up there."),
+        ("validated", "The order gets the broker’s id and is looked up there."),
     ),
     (Code.UNKNOWN_ORDER, CLOSE): (
-        ("submitting", "The broker is asked to cancel it; what filled of it is closed."),
+        ("submitting", "We ask the broker to cancel it. What has filled is closed."),
     ),
     (Code.POSITION_MISSING, CLOSE): (
-        ("validated", "Nothing is sent. Ours is closed at the last price, as closed outside."),
+        (
+            "validated",
+            "Nothing is sent. Ours is closed at the last price, as closed outside Fillcast.",
+        ),
     ),
     (Code.QUANTITY_DIFFERS, CLOSE): (
         ("submitting", "A market order closes what the broker holds beyond ours."),
     ),
     (Code.LEVELS_DIFFER, ADOPT): (
-        ("validated", "Nothing is sent. A level that the broker has not got is ours no more."),
+        ("validated", "Nothing is sent. A level that the broker lacks is removed here."),
     ),
-    (Code.LEVELS_DIFFER, RELINK): (("submitting", "The broker is told our levels again."),),
-    (Code.PRICE_DIFFERS, ADOPT): (("validated", "Nothing is sent. Profits count from it."),),
+    (Code.LEVELS_DIFFER, RELINK): (("submitting", "Our levels are sent to the broker again."),),
+    (Code.PRICE_DIFFERS, ADOPT): (
+        ("validated", "Nothing is sent. Profit is calculated from this price."),
+    ),
     (Code.ORDER_MISSING, CLOSE): (
         ("attention", "Nothing is sent. If it is at the broker after all, its fill still counts."),
     ),
-    (Code.ORDER_STILL_WORKING, CLOSE): (
-        ("submitting", "The broker is asked to cancel it at once."),
-    ),
+    (Code.ORDER_STILL_WORKING, CLOSE): (("submitting", "We ask the broker to cancel it at once."),),
     (Code.LOOKUP_WINDOW_EXCEEDED, CLOSE): (
-        ("attention", "Nothing is sent. Look it up in the broker’s own statements first."),
+        ("attention", "Nothing is sent. Check the broker’s own statements first."),
     ),
 }
-IN_ORDER = (
+FIELD_ORDER = (
     "state", "side", "order_type", "quantity", "filled", "entry_price", "limit_price",
     "stop_price", "stop_loss", "take_profit",
 )  # fmt: skip
-LEFT = (("pending", "It stays as it is. When it changes, it is open again."),)
+IGNORED = (("pending", "Nothing changes. If the difference changes, it opens again."),)
 
 
 def guidance(item: DriftItem) -> str:
-    """Say what it means, and what to do about it."""
+    """Return what a difference means and what to do about it."""
     return " ".join(filter(None, [GUIDANCE.get(item.kind, ""), hint(item.kind)]))
 
 
 def opens_a_trade(item: DriftItem) -> bool:
-    """Whether it is about something that we have nothing of yet."""
+    """Return whether adopting it would create a new trade."""
     return item.kind in (Code.UNKNOWN_POSITION, Code.UNKNOWN_ORDER)
 
 
 def button(item: DriftItem, decision: Decision) -> str:
-    """Name an action by what it does to this one."""
-    return BUTTONS.get((item.kind, decision), USUAL[decision])
+    """Return the label of a decision's button for this item."""
+    return BUTTONS.get((item.kind, decision), DEFAULT_BUTTONS[decision])
 
 
 def title(item: DriftItem, decision: Decision) -> str:
-    """Ask about an action."""
+    """Return the title of a decision's confirmation page."""
     return f"{button(item, decision)}?"
 
 
 def consequences(item: DriftItem, decision: Decision) -> list[Consequence]:
-    """Say what will happen before it does."""
+    """Return what a decision will do, for its confirmation page."""
     lines: tuple[tuple[str, str], ...]
     if decision is IGNORE:
-        lines = LEFT
+        lines = IGNORED
     elif (item.kind, decision) == (Code.QUANTITY_DIFFERS, ADOPT) and ADOPT in actions_of(item):
         lines = _quantity(item)
     else:
-        lines = POINTS.get((item.kind, decision), ())
+        lines = CONSEQUENCES.get((item.kind, decision), ())
     account = f"{item.connection.name} · {item.connection.account}"
     about = ("attention", f"{sentence(item.kind)} {account}: {summary(item)}.")
-    actor = ("safe", "Who decided what, and when, stays on the item and in the log.")
+    actor = ("safe", "The item and the log keep who decided what, and when.")
     return [Consequence(css, text) for css, text in (about, *lines, actor)]
 
 
 def _quantity(item: DriftItem) -> tuple[tuple[str, str], ...]:
     if surplus(item.evidence) > 0:
-        return (("validated", "Nothing is sent. What is gone counts as closed outside."),)
-    return (("validated", f"Nothing is sent. The surplus is taken over. {TRADE}"),)
+        return (("validated", "Nothing is sent. What is gone counts as closed outside Fillcast."),)
+    return (("validated", f"Nothing is sent. The surplus is adopted. {TRADE}"),)
 
 
 def outcome_message(decided: Decided) -> str:
-    """Say what came of a decision."""
+    """Return the message shown after a decision."""
     if decided.order_ids:
-        return f"Decided. It is being closed by O-{decided.order_ids[0]}."
+        return f"Decided. O-{decided.order_ids[0]} closes it."
     if decided.needs_comparison or decided.has_pending_actions:
-        return "Decided. The broker is asked now."
+        return "Decided. The request is being sent to the broker."
     if decided.item.decision == IGNORE:
-        return "Left as it is. When it changes, it is open again."
-    return "Decided and settled."
+        return "Ignored. If the difference changes, it opens again."
+    return "Decided and resolved."
 
 
 def subject(item: DriftItem) -> str:
-    """Name what differs: `Buy EURUSD, P-12, 7714 at the broker`; empty where nothing names it."""
-    parts_shown = item.evidence
-    held = [
-        one
-        for one in (parts_shown.get("theirs"), parts_shown.get("ours"), parts_shown)
-        if isinstance(one, dict)
-    ]
-    side = next((str(one["side"]) for one in held if one.get("side")), "")
-    ours = parts_shown.get("positions") or (f"P-{item.position_id}" if item.position_id else "")
+    """Name what differs: `Buy EURUSD, P-12, 7714 at the broker`; "" if nothing names it."""
+    evidence = item.evidence
+    sources = [evidence.get("theirs"), evidence.get("ours"), evidence]
+    found = (source.get("side") for source in sources if isinstance(source, dict))
+    side = next((str(side) for side in found if side), "")
+    ours = evidence.get("positions") or (f"P-{item.position_id}" if item.position_id else "")
     order = f"O-{item.order_id}" if item.order_id else ""
-    number = parts_shown.get("broker_position_id") or parts_shown.get("broker_order_id") or ""
-    trade = " ".join(filter(None, [side.capitalize(), str(parts_shown.get("symbol") or "")]))
-    parts = [trade, str(ours), order, f"{number} at the broker" if number else ""]
+    broker_id = evidence.get("broker_position_id") or evidence.get("broker_order_id") or ""
+    trade = " ".join(filter(None, [side.capitalize(), str(evidence.get("symbol") or "")]))
+    parts = [trade, str(ours), order, f"{broker_id} at the broker" if broker_id else ""]
     return ", ".join(filter(None, parts))
 
 
 def differing(item: DriftItem) -> str:
-    """Say in a few words what the two sides hold: `quantity 100 ≠ 70`."""
-    pairs, _ = sides(item)
-    found = [one for one in pairs if one.differs]
-    of_quantity = [one for one in found if one.name == "quantity"]
+    """Return what the two sides hold, in short: `quantity 100 ≠ 70`."""
+    fields, _ = sides(item)
+    found = [field for field in fields if field.differs]
+    quantities = [field for field in found if field.name == "quantity"]
     return ", ".join(
-        f"{one.name} {one.ours or 'none'} ≠ {one.theirs or 'none'}"
-        for one in of_quantity[:1] or found
+        f"{field.name} {field.ours or 'none'} ≠ {field.theirs or 'none'}"
+        for field in quantities[:1] or found
     )
 
 
@@ -178,7 +178,7 @@ def summary(item: DriftItem) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One line of the evidence."""
+    """One field of the evidence, as both sides have it."""
 
     name: str
     ours: str
@@ -186,28 +186,29 @@ class Difference:
 
     @property
     def differs(self) -> bool:
+        """Whether the two sides have different values."""
         return self.ours != self.theirs
 
 
 def sides(item: DriftItem) -> tuple[list[Difference], list[tuple[str, str]]]:
-    """Sort evidence into what both sides say and what stands alone."""
-    told: dict[str, Any] = item.evidence
-    ours, theirs = told.get("ours"), told.get("theirs", told.get("broker"))
+    """Split evidence into the fields of the two sides and other facts, as (name, value)."""
+    evidence: dict[str, Any] = item.evidence
+    ours, theirs = evidence.get("ours"), evidence.get("theirs", evidence.get("broker"))
     facts = [
         (name.replace("_", " "), _moment(value) if name.endswith("_at") else str(value))
-        for name, value in told.items()
+        for name, value in evidence.items()
         if name not in {"ours", "theirs", "broker", "differs"} and value not in (None, "")
     ]
     if isinstance(ours, dict) or isinstance(theirs, dict):
-        mine, his = ours or {}, theirs or {}
-        told_of = {*mine, *his}
-        names = [*(n for n in IN_ORDER if n in told_of), *sorted(told_of - set(IN_ORDER))]
+        ours, theirs = ours or {}, theirs or {}
+        fields = {*ours, *theirs}
+        names = [*(n for n in FIELD_ORDER if n in fields), *sorted(fields - set(FIELD_ORDER))]
         return [
-            Difference(n.replace("_", " "), _side(mine, n), _side(his, n)) for n in names
+            Difference(n.replace("_", " "), _side(ours, n), _side(theirs, n)) for n in names
         ], facts
     if ours is None and theirs is None:
         return [], facts
-    return [Difference("quantity", _written(ours or 0), _written(theirs or 0))], facts
+    return [Difference("quantity", _value_text(ours or 0), _value_text(theirs or 0))], facts
 
 
 def _moment(value: Any) -> str:
@@ -218,15 +219,15 @@ def _moment(value: Any) -> str:
 
 
 def _side(fields: dict[str, Any], name: str) -> str:
-    """What one side says of a thing; a side that has nothing at all says nothing."""
+    """Return one side's value as text; "" if that side has no fields at all."""
     if not fields:
         return ""
     value = fields.get(name)
-    return "none" if value in (None, "") else _written(value)
+    return "none" if value in (None, "") else _value_text(value)
 
 
-def _written(value: Any) -> str:
-    """A number with its thousands, anything else as it is."""
+def _value_text(value: Any) -> str:
+    """Return a number with thousands separators, anything else unchanged."""
     if value is None:
         return "none"
     try:

@@ -1,9 +1,11 @@
-"""Reconciliation: the union of what we hold and what the broker holds, account by account.
+"""Reconciliation of positions, orders and executions with the broker, account by account.
 
-Positions, orders and executions. A failed or partial read proves nothing. What the broker lacks
-counts only when it was missing in two reads that began after our last activity on it, with nothing
-in flight; executions that we have missed are applied as the facts they are. What is left becomes a
-drift item; a position that is gone at the broker is closed here and never reopened.
+- A failed or partial read proves nothing.
+- A position counts as missing only after two reads without it. Both must have begun after our last
+  activity on it, with nothing in flight.
+- Executions that we missed are applied like any report.
+- What is still different becomes a drift item. A position that is gone at the broker is closed here
+  and never reopened.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,7 @@ from execution.reconciliation import auto_correction
 from execution.reconciliation.auto_resolve import resolve
 from execution.reconciliation.compare import (
     NO_REMAINDERS,
-    OF_POSITIONS,
+    POSITION_CODES,
     Differences,
     UnsellableRemainder,
     is_of,
@@ -58,23 +60,27 @@ from execution.runtime.event_stream import drain_first
 from execution.submission.deferral import wake, wake_look_ups
 
 log = structlog.get_logger(__name__)
-# Of accounts that wait for their comparison so many at once, in no fixed order, half of them those
-# that a comparison was requested of: none waits for a long row of others that do not answer.
-FIRST_AT_ONCE = 100
+# How many waiting accounts are compared at once. The order is random, and half of them are accounts
+# with a request, so that none waits behind many others that do not answer.
+FIRST_BATCH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class ComparisonBatch:
-    """What came of comparing some accounts. accounts: all whose turn it was, heard or not, with the
-    time at which they were selected."""
+    """The result of one comparison.
+
+    accounts: all that were selected, with or without an answer, and when. differences: how many.
+    """
 
     accounts: Mapping[UUID, datetime] = field(default_factory=dict)
     differences: int = 0
 
 
 def connections_sql() -> str:
-    """The accounts to compare: those that are asked for, and all that are watched. Those that had
-    their turn are passed over until a comparison is requested and due after that."""
+    """Return the statement for the accounts to compare: monitored ones and those with a request.
+
+    An account compared in this round is left out until a new request for it is due.
+    """
     return f"""
 SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane,
   statement_timestamp() AS selected_at
@@ -82,9 +88,10 @@ FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.
 LEFT JOIN execution_accountsyncstate r ON r.connection_id = c.id
 WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
-  AND NOT EXISTS (SELECT FROM unnest(%(done)s::uuid[], %(turns)s::timestamptz[]) AS d(id, turn_at)
+  AND NOT EXISTS (
+    SELECT FROM unnest(%(done)s::uuid[], %(selected_at)s::timestamptz[]) AS d(id, selected_at)
     WHERE d.id = c.id AND NOT coalesce(
-      r.reconcile_requested_at > d.turn_at AND r.reconcile_requested_at <= clock_timestamp(),
+      r.reconcile_requested_at > d.selected_at AND r.reconcile_requested_at <= clock_timestamp(),
       false))
   AND (r.reconcile_requested_at <= clock_timestamp() OR h.reconciled_at IS NULL
     OR NOT %(first)s AND {not_idle_sql()})
@@ -92,7 +99,7 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
   AND (r.reconcile_requested_at <= clock_timestamp() OR {is_monitored_sql()})
 ORDER BY CASE WHEN %(first)s THEN
   row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random()) END, c.id
-LIMIT CASE WHEN %(first)s THEN {FIRST_AT_ONCE} END
+LIMIT CASE WHEN %(first)s THEN {FIRST_BATCH} END
 """
 
 
@@ -100,19 +107,21 @@ OURS = f"""
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
   coalesce({tick_of("p")}, 0) AS tick,
   p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.last_activity_at, p.missing_since,
-  -- What the broker is being told of levels, and levels that make way for an exit, are our doing.
-  p.protection_suspended OR coalesce(p.level_sync_due_at > clock_timestamp(), false) AS levels_move,
+  -- We are changing levels at the broker, or have suspended protection for an exit.
+  p.protection_suspended OR coalesce(p.level_sync_due_at > clock_timestamp(), false)
+    AS levels_are_changing,
   NOT p.levels_given_up AND (p.sl_guardian = 'BROKER' AND {differs("p.sl", "p.broker_sl")}
-    OR {differs("(CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END)", "p.broker_tp")}) AS untold,
+    OR {differs("(CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END)", "p.broker_tp")})
+    AS has_unsent_levels,
   p.sl, p.tp, p.levels_reported_at, p.levels_given_up,
-  p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AS sl_is_wanted,
-  p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AS tp_is_wanted,
-  -- Netted with another of ours at some time: the broker's average price is of both.
+  p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AS sl_is_expected,
+  p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AS tp_is_expected,
+  -- Netted with another position of ours at some time: the broker's average price covers both.
   a.position_mode IS DISTINCT FROM 'HEDGING' AND p.broker_position_id <> '' AND EXISTS (
     SELECT FROM positions_executionposition n
     WHERE n.connection_id = p.connection_id AND n.broker_position_id = p.broker_position_id
-      AND n.broker_position_id <> ''  -- as `position_of_ticket` says it
-      AND n.id <> p.id AND (n.quantity > 0 OR n.closed_at >= p.opened_at)) AS shared,
+      AND n.broker_position_id <> ''  -- as the index `position_of_ticket` has it
+      AND n.id <> p.id AND (n.quantity > 0 OR n.closed_at >= p.opened_at)) AS is_shared,
   (SELECT e.client_order_id FROM execution_order e WHERE e.signal_id = p.signal_id
     AND e.connection_id = p.connection_id AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
   ) AS client_order_id,
@@ -128,29 +137,29 @@ WHERE p.id = ANY(ARRAY(
 ORDER BY p.id
 """
 
-# Where balances are positions: what stays in them after a sale (`exits/dust.py`).
+# For accounts whose balances are positions: what a sale leaves behind (`exits/dust.py`).
 REMAINDERS = """
-SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, i.close_min AS least,
+SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, i.close_min AS minimum,
   coalesce(o.dust, 0) AS dust
 FROM connections_instrument i
 JOIN connections_executionconnection c ON c.instrument_book = i.book
-LEFT JOIN (  -- once for all symbols of an account, which may be thousands
+LEFT JOIN (  -- once for all symbols of an account; there may be thousands
   SELECT connection_id, symbol, sum(filled_quantity) AS dust FROM execution_order
   WHERE connection_id = ANY(%(connections)s) AND leg LIKE 'dust%%' GROUP BY connection_id, symbol
 ) o ON o.connection_id = c.id AND o.symbol = i.symbol
 WHERE i.close_min > 0 AND c.id = ANY(%(connections)s)
 """
 
-# What the broker may hold already and we have not been told of.
+# Entries whose fill the broker may have and we do not know yet.
 ENTERING = """
 SELECT DISTINCT connection_id, symbol FROM execution_order
 WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
 """
 
-# Only a read counts that began after the connection came to be in error and after its last test,
-# after it was switched on and its lane taken, and in a new epoch when nobody could be sending any
-# more. A lost answer since then is no reason: its order is looked up, as on an account that trades.
+# A read counts only if it began after the connection's last error, last test and activation, after
+# its lane was acquired, and in a recovery epoch after `answer_by`. An order whose answer was lost
+# since then does not matter: it is looked up, as on any account that trades.
 CLEAN = """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
@@ -173,29 +182,30 @@ WHERE connection_id IN (
 
 
 def reconcile_all() -> int:
-    """Compare every active connection; return how many differences were seen."""
+    """Compare every active connection; return the number of differences."""
     return reconcile()
 
 
 def reconcile_new() -> int:
-    """Compare the connections that have not been since they (re)connected, and those of which a
-    comparison was requested: the startup gate. Some at a time, until all have had their turn; a
-    second one in the same round is for those of which a comparison was requested since the first.
+    """Compare connections that (re)connected and those with a request; return the differences.
+
+    An account may trade only after its first comparison. Works in batches until every account was
+    selected once; a new request for an account selects it again.
     """
-    seen, done = 0, dict[UUID, datetime]()
+    differences, done = 0, dict[UUID, datetime]()
     while True:
         batch = _compare_some((), first_only=True, done=done)
-        seen += batch.differences
+        differences += batch.differences
         done.update(batch.accounts)
-        if len(batch.accounts) < FIRST_AT_ONCE:
-            return seen
+        if len(batch.accounts) < FIRST_BATCH:
+            return differences
 
 
 def reconcile(connection_ids: Sequence[UUID] = ()) -> int:
-    """Compare connections (all active ones unless named) with their brokers.
+    """Compare these connections with their brokers, by default all active ones.
 
-    Returns how many differences were seen. Each is compared as soon as it has answered; one whose
-    read failed is left as it is.
+    Returns the number of differences. Each account is compared as soon as its answers have come; an
+    account whose read failed stays as it is.
     """
     return _compare_some(connection_ids).differences
 
@@ -206,85 +216,96 @@ def _compare_some(
     first_only: bool = False,
     done: Mapping[UUID, datetime] | None = None,
 ) -> ComparisonBatch:
-    had = done or {}
-    named = {
-        "ids": list(connection_ids), "done": list(had), "turns": list(had.values()),
+    done = done or {}
+    parameters = {
+        "ids": list(connection_ids),
+        "done": list(done),
+        "selected_at": list(done.values()),
         "first": first_only,
-    }  # fmt: skip
+    }
     accounts_due = rows(
-        connections_sql(), {**named, **held_lanes_parameters(), **idle_parameters()}
+        connections_sql(), {**parameters, **held_lanes_parameters(), **idle_parameters()}
     )
     if not accounts_due:
         return ComparisonBatch()
-    turns = {row.connection_id: row.selected_at for row in accounts_due}
-    # What the broker has told already is no difference; what it cannot tell now may be one.
+    selected = {row.connection_id: row.selected_at for row in accounts_due}
+    # Events that the broker has already sent are no difference. Without them a comparison is wrong.
     not_drained = drain_first()
     accounts = {row.connection_id: row for row in accounts_due if row.type not in not_drained}
     if not accounts:
-        return ComparisonBatch(turns)
+        return ComparisonBatch(selected)
     run = start_run(accounts)
     differences = 0
     for read in broker_queries.snapshots(list(accounts.values())):
         failpoint("reconcile.read")
         differences += compare_with_bisection(run, read)
-    return ComparisonBatch(turns, differences)
+    return ComparisonBatch(selected, differences)
 
 
 def compare_with_bisection(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> int:
-    """Compare accounts; return how many differences were seen.
+    """Compare accounts; return the number of differences.
 
-    What a broker says of one account is never its neighbours' trouble: what breaks the comparison
-    is left as it is. The database's trouble is raised.
+    An account whose answer breaks the comparison is logged and left as it is; the others are
+    compared. Raises database errors.
     """
 
-    def leave(connection_id: UUID, fault: Exception) -> int:
-        log.error("an account cannot be compared", connection=str(connection_id), exc_info=fault)
+    def log_failure(connection_id: UUID, error: Exception) -> int:
+        log.error("an account cannot be compared", connection=str(connection_id), exc_info=error)
         return 0
 
     def compare(ids: Sequence[UUID]) -> int:
         return _compare(run, {key: read[key] for key in ids})
 
-    return sum(process_with_bisection(list(read), compare, leave, spared=is_database_trouble))
+    return sum(process_with_bisection(list(read), compare, log_failure, spared=is_database_trouble))
 
 
-def _compare(look: ReconciliationRun, read: dict[UUID, Snapshot]) -> int:
-    """Apply what explains differences, then write down what is left of them."""
-    orders = settle_orders(look, {key: one.orders for key, one in read.items()})
+def _compare(run_: ReconciliationRun, read: dict[UUID, Snapshot]) -> int:
+    """Apply what explains differences, then store those that are left."""
+    orders = settle_orders(run_, {key: snapshot.orders for key, snapshot in read.items()})
     records = orders.records
-    _query_missed_entries(look, read)
-    found = _positions(look, read)
-    if (silent := _explain(look, found)) is not None:
-        read = {key: one for key, one in read.items() if key not in silent}
-        found = _positions(look, read)  # what was just applied has moved: it says nothing now
-    _store_levels(look, found)
+    _query_missed_entries(run_, read)
+    found = _positions(run_, read)
+    if (unanswered := _explain(run_, found)) is not None:
+        read = {key: snapshot for key, snapshot in read.items() if key not in unanswered}
+        found = _positions(run_, read)  # leaves out positions that the executions have changed
+    _store_levels(run_, found)
     for differences in found.values():
         records += differences.records
-    records = auto_correction.auto_correct(look.accounts, without_cancelled(look, records))
-    records = _with_entry_fills(look, records)
-    settle_missing([p for one in found.values() for p in one.gone], list(read), look.began)
+    records = auto_correction.auto_correct(run_.accounts, without_cancelled(run_, records))
+    records = _with_entry_fills(run_, records)
+    gone = [position for differences in found.values() for position in differences.gone]
+    settle_missing(gone, list(read), run_.began)
     with transaction.atomic():
-        upsert_items([one for one in records if UUID(one.connection_id) in read])
-        unseen = {(key, *one) for key, found_of in found.items() for one in found_of.not_compared}
-        resolve(list(read), look.began, unseen | orders.not_compared)
-        found_clean = rows(CLEAN, {"connections": list(read), "began": look.began})
-        compared = [row.connection_id for row in found_clean]
-        run(END_REQUESTS, {"connections": list(read), "began": look.began})
+        upsert_items([record for record in records if UUID(record.connection_id) in read])
+        not_compared = {
+            (key, kind, about)
+            for key, differences in found.items()
+            for kind, about in differences.not_compared
+        }
+        resolve(list(read), run_.began, not_compared | orders.not_compared)
+        of_read = {"connections": list(read), "began": run_.began}
+        compared = [row.connection_id for row in rows(CLEAN, of_read)]
+        run(END_REQUESTS, of_read)
         wake(compared)
         wake_look_ups(compared)
     failpoint("reconcile.committed")
-    return sum(not one.is_note for one in records)
+    return sum(not record.is_note for record in records)
 
 
 def store_level_reads(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> None:
-    """Write down which levels brokers hold where the books do not know it, by a read between two
-    comparisons. It settles no difference: what else the read shows is left to them."""
+    """Store the brokers' levels from a read between two comparisons.
+
+    Resolves no difference; whatever else the read shows is left to the next comparison.
+    """
     if read:
         _store_levels(run, _positions(run, read))
 
 
 def _store_levels(run: ReconciliationRun, found: dict[UUID, Differences]) -> None:
-    """Write down which levels brokers hold where the books do not know it: a stop that is not there
-    is placed again, and watched by us until it is confirmed."""
+    """Store the brokers' levels where ours are unknown or wrong.
+
+    A missing stop is then placed again, and we guard it until the broker confirms it.
+    """
     statements = [
         LevelStatement(position.client_order_id, held, began=run.began)
         for one in found.values()
@@ -296,8 +317,10 @@ def _store_levels(run: ReconciliationRun, found: dict[UUID, Differences]) -> Non
 
 
 def _query_missed_entries(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> None:
-    """Look up the entries of tickets that we do not hold though their ids are ours: a fill of ours
-    that never came."""
+    """Look up the entries of broker positions with our id that we do not hold.
+
+    We missed the report of their fill.
+    """
     tickets = [
         (key, ticket)
         for key, one in read.items()
@@ -322,8 +345,10 @@ def _query_missed_entries(run: ReconciliationRun, read: dict[UUID, Snapshot]) ->
 
 
 def _with_entry_fills(run: ReconciliationRun, records: list[DriftRecord]) -> list[DriftRecord]:
-    """Say of unknown positions with our tag how much their entry filled, a part of which may be
-    closed: whoever adopts one asks for all of its executions."""
+    """Add to unknown positions with our tag how much their entry filled.
+
+    A part may be closed since; adopting the position reads all of its executions.
+    """
     tag = settings.FILLCAST_INSTALLATION_TAG
     ours = [
         record
@@ -350,19 +375,19 @@ def _positions(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> dict[UUID,
     entering = {(row.connection_id, row.symbol) for row in rows(ENTERING, (list(read),))}
     remainders = _remainders(list(read))
     found = {}
-    for key, one in read.items():
-        # A ticket that we do not know may be an entry's whose answer is on its way.
+    for key, snapshot in read.items():
+        # An unknown position may belong to an entry in flight.
         theirs = [
             ticket
-            for ticket in one.positions
+            for ticket in snapshot.positions
             if (key, ticket.symbol) not in entering or is_of(ours[key], ticket)
         ]
         found[key] = positions_of(
             str(key), ours[key], theirs, run.began, remainders.get(key, NO_REMAINDERS)
         )
-        passed = {ticket.broker_position_id for ticket in one.positions}
-        passed -= {ticket.broker_position_id for ticket in theirs}
-        found[key].skip(OF_POSITIONS, *passed)
+        skipped = {ticket.broker_position_id for ticket in snapshot.positions}
+        skipped -= {ticket.broker_position_id for ticket in theirs}
+        found[key].skip(POSITION_CODES, *skipped)
     return found
 
 
@@ -370,26 +395,30 @@ def _remainders(connections: list[UUID]) -> dict[UUID, dict[str, UnsellableRemai
     found: dict[UUID, dict[str, UnsellableRemainder]] = {}
     for row in rows(REMAINDERS, {"connections": connections}):
         found.setdefault(row.connection_id, {})[row.symbol] = UnsellableRemainder(
-            row.step, row.dust, row.least
+            row.step, row.dust, row.minimum
         )
     return found
 
 
 def _ours(run: ReconciliationRun, connections: list[UUID]) -> list[Any]:
-    before = [one for key in connections for one in run.positions.get(key, ())]
+    before = [id_ for key in connections for id_ in run.positions.get(key, ())]
     return rows(OURS, {"connections": connections, "before": before})
 
 
 def _explain(run: ReconciliationRun, found: dict[UUID, Differences]) -> set[UUID] | None:
-    """Ask for executions that explain differences and apply them.
+    """Read the executions that may explain differences and apply them.
 
-    Returns None where there was nobody to ask, else the accounts that did not answer: they prove
-    nothing this time.
+    Returns the accounts that did not answer, which prove nothing this time; None if no account's
+    broker lists executions.
     """
-    since = {key: one.since for key, one in found.items() if one.since is not None}
-    able = [
+    since = {
+        key: differences.since
+        for key, differences in found.items()
+        if differences.since is not None
+    }
+    accounts = [
         run.accounts[key]
         for key in since
         if broker_queries.supports_fill_history(run.accounts[key])
     ]
-    return broker_queries.sync_fills(able, since) if able else None
+    return broker_queries.sync_fills(accounts, since) if accounts else None

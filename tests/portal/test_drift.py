@@ -48,7 +48,7 @@ def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Clie
     assert "<strong>5,000</strong>" in page
     assert "Close it at the broker…" in page
     assert "<strong>Buy EURUSD, 770 at the broker</strong>, Main MT5 · 7714" in page
-    assert "Somebody opened it at the broker." in page, "what it means"
+    assert "It was opened at the broker." in page, "what it means"
     assert "Adopt it, link it to one of ours, or have it closed" in page, "and what to do"
     other = html_of(alice.get(f"/accounts/{world.ibkr.pk}/"))
     assert "we differ" not in other
@@ -56,11 +56,11 @@ def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Clie
 
 def test_a_trade_opened_at_the_broker_is_adopted_with_a_stop(world: World, alice: Client) -> None:
     path = f"/differences/{world.difference.pk}/adopt/"
-    assert "what the broker holds" in html_of(alice.get(path))
+    assert "the broker’s stop and target" in html_of(alice.get(path))
     wrong = alice.post(path, {"stop_loss": "1.5"})
     assert (wrong.status_code, "has passed the level" in html_of(wrong)) == (422, True)
     told = html_of(alice.post(path, {"stop_loss": "1.381"}, follow=True))
-    assert "Decided and settled." in told
+    assert "Decided and resolved." in told
     as_owner_of_tables()
     position = ExecutionPosition.objects.get(broker_position_id="770")
     assert (position.quantity, position.sl, position.broker_sl) == (5000, D("1.381"), D("1.3805"))

@@ -269,5 +269,5 @@ def test_the_log_says_what_the_broker_dropped(
     rounds()
     lines = ExecutionLog.objects.filter(code="STOP_DROPPED").order_by("id")
     assert [line.detail.partition(": ")[2] for line in lines] == [
-        "placed again, and the broker still holds none: we watch the level"
+        "placed again, but the broker still holds none; we monitor the level"
     ]

@@ -52,7 +52,7 @@ def test_an_unknown_order_that_was_told_and_does_not_rest_is_settled_with_that_r
     factories.apply(factories.report(entry, ReportKind.ACCEPTED, client_order_id=strange(entry)))
     reconcile()
     assert drift_items() == [("UNKNOWN_ORDER", "RESOLVED")]
-    assert DriftItem.objects.get().resolution.startswith("It does not wait at the broker")
+    assert DriftItem.objects.get().resolution.startswith("A comparison found no such working order")
 
 
 def test_an_order_of_which_we_have_a_row_again_is_unknown_no_more(
@@ -63,7 +63,7 @@ def test_an_order_of_which_we_have_a_row_again_is_unknown_no_more(
     Order.objects.update(client_order_id=strange(entry))
     reconcile()
     assert drift_items() == [("UNKNOWN_ORDER", "RESOLVED")]
-    assert DriftItem.objects.get().resolution == "We have a row of it again."
+    assert DriftItem.objects.get().resolution == "Its order exists here now."
 
 
 def test_a_poisoned_report_waits_for_a_person(position: ExecutionPosition) -> None:

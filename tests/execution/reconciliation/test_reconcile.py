@@ -317,7 +317,7 @@ def test_accounts_that_fail_again_and_again_starve_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Four of which a comparison was requested fail; three are compared at once."""
-    monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_AT_ONCE", 3)
+    monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 3)
     failing = [factories.account(feed).pk for _ in range(4)]
     request_reconciliation(failing)
     new = factories.account(feed)
@@ -344,7 +344,7 @@ def test_account_is_compared_again_in_a_round_when_that_is_requested_meanwhile(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A round of thousands of accounts takes minutes: a second look does not wait for its end."""
-    monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_AT_ONCE", 2)
+    monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 2)
     for _ in range(5):
         factories.account(feed)
     ConnectionHealth.objects.update(reconciled_at=None)
@@ -374,7 +374,7 @@ def test_accounts_whose_events_cannot_be_read_end_no_round(
     runtime: trading_runtime.TradingRuntime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_AT_ONCE", 2)
+    monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 2)
     unheard = iter([{KIND}])
     monkeypatch.setattr(
         "execution.reconciliation.reconcile.drain_first", lambda: next(unheard, set())

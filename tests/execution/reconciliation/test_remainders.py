@@ -28,7 +28,7 @@ def position(quantity: str) -> SimpleNamespace:
         id=1, symbol="EURUSD", side=Side.BUY, quantity=D(quantity), entry_price=D("1.1"),
         pip=D("0.0001"), tick=D("0.00001"), broker_position_id="EURUSD", client_order_id="",
         opened_at=market_now(), last_activity_at=market_now(), in_flight=False, shared=True,
-        levels_move=True, broker_sl=None, broker_tp=None,
+        levels_are_changing=True, broker_sl=None, broker_tp=None,
     )  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_only_a_balance_that_cannot_be_sold_means_that_a_position_is_gone(
     held: str | None, left: str, dust: str, least: str, expected: str
 ) -> None:
     ours = [] if held is None else [position(held)]
-    rests = {"EURUSD": UnsellableRemainder(step=D("0.1"), dust=D(dust), least=D(least))}
+    rests = {"EURUSD": UnsellableRemainder(step=D("0.1"), dust=D(dust), minimum=D(least))}
     found = positions_of("alice", ours, [balance(left)], market_now(), rests)
     kinds = [record.kind for record in found.records]
     assert (kinds, bool(found.gone)) == (
