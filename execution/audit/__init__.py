@@ -1,1 +1,1 @@
-"""Proof that nothing is missing and nothing happened twice: counters that must be 0."""
+"""The audit: counters that must be 0 prove that nothing is missing or happened twice."""

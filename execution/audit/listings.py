@@ -1,14 +1,14 @@
-"""What brokers list of their accounts, for the audit: requested here, read by trading processes.
+"""Listings of broker accounts for the audit: requested by audits, read by trading processes.
 
-An audit may run in a process that holds no broker session. It writes requests; the process that
-holds an account's lane reads its orders, executions and positions and stores what it read. Reads
-are made some at a time, once in 30 s for an account at most, through the adapter and so within its
-rate limit. An account that could not be read in time is not judged, and the audit says why.
+An audit may run in a process without broker sessions. It writes requests; the process that holds an
+account's lane reads the account's orders, executions and positions, and stores them. An account is
+read at most once in FRESH_SECONDS, through the adapter and so within the broker's rate limit. An
+account that could not be read in time is not judged, and the audit states why.
 """
 
 import json
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -30,23 +30,26 @@ from common.sql import array, columns, rows, run
 from connections.exposure import is_monitored_sql, is_open_sql
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
+from events.models import EventKind
+from events.services import emit
 from execution.runtime import broker_queries
 
 log = structlog.get_logger(__name__)
 
-COVERS = timedelta(days=1)  # executions so far back are listed, where the broker keeps them
-FRESH_SECONDS = 30  # what was read so lately is not read again
-VALID_SECONDS = 600  # what is older proves nothing, and is not read any more either
+COVERS = timedelta(days=1)  # how far back executions are listed, where the broker keeps them
+FRESH_SECONDS = 30  # a newer listing is not read again
+VALID_SECONDS = 600  # an older listing proves nothing; an older request is not served
 WAIT_SECONDS = 20.0
-READS = 3  # an account's positions, its resting orders and its executions
-AT_ONCE = 200
+READS = 3  # an account's positions, its working orders and its executions
+BATCH_SIZE = 200
+NAMED_ACCOUNTS = 20  # in one message; the dashboard has all of them
 
-# Accounts on which something of ours can be wrong, of brokers that do not show their books.
+# Accounts to judge, of brokers without books: monitored, with open trades, or recently used.
 _AUDITED = """
 FROM connections_executionconnection c
 JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE c.archived_at IS NULL AND c.type <> ALL(%(shown)s::text[])
-  AND (h.status = 'ACTIVE' AND {watched} OR {open}
+WHERE c.archived_at IS NULL AND c.type <> ALL(%(with_books)s::text[])
+  AND (h.status = 'ACTIVE' AND {monitored} OR {open}
     OR h.last_used_at > clock_timestamp() - interval '1 day')
 """
 
@@ -59,11 +62,11 @@ RETURNING connection_id
 """
 
 WAITING = """
-SELECT count(*) AS n FROM execution_brokerlisting
+SELECT count(*) AS number FROM execution_brokerlisting
 WHERE requested_at IS NOT NULL AND connection_id = ANY(%s::uuid[])
 """
 
-# While an account is being read no other process reads it; if that process dies, another does.
+# A claim keeps other processes from reading the account, until it ends: this process may die.
 DUE = f"""
 WITH due AS (
   SELECT l.connection_id FROM execution_brokerlisting l
@@ -131,7 +134,11 @@ class NotJudged:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a broker listed of one account. began: machine time; what moved since says nothing."""
+    """What a broker listed of one account.
+
+    began: machine time; rows with activity since are not judged. executed_since: start of the
+    executions listed.
+    """
 
     connection_id: UUID
     began: datetime
@@ -142,35 +149,35 @@ class Listing:
 
 # ---- requested ---------------------------------------------------------------------------------
 def request(with_books: Collection[str]) -> list[UUID]:
-    """Request a reading of every account that the audit judges; return those that are to be read.
+    """Request a listing of every account that the audit judges; return those that will be read.
 
-    with_books: broker types that show their books by themselves. What was read lately is not read
-    again.
+    with_books: broker types whose books the audit reads instead. An account with a fresh listing is
+    not read again.
     """
-    parameters = {"shown": array(with_books), "fresh": FRESH_SECONDS}
+    parameters = {"with_books": array(with_books), "fresh": FRESH_SECONDS}
     return [row.connection_id for row in rows(_with_audited(REQUEST), parameters)]
 
 
 def wait_for(connection_ids: Sequence[UUID], seconds: float = WAIT_SECONDS) -> bool:
-    """Wait until each of these has been read or could not be; return whether that came in time."""
-    until = monotonic() + seconds
-    while rows(WAITING, (array(connection_ids),))[0].n:
-        if monotonic() > until:
+    """Wait until each read has succeeded or failed; return False after `seconds`."""
+    deadline = monotonic() + seconds
+    while rows(WAITING, (array(connection_ids),))[0].number:
+        if monotonic() > deadline:
             return False
         sleep(0.1)
     return True
 
 
 def _with_audited(sql: str) -> str:
-    audited = _AUDITED.format(watched=is_monitored_sql(), open=is_open_sql("c.id"))
+    audited = _AUDITED.format(monitored=is_monitored_sql(), open=is_open_sql("c.id"))
     return sql.format(audited=audited)
 
 
 # ---- read by the process that holds the lane ----------------------------------------------------
 def read_requested() -> int:
-    """Read the accounts of this process's lanes that an audit wants read; return how many."""
+    """Read the requested accounts of this process's lanes; return how many."""
     parts = READS * float(settings.FILLCAST_CALL_TIMEOUT_SECONDS)
-    limits = {"valid": VALID_SECONDS, "limit": AT_ONCE, "lease": 2 * parts}
+    limits = {"valid": VALID_SECONDS, "limit": BATCH_SIZE, "lease": 2 * parts}
     due = rows(DUE, {**limits, **held_lanes_parameters()})
     if not due:
         return 0
@@ -193,7 +200,7 @@ class _Reading:
 
 
 async def _read(row: Any) -> _Reading:
-    """Raises ReadFailed NOT_SUPPORTED where the broker cannot list orders."""
+    """Read one account. Raises ReadFailed NOT_SUPPORTED if the broker cannot list orders."""
     adapter, spec = adapter_for(row.type), spec_from_row(row)
     horizon = adapter.capabilities(spec).fills_horizon
     if horizon is None:
@@ -227,40 +234,43 @@ def _failure(answer: Exception) -> tuple[str, str]:
 
 
 def _orders_json(orders: Sequence[ListedOrder]) -> str:
-    """Our orders as JSON: what others placed is not the audit's."""
-    said = [
-        [one.client_order_id, one.broker_order_id, str(one.executed)]
-        for one in orders
-        if _is_ours(one.client_order_id)
-    ]
-    return json.dumps(said)
+    """Return our orders as JSON; the audit ignores orders that others placed."""
+    ours = [order for order in orders if _is_ours(order.client_order_id)]
+    return json.dumps(
+        [[order.client_order_id, order.broker_order_id, str(order.executed)] for order in ours]
+    )
 
 
 def _positions_json(positions: Sequence[BrokerPosition]) -> str:
-    said = [
-        [one.broker_position_id, one.side.value, str(one.quantity), one.client_order_id]
-        for one in positions
-        if one.quantity
+    listed = [
+        [
+            position.broker_position_id,
+            position.side.value,
+            str(position.quantity),
+            position.client_order_id,
+        ]
+        for position in positions
+        if position.quantity
     ]
-    return json.dumps(said)
+    return json.dumps(listed)
 
 
 def _is_ours(client_order_id: str) -> bool:
-    """Whether an id was made by this installation; its last character is the attempt's digit."""
+    """Return whether this installation created an id; its last character is the attempt."""
     tag = settings.FILLCAST_INSTALLATION_TAG
     is_whole = len(client_order_id) == len(tag) + 15 and client_order_id[-1:].isdigit()
     return is_whole and client_order_id.startswith(tag)
 
 
-# ---- judged ------------------------------------------------------------------------------------
+# ---- used by the audit -------------------------------------------------------------------------
 def stored(
     with_books: Collection[str], signal_id: int | None = None
 ) -> tuple[list[Listing], list[NotJudged]]:
-    """Return what was listed of the accounts that the audit judges, and those that it cannot judge.
+    """Return the valid listings of the audited accounts, and the accounts without one.
 
-    signal_id: only the accounts of that signal's orders.
+    with_books: as for `request`. signal_id: only the accounts of that signal's orders.
     """
-    parameters = {"shown": array(with_books), "signal": signal_id, "valid": VALID_SECONDS}
+    parameters = {"with_books": array(with_books), "signal": signal_id, "valid": VALID_SECONDS}
     listings, not_judged = [], []
     for row in rows(_with_audited(STORED), parameters):
         if row.is_valid:
@@ -280,18 +290,18 @@ def _listing(row: Any) -> Listing:
 
 
 def _accepted(row: Any) -> Iterator[AcceptedOrder]:
-    """One for each client order id: with how many of the broker's orders, and all they executed."""
-    numbers: dict[str, set[str]] = {}
+    """Yield each client order id with its number of broker orders and the quantity executed."""
+    broker_order_ids: dict[str, set[str]] = {}
     executed: dict[str, Decimal] = {}
-    for cid, number, quantity in row.orders:
-        numbers.setdefault(cid, set()).add(number)
+    for cid, broker_order_id, quantity in row.orders:
+        broker_order_ids.setdefault(cid, set()).add(broker_order_id)
         executed[cid] = executed.get(cid, Decimal(0)) + Decimal(quantity)
-    for cid, of in numbers.items():
-        yield AcceptedOrder(str(row.connection_id), cid, len(of), row.began_at, executed[cid])
+    for cid, ids in broker_order_ids.items():
+        yield AcceptedOrder(str(row.connection_id), cid, len(ids), row.began_at, executed[cid])
 
 
 def _reason_not_judged(row: Any) -> tuple[Code, str]:
-    """Why an account cannot be judged. Pure."""
+    """Return why an account cannot be judged: a code and a sentence. Pure."""
     if row.status != "ACTIVE":
         detail = row.last_error or "it has not passed a connection test"
         return Code.CONNECTION_ERROR, f"The connection is in error: {detail}"
@@ -304,3 +314,27 @@ def _reason_not_judged(row: Any) -> tuple[Code, str]:
     if row.has_failed and row.reason:
         return Code(row.reason), f"The read failed: {row.reason} {row.detail}".strip()
     return Code.AUDIT_NOT_READ, "No worker has read it in time."
+
+
+# ---- reported to operators ---------------------------------------------------------------------
+# Each run stores the accounts that it could not judge and reports those not reported today.
+REPORTED_TODAY = """
+SELECT DISTINCT account->>'connection' AS connection
+FROM execution_auditrun, jsonb_array_elements(not_judged) account
+WHERE at >= date_trunc('day', clock_timestamp(), 'UTC')
+"""
+
+
+def report_not_judged(found: Sequence[NotJudged]) -> None:
+    """Write one event about accounts that were not judged, if one is new today (UTC).
+
+    The event names all of them, new ones first. An account that is judged only now and then causes
+    one message a day. Call it in the transaction that stores the audit run, before the run.
+    """
+    if not found:
+        return
+    reported = {row.connection for row in rows(REPORTED_TODAY)}
+    ordered = sorted(found, key=lambda account: account.connection in reported)  # stable
+    if ordered[0].connection not in reported:
+        named: list[dict[str, Any]] = [asdict(account) for account in ordered[:NAMED_ACCOUNTS]]
+        emit(EventKind.AUDIT_NOT_JUDGED, payload={"count": len(ordered), "accounts": named})

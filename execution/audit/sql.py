@@ -1,11 +1,14 @@
-"""The questions of the audit. Each counter's statement yields `about` for every offence.
+"""Statements of the audit. Each counter's statement returns one row `about` for each finding.
 
-`scope` is the audited OPEN signals, `should` who was a candidate when they were published:
-subscriptions by their half-open intervals, and administrators' own connections that existed then
-(not those of a tenant's private feed). What was adopted from a broker has that account only.
-`journal` and `held` are what brokers that show their books have shown, and what others have listed
-of their accounts (`listings.py`). `shown` is those accounts, each with the time at which its read
-began: what has moved since then is not judged.
+CTEs:
+- `scope`: the audited OPEN signals.
+- `candidates`: the connections that were candidates at publication: subscriptions by their
+  half-open intervals, and operators' own connections that existed then (not for a tenant's private
+  feed). An adopted trade has its own account only.
+- `journal`, `held`: accepted orders and positions, from brokers' books and from listings
+  (`listings.py`).
+- `accounts_read`: the accounts of these books and listings, with the time at which the read began.
+  Rows with activity since then are not judged.
 """
 
 SCOPE = """
@@ -16,7 +19,7 @@ WITH scope AS (
     AND (%(since)s::timestamptz IS NULL OR published_at >= %(since)s::timestamptz)
 )"""
 
-SHOULD = f"""{SCOPE}, should AS (
+CANDIDATES = f"""{SCOPE}, candidates AS (
   SELECT s.id AS signal_id, b.connection_id
   FROM scope s JOIN connections_subscription b ON b.feed_id = s.feed_id AND s.origin <> 'DRIFT'
   JOIN connections_subscriptioninterval i ON i.subscription_id = b.id
@@ -32,16 +35,17 @@ SHOULD = f"""{SCOPE}, should AS (
   WHERE s.origin = 'DRIFT'
 )"""
 
-TOTALS = f"""{SHOULD}
-SELECT (SELECT count(*) FROM scope) AS signals, (SELECT count(*) FROM should) AS candidates
+TOTALS = f"""{CANDIDATES}
+SELECT (SELECT count(*) FROM scope) AS signals,
+  (SELECT count(*) FROM candidates) AS candidates
 """
 
 STATES = f"""{SCOPE}
-SELECT o.status, count(*) AS n FROM execution_order o JOIN scope s ON s.id = o.signal_id
+SELECT o.status, count(*) AS number FROM execution_order o JOIN scope s ON s.id = o.signal_id
 WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' GROUP BY o.status
 """
 
-# Entries by their signal's index, exits by their position's: never through the whole table.
+# Entries by the index on their signal, exits by that on their position, never by a full scan.
 _ORDERS = f"""{SCOPE}, orders AS (
   SELECT o.* FROM execution_order o
   WHERE o.signal_id IN (SELECT id FROM scope) AND o.leg LIKE 'entry%%'
@@ -50,7 +54,7 @@ _ORDERS = f"""{SCOPE}, orders AS (
   WHERE p.signal_id IN (SELECT id FROM scope)
 )"""
 
-# What somebody has still to work on, however old its signal is: by partial indexes.
+# Orders that a process must still work on, however old their signal is; by partial indexes.
 _LIVE = f"""{_ORDERS}, live AS (
   SELECT o.* FROM (
     SELECT * FROM execution_order WHERE status = 'PENDING'
@@ -62,7 +66,7 @@ _LIVE = f"""{_ORDERS}, live AS (
   SELECT * FROM orders WHERE status <> ALL(%(known)s::text[])
 )"""
 
-# Those of the audited signals, and (unless it is one signal) all that are open.
+# Positions of the audited signals and, unless it is a single signal, all open ones.
 _AND_POSITIONS = """, positions AS (
   SELECT p.* FROM positions_executionposition p WHERE p.signal_id IN (SELECT id FROM scope)
   UNION
@@ -84,21 +88,21 @@ _HELD = """, held AS (
   SELECT *, left(client_order_id, -1) AS base FROM unnest(%(held_connections)s::uuid[],
     %(tickets)s::text[], %(sides)s::text[], %(held_ids)s::text[])
   AS t(connection_id, ticket, side, client_order_id)
-), shown AS (
-  SELECT id, %(asked)s::timestamptz AS asked, false AS is_listed
-  FROM connections_executionconnection WHERE type = ANY(%(kinds)s::text[])
+), accounts_read AS (
+  SELECT id, %(books_read_at)s::timestamptz AS read_at, false AS is_listed
+  FROM connections_executionconnection WHERE type = ANY(%(broker_types)s::text[])
   UNION ALL
   SELECT *, true FROM unnest(%(listed)s::uuid[], %(listed_at)s::timestamptz[])
 )"""
 
-# What a person has decided is nobody's riddle any more.
+# What a person has decided is not counted.
 _DECIDED = """, decided AS (
   SELECT connection_id, unnest(ARRAY[key, evidence ->> 'client_order_id',
     evidence #>> '{theirs,client_order_id}', evidence #>> '{theirs,broker_position_id}']) AS about
   FROM execution_driftitem WHERE decision <> ''
 )"""
 
-# What an entry's fees took in the base currency was bought and is not there.
+# Fees in the base currency reduce the quantity entered.
 _FILLED = """, filled AS (
   SELECT p.id, p.quantity, p.opened_quantity,
     coalesce((SELECT sum(f.quantity - f.fee_in_base) FROM execution_order o
@@ -106,22 +110,22 @@ _FILLED = """, filled AS (
       WHERE o.signal_id = p.signal_id AND o.connection_id = p.connection_id
         AND o.leg LIKE 'entry%%'), 0) AS entered,
     coalesce((SELECT sum(f.quantity) FROM execution_order o
-      JOIN execution_fill f ON f.order_id = o.id WHERE o.position_id = p.id), 0) AS left_
+      JOIN execution_fill f ON f.order_id = o.id WHERE o.position_id = p.id), 0) AS exited
   FROM positions p
 )"""
 
 COUNTERS: dict[str, str] = {
-    "MISSING": f"""{SHOULD}
+    "MISSING": f"""{CANDIDATES}
 SELECT format('signal %%s, connection %%s', d.signal_id, d.connection_id) AS about
-FROM should d WHERE NOT EXISTS (SELECT FROM execution_order o
+FROM candidates d WHERE NOT EXISTS (SELECT FROM execution_order o
   WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%'
   AND o.signal_id = d.signal_id AND o.connection_id = d.connection_id)""",
-    "EXTRA": f"""{SHOULD}
+    "EXTRA": f"""{CANDIDATES}
 SELECT format('order %%s', o.id) AS about
 FROM execution_order o JOIN scope s ON s.id = o.signal_id
-WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND NOT EXISTS (SELECT FROM should d
+WHERE o.leg = 'entry' AND o.leg LIKE 'entry%%' AND NOT EXISTS (SELECT FROM candidates d
   WHERE d.signal_id = o.signal_id AND d.connection_id = o.connection_id)""",
-    # Each state that somebody has to end has its own clock; %(grace)s seconds late is nobody.
+    # Each open status has a due time; if it is %(grace)s seconds late, no process works on it.
     "LOST": f"""{_LIVE}
 SELECT format('order %%s, %%s', id, status) AS about FROM live
 WHERE status <> ALL(%(terminal)s::text[]) AND status <> ALL(%(at_broker)s::text[])
@@ -139,7 +143,7 @@ FROM (SELECT connection_id, base, sum(times) AS times, sum(executed) AS executed
 JOIN execution_order o ON {_SAME}
 WHERE (j.times > 1 OR j.executed > o.quantity)
   AND (%(signal)s::bigint IS NULL OR o.id IN (SELECT id FROM orders))""",
-    # A position whose order is on its way, or has just moved, says nothing.
+    # A position with an order in flight, or with recent activity, is not judged.
     "ORPHAN": f"""{_ORDERS}{_JOURNAL}{_HELD}{_DECIDED}
 SELECT format('%%s on connection %%s', j.client_order_id, j.connection_id) AS about FROM journal j
 WHERE %(signal)s::bigint IS NULL AND NOT EXISTS (SELECT FROM execution_order o WHERE {_SAME})
@@ -147,20 +151,21 @@ WHERE %(signal)s::bigint IS NULL AND NOT EXISTS (SELECT FROM execution_order o W
     WHERE d.connection_id = j.connection_id AND d.about = j.client_order_id)
 UNION ALL
 SELECT format('position %%s on connection %%s', j.ticket, j.connection_id)
-FROM held j JOIN shown c ON c.id = j.connection_id
+FROM held j JOIN accounts_read c ON c.id = j.connection_id
 WHERE %(signal)s::bigint IS NULL AND j.client_order_id <> ''
   AND NOT EXISTS (SELECT FROM positions_executionposition p
     WHERE p.connection_id = j.connection_id AND p.broker_position_id = j.ticket
-      AND (p.quantity > 0 OR p.last_activity_at >= c.asked))
+      AND (p.quantity > 0 OR p.last_activity_at >= c.read_at))
   AND NOT EXISTS (SELECT FROM execution_order o WHERE {_SAME}
-    AND (o.done_at IS NULL OR o.done_at >= c.asked))
+    AND (o.done_at IS NULL OR o.done_at >= c.read_at))
   AND NOT EXISTS (SELECT FROM decided d
     WHERE d.connection_id = j.connection_id AND d.about IN (j.ticket, j.client_order_id))""",
-    # Positions that moved since the books were asked for, or are being closed, say nothing. Brokers
-    # that list state an execution before its report has come: any working exit may have closed it.
+    # Positions with activity since the read, or with an exit in flight, are not judged. A listing
+    # may show an execution before its report comes, so there any working exit may have closed it.
     "GHOST": f"""{_POSITIONS}{_HELD}
-SELECT format('position %%s', p.id) AS about FROM positions p JOIN shown c ON c.id = p.connection_id
-WHERE p.quantity > 0 AND p.last_activity_at < c.asked AND NOT EXISTS (SELECT FROM held h
+SELECT format('position %%s', p.id) AS about FROM positions p
+JOIN accounts_read c ON c.id = p.connection_id
+WHERE p.quantity > 0 AND p.last_activity_at < c.read_at AND NOT EXISTS (SELECT FROM held h
   WHERE h.connection_id = p.connection_id AND (h.ticket = p.broker_position_id
     OR p.broker_position_id = '' AND h.base <> '' AND EXISTS (SELECT FROM execution_order e
       WHERE e.signal_id = p.signal_id AND e.connection_id = p.connection_id
@@ -170,8 +175,8 @@ AND NOT EXISTS (SELECT FROM execution_order x WHERE x.position_id = p.id
     AND x.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')))""",
     "LIMBO": f"""{_LIVE}
 SELECT format('order %%s', id) AS about FROM live WHERE status = 'UNKNOWN'
-  AND answer_by < clock_timestamp() - make_interval(secs => %(proof)s + %(grace)s)""",
-    # acknowledged: it did reach the broker. submitted_at is machine time, valid_until the market's.
+  AND answer_by < clock_timestamp() - make_interval(secs => %(absence_gap)s + %(grace)s)""",
+    # Acknowledged: it reached the broker. submitted_at is machine time, valid_until market time.
     "LATE": f"""{_ORDERS}
 SELECT format('order %%s', o.id) AS about FROM orders o JOIN scope s ON s.id = o.signal_id
 WHERE o.position_id IS NULL AND o.acknowledged_at IS NOT NULL AND s.valid_until IS NOT NULL
@@ -179,21 +184,21 @@ WHERE o.position_id IS NULL AND o.acknowledged_at IS NOT NULL AND s.valid_until 
     > s.valid_until""",
     "MISMATCH": f"""{_ORDERS}{_AND_POSITIONS}{_FILLED}
 SELECT format('position %%s', id) AS about FROM filled
-WHERE quantity <> entered - left_ OR opened_quantity <> entered
+WHERE quantity <> entered - exited OR opened_quantity <> entered
 UNION ALL
 SELECT format('order %%s', o.id) FROM orders o WHERE o.filled_quantity
   <> coalesce((SELECT sum(f.quantity) FROM execution_fill f WHERE f.order_id = o.id), 0)""",
-    # Where a netting broker lists one position for a symbol, a closed one of ours says nothing.
+    # A netting broker lists one position per symbol, so a closed position of ours proves nothing.
     "REVERSED": f"""{_POSITIONS}{_FILLED}{_HELD}{_DECIDED}
-SELECT format('position %%s', id) AS about FROM filled WHERE left_ > entered
+SELECT format('position %%s', id) AS about FROM filled WHERE exited > entered
 UNION
 SELECT format('position %%s', p.id) FROM positions p
 JOIN held h ON h.connection_id = p.connection_id AND h.ticket = p.broker_position_id
-JOIN shown c ON c.id = p.connection_id
-WHERE h.side <> p.side AND (NOT c.is_listed OR p.quantity > 0 AND p.last_activity_at < c.asked
+JOIN accounts_read c ON c.id = p.connection_id
+WHERE h.side <> p.side AND (NOT c.is_listed OR p.quantity > 0 AND p.last_activity_at < c.read_at
   AND NOT EXISTS (SELECT FROM decided d
     WHERE d.connection_id = p.connection_id AND d.about = h.ticket))""",
-    # Accepted under an attempt that had been given up: only an absence or a refusal gives one up.
+    # Accepted under an attempt that had ended. Only an absence or a rejection ends an attempt.
     "RISEN": f"""{_ORDERS}{_JOURNAL}
 SELECT DISTINCT format('order %%s', o.id) AS about
 FROM journal j JOIN execution_order o ON {_SAME}
@@ -212,5 +217,5 @@ SELECT format('position %%s, for %%s s', id,
 FROM positions WHERE quantity > 0 AND (unprotected_since IS NOT NULL OR sl IS NOT NULL
     AND (sl_guardian = '' OR sl_guardian = 'BROKER' AND broker_sl IS NULL))
   AND coalesce(unprotected_since, last_activity_at)
-    < clock_timestamp() - make_interval(secs => %(naked)s)""",
+    < clock_timestamp() - make_interval(secs => %(unprotected)s)""",
 }

@@ -1,1 +1,1 @@
-"""When the database may have forgotten its newest rows: a restore or a failover."""
+"""Disaster recovery: after a restore or a failover that may have lost the newest rows."""

@@ -1,9 +1,12 @@
-"""Epochs: what is done when the database may have forgotten its newest rows.
+"""Recovery epochs: what happens after the database may have lost its newest rows.
 
-It was restored from a backup, or a standby was promoted that had not received everything. What our
-forgotten rows had sent is live at brokers under our tag. So entries are halted, what waited is
-never sent again, what was under way is UNKNOWN and asked for, every account is compared before
-anything else leaves for it, and people decide about what brokers hold and we do not know.
+The database was restored from a backup, or a standby was promoted that lacked rows. Orders of the
+lost rows are live at brokers with our tag. In a new epoch:
+- Entries are halted.
+- Orders that were waiting are never sent again.
+- Orders that were in flight become UNKNOWN and are looked up.
+- Every account is compared before anything else is sent to it.
+- A person decides about what brokers hold and we have no row of.
 """
 
 from collections.abc import Sequence
@@ -17,7 +20,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from brokers.broker_books import HasBrokerBooks
+from brokers.broker_books import AcceptedOrder, HasBrokerBooks
 from brokers.registry import adapter_for
 from common.errors import ConflictError, InvalidInputError
 from common.permissions import Right, require
@@ -28,7 +31,7 @@ from connections.models import Epoch, HaltMode, KillSwitch
 from connections.services import release_kill_switch, set_kill_switch
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.disaster_recovery import sql
-from execution.disaster_recovery.netting_exits import unsent
+from execution.disaster_recovery.netting_exits import find_unsent
 from execution.disaster_recovery.open_issues import list_open_issues
 from execution.exits.reservations import lock_positions, recompute_reserved
 from execution.runtime import trading_runtime
@@ -40,7 +43,7 @@ MARK = "fillcast_mark"
 
 
 def current_epoch() -> Epoch:
-    """Return the newest epoch; the first one is written when somebody asks for it first."""
+    """Return the newest epoch. The first call on a new database creates epoch 1."""
     newest = Epoch.objects.first()
     if newest is not None:
         return newest
@@ -63,12 +66,15 @@ def open_epoch(
     instead_of: int | None = None,
     beyond: tuple[int, int] = (0, 0),
 ) -> Epoch:
-    """Halt entries and distrust all that was written until `since` (machine time; now unless said).
+    """Open a new epoch: halt entries and distrust all rows written until `since`.
 
-    One transaction, however much is live. An epoch that is open is superseded: its halt is taken
-    over. instead_of: do nothing, and return the newest epoch, unless that one is still the newest:
-    several processes see the same restore. beyond: a number and a mark, remembered outside of the
-    database, which the new epoch must pass.
+    since: machine time, by default now. instead_of: the epoch that must still be the newest;
+    otherwise nothing is done and the newest is returned, since several processes may detect the
+    same restore. beyond: an epoch number and a mark, known from outside the database, that the new
+    epoch must exceed.
+
+    Runs in one transaction, however many rows are live. An open epoch is superseded and its halt is
+    kept.
     """
     with transaction.atomic():
         rows("SET LOCAL statement_timeout = 0")
@@ -80,7 +86,7 @@ def open_epoch(
         number = max(before.number, beyond[0]) + 1
         switch = _supersede(before, number) or set_kill_switch(
             scope=KillSwitch.Scope.ALL, mode=HaltMode.REDUCING, by=None,
-            reason=f"Epoch {number}: the database was restored; entries wait until all is settled",
+            reason=f"Epoch {number}: the database was restored; entries wait for its release",
         )  # fmt: skip
         (clock,) = rows(
             "SELECT clock_timestamp() AS now, clock_timestamp() + make_interval(secs => %s) AS by",
@@ -93,13 +99,13 @@ def open_epoch(
         )  # fmt: skip
         epoch.treated = _distrust(epoch)
         epoch.save(update_fields=["treated"])
-        _move_numbers(beyond[1])
-    log.error("a new epoch: entries are halted", epoch=number, cause=cause, treated=epoch.treated)
+        _skip_numbers(beyond[1])
+    log.error("a new epoch halts entries", epoch=number, cause=cause, treated=epoch.treated)
     return epoch
 
 
 def _supersede(before: Epoch, number: int) -> KillSwitch | None:
-    """End an open epoch in favour of the next; return its halt, which goes on."""
+    """End an open epoch in favour of the next; return its halt, which the next one keeps."""
     if before.released_at is not None:
         return None
     switch = before.kill_switch
@@ -110,16 +116,16 @@ def _supersede(before: Epoch, number: int) -> KillSwitch | None:
 
 
 def _distrust(epoch: Epoch) -> dict[str, Any]:
-    """Treat every live row as one whose sequel was forgotten; return what became of them."""
+    """Treat every live row as one whose later changes were lost; return what was done."""
     live = [row.id for row in rows(sql.LIVE, {"since": epoch.since})]
     rows(sql.LOCK, (live,))
     detail = {"ids": live, "detail": f"epoch {epoch.number}"}
     ended = rows(sql.END_ENTRIES, detail)
     held = [row.id for row in rows(sql.HOLD_EXITS, detail)]
-    looked_up = rows(sql.LOOK_UP, {**detail, "answer_by": epoch.answer_by})
+    looked_up = rows(sql.LOOK_UP_ORDERS, {**detail, "answer_by": epoch.answer_by})
     recompute_reserved(held)
-    compared = run(sql.COMPARE_FIRST)
-    run(sql.UNMARK)
+    compared = run(sql.REQUIRE_COMPARISON)
+    run(sql.UNMARK_MISSING)
     return {
         "entries_ended": len(ended),
         "exits_held": held,
@@ -128,50 +134,51 @@ def _distrust(epoch: Epoch) -> dict[str, Any]:
     }
 
 
-def _move_numbers(mark: int) -> None:
+def _skip_numbers(mark: int) -> None:
+    """Skip ids that the lost rows may have had, and raise the mark above `mark`."""
     for table, ahead in sql.NUMBERS_AHEAD.items():
         rows(sql.SKIP_NUMBERS, {"table": table, "ahead": ahead})
     rows(f"SELECT setval('{MARK}', greatest(nextval('{MARK}'), %s))", (mark + 1,))
 
 
 def process_open_epoch() -> list[int]:
-    """Do what an open epoch still needs: read brokers' books, let go the exits that were not sent.
+    """Do what an open epoch still needs: read brokers' books, release exits that were not sent.
 
-    Returns ids of exits to ring. Cheap while no epoch is open.
+    Returns ids of exits to enqueue. Cheap while no epoch is open.
     """
     epoch = Epoch.objects.filter(released_at=None).first()
     if epoch is None or epoch.answer_by > timezone.now():
         return []
     if epoch.books_read_at is None:
         if session_lanes.GENERAL not in session_lanes.held_lanes():
-            return []  # whoever may ask all brokers reads their books first
+            return []  # a process that may call every broker reads the books first
         _read_books(epoch)
-    run(sql.KNOWN_AGAIN)
-    return _clear_exits(epoch)
+    run(sql.RESOLVE_KNOWN)
+    return _release_exits(epoch)
 
 
 def _read_books(epoch: Epoch) -> None:
-    """Write as drift what brokers accepted from us and we have no row of.
+    """Record orders that brokers accepted from us and that have no row as drift.
 
-    Raises BrokerError if one does not show its books; it is asked again.
+    Raises BrokerError if a broker's books cannot be read; the next call tries again.
     """
     began = timezone.now()
     for row in rows("SELECT DISTINCT type FROM connections_executionconnection ORDER BY type"):
         adapter = adapter_for(row.type)
         if isinstance(adapter, HasBrokerBooks):
             journal = trading_runtime.run_call(adapter.journal(settings.FILLCAST_INSTALLATION_TAG))
-            write_forgotten([one for one in journal.accepted if _is_uuid(one.connection_id)])
+            record_forgotten([o for o in journal.accepted if _is_uuid(o.connection_id)])
     Epoch.objects.filter(pk=epoch.pk).update(books_read_at=began)
 
 
-def write_forgotten(accepted: Sequence[Any]) -> int:
-    """Write accepted orders (`brokers.broker_books`) that have no row as drift; return how many."""
+def record_forgotten(accepted: Sequence[AcceptedOrder]) -> int:
+    """Record accepted orders that have no row as drift; return how many."""
     found = rows(
         sql.FORGOTTEN,
         {
-            "connections": array(one.connection_id for one in accepted),
-            "ids": array(one.client_order_id for one in accepted),
-            "firsts": array(one.first_at for one in accepted),
+            "connections": array(order.connection_id for order in accepted),
+            "ids": array(order.client_order_id for order in accepted),
+            "first_at": array(order.first_at for order in accepted),
         },
     )
     records = [
@@ -191,36 +198,39 @@ def write_forgotten(accepted: Sequence[Any]) -> int:
         return upsert_items(records)
 
 
-def _clear_exits(epoch: Epoch) -> list[int]:
-    """Let held exits go whose position the broker was seen to hold, all of it."""
+def _release_exits(epoch: Epoch) -> list[int]:
+    """Release held exits whose whole quantity the broker still holds; return their ids."""
     held = epoch.treated.get("exits_held", [])
     if not held:
         return []
-    proven = unsent(held, epoch.answer_by)  # asks brokers: not in the transaction
+    unsent = find_unsent(held, epoch.answer_by)  # calls brokers, so not in the transaction
     with transaction.atomic():
         parameters = {
-            "ids": held, "answer_by": epoch.answer_by, "opened_at": epoch.opened_at,
-            "proven": proven,
-        }  # fmt: skip
-        positions = {row.position_id for row in rows(sql.CLEARED, parameters)}
+            "ids": held,
+            "answer_by": epoch.answer_by,
+            "opened_at": epoch.opened_at,
+            "unsent": unsent,
+        }
+        positions = {row.position_id for row in rows(sql.RELEASABLE_EXITS, parameters)}
         lock_positions(sorted(positions))
-        cleared = []
-        for row in rows(sql.CLEARED, parameters):  # again, with the positions locked
-            if row.position_id in positions and rows(sql.CLEAR, {"id": row.id}):
-                recompute_reserved([row.id])  # before the next one: it may want the same quantity
-                cleared.append(row.id)
-    return cleared
+        released = []
+        for row in rows(sql.RELEASABLE_EXITS, parameters):  # again, with the positions locked
+            if row.position_id in positions and rows(sql.RELEASE_EXIT, {"id": row.id}):
+                recompute_reserved([row.id])  # the next exit may need the same quantity
+                released.append(row.id)
+    return released
 
 
 def release_epoch(
     *, by: User | None, by_name: str = "", note: str = "", force: bool = False
 ) -> Epoch:
-    """Let entries go on. What is kept: who, when, and what was left open.
+    """Release the open epoch, so that entries continue; keep who, when and what was left open.
 
-    by_name: who it is at a command line, where nobody has signed in.
+    by_name: the operating system's user, at a command line. force: release with open issues; needs
+    a note.
 
-    Raises ConflictError STATE_CONFLICT when no epoch is open, EPOCH_OPEN while something is
-    unsettled; force goes on all the same, and needs a note (InvalidInputError).
+    Raises ConflictError STATE_CONFLICT if no epoch is open, EPOCH_OPEN if issues are open and force
+    is not set; InvalidInputError FIELD_REQUIRED if force has no note.
     """
     require(by, Right.RELEASE)
     with transaction.atomic():
@@ -228,21 +238,21 @@ def release_epoch(
         epoch = Epoch.objects.filter(released_at=None).first()
         if epoch is None:
             raise ConflictError(Code.STATE_CONFLICT, "No epoch is open.")
-        left = list_open_issues(epoch)
-        if left and not force:
-            names = ", ".join(f"{one.what} {one.count}" for one in left)
-            raise ConflictError(Code.EPOCH_OPEN, f"Epoch {epoch.number} is not settled: {names}.")
-        if left and not note.strip():
+        issues = list_open_issues(epoch)
+        if issues and not force:
+            names = ", ".join(f"{issue.what} {issue.count}" for issue in issues)
+            raise ConflictError(Code.EPOCH_OPEN, f"Epoch {epoch.number} has open issues: {names}.")
+        if issues and not note.strip():
             raise InvalidInputError(
-                Code.FIELD_REQUIRED, "Say why it is released unsettled.", field="note"
+                Code.FIELD_REQUIRED, "Enter why you release it with open issues.", field="note"
             )
         epoch.released_at = timezone.now()
         epoch.released_by = by.get_username() if by else by_name
-        epoch.release_note, epoch.left_open = note[:200], [asdict(one) for one in left]
+        epoch.release_note, epoch.left_open = note[:200], [asdict(issue) for issue in issues]
         epoch.save(update_fields=["released_at", "released_by", "release_note", "left_open"])
         if epoch.kill_switch_id is not None:
             release_kill_switch(epoch.kill_switch_id, by=by)
-    log.warning("an epoch is released", epoch=epoch.number, left=[one.what for one in left])
+    log.warning("an epoch is released", epoch=epoch.number, left=[issue.what for issue in issues])
     return epoch
 
 

@@ -1,12 +1,14 @@
 """Held exits on netting accounts: whether the broker's executions prove that they were not sent.
 
-What an account holds in all proves nothing there: an exit that had left and an entry that was
-forgotten with it leave the same sum. But the twin of an exit must have been executed after its
-position was opened, or rest. So the broker names every execution since then, those that opened the
-position among them, which shows that its memory reaches so far; and we know each. A comparison
-that began when nobody could be sending any more has found nothing that rests: no order that seems
-to be somebody else's either, for not every broker keeps our ids. Such an order of the same symbol,
-or an execution that we do not know, its owner's own too, leaves the exit to a person.
+The net quantity proves nothing there: an exit that was sent and a lost entry leave the same sum.
+An exit that was sent was either executed after its position was opened, or is still working. So an
+exit was certainly not sent if both hold:
+- The broker lists every execution since the position was opened, including those that opened it
+  (so its history reaches back far enough), and we know each of them.
+- A comparison that began after `answer_by` found no unexplained working order of that symbol, not
+  even one without an id of ours, since some brokers do not keep our ids.
+
+Otherwise a person decides about the exit.
 """
 
 from collections.abc import Sequence
@@ -23,9 +25,9 @@ from execution.runtime import broker_queries
 
 RETRY_SECONDS = 30
 _queried_at: dict[UUID, float] = {}
-"""When a broker was last asked about an account, by `machine_time`: settling looks each second."""
+"""Machine time of each account's last query: an open epoch is processed each second."""
 
-NETTED = f"""
+HELD_EXITS = f"""
 SELECT o.id, p.opened_at, c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host,
   ARRAY(SELECT f.broker_fill_id FROM execution_order e JOIN execution_fill f ON f.order_id = e.id
     WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
@@ -45,20 +47,20 @@ ORDER BY o.id
 """
 
 
-def unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
-    """Return which of these held exits on netting accounts certainly never left.
+def find_unsent(held: Sequence[int], answer_by: datetime) -> list[int]:
+    """Return which of these held exits on netting accounts were certainly not sent.
 
-    answer_by: of the epoch. Asks brokers, each account at most once in half a minute.
+    answer_by: the epoch's. Calls brokers, for each account at most once in RETRY_SECONDS.
     """
-    found = rows(NETTED, {"ids": list(held), "answer_by": answer_by, **held_lanes_parameters()})
-    able = {row.connection_id: row for row in found if _may_query(row)}
-    for key in able:
+    found = rows(HELD_EXITS, {"ids": list(held), "answer_by": answer_by, **held_lanes_parameters()})
+    accounts = {row.connection_id: row for row in found if _may_query(row)}
+    for key in accounts:
         _queried_at[key] = machine_time()
-    queried = [row for row in found if row.connection_id in able]
+    queried = [row for row in found if row.connection_id in accounts]
     since: dict[UUID, datetime] = {}
     for row in queried:
         since[row.connection_id] = min(since.get(row.connection_id, row.opened_at), row.opened_at)
-    known = broker_queries.fully_known_fill_ids(list(able.values()), since)
+    known = broker_queries.fully_known_fill_ids(list(accounts.values()), since)
     return [
         row.id
         for row in queried

@@ -1,4 +1,4 @@
-"""What keeps entries halted in an epoch: what nobody has accounted for yet."""
+"""Open issues of a recovery epoch: what must be resolved before entries continue."""
 
 from dataclasses import dataclass
 
@@ -8,19 +8,21 @@ from django.utils import timezone
 from common.sql import rows
 from connections.models import Epoch
 
-_COUNT = "SELECT count(*) AS n, coalesce((array_agg(about))[1:10], '{{}}') AS some FROM ({}) x"
+_COUNT = """
+SELECT count(*) AS number, coalesce((array_agg(about))[1:10], '{{}}') AS examples FROM ({}) x
+"""
 _ISSUES = (
     (
         "UNKNOWN",
-        "Orders that are still looked up at their brokers. Beyond a broker's memory they are drift"
-        " for a person to decide.",
+        "Orders that are still looked up at their brokers. Orders older than a broker's history are"
+        " drift that a person must decide.",
         """SELECT 'O-' || id AS about FROM execution_order
         WHERE status IN ('SUBMITTING', 'UNKNOWN') AND created_at <= %(since)s ORDER BY id""",
     ),
     (
         "UNCOMPARED",
-        "Connections that have not been compared with their broker since. It is tried every few"
-        " seconds; one that is broken for good may be switched off.",
+        "Connections that have not been compared with their broker since. We try every few seconds;"
+        " you may deactivate a connection that stays in error.",
         """SELECT c.name || ' (' || c.account || ')' AS about
         FROM connections_executionconnection c
         JOIN connections_connectionhealth h ON h.connection_id = c.id
@@ -29,8 +31,8 @@ _ISSUES = (
     ),
     (
         "DRIFT",
-        "Differences from brokers that nobody has decided. Those with our tag are orders that the"
-        " database forgot.",
+        "Differences from brokers without a decision. Those with our tag are orders that the"
+        " database lost.",
         """SELECT 'D-' || id || ' ' || kind || ' ' || key AS about FROM execution_driftitem
         WHERE state = 'OPEN' AND seen_at >= %(opened_at)s
           AND (order_id IS NOT NULL OR position_id IS NOT NULL
@@ -39,8 +41,8 @@ _ISSUES = (
     ),
     (
         "EXITS",
-        "Exits that waited when the backup was made. They leave by themselves once the broker is"
-        " seen to hold all that they close; else decide the difference and close by hand.",
+        "Exits that waited when the backup was made. They are sent once a read shows that the"
+        " broker holds all that they close. Otherwise decide the difference and close by hand.",
         """SELECT 'O-' || o.id AS about FROM execution_order o
         JOIN positions_executionposition p ON p.id = o.position_id
         WHERE o.id = ANY(%(held)s) AND o.status = 'FAILED' AND p.quantity > 0 ORDER BY o.id""",
@@ -50,7 +52,7 @@ _ISSUES = (
 
 @dataclass(frozen=True, slots=True)
 class OpenIssue:
-    """What stands between an open epoch and its release. about: the first few of them."""
+    """Why an open epoch is not ready for its release. about: up to ten examples."""
 
     what: str
     count: int
@@ -59,7 +61,7 @@ class OpenIssue:
 
 
 def list_open_issues(epoch: Epoch) -> list[OpenIssue]:
-    """Say what is not settled yet; nothing: the epoch may be released."""
+    """Return the open issues of an epoch. With none it may be released."""
     scope = {
         "since": epoch.since,
         "opened_at": epoch.opened_at,
@@ -68,16 +70,18 @@ def list_open_issues(epoch: Epoch) -> list[OpenIssue]:
     }
     found = []
     if epoch.answer_by > timezone.now():
-        sentence = f"Processes of the life before may still send until {epoch.answer_by:%H:%M:%S}."
+        sentence = (
+            f"Processes from before the restore may still send until {epoch.answer_by:%H:%M:%S}."
+        )
         found.append(OpenIssue("WAIT", 1, sentence, []))
     if epoch.books_read_at is None:
         sentence = (
-            "Brokers that show their books have not all been read; a maintenance worker does it"
-            " by itself, its log says what hinders it."
+            "The brokers' books have not all been read. A maintenance worker reads them; its log"
+            " states any error."
         )
         found.append(OpenIssue("BOOKS", 1, sentence, []))
     for what, sentence, statement in _ISSUES:
         (row,) = rows(_COUNT.format(statement), scope)
-        if row.n:
-            found.append(OpenIssue(what, row.n, sentence, list(row.some)))
+        if row.number:
+            found.append(OpenIssue(what, row.number, sentence, row.examples))
     return found

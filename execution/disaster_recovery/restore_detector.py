@@ -1,13 +1,13 @@
-"""Is this the database that we knew? What was seen of it is kept where a restore does not reach.
+"""Detect a database that has lost its newest rows, by a high-water mark kept outside of it.
 
-Trading processes draw a mark from a sequence, again and again, and remember the highest with the
-server's timeline and the epoch: in memory, in a file below FILLCAST_VAR and in Redis. A database
-whose mark lies behind, or that runs on another timeline, may have lost its newest rows: a new epoch
-is opened before anything else is claimed.
+Trading processes periodically take the next value of a sequence. They keep the highest one, with
+the server's timeline and the epoch, in memory, in a file below FILLCAST_VAR and in Redis. If the
+database's value is lower than that, or its timeline has changed, it may have lost rows. Then a new
+recovery epoch is opened before anything else is claimed.
 
-Only a witness of the same lineage counts, and only one of the present epoch. A missing one proves
-nothing: a new installation, an emptied Redis and a moved folder raise no alarm. Nor does another
-server with a mark that is not behind: that is a move with everything stopped.
+Only a high-water mark of the same lineage and epoch counts. A missing one proves nothing: a new
+installation, an emptied Redis or a moved folder raise no alarm. Another server whose value is not
+lower raises none either: the database was moved while everything was stopped.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, transaction
 from django.db.backends.signals import connection_created
+from redis.exceptions import RedisError
 
 from common.sql import rows
 from connections.models import Epoch
@@ -31,12 +32,15 @@ from execution.disaster_recovery.epochs import MARK, current_epoch, open_epoch
 
 log = structlog.get_logger(__name__)
 CHECK_SECONDS = 1.0
-FILE = "witness.json"
+FILE = "high_water_mark.json"
 
 
 @dataclass(frozen=True, slots=True)
 class HighWaterMark:
-    """What was seen of a database. cluster, timeline: '' where the server does not tell."""
+    """The highest sequence value seen of a database, and which database it was.
+
+    cluster, timeline: '' if the server does not allow reading them.
+    """
 
     lineage: str
     epoch: int
@@ -47,18 +51,19 @@ class HighWaterMark:
 
 @dataclass(frozen=True, slots=True)
 class DataLoss:
-    """Why the database is believed to have forgotten something."""
+    """Why the database is believed to have lost rows."""
 
     cause: str
     known: HighWaterMark
     seen: HighWaterMark
 
     def evidence(self) -> dict[str, Any]:
+        """Return both high-water marks, as the epoch stores them."""
         return {"known": asdict(self.known), "seen": asdict(self.seen)}
 
 
 def find_loss(seen: HighWaterMark, known: HighWaterMark | None) -> DataLoss | None:
-    """Compare what is seen now with what was known before. Pure."""
+    """Return the loss that two high-water marks of a database prove, if any. Pure."""
     if known is None or known.lineage != seen.lineage or known.epoch < seen.epoch:
         return None
     if seen.epoch < known.epoch or seen.mark < known.mark:
@@ -70,13 +75,13 @@ def find_loss(seen: HighWaterMark, known: HighWaterMark | None) -> DataLoss | No
 
 
 def newer(one: HighWaterMark | None, other: HighWaterMark | None) -> HighWaterMark | None:
-    """Return the one that knows more; of two lineages the first."""
+    """Return the higher of two marks; the first if their lineages differ. None counts as lowest."""
     if one is None or other is None or one.lineage != other.lineage:
         return one or other
-    return max(one, other, key=lambda witness: (witness.epoch, witness.mark))
+    return max(one, other, key=lambda mark: (mark.epoch, mark.mark))
 
 
-# ---- the database ----------------------------------------------------------------------------
+# ---- read from the database --------------------------------------------------------------------
 SERVER = """
 SELECT (SELECT system_identifier::text FROM pg_control_system()) AS cluster,
   left(pg_walfile_name(pg_current_wal_lsn()), 8) AS timeline
@@ -84,28 +89,28 @@ SELECT (SELECT system_identifier::text FROM pg_control_system()) AS cluster,
 
 
 def read_database() -> HighWaterMark:
-    """Return what the database is now."""
+    """Return the database's present high-water mark."""
     epoch = current_epoch()
     (row,) = rows(f"SELECT last_value AS mark FROM {MARK}")
     cluster, timeline = "", ""
-    with contextlib.suppress(DatabaseError), transaction.atomic():  # not every host lets us ask
+    with contextlib.suppress(DatabaseError), transaction.atomic():  # not every host allows this
         (server,) = rows(SERVER)
         cluster, timeline = server.cluster, server.timeline
     return HighWaterMark(str(epoch.lineage), epoch.number, row.mark, cluster, timeline)
 
 
 def advance_mark(seen: HighWaterMark) -> HighWaterMark:
-    """Raise the database's mark; it is on disk before it is told."""
+    """Take the next sequence value. It is durable when this returns."""
     return replace(seen, mark=rows(f"SELECT nextval('{MARK}') AS mark")[0].mark)
 
 
-# ---- where it is kept ------------------------------------------------------------------------
+# ---- kept outside of it ------------------------------------------------------------------------
 def _path() -> Path:
     return Path(settings.FILLCAST_VAR) / FILE
 
 
 def read_file() -> HighWaterMark | None:
-    """Return the file's witness; None if there is none that can be read."""
+    """Return the file's high-water mark; None if there is none or it cannot be read."""
     try:
         return _read(json.loads(_path().read_text()))
     except (OSError, ValueError, TypeError):
@@ -113,24 +118,24 @@ def read_file() -> HighWaterMark | None:
 
 
 def read_redis(lineage: str) -> HighWaterMark | None:
-    """Return Redis' witness of a lineage; None if there is none, or no Redis."""
+    """Return Redis' high-water mark of a lineage; None if there is none, or no Redis."""
     try:
         return _read(json.loads(cache.get(_key(lineage)) or "null"))
-    except Exception as error:  # whatever is wrong with Redis or with what it holds
-        log.debug("no witness in Redis", error=repr(error))
+    except Exception as error:  # any: Redis may hold anything, and unpickling it may raise anything
+        log.debug("no high-water mark in Redis", error=repr(error))
         return None
 
 
 def store(mark: HighWaterMark) -> None:
-    """Write it to the file and to Redis, unless they know more already."""
+    """Write a mark to the file and to Redis, unless they hold a higher one. Ignores I/O errors."""
     text = json.dumps(asdict(mark))
     if newer(read_file(), mark) == mark or _is_of_another_lineage(read_file(), mark):
         with contextlib.suppress(OSError):
-            fresh = _path().with_name(f"{FILE}.{os.getpid()}.{threading.get_ident()}")
-            fresh.write_text(text)
-            fresh.replace(_path())
+            temporary = _path().with_name(f"{FILE}.{os.getpid()}.{threading.get_ident()}")
+            temporary.write_text(text)
+            temporary.replace(_path())
     if newer(read_redis(mark.lineage), mark) == mark:
-        with contextlib.suppress(Exception):
+        with contextlib.suppress(RedisError, OSError):
             cache.set(_key(mark.lineage), text, timeout=None)
 
 
@@ -139,16 +144,19 @@ def _is_of_another_lineage(kept: HighWaterMark | None, mark: HighWaterMark) -> b
 
 
 def _key(lineage: str) -> str:
-    return f"witness:{lineage}"
+    return f"high_water_mark:{lineage}"
 
 
 def _read(fields: Any) -> HighWaterMark | None:
     return HighWaterMark(**fields) if isinstance(fields, dict) else None
 
 
-# ---- one process -----------------------------------------------------------------------------
+# ---- checked by each process -------------------------------------------------------------------
 class RestoreDetector:
-    """What this process knows, and whether it waits for a new epoch before it claims again."""
+    """Compares the database with the highest mark that this process knows.
+
+    is_suspect: the process must claim nothing until a new epoch is open.
+    """
 
     def __init__(self) -> None:
         self.known: HighWaterMark | None = None
@@ -157,24 +165,25 @@ class RestoreDetector:
         self._busy = threading.local()
 
     def check(self) -> Epoch | None:
-        """Compare, remember, and open a new epoch if something was lost; return that one.
+        """Check the database, raise its mark, and return the new epoch if rows were lost.
 
-        Compared before a mark is drawn: else processes that start together after a restore would
-        soon have drawn as many as were forgotten. Raises DatabaseError. Run it before anything is
-        claimed, then again and again.
+        Run it before anything is claimed, then periodically. Raises DatabaseError.
+
+        It compares before it takes a value: processes that start together after a restore would
+        otherwise soon take as many values as were lost.
         """
         with self._reentry_guard():
-            known = self._known_before()  # first: others draw marks while we look
+            known = self._known_before()  # first: other processes raise the mark meanwhile
             seen = read_database()
             epoch = self._open_epoch_if_lost(seen, known)
             self._has_checked = True
-            drawn = advance_mark(seen if epoch is None else read_database())
-            self.known, self.is_suspect = drawn, False
-        store(drawn)
+            mark = advance_mark(seen if epoch is None else read_database())
+            self.known, self.is_suspect = mark, False
+        store(mark)
         return epoch
 
     def _known_before(self) -> HighWaterMark | None:
-        """What this process knows of the database; at first what others have seen of it."""
+        """Return the highest mark that this process knows; at first from the file and Redis."""
         if self._has_checked:
             return self.known
         lineage = str(current_epoch().lineage)
@@ -194,7 +203,7 @@ class RestoreDetector:
         )
 
     def check_connection(self) -> None:
-        """At each new database connection: is it still the one? If not, claims wait for `look`."""
+        """Check a new database connection; after a loss, claims wait for the next `check`."""
         if self.known is None or getattr(self._busy, "on", False):
             return
         with self._reentry_guard():
@@ -206,7 +215,7 @@ class RestoreDetector:
 
     @contextlib.contextmanager
     def _reentry_guard(self) -> Iterator[None]:
-        """What is asked here may itself open a connection."""
+        """Ignore the connections that a check itself opens."""
         before, self._busy.on = getattr(self._busy, "on", False), True
         try:
             yield
@@ -222,7 +231,7 @@ _detector = RestoreDetector()
 
 
 def check() -> Epoch | None:
-    """Look with this process's own memory; see `Watch.look`."""
+    """Check the database for this process; see `RestoreDetector.check`."""
     return _detector.check()
 
 
@@ -232,8 +241,8 @@ def is_suspect() -> bool:
 
 
 def start() -> None:
-    """Look for the first time, and from now on at each new connection to the database."""
-    connection_created.connect(_on_connection, dispatch_uid="execution.witness")
+    """Check now, and from now on each new connection to the database."""
+    connection_created.connect(_on_connection, dispatch_uid="execution.restore_detector")
     check()
 
 

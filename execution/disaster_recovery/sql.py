@@ -1,12 +1,12 @@
-"""The statements of a new epoch. `epochs.py` says in which order, and why."""
+"""Statements of recovery epochs; `epochs.py` runs them."""
 
 from common.reason_codes import Code
 
 FENCES_AHEAD = 1000
-"""A row's fence jumps so far: no process of the life before can hold a number that comes again."""
+"""How far an order's fencing token jumps, so that no process from before the restore has it."""
 
-# Numbers that the forgotten rows had are not given out again: people, webhooks and brokers that
-# carry our order's number would take two things for one.
+# Ids of the lost rows are not used again: people, webhooks and brokers still know the old rows by
+# them.
 NUMBERS_AHEAD = {
     "signals_signal": 10_000,
     "positions_executionposition": 100_000,
@@ -18,7 +18,7 @@ SELECT setval(s.name, nextval(s.name) + %(ahead)s)
 FROM (SELECT pg_get_serial_sequence(%(table)s, 'id')::regclass AS name) s
 """
 
-# In two parts, each by a partial index: finished orders are never looked at.
+# In two parts, each by a partial index, so that finished orders are not read.
 LIVE = """
 SELECT id FROM execution_order WHERE status = 'PENDING' AND created_at <= %(since)s
 UNION ALL
@@ -31,7 +31,7 @@ _LOGGED = """
 , logged AS (
   INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
   SELECT id, signal_id, connection_id, reason, status, %(detail)s FROM moved
-), told AS (
+), events AS (
   INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
   SELECT 'order.' || lower(m.status), coalesce(c.user_id, c.admin_id), m.connection_id,
     m.signal_id, m.id, jsonb_build_object('code', m.reason)
@@ -40,8 +40,8 @@ _LOGGED = """
 SELECT id FROM moved
 """
 
-# A row without an id may have been given one and sent since: nobody can ask for an id that is
-# forgotten. An entry ends; a fill that a person brings back to it wins, as any late fill does.
+# A row without a client order id may have got one and been sent since. That id is lost, so the
+# order cannot be looked up. An entry ends; a fill that a person links to it still counts.
 END_ENTRIES = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'EXPIRED', reason = '{Code.RESTORED_UNSENT.value}',
@@ -60,13 +60,13 @@ WITH moved AS (
   RETURNING id, signal_id, connection_id, status, reason
 ){_LOGGED}"""
 
-# Under the id of the attempt that it waited for. An absence that is seen before answer_by proves
-# nothing: the life before may still be sending.
-LOOK_UP = f"""
+# Looked up under the id of the attempt that it waited for. An absence before `answer_by` proves
+# nothing: processes from before the restore may still be sending.
+LOOK_UP_ORDERS = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.RESTORED.value}', detail = '',
     fence = fence + {FENCES_AHEAD}, worker_id = '', absence_confirmations = 0,
-      lookup_after = clock_timestamp(),
+    lookup_after = clock_timestamp(),
     answer_by = %(answer_by)s, client_order_id = left(client_order_id, -1) || attempt,
     submitted_at = coalesce(submitted_at, created_at)
   WHERE id = ANY(%(ids)s) AND client_order_id IS NOT NULL
@@ -75,27 +75,27 @@ WITH moved AS (
   RETURNING id, signal_id, connection_id, status, reason
 ){_LOGGED}"""
 
-# No entry, and in an open epoch no exit either, before the first clean comparison.
-COMPARE_FIRST = """
+# Until its first comparison an account gets no entry, and in an open epoch no exit either.
+REQUIRE_COMPARISON = """
 UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE reconciled_at IS NOT NULL
 """
-# What was seen missing before the backup was seen in another life.
-UNMARK = """
+# A position marked as missing before the backup needs two new reads.
+UNMARK_MISSING = """
 UPDATE positions_executionposition SET missing_since = NULL WHERE missing_since IS NOT NULL
 """
 
-# Held exits whose position the broker was seen to hold, all of it, and nothing was executed on it
-# that we did not know at the backup: they had not been sent. On a netting account several of our
-# positions are one there, which proves nothing: its executions must (`netted.py`), and none that
-# came since may be without an id of ours: it could be the exit's, taken for another position's.
-CLEARED = f"""
+# Held exits that were certainly not sent: the broker holds their whole position, and nothing was
+# executed on it that we did not know at the backup. On a netting account the quantity proves
+# nothing, so the exit must be among %(unsent)s (`netting_exits.py`), and no execution without an id
+# of ours may have come since: it could be the exit's, attributed to another position.
+RELEASABLE_EXITS = f"""
 SELECT o.id, o.position_id FROM execution_order o
 JOIN positions_executionposition p ON p.id = o.position_id
 JOIN connections_connectionhealth h ON h.connection_id = o.connection_id
 LEFT JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
 WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
   AND h.reconciled_at > %(answer_by)s AND p.missing_since IS NULL AND p.broker_position_id <> ''
-  AND (a.position_mode IS DISTINCT FROM 'NETTING' OR o.id = ANY(%(proven)s::bigint[])
+  AND (a.position_mode IS DISTINCT FROM 'NETTING' OR o.id = ANY(%(unsent)s::bigint[])
     AND NOT EXISTS (SELECT FROM execution_driftitem d
       WHERE d.connection_id = o.connection_id AND d.state = 'OPEN')
     AND NOT EXISTS (SELECT FROM execution_order x JOIN execution_fill f ON f.order_id = x.id
@@ -113,7 +113,7 @@ WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED
       AND x.id <> ALL(%(ids)s))
 ORDER BY o.position_id, o.id
 """
-CLEAR = f"""
+RELEASE_EXIT = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'PENDING', reason = '{Code.RESTORE_CLEARED.value}',
     done_at = NULL, due_at = clock_timestamp(), enqueued_at = clock_timestamp(), fence = fence + 1
@@ -128,15 +128,15 @@ WITH moved AS (
 SELECT id FROM moved
 """
 
-# What a broker that shows its books accepted under our tag and we have no row of. `likely`: the
-# orders that waited on that account when the backup was made; a person decides.
+# Orders that a broker's books show with our tag and that have no row. `likely`: the orders that
+# waited on that account when the backup was made; a person decides which one it is.
 FORGOTTEN = f"""
 SELECT j.connection_id, j.client_order_id, j.first_at, coalesce((
     SELECT array_agg(o.id ORDER BY o.id) FROM execution_order o
     WHERE o.connection_id = j.connection_id
       AND o.reason IN ('{Code.RESTORED_UNSENT.value}', '{Code.RESTORED_EXIT.value}')), '{{}}')
   AS likely
-FROM unnest(%(connections)s::uuid[], %(ids)s::text[], %(firsts)s::timestamptz[])
+FROM unnest(%(connections)s::uuid[], %(ids)s::text[], %(first_at)s::timestamptz[])
   AS j(connection_id, client_order_id, first_at)
 JOIN connections_executionconnection c ON c.id = j.connection_id
 WHERE NOT EXISTS (SELECT FROM execution_order o
@@ -147,8 +147,8 @@ WHERE NOT EXISTS (SELECT FROM execution_order o
     AND d.kind = '{Code.FORGOTTEN_ORDER.value}' AND d.key = j.client_order_id)
 """
 
-# Adopted, relinked or told by the broker since: it is no longer forgotten.
-KNOWN_AGAIN = f"""
+# Adopted, linked or reported by the broker since: its order has a row now.
+RESOLVE_KNOWN = f"""
 UPDATE execution_driftitem d SET state = 'RESOLVED', resolved_at = clock_timestamp(),
   resolution = CASE WHEN d.resolution = '' THEN 'Its order exists here now.' ELSE d.resolution END
 WHERE d.kind = '{Code.FORGOTTEN_ORDER.value}' AND d.state <> 'RESOLVED'

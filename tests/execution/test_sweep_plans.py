@@ -158,7 +158,7 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (stop_failover, "MAY_TAKE_OVER"): None,
     (unprotected_time, "UNMONITORED"): None,
     (unprotected_time, "UNCONFIRMED"): None,
-    (unprotected_time, "NOTED"): None,
+    (unprotected_time, "RECORDED"): None,
     (unprotected_time, "ALERT"): None,
     (broker_positions, "CLAIM"): {"longest": 11, "lanes": '{""}'},
     (broker_positions, "UNBLOCKED"): ([1, 2],),
@@ -423,7 +423,7 @@ class TestSwitchedOff:
         """For each of thousands of accounts that are off, every few seconds."""
         common = {"lanes": lanes, "limit": 500, "queried": "{}"}
         at = {"older": 45, "idle_ids": "{}"}
-        all_of_them = {"ids": "{}", "done": "{}", "turns": "{}", "first": False}
+        all_of_them = {"ids": "{}", "done": "{}", "selected_at": "{}", "first": False}
         statements = {
             "accounts due": (selectors.accounts_due_sql(), common | at),
             "doubted": (probes.failing_sql(), common | {"retry_seconds": 5}),

@@ -260,7 +260,7 @@ def test_a_comparison_that_began_while_it_was_off_says_nothing_of_it_once_it_is_
     which = {
         "ids": [alice.pk],
         "done": "{}",
-        "turns": "{}",
+        "selected_at": "{}",
         "first": False,
         **session_lanes.held_lanes_parameters(),
         **session_lanes.idle_parameters(),

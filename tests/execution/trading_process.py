@@ -30,7 +30,7 @@ def running(role: str, seconds: float) -> Iterator[trading_runtime.TradingRuntim
         if not thread.name.startswith(("asyncio_", "mt5", "paper_")):
             thread.join(seconds)  # each has a connection to the database
     trading_runtime._runtime = before
-    connection_created.disconnect(dispatch_uid="execution.witness")
+    connection_created.disconnect(dispatch_uid="execution.restore_detector")
     # What was frozen at the start stays so: else each collection would go through all imports.
     gc.set_threshold(*thresholds)
     gc.collect()  # what ended threads have left open

@@ -30,7 +30,7 @@ def told(environment: FaultEnvironment, *options: str) -> tuple[int, dict[str, A
 def remembered(folder: Path) -> int:
     """The mark that the file beside the database knows."""
     try:
-        return int(json.loads((folder / "witness.json").read_text())["mark"])
+        return int(json.loads((folder / "high_water_mark.json").read_text())["mark"])
     except FileNotFoundError:
         return 0
 

@@ -1,3 +1,5 @@
+"""`manage.py cancel_all`: cancel every entry that has not filled."""
+
 import json
 from argparse import RawDescriptionHelpFormatter
 from typing import Any
@@ -9,28 +11,32 @@ from execution import services, tasks
 from execution.models import Order
 
 HELP = """\
-Cancel every entry that is not filled yet; positions, stops and targets stay.
+Cancel every entry that has not filled. Positions, stops and targets stay.
 
-What was not sent is CANCELLED at once; brokers are asked about the rest, again and again until they
-answer. It stops nothing that is published afterwards: set the kill switch for that.
+Entries that were not sent are CANCELLED at once. For the others we request a cancel from the broker
+until it answers. Signals published afterwards are not affected; to stop those, set the kill switch.
 
-  manage.py cancel_all                        say what would be cancelled
-  manage.py cancel_all --yes                  everywhere
-  manage.py cancel_all --user anna --yes      one tenant's; --connection UUID, --signal ID likewise
+  manage.py cancel_all                        show how many would be cancelled
+  manage.py cancel_all --yes                  cancel everywhere
+  manage.py cancel_all --user anna --yes      one tenant's; also --connection UUID, --signal ID
 
 The last line on standard output is JSON: {"cancelled": n}."""
 
 
 class Command(BaseCommand):
+    """`manage.py cancel_all`."""
+
     help = HELP
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.formatter_class = RawDescriptionHelpFormatter
-        parser.add_argument("--user", help="only this tenant's, by user name")
-        parser.add_argument("--connection", type=UUID, help="only of this connection (UUID)")
-        parser.add_argument("--signal", type=int, help="only of this signal (number)")
-        parser.add_argument("--yes", action="store_true", help="do it")
+        parser.add_argument("--user", help="only this tenant's entries (user name)")
+        parser.add_argument("--connection", type=UUID, help="only this connection's entries (UUID)")
+        parser.add_argument("--signal", type=int, help="only this signal's entries (number)")
+        parser.add_argument(
+            "--yes", action="store_true", help="cancel them; without it nothing is changed"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         filters = {
@@ -48,5 +54,7 @@ class Command(BaseCommand):
             raise CommandError(f"{len(ids)} entries would be cancelled. Add --yes to do it.")
         requested = services.cancel_orders(ids)
         tasks.enqueue_pending_actions_on_commit()
-        self.stderr.write(f"{len(requested)} of {len(ids)} entries are cancelled or asked for.")
+        self.stderr.write(
+            f"{len(requested)} of {len(ids)} entries are cancelled or requested to be."
+        )
         self.stdout.write(json.dumps({"cancelled": len(requested)}))

@@ -1,4 +1,4 @@
-"""Say that the database has forgotten something, see what is unsettled, let entries go on."""
+"""`manage.py new_epoch`: open, show or release a recovery epoch after a restore."""
 
 import getpass
 import json
@@ -16,21 +16,22 @@ from execution.disaster_recovery.epochs import current_epoch, open_epoch, releas
 from execution.disaster_recovery.open_issues import OpenIssue, list_open_issues
 
 HELP = """\
-After a restore from a backup, or after a standby was promoted that may lack the newest rows.
+Open a recovery epoch after a restore from a backup, or after the promotion of a standby that may
+lack the newest rows.
 
-What the forgotten rows had sent is live at brokers. A new epoch halts all entries; what waited is
-never sent again, what was under way is asked for at the brokers, every account is compared before
-even an exit leaves for it, and orders with our tag that we do not know become drift.
+Orders of the lost rows are live at brokers. A new epoch halts all entries. Orders that waited are
+never sent again, orders in flight are looked up, every account is compared before even an exit is
+sent to it, and orders with our tag and without a row become drift.
 
-  manage.py new_epoch                     open an epoch: do this before workers start again
+  manage.py new_epoch                     open an epoch; do this before you start workers again
   manage.py new_epoch --since 2026-11-20T12:00:00Z
                                           trust rows written after that (the database's return)
-  manage.py new_epoch --status            what is still unsettled; exit code 1 while anything is
-  manage.py new_epoch --release           let entries go on; refused while anything is unsettled
+  manage.py new_epoch --status            show the open issues; exit code 1 if there are any
+  manage.py new_epoch --release           let entries continue; refused with open issues
   manage.py new_epoch --release --force --note "why"
-                                          the same with things unsettled; it is written down
+                                          release with open issues; they are kept with the epoch
 
-Trading processes open an epoch by themselves where they can see the loss; see docs/operations.md.
+Trading processes open an epoch automatically where they detect the loss; see docs/operations.md.
 The last line on standard output is JSON: {"epoch", "open", "cause", "treated", "unsettled"}."""
 
 
@@ -41,21 +42,21 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the help's lines as they are written."""
+        """Return a parser that keeps the help's line breaks."""
         kwargs["formatter_class"] = RawDescriptionHelpFormatter
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         what = parser.add_mutually_exclusive_group()
-        what.add_argument("--status", action="store_true", help="only say what is unsettled")
-        what.add_argument("--release", action="store_true", help="let entries go on")
-        parser.add_argument("--since", metavar="TIME", help="rows written after this are trusted")
+        what.add_argument("--status", action="store_true", help="only show the open issues")
+        what.add_argument("--release", action="store_true", help="let entries continue")
+        parser.add_argument("--since", metavar="TIME", help="trust rows written after this")
         parser.add_argument("--note", default="", help="why; kept with the epoch")
-        parser.add_argument("--force", action="store_true", help="release with things unsettled")
+        parser.add_argument("--force", action="store_true", help="release with open issues")
 
     def handle(self, *, status: bool, release: bool, note: str, force: bool, **more: Any) -> None:
         if force and not release:
-            raise CommandError("--force goes with --release.", returncode=2)
+            raise CommandError("--force needs --release.", returncode=2)
         try:
             if release:
                 epoch = release_epoch(by=None, by_name=_login(), note=note, force=force)
@@ -64,42 +65,38 @@ class Command(BaseCommand):
             else:
                 epoch = _open(_time(more["since"]), note)
         except FillcastError as error:
-            self._tell(current_epoch())
+            self._print(current_epoch())
             raise CommandError(f"{error.detail} ({error.code.value})") from error
-        left = self._tell(epoch)
-        if status and left:
+        issues = self._print(epoch)
+        if status and issues:
             raise SystemExit(1)
 
-    def _tell(self, epoch: Epoch) -> list[OpenIssue]:
-        left = [] if epoch.released_at else list_open_issues(epoch)
+    def _print(self, epoch: Epoch) -> list[OpenIssue]:
+        issues = [] if epoch.released_at else list_open_issues(epoch)
         state = "released" if epoch.released_at else "open: entries are halted"
         self.stderr.write(f"Epoch {epoch.number} ({epoch.get_cause_display()}), {state}.")
-        for one in left:
-            about = f"\n    {', '.join(one.about)}" if one.about else ""
-            self.stderr.write(f"  {one.what:<11}{one.count:>6}  {one.sentence}{about}")
-        shown = {
+        for issue in issues:
+            examples = f"\n    {', '.join(issue.about)}" if issue.about else ""
+            self.stderr.write(f"  {issue.what:<11}{issue.count:>6}  {issue.sentence}{examples}")
+        result = {
             "epoch": epoch.number,
             "open": epoch.released_at is None,
             "cause": epoch.cause,
             "treated": epoch.treated,
-            "unsettled": {one.what: one.count for one in left},
+            "unsettled": {issue.what: issue.count for issue in issues},
         }
-        self.stdout.write(json.dumps(shown))
-        return left
+        self.stdout.write(json.dumps(result))
+        return issues
 
 
 def _open(since: datetime | None, note: str) -> Epoch:
-    """Pass whatever is remembered outside, so that no process opens one more."""
+    """Open an epoch that exceeds every mark kept outside, so that no process opens another."""
     seen = restore_detector.read_database()
-    known = [
-        one
-        for one in (restore_detector.read_file(), restore_detector.read_redis(seen.lineage))
-        if one
-    ]
-    ours = [one for one in known if one.lineage == seen.lineage]
+    kept = (restore_detector.read_file(), restore_detector.read_redis(seen.lineage))
+    known = [mark for mark in kept if mark is not None and mark.lineage == seen.lineage]
     beyond = (
-        max((one.epoch for one in ours), default=0),
-        max((one.mark for one in ours), default=0),
+        max((mark.epoch for mark in known), default=0),
+        max((mark.mark for mark in known), default=0),
     )
     return open_epoch(Epoch.Cause.COMMAND, since=since, note=note, by=_login(), beyond=beyond)
 
@@ -113,7 +110,7 @@ def _time(text: str | None) -> datetime | None:
         moment = None
     if moment is None or moment.tzinfo is None:
         raise CommandError(
-            f"--since {text!r} is no time with its zone, such as 2026-11-20T12:00:00Z.",
+            f"--since {text!r} is not a time with a zone, such as 2026-11-20T12:00:00Z.",
             returncode=2,
         )
     return moment

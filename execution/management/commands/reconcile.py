@@ -1,4 +1,4 @@
-"""Compare what we hold with what the brokers hold, now."""
+"""`manage.py reconcile`: compare what we hold with what the brokers hold, now."""
 
 import time
 from argparse import RawDescriptionHelpFormatter
@@ -19,14 +19,14 @@ from execution.tasks import enqueue_reconciliation_on_commit
 HELP = """\
 Compare what we hold with what the brokers hold, now: positions, orders and executions.
 
-It happens by itself every five minutes and after each (re)connect. This asks the trading processes
-to do it at once, waits for them, and shows the differences that are open. A running worker is
-needed: only trading processes can speak to brokers.
+This also happens automatically every five minutes and after each (re)connect. The command requests
+it from the trading processes, waits for them, and shows the open differences. It needs a running
+worker, since only trading processes can call brokers.
 
   manage.py reconcile                      all connections
-  manage.py reconcile --connection ID      one of them, by its id, its name or its account
+  manage.py reconcile --connection ID      one connection, by its id, name or account
 
-Exit code: 0 compared, nothing differs; 1 there are differences; 2 not compared in time."""
+Exit code: 0 compared, no differences; 1 there are differences; 2 not compared in time."""
 
 LATE = """
 SELECT c.name, h.status FROM execution_accountsyncstate r
@@ -44,18 +44,22 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the help's lines as they are written."""
+        """Return a parser that keeps the help's line breaks."""
         kwargs["formatter_class"] = RawDescriptionHelpFormatter
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--connection", metavar="ID", help="one connection only")
+        parser.add_argument("--connection", metavar="ID", help="only this connection")
         parser.add_argument(
-            "--wait", type=float, default=60, metavar="SECONDS", help="how long to wait, usually 60"
+            "--wait",
+            type=float,
+            default=60,
+            metavar="SECONDS",
+            help="how long to wait; default: 60",
         )
 
     def handle(self, *, connection: str | None, wait: float, **_: Any) -> None:
-        ids = [_named(connection)] if connection else _all()
+        ids = [_connection_id(connection)] if connection else _all_ids()
         request_reconciliation(ids)
         enqueue_reconciliation_on_commit()
         late = _wait_for(ids, wait)
@@ -66,20 +70,20 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"{item.connection.name}: {sentence(item.kind)} {item.key} (drift {item.pk})"
             )
-        self.stdout.write(f"{len(ids) - len(late)} compared, {items.count()} differences are open")
+        self.stdout.write(f"{len(ids) - len(late)} compared, {items.count()} open differences")
         if late:
             raise SystemExit(2)
         if items:
             raise SystemExit(1)
 
 
-def _all() -> list[UUID]:
-    """Connections that were tested: of the others nothing is known yet."""
+def _all_ids() -> list[UUID]:
+    """Return all connections that have been tested; untested ones cannot be compared."""
     found = ExecutionConnection.objects.live().exclude(health__status="UNTESTED")
     return list(found.values_list("pk", flat=True))
 
 
-def _named(text: str) -> UUID:
+def _connection_id(text: str) -> UUID:
     try:
         return find_connection(text)
     except LookupError as error:
@@ -87,12 +91,12 @@ def _named(text: str) -> UUID:
 
 
 def _wait_for(ids: list[UUID], seconds: float) -> list[Any]:
-    """Wait until all were compared or the time is over; return those that were not."""
-    until = machine_time() + seconds
+    """Wait until all were compared or the time is over; return those not compared."""
+    deadline = machine_time() + seconds
     while AccountSyncState.objects.filter(
         connection_id__in=ids, reconcile_requested_at__isnull=False
     ).exists():
-        if machine_time() > until:
+        if machine_time() > deadline:
             break
         time.sleep(POLL_SECONDS)
     return rows(LATE, (array(ids),))

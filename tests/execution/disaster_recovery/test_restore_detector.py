@@ -198,7 +198,7 @@ class TestLooking:
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"lineage": 1}', '{"mark": "x"}', "null"])
     def test_what_cannot_be_read_is_no_witness(self, text: str, var_folder: Path) -> None:
         var_folder.write_text(text)
-        cache.set(f"witness:{restore_detector.read_database().lineage}", text)
+        cache.set(f"high_water_mark:{restore_detector.read_database().lineage}", text)
         assert RestoreDetector().check() is None
         assert opened() == []
 

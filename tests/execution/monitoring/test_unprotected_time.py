@@ -67,7 +67,7 @@ def test_more_bare_positions_than_are_noted_at_once_end_only_when_they_are_cover
     for _ in range(3):
         factories.filled(factories.signal(feed))
     source_was_last_watched(10)
-    monkeypatch.setattr(module, "AT_ONCE", 1)
+    monkeypatch.setattr(module, "BATCH_SIZE", 1)
     assert [update_unprotected() for _ in range(4)] == [3, 3, 3, 3]
     noted = ExecutionPosition.objects.filter(unprotected_since__isnull=False)
     assert (noted.count(), [ended for _, ended in told() if ended]) == (3, [])

@@ -58,7 +58,7 @@ def test_it_waits_for_a_trading_process_and_tells_the_differences(
         worker.join()
     assert code == 1
     assert "The broker holds another quantity than we do." in said
-    assert "1 compared, 1 differences are open" in said
+    assert "1 compared, 1 open differences" in said
 
 
 def test_a_name_that_is_none_is_refused(alice: ExecutionConnection) -> None:

@@ -27,7 +27,7 @@ def position(quantity: str) -> SimpleNamespace:
     return SimpleNamespace(
         id=1, symbol="EURUSD", side=Side.BUY, quantity=D(quantity), entry_price=D("1.1"),
         pip=D("0.0001"), tick=D("0.00001"), broker_position_id="EURUSD", client_order_id="",
-        opened_at=market_now(), last_activity_at=market_now(), in_flight=False, shared=True,
+        opened_at=market_now(), last_activity_at=market_now(), in_flight=False, is_shared=True,
         levels_are_changing=True, broker_sl=None, broker_tp=None,
     )  # fmt: skip
 

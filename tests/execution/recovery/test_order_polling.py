@@ -255,7 +255,7 @@ def test_look_ups_at_a_host_that_hangs_are_given_up_together(
     which = {
         "ids": [alice.pk],
         "done": "{}",
-        "turns": "{}",
+        "selected_at": "{}",
         "first": False,
         **session_lanes.held_lanes_parameters(),
         **session_lanes.idle_parameters(),

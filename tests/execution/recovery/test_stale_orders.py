@@ -64,7 +64,7 @@ def pause_after(order: Order, unknown_for: float) -> float:
         " answer_by = clock_timestamp() - make_interval(secs => %s)",
         (unknown_for,),
     )
-    times = {"first": sweeps.FIRST_LOOKUP_SECONDS, "longest": 20, "claim": 0, "owner": ""}
+    times = {"first": sweeps.FIRST_LOOKUP_SECONDS, "longest": 20, "claim": 0, "worker_id": ""}
     assert rows(sweeps.CLAIM_LOOKUPS, {**times, **held_lanes_parameters()})
     (row,) = rows(
         "SELECT extract(epoch FROM lookup_after - clock_timestamp())::float AS left"

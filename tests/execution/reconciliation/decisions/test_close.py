@@ -151,7 +151,7 @@ def test_a_cancel_keeps_its_lane_busy_and_has_its_time_from_when_it_has_its_plac
     which = {
         "ids": [alice.pk],
         "done": "{}",
-        "turns": "{}",
+        "selected_at": "{}",
         "first": False,
         **session_lanes.held_lanes_parameters(),
         **session_lanes.idle_parameters(),
