@@ -1,1 +1,1 @@
-"""Daily results and execution quality, set-based, reading the rooms below."""
+"""Daily results and execution quality, computed set-based from orders and positions."""

@@ -1,4 +1,4 @@
-"""Results and execution quality over HTTP."""
+"""REST API of results and execution quality."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,36 +20,38 @@ from common.reason_codes import Code
 from connections.api.connections import own_connections
 from users.api import caller
 
-LONGEST = timedelta(days=3660)
+MAX_RANGE = timedelta(days=3660)
 _RANGE = [
     OpenApiParameter("from", date, description="First trading day; default: 30 days ago."),
     OpenApiParameter("to", date, description="Last trading day, included; default: today's."),
-    OpenApiParameter("connection", UUID, description="Only this one; default: all of yours."),
+    OpenApiParameter(
+        "connection", UUID, description="Only this connection; default: all of yours."
+    ),
 ]
 
 
 class RangeSerializer(serializers.Serializer[Any]):
-    """Which days and which of one's connections."""
+    """Trading days and, optionally, one of the caller's connections."""
 
     start = serializers.DateField(required=False)
     end = serializers.DateField(required=False)
     connection = serializers.UUIDField(required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Fill in what is not said, and refuse a range that runs backwards or is too long."""
+        """Fill in defaults; raise ValidationError for a reversed or too long range."""
         end = attrs.setdefault("end", latest_day(market_now()))
         start = attrs.setdefault("start", end - timedelta(days=30))
         if start > end:
-            error = invalid(Code.FIELD_INVALID, "from lies after to.")
+            error = invalid(Code.FIELD_INVALID, "from is after to.")
             raise serializers.ValidationError({"from": error.detail})
-        if end - start > LONGEST:
-            error = invalid(Code.FIELD_INVALID, f"At most {LONGEST.days} days.")
+        if end - start > MAX_RANGE:
+            error = invalid(Code.FIELD_INVALID, f"At most {MAX_RANGE.days} days.")
             raise serializers.ValidationError({"from": error.detail})
         return attrs
 
 
 class TotalsSerializer(StrictSerializer):
-    """The closed trades of one connection, in its account's currency and net of commission."""
+    """Results of one connection's closed trades, in its account's currency, net of commission."""
 
     connection = serializers.UUIDField()
     currency = serializers.CharField()
@@ -62,7 +64,7 @@ class TotalsSerializer(StrictSerializer):
     profit_factor = Amount(allow_null=True)
     commission = Amount(help_text="Without the fees for which no rate was quoted.")
     unconverted_fees = serializers.DictField(
-        child=Amount(), help_text="Those fees, by currency; no figure here contains them."
+        child=Amount(), help_text="Those fees, by currency. No figure here contains them."
     )
     total_pnl = Amount()
     max_drawdown = Amount(help_text="A positive number.")
@@ -89,8 +91,10 @@ class CurveSerializer(StrictSerializer):
 
 
 class QualitySerializer(StrictSerializer):
-    """Entries of one broker kind and pair; null: of all together. Slippage in its unit (where
-    several meet: basis points), + is worse."""
+    """Execution quality of the entries of one broker type and pair; null: of all together.
+
+    Slippage in slippage_unit, + is worse; basis points if the orders have several units.
+    """
 
     kind = serializers.CharField(allow_null=True)
     pair = serializers.CharField(allow_null=True)
@@ -103,7 +107,9 @@ class QualitySerializer(StrictSerializer):
     unknown = serializers.IntegerField()
     measured = serializers.IntegerField()
     fill_rate = Amount(allow_null=True)
-    slippage_unit = serializers.CharField(help_text="PIPS, TICKS, BPS, PERCENT; empty: none known.")
+    slippage_unit = serializers.CharField(
+        help_text="PIPS, TICKS, BPS or PERCENT; empty if no slippage is known."
+    )
     slippage_avg = Amount(allow_null=True)
     slippage_p50 = Amount(allow_null=True)
     slippage_p95 = Amount(allow_null=True)
@@ -113,27 +119,27 @@ class QualitySerializer(StrictSerializer):
     to_fill_p99_ms = Amount(allow_null=True)
 
 
-class _Ranged(APIView):
-    """Reads `from`, `to` and `connection`."""
+class _RangeView(APIView):
+    """A view with the parameters `from`, `to` and `connection`."""
 
     def range(self, request: Request) -> tuple[date, date, Sequence[UUID]]:
-        """Return the days and the connections of the caller that are meant."""
-        names = {"from": "start", "to": "end", "connection": "connection"}
-        known = {
-            inner: request.query_params[name]
-            for name, inner in names.items()
+        """Return the first day, the last day and the selected connections of the caller."""
+        fields = {"from": "start", "to": "end", "connection": "connection"}
+        query = {
+            field: request.query_params[name]
+            for name, field in fields.items()
             if request.query_params.get(name)
         }
-        read = RangeSerializer(data=known)
-        read.is_valid(raise_exception=True)
-        said = read.validated_data
+        serializer = RangeSerializer(data=query)
+        serializer.is_valid(raise_exception=True)
+        data = serializer.validated_data
         mine = own_connections(caller(request))
-        if "connection" in said:
-            mine = mine.filter(pk=said["connection"])
-        return said["start"], said["end"], list(mine.values_list("pk", flat=True))
+        if "connection" in data:
+            mine = mine.filter(pk=data["connection"])
+        return data["start"], data["end"], list(mine.values_list("pk", flat=True))
 
 
-class AnalyticsView(_Ranged):
+class AnalyticsView(_RangeView):
     """Results of each of your connections over trading days."""
 
     @extend_schema(
@@ -146,11 +152,11 @@ class AnalyticsView(_Ranged):
         start, end, mine = self.range(request)
         until = market_now()
         currencies = dict(own_connections(caller(request)).values_list("pk", "snapshot__currency"))
-        beside = selectors.unconverted_fees(mine, start, end)
-        found = [
+        fees = selectors.unconverted_fees(mine, start, end)
+        results = [
             {
                 **asdict(rollup),
-                "unconverted_fees": beside.get(connection_id, {}),
+                "unconverted_fees": fees.get(connection_id, {}),
                 "connection": connection_id,
                 "currency": currencies.get(connection_id) or "",
                 "win_rate": rollup.win_rate,
@@ -162,10 +168,10 @@ class AnalyticsView(_Ranged):
             }
             for connection_id, rollup in selectors.totals(mine, start, end).items()
         ]
-        return Response(TotalsSerializer(found, many=True).data)
+        return Response(TotalsSerializer(results, many=True).data)
 
 
-class EquityView(_Ranged):
+class EquityView(_RangeView):
     """The running result of your accounts."""
 
     @extend_schema(
@@ -176,7 +182,7 @@ class EquityView(_Ranged):
         start, end, mine = self.range(request)
         until = market_now()
         curves = selectors.equity_curve(mine, start, end)
-        shown = [
+        results = [
             {
                 "currency": currency,
                 "points": [asdict(point) for point in points],
@@ -184,10 +190,10 @@ class EquityView(_Ranged):
             }
             for currency, points in curves.items()
         ]
-        return Response(CurveSerializer(shown, many=True).data)
+        return Response(CurveSerializer(results, many=True).data)
 
 
-class ExecutionQualityView(_Ranged):
+class ExecutionQualityView(_RangeView):
     """How well your orders were executed."""
 
     @extend_schema(
@@ -196,12 +202,12 @@ class ExecutionQualityView(_Ranged):
         responses=QualitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        """Fill rate, slippage, delays: of all together, then by broker kind and pair (UTC days)."""
+        """Fill rate, slippage and latency: all together, then by broker type and pair (UTC days)."""
         start, end, mine = self.range(request)
         found = selectors.execution_quality(
             datetime.combine(start, time(), UTC),
             datetime.combine(end + timedelta(days=1), time(), UTC),
             connection_ids=mine,
         )
-        shown = [{**asdict(one), "fill_rate": one.fill_rate} for one in found]
-        return Response(QualitySerializer(shown, many=True).data)
+        results = [{**asdict(quality), "fill_rate": quality.fill_rate} for quality in found]
+        return Response(QualitySerializer(results, many=True).data)

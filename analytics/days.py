@@ -1,25 +1,28 @@
-"""Trading days, pure: a day is named by the date on which it ends, at 17:00 of its zone."""
+"""Trading days: a day has the date on which it ends, at 17:00 in its zone. Pure."""
 
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 ENDS_AT = time(17)
 DEFAULT_ZONE = "America/New_York"
-FIRST_ZONE = "Pacific/Kiritimati"  # where each day begins first
+FIRST_ZONE = "Pacific/Kiritimati"  # the zone where each day begins first
 
 
 def trading_day(at: datetime, zone: str = DEFAULT_ZONE) -> date:
-    """Return the trading day that an aware time lies in; 17:00 sharp begins the next one.
+    """Return the trading day of an aware time; at 17:00 exactly the next one begins.
 
-    By the wall clock there: the day on which clocks change has 23 or 25 hours.
+    By the zone's wall clock: the day on which clocks change has 23 or 25 hours.
     """
     local = at.astimezone(ZoneInfo(zone))
     return local.date() + timedelta(days=int(local.time() >= ENDS_AT))
 
 
 def latest_day(at: datetime) -> date:
-    """Return the latest trading day that has begun anywhere: "until today" for accounts of any
-    zone. In New York the day of tomorrow's date begins in the evening."""
+    """Return the latest trading day that has begun in any zone.
+
+    It is the "until today" for accounts of every zone: in New York tomorrow's trading day begins in
+    the evening.
+    """
     return trading_day(at, FIRST_ZONE)
 
 

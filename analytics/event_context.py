@@ -1,4 +1,4 @@
-"""What delivery wants to know about the orders, positions and accounts that events tell of."""
+"""Facts about the orders, positions and accounts of events, for notifications."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -26,16 +26,14 @@ LEFT JOIN connections_accountsnapshot snapshot ON snapshot.connection_id = c.id
 
 
 def event_context(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
-    """Return what is known by event id, in one statement for all of them."""
-    asked = [
+    """Return the facts by event id, in one query for all events."""
+    keys = [
         (event.id, event.connection_id, event.signal_id, event.order_id, _position(event))
         for event in events
     ]
-    return (
-        {row.event_id: _facts(row) for row in rows(EVENT_CONTEXT_SQL, columns(asked, 5))}
-        if asked
-        else {}
-    )
+    if not keys:
+        return {}
+    return {row.event_id: _facts(row) for row in rows(EVENT_CONTEXT_SQL, columns(keys, 5))}
 
 
 def _facts(row: Any) -> dict[str, str]:
@@ -54,7 +52,7 @@ def _facts(row: Any) -> dict[str, str]:
 
 
 def _trade(side: str | None, quantity: Decimal | None, pair: str | None) -> str:
-    """`Buy 10,000 EUR/USD`; without what is not known."""
+    """Return `Buy 10,000 EUR/USD`, without the parts that are unknown."""
     if not side or not pair:
         return ""
     return " ".join(filter(None, (side.capitalize(), number(quantity), pair)))

@@ -1,4 +1,4 @@
-"""Daily results: one row a connection a trading day, made so that days add up."""
+"""Daily results: one row for each connection and trading day, which can be added up."""
 
 from decimal import Decimal
 
@@ -11,11 +11,10 @@ from connections.models import ExecutionConnection
 
 
 class AnalyticsDaily(models.Model):
-    """What the positions closed on one trading day made, in the account's currency.
+    """The result of the positions closed on one trading day, in the account's currency.
 
-    Composable: any range of days is a fold over `trades wins gross_profit gross_loss total_pnl
-    duration_seconds` (sums) and (`total_pnl`, `highest_prefix`, `lowest_prefix`, `max_drawdown`)
-    (see docs/analytics.md); win rate, profit factor and average duration are read off the fold.
+    Days can be combined into any range (`Rollup`, docs/analytics.md); win rate, profit factor and
+    average duration are computed from the combined row.
     """
 
     connection = models.ForeignKey(
@@ -52,7 +51,7 @@ class AnalyticsDaily(models.Model):
 
     @property
     def rollup(self) -> Rollup:
-        """The day as what folds into longer stretches."""
+        """The day as a `Rollup`, which can be combined with other days."""
         return Rollup(
             trades=self.trades,
             wins=self.wins,
@@ -79,4 +78,5 @@ class AnalyticsDaily(models.Model):
 
     @property
     def average_duration_seconds(self) -> Decimal | None:
+        """Average time from open to close; None without trades."""
         return self.rollup.average_duration_seconds

@@ -1,5 +1,7 @@
-"""How well orders were executed: what share was filled, how far from the expected price, how
-fast. Read straight from the orders; see docs/analytics.md for each number's definition."""
+"""Execution quality: fill rate, slippage and latency of entries, computed from the orders.
+
+docs/analytics.md defines each figure.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ from uuid import UUID
 from common.money import divide
 from common.sql import rows
 
-# percentile_disc gives a value that really occurred, exactly; percentile_cont would be a float.
+# percentile_disc returns an exact value that occurred; percentile_cont would return a float.
 QUALITY = """
 SELECT c.type AS kind, o.pair, count(*) AS candidates,
   count(o.submitted_at) AS sent,
@@ -24,23 +26,23 @@ SELECT c.type AS kind, o.pair, count(*) AS candidates,
     WHERE o.slippage_pips IS NOT NULL) > 1 THEN 'BPS'
     ELSE coalesce(min(o.slippage_unit) FILTER (WHERE o.slippage_pips IS NOT NULL), '')
     END AS slippage_unit,
-  avg(o.slippage_pips)::numeric(38, 18) AS unit_avg, avg(its.slip)::numeric(38, 18) AS bps_avg,
+  avg(o.slippage_pips)::numeric(38, 18) AS unit_avg, avg(x.slippage)::numeric(38, 18) AS bps_avg,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY o.slippage_pips) AS unit_p50,
-  percentile_disc(0.5) WITHIN GROUP (ORDER BY its.slip) AS bps_p50,
+  percentile_disc(0.5) WITHIN GROUP (ORDER BY x.slippage) AS bps_p50,
   percentile_disc(0.95) WITHIN GROUP (ORDER BY o.slippage_pips) AS unit_p95,
-  percentile_disc(0.95) WITHIN GROUP (ORDER BY its.slip) AS bps_p95,
-  percentile_disc(0.5) WITHIN GROUP (ORDER BY its.to_wire) AS to_wire_p50_ms,
-  percentile_disc(0.99) WITHIN GROUP (ORDER BY its.to_wire) AS to_wire_p99_ms,
-  percentile_disc(0.5) WITHIN GROUP (ORDER BY its.to_fill) AS to_fill_p50_ms,
-  percentile_disc(0.99) WITHIN GROUP (ORDER BY its.to_fill) AS to_fill_p99_ms
+  percentile_disc(0.95) WITHIN GROUP (ORDER BY x.slippage) AS bps_p95,
+  percentile_disc(0.5) WITHIN GROUP (ORDER BY x.to_wire) AS to_wire_p50_ms,
+  percentile_disc(0.99) WITHIN GROUP (ORDER BY x.to_wire) AS to_wire_p99_ms,
+  percentile_disc(0.5) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p50_ms,
+  percentile_disc(0.99) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p99_ms
 FROM execution_order o
 JOIN connections_executionconnection c ON c.id = o.connection_id
 CROSS JOIN LATERAL (SELECT
   CASE WHEN o.slippage_pips IS NOT NULL AND o.expected_price > 0 THEN
     round((o.avg_fill_price - o.expected_price) / o.expected_price * 10000
-      * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END, 18) END AS slip,
+      * CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END, 18) END AS slippage,
   extract(epoch FROM o.submitted_at - o.created_at) * 1000 AS to_wire,
-  extract(epoch FROM o.filled_at - o.submitted_at) * 1000 AS to_fill) AS its
+  extract(epoch FROM o.filled_at - o.submitted_at) * 1000 AS to_fill) AS x
 WHERE o.leg LIKE 'entry%%' AND o.created_at >= %(start)s AND o.created_at < %(end)s
   AND (%(all)s OR o.connection_id = ANY(%(connections)s::uuid[]))
 GROUP BY GROUPING SETS ((c.type, o.pair), (c.type), ())
@@ -50,10 +52,10 @@ ORDER BY c.type NULLS FIRST, o.pair NULLS FIRST
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Entry orders of one broker kind and pair; None: of all kinds or pairs together.
+    """Execution quality of the entries of one broker type and pair; None: of all of them.
 
-    slippage in slippage_unit, + is worse: basis points where several units meet.
-    to_wire: order written → sent; to_fill: sent → filled.
+    Slippage in slippage_unit, + is worse; basis points if the orders have several units. to_wire:
+    from the order's creation until it was sent; to_fill: from then until it filled.
     """
 
     kind: str | None
@@ -77,17 +79,17 @@ class Quality:
 
     @property
     def fill_rate(self) -> Decimal | None:
-        """Filled / sent: denied and skipped candidates never asked the broker. None: none sent."""
+        """Filled / sent; None if none was sent. Denied and skipped candidates were never sent."""
         return divide(Decimal(self.filled), Decimal(self.sent)) if self.sent else None
 
 
 def execution_quality(
     start: datetime, end: datetime, *, connection_ids: Sequence[UUID] | None = None
 ) -> list[Quality]:
-    """Return the quality of entries written in [start, end) (machine time): the first row of all
-    together, then each broker kind followed by its pairs. Without any order there is no row.
+    """Return the quality of the entries created in [start, end), machine time.
 
-    connection_ids: those that the caller may see; None: all (operators).
+    The first row covers all entries; then each broker type is followed by its pairs. [] without
+    entries. connection_ids: those that the caller may see; None: all (operators).
     """
     found = rows(
         QUALITY,
@@ -102,10 +104,10 @@ def execution_quality(
 
 
 def _quality(row: Any) -> Quality:
-    """Of orders of several units the slippage is told in basis points."""
-    told = row._asdict()
-    by_unit, by_price = (
-        {f"slippage_{name}": told.pop(f"{unit}_{name}") for name in ("avg", "p50", "p95")}
+    """Return the row with its slippage in slippage_unit."""
+    values = row._asdict()
+    in_unit, in_bps = (
+        {f"slippage_{name}": values.pop(f"{unit}_{name}") for name in ("avg", "p50", "p95")}
         for unit in ("unit", "bps")
     )
-    return Quality(**told, **(by_price if row.slippage_unit == "BPS" else by_unit))
+    return Quality(**values, **(in_bps if row.slippage_unit == "BPS" else in_unit))

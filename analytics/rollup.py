@@ -1,7 +1,7 @@
-"""Results that add up, pure: any stretch of closed trades folds into one `Rollup`.
+"""Roll-ups: results of consecutive closed trades that can be combined. Pure.
 
-`combine` is associative and `NOTHING` its neutral element, so days fold into months and years and
-the result is exactly that of all trades in closing order, drawdown included. See
+`combine` is associative and `NOTHING` is its neutral element. So days combine into months and
+years, with exactly the result of all trades in closing order, including the drawdown. See
 docs/analytics.md.
 """
 
@@ -17,17 +17,17 @@ ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class Rollup:
-    """Closed trades in a row, in account currency and net of commission unless said otherwise.
+    """Result of consecutive closed trades, in account currency; total is net of commission.
 
-    highest, lowest: of the running sum, the 0 before the first trade included. drawdown: the
-    largest fall of the running sum from an earlier height, a positive number.
+    highest, lowest: of the running sum, including the 0 before the first trade. drawdown: the
+    largest fall of the running sum from an earlier peak, a positive number.
     """
 
     trades: int = 0
     wins: int = 0
     losses: int = 0  # trades - wins - losses broke even
-    gross_profit: Decimal = ZERO  # sum of the trades that won
-    gross_loss: Decimal = ZERO  # sum of those that lost, a positive number
+    gross_profit: Decimal = ZERO  # sum of the winning trades
+    gross_loss: Decimal = ZERO  # sum of the losing trades, a positive number
     commission: Decimal = ZERO
     total: Decimal = ZERO
     highest: Decimal = ZERO
@@ -47,6 +47,7 @@ class Rollup:
 
     @property
     def average_duration_seconds(self) -> Decimal | None:
+        """Average time from open to close; None without trades."""
         return divide(self.duration_seconds, Decimal(self.trades)) if self.trades else None
 
 

@@ -1,13 +1,13 @@
-"""SQL that folds closed trades into results, one row for each connection and trading day.
+"""SQL fragments that compute results from closed trades, by connection and trading day.
 
-Shared by the daily job, which stores the rows, and by readers, who fold the latest days when they
-are asked: a trade counts from the moment it is closed.
+The daily job stores the rows. Selectors compute the latest days on each query, so a trade counts
+from the moment it is closed.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
 
 EARLIEST, LATEST = timedelta(hours=2), timedelta(hours=6)  # 17:00 from UTC+14 to UTC-12, and more
-LIVE_DAYS = 3  # trading days that readers fold themselves: today, and what the job may have missed
+LIVE_DAYS = 3  # trading days that selectors compute: today, and what the job may have missed
 
 # One connection's trading day is the wall-clock date in its zone, 7 hours ahead: 17:00 is midnight.
 ZONE = "coalesce(nullif(preset.trading_day_zone, ''), %(zone)s)"
@@ -23,16 +23,16 @@ TRADE = """p.connection_id, p.closed_at, p.id, p.commission, p.unconverted_fees,
     p.realized_pnl - p.commission AS net,
     extract(epoch FROM p.closed_at - p.opened_at) AS seconds"""
 
-# From `trade` (TRADE and its day) to `folded` (COLUMNS).
-FOLD = f"""running AS (
+# From `trade` (TRADE and the day) to `result` (COLUMNS).
+RESULT = f"""running AS (
   SELECT *, sum(net) OVER in_order AS prefix
   FROM trade WINDOW in_order AS (
     PARTITION BY connection_id, day ORDER BY closed_at, id ROWS UNBOUNDED PRECEDING)
-), fallen AS (
+), drawdown AS (
   SELECT *, greatest(max(prefix) OVER so_far, 0) - prefix AS below_peak
   FROM running WINDOW so_far AS (
     PARTITION BY connection_id, day ORDER BY closed_at, id ROWS UNBOUNDED PRECEDING)
-), beside AS (
+), fees AS (
   SELECT connection_id, day, jsonb_object_agg(currency, trim_scale(fee)::text) AS fees FROM (
     SELECT connection_id, day, e.key AS currency, sum(e.value::numeric) AS fee
     FROM trade CROSS JOIN jsonb_each_text(unconverted_fees) e
@@ -43,30 +43,30 @@ FOLD = f"""running AS (
     count(*) FILTER (WHERE net < 0), coalesce(sum(net) FILTER (WHERE net > 0), 0),
     coalesce(-sum(net) FILTER (WHERE net < 0), 0), sum(commission), sum(net),
     greatest(max(prefix), 0), least(min(prefix), 0), max(below_peak), sum(seconds)
-  FROM fallen GROUP BY connection_id, day
-), folded ({COLUMNS}) AS (  -- joined: a subquery would read all trades again for each row
-  SELECT aggregated.*, coalesce(beside.fees, '{{}}')
-  FROM aggregated LEFT JOIN beside USING (connection_id, day)
+  FROM drawdown GROUP BY connection_id, day
+), result ({COLUMNS}) AS (  -- joined: a subquery would read all trades again for each row
+  SELECT aggregated.*, coalesce(fees.fees, '{{}}')
+  FROM aggregated LEFT JOIN fees USING (connection_id, day)
 )"""
 
-# `daily`: stored rows of finished days, and the latest days folded now.
+# `daily`: stored rows of finished days, and the latest days computed now.
 DAILY = f"""account AS MATERIALIZED (
   SELECT c.id, {ZONE} AS zone
   FROM connections_executionconnection c
   LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
   WHERE %(all)s OR c.id = ANY(%(connections)s::uuid[])
 ), trade AS (
-  SELECT {TRADE}, its.day
+  SELECT {TRADE}, x.day
   FROM positions_executionposition p JOIN account ON account.id = p.connection_id
   CROSS JOIN LATERAL (
-    SELECT ((p.closed_at AT TIME ZONE account.zone) + interval '7 hours')::date AS day) AS its
-  WHERE p.closed_at >= %(live_earliest)s AND its.day >= %(live_from)s
-    AND its.day >= %(start)s AND its.day <= %(end)s
-), {FOLD}, daily AS (
+    SELECT ((p.closed_at AT TIME ZONE account.zone) + interval '7 hours')::date AS day) AS x
+  WHERE p.closed_at >= %(live_earliest)s AND x.day >= %(live_from)s
+    AND x.day >= %(start)s AND x.day <= %(end)s
+), {RESULT}, daily AS (
   SELECT {COLUMNS} FROM analytics_analyticsdaily
   WHERE day >= %(start)s AND day <= %(end)s AND day < %(live_from)s
     AND (%(all)s OR connection_id = ANY(%(connections)s::uuid[]))
-  UNION ALL SELECT {COLUMNS} FROM folded
+  UNION ALL SELECT {COLUMNS} FROM result
 )"""
 
 
@@ -81,4 +81,5 @@ def latest(day: date) -> datetime:
 
 
 def midnight(day: date) -> datetime:
+    """Return the start of a calendar day in UTC."""
     return datetime.combine(day, time(), UTC)

@@ -1,7 +1,8 @@
-"""Results over any stretch of trading days, folded in SQL from the daily rows and, for the latest
-days, from the closed trades themselves: a trade counts from the moment it is closed.
+"""Results over any range of trading days.
 
-Every function takes the connections that the caller may see; None means all (operators).
+They are computed from the daily rows and, for the latest days, from the closed trades, so a trade
+counts from the moment it is closed. Every function takes the connections that the caller may see;
+None means all (operators).
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,8 @@ __all__ = [
     "unconverted_fees",
 ]
 
-# `base`: the running sum before the day. A fall may begin on an earlier day: `peak`.
+# `base`: the running sum before the day. `peak`: its maximum, since a drawdown may begin on an
+# earlier day.
 TOTALS = f"""
 WITH {DAILY}, based AS (
   SELECT *, sum(total_pnl) OVER earlier - total_pnl AS base
@@ -80,14 +82,14 @@ class CurvePoint:
     trades: int
     pnl: Decimal
     total: Decimal
-    below_peak: Decimal  # how far under the highest end of a day so far
+    below_peak: Decimal  # difference to the highest end of a day so far
 
 
 def totals(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dict[UUID, Rollup]:
     """Return each connection's results from `start` to `end`, both included.
 
-    Exactly those of its closed trades in closing order, the drawdown included. Connections
-    without a closed trade in that time are not in it.
+    They equal those of the closed trades in closing order, including the drawdown. Connections
+    without a closed trade in that time are left out.
     """
     found = rows(TOTALS, _days(connection_ids, start, end))
     return {row.connection_id: Rollup(*row[1:]) for row in found}
@@ -96,7 +98,7 @@ def totals(connection_ids: Sequence[UUID] | None, start: date, end: date) -> dic
 def unconverted_fees(
     connection_ids: Sequence[UUID] | None, start: date, end: date
 ) -> dict[UUID, dict[str, Decimal]]:
-    """Return, for each connection that has any, the fees that no result contains, by currency."""
+    """Return the fees that no result contains, by connection and currency."""
     found: dict[UUID, dict[str, Decimal]] = {}
     for connection_id, currency, fee in rows(
         UNCONVERTED_FEES_SQL, _days(connection_ids, start, end)
@@ -108,11 +110,10 @@ def unconverted_fees(
 def equity_curve(
     connection_ids: Sequence[UUID] | None, start: date, end: date
 ) -> dict[str, list[CurvePoint]]:
-    """Return, for each account currency, the running result at the end of each trading day.
+    """Return the running result at the end of each trading day, by account currency.
 
-    Several connections of one currency are added up; their trades' order within a day is not
-    looked at. Days without a closed trade have no point. The currency is '' for accounts that
-    were never read.
+    Connections of one currency are added up, whatever the order of their trades within a day. Days
+    without a closed trade have no point. The currency is '' for accounts that were never read.
     """
     curves: dict[str, list[CurvePoint]] = {}
     for currency, *point in rows(CURVE, _days(connection_ids, start, end)):

@@ -1,17 +1,16 @@
-"""Daily results, written set-based and as often as wanted: computing a day again changes nothing
-unless its trades did."""
+"""Computation of the daily results, set-based and idempotent."""
 
 from datetime import date, timedelta
 
 from django.db import transaction
 
 from analytics.days import DEFAULT_ZONE, trading_day
-from analytics.rollup_sql import COLUMNS, FOLD, NAMES, TRADE, ZONE, earliest, latest, midnight
+from analytics.rollup_sql import COLUMNS, NAMES, RESULT, TRADE, ZONE, earliest, latest, midnight
 from common.clocks import market_now
 from common.sql import rows, run
 
-ALWAYS_BACK = 3  # trading days that are computed at each run, whatever has changed
-CORRECTED_BACK = 60  # days in which a later correction of a closed position is looked for
+RECENT_DAYS = 3  # trading days that every run computes, changed or not
+CORRECTION_DAYS = 60  # trading days that are computed again if a closed position was corrected
 MARGIN_SECONDS = 60  # longer than any transaction may stay open (config/databases.py)
 
 CLOSED = f"""
@@ -19,12 +18,12 @@ CLOSED = f"""
   JOIN connections_executionconnection c ON c.id = p.connection_id
   LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
   CROSS JOIN LATERAL (
-    SELECT ((p.closed_at AT TIME ZONE {ZONE}) + interval '7 hours')::date AS day) AS its
+    SELECT ((p.closed_at AT TIME ZONE {ZONE}) + interval '7 hours')::date AS day) AS x
 """
 
 EXCLUDED = ", ".join(f"excluded.{name}" for name in NAMES)
 COMPUTE = f"""
-WITH account AS MATERIALIZED (  -- the zone's arithmetic once an account, not once a trade
+WITH account AS MATERIALIZED (  -- computes the zone once for each account, not for each trade
   SELECT c.id, (%(day)s::date - 1 + time '17:00') AT TIME ZONE {ZONE} AS starts,
     (%(day)s::date + time '17:00') AT TIME ZONE {ZONE} AS ends
   FROM connections_executionconnection c
@@ -34,27 +33,27 @@ WITH account AS MATERIALIZED (  -- the zone's arithmetic once an account, not on
   FROM positions_executionposition p JOIN account ON account.id = p.connection_id
   WHERE p.closed_at >= %(earliest)s AND p.closed_at < %(latest)s
     AND p.closed_at >= account.starts AND p.closed_at < account.ends
-), {FOLD}, gone AS (
+), {RESULT}, gone AS (
   DELETE FROM analytics_analyticsdaily old
   WHERE old.day = %(day)s
     AND NOT EXISTS (SELECT FROM trade WHERE trade.connection_id = old.connection_id)
 )
 INSERT INTO analytics_analyticsdaily AS daily ({COLUMNS}, computed_at)
-SELECT {COLUMNS}, %(read_at)s FROM folded
+SELECT {COLUMNS}, %(read_at)s FROM result
 ON CONFLICT (connection_id, day) DO UPDATE SET
   ({COLUMNS}, computed_at) = ({EXCLUDED}, excluded.computed_at)
 """
 
 CHANGED = f"""
-SELECT its.day
+SELECT x.day
 {CLOSED}
 LEFT JOIN analytics_analyticsdaily daily
-  ON daily.connection_id = p.connection_id AND daily.day = its.day
+  ON daily.connection_id = p.connection_id AND daily.day = x.day
 WHERE p.closed_at >= %(since)s AND (daily.id IS NULL
   OR p.last_activity_at >= daily.computed_at - make_interval(secs => %(margin)s))
 UNION
 SELECT daily.day FROM analytics_analyticsdaily daily
-LEFT JOIN (SELECT p.connection_id, its.day, count(*) AS trades {CLOSED}
+LEFT JOIN (SELECT p.connection_id, x.day, count(*) AS trades {CLOSED}
   WHERE p.closed_at >= %(since)s GROUP BY 1, 2) AS now
   ON now.connection_id = daily.connection_id AND now.day = daily.day
 WHERE daily.day > %(since_day)s AND coalesce(now.trades, 0) <> daily.trades
@@ -63,15 +62,14 @@ ORDER BY day
 
 
 def compute_day(day: date) -> int:
-    """Write one row for each connection that closed a position on this trading day; return how
-    many. Rows whose trades are gone (a correction moved them) are removed.
+    """Write one row for each connection that closed a position on a trading day; return how many.
 
-    Which day a position belongs to is said by its connection's preset: the day ends at 17:00 in
-    `trading_day_zone`, New York's where there is no preset.
+    A row whose trades are gone (a correction moved them) is removed. The day ends at 17:00 in the
+    `trading_day_zone` of the connection's preset, by default in New York.
     """
     with transaction.atomic():
         run("SET LOCAL jit = off")
-        # Two at a time would let the older snapshot overwrite the newer one.
+        # Of two parallel runs the older snapshot could overwrite the newer one.
         run(
             "SELECT pg_advisory_xact_lock(hashtext('analytics.compute_day'), %s)", [day.toordinal()]
         )
@@ -82,16 +80,19 @@ def compute_day(day: date) -> int:
                 "day": day,
                 "zone": DEFAULT_ZONE,
                 "read_at": now.read_at,
-                # every zone's day lies between these; the index on closed_at needs constants
+                # The index on closed_at needs constants; every zone's day lies between these.
                 "earliest": earliest(day),
                 "latest": latest(day),
             },
         )
 
 
-def compute_changed(*, back: int = ALWAYS_BACK, corrected: int = CORRECTED_BACK) -> list[date]:
-    """Compute the last `back` trading days, and of the last `corrected` ones those whose trades
-    have changed since, or that were never computed. Returns the days."""
+def compute_changed(*, recent: int = RECENT_DAYS, corrected: int = CORRECTION_DAYS) -> list[date]:
+    """Compute the last `recent` trading days; return the days computed.
+
+    Also computes those of the last `corrected` days whose trades have changed since, or that were
+    never computed.
+    """
     today = trading_day(market_now())
     since = today - timedelta(days=corrected)
     with transaction.atomic():
@@ -102,11 +103,11 @@ def compute_changed(*, back: int = ALWAYS_BACK, corrected: int = CORRECTED_BACK)
                 "zone": DEFAULT_ZONE,
                 "margin": MARGIN_SECONDS,
                 "since": midnight(since),
-                # trades of the first days may lie before `since`: those days cannot be compared
+                # Trades of the first day may lie before `since`, so it cannot be compared.
                 "since_day": since + timedelta(days=1),
             },
         )
-    days = {row.day for row in found} | {today - timedelta(days=n) for n in range(back)}
+    days = {row.day for row in found} | {today - timedelta(days=n) for n in range(recent)}
     for day in sorted(days):
         compute_day(day)
     return sorted(days)

@@ -1,4 +1,4 @@
-"""The daily job."""
+"""Celery task of the daily results."""
 
 from celery import shared_task
 
@@ -7,5 +7,5 @@ from analytics import services
 
 @shared_task(name="analytics.compute_daily", ignore_result=True)
 def compute_daily() -> None:
-    """Compute the running trading day, those just ended and all that were corrected since."""
+    """Compute the current trading day, the last ones and those corrected since."""
     services.compute_changed()

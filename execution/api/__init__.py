@@ -1,1 +1,1 @@
-"""Orders, positions, the execution log and drift items over HTTP."""
+"""REST API of orders, positions, the execution log and drift items."""

@@ -1,4 +1,4 @@
-"""The drift inbox over HTTP."""
+"""REST API of the drift inbox."""
 
 from typing import Any
 
@@ -32,16 +32,18 @@ from users.api import caller
 
 
 class DriftFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """Filters of the drift inbox."""
+
     class Meta:
         model = DriftItem
         fields = ("kind", "state", "connection")
 
 
 class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
-    """Differences between us and your brokers, with their evidence, and what you decide about them.
+    """Differences between our rows and your brokers, with their evidence and decisions.
 
-    `actions` of an item says what fits it. A decision is carried out at once; what it sends to a
-    broker goes the normal way of an exit, a cancel or a moved level.
+    An item's `actions` lists the decisions that are possible. A decision takes effect at once. What
+    it sends to a broker is an exit, a cancel or a level change like any other.
     """
 
     queryset = DriftItem.objects.none()
@@ -52,6 +54,7 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     ordering_fields = ("id",)
 
     def get_queryset(self) -> QuerySet[DriftItem]:
+        """Return the caller's items; all of them for operators."""
         user, rows = caller(self.request), DriftItem.objects.select_related("connection")
         mine: Any = own_connections(user).values("pk")
         return rows if user.is_operator else rows.filter(connection__in=mine)
@@ -59,56 +62,56 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     @extend_schema(request=AdoptSerializer, responses=DriftSerializer)
     @action(detail=True, methods=["post"])
     def adopt(self, request: Request, pk: str) -> Response:
-        """Take the broker's side over: what it holds becomes a trade of yours, or its quantity,
-        levels or price become ours."""
-        item, said = self.get_object(), _validated(AdoptSerializer, request)
+        """Take over the broker's state: what it holds becomes a trade of yours, or its quantity,
+        levels or price replace ours."""
+        item, data = self.get_object(), _validated(AdoptSerializer, request)
         return self._decided(
-            drift_decisions.adopt(item.pk, by=caller(request), levels=Levels(**said))
+            drift_decisions.adopt(item.pk, by=caller(request), levels=Levels(**data))
         )
 
     @extend_schema(request=RelinkSerializer, responses=DriftSerializer)
     @action(detail=True, methods=["post"])
     def relink(self, request: Request, pk: str) -> Response:
-        """Say which order or position of yours it really is. Of levels that differ: ours hold, and
-        the broker is told them again."""
-        item, said = self.get_object(), _validated(RelinkSerializer, request)
+        """Attach it to one of your orders or positions. If levels differ, keep ours and send them to
+        the broker again."""
+        item, data = self.get_object(), _validated(RelinkSerializer, request)
         return self._decided(
             drift_decisions.relink(
                 item.pk,
                 by=caller(request),
-                order_id=said.get("order"),
-                position_id=said.get("position"),
+                order_id=data.get("order"),
+                position_id=data.get("position"),
             )
         )
 
     @extend_schema(request=None, responses=DriftSerializer)
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
-        """End it: what the broker holds is closed or cancelled there, what only we hold here."""
+        """Close or cancel at the broker what it holds; close here what only we hold."""
         return self._decided(drift_decisions.close(self.get_object().pk, by=caller(request)))
 
     @extend_schema(request=IgnoreSerializer, responses=DriftSerializer)
     @action(detail=True, methods=["post"])
     def ignore(self, request: Request, pk: str) -> Response:
-        """Leave it as it is, with a reason, until it changes."""
-        item, said = self.get_object(), _validated(IgnoreSerializer, request)
-        return self._decided(drift_decisions.ignore(item.pk, by=caller(request), **said))
+        """Ignore it, with a reason, until it changes."""
+        item, data = self.get_object(), _validated(IgnoreSerializer, request)
+        return self._decided(drift_decisions.ignore(item.pk, by=caller(request), **data))
 
     @extend_schema(request=CompareSerializer, responses={202: CompareDoneSerializer}, filters=False)
     @action(detail=False, methods=["post"])
     def compare(self, request: Request) -> Response:
-        """Have your connections, or one of them, compared with their brokers now."""
-        said = _validated(CompareSerializer, request)
+        """Compare your connections, or one of them, with their brokers now."""
+        data = _validated(CompareSerializer, request)
         mine = own_connections(caller(request)).filter(archived_at=None)
-        if "connection" in said:
-            mine = mine.filter(pk=said["connection"])
+        if "connection" in data:
+            mine = mine.filter(pk=data["connection"])
             if not mine.exists():
                 raise Http404
-        asked = reconciliation_requests.request_reconciliation(
+        requested = reconciliation_requests.request_reconciliation(
             list(mine.values_list("pk", flat=True))
         )
         tasks.enqueue_reconciliation_on_commit()
-        return Response({"count": asked}, status=status.HTTP_202_ACCEPTED)
+        return Response({"count": requested}, status=status.HTTP_202_ACCEPTED)
 
     def _decided(self, decided: Decided) -> Response:
         tasks.enqueue_decided_on_commit(decided)
@@ -116,6 +119,6 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
 
 
 def _validated(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
-    wanted = serializer(data=request.data)
-    wanted.is_valid(raise_exception=True)
-    return dict(wanted.validated_data)
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)

@@ -1,4 +1,4 @@
-"""Orders and positions over HTTP: reading them, and what their owner may do with them."""
+"""REST API of orders and positions."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from common.api_fields import StrictSerializer
 from common.errors import ConflictError, InvalidInputError
 from common.filters import MomentFilter
 from common.permissions import Right
@@ -36,8 +37,10 @@ from users.models import User
 
 
 def orders_for(user: User) -> QuerySet[Order]:
-    """Return the orders of one's own accounts (all for operators), with whether the position that
-    each opened or helped to close is closed."""
+    """Return the orders of the user's accounts; all of them for operators.
+
+    `position_closed`: whether the position that the order opened or helped to close is closed.
+    """
     opened = ExecutionPosition.objects.filter(
         connection_id=OuterRef("connection_id"),
         signal_id=OuterRef("signal_id"),
@@ -52,30 +55,36 @@ def orders_for(user: User) -> QuerySet[Order]:
 
 
 def positions_for(user: User) -> QuerySet[ExecutionPosition]:
-    """Return the positions of one's own accounts (all for operators)."""
+    """Return the positions of the user's accounts; all of them for operators."""
     rows = ExecutionPosition.objects.select_related("connection")
     mine = own_connections(user).values("pk")
     return rows if user.is_operator else rows.filter(connection__in=mine)
 
 
-def _picked(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
-    """Narrow to what the body says. An operator's slip must not end everybody's trades."""
-    wanted = ManySerializer(data=request.data)
-    wanted.is_valid(raise_exception=True)
-    said = wanted.validated_data
+def _selected(rows: QuerySet[Any], request: Request) -> QuerySet[Any]:
+    """Filter by the body. Operators must select explicitly, since they reach every account."""
+    data = _validated(ManySerializer, request)
     if caller(request).is_operator and not (
-        said["all"] or "connection" in said or "signal" in said
+        data["all"] or "connection" in data or "signal" in data
     ):
-        detail = "An operator names a connection or a signal, or says all: true."
+        detail = "As an operator, send connection, signal or all: true."
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="all")
-    if "connection" in said:
-        rows = rows.filter(connection_id=said["connection"])
-    if "signal" in said:
-        rows = rows.filter(signal_id=said["signal"])
+    if "connection" in data:
+        rows = rows.filter(connection_id=data["connection"])
+    if "signal" in data:
+        rows = rows.filter(signal_id=data["signal"])
     return rows
 
 
+def _validated(serializer: type[StrictSerializer], request: Request) -> dict[str, Any]:
+    body = serializer(data=request.data)
+    body.is_valid(raise_exception=True)
+    return dict(body.validated_data)
+
+
 class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """Filters of orders."""
+
     status = filters.MultipleChoiceFilter(choices=Status.choices)
     done = filters.BooleanFilter(field_name="done_at", lookup_expr="isnull", exclude=True)
     reason = filters.CharFilter(method="only_reason", label="The code that `reason` states.")
@@ -88,16 +97,18 @@ class OrderFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
         fields = ("signal", "connection", "position", "pair", "side")
 
     def only_reason(self, queryset: Any, _name: str, value: str) -> Any:
+        """Keep orders whose `reason` has this code."""
         return with_reason(queryset, value)
 
     def only_entries(self, queryset: Any, _name: str, value: bool) -> Any:
+        """Keep entries, or exits."""
         return queryset.entries() if value else queryset.exits()
 
 
 class OrderViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Order]
 ):
-    """What became of each signal on each of your accounts, with the reason."""
+    """The orders of your accounts: one for each signal and account, and their exits."""
 
     queryset = Order.objects.none()
     serializer_class = OrderSerializer
@@ -110,55 +121,54 @@ class OrderViewSet(
     ordering_fields = ("id", "created_at")
 
     def get_queryset(self) -> QuerySet[Order]:
+        """Return the caller's orders; all of them for operators."""
         return orders_for(caller(self.request))
 
     @extend_schema(responses=OneOrderSerializer)
     def retrieve(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """One order, with its executions."""
-        return self._show()
+        """Return one order, with its executions."""
+        return self._response()
 
     @extend_schema(request=ChangeOrderSerializer, responses=OneOrderSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Move stop loss and take profit of what the order opened, or cancel it."""
-        order = self.get_object()
-        wanted = ChangeOrderSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        if "status" in wanted.validated_data:
+        """Change stop loss and take profit of the position it opened, or cancel the order."""
+        order, data = self.get_object(), _validated(ChangeOrderSerializer, request)
+        if "status" in data:
             services.cancel_order(order.pk, by=caller(request))
             tasks.enqueue_pending_actions_on_commit()
         else:
-            _move(_position_of(order), wanted.validated_data, caller(request))
-        return self._show()
+            _change_levels(_position_of(order), data, caller(request))
+        return self._response()
 
     @extend_schema(request=None, responses=OneOrderSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """Cancel what is not filled yet. Where the broker has it, the broker is asked."""
+        """Cancel what has not filled. If the broker has the order, we request its cancellation."""
         services.cancel_order(self.get_object().pk, by=caller(request))
         tasks.enqueue_pending_actions_on_commit()
-        return self._show()
+        return self._response()
 
     @extend_schema(request=None, responses=OneOrderSerializer)
     @action(detail=True, methods=["post"])
     def retry(self, request: Request, pk: str) -> Response:
-        """Try a FAILED order once more: it was proven not to be sent. For operators."""
+        """Send a FAILED order again, which was proven not to be sent. For operators."""
         order = self.get_object()
         order_id = services.retry_order(order.pk, by=caller(request))
         tasks.enqueue_on_commit([order_id])
-        return self._show()
+        return self._response()
 
     @extend_schema(request=ManySerializer, responses=ManyDoneSerializer, filters=False)
     @action(detail=False, methods=["post"], url_path="cancel-all")
     def cancel_all(self, request: Request) -> Response:
-        """Cancel all your entries that are not filled yet. Stops and targets stay."""
-        live = _picked(Order.objects.entries().filter(done_at=None, pending_action=""), request)
+        """Cancel all your entries that have not filled. Stops and targets stay."""
+        live = _selected(Order.objects.entries().filter(done_at=None, pending_action=""), request)
         mine = orders_for(caller(request)).filter(pk__in=live.values("pk"))
         ids = mine.order_by("pk").values_list("pk", flat=True)
-        asked = services.cancel_orders(ids, by=caller(request))
+        requested = services.cancel_orders(ids, by=caller(request))
         tasks.enqueue_pending_actions_on_commit()
-        return Response({"ids": asked, "count": len(asked)})
+        return Response({"ids": requested, "count": len(requested)})
 
-    def _show(self) -> Response:
+    def _response(self) -> Response:
         return Response(
             OneOrderSerializer(self.get_object(), context=self.get_serializer_context()).data
         )
@@ -171,19 +181,19 @@ def _position_of(order: Order) -> ExecutionPosition:
             connection=order.connection_id, signal=order.signal_id
         ).first()
     if position is None or not position.is_open:
-        detail = "It has no open position whose levels could be moved."
+        detail = "It has no open position whose levels could be changed."
         raise ConflictError(Code.STATE_CONFLICT, detail)
     return position
 
 
-def _move(position: ExecutionPosition, said: dict[str, Any], user: User) -> None:
+def _change_levels(position: ExecutionPosition, levels: dict[str, Any], user: User) -> None:
     with transaction.atomic():
         rows = ExecutionPosition.objects.select_for_update(no_key=True)
-        now = rows.get(pk=position.pk)  # a level that is not sent stays as it is now
+        current = rows.get(pk=position.pk)  # a level that is not sent stays
         services.modify_position(
             position.pk,
-            stop_loss=said.get("stop_loss", now.sl),
-            take_profit=said.get("take_profit", now.tp),
+            stop_loss=levels.get("stop_loss", current.sl),
+            take_profit=levels.get("take_profit", current.tp),
             by=user,
         )
     tasks.enqueue_pending_actions_on_commit()
@@ -192,7 +202,7 @@ def _move(position: ExecutionPosition, said: dict[str, Any], user: User) -> None
 class PositionViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[ExecutionPosition]
 ):
-    """What is open on your accounts, at present prices, and what was."""
+    """The positions of your accounts, open ones at current prices, and closed ones."""
 
     queryset = ExecutionPosition.objects.none()
     serializer_class = PositionSerializer
@@ -202,38 +212,35 @@ class PositionViewSet(
     ordering_fields = ("id", "opened_at")
 
     def get_queryset(self) -> QuerySet[ExecutionPosition]:
+        """Return the caller's positions with prices; all of them for operators."""
         return with_prices(positions_for(caller(self.request)))
 
     @extend_schema(request=ChangePositionSerializer, responses=PositionSerializer)
     def partial_update(self, request: Request, pk: str) -> Response:
-        """Move stop loss and take profit."""
-        position = self.get_object()
-        wanted = ChangePositionSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        _move(position, wanted.validated_data, caller(request))
+        """Change stop loss and take profit."""
+        position, levels = self.get_object(), _validated(ChangePositionSerializer, request)
+        _change_levels(position, levels, caller(request))
         return Response(self.get_serializer(self.get_object()).data)
 
     @extend_schema(request=CloseSerializer, responses={202: OrderSerializer})
     @action(detail=True, methods=["post"])
     def close(self, request: Request, pk: str) -> Response:
-        """Close it, or a share of what was opened; returns the exit order."""
-        position = self.get_object()
-        wanted = CloseSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        order_id = services.close_position(position.pk, by=caller(request), **wanted.validated_data)
+        """Close it, or a fraction of what was opened; return the exit order."""
+        position, data = self.get_object(), _validated(CloseSerializer, request)
+        order_id = services.close_position(position.pk, by=caller(request), **data)
         if order_id is None:
             raise ConflictError(Code.NOTHING_TO_CLOSE)
         tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
         order = orders_for(caller(request)).get(pk=order_id)
-        shown = OrderSerializer(order, context=self.get_serializer_context()).data
-        return Response(shown, status=status.HTTP_202_ACCEPTED)
+        body = OrderSerializer(order, context=self.get_serializer_context()).data
+        return Response(body, status=status.HTTP_202_ACCEPTED)
 
     @extend_schema(request=ManySerializer, responses={202: ManyDoneSerializer}, filters=False)
     @action(detail=False, methods=["post"], url_path="close-all")
     def close_all(self, request: Request) -> Response:
-        """Close all your open positions; returns the ids of the exit orders."""
-        open_ones = _picked(positions_for(caller(request)).open(), request)  # type: ignore[attr-defined]
-        position_ids = list(open_ones.values_list("pk", flat=True))
+        """Close all your open positions; return the ids of the exit orders."""
+        positions = _selected(positions_for(caller(request)).open(), request)  # type: ignore[attr-defined]
+        position_ids = list(positions.values_list("pk", flat=True))
         ids = services.close_positions(position_ids, by=caller(request))
         tasks.enqueue_on_commit(ids, queue=tasks.EXITS)
         return Response({"ids": ids, "count": len(ids)}, status=status.HTTP_202_ACCEPTED)

@@ -1,4 +1,4 @@
-"""How orders, their log and drift are read over HTTP."""
+"""Serializers of orders, the execution log and drift items."""
 
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from common.api_fields import (
 from common.money import plain
 from execution.models import Decision, DriftItem, ExecutionLog, Fill, Order, Status
 from execution.order_reasons import reason_of
-from execution.reconciliation import presentation as drift_words
+from execution.reconciliation import presentation
 from execution.reconciliation.decisions import actions_of
 
 ACTIONS = [decision.value.lower() for decision in Decision if decision]
@@ -31,10 +31,9 @@ LIFECYCLES = [
 
 
 def lifecycle_of(order: Any) -> str:
-    """Return what other systems call an order's state: RECEIVED, VALIDATED, …, CLOSED.
+    """Return an order's lifecycle state, from RECEIVED and VALIDATED to CLOSED.
 
-    `order` is annotated with `position_closed`: whether the position that it opened, or helped to
-    close, is closed.
+    order: annotated with `position_closed` (see `orders_for`).
     """
     if order.position_closed and order.filled_quantity > 0:
         return "CLOSED"
@@ -43,12 +42,16 @@ def lifecycle_of(order: Any) -> str:
 
 
 class FillSerializer(StrictModelSerializer[Fill]):
-    """One execution at the broker. commission: in its own currency; '' is the account's."""
+    """One execution at the broker.
+
+    commission: in commission_currency; '' is the account's currency.
+    """
 
     commission_converted = Amount(
-        read_only=True, allow_null=True,
-        help_text="In the account's currency; null: no rate was quoted, and no sum contains it.",
-    )  # fmt: skip
+        read_only=True,
+        allow_null=True,
+        help_text="In the account's currency. null: no rate was quoted, and no sum contains it.",
+    )
 
     class Meta:
         model = Fill
@@ -70,28 +73,35 @@ class FillSerializer(StrictModelSerializer[Fill]):
 
 
 class WaitingSince(UtcDateTime):
-    """Since when an order waits, on its row or derived with its reason."""
+    """The time since which an order waits, stored or derived from its reason."""
 
     def get_attribute(self, instance: Order) -> datetime | None:
+        """Return the time; None if the order does not wait."""
         return reason_of(instance).since
 
 
 class OrderSerializer(StrictModelSerializer[Order]):
-    """One leg of a signal on one account. quantity: base units; prices: quote currency."""
+    """One order: a leg of a signal on one account.
+
+    quantity: base units; prices: quote currency.
+    """
 
     number = serializers.SerializerMethodField()
     connection_name = serializers.CharField(source="connection.name", read_only=True)
     lifecycle = serializers.SerializerMethodField()
     reason = serializers.SerializerMethodField(help_text="Why it is in this state.")
     waiting_since = WaitingSince(
-        read_only=True, allow_null=True,
-        help_text="Since when it waits for what `reason` says; PENDING only.",
-    )  # fmt: skip
+        read_only=True,
+        allow_null=True,
+        help_text="Since when it waits for what `reason` states; PENDING only.",
+    )
     slippage = Amount(
-        source="slippage_pips", read_only=True, allow_null=True,
+        source="slippage_pips",
+        read_only=True,
+        allow_null=True,
         help_text="Signed, + is worse; in slippage_unit.",
-    )  # fmt: skip
-    slippage_pips = serializers.SerializerMethodField(help_text="If its unit is pips.")
+    )
+    slippage_pips = serializers.SerializerMethodField(help_text="Null if its unit is not pips.")
 
     class Meta:
         model = Order
@@ -143,18 +153,22 @@ class OrderSerializer(StrictModelSerializer[Order]):
         read_only_fields = fields
 
     def get_number(self, order: Order) -> str:
+        """Return the order's number as people see it: O-12."""
         return f"O-{order.pk}"
 
     def get_slippage_pips(self, order: Order) -> str | None:
+        """Return the slippage if its unit is pips."""
         is_in_pips = order.slippage_pips is not None and order.slippage_unit == "PIPS"
         return plain(order.slippage_pips) if is_in_pips else None
 
     @extend_schema_field(serializers.ChoiceField(choices=LIFECYCLES))
     def get_lifecycle(self, order: Order) -> str:
+        """Return the lifecycle state."""
         return lifecycle_of(order)
 
     @extend_schema_field(Reason(allow_null=True))
     def get_reason(self, order: Order) -> dict[str, str] | None:
+        """Return the code, sentence and hint of the reason."""
         return reason(reason_of(order).code, order.status)
 
 
@@ -170,40 +184,40 @@ class OneOrderSerializer(OrderSerializer):
 
 
 class ChangeOrderSerializer(StrictSerializer):
-    """New levels for what the order opened, or its end. null removes a level."""
+    """New levels for the position that the order opened, or its cancellation. null: no level."""
 
     stop_loss = Amount(required=False, allow_null=True, positive=True)
     take_profit = Amount(required=False, allow_null=True, positive=True)
     status = serializers.ChoiceField(choices=[Status.CANCELLED.value], required=False)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse to do two different things, or none."""
+        """Raise ValidationError for an empty request, or one with levels and status."""
         if not attrs or ("status" in attrs and len(attrs) > 1):
-            raise serializers.ValidationError("Send new levels, or status CANCELLED; not both.")
+            raise serializers.ValidationError("Send new levels or status CANCELLED, not both.")
         return attrs
 
 
 class ChangePositionSerializer(StrictSerializer):
-    """New levels of a position. null removes a level."""
+    """New levels of a position. null: no level."""
 
     stop_loss = Amount(required=False, allow_null=True, positive=True)
     take_profit = Amount(required=False, allow_null=True, positive=True)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse to do nothing."""
+        """Raise ValidationError for an empty request."""
         if not attrs:
             raise serializers.ValidationError("Send stop_loss, take_profit or both.")
         return attrs
 
 
 class CloseSerializer(StrictSerializer):
-    """How much of what was opened is closed."""
+    """How much of the opened quantity to close."""
 
     fraction = Amount(required=False, positive=True, help_text="Above 0, at most 1 (all).")
 
 
 class ManySerializer(StrictSerializer):
-    """Which ones: of a connection, of a signal. Operators must say which, or `all`."""
+    """Which ones: of a connection, of a signal. Operators must send one of them, or `all`."""
 
     connection = serializers.UUIDField(required=False)
     signal = WholeNumber(required=False, min_value=1)
@@ -211,14 +225,14 @@ class ManySerializer(StrictSerializer):
 
 
 class ManyDoneSerializer(StrictSerializer):
-    """What was asked for. What had ended meanwhile is left out."""
+    """What was requested. Orders and positions that had ended meanwhile are left out."""
 
     ids = serializers.ListField(child=serializers.IntegerField(), read_only=True)
     count = serializers.IntegerField(read_only=True)
 
 
 class LogSerializer(StrictModelSerializer[ExecutionLog]):
-    """One line of the append-only journal."""
+    """One line of the append-only execution log."""
 
     reason = serializers.SerializerMethodField()
 
@@ -239,18 +253,19 @@ class LogSerializer(StrictModelSerializer[ExecutionLog]):
 
     @extend_schema_field(Reason(allow_null=True))
     def get_reason(self, line: ExecutionLog) -> dict[str, str] | None:
+        """Return the code, sentence and hint of the reason."""
         return reason(line.code, line.status)
 
 
 class DriftSerializer(StrictModelSerializer[DriftItem]):
-    """A difference between us and a broker: its evidence, and what was or can be decided."""
+    """A difference between our rows and a broker: its evidence and decisions."""
 
     reason = serializers.SerializerMethodField()
     connection_name = serializers.CharField(source="connection.name", read_only=True)
     summary = serializers.SerializerMethodField(
-        help_text="Which position or order it is about, and what the two sides hold."
+        help_text="Which position or order it is about, and what both sides hold."
     )
-    actions = serializers.SerializerMethodField(help_text="What can be decided about it now.")
+    actions = serializers.SerializerMethodField(help_text="The decisions that are possible now.")
 
     class Meta:
         model = DriftItem
@@ -278,44 +293,47 @@ class DriftSerializer(StrictModelSerializer[DriftItem]):
         read_only_fields = fields
 
     def get_summary(self, item: DriftItem) -> str:
-        return drift_words.summary(item)
+        """Return what differs and how, in short."""
+        return presentation.summary(item)
 
     @extend_schema_field(serializers.ListField(child=serializers.ChoiceField(ACTIONS)))
     def get_actions(self, item: DriftItem) -> list[str]:
+        """Return the decisions that are possible now."""
         return [decision.value.lower() for decision in actions_of(item)]
 
     @extend_schema_field(Reason(allow_null=True))
     def get_reason(self, item: DriftItem) -> dict[str, str] | None:
+        """Return the code, sentence and hint of the difference."""
         return reason(item.kind)
 
 
 class AdoptSerializer(StrictSerializer):
-    """The levels that an adopted trade gets, in place of those that the broker holds."""
+    """Levels for an adopted trade, instead of the broker's."""
 
     stop_loss = Amount(required=False, positive=True)
     take_profit = Amount(required=False, positive=True)
 
 
 class RelinkSerializer(StrictSerializer):
-    """What it really is: an order or a position of the same connection. Not for levels."""
+    """The order or position of the same connection that it belongs to. Empty for levels."""
 
     order = WholeNumber(required=False, min_value=1)
     position = WholeNumber(required=False, min_value=1)
 
 
 class IgnoreSerializer(StrictSerializer):
-    """Why the difference is left as it is."""
+    """Why the difference is ignored."""
 
     reason = serializers.CharField(max_length=200)
 
 
 class CompareSerializer(StrictSerializer):
-    """Which connection; all that one may see without it."""
+    """Which connection to compare; by default all that the caller may see."""
 
     connection = serializers.UUIDField(required=False)
 
 
 class CompareDoneSerializer(StrictSerializer):
-    """How many connections are compared next."""
+    """How many connections will be compared."""
 
     count = serializers.IntegerField(read_only=True)
