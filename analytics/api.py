@@ -202,7 +202,7 @@ class ExecutionQualityView(_RangeView):
         responses=QualitySerializer(many=True),
     )
     def get(self, request: Request) -> Response:
-        """Fill rate, slippage and latency: all together, then by broker type and pair (UTC days)."""
+        """Fill rate, slippage and latency: of all, then by broker type and pair (UTC days)."""
         start, end, mine = self.range(request)
         found = selectors.execution_quality(
             datetime.combine(start, time(), UTC),

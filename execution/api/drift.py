@@ -72,8 +72,8 @@ class DriftViewSet(viewsets.ReadOnlyModelViewSet[DriftItem]):
     @extend_schema(request=RelinkSerializer, responses=DriftSerializer)
     @action(detail=True, methods=["post"])
     def relink(self, request: Request, pk: str) -> Response:
-        """Attach it to one of your orders or positions. If levels differ, keep ours and send them to
-        the broker again."""
+        """Attach it to one of your orders or positions. If levels differ, keep ours and send them
+        to the broker again."""
         item, data = self.get_object(), _validated(RelinkSerializer, request)
         return self._decided(
             drift_decisions.relink(
