@@ -21,7 +21,7 @@ class AnalyticsDailyAdmin(ReadOnlyAdmin):
         "connection",
         "trades",
         "won",
-        "net_result",
+        "pnl",
         "drawdown",
         "win_rate_percent",
         "factor",
@@ -44,7 +44,7 @@ class AnalyticsDailyAdmin(ReadOnlyAdmin):
         return format_html('<span class="fc-n">{} / {}</span>', row.wins, row.losses)
 
     @admin.display(description="Result, net", ordering="total_pnl")
-    def net_result(self, row: AnalyticsDaily) -> SafeString:
+    def pnl(self, row: AnalyticsDaily) -> SafeString:
         """Return the net result, with the fees that it does not contain."""
         css = "fc-up" if row.total_pnl > 0 else "fc-down" if row.total_pnl < 0 else ""
         fees = unconverted(row.unconverted_fees)
