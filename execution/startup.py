@@ -11,7 +11,7 @@ from typing import Any
 import structlog
 from celery.signals import task_unknown, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
-from django.db import connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 
 from brokers.types import Quote
 from common.clocks import machine_time
@@ -152,7 +152,7 @@ def start_with_retry(
     while True:
         try:
             start_trading(role, exits_only=exits_only, on_lane_change=on_lane_change)
-        except Exception as error:  # any: narrowed below
+        except (OperationalError, InterfaceError, InternalError) as error:
             if not is_database_trouble(error):
                 raise
             log.warning("waiting for the database", role=role, error=str(error))

@@ -91,12 +91,7 @@ def audit(is_recheck: bool = False, has_requested: bool = False) -> None:
 
 def _audit_later(*arguments: bool, in_: float) -> bool:
     """Enqueue the next step of the audit in `in_` seconds; False: Redis is not available."""
-    try:
-        audit.apply_async(arguments, queue=MAINTENANCE, countdown=in_)
-    except Exception as error:  # any: as in _try_to_enqueue
-        log.warning("message not enqueued", error=repr(error))
-        return False
-    return True
+    return _send(lambda: audit.apply_async(arguments, queue=MAINTENANCE, countdown=in_))
 
 
 def enqueue(
@@ -145,20 +140,22 @@ def _lanes_or_none(order_ids: Sequence[int]) -> Mapping[int, str]:
         return {}
 
 
-def _try_to_enqueue(send: Callable[[], object], **about: object) -> None:
-    """Send messages; a failure is only logged, since workers poll for the rows.
-
-    After a failure nothing is sent for a while: if Redis hangs, each publication would wait for its
-    time-out.
-    """
-    global _queue_down_until
-    if machine_time() < _queue_down_until:
-        return
+def _send(send: Callable[[], object], **about: object) -> bool:
+    """Send messages; return whether that succeeded. A failure is only logged."""
     try:
         send()
     except Exception as error:  # any: kombu and redis-py raise many types
-        _queue_down_until = machine_time() + QUEUE_DOWN_SECONDS
         log.warning("message not enqueued", error=repr(error), **about)
+        return False
+    return True
+
+
+def _try_to_enqueue(send: Callable[[], object], **about: object) -> None:
+    """Send messages. After a failure nothing is sent for a while: workers poll for the rows, and if
+    Redis hangs, each publication would wait for its time-out."""
+    global _queue_down_until
+    if machine_time() >= _queue_down_until and not _send(send, **about):
+        _queue_down_until = machine_time() + QUEUE_DOWN_SECONDS
 
 
 def enqueue_on_commit(
@@ -201,10 +198,7 @@ def enqueue_reconciliation_on_commit() -> None:
 
 
 def _enqueue_reconciliation() -> None:
-    try:
-        reconcile_requested.apply_async(queue=MAINTENANCE, retry=False)
-    except Exception as error:  # any: as in _try_to_enqueue
-        log.warning("message not enqueued", error=repr(error))
+    _send(lambda: reconcile_requested.apply_async(queue=MAINTENANCE, retry=False))
 
 
 def _ids_in(message: object) -> list[int] | None:

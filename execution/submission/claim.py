@@ -95,25 +95,7 @@ def claim(
     """
     send_by = machine_time() + settings.FILLCAST_SEND_DEADLINE_SECONDS  # before the transaction
     with transaction.atomic():
-        lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
-        ids = array(order_ids)
-        locked = {row.connection_id for row in rows(lock, (ids,))}
-        if not locked:
-            return []
-        failpoint("claim.locked")
-        lanes = (
-            {*lanes_without_worker}.difference(held_lanes())
-            if lanes_without_worker
-            else held_lanes()
-        )
-        pending = [
-            row
-            for row in rows(sql.LOAD, (ids,))
-            if row.status == "PENDING"
-            and row.is_due
-            and row.connection_id in locked
-            and row.lane in lanes
-        ]
+        pending = _lock_and_load(order_ids, skip_locked, lanes_without_worker)
         if not pending:
             return []
         specs = {row.connection_id: spec_from_row(row) for row in pending}
@@ -149,6 +131,28 @@ def claim(
             for row, decision in settled
             if isinstance(decision, Intent) and row.id in written
         ]
+
+
+def _lock_and_load(
+    order_ids: Sequence[int], skip_locked: bool, lanes_without_worker: Collection[str]
+) -> list[OrderRow]:
+    """Lock the connections of these orders and return the rows that are due, in our lanes."""
+    lock = sql.LOCK.format(skip="SKIP LOCKED" if skip_locked else "")
+    ids = array(order_ids)
+    locked = {row.connection_id for row in rows(lock, (ids,))}
+    if not locked:
+        return []
+    failpoint("claim.locked")
+    held = held_lanes()
+    lanes = {*lanes_without_worker}.difference(held) if lanes_without_worker else held
+    return [
+        row
+        for row in rows(sql.LOAD, (ids,))
+        if row.status == "PENDING"
+        and row.is_due
+        and row.connection_id in locked
+        and row.lane in lanes
+    ]
 
 
 def _is_blocked(decision: Decision) -> bool:
