@@ -1,6 +1,6 @@
-"""The MetaTrader 5 adapter: one terminal for the whole process, its calls one after another.
+"""The MetaTrader 5 adapter: one terminal for each process, one call at a time.
 
-It runs where the terminal runs, on Windows or Wine, in a worker of its own (docs/metatrader5.md).
+It runs beside the terminal, on Windows or Wine, in a separate worker (docs/metatrader5.md).
 """
 
 import asyncio
@@ -37,18 +37,16 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 
 __all__ = ["FORM", "Mt5Adapter", "capabilities_of", "create"]
-QUOTE_SECONDS = 0.25  # between two looks at the prices of a stream
-QUOTE_REPEAT_SECONDS = (
-    5.0  # a price that stands is told again: whoever hears it knows that it is one
-)
+QUOTE_SECONDS = 0.25  # interval at which a stream polls prices
+QUOTE_REPEAT_SECONDS = 5.0  # an unchanged price is sent again, so that it does not look stale
 
 
 def create() -> "Mt5Adapter":
-    """Return this process's adapter. Calls fail where there is no package or no terminal.
+    """Return this process's adapter. Its calls fail without the package or a terminal.
 
-    FILLCAST_MT5_TERMINAL: path of this worker's terminal64.exe; FILLCAST_MT5_PORTABLE: it keeps
-    its data beside itself; FILLCAST_MT5_NAME: the name that connections call it by (`terminal`).
-    All are the operator's: no account names a path.
+    FILLCAST_MT5_TERMINAL: path of this worker's terminal64.exe; FILLCAST_MT5_PORTABLE: the terminal
+    keeps its data in its own folder; FILLCAST_MT5_NAME: its name in connections (`terminal`). Only
+    the operator sets them: an account never names a path.
     """
     endpoint = TerminalEndpoint(
         path=os.environ.get("FILLCAST_MT5_TERMINAL", ""),
@@ -59,7 +57,7 @@ def create() -> "Mt5Adapter":
 
 
 class Mt5Adapter:
-    """All MetaTrader 5 accounts of one worker. What their settings may say: `form.py`."""
+    """All MetaTrader 5 accounts of one worker. Their settings: `form.py`."""
 
     broker_type = "mt5"
     form = FORM
@@ -70,19 +68,20 @@ class Mt5Adapter:
         self.calls = terminal_calls.TerminalCalls(endpoint, record_cache)
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        """Return what the account supports, by its position mode once the terminal has read it."""
         return capabilities_of(spec, self.calls.terminal.modes.get(spec.connection_id))
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
-        """Each account has its own: groups of one server differ in names and contract sizes."""
+        """Return a name for this account only: groups of one server differ in symbols and lots."""
         return f"mt5:{server_of(spec).lower()}:{spec.account}"
 
     async def connect(self, spec: ConnectionSpec) -> None:
         """Log the terminal in as this account. Raises ReadFailed."""
-        await self.calls.read(spec, lambda terminal, one: terminal.enter(one))
+        await self.calls.read(spec, lambda terminal, one: terminal.ensure_account(one))
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        """Leave the terminal with the last account; it stays logged in, for its own charts."""
-        known = self.calls.open
+        """Release the terminal with the last account. It stays logged in, for its own charts."""
+        known = self.calls.connection_ids
         known -= set(known) if spec is None else {spec.connection_id}
         if not known:
             await self.calls.leave()
@@ -92,7 +91,7 @@ class Mt5Adapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
-        self._refuse_levels(spec, request)
+        self._require_native_levels(spec, request)
         (mode,) = self.capabilities(spec).position_modes
         priority = CallPriority.EXIT if is_exit(request) else CallPriority.ENTRY
         return await self.calls.order(
@@ -105,41 +104,43 @@ class Mt5Adapter:
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """One after another, exits first: a terminal takes no more. What the server says after the
-        caller's patience is still told."""
+        """Place many orders, exits first: a terminal sends them one after another."""
         await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Cancel an order. CANCEL_REFUSED, with what it did instead, when a fill was first."""
+        """Cancel an order. If it ended first: its reports and CANCEL_REFUSED."""
         return await self.calls.order(
             spec, lambda desk: desk.cancel(request), CallPriority.EXIT, request.send_by
         )
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        """Set both levels of a position (or of a waiting entry); None takes one away."""
-        self._refuse_levels(spec, request)
+        """Set both levels of a position (or of a working entry); None removes one."""
+        self._require_native_levels(spec, request)
         return await self.calls.order(
             spec, lambda desk: desk.modify(request), CallPriority.EXIT, request.send_by
         )
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        """By the terminal's own reckoning. Raises Rejected, ReadFailed."""
-        self._refuse_levels(spec, request)
-        return await self.calls.ask(
+        """Return what an order would cost by the terminal. Raises Rejected, ReadFailed."""
+        self._require_native_levels(spec, request)
+        return await self.calls.read_or_reject(
             spec,
             lambda terminal, one: OrderExecutor(terminal, one, TerminalCall()).what_if(request),
         )
 
-    def _refuse_levels(self, spec: ConnectionSpec, request: OrderRequest | ModifyRequest) -> None:
-        """Raise Rejected for levels of an account whose levels we watch ourselves."""
+    def _require_native_levels(
+        self, spec: ConnectionSpec, request: OrderRequest | ModifyRequest
+    ) -> None:
+        """Raise Rejected for levels of an account whose levels the engine executes."""
         if request.stop_loss is None and request.take_profit is None:
             return
         if not self.capabilities(spec).native_stops:
-            raise Rejected(Code.STOPS_INVALID, "stops and targets are watched here, not there")
+            detail = "the engine executes this account's levels, not the broker"
+            raise Rejected(Code.STOPS_INVALID, detail)
 
     # ---- reads ----------------------------------------------------------------------------
     async def test(self, spec: ConnectionSpec) -> list[Check]:
-        """Check terminal, login, permissions, mode, symbols, clock and line, one line for each."""
+        """Test terminal, login, permissions, mode, symbols, clock and connection."""
         try:
             return await self.calls.run(
                 lambda _: connection_checks.run(self.calls.terminal, spec),
@@ -149,33 +150,43 @@ class Mt5Adapter:
             return [connection_checks.unresponsive(error.detail)]
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
+        """Read balance, equity and margins. Raises ReadFailed."""
         return await self.calls.read(spec, reads.account)
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
+        """Read all tradable symbols. Raises ReadFailed."""
         return await self.calls.read(spec, reads.instruments)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
+        """Return all that is known of an order; None if it certainly does not exist.
+
+        symbol: not needed. Raises ReadFailed."""
         return await self.calls.read(spec, partial(lookup.find, client_order_id=client_order_id))
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        """Read all open positions. Raises ReadFailed."""
         return await self.calls.read(spec, reads.positions)
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        """Read all working orders. Raises ReadFailed."""
         return await self.calls.read(spec, reads.open_orders)
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        """Read executions since a time, and some before it. Raises ReadFailed."""
         return await self.calls.read(spec, partial(lookup.fills_since, since=since))
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
+        """Read the latest tick. Raises ReadFailed."""
         return await self.calls.read(spec, partial(reads.quote, symbol=symbol))
 
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
     ) -> AsyncIterator[Quote]:
-        """Tell ticks within a quarter of a second, the latest of each symbol: it is polled. One
-        that stands is told again now and then."""
+        """Poll the latest tick of each symbol every quarter of a second, and yield what is new.
+
+        An unchanged tick is repeated every QUOTE_REPEAT_SECONDS."""
         sent: dict[str, tuple[Quote, float]] = {}
         while True:
             for quote in await self.calls.read(spec, partial(reads.quotes, symbols=symbols)):
@@ -185,17 +196,18 @@ class Mt5Adapter:
                     yield quote
             await asyncio.sleep(QUOTE_SECONDS)
 
-    # ---- what it does not tell ------------------------------------------------------------
+    # ---- not supported --------------------------------------------------------------------
     def stream_events(self) -> AsyncIterator[None]:
-        """Nothing rings: this broker is polled, each `update_interval_seconds` (ADR 14)."""
-        return unsupported_stream("MetaTrader's package calls nobody back: it is polled")
+        """Raise NOT_SUPPORTED: this broker is polled, each `update_interval_seconds` (ADR 14)."""
+        return unsupported_stream("MetaTrader's package has no callbacks: it is polled")
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        """Return nothing: there is no event stream."""
         return []
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
-        return None
+        """Do nothing: there is no event stream."""
 
     async def clock(self) -> datetime | None:
-        """None: a terminal tells the time of ticks only; the connection test compares those."""
+        """Return None: a terminal only has the times of ticks; the connection test uses those."""
         return None

@@ -1,4 +1,4 @@
-"""What a MetaTrader 5 account can do. No package is needed."""
+"""Capabilities of a MetaTrader 5 account. They need no package."""
 
 from functools import cache
 
@@ -11,19 +11,19 @@ RESTING = frozenset({OrderType.LIMIT, OrderType.STOP})
 
 
 def lane_of(spec: ConnectionSpec) -> str:
-    """The queue of the worker beside that terminal; nobody else may call for the account."""
+    """Return the lane of the worker beside the terminal; no other process may call the account."""
     return f"mt5.{terminal_of(spec)}"
 
 
-def believed_mode(spec: ConnectionSpec) -> PositionMode:
-    """The position mode by the settings, before the account was seen."""
+def configured_mode(spec: ConnectionSpec) -> PositionMode:
+    """Return the position mode by the settings, for use before the account was read."""
     value = spec.settings.get("position_mode")
     return PositionMode(value) if value in set(PositionMode) else PositionMode.HEDGING
 
 
-def capabilities_of(spec: ConnectionSpec, seen: PositionMode | None = None) -> Capabilities:
-    """Return what an account can do. seen: its mode, where a process has seen it."""
-    mode = seen or believed_mode(spec)
+def capabilities_of(spec: ConnectionSpec, actual_mode: PositionMode | None = None) -> Capabilities:
+    """Return what an account supports. actual_mode: its position mode, if this process read it."""
+    mode = actual_mode or configured_mode(spec)
     value = spec.settings.get("native_stops")
     default = mode is PositionMode.HEDGING
     return _capabilities(mode, bool(value) if value is not None else default, lane_of(spec))
@@ -31,11 +31,13 @@ def capabilities_of(spec: ConnectionSpec, seen: PositionMode | None = None) -> C
 
 @cache
 def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabilities:
-    """Exits of a hedging account name their position's ticket, and the server refuses more than it
-    holds (10036, 10038): TICKET. On a netting account any order the other way reduces, and beyond
-    what is held it reverses; nothing in the API forbids it: CANCEL_FIRST. There stop and target
-    belong to the whole position, so that one signal's would close another's: we watch them, unless
-    the owner says `native_stops`."""
+    """Build the capabilities of a position mode.
+
+    Exits of a hedging account name their position's ticket, and the server rejects more than is
+    open (10036, 10038): TICKET. On a netting account an order on the other side reduces the
+    position, and beyond its quantity reverses it, which the API cannot prevent: CANCEL_FIRST.
+    Stop and target then belong to the whole position, so one signal's would close another's: the
+    engine executes them, unless the owner sets `native_stops`."""
     hedging = mode is PositionMode.HEDGING
     return Capabilities(
         order_types=frozenset(OrderType),
@@ -44,7 +46,7 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         modify=True,
         position_modes=frozenset([mode]),
         partial_close=True,
-        event_stream=False,  # the package calls nobody back: it is polled
+        event_stream=False,  # the package has no callbacks: it is polled
         price_stream=True,
         lookup_horizon=HORIZON,
         refuses_repeated_ids=False,
@@ -56,7 +58,7 @@ def _capabilities(mode: PositionMode, native_stops: bool, lane: str) -> Capabili
         fills_horizon=HORIZON,
         quotes=True,
         what_if=True,
-        # 10015; a dealer's server does, an exchange fills a limit order that it can fill at once.
+        # 10015 by a dealer's server; an exchange fills a limit order that it can fill at once.
         refuses_reached=RESTING if hedging else RESTING - {OrderType.LIMIT},
         one_at_a_time=True,
         reports_margin=True,

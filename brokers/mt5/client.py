@@ -1,9 +1,9 @@
-"""The package `MetaTrader5`, called in a process of its own (`worker_process.py`).
+"""The client of the package `MetaTrader5`, which runs in a separate process (`worker_process.py`).
 
-Its calls hold the interpreter's lock: in the worker's own process an order that takes the server
-ten seconds would stop the event loop, the lease's renewal and every other account's guard. A call
-that does not end in time ends with its process; the next call starts another. The terminal is not
-touched by that: what it was asked to do it may still do.
+Its calls hold the interpreter's lock: in our own process, an order that takes the server ten
+seconds would stop the event loop, the lease's renewal and the guards of all other accounts. If a
+call does not end in time we end its process; the next call starts another. That does not affect the
+terminal: it may still do what was requested.
 """
 
 import os
@@ -23,15 +23,11 @@ from brokers.mt5.worker_process import FUNCTIONS
 from common.reason_codes import Code
 
 START_SECONDS = 30.0  # until the package is imported (numpy comes with it)
-POLL_SECONDS = 0.25  # a process that is gone is seen within it, even if its pipe stays open
-STOP_SECONDS = 2.0  # for leaving in peace
-ABSENT_SECONDS = 60.0  # between two looks for a package that is not installed
-WITHHELD_VARIABLES = (
-    "FILLCAST_",
-    "DATABASE_URL",
-    "REDIS_URL",
-)  # nothing there is the package's business
-ABSENT = (
+POLL_SECONDS = 0.25  # a dead process is noticed within it, even if its pipe stays open
+STOP_SECONDS = 2.0  # for a clean exit
+MISSING_RETRY_SECONDS = 60.0  # before we try again to import a package that is not installed
+SECRET_VARIABLES = ("FILLCAST_", "DATABASE_URL", "REDIS_URL")  # not passed to the package
+MISSING_HELP = (
     "MetaTrader 5 accounts are served by a worker on Windows (or Wine) that has the package"
     " MetaTrader5 and a terminal; see docs/metatrader5.md"
 )
@@ -40,14 +36,14 @@ ABSENT = (
 class PackageClient:
     """The package's functions. One call at a time, on the terminal's thread.
 
-    until: says the time.monotonic() at which the present call ends with its process.
+    call_deadline: returns the time.monotonic() at which the current call and its process are ended.
     """
 
     def __init__(self) -> None:
-        self.until: Callable[[], float] = lambda: float("inf")
-        self._child: WorkerProcess | None = None
+        self.call_deadline: Callable[[], float] = lambda: float("inf")
+        self._worker: WorkerProcess | None = None
         self._error: tuple[int, str] = (1, "Success")
-        self._absent = "", float("-inf")
+        self._missing = "", float("-inf")
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         if name not in FUNCTIONS:
@@ -55,75 +51,76 @@ class PackageClient:
         return partial(self.call, name)
 
     def last_error(self) -> tuple[int, str]:
-        """What the package said of the call before this."""
+        """Return the package's error of the previous call."""
         return self._error
 
     def order_send(self, request: dict[str, Any], before: float | None = None) -> Any:
-        """Send a request. before: machine_time() after which it must not leave any more.
+        """Send a request. before: its send deadline, on machine_time().
 
-        Raises NotSent if it would, ReadFailed if what became of it is not known."""
+        Raises NotSent if the deadline has passed, ReadFailed if the outcome is unknown."""
         return self.call("order_send", request, before=before)
 
-    def call(self, name: str, *args: Any, before: float | None = None, **words: Any) -> Any:
+    def call(self, name: str, *args: Any, before: float | None = None, **kwargs: Any) -> Any:
         """Call a function and return its answer. Raises ReadFailed, NotSent SEND_DEADLINE."""
-        child = self._ready()
-        request = {"call": name, "args": args, "words": words, "before": before}
-        answer = self._receive(child, request, self.until)
+        worker = self._ready()
+        request = {"call": name, "args": args, "kwargs": kwargs, "before": before}
+        answer = self._receive(worker, request, self.call_deadline)
         if answer.get("late"):
-            raise NotSent(Code.SEND_DEADLINE, "too late when it was the terminal's turn")
+            raise NotSent(Code.SEND_DEADLINE, "the deadline passed before the terminal was free")
         if "raised" in answer:
             raise ReadFailed(Code.UNEXPECTED, f"{name}: {answer['raised']}")
         code, text = answer["error"]
         self._error = int(code), str(text)
-        return ipc.unpack(answer["told"])
+        return ipc.unpack(answer["result"])
 
     def close(self) -> None:
-        """Let the process end; the next call starts another."""
-        if self._child is not None:
-            self._child.end(STOP_SECONDS)
-            self._child = None
+        """End the process; the next call starts another."""
+        if self._worker is not None:
+            self._worker.end(STOP_SECONDS)
+            self._worker = None
 
     @property
     def is_running(self) -> bool:
-        """Whether there is a process: without one no terminal was asked for anything."""
-        return self._child is not None
+        """Whether there is a process; without one, no terminal was called."""
+        return self._worker is not None
 
     @property
     def pid(self) -> int | None:
-        """The number of its process, if there is one."""
-        return self._child.process.pid if self._child else None
+        """The id of its process; None if there is none."""
+        return self._worker.process.pid if self._worker else None
 
     def _ready(self) -> "WorkerProcess":
-        if self._child is not None and self._child.process.poll() is None:
-            return self._child
-        if monotonic() > self._absent[1]:
-            self._child = child = WorkerProcess()
-            begun = monotonic()
-            hello = self._receive(child, None, lambda: min(self.until(), begun + START_SECONDS))
-            if not hello["absent"]:
-                return child
+        if self._worker is not None and self._worker.process.poll() is None:
+            return self._worker
+        if monotonic() > self._missing[1]:
+            self._worker = worker = WorkerProcess()
+            started = monotonic()
+            hello = self._receive(
+                worker, None, lambda: min(self.call_deadline(), started + START_SECONDS)
+            )
+            if not hello["missing"]:
+                return worker
             self.close()
-            self._absent = hello["absent"], monotonic() + ABSENT_SECONDS
-        raise ReadFailed(Code.LIBRARY_MISSING, f"{ABSENT} ({self._absent[0]})")
+            self._missing = hello["missing"], monotonic() + MISSING_RETRY_SECONDS
+        raise ReadFailed(Code.LIBRARY_MISSING, f"{MISSING_HELP} ({self._missing[0]})")
 
     def _receive(
-        self, child: "WorkerProcess", request: dict[str, Any] | None, until: Callable[[], float]
+        self, worker: "WorkerProcess", request: dict[str, Any] | None, until: Callable[[], float]
     ) -> dict[str, Any]:
-        """Raises ReadFailed when no answer comes; the process is ended then."""
+        """Return the answer. Raises ReadFailed if none comes, and ends the process."""
         try:
             if request is not None:
-                child.send(request)
-            return child.receive(until)
+                worker.send(request)
+            return worker.receive(until)
         except (OSError, TimeoutError, EOFError, ValueError) as error:
-            child.end(0.0)
-            self._child = None
-            words = f"{request['call'] if request else 'start'}: {error}"
-            raise ReadFailed(Code.BROKER_UNREACHABLE, words) from error
+            worker.end(0.0)
+            self._worker = None
+            detail = f"{request['call'] if request else 'start'}: {error}"
+            raise ReadFailed(Code.BROKER_UNREACHABLE, detail) from error
 
 
 class WorkerProcess:
-    """One process and its pipes. Its answers are read by a thread: pipes have no time-outs on
-    Windows."""
+    """One process and its pipes. A thread reads its answers: pipes have no time-outs on Windows."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
@@ -144,14 +141,16 @@ class WorkerProcess:
                 while (answer := ipc.read(out)) is not None:
                     self._answers.put(answer)
             self._answers.put(EOFError("the package's process ended"))
-        except Exception as error:  # what it says is no frame
+        except (ValueError, OSError) as error:  # not a frame, or the pipe broke
             self._answers.put(ValueError(f"{type(error).__name__}: {error}"))
 
     def send(self, request: dict[str, Any]) -> None:
+        """Write a request. Raises OSError."""
         ipc.write(self._in, request)
 
     def receive(self, until: Callable[[], float]) -> dict[str, Any]:
-        """Raises TimeoutError after `until` (monotonic; looked at again), EOFError, ValueError."""
+        """Return the next answer. until: returns the time.monotonic() of the time-out; it may
+        change meanwhile. Raises TimeoutError, EOFError, ValueError."""
         while True:
             left = until() - monotonic()
             try:
@@ -167,7 +166,7 @@ class WorkerProcess:
             return answer
 
     def end(self, seconds: float) -> None:
-        """Close its input, by which it ends; kill it if it has not after so many seconds."""
+        """Close its input, which ends it; kill it if it runs longer than so many seconds."""
         with suppress(OSError):
             self._in.close()
         for wait in (seconds, STOP_SECONDS):
@@ -178,8 +177,8 @@ class WorkerProcess:
 
 
 def _environment() -> dict[str, str]:
-    """Ours without the installation's secrets; modules are looked for where we do."""
+    """Return our environment without the installation's secrets, with our module path."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(WITHHELD_VARIABLES)
+        name: value for name, value in os.environ.items() if not name.startswith(SECRET_VARIABLES)
     }
     return kept | {"PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}

@@ -1,18 +1,18 @@
-"""MetaTrader 5's codes in our words. What is in no table is OutcomeUnknown.
+"""MetaTrader 5's return codes, mapped to ours. A code in no table is OutcomeUnknown.
 
 Source: mql5.com/en/docs/constants/errorswarnings/enum_trade_return_codes (10046 is only there, not
-in the package) and .../python_metatrader5/mt5lasterror_py, read 2026-11-20. Which of them prove
-that nothing was taken is our judgement, the cautious one.
+in the package) and .../python_metatrader5/mt5lasterror_py, read 2026-11-20. The sources do not
+state which codes prove that the server accepted nothing; our choice is the cautious one.
 """
 
 from brokers.base import BrokerError, NotSent, OutcomeUnknown, Rejected
 from brokers.mt5.constants import AUTH_FAILED, BAD_ARGUMENTS, NOT_FOUND, OK
 from common.reason_codes import Code
 
-CHECKED = 0  # what `order_check` answers when it has nothing to say against a request
+CHECKED = 0  # `order_check` has no objection
 TRADE_DISABLED = 10017
 PLACED, DONE, DONE_PARTIAL, NO_CHANGES = 10008, 10009, 10010, 10025
-TAKEN = frozenset({PLACED, DONE, DONE_PARTIAL})
+ACCEPTED = frozenset({PLACED, DONE, DONE_PARTIAL})
 
 REJECTED: dict[int, Code] = {
     10004: Code.REQUOTE,
@@ -44,31 +44,30 @@ REJECTED: dict[int, Code] = {
     10045: Code.REJECTED_BY_BROKER,  # first in, first out
     10046: Code.REJECTED_BY_BROKER,  # no opposite positions
 }
-"""The server's (or, before it, the terminal's) definitive no."""
+"""The final rejection of the server (or, before it, the terminal)."""
 
 NOT_SENT: dict[int, Code] = {
-    10024: Code.NOT_CONNECTED,  # too many requests: it took none, and later it may
+    10024: Code.NOT_CONNECTED,  # too many requests: it accepted none, and may later
     10027: Code.TRADING_DISABLED,  # the terminal's own button: nothing left this machine
 }
-"""Proven that nothing was taken."""
+"""Proof that nothing was accepted."""
 
 AMBIGUOUS = frozenset({10007, 10011, 10012, 10023, 10028, 10031, 10041})
-"""Named here so that they are seen to be known: each may stand for an order that is live. They are
-treated as every code that is in no table. 10012: cancelled by time-out, at which end is not said.
-10031: no connection, lost perhaps after the request had gone."""
+"""Known codes that do not exclude a live order, handled as every code in no table. 10012: cancelled
+by a time-out, without stating on which side. 10031: no connection, perhaps lost after the send."""
 
 ERRORS_BEFORE_SENDING: dict[int, Code] = {
     BAD_ARGUMENTS: Code.UNEXPECTED,  # the package could not read our request: our own fault
     -8: Code.TRADING_DISABLED,  # RES_E_AUTO_TRADING_DISABLED
 }
-"""`last_error` of an `order_send` that answered None and cannot have sent anything. Not so -10001
-to -10005: the line to the terminal broke, before or after the request."""
+"""`last_error` after an `order_send` that returned None and cannot have sent anything. -10001 to
+-10005 are not among them: the link to the terminal broke, before or after the request."""
 
 
 def verdict(retcode: int, comment: str) -> BrokerError | None:
-    """Return what a request ended in; None: it was taken."""
+    """Return the outcome of a request; None if the server accepted it."""
     detail = f"{retcode} {comment}".strip()
-    if retcode in TAKEN:
+    if retcode in ACCEPTED:
         return None
     if code := REJECTED.get(retcode):
         return Rejected(code, detail)
@@ -78,7 +77,7 @@ def verdict(retcode: int, comment: str) -> BrokerError | None:
 
 
 def verdict_without_answer(error: tuple[int, str]) -> BrokerError:
-    """Return what an `order_send` that answered None ended in."""
+    """Return the outcome of an `order_send` that returned None."""
     detail = f"no answer: {error[0]} {error[1]}"
     if code := ERRORS_BEFORE_SENDING.get(error[0]):
         return NotSent(code, detail)
@@ -86,9 +85,9 @@ def verdict_without_answer(error: tuple[int, str]) -> BrokerError:
 
 
 def check_verdict(retcode: int, comment: str) -> BrokerError | None:
-    """Return what `order_check` has against a request; nothing was sent by it. None: nothing.
+    """Return the rejection of a request by `order_check`, which sends nothing; None: no objection.
 
-    Its other codes say that it could not check, which is no reason against trying.
+    Its other codes mean that it could not check, which does not prevent the order.
     """
     if retcode != CHECKED and (code := REJECTED.get(retcode)):
         return Rejected(code, f"{retcode} {comment}".strip())
@@ -101,10 +100,10 @@ def login_verdict(error: tuple[int, str]) -> Code:
 
 
 def is_success(error: tuple[int, str]) -> bool:
-    """Whether the call before this `last_error` did what was asked."""
+    """Whether the call before this `last_error` succeeded."""
     return error[0] == OK
 
 
 def is_not_found(error: tuple[int, str]) -> bool:
-    """Whether what was asked for does not exist."""
+    """Whether the requested object does not exist."""
     return error[0] == NOT_FOUND

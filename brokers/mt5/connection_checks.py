@@ -1,4 +1,4 @@
-"""The lines of a connection test, on the terminal's own thread. None of them has a secret."""
+"""The checks of a connection test, on the terminal's own thread. They contain no secrets."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -17,7 +17,7 @@ SKEW = timedelta(seconds=5)
 SLOW_MS = 500.0
 HINTS: dict[Code, str] = {
     Code.CREDENTIALS_REFUSED: "Enter login, password and server again, as in the terminal's own"
-    " login window; the server's name counts to the letter.",
+    " login window; spell the server's name exactly.",
     Code.UNKNOWN_ACCOUNT: "Enter the account's number, digits only.",
     Code.FIELD_INVALID: "Write server_timezone as Europe/Athens, UTC+2 or America/New_York+7.",
 }
@@ -27,9 +27,9 @@ START_TERMINAL = (
 
 
 def run(terminal: Terminal, spec: ConnectionSpec) -> list[Check]:
-    """Test a connection, stopping at the first line that makes the others pointless."""
+    """Run the checks; stop at the first failure without which no other check can run."""
     try:
-        info = terminal.enter(spec)
+        info = terminal.ensure_account(spec)
         terminal_info = terminal.mt.terminal_info()
         build = terminal.mt.version()
         return [
@@ -45,11 +45,11 @@ def run(terminal: Terminal, spec: ConnectionSpec) -> list[Check]:
         name = "login" if error.code in HINTS else "terminal"
         return [Check(name, FAIL, error.detail, HINTS.get(error.code, START_TERMINAL))]
     except BrokerError as error:
-        return [Check("terminal", FAIL, error.detail, "Look at the terminal; restart it.")]
+        return [Check("terminal", FAIL, error.detail, "Check the terminal, and restart it.")]
 
 
 def unresponsive(detail: str) -> Check:
-    """The terminal does not answer at all."""
+    """Return the check of a terminal that does not answer."""
     return Check("terminal", FAIL, detail, "Restart the terminal and its worker.")
 
 
@@ -68,7 +68,7 @@ def _permissions(info: Any, terminal_info: Any) -> list[Check]:
         (
             "account may trade",
             info.trade_allowed,
-            "Log in with the master password: the investor's only reads.",
+            "Log in with the master password: the investor's password is read-only.",
         ),
         ("account may trade by program", info.trade_expert, "Ask the broker to allow it."),
     )
@@ -83,8 +83,8 @@ def _mode(spec: ConnectionSpec, info: Any) -> Check:
     configured = spec.settings.get("position_mode")
     if configured and configured != mode:
         return Check(
-            "position mode", FAIL, f"the account is {mode}, settings say {configured}",
-            "Correct position_mode in the connection's settings, or leave it out.",
+            "position mode", FAIL, f"the account is {mode}, but the setting is {configured}",
+            "Correct position_mode in the connection's settings, or leave it empty.",
         )  # fmt: skip
     return Check("position mode", OK, str(mode))
 
@@ -98,13 +98,13 @@ def _symbols(terminal: Terminal, spec: ConnectionSpec) -> list[Check]:
         return [Check("symbols", FAIL, f"not listed: {', '.join(missing[:5])}", hint)]
     tradable = [one for one in listed if is_tradable(one)]
     if not tradable:
-        return [Check("symbols", FAIL, "none can be traded", "Ask the broker what it allows.")]
-    odd = [one.name for one in tradable if not 0 < one.volume_step <= one.volume_min]
+        return [Check("symbols", FAIL, "none can be traded", "Ask the broker which it allows.")]
+    unusual = [one.name for one in tradable if not 0 < one.volume_step <= one.volume_min]
     volumes = Check("volume limits", OK, f"least {min(one.volume_min for one in tradable):g} lots")
-    if odd:
+    if unusual:
         volumes = Check(
-            "volume limits", WARN, f"unusual steps: {', '.join(odd[:5])}",
-            "Such symbols may refuse what is sized for them.",
+            "volume limits", WARN, f"unusual steps: {', '.join(unusual[:5])}",
+            "The broker may reject our quantities of such symbols.",
         )  # fmt: skip
     return [Check("symbols", OK, f"{len(tradable)} of {len(listed)} can be traded"), volumes]
 
@@ -113,12 +113,12 @@ def _clock(terminal: Terminal, spec: ConnectionSpec, info: Any) -> Check:
     time = terminal.sample_clock(spec, info, every=0.0)
     if time.zone is None:
         return Check(
-            "clock", WARN, "the server's time zone is not known yet: no fresh tick was seen",
+            "clock", WARN, "the server's time zone is not known yet: no new tick has arrived",
             "Set server_timezone (most brokers: America/New_York+7), or test again when the market"
             " is open.",
         )  # fmt: skip
     if time.skew is None:
-        return Check("clock", OK, "no fresh tick to compare with")
+        return Check("clock", OK, "no new tick to compare with")
     seconds = time.skew.total_seconds()
     if abs(time.skew) > SKEW:
         return Check(
@@ -129,7 +129,8 @@ def _clock(terminal: Terminal, spec: ConnectionSpec, info: Any) -> Check:
 
 
 def _ping(terminal_info: Any) -> Check:
-    milliseconds = terminal_info.ping_last / 1000  # it is told in microseconds
+    milliseconds = terminal_info.ping_last / 1000  # microseconds
     if milliseconds > SLOW_MS:
-        return Check("line", WARN, f"{milliseconds:.0f} ms", "Run the terminal nearer the server.")
-    return Check("line", OK, f"{milliseconds:.0f} ms")
+        hint = "Run the terminal nearer the server."
+        return Check("connection", WARN, f"{milliseconds:.0f} ms", hint)
+    return Check("connection", OK, f"{milliseconds:.0f} ms")

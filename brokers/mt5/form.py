@@ -1,4 +1,4 @@
-"""What an owner fills in for a MetaTrader 5 account. No package is needed."""
+"""The connection form of a MetaTrader 5 account. It needs no package."""
 
 import re
 from typing import Any
@@ -31,7 +31,7 @@ def _terminal_name_error(text: str) -> str:
 def _symbols_error(symbols: Any) -> str:
     for name, pair in symbols.items():
         if not isinstance(pair, str) or not re.fullmatch(r"[^/\s]+/[^/\s]+", pair):
-            return f"Write of {name} which pair it is, as DAX/EUR."
+            return f"Write the pair of {name} as BASE/QUOTE, for example DAX/EUR."
     return ""
 
 
@@ -40,7 +40,7 @@ FORM = Form(
         Setting(
             "server",
             "Server",
-            "Its name as the terminal's own login window shows it, to the letter: Broker-Live03.",
+            "Its exact name in the terminal's own login window: Broker-Live03.",
             required=True,
             while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
@@ -54,14 +54,14 @@ FORM = Form(
         Setting(
             "server_timezone",
             "The server's time zone",
-            "Most brokers: America/New_York+7. Empty: measured by ticks; until one has come,"
-            " executions cannot be read.",
+            "Most brokers: America/New_York+7. Empty: measured by ticks; executions cannot be read"
+            " until a tick has arrived.",
             check=_zone_error,
         ),
         Setting(
             "position_mode",
             "Positions",
-            "As the account was opened. Empty: as seen at the first call.",
+            "As the account was opened. Empty: as read at the first call.",
             SettingType.CHOICE,
             choices=(
                 (PositionMode.HEDGING, "Hedging: several on one symbol"),
@@ -72,15 +72,15 @@ FORM = Form(
         Setting(
             "native_stops",
             "Stop and target at the broker",
-            "Empty: yes on hedging accounts; no on netting ones, where one signal's would close"
-            " another's.",
+            "Empty: yes on hedging accounts; no on netting ones, where one signal's stop would"
+            " close another signal's position.",
             SettingType.SWITCH,
             while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "symbols",
-            "Symbols whose names say nothing",
-            'The broker\'s name, then ours: {"GER40.cash": "DAX/EUR"}. Suffixes are understood.',
+            "Symbols with unusual names",
+            'The broker\'s name, then ours: {"GER40.cash": "DAX/EUR"}. Suffixes are recognised.',
             SettingType.TABLE,
             check=_symbols_error,
             while_open=OpenChangeRule.LOCKED_BY_SYMBOL,
@@ -88,12 +88,13 @@ FORM = Form(
         Setting(
             "clock_symbol",
             "Symbol for the clock",
-            "Its ticks tell the server's time, EURUSD for example. Empty: those traded last.",
+            "We read the server's time from its ticks, for example EURUSD. Empty: the symbols"
+            " traded last.",
         ),
         Setting(
             "settle_seconds",
             "Settling time",
-            "Seconds after a login or a send in which an absent order is not believed absent.",
+            "For so many seconds after a login or a send, a missing order is not counted absent.",
             SettingType.NUMBER,
             default=SETTLE_SECONDS,
             least=0,
@@ -101,8 +102,8 @@ FORM = Form(
         ),
         Setting(
             "reply_timeout",
-            "Patience",
-            "Seconds to wait for the server's answer; what has not come by then is looked up.",
+            "Wait for an answer … seconds",
+            "Without an answer by then, we look the order up.",
             SettingType.NUMBER,
             default=REPLY_SECONDS,
             least=1,
@@ -113,10 +114,10 @@ FORM = Form(
         Secret(
             "password",
             "Trading password",
-            "The master password; the investor's only reads.",
+            "The master password; the investor's password is read-only.",
         ),
     ),
     label="MetaTrader 5",
-    account="The login number that the terminal shows.",
+    account="The login number that the terminal displays.",
     numbered_by="server",
 )

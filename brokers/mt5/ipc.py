@@ -1,8 +1,7 @@
-"""What a worker and the process that holds the package say to each other: four bytes of length,
-then JSON. Nothing that is read is run: no pickles.
+"""Frames between a worker and the package's process: four bytes of length, then JSON.
 
-Answers of the package are named tuples, lists of them, plain values. Numbers pass as they are:
-JSON's floats are read back to the last bit.
+JSON instead of pickles, so that reading a frame runs no code. Answers of the package are named
+tuples, lists of them, or plain values. Floats in JSON are exact.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ MAX_FRAME = 256 * 2**20  # all symbols of a large broker are some 10 MB
 
 
 def read(stream: BinaryIO) -> Any:
-    """Return the next frame; None at the stream's end. Raises ValueError for what is no frame."""
+    """Return the next frame; None at the stream's end. Raises ValueError for an invalid frame."""
     head = stream.read(_HEAD.size)
     if len(head) < _HEAD.size:
         return None
@@ -34,30 +33,30 @@ def read(stream: BinaryIO) -> Any:
 
 
 def write(stream: BinaryIO, frame: Any) -> None:
-    """Write a frame whole. Raises OSError, TypeError for what JSON has no word for."""
+    """Write a frame. Raises OSError, and TypeError for a value that JSON does not have."""
     body = orjson.dumps(frame)
     stream.write(_HEAD.pack(len(body)) + body)
     stream.flush()
 
 
 def pack(value: Any) -> Any:
-    """Put an answer of the package into JSON's words; `unpack` reads it."""
+    """Convert an answer of the package to JSON values; `unpack` reads it."""
     if hasattr(value, "_asdict"):
-        return {"row": {name: pack(one) for name, one in value._asdict().items()}}
+        return {"row": {name: pack(field) for name, field in value._asdict().items()}}
     if not isinstance(value, tuple | list):
         return value
-    if value and all(hasattr(one, "_asdict") for one in value):
-        return {"fields": list(value[0]._asdict()), "rows": [list(one) for one in value]}
-    return {"list": [pack(one) for one in value]}
+    if value and all(hasattr(item, "_asdict") for item in value):
+        return {"fields": list(value[0]._asdict()), "rows": [list(item) for item in value]}
+    return {"list": [pack(item) for item in value]}
 
 
 def unpack(value: Any) -> Any:
-    """Read what `pack` wrote: rows have their fields as attributes."""
+    """Read what `pack` returned: rows have their fields as attributes."""
     if not isinstance(value, dict):
         return value
     if "row" in value:
-        return SimpleNamespace(**{name: unpack(one) for name, one in value["row"].items()})
+        return SimpleNamespace(**{name: unpack(field) for name, field in value["row"].items()})
     if "list" in value:
-        return [unpack(one) for one in value["list"]]
+        return [unpack(item) for item in value["list"]]
     fields: Sequence[str] = value["fields"]
     return [SimpleNamespace(**dict(zip(fields, row, strict=True))) for row in value["rows"]]

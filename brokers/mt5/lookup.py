@@ -1,8 +1,8 @@
-"""Questions to the terminal about orders and executions, on its own thread.
+"""Look up orders and executions in the terminal, on its own thread.
 
-Open orders are read before history: an order moves from the first to the second, so one that is in
-neither was not there. That proves its absence only if every read was whole, the terminal had its
-server all the time, and enough time has passed for it to be told.
+It reads open orders before history: an order moves from the first to the second, so one that is in
+neither did not exist. That proves its absence only if every read was complete, the terminal was
+connected to its server all the time, and enough time has passed for the terminal to receive it.
 """
 
 from dataclasses import replace
@@ -22,26 +22,26 @@ from common.reason_codes import Code
 
 HORIZON = timedelta(days=30)
 ZONE_MARGIN = timedelta(days=1)  # servers' clocks are within it of UTC
-LATE_MARGIN = timedelta(minutes=30)  # executions are told that much after they happened, or earlier
+LATE_MARGIN = timedelta(minutes=30)  # the terminal may list an execution so much later
 SETTLE_SECONDS = 10.0
 ENDED = frozenset({ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED})
 
 
 def settle_seconds(spec: ConnectionSpec) -> float:
-    """How long a terminal must have had its server, and an order have been away, before its
-    absence proves anything."""
+    """Return how long the terminal must be connected, and the order sent, before an absence proves
+    anything."""
     value = spec.settings.get("settle_seconds")
     return float(value) if isinstance(value, int | float) else SETTLE_SECONDS
 
 
 def account_reader(terminal: Terminal, spec: ConnectionSpec, info: Any) -> Reader:
-    """How this account is read; looks at some ticks for the server's clock besides."""
+    """Return the reader of this account's rows. It also samples the server's clock."""
     time = terminal.sample_clock(spec, info)
     return Reader(
         connection_id=spec.connection_id,
-        lots=terminal.contracts(info),
+        lots=terminal.lots_reader(info),
         utc=time.utc,
-        names=terminal.names,
+        order_ids=terminal.order_ids,
         currency=info.currency,
     )
 
@@ -49,13 +49,13 @@ def account_reader(terminal: Terminal, spec: ConnectionSpec, info: Any) -> Reade
 def find(
     terminal: Terminal, spec: ConnectionSpec, client_order_id: str
 ) -> list[OrderReport] | None:
-    """Return all that is known of an order; None: it is certainly not there. Raises ReadFailed.
+    """Return all reports of an order; None: it certainly does not exist. Raises ReadFailed.
 
-    If there are two under one id, both are told: that must be seen. Whoever asks looks afterwards
-    whether the terminal is `still` this account's.
+    Two orders with one id are both reported, so that the mistake becomes visible. The caller checks
+    afterwards that the terminal is still logged in as this account (`require_account`).
     """
-    info = terminal.enter(spec)
-    magic = terminal.names.keep(client_order_id)
+    info = terminal.ensure_account(spec)
+    magic = terminal.order_ids.remember(client_order_id)
     read = account_reader(terminal, spec, info)
     open_orders = [o for o in terminal.orders() if parse.is_order_of(o, client_order_id, magic)]
     begin, end = _window(market_now() - HORIZON)
@@ -66,10 +66,10 @@ def find(
     ]
     if not open_orders and not past:
         _require_absence(terminal, spec, client_order_id)
-        terminal.names.ended(client_order_id)
+        terminal.order_ids.mark_ended(client_order_id)
         return None
     if any(order.state == OrderState.STARTED for order in open_orders):
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "the server has not taken it yet")
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "the server has not accepted it yet")
     ended = {order.ticket for order in past}
     reports: list[OrderReport] = []
     for order in [*past, *(order for order in open_orders if order.ticket not in ended)]:
@@ -85,13 +85,13 @@ def find(
 def _with_levels(
     terminal: Terminal, client_order_id: str, reports: list[OrderReport]
 ) -> list[OrderReport]:
-    """Say which levels the position holds that the order has opened, if it is open."""
+    """Add the levels of the position that the order has opened, if it is still open."""
     opened = {report.broker_position_id for report in reports if report.fills}
     rows = terminal.positions() if opened else []
     held = {
         str(row.identifier): parse.levels_of(row)
         for row in rows
-        if terminal.names.read(row.magic, row.comment) == client_order_id
+        if terminal.order_ids.resolve(row.magic, row.comment) == client_order_id
     }
     return [
         replace(report, levels=held.get(report.broker_position_id)) if report.fills else report
@@ -102,29 +102,30 @@ def _with_levels(
 def _remember_ended(
     terminal: Terminal, client_order_id: str, reports: list[OrderReport]
 ) -> list[OrderReport]:
-    """What is told of an order; one that came to nothing need not be remembered."""
+    """Return the reports. An order that ended without a fill need not be remembered."""
     if reports and reports[-1].kind in ENDED and not any(report.fills for report in reports):
-        terminal.names.ended(client_order_id)
+        terminal.order_ids.mark_ended(client_order_id)
     return reports
 
 
 def _require_absence(terminal: Terminal, spec: ConnectionSpec, client_order_id: str) -> None:
-    """Raise ReadFailed unless nothing at all speaks of the order and the terminal is settled."""
+    """Raise ReadFailed unless no row belongs to the order and the terminal has settled."""
     magic = magic_of(client_order_id)
     begin, end = _window(market_now() - HORIZON)
     others = [*terminal.positions(), *terminal.deals(begin, end)]
-    if any(one.magic == magic and one.reason not in parse.NOT_BY_US for one in others):
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "its deal is there, its order is not yet")
-    terminal.still(spec)
+    if any(row.magic == magic and row.reason not in parse.NOT_BY_US for row in others):
+        detail = "the terminal has its deal, but not its order yet"
+        raise ReadFailed(Code.BROKER_UNREACHABLE, detail)
+    terminal.require_account(spec)
     wait = settle_seconds(spec)
-    away = monotonic() - terminal.names.sent_at(client_order_id)
-    if min(away, terminal.steady_seconds()) < wait:
-        raise ReadFailed(Code.BROKER_UNREACHABLE, "too soon: the terminal may not have heard yet")
+    since_sent = monotonic() - terminal.order_ids.sent_at(client_order_id)
+    if min(since_sent, terminal.connected_seconds()) < wait:
+        raise ReadFailed(Code.BROKER_UNREACHABLE, "too soon: the terminal may not have it yet")
 
 
 def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
-    """Executions at or after a time, and some before it. Raises ReadFailed."""
-    info = terminal.enter(spec)
+    """Return executions since a time, and some before it. Raises ReadFailed."""
+    info = terminal.ensure_account(spec)
     read = account_reader(terminal, spec, info)
     begin, end = _window(since - LATE_MARGIN)
     deals = terminal.deals(begin, end)
@@ -133,7 +134,7 @@ def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> li
     def entry_of(position: int) -> str:
         if position not in known:
             known[position] = parse.entry_client_order_id(
-                terminal.names, terminal.deals_of(position=position)
+                terminal.order_ids, terminal.deals_of(position=position)
             )
         return known[position]
 
@@ -145,7 +146,7 @@ def fills_since(terminal: Terminal, spec: ConnectionSpec, since: datetime) -> li
 def known_reports(
     terminal: Terminal, spec: ConnectionSpec, info: Any, client_order_id: str, ticket: int
 ) -> list[OrderReport]:
-    """What is known at once of an order that was just taken or taken away; [] if nothing is.
+    """Return the reports of an order that was just accepted or cancelled; [] if there are none yet.
 
     Raises ReadFailed."""
     read = account_reader(terminal, spec, info)
@@ -161,5 +162,5 @@ def known_reports(
 
 
 def _window(begin: datetime) -> tuple[int, int]:
-    """A span in the server's counting that holds everything since `begin`, whatever its zone."""
+    """Return a span in server time that includes everything since `begin`, in any time zone."""
     return int((begin - ZONE_MARGIN).timestamp()), int((market_now() + ZONE_MARGIN).timestamp())

@@ -1,4 +1,4 @@
-"""Lots and base units, prices and points: an instrument as the terminal tells it. Pure."""
+"""Convert lots to base units and prices to points, by the terminal's data of a symbol. Pure."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -14,23 +14,24 @@ FOREX = frozenset({0, 5})  # SYMBOL_CALC_MODE_FOREX, SYMBOL_CALC_MODE_FOREX_NO_L
 
 
 def decimal(value: float) -> Decimal:
-    """Return what a double stands for: MetaTrader keeps 8 digits behind the point."""
+    """Return a double as a decimal: MetaTrader keeps 8 digits behind the point."""
     return Decimal(str(round(value, 8))).normalize() + 0
 
 
 def level(value: float) -> Decimal | None:
-    """Return a stop or target; 0.0 is how the terminal says that there is none."""
+    """Return a stop or target; None for 0.0, which means that there is none."""
     return decimal(value) if value else None
 
 
 @dataclass(frozen=True, slots=True)
 class Lots:
-    """How one symbol counts. `info`: the terminal's SymbolInfo."""
+    """The units and limits of one symbol. `info`: the terminal's SymbolInfo."""
 
     info: Any
 
     @property
     def contract(self) -> Decimal:
+        """Base units in one lot."""
         return decimal(self.info.trade_contract_size)
 
     def base(self, lots: float) -> Decimal:
@@ -38,8 +39,8 @@ class Lots:
         return decimal(lots) * self.contract
 
     def of(self, quantity: Decimal) -> float:
-        """Return base units as lots. Raises Rejected if they are none that the symbol takes: what
-        is sent is what was decided, never something near it."""
+        """Return base units as lots. Raises Rejected unless the symbol allows exactly this volume:
+        we never send a rounded one."""
         lots = quantity / self.contract
         minimum, step = decimal(self.info.volume_min), decimal(self.info.volume_step)
         if not minimum <= lots <= decimal(self.info.volume_max) or lots % step:
@@ -56,21 +57,21 @@ class Lots:
 
     @property
     def stops_distance(self) -> Decimal:
-        """How far from the price a stop or target must lie at least."""
+        """Minimum distance of a stop or target from the price."""
         return max(decimal(self.info.trade_stops_level * self.info.point), self.tick)
 
     def price(self, price: Decimal | None, side: Side, order_type: OrderType) -> float:
-        """Return the price of a waiting order in whole ticks; 0.0 for none. Raises Rejected."""
-        return self._as_text(
+        """Return the price of a pending order in whole ticks; 0.0 for none. Raises Rejected."""
+        return self._encode(
             price and price_rounding.round_entry_price(price, self.tick, side, order_type)
         )
 
     def level(self, price: Decimal | None, side: Side) -> float:
-        """The same of a stop or target; side: the position's. Raises Rejected."""
-        return self._as_text(price and price_rounding.round_level_price(price, self.tick, side))
+        """Return a stop or target in whole ticks; side: the position's. Raises Rejected."""
+        return self._encode(price and price_rounding.round_level_price(price, self.tick, side))
 
-    def _as_text(self, price: Decimal | None) -> float:
-        if price is not None and price <= 0:  # 0.0 would take a level away
+    def _encode(self, price: Decimal | None) -> float:
+        if price is not None and price <= 0:  # 0.0 would remove a level
             raise Rejected(Code.PRICE_INVALID, f"less than a tick of {self.tick:f}")
         return float(price) if price is not None else 0.0
 
@@ -83,8 +84,8 @@ class Lots:
 
         Source: the table of filling types by execution mode, mql5.com/en/docs/constants/
         tradingconstants/orderproperties. The symbol's mask (FOK 1, IOC 2) is not the order's
-        enumeration (FOK 0, IOC 1, RETURN 2). Where the rest of a partly filled order may neither
-        stay nor be cancelled (FOK), that is stricter than IOC and taken for it.
+        enumeration (FOK 0, IOC 1, RETURN 2). If a symbol allows FOK but not IOC, FOK is used for
+        IOC, since it is stricter.
         """
         mask, mode = FillingMask(self.info.filling_mode & 3), self.info.trade_exemode
         if mode in (Execution.REQUEST, Execution.INSTANT):
@@ -107,13 +108,13 @@ class Lots:
         return self.info.trade_exemode in (Execution.REQUEST, Execution.INSTANT)
 
     def bounded_filling(self) -> Filling | None:
-        """Return how a limit order at the worst price is filled at once or ends; None: the symbol
-        takes none such.
+        """Return the filling type of a limit order that fills at once or ends; None: the symbol
+        allows none.
 
         Source: metatrader5.com/en/terminal/help/trading/general_concept, "Types of orders": only
         in exchange execution is the price of a limit order not verified; beyond the market it is
         executed at once, at a price no worse than its own. In all other modes a buy limit above the
-        ask is refused (10015). RETURN would leave the rest in the book, so it is not taken.
+        ask is rejected (10015). RETURN would leave the remainder in the book, so it is not used.
         """
         if self.info.trade_exemode != Execution.EXCHANGE:
             return None
@@ -135,7 +136,7 @@ class Lots:
         )
 
     def instrument(self, pair: str = "") -> Instrument:
-        """pair: the owner's word for it, else what the symbol's currencies say."""
+        """Return the instrument. pair: by the owner's settings; '': derived from the symbol."""
         info, point = self.info, decimal(self.info.point)
         return Instrument(
             symbol=info.name,
@@ -152,8 +153,8 @@ class Lots:
 
 
 def pair_of(info: Any) -> str:
-    """Return BASE/QUOTE: of a currency pair or metal its two currencies, of anything else its name
-    without what the broker hung on it, and the currency of its profit."""
+    """Return BASE/QUOTE: the two currencies of a currency pair or metal; for any other symbol, its
+    name without the broker's prefix and suffix, and the currency of its profit."""
     base, quote, name = info.currency_base, info.currency_profit, info.name
     if info.trade_calc_mode in FOREX or name.upper().startswith(f"{base}{quote}"):
         return f"{base}/{quote}"

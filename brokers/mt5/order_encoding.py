@@ -1,4 +1,4 @@
-"""Our requests in the terminal's words. Pure."""
+"""Convert our requests to the terminal's. Pure."""
 
 from decimal import Decimal
 from typing import Any
@@ -13,14 +13,14 @@ from brokers.types import OrderRequest, OrderType, PositionMode, TimeInForce
 from brokers.worst_price import is_worse_than
 from common.reason_codes import Code
 
-ANY_PRICE = 10_000  # points: an order without a limit of its own
+ANY_PRICE = 10_000  # points: deviation of an order without a price limit
 
 
 def market_or_pending_order(
     request: OrderRequest, lots: Lots, *, magic: int, price: float, position: int
 ) -> dict[str, Any]:
-    """An order that opens or closes. price: the present one, for a market order; position: the
-    ticket that it closes, or 0. Raises Rejected for what the symbol does not take."""
+    """Return the request of an order. price: the current one, for a market order; position: the
+    ticket that it closes, or 0. Raises Rejected for what the symbol does not allow."""
     fields: dict[str, Any] = {
         "symbol": request.symbol,
         "volume": lots.of(request.quantity),
@@ -56,9 +56,9 @@ def market_or_pending_order(
 
 
 def uses_position_ticket(request: OrderRequest, mode: PositionMode) -> bool:
-    """Whether the order goes out with the ticket of the position that it closes.
+    """Whether the order is sent with the ticket of the position that it closes.
 
-    Raises Rejected for an exit of a hedging account that names none: it would open the other way.
+    Raises Rejected for an exit on a hedging account without one: it would open a new position.
     """
     if mode is not PositionMode.HEDGING:
         return False
@@ -70,7 +70,7 @@ def uses_position_ticket(request: OrderRequest, mode: PositionMode) -> bool:
 def position_levels(
     *, ticket: int, symbol: str, stop_loss: float, take_profit: float
 ) -> dict[str, Any]:
-    """Stop and target of a position; 0.0 takes one away."""
+    """Return the request that sets stop and target of a position; 0.0 removes one."""
     return {
         "action": int(Action.SLTP), "position": ticket, "symbol": symbol,
         "sl": stop_loss, "tp": take_profit,
@@ -78,17 +78,18 @@ def position_levels(
 
 
 def order_levels(order: Any, *, stop_loss: float, take_profit: float) -> dict[str, Any]:
-    """Stop and target of an entry that still waits: everything else of it stays."""
+    """Return the request that sets stop and target of a working entry, and keeps all else."""
     fields = {
         "action": int(Action.MODIFY), "order": order.ticket, "symbol": order.symbol,
         "price": order.price_open, "sl": stop_loss, "tp": take_profit,
         "type_time": order.type_time, "expiration": order.time_expiration,
     }  # fmt: skip
-    is_two = order.type in (OrderKind.BUY_STOP_LIMIT, OrderKind.SELL_STOP_LIMIT)
-    return fields | ({"stoplimit": order.price_stoplimit} if is_two else {})
+    is_stop_limit = order.type in (OrderKind.BUY_STOP_LIMIT, OrderKind.SELL_STOP_LIMIT)
+    return fields | ({"stoplimit": order.price_stoplimit} if is_stop_limit else {})
 
 
 def removal(ticket: int) -> dict[str, Any]:
+    """Return the request that cancels a pending order."""
     return {"action": int(Action.REMOVE), "order": ticket}
 
 
@@ -99,18 +100,19 @@ def _levels(request: OrderRequest, lots: Lots) -> dict[str, float]:
 
 
 def _require_within_worst_price(request: OrderRequest, price: float) -> None:
-    """Raise Rejected where the price is beyond a market order's worst one already. With market
-    execution that is all that can be done: nothing that the server reads bounds the fill."""
+    """Raise Rejected if the price is already worse than a market order's worst price.
+
+    With market execution nothing more is possible: the server reads no limit for the fill."""
     worst = request.worst_price
     if worst is not None and is_worse_than(Decimal(repr(price)), worst, request.side):
-        detail = f"the price is {price}, and {worst:f} the worst that may be paid"
+        detail = f"the price is {price}, and the worst allowed is {worst:f}"
         raise Rejected(Code.SLIPPAGE_LIMIT, detail)
 
 
 def _limit_at_worst_price(
     request: OrderRequest, lots: Lots, filling: Filling, price: float
 ) -> dict[str, Any]:
-    """A market order as a limit order at its worst price, filled at once or over."""
+    """Return a market order as a limit order at its worst price, which fills at once or ends."""
     limit = _bound_before_target(request, lots, Decimal(repr(price)))
     return {
         "action": int(Action.PENDING),
@@ -122,9 +124,10 @@ def _limit_at_worst_price(
 
 
 def _bound_before_target(request: OrderRequest, lots: Lots, price: Decimal) -> Decimal | None:
-    """Return the worst price, or the last one before the target where that is nearer: the server
-    judges levels by a limit order's own price, and no one wants an entry beyond its target. Where
-    the target is too near to the present price, the server refuses the order for that."""
+    """Return the worst price, or the last price before the target if that is nearer.
+
+    The server compares levels with a limit order's own price, and an entry beyond its target makes
+    no sense. If the target is too near the current price, the server rejects the order."""
     worst, target, sign = request.worst_price, request.take_profit, request.side.sign
     if worst is None or target is None:
         return worst
@@ -139,8 +142,8 @@ def _bound_before_target(request: OrderRequest, lots: Lots, price: Decimal) -> D
 
 
 def _deviation(request: OrderRequest, lots: Lots, price: float) -> int:
-    """How far from the present price it may be filled, in points; only servers with request or
-    instant execution look at it (`Lots.keeps_deviation`)."""
+    """Return the maximum deviation from the current price, in points. Only servers with request or
+    instant execution use it (`Lots.keeps_deviation`)."""
     if request.worst_price is None or not lots.keeps_deviation():
         return ANY_PRICE
     return lots.points((request.worst_price - Decimal(repr(price))) * request.side.sign)

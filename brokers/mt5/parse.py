@@ -1,4 +1,4 @@
-"""What the terminal tells, in our words. Pure."""
+"""Convert the terminal's rows to our types. Pure."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -61,16 +61,16 @@ IMMEDIATE = dict.fromkeys((OrderKind.BUY_LIMIT, OrderKind.SELL_LIMIT), (Filling.
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How one account's numbers, names and times are read."""
+    """Converts one account's volumes, ids and times."""
 
     connection_id: str
     lots: Callable[[str], Lots]
     utc: Callable[[float], datetime]
-    names: OrderIds
+    order_ids: OrderIds
     currency: str = ""
 
     def when(self, milliseconds: int) -> datetime | None:
-        """A time that may be left out where the server's zone is not known yet."""
+        """Return a time as UTC; None if the server's zone is not known yet."""
         try:
             return self.utc(milliseconds / 1000)
         except ReadFailed:
@@ -78,11 +78,13 @@ class Reader:
 
 
 def mode_of(info: Any) -> PositionMode:
+    """Return the position mode of an account."""
     hedging = info.margin_mode == MarginMode.RETAIL_HEDGING
     return PositionMode.HEDGING if hedging else PositionMode.NETTING
 
 
 def account(info: Any, at: datetime, *, trading_allowed: bool) -> AccountState:
+    """Read an account's balance, equity and margins."""
     return AccountState(
         account=str(info.login),
         currency=info.currency,
@@ -99,12 +101,12 @@ def account(info: Any, at: datetime, *, trading_allowed: bool) -> AccountState:
 
 
 def levels_of(row: Any) -> HeldLevels:
-    """Return what the terminal shows that a position has."""
+    """Return the levels of a position or order, as the terminal shows them."""
     return HeldLevels(level(row.sl), level(row.tp))
 
 
 def position(read: Reader, row: Any) -> BrokerPosition:
-    """Its number is the identifier, which all its deals carry; the ticket may change overnight."""
+    """Read a position. Its id is the identifier: the ticket may change overnight."""
     return BrokerPosition(
         broker_position_id=str(row.identifier),
         symbol=row.symbol,
@@ -112,13 +114,13 @@ def position(read: Reader, row: Any) -> BrokerPosition:
         quantity=read.lots(row.symbol).base(row.volume),
         entry_price=decimal(row.price_open),
         levels=levels_of(row),
-        client_order_id=read.names.read(row.magic, row.comment),
+        client_order_id=read.order_ids.resolve(row.magic, row.comment),
         opened_at=read.when(row.time_msc),
     )
 
 
-def resting(read: Reader, row: Any) -> BrokerOrder | None:
-    """None: it is no order in our sense (two positions closing each other)."""
+def working_order(read: Reader, row: Any) -> BrokerOrder | None:
+    """Read a working order; None for a close-by order, in which two positions close each other."""
     if row.type not in TYPES:
         return None
     side, order_type = TYPES[row.type]
@@ -136,7 +138,7 @@ def resting(read: Reader, row: Any) -> BrokerOrder | None:
         stop_price=price if order_type is OrderType.STOP else None,
         stop_loss=level(row.sl),
         take_profit=level(row.tp),
-        client_order_id=read.names.read(row.magic, row.comment),
+        client_order_id=read.order_ids.resolve(row.magic, row.comment),
         broker_position_id=str(row.position_id) if row.position_id else "",
         placed_at=read.when(row.time_setup_msc),
     )
@@ -153,6 +155,7 @@ def is_order_of(row: Any, client_order_id: str, magic: int) -> bool:
 
 
 def execution(read: Reader, deal: Any) -> Execution:
+    """Read a deal. Raises ReadFailed if the server's time zone is not known yet."""
     return Execution(
         broker_fill_id=str(deal.ticket),
         quantity=read.lots(deal.symbol).base(deal.volume),
@@ -166,10 +169,10 @@ def execution(read: Reader, deal: Any) -> Execution:
 def order_reports(
     read: Reader, client_order_id: str, order: Any, deals: Sequence[Any], *, is_open: bool
 ) -> list[OrderReport]:
-    """Everything that is known of one order. is_open: it stands among the open ones.
+    """Return all reports of one order. is_open: it is in the list of open orders.
 
-    Deals come later than their order: one that has ended with deals still missing is told as
-    accepted, with those that are there, and is asked about again.
+    Deals arrive later than their order: an ended order with missing deals is reported as accepted,
+    with the deals that have arrived, so that it is looked up again.
     """
     trades = [deal for deal in deals if deal.type in TRADES]
     fills = tuple(execution(read, deal) for deal in trades)
@@ -208,33 +211,35 @@ def order_reports(
 def deal_reports(
     read: Reader, deals: Sequence[Any], entry_of: Callable[[int], str]
 ) -> list[OrderReport]:
-    """Executions as reports, one for each order. entry_of: the entry's client order id of a
-    position ('' where nobody knows it).
+    """Return executions as reports, one for each order. entry_of: returns the entry's client order
+    id of a position ('' if unknown).
 
-    What others opened is left out, and an order of ours whose name cannot be read any more: a
-    look-up under its name finds it, and nobody may take it for somebody else's.
+    It omits entries that are not ours. It also omits orders of ours with an unknown id: a look-up
+    by id finds them, and they must not be reported as external.
     """
     groups: dict[int, list[Any]] = {}
     for deal in deals:
         if deal.type in TRADES:
             groups.setdefault(deal.order or -deal.ticket, []).append(deal)
-    return [reports for group in groups.values() if (reports := _of_group(read, group, entry_of))]
+    return [
+        reports for group in groups.values() if (reports := _group_report(read, group, entry_of))
+    ]
 
 
-def _of_group(
+def _group_report(
     read: Reader, deals: Sequence[Any], entry_of: Callable[[int], str]
 ) -> OrderReport | None:
     first = deals[0]
-    name = "" if first.reason in NOT_BY_US else read.names.read(first.magic, first.comment)
+    name = "" if first.reason in NOT_BY_US else read.order_ids.resolve(first.magic, first.comment)
     if (
         name
         and not first.magic
         and first.entry != DealEntry.IN
         and name == entry_of(first.position_id)
     ):
-        name = ""  # somebody else's exit with the comment of what it closes: ours has its own
-    by_us = first.reason not in NOT_BY_US and (bool(name) or is_ours(first.magic))
-    if (by_us and not name) or (not by_us and first.entry == DealEntry.IN):
+        name = ""  # an exit of others with the entry's comment: our exits have their own
+    is_sent_by_us = first.reason not in NOT_BY_US and (bool(name) or is_ours(first.magic))
+    if (is_sent_by_us and not name) or (not is_sent_by_us and first.entry == DealEntry.IN):
         return None
     return OrderReport(
         kind=ReportKind.FILLED,
@@ -243,16 +248,16 @@ def _of_group(
         broker_order_id=str(first.order) if first.order else "",
         broker_position_id=str(first.position_id),
         fills=tuple(execution(read, deal) for deal in deals),
-        close_cause=None if by_us else CAUSES.get(first.reason, CloseCause.EXTERNAL),
+        close_cause=None if is_sent_by_us else CAUSES.get(first.reason, CloseCause.EXTERNAL),
     )
 
 
-def entry_client_order_id(names: OrderIds, deals: Sequence[Any]) -> str:
+def entry_client_order_id(order_ids: OrderIds, deals: Sequence[Any]) -> str:
     """Return the client order id of the order that opened a position; '' if it was not ours."""
     opened = [deal for deal in deals if deal.type in TRADES and deal.entry == DealEntry.IN]
     found: Mapping[str, None] = {
         name: None
         for deal in opened
-        if deal.reason not in NOT_BY_US and (name := names.read(deal.magic, deal.comment))
+        if deal.reason not in NOT_BY_US and (name := order_ids.resolve(deal.magic, deal.comment))
     }
     return next(iter(found), "")

@@ -1,4 +1,4 @@
-"""What is asked of the terminal and changes nothing, on its own thread. All raise ReadFailed."""
+"""Reads from the terminal, on its own thread. All raise ReadFailed."""
 
 from collections.abc import Sequence
 
@@ -19,7 +19,8 @@ from common.reason_codes import Code
 
 
 def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
-    info, terminal_info = terminal.enter(spec), terminal.mt.terminal_info()
+    """Read the account's balance, equity and margins."""
+    info, terminal_info = terminal.ensure_account(spec), terminal.mt.terminal_info()
     terminal.sample_clock(spec, info)
     allowed = (
         info.trade_allowed and info.trade_expert and terminal_info and terminal_info.trade_allowed
@@ -28,33 +29,36 @@ def account(terminal: Terminal, spec: ConnectionSpec) -> AccountState:
 
 
 def instruments(terminal: Terminal, spec: ConnectionSpec) -> list[Instrument]:
-    terminal.enter(spec)
+    """Read all tradable symbols."""
+    terminal.ensure_account(spec)
     listed = terminal.rows(terminal.mt.symbols_get, count=terminal.mt.symbols_total)
     pairs = _configured_pairs(spec)
-    return [Lots(one).instrument(pairs.get(one.name, "")) for one in listed if is_tradable(one)]
+    return [Lots(info).instrument(pairs.get(info.name, "")) for info in listed if is_tradable(info)]
 
 
 def positions(terminal: Terminal, spec: ConnectionSpec) -> list[BrokerPosition]:
-    read = lookup.account_reader(terminal, spec, terminal.enter(spec))
+    """Read all open positions."""
+    read = lookup.account_reader(terminal, spec, terminal.ensure_account(spec))
     return [parse.position(read, row) for row in terminal.positions()]
 
 
 def open_orders(terminal: Terminal, spec: ConnectionSpec) -> list[BrokerOrder]:
-    read = lookup.account_reader(terminal, spec, terminal.enter(spec))
-    found = (parse.resting(read, row) for row in terminal.orders())
+    """Read all working orders."""
+    read = lookup.account_reader(terminal, spec, terminal.ensure_account(spec))
+    found = (parse.working_order(read, row) for row in terminal.orders())
     return [order for order in found if order is not None]
 
 
 def quote(terminal: Terminal, spec: ConnectionSpec, symbol: str) -> Quote:
-    """The latest tick, with its own time: on a Sunday that is Friday's."""
+    """Return the latest tick with its own time: on a Sunday that is Friday's."""
     for found in quotes(terminal, spec, [symbol]):
         return found
-    raise ReadFailed(Code.MARKET_CLOSED, f"{symbol} has no price here yet")
+    raise ReadFailed(Code.MARKET_CLOSED, f"the terminal has no price of {symbol}")
 
 
 def quotes(terminal: Terminal, spec: ConnectionSpec, symbols: Sequence[str]) -> list[Quote]:
-    """The latest ticks of those symbols that have one. Raises Rejected for an unknown symbol."""
-    info = terminal.enter(spec)
+    """Return the latest tick of each symbol that has one. Raises Rejected for an unknown symbol."""
+    info = terminal.ensure_account(spec)
     time, found = terminal.time(spec, info), []
     for symbol in symbols:
         lots = terminal.lots(info, symbol)
@@ -67,5 +71,5 @@ def quotes(terminal: Terminal, spec: ConnectionSpec, symbols: Sequence[str]) -> 
 
 
 def _configured_pairs(spec: ConnectionSpec) -> dict[str, str]:
-    """What the owner says of symbols whose names say nothing: the broker's name -> pair."""
+    """Return the pairs that the owner has set, by the broker's symbol."""
     return dict(spec.settings.get("symbols") or {})

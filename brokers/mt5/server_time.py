@@ -1,8 +1,8 @@
-"""The trade server's time in UTC.
+"""Convert the trade server's time to UTC.
 
-Every time that the package tells is the server's wall clock counted as if it were UTC (the manual
-says UTC; recorded ticks and users' reports say otherwise). Most brokers' servers show New York's
-time plus seven hours, so that a day ends at New York's close: their summer time is America's.
+All times of the package are the server's local time, encoded as if it were UTC (the manual states
+UTC; recorded ticks and users' reports differ). Most brokers' servers use New York's time plus seven
+hours, so that a day ends at New York's close: their summer time is America's.
 """
 
 import re
@@ -19,23 +19,24 @@ _HOURS = r"(?P<sign>[+-])(?P<hours>\d{1,2})"
 _FIXED = re.compile(rf"(?:UTC|GMT)?{_HOURS}(?::(?P<minutes>\d\d))?", re.ASCII)
 _SHIFTED = re.compile(rf"(?P<zone>(?!Etc)[A-Za-z_]+/[A-Za-z_/]+){_HOURS}", re.ASCII)
 STEP = timedelta(minutes=15)  # zones differ by no less
-TOLERANCE = timedelta(seconds=90)  # a tick that has just come is no older, and no clock further off
+TOLERANCE = timedelta(seconds=90)  # maximum age of a new tick, and difference of the clocks
 NONE = timedelta(0)
-FRESH = timedelta(minutes=2)  # two looks at a symbol so far apart show a tick that came meanwhile
+FRESH = timedelta(minutes=2)  # maximum time between two samples of a symbol that can be compared
 
 
 @dataclass(frozen=True, slots=True)
 class Zone:
-    """A server's clock: a time zone's wall clock, perhaps some hours on."""
+    """A server's clock: a time zone's local time, plus a fixed shift."""
 
     zone: tzinfo
     shift: timedelta = timedelta(0)
 
     def utc(self, server: datetime) -> datetime:
-        """server: its wall clock, without a zone. An hour that comes twice is read as its first."""
+        """Return the server's local time (naive) as UTC. A repeated hour is read as the first."""
         return (server - self.shift).replace(tzinfo=self.zone).astimezone(UTC)
 
     def server(self, moment: datetime) -> datetime:
+        """Return a moment as the server's local time (naive)."""
         return moment.astimezone(self.zone).replace(tzinfo=None) + self.shift
 
 
@@ -45,8 +46,8 @@ def read_zone(text: str) -> Zone:
     if text.upper() in ("UTC", "GMT"):
         return Zone(UTC)
     if found := _FIXED.fullmatch(text):
-        away = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"] or 0))
-        return Zone(timezone(away if found["sign"] == "+" else -away))
+        offset = timedelta(hours=int(found["hours"]), minutes=int(found["minutes"] or 0))
+        return Zone(timezone(offset if found["sign"] == "+" else -offset))
     try:
         if found := _SHIFTED.fullmatch(text):
             hours = timedelta(hours=int(found["hours"]))
@@ -57,35 +58,38 @@ def read_zone(text: str) -> Zone:
 
 
 class ServerTime:
-    """One trade server's clock: as configured, else as measured by ticks that have just come.
+    """One trade server's clock: as configured, else measured by new ticks.
 
-    A measured difference holds for now: what was executed before the server's last change of summer
-    time is told an hour off. A configured zone knows.
+    A measured offset is valid now: executions before the server's last change of summer time are
+    an hour off. A configured zone has no such error.
     """
 
     def __init__(self, zone: Zone | None, now: Callable[[], datetime] = market_now) -> None:
         self._configured, self._now = zone, now
         self._measured: Zone | None = None
         self._seen: dict[str, tuple[int, datetime]] = {}
-        self.sampled_at = float("-inf")  # time.monotonic(), for whoever looks
-        self.skew: timedelta | None = None  # by how much the two clocks differ, at the least
+        self.sampled_at = float("-inf")  # time.monotonic(), set by the caller
+        self.skew: timedelta | None = None  # minimum difference of the two clocks
 
     @property
     def zone(self) -> Zone | None:
+        """The configured zone, else the measured one; None if it is unknown."""
         return self._configured or self._measured
 
     def see(self, symbol: str, time_msc: int) -> None:
-        """Look at a symbol's latest tick. Two looks with a new tick between them measure: it came
-        then, so that one behind our clock may be as old as the first look."""
+        """Sample a symbol's latest tick. time_msc: the tick's time by the server.
+
+        A tick that is new since the previous sample measures the offset: it is at most as old as
+        that sample."""
         now = self._now()
         before = self._seen.get(symbol)
         self._seen[symbol] = time_msc, now
         if before is None or before[0] >= time_msc or now - before[1] > FRESH:
             return
         ahead = _wall(time_msc / 1000) - now.replace(tzinfo=None)
-        away = round(ahead / STEP) * STEP
-        if abs(ahead - away) <= TOLERANCE and abs(away) <= timedelta(hours=14):
-            self._measured = Zone(timezone(away))
+        offset = round(ahead / STEP) * STEP
+        if abs(ahead - offset) <= TOLERANCE and abs(offset) <= timedelta(hours=14):
+            self._measured = Zone(timezone(offset))
         if self.zone is not None:
             skew = self.zone.utc(_wall(time_msc / 1000)) - now
             self.skew = skew if skew > NONE else min(NONE, skew + (now - before[1]))
@@ -95,7 +99,7 @@ class ServerTime:
         return self._known().utc(_wall(seconds))
 
     def seconds(self, moment: datetime) -> int:
-        """Return how the server counts a moment. Raises ReadFailed."""
+        """Return a moment in the server's encoding. Raises ReadFailed."""
         return int(self._known().server(moment).replace(tzinfo=UTC).timestamp())
 
     def _known(self) -> Zone:

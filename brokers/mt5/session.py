@@ -1,8 +1,8 @@
-"""The terminal of this process: who is logged in, what it lists, what it answers.
+"""The terminal of this process: its login, its lists and its clock.
 
-Everything here runs on the terminal's own thread (`terminal_thread.py`). Before a call the account
-is made the connection's, after it it is looked at again: a person at the terminal may log in as
-somebody else.
+Everything here runs on the terminal's own thread (`terminal_thread.py`). Each call logs in as the
+connection's account first and checks the account again afterwards: a person at the terminal may log
+in to another one.
 """
 
 import ntpath
@@ -28,20 +28,18 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from brokers.types import ConnectionSpec, PositionMode
 from common.reason_codes import Code
 
-# How long `initialize` and `login` may take: less than a read may. A terminal that starts more
-# slowly is found by a later call.
+# Time-out of `initialize` and `login`, below that of a read. A later call finds a terminal that
+# takes longer to start.
 START_MS = 15_000
-CLOCK_SECONDS = 5.0  # between two looks at a clock whose zone is known
-LIST_SECONDS = 600  # how long a symbol's steps are believed
-
-
-MAIN = "main"  # the terminal of an installation that has one
+CLOCK_SECONDS = 5.0  # between two samples of a clock with a known zone
+LIST_SECONDS = 600  # how long a symbol's data stay in the cache
+MAIN = "main"  # the terminal of an installation that has only one
 
 
 @dataclass(frozen=True, slots=True)
 class TerminalEndpoint:
-    """This process's terminal: the operator's setting. path: its terminal64.exe; name: by which
-    connections ask for it."""
+    """This process's terminal, as the operator has set it. path: its terminal64.exe; name: its name
+    in the connections' settings."""
 
     path: str = ""
     portable: bool = False
@@ -58,78 +56,82 @@ class Terminal:
         record_cache: RecordCache = RECORD_CACHE,
     ) -> None:
         self.mt, self._endpoint = library, endpoint
-        self.names = OrderIds(record_cache)
-        self.modes: dict[str, PositionMode] = {}  # as seen, by connection
+        self.order_ids = OrderIds(record_cache)
+        self.modes: dict[str, PositionMode] = {}  # as read from the terminal, by connection
         self._times: dict[tuple[str, str], ServerTime] = {}
         self._symbols: dict[tuple[int, str], tuple[float, Lots]] = {}
-        self._steady: tuple[int, float] | None = None
+        self._connected_since: tuple[int, float] | None = None
         self._verified_logins = VerifiedLogins()
 
-    # ---- who is logged in -----------------------------------------------------------------
-    def enter(self, spec: ConnectionSpec) -> Any:
-        """Log in as the connection's account if need be and return its `account_info`. Raises Away.
+    # ---- login ----------------------------------------------------------------------------
+    def ensure_account(self, spec: ConnectionSpec) -> Any:
+        """Log in as the connection's account if necessary, and return its `account_info`.
 
-        The terminal may be without its server: then it answers from memory, and that is no answer.
+        Raises TerminalUnavailableError, also without a connection to the server: the terminal would
+        then answer from its cache.
         """
         login, name = login_of(spec), terminal_of(spec)
         if name != self._endpoint.name:
             raise TerminalUnavailableError(
                 Code.NOT_CONNECTED, f"it is served by the worker of {name}"
             )
-        proof = self._verified_logins.of(spec, login)
+        digest = self._verified_logins.digest_of(spec, login)
         info = self.mt.account_info()
         if info is None:
-            self._steady = None
-            self._start(spec, login, proof)
+            self._connected_since = None
+            self._start(spec, login, digest)
             info = self.mt.account_info()
-        terminal = self._be_ours()
+        terminal = self._require_own_terminal()
         if info is not None and not (
-            is_account(info, spec, login) and self._verified_logins.has(proof)
+            is_account(info, spec, login) and self._verified_logins.is_accepted(digest)
         ):
-            self._steady = None
-            self._log_in(spec, login, proof)
+            self._connected_since = None
+            self._log_in(spec, login, digest)
             info, terminal = self.mt.account_info(), self.mt.terminal_info()
         if info is None or not is_account(info, spec, login):
             raise TerminalUnavailableError(
                 Code.BROKER_UNREACHABLE, f"account {login} is not logged in"
             )
         if terminal is None or not terminal.connected:
-            self._steady = None
+            self._connected_since = None
             raise TerminalUnavailableError(
                 Code.BROKER_UNREACHABLE, "the terminal has no connection to its server"
             )
-        if self._steady is None or self._steady[0] != login:
-            self._steady = login, monotonic()
+        if self._connected_since is None or self._connected_since[0] != login:
+            self._connected_since = login, monotonic()
         self.modes[spec.connection_id] = mode_of(info)
         return info
 
-    def still(self, spec: ConnectionSpec) -> None:
-        """Raise Away if the terminal is not (any more) the connection's account, and connected."""
+    def require_account(self, spec: ConnectionSpec) -> None:
+        """Raise TerminalUnavailableError unless the terminal is still logged in as the connection's
+        account, and connected."""
         info, terminal = self.mt.account_info(), self.mt.terminal_info()
         if info is None or not is_account(info, spec, login_of(spec)):
-            self._steady = None
+            self._connected_since = None
             raise TerminalUnavailableError(
-                Code.BROKER_UNREACHABLE, "somebody else was logged in meanwhile"
+                Code.BROKER_UNREACHABLE, "the terminal was logged in to another account meanwhile"
             )
         if terminal is None or not terminal.connected:
-            self._steady = None
+            self._connected_since = None
             raise TerminalUnavailableError(
                 Code.BROKER_UNREACHABLE, "the terminal lost its server meanwhile"
             )
 
-    def steady_seconds(self) -> float:
-        """How long the terminal has been seen with this account and its server without a break:
-        after a login its history is still being fetched."""
-        return monotonic() - self._steady[1] if self._steady else 0.0
+    def connected_seconds(self) -> float:
+        """Return for how long the terminal has had this account and its server without a break:
+        after a login it still loads its history."""
+        return monotonic() - self._connected_since[1] if self._connected_since else 0.0
 
     def close(self) -> None:
-        self._steady = None
+        """Disconnect the package from the terminal."""
+        self._connected_since = None
         self.mt.shutdown()
 
-    def _be_ours(self) -> Any:
-        """Return the terminal's state. Raise Away if the package has found another worker's,
-        before anything is done to it: users report that it may where several run for one Windows
-        user."""
+    def _require_own_terminal(self) -> Any:
+        """Return the terminal's state. Raises TerminalUnavailableError if it is another worker's.
+
+        Users report that the package may find another terminal if several run for one Windows user;
+        so we check before any call that changes something."""
         terminal, path = self.mt.terminal_info(), self._endpoint.path
         if path and terminal is not None and _folder(path) != ntpath.normcase(terminal.path):
             self.close()
@@ -138,36 +140,38 @@ class Terminal:
             )
         return terminal
 
-    def _start(self, spec: ConnectionSpec, login: int, proof: bytes) -> None:
+    def _start(self, spec: ConnectionSpec, login: int, digest: bytes) -> None:
         path = (self._endpoint.path,) if self._endpoint.path else ()
-        words = {"portable": self._endpoint.portable, "login": login, **_connect_arguments(spec)}
-        good = self.mt.initialize(*path, timeout=START_MS, **words)
-        self._judge("initialize", proof, is_good=bool(good))
+        arguments = {
+            "portable": self._endpoint.portable, "login": login, **_connect_arguments(spec)
+        }  # fmt: skip
+        result = self.mt.initialize(*path, timeout=START_MS, **arguments)
+        self._record_login_result("initialize", digest, is_success=bool(result))
 
-    def _log_in(self, spec: ConnectionSpec, login: int, proof: bytes) -> None:
-        good = self.mt.login(login, timeout=START_MS, **_connect_arguments(spec))
-        self._judge("login", proof, is_good=bool(good))
+    def _log_in(self, spec: ConnectionSpec, login: int, digest: bytes) -> None:
+        result = self.mt.login(login, timeout=START_MS, **_connect_arguments(spec))
+        self._record_login_result("login", digest, is_success=bool(result))
 
-    def _judge(self, what: str, proof: bytes, *, is_good: bool) -> None:
-        if is_good:
-            self._verified_logins.accept(proof)
+    def _record_login_result(self, what: str, digest: bytes, *, is_success: bool) -> None:
+        if is_success:
+            self._verified_logins.accept(digest)
             return
         error = self.mt.last_error()
         code = codes.login_verdict(error)
         if code is Code.CREDENTIALS_REFUSED:
-            self._verified_logins.refuse(proof)
+            self._verified_logins.refuse(digest)
         raise TerminalUnavailableError(code, f"{what}: {error[0]} {error[1]}")
 
-    # ---- what it answers ------------------------------------------------------------------
+    # ---- reads ----------------------------------------------------------------------------
     def rows(
-        self, ask: Callable[..., Any], *arguments: Any, count: Callable[[], Any], **words: Any
+        self, function: Callable[..., Any], *args: Any, count: Callable[[], Any], **kwargs: Any
     ) -> list[Any]:
         """Read a list. Raises ReadFailed.
 
-        None is how the package says that it failed; some builds say it also where there is nothing,
-        which is believed only if there was no error and the count says so too.
+        The package returns None for a failure; some builds also return it for an empty list. That
+        is accepted only if there was no error and the count is 0 too.
         """
-        found = ask(*arguments, **words)
+        found = function(*args, **kwargs)
         if found is not None:
             return list(found)
         error = self.mt.last_error()
@@ -176,31 +180,33 @@ class Terminal:
         raise ReadFailed(Code.BROKER_UNREACHABLE, f"{error[0]} {error[1]}")
 
     def orders(self) -> list[Any]:
+        """Return all open orders. Raises ReadFailed."""
         return self.rows(self.mt.orders_get, count=self.mt.orders_total)
 
     def positions(self) -> list[Any]:
+        """Return all open positions. Raises ReadFailed."""
         return self.rows(self.mt.positions_get, count=self.mt.positions_total)
 
     def past_orders(self, begin: int, end: int) -> list[Any]:
-        """begin, end: as the server counts."""
+        """Return the ended orders of a period. begin, end: server time. Raises ReadFailed."""
         count = lambda: self.mt.history_orders_total(begin, end)  # noqa: E731
         return self.rows(self.mt.history_orders_get, begin, end, count=count)
 
     def deals(self, begin: int, end: int) -> list[Any]:
-        """begin, end: as the server counts."""
+        """Return the deals of a period. begin, end: server time. Raises ReadFailed."""
         count = lambda: self.mt.history_deals_total(begin, end)  # noqa: E731
         return self.rows(self.mt.history_deals_get, begin, end, count=count)
 
     def deals_of(self, **of: int) -> list[Any]:
-        """The deals of one order (ticket=) or one position (position=)."""
+        """Return the deals of an order (ticket=) or a position (position=). Raises ReadFailed."""
         return self.rows(self.mt.history_deals_get, count=lambda: 0, **of)
 
     def lots(self, info: Any, symbol: str) -> Lots:
-        """How a symbol counts. Raises Rejected if there is none of this name, ReadFailed."""
+        """Return a symbol's units and limits. Raises Rejected if it does not exist, ReadFailed."""
         key = info.login, symbol
-        kept = self._symbols.get(key)
-        if kept is not None and monotonic() - kept[0] < LIST_SECONDS:
-            return kept[1]
+        cached = self._symbols.get(key)
+        if cached is not None and monotonic() - cached[0] < LIST_SECONDS:
+            return cached[1]
         found = self.mt.symbol_info(symbol)
         if found is None:
             error = self.mt.last_error()
@@ -213,24 +219,25 @@ class Terminal:
         self._symbols[key] = monotonic(), lots
         return lots
 
-    def forget_symbol(self, info: Any, symbol: str) -> None:
-        """Read its steps anew next time: the server has refused what they allow."""
+    def drop_symbol(self, info: Any, symbol: str) -> None:
+        """Read the symbol again next time: the server has rejected what its data allow."""
         self._symbols.pop((info.login, symbol), None)
 
-    def contracts(self, info: Any) -> Callable[[str], Lots]:
-        """Return how symbols count, for what is read. Raises ReadFailed."""
+    def lots_reader(self, info: Any) -> Callable[[str], Lots]:
+        """Return a function that returns a symbol's units and limits. It raises ReadFailed."""
 
-        def of(symbol: str) -> Lots:
+        def lots_of(symbol: str) -> Lots:
             try:
                 return self.lots(info, symbol)
-            except Rejected as error:  # it holds what it does not list: nothing can be told of it
+            except Rejected as error:  # a position or order in a symbol that is not listed
                 raise ReadFailed(Code.BROKER_UNREACHABLE, f"no symbol {symbol}") from error
 
-        return of
+        return lots_of
 
     # ---- its clock ------------------------------------------------------------------------
     def time(self, spec: ConnectionSpec, info: Any) -> ServerTime:
-        """The clock of the account's server. Raises Away for a zone that nobody can read."""
+        """Return the clock of the account's server. Raises TerminalUnavailableError for an invalid
+        `server_timezone`."""
         configured = str(spec.settings.get("server_timezone") or "")
         key = info.server, configured
         if key not in self._times:
@@ -243,9 +250,9 @@ class Terminal:
         return self._times[key]
 
     def tick(self, time: ServerTime, symbol: str) -> Any:
-        """The latest quote, or None; it also sets our idea of the server's clock."""
+        """Return the latest tick, or None. It also samples the server's clock."""
         tick = self.mt.symbol_info_tick(symbol)
-        if tick is None and self.mt.symbol_select(symbol, True):  # it was taken off the list
+        if tick is None and self.mt.symbol_select(symbol, True):  # it was removed from the list
             tick = self.mt.symbol_info_tick(symbol)
         if tick is not None and tick.time_msc:
             time.see(symbol, tick.time_msc)
@@ -254,8 +261,9 @@ class Terminal:
     def sample_clock(
         self, spec: ConnectionSpec, info: Any, every: float = CLOCK_SECONDS
     ) -> ServerTime:
-        """See some ticks of symbols that were asked for lately; where the zone is known, not more
-        often than `every` so many seconds."""
+        """Sample the server's clock by some recently used symbols, and return it.
+
+        every: minimum seconds between two samples, once the zone is known."""
         time = self.time(spec, info)
         if time.zone is not None and monotonic() - time.sampled_at < every:
             return time
@@ -269,7 +277,7 @@ class Terminal:
 
 
 def terminal_of(spec: ConnectionSpec) -> str:
-    """The name of the terminal that serves an account."""
+    """Return the name of the terminal that serves an account."""
     return str(spec.settings.get("terminal") or MAIN).lower()
 
 
@@ -278,7 +286,7 @@ def _folder(path: str) -> str:
 
 
 def is_account(info: Any, spec: ConnectionSpec, login: int) -> bool:
-    """Whether it is this account: numbers are unique only within a server."""
+    """Whether it is the connection's account: numbers are unique only within a server."""
     server = server_of(spec)
     return bool(info.login == login and (not server or info.server.lower() == server.lower()))
 

@@ -1,5 +1,5 @@
-"""How a call reaches the terminal: its turn on the terminal's thread, its time, and what its
-failure means for an order or a read."""
+"""Run calls on the terminal's thread with time-outs, and map failures to outcomes of orders and
+reads."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -32,15 +32,15 @@ PASSED_THROUGH = frozenset({
 
 
 class TerminalCalls:
-    """One terminal, the thread of its calls and the process of its package."""
+    """One terminal, its thread and its package's process."""
 
     def __init__(
         self, endpoint: TerminalEndpoint, record_cache: RecordCache = RECORD_CACHE
     ) -> None:
         self.library = PackageClient()
         self.terminal = Terminal(self.library, endpoint, record_cache)
-        self.open: set[str] = set()  # connections that called, and were not let go of since
-        self._lane = TerminalThread()
+        self.connection_ids: set[str] = set()  # connections that use the terminal
+        self._thread = TerminalThread()
 
     async def order(
         self,
@@ -49,7 +49,7 @@ class TerminalCalls:
         priority: CallPriority,
         send_by: float | None,
     ) -> list[OrderReport]:
-        """Do what may leave an order. Raises NotSent, Rejected or OutcomeUnknown."""
+        """Run work that may send an order. Raises NotSent, Rejected or OutcomeUnknown."""
 
         def do(job: TerminalCall) -> list[OrderReport]:
             try:
@@ -58,12 +58,12 @@ class TerminalCalls:
                 raise _order_outcome(job, error.code, error.detail) from error
             except BrokerError:
                 raise
-            except Exception as error:
+            except Exception as error:  # any: after the send, a bug must not look like "not sent"
                 raise _order_outcome(
                     job, Code.UNEXPECTED, f"{type(error).__name__}: {error}"
                 ) from error
 
-        self.open.add(spec.connection_id)
+        self.connection_ids.add(spec.connection_id)
         try:
             return await self.run(do, _reply_seconds(spec), priority, send_by)
         except NoAnswerError as error:
@@ -74,21 +74,23 @@ class TerminalCalls:
             raise NotSent(code, error.detail) from error
 
     async def read(self, spec: ConnectionSpec, work: Callable[[Terminal, ConnectionSpec], T]) -> T:
-        """Ask something that changes nothing. Raises ReadFailed."""
+        """Run a read. Raises ReadFailed."""
         try:
-            return await self.ask(spec, work)
+            return await self.read_or_reject(spec, work)
         except Rejected as error:
             raise ReadFailed(error.code, error.detail) from error
 
-    async def ask(self, spec: ConnectionSpec, work: Callable[[Terminal, ConnectionSpec], T]) -> T:
-        """The same of what may be refused. Raises Rejected, ReadFailed."""
+    async def read_or_reject(
+        self, spec: ConnectionSpec, work: Callable[[Terminal, ConnectionSpec], T]
+    ) -> T:
+        """Run a read that may be rejected. Raises Rejected, ReadFailed."""
 
         def do(_: TerminalCall) -> T:
             found = work(self.terminal, spec)
-            self.terminal.still(spec)
+            self.terminal.require_account(spec)
             return found
 
-        self.open.add(spec.connection_id)
+        self.connection_ids.add(spec.connection_id)
         try:
             return await self.run(do, READ_SECONDS)
         except (Rejected, ReadFailed):
@@ -97,7 +99,7 @@ class TerminalCalls:
             raise ReadFailed(error.code, error.detail) from error
         except NoAnswerError as error:
             raise ReadFailed(Code.BROKER_UNREACHABLE, error.detail) from error
-        except Exception as error:  # an answer that cannot be read
+        except Exception as error:  # any: an answer of the package may have any shape
             raise ReadFailed(Code.UNEXPECTED, type(error).__name__) from error
 
     async def run(
@@ -107,14 +109,15 @@ class TerminalCalls:
         priority: CallPriority = CallPriority.READ,
         send_by: float | None = None,
     ) -> T:
-        """On the terminal's thread; a call of the package that hangs is ended there. Raises
-        NoAnswer, and what `work` raises."""
+        """Run work on the terminal's thread, which ends a package call that hangs.
+
+        Raises NoAnswerError, and what `work` raises."""
 
         def do(job: TerminalCall) -> T:
-            self.library.until = lambda: job.until
+            self.library.call_deadline = lambda: job.deadline
             return work(job)
 
-        return await self._lane.run(do, seconds=seconds, priority=priority, send_by=send_by)
+        return await self._thread.run(do, seconds=seconds, priority=priority, send_by=send_by)
 
     async def leave(self) -> None:
         """End the package's process; the next call starts another and finds the terminal again."""
@@ -125,12 +128,12 @@ class TerminalCalls:
                     self.terminal.close()
                 self.library.close()
 
-        with suppress(NoAnswerError):  # it hangs: there is nobody to take leave of
+        with suppress(NoAnswerError):  # it hangs and is ended anyway
             await self.run(do, READ_SECONDS)
 
 
 def _order_outcome(job: TerminalCall, code: Code, detail: str) -> BrokerError:
-    """What an error means for an order: before the send nothing has left, after it nobody knows."""
+    """Return the outcome of an order for an error: NotSent before the send, unknown after it."""
     if job.stage is CallStage.SENT:
         return OutcomeUnknown(Code.REPLY_LOST if code is Code.BROKER_UNREACHABLE else code, detail)
     return NotSent(code if code in PASSED_THROUGH else Code.NOT_CONNECTED, detail)

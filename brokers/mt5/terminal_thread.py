@@ -1,7 +1,7 @@
-"""One thread for all calls of a terminal: never two at once, the urgent first, no endless wait.
+"""One thread for all calls of a terminal: one at a time, urgent ones first, each with a time-out.
 
-The package serves one call after another and keeps its last error in one place. Who waits too long
-is told whether the order may have left; what had not left by then never will.
+The package serves one call at a time and keeps only one last error. After a time-out the caller
+knows whether the order may have been sent; a call that was not sent by then never is.
 """
 
 import asyncio
@@ -20,11 +20,13 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 
 T = TypeVar("T")
-MIN_SECONDS = 5.0  # that a call has which came to its turn late: a healthy process is not ended
-GRACE_SECONDS = 0.5  # for the answer to an order that nobody waits for any more
+MIN_SECONDS = 5.0  # for a call that starts late, so that a healthy process is not ended
+GRACE_SECONDS = 0.5  # for the answer to an order whose caller has given up
 
 
 class CallStage(Enum):
+    """How far a call has come."""
+
     WAITING = auto()
     BEGUN = auto()
     SENT = auto()  # from here on it may be live
@@ -32,7 +34,7 @@ class CallStage(Enum):
 
 
 class CallPriority(IntEnum):
-    """Who goes first when several wait."""
+    """Which waiting call goes first."""
 
     EXIT = 0  # exits, cancels, levels
     ENTRY = 1
@@ -40,7 +42,7 @@ class CallPriority(IntEnum):
 
 
 class NoAnswerError(Exception):
-    """The time for a call is over. stage: how far it had come; if it was not SENT it never is."""
+    """A call timed out. stage: how far it had come; if it was not SENT, it is never sent."""
 
     def __init__(self, stage: CallStage, detail: str) -> None:
         super().__init__(detail)
@@ -48,51 +50,53 @@ class NoAnswerError(Exception):
 
 
 class TerminalCall:
-    """One call (or several in a row), which whoever waits for it may give up.
+    """One call (or a sequence of calls) that its caller may give up.
 
-    until: time.monotonic() at which the terminal's thread lets go of it.
+    deadline: time.monotonic() at which the terminal's thread ends it.
     """
 
     def __init__(self, seconds: float = float("inf")) -> None:
         self._lock = threading.Lock()
         self.stage = CallStage.WAITING
-        self.until, self._least = monotonic() + seconds, min(seconds, MIN_SECONDS)
+        self.deadline, self._min_seconds = monotonic() + seconds, min(seconds, MIN_SECONDS)
 
     def begin(self) -> bool:
+        """Start the call. Return False if its caller has given up."""
         with self._lock:
             if self.stage is CallStage.WAITING:
                 self.stage = CallStage.BEGUN
-                self.until = max(self.until, monotonic() + self._least)
+                self.deadline = max(self.deadline, monotonic() + self._min_seconds)
             return self.stage is CallStage.BEGUN
 
     def about_to_send(self) -> None:
-        """Say that from now on it may be live. Raises NotSent if nobody waits for it any more."""
+        """Mark the order as possibly sent. Raises NotSent if the caller has given up."""
         with self._lock:
             if self.stage is CallStage.GIVEN_UP:
                 raise NotSent(Code.SEND_DEADLINE, "given up before it left")
             self.stage = CallStage.SENT
 
     def give_up(self) -> CallStage:
-        """Return how far it had come; what was not sent by now never will be. For what was sent
-        nobody waits any more: who comes next should not."""
+        """Give up the call and return its stage. A call that is not SENT is never sent.
+
+        A call that is SENT gets only GRACE_SECONDS more, so that the next call need not wait."""
         with self._lock:
-            found = self.stage
-            if found is CallStage.SENT:
-                self.until = min(self.until, monotonic() + GRACE_SECONDS)
+            stage = self.stage
+            if stage is CallStage.SENT:
+                self.deadline = min(self.deadline, monotonic() + GRACE_SECONDS)
             else:
                 self.stage = CallStage.GIVEN_UP
-            return found
+            return stage
 
 
 def _retrieve_error(answer: asyncio.Future[Any]) -> None:
-    """Look at an error that came after whoever waited had gone, so that nobody misses it."""
+    """Retrieve an error that came after the caller had gone, so that asyncio logs no warning."""
     if not answer.cancelled():
         answer.exception()
 
 
 @dataclass(order=True, slots=True)
 class _QueuedCall:
-    """A job in the queue: by turn, then as they came."""
+    """A call in the queue, ordered by priority, then by arrival."""
 
     priority: CallPriority
     number: int
@@ -118,11 +122,11 @@ class TerminalThread:
         priority: CallPriority,
         send_by: float | None = None,
     ) -> T:
-        """Do work on the thread and return what it returns. Raises NoAnswer after `seconds`.
+        """Run work on the thread and return its result. Raises NoAnswerError after `seconds`.
 
-        send_by: machine_time(); what is not sent by then is given up.
+        send_by: send deadline, on machine_time(); a call that is not sent by then is given up.
         """
-        job, until = TerminalCall(seconds), monotonic() + seconds
+        job, deadline = TerminalCall(seconds), monotonic() + seconds
         result: Future[T] = Future()
         self._start()
         self._queue.put(_QueuedCall(priority, next(self._numbers), job, work, result))
@@ -133,7 +137,7 @@ class TerminalThread:
                 await asyncio.wait([answer], timeout=max(0.0, send_by - machine_time()))
                 if not answer.done() and (stage := job.give_up()) is not CallStage.SENT:
                     raise _no_answer(stage, "before its deadline")
-            return await asyncio.wait_for(asyncio.shield(answer), until - monotonic())
+            return await asyncio.wait_for(asyncio.shield(answer), deadline - monotonic())
         except TimeoutError as error:
             raise _no_answer(job.give_up(), f"within {seconds:g} s") from error
         except asyncio.CancelledError:
@@ -148,13 +152,13 @@ class TerminalThread:
 
     def _work(self) -> None:
         while True:
-            endpoint = self._queue.get()
-            if not (endpoint.job.begin() and endpoint.result.set_running_or_notify_cancel()):
+            queued = self._queue.get()
+            if not (queued.job.begin() and queued.result.set_running_or_notify_cancel()):
                 continue
             try:
-                endpoint.result.set_result(endpoint.work(endpoint.job))
-            except BaseException as error:
-                endpoint.result.set_exception(error)
+                queued.result.set_result(queued.work(queued.job))
+            except BaseException as error:  # any: it is raised where the caller waits
+                queued.result.set_exception(error)
 
 
 def _no_answer(stage: CallStage, when: str) -> NoAnswerError:

@@ -1,11 +1,11 @@
-"""The program that holds the package `MetaTrader5`: `python -m brokers.mt5.worker_process`.
+"""The process that runs the package `MetaTrader5`: `python -m brokers.mt5.worker_process`.
 
-The package keeps the interpreter's lock while it waits for its terminal, for as long as the server
-takes. Here there is nobody else to be stopped by it. It ends when its input ends.
+The package holds the interpreter's lock while it waits for its terminal; here that stops nothing
+else. The process ends when its input ends.
 
-A frame in asks for one function: `call`, `args`, `words`, and `before`: the machine's time after
-which it must not be begun any more. The worker has asked its guard before it wrote; this process
-may have stood still since. Both read one clock of one machine (`common.clocks.machine_time`).
+A request has `call` (a function's name), `args`, `kwargs`, and `before`: the machine time after
+which the call must not begin. The worker has called its guard before the write, but this process
+may have been suspended since. Both use one clock (`common.clocks.machine_time`).
 """
 
 import os
@@ -29,10 +29,11 @@ SECRETS = ("password",)
 
 
 def main() -> None:
+    """Serve requests from standard input until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the worker's; it lets its calls end first
     source, sink = _own_streams()
-    package, absent = _load()
-    ipc.write(sink, {"absent": absent})
+    package, missing = _load()
+    ipc.write(sink, {"missing": missing})
     while (call := ipc.read(source)) is not None:
         ipc.write(sink, handle_call(package, call))
     if package is not None:
@@ -40,8 +41,8 @@ def main() -> None:
 
 
 def _own_streams() -> tuple[BinaryIO, BinaryIO]:
-    """Keep both pipes from the package and from the terminal that it starts: what they print goes
-    to the log, and no other process holds an end."""
+    """Return both pipes, hidden from the package and the terminal that it starts: their output goes
+    to the log, and no other process keeps a pipe open."""
     source, sink = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     nothing = os.open(os.devnull, os.O_RDWR)
     os.dup2(nothing, 0)
@@ -60,22 +61,22 @@ def _load() -> tuple[ModuleType | None, str]:
 
 
 def handle_call(package: Any, call: dict[str, Any]) -> dict[str, Any]:
-    """Call the package; say what it told and its `last_error`, or why it could not be asked."""
-    name, words, before = call["call"], call["words"], call["before"]
+    """Call the package. Return its result and `last_error`, or why the call failed."""
+    name, kwargs, before = call["call"], call["kwargs"], call["before"]
     if name not in FUNCTIONS:
         return {"raised": f"no function {name!r}"}
     try:
         function = getattr(package, name)
         if before is not None and machine_time() > before:
             return {"late": True}
-        answer = function(*call["args"], **words)
-        return {"told": ipc.pack(answer), "error": list(package.last_error())}
-    except Exception as error:
-        return {"raised": _without_secrets(f"{type(error).__name__}: {error}", words)}
+        answer = function(*call["args"], **kwargs)
+        return {"result": ipc.pack(answer), "error": list(package.last_error())}
+    except Exception as error:  # any: the package may raise anything
+        return {"raised": _without_secrets(f"{type(error).__name__}: {error}", kwargs)}
 
 
-def _without_secrets(text: str, words: dict[str, Any]) -> str:
-    for secret in filter(None, map(words.get, SECRETS)):
+def _without_secrets(text: str, kwargs: dict[str, Any]) -> str:
+    for secret in filter(None, map(kwargs.get, SECRETS)):
         text = text.replace(str(secret), "***")
     return text[:500]
 

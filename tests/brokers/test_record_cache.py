@@ -98,9 +98,9 @@ def filled(room: RecordCache, tmp_path: Path, each: int) -> tuple[list[Any], dic
         memory.accepted(order(f"live{n}"), {"id": f"l{n}", "status": "open"})
         memory.leaves(order(f"over{n}"), until=1)
         memory.accepted(order(f"over{n}"), {"id": f"o{n}", "status": "closed"})
-        names.leaves(f"live{n}")
-        names.leaves(f"over{n}")
-        names.ended(f"over{n}")
+        names.mark_sent(f"live{n}")
+        names.mark_sent(f"over{n}")
+        names.mark_ended(f"over{n}")
     for k, file in enumerate(files):
         write(file, (intent(2 * n + 1, magic=n + 1) for n in range(each // 4)))
         write(file, (intent(2 * n + 2, magic=each + n, end="refused") for n in range(each // 4)))
@@ -166,7 +166,7 @@ def test_where_everything_lives_the_oldest_of_the_largest_leaves() -> None:
     room = RecordCache(10)
     memory, names = OrderCache(room), OrderIds(room)
     for n in range(3):
-        names.leaves(f"name{n}")
+        names.mark_sent(f"name{n}")
     for n in range(30):
         memory.leaves(order(f"live{n}"), until=1)
     assert (len(memory), len(names)) == (7, 3)
@@ -213,7 +213,7 @@ def test_a_holder_that_is_no_more_takes_no_room() -> None:
     memory, other = OrderCache(room), OrderIds(room)
     for n in range(8):
         memory.leaves(order(f"live{n}"), until=1)
-    other.leaves("name")
+    other.mark_sent("name")
     assert len(room) == 9
     del memory
     gc.collect()

@@ -43,7 +43,7 @@ def test_a_ledger_is_rung_for_before_the_room_is_full() -> None:
     async def play() -> None:
         book = with_ended(room, 500)
         for n in range(600):  # from another thread; each time this loop has a moment
-            await asyncio.to_thread(names.leaves, f"name{n}")
+            await asyncio.to_thread(names.mark_sent, f"name{n}")
             assert len(room) <= 1000
         assert len(names) == 600
         assert len(book) == len(room) - 600 >= 385
@@ -58,7 +58,7 @@ def test_where_its_loop_is_busy_the_bound_holds_all_the_same() -> None:
 
     def add() -> None:
         for n in range(3):
-            names.leaves(f"name{n}")
+            names.mark_sent(f"name{n}")
             assert len(room) <= 4
 
     async def play() -> None:
@@ -140,7 +140,7 @@ def test_a_loop_that_stands_still_is_rung_for_once(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
         for again in (1, 2):
             numbers = map(str, range(60 * again))
-            elsewhere = threading.Thread(target=fill, args=(names.leaves, numbers))
+            elsewhere = threading.Thread(target=fill, args=(names.mark_sent, numbers))
             elsewhere.start()
             elsewhere.join(WAIT)  # this loop does nothing else meanwhile
             assert rings == again
@@ -160,7 +160,7 @@ def test_the_records_of_a_loop_that_is_no_more_leave_on_any_thread() -> None:
 
     book = asyncio.run(play())
     for n in range(3):
-        names.leaves(f"name{n}")
+        names.mark_sent(f"name{n}")
     assert (len(book), len(names)) == (1, 3)
 
 
@@ -176,8 +176,8 @@ def test_many_threads_make_room_at_once() -> None:
                 memory.leaves(order(f"{which}-{n}"), until=1)
                 memory.accepted(order(f"{which}-{n}"), {"id": str(n), "status": "closed"})
                 memory.at("c", SYMBOL, str(n - 3))
-                names.keep(f"abcd{which}{n}")
-                names.read(magic_of(f"abcd{which}{n - 1}"), "")
+                names.remember(f"abcd{which}{n}")
+                names.resolve(magic_of(f"abcd{which}{n - 1}"), "")
         except BaseException as error:
             wrong.append(error)
 

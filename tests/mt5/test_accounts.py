@@ -30,7 +30,7 @@ def test_somebody_logs_in_as_another_while_we_read(
 ) -> None:
     bought(adapter)
     venue.fault("positions_get", "switch", login=1003)
-    with pytest.raises(ReadFailed, match="somebody else"):
+    with pytest.raises(ReadFailed, match="another account"):
         run(adapter.positions(spec()))
     assert len(run(adapter.positions(spec()))) == 1
 
@@ -48,7 +48,7 @@ def test_somebody_logs_in_as_another_in_the_send(venue: FakeTerminal, adapter: M
     venue.fault("order_send", "switch", login=1003)
     error = outcome(adapter, order())
     assert type(error) is OutcomeUnknown
-    assert "somebody else" in error.detail
+    assert "another account" in error.detail
 
 
 @pytest.mark.parametrize("broken", [{"connected": False}])

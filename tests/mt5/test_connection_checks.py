@@ -21,7 +21,7 @@ def test_all_is_well(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     assert set(found) == {
         "terminal", "login", "algo trading", "Python API", "account may trade",
         "account may trade by program", "position mode", "symbols", "volume limits", "clock",
-        "line",
+        "connection",
     }  # fmt: skip
     assert {check.result for check in found.values()} == {CheckResult.OK}
     assert found["position mode"].detail == "HEDGING"
@@ -76,7 +76,7 @@ def test_what_warns(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     lines(adapter, clock_symbol="EURUSD")
     found = lines(adapter, clock_symbol="EURUSD")
     warned = {name for name, check in found.items() if check.result is CheckResult.WARN}
-    assert warned == {"volume limits", "clock", "line"}
+    assert warned == {"volume limits", "clock", "connection"}
     assert found["clock"].detail == "the latest tick is +30 s from our clock"
 
 

@@ -23,7 +23,7 @@ PUBLISHED = {*range(10004, 10047)} - {10005, 10037}
 
 # ---- codes -------------------------------------------------------------------------------------
 def test_each_published_code_stands_in_one_table() -> None:
-    tables = [codes.TAKEN, codes.AMBIGUOUS, codes.REJECTED.keys(), codes.NOT_SENT.keys()]
+    tables = [codes.ACCEPTED, codes.AMBIGUOUS, codes.REJECTED.keys(), codes.NOT_SENT.keys()]
     assert sorted(code for table in tables for code in table) == sorted(
         PUBLISHED - {codes.NO_CHANGES}
     )
@@ -81,20 +81,20 @@ def test_magic_numbers_are_whole_in_a_double_and_differ_by_attempt() -> None:
 
 def test_comment_is_believed_with_its_magic_number_only() -> None:
     known = OrderIds()
-    assert known.read(magic_of(CID), f"[{CID}]") == CID
-    assert known.read(magic_of(CID), EXIT) == ""
-    assert known.read(4711, CID) == ""
-    assert known.read(0, CID) == CID
-    assert known.read(0, CID[:10]) == known.read(0, "bought by hand, me") == ""
-    known.keep(CID)
-    assert known.read(magic_of(CID), "rewritten") == CID
+    assert known.resolve(magic_of(CID), f"[{CID}]") == CID
+    assert known.resolve(magic_of(CID), EXIT) == ""
+    assert known.resolve(4711, CID) == ""
+    assert known.resolve(0, CID) == CID
+    assert known.resolve(0, CID[:10]) == known.resolve(0, "bought by hand, me") == ""
+    known.remember(CID)
+    assert known.resolve(magic_of(CID), "rewritten") == CID
 
 
 def test_names_are_kept_up_to_a_number() -> None:
     known = OrderIds(RecordCache(2))
     for one in ("aaaa0", "bbbb0", "aaaa0", "cccc0"):
-        known.keep(one)
-    assert [known.read(magic_of(n), "") for n in ("aaaa0", "bbbb0", "cccc0")] == [
+        known.remember(one)
+    assert [known.resolve(magic_of(n), "") for n in ("aaaa0", "bbbb0", "cccc0")] == [
         "aaaa0",
         "",
         "cccc0",

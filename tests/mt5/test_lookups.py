@@ -59,7 +59,7 @@ def test_order_not_taken_yet_is_not_told(venue: FakeTerminal, adapter: Mt5Adapte
     submit(adapter, order(**LIMIT))
     rows = venue.show()["orders"]
     venue.books(orders=[{**rows[0], "state": 0}])
-    with pytest.raises(ReadFailed, match="not taken it yet"):
+    with pytest.raises(ReadFailed, match="not accepted it yet"):
         run(adapter.find_order(spec(), CID))
 
 

@@ -25,7 +25,7 @@ def read() -> parse.Reader:
         connection_id="c",
         lots=lambda _: lots(),
         utc=lambda seconds: datetime.fromtimestamp(seconds, UTC),
-        names=OrderIds(),
+        order_ids=OrderIds(),
         currency="USD",
     )
 
@@ -93,7 +93,7 @@ def test_commission_is_a_cost_above_zero() -> None:
 )
 def test_prices_of_resting_orders(kind: int, limit: str | None, stop: str | None) -> None:
     second = 1.09 if kind == 6 else 0.0
-    found = parse.resting(read(), row(type=kind, price_stoplimit=second, volume_current=0.06))
+    found = parse.working_order(read(), row(type=kind, price_stoplimit=second, volume_current=0.06))
     assert found is not None
     assert found.limit_price == (D(limit) if limit else None)
     assert found.stop_price == (D(stop) if stop else None)
@@ -101,7 +101,7 @@ def test_prices_of_resting_orders(kind: int, limit: str | None, stop: str | None
 
 
 def test_two_positions_closing_each_other_are_no_order() -> None:
-    assert parse.resting(read(), row(type=8)) is None
+    assert parse.working_order(read(), row(type=8)) is None
 
 
 @pytest.mark.parametrize(

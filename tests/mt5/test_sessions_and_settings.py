@@ -252,23 +252,23 @@ def test_lane_is_the_terminals() -> None:
 # ---- what is remembered -------------------------------------------------------------------------
 def test_names_that_nobody_asks_about_are_forgotten_first() -> None:
     known = order_ids.OrderIds(RecordCache(10_000))
-    lives = known.keep(CID)
+    lives = known.remember(CID)
     for number in range(9_999):
-        known.keep(f"fcx{number:014d}0")
-    assert known.read(lives, "from dealer") == CID  # a position that is still held
-    ended = known.keep("fcxended0000000000")
+        known.remember(f"fcx{number:014d}0")
+    assert known.resolve(lives, "from dealer") == CID  # a position that is still held
+    ended = known.remember("fcxended0000000000")
     for number in range(9_998):
-        known.keep(f"fcy{number:014d}0")
-    assert known.read(lives, "from dealer") == CID
-    known.keep("fcxmore00000000000")
-    assert known.read(ended, "from dealer") == ""
+        known.remember(f"fcy{number:014d}0")
+    assert known.resolve(lives, "from dealer") == CID
+    known.remember("fcxmore00000000000")
+    assert known.resolve(ended, "from dealer") == ""
     assert len(known) == 10_000
 
 
 def test_sends_that_are_remembered_have_a_limit(adapter: Mt5Adapter) -> None:
-    known = adapter.calls.terminal.names = order_ids.OrderIds(RecordCache(100))
+    known = adapter.calls.terminal.order_ids = order_ids.OrderIds(RecordCache(100))
     for number in range(100):
-        known.leaves(f"fcx{number:014d}0")
+        known.mark_sent(f"fcx{number:014d}0")
     run(adapter.submit(spec(), order(), no_guard))
     assert len(known) == 100
     assert known.sent_at(CID) > known.sent_at("fcx000000000000990") > 0

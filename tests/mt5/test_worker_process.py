@@ -201,7 +201,7 @@ def test_answers_that_cannot_be_read_have_no_password() -> None:
         def login(self, *args: Any, **words: Any) -> None:
             raise TypeError(f"cannot read {words}")
 
-    asked = {"args": [1], "words": {"password": "hunter2"}, "before": None}
+    asked = {"args": [1], "kwargs": {"password": "hunter2"}, "before": None}
     told = worker_process.handle_call(Broken(), {"call": "login", **asked})
     assert told == {"raised": "TypeError: cannot read {'password': '***'}"}
     assert worker_process.handle_call(Broken(), {"call": "system", **asked}) == {
