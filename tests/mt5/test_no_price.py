@@ -17,7 +17,7 @@ from tests.mt5.test_live_prices import alice, engine, feed, until
 __all__ = ["alice", "engine", "feed"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 REASON = "MARKET_CLOSED"
-WORDS = "EURUSD has no price here yet"
+WORDS = "the terminal has no price of EURUSD"
 
 
 def price_goes(feed: Feed, venue: FakeTerminal) -> None:
