@@ -1,1 +1,1 @@
-"""What is open: positions, their profit and loss, and the levels that matter."""
+"""Positions, their profit and loss, and their levels."""

@@ -1,4 +1,4 @@
-"""Positions: read-only rows with what they are worth now. A position's page: console."""
+"""Positions in the admin: a read-only list with current values. A position's page: console."""
 
 from typing import Any
 
@@ -18,6 +18,8 @@ from positions.selectors import UNPROTECTED, protection, with_prices
 
 
 class OpenFilter(admin.SimpleListFilter):
+    """Open or closed positions."""
+
     title = "state"
     parameter_name = "open"
 
@@ -33,34 +35,36 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 class ProtectionFilter(admin.SimpleListFilter):
+    """Open positions by who holds their stop."""
+
     title = "protection"
     parameter_name = "protection"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("naked", "Unprotected"),
-            ("engine", "Stop held by us"),
-            ("broker", "At the broker"),
+            ("unprotected", "Unprotected"),
+            ("engine", "Stop monitored by us"),
+            ("broker", "Stop at the broker"),
         ]
 
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[ExecutionPosition]
     ) -> QuerySet[ExecutionPosition]:
-        watched = queryset.filter(quantity__gt=0, sl__isnull=False)
-        chosen = {
-            "naked": queryset.filter(UNPROTECTED),
-            "engine": watched.filter(sl_guardian="ENGINE"),
-            "broker": watched.filter(sl_guardian="BROKER", broker_sl__isnull=False),
+        with_stop = queryset.filter(quantity__gt=0, sl__isnull=False)
+        choices = {
+            "unprotected": queryset.filter(UNPROTECTED),
+            "engine": with_stop.filter(sl_guardian="ENGINE"),
+            "broker": with_stop.filter(sl_guardian="BROKER", broker_sl__isnull=False),
         }
-        return chosen.get(self.value() or "", queryset)
+        return choices.get(self.value() or "", queryset)
 
 
 @admin.register(ExecutionPosition)
 class ExecutionPositionAdmin(BigTableAdmin):
-    """What entries opened. Closing: on the position's page."""
+    """All positions. Closing one is on its own page."""
 
     page_list = True
-    list_display = ("shown", "account", "open_quantity", "entry", "now", "unrealized", "realized",
+    list_display = ("label", "account", "open_quantity", "entry", "now", "unrealized", "realized",
                     "protected", "opened_at")  # fmt: skip
     list_filter = (OpenFilter, ProtectionFilter, ("side", ChoicesDropdownFilter),
                    ("close_reason", ChoicesDropdownFilter))  # fmt: skip
@@ -80,7 +84,7 @@ class ExecutionPositionAdmin(BigTableAdmin):
         )
 
     @admin.display(description="Position")
-    def shown(self, position: ExecutionPosition) -> str:
+    def label(self, position: ExecutionPosition) -> str:
         return f"P-{position.pk} · {position.side.title()} {position.pair}"
 
     @admin.display(description="Account")
@@ -101,17 +105,18 @@ class ExecutionPositionAdmin(BigTableAdmin):
 
     @admin.display(description="Unrealized")
     def unrealized(self, position: ExecutionPosition) -> SafeString:
-        return _gain(getattr(position, "unrealized_pnl", None) if position.is_open else None)
+        return _profit(getattr(position, "unrealized_pnl", None) if position.is_open else None)
 
     @admin.display(description="Realized")
     def realized(self, position: ExecutionPosition) -> SafeString:
-        return _gain(position.realized_pnl)
+        return _profit(position.realized_pnl)
 
     @admin.display(description="Protection")
     def protected(self, position: ExecutionPosition) -> SafeString:
         return badge(*protection(position))
 
 
-def _gain(value: Any) -> SafeString:
+def _profit(value: Any) -> SafeString:
+    """Return a profit or loss with its sign and colour."""
     css = "" if not value else "fc-up" if value > 0 else "fc-down"
     return format_html('<span class="fc-n {}">{}</span>', css, signed(value))

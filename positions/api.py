@@ -1,4 +1,4 @@
-"""How positions are read over HTTP. What is done with them is an order: execution/api/orders.py."""
+"""Positions over HTTP, read-only. Closing one creates an order: execution/api/orders.py."""
 
 from typing import Any
 
@@ -11,10 +11,10 @@ from positions.models import ExecutionPosition
 
 
 class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
-    """What a signal's entry opened on a connection.
+    """A position that a signal's entry opened on a connection.
 
     quantity: base units still open. Prices: quote currency. Profit: account currency, gross of
-    commission. unconverted_fees: by currency, for which no rate was quoted; in no other figure.
+    commission. unconverted_fees: fees without a conversion rate, by currency; part of no total.
     """
 
     number = serializers.SerializerMethodField()
@@ -24,38 +24,42 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
     take_profit = Amount(source="tp", read_only=True, allow_null=True)
     sl_guardian = serializers.CharField(
         source="stop_guardian", read_only=True,
-        help_text="Who watches the stop now: BROKER once the broker has said that it holds it,"
-        " ENGINE: we do, empty: nobody.",
+        help_text="Who executes the stop now. BROKER: the broker has confirmed that it holds it;"
+        " ENGINE: we monitor it; empty: there is no stop.",
     )  # fmt: skip
     tp_guardian = serializers.CharField(
-        source="target_guardian", read_only=True, help_text="The same of the target."
+        source="target_guardian",
+        read_only=True,
+        help_text="Who executes the target now, as for the stop.",
     )
     broker_stop_loss = Amount(
         source="broker_sl", read_only=True, allow_null=True,
-        help_text="The stop that the broker has said it holds; what was only sent is not here.",
+        help_text="The stop that the broker has confirmed; null while it was only sent.",
     )  # fmt: skip
     broker_take_profit = Amount(
         source="broker_tp", read_only=True, allow_null=True,
-        help_text="The target that the broker has said it holds.",
+        help_text="The target that the broker has confirmed.",
     )  # fmt: skip
     levels_reported_at = UtcDateTime(
         read_only=True, allow_null=True,
-        help_text="When the broker last said which levels it holds; null: not since it was given"
-        " them.",
+        help_text="When the broker last reported which levels it holds; null: not since they were"
+        " sent.",
     )  # fmt: skip
-    current_price = Amount(read_only=True, allow_null=True, help_text="Where it could be closed.")
+    current_price = Amount(
+        read_only=True, allow_null=True, help_text="The price at which it could be closed now."
+    )
     unrealized_pnl = Amount(read_only=True, allow_null=True)
     price_time = UtcDateTime(read_only=True, allow_null=True)
     exit_blocker = serializers.CharField(
         read_only=True,
-        help_text="Why it cannot be closed now (a reason code); empty: it can.",
+        help_text="Why it cannot be closed now (a reason code); empty if it can.",
     )
     unprotected_since = UtcDateTime(
-        read_only=True, allow_null=True, help_text="It should have a stop and has none since then."
+        read_only=True, allow_null=True, help_text="Since when it should have a stop and has none."
     )
     unprotected_seconds = Amount(
         source="seconds_without_stop", read_only=True,
-        help_text="For how long it has been without its stop, all such times together.",
+        help_text="Total time without its stop.",
     )  # fmt: skip
 
     class Meta:
@@ -102,8 +106,12 @@ class PositionSerializer(StrictModelSerializer[ExecutionPosition]):
         return f"P-{position.pk}"
 
 
-class PositionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
-    open = filters.BooleanFilter(method="only_open", label="Still open, or closed.")
+class PositionFilter(filters.FilterSet):  # type: ignore[misc]  # the library has no types
+    """Positions by connection, signal, pair, side, state and times."""
+
+    open = filters.BooleanFilter(
+        method="only_open", label="True: open positions; false: closed ones."
+    )
     opened_after = MomentFilter(field_name="opened_at", lookup_expr="gte")
     closed_after = MomentFilter(field_name="closed_at", lookup_expr="gte")
 

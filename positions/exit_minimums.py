@@ -1,7 +1,7 @@
-"""Which positions their exchange would take nothing of: too small, or worth too little."""
+"""Which positions cannot be closed because they are below the exchange's minimum."""
 
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 from django.db.models import (
     Case,
@@ -27,10 +27,21 @@ DUST_STEPS = 2
 DUST_SHARE = Decimal("0.01")  # of what was opened
 
 
-def sellable(quantity: Decimal, price: Decimal, instrument: Any | None) -> Decimal:
-    """Return how much of a quantity can be sold; 0: nothing. Pure.
+class ExitMinimum(Protocol):
+    """What an exchange requires of an exit: base units, and quote currency for the value."""
 
-    price: quote currency. Where the instrument knows no least, all of it.
+    @property
+    def close_min(self) -> Decimal: ...
+    @property
+    def close_worth_min(self) -> Decimal: ...
+    @property
+    def quantity_step(self) -> Decimal: ...
+
+
+def sellable(quantity: Decimal, price: Decimal, instrument: ExitMinimum | None) -> Decimal:
+    """Return how much of a quantity can be sold, 0 if nothing. Base units. Pure.
+
+    price: quote currency. Without an instrument or a minimum, all of it.
     """
     if instrument is None or instrument.close_min <= 0:
         return quantity
@@ -40,20 +51,22 @@ def sellable(quantity: Decimal, price: Decimal, instrument: Any | None) -> Decim
 
 
 def is_dust(quantity: Decimal, opened: Decimal, step: Decimal) -> bool:
-    """Whether so little is left as fees and our own exits leave of a position: below two steps, or
-    a hundredth of what was opened. Only that is ever closed in the books. Pure."""
+    """Return whether a quantity is dust, as fees and our own exits may leave it. Pure.
+
+    Dust is below two steps or 1 % of the opened quantity. Only dust is ever closed in the books.
+    """
     return quantity < max(DUST_STEPS * step, opened * DUST_SHARE)
 
 
 BROKER_QUANTITY_SQL = """CASE WHEN p.broker_checked_at > p.last_activity_at
   AND NOT p.broker_quantity_is_shared
   THEN least(p.quantity, p.broker_quantity) ELSE p.quantity END"""
-"""What there is of a position p to be sold: no more than its broker was last read to hold. Where
-others share that, the rest may still be the position's: its exits wait."""
+"""What can be sold of a position p: no more than the broker held at the last read. If several
+positions share the broker's quantity, the rest may still belong to this one, so its exits wait."""
 
 
 def unsellable_sql(price: str) -> str:
-    """The same as `sellable` of a position p and its instrument i, as SQL: nothing can be sold.
+    """Return SQL for: nothing can be sold of a position p with instrument i, as in `sellable`.
 
     price: an expression, the position's closing price now.
     """
@@ -65,16 +78,18 @@ def unsellable_sql(price: str) -> str:
 
 
 def dust_sql() -> str:
-    """The same as `is_dust`, as SQL."""
+    """Return `is_dust` of a position p with instrument i, as SQL."""
     return (
         f"p.quantity < greatest({DUST_STEPS} * i.quantity_step, p.opened_quantity * {DUST_SHARE})"
     )
 
 
 def exit_blocker() -> Case:
-    """Return, as an expression of positions that have a `current_price` and `broker_quantity`, the
-    code of why no exit can be sent now; '' if one can. Dust has none: it is about to be closed in
-    the books."""
+    """Return an expression for why no exit can be sent now: a reason code, '' if one can be sent.
+
+    For positions annotated with `current_price` and `held_now` (`broker_quantity()`). Dust has no
+    blocker, because it will be closed in the books.
+    """
     whole = _amount(
         Func(OuterRef("held_now") / F("quantity_step"), function="trunc") * F("quantity_step")
     )
@@ -92,7 +107,7 @@ def exit_blocker() -> Case:
 
 
 def broker_quantity() -> Case:
-    """The same as `BROKER_QUANTITY_SQL`, as an expression of positions."""
+    """Return `BROKER_QUANTITY_SQL` as an expression of positions."""
     is_known = Q(broker_checked_at__gt=F("last_activity_at"), broker_quantity_is_shared=False)
     return Case(
         When(is_known, then=Least(F("quantity"), F("broker_quantity"))),

@@ -1,4 +1,4 @@
-"""Positions: what a signal's entry opened on a connection."""
+"""Positions, each opened by a signal's entry on a connection."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from signals.models import Signal
 
 
 class Side(models.TextChoices):
+    """Long or short, as the side of the entry."""
+
     BUY = "BUY"
     SELL = "SELL"
 
 
 class Guardian(models.TextChoices):
-    """Who watches a level. Exactly one does."""
+    """Who executes a level. Exactly one does."""
 
     NONE = ""
     BROKER = "BROKER", "The broker holds it"
-    ENGINE = "ENGINE", "We watch it"
+    ENGINE = "ENGINE", "We monitor it"
 
 
 class CloseReason(models.TextChoices):
+    """What closed the position."""
+
     SL = "sl", "Stop loss"
     TP = "tp", "Take profit"
     MANUAL = "manual", "Closed through us"
@@ -38,25 +42,30 @@ class CloseReason(models.TextChoices):
 
 
 class PositionQuerySet(models.QuerySet["ExecutionPosition"]):
+    """Positions by state."""
+
     def open(self) -> Self:
+        """Positions of which a quantity is open."""
         return self.filter(quantity__gt=0)
 
     def closed(self) -> Self:
+        """Positions that are closed completely."""
         return self.filter(closed_at__isnull=False)
 
 
 OPEN = Q(quantity__gt=0)
-UNHELD = Q(OPEN, sl__isnull=False) & (
+STOP_NOT_HELD = Q(OPEN, sl__isnull=False) & (
     Q(sl_guardian="")
     | Q(sl_guardian="BROKER", broker_sl__isnull=True)
     | Q(sl_guardian="BROKER", broker_sl_quantity__lt=F("quantity"))
 )
-"""Open positions whose stop nobody holds, or whose broker has not confirmed it for all of it."""
+"""Open positions with a stop that has no guardian, or that the broker has not confirmed in full."""
 
 
 class ExecutionPosition(models.Model):
-    """quantity: base units still open. Prices: quote currency. Profit: account currency.
+    """A position of one signal on one connection.
 
+    quantity: base units still open. Prices: quote currency. Profit: account currency.
     `opened_at` and `closed_at` are the broker's times of the fills (market clock).
     """
 
@@ -87,23 +96,22 @@ class ExecutionPosition(models.Model):
     broker_tp = AmountField(null=True)
     levels_reported_at = models.DateTimeField(
         null=True,
-        help_text="When the broker said which levels it holds; NULL: it has not, or not since it"
-        " was asked to change them.",
+        help_text="When the broker reported which levels it holds; NULL: not since a change.",
     )
     levels_given_up = models.BooleanField(
         default=False, db_default=False,
-        help_text="The broker dropped a level that it was given again: we watch it.",
+        help_text="The broker dropped a level twice: we monitor it.",
     )  # fmt: skip
     levels_dropped_at = models.DateTimeField(
         null=True,
         help_text="When the broker last dropped a level, since a person or a signal moved one.",
     )
     level_sync_due_at = models.DateTimeField(
-        null=True, help_text="When the broker is told (again) of levels that it does not hold."
+        null=True, help_text="When levels that the broker does not hold are sent (again)."
     )
     level_sync_attempts = models.SmallIntegerField(default=0, db_default=0)
     protection_suspended = models.BooleanField(
-        default=False, db_default=False, help_text="The broker's levels make way for an exit."
+        default=False, db_default=False, help_text="The broker's levels are removed for an exit."
     )
     breached_level = models.CharField(
         max_length=2, blank=True, default="", db_default="",
@@ -111,28 +119,30 @@ class ExecutionPosition(models.Model):
     )  # fmt: skip
     breached_since = models.DateTimeField(null=True)
     broker_check_due_at = models.DateTimeField(
-        null=True, help_text="From then on its broker is asked what it holds."
+        null=True, help_text="From then on the position is read at the broker."
     )
-    broker_quantity = AmountField(null=True, help_text="Of it, at the broker, when last asked.")
+    broker_quantity = AmountField(
+        null=True, help_text="Its quantity at the broker at the last read."
+    )
     broker_checked_at = models.DateTimeField(null=True, help_text="When that read began.")
     broker_quantity_is_shared = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="Shares of other positions or of open entries were taken off that quantity.",
+        help_text="Parts of other positions or of open entries were deducted from that quantity.",
     )
     unprotected_since = models.DateTimeField(null=True)
     unprotected_reason = models.CharField(max_length=20, blank=True, default="", db_default="")
     unprotected_alerted = models.BooleanField(default=False, db_default=False)
     unprotected_seconds = models.DecimalField(
         max_digits=12, decimal_places=1, default=Decimal(0), db_default=Decimal(0),
-        help_text="Machine time without its stop, of all such times that are over.",
+        help_text="Total machine time without its stop, without the current period.",
     )  # fmt: skip
     broker_position_id = models.CharField(max_length=64, blank=True, default="", db_default="")
     price_source = models.ForeignKey(
         DataConnection, models.PROTECT, null=True, db_index=False, db_constraint=False
     )
     pip = AmountField()
-    conversion_rate = AmountField(help_text="Account currency for one of quote currency.")
+    conversion_rate = AmountField(help_text="Account currency for one unit of the quote currency.")
     realized_pnl = AmountField(default=Decimal(0), db_default=Decimal(0))
     commission = AmountField(
         default=Decimal(0), db_default=Decimal(0),
@@ -140,7 +150,7 @@ class ExecutionPosition(models.Model):
     )  # fmt: skip
     unconverted_fees = models.JSONField(
         default=dict, db_default={}, blank=True,
-        help_text="Fees for which no rate was quoted, by currency; in no sum.",
+        help_text="Fees without a conversion rate, by currency; part of no total.",
     )  # fmt: skip
     close_reason = models.CharField(
         max_length=14, choices=CloseReason, blank=True, default="", db_default=""
@@ -187,7 +197,7 @@ class ExecutionPosition(models.Model):
             models.Index(
                 fields=["id"], name="position_suspended", condition=Q(protection_suspended=True)
             ),
-            models.Index(fields=["id"], name="position_without_stop", condition=UNHELD),
+            models.Index(fields=["id"], name="position_without_stop", condition=STOP_NOT_HELD),
             models.Index(
                 fields=["id"],
                 name="position_unprotected",
@@ -202,54 +212,57 @@ class ExecutionPosition(models.Model):
                 for level in ("sl", "tp")
                 for side in ("BUY", "SELL")
             ),
-        ]  # levels that a broker has yet to be told of: SQL, in migration 0003
+        ]  # `position_level_sync` is made by SQL in the migration
 
     def __str__(self) -> str:
         return f"P-{self.pk} {self.side} {self.quantity.normalize():f} {self.pair}"
 
     @property
     def broker_side(self) -> BrokerSide:
+        """The side as brokers' adapters use it."""
         return BrokerSide(self.side)
 
     @property
     def stop_guardian(self) -> str:
-        """Who watches the stop now: the broker only once it has said itself that it holds it."""
+        """Who executes the stop now: the broker only once it has confirmed that it holds it."""
         return self._guardian(self.sl_guardian, self.sl, self.broker_sl)
 
     @property
     def target_guardian(self) -> str:
-        """The same of the target."""
+        """Who executes the target now."""
         return self._guardian(self.tp_guardian, self.tp, self.broker_tp)
 
     @property
     def stop_watcher(self) -> str:
-        """Who watches the stop now, in words."""
-        return Guardian(self.stop_guardian).label if self.stop_guardian else "nobody"
+        """Who executes the stop now, as text."""
+        return Guardian(self.stop_guardian).label if self.stop_guardian else "none"
 
     @property
     def target_watcher(self) -> str:
-        return Guardian(self.target_guardian).label if self.target_guardian else "nobody"
+        """Who executes the target now, as text."""
+        return Guardian(self.target_guardian).label if self.target_guardian else "none"
 
     @property
     def is_unconfirmed(self) -> bool:
-        """Whether its stop should be at the broker, which has not said that it is."""
-        wanted = self.sl_guardian == Guardian.BROKER and self.sl is not None
-        return self.is_open and wanted and self.broker_sl is None
+        """Whether its stop should be at the broker, which has not confirmed it."""
+        is_expected = self.sl_guardian == Guardian.BROKER and self.sl is not None
+        return self.is_open and is_expected and self.broker_sl is None
 
-    def _guardian(self, given: str, ours: Decimal | None, theirs: Decimal | None) -> str:
-        # As `execution/exits/levels_sql.py is_confirmed` says it.
-        if given != Guardian.BROKER or ours is None:
-            return given
+    def _guardian(self, assigned: str, ours: Decimal | None, theirs: Decimal | None) -> str:
+        # The same condition as `is_confirmed` in execution/exits/levels_sql.py.
+        if assigned != Guardian.BROKER or ours is None:
+            return assigned
         is_confirmed = theirs is not None and abs(ours - theirs) < self.pip
         return Guardian.BROKER if is_confirmed else Guardian.ENGINE
 
     @property
     def seconds_without_stop(self) -> Decimal:
-        """Machine time for which it should have had a stop and had none, until now."""
+        """Seconds until now, in machine time, in which it should have had a stop and had none."""
         since = self.unprotected_since
         running = (machine_clock() - since).total_seconds() if since is not None else 0
         return self.unprotected_seconds + Decimal(f"{max(running, 0):.1f}")
 
     @property
     def is_open(self) -> bool:
+        """Whether any quantity is open."""
         return bool(self.quantity > 0)

@@ -1,4 +1,4 @@
-"""What positions are worth now, and who watches their stop. Worth is never stored: prices move."""
+"""The current value of positions, and who executes their stop. Values are never stored."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,21 +11,21 @@ from django.db.models.functions import Cast
 from django.db.models.lookups import Exact
 
 from common.fields import AmountField
-from common.sql import rows
+from common.sql import Query, rows
 from positions.exit_minimums import broker_quantity, exit_blocker
-from positions.models import UNHELD, ExecutionPosition, Side
+from positions.models import STOP_NOT_HELD, ExecutionPosition, Side
 from prices.models import LatestQuote
 
-UNPROTECTED = UNHELD | Q(quantity__gt=0, unprotected_since__isnull=False)
-"""Open positions that should have a stop and have none, or one that nobody is watching now."""
+UNPROTECTED = STOP_NOT_HELD | Q(quantity__gt=0, unprotected_since__isnull=False)
+"""Open positions that should have a stop and have none, or one that is not monitored now."""
 
 
 class OpenProfit(NamedTuple):
-    """One connection's open positions together, in its account currency."""
+    """Totals of a connection's open positions, in its account currency."""
 
     connection_id: UUID
     positions: int
-    unpriced: int  # positions without any quote; they are no part of the profit
+    unpriced: int  # positions without a quote; the profit does not include them
     unrealized_pnl: Decimal
     oldest_quote: datetime | None  # market clock
 
@@ -35,17 +35,19 @@ def with_prices(positions: QuerySet[ExecutionPosition]) -> QuerySet[ExecutionPos
     (market clock) and `unrealized_pnl` (account currency, gross). Without a quote all are NULL.
     `exit_blocker`: why no exit can be sent now (a code); '' if one can.
 
-    For a list on a page: index look-ups for each row. For sums over many use `open_profit`.
+    For a list on a page: it makes index look-ups for each row. For totals use `open_profit`.
     """
     return positions.annotate(
         current_price=_of_quote(_closing_price()),
         price_time=_of_quote(F("time")),
-        unrealized_pnl=_of_quote(_gain()),
+        unrealized_pnl=_of_quote(_profit()),
         held_now=broker_quantity(),
     ).annotate(exit_blocker=exit_blocker())
 
 
-OPEN_PROFIT = """
+OPEN_PROFIT = Query(
+    OpenProfit,
+    """
 SELECT p.connection_id, count(*)::int AS positions,
   (count(*) FILTER (WHERE q.bid IS NULL))::int AS unpriced,
   coalesce(sum(CASE p.side WHEN 'BUY' THEN q.bid - p.entry_price ELSE p.entry_price - q.ask END
@@ -55,38 +57,41 @@ FROM positions_executionposition p
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE p.quantity > 0 AND (%(all)s OR p.connection_id = ANY(%(connections)s::uuid[]))
 GROUP BY p.connection_id ORDER BY p.connection_id
-"""
+""",
+)
 
 
 def open_profit(connection_ids: Sequence[UUID] | None = None) -> list[OpenProfit]:
-    """Return the open profit of each connection that has open positions (None: of all), in one
-    pass: one connection takes about 1 ms, a million positions 0.2 s."""
-    found = rows(
+    """Return the open profit of each connection with open positions. None: of all connections.
+
+    One pass: one connection takes about 1 ms, a million positions 0.2 s.
+    """
+    return rows(
         OPEN_PROFIT, {"all": connection_ids is None, "connections": list(connection_ids or ())}
     )
-    return [OpenProfit(*row) for row in found]
 
 
 def protection(position: ExecutionPosition) -> tuple[str, str]:
-    """Return who watches the stop, as shape and word."""
+    """Return who holds the stop, as a badge's shape and text."""
     if not position.is_open:
         return "filled", "Closed"
     if position.sl is None:
-        return "validated", "No stop wanted"
+        return "validated", "No stop"
     if position.unprotected_since is not None:
         return "naked", "Unprotected"
     if position.stop_guardian == "BROKER":
         return "safe", "Stop at the broker"
     if not position.is_unconfirmed and position.stop_guardian == "ENGINE":
-        return "attention", "Stop held by us"
+        return "attention", "Stop monitored by us"
     return "naked", "Unprotected"
 
 
-def _of_quote(wanted: Expression | F) -> Subquery:
+def _of_quote(expression: Expression | F) -> Subquery:
+    """Return an expression of the latest quote of the position's pair at its price source."""
     quotes = LatestQuote.objects.filter(
         data_connection_id=OuterRef("price_source_id"), symbol=OuterRef("pair")
     )
-    return Subquery(quotes.annotate(wanted=wanted).values("wanted")[:1])
+    return Subquery(quotes.annotate(result=expression).values("result")[:1])
 
 
 def _by_side(buy: Expression | F | Value, sell: Expression | F | Value) -> Case:
@@ -98,7 +103,7 @@ def _closing_price() -> Case:
     return _by_side(F("bid"), F("ask"))
 
 
-def _gain() -> Cast:
+def _profit() -> Cast:
     entry = OuterRef("entry_price")
     moved = _by_side(F("bid") - entry, entry - F("ask"))
     return Cast(moved * OuterRef("quantity") * OuterRef("conversion_rate"), AmountField())

@@ -63,7 +63,7 @@ class Migration(migrations.Migration):
                 ("position_id", models.BigIntegerField(blank=True, null=True)),
                 (
                     "key",
-                    models.CharField(help_text="What the difference is about.", max_length=120),
+                    models.CharField(help_text="The subject of the difference.", max_length=120),
                 ),
                 ("evidence", models.JSONField(default=dict)),
                 (
@@ -86,10 +86,10 @@ class Migration(migrations.Migration):
                         blank=True,
                         choices=[
                             ("", "None"),
-                            ("ADOPT", "Take the broker's side over"),
-                            ("RELINK", "It is really one of ours"),
+                            ("ADOPT", "Adopt the broker's side"),
+                            ("RELINK", "Relink it to one of ours"),
                             ("CLOSE", "Close it"),
-                            ("IGNORE", "Leave it as it is"),
+                            ("IGNORE", "Ignore it until it changes"),
                         ],
                         db_default="",
                         default="",
@@ -203,9 +203,7 @@ class Migration(migrations.Migration):
                 ("expected_price", AmountField(null=True)),
                 (
                     "worst_price",
-                    AmountField(
-                        help_text="Of an entry at market: it is never filled beyond it.", null=True
-                    ),
+                    AmountField(help_text="Limit for the fill price of a market entry.", null=True),
                 ),
                 ("pip", AmountField(null=True)),
                 ("conversion_rate", AmountField(null=True)),
@@ -220,7 +218,7 @@ class Migration(migrations.Migration):
                     AmountField(
                         db_default=Decimal("0"),
                         default=Decimal("0"),
-                        help_text="The part of what has filled that was told as a sum only, or concluded.",
+                        help_text="The part of the filled quantity without fill ids: cumulative or inferred.",
                     ),
                 ),
                 ("avg_fill_price", AmountField(null=True)),
@@ -238,7 +236,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default={},
                         default=dict,
-                        help_text="Fees for which no rate was quoted, by currency; in no sum.",
+                        help_text="Fees without a conversion rate, by currency; part of no total.",
                     ),
                 ),
                 (
@@ -306,7 +304,8 @@ class Migration(migrations.Migration):
                 (
                     "pending_action_since",
                     models.DateTimeField(
-                        help_text="Since when its broker is to be asked to cancel it.", null=True
+                        help_text="Since when it waits for its cancellation at the broker.",
+                        null=True,
                     ),
                 ),
                 ("attempt", models.SmallIntegerField(db_default=0, default=0)),
@@ -321,14 +320,14 @@ class Migration(migrations.Migration):
                 (
                     "waiting_since",
                     models.DateTimeField(
-                        help_text="Since when it waits for what `reason` says; PENDING only.",
+                        help_text="Since when it waits, for the cause in `reason`; PENDING only.",
                         null=True,
                     ),
                 ),
                 (
                     "retried_at",
                     models.DateTimeField(
-                        help_text="Market time of the last retry by a person; its age counts from here.",
+                        help_text="Market time of the last manual retry; its age counts from here.",
                         null=True,
                     ),
                 ),
@@ -336,7 +335,7 @@ class Migration(migrations.Migration):
                 (
                     "lookup_claimed_until",
                     models.DateTimeField(
-                        help_text="Until when one process looks it up, and no other.", null=True
+                        help_text="Until then only one process looks it up.", null=True
                     ),
                 ),
                 ("absence_confirmations", models.SmallIntegerField(db_default=0, default=0)),
@@ -493,14 +492,14 @@ class Migration(migrations.Migration):
                     AmountField(
                         db_default=Decimal("1"),
                         default=Decimal("1"),
-                        help_text="Account currency for one of the fee's; empty: nothing was quoted.",
+                        help_text="Account currency for one unit of the fee's; empty: there was no quote.",
                         null=True,
                     ),
                 ),
                 (
                     "commission_rate_at",
                     models.DateTimeField(
-                        help_text="Whose quote's time; empty: the fee is in the account's currency.",
+                        help_text="Time of the quote; empty: the fee is in the account's currency.",
                         null=True,
                     ),
                 ),
@@ -509,7 +508,7 @@ class Migration(migrations.Migration):
                     AmountField(
                         db_default=Decimal("0"),
                         default=Decimal("0"),
-                        help_text="Base units that the fee took out of what was bought.",
+                        help_text="Base units that the fee took out of the bought quantity.",
                     ),
                 ),
                 ("time", models.DateTimeField()),
@@ -550,7 +549,7 @@ class Migration(migrations.Migration):
                 (
                     "fills_synced_until",
                     models.DateTimeField(
-                        help_text="Broker's time: all executions before it have been asked for.",
+                        help_text="Broker's time: all executions before it have been requested.",
                         null=True,
                     ),
                 ),
@@ -563,13 +562,13 @@ class Migration(migrations.Migration):
                 (
                     "reconcile_requested_at",
                     models.DateTimeField(
-                        help_text="Somebody wants both sides compared now.", null=True
+                        help_text="From when on a reconciliation is requested.", null=True
                     ),
                 ),
                 (
                     "compared_at",
                     models.DateTimeField(
-                        help_text="When the last comparison began that answered a request for one.",
+                        help_text="When the last requested reconciliation began.",
                         null=True,
                     ),
                 ),
@@ -597,7 +596,7 @@ class Migration(migrations.Migration):
                 (
                     "claimed_until",
                     models.DateTimeField(
-                        help_text="Until then one process reads it, and no other.", null=True
+                        help_text="Until then only one process reads it.", null=True
                     ),
                 ),
                 (
@@ -761,7 +760,7 @@ class Migration(migrations.Migration):
                 (
                     "unread",
                     models.JSONField(
-                        default=list, help_text="Broker kinds whose books were not shown."
+                        default=list, help_text="Broker types whose books could not be read."
                     ),
                 ),
                 (

@@ -1,4 +1,4 @@
-"""Orders and what became of them. An order row is the job; nothing else has to remember it."""
+"""Orders, their fills, and what the engine stores about its own work."""
 
 from execution.models.drift import Decision, DriftItem
 from execution.models.orders import Fill, Order, OrderQuerySet

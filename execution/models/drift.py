@@ -1,4 +1,4 @@
-"""Differences between us and a broker, and what was decided about them."""
+"""Drift items: differences between us and a broker, and the decisions about them."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from connections.models import ExecutionConnection
 
 
 class Decision(models.TextChoices):
-    """What somebody decided about a difference."""
+    """What an owner or operator decided about a drift item."""
 
     NONE = ""
-    ADOPT = "ADOPT", "Take the broker's side over"
-    RELINK = "RELINK", "It is really one of ours"
+    ADOPT = "ADOPT", "Adopt the broker's side"
+    RELINK = "RELINK", "Relink it to one of ours"
     CLOSE = "CLOSE", "Close it"
-    IGNORE = "IGNORE", "Leave it as it is"
+    IGNORE = "IGNORE", "Ignore it until it changes"
 
 
 class DriftItem(models.Model):
     """A difference between us and a broker, with its evidence, waiting for a decision.
 
-    It lives until a clean comparison does not see it any more. NOTED: told to nobody and never
-    touched (an order that is not ours). IGNORED comes back as OPEN when its evidence changes.
+    It is resolved when a clean reconciliation no longer finds it. NOTED: no notification and no
+    action (an order that is not ours). IGNORED becomes OPEN again when its evidence changes.
     """
 
     class State(models.TextChoices):
+        """Whether a decision is needed."""
+
         OPEN = "OPEN"
         NOTED = "NOTED"
         IGNORED = "IGNORED"
@@ -37,7 +39,7 @@ class DriftItem(models.Model):
     connection = models.ForeignKey(ExecutionConnection, models.CASCADE, related_name="drift")
     order_id = models.BigIntegerField(null=True, blank=True)
     position_id = models.BigIntegerField(null=True, blank=True)
-    key = models.CharField(max_length=120, help_text="What the difference is about.")
+    key = models.CharField(max_length=120, help_text="The subject of the difference.")
     evidence = models.JSONField(default=dict)
     state = models.CharField(max_length=8, choices=State, default=State.OPEN, db_default="OPEN")
     decision = models.CharField(
@@ -67,4 +69,5 @@ class DriftItem(models.Model):
 
     @property
     def is_open(self) -> bool:
+        """Whether it waits for a decision."""
         return self.state == self.State.OPEN

@@ -1,4 +1,4 @@
-"""Orders and their executions. An order row is the job; nothing else has to remember it."""
+"""Orders and their fills. An order row is the job: no other record of it is needed."""
 
 from __future__ import annotations
 
@@ -19,25 +19,31 @@ from signals.models import OrderType, Signal, TimeInForce
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
+    """Orders by leg and status."""
+
     def entries(self) -> Self:
+        """Orders that open a position."""
         return self.filter(leg__startswith="entry")
 
     def exits(self) -> Self:
+        """Orders that close a position or a part of it."""
         return self.exclude(leg__startswith="entry")
 
     def in_flight(self) -> Self:
-        """At a broker whose answer we lack."""
+        """Orders that are sent or being sent, without a stored result."""
         return self.filter(status__in=IN_FLIGHT)
 
     def working(self) -> Self:
+        """Orders that may still be sent or filled."""
         return self.filter(status__in=WORKING)
 
 
 class Order(models.Model):
     """One row for one leg. quantity: base units; prices: quote currency of the pair.
 
-    Step times are machine time; `due_at` says when the row may run, `enqueued_at` when its bell was
-    last rung. `answer_by`: until then its own process may still tell what became of the call.
+    Times of steps are machine time. `due_at`: when the row may be processed. `enqueued_at`: when a
+    Celery message for it was last sent. `answer_by`: until then the process that sent the order may
+    still report the result of the call, so an absence does not count.
     """
 
     signal = models.ForeignKey(
@@ -69,9 +75,7 @@ class Order(models.Model):
     stop_loss = AmountField(null=True)
     take_profit = AmountField(null=True)
     expected_price = AmountField(null=True)
-    worst_price = AmountField(
-        null=True, help_text="Of an entry at market: it is never filled beyond it."
-    )
+    worst_price = AmountField(null=True, help_text="Limit for the fill price of a market entry.")
     pip = AmountField(null=True)
     conversion_rate = AmountField(null=True)
     margin = AmountField(null=True, help_text="Estimated, account currency.")
@@ -80,7 +84,7 @@ class Order(models.Model):
     inferred_quantity = AmountField(
         default=Decimal(0),
         db_default=Decimal(0),
-        help_text="The part of what has filled that was told as a sum only, or concluded.",
+        help_text="The part of the filled quantity without fill ids: cumulative or inferred.",
     )
     avg_fill_price = AmountField(null=True)
     commission = AmountField(
@@ -89,7 +93,7 @@ class Order(models.Model):
     )  # fmt: skip
     unconverted_fees = models.JSONField(
         default=dict, db_default={}, blank=True,
-        help_text="Fees for which no rate was quoted, by currency; in no sum.",
+        help_text="Fees without a conversion rate, by currency; part of no total.",
     )  # fmt: skip
     slippage_pips = AmountField(
         "slippage", null=True, help_text="Signed, + is worse; in the slippage unit."
@@ -107,9 +111,9 @@ class Order(models.Model):
     )
     pending_action_attempts = models.SmallIntegerField(
         default=0, db_default=0
-    )  # how often a broker was asked
+    )  # requests to the broker
     pending_action_since = models.DateTimeField(
-        null=True, help_text="Since when its broker is to be asked to cancel it."
+        null=True, help_text="Since when it waits for its cancellation at the broker."
     )
     attempt = models.SmallIntegerField(default=0, db_default=0)
     send_retries = models.SmallIntegerField(default=0, db_default=0)
@@ -118,14 +122,14 @@ class Order(models.Model):
     answer_by = models.DateTimeField(null=True)
     due_at = models.DateTimeField(null=True)
     waiting_since = models.DateTimeField(
-        null=True, help_text="Since when it waits for what `reason` says; PENDING only."
+        null=True, help_text="Since when it waits, for the cause in `reason`; PENDING only."
     )
     retried_at = models.DateTimeField(
-        null=True, help_text="Market time of the last retry by a person; its age counts from here."
+        null=True, help_text="Market time of the last manual retry; its age counts from here."
     )
     lookup_after = models.DateTimeField(null=True)
     lookup_claimed_until = models.DateTimeField(
-        null=True, help_text="Until when one process looks it up, and no other."
+        null=True, help_text="Until then only one process looks it up."
     )
     absence_confirmations = models.SmallIntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=ClockTimestamp())
@@ -201,14 +205,15 @@ class Order(models.Model):
 
     @property
     def is_entry(self) -> bool:
+        """Whether it opens a position."""
         return self.leg.startswith("entry")
 
 
 class Fill(models.Model):
     """One execution. time: the broker's, market clock.
 
-    An order has at most one inferred one: what the broker told in sum, or we concluded, beyond the
-    executions that it named. It shrinks as those come, and vanishes with the last of them.
+    An order has at most one inferred fill: the part of a cumulative quantity or an inferred close
+    without fills that have ids. It shrinks as those arrive and is deleted with the last of them.
     """
 
     connection = models.ForeignKey(
@@ -223,14 +228,14 @@ class Fill(models.Model):
     commission_currency = models.CharField(max_length=10, blank=True, default="", db_default="")
     commission_rate = AmountField(
         null=True, default=Decimal(1), db_default=Decimal(1),
-        help_text="Account currency for one of the fee's; empty: nothing was quoted.",
+        help_text="Account currency for one unit of the fee's; empty: there was no quote.",
     )  # fmt: skip
     commission_rate_at = models.DateTimeField(
-        null=True, help_text="Whose quote's time; empty: the fee is in the account's currency."
+        null=True, help_text="Time of the quote; empty: the fee is in the account's currency."
     )
     fee_in_base = AmountField(
         default=Decimal(0), db_default=Decimal(0),
-        help_text="Base units that the fee took out of what was bought.",
+        help_text="Base units that the fee took out of the bought quantity.",
     )  # fmt: skip
     time = models.DateTimeField()
     inferred = models.BooleanField(default=False, db_default=False)
@@ -251,7 +256,7 @@ class Fill(models.Model):
 
     @property
     def commission_converted(self) -> Decimal | None:
-        """The fee in the account's currency; None: it has no rate and stands beside the result."""
+        """The fee in the account's currency; None if it has no rate and is part of no total."""
         if self.commission_rate is None:
             return None if self.commission else Decimal(0)
         return to_stored(self.commission * self.commission_rate)

@@ -1,4 +1,4 @@
-"""How far accounts have been read and prices watched, and which processes are alive."""
+"""How far accounts are read and prices monitored, and which processes are alive."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from connections.models import DataConnection, ExecutionConnection
 
 
 class AccountSyncState(models.Model):
-    """How far a broker's account has been read, apart from what it told."""
+    """How far a broker's account has been read. Reports that the broker pushes do not count."""
 
     connection = models.OneToOneField(
         ExecutionConnection, models.CASCADE, primary_key=True, related_name="sync_state"
     )
     fills_synced_until = models.DateTimeField(
-        null=True, help_text="Broker's time: all executions before it have been asked for."
+        null=True, help_text="Broker's time: all executions before it have been requested."
     )
     poll_after = models.DateTimeField(
         null=True, help_text="Machine time; brokers without an event stream."
     )
     reconcile_requested_at = models.DateTimeField(
-        null=True, help_text="Somebody wants both sides compared now."
+        null=True, help_text="From when on a reconciliation is requested."
     )
     compared_at = models.DateTimeField(
-        null=True, help_text="When the last comparison began that answered a request for one."
+        null=True, help_text="When the last requested reconciliation began."
     )
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class BrokerListing(models.Model):
     )
     requested_at = models.DateTimeField(null=True, help_text="Machine time; an audit waits for it.")
     claimed_until = models.DateTimeField(
-        null=True, help_text="Until then one process reads it, and no other."
+        null=True, help_text="Until then only one process reads it."
     )
     began_at = models.DateTimeField(null=True, help_text="When the last whole read began.")
     executed_since = models.DateTimeField(
@@ -60,7 +60,7 @@ class BrokerListing(models.Model):
 
 
 class LevelMonitorHeartbeat(models.Model):
-    """When the levels that we guard were last judged by a price source's quotes, machine time."""
+    """When our levels were last checked against a price source's quotes, machine time."""
 
     source = models.OneToOneField(
         DataConnection, models.CASCADE, primary_key=True, related_name="+"
@@ -72,8 +72,8 @@ class LevelMonitorHeartbeat(models.Model):
 
 
 class LevelScanHeartbeat(models.Model):
-    """When all levels were last scanned by the latest quotes, and when the scheduler last asked for
-    it. One row, machine time. alerted_at: operators know that the scheduler is late.
+    """When all levels were last scanned against the latest quotes, and when the scheduler last
+    requested it. One row, machine time. alerted_at: when operators were alerted that it is late.
     """
 
     id = models.SmallIntegerField(primary_key=True, default=1)
@@ -123,7 +123,7 @@ class StreamLease(models.Model):
 
 
 class WorkerLease(models.Model):
-    """One row per process: until when it is believed alive, by the database's clock."""
+    """One row per process: until when it counts as alive, by the database's clock."""
 
     id = models.CharField(primary_key=True, max_length=80)
     role = models.CharField(max_length=400, help_text="Its queues, joined by +.")

@@ -1,4 +1,4 @@
-"""What happened, written down for people: steps of orders, dropped messages, audits."""
+"""Records for people: the log of orders, dropped messages, audits."""
 
 from __future__ import annotations
 
@@ -31,8 +31,10 @@ class ExecutionLog(models.Model):
 
 
 class DroppedMessageCountQuerySet(models.QuerySet["DroppedMessageCount"]):
+    """Counts, of which a name may have several rows."""
+
     def summed(self) -> Self:
-        """One row a name, the newest, with `total`: what all rows of the name add up to."""
+        """Return the newest row of each name, with `total`: the sum of all rows of that name."""
         newest = DroppedMessageCount.objects.order_by("name", "-sampled_at", "-id").distinct("name")
         of_name = (
             DroppedMessageCount.objects.filter(name=OuterRef("name")).order_by().values("name")
@@ -45,10 +47,12 @@ class DroppedMessageCountQuerySet(models.QuerySet["DroppedMessageCount"]):
 class DroppedMessageCount(models.Model):
     """How often a message or report was dropped, for the operators.
 
-    Rows are appended, so that no flush waits for another's count, and added up now and then.
+    Each count inserts a row, so that no batch waits for another one; rows are merged regularly.
     """
 
     class Name(models.TextChoices):
+        """What was dropped."""
+
         MALFORMED = "message.malformed", "Message that is no list of ids"
         UNKNOWN_IDS = "message.unknown_ids", "Order in a message that does not exist"
         ENDED = "message.ended", "Order in a message that had ended"
@@ -70,12 +74,12 @@ class DroppedMessageCount(models.Model):
 
 
 class AuditRun(models.Model):
-    """What an hourly audit counted."""
+    """The result of an hourly audit."""
 
     at = models.DateTimeField(db_default=ClockTimestamp(), db_index=True)
     ok = models.BooleanField()
     counters = models.JSONField(default=dict)
-    unread = models.JSONField(default=list, help_text="Broker kinds whose books were not shown.")
+    unread = models.JSONField(default=list, help_text="Broker types whose books could not be read.")
     judged = models.IntegerField(
         default=0, db_default=0, help_text="Accounts judged by what their brokers listed."
     )

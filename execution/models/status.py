@@ -1,9 +1,11 @@
-"""The states of an order, and what is wished of it."""
+"""The statuses of an order, groups of them, and pending actions."""
 
 from django.db import models
 
 
 class Status(models.TextChoices):
+    """Where an order is. `reports.transitions.ALLOWED` lists the transitions."""
+
     PENDING = "PENDING"
     SUBMITTING = "SUBMITTING"
     SUBMITTED = "SUBMITTED"
@@ -48,7 +50,7 @@ TERMINAL = (
 
 
 class PendingAction(models.TextChoices):
-    """What is to be done with an order as soon as its state allows it."""
+    """What to do with an order as soon as its status allows it."""
 
     NONE = ""
     CANCEL = "CANCEL"

@@ -175,7 +175,7 @@ WITH d AS (
     filled_at = CASE WHEN d.status = 'FILLED' THEN coalesce(o.filled_at, clock_timestamp())
       ELSE o.filled_at END,
     done_at = CASE WHEN d.ended THEN coalesce(o.done_at, clock_timestamp()) END,
-    -- An unsolicited report does not say all that our own lost reply would have said.
+    -- An unsolicited report does not contain all that our own lost reply contained.
     lookup_after = CASE WHEN d.is_reply OR d.status = 'FILLED' THEN NULL
       WHEN d.status = 'UNKNOWN' THEN clock_timestamp()
       WHEN d.was_in_flight AND d.answered THEN greatest(o.answer_by, clock_timestamp())

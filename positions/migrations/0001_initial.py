@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("", "None"),
                             ("BROKER", "The broker holds it"),
-                            ("ENGINE", "We watch it"),
+                            ("ENGINE", "We monitor it"),
                         ],
                         db_default="",
                         default="",
@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
                         choices=[
                             ("", "None"),
                             ("BROKER", "The broker holds it"),
-                            ("ENGINE", "We watch it"),
+                            ("ENGINE", "We monitor it"),
                         ],
                         db_default="",
                         default="",
@@ -110,7 +110,7 @@ class Migration(migrations.Migration):
                 (
                     "levels_reported_at",
                     models.DateTimeField(
-                        help_text="When the broker said which levels it holds; NULL: it has not, or not since it was asked to change them.",
+                        help_text="When the broker reported which levels it holds; NULL: not since a change.",
                         null=True,
                     ),
                 ),
@@ -119,7 +119,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="The broker dropped a level that it was given again: we watch it.",
+                        help_text="The broker dropped a level twice: we monitor it.",
                     ),
                 ),
                 (
@@ -132,7 +132,7 @@ class Migration(migrations.Migration):
                 (
                     "level_sync_due_at",
                     models.DateTimeField(
-                        help_text="When the broker is told (again) of levels that it does not hold.",
+                        help_text="When levels that the broker does not hold are sent (again).",
                         null=True,
                     ),
                 ),
@@ -142,7 +142,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="The broker's levels make way for an exit.",
+                        help_text="The broker's levels are removed for an exit.",
                     ),
                 ),
                 (
@@ -159,12 +159,14 @@ class Migration(migrations.Migration):
                 (
                     "broker_check_due_at",
                     models.DateTimeField(
-                        help_text="From then on its broker is asked what it holds.", null=True
+                        help_text="From then on the position is read at the broker.", null=True
                     ),
                 ),
                 (
                     "broker_quantity",
-                    AmountField(help_text="Of it, at the broker, when last asked.", null=True),
+                    AmountField(
+                        help_text="Its quantity at the broker at the last read.", null=True
+                    ),
                 ),
                 (
                     "broker_checked_at",
@@ -175,7 +177,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="Shares of other positions or of open entries were taken off that quantity.",
+                        help_text="Parts of other positions or of open entries were deducted from that quantity.",
                     ),
                 ),
                 ("unprotected_since", models.DateTimeField(null=True)),
@@ -190,7 +192,7 @@ class Migration(migrations.Migration):
                         db_default=Decimal("0"),
                         decimal_places=1,
                         default=Decimal("0"),
-                        help_text="Machine time without its stop, of all such times that are over.",
+                        help_text="Total machine time without its stop, without the current period.",
                         max_digits=12,
                     ),
                 ),
@@ -211,7 +213,7 @@ class Migration(migrations.Migration):
                 ("pip", AmountField()),
                 (
                     "conversion_rate",
-                    AmountField(help_text="Account currency for one of quote currency."),
+                    AmountField(help_text="Account currency for one unit of the quote currency."),
                 ),
                 ("realized_pnl", AmountField(db_default=Decimal("0"), default=Decimal("0"))),
                 (
@@ -228,7 +230,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default={},
                         default=dict,
-                        help_text="Fees for which no rate was quoted, by currency; in no sum.",
+                        help_text="Fees without a conversion rate, by currency; part of no total.",
                     ),
                 ),
                 (

@@ -40,7 +40,7 @@ def without_second_proof() -> None:
     """One absence is enough, and one that was seen before anybody had to answer, too."""
     from execution.recovery import sweeps
 
-    sweeps.CONFIRM_ABSENCE = sweeps.CONFIRM_ABSENCE.replace("o.proofs = 0", "false")
+    sweeps.CONFIRM_ABSENCE = sweeps.CONFIRM_ABSENCE.replace("o.absence_confirmations = 0", "false")
     since = "extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue"
     assert since in sweeps.CLAIM_LOOKUPS
     sweeps.CLAIM_LOOKUPS = sweeps.CLAIM_LOOKUPS.replace(since, "1e9::float8 AS overdue")
