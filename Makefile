@@ -4,61 +4,62 @@ SHELL := /bin/bash
 PYTHON := .venv/bin/python
 STAMP := .venv/.installed
 export PYTHONDONTWRITEBYTECODE ?=
-# Tests wait for processes and brokers a part of their time.
+# Two test processes per core: each waits part of the time for processes and brokers.
 TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 12 ? 2 * $$(nproc) : 12 )))
 
 .PHONY: help venv demo up test coverage test-faults chaos conformance lint format bench docs lock clean
 
-help: ## this page
-	@echo "Fillcast: publish a trading signal once; have it filled on every subscribed account."
+help: ## list these commands
+	@echo "Fillcast: publish a trading signal once, execute it exactly once on every subscribed account."
 	@echo
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' \
 		| while IFS=$$'\t' read -r name words; do printf '  make %-12s %s\n' "$$name" "$$words"; done
 
-venv: ## install what Fillcast needs into .venv (again only if the requirements changed)
+venv: ## install the requirements into .venv, if they changed
 	@deploy/venv.sh
 
-demo: venv ## the whole thing with demo data in the browser; ONCE=1: through it once; VERBOSE=1, SPEED=60
+demo: venv ## run all processes with demo data; ONCE=1: run it once and exit; VERBOSE=1, SPEED=60
 	@$(PYTHON) manage.py demo $(if $(ONCE),--once) $(if $(VERBOSE),--verbose) $(if $(SPEED),--speed $(SPEED))
 
-up: venv ## the same without demo data
+up: venv ## run all processes without demo data
 	@$(PYTHON) manage.py stack
 
-test: venv ## all tests, two processes per core, each with its own servers; T='tests/config -k name' for a part
+test: venv ## run all tests, two processes per core; T='tests/config -k name' runs a part in one process
 	@$(PYTHON) -m pytest $(or $(T),$(if $(TEST_DATABASE_URL)$(TEST_REDIS_URL),,-n $(TEST_PROCESSES)))
 
-coverage: venv ## what the tests of brokers/ reach of it; fails below 80 %, for parse.py and codes.py below 100 %
+coverage: venv ## measure test coverage of brokers/; fails below 80 %, for parse.py and codes.py below 100 %
 	@deploy/coverage.sh
 
-test-faults: venv ## every death, stop and cut that we know how to survive: real processes, some 20 minutes
+test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)
 
-chaos: venv ## the stack under load while something breaks every second or two; SECONDS=600 SEED=1 BUSY=2
+chaos: venv ## break something every one to three seconds under load, then count; SECONDS=600 SEED=1 BUSY=2
 	@$(PYTHON) -m tests.faults.chaos $(if $(SECONDS),--seconds $(SECONDS)) $(if $(SEED),--seed $(SEED)) $(if $(BUSY),--busy $(BUSY))
 
-lint: venv ## style, types, layers, migrations, deployment checks, generated docs
+lint: venv ## check style, types, import layers, words, migrations, deployment, generated pages
 	@deploy/lint.sh
 
-format: venv ## put the code into the house's format
+format: venv ## format the code
 	@$(PYTHON) -m ruff check --fix-only --quiet .
 	@$(PYTHON) -m ruff format .
 
-docs: venv ## write the generated pages anew
+docs: venv ## write the generated pages, then build the documentation site into var/site
 	@$(PYTHON) manage.py settings_reference
 	@$(PYTHON) manage.py reason_codes
 	@$(PYTHON) manage.py roles
 	@$(PYTHON) -m tests.role_pages
 	@$(PYTHON) manage.py broker_table
 	@$(PYTHON) -m tests.conformance --docs
+	@NO_MKDOCS_2_WARNING=1 $(PYTHON) -m mkdocs build --quiet --strict
 
-conformance: venv ## what every broker adapter must do, each against its double, as one table; ADAPTER=mt5-dwx
+conformance: venv ## check every broker adapter against its fake broker; ADAPTER=mt5-dwx
 	@$(PYTHON) -m tests.conformance $(if $(ADAPTER),--adapter "$(ADAPTER)")
 
-bench: venv ## measure; ONLY=fanout, N=1000, ROUNDS=3
+bench: venv ## run the benchmarks; ONLY=fanout, N=1000, ROUNDS=3
 	@$(PYTHON) manage.py bench $(if $(ONLY),--only $(ONLY)) $(if $(N),-n $(N)) $(if $(ROUNDS),--rounds $(ROUNDS))
 
-lock: venv ## choose the newest versions that requirements*.in allow, and pin them
+lock: venv ## pin what requirements*.in allow; deploy/lock.sh --upgrade takes newer versions
 	@deploy/lock.sh
 
-clean: ## remove .venv and var/ (the demo's data too)
+clean: ## remove .venv and var/, with the demo's data
 	@deploy/clean.sh

@@ -69,7 +69,7 @@ def everything() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("who", ["administrator", "manager", "root"])
-def test_nobody_raises_themselves(people: dict[str, User], who: str) -> None:
+def test_staff_cannot_raise_their_own_rights(people: dict[str, User], who: str) -> None:
     before = rights(people[who])
     send(people[who], people[who], **everything())
     send(people[who], people[who], roles=[], is_active="")

@@ -37,7 +37,7 @@ def names(cell: str) -> set[str]:
 
 
 def test_first_hour_names_every_broker_type_with_its_credentials() -> None:
-    rows = {row[0].strip("`"): row for row in table("docs/first-hour.md", "kind (`type`)")}
+    rows = {row[0].strip("`"): row for row in table("docs/first-hour.md", "broker type (`type`)")}
     assert set(rows) == OURS
     for kind, (_kind, _account, credentials, _more) in rows.items():
         said = (kind, names(credentials))
@@ -45,7 +45,7 @@ def test_first_hour_names_every_broker_type_with_its_credentials() -> None:
 
 
 def test_first_hour_names_the_settings_that_a_broker_type_needs() -> None:
-    for kind, _account, _credentials, more in table("docs/first-hour.md", "kind (`type`)"):
+    for kind, _account, _credentials, more in table("docs/first-hour.md", "broker type (`type`)"):
         form = form_of(kind.strip("`"))
         needed = {setting.key for setting in form.settings if setting.required}
         assert (kind, needed - names(more)) == (kind, set())

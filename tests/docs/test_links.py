@@ -1,25 +1,48 @@
-"""Links of all pages under docs/ lead to a page and a heading that are there."""
+"""Links of the documentation lead to a page, a heading or a file that exists; no network needed.
+
+`make docs` builds the same pages into a site, with the same anchors, and fails on dead links too.
+"""
 
 import re
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
-LINK = re.compile(r"\](?:\(|: )([\w./-]+\.md)?(?:#([^)\s]+))?(?:\)|$)", re.MULTILINE)
-PAGES = sorted(DOCS.rglob("*.md"))
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+LINK = re.compile(r"\](?:\(|: )(?!https?:|mailto:)([^\s#)]*)(?:#([^)\s]+))?(?:\)|$)", re.MULTILINE)
+SITE = sorted(DOCS.rglob("*.md"))
+PAGES = [*SITE, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("brokers/*/README.md")]
 
 
 def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
+    """Return the anchors of a page's headings, as the repository's view and the site make them."""
     found = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
     plain = (re.sub(r"[^\w\- ]", "", title.lower()) for title in found)
     return {title.strip().replace(" ", "-") for title in plain}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def without_code(text: str) -> str:
+    """Leave out what is no link: blocks and spans of code."""
+    return re.sub(r"^```.*?^```|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
 def test_links_lead_to_pages_and_headings(page: Path) -> None:
-    for path, anchor in LINK.findall(page.read_text()):
-        to = (page.parent / path).resolve() if path else page
-        assert to.exists(), f"{page.name} links to {path}"
-        assert not anchor or anchor in anchors(to), f"{page.name} links to {path}#{anchor}"
+    for path, anchor in LINK.findall(without_code(page.read_text())):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), f"{page.name} links to {path}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {path}#{anchor}"
+
+
+@pytest.mark.parametrize("page", SITE, ids=[page.name for page in SITE])
+def test_links_stay_in_the_folder_that_the_site_is_built_from(page: Path) -> None:
+    for path, _ in LINK.findall(without_code(page.read_text())):
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_relative_to(DOCS), f"{page.name} links to {path}: name the file as code"
+
+
+def test_menu_of_the_site_has_every_page_once() -> None:
+    menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
+    named = re.findall(r"([\w/-]+\.md)$", menu, re.MULTILINE)
+    assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in SITE)

@@ -16,7 +16,7 @@ CREATE TRIGGER poison BEFORE INSERT ON execution_fill FOR EACH ROW EXECUTE FUNCT
 
 
 @pytest.mark.quick
-def test_messages_that_make_no_sense_are_dropped_and_delay_nobody(
+def test_malformed_messages_are_dropped_and_delay_no_order(
     environment: FaultEnvironment,
 ) -> None:
     worker = environment.fleet.worker()
@@ -73,7 +73,7 @@ def test_an_order_that_breaks_our_program_fails_alone(environment: FaultEnvironm
     assert environment.count.wrong(200) == {}
 
 
-def test_a_report_that_cannot_be_kept_becomes_drift_and_blocks_nobody(
+def test_report_that_cannot_be_applied_becomes_drift_and_blocks_no_other(
     environment: FaultEnvironment,
 ) -> None:
     environment.fleet.worker()

@@ -96,7 +96,7 @@ def test_resting_orders_are_taken_back_though_the_one_who_asked_died(
 
 @pytest.mark.parametrize("point", ["events.read", "events.applied"])
 @pytest.mark.parametrize("deed", ["kill", "stop"])
-def test_stops_that_the_broker_executed_are_heard_though_the_hearer_died(
+def test_stops_executed_by_the_broker_are_applied_though_the_reader_died(
     opened: FaultEnvironment, point: str, deed: str
 ) -> None:
     opened.quote()
@@ -116,7 +116,7 @@ def test_stops_that_the_broker_executed_are_heard_though_the_hearer_died(
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_events_that_are_told_again_after_each_reconnect_count_once(
+def test_events_replayed_after_each_reconnect_count_once(
     opened: FaultEnvironment,
 ) -> None:
     opened.quote()

@@ -57,7 +57,7 @@ def test_where_a_lost_answer_counts_as_not_sent_orders_double(
     assert wrong["audit DUP"] == N
 
 
-def test_where_nobody_listens_positions_are_ghosts(opened: FaultEnvironment) -> None:
+def test_without_event_reader_positions_are_ghosts(opened: FaultEnvironment) -> None:
     opened.quote()
     opened.fleet.worker("deaf", "exits", without="events")
     opened.quote(bid="1.09400", ask="1.09410")

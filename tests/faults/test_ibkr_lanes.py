@@ -116,7 +116,7 @@ def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
     assert tws.until(lambda told: not told["clients"])
 
 
-def test_what_a_gateway_tells_is_in_our_rows_within_a_tenth_of_a_second(
+def test_gateway_report_is_in_our_rows_within_a_tenth_of_a_second(
     environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
     """From the broker's word to the commit of apply_reports, through a real session worker."""

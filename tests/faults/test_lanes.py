@@ -103,7 +103,7 @@ def by_connection(calls: list[Call]) -> dict[str, list[int]]:
 
 
 @pytest.mark.quick
-def test_session_workers_share_the_lanes_and_nobody_else_speaks_for_them(laned: Laned) -> None:
+def test_session_workers_share_the_lanes_and_no_other_process_calls_for_them(laned: Laned) -> None:
     # A busy machine's pauses are not what this is about: no lease of nobody's runs out.
     laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
     general = laned.fleet.worker("general", "execution,exits,maintenance", wait=False)

@@ -309,7 +309,7 @@ def test_a_crash_loses_no_witnessed_mark(tmp_path: Path, servers: Clusters) -> N
             assert rows(f"SELECT last_value FROM {MARK}")[0].last_value >= marks
 
 
-def test_exits_that_were_made_at_the_broker_since_are_told_once(
+def test_exits_made_at_the_broker_since_are_reported_once(
     tmp_path: Path, alice: ExecutionConnection, feed: Feed, broker: FakeBroker,  # noqa: F811
     runtime: trading_runtime.TradingRuntime,  # noqa: F811
 ) -> None:  # fmt: skip

@@ -29,10 +29,10 @@ BY_DAY = {"ibkr"}  # who tells what happened since its own midnight, however lon
 DAY = timedelta(microseconds=1)
 EXCHANGES = {"binance": "Binance", "bybit": "Bybit", "okx": "OKX", "kraken": "Kraken"}
 EXITS = {
-    ExitSafety.TICKET: "name their position",
+    ExitSafety.TICKET: "name the position",
     ExitSafety.REDUCE_ONLY: "reduce only",
-    ExitSafety.OCA: "one cancels all",
-    ExitSafety.CANCEL_FIRST: "after their stop is gone",
+    ExitSafety.OCA: "one-cancels-all group",
+    ExitSafety.CANCEL_FIRST: "after the stop is cancelled",
 }
 
 
@@ -102,7 +102,7 @@ def _back(horizon: timedelta | None) -> str:
     if horizon is None:
         return "–"
     if horizon == DAY:
-        return "since midnight there"
+        return "since midnight at the broker"
     if horizon < timedelta(days=1):
         return f"{horizon / timedelta(hours=1):g} hours"
     return "always" if horizon >= timedelta(days=3650) else f"{horizon.days} days"
@@ -113,20 +113,20 @@ def _rows() -> list[tuple[str, Callable[[Capabilities], str]]]:
         ("orders", lambda can: _names(can.order_types, OrderType)),
         ("time in force", lambda can: _short(can.times_in_force, TimeInForce)),
         ("positions", lambda can: _names(can.position_modes, PositionMode)),
-        ("closes a part", lambda can: _yes(can.partial_close)),
-        ("keeps stop and target", lambda can: _yes(can.native_stops)),
-        ("moves them", lambda can: _yes(can.modify)),
+        ("partial closes", lambda can: _yes(can.partial_close)),
+        ("holds stop and target", lambda can: _yes(can.native_stops)),
+        ("moves stop and target", lambda can: _yes(can.modify)),
         ("slippage limit", _bound),
         ("exits", lambda can: EXITS[can.exit_safety]),
-        ("tells fills by itself", lambda can: "yes" if can.event_stream else "polled"),
-        ("tells a price / streams them",
+        ("pushes fills", lambda can: "yes" if can.event_stream else "polled"),
+        ("quotes / streams prices",
          lambda can: f"{_yes(can.quotes)} / {_yes(can.price_stream)}"),
         ("margin before the order", lambda can: _yes(can.what_if)),
-        ("looks an order up", lambda can: _back(can.lookup_horizon)),
+        ("looks up an order", lambda can: _back(can.lookup_horizon)),
         ("lists executions", lambda can: _back(can.fills_horizon)),
-        ("refuses an id twice", lambda can: _yes(can.refuses_repeated_ids)),
-        ("many orders a call", lambda can: _yes(can.submit_many)),
-        ("a session in a lane", lambda can: _yes(can.session)),
+        ("refuses a repeated id", lambda can: _yes(can.refuses_repeated_ids)),
+        ("many orders in one call", lambda can: _yes(can.submit_many)),
+        ("needs a session", lambda can: _yes(can.session)),
         ("needs credentials", lambda can: _yes(can.needs_credentials)),
     ]  # fmt: skip
 
