@@ -39,11 +39,10 @@ KEPT = re.compile(
 NOT_YET = (
     ".env.example", "analytics/", "api/", "benchmarks/",
     "brokers/", "common/", "config/", "conformance/", "connections/", "console/", "demo/",
-    "deploy/", "docs/adding-a-broker.md", "docs/analytics.md", "docs/chaos.md",
-    "docs/conformance.md", "docs/crypto.md", "docs/interactive-brokers.md", "docs/metatrader4.md",
-    "docs/metatrader5.md", "docs/notifications.md", "docs/performance.md", "docs/reason-codes.md",
-    "docs/roles.md", "docs/sizing.md", "docs/tradingview.md", "events/", "examples/",
-    "execution/", "ops/", "portal/", "positions/", "prices/", "signals/", "tests/", "users/",
+    "deploy/", "docs/adding-a-broker.md", "docs/conformance.md", "docs/interactive-brokers.md",
+    "docs/metatrader4.md", "docs/metatrader5.md", "docs/performance.md", "docs/reason-codes.md",
+    "docs/roles.md", "events/", "examples/", "execution/", "ops/", "portal/", "positions/",
+    "prices/", "signals/", "tests/", "users/",
 )  # fmt: skip
 TEXTS = (
     ".py", ".sql", ".html", ".js", ".css", ".md", ".txt", ".sh", ".toml", ".yml", ".yaml",

@@ -114,7 +114,9 @@ class InvariantCounts:
             "DUP": sum(times - 1 for times in accepted.values()),
             "ORPHAN": sum(base not in ours for base in accepted),
             "LOST": self.unsettled(),
-            "UNREPORTED": sum(base in ours and not ours[base].filled_quantity for base in filled_there),
+            "UNREPORTED": sum(
+                base in ours and not ours[base].filled_quantity for base in filled_there
+            ),
             "PHANTOM": sum(
                 row.filled_quantity > 0 and base not in filled_there for base, row in ours.items()
             ),
