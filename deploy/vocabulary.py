@@ -39,8 +39,8 @@ KEPT = re.compile(
 NOT_YET = (
     ".env.example", "analytics/", "api/", "benchmarks/",
     "brokers/", "common/", "config/", "conformance/", "connections/", "console/", "demo/",
-    "deploy/", "docs/adding-a-broker.md", "docs/conformance.md", "docs/interactive-brokers.md",
-    "docs/metatrader4.md", "docs/metatrader5.md", "docs/performance.md", "docs/reason-codes.md",
+    "deploy/", "docs/conformance.md",
+    "docs/performance.md", "docs/reason-codes.md",
     "docs/roles.md", "events/", "examples/", "execution/", "ops/", "portal/", "positions/",
     "prices/", "signals/", "tests/", "users/",
 )  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 LINK = re.compile(r"\](?:\(|: )(?!https?:|mailto:)([^\s#)]*)(?:#([^)\s]+))?(?:\)|$)", re.MULTILINE)
+DECISION = re.compile(r"\d{4}-")  # the menu has the list of decisions only
 SITE = sorted(DOCS.rglob("*.md"))
 PAGES = [*SITE, ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("brokers/*/README.md")]
 
@@ -45,4 +46,10 @@ def test_links_stay_in_the_folder_that_the_site_is_built_from(page: Path) -> Non
 def test_menu_of_the_site_has_every_page_once() -> None:
     menu = (ROOT / "mkdocs.yml").read_text().partition("\nnav:\n")[2]
     named = re.findall(r"([\w/-]+\.md)$", menu, re.MULTILINE)
-    assert sorted(named) == sorted(page.relative_to(DOCS).as_posix() for page in SITE)
+    pages = {page.relative_to(DOCS).as_posix() for page in SITE if not DECISION.match(page.name)}
+    assert sorted(named) == sorted(pages)
+
+
+def test_list_of_decisions_has_every_decision() -> None:
+    listed = re.findall(r"^\[\d{4}\]: (\S+)$", (DOCS / "adr/README.md").read_text(), re.MULTILINE)
+    assert sorted(listed) == sorted(page.name for page in SITE if DECISION.match(page.name))
