@@ -17,7 +17,7 @@ from django.db import transaction
 
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
-from common.sql import columns, rows, run
+from common.sql import IdRow, Query, columns, rows, run
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
@@ -39,8 +39,45 @@ class BrokerQuantity(NamedTuple):
     is_shared: bool
 
 
+class DueRead(NamedTuple):
+    """An account whose positions to read, and those of ours that need it. began: database time."""
+
+    connection_id: UUID
+    position_ids: list[int]
+    began: datetime
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    lane: str
+
+
+class OurPosition(NamedTuple):
+    """An open position of ours, with its entry's id."""
+
+    id: int
+    symbol: str
+    side: str
+    quantity: Decimal
+    broker_position_id: str
+    client_order_id: str | None
+
+
+class EnteringQuantity(NamedTuple):
+    symbol: str
+    side: str
+    quantity: Decimal
+
+
 # The claim lasts as long as the call may take.
-CLAIM = f"""
+CLAIM = Query(
+    DueRead,
+    f"""
 WITH due AS (
   SELECT id FROM positions_executionposition
   WHERE broker_check_due_at <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
@@ -55,7 +92,8 @@ SELECT c.id AS connection_id, array_agg(d.id) AS position_ids, clock_timestamp()
   {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM claimed d JOIN connections_executionconnection c ON c.id = d.connection_id
 WHERE d.broker_check_due_at IS NOT NULL GROUP BY c.id
-"""
+""",
+)
 
 RETRY = """
 UPDATE positions_executionposition
@@ -63,22 +101,28 @@ UPDATE positions_executionposition
 WHERE id = ANY(%s) AND broker_check_due_at IS NOT NULL
 """
 
-OURS = """
+OURS = Query(
+    OurPosition,
+    """
 SELECT p.id, p.symbol, p.side, p.quantity, p.broker_position_id, e.client_order_id
 FROM positions_executionposition p
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 WHERE p.connection_id = %s AND p.quantity > 0
-"""
+""",
+)
 
 # Entries without an outcome: they may have filled and be part of a netted position already.
-ENTERING = """
+ENTERING = Query(
+    EnteringQuantity,
+    """
 SELECT o.symbol, o.side, sum(o.quantity - o.filled_quantity) AS quantity
 FROM execution_order o JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
 WHERE o.connection_id = %s AND o.position_id IS NULL AND o.status IN ('SUBMITTING', 'UNKNOWN')
   AND a.position_mode = 'NETTING'
 GROUP BY o.symbol, o.side
-"""
+""",
+)
 
 WRITE = """
 UPDATE positions_executionposition p SET broker_quantity = d.quantity,
@@ -90,13 +134,16 @@ FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::boolean[])
 WHERE p.id = d.id AND (p.broker_checked_at IS NULL OR p.broker_checked_at < %s)
 """
 
-UNBLOCKED = """
+UNBLOCKED = Query(
+    IdRow,
+    """
 UPDATE execution_order SET due_at = least(due_at, clock_timestamp())
 WHERE id IN (SELECT id FROM execution_order
   WHERE position_id = ANY(%s) AND status = 'PENDING' AND send_retries = 0
     ORDER BY id FOR NO KEY UPDATE)
 RETURNING id
-"""
+""",
+)
 
 
 _unblocked: deque[int] = deque()
@@ -125,7 +172,7 @@ def refresh() -> list[int]:
     return unblocked
 
 
-def _read(row: Any) -> Coroutine[Any, Any, list[BrokerPosition]]:
+def _read(row: DueRead) -> Coroutine[Any, Any, list[BrokerPosition]]:
     return adapter_for(row.type).positions(spec_from_row(row))
 
 
@@ -139,10 +186,9 @@ def _write_results(done: Sequence[CallResult]) -> None:
             _unblocked.extend(row.id for row in rows(UNBLOCKED, (stored,)))
 
 
-def _store(request: Any, theirs: list[BrokerPosition]) -> list[int]:
+def _store(request: DueRead, theirs: list[BrokerPosition]) -> list[int]:
     """Store what the broker holds of the requested positions; return the ids stored."""
-    connection_id: UUID = request.connection_id
-    began: datetime = request.began
+    connection_id, began = request.connection_id, request.began
     ours = {row.id: row for row in rows(OURS, (connection_id,))}
     entering = {(r.symbol, r.side): r.quantity for r in rows(ENTERING, (connection_id,))}
     records = [
@@ -158,8 +204,8 @@ def _store(request: Any, theirs: list[BrokerPosition]) -> list[int]:
 
 
 def broker_quantity_of(
-    position: Any,
-    ours: Sequence[Any],
+    position: OurPosition,
+    ours: Sequence[OurPosition],
     theirs: Sequence[BrokerPosition],
     entering: Mapping[tuple[str, str], Decimal],
 ) -> BrokerQuantity:
@@ -189,7 +235,7 @@ def broker_quantity_of(
 
 
 def _ticket_of(
-    position: Any, ours: Sequence[Any], theirs: Sequence[BrokerPosition]
+    position: OurPosition, ours: Sequence[OurPosition], theirs: Sequence[BrokerPosition]
 ) -> BrokerPosition | None:
     if known_id := position.broker_position_id:  # brokers may change the client order id
         return next((t for t in theirs if t.broker_position_id == known_id), None)
@@ -206,13 +252,13 @@ def _ticket_of(
     return unnamed[0] if netted else None
 
 
-def _may_be_part_of(other: Any, broker_position_id: str, symbol: str) -> bool:
+def _may_be_part_of(other: OurPosition, broker_position_id: str, symbol: str) -> bool:
     """Return whether a position of ours is, or may be, part of the broker's with this id."""
-    known: str = other.broker_position_id
-    return known == broker_position_id if known else other.symbol == symbol
+    known_id = other.broker_position_id
+    return known_id == broker_position_id if known_id else other.symbol == symbol
 
 
-def _has_own_ticket(other: Any, theirs: Sequence[BrokerPosition]) -> bool:
+def _has_own_ticket(other: OurPosition, theirs: Sequence[BrokerPosition]) -> bool:
     """Return whether a position without a broker position id has a ticket of its own."""
     return not other.broker_position_id and any(
         ticket.client_order_id == other.client_order_id for ticket in theirs

@@ -8,7 +8,8 @@ hits writes nothing, and prices are never written into position rows.
 """
 
 from datetime import timedelta
-from typing import Any
+from decimal import Decimal
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -16,13 +17,40 @@ from common.clocks import market_now
 from common.failpoints import failpoint
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import Params, rows, run
+from common.sql import Params, Query, rows, run
 from execution.exits import levels_sql
 from execution.exits.dust import HELD_BACK, request_positions_read
 from execution.exits.orders import ExitRequest, open_exits
 from positions.levels import target_fraction
 
 RETRY_SECONDS = 30
+
+
+class LevelHit(NamedTuple):
+    """A level that a quote has reached. id: the position's; level: "sl" or "tp"."""
+
+    id: int
+    level: str
+    price: Decimal
+    quote: Decimal
+    pair: str
+
+
+class HitDetails(NamedTuple):
+    """The position of a hit. is_held_back: no exit may be written for it now."""
+
+    id: int
+    tp: Decimal | None
+    tp_number: int
+    target_fractions: list[Decimal]
+    is_held_back: bool
+
+
+class IncompleteClose(NamedTuple):
+    """A position that a CLOSE signal has left open."""
+
+    id: int
+    signal_id: int
 
 
 LATEST = """
@@ -44,7 +72,7 @@ def _hits(side: str, level: str, comparison: str, price: str, guardian: str, fre
     OFFSET 0) p"""
 
 
-def level_hits_sql(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> str:
+def level_hits_sql(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> Query[LevelHit]:
     """Return the statement that finds the levels reached by these quotes.
 
     quotes: a SELECT with the columns of LATEST. free: condition that leaves out positions that are
@@ -56,26 +84,30 @@ def level_hits_sql(quotes: str, guardian: str = "ENGINE", free: str = FREE) -> s
         ("BUY", "tp", "<=", "high_bid"),
         ("SELL", "tp", ">=", "low_ask"),
     )
-    return f"WITH q AS NOT MATERIALIZED ({quotes})" + "\nUNION ALL".join(
-        _hits(*side, guardian, free) for side in sides
-    )
+    hits = "\nUNION ALL".join(_hits(*side, guardian, free) for side in sides)
+    return Query(LevelHit, f"WITH q AS NOT MATERIALIZED ({quotes}){hits}")
 
 
 HITS = level_hits_sql(LATEST)
 
 # Read for hits only: the target's number, and whether an exit has just failed or the remainder is
 # below the exchange's minimum.
-DETAILS = f"""
+DETAILS = Query(
+    HitDetails,
+    f"""
 SELECT p.id, p.tp, p.tp_number, {levels_sql.TARGET_FRACTIONS} AS target_fractions, EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at > clock_timestamp() - make_interval(secs => %s)) OR {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
 {levels_sql.JOIN}
 WHERE p.id = ANY(%s)
-"""
+""",
+)
 
 # A CLOSE is incomplete if the broker rejected its exit (market closed) or another exit blocked it.
-INCOMPLETE_CLOSES = f"""
+INCOMPLETE_CLOSES = Query(
+    IncompleteClose,
+    f"""
 SELECT p.id, f.id AS signal_id FROM signals_signal f
 CROSS JOIN LATERAL (
   SELECT id, connection_id, symbol, side, pair, price_source_id, quantity, entry_price,
@@ -86,7 +118,8 @@ WHERE f.action = 'CLOSE' AND f.close_fraction = 1 AND f.published_at > %s
   AND NOT EXISTS (SELECT FROM execution_order o WHERE o.position_id = p.id
     AND o.filled_quantity = 0 AND o.done_at > clock_timestamp() - make_interval(secs => %s))
   AND NOT ({HELD_BACK})
-"""
+""",
+)
 CLOSES_COUNT_FOR = timedelta(days=7)
 
 
@@ -114,14 +147,14 @@ def _incomplete_closes() -> list[ExitRequest]:
     ]
 
 
-def find_hits(statement: str = HITS, parameters: Params = None) -> list[Any]:
+def find_hits(statement: Query[LevelHit] = HITS, parameters: Params = None) -> list[LevelHit]:
     """Return a row for each engine-guarded level reached, with the position's id."""
     run("SET LOCAL jit = off")
     run("SET LOCAL max_parallel_workers_per_gather = 0")  # starting workers takes longer
     return rows(statement, parameters)
 
 
-def exit_requests_for(hits: list[Any]) -> list[ExitRequest]:
+def exit_requests_for(hits: list[LevelHit]) -> list[ExitRequest]:
     """Return one exit request per position; if stop and target were both reached, the stop's."""
     if not hits:
         return []
@@ -134,12 +167,12 @@ def exit_requests_for(hits: list[Any]) -> list[ExitRequest]:
     ]
 
 
-def _is_still_next(hit: Any, details: Any) -> bool:
+def _is_still_next(hit: LevelHit, details: HitDetails) -> bool:
     """Return whether the target hit is still the next one; it may have filled since."""
-    return hit.level == "sl" or bool(hit.price == details.tp)
+    return hit.level == "sl" or hit.price == details.tp
 
 
-def _exit_request(hit: Any, details: Any) -> ExitRequest:
+def _exit_request(hit: LevelHit, details: HitDetails) -> ExitRequest:
     detail = f"{hit.level} {plain(hit.price)} reached at {plain(hit.quote)}"
     if hit.level == "sl":
         return ExitRequest(hit.id, "sl", None, Code.LEVEL_HIT, detail)

@@ -6,8 +6,10 @@ stored by `apply_reports`. A request without an answer is repeated with a growin
 """
 
 from collections.abc import Coroutine, Sequence
+from decimal import Decimal
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -18,7 +20,7 @@ from brokers.types import CancelRequest, ModifyRequest, OrderReport
 from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import IdRow, Query, rows, run
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
@@ -38,27 +40,90 @@ FIRST_STATEMENT_SECONDS = 1
 CANCEL_BACKOFF = "least(30, 5 * power(2, least(pending_action_attempts, 9)))"
 LEVELS_BACKOFF = "least(30, 0.5 * power(2, least(level_sync_attempts, 9)))"
 
+
+class PendingActionRow(NamedTuple):
+    """An order with a pending action. free: what its position has open and not reserved."""
+
+    id: int
+    status: str
+    pending_action: str
+    filled_quantity: Decimal
+    position_id: int | None
+    free: Decimal
+
+
+class CancelRow(NamedTuple):
+    """An order to cancel, with its connection."""
+
+    id: int
+    connection_id: UUID
+    client_order_id: str
+    broker_order_id: str
+    symbol: str
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    lane: str
+
+
+class LevelChange(NamedTuple):
+    """A position whose levels to change at the broker. sl, tp: the prices it should hold."""
+
+    id: int
+    connection_id: UUID
+    symbol: str
+    broker_position_id: str
+    quantity: Decimal
+    protection_suspended: bool
+    lacked_level: bool
+    client_order_id: str
+    sl: Decimal | None
+    tp: Decimal | None
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    lane: str
+
+
 # The oldest due first, since actions on orders without an outcome become due repeatedly. Only the
 # process that holds the lane may call the broker; other actions need no call.
-LOCK = f"""
+LOCK = Query(
+    IdRow,
+    f"""
 SELECT id FROM execution_order WHERE pending_action <> '' AND due_at <= statement_timestamp()
   AND (status <> ALL('{{{",".join(AT_BROKER)}}}') OR {in_held_lanes_sql("connection_id")})
 ORDER BY due_at LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
-"""
+""",
+)
 
 LOCK_ORDERS = """
 SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 """
 
 # A separate statement: a join in LOCK would return the position as it was before a parallel fill.
-LOAD = """
+LOAD = Query(
+    PendingActionRow,
+    """
 SELECT o.id, o.status, o.pending_action, o.filled_quantity, p.id AS position_id,
   coalesce(p.quantity - p.reserved, 0) AS free
 FROM execution_order o
 LEFT JOIN positions_executionposition p
   ON o.position_id IS NULL AND p.connection_id = o.connection_id AND p.signal_id = o.signal_id
 WHERE o.id = ANY(%s) ORDER BY o.id
-"""
+""",
+)
 
 # An order without an outcome cannot be cancelled; storing its outcome makes the action due again.
 WAIT_FOR_OUTCOME = """
@@ -87,7 +152,9 @@ SELECT id, signal_id, connection_id, reason, 'CANCELLED' FROM moved
 """
 
 # Claimed for as long as the call may take. The call's result shows whether a request was made.
-CLAIM_CANCEL = f"""
+CLAIM_CANCEL = Query(
+    CancelRow,
+    f"""
 WITH claimed AS (
   UPDATE execution_order SET due_at = clock_timestamp() + make_interval(secs => %s),
     pending_action_since = coalesce(pending_action_since, clock_timestamp())
@@ -96,7 +163,8 @@ WITH claimed AS (
 )
 SELECT m.*, {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM claimed m JOIN connections_executionconnection c ON c.id = m.connection_id
-"""
+""",
+)
 
 # A request was made, or may have been. Stored before the answer, which may end the order. After two
 # requests without effect the order is looked up: the report of its end may have been lost.
@@ -162,7 +230,9 @@ _DUE_LEVELS = f"""
 # Checked first: mostly no level is due, and planning LEVELS costs many times as much.
 ANY_LEVELS = f"{_DUE_LEVELS} LIMIT 1"
 
-LEVELS = f"""
+LEVELS = Query(
+    LevelChange,
+    f"""
 WITH due AS (
   {_DUE_LEVELS}
   ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
@@ -185,7 +255,8 @@ JOIN connections_executionconnection c ON c.id = p.connection_id
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as the index `one_entry` has it
 ORDER BY p.id
-"""
+""",
+)
 
 LEVELS_REQUESTED = f"""
 UPDATE positions_executionposition SET
@@ -364,11 +435,15 @@ def _run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
             run(statement, (ids,))
 
 
-def _end_finished(pending: Sequence[Any]) -> list[int]:
+def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
     """End actions on orders that have ended or were never sent; return exits for what filled."""
     ended = [row for row in pending if row.status in TERMINAL]
-    closing = [row for row in ended if row.pending_action == "CLOSE" and row.free > 0]
-    exits = open_exits([ExitRequest(row.position_id, "close") for row in closing])
+    closing = [
+        row.position_id
+        for row in ended
+        if row.position_id is not None and row.pending_action == "CLOSE" and row.free > 0
+    ]
+    exits = open_exits([ExitRequest(position_id, "close") for position_id in closing])
     if ended:
         run(END_ACTIONS, ([row.id for row in ended],))
     if unsent := [row.id for row in pending if row.status == "PENDING"]:
@@ -379,18 +454,18 @@ def _end_finished(pending: Sequence[Any]) -> list[int]:
     return [exit_.order_id for exit_ in exits]
 
 
-def _claim_cancels(pending: Sequence[Any], claimed_for: float) -> list[Any]:
+def _claim_cancels(pending: Sequence[PendingActionRow], claimed_for: float) -> list[CancelRow]:
     ids = [row.id for row in pending if row.status in AT_BROKER]
     return rows(CLAIM_CANCEL, (claimed_for, ids)) if ids else []
 
 
-def _cancel(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+def _cancel(row: CancelRow, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
     send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
     request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
     return adapter_for(row.type).cancel(spec_from_row(row), request)
 
 
-def _modify(row: Any, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+def _modify(row: LevelChange, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
     send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
     request = ModifyRequest(
         row.client_order_id,

@@ -5,13 +5,13 @@ without it, and the first trading process that notices alerts operators once.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
 
 from common.clocks import machine_time
-from common.sql import rows, run
+from common.sql import Query, rows, run
 from events.models import EventKind
 from events.services import emit
 from execution.monitoring.level_monitor import scan_levels
@@ -32,23 +32,28 @@ WITH before AS (
 )
 SELECT alerted_at FROM before WHERE alerted_at IS NOT NULL
 """
-MARK_ALERTED = f"""
+
+
+class LateScheduler(NamedTuple):
+    """seconds: since the scheduler last ran; None: never. scanning: whether workers scan."""
+
+    seconds: int | None
+    scanning: bool
+
+
+MARK_ALERTED = Query(
+    LateScheduler,
+    f"""
 UPDATE execution_levelscanheartbeat SET alerted_at = clock_timestamp()
 WHERE id = 1 AND alerted_at IS NULL
   AND coalesce(scheduled_at < clock_timestamp() - interval '{LATE_SECONDS} s', true)
 RETURNING extract(epoch FROM clock_timestamp() - scheduled_at)::bigint AS seconds,
   coalesce(scanned_at > clock_timestamp() - interval '{LATE_SECONDS} s', false) AS scanning
-"""
-READ = """
-SELECT scanned_at, scheduled_at,
-  extract(epoch FROM clock_timestamp() - scanned_at)::float8 AS scan_age,
-  extract(epoch FROM clock_timestamp() - scheduled_at)::float8 AS schedule_age
-FROM execution_levelscanheartbeat WHERE id = 1
-"""
+""",
+)
 
 
-@dataclass(frozen=True, slots=True)
-class ScanStatus:
+class ScanStatus(NamedTuple):
     """When levels were last scanned and when the scheduler last ran; ages in seconds. None: never.
 
     Machine time, by the database's clock.
@@ -75,10 +80,21 @@ class ScanStatus:
         return self.scan_is_late or self.scheduler_is_late
 
 
+READ = Query(
+    ScanStatus,
+    """
+SELECT scanned_at, scheduled_at,
+  extract(epoch FROM clock_timestamp() - scanned_at)::float8 AS scan_age,
+  extract(epoch FROM clock_timestamp() - scheduled_at)::float8 AS schedule_age
+FROM execution_levelscanheartbeat WHERE id = 1
+""",
+)
+
+
 def scan_status() -> ScanStatus:
     """Return how long ago the levels were scanned; cheap enough for every page."""
     found = rows(READ)
-    return ScanStatus(*found[0]) if found else ScanStatus()
+    return found[0] if found else ScanStatus()
 
 
 def scan_as_scheduled() -> list[int]:

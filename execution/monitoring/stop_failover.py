@@ -7,14 +7,20 @@ exit avoids a reversal.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 from django.db import transaction
 
-from common.sql import columns, rows, run
+from common.sql import Query, columns, rows, run
 from execution.exits.orders import open_exits
 from execution.exits.reservations import lock_positions
-from execution.monitoring.level_monitor import LATEST, exit_requests_for, find_hits, level_hits_sql
+from execution.monitoring.level_monitor import (
+    LATEST,
+    LevelHit,
+    exit_requests_for,
+    find_hits,
+    level_hits_sql,
+)
 from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
 
 TAKE_OVER_SECONDS = 3
@@ -24,8 +30,20 @@ READ_VALID_SECONDS = 10
 FRESH = f"{LATEST} WHERE received_at > clock_timestamp() - interval '{QUOTE_MAX_AGE_SECONDS} s'"
 PASSED = level_hits_sql(FRESH, "BROKER", free="")
 
-MARKED = (
-    "SELECT id, breached_level FROM positions_executionposition WHERE breached_since IS NOT NULL"
+
+class Breach(NamedTuple):
+    id: int
+    breached_level: str
+
+
+class MissedLevel(NamedTuple):
+    id: int
+    level: str
+
+
+MARKED = Query(
+    Breach,
+    "SELECT id, breached_level FROM positions_executionposition WHERE breached_since IS NOT NULL",
 )
 
 MARK_BREACHED = """
@@ -47,14 +65,17 @@ UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() W
 
 # The broker still holds the position, or could not be read for UNREAD_SECONDS. In the second case
 # `exits/safety.py` decides whether the exit may be sent.
-MAY_TAKE_OVER = f"""
+MAY_TAKE_OVER = Query(
+    MissedLevel,
+    f"""
 SELECT id, breached_level AS level FROM positions_executionposition
 WHERE breached_since < clock_timestamp() - interval '{TAKE_OVER_SECONDS} s' AND quantity > reserved
   AND (broker_quantity > 0 AND broker_checked_at > greatest(breached_since,
       clock_timestamp() - interval '{READ_VALID_SECONDS} s')
     OR breached_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
       AND coalesce(broker_checked_at < breached_since, true))
-"""
+""",
+)
 
 
 def take_over_missed_levels() -> list[int]:
@@ -71,7 +92,7 @@ def take_over_missed_levels() -> list[int]:
         return [exit_.order_id for exit_ in open_exits(requests, skip_locked=True)]
 
 
-def _mark_breached(hits: Sequence[Any]) -> None:
+def _mark_breached(hits: Sequence[LevelHit]) -> None:
     """Record the start and end of breaches; the stop counts before the target."""
     breached = {hit.id: hit.level for hit in sorted(hits, key=lambda hit: hit.level == "sl")}
     recorded = {row.id: row.breached_level for row in rows(MARKED)}

@@ -11,16 +11,22 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 
 from django.db import transaction
 
 from brokers.types import Quote
 from common.clocks import machine_time
-from common.sql import columns, rows, run
+from common.sql import Query, columns, rows, run
 from execution.exits import levels_sql
 from execution.exits import orders as exits
-from execution.monitoring.level_monitor import FREE, exit_requests_for, find_hits, level_hits_sql
+from execution.monitoring.level_monitor import (
+    FREE,
+    LevelHit,
+    exit_requests_for,
+    find_hits,
+    level_hits_sql,
+)
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -40,11 +46,23 @@ SELECT id, clock_timestamp() FROM connections_dataconnection WHERE id = %s
 ON CONFLICT (source_id) DO UPDATE SET last_evaluated_at = EXCLUDED.last_evaluated_at
 """
 
-STILL_VALID = f"""
+
+class PositionLevels(NamedTuple):
+    """The engine-guarded levels of a position; None: there is none."""
+
+    id: int
+    sl: Decimal | None
+    tp: Decimal | None
+
+
+STILL_VALID = Query(
+    PositionLevels,
+    f"""
 SELECT id, CASE WHEN {levels_sql.is_watched("sl", "ENGINE")} THEN sl END AS sl,
   CASE WHEN {levels_sql.is_watched("tp", "ENGINE")} THEN tp END AS tp
 FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
-"""
+""",
+)
 
 
 @dataclass(slots=True)
@@ -76,7 +94,7 @@ class Unprocessed:
     """What is left to evaluate of one price source: ranges by pair, hits of locked positions."""
 
     ranges: PriceRanges = field(default_factory=dict)
-    hits: list[Any] = field(default_factory=list)
+    hits: list[LevelHit] = field(default_factory=list)
 
 
 class TickMonitor:
@@ -131,7 +149,7 @@ def _joined(some: PriceRanges, others: PriceRanges) -> PriceRanges:
 
 def _process(
     source_id: int, unprocessed: Unprocessed, new: PriceRanges, waited: float
-) -> tuple[list[int], list[Any]]:
+) -> tuple[list[int], list[LevelHit]]:
     """Return the ids of the orders written, and the hits whose position was locked."""
     if not (unprocessed.ranges or unprocessed.hits or new):
         return [], []
@@ -161,7 +179,7 @@ def _process(
     return written, _still_valid([hit for hit in hits if hit.id not in locked])
 
 
-def _still_valid(hits: Sequence[Any]) -> list[Any]:
+def _still_valid(hits: Sequence[LevelHit]) -> list[LevelHit]:
     """Return the hits whose level is unchanged and whose position is not wholly being closed."""
     if not hits:
         return []

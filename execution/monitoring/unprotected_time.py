@@ -10,12 +10,12 @@ one per position.
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import NamedTuple
 
 from django.db import transaction
 
 from common.reason_codes import Code
-from common.sql import columns, rows, run
+from common.sql import IdRow, Query, columns, rows, run
 from execution.monitoring.stop_failover import UNREAD_SECONDS
 from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
 
@@ -41,8 +41,26 @@ def _pairs(side: str) -> str:
 )"""
 
 
+class UnmonitoredPair(NamedTuple):
+    """A pair whose stops are not evaluated. source: None if its positions have no price source."""
+
+    source: int | None
+    pair: str
+    since: datetime | None
+
+
+class UnprotectedPosition(NamedTuple):
+    """A position without its stop. reason: the code."""
+
+    id: int
+    since: datetime
+    reason: str
+
+
 # Pairs whose engine-guarded stops are not evaluated, and since when as far as known.
-UNMONITORED = f"""
+UNMONITORED = Query(
+    UnmonitoredPair,
+    f"""
 WITH RECURSIVE {_pairs("BUY")}, {_pairs("SELL")}
 SELECT h.price_source_id AS source, h.pair, least(w.last_evaluated_at, q.received_at) AS since
 FROM (SELECT * FROM buy UNION SELECT * FROM sell) h
@@ -50,9 +68,12 @@ LEFT JOIN prices_latestquote q ON q.data_connection_id = h.price_source_id AND q
 LEFT JOIN execution_levelmonitorheartbeat w ON w.source_id = h.price_source_id
 WHERE coalesce(w.last_evaluated_at < clock_timestamp() - interval '{MONITORING_GRACE_SECONDS} s'
   OR q.received_at < clock_timestamp() - interval '{QUOTE_MAX_AGE_SECONDS} s', true)
-"""
+""",
+)
 
-OF_PAIRS = f"""
+OF_PAIRS = Query(
+    UnprotectedPosition,
+    f"""
 SELECT p.id, coalesce(u.since, p.last_activity_at) AS since,
   '{Code.STOP_NOT_MONITORED.value}' AS reason
 FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS u(source, pair, since)
@@ -60,10 +81,13 @@ CROSS JOIN LATERAL (
   SELECT id, last_activity_at FROM positions_executionposition
   WHERE price_source_id IS NOT DISTINCT FROM u.source AND pair = u.pair AND quantity > 0
     AND sl IS NOT NULL AND sl_guardian = 'ENGINE') p
-"""
+""",
+)
 
 # Not confirmed; or breached for UNREAD_SECONDS while the broker could not be read.
-UNCONFIRMED = f"""
+UNCONFIRMED = Query(
+    UnprotectedPosition,
+    f"""
 SELECT id, last_activity_at AS since, CASE WHEN broker_sl IS NULL AND levels_reported_at IS NULL
     THEN '{Code.STOP_UNCONFIRMED.value}'
   WHEN broker_sl IS NULL THEN '{Code.STOP_DROPPED.value}'
@@ -77,14 +101,20 @@ SELECT id, breached_since, '{Code.STOP_NOT_EXECUTED.value}' FROM positions_execu
 WHERE breached_level = 'sl' AND quantity > 0
   AND breached_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
   AND coalesce(broker_checked_at < breached_since, true)
-"""
+""",
+)
 
-RECORDED = "SELECT id FROM positions_executionposition WHERE unprotected_since IS NOT NULL"
+RECORDED = Query(
+    IdRow, "SELECT id FROM positions_executionposition WHERE unprotected_since IS NOT NULL"
+)
 
-LOCK = """
+LOCK = Query(
+    IdRow,
+    """
 SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id
 FOR NO KEY UPDATE SKIP LOCKED
-"""
+""",
+)
 
 BEGIN = """
 UPDATE positions_executionposition p SET unprotected_since = least(d.since, clock_timestamp()),
@@ -143,7 +173,7 @@ def update_unprotected() -> int:
 def _unprotected() -> Mapping[int, tuple[datetime, str]]:
     """Return since when and why each unprotected position has no stop."""
     run("SET LOCAL jit = off")
-    found: list[Any] = []
+    found: list[UnprotectedPosition] = []
     if pairs := rows(UNMONITORED):
         found += rows(OF_PAIRS, columns([(row.source, row.pair, row.since) for row in pairs], 3))
     found += rows(UNCONFIRMED)

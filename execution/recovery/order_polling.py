@@ -9,13 +9,13 @@ interval is `update_interval_seconds` in the connection's settings, by default
 FILLCAST_UPDATE_INTERVAL_SECONDS.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from time import monotonic
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -28,7 +28,7 @@ from brokers.types import BrokerOrder, BrokerPosition, ConnectionSpec, OrderRepo
 from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
 from common.errors import MisconfiguredError
-from common.sql import array, columns, rows, run
+from common.sql import Query, array, columns, rows, run
 from connections.health.status_updates import (
     CONTACT_OPERATORS,
     OWN_FAULTS,
@@ -52,8 +52,29 @@ WAIT_SECONDS = 1.0  # how long one round waits for answers
 MAX_IN_FLIGHT = 2000  # polls of one process
 OVERLAP = timedelta(seconds=60)  # the broker's clock and books may lag behind ours
 
+
+class DueAccount(NamedTuple):
+    """An account to poll. since: start of the executions to read; began: database time."""
+
+    connection_id: UUID
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    since: datetime | None
+    began: datetime
+    broker_holds_levels: bool
+
+
 # The claim lasts for the calls; if this process dies, another one takes the account after that.
-DUE = f"""
+DUE = Query(
+    DueAccount,
+    f"""
 WITH due AS (
   SELECT r.connection_id FROM execution_accountsyncstate r
   JOIN connections_executionconnection c ON c.id = r.connection_id
@@ -81,7 +102,8 @@ SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_synced_u
     AND p.quantity > 0 AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER'))
     AS broker_holds_levels
 FROM claimed t JOIN connections_executionconnection c ON c.id = t.connection_id
-"""
+""",
+)
 
 # Rows are locked in the order of their ids, as `request_reconciliation` locks them.
 DONE = """
@@ -114,7 +136,7 @@ class PolledAccount:
     read; None if that failed. positions: read for their levels; None if not needed or failed.
     """
 
-    row: Any
+    row: DueAccount
     run: ReconciliationRun
     read_to: datetime
     since: datetime | None
@@ -125,13 +147,12 @@ class PolledAccount:
     @property
     def broker_host(self) -> str:
         """The broker host that is called."""
-        return str(self.row.broker_host)
+        return self.row.broker_host
 
     @property
     def connection_id(self) -> UUID:
         """The account's connection."""
-        connection_id: UUID = self.row.connection_id
-        return connection_id
+        return self.row.connection_id
 
 
 Orders = list[BrokerOrder]
@@ -189,7 +210,7 @@ def _start_due(calls: BrokerCallRunner[Orders], broker_types: Sequence[str], lim
     return len(due)
 
 
-def _since(row: Any, read_to: datetime) -> datetime | None:
+def _since(row: DueAccount, read_to: datetime) -> datetime | None:
     """Return the start of the executions to read, by this host's clock.
 
     Adapters correct the difference between this host's clock and the broker's. They do not know the
@@ -304,7 +325,7 @@ def _done(account: PolledAccount, is_answered: bool) -> tuple[Any, ...]:
     return account.row.connection_id, read_to, account.run.began, seconds
 
 
-def interval_of(connection_settings: Any) -> float:
+def interval_of(connection_settings: Mapping[str, Any]) -> float:
     """Return the seconds between two polls of an account; an invalid setting is ignored."""
     seconds = connection_settings.get("update_interval_seconds")
     if isinstance(seconds, bool) or not isinstance(seconds, int | float):

@@ -14,8 +14,10 @@ tests/execution/test_sweep_plans.py checks the plans.
 """
 
 from collections.abc import Collection, Coroutine, Sequence
+from datetime import datetime
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from django.conf import settings
 
@@ -25,7 +27,7 @@ from brokers.types import OrderReport
 from common.clocks import market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import array, columns, rows, run
+from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items
@@ -42,15 +44,47 @@ FIRST_LOOKUP_SECONDS = 2
 LOOKUP_PATIENCE = 5
 ENQUEUED_GRACE_SECONDS = 1
 
+
+class LookUpRow(NamedTuple):
+    """An order to look up, with its connection.
+
+    overdue: seconds since `answer_by`; age: seconds since it was sent.
+    """
+
+    id: int
+    connection_id: UUID
+    client_order_id: str
+    symbol: str
+    fence: int
+    absence_confirmations: int
+    submitted_at: datetime
+    claimed_until: datetime
+    overdue: float | None
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    lane: str
+    age: int
+
+
 # The oldest due first: deferred orders (for their host, for a comparison) are due again every few
 # seconds and would otherwise always come before the others.
-DUE = f"""
+DUE = Query(
+    IdRow,
+    f"""
 SELECT id FROM execution_order
 WHERE status = 'PENDING' AND due_at <= statement_timestamp() AND priority <= %(priority)s
   AND pending_action = '' AND {in_held_lanes_sql("connection_id")}
   AND coalesce(enqueued_at, created_at) < clock_timestamp() - make_interval(secs => %(grace)s)
 ORDER BY priority, due_at, id LIMIT %(limit)s
-"""
+""",
+)
 
 # The worker's lease has ended, or `answer_by` has passed: if a process never learns the outcome of
 # its own commit, the order stays SUBMITTING under a valid lease.
@@ -87,7 +121,9 @@ UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
 # times the last one. A quarter of jitter spreads the calls when a broker comes back. The oldest due
 # first, so that thousands of orders at an unreachable broker do not block the others. The claim has
 # a column of its own: what ends the pause early (the account answers again) must not end the claim.
-CLAIM_LOOKUPS = f"""
+CLAIM_LOOKUPS = Query(
+    LookUpRow,
+    f"""
 WITH claimed AS (
   UPDATE execution_order SET
     lookup_after = clock_timestamp() + make_interval(secs => (0.75 + random() / 2)
@@ -108,7 +144,8 @@ WITH claimed AS (
 SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
 FROM claimed a JOIN connections_executionconnection c ON c.id = a.connection_id
-"""
+""",
+)
 
 # One more absence confirmation. The second, at least FILLCAST_ABSENCE_GAP_SECONDS later, fails an
 # entry and sends an exit again under the same id. The fence rejects a stale process. Comparing
@@ -251,7 +288,7 @@ def query_unknown_orders(dispatcher: OrderDispatcher, worker_id: str = "") -> in
     return len(unknown)
 
 
-def _find(row: Any) -> Coroutine[Any, Any, list[OrderReport] | None]:
+def _find(row: LookUpRow) -> Coroutine[Any, Any, list[OrderReport] | None]:
     find = adapter_for(row.type).find_order
     return find(spec_from_row(row), row.client_order_id, row.symbol)
 
@@ -289,7 +326,7 @@ def _end_lookups(done: Sequence[CallResult]) -> None:
         failpoint("proof.committed")
 
 
-def _confirms_absence(row: Any) -> bool:
+def _confirms_absence(row: LookUpRow) -> bool:
     """Return whether the look-up began when the order could no longer arrive at the broker.
 
     No process sends it after `answer_by`, and its broker takes no request that is older than
@@ -299,7 +336,7 @@ def _confirms_absence(row: Any) -> bool:
     return row.overdue is not None and row.overdue > travel
 
 
-def _record_beyond_horizon(orders: Sequence[Any]) -> None:
+def _record_beyond_horizon(orders: Sequence[LookUpRow]) -> None:
     """Record drift for orders older than the broker's history; they stay UNKNOWN until decided."""
     upsert_items(
         [
@@ -315,6 +352,6 @@ def _record_beyond_horizon(orders: Sequence[Any]) -> None:
     )
 
 
-def _within_horizon(row: Any) -> bool:
+def _within_horizon(row: LookUpRow) -> bool:
     horizon = adapter_for(row.type).capabilities(spec_from_row(row)).lookup_horizon
     return horizon is not None and row.age < horizon.total_seconds()

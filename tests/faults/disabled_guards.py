@@ -38,12 +38,15 @@ def without_fence() -> None:
 
 def without_second_proof() -> None:
     """One absence is enough, and one that was seen before anybody had to answer, too."""
+    from common.sql import Query
     from execution.recovery import sweeps
 
     sweeps.CONFIRM_ABSENCE = sweeps.CONFIRM_ABSENCE.replace("o.absence_confirmations = 0", "false")
     since = "extract(epoch FROM clock_timestamp() - answer_by)::float8 AS overdue"
     assert since in sweeps.CLAIM_LOOKUPS
-    sweeps.CLAIM_LOOKUPS = sweeps.CLAIM_LOOKUPS.replace(since, "1e9::float8 AS overdue")
+    sweeps.CLAIM_LOOKUPS = Query(
+        sweeps.LookUpRow, sweeps.CLAIM_LOOKUPS.replace(since, "1e9::float8 AS overdue")
+    )
 
 
 def without_doubt() -> None:
