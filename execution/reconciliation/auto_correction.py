@@ -8,25 +8,47 @@ adopted automatically.
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
 
 from common.reason_codes import Code
-from common.sql import columns, rows, run
+from common.sql import Query, columns, rows, run
 from execution.base.drift_items import DriftRecord
 from execution.reconciliation.missing_positions import SEEN_AGAIN_AFTER, external_close_report
 from execution.reports.apply import apply_reports
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
 
-SEEN_BEFORE = """
+
+class SeenItem(NamedTuple):
+    kind: str
+    connection_id: str
+    key: str
+
+
+class HeldLevelsRow(NamedTuple):
+    broker_sl: Decimal | None
+    broker_tp: Decimal | None
+
+
+class LockedPosition(NamedTuple):
+    id: int
+    side: str
+    quantity: Decimal
+    reserved: Decimal
+
+
+SEEN_BEFORE = Query(
+    SeenItem,
+    """
 SELECT d.kind, d.connection_id::text, d.key FROM execution_driftitem d
 JOIN unnest(%s::text[], %s::uuid[], %s::text[], %s::text[]) AS t(kind, connection_id, key, differs)
   ON t.kind = d.kind AND t.connection_id = d.connection_id AND t.key = d.key
 WHERE d.state = 'OPEN' AND d.evidence->>'differs' = t.differs
   AND d.found_at < clock_timestamp() - make_interval(secs => %s)
-"""
+""",
+)
 
 DONE = f"""
 WITH ended AS (
@@ -61,9 +83,12 @@ FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
 WHERE p.id = %(id)s AND p.quantity > 0
 """
 
-HELD = """
+HELD = Query(
+    HeldLevelsRow,
+    """
 SELECT broker_sl, broker_tp FROM positions_executionposition WHERE id = %s FOR NO KEY UPDATE
-"""
+""",
+)
 
 # Orders are locked before positions, as everywhere. Inferred closes are left out: they only change
 # under their position's lock.
@@ -74,11 +99,14 @@ WHERE p.connection_id = %s AND p.broker_position_id = %s AND p.quantity > 0
   AND ({IS_INFERRED_CLOSE}) IS NOT TRUE
 ORDER BY o.id FOR NO KEY UPDATE OF o
 """
-LOCK = """
+LOCK = Query(
+    LockedPosition,
+    """
 SELECT id, side, quantity, reserved FROM positions_executionposition
 WHERE connection_id = %s AND broker_position_id = %s AND quantity > 0
 ORDER BY opened_at, id FOR NO KEY UPDATE
-"""
+""",
+)
 
 
 def auto_correct(accounts: Mapping[UUID, Any], records: Sequence[DriftRecord]) -> list[DriftRecord]:

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 from brokers.types import BrokerOrder, BrokerPosition, HeldLevels
 from common.money import plain
@@ -27,6 +28,61 @@ POSITION_CODES = (
 PARTS_OF_PIP = Decimal(10)  # prices that differ by less than a tenth of a pip are equal
 
 
+class OurPosition(NamedTuple):
+    """A position of ours, as `reconcile.OURS` reads it.
+
+    tick: 0 if unknown. levels_are_changing: we change its levels at the broker, or have suspended
+    them. has_unsent_levels: the broker is yet to get ours. sl_is_expected, tp_is_expected: the
+    broker should hold it. is_shared: netted with another of ours at some time. in_flight: an order
+    of it is. client_order_id: its entry's.
+    """
+
+    id: int
+    connection_id: UUID
+    symbol: str
+    side: str
+    quantity: Decimal
+    entry_price: Decimal
+    pip: Decimal
+    tick: Decimal
+    broker_position_id: str
+    broker_sl: Decimal | None
+    broker_tp: Decimal | None
+    opened_at: datetime
+    last_activity_at: datetime
+    missing_since: datetime | None
+    levels_are_changing: bool
+    has_unsent_levels: bool
+    sl: Decimal | None
+    tp: Decimal | None
+    levels_reported_at: datetime | None
+    levels_given_up: bool
+    sl_is_expected: bool
+    tp_is_expected: bool
+    is_shared: bool
+    client_order_id: str | None
+    in_flight: bool
+
+
+class WorkingOrder(NamedTuple):
+    """A working order of ours, as `open_orders.WORKING` reads it."""
+
+    id: int
+    connection_id: UUID
+    client_order_id: str
+    broker_order_id: str
+    status: str
+    symbol: str
+    side: str
+    order_type: str
+    quantity: Decimal
+    filled_quantity: Decimal
+    limit_price: Decimal | None
+    stop_price: Decimal | None
+    stop_loss: Decimal | None
+    take_profit: Decimal | None
+
+
 @dataclass(slots=True)
 class Differences:
     """What a comparison of positions found.
@@ -38,12 +94,12 @@ class Differences:
     """
 
     records: list[DriftRecord] = field(default_factory=list)
-    gone: list[Any] = field(default_factory=list)
+    gone: list[OurPosition] = field(default_factory=list)
     since: datetime | None = None
     not_compared: set[tuple[Code, str]] = field(default_factory=set)
-    level_reads: list[tuple[Any, HeldLevels]] = field(default_factory=list)
+    level_reads: list[tuple[OurPosition, HeldLevels]] = field(default_factory=list)
 
-    def fills_needed_since(self, positions: Sequence[Any]) -> None:
+    def fills_needed_since(self, positions: Sequence[OurPosition]) -> None:
         """Record that executions since these positions were opened may explain a difference."""
         times = [position.opened_at for position in positions]
         self.since = min([*times, *([self.since] if self.since else [])])
@@ -84,7 +140,7 @@ NO_REMAINDERS: Mapping[str, UnsellableRemainder] = {}
 
 def positions_of(
     connection_id: str,
-    ours: Sequence[Any],
+    ours: Sequence[OurPosition],
     theirs: Sequence[BrokerPosition],
     began: datetime,
     remainders: Mapping[str, UnsellableRemainder] = NO_REMAINDERS,
@@ -102,7 +158,7 @@ def positions_of(
         if any(_is_changing(position, began) for position in mine):
             found.skip(POSITION_CODES, number, *map(key_of, mine))
             continue
-        held = sum(p.quantity if p.side == ticket.side else -p.quantity for p in mine)
+        held = sum((p.quantity if p.side == ticket.side else -p.quantity for p in mine), Decimal(0))
         remainder = remainders.get(ticket.symbol)
         is_same = held == ticket.quantity or (
             remainder is not None and remainder.explain(ticket.quantity - held)
@@ -119,7 +175,7 @@ def positions_of(
             mine_of[number] = mine  # gone, except for dust
         elif not is_same:
             found.fills_needed_since(mine)
-            found.records.append(_quantity(connection_id, mine, ticket, Decimal(held)))
+            found.records.append(_quantity(connection_id, mine, ticket, held))
             found.skip(DETAIL_CODES, number)
         elif len(mine) == 1:
             _levels(found, connection_id, mine[0], ticket)
@@ -139,10 +195,12 @@ def positions_of(
     return found
 
 
-def _by_ticket(ours: Sequence[Any], theirs: Sequence[BrokerPosition]) -> dict[str, list[Any]]:
+def _by_ticket(
+    ours: Sequence[OurPosition], theirs: Sequence[BrokerPosition]
+) -> dict[str, list[OurPosition]]:
     named = [t for t in theirs if t.client_order_id]
     tickets = {base_of(t.client_order_id): t.broker_position_id for t in named}
-    groups: dict[str, list[Any]] = {}
+    groups: dict[str, list[OurPosition]] = {}
     for position in ours:
         ticket = position.broker_position_id or tickets.get(
             base_of(position.client_order_id or ""), f"position {position.id}"
@@ -151,7 +209,7 @@ def _by_ticket(ours: Sequence[Any], theirs: Sequence[BrokerPosition]) -> dict[st
     return groups
 
 
-def is_of(ours: Sequence[Any], ticket: BrokerPosition) -> bool:
+def is_of(ours: Sequence[OurPosition], ticket: BrokerPosition) -> bool:
     """Return whether a broker position is one of ours, by its id or its entry's id."""
     number, base = ticket.broker_position_id, base_of(ticket.client_order_id or " ")
     return any(
@@ -161,12 +219,12 @@ def is_of(ours: Sequence[Any], ticket: BrokerPosition) -> bool:
     )
 
 
-def key_of(position: Any) -> str:
+def key_of(position: OurPosition) -> str:
     """Return the key of differences about a position of ours."""
     return position.broker_position_id or f"position {position.id}"
 
 
-def _is_changing(position: Any, began: datetime) -> bool:
+def _is_changing(position: OurPosition, began: datetime) -> bool:
     return bool(position.in_flight) or position.last_activity_at >= began
 
 
@@ -177,7 +235,7 @@ def same_price(ours: Decimal | None, theirs: Decimal | None, pip: Decimal) -> bo
     return abs(ours - theirs) < pip / PARTS_OF_PIP
 
 
-def levels_of_entry(mine: Any, ticket: BrokerPosition) -> HeldLevels | None:
+def levels_of_entry(mine: OurPosition, ticket: BrokerPosition) -> HeldLevels | None:
     """Return the levels that the broker holds for the entry of one of our positions.
 
     None if the broker does not keep levels by entry.
@@ -188,7 +246,9 @@ def levels_of_entry(mine: Any, ticket: BrokerPosition) -> HeldLevels | None:
     return by_base.get(base_of(mine.client_order_id), HeldLevels(None, None))
 
 
-def _levels(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
+def _levels(
+    found: Differences, connection_id: str, mine: OurPosition, ticket: BrokerPosition
+) -> None:
     """Compare with the levels that the broker confirmed.
 
     Skipped while a level change is due or running, and if the read does not show levels.
@@ -214,7 +274,7 @@ def _levels(found: Differences, connection_id: str, mine: Any, ticket: BrokerPos
     found.records.append(_record(Code.LEVELS_DIFFER, connection_id, [mine], shown, differs))
 
 
-def _record_level_read(found: Differences, mine: Any, held: HeldLevels) -> bool:
+def _record_level_read(found: Differences, mine: OurPosition, held: HeldLevels) -> bool:
     """Record the levels read if our row does not have them.
 
     Returns whether the broker lacks a level that it should hold.
@@ -227,7 +287,9 @@ def _record_level_read(found: Differences, mine: Any, held: HeldLevels) -> bool:
     return any(expected and not present for expected, _, present in (sl, tp))
 
 
-def _price(found: Differences, connection_id: str, mine: Any, ticket: BrokerPosition) -> None:
+def _price(
+    found: Differences, connection_id: str, mine: OurPosition, ticket: BrokerPosition
+) -> None:
     # A broker's average includes positions closed since; 0: the broker states no price.
     if mine.is_shared or not ticket.entry_price:
         return
@@ -247,14 +309,18 @@ def _unknown(connection_id: str, ticket: BrokerPosition) -> DriftRecord:
 
 
 def _quantity(
-    connection_id: str, mine: Sequence[Any], ticket: BrokerPosition, held: Decimal
+    connection_id: str, mine: Sequence[OurPosition], ticket: BrokerPosition, held: Decimal
 ) -> DriftRecord:
     differs = f"{plain(held)} {plain(ticket.quantity)}"
     return _record(Code.QUANTITY_DIFFERS, connection_id, mine, ticket, differs)
 
 
 def _record(
-    code: Code, connection_id: str, mine: Sequence[Any], ticket: BrokerPosition, differs: str
+    code: Code,
+    connection_id: str,
+    mine: Sequence[OurPosition],
+    ticket: BrokerPosition,
+    differs: str,
 ) -> DriftRecord:
     evidence = {
         "symbol": ticket.symbol,
@@ -284,7 +350,7 @@ def _broker_levels(ticket: BrokerPosition) -> dict[str, str | None]:
     return {"stop_loss": _or_none(stop), "take_profit": _or_none(target)}
 
 
-def held_by_us(mine: Sequence[Any], side: str) -> dict[str, str | None]:
+def held_by_us(mine: Sequence[OurPosition], side: str) -> dict[str, str | None]:
     """Return what we hold of one broker position, as evidence. side: the broker's."""
     held = sum((p.quantity if p.side == side else -p.quantity for p in mine), Decimal(0))
     first = mine[0]
@@ -311,13 +377,13 @@ class OrderDifferences:
     """
 
     records: list[DriftRecord] = field(default_factory=list)
-    missing: list[Any] = field(default_factory=list)
+    missing: list[WorkingOrder] = field(default_factory=list)
     ended: list[tuple[Any, BrokerOrder]] = field(default_factory=list)
 
 
 def orders_of(
     connection_id: str,
-    working: Sequence[Any],
+    working: Sequence[WorkingOrder],
     known: Mapping[str, Any],
     theirs: Sequence[BrokerOrder],
     tag: str,

@@ -7,19 +7,32 @@ close is inferred at the latest price, after two reads without the position or b
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import NamedTuple
 from uuid import UUID
 
 from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import Query, rows, run
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.report_writer import apply_with_bisection
-from execution.reconciliation.compare import held_by_us, key_of
+from execution.reconciliation.compare import OurPosition, held_by_us, key_of
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)
+
+
+class PricedPosition(NamedTuple):
+    """An open position with the latest price of its closing side; None: no quote."""
+
+    id: int
+    client_order_id: str
+    quantity: Decimal
+    opened_quantity: Decimal
+    connection_id: UUID
+    price: Decimal | None
+    entry_price: Decimal
+
 
 MARK = """
 UPDATE positions_executionposition SET missing_since = %s
@@ -29,7 +42,9 @@ UNMARK = """
 UPDATE positions_executionposition SET missing_since = NULL
 WHERE connection_id = ANY(%s) AND quantity > 0 AND missing_since IS NOT NULL AND NOT id = ANY(%s)
 """
-PRICES = """
+PRICES = Query(
+    PricedPosition,
+    """
 SELECT p.id, e.client_order_id, p.quantity, p.opened_quantity, p.connection_id,
   CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price, p.entry_price
 FROM positions_executionposition p
@@ -37,10 +52,13 @@ JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 LEFT JOIN prices_latestquote q ON q.data_connection_id = p.price_source_id AND q.symbol = p.pair
 WHERE p.id = ANY(%s) AND p.quantity > 0
-"""
+""",
+)
 
 
-def settle_missing(missing: Sequence[Any], connections: Sequence[UUID], began: datetime) -> None:
+def settle_missing(
+    missing: Sequence[OurPosition], connections: Sequence[UUID], began: datetime
+) -> None:
     """Close positions missing for the second time, mark new ones, unmark the others.
 
     began: when the comparison began. Accounts with a position marked and not yet closed are
@@ -76,7 +94,7 @@ def external_close_report(quantities: Mapping[int, Decimal | None]) -> list[Orde
     return [_external_close(row, quantities[row.id] or row.quantity) for row in found]
 
 
-def _drift_record(position: Any) -> DriftRecord:
+def _drift_record(position: OurPosition) -> DriftRecord:
     evidence = {
         "symbol": position.symbol,
         "ours": held_by_us([position], position.side),
@@ -89,7 +107,7 @@ def _drift_record(position: Any) -> DriftRecord:
     )
 
 
-def _external_close(row: Any, quantity: Decimal) -> OrderReport:
+def _external_close(row: PricedPosition, quantity: Decimal) -> OrderReport:
     """Return an inferred close with the cumulative closed quantity; later reports replace it."""
     fill = Execution(
         broker_fill_id="",

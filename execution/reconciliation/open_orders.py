@@ -6,25 +6,41 @@ drift; nothing is inferred.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.conf import settings
 
 from brokers.types import CancelRequest
 from common.reason_codes import Code
-from common.sql import rows
+from common.sql import Query, rows
 from execution.base.drift_items import DriftRecord
-from execution.reconciliation.compare import OrderDifferences, order_record, orders_of
+from execution.reconciliation.compare import OrderDifferences, WorkingOrder, order_record, orders_of
 from execution.runtime import broker_queries
 
-OPEN = """
+
+class OpenPosition(NamedTuple):
+    id: int
+    connection_id: UUID
+
+
+class DecidedItem(NamedTuple):
+    connection_id: str
+    key: str
+
+
+OPEN = Query(
+    OpenPosition,
+    """
 SELECT id, connection_id FROM positions_executionposition
 WHERE connection_id = ANY(%s) AND quantity > 0
-"""
+""",
+)
 
 # Orders without a client order id were created by the broker and cannot be compared.
-WORKING = """
+WORKING = Query(
+    WorkingOrder,
+    """
 SELECT o.id, o.connection_id, o.client_order_id, o.broker_order_id, o.status, o.symbol, o.side,
   o.order_type, o.quantity, o.filled_quantity, o.limit_price, o.stop_price, o.stop_loss,
   o.take_profit
@@ -32,12 +48,16 @@ FROM execution_order o
 WHERE o.connection_id = ANY(%s) AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED',
   'CANCEL_REQUESTED') AND o.client_order_id IS NOT NULL
 ORDER BY o.id
-"""
+""",
+)
 
-DECIDED = """
+DECIDED = Query(
+    DecidedItem,
+    """
 SELECT connection_id::text, key FROM execution_driftitem
 WHERE connection_id = ANY(%s) AND kind = %s AND state = 'OPEN' AND decision = 'CLOSE'
-"""
+""",
+)
 
 
 @dataclass(frozen=True, slots=True)

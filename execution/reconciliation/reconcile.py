@@ -11,7 +11,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -23,7 +24,7 @@ from common.database_errors import is_database_trouble
 from common.failpoints import failpoint
 from common.money import plain
 from common.reason_codes import Code
-from common.sql import rows, run
+from common.sql import Query, rows, run
 from connections.exposure import is_monitored_sql
 from connections.selectors import SPEC_COLUMNS
 from connections.session_lanes import (
@@ -41,6 +42,7 @@ from execution.reconciliation.compare import (
     NO_REMAINDERS,
     POSITION_CODES,
     Differences,
+    OurPosition,
     UnsellableRemainder,
     is_of,
     is_ours,
@@ -76,12 +78,32 @@ class ComparisonBatch:
     differences: int = 0
 
 
-def connections_sql() -> str:
+class AccountRow(NamedTuple):
+    """An account to compare. selected_at: database time."""
+
+    connection_id: UUID
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    auto_correct: bool
+    lane: str
+    selected_at: datetime
+
+
+def connections_sql() -> Query[AccountRow]:
     """Return the statement for the accounts to compare: monitored ones and those with a request.
 
     An account compared in this round is left out until a new request for it is due.
     """
-    return f"""
+    return Query(
+        AccountRow,
+        f"""
 SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane,
   statement_timestamp() AS selected_at
 FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
@@ -100,10 +122,30 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
 ORDER BY CASE WHEN %(first)s THEN
   row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random()) END, c.id
 LIMIT CASE WHEN %(first)s THEN {FIRST_BATCH} END
-"""
+""",
+    )
 
 
-OURS = f"""
+class RemainderRow(NamedTuple):
+    connection_id: UUID
+    symbol: str
+    step: Decimal
+    minimum: Decimal
+    dust: Decimal
+
+
+class EnteringSymbol(NamedTuple):
+    connection_id: UUID
+    symbol: str
+
+
+class ConnectionRow(NamedTuple):
+    connection_id: UUID
+
+
+OURS = Query(
+    OurPosition,
+    f"""
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
   coalesce({tick_of("p")}, 0) AS tick,
   p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.last_activity_at, p.missing_since,
@@ -135,10 +177,13 @@ WHERE p.id = ANY(ARRAY(
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0
   UNION SELECT unnest(%(before)s::bigint[])))
 ORDER BY p.id
-"""
+""",
+)
 
 # For accounts whose balances are positions: what a sale leaves behind (`exits/dust.py`).
-REMAINDERS = """
+REMAINDERS = Query(
+    RemainderRow,
+    """
 SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, i.close_min AS minimum,
   coalesce(o.dust, 0) AS dust
 FROM connections_instrument i
@@ -148,19 +193,25 @@ LEFT JOIN (  -- once for all symbols of an account; there may be thousands
   WHERE connection_id = ANY(%(connections)s) AND leg LIKE 'dust%%' GROUP BY connection_id, symbol
 ) o ON o.connection_id = c.id AND o.symbol = i.symbol
 WHERE i.close_min > 0 AND c.id = ANY(%(connections)s)
-"""
+""",
+)
 
 # Entries whose fill the broker may have and we do not know yet.
-ENTERING = """
+ENTERING = Query(
+    EnteringSymbol,
+    """
 SELECT DISTINCT connection_id, symbol FROM execution_order
 WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-"""
+""",
+)
 
 # A read counts only if it began after the connection's last error, last test and activation, after
 # its lane was acquired, and in a recovery epoch after `answer_by`. An order whose answer was lost
 # since then does not matter: it is looked up, as on any account that trades.
-CLEAN = """
+CLEAN = Query(
+    ConnectionRow,
+    """
 UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
 WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
   AND coalesce(greatest(errored_at, last_tested_at, monitored_since), '-infinity') < %(began)s
@@ -170,7 +221,8 @@ WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
   AND NOT EXISTS (
     SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %(began)s)
 RETURNING connection_id
-"""
+""",
+)
 
 END_REQUESTS = """
 UPDATE execution_accountsyncstate SET reconcile_requested_at = NULL, compared_at = %(began)s
@@ -368,7 +420,7 @@ def _with_entry_fills(run: ReconciliationRun, records: list[DriftRecord]) -> lis
 
 
 def _positions(run: ReconciliationRun, read: dict[UUID, Snapshot]) -> dict[UUID, Differences]:
-    ours: dict[UUID, list[Any]] = {key: [] for key in read}
+    ours: dict[UUID, list[OurPosition]] = {key: [] for key in read}
     for row in _ours(run, list(read)):
         if row.connection_id in ours:
             ours[row.connection_id].append(row)
@@ -400,7 +452,7 @@ def _remainders(connections: list[UUID]) -> dict[UUID, dict[str, UnsellableRemai
     return found
 
 
-def _ours(run: ReconciliationRun, connections: list[UUID]) -> list[Any]:
+def _ours(run: ReconciliationRun, connections: list[UUID]) -> list[OurPosition]:
     before = [id_ for key in connections for id_ in run.positions.get(key, ())]
     return rows(OURS, {"connections": connections, "before": before})
 

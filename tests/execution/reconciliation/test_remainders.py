@@ -1,7 +1,7 @@
 """What a balance that became smaller means: the position is still there in part, or it is gone."""
 
 from decimal import Decimal as D
-from types import SimpleNamespace
+from uuid import UUID
 
 import pytest
 
@@ -10,7 +10,7 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
 from execution.models import Order
-from execution.reconciliation.compare import UnsellableRemainder, positions_of
+from execution.reconciliation.compare import OurPosition, UnsellableRemainder, positions_of
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_dust, close_position
@@ -23,12 +23,15 @@ from tests.execution.fake_broker import FakeBroker
 DIFFERS, UNKNOWN = Code.QUANTITY_DIFFERS, Code.UNKNOWN_POSITION
 
 
-def position(quantity: str) -> SimpleNamespace:
-    return SimpleNamespace(
-        id=1, symbol="EURUSD", side=Side.BUY, quantity=D(quantity), entry_price=D("1.1"),
-        pip=D("0.0001"), tick=D("0.00001"), broker_position_id="EURUSD", client_order_id="",
-        opened_at=market_now(), last_activity_at=market_now(), in_flight=False, is_shared=True,
-        levels_are_changing=True, broker_sl=None, broker_tp=None,
+def position(quantity: str) -> OurPosition:
+    now = market_now()
+    return OurPosition(
+        id=1, connection_id=UUID(int=1), symbol="EURUSD", side="BUY", quantity=D(quantity),
+        entry_price=D("1.1"), pip=D("0.0001"), tick=D("0.00001"), broker_position_id="EURUSD",
+        broker_sl=None, broker_tp=None, opened_at=now, last_activity_at=now, missing_since=None,
+        levels_are_changing=True, has_unsent_levels=False, sl=None, tp=None,
+        levels_reported_at=None, levels_given_up=False, sl_is_expected=False,
+        tp_is_expected=False, is_shared=True, client_order_id="", in_flight=False,
     )  # fmt: skip
 
 
