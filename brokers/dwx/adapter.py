@@ -1,9 +1,8 @@
-"""MetaTrader 4 by files: the interface, and which outcome each trouble means.
+"""The adapter of MetaTrader 4 by files. It maps each failure to the outcome of an order or a read.
 
 Settings of a connection: `folder` (a name under FILLCAST_MT4_ROOT), `symbols` (lots.py),
 `server_zone` (server_time.py), `history_days`, and the seconds of timeouts.py. Credentials:
-`password`, the key in the folder. What happens there without our asking is seen by the files
-(file_watcher.py).
+`password`, the key in the folder. `file_watcher.py` finds changes that we did not request.
 """
 
 import asyncio
@@ -48,12 +47,12 @@ from common.reason_codes import Code
 
 
 def create(root: str | None = None) -> "DwxAdapter":
-    """Make the adapter, for the registry. root: else the environment's FILLCAST_MT4_ROOT."""
+    """Create the adapter, for the registry. root: None: FILLCAST_MT4_ROOT of the environment."""
     return DwxAdapter(valid_root(root))
 
 
 def valid_root(text: str | None) -> Path | None:
-    """The operators' root. None: there is none, and no terminal can be used."""
+    """Return the operators' root folder; None if it is not set: then no terminal can be used."""
     where = os.environ.get("FILLCAST_MT4_ROOT", "") if text is None else text
     return Path(where) if where else None
 
@@ -77,10 +76,11 @@ class DwxAdapter:
         self._watch = FileWatcher()
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
+        """Return what the account supports."""
         return capabilities_of(spec)
 
     def instrument_book(self, spec: ConnectionSpec) -> str:
-        """Each terminal has its own: what a lot is stands in the connection's settings."""
+        """Return a name for this terminal only: the connection's settings define its lots."""
         return f"{self.broker_type}:{spec.settings.get('folder', '')}"
 
     # ---- orders ---------------------------------------------------------------------------
@@ -98,28 +98,28 @@ class DwxAdapter:
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """Place each by itself: a terminal takes one command at a time."""
+        """Place many orders, one after another: a terminal takes one command at a time."""
         await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Delete a waiting order. CANCEL_REFUSED, with the fill, when that was first."""
+        """Delete a working order. If it was filled first: the fill and CANCEL_REFUSED."""
         async with self._turn(spec) as line:
             return await orders.cancel(line, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
-        """Set both levels of a position or of a waiting order; None takes one away."""
+        """Set both levels of a position or of a working order; None removes one."""
         async with self._turn(spec) as line:
             return await orders.modify(line, request)
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
-        """Take the folder for this process, and watch what happens there."""
+        """Lock the folder for this process, and watch its files. Raises ReadFailed."""
         async with self._asking(spec) as line:
             await line.snapshot()
-            await prices.subscribe(line, [])  # absence is proven while prices move
+            await prices.subscribe(line, [])  # an absence is proven only while prices move
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
-        """Check folder, key, expert advisor, account, limits, symbols and the server's time."""
+        """Test folder, key, expert advisor, account, limits, symbols and the server's time."""
         try:
             line = await self._line(spec)
         except TerminalUnavailableError as error:
@@ -127,66 +127,77 @@ class DwxAdapter:
         return await connection_checks.run(line)
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
+        """Read balance, equity and margins, and start to watch the terminal. Raises ReadFailed."""
         async with self._read(spec) as line:
-            self._watch.take_and_watch(line)  # a session is opened by reading its account
+            self._watch.take_and_watch(line)  # reading the account opens a session
             return await reads.account(line)
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
-        """The symbols that the connection's settings name, with the terminal's own lot bounds."""
+        """Return the symbols of the connection's settings, with the terminal's own lot bounds."""
         async with self._read(spec) as line:
             return await connection_checks.instruments(line)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
+        """Return all that is known of an order; None if it certainly does not exist.
+
+        symbol: not needed. Raises ReadFailed."""
         async with self._asking(spec) as line:
             return await reads.find(line, client_order_id)
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
+        """Read all open positions. Raises ReadFailed."""
         async with self._read(spec) as line:
             self._watch.take_and_watch(line)
             return (await reads.positions(line)).positions()
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
+        """Read all working orders. Raises ReadFailed."""
         async with self._read(spec) as line:
             return (await line.look(await line.snapshot())).open_orders()
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
+        """Read all executions since a time. Raises ReadFailed."""
         async with self._asking(spec) as line:
             return await reads.fills_since(line, since)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        """The last price of a symbol, as old as its last change that was seen (quote_ages.py)."""
+        """Return a symbol's last price, with the time of its last change (quote_ages.py)."""
         async with self._read(spec) as line:
             return await prices.quote(line, symbol)
 
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
     ) -> AsyncIterator[Quote]:
-        """Tell prices as the expert advisor writes them, within `prices.POLL_SECONDS`."""
+        """Yield prices within `prices.POLL_SECONDS` after the expert advisor has written them."""
         async with self._read(spec) as line:
-            async for one in prices.stream(line, symbols):
-                yield one
+            async for quote in prices.stream(line, symbols):
+                yield quote
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        raise ReadFailed(Code.NOT_SUPPORTED, "the expert advisor does not tell what an order costs")
+        """Raise ReadFailed NOT_SUPPORTED."""
+        raise ReadFailed(Code.NOT_SUPPORTED, "the expert advisor does not compute an order's cost")
 
     # ---- events ---------------------------------------------------------------------------
     def stream_events(self) -> AsyncIterator[None]:
-        """Ring for the terminals that this process holds; file_watcher.py bounds the delay."""
+        """Yield when `events` has something new of the terminals that this process has locked."""
         return self._watch.notifications()
 
     async def events(self, limit: int, after: str = "") -> list[OrderReport]:
+        """Return the oldest reports that were not acknowledged yet."""
         return self._watch.event_buffer.read(limit, after)
 
     async def acknowledge(self, event_ids: Sequence[str]) -> None:
+        """Drop reports that are stored."""
         self._watch.event_buffer.acknowledge(event_ids)
 
     async def clock(self) -> datetime | None:
+        """Return None: the files have no current time of the server."""
         return None
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        """Let other processes have the folder, or all; the next call takes it again."""
+        """Release one connection's folder, or all folders; the next call locks it again."""
         await self._watch.drop(spec.connection_id if spec else None)
         if spec is None:
             folders = list(self._terminals)
@@ -198,7 +209,7 @@ class DwxAdapter:
     # ---- which terminal -------------------------------------------------------------------
     @asynccontextmanager
     async def _turn(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
-        """A turn at the terminal. What fails before it begins was never sent."""
+        """Hold the terminal for one command. A failure before it begins is NotSent."""
         try:
             line = await self._line(spec)
             turn = line.terminal.turn()
@@ -213,7 +224,7 @@ class DwxAdapter:
 
     @asynccontextmanager
     async def _asking(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
-        """A turn for a read that needs a command. Raises ReadFailed."""
+        """Hold the terminal for a read that needs a command. Raises ReadFailed."""
         async with self._read(spec) as line, line.terminal.turn():
             self._watch.add(line)
             yield line
@@ -228,13 +239,15 @@ class DwxAdapter:
             raise ReadFailed(Code.NOT_CONNECTED, str(error)) from error
 
     def _opened(self, spec: ConnectionSpec) -> Path:
-        """The folder, whose key the connection has. Touches the disk. Raises AwayError."""
+        """Return the folder after checking its key. Accesses the disk.
+
+        Raises TerminalUnavailableError."""
         folder = folder_of(self._root, spec.settings.get("folder"))
         check_key(folder, spec.credentials.get("password", ""))
         return folder
 
     async def _line(self, spec: ConnectionSpec) -> DwxClient:
-        """Raises AwayError."""
+        """Return the connection's client. Raises TerminalUnavailableError."""
         folder = await asyncio.to_thread(self._opened, spec)
         with self._lock:
             if (terminal := self._terminals.get(folder)) is None:

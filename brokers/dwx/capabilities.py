@@ -1,4 +1,4 @@
-"""What an account in a terminal can do. Needs no library."""
+"""Capabilities of an account in a terminal. They need no library."""
 
 from datetime import timedelta
 from functools import cache
@@ -9,11 +9,11 @@ from brokers.types import ConnectionSpec, ExitSafety, OrderType, PositionMode, T
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
-    """What an account can do, by what its connection's settings say of it."""
+    """Return what an account supports, by its connection's settings."""
     return _capabilities(days_of(spec), str(spec.settings.get("folder") or ""))
 
 
-@cache  # asked for each order of a bundle
+@cache  # called for each order of a bundle
 def _capabilities(days: int, folder: str) -> Capabilities:
     return Capabilities(
         order_types=frozenset(OrderType),
@@ -28,7 +28,7 @@ def _capabilities(days: int, folder: str) -> Capabilities:
         refuses_repeated_ids=False,
         exit_safety=ExitSafety.TICKET,
         session=True,
-        session_key=f"mt4 {folder.casefold()}" if folder else "",  # all who name it, one process
+        session_key=f"mt4 {folder.casefold()}" if folder else "",  # one process for each folder
         needs_credentials=True,
         fills_horizon=timedelta(days=days),
         quotes=True,

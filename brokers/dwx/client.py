@@ -1,4 +1,4 @@
-"""One connection at its terminal: whose it is, and all that is known of it at a moment."""
+"""One connection's access to its terminal: account checks, and the state at one moment."""
 
 import asyncio
 import math
@@ -23,17 +23,17 @@ from brokers.types import ConnectionSpec, HeldLevels
 from common.reason_codes import Code
 
 HISTORY_DAYS = 90
-MIN_GAP_SECONDS = 0.5  # two looks at what is in no file
+MIN_GAP_SECONDS = 0.5  # between two reads that must both miss an order
 ALL_HISTORY = "In MetaTrader, Account History, right click: All History."
 
 
 def _no_listener(*_: object) -> None:
-    """Who is told where nobody watches."""
+    """Ignore a notification: no watcher is set."""
 
 
 @dataclass(frozen=True, slots=True)
 class DwxClient:
-    """What a call needs. Everything here raises AwayError where the terminal cannot be used."""
+    """What a call needs. Methods raise TerminalUnavailableError if the terminal is not usable."""
 
     spec: ConnectionSpec
     terminal: Terminal
@@ -49,11 +49,11 @@ class DwxClient:
         return self._of_account(await self.terminal.orders())
 
     async def snapshot_after(self, mark: object, seconds: float) -> Snapshot:
-        """The same by a file written since the orders file had this signature, within a time."""
+        """Return `snapshot` of a file written since the orders file had this signature."""
         return (await self.glance_after(mark, seconds))[1]
 
     async def peek(self) -> Snapshot:
-        """The same however old it is: it may show an effect and never that there is none."""
+        """Return `snapshot` of any age: it may show an effect, but never proves its absence."""
         return (await self.glance())[1]
 
     async def glance(self) -> tuple[object, Snapshot]:
@@ -62,23 +62,23 @@ class DwxClient:
         return mark, self._of_account(snapshot)
 
     async def glance_after(self, mark: object, seconds: float) -> tuple[object, Snapshot]:
-        """The same of a file written since it had this signature, within a time."""
+        """Return `glance` at a file written since it had this signature. seconds: time-out."""
         mark, snapshot = await self.terminal.orders_after(mark, seconds)
         return mark, self._of_account(snapshot)
 
     @property
     def by_deals(self) -> bool:
-        """Whether executions stand in the history and nowhere else."""
+        """Whether only the history lists executions."""
         return self.terminal.dialect.by_deals
 
     async def books(
         self, snapshot: Snapshot, closed: tuple[Any, ...] = (), reach: float = math.inf
     ) -> Mt4Reports:
-        """Put together what is known."""
+        """Return the terminal's state from these reads and all commands sent."""
         return self._books(snapshot, await self.intents(), closed, reach)
 
     async def look(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
-        """Put together what is known of what is open, and of an order; `books` for all else."""
+        """Return the state of what is open, and of an order; use `books` for everything."""
         about, account = CommandFilter.open(snapshot, client_order_id), self.spec.account
         commands = await self._read_journal(partial(self.terminal.ledger.about, about, account))
         return self._books(snapshot, commands)
@@ -92,18 +92,20 @@ class DwxClient:
         )  # fmt: skip
 
     async def traced(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
-        """`look`, with the history if a position's past is not in sight otherwise. In a turn only
-        if `traceable` says no."""
+        """Return `look`, with the history if it cannot trace a position otherwise.
+
+        It needs a turn only if `traceable` is false."""
         books = await self.look(snapshot, client_order_id)
         if not traceable(books):
             books = await self.books(snapshot, await self.history())
         return self.remember(books)
 
     async def with_history(self, days: int = 0, awaited: str = "") -> Mt4Reports:
-        """Put together all that is known. In a turn. First what is open, then what was closed: what
-        moves between both is seen twice. What waited, and `awaited`, is called gone only if a
-        second look, at files written after the first one's, does not show it either: the terminal
-        takes a filled order away before it has its execution."""
+        """Return the complete state. Call it in a turn.
+
+        It reads what is open before what was closed, so that what moves between them is in both. A
+        working order, and `awaited`, counts as gone only if a second read of newer files does not
+        show it either: the terminal removes a filled order before it lists the execution."""
         books = await self._look(await self.snapshot(), days)
         if missed := books.missed(awaited):
             mark = await self.terminal.mark()
@@ -118,15 +120,15 @@ class DwxClient:
         return books
 
     async def _look(self, snapshot: Snapshot, days: int) -> Mt4Reports:
-        commands = self._days(days)
-        reach = time.time() - (commands - 1) * 86_400  # its days are the server's
-        closed = await self.terminal.history(commands)
+        days_back = self._days(days)
+        reach = time.time() - (days_back - 1) * 86_400  # its days are the server's
+        closed = await self.terminal.history(days_back)
         return self.remember(await self.books(snapshot, closed, reach))
 
     async def _noted(
         self, books: Mt4Reports, intents: Sequence[SentCommand], how: str
     ) -> Mt4Reports:
-        """Write down how these ended, and return the books that know it."""
+        """Store how these commands ended, and return the state with it."""
         for one in intents:
             await self.terminal.ended(one.number, how)
         ended = {one.number for one in intents}
@@ -134,7 +136,7 @@ class DwxClient:
         return replace(books, intents=known) if ended else books
 
     async def history(self) -> tuple[Any, ...]:
-        """Ask for the history, back to the opening of all that was ever seen open here."""
+        """Read the history, back to the opening of the oldest ticket that was ever open here."""
         return await self.terminal.history(self._days())
 
     def _days(self, days: int = 0) -> int:
@@ -142,7 +144,7 @@ class DwxClient:
         return max(days, self.days, math.ceil(seconds / 86_400) + 2)
 
     async def intents(self) -> list[SentCommand]:
-        """Return what was sent from this folder for this account."""
+        """Return the commands that were sent in this folder for this account."""
         return await self._read_journal(self.terminal.ledger.intents)
 
     async def _read_journal(self, read: Callable[[], list[SentCommand]]) -> list[SentCommand]:
@@ -152,14 +154,14 @@ class DwxClient:
             raise TerminalUnavailableError(
                 Code.NOT_CONNECTED, f"The folder fails: {error}"
             ) from error
-        # Of another account, which the terminal was logged in to, its files say nothing.
+        # The files show nothing of another account to which the terminal was logged in.
         return [one for one in found if one.account in ("", self.spec.account)]
 
     def remember(self, books: Mt4Reports) -> Mt4Reports:
-        """Keep where open tickets came from, for when a partial close gives them new numbers."""
+        """Store the first tickets of open positions: a partial close gives them new numbers."""
         if not traceable(books):
             raise TerminalUnavailableError(
-                Code.NOT_CONNECTED, f"The terminal's history is cut. {ALL_HISTORY}"
+                Code.NOT_CONNECTED, f"The terminal's history is incomplete. {ALL_HISTORY}"
             )
         try:
             books.check()
@@ -175,20 +177,20 @@ class DwxClient:
         return books
 
     def shows_all(self, before: Mapping[int, OpenTicket], now: Mapping[int, OpenTicket]) -> bool:
-        """Whether what is open tells all that has happened: nothing has left since."""
+        """Whether the open tickets show all changes: none was closed, even in part."""
         if self.by_deals:
             return False
         return all(number in now and now[number].lots >= was.lots for number, was in before.items())
 
     def lots(self, symbol: str) -> Lots:
-        """Raises Rejected for a symbol of which nobody says what a lot is."""
+        """Return a symbol's lots. Raises Rejected if its lot size is unknown."""
         try:
             return lots_of(self.spec.settings, symbol)
         except LotsError as error:
             raise Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error
 
     def in_lots(self, symbol: str, quantity: Decimal) -> Decimal:
-        """Base units into lots. Raises Rejected."""
+        """Return base units as lots. Raises Rejected."""
         lots = self.lots(symbol).lots(quantity)
         if lots is None:
             raise Rejected(Code.VOLUME_INVALID, f"{quantity} is not a whole number of lot steps")
@@ -196,7 +198,7 @@ class DwxClient:
 
     @property
     def days(self) -> int:
-        """How far back the history is asked for, and absence therefore known."""
+        """How many days the history is read back; older absences are unknown."""
         return days_of(self.spec)
 
     def _of_account(self, snapshot: Snapshot) -> Snapshot:
@@ -207,7 +209,7 @@ class DwxClient:
 
 
 def days_of(spec: ConnectionSpec) -> int:
-    """The setting `history_days`."""
+    """Return the setting `history_days`."""
     try:
         return min(3600, max(1, int(spec.settings.get("history_days") or HISTORY_DAYS)))
     except (TypeError, ValueError):

@@ -1,9 +1,9 @@
-"""The expert advisor's error types and MT4's error texts into our codes.
+"""The expert advisor's error types and MT4's error texts, mapped to our codes.
 
 Source: DWX_Server_MT4.mq4 1.0 (SendError and ErrorDescription), and MetaQuotes' list of trade
-server return codes (docs.mql4.com/constants/errorswarnings/enum_trade_return_codes), which says of
-'common error', 'no error' and 'trade timeout' that the operation may have happened. Read on
-2026-11-20. What stands in no table is unknown.
+server return codes (docs.mql4.com/constants/errorswarnings/enum_trade_return_codes), which states
+for 'common error', 'no error' and 'trade timeout' that the operation may have happened. Read on
+2026-11-20. An error in no table is unknown.
 """
 
 import re
@@ -30,7 +30,7 @@ BY_EXPERT_ADVISOR: dict[str, Code] = {  # it refused before it asked the broker
 }
 
 BY_BROKER = frozenset({"OPEN_ORDER", "MODIFY_ORDER", "CLOSE_ORDER_TICKET"})
-"""Error types behind which MT4's own text stands."""
+"""Error types that are followed by MT4's own text."""
 
 NOT_SENT: dict[str, Code] = {  # the terminal kept it
     "trade is not allowed in the expert properties": Code.TRADING_DISABLED,
@@ -83,15 +83,15 @@ ABOUT_TRADES = tuple(f"Successfully {did} order" for did in ("sent", "closed", "
 
 
 def newest_message(messages: list[Message], kinds: frozenset[str]) -> Message | None:
-    """The last message about a command: earlier ones may be of an earlier command, told late."""
-    about = [one for one in messages if one.kind in kinds or one.text.startswith(ABOUT_TRADES)]
-    return about[-1] if about else None
+    """Return the last message about a command; earlier ones may belong to an earlier command."""
+    matching = [m for m in messages if m.kind in kinds or m.text.startswith(ABOUT_TRADES)]
+    return matching[-1] if matching else None
 
 
 def outcome_of(message: Message) -> BrokerError:
     """Return the outcome that an error message means; in doubt it is unknown."""
     if message.kind == "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE" and "max: 0.000000" in message.text:
-        return Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, message.text)  # bounds of what is not known
+        return Rejected(Code.UNKNOWN_SYMBOL_AT_BROKER, message.text)  # an unknown symbol has none
     if code := BY_EXPERT_ADVISOR.get(message.kind):
         return Rejected(code, message.text)
     text = message.text.rpartition(": ")[2]
@@ -109,6 +109,6 @@ def refused_symbols(message: Message) -> list[str]:
 
 
 def stated_limits(message: Message) -> tuple[Decimal, ...]:
-    """Return the numbers behind a limit that the expert advisor names, as they stand there."""
+    """Return the numbers of a limit that the expert advisor states, in the order of the text."""
     found = re.findall(r"(?:: |\()(-?\d+(?:\.\d+)?)", message.text)
-    return tuple(Decimal(one).normalize() for one in found)
+    return tuple(Decimal(number).normalize() for number in found)

@@ -1,7 +1,7 @@
-"""The numbers of commands: the expert advisor ignores one that it has seen among the last thousand.
+"""The numbers of commands: the expert advisor ignores a number that was among its last thousand.
 
-Not each is written down: a thousand are reserved at a time, and the ledger is tidied with it, or
-as soon afterwards as it can tell what is over.
+They are not stored one by one: a thousand are reserved at a time. The journal is compacted with it,
+or as soon afterwards as it is known which commands have ended.
 """
 
 from brokers.dwx.command_journal import CommandJournal
@@ -10,8 +10,8 @@ MAX_ID, RESERVED_AT_ONCE = 2**31 - 1, 1000
 
 
 class CommandIds:
-    """The numbers of one folder. `begin` and `reserve` touch the disk and may raise OSError; they
-    are called while the folder is ours and stays so."""
+    """The numbers of one folder. `begin` and `reserve` access the disk and may raise OSError; call
+    them only while this process has locked the folder."""
 
     def __init__(self, ledger: CommandJournal) -> None:
         self._ledger = ledger
@@ -19,11 +19,12 @@ class CommandIds:
         self._is_tidy = True
 
     def begin(self) -> None:
-        """Go on behind all that were ever used here."""
+        """Continue after the highest number that may have been used here."""
         self._is_tidy = self._ledger.tidy()
         self._last = self._reserved = self._ledger.last_number()
 
     def next(self) -> int:
+        """Return the next number."""
         self._last = self._last % MAX_ID + 1
         return self._last
 
@@ -38,7 +39,7 @@ class CommandIds:
         return self._last > self._reserved
 
     def reserve(self) -> None:
-        """Reserve the next ones and tidy the ledger, if nobody has meanwhile."""
+        """Reserve the next numbers and compact the journal, unless that was done meanwhile."""
         if self.are_due:
             self._is_tidy = self._ledger.tidy()
         if self._are_used_up:

@@ -1,14 +1,14 @@
-"""What we have asked a terminal for, on disk beside its files, written before it is asked.
+"""The journal of commands to a terminal: a file beside the terminal's, written before each command.
 
-MT4 keeps no name of a close: only here stands which exit of ours closed which ticket. And what was
-never written down here was never sent. Lines of JSON; a torn last line is one that never counted.
+MT4 stores no id of a close: only this file links our exits to the tickets that they closed. A
+command that is not in it was never sent. Lines of JSON; an incomplete last line does not count.
 
-The file is the truth; memory holds a copy, as far as the process has room
-(brokers/record_cache.py). What leaves first is about nothing that is open: what certainly had no
-effect, and positions that are over. `about` tells what concerns given tickets from what is left,
-and reads the file anew where it does not know of one of them whether all is left; `intents` tells
-everything, and reads the file anew where anything has left. That costs about what the history costs
-beside which it is asked for. So no conclusion depends on what is in memory.
+The file is the truth; memory has a copy, as far as the record cache allows
+(brokers/record_cache.py). Commands about nothing that is open are evicted first: those without an
+effect, and those of closed positions. `about` returns the commands of given tickets; it reads the
+file again if some of them may have been evicted. `intents` returns all commands and reads the file
+again after any eviction; that costs about as much as the history that is read with it. So no
+conclusion depends on what is in memory.
 """
 
 import json
@@ -36,24 +36,25 @@ from brokers.record_cache import MAX_RECORDS, RECORD_CACHE, RecordCache
 KEEP_SECONDS = 400 * 86_400
 REWRITE_ABOVE = 4_000_000  # bytes
 COUNT_ABOVE = 1_000_000  # bytes: in less there are not too many to hold
-MAX_COMMANDS = MAX_RECORDS - 1000  # of one terminal: as many more may come before it is tidied
+MAX_COMMANDS = MAX_RECORDS - 1000  # of one terminal: 1000 more may come before it is compacted
 OVERLAP = 200  # bytes that are read again
-RESERVED = "reserved"  # no command's end: numbers up to that one may have been used
+RESERVED = "reserved"  # not an end: numbers up to this one may have been used
 
 
 class CommandJournal:
-    """The intents of one folder. Its file is written by the folder's owner only; calls touch the
-    disk and may raise OSError. Any thread may read, one at a time."""
+    """The commands of one folder. Only the process that has locked the folder writes the file.
+
+    Calls access the disk and may raise OSError. Any thread may read, one at a time."""
 
     def __init__(self, path: Path, record_cache: RecordCache = RECORD_CACHE) -> None:
         self._path, self._reading = path, threading.Lock()
-        self._writing = threading.Lock()  # what is written while it is tidied must not be lost
+        self._writing = threading.Lock()  # a write during compaction must not be lost
         self._partition = record_cache.partition(self)
-        self._looks = OpenSnapshots()  # what was asked about
+        self._snapshots = OpenSnapshots()  # what was open at each `about`
         self._forget()
 
     def write(self, intent: SentCommand) -> None:
-        """Put an intent on disk before it may have its effect."""
+        """Store a command before it is sent."""
         self._append(_as_json(intent))
 
     def end(self, number: int, how: str) -> None:
@@ -61,7 +62,7 @@ class CommandJournal:
         self._append({"number": number, "end": how})
 
     def intents(self) -> list[SentCommand]:
-        """Return all that is kept, oldest first; only what is new is read. Raises OSError for what
+        """Return all commands, oldest first; read only what is new. Raises OSError for lines that
         we have not written."""
         with self._reading:
             if self._left is not None:
@@ -71,25 +72,27 @@ class CommandJournal:
         return found
 
     def about(self, open_now: CommandFilter, account: str = "") -> list[SentCommand]:
-        """Return all that is about what is open at an account, oldest first. Raises OSError as
+        """Return the commands about what is open at an account, oldest first. Raises OSError as
         `intents`."""
         with self._reading:
             found = self._read()
             if self._left is not None and not self._left.covers(open_now):
                 self._forget()
                 found = self._read()
-            self._looks.record_open(OpenSnapshot(time.time(), open_now, account))
+            self._snapshots.record_open(OpenSnapshot(time.time(), open_now, account))
             self._may_shed = True
         self._partition.ensure_capacity()
-        return [one for one in found if open_now.has(one)]
+        return [command for command in found if open_now.has(command)]
 
-    # ---- what is in memory ------------------------------------------------------------------
+    # ---- the copy in memory -----------------------------------------------------------------
     @property
     def loop(self) -> None:
-        """It may leave on any thread: not while somebody reads."""
+        """None: records may be dropped on any thread."""
 
     def drop(self, *, ended: bool) -> bool:
-        """Let what is about nothing that is open leave memory, or all. The file still has it."""
+        """Drop the commands about nothing that is open, or (not `ended`) all, from memory.
+
+        Return False if there are none, or during a read."""
         if not (self._known and (self._may_shed or not ended)):
             return False
         if not self._reading.acquire(blocking=False):
@@ -107,15 +110,13 @@ class CommandJournal:
 
     def _forget(self) -> None:
         self._known: dict[int, SentCommand] = {}
-        self._left: CommandFilter | None = (
-            None  # of what all is left in memory; None: of everything
-        )
+        self._left: CommandFilter | None = None  # what memory has completely; None: everything
         self._may_shed = False
-        self._before = b""  # the end of what is known, by which the file is known again
+        self._before = b""  # the last bytes that were read, to recognise the file again
         self._offset = 0
 
     def _shed(self) -> None:
-        snapshot = self._looks.last or OpenSnapshot(0.0, CommandFilter())
+        snapshot = self._snapshots.last or OpenSnapshot(0.0, CommandFilter())
         known = self._known.values()
         stays = {one.magic for one in known if not is_over(one, snapshot)}
         kept = {number: one for number, one in self._known.items() if one.magic in stays}
@@ -129,7 +130,7 @@ class CommandJournal:
         size = len(self._known)
         try:
             return self._read_on()
-        except BaseException:
+        except BaseException:  # any: a partial read must not stay in memory
             self._forget()
             raise
         finally:
@@ -138,10 +139,10 @@ class CommandJournal:
 
     def _read_on(self) -> list[SentCommand]:
         raw = self._tail()
-        if not raw.startswith(self._before):  # it was tidied, or a backup of it put back
+        if not raw.startswith(self._before):  # it was compacted, or restored from a backup
             self._forget()
             raw = self._tail()
-        whole = max(raw.rfind(b"\n"), len(self._before))  # the last line may still be on its way
+        whole = max(raw.rfind(b"\n"), len(self._before))  # the last line may be incomplete
         _fold(self._known, raw[len(self._before) : whole])
         self._offset += whole - len(self._before)
         found = dict(self._known)
@@ -159,15 +160,16 @@ class CommandJournal:
         self._append(_reserved(number))
 
     def last_number(self) -> int:
-        """Return the last number that may have been used; a random one where nothing is known,
-        since the expert advisor ignores a number that it has seen among the last thousand."""
+        """Return the last number that may have been used; a random one without a journal, since
+        the expert advisor ignores a number that was among its last thousand."""
         anything = secrets.randbelow(1_000_000_000)
         return max([record["number"] for record in self._lines()], default=anything)
 
     def tidy(self) -> bool:
-        """Forget what is over, once the file has grown large or holds more than there may be: what
-        is older than anybody looks back, and what is too much. What is or may be open stays. False:
-        put off, since nobody has looked at what is open for long enough."""
+        """Remove ended commands from the file if it is large or has too many.
+
+        It removes commands beyond KEEP_SECONDS and beyond MAX_COMMANDS, never one that is or may be
+        open. Return False if it must wait until what is open was read for long enough."""
         size = self._path.stat().st_size if self._path.exists() else 0
         if size < COUNT_ABOVE:
             return True
@@ -176,11 +178,11 @@ class CommandJournal:
 
     @property
     def knows_what_is_open(self) -> bool:
-        """Whether what is open is known for long enough to forget what is over."""
-        return self._looks.lately is not None
+        """Whether what is open is known for long enough to remove ended commands."""
+        return self._snapshots.recent is not None
 
     def _tidy(self, size: int) -> bool:
-        found, snapshot = self.intents(), self._looks.lately
+        found, snapshot = self.intents(), self._snapshots.recent
         if size < REWRITE_ABOVE and len(found) <= MAX_COMMANDS:
             return True
         if snapshot is None:
@@ -196,14 +198,14 @@ class CommandJournal:
         return True
 
     def _stays(self, found: list[SentCommand], now: str) -> list[SentCommand]:
-        """Return what is not forgotten. Of an account that the terminal has left, and of which this
-        process has not seen what is open there, that is all. now: the account that it shows."""
+        """Return the commands to keep: all of an account whose open orders this process has not
+        read for long enough. now: the account that the terminal is logged in to."""
         of: dict[str, list[SentCommand]] = {}
         for one in found:
             of.setdefault(one.account or now, []).append(one)
         stays, oldest = set[int](), time.time() - KEEP_SECONDS
         for account, mine in of.items():
-            snapshot = self._looks.lately_of(account)
+            snapshot = self._snapshots.recent_of(account)
             left = mine if snapshot is None else without_ended(mine, snapshot, oldest, MAX_COMMANDS)
             stays |= {one.number for one in left}
         return [one for one in found if one.number in stays]
@@ -219,7 +221,7 @@ class CommandJournal:
 
 
 def _line(record: dict[str, Any]) -> bytes:
-    # It begins with the line's end: a torn line before it stays alone.
+    # It begins with a line break, so that an incomplete line before it stays separate.
     return b"\n" + json.dumps(record).encode()
 
 
@@ -254,4 +256,4 @@ def _read_command(record: dict[str, Any]) -> SentCommand:
     try:
         return SentCommand(**{**record, "lots": Decimal(record["lots"])})
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise OSError(f"ledger.jsonl has a line that is not ours: {error}") from error
+        raise OSError(f"ledger.jsonl has a line that we did not write: {error}") from error

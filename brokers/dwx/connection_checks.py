@@ -1,8 +1,8 @@
-"""The connection test, and what the terminal says of symbols and of its own limits.
+"""The connection test, and the terminal's limits for symbols and orders.
 
-The expert advisor tells its limits only when it refuses. So it is asked for a waiting order at the
-price 0, which it refuses in every case before the broker hears of it: with 0 lots it names the
-broker's bounds, with the most lots its own MaximumLotSize, with too many open orders MaximumOrders.
+The expert advisor states its limits only when it refuses an order. So we request a pending order at
+price 0, which it always refuses before it contacts the broker: with 0 lots it states the broker's
+bounds, with the maximum its own MaximumLotSize, with too many open orders MaximumOrders.
 """
 
 import asyncio
@@ -23,14 +23,15 @@ from brokers.types import Check, CheckResult, Instrument
 from common.reason_codes import Code
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
-FOLDER = "Ask the operators for the folder's name and its key; docs/metatrader4.md says how."
+FOLDER = "Ask the operators for the folder's name and its key; see docs/metatrader4.md."
 LOG_IN_AGAIN = (
-    "Log in again; a wrong number: add the account anew by its right one, and remove this one."
+    "Log in to the right account. If the number is wrong, remove this connection and add it again"
+    " with the right one."
 )
 EXPERT = "Start MetaTrader, attach DWX_Server to a chart and switch AutoTrading on."
 OTHER_PLATFORM = (
-    "This account is of the other kind (MetaTrader 4, or MetaTrader 5 by files): remove it and add"
-    " it anew as that one, or start DWX_Server in the MetaTrader that you chose."
+    "This account is of the other type (MetaTrader 4, or MetaTrader 5 by files): remove it and add"
+    " it again as that one, or start DWX_Server in the MetaTrader that you chose."
 )
 ALLOW_TRADING = (
     "Switch AutoTrading on, allow live trading for DWX_Server (F7 on its chart), log in with the"
@@ -43,14 +44,14 @@ OUT_OF_RANGE = "OPEN_ORDER_LOTSIZE_OUT_OF_RANGE"
 
 @dataclass(slots=True)
 class Symbols:
-    """What came of asking about each symbol."""
+    """The results of querying the symbols."""
 
     instruments: list[Instrument] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
 
 
 async def run(line: DwxClient) -> list[Check]:
-    """Test a connection, stopping at the first line that makes the others pointless."""
+    """Run the checks; stop at the first failure without which no other check can run."""
     found = [Check("folder", OK, "found, and the key fits")]
     try:
         snapshot = await line.terminal.orders()
@@ -62,7 +63,7 @@ async def run(line: DwxClient) -> list[Check]:
         return [*found, Check("account", FAIL, detail, LOG_IN_AGAIN)]
     found.append(Check("account", OK, snapshot.account.number))
     found += [_mode(line), _time(line, snapshot)]
-    if line.terminal.blocked:  # the files do not tell it before an order is tried
+    if line.terminal.blocked:  # the files show it only after an order was tried
         found.append(
             Check("trading", FAIL, f"The last order: {line.terminal.blocked}", ALLOW_TRADING)
         )
@@ -73,7 +74,7 @@ async def run(line: DwxClient) -> list[Check]:
             found.append(Check("history", OK, f"looked up {line.days} days back. {ALL_HISTORY}"))
             return found + (await symbols(line)).checks
     except FolderInUseError as error:
-        return [*found, Check("commands", WARN, error.detail, "Its own tests can ask for more.")]
+        return [*found, Check("commands", WARN, error.detail, "Test from the process that has it.")]
     except TerminalUnavailableError as error:
         return [*found, Check("commands", FAIL, error.detail, _remedy(error))]
 
@@ -83,19 +84,21 @@ def _remedy(error: TerminalUnavailableError) -> str:
 
 
 def _mode(line: DwxClient) -> Check:
-    """The files do not tell the mode: MetaTrader 4 hedges, of MetaTrader 5 the owner says it."""
+    """Check the position mode, which the files do not contain: MetaTrader 4 hedges, and for
+    MetaTrader 5 the owner sets it."""
     if line.terminal.unsupported is not None:
         return Check(
             "position mode", FAIL, line.terminal.unsupported.detail, Code.HEDGING_NEEDED.hint
         )
     if line.by_deals and not line.spec.settings.get("hedging"):
-        return Check("position mode", FAIL, "Nobody says it hedges.", Code.HEDGING_NEEDED.hint)
+        detail = "The setting `hedging` is off."
+        return Check("position mode", FAIL, detail, Code.HEDGING_NEEDED.hint)
     return Check("position mode", OK, "HEDGING")
 
 
 async def instruments(line: DwxClient) -> list[Instrument]:
-    """The symbols of the settings with the terminal's bounds; those of the last time where another
-    process of ours has the terminal. Raises AwayError."""
+    """Return the symbols of the settings with the terminal's bounds; with the bounds of the last
+    time if another process of ours has the terminal. Raises TerminalUnavailableError."""
     kept = line.terminal.folder / "fillcast" / "bounds.json"
     try:
         async with line.terminal.turn():
@@ -106,7 +109,7 @@ async def instruments(line: DwxClient) -> list[Instrument]:
     try:
         await asyncio.to_thread(file_io.replace, kept, json.dumps(bounds).encode())
     except OSError:
-        pass  # another process then has no bounds to tell
+        pass  # other processes then have no bounds
     return found
 
 
@@ -123,7 +126,7 @@ def _remembered(line: DwxClient, raw: bytes) -> list[Instrument]:
 
 
 async def symbols(line: DwxClient) -> Symbols:
-    """Ask about each symbol of the settings. In a turn. Raises AwayError."""
+    """Query each symbol of the settings. In a turn. Raises TerminalUnavailableError."""
     found = Symbols()
     try:
         names = list(symbols_of(line.spec.settings))
@@ -178,13 +181,13 @@ async def _limit(line: DwxClient, lots: Lots) -> Check:
 
 
 def _compare_point_value(lots: Lots, currency: str, worth: Decimal | None) -> list[Check]:
-    """Compare the size of a lot with what a point of it is worth, where both are one currency."""
+    """Compare the lot size with the value of a point, if both are in one currency."""
     point = Decimal(1).scaleb(-lots.digits)
     if not worth or lots.pair.rpartition("/")[2] != currency or worth == lots.contract_size * point:
         return []
     detail = (
         f"a lot is taken as {lots.contract_size:f} units at {lots.digits} digits, which makes a "
-        f"point worth {lots.contract_size * point:f}; the terminal says {worth:f}"
+        f"point worth {lots.contract_size * point:f}; for the terminal it is {worth:f}"
     )
     hint = f"Give contract_size and digits of {lots.symbol} in the setting `symbols`."
     return [Check(f"{lots.symbol} lot", FAIL, detail, hint)]
@@ -194,9 +197,7 @@ async def _probe(line: DwxClient, symbol: str, lots: Decimal) -> Message:
     content = f"{symbol},buylimit,{lots:f},0,0,0,0,fillcast probe,0"
     message = await line.terminal.ask("OPEN_ORDER", content)
     if not message:
-        raise TerminalUnavailableError(
-            Code.NOT_CONNECTED, "The expert advisor's messages do not come."
-        )
+        raise TerminalUnavailableError(Code.NOT_CONNECTED, "The expert advisor sends no messages.")
     return message[-1]
 
 

@@ -1,8 +1,8 @@
-"""Reading and writing in a folder that others can write to as well.
+"""Read and write files in a folder that other users can write to.
 
-Whoever runs the terminal may put a link, a pipe or a huge file where the expert advisor's file or
-ours should be: through it we would read or overwrite another owner's, or wait for ever. So only
-real files are opened, none larger than a terminal's whole history. All calls touch the disk.
+The terminal's owner could put a link, a pipe or a huge file in place of the expert advisor's file
+or ours: we would read or overwrite another owner's file, or wait for ever. So these functions open
+regular files only, none larger than a terminal's complete history. All of them access the disk.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ MAX_FILE_SIZE = 64_000_000  # bytes; a closed trade takes some 350 of them
 
 
 def read(path: Path, begin: int = 0) -> bytes:
-    """Return what stands in a file, from this byte on. Raises OSError."""
+    """Return a file's content from this byte on. Raises OSError."""
     with os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
         file.seek(begin)
         found = file.read(MAX_FILE_SIZE + 1)
@@ -24,13 +24,13 @@ def read(path: Path, begin: int = 0) -> bytes:
 
 
 def create(path: Path, raw: bytes) -> None:
-    """Write a new file; one that is there already is in the way. Raises OSError."""
+    """Write a new file. Raises OSError, also if it exists already."""
     with os.fdopen(_open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(raw)
 
 
 def replace(path: Path, raw: bytes) -> None:
-    """Write a file that is there whole or not at all. Raises OSError."""
+    """Write a file atomically. Raises OSError."""
     fresh = path.with_suffix(".fresh")
     fresh.unlink(missing_ok=True)
     create(fresh, raw)
@@ -38,7 +38,7 @@ def replace(path: Path, raw: bytes) -> None:
 
 
 def move_away(path: Path, to: Path) -> bool:
-    """Take a file away; False: it was not there any more. Raises OSError."""
+    """Move a file; return False if it does not exist any more. Raises OSError."""
     try:
         os.replace(path, to)
     except FileNotFoundError:
@@ -49,8 +49,8 @@ def move_away(path: Path, to: Path) -> bool:
 def remove_older(path: Path) -> None:
     """Remove files of the same name with a smaller number, as in `next-12.txt`. Raises OSError.
 
-    Those with larger ones stay: a thread that nobody waits for any more may come here late, and
-    the next call's file is there already.
+    Larger ones stay: the thread of a call that was given up may run late, when the next call's file
+    exists already.
     """
     name, number = _numbered(path)
     for other in path.parent.glob(f"{name}-*{path.suffix}"):
@@ -64,7 +64,7 @@ def _numbered(path: Path) -> tuple[str, int]:
 
 
 def append(path: Path, raw: bytes) -> None:
-    """Add to a file, and have it on the disk itself before this returns. Raises OSError."""
+    """Append to a file and flush it to the disk. Raises OSError."""
     with os.fdopen(_open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), "ab") as file:
         file.write(raw)
         file.flush()
@@ -80,14 +80,14 @@ def locked_file(path: Path) -> int | None:
     except BlockingIOError:
         os.close(found)
         return None
-    except BaseException:
+    except BaseException:  # any: the descriptor must not leak
         os.close(found)
         raise
     return found
 
 
 def own_folder(folder: Path) -> Path:
-    """Return our own folder in a terminal's; it is made if it is not there. Raises OSError."""
+    """Return our own folder in a terminal's; create it if necessary. Raises OSError."""
     own = folder / "fillcast"
     own.mkdir(exist_ok=True)
     if own.is_symlink():
@@ -96,9 +96,9 @@ def own_folder(folder: Path) -> Path:
 
 
 def _open(path: Path, flags: int) -> int:
-    # The umask decides who else may read: a terminal may run under a user of its own.
+    # The umask decides who else may read: a terminal may run as another user.
     found = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
     if not stat.S_ISREG(os.fstat(found).st_mode):
         os.close(found)
-        raise OSError(f"{path.name} is no file")
+        raise OSError(f"{path.name} is not a regular file")
     return found

@@ -1,11 +1,11 @@
-"""What happens at the terminals without our asking: seen by their orders files, told as events.
+"""Watch the terminals' orders files, and report changes that we did not request as events.
 
-One look at all files each LOOK_SECONDS, in one thread. What is open and has changed is told then,
-a stop or target that a position has lost as well; for what is no longer open the history is asked
-for, one command. So an event waits at most LOOK_SECONDS after the expert advisor has written it (it
-does within its timer, 25 ms), plus that command. What happened while nobody looked is found by the
-comparison that every new owner of a terminal makes, and what happened in the SINCE before the first
-look is told.
+One thread checks all files every POLL_SECONDS. A change of what is open, also a stop or target that
+a position has lost, is reported at once; for a ticket that is no longer open it reads the history
+with one command. So an event is at most POLL_SECONDS later than the expert advisor's write (within
+its timer, 25 ms), plus that command. Changes while no process was watching are found by the
+comparison that each new owner of a terminal makes; changes within SINCE before the first check are
+reported.
 """
 
 import asyncio
@@ -28,17 +28,17 @@ from brokers.types import HeldLevels
 
 POLL_SECONDS = 0.25
 SINCE = timedelta(minutes=2)
-MAX_REPORTS = 10_000  # in this process, not acknowledged; beyond them the oldest go
-MAX_REPORTED = 2_000  # executions that are remembered as told, of each terminal; none beyond SINCE
-RETRY_SECONDS = (1.0, 60.0)  # after a look that failed, doubled each time
-MAX_READ = 250_000  # bytes, some 700 open orders; a larger file keeps no other terminal waiting
+MAX_REPORTS = 10_000  # not acknowledged, in this process; then the oldest are dropped
+MAX_REPORTED = 2_000  # executions remembered as reported, of each terminal; none before SINCE
+RETRY_SECONDS = (1.0, 60.0)  # after a check that failed, doubled each time
+MAX_READ = 250_000  # bytes, some 700 open orders; a larger file must not delay other terminals
 ORDERS = "DWX_Orders.txt"
 
 
 @dataclass(eq=False, slots=True)
 class WatchedTerminal:
-    """One terminal. mark: how far it has been told; told: executions since then and when; levels:
-    which ones each position had when they were last told, by its first ticket."""
+    """One terminal. mark: how far it was reported; reported: executions since then with their
+    times; levels: which ones each position had at the last report, by its first ticket."""
 
     line: DwxClient
     mark: SyncMark | None = None
@@ -53,13 +53,13 @@ class WatchedTerminal:
 
 
 class FileWatcher:
-    """All terminals that this process holds. It looks on the event loop of whoever adds one."""
+    """All terminals that this process has locked. It runs on the event loop that adds one."""
 
     def __init__(self) -> None:
         self.event_buffer = EventBuffer(MAX_REPORTS)
         self._watched: dict[str, WatchedTerminal] = {}
-        self._tried: dict[str, float] = {}  # when a connection's terminal was last tried to be held
-        self._tasks: dict[asyncio.Task[None], str] = {}  # with the connection that each is for
+        self._tried: dict[str, float] = {}  # last attempt to lock a connection's terminal
+        self._tasks: dict[asyncio.Task[None], str] = {}  # each with its connection
         self._poller: asyncio.Task[None] | None = None
 
     def add(self, line: DwxClient) -> None:
@@ -76,8 +76,9 @@ class FileWatcher:
             self._poller = loop.create_task(self._poll_forever())
 
     def take_and_watch(self, line: DwxClient) -> None:
-        """Take a terminal that is only read as yet for this process, and watch it: beside whoever
-        reads, who does not wait for it. Where another process has it nothing happens."""
+        """Lock a terminal for this process and watch it, in the background.
+
+        If another process has it, nothing happens."""
         known = self._watched.get(line.spec.connection_id)
         due = time.monotonic() >= self._tried.get(line.spec.connection_id, 0.0) + RETRY_SECONDS[1]
         if (known is None or known.line.terminal is not line.terminal) and due:
@@ -86,11 +87,11 @@ class FileWatcher:
 
     async def _take_and_watch(self, line: DwxClient) -> None:
         try:
-            if line.spec.connection_id in self._tried:  # it was not let go before we began
+            if line.spec.connection_id in self._tried:  # it was not dropped meanwhile
                 async with line.terminal.turn():
                     self.add(line)
         except TerminalUnavailableError:
-            pass  # whoever needs a command is told
+            pass  # a caller that needs a command gets the error itself
 
     def _begin(self, line: DwxClient, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -98,8 +99,8 @@ class FileWatcher:
         task.add_done_callback(self._tasks.pop)
 
     async def drop(self, connection_id: str | None = None) -> None:
-        """Watch a terminal, or all, no longer. What this loop does for it has ended afterwards: a
-        loop that stands still then leaves nothing under way."""
+        """Stop to watch a terminal, or all of them. Their tasks of this loop have ended when it
+        returns."""
         gone = [connection_id] if connection_id else [*self._watched, *self._tried]
         for one in gone:
             self._watched.pop(one, None)
@@ -111,7 +112,7 @@ class FileWatcher:
         await _end(ending)
 
     def report_books(self, line: DwxClient, books: Mt4Reports) -> None:
-        """Tell what somebody has just learned of this terminal."""
+        """Report what a call has just read from this terminal."""
         one = self._watched.get(line.spec.connection_id)
         if one is None:
             return
@@ -120,43 +121,42 @@ class FileWatcher:
             reports = books.changes_since(one.mark, one.since, one.reported)
             self._report_levels(one, books)
         except HistoryNeededError:
-            return  # nobody's call fails for it, and it is looked at again
+            return  # the call must not fail for it; the next check reads the history
         one.is_behind = False
         one.mark, one.since = books.mark, began - SINCE
         for report in reports:
             self.event_buffer.push(report)
             one.reported |= {fill.broker_fill_id: fill.time for fill in report.fills}
-        # What was executed before `since` is told again by no clock.
+        # Executions before `since` cannot be reported again.
         kept = [(name, at) for name, at in one.reported.items() if at >= one.since]
         one.reported = dict(kept[-MAX_REPORTED:])
 
     def record_open(self, line: DwxClient, books: Mt4Reports) -> None:
-        """Remember what somebody else has seen open: it may be gone before the next look."""
+        """Store what a call has read as open: it may be gone at the next check."""
         one = self._watched.get(line.spec.connection_id)
         if one is None:
             return
         one.levels = {**levels_now(books.snapshot, books.roots_now), **one.levels}
         if one.mark is not None:
-            # What is known as it was before is not told yet: the next look sees it change.
+            # Keep the earlier state of what is known: the next check then reports its change.
             one.mark = replace(one.mark, open={**open_now(books.snapshot), **one.mark.open})
 
     def set_levels(self, line: DwxClient, root: int, held: HeldLevels) -> None:
-        """Remember what the answer to a change of ours tells: what differs from it later is told.
-        What was seen meanwhile may be told before that answer, or after it."""
+        """Store the levels after a change of ours, so that only later differences are reported."""
         one = self._watched.get(line.spec.connection_id)
         if one is not None and root in one.levels:
             has = HeldLevelFlags(held.stop_loss is not None, held.take_profit is not None)
             one.levels = {**one.levels, root: has}
 
     def _report_levels(self, one: WatchedTerminal, books: Mt4Reports) -> None:
-        """Tell which levels positions of ours have gained or lost since this was last told: a
-        broker may drop a stop that it has confirmed. Raises HiddenError."""
+        """Report which levels our positions have gained or lost since the last report: a broker may
+        drop a stop that it has confirmed. Raises HistoryNeededError."""
         for report in books.changed_levels(one.levels):
             self.event_buffer.push(report)
         one.levels = levels_now(books.snapshot, books.roots_now)
 
     def notifications(self) -> AsyncIterator[None]:
-        """Ring at the beginning and whenever something new waits in `event_buffer`."""
+        """Yield at the beginning and whenever `event_buffer` has something new."""
         return self.event_buffer.notifications()
 
     async def _poll_forever(self) -> None:
@@ -172,7 +172,7 @@ class FileWatcher:
             await self._report(one)
             one.pause = RETRY_SECONDS[0]
         except (TerminalUnavailableError, HistoryNeededError, BrokerError):
-            one.before = None  # it is looked at again though its file may not change
+            one.before = None  # check it again even if its file does not change
             one.not_before = time.monotonic() + one.pause
             one.pause = min(RETRY_SECONDS[1], 2 * one.pause)
         finally:
@@ -183,16 +183,17 @@ class FileWatcher:
         if await self._report_from_open(one):
             return
         if self._watched.get(line.spec.connection_id) is not one:
-            return  # it was let go: nothing may take its folder back
+            return  # it was dropped: do not lock its folder again
         async with line.terminal.turn():
-            # Whoever had the turn before us, an exit of ours perhaps, may have asked, and told us.
+            # The call that had the turn before, such as an exit, may have read the history already.
             if not await self._report_from_open(one):
-                await line.with_history()  # which is heard
+                await line.with_history()  # it calls `report_books`
         if one.is_behind:
-            raise HistoryNeededError("not all of it can be told")
+            raise HistoryNeededError("the history does not explain all changes")
 
     async def _report_from_open(self, one: WatchedTerminal) -> bool:
-        """Tell what needs no history. False: something has left, and only the history says how."""
+        """Report changes that need no history. Return False if a ticket is gone: only the history
+        shows how."""
         snapshot = await one.line.peek()
         if one.mark is None:
             return False
@@ -201,7 +202,7 @@ class FileWatcher:
             return True
         books = await one.line.look(snapshot)
         try:
-            self._report_levels(one, books)  # without the history: it may take long, or not come
+            self._report_levels(one, books)  # before the history, which may take long or fail
         except HistoryNeededError:
             return False
         if now != one.mark.open:
@@ -212,16 +213,16 @@ class FileWatcher:
 
 
 async def _end(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel those of this loop and wait for their end; others' loops have ended before."""
-    mine = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
-    for task in mine:
+    """Cancel the tasks of this loop and wait for their end; other loops have ended before."""
+    own = [task for task in tasks if task.get_loop() is asyncio.get_running_loop()]
+    for task in own:
         task.cancel()
-    await asyncio.gather(*mine, return_exceptions=True)
+    await asyncio.gather(*own, return_exceptions=True)
 
 
 def _changed_terminals(watched: list[WatchedTerminal], now: float) -> list[WatchedTerminal]:
-    """Those whose orders file was written since the last look and shows anything else than what has
-    been told: it is written each second, whether anything happens or not. Touches the disk."""
+    """Return the terminals whose orders file shows a change that was not reported. Accesses the
+    disk. The expert advisor writes the file each second, also without a change."""
     found = []
     for one in watched:
         if now < one.not_before:
@@ -247,5 +248,5 @@ def _shows_only_reported(one: WatchedTerminal) -> bool:
 
 
 def _has_same_levels(one: WatchedTerminal, snapshot: Snapshot) -> bool:
-    """Whether its positions have the levels that were last told."""
+    """Whether its positions have the levels of the last report."""
     return levels_now(snapshot, one.line.terminal.roots) == one.levels

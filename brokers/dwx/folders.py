@@ -1,9 +1,9 @@
-"""Which folder a connection means: a name under the operators' root, and nothing else.
+"""Find a connection's folder: only a name under the operators' root.
 
-Operators set FILLCAST_MT4_ROOT; each terminal has a folder in it, which is its DWX folder or holds
-it. Links that lead out of the root are refused. A tenant names only the folder. Whoever may use it
-proves it by the key that its owner or an operator has put into it as `fillcast.key`: else one
-tenant could name another's terminal.
+Operators set FILLCAST_MT4_ROOT. Each terminal has a folder in it, which is its DWX folder or
+contains it. Links that lead out of the root are rejected. A tenant enters only the folder's name,
+and proves the right to use it by the key in its file `fillcast.key`, written by the owner or an
+operator: otherwise a tenant could use another's terminal.
 """
 
 import hmac
@@ -18,8 +18,8 @@ KEY = "fillcast.key"
 
 
 class TerminalUnavailableError(Exception):
-    """A terminal cannot be used now. raw: what stands in a file that cannot be read; it may hold
-    anything, so it goes nowhere but through raw_text.py."""
+    """A terminal cannot be used now. raw: content of a file that cannot be read. It may contain
+    anything, so use it through raw_text.py only."""
 
     def __init__(self, code: Code, detail: str, raw: bytes = b"") -> None:
         super().__init__(detail)
@@ -31,9 +31,9 @@ class FolderInUseError(TerminalUnavailableError):
 
 
 def folder_of(root: Path | None, name: object) -> Path:
-    """Return the folder in which a terminal's expert advisor writes. Touches the disk.
+    """Return the folder in which a terminal's expert advisor writes. Accesses the disk.
 
-    Raises AwayError: no root is set, the name is not one, or it leads out of the root.
+    Raises TerminalUnavailableError: no root is set, the name is invalid, or it leads out of it.
     """
     if root is None:
         raise TerminalUnavailableError(
@@ -66,7 +66,7 @@ def _inside(top: Path, name: str) -> Path:
 
 
 def check_key(folder: Path, password: str) -> None:
-    """Raise AwayError CREDENTIALS_REFUSED unless the password is the folder's key."""
+    """Raise TerminalUnavailableError unless the password is the folder's key."""
     try:
         key = file_io.read(folder / KEY).strip()
     except OSError as error:

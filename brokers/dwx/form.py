@@ -1,4 +1,4 @@
-"""What an owner fills in for a terminal. Needs no library."""
+"""The connection form of a terminal. It needs no library."""
 
 from typing import Any
 
@@ -36,13 +36,13 @@ def _wait(key: str, label: str, hint: str) -> Setting:
 FORM = Form(
     settings=(
         Setting(
-            "folder", "Folder", "The name of the terminal's folder; the operators know it.",
+            "folder", "Folder", "The name of the terminal's folder; ask the operators for it.",
             SettingType.FOLDER, required=True, while_open=OpenChangeRule.IDENTIFIES_ACCOUNT,
         ),
         Setting(
             "symbols", "Symbols",
-            "As in Market Watch, suffix and all: EURUSD.m, XAUUSD. For what is no currency pair and"
-            " no metal say contract_size and digits:"
+            "As in Market Watch, with the suffix: EURUSD.m, XAUUSD. For symbols other than currency"
+            " pairs and metals, set contract_size and digits:"
             ' {"GER40": {"contract_size": "1", "digits": 1}}.',
             SettingType.SYMBOLS, required=True, check=_symbols_error,
             while_open=OpenChangeRule.LOCKED_BY_SYMBOL,
@@ -58,7 +58,7 @@ FORM = Form(
         ),
         _wait("take", "Wait for the terminal … seconds", "A command not taken then is withdrawn."),
         _wait("answer", "Wait for an outcome … seconds", "An order without one is then unknown."),
-        _wait("stale", "Heartbeat … seconds", "A terminal that wrote nothing so long is away."),
+        _wait("stale", "Heartbeat … seconds", "A terminal without a write for so long is down."),
         _wait(
             "settle", "Absence counts after … seconds",
             "Until then an order without an answer may still be on its way to the broker.",
@@ -66,10 +66,10 @@ FORM = Form(
     ),
     secrets=(
         Secret(
-            "password", "Folder key", "What stands in fillcast.key in the terminal's DWX folder."
+            "password", "Folder key", "The content of fillcast.key in the terminal's DWX folder."
         ),
     ),
     label="MetaTrader 4",
-    account="The login number that the terminal shows.",
+    account="The login number that the terminal displays.",
     numbered_by="folder",
 )  # fmt: skip

@@ -1,12 +1,12 @@
-"""The history, of which each record is read once: what was closed stays as it is.
+"""A cache of the history's records: each is parsed once, since closed trades do not change.
 
-The expert advisor tells all of it whenever it is asked, so a busy account's day would be read again
-for each exit. Records are kept by their own text: nothing is remembered of whose or when, and what
-a record says anew has another text. Both expert advisors put a comment last in a record.
+The expert advisor writes the whole history at each request, so a busy account's day would be parsed
+again for each exit. Records are cached by their own text, without assumptions about their content:
+a changed record has another text. Both expert advisors write the comment last in a record.
 
-A terminal's history is kept whole as it was read last, or not at all: then it is read at once,
-which costs less than by records. So only the first reading of what is kept costs more (by a half)
-than reading the file once.
+The cache has a terminal's history as it was read last, completely or not at all; without it, the
+whole text is parsed at once, which is cheaper than by records. So only the first read of a cached
+history costs more (by a half) than parsing the file once.
 """
 
 import threading
@@ -29,9 +29,11 @@ T = TypeVar("T", bound=Numbered)
 
 
 class HistoryCache:
-    """Whose histories a process keeps. Where they are too many, those give way that nobody has
-    asked for in an hour, and then those that are more than twice as long as what comes: so none
-    takes the place of its like, and no terminal's years take it from all others' days."""
+    """The bound on the histories that a process caches.
+
+    If there are too many records, histories that were not used for an hour are evicted first, then
+    those more than twice as long as the new one: so equals do not evict each other, and one
+    terminal's years do not displace all others' days."""
 
     def __init__(self, most: int = MAX_RECORDS) -> None:
         self.most, self._lock = most, threading.Lock()
@@ -41,12 +43,12 @@ class HistoryCache:
         return sum(len(one) for one in list(self._pasts))
 
     def may_keep(self, past: "TerminalHistory", size: int) -> bool:
-        """Whether there is a place for so many records of one terminal."""
+        """Whether the cache can hold so many records of one terminal."""
         with self._lock:
             return self._going(past, size) is not None
 
     def keep(self, past: "TerminalHistory", found: dict[str, tuple[Any, ...]]) -> None:
-        """Keep these of one terminal instead of what was kept of it, if there is a place."""
+        """Replace the cached records of one terminal, if the cache can hold the new ones."""
         with self._lock:
             going = self._going(past, len(found))
             for one in going or ():
@@ -55,7 +57,7 @@ class HistoryCache:
             self._pasts.add(past)
 
     def _going(self, past: "TerminalHistory", size: int) -> "list[TerminalHistory] | None":
-        """Return who gives way; None: too few do."""
+        """Return the histories to evict; None if that would not be enough."""
         others = [one for one in self._pasts if one is not past and len(one)]
         spare = self.most - size - sum(map(len, others))
         idle_since = time.monotonic() - IDLE_SECONDS
@@ -83,24 +85,24 @@ class TerminalHistory:
         return len(self.kept)
 
     def read(self, text: str, read: Callable[[str], tuple[T, ...]]) -> tuple[T, ...]:
-        """Return what a file's JSON says: each record once, of a number that comes twice the last.
+        """Return the records of a file's JSON; of a number that occurs twice, the last one.
 
-        read: understands all of the text, and any of its records alone; raises ValueError for what
-        is half-written."""
+        read: parses the whole text or any single record; raises ValueError for an incomplete one.
+        """
         self.asked, kept = time.monotonic(), self.kept
         if not kept and not self._shelf.may_keep(self, text.count(RECORD_SEPARATOR) + 1):
             return read(text)
         try:
             texts = list(_records(text))
             found = {one: kept[one] if one in kept else read(one) for one in texts}
-        except ValueError:  # it is half-written, or a comment looks like a record's end
+        except ValueError:  # it is incomplete, or a comment looks like a record's end
             return read(text)
         self._shelf.keep(self, found)
         return tuple({one.number: one for record in texts for one in found[record]}.values())
 
 
 def _records(text: str) -> Iterator[str]:
-    """Cut an object of records into objects of one record each."""
+    """Split an object of records into objects of one record each."""
     text = text.strip()
     if text[:1] != "{" or text[-1:] != "}":
         raise ValueError("not an object")

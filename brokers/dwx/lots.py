@@ -1,9 +1,9 @@
-"""What one lot is: the terminal does not say, so rules and the connection's settings do. Pure.
+"""Lot sizes: the terminal does not state them, so they come from rules and settings. Pure.
 
-`settings["symbols"]` is a list of the broker's names ("EURUSD.m, XAUUSD") or an object of them,
+`settings["symbols"]` is a list of the broker's symbols ("EURUSD.m, XAUUSD") or an object of them,
 each with what differs from the rules: `pair`, `contract_size`, `digits`, `pip`, `lot_min`,
 `lot_step`, `lot_max`. Currency pairs have 100,000 base units in a lot and five digits (three
-in yen and forint), gold 100 ounces, silver 5,000; anything else must be said.
+in yen and forint), gold has 100 ounces, silver 5,000; anything else must be set.
 """
 
 import re
@@ -47,13 +47,13 @@ class Lots:
     maximum: Decimal
 
     def lots(self, quantity: Decimal) -> Decimal | None:
-        """Base units into lots; None where it is not one or more whole steps."""
+        """Return base units as lots; None unless they are one or more whole steps."""
         lots = quantity / self.contract_size
-        fits = lots.is_finite() and lots > 0 and lots % self.step == 0
-        return lots.normalize() if fits else None
+        is_valid = lots.is_finite() and lots > 0 and lots % self.step == 0
+        return lots.normalize() if is_valid else None
 
     def quantity(self, lots: Decimal) -> Decimal:
-        """Lots into base units."""
+        """Return lots as base units."""
         return lots * self.contract_size
 
     @property
@@ -62,28 +62,28 @@ class Lots:
         return Decimal(1).scaleb(-self.digits)
 
     def price(self, price: Decimal | None, side: Side, order_type: OrderType) -> str:
-        """An order's price as the command file takes it; '0' is none. Raises Rejected."""
+        """Return an order's price for the command file; '0' for none. Raises Rejected."""
         return self._as_text(
             price and price_rounding.round_entry_price(price, self.tick, side, order_type)
         )
 
     def level(self, price: Decimal | None, side: Side) -> str:
-        """The same of a stop or target; side: the position's. Raises Rejected."""
+        """Return a stop or target for the command file; side: the position's. Raises Rejected."""
         return self._as_text(price and price_rounding.round_level_price(price, self.tick, side))
 
     def _as_text(self, price: Decimal | None) -> str:
         if price is None:
             return "0"
-        if price <= 0:  # "0" would take a level away
+        if price <= 0:  # "0" would remove a level
             raise Rejected(Code.PRICE_INVALID, f"less than a tick of {self.tick:f}")
         return f"{price.quantize(self.tick):f}"
 
     def within(self, minimum: Decimal, maximum: Decimal) -> "Lots":
-        """The same with the terminal's own bounds. The step is the minimum where that is less."""
+        """Return it with the terminal's own bounds."""
         return replace(self, minimum=max(minimum, MIN_STEP), maximum=maximum)
 
     def instrument(self) -> Instrument:
-        """Tell it in base units."""
+        """Return it as an instrument, in base units."""
         size = self.contract_size
         return Instrument(
             self.symbol, self.pair, self.digits, self.pip, self.minimum * size, self.step * size,
@@ -92,7 +92,7 @@ class Lots:
 
 
 def symbols_of(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """Return the symbols that a connection names, each with what it says of them.
+    """Return the symbols of a connection's settings, each with its own settings.
 
     Raises LotsError.
     """
@@ -105,25 +105,25 @@ def symbols_of(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
         raise LotsError("The setting `symbols` is neither a list nor an object.")
     for name, one in values.items():
         if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise LotsError(f"{str(name)[:40]!r} is no symbol's name.")
+            raise LotsError(f"{str(name)[:40]!r} is not a symbol's name.")
         if not isinstance(one, Mapping):
-            raise LotsError(f"What is said of {name} is no object.")
+            raise LotsError(f"The settings of {name} are not an object.")
     return dict(values)
 
 
 def lots_of(settings: Mapping[str, Any], symbol: str) -> Lots:
-    """Return a symbol by the settings and, for what they leave out, by the rules.
+    """Return a symbol's lots by the settings, completed by the rules.
 
-    Raises LotsError where neither says what a lot is.
+    Raises LotsError if neither gives the lot size.
     """
     if not NAME.fullmatch(symbol):
-        raise LotsError(f"{symbol[:40]!r} is no symbol's name.")
+        raise LotsError(f"{symbol[:40]!r} is not a symbol's name.")
     values = symbols_of(settings).get(symbol, {})
     pair, size, digits = _by_rule(symbol)
     size = _above_zero(values, "contract_size", size, symbol)
     digits = _above_zero(values, "digits", digits, symbol)
     if size is None or digits is None:
-        raise LotsError(f"Settings must say contract_size and digits of {symbol}.")
+        raise LotsError(f"Set contract_size and digits of {symbol}.")
     if digits % 1 or digits > 5:
         raise LotsError(f"The digits of {symbol} must be 1 to 5: the terminal's files show five.")
     point = Decimal(1).scaleb(-int(digits))

@@ -1,9 +1,8 @@
-"""What a terminal shows, told as reports. Pure.
+"""Make reports from a terminal's state. Pure.
 
-MT4 gives what a partial close leaves over a new ticket. A position keeps the number of the ticket
-that it began as, and so do its reports. A ticket is filled at once and closed at once: its fills
-are `<first ticket>:in` and `<ticket>:out`. MT4 shows one commission for both ways; it is told with
-the exit.
+After a partial close MT4 gives the remainder a new ticket. A reported position keeps the number of
+its first ticket. A ticket is filled at once and closed at once: its fills are `<first ticket>:in`
+and `<ticket>:out`. MT4 has one commission for both; the exit's report has it.
 """
 
 from collections.abc import Container, Mapping, Sequence
@@ -31,23 +30,23 @@ ENDED = (ReportKind.CANCELLED, ReportKind.EXPIRED)
 
 @dataclass(frozen=True)
 class Mt4Reports(TerminalState):
-    """What is known, told."""
+    """The state of a MetaTrader 4 terminal, as reports."""
 
     def check(self) -> None:
-        """Raise AwayError if the account is not one that can be traded."""
+        """Raise TerminalUnavailableError if the account cannot be traded."""
 
     def waiting(self) -> list[SentCommand]:
-        """Our entries that wait and are not noted to; where the history is silent on them."""
+        """Return our working entries that are not stored as such, if the history omits them."""
         return []
 
     def missed(self, awaited: str = "") -> set[str]:
-        """Orders of ours, and this one, that waited and are in no file."""
+        """Return our orders, and this one, that worked and are in no file any more."""
         return set()
 
     def overtaken(self, intent: SentCommand) -> bool:
-        """Whether what an exit would close was closed otherwise: a ticket closes only once.
+        """Whether something else closed the ticket of an exit: a ticket closes only once.
 
-        Raises HiddenError where it is neither open nor closed."""
+        Raises HistoryNeededError if it is neither open nor closed."""
         if any(one.number == intent.ticket for one in self.closed):
             return True
         if all(one.number != intent.ticket for one in self.snapshot.tickets):
@@ -56,7 +55,7 @@ class Mt4Reports(TerminalState):
 
     # ---- an order by its id ----------------------------------------------------------------
     def entry(self, client_order_id: str) -> list[OrderReport] | None:
-        """Tell what became of an entry; None: it is not here. Raises HiddenError."""
+        """Return the reports of an entry; None if it does not exist. Raises HistoryNeededError."""
         own = [one for one in self.tickets if parse.is_order(one, client_order_id)]
         if not own:
             return None
@@ -65,12 +64,12 @@ class Mt4Reports(TerminalState):
         return [self._waiting(one, client_order_id) for one in own]
 
     def exits(self, client_order_id: str) -> list[OrderReport]:
-        """Tell what an exit of ours has closed."""
+        """Return the reports of an exit of ours."""
         closed = [one for one in self.closed if one.is_position]
         return [self.left(one) for one in closed if self._left_as(one) == client_order_id]
 
     def left(self, ticket: Ticket) -> OrderReport:
-        """Tell how a closed ticket was closed: by an exit of ours, or by whom else."""
+        """Return the report of a closed ticket: by our exit, or an external one."""
         intent = self._exit_of(ticket)
         return OrderReport(
             ReportKind.FILLED,
@@ -82,14 +81,14 @@ class Mt4Reports(TerminalState):
             close_cause=None if intent else parse.cause_of(ticket),
         )
 
-    # ---- all there is ----------------------------------------------------------------------
+    # ---- all orders ------------------------------------------------------------------------
     def since(self, moment: datetime) -> list[OrderReport]:
-        """Tell every fill since a time, of all positions, open or closed. Raises HiddenError."""
+        """Return all fills since a time, also of closed positions. Raises HistoryNeededError."""
         return self._fills(None, moment)
 
     @property
     def mark(self) -> SyncMark:
-        """How far these books tell: what is open."""
+        """How far these reports reach: what is open."""
         closed = {one.number for one in self.closed}
         now = open_now(self.snapshot)
         return SyncMark({number: ticket for number, ticket in now.items() if number not in closed})
@@ -97,10 +96,10 @@ class Mt4Reports(TerminalState):
     def changes_since(
         self, mark: SyncMark | None, moment: datetime, known_fills: Container[str] = ()
     ) -> list[OrderReport]:
-        """Tell what happened to orders of ours since a mark, whatever the clocks say, and what
-        they say happened since a moment. known_fills: ids of executions that need not be told.
+        """Return what happened to our orders since a mark, independent of clocks, and by their time
+        since a moment. known_fills: ids of executions to leave out.
 
-        Raises HiddenError."""
+        Raises HistoryNeededError."""
         known = mark.open if mark else None
         before: Mapping[int, OpenTicket] = known or {}
         fills = self._fills(known, moment, known_fills)
@@ -115,8 +114,8 @@ class Mt4Reports(TerminalState):
     def _fills(
         self, mark: Mapping[int, OpenTicket] | None, moment: datetime, known: Container[str] = ()
     ) -> list[OrderReport]:
-        """Tell what was opened and closed since a moment, what was not yet filled `before`, and
-        what was open then and is closed."""
+        """Return fills since a moment, of orders that were not filled at the mark, and of positions
+        that were open at the mark and are closed."""
         positions, before = [one for one in self.tickets if one.is_position], mark or {}
         early = earliest_possible(moment)
 
@@ -141,7 +140,7 @@ class Mt4Reports(TerminalState):
         return found + [self.left(one) for one in ended if f"{one.number}:out" not in known]
 
     def positions(self) -> list[BrokerPosition]:
-        """Tell every open position. Raises HiddenError."""
+        """Return all open positions. Raises HistoryNeededError."""
         known = self.names
         return [
             BrokerPosition(
@@ -154,7 +153,7 @@ class Mt4Reports(TerminalState):
         ]  # fmt: skip
 
     def open_orders(self) -> list[BrokerOrder]:
-        """Tell every order that waits."""
+        """Return all working orders."""
         known = self.names
         return [
             BrokerOrder(
@@ -171,7 +170,7 @@ class Mt4Reports(TerminalState):
         ]  # fmt: skip
 
     def levels(self, ticket: Ticket, client_order_id: str) -> OrderReport:
-        """Tell the stop and the target of a ticket."""
+        """Return the LEVELS report of a ticket."""
         return OrderReport(
             ReportKind.LEVELS, self.spec.connection_id, client_order_id,
             broker_position_id=self.position_id(ticket) if ticket.is_position else "",
@@ -179,8 +178,9 @@ class Mt4Reports(TerminalState):
         )  # fmt: skip
 
     def changed_levels(self, before: Mapping[int, HeldLevelFlags]) -> list[OrderReport]:
-        """Tell the stop and target of each open position of ours that has gained or lost one.
-        before: which they had, by first ticket. Raises HiddenError."""
+        """Return LEVELS reports of our open positions that have gained or lost a level.
+
+        before: which levels they had, by first ticket. Raises HistoryNeededError."""
         now = levels_now(self.snapshot, self.roots_now)
         changed = {root for root, has in now.items() if before.get(root, has) != has}
         return [
@@ -192,7 +192,7 @@ class Mt4Reports(TerminalState):
         ]  # fmt: skip
 
     def _groups(self, tickets: Sequence[Ticket]) -> list[tuple[int, list[Ticket]]]:
-        """The parts of each position, by its first ticket."""
+        """Return the tickets of each position, by its first ticket."""
         found: dict[int, list[Ticket]] = {}
         for one in tickets:
             found.setdefault(self.roots_now[one.number], []).append(one)
@@ -200,12 +200,13 @@ class Mt4Reports(TerminalState):
 
     # ---- parts of it -----------------------------------------------------------------------
     def _check_whole(self, root: int, parts: Sequence[Ticket]) -> tuple[str, Decimal]:
-        """Return whose position it is and all its lots. Raises HiddenError if some are missing."""
+        """Return a position's client order id and all its lots. Raises HistoryNeededError if some
+        are missing."""
         first = min(parts, key=lambda one: one.number)
         lots = sum((one.lots for one in parts), Decimal(0))
         client_order_id = parse.client_order_id_of(first, self.names)
         if lots < self._ordered.get(client_order_id, lots):
-            raise HistoryNeededError(f"ticket {root} was opened with more lots than are in sight")
+            raise HistoryNeededError(f"ticket {root} was opened with more lots than are listed")
         return client_order_id, lots
 
     def _entered(self, root: int, parts: Sequence[Ticket]) -> OrderReport:
@@ -240,7 +241,7 @@ class Mt4Reports(TerminalState):
         )  # fmt: skip
 
     def _left_as(self, ticket: Ticket) -> str:
-        """The client order id of the exit that closed a ticket, or of its entry."""
+        """Return the client order id of the exit that closed a ticket, or of its entry."""
         intent = self._exit_of(ticket)
         return intent.client_order_id if intent else parse.client_order_id_of(ticket, self.names)
 

@@ -1,7 +1,7 @@
-"""MetaTrader 5 by the same files, where no Python for Windows shall run: the kind `mt5-dwx`.
+"""MetaTrader 5 by the same files, without Python on Windows: the broker type `mt5-dwx`.
 
-Hedging accounts only: on a netting account an entry disappears in the position that is there, and
-the files do not tell whose lots are whose. They do not tell the mode either, so the owner does.
+Hedging accounts only: on a netting account entries merge into one position, and the files do not
+show which lots belong to which entry. They do not contain the position mode, so the owner sets it.
 """
 
 from dataclasses import replace
@@ -19,7 +19,7 @@ def _hedging_error(is_hedging: bool) -> str:
 
 HEDGING = Setting(
     "hedging", "The account is a hedging one",
-    "MetaTrader's title bar says Hedge. A netting account is traded by the kind mt5 only.",
+    "MetaTrader's title bar shows Hedge. For a netting account use the broker type mt5.",
     SettingType.SWITCH, required=True, check=_hedging_error,
 )  # fmt: skip
 FORM = replace(
@@ -31,5 +31,5 @@ __all__ = ["FORM", "capabilities_of", "create"]
 
 
 def create(root: str | None = None) -> DwxAdapter:
-    """Make the adapter, for the registry. root: else the environment's FILLCAST_MT4_ROOT."""
+    """Create the adapter, for the registry. root: None: FILLCAST_MT4_ROOT of the environment."""
     return DwxAdapter(valid_root(root), "mt5-dwx", FORM, MT5)

@@ -1,11 +1,11 @@
 """MetaTrader 5's history: deals, and which position each of them closed. Pure.
 
 Source: DWX_Server_MT5.mq5 1.0 of github.com/darwinex/dwxconnect (its StringFormat lines), read on
-2026-11-20. A deal there names neither its order nor its position. What opened a position has the
-magic number of its order; what a stop or target closed has the position's and a mark in the
-comment; what the expert advisor closes has the magic number of whatever it opened last, and the
-owner's hand 0. So closings are told apart by volume: of each position as much was closed as is no
-longer open. Where two positions could both be meant nothing is told rather than something wrong.
+2026-11-20. A deal in the history names neither its order nor its position. An opening deal has the
+magic number of its order; a close by a stop or target has the position's, and a mark in the
+comment; a close by the expert advisor has the magic number of its last opening, a manual close has
+0. So closes are assigned by volume: the closed volume of each position is what is no longer open. If a
+deal may belong to two positions, nothing is reported rather than something wrong.
 """
 
 from collections import defaultdict
@@ -98,9 +98,9 @@ def snapshot(raw: bytes) -> Snapshot:
 
 
 def history(past: TerminalHistory, raw: bytes) -> tuple[Deal, ...]:
-    """Read DWX_Historic_Trades.txt, oldest first; deposits and the like are left out.
+    """Read DWX_Historic_Trades.txt, oldest first, without deposits and the like.
 
-    past: what this terminal's said before. Raises MalformedError."""
+    past: the terminal's cached records. Raises MalformedError."""
     return tuple(sorted(past.read(parse.text_of(raw), _read_deals), key=lambda one: one.number))
 
 
@@ -142,8 +142,8 @@ def assign_deals(
     """Return our positions by magic number, each with the deals that closed it.
 
     names: client order ids by magic number; open_lots: what is open of each; intents: our exits
-    that may have had their effect. Where not all can be told, `left` is above zero; below zero the
-    account nets its positions.
+    that may have had an effect. `left` is above zero if not all deals can be assigned; below zero
+    the account is a netting account.
     """
     found: dict[int, HeldPosition] = {}
     for deal in deals:
@@ -193,8 +193,9 @@ def _assign(group: Sequence[HeldPosition], out: list[Deal], exits: Sequence[Sent
 
 
 def _eliminate(group: Sequence[HeldPosition], out: list[Deal]) -> bool:
-    """Assign one deal that can only be one position's; only where all that is left is needed, so
-    that nothing of somebody else's is among it."""
+    """Assign one deal that can only belong to one position. Return whether there was one.
+
+    Only if all remaining deals are needed, so that none of them can be external."""
     if sum((held.left for held in group), Decimal(0)) != sum((d.lots for d in out), Decimal(0)):
         return False
     for deal in out:

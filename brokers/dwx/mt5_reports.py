@@ -1,8 +1,8 @@
-"""What a MetaTrader 5 shows, told as reports. Pure.
+"""Make reports from a MetaTrader 5 terminal's state. Pure.
 
-A position keeps its ticket there whatever is closed of it, but the history names only deals, each
-with its own number: those are the executions. So a position of ours is told under the magic number
-of its entry, `m<magic>`, which the files show wherever it is; one that is not ours by its ticket.
+A position keeps its ticket after a partial close, but the history only has deals, each with its own
+number: these are the executions. So the id of our positions is the magic number of their entry,
+`m<magic>`, which all files contain; a position that is not ours has its ticket as id.
 """
 
 from collections import defaultdict
@@ -45,7 +45,7 @@ class Mt5Reports(Mt4Reports):
         return f"m{ticket.magic}" if ours else str(ticket.number)
 
     def check(self) -> None:
-        """Raise AwayError HEDGING_NEEDED if the account is seen to net its positions."""
+        """Raise TerminalUnavailableError HEDGING_NEEDED if the deals show a netting account."""
         if shows_netting(self.closed):
             detail = "A deal reduced or turned a position that it did not name: the account nets."
             raise TerminalUnavailableError(Code.HEDGING_NEEDED, detail)
@@ -82,17 +82,17 @@ class Mt5Reports(Mt4Reports):
         return self._exits_by_magic.get(intent.magic, [])
 
     def _explained(self, magic: int) -> HeldPosition:
-        """Raises HiddenError unless each lot that is closed of it is told by a deal."""
+        """Return a position. Raises HistoryNeededError unless deals explain all closed lots."""
         held = self.held.get(magic)
         if held is None or held.left:
             raise HistoryNeededError(
-                "The history does not tell by which deals a position was closed."
+                "The history does not show by which deals a position was closed."
             )
         return held
 
     # ---- an order by its id ----------------------------------------------------------------
     def entry(self, client_order_id: str) -> list[OrderReport] | None:
-        """Tell what became of an entry; None: it is not here. Raises HiddenError."""
+        """Return the reports of an entry; None if it does not exist. Raises HistoryNeededError."""
         entered, own = self._entered_by(client_order_id), self._own(client_order_id)
         ended = [self.cancelled(client_order_id)] if self._is_gone(client_order_id) else []
         if entered:
@@ -102,7 +102,8 @@ class Mt5Reports(Mt4Reports):
         if own:
             return [self._waiting(one, client_order_id) for one in own]
         if any(one.client_order_id == client_order_id for one in self._ended(PLACED)):
-            raise HistoryNeededError("It no longer waits, and nothing tells whether it was filled.")
+            detail = "It no longer works, and the history does not show yet whether it was filled."
+            raise HistoryNeededError(detail)
         return ended or None
 
     def waiting(self) -> list[SentCommand]:
@@ -145,14 +146,14 @@ class Mt5Reports(Mt4Reports):
         return [one for one in self.snapshot.tickets if parse.is_order(one, client_order_id)]
 
     def cancelled(self, client_order_id: str) -> OrderReport:
-        """Tell that what waited is gone; the history does not name orders that were not filled."""
+        """Return the cancellation of an order that is gone: the history omits unfilled orders."""
         return OrderReport(
             ReportKind.CANCELLED, self.spec.connection_id, client_order_id,
             f"m{parse.magic_of(client_order_id)}",
         )  # fmt: skip
 
     def exits(self, client_order_id: str) -> list[OrderReport]:
-        """Tell what an exit of ours has closed."""
+        """Return the reports of an exit of ours."""
         reports = []
         for intent in self._exits:
             held = self.held.get(intent.magic)
@@ -186,7 +187,7 @@ class Mt5Reports(Mt4Reports):
     def _fill_reports(
         self, moment: datetime, last: int | None, known: Container[str] = ()
     ) -> list[OrderReport]:
-        """Tell our executions since a moment, and those with a number above `last`."""
+        """Return our executions since a moment, and those with a number above `last`."""
         early = earliest_possible(moment)
 
         def is_new(deal: Deal) -> bool:
@@ -206,7 +207,7 @@ class Mt5Reports(Mt4Reports):
     def _closings(
         self, held: HeldPosition, entry: str, is_new: Callable[[Deal], bool]
     ) -> list[OrderReport]:
-        """Tell what closed a position: exits of ours by their names, others by its entry's."""
+        """Return a position's closes: our exits by their own ids, others by the entry's id."""
         exits = self._exits_by_magic.get(held.magic, [])
         names = {one.number: one.client_order_id for one in exits}
         ours = deals_by_exit(held, exits)

@@ -1,4 +1,4 @@
-"""The two MetaTraders: their files differ in what is open and in what the history tells."""
+"""The two MetaTraders: their files differ in the open orders and in the history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from brokers.dwx.parse import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class Platform:
-    """How one of them writes. by_deals: executions stand in the history and nowhere else."""
+    """The file formats of one MetaTrader. by_deals: only the history lists executions."""
 
     name: str
     expert: str

@@ -1,7 +1,7 @@
-"""Placing, closing, cancelling and changing: one command each, and its outcome by what is open.
+"""Place, close, cancel and modify: one command each, with the outcome by what is open.
 
-The orders file is the truth. A message is used for the reason of a refusal, and believed only when
-an orders file that was written after the command was taken shows no effect; none at all is normal.
+The orders file is the truth. A message only gives the reason of a rejection, and counts only if an
+orders file written after the command shows no effect; there may be no message at all.
 """
 
 import time
@@ -206,8 +206,10 @@ async def _outcome(
     line: DwxClient, sent: SentMark, kinds: frozenset[str], effect: Effect,
     intent: SentCommand | None = None, last: Last | None = None, at_end: Last | None = None,
 ) -> list[OrderReport]:  # fmt: skip
-    """Wait until what is open, or a message, tells what a command did. last: asked where a message
-    says that it was done and nothing shows it, and before it is given up; at_end: only then."""
+    """Wait until what is open, or a message, shows what a command did.
+
+    last: a read for when a message confirms the command but nothing shows it, and for the end of
+    the wait; at_end: a read for the end only."""
     try:
         taken = await line.terminal.taken(sent)
         reports = await _watch_effect(line, sent, kinds, effect, taken, last, at_end or last)
@@ -304,7 +306,7 @@ async def _cancel_effect(
 
 
 async def _remainder_not_cancellable(line: DwxClient, request: CancelRequest) -> list[OrderReport]:
-    """Tell that the rest of an order waits on: by its ticket the terminal takes the position."""
+    """Report that the rest of an order still works: its ticket also means the position."""
     reports = (await line.with_history()).entry(request.client_order_id) or []
     text = "Delete it in MetaTrader; once the position is closed it can be cancelled here as well."
     return [*reports, _refused(line, request, text, Code.REMAINDER_NOT_CANCELLABLE)]
@@ -313,7 +315,7 @@ async def _remainder_not_cancellable(line: DwxClient, request: CancelRequest) ->
 async def _too_late(
     line: DwxClient, request: CancelRequest, has_waited: bool = False
 ) -> list[OrderReport]:
-    """Tell what became of an order that no longer waits. Raises Rejected, OutcomeUnknown."""
+    """Return the reports of an order that no longer works. Raises Rejected, OutcomeUnknown."""
     books = await line.with_history(awaited=request.client_order_id if has_waited else "")
     reports = books.entry(request.client_order_id)
     if reports is None and has_waited and isinstance(books, Mt5Reports):

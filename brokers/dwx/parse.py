@@ -1,4 +1,4 @@
-"""The expert advisor's files into our words. Pure.
+"""Parse the expert advisor's files. Pure.
 
 Source: DWX_Server_MT4.mq4 1.0 of github.com/darwinex/dwxconnect (its StringFormat lines), read on
 2026-11-20. Texts are put into the JSON unescaped, prices with five decimals, lots with two.
@@ -125,8 +125,8 @@ class Message:
 def magic_of(client_order_id: str) -> int:
     """Return the magic number of an order: positive, 31 bits, from all of its id.
 
-    Not our row's number: whoever looks an order up knows only its client order id, a restored
-    database uses row numbers again, and MT4's magic is an int32.
+    It is not our row's id: a look-up only has the client order id, a restored database uses row ids
+    again, and MT4's magic number is an int32.
     """
     digest = hashlib.blake2b(client_order_id.encode(), digest_size=4).digest()
     return int.from_bytes(digest, "big") & 0x7FFFFFFF or 1
@@ -234,8 +234,8 @@ def account_of(found: Mapping[str, Any]) -> Account:
 
 
 def history(past: TerminalHistory, raw: bytes) -> tuple[Ticket, ...]:
-    """Read DWX_Historic_Trades.txt; deposits and the like are left out. past: what this terminal's
-    said before. Raises MalformedError."""
+    """Read DWX_Historic_Trades.txt without deposits and the like. past: the terminal's cached
+    records. Raises MalformedError."""
     return past.read(text_of(raw), _closed)
 
 

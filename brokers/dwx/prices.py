@@ -1,8 +1,8 @@
-"""Prices: what the expert advisor writes of the symbols that it was asked to watch.
+"""Prices of the symbols that the expert advisor is subscribed to.
 
-The file names no time and is written only when a price of any symbol changes. A quote is as old as
-its own symbol's last change, as far as it was seen (quote_ages.py). A terminal that has lost its
-broker goes on writing: where none of its prices has moved for a while, none is told.
+The file has no time and is written only when the price of any symbol changes. A quote is as old as
+its symbol's last change that we have seen (quote_ages.py). A terminal that has lost its broker
+continues to write: if no price has changed for a while, there are no quotes.
 """
 
 import asyncio
@@ -21,17 +21,17 @@ from common.clocks import market_now
 from common.reason_codes import Code
 
 POLL_SECONDS = 0.05
-STALE_SECONDS = 120.0  # no price of any symbol has moved: the terminal may have lost its broker
-MAX_AGE_SECONDS = 86_400.0  # where the disk's clock says nothing
+STALE_SECONDS = 120.0  # without a change of any price, the terminal may have lost its broker
+MAX_AGE_SECONDS = 86_400.0  # if the disk's clock gives no age
 UNKNOWN_SYMBOL = "SUBSCRIBE_SYMBOL"  # the expert advisor's error type
 
 
 async def subscribe(line: DwxClient, symbols: Sequence[str]) -> set[str]:
-    """Have the prices of these written beside those that were asked for before; return which of
-    all the terminal does not know. In a turn. Raises AwayError.
+    """Subscribe to symbols in addition to the present ones; return those that the terminal does not
+    have. In a turn. Raises TerminalUnavailableError.
 
-    A list with an unknown name leaves a hole in the expert advisor's own, of which it complains at
-    each tick: so the known ones are asked for again.
+    After a list with an unknown name the expert advisor reports an error at each tick, so it is
+    subscribed to the known ones again.
     """
     try:
         named = symbols_of(line.spec.settings)
@@ -56,7 +56,8 @@ async def subscribe(line: DwxClient, symbols: Sequence[str]) -> set[str]:
 
 
 async def quote(line: DwxClient, symbol: str) -> Quote:
-    """Return the price now. Raises AwayError, ReadFailed: also QUOTE_STALE where nothing moves."""
+    """Return the current price. Raises TerminalUnavailableError, ReadFailed: QUOTE_STALE if no
+    price changes."""
     found = await _last_price(line, symbol)
     if (still := line.terminal.ages.youngest(time.monotonic())) > STALE_SECONDS:
         detail = (
@@ -68,9 +69,9 @@ async def quote(line: DwxClient, symbol: str) -> Quote:
 
 
 async def _last_price(line: DwxClient, symbol: str) -> Quote:
-    """Return the price that was written last. Raises AwayError, ReadFailed."""
+    """Return the price that was written last. Raises TerminalUnavailableError, ReadFailed."""
     pair = _pair(line, symbol)
-    await line.snapshot()  # it is alive, and the account's
+    await line.snapshot()  # raises unless the terminal runs with the right account
     prices = await written_prices(line)
     if symbol not in prices:
         async with line.terminal.turn():
@@ -86,9 +87,10 @@ async def _last_price(line: DwxClient, symbol: str) -> Quote:
 
 
 async def stream(line: DwxClient, symbols: Sequence[str]) -> AsyncIterator[Quote]:
-    """Tell each symbol's price now, and again whenever it changes. Raises AwayError, ReadFailed.
+    """Yield each symbol's price now, and again whenever it changes.
 
-    Where no price moves it tells none before one does."""
+    If prices are stale it yields none until one changes. Raises TerminalUnavailableError,
+    ReadFailed."""
     last = {symbol: await _last_price(line, symbol) for symbol in symbols}
     if line.terminal.ages.youngest(time.monotonic()) <= STALE_SECONDS:
         for one in last.values():
@@ -97,10 +99,10 @@ async def stream(line: DwxClient, symbols: Sequence[str]) -> AsyncIterator[Quote
     while True:
         now = await asyncio.to_thread(signature, line.terminal.prices)
         if now == before:
-            await line.snapshot()  # raises where nobody is there
+            await line.snapshot()  # raises if the terminal is down
             await asyncio.sleep(POLL_SECONDS)
             continue
-        if now is None:  # the expert advisor began anew and forgot
+        if now is None:  # the expert advisor has restarted, without subscriptions
             for symbol in symbols:
                 await _last_price(line, symbol)
         before, prices = now, await written_prices(line)
@@ -121,7 +123,7 @@ async def _next_change(line: DwxClient, symbol: str) -> dict[str, tuple[Decimal,
 
 
 async def written_prices(line: DwxClient) -> dict[str, tuple[Decimal, Decimal]]:
-    """Return bid and ask of what the expert advisor was asked to watch. Raises AwayError."""
+    """Return bid and ask of the subscribed symbols. Raises TerminalUnavailableError."""
     if await asyncio.to_thread(signature, line.terminal.prices) is None:
         return {}
     found = await read_whole(

@@ -1,7 +1,7 @@
-"""How old each symbol's price is. The terminal's file names no time and tells all symbols at once.
+"""The age of each symbol's price. The terminal's file has no times and lists all symbols. Pure.
 
-A price that has changed between two looks is as old as the file; one that has not goes on ageing,
-however much the others move. Of what is seen for the first time only the file's age is known. Pure.
+A price that has changed between two reads is as old as the file; an unchanged one ages, even if
+others change. For a new symbol only the file's age is known.
 """
 
 import math

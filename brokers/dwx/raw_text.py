@@ -1,4 +1,4 @@
-"""What the expert advisor wrote and nobody could read, as people are shown it. Pure."""
+"""Unreadable files of the expert advisor, as text for people. Pure."""
 
 from collections.abc import Mapping
 
@@ -8,7 +8,7 @@ from common.reason_codes import Code
 
 
 def quoted_text(raw: bytes, credentials: Mapping[str, str]) -> str:
-    """Return a sentence with the text of a file, which says its coding; '' for nothing."""
+    """Return a sentence with the text of a file, decoded by its byte order mark; '' if empty."""
     if not raw:
         return ""
     coding = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}.get(raw[:2], "utf-8")
@@ -19,6 +19,6 @@ def quoted_text(raw: bytes, credentials: Mapping[str, str]) -> str:
 def unknown_outcome(
     credentials: Mapping[str, str], detail: str, raw: bytes = b""
 ) -> OutcomeUnknown:
-    """The outcome of an order of which nothing certain is seen, with what could not be read."""
+    """Return the unknown outcome of an order, with the content that could not be read."""
     came = quoted_text(raw, credentials)
     return OutcomeUnknown(Code.REPLY_LOST, f"{detail} {came}".strip())

@@ -1,4 +1,5 @@
-"""What is asked of a terminal: an order by its id, fills, positions. All raise AwayError."""
+"""Reads from a terminal: an order by its id, fills, positions, the account. All raise
+TerminalUnavailableError."""
 
 import math
 import time
@@ -18,11 +19,11 @@ QUIET_SECONDS = 30.0
 
 
 async def find(line: DwxClient, client_order_id: str) -> list[OrderReport] | None:
-    """Tell all that is known of an order; None: it certainly is not there. In a turn.
+    """Return all reports of an order; None if it certainly does not exist. In a turn.
 
-    What was sent from here and never answered may still be on its way from the terminal to the
-    broker. Its absence counts only some time later, and only while prices move: the files look the
-    same whether or not the terminal has its broker.
+    A command without an answer may still be on its way from the terminal to the broker. Its absence
+    counts only after some time, and only while prices change: the files look the same if the
+    terminal has lost its broker.
     """
     books = await line.with_history()
     sent = [one for one in books.intents if one.client_order_id == client_order_id]
@@ -35,7 +36,7 @@ async def find(line: DwxClient, client_order_id: str) -> list[OrderReport] | Non
     ]
     if open_ended:
         await _require_absence(line, open_ended)
-    if open_ended and not closing:  # what came while the history was told
+    if open_ended and not closing:  # it may have arrived while the history was read
         now = await line.snapshot_after(await line.terminal.mark(), line.terminal.patience.stale)
         return (await line.books(now, tuple(books.closed))).entry(client_order_id)
     return None
@@ -51,18 +52,18 @@ async def _require_absence(line: DwxClient, sent: Sequence[SentCommand]) -> None
     if quiet > QUIET_SECONDS:
         if math.isinf(quiet):
             await prices.subscribe(line, [one.symbol for one in sent])
-        detail = "No price has moved: whether the terminal has its broker cannot be told."
+        detail = "No price has changed: the terminal may have lost its broker."
         raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
 
 
 async def fills_since(line: DwxClient, since: datetime) -> list[OrderReport]:
-    """Tell every fill since a time. In a turn."""
+    """Return all fills since a time. In a turn."""
     days = math.ceil((time.time() - since.timestamp()) / 86_400) + 2
     return (await line.with_history(days)).since(since)
 
 
 async def positions(line: DwxClient) -> Mt4Reports:
-    """Return what is known of what is open; takes a turn only where a past must be looked up."""
+    """Return the state of what is open. It takes a turn only if it needs the history."""
     books = await line.look(await line.snapshot())
     if traceable(books):
         return line.remember(books)
@@ -71,7 +72,7 @@ async def positions(line: DwxClient) -> Mt4Reports:
 
 
 async def account(line: DwxClient) -> AccountState:
-    """Tell the account's money. MT4 accounts are hedging ones."""
+    """Return the account's balance, equity and margins. MT4 accounts are hedging accounts."""
     state = (await line.snapshot()).account
     return AccountState(
         state.number, state.currency, state.balance, state.equity, state.equity - state.free_margin,

@@ -1,4 +1,4 @@
-"""What we have asked a terminal for, whether it is over, and what of it may be forgotten. Pure."""
+"""Commands that we sent to a terminal: which have ended, and which may be removed. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from decimal import Decimal
 
 from brokers.dwx.parse import Snapshot
 
-SEEN_SECONDS = 600.0  # how long what was sent may not have been seen yet
+SEEN_SECONDS = 600.0  # a sent command may take so long to become visible
 OPEN, CLOSE = "open", "close"
 UNSENT, REFUSED, PLACED, GONE = "unsent", "refused", "placed", "gone"
 NO_EFFECT = (UNSENT, REFUSED)
@@ -14,10 +14,11 @@ NO_EFFECT = (UNSENT, REFUSED)
 
 @dataclass(frozen=True, slots=True)
 class SentCommand:
-    """One command that may place or close. at: seconds since 1970. end: how it ended for certain,
-    without effect, as an order that was seen to wait (PLACED), or as one that waited and is neither
-    open nor filled any more (GONE); '' while that is not known. account: at which the terminal was
-    logged in; '' where an older version wrote it down."""
+    """One command that may place or close. at: seconds since 1970.
+
+    end: how it certainly ended: without effect (UNSENT, REFUSED), as a working order (PLACED), or
+    as one that worked and is neither open nor filled any more (GONE); '' if that is unknown.
+    account: to which the terminal was logged in; '' if an older version wrote it."""
 
     number: int
     at: float
@@ -33,13 +34,13 @@ class SentCommand:
 
     @property
     def may_live(self) -> bool:
-        """Whether it may have had an effect that nobody has seen."""
+        """Whether it may have had an effect that is not visible yet."""
         return self.end == ""
 
 
 @dataclass(frozen=True, slots=True)
 class CommandFilter:
-    """What intents may be about: magic numbers, tickets, client order ids."""
+    """Selects commands by magic numbers, tickets and client order ids."""
 
     magics: frozenset[int] = frozenset()
     tickets: frozenset[int] = frozenset()
@@ -47,7 +48,7 @@ class CommandFilter:
 
     @classmethod
     def open(cls, snapshot: Snapshot, client_order_id: str = "") -> "CommandFilter":
-        """What is open now, where it came from, and an order."""
+        """Return the filter of what is open now, the tickets that it came from, and an order."""
         numbers = {number or 0 for one in snapshot.tickets for number in (one.number, one.origin)}
         return cls(
             frozenset(one.magic for one in snapshot.tickets),
@@ -56,6 +57,7 @@ class CommandFilter:
         )
 
     def has(self, one: SentCommand) -> bool:
+        """Whether it selects a command."""
         return (
             one.magic in self.magics
             or one.ticket in self.tickets
@@ -63,6 +65,7 @@ class CommandFilter:
         )  # fmt: skip
 
     def covers(self, other: "CommandFilter") -> bool:
+        """Whether it selects everything that the other one does."""
         ids = self.ids >= other.ids
         return ids and self.magics >= other.magics and self.tickets >= other.tickets
 
@@ -75,7 +78,7 @@ class CommandFilter:
 
 @dataclass(frozen=True, slots=True)
 class OpenSnapshot:
-    """What was open when somebody looked, of an account. at: seconds since 1970."""
+    """What was open at an account at one moment. at: seconds since 1970."""
 
     at: float
     open: CommandFilter
@@ -83,10 +86,12 @@ class OpenSnapshot:
 
 
 class OpenSnapshots:
-    """What was open at one terminal, whenever somebody looked: the last time, and two times each
-    SEEN_SECONDS before the next. What lies between an order that waited and its position may be in
-    no file for a moment, and what was closed is to be told before it is forgotten. Each account by
-    itself: its owner may log the terminal in to another one, and its files show nothing of it."""
+    """What was open at one terminal, by account: the last snapshot, and two earlier ones, each
+    SEEN_SECONDS before the next.
+
+    An order may be in no file for a moment while it becomes a position, and a close must be
+    reported before it is forgotten. Accounts are separate, since the owner may log the terminal in
+    to another one, and the files then show nothing of the first."""
 
     def __init__(self) -> None:
         self.last: OpenSnapshot | None = None
@@ -95,6 +100,7 @@ class OpenSnapshots:
         ] = {}  # before, between, and the last
 
     def record_open(self, snapshot: OpenSnapshot) -> None:
+        """Add a snapshot."""
         before, between, _ = self._of.get(snapshot.account, (None, snapshot, snapshot))
         if snapshot.at < between.at:  # the clock was set back
             before, between = None, snapshot
@@ -104,13 +110,12 @@ class OpenSnapshots:
         self.last = snapshot
 
     @property
-    def lately(self) -> OpenSnapshot | None:
-        """All that was open at any of them, of the account that was looked at last; None: nobody
-        has looked for long enough."""
-        return None if self.last is None else self.lately_of(self.last.account)
+    def recent(self) -> OpenSnapshot | None:
+        """All that was open in the snapshots of the last account; None if they are too new."""
+        return None if self.last is None else self.recent_of(self.last.account)
 
-    def lately_of(self, account: str) -> OpenSnapshot | None:
-        """The same of an account, until it was last looked at."""
+    def recent_of(self, account: str) -> OpenSnapshot | None:
+        """Return all that was open in an account's snapshots; None if they are too new."""
         before, between, last = self._of.get(account, (None, None, None))
         if before is None or between is None or last is None:
             return None
@@ -118,7 +123,7 @@ class OpenSnapshots:
 
 
 def is_over(one: SentCommand, snapshot: OpenSnapshot) -> bool:
-    """Whether nothing of an intent is open or may yet be."""
+    """Whether nothing of a command is open or may still open."""
     if snapshot.open.has(one):
         return False
     return one.end in (*NO_EFFECT, GONE) or one.at < snapshot.at - SEEN_SECONDS
@@ -127,12 +132,12 @@ def is_over(one: SentCommand, snapshot: OpenSnapshot) -> bool:
 def without_ended(
     found: Sequence[SentCommand], snapshot: OpenSnapshot, oldest: float, most: int
 ) -> list[SentCommand]:
-    """Return what is not forgotten: all that is or may be open, with all that was ever sent about
-    it, however old it is and however much; and of what is over at most so many together with that,
-    none older than `oldest`: first what had no effect goes, then the oldest."""
+    """Return the commands to keep: all about what is or may be open, of any age and number, and
+    ended ones up to `most` in total, none older than `oldest`. Commands without an effect go first,
+    then the oldest."""
     snapshot = replace(
         snapshot, open=CommandFilter(snapshot.open.magics - {0}, snapshot.open.tickets)
-    )  # 0: no order's
+    )  # 0 is no order's magic number
     had = [one for one in found if one.end not in NO_EFFECT]
     alive = [one for one in had if not is_over(one, snapshot)]
     magics = {one.magic for one in alive} - {0}

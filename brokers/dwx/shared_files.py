@@ -1,7 +1,7 @@
-"""Files that another program is writing while we read them.
+"""Read files while another program writes them.
 
-MT4 empties a file and writes it anew, so a reader may find nothing or a part. It is then read again
-for a bounded time. Nothing here keeps the event loop waiting: each touch of the disk is a thread's.
+MT4 empties a file and writes it again, so a reader may find nothing or a part. We then read it
+again, for a limited time. All disk access is in threads, so the event loop never waits for it.
 """
 
 import asyncio
@@ -46,8 +46,9 @@ def poll_pause(waited: float) -> float:
 
 
 async def read_whole(path: Path, read: Callable[[bytes], T], seconds: float) -> T:
-    """Read a file; again and again for so long if it is half-written. Raises AwayError, with what
-    stood in it the last time that anything did: it is emptied before it is written anew."""
+    """Read a file; retry for so many seconds while it is incomplete.
+
+    Raises TerminalUnavailableError, with the last content that was not empty."""
     began, raw = time.monotonic(), b""
     while True:
         try:

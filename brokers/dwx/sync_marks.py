@@ -1,4 +1,4 @@
-"""How far a terminal has been told, and which levels its positions had then. Pure."""
+"""How far a terminal was reported, and which levels its positions had then. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from brokers.dwx.parse import Snapshot
 
 @dataclass(frozen=True, slots=True)
 class SyncMark:
-    """How far a terminal has been told. open: what was open, by ticket whether it waits and its
-    lots and whose; last: the highest execution's number, where executions have some."""
+    """How far a terminal was reported. open: the open tickets by number; last: the highest number
+    of an execution, if executions have numbers."""
 
     open: Mapping[int, "OpenTicket"]
     last: int = 0
 
 
 class OpenTicket(NamedTuple):
-    """What is kept of a ticket that is open."""
+    """The state of an open ticket. waits: it is a working order."""
 
     waits: bool
     lots: Decimal
@@ -26,8 +26,7 @@ class OpenTicket(NamedTuple):
 
 
 class HeldLevelFlags(NamedTuple):
-    """Which levels a position has. Their prices are not kept: one that was moved is a difference
-    for people to decide, as after each comparison."""
+    """Which levels a position has. Their prices are left out: reconciliation finds changed ones."""
 
     stop: bool
     target: bool

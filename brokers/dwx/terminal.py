@@ -1,11 +1,11 @@
-"""One terminal: its folder, whose it is, and one command at a time.
+"""One terminal: its folder and the lock on it, and one command at a time.
 
-The expert advisor has one thread. It takes a command file away, carries the command out, and only
-then writes its orders file: an orders file that was written after the command had vanished shows
-what the command did. Replies name no command, so there is only ever one under way, in slot 0; and
-after one whose end we do not know the next waits until the expert advisor has written again.
+The expert advisor has one thread. It removes a command file, carries the command out, and only then
+writes its orders file: an orders file written after the command was removed shows the command's
+effect. Replies name no command, so there is only one command at a time, in slot 0; after a command
+with an unknown end, the next one waits until the expert advisor has written again.
 
-A command file that vanished proves nothing by itself: a starting expert advisor deletes them all.
+That a command file is gone proves nothing alone: a starting expert advisor deletes all of them.
 """
 
 import asyncio
@@ -43,11 +43,11 @@ from brokers.record_cache import RECORD_CACHE, RecordCache
 from common.reason_codes import Code
 
 DAYS = 3650
-OF_PRICES = "GET_BID_ASK"  # an error that comes by itself, about no command
+OF_PRICES = "GET_BID_ASK"  # an error that belongs to no command
 
 
 class Terminal:
-    """The expert advisor behind one folder. Made once in a process for each folder."""
+    """The expert advisor of one folder. A process has one instance for each folder."""
 
     def __init__(
         self, folder: Path, dialect: Platform = MT4, record_cache: RecordCache = RECORD_CACHE
@@ -77,7 +77,7 @@ class Terminal:
 
     # ---- reading --------------------------------------------------------------------------
     async def orders(self) -> Snapshot:
-        """Return what is open, no older than `patience.stale`. Raises AwayError."""
+        """Return what is open, no older than `patience.stale`. Raises TerminalUnavailableError."""
         age, (mark, found) = await asyncio.to_thread(
             lambda: (self._pulse.age(), read_if_changed(self._orders, self.dialect.snapshot))
         )
@@ -86,11 +86,13 @@ class Terminal:
         return found or await self.latest()
 
     async def latest(self) -> Snapshot:
-        """Return what was open when it was last written, whenever that was. Raises AwayError."""
+        """Return what was open at the last write, of any age. Raises TerminalUnavailableError."""
         return await read_whole(self._orders, self.dialect.snapshot, self.patience.stale)
 
     async def orders_after(self, before: Any, seconds: float | None = None) -> tuple[Any, Snapshot]:
-        """Return `glance` at a file written since it had this signature. Raises AwayError."""
+        """Return `glance` at a file written since it had this signature.
+
+        Raises TerminalUnavailableError after the time-out."""
         patience, began = seconds or self.patience.stale, time.monotonic()
         while True:
             mark, found = await asyncio.to_thread(
@@ -104,7 +106,7 @@ class Terminal:
             await wait_for_next_poll(began)
 
     async def glance(self) -> tuple[Any, Snapshot]:
-        """The orders file's signature, and `latest` after it. Raises AwayError."""
+        """The orders file's signature, and `latest` after it. Raises TerminalUnavailableError."""
         mark, found = await asyncio.to_thread(read_if_changed, self._orders, self.dialect.snapshot)
         return mark, found or await self.latest()
 
@@ -126,11 +128,13 @@ class Terminal:
         self.unreadable = b""
         return [one for one in found if (one.key, one.text) not in sent.before]
 
-    # ---- whose turn -----------------------------------------------------------------------
+    # ---- turns ----------------------------------------------------------------------------
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        """Hold the terminal for one command and its outcome, in the order of asking. Raises
-        AwayError: another process has the folder, it is busy, or nobody is there."""
+        """Hold the terminal for one command and its outcome, in order of arrival.
+
+        Raises TerminalUnavailableError: another process has the folder, or the terminal is busy or
+        down."""
         began, session = time.monotonic(), self._session
         await self._wait_for_turn(began)
         try:
@@ -181,8 +185,8 @@ class Terminal:
                     raise FolderInUseError(Code.NOT_CONNECTED, detail)
                 try:
                     self._numbers.begin()
-                except BaseException:
-                    os.close(held)  # whoever has the folder can use it
+                except BaseException:  # any: a failed start must not keep the folder locked
+                    os.close(held)
                     raise
                 self._held = held
             except OSError as error:
@@ -191,14 +195,14 @@ class Terminal:
                 ) from error
 
     async def _settle(self) -> None:
-        """Wait until whatever was asked before, by us or by a process before us, has ended."""
+        """Wait until all earlier commands, also of an earlier process, have ended."""
         if not await wait_until_gone(self._slot, self.patience.take):
             await asyncio.to_thread(file_io.move_away, self._slot, self._withdrawn)
         await self.orders_after(await self.mark())
         if not self._is_known:
             await self.history(DAYS)  # refuses the other MetaTrader before anything is traded
             if self.dialect.by_deals and not await read_whole(self._history, parse.load, 0):
-                detail = "The history is empty, not even a deposit: whose it is cannot be told."
+                detail = "The history is empty, without even a deposit: the platform is unknown."
                 raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
         self._settled = self._is_known = True
 
@@ -243,7 +247,7 @@ class Terminal:
     async def taken(self, sent: SentMark) -> bool:
         """Wait until a command has been taken. False: it was withdrawn and provably never read.
 
-        Raises AwayError where neither is known.
+        Raises TerminalUnavailableError where neither is known.
         """
         if await wait_until_gone(self._slot, self.patience.take):
             return True
@@ -267,12 +271,14 @@ class Terminal:
             pass  # it then counts as one that may have had: looked up, and never sent blindly
 
     async def history(self, days: int) -> tuple[Any, ...]:
-        """Ask for what was closed of that opened in so many days. In a turn. Raises AwayError."""
+        """Return the closed trades of those opened in so many days. In a turn.
+
+        Raises TerminalUnavailableError."""
         before = await asyncio.to_thread(signature, self._history)
         sent = await self._ask(self.next_number(), "GET_HISTORIC_TRADES", str(min(days, DAYS)))
         if not sent or not await wait_until_changed(self._history, before, self.patience.answer):
             raise TerminalUnavailableError(
-                Code.NOT_CONNECTED, "The expert advisor did not tell the history."
+                Code.NOT_CONNECTED, "The expert advisor did not write the history."
             )
         self._settled = True  # it has come to this command, so none before it is under way
         read = partial(self.dialect.history, self._past)
@@ -280,7 +286,7 @@ class Terminal:
 
     async def ask(self, command: str, content: str) -> list[Message]:
         """Send a command that trades nothing; return the messages that follow, if any. In a turn.
-        Raises AwayError."""
+        Raises TerminalUnavailableError."""
         sent = await self._ask(self.next_number(), command, content)
         if sent is None:
             raise TerminalUnavailableError(
@@ -307,7 +313,7 @@ class Terminal:
     async def _knows(self, number: int) -> bool:
         """Whether the expert advisor has read a command of this number: it ignores a second one.
 
-        Raises AwayError.
+        Raises TerminalUnavailableError.
         """
         before = await asyncio.to_thread(signature, self._history)
         if await self._ask(number, "GET_HISTORIC_TRADES", "1") is None:
@@ -324,9 +330,9 @@ class Terminal:
         if self._slot.exists():
             raise FileExistsError("another program writes commands into this folder")
         if self._numbers.are_due:
-            with self._claiming:  # a call that was given up rewrites nobody else's ledger
+            with self._claiming:  # a call that was given up must not rewrite a new owner's file
                 if self._held is None:
-                    raise OSError("the folder was let go meanwhile")
+                    raise OSError("the folder was released meanwhile")
                 self._numbers.reserve()
         before = messages_now(self._messages)
         file_io.remove_older(ready)  # of calls that were given up

@@ -1,4 +1,4 @@
-"""What is known of one terminal at a moment: whose each ticket is, and which were one. Pure."""
+"""The state of one terminal at a moment: our ids of the tickets, and their positions. Pure."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -17,14 +17,14 @@ from brokers.types import ConnectionSpec
 
 
 class HistoryNeededError(Exception):
-    """A part of a position's past is not in sight; with the whole history it may be."""
+    """A part of a position's past is missing; the complete history may have it."""
 
 
 @dataclass(frozen=True)
 class TerminalState:
-    """All that is known of one terminal at one moment. closed: what was told of the history;
-    roots: the first tickets of what was open the last time; reach: since when the history tells
-    all, in seconds since 1970."""
+    """The state of one terminal at one moment. closed: the history that was read; roots: the first
+    tickets of what was open before; reach: since when the history is complete, in seconds since
+    1970."""
 
     spec: ConnectionSpec
     zone: Zone
@@ -36,7 +36,7 @@ class TerminalState:
 
     @cached_property
     def tickets(self) -> list[Ticket]:
-        """Every ticket once; one that was closed between both readings is closed."""
+        """All tickets, each once; one that was closed between both reads is closed."""
         closed = {one.number for one in self.closed}
         return [*self.closed, *(t for t in self.snapshot.tickets if t.number not in closed)]
 
@@ -47,7 +47,7 @@ class TerminalState:
 
     @cached_property
     def roots_now(self) -> dict[int, int]:
-        """Return the first ticket of each. Raises HiddenError if one of ours cannot be traced."""
+        """The first ticket of each ticket. Raises HistoryNeededError if one of ours has none."""
         known = {i.ticket: i.root for i in self.intents if i.what == CLOSE} | dict(self.roots)
         seen = {one.number for one in self.tickets} | set(known)
         parents = {one.remainder: one.number for one in self.closed if one.remainder}
@@ -61,7 +61,7 @@ class TerminalState:
             root = min(root, family.get(part_key(one), root))
             if root not in seen and parse.client_order_id_of(one, self.names):
                 raise HistoryNeededError(
-                    f"ticket {one.number} came from #{root}, which is not in sight"
+                    f"ticket {one.number} came from #{root}, which is not listed"
                 )
             found[one.number] = known.get(root, root)
         return found
@@ -72,18 +72,19 @@ class TerminalState:
 
     @cached_property
     def _ordered(self) -> dict[str, Decimal]:
-        """Lots of each entry of ours, as it was sent; MT4 fills an order at once or not at all."""
+        """The lots of our entries, as sent; MT4 fills an order completely or not at all."""
         return {one.client_order_id: one.lots for one in self.intents if one.what == OPEN}
 
     def position_id(self, ticket: Ticket) -> str:
-        """The number under which a position is told, whatever its present ticket."""
+        """Return the position id for reports, which does not change with the ticket."""
         return str(self.roots_now[ticket.number])
 
     def lots(self, ticket: Marked) -> Lots:
-        """What a lot of its symbol is. Raises HiddenError if nobody says, and it is ours.
+        """Return the lots of a ticket's symbol. Raises HistoryNeededError if the lot size of one of
+        our tickets is unknown.
 
-        Of what is not ours the lots are told as they are: the owner's index or share is no reason
-        to know nothing of the account.
+        For a ticket that is not ours, one lot then counts as one unit, so that the account can
+        still be read.
         """
         try:
             if ticket.symbol not in self._lots:

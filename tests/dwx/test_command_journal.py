@@ -21,7 +21,7 @@ def intent(number: int, **said: Any) -> SentCommand:
 def has_looked(book: CommandJournal, open_now: CommandFilter | None = None) -> None:
     """Have had looks at what is open for long enough."""
     for ago in (700, 0):
-        book._looks.record_open(OpenSnapshot(time.time() - ago, open_now or CommandFilter()))
+        book._snapshots.record_open(OpenSnapshot(time.time() - ago, open_now or CommandFilter()))
 
 
 def test_a_ledger_that_is_too_long_forgets_what_had_no_effect_first(
@@ -106,5 +106,5 @@ def test_the_ledger_is_read_anew_where_it_is_another(tmp_path: Path) -> None:
     assert book.intents() == []
     path.write_text('{"number": 1, "what": "open"}')
     for _ in range(2):
-        with pytest.raises(OSError, match="not ours"):
+        with pytest.raises(OSError, match="did not write"):
             book.intents()

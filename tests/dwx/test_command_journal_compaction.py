@@ -83,18 +83,18 @@ def test_what_is_open_counts_once_there_were_looks_for_long_enough() -> None:
     looks, lately = OpenSnapshots(), []
     for at, magic in ((NOW, 1), (NOW + 1, 2), (NOW + 599, 3)):
         looks.record_open(OpenSnapshot(at, CommandFilter(frozenset({magic}))))
-        lately.append(looks.lately)
+        lately.append(looks.recent)
         assert looks.last == OpenSnapshot(at, CommandFilter(frozenset({magic})))
     assert lately == [None] * 3
     looks.record_open(OpenSnapshot(NOW + 600, CommandFilter(frozenset({4}), frozenset({40}))))
     looks.record_open(
         OpenSnapshot(NOW + 601, CommandFilter(frozenset({5}), ids=frozenset({"asked"})))
     )
-    assert looks.lately == OpenSnapshot(NOW, CommandFilter(frozenset({1, 4, 5}), frozenset({40})))
+    assert looks.recent == OpenSnapshot(NOW, CommandFilter(frozenset({1, 4, 5}), frozenset({40})))
     looks.record_open(
         OpenSnapshot(NOW, CommandFilter())
     )  # the clock was set back: it is looked for long again
-    assert looks.lately is None
+    assert looks.recent is None
 
 
 def write(path: Path, intents: Iterable[SentCommand]) -> None:
@@ -119,7 +119,7 @@ def test_nothing_is_forgotten_before_anybody_has_looked(tmp_path: Path) -> None:
     assert not book.tidy()
     assert [book.knows_what_is_open] == [False]
     assert written(path) == before
-    book._looks.record_open(OpenSnapshot(time.time() + 700, CommandFilter(frozenset({1}))))
+    book._snapshots.record_open(OpenSnapshot(time.time() + 700, CommandFilter(frozenset({1}))))
     assert book.knows_what_is_open
     assert book.tidy()
     assert [one.number for one in book.intents()][:2] == [1, 1003]
@@ -155,7 +155,7 @@ def held_and_tidied(owner: Owner, monkeypatch: pytest.MonkeyPatch, *waiting: Ord
     assert told.fills[0].quantity == 4000
     assert len(CommandJournal(path, RecordCache()).intents()) == len(sent) + 21  # put off
     [terminal] = owner.adapter._terminals.values()
-    assert terminal.ledger._looks.last is not None
+    assert terminal.ledger._snapshots.last is not None
     monkeypatch.setattr("brokers.dwx.sent_commands.SEEN_SECONDS", 0.0)
     assert known() == [bought.client_order_id]  # looked at twice, as if for long enough
     assert owner.find(leave.client_order_id) == [told]  # a command: it is tidied
@@ -197,7 +197,7 @@ def test_the_last_number_that_was_reserved_keeps_its_end(
     book.write(intent(2, at=now, magic=1, what=CLOSE, ticket=1000))
     open_now = CommandFilter(frozenset({1}), frozenset({1000}))
     for at in (now - 2000, now - 1000, now):
-        book._looks.record_open(OpenSnapshot(at, open_now))
+        book._snapshots.record_open(OpenSnapshot(at, open_now))
     book.reserve(2)
     assert book.tidy()
     again = CommandJournal(tmp_path / "ledger.jsonl", RecordCache(100))

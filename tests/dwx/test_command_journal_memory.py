@@ -203,7 +203,7 @@ def test_a_call_that_was_given_up_rewrites_no_ledger_of_another_process(
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 1)
     run(owner.adapter.disconnect())  # while the thread of the call had not begun yet
     before = path.read_bytes(), path.stat().st_ino
-    with pytest.raises(OSError, match="let go"):
+    with pytest.raises(OSError, match="released"):
         terminal._prepare(path.with_name("next-1.txt"), "", intent(1))
     assert (path.read_bytes(), path.stat().st_ino) == before
 

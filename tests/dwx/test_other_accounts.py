@@ -50,20 +50,20 @@ def test_what_is_open_at_an_account_that_is_not_shown_is_not_forgotten(
     write(path, [*left, intent(4, at=now - 500 * DAY), *shown])
     book = CommandJournal(path, RecordCache())
     for at in (now - 1400, now - 700, now):
-        book._looks.record_open(OpenSnapshot(at, CommandFilter(frozenset({11})), "B"))
+        book._snapshots.record_open(OpenSnapshot(at, CommandFilter(frozenset({11})), "B"))
     assert book.tidy()
     assert [one.number for one in book.intents()] == [1, 2, 3, 11, 14]
     for ago in (1400, 700, 0):  # what is open at A is seen again, and 2 is over
-        book._looks.record_open(OpenSnapshot(now - ago, CommandFilter(frozenset({1})), "A"))
+        book._snapshots.record_open(OpenSnapshot(now - ago, CommandFilter(frozenset({1})), "A"))
     assert book.tidy()
     assert [(one.number, one.account) for one in book.intents()] == [
         (1, "A"), (3, "A"), (11, "B"), (14, "B"),
     ]  # fmt: skip
-    assert book._looks.lately_of("B") is not None
+    assert book._snapshots.recent_of("B") is not None
 
 
 def test_looks_at_one_account_are_no_looks_at_the_other(tmp_path: Path) -> None:
     book, now = CommandJournal(tmp_path / "ledger.jsonl", RecordCache()), time.time()
-    book._looks.record_open(OpenSnapshot(now - 700, CommandFilter(), "B"))
-    book._looks.record_open(OpenSnapshot(now, CommandFilter(), "A"))
+    book._snapshots.record_open(OpenSnapshot(now - 700, CommandFilter(), "B"))
+    book._snapshots.record_open(OpenSnapshot(now, CommandFilter(), "A"))
     assert not book.knows_what_is_open
