@@ -4,7 +4,7 @@ Source: DWX_Server_MT5.mq5 1.0 of github.com/darwinex/dwxconnect (its StringForm
 2026-11-20. A deal in the history names neither its order nor its position. An opening deal has the
 magic number of its order; a close by a stop or target has the position's, and a mark in the
 comment; a close by the expert advisor has the magic number of its last opening, a manual close has
-0. So closes are assigned by volume: the closed volume of each position is what is no longer open. If a
+0. So closes are assigned by volume: each position's closed volume is what is no longer open. If a
 deal may belong to two positions, nothing is reported rather than something wrong.
 """
 

@@ -93,7 +93,7 @@ def test_each_kind_refuses_the_other_metatrader(owner5: Owner, terminal5: Termin
     with raises_outcome(NotSent) as caught:
         owner5.buy()
     assert "MetaTrader 5" in caught[0].detail
-    assert "of the other kind" in checks(owner5)["expert advisor"].hint
+    assert "of the other type" in checks(owner5)["expert advisor"].hint
     assert len(terminal5.journal()) == 1
 
 
@@ -104,12 +104,12 @@ def test_a_metatrader_4_under_the_name_of_5(owner: Owner) -> None:
     with raises_outcome(NotSent) as caught:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
-    assert "of the other kind" in checks(other)["expert advisor"].hint
+    assert "of the other type" in checks(other)["expert advisor"].hint
     owner.terminal.wish("end", ticket=1001, mark="")
     with raises_outcome(NotSent) as caught:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
-    assert "of the other kind" in checks(other)["commands"].hint  # the history tells it
+    assert "of the other type" in checks(other)["commands"].hint  # the history tells it
     assert len(owner.terminal.journal()) == 1
 
 

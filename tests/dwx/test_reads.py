@@ -257,7 +257,7 @@ def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
     assert "0.01" in found["EURUSD"].detail
     assert "MaximumLotSize" in found["EURUSD"].hint
     assert found["EURUSD lot"].result is CheckResult.FAIL
-    assert "the terminal says 1" in found["EURUSD lot"].detail
+    assert "for the terminal it is 1" in found["EURUSD lot"].detail
     assert found["GBPUSD"].result is CheckResult.FAIL
     assert "contract_size" in found["DAX"].detail
     owner.change_settings(symbols="EURUSD")
