@@ -1,1 +1,1 @@
-"""Broker accounts of tenants: health, credentials, presets, subscriptions, instruments."""
+"""Broker accounts: health, credentials, presets, subscriptions, instruments and price sources."""

@@ -1,4 +1,7 @@
-"""Accounts, presets, subscriptions and kill switches. A connection's page: console."""
+"""Operators' lists of accounts, presets, subscriptions, hosts and kill switches.
+
+The pages of a single connection are in `console/`.
+"""
 
 from typing import Any
 
@@ -30,12 +33,13 @@ from connections.selectors import health_badge, skip_reasons, with_display_colum
 
 
 class TradesFilter(admin.SimpleListFilter):
-    """What the next signal would be told."""
+    """Filters accounts by whether they would take the next signal, or by the reason why not."""
 
     title = "takes the next signal"
     parameter_name = "trades"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the choices: yes, no, or a single reason."""
         codes = (
             Code.CONNECTION_PAUSED, Code.CONNECTION_INACTIVE, Code.CONNECTION_ERROR,
             Code.ACCOUNT_TRADING_DISABLED, Code.ACCOUNT_ANSWER_UNUSABLE,
@@ -49,31 +53,28 @@ class TradesFilter(admin.SimpleListFilter):
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[ExecutionConnection]
     ) -> QuerySet[ExecutionConnection]:
-        wanted = self.value()
-        if not wanted:
+        """Return the accounts that match the choice."""
+        choice = self.value()
+        if not choice:
             return queryset
-        fits = {
-            pk
-            for pk, reason in skip_reasons().items()
-            if (
-                reason == ""
-                if wanted == "yes"
-                else reason != ""
-                if wanted == "no"
-                else reason == wanted
-            )
-        }
-        return queryset.filter(pk__in=fits)
+        reasons = skip_reasons().items()
+        if choice == "no":
+            matching = {pk for pk, reason in reasons if reason}
+        else:
+            matching = {
+                pk for pk, reason in reasons if reason == ("" if choice == "yes" else choice)
+            }
+        return queryset.filter(pk__in=matching)
 
 
 @admin.register(ExecutionConnection)
 class ExecutionConnectionAdmin(ConsoleAdmin):
-    """Broker accounts with their health at a glance. Adding and changing: console."""
+    """Broker accounts with their health. They are added and changed on the pages in `console/`."""
 
     change_right = Right.CONNECTIONS
     page_list = True
     actions = None
-    list_display = ("name", "kind", "account", "owner", "health_shown", "preset", "tested", "used")
+    list_display = ("name", "broker", "account", "owner", "status", "preset", "tested", "used")
     list_filter = (
         TradesFilter,
         "type",
@@ -86,39 +87,47 @@ class ExecutionConnectionAdmin(ConsoleAdmin):
     search_help_text = "Name, account number or owner"
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[ExecutionConnection]:
+        """Return the accounts with the columns that their health badge needs."""
         found: QuerySet[ExecutionConnection] = super().get_queryset(request)
         return with_display_columns(found).defer("sealed_credentials")
 
-    @admin.display(description="Kind", ordering="type")
-    def kind(self, connection: ExecutionConnection) -> str:
+    @admin.display(description="Broker", ordering="type")
+    def broker(self, connection: ExecutionConnection) -> str:
+        """Return the broker type and the exchange."""
         return " · ".join(filter(None, (connection.type, connection.exchange_name)))
 
     @admin.display(description="Owner")
     def owner(self, connection: ExecutionConnection) -> str:
+        """Return the tenant, or the administrator whose account takes all signals."""
         return str(connection.user or f"{connection.admin}, all signals")
 
     @admin.display(description="Health")
-    def health_shown(self, connection: ExecutionConnection) -> SafeString:
+    def status(self, connection: ExecutionConnection) -> SafeString:
+        """Return the health badge."""
         return badge(*health_badge(connection))
 
     @admin.display(description="Tested", ordering="health__last_tested_at")
     def tested(self, connection: ExecutionConnection) -> Any:
+        """Return when it was last tested."""
         return connection.health.last_tested_at
 
     @admin.display(description="Last used", ordering="health__last_used_at")
     def used(self, connection: ExecutionConnection) -> Any:
+        """Return when an order was last sent."""
         return connection.health.last_used_at
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # on its page, by services
+        """Return False: a connection is changed on its own page, by services."""
+        return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # it is archived; its history stays
+        """Return False: a connection is archived, and its history stays."""
+        return False
 
 
 @admin.register(TradingPreset)
 class TradingPresetAdmin(ConsoleAdmin):
-    """How large a trade may be, and where it stops."""
+    """Presets for sizing and limits."""
 
     change_right = Right.LIMITS
     list_display = ("name", "user", "sizing_mode", "max_open_positions", "max_leverage")
@@ -147,7 +156,7 @@ class TradingPresetAdmin(ConsoleAdmin):
 
 
 class IntervalInline(ReadOnlyInline):
-    """From when until when it stood."""
+    """The times in which a subscription was active."""
 
     model = SubscriptionInterval
     fields = ("started_at", "ended_at")
@@ -156,7 +165,7 @@ class IntervalInline(ReadOnlyInline):
 
 @admin.register(Subscription)
 class SubscriptionAdmin(ReadOnlyAdmin):
-    """Which connection takes which feed."""
+    """Subscriptions of connections to feeds."""
 
     list_display = ("account", "feed", "state", "directions", "multiplier", "expires_at")
     list_filter = (
@@ -170,20 +179,22 @@ class SubscriptionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Connection", ordering="connection__name")
     def account(self, row: Subscription) -> str:
+        """Return the connection's name."""
         return row.connection.name
 
     @admin.display(description="State")
     def state(self, row: Subscription) -> SafeString:
+        """Return the badge of the subscription's state."""
         if row.archived_at:
             return badge("cancelled", "Ended")
         if row.expires_at and row.expires_at <= market_now():
-            return badge("expired", "Run out")
-        return badge("paused", "Paused") if row.is_paused else badge("ok", "Open")
+            return badge("expired", "Expired")
+        return badge("paused", "Paused") if row.is_paused else badge("ok", "Active")
 
 
 @admin.register(Instrument)
 class InstrumentAdmin(ReadOnlyAdmin):
-    """What brokers list, with their steps."""
+    """The instruments that brokers list."""
 
     list_display = ("symbol", "pair", "book", "digits", "pip", "quantity_min", "quantity_step",
                     "units_in_a_lot", "read_at")  # fmt: skip
@@ -192,13 +203,13 @@ class InstrumentAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Units in a lot", ordering="contract_size")
     def units_in_a_lot(self, instrument: Instrument) -> str:
-        """Quantities are base units here; brokers' own programs state lots."""
+        """Return the contract size: our quantities are base units, brokers' programs use lots."""
         return number(instrument.contract_size)
 
 
 @admin.register(HostCircuit)
 class HostCircuitAdmin(ReadOnlyAdmin):
-    """Broker hosts that were away: entries wait while one is."""
+    """Broker hosts that did not answer: entries wait while the circuit is open."""
 
     list_display = ("host", "state", "unanswered", "message", "opened_at", "closed_at")
     search_fields = ("host",)
@@ -206,81 +217,91 @@ class HostCircuitAdmin(ReadOnlyAdmin):
 
     @admin.display(description="State")
     def state(self, circuit: HostCircuit) -> SafeString:
-        return badge("rejected", "Away") if circuit.opened_at else badge("ok", "Answers")
+        """Return the badge of the circuit's state."""
+        return badge("rejected", "Down") if circuit.opened_at else badge("ok", "Up")
 
     @admin.display(description="Did not answer")
     def unanswered(self, circuit: HostCircuit) -> str:
+        """Return how many of the contacted accounts did not answer."""
         return f"{circuit.failing:,} of {circuit.contacted:,}"
 
 
 @admin.register(MaintenanceWindow)
 class MaintenanceWindowAdmin(ConsoleAdmin):
-    """When a broker may not answer, beside the times that brokers publish
+    """Operators' maintenance windows, in addition to those that brokers publish
     (brokers/maintenance_windows.py)."""
 
     change_right = Right.MAINTENANCE
-    list_display = ("note", "whose", "when", "minutes", "is_closed", "is_active")
+    list_display = ("note", "scope", "when", "minutes", "is_closed", "is_active")
     list_filter = ("is_active", "broker_type")
     search_fields = ("note", "broker_type", "exchange_name", "host")
     ordering = ("broker_type", "exchange_name", "host", "starts_at")
     fieldsets = (
         (None, {"fields": ("note", "is_active")}),
-        ("Whose", {"fields": (("broker_type", "exchange_name"), "host")}),
+        ("Applies to", {"fields": (("broker_type", "exchange_name"), "host")}),
         ("When", {"fields": (("weekday", "on_date"), ("starts_at", "zone"), "minutes",
                              "is_closed")}),
     )  # fmt: skip
 
-    @admin.display(description="Whose")
-    def whose(self, window: MaintenanceWindow) -> str:
-        named = (window.broker_type, window.exchange_name, window.host)
-        return " · ".join(filter(None, named)) or "all brokers"
+    @admin.display(description="Applies to")
+    def scope(self, window: MaintenanceWindow) -> str:
+        """Return the broker, exchange and host that it is limited to."""
+        parts = (window.broker_type, window.exchange_name, window.host)
+        return " · ".join(filter(None, parts)) or "all brokers"
 
     @admin.display(description="When")
     def when(self, window: MaintenanceWindow) -> str:
+        """Return the day and the local time of its start."""
         day = window.on_date or window.get_weekday_display() or "every day"
         return f"{day}, {window.starts_at:%H:%M} {window.zone}"
 
 
 @admin.register(KillSwitch)
 class KillSwitchAdmin(ReadOnlyAdmin):
-    """Halts of trading. Set and released by the buttons; rows are history."""
+    """Halts of trading. Buttons set and release them; rows are never deleted."""
 
-    list_display = ("shown", "state", "reason", "set_by", time_column("set_at", "Set"),
-                    time_column("released_at", "Released"))  # fmt: skip
+    list_display = (
+        *("target", "state", "reason", "set_by"),
+        *(time_column("set_at", "Set"), time_column("released_at", "Released")),
+    )
     list_filter = (("scope", ChoicesDropdownFilter), ("mode", ChoicesDropdownFilter))
     list_select_related = ("feed", "user", "connection", "set_by")
     search_fields = ("reason", "feed__name", "user__username", "connection__name")
     ordering = ("-id",)
 
-    @admin.display(description="What")
-    def shown(self, switch: KillSwitch) -> str:
-        named = switch.feed or switch.user or switch.connection
-        return f"{switch.get_scope_display().title()} {named or ''}".strip()
+    @admin.display(description="Target")
+    def target(self, switch: KillSwitch) -> str:
+        """Return the scope and the halted feed, user or connection."""
+        halted = switch.feed or switch.user or switch.connection
+        return f"{switch.get_scope_display().title()} {halted or ''}".strip()
 
     @admin.display(description="State")
     def state(self, switch: KillSwitch) -> SafeString:
+        """Return the badge of the halt's state."""
         if switch.released_at:
             return badge("cancelled", "Released")
-        total = switch.mode == "HALTED"
-        return badge("naked", "Halted") if total else badge("attention", "Reducing")
+        is_total = switch.mode == "HALTED"
+        return badge("failed", "Halted") if is_total else badge("attention", "Reducing")
 
 
 @admin.register(Epoch)
 class EpochAdmin(ReadOnlyAdmin):
-    """Restores and failovers: each begins a new life of the database."""
+    """Epochs: each restore and failover of the database begins one."""
 
     page_list = True
-    list_display = ("shown", "state", "cause", "opened_at", "opened_by", "released_at")
+    list_display = ("epoch_number", "state", "cause", "opened_at", "opened_by", "released_at")
     list_filter = (("cause", ChoicesDropdownFilter),)
     ordering = ("-number",)
 
     @admin.display(description="Epoch", ordering="number")
-    def shown(self, epoch: Epoch) -> str:
+    def epoch_number(self, epoch: Epoch) -> str:
+        """Return the number without separators."""
         return str(epoch.number)
 
     @admin.display(description="State")
     def state(self, epoch: Epoch) -> SafeString:
+        """Return the badge of the epoch's state."""
         if epoch.released_at is None:
             return badge("attention", "Open")
-        founded = epoch.cause == Epoch.Cause.FOUNDED
-        return badge("ok", "First life") if founded else badge("ok", "Released")
+        is_first = epoch.cause == Epoch.Cause.FOUNDED
+        return badge("ok", "First epoch") if is_first else badge("ok", "Released")

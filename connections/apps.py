@@ -2,11 +2,13 @@ from django.apps import AppConfig
 
 
 class ConnectionsConfig(AppConfig):
+    """The app `connections`."""
+
     name = "connections"
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register which hosts a name may resolve to, and what brokers list."""
+        """Register the policy for resolved addresses, and the reader of instrument books."""
         from brokers import safe_connect
         from connections.account_settings import hosts
         from connections.market_data.instrument_books import InstrumentBooks

@@ -1,2 +1,1 @@
-"""What the settings of a connection may be: forms of the broker types, their validation, and the
-hosts that may be named."""
+"""The settings of connections: form fields by broker type, validation, and allowed hosts."""

@@ -1,4 +1,4 @@
-"""A kind's settings as fields of a page's form: labels, hints, defaults and choices, no JSON."""
+"""Django form fields for the settings of a broker type: labels, hints, defaults and choices."""
 
 import json
 import re
@@ -15,20 +15,20 @@ from common.reason_codes import Code
 from common.row_changes import ChangedFieldsForm
 from connections.account_settings.validation import known_form
 
-ACCOUNT_FIELDS = ("exchange_name", "account")  # which account it is
-PREFIX = "settings."  # a field's name is the one that an error names
+ACCOUNT_FIELDS = ("exchange_name", "account")  # they identify the account
+PREFIX = "settings."  # of a field's name, as errors use it
 _MULTILINE = (SettingType.NAMES, SettingType.TABLE, SettingType.SYMBOLS)
 _NUMBERS = (SettingType.WHOLE, SettingType.NUMBER)
 _PLAIN_NUMBER = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 class SettingField(forms.Field):
-    """One setting. Its kind's own reader judges what was typed."""
+    """The field of one setting; the setting itself parses and validates the value."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting = setting
         super().__init__(
-            required=False,  # the reader knows, and says it better
+            required=False,  # the setting checks this, with a better message
             label=setting.label,
             help_text=_hint(setting),
             initial=setting.default if setting.value_type is SettingType.SWITCH else None,
@@ -36,64 +36,65 @@ class SettingField(forms.Field):
         )
 
     def clean(self, value: Any) -> Any:
-        """Return the value as it is kept; None: nothing is said."""
+        """Return the value as it is stored; None if the field is empty. Raises ValidationError."""
         try:
             return self.setting.read(_parsed(self.setting, value))
         except InvalidInputError as error:
-            empty = error.code is Code.FIELD_REQUIRED  # its hint stands beside it
-            sentence = self.error_messages["required"] if empty else error.detail
+            is_empty = error.code is Code.FIELD_REQUIRED  # the page shows its hint beside it
+            sentence = self.error_messages["required"] if is_empty else error.detail
             raise forms.ValidationError(sentence) from error
 
     def prepare_value(self, value: Any) -> Any:
+        """Return the stored value as the widget shows it."""
         if isinstance(self.widget, forms.Select) and isinstance(value, bool):
             return str(value).lower()
         return _as_text(value)
 
 
 class BrokerTypeForm(forms.Form):
-    """Which kind of account is added; the fields that follow are that kind's."""
+    """The choice of the broker type of a new account; it decides the other fields."""
 
     type = forms.ChoiceField(label="Broker", choices=lambda: _broker_type_choices())
 
 
 def selected_broker_type(request: HttpRequest) -> str | None:
-    """Return the kind that a page for a new account is about; None: it is still to be chosen."""
+    """Return the broker type selected on a page for a new account; None if none is selected."""
     choice = request.POST.get("type") or request.GET.get("type")
     return choice if choice and choice in broker_types() and known_form(choice) else None
 
 
 def has_only_broker_type(request: HttpRequest) -> bool:
-    """Whether nothing but the kind was sent: its fields are still to be shown."""
+    """Return whether the request only selects the broker type: its fields are shown next."""
     return request.method == "POST" and "name" not in request.POST
 
 
 def _broker_type_choices() -> list[tuple[str, str]]:
-    """Every kind whose form can be shown, with what people call it."""
+    """Return the broker types whose form can be shown, with labels, sorted by label."""
     labels = {
         broker_type: broker_type_label(broker_type)
         for broker_type in broker_types()
         if known_form(broker_type)
     }
-    return sorted(labels.items(), key=lambda one: one[1].lower())
+    return sorted(labels.items(), key=lambda choice: choice[1].lower())
 
 
 def broker_type_label(broker_type: str) -> str:
-    """Return what people call a kind."""
+    """Return the label of a broker type."""
     form = known_form(broker_type)
     return form.label if form and form.label else broker_type
 
 
 def takes_credentials(broker_type: str) -> bool:
-    """Whether there is anything to enter for accounts of a kind."""
+    """Return whether accounts of a broker type have credentials to enter."""
     form = known_form(broker_type)
     return form is None or bool(form.secrets)
 
 
 class AccountSettings(ChangedFieldsForm, forms.Form):
-    """A form that also has the settings of one kind of account."""
+    """A form that also has the settings of one broker type."""
 
     def add_account(self, form: Form) -> None:
-        """Say what the kind's account number is, and ask for the exchange where it has several."""
+        """Add the help text of the account number, and the exchange if there are several."""
         self.fields["account"].help_text = form.account
         if form.exchange is not None:
             self.fields["exchange_name"] = SettingField(form.exchange)
@@ -102,8 +103,7 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
     is_change = False
 
     def add_settings(self, form: Form | None, kept: Mapping[str, Any]) -> None:
-        """Add the kind's fields. kept: what a connection's settings say now; without a form they
-        stay as they are."""
+        """Add the broker type's fields. kept: the stored settings; unchanged without a form."""
         self.kept = kept
         for setting in form.fields if form else ():
             self.fields[PREFIX + setting.key] = SettingField(setting)
@@ -116,14 +116,14 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
         return [name for name in self.fields if name.startswith(PREFIX)]
 
     def changed_values(self) -> dict[str, Any]:
-        """What was changed on the page of an account, the settings as one value."""
+        """Return the changed fields of an account; the settings are one value."""
         names = set(self.setting_names)
         found = {name: value for name, value in self.changes().items() if name not in names}
         settings = self.entered_settings()
         return found if settings == self.kept else {**found, "settings": settings}
 
     def entered_settings(self) -> dict[str, Any]:
-        """What was typed of them, by key; what was left empty or as it is anyway is left out."""
+        """Return the entered settings by key, without empty fields and unchanged defaults."""
         if not self.setting_names:
             return dict(self.kept)
         known = {name.removeprefix(PREFIX) for name in self.setting_names}
@@ -140,13 +140,12 @@ class AccountSettings(ChangedFieldsForm, forms.Form):
 
 
 def display_settings(broker_type: str, settings: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return what an account's settings say, as people read it: label and value."""
+    """Return labels and values of an account's settings, for people."""
     form = known_form(broker_type)
-    fields = form.fields if form else ()
-    given = [(one, settings[one.key]) for one in fields if one.key in settings]
     return [
-        (setting.label.replace(" … ", ", "), _display_value(setting, value))
-        for setting, value in given
+        (setting.label.replace(" … ", ", "), _display_value(setting, settings[setting.key]))
+        for setting in (form.fields if form else ())
+        if setting.key in settings
     ]
 
 
@@ -162,7 +161,7 @@ def _display_value(setting: Setting, value: Any) -> str:
 
 def _hint(setting: Setting) -> str:
     if setting.value_type in (SettingType.TABLE, SettingType.SYMBOLS):
-        return f"{setting.hint} One a line: NAME, or NAME = what is said of it.".strip()
+        return f"{setting.hint} One per line: NAME, or NAME = VALUE.".strip()
     return setting.hint
 
 
@@ -170,11 +169,12 @@ def _widget(setting: Setting) -> forms.Widget:
     if setting.value_type is SettingType.SWITCH and setting.default is not None:
         return forms.CheckboxInput()
     if setting.value_type is SettingType.SWITCH:
-        return forms.Select(choices=[("", "Not said"), ("true", "Yes"), ("false", "No")])
+        return forms.Select(choices=[("", "Not set"), ("true", "Yes"), ("false", "No")])
     if setting.value_type is SettingType.CHOICE:
         labels = dict(setting.choices)
-        nothing = labels.get(setting.default, "")
-        empty = f"As usual: {nothing}" if nothing else "Choose" if setting.required else "Not said"
+        default_label = labels.get(setting.default, "")
+        no_default = "Choose" if setting.required else "Not set"
+        empty = f"Default: {default_label}" if default_label else no_default
         return forms.Select(choices=[("", empty), *setting.choices])
     attrs: dict[str, Any] = {"spellcheck": "false", "autocomplete": "off"}
     if setting.default is not None:
@@ -188,11 +188,11 @@ def _widget(setting: Setting) -> forms.Widget:
 
 
 def _as_text(value: Any) -> Any:
-    """Write a list or an object as lines; everything else is shown as it is."""
+    """Return a list or an object as lines of text, any other value unchanged."""
     if isinstance(value, list):
         return "\n".join(value)
     if isinstance(value, dict):
-        return "\n".join(f"{name} = {_table_value(said)}" for name, said in value.items())
+        return "\n".join(f"{name} = {_table_value(entry)}" for name, entry in value.items())
     return value
 
 
@@ -201,7 +201,7 @@ def _table_value(value: Any) -> str:
 
 
 def _parsed(setting: Setting, value: Any) -> Any:
-    """Read the lines of a table. JSON is read as JSON."""
+    """Parse the lines of a table; JSON is accepted, too. Other values are returned unchanged."""
     if setting.value_type not in (SettingType.TABLE, SettingType.SYMBOLS) or not isinstance(
         value, str
     ):
@@ -213,7 +213,7 @@ def _parsed(setting: Setting, value: Any) -> Any:
     if setting.value_type is SettingType.SYMBOLS and not any("=" in line for line in lines):
         return text
     parts = [line.partition("=") for line in lines]
-    return {name.strip(): _value(said.strip()) for name, _, said in parts}
+    return {name.strip(): _value(entry.strip()) for name, _, entry in parts}
 
 
 def _value(text: str) -> Any:

@@ -1,14 +1,13 @@
-"""Which hosts a tenant's connection may name: never our own network unless operators said so.
+"""Which hosts a tenant's connection may name: never our own network unless operators allow it.
 
-A connection's host is typed by a tenant and called from a trading process. Public addresses may be
-named; private, loopback, link-local and reserved ones only inside FILLCAST_BROKER_NETWORKS, and by
-their address. A name is judged when it is typed (no look-up: that is network), by what it resolves
-to when a test runs, and at each connect (brokers/safe_connect.py): it may lead to what is public
-only.
+A tenant enters the host, and a trading process connects to it. Public addresses are allowed;
+private, loopback, link-local and reserved ones only within FILLCAST_BROKER_NETWORKS, and only as
+addresses. A name may only resolve to public addresses. It is checked when it is entered (without
+resolving it), when a test runs, and at each connect (brokers/safe_connect.py).
 
-A gateway that asks for no password (IBKR's) serves whoever reaches it: FILLCAST_GATEWAY_OWNERS
-names the user that it is for, and no other user's accounts may be there. The line that names the
-address most closely decides.
+A gateway without a password (IBKR's) serves every client that reaches it. FILLCAST_GATEWAY_OWNERS
+names the users of such a gateway, and no other user's accounts may be there. If several of its
+lines match an address, the one with the longest prefix applies.
 """
 
 import socket
@@ -37,16 +36,15 @@ _PRIVATE_ZONES = (
 
 
 def hosts_in(values: Mapping[str, Any], keys: Iterable[str] = ()) -> dict[str, str]:
-    """Return the hosts that a connection's settings name, by their key. keys: of its kind's own."""
-    asked = {*HOST_KEYS, *keys}
-    return {key: _host_of(str(values[key])) for key in sorted(asked) if values.get(key)}
+    """Return the hosts that settings name, by key. keys: the broker type's own keys for hosts."""
+    all_keys = {*HOST_KEYS, *keys}
+    return {key: _host_of(str(values[key])) for key in sorted(all_keys) if values.get(key)}
 
 
 def check_named(values: Mapping[str, Any], keys: Iterable[str] = (), username: str = "") -> None:
-    """Refuse settings that name a host of our own network or of somebody else than this user,
-    without asking any name server.
+    """Refuse settings that name a host in our own network, or another user's gateway.
 
-    Raises InvalidInputError HOST_NOT_ALLOWED; `field` names the key.
+    Does not resolve names. Raises InvalidInputError HOST_NOT_ALLOWED; `field` names the key.
     """
     for key, host in hosts_in(values, keys).items():
         address = _address(host)
@@ -57,10 +55,10 @@ def check_named(values: Mapping[str, Any], keys: Iterable[str] = (), username: s
 
 
 def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username: str = "") -> None:
-    """Refuse settings whose hosts are, or lead into, our own network or somebody else's gateway.
+    """Refuse settings whose hosts are in, or resolve into, our own network or another's gateway.
 
-    Asks the name server: call it outside of any transaction. Raises InvalidInputError
-    HOST_NOT_ALLOWED. Who dials a name judges it anew (brokers/safe_connect.py): this says it early.
+    Resolves names: call it outside of any transaction. Each connect checks the address again
+    (brokers/safe_connect.py); this reports it earlier. Raises InvalidInputError HOST_NOT_ALLOWED.
     """
     for key, host in hosts_in(values, keys).items():
         field = f"settings.{key}"
@@ -70,7 +68,7 @@ def check_resolved(values: Mapping[str, Any], keys: Iterable[str] = (), username
         try:
             found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError):
-            continue  # the adapter will say that it is not reachable, which is the truth
+            continue  # the adapter will report that the host cannot be reached
         if not all(may_resolve_to(each) for each in safe_connect.addresses_in(found)):
             raise InvalidInputError(
                 Code.HOST_NOT_ALLOWED, safe_connect.refusal_reason(host), field=field
@@ -90,10 +88,10 @@ def hosts_outside_operator_networks(
 
 
 def may_resolve_to(address: Address) -> bool:
-    """Whether a name may lead to an address: it is public and nobody's own gateway.
+    """Return whether a name may resolve to an address: a public one that is no user's gateway.
 
-    Whoever typed it: a name leads wherever its owner wants next, so a private gateway and one that
-    FILLCAST_GATEWAY_OWNERS names are given by their address alone.
+    This holds for all users. The owner of a name can change its address at any time, so private
+    gateways, and those in FILLCAST_GATEWAY_OWNERS, must be entered as addresses.
     """
     plain = leads_to(address)
     return is_public(plain) and not _owners_of(plain)
@@ -102,7 +100,7 @@ def may_resolve_to(address: Address) -> bool:
 def check_addresses(
     addresses: Iterable[Address], host: str, *, field: str, username: str = ""
 ) -> None:
-    """Raise InvalidInputError HOST_NOT_ALLOWED if any of these must not be called for this user."""
+    """Raise InvalidInputError HOST_NOT_ALLOWED if this user may not use one of the addresses."""
     for address in addresses:
         plain = leads_to(address)
         if not is_public(plain) and not _is_operator_network(plain):
@@ -121,7 +119,7 @@ def _is_operator_network(plain: Address) -> bool:
 
 
 def _owners_of(plain: Address) -> set[str]:
-    """Who alone may have accounts at an address; nobody: it is open to all."""
+    """Return the users that alone may use an address; an empty set: all users may."""
     lines = [own for own in settings.FILLCAST_GATEWAY_OWNERS if plain in own.network]
     closest = max((own.network.prefixlen for own in lines), default=0)
     return {own.username for own in lines if own.network.prefixlen == closest}
@@ -141,15 +139,17 @@ def _address(host: str) -> Address | None:
 
 
 def _is_private_name(host: str) -> bool:
-    """A name without a dot, or under a zone that only an own network has. Such a name may be
-    allowed by its address only."""
+    """Return whether a name belongs to a private network: it has no dot, or a private zone.
+
+    Such a host can only be allowed by its address.
+    """
     return "." not in host or host.rsplit(".", 1)[-1] in _PRIVATE_ZONES
 
 
 def _refused(host: str, field: str) -> InvalidInputError:
     return InvalidInputError(
         Code.HOST_NOT_ALLOWED,
-        f"{host!r} lies in a network that the operators have not allowed "
+        f"{host!r} is in a network that the operators have not allowed "
         "(FILLCAST_BROKER_NETWORKS names the allowed ones).",
         field=field,
     )

@@ -1,7 +1,6 @@
-"""What an account's settings may say: its kind's form decides, and the operators' allowed hosts.
+"""Validation of settings and credentials, by the form of the broker type and the allowed hosts.
 
-Every way in (console, portal, API) comes through here, so none of them lets in what another would
-refuse.
+Console, portal and API all use it, so that each of them accepts the same values.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,13 @@ from connections.account_settings import hosts
 from connections.models.accounts import LONGEST_CLAIM, LONGEST_SCOPE
 
 log = structlog.get_logger(__name__)
-_INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, half characters, ends of lines
+_INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})  # controls, surrogates, line and paragraph ends
 _LINES = str.maketrans(dict.fromkeys("\n\r\t", " "))
 _SECRETS = ("password", "secret", "token", "api_key", "apikey", "passphrase", "private_key")
 
 
 def form_for(broker_type: str) -> Form:
-    """Return a kind's form. Raises InvalidInputError FIELD_INVALID about `type`."""
+    """Return the form of a broker type. Raises InvalidInputError FIELD_INVALID for `type`."""
     if broker_type not in broker_types():
         raise InvalidInputError(
             Code.FIELD_INVALID,
@@ -35,8 +34,10 @@ def form_for(broker_type: str) -> Form:
 
 
 def known_form(broker_type: str) -> Form | None:
-    """Return a kind's form; None where its package is gone from this process, or broken: pages
-    about such an account are shown without it."""
+    """Return the form of a broker type; None if this process cannot use its package.
+
+    Pages about such an account are shown without the form.
+    """
     try:
         return form_of(broker_type)
     except (InvalidInputError, ImportError, AttributeError, MisconfiguredError):
@@ -45,11 +46,13 @@ def known_form(broker_type: str) -> Form | None:
 
 
 def invalid_symbols_message(broker_type: str, names: Sequence[str]) -> str:
-    """Return why names cannot be this broker's symbols, by the check of the form's own `symbols`;
-    "" if they can be, or if the form does not judge names."""
+    """Return why names cannot be symbols of this broker; '' if they can, or the form has no check.
+
+    Uses the check of the form's setting `symbols`.
+    """
     form = known_form(broker_type)
     fields = form.settings if form is not None else ()
-    listed = next((one for one in fields if one.key == "symbols"), None)
+    listed = next((setting for setting in fields if setting.key == "symbols"), None)
     if listed is None or listed.check is None or listed.value_type is not SettingType.NAMES:
         return ""
     return listed.check(names)
@@ -58,9 +61,9 @@ def invalid_symbols_message(broker_type: str, names: Sequence[str]) -> str:
 def read_settings(
     broker_type: str, values: Mapping[str, Any], username: str = ""
 ) -> dict[str, Any]:
-    """Return the settings as they are kept. username: whose account it is.
+    """Return the validated settings as they are stored. username: of the account's owner.
 
-    Raises InvalidInputError with one error for each field that is wrong (`others`): FIELD_REQUIRED,
+    Raises InvalidInputError with one error for each wrong field (`others`): FIELD_REQUIRED,
     FIELD_INVALID, FIELD_UNKNOWN, HOST_NOT_ALLOWED.
     """
     form = form_for(broker_type)
@@ -69,14 +72,16 @@ def read_settings(
             Code.FIELD_INVALID, "Settings are an object: { … }.", field="settings"
         )
     _refuse_secrets(values, form)
-    kept = form.validate(values)
-    hosts.check_named(*named_hosts(form, kept), username)
-    return kept
+    validated = form.validate(values)
+    hosts.check_named(*named_hosts(form, validated), username)
+    return validated
 
 
 def scope_for(broker_type: str, owner_id: int, settings: Mapping[str, Any]) -> str:
-    """Return among which accounts of a kind a number names one: two brokers' servers may give the
-    same, and two owners the same name. '' for a kind that nobody here knows."""
+    """Return the scope within which an account number is unique; '' for an unknown broker type.
+
+    Two servers of a broker type may use the same number, and two owners the same name.
+    """
     form = known_form(broker_type)
     return form.scope(settings, owner_id)[:LONGEST_SCOPE] if form else ""
 
@@ -90,11 +95,12 @@ def claim_for(
     account: str,
     identity: str = "",
 ) -> str:
-    """Return what one account is the only one with, by what its broker calls it; '': nobody can
-    tell, for its owner gave it a name and the broker told no `identity`.
+    """Return the unique claim of an account, from what its broker reports.
 
-    A gateway that a tenant runs may say what its owner likes: its word counts among its own
-    accounts alone. Those in networks that the operators named are believed of one another's.
+    account, identity: as reported. '' if the account's number is only its owner's name for it, and
+    the broker reported no `identity`. A tenant's own gateway can report anything: its host is part
+    of the claim, so that it cannot claim accounts of others. Gateways in the operators' networks
+    are trusted.
     """
     form = form_for(broker_type)
     reported = identity if form.is_own_name else account
@@ -106,17 +112,18 @@ def claim_for(
 
 
 def check_resolved(broker_type: str, settings: Mapping[str, Any], username: str) -> None:
-    """Refuse settings whose hosts are, or lead into, our own network or somebody else's gateway. It
-    asks the name server: not inside a transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
+    """Refuse settings whose hosts are in, or resolve into, our own network or another's gateway.
+
+    Resolves names: call it outside of any transaction. Raises InvalidInputError HOST_NOT_ALLOWED.
     """
     hosts.check_resolved(*named_hosts(form_for(broker_type), settings), username)
 
 
 def named_hosts(form: Form, settings: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return the settings with the hosts that count where they name none, and the keys of hosts.
+    """Return the settings with default hosts filled in, and the keys of hosts.
 
-    A default is a host like any other: who may not name our own gateway may not leave it out
-    either.
+    A default is checked like any other host: a user who may not name our own gateway may not use
+    it by default either.
     """
     fields = [setting for setting in form.settings if setting.value_type is SettingType.HOST]
     known = {setting.key: setting.default for setting in fields}
@@ -124,7 +131,7 @@ def named_hosts(form: Form, settings: Mapping[str, Any]) -> tuple[dict[str, Any]
 
 
 def read_exchange(broker_type: str, text: str) -> str:
-    """Return the exchange as it is kept. Raises InvalidInputError about `exchange_name`."""
+    """Return the exchange as it is stored. Raises InvalidInputError for `exchange_name`."""
     form = form_for(broker_type)
     if form.exchange is None:
         check_line(text.strip(), "exchange_name")
@@ -137,30 +144,34 @@ def read_exchange(broker_type: str, text: str) -> str:
 
 
 def check_line(text: str, field: str) -> None:
-    """Refuse a text with characters that no line of text has, as NUL is, which no database takes.
-    Raises InvalidInputError FIELD_INVALID about the field."""
-    if any(category(one) in _INVISIBLE for one in text):
+    """Raise InvalidInputError FIELD_INVALID if a text has control characters or line ends.
+
+    The database cannot store some of them, such as NUL.
+    """
+    if any(category(character) in _INVISIBLE for character in text):
         raise InvalidInputError(
             Code.FIELD_INVALID,
-            "It has characters that nobody can see: write it anew, on one line.",
+            "It has invisible characters: type it again, on one line.",
             field=field,
         )
 
 
 def check_credential_names(broker_type: str, values: Mapping[str, str]) -> None:
-    """Refuse credentials that the kind does not ask for, and those that lack one: they replace what
-    is stored, and no test could say which name was misspelt. A kind that asks for none, or that
-    nobody here knows, is not judged. Raises InvalidInputError FIELD_UNKNOWN, FIELD_REQUIRED."""
+    """Raise InvalidInputError FIELD_UNKNOWN or FIELD_REQUIRED if names of credentials are wrong.
+
+    The credentials replace the stored ones, and a test could not show which name was misspelt.
+    Unknown broker types, and those without credentials, are not checked.
+    """
     form = known_form(broker_type)
     if form is None or not form.secrets:
         return
     known = [secret.key for secret in form.secrets]
-    wrong = [
+    errors = [
         unknown_key_error(key, known, "credential", "credentials")
         for key in values
         if key not in known
     ]
-    wrong += [
+    errors += [
         InvalidInputError(
             Code.FIELD_REQUIRED,
             f"{secret.label} is missing. {secret.hint}".strip(),
@@ -169,23 +180,23 @@ def check_credential_names(broker_type: str, values: Mapping[str, str]) -> None:
         for secret in form.secrets
         if secret.required and not values.get(secret.key)
     ]
-    raise_first(wrong)
+    raise_first(errors)
 
 
 def check_secrets(values: Mapping[str, str]) -> None:
-    """Refuse credentials with characters of that kind; a key may have several lines."""
+    """Check the characters of credentials as `check_line` does; a value may have several lines."""
     for name, value in values.items():
         check_line(str(name), "credentials")
         check_line(value.translate(_LINES), f"credentials.{name}")
 
 
 def _refuse_secrets(values: Mapping[str, Any], form: Form) -> None:
-    """Refuse what belongs to the credentials: settings are shown."""
+    """Refuse settings that look like credentials, because settings are shown on pages."""
     known = {setting.key for setting in form.fields}
     for key in values:
         if key not in known and any(word in str(key).lower() for word in _SECRETS):
             raise InvalidInputError(
                 Code.FIELD_INVALID,
-                f"{key!r} belongs to the credentials, which are sealed; settings are shown.",
+                f"{key!r} belongs to the credentials, which are encrypted; settings are not.",
                 field=f"settings.{key}",
             )

@@ -1,1 +1,1 @@
-"""Connections, presets, subscriptions and the kill switch over HTTP."""
+"""The REST API of connections, presets, subscriptions and the kill switch."""

@@ -1,4 +1,4 @@
-"""Connections, presets and where prices come from, over HTTP."""
+"""REST views of connections, presets and price sources."""
 
 from functools import partial
 from typing import Any, TypeVar, cast
@@ -34,14 +34,14 @@ S = TypeVar("S", bound=Model)
 
 
 def own_connections(user: User) -> QuerySet[ExecutionConnection]:
-    """Return the connections that somebody decides about, archived ones too; all for operators."""
+    """Return the user's connections, archived ones too; for operators, all connections."""
     found = ExecutionConnection.objects.select_related("health", "snapshot", "preset")
     rows = with_display_columns(found)
     return rows if user.is_operator else rows.filter(Q(user=user) | Q(admin=user))
 
 
 def usable_rows(model: type[S], user: User) -> QuerySet[S]:
-    """Return the rows of a model that this user may refer to: their own and those for everybody."""
+    """Return the rows of a model that this user may refer to: their own and shared ones."""
     if model is Feed:
         return cast("QuerySet[S]", feeds_for(user).filter(archived_at=None))
     if model is ExecutionConnection:
@@ -53,12 +53,12 @@ def usable_rows(model: type[S], user: User) -> QuerySet[S]:
 
 
 class RelatedRowsMixin(viewsets.GenericViewSet[S]):
-    """Tells its serializers what the caller may refer to."""
+    """Passes the rows that the caller may refer to to its serializers."""
 
     def get_serializer_context(self) -> dict[str, Any]:
-        """Add `usable_rows`, a function from a model to the rows that may be named."""
+        """Return the context with `usable`, a function from a model to the usable rows."""
         context = super().get_serializer_context()
-        request: Request | None = self.request  # none while the schema is made
+        request: Request | None = self.request  # None while the schema is generated
         user = request.user if request is not None else None
         if isinstance(user, User):
             context["usable"] = partial(_usable_by, user)
@@ -70,6 +70,8 @@ def _usable_by(user: User, model: type[S]) -> QuerySet[S]:
 
 
 class ConnectionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """The filters of connections."""
+
     archived = filters.BooleanFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
     health = filters.CharFilter(field_name="health__status")
 
@@ -85,7 +87,7 @@ class ConnectionViewSet(
     mixins.UpdateModelMixin,
     RelatedRowsMixin[ExecutionConnection],
 ):
-    """Your broker accounts. Credentials go in and never come out.
+    """Your broker accounts. Credentials are write-only.
 
     A new connection trades once its test has passed: `POST …/test/`, then read `health`.
     """
@@ -105,31 +107,34 @@ class ConnectionViewSet(
     http_method_names = ("get", "post", "patch", "delete", "head", "options")
 
     def get_queryset(self) -> QuerySet[ExecutionConnection]:
+        """Return the connections that the caller may see."""
         return own_connections(caller(self.request))
 
     def perform_create(self, serializer: serializers.BaseSerializer[ExecutionConnection]) -> None:
+        """Create the connection, with its own broker's prices if requested."""
         user = caller(self.request)
-        said = dict(serializer.validated_data)
-        as_administrator = said.pop("as_administrator", False)
-        own_prices = said.pop("own_prices", False)
+        values = dict(serializer.validated_data)
+        as_administrator = values.pop("as_administrator", False)
+        own_prices = values.pop("own_prices", False)
         with transaction.atomic():
-            made = services.create_connection(
+            created = services.create_connection(
                 by=user,
                 user=None if as_administrator else user,
                 admin=user if as_administrator else None,
-                **said,
+                **values,
             )
             if own_prices:
-                use_own_prices(made.pk, by=user)
-        serializer.instance = own_connections(user).get(pk=made.pk) if own_prices else made
+                use_own_prices(created.pk, by=user)
+        serializer.instance = own_connections(user).get(pk=created.pk) if own_prices else created
 
     def perform_update(self, serializer: serializers.BaseSerializer[ExecutionConnection]) -> None:
+        """Apply the changes in one transaction."""
         user, row = caller(self.request), self.get_object()
-        said = dict(serializer.validated_data)
-        active, own_prices = said.pop("is_active", None), said.pop("own_prices", False)
+        values = dict(serializer.validated_data)
+        active, own_prices = values.pop("is_active", None), values.pop("own_prices", False)
         with transaction.atomic():
-            if said:
-                services.update_connection(row.pk, by=user, **said)
+            if values:
+                services.update_connection(row.pk, by=user, **values)
             if own_prices:
                 use_own_prices(row.pk, by=user)
             if active is not None:
@@ -138,9 +143,9 @@ class ConnectionViewSet(
 
     @extend_schema(request=None, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
-        """Archive it, with its subscriptions: it takes no signal any more. Its history stays.
+        """Archive it with its subscriptions: it takes no further signals. Its history stays.
 
-        409 ACCOUNT_IN_USE while something is open in it: nobody would watch that.
+        409 ACCOUNT_IN_USE while anything is open in it, which would no longer be monitored.
         """
         services.archive_connection(self.get_object().pk, by=caller(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
@@ -148,21 +153,21 @@ class ConnectionViewSet(
     @extend_schema(request=CredentialsSerializer, responses={204: None})
     @action(detail=True, methods=["put"], http_method_names=["put", "options"])
     def credentials(self, request: Request, pk: str) -> Response:
-        """Store credentials in place of those that are there. They are sealed and never shown.
+        """Replace the stored credentials. They are encrypted and never shown.
 
-        400 FIELD_UNKNOWN, FIELD_REQUIRED where they are not those that the kind's form asks for.
+        400 FIELD_UNKNOWN, FIELD_REQUIRED if they do not match the form of the broker type.
         """
-        wanted = CredentialsSerializer(data=request.data, context={"request": request})
+        serializer = CredentialsSerializer(data=request.data, context={"request": request})
         row = self.get_object()
-        wanted.is_valid(raise_exception=True)
-        values = wanted.validated_data["credentials"]
+        serializer.is_valid(raise_exception=True)
+        values = serializer.validated_data["credentials"]
         services.set_credentials(row.pk, by=caller(request), values=values)
         return Response(status=status.HTTP_204_NO_CONTENT)
 
     @extend_schema(request=None, responses={202: ConnectionSerializer})
     @action(detail=True, methods=["post"])
     def test(self, request: Request, pk: str) -> Response:
-        """Ask for a connection test. A trading process runs it; its checks appear in `health`."""
+        """Request a connection test. A trading process runs it; its checks appear in `health`."""
         row = self.get_object()
         services.request_test(row.pk, by=caller(request))
         transaction.on_commit(partial(tasks.enqueue_test, row.pk))
@@ -187,9 +192,9 @@ class ConnectionViewSet(
 
 
 class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
-    """How large a trade may be and where it stops: yours, and those for everybody.
+    """Presets for sizing and limits: yours, and shared ones.
 
-    Operators' presets (`is_shared`) are everybody's to use and theirs to change.
+    All users may use the operators' presets (`is_shared`); only operators may change them.
     """
 
     queryset = TradingPreset.objects.none()
@@ -201,24 +206,26 @@ class PresetViewSet(viewsets.ModelViewSet[TradingPreset]):
     http_method_names = ("get", "post", "patch", "delete", "head", "options")
 
     def get_queryset(self) -> QuerySet[TradingPreset]:
+        """Return the presets that the caller may read, or change, by the request's method."""
         user = caller(self.request)
         rows = usable_rows(TradingPreset, user)
         reading = self.request.method in READING or user.is_operator
         found = rows if reading else rows.filter(user=user)
         if self.request.method != "PATCH":
             return found
-        return found.select_for_update(no_key=True, of=("self",))  # judged as it is now
+        return found.select_for_update(no_key=True, of=("self",))  # validated as it is now
 
     def perform_create(self, serializer: serializers.BaseSerializer[TradingPreset]) -> None:
+        """Create a preset of the caller; an operator's is shared."""
         user = caller(self.request)
         serializer.save(user=None if user.is_operator else user)
 
 
 class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewSet[DataConnection]):
-    """Where prices come from: your accounts' own brokers, and what the operators offer to all.
+    """Price sources: your accounts' own brokers, and those that the operators share.
 
-    One is made by `own_prices` of a connection. Yours may be switched off (`is_active`): accounts
-    that use it get no entry meanwhile, and stops that we hold for them see no price.
+    `own_prices` of a connection creates one. You may switch yours off (`is_active`): accounts that
+    use it take no entries meanwhile, and the stops that we monitor for them are not executed.
     """
 
     queryset = DataConnection.objects.none()
@@ -230,12 +237,14 @@ class DataConnectionViewSet(mixins.UpdateModelMixin, viewsets.ReadOnlyModelViewS
     http_method_names = ("get", "patch", "head", "options")
 
     def get_queryset(self) -> QuerySet[DataConnection]:
+        """Return the sources that the caller may read, or change, by the request's method."""
         user = caller(self.request)
         rows = with_status(usable_rows(DataConnection, user))
         reading = self.request.method in READING or user.is_operator
         return rows if reading else rows.filter(user=user)
 
     def perform_update(self, serializer: serializers.BaseSerializer[DataConnection]) -> None:
+        """Switch the source on or off."""
         row = self.get_object()
         if "is_active" in serializer.validated_data:
             on = serializer.validated_data["is_active"]

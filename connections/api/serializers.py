@@ -1,4 +1,4 @@
-"""How connections, presets, subscriptions and halts are written and read over HTTP."""
+"""Serializers of connections and presets."""
 
 from typing import Any
 
@@ -36,13 +36,14 @@ NUMBER_OF_MODE = {
 
 
 class OwnRelated(serializers.PrimaryKeyRelatedField[Any]):
-    """Refers to a row that the caller may use; another's is as unknown as one that is not there."""
+    """Refers to a row that the caller may use; any other is reported as not existing."""
 
     def __init__(self, *, model: type[Model], **kwargs: Any) -> None:
         self.model = model
         super().__init__(**kwargs)
 
     def get_queryset(self) -> QuerySet[Any]:
+        """Return the rows that the caller may use."""
         usable = self.context.get("usable")
         rows: QuerySet[Any] = usable(self.model) if usable else self.model._default_manager.none()
         return rows
@@ -55,13 +56,14 @@ class FeedBySlug(serializers.SlugRelatedField[Feed]):
         super().__init__(slug_field="slug", **kwargs)
 
     def get_queryset(self) -> QuerySet[Feed]:
+        """Return the feeds that the caller may see."""
         usable = self.context.get("usable")
         rows: QuerySet[Feed] = usable(Feed) if usable else Feed.objects.none()
         return rows
 
 
 class CheckSerializer(StrictSerializer):
-    """One named line of a connection test."""
+    """A check of a connection test."""
 
     name = serializers.CharField(read_only=True)
     result = serializers.ChoiceField(choices=["ok", "warn", "fail"], read_only=True)
@@ -70,7 +72,7 @@ class CheckSerializer(StrictSerializer):
 
 
 class HealthSerializer(StrictModelSerializer[ConnectionHealth]):
-    """How the connection is doing."""
+    """The health of a connection."""
 
     last_test = CheckSerializer(many=True, read_only=True)
 
@@ -93,7 +95,7 @@ class HealthSerializer(StrictModelSerializer[ConnectionHealth]):
 
 
 class SnapshotSerializer(StrictModelSerializer[AccountSnapshot]):
-    """The account as the broker last told it, in the account's currency."""
+    """The account as the broker last reported it, in the account's currency."""
 
     class Meta:
         model = AccountSnapshot
@@ -112,8 +114,10 @@ class SnapshotSerializer(StrictModelSerializer[AccountSnapshot]):
 
 @extend_schema_field({"type": "object", "additionalProperties": {"type": "string"}})
 class Secrets(serializers.DictField):
-    """Names and values that go in and never come out. A browser that sends them is asked for its
-    second factor again, whichever serializer has the field."""
+    """Write-only names and values.
+
+    A browser session that sends them must confirm its second factor again, in any serializer.
+    """
 
     child = serializers.CharField(max_length=4000, trim_whitespace=False)
 
@@ -121,6 +125,7 @@ class Secrets(serializers.DictField):
         super().__init__(**{"write_only": True, "allow_empty": False, **kwargs})
 
     def to_internal_value(self, data: Any) -> Any:
+        """Return the values. Raises if the session's second factor is not fresh."""
         if request := self.context.get("request"):
             require_fresh(request)
         return super().to_internal_value(data)
@@ -133,12 +138,12 @@ class CredentialsSerializer(StrictSerializer):
 
 
 class WorkerSerializer(StrictSerializer):
-    """The one worker that speaks to an account whose broker needs a session."""
+    """The worker of an account whose broker needs a session."""
 
     queue = serializers.CharField(read_only=True)
     runs = serializers.BooleanField(read_only=True)
     waits_for = serializers.CharField(
-        read_only=True, help_text="What must be started where none runs: orders wait for it."
+        read_only=True, help_text="What must be started if none is running: orders wait for it."
     )
 
 
@@ -150,8 +155,8 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
     own_prices = serializers.BooleanField(
         write_only=True,
         required=False,
-        help_text="True: the account's own broker tells its prices. `data_connection` becomes that"
-        " source, which is made where there is none yet.",
+        help_text="True: use the prices of the account's own broker. `data_connection` becomes that"
+        " source, which is created if there is none yet.",
     )
     credentials = Secrets(required=False)
     has_credentials = serializers.SerializerMethodField()
@@ -166,11 +171,11 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
     )
     health = HealthSerializer(read_only=True)
     worker = serializers.SerializerMethodField(
-        help_text="Null for an account that any worker can speak to."
+        help_text="Null for an account that any worker can serve."
     )
     open_count = serializers.SerializerMethodField(
-        help_text="Positions, and orders that are at the broker or may be. They are watched, and"
-        " the account is read, where the connection is switched off, too."
+        help_text="Positions, and orders that are or may be at the broker. They are monitored, and"
+        " the account is read, even if the connection is switched off."
     )
     snapshot = serializers.SerializerMethodField()
 
@@ -204,29 +209,34 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
         read_only_fields = ("is_paused", "created_at", "archived_at")
 
     def get_has_credentials(self, row: ExecutionConnection) -> bool:
+        """Return whether credentials are stored."""
         return bool(row.sealed_credentials)
 
     def get_health_word(self, row: ExecutionConnection) -> str:
+        """Return the state in one word."""
         return row.get_health_status(row.health)
 
     def get_open_count(self, row: ExecutionConnection) -> int:
+        """Return how many items are open in the account."""
         return count_open_items(row)
 
     @extend_schema_field(WorkerSerializer(allow_null=True))
     def get_worker(self, row: ExecutionConnection) -> Any:
+        """Return the worker of the account's lane; None if it needs none."""
         missing = missing_worker_hint(row)
-        said = {"queue": row.lane, "runs": not missing, "waits_for": missing}
-        return WorkerSerializer(said).data if row.lane else None
+        worker = {"queue": row.lane, "runs": not missing, "waits_for": missing}
+        return WorkerSerializer(worker).data if row.lane else None
 
     @extend_schema_field(SnapshotSerializer(allow_null=True))
     def get_snapshot(self, row: ExecutionConnection) -> Any:
+        """Return the account's last snapshot; None if it was never read."""
         snapshot = getattr(row, "snapshot", None)
         return SnapshotSerializer(snapshot).data if snapshot else None
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse to change what a connection is."""
+        """Refuse conflicting fields, and changes of fields that identify the connection."""
         if attrs.get("own_prices") and "data_connection" in attrs:
-            detail = "Say own_prices or data_connection, not both."
+            detail = "Send own_prices or data_connection, not both."
             error = invalid(Code.FIELD_INVALID, detail)
             raise serializers.ValidationError({"own_prices": error.detail})
         fixed = ("type", "account", "exchange_name", "credentials", "as_administrator")
@@ -239,16 +249,18 @@ class ConnectionSerializer(StrictModelSerializer[ExecutionConnection]):
 
 
 class PresetSerializer(StrictModelSerializer[TradingPreset]):
-    """How large a trade may be. Percents are numbers such as "1.5"."""
+    """Sizing and limits of trades. Percentages are numbers such as "1.5"."""
 
-    is_shared = serializers.SerializerMethodField(help_text="The operators', for everybody's use.")
+    is_shared = serializers.SerializerMethodField(
+        help_text="It belongs to the operators, and all users may use it."
+    )
     max_slippage = Amount(
         source="max_slippage_pips", required=False, allow_null=True,
-        help_text="How much worse an entry at market may be filled, in slippage_unit.",
+        help_text="The maximum slippage of a market entry, in slippage_unit.",
     )  # fmt: skip
     slippage_alert_threshold = Amount(
         source="slippage_alert_threshold_pips", required=False,
-        help_text="Beyond it, either way, an alert is sent; in slippage_unit.",
+        help_text="An alert is sent for a larger slippage in either direction; in slippage_unit.",
     )  # fmt: skip
     max_slippage_pips = Amount(
         required=False, allow_null=True, help_text="The older name of max_slippage."
@@ -263,32 +275,30 @@ class PresetSerializer(StrictModelSerializer[TradingPreset]):
         read_only_fields = ("created_at",)
 
     def get_is_shared(self, preset: TradingPreset) -> bool:
+        """Return whether the preset belongs to the operators."""
         return preset.user_id is None
 
     def validate_trading_day_zone(self, value: str) -> str:
+        """Return the time zone. Raises if it is unknown."""
         return known_zone(value)
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Judge the whole preset by the database's own constraints, before they refuse it."""
-        merged = self.instance or TradingPreset()
-        judged = TradingPreset(
+        """Check the whole preset, with the changes, by the constraints of the database."""
+        current = self.instance or TradingPreset()
+        preset = TradingPreset(
             **{
-                field.attname: attrs.get(field.name, getattr(merged, field.attname))
+                field.attname: attrs.get(field.name, getattr(current, field.attname))
                 for field in TradingPreset._meta.concrete_fields
                 if not field.is_relation and not field.primary_key
             }
         )
-        needed = NUMBER_OF_MODE[SizingMode(judged.sizing_mode)]
-        if getattr(judged, needed) is None:
-            error = invalid(Code.FIELD_REQUIRED, f"{judged.sizing_mode} needs {needed}.")
+        needed = NUMBER_OF_MODE[SizingMode(preset.sizing_mode)]
+        if getattr(preset, needed) is None:
+            error = invalid(Code.FIELD_REQUIRED, f"{preset.sizing_mode} needs {needed}.")
             raise serializers.ValidationError({needed: error.detail})
         try:
-            judged.validate_constraints()
-        except ValidationError as broken:
-            raise serializers.ValidationError(_broken(broken)) from broken
+            preset.validate_constraints()
+        except ValidationError as violated:
+            detail = invalid(Code.FIELD_INVALID, " ".join(violated.messages)).detail
+            raise serializers.ValidationError(detail) from violated
         return attrs
-
-
-def _broken(error: ValidationError) -> Any:
-    detail = " ".join(error.messages)
-    return invalid(Code.FIELD_INVALID, detail).detail

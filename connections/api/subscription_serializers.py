@@ -1,4 +1,4 @@
-"""How subscriptions and halts are written and read over HTTP."""
+"""Serializers of subscriptions and halts."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -34,15 +34,16 @@ class SubscriptionSerializer(StrictModelSerializer[Subscription]):
             "created_at",
         )
         read_only_fields = ("is_paused", "archived_at", "created_at")
-        validators: list[Any] = []  # one that was left is taken up again
+        validators: list[Any] = []  # not unique: subscribing again reopens an ended one
 
     def validate_symbol_map(self, value: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the map if its values are texts of a valid length."""
         if not all(isinstance(symbol, str) and 0 < len(symbol) <= 40 for symbol in value.values()):
             raise invalid(Code.FIELD_INVALID, "It maps pairs to the broker's symbols, as texts.")
         return value
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
-        """Refuse to change which account takes which feed."""
+        """Refuse changes of the connection or the feed."""
         for name in ("connection", "feed") if self.instance is not None else ():
             if name in attrs:
                 error = invalid(Code.FIELD_UNKNOWN, "It cannot be changed.")
@@ -56,9 +57,7 @@ class KillSwitchSerializer(StrictModelSerializer[KillSwitch]):
     mode = serializers.ChoiceField(choices=HaltMode.choices)
     feed = FeedBySlug(required=False, allow_null=True)
     connection = OwnRelated(model=ExecutionConnection, required=False, allow_null=True)
-    user = OwnRelated(
-        model=User, required=False, allow_null=True, help_text="Yourself unless said."
-    )
+    user = OwnRelated(model=User, required=False, allow_null=True, help_text="Default: yourself.")
     set_by = serializers.CharField(source="set_by.username", read_only=True, allow_null=True)
     epoch = serializers.IntegerField(
         source="epoch.number", read_only=True, allow_null=True, default=None,

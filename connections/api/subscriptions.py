@@ -1,4 +1,4 @@
-"""Subscriptions and halts of trading over HTTP."""
+"""REST views of subscriptions and halts of trading."""
 
 from typing import Any
 
@@ -20,6 +20,8 @@ from users.api import caller
 
 
 class SubscriptionFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """The filters of subscriptions."""
+
     feed = filters.CharFilter(field_name="feed__slug")
     archived = filters.BooleanFilter(field_name="archived_at", lookup_expr="isnull", exclude=True)
 
@@ -35,7 +37,7 @@ class SubscriptionViewSet(
     mixins.UpdateModelMixin,
     RelatedRowsMixin[Subscription],
 ):
-    """Which of your connections takes which feed."""
+    """The subscriptions of your connections to feeds."""
 
     queryset = Subscription.objects.none()
     serializer_class = SubscriptionSerializer
@@ -48,26 +50,29 @@ class SubscriptionViewSet(
     http_method_names = ("get", "post", "patch", "delete", "head", "options")
 
     def get_queryset(self) -> QuerySet[Subscription]:
+        """Return the subscriptions that the caller may see."""
         mine = own_connections(caller(self.request)).values("pk")
         return Subscription.objects.select_related("feed").filter(connection__in=mine)
 
     def perform_create(self, serializer: serializers.BaseSerializer[Subscription]) -> None:
-        said: dict[str, Any] = dict(serializer.validated_data)
+        """Subscribe the connection to the feed."""
+        values: dict[str, Any] = dict(serializer.validated_data)
         serializer.instance = services.subscribe(
-            connection_id=said.pop("connection").pk,
-            feed_id=said.pop("feed").pk,
+            connection_id=values.pop("connection").pk,
+            feed_id=values.pop("feed").pk,
             by=caller(self.request),
-            **said,
+            **values,
         )
 
     def perform_update(self, serializer: serializers.BaseSerializer[Subscription]) -> None:
+        """Apply the changes."""
         row = self.get_object()
         services.update_subscription(row.pk, by=caller(self.request), **serializer.validated_data)
         serializer.instance = self.get_object()
 
     @extend_schema(request=None, responses={204: None})
     def destroy(self, request: Request, pk: str) -> Response:
-        """Leave the feed: no signal is taken that is published from now on; what is open stays."""
+        """End the subscription: no later signal is taken; open positions stay."""
         services.unsubscribe(self.get_object().pk, by=caller(request))
         return Response(status=status.HTTP_204_NO_CONTENT)
 
@@ -87,6 +92,8 @@ class SubscriptionViewSet(
 
 
 class KillSwitchFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """The filters of halts."""
+
     released = filters.BooleanFilter(field_name="released_at", lookup_expr="isnull", exclude=True)
 
     class Meta:
@@ -100,10 +107,10 @@ class KillSwitchViewSet(
     mixins.RetrieveModelMixin,
     RelatedRowsMixin[KillSwitch],
 ):
-    """Halts of trading that concern you. REDUCING lets exits out, HALTED nothing.
+    """Halts of trading that concern you. With REDUCING only exits are sent, with HALTED nothing.
 
-    You may halt yourself, your connections and your feeds; operators everything. It holds from the
-    answer on.
+    You may halt yourself, your connections and your feeds; operators may halt everything. A halt
+    applies from the response on.
     """
 
     queryset = KillSwitch.objects.none()
@@ -114,31 +121,33 @@ class KillSwitchViewSet(
     ordering_fields = ("id",)
 
     def get_queryset(self) -> QuerySet[KillSwitch]:
+        """Return the halts that concern the caller; for operators, all halts."""
         user = caller(self.request)
         rows = KillSwitch.objects.select_related("feed", "set_by", "epoch")
         if user.is_operator:
             return rows
         mine = Q(user=user) | Q(connection__in=own_connections(user).values("pk"))
-        seen = Q(feed__in=feeds_for(user).values("pk"))
-        return rows.filter(Q(scope=KillSwitch.Scope.ALL) | mine | seen)
+        visible_feed = Q(feed__in=feeds_for(user).values("pk"))
+        return rows.filter(Q(scope=KillSwitch.Scope.ALL) | mine | visible_feed)
 
     def perform_create(self, serializer: serializers.BaseSerializer[KillSwitch]) -> None:
-        user, said = caller(self.request), dict(serializer.validated_data)
-        feed, connection = said.pop("feed", None), said.pop("connection", None)
-        target = said.pop("user", None)
-        if said["scope"] == KillSwitch.Scope.USER:
+        """Set the halt."""
+        user, values = caller(self.request), dict(serializer.validated_data)
+        feed, connection = values.pop("feed", None), values.pop("connection", None)
+        target = values.pop("user", None)
+        if values["scope"] == KillSwitch.Scope.USER:
             target = target or user
         serializer.instance = services.set_kill_switch(
             by=user,
             feed_id=feed.pk if feed else None,
             connection_id=connection.pk if connection else None,
             user_id=target.pk if target else None,
-            **said,
+            **values,
         )
 
     @extend_schema(request=None, responses=KillSwitchSerializer)
     @action(detail=True, methods=["post"])
     def release(self, request: Request, pk: str) -> Response:
-        """Let trading go on, unless another halt holds."""
+        """Release the halt; other halts still apply."""
         services.release_kill_switch(self.get_object().pk, by=caller(request))
         return Response(self.get_serializer(self.get_object()).data)

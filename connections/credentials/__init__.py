@@ -1,1 +1,1 @@
-"""Credentials: sealed on entry, opened only by trading processes, sealed again for a new key."""
+"""Credentials: encrypted on entry, decrypted only by trading processes, and key rotation."""

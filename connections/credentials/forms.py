@@ -1,4 +1,4 @@
-"""Credentials go in and never come out: the form has no initial values, and nothing shows them."""
+"""The form for credentials. It is write-only: it has no initial values."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from connections.account_settings.validation import known_form
 
 
 class CredentialsForm(forms.Form):
-    """The secrets of one broker kind. They replace everything that is stored."""
+    """The credentials of one broker type. They replace all stored ones."""
 
     def __init__(self, broker_type: str, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -27,11 +27,12 @@ class CredentialsForm(forms.Form):
             )
 
     def entered_values(self) -> dict[str, str]:
-        """What was typed, by key."""
+        """Return the entered values by key, without empty ones."""
         return {key: value for key, value in self.cleaned_data.items() if value}
 
     def clean(self) -> dict[str, Any]:
+        """Return the data. Raises ValidationError if all fields are empty."""
         data = super().clean() or self.cleaned_data
         if not self.errors and not any(data.values()):
-            raise forms.ValidationError("Nothing was entered; what is stored was kept.")
+            raise forms.ValidationError("Nothing was entered; the stored values are unchanged.")
         return data

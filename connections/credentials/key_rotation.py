@@ -1,7 +1,7 @@
-"""Sealing everything again for the present key, while everything goes on.
+"""Re-encrypt ("reseal") all credentials for the current key, while the system is running.
 
-In batches, each one transaction: interrupted at any point, what is done is done, and running it
-again goes on with the rest. While it runs both keys open, so nobody notices.
+Each batch is one transaction: after an interruption, the next run continues with the rest. Trading
+processes have both keys meanwhile, so they are not affected.
 """
 
 import struct
@@ -25,8 +25,8 @@ FROM connections_executionconnection
 WHERE sealed_credentials IS NOT NULL AND (%(after)s::uuid IS NULL OR id > %(after)s::uuid)
 ORDER BY id LIMIT %(batch)s FOR NO KEY UPDATE
 """
-# They are the same credentials: what was heard with them (`connections.accounts.broker_identity`)
-# stays theirs.
+# The credentials stay the same: so does the identity that was stored for them
+# (`connections.accounts.broker_identity`), whose digest is updated.
 _WRITE_SQL = """
 UPDATE connections_executionconnection c SET sealed_credentials = decode(t.sealed, 'hex'),
   identity_credentials_digest = CASE
@@ -38,7 +38,7 @@ FROM unnest(%s::uuid[], %s::text[]) AS t (id, sealed) WHERE c.id = t.id
 
 @dataclass(slots=True)
 class Rotation:
-    """How far it is. closed: rows whose contents no key here opens; they are left as they are."""
+    """The progress. unopened: rows that no key of this process decrypts; they stay unchanged."""
 
     checked: int = 0
     resealed: int = 0
@@ -46,9 +46,9 @@ class Rotation:
 
 
 def reseal_all(*, batch: int = 500) -> Generator[Rotation, None, None]:
-    """Seal credentials and channels for the present key; yields after each batch.
+    """Reseal credentials and channels for the current key; yield the progress after each batch.
 
-    Raises MisconfiguredError where there are no private keys.
+    Raises MisconfiguredError without private keys.
     """
     sealing.opening_keys()
     done = Rotation()
@@ -62,7 +62,7 @@ def reseal_all(*, batch: int = 500) -> Generator[Rotation, None, None]:
 
 
 def count_rows_to_reseal() -> int:
-    """Count rows that still need an older key."""
+    """Return how many rows still need an older key."""
     key = sealing.sealing_key()
     sealed = rows(
         "SELECT sealed_credentials AS box FROM connections_executionconnection"
@@ -75,7 +75,7 @@ def count_rows_to_reseal() -> int:
 
 @transaction.atomic
 def _reseal_connections(done: Rotation, after: UUID | None, batch: int) -> UUID | None:
-    """One batch behind `after`; the last id of it, or None at the end."""
+    """Reseal the batch after the id `after`; return its last id, None at the end."""
     found = rows(_LOCK_SQL, {"after": after, "batch": batch})
     key = sealing.sealing_key()
     changed: list[tuple[UUID, str]] = []
@@ -103,7 +103,7 @@ def _resealed(row: Any) -> bytes:
 def _is_sealed_for_current_key(sealed: bytes, key: bytes) -> bool:
     try:
         return sealing.is_sealed_for(sealed, key)
-    except struct.error:  # not even boxes; opening it will say so
+    except struct.error:  # malformed; decrypting it reports that
         return False
 
 

@@ -1,9 +1,9 @@
-"""Credentials of broker accounts: any process seals, only trading processes open.
+"""Encrypt and decrypt credentials: any process seals them, only trading processes open them.
 
-What is stored is a row of boxes (`common.sealing`), each holding some of the names and values; the
-later one wins. So the web process changes one value without being able to read the others. The
-context of a box is the connection's id, its owner and its place in the row: moved to another row,
-another owner or another place it does not open.
+A row stores a sequence of sealed boxes (`common.sealing`). Each box holds some names and values,
+and later boxes override earlier ones. So the web process can change one value without reading the
+others. A box is bound to the connection's id, its owner and its index in the sequence: moved to
+another row, owner or index it does not open.
 """
 
 import json
@@ -24,11 +24,11 @@ _LENGTH = struct.Struct(">I")
 
 
 class CredentialsError(FillcastError):
-    """Stored credentials do not open here. Says why, and never what is in them."""
+    """Stored credentials cannot be opened here. The message has no part of their content."""
 
 
 def sealing_key() -> bytes:
-    """Return the public key that closes boxes. Raises MisconfiguredError if there is none."""
+    """Return the public key that seals boxes. Raises MisconfiguredError if there is none."""
     key: bytes | None = settings.FILLCAST_CREDENTIALS_PUBLIC_KEY
     if key is None and settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS:
         return public_key_of(settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS[0])
@@ -41,7 +41,7 @@ def sealing_key() -> bytes:
 
 
 def opening_keys() -> Sequence[bytes]:
-    """Return the private keys, newest first. Raises MisconfiguredError where there are none."""
+    """Return the private keys, newest first. Raises MisconfiguredError if there are none."""
     keys: Sequence[bytes] = settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS
     if not keys:
         raise MisconfiguredError(
@@ -58,10 +58,10 @@ def seal_credentials(
     owner_id: int,
     after: bytes | memoryview | None = None,
 ) -> bytes:
-    """Return what to store for `values`; after: what is stored already and is added to.
+    """Return the bytes to store for `values`. after: the stored bytes to which to add them.
 
-    Raises FillcastError STATE_CONFLICT when too many single changes were added: then all values
-    must be entered together (which replaces the row of boxes).
+    Raises FillcastError STATE_CONFLICT after too many single changes: then all values must be
+    entered together, which replaces all boxes.
     """
     before = bytes(after or b"")
     boxes = list(_boxes(before))
@@ -78,17 +78,18 @@ def seal_credentials(
 def open_credentials(
     sealed: bytes | memoryview | None, *, connection_id: UUID, owner_id: int
 ) -> dict[str, str]:
-    """Return the names and values that are stored ({} for none).
+    """Return the stored names and values; {} if there are none.
 
-    Raises CredentialsError NO_CREDENTIALS if they do not open (another row's, another owner's,
-    changed, or sealed for a key that is not here); MisconfiguredError without private keys.
+    Raises CredentialsError NO_CREDENTIALS if they do not open: they belong to another row or owner,
+    were changed, or are sealed for a key that this process does not have. Raises MisconfiguredError
+    without private keys.
     """
     if not sealed:
         return {}
     return dict(_open(bytes(sealed), connection_id, owner_id, tuple(opening_keys())))
 
 
-# A claim of 250 orders must not compute 250 key agreements: what was opened is kept, by ciphertext.
+# Cached by ciphertext, so that a claim of 250 orders does not compute 250 key agreements.
 @lru_cache(maxsize=20_000)
 def _open(
     sealed: bytes, connection_id: UUID, owner_id: int, keys: tuple[bytes, ...]
@@ -107,7 +108,7 @@ def _open(
 
 
 def is_sealed_for(sealed: bytes | memoryview, public_key: bytes) -> bool:
-    """Whether all of it was sealed for this key: what is not has to be sealed again."""
+    """Return whether all boxes are sealed for this key; otherwise they must be resealed."""
     return all(sealed_for(box, public_key) for box in _boxes(bytes(sealed)))
 
 
@@ -125,5 +126,5 @@ def _context(connection_id: UUID, owner_id: int, index: int) -> bytes:
 
 
 def credentials_digest(sealed: bytes | memoryview | None) -> str:
-    """Return the mark of sealed credentials; '' where there are none."""
+    """Return the SHA-256 of sealed credentials; '' if there are none."""
     return sha256(sealed).hexdigest() if sealed else ""

@@ -1,4 +1,4 @@
-"""What an adapter needs of an account, with its credentials opened."""
+"""Build the `ConnectionSpec` that an adapter needs, with decrypted credentials."""
 
 from typing import Any
 from uuid import UUID
@@ -18,30 +18,30 @@ SPEC_COLUMNS = (
     "c.type, c.account, c.exchange_name, c.settings, c.sealed_credentials, c.identity,"
     " c.identity_credentials_digest, coalesce(c.user_id, c.admin_id) AS owner_id"
 )
-"""SQL: what `spec_from_row` reads of connection `c`, besides `connection_id`."""
+"""SQL: the columns of connection `c` that `spec_from_row` needs, besides `connection_id`."""
 
 
-# Rows of one statement are what they were when it began, whatever the time at which each is read.
+# `began` is the statement's start: its rows are as they were then, whenever they are read.
 READ_COLUMNS = (
     f"c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.claim, c.credentials_claim, "
     "statement_timestamp() AS began"
 )
-"""SQL: what `account_polling.read_accounts` reads of connection `c`."""
+"""SQL: the columns of connection `c` that `account_polling.read_accounts` needs."""
 
 
 def spec_for(connection: ExecutionConnection) -> ConnectionSpec:
-    """Return what an adapter needs of this connection, credentials opened.
+    """Return the spec of a connection with its credentials.
 
-    Raises CredentialsError if they do not open, MisconfiguredError where they cannot.
+    Raises CredentialsError if they do not open; MisconfiguredError if this process has no keys.
     """
     return _spec(connection, connection.pk, connection.open_credentials())
 
 
 def spec_from_row(row: Any) -> ConnectionSpec:
-    """The same for a row of a statement that selects `connection_id` and SPEC_COLUMNS.
+    """Return the spec from a row with `connection_id` and SPEC_COLUMNS.
 
-    Credentials that do not open are left out and told to the log: one connection's trouble must
-    not fail its neighbours in a bundle. Its adapter then answers NotSent or NO_CREDENTIALS.
+    Credentials that do not open are logged and left out, so that they do not affect the other
+    connections of a bundle. The adapter then raises NotSent or NO_CREDENTIALS.
     """
     try:
         opened = sealing.open_credentials(
@@ -54,7 +54,7 @@ def spec_from_row(row: Any) -> ConnectionSpec:
 
 
 def spec_without_credentials(row: Any) -> ConnectionSpec:
-    """The same, enough to ask what an account can do: credentials stay closed."""
+    """Return the spec without credentials, which is enough to determine capabilities."""
     return _spec(row, row.connection_id, {})
 
 

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
                 (
                     "host",
                     models.CharField(
-                        blank=True, help_text="As under Broker hosts.", max_length=120
+                        blank=True, help_text="As listed in Broker hosts.", max_length=120
                     ),
                 ),
                 (
@@ -107,11 +107,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("on_date", models.DateField(blank=True, null=True, verbose_name="only on")),
-                ("starts_at", models.TimeField(help_text="On the zone's clock.")),
+                ("starts_at", models.TimeField(help_text="Local time of the zone.")),
                 (
                     "zone",
                     models.CharField(
-                        default="UTC", help_text="Such as Europe/Berlin.", max_length=60
+                        default="UTC", help_text="For example Europe/Berlin.", max_length=60
                     ),
                 ),
                 ("minutes", models.PositiveIntegerField()),
@@ -119,7 +119,7 @@ class Migration(migrations.Migration):
                     "is_closed",
                     models.BooleanField(
                         default=True,
-                        help_text="Otherwise only while the account does not answer.",
+                        help_text="If not set, entries wait only while the account does not answer.",
                         verbose_name="entries wait for its end",
                     ),
                 ),
@@ -129,7 +129,7 @@ class Migration(migrations.Migration):
                         help_text="Shown to the owners of the accounts.", max_length=200
                     ),
                 ),
-                ("is_active", models.BooleanField(default=True, verbose_name="counts")),
+                ("is_active", models.BooleanField(default=True, verbose_name="active")),
             ],
             options={
                 "constraints": [
@@ -160,9 +160,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "times",
-                    models.SmallIntegerField(
-                        default=0, help_text="Openings, one soon after another."
-                    ),
+                    models.SmallIntegerField(default=0, help_text="Openings in quick succession."),
                 ),
                 (
                     "failing",
@@ -170,7 +168,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "contacted",
-                    models.IntegerField(default=0, help_text="Of so many in half a minute."),
+                    models.IntegerField(
+                        default=0, help_text="Accounts contacted in half a minute."
+                    ),
                 ),
                 ("message", models.TextField(blank=True, default="")),
             ],
@@ -189,7 +189,7 @@ class Migration(migrations.Migration):
                     "user",
                     models.ForeignKey(
                         blank=True,
-                        help_text="Empty: an operators' preset that everyone may use.",
+                        help_text="Empty: an operators' preset that all users may use.",
                         null=True,
                         on_delete=models.CASCADE,
                         related_name="presets",
@@ -231,7 +231,7 @@ class Migration(migrations.Migration):
                     "max_slippage_pips",
                     AmountField(
                         blank=True,
-                        help_text="In the slippage unit, here below.",
+                        help_text="In the slippage unit, see below.",
                         null=True,
                         verbose_name="max slippage",
                     ),
@@ -256,7 +256,7 @@ class Migration(migrations.Migration):
                         ],
                         db_default="",
                         default="",
-                        help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
+                        help_text="Empty: pips for currencies and metals, basis points (0.01 %) for the rest.",
                         max_length=7,
                     ),
                 ),
@@ -265,7 +265,7 @@ class Migration(migrations.Migration):
                     "broker_holds_stops",
                     models.BooleanField(
                         default=True,
-                        help_text="Stops and targets rest at the broker where it can hold them.",
+                        help_text="Stops and targets are placed at the broker if it supports them.",
                     ),
                 ),
                 (
@@ -273,7 +273,7 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("CANCEL", "Cancel at the broker"),
-                            ("ESCALATE", "Tell the operators"),
+                            ("ESCALATE", "Alert the operators"),
                         ],
                         default="ESCALATE",
                         max_length=8,
@@ -410,7 +410,8 @@ class Migration(migrations.Migration):
                 (
                     "is_preferred",
                     models.BooleanField(
-                        default=True, help_text="Which of several symbols of one pair is traded."
+                        default=True,
+                        help_text="It is the one of several symbols of its pair that is traded.",
                     ),
                 ),
                 ("digits", models.SmallIntegerField()),
@@ -497,7 +498,7 @@ class Migration(migrations.Migration):
                 ("fence", models.BigIntegerField(db_default=1, default=1)),
                 (
                     "acquired_at",
-                    models.DateTimeField(help_text="No comparison that began before counts."),
+                    models.DateTimeField(help_text="Reconciliations that began earlier are void."),
                 ),
                 ("until", models.DateTimeField(help_text="By the database's clock.")),
             ],
@@ -561,7 +562,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="Among which accounts of the kind that names one; empty: among all.",
+                        help_text="The scope within which `account` is unique; empty: the broker type.",
                         max_length=120,
                     ),
                 ),
@@ -572,7 +573,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="What its last passed test proved it to be (connections/accounts/ownership.py).",
+                        help_text="The account that its last passed test proved (connections/accounts/ownership).",
                         max_length=500,
                     ),
                 ),
@@ -583,7 +584,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="A digest of the credentials with which that test passed, where the account's number is only its owner's name for it.",
+                        help_text="A digest of the credentials of that test, if the account's number is only its owner's name for it.",
                         max_length=64,
                     ),
                 ),
@@ -594,7 +595,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="What its broker called the account in its last passed test, where it says so.",
+                        help_text="The broker's own identity of the account, if it reports one.",
                         max_length=120,
                     ),
                 ),
@@ -605,7 +606,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="A digest of the sealed credentials that `identity` was told of; empty: of none.",
+                        help_text="A digest of the sealed credentials that `identity` belongs to; empty: unknown.",
                         max_length=64,
                     ),
                 ),
@@ -626,7 +627,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="Take over what the broker says of quantities and levels, without a decision.",
+                        help_text="Accept the broker's quantities and levels without a decision.",
                     ),
                 ),
                 ("settings", models.JSONField(blank=True, default=dict)),
@@ -654,7 +655,7 @@ class Migration(migrations.Migration):
                         db_default="",
                         default="",
                         editable=False,
-                        help_text="Which worker speaks to it: empty for any, else a queue's name.",
+                        help_text="The queue of the worker that calls its broker; empty: any worker.",
                         max_length=64,
                     ),
                 ),
@@ -662,7 +663,7 @@ class Migration(migrations.Migration):
                     "instrument_book",
                     models.CharField(
                         blank=True,
-                        help_text="Which list of instruments the account shares.",
+                        help_text="The list of instruments that the account uses.",
                         max_length=80,
                     ),
                 ),
@@ -760,7 +761,7 @@ class Migration(migrations.Migration):
                     models.BooleanField(
                         db_default=False,
                         default=False,
-                        help_text="No mere answer makes it healthy: a test of what it is now must pass first.",
+                        help_text="It becomes healthy only by a passed test, not by an answer alone.",
                     ),
                 ),
                 ("consecutive_failures", models.IntegerField(db_default=0, default=0)),
@@ -768,7 +769,7 @@ class Migration(migrations.Migration):
                 (
                     "unreachable_at",
                     models.DateTimeField(
-                        help_text="When it last did not answer; empty when its login is what is wrong.",
+                        help_text="When it last did not answer; empty if the error has another cause.",
                         null=True,
                     ),
                 ),
@@ -778,35 +779,35 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default="",
                         default="",
-                        help_text="What is wrong, where entries say it with a code of its own.",
+                        help_text="The reason code of entries, if the error has its own.",
                         max_length=64,
                     ),
                 ),
                 (
                     "errored_at",
                     models.DateTimeField(
-                        help_text="When it last came to be in error: older comparisons do not count.",
+                        help_text="When its last error began: older reconciliations do not count.",
                         null=True,
                     ),
                 ),
                 (
                     "read_after",
                     models.DateTimeField(
-                        help_text="Its account is not read by itself before; set with an error.",
+                        help_text="Its account is not polled before; set with an error.",
                         null=True,
                     ),
                 ),
                 (
                     "inactivity_alerted_at",
                     models.DateTimeField(
-                        help_text="When it was told that nothing is heard of it (connections/silence).",
+                        help_text="When its owner was alerted (connections/health/inactivity.py).",
                         null=True,
                     ),
                 ),
                 (
                     "monitored_since",
                     models.DateTimeField(
-                        help_text="When it was switched on: its silence before says nothing.",
+                        help_text="When it was switched on: earlier inactivity does not count.",
                         null=True,
                     ),
                 ),
@@ -814,7 +815,7 @@ class Migration(migrations.Migration):
                 (
                     "reconciled_at",
                     models.DateTimeField(
-                        help_text="First clean comparison since the last (re)connect; no entry before.",
+                        help_text="First clean reconciliation since the last connect; no entry before.",
                         null=True,
                     ),
                 ),
@@ -910,7 +911,7 @@ class Migration(migrations.Migration):
                     "broker_connection",
                     models.OneToOneField(
                         blank=True,
-                        help_text="The account whose broker tells these prices.",
+                        help_text="The account whose broker provides these prices.",
                         null=True,
                         on_delete=models.PROTECT,
                         related_name="price_source",
@@ -929,7 +930,7 @@ class Migration(migrations.Migration):
                             ("kind", "broker"), ("broker_connection__isnull", True), _connector="OR"
                         ),
                         name="only_broker_source_has_connection",
-                        violation_error_message="Only a source of the kind broker is told by an account.",
+                        violation_error_message="Only a source of the kind broker has an account.",
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
@@ -939,7 +940,7 @@ class Migration(migrations.Migration):
                             _connector="OR",
                         ),
                         name="broker_source_has_connection",
-                        violation_error_message="A source of the kind broker needs the account that tells its prices.",
+                        violation_error_message="A source of the kind broker needs the account that provides its prices.",
                     ),
                 ],
             },
@@ -1074,9 +1075,9 @@ class Migration(migrations.Migration):
                     "cause",
                     models.CharField(
                         choices=[
-                            ("FOUNDED", "The first life of this database"),
-                            ("COMMAND", "Said by an operator"),
-                            ("BEHIND", "The database is older than what was seen of it"),
+                            ("FOUNDED", "The first epoch of this database"),
+                            ("COMMAND", "Opened by an operator"),
+                            ("BEHIND", "The database is older than its last known state"),
                             (
                                 "PROMOTED",
                                 "Another timeline: a standby was promoted, or a backup recovered",
@@ -1091,7 +1092,7 @@ class Migration(migrations.Migration):
                     "since",
                     models.DateTimeField(
                         db_default=ClockTimestamp(),
-                        help_text="Rows written after this moment are of this life; older ones may lack a sequel.",
+                        help_text="Later rows are of this epoch; rows that followed earlier ones may be lost.",
                     ),
                 ),
                 ("opened_at", models.DateTimeField(db_default=ClockTimestamp())),
@@ -1103,20 +1104,20 @@ class Migration(migrations.Migration):
                     "answer_by",
                     models.DateTimeField(
                         db_default=ClockTimestamp(),
-                        help_text="Until then a process of the life before may still send what it had in hand.",
+                        help_text="Until then a process of the previous epoch may still send its orders.",
                     ),
                 ),
                 (
                     "books_read_at",
                     models.DateTimeField(
-                        help_text="When brokers that show their books were asked for what we forgot.",
+                        help_text="When brokers were queried for orders that we may have lost.",
                         null=True,
                     ),
                 ),
                 (
                     "treated",
                     models.JSONField(
-                        db_default={}, default=dict, help_text="What became of the rows."
+                        db_default={}, default=dict, help_text="How rows were resolved."
                     ),
                 ),
                 (
@@ -1142,7 +1143,7 @@ class Migration(migrations.Migration):
                     models.JSONField(
                         db_default=[],
                         default=list,
-                        help_text="What was unsettled when somebody released it.",
+                        help_text="Open issues at the time of its release.",
                     ),
                 ),
             ],
@@ -1173,16 +1174,16 @@ class Migration(migrations.Migration):
                 (
                     "last_contact_at",
                     models.DateTimeField(
-                        help_text="When its broker last proved to be there.", null=True
+                        help_text="When its broker last confirmed a price.", null=True
                     ),
                 ),
                 (
                     "error_code",
-                    models.CharField(blank=True, help_text="Empty: all is well.", max_length=40),
+                    models.CharField(blank=True, help_text="Empty: no error.", max_length=40),
                 ),
                 (
                     "error",
-                    models.CharField(blank=True, help_text="In whole sentences.", max_length=500),
+                    models.CharField(blank=True, help_text="Whole sentences.", max_length=500),
                 ),
                 ("failing_since", models.DateTimeField(null=True)),
                 (
@@ -1190,7 +1191,7 @@ class Migration(migrations.Migration):
                     ArrayField(
                         base_field=models.CharField(max_length=20),
                         default=list,
-                        help_text="What is followed, canonical.",
+                        help_text="The followed canonical pairs.",
                         size=None,
                     ),
                 ),
@@ -1199,7 +1200,7 @@ class Migration(migrations.Migration):
                     ArrayField(
                         base_field=models.CharField(max_length=20),
                         default=list,
-                        help_text="What is followed, but has no usable price.",
+                        help_text="The followed pairs without a usable price.",
                         size=None,
                     ),
                 ),

@@ -1,4 +1,4 @@
-"""Broker accounts and everything an owner decides about them."""
+"""Broker accounts, their health, and what their owners decide about them."""
 
 from connections.models.accounts import ConnectionQuerySet, ExecutionConnection
 from connections.models.health import (

@@ -26,17 +26,22 @@ LONGEST_IDENTITY = 120
 
 
 class ConnectionQuerySet(models.QuerySet["ExecutionConnection"]):
+    """Queries for connections."""
+
     def of(self, user_id: int) -> Self:
+        """Connections of a tenant."""
         return self.filter(user_id=user_id)
 
     def live(self) -> Self:
-        """Not archived."""
+        """Connections that are not archived."""
         return self.filter(archived_at__isnull=True)
 
 
 class BrokerHost(Func):
-    """The host whose trouble is all of its accounts' trouble: the kind of broker and what the
-    settings name (`host`, `server`), else the exchange."""
+    """The host that an account depends on, as SQL.
+
+    It is the broker type with the `host` or `server` of the settings, else with the exchange.
+    """
 
     template = (
         "lower(left(type || coalesce(':' || coalesce(nullif(settings ->> 'host', ''),"
@@ -74,7 +79,7 @@ class ExecutionConnection(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="Among which accounts of the kind that names one; empty: among all.",
+        help_text="The scope within which `account` is unique; empty: the broker type.",
     )
     claim = models.CharField(
         max_length=LONGEST_CLAIM,
@@ -82,7 +87,7 @@ class ExecutionConnection(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="What its last passed test proved it to be (connections/accounts/ownership.py).",
+        help_text="The account that its last passed test proved (connections/accounts/ownership).",
     )
     credentials_claim = models.CharField(
         max_length=64,
@@ -90,8 +95,8 @@ class ExecutionConnection(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="A digest of the credentials with which that test passed, where the account's "
-        "number is only its owner's name for it.",
+        help_text="A digest of the credentials of that test, if the account's number is only its "
+        "owner's name for it.",
     )
     identity = models.CharField(
         max_length=LONGEST_IDENTITY,
@@ -99,7 +104,7 @@ class ExecutionConnection(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="What its broker called the account in its last passed test, where it says so.",
+        help_text="The broker's own identity of the account, if it reports one.",
     )
     identity_credentials_digest = models.CharField(
         max_length=64,
@@ -107,7 +112,7 @@ class ExecutionConnection(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="A digest of the sealed credentials that `identity` was told of; empty: of none.",
+        help_text="A digest of the sealed credentials that `identity` belongs to; empty: unknown.",
     )
     sealed_credentials = models.BinaryField(null=True, blank=True, editable=False)
     credentials_changed_at = models.DateTimeField(
@@ -118,7 +123,7 @@ class ExecutionConnection(models.Model):
     auto_correct = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="Take over what the broker says of quantities and levels, without a decision.",
+        help_text="Accept the broker's quantities and levels without a decision.",
     )
     settings = models.JSONField(default=dict, blank=True)
     broker_host = models.GeneratedField(
@@ -134,10 +139,10 @@ class ExecutionConnection(models.Model):
         default="",
         db_default="",
         editable=False,
-        help_text="Which worker speaks to it: empty for any, else a queue's name.",
+        help_text="The queue of the worker that calls its broker; empty: any worker.",
     )
     instrument_book = models.CharField(
-        max_length=80, blank=True, help_text="Which list of instruments the account shares."
+        max_length=80, blank=True, help_text="The list of instruments that the account uses."
     )
     created_at = models.DateTimeField(default=market_now, editable=False)
     archived_at = models.DateTimeField(null=True, blank=True)
@@ -152,7 +157,7 @@ class ExecutionConnection(models.Model):
                 | Q(user__isnull=True, admin__isnull=False),
                 name="exactly_one_owner",
             ),
-            models.UniqueConstraint(  # what others say of theirs keeps nobody out: see `claim`
+            models.UniqueConstraint(  # per owner: an entered number excludes no other user
                 "type",
                 "exchange_name",
                 "account",
@@ -181,9 +186,9 @@ class ExecutionConnection(models.Model):
         return f"{self.name} ({self.type} · {self.account})"
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save it, in the lane and the scope that its kind and settings give it.
+        """Save the connection, and set its lane and scope by its broker type and settings.
 
-        Raises InvalidInputError where they name a lane that is none.
+        Raises InvalidInputError if they name an invalid lane.
         """
         from connections.account_settings.validation import scope_for
         from connections.session_lanes import assign_lane
@@ -198,83 +203,83 @@ class ExecutionConnection(models.Model):
 
     @property
     def owner_id(self) -> int:
-        """The tenant or administrator whose account it is."""
+        """The id of the tenant or administrator who owns the account."""
         owner: int = self.user_id or self.admin_id  # type: ignore[assignment]  # one of them is set
         return owner
 
     @property
     def owner_name(self) -> str:
-        """The name that the owner logs in with."""
+        """The owner's login name."""
         owner = self.user or self.admin
-        assert owner is not None  # the database sees to it
+        assert owner is not None  # the constraint exactly_one_owner
         return owner.username
 
     def is_admin_owned(self) -> bool:
-        """Whether it is an administrator's own account, which takes every published signal."""
+        """Return whether it is an administrator's own account, which takes every signal."""
         return self.admin_id is not None
 
     def has_preset(self) -> bool:
-        """Whether it is said how large a trade may be."""
+        """Return whether a preset is set, which limits the size of trades."""
         return self.preset_id is not None
 
     def has_data_connection(self) -> bool:
-        """Whether a source of prices is chosen."""
+        """Return whether a price source is set."""
         return self.data_connection_id is not None
 
     def can_execute_trades(self) -> bool:
-        """Whether the next signal would be traded, asked in the very way in which fan-out asks.
+        """Return whether the next signal would be traded, by the same SQL as fan-out.
 
-        What concerns one subscription or one feed only is left out. `eligibility.reason_for` says
-        why not.
+        Reasons of a single subscription or feed are left out. `eligibility.reason_for` returns the
+        reason.
         """
         from connections import eligibility
 
         return eligibility.reason_for(connection_id=self.pk) is None
 
     def mark_as_active(self, *, cleared: bool = False) -> bool:
-        """Note that the broker answered. Returns whether that ended an error.
+        """Record that the broker answered. Return whether that ended an error.
 
-        cleared: a test passed or an order went through; what a refusal has noted is over.
+        cleared: a test passed or an order went through, which clears the message of a refusal.
         """
         from connections.health import status_updates
 
         return bool(status_updates.mark_active([self.pk], cleared=[self.pk] if cleared else ()))
 
     def mark_as_error(self, message: str, *, retry: RetryPolicy | None = None) -> bool:
-        """Note a failure, as a sentence without secrets. Returns whether all was well before.
+        """Record an error, as a sentence without secrets. Return whether there was none before.
 
-        retry: when the broker is asked again; rarely, unless said.
+        retry: when the account is read again; default: BACKOFF.
         """
         from connections.health import status_updates
 
-        when = retry or status_updates.RetryPolicy.BACKOFF
-        return bool(status_updates.mark_errors([(self.pk, message)], retry=when))
+        policy = retry or status_updates.RetryPolicy.BACKOFF
+        return bool(status_updates.mark_errors([(self.pk, message)], retry=policy))
 
     def update_last_connected(self) -> None:
-        """Note that the broker was spoken to now."""
+        """Record contact with the broker now."""
         from connections.health import status_updates
 
         status_updates.mark_connected([self.pk], at_most_every_seconds=0)
 
     def update_last_used(self) -> None:
-        """Note that an order went out now."""
+        """Record that an order was sent now."""
         from connections.health import status_updates
 
         status_updates.mark_used([self.pk], at_most_every_seconds=0)
 
     def is_stale(self, hours: float) -> bool:
-        """Whether the broker was not spoken to for longer than this (machine time), or never."""
+        """Return whether there was no contact with the broker for so long (machine time)."""
         return self._health().is_stale(timezone.now(), timedelta(hours=hours))
 
     def has_error(self) -> bool:
-        """Whether the last contact with the broker failed."""
+        """Return whether the connection is in error."""
         return self._health().has_error()
 
     def get_health_status(self, known: ConnectionHealth | None = None) -> str:
         """Return one word: archived, inactive, paused, untested, error, resting, stale or healthy.
 
-        resting: its circuit is open after failures in a row. stale: no contact for a day. known:
-        its row of health, if it is loaded already.
+        resting: its circuit is open after repeated failures. stale: no contact for a day. known:
+        its health, if it is loaded already.
         """
         if self.archived_at is not None:
             return "archived"
@@ -285,15 +290,15 @@ class ExecutionConnection(models.Model):
         return (known or self._health()).word(timezone.now())
 
     def get_credential(self, key: str, default: str | None = None) -> str | None:
-        """Return one of the broker's credentials, `default` if it was never entered.
+        """Return one of the credentials; `default` if it was never entered.
 
-        Opens in trading processes only: raises MisconfiguredError elsewhere, CredentialsError if
-        what is stored was moved here from another row.
+        Works in trading processes only: raises MisconfiguredError elsewhere, and CredentialsError
+        if the stored credentials do not open.
         """
         return self.open_credentials().get(key, default)
 
     def set_credential(self, key: str, value: str) -> None:
-        """Store one credential beside the others; works where none of them can be read."""
+        """Store one credential and keep the others; works in processes that cannot read them."""
         from connections.credentials import sealing
 
         with transaction.atomic():
@@ -304,7 +309,7 @@ class ExecutionConnection(models.Model):
             ))  # fmt: skip
 
     def set_credentials(self, values: Mapping[str, str]) -> None:
-        """Store these credentials in place of all that were there; {} removes them."""
+        """Replace all stored credentials by these; {} removes them."""
         from connections.credentials import sealing
 
         self._store(
@@ -314,7 +319,7 @@ class ExecutionConnection(models.Model):
         )
 
     def open_credentials(self) -> dict[str, str]:
-        """Return all credentials; see get_credential."""
+        """Return all credentials by name. Raises as `get_credential`."""
         from connections.credentials import sealing
 
         return sealing.open_credentials(

@@ -1,4 +1,4 @@
-"""How an account is doing, what the broker told of it, and the row that orders its work."""
+"""The health of connections and hosts, account snapshots, and the lock row of each connection."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ STALE_AFTER = timedelta(days=1)
 
 
 class HealthStatus(models.TextChoices):
+    """The status of a connection."""
+
     UNTESTED = "UNTESTED", "Never tested"
     ACTIVE = "ACTIVE", "Healthy"
     ERROR = "ERROR", "Error"
 
 
 class ConnectionHealth(models.Model):
-    """How the connection is doing, apart from what its owner decided about it."""
+    """The health of a connection, in machine time; independent of its owner's decisions."""
 
     connection = models.OneToOneField(
         "connections.ExecutionConnection", models.CASCADE, primary_key=True, related_name="health"
@@ -42,32 +44,32 @@ class ConnectionHealth(models.Model):
     needs_test = models.BooleanField(
         default=False,
         db_default=False,
-        help_text="No mere answer makes it healthy: a test of what it is now must pass first.",
+        help_text="It becomes healthy only by a passed test, not by an answer alone.",
     )
     consecutive_failures = models.IntegerField(default=0, db_default=0)
     failing_since = models.DateTimeField(null=True)
     unreachable_at = models.DateTimeField(
-        null=True, help_text="When it last did not answer; empty when its login is what is wrong."
+        null=True, help_text="When it last did not answer; empty if the error has another cause."
     )
     error_code = models.CharField(
         max_length=64, blank=True, default="", db_default="",
-        help_text="What is wrong, where entries say it with a code of its own.",
+        help_text="The reason code of entries, if the error has its own.",
     )  # fmt: skip
     errored_at = models.DateTimeField(
-        null=True, help_text="When it last came to be in error: older comparisons do not count."
+        null=True, help_text="When its last error began: older reconciliations do not count."
     )
     read_after = models.DateTimeField(
-        null=True, help_text="Its account is not read by itself before; set with an error."
+        null=True, help_text="Its account is not polled before; set with an error."
     )
     inactivity_alerted_at = models.DateTimeField(
-        null=True, help_text="When it was told that nothing is heard of it (connections/silence)."
+        null=True, help_text="When its owner was alerted (connections/health/inactivity.py)."
     )
     monitored_since = models.DateTimeField(
-        null=True, help_text="When it was switched on: its silence before says nothing."
+        null=True, help_text="When it was switched on: earlier inactivity does not count."
     )
     circuit_open_until = models.DateTimeField(null=True)
     reconciled_at = models.DateTimeField(
-        null=True, help_text="First clean comparison since the last (re)connect; no entry before."
+        null=True, help_text="First clean reconciliation since the last connect; no entry before."
     )
 
     class Meta:
@@ -86,7 +88,7 @@ class ConnectionHealth(models.Model):
         return f"{self.connection_id}: {self.status}"
 
     def word(self, now: datetime) -> str:
-        """Return untested, error, resting, stale or healthy at machine time `now`."""
+        """Return untested, error, resting, stale or healthy. now: machine time."""
         if self.circuit_open_until is not None and self.circuit_open_until > now:
             return "resting"
         if self.status != HealthStatus.ACTIVE:
@@ -94,24 +96,24 @@ class ConnectionHealth(models.Model):
         return "stale" if self.is_stale(now, STALE_AFTER) else "healthy"
 
     def has_error(self) -> bool:
-        """Whether the last contact with the broker failed."""
+        """Return whether the connection is in error."""
         return self.status == HealthStatus.ERROR
 
     def is_stale(self, now: datetime, after: timedelta) -> bool:
-        """Whether the broker was not spoken to for longer than `after`, or never."""
+        """Return whether the last contact with the broker was more than `after` ago, or never."""
         return self.last_connected_at is None or now - self.last_connected_at > after
 
 
 class HostCircuit(models.Model):
-    """A broker's host that most of its accounts could not reach: while it is open, entries wait."""
+    """The circuit breaker of a broker's host: while it is open, entries wait."""
 
     host = models.CharField(primary_key=True, max_length=120)
     opened_at = models.DateTimeField(null=True, help_text="Empty: closed.")
     closed_at = models.DateTimeField(null=True)
     probe_at = models.DateTimeField(null=True, help_text="When one account is read as a probe.")
-    times = models.SmallIntegerField(default=0, help_text="Openings, one soon after another.")
+    times = models.SmallIntegerField(default=0, help_text="Openings in quick succession.")
     failing = models.IntegerField(default=0, help_text="Accounts that did not answer.")
-    contacted = models.IntegerField(default=0, help_text="Of so many in half a minute.")
+    contacted = models.IntegerField(default=0, help_text="Accounts contacted in half a minute.")
     message = models.TextField(blank=True, default="")
 
     def __str__(self) -> str:
@@ -119,7 +121,7 @@ class HostCircuit(models.Model):
 
 
 class AccountSnapshot(models.Model):
-    """The account as the broker last told it, in the account's currency."""
+    """The account as the broker last reported it, in the account's currency."""
 
     connection = models.OneToOneField(
         "connections.ExecutionConnection", models.CASCADE, primary_key=True, related_name="snapshot"
@@ -138,7 +140,7 @@ class AccountSnapshot(models.Model):
 
 
 class ConnectionLock(models.Model):
-    """A row that is only locked, never written: the order of work on one account."""
+    """A row that is only locked, never written: it serialises the work on one account."""
 
     connection = models.OneToOneField(
         "connections.ExecutionConnection",

@@ -1,4 +1,4 @@
-"""What a broker lists."""
+"""The instruments that brokers list."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from common.fields import AmountField
 
 
 class Instrument(models.Model):
-    """A broker's symbol with its steps. Accounts of one broker server share a book."""
+    """A broker's symbol with its steps and limits. Accounts of one server share a book."""
 
     book = models.CharField(max_length=80)
     symbol = models.CharField(max_length=40, help_text="The broker's own name.")
     pair = models.CharField(max_length=20, help_text="Canonical BASE/QUOTE.")
     is_preferred = models.BooleanField(
-        default=True, help_text="Which of several symbols of one pair is traded."
+        default=True, help_text="It is the one of several symbols of its pair that is traded."
     )
     digits = models.SmallIntegerField()
     pip = AmountField()
@@ -67,7 +67,7 @@ class Instrument(models.Model):
 
 
 class InstrumentBook(models.Model):
-    """When a broker's list of symbols was read last, and when it was last asked for."""
+    """When a book was last read, and last requested. Machine time."""
 
     book = models.CharField(max_length=80, primary_key=True)
     read_at = models.DateTimeField(null=True)

@@ -1,4 +1,4 @@
-"""Halts of trading."""
+"""Kill switches, and the recovery epochs of the database."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from signals.models import Feed
 
 
 class HaltMode(models.TextChoices):
+    """What a halt still lets through."""
+
     REDUCING = "REDUCING", "Exits only"
     HALTED = "HALTED", "Nothing is sent"
 
@@ -22,6 +24,8 @@ class KillSwitch(models.Model):
     """A halt of trading: for all, a feed, a tenant or one connection. Released ones are history."""
 
     class Scope(models.TextChoices):
+        """What a halt concerns."""
+
         ALL = "ALL"
         FEED = "FEED"
         USER = "USER"
@@ -63,18 +67,21 @@ class KillSwitch(models.Model):
 
 
 class Epoch(models.Model):
-    """A stretch of this database's life. A new one begins when it may have lost its newest rows:
-    restored from a backup, or a standby promoted that had not received everything.
+    """A period in the life of this database.
 
-    Numbered from 1, which is the first life and is never open. While one is open, its kill switch
-    lets no entry out. `lineage` is the same for all epochs of one installation, so that what is
-    remembered outside of the database is never held against another one.
+    A new epoch begins when the database may have lost its newest rows: it was restored from a
+    backup, or a standby was promoted that had not received everything. Epoch 1 is the first and is
+    never open. While an epoch is open, its kill switch lets no entries through. All epochs of an
+    installation have the same `lineage`, so that marks kept outside of the database are never
+    compared with those of another installation.
     """
 
     class Cause(models.TextChoices):
-        FOUNDED = "FOUNDED", "The first life of this database"
-        COMMAND = "COMMAND", "Said by an operator"
-        BEHIND = "BEHIND", "The database is older than what was seen of it"
+        """Why the epoch began."""
+
+        FOUNDED = "FOUNDED", "The first epoch of this database"
+        COMMAND = "COMMAND", "Opened by an operator"
+        BEHIND = "BEHIND", "The database is older than its last known state"
         PROMOTED = "PROMOTED", "Another timeline: a standby was promoted, or a backup recovered"
 
     number = models.PositiveIntegerField(primary_key=True)
@@ -84,24 +91,24 @@ class Epoch(models.Model):
     evidence = models.JSONField(default=dict, db_default={})
     since = models.DateTimeField(
         db_default=ClockTimestamp(),
-        help_text="Rows written after this moment are of this life; older ones may lack a sequel.",
+        help_text="Later rows are of this epoch; rows that followed earlier ones may be lost.",
     )
     opened_at = models.DateTimeField(db_default=ClockTimestamp())
     opened_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     answer_by = models.DateTimeField(
         db_default=ClockTimestamp(),
-        help_text="Until then a process of the life before may still send what it had in hand.",
+        help_text="Until then a process of the previous epoch may still send its orders.",
     )
     books_read_at = models.DateTimeField(
-        null=True, help_text="When brokers that show their books were asked for what we forgot."
+        null=True, help_text="When brokers were queried for orders that we may have lost."
     )
-    treated = models.JSONField(default=dict, db_default={}, help_text="What became of the rows.")
+    treated = models.JSONField(default=dict, db_default={}, help_text="How rows were resolved.")
     kill_switch = models.OneToOneField(KillSwitch, models.PROTECT, null=True, related_name="epoch")
     released_at = models.DateTimeField(null=True)
     released_by = models.CharField(max_length=150, blank=True, default="", db_default="")
     release_note = models.CharField(max_length=200, blank=True, default="", db_default="")
     left_open = models.JSONField(
-        default=list, db_default=[], help_text="What was unsettled when somebody released it."
+        default=list, db_default=[], help_text="Open issues at the time of its release."
     )
 
     class Meta:

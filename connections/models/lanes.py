@@ -1,18 +1,19 @@
-"""Which lane a shared session is in, and who holds a lane."""
+"""Leases of session lanes, and the lanes of shared sessions."""
 
 from django.db import models
 
 
 class LaneLease(models.Model):
-    """One row per lane that was ever held: by whom, and until when nobody else may take it.
+    """The lease of a lane: which process holds it, and until when no other may take it.
 
-    fence: how often it was taken. A process that stood still finds its row gone to another.
+    fence: the fencing token, increased with each new owner, by which a process that was suspended
+    notices that another one holds its lane.
     """
 
     lane = models.CharField(primary_key=True, max_length=64)
     owner = models.CharField(max_length=80, help_text="A trading process, as in its own lease.")
     fence = models.BigIntegerField(default=1, db_default=1)
-    acquired_at = models.DateTimeField(help_text="No comparison that began before counts.")
+    acquired_at = models.DateTimeField(help_text="Reconciliations that began earlier are void.")
     until = models.DateTimeField(help_text="By the database's clock.")
 
     def __str__(self) -> str:
@@ -20,10 +21,10 @@ class LaneLease(models.Model):
 
 
 class LaneAssignment(models.Model):
-    """The lane of a session that several connections may share (a folder), decided once.
+    """The lane of a session that several connections may share (a folder), assigned once.
 
-    Two connections are in one lane or two processes own one folder, so it does not follow from a
-    setting that operators change while the first of them lives.
+    Connections that share a folder must be in one lane, or two processes would own the folder. So
+    the lane does not change with the setting for the number of lanes.
     """
 
     session_key = models.CharField(primary_key=True, max_length=200)

@@ -1,4 +1,4 @@
-"""Maintenance windows that operators enter, beside those that brokers publish."""
+"""Maintenance windows that operators enter, in addition to those that brokers publish."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ WEEK_MINUTES = 7 * 1440
 
 
 class MaintenanceWindow(models.Model):
-    """A time in which a broker may not answer. What is left empty does not narrow it."""
+    """A time in which a broker may not answer. Empty fields match everything."""
 
     class Weekday(models.IntegerChoices):
+        """The days of a week, as Python numbers them."""
+
         MONDAY = 0
         TUESDAY = 1
         WEDNESDAY = 2
@@ -28,21 +30,21 @@ class MaintenanceWindow(models.Model):
 
     broker_type = models.CharField(max_length=20, blank=True, help_text="Empty: all broker types.")
     exchange_name = models.CharField("exchange", max_length=40, blank=True)
-    host = models.CharField(max_length=120, blank=True, help_text="As under Broker hosts.")
+    host = models.CharField(max_length=120, blank=True, help_text="As listed in Broker hosts.")
     weekday = models.SmallIntegerField(
         choices=Weekday, null=True, blank=True, help_text="Empty: every day, or on the date."
     )
     on_date = models.DateField("only on", null=True, blank=True)
-    starts_at = models.TimeField(help_text="On the zone's clock.")
-    zone = models.CharField(max_length=60, default="UTC", help_text="Such as Europe/Berlin.")
+    starts_at = models.TimeField(help_text="Local time of the zone.")
+    zone = models.CharField(max_length=60, default="UTC", help_text="For example Europe/Berlin.")
     minutes = models.PositiveIntegerField()
     is_closed = models.BooleanField(
         "entries wait for its end",
         default=True,
-        help_text="Otherwise only while the account does not answer.",
+        help_text="If not set, entries wait only while the account does not answer.",
     )
     note = models.CharField(max_length=200, help_text="Shown to the owners of the accounts.")
-    is_active = models.BooleanField("counts", default=True)
+    is_active = models.BooleanField("active", default=True)
 
     class Meta:
         constraints = [
@@ -62,19 +64,19 @@ class MaintenanceWindow(models.Model):
         return self.note
 
     def clean(self) -> None:
-        """Refuse what would never hold."""
-        wrong = {}
+        """Raise ValidationError for an unknown broker type or time zone."""
+        errors = {}
         if self.broker_type and self.broker_type not in broker_types():
-            wrong["broker_type"] = f"One of {', '.join(broker_types())}."
+            errors["broker_type"] = f"One of {', '.join(broker_types())}."
         try:
             ZoneInfo(self.zone)
         except (ValueError, OSError, LookupError):
-            wrong["zone"] = "No such time zone. Write it as Europe/Berlin, or UTC."
-        if wrong:
-            raise ValidationError(wrong)
+            errors["zone"] = "No such time zone. Enter it as Europe/Berlin, or UTC."
+        if errors:
+            raise ValidationError(errors)
 
     def as_window(self) -> Window:
-        """Return the rule. Of one with a date the weekdays do not count."""
+        """Return the window for `brokers.maintenance_windows`. A date overrides weekdays."""
         return Window(
             broker_type=self.broker_type,
             exchange_name=self.exchange_name,

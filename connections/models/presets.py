@@ -1,4 +1,4 @@
-"""Where prices come from, and how large a trade may be."""
+"""Price sources (`DataConnection`), and presets for sizing and limits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ from common.fields import AmountField
 
 
 class DataConnection(models.Model):
-    """Where prices come from."""
+    """A price source. user None: shared with all users."""
 
     class Kind(models.TextChoices):
+        """Where the prices come from."""
+
         REPLAY = "replay", "Recorded quotes"
         STATIC = "static", "Constant quotes (benchmarks)"
         BROKER = "broker", "The broker's own stream"
@@ -32,7 +34,7 @@ class DataConnection(models.Model):
         null=True,
         blank=True,
         related_name="price_source",
-        help_text="The account whose broker tells these prices.",
+        help_text="The account whose broker provides these prices.",
     )
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -44,16 +46,16 @@ class DataConnection(models.Model):
             models.CheckConstraint(
                 condition=Q(kind="broker") | Q(broker_connection__isnull=True),
                 name="only_broker_source_has_connection",
-                violation_error_message="Only a source of the kind broker is told by an account.",
+                violation_error_message="Only a source of the kind broker has an account.",
             ),
-            # Those from before accounts told prices are off: nobody knows whose they would be.
+            # Switched off, it may lack one.
             models.CheckConstraint(
                 condition=~Q(kind="broker")
                 | Q(broker_connection__isnull=False)
                 | Q(is_active=False),
                 name="broker_source_has_connection",
                 violation_error_message=(
-                    "A source of the kind broker needs the account that tells its prices."
+                    "A source of the kind broker needs the account that provides its prices."
                 ),
             ),
         ]
@@ -63,6 +65,8 @@ class DataConnection(models.Model):
 
 
 class SizingMode(models.TextChoices):
+    """How a preset computes the quantity of an entry."""
+
     FIXED = "FIXED", "Fixed quantity"
     PERCENT_BALANCE = "PERCENT_BALANCE", "Percent of balance as notional"
     FIXED_AMOUNT = "FIXED_AMOUNT", "Fixed amount as notional"
@@ -70,12 +74,14 @@ class SizingMode(models.TextChoices):
 
 
 class StuckPolicy(models.TextChoices):
+    """What to do about an entry that is stuck at the broker."""
+
     CANCEL = "CANCEL", "Cancel at the broker"
-    ESCALATE = "ESCALATE", "Tell the operators"
+    ESCALATE = "ESCALATE", "Alert the operators"
 
 
 class TradingPreset(models.Model):
-    """How large a trade may be, and where it stops. Percents are numbers such as 1.5."""
+    """Sizing and limits of a connection's trades. Percentages are numbers such as 1.5."""
 
     name = models.CharField(max_length=100)
     user = models.ForeignKey(
@@ -84,7 +90,7 @@ class TradingPreset(models.Model):
         null=True,
         blank=True,
         related_name="presets",
-        help_text="Empty: an operators' preset that everyone may use.",
+        help_text="Empty: an operators' preset that all users may use.",
     )
     sizing_mode = models.CharField(
         max_length=16, choices=SizingMode, default=SizingMode.RISK_PERCENT
@@ -102,18 +108,18 @@ class TradingPreset(models.Model):
     max_leverage = AmountField(default=Decimal(30), help_text="Open notional / equity.")
     max_portfolio_risk_percent = AmountField(default=Decimal(10))
     max_slippage_pips = AmountField(
-        "max slippage", null=True, blank=True, help_text="In the slippage unit, here below."
+        "max slippage", null=True, blank=True, help_text="In the slippage unit, see below."
     )
     slippage_alert_threshold_pips = AmountField(
         "slippage alert threshold", default=Decimal(5), help_text="In the slippage unit."
     )
     slippage_unit = models.CharField(
         max_length=7, choices=units.CHOICES, blank=True, default="", db_default="",
-        help_text="Empty: pips of currencies and metals, basis points (0.01 %) of all else.",
+        help_text="Empty: pips for currencies and metals, basis points (0.01 %) for the rest.",
     )  # fmt: skip
     max_signal_age_seconds = models.IntegerField(default=300)
     broker_holds_stops = models.BooleanField(
-        default=True, help_text="Stops and targets rest at the broker where it can hold them."
+        default=True, help_text="Stops and targets are placed at the broker if it supports them."
     )
     stuck_policy = models.CharField(max_length=8, choices=StuckPolicy, default=StuckPolicy.ESCALATE)
     trading_day_zone = models.CharField(

@@ -1,4 +1,4 @@
-"""How the price sources fare that brokers tell."""
+"""The health of brokers' price sources."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -7,24 +7,24 @@ from connections.models.presets import DataConnection
 
 
 class SourceHealth(models.Model):
-    """One row a source that some process has followed, updated in place. Machine time."""
+    """The health of a source that a process follows, updated in place. Machine time."""
 
     source = models.OneToOneField(
         DataConnection, models.CASCADE, primary_key=True, related_name="health"
     )
     last_contact_at = models.DateTimeField(
-        null=True, help_text="When its broker last proved to be there."
+        null=True, help_text="When its broker last confirmed a price."
     )
-    error_code = models.CharField(max_length=40, blank=True, help_text="Empty: all is well.")
-    error = models.CharField(max_length=500, blank=True, help_text="In whole sentences.")
+    error_code = models.CharField(max_length=40, blank=True, help_text="Empty: no error.")
+    error = models.CharField(max_length=500, blank=True, help_text="Whole sentences.")
     failing_since = models.DateTimeField(null=True)
     pairs = ArrayField(
-        models.CharField(max_length=20), default=list, help_text="What is followed, canonical."
+        models.CharField(max_length=20), default=list, help_text="The followed canonical pairs."
     )
     missing = ArrayField(
         models.CharField(max_length=20),
         default=list,
-        help_text="What is followed, but has no usable price.",
+        help_text="The followed pairs without a usable price.",
     )
     followed_by = models.CharField(max_length=80, blank=True, help_text="A trading process.")
 

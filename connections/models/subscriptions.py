@@ -1,4 +1,4 @@
-"""Who takes which feed, and since when."""
+"""Subscriptions of connections to feeds, with their intervals."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from signals.models import Feed
 
 
 class Directions(models.TextChoices):
+    """Which entries of a feed a subscription takes."""
+
     BOTH = "BOTH"
     BUY = "BUY", "Buys only"
     SELL = "SELL", "Sells only"
 
 
 class Subscription(models.Model):
-    """A connection takes a feed's signals. Archived ones are history; all others are candidates."""
+    """A connection takes a feed's signals. Ended ones are archived; all others are candidates."""
 
     connection = models.ForeignKey(
         ExecutionConnection, models.CASCADE, related_name="subscriptions"
@@ -55,8 +57,10 @@ class Subscription(models.Model):
 
 
 class SubscriptionInterval(models.Model):
-    """From when until when a subscription stood (market clock): audit recomputes by it who was a
-    candidate at a publication. Half-open: [started_at, ended_at)."""
+    """The time in which a subscription was active (market time): [started_at, ended_at).
+
+    From these the audit recomputes the candidates of a publication.
+    """
 
     subscription = models.ForeignKey(Subscription, models.CASCADE, related_name="intervals")
     started_at = models.DateTimeField()

@@ -1,1 +1,1 @@
-"""Which feeds a connection takes signals of, and since when."""
+"""Subscriptions: which feeds a connection takes signals of."""

@@ -1,8 +1,8 @@
-"""Taking a feed's signals, and leaving. Public through `services`.
+"""Subscribe to feeds and change subscriptions. Public through `connections.services`.
 
-Every change of who is a candidate holds the candidate lock alone and is stamped after it was given:
-so each publication stands clearly before or behind it, and audit can tell from the intervals who
-was a candidate.
+Every change of the set of candidates holds the candidate lock exclusively, and reads its time after
+that. So each publication is clearly before or after it, and the audit can derive the candidates of
+a publication from the intervals.
 """
 
 from collections.abc import Callable, Mapping
@@ -39,9 +39,9 @@ def subscribe(
 ) -> Subscription:
     """Let a connection take a feed's signals from the next publication on.
 
-    A subscription that was left is taken up again. expires_at: market clock. Raises ConflictError
-    STATE_CONFLICT if the connection takes the feed already or either is archived;
-    NotAllowedError for a private feed of somebody else; InvalidInputError for bad values.
+    An ended subscription is reopened. expires_at: market time. Raises ConflictError STATE_CONFLICT
+    if the connection takes the feed already or either is archived; NotAllowedError for a private
+    feed of another user; InvalidInputError for invalid values.
     """
     connection = lock_connection(connection_id, by)
     values = {
@@ -51,7 +51,7 @@ def subscribe(
         "expires_at": expires_at,
     }
     candidates_exclusive(feed_id)
-    feed = feed_shared(feed_id)  # it does not become private, or archived, before this is committed
+    feed = feed_shared(feed_id)  # locked: it cannot become private or archived before the commit
     _check_feed(feed, connection, by)
     now = market_now()
     subscription = _create_or_reopen(connection, feed, values)
@@ -82,9 +82,9 @@ def _check_feed(feed: Feed, connection: ExecutionConnection, by: User | None) ->
 
 @transaction.atomic
 def unsubscribe(subscription_id: int, *, by: User | None) -> bool:
-    """Take no signal of the feed that is published from now on; what is open stays.
+    """End a subscription: no later signal is taken; open positions stay.
 
-    Returns False if it was left already.
+    Returns False if it has ended already.
     """
     subscription = _locked(subscription_id, by)
     candidates_exclusive(subscription.feed_id)
@@ -99,29 +99,35 @@ def unsubscribe(subscription_id: int, *, by: User | None) -> bool:
 
 
 def pause_subscription(subscription_id: int, *, by: User | None) -> bool:
-    """Skip the feed's signals until `resume_subscription`. Returns False if it was paused."""
+    """Skip the feed's signals until `resume_subscription`. Return False if it was paused."""
     return _set_flag(subscription_id, by, is_paused=True)
 
 
 def resume_subscription(subscription_id: int, *, by: User | None) -> bool:
-    """Take the feed's signals again. Returns False if it was not paused."""
+    """Take the feed's signals again. Return False if it was not paused."""
     return _set_flag(subscription_id, by, is_paused=False)
 
 
 def renew_subscription(
     subscription_id: int, *, by: User | None, expires_at: datetime | None
 ) -> bool:
-    """Let it run until another time (market clock), None: without end. False: it did already."""
+    """Set the end of a subscription (market time; None: no end). Return False if nothing changed.
+
+    Raises InvalidInputError FIELD_INVALID if the end is in the past.
+    """
     if expires_at is not None and expires_at <= market_now():
         raise InvalidInputError(
-            Code.FIELD_INVALID, "The new end lies in the past.", field="expires_at"
+            Code.FIELD_INVALID, "The new end is in the past.", field="expires_at"
         )
     return update_subscription(subscription_id, by=by, expires_at=expires_at)
 
 
 @transaction.atomic
 def update_subscription(subscription_id: int, *, by: User | None, **changes: Any) -> bool:
-    """Change multiplier, symbol_map, directions or expires_at. False: nothing was different."""
+    """Change multiplier, symbol_map, directions or expires_at. Return False if nothing changed.
+
+    Raises InvalidInputError FIELD_UNKNOWN for other fields, other codes for invalid values.
+    """
     readers: dict[str, Callable[[Any], Any]] = {
         "multiplier": _multiplier,
         "symbol_map": lambda value: _symbol_map(value, subscription.connection.type),
@@ -153,7 +159,7 @@ def _active(subscription_id: int, by: User | None) -> Subscription:
 
 
 def _locked(subscription_id: int, by: User | None) -> Subscription:
-    """The row, held still by its connection's lock: archiving a connection takes the same one."""
+    """Return the subscription under its connection's lock, which archiving takes, too."""
     connection_id = Subscription.objects.values_list("connection_id", flat=True).get(
         pk=subscription_id
     )
@@ -176,7 +182,7 @@ def _directions(value: str) -> str:
 
 
 def _symbol_map(value: Mapping[str, str], broker_type: str) -> dict[str, str]:
-    """Return canonical pair → the broker's symbol, by names that its form takes."""
+    """Return the validated map from canonical pair to the broker's symbol."""
     try:
         read = {read_pair(pair): str(symbol) for pair, symbol in value.items()}
     except InvalidInputError as error:

@@ -56,7 +56,7 @@ def test_each_wrong_field_is_told_beside_itself_and_what_was_typed_stays(
     typed |= {"settings.port": "4001", "settings.timezone": ""}
     answer = alice.post(f"{ADD}?type=ibkr", typed)
     told = html.unescape(html_of(answer))
-    assert "lies in a network that the operators have not allowed" in told
+    assert "is in a network that the operators have not allowed" in told
     assert 'id="id_settings.host_error"' in told
     assert not ExecutionConnection.objects.filter(account="U1").exists()
 
