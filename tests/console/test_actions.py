@@ -246,7 +246,7 @@ def test_an_epoch_is_seen_and_released_with_a_reason(
     path = f"/admin/connections/epoch/{epoch.pk}/"
     html = page(path)
     for words in ("Still sending", "Books unread", "Not compared", "Entries ended unsent",
-                  "The database is older than what was seen of it", "drill"):  # fmt: skip
+                  "The database is older than its last known state", "drill"):  # fmt: skip
         assert words in html
     client.post(f"{path}release/", {"note": "in a hurry"})
     client.post(f"{path}release/", {"force": "on"})
