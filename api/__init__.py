@@ -1,1 +1,1 @@
-"""REST under /api/v1/ and the doors for machines: routers, authentication, throttles, problems."""
+"""The REST API under /api/v1/, alerts under /hooks/, health and metrics."""

@@ -1,4 +1,4 @@
-"""Who is calling: an API key, or a logged-in browser (which then needs the CSRF token)."""
+"""Authentication by API key. Browsers with a session use DRF's own, with a CSRF token."""
 
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -10,7 +10,7 @@ from users.tenancy import act_as
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer <API key>`. From here on the transaction works for the key's user."""
+    """`Authorization: Bearer <API key>`. Sets the transaction's user to the owner of the key."""
 
     keyword = "Bearer"
 
@@ -26,5 +26,5 @@ class ApiKeyAuthentication(BaseAuthentication):
         return user, None
 
     def authenticate_header(self, request: Request) -> str:
-        """Say how to authenticate: makes a missing key a 401 rather than a 403."""
+        """Return the WWW-Authenticate header, which makes a missing key a 401 instead of a 403."""
         return self.keyword

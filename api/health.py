@@ -1,4 +1,4 @@
-"""Whether this process lives, and whether it can work."""
+"""Health endpoints: whether this process is alive, and whether it is ready."""
 
 from django.core.cache import cache
 from django.db import Error, connection
@@ -7,14 +7,14 @@ from redis.exceptions import RedisError
 
 
 def healthz(_request: HttpRequest) -> JsonResponse:
-    """Answer as long as the process does; asks nobody else."""
+    """Answer 200 while the process is alive. Uses neither database nor Redis."""
     return JsonResponse({"ok": True})
 
 
 def readyz(_request: HttpRequest) -> JsonResponse:
-    """Answer 200 when the database does, else 503.
+    """Answer 200 if the database answers, else 503.
 
-    A missing Redis is told but no reason to be taken out of service: it only shortens latency.
+    A missing Redis is reported but does not make the process unready: it only reduces latency.
     """
     checks = {"database": _database_answers(), "redis": _redis_answers()}
     return JsonResponse(

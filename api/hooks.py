@@ -1,4 +1,4 @@
-"""The door for alerts, as an address."""
+"""The HTTP endpoint for alerts."""
 
 from typing import Any
 
@@ -12,37 +12,37 @@ from api.throttling import AlertThrottle
 from common.api_fields import StrictSerializer
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from signals.alerts import take_alert
+from signals.alerts import receive_alert
 from signals.serializers import NewSignalSerializer
 from signals.strict_json import MAX_BYTES
 
 
 class AlertAnswerSerializer(StrictSerializer):
-    """What became of an alert."""
+    """The result of an alert."""
 
     id = serializers.IntegerField(allow_null=True, help_text="Null: there was nothing to do.")
     number = serializers.CharField(allow_null=True)
     is_published = serializers.BooleanField()
-    is_new = serializers.BooleanField(help_text="False: the same alert was here before.")
+    is_new = serializers.BooleanField(help_text="False: the same alert was received before.")
     change = serializers.CharField(
         help_text="How it was read: entry, add, reduce, reverse, flat, close; empty for a signal."
     )
     signals = serializers.ListField(
-        child=serializers.CharField(), help_text="The numbers of all signals that came of it."
+        child=serializers.CharField(), help_text="The numbers of all signals that it published."
     )
     candidates = serializers.IntegerField(
         allow_null=True,
-        help_text="Accounts that the signal reached. What became of each: its orders.",
+        help_text="Accounts that the signal was sent to; see its orders for their results.",
     )
     summary = serializers.CharField(help_text="What was done, in a sentence.")
 
 
 class AlertView(APIView):
-    """Post an alert, as TradingView does. The token in the address says for which feed.
+    """Post an alert, as TradingView does. The token in the address selects the feed.
 
-    The body is a signal (without `feed`), a CLOSE of a `symbol`, or the order of a strategy (its
-    `market_position` and `prev_market_position`), of whatever content type. Its feed must be
-    approved; it is published at once. The same alert again is the same signal.
+    The body is a signal (without `feed`), a CLOSE of a `symbol`, or the order of a strategy (with
+    `market_position` and `prev_market_position`), of any content type. The feed must be approved;
+    the alert is published at once. A repeated alert is the same signal.
     """
 
     authentication_classes = ()
@@ -60,13 +60,13 @@ class AlertView(APIView):
                 "X-Fillcast-Signature",
                 str,
                 OpenApiParameter.HEADER,
-                description="sha256=<HMAC-SHA256 of the body>, for tokens that ask for it.",
+                description="sha256=<HMAC-SHA256 of the body>, for tokens that require it.",
             )
         ],
     )
     def post(self, request: Request, feed: str, token: str) -> Response:
-        """Publish what the alert says."""
-        outcome = take_alert(
+        """Carry out the alert."""
+        outcome = receive_alert(
             feed_slug=feed,
             secret=token,
             body=_body(request),
@@ -79,7 +79,7 @@ class AlertView(APIView):
             "is_published": signal is not None and signal.is_published,
             "is_new": outcome.is_new,
             "change": outcome.change,
-            "signals": [one.number for one in outcome.signals],
+            "signals": [published.number for published in outcome.signals],
             "candidates": signal and signal.candidate_count,
             "summary": outcome.summary,
         }
@@ -87,8 +87,8 @@ class AlertView(APIView):
 
 
 def _body(request: Request) -> bytes:
-    """Read no more than is allowed, whatever length the sender claims."""
-    said = request.META.get("CONTENT_LENGTH") or "0"
-    if said.isdigit() and int(said) > MAX_BYTES:
+    """Return the body, at most one byte more than allowed, whatever length the header states."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if length.isdigit() and int(length) > MAX_BYTES:
         raise InvalidInputError(Code.BODY_TOO_LARGE)
     return bytes(request._request.read(MAX_BYTES + 1))

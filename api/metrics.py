@@ -1,8 +1,8 @@
-"""What a monitoring system reads at /metrics: Prometheus' text, worked out anew at each scrape.
+"""The /metrics endpoint in Prometheus' text format, computed at each scrape.
 
-Each figure is the database's, so it does not matter which web process answers, and each is a touch
-of live rows by a partial index. It tells how much is traded, so it is not public: a scraper shows
-`FILLCAST_METRICS_TOKEN` as its bearer token; without that setting there is no such address.
+Each figure comes from the database, so any web process can answer, and each reads few rows by a
+partial index. The figures show how much is traded, so they are not public: a scraper sends
+`FILLCAST_METRICS_TOKEN` as its bearer token. If that setting is empty, the endpoint returns 404.
 """
 
 import hmac
@@ -25,7 +25,7 @@ from users.tenancy import for_all_tenants
 log = structlog.get_logger(__name__)
 QUEUES = ("exits", "execution", "maintenance")
 
-# name, what it says, labels, statement: the labels' columns, then `value`; no row, no sample.
+# name, description, labels, statement (the labels' columns, then `value`; no row: no sample)
 GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("orders_live", "Orders that have not ended, by state.", ("state",), """
 SELECT status AS state, count(*) AS value FROM execution_order
@@ -38,7 +38,7 @@ FROM execution_order WHERE status = 'PENDING'"""),
     ("order_unknown_seconds", "How long the oldest UNKNOWN order has been sent.", (), """
 SELECT coalesce(extract(epoch FROM clock_timestamp() - min(submitted_at)), 0) AS value
 FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'"""),
-    ("processes", "Processes whose lease stands, by role.", ("role",), """
+    ("processes", "Processes with a valid lease, by role.", ("role",), """
 SELECT role, count(*) AS value FROM execution_workerlease
 WHERE lease_until > clock_timestamp() GROUP BY role"""),
     ("lanes", "Lanes of broker sessions, by whether a process holds them.", ("held",), """
@@ -57,7 +57,7 @@ WHERE quantity > 0 AND (unprotected_since IS NOT NULL OR sl IS NOT NULL AND (sl_
     ("audit_counter", "Counters of the last hourly audit; each must be 0.", ("counter",), """
 SELECT c.key AS counter, c.value::text::bigint AS value FROM (
   SELECT counters FROM execution_auditrun ORDER BY at DESC LIMIT 1) a, jsonb_each(a.counters) c"""),
-    ("audit_ok", "Whether the last hourly audit found all well.", (), """
+    ("audit_ok", "Whether the last hourly audit found no error.", (), """
 SELECT ok::int AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
     ("audit_seconds", "How long ago the last hourly audit ended.", (), """
 SELECT extract(epoch FROM clock_timestamp() - max(at)) AS value FROM execution_auditrun
@@ -67,15 +67,15 @@ SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY 
     ("level_scan_seconds", "How long ago all levels were last scanned.", (), """
 SELECT extract(epoch FROM clock_timestamp() - scanned_at) AS value
 FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),
-    ("scheduler_seconds", "How long ago the scheduler (beat) last asked for a scan.", (), """
+    ("scheduler_seconds", "How long ago the scheduler (beat) last requested a scan.", (), """
 SELECT extract(epoch FROM clock_timestamp() - scheduled_at) AS value
 FROM execution_levelscanheartbeat WHERE scheduled_at IS NOT NULL"""),
-    ("events_waiting", "Events that wait to be told.", (), """
+    ("events_waiting", "Events that wait for delivery.", (), """
 SELECT count(*) AS value FROM events_event WHERE delivered_at IS NULL"""),
-    ("kill_switches", "Halts that are set.", ("scope", "mode"), """
+    ("kill_switches", "Kill switches that are set.", ("scope", "mode"), """
 SELECT scope, mode, count(*) AS value FROM connections_killswitch
 WHERE released_at IS NULL GROUP BY scope, mode"""),
-    ("epoch_open", "Whether the database was restored and that is not settled.", (), """
+    ("epoch_open", "Whether a recovery epoch is open.", (), """
 SELECT count(*) AS value FROM connections_epoch WHERE released_at IS NULL"""),
     ("connections", "Connections that are switched on, by health.", ("status",), """
 SELECT h.status, count(*) AS value FROM connections_executionconnection c
@@ -86,14 +86,16 @@ DROPPED = "SELECT name, sum(count) AS value FROM execution_droppedmessagecount G
 
 
 class MetricsCollector(Collector):
-    """All figures of one scrape."""
+    """Collects all figures of a scrape."""
 
     def collect(self) -> Iterator[Metric]:
-        """Ask for them one after the other. Raises DatabaseError."""
+        """Yield the metrics, one query each. Raises DatabaseError."""
         with for_all_tenants():
-            for name, says, labels, statement in GAUGES:
-                yield _filled(GaugeMetricFamily(f"fillcast_{name}", says, labels=labels), statement)
-            dropped = "Messages and reports that were dropped, by what they were."
+            for name, description, labels, statement in GAUGES:
+                yield _filled(
+                    GaugeMetricFamily(f"fillcast_{name}", description, labels=labels), statement
+                )
+            dropped = "Messages and reports that were dropped, by kind."
             yield _filled(
                 CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)), DROPPED
             )
@@ -107,7 +109,7 @@ def _filled(metric: Any, statement: str) -> Any:
 
 
 def _queues() -> Iterator[Metric]:
-    """Bells that nobody has heard yet. Without Redis only that it is away: rows are the jobs."""
+    """Yield the lengths of the Celery queues, and whether Redis answers."""
     up = GaugeMetricFamily("fillcast_redis_up", "Whether Redis answers.")
     lengths = GaugeMetricFamily(
         "fillcast_queue_length", "Messages that wait, by queue.", labels=("queue",)
@@ -127,7 +129,7 @@ def _queues() -> Iterator[Metric]:
 
 
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Answer a scraper that shows the token; nobody else learns that there is something."""
+    """Answer a scraper with the right token; 404 for all others."""
     token = settings.FILLCAST_METRICS_TOKEN
     authorization = request.headers.get("Authorization", "").encode()
     if not token or not hmac.compare_digest(authorization, f"Bearer {token}".encode()):

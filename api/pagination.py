@@ -1,14 +1,14 @@
-"""Pages by cursor: what is added meanwhile neither shifts nor repeats a row."""
+"""Cursor pagination: rows that are added meanwhile neither shift nor repeat a page."""
 
 from rest_framework.pagination import CursorPagination
 
 
 class Pages(CursorPagination):
-    """`?page_size=` up to 500; `next` and `previous` are whole addresses."""
+    """`?page_size=` up to 500; `next` and `previous` are complete addresses."""
 
     ordering = "-pk"
     page_size = 50
     max_page_size = 500
     page_size_query_param = "page_size"
-    page_size_query_description = "How many results a page has: 50 unless said, 500 at most."
+    page_size_query_description = "Results on a page: by default 50, at most 500."
     invalid_cursor_message = "The cursor does not belong to this list."

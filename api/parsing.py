@@ -1,4 +1,4 @@
-"""JSON bodies, read strictly."""
+"""The strict parser of JSON bodies."""
 
 from collections.abc import Mapping
 from typing import IO, Any
@@ -11,7 +11,7 @@ from signals import strict_json
 
 
 class StrictJSONParser(BaseParser):
-    """Numbers keep their text, a key that stands twice is refused, 16 KiB are enough."""
+    """Keeps numbers as text, and rejects duplicate keys and more than 16 KiB."""
 
     media_type = "application/json"
 
@@ -26,13 +26,12 @@ class StrictJSONParser(BaseParser):
         data = strict_json.parse(stream.read(strict_json.MAX_BYTES + 1))
         if not isinstance(data, dict):
             raise InvalidInputError(Code.BODY_NOT_JSON, "The body must be a JSON object: { … }.")
-        twice = strict_json.first_duplicate(data)
-        if twice is not None:
-            raise InvalidInputError(
-                Code.DUPLICATE_KEY, f"{twice[:60]!r} stands twice.", field=twice[:60]
-            )
+        duplicate = strict_json.first_duplicate(data)
+        if duplicate is not None:
+            name = duplicate[:60]
+            raise InvalidInputError(Code.DUPLICATE_KEY, f"{name!r} is there twice.", field=name)
         unwritable = strict_json.first_unwritable(data)
         if unwritable is not None:
-            detail = "It holds a NUL or half a letter."
+            detail = "It has a NUL character or half a surrogate pair."
             raise InvalidInputError(Code.FIELD_INVALID, detail, field=unwritable[:60])
         return data

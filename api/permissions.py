@@ -1,8 +1,8 @@
-"""Whether the caller may do what an operation does: by right, and by the scope of an API key.
+"""Checks the caller's rights, and the scopes of an API key, for each operation.
 
 A view names a right for each of its writing actions (`rights`); an action without one is refused.
-Reading takes no right: the rows are those that the caller may see. Which scope of an API key goes
-with a right is in the same table (common/permissions.py), so that it is judged in one place.
+Reading needs no right, since callers reach only the rows that they may see. The table of rights
+(common/permissions.py) also has the scope that an API key needs for each.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,10 +19,10 @@ if TYPE_CHECKING:  # views read the settings, which name this module
 
 
 class HasRight(IsAuthenticated):
-    """Staff by their roles; others over their own rows, which `get_object` has found (else 404)."""
+    """Staff by their roles; others with their own rows, which `get_object` returns (else 404)."""
 
     def has_permission(self, request: Request, view: "APIView") -> bool:
-        """Raise NotAllowedError with the missing scope or right; False: the caller is unknown."""
+        """Raise NotAllowedError for a missing scope or right; False: not authenticated."""
         if not super().has_permission(request, view):
             return False
         user: Any = request.user
@@ -35,7 +35,7 @@ class HasRight(IsAuthenticated):
         return True
 
     def has_object_permission(self, request: Request, view: "APIView", obj: Any) -> bool:
-        """The same for a tenant, who owns the object."""
+        """Check the right of a tenant, who owns the object."""
         user: Any = request.user
         needed = needed_by(view, request.method or "")
         if isinstance(needed, Right) and not user.is_staff:
@@ -44,7 +44,7 @@ class HasRight(IsAuthenticated):
 
 
 def needed_by(view: Any, method: str) -> Right | str | None:
-    """Return the right that an operation takes, or OWN; None: reading, or no such method (405).
+    """Return the right that an operation needs, or OWN; None: reading, or no such method (405).
 
     Raises NotAllowedError for an action without an entry in `rights`.
     """
@@ -59,7 +59,7 @@ def needed_by(view: Any, method: str) -> Right | str | None:
 
 
 def scope_of(method: str, needed: Right | str | None) -> Scope | None:
-    """Return the scope that an API key needs; None where there is no such method."""
+    """Return the scope that an API key needs; None without such a method."""
     if method in SAFE_METHODS:
         return Scope.READ
     return scope_for(needed) if needed is not None else None

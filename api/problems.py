@@ -1,4 +1,4 @@
-"""Every error as problem details (RFC 9457) with a stable code, whatever went wrong."""
+"""Turns every error into problem details (RFC 9457) with a stable code."""
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -64,7 +64,7 @@ def problem(
     errors: Sequence[Fault] = (),
     numbers: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Return the body of a problem answer."""
+    """Return the body of a problem response."""
     body: dict[str, Any] = {
         "type": f"urn:fillcast:problem:{code}",
         "title": code.sentence,
@@ -84,23 +84,22 @@ def problem(
 
 
 def _writable(text: str) -> str:
-    """An answer repeats what was sent, which may hold half a letter that UTF-8 cannot write."""
+    """Replace what UTF-8 cannot encode: a text from the request may hold half a surrogate pair."""
     return text.encode("utf-8", "replace").decode()
 
 
 def request_id() -> str:
-    """Return the id under which the logs tell of this request."""
+    """Return the id of this request in the logs."""
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]
 
 
 def handle(error: Exception, context: dict[str, Any]) -> Response:
-    """Answer whatever a view raised; nothing that it wrote is kept. DRF's exception handler."""
+    """DRF's exception handler: roll back and return a problem for any error."""
     if transaction.get_connection().in_atomic_block:
         transaction.set_rollback(True)
     if is_passing(error) and (request := context.get("request")) is not None:
-        record_database_error(
-            request._request, error
-        )  # tried again, or answered, by config/middleware/request_retry.py
+        # config/middleware/request_retry.py tries the request again, or answers it.
+        record_database_error(request._request, error)
         return _answer(problem(Code.DATABASE_BUSY, 503))
     if isinstance(error, Http404 | django_errors.ObjectDoesNotExist):
         error = exceptions.NotFound()
@@ -108,7 +107,7 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
         error = exceptions.PermissionDenied()
     elif isinstance(error, django_errors.RequestDataTooBig):
         error = InvalidInputError(Code.BODY_TOO_LARGE)
-    if wait := _wait_of_unknown(error, context):
+    if wait := _wait_if_unauthenticated(error, context):
         error = exceptions.Throttled(wait)
     if isinstance(error, exceptions.APIException):
         return _from_drf_error(error)
@@ -117,13 +116,13 @@ def handle(error: Exception, context: dict[str, Any]) -> Response:
     return _unexpected_error(error, context)
 
 
-def _wait_of_unknown(error: Exception, context: dict[str, Any]) -> int:
-    """Whoever is not known is answered so often a minute: DRF throttles only whom it let in."""
-    unknown = isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed)
+def _wait_if_unauthenticated(error: Exception, context: dict[str, Any]) -> int:
+    """Return the seconds to wait after too many unauthenticated calls; DRF does not limit them."""
+    is_unknown = isinstance(error, exceptions.NotAuthenticated | exceptions.AuthenticationFailed)
     if isinstance(error, FillcastError) and error.code == Code.FEED_UNKNOWN:
-        unknown = getattr(context.get("view"), "opens_by_token", False)
+        is_unknown = getattr(context.get("view"), "opens_by_token", False)
     request = context.get("request")
-    return retry_after_unknown(request) if unknown and request is not None else 0
+    return retry_after_unknown(request) if is_unknown and request is not None else 0
 
 
 def _answer(body: dict[str, Any], headers: dict[str, str] | None = None) -> Response:
@@ -166,7 +165,7 @@ def _text(detail: Any) -> str:
 
 
 def _faults(detail: Any, at: str = "") -> Iterator[Fault]:
-    """Flatten what a serializer says: {"targets": [{"price": [ErrorDetail]}]}."""
+    """Flatten a serializer's errors: {"targets": [{"price": [ErrorDetail]}]}."""
     if isinstance(detail, Mapping):
         for name, inner in detail.items():
             place = at if name in ("non_field_errors", "__all__") else f"{at}{name}."
@@ -182,7 +181,7 @@ def _faults(detail: Any, at: str = "") -> Iterator[Fault]:
 
 
 def _unexpected_error(error: Exception, context: dict[str, Any]) -> Response:
-    """What nobody foresaw: say no more than that it happened, and where to look."""
+    """Return a problem for an unexpected error, without details; they are in the log."""
     if isinstance(error, ProtectedError | IntegrityError):
         log.warning("refused by the database", exc_info=error)
         return _answer(problem(Code.STATE_CONFLICT, 409))
@@ -198,7 +197,7 @@ def _unexpected_error(error: Exception, context: dict[str, Any]) -> Response:
 
 
 def not_found(request: HttpRequest, *_: Any, **__: Any) -> JsonResponse:
-    """Answer an address under /api/ or /hooks/ that leads nowhere."""
+    """Answer 404 for an unknown address under /api/ or /hooks/."""
     detail = f"There is nothing at {request.path[:200]}."
     if not request.path.endswith("/"):
         detail += " Addresses of the API end with a slash."

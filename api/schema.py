@@ -1,4 +1,4 @@
-"""What OpenAPI cannot see by itself: how keys are sent, and that every error is a problem."""
+"""Additions to the OpenAPI schema: how API keys are sent, and problems as errors."""
 
 from typing import Any
 
@@ -50,6 +50,7 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
     name = "apiKey"
 
     def get_security_definition(self, auto_schema: AutoSchema) -> dict[str, str]:
+        """Return the OpenAPI security scheme."""
         return {
             "type": "http",
             "scheme": "bearer",
@@ -59,9 +60,9 @@ class ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
 
 
 def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
-    """Say of every operation that its errors are problem details. A hook of drf-spectacular."""
+    """Document problem details as the errors of every operation. A hook of drf-spectacular."""
     result.setdefault("components", {}).setdefault("schemas", {})["Problem"] = PROBLEM
-    answer = {
+    response = {
         "description": "A problem (RFC 9457).",
         "content": {
             "application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}
@@ -69,5 +70,5 @@ def add_problems(result: dict[str, Any], **_: Any) -> dict[str, Any]:
     }
     for operations in result["paths"].values():
         for operation in operations.values():
-            operation["responses"]["default"] = answer
+            operation["responses"]["default"] = response
     return result

@@ -1,4 +1,4 @@
-"""How many requests a minute; without Redis nothing is held back."""
+"""Throttles: limits on requests per minute. Without Redis nothing is limited."""
 
 from typing import TYPE_CHECKING
 
@@ -14,34 +14,38 @@ if TYPE_CHECKING:  # views read the settings, which name this module
 
 
 class PerMinute(BaseThrottle):
-    """Counts callers; subclasses say who they are and how many requests they have."""
+    """Limits requests per minute; subclasses define the caller and the limit."""
 
     limit = 0
 
     def caller(self, request: Request, view: "APIView") -> str | None:
-        """Name whom to count; None: nobody."""
+        """Return the key to count by; None: do not count."""
         raise NotImplementedError
 
     def allow_request(self, request: Request, view: "APIView") -> bool:
+        """Count the request; return whether it is within the limit."""
         caller = self.caller(request, view)
         self._wait = seconds_to_wait(caller, limit=self.limit) if caller else 0
         return self._wait == 0
 
     def wait(self) -> float | None:
+        """Return the seconds until the next request is allowed."""
         return self._wait
 
 
-UNKNOWN_A_MINUTE = 60
+UNAUTHENTICATED_PER_MINUTE = 60
 
 
 def retry_after_unknown(request: HttpRequest) -> int:
-    """Count one more call whose key or token was wrong or missing; return 0, or after how many
-    seconds its address may be answered again. Good keys and tokens of that address go on."""
-    return seconds_to_wait(f"unknown-from:{client_address(request)}", limit=UNKNOWN_A_MINUTE)
+    """Count a call with a wrong or missing key or token; return 0, or the seconds that its address
+    has to wait. Calls with valid keys and tokens from that address are not affected."""
+    return seconds_to_wait(
+        f"unknown-from:{client_address(request)}", limit=UNAUTHENTICATED_PER_MINUTE
+    )
 
 
 class UserThrottle(PerMinute):
-    """Each user, by whatever keys and browsers."""
+    """Limits each user, over all keys and browsers."""
 
     limit = 1200
 
@@ -50,7 +54,7 @@ class UserThrottle(PerMinute):
 
 
 class AnonymousThrottle(PerMinute):
-    """Each address of those who did not say who they are."""
+    """Limits each address of unauthenticated requests."""
 
     limit = 60
 
@@ -59,7 +63,7 @@ class AnonymousThrottle(PerMinute):
 
 
 class AlertThrottle(PerMinute):
-    """Each address that posts alerts; every feed has a limit of its own besides."""
+    """Limits each address that posts alerts; each feed also has its own limit."""
 
     limit = 600
 

@@ -1,4 +1,4 @@
-"""The addresses of the API."""
+"""URLs of the API, alerts and unknown addresses below them."""
 
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView

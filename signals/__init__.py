@@ -1,1 +1,1 @@
-"""Feeds and signals: how they come in, are approved and published."""
+"""Feeds and signals: intake, approval, publication."""

@@ -1,4 +1,4 @@
-"""Feeds, their tokens and signals, for operators. A signal's page: console."""
+"""Admin lists and forms of feeds, their tokens and signals. console/ has a signal's page."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from signals.models import Approval, Feed, FeedToken, Origin, Signal
 
 
 class FeedTokenInline(ReadOnlyInline):
-    """Who may post alerts. Only hashes are stored."""
+    """The tokens that alerts are posted with. Only their hashes are stored."""
 
     model = FeedToken
     fields = ("name", "prefix", "created_at", "expires_at", "revoked_at")
@@ -27,7 +27,7 @@ class FeedTokenInline(ReadOnlyInline):
 
 @admin.register(Feed)
 class FeedAdmin(ConsoleAdmin):
-    """Streams of signals. Archiving and tokens: buttons on the feed."""
+    """Feeds. The feed's page has buttons for archiving and tokens."""
 
     change_right = Right.FEEDS
     form = FeedForm
@@ -52,22 +52,22 @@ class FeedAdmin(ConsoleAdmin):
             return
         was_approved, changed = form.initial["is_approved"], form.changed_data
         by: Any = request.user
-        after = feeds.update_feed(obj.pk, by=by, **{n: form.cleaned_data[n] for n in changed})
-        obj.is_approved, obj.approved_by_owner = after.is_approved, after.approved_by_owner
-        if was_approved and not after.is_approved and "is_approved" not in changed:
+        updated = feeds.update_feed(obj.pk, by=by, **{n: form.cleaned_data[n] for n in changed})
+        obj.is_approved, obj.approved_by_owner = updated.is_approved, updated.approved_by_owner
+        if was_approved and not updated.is_approved and "is_approved" not in changed:
             messages.warning(
                 request,
-                "The feed's approval ended with this change, and its unpublished signals wait for "
-                "approval again. Approve the feed again if its signals may reach everybody.",
+                "This change ended the feed's approval, and its unpublished signals wait for "
+                "approval again. Approve the feed again if its signals may reach all subscribers.",
             )
 
     def has_delete_permission(self, request: HttpRequest, obj: Feed | None = None) -> bool:
-        return False  # history hangs on it: it is archived
+        return False  # history refers to it; archive it instead
 
 
 @admin.register(FeedToken)
 class FeedTokenAdmin(ReadOnlyAdmin):
-    """All tokens of all feeds. Their secrets are nowhere."""
+    """The tokens of all feeds. Their secrets are not stored."""
 
     list_display = ("name", "prefix", "feed", "created_at", "expires_at", "revoked_at")
     list_select_related = ("feed",)
@@ -76,7 +76,7 @@ class FeedTokenAdmin(ReadOnlyAdmin):
 
 
 class StageFilter(admin.SimpleListFilter):
-    """Where a signal stands on its way to publication."""
+    """Filters signals by their stage on the way to publication."""
 
     title = "stage"
     parameter_name = "stage"
@@ -91,19 +91,19 @@ class StageFilter(admin.SimpleListFilter):
         ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Signal]) -> QuerySet[Signal]:
-        open_ones = queryset.filter(cancelled_at=None, published_at=None)
-        chosen = {
-            "approval": open_ones.filter(approval=Approval.PENDING),
-            "ready": open_ones.filter(approval=Approval.APPROVED),
+        unpublished = queryset.filter(cancelled_at=None, published_at=None)
+        stages = {
+            "approval": unpublished.filter(approval=Approval.PENDING),
+            "ready": unpublished.filter(approval=Approval.APPROVED),
             "published": queryset.filter(published_at__isnull=False),
             "cancelled": queryset.filter(cancelled_at__isnull=False),
             "rejected": queryset.filter(approval=Approval.REJECTED),
         }
-        return chosen.get(self.value() or "", queryset)
+        return stages.get(self.value() or "", queryset)
 
 
 def stage(signal: Signal) -> tuple[str, str]:
-    """A signal's stage as shape and word."""
+    """Return a signal's stage: the class of its shape, and its word."""
     if signal.cancelled_at:
         return "cancelled", "Cancelled"
     if signal.published_at:
@@ -119,13 +119,13 @@ def stage(signal: Signal) -> tuple[str, str]:
 
 @admin.register(Signal)
 class SignalAdmin(ConsoleAdmin):
-    """What providers want done. Published ones are facts and cannot be edited."""
+    """Signals. A published signal cannot be edited."""
 
     change_right = Right.PUBLISH
     form = SignalForm
     page_list = True
     actions = None
-    list_display = ("shown", "feed", "stage_shown", "published_at", "candidates", "origin")
+    list_display = ("title", "feed", "stage_badge", "published_at", "candidates", "origin")
     list_filter = (
         StageFilter,
         ("feed", RelatedDropdownFilter),
@@ -153,11 +153,11 @@ class SignalAdmin(ConsoleAdmin):
     )  # fmt: skip
 
     @admin.display(description="Signal", ordering="id")
-    def shown(self, signal: Signal) -> str:
+    def title(self, signal: Signal) -> str:
         return f"{signal.number} · {signal}"
 
     @admin.display(description="Stage")
-    def stage_shown(self, signal: Signal) -> SafeString:
+    def stage_badge(self, signal: Signal) -> SafeString:
         return badge(*stage(signal))
 
     @admin.display(description="Candidates", ordering="candidate_count")
@@ -175,14 +175,14 @@ class SignalAdmin(ConsoleAdmin):
         return found
 
     def has_change_permission(self, request: HttpRequest, obj: Signal | None = None) -> bool:
-        is_fact = obj is not None and (obj.published_at or obj.cancelled_at)
-        return not is_fact and bool(super().has_change_permission(request, obj))
+        is_final = obj is not None and (obj.published_at or obj.cancelled_at)
+        return not is_final and bool(super().has_change_permission(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Signal | None = None) -> bool:
-        return False  # it is cancelled; nothing that was sent to us is lost
+        return False  # signals are cancelled, never deleted
 
     def save_model(self, request: HttpRequest, obj: Signal, form: Any, change: bool) -> None:
         if not change:
             obj.origin, obj.created_by_id = Origin.HAND, request.user.pk
-        # One that is changed waits for approval again: a trigger sees to it, migration 0008.
+        # A changed signal waits for approval again: a trigger in migrations/sql/approval.sql.
         super().save_model(request, obj, form, change)

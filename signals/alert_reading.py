@@ -1,6 +1,6 @@
-"""What the text of an alert means, before anything is looked up or written. Pure.
+"""Parse the text of an alert. Pure: nothing is looked up or written.
 
-An alert is a signal as the API takes it, a close by symbol, or the order of a strategy, told in the
+An alert is a signal as the API accepts it, a close by symbol, or the order of a strategy in the
 charting platform's placeholders (docs/tradingview.md).
 """
 
@@ -30,28 +30,28 @@ SIDE = ("action", "direction", "side")
 POSITIONS = ("market_position", "prev_market_position", "position_size")
 SIZES = ("contracts", "market_position_size", "prev_market_position_size")
 NAMES = ("order_id", "external_id", "comment")
-# What only the opening part of an order has, as the API calls it.
+# Fields of the opening part of an order, by their names in the API.
 ENTRY_FIELDS = (
     "sl", "stop_loss", "tp", "take_profit", "targets", "price", "open_price", "valid_for",
     "valid_until", "max_slippage_pips", "risk_category", "strategy_id", "trade_plan_id", "note",
     "time_in_force",
 )  # fmt: skip
 _LEVELS = ("sl", "stop_loss", "tp", "take_profit")
-# A floating-point number as JavaScript, Python and Java write it, within what a size can be.
+# A floating-point number as JavaScript, Python and Java write it, within the range of a size.
 _FLOAT = re.compile(r"-?[0-9]{1,20}(\.[0-9]{1,40})?([eE]([+]?1?[0-9]|-[0-9]{1,2}))?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class AlertOrder:
-    """An alert that speaks of a symbol: what is closed of it, what is opened.
+    """An alert about a symbol: what it closes, what it opens.
 
-    key: what identifies it, the same when it is sent again. opening: where a trade begins.
-    opening_fault: why the trade that a reversal opens cannot be read; it still closes.
-    external_id: the sender's own name for a close.
+    key: identifies it, the same when it is sent again. opening: the trade that it opens.
+    opening_error: why the trade that a reversal opens cannot be read; the reversal still closes.
+    external_id: the sender's own id of a close.
     """
 
     meaning: Meaning | None  # None: a close by symbol
-    pair: str  # or a word without a currency, which only a broker's list can complete
+    pair: str  # or a word without a currency, which only a broker's list completes
     symbol_field: str
     closes: bool
     side: Direction | None  # of the trades that are closed; None: both
@@ -59,26 +59,28 @@ class AlertOrder:
     opening: SignalDraft | None
     sent_at: datetime | None
     key: str
-    opening_fault: InvalidInputError | None = None
+    opening_error: InvalidInputError | None = None
     external_id: str = ""
 
     @property
     def change(self) -> str:
-        """How it is named: entry, add, reduce, reverse, flat; close for a close by symbol."""
+        """How it was read: entry, add, reduce, reverse, flat; close for a close by symbol."""
         return self.meaning.change.value if self.meaning else "close"
 
 
 @dataclass(frozen=True, slots=True)
 class AlertSignal:
-    """An alert that is a signal as the API takes it. opposite: it could end a trade of this side
-    as well as open one of its own, should the feed have one open."""
+    """An alert that is a signal as the API accepts it.
+
+    opposite: the side of trades that it could also be meant to end, if the feed has one open.
+    """
 
     draft: SignalDraft
     opposite: Direction | None = None
 
 
 def read_alert(body: bytes) -> AlertSignal | AlertOrder:
-    """Return what an alert says. Raises InvalidInputError, with all faults where it has several."""
+    """Return a parsed alert. Raises InvalidInputError; InvalidSignalError holds all its errors."""
     parsed = strict_json.parse(body)
     if not isinstance(parsed, Mapping):
         raise InvalidInputError(Code.BODY_NOT_JSON, "An alert is a JSON object: { … }.")
@@ -93,7 +95,7 @@ def read_alert(body: bytes) -> AlertSignal | AlertOrder:
 
 
 def ambiguous(direction: Direction) -> InvalidInputError:
-    """Return the refusal of a side alone, with both its readings."""
+    """Return the error for an alert with only a side, with both ways to read it."""
     opens, closes = ("long", "short") if direction == Direction.BUY else ("short", "long")
     detail = (
         f"{direction.lower()!r} alone could open a {opens} trade, or close a {closes} one. An "
@@ -103,11 +105,11 @@ def ambiguous(direction: Direction) -> InvalidInputError:
 
 
 def _opposite(draft: SignalDraft) -> Direction | None:
-    """Return the side of the trades that a signal without action and position might end. None: it
-    is surely an entry, since it waits for a price.
+    """Return the side of the trades that a signal without action and position might end.
 
-    A stop and a target say nothing: a template fills in the same ones for an exit and a reversal.
-    Raises InvalidInputError ALERT_AMBIGUOUS where it brings neither.
+    None: it is certainly an entry, since it waits for a price. A stop or a target proves nothing: a
+    template fills in the same ones for an exit and a reversal. Raises InvalidInputError
+    ALERT_AMBIGUOUS if it has neither.
     """
     if draft.direction is None or draft.order_type != OrderType.MARKET:
         return None
@@ -122,23 +124,23 @@ def _is_strategy(parsed: Mapping[str, Any]) -> bool:
 
 
 def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
-    """Read the order of a strategy: the names in docs/tradingview.md, and what entries may have."""
+    """Read the order of a strategy: the fields in docs/tradingview.md, and those of entries."""
     fields = Fields(parsed)
     pair = _pair(fields)
     order = _order(fields)
     time_field = fields.one_name(*TIME)
     sent_at = fields.moment(time_field)
     if sent_at is None and not fields.failed(time_field):
-        detail = "Send timenow: without it two equal orders could not be told from one sent twice."
+        detail = "Send timenow: without it, two equal orders look like one that was sent twice."
         fields.fault(Code.FIELD_REQUIRED, "timenow", detail)
     names = {name: fields.text(name, 100 if name != "comment" else 500) for name in NAMES}
     for name in ENTRY_FIELDS:
-        fields.raw(name)  # read below, where something is opened
+        fields.raw(name)  # read below if the order opens a trade
     fields.refuse_unknown()
     fields.raise_faults()
     meaning = meaning_of(order)
-    opening, opening_fault = _opening_or_fault(parsed, meaning, names, sent_at)
-    told = {**names, "pair": pair, "sent_at": sent_at, "price": str(parsed.get("price") or "")}
+    opening, opening_error = _opening_or_error(parsed, meaning, names, sent_at)
+    identity = {**names, "pair": pair, "sent_at": sent_at, "price": str(parsed.get("price") or "")}
     return AlertOrder(
         meaning=meaning,
         pair=pair,
@@ -148,13 +150,13 @@ def _strategy_order(parsed: Mapping[str, Any]) -> AlertOrder:
         fraction=meaning.fraction,
         opening=opening,
         sent_at=sent_at,
-        key=_key(told, order),
-        opening_fault=opening_fault,
+        key=_key(identity, order),
+        opening_error=opening_error,
     )
 
 
 def _order(fields: Fields) -> StrategyOrder:
-    """Read side, positions and sizes; `position_size` has a sign and says where it stands, too."""
+    """Read side, positions and sizes; the sign of `position_size` also gives the position."""
     sizes = {name: _size(fields, name) for name in (*SIZES, "position_size")}
     signed = sizes["position_size"]
     after = _standing(fields, "market_position")
@@ -183,7 +185,9 @@ def _pair(fields: Fields) -> str:
         except InvalidInputError as error:
             fields.fault(error.code, name, error.detail)
     elif not fields.failed(name):
-        fields.fault(Code.FIELD_REQUIRED, name, f"{name} is required: of which symbol is this?")
+        fields.fault(
+            Code.FIELD_REQUIRED, name, f"{name} is required: the symbol that this is about."
+        )
     return ""
 
 
@@ -193,7 +197,7 @@ def _side(fields: Fields, name: str) -> Direction | None:
         return None
     if text.upper() in Direction.values:
         return Direction(text.upper())
-    detail = f"{text!r} is not buy or sell, which is what {{{{strategy.order.action}}}} says."
+    detail = f"{text!r} is not buy or sell, the values of {{{{strategy.order.action}}}}."
     fields.fault(Code.FIELD_INVALID, name, detail)
     return None
 
@@ -202,15 +206,18 @@ def _standing(fields: Fields, name: str) -> Standing | None:
     text = fields.text(name, 60)
     if not text or _is_unfilled(fields, name, text):
         return None
-    if text.lower() in {one.value for one in Standing}:
+    if text.lower() in {standing.value for standing in Standing}:
         return Standing(text.lower())
     fields.fault(Code.FIELD_INVALID, name, f"{text!r} is not one of long, short, flat.")
     return None
 
 
 def _size(fields: Fields, name: str) -> Decimal | None:
-    """Read a size. `NaN` is how a platform writes that it has none; it may write what its language
-    does (`1e-7`, twenty places), since sizes are only compared with each other."""
+    """Read a size; `NaN` means that the platform has none.
+
+    It may be written as its language does (`1e-7`, twenty places), since sizes are only compared
+    with each other.
+    """
     value = fields.raw(name)
     if value is None or _is_nan(value):
         return None
@@ -237,16 +244,16 @@ def _is_unfilled(fields: Fields, name: str, text: str) -> bool:
         return False
     detail = (
         f"{text[:60]!r} was not filled in: only the alert of a strategy has an order and a "
-        "position. For an indicator write the action itself (docs/tradingview.md)."
+        "position. For an indicator, write the action itself (docs/tradingview.md)."
     )
     fields.fault(Code.FIELD_INVALID, name, detail)
     return True
 
 
-def _opening_or_fault(
+def _opening_or_error(
     parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str], sent_at: datetime | None
 ) -> tuple[SignalDraft | None, InvalidInputError | None]:
-    """Return what an order opens. A reversal that cannot open still closes: its fault is returned.
+    """Return what an order opens. If a reversal cannot open, return its error: it still closes.
 
     Raises InvalidInputError if the order only opens.
     """
@@ -263,29 +270,29 @@ def _opening_or_fault(
 def _opening(parsed: Mapping[str, Any], meaning: Meaning, names: Mapping[str, str]) -> SignalDraft:
     """Return the OPEN signal of an order that begins a trade."""
     symbol = _symbol_field(parsed)
-    said = {name: parsed[name] for name in ENTRY_FIELDS if parsed.get(name) is not None}
-    fields = Fields(said)
+    entry = {name: parsed[name] for name in ENTRY_FIELDS if parsed.get(name) is not None}
+    fields = Fields(entry)
     for name in _LEVELS:
-        if _is_nan(said.get(name)):
+        if _is_nan(entry.get(name)):
             detail = (
-                f"{name} is {said[name]!r}: what it plots has no value on this bar. Plot one on "
-                "every bar with an entry, or leave it out of the message."
+                f"{name} is {entry[name]!r}: its plot has no value on this bar. Plot one on every "
+                "bar with an entry, or leave it out of the message."
             )
             fields.fault(Code.NUMBER_MALFORMED, name, detail)
     fields.raise_faults()
-    note = said.get("note") or names["comment"] or names["order_id"]
-    said |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
-    read = read_signal({**said, "action": Action.OPEN})
-    return replace(read, external_id="", symbol_field=symbol)
+    note = entry.get("note") or names["comment"] or names["order_id"]
+    entry |= {"symbol": parsed[symbol], "direction": meaning.opens, "note": note}
+    draft = read_signal({**entry, "action": Action.OPEN})
+    return replace(draft, external_id="", symbol_field=symbol)
 
 
 def _symbol_field(parsed: Mapping[str, Any]) -> str:
-    """Under which name the symbol was sent."""
+    """Return the field name under which the symbol was sent."""
     return next((name for name in SYMBOL if parsed.get(name) is not None), SYMBOL[0])
 
 
 def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
-    """Read a CLOSE that names a symbol in place of a signal."""
+    """Read a CLOSE that names a symbol instead of a signal."""
     fields = Fields(parsed)
     fields.raw("action")
     pair = _pair(fields)
@@ -298,26 +305,26 @@ def _close_by_symbol(parsed: Mapping[str, Any]) -> AlertOrder:
     names |= {name: fields.text(name, 500) for name in ("note", "strategy_id", "trade_plan_id")}
     fields.refuse_unknown()
     fields.raise_faults()
-    told = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
+    identity = {**names, "pair": pair, "side": side, "fraction": fraction, "sent_at": sent_at}
     return AlertOrder(
         meaning=None, pair=pair, symbol_field=_symbol_field(parsed), closes=True, side=side,
-        fraction=fraction or Decimal(1), opening=None, sent_at=sent_at, key=_key(told, None),
+        fraction=fraction or Decimal(1), opening=None, sent_at=sent_at, key=_key(identity, None),
         external_id=names["external_id"],
     )  # fmt: skip
 
 
 def _key(values: Mapping[str, Any], order: StrategyOrder | None) -> str:
-    """Hash what identifies an alert: the order and when it was, not the levels that go with it."""
-    said = {name: _written(value) for name, value in values.items() if value not in (None, "")}
+    """Hash what identifies an alert: the order and its time, not the levels that come with it."""
+    identity = {name: _as_text(value) for name, value in values.items() if value not in (None, "")}
     if order is not None:
         names = ("action", "before", "after", "contracts", "size_before", "size_after")
-        said |= {
-            name: _written(value) for name in names if (value := getattr(order, name)) is not None
+        identity |= {
+            name: _as_text(value) for name in names if (value := getattr(order, name)) is not None
         }
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
-def _written(value: Any) -> str:
+def _as_text(value: Any) -> str:
     if isinstance(value, Decimal):
         return plain(value)
     return value.isoformat() if isinstance(value, datetime) else str(value)

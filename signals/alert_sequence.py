@@ -1,8 +1,8 @@
-"""Alerts in the order in which they were sent, whatever order they come in.
+"""Treat alerts in the order in which they were sent, whatever order they arrive in.
 
-Each alert that was acted on is kept (`ReceivedAlert`). One that was sent before it and comes later
-opens no trade that is over, closes nothing that was opened since, and undoes no later levels. All
-functions need the caller's transaction, and `lock_alert_order` before them.
+Each alert that was carried out is stored (`ReceivedAlert`). An alert that was sent before it and
+arrives later opens no trade that has ended, closes nothing that was opened since, and does not undo
+later levels. All functions need the caller's transaction, and `lock_alert_order` before them.
 """
 
 import zlib
@@ -21,7 +21,7 @@ from users.tenancy import for_all_tenants
 
 BOTH = "BOTH"
 RETENTION_DAYS = 7
-# Namespaces of the advisory locks that put alerts one after the other: a feed's, a symbol's of it.
+# Namespaces of the advisory locks that serialise alerts: of a feed, and of a symbol of a feed.
 _FEED_LOCK, _SYMBOL_LOCK = 0x46434111, 0x46434112
 _OPPOSITE = {Direction.BUY: Direction.SELL, Direction.SELL: Direction.BUY}
 _SUMMARY_LENGTH = 300
@@ -36,11 +36,11 @@ DELETE FROM signals_receivedalert WHERE id IN (SELECT id FROM old) RETURNING 1 A
 
 
 def lock_alert_order(feed: Feed, symbol: str) -> None:
-    """Let no other alert of the feed about a symbol be taken until the transaction ends, and hold
-    the feed's candidates still, before the feed's own lock is taken. Alerts about others go on.
+    """Lock out other alerts of the feed about a symbol until the transaction ends.
 
-    symbol: a pair, or a base without its currency: which pair that is, is asked after this. Empty:
-    not known yet, so that it waits for every alert of the feed, and they for it.
+    Also locks the feed's candidates, which must come before the feed's own lock. Alerts about other
+    symbols are not blocked. symbol: a pair, or a base without its currency, whose pair is found
+    later. Empty: not known yet; then all alerts of the feed wait for each other.
     """
     if not symbol:
         rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_FEED_LOCK, feed.pk % 2**31))
@@ -51,18 +51,18 @@ def lock_alert_order(feed: Feed, symbol: str) -> None:
 
 
 def _key(feed: Feed, symbol: str) -> int:
-    """Hash what an alert of a feed waits for. Two that share a number only wait for each other.
+    """Return the lock number of a feed's symbol. Symbols with the same number only wait more.
 
-    A base that may be sent without its currency has one turn for all its pairs: which of them is
-    meant may depend on the alert under way.
+    A base that may be sent without its currency has one lock for all its pairs: which of them an
+    alert is about may depend on an alert that is still being processed.
     """
     name = symbol if needs_currency(symbol) else symbol.partition("/")[0]
     return zlib.crc32(f"{feed.pk} {name}".encode()) - 2**31
 
 
-def keep_order(feed: Feed, order: AlertOrder, summary: str, signals: Iterable[Signal]) -> None:
-    """Keep an order that was carried out, and what it says of the trades begun before it."""
-    _keep(
+def record_order(feed: Feed, order: AlertOrder, summary: str, signals: Iterable[Signal]) -> None:
+    """Store an order that was carried out, and which earlier trades it ended."""
+    _store(
         feed=feed,
         key=order.key,
         pair=order.pair,
@@ -74,10 +74,10 @@ def keep_order(feed: Feed, order: AlertOrder, summary: str, signals: Iterable[Si
     )
 
 
-def keep_signal(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
-    """Keep an alert that is a signal, if it says when it was sent."""
+def record_signal(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
+    """Store an alert that is a signal, if it has the time at which it was sent."""
     if draft.sent_at is not None:
-        _keep(
+        _store(
             feed=feed,
             key=signal.content_hash,
             pair=signal.currency_pair,
@@ -88,18 +88,18 @@ def keep_signal(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
         )
 
 
-def _keep(**values: object) -> None:
-    """Write one down and remove some of those that are old enough, whichever feed's they are."""
+def _store(**values: object) -> None:
+    """Store an alert, and remove some old ones of any feed."""
     ReceivedAlert.objects.create(**values)
     with for_all_tenants():
         rows(_REMOVE_OLD)
 
 
 def ended_side(order: AlertOrder) -> str:
-    """Return trades of which side, begun before an order, are over or smaller by it. Pure.
+    """Return the side of the earlier trades that an order ends or makes smaller. Pure.
 
-    A strategy's order says where its position stood: an addition to a long trade leaves long ones;
-    after all else, nothing that was to be opened before may be opened any more.
+    A strategy's order shows its position: an addition to a long trade leaves long trades open.
+    After any other order, an entry that was sent before it must not be opened.
     """
     if order.meaning is None:
         return order.side or BOTH
@@ -109,7 +109,7 @@ def ended_side(order: AlertOrder) -> str:
 
 
 def late_entry(feed: Feed, draft: SignalDraft) -> ConflictError | None:
-    """Return the refusal of an entry whose trade a later alert has ended."""
+    """Return the error for an entry whose trade a later alert has ended; None without one."""
     if draft.sent_at is None or draft.direction is None:
         return None
     later = (
@@ -127,13 +127,13 @@ def late_entry(feed: Feed, draft: SignalDraft) -> ConflictError | None:
     side = "long" if draft.direction == Direction.BUY else "short"
     detail = (
         f"It was sent at {draft.sent_at:%H:%M:%S} UTC. A later alert, of {later.sent_at:%H:%M:%S} "
-        f"({later.change}), says that the {side} trade in {draft.pair} is over or smaller."
+        f"({later.change}), has ended the {side} trade in {draft.pair} or made it smaller."
     )
     return ConflictError(Code.ALERT_OUT_OF_ORDER, detail)
 
 
 def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError | None:
-    """Return the refusal of a MODIFY whose levels a later alert has changed again."""
+    """Return the error for a MODIFY whose levels a later alert has changed; None without one."""
     if draft.sent_at is None:
         return None
     later = ReceivedAlert.objects.filter(
@@ -149,7 +149,7 @@ def late_levels(feed: Feed, signal: Signal, draft: SignalDraft) -> ConflictError
 
 
 def require_in_order(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
-    """Raise ConflictError ALERT_OUT_OF_ORDER if a later alert leaves nothing for this one to do."""
+    """Raise ConflictError ALERT_OUT_OF_ORDER if a later alert has overtaken this one."""
     error = None
     if draft.action == Action.OPEN:
         error = late_entry(feed, draft)
@@ -160,7 +160,7 @@ def require_in_order(feed: Feed, signal: Signal, draft: SignalDraft) -> None:
 
 
 def opened_later(feed: Feed, order: AlertOrder, ids: list[int]) -> set[int]:
-    """Return those of these signals that later alerts opened."""
+    """Return the ids among these that later alerts opened."""
     if not ids or order.sent_at is None:
         return set()
     later = ReceivedAlert.objects.filter(

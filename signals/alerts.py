@@ -1,4 +1,4 @@
-"""The door for alerts (TradingView and whoever can post JSON): a token in the address opens it."""
+"""The entry point for alerts: TradingView and others that post JSON, with a token in the URL."""
 
 import dataclasses
 import hmac
@@ -12,7 +12,7 @@ from common.reason_codes import Code
 from signals import services
 from signals.alert_orders import Outcome, carry_out
 from signals.alert_reading import AlertOrder, AlertSignal, ambiguous, read_alert
-from signals.alert_sequence import keep_signal, lock_alert_order, require_in_order
+from signals.alert_sequence import lock_alert_order, record_signal, require_in_order
 from signals.feeds import signature_of, token_for
 from signals.ingest import REPLAY_WINDOW, referred_pair
 from signals.intake import save_draft
@@ -22,14 +22,14 @@ from signals.open_signals import last_is_unended
 from signals.rate import seconds_to_wait
 from signals.signing import is_sealed, open_signing_key, seal_signing_key
 from signals.strict_json import MAX_BYTES
-from signals.symbol_completion import pair_meant
+from signals.symbol_completion import resolve_pair
 from users.tenancy import for_all_tenants, on_behalf_of
 
-ALERTS_PER_MINUTE = 120  # a feed's
+ALERTS_PER_MINUTE = 120  # of one feed
 
 
 class RateLimitedError(FillcastError):
-    """It was done too often; `retry_after` says in how many seconds it may be tried again."""
+    """Too many requests. retry_after: seconds until the next one is accepted."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(Code.THROTTLED, f"Try again in {retry_after} s.", retry_after=retry_after)
@@ -37,17 +37,18 @@ class RateLimitedError(FillcastError):
 
 
 @transaction.atomic
-def take_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "") -> Outcome:
-    """Publish what an alert says, at once; return what became of it.
+def receive_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "") -> Outcome:
+    """Carry out an alert at once; return its outcome.
 
-    The same alert again is known: a strategy's order by what identifies it (`AlertOrder.key`), a
-    signal by its external id, else by contents within REPLAY_WINDOW. One that comes after a later
-    one is judged by it (`alert_sequence`).
-    signature: X-Fillcast-Signature, for tokens that ask for it. Raises InvalidInputError
-    (BODY_TOO_LARGE, FEED_UNKNOWN, ALERT_TOO_OLD and what `read_alert` and `receive` say),
-    NotAllowedError FEED_NOT_APPROVED, PERMISSION_DENIED (signature), TooManyError, ConflictError
-    (ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL and what `publish` says).
-    Nothing is written then.
+    A repeated alert is recognised: a strategy's order by `AlertOrder.key`, a signal by its external
+    id, else by its contents within REPLAY_WINDOW. An alert that arrives after one that was sent
+    later is checked against it (`alert_sequence`). signature: X-Fillcast-Signature, for tokens that
+    require it.
+
+    Raises InvalidInputError (BODY_TOO_LARGE, FEED_UNKNOWN, ALERT_TOO_OLD, and as `read_alert` and
+    `save_draft` do), NotAllowedError FEED_NOT_APPROVED, PERMISSION_DENIED (signature),
+    RateLimitedError, ConflictError (ALERT_OUT_OF_ORDER, DUPLICATE_SIGNAL, and as `publish` does).
+    Then nothing is written.
     """
     if len(body) > MAX_BYTES:
         raise InvalidInputError(Code.BODY_TOO_LARGE)
@@ -55,7 +56,7 @@ def take_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "")
         token = token_for(feed_slug, secret)
     stored = token.signing_key
     token.signing_key = open_signing_key(stored, secret, token.prefix)
-    _verify_signature(token, body, signature)  # first: whoever cannot sign uses up nothing
+    _verify_signature(token, body, signature)  # first: unsigned alerts must not use up the limit
     if wait := seconds_to_wait(f"alerts:{token.feed_id}", limit=ALERTS_PER_MINUTE):
         raise RateLimitedError(wait)
     if not token.feed.is_approved:
@@ -64,29 +65,30 @@ def take_alert(*, feed_slug: str, secret: str, body: bytes, signature: str = "")
         _seal_if_plain(token, stored, secret)
         alert = read_alert(body)
         if isinstance(alert, AlertOrder):
-            _verify_time(alert.sent_at, token, is_named=False)
+            _verify_time(alert.sent_at, token, has_external_id=False)
             return carry_out(token.feed, alert)
-        _verify_time(alert.draft.sent_at, token, is_named=bool(alert.draft.external_id))
-        return _take_signal(token.feed, alert)
+        has_external_id = bool(alert.draft.external_id)
+        _verify_time(alert.draft.sent_at, token, has_external_id=has_external_id)
+        return _save_and_publish(token.feed, alert)
 
 
 def _seal_if_plain(token: FeedToken, stored: str, secret: str) -> None:
-    """Seal a key from before keys were sealed: only now is its token's secret here."""
+    """Seal an older signing key, stored in plain text: only an alert brings the token's secret."""
     if stored and not is_sealed(stored):
         sealed = seal_signing_key(stored, secret, token.prefix)
         FeedToken.objects.filter(pk=token.pk, signing_key=stored).update(signing_key=sealed)
 
 
-def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
+def _save_and_publish(feed: Feed, alert: AlertSignal) -> Outcome:
     draft = alert.draft
     opens = draft.action == Action.OPEN
-    if draft.sent_at is None:  # nothing says when it was sent: it need not wait for its turn
+    if draft.sent_at is None:  # the time of sending is not known: there is no order to keep
         candidates_shared(feed.pk)
     else:
         lock_alert_order(feed, draft.pair if opens else referred_pair(feed, draft))
-    if opens:  # another one speaks of the symbol of the signal that it refers to
-        meant = pair_meant(feed, draft.pair, field=draft.symbol_field)
-        draft = dataclasses.replace(draft, pair=meant)
+    if opens:  # a MODIFY or CLOSE has the pair of the signal that it refers to
+        pair = resolve_pair(feed, draft.pair, field=draft.symbol_field)
+        draft = dataclasses.replace(draft, pair=pair)
     if alert.opposite and last_is_unended(feed.pk, draft.pair, alert.opposite):
         known = draft.external_id and feed.signals.filter(external_id=draft.external_id).exists()
         if not known and draft.direction:
@@ -95,7 +97,7 @@ def _take_signal(feed: Feed, alert: AlertSignal) -> Outcome:
     if not signal.is_published and signal.cancelled_at is None:
         require_in_order(feed, signal, draft)
         services.publish(signal.pk, by=feed.owner)
-        keep_signal(feed, signal, draft)
+        record_signal(feed, signal, draft)
         signal.refresh_from_db()
     return Outcome((signal,), created)
 
@@ -109,14 +111,14 @@ def _verify_signature(token: FeedToken, body: bytes, signature: str) -> None:
         raise NotAllowedError(Code.PERMISSION_DENIED, detail)
 
 
-def _verify_time(sent_at: datetime | None, token: FeedToken, *, is_named: bool) -> None:
-    """A caught alert must not be good for ever: its own time says how old it is."""
+def _verify_time(sent_at: datetime | None, token: FeedToken, *, has_external_id: bool) -> None:
+    """Raise InvalidInputError for an alert that could be replayed: too old, or without a time."""
     if sent_at is None:
-        if token.signing_key and not is_named:
-            detail = "A signed alert needs its time, or an external_id, to be good only once."
+        if token.signing_key and not has_external_id:
+            detail = "A signed alert needs its time or an external_id, so that it works only once."
             raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="time")
         return
     now = market_now()
     if abs(now - sent_at) > REPLAY_WINDOW:
-        detail = f"It says {sent_at.isoformat()}; here it is {now.isoformat()}."
+        detail = f"It was sent at {sent_at.isoformat()}; the time here is {now.isoformat()}."
         raise InvalidInputError(Code.ALERT_TOO_OLD, detail, field="time")

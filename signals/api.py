@@ -1,4 +1,4 @@
-"""Feeds and signals over HTTP."""
+"""REST API of feeds and signals."""
 
 import dataclasses
 from typing import Any
@@ -40,6 +40,8 @@ READING = ("GET", "HEAD", "OPTIONS")
 
 
 class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """`mine`, `is_public`, `is_approved`."""
+
     mine = filters.BooleanFilter(method="only_mine", label="Feeds that you own.")
 
     class Meta:
@@ -47,6 +49,7 @@ class FeedFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
         fields = ("is_public", "is_approved")
 
     def only_mine(self, queryset: QuerySet[Feed], _name: str, value: bool) -> QuerySet[Feed]:
+        """Return your own feeds, or with `false` those of others."""
         user = self.request.user
         return queryset.filter(owner=user) if value else queryset.exclude(owner=user)
 
@@ -58,11 +61,12 @@ class FeedViewSet(
     mixins.UpdateModelMixin,
     viewsets.GenericViewSet[Feed],
 ):
-    """Streams of signals: your own, the public ones and those that you take.
+    """Streams of signals: your own, the public ones and those that you subscribe to.
 
-    A private feed (`is_public: false`) is for orders by hand: its owner's approval is enough, and
-    covers the owner's accounts only (`approved_by_owner`). A public one waits for an operator's.
-    Going public withdraws the approval and sends unpublished signals back to PENDING.
+    A private feed (`is_public: false`) is for manual orders: its owner's approval is enough and
+    covers only the owner's accounts (`approved_by_owner`). A public feed needs an operator's
+    approval. If a feed goes public, its approval is withdrawn, and its unpublished signals are
+    PENDING again.
     """
 
     queryset = Feed.objects.none()
@@ -78,9 +82,9 @@ class FeedViewSet(
 
     def get_queryset(self) -> QuerySet[Feed]:
         user = caller(self.request)
-        reading = self.request.method in ("GET", "HEAD", "OPTIONS")
-        seen = feeds_for(user) if reading and self.action != "tokens" else owned_feeds(user)
-        return seen.distinct()
+        is_read = self.request.method in READING and self.action != "tokens"
+        feeds = feeds_for(user) if is_read else owned_feeds(user)
+        return feeds.distinct()
 
     def perform_create(self, serializer: serializers.BaseSerializer[Feed]) -> None:
         data = dict(serializer.validated_data)
@@ -96,7 +100,7 @@ class FeedViewSet(
     @extend_schema(request=None, responses=FeedSerializer)
     @action(detail=True, methods=["post"])
     def archive(self, request: Request, slug: str) -> Response:
-        """Take the feed out of use. No signal comes in or goes out any more; its history stays."""
+        """Archive the feed. It accepts and publishes no more signals; its history stays."""
         feed = self.get_object()
         feeds.archive_feed(feed.pk)
         feed.refresh_from_db()
@@ -105,26 +109,26 @@ class FeedViewSet(
     @extend_schema(responses=FeedTokenSerializer(many=True), filters=False)
     @action(detail=True, methods=["get"], filterset_class=None, pagination_class=None)
     def tokens(self, request: Request, slug: str) -> Response:
-        """List the tokens of the alert door, without their secrets."""
+        """List the feed's alert tokens, without their secrets."""
         tokens = self.get_object().tokens.order_by("-id")
         return Response(FeedTokenSerializer(tokens, many=True).data)
 
     @extend_schema(request=NewFeedTokenSerializer, responses={201: CreatedFeedTokenSerializer})
     @tokens.mapping.post
     def create_token(self, request: Request, slug: str) -> Response:
-        """Create a token of the alert door. The secrets in the answer are never shown again."""
+        """Create an alert token. The secrets in the response are never shown again."""
         feed = self.get_object()
-        wanted = NewFeedTokenSerializer(data=request.data)
-        wanted.is_valid(raise_exception=True)
-        token, secret = feeds.create_feed_token(feed, by=caller(request), **wanted.validated_data)
-        shown: dict[str, Any] = {
+        body = NewFeedTokenSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        token, secret = feeds.create_feed_token(feed, by=caller(request), **body.validated_data)
+        created: dict[str, Any] = {
             "token": FeedTokenSerializer(token).data,
             "secret": secret,
             "signing_key": token.signing_key,
             "path": f"/hooks/tradingview/{feed.slug}/{secret}/",
         }
         return Response(
-            shown, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
+            created, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"}
         )
 
     @extend_schema(
@@ -134,7 +138,7 @@ class FeedViewSet(
     )
     @action(detail=True, methods=["post"], url_path=r"tokens/(?P<token_id>[0-9]{1,18})/revoke")
     def revoke_token(self, request: Request, slug: str, token_id: str) -> Response:
-        """Make a token useless from now on."""
+        """Revoke an alert token: it stops working at once, for good."""
         token = self.get_object().tokens.get(pk=int(token_id))
         feeds.revoke_feed_token(token.pk)
         token.refresh_from_db()
@@ -142,6 +146,8 @@ class FeedViewSet(
 
 
 class SignalFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
+    """Filters of the signal list."""
+
     feed = filters.CharFilter(field_name="feed__slug")
     symbol = filters.CharFilter(field_name="currency_pair")
     action = filters.ChoiceFilter(choices=Action.choices)
@@ -162,7 +168,7 @@ class SignalFilter(filters.FilterSet):  # type: ignore[misc]  # it has no types
 class SignalViewSet(
     mixins.ListModelMixin, mixins.RetrieveModelMixin, viewsets.GenericViewSet[Signal]
 ):
-    """Signals of your own feeds, and the published ones of the feeds that you take."""
+    """Signals of your own feeds, and published signals of the feeds that you subscribe to."""
 
     queryset = Signal.objects.none()
     serializer_class = SignalSerializer
@@ -188,24 +194,24 @@ class SignalViewSet(
                 "Idempotency-Key",
                 str,
                 OpenApiParameter.HEADER,
-                description="Used as external_id where the body has none.",
+                description="Used as external_id if the body has none.",
             ),
-            OpenApiParameter("publish", bool, description="Also publish it, at once."),
+            OpenApiParameter("publish", bool, description="Also publish it at once."),
         ],
     )
     def create(self, request: Request) -> Response:
-        """Send a signal to a feed of yours.
+        """Send a signal to one of your feeds.
 
-        201: it is new. 200: the same one (by external id) was there already, and is returned. 409:
-        another one has this external id. 400 with the code of the refusal (`STOP_AT_ENTRY`, …): no
-        account that takes the feed could take it as it is.
+        201: it is new. 200: the same signal (by external id) exists already and is returned. 409:
+        another signal has this external id. 400 with the code of the denial (`STOP_AT_ENTRY`, …):
+        no account that takes the feed could trade it as it is.
         """
         draft = _with_key(read_signal(request.data), request.headers.get("Idempotency-Key", ""))
         user = caller(request)
         with transaction.atomic():
             feed = _feed_to_publish_in(draft.feed, user)
             if publishes := _wants_publication(request):
-                candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
+                candidates_shared(feed.pk)  # before the feed's lock, which `save_draft` takes
             signal, created = save_draft(feed, draft, origin=Origin.API, by=user)
             if created:
                 require_possible(signal)
@@ -216,7 +222,7 @@ class SignalViewSet(
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])
     def publish(self, request: Request, pk: str) -> Response:
-        """Have it filled on every account that takes its feed: once, however often it is asked."""
+        """Publish the signal to every account that takes its feed. Repeating it changes nothing."""
         signal = self.get_object()
         if not signal.is_published and signal.approval == Approval.APPROVED:
             require_useful(signal)
@@ -226,12 +232,12 @@ class SignalViewSet(
     @extend_schema(responses=PreviewSerializer)
     @action(detail=True, methods=["get"])
     def preview(self, request: Request, pk: str) -> Response:
-        """Tell what would happen if it were published now: how many accounts would be sent an
-        order, would wait, be skipped or denied, and why.
+        """Return what would happen if the signal were published now: how many accounts would get an
+        order, wait, be skipped or be denied, and why.
 
-        The same evaluation as when orders are sent, on present prices, accounts and limits; nothing
-        is written. 409 for a published signal. `sizes`, and reasons that are about accounts and not
-        about the signal, are for operators and for feeds whose approval is their owner's alone.
+        It is the evaluation of real orders, with current prices, accounts and limits; nothing is
+        written. 409 for a published signal. `sizes`, and reasons that concern accounts and not the
+        signal, are only for operators and for feeds that their owner alone has approved.
         """
         signal = self.get_object()
         user = caller(request)
@@ -240,7 +246,7 @@ class SignalViewSet(
     @extend_schema(request=NewSignalSerializer, responses=PreviewSerializer)
     @action(detail=False, methods=["post"], url_path="preview")
     def preview_draft(self, request: Request) -> Response:
-        """The same of a signal that is not sent yet: nothing of it is kept."""
+        """The same for a signal that is not sent yet; nothing of it is stored."""
         draft = read_signal(request.data)
         user = caller(request)
         with transaction.atomic():
@@ -251,8 +257,8 @@ class SignalViewSet(
     @extend_schema(request=None, responses=SignalSerializer)
     @action(detail=True, methods=["post"])
     def cancel(self, request: Request, pk: str) -> Response:
-        """End it: what is not filled yet is withdrawn; positions stay open (send a CLOSE). A
-        published CLOSE or MODIFY is not taken back (`STATE_CONFLICT`)."""
+        """Cancel the signal: unfilled orders are cancelled; positions stay open (send a CLOSE). A
+        published CLOSE or MODIFY cannot be cancelled (`STATE_CONFLICT`)."""
         signal = self.get_object()
         services.cancel(signal.pk, by=caller(request))
         return self._show(signal.pk)
@@ -279,14 +285,14 @@ class SignalViewSet(
 
 
 def _wants_publication(request: Request) -> bool:
-    said = request.query_params.get("publish", "false").lower()
-    if said not in ("true", "false", "1", "0"):
+    value = request.query_params.get("publish", "false").lower()
+    if value not in ("true", "false", "1", "0"):
         raise InvalidInputError(Code.FIELD_INVALID, "publish is true or false.", field="publish")
-    return said in ("true", "1")
+    return value in ("true", "1")
 
 
 def _with_key(draft: SignalDraft, key: str) -> SignalDraft:
-    """An external id already makes a request good only once; a key stands in for it."""
+    """Use the Idempotency-Key as external id if the draft has none."""
     if not key or draft.external_id:
         return draft
     if len(key) > 90 or not key.isascii() or not key.isprintable():
@@ -297,7 +303,7 @@ def _with_key(draft: SignalDraft, key: str) -> SignalDraft:
 
 def _feed_to_publish_in(slug: str, user: User) -> Feed:
     if not slug:
-        detail = "feed is required: the slug of a feed of yours."
+        detail = "feed is required: the slug of one of your feeds."
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="feed")
     feed = owned_feeds(user).filter(slug=slug).first()
     if feed is not None:

@@ -6,7 +6,7 @@ class SignalsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Let feeds follow what their owners may."""
+        """Update feeds when the rights of their owners change."""
         from signals.feeds import narrow_own_approval
         from users.signals import rights_changed
 

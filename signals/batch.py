@@ -1,4 +1,4 @@
-"""Many signals of one file: each by itself, so that one's fault is never its neighbour's."""
+"""Publish the signals of a file, each independently of the others."""
 
 import dataclasses
 from collections import Counter
@@ -26,7 +26,7 @@ OUTCOMES = (PUBLISHED, ALREADY, WAITING, REFUSED)
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One signal of a file, or the fault that kept it from being read at all."""
+    """One signal of a file, or the error why it cannot be read."""
 
     index: int
     data: Any = None
@@ -35,7 +35,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of one entry."""
+    """The result of one entry: one of OUTCOMES, with its signal or errors."""
 
     index: int
     outcome: str
@@ -43,26 +43,26 @@ class Outcome:
     faults: tuple[Fault, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it for the machine-readable summary."""
-        told: dict[str, Any] = {"index": self.index, "outcome": self.outcome}
+        """Return the outcome for the JSON summary."""
+        summary: dict[str, Any] = {"index": self.index, "outcome": self.outcome}
         if self.signal:
-            told |= {"signal": self.signal.pk, "candidates": self.signal.candidate_count}
+            summary |= {"signal": self.signal.pk, "candidates": self.signal.candidate_count}
         if self.faults:
-            told["errors"] = [fault.as_dict() for fault in self.faults]
-        return told
+            summary["errors"] = [fault.as_dict() for fault in self.faults]
+        return summary
 
 
 def entries_of(data: bytes) -> list[Entry]:
     """Split a file into its entries: one JSON object, a list of them, or one on each line.
 
-    Raises InvalidInputError if it is none of that.
+    Raises InvalidInputError for anything else.
     """
     try:
         whole = strict_json.parse(data, max_bytes=MAX_FILE_BYTES)
     except InvalidInputError:
         lines = [line for line in data.splitlines() if line.strip()]
         by_line = [_line(index, line) for index, line in enumerate(lines)]
-        if len(lines) < 2 or not any(isinstance(one.data, dict) for one in by_line):
+        if len(lines) < 2 or not any(isinstance(entry.data, dict) for entry in by_line):
             raise
         return by_line
     items = whole if isinstance(whole, list) else [whole]
@@ -80,32 +80,33 @@ def _line(index: int, line: bytes) -> Entry:
 
 @dataclass
 class Publisher:
-    """Publishes entries one after the other, each in a transaction of its own.
+    """Publishes entries one after the other, each in its own transaction.
 
-    default_feed: for entries that name none. approver: approves what waits for it, if given.
+    default_feed: the slug for entries without a feed. approver: approves signals that wait for
+    approval, if given. by: the acting user; None: the system.
     """
 
     default_feed: str = ""
     approver: User | None = None
     by: User | None = None
-    _same: Counter[str] = field(default_factory=Counter)
+    _equal_entries: Counter[str] = field(default_factory=Counter)
 
     def publish(self, entries: list[Entry]) -> Iterator[Outcome]:
-        """Yield each entry's outcome. Of a refused one, nothing was written."""
+        """Yield each entry's outcome. Nothing is written for a refused entry."""
         for entry in entries:
             try:
                 with transaction.atomic():
-                    yield_this = self._one(entry)
+                    outcome = self._publish_entry(entry)
             except FillcastError as error:
-                yield_this = Outcome(entry.index, REFUSED, faults=_faults(error))
-            yield yield_this
+                outcome = Outcome(entry.index, REFUSED, faults=_faults(error))
+            yield outcome
 
-    def _one(self, entry: Entry) -> Outcome:
+    def _publish_entry(self, entry: Entry) -> Outcome:
         if entry.error:
             raise entry.error
-        draft = self._named(read_signal(entry.data))
+        draft = self._with_external_id(read_signal(entry.data))
         feed = self._feed(draft)
-        candidates_shared(feed.pk)  # before the feed's lock, which `receive` takes
+        candidates_shared(feed.pk)  # before the feed's lock, which `save_draft` takes
         signal, is_new = save_draft(feed, draft, origin=Origin.FILE, by=self.by)
         if is_new:
             require_possible(signal)
@@ -115,18 +116,22 @@ class Publisher:
             services.approve(signal.pk, by=self.approver)
         elif signal.approval == Approval.PENDING:
             return Outcome(entry.index, WAITING, signal)
-        fresh = services.publish(signal.pk, by=self.by)
+        is_first = services.publish(signal.pk, by=self.by)
         signal.refresh_from_db()
-        return Outcome(entry.index, PUBLISHED if fresh else ALREADY, signal)
+        return Outcome(entry.index, PUBLISHED if is_first else ALREADY, signal)
 
-    def _named(self, draft: SignalDraft) -> SignalDraft:
-        """Give an entry without external id one by its contents, so that a file read again (after
-        a crash in the middle, say) publishes nothing twice. Equal entries are told apart."""
+    def _with_external_id(self, draft: SignalDraft) -> SignalDraft:
+        """Give an entry without external id one from its contents. Equal entries get different ids.
+
+        So a file that is read again, for example after a crash, publishes nothing twice.
+        """
         if draft.external_id:
             return draft
         digest = draft.digest(with_time=True)[:32]
-        self._same[digest] += 1
-        return dataclasses.replace(draft, external_id=f"file:{digest}:{self._same[digest]}")
+        self._equal_entries[digest] += 1
+        return dataclasses.replace(
+            draft, external_id=f"file:{digest}:{self._equal_entries[digest]}"
+        )
 
     def _feed(self, draft: SignalDraft) -> Feed:
         slug = draft.feed or self.default_feed
@@ -139,7 +144,7 @@ class Publisher:
             detail = f"There is no feed {slug!r}; there are: {_slugs(known)}."
             raise InvalidInputError(Code.FEED_UNKNOWN, detail, field="feed")
         if self.default_feed and slug != self.default_feed:
-            detail = f"The entry names the feed {slug!r}, but --feed says {self.default_feed!r}."
+            detail = f"The entry names the feed {slug!r}, but --feed is {self.default_feed!r}."
             raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
         return feed
 

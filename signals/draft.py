@@ -1,4 +1,4 @@
-"""A signal as a sender meant it, read and judged, before anything is written. Pure."""
+"""A signal that has been read and validated, but not stored. Pure."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ from signals.models import Action, Direction, OrderType, RiskCategory, TimeInFor
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Take `fraction` of the position at `price`."""
+    """Close `fraction` of the position at `price`."""
 
     price: Decimal
     fraction: Decimal
@@ -23,10 +23,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class SignalDraft:
-    """What intake read. Prices in quote currency, quantities in base units, times aware UTC.
+    """A signal as read. Prices in quote currency, quantities in base units, times aware UTC.
 
-    pair and direction are empty for a MODIFY or CLOSE that leaves them to the signal it refers to;
-    pair is a word without a currency where only a broker's list can tell it (`listings.py`).
+    pair and direction are empty for a MODIFY or CLOSE that takes them from the signal it refers to.
+    pair is a word without a currency if only a broker's list can complete it (`listings.py`).
     """
 
     action: Action = Action.OPEN
@@ -52,35 +52,35 @@ class SignalDraft:
     note: str = ""
     refers_to: int | None = None
     refers_to_external_id: str = ""
-    feed: str = field(default="", compare=False)  # where to; not part of what is meant
+    feed: str = field(default="", compare=False)  # the slug; not part of the content
     sent_at: datetime | None = field(default=None, compare=False)
-    symbol_field: str = field(default="symbol", compare=False)  # under which name it was sent
+    symbol_field: str = field(default="symbol", compare=False)  # the field name of the symbol
 
     @property
     def entry_price(self) -> Decimal | None:
-        """The price that stop and targets are judged against; None: at whatever the market is."""
+        """The price that stop and targets are compared with; None: any market price."""
         return self.stop_price if self.order_type == OrderType.STOP else self.open_price
 
     def digest(self, *, with_time: bool = False) -> str:
-        """Return a hash of what is meant: `1.10` and `1.1000` are the same, a new field is not.
+        """Return a hash of the content; `1.10` and `1.1000` give the same one.
 
-        with_time: also tell apart by the sender's own time, for senders that give no id.
+        with_time: include the sender's own time, for senders that give no id.
         """
-        told = asdict(self)
-        del told["feed"], told["symbol_field"]
+        content = asdict(self)
+        del content["feed"], content["symbol_field"]
         if not with_time:
-            del told["sent_at"]
-        said = {name: value for name, value in told.items() if value not in (None, "", ())}
-        text = json.dumps(said, default=_written, sort_keys=True, separators=(",", ":"))
+            del content["sent_at"]
+        content = {name: value for name, value in content.items() if value not in (None, "", ())}
+        text = json.dumps(content, default=_as_text, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _written(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, Decimal):
         return plain(value)
     if isinstance(value, datetime):
         return value.isoformat()
-    raise TypeError(value)  # a field of a new kind has to say how it is written
+    raise TypeError(value)  # add the type of a new field here
 
 
 def level_faults(
@@ -90,7 +90,7 @@ def level_faults(
     sl: Decimal | None,
     targets: tuple[Target, ...],
 ) -> Iterator[Fault]:
-    """Tell what is wrong with where stop and targets lie. The database holds the same rules."""
+    """Yield an error for each level on the wrong side. The database has the same constraints."""
     sign = 1 if direction == Direction.BUY else -1
     if sl is not None and entry is not None and (entry - sl) * sign <= 0:
         side = "below" if sign > 0 else "above"
@@ -105,9 +105,9 @@ def level_faults(
                     f"the {name} {plain(level)}."
                 )
                 yield Fault(Code.TARGET_WRONG_SIDE, "targets", detail)
-                break  # one fault a target says enough
+                break  # one error for a target is enough
 
 
 def in_order_of_price(targets: tuple[Target, ...], direction: str) -> list[Target]:
-    """Return targets in the order in which a moving price meets them."""
-    return sorted(targets, key=lambda one: one.price, reverse=direction == Direction.SELL)
+    """Return targets in the order in which the price reaches them."""
+    return sorted(targets, key=lambda target: target.price, reverse=direction == Direction.SELL)

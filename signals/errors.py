@@ -1,4 +1,4 @@
-"""All faults of one input, so that a sender mends them at once and not one a day."""
+"""All errors of one input, so that its sender can fix them at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from common.reason_codes import Code
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing wrong with an input: which code, where, and a sentence about this very case."""
+    """An error in an input: the code, the field, and a sentence about this case."""
 
     code: Code
     field: str
@@ -21,12 +21,12 @@ class Fault:
         return self.code.hint
 
     def as_dict(self) -> dict[str, str]:
-        """Return it as every door shows it."""
+        """Return the error as every entry point shows it."""
         return {"code": self.code, "field": self.field, "detail": self.detail, "hint": self.hint}
 
 
 class InvalidSignalError(InvalidInputError):
-    """A signal that cannot be taken. It speaks for its first fault; `errors` are all of them."""
+    """A signal with errors. Code and text are those of the first one; `errors` holds all."""
 
     def __init__(self, errors: Sequence[Fault]) -> None:
         first = errors[0]
@@ -35,7 +35,7 @@ class InvalidSignalError(InvalidInputError):
 
 
 def faults_of(error: InvalidInputError) -> tuple[Fault, ...]:
-    """Return all faults that an error stands for: its own, if it does not say more."""
+    """Return all field errors that an exception holds, or itself as one."""
     if isinstance(error, InvalidSignalError):
         return error.errors
     own = Fault(error.code, error.field, error.detail)

@@ -1,4 +1,4 @@
-"""Feeds and the tokens that alerts come in by."""
+"""Services for feeds and their alert tokens."""
 
 import hashlib
 import hmac
@@ -33,15 +33,15 @@ def create_feed(
     is_public: bool = True,
     is_approved: bool = False,
 ) -> Feed:
-    """Create a feed; its slug is made from its name unless given.
+    """Create a feed. slug: made from the name unless given.
 
-    is_approved: its signals need no operator. Of a tenant's private feed that is the owner's own
-    approval, which covers the owner's accounts only. Raises InvalidInputError FIELD_INVALID for a
-    slug that is taken or cannot be made.
+    is_approved: its signals need no further approval. For a tenant's private feed this is the
+    owner's own approval, which covers only the owner's accounts. Raises InvalidInputError
+    FIELD_INVALID for a slug that is taken or not valid.
     """
     slug = slug or slugify(name)[:60]
     if not slug or slugify(slug) != slug or len(slug) > 60:
-        detail = f"{slug!r} is no slug: small letters, digits and hyphens, at most 60."
+        detail = f"{slug!r} is not a slug: use small letters, digits and hyphens, at most 60."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="slug")
     feed, created = Feed.objects.get_or_create(
         slug=slug,
@@ -61,12 +61,12 @@ def create_feed(
 
 @transaction.atomic
 def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
-    """Change a feed, and nothing that is not named; return it as it is then.
+    """Change only these fields of a feed; return the feed as it is then.
 
-    Going public or to another owner withdraws its approval unless an operator approves it in the
-    same call. A trigger sends its unpublished signals back to PENDING with that, and when it is
-    archived. Raises NotAllowedError where `by` (None: the system) lacks the right to change it, or
-    to approve it.
+    If it goes public or to another owner, its approval is withdrawn, unless an operator approves it
+    in the same call. A trigger then sets its unpublished signals to PENDING, as it does when the
+    feed is archived. Raises NotAllowedError if `by` (None: the system) may not change or approve
+    it.
     """
     feed = feed_exclusive(feed_id)
     require(by, Right.FEEDS, owner_id=feed.owner_id)
@@ -76,22 +76,25 @@ def update_feed(feed_id: int, *, by: User | None, **changes: Any) -> Feed:
     for name, value in changes.items():
         setattr(feed, name, value)
     feed.save(update_fields=list(changes))
-    feed.refresh_from_db()  # what the triggers have made of it
+    feed.refresh_from_db()  # triggers may have changed it
     return feed
 
 
 def approval_after(feed: Feed, changes: Mapping[str, Any]) -> dict[str, bool]:
-    """Return what becomes of a feed's approval by these changes; empty: it stays."""
-    if "is_approved" in changes:  # an operator's word
+    """Return the changes of a feed's approval that these changes cause; empty: none."""
+    if "is_approved" in changes:  # an operator decides
         return {"is_approved": bool(changes["is_approved"]), "approved_by_owner": False}
     goes_public = changes.get("is_public", feed.is_public) and not feed.is_public
-    moves = changes.get("owner", feed.owner) != feed.owner
-    return {"is_approved": False, "approved_by_owner": False} if goes_public or moves else {}
+    changes_owner = changes.get("owner", feed.owner) != feed.owner
+    is_withdrawn = goes_public or changes_owner
+    return {"is_approved": False, "approved_by_owner": False} if is_withdrawn else {}
 
 
 def narrow_own_approval(*, user: User, **_: Any) -> None:
-    """Let private feeds that an operator approved for themselves reach that person's accounts only,
-    who may not approve any more. Receives `rights_changed`, in its transaction."""
+    """Limit the approval of a former operator's own private feeds to the owner's accounts.
+
+    Receives `rights_changed`, in its transaction.
+    """
     if may(user, Right.APPROVE):
         return
     private = Feed.objects.filter(
@@ -104,7 +107,7 @@ def narrow_own_approval(*, user: User, **_: Any) -> None:
 
 @transaction.atomic
 def archive_feed(feed_id: int) -> bool:
-    """Take a feed out of use: no signals come in any more. Its history stays."""
+    """Archive a feed: it accepts no more signals. Returns False if it was archived before."""
     feed_exclusive(feed_id)
     return bool(Feed.objects.filter(pk=feed_id, archived_at=None).update(archived_at=market_now()))
 
@@ -118,13 +121,13 @@ def create_feed_token(
     signed: bool = False,
     by: User | None = None,
 ) -> tuple[FeedToken, str]:
-    """Create a token for the alert door; return it with its secret, which is shown only now.
+    """Create an alert token; return it with its secret, which is shown only now.
 
-    expires_at: real time. by: who makes it; made with an API key, it ends with that key at the
-    latest, and when the key is revoked. Raises InvalidInputError for an end in the past, or after
-    the key's. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of
-    the body under `signing_key`: whoever reads the address in a log cannot use it. The token that
-    is returned has that key; the row has it sealed (signals/signing.py).
+    expires_at: real time. by: the acting user; a token made with an API key ends with that key at
+    the latest, and when the key is revoked. Raises InvalidInputError for an end in the past, or
+    after the key's. signed: alerts must also carry X-Fillcast-Signature, the HMAC-SHA256 of the
+    body under `signing_key`, so that an address from a log is not enough. The returned token has
+    that key; the row has it sealed (signals/signing.py).
     """
     ends = _end_of(expires_at, at_most=by.key_ends_at if by else None)
     prefix = secrets.token_hex(_PREFIX // 2)
@@ -143,35 +146,37 @@ def create_feed_token(
     return token, secret
 
 
-def _end_of(wanted: datetime | None, *, at_most: datetime | None) -> datetime | None:
-    if wanted is None:
+def _end_of(expires_at: datetime | None, *, at_most: datetime | None) -> datetime | None:
+    if expires_at is None:
         return at_most
-    if wanted <= datetime.now(UTC):
-        raise InvalidInputError(Code.FIELD_INVALID, "The end lies in the past.", field="expires_at")
-    if at_most is not None and wanted > at_most:
-        detail = f"The key that you sent ends at {at_most.isoformat()}; so must this address."
+    if expires_at <= datetime.now(UTC):
+        raise InvalidInputError(Code.FIELD_INVALID, "The end is in the past.", field="expires_at")
+    if at_most is not None and expires_at > at_most:
+        detail = (
+            f"The key that you sent ends at {at_most.isoformat()}; the address must not end later."
+        )
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="expires_at")
-    return wanted
+    return expires_at
 
 
 @transaction.atomic
 def revoke_feed_token(token_id: int) -> bool:
-    """Make a token useless from now on. Returns False if it was revoked before."""
+    """Revoke an alert token for good. Returns False if it was revoked before."""
     return bool(
         FeedToken.objects.filter(pk=token_id, revoked_at=None).update(revoked_at=datetime.now(UTC))
     )
 
 
 def token_for(feed_slug: str, secret: str) -> FeedToken:
-    """Return the token that opens this feed now, with its feed.
+    """Return the valid token of this feed with this secret, together with the feed.
 
-    Raises InvalidInputError FEED_UNKNOWN for an unknown feed, another feed's, a revoked, an expired
-    or a wrong token, one made with a key that is revoked, or an owner who may not log in any more:
-    in the same words and time.
+    Raises InvalidInputError FEED_UNKNOWN for an unknown feed, a wrong, revoked or expired token,
+    one of another feed, one made with a revoked key, and an inactive owner; always with the same
+    text and in the same time.
     """
     prefix = secret[:_PREFIX]
     if not (prefix.isascii() and prefix.isalnum()):
-        prefix = ""  # no token has it; what PostgreSQL cannot store must not reach it
+        prefix = ""  # no token has it; PostgreSQL refuses some characters
     token = (
         FeedToken.objects.select_related("feed", "feed__owner", "made_with")
         .filter(prefix=prefix, feed__slug=feed_slug, feed__archived_at=None)
@@ -184,15 +189,15 @@ def token_for(feed_slug: str, secret: str) -> FeedToken:
 
 
 def signature_of(signing_key: str, body: bytes) -> str:
-    """Return what X-Fillcast-Signature must say for a body: `sha256=<hex>`."""
+    """Return the X-Fillcast-Signature of a body: `sha256=<hex>`."""
     return "sha256=" + hmac.new(signing_key.encode(), body, hashlib.sha256).hexdigest()
 
 
 def _is_usable(token: FeedToken) -> bool:
     expired = token.expires_at is not None and token.expires_at <= datetime.now(UTC)
     key_is_revoked = token.made_with is not None and token.made_with.revoked_at is not None
-    open_ = token.revoked_at is None and not expired and not key_is_revoked
-    return open_ and token.feed.owner.is_active
+    is_valid = token.revoked_at is None and not expired and not key_is_revoked
+    return is_valid and token.feed.owner.is_active
 
 
 def _hash(secret: str) -> str:

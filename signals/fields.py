@@ -1,4 +1,4 @@
-"""Reading the fields of one JSON object: each is asked for once, all faults are kept. Pure."""
+"""Read the fields of a JSON object and collect all errors. Pure."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -13,50 +13,52 @@ from signals.strict_json import JsonObject, NumberText
 
 
 class Fields:
-    """A JSON object's fields. What cannot be read is noted as a fault and read as None."""
+    """The fields of a JSON object. A field that cannot be read adds an error and reads as None."""
 
     def __init__(self, data: Mapping[str, Any], *, at: str = "", faults: list[Fault] | None = None):
-        """data: a parsed object. at: where it stands within a greater one (`targets.0.`)."""
+        """data: a parsed object. at: its path within the outer object (`targets.0.`)."""
         self._data = data
         self._at = at
-        self._asked: set[str] = set()
+        self._read: set[str] = set()
         self.faults: list[Fault] = [] if faults is None else faults
         for name in data.duplicates if isinstance(data, JsonObject) else ():
-            self.fault(Code.DUPLICATE_KEY, name, f"{_shown(name)} stands twice.")
+            self.fault(Code.DUPLICATE_KEY, name, f"{_excerpt(name)} is there twice.")
 
     def fault(self, code: Code, field: str, detail: str = "") -> None:
-        """Note what is wrong with a field."""
+        """Add an error about a field."""
         short = field if len(field) <= 60 else field[:60] + "…"
-        place = self._at + short.encode(errors="replace").decode()  # a key may hold half a letter
+        place = (
+            self._at + short.encode(errors="replace").decode()
+        )  # a key may hold half a surrogate pair
         self.faults.append(Fault(code, place, detail or code.sentence))
 
     def failed(self, name: str) -> bool:
-        """Tell whether a fault of this field was noted."""
+        """Whether this field has an error."""
         return any(fault.field == self._at + name for fault in self.faults)
 
     def first_used(self, *names: str) -> str:
-        """Return which of these names is there; the last where none is."""
+        """Return the first of these names that is present, else the last."""
         return next((name for name in names if self.has(name)), names[-1])
 
     def has(self, name: str) -> bool:
-        """Tell whether the field is there and not null."""
+        """Whether the field is present and not null."""
         return self._data.get(name) is not None
 
     def raw(self, name: str) -> Any:
-        """Return a field as it was parsed; None where it is missing."""
-        self._asked.add(name)
+        """Return a field as parsed; None if it is missing."""
+        self._read.add(name)
         return self._data.get(name)
 
     def one_name(self, *names: str) -> str:
-        """Return which of a field's names is used; the first where none is. Two are a fault."""
-        self._asked.update(names)
+        """Return the used one of a field's alternative names, else the first. Two are an error."""
+        self._read.update(names)
         used = [name for name in names if self.has(name)]
         for other in used[1:]:
-            self.fault(Code.FIELD_INVALID, other, f"It says the same as {used[0]}; send only one.")
+            self.fault(Code.FIELD_INVALID, other, f"It means the same as {used[0]}; send only one.")
         return used[0] if used else names[0]
 
     def text(self, name: str, longest: int) -> str:
-        """Return a text without control characters; empty where it is missing."""
+        """Return a text without control characters; empty if it is missing."""
         value = self.raw(name)
         if value is None:
             return ""
@@ -65,26 +67,26 @@ class Fields:
         elif len(value) > longest:
             self.fault(Code.FIELD_INVALID, name, f"It must have at most {longest} characters.")
         elif not value.isprintable() and not _is_prose(value):
-            self.fault(Code.FIELD_INVALID, name, "It holds characters that cannot be printed.")
+            self.fault(Code.FIELD_INVALID, name, "It has characters that cannot be printed.")
         else:
             return value.strip()
         return ""
 
     def choice(self, name: str, allowed: Iterable[str], default: str = "") -> str:
-        """Return one of `allowed`, whatever its case; `default` where missing or at fault."""
+        """Return one of `allowed`, ignoring case; `default` if it is missing or not valid."""
         value = self.raw(name)
         if value is None:
             return default
-        by_lower = {one.lower(): one for one in allowed}
+        by_lower = {option.lower(): option for option in allowed}
         found = by_lower.get(value.strip().lower()) if isinstance(value, str) else None
         if found is None:
             known = ", ".join(by_lower.values())
-            self.fault(Code.FIELD_INVALID, name, f"{_shown(value)} is not one of {known}.")
+            self.fault(Code.FIELD_INVALID, name, f"{_excerpt(value)} is not one of {known}.")
             return default
         return found
 
     def decimal(self, name: str, *, zero: bool = False) -> Decimal | None:
-        """Return a number above 0 (or at least 0, if `zero` may be), written plainly."""
+        """Return a plain decimal number above 0; zero: 0 is allowed, too."""
         value = self.raw(name)
         if value is None:
             return None
@@ -106,7 +108,7 @@ class Fields:
         text = str(value) if isinstance(value, int | str) and not isinstance(value, bool) else ""
         plain = text.isascii() and text.isdigit() and len(text) < 20
         if not plain or not 1 <= int(text) <= highest:
-            detail = f"{_shown(value)} is not a whole number from 1 to {highest}."
+            detail = f"{_excerpt(value)} is not a whole number from 1 to {highest}."
             self.fault(Code.FIELD_INVALID, name, detail)
             return None
         return int(text)
@@ -124,12 +126,12 @@ class Fields:
                 raise ValueError(value)
             return time.astimezone(UTC)
         except (ValueError, OverflowError):
-            detail = f"{_shown(value)} is not a time with its zone, like 2026-11-20T12:00:00Z."
+            detail = f"{_excerpt(value)} is not a time with its zone, like 2026-11-20T12:00:00Z."
             self.fault(Code.FIELD_INVALID, name, detail)
             return None
 
     def objects(self, name: str, most: int) -> list["Fields"]:
-        """Return a list of objects, each with fields of its own; [] where missing or at fault."""
+        """Return the fields of each object in a list; [] if it is missing or not valid."""
         value = self.raw(name)
         if value is None:
             return []
@@ -137,7 +139,7 @@ class Fields:
             self.fault(Code.FIELD_INVALID, name, f"It must be a list of 1 to {most} objects.")
             return []
         if not all(isinstance(item, dict) for item in value):
-            self.fault(Code.FIELD_INVALID, name, "Each of its entries must be an object.")
+            self.fault(Code.FIELD_INVALID, name, "Each entry must be an object.")
             return []
         return [
             Fields(item, at=f"{self._at}{name}.{index}.", faults=self.faults)
@@ -145,22 +147,22 @@ class Fields:
         ]
 
     def refuse_unknown(self) -> None:
-        """Note every field that nobody asked for."""
+        """Add an error for every field that was not read."""
         for name in self._data:
-            if name not in self._asked:
-                self.fault(Code.FIELD_UNKNOWN, name, f"{_shown(name)} is not a field of it.")
+            if name not in self._read:
+                self.fault(Code.FIELD_UNKNOWN, name, f"{_excerpt(name)} is not a known field.")
 
     def raise_faults(self) -> None:
-        """Raise InvalidSignalError if there were faults."""
+        """Raise InvalidSignalError if there are errors."""
         if self.faults:
             raise InvalidSignalError(self.faults)
 
 
 def _is_prose(text: str) -> bool:
-    """Printable apart from line breaks and tabs: what a note may hold."""
-    return all(one.isprintable() or one in "\n\r\t" for one in text)
+    """Whether a text is printable apart from line breaks and tabs, as a note may be."""
+    return all(letter.isprintable() or letter in "\n\r\t" for letter in text)
 
 
-def _shown(value: object) -> str:
+def _excerpt(value: object) -> str:
     text = repr(str(value)) if isinstance(value, str) else repr(value)
     return text if len(text) <= 42 else text[:41] + "…"

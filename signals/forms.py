@@ -1,4 +1,4 @@
-"""The form by which an operator writes or corrects a signal that is not yet published."""
+"""Operators' forms for feeds and for signals that are not published yet."""
 
 from typing import Any
 
@@ -19,15 +19,15 @@ from signals.validation import unlimited_stop
 
 
 class FeedForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
-    """A feed as operators change it. Its approval here is theirs, not the owner's own."""
+    """A feed, for operators. The approval on this form is an operator's, not the owner's."""
 
     class Meta:
         model = Feed
         fields = ("name", "slug", "description", "owner", "is_public", "is_approved")
         help_texts = {
-            "is_approved": "Approved by operators: its signals are approved as they come and reach "
-            "every subscriber and the administrators' accounts. Going public or to another owner "
-            "ends it."
+            "is_approved": "Approved by operators: its signals need no further approval and reach "
+            "every subscriber and the administrators' accounts. The approval ends if the feed "
+            "goes public or to another owner."
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -40,13 +40,13 @@ _FIELD_OF = {"sl": "sl", "targets": "target_prices"}
 
 
 class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for type checkers
-    """Holds the same rules as every other door; the database has the last word."""
+    """A signal, with the same rules as every entry point; the database checks them again."""
 
     target_prices = SimpleArrayField(
         AmountInput(max_digits=38, decimal_places=18, min_value=0),
         required=False,
         widget=UnfoldAdminTextInputWidget(),
-        help_text="With commas, nearest first.",
+        help_text="Separated by commas, nearest first.",
     )
     target_fractions = SimpleArrayField(
         AmountInput(max_digits=19, decimal_places=18),
@@ -82,8 +82,8 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
         return data
 
     def _post_clean(self) -> None:
-        """After the form's own rules: what no account could take is refused here, not published."""
-        super()._post_clean()  # type: ignore[misc]  # typed as if it were not there
+        """After the form's own rules, reject a signal that no account could trade."""
+        super()._post_clean()  # type: ignore[misc]  # missing in the stubs
         if self.errors or "feed" not in self.cleaned_data:
             return
         try:
@@ -95,8 +95,8 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
                 )
 
     def _symbol(self, data: dict[str, Any]) -> None:
-        """A new trade's symbol is one that some account of the feed can trade; another signal's is
-        that of the signal that it refers to."""
+        """Check the symbol: of a new trade one that an account of the feed can trade, else that of
+        the signal that it refers to."""
         feed, symbol, reference = (
             data.get(name) for name in ("feed", "currency_pair", "refers_to")
         )
@@ -112,22 +112,24 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             self.add_error("currency_pair", f"{error.detail} {error.code.hint}")
 
     def _symbol_of(self, reference: Signal, data: dict[str, Any]) -> None:
-        pair, said = reference.currency_pair, data["currency_pair"]
-        if said == pair or pair.startswith(f"{said}/"):  # its currency left out
+        pair, entered = reference.currency_pair, data["currency_pair"]
+        if entered == pair or pair.startswith(f"{entered}/"):  # the currency is left out
             data["currency_pair"] = pair
         else:
-            detail = f"{reference.number} is in {pair}: write that symbol, or refer to another one."
+            detail = (
+                f"{reference.number} is in {pair}: enter that symbol, or refer to another signal."
+            )
             self.add_error("currency_pair", detail)
 
     def _prices(self, data: dict[str, Any]) -> None:
-        kind = data.get("order_type")
-        if kind == OrderType.LIMIT and not data.get("open_price"):
+        order_type = data.get("order_type")
+        if order_type == OrderType.LIMIT and not data.get("open_price"):
             self.add_error("open_price", "A limit order needs its price.")
-        if kind == OrderType.STOP and not data.get("stop_price"):
+        if order_type == OrderType.STOP and not data.get("stop_price"):
             self.add_error("stop_price", "A stop order needs its trigger.")
-        if kind == OrderType.STOP and data.get("max_slippage_pips") is not None:
+        if order_type == OrderType.STOP and data.get("max_slippage_pips") is not None:
             self.add_error("max_slippage_pips", unlimited_stop("max_slippage"))
-        if kind != OrderType.STOP and data.get("stop_price"):
+        if order_type != OrderType.STOP and data.get("stop_price"):
             self.add_error("stop_price", "Only a stop order has a trigger; the stop loss is below.")
 
     def _targets(self, data: dict[str, Any]) -> None:
@@ -139,11 +141,11 @@ class SignalForm(forms.ModelForm):  # type: ignore[type-arg]  # generic only for
             self.add_error("target_fractions", Code.TARGET_FRACTIONS.sentence)
         if data.get("action") != Action.OPEN or not data.get("direction"):
             return
-        stop = data.get("order_type") == OrderType.STOP
+        is_stop = data.get("order_type") == OrderType.STOP
         targets = tuple(Target(*pair) for pair in zip(prices, fractions, strict=True))
         for fault in level_faults(
             direction=data["direction"],
-            entry=data.get("stop_price" if stop else "open_price"),
+            entry=data.get("stop_price" if is_stop else "open_price"),
             sl=data.get("sl"),
             targets=targets,
         ):

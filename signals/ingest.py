@@ -1,4 +1,4 @@
-"""Writing a draft down once: judged against its feed, known again when it comes again."""
+"""Store a draft as a signal of its feed, once; recognise it if it is sent again."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -18,7 +18,7 @@ from signals.models import Action, Approval, Feed, OrderType, Origin, Signal
 from signals.symbol_completion import settled_pair
 from users.models import User
 
-# An alert without an id of its own that comes again within this time is the same one, retried.
+# An equal alert without an external id within this time is a retry.
 REPLAY_WINDOW = timedelta(minutes=5)
 _STORED_UNCHANGED = (
     "action",
@@ -37,25 +37,25 @@ _STORED_UNCHANGED = (
     "provider_equity",
     "note",
 )
-_ALERTS = 0x46434110  # namespace of the advisory locks that hold equal alerts apart
+_ALERTS = 0x46434110  # namespace of the advisory locks that serialise equal alerts
 
 
 def save_draft(
     feed: Feed, draft: SignalDraft, *, origin: Origin, by: User | None
 ) -> tuple[Signal, bool]:
-    """Write a draft as a signal of `feed`; return it and whether it is new.
+    """Store a draft as a signal of `feed`; return the signal and whether it is new.
 
-    The same external id with the same contents returns the signal that is there; two processes at
-    once end in one row. An alert without external id is known by its contents for REPLAY_WINDOW.
-    Its approval follows the feed's. Who also publishes it takes `candidates_shared` before. Raises
+    The same external id with the same contents returns the existing signal, even if two processes
+    store it at once. An alert without external id is recognised by its contents for REPLAY_WINDOW.
+    Its approval follows the feed's. Call `candidates_shared` before if you also publish it. Raises
     ConflictError DUPLICATE_SIGNAL, InvalidInputError FEED_UNKNOWN, FIELD_INVALID,
     REFERENCE_REQUIRED, SIGNAL_ENDED, ALERT_TOO_OLD, SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED;
-    NotAllowedError for a feed that is not `by`'s; then nothing was written.
+    NotAllowedError for a feed that is not `by`'s. Then nothing is written.
     """
     require(by, Right.PUBLISH, owner_id=feed.owner_id)
     digest = draft.digest(with_time=not draft.external_id)
     with transaction.atomic():
-        feed = feed_shared(feed.pk)  # an approval that is withdrawn meanwhile counts
+        feed = feed_shared(feed.pk)  # read again: its approval may have been withdrawn
         _validate_feed(feed, draft)
         known = _existing(feed, draft, digest, origin)
         if known:
@@ -74,7 +74,7 @@ def save_draft(
 
 
 def unsaved(feed: Feed, draft: SignalDraft) -> Signal:
-    """Return the signal that `save_draft` would write of a draft; nothing is written.
+    """Return the signal that `save_draft` would store; nothing is written.
 
     Raises InvalidInputError as `save_draft` does.
     """
@@ -86,7 +86,7 @@ def _validate_feed(feed: Feed, draft: SignalDraft) -> None:
     if feed.archived_at is not None:
         raise InvalidInputError(Code.FEED_UNKNOWN, "The feed is archived.", field="feed")
     if draft.feed and draft.feed != feed.slug:
-        detail = f"The signal names the feed {draft.feed!r}, but came in for {feed.slug!r}."
+        detail = f"The signal names the feed {draft.feed!r}, but was sent to {feed.slug!r}."
         raise InvalidInputError(Code.FIELD_INVALID, detail, field="feed")
 
 
@@ -95,7 +95,7 @@ def _existing(feed: Feed, draft: SignalDraft, digest: str, origin: Origin) -> Si
         known = _by_external_id(feed, draft)
         return _same_or_conflict(known, digest) if known else None
     if origin != Origin.ALERT:
-        return None  # two equal orders by hand are two
+        return None  # two equal manual signals are two signals
     key = int(digest[:8], 16) - 2**31
     rows("SELECT pg_advisory_xact_lock(%s::int, %s::int)", (_ALERTS, key))
     same = Signal.objects.filter(
@@ -109,7 +109,7 @@ def _existing(feed: Feed, draft: SignalDraft, digest: str, origin: Origin) -> Si
 
 
 def _is_superseded(known: Signal) -> bool:
-    """Whether the levels of a MODIFY have been changed again: an equal one then is not the same."""
+    """Whether a MODIFY's levels were changed again: then an equal one is a new signal."""
     later = Signal.objects.filter(refers_to_id=known.refers_to_id, action=Action.MODIFY)
     return known.action == Action.MODIFY and later.filter(pk__gt=known.pk).exists()
 
@@ -122,13 +122,13 @@ def _same_or_conflict(known: Signal | None, digest: str) -> Signal:
     if known is None or known.content_hash != digest:
         number = known.number if known else ""
         raise ConflictError(
-            Code.DUPLICATE_SIGNAL, f"This external id is taken by {number}, which says otherwise."
+            Code.DUPLICATE_SIGNAL, f"{number} has this external id with other contents."
         )
     return known
 
 
 def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | None:
-    """Return the refusal of an alert's market entry that is older than market entries may be."""
+    """Return the error for an alert's market entry that is too old; None if it is not."""
     until = _market_entry_until(draft)
     if until is None or draft.sent_at is None or until > now:
         return None
@@ -142,14 +142,14 @@ def _too_old_to_enter(draft: SignalDraft, now: datetime) -> InvalidInputError | 
 
 
 def _market_entry_until(draft: SignalDraft) -> datetime | None:
-    """Return when a market entry becomes too old by its sender's own time; None for all else."""
+    """Return when a market entry becomes too old by its sender's time; None for other drafts."""
     if draft.sent_at is None or draft.action != Action.OPEN or draft.order_type != OrderType.MARKET:
         return None
     return draft.sent_at + timedelta(seconds=settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS)
 
 
 def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime | None:
-    """Return until when a signal may be sent; an alert's market entry has an end in any case."""
+    """Return until when a signal may be sent; an alert's market entry always has an end."""
     valid_until = draft.valid_until
     if draft.valid_for is not None:
         valid_until = now + timedelta(seconds=draft.valid_for)
@@ -165,14 +165,14 @@ def _valid_until(draft: SignalDraft, origin: Origin, now: datetime) -> datetime 
 
 
 def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
-    """Return the columns of a draft that is fit to be written now."""
+    """Return the columns of a signal. Raises InvalidInputError if it cannot be stored now."""
     now = market_now()
     valid_until = _valid_until(draft, origin, now)
-    referred = _referred(feed, draft) if draft.action != Action.OPEN else None
+    referred = _require_referred(feed, draft) if draft.action != Action.OPEN else None
     pair, direction = _symbol(feed, draft, referred)
     targets = in_order_of_price(draft.targets, direction)
     return {
-        **_as_written(draft),
+        **_unchanged_values(draft),
         **_levels(draft, direction, targets),
         "refers_to": referred,
         "currency_pair": pair,
@@ -183,13 +183,13 @@ def _values(feed: Feed, draft: SignalDraft, origin: Origin) -> dict[str, Any]:
     }
 
 
-def _as_written(draft: SignalDraft) -> dict[str, Any]:
+def _unchanged_values(draft: SignalDraft) -> dict[str, Any]:
     values = {name: getattr(draft, name) for name in _STORED_UNCHANGED}
     return values | {"external_id": draft.external_id or None}
 
 
 def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[str, Any]:
-    if draft.action == Action.MODIFY:  # only now it is known on which side they belong
+    if draft.action == Action.MODIFY:  # its direction is only known now
         faults = list(
             level_faults(direction=direction, entry=None, sl=draft.sl, targets=draft.targets)
         )
@@ -202,8 +202,7 @@ def _levels(draft: SignalDraft, direction: str, targets: list[Target]) -> dict[s
 
 
 def referred_pair(feed: Feed, draft: SignalDraft) -> str:
-    """Return the pair of the signal that a MODIFY or CLOSE speaks of; empty where it is not here,
-    or not yet."""
+    """Return the pair of the signal that a MODIFY or CLOSE refers to; empty without one."""
     found = _find_referred(feed, draft)
     return found.currency_pair if found else ""
 
@@ -215,18 +214,18 @@ def _find_referred(feed: Feed, draft: SignalDraft) -> Signal | None:
     return opened.filter(external_id=draft.refers_to_external_id).first()
 
 
-def _referred(feed: Feed, draft: SignalDraft) -> Signal:
-    """Return the OPEN signal of the same feed that a MODIFY or CLOSE speaks of."""
+def _require_referred(feed: Feed, draft: SignalDraft) -> Signal:
+    """Return the OPEN signal that a MODIFY or CLOSE refers to. Raises InvalidInputError."""
     opened = Signal.objects.filter(feed=feed, action=Action.OPEN)
     if draft.refers_to is not None:
-        name, said = "refers_to", str(draft.refers_to)
+        name, reference = "refers_to", str(draft.refers_to)
     else:
-        name, said = "refers_to_external_id", draft.refers_to_external_id
+        name, reference = "refers_to_external_id", draft.refers_to_external_id
     found = _find_referred(feed, draft)
     if found is None:
-        detail = f"There is no OPEN signal {said!r} in the feed {feed.slug!r}."
-        if name == "refers_to" and opened.filter(external_id=said).exists():
-            detail += f" {said!r} is an external id of yours: send it as refers_to_external_id."
+        detail = f"There is no OPEN signal {reference!r} in the feed {feed.slug!r}."
+        if name == "refers_to" and opened.filter(external_id=reference).exists():
+            detail += f" {reference!r} is an external id: send it as refers_to_external_id."
         raise InvalidInputError(Code.REFERENCE_REQUIRED, detail, field=name)
     return found
 
@@ -235,12 +234,13 @@ def _symbol(feed: Feed, draft: SignalDraft, referred: Signal | None) -> tuple[st
     if referred is None:
         pair = settled_pair(feed, draft.pair, field=draft.symbol_field)
         return pair, str(draft.direction)
-    for name, said, meant in (
+    for name, sent, expected in (
         ("symbol", draft.pair, referred.currency_pair),
         ("direction", draft.direction, referred.direction),
     ):
-        if said and said != meant and not meant.startswith(f"{said}/"):  # its currency left out
-            detail = f"{referred.number} is {referred}; {name} must be {meant} or left out."
+        # A symbol may be sent without its currency.
+        if sent and sent != expected and not expected.startswith(f"{sent}/"):
+            detail = f"{referred.number} is {referred}; {name} must be {expected} or left out."
             raise InvalidInputError(Code.FIELD_INVALID, detail, field=name)
     return referred.currency_pair, referred.direction
 

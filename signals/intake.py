@@ -1,7 +1,7 @@
-"""The one strict reader for alerts, API bodies and files, and the one way into the table.
+"""The strict reader for alerts, API bodies and files, and the only way into the table.
 
-`read_signal` judges what the sender wrote by itself; `receive` judges it against the feed, writes
-it once, and knows it again when it is sent again.
+`read_signal` validates what the sender wrote; `save_draft` checks it against the feed, stores it
+once, and recognises it if it is sent again.
 """
 
 from collections.abc import Mapping
@@ -22,23 +22,23 @@ from signals.validation import validate
 __all__ = ["SignalDraft", "read_signal", "save_draft"]
 
 ONE = Decimal(1)
-MOST_TARGETS = 10
-LONGEST_VALIDITY = 366 * 86_400
-_BIGGEST_ID = 2**63 - 1
+MAX_TARGETS = 10
+MAX_VALIDITY_SECONDS = 366 * 86_400
+_MAX_ID = 2**63 - 1
 
 
 def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
-    """Return what a JSON object says, or raise with everything that is wrong with it.
+    """Return the signal that a JSON object describes.
 
     data: the body's bytes (at most 16 KiB), or an object that `strict_json.parse` returned.
-    Raises InvalidInputError for what is not JSON or too large, and InvalidSignalError, whose
-    `errors` name code and field of every fault.
+    Raises InvalidInputError if it is not JSON or too large, and InvalidSignalError with all field
+    errors.
     """
     parsed = strict_json.parse(data) if isinstance(data, bytes) else data
     if not isinstance(parsed, Mapping):
         raise InvalidInputError(Code.BODY_NOT_JSON, "A signal is a JSON object: { … }.")
     fields = Fields(parsed)
-    values = _what(fields) | _levels(fields) | _rest(fields)
+    values = _instruction(fields) | _levels(fields) | _options(fields)
     _refuse_pips(fields, values)
     fields.refuse_unknown()
     draft = SignalDraft(**values)
@@ -47,8 +47,8 @@ def read_signal(data: bytes | Mapping[str, Any]) -> SignalDraft:
     return draft
 
 
-def _what(fields: Fields) -> dict[str, Any]:
-    """Read what is to be done with which symbol in which direction."""
+def _instruction(fields: Fields) -> dict[str, Any]:
+    """Read action, symbol, direction, order type and reference."""
     action = Action(fields.choice("action", Action.values, Action.OPEN))
     pair_field = fields.one_name("symbol", "currency_pair", "pair", "ticker")
     side_field = fields.one_name("direction", "side")
@@ -77,20 +77,20 @@ def _what(fields: Fields) -> dict[str, Any]:
 
 
 def _reference(fields: Fields) -> int | None:
-    """Read `refers_to`: a signal's number. An id of the sender's own has a field of its own."""
+    """Read `refers_to`, a signal's id. The sender's own id is in `refers_to_external_id`."""
     value = fields.raw("refers_to")
     if isinstance(value, str) and not (value.isascii() and value.strip("+-.").isdigit()):
         detail = (
-            f"{value[:40]!r} is no signal's id, which is a whole number. An external id of yours "
-            "goes into refers_to_external_id."
+            f"{value[:40]!r} is not a signal's id, which is a whole number. Send your own external "
+            "id in refers_to_external_id."
         )
         fields.fault(Code.FIELD_INVALID, "refers_to", detail)
         return None
-    return fields.whole("refers_to", _BIGGEST_ID)
+    return fields.whole("refers_to", _MAX_ID)
 
 
 def _levels(fields: Fields) -> dict[str, Any]:
-    """Read prices: entry, stop, targets."""
+    """Read the prices of entry, stop and targets."""
     return {
         "open_price": fields.decimal(fields.one_name("open_price", "price")),
         "stop_price": fields.decimal("stop_price"),
@@ -100,13 +100,13 @@ def _levels(fields: Fields) -> dict[str, Any]:
 
 
 def _targets(fields: Fields) -> tuple[Target, ...]:
-    """Read `targets`, or the shorthand for a single one."""
+    """Read `targets`, or the shorthand for a single target."""
     name = fields.one_name("targets", "tp", "take_profit")
     if name != "targets":
         price = fields.decimal(name)
         return (Target(price, ONE),) if price is not None else ()
     found = []
-    for item in fields.objects("targets", MOST_TARGETS):
+    for item in fields.objects("targets", MAX_TARGETS):
         for required in ("price", "fraction"):
             if not item.has(required):
                 item.fault(Code.FIELD_REQUIRED, required, f"A target needs its {required}.")
@@ -121,26 +121,24 @@ def _targets(fields: Fields) -> tuple[Target, ...]:
 
 
 def _refuse_pips(fields: Fields, values: Mapping[str, Any]) -> None:
-    """Pips are of currencies and metals: of what has none they would be guessed."""
+    """Add an error for pips of a symbol without pips: only currencies and metals have them."""
     pair = values["pair"]
-    said_in_pips = values["max_slippage_unit"] == Unit.PIPS and not fields.failed(
-        "max_slippage_pips"
-    )
-    if pair and said_in_pips and slippage_unit(pair) is not Unit.PIPS:
+    is_in_pips = values["max_slippage_unit"] == Unit.PIPS and not fields.failed("max_slippage_pips")
+    if pair and is_in_pips and slippage_unit(pair) is not Unit.PIPS:
         name = "max_slippage_pips" if fields.has("max_slippage_pips") else "max_slippage_unit"
-        said = (
+        detail = (
             f"{pair} has no pips: send max_slippage with max_slippage_unit BPS, TICKS or PERCENT."
         )
-        fields.fault(Code.FIELD_INVALID, name, said)
+        fields.fault(Code.FIELD_INVALID, name, detail)
 
 
 def _slippage(fields: Fields) -> dict[str, Any]:
-    """Read how far from the expected price it may be filled: in pips, or in a unit of its own."""
+    """Read the slippage limit, in pips or in its own unit."""
     name = fields.one_name("max_slippage", "max_slippage_pips")
     in_pips = name == "max_slippage_pips"
     if in_pips and fields.has("max_slippage_unit"):
-        said = "max_slippage_pips is in pips; a unit goes with max_slippage."
-        fields.fault(Code.FIELD_INVALID, "max_slippage_unit", said)
+        detail = "max_slippage_pips is in pips; send max_slippage_unit only with max_slippage."
+        fields.fault(Code.FIELD_INVALID, "max_slippage_unit", detail)
     unit = fields.choice("max_slippage_unit", UNITS)
     return {
         "max_slippage_pips": fields.decimal(name, zero=True),
@@ -148,8 +146,8 @@ def _slippage(fields: Fields) -> dict[str, Any]:
     }
 
 
-def _rest(fields: Fields) -> dict[str, Any]:
-    """Read how long it is meant, for whom and under which names."""
+def _options(fields: Fields) -> dict[str, Any]:
+    """Read validity, slippage, ids, risk category and the other options."""
     close_fraction = fields.decimal("close_fraction")
     if close_fraction is not None and close_fraction > 1:
         fields.fault(Code.FIELD_INVALID, "close_fraction", "It is a share of what is open: 0 to 1.")
@@ -159,7 +157,7 @@ def _rest(fields: Fields) -> dict[str, Any]:
         "close_fraction": ONE if close_fraction is None else close_fraction,
         "time_in_force": TimeInForce(tif),
         "valid_until": fields.moment("valid_until"),
-        "valid_for": fields.whole("valid_for", LONGEST_VALIDITY),
+        "valid_for": fields.whole("valid_for", MAX_VALIDITY_SECONDS),
         **_slippage(fields),
         "strategy_id": fields.text("strategy_id", 64),
         "trade_plan_id": fields.text("trade_plan_id", 64),

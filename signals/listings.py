@@ -1,7 +1,7 @@
-"""Whether the accounts that take a feed can trade a symbol, and which names come near it.
+"""Whether the accounts that take a feed can trade a symbol, and which names are similar.
 
-`connections.market_data.instrument_books` knows what brokers list and registers itself at
-start-up. Without it every symbol that is written as one is accepted.
+`connections.market_data.instrument_books` provides the brokers' lists and registers itself at
+start-up. Without it every well-formed symbol is accepted.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,8 @@ from signals.symbol_suggestions import MAX_SUGGESTIONS, suggest_symbols
 class Reach:
     """How many of the active accounts that take a feed list a symbol.
 
-    unread: accounts whose broker's list has not been read yet; they may list it or not. None of
-    them can trade anything before their connection test, which reads it.
+    unread: accounts whose broker's list has not been read yet, so that it is not known. They cannot
+    trade before their connection test, which reads the list.
     """
 
     followers: int
@@ -28,27 +28,31 @@ class Reach:
 
     @property
     def is_unlisted(self) -> bool:
-        """Whether none of them can trade it, as far as lists were read. One account without a list
-        does not keep what is mistyped from being refused for all others; where no list was read
-        nothing is known."""
+        """Whether no account can trade it, as far as lists were read; False if none was read.
+
+        A single account without a list does not make a mistyped symbol acceptable.
+        """
         return not self.listing and self.unread < self.followers
 
     @property
     def sentence(self) -> str:
-        """One sentence for the person who is about to publish."""
+        """A sentence for the user who is about to publish."""
         if not self.followers:
-            return "No active account takes this feed: whether a broker lists the symbol is open."
-        said = f"{self.listing} of {self.followers} accounts that take this feed list the symbol"
+            return (
+                "No active account takes this feed, so it is not known whether a broker lists the"
+                " symbol."
+            )
+        text = f"{self.listing} of {self.followers} accounts that take this feed list the symbol"
         without = self.followers - self.listing - self.unread
         if without:
-            said += f"; {without} {'does' if without == 1 else 'do'} not and will be skipped"
+            text += f"; {without} {'does' if without == 1 else 'do'} not and will be skipped"
         if self.unread:
-            said += f"; of {self.unread} the broker's list has not been read yet"
-        return f"{said}."
+            text += f"; of {self.unread} the broker's list has not been read yet"
+        return f"{text}."
 
     @property
     def remedy(self) -> str:
-        """One sentence on the accounts without a list; empty if there are none."""
+        """A sentence about the accounts without a list; empty if there are none."""
         if not self.unread:
             return ""
         have = "1 account has" if self.unread == 1 else f"{self.unread} accounts have"
@@ -59,9 +63,9 @@ class Reach:
 class ListedPair:
     """A pair that accounts of a feed can trade.
 
-    listing: the brokers of so many owners list it; a map of the feed's own owner counts as a list.
-    able: so many owners can trade it, by a list or a map. is_own: whether the feed's owner can.
-    since: the number of the first subscription among theirs.
+    listing: owners whose broker lists it; a symbol map of the feed's owner counts as a list. able:
+    owners who can trade it, by a list or a map. is_own: whether the feed's owner can. since: the id
+    of the first of their subscriptions.
     """
 
     pair: str
@@ -72,34 +76,35 @@ class ListedPair:
 
     @property
     def owners(self) -> int:
-        """How many owners count for it: those who map it only where no broker lists it."""
+        """How many owners count: those who list it, or if none does, those who map it."""
         return self.listing or self.able
 
     def outweighs(self, other: "ListedPair") -> bool:
-        """Whether the other one rests on a single subscriber, and this one on several, or on one
-        who took the feed before."""
+        """Whether only one subscriber has the other pair, and several, or an earlier one, have this
+        one."""
         is_alone = other.able == 1 and not other.is_own
         return is_alone and (self.owners > 1 or self.since < other.since)
 
 
 class Listings(Protocol):
-    """What brokers list. only_owner: only that user's accounts count."""
+    """A source of what brokers list. only_owner: only that user's accounts count."""
 
-    def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach: ...
+    def reach(self, feed: Feed, pair: str, only_owner: int | None) -> Reach:
+        """How many of the feed's accounts list the pair."""
+        ...
 
     def completions(self, feed: Feed, word: str, only_owner: int | None) -> list[ListedPair]:
         """Pairs of this base that the feed's accounts list, or map to what they list."""
         ...
 
     def names(self, feed: Feed, only_owner: int | None) -> list[str]:
-        """Pairs that the feed's accounts list, or map to what they list; so many that names near
-        one are found."""
+        """Pairs that the feed's accounts list, or map to what they list, for suggestions."""
         ...
 
 
-# A pair that so many times as many owners can trade as any other of its base is what is meant:
-# what a few accounts list keeps no provider's signal from all others.
-CLEARLY = 10
+# A word means the pair that this many times as many owners can trade as any other pair of its base:
+# a few accounts with an unusual pair must not block a provider's signal for all others.
+CLEAR_MAJORITY = 10
 
 _listings: Listings | None = None
 
@@ -126,39 +131,41 @@ def listed_pairs(feed: Feed, word: str) -> list[ListedPair]:
 
 
 def choices(found: Sequence[ListedPair]) -> list[ListedPair]:
-    """Return what a word may mean, what most owners have first: the pairs that brokers list; where
-    none does, those that accounts map. Pure."""
-    listed = [one for one in found if one.listing] or found
-    return sorted(listed, key=lambda one: (-one.owners, one.pair))
+    """Return the pairs that a word may mean, those of most owners first. Pure.
+
+    These are the pairs that brokers list or, if none does, those that accounts map.
+    """
+    listed = [option for option in found if option.listing] or found
+    return sorted(listed, key=lambda option: (-option.owners, option.pair))
 
 
-def clearly_meant(found: Sequence[ListedPair], traded: str = "") -> str:
-    """Return which of these pairs is meant; empty: it cannot be known. Pure.
+def unambiguous_pair(found: Sequence[ListedPair], traded: str = "") -> str:
+    """Return which of these pairs a word means; empty if that is not clear. Pure.
 
-    One that CLEARLY more owners have than any other; else the one that the feed's own owner has;
-    else the one that the feed has traded. What it has traded stays, too, against a clear choice
-    that is not the feed owner's and that fewer can trade; it counts for nothing if it is outweighed
+    It is the pair with a CLEAR_MAJORITY of owners, else the one that the feed's own owner has, else
+    the one that the feed has traded. The traded pair also wins over a clear choice that is not the
+    feed owner's and that fewer can trade; it does not count if another outweighs it
     (`ListedPair.outweighs`).
     """
-    kept = next((one for one in found if one.pair == traded), None)
-    if kept and any(one.outweighs(kept) for one in choices(found)):
-        return clearly_meant([one for one in found if one is not kept])
-    meant = _clear(choices(found))
-    if kept and (meant is None or (kept.able >= meant.able and not meant.is_own)):
-        return kept.pair
-    return meant.pair if meant else ""
+    earlier = next((option for option in found if option.pair == traded), None)
+    if earlier and any(option.outweighs(earlier) for option in choices(found)):
+        return unambiguous_pair([option for option in found if option is not earlier])
+    clear = _clear_choice(choices(found))
+    if earlier and (clear is None or (earlier.able >= clear.able and not clear.is_own)):
+        return earlier.pair
+    return clear.pair if clear else ""
 
 
-def _clear(found: Sequence[ListedPair]) -> ListedPair | None:
-    if len(found) == 1 or (found and found[0].owners >= CLEARLY * found[1].owners):
+def _clear_choice(found: Sequence[ListedPair]) -> ListedPair | None:
+    if len(found) == 1 or (found and found[0].owners >= CLEAR_MAJORITY * found[1].owners):
         return found[0]
-    own = [one for one in found if one.is_own]
+    own = [option for option in found if option.is_own]
     return own[0] if len(own) == 1 else None
 
 
 def require_listed_pair(feed: Feed, pair: str, *, field: str = "symbol") -> None:
-    """Raise InvalidInputError SYMBOL_NOT_LISTED if none of a feed's accounts could trade a pair,
-    with the names that come near. In a transaction."""
+    """Raise InvalidInputError SYMBOL_NOT_LISTED, with similar names, if none of a feed's accounts
+    could trade a pair. In a transaction."""
     reach = reach_of(feed, pair, only_owner=_own(feed))
     if reach.is_unlisted:
         detail, near = _unlisted(feed, pair, _own(feed), reach)
@@ -173,14 +180,16 @@ def require_listed(signal: Signal) -> None:
         raise ConflictError(Code.SYMBOL_NOT_LISTED, detail, near=near)
 
 
-def not_completed(
+def incomplete_symbol_error(
     feed: Feed, word: str, found: Sequence[ListedPair], field: str
 ) -> InvalidInputError:
-    """Return the refusal of a word without a currency that lists do not complete: as which pairs
-    they have it, or the names that come near."""
-    near = sorted(one.pair for one in choices(found)[:MAX_SUGGESTIONS])
+    """Return the error for a word without a currency that lists do not complete.
+
+    It has the pairs that the word may mean, or similar names.
+    """
+    near = sorted(option.pair for option in choices(found)[:MAX_SUGGESTIONS])
     if found:
-        detail = f"{word!r} may be {', '.join(near)}: write which."
+        detail = f"{word!r} may be {', '.join(near)}: write which one you mean."
     else:
         near = _suggestions(feed, word, _own(feed))
         detail = f"{word!r} names no currency, and no account that takes {feed.slug!r} lists it."
@@ -190,24 +199,24 @@ def not_completed(
 
 def _unlisted(feed: Feed, pair: str, only_owner: int | None, reach: Reach) -> tuple[str, list[str]]:
     near = _suggestions(feed, pair, only_owner)
-    said = [f"No account that takes {feed.slug!r} lists {pair}.", _describe(near), reach.remedy]
-    return " ".join(filter(None, said)), near
+    parts = [f"No account that takes {feed.slug!r} lists {pair}.", _describe(near), reach.remedy]
+    return " ".join(filter(None, parts)), near
 
 
-def _suggestions(feed: Feed, wanted: str, only_owner: int | None) -> list[str]:
-    return suggest_symbols(wanted, _listings.names(feed, only_owner)) if _listings else []
+def _suggestions(feed: Feed, symbol: str, only_owner: int | None) -> list[str]:
+    return suggest_symbols(symbol, _listings.names(feed, only_owner)) if _listings else []
 
 
 def _describe(near: list[str]) -> str:
-    return f"Listed and near: {', '.join(near)}." if near else ""
+    return f"Similar listed symbols: {', '.join(near)}." if near else ""
 
 
 def _own(feed: Feed) -> int | None:
-    """The feed's owner, if the feed's approval is that owner's alone."""
+    """Return the feed's owner if only the owner has approved the feed, else None."""
     return feed.owner_id if feed.approved_by_owner else None
 
 
 def _only_owner(signal: Signal) -> int | None:
-    """The feed's owner, if no operator has approved the signal."""
+    """Return the feed's owner if no operator has approved feed or signal, else None."""
     own = signal.feed.approved_by_owner and signal.approved_by_id is None
     return signal.feed.owner_id if own else None

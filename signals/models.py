@@ -1,4 +1,4 @@
-"""Feeds and signals. What must never be wrong is a constraint of the database."""
+"""Feeds, alert tokens and signals, with their invariants as database constraints."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from signals.symbols import slippage_unit
 
 
 class Feed(models.Model):
-    """A named stream of signals with an owner. Orders by hand are signals of a private feed."""
+    """A named stream of signals with an owner. Manual orders are signals of a private feed."""
 
     slug = models.SlugField(max_length=60, unique=True)
     name = models.CharField(max_length=120)
     description = models.TextField(blank=True)
     owner = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="feeds")
-    is_public = models.BooleanField(default=True, help_text="Tenants may find and subscribe it.")
+    is_public = models.BooleanField(
+        default=True, help_text="Tenants may find it and subscribe to it."
+    )
     is_approved = models.BooleanField(
         default=False,
-        help_text="Its signals are approved as they come; otherwise each waits for an operator.",
+        help_text="Its signals need no further approval; otherwise each waits for an operator.",
     )
     approved_by_owner = models.BooleanField(
         default=False,
@@ -46,7 +48,7 @@ class Feed(models.Model):
                 condition=Q(approved_by_owner=False) | Q(is_approved=True, is_public=False),
                 name="own_approval_is_private",
             ),
-        ]  # what withdraws an approval: triggers, in migration 0007
+        ]  # triggers withdraw approvals: migrations/sql/approval.sql
 
     def __str__(self) -> str:
         return self.name
@@ -69,7 +71,7 @@ class FeedToken(models.Model):
         blank=True,
         default="",
         editable=False,
-        help_text="Alerts must be signed with it. It opens nothing without the token itself.",
+        help_text="Alerts must be signed with it. It is of no use without the token itself.",
     )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -89,8 +91,11 @@ class FeedToken(models.Model):
 
 
 class ReceivedAlert(models.Model):
-    """An alert that was acted on, one that found nothing to do included: it is known when it comes
-    again, and what was sent before it and comes later is judged by it. Kept for a week."""
+    """An alert that was carried out, even if there was nothing to do. Stored for a week.
+
+    It is recognised if it is sent again, and alerts that were sent before it and arrive later are
+    checked against it.
+    """
 
     feed = models.ForeignKey(Feed, models.CASCADE, related_name="received_alerts")
     key = models.CharField(max_length=64)
@@ -101,7 +106,7 @@ class ReceivedAlert(models.Model):
     )
     ended_side = models.CharField(
         max_length=4, blank=True, default="", db_default="",
-        help_text="Trades of which side, begun before it, are over or smaller: BUY, SELL, BOTH.",
+        help_text="Side of the earlier trades that it ended or made smaller: BUY, SELL, BOTH.",
     )  # fmt: skip
     summary = models.CharField(max_length=300)
     signal_ids = ArrayField(models.BigIntegerField(), default=list)
@@ -164,7 +169,10 @@ class Origin(models.TextChoices):
 
 
 class SignalQuerySet(models.QuerySet["Signal"]):
+    """Queries for signals."""
+
     def published(self) -> Self:
+        """Published signals."""
         return self.filter(published_at__isnull=False)
 
     def waiting(self) -> Self:
@@ -175,7 +183,7 @@ class SignalQuerySet(models.QuerySet["Signal"]):
 
 
 class Signal(models.Model):
-    """What a provider wants done. Prices in quote currency, times by the market clock."""
+    """An instruction to OPEN, MODIFY or CLOSE. Prices in quote currency, times in market time."""
 
     feed = models.ForeignKey(Feed, models.PROTECT, related_name="signals")
     action = models.CharField(max_length=6, choices=Action, default=Action.OPEN)
@@ -231,14 +239,17 @@ class Signal(models.Model):
     cancelled_at = models.DateTimeField(null=True, blank=True)
     candidate_count = models.IntegerField(null=True, blank=True)
     reaches_admins = models.BooleanField(
-        default=True, db_default=True, editable=False, help_text="As its feed did when published."
+        default=True,
+        db_default=True,
+        editable=False,
+        help_text="Whether its feed did when it was published.",
     )
     owner_only = models.BooleanField(
         default=False,
         db_default=False,
         editable=False,
-        help_text="When published it was approved by its feed's owner only: for that owner's"
-        " accounts.",
+        help_text="When it was published, only its feed's owner had approved it, for the owner's"
+        " own accounts.",
     )
     created_at = models.DateTimeField(db_default=ClockTimestamp())
 
@@ -281,7 +292,7 @@ class Signal(models.Model):
             models.CheckConstraint(
                 condition=~Q(refers_to=F("id")) | Q(refers_to__isnull=True), name="not_itself"
             ),
-        ]  # levels on the right side of the entry: a CHECK with ALL(array), in migration 0002
+        ]  # the sides of levels: a CHECK with ALL(array), in the migration
         indexes = [
             models.Index(fields=["feed", "-published_at"], name="signal_feed_published"),
             models.Index(fields=["refers_to"], name="signal_refers_to"),
@@ -305,21 +316,22 @@ class Signal(models.Model):
 
     @property
     def slippage_unit(self) -> Unit:
-        """The unit of its slippage limit."""
+        """The unit of the slippage limit."""
         return slippage_unit(self.currency_pair, self.max_slippage_unit)
 
     @property
     def number(self) -> str:
-        """How people name it: `S-2041`."""
+        """The signal's number for people: `S-2041`."""
         return f"S-{self.pk}"
 
     @property
     def is_published(self) -> bool:
+        """Whether it is published."""
         return self.published_at is not None
 
     @property
     def entry_price(self) -> Decimal | None:
-        """The price that stop and targets are judged against, None for a market order at any."""
+        """The price that stop and targets are compared with; None: any market price."""
         price: Decimal | None
         price = self.stop_price if self.order_type == OrderType.STOP else self.open_price
         return price
@@ -339,6 +351,6 @@ class Signal(models.Model):
         return self.valid_until is not None and self.valid_until <= now
 
     def refresh_published(self, fields: dict[str, Any]) -> None:
-        """Take over what a compare-and-set wrote."""
+        """Set the fields that a compare-and-set has written."""
         for name, value in fields.items():
             setattr(self, name, value)

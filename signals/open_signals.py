@@ -1,4 +1,4 @@
-"""Which signals have something open: the room that trades knows it, and tells it as SQL."""
+"""Signals that have something open. The app that trades registers the condition as SQL."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -45,21 +45,25 @@ class OpenSignal:
 
 @dataclass(frozen=True, slots=True)
 class OpenPair:
-    """A pair that a feed has something open of. is_ended: the feed has closed all of it; what is
-    open still is so in accounts whose exits have not been filled."""
+    """A pair of which a feed has something open.
+
+    is_ended: the feed has closed all of it, and only accounts with unfilled exits still hold it.
+    """
 
     pair: str
     is_ended: bool
 
 
 def register_open_signals(source: str) -> None:
-    """Add a condition that a row `s` of signals_signal has something open, by an index."""
+    """Add an SQL condition: a row `s` of signals_signal has something open. It needs an index."""
     _sources.append(source)
 
 
 def open_signals(feed_id: int, pair: str, direction: Direction | None = None) -> list[OpenSignal]:
-    """Return the open signals of a feed for a symbol (and a side), the oldest first, whichever
-    accounts they are open in: call it for all tenants."""
+    """Return the open signals of a feed for a symbol (and a side), the oldest first.
+
+    They may be open in any account: call it inside `for_all_tenants`.
+    """
     if not _sources:
         return []
     sides = [direction] if direction else list(Direction)
@@ -68,15 +72,19 @@ def open_signals(feed_id: int, pair: str, direction: Direction | None = None) ->
 
 
 def open_pairs(feed_id: int, base: str, direction: Direction | None = None) -> list[OpenPair]:
-    """Return the pairs of a base that a feed has something open of (on a side), in whichever
-    accounts: call it for all tenants."""
+    """Return the pairs of a base of which a feed has something open (on a side).
+
+    It may be open in any account: call it inside `for_all_tenants`.
+    """
     traded = [row.pair for row in rows(PAIRS_OF_BASE, {"feed": feed_id, "base": base})]
-    ids_of = {pair: {one.id for one in open_signals(feed_id, pair, direction)} for pair in traded}
+    ids_of = {
+        pair: {signal.id for signal in open_signals(feed_id, pair, direction)} for pair in traded
+    }
     return [OpenPair(pair, ids <= closed_by_feed(ids)) for pair, ids in ids_of.items() if ids]
 
 
 def closed_by_feed(ids: Collection[int]) -> set[int]:
-    """Return those of these signals that their feed has closed entirely by another signal."""
+    """Return the ids among these that their feed has closed entirely by another signal."""
     return {row.id for row in rows(_CLOSED, (array(ids),))}
 
 
@@ -86,8 +94,10 @@ def open_signals_sql() -> str:
 
 
 def last_is_unended(feed_id: int, pair: str, direction: Direction) -> bool:
-    """Tell whether the feed's latest signal of this side has not been closed or cancelled by the
-    feed: whatever stops have done at the brokers, its sender may still mean to end it."""
+    """Whether the feed has not yet closed or cancelled its latest signal of this side.
+
+    Its sender may still want to end it, even if stops at the brokers have closed all positions.
+    """
     found = rows(
         """
         SELECT s.cancelled_at IS NULL AND NOT EXISTS (

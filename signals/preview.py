@@ -1,6 +1,6 @@
-"""What would happen if a signal were published now: counts of its candidates by outcome.
+"""Preview of a publication: its candidates by outcome, if it were published now.
 
-The app that trades computes it (`register_preview`), by the rules of fan-out and claim themselves.
+The app that trades computes it (`register_preview`) with the rules of fan-out and claim.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from signals.models import Action, Signal
 
 
 class Outcome(StrEnum):
-    """What would become of a candidate."""
+    """What would happen to a candidate."""
 
     SENT = "sent"
     WAITING = "waiting"
@@ -27,7 +27,7 @@ class Outcome(StrEnum):
     DENIED = "denied"
 
 
-# Denials that a signal earns by itself, and the field that they are about.
+# Denials because of the signal itself, and the field that they are about.
 SIGNAL_FAULTS: dict[Code, str] = {
     Code.STOP_AT_ENTRY: "sl",
     Code.STOP_TOO_NEAR: "sl",
@@ -38,16 +38,18 @@ SIGNAL_FAULTS: dict[Code, str] = {
     Code.ORDER_TYPE_UNSUPPORTED: "order_type",
     Code.SIGNAL_EXPIRED: "valid_until",
 }
-# Of accounts that do not list the symbol; how many of a feed do is no secret (`symbol_reach`).
+# For accounts that do not list the symbol. Their number is public (`symbol_reach`).
 NOT_LISTED = frozenset({Code.SYMBOL_NOT_AT_BROKER})
-# What today's market lets no account do: the signal may be written, and published another time.
+# What the current market allows no account: the signal may be stored, and published later.
 MARKET_FAULTS = frozenset({Code.QUOTE_STALE})
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """So many candidates would not be sent at once, for this code. None: for reasons of accounts
-    that the reader may not know."""
+    """How many candidates would not get an order at once, and why.
+
+    code: None for reasons of accounts that the reader may not see.
+    """
 
     outcome: Outcome
     code: Code | None
@@ -55,20 +57,23 @@ class Reason:
 
     @property
     def name(self) -> str:
+        """The code as text; empty without one."""
         return self.code.value if self.code else ""
 
     @property
     def sentence(self) -> str:
+        """The sentence of the code."""
         return self.code.sentence if self.code else "For reasons of the accounts themselves."
 
     @property
     def hint(self) -> str:
+        """What to do about it; empty without a code."""
         return self.code.hint if self.code else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """The spread of quantities (base units) that would be sent; kind: of one broker type."""
+    """The range of quantities that would be sent, in base units. kind: the broker type; '': all."""
 
     kind: str
     connections: int
@@ -79,10 +84,10 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """The candidates of this moment, by outcome.
+    """The current candidates by outcome.
 
-    sizes: of all (kind ''), then by broker type; an OPEN's only. faults: why candidates that trade
-    now or after a wait could not take the signal as it is, with the figures of one of them.
+    sizes: of all (kind ''), then by broker type; only for an OPEN. faults: why candidates that may
+    trade, now or after a wait, could not take the signal as it is, with the figures of one of them.
     takers: candidates that could take it, now or after a wait.
     """
 
@@ -94,34 +99,39 @@ class Preview:
     takers: int = 0
 
     def count(self, outcome: Outcome) -> int:
-        """Return how many candidates would end so."""
+        """Return how many candidates would have this outcome."""
         if outcome is Outcome.SENT:
             return self.sent
-        return sum(one.connections for one in self.reasons if one.outcome is outcome)
+        return sum(reason.connections for reason in self.reasons if reason.outcome is outcome)
 
     @property
     def waiting(self) -> int:
+        """Candidates whose order would wait."""
         return self.count(Outcome.WAITING)
 
     @property
     def skipped(self) -> int:
+        """Candidates that would be skipped."""
         return self.count(Outcome.SKIPPED)
 
     @property
     def not_listed(self) -> int:
+        """Candidates whose broker does not list the symbol."""
         return self.count(Outcome.NOT_LISTED)
 
     @property
     def denied(self) -> int:
+        """Candidates whose order our rules would deny."""
         return self.count(Outcome.DENIED)
 
     @property
     def candidates(self) -> int:
-        return self.sent + sum(one.connections for one in self.reasons)
+        """All candidates."""
+        return self.sent + sum(reason.connections for reason in self.reasons)
 
     @property
     def is_wrong_for_all(self) -> bool:
-        """Whether no candidate could take the signal because of what the signal itself says."""
+        """Whether no candidate could take the signal because of the signal itself."""
         return not self.takers and any(code in SIGNAL_FAULTS for code in self.faults)
 
 
@@ -131,25 +141,25 @@ def in_order(counts: Mapping[tuple[Outcome, Code | None], int]) -> tuple[Reason,
     found = sorted(
         counts.items(), key=lambda item: (order.index(item[0][0]), -item[1], item[0][1] or "")
     )
-    return tuple(Reason(outcome, code, many) for (outcome, code), many in found)
+    return tuple(Reason(outcome, code, count) for (outcome, code), count in found)
 
 
-def visible_to(user: Caller, signal: Signal, found: Preview) -> Preview:
-    """Return what this user may know of a preview.
+def visible_to(user: Caller, signal: Signal, preview: Preview) -> Preview:
+    """Return the part of a preview that this user may see.
 
-    Staff who may read everything see all of it, and so do owners whose approval reaches their own
-    accounts only. Providers see how many of their followers would trade, and what is wrong with the
-    signal; not how large others trade, nor what keeps their accounts from it.
+    Staff who may read everything see all of it, and so do owners whose approval covers only their
+    own accounts. Providers see how many followers would trade and what is wrong with the signal,
+    but not the followers' sizes, nor the reasons of their accounts.
     """
     feed = signal.feed
     is_own = feed.approved_by_owner and signal.approved_by_id is None and feed.owner_id == user.pk
     if is_own or may(user, Right.READ):
-        return found
+        return preview
     counts: Counter[tuple[Outcome, Code | None]] = Counter()
-    for one in found.reasons:
-        is_public = one.code in {*SIGNAL_FAULTS, *MARKET_FAULTS, *NOT_LISTED}
-        counts[one.outcome, one.code if is_public else None] += one.connections
-    return replace(found, reasons=in_order(counts), sizes=())
+    for reason in preview.reasons:
+        is_public = reason.code in {*SIGNAL_FAULTS, *MARKET_FAULTS, *NOT_LISTED}
+        counts[reason.outcome, reason.code if is_public else None] += reason.connections
+    return replace(preview, reasons=in_order(counts), sizes=())
 
 
 Source = Callable[[Signal], Preview]
@@ -157,19 +167,19 @@ _source: Source | None = None
 
 
 def register_preview(source: Source) -> None:
-    """Name the function that computes a preview. The signal may be unsaved."""
+    """Register the function that computes previews. Its signal may be unsaved."""
     global _source
     _source = source
 
 
 def preview(signal: Signal) -> Preview:
-    """Return what would happen to a signal that is not published, saved or not.
+    """Return the preview of an unpublished signal, saved or not.
 
-    Reads only, every tenant's rows: who asks is judged by the caller. Raises ConflictError
-    STATE_CONFLICT for a published signal: its orders say what happened.
+    It only reads, but all tenants' rows: the caller must check the user's rights. Raises
+    ConflictError STATE_CONFLICT for a published signal.
     """
     if signal.is_published:
-        detail = f"{signal.number} is published: its orders say what became of it."
+        detail = f"{signal.number} is published: see its orders for the results."
         raise ConflictError(Code.STATE_CONFLICT, detail)
     if _source is None:
         raise RuntimeError("No app has registered a preview.")
@@ -179,7 +189,7 @@ def preview(signal: Signal) -> Preview:
 def require_possible(signal: Signal) -> None:
     """Raise InvalidSignalError if no candidate could take this OPEN signal as it is.
 
-    Without candidates nothing can be judged. MODIFY and CLOSE are never refused.
+    Without candidates nothing can be evaluated. MODIFY and CLOSE are never refused.
     """
     if signal.action != Action.OPEN:
         return
@@ -195,8 +205,8 @@ def require_possible(signal: Signal) -> None:
 
 
 def require_useful(signal: Signal) -> None:
-    """Raise ConflictError if publishing this OPEN signal now would send nothing to anybody because
-    of what it says or of today's market; it can be corrected, or published another time."""
+    """Raise ConflictError if publishing this OPEN signal now would send no order, because of the
+    signal or the current market: it can be corrected, or published later."""
     if signal.action != Action.OPEN:
         return
     found = preview(signal)

@@ -1,4 +1,4 @@
-"""How often something may happen, counted in Redis; without Redis nothing is held back."""
+"""A rate limit counted in Redis. Without Redis nothing is limited."""
 
 import time
 
@@ -7,16 +7,15 @@ from redis.exceptions import RedisError
 from common.clocks import machine_time
 from common.redis_cache import count
 
-# After a failure Redis is left alone for so long: waiting for it must not slow every request.
+# After a failure Redis is not called for this time, so that requests do not wait for it.
 BACKOFF_SECONDS = 5.0
 _backing_off_until = 0.0
 
 
 def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
-    """Count one more of `name`; return 0 if it may happen, else after how many seconds it may.
+    """Count one more call of `name`; return 0 if it is allowed, else the seconds to wait.
 
-    At most `limit` happen in each stretch of `seconds`. Redis only protects: while it is away
-    everything may happen.
+    At most `limit` are allowed in each window of `seconds`. While Redis is down all are.
     """
     global _backing_off_until
     if machine_time() < _backing_off_until:
@@ -32,6 +31,6 @@ def seconds_to_wait(name: str, *, limit: int, seconds: int = 60) -> int:
 
 
 def forget_failures() -> None:
-    """Ask Redis again at once. For tests."""
+    """Use Redis again at once. For tests."""
     global _backing_off_until
     _backing_off_until = 0.0

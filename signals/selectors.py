@@ -1,4 +1,4 @@
-"""Which feeds and signals somebody may see. Row-level security says the same in the database."""
+"""The feeds and signals that a user may see. Row-level security has the same rules."""
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -7,7 +7,7 @@ from users.models import User
 
 
 def feeds_for(user: User) -> QuerySet[Feed]:
-    """Return one's own feeds, the public ones and those that one takes; all for operators."""
+    """Return the user's own, the public and the subscribed feeds; all for operators."""
     feeds = Feed.objects.select_related("owner")
     if user.is_operator:
         return feeds
@@ -17,24 +17,24 @@ def feeds_for(user: User) -> QuerySet[Feed]:
 
 
 def owned_feeds(user: User) -> QuerySet[Feed]:
-    """Return the feeds whose signals and tokens somebody manages; all for operators."""
+    """Return the feeds whose signals and tokens the user manages; all for operators."""
     feeds = Feed.objects.select_related("owner")
     return feeds if user.is_operator else feeds.filter(owner=user)
 
 
 def signals_for(user: User) -> QuerySet[Signal]:
-    """Return the signals of one's own feeds, and the published ones that one was entitled to:
-    of feeds that one takes now, or took when they were published."""
+    """Return the signals of the user's own feeds, and the published ones of feeds that the user
+    takes now or took when they were published."""
     signals = Signal.objects.select_related("feed")
     if user.is_operator:
         return signals
     taken_now = Q(feed__in=_taken(user, live=True))
-    stood = Q(subscriptions__intervals__ended_at=None) | Q(
+    is_current = Q(subscriptions__intervals__ended_at=None) | Q(
         subscriptions__intervals__ended_at__gt=OuterRef("published_at")
     )
     taken_then = Exists(
-        Feed.objects.filter(  # all in one call: of one and the same subscription
-            stood,
+        Feed.objects.filter(  # in one call: the conditions are about one subscription
+            is_current,
             pk=OuterRef("feed_id"),
             subscriptions__connection__user=user,
             subscriptions__intervals__started_at__lte=OuterRef("published_at"),
@@ -45,13 +45,13 @@ def signals_for(user: User) -> QuerySet[Signal]:
 
 
 def managed_signals(user: User) -> QuerySet[Signal]:
-    """Return the signals that somebody may publish and cancel: of their own feeds."""
+    """Return the signals that the user may publish and cancel: those of their own feeds."""
     signals = Signal.objects.select_related("feed")
     return signals if user.is_operator else signals.filter(feed__owner=user)
 
 
 def _taken(user: User, *, live: bool = False) -> QuerySet[Feed, int]:
-    """Ids of feeds that a connection of this user takes or (without `live`) ever took."""
+    """Return the ids of feeds that the user's connections take or (without `live`) ever took."""
     mine = Q(subscriptions__connection__user=user)
     if live:
         mine &= Q(subscriptions__archived_at=None)

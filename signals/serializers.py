@@ -1,4 +1,4 @@
-"""How feeds and signals are written and read over HTTP."""
+"""Serializers of feeds and signals."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ class FeedSerializer(StrictModelSerializer[Feed]):
         read_only_fields = ("approved_by_owner", "archived_at", "created_at")
         extra_kwargs = {
             "slug": {"required": False, "help_text": "Made from the name unless given."},
-            "is_approved": {"help_text": "Its signals need no operator. Set by operators."},
+            "is_approved": {"help_text": "Its signals need no further approval. Set by operators."},
         }
 
     def get_is_mine(self, feed: Feed) -> bool:
@@ -59,13 +59,13 @@ class FeedSerializer(StrictModelSerializer[Feed]):
 
     def validate_slug(self, value: str) -> str:
         if self.instance is not None and value != self.instance.slug:
-            detail = "A slug stays: addresses of alerts are made of it."
+            detail = "The slug cannot be changed: the addresses for alerts contain it."
             raise serializers.ValidationError(detail, code=str(Code.FIELD_INVALID))
         return value
 
 
 class FeedTokenSerializer(StrictModelSerializer[FeedToken]):
-    """A token of the alert door. Its secret is shown once, in the answer that creates it."""
+    """An alert token. Its secret is shown once, in the response that creates it."""
 
     signed = serializers.SerializerMethodField(help_text="Alerts must carry a signature.")
 
@@ -79,7 +79,7 @@ class FeedTokenSerializer(StrictModelSerializer[FeedToken]):
 
 
 class NewFeedTokenSerializer(StrictSerializer):
-    """What a new token shall be."""
+    """A new alert token."""
 
     name = serializers.CharField(max_length=100, default="alerts")
     expires_at = UtcDateTime(default=None, allow_null=True)
@@ -87,23 +87,23 @@ class NewFeedTokenSerializer(StrictSerializer):
 
 
 class CreatedFeedTokenSerializer(StrictSerializer):
-    """A new token with its secrets, which are never shown again."""
+    """A new alert token with its secrets, which are never shown again."""
 
     token = FeedTokenSerializer(read_only=True)
     secret = serializers.CharField(read_only=True)
     signing_key = serializers.CharField(read_only=True, help_text="Empty unless signed.")
-    path = serializers.CharField(read_only=True, help_text="Where alerts are posted to.")
+    path = serializers.CharField(read_only=True, help_text="The path to post alerts to.")
 
 
 class TargetSerializer(StrictSerializer):
-    """Take `fraction` of the position at `price`."""
+    """Close `fraction` of the position at `price`."""
 
     price = Amount(positive=True)
     fraction = Amount(positive=True)
 
 
 class ReachSerializer(StrictSerializer):
-    """Of the active accounts that take the feed: how many list the symbol."""
+    """How many of the active accounts that take the feed list the symbol."""
 
     followers = serializers.IntegerField(read_only=True)
     listing = serializers.IntegerField(read_only=True)
@@ -114,7 +114,7 @@ class ReachSerializer(StrictSerializer):
 
 
 class SignalSerializer(StrictModelSerializer[Signal]):
-    """What a provider wants done. Prices in quote currency, times by the market clock."""
+    """An instruction to OPEN, MODIFY or CLOSE. Prices in quote currency, times in market time."""
 
     feed = serializers.SlugRelatedField[Feed](slug_field="slug", read_only=True)
     number = serializers.CharField(read_only=True)
@@ -125,7 +125,7 @@ class SignalSerializer(StrictModelSerializer[Signal]):
     max_slippage_unit = serializers.SerializerMethodField(help_text="PIPS, TICKS, BPS or PERCENT.")
     max_slippage_pips = serializers.SerializerMethodField(help_text="If its unit is pips.")
     candidate_count = serializers.SerializerMethodField(
-        help_text="On how many accounts it went; for the feed's owner and operators."
+        help_text="How many accounts it was sent to; for the feed's owner and operators."
     )
     symbol_reach = serializers.SerializerMethodField(
         help_text="How many accounts could trade the symbol of an OPEN signal that is not yet "
@@ -204,7 +204,7 @@ class SignalSerializer(StrictModelSerializer[Signal]):
 
 
 class NewSignalSerializer(StrictSerializer):
-    """A signal as it is sent: what the strict reader of alerts and files reads too."""
+    """A signal to send; alerts and files have the same fields."""
 
     feed = serializers.SlugField(help_text="The feed's slug.")
     action = serializers.ChoiceField(choices=Action.choices, default=Action.OPEN)
@@ -245,7 +245,9 @@ class NewSignalSerializer(StrictSerializer):
     provider_quantity = Amount(required=False, allow_null=True, help_text="Base units.")
     provider_equity = Amount(required=False, allow_null=True)
     external_id = serializers.CharField(
-        required=False, max_length=100, help_text="Your own id; the same again is the same signal."
+        required=False,
+        max_length=100,
+        help_text="Your own id. A repetition with it is the same signal.",
     )
     note = serializers.CharField(required=False, max_length=500)
     refers_to = serializers.IntegerField(
@@ -256,13 +258,13 @@ class NewSignalSerializer(StrictSerializer):
 
 
 class ReasonCountSerializer(StrictSerializer):
-    """So many accounts would not be sent an order at once, for this reason."""
+    """How many accounts would not get an order at once, and why."""
 
     outcome = serializers.ChoiceField(choices=["waiting", "skipped", "not_listed", "denied"])
     code = serializers.CharField(
         source="name",
         allow_blank=True,
-        help_text="Empty: reasons of the accounts, which are their owners'.",
+        help_text="Empty: reasons of the accounts, which only their owners may see.",
     )
     sentence = serializers.CharField()
     hint = serializers.CharField(allow_blank=True)
@@ -270,8 +272,8 @@ class ReasonCountSerializer(StrictSerializer):
 
 
 class SizesSerializer(StrictSerializer):
-    """The spread of quantities that would be sent, in base units; kind: of one broker type, empty:
-    of all."""
+    """The range of quantities that would be sent, in base units. kind: the broker type; empty:
+    all."""
 
     kind = serializers.CharField(allow_blank=True)
     connections = serializers.IntegerField()
@@ -281,7 +283,7 @@ class SizesSerializer(StrictSerializer):
 
 
 class PreviewSerializer(StrictSerializer):
-    """What would become of a signal's candidates if it were published now."""
+    """The candidates of a signal by outcome, if it were published now."""
 
     as_of = UtcDateTime(help_text="Market time.")
     candidates = serializers.IntegerField()
@@ -291,7 +293,7 @@ class PreviewSerializer(StrictSerializer):
     not_listed = serializers.IntegerField(help_text="Their broker does not list the symbol.")
     denied = serializers.IntegerField()
     is_wrong_for_all = serializers.BooleanField(
-        help_text="No account could take it as it is: it is refused when it is sent."
+        help_text="No account could take it as it is; sending it is refused."
     )
     reasons = ReasonCountSerializer(many=True)
     sizes = SizesSerializer(many=True)

@@ -1,4 +1,4 @@
-"""Approving, cancelling and publishing signals. Each acts in one transaction."""
+"""Approve, cancel and publish signals. Each service acts in one transaction."""
 
 from datetime import datetime
 
@@ -21,18 +21,17 @@ from users.models import User
 
 @transaction.atomic
 def publish(signal_id: int, *, by: User | None) -> bool:
-    """Publish an approved signal: once, whoever else tries at the same time.
+    """Publish an approved signal, exactly once even with concurrent calls.
 
     Returns False if it was published already. The receivers of `signal_published` write the orders
-    in this transaction, those of other tenants too; if one fails, nothing is published. `by` is
-    None where a feed publishes by itself. Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED,
-    SIGNAL_NOT_PUBLISHED (what it refers to), STATE_CONFLICT (the feed is archived),
-    SYMBOL_NOT_LISTED (no account could trade it);
-    NotAllowedError; Signal.DoesNotExist.
+    of all tenants in this transaction; if one fails, nothing is published. by: None for the system.
+    Raises ConflictError SIGNAL_NOT_APPROVED, SIGNAL_ENDED, SIGNAL_NOT_PUBLISHED (the signal that it
+    refers to), STATE_CONFLICT (the feed is archived), SYMBOL_NOT_LISTED (no account could trade
+    it); NotAllowedError; Signal.DoesNotExist.
 
-    Feed and signal are judged together under the feed's lock, so that no approval is withdrawn
-    between the judgement and the orders. Which accounts the approval covers is kept on the signal
-    (`reaches_admins`, `owner_only`) by a trigger, whatever is written here.
+    Feed and signal are checked under the feed's lock, so that no approval is withdrawn between the
+    check and the orders. A trigger stores on the signal which accounts the approval covers
+    (`reaches_admins`, `owner_only`), whatever is written here.
     """
     signal = Signal.objects.select_related("refers_to").get(pk=signal_id)
     candidates_shared(signal.feed_id)
@@ -41,14 +40,14 @@ def publish(signal_id: int, *, by: User | None) -> bool:
     now = market_now()  # after the lock: subscriptions that ended before are stamped earlier
     if not signal.is_published:
         _validate_publishable(signal, feed)
-    # Only columns of this row: what a join brings in is not read again after waiting for another
-    # process, and both would win.
+    # Conditions on this row only: joined columns are not read again after a wait for another
+    # process, and both would succeed.
     unpublished = Signal.objects.waiting().filter(
         Q(valid_until=None) | Q(valid_until__gt=now), pk=signal_id, feed_id=feed.pk
     )
     if not feed.is_approved:
         unpublished = unpublished.filter(approved_by__isnull=False)
-    reaches = feed.reaches_admins  # kept: audit asks who was a candidate then
+    reaches = feed.reaches_admins  # stored for the audit: who was a candidate then
     if not unpublished.update(published_at=now, published_by=by, reaches_admins=reaches):
         _raise_publish_error(signal_id, now)
         return False
@@ -67,30 +66,30 @@ def publish(signal_id: int, *, by: User | None) -> bool:
 
 
 def _validate_publishable(signal: Signal, feed: Feed) -> None:
-    """Raise if the feed or the signal that it refers to do not allow a publication."""
+    """Raise ConflictError if the feed, or the signal that it refers to, forbids publication."""
     if feed.archived_at is not None:
         raise ConflictError(Code.STATE_CONFLICT, f"The feed {feed.slug!r} is archived.")
     if signal.refers_to is not None and not signal.refers_to.is_published:
-        detail = f"{signal.refers_to.number}, which it refers to, has not been published."
+        detail = f"It refers to {signal.refers_to.number}, which has not been published."
         raise ConflictError(Code.SIGNAL_NOT_PUBLISHED, detail)
 
 
 def _raise_publish_error(signal_id: int, now: datetime) -> None:
-    """Raise what keeps a signal from being published; return if it is published already."""
+    """Raise why a signal cannot be published; return if it is published already."""
     signal = Signal.objects.get(pk=signal_id)
     if signal.is_published:
         return
     if signal.cancelled_at is not None or signal.is_past(now):
         raise ConflictError(Code.SIGNAL_ENDED)
     approval = Approval(signal.approval)
-    if approval == Approval.APPROVED:  # by a feed that has lost its own approval since
+    if approval == Approval.APPROVED:  # by a feed that is no longer approved
         approval = Approval.PENDING
     raise ConflictError(Code.SIGNAL_NOT_APPROVED, f"{signal.number} is {approval}.")
 
 
 @transaction.atomic
 def approve(signal_id: int, *, by: User) -> bool:
-    """Let a signal be published. Returns False if it was approved already.
+    """Approve a signal for publication. Returns False if it was approved already.
 
     Raises ConflictError STATE_CONFLICT if it was rejected, SIGNAL_ENDED if it was cancelled.
     """
@@ -99,41 +98,41 @@ def approve(signal_id: int, *, by: User) -> bool:
 
 @transaction.atomic
 def reject(signal_id: int, *, by: User) -> bool:
-    """Keep a signal from ever being published. Returns False if it was rejected already.
+    """Reject a signal for good. Returns False if it was rejected already.
 
     Raises ConflictError STATE_CONFLICT if it was approved, SIGNAL_ENDED if it was cancelled.
     """
     return _decide(signal_id, Approval.REJECTED, by)
 
 
-def _decide(signal_id: int, to: Approval, by: User) -> bool:
+def _decide(signal_id: int, approval: Approval, by: User) -> bool:
     require(by, Right.APPROVE)
     feed_shared(Signal.objects.values_list("feed_id", flat=True).get(pk=signal_id))
     pending = Signal.objects.filter(
         pk=signal_id, approval=Approval.PENDING, cancelled_at__isnull=True
     )
-    if pending.update(approval=to, approved_by=by, approved_at=market_now()):
+    if pending.update(approval=approval, approved_by=by, approved_at=market_now()):
         return True
     signal = Signal.objects.get(pk=signal_id)
     if signal.cancelled_at is not None:
         raise ConflictError(Code.SIGNAL_ENDED, f"{signal.number} was cancelled.")
-    if signal.approval != to:
+    if signal.approval != approval:
         raise ConflictError(Code.STATE_CONFLICT, f"{signal.number} is {signal.approval} already.")
     return False
 
 
 @transaction.atomic
 def cancel(signal_id: int, *, by: User | None) -> bool:
-    """End a signal. Returns False if it was cancelled already.
+    """Cancel a signal. Returns False if it was cancelled already.
 
-    An unpublished one will never be published. Of a published OPEN, the receivers of
-    `signal_cancelled` withdraw in this transaction what is not filled yet; positions stay open
-    (publish a CLOSE to end them). Raises ConflictError STATE_CONFLICT for a published CLOSE or
+    An unpublished signal will never be published. For a published OPEN, the receivers of
+    `signal_cancelled` cancel its unfilled orders in this transaction; positions stay open (publish
+    a CLOSE to end them). Raises ConflictError STATE_CONFLICT for a published CLOSE or
     MODIFY.
     """
     owner_id = Signal.objects.values_list("feed__owner_id", flat=True).get(pk=signal_id)
     require(by, Right.PUBLISH, owner_id=owner_id)
-    cancellable = Q(published_at__isnull=True) | Q(action=Action.OPEN)  # judged again under lock
+    cancellable = Q(published_at__isnull=True) | Q(action=Action.OPEN)  # checked again under lock
     uncancelled = Signal.objects.filter(cancellable, pk=signal_id, cancelled_at__isnull=True)
     if not uncancelled.update(cancelled_at=market_now(), cancelled_by=by):
         require_not_follow_up(Signal.objects.get(pk=signal_id))
@@ -147,7 +146,7 @@ def cancel(signal_id: int, *, by: User | None) -> bool:
 def require_not_follow_up(signal: Signal) -> None:
     """Raise ConflictError STATE_CONFLICT if a signal is a published CLOSE or MODIFY.
 
-    Its exits and levels are with the accounts' brokers: nothing of it is withdrawn.
+    Its exits and levels are already with the accounts' brokers, so it cannot be cancelled.
     """
     if not signal.is_published or signal.action == Action.OPEN:
         return
@@ -155,5 +154,5 @@ def require_not_follow_up(signal: Signal) -> None:
         detail = "its exits are under way or done. To hold the trade again, publish an OPEN."
     else:
         detail = "its levels are in force. To change them, publish another MODIFY."
-    title = f"{signal.number} is a published {signal.action}, which is not taken back:"
+    title = f"{signal.number} is a published {signal.action}, which cannot be cancelled:"
     raise ConflictError(Code.STATE_CONFLICT, f"{title} {detail}")

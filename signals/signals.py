@@ -1,4 +1,4 @@
-"""What this room tells the rooms above it. Receivers run inside the sender's transaction."""
+"""Django signals to the apps above this one. Receivers run inside the sender's transaction."""
 
 from typing import Any
 
@@ -8,19 +8,19 @@ from django.dispatch import Signal as DjangoSignal
 class TypedSignal(DjangoSignal):
     """A Django signal whose receivers get the trading signal as `signal`.
 
-    Django hands each receiver *itself* under that name; here the word means what it means in this
-    project. Whatever a receiver raises goes to the sender, and takes its transaction back.
+    Django itself passes the Django signal under that name. An exception of a receiver reaches the
+    sender, and rolls its transaction back.
     """
 
     def send(self, sender: Any, **named: Any) -> list[tuple[Any, Any]]:
-        """Call every receiver with `sender` and what is named, `signal` among it."""
+        """Call every receiver with `sender` and the keyword arguments, including `signal`."""
         receivers, _ = self._live_receivers(sender)  # the async ones cannot share a transaction
         return [(receiver, receiver(sender=sender, **named)) for receiver in receivers]
 
 
-# Sent with `signal: Signal`, already stamped. A receiver that fails takes the publication back.
+# Sent with `signal: Signal`, already marked as published. A receiver that fails rolls it back.
 signal_published = TypedSignal()
 
-# Sent with `signal: Signal` when a signal that was already published is cancelled: what is not yet
-# filled has to be withdrawn. Signals that were never published have nothing to withdraw.
+# Sent with `signal: Signal` when a published signal is cancelled: its unfilled orders must be
+# cancelled. Unpublished signals have none.
 signal_cancelled = TypedSignal()

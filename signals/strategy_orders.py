@@ -1,9 +1,9 @@
 """What an order of a charting platform's strategy means: entry, add, reduce, reverse or flat. Pure.
 
-A strategy trades one position of its own and tells, for each order that it filled, on which side
-that was and where its position stood before and after. `sell` alone says nothing: it ends a long
-trade, or a part of one, or opens a short one. The table holds every order that can happen; what was
-told leaves one meaning, or the order is refused: nothing is guessed with people's money.
+A strategy trades one position of its own and sends, for each filled order, its side and the
+position before and after. `sell` alone is ambiguous: it ends a long trade, or a part of one, or
+opens a short one. The table holds every possible order. If the alert leaves only one meaning, that
+is it; otherwise the order is refused. Nothing is guessed with people's money.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from signals.models import Direction
 
 
 class Standing(StrEnum):
-    """Where a strategy stands, in its own words."""
+    """A strategy's position, in the platform's words."""
 
     LONG = "long"
     SHORT = "short"
@@ -36,7 +36,7 @@ class Change(StrEnum):
 
 
 class Case(NamedTuple):
-    """One kind of order: where the strategy stood, on which side it traded, where it stands."""
+    """One possible order: the position before, the side of the order, the position after."""
 
     before: Standing
     action: Direction
@@ -59,7 +59,7 @@ TABLE = (
     Case(L, SELL, S, Change.REVERSE),
 )
 _SIDE = {Standing.LONG: Direction.BUY, Standing.SHORT: Direction.SELL}
-# Sizes come as decimal texts of floating-point numbers: this near to each other they are equal.
+# Sizes are decimal texts of floating-point numbers: within this relative distance they are equal.
 _NEAR = Decimal("1e-9")
 _FRACTION = Context(prec=60, rounding=ROUND_UP)
 _LAST_PLACE = Decimal("1e-18")
@@ -67,7 +67,7 @@ _LAST_PLACE = Decimal("1e-18")
 
 @dataclass(frozen=True, slots=True)
 class StrategyOrder:
-    """What an alert tells of an order. None: not told. Sizes and contracts are not negative."""
+    """What an alert states about an order; None: not stated. Sizes are not negative."""
 
     action: Direction | None = None
     before: Standing | None = None
@@ -79,8 +79,11 @@ class StrategyOrder:
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """What is to be done. closes: trades of which side (None: of both), and which share of each;
-    opens: on which side a trade begins."""
+    """What to do with the feed's trades.
+
+    closes: the side of the trades to close, by `fraction` of each; None: both sides, or none.
+    opens: the side of the trade to open.
+    """
 
     change: Change
     closes: Direction | None = None
@@ -91,8 +94,8 @@ class Meaning:
 def meaning_of(order: StrategyOrder) -> Meaning:
     """Return the one meaning that an order can have.
 
-    Raises InvalidInputError ALERT_CONTRADICTORY (no order does what is told), ALERT_AMBIGUOUS (it
-    could be either of several), FIELD_REQUIRED (a part is closed and it is not told which).
+    Raises InvalidInputError ALERT_CONTRADICTORY (no order fits), ALERT_AMBIGUOUS (several fit),
+    FIELD_REQUIRED (it closes a part of unknown size).
     """
     possible = [case for case in TABLE if _agrees(case, order)]
     if len(possible) > 1:
@@ -103,7 +106,7 @@ def meaning_of(order: StrategyOrder) -> Meaning:
         )
     case = possible[0]
     if any(_effect(other) != _effect(case) for other in possible):
-        if len(possible) == 2 and all(one.change == Change.FLAT for one in possible):
+        if len(possible) == 2 and all(other.change == Change.FLAT for other in possible):
             return Meaning(Change.FLAT)
         raise InvalidInputError(
             Code.ALERT_AMBIGUOUS, _readings(order, possible), field="market_position"
@@ -119,8 +122,8 @@ _CLOSING = {Change.REDUCE, Change.REVERSE, Change.FLAT}
 
 
 def _agrees(case: Case, order: StrategyOrder) -> bool:
-    told = (order.before, order.action, order.after)
-    return all(said is None or said == has for said, has in zip(told, case[:3], strict=True))
+    stated = (order.before, order.action, order.after)
+    return all(fact is None or fact == value for fact, value in zip(stated, case[:3], strict=True))
 
 
 def _effect(case: Case) -> tuple[Change, Standing, Direction]:
@@ -128,7 +131,7 @@ def _effect(case: Case) -> tuple[Change, Standing, Direction]:
 
 
 def _is_less(a: Decimal | None, b: Decimal | None) -> bool:
-    """Whether a may lie below b: it does, or one of them is not told."""
+    """Whether a may be below b: it is, or one of them is not stated."""
     return a is None or b is None or b - a > _NEAR * max(abs(a), abs(b))
 
 
@@ -137,7 +140,7 @@ def _is_same(a: Decimal | None, b: Decimal | None) -> bool:
 
 
 ZERO = Decimal(0)
-# Which sizes each kind of order has.
+# How the sizes of each kind of order must relate.
 _SIZES: dict[Change, Callable[[StrategyOrder], bool]] = {
     Change.ENTRY: lambda o: _is_same(o.size_before, ZERO) and _is_same(o.contracts, o.size_after),
     Change.ADD: lambda o: (
@@ -161,8 +164,10 @@ _SIZES: dict[Change, Callable[[StrategyOrder], bool]] = {
 
 
 def _fraction(order: StrategyOrder) -> Decimal:
-    """Return which share of the position before it an order closes, rounded up at the last place
-    that is stored: a third of 3,000 is 1,000 and not a step less."""
+    """Return the share of the earlier position that an order closes.
+
+    It is rounded up at the last stored place: a third of 3,000 is 1,000 and not a step less.
+    """
     before, after, closed = order.size_before, order.size_after, order.contracts
     if before is None and after is not None and closed is not None:
         before = after + closed
@@ -170,19 +175,21 @@ def _fraction(order: StrategyOrder) -> Decimal:
         closed = before - after
     if before is None or closed is None:
         detail = (
-            "The alert closes a part of the position and does not tell which: send contracts "
+            "The alert closes a part of the position without its size: send contracts "
             "and prev_market_position_size."
         )
         raise InvalidInputError(Code.FIELD_REQUIRED, detail, field="contracts")
     if not ZERO < closed < before:
-        detail = f"{closed} contracts are no part of a position of {before}. {_stated_facts(order)}"
+        detail = (
+            f"{closed} contracts are not a part of a position of {before}. {_stated_facts(order)}"
+        )
         raise InvalidInputError(Code.ALERT_CONTRADICTORY, detail, field="contracts")
     share = _FRACTION.divide(closed, before)
     return min(_FRACTION.quantize(share, _LAST_PLACE), Decimal(1))
 
 
 def _stated_facts(order: StrategyOrder) -> str:
-    told = [
+    stated = [
         f"{name} {value}"
         for name, value in (
             ("position before:", order.before),
@@ -191,7 +198,7 @@ def _stated_facts(order: StrategyOrder) -> str:
         )
         if value is not None
     ]
-    return f"It tells {', '.join(told)}." if told else "It tells neither order nor position."
+    return f"It states {', '.join(stated)}." if stated else "It states neither order nor position."
 
 
 def _readings(order: StrategyOrder, cases: list[Case]) -> str:

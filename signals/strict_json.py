@@ -1,4 +1,4 @@
-"""JSON from outside, read so that nothing is guessed: numbers keep their text, twins are seen."""
+"""A strict JSON parser: numbers keep their text, duplicate keys are detected."""
 
 import json
 from collections.abc import Iterator
@@ -11,35 +11,35 @@ MAX_BYTES = 16 * 1024
 
 
 class NumberText(str):
-    """A JSON number as it was written. Never a float, not even for a moment; NaN keeps its name."""
+    """A JSON number as written. It is never parsed as a float; NaN stays `NaN`."""
 
     __slots__ = ()
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object that remembers which of its keys stood twice."""
+    """A JSON object with the list of its duplicate keys."""
 
     duplicates: tuple[str, ...] = ()
 
 
 def _object(pairs: list[tuple[str, Any]]) -> JsonObject:
-    made = JsonObject(pairs)
-    if len(made) != len(pairs):
+    parsed = JsonObject(pairs)
+    if len(parsed) != len(pairs):
         names = [name for name, _ in pairs]
-        made.duplicates = tuple(name for name in made if names.count(name) > 1)
-    return made
+        parsed.duplicates = tuple(name for name in parsed if names.count(name) > 1)
+    return parsed
 
 
 def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
-    """Return what the JSON text says: JsonObject, list, str, NumberText, bool or None.
+    """Return the parsed JSON text: JsonObject, list, str, NumberText, bool or None.
 
-    Raises InvalidInputError BODY_TOO_LARGE, BODY_NOT_JSON. A key that stands twice is not refused
-    here but remembered, so that of a list's entries only the one that has it is at fault.
+    Raises InvalidInputError BODY_TOO_LARGE, BODY_NOT_JSON. Duplicate keys are not rejected here but
+    recorded, so that in a list only the entry that has them is refused.
     """
     if len(data) > max_bytes:
         raise InvalidInputError(
             Code.BODY_TOO_LARGE,
-            f"{len(data)} bytes are more than the {max_bytes} that are read here.",
+            f"{len(data)} bytes are more than the maximum of {max_bytes}.",
             current=len(data),
             maximum=max_bytes,
         )
@@ -53,7 +53,7 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
         )
     except UnicodeDecodeError as error:
         raise InvalidInputError(
-            Code.BODY_NOT_JSON, f"Byte {error.start} is not UTF-8, which JSON has to be."
+            Code.BODY_NOT_JSON, f"Byte {error.start} is not UTF-8, which JSON must be."
         ) from error
     except RecursionError as error:
         raise InvalidInputError(Code.BODY_NOT_JSON, "It is nested too deeply.") from error
@@ -62,35 +62,35 @@ def parse(data: bytes, *, max_bytes: int = MAX_BYTES) -> Any:
 
 
 def first_duplicate(value: Any) -> str | None:
-    """Return where a key stands twice anywhere in a parsed value (`legs.0.price`), or None."""
-    for place, one in _walk(value, ""):
-        if isinstance(one, JsonObject) and one.duplicates:
-            return f"{place}.{one.duplicates[0]}".lstrip(".")
+    """Return the path of the first duplicate key in a parsed value (`legs.0.price`), or None."""
+    for path, item in _walk(value, ""):
+        if isinstance(item, JsonObject) and item.duplicates:
+            return f"{path}.{item.duplicates[0]}".lstrip(".")
     return None
 
 
 def first_unwritable(value: Any) -> str | None:
-    """Return where a text stands that no database takes: with a NUL, or half a letter."""
-    for place, one in _walk(value, ""):
-        texts = [one] if isinstance(one, str) else list(one) if isinstance(one, dict) else []
+    """Return the path of the first text that no database accepts: with NUL or half a surrogate."""
+    for path, item in _walk(value, ""):
+        texts = [item] if isinstance(item, str) else list(item) if isinstance(item, dict) else []
         if any("\x00" in text or not _is_whole(text) for text in texts):
-            return place
+            return path
     return None
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """Everything in a parsed value, in its order, with where it stands; however deep it is."""
-    waiting = [(path, value)]
-    while waiting:
-        at, one = waiting.pop()
-        yield at.lstrip("."), one
-        inner: list[tuple[Any, Any]] = []
-        if isinstance(one, dict):
-            inner = list(one.items())
-        elif isinstance(one, list):
-            inner = list(enumerate(one))
-        waiting += [(f"{at}.{name}", item) for name, item in reversed(inner)]
+    """Yield the path and value of every item in a parsed value, in order, at any depth."""
+    stack = [(path, value)]
+    while stack:
+        at, item = stack.pop()
+        yield at.lstrip("."), item
+        children: list[tuple[Any, Any]] = []
+        if isinstance(item, dict):
+            children = list(item.items())
+        elif isinstance(item, list):
+            children = list(enumerate(item))
+        stack += [(f"{at}.{name}", child) for name, child in reversed(children)]
 
 
 def _is_whole(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= one <= "\udfff" for one in text)
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)

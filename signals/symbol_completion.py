@@ -1,5 +1,7 @@
-"""Which pair a new signal means by a symbol without a currency, at every entry point: what its feed
-itself has traded decides before what the brokers of its followers list."""
+"""Find the pair of a symbol without a currency, for new signals at every entry point.
+
+What the feed itself has traded counts more than what its followers' brokers list.
+"""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,13 +9,18 @@ from dataclasses import dataclass
 from common.errors import InvalidInputError
 from common.reason_codes import Code
 from common.sql import rows
-from signals.listings import clearly_meant, listed_pairs, not_completed, require_listed_pair
+from signals.listings import (
+    incomplete_symbol_error,
+    listed_pairs,
+    require_listed_pair,
+    unambiguous_pair,
+)
 from signals.models import Direction, Feed
 from signals.open_signals import OpenPair, open_pairs
 from users.tenancy import for_all_tenants
 
 # The first two pairs of a base among a feed's newest trades, by the index signal_feed_published.
-TRADED_LATELY = """
+RECENTLY_TRADED = """
 SELECT DISTINCT currency_pair AS pair FROM (
   SELECT currency_pair FROM signals_signal
   WHERE feed_id = %(feed)s AND published_at IS NOT NULL AND action = 'OPEN'
@@ -22,8 +29,9 @@ WHERE starts_with(currency_pair, %(base)s) LIMIT 2
 """
 
 OPEN_IN_ALL = (
-    "this feed has open trades in all of them. Send the symbol with its currency. To end those in "
-    "one of them, also if only one account still holds it, send CLOSE with that pair as the symbol."
+    "this feed has open trades in all of them. Send the symbol with its currency. To end the "
+    "trades in one of them, even if only one account still holds it, send CLOSE with that pair as "
+    "the symbol."
 )
 HELD_IN_ALL = (
     "accounts still hold trades in all of them that this feed has closed. Send a CLOSE for each, "
@@ -33,56 +41,57 @@ TRADED_ALL = "this feed has traded all of them. Send the symbol with its currenc
 
 
 def settled_pair(feed: Feed, symbol: str, *, field: str = "symbol") -> str:
-    """Return the pair that a symbol of a new signal stands for, one that an account of the feed can
-    trade. In a transaction.
+    """Return the pair of a new signal's symbol, if an account of the feed can trade it. In a
+    transaction.
 
-    symbol: what `read_symbol` returned. Raises InvalidInputError SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED.
+    symbol: a result of `read_symbol`. Raises InvalidInputError SYMBOL_UNKNOWN, SYMBOL_NOT_LISTED.
     """
-    pair = pair_meant(feed, symbol, field=field)
+    pair = resolve_pair(feed, symbol, field=field)
     require_listed_pair(feed, pair, field=field)
     return pair
 
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """An alert that only closes: trades of this side; None: of both."""
+    """An alert that only closes trades. side: of these trades; None: both."""
 
     side: Direction | None
 
 
-def pair_meant(feed: Feed, symbol: str, *, field: str, closing: Closing | None = None) -> str:
-    """Return the pair of a signal's symbol; for an alert, call it in the alert's turn.
+def resolve_pair(feed: Feed, symbol: str, *, field: str, closing: Closing | None = None) -> str:
+    """Return the pair of a signal's symbol; for an alert, after `lock_alert_order`.
 
-    A symbol without a currency is, of the pairs of this base: the one that the feed has open and
-    has not closed itself; for what only closes, else the one that accounts still hold; else what
-    its accounts list and the one that it traded lately come to (`clearly_meant`); else, where they
-    list none, the only one that it has traded. Several at the first steps are never told apart by
-    what followers' accounts are.
+    A symbol without a currency is, of the pairs of this base, the first that applies of:
+    1. the pair that the feed has open and has not closed itself;
+    2. for an alert that only closes: the pair that accounts still hold;
+    3. the clear choice among the listed pairs and the recently traded one (`unambiguous_pair`);
+    4. if no account lists one: the only pair that the feed has traded.
+    Several pairs in 1 or 2 are refused, whatever the followers' accounts list.
 
     Raises InvalidInputError SYMBOL_UNKNOWN.
     """
     if "/" in symbol:
         return symbol
     opened = _opened(feed, symbol, closing)
-    unended = [one.pair for one in opened if not one.is_ended]
-    held = [one.pair for one in opened]
+    unended = [item.pair for item in opened if not item.is_ended]
+    held = [item.pair for item in opened]
     if unended:
         return _only(unended, symbol, OPEN_IN_ALL, field)
     if closing and held:
         return _only(held, symbol, HELD_IN_ALL, field)
-    lately = rows(TRADED_LATELY, {"feed": feed.pk, "base": f"{symbol}/"})
-    traded = [str(row.pair) for row in lately]
+    recent = rows(RECENTLY_TRADED, {"feed": feed.pk, "base": f"{symbol}/"})
+    traded = [str(row.pair) for row in recent]
     found = listed_pairs(feed, symbol)
-    if meant := clearly_meant(found, traded[0] if len(traded) == 1 else ""):
-        return meant
+    if pair := unambiguous_pair(found, traded[0] if len(traded) == 1 else ""):
+        return pair
     known = traded or held
     if found or not known:
-        raise not_completed(feed, symbol, found, field)
+        raise incomplete_symbol_error(feed, symbol, found, field)
     return _only(known, symbol, TRADED_ALL, field)
 
 
 def _opened(feed: Feed, symbol: str, closing: Closing | None) -> list[OpenPair]:
-    """Return the pairs that something is open of; for what closes one side, of that side if any."""
+    """Return the open pairs; if an alert closes one side, those with trades of it, if any."""
     with for_all_tenants():
         if closing and closing.side:
             of_side = open_pairs(feed.pk, symbol, closing.side)

@@ -1,11 +1,11 @@
-"""Which listed symbols come near one that is not listed, for its refusal. Pure."""
+"""Suggest listed symbols that are similar to one that is not listed. Pure."""
 
 from collections.abc import Collection
 from difflib import get_close_matches
 
 MAX_SUGGESTIONS, LIKENESS = 5, 0.75
 
-# What brokers call one index: none of these names is cut from another's letters.
+# Different names that brokers use for the same index or commodity.
 _INDICES = tuple(
     frozenset(names.split())
     for names in (
@@ -30,23 +30,22 @@ _INDICES = tuple(
 )
 
 
-def suggest_symbols(wanted: str, listed: Collection[str], most: int = MAX_SUGGESTIONS) -> list[str]:
-    """Return the listed pairs that come near: the same thing under another name or in another
-    currency first, then what is spelled alike.
+def suggest_symbols(symbol: str, listed: Collection[str], most: int = MAX_SUGGESTIONS) -> list[str]:
+    """Return similar listed pairs: first other names and currencies, then similar spellings.
 
-    wanted: a pair, or a word without a currency.
+    symbol: a pair, or a word without a currency.
     """
-    base, slash, _ = wanted.partition("/")
+    base, slash, _ = symbol.partition("/")
     others = {base}.union(*(names for names in _INDICES if base in names))
     same = [pair for pair in sorted(listed) if _base(pair) in others]
-    flat, spelled = _flat(wanted), {_flat(pair): pair for pair in sorted(listed)}
+    flat, spelled = _flat(symbol), {_flat(pair): pair for pair in sorted(listed)}
     if not slash:
         spelled = {_base(pair): pair for pair in sorted(listed)} | spelled
         same += [pair for pair in sorted(listed) if len(base) > 2 and pair.startswith(base)]
-    near = [one for one in spelled if abs(len(one) - len(flat)) <= 2]
+    near = [name for name in spelled if abs(len(name) - len(flat)) <= 2]
     alike = get_close_matches(flat, near, n=most, cutoff=LIKENESS)
-    found = dict.fromkeys((*same, *(spelled[one] for one in alike)))
-    found.pop(wanted, None)
+    found = dict.fromkeys((*same, *(spelled[name] for name in alike)))
+    found.pop(symbol, None)
     return list(found)[:most]
 
 
@@ -55,4 +54,4 @@ def _base(pair: str) -> str:
 
 
 def _flat(name: str) -> str:
-    return "".join(one for one in name if one.isalnum())
+    return "".join(letter for letter in name if letter.isalnum())

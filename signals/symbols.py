@@ -1,9 +1,9 @@
-"""How symbols are written, and their one canonical spelling. Pure.
+"""Parse symbols into their canonical spelling. Pure.
 
 `EURUSD`, `eur_usd`, `FX:EURUSD` and `EUR/USD` are one symbol: `EUR/USD`. A share is quoted in the
-currency of its exchange: `NASDAQ:AAPL` is `AAPL/USD`. This is a grammar: whether anybody can trade
-a symbol is asked of the brokers' lists (`listings.py`). The names below are defaults for short
-spellings and asset classes, no gate.
+currency of its exchange: `NASDAQ:AAPL` is `AAPL/USD`. This is only a grammar: the brokers' lists
+decide whether a symbol can be traded (`listings.py`). The names below are defaults for short
+spellings and asset classes; other symbols are accepted, too.
 """
 
 import re
@@ -29,7 +29,7 @@ _CRYPTO = _split_names(
     "NEAR NEO OP PEPE POL QNT RENDER RUNE SAND SEI SHIB SNX SOL STX SUI TAO THETA TIA TON TRX UNI "
     "VET WIF WLD XLM XMR XRP XTZ YFI ZEC"
 )
-# Shares, funds, indices and energies, by the currency that they are quoted in.
+# Shares, funds, indices and energies by quote currency.
 _QUOTED_IN: dict[str, frozenset[str]] = {
     "USD": _split_names(
         "A AAL AAPL ABBV ABNB ABT ACN ADBE ADI ADP AIG AMAT AMC AMD AMGN AMT AMZN ANET AVGO AXP BA "
@@ -51,7 +51,7 @@ _QUOTED_IN: dict[str, frozenset[str]] = {
 }
 _LISTED = {ticker: quote for quote, tickers in _QUOTED_IN.items() for ticker in tickers}
 _QUOTES = _FIAT | _STABLE | {"BTC", "ETH", "BNB"}
-# In which currency an exchange quotes its shares, funds and futures; names as charts prefix them.
+# Exchanges by the currency of their shares, funds and futures; names as charts prefix them.
 _EXCHANGES: dict[str, frozenset[str]] = {
     "USD": _split_names(
         "AMEX ARCA BATS CBOE CBOT CBOT_MINI CME CME_MINI COMEX ICEUS NASDAQ NYMEX NYSE NYSEARCA OTC"
@@ -71,7 +71,7 @@ _EXCHANGES: dict[str, frozenset[str]] = {
     "ZAR": _split_names("JSE"),
 }
 _QUOTED_AT = {exchange: quote for quote, names in _EXCHANGES.items() for exchange in names}
-# [EXCHANGE:]NAME, behind it a continuous future's mark (ES1!) or a contract's currency (:USDT).
+# [EXCHANGE:]NAME, then the mark of a continuous future (ES1!) or a contract's currency (:USDT).
 _SHAPE = re.compile(
     r"(?:(?P<exchange>[A-Z0-9_]{1,20}):)?(?P<name>[A-Z0-9]{1,20}(?:[/_.-][A-Z0-9]{1,12}){0,2})"
     r"(?:[12]!|(?P<settled>:[A-Z0-9]{2,12}))?",
@@ -80,11 +80,11 @@ _SHAPE = re.compile(
 _PAIR = re.compile(r"([A-Z0-9][A-Z0-9.-]{0,11})/([A-Z0-9]{2,12})", re.ASCII)
 _WORD = re.compile(r"(?=[0-9.]*[A-Z])[A-Z0-9]{1,12}(?:\.[A-Z0-9]{1,5})?", re.ASCII)
 _SEPARATOR = re.compile("[/_.-]")
-LONGEST = 20
+MAX_LENGTH = 20
 
 
 def asset_class(pair: str) -> AssetClass:
-    """Say what kind of thing a canonical pair is."""
+    """Return the asset class of a canonical pair."""
     base, _, quote = pair.rpartition("/")
     if base in _METALS:
         return AssetClass.METAL
@@ -95,74 +95,72 @@ def asset_class(pair: str) -> AssetClass:
 
 
 def slippage_unit(pair: str, unit: str = "") -> Unit:
-    """The unit of a pair's slippage: what is said, else its asset class's."""
+    """Return the unit of a pair's slippage: `unit`, else the default of its asset class."""
     return UNITS.get(unit) or default_unit(asset_class(pair))
 
 
 def read_symbol(text: str) -> str:
     """Return the canonical pair of a symbol as people, charts and exchanges write it.
 
-    A word from which no currency can be read (`NOPE`, `KOSPI200`) is returned as it is, without a
-    slash: only a broker's list can complete it. Raises InvalidInputError SYMBOL_UNKNOWN for what
-    is not written as a symbol.
+    A word without a currency (`NOPE`, `KOSPI200`) is returned as it is, without a slash: only a
+    broker's list can complete it. Raises InvalidInputError SYMBOL_UNKNOWN for any other text.
     """
     found = _SHAPE.fullmatch(text.strip().upper()) if text.isascii() else None
     if found and not (found["settled"] and "/" not in found["name"]):
         name = _without_perpetual(found["name"])
         reading = _at_exchange(found["exchange"], name) or _known(name) or _by_grammar(name)
-        if reading and len(reading) <= LONGEST:
+        if reading and len(reading) <= MAX_LENGTH:
             return reading
-    detail = f"{_short(text)} is not written as a symbol."
+    detail = f"{_excerpt(text)} is not written as a symbol."
     raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail)
 
 
 def read_pair(text: str) -> str:
-    """The same for what must name its currency. Raises InvalidInputError SYMBOL_UNKNOWN."""
+    """The same, for a symbol that must have its currency. Raises InvalidInputError."""
     pair = read_symbol(text)
     if "/" not in pair:
-        detail = f"{_short(text)} does not say in which currency: write {pair}/USD, for example."
+        detail = f"{_excerpt(text)} has no currency: write {pair}/USD, for example."
         raise InvalidInputError(Code.SYMBOL_UNKNOWN, detail)
     return pair
 
 
 def known_pair(text: str) -> str:
-    """Return the pair of a name that the lists here have, for names that brokers decorate.
+    """Return the pair of a name in the lists above, for brokers' names with a prefix or suffix.
 
-    Raises InvalidInputError SYMBOL_UNKNOWN for any other: what is cut off a decorated name must
-    not be guessed.
+    Raises InvalidInputError SYMBOL_UNKNOWN for any other name: what remains after a prefix or
+    suffix is removed must not be guessed.
     """
     shape = _SHAPE.fullmatch(text.strip().upper()) if text.isascii() else None
     pair = _known(shape["name"]) if shape and shape["name"] == shape[0].split(":")[-1] else None
     if pair:
         return pair
-    raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{_short(text)} is in none of the lists here.")
+    raise InvalidInputError(Code.SYMBOL_UNKNOWN, f"{_excerpt(text)} is not a known symbol.")
 
 
 def needs_currency(symbol: str) -> bool:
-    """Whether a symbol's base is always sent with its currency: what pairs are quoted in, such as
-    EUR or BTC, is no symbol by itself."""
+    """Whether a symbol's base must be sent with a currency: EUR or BTC alone is not a symbol,
+    because pairs are quoted in it."""
     return symbol.partition("/")[0] in _QUOTES
 
 
 def is_pair(text: str) -> bool:
     """Whether a text is a canonical pair by its form."""
     found = _PAIR.fullmatch(text)
-    return found is not None and found[1] != found[2] and len(text) <= LONGEST
+    return found is not None and found[1] != found[2] and len(text) <= MAX_LENGTH
 
 
-def _short(text: str) -> str:
+def _excerpt(text: str) -> str:
     return repr(text if len(text) <= 40 else text[:40] + "…")
 
 
 def _known(name: str) -> str | None:
-    """The likeliest reading that the lists here have."""
-    readings = (pair for pair in _readings(name) if len(pair) <= LONGEST)
+    """Return the most likely reading that is in the lists above."""
+    readings = (pair for pair in _readings(name) if len(pair) <= MAX_LENGTH)
     return next((pair for pair in readings if _is_known(pair)), None)
 
 
 def _without_perpetual(name: str) -> str:
-    """Take off the mark of a perpetual contract: whether an account trades spot or contracts is its
-    own setting."""
+    """Remove the mark of a perpetual contract: each account's settings choose spot or contracts."""
     for mark in (".P", "PERP"):
         spot = name.removesuffix(mark).rstrip("_.-")
         if spot != name and (_known(spot) or "/" in _by_grammar(spot)):
@@ -171,7 +169,7 @@ def _without_perpetual(name: str) -> str:
 
 
 def _at_exchange(exchange: str | None, name: str) -> str:
-    """A ticker of an exchange whose currency is known; not a currency pair that is traded there."""
+    """Return the pair of a ticker at an exchange with a known currency; empty for other names."""
     quote = _QUOTED_AT.get(exchange or "")
     if quote is None or not _WORD.fullmatch(name):
         return ""
@@ -180,7 +178,7 @@ def _at_exchange(exchange: str | None, name: str) -> str:
 
 
 def _by_grammar(name: str) -> str:
-    """BASE/QUOTE as it is written or can be cut, else a word to be completed; empty: neither."""
+    """Return BASE/QUOTE as written or after a cut, else a word to complete; empty: neither."""
     if "/" in name:
         return name if is_pair(name) else ""
     if (cut := _cut_at_last_separator(name)) and cut[1] in _QUOTES:
@@ -196,7 +194,7 @@ def _by_grammar(name: str) -> str:
 
 
 def _readings(text: str) -> list[str]:
-    """Return what a spelling may mean, likeliest first."""
+    """Return what a spelling may mean, the most likely first."""
     readings = []
     if text in _LISTED:
         readings.append(f"{text}/{_LISTED[text]}")

@@ -1,11 +1,11 @@
-"""Whether the fields of a signal fit together: what one of them means for the others. Pure."""
+"""Check that the fields of a signal fit together. Pure."""
 
 from common.reason_codes import Code
 from signals.draft import SignalDraft, level_faults
 from signals.fields import Fields
 from signals.models import Action, OrderType
 
-# A field that means nothing for an action is refused, lest its sender believe that it does.
+# A field without meaning for an action is rejected, because its sender expects an effect.
 _ONLY_FOR = {
     "order_type": {Action.OPEN},
     "open_price": {Action.OPEN},
@@ -31,9 +31,9 @@ _LEVELS = ("sl", "stop_loss", "tp", "take_profit", "targets")
 
 
 def validate(draft: SignalDraft, fields: Fields) -> None:
-    """Note as faults where the fields contradict or need each other.
+    """Add errors to `fields` where the draft's fields contradict or need each other.
 
-    Fields that could not be read were noted before; what hangs on them is not judged.
+    Fields that could not be read already have an error; what depends on them is not checked.
     """
     if fields.failed("action"):
         return
@@ -47,7 +47,7 @@ def validate(draft: SignalDraft, fields: Fields) -> None:
 
 
 def unlimited_stop(name: str) -> str:
-    """Return what is wrong with a slippage limit of a stop order; name: of the limit's field."""
+    """Return the error for a slippage limit of a stop order. name: the limit's field."""
     return (
         "No broker limits the price of a stop order once its price is reached. "
         f"Leave {name} out, or publish a market order at that moment."
@@ -58,7 +58,7 @@ def _belongs_to_action(draft: SignalDraft, fields: Fields) -> None:
     for name, actions in _ONLY_FOR.items():
         if fields.has(name) and draft.action not in actions:
             known = " or ".join(sorted(actions))
-            fields.fault(Code.FIELD_INVALID, name, f"{name} has a meaning for {known} only.")
+            fields.fault(Code.FIELD_INVALID, name, f"{name} is only for {known}.")
     if draft.action == Action.MODIFY and not any(fields.has(name) for name in _LEVELS):
         fields.fault(Code.FIELD_REQUIRED, "sl", "MODIFY needs a new sl, tp or targets.")
 
@@ -68,14 +68,14 @@ def _reference(draft: SignalDraft, fields: Fields) -> None:
     if draft.action == Action.OPEN:
         return
     if len(used) == 2:
-        fields.fault(Code.FIELD_INVALID, used[1], "Name the signal by one of its ids, not two.")
+        fields.fault(Code.FIELD_INVALID, used[1], "Send only one of the signal's ids.")
     named = draft.refers_to is not None or draft.refers_to_external_id
     if not named and not any(fields.failed(name) for name in used):
         fields.fault(Code.REFERENCE_REQUIRED, "refers_to")
 
 
 def _prices(draft: SignalDraft, fields: Fields) -> None:
-    """Which prices each order type needs, and which would mean something else than they say."""
+    """Check that each order type has the prices that it needs, and no others."""
     if draft.order_type == OrderType.LIMIT and not (
         fields.has("open_price") or fields.has("price")
     ):

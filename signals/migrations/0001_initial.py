@@ -54,14 +54,14 @@ class Migration(migrations.Migration):
                 (
                     "is_public",
                     models.BooleanField(
-                        default=True, help_text="Tenants may find and subscribe it."
+                        default=True, help_text="Tenants may find it and subscribe to it."
                     ),
                 ),
                 (
                     "is_approved",
                     models.BooleanField(
                         default=False,
-                        help_text="Its signals are approved as they come; otherwise each waits for an operator.",
+                        help_text="Its signals need no further approval; otherwise each waits for an operator.",
                     ),
                 ),
                 (
@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         default="",
                         editable=False,
-                        help_text="Alerts must be signed with it. It opens nothing without the token itself.",
+                        help_text="Alerts must be signed with it. It is of no use without the token itself.",
                         max_length=64,
                     ),
                 ),
@@ -165,7 +165,7 @@ class Migration(migrations.Migration):
                         blank=True,
                         db_default="",
                         default="",
-                        help_text="Trades of which side, begun before it, are over or smaller: BUY, SELL, BOTH.",
+                        help_text="Side of the earlier trades that it ended or made smaller: BUY, SELL, BOTH.",
                         max_length=4,
                     ),
                 ),
@@ -390,7 +390,7 @@ class Migration(migrations.Migration):
                         db_default=True,
                         default=True,
                         editable=False,
-                        help_text="As its feed did when published.",
+                        help_text="Whether its feed did when it was published.",
                     ),
                 ),
                 (
@@ -399,7 +399,7 @@ class Migration(migrations.Migration):
                         db_default=False,
                         default=False,
                         editable=False,
-                        help_text="When published it was approved by its feed's owner only: for that owner's accounts.",
+                        help_text="When it was published, only its feed's owner had approved it, for the owner's own accounts.",
                     ),
                 ),
                 ("created_at", models.DateTimeField(db_default=ClockTimestamp())),

@@ -1,9 +1,10 @@
-"""Row-level security: a provider's own feeds, the public ones, and signals that one is entitled to.
+"""Row-level security of feeds and signals.
 
-Entitled: the published signals of a feed that one of my connections takes now, and those that were
-published while it did. Who has left a feed keeps what they traded and sees nothing newer.
+A user reaches their own and public feeds, and the published signals of feeds that a connection of
+theirs takes now or took when they were published. After leaving a feed, a user keeps access to what
+they traded and sees nothing newer.
 
-Apart from 0001, since the tables of `connections` refer to feeds, and these policies to connections.
+Separate from 0001, since tables of `connections` refer to feeds, and these policies to connections.
 """
 
 from django.db import migrations
@@ -23,10 +24,10 @@ ENTITLED = f"""published_at IS NOT NULL AND (
         WHERE sub.connection_id IN ({MY_CONNECTIONS}))
       AND EXISTS (
         SELECT FROM connections_subscription sub
-        JOIN connections_subscriptioninterval stood ON stood.subscription_id = sub.id
+        JOIN connections_subscriptioninterval span ON span.subscription_id = sub.id
         WHERE sub.feed_id = signals_signal.feed_id AND sub.connection_id IN ({MY_CONNECTIONS})
-          AND stood.started_at <= signals_signal.published_at
-          AND (stood.ended_at IS NULL OR signals_signal.published_at < stood.ended_at))))"""
+          AND span.started_at <= signals_signal.published_at
+          AND (span.ended_at IS NULL OR signals_signal.published_at < span.ended_at))))"""
 
 
 class Migration(migrations.Migration):

@@ -11,7 +11,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
-from api.throttling import UNKNOWN_A_MINUTE, AlertThrottle
+from api.throttling import UNAUTHENTICATED_PER_MINUTE, AlertThrottle
 from signals.feeds import create_feed_token
 from signals.rate import seconds_to_wait
 from tests.connections import make
@@ -147,8 +147,8 @@ def test_an_address_that_posts_too_many_alerts_is_told_when_to_come_again(one_do
 def test_wrong_tokens_are_held_back_and_good_ones_of_that_address_are_not(one_door: Door) -> None:
     wrong = [
         one_door.post(f"/hooks/tradingview/majors/{n:058x}/").status
-        for n in range(2 * UNKNOWN_A_MINUTE + 10)
+        for n in range(2 * UNAUTHENTICATED_PER_MINUTE + 10)
     ]
     assert set(wrong) == {404, 429}
-    assert wrong.count(404) <= 2 * UNKNOWN_A_MINUTE  # a minute may begin meanwhile
+    assert wrong.count(404) <= 2 * UNAUTHENTICATED_PER_MINUTE  # a minute may begin meanwhile
     assert one_door.post(one_door.path).status == 201

@@ -17,7 +17,7 @@ from django.test import Client
 from common.clocks import market_now
 from execution.models import Order
 from positions.models import ExecutionPosition
-from signals.alert_orders import CLOSED_AGAIN
+from signals.alert_orders import MAX_CLOSED_AGAIN
 from signals.feeds import create_feed_token
 from signals.models import Direction, Feed, ReceivedAlert, Signal
 from signals.open_signals import open_signals
@@ -378,7 +378,7 @@ def test_open_signals_are_found_by_feed_symbol_and_side(door: Door, world: World
 def test_account_that_fills_no_exits_does_not_have_alerts_publish_more_and_more(
     door: Door, world: World
 ) -> None:
-    held = [door.trade() for _ in range(CLOSED_AGAIN + 5)]
+    held = [door.trade() for _ in range(MAX_CLOSED_AGAIN + 5)]
     for position in held:
         Signal.objects.create(
             feed=door.feed, action="CLOSE", refers_to_id=position.signal_id, approval="APPROVED",
@@ -386,11 +386,11 @@ def test_account_that_fills_no_exits_does_not_have_alerts_publish_more_and_more(
         )  # fmt: skip
     current = door.trade()
     told = door.taken(**CLOSE)
-    assert len(told["signals"]) == CLOSED_AGAIN + 1
+    assert len(told["signals"]) == MAX_CLOSED_AGAIN + 1
     oldest = ", ".join(f"S-{position.signal_id}" for position in held[:3])
     assert told["summary"].endswith(
-        f"and 18 more; passed over {oldest} and 2 more, which this feed has closed before and "
+        f"and 18 more; skipped {oldest} and 2 more, which this feed has closed before and "
         "accounts still hold: close each by refers_to."
     )
-    assert [bool(exits(position)) for position in held] == [False] * 5 + [True] * CLOSED_AGAIN
+    assert [bool(exits(position)) for position in held] == [False] * 5 + [True] * MAX_CLOSED_AGAIN
     assert exits(current) == [D(1000)]

@@ -8,7 +8,7 @@ import pytest
 
 from common.clocks import market_now
 from connections.models import Subscription
-from signals.listings import ListedPair, clearly_meant
+from signals.listings import ListedPair, unambiguous_pair
 from signals.models import Feed, Signal
 from tests.api.factories import World
 from tests.api.test_problems import problem
@@ -82,7 +82,7 @@ def test_what_many_owners_list_is_meant_whatever_one_stranger_lists(
         follower(feed, DAX)
     follower(feed, DOLLAR)
     refused = problem(alert(world, feed, ticker="DAX"), 400, "SYMBOL_UNKNOWN")
-    assert "'DAX' may be DAX/EUR, DAX/USD: write which." in refused["detail"]
+    assert "'DAX' may be DAX/EUR, DAX/USD: write which one you mean." in refused["detail"]
     follower(feed, DAX)
     assert taken(world, feed).currency_pair == "DAX/EUR"
 
@@ -232,7 +232,7 @@ def test_which_of_several_listed_pairs_is_meant(
     found: list[tuple[str, int, bool]], meant: str
 ) -> None:
     listed = [ListedPair(pair, owners, owners, is_own) for pair, owners, is_own in found]
-    assert clearly_meant(listed) == meant
+    assert unambiguous_pair(listed) == meant
 
 
 @pytest.mark.parametrize(
@@ -258,4 +258,4 @@ def test_when_the_traded_pair_gives_way(
     kept: tuple[int, int, bool, int], other: tuple[int, int, bool, int], meant: str
 ) -> None:
     found = [ListedPair("TRADED", *kept), ListedPair("OTHER", *other)]
-    assert clearly_meant([one for one in found if one.able], "TRADED") == meant
+    assert unambiguous_pair([one for one in found if one.able], "TRADED") == meant

@@ -107,7 +107,7 @@ def test_trade_that_stops_ended_elsewhere_is_ended_by_a_close_of_its_pair(
         held(world, signal, holder)
     refused = problem(alert(world, feed, ticker="DAX", action="CLOSE"), 400, "SYMBOL_UNKNOWN")
     assert (
-        "To end those in one of them, also if only one account still holds it"
+        "To end the trades in one of them, even if only one account still holds it"
         in (refused["detail"])
     )
     assert "send CLOSE with that pair as the symbol" in refused["detail"]

@@ -198,7 +198,7 @@ def test_published_close_is_not_cancelled(world: World) -> None:
     response = alice.post(f"/api/v1/signals/{close.pk}/cancel/")
     told = problem(response, 409, "STATE_CONFLICT")
     assert told["detail"] == (
-        f"{close.number} is a published CLOSE, which is not taken back: its exits are under way"
+        f"{close.number} is a published CLOSE, which cannot be cancelled: its exits are under way"
         " or done. To hold the trade again, publish an OPEN."
     )
     close.refresh_from_db()

@@ -175,7 +175,7 @@ def test_untested_account_does_not_have_a_mistyped_pair_taken(
         refused = problem(send(world, "EUR/USB", "?publish=true"), 400, "SYMBOL_NOT_LISTED")
     answered = problem(alert(world, feed, ticker="EUR/USB"), 400, "SYMBOL_NOT_LISTED")
     unread = "1 account has" if strangers == 1 else "2 accounts have"
-    assert f"Listed and near: EUR/USD. {unread} no list yet" in refused["detail"]
+    assert f"Similar listed symbols: EUR/USD. {unread} no list yet" in refused["detail"]
     assert "a connection test reads it" in answered["detail"]
     assert not Signal.objects.filter(feed=feed).exists()
     draft = send(world, "EUR/USD").json()

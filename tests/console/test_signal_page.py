@@ -199,7 +199,7 @@ def test_published_close_is_not_cancelled(small: dict[str, Any], client: Client)
     assert "Cancel what is not filled" not in html_of(client.get(address(close)))
     for ask in (client.get, client.post):
         answer = html_of(ask(address(close, "cancel/"), follow=True))
-        assert f"{close.number} is a published CLOSE, which is not taken back" in answer
+        assert f"{close.number} is a published CLOSE, which cannot be cancelled" in answer
         assert "STATE_CONFLICT" in answer
         assert "is cancelled" not in answer
     close.refresh_from_db()

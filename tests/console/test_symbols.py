@@ -48,7 +48,7 @@ def write(operator: Client, feed: Feed, symbol: str) -> Any:
 
 def test_what_no_follower_lists_is_refused_at_the_form(operator: Client, feed: Feed) -> None:
     page = html_of(write(operator, feed, "DAX/EUR"))
-    assert "lists DAX/EUR. Listed and near: GER40/EUR." in page
+    assert "lists DAX/EUR. Similar listed symbols: GER40/EUR." in page
     assert not Signal.objects.exists()
 
 

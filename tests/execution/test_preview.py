@@ -373,7 +373,7 @@ def test_follow_ups_count_those_that_they_reach(
 
 
 def test_a_published_signal_has_no_preview(alice: ExecutionConnection, feed: Feed) -> None:
-    with pytest.raises(ConflictError, match="its orders say what became of it"):
+    with pytest.raises(ConflictError, match="see its orders for the results"):
         preview(factories.signal(feed))
 
 

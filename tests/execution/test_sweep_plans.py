@@ -43,7 +43,7 @@ from execution.submission import claim_sql
 from prices import symbol_selection
 from signals.models import Feed
 from signals.open_signals import PAIRS_OF_BASE, open_signals_sql
-from signals.symbol_completion import TRADED_LATELY
+from signals.symbol_completion import RECENTLY_TRADED
 from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND
@@ -334,11 +334,11 @@ def test_open_signals_of_a_feed_are_found_from_what_is_under_way(
 def test_pair_of_a_word_is_looked_for_among_the_newest_trades(piled_up: Order, feed: Feed) -> None:
     """An alert of a symbol without a currency; its feed has had thirty thousand trades."""
     asked = {"feed": feed.pk, "base": "EUR/"}
-    told = rows(f"EXPLAIN {TRADED_LATELY}", asked)
+    told = rows(f"EXPLAIN {RECENTLY_TRADED}", asked)
     text = "\n".join(row[0] for row in told)
     assert "using signal_feed_published on signals_signal" in text
     assert "Seq Scan" not in text
-    assert [row.pair for row in rows(TRADED_LATELY, asked)] == ["EUR/USD"]
+    assert [row.pair for row in rows(RECENTLY_TRADED, asked)] == ["EUR/USD"]
 
 
 def test_pairs_of_a_base_are_read_one_step_each(piled_up: Order, feed: Feed) -> None:

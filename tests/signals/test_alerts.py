@@ -39,7 +39,7 @@ def body(**changes: Any) -> bytes:
 
 
 def post(feed: Feed, secret: str, data: bytes, **more: Any) -> tuple[Signal, bool]:
-    outcome = alerts.take_alert(feed_slug=feed.slug, secret=secret, body=data, **more)
+    outcome = alerts.receive_alert(feed_slug=feed.slug, secret=secret, body=data, **more)
     assert outcome.main is not None
     return outcome.main, outcome.is_new
 
@@ -317,7 +317,7 @@ def test_sizes_are_read_as_a_platform_writes_them(feed: Feed, secret: str, size:
         action="sell", prev_market_position="long", prev_market_position_size=size, contracts=size,
         market_position="flat", market_position_size="0",
     )  # fmt: skip
-    outcome = alerts.take_alert(feed_slug=feed.slug, secret=secret, body=flat)
+    outcome = alerts.receive_alert(feed_slug=feed.slug, secret=secret, body=flat)
     assert outcome.change == "flat"
 
 
@@ -376,7 +376,7 @@ def test_tickers_of_charts_are_understood(
 ) -> None:
     chart = Chart(ticker, exchange, plots={"Stop": "1", "Target": "2"})
     data = fill_in(templates()[name], chart.order("Long", "buy", "1"))
-    outcome = alerts.take_alert(feed_slug=feed.slug, secret=secret, body=data)
+    outcome = alerts.receive_alert(feed_slug=feed.slug, secret=secret, body=data)
     assert {one.currency_pair for one in outcome.signals} <= {pair}
     assert bool(outcome.signals) == (name != "close")
     assert pair in outcome.summary or name == "indicator"

@@ -145,7 +145,7 @@ def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> 
     waiting = send(unapproved)
     mine = Signal.objects.filter(pk=waiting.pk)
     told = refused(lambda: mine.update(approval=Approval.APPROVED))
-    assert "nobody has approved it" in told
+    assert "neither it nor its feed" in told
     refused(lambda: mine.update(approval=Approval.APPROVED, published_at=now))
     refused(lambda: make.signal(unapproved, published_at=now))
     refused(lambda: make.signal(unapproved, origin=Origin.DRIFT, published_at=now))

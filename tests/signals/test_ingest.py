@@ -271,9 +271,9 @@ def test_external_id_in_the_wrong_field_is_told_where_it_belongs(feed: Feed) -> 
     take(feed, external_id="2026")
     with pytest.raises(InvalidInputError) as caught:
         follow(feed, action="CLOSE", refers_to="long-1")
-    assert "An external id of yours goes into refers_to_external_id." in caught.value.detail
+    assert "Send your own external id in refers_to_external_id." in caught.value.detail
     with pytest.raises(InvalidInputError) as caught:
         follow(feed, action="CLOSE", refers_to=2026)
     assert caught.value.detail.endswith(
-        "'2026' is an external id of yours: send it as refers_to_external_id."
+        "'2026' is an external id: send it as refers_to_external_id."
     )

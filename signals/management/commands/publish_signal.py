@@ -37,14 +37,14 @@ stop_price), sl, tp or targets [{"price", "fraction"}], valid_for (seconds) or v
 max_slippage (with max_slippage_unit; max_slippage_pips for currencies), risk_category (small,
 normal, large), external_id, feed. To change or end a
 trade: action MODIFY (sl, tp) or CLOSE (close_fraction) with refers_to or refers_to_external_id.
-docs/api.md tells them all.
+docs/api.md lists them all.
 
-The same entry again publishes nothing: it is known by its external_id, else by its contents (a new
-external_id makes it another trade). A faulty entry is named by its index, from 0, and nothing of it
-is written; its neighbours are published all the same.
+The same entry again publishes nothing: it is recognised by its external_id, else by its contents (a
+new external_id makes it another trade). An entry with errors is reported with its index, from 0,
+and not stored; the others are published.
 
 Progress goes to stderr; the last line of stdout is a JSON summary. Exit code: 0 everything is
-published, 1 something was refused or waits for approval, 2 the file cannot be read."""
+published, 1 an entry was refused or waits for approval, 2 the file cannot be read."""
 
 
 class Command(BaseCommand):
@@ -54,22 +54,26 @@ class Command(BaseCommand):
     requires_system_checks = ()
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Keep the help's lines as they are written."""
+        """Keep the line breaks of the help."""
         kwargs["formatter_class"] = RawDescriptionHelpFormatter
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", metavar="FILE", help="a JSON file, or - for standard input")
-        parser.add_argument("--feed", default="", metavar="SLUG", help="for entries that name none")
         parser.add_argument(
-            "--dry-run", action="store_true", help="tell what would happen and change nothing"
+            "--feed", default="", metavar="SLUG", help="the feed of entries without one"
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="show what would happen and change nothing"
         )
         parser.add_argument(
             "--approve",
             action="store_true",
-            help="also publish what waits for approval (with --by)",
+            help="also publish signals that wait for approval (with --by)",
         )
-        parser.add_argument("--by", default="", metavar="USER", help="who does it, for the records")
+        parser.add_argument(
+            "--by", default="", metavar="USER", help="the acting user, for the records"
+        )
 
     def handle(self, *, file: str, feed: str, dry_run: bool, **options: Any) -> None:
         entries = self._read(file)
@@ -80,12 +84,16 @@ class Command(BaseCommand):
         publisher = Publisher(
             default_feed=feed, by=user, approver=user if options["approve"] else None
         )
-        outcomes = self._dry(publisher, entries) if dry_run else self._all(publisher, entries)
-        counts = Counter(one.outcome for one in outcomes)
+        outcomes = (
+            self._simulate(publisher, entries) if dry_run else self._publish(publisher, entries)
+        )
+        counts = Counter(outcome.outcome for outcome in outcomes)
         ok = not counts[REFUSED] and not counts[WAITING]
         summary = {"ok": ok, "dry_run": dry_run, "entries": len(entries)}
         summary |= {name: counts[name] for name in OUTCOMES}
-        self.stdout.write(json.dumps(summary | {"results": [one.as_dict() for one in outcomes]}))
+        self.stdout.write(
+            json.dumps(summary | {"results": [outcome.as_dict() for outcome in outcomes]})
+        )
         if not ok:
             sys.exit(1)
 
@@ -107,24 +115,24 @@ class Command(BaseCommand):
             raise CommandError(f"There is no active user {username!r}.", returncode=2)
         return user
 
-    def _all(self, publisher: Publisher, entries: list[Entry]) -> list[Outcome]:
-        return [self._tell(outcome) for outcome in publisher.publish(entries)]
+    def _publish(self, publisher: Publisher, entries: list[Entry]) -> list[Outcome]:
+        return [self._report(outcome) for outcome in publisher.publish(entries)]
 
-    def _dry(self, publisher: Publisher, entries: list[Entry]) -> list[Outcome]:
-        """Do everything, orders too, and take it all back: what is rung on commit never rings."""
+    def _simulate(self, publisher: Publisher, entries: list[Entry]) -> list[Outcome]:
+        """Publish everything and roll back; messages that are enqueued on commit are never sent."""
         with transaction.atomic():
-            outcomes = self._all(publisher, entries)
+            outcomes = self._publish(publisher, entries)
             transaction.set_rollback(True)
         return outcomes
 
-    def _tell(self, outcome: Outcome) -> Outcome:
+    def _report(self, outcome: Outcome) -> Outcome:
         signal = outcome.signal
-        what = f"{signal.number} {signal}" if signal else ""
+        text = f"{signal.number} {signal}" if signal else ""
         if outcome.outcome == PUBLISHED and signal:
-            what += f" to {signal.candidate_count or 0} accounts"
+            text += f" to {signal.candidate_count or 0} accounts"
         if outcome.outcome == WAITING:
-            what += ": its feed is not approved; an operator approves the signal, or use --approve"
-        self.stderr.write(f"#{outcome.index} {outcome.outcome} {what}".rstrip(), str)
+            text += ": its feed is not approved; an operator approves the signal, or use --approve"
+        self.stderr.write(f"#{outcome.index} {outcome.outcome} {text}".rstrip(), str)
         for fault in outcome.faults:
             where = f" {fault.field}:" if fault.field else ""
             self.stderr.write(f"   {fault.code}{where} {fault.detail} {fault.hint}".rstrip(), str)

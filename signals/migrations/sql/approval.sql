@@ -1,15 +1,15 @@
--- What approves a signal, and for which accounts: held by the database, whatever the code does.
+-- Rules of approval, enforced by the database even if the code fails: what approves a signal, and
+-- for which accounts.
 --
 -- - An owner's own approval of a private feed covers the owner's accounts only. It ends when the
 --   feed goes public or to another owner.
--- - A feed that goes public, loses its approval, changes its owner or is archived sends its
---   unpublished signals back to PENDING. So does a change of the content of an approved signal,
+-- - If a feed goes public, loses its approval, changes its owner or is archived, its unpublished
+--   signals are PENDING again. So does a change of the content of an approved signal,
 --   except in the statement that publishes it: that is refused.
--- - Nothing is approved or published unless its feed is approved, or an operator approved that
+-- - No signal is approved or published unless its feed is approved, or an operator approved that
 --   signal.
--- - Which accounts an approval covers is written by the database when the signal is published.
--- - A session of a tenant approves nothing but the tenant's own private feed, and names no
---   approver.
+-- - The database writes which accounts an approval covers when the signal is published.
+-- - A session of a tenant approves only the tenant's own private feeds, and sets no approver.
 --
 -- ADR 0020.
 
@@ -20,7 +20,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     public.fillcast_actor_may('approve_signals') OR public.fillcast_actor_may('manage_feeds'))
 $$;
 
--- Before a feed changes: whether its approval stands.
+-- Before a feed changes: withdraw an approval that is no longer valid.
 CREATE FUNCTION signals_feed_approval() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   IF TG_OP = 'UPDATE' THEN
@@ -40,7 +40,7 @@ END $$;
 CREATE TRIGGER signals_feed_approval BEFORE INSERT OR UPDATE ON signals_feed
 FOR EACH ROW EXECUTE FUNCTION signals_feed_approval();
 
--- After a feed changed: its unpublished signals lose an approval that no longer stands.
+-- After a feed changed: its unpublished signals lose an approval that is no longer valid.
 CREATE FUNCTION signals_feed_reset_signals() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
@@ -59,7 +59,7 @@ EXECUTE FUNCTION signals_feed_reset_signals();
 
 -- The feed of a signal, locked. The session that writes a signal need not see its feed (row-level
 -- security), but the rule holds for all.
-CREATE FUNCTION signals_feed_held(feed bigint) RETURNS signals_feed
+CREATE FUNCTION signals_lock_feed(feed bigint) RETURNS signals_feed
 LANGUAGE sql SECURITY DEFINER SET search_path = public, pg_temp AS $$
   SELECT f FROM signals_feed f WHERE f.id = feed FOR SHARE
 $$;
@@ -111,7 +111,7 @@ BEGIN
   IF NOT approves AND NOT publishes THEN
     RETURN NEW;
   END IF;
-  feed := signals_feed_held(NEW.feed_id);
+  feed := signals_lock_feed(NEW.feed_id);
   IF TG_OP = 'INSERT' AND NEW.origin = 'DRIFT' AND publishes AND NOT feed.is_public THEN
     NEW.reaches_admins := false;  -- adopted: a trade that its owner made, of that one account
     NEW.owner_only := true;
@@ -119,7 +119,7 @@ BEGIN
   END IF;
   IF NOT feed.is_approved AND NEW.approved_by_id IS NULL THEN
     RAISE check_violation USING MESSAGE =
-      format('signal %s: nobody has approved it or its feed %s', NEW.id, feed.slug);
+      format('signal %s: neither it nor its feed %s is approved', NEW.id, feed.slug);
   END IF;
   IF approves AND NEW.approved_by_id IS NOT NULL AND signals_is_tenant_session() THEN
     RAISE insufficient_privilege USING MESSAGE = 'only an operator approves a signal';

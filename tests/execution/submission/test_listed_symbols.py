@@ -77,7 +77,7 @@ def test_fan_out_skips_who_does_not_list_it(feed: Feed, alice: ExecutionConnecti
 
 def test_what_no_account_lists_is_not_published(feed: Feed) -> None:
     elsewhere(feed, "EUR/USD", "GER40/EUR")
-    with pytest.raises(ConflictError, match=r"lists DAX/EUR. Listed and near: GER40/EUR\."):
+    with pytest.raises(ConflictError, match=r"lists DAX/EUR. Similar listed symbols: GER40/EUR\."):
         index(feed)
     assert not Signal.objects.get().is_published
     assert not Order.objects.exists()
