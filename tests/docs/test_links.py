@@ -1,4 +1,4 @@
-"""Links of the documentation lead to a page, a heading or a file that exists; no network needed.
+"""The documentation: its links lead to what exists, and the site shows its lists as lists.
 
 `make docs` builds the same pages into a site, with the same anchors, and fails on dead links too.
 """
@@ -53,3 +53,19 @@ def test_menu_of_the_site_has_every_page_once() -> None:
 def test_list_of_decisions_has_every_decision() -> None:
     listed = re.findall(r"^\[\d{4}\]: (\S+)$", (DOCS / "adr/README.md").read_text(), re.MULTILINE)
     assert sorted(listed) == sorted(page.name for page in SITE if DECISION.match(page.name))
+
+
+@pytest.mark.parametrize("page", SITE, ids=[page.name for page in SITE])
+def test_lists_are_written_as_the_site_needs_them(page: Path) -> None:
+    """A list follows a blank line, and what is inside an item is indented by four."""
+    before = ""
+    for number, line in enumerate(without_code(page.read_text()).splitlines(), 1):
+        is_item = re.match(r"( *)([-*]|\d+\.) ", line)
+        if is_item:
+            indent = len(is_item[1])
+            continues = re.match(r" *([-*]|\d+\.) |  |#|$", before)
+            assert indent % 4 == 0, f"{page.name}:{number} (without code): indent the list by four"
+            assert continues, (
+                f"{page.name}:{number} (without code): put a blank line before the list"
+            )
+        before = line

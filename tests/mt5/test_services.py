@@ -31,4 +31,4 @@ def test_winsw_reads_it() -> None:
 def test_docs_name_the_files() -> None:
     page = (ROOT / "docs" / "metatrader5.md").read_text()
     for name in FILES:
-        assert f"../deploy/windows/{name}" in page
+        assert f"deploy/windows/{name}" in page
