@@ -13,27 +13,28 @@ from dataclasses import dataclass
 
 POINTS = {
     "publish.written": "a signal is published and its orders are written; not committed",
-    "ring.bundle": "everything is committed; a bundle is about to be enqueued (the nth bundle)",
-    "ring.done": "all bundles are enqueued",
+    "enqueue.bundle": "everything is committed; a bundle is about to be enqueued (the nth bundle)",
+    "enqueue.done": "all bundles are enqueued",
     "claim.locked": "a bundle's connection locks are locked",
     "claim.written": "its intents are written; not committed",
     "claim.committed": "the intents are on disk; the dispatcher does not have them yet",
-    "wire.begin": "the event loop has the orders; no guard has checked them",
-    "wire.guarded": "the guard passed an order; it is not written to the socket yet",
-    "wire.answered": "only the event loop has an order's outcome; not in the outbox",
-    "flush.gathered": "outcomes are taken from the outbox; nothing is written",
-    "outcome.written": "reports are applied; not committed",
-    "outcome.committed": "reports are applied and committed; no notification was sent",
-    "lane.taken": "a lane's lease is committed; its new owner has not stored that yet",
+    "dispatch.begin": "the event loop has the orders; no guard has checked them",
+    "dispatch.guarded": "the guard passed an order; it is not written to the socket yet",
+    "dispatch.answered": "only the event loop has an order's outcome; not in the outbox",
+    "reports.gathered": "outcomes are taken from the outbox; nothing is written",
+    "reports.written": "reports are applied; not committed",
+    "reports.committed": "reports are applied and committed; no notification was sent",
+    "lane.acquired": "a lane's lease is committed; its new owner has not stored that yet",
     "events.read": "events of the broker are read; none is applied",
     "events.applied": "events are applied; not acknowledged",
     "exits.written": "exits are written with their reservation; not committed",
-    "watch.committed": "exits of levels that were hit are committed; not enqueued",
-    "wishes.committed": "cancels and moved levels are decided; the broker is not called yet",
-    "wishes.answered": "the broker has done it; its answer is not written",
-    "takeover.committed": "orders of a dead process are UNKNOWN; no broker is queried yet",
-    "ask.answered": "brokers answered queries for orders; nothing is written",
-    "proof.committed": "an absence confirmation is written",
+    "levels.committed": "exits of levels that were hit are committed; not enqueued",
+    "pending_actions.committed": "cancels and moved levels are decided; the broker is not called"
+    " yet",
+    "pending_actions.answered": "the broker has done it; its answer is not written",
+    "orphans.committed": "orders of a dead process are UNKNOWN; no broker is queried yet",
+    "lookup.answered": "brokers answered queries for orders; nothing is written",
+    "absence.committed": "an absence confirmation is written",
     "reconcile.read": "positions were read; nothing is compared",
     "reconcile.committed": "differences are written",
     "delivery.claimed": "messages are claimed; none is sent",
@@ -59,7 +60,7 @@ class Failpoint:
 
     @classmethod
     def read(cls, text: str) -> "Failpoint":
-        """Read `claim.committed:kill` or `wire.guarded:stop:30`. Raises ValueError."""
+        """Read `claim.committed:kill` or `dispatch.guarded:stop:30`. Raises ValueError."""
         name, action, *nth = text.split(":")
         if name not in POINTS or action not in ACTIONS or len(nth) > 1:
             raise ValueError(text)

@@ -34,7 +34,7 @@ def test_connection(connection_id: str) -> None:
         test_connection.apply_async((connection_id,), queue=lane, retry=False)
 
 
-@shared_task(name="connections.look_for_tests", ignore_result=True)
+@shared_task(name="connections.run_due_tests", ignore_result=True)
 def run_due_tests() -> None:
     """Run the requested tests that are not done: a lost task message loses no test."""
     deadline = machine_time() + MAX_RUN_SECONDS

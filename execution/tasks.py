@@ -49,7 +49,7 @@ def execute_signal(order_ids: object = None, *more: object, **named: object) -> 
     services.execute(ids)
 
 
-@shared_task(name="execution.grant_wishes", ignore_result=True)
+@shared_task(name="execution.process_pending_actions", ignore_result=True)
 def process_pending_actions() -> None:
     """Run the pending cancels, closes and level changes that are possible now."""
     services.execute(services.process_pending_actions(), urgent=True)
@@ -67,7 +67,7 @@ def reconcile() -> None:
     reconcile_all()
 
 
-@shared_task(name="execution.compare_asked", ignore_result=True)
+@shared_task(name="execution.reconcile_requested", ignore_result=True)
 def reconcile_requested() -> None:
     """Reconcile the connections for which it was requested."""
     reconcile_new()
@@ -114,14 +114,14 @@ def enqueue(
         with current_app.producer_pool.acquire(block=True, timeout=2) as producer:
             for target, its_ids in (by_queue or {queue: ids}).items():
                 for start in range(0, len(its_ids), size):
-                    failpoint("ring.bundle")
+                    failpoint("enqueue.bundle")
                     bundle = its_ids[start : start + size]
                     execute_signal.apply_async(
                         (bundle,), queue=target, producer=producer, retry=False
                     )
 
     _try_to_enqueue(send, orders=len(ids))
-    failpoint("ring.done")
+    failpoint("enqueue.done")
 
 
 def enqueue_for_other_lanes(order_ids: Sequence[int]) -> None:

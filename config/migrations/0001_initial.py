@@ -60,7 +60,7 @@ EVERY = (
     ("reconcile", "execution.reconcile", 300, "Compare every account with its broker."),
     ("audit", "execution.audit", 3600, "Count what must be zero."),
     ("deliver events", "events.deliver", 2, "Inboxes, e-mail, webhooks."),
-    ("look for tests", "connections.look_for_tests", 5, "Connection tests that were asked for."),
+    ("run due tests", "connections.run_due_tests", 5, "Connection tests that were requested."),
     ("refresh accounts", "connections.refresh_accounts", 60, "Balances and instruments."),
     (
         "sign the audit trail",

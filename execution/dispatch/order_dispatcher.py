@@ -198,7 +198,7 @@ class OrderDispatcher(threading.Thread):
             self.loop.call_soon_threadsafe(self._begin, list(bundle))
 
     def _begin(self, bundle: list[Outgoing]) -> None:
-        failpoint("wire.begin")
+        failpoint("dispatch.begin")
         now, slow = machine_time(), self.latency.slow
         for outgoing in bundle:
             wait = max(0.0, outgoing.request.send_by - now) + self._call_timeout
@@ -263,7 +263,7 @@ class OrderDispatcher(threading.Thread):
             raise NotSent(Code.KILL_SWITCH)
         if call.outgoing.lane and machine_time() > self.lane_deadline(call.outgoing.lane):
             raise NotSent(Code.SESSION_MOVED)
-        failpoint("wire.guarded")
+        failpoint("dispatch.guarded")
 
     def _time_out(self, outgoing: Outgoing) -> None:
         if _key(outgoing.request) in self._calls:
@@ -271,7 +271,7 @@ class OrderDispatcher(threading.Thread):
 
     def _on_outcome(self, outgoing: Outgoing, answer: CallOutcome) -> None:
         """Report the outcome of a call. A broker's answer after the time-out is reported, too."""
-        failpoint("wire.answered")
+        failpoint("dispatch.answered")
         request = outgoing.request
         call = self._calls.pop(_key(request), None)
         is_fact = isinstance(answer, Rejected) or not isinstance(answer, BaseException)

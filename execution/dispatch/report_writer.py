@@ -321,7 +321,7 @@ class ReportWriter(threading.Thread):
         while not self._stop_requested.is_set():
             batch = self._gather()
             if batch:
-                failpoint("flush.gathered")
+                failpoint("reports.gathered")
                 try:
                     apply_or_defer(batch, waited=machine_time() - self._oldest)
                     self._on_reports(batch)

@@ -135,7 +135,7 @@ def scan_levels() -> list[int]:
         ]  # of two requests for a position, the later one counts
         written = open_exits(requests, skip_locked=True)
     if written:
-        failpoint("watch.committed")
+        failpoint("levels.committed")
     request_positions_read()
     return [exit_.order_id for exit_ in written]
 

@@ -323,7 +323,7 @@ def process_pending_actions() -> list[int]:
         exits = _end_finished(pending)
         cancels = _claim_cancels(pending, background_calls.max_seconds())
     if cancels:
-        failpoint("wishes.committed")
+        failpoint("pending_actions.committed")
     background_calls.start(
         [
             BackgroundCall(
@@ -347,7 +347,7 @@ def sync_levels() -> None:
         else []
     )
     if levels:
-        failpoint("wishes.committed")
+        failpoint("pending_actions.committed")
     background_calls.start(
         [
             BackgroundCall(
@@ -368,7 +368,7 @@ def _send_by() -> float:
 
 def _write_cancel_results(done: Sequence[CallResult]) -> None:
     """Store which cancels were requested, then what brokers reported."""
-    failpoint("wishes.answered")
+    failpoint("pending_actions.answered")
     blocked = write_results(done, _count_cancels, free_orders)
     apply_answers(done, careful=blocked)
 
@@ -391,7 +391,7 @@ def _count_cancels(done: Sequence[CallResult]) -> None:
 
 def _write_level_results(done: Sequence[CallResult]) -> None:
     """Store the results of level changes. We guard levels that the broker does not accept."""
-    failpoint("wishes.answered")
+    failpoint("pending_actions.answered")
     blocked = apply_answers(done)
     write_results(done, _count_level_changes, free_positions, careful=blocked)
 

@@ -245,7 +245,7 @@ def mark_orphaned_unknown(worker_id: str) -> int:
     """Set orders that dead processes left SUBMITTING to UNKNOWN; return how many."""
     orphaned = run(MARK_ORPHANED_UNKNOWN, (worker_id,))
     if orphaned:
-        failpoint("takeover.committed")
+        failpoint("orphans.committed")
     return orphaned
 
 
@@ -295,7 +295,7 @@ def _find(row: LookUpRow) -> Coroutine[Any, Any, list[OrderReport] | None]:
 
 def apply_lookup_results(done: Sequence[CallResult]) -> None:
     """Store the results of look-ups: reports, absence confirmations or failures."""
-    failpoint("ask.answered")
+    failpoint("lookup.answered")
     blocked = apply_answers(done)
     write_results(done, _end_lookups, free_orders, careful=blocked)
 
@@ -323,7 +323,7 @@ def _end_lookups(done: Sequence[CallResult]) -> None:
                 "gap": settings.FILLCAST_ABSENCE_GAP_SECONDS,
             },
         )
-        failpoint("proof.committed")
+        failpoint("absence.committed")
 
 
 def _confirms_absence(row: LookUpRow) -> bool:

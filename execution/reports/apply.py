@@ -78,8 +78,8 @@ def apply_reports(reports: Sequence[OrderReport], *, patient: bool = True) -> Ap
             closes = create_inferred_closes(inferred)
             written, deferred = written + _apply(closes), deferred + closes.deferred
         write_levels(level_statements(reports))
-        failpoint("outcome.written")
-    failpoint("outcome.committed")
+        failpoint("reports.written")
+    failpoint("reports.committed")
     return Applied(written, early + deferred)
 
 

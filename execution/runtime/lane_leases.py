@@ -240,7 +240,7 @@ class LaneLeaseManager:
             taken = {row.lane: row.fence for row in rows(TAKE, parameters)}
             run(RESET_RECONCILED, (array(taken),))
             run(RELEASE_LOOKUPS, (array(taken),))
-        failpoint("lane.taken")
+        failpoint("lane.acquired")
         with self._lock:
             until, is_ending = began + self._lease, self._is_ending.is_set()
             self._held |= {

@@ -167,7 +167,7 @@ def test_due_test_runs_without_its_message(
     tasks.run_due_tests()
     assert done == [alices.pk]
     assert tasks.test_connection.name == "connections.test_connection"
-    assert tasks.run_due_tests.name == "connections.look_for_tests"
+    assert tasks.run_due_tests.name == "connections.run_due_tests"
 
 
 def test_all_accounts_are_read_at_once_within_bounds(

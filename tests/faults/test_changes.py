@@ -26,7 +26,7 @@ def everywhere_at(environment: FaultEnvironment, stop: str) -> bool:
     return bool(ours == theirs == OPENED)
 
 
-@pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
+@pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
 def test_levels_are_moved_once_a_worker_died_at_it(opened: FaultEnvironment, point: str) -> None:
     victim = opened.fleet.worker("victim", faults=f"{point}:kill")
     opened.broker(reply_delay_ms=100)
@@ -40,7 +40,7 @@ def test_levels_are_moved_once_a_worker_died_at_it(opened: FaultEnvironment, poi
     assert opened.count.wrong(OPENED) == {}
 
 
-@pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
+@pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
 def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
     opened: FaultEnvironment, point: str
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
     assert opened.count.wrong(OPENED) == {}
 
 
-@pytest.mark.parametrize("point", ["wishes.committed", "wishes.answered"])
+@pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
 @pytest.mark.parametrize("deed", ["kill", "stop"])
 def test_resting_orders_are_taken_back_though_the_one_who_asked_died(
     environment: FaultEnvironment, point: str, deed: str

@@ -13,7 +13,7 @@ def test_without_the_send_deadline_a_stopped_worker_sends_what_was_called_absent
     environment: FaultEnvironment,
 ) -> None:
     victim = environment.fleet.worker(
-        "victim", faults="wire.begin:stop", without="deadline", wait=False
+        "victim", faults="dispatch.begin:stop", without="deadline", wait=False
     )
     other = environment.fleet.worker("other", wait=False)
     environment.fleet.wait_for_lease(victim, other)
@@ -79,10 +79,10 @@ def test_what_a_stale_process_says_of_a_call_counts_only_without_the_fence(
     turn with the answers unread. Then the first one says truly that it has not sent: of its own
     call. Deaf, or the broker's events would tell it what has been closed meanwhile."""
     stale = opened.fleet.worker(
-        "stale", "exits", faults="wire.begin:stop", without=without, wait=False
+        "stale", "exits", faults="dispatch.begin:stop", without=without, wait=False
     )
     successor = opened.fleet.worker(
-        "successor", "exits", faults="wire.answered:stop", without="events", wait=False
+        "successor", "exits", faults="dispatch.answered:stop", without="events", wait=False
     )
     opened.fleet.wait_for_lease(stale, successor)
     opened.broker(reply_delay_ms=500)  # many have arrived before the first is answered
@@ -92,7 +92,7 @@ def test_what_a_stale_process_says_of_a_call_counts_only_without_the_fence(
     opened.wait(lambda: stale.stopped, "nobody came there")
     successor.go_on()
     opened.wait(lambda: not opened.fleet.has_lease(stale.pid), "it is believed alive")
-    opened.wait(lambda: "stop at wire.answered" in successor.said(), "nobody was answered")
+    opened.wait(lambda: "stop at dispatch.answered" in successor.said(), "nobody was answered")
     stale.go_on()
     opened.settle()
     successor.go_on()

@@ -14,14 +14,14 @@ WORKER = {
     "claim.locked": 2,
     "claim.written": 2,
     "claim.committed": 2,
-    "wire.begin": 2,
-    "wire.guarded": 70,
-    "wire.answered": 20,
-    "flush.gathered": 1,
-    "outcome.written": 1,
-    "outcome.committed": 1,
+    "dispatch.begin": 2,
+    "dispatch.guarded": 70,
+    "dispatch.answered": 20,
+    "reports.gathered": 1,
+    "reports.written": 1,
+    "reports.committed": 1,
 }
-QUICK = {"claim.committed", "outcome.written"}
+QUICK = {"claim.committed", "reports.written"}
 
 
 def quick(points: dict[str, int]) -> list[Any]:
@@ -97,9 +97,9 @@ def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
     ("point", "published"),
     [
         ("publish.written", 0),
-        ("ring.bundle:kill:1", 1),
-        ("ring.bundle:kill:3", 1),
-        ("ring.done", 1),
+        ("enqueue.bundle:kill:1", 1),
+        ("enqueue.bundle:kill:3", 1),
+        ("enqueue.done", 1),
     ],
 )
 def test_a_publisher_killed_there_has_published_all_or_nothing(

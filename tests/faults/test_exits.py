@@ -9,13 +9,13 @@ from tests.faults.process_fleet import OperatorDiedError
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 POINTS = {
     "claim.committed": 2,
-    "wire.begin": 2,
-    "wire.guarded": 70,
-    "wire.answered": 20,
-    "outcome.written": 1,
-    "outcome.committed": 1,
+    "dispatch.begin": 2,
+    "dispatch.guarded": 70,
+    "dispatch.answered": 20,
+    "reports.written": 1,
+    "reports.committed": 1,
 }
-STOPS = ["claim.committed", "wire.begin", "wire.answered", "outcome.written"]
+STOPS = ["claim.committed", "dispatch.begin", "dispatch.answered", "reports.written"]
 FIRST_SIGNAL = "SELECT min(id) FROM signals_signal"
 
 
@@ -107,7 +107,7 @@ def test_who_dies_before_the_close_is_committed_has_closed_nothing(
     all_closed(opened)
 
 
-@pytest.mark.parametrize("point", ["exits.written", "watch.committed", "claim.committed"])
+@pytest.mark.parametrize("point", ["exits.written", "levels.committed", "claim.committed"])
 def test_the_watch_killed_there_closes_each_position_once(
     watched: FaultEnvironment, point: str
 ) -> None:
@@ -128,7 +128,7 @@ def test_watch_signal_and_click_race_for_a_position_while_the_worker_dies(
     request: pytest.FixtureRequest, mode: str
 ) -> None:
     environment: FaultEnvironment = request.getfixturevalue(mode)
-    victim = environment.fleet.worker("victim", "exits", faults="wire.answered:kill:60")
+    victim = environment.fleet.worker("victim", "exits", faults="dispatch.answered:kill:60")
     environment.broker(reply_delay_ms=100)
     if mode == "watched":  # where the broker keeps the levels they are its own business
         environment.quote(bid="1.09400", ask="1.09410")

@@ -50,22 +50,22 @@ def test_the_page_names_every_point_and_every_case() -> None:
 
 
 def test_what_is_not_armed_does_nothing(disarmed: None) -> None:
-    failpoints.arm([Failpoint("ring.done", "raise")])
-    failpoint("ring.bundle")
+    failpoints.arm([Failpoint("enqueue.done", "raise")])
+    failpoint("enqueue.bundle")
     failpoints.arm([])
-    failpoint("ring.done")
+    failpoint("enqueue.done")
 
 
 def test_an_armed_point_acts_at_its_nth_hit_only(disarmed: None) -> None:
-    failpoints.arm([Failpoint.read("ring.done:raise:2")])
-    failpoint("ring.done")
+    failpoints.arm([Failpoint.read("enqueue.done:raise:2")])
+    failpoint("enqueue.done")
     with pytest.raises(FailpointError, match=r"ring\.done"):
-        failpoint("ring.done")
-    failpoint("ring.done")
+        failpoint("enqueue.done")
+    failpoint("enqueue.done")
 
 
-@pytest.mark.parametrize("text", ["", "ring.done", "ring.done:die", "nowhere:kill", "a:b:c:d",
-                                  "ring.done:kill:0", "ring.done:kill:x"])  # fmt: skip
+@pytest.mark.parametrize("text", ["", "enqueue.done", "enqueue.done:die", "nowhere:kill", "a:b:c:d",
+                                  "enqueue.done:kill:0", "enqueue.done:kill:x"])  # fmt: skip
 def test_what_names_no_point_or_deed_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Failpoint.read(text)
@@ -75,12 +75,12 @@ def test_what_names_no_point_or_deed_is_refused(text: str) -> None:
 def test_the_process_whose_environment_says_so_ends_there(deed: str, code: int) -> None:
     program = (
         "import django; django.setup(); "
-        "from common.failpoints import failpoint; failpoint('ring.done')"
+        "from common.failpoints import failpoint; failpoint('enqueue.done')"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={
-            "FILLCAST_FAILPOINTS": f"ring.done:{deed}",
+            "FILLCAST_FAILPOINTS": f"enqueue.done:{deed}",
             "FILLCAST_ENV_FILE": "/dev/null",
             "DJANGO_SETTINGS_MODULE": "config.settings",
         },
@@ -89,7 +89,7 @@ def test_the_process_whose_environment_says_so_ends_there(deed: str, code: int) 
         check=False,
     )
     assert done.returncode == code
-    assert b"ring.done" in done.stderr
+    assert b"enqueue.done" in done.stderr
 
 
 STOPS, STILL_SECONDS = 20, 0.05
@@ -100,9 +100,9 @@ from common.failpoints import Failpoint, failpoint
 
 def walk():
     for _ in range({STOPS}):
-        failpoints.arm([Failpoint("ring.done", "stop")])
+        failpoints.arm([Failpoint("enqueue.done", "stop")])
         steps, began = 0, time.monotonic()
-        failpoint("ring.done")
+        failpoint("enqueue.done")
         while time.monotonic() - began < {STILL_SECONDS}:
             steps += 1
         print(steps, flush=True)
@@ -134,4 +134,4 @@ def test_a_thread_that_stops_its_process_takes_no_step_more() -> None:
 
 def test_production_does_not_start_with_an_armed_point() -> None:
     with pytest.raises(InvalidEnvironmentError, match="FILLCAST_FAILPOINTS is set"):
-        Settings.read({**PRODUCTION, "FILLCAST_FAILPOINTS": "ring.done:kill"})
+        Settings.read({**PRODUCTION, "FILLCAST_FAILPOINTS": "enqueue.done:kill"})

@@ -154,7 +154,8 @@ def test_the_lanes_of_a_killed_owner_move_and_every_order_is_sent_once(laned: La
 
 
 @pytest.mark.parametrize(
-    ("point", "nth"), [("wire.begin", 2), ("claim.committed", 2), ("wishes.committed", 1)]
+    ("point", "nth"),
+    [("dispatch.begin", 2), ("claim.committed", 2), ("pending_actions.committed", 1)],
 )
 def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
     laned: Laned, point: str, nth: int
@@ -164,7 +165,7 @@ def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
     laned.shared(victim)
     laned.ready()
     laned.quote()
-    if point == "wishes.committed":
+    if point == "pending_actions.committed":
         laned.operator.do("publish", feed=200, order_type="LIMIT", open_price="1.05", sl="1.04")
         laned.settle()
         resting = laned.ours.rows("SELECT id FROM execution_order")

@@ -185,7 +185,7 @@ def test_the_web_process_killed_while_it_publishes(environment: FaultEnvironment
     assert not victim.alive or victim.popen.wait(10) == -9
     story = Scenario(environment)
     assert story.at_fault == {}
-    victim = environment.fleet.start(web, faults="ring.bundle:kill", FILLCAST_PORT=port)
+    victim = environment.fleet.start(web, faults="enqueue.bundle:kill", FILLCAST_PORT=port)
     environment.wait(lambda: web.ready is not None and web.ready(), "no web", 60)
     with pytest.raises(OSError):
         _publish(port, key, signal_id)

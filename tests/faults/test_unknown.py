@@ -15,7 +15,7 @@ def test_a_lost_answer_is_looked_up_though_the_first_who_asked_died(
     environment: FaultEnvironment, deed: str
 ) -> None:
     environment.broker(silent_after=True)
-    victim = environment.fleet.worker("victim", faults=f"ask.answered:{deed}")
+    victim = environment.fleet.worker("victim", faults=f"lookup.answered:{deed}")
     environment.quote()
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: not victim.alive or victim.stopped, "nobody asked")
@@ -37,7 +37,7 @@ def test_who_takes_over_from_the_dead_may_die_at_it(environment: FaultEnvironmen
     environment.quote()
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: not first.alive, "the first did not die")
-    second = environment.fleet.worker("second", faults="takeover.committed:kill")
+    second = environment.fleet.worker("second", faults="orphans.committed:kill")
     environment.wait(lambda: not second.alive, "the second did not die")
     story = Scenario(environment)
     environment.fleet.worker("third")
@@ -52,7 +52,7 @@ def test_an_absence_is_proven_twice_though_the_prover_died(
     environment: FaultEnvironment, proof: int, deed: str
 ) -> None:
     environment.broker(silent_before=True)
-    victim = environment.fleet.worker("victim", faults=f"proof.committed:{deed}:{proof}")
+    victim = environment.fleet.worker("victim", faults=f"absence.committed:{deed}:{proof}")
     environment.quote()
     environment.operator.do("publish", feed=N)
     environment.wait(lambda: not victim.alive or victim.stopped, "nothing was proven", 60)

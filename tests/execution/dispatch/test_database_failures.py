@@ -87,11 +87,11 @@ def test_a_report_alone_survives_that_its_process_stood_still(
 ) -> None:
     factories.signal(feed)
     factories.claim_all()
-    stood = stand_still("execution.reports.apply", "outcome.written")
+    stood = stand_still("execution.reports.apply", "reports.written")
     monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0)
     apply_or_defer([factories.fill_report(factories.order(leg="entry"), 100, "f1")])
     retry_deferred()
-    assert stood == ["outcome.written"]
+    assert stood == ["reports.written"]
     assert Order.objects.get().status == "FILLED"
     assert ExecutionPosition.objects.get().quantity == 100
     assert factories.drift_items() == []
