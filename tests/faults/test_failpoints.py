@@ -59,7 +59,7 @@ def test_what_is_not_armed_does_nothing(disarmed: None) -> None:
 def test_an_armed_point_acts_at_its_nth_hit_only(disarmed: None) -> None:
     failpoints.arm([Failpoint.read("enqueue.done:raise:2")])
     failpoint("enqueue.done")
-    with pytest.raises(FailpointError, match=r"ring\.done"):
+    with pytest.raises(FailpointError, match=r"enqueue\.done"):
         failpoint("enqueue.done")
     failpoint("enqueue.done")
 
