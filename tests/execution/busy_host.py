@@ -1,4 +1,4 @@
-"""A host whose slots are all taken: what is called there waits."""
+"""A host whose slots are all taken: further calls to it wait."""
 
 import asyncio
 import threading
@@ -21,12 +21,12 @@ class Holder:
 
 @contextmanager
 def occupied(trading: TradingRuntime, host: str) -> Iterator[None]:
-    """Every slot of a host is taken by a call that ends with the block only."""
+    """Hold every slot of a host until the block ends."""
     held, released = threading.Semaphore(0), threading.Event()
 
     async def call() -> None:
         held.release()
-        while not released.is_set():  # beyond its time-out, too
+        while not released.is_set():  # past its time-out too
             with suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.01)
 

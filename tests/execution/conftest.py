@@ -1,4 +1,4 @@
-"""A feed, an instrument, an account at the double, and a wire to it."""
+"""Fixtures: a feed, an instrument, an account at the fake broker, and a dispatcher."""
 
 from collections.abc import Iterator, Sequence
 
@@ -23,11 +23,13 @@ factories.register()
 
 @pytest.fixture(autouse=True)
 def captured_enqueues(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
-    """Nothing is sent to Celery; what would have been rung is kept."""
-    rung: list[list[int]] = []
-    monkeypatch.setattr(tasks, "enqueue", lambda ids, queue="", lanes=None: rung.append(list(ids)))
+    """Send nothing to Celery; record what would have been enqueued."""
+    enqueued: list[list[int]] = []
+    monkeypatch.setattr(
+        tasks, "enqueue", lambda ids, queue="", lanes=None: enqueued.append(list(ids))
+    )
     monkeypatch.setattr(tasks, "_enqueue_pending_actions", lambda: None)
-    return rung
+    return enqueued
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,7 @@ def empty_deferred_queue(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def broker() -> Iterator[FakeBroker]:
-    """The double, empty; whether it tells things by itself is asked anew."""
+    """The fake broker, emptied; the cached answer about its events is cleared."""
     factories.fake_broker().reset()
     order_polling.polled_broker_types.cache_clear()
     yield factories.fake_broker()
@@ -54,7 +56,7 @@ def feed(db: None) -> Feed:
 
 @pytest.fixture
 def alice(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
-    """Her account takes every signal of the feed at a fixed 100, stops watched by us."""
+    """Alice's account takes every signal at a fixed 100; the engine guards its stops."""
     return factories.account(feed)
 
 
@@ -62,41 +64,41 @@ def alice(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
 def runtime(
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[trading_runtime.TradingRuntime]:
-    """A runtime whose wire runs and whose flusher does not: what comes back is applied by hand,
-    and what background calls bring before `start` returns."""
-    present = trading_runtime.TradingRuntime("test")
-    present.dispatcher.start()
-    begin = present.dispatcher.background_calls.start
+    """A runtime with a dispatcher and no report writer: the test applies reports by hand,
+    and results of background calls are recorded before `start` returns."""
+    current = trading_runtime.TradingRuntime("test")
+    current.dispatcher.start()
+    begin = current.dispatcher.background_calls.start
 
-    def start(errands: Sequence[BackgroundCall]) -> None:
-        begin(errands)
-        assert present.dispatcher.background_calls.wait_idle(30)
-        told = [
-            present.dispatcher.outbox.get_nowait() for _ in range(present.dispatcher.outbox.qsize())
+    def start(calls: Sequence[BackgroundCall]) -> None:
+        begin(calls)
+        assert current.dispatcher.background_calls.wait_idle(30)
+        results = [
+            current.dispatcher.outbox.get_nowait() for _ in range(current.dispatcher.outbox.qsize())
         ]
-        for one in told:
-            if not isinstance(one, CallResult):
-                present.dispatcher.outbox.put(one)
-        record_call_results([one for one in told if isinstance(one, CallResult)])
+        for result in results:
+            if not isinstance(result, CallResult):
+                current.dispatcher.outbox.put(result)
+        record_call_results([result for result in results if isinstance(result, CallResult)])
 
-    monkeypatch.setattr(present.dispatcher.background_calls, "start", start)
-    before, trading_runtime._runtime = trading_runtime._runtime, present
-    yield present
+    monkeypatch.setattr(current.dispatcher.background_calls, "start", start)
+    before, trading_runtime._runtime = trading_runtime._runtime, current
+    yield current
     trading_runtime._runtime = before
-    present.dispatcher.loop.call_soon_threadsafe(present.dispatcher.loop.stop)
-    present.dispatcher.join(30)
-    present.dispatcher.loop.close()
+    current.dispatcher.loop.call_soon_threadsafe(current.dispatcher.loop.stop)
+    current.dispatcher.join(30)
+    current.dispatcher.loop.close()
 
 
 @pytest.fixture
 def trading(transactional_db: None, broker: FakeBroker) -> Iterator[trading_runtime.TradingRuntime]:
-    """A whole runtime as in a worker, without its own looks for work."""
-    present = trading_runtime.TradingRuntime("test")
-    present.start()
-    before, trading_runtime._runtime = trading_runtime._runtime, present
-    yield present
+    """A whole runtime as in a worker, without its own polls for work."""
+    current = trading_runtime.TradingRuntime("test")
+    current.start()
+    before, trading_runtime._runtime = trading_runtime._runtime, current
+    yield current
     trading_runtime._runtime = before
-    present.stop()
+    current.stop()
 
 
 @pytest.fixture
@@ -115,12 +117,12 @@ def position(
 
 @pytest.fixture
 def session(transactional_db: None, broker: FakeBroker) -> Iterator[trading_runtime.TradingRuntime]:
-    """A runtime as in a session worker, whose rounds are called by hand."""
-    present = trading_runtime.TradingRuntime("sessions")
-    present.start()
-    before, trading_runtime._runtime = trading_runtime._runtime, present
-    yield present
+    """A runtime as in a session worker; the test calls its jobs by hand."""
+    current = trading_runtime.TradingRuntime("sessions")
+    current.start()
+    before, trading_runtime._runtime = trading_runtime._runtime, current
+    yield current
     trading_runtime._runtime = before
-    present.stop()
+    current.stop()
     of_process._held_lanes = of_process._general
     of_process.mark_idle(())

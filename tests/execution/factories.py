@@ -1,4 +1,4 @@
-"""The cast of these tests: accounts at the double that may trade, signals, time that passes."""
+"""Factories: accounts at the fake broker that may trade, signals, and time that passes."""
 
 import threading
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ OWNER = "process-1"
 
 
 def register() -> None:
-    """Add the double to the broker kinds of this process."""
+    """Register the fake broker as a broker type of this process."""
     BUILT_IN[KIND] = "tests.execution.fake_broker:create"
     broker_types.cache_clear()
     eligibility.needs_credentials.cache_clear()
@@ -61,7 +61,7 @@ def instrument(pair: str = "EUR/USD", **fields: Any) -> Instrument:
 
 
 def account(feed: Feed | None = None, **fields: Any) -> ExecutionConnection:
-    """A connection that may trade: quoted, read, reconciled, fixed size 100 unless told otherwise.
+    """Return a connection that may trade: quoted, synced, reconciled; its fixed size is 100.
 
     Fields of its preset begin with `preset_`, of its snapshot with `snapshot_`.
     """
@@ -102,7 +102,7 @@ def _popped(fields: dict[str, Any], prefix: str) -> dict[str, Any]:
 def quote(
     of: ExecutionConnection, bid: D | str = BID, ask: D | str = "", pair: str = "EUR/USD"
 ) -> None:
-    """Its price source quotes; ask: 1 pip above unless said."""
+    """Store a quote of its price source; the default ask is 1 pip above the bid."""
     bid = D(bid)
     LatestQuote.objects.update_or_create(
         data_connection=of.data_connection,
@@ -117,7 +117,7 @@ def quote(
 
 
 def mark_monitored(of: ExecutionConnection) -> None:
-    """Its price source has been judged just now, as the prices process does each second."""
+    """Mark its price source as evaluated just now, as the prices process does each second."""
     run(
         "INSERT INTO execution_levelmonitorheartbeat VALUES (%s, clock_timestamp())"
         " ON CONFLICT (source_id) DO UPDATE SET last_evaluated_at = EXCLUDED.last_evaluated_at",
@@ -126,8 +126,8 @@ def mark_monitored(of: ExecutionConnection) -> None:
 
 
 def signal(feed: Feed, targets: Sequence[tuple[str, str]] = (), **fields: Any) -> Signal:
-    """A buy at market with a stop, published."""
-    said = {
+    """Publish a buy at market with a stop."""
+    defaults = {
         "currency_pair": "EUR/USD",
         "direction": "BUY",
         "sl": D("1.09000"),
@@ -135,7 +135,7 @@ def signal(feed: Feed, targets: Sequence[tuple[str, str]] = (), **fields: Any) -
         "target_fractions": [D(fraction) for _, fraction in targets],
         "approval": Approval.APPROVED,
     }
-    row = Signal.objects.create(feed=feed, **{**said, **fields})
+    row = Signal.objects.create(feed=feed, **{**defaults, **fields})
     assert publish(row.pk, by=None)
     return Signal.objects.get(pk=row.pk)
 
@@ -147,7 +147,7 @@ def close_signal(of: Signal, fraction: str = "1") -> Signal:
     )  # fmt: skip
 
 
-# ---- the core by hand ------------------------------------------------------------------------
+# ---- the core, step by step --------------------------------------------------------------------
 def pending() -> list[int]:
     return list(Order.objects.filter(status="PENDING").order_by("id").values_list("id", flat=True))
 
@@ -158,30 +158,30 @@ def claim_all(owner: str = OWNER) -> list[Outgoing]:
 
 
 def drift_items() -> list[tuple[str, str]]:
-    """Every difference, the oldest first: what it is and its state."""
+    """Return kind and state of every drift item, oldest first."""
     return list(DriftItem.objects.order_by("id").values_list("kind", "state"))
 
 
 def apply(*reports: OrderReport) -> list[OrderReport]:
-    """Apply as the report writer does; returns what was deferred."""
+    """Apply reports as the report writer does; return the deferred ones."""
     return apply_with_bisection(list(reports)).reports
 
 
 def claimed_call(of: Order) -> Any:
-    """What the claim handed out for an order, as far as an answer needs it."""
-    said = {"client_order_id": of.client_order_id, "fence": of.fence, "order_id": of.pk}
-    return SimpleNamespace(request=SimpleNamespace(connection_id=str(of.connection_id), **said))
+    """Return the claimed call of an order, as far as an answer needs it."""
+    fields = {"client_order_id": of.client_order_id, "fence": of.fence, "order_id": of.pk}
+    return SimpleNamespace(request=SimpleNamespace(connection_id=str(of.connection_id), **fields))
 
 
 def answer(outgoing: Outgoing, what: Any) -> list[OrderReport]:
-    """Apply what a call ended in: reports or an exception."""
-    told = reports_from_outcome(outgoing.request, what)
-    apply(*told)
-    return told
+    """Apply the outcome of a call: reports or an exception."""
+    reports = reports_from_outcome(outgoing.request, what)
+    apply(*reports)
+    return reports
 
 
 def fill_all(owner: str = OWNER) -> None:
-    """Claim and fill everything that is due, at the double."""
+    """Claim everything that is due and fill it at the fake broker."""
     for outgoing in claim_all(owner):
         answer(outgoing, fake_broker().fill_at_once(outgoing.request))
 
@@ -199,7 +199,7 @@ def order(**fields: Any) -> Order:
 def fill_report(
     of: Order, quantity: D | int | str, fill_id: str, *, price: D | str = "1.10000", **fields: Any
 ) -> OrderReport:
-    """A broker's report of one execution, made up."""
+    """Return a made-up report of one execution."""
     execution = Execution(
         fill_id, D(quantity), D(price), fields.pop("time", None) or market_now(),
         inferred=fields.pop("inferred", False),
@@ -208,20 +208,24 @@ def fill_report(
 
 
 def report(of: Order, kind: ReportKind, **fields: Any) -> OrderReport:
-    told = {"broker_order_id": f"b{of.pk}", "client_order_id": of.client_order_id or ""}
+    ids = {"broker_order_id": f"b{of.pk}", "client_order_id": of.client_order_id or ""}
     if of.is_entry:
-        told["broker_position_id"] = f"t{of.pk}"
+        ids["broker_position_id"] = f"t{of.pk}"
     if of.is_entry and kind in (ReportKind.FILLED, ReportKind.LEVELS):
-        wanted = {"stop_loss": of.stop_loss, "take_profit": of.take_profit, "protected": None}
+        current_levels = {
+            "stop_loss": of.stop_loss,
+            "take_profit": of.take_profit,
+            "protected": None,
+        }
         if kind is ReportKind.LEVELS:
-            wanted = dict.fromkeys(wanted)
-        said = {name: fields.pop(name, level) for name, level in wanted.items()}
-        fields.setdefault("levels", HeldLevels(**said))
-    return OrderReport(kind=kind, connection_id=str(of.connection_id), **{**told, **fields})
+            current_levels = dict.fromkeys(current_levels)
+        levels = {name: fields.pop(name, level) for name, level in current_levels.items()}
+        fields.setdefault("levels", HeldLevels(**levels))
+    return OrderReport(kind=kind, connection_id=str(of.connection_id), **{**ids, **fields})
 
 
 def dropped_counts() -> dict[str, tuple[int, str]]:
-    """What was dropped as the console shows it: how often, and what was last."""
+    """Return the dropped messages as the console shows them: count and last sample."""
     shown: Any = DroppedMessageCount.objects.summed()
     return {row.name: (row.total, row.sample) for row in shown}
 
@@ -242,7 +246,7 @@ MACHINE_TIMES = {
 
 
 def pass_time(seconds: float) -> None:
-    """Let time pass without waiting: all that is compared with the clock moves into the past."""
+    """Let time pass without waiting: move every stored time into the past."""
     for table, names in MACHINE_TIMES.items():
         moved = ", ".join(f"{name} = {name} - make_interval(secs => %(s)s)" for name in names)
         run(f"UPDATE {table} SET {moved}", {"s": seconds})
@@ -250,7 +254,7 @@ def pass_time(seconds: float) -> None:
 
 @contextmanager
 def without_triggers() -> Iterator[None]:
-    """Write rows that no code of ours could write, such as a status that the table forbids."""
+    """Write rows that the product cannot write, such as a forbidden status transition."""
     run("SET session_replication_role = replica")
     try:
         yield
@@ -293,7 +297,7 @@ ZERO = Decimal(0)
 
 @contextmanager
 def locked_elsewhere(statement: str) -> Iterator[None]:
-    """Hold what a statement locks, in a transaction of another session, until the block ends."""
+    """Hold the rows that a statement locks, in another session, until the block ends."""
     locked, done = threading.Event(), threading.Event()
 
     def hold() -> None:

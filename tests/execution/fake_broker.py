@@ -1,7 +1,7 @@
-"""A broker with a memory, as an adapter under the kind `double`.
+"""A broker with a memory, as an adapter of the broker type `double`.
 
 Tests drive its books by hand (`receive`, `execute`, `end`, `exit_by_itself` of book.py) or through
-`submit`, whose behaviour they script.
+`submit`, with scripted behaviour.
 """
 
 import asyncio
@@ -60,27 +60,27 @@ class FakeBroker(FakeBrokerBook):
     form = Form()
 
     def reset(self) -> None:
-        """Forget everything, and do again what is usual."""
+        """Forget everything and restore the default behaviour."""
         super().reset()
         self.calls: list[tuple[str, str]] = []
         self.behaviour: Callable[[OrderRequest], list[OrderReport]] = self.fill_at_once
         self.cancelling = "take"  # refuse, or no answer: "silent"
         self.reads_fail = False
-        self.state: AccountState | None = None  # what it says of every account, if it says it
+        self.state: AccountState | None = None  # its report for every account, if set
         self.event_stream = True
-        self.hang, self.hung = Hang(), set[str]()  # connections whose reads are not answered
+        self.hang, self.hung = Hang(), set[str]()  # connections with reads that hang
         self.hanging = {
             "positions",
             "open_orders",
             "fills_since",
             "what_if",
-        }  # which of their reads
+        }  # the reads that hang
         self.fills_horizon: timedelta | None = timedelta(days=1)
         self.arrives_within = timedelta(0)
-        self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda told: told
+        self.shuffle: Callable[[list[OrderReport]], list[OrderReport]] = lambda reports: reports
         self.on_call: Callable[[], None] = lambda: None
         self.submit_many_at_once = False
-        self.margin: Decimal | None = None  # of one unit, if it tells margins
+        self.margin: Decimal | None = None  # of one unit, if the broker reports margins
 
     def capabilities(self, spec: ConnectionSpec) -> Capabilities:
         return Capabilities(
@@ -145,14 +145,14 @@ class FakeBroker(FakeBrokerBook):
         self,
         requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
         guard: Guard,
-        tell: OnOutcome,
+        on_outcome: OnOutcome,
     ) -> None:
         for spec, request in requests:
             try:
                 answer: list[OrderReport] | BrokerError = await self.submit(spec, request, guard)
             except BrokerError as error:
                 answer = error
-            tell(request, answer)
+            on_outcome(request, answer)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         self._called("cancel", request.client_order_id)
@@ -257,13 +257,13 @@ class FakeBroker(FakeBrokerBook):
             self.news.pop(event_id, None)
 
     async def stream_events(self) -> AsyncIterator[None]:
-        told: set[str] | None = None
+        reported: set[str] | None = None
         while True:
             waiting = set(self.news)
-            if told is None or waiting - told:
+            if reported is None or waiting - reported:
                 yield
-            told = waiting
-            await asyncio.sleep(0.005)  # the hands that write news are on another thread
+            reported = waiting
+            await asyncio.sleep(0.005)  # reports are published by another thread
 
     async def clock(self) -> datetime | None:
         return market_now()
@@ -304,5 +304,5 @@ class FakeBroker(FakeBrokerBook):
 
 @cache
 def create() -> FakeBroker:
-    """Make the one double, for the registry."""
+    """Return the one fake broker, for the registry."""
     return FakeBroker()

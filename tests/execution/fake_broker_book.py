@@ -1,4 +1,4 @@
-"""What a broker knows: a journal of all that it accepted, tickets, and its news, driven by hand."""
+"""A broker's books: a journal of accepted orders, tickets and events, driven by hand."""
 
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
@@ -34,7 +34,7 @@ ENDS = {
 
 @dataclass(eq=False)
 class Ticket:
-    """An order in the journal. lot: the entry's ticket, whose position it opened or closes."""
+    """An order in the journal. lot: the ticket of the entry that opened the position to close."""
 
     number: str
     request: OrderRequest
@@ -65,10 +65,10 @@ class FakeBrokerBook:
         self.tickets: list[Ticket] = []
         self.news: dict[str, OrderReport] = {}
         self.nets: NettingModel | None = None
-        self.drops_levels = False  # takes orders and changes, and lets their levels fall
-        self.tells_levels = True  # with an execution
+        self.drops_levels = False  # accepts orders and changes, and drops their levels
+        self.reports_levels = True  # with an execution
         self.price = PRICE
-        self.tick = Decimal(0)  # levels are kept in whole ones
+        self.tick = Decimal(0)  # levels are kept in whole ticks
         self._numbers = count(1)
 
     def receive(self, request: OrderRequest) -> Ticket:
@@ -85,7 +85,7 @@ class FakeBrokerBook:
         return ticket
 
     def kept(self, request: OrderRequest) -> OrderRequest:
-        """What it makes of an order: a broker that drops levels takes it without a word."""
+        """Return the order as stored: a broker that drops levels does so silently."""
         if self.drops_levels:
             return replace(request, stop_loss=None, take_profit=None)
         stop, target = self.on_tick(request, request.stop_loss, request.take_profit)
@@ -94,7 +94,7 @@ class FakeBrokerBook:
     def on_tick(
         self, entry: OrderRequest, *levels: Decimal | None
     ) -> tuple[Decimal | None, Decimal | None]:
-        """Levels as it keeps them: in whole ticks, of a long up, of a short down."""
+        """Levels as stored: in whole ticks, rounded up for a long, down for a short."""
         stop, target = (
             one and price_rounding.round_level_price(one, self.tick, Side(entry.side))
             for one in levels
@@ -102,7 +102,7 @@ class FakeBrokerBook:
         return stop, target
 
     def lot(self, connection_id: str, number: str) -> Ticket | None:
-        """The entry whose position has this number."""
+        """Return the entry of the position with this number."""
         return next(
             (
                 t
@@ -143,7 +143,7 @@ class FakeBrokerBook:
                 self.publish(self.levels(ticket))
         elif ticket.cause is None:
             return nets.leave(ticket.lot, wanted)
-        return wanted  # what it did by itself has been booked
+        return wanted  # an exit of its own is already booked
 
     def levels(self, lot: Ticket) -> OrderReport:
         covered = self.nets.protected.get(lot.number, Decimal(0)) if self.nets else None
@@ -198,13 +198,18 @@ class FakeBrokerBook:
         )
 
     def _levels_with(self, ticket: Ticket) -> HeldLevels | None:
-        """What is said of levels with an entry's execution."""
-        if ticket.lot is not None or ticket.cause is not None or self.nets or not self.tells_levels:
+        """Return the levels that an entry's execution reports."""
+        if (
+            ticket.lot is not None
+            or ticket.cause is not None
+            or self.nets
+            or not self.reports_levels
+        ):
             return None
         return HeldLevels(ticket.request.stop_loss, ticket.request.take_profit)
 
     def publish(self, report: OrderReport) -> None:
-        """Tell it by the stream, again and again until it is acknowledged."""
+        """Publish it on the stream, repeatedly until it is acknowledged."""
         event_id = f"e{next(self._numbers)}"
         self.news[event_id] = replace(report, event_id=event_id)
 
@@ -218,7 +223,7 @@ class FakeBrokerBook:
             and (connection_id is None or t.request.connection_id == connection_id)
         ]
 
-    # ---- what may be the answer to an order ---------------------------------------------------
+    # ---- possible answers to an order ---------------------------------------------------
     def fill_at_once(self, request: OrderRequest) -> list[OrderReport]:
         return [self.execute(self.receive(request))]
 
@@ -229,7 +234,7 @@ class FakeBrokerBook:
         self.execute(self.receive(request))
         raise OutcomeUnknown(Code.REPLY_LOST)
 
-    # ---- what it knows of orders --------------------------------------------------------------
+    # ---- look-ups of orders --------------------------------------------------------------
     def known(self, spec: ConnectionSpec, client_order_id: str) -> list[Ticket]:
         """The tickets that came with a client order id."""
         return [
@@ -241,9 +246,9 @@ class FakeBrokerBook:
 
     def all_of(self, ticket: Ticket) -> list[OrderReport]:
         """Everything that the book knows of one order."""
-        told = []
+        reports = []
         if ticket.fills:
-            told.append(self.report(ticket, ReportKind.FILLED, tuple(ticket.fills)))
+            reports.append(self.report(ticket, ReportKind.FILLED, tuple(ticket.fills)))
         if ticket.status in ENDS:
-            told.append(self.report(ticket, ENDS[ticket.status]))
-        return told or [self.report(ticket, ReportKind.ACCEPTED)]
+            reports.append(self.report(ticket, ENDS[ticket.status]))
+        return reports or [self.report(ticket, ReportKind.ACCEPTED)]

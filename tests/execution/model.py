@@ -1,6 +1,6 @@
-"""A world small enough to be thought through: two accounts, two processes, one broker, one clock.
+"""A small model of the system: two accounts, two processes, one broker, one clock.
 
-What can happen is a method; nothing happens by itself, so every interleaving can be reached.
+Each possible event is a method and nothing happens on its own: every interleaving is reachable.
 """
 
 from collections import Counter
@@ -49,7 +49,7 @@ NOW_AND_THEN = (1.5, 7.0, 31.0, 70.0)
 
 @dataclass
 class Process:
-    """A worker: what it has claimed and not sent, what it was told and has not written."""
+    """A worker: calls claimed and not sent, reports received and not written."""
 
     name: str
     hand: list[tuple[float, Outgoing]] = field(default_factory=list)  # with the skew at the claim
@@ -57,14 +57,14 @@ class Process:
 
 
 class ExecutionModel:
-    """Everything that the model looks at."""
+    """The state of the model."""
 
     def __init__(
         self,
         broker: FakeBroker,
         accounts: Sequence[ExecutionConnection],
         feed: Any,
-        safety: ExitSafety | None = None,  # None: tickets that stand side by side
+        safety: ExitSafety | None = None,  # None: a hedging account
         netting: bool = True,
     ) -> None:
         self.broker, self.accounts, self.feed = broker, accounts, feed
@@ -72,7 +72,7 @@ class ExecutionModel:
         self.broker.nets = NettingModel(safety, netting=netting) if safety else None
         for table in TABLES:
             run(f"DELETE FROM {table}")
-        # The same choices must lead to the same world: the order of accounts goes by a signal's
+        # The same choices must lead to the same world: the order of accounts depends on a signal's
         # number, and pauses are drawn at random.
         run("SELECT setval(pg_get_serial_sequence('signals_signal', 'id'), 1, false), setseed(0)")
         for account in accounts:
@@ -113,14 +113,14 @@ class ExecutionModel:
         return rows("SELECT * FROM positions_executionposition WHERE quantity > 0 ORDER BY id")
 
     def ask(self, what: Any, *args: Any, **kwargs: Any) -> Any:
-        """A person's request; refused is an answer too."""
+        """A person's request; a rejection is a valid answer."""
         try:
             return what(*args, **kwargs)
         except ConflictError:
             return None
 
     def trade(self, process: Process, answers: Sequence[str], backwards: bool) -> None:
-        """Claim, send and write in one go: what mostly happens."""
+        """Claim, send and write in one go: the usual case."""
         self.claim(process, slice(None))
         for what in answers:
             if process.hand:
@@ -138,7 +138,7 @@ class ExecutionModel:
         process.hand += [(self.skew, outgoing) for outgoing in claimed]
 
     def send(self, process: Process, index: int, what: str) -> None:
-        """One call leaves the process, or does not; what comes back lies in its outbox."""
+        """Send one call, or fail to; its outcome lies in the outbox."""
         skew, outgoing = process.hand.pop(index % len(process.hand))
         switch = KillSwitchSnapshot(10)
         switch.update(read_halts(), machine_time())
@@ -151,7 +151,7 @@ class ExecutionModel:
             answer = self._at_broker(outgoing.request, what)
         if answer is not None:
             process.outbox.append(reports_from_outcome(outgoing.request, answer))
-        if what == "late":  # the reply came after the time-out was told
+        if what == "late":  # the reply came after the time-out was reported
             lost = reports_from_outcome(outgoing.request, TimeoutError())
             process.outbox.insert(max(len(process.outbox) - 1, 0), lost)
 
@@ -162,7 +162,7 @@ class ExecutionModel:
             return Rejected(Code.REQUOTE if what == "requote" else Code.NO_MONEY)
         if what == "lost":
             return TimeoutError()
-        if what == "transit":  # on its way for longer than the caller waits
+        if what == "transit":  # in transit for longer than the caller waits
             self.transit.append((machine_time() + self.skew, request))
             return TimeoutError()
         try:
@@ -172,31 +172,31 @@ class ExecutionModel:
         if what == "rest":
             return [self.broker.report(ticket, ReportKind.ACCEPTED)]
         half = request.quantity / 2
-        told = [self.broker.execute(ticket, half if what in ("part", "part silent") else None)]
+        reports = [self.broker.execute(ticket, half if what in ("part", "part silent") else None)]
         if what == "part":
-            told.insert(0, self.broker.report(ticket, ReportKind.ACCEPTED))
-        return TimeoutError() if "silent" in what else told
+            reports.insert(0, self.broker.report(ticket, ReportKind.ACCEPTED))
+        return TimeoutError() if "silent" in what else reports
 
     def arrive(self, index: int) -> None:
-        """Something that was on its way for long reaches the broker."""
+        """A call that was in transit for long reaches the broker."""
         sent_at, request = self.transit.pop(index % len(self.transit))
         if machine_time() + self.skew - sent_at <= 5:  # what answer_by allows for
             self._at_broker(request, "fill")
 
     def flush(self, process: Process, backwards: bool, twice: bool) -> None:
-        """The process writes what it was told."""
+        """The process writes the reports that it received."""
         batches = process.outbox[::-1] if backwards else process.outbox
-        told = [report for batch in batches for report in batch]
+        reports = [report for batch in batches for report in batch]
         process.outbox = []
-        self.history += told
-        apply_with_bisection(told + told[::-1] if twice else told)
+        self.history += reports
+        apply_with_bisection(reports + reports[::-1] if twice else reports)
 
     def retell(self, chosen: Sequence[int]) -> None:
-        """Old reports come once more, in any order."""
+        """Old reports are repeated, in any order."""
         apply_with_bisection([self.history[n % len(self.history)] for n in chosen])
 
     def die(self, process: Process, *, stopped: bool) -> None:
-        """Its lease ends. Killed: all that it had is gone. Stopped: it goes on some day."""
+        """Its lease ends. Killed: its memory is lost. Stopped: it continues later."""
         run("DELETE FROM execution_workerlease WHERE id = %s", (process.name,))
         if not stopped:
             place = self.processes.index(process)
@@ -216,7 +216,7 @@ class ExecutionModel:
             sweeps.query_unknown_orders(runtime)
         elif what == "drain":
             drain_events()
-        elif what == "wishes":
+        elif what == "pending actions":
             process_pending_actions()
         elif what == "watch":
             scan_levels()
@@ -224,20 +224,20 @@ class ExecutionModel:
             take_over_missed_levels()
             sync_levels()
             broker_positions.refresh()
-            for account in self.accounts:  # its prices are told all the time
+            for account in self.accounts:  # its prices arrive continuously
                 factories.mark_monitored(account)
             update_unprotected()
         else:
             reconcile()
 
-    # ---- the broker by itself ----------------------------------------------------------------
+    # ---- the broker on its own ----------------------------------------------------------------
     def tickets(self, *, working: bool) -> list[Ticket]:
         if working:
             return [t for t in self.broker.tickets if t.status == "WORKING"]
         return [t for t in self.broker.tickets if t.held > 0]
 
     def broker_does(self, index: int, what: str) -> None:
-        """Fill, end or leave; told by the stream."""
+        """Fill, end or leave; reported by the stream."""
         working, held = self.tickets(working=True), self.tickets(working=False)
         if what in ("sl", "tp", "external", "external half") and held:
             lot = held[index % len(held)]
@@ -261,7 +261,7 @@ class ExecutionModel:
 
     def _may_leave(self, nets: NettingModel, lot: Ticket, what: str) -> bool:
         """Levels are orders that must be there; an owner's hand between our last look at what is
-        held and the dispatcher is seen by nobody, on any of these accounts."""
+        held and the dispatcher goes unseen on all of these accounts."""
         if what in ("sl", "tp"):
             return nets.protected.get(lot.number, D(0)) > 0
         live = [o for o in self.orders() if o.position_id and o.done_at is None]
@@ -279,7 +279,7 @@ class ExecutionModel:
     # ---- what must hold ----------------------------------------------------------------------
     def check(self) -> None:
         """Check everything, and remember what there is until something happens: a model that asks
-        before each step what may come next need not read it again."""
+        before each step which events are possible need not read it again."""
         self.orders_now, self.positions_now = self.orders(), self.positions()
         self.opens_now = Signal.objects.filter(action="OPEN").count()
         self._check_journal()
@@ -294,8 +294,8 @@ class ExecutionModel:
         twice = {base: n for base, n in Counter(self.broker.accepted()).items() if n > 1}
         assert not twice, twice
         fills = {f.broker_fill_id for t in self.broker.tickets for f in t.fills}
-        told = {row.broker_fill_id for row in rows("SELECT broker_fill_id FROM execution_fill")}
-        assert told <= fills | {one for one in told if one.startswith("inferred:")}
+        reports = {row.broker_fill_id for row in rows("SELECT broker_fill_id FROM execution_fill")}
+        assert reports <= fills | {one for one in reports if one.startswith("inferred:")}
 
     def _check_positions(self) -> None:
         found = rows(
@@ -328,7 +328,7 @@ class ExecutionModel:
 
     # ---- the end -----------------------------------------------------------------------------
     def settle(self) -> None:
-        """Everything is back: whoever was stopped is dead, all answer, all is looked up."""
+        """Recover: stopped processes are dead, brokers answer, every order is looked up."""
         self.halt(None)
         self.broker.cancelling, self.broker.reads_fail = "take", False
         self.transit = []
@@ -338,10 +338,10 @@ class ExecutionModel:
         for _ in range(12):
             before = self._fingerprint()
             self.pass_time(8)
-            for what in ("take over", "drain", "ask", "wishes"):
+            for what in ("take over", "drain", "ask", "pending actions"):
                 self.sweep(what)
             self.pass_time(62)
-            for what in ("take over", "ask", "drain", "wishes", "watch"):
+            for what in ("take over", "ask", "drain", "pending actions", "watch"):
                 self.sweep(what)
             process = self.processes[0]
             factories.live_lease(process.name)

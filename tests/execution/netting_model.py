@@ -1,6 +1,6 @@
-"""Accounts that do not close by ticket, for the double: what is open is one number a symbol.
+"""Accounts that do not close by ticket, for the fake broker: one net quantity a symbol.
 
-Levels are orders of their own there, as large as what was filled. What must never happen is kept:
+Levels are orders of their own there, as large as what was filled. Violations are recorded:
 `reversed`, an exit that turned a position round; `stolen`, one that took a neighbour's share;
 `exposed`, one that left a live stop behind which would turn it round at the next price.
 """
@@ -18,7 +18,7 @@ Key = tuple[str, str, str]
 
 
 class NettingModel:
-    """What the accounts of a double hold, by connection, symbol and (hedging) side."""
+    """What the accounts of a fake broker hold, by connection, symbol and (hedging) side."""
 
     def __init__(self, safety: ExitSafety, *, netting: bool) -> None:
         self.safety, self.netting = safety, netting
@@ -60,7 +60,7 @@ class NettingModel:
             self.protected[lot.number] = self.protected.get(lot.number, ZERO) + quantity
 
     def leave(self, lot: Any, wanted: Decimal) -> Decimal:
-        """An exit of ours executes; return how much. Only a reducing broker looks first."""
+        """An exit of ours executes; return how much. Only a reducing broker checks first."""
         key = self.key(lot)
         if self.safety in (ExitSafety.TICKET, ExitSafety.REDUCE_ONLY):
             wanted = min(wanted, self.held[key])

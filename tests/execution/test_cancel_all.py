@@ -1,4 +1,4 @@
-"""`manage.py cancel_all`: asks first, cancels what is not filled, leaves the rest."""
+"""`manage.py cancel_all`: asks first, cancels what is not filled and keeps fills."""
 
 import json
 
@@ -24,13 +24,13 @@ def states() -> set[str]:
     return set(Order.objects.values_list("status", flat=True))
 
 
-def test_it_asks_before_it_cancels(two_entries: list[Order]) -> None:
+def test_cancel_all_requires_confirmation(two_entries: list[Order]) -> None:
     with pytest.raises(CommandError, match="2 entries would be cancelled"):
         call_command("cancel_all")
     assert states() == {"PENDING"}
 
 
-def test_it_cancels_what_is_not_sent(
+def test_cancel_all_cancels_unsent_orders(
     two_entries: list[Order], capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("cancel_all", yes=True)
@@ -38,12 +38,12 @@ def test_it_cancels_what_is_not_sent(
     assert json.loads(capsys.readouterr().out.splitlines()[-1]) == {"cancelled": 2}
 
 
-def test_one_connection_only(two_entries: list[Order]) -> None:
+def test_cancel_all_of_one_connection_keeps_other_orders(two_entries: list[Order]) -> None:
     call_command("cancel_all", connection=two_entries[0].connection_id, yes=True)
     assert [o.status for o in Order.objects.order_by("pk")] == ["CANCELLED", "PENDING"]
 
 
-def test_what_is_filled_stays(two_entries: list[Order]) -> None:
+def test_cancel_all_keeps_filled_positions(two_entries: list[Order]) -> None:
     factories.fill_all()
     call_command("cancel_all", yes=True)
     assert states() == {"FILLED"}

@@ -1,4 +1,4 @@
-"""Whose order comes first turns from signal to signal: no account is always the last."""
+"""The order of accounts changes with each signal, so no account is always last."""
 
 from collections import defaultdict
 from uuid import UUID
@@ -18,12 +18,12 @@ ACCOUNTS, SIGNALS = 7, 40
 
 
 def order_of(signal_id: int) -> list[UUID]:
-    """The accounts of a signal's orders in the order in which they are sent."""
+    """Return the accounts of a signal's orders in sending order."""
     found = Order.objects.filter(signal_id=signal_id).order_by("id")
     return list(found.values_list("connection_id", flat=True))
 
 
-def test_over_many_signals_each_account_stands_in_the_middle(feed: Feed) -> None:
+def test_each_accounts_average_place_is_the_middle(feed: Feed) -> None:
     accounts = [factories.account(feed).pk for _ in range(ACCOUNTS)]
     ranks = defaultdict[UUID, list[int]](list)
     for _ in range(SIGNALS):
@@ -37,7 +37,7 @@ def test_over_many_signals_each_account_stands_in_the_middle(feed: Feed) -> None
     assert all(len(set(of_one)) == ACCOUNTS for of_one in ranks.values())
 
 
-def test_the_order_follows_from_the_signal_alone(feed: Feed) -> None:
+def test_account_order_depends_on_the_signal_only(feed: Feed) -> None:
     accounts = sorted(factories.account(feed).pk for _ in range(ACCOUNTS))
     for _ in range(3):
         signal = factories.signal(feed)
@@ -45,7 +45,7 @@ def test_the_order_follows_from_the_signal_alone(feed: Feed) -> None:
         assert order_of(signal.pk) == accounts[first:] + accounts[:first]
 
 
-def test_claim_and_poll_keep_the_order(feed: Feed) -> None:
+def test_claim_and_poll_keep_the_account_order(feed: Feed) -> None:
     for _ in range(ACCOUNTS):
         factories.account(feed)
     signals = [factories.signal(feed) for _ in range(2)]
@@ -56,8 +56,8 @@ def test_claim_and_poll_keep_the_order(feed: Feed) -> None:
     assert [outgoing.request.connection_id for outgoing in factories.claim_all()] == expected
 
 
-def test_rows_are_still_written_by_connection_id(feed: Feed) -> None:
-    """Their foreign keys lock the connections' rows in the order of writing: one for everybody."""
+def test_orders_are_written_by_connection_id(feed: Feed) -> None:
+    """Foreign keys lock the connections in writing order: it must be the same for all writers."""
     accounts = sorted(factories.account(feed).pk for _ in range(ACCOUNTS))
     signal = factories.signal(feed)
     written = rows(

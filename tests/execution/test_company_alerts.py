@@ -1,4 +1,4 @@
-"""Alerts whose symbol names no currency: which pair they mean as the feed's trades go on."""
+"""Alerts with a symbol without a currency: the pair they mean as the feed trades."""
 
 import pytest
 from django.core.cache import cache
@@ -22,7 +22,7 @@ LISTED = {"both": [EURO, WON], "another only": [WON], "none": []}
 
 @pytest.fixture
 def alice(feed: Feed) -> ExecutionConnection:
-    """Her broker lists the word with one currency."""
+    """Alice's broker lists the word with one currency."""
     cache.clear()
     factories.instrument(EURO, **INDEX)
     row = factories.account(feed, snapshot_currency="EUR", preset_fixed_quantity=1)
@@ -31,7 +31,7 @@ def alice(feed: Feed) -> ExecutionConnection:
 
 
 def entry(door: Door) -> Order:
-    """Publish a limit entry by the word; return its order, which waits."""
+    """Publish a limit entry by the word; return its waiting order."""
     door.send(
         ticker=WORD, action="OPEN", direction="BUY", sl="300", order_type="LIMIT", price="330"
     )
@@ -41,13 +41,13 @@ def entry(door: Door) -> Order:
 
 
 def trade_on(of: ExecutionConnection, feed: Feed, number: int = 1_100) -> None:
-    """The feed publishes many trades of another pair, which have ended."""
+    """Publish many ended trades of another pair in the feed."""
     with connection.cursor() as cursor:
         cursor.execute(SEED, {"feed": feed.pk, "n": number, "connection": of.pk})
 
 
 def list_only(pairs: list[str]) -> None:
-    """What the broker lists from now on."""
+    """Set what the broker lists from now on."""
     for pair in pairs:
         if not Instrument.objects.filter(pair=pair).exists():
             factories.instrument(pair, **INDEX)
@@ -57,23 +57,21 @@ def list_only(pairs: list[str]) -> None:
 @pytest.mark.parametrize("state", ["PENDING", "SUBMITTED", "FILLED"])
 @pytest.mark.parametrize("listed", LISTED)
 @either_exit
-def test_word_of_an_exit_means_the_pair_that_is_open(
-    feed: Feed, alice: ExecutionConnection, said: dict[str, str], listed: str, state: str
+def test_word_of_an_exit_means_the_open_pair(
+    feed: Feed, alice: ExecutionConnection, alert: dict[str, str], listed: str, state: str
 ) -> None:
-    """However many newer trades of others the feed has had, and whatever brokers list by now."""
+    """Newer trades of other pairs and changed listings do not matter."""
     door = Door(feed)
     order = entry(door)
     brought_to(order, state)
     trade_on(alice, feed)
     list_only(LISTED[listed])
-    assert door.send(ticker=WORD, **said)["summary"] == f"Closed S-{order.signal_id}."
+    assert door.send(ticker=WORD, **alert)["summary"] == f"Closed S-{order.signal_id}."
     assert Signal.objects.get(refers_to=order.signal_id).action == "CLOSE"
 
 
-def test_word_means_the_one_pair_of_two_that_is_open(
-    feed: Feed, alice: ExecutionConnection
-) -> None:
-    """The feed has traded both lately; one of them is open."""
+def test_word_means_the_open_one_of_two_pairs(feed: Feed, alice: ExecutionConnection) -> None:
+    """The feed has traded both recently; one of them is open."""
     door = Door(feed)
     order = entry(door)
     list_only([EURO, WON])
@@ -83,10 +81,10 @@ def test_word_means_the_one_pair_of_two_that_is_open(
     assert door.send(ticker=WORD, action="CLOSE")["summary"] == f"Closed S-{order.signal_id}."
 
 
-def test_account_whose_exit_is_not_filled_does_not_make_a_word_ambiguous(
+def test_unfilled_exit_of_one_account_does_not_make_a_word_ambiguous(
     feed: Feed, alice: ExecutionConnection
 ) -> None:
-    """The feed has closed its trade in one pair; what one account still holds is not its word's."""
+    """The feed has closed its trade in one pair; what one account still holds does not count."""
     door = Door(feed)
     brought_to(entry(door), "FILLED")
     door.send(ticker=WORD, action="CLOSE")
@@ -99,7 +97,7 @@ def test_account_whose_exit_is_not_filled_does_not_make_a_word_ambiguous(
 
 
 @pytest.mark.parametrize("state", ["PENDING", "FILLED"])
-def test_exit_is_taken_after_many_trades_whatever_a_stranger_maps(
+def test_exit_is_accepted_after_many_trades_despite_foreign_mappings(
     feed: Feed, alice: ExecutionConnection, state: str
 ) -> None:
     door = Door(feed)

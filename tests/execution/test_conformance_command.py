@@ -1,4 +1,4 @@
-"""`manage.py conformance` on an account of the paper broker, as on one of any other broker's."""
+"""`manage.py conformance` on an account of the paper broker, as for any other broker."""
 
 import asyncio
 import json
@@ -43,12 +43,12 @@ def switched_off(feed: Feed) -> Iterator[ExecutionConnection]:
     sessions.close()
 
 
-def said(*options: str, out: StringIO | None = None) -> tuple[int, str]:
-    """Run the command; return its exit code and all that it said."""
+def run_command(*options: str, out: StringIO | None = None) -> tuple[int, str]:
+    """Run the command; return its exit code and its output."""
     out = out or StringIO()
-    words = ("conformance", "--connection", "demo", *options)
+    arguments = ("conformance", "--connection", "demo", *options)
     try:
-        call_command(*words, stdout=out, stderr=out)
+        call_command(*arguments, stdout=out, stderr=out)
     except CommandError as error:
         return error.returncode, f"{out.getvalue()}{error}"
     except SystemExit as ended:
@@ -65,77 +65,83 @@ def is_clean() -> bool:
     return not open_positions and not PaperOrder.objects.filter(status="WORKING")
 
 
-def test_it_does_nothing_without_the_flag(switched_off: ExecutionConnection) -> None:
-    code, words = said()
-    assert (code, "--i-know-it-trades" in words) == (2, True)
+def test_conformance_does_nothing_without_the_flag(switched_off: ExecutionConnection) -> None:
+    code, output = run_command()
+    assert (code, "--i-know-it-trades" in output) == (2, True)
     assert not PaperOrder.objects.exists()
 
 
-def test_a_check_that_there_is_not_is_no_check_that_passed(
+def test_unknown_check_is_an_error(
     switched_off: ExecutionConnection,
 ) -> None:
-    code, words = said("--i-know-it-trades", "--check", "C999")
-    assert (code, "There is no check 'C999'" in words) == (2, True)
+    code, output = run_command("--i-know-it-trades", "--check", "C999")
+    assert (code, "There is no check 'C999'" in output) == (2, True)
 
 
-def test_it_refuses_an_account_that_workers_trade_on(switched_off: ExecutionConnection) -> None:
+def test_conformance_refuses_an_account_that_workers_trade_on(
+    switched_off: ExecutionConnection,
+) -> None:
     ExecutionConnection.objects.filter(pk=switched_off.pk).update(is_active=True)
-    code, words = said("--i-know-it-trades")
-    assert (code, "Switch it off" in words) == (2, True)
+    code, output = run_command("--i-know-it-trades")
+    assert (code, "Switch it off" in output) == (2, True)
     assert not PaperOrder.objects.exists()
 
 
-def test_it_refuses_real_money(
+def test_conformance_refuses_real_money_without_its_flag(
     switched_off: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The paper broker's is play money; here its answer says otherwise."""
-    told = reads.account_state
+    """The paper broker uses play money; here it reports real money."""
+    summary = reads.account_state
 
     def real(account_id: int) -> object:
-        state = told(account_id)
+        state = summary(account_id)
         return type(state)(**{f: getattr(state, f) for f in state.__slots__} | {"demo": False})
 
     monkeypatch.setattr(reads, "account_state", real)
-    code, words = said("--i-know-it-trades", "--check", "C01")
-    assert (code, "Its money is real" in words) == (2, True)
+    code, output = run_command("--i-know-it-trades", "--check", "C01")
+    assert (code, "Its money is real" in output) == (2, True)
     assert not PaperOrder.objects.exists()
-    code, words = said("--i-know-it-trades", "--real-money", "--check", "C01")
-    assert code == 0, words
+    code, output = run_command("--i-know-it-trades", "--real-money", "--check", "C01")
+    assert code == 0, output
 
 
-def test_it_refuses_an_account_that_holds_something(switched_off: ExecutionConnection) -> None:
+def test_conformance_refuses_an_account_with_open_positions(
+    switched_off: ExecutionConnection,
+) -> None:
     asyncio.run(bought())
-    code, words = said("--i-know-it-trades")
-    assert (code, "a position of BUY 2000" in words) == (2, True)
+    code, output = run_command("--i-know-it-trades")
+    assert (code, "a position of BUY 2000" in output) == (2, True)
     assert PaperOrder.objects.count() == 1
 
 
-def test_it_refuses_a_terminal_that_a_worker_has(switched_off: ExecutionConnection) -> None:
+def test_conformance_refuses_a_terminal_that_a_worker_uses(
+    switched_off: ExecutionConnection,
+) -> None:
     in_a_lane_of_its_own(switched_off)
     with guard.exclusive_lock("mt5.demo"):
-        code, words = said("--i-know-it-trades", "--check", "C01")
-    assert (code, "stop that worker meanwhile" in words) == (2, True), words
+        code, output = run_command("--i-know-it-trades", "--check", "C01")
+    assert (code, "stop that worker meanwhile" in output) == (2, True), output
     assert not PaperOrder.objects.exists()
 
 
-def test_it_refuses_an_account_in_a_lane_that_a_session_worker_has(
+def test_conformance_refuses_an_account_in_a_lane_of_a_session_worker(
     switched_off: ExecutionConnection,
 ) -> None:
-    """It leaves alone what is switched off, but for the tests that its owner asks for."""
+    """A worker leaves a switched-off account alone, except for tests that its owner requests."""
     ExecutionConnection.objects.filter(pk=switched_off.pk).update(lane="sessions.3")
     worker = LaneLeaseManager("worker-1", LaneSelection.of(["sessions.3"]), 10)
     assert worker.balance() == ["sessions.3"]
-    code, words = said("--i-know-it-trades", "--check", "C01")
-    assert (code, "worker-1 holds lane sessions.3" in words) == (2, True), words
-    assert "Stop the session workers meanwhile" in words
+    code, output = run_command("--i-know-it-trades", "--check", "C01")
+    assert (code, "worker-1 holds lane sessions.3" in output) == (2, True), output
+    assert "Stop the session workers meanwhile" in output
     assert not PaperOrder.objects.exists()
     worker.release(["sessions.3"])
-    code, words = said("--i-know-it-trades", "--check", "C01")
-    assert code == 0, words
+    code, output = run_command("--i-know-it-trades", "--check", "C01")
+    assert code == 0, output
     assert session_lanes.lane_owner("sessions.3") == ""
 
 
-def test_what_is_switched_on_meanwhile_is_left_alone(switched_off: ExecutionConnection) -> None:
+def test_checks_stop_when_the_account_is_switched_on(switched_off: ExecutionConnection) -> None:
     """Workers trade on it from then on: no further check is begun."""
     first, second = [one.number for one in cases()][:2]
 
@@ -151,16 +157,18 @@ def test_what_is_switched_on_meanwhile_is_left_alone(switched_off: ExecutionConn
                 assert done == [1]
             return super().write(text)
 
-    code, words = said("--i-know-it-trades", "--check", first, "--check", second, out=Seen())
-    told = json.loads(words.splitlines()[-1])
-    assert (code, told["ok"], told["not_applicable"]) == (0, 1, 1), words
-    assert "not begun: demo is switched on" in words
+    code, output = run_command(
+        "--i-know-it-trades", "--check", first, "--check", second, out=Seen()
+    )
+    summary = json.loads(output.splitlines()[-1])
+    assert (code, summary["ok"], summary["not_applicable"]) == (0, 1, 1), output
+    assert "not begun: demo is switched on" in output
 
 
-def test_a_terminal_is_its_own_for_as_long_as_it_takes(
+def test_conformance_keeps_its_lane_for_the_whole_run(
     switched_off: ExecutionConnection, settings: Any
 ) -> None:
-    """Longer than a lease: it is prolonged. Afterwards the lane is anybody's."""
+    """A run longer than a lease renews it and releases the lane afterwards."""
     in_a_lane_of_its_own(switched_off)
     settings.FILLCAST_LEASE_SECONDS = 6.0
     with guard.exclusive_lock("mt5.demo") as is_ours:
@@ -171,21 +179,21 @@ def test_a_terminal_is_its_own_for_as_long_as_it_takes(
         assert is_ours()
         assert session_lanes.lane_owner("mt5.demo") == first != ""
     assert session_lanes.lane_owner("mt5.demo") == ""
-    code, words = said("--i-know-it-trades", "--check", "C01")
-    assert code == 0, words
+    code, output = run_command("--i-know-it-trades", "--check", "C01")
+    assert code == 0, output
 
 
-def test_it_makes_every_check_and_leaves_nothing(switched_off: ExecutionConnection) -> None:
-    code, words = said("--i-know-it-trades")
-    told = json.loads(words.splitlines()[-1])
-    assert (code, told["failed"]) == (0, {}), words
-    assert told["ok"] + told["not_applicable"] == len(cases())
-    assert told["ok"] >= 50
+def test_all_checks_run_and_leave_no_positions(switched_off: ExecutionConnection) -> None:
+    code, output = run_command("--i-know-it-trades")
+    summary = json.loads(output.splitlines()[-1])
+    assert (code, summary["failed"]) == (0, {}), output
+    assert summary["ok"] + summary["not_applicable"] == len(cases())
+    assert summary["ok"] >= 50
     assert is_clean()
 
 
-def test_what_a_failed_check_leaves_is_closed(switched_off: ExecutionConnection) -> None:
-    """And a check that is cut short by whoever started it."""
+def test_positions_of_a_failed_check_are_closed(switched_off: ExecutionConnection) -> None:
+    """Also after a check that is interrupted by its caller."""
 
     async def fails(scenario: Scenario) -> None:
         await scenario.buy()
@@ -215,7 +223,7 @@ def test_what_a_failed_check_leaves_is_closed(switched_off: ExecutionConnection)
     assert is_clean()
 
 
-def test_nothing_is_begun_beside_what_could_not_be_closed(
+def test_no_check_starts_after_a_failed_clean_up(
     switched_off: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(live_account, "CLEAR_SECONDS", 1.0)

@@ -1,6 +1,6 @@
-"""The core against every interleaving that hypothesis can think of: a stateful model.
+"""The core against random interleavings: a stateful hypothesis model.
 
-`HYPOTHESIS_PROFILE=deep` looks for longer. Real PostgreSQL, committed transactions, no sleeps.
+`HYPOTHESIS_PROFILE=deep` runs longer. Real PostgreSQL, committed transactions, no sleeps.
 """
 
 import os
@@ -44,7 +44,7 @@ worlds: dict[str, Any] = {}
 
 
 class Core(RuleBasedStateMachine):
-    """What may happen, in any order."""
+    """The events of the model, in any order."""
 
     @initialize(kind=KIND)
     def begin(self, kind: str) -> None:
@@ -114,9 +114,9 @@ class Core(RuleBasedStateMachine):
 
     @precondition(lambda self: any(o.pending_action for o in self.world.orders_now))
     @rule(cancelling=st.sampled_from(["take", "take", "refuse", "silent"]))
-    def grant_wishes(self, cancelling: str) -> None:
+    def process_pending_actions(self, cancelling: str) -> None:
         self.world.broker.cancelling = cancelling
-        self.world.sweep("wishes")
+        self.world.sweep("pending actions")
 
     @precondition(lambda self: self.world.positions_now)
     @rule(bid=st.sampled_from(["1.09990", "1.08000", "1.12500", "1.14000"]))
@@ -138,7 +138,7 @@ class Core(RuleBasedStateMachine):
     def broker_does(self, index: int, what: str, drained: bool, backwards: bool) -> None:
         self.world.broker_does(index, what)
         broker = self.world.broker
-        broker.shuffle = (lambda told: told[::-1]) if backwards else (lambda told: told)
+        broker.shuffle = (lambda reports: reports[::-1]) if backwards else (lambda reports: reports)
         if drained:
             self.world.sweep("drain")
 
@@ -207,7 +207,7 @@ def explore(examples: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(7200 if DEEP else 900)
-def test_the_core_holds_in_every_interleaving(universe: dict[str, Any]) -> None:
+def test_core_invariants_hold_in_every_interleaving(universe: dict[str, Any]) -> None:
     explore(600 if DEEP else 50)
 
 
@@ -215,17 +215,17 @@ def test_the_core_holds_in_every_interleaving(universe: dict[str, Any]) -> None:
 @pytest.mark.timeout(7200 if DEEP else 900)
 @pytest.mark.parametrize(
     ("safety", "mode"),
-    [  # tickets side by side are the story above
+    [  # hedging accounts are the test above
         (safety, mode)
         for safety in ExitSafety
         for mode in ("NETTING", "HEDGING")
         if (safety, mode) != (ExitSafety.TICKET, "HEDGING")
     ],
 )
-def test_no_account_is_ever_closed_further_than_flat(
+def test_no_exit_ever_reverses_a_position(
     universe: dict[str, Any], safety: ExitSafety, mode: str
 ) -> None:
-    """The same stories at accounts that do not close by ticket, or net what they hold."""
+    """The same events on accounts that do not close by ticket or that net positions."""
     AccountSnapshot.objects.update(position_mode=mode)
     worlds.update(safety=safety, netting=mode == "NETTING")
     explore(150 if DEEP else 8)

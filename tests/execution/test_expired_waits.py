@@ -1,4 +1,4 @@
-"""An entry that ends unsent because of what it waited for: operators hear of it, and no page,
+"""An entry that ends unsent because of what it waited for: operators are notified, and no page,
 answer or message promises that it will still be sent."""
 
 import html
@@ -63,7 +63,7 @@ def inbox(user: User | None, kind: str) -> list[tuple[str, str]]:
     return list(found.values_list("title", "body"))
 
 
-def test_operators_hear_of_orders_that_waited_until_they_were_too_old(
+def test_operators_are_notified_of_orders_that_waited_until_too_old(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     operator = staff(Role.OPERATOR)
@@ -81,7 +81,7 @@ def test_operators_hear_of_orders_that_waited_until_they_were_too_old(
     )
 
 
-def test_operators_hear_of_orders_that_no_worker_took_in_time_and_of_failed_ones(
+def test_operators_are_notified_of_orders_without_worker_and_of_failed_ones(
     feed: Feed, broker: FakeBroker
 ) -> None:
     operator = staff(Role.OPERATOR)
@@ -107,7 +107,7 @@ def test_operators_hear_of_orders_that_no_worker_took_in_time_and_of_failed_ones
     assert "1 denied by our rules: MAX_QUANTITY" in body
 
 
-def test_orders_that_only_limits_denied_or_that_expired_at_the_broker_make_no_message(
+def test_orders_denied_by_limits_or_expired_at_the_broker_cause_no_message(
     feed: Feed, broker: FakeBroker
 ) -> None:
     staff(Role.OPERATOR)
@@ -125,7 +125,7 @@ def test_orders_that_only_limits_denied_or_that_expired_at_the_broker_make_no_me
 def test_orders_that_wait_for_an_hour_are_reported_when_they_end(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
-    """The check goes on after its quarter of an hour while nothing is lost and orders wait."""
+    """The check continues past a quarter of an hour while no order is lost and orders wait."""
     operator = staff(Role.OPERATOR)
     factories.account(feed, preset_max_signal_age_seconds=7200)
     HostCircuit.objects.create(host=KIND, opened_at=market_now(), probe_at=market_now(), times=1)
@@ -145,7 +145,7 @@ def test_orders_that_wait_for_an_hour_are_reported_when_they_end(
 
 
 @pytest.mark.parametrize("ends_by", ["age", "valid until"])
-def test_no_door_promises_that_an_ended_order_is_still_sent(
+def test_no_page_or_api_promises_to_send_an_ended_order(
     ends_by: str, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     alice = factories.account(feed)
@@ -168,7 +168,7 @@ def test_no_door_promises_that_an_ended_order_is_still_sent(
 
 
 def all_doors(account: ExecutionConnection, signal: Signal, order: Order) -> dict[str, str]:
-    """What owner and operator read of an order."""
+    """Return what owner and operator read about an order."""
     owner, operator = Client(), Client()
     assert account.user is not None
     owner.force_login(account.user)
@@ -204,11 +204,11 @@ def all_doors(account: ExecutionConnection, signal: Signal, order: Order) -> dic
 
 
 def _after(text: str, mark: str) -> str:
-    """The page without the line of its log in which the order still waited."""
+    """Return the page without the log line in which the order still waited."""
     return text.partition(mark)[2].partition("Execution log")[0]
 
 
-def test_each_code_that_entries_wait_for_has_words_for_an_order_that_ended() -> None:
+def test_each_waiting_code_has_a_message_for_an_ended_order() -> None:
     assert set(ENDED_WAITS) >= ENTRY_WAITS
     for code, ended in ENDED_WAITS.items():
         assert ended.sentence != code.sentence

@@ -1,4 +1,4 @@
-"""MODIFY, CLOSE and cancel meet what they speak of in every state, and none of them gets lost."""
+"""MODIFY, CLOSE and cancel are applied to orders in every state; none is lost."""
 
 import threading
 from decimal import Decimal as D
@@ -36,7 +36,7 @@ def position() -> ExecutionPosition:
 
 
 # ---- MODIFY ------------------------------------------------------------------------------------
-def test_levels_that_a_modify_brings_are_watched(alice: ExecutionConnection, feed: Feed) -> None:
+def test_levels_added_by_a_modify_are_monitored(alice: ExecutionConnection, feed: Feed) -> None:
     opened = factories.signal(feed, sl=None)
     factories.filled(opened)
     modify(opened, ("1.12", "1"), sl="1.09500")
@@ -46,9 +46,7 @@ def test_levels_that_a_modify_brings_are_watched(alice: ExecutionConnection, fee
     assert Order.objects.get(pk=exit_id).leg == "sl"
 
 
-def test_two_targets_in_place_of_one_take_a_half_each(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_two_targets_replacing_one_take_half_each(alice: ExecutionConnection, feed: Feed) -> None:
     opened = factories.signal(feed, [("1.12", "1")])
     factories.filled(opened)
     modify(opened, ("1.11", "0.5"), ("1.13", "0.5"))
@@ -57,7 +55,7 @@ def test_two_targets_in_place_of_one_take_a_half_each(
     assert Order.objects.get(pk=exit_id).quantity == 50
 
 
-def test_one_target_in_place_of_two_takes_all(alice: ExecutionConnection, feed: Feed) -> None:
+def test_one_target_replacing_two_takes_all(alice: ExecutionConnection, feed: Feed) -> None:
     opened = factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.5")])
     factories.filled(opened)
     modify(opened, ("1.11", "1"))
@@ -66,7 +64,7 @@ def test_one_target_in_place_of_two_takes_all(alice: ExecutionConnection, feed: 
     assert Order.objects.get(pk=exit_id).quantity == 100
 
 
-def test_one_target_after_the_first_was_taken_is_for_the_rest(
+def test_one_target_after_the_first_was_taken_closes_the_remainder(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     opened = factories.signal(feed, [("1.11", "0.5"), ("1.13", "0.5")])
@@ -81,7 +79,7 @@ def test_one_target_after_the_first_was_taken_is_for_the_rest(
     assert Order.objects.get(pk=exit_id).quantity == 50
 
 
-def test_a_broker_gives_up_the_target_that_became_several(
+def test_broker_target_is_removed_when_it_becomes_several(
     runtime: trading_runtime.TradingRuntime, feed: Feed
 ) -> None:
     factories.account(feed, settings={"native_stops": True})
@@ -94,7 +92,7 @@ def test_a_broker_gives_up_the_target_that_became_several(
     assert position().broker_sl == D("1.09000")
 
 
-def test_a_stop_that_the_broker_refuses_is_watched_by_us(
+def test_stop_rejected_by_the_broker_is_monitored_by_the_engine(
     runtime: trading_runtime.TradingRuntime, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alice = factories.account(feed, settings={"native_stops": True})
@@ -114,7 +112,7 @@ def test_a_stop_that_the_broker_refuses_is_watched_by_us(
     assert Order.objects.get(pk=exit_id).leg == "sl"
 
 
-def test_the_modify_that_was_published_last_counts(alice: ExecutionConnection, feed: Feed) -> None:
+def test_latest_published_modify_wins(alice: ExecutionConnection, feed: Feed) -> None:
     opened = factories.signal(feed)
     early = Signal.objects.create(
         feed=feed, action="MODIFY", refers_to=opened, direction="BUY", currency_pair="EUR/USD",
@@ -151,7 +149,9 @@ def draft_of(opened: Signal, action: str, **fields: Any) -> Signal:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
+def test_concurrent_modify_and_fill_are_both_applied(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     opened = factories.signal(feed)
     factories.claim_all()
     entry = Order.objects.get()
@@ -162,7 +162,9 @@ def test_a_modify_and_a_fill_at_once(alice: ExecutionConnection, feed: Feed) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_close_and_a_late_fill_at_once(alice: ExecutionConnection, feed: Feed) -> None:
+def test_concurrent_close_and_late_fill_are_both_applied(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     opened = factories.signal(feed)
     factories.claim_all()
     entry = Order.objects.get()
@@ -172,7 +174,7 @@ def test_a_close_and_a_late_fill_at_once(alice: ExecutionConnection, feed: Feed)
 
 
 # ---- CLOSE -------------------------------------------------------------------------------------
-def test_a_cancel_does_not_take_back_a_close(
+def test_cancel_does_not_undo_a_close(
     alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     opened = factories.signal(feed)
@@ -186,7 +188,9 @@ def test_a_cancel_does_not_take_back_a_close(
     assert Order.objects.get(pk=exit_id).quantity == 100
 
 
-def test_a_share_is_one_of_what_is_open(alice: ExecutionConnection, feed: Feed) -> None:
+def test_partial_close_takes_a_share_of_what_is_open(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     opened = factories.signal(feed)
     factories.filled(opened)
     left = []
@@ -197,9 +201,7 @@ def test_a_share_is_one_of_what_is_open(alice: ExecutionConnection, feed: Feed) 
     assert left == [50, 30, 20, 10]  # shares are floored to the broker's steps of 10
 
 
-def test_what_had_failed_is_not_tried_again_behind_a_close(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_failed_entry_is_not_retried_after_a_close(alice: ExecutionConnection, feed: Feed) -> None:
     opened = factories.signal(feed)
     Order.objects.update(status="FAILED", done_at=opened.published_at)
     factories.close_signal(opened)
@@ -210,9 +212,7 @@ def test_what_had_failed_is_not_tried_again_behind_a_close(
     )  # fmt: skip
 
 
-def test_of_many_those_that_are_being_closed_already_are_left(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_positions_already_closing_are_left_alone(alice: ExecutionConnection, feed: Feed) -> None:
     for _ in range(2):
         factories.account(feed)
     factories.signal(feed)
@@ -224,9 +224,7 @@ def test_of_many_those_that_are_being_closed_already_are_left(
     assert list(closed.order_by("position_id")) == [(pk, D(100)) for pk in others]
 
 
-def test_a_close_that_the_broker_refused_is_tried_again(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_rejected_close_is_retried(alice: ExecutionConnection, feed: Feed) -> None:
     opened = factories.signal(feed)
     factories.filled(opened)
     factories.close_signal(opened)
@@ -242,7 +240,7 @@ def test_a_close_that_the_broker_refused_is_tried_again(
     assert scan_levels() == []
 
 
-def test_a_part_that_was_refused_is_not(alice: ExecutionConnection, feed: Feed) -> None:
+def test_rejected_partial_close_is_not_retried(alice: ExecutionConnection, feed: Feed) -> None:
     opened = factories.signal(feed)
     factories.filled(opened)
     factories.close_signal(opened, "0.5")

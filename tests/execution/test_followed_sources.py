@@ -1,4 +1,4 @@
-"""Many sources at once: the trouble of one is its own, and looking after them costs the same."""
+"""Many price sources at once: a failure stays with its source, and the cost does not grow."""
 
 import asyncio
 import threading
@@ -41,8 +41,8 @@ BREAKS = "PERFORM pg_terminate_backend(pg_backend_pid()); PERFORM pg_sleep(5)"
 REFUSES = "RAISE 'no room is left'"
 
 
-def telling(number: int, feed: Feed | None = None) -> list[DataConnection]:
-    """Accounts that go by what their own broker tells."""
+def sources(number: int, feed: Feed | None = None) -> list[DataConnection]:
+    """Return sources of accounts that use their own broker's prices."""
     found = []
     for _ in range(number):
         account = factories.account(feed)
@@ -55,7 +55,7 @@ def telling(number: int, feed: Feed | None = None) -> list[DataConnection]:
 
 @pytest.fixture
 def two(feed: Feed, asked: list[str]) -> list[DataConnection]:
-    return telling(2)
+    return sources(2)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def live(asked: list[str]) -> BrokerFeedManager:
 
 @pytest.fixture(params=[REFUSES, BREAKS], ids=["refuses", "breaks"])
 def bad(two: list[DataConnection], request: pytest.FixtureRequest) -> Iterator[DataConnection]:
-    """The prices of the first cannot be stored: they are refused, or the connection breaks."""
+    """Make storing the first source's prices fail: rejected, or the connection breaks."""
     with database.cursor() as cursor:
         cursor.execute(
             "CREATE FUNCTION be_bad() RETURNS trigger LANGUAGE plpgsql AS"
@@ -80,11 +80,11 @@ def bad(two: list[DataConnection], request: pytest.FixtureRequest) -> Iterator[D
 
 
 def have_come(live: BrokerFeedManager) -> bool:
-    """Whether each has prices that nobody has carried yet."""
+    """Return whether each source has prices that were not passed on yet."""
     return all(one.stream.status().last_confirmed_at for one in live._followed.values())
 
 
-def test_a_source_that_cannot_be_carried_keeps_none_behind_it(
+def test_source_with_unstorable_prices_does_not_delay_the_next(
     bad: DataConnection, two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     live.maintain()
@@ -92,7 +92,7 @@ def test_a_source_that_cannot_be_carried_keeps_none_behind_it(
     DataConnection.objects.filter(pk=bad.pk).update(settings={"symbols": ["EUR/USD"]})
     good = two[1]
     ExecutionConnection.objects.filter(price_source=good).update(is_active=False)
-    live.maintain()  # both are let go; the first cannot store what came
+    live.maintain()  # both are dropped; the first cannot store its quotes
     assert list(live._followed) == []
     assert LatestQuote.objects.filter(data_connection=good).exists()
     live._retry_at.clear()  # a second later
@@ -100,7 +100,7 @@ def test_a_source_that_cannot_be_carried_keeps_none_behind_it(
     assert list(live._followed) == [bad.pk]
 
 
-def test_a_source_that_goes_and_cannot_be_carried_keeps_none_behind_it(
+def test_removed_source_with_unstorable_prices_does_not_delay_the_next(
     bad: DataConnection, two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     live.maintain()
@@ -110,10 +110,10 @@ def test_a_source_that_goes_and_cannot_be_carried_keeps_none_behind_it(
     before = live._followed[two[1].pk]
     live.maintain()
     assert list(live._followed) == [two[1].pk]
-    assert live._followed[two[1].pk] is not before  # it was looked after: its settings are new
+    assert live._followed[two[1].pk] is not before  # it was maintained: its settings are new
 
 
-def test_all_streams_end_whatever_one_of_them_raises(
+def test_all_streams_end_although_one_raises(
     bad: DataConnection, two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     live.maintain()
@@ -127,30 +127,30 @@ def test_all_streams_end_whatever_one_of_them_raises(
 
 @pytest.fixture
 def statements(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is asked of the database from now on, as the driver is told."""
-    told: list[str] = []
+    """Record the statements that the driver gets from now on."""
+    recorded: list[str] = []
     execute = psycopg.Cursor.execute
 
     def listen(self: Any, query: Any, *arguments: Any, **named: Any) -> Any:
-        told.append(str(query))
+        recorded.append(str(query))
         return execute(self, query, *arguments, **named)
 
     monkeypatch.setattr(psycopg.Cursor, "execute", listen)
-    return told
+    return recorded
 
 
 @pytest.mark.parametrize(("few", "expected"), [(50, 4), (0, 6)], ids=["short books", "long ones"])
-def test_many_sources_are_looked_after_by_as_many_statements_as_one(
+def test_number_of_statements_does_not_grow_with_sources(
     feed: Feed, live: BrokerFeedManager, statements: list[str], monkeypatch: pytest.MonkeyPatch,
     few: int, expected: int,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("prices.symbol_selection.SHORT_BOOK_PAIRS", few)
     monkeypatch.setattr(
         "prices.broker_feeds.REPORT_EVERY", 0.0
-    )  # how each fares is written each time
+    )  # the status of each is written each time
     counts = []
     for more in (1, 19):
-        telling(more, feed)
+        sources(more, feed)
         factories.signal(feed)
         live.maintain()
         statements.clear()
@@ -163,13 +163,13 @@ def test_many_sources_are_looked_after_by_as_many_statements_as_one(
 @pytest.mark.parametrize(
     ("names", "listed", "code", "pairs"),
     [
-        (["EURUSD"], True, "UNKNOWN_SYMBOL_AT_BROKER", ["EURUSD"]),  # by no pair's name
+        (["EURUSD"], True, "UNKNOWN_SYMBOL_AT_BROKER", ["EURUSD"]),  # not a pair's name
         ([], False, "UNKNOWN_SYMBOL_AT_BROKER", []),
         ([], True, "", ["EUR/USD"]),
     ],
     ids=["named wrongly", "nothing is listed", "well"],
 )
-def test_a_source_that_can_never_tell_what_is_needed_says_so(
+def test_source_that_cannot_provide_a_symbol_reports_it(
     two: list[DataConnection], live: BrokerFeedManager, names: list[str], listed: bool, code: str,
     pairs: list[str],
 ) -> None:  # fmt: skip
@@ -180,11 +180,11 @@ def test_a_source_that_can_never_tell_what_is_needed_says_so(
     live.maintain()
     state = SourceHealth.objects.get(source=source)
     assert (state.error_code, state.pairs) == (code, pairs)
-    told = with_status(DataConnection.objects.all()).get(pk=source.pk)
-    assert source_status(told, datetime.now(UTC)).is_well == (code == "")
+    status = with_status(DataConnection.objects.all()).get(pk=source.pk)
+    assert source_status(status, datetime.now(UTC)).is_well == (code == "")
 
 
-def test_one_pair_more_is_followed_by_the_stream_that_there_is(
+def test_additional_pair_is_followed_by_the_existing_stream(
     two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     source = two[0]
@@ -203,10 +203,10 @@ def test_one_pair_more_is_followed_by_the_stream_that_there_is(
     assert "GBP/USD" not in SourceHealth.objects.get(source=source).missing
     Instrument.objects.filter(pair="GBP/USD").update(is_preferred=True, symbol="GBPUSD.x")
     live.maintain()
-    assert live._followed[source.pk].stream is not before  # another symbol: anew
+    assert live._followed[source.pk].stream is not before  # another symbol: a new stream
 
 
-def test_a_source_that_cannot_be_opened_leaves_no_stream_behind(
+def test_source_that_cannot_be_opened_leaves_no_stream_behind(
     two: list[DataConnection], live: BrokerFeedManager, loop: asyncio.AbstractEventLoop
 ) -> None:
     with database.cursor() as cursor:
@@ -218,7 +218,7 @@ def test_a_source_that_cannot_be_opened_leaves_no_stream_behind(
     until(lambda: not asyncio.all_tasks(loop))
 
 
-def test_how_a_source_fares_is_said_again_where_it_could_not_be_written(
+def test_source_status_that_could_not_be_stored_is_stored_again(
     two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
     with database.cursor() as cursor:
@@ -231,10 +231,10 @@ def test_how_a_source_fares_is_said_again_where_it_could_not_be_written(
     assert SourceHealth.objects.filter(source__in=two).count() == 2
 
 
-def test_a_stream_that_works_goes_on_while_its_account_fails_otherwise(
+def test_working_stream_continues_while_its_account_is_failing(
     two: list[DataConnection], live: BrokerFeedManager
 ) -> None:
-    """What is guarded by its prices would be left alone. It is not begun, though."""
+    """A failed account's stream goes on, since its prices guard stops; none is started."""
     source, fails = two
     of_both = ConnectionHealth.objects.filter(connection__price_source__in=two)
     later = {"circuit_open_until": datetime.now(UTC) + timedelta(hours=1)}
@@ -261,12 +261,12 @@ def paper() -> Iterator[None]:
     sessions.close()
 
 
-def test_recordings_that_the_paper_broker_cannot_take_keep_no_brokers_prices_back(
+def test_blocked_paper_broker_does_not_delay_broker_prices(
     two: list[DataConnection], paper: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its books are locked for long."""
-    for told in (prices_started, prices_stopped):
-        monkeypatch.setattr(told, "receivers", [])
+    """The paper broker's books are locked for long."""
+    for signal in (prices_started, prices_stopped):
+        monkeypatch.setattr(signal, "receivers", [])
     monkeypatch.setattr("brokers.paper.db_sessions.MAX_ATTEMPTS", 200)
     exchange.list_instruments()
     recorded = DataConnection.objects.create(name="Static", kind=DataConnection.Kind.STATIC)
@@ -284,7 +284,7 @@ def test_recordings_that_the_paper_broker_cannot_take_keep_no_brokers_prices_bac
     assert ended.result() >= 2
 
 
-def test_the_first_paper_account_at_a_source_that_is_followed_has_its_prices(
+def test_first_paper_account_of_a_followed_source_gets_its_prices(
     two: list[DataConnection], paper: None, live: BrokerFeedManager
 ) -> None:
     source = two[0]
@@ -297,11 +297,11 @@ def test_the_first_paper_account_at_a_source_that_is_followed_has_its_prices(
     before = live._followed[source.pk].stream
     make.connection(data_connection=source)
 
-    def is_told() -> bool:
+    def paper_has_quote() -> bool:
         live.maintain()
         for feed in live.feeds:
             feed.step(market_now())
         return PaperQuote.objects.filter(symbol="EURUSD").exists()
 
-    until(is_told)
+    until(paper_has_quote)
     assert live._followed[source.pk].stream is before  # real accounts' prices have no gap

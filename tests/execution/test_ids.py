@@ -1,4 +1,4 @@
-"""Client order ids: what every venue takes, and what no two orders share."""
+"""Client order ids: valid at every venue and unique."""
 
 import re
 
@@ -7,7 +7,7 @@ import pytest
 from execution.ids import all_attempts, at_attempt, base_of, new_client_order_id
 
 
-def test_an_id_is_eighteen_plain_characters_at_attempt_0() -> None:
+def test_id_is_eighteen_plain_characters_at_attempt_0() -> None:
     made = new_client_order_id("dev")
     assert re.fullmatch(r"dev[a-z0-9]{14}0", made)
 
@@ -16,7 +16,7 @@ def test_ids_do_not_repeat() -> None:
     assert len({new_client_order_id("dev") for _ in range(10_000)}) == 10_000
 
 
-def test_an_attempt_changes_the_last_digit_only() -> None:
+def test_attempt_changes_the_last_digit_only() -> None:
     assert at_attempt("devabcdefghijklmn0", 3) == "devabcdefghijklmn3"
     assert at_attempt("devabcdefghijklmn3", 0) == "devabcdefghijklmn0"
     assert base_of("devabcdefghijklmn7") == "devabcdefghijklmn"

@@ -1,4 +1,4 @@
-"""Locks are taken in one order by everybody: those who meet wait, and none is killed."""
+"""All writers take locks in one order: they wait for each other and never deadlock."""
 
 from decimal import Decimal as D
 
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 WAITING = "SELECT pid FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
-def test_who_takes_the_brokers_quantity_waits_for_a_position_without_its_conclusions(
+def test_auto_correction_waits_for_the_position_before_inferred_closes(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    """Who gives back from a conclusion has its position locked, and changes its row next."""
+    """A writer that reverses an inferred close locks the position first and its row next."""
     position = factories.filled(factories.signal(feed))
     factories.apply(*external_close_report({position.pk: D(30)}))
     evidence = {

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def alice(feed: Feed) -> ExecutionConnection:
-    """She maps DAX/EUR to GER40.cash, which her broker lists as GER40/EUR."""
+    """Alice maps DAX/EUR to GER40.cash, which her broker lists as GER40/EUR."""
     cache.clear()
     factories.instrument("GER40/EUR", symbol="GER40.cash", **INDEX)
     row = factories.account(snapshot_currency="EUR", preset_fixed_quantity=D(1))
@@ -38,14 +38,14 @@ class Door:
     def __init__(self, feed: Feed) -> None:
         self.path = f"/hooks/tradingview/{feed.slug}/{create_feed_token(feed)[1]}/"
 
-    def send(self, **said: Any) -> dict[str, Any]:
-        body = {"ticker": "DAX/EUR", "timenow": market_now().isoformat(), **said}
+    def send(self, **fields: Any) -> dict[str, Any]:
+        body = {"ticker": "DAX/EUR", "timenow": market_now().isoformat(), **fields}
         answer = Client().post(self.path, json.dumps(body), content_type="text/plain")
         assert answer.status_code in (200, 201), answer.content
         return dict(answer.json())
 
     def open(self) -> Order:
-        """Publish a limit entry; return its order, which waits."""
+        """Publish a limit entry; return its waiting order."""
         self.send(action="OPEN", direction="BUY", sl="17000", order_type="LIMIT", price="17500")
         order = Order.objects.get()
         assert (order.status, order.pair) == ("PENDING", "GER40/EUR")
@@ -66,7 +66,7 @@ def brought_to(order: Order, state: str) -> None:
 
 
 either_exit = pytest.mark.parametrize(
-    "said",
+    "fields",
     [
         {"action": "CLOSE"},
         {"action": "sell", "prev_market_position": "long", "market_position": "flat"},
@@ -76,7 +76,7 @@ either_exit = pytest.mark.parametrize(
 """The two alerts that close a trade: one names the action, one is a strategy's."""
 
 
-CLOSED = {  # state of the entry → its state, what is asked of it, and the exits, after a CLOSE
+CLOSED = {  # state of the entry → its state, the action requested, and the exits, after a CLOSE
     "PENDING": ("CANCELLED", "", 0),
     "SUBMITTING": ("SUBMITTING", "CLOSE", 0),
     "SUBMITTED": ("SUBMITTED", "CLOSE", 0),
@@ -87,12 +87,12 @@ CLOSED = {  # state of the entry → its state, what is asked of it, and the exi
 @pytest.mark.parametrize("state", CLOSED)
 @either_exit
 def test_close_alert_ends_entry_of_a_mapped_symbol(
-    feed: Feed, alice: ExecutionConnection, state: str, said: dict[str, str]
+    feed: Feed, alice: ExecutionConnection, state: str, fields: dict[str, str]
 ) -> None:
     door = Door(feed)
     entry = door.open()
     brought_to(entry, state)
-    answer = door.send(**said)
+    answer = door.send(**fields)
     assert answer["summary"] == f"Closed S-{entry.signal_id}."
     entry.refresh_from_db()
     exits = Order.objects.exclude(position=None)

@@ -1,4 +1,4 @@
-"""What an account has open, told to the rooms below."""
+"""The open exposure of an account, registered with the connections package."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from tests.execution import factories
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_positions_and_what_is_or_may_be_at_the_broker(
+def test_open_items_are_positions_and_orders_that_may_be_at_the_broker(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     assert open_items(alice.pk) == []
@@ -29,9 +29,9 @@ def test_positions_and_what_is_or_may_be_at_the_broker(
     assert position == OpenItem(entry.symbol, "an open position")
 
 
-def test_it_is_said_in_words() -> None:
-    one = OpenItem("BTC/USDT", "an open position")
-    assert describe_open_items([one]) == "BTC/USDT (an open position)"
-    assert describe_open_items([one._replace(symbol=name) for name in "ABCDE"]).endswith(
+def test_open_items_are_described_in_one_sentence() -> None:
+    item = OpenItem("BTC/USDT", "an open position")
+    assert describe_open_items([item]) == "BTC/USDT (an open position)"
+    assert describe_open_items([item._replace(symbol=name) for name in "ABCDE"]).endswith(
         "and 2 more"
     )

@@ -1,4 +1,4 @@
-"""An order that is due while no worker runs: API, portal and console state the same code, sentence
+"""An order that is due while no worker runs: API, portal and console show the same code, sentence
 and since, though nothing was written to its row."""
 
 import html
@@ -57,7 +57,7 @@ def since_of(answer: dict[str, Any]) -> datetime:
 
 
 @pytest.mark.parametrize("leg", ["entry", "exit"])
-def test_each_door_states_that_no_worker_has_taken_a_due_order(
+def test_api_portal_and_console_show_that_no_worker_took_a_due_order(
     leg: str, alice: ExecutionConnection, feed: Feed, owner: Client, operator: Client
 ) -> None:
     signal = factories.signal(feed)
@@ -109,7 +109,7 @@ def test_signal_page_counts_filters_and_exports_orders_without_worker(
         assert f",PENDING,{NO_WORKER}," in line
 
 
-def test_order_waits_for_no_worker_before_its_time_or_once_it_was_taken(
+def test_order_waits_for_no_worker_before_it_is_due_or_after_its_claim(
     alice: ExecutionConnection, feed: Feed, owner: Client
 ) -> None:
     factories.signal(feed)
@@ -125,7 +125,7 @@ def test_order_waits_for_no_worker_before_its_time_or_once_it_was_taken(
     assert listed(owner, NO_WORKER) == []
 
 
-def test_order_that_is_due_again_waits_for_a_worker_and_any_other_keeps_its_code(
+def test_order_due_again_waits_for_a_worker_and_others_keep_their_code(
     alice: ExecutionConnection, feed: Feed, owner: Client
 ) -> None:
     factories.signal(feed)

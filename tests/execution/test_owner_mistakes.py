@@ -1,5 +1,5 @@
-"""What an owner enters wrongly, and what a broker does not allow, through all of the system: real
-adapters and their libraries against doubles of their brokers, a whole runtime, the database."""
+"""Owners' mistakes and brokers' restrictions through the whole system: real
+adapters and their libraries against fakes of their brokers, a whole runtime, the database."""
 
 from collections.abc import Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
@@ -45,7 +45,7 @@ _present: list[Harness] = []
 
 
 def adapter() -> BrokerAdapter:
-    """The adapter of the stage that is played on."""
+    """The adapter of the broker under test."""
     return _present[-1].adapter
 
 
@@ -64,7 +64,7 @@ def keys(settings: Any) -> None:
 
 @contextmanager
 def played(kind: str, name: str, trading: TradingRuntime) -> Iterator[Harness]:
-    """A broker of this kind on the dispatcher's own loop; its adapter is the process's adapter."""
+    """A broker of this type on the dispatcher's own loop; its adapter is the process's adapter."""
     opened: AbstractAsyncContextManager[Harness] = stages_of(kind)[name]()
     stage = trading.dispatcher.run_call(opened.__aenter__(), 60)
     _present.append(stage)
@@ -81,10 +81,10 @@ def played(kind: str, name: str, trading: TradingRuntime) -> Iterator[Harness]:
 
 
 def connected(kind: str, spec: ConnectionSpec, stage: Harness, feed: Feed) -> ExecutionConnection:
-    """A connection with these settings that has passed its test before."""
+    """Return a connection with these settings that passed its test before."""
     account, exchange_name = spec.account, spec.exchange_name
     if ExecutionConnection.objects.filter(type=kind, account=account).exists():
-        if exchange_name:  # an account's name is its owner's there
+        if exchange_name:  # there the account name is the owner's
             account = f"{account} again"
         else:
             exchange_name = "again"
@@ -131,7 +131,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("mistake", EXPECTED)
 @pytest.mark.parametrize(("kind", "name"), STAGED)
-def test_a_mistake_is_told_to_its_owner_and_harms_nobody_else(
+def test_mistake_is_reported_to_its_owner_and_affects_no_other_account(
     feed: Feed, trading: TradingRuntime, kind: str, name: str, mistake: HarnessFeature
 ) -> None:
     with played(kind, name, trading) as stage:
@@ -160,7 +160,7 @@ def test_a_mistake_is_told_to_its_owner_and_harms_nobody_else(
 
 @pytest.mark.parametrize("mistake", EXPECTED)
 @pytest.mark.parametrize(("kind", "name"), STAGED)
-def test_what_goes_wrong_after_the_test_is_told_by_the_next_order(
+def test_failure_after_the_test_is_reported_by_the_next_order(
     feed: Feed, trading: TradingRuntime, kind: str, name: str, mistake: HarnessFeature
 ) -> None:
     with played(kind, name, trading) as stage:
@@ -192,7 +192,7 @@ def test_what_goes_wrong_after_the_test_is_told_by_the_next_order(
     ],
 )
 @pytest.mark.parametrize(("kind", "name"), STAGED)
-def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
+def test_order_that_the_broker_forbids_is_rejected_with_its_code(
     feed: Feed, trading: TradingRuntime, kind: str, name: str, trouble: InjectedFault, code: Code
 ) -> None:
     with played(kind, name, trading) as stage:
@@ -208,10 +208,10 @@ def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
         assert (order.status, order.reason) in {("REJECTED", code), ("PENDING", code)}
         assert order.detail
         assert wait_until(lambda: state(row).last_error.startswith(code.sentence), 10)
-        assert state(row).last_error.endswith(code.hint)  # what its owner should do
+        assert state(row).last_error.endswith(code.hint)  # what the owner should do
         if code is Code.TRADING_DISABLED:
             return
-        assert state(row).status == "ACTIVE"  # the order's trouble: the account trades on
+        assert state(row).status == "ACTIVE"  # the failure is the order's: the account trades on
         assert state(row).last_error_at is not None
         mark_active([row.pk])  # a poll's answer
         assert state(row).last_error != ""
@@ -225,7 +225,7 @@ def test_what_the_broker_does_not_allow_is_a_refusal_with_its_code(
      (0, Code.SYMBOL_TRADING_DISABLED)],
     ids=["long only", "close only", "disabled"],
 )  # fmt: skip
-def test_refusal_of_a_symbol_or_side_leaves_the_account_trading(
+def test_rejected_symbol_or_side_leaves_the_account_trading(
     feed: Feed, trading: TradingRuntime, mode: int, code: Code
 ) -> None:
     with played("mt5", "mt5 hedging", trading) as stage:
@@ -247,7 +247,7 @@ def test_refusal_of_a_symbol_or_side_leaves_the_account_trading(
         assert not Event.objects.filter(kind__startswith="connection.").exists()
 
 
-def test_account_on_which_the_broker_disables_trading_stops(
+def test_account_with_trading_disabled_at_the_broker_stops(
     feed: Feed, trading: TradingRuntime
 ) -> None:
     """MetaTrader 5 answers 10017 for a disabled account as for a disabled symbol."""
@@ -264,7 +264,7 @@ def test_account_on_which_the_broker_disables_trading_stops(
 
 
 @pytest.mark.parametrize(("kind", "name"), STAGED)
-def test_a_symbol_that_the_broker_lost_is_a_refusal_with_its_code(
+def test_symbol_removed_at_the_broker_is_rejected_with_its_code(
     feed: Feed, trading: TradingRuntime, kind: str, name: str
 ) -> None:
     with played(kind, name, trading) as stage:
@@ -284,7 +284,7 @@ def test_a_symbol_that_the_broker_lost_is_a_refusal_with_its_code(
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("message", "kept"),
     [
         ("a\0b", "a\\0b"),
         ("half \udcff of it", "half \\udcff of it"),
@@ -292,12 +292,12 @@ def test_a_symbol_that_the_broker_lost_is_a_refusal_with_its_code(
         ("key=hunter2-hunter2 refused", "key=*** refused"),
     ],
 )
-def test_what_a_broker_said_is_kept_without_secrets_whatever_it_is(
+def test_broker_message_is_stored_without_secrets(
     alice: ExecutionConnection,
     feed: Feed,
     trading: TradingRuntime,
     broker: FakeBroker,
-    said: str,
+    message: str,
     kept: str,
 ) -> None:
     alice.sealed_credentials = seal_credentials(
@@ -305,10 +305,10 @@ def test_what_a_broker_said_is_kept_without_secrets_whatever_it_is(
     )
     alice.save()
 
-    def nonsense(_: OrderRequest) -> list[OrderReport]:
-        raise OutcomeUnknown(Code.REPLY_LOST, said)
+    def fail_with_message(_: OrderRequest) -> list[OrderReport]:
+        raise OutcomeUnknown(Code.REPLY_LOST, message)
 
-    broker.behaviour = nonsense
+    broker.behaviour = fail_with_message
     factories.signal(feed)
     trade(trading)
     order = Order.objects.get()

@@ -1,4 +1,4 @@
-"""The preview of a publication says what then happens: the same rows, the same evaluation."""
+"""The preview of a publication predicts its outcome: the same rows, the same evaluation."""
 
 from collections import Counter
 from dataclasses import replace
@@ -52,7 +52,7 @@ def end_of(order: Order) -> Outcome:
 
 
 def waiting_signal(feed: Feed, **fields: Any) -> Signal:
-    """A buy with a stop and a target that nobody has published yet."""
+    """An unpublished buy with a stop and a target."""
     values: dict[str, Any] = {
         "feed": feed, "currency_pair": "EUR/USD", "direction": "BUY", "sl": D("1.09"),
         "approval": Approval.APPROVED, "target_prices": [D("1.12")], "target_fractions": [D(1)],
@@ -60,7 +60,7 @@ def waiting_signal(feed: Feed, **fields: Any) -> Signal:
     return Signal.objects.create(**values)
 
 
-def told(found: Preview) -> Counter[tuple[str, str]]:
+def counts_of(found: Preview) -> Counter[tuple[str, str]]:
     counts = Counter({(str(one.outcome), one.name): one.connections for one in found.reasons})
     if found.sent:
         counts["sent", ""] = found.sent
@@ -68,7 +68,7 @@ def told(found: Preview) -> Counter[tuple[str, str]]:
 
 
 def happened(signal: Signal) -> tuple[Counter[tuple[str, str]], list[D]]:
-    """Publish, claim as a worker does, and count what came of it."""
+    """Publish, claim as a worker does, and count the outcomes."""
     assert publish(signal.pk, by=None)
     claim(
         factories.pending(),
@@ -121,11 +121,11 @@ def everybody(feed: Feed) -> None:
     )
 
 
-def test_preview_equals_what_happens_when_published(feed: Feed, broker: FakeBroker) -> None:
+def test_preview_equals_outcome_of_publication(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     signal = waiting_signal(feed)
     found = preview(signal)
-    foreseen, sizes = told(found), found.sizes
+    foreseen, sizes = counts_of(found), found.sizes
     counts, quantities = happened(signal)
     assert foreseen == counts
     assert found.candidates == sum(counts.values()) == 20
@@ -154,7 +154,7 @@ def test_preview_equals_what_happens_when_published(feed: Feed, broker: FakeBrok
         "UPDATE connections_executionconnection SET preset_id = NULL",
     ],
 )
-def test_preview_foresees_each_refusal(feed: Feed, broker: FakeBroker, twist: str) -> None:
+def test_preview_predicts_each_denial(feed: Feed, broker: FakeBroker, twist: str) -> None:
     for size in ("50", "100"):
         factories.account(feed, type="paper", preset_fixed_quantity=D(size))
     run(twist)
@@ -173,7 +173,7 @@ def test_preview_foresees_each_refusal(feed: Feed, broker: FakeBroker, twist: st
     ],
     ids=["limit", "stop", "run away", "bounded", "large", "no stop"],
 )
-def test_preview_foresees_what_the_signal_asks_for(
+def test_preview_predicts_effects_of_the_signals_fields(
     feed: Feed, broker: FakeBroker, fields: dict[str, Any]
 ) -> None:
     factories.account(feed, type="paper")
@@ -185,24 +185,26 @@ def test_preview_foresees_what_the_signal_asks_for(
 
 
 def check(signal: Signal) -> None:
-    """The preview says what then happens."""
+    """The preview equals the outcome."""
     found = preview(signal)
     counts, quantities = happened(signal)
-    assert told(found) == counts
+    assert counts_of(found) == counts
     if quantities:
         assert (found.sizes[0].smallest, found.sizes[0].largest) == (quantities[0], quantities[-1])
 
 
-def test_preview_counts_what_an_account_holds_already(
+def test_preview_counts_open_positions_of_an_account(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.filled(factories.signal(feed))
     run("UPDATE connections_tradingpreset SET max_open_positions = 1")
     signal = waiting_signal(feed)
-    assert told(preview(signal)) == {("denied", "MAX_OPEN_POSITIONS"): 1} == happened(signal)[0]
+    assert (
+        counts_of(preview(signal)) == {("denied", "MAX_OPEN_POSITIONS"): 1} == happened(signal)[0]
+    )
 
 
-def test_preview_counts_accounts_that_wait_as_waiting(feed: Feed, broker: FakeBroker) -> None:
+def test_preview_counts_waiting_accounts(feed: Feed, broker: FakeBroker) -> None:
     away = factories.account(feed, type="paper")
     factories.account(feed, type="crypto", exchange_name="kraken", sealed_credentials=b"sealed")
     run("INSERT INTO connections_hostcircuit (host, opened_at, probe_at, times, failing, contacted,"
@@ -214,7 +216,7 @@ def test_preview_counts_accounts_that_wait_as_waiting(feed: Feed, broker: FakeBr
         starts_at=(now - timedelta(minutes=5)).time(),
     )  # fmt: skip
     signal = waiting_signal(feed)
-    found = told(preview(signal))
+    found = counts_of(preview(signal))
     assert found == {("waiting", "BROKER_HOST_DOWN"): 1, ("waiting", "BROKER_MAINTENANCE"): 1}
 
 
@@ -232,12 +234,10 @@ def test_preview_writes_nothing(feed: Feed, broker: FakeBroker) -> None:
         rows(f"SELECT {count} AS n, (SELECT last_value FROM execution_order_id_seq) AS last")
         == before
     )
-    assert ENTRIES in INSERT_ENTRIES  # one statement tells who is a candidate
+    assert ENTRIES in INSERT_ENTRIES  # one statement selects the candidates
 
 
-def test_a_preview_takes_as_many_statements_for_many_accounts(
-    feed: Feed, broker: FakeBroker
-) -> None:
+def test_number_of_statements_does_not_grow_with_accounts(feed: Feed, broker: FakeBroker) -> None:
     def count() -> int:
         with statements() as sent:
             preview(signal)
@@ -251,18 +251,18 @@ def test_a_preview_takes_as_many_statements_for_many_accounts(
     assert count() == of_one <= 20
 
 
-def test_an_unsaved_signal_is_previewed_alike(feed: Feed, broker: FakeBroker) -> None:
+def test_unsaved_signal_has_the_same_preview(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     saved = waiting_signal(feed)
     draft = Signal(
         feed=feed, currency_pair="EUR/USD", direction="BUY", sl=D("1.09"),
         target_prices=[D("1.12")], target_fractions=[D(1)],
     )  # fmt: skip
-    assert told(preview(draft)) == told(preview(saved))
+    assert counts_of(preview(draft)) == counts_of(preview(saved))
 
 
-# ---- what is wrong for everybody ----
-def test_a_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: FakeBroker) -> None:
+# ---- what is wrong for all accounts ----
+def test_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     signal = waiting_signal(feed, sl=D("1.11"))
     found = preview(signal)
@@ -277,9 +277,7 @@ def test_a_stop_on_the_wrong_side_is_wrong_for_all(feed: Feed, broker: FakeBroke
     assert useless.value.code == Code.STOP_AT_ENTRY
 
 
-def test_accounts_that_do_not_list_the_symbol_are_counted_apart(
-    feed: Feed, broker: FakeBroker
-) -> None:
+def test_accounts_without_the_symbol_are_counted_separately(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, type="paper")
     Instrument.objects.create(
         book="elsewhere", symbol="GBPUSD", pair="GBP/USD", digits=5, pip=D("0.0001"),
@@ -288,17 +286,17 @@ def test_accounts_that_do_not_list_the_symbol_are_counted_apart(
     factories.account(feed, type="paper", instrument_book="elsewhere")  # skipped at fan-out
     factories.account(
         feed, type="paper", instrument_book=""
-    )  # nothing was read: found at the claim
+    )  # nothing was synced: found at the claim
     signal = waiting_signal(feed)
     found = preview(signal)
     assert (found.sent, found.not_listed, found.skipped, found.denied) == (1, 2, 0, 0)
     assert (found.candidates, found.is_wrong_for_all) == (3, False)
     (reason,) = found.reasons
     assert (reason.name, reason.connections) == ("SYMBOL_NOT_AT_BROKER", 2)
-    assert happened(signal)[0] == told(found)
+    assert happened(signal)[0] == counts_of(found)
 
 
-def test_what_one_account_can_take_is_not_refused(feed: Feed, broker: FakeBroker) -> None:
+def test_signal_that_one_account_can_take_is_accepted(feed: Feed, broker: FakeBroker) -> None:
     everybody(feed)
     lower = factories.account(feed, type="paper")
     factories.quote(lower, bid="1.115", ask="1.116")
@@ -308,7 +306,7 @@ def test_what_one_account_can_take_is_not_refused(feed: Feed, broker: FakeBroker
     require_useful(signal)
 
 
-def test_an_account_that_waits_and_could_take_it_later_keeps_it_from_being_refused(
+def test_waiting_account_that_could_take_it_later_counts_as_possible(
     feed: Feed, broker: FakeBroker
 ) -> None:
     factories.account(feed, type="paper")
@@ -322,7 +320,7 @@ def test_an_account_that_waits_and_could_take_it_later_keeps_it_from_being_refus
         require_possible(signal)
 
 
-def test_a_closed_market_refuses_the_publication_and_not_the_signal(
+def test_closed_market_refuses_the_publication_and_not_the_signal(
     feed: Feed, broker: FakeBroker
 ) -> None:
     factories.account(feed, type="paper")
@@ -351,7 +349,7 @@ def test_without_candidates_nothing_is_refused(feed: Feed) -> None:
     ],
     ids=["close", "close half", "modify"],
 )
-def test_follow_ups_count_those_that_they_reach(
+def test_follow_up_preview_counts_the_orders_it_reaches(
     feed: Feed, broker: FakeBroker, fields: dict[str, Any], many: int
 ) -> None:
     factories.account(feed)
@@ -396,7 +394,7 @@ REACHED: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("fields", "field"), REACHED, ids=["stop", "limit"])
-def test_preview_foresees_that_the_brokers_refuse_a_price_the_market_has_reached(
+def test_preview_predicts_rejection_of_a_price_the_market_has_reached(
     feed: Feed, dealer: FakeBroker, fields: dict[str, Any], field: str
 ) -> None:
     factories.account(feed)
@@ -408,7 +406,7 @@ def test_preview_foresees_that_the_brokers_refuse_a_price_the_market_has_reached
 
 
 @pytest.mark.parametrize(("fields", "field"), REACHED, ids=["stop", "limit"])
-def test_it_is_refused_where_no_follower_could_take_it(
+def test_order_that_no_follower_could_take_is_refused(
     feed: Feed, dealer: FakeBroker, fields: dict[str, Any], field: str
 ) -> None:
     factories.account(feed)
@@ -422,7 +420,7 @@ def test_it_is_refused_where_no_follower_could_take_it(
     assert useless.value.code == Code.PRICE_WRONG_SIDE
 
 
-def test_which_brokers_refuse_it() -> None:
+def test_brokers_that_reject_a_reached_price() -> None:
     both = {OrderType.LIMIT, OrderType.STOP}
     found = {kind: capabilities_of(kind, SPEC).refuses_reached for kind in sorted(BUILT_IN)}
     dealers = {"mt4": both, "mt5": both, "mt5-dwx": both}

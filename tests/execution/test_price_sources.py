@@ -1,4 +1,4 @@
-"""Which sources of prices are followed: those that an account goes by, or something open does."""
+"""Price sources are followed if an account or something open uses them."""
 
 import asyncio
 from collections.abc import Iterator
@@ -35,13 +35,13 @@ pytestmark = pytest.mark.django_db
 LANE = "mt.x"
 
 
-def test_what_is_open_keeps_the_source_that_it_was_opened_by(
+def test_open_position_keeps_the_source_it_was_opened_with(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    """Its stop is judged by that one's prices only, whatever its account goes by since."""
-    teller = make.connection(user=alice.user, type="mt4")
-    live = get_or_create_broker_source(teller)
-    ExecutionConnection.objects.filter(pk=teller.pk).update(lane=LANE)
+    """Its stop is evaluated with that source's prices only, whatever its account uses since."""
+    provider = make.connection(user=alice.user, type="mt4")
+    live = get_or_create_broker_source(provider)
+    ExecutionConnection.objects.filter(pk=provider.pk).update(lane=LANE)
     assert list(sources_in_lanes([LANE])) == []
 
     held = ExecutionPosition.objects.filter(pk=factories.filled(factories.signal(feed, HALVES)).pk)
@@ -49,23 +49,23 @@ def test_what_is_open_keeps_the_source_that_it_was_opened_by(
     assert list(sources_in_lanes([LANE])) == [live]
     assert sources_in_lanes([]).count() == 0
     assert vars(with_status(DataConnection.objects.all()).get(pk=live.pk))["is_used"]
-    assert tells(teller)  # its session does not rest
+    assert provides_prices(provider)  # its session does not idle
 
     held.update(quantity=0, reserved=0)
     assert list(sources_in_lanes([LANE])) == []
-    assert not tells(teller)
+    assert not provides_prices(provider)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
     assert list(sources_in_lanes([LANE])) == [live]
-    assert tells(teller)
+    assert provides_prices(provider)
     archived = {"is_active": False, "archived_at": market_now()}
     ExecutionConnection.objects.filter(pk=alice.pk).update(**archived)
     assert list(sources_in_lanes([LANE])) == []
-    assert not tells(teller)
+    assert not provides_prices(provider)
 
 
 @pytest.fixture
 def long_book(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> DataConnection:
-    """The source that alice's account is: only what is needed of it is followed."""
+    """The source of Alice's own account: only the needed symbols are followed."""
     monkeypatch.setattr(symbol_selection, "SHORT_BOOK_PAIRS", 0)
     factories.instrument("GBP/USD")
     live = DataConnection.objects.create(name="x", kind="broker", broker_connection=alice)
@@ -73,10 +73,10 @@ def long_book(alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch) -> Da
     return live
 
 
-def test_what_is_held_is_followed_before_what_was_ordered_since(
+def test_open_positions_are_followed_before_newer_orders(
     feed: Feed, long_book: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of too many pairs those of the stops are not left out."""
+    """Of too many pairs, those with stops are kept."""
     factories.quote(ExecutionConnection.objects.get(price_source=long_book))
     assert factories.filled(factories.signal(feed, HALVES)).price_source_id == long_book.pk
     ordered(feed, "GBP/USD")
@@ -85,7 +85,7 @@ def test_what_is_held_is_followed_before_what_was_ordered_since(
     assert followed(long_book) == ["EUR/USD"]
 
 
-def test_of_many_orders_the_newest_say_what_is_followed(
+def test_newest_orders_decide_which_pairs_are_followed(
     feed: Feed, long_book: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ordered(feed, "EUR/USD")
@@ -104,12 +104,12 @@ def followed(source: DataConnection) -> list[str]:
     return list(symbol_selection.select_symbols([source])[source.pk].symbols)
 
 
-def test_the_paper_broker_goes_by_what_operators_offer_to_all(
+def test_paper_broker_uses_sources_that_operators_share_with_all(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     live = DataConnection.objects.create(name="x", kind="broker", broker_connection=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=live)
-    assert not serves_paper(sources_in_lanes([""]).get())  # no paper account goes by it
+    assert not serves_paper(sources_in_lanes([""]).get())  # no paper account uses it
     paper = make.connection(data_connection=live)
     assert serves_paper(sources_in_lanes([""]).get())
     DataConnection.objects.update(user=alice.user)
@@ -119,7 +119,7 @@ def test_the_paper_broker_goes_by_what_operators_offer_to_all(
     assert not serves_paper(sources_in_lanes([""]).get())
 
 
-def tells(account: ExecutionConnection) -> bool:
+def provides_prices(account: ExecutionConnection) -> bool:
     [row] = rows(
         f"SELECT {provides_prices_sql('c.id')} AS so FROM connections_executionconnection c "
         f"WHERE id = %s",
@@ -132,16 +132,16 @@ def tells(account: ExecutionConnection) -> bool:
 def asked(
     broker: FakeBroker, loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[list[str]]:
-    """Whose prices the broker was asked for, by its own names."""
+    """The symbols that the broker was asked for, by its own names."""
     names: list[str] = []
 
-    async def tell(spec: ConnectionSpec, symbol: str) -> Quote:
+    async def get_quote(spec: ConnectionSpec, symbol: str) -> Quote:
         names.append(symbol)
         return quote("1.1")
 
     can = replace(broker.capabilities(ConnectionSpec("", "")), quotes=True)
     monkeypatch.setattr(broker, "capabilities", lambda spec: can)
-    monkeypatch.setattr(broker, "quote", tell)
+    monkeypatch.setattr(broker, "quote", get_quote)
     before = get_loop()
     set_loop(loop)
     yield names
@@ -149,10 +149,10 @@ def asked(
     set_loop(before)
 
 
-def test_a_pair_whose_symbol_changes_is_followed_by_the_new_one(
+def test_pair_with_a_changed_symbol_is_followed_by_the_new_one(
     alice: ExecutionConnection, asked: list[str]
 ) -> None:
-    """Orders go out in the new one: they are not priced by the old one."""
+    """Orders use the new symbol and must not be priced by the old one."""
     source = DataConnection.objects.create(name="x", kind="broker", broker_connection=alice)
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
     live = BrokerFeedManager(lambda: [""])

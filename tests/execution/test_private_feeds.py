@@ -1,4 +1,4 @@
-"""A tenant's private feed needs nobody's approval, so it trades on the tenant's accounts alone."""
+"""A tenant's private feed needs no approval, so it trades on the tenant's accounts only."""
 
 import pytest
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def admin(broker: FakeBroker) -> User:
-    """An operator with an account of the house."""
+    """An operator with an operator account."""
     factories.instrument()
     admin = make.user(is_staff=True)
     factories.account(user=None, admin=admin)
@@ -27,20 +27,20 @@ def candidates(owner: User, *, is_public: bool) -> int:
     return factories.signal(feed).candidate_count or 0
 
 
-def test_a_tenants_own_orders_do_not_reach_the_operators_accounts(admin: User) -> None:
+def test_private_feed_of_a_tenant_does_not_reach_operator_accounts(admin: User) -> None:
     assert candidates(make.user(), is_public=False) == 0
     assert not Order.objects.exists()
 
 
-def test_an_operators_own_orders_do(admin: User) -> None:
+def test_private_feed_of_an_operator_reaches_operator_accounts(admin: User) -> None:
     assert candidates(admin, is_public=False) == 1
 
 
-def test_a_public_feed_does(admin: User) -> None:
+def test_public_feed_reaches_operator_accounts(admin: User) -> None:
     assert candidates(make.user(), is_public=True) == 1
 
 
-def test_the_audit_goes_by_what_the_feed_was_then(admin: User) -> None:
+def test_audit_uses_the_feeds_visibility_at_publication(admin: User) -> None:
     feed = create_feed(owner=make.user(), name="by hand", is_public=False, is_approved=True)
     factories.signal(feed)
     update_feed(feed.pk, by=admin, is_public=True, is_approved=True)

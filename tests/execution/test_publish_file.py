@@ -30,7 +30,7 @@ def publish(path: Path, feed: Feed, *options: str) -> tuple[dict[str, Any], str]
 
 
 @pytest.mark.parametrize("dry", [True, False], ids=["dry run", "published"])
-def test_entry_that_no_account_can_take_is_refused_and_its_neighbours_published(
+def test_entry_that_no_account_can_take_is_refused_and_others_published(
     tmp_path: Path, feed: Feed, broker: FakeBroker, dry: bool
 ) -> None:
     accounts = [factories.account(feed, type="paper") for _ in range(2)]
@@ -49,7 +49,7 @@ def test_entry_that_no_account_can_take_is_refused_and_its_neighbours_published(
     assert Order.objects.count() == (0 if dry else len(accounts))
 
 
-def test_entry_that_waits_for_approval_is_judged_too(
+def test_entry_that_waits_for_approval_is_checked_too(
     tmp_path: Path, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.account(feed, type="paper")

@@ -1,4 +1,4 @@
-"""Rejected and skipped orders: owners read of each, operators of all in one message a signal."""
+"""Rejected and skipped orders: owners get each one, operators one message a signal."""
 
 from collections.abc import Mapping
 from decimal import Decimal as D
@@ -39,11 +39,11 @@ def accounts(feed: Feed, *names: str, **fields: Any) -> list[ExecutionConnection
 
 
 def answer_all(answers: Mapping[str, Any]) -> None:
-    """Claim what is due and answer by the account's name; what is not named is filled."""
+    """Claim what is due and answer by the account's name; orders of other accounts are filled."""
     named = {str(one.pk): one.name for one in ExecutionConnection.objects.all()}
     for outgoing in factories.claim_all():
-        said = answers.get(named[outgoing.request.connection_id])
-        factories.answer(outgoing, said or factories.fake_broker().fill_at_once(outgoing.request))
+        answer = answers.get(named[outgoing.request.connection_id])
+        factories.answer(outgoing, answer or factories.fake_broker().fill_at_once(outgoing.request))
 
 
 def check(*, age: float = 0) -> int:
@@ -77,7 +77,7 @@ def test_operators_get_one_message_a_signal_with_counts_by_reason(
     assert check() == 0, "five orders are not settled"
     no_money = rejected(Code.NO_MONEY)
     answer_all({"poor-1": no_money, "poor-2": no_money, "closed": rejected(Code.MARKET_CLOSED)})
-    # What the broker might take after all is tried again, then final.
+    # A rejection that may pass is retried, then final.
     factories.pass_time(3600)
     run("UPDATE signals_signal SET published_at = clock_timestamp()")
     answer_all({"poor-1": no_money, "poor-2": no_money, "closed": rejected(Code.MARKET_CLOSED)})
@@ -209,7 +209,7 @@ def test_order_placed_goes_to_channels_that_name_it(
     create_channel(user_id=alice.owner_id, name="all", url=hook.url("/all"))
     place_limit_order(feed, broker)
     assert kinds_at(hook) == []
-    assert not Event.objects.filter(kind="order.placed").exists(), "nobody asked for it"
+    assert not Event.objects.filter(kind="order.placed").exists(), "no channel names it"
 
     create_channel(user_id=alice.owner_id, name="hook", url=hook.url(), kinds=["order.placed"])
     signal = place_limit_order(feed, broker)
@@ -246,7 +246,7 @@ def test_order_found_again_after_unknown_is_not_placed_twice(
     assert kinds_at(hook) == ["order.placed"]
 
 
-def test_others_orders_are_not_placed_for_a_subscriber(
+def test_subscriber_gets_no_placed_message_for_orders_of_others(
     feed: Feed, alice: ExecutionConnection, broker: FakeBroker, hook: Receiver
 ) -> None:
     factories.account(feed, name="bob")

@@ -38,7 +38,7 @@ def accounts(feed: Feed, settings: Any) -> Iterator[dict[str, ExecutionConnectio
     cache.clear()
     settings.FILLCAST_POLL_SECONDS = 0.1
     settings.ALLOWED_HOSTS = ["testserver"]
-    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 600  # a run's times are its beginning's
+    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 600  # all times of a run are its start
     exchange.list_instruments()
     listed = Instrument.objects.get(book="double")
     Instrument.objects.create(
@@ -82,7 +82,7 @@ Held = list[tuple[str, D]]
 
 
 def held(mode: str) -> Held:
-    """What the broker shows of an account: side and quantity of each position."""
+    """Return side and quantity of each position that the broker shows for an account."""
     lots = PaperPosition.objects.filter(account__number=mode, quantity__gt=0).order_by("id")
     found = [(lot.side, lot.quantity) for lot in lots]
     return netted(found) if mode == "NETTING" else found
@@ -99,13 +99,13 @@ def is_quiet() -> bool:
 
 
 def expect(lots: Held) -> None:
-    """Both accounts come to hold this, and nothing is under way any more."""
+    """Wait until both accounts hold this and nothing is under way."""
     wanted = {"HEDGING": lots, "NETTING": netted(lots)}
     until(lambda: is_quiet() and all(held(mode) == wanted[mode] for mode in MODES))
 
 
 LONG, SHORT = ("BUY", D(3000)), ("SELL", D(3000))
-# What the strategy does, how it is read, and what each account holds then.
+# The strategy's orders, how they are read, and what each account then holds.
 RUN: list[tuple[tuple[str, str, str], str, Held]] = [
     (("Long", "buy", "3"), "entry", [LONG]),
     (("Long", "buy", "3"), "add", [LONG, LONG]),
@@ -119,7 +119,7 @@ RUN: list[tuple[tuple[str, str, str], str, Held]] = [
 ]
 
 
-def test_strategy_run_leaves_each_account_where_the_strategy_stands(
+def test_strategy_run_leaves_each_account_with_the_strategys_position(
     accounts: dict[str, ExecutionConnection], feed: Feed
 ) -> None:
     door, chart, message = Door(feed), Chart(), templates()["strategy"]
@@ -128,16 +128,20 @@ def test_strategy_run_leaves_each_account_where_the_strategy_stands(
         quote(accounts)
         now = start + timedelta(seconds=number // 2)  # all in one bar, two orders in a second
         body = fill_in(message, chart.order(name, action, contracts, now))
-        told = door.send(body)
-        assert (told["status"], told["change"], told["is_new"]) == (201, change, True), told
+        response = door.send(body)
+        assert (response["status"], response["change"], response["is_new"]) == (
+            201,
+            change,
+            True,
+        ), response
         expect(lots)
         again = door.send(body, kind="text/plain; charset=utf-8")  # sent a second time
         assert (again["status"], again["is_new"]) == (200, False)
-        assert again["signals"] == told["signals"]
+        assert again["signals"] == response["signals"]
     expect([])
     assert ReceivedAlert.objects.count() == len(RUN)
     entries = Signal.objects.filter(action="OPEN").count()
-    # at each account: an order a trade, and what closed it; nothing was denied on the way
+    # at each account: an order a trade, and its close; nothing was denied
     assert entries == 5
     assert not Order.objects.exclude(status="FILLED").exists()
     assert PaperOrder.objects.filter(closes=None, reduce_only=False).count() == 2 * entries
@@ -154,17 +158,19 @@ def mapped(accounts: dict[str, ExecutionConnection]) -> dict[str, ExecutionConne
     return accounts
 
 
-def test_strategy_run_on_mapped_accounts_ends_resting_entries_too(
+def test_strategy_run_on_mapped_accounts_ends_working_entries_too(
     mapped: dict[str, ExecutionConnection], feed: Feed
 ) -> None:
     door, now = Door(feed), market_now()
 
-    def send(number: int, **said: str) -> dict[str, Any]:
+    def send(number: int, **fields: str) -> dict[str, Any]:
         sent_at = (now + timedelta(seconds=number)).isoformat()
         quote(mapped, "GBP/USD")
-        told = door.send(json.dumps({"ticker": "EURUSD", "timenow": sent_at, **said}).encode())
-        assert told["status"] == 201, told
-        return told
+        response = door.send(
+            json.dumps({"ticker": "EURUSD", "timenow": sent_at, **fields}).encode()
+        )
+        assert response["status"] == 201, response
+        return response
 
     def change(number: int, before: str, action: str, after: str) -> str:
         position = {"prev_market_position": before, "market_position": after}
@@ -192,23 +198,23 @@ def test_strategy_run_on_mapped_accounts_ends_resting_entries_too(
     assert dict(states) == {"CANCELLED": 4, "FILLED": 8}
 
 
-def test_exit_without_an_open_trade_is_accepted_and_does_nothing(
+def test_exit_without_an_open_trade_is_accepted_without_effect(
     accounts: dict[str, ExecutionConnection], feed: Feed
 ) -> None:
-    """The followers began in the middle of the strategy's trade."""
+    """The followers started in the middle of the strategy's trade."""
     door, chart, message = Door(feed), Chart(position=D(3)), templates()["strategy"]
     for name, contracts, change in (("Partial", "1", "reduce"), ("Stop", "2", "flat")):
-        told = door.send(fill_in(message, chart.order(name, "sell", contracts)))
-        assert (told["status"], told["id"], told["change"]) == (200, None, change)
-        assert told["summary"] == "Nothing to do: this feed has no open long trade in EUR/USD."
+        response = door.send(fill_in(message, chart.order(name, "sell", contracts)))
+        assert (response["status"], response["id"], response["change"]) == (200, None, change)
+        assert response["summary"] == "Nothing to do: this feed has no open long trade in EUR/USD."
     assert not Signal.objects.exists()
     assert not Order.objects.exists()
 
 
-def test_late_exit_closes_nothing_that_a_younger_alert_opened(
+def test_late_exit_does_not_close_a_trade_of_a_newer_alert(
     accounts: dict[str, ExecutionConnection], feed: Feed
 ) -> None:
-    """TradingView sends an alert again when it was answered with an error of the server."""
+    """TradingView sends an alert again after a server error."""
     door, chart, message = Door(feed), Chart(), templates()["strategy"]
     now: datetime = market_now()
     door.send(fill_in(message, chart.order("Long", "buy", "3", now - timedelta(seconds=20))))
@@ -216,8 +222,8 @@ def test_late_exit_closes_nothing_that_a_younger_alert_opened(
     late = fill_in(message, chart.order("Stop", "sell", "3", now - timedelta(seconds=10)))
     door.send(fill_in(message, chart.order("Long", "buy", "3", now)))
     expect([LONG, LONG])
-    told = door.send(late)
-    assert (told["status"], told["change"]) == (201, "flat")
+    response = door.send(late)
+    assert (response["status"], response["change"]) == (201, "flat")
     expect([LONG])
     assert [one.pk for one in Signal.objects.filter(action="OPEN", followers=None)] == [
         Signal.objects.filter(action="OPEN").latest("id").pk
@@ -251,7 +257,7 @@ def test_reversal_waits_where_limits_do_not_allow_both_trades(
     TradingPreset.objects.update(max_open_positions=1)
     door.send(fill_in(message, chart.order("Long", "buy", "3")))
     expect([LONG])
-    told = door.send(fill_in(message, chart.order("Short", "sell", "6")))
-    assert told["change"] == "reverse"
-    assert [one[0] for one in told["signals"]] == ["S", "S"]
+    response = door.send(fill_in(message, chart.order("Short", "sell", "6")))
+    assert response["change"] == "reverse"
+    assert [one[0] for one in response["signals"]] == ["S", "S"]
     expect([SHORT])

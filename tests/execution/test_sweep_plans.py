@@ -1,4 +1,4 @@
-"""What is asked every few seconds reads live rows only, whatever has piled up behind them: each
+"""Periodic queries read live rows only, however many old rows there are: each
 statement finds its rows by a partial index."""
 
 import json
@@ -48,7 +48,7 @@ from tests.connections import make
 from tests.execution import factories
 from tests.execution.fake_broker import KIND
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it piles up fifty thousand rows
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(400)]  # it inserts fifty thousand rows
 
 FINISHED = 30_000
 SEED = """
@@ -73,7 +73,7 @@ BIG = ("execution_order", "positions_executionposition")
 
 @contextmanager
 def undone_at_the_end(blocker: Any) -> Iterator[None]:
-    """What is written here is there for several tests, each of which undoes its own part."""
+    """Rows shared by several tests, each of which undoes its own changes."""
     outer = transaction.atomic()
     outer._from_testcase = True  # type: ignore[attr-defined]
     with blocker.unblock(), outer:
@@ -126,7 +126,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     ),
     "unclaim": (sweeps.RELEASE_CLAIMS, (), {"order_lookup"}),
     "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),), {"order_with_broker"}),
-    "limbo": (stale_orders.STALE_UNKNOWN, (60,), {"order_in_flight", "order_with_broker"}),
+    "stale unknown": (stale_orders.STALE_UNKNOWN, (60,), {"order_in_flight", "order_with_broker"}),
     "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}, {"order_with_broker"}),
     "act": (stale_orders.ACT, (), {"order_with_broker"}),
     "unanswered": (
@@ -135,7 +135,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
         {"order_pending_action", "order_with_broker"},
     ),
     "awaiting": (stale_orders.AWAITING, {"seconds": 300}, {"order_waiting", "order_due"}),
-    "wishes": (pending_actions.LOCK, {"lanes": ""}, {"order_pending_action"}),
+    "pending actions": (pending_actions.LOCK, {"lanes": ""}, {"order_pending_action"}),
     "any levels": (pending_actions.ANY_LEVELS, {"lanes": ""}, {"position_level_sync"}),
     "levels": (
         pending_actions.LEVELS,
@@ -144,9 +144,9 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     ),
 }
 
-BY_TIME = {"due", "ask", "wishes"}
+BY_TIME = {"due", "ask", "pending actions"}
 
-# The minute's scan of levels, and what the exits' modules ask each second. By module and name.
+# The minute's scan of levels, and what the exit modules query each second. By module and name.
 OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (level_monitor, "HITS"): None,
     (level_monitor, "DETAILS"): (30, [1, 2]),
@@ -215,7 +215,7 @@ def close_all() -> None:
 class TestWithExits:
     """Each of the old positions was closed by an exit."""
 
-    def test_scan_of_levels_and_guards_read_live_rows_only(
+    def test_level_scan_and_failover_read_live_rows_only(
         self, with_exits: ExecutionConnection, alice: ExecutionConnection
     ) -> None:
         too_much = {}
@@ -232,7 +232,7 @@ class TestWithExits:
             too_much["missing", "UNMARK"] = found
         assert too_much == {}
 
-    def test_scan_of_levels_finds_closes_by_their_index(
+    def test_level_scan_finds_closes_by_their_index(
         self, with_exits: ExecutionConnection, alice: ExecutionConnection
     ) -> None:
         """Among all signals ever published; then their positions, one by one."""
@@ -246,7 +246,7 @@ class TestWithExits:
                 and one["Relation Name"] == "signals_signal"] == []  # fmt: skip
 
 
-def test_each_statement_of_the_exits_is_planned_or_goes_by_ids() -> None:
+def test_each_exit_statement_is_planned_or_selects_by_ids() -> None:
     planned = {(module, name) for module, name in OF_EXITS}
     unknown = [
         (module.__name__, name)
@@ -278,11 +278,11 @@ def test_sweeps_touch_live_rows_only(piled_up: Order, lanes: str) -> None:
         found = [scan for scan in scans if not by_key(scan)]
         assert {scan.get("Index Name") for scan in found} <= indexes, (name, found)
         assert found, name
-        if name in BY_TIME:  # what waits until later is not read
+        if name in BY_TIME:  # rows that wait until later are not read
             assert all("Index Cond" in scan for scan in found), (name, found)
 
 
-def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
+def test_claim_finds_open_positions_by_index(piled_up: Order) -> None:
     of = {"connections": array([str(piled_up.connection_id)]), "unanswered": 1}
     for sql in (claim_sql.EXPOSURE, claim_sql.OPEN_SIDES):
         names = {scan.get("Index Name") for scan in scans_of(plan(sql, of))}
@@ -291,7 +291,7 @@ def test_the_claims_look_at_what_is_held_too(piled_up: Order) -> None:
     assert by_key(loaded)
 
 
-def test_the_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
+def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
     """Never among all orders that its account has ever had: a claim of 500 exits took seconds."""
     one = {"ids": '{"x"}', "connection": str(piled_up.connection_id)}
     statements: dict[str, tuple[str, Any]] = {
@@ -310,7 +310,7 @@ def test_the_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None
 
 
 def test_positions_of_one_ticket_are_found_by_it(piled_up: Order) -> None:
-    """Where an account is polled, each second; it has had thirty thousand positions."""
+    """Run each second for a polled account, which has had thirty thousand positions."""
     run("UPDATE positions_executionposition SET broker_position_id = 't' || id")
     run("ANALYZE positions_executionposition")
     one = {"connections": [piled_up.connection_id], "before": []}
@@ -320,22 +320,20 @@ def test_positions_of_one_ticket_are_found_by_it(piled_up: Order) -> None:
     assert found <= LIVE | {"position_of_ticket"}, found
 
 
-def test_open_signals_of_a_feed_are_found_from_what_is_under_way(
-    piled_up: Order, feed: Feed
-) -> None:
-    """An alert that closes a symbol asks for them, whatever the feed has traded before."""
+def test_open_signals_of_a_feed_are_found_from_live_rows(piled_up: Order, feed: Feed) -> None:
+    """Run for an alert that closes a symbol, whatever the feed has traded before."""
     asked = {"feed": feed.pk, "pair": "EUR/USD", "sides": "{BUY,SELL}"}
-    told = plan(open_signals_sql(), asked)
-    names = [scan.get("Index Name") for scan in scans_of(told)]
+    explained = plan(open_signals_sql(), asked)
+    names = [scan.get("Index Name") for scan in scans_of(explained)]
     orders = {"order_with_broker", "order_due"}
     assert orders <= {*names} <= orders | {"position_open", "position_open_of_signal"}, names
 
 
-def test_pair_of_a_word_is_looked_for_among_the_newest_trades(piled_up: Order, feed: Feed) -> None:
+def test_pair_of_a_word_is_searched_among_the_newest_trades(piled_up: Order, feed: Feed) -> None:
     """An alert of a symbol without a currency; its feed has had thirty thousand trades."""
     asked = {"feed": feed.pk, "base": "EUR/"}
-    told = rows(f"EXPLAIN {RECENTLY_TRADED}", asked)
-    text = "\n".join(row[0] for row in told)
+    explained = rows(f"EXPLAIN {RECENTLY_TRADED}", asked)
+    text = "\n".join(row[0] for row in explained)
     assert "using signal_feed_published on signals_signal" in text
     assert "Seq Scan" not in text
     assert [row.pair for row in rows(RECENTLY_TRADED, asked)] == ["EUR/USD"]
@@ -357,7 +355,7 @@ LISTS, NAMES = 100, 300
 def test_listed_pairs_of_a_word_are_found_by_their_base(
     feed: Feed, alice: ExecutionConnection
 ) -> None:
-    """Among the lists of all brokers: an alert of a symbol without a currency asks for them."""
+    """Run for an alert with a symbol without a currency, among the lists of all brokers."""
     run(
         """INSERT INTO connections_instrument (book, symbol, pair, is_preferred, digits, pip,
           quantity_min, quantity_step, quantity_max, contract_size, stops_level, margin_rate,
@@ -417,7 +415,7 @@ class TestSwitchedOff:
     """Many accounts are off and silent beside the one of the live order, which is off too."""
 
     @pytest.mark.parametrize("lanes", ['{""}', "{sessions.1,mt5.main}"])
-    def test_whether_something_is_open_is_looked_up_by_index(
+    def test_open_exposure_is_found_by_index(
         self, switched_off: ExecutionConnection, alice: ExecutionConnection, lanes: str
     ) -> None:
         """For each of thousands of accounts that are off, every few seconds."""
@@ -444,11 +442,11 @@ class TestSwitchedOff:
                 found,
             )
 
-    def test_what_goes_by_a_source_is_looked_up_by_index(
+    def test_users_of_a_price_source_are_found_by_index(
         self, switched_off: ExecutionConnection, alice: ExecutionConnection
     ) -> None:
-        """Asked each second in each trading process, of sources by which all goes that is open, and
-        of those by which nothing does: there the planner takes it that some of so much is soon
+        """Run each second in each trading process, for sources that all open positions use, and
+        for sources that none uses: there the planner assumes that some of so many are soon
         found."""
         run("UPDATE positions_executionposition SET quantity = 1000, closed_at = NULL,"
             " price_source_id = %s", (alice.data_connection_id,))  # fmt: skip
@@ -471,15 +469,17 @@ class TestSwitchedOff:
 
 
 def plan(sql: str, parameters: Any) -> dict[str, Any]:
-    """The planner's choice; nothing is run."""
+    """Return the planner's choice without running the query."""
     (row,) = rows(f"EXPLAIN (FORMAT JSON) {sql}", parameters)
-    told = row[0]
-    found: dict[str, Any] = (json.loads(told) if isinstance(told, str) else told)[0]["Plan"]
+    explained = row[0]
+    found: dict[str, Any] = (json.loads(explained) if isinstance(explained, str) else explained)[0][
+        "Plan"
+    ]
     return found
 
 
 def scans_of(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """How the two big tables are read."""
+    """Return the scans of the two big tables."""
     inner: Sequence[dict[str, Any]] = node.get("Plans", ())
     if node["Node Type"] == "Bitmap Heap Scan" and node.get("Relation Name") in BIG:
         yield {**inner[0], "Relation Name": node["Relation Name"]}

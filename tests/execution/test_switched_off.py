@@ -1,5 +1,5 @@
-"""Switching off keeps entries away and nothing else: what is open stays watched, and its account is
-read, looked at again, compared, and told of like any other."""
+"""Switching off stops entries and nothing else: open positions stay monitored, and the account is
+synced, retried, reconciled and reported like any other."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -34,14 +34,14 @@ from tests.connections.fake_brokers import account
 from tests.console.conftest import statements
 from tests.execution import factories
 from tests.execution.fake_broker import FakeBroker
-from tests.execution.test_inactive_accounts import heard, kinds, tell
+from tests.execution.test_inactive_accounts import kinds, last_contact, run_alerts
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LANE = "sessions.5"
 
 
 def ordered(status: str) -> Callable[[Feed], None]:
-    """One order that has come so far."""
+    """Return one order in this state."""
 
     def make(feed: Feed) -> None:
         factories.signal(feed)
@@ -77,7 +77,7 @@ def due() -> list[str]:
 
 
 @pytest.mark.parametrize("what", OPEN)
-def test_it_is_read_while_something_is_open(
+def test_switched_off_account_is_synced_while_something_is_open(
     what: str, alice: ExecutionConnection, feed: Feed
 ) -> None:
     OPEN[what](feed)
@@ -88,13 +88,15 @@ def test_it_is_read_while_something_is_open(
 
 
 @pytest.mark.parametrize("what", NOTHING)
-def test_it_is_not_read_while_nothing_is(what: str, alice: ExecutionConnection, feed: Feed) -> None:
+def test_switched_off_account_without_positions_is_not_synced(
+    what: str, alice: ExecutionConnection, feed: Feed
+) -> None:
     NOTHING[what](feed)
     off(alice)
     assert due() == []
 
 
-def test_its_error_is_told_looked_at_again_and_its_return_is_told(
+def test_error_of_switched_off_account_is_reported_retried_and_cleared(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     in_position(feed)
@@ -110,7 +112,7 @@ def test_its_error_is_told_looked_at_again_and_its_return_is_told(
     assert kinds(alice) == ["connection.error", "connection.recovered"]
 
 
-def test_its_host_is_probed_by_it(
+def test_host_is_probed_through_a_switched_off_account(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     in_position(feed)
@@ -123,57 +125,57 @@ def test_its_host_is_probed_by_it(
     assert retry_failed() == (1, 0)
 
 
-def test_its_silence_is_told_and_that_it_is_switched_off(
+def test_inactivity_message_states_that_the_account_is_switched_off(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     in_position(feed)
     off(alice)
-    heard(alice, minutes=16)
-    assert (tell(), tell(), kinds(alice)) == (1, 0, ["connection.inactive"])
-    said = Event.objects.get(kind="connection.inactive").payload["message"]
-    assert "It is switched off, but monitored" in said
-    assert "EURUSD (an open position)" in said
+    last_contact(alice, minutes=16)
+    assert (run_alerts(), run_alerts(), kinds(alice)) == (1, 0, ["connection.inactive"])
+    message = Event.objects.get(kind="connection.inactive").payload["message"]
+    assert "It is switched off, but monitored" in message
+    assert "EURUSD (an open position)" in message
 
 
-def test_who_is_switched_on_after_days_is_not_called_silent_before_it_was_asked(
+def test_account_switched_on_after_days_is_not_inactive_before_its_query(
     alice: ExecutionConnection,
 ) -> None:
-    heard(alice, minutes=3000)
+    last_contact(alice, minutes=3000)
     off(alice)
     assert activate(alice.pk, by=None)
-    assert (tell(), kinds(alice)) == (0, [])
+    assert (run_alerts(), kinds(alice)) == (0, [])
     run("UPDATE connections_connectionhealth SET monitored_since = now() - interval '16 minutes'")
-    assert (tell(), kinds(alice)) == (1, ["connection.inactive"])
+    assert (run_alerts(), kinds(alice)) == (1, ["connection.inactive"])
     assert not activate(alice.pk, by=None)
     assert ConnectionHealth.objects.filter(
         monitored_since__lt=Now() - timedelta(minutes=15)
     ).exists()
 
 
-def test_the_silence_of_what_is_open_is_told_before_that_of_many_idle_ones(
+def test_account_with_open_positions_is_reported_inactive_before_idle_ones(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_position(feed)
     others = [factories.account(feed) for _ in range(3)]
     for one in (alice, *others):
-        heard(one, minutes=300)
+        last_contact(one, minutes=300)
     monkeypatch.setattr(inactivity, "AT_ONCE", 1)
-    assert (tell(), kinds(alice)) == (1, ["connection.inactive"])
+    assert (run_alerts(), kinds(alice)) == (1, ["connection.inactive"])
 
 
-def test_silence_is_looked_for_by_one_statement_however_many_are_silent(feed: Feed) -> None:
-    """Idle accounts are silent all weekend, and each was asked what it has open, each minute."""
-    heard(factories.account(feed), minutes=100)
+def test_inactive_accounts_are_found_by_one_statement(feed: Feed) -> None:
+    """Idle accounts are inactive all weekend, and each was queried for open items each minute."""
+    last_contact(factories.account(feed), minutes=100)
     with statements() as few:
-        tell()
+        run_alerts()
     for _ in range(5):
-        heard(factories.account(feed), minutes=100)
+        last_contact(factories.account(feed), minutes=100)
     with statements() as many:
-        tell()
+        run_alerts()
     assert len(many) == len(few) > 0
 
 
-def test_its_resting_order_is_compared(
+def test_working_order_of_a_switched_off_account_is_reconciled(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.behaviour = broker.rest
@@ -188,7 +190,7 @@ def test_its_resting_order_is_compared(
     assert {name for name, _ in broker.calls} >= {"positions", "open_orders"}
 
 
-def test_it_is_polled_and_its_exits_leave(
+def test_switched_off_account_is_polled_and_its_exits_are_sent(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.event_stream = False
@@ -206,7 +208,7 @@ def test_it_is_polled_and_its_exits_leave(
     assert trading.report_writer.drain(30)
     position.refresh_from_db()
     assert position.quantity == 0
-    assert due() == []  # nothing is left to watch
+    assert due() == []  # nothing is left to monitor
 
 
 # ---- in a lane ----
@@ -216,10 +218,10 @@ def laned(alice: ExecutionConnection) -> ExecutionConnection:
     return ExecutionConnection.objects.get(pk=alice.pk)
 
 
-def test_whoever_takes_its_lane_opens_its_session(
+def test_new_lane_owner_opens_session_of_a_switched_off_account(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:
-    """Else nobody would hear that a resting order of it is filled."""
+    """Otherwise the fill of a working order would go unnoticed."""
     session.sessions.maintain()
     reconcile_new()
     broker.behaviour = broker.rest
@@ -237,10 +239,10 @@ def test_whoever_takes_its_lane_opens_its_session(
     assert ConnectionHealth.objects.get(pk=laned.pk).last_connected_at is not None
 
 
-def test_once_it_is_on_again_it_is_looked_after_at_once(
+def test_account_switched_on_again_is_maintained_at_once(
     laned: ExecutionConnection, session: TradingRuntime
 ) -> None:
-    """Not only from the next look at who rests, up to a minute later."""
+    """Not only from the next check for idle accounts, up to a minute later."""
     session.sessions.maintain()
     off(laned)
     session.sessions.close_idle()
@@ -249,10 +251,10 @@ def test_once_it_is_on_again_it_is_looked_after_at_once(
     assert due() == [str(laned.pk)]
 
 
-def test_a_comparison_that_began_while_it_was_off_says_nothing_of_it_once_it_is_on(
+def test_reconciliation_begun_while_switched_off_does_not_count_after(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime
 ) -> None:
-    """What was done there in between, nobody has looked at."""
+    """Changes made there in between have not been checked."""
     in_position(feed)
     deactivate(alice.pk, by=None)
     mine = ConnectionHealth.objects.filter(pk=alice.pk)

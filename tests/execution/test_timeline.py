@@ -8,7 +8,7 @@ from execution.timeline import Step, build_steps
 START = datetime(2014, 5, 2, 12, 30, tzinfo=UTC)
 
 
-def test_steps_are_sorted_and_those_of_one_moment_keep_their_order() -> None:
+def test_steps_are_sorted_and_simultaneous_ones_keep_their_order() -> None:
     order = Order(status=Status.SUBMITTED)
     later = START + timedelta(milliseconds=1040)
     taken = [(later, "c", "", "is-good"), (START, "a", "first", ""), (START, "b", "", "")]
@@ -20,8 +20,8 @@ def test_steps_are_sorted_and_those_of_one_moment_keep_their_order() -> None:
     ]
 
 
-def test_an_order_that_ended_waits_for_nothing() -> None:
+def test_ended_order_waits_for_nothing() -> None:
     order = Order(status=Status.FILLED, done_at=START)
-    assert build_steps(order, [(START, "Filled", "", "is-good")], now="never said") == [
+    assert build_steps(order, [(START, "Filled", "", "is-good")], now="never shown") == [
         Step(START, "", "Filled", "", "is-done is-good")
     ]

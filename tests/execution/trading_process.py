@@ -1,4 +1,4 @@
-"""A whole trading process within a test's own: its looks for work, its sessions, its threads."""
+"""A whole trading process inside the test process: its polls, sessions and threads."""
 
 import gc
 import threading
@@ -15,8 +15,8 @@ from execution.runtime import trading_runtime
 
 @contextmanager
 def running(role: str, seconds: float) -> Iterator[trading_runtime.TradingRuntime]:
-    """Trade as a worker of these queues (joined by +); afterwards nothing of it is left, which each
-    of its threads is given so many seconds for."""
+    """Trade as a worker of these queues (joined by +) and clean up afterwards; each
+    of its threads gets so many seconds to end."""
     before, thresholds, threads = (
         trading_runtime._runtime,
         gc.get_threshold(),
@@ -31,18 +31,18 @@ def running(role: str, seconds: float) -> Iterator[trading_runtime.TradingRuntim
             thread.join(seconds)  # each has a connection to the database
     trading_runtime._runtime = before
     connection_created.disconnect(dispatch_uid="execution.restore_detector")
-    # What was frozen at the start stays so: else each collection would go through all imports.
+    # Objects frozen at the start stay frozen: otherwise each collection would scan all imports.
     gc.set_threshold(*thresholds)
-    gc.collect()  # what ended threads have left open
+    gc.collect()  # what ended threads left open
 
 
 def wait_until(is_so: Callable[[], object], seconds: float) -> None:
-    """Wait for what the engine's own threads bring about, for so long at most."""
+    """Wait for a condition that the engine's threads bring about, at most so long."""
     begin = time.monotonic()
     while not is_so():
         waited = time.monotonic() - begin
         if waited > seconds:
             found = list(Order.objects.values_list("leg", "status", "reason", "detail", "quantity"))
             raise AssertionError(f"did not come to pass: {found}")
-        # Each look is a query: the longer it takes, the less often.
+        # Each check is a query: the longer it takes, the less often.
         time.sleep(min(0.01 + waited / 20, 0.1))

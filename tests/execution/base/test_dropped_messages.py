@@ -1,4 +1,4 @@
-"""What is dropped is counted once, and whoever counts keeps nobody waiting."""
+"""Each dropped message is counted once, and counting blocks no other session."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -24,7 +24,7 @@ NOBODYS, ENDED = DroppedMessageCount.Name.UNKNOWN_CONNECTION, DroppedMessageCoun
 
 
 def counted_by_another(*names: DroppedMessageCount.Name) -> None:
-    """Count in another session, which waits for nobody for long."""
+    """Count in another session, which never waits for long."""
 
     def work() -> None:
         run("SET lock_timeout = '1s'")
@@ -36,7 +36,7 @@ def counted_by_another(*names: DroppedMessageCount.Name) -> None:
         another.submit(work).result(20)
 
 
-def test_who_counts_in_a_flush_keeps_nobody_waiting() -> None:
+def test_counting_in_a_flush_blocks_no_other_session() -> None:
     dropped_messages.record_dropped(NOBODYS, "first")
     with transaction.atomic():
         dropped_messages.record_dropped(NOBODYS, "ours")
@@ -48,22 +48,20 @@ def test_who_counts_in_a_flush_keeps_nobody_waiting() -> None:
     }
 
 
-def test_a_flush_that_is_rolled_back_and_tried_again_counts_once(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_retried_flush_counts_dropped_messages_once(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     factories.claim_all()
-    told = factories.report(Order.objects.get(), ReportKind.ACCEPTED, client_order_id="x")
-    nobodys = [replace(told, connection_id=str(uuid4()))]
+    report = factories.report(Order.objects.get(), ReportKind.ACCEPTED, client_order_id="x")
+    reports = [replace(report, connection_id=str(uuid4()))]
     with transaction.atomic():
-        apply_reports(nobodys)
+        apply_reports(reports)
         transaction.set_rollback(True)
     assert factories.dropped_counts() == {}
-    apply_reports(nobodys)
+    apply_reports(reports)
     assert factories.dropped_counts()["report.unknown_connection"][0] == 1
 
 
-def test_rows_are_added_up_beside_a_flush_and_no_count_is_lost() -> None:
+def test_aggregation_beside_a_flush_loses_no_count() -> None:
     for number in range(dropped_messages.MANY + 1):
         dropped_messages.record_dropped(ENDED, f"order {number}", 2)
     with transaction.atomic():
@@ -84,7 +82,7 @@ def added_up_by_another() -> None:
     connection.close()
 
 
-def test_the_console_shows_one_row_a_name(admin_client: Client) -> None:
+def test_console_shows_one_row_per_counter(admin_client: Client) -> None:
     for number in range(3):
         dropped_messages.record_dropped(ENDED, f"order {number}", 10)
     dropped_messages.record_dropped(NOBODYS, "a stranger")

@@ -97,7 +97,7 @@ def test_a_stop_that_is_kept_the_second_time_is_confirmed(
 def test_a_stop_that_nobody_has_told_of_is_unprotected_until_it_is_confirmed(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
-    broker.tells_levels = False
+    broker.reports_levels = False
     factories.filled(factories.signal(feed))
     assert (position().broker_sl, update_unprotected()) == (None, 1)
     assert position().unprotected_reason == "STOP_UNCONFIRMED"
