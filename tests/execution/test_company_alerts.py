@@ -58,7 +58,7 @@ def list_only(pairs: list[str]) -> None:
 @pytest.mark.parametrize("listed", LISTED)
 @either_exit
 def test_word_of_an_exit_means_the_open_pair(
-    feed: Feed, alice: ExecutionConnection, alert: dict[str, str], listed: str, state: str
+    feed: Feed, alice: ExecutionConnection, fields: dict[str, str], listed: str, state: str
 ) -> None:
     """Newer trades of other pairs and changed listings do not matter."""
     door = Door(feed)
@@ -66,7 +66,7 @@ def test_word_of_an_exit_means_the_open_pair(
     brought_to(order, state)
     trade_on(alice, feed)
     list_only(LISTED[listed])
-    assert door.send(ticker=WORD, **alert)["summary"] == f"Closed S-{order.signal_id}."
+    assert door.send(ticker=WORD, **fields)["summary"] == f"Closed S-{order.signal_id}."
     assert Signal.objects.get(refers_to=order.signal_id).action == "CLOSE"
 
 

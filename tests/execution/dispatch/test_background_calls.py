@@ -1,4 +1,4 @@
-"""Cancels, moved levels and look-ups: nobody waits for them, and nobody asks the same twice."""
+"""Cancels, moved levels and look-ups: they block nothing, and none runs twice at once."""
 
 import asyncio
 import threading
@@ -41,7 +41,7 @@ def until(true: Callable[[], bool], seconds: float = 30) -> None:
 
 
 class Hanging:
-    """`hang("cancel", account)` lets that call of that account wait for the test's end."""
+    """`hang("cancel", account)` makes that call of that account wait until the test ends."""
 
     def __init__(self, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> None:
         self.released = threading.Event()
@@ -76,7 +76,7 @@ def resting(trading: TradingRuntime, broker: FakeBroker) -> None:
     assert trading.report_writer.drain(10)
 
 
-def test_a_cancel_that_hangs_holds_up_neither_its_asker_nor_its_neighbours(
+def test_hanging_cancel_delays_neither_its_caller_nor_others(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
 ) -> None:
     silent, well = factories.account(feed), factories.account(feed)
@@ -86,7 +86,7 @@ def test_a_cancel_that_hangs_holds_up_neither_its_asker_nor_its_neighbours(
     for order in Order.objects.all():
         cancel_order(order.pk)
     pending_actions.process_pending_actions()
-    assert hang.ended == 0  # nobody waited for it, neither until it answers nor until it is ended
+    assert hang.ended == 0  # its caller waited neither for an answer nor for its end
     until(lambda: Order.objects.get(connection=well).status == "CANCELLED")
     hanging = Order.objects.get(connection=silent)
     assert (hanging.status, hanging.pending_action) == (
@@ -95,7 +95,7 @@ def test_a_cancel_that_hangs_holds_up_neither_its_asker_nor_its_neighbours(
     )  # until its call has ended
 
 
-def test_a_look_up_that_hangs_keeps_nobody_elses_order_unknown(
+def test_hanging_look_up_does_not_delay_look_ups_of_others(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
 ) -> None:
     silent, well = factories.account(feed), factories.account(feed)
@@ -107,12 +107,12 @@ def test_a_look_up_that_hangs_keeps_nobody_elses_order_unknown(
     hang("find_order", silent)
     factories.pass_time(60)
     assert sweeps.query_unknown_orders(trading.dispatcher) == 2
-    assert hang.ended == 0  # nobody waited for it
+    assert hang.ended == 0  # no caller waited for it
     until(lambda: Order.objects.get(connection=well).status == "FILLED")
     assert Order.objects.get(connection=silent).status == "UNKNOWN"
 
 
-def test_a_cancel_is_asked_again_less_and_less_often(
+def test_cancel_is_retried_with_growing_delays(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
@@ -126,7 +126,7 @@ def test_a_cancel_is_asked_again_less_and_less_often(
             pending_actions.process_pending_actions()
 
 
-def test_one_stop_is_moved_by_one_process_at_a_time(
+def test_stop_is_moved_by_one_process_at_a_time(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, hang: Hanging
 ) -> None:
     account = factories.account(feed, settings={"native_stops": True})
@@ -138,10 +138,10 @@ def test_one_stop_is_moved_by_one_process_at_a_time(
         pending_actions.process_pending_actions()
     assert (
         rows(pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}) == []
-    )  # as another process would look
+    )  # as another process would poll
 
 
-def test_a_stop_that_the_broker_holds_is_nobodys_work_any_more(
+def test_stop_that_the_broker_holds_is_not_sent_again(
     feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.account(feed, settings={"native_stops": True})
@@ -156,7 +156,7 @@ def test_a_stop_that_the_broker_holds_is_nobodys_work_any_more(
     assert ExecutionPosition.objects.get().broker_sl == D("1.096")
 
 
-def test_a_stop_that_is_not_answered_is_asked_again_less_and_less_often(
+def test_unanswered_stop_is_retried_with_growing_delays(
     feed: Feed, runtime: TradingRuntime, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.account(feed, settings={"native_stops": True})
@@ -175,14 +175,14 @@ def test_a_stop_that_is_not_answered_is_asked_again_less_and_less_often(
 
 
 @pytest.mark.parametrize("stopped_for", [0, 6])
-def test_a_wish_that_its_process_could_not_write_in_time_is_not_written_late(
+def test_pending_action_not_written_in_time_is_not_written_late(
     feed: Feed,
     runtime: TradingRuntime,
     broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
     stopped_for: int,
 ) -> None:
-    """Stopped after the claim, and continued right before the write: a newer one may be there."""
+    """Stopped after the claim and continued right before the write: a newer request may exist."""
     factories.account(feed, settings={"native_stops": True})
     signal = factories.signal(feed)
     factories.fill_all()
@@ -199,21 +199,21 @@ def test_a_wish_that_its_process_could_not_write_in_time_is_not_written_late(
     assert (Order.objects.filter(status="CANCELLED").count() == 1) is in_time
     run("UPDATE positions_executionposition SET level_sync_due_at = clock_timestamp()")
     run("UPDATE execution_order SET due_at = clock_timestamp()")
-    pending_actions.process_pending_actions()  # what is still wanted is asked again
+    pending_actions.process_pending_actions()  # a request that is still pending is sent again
     assert ExecutionPosition.objects.get().broker_sl == D("1.095")
     assert Order.objects.filter(status="CANCELLED").count() == 1
 
 
 @contextmanager
 def due_in(seconds: float, table: str, column: str) -> Iterator[None]:
-    """What is done meanwhile makes a column of the table's only row due so many seconds later."""
+    """Assert that the block makes a column of the table's only row due so many seconds later."""
     (began,) = rows("SELECT clock_timestamp() AS at")
     yield
     (found,) = rows(f"SELECT {column} AS due, clock_timestamp() AS at FROM {table}")
     assert began.at <= found.due - timedelta(seconds=seconds) <= found.at
 
 
-# ---- the places ----
+# ---- slots ----
 @dataclass
 class About:
     broker_host: str
@@ -222,20 +222,20 @@ class About:
 
 
 @pytest.fixture
-def told(trading: TradingRuntime) -> tuple[BackgroundCallRunner, list[CallResult]]:
-    heard: list[CallResult] = []
-    return BackgroundCallRunner(trading.dispatcher.loop, heard.append, 60.0), heard
+def runner_and_results(trading: TradingRuntime) -> tuple[BackgroundCallRunner, list[CallResult]]:
+    results: list[CallResult] = []
+    return BackgroundCallRunner(trading.dispatcher.loop, results.append, 60.0), results
 
 
-def an_errand(key: object, host: str, call: Any) -> BackgroundCall:
+def background_call(key: object, host: str, call: Any) -> BackgroundCall:
     return BackgroundCall(key, About(host), call, lambda done: None)
 
 
-def test_a_host_that_hangs_holds_its_share_of_the_places_and_no_more(
+def test_hanging_host_holds_only_its_share_of_the_slots(
     trading: TradingRuntime,
 ) -> None:
-    hanging, never, heard = [], asyncio.Event(), list[CallResult]()
-    errands = BackgroundCallRunner(trading.dispatcher.loop, heard.append, 60.0)
+    hanging, never, results = [], asyncio.Event(), list[CallResult]()
+    runner = BackgroundCallRunner(trading.dispatcher.loop, results.append, 60.0)
 
     async def hang() -> None:
         hanging.append(1)
@@ -245,28 +245,28 @@ def test_a_host_that_hangs_holds_its_share_of_the_places_and_no_more(
         return "yes"
 
     many = module.MAX_CONCURRENT + 50
-    errands.start([an_errand(("hang", n), "slow", hang) for n in range(many)])
-    errands.start([an_errand(("ask", n), "well", answer) for n in range(20)])
-    until(lambda: len(heard) == 20)
-    assert {one.answer for one in heard} == {"yes"}
+    runner.start([background_call(("hang", n), "slow", hang) for n in range(many)])
+    runner.start([background_call(("ask", n), "well", answer) for n in range(20)])
+    until(lambda: len(results) == 20)
+    assert {result.answer for result in results} == {"yes"}
     assert len(hanging) == module.MAX_PER_HOST
     trading.dispatcher.loop.call_soon_threadsafe(never.set)
-    assert errands.wait_idle(30)
-    assert len(heard) == many + 20
+    assert runner.wait_idle(30)
+    assert len(results) == many + 20
 
 
-def test_an_errand_that_is_not_answered_ends(trading: TradingRuntime) -> None:
-    heard = list[CallResult]()
-    errands = BackgroundCallRunner(trading.dispatcher.loop, heard.append, 0.2)
-    errands.start([an_errand("never", "slow", asyncio.Event().wait)])
-    assert errands.wait_idle(20)
-    assert isinstance(heard[0].answer, TimeoutError)
+def test_unanswered_background_call_ends(trading: TradingRuntime) -> None:
+    results = list[CallResult]()
+    runner = BackgroundCallRunner(trading.dispatcher.loop, results.append, 0.2)
+    runner.start([background_call("never", "slow", asyncio.Event().wait)])
+    assert runner.wait_idle(20)
+    assert isinstance(results[0].answer, TimeoutError)
 
 
-def test_what_is_under_way_is_not_begun_again(
-    told: tuple[BackgroundCallRunner, list[CallResult]],
+def test_running_call_is_not_started_again(
+    runner_and_results: tuple[BackgroundCallRunner, list[CallResult]],
 ) -> None:
-    errands, heard = told
+    runner, results = runner_and_results
     begun_three_times = Hang()
 
     async def slowly() -> str:
@@ -274,31 +274,32 @@ def test_what_is_under_way_is_not_begun_again(
         return "once"
 
     for _ in range(3):
-        errands.start([an_errand("the same", "host", slowly)])
+        runner.start([background_call("the same", "host", slowly)])
     begun_three_times.end()
-    assert errands.wait_idle(30)
-    assert [one.answer for one in heard] == ["once"]
+    assert runner.wait_idle(30)
+    assert [result.answer for result in results] == ["once"]
 
 
-def test_a_process_that_was_stopped_asks_for_nothing_that_may_be_old(
-    told: tuple[BackgroundCallRunner, list[CallResult]], monkeypatch: pytest.MonkeyPatch
+def test_resumed_process_does_not_make_expired_calls(
+    runner_and_results: tuple[BackgroundCallRunner, list[CallResult]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    errands, heard = told
+    runner, results = runner_and_results
     asked: list[str] = []
 
     async def call() -> None:
         asked.append("old")
 
     later = machine_time() + 600
-    send_by = iter([machine_time()])  # start looks first; the loop has been stopped meanwhile
+    send_by = iter([machine_time()])  # start checks first; the loop has been stopped meanwhile
     monkeypatch.setattr(module, "machine_time", lambda: next(send_by, later))
-    errands.start([an_errand("old", "host", call)])
-    assert errands.wait_idle(30)
+    runner.start([background_call("old", "host", call)])
+    assert runner.wait_idle(30)
     assert asked == []
-    assert isinstance(heard[0].answer, NotSent)
+    assert isinstance(results[0].answer, NotSent)
 
 
-def test_an_answer_that_cannot_be_written_leaves_the_flusher_alive(trading: TradingRuntime) -> None:
+def test_unwritable_answer_leaves_the_report_writer_alive(trading: TradingRuntime) -> None:
     def fail(done: object) -> None:
         raise ZeroDivisionError
 

@@ -1,4 +1,4 @@
-"""What makes no sense is dropped, counted, and blocks nobody."""
+"""Invalid input is dropped and counted, and it blocks nothing."""
 
 import logging
 import re
@@ -48,10 +48,10 @@ def tallied() -> dict[str, int]:
         ([1], "more"),
     ],
 )
-def test_a_message_that_is_no_list_of_ids_is_dropped_and_counted(
+def test_message_without_a_list_of_ids_is_dropped_and_counted(
     order: Order, runtime: TradingRuntime, arguments: tuple[object, ...]
 ) -> None:
-    assert tasks.execute_signal.apply(arguments).successful()  # so that nobody tries it again
+    assert tasks.execute_signal.apply(arguments).successful()  # so that it is not retried
     assert tallied() == {"message.malformed": 1}
     assert Order.objects.get().status == "PENDING"
 
@@ -68,7 +68,7 @@ def test_a_message_for_a_task_that_does_not_exist_is_counted(order: Order) -> No
     assert DroppedMessageCount.objects.get().sample == "execution.gone"
 
 
-def test_strangers_in_a_message_are_counted_and_its_orders_are_executed(
+def test_unknown_ids_in_a_message_are_counted_and_its_orders_executed(
     feed: Feed, alice: ExecutionConnection, trading: TradingRuntime
 ) -> None:
     factories.signal(feed)
@@ -85,7 +85,7 @@ def test_strangers_in_a_message_are_counted_and_its_orders_are_executed(
     assert DroppedMessageCount.objects.get(name="message.ended").sample == f"orders {ended.pk}"
 
 
-def test_counting_goes_on_and_keeps_the_last(order: Order, runtime: TradingRuntime) -> None:
+def test_counts_continue_and_keep_the_last_sample(order: Order, runtime: TradingRuntime) -> None:
     for message in ("first", "second"):
         tasks.execute_signal.apply((message,))
     assert factories.dropped_counts()["message.malformed"] == (2, "('second',)")
@@ -97,7 +97,7 @@ def reference_in(text: str) -> str:
     return found[1]
 
 
-def test_a_poisoned_orders_page_names_the_traceback_in_the_log(
+def test_page_of_a_quarantined_order_names_the_traceback_in_the_log(
     order: Order,
     runtime: TradingRuntime,
     monkeypatch: pytest.MonkeyPatch,
@@ -114,10 +114,10 @@ def test_a_poisoned_orders_page_names_the_traceback_in_the_log(
     assert line.exc_info or "Traceback" in str(line.msg)
     assert factories.events("order.failed")[0]["detail"] == order.detail
     factories.pass_time(60)
-    assert factories.claim_all() == []  # never again by itself
+    assert factories.claim_all() == []  # never again automatically
 
 
-def test_a_poisoned_reports_drift_names_the_traceback_too(
+def test_drift_of_a_quarantined_report_names_the_traceback_too(
     order: Order, caplog: pytest.LogCaptureFixture
 ) -> None:
     factories.claim_all()
@@ -128,18 +128,18 @@ def test_a_poisoned_reports_drift_names_the_traceback_too(
     assert DriftItem.objects.get().evidence["reference"] == reference_in(str(line.msg))
 
 
-def test_a_report_about_nobodys_connection_is_counted(order: Order) -> None:
+def test_report_of_an_unknown_connection_is_counted(order: Order) -> None:
     factories.claim_all()
     order.refresh_from_db()
-    whose = replace(factories.fill_report(order, 100, "f1"), connection_id="nobody")
+    unknown = replace(factories.fill_report(order, 100, "f1"), connection_id="unknown")
     factories.apply(
-        replace(whose, client_order_id="x" * 18), factories.fill_report(order, 100, "f1")
+        replace(unknown, client_order_id="x" * 18), factories.fill_report(order, 100, "f1")
     )
     assert Order.objects.get().status == "FILLED"
     assert tallied() == {"report.unknown_connection": 1}
 
 
-def test_an_adapters_own_failure_is_unknown_with_a_reference(
+def test_failure_inside_an_adapter_is_unknown_with_a_reference(
     order: Order, caplog: pytest.LogCaptureFixture
 ) -> None:
     (outgoing,) = factories.claim_all()

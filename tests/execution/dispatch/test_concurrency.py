@@ -1,4 +1,4 @@
-"""Who gets a dispatcher slot: exits first, slow accounts apart."""
+"""Dispatcher slots: exits first, slow accounts limited to a share."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ from tests.execution.dispatch.test_background_calls import until
 from tests.execution.fake_broker import FakeBroker
 
 
-# ---- judged by what was seen ----
+# ---- latency ----
 @pytest.mark.parametrize(
     ("lasted", "usual", "slow"),
     [
@@ -35,21 +35,21 @@ from tests.execution.fake_broker import FakeBroker
         ([0.1, 9.0, 0.1], 0.1, False),  # one lost answer among good ones
         ([9.0, 9.0, 0.1], 0.1, True),
         ([1.4, 1.4], 0.1, False),
-        ([3.0, 3.0], 1.2, False),  # everybody is late: it is this machine
+        ([3.0, 3.0], 1.2, False),  # all are late: the cause is this machine
         ([4.0, 4.0], 1.2, True),
     ],
 )
-def test_slow_means_slower_than_a_limit_and_than_the_others(
+def test_account_is_slow_beyond_a_limit_and_compared_with_others(
     lasted: list[float], usual: float, slow: bool
 ) -> None:
     assert is_slow(lasted, usual) is slow
 
 
-def test_a_call_is_overdue_by_a_limit_or_by_three_times_the_usual() -> None:
+def test_call_is_overdue_by_a_limit_or_three_times_the_usual_latency() -> None:
     assert (slow_after(0.0), slow_after(0.4), slow_after(2.0)) == (1.5, 1.5, 6.0)
 
 
-def test_an_account_that_answers_well_again_is_slow_no_more() -> None:
+def test_account_that_answers_in_time_again_is_no_longer_slow() -> None:
     pace = LatencyTracker()
     for seconds in (9, 9, 9):
         pace.record("a", seconds)
@@ -59,7 +59,7 @@ def test_an_account_that_answers_well_again_is_slow_no_more() -> None:
     assert pace.slow == set()
 
 
-def test_only_the_accounts_heard_of_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_latest_accounts_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("execution.dispatch.concurrency.MAX_ACCOUNTS", 2)
     pace = LatencyTracker()
     for name in "abc":
@@ -67,15 +67,15 @@ def test_only_the_accounts_heard_of_last_are_remembered(monkeypatch: pytest.Monk
     assert pace.slow == {"b", "c"}
 
 
-def test_slow_accounts_share_what_room_they_have() -> None:
+def test_slow_accounts_share_a_limited_number_of_slots() -> None:
     assert throttled_connections(["a", "b", "c"], {"b", "c"}, 2) == set()
     assert throttled_connections(["a", "b", "c"], {"b", "c"}, 1) == {"c"}
     assert throttled_connections(["a", "b", "c"], {"b", "c"}, 0) == {"b", "c"}
     assert throttled_connections(["a"], {"b"}, 0) == set()
 
 
-# ---- places ----
-def test_entries_leave_an_eighth_of_the_places_to_exits() -> None:
+# ---- slots ----
+def test_entries_leave_an_eighth_of_the_slots_to_exits() -> None:
     room = SlotPool(80)
     assert room.reserve(100) == 70
     assert room.reserve(100, urgent=True) == 10
@@ -83,14 +83,14 @@ def test_entries_leave_an_eighth_of_the_places_to_exits() -> None:
 
 
 @pytest.mark.parametrize("places", [1, 2, 3, 7, 8])
-def test_few_places_are_places_too(places: int) -> None:
+def test_small_slot_pool_still_serves_entries_and_exits(places: int) -> None:
     room = SlotPool(places)
     assert 1 <= room.reserve(10) <= places
     room.free(room.in_flight)
     assert room.reserve(10, urgent=True) == places
 
 
-def test_who_waits_is_woken_when_a_slow_call_steps_aside() -> None:
+def test_waiting_call_is_woken_when_a_slow_call_yields_its_slot() -> None:
     room, granted = SlotPool(4), []
     room.reserve(4, urgent=True)
     waiter = threading.Thread(target=lambda: granted.append(room.reserve(1, urgent=True)))
@@ -103,7 +103,7 @@ def test_who_waits_is_woken_when_a_slow_call_steps_aside() -> None:
     assert (room.in_flight, room.free_for_slow) == (4, 1)
 
 
-def test_no_more_step_aside_than_there_are_places() -> None:
+def test_calls_that_yield_slots_are_limited_to_the_pool_size() -> None:
     room = SlotPool(2)
     aside = []
     for _ in range(3):
@@ -115,7 +115,7 @@ def test_no_more_step_aside_than_there_are_places() -> None:
 # ---- on the dispatcher ----
 @pytest.fixture
 def hang(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
-    """Orders of the accounts in this set wait for the test's end before they reach the broker."""
+    """Make orders of the accounts in this set wait until the test ends."""
     released, silent, real = threading.Event(), set[str](), broker.submit
 
     async def submit(spec: Any, request: OrderRequest, guard: Any) -> Any:
@@ -129,17 +129,17 @@ def hang(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> Iterator[set[st
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_wire_full_of_overdue_calls_has_room_for_the_others(
+def test_dispatcher_full_of_overdue_calls_has_slots_for_others(
     feed: Feed, trading: TradingRuntime, hang: set[str]
 ) -> None:
     trading.dispatcher.slots.size = 4
-    silent = [factories.account(feed) for _ in range(3)]  # as many as entries may have places
-    well = [factories.account(feed) for _ in range(3)]
+    silent = [factories.account(feed) for _ in range(3)]  # as many as the slots of entries
+    answering = [factories.account(feed) for _ in range(3)]
     hang.update(str(account.pk) for account in silent)
     factories.signal(feed)
     execute(list(Order.objects.filter(connection__in=silent).values_list("pk", flat=True)))
-    execute(list(Order.objects.filter(connection__in=well).values_list("pk", flat=True)))
-    until(lambda: Order.objects.filter(connection__in=well, status="FILLED").count() == 3)
+    execute(list(Order.objects.filter(connection__in=answering).values_list("pk", flat=True)))
+    until(lambda: Order.objects.filter(connection__in=answering, status="FILLED").count() == 3)
     assert Order.objects.filter(connection__in=silent, status="SUBMITTING").count() == 3
 
 
@@ -148,20 +148,20 @@ def test_entries_of_slow_accounts_wait_while_their_share_is_taken(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     trading.dispatcher.slots.size = 8  # two of them for slow accounts
-    slow, well = [factories.account(feed) for _ in range(3)], factories.account(feed)
+    slow, answering = [factories.account(feed) for _ in range(3)], factories.account(feed)
     for account in slow:
         trading.dispatcher.latency.record(str(account.pk), 9)
     factories.signal(feed)
     execute(factories.pending())
     assert trading.dispatcher.wait_idle(10)
     assert trading.report_writer.drain(10)
-    assert Order.objects.get(connection=well).status == "FILLED"
+    assert Order.objects.get(connection=answering).status == "FILLED"
     assert Order.objects.filter(connection__in=slow, status="FILLED").count() == 2
     assert Order.objects.filter(connection__in=slow, status="PENDING").count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_exit_finds_room_though_entries_fill_the_wire_and_its_account_is_slow(
+def test_exit_of_a_slow_account_gets_a_slot_though_entries_fill_the_pool(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, hang: set[str]
 ) -> None:
     trading.dispatcher.slots.size = 4

@@ -1,4 +1,4 @@
-"""The database's trouble is no report's and no order's: what meets it is tried again as it was."""
+"""Database failures are not blamed on reports or orders: these are retried unchanged."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ StandStill = Callable[[str, str], list[str]]
 
 @pytest.fixture
 def limited(limits: Limits) -> Iterator[Limits]:
-    """Sets time-outs of this session, in ms; the next test has one of its own."""
+    """Set time-outs of this session, in ms; the next test gets a new session."""
 
     def limit(**timeouts: int) -> None:
         limits(**timeouts)
@@ -44,8 +44,8 @@ def limited(limits: Limits) -> Iterator[Limits]:
 
 @pytest.fixture
 def stand_still(monkeypatch: pytest.MonkeyPatch, limited: Limits) -> StandStill:
-    """Replaces a function of a module by one that stands still, once and where `at` is its
-    argument, until the server has ended the transaction. Returns where it stood."""
+    """Replace a function of a module by one that blocks, once and where `at` is its
+    argument, until the server has ended the transaction. Return where it blocked."""
 
     def replace(module: str, at: str) -> list[str]:
         stood: list[str] = []
@@ -79,7 +79,7 @@ def _until_ended(pid: int) -> None:
         connection.close()
 
 
-def test_a_report_alone_survives_that_its_process_stood_still(
+def test_single_report_survives_a_stalled_process(
     alice: ExecutionConnection,
     feed: Feed,
     stand_still: StandStill,
@@ -97,7 +97,7 @@ def test_a_report_alone_survives_that_its_process_stood_still(
     assert factories.drift_items() == []
 
 
-def test_an_order_alone_stays_due_though_its_process_stood_still(
+def test_single_order_stays_due_after_a_stalled_process(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -114,7 +114,7 @@ def test_an_order_alone_stays_due_though_its_process_stood_still(
     assert Order.objects.get().status == "SUBMITTING"
 
 
-def test_a_comparison_is_not_blamed_on_its_account(
+def test_failed_reconciliation_is_not_blamed_on_its_account(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -133,7 +133,7 @@ def test_a_comparison_is_not_blamed_on_its_account(
         reconcile()
 
 
-def test_one_locked_row_holds_up_its_own_report_only(
+def test_locked_row_delays_its_own_report_only(
     feed: Feed, alice: ExecutionConnection, limited: Limits, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limited(lock_timeout=300)
@@ -151,7 +151,7 @@ def test_one_locked_row_holds_up_its_own_report_only(
     assert Order.objects.filter(status="FILLED").count() == len(entries)
 
 
-def test_one_locked_row_holds_up_its_own_brokers_answer_only(
+def test_locked_row_delays_its_own_brokers_answer_only(
     feed: Feed,
     alice: ExecutionConnection,
     limited: Limits,
@@ -181,7 +181,7 @@ def test_one_locked_row_holds_up_its_own_brokers_answer_only(
         assert sorted(cancelled.values_list("id", flat=True)) == [one.pk for one in orders[1:]]
 
 
-def test_answers_to_cancels_outlive_a_database_that_restarts(
+def test_answers_to_cancels_survive_a_database_restart(
     feed: Feed,
     alice: ExecutionConnection,
     trading: trading_runtime.TradingRuntime,

@@ -1,4 +1,4 @@
-"""How many calls a host gets at once: as many as it manages, whoever of its accounts is silent."""
+"""A host gets as many concurrent calls as it can serve, even if some accounts do not answer."""
 
 import asyncio
 import contextlib
@@ -35,7 +35,7 @@ TIME_OUT, ACCOUNTS = 1.0, 200
 
 @dataclass(frozen=True)
 class About:
-    """An account of the one host."""
+    """An account of the host under test."""
 
     connection_id: int
     broker_host: str = "host"
@@ -44,7 +44,7 @@ class About:
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """A loop of its own, as the dispatcher's."""
+    """Its own event loop, like the dispatcher's."""
     made = asyncio.new_event_loop()
     thread = threading.Thread(target=made.run_forever, daemon=True)
     thread.start()
@@ -55,19 +55,19 @@ def loop() -> Iterator[asyncio.AbstractEventLoop]:
 
 
 def until(is_so: Callable[[], bool], seconds: float) -> bool:
-    """Whether it came about within so many seconds."""
+    """Return whether the condition became true within so many seconds."""
     end = time.monotonic() + seconds
     while not is_so() and time.monotonic() < end:
         time.sleep(0.01)
     return is_so()
 
 
-def an_errand(account: int, call: Callable[[], Any]) -> BackgroundCall:
+def background_call(account: int, call: Callable[[], Any]) -> BackgroundCall:
     return BackgroundCall(account, About(account), call, lambda done: None)
 
 
 class Overloaded:
-    """A host that answers one request after another, those too whose callers have given up."""
+    """A host that answers one request after another, even after their callers gave up."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         self.seconds, self.worked = seconds, 0
@@ -93,59 +93,63 @@ class Overloaded:
         self._task.result(10)
 
 
-def test_an_overloaded_host_is_sent_what_it_manages(loop: asyncio.AbstractEventLoop) -> None:
-    """Requests that are not answered are sent again, as by the sweeps, until they are."""
+def test_overloaded_host_gets_as_many_calls_as_it_can_serve(
+    loop: asyncio.AbstractEventLoop,
+) -> None:
+    """Unanswered requests are sent again, as by the sweeps, until they are answered."""
     host = Overloaded(loop, seconds=0.02)  # 50 in the time of a call, and 100 are sent at once
     answered: set[int] = set()
 
-    def tell(done: CallResult) -> None:
+    def on_result(done: CallResult) -> None:
         if not done.failed:
             answered.add(done.about.connection_id)
 
-    errands = BackgroundCallRunner(loop, tell, TIME_OUT)
+    runner = BackgroundCallRunner(loop, on_result, TIME_OUT)
 
     def are_all_answered() -> bool:
-        errands.start([an_errand(n, host.answer) for n in range(ACCOUNTS) if n not in answered])
+        runner.start(
+            [background_call(n, host.answer) for n in range(ACCOUNTS) if n not in answered]
+        )
         return len(answered) == ACCOUNTS
 
     began = time.monotonic()
     done = until(are_all_answered, 60)
     print(f"{len(answered)} of {ACCOUNTS} answered after {time.monotonic() - began:.1f} s;"
           f" {host.worked} requests were worked through")  # fmt: skip
-    errands.wait_idle(5)
+    runner.wait_idle(5)
     host.end()
     assert done
 
 
-def test_accounts_that_do_not_answer_wait_behind_those_that_do(
+def test_silent_accounts_wait_behind_answering_ones(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     missed: list[int] = []
     answered: dict[int, float] = {}
 
-    def tell(done: CallResult) -> None:
+    def on_result(done: CallResult) -> None:
         if done.failed:
             missed.append(done.about.connection_id)
         else:
             answered[done.about.connection_id] = time.monotonic()
 
-    errands = BackgroundCallRunner(loop, tell, 5.0)
+    runner = BackgroundCallRunner(loop, on_result, 5.0)
 
-    async def well() -> str:
+    async def answer_at_once() -> str:
         return "answered"
 
     silent = range(MAX_PER_HOST)
-    errands.start([an_errand(n, asyncio.Event().wait) for n in silent])
+    runner.start([background_call(n, asyncio.Event().wait) for n in silent])
     assert until(lambda: len(missed) == len(silent), 30)  # the host gets fewer calls at once now
-    errands.start([an_errand(n, asyncio.Event().wait) for n in silent])
-    errands.start([an_errand(n, well) for n in range(1000, 1050)])
+    runner.start([background_call(n, asyncio.Event().wait) for n in silent])
+    runner.start([background_call(n, answer_at_once) for n in range(1000, 1050)])
     began = time.monotonic()
     until(lambda: len(answered) == 50, 10)
     longest = max(answered.values(), default=began) - began
     print(f"{len(answered)} of 50 answered, the last after {longest:.1f} s")
     assert len(answered) == 50
-    assert longest < 2.5  # nobody waited for the silent ones
-    errands.wait_idle(20)
+    assert longest < 2.5  # no call waited for the silent ones
+    runner.wait_idle(20)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +161,12 @@ def test_accounts_that_do_not_answer_wait_behind_those_that_do(
         ([(0.0, 3.0, False), (3.1, 6.1, False)], 0.25),
         ([(0.0, 2.9, True)], 0.5),  # in time, and yet too slow to send it more
         ([(2.0, 2.1, True), (0.0, 3.0, False)], 1.0),  # others of the host were quick meanwhile
-        ([(0.0, 0.1, False)], 1.0),  # refused at once: it is not too much for the host
+        ([(0.0, 0.1, False)], 1.0),  # refused at once: the host is not overloaded
         ([(n * 4.0, n * 4.0 + 3, False) for n in range(20)], MIN_SHARE),
         ([(0.0, 3.0, False), (4.0, 4.1, True)], 0.51),
     ],
 )
-def test_the_share_of_a_host_follows_its_quickest_answers(
+def test_share_of_a_host_follows_its_quickest_answers(
     ended: list[tuple[float, float, bool]], share: float
 ) -> None:
     load = HostLoad()
@@ -173,7 +177,7 @@ def test_the_share_of_a_host_follows_its_quickest_answers(
 
 class Repeated:
     """A background call that is requested again when it has ended, as moved levels are: soon after
-    it got no place; the longer not answered, the later, up to six time-outs."""
+    it got no slot; the longer unanswered, the later, up to six time-outs."""
 
     def __init__(
         self, name: str, account: int, time_out: float, *, hangs: bool = False, **more: Any
@@ -202,7 +206,7 @@ class Repeated:
     ("places", "dead", "of_each", "look_ups"),
     [pytest.param(100, 25, 8, 60, id="full share"), pytest.param(2, 1, 3, 20, id="least share")],
 )
-def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
+def test_dead_accounts_get_turns_and_delay_no_look_up_of_others(
     loop: asyncio.AbstractEventLoop,
     monkeypatch: pytest.MonkeyPatch,
     places: int,
@@ -215,16 +219,16 @@ def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
     time_out = 0.4
     monkeypatch.setattr("execution.dispatch.background_calls.MAX_PER_HOST", places)
 
-    def tell(done: CallResult) -> None:
+    def on_result(done: CallResult) -> None:
         done.background_call.write([done])
 
-    errands = BackgroundCallRunner(loop, tell, time_out)
+    runner = BackgroundCallRunner(loop, on_result, time_out)
     cancels = [
         Repeated(f"dead {n} {k}", n, time_out, hangs=True)
         for k in range(of_each)
         for n in range(dead)
     ]
-    others = [Repeated(f"well {n}", 1_000 + n, time_out) for n in range(5)]
+    others = [Repeated(f"answer_at_once {n}", 1_000 + n, time_out) for n in range(5)]
     looks = [
         Repeated(f"look-up {n}", 2_000 + n, time_out, priority=CallPriority.PATIENT, patience=5)
         for n in range(look_ups)
@@ -234,13 +238,13 @@ def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
         def request() -> bool:
             now = time.monotonic()
             calls = (*cancels, *others, *(one for one in looks if not one.ended))
-            errands.start([one.background_call for one in calls if one.due <= now])
+            runner.start([one.background_call for one in calls if one.due <= now])
             return is_so()
 
         return until(request, seconds)
 
     def turns() -> list[int]:
-        """How many turns each dead account has had."""
+        """Return the number of turns of each dead account."""
         return [sum(one.made for one in cancels[n::dead]) for n in range(dead)]
 
     began = time.monotonic()
@@ -250,7 +254,7 @@ def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
     before = turns()
     has_ended = request_until(lambda: all(one.ended for one in looks), 30)
     is_tried = request_until(lambda: all(map(int.__gt__, turns(), before)), 10 * time_out)
-    assert errands.wait_idle(30)
+    assert runner.wait_idle(30)
     print(f"{sum(one.is_answered for one in looks)} of {look_ups} look-ups answered; each of {dead}"
           f" dead accounts had {min(turns())} to {max(turns())} turns in"
           f" {(time.monotonic() - began) / time_out:.0f} time-outs")  # fmt: skip
@@ -260,7 +264,7 @@ def test_dead_accounts_delay_no_look_up_of_others_and_get_their_turns(
 
 
 class Turns:
-    """Calls to a host with so many places, each of which ends when the test says so."""
+    """Calls to a host with so many slots; each ends when the test ends it."""
 
     def __init__(self, places: int) -> None:
         self.places = HostLimiter(in_all=1_000, per_host=places, least=1, seconds=TIME_OUT)
@@ -312,7 +316,7 @@ async def misses(places: HostLimiter, account: int) -> None:
             raise TimeoutError
 
 
-def test_groups_take_turns_when_a_host_has_one_place() -> None:
+def test_groups_take_turns_when_a_host_has_one_slot() -> None:
     async def story() -> list[str]:
         turns = Turns(1)
         await misses(turns.places, 9)
@@ -332,8 +336,8 @@ def test_groups_take_turns_when_a_host_has_one_place() -> None:
     ]  # fmt: skip
 
 
-def test_two_places_are_shared_with_an_account_that_did_not_answer() -> None:
-    """Its calls hold one of them for long: the others take turns in the other one."""
+def test_two_slots_are_shared_with_an_account_that_did_not_answer() -> None:
+    """Its calls hold one of the slots for long: the others take turns in the other one."""
 
     async def story() -> list[str]:
         turns = Turns(2)
@@ -353,8 +357,8 @@ def test_two_places_are_shared_with_an_account_that_did_not_answer() -> None:
     ]  # fmt: skip
 
 
-def test_the_account_whose_last_turn_is_longest_ago_goes_first() -> None:
-    """Also one that gave up its turn meanwhile and asks again behind the others."""
+def test_account_with_the_oldest_turn_goes_first() -> None:
+    """Also one that gave up its turn meanwhile and queues again behind the others."""
 
     async def story() -> list[str]:
         turns = Turns(1)
@@ -376,7 +380,7 @@ def test_the_account_whose_last_turn_is_longest_ago_goes_first() -> None:
 
 
 def test_waiting_calls_of_an_account_follow_its_answers() -> None:
-    """An account that did not answer has a quarter of the places, and as many as others as soon as
+    """An account that did not answer gets a quarter of the slots, and as many as others as soon as
     it answers, at whichever limiter; and the other way round."""
 
     async def story() -> list[int]:
@@ -397,7 +401,7 @@ def test_waiting_calls_of_an_account_follow_its_answers() -> None:
     assert asyncio.run(story()) == [5, 20, 25]
 
 
-def test_a_call_that_gives_up_leaves_its_place_to_others() -> None:
+def test_cancelled_call_leaves_its_slot_to_others() -> None:
     async def story() -> list[str]:
         turns = Turns(1)
         await turns.wait_for("held", account=1)
@@ -414,7 +418,7 @@ def test_a_call_that_gives_up_leaves_its_place_to_others() -> None:
 
 
 @pytest.mark.parametrize("places", [1, 2, 3, 4, 5, 8, 25, 50, 100])
-def test_limits_of_groups_leave_room_for_each_other(places: int) -> None:
+def test_limits_of_groups_leave_slots_for_each_other(places: int) -> None:
     first, patient, unanswered = CallGroup
     for busy, idle, part in ((patient, unanswered, 1 / 2), (unanswered, patient, 1 / 4)):
         taken = dict.fromkeys(CallGroup, 0)
@@ -444,13 +448,13 @@ def test_limits_of_groups_leave_room_for_each_other(places: int) -> None:
     ],
     ids=repr,
 )
-def test_only_what_the_host_did_counts_against_it(
+def test_only_failures_of_the_host_count_against_it(
     loop: asyncio.AbstractEventLoop, error: Exception, share: float, is_missed: bool
 ) -> None:
-    """Of a cancel that took more than a third of its time-out and ended so."""
+    """Send a cancel that takes more than a third of its time-out and ends like this."""
     time_out = 0.6
     ended: list[CallResult] = []
-    errands = BackgroundCallRunner(loop, ended.append, time_out)
+    runner = BackgroundCallRunner(loop, ended.append, time_out)
 
     async def cancel() -> None:
         await asyncio.sleep(time_out / 2)
@@ -459,33 +463,33 @@ def test_only_what_the_host_did_counts_against_it(
     async def noted() -> tuple[float, bool]:
         return load_of("host").share, 1 in load_of("host").missed
 
-    errands.start([an_errand(1, cancel)])
+    runner.start([background_call(1, cancel)])
     assert until(lambda: bool(ended), 10)
     assert asyncio.run_coroutine_threadsafe(noted(), loop).result(10) == (share, is_missed)
 
 
-def test_what_gets_no_place_was_not_asked(loop: asyncio.AbstractEventLoop) -> None:
-    """A look-up waits longer for its place than a cancel, whose row is claimed meanwhile."""
+def test_call_without_a_slot_is_not_made(loop: asyncio.AbstractEventLoop) -> None:
+    """A look-up waits longer for its slot than a cancel, which keeps its row claimed."""
     done: list[CallResult] = []
-    errands = BackgroundCallRunner(loop, done.append, 0.2)
+    runner = BackgroundCallRunner(loop, done.append, 0.2)
 
     released = threading.Event()
     holding: list[None] = []
 
     async def holds_its_place() -> None:
         holding.append(None)
-        while not released.is_set():  # beyond its time-out, too
+        while not released.is_set():  # past its time-out too
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.sleep(0.01)
 
     async def answers() -> str:
         return "answered"
 
-    holders = [an_errand(n, holds_its_place) for n in range(MAX_PER_HOST)]
-    errands.start([replace(one, patience=200) for one in holders])
+    holders = [background_call(n, holds_its_place) for n in range(MAX_PER_HOST)]
+    runner.start([replace(one, patience=200) for one in holders])
     assert until(lambda: len(holding) == MAX_PER_HOST, 30)
-    errands.start([an_errand(1_000, answers)])
-    errands.start([replace(an_errand(1_001, answers), patience=200)])
+    runner.start([background_call(1_000, answers)])
+    runner.start([replace(background_call(1_001, answers), patience=200)])
     assert until(lambda: bool(done), 10)
     assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
     released.set()
@@ -500,9 +504,9 @@ class InLane(About):
     lane: str = "sessions.1"
 
 
-def test_what_waits_in_a_lane_that_is_left_ends_at_once(loop: asyncio.AbstractEventLoop) -> None:
+def test_queued_call_ends_at_once_when_its_lane_is_left(loop: asyncio.AbstractEventLoop) -> None:
     done: list[CallResult] = []
-    errands = BackgroundCallRunner(loop, done.append, 10.0)
+    runner = BackgroundCallRunner(loop, done.append, 10.0)
     held = Hang()
 
     async def holds_its_place() -> None:
@@ -511,12 +515,12 @@ def test_what_waits_in_a_lane_that_is_left_ends_at_once(loop: asyncio.AbstractEv
     async def answers() -> str:
         return "answered"
 
-    errands.start([an_errand(n, holds_its_place) for n in range(MAX_PER_HOST)])
-    errands.start([replace(an_errand(1_000, answers), about=InLane(1_000))])
-    errands.start([an_errand(1_001, answers)])
-    assert until(lambda: len(errands._waiting) == 2, 10)
-    assert not errands.is_lane_busy("sessions.1")  # it only waits
-    errands.cancel_queued(["sessions.1"])
+    runner.start([background_call(n, holds_its_place) for n in range(MAX_PER_HOST)])
+    runner.start([replace(background_call(1_000, answers), about=InLane(1_000))])
+    runner.start([background_call(1_001, answers)])
+    assert until(lambda: len(runner._waiting) == 2, 10)
+    assert not runner.is_lane_busy("sessions.1")  # it only waits
+    runner.cancel_queued(["sessions.1"])
     assert until(lambda: bool(done), 5)
     assert [(one.about.connection_id, one.had_slot) for one in done] == [(1_000, False)]
     held.end()

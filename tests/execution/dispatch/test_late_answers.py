@@ -1,4 +1,4 @@
-"""Answers that come when nobody waits for them any more, and calls that follow one another."""
+"""Answers that arrive after their caller gave up, and consecutive calls of one order."""
 
 import asyncio
 import threading
@@ -28,12 +28,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def late_answer(
     broker: FakeBroker, ended: threading.Event, answer: Callable[[OrderRequest], Any]
 ) -> Any:
-    """A submit_many that tells after the caller has given up."""
+    """A submit_many that answers after the caller has given up."""
 
-    async def submit_many(requests: Any, guard: Any, tell: Any) -> None:
+    async def submit_many(requests: Any, guard: Any, on_outcome: Any) -> None:
         await asyncio.to_thread(ended.wait, 10)
         for _, request in requests:
-            tell(request, answer(request))
+            on_outcome(request, answer(request))
 
     broker.submit_many_at_once = True
     return submit_many
@@ -43,7 +43,7 @@ def late_answer(
     ("answer", "status"),
     [("fill", "FILLED"), ("reject", "REJECTED"), ("not sent", "UNKNOWN")],
 )
-def test_after_a_time_out_facts_still_count_and_decisions_do_not(
+def test_facts_count_after_a_time_out_and_decisions_do_not(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch, answer: str, status: str,
 ) -> None:  # fmt: skip
@@ -67,7 +67,7 @@ def test_after_a_time_out_facts_still_count_and_decisions_do_not(
     assert order.status == status
 
 
-def test_a_late_refusal_is_kept_without_secrets(
+def test_late_rejection_is_stored_without_secrets(
     feed: Feed,
     trading: TradingRuntime,
     broker: FakeBroker,
@@ -91,11 +91,11 @@ def test_a_late_refusal_is_kept_without_secrets(
     assert Order.objects.get().detail == "no money for ***"
 
 
-def test_an_orders_next_call_leaves_the_earlier_one_its_own_place_and_time(
+def test_next_call_of_an_order_leaves_slot_and_deadline_of_the_earlier_one(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """As on a machine that slept: timers stood still, and another process had it sent again."""
+    """As on a suspended machine: timers stopped, and another process sent the order again."""
     answers = [asyncio.Event(), asyncio.Event()]
     fences: list[int] = []
 
@@ -114,7 +114,9 @@ def test_an_orders_next_call_leaves_the_earlier_one_its_own_place_and_time(
     assert trading.dispatcher.in_flight == 2
     trading.dispatcher.loop.call_soon_threadsafe(answers[0].set)
     until(lambda: trading.dispatcher.in_flight == 1)
-    assert Order.objects.get().status == "SUBMITTING"  # what the earlier one ended in is nothing
+    assert (
+        Order.objects.get().status == "SUBMITTING"
+    )  # the outcome of the earlier call does not count
     trading.dispatcher.loop.call_soon_threadsafe(answers[1].set)
     settle(trading)
     order = Order.objects.get()
@@ -126,7 +128,7 @@ def test_an_orders_next_call_leaves_the_earlier_one_its_own_place_and_time(
     ) == (0, {}, {})
 
 
-def test_a_slow_accounts_call_begins_aside_of_the_others_places(
+def test_call_of_a_slow_account_starts_outside_the_slots_of_others(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, quick = factories.account(feed), factories.account(feed)

@@ -1,4 +1,4 @@
-"""Rows that another session holds delay what is about them, and nothing else."""
+"""Rows locked by another session delay their own reports and nothing else."""
 
 import queue
 import time
@@ -48,7 +48,7 @@ POSITIONS, ORDERS = "positions_executionposition", "execution_order"
 
 @pytest.fixture(autouse=True)
 def short_waits(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A wait for a row ends after 300 ms, and what is held is tried at each call."""
+    """A wait for a row ends after 300 ms, and each call retries deferred reports."""
     limits(lock_timeout=300)
     connection.close()
     monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0)
@@ -62,7 +62,7 @@ def short_waits(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 def account(
     feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> ExecutionConnection:
-    """It holds stops itself."""
+    """The broker holds stops itself."""
     return factories.account(feed, settings={"native_stops": True})
 
 
@@ -88,7 +88,7 @@ def entry_of(position: ExecutionPosition) -> Order:
 def test_blocked_levels_event_does_not_replace_a_newer_one(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The row is locked while the first page is applied, and free when the second is read."""
+    """The row is locked while the first page is applied and free when the second is read."""
     position = factories.filled(factories.signal(feed))
     broker.news.clear()
     monkeypatch.setattr(event_stream, "PAGE_SIZE", 1)
@@ -157,7 +157,7 @@ def test_latest_of_blocked_levels_is_applied_when_the_row_is_free(
 def test_levels_of_a_blocked_fill_are_unknown_when_it_is_applied(
     account: ExecutionConnection, feed: Feed
 ) -> None:
-    """Its levels may have changed since, and there was no position yet to write that to."""
+    """Its levels may have changed since, when there was no position to store the change in."""
     factories.signal(feed)
     factories.claim_all()
     entry = factories.order(leg="entry")
@@ -170,7 +170,7 @@ def test_levels_of_a_blocked_fill_are_unknown_when_it_is_applied(
 
 
 def compared(account: ExecutionConnection) -> bool:
-    """Whether a comparison of it is requested."""
+    """Return whether its reconciliation is requested."""
     return AccountSyncState.objects.filter(
         connection=account, reconcile_requested_at__isnull=False
     ).exists()
@@ -179,7 +179,7 @@ def compared(account: ExecutionConnection) -> bool:
 def test_levels_that_are_applied_late_have_their_account_compared(
     account: ExecutionConnection, feed: Feed
 ) -> None:
-    """The broker's stream may have told of a drop meanwhile, and tells of it once."""
+    """The broker's stream may have reported a drop meanwhile, and reports it once."""
     position = factories.filled(factories.signal(feed))
     AccountSyncState.objects.update(reconcile_requested_at=None)
     apply_or_defer([levels(entry_of(position), "1.09")])
@@ -227,7 +227,7 @@ def test_answer_that_contradicts_a_newer_event_has_its_account_compared(
 def test_answer_that_waited_in_the_outbox_has_its_account_compared(
     account: ExecutionConnection, feed: Feed
 ) -> None:
-    """Others stood before it: its broker may have dropped the stop that it carries."""
+    """It was queued behind others: the broker may have dropped the stop that it carries."""
     factories.signal(feed)
     factories.claim_all()
     fill = factories.fill_report(factories.order(leg="entry"), 100, "f1", stop_loss=D("1.09"))
@@ -245,7 +245,7 @@ def test_answer_that_waited_in_the_outbox_has_its_account_compared(
 
 @pytest.fixture
 def entry(account: ExecutionConnection, feed: Feed, broker: FakeBroker) -> Order:
-    """It is being sent, and its broker's event says that it holds no level of it."""
+    """The order is being sent, and an event states that the broker holds no level of it."""
     factories.signal(feed)
     factories.claim_all()
     found = factories.order(leg="entry")
@@ -288,7 +288,7 @@ def test_levels_reported_while_the_fill_is_written_have_the_account_compared(
 # ---- background calls ----
 @pytest.fixture
 def answers(monkeypatch: pytest.MonkeyPatch) -> list[CallResult]:
-    """What calls brought and nothing has written yet."""
+    """Return the results of calls that are not written yet."""
     kept: list[CallResult] = []
     monkeypatch.setattr(
         "execution.dispatch.report_writer.record_call_results", lambda done, _: kept.extend(done)
@@ -352,7 +352,7 @@ def test_answer_to_a_cancel_is_applied_when_its_order_is_free_again(
     until(lambda: len(answers) == 1)
     with factories.locked_elsewhere(lock(ORDERS, order.pk)):
         record_call_results(answers)
-    until(lambda: Order.objects.get().status == "CANCELLED")  # the process tries it again
+    until(lambda: Order.objects.get().status == "CANCELLED")  # the process retries it
 
 
 def test_locked_row_gives_up_no_stop_twice(
@@ -381,7 +381,7 @@ def test_locked_row_gives_up_no_stop_twice(
 
 
 @pytest.mark.parametrize("broken", ["answer", "row"])
-def test_answer_that_breaks_its_writer_costs_no_other_answer(
+def test_answer_that_breaks_its_writer_loses_no_other_answer(
     feed: Feed,
     alice: ExecutionConnection,
     runtime: trading_runtime.TradingRuntime,
@@ -445,7 +445,9 @@ def test_many_locked_rows_delay_the_others_for_one_wait(
         began = time.monotonic()
         for _ in range(5):
             retry_deferred()
-        assert time.monotonic() - began < 5 * 0.3  # less than one wait each: none is waited for
+        assert (
+            time.monotonic() - began < 5 * 0.3
+        )  # less than one wait each: no wait for any of them
     retry_deferred()
     assert Order.objects.filter(status="FILLED").count() == len(orders)
 

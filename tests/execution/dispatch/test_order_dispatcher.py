@@ -1,4 +1,4 @@
-"""The dispatcher: what stops an order at the last moment, what a lost answer leaves, who waits."""
+"""The dispatcher: last-moment stops, lost answers, and waiting for slots."""
 
 import asyncio
 import threading
@@ -45,7 +45,7 @@ def trade(present: TradingRuntime) -> Order:
     return Order.objects.latest("id")
 
 
-def test_an_order_goes_the_whole_way(
+def test_order_is_claimed_sent_and_filled(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
@@ -55,7 +55,7 @@ def test_an_order_goes_the_whole_way(
     assert trading.dispatcher.in_flight == 0
 
 
-def test_a_batch_that_breaks_later_says_nothing_about_an_orders_next_call(
+def test_late_failure_of_a_batch_does_not_affect_an_orders_next_call(
     alice: ExecutionConnection,
     feed: Feed,
     trading: TradingRuntime,
@@ -65,17 +65,17 @@ def test_a_batch_that_breaks_later_says_nothing_about_an_orders_next_call(
     begun, broken, answer = threading.Event(), asyncio.Event(), asyncio.Event()
     batches: list[int] = []
 
-    async def submit_many(requests: Any, guard: Any, tell: Any) -> None:
+    async def submit_many(requests: Any, guard: Any, on_outcome: Any) -> None:
         batches.append(1)
         if len(batches) == 1:
-            tell(requests[0][1], NotSent(Code.BROKER_CLOCK))
+            on_outcome(requests[0][1], NotSent(Code.BROKER_CLOCK))
             await broken.wait()
             answer.set()
             raise RuntimeError("it breaks")
         begun.set()
         await answer.wait()
-        await asyncio.sleep(0.1)  # what the first batch ends in has been told
-        tell(requests[0][1], NotSent(Code.BROKER_CLOCK))
+        await asyncio.sleep(0.1)  # the first batch's outcome has been reported
+        on_outcome(requests[0][1], NotSent(Code.BROKER_CLOCK))
 
     broker.submit_many_at_once = True
     monkeypatch.setattr(broker, "submit_many", submit_many)
@@ -92,7 +92,7 @@ def test_a_batch_that_breaks_later_says_nothing_about_an_orders_next_call(
     assert trading.dispatcher.in_flight == 0
 
 
-def test_many_at_once_where_the_broker_takes_many(
+def test_orders_are_sent_as_one_batch_where_the_broker_takes_batches(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.submit_many_at_once = True
@@ -115,7 +115,7 @@ def test_many_at_once_where_the_broker_takes_many(
     ],
 )
 @pytest.mark.parametrize("many", [False, True])
-def test_each_outcome_of_a_call(
+def test_outcome_of_a_call_sets_the_orders_status(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker,
     outcome: Exception, status: str, reason: str, many: bool,
 ) -> None:  # fmt: skip
@@ -131,7 +131,7 @@ def test_each_outcome_of_a_call(
 
 
 # ---- the last moment ----
-def test_the_kill_switch_is_asked_right_before_the_wire(
+def test_kill_switch_is_checked_right_before_sending(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -146,7 +146,9 @@ def test_the_kill_switch_is_asked_right_before_the_wire(
     entry.refresh_from_db()
     leaving.refresh_from_db()
     assert (entry.status, entry.reason) == ("PENDING", "KILL_SWITCH")
-    assert leaving.reason == "NO_POSITION"  # it went out; the double has forgotten the position
+    assert (
+        leaving.reason == "NO_POSITION"
+    )  # it went out; the fake broker has forgotten the position
     make.kill_switch("REDUCING", scope="ALL")
     factories.pass_time(10)
     execute([entry.pk])
@@ -168,13 +170,15 @@ def test_the_kill_switch_is_asked_right_before_the_wire(
         (Halts(everyone="REDUCING", users={3: "HALTED"}), False, True),
     ],
 )
-def test_whom_the_switch_stops(halts: Halts, is_entry: bool, stopped: bool) -> None:
+def test_kill_switch_stops_the_orders_in_its_scope(
+    halts: Halts, is_entry: bool, stopped: bool
+) -> None:
     switch = KillSwitchSnapshot(10)
     switch.update(halts, machine_time())
     assert switch.blocks(an_outgoing(is_entry)) is stopped
 
 
-def test_a_switch_not_read_for_a_lease_counts_as_set() -> None:
+def test_kill_switch_not_read_for_a_lease_counts_as_set() -> None:
     switch = KillSwitchSnapshot(10)
     assert switch.blocks(an_outgoing(False))
     switch.update(Halts(), machine_time() - 11)
@@ -190,7 +194,7 @@ def an_outgoing(is_entry: bool, send_by: float = 0) -> Any:
     return Some(owner_id=3, feed_id=7, is_entry=is_entry, request=request)
 
 
-def test_past_its_deadline_an_order_does_not_leave(
+def test_order_is_not_sent_after_its_deadline(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -204,13 +208,13 @@ def test_past_its_deadline_an_order_does_not_leave(
     assert (order.status, order.reason, broker.accepted()) == ("PENDING", "SEND_DEADLINE", [])
 
 
-def test_an_ended_call_may_not_send_any_more(runtime: TradingRuntime) -> None:
+def test_ended_call_may_not_send(runtime: TradingRuntime) -> None:
     with pytest.raises(NotSent):
         runtime.dispatcher._guard(an_outgoing(True, machine_time() + 60).request)
 
 
 # ---- neighbours ----
-def test_a_slow_account_does_not_hold_up_its_neighbours(
+def test_slow_account_does_not_delay_others(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow, *_ = (factories.account(feed) for _ in range(5))
@@ -233,7 +237,7 @@ def test_a_slow_account_does_not_hold_up_its_neighbours(
     assert Order.objects.filter(status="FILLED").count() == 5
 
 
-def test_no_more_is_claimed_than_the_wire_has_places(
+def test_claims_are_limited_to_free_slots(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     trading.dispatcher.slots.size = 2
@@ -247,7 +251,7 @@ def test_no_more_is_claimed_than_the_wire_has_places(
     assert max(most) <= 2
 
 
-def test_a_draining_process_claims_nothing(
+def test_draining_process_claims_nothing(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
 ) -> None:
     factories.signal(feed)
@@ -256,7 +260,7 @@ def test_a_draining_process_claims_nothing(
     assert Order.objects.get().status == "PENDING"
 
 
-def test_places_are_given_back_when_the_claim_fails(
+def test_slots_are_released_when_the_claim_fails(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> Any:
@@ -269,7 +273,7 @@ def test_places_are_given_back_when_the_claim_fails(
 
 
 # ---- never inside a transaction ----
-def test_no_adapter_is_entered_while_a_transaction_is_open(
+def test_no_adapter_is_called_inside_a_transaction(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -282,9 +286,9 @@ def test_no_adapter_is_entered_while_a_transaction_is_open(
             inside.append(call.__name__)
         return real(self, call, timeout)
 
-    def start(errands: Any) -> None:
-        inside.extend("background call" for _ in errands if connection.in_atomic_block)
-        begin(errands)
+    def start(calls: Any) -> None:
+        inside.extend("background call" for _ in calls if connection.in_atomic_block)
+        begin(calls)
 
     begin = trading.dispatcher.background_calls.start
     monkeypatch.setattr(trading.dispatcher.background_calls, "start", start)
@@ -310,12 +314,12 @@ def test_no_adapter_is_entered_while_a_transaction_is_open(
 
 
 # ---- the report writer ----
-def test_the_flusher_outlives_a_report_that_nobody_can_write(
+def test_report_writer_survives_an_unwritable_report(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("execution.dispatch.report_writer.quarantine_report", lambda *_: 1 / 0)
-    nobody = OrderReport(ReportKind.FILLED, "no uuid", "x" * 18)
+    unwritable = OrderReport(ReportKind.FILLED, "no uuid", "x" * 18)
     factories.signal(feed)
-    trading.dispatcher.outbox.put(OrderCallReports([nobody]))
+    trading.dispatcher.outbox.put(OrderCallReports([unwritable]))
     assert trade(trading).status == "FILLED"
     assert trading.report_writer.is_alive()

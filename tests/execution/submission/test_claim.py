@@ -1,4 +1,4 @@
-"""The claim: intents with exact numbers, locks, exits that never leave for too much, poison."""
+"""The claim: intents with exact numbers, locks, exits limited to what is open, quarantine."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -31,7 +31,7 @@ def seen() -> tuple[str, str]:
 
 
 # ---- intents ----
-def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) -> None:
+def test_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed, [("1.12", "1")], max_slippage_pips=D(3), open_price=D("1.1"))
     before = machine_time()
     (outgoing,) = factories.claim_all()
@@ -40,9 +40,9 @@ def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) 
     assert (order.status, order.worker_id, order.fence) == ("SUBMITTING", factories.OWNER, 1)
     assert request.client_order_id == order.client_order_id
     assert (request.symbol, request.quantity, order.quantity) == ("EURUSD", D(100), D(100))
-    assert order.expected_price == D("1.10000")  # a buy meets the ask
+    assert order.expected_price == D("1.10000")  # a buy fills at the ask
     assert (request.worst_price, order.worst_price) == (D("1.1003"), D("1.1003"))
-    assert (request.stop_loss, request.take_profit) == (None, None)  # we watch them
+    assert (request.stop_loss, request.take_profit) == (None, None)  # the engine guards them
     assert order.risk == 1
     assert order.margin is not None
     assert round(order.margin, 6) == D("3.666667")
@@ -55,8 +55,8 @@ def test_an_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) 
 
 
 @pytest.mark.parametrize("by", ["USD/CHF", "CHF/USD", "EUR/CHF"])
-def test_a_claim_reads_the_prices_that_it_needs(feed: Feed, broker: FakeBroker, by: str) -> None:
-    """An account's own source may tell a hundred pairs, and a bundle be of hundreds of sources."""
+def test_claim_reads_only_the_prices_that_it_needs(feed: Feed, broker: FakeBroker, by: str) -> None:
+    """An account's own source may have a hundred pairs, and a bundle hundreds of sources."""
     one = factories.account(feed, snapshot_currency="CHF")
     for pair in (by, "XAU/USD", "GBP/USD", "EUR/JPY"):
         factories.quote(one, pair=pair)
@@ -68,14 +68,14 @@ def test_a_claim_reads_the_prices_that_it_needs(feed: Feed, broker: FakeBroker, 
     assert outgoing.request.symbol == "EURUSD"
 
 
-def test_a_broker_that_holds_stops_is_given_them(feed: Feed, broker: FakeBroker) -> None:
+def test_broker_that_holds_stops_gets_them_with_the_entry(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, settings={"native_stops": True})
     factories.signal(feed, [("1.12", "1")])
     (outgoing,) = factories.claim_all()
     assert (outgoing.request.stop_loss, outgoing.request.take_profit) == (D("1.09"), D("1.12"))
 
 
-def test_several_targets_are_ours_to_watch_though_the_broker_holds_the_stop(
+def test_engine_guards_several_targets_while_the_broker_holds_the_stop(
     feed: Feed, broker: FakeBroker
 ) -> None:
     factories.account(feed, settings={"native_stops": True})
@@ -93,7 +93,7 @@ def test_several_targets_are_ours_to_watch_though_the_broker_holds_the_stop(
         ({"order_type": "STOP", "stop_price": D("1.105")}, "1.105"),
     ],
 )
-def test_the_expected_price_is_the_touch_the_limit_or_the_trigger(
+def test_expected_price_is_the_touch_the_limit_or_the_trigger(
     alice: ExecutionConnection, feed: Feed, fields: dict[str, Any], expected: str
 ) -> None:
     factories.signal(feed, **fields)
@@ -128,20 +128,20 @@ def test_nothing_is_claimed_twice(alice: ExecutionConnection, feed: Feed) -> Non
     assert claim(ids, worker_id="b") == []
 
 
-def test_a_row_whose_turn_has_not_come_is_left(alice: ExecutionConnection, feed: Feed) -> None:
+def test_order_that_is_not_due_is_not_claimed(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     run("UPDATE execution_order SET due_at = clock_timestamp() + interval '1 minute'")
     assert factories.claim_all() == []
     assert seen()[0] == "PENDING"
 
 
-def test_an_order_with_a_wish_is_not_sent(alice: ExecutionConnection, feed: Feed) -> None:
+def test_order_with_a_pending_action_is_not_sent(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     run("UPDATE execution_order SET pending_action = 'CLOSE'")
     assert factories.claim_all() == []
 
 
-def test_the_subscriptions_symbol_and_multiplier_are_used(feed: Feed, broker: FakeBroker) -> None:
+def test_subscriptions_symbol_and_multiplier_are_used(feed: Feed, broker: FakeBroker) -> None:
     row = factories.account()
     make.subscription(row, feed, symbol_map={"EUR/USD": "EURUSD.m"}, multiplier=D(3))
     factories.instrument(symbol="EURUSD.m", is_preferred=False)
@@ -150,13 +150,13 @@ def test_the_subscriptions_symbol_and_multiplier_are_used(feed: Feed, broker: Fa
     assert (outgoing.request.symbol, outgoing.request.quantity) == ("EURUSD.m", D(300))
 
 
-def test_nothing_leaves_after_valid_until(alice: ExecutionConnection, feed: Feed) -> None:
+def test_order_is_not_sent_after_valid_until(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=4))
     (outgoing,) = factories.claim_all()
     assert outgoing.request.send_by - machine_time() < 4
 
 
-def test_a_row_that_moves_while_it_is_being_claimed_is_not_sent(
+def test_order_that_changes_during_its_claim_is_not_sent(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
@@ -171,10 +171,8 @@ def test_a_row_that_moves_while_it_is_being_claimed_is_not_sent(
     assert seen() == ("CANCELLED", "OWNER_CANCELLED")
 
 
-# ---- exits and what is still open ----
-def test_an_exit_of_what_is_closed_already_is_cancelled(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+# ---- exits and open quantity ----
+def test_exit_of_a_closed_position_is_cancelled(alice: ExecutionConnection, feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
     close_position(position.pk)
     run("UPDATE positions_executionposition SET quantity = 0, reserved = 0")
@@ -182,9 +180,7 @@ def test_an_exit_of_what_is_closed_already_is_cancelled(
     assert seen() == ("CANCELLED", "NOTHING_TO_CLOSE")
 
 
-def test_two_exits_never_leave_for_more_than_is_open(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_two_exits_never_exceed_the_open_quantity(alice: ExecutionConnection, feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
     close_position(position.pk, fraction=D("0.5"))
     close_position(position.pk)
@@ -192,7 +188,9 @@ def test_two_exits_never_leave_for_more_than_is_open(
     assert [o.request.quantity for o in factories.claim_all()] == [50, 10]
 
 
-def test_an_exit_waits_while_others_close_all_of_it(alice: ExecutionConnection, feed: Feed) -> None:
+def test_exit_waits_while_others_close_the_whole_position(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     position = factories.filled(factories.signal(feed))
     close_position(position.pk, fraction=D("0.5"))
     close_position(position.pk)
@@ -203,9 +201,7 @@ def test_an_exit_waits_while_others_close_all_of_it(alice: ExecutionConnection, 
 
 # ---- locks ----
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_stays_locked_leaves_the_rows_due(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_locked_connection_leaves_its_orders_due(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     ids = factories.pending()
     with factories.locked_elsewhere("SELECT 1 FROM connections_connectionlock FOR NO KEY UPDATE"):
@@ -219,9 +215,9 @@ def test_a_connection_that_stays_locked_leaves_the_rows_due(
     assert len(claim(ids, worker_id="next")) == 1
 
 
-# ---- poison ----
+# ---- quarantine ----
 def poison(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
-    """Make our own program fail over one order."""
+    """Make our own code fail for one order."""
     decide = bundle_evaluation.decide
 
     def fail(row: Any, *rest: Any) -> Any:
@@ -232,7 +228,7 @@ def poison(monkeypatch: pytest.MonkeyPatch, bad: int) -> None:
     monkeypatch.setattr(bundle_evaluation, "decide", fail)
 
 
-def test_one_poisoned_order_of_fifty_fails_alone(
+def test_one_quarantined_order_of_fifty_fails_alone(
     feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(50):
@@ -245,11 +241,11 @@ def test_one_poisoned_order_of_fifty_fails_alone(
     poisoned = Order.objects.get(pk=ids[23])
     assert (poisoned.status, poisoned.reason) == ("FAILED", "ORDER_PROCESSING_FAILED")
     assert "ZeroDivisionError" in poisoned.detail
-    (told,) = factories.events("order.failed")
-    assert told == {"code": "ORDER_PROCESSING_FAILED", "detail": poisoned.detail}
+    (payload,) = factories.events("order.failed")
+    assert payload == {"code": "ORDER_PROCESSING_FAILED", "detail": poisoned.detail}
 
 
-def test_a_poisoned_exit_gives_its_reservation_back(
+def test_quarantined_exit_releases_its_reservation(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -261,7 +257,7 @@ def test_a_poisoned_exit_gives_its_reservation_back(
     assert (Order.objects.get(pk=exit_id).status, position.reserved) == ("FAILED", 0)
 
 
-def test_what_one_half_has_claimed_leaves_though_the_other_is_locked(
+def test_claimed_half_is_sent_though_the_other_half_is_locked(
     feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
@@ -283,7 +279,7 @@ def test_what_one_half_has_claimed_leaves_though_the_other_is_locked(
     assert [o.request.order_id for o in bundle] == [ids[0]]
 
 
-def test_a_failure_behind_the_intent_leaves_no_intent(
+def test_failure_after_the_intent_leaves_no_intent(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)

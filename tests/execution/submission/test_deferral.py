@@ -1,4 +1,4 @@
-"""Which entries wait, for what and since when, and how that ends."""
+"""Deferred entries: why and since when they wait, and how that ends."""
 
 import asyncio
 from dataclasses import replace
@@ -44,7 +44,7 @@ PERSONS = {
 }
 
 
-def fares(what: str) -> None:
+def set_health(what: str) -> None:
     run(f"UPDATE connections_connectionhealth SET {what}")
 
 
@@ -55,10 +55,10 @@ def due_in() -> float:
 
 
 @pytest.mark.parametrize("code", PASSES)
-def test_what_passes_by_itself_has_an_entry_wait_with_its_code(
+def test_entry_waits_for_a_temporary_condition_with_its_code(
     alice: ExecutionConnection, feed: Feed, code: str
 ) -> None:
-    fares(PASSES[code])
+    set_health(PASSES[code])
     signal = factories.signal(feed)
     order = Order.objects.get()
     assert (order.status, order.reason, signal.candidate_count) == ("PENDING", code, 1)
@@ -69,14 +69,14 @@ def test_what_passes_by_itself_has_an_entry_wait_with_its_code(
     since = order.waiting_since
     order.refresh_from_db()
     assert (order.reason, order.send_retries, order.waiting_since) == (code, 0, since)
-    assert 10 < due_in() <= 20  # it does not spin
+    assert 10 < due_in() <= 20  # no busy loop
     assert factories.log_codes(order.pk) == [(code, "PENDING")]
 
 
-def test_of_an_account_in_error_a_requested_test_is_waited_for(
+def test_entry_waits_for_a_requested_test_of_an_account_in_error(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    fares(PERSONS["CONNECTION_ERROR"])
+    set_health(PERSONS["CONNECTION_ERROR"])
     services.request_test(alice.pk)
     factories.signal(feed)
     assert Order.objects.get().reason == "CONNECTION_TEST_PENDING"
@@ -88,7 +88,7 @@ def test_of_an_account_in_error_a_requested_test_is_waited_for(
 
 
 @pytest.mark.parametrize("change", ["settings", "credentials"])
-def test_an_edited_account_has_an_entry_wait_for_its_test(
+def test_entry_waits_for_the_test_of_an_edited_account(
     alice: ExecutionConnection, feed: Feed, settings: Any, change: str
 ) -> None:
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(new_private_key())
@@ -104,7 +104,7 @@ def test_an_edited_account_has_an_entry_wait_for_its_test(
     assert factories.claim_all() == []  # never before its test
 
 
-def test_an_entry_waits_for_an_account_whose_answer_could_not_be_used(
+def test_entry_waits_for_an_account_with_an_unusable_answer(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     usable = account()
@@ -124,19 +124,19 @@ def test_an_entry_waits_for_an_account_whose_answer_could_not_be_used(
 
 
 @pytest.mark.parametrize("code", PERSONS)
-def test_what_a_person_must_change_is_skipped(
+def test_entry_is_skipped_when_a_person_must_act(
     alice: ExecutionConnection, feed: Feed, code: str
 ) -> None:
-    fares(PERSONS[code])
+    set_health(PERSONS[code])
     factories.signal(feed)
     order = Order.objects.get()
     assert (order.status, order.reason, order.waiting_since) == ("SKIPPED", code, None)
 
 
-def test_a_comparison_wakes_entries_that_wait_for_it(
+def test_reconciliation_wakes_entries_that_wait_for_it(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
-    fares(PASSES["CONNECTION_NOT_RECONCILED"])
+    set_health(PASSES["CONNECTION_NOT_RECONCILED"])
     factories.signal(feed)
     assert due_in() > 3
     reconcile()
@@ -147,11 +147,11 @@ def test_a_comparison_wakes_entries_that_wait_for_it(
     assert (order.status, order.waiting_since) == ("SUBMITTING", None)
 
 
-def test_a_lost_answer_during_a_comparison_does_not_void_it(
+def test_lost_answer_during_reconciliation_does_not_void_it(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    fares(PASSES["CONNECTION_NOT_RECONCILED"])
+    set_health(PASSES["CONNECTION_NOT_RECONCILED"])
     factories.signal(feed)
 
     async def positions(spec: object) -> list[BrokerPosition]:
@@ -166,13 +166,13 @@ def test_a_lost_answer_during_a_comparison_does_not_void_it(
     assert due_in() <= 0
 
 
-def test_a_comparison_during_which_the_account_fell_into_error_does_not_count(
+def test_reconciliation_during_which_the_account_failed_does_not_count(
     alice: ExecutionConnection,
     runtime: TradingRuntime,
     broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fares(PASSES["CONNECTION_NOT_RECONCILED"])
+    set_health(PASSES["CONNECTION_NOT_RECONCILED"])
 
     async def positions(spec: object) -> list[BrokerPosition]:
         await asyncio.to_thread(mark_errors, [(alice.pk, "The login was refused.")])
@@ -187,7 +187,7 @@ def test_a_comparison_during_which_the_account_fell_into_error_does_not_count(
     assert ConnectionHealth.objects.get().reconciled_at is not None
 
 
-def test_entries_wait_for_an_account_whose_broker_pauses_trading(
+def test_entries_wait_while_the_broker_pauses_trading(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     allowed = account()
@@ -207,7 +207,7 @@ def test_entries_wait_for_an_account_whose_broker_pauses_trading(
     assert len(factories.claim_all()) == 1
 
 
-def test_orders_that_the_restore_check_holds_back_say_so(
+def test_orders_deferred_by_the_restore_check_state_it(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.signal(feed)
@@ -227,10 +227,10 @@ def test_orders_that_the_restore_check_holds_back_say_so(
     assert order.submitted_at is not None
 
 
-def test_a_market_entry_that_waited_for_a_minute_ends_with_what_it_waited_for(
+def test_market_entry_that_waited_a_minute_ends_with_its_waiting_code(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    fares(PASSES["CONNECTION_NOT_RECONCILED"])
+    set_health(PASSES["CONNECTION_NOT_RECONCILED"])
     factories.signal(feed)
     factories.pass_time(50)
     assert factories.claim_all() == []
@@ -242,7 +242,7 @@ def test_a_market_entry_that_waited_for_a_minute_ends_with_what_it_waited_for(
     assert order.detail == "The signal became older than 60 s while the order waited."
 
 
-def test_a_market_entry_is_too_old_after_a_minute_and_a_limit_entry_is_not(
+def test_market_entry_expires_after_a_minute_and_limit_entry_does_not(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
@@ -254,7 +254,7 @@ def test_a_market_entry_is_too_old_after_a_minute_and_a_limit_entry_is_not(
     assert limit.status == "SUBMITTING"
 
 
-def test_a_deferred_limit_entry_keeps_its_since_and_is_tried_less_often(
+def test_deferred_limit_entry_keeps_its_since_and_is_retried_less_often(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=Decimal("1.095"))
@@ -274,7 +274,7 @@ def test_a_deferred_limit_entry_keeps_its_since_and_is_tried_less_often(
     assert [round(one) for one in waits] == [1, 1, 3, 10]
 
 
-def test_a_deferred_market_entry_is_tried_each_second_and_keeps_its_since(
+def test_deferred_market_entry_is_retried_each_second_and_keeps_its_since(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)

@@ -1,4 +1,4 @@
-"""A wish to close stays until the position is closed: what cannot be sent is tried again."""
+"""An exit request stays until the position is closed: an exit that cannot be sent is retried."""
 
 import threading
 from decimal import Decimal as D
@@ -47,16 +47,16 @@ def try_to_send(order: Order, fault: Exception) -> None:
     order.refresh_from_db()
 
 
-def test_it_is_tried_more_often_than_anybody_counts(bought: ExecutionPosition) -> None:
+def test_retries_continue_when_the_retry_counter_is_full(bought: ExecutionPosition) -> None:
     close_position(bought.pk)
     exit_ = Order.objects.exits().get()
-    Order.objects.filter(pk=exit_.pk).update(send_retries=32767)  # what the column can hold
+    Order.objects.filter(pk=exit_.pk).update(send_retries=32767)  # the column's maximum
     try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
     assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
 
 
 @pytest.mark.parametrize("by", ["person", "CLOSE", "stop"])
-def test_an_exit_that_cannot_be_sent_is_tried_until_it_is(
+def test_exit_that_cannot_be_sent_is_retried_until_it_is_sent(
     bought: ExecutionPosition, alice: ExecutionConnection, broker: FakeBroker, by: str
 ) -> None:
     if by == "person":
@@ -71,21 +71,21 @@ def test_an_exit_that_cannot_be_sent_is_tried_until_it_is(
     for _ in range(12):
         try_to_send(exit_, NotSent(Code.NOT_CONNECTED))
         assert (exit_.status, exit_.reason) == ("PENDING", "NOT_CONNECTED")
-        assert scan_levels() == []  # it holds its quantity: nobody makes a second one
+        assert scan_levels() == []  # it reserves its quantity: no second exit is created
         assert close_position(bought.pk) is None
         waits.append(wait_of(exit_))
         factories.pass_time(61)
     assert waits[0] < 1 < waits[4] < 13
     assert all(30 < wait <= 60 for wait in waits[8:])
-    (told,) = factories.events("exit.delayed")
-    assert (told["code"], told["send_retries"]) == ("NOT_CONNECTED", 5)
+    (payload,) = factories.events("exit.delayed")
+    assert (payload["code"], payload["send_retries"]) == ("NOT_CONNECTED", 5)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
     bought.refresh_from_db()
     assert (bought.quantity, Order.objects.exits().count()) == (0, 1)
 
 
-def test_the_kill_switch_between_decision_and_wire_costs_no_try(
+def test_kill_switch_between_decision_and_sending_costs_no_retry(
     bought: ExecutionPosition, broker: FakeBroker
 ) -> None:
     close_position(bought.pk)
@@ -102,7 +102,7 @@ def test_the_kill_switch_between_decision_and_wire_costs_no_try(
     assert (bought.quantity, factories.events("exit.delayed")) == (0, [])
 
 
-def test_reducing_does_not_hold_an_exit(bought: ExecutionPosition) -> None:
+def test_reducing_does_not_stop_an_exit(bought: ExecutionPosition) -> None:
     close_position(bought.pk)
     make.kill_switch("REDUCING", scope="ALL")
     factories.fill_all()
@@ -110,7 +110,7 @@ def test_reducing_does_not_hold_an_exit(bought: ExecutionPosition) -> None:
     assert bought.quantity == 0
 
 
-def test_a_later_report_names_a_position_that_its_fill_did_not(
+def test_later_report_adds_the_position_id_missing_in_the_fill(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
@@ -122,11 +122,11 @@ def test_a_later_report_names_a_position_that_its_fill_did_not(
     factories.apply(factories.fill_report(entry, 100, "f1", broker_position_id="77"))
     assert ExecutionPosition.objects.get().broker_position_id == "77"
     factories.apply(factories.report(entry, ReportKind.ACCEPTED, broker_position_id="78"))
-    assert ExecutionPosition.objects.get().broker_position_id == "77"  # it has one
+    assert ExecutionPosition.objects.get().broker_position_id == "77"  # it has one now
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_flushes_over_the_same_positions_do_not_wait_for_each_other(
+def test_concurrent_flushes_of_the_same_positions_do_not_deadlock(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     positions = [factories.filled(factories.signal(feed)) for _ in range(20)]
@@ -144,13 +144,13 @@ def test_two_flushes_over_the_same_positions_do_not_wait_for_each_other(
     for _ in range(5):
         open_exits([ExitRequest(position.pk, "close", D("0.1")) for position in positions])
         answers = [broker.fill_at_once(one.request) for one in factories.claim_all()]
-        told = [report for answer in answers for report in answer]
+        replies = [report for answer in answers for report in answer]
         lots = [t for t in broker.tickets if t.held > 0]
-        by_itself = [broker.close_at_broker(t, CloseCause.EXTERNAL, D(10)) for t in lots]
+        external_closes = [broker.close_at_broker(t, CloseCause.EXTERNAL, D(10)) for t in lots]
         together = threading.Barrier(2)
-        threads = [  # the stream tells of the owner's own hand too, the reply only of ours
+        threads = [  # the stream reports the owner's own closes too, the reply only ours
             threading.Thread(target=flush, args=(batch, together))
-            for batch in ([*by_itself[::-1], *told], told[::-1])
+            for batch in ([*external_closes[::-1], *replies], replies[::-1])
         ]
         for thread in threads:
             thread.start()

@@ -1,4 +1,4 @@
-"""Who is denied, by which code and with which numbers; what is never denied."""
+"""Denied orders: codes and numbers; and orders that are never denied."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -38,7 +38,7 @@ def seen() -> tuple[str, str]:
 
 
 def numbers() -> dict[str, str]:
-    """The figures of the last log line."""
+    """Return the figures of the last log line."""
     found = rows("SELECT numbers FROM execution_executionlog ORDER BY id DESC LIMIT 1")
     return dict(found[0].numbers)
 
@@ -79,7 +79,7 @@ def numbers() -> dict[str, str]:
         (f"UPDATE {PRESET} SET max_portfolio_risk_percent = 0.01", "SUBMITTING", ""),
     ],
 )  # fmt: skip
-def test_each_reason_to_refuse(
+def test_each_rule_denies_with_its_code(
     alice: ExecutionConnection, feed: Feed, twist: str, status: str, reason: str
 ) -> None:
     factories.signal(feed, [("1.12", "1")])
@@ -96,7 +96,7 @@ def test_sizing_by_risk_needs_a_stop(feed: Feed, broker: FakeBroker) -> None:
 
 
 @pytest.mark.parametrize(("ask", "denied"), [("1.10030", False), ("1.10031", True)])
-def test_a_market_that_ran_away_is_not_chased(
+def test_entry_beyond_its_slippage_limit_is_denied(
     alice: ExecutionConnection, feed: Feed, ask: str, denied: bool
 ) -> None:
     factories.quote(alice, "1.09990", ask)
@@ -107,7 +107,7 @@ def test_a_market_that_ran_away_is_not_chased(
         assert numbers() == {"current": "3.1", "limit": "3"}
 
 
-def test_the_tighter_of_two_slippage_limits_holds(feed: Feed, broker: FakeBroker) -> None:
+def test_tighter_of_two_slippage_limits_applies(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, preset_max_slippage_pips=D(2))
     factories.signal(feed, open_price=D("1.10000"), max_slippage_pips=D(9))
     (outgoing,) = factories.claim_all()
@@ -115,7 +115,7 @@ def test_the_tighter_of_two_slippage_limits_holds(feed: Feed, broker: FakeBroker
 
 
 @pytest.mark.parametrize(("by", "age"), [("USD/CHF", 61), ("USD/CHF", 60)])
-def test_a_rate_that_is_too_old_is_no_rate(
+def test_stale_conversion_rate_is_not_used(
     feed: Feed, broker: FakeBroker, by: str, age: int
 ) -> None:
     account = factories.account(feed, snapshot_currency="CHF")
@@ -130,14 +130,14 @@ def test_a_rate_that_is_too_old_is_no_rate(
     assert seen() == ("DENIED", "CONVERSION_RATE_STALE")
     assert numbers() == {"current": "61", "limit": "60"}
     assert Order.objects.get().detail == "USD CHF by USD/CHF"
-    factories.quote(account, "1.9", pair="EUR/CHF")  # a way that is fresh counts
+    factories.quote(account, "1.9", pair="EUR/CHF")  # a fresh conversion path counts
     factories.quote(account)
     factories.signal(feed)
     factories.claim_all()
     assert seen() == ("SUBMITTING", "")
 
 
-def test_a_denial_tells_limit_and_current_value(feed: Feed, broker: FakeBroker) -> None:
+def test_denial_states_limit_and_current_value(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, preset_max_quantity=D(50))
     factories.signal(feed)
     factories.claim_all()
@@ -157,7 +157,7 @@ def test_orders_in_flight_count_as_positions(feed: Feed, broker: FakeBroker) -> 
     assert list(found) == [("SUBMITTING", ""), ("SUBMITTING", ""), ("DENIED", "MAX_OPEN_POSITIONS")]
 
 
-def test_they_count_across_bundles_and_so_do_positions(feed: Feed, broker: FakeBroker) -> None:
+def test_orders_and_positions_count_across_bundles(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, preset_max_open_positions=2)
     factories.signal(feed)
     factories.fill_all()
@@ -168,7 +168,7 @@ def test_they_count_across_bundles_and_so_do_positions(feed: Feed, broker: FakeB
     assert seen() == ("DENIED", "MAX_OPEN_POSITIONS")
 
 
-def test_entries_and_exits_leave_beside_an_unanswered_order(
+def test_entries_and_exits_are_sent_beside_an_unanswered_order(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -181,7 +181,7 @@ def test_entries_and_exits_leave_beside_an_unanswered_order(
     assert [o.request.order_id for o in factories.claim_all()] == [leaving, entry.pk]
 
 
-def test_an_unanswered_order_counts_as_filled_in_the_limits(
+def test_unanswered_order_counts_as_filled_in_the_limits(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     run(f"UPDATE {PRESET} SET max_open_positions = 1")
@@ -210,7 +210,7 @@ def test_an_unanswered_order_counts_as_filled_in_the_limits(
         "UPDATE signals_signal SET cancelled_at = now()",
     ],
 )
-def test_nothing_that_stops_an_entry_stops_an_exit(
+def test_rules_that_deny_entries_do_not_stop_exits(
     alice: ExecutionConnection, feed: Feed, twist: str
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -233,7 +233,7 @@ def test_nothing_that_stops_an_entry_stops_an_exit(
         ("CONNECTION", "REDUCING", "ENTRIES_HALTED", "SUBMITTING"),
     ],
 )
-def test_the_kill_switch_at_the_claim(
+def test_kill_switch_is_checked_at_the_claim(
     alice: ExecutionConnection, feed: Feed, scope: str, mode: str, entry: str, leaving: str
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -253,16 +253,14 @@ def test_the_kill_switch_at_the_claim(
     assert Order.objects.get(pk=exit_id).status == leaving
 
 
-def test_anothers_kill_switch_stops_nobody_else(alice: ExecutionConnection, feed: Feed) -> None:
+def test_kill_switch_of_one_account_stops_no_other(alice: ExecutionConnection, feed: Feed) -> None:
     make.kill_switch("HALTED", scope="USER", user=make.user())
     make.kill_switch("HALTED", scope="FEED", feed=make.feed())
     factories.signal(feed)
     assert len(factories.claim_all()) == 1
 
 
-def test_skipped_denied_expired_and_cancelled_are_told_apart(
-    feed: Feed, broker: FakeBroker
-) -> None:
+def test_skipped_denied_expired_and_cancelled_are_distinct(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, is_paused=True)
     row = factories.account(feed)
     soon = factories.signal(feed, valid_until=market_now() + timedelta(minutes=5))
@@ -284,7 +282,7 @@ def test_skipped_denied_expired_and_cancelled_are_told_apart(
     ]
 
 
-def test_a_pairs_first_price_is_waited_for_and_its_sources_trouble_named(
+def test_entry_waits_for_a_pairs_first_price_and_names_the_sources_error(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     source = get_or_create_broker_source(make.connection(type="mt4"))
@@ -300,9 +298,7 @@ def test_a_pairs_first_price_is_waited_for_and_its_sources_trouble_named(
     assert Order.objects.get().reason == "QUOTE_MISSING"
 
 
-def test_a_source_that_is_in_trouble_is_not_waited_for(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_entry_does_not_wait_for_a_failing_source(alice: ExecutionConnection, feed: Feed) -> None:
     source = get_or_create_broker_source(make.connection(type="mt4"))
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
     record_source_status(
@@ -315,7 +311,7 @@ def test_a_source_that_is_in_trouble_is_not_waited_for(
     assert entry.detail == f"EUR/USD {source.name}: The terminal is off."
 
 
-def test_a_source_in_long_trouble_is_told_as_far_as_there_is_room(
+def test_long_error_of_a_source_is_cut_to_the_column(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     source = get_or_create_broker_source(make.connection(type="mt4"))
@@ -327,41 +323,41 @@ def test_a_source_in_long_trouble_is_told_as_far_as_there_is_room(
     assert factories.claim_all() == []
     entry = Order.objects.get()
     assert (entry.status, entry.reason, len(entry.detail)) == ("DENIED", "QUOTE_MISSING", 300)
-    told = ExecutionLog.objects.get(order_id=entry.pk, code="QUOTE_MISSING").detail
-    assert told.startswith(entry.detail)
-    assert len(told) > 400
+    detail = ExecutionLog.objects.get(order_id=entry.pk, code="QUOTE_MISSING").detail
+    assert detail.startswith(entry.detail)
+    assert len(detail) > 400
 
 
-def test_a_source_that_only_waits_for_something_to_follow_is_not_in_trouble(
+def test_source_without_pairs_to_follow_is_not_failing(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
-    """Its account lists many pairs, and none has been needed: the first signal is of the first. Or
-    what was needed is not listed."""
+    """Its account lists many pairs and none was needed yet: this is the first signal. Or
+    the needed pair is not listed."""
     source = get_or_create_broker_source(make.connection(type="mt4"))
     ExecutionConnection.objects.filter(pk=alice.pk).update(data_connection=source)
     factories.signal(feed)
     unlisted = SourceReport(
         source.pk, code=Code.UNKNOWN_SYMBOL_AT_BROKER, message="Gold.", pairs=["XAU/USD"]
     )
-    for said in (SourceReport(source.pk), unlisted):
-        record_source_status(said)
+    for status in (SourceReport(source.pk), unlisted):
+        record_source_status(status)
         run("UPDATE execution_order SET due_at = clock_timestamp()")
         assert factories.claim_all() == []
         entry = Order.objects.get()
         assert (entry.status, entry.reason) == ("PENDING", "PRICE_AWAITED")
 
-    pairs = ["GBP/USD"]  # it follows something, and that tells nothing
+    pairs = ["GBP/USD"]  # it follows another pair that has no prices
     record_source_status(
-        SourceReport(source.pk, code=Code.QUOTE_MISSING, message="Nothing was told.", pairs=pairs)
+        SourceReport(source.pk, code=Code.QUOTE_MISSING, message="No prices.", pairs=pairs)
     )
     run("UPDATE execution_order SET due_at = clock_timestamp()")
     assert factories.claim_all() == []
     entry = Order.objects.get()
     assert (entry.status, entry.reason) == ("DENIED", "QUOTE_MISSING")
-    assert entry.detail == f"EUR/USD {source.name}: Nothing was told."
+    assert entry.detail == f"EUR/USD {source.name}: No prices."
 
 
-def test_words_of_a_broker_of_somebody_elses_account_are_not_passed_on(
+def test_broker_message_about_another_owners_account_is_not_shown(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     admin = make.user(is_staff=True)
@@ -392,7 +388,7 @@ RESTING = [
 
 @pytest.mark.parametrize("refuses", [True, False])
 @pytest.mark.parametrize(("side", "kind", "price", "is_reached"), RESTING)
-def test_a_resting_order_whose_price_the_market_has_reached(
+def test_order_at_a_price_the_market_has_reached_is_denied(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch,
     side: str, kind: str, price: str, is_reached: bool, refuses: bool,
 ) -> None:  # fmt: skip

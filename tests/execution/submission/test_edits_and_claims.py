@@ -1,4 +1,4 @@
-"""An edit of settings and a claim of the same account: one after the other, whoever comes first."""
+"""A settings edit and a claim of the same account run one after the other, in either order."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ NETTING = {"position_mode": "NETTING"}
 
 @pytest.fixture
 def paper(feed: Feed) -> ExecutionConnection:
-    """A kind with a setting that stays while something is open."""
+    """A broker type with a setting that cannot change while something is open."""
     return factories.account(feed, type="paper", settings={"position_mode": "HEDGING"})
 
 
@@ -34,7 +34,7 @@ def edit(of: ExecutionConnection, outcome: list[Any]) -> None:
         outcome.append(error.code)
 
 
-def test_an_edit_waits_for_a_claim_that_is_not_committed_and_sees_its_order(
+def test_edit_waits_for_an_uncommitted_claim_and_sees_its_order(
     paper: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
@@ -51,7 +51,7 @@ def test_an_edit_waits_for_a_claim_that_is_not_committed_and_sees_its_order(
     assert paper.settings == sent.spec.settings == {"position_mode": "HEDGING"}
 
 
-def test_a_claim_waits_for_an_edit_and_sends_nothing_to_the_old_place(
+def test_claim_waits_for_an_edit_and_sends_nothing_to_the_old_address(
     paper: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)

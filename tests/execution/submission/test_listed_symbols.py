@@ -1,4 +1,4 @@
-"""What accounts trade for a signal: the broker's symbol that they list, or that their map names."""
+"""The symbol that an account trades for a signal: the listed one, or its mapping's."""
 
 from decimal import Decimal as D
 
@@ -20,7 +20,7 @@ INDEX = {"digits": 1, "pip": D("0.1"), "quantity_min": D("0.1"), "quantity_step"
 
 @pytest.fixture
 def alice(feed: Feed) -> ExecutionConnection:
-    """She maps an index to a broker's symbol which is not the plainest one."""
+    """Alice maps an index to a broker's symbol that is not the simplest one."""
     factories.instrument("GER40/EUR", symbol="GER40", **INDEX)
     factories.instrument("GER40/EUR", symbol="GER40.cash", is_preferred=False, **INDEX)
     row = factories.account(snapshot_currency="EUR", preset_fixed_quantity=D(1))
@@ -30,7 +30,7 @@ def alice(feed: Feed) -> ExecutionConnection:
 
 
 def elsewhere(feed: Feed, *pairs: str) -> ExecutionConnection:
-    """An account at another broker, which lists these."""
+    """Return an account at another broker, which lists these symbols."""
     row = factories.account(feed, instrument_book="elsewhere")
     known = Instrument.objects.filter(book="elsewhere").values_list("pair", flat=True)
     for pair in {*pairs} - {*known}:
@@ -43,7 +43,7 @@ def index(feed: Feed) -> Signal:
     return factories.signal(feed, currency_pair="DAX/EUR", sl=D(17900))
 
 
-def test_a_mapped_symbol_is_traded_and_priced_as_what_it_is(
+def test_mapped_symbol_is_traded_and_priced_as_the_brokers_symbol(
     feed: Feed, alice: ExecutionConnection
 ) -> None:
     signal = index(feed)
@@ -58,7 +58,9 @@ def test_a_mapped_symbol_is_traded_and_priced_as_what_it_is(
     assert outgoing.request.symbol == "GER40.cash"
 
 
-def test_fan_out_skips_who_does_not_list_it(feed: Feed, alice: ExecutionConnection) -> None:
+def test_fan_out_skips_accounts_that_do_not_list_the_symbol(
+    feed: Feed, alice: ExecutionConnection
+) -> None:
     lacking = [elsewhere(feed, "EUR/USD").pk for _ in range(2)]
     waiting = elsewhere(feed, "EUR/USD")
     ConnectionHealth.objects.filter(pk=waiting.pk).update(reconciled_at=None)
@@ -75,7 +77,7 @@ def test_fan_out_skips_who_does_not_list_it(feed: Feed, alice: ExecutionConnecti
     assert Order.objects.get(connection=unread, signal=signal).reason == "SYMBOL_NOT_AT_BROKER"
 
 
-def test_what_no_account_lists_is_not_published(feed: Feed) -> None:
+def test_signal_for_a_symbol_that_no_account_lists_is_not_published(feed: Feed) -> None:
     elsewhere(feed, "EUR/USD", "GER40/EUR")
     with pytest.raises(ConflictError, match=r"lists DAX/EUR. Similar listed symbols: GER40/EUR\."):
         index(feed)

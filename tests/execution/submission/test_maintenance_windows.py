@@ -1,4 +1,4 @@
-"""A broker's maintenance window: entries wait and say until when, exits go, nobody is in error."""
+"""A broker's maintenance window: entries wait and state until when, exits go, no account fails."""
 
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def window(**fields: Any) -> MaintenanceWindow:
-    """One that is open now, of all of the double's accounts."""
+    """Create a window that is open now, for all accounts of the fake broker."""
     began = datetime.now(UTC) - timedelta(minutes=10)
     usual = {"broker_type": KIND, "on_date": began.date(), "starts_at": began.time(), "minutes": 60}
     return MaintenanceWindow.objects.create(**{**usual, "note": "Announced by mail.", **fields})
@@ -43,7 +43,7 @@ def fail(*accounts: ExecutionConnection, times: int = 1) -> None:
         status_updates.mark_failures([(row.pk, "No answer.") for row in accounts])
 
 
-def test_an_entry_waits_says_until_when_and_leaves_afterwards(
+def test_entry_waits_states_until_when_and_is_sent_afterwards(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     theirs = window()
@@ -56,7 +56,7 @@ def test_an_entry_waits_says_until_when_and_leaves_afterwards(
     factories.pass_time(4)
     trade(trading)
     lines = ExecutionLog.objects.filter(order_id=order.pk, code="BROKER_MAINTENANCE")
-    assert [line.detail for line in lines] == [order.detail]  # told once
+    assert [line.detail for line in lines] == [order.detail]  # logged once
     theirs.delete()
     factories.pass_time(4)
     trade(trading)
@@ -64,7 +64,7 @@ def test_an_entry_waits_says_until_when_and_leaves_afterwards(
     assert (order.status, len(broker.accepted())) == ("FILLED", 1)
 
 
-def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
+def test_entry_that_becomes_too_old_meanwhile_is_not_sent(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     window()
@@ -76,7 +76,7 @@ def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
     assert (order.status, order.reason, broker.accepted()) == ("DENIED", "BROKER_MAINTENANCE", [])
 
 
-def test_exits_go_and_so_do_the_entries_of_other_brokers(
+def test_exits_and_entries_of_other_brokers_are_sent(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -92,7 +92,7 @@ def test_exits_go_and_so_do_the_entries_of_other_brokers(
     assert Order.objects.get(connection=here).reason == "BROKER_MAINTENANCE"
 
 
-def test_where_the_broker_may_answer_entries_wait_only_for_who_does_not(
+def test_entries_wait_only_for_silent_accounts_where_the_broker_may_answer(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
 ) -> None:
     window(is_closed=False)
@@ -109,7 +109,7 @@ def test_where_the_broker_may_answer_entries_wait_only_for_who_does_not(
     assert Order.objects.get(connection=silent).status == "FILLED"
 
 
-def test_who_does_not_answer_is_in_doubt_and_not_in_error(feed: Feed) -> None:
+def test_silent_account_is_unreachable_and_not_in_error(feed: Feed) -> None:
     row = factories.account(feed)
     window()
     fail(row, times=6)
@@ -120,12 +120,12 @@ def test_who_does_not_answer_is_in_doubt_and_not_in_error(feed: Feed) -> None:
         None,
     )
     assert noted.reconciled_at is not None
-    assert noted.unreachable_at is not None  # it is read again
+    assert noted.unreachable_at is not None  # it is synced again
     assert noted.last_error.startswith("Maintenance until ")
     assert noted.last_error.endswith("Announced by mail. No answer.")
 
 
-def test_a_refused_login_is_an_error_all_the_same_and_disabled_trading_is_none(feed: Feed) -> None:
+def test_rejected_login_is_an_error_and_disabled_trading_is_not(feed: Feed) -> None:
     refused, disabled = factories.account(feed), factories.account(feed)
     window()
     status_updates.mark_errors([(refused.pk, "Login.")])
@@ -135,7 +135,7 @@ def test_a_refused_login_is_an_error_all_the_same_and_disabled_trading_is_none(f
     assert (state(refused).status, state(disabled).status) == ("ERROR", "ACTIVE")
 
 
-def test_no_circuit_of_a_host_opens_and_other_hosts_do(feed: Feed) -> None:
+def test_circuit_of_the_host_stays_closed_and_others_open(feed: Feed) -> None:
     window(exchange_name="here")
     here = [factories.account(feed, exchange_name="here") for _ in range(6)]
     elsewhere = [factories.account(feed, exchange_name="elsewhere") for _ in range(6)]
@@ -143,7 +143,7 @@ def test_no_circuit_of_a_host_opens_and_other_hosts_do(feed: Feed) -> None:
     assert host_circuit_breaker.open_hosts() == {f"{KIND}:elsewhere"}
 
 
-def test_after_the_window_three_lost_answers_are_an_error_as_ever(feed: Feed) -> None:
+def test_three_lost_answers_after_the_window_are_an_error(feed: Feed) -> None:
     row = factories.account(feed)
     theirs = window()
     fail(row, times=3)
@@ -154,7 +154,7 @@ def test_after_the_window_three_lost_answers_are_an_error_as_ever(feed: Feed) ->
     assert state(row).status == "ERROR"
 
 
-def test_its_page_says_now_and_next(feed: Feed) -> None:
+def test_account_page_shows_current_and_next_window(feed: Feed) -> None:
     row = factories.account(feed)
     assert maintenance.describe(row) == maintenance.MaintenanceNotice("", "")
     window()
@@ -165,7 +165,7 @@ def test_its_page_says_now_and_next(feed: Feed) -> None:
     assert shown.later.endswith(f"{begin:%H:%M} UTC, 60 minutes. Weekly.")
 
 
-def test_a_window_of_a_zone_that_is_not_known_any_more_counts_for_nobody(feed: Feed) -> None:
+def test_window_with_an_unknown_time_zone_is_ignored(feed: Feed) -> None:
     theirs = window(note="Ours.")
     window(zone="Mars/Olympus", host="elsewhere")
     assert "Ours." in [one.window.note for one in maintenance.windows_open_now()]
@@ -173,7 +173,7 @@ def test_a_window_of_a_zone_that_is_not_known_any_more_counts_for_nobody(feed: F
     assert all(one.window.zone != "Mars/Olympus" for one in maintenance.windows_open_now())
 
 
-def test_published_windows_count_unless_operators_have_their_own(settings: Settings) -> None:
+def test_published_windows_apply_unless_operators_define_their_own(settings: Settings) -> None:
     settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS = True
     assert maintenance.windows() == list(BUILT_IN)
     settings.FILLCAST_BROKER_MAINTENANCE_WINDOWS = False

@@ -17,17 +17,17 @@ def reason_of_a_sell_beside_a_buy(feed: Feed) -> str:
     return Order.objects.get(signal=sell).reason
 
 
-def test_an_opposite_entry_is_denied_where_positions_are_netted(feed: Feed) -> None:
+def test_opposite_entry_is_denied_on_a_netting_account(feed: Feed) -> None:
     factories.account(feed, snapshot_position_mode="NETTING")
     assert reason_of_a_sell_beside_a_buy(feed) == Code.NETTING_OPPOSITE
 
 
-def test_it_is_sent_where_positions_stand_side_by_side(feed: Feed) -> None:
+def test_opposite_entry_is_sent_on_a_hedging_account(feed: Feed) -> None:
     factories.account(feed, snapshot_position_mode="HEDGING")
     assert reason_of_a_sell_beside_a_buy(feed) == ""
 
 
-def test_two_opposite_entries_in_one_bundle_are_one(feed: Feed) -> None:
+def test_one_of_two_opposite_entries_in_a_bundle_is_denied(feed: Feed) -> None:
     factories.account(feed, snapshot_position_mode="NETTING")
     buy = factories.signal(feed)
     sell = factories.signal(feed, direction="SELL", sl="1.11000")
@@ -36,7 +36,7 @@ def test_two_opposite_entries_in_one_bundle_are_one(feed: Feed) -> None:
     assert Order.objects.get(signal=sell).reason == Code.NETTING_OPPOSITE
 
 
-def test_the_same_side_adds_up(feed: Feed) -> None:
+def test_entries_of_the_same_side_are_all_sent(feed: Feed) -> None:
     factories.account(feed, snapshot_position_mode="NETTING")
     factories.filled(factories.signal(feed))
     more = factories.signal(feed)

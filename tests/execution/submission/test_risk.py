@@ -1,4 +1,4 @@
-"""The gate before every entry: each limit at, below and above. Pure."""
+"""The limit check before every entry: each limit at, below and above. No I/O."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -21,12 +21,12 @@ FUNDS = AccountFunds(equity=D(10_000), free_margin=D(10_000), leverage=D(30))
 SMALL = Entry(quantity=D(1000), notional=D(1000), margin=D(30), risk=D(10))
 
 
-def test_a_small_entry_passes() -> None:
+def test_entry_within_all_limits_passes() -> None:
     assert check(SMALL, PortfolioExposure(), LIMITS, FUNDS) is None
 
 
 @pytest.mark.parametrize(("quantity", "passes"), [("999", True), ("1000", True), ("1001", False)])
-def test_max_quantity(quantity: str, passes: bool) -> None:
+def test_entry_above_max_quantity_is_denied(quantity: str, passes: bool) -> None:
     denial = check(
         replace(SMALL, quantity=D(quantity)),
         PortfolioExposure(),
@@ -37,7 +37,7 @@ def test_max_quantity(quantity: str, passes: bool) -> None:
 
 
 @pytest.mark.parametrize(("held", "passes"), [(1, True), (2, False), (3, False)])
-def test_max_open_positions(held: int, passes: bool) -> None:
+def test_entry_above_max_open_positions_is_denied(held: int, passes: bool) -> None:
     denial = check(
         SMALL, PortfolioExposure(positions=held), replace(LIMITS, max_open_positions=2), FUNDS
     )
@@ -45,7 +45,7 @@ def test_max_open_positions(held: int, passes: bool) -> None:
 
 
 @pytest.mark.parametrize(("held", "passes"), [("18999", True), ("19000", True), ("19100", False)])
-def test_max_leverage_counts_what_is_held(held: str, passes: bool) -> None:
+def test_max_leverage_counts_open_positions(held: str, passes: bool) -> None:
     denial = check(
         SMALL, PortfolioExposure(notional=D(held)), replace(LIMITS, max_leverage=D(2)), FUNDS
     )
@@ -53,12 +53,12 @@ def test_max_leverage_counts_what_is_held(held: str, passes: bool) -> None:
 
 
 @pytest.mark.parametrize(("in_flight", "passes"), [("9969", True), ("9970", True), ("9971", False)])
-def test_margin_counts_what_is_in_flight(in_flight: str, passes: bool) -> None:
+def test_margin_counts_orders_in_flight(in_flight: str, passes: bool) -> None:
     denial = check(SMALL, PortfolioExposure(margin_in_flight=D(in_flight)), LIMITS, FUNDS)
     assert denial == (None if passes else Denial(Code.MARGIN, D("30.00"), D("29.00")))
 
 
-def test_margin_counts_our_own_positions_though_the_broker_was_read_before() -> None:
+def test_margin_counts_positions_newer_than_the_account_sync() -> None:
     book = PortfolioExposure(
         notional=D(299_400)
     )  # 9,980 of margin at 1:30 that free_margin does not know
@@ -66,7 +66,7 @@ def test_margin_counts_our_own_positions_though_the_broker_was_read_before() -> 
     assert check(SMALL, book, limits, FUNDS) == Denial(Code.MARGIN, D("30.00"), D("20.00"))
 
 
-def test_the_brokers_word_counts_where_it_is_stricter() -> None:
+def test_brokers_margin_applies_where_it_is_stricter() -> None:
     funds = replace(FUNDS, free_margin=D(29))
     assert check(SMALL, PortfolioExposure(), LIMITS, funds) == Denial(
         Code.MARGIN, D("30.00"), D("29.00")
@@ -74,18 +74,18 @@ def test_the_brokers_word_counts_where_it_is_stricter() -> None:
 
 
 @pytest.mark.parametrize(("held", "passes"), [("989", True), ("990", True), ("991", False)])
-def test_portfolio_risk(held: str, passes: bool) -> None:
+def test_entry_above_portfolio_risk_is_denied(held: str, passes: bool) -> None:
     denial = check(SMALL, PortfolioExposure(risk=D(held)), LIMITS, FUNDS)
     assert denial == (None if passes else Denial(Code.PORTFOLIO_RISK, D("10.01"), D(10)))
 
 
-def test_an_account_with_nothing_may_open_nothing() -> None:
+def test_account_without_equity_may_open_nothing() -> None:
     denial = check(SMALL, PortfolioExposure(), LIMITS, replace(FUNDS, equity=D(0)))
     assert denial is not None
     assert denial.code is Code.MAX_LEVERAGE
 
 
-def test_what_was_allowed_counts_for_the_next() -> None:
+def test_allowed_entries_count_for_the_next_one() -> None:
     book = PortfolioExposure()
     limits = replace(LIMITS, max_open_positions=2)
     for _ in range(2):

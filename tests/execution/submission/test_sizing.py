@@ -1,4 +1,4 @@
-"""How large an order is: exact quantities. Pure."""
+"""Order sizing: exact quantities. No I/O."""
 
 from decimal import Decimal as D
 from types import SimpleNamespace
@@ -24,8 +24,8 @@ NONE: dict[str, Any] = dict.fromkeys(
 
 
 def sized(mode: str, multiplier: str = "1", **numbers: str) -> Sizing:
-    said = {name: D(value) for name, value in numbers.items()}
-    return Sizing(mode=mode, multiplier=D(multiplier), **{**NONE, **said})
+    sized = {name: D(value) for name, value in numbers.items()}
+    return Sizing(mode=mode, multiplier=D(multiplier), **{**NONE, **sized})
 
 
 def quantity(sizing: Sizing, limits: QuantityLimits = MICRO, **given: Any) -> D | Denial:
@@ -55,11 +55,13 @@ def quantity(sizing: Sizing, limits: QuantityLimits = MICRO, **given: Any) -> D 
         (sized("RISK_PERCENT", risk_percent="1"), {"stop_loss_per_unit": "0.0021"}, "42000"),
     ],
 )
-def test_quantities_of_the_four_modes(sizing: Sizing, given: dict[str, Any], wanted: str) -> None:
+def test_each_sizing_mode_has_its_exact_quantity(
+    sizing: Sizing, given: dict[str, Any], wanted: str
+) -> None:
     assert quantity(sizing, MICRO, **given) == D(wanted)
 
 
-def test_a_yen_pair_on_a_dollar_account() -> None:
+def test_yen_pair_is_sized_on_a_dollar_account() -> None:
     rate = D(1) / D(150)  # USD for one JPY
     loss = loss_per_unit(D("150.00"), D("149.50"), 1, rate)
     # 1 % of 9,000 = 90 USD; 50 pips lose 0.5 JPY = 1/300 USD a unit: 27,000 units, less one step
@@ -72,7 +74,7 @@ def test_a_yen_pair_on_a_dollar_account() -> None:
     ) == D(15000)
 
 
-def test_gold_on_a_euro_account() -> None:
+def test_gold_is_sized_on_a_euro_account() -> None:
     rate = D("0.8")  # EUR for one USD
     loss = loss_per_unit(D(2000), D(1990), 1, rate)
     assert loss == 8
@@ -115,11 +117,11 @@ def test_sizing_by_risk_needs_a_stop() -> None:
         ("10001000", D(10_000_000)),
     ],
 )
-def test_the_brokers_steps(fixed: str, wanted: D | Denial) -> None:
+def test_quantity_is_floored_to_the_brokers_steps(fixed: str, wanted: D | Denial) -> None:
     assert quantity(sized("FIXED", fixed_quantity=fixed)) == wanted
 
 
-def test_a_minimum_above_a_step_is_told_with_what_was_left() -> None:
+def test_denial_below_the_minimum_states_the_raw_quantity() -> None:
     steps = QuantityLimits(D(5000), D(1000), D(10_000))
     assert quantity(sized("FIXED", fixed_quantity="4500"), steps) == Denial(
         Code.QUANTITY_BELOW_MINIMUM, D(4000), D(5000)
@@ -129,7 +131,7 @@ def test_a_minimum_above_a_step_is_told_with_what_was_left() -> None:
 @pytest.mark.parametrize(
     ("category", "product"), [("small", "0.75"), ("normal", "1.5"), ("large", "3")]
 )
-def test_multipliers_multiply(category: str, product: str) -> None:
+def test_multipliers_are_multiplied(category: str, product: str) -> None:
     preset = SimpleNamespace(
         multiplier=D("0.5"), small_multiplier=D("0.5"), normal_multiplier=D(1),
         large_multiplier=D(2),
@@ -137,7 +139,7 @@ def test_multipliers_multiply(category: str, product: str) -> None:
     assert multiplier_of(preset, category, D(3)) == D(product)
 
 
-def test_a_denials_numbers_are_plain_text() -> None:
+def test_numbers_of_a_denial_are_plain_text() -> None:
     denial = Denial(Code.MAX_QUANTITY, D("1E+3"), D(500))
     assert denial.numbers() == {"current": "1000", "limit": "500"}
     assert Denial(Code.QUOTE_MISSING).numbers() == {}

@@ -1,4 +1,4 @@
-"""A market entry is never filled beyond its worst price, by a broker's own field or by a limit."""
+"""A market entry never fills beyond its worst price: the broker's own field or a limit order."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -25,7 +25,7 @@ def can_be(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, **changes: Any) 
     monkeypatch.setattr(broker, "capabilities", lambda spec: replace(usual(spec), **changes))
 
 
-def test_it_leaves_as_a_limit_order_that_is_filled_at_once_or_ends(
+def test_entry_is_sent_as_an_immediate_or_cancel_limit_order(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed, max_slippage_pips=D(3))
@@ -40,7 +40,9 @@ def test_it_leaves_as_a_limit_order_that_is_filled_at_once_or_ends(
     assert order.detail == "worst price 1.1003."
 
 
-def test_a_part_is_filled_and_the_rest_says_why(alice: ExecutionConnection, feed: Feed) -> None:
+def test_partial_fill_states_why_the_remainder_ended(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     factories.signal(feed, max_slippage_pips=D(3))
     factories.claim_all()
     order = Order.objects.get()
@@ -55,7 +57,7 @@ def test_a_part_is_filled_and_the_rest_says_why(alice: ExecutionConnection, feed
     )
 
 
-def test_a_brokers_own_field_is_taken_where_it_has_one(
+def test_brokers_own_price_limit_field_is_used(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     can_be(broker, monkeypatch, keeps_worst_price=True)
@@ -65,7 +67,7 @@ def test_a_brokers_own_field_is_taken_where_it_has_one(
     assert outgoing.request.worst_price == D("1.1003")
 
 
-def test_where_nothing_can_keep_it_the_entry_is_denied(
+def test_entry_is_denied_where_the_worst_price_cannot_be_enforced(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     can_be(broker, monkeypatch, order_types=frozenset({OrderType.MARKET}))
@@ -76,7 +78,7 @@ def test_where_nothing_can_keep_it_the_entry_is_denied(
     assert len(factories.claim_all()) == 1
 
 
-def test_other_orders_are_left_as_they_are(alice: ExecutionConnection, feed: Feed) -> None:
+def test_other_order_types_are_unchanged(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed, max_slippage_pips=D(3), order_type="LIMIT", open_price=D("1.09"),
                 sl=D("1.08"))  # fmt: skip
     (outgoing,) = factories.claim_all()
@@ -105,15 +107,15 @@ def test_fill_beyond_the_worst_price_raises_the_alarm_below_its_threshold(
     price: str,
     passed: str | None,
 ) -> None:
-    """The alert's threshold is 5 pips, the signal's limit 3: some brokers enforce none."""
+    """The alert's threshold is 5 pips, the signal's limit 3: some brokers enforce neither."""
     can_be(broker, monkeypatch, keeps_worst_price=True, checks_worst_price=True)
     factories.signal(feed, max_slippage_pips=D(3), direction=side, sl=D(sl))
     factories.claim_all()
     factories.apply(factories.fill_report(Order.objects.get(), 100, "f1", price=price))
-    told = factories.events("slippage.alert")
-    assert [D(one["passed_limit"]) for one in told] == ([D(passed)] if passed else [])
-    for one in told:
-        assert "does not enforce at the fill" in render(event("slippage.alert", **one)).body
+    events = factories.events("slippage.alert")
+    assert [D(payload["passed_limit"]) for payload in events] == ([D(passed)] if passed else [])
+    for payload in events:
+        assert "does not enforce at the fill" in render(event("slippage.alert", **payload)).body
 
 
 FILLS = {  # what the broker reports, in flushes of (quantity, price), and the fills beyond 1.10030
@@ -128,7 +130,7 @@ FILLS = {  # what the broker reports, in flushes of (quantity, price), and the f
 
 
 @pytest.mark.parametrize("name", FILLS)
-def test_each_fill_is_judged_by_the_worst_price_not_their_average(
+def test_worst_price_applies_to_each_fill_not_to_their_average(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch,
     name: str,
 ) -> None:  # fmt: skip
@@ -142,26 +144,26 @@ def test_each_fill_is_judged_by_the_worst_price_not_their_average(
         factories.apply(
             *[factories.fill_report(order, qty, key, price=price) for key, qty, price in fills]
         )
-    told = factories.events("slippage.alert")
-    assert [D(one["beyond_limit_at"]) for one in told] == [D(price) for price in beyond]
-    for one, price in zip(told, beyond, strict=True):
-        assert D(one["passed_limit"]) == D("1.10030")
-        body = render(event("slippage.alert", **one)).body
+    events = factories.events("slippage.alert")
+    assert [D(payload["beyond_limit_at"]) for payload in events] == [D(price) for price in beyond]
+    for payload, price in zip(events, beyond, strict=True):
+        assert D(payload["passed_limit"]) == D("1.10030")
+        body = render(event("slippage.alert", **payload)).body
         assert f"A fill at {D(price).normalize():f} is beyond the limit 1.1003" in body
 
 
 @pytest.mark.parametrize(("average", "at_once"), [("1.10025", []), ("1.10031", ["1.10031"])])
-def test_sum_is_judged_by_its_average_and_then_by_its_executions(
+def test_cumulative_fill_is_checked_by_average_then_by_executions(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch,
     average: str, at_once: list[str],
 ) -> None:  # fmt: skip
-    """The broker reports what was executed in all first, the executions behind it later."""
+    """The broker reports the cumulative quantity first and its executions later."""
     can_be(broker, monkeypatch, keeps_worst_price=True, checks_worst_price=True)
     factories.signal(feed, max_slippage_pips=D(3))
     factories.claim_all()
     order = Order.objects.get()
     factories.apply(factories.fill_report(order, 100, "", price=average, inferred=True))
-    found = [D(one["beyond_limit_at"]) for one in factories.events("slippage.alert")]
+    found = [D(payload["beyond_limit_at"]) for payload in factories.events("slippage.alert")]
     assert found == [D(price) for price in at_once]
     second = D(average) * 2 - D("1.1")
     factories.apply(
