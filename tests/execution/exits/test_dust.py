@@ -1,4 +1,4 @@
-"""Which positions are too small to be sold, and are closed in the books."""
+"""Positions too small to sell are closed in the books."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 @pytest.mark.parametrize(
     ("sold", "left", "closed"), [("0", 100, 0), ("0.8", 20, 0), ("0.9", 0, 1)], ids=str
 )
-def test_a_raised_minimum_closes_only_what_is_left_below_two_steps(
+def test_raised_minimum_closes_only_remainders_below_two_steps(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: TradingRuntime,
@@ -44,14 +44,14 @@ def test_a_raised_minimum_closes_only_what_is_left_below_two_steps(
 
 
 def an_hour_later() -> None:
-    """All that has ended did so an hour ago: no exit is held back for having just failed."""
+    """Move all ends an hour back: no exit is delayed because it just failed."""
     Order.objects.filter(done_at__isnull=False).update(done_at=F("done_at") - timedelta(hours=1))
 
 
-def test_position_below_the_minimum_is_held_back_until_it_can_be_sold(
+def test_exit_below_the_minimum_is_deferred_until_it_can_be_sold(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, client: Client
 ) -> None:
-    """Its stop is hit, and its exchange takes nothing of it: one exit, one alarm, and no more."""
+    """Its stop is hit and the exchange takes no order so small: exactly one exit and one alarm."""
     position = factories.filled(factories.signal(feed, sl=D("1.09")))  # 100 units
     Instrument.objects.update(close_min=D(10), close_worth_min=D(109))
     factories.quote(alice, "1.08000", "1.08010")  # worth 108
@@ -61,18 +61,18 @@ def test_position_below_the_minimum_is_held_back_until_it_can_be_sold(
     assert (stop.status, stop.reason) == ("CANCELLED", "EXIT_BELOW_MINIMUM")
     an_hour_later()
     assert (scan_levels(), close_dust()) == ([], 0)
-    close_position(position.pk)  # its owner tries it by hand
+    close_position(position.pk)  # its owner tries to close it manually
     factories.claim_all()
     assert Order.objects.get(leg="close-1").reason == "EXIT_BELOW_MINIMUM"
-    (told,) = factories.events("exit.delayed")
-    assert told["code"] == "EXIT_BELOW_MINIMUM"
+    (payload,) = factories.events("exit.delayed")
+    assert payload["code"] == "EXIT_BELOW_MINIMUM"
     assert ExecutionPosition.objects.get().quantity == 100
     assert alice.user is not None
     client.force_login(alice.user)
     assert "it cannot be closed now." in html_of(client.get("/positions/"))
 
     an_hour_later()
-    Instrument.objects.update(close_worth_min=D(100))  # the exchange lowers its least
+    Instrument.objects.update(close_worth_min=D(100))  # the exchange lowers its minimum
     assert len(scan_levels()) == 1
     (outgoing,) = factories.claim_all()
     assert outgoing.request.quantity == 100
@@ -85,7 +85,7 @@ def test_position_below_the_minimum_is_held_back_until_it_can_be_sold(
 def test_only_a_full_close_is_sent_again_once_the_minimum_allows_it(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, by: str, sent_again: int
 ) -> None:
-    """The message of the alarm promises no more than that."""
+    """The alarm's message promises only that."""
     signal = factories.signal(feed, sl=D("1.09"))
     position = factories.filled(signal)  # 100 units
     Instrument.objects.update(close_min=D(10), close_worth_min=D(1000))
@@ -95,18 +95,18 @@ def test_only_a_full_close_is_sent_again_once_the_minimum_allows_it(
         factories.close_signal(signal, "1" if by == "full CLOSE" else "0.5")
     factories.claim_all()
     assert Order.objects.get(leg="close-1").reason == "EXIT_BELOW_MINIMUM"
-    (told,) = factories.events("exit.delayed")
-    body = render(event("exit.delayed", **told)).body
+    (payload,) = factories.events("exit.delayed")
+    body = render(event("exit.delayed", **payload)).body
     assert "tried again until the position is closed" not in body
     assert "Your own close and a partial CLOSE are not repeated" in body
 
     an_hour_later()
-    Instrument.objects.update(close_worth_min=D(10))  # the exchange lowers its least
+    Instrument.objects.update(close_worth_min=D(10))  # the exchange lowers its minimum
     assert len(scan_levels()) == sent_again
 
 
 @pytest.mark.parametrize(("left", "reason"), [(20, "EXIT_BELOW_MINIMUM"), (10, "DUST")])
-def test_only_dust_is_concluded_after_an_exit_that_was_worth_too_little(
+def test_only_dust_is_closed_after_an_exit_of_too_little_value(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, left: int, reason: str
 ) -> None:
     position = factories.filled(factories.signal(feed))  # 100 in steps of 10

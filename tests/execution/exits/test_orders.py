@@ -36,7 +36,7 @@ pytestmark = pytest.mark.django_db
         ("close", ["close-1", "close-3"], "close-2"),
     ],
 )
-def test_a_leg_takes_the_next_free_name(leg: str, taken: list[str], name: str) -> None:
+def test_exit_leg_takes_the_next_free_name(leg: str, taken: list[str], name: str) -> None:
     assert next_leg(leg, taken) == name
 
 
@@ -65,7 +65,7 @@ def held(**fields: str) -> Any:
         (held(), "1", False, "100"),
     ],
 )
-def test_how_much_an_exit_takes(
+def test_exit_quantity_follows_fraction_and_steps(
     position: Any, fraction: str | None, of_open: bool, quantity: str
 ) -> None:
     pending_action = ExitRequest(1, "close", D(fraction) if fraction else None, of_open=of_open)
@@ -77,7 +77,7 @@ def position(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
     return factories.filled(factories.signal(feed))
 
 
-def test_exits_share_what_is_open(position: ExecutionPosition) -> None:
+def test_exits_share_the_open_quantity(position: ExecutionPosition) -> None:
     made = [close_position(position.pk, fraction=D("0.6")) for _ in range(3)]
     found = Order.objects.exits().order_by("id").values_list("leg", "quantity", "priority")
     assert list(found) == [("close-1", D(60), 1), ("close-2", D(40), 1)]
@@ -87,15 +87,13 @@ def test_exits_share_what_is_open(position: ExecutionPosition) -> None:
 
 
 @pytest.mark.parametrize("fraction", ["0", "-1", "1.01"])
-def test_a_fraction_lies_above_0_and_at_most_at_1(
-    position: ExecutionPosition, fraction: str
-) -> None:
+def test_fraction_is_above_0_and_at_most_1(position: ExecutionPosition, fraction: str) -> None:
     with pytest.raises(InvalidInputError):
         close_position(position.pk, fraction=D(fraction))
 
 
 @pytest.mark.parametrize("kind", [ReportKind.REJECTED, ReportKind.CANCELLED, ReportKind.EXPIRED])
-def test_what_an_ended_exit_did_not_fill_is_free_again(
+def test_unfilled_quantity_of_an_ended_exit_is_released(
     position: ExecutionPosition, kind: ReportKind
 ) -> None:
     close_position(position.pk)
@@ -110,7 +108,7 @@ def test_what_an_ended_exit_did_not_fill_is_free_again(
     assert Order.objects.latest("id").quantity == position.quantity
 
 
-def test_an_exit_that_is_cancelled_before_it_left_is_free_again(
+def test_quantity_of_an_exit_cancelled_before_sending_is_released(
     position: ExecutionPosition,
 ) -> None:
     exit_id = close_position(position.pk)
@@ -127,7 +125,7 @@ def failed(order_id: int) -> None:
     ExecutionPosition.objects.update(reserved=0)
 
 
-def test_a_failed_exit_is_tried_again_within_what_is_free(position: ExecutionPosition) -> None:
+def test_failed_exit_is_retried_within_the_free_quantity(position: ExecutionPosition) -> None:
     exit_id = close_position(position.pk)
     assert exit_id is not None
     failed(exit_id)
@@ -140,7 +138,7 @@ def test_a_failed_exit_is_tried_again_within_what_is_free(position: ExecutionPos
         retry_order(exit_id)
 
 
-def test_a_retry_counts_the_digit_up_and_only_from_failed(
+def test_retry_increments_the_attempt_and_only_from_failed(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
@@ -181,13 +179,13 @@ def entry(feed: Feed, **fields: Any) -> Order:
         ({}, "1.10049", "4.9", 0),
         ({}, "1.10050", "5", 0),  # at the threshold: not beyond it
         ({}, "1.10051", "5.1", 1),
-        ({}, "1.09949", "-5.1", 1),  # better by as much is as strange
+        ({}, "1.09949", "-5.1", 1),  # an equal improvement is as suspicious
         ({"direction": "SELL", "sl": D("1.11")}, "1.09930", "6", 1),  # a sell below the bid
         ({"direction": "SELL", "sl": D("1.11")}, "1.10000", "-1", 0),
         ({"order_type": "LIMIT", "open_price": D("1.095")}, "1.0949", "-1", 0),
     ],
 )
-def test_plus_is_worse_and_more_than_five_pips_either_way_is_an_alarm(
+def test_slippage_above_five_pips_either_way_is_an_alarm(
     alice: ExecutionConnection,
     feed: Feed,
     fields: dict[str, Any],
@@ -203,21 +201,25 @@ def test_plus_is_worse_and_more_than_five_pips_either_way_is_an_alarm(
     assert ExecutionLog.objects.filter(code="SLIPPAGE_ALERT").count() == alarms
 
 
-def test_the_alarm_tells_expectation_fill_and_quote(alice: ExecutionConnection, feed: Feed) -> None:
+def test_slippage_alarm_states_expectation_fill_and_quote(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     order = entry(feed)
     factories.quote(alice, "1.10070", "1.10080")
     factories.apply(factories.fill_report(order, 100, "f1", price="1.10080"))
-    (told,) = factories.events("slippage.alert")
-    assert D(told.pop("expected_price")) == D("1.1")
-    assert D(told.pop("fill_price")) == D("1.1008")
-    assert D(told.pop("slippage_pips")) == D(told.pop("slippage")) == 8
-    assert told.pop("slippage_unit") == "PIPS"
-    assert (D(told.pop("bid")), D(told.pop("ask"))) == (D("1.1007"), D("1.1008"))
-    assert told.pop("passed_limit") is told.pop("beyond_limit_at") is None
-    assert list(told) == ["quote_time"]
+    (payload,) = factories.events("slippage.alert")
+    assert D(payload.pop("expected_price")) == D("1.1")
+    assert D(payload.pop("fill_price")) == D("1.1008")
+    assert D(payload.pop("slippage_pips")) == D(payload.pop("slippage")) == 8
+    assert payload.pop("slippage_unit") == "PIPS"
+    assert (D(payload.pop("bid")), D(payload.pop("ask"))) == (D("1.1007"), D("1.1008"))
+    assert payload.pop("passed_limit") is payload.pop("beyond_limit_at") is None
+    assert list(payload) == ["quote_time"]
 
 
-def test_slippage_of_parts_is_that_of_their_average(alice: ExecutionConnection, feed: Feed) -> None:
+def test_slippage_of_partial_fills_is_that_of_their_average(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
     order = entry(feed)
     factories.apply(factories.fill_report(order, 75, "f1", price="1.10010"))
     factories.apply(factories.fill_report(order, 25, "f2", price="1.10050"))
@@ -225,7 +227,7 @@ def test_slippage_of_parts_is_that_of_their_average(alice: ExecutionConnection, 
     assert (order.avg_fill_price, order.slippage_pips) == (D("1.1002"), D(2))
 
 
-def test_a_yen_pips_slippage(feed: Feed, broker: FakeBroker) -> None:
+def test_slippage_of_a_yen_pair_is_in_its_pips(feed: Feed, broker: FakeBroker) -> None:
     factories.instrument("USD/JPY", digits=3, pip=D("0.01"))
     row = factories.account(feed, snapshot_currency="JPY")
     factories.quote(row, "149.990", "150.000", pair="USD/JPY")
@@ -235,27 +237,27 @@ def test_a_yen_pips_slippage(feed: Feed, broker: FakeBroker) -> None:
     assert order.slippage_pips == 2
 
 
-def test_a_presets_threshold_is_its_own(feed: Feed, broker: FakeBroker) -> None:
+def test_threshold_of_a_preset_applies(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, preset_slippage_alert_threshold_pips=D(1))
     factories.apply(factories.fill_report(entry(feed), 100, "f1", price="1.10011"))
     assert len(factories.events("slippage.alert")) == 1
 
 
-def test_a_stop_that_the_broker_executed_slips_against_its_level(
+def test_slippage_of_a_broker_stop_is_measured_against_its_level(
     position: ExecutionPosition,
 ) -> None:
-    told = factories.fill_report(factories.order(leg="entry"), 100, "x1", price="1.08940")
-    factories.apply(replace(told, broker_order_id="X", close_cause=CloseCause.STOP_LOSS))
+    payload = factories.fill_report(factories.order(leg="entry"), 100, "x1", price="1.08940")
+    factories.apply(replace(payload, broker_order_id="X", close_cause=CloseCause.STOP_LOSS))
     stop = factories.order(leg="sl")
     assert (stop.expected_price, stop.slippage_pips) == (D("1.09"), D(6))
     assert len(factories.events("slippage.alert")) == 1
 
 
-def test_an_external_close_has_no_expectation_and_no_slippage(
+def test_external_close_has_no_slippage(
     position: ExecutionPosition,
 ) -> None:
-    told = factories.fill_report(factories.order(leg="entry"), 100, "x1", price="1.00000")
-    factories.apply(replace(told, broker_order_id="X", close_cause=CloseCause.EXTERNAL))
+    payload = factories.fill_report(factories.order(leg="entry"), 100, "x1", price="1.00000")
+    factories.apply(replace(payload, broker_order_id="X", close_cause=CloseCause.EXTERNAL))
     assert factories.order(leg="external-1").slippage_pips is None
     position.refresh_from_db()
     assert (position.close_reason, position.realized_pnl) == ("external_close", D(-10))

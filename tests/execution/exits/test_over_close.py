@@ -1,8 +1,8 @@
-"""Two exits of all of a position, at accounts that do not look: two lines hold, each of them alone.
+"""Two exits of a whole position, at accounts that do not check: either of two safeguards suffices.
 
-The first is the reservation: the second exit is not written. The second is the claim, which asks
-what other exits of the position are on their way. With both taken away the position is reversed,
-so that the cases with one of them do not pass by luck.
+The first is the reservation: the second exit is not created. The second is the claim, which checks
+which other exits of the position are in flight. Without both the position is reversed,
+which proves that the cases with one of them do not pass by chance.
 """
 
 from collections.abc import Callable, Sequence
@@ -33,7 +33,7 @@ def world(
     broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> ExecutionModel:
-    """One account with one position; what is taken away is back afterwards."""
+    """One account with one position; removed safeguards are restored afterwards."""
     for module, name in [(exits, "LOCK"), (exits, "LOAD"), (exits, "WRITE"), (claim_sql, "EXITS")]:
         monkeypatch.setattr(module, name, getattr(module, name))
     factories.instrument()
@@ -43,7 +43,7 @@ def world(
 
 
 def close_twice(world: ExecutionModel, safety: ExitSafety) -> NettingModel:
-    """Open, and click twice before anybody claims; return what the broker holds then."""
+    """Open, close twice before any claim, and return the quantity that the broker then holds."""
     nets = world.broker.nets = NettingModel(safety, netting=True)
     world.publish("one")
     trade(world)
@@ -56,7 +56,7 @@ def close_twice(world: ExecutionModel, safety: ExitSafety) -> NettingModel:
 
 
 def trade(world: ExecutionModel) -> None:
-    """Claim, send, hear; positions are read, and a second passes."""
+    """Claim, send, apply reports and refresh positions; a second passes."""
     process = world.processes[0]
     world.claim(process, slice(None))
     while process.hand:
@@ -72,7 +72,7 @@ def trade(world: ExecutionModel) -> None:
     [([], 1), ([ignore_other_exits], 1), ([ignore_reservations], 2)],
     ids=["both lines", "the reservation alone", "the claim alone"],
 )
-def test_a_position_is_closed_once(
+def test_either_safeguard_closes_a_position_once(
     world: ExecutionModel,
     safety: ExitSafety,
     taken_away: Sequence[Callable[[], None]],
@@ -81,14 +81,16 @@ def test_a_position_is_closed_once(
     for deed in taken_away:
         deed()
     nets = close_twice(world, safety)
-    told = [(o.status, o.reason) for o in world.orders() if o.position_id]
-    assert told == [("FILLED", ""), ("CANCELLED", "NOTHING_TO_CLOSE")][:written]
+    outcomes = [(o.status, o.reason) for o in world.orders() if o.position_id]
+    assert outcomes == [("FILLED", ""), ("CANCELLED", "NOTHING_TO_CLOSE")][:written]
     assert list(nets.held.values()) == [0]
     world.check()
 
 
 @pytest.mark.parametrize("safety", LOOKS_NOT)
-def test_without_both_lines_it_is_reversed(world: ExecutionModel, safety: ExitSafety) -> None:
+def test_position_is_reversed_without_both_safeguards(
+    world: ExecutionModel, safety: ExitSafety
+) -> None:
     ignore_reservations()
     ignore_other_exits()
     nets = close_twice(world, safety)

@@ -1,8 +1,8 @@
-"""Trigger, broker's own stop, an owner's click, a CLOSE and the kill switch race for one position.
+"""Engine stop, broker stop, an owner's close, a CLOSE and the kill switch race for one position.
 
-In every order, with replies that come at once and replies that come last, at accounts that close
-by ticket, only reduce, group or must be cleared first: closed once, nothing reversed, and the
-neighbour that shares the position at the broker keeps what is its own.
+In every order, with immediate and with late replies, at accounts that close
+by ticket, only reduce, group or cancel first: closed once, nothing reversed, and the
+other position that shares the broker's position keeps its quantity.
 """
 
 import os
@@ -50,7 +50,7 @@ NAMES = [f"{safety or ExitSafety.TICKET}-{mode}" for safety, mode in ACCOUNTS]
 
 
 class Race:
-    """One position that everybody wants closed, beside one that nobody does."""
+    """One position that all sources close, beside one that none closes."""
 
     def __init__(self, world: ExecutionModel, *, late: bool) -> None:
         self.world, self.late = world, late
@@ -58,15 +58,15 @@ class Race:
         self.wanted = factories.signal(world.feed, [("1.12", "1")])
         self.kept = factories.signal(world.feed, sl=D("1.05"))
         self._claim_and_send()
-        self._hear()
-        world.sweep("guard")  # what is protected how far is told
+        self._apply_reports()
+        world.sweep("guard")  # reports how far each position is protected
         self.world.sweep("drain")
 
     def do(self, step: str) -> None:
         getattr(self, step)()
         self._claim_and_send()
         if not self.late:
-            self._hear()
+            self._apply_reports()
 
     def trigger(self) -> None:
         factories.quote(self.world.accounts[0], "1.08000")
@@ -97,7 +97,7 @@ class Race:
             self.world.sweep("guard")
             self.world.pass_time(1.1)
 
-    def _hear(self) -> None:
+    def _apply_reports(self) -> None:
         self.world.flush(self.process, False, False)
         self.world.sweep("drain")
 
@@ -126,17 +126,17 @@ def account(
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("safety", "mode"), ACCOUNTS, ids=NAMES)
-def test_in_every_order_it_is_closed_once(
+def test_position_is_closed_once_in_every_order_of_events(
     account: ExecutionConnection, broker: FakeBroker, safety: ExitSafety | None, mode: str
 ) -> None:
-    """All 24 orders, replies heard at once and last, when deep; else a third, in turn."""
+    """All 24 orders with immediate and late replies when deep; otherwise every third one."""
     AccountSnapshot.objects.update(position_mode=mode)
     feed = account.subscriptions.get().feed
     stories = list(product(permutations(STEPS), (False, True)))
     for number, (steps, late) in enumerate(stories if DEEP else stories[::5]):
         world = ExecutionModel(broker, [account], feed, safety=safety, netting=mode == "NETTING")
         race = Race(world, late=late)
-        halted_at = number % (len(steps) + 3)  # at each place in turn; beyond the last: never
+        halted_at = number % (len(steps) + 3)  # at each step in turn; past the last: never
         for place, step in enumerate(steps):
             if place == halted_at:
                 world.halt("HALTED")
@@ -145,11 +145,11 @@ def test_in_every_order_it_is_closed_once(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_threads_that_all_want_to_close_at_the_same_moment(
+def test_concurrent_threads_close_a_position_once(
     account: ExecutionConnection, broker: FakeBroker
 ) -> None:
-    """Ticks, minute watch, clicks, CLOSE and claims, each on its own connection, several rounds."""
-    AccountSnapshot.objects.update(position_mode="NETTING")  # so that levels are ours
+    """Ticks, minute scan, manual closes, CLOSE and claims, each with its own connection; repeated."""
+    AccountSnapshot.objects.update(position_mode="NETTING")  # so that the engine guards levels
     broker.nets = NettingModel(ExitSafety.TICKET, netting=True)
     feed = account.subscriptions.get().feed
     for _ in range(8):
@@ -178,7 +178,7 @@ def test_threads_that_all_want_to_close_at_the_same_moment(
 
 
 def at_once(everybody: Sequence[Callable[[], object]]) -> None:
-    """Let them go together; a fault in one is a fault of the test."""
+    """Run them concurrently; a failure in one fails the test."""
     together = Barrier(len(everybody))
 
     def go(what: Callable[[], object]) -> None:
@@ -194,7 +194,7 @@ def at_once(everybody: Sequence[Callable[[], object]]) -> None:
 
 
 def claim_and_fill() -> None:
-    """As two workers would: what one has claimed the other finds gone."""
+    """Claim as two workers would: each order goes to one of them."""
     for outgoing in claim(factories.pending(), worker_id=factories.OWNER):
         try:
             factories.answer(outgoing, factories.fake_broker().fill_at_once(outgoing.request))

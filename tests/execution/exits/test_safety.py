@@ -1,4 +1,4 @@
-"""What an exit waits for at each kind of account, and how much it may take."""
+"""What an exit waits for at each type of account, and how much it may take."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -68,7 +68,7 @@ READ = {"is_read": True, "broker_quantity": D(40)}
         (CANCEL_FIRST, READ, None),
     ],
 )
-def test_what_an_exit_waits_for(
+def test_exit_blocker_depends_on_the_exit_safety(
     safety: ExitSafety, fields: dict[str, Any], waits_for: ExitBlocker | None
 ) -> None:
     assert exit_blocker(safety, position(**fields)) == waits_for
@@ -79,7 +79,9 @@ def test_what_an_exit_waits_for(
     [(TICKET, {}, 100), (TICKET, {"shares": True}, 40), (REDUCE_ONLY, {}, 100),
      (REDUCE_ONLY, {"shares": True}, 40), (OCA, {}, 40), (CANCEL_FIRST, {}, 40)],
 )  # fmt: skip
-def test_how_much_it_may_take(safety: ExitSafety, fields: dict[str, Any], quantity: int) -> None:
+def test_exit_quantity_is_limited_by_the_exit_safety(
+    safety: ExitSafety, fields: dict[str, Any], quantity: int
+) -> None:
     assert max_exit_quantity(safety, position(**READ, **fields)) == quantity
 
 
@@ -88,23 +90,23 @@ def test_how_much_it_may_take(safety: ExitSafety, fields: dict[str, Any], quanti
     [(CANCEL_FIRST, {}, 40), (OCA, {}, 40), (TICKET, {}, None), (TICKET, {"shares": True}, 40),
      (CANCEL_FIRST, {"is_known": False}, None)],
 )  # fmt: skip
-def test_what_was_read_limits_an_exit_until_the_position_changes(
+def test_broker_quantity_limits_an_exit_until_the_position_changes(
     safety: ExitSafety, fields: dict[str, Any], held: int | None
 ) -> None:
     assert known_broker_quantity(safety, position(**{"is_known": True, **READ, **fields})) == held
 
 
-# ---- what of a broker's position is ours -----------------------------------------------------
+# ---- our part of a broker's position -----------------------------------------------------
 def mine(number: int, quantity: int, ticket: str = "n", **fields: Any) -> Any:
-    said = {"id": number, "symbol": "EURUSD", "side": "BUY", "quantity": D(quantity)}
+    identity = {"id": number, "symbol": "EURUSD", "side": "BUY", "quantity": D(quantity)}
     more = {"broker_position_id": ticket, "client_order_id": f"c{number}"}
-    return SimpleNamespace(**{**said, **more, **fields})
+    return SimpleNamespace(**{**identity, **more, **fields})
 
 
 def theirs(quantity: int, ticket: str = "n", side: str = "BUY", **fields: Any) -> Any:
-    said = {"symbol": "EURUSD", "side": side, "quantity": D(quantity)}
+    identity = {"symbol": "EURUSD", "side": side, "quantity": D(quantity)}
     return SimpleNamespace(
-        **{"broker_position_id": ticket, "client_order_id": "", **said, **fields}
+        **{"broker_position_id": ticket, "client_order_id": "", **identity, **fields}
     )
 
 
@@ -116,37 +118,37 @@ def theirs(quantity: int, ticket: str = "n", side: str = "BUY", **fields: Any) -
         ([], [], 0, 0),
         ([], [theirs(100, side="SELL")], 0, 0),
         ([mine(2, 50)], [theirs(150)], 0, 100),
-        ([mine(2, 50)], [theirs(100)], 0, 50),  # what is missing may be this one's
+        ([mine(2, 50)], [theirs(100)], 0, 50),  # the missing part may be this position's
         ([mine(2, 50)], [theirs(40)], 0, 0),
         ([], [theirs(150)], 50, 100),
-        ([], [theirs(100)], 50, 50),  # what is entering may be in there already
+        ([], [theirs(100)], 50, 50),  # the entering quantity may be included already
         ([mine(2, 50, "other")], [theirs(100), theirs(50, "other")], 0, 100),
     ],
 )
-def test_how_much_of_what_is_netted_is_certainly_ours(
+def test_certain_share_of_a_netted_position(
     others: list[Any], held: list[Any], entering: int, quantity: int
 ) -> None:
     one = mine(1, 100)
-    told = broker_quantity_of(one, [one, *others], held, {("EURUSD", "BUY"): D(entering)})
-    assert told[0] == quantity
+    quantity_known = broker_quantity_of(one, [one, *others], held, {("EURUSD", "BUY"): D(entering)})
+    assert quantity_known[0] == quantity
 
 
-def test_a_position_is_found_by_its_number_whatever_its_broker_calls_it_now() -> None:
-    """An owner has given the symbol to another contract, and the old one another name."""
+def test_position_is_found_by_its_id_after_a_symbol_rename() -> None:
+    """The owner has mapped the symbol to another contract, and the old one has another name."""
     one, other, new = mine(1, 100, "old"), mine(2, 50, "old", symbol="EU"), mine(3, 30, "new")
     tickets = [theirs(130, "old", symbol="E 202612"), theirs(30, "new")]
     assert broker_quantity_of(one, [one, other, new], tickets, {}) == (D(80), "old", True)
     assert broker_quantity_of(new, [one, other, new], tickets, {}) == (D(30), "new", False)
 
 
-def test_a_position_whose_number_nobody_told_is_found_by_its_entrys_id() -> None:
+def test_position_without_an_id_is_found_by_its_entrys_client_order_id() -> None:
     one, other = mine(1, 100, ""), mine(2, 50, "")
     tickets = [theirs(50, "8", client_order_id="c2"), theirs(100, "7", client_order_id="c1")]
     assert broker_quantity_of(one, [one, other], tickets, {}) == (D(100), "7", False)
     assert broker_quantity_of(one, [one, other], tickets[:1], {}) == (D(0), "", False)
 
 
-# ---- the way of an exit ----------------------------------------------------------------------
+# ---- the course of an exit ----------------------------------------------------------------------
 @pytest.fixture
 def account(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> ExecutionConnection:
     row = factories.account(feed, settings={"native_stops": True})
@@ -167,7 +169,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("given_up", [False, True])
-def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_back(
+def test_levels_are_removed_before_an_exit_and_restored_afterwards(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker, given_up: bool
 ) -> None:
     """Also levels that their broker had dropped repeatedly: they are placed once more."""
@@ -182,7 +184,7 @@ def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_b
     kept.refresh_from_db()
     assert (kept.broker_sl, kept.broker_tp, kept.protection_suspended) == (None, None, True)
     factories.pass_time(1.1)
-    assert factories.claim_all() == []  # what it holds is not known yet
+    assert factories.claim_all() == []  # the broker's quantity is not known yet
     assert broker_positions.refresh() == factories.pending()
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.fill_at_once(outgoing.request))
@@ -195,7 +197,7 @@ def test_what_must_be_cleared_first_is_taken_away_then_read_then_sent_then_put_b
 
 
 @pytest.mark.parametrize("given_up", [False, True])
-def test_what_made_way_for_an_exit_is_put_back_while_that_is_halted(
+def test_removed_levels_are_restored_while_the_exit_is_halted(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker, given_up: bool
 ) -> None:
     kept = bought(broker, feed, CANCEL_FIRST)
@@ -212,7 +214,7 @@ def test_what_made_way_for_an_exit_is_put_back_while_that_is_halted(
     assert broker.nets.protected == {"1": 100}
     release_kill_switch(switch.pk, by=None)
     factories.pass_time(1.1)
-    assert factories.claim_all() == []  # it makes way once more
+    assert factories.claim_all() == []  # its levels are removed once more
     sync_levels()
     broker_positions.refresh()
     factories.pass_time(1.1)
@@ -222,12 +224,14 @@ def test_what_made_way_for_an_exit_is_put_back_while_that_is_halted(
     assert kept.quantity == 0
 
 
-def test_no_more_is_sent_than_the_broker_still_holds(
+def test_exit_is_limited_to_what_the_broker_still_holds(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     kept = bought(broker, feed, CANCEL_FIRST)
     assert broker.nets
-    broker.nets.by_hand(broker.tickets[0], D(70))  # its owner closed most of it; nobody told us
+    broker.nets.by_hand(
+        broker.tickets[0], D(70)
+    )  # its owner closed most of it; no report reached us
     close_position(kept.pk)
     factories.claim_all()
     sync_levels()
@@ -239,7 +243,7 @@ def test_no_more_is_sent_than_the_broker_still_holds(
     assert (broker.nets.reversed, set(broker.nets.held.values())) == ([], {D(0)})
 
 
-def test_exit_of_what_its_broker_lacks_requests_one_comparison_and_reads_rarely(
+def test_exit_of_a_missing_position_requests_one_reconciliation_and_reads_rarely(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     kept = bought(broker, feed, CANCEL_FIRST)
@@ -277,7 +281,7 @@ def test_exit_of_what_its_broker_lacks_requests_one_comparison_and_reads_rarely(
     assert [round(seconds) for seconds in waited] == [2, 12, 12, 12]
 
 
-def test_a_grouped_exit_carries_the_group_of_its_protection(
+def test_grouped_exit_carries_the_group_of_its_protection(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     kept = bought(broker, feed, OCA)
@@ -293,7 +297,7 @@ def test_a_grouped_exit_carries_the_group_of_its_protection(
     )  # fmt: skip
 
 
-def test_an_account_that_only_reduces_waits_for_nothing_while_it_is_alone(
+def test_reduce_only_exit_of_a_sole_position_waits_for_nothing(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     kept = bought(broker, feed, REDUCE_ONLY)
@@ -306,7 +310,7 @@ def test_an_account_that_only_reduces_waits_for_nothing_while_it_is_alone(
         broker.fill_at_once(outgoing.request)
 
 
-def test_levels_that_are_orders_of_their_own_go_with_their_position(
+def test_separate_level_orders_end_with_their_position(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     kept = bought(broker, feed, REDUCE_ONLY)
@@ -324,7 +328,7 @@ def test_levels_that_are_orders_of_their_own_go_with_their_position(
     assert Order.objects.exits().get().status == "FILLED"
 
 
-def test_a_ticket_account_asks_for_the_number_that_nobody_told(
+def test_ticket_account_queries_a_missing_position_id(
     feed: Feed, broker: FakeBroker, runtime: TradingRuntime
 ) -> None:
     factories.account(feed)

@@ -1,4 +1,4 @@
-"""An account in a lane; what this process holds is as before after each test."""
+"""An account in a lane; the lanes of this process are restored after each test."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from tests.execution.lanes.processes import IN_A_LANE
 
 @pytest.fixture(autouse=True)
 def restore_process_lanes() -> Iterator[None]:
-    """What this process holds is as before."""
+    """Restore the lanes of this process."""
     before = of_process._held_lanes
     yield
     of_process._held_lanes = before

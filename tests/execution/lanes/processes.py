@@ -1,4 +1,4 @@
-"""Processes that hold lanes, and those that died."""
+"""Processes that hold lanes, alive or dead."""
 
 from datetime import timedelta
 
@@ -17,7 +17,7 @@ BLOCKED_LOCKS = "SELECT 1 FROM pg_locks WHERE NOT granted"
 
 
 def lane_manager(owner: str, *queues: str, lease: float = LEASE) -> LaneLeaseManager:
-    """A process for these queues, with a lease of its own."""
+    """Return the lane manager of a process for these queues, with its own lease."""
     WorkerLease.objects.update_or_create(
         id=owner,
         defaults={
@@ -29,7 +29,7 @@ def lane_manager(owner: str, *queues: str, lease: float = LEASE) -> LaneLeaseMan
 
 
 def expire_leases(*owners: str) -> None:
-    """Their leases have run out."""
+    """Expire the leases of these processes."""
     long_ago = timezone.now() - timedelta(minutes=1)
     WorkerLease.objects.filter(id__in=owners).update(lease_until=long_ago)
     LaneLease.objects.filter(owner__in=owners).update(until=long_ago)

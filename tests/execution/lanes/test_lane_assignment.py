@@ -1,4 +1,4 @@
-"""In which lane an account is."""
+"""The assignment of accounts to lanes."""
 
 from contextlib import ExitStack
 from dataclasses import replace
@@ -30,7 +30,7 @@ def capabilities(**fields: Any) -> Capabilities:
 
 
 @given(st.uuids(), st.integers(1, 256))
-def test_the_same_connection_is_always_in_the_same_of_so_many_lanes(one: UUID, many: int) -> None:
+def test_connection_is_always_in_the_same_lane_for_a_number_of_lanes(one: UUID, many: int) -> None:
     lane = lane_of(capabilities(session=True), one, many)
     assert lane == lane_of(capabilities(session=True), one, many)
     assert of_process.is_lane(lane)
@@ -39,19 +39,19 @@ def test_the_same_connection_is_always_in_the_same_of_so_many_lanes(one: UUID, m
 
 
 @given(st.lists(st.uuids(), min_size=2, max_size=5, unique=True))
-def test_who_shares_a_folder_shares_the_lane(ids: list[UUID]) -> None:
+def test_connections_with_one_folder_share_a_lane(ids: list[UUID]) -> None:
     one_folder = capabilities(session=True, session_key="mt4 terminal-1")
     assert len({lane_of(one_folder, one, 8) for one in ids}) == 1
 
 
-def test_a_connection_beside_its_terminal_has_that_workers_lane() -> None:
+def test_connection_beside_its_terminal_has_that_workers_lane() -> None:
     assert lane_of(capabilities(session=True, lane="mt5.main"), uuid4(), 8) == "mt5.main"
     with pytest.raises(InvalidInputError):
         lane_of(capabilities(session=True, lane="mt5.a b"), uuid4(), 8)
 
 
 @pytest.mark.django_db
-def test_the_row_has_its_lane_from_when_it_is_made_and_when_its_settings_change() -> None:
+def test_lane_is_set_on_creation_and_on_changes_of_settings() -> None:
     paper, ibkr = make.connection(type="paper"), make.connection(type="ibkr")
     assert (paper.lane, ibkr.lane) == ("", of_process.hash_lane(str(ibkr.pk), 8))
     mt4 = [make.connection(type="mt4", settings={"folder": "one"}) for _ in range(3)]
@@ -64,7 +64,7 @@ def test_the_row_has_its_lane_from_when_it_is_made_and_when_its_settings_change(
 
 
 @pytest.mark.django_db
-def test_who_shares_a_folder_shares_the_lane_whatever_the_number_of_lanes_becomes(
+def test_connections_with_one_folder_share_a_lane_when_the_number_changes(
     settings: Any,
 ) -> None:
     def connect(folder: str) -> ExecutionConnection:
@@ -86,8 +86,8 @@ def test_who_shares_a_folder_shares_the_lane_whatever_the_number_of_lanes_become
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_that_name_one_folder_at_once_are_in_one_lane(settings: Any) -> None:
-    """By processes that were started with different numbers of lanes."""
+def test_concurrent_connections_with_one_folder_share_a_lane(settings: Any) -> None:
+    """In processes started with different numbers of lanes."""
 
     def connect() -> ExecutionConnection:
         return make.connection(type="mt4", settings={"folder": "one"})

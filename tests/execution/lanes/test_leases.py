@@ -18,7 +18,7 @@ from tests.execution.lanes.processes import IN_A_LANE, LEASE, expire_leases, lan
 
 
 @pytest.mark.django_db
-def test_one_holds_it_at_a_time_and_the_next_only_when_the_lease_has_run_out(
+def test_lane_has_one_owner_and_the_next_only_after_the_lease_expired(
     laned: ExecutionConnection,
 ) -> None:
     one, other = lane_manager("one", "sessions"), lane_manager("other", IN_A_LANE)
@@ -39,26 +39,26 @@ def test_one_holds_it_at_a_time_and_the_next_only_when_the_lease_has_run_out(
 
 
 @pytest.mark.django_db
-def test_who_stood_still_does_not_believe_its_own_lease(
+def test_stalled_process_does_not_trust_its_own_lease(
     laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = lane_manager("one", "sessions")
     one.balance()
     later = machine_time() + LEASE + 0.001
     monkeypatch.setattr("execution.runtime.lane_leases.machine_time", lambda: later)
-    assert one.held() == ()  # though nobody has told it anything
-    one.renew()  # nobody took it meanwhile: it is still its own
+    assert one.held() == ()  # although no process has notified it
+    one.renew()  # no process took it meanwhile: it still owns the lane
     assert one.held() == (IN_A_LANE,)
 
 
 @pytest.mark.django_db
-def test_a_lane_taken_anew_while_its_lease_is_prolonged_stays_ours(
+def test_lane_taken_again_during_a_renewal_stays_ours(
     laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = lane_manager("one", "sessions")
     one.balance()
 
-    def now() -> float:  # asked between the look at the fences and the UPDATE
+    def now() -> float:  # called between the fence check and the UPDATE
         monkeypatch.undo()
         one.release([IN_A_LANE])
         assert one.balance() == [IN_A_LANE]
@@ -70,12 +70,12 @@ def test_a_lane_taken_anew_while_its_lease_is_prolonged_stays_ours(
 
 
 @pytest.mark.django_db
-def test_a_lane_taken_while_the_process_ends_is_given_back(
+def test_lane_taken_while_the_process_stops_is_released(
     laned: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = lane_manager("one", "sessions")
 
-    def now() -> float:  # asked right before a lane is taken
+    def now() -> float:  # called right before a lane is taken
         monkeypatch.undo()
         one.leave_all()
         return machine_time()
@@ -89,7 +89,7 @@ def test_a_lane_taken_while_the_process_ends_is_given_back(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_reach_for_a_free_lane_one_gets_it(laned: ExecutionConnection) -> None:
+def test_one_of_many_processes_gets_a_free_lane(laned: ExecutionConnection) -> None:
     all_of_them = [lane_manager(f"p{n}", IN_A_LANE) for n in range(8)]
     taken: list[str] = []
     start = threading.Barrier(len(all_of_them))
@@ -111,7 +111,7 @@ def test_of_many_who_reach_for_a_free_lane_one_gets_it(laned: ExecutionConnectio
 
 
 @pytest.mark.django_db
-def test_whoever_takes_a_lane_has_its_accounts_compared_anew(laned: ExecutionConnection) -> None:
+def test_new_lane_owner_reconciles_its_accounts_again(laned: ExecutionConnection) -> None:
     health = ConnectionHealth.objects.filter(connection=laned)
     assert health.get().reconciled_at is not None
     lane_manager("one", "sessions").balance()
@@ -120,31 +120,31 @@ def test_whoever_takes_a_lane_has_its_accounts_compared_anew(laned: ExecutionCon
 
 
 @given(st.integers(0, 60), st.integers(1, 20))
-def test_shares_are_fair_and_cover_everything(many: int, workers: int) -> None:
+def test_fair_shares_cover_all_lanes(many: int, workers: int) -> None:
     assert fair_share(many, workers) * workers >= many
     assert fair_share(many, workers) * workers < many + workers
 
 
 @pytest.mark.django_db
-def test_lanes_are_shared_and_given_up_when_another_comes(feed: Feed) -> None:
+def test_lanes_are_released_to_a_new_process(feed: Feed) -> None:
     for n in range(6):
         one = factories.account(feed)
         ExecutionConnection.objects.filter(pk=one.pk).update(lane=f"sessions.{n}")
-    told: list[tuple[str, bool]] = []
+    changes: list[tuple[str, bool]] = []
     first = lane_manager("first", "sessions")
-    first._on_change = lambda lane, is_ours: told.append((lane, is_ours))
+    first._on_change = lambda lane, is_ours: changes.append((lane, is_ours))
     assert len(first.balance()) == 6
     second = lane_manager("second", "sessions")
     assert second.balance() == []
     first.balance()
     assert first.leaving == ["sessions.3", "sessions.4", "sessions.5"]
     assert first.held() == ("sessions.0", "sessions.1", "sessions.2")  # nothing new in the others
-    assert first.until("sessions.4") > machine_time()  # what is in hand may still leave
+    assert first.until("sessions.4") > machine_time()  # claimed orders may still be sent
     assert second.balance() == []
     first.release(first.leaving)
     assert second.balance() == ["sessions.3", "sessions.4", "sessions.5"]
-    assert told[-3:] == [("sessions.3", False), ("sessions.4", False), ("sessions.5", False)]
-    named = lane_manager("named", "sessions.0")  # whoever names a lane gets it
+    assert changes[-3:] == [("sessions.3", False), ("sessions.4", False), ("sessions.5", False)]
+    named = lane_manager("named", "sessions.0")  # a process that names a lane gets it
     first.balance()
     assert first.leaving == ["sessions.0"]
     first.release(first.leaving)
@@ -152,7 +152,7 @@ def test_lanes_are_shared_and_given_up_when_another_comes(feed: Feed) -> None:
     assert first.balance() == []
 
 
-def test_queues_say_what_a_process_is_for() -> None:
+def test_queues_select_the_lanes_of_a_process() -> None:
     assert LaneSelection.of(["exits", "maintenance"]) == LaneSelection(True, False, frozenset())
     assert LaneSelection.of(["sessions"]) == LaneSelection(False, True, frozenset())
     assert LaneSelection.of(["mt5.main"]) == LaneSelection(False, False, frozenset({"mt5.main"}))

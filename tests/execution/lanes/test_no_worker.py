@@ -1,4 +1,4 @@
-"""A lane that nobody holds is told, and bells ring where it is held."""
+"""A lane without an owner is reported, and orders are enqueued for the owner of their lane."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from tests.execution.lanes.processes import IN_A_LANE, lane_manager
 
 
 @pytest.mark.django_db(transaction=True)
-def test_orders_say_that_nobody_holds_their_lane_and_end_when_they_are_too_old(
+def test_orders_without_a_lane_owner_state_it_and_expire(
     laned: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     opening = factories.signal(feed)
@@ -43,13 +43,13 @@ def test_orders_say_that_nobody_holds_their_lane_and_end_when_they_are_too_old(
     entry.refresh_from_db()
     assert (entry.status, entry.reason) == ("DENIED", Code.NO_SESSION_WORKER)
     exits = Order.objects.exclude(leg__startswith="entry")
-    assert {o.status for o in exits} == {"PENDING"}  # a wish to close does not lapse
+    assert {o.status for o in exits} == {"PENDING"}  # an exit request does not expire
     assert broker.calls == []
     assert closing
 
 
 @pytest.mark.django_db
-def test_an_entry_waits_for_a_worker_that_can_make_the_requested_test(
+def test_entry_waits_for_a_worker_that_can_run_the_requested_test(
     laned: ExecutionConnection, feed: Feed
 ) -> None:
     run(
@@ -66,7 +66,7 @@ def test_an_entry_waits_for_a_worker_that_can_make_the_requested_test(
 
 
 @pytest.mark.django_db
-def test_a_test_of_an_account_whose_lane_nobody_holds_says_what_to_start(
+def test_of_an_account_without_lane_owner_names_the_worker_to_start(
     laned: ExecutionConnection,
 ) -> None:
     (check,) = connection_checks.run_test(laned.pk)
@@ -75,14 +75,14 @@ def test_a_test_of_an_account_whose_lane_nobody_holds_says_what_to_start(
     health = ConnectionHealth.objects.get(pk=laned.pk)
     assert health.last_test[0]["name"] == "worker"
     run("UPDATE connections_connectionhealth SET test_requested_at = clock_timestamp()")
-    assert selectors.due_tests(10) == [laned.pk]  # told again, until somebody can make it
+    assert selectors.due_tests(10) == [laned.pk]  # queued again, until a worker can run it
     other = factories.account(Feed.objects.get())
     run(
         "UPDATE connections_connectionhealth SET last_tested_at = NULL,"
         " test_requested_at = clock_timestamp() WHERE connection_id = %s",
         (other.pk,),
     )
-    assert selectors.due_tests(1) == [other.pk]  # and in nobody's way
+    assert selectors.due_tests(1) == [other.pk]  # and it does not delay others
     run(
         "UPDATE connections_connectionhealth SET test_requested_at = NULL WHERE connection_id = %s",
         (other.pk,),
@@ -95,12 +95,12 @@ def test_a_test_of_an_account_whose_lane_nobody_holds_says_what_to_start(
 
 
 @pytest.mark.django_db
-def test_the_bell_of_an_order_is_its_lanes_where_somebody_holds_it(
+def test_order_is_enqueued_for_the_owner_of_its_lane(
     laned: ExecutionConnection, feed: Feed
 ) -> None:
     factories.account(feed)
     factories.signal(feed)
     ours = factories.order(connection=laned).pk
-    assert lanes_of(factories.pending()) == {}  # nobody would take the message
+    assert lanes_of(factories.pending()) == {}  # no worker would take the message
     lane_manager("one", "sessions").balance()
     assert lanes_of(factories.pending()) == {ours: IN_A_LANE}

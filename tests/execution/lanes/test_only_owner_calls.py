@@ -1,4 +1,4 @@
-"""Nobody but its lane's owner speaks for an account, and nothing leaves past the lease."""
+"""Only its lane's owner calls the broker for an account, and nothing is sent past the lease."""
 
 from collections.abc import Callable
 from typing import Any
@@ -33,7 +33,7 @@ from tests.execution.lanes.processes import IN_A_LANE
 ROUNDS: dict[str, Callable[[], object]] = {
     "look": lambda: process_due_orders(500),
     "look for exits": lambda: process_due_orders(500, exits_only=True),
-    "wishes": process_pending_actions,
+    "pending actions": process_pending_actions,
     "holdings": broker_positions.refresh,
     "poll": poll,
     "compare": reconcile_all,
@@ -48,7 +48,7 @@ ROUNDS: dict[str, Callable[[], object]] = {
 def busy(
     laned: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> Order:
-    """In her lane something of every kind is due, and nobody has done it."""
+    """Work of every sort is due in the lane of Alice's account."""
     first = factories.signal(feed)
     of_process.register_held_lanes(lambda: (IN_A_LANE,))
     factories.fill_all()
@@ -61,7 +61,7 @@ def busy(
     )  # fmt: skip
     factories.signal(feed, currency_pair="EUR/USD")  # PENDING
     rests = factories.order(signal=first)
-    with factories.without_triggers():  # it is filled: no code of ours could do this
+    with factories.without_triggers():  # it is filled: the product could not do this
         run(
             "UPDATE execution_order SET status = 'SUBMITTED', done_at = NULL, pending_action ="
             " 'CANCEL',"
@@ -82,7 +82,7 @@ def busy(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", [*ROUNDS, "ask"])
-def test_a_general_worker_never_asks_a_broker_about_an_account_of_a_lane(
+def test_general_worker_never_calls_a_broker_for_an_account_of_a_lane(
     name: str,
     busy: Order,
     trading: TradingRuntime,
@@ -113,7 +113,11 @@ def test_a_general_worker_never_asks_a_broker_about_an_account_of_a_lane(
     of_process.register_held_lanes(lambda: (IN_A_LANE,))
     trading.lanes._held[IN_A_LANE] = _held_for_long()
     go()
-    if name not in ("events", "look for exits", "poll"):  # there it is done: the round is no sham
+    if name not in (
+        "events",
+        "look for exits",
+        "poll",
+    ):  # there the work is done: the job is effective
         assert broker.calls or broker.tickets[1:], name
 
 
@@ -122,7 +126,7 @@ def _held_for_long() -> HeldLease:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_order_whose_lane_was_lost_before_the_write_does_not_leave(
+def test_order_whose_lane_was_lost_before_sending_is_not_sent(
     laned: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     of_process.register_held_lanes(lambda: (IN_A_LANE,))
@@ -142,7 +146,7 @@ def test_an_order_whose_lane_was_lost_before_the_write_does_not_leave(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cancel_and_a_moved_level_leave_no_later_than_the_lease(
+def test_cancel_and_moved_level_are_not_sent_after_the_lease(
     busy: Order, trading: TradingRuntime, monkeypatch: pytest.MonkeyPatch, broker: FakeBroker
 ) -> None:
     of_process.register_held_lanes(lambda: (IN_A_LANE,))

@@ -1,4 +1,4 @@
-"""What a broker's stream tells is heard whole, whatever must wait."""
+"""All events of a broker's stream are read, even if some must wait."""
 
 import asyncio
 from dataclasses import replace
@@ -31,20 +31,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def tickets(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> list[Ticket]:
-    """Alice's and Bob's entries at the broker; our process has heard nothing of them yet."""
+    """Alice's and Bob's entries at the broker; our process has received no report yet."""
     factories.account(feed)
     factories.signal(feed)
     factories.claim_all()
     return [broker.receive(sent(order)) for order in Order.objects.order_by("id")]
 
 
-def test_a_whole_batch_that_must_wait_keeps_nobody_behind_it_from_being_heard(
+def test_batch_that_must_wait_does_not_block_later_events(
     tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     hers, his = tickets
     came_in = broker.execute(hers)
     went_out = broker.close_at_broker(hers, CloseCause.STOP_LOSS, D(100))
-    for _ in range(PAGE_SIZE):  # an exit before its entry: it waits for the entry's own fills
+    for _ in range(PAGE_SIZE):  # an exit before its entry waits for the entry's fills
         broker.publish(went_out)
     broker.publish(broker.execute(his))
     assert drain_events() == 1
@@ -52,7 +52,7 @@ def test_a_whole_batch_that_must_wait_keeps_nobody_behind_it_from_being_heard(
     assert Order.objects.get(status="FILLED").client_order_id == his_id
     assert len(broker.news) == PAGE_SIZE  # not acknowledged
     broker.publish(came_in)
-    assert drain_events() == PAGE_SIZE + 1  # tried again, in the same breath as what it waited for
+    assert drain_events() == PAGE_SIZE + 1  # retried in the same pass as the fills it waited for
     assert broker.news == {}
     position = ExecutionPosition.objects.get(connection__id=hers.request.connection_id)
     assert (position.opened_quantity, position.quantity) == (100, 0)
@@ -60,7 +60,7 @@ def test_a_whole_batch_that_must_wait_keeps_nobody_behind_it_from_being_heard(
     assert drain_events() == 0
 
 
-def test_what_waits_is_told_again_and_nobody_is_told_twice(
+def test_waiting_event_is_applied_later_and_exactly_once(
     tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     hers, his = tickets
@@ -75,15 +75,15 @@ def test_what_waits_is_told_again_and_nobody_is_told_twice(
     assert entry.filled_quantity == 50
 
 
-def test_each_event_waits_its_own_time_where_the_broker_gives_them_no_ids(
+def test_events_without_ids_each_wait_their_own_time(
     tickets: list[Ticket],
     runtime: TradingRuntime,
     broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first has waited its minute when the second comes; that one has its own."""
+    """The first has waited its minute when the second comes; which waits its own minute."""
     hers, his = tickets
-    told, events, shift = [], broker.events, [0.0]
+    exits, events, shift = [], broker.events, [0.0]
     monkeypatch.setattr(event_stream, "machine_time", lambda: machine_time() + shift[0])
 
     async def nameless(limit: int, after: str = "") -> list[OrderReport]:
@@ -94,19 +94,19 @@ def test_each_event_waits_its_own_time_where_the_broker_gives_them_no_ids(
         broker.publish(broker.execute(ticket, D(50)))
         drain_events()
         broker.news.clear()
-        broker.execute(ticket)  # the rest is told by nobody
-        told.append(broker.close_at_broker(ticket, CloseCause.STOP_LOSS, D(100)))
-    broker.publish(told[0])
+        broker.execute(ticket)  # the remaining fill is never reported
+        exits.append(broker.close_at_broker(ticket, CloseCause.STOP_LOSS, D(100)))
+    broker.publish(exits[0])
     drain_events()
     shift[0] = DEFER_SECONDS + 1
-    broker.publish(told[1])
+    broker.publish(exits[1])
     drain_events()
     assert [str(one.connection_id) for one in DriftItem.objects.all()] == [
         hers.request.connection_id
     ]
 
 
-def test_what_waits_no_longer_is_forgotten(
+def test_settled_event_is_forgotten(
     tickets: list[Ticket],
     runtime: TradingRuntime,
     broker: FakeBroker,
@@ -124,14 +124,14 @@ def test_what_waits_no_longer_is_forgotten(
     assert waiting == {}
 
 
-def test_a_broker_whose_news_hang_keeps_no_price_of_another_from_being_judged(
+def test_hanging_events_of_one_broker_do_not_delay_prices_of_another(
     source: DataConnection,
     feed: Feed,
     runtime: TradingRuntime,
     broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A real broker's prices go to the paper broker too, whose events hang here."""
+    """A real broker's prices also go to the paper broker, whose events hang here."""
     asked: list[str] = []
 
     async def hang(limit: int, after: str = "") -> list[OrderReport]:
@@ -148,12 +148,12 @@ def test_a_broker_whose_news_hang_keeps_no_price_of_another_from_being_judged(
     assert startup._paper_has_events.wait(30)
 
 
-def test_what_the_paper_broker_tells_because_of_a_real_ones_prices_is_applied_at_once(
+def test_paper_events_caused_by_real_prices_are_applied_at_once(
     tickets: list[Ticket], runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.publish(broker.execute(tickets[0]))
     startup.on_quotes_at_paper()
-    for name, _, hear in startup._background_jobs(exits_only=True):
+    for name, _, drain_paper_events in startup._background_jobs(exits_only=True):
         if name == "paper events":
-            hear()
+            drain_paper_events()
     assert Order.objects.filter(status="FILLED").count() == 1

@@ -35,7 +35,7 @@ def trade(present: TradingRuntime) -> None:
     assert present.report_writer.drain(10)
 
 
-def test_an_entry_waits_for_its_host_and_says_so(
+def test_entry_waits_for_its_host_and_states_it(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     away(trading)
@@ -54,7 +54,7 @@ def test_an_entry_waits_for_its_host_and_says_so(
     assert (order.status, len(broker.accepted())) == ("FILLED", 1)
 
 
-def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
+def test_entry_that_becomes_too_old_meanwhile_is_not_sent(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     away(trading)
@@ -66,7 +66,7 @@ def test_an_entry_that_gets_too_old_meanwhile_is_not_sent(
     assert (order.status, order.reason, broker.accepted()) == ("DENIED", "BROKER_HOST_DOWN", [])
 
 
-def test_exits_go_and_so_do_the_entries_of_other_hosts(
+def test_exits_and_entries_of_other_hosts_are_sent(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -81,7 +81,7 @@ def test_exits_go_and_so_do_the_entries_of_other_hosts(
     assert Order.objects.get(connection=alice, status="PENDING").reason == "BROKER_HOST_DOWN"
 
 
-def test_lost_answers_of_most_accounts_open_the_circuit_and_every_process_knows(
+def test_lost_answers_of_most_accounts_open_the_circuit_for_all_processes(
     feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> None:
     for _ in range(5):
@@ -98,7 +98,7 @@ def test_lost_answers_of_most_accounts_open_the_circuit_and_every_process_knows(
     run("DELETE FROM execution_workerlease WHERE id = %s", (other.id,))
 
 
-def test_what_a_broker_answers_closes_it(
+def test_answer_of_the_broker_closes_the_circuit(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -114,7 +114,7 @@ def test_what_a_broker_answers_closes_it(
     assert open_hosts() == frozenset()
 
 
-def test_our_own_failure_is_no_answer_of_the_host(
+def test_our_own_failure_does_not_close_the_circuit(
     alice: ExecutionConnection, trading: TradingRuntime
 ) -> None:
     away(trading)
@@ -125,7 +125,7 @@ def test_our_own_failure_is_no_answer_of_the_host(
     assert open_hosts() == {KIND}
 
 
-def test_what_was_cancelled_while_it_was_put_off_keeps_its_reason(
+def test_order_cancelled_while_deferred_keeps_its_reason(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)

@@ -1,4 +1,4 @@
-"""What an order or a poll met with former credentials is no error of those that passed a test."""
+"""Rejections of former credentials do not count against credentials that passed a test."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -42,7 +42,7 @@ def passes_its_test(connection: ExecutionConnection) -> None:
     ConnectionHealth.objects.filter(pk=connection.pk).update(reconciled_at=Now())
 
 
-def fares(of: ExecutionConnection) -> tuple[Any, ...]:
+def health_of(of: ExecutionConnection) -> tuple[Any, ...]:
     found = ConnectionHealth.objects.get(pk=of.pk)
     return found.status, found.last_error, found.consecutive_failures, found.reconciled_at
 
@@ -60,27 +60,27 @@ def meets(outgoing: Outgoing, how: str) -> None:
 
 
 @pytest.mark.parametrize("how", MET)
-def test_of_an_order_that_left_before_the_test(
+def test_rejection_of_an_order_sent_before_the_test_is_ignored(
     mine: ExecutionConnection, feed: Feed, how: str
 ) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     passes_its_test(mine)
-    before = fares(mine)
+    before = health_of(mine)
     assert before[:3] == ("ACTIVE", "", 0)
     meets(outgoing, how)
-    assert fares(mine) == before
+    assert health_of(mine) == before
 
 
 @pytest.mark.parametrize("how", MET)
-def test_an_order_that_left_after_the_test_counts(
+def test_rejection_of_an_order_sent_after_the_test_counts(
     mine: ExecutionConnection, feed: Feed, how: str
 ) -> None:
     passes_its_test(mine)
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     meets(outgoing, how)
-    assert fares(mine)[2] == 1
+    assert health_of(mine)[2] == 1
 
 
 @pytest.fixture
@@ -93,7 +93,7 @@ def polled_broker(
     order_polling.polled_broker_types.cache_clear()
 
 
-def test_of_a_poll_that_was_asked_before_the_test(
+def test_rejection_of_a_poll_begun_before_the_test_is_ignored(
     mine: ExecutionConnection,
     feed: Feed,
     polled_broker: FakeBroker,
@@ -116,4 +116,4 @@ def test_of_a_poll_that_was_asked_before_the_test(
     with monkeypatch.context() as late:
         late.setattr(order_polling, "write_with_bisection", after_a_test)
         order_polling.poll()
-    assert (len(asked), *fares(mine)[:3]) == (1, "ACTIVE", "", 0)
+    assert (len(asked), *health_of(mine)[:3]) == (1, "ACTIVE", "", 0)

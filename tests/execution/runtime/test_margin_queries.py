@@ -1,4 +1,4 @@
-"""The margin that a broker calculates itself is what an entry is judged by."""
+"""An entry is checked against the margin that the broker calculates, if it provides one."""
 
 from collections.abc import Iterator
 from decimal import Decimal as D
@@ -20,8 +20,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def telling(broker: FakeBroker, trading: trading_runtime.TradingRuntime) -> Iterator[None]:
-    """The broker tells margins: half of the price, where leverage would say a thirtieth."""
+def reported_margins(broker: FakeBroker, trading: trading_runtime.TradingRuntime) -> Iterator[None]:
+    """The broker reports margins: half of the price, where leverage would give a thirtieth."""
     broker.margin = D("0.55")
     margin_queries._capabilities_of_types.cache_clear()
     margins.stored_margins.clear()
@@ -36,7 +36,7 @@ def asked(broker: FakeBroker) -> int:
     return sum(name == "what_if" for name, _ in broker.calls)
 
 
-def test_it_counts_in_place_of_our_estimate_while_it_is_young(
+def test_recent_broker_margin_replaces_our_estimate(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(2):
@@ -50,9 +50,7 @@ def test_it_counts_in_place_of_our_estimate_while_it_is_young(
     assert asked(broker) == 2
 
 
-def test_an_entry_that_needs_more_than_is_free_is_denied_before_it_is_sent(
-    feed: Feed, broker: FakeBroker
-) -> None:
+def test_entry_needing_more_than_the_free_margin_is_denied(feed: Feed, broker: FakeBroker) -> None:
     factories.account(feed, snapshot_free_margin=D(54))
     factories.signal(feed)
     services.execute(factories.pending())
@@ -61,7 +59,7 @@ def test_an_entry_that_needs_more_than_is_free_is_denied_before_it_is_sent(
     assert [name for name, _ in broker.calls if name == "submit"] == []
 
 
-def test_a_broker_that_does_not_answer_delays_by_two_seconds_at_most(
+def test_silent_broker_delays_an_entry_by_two_seconds_at_most(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(margin_queries, "QUERY_SECONDS", 0.2)
@@ -73,7 +71,7 @@ def test_a_broker_that_does_not_answer_delays_by_two_seconds_at_most(
     assert round(order.margin or D(0), 6) == D("3.666667")
 
 
-def test_a_silent_broker_is_not_asked_again_for_a_minute(
+def test_silent_broker_is_not_queried_again_for_a_minute(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(margin_queries, "QUERY_SECONDS", 0.2)
@@ -89,7 +87,7 @@ def test_a_silent_broker_is_not_asked_again_for_a_minute(
     assert asked(broker) == 2
 
 
-def test_a_broken_answer_about_one_account_leaves_the_others_theirs(
+def test_broken_answer_for_one_account_does_not_affect_others(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.account(feed)
@@ -97,7 +95,7 @@ def test_a_broken_answer_about_one_account_leaves_the_others_theirs(
 
     def break_the_first() -> None:
         if broker.calls[-1][0] == "what_if" and asked(broker) == 1:
-            raise RuntimeError("an answer that nobody expected")
+            raise RuntimeError("an unexpected answer")
 
     broker.on_call = break_the_first
     services.execute(factories.pending())
@@ -107,7 +105,7 @@ def test_a_broken_answer_about_one_account_leaves_the_others_theirs(
     ]  # fmt: skip
 
 
-def test_an_account_that_cannot_trade_now_is_not_asked(
+def test_account_that_cannot_trade_now_is_not_queried(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
@@ -116,7 +114,7 @@ def test_an_account_that_cannot_trade_now_is_not_asked(
     assert (asked(broker), Order.objects.get().status) == (0, "PENDING")
 
 
-def test_exits_ask_nobody(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> None:
+def test_exits_query_no_margin(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> None:
     factories.signal(feed)
     services.execute(factories.pending())
     wait_until(ExecutionPosition.objects.exists, 60)

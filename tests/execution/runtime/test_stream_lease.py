@@ -1,4 +1,4 @@
-"""One process at a time drains a shared event stream; the others rely on it, or go on without."""
+"""One process at a time drains a shared event stream; the others rely on it or go on without."""
 
 import threading
 from collections.abc import Callable
@@ -15,7 +15,7 @@ GoesOn = Callable[[], bool]
 
 
 class Process:
-    """Another process: a thread with a database session of its own, in the middle of a drain."""
+    """Another process: a thread with its own database session, in the middle of a drain."""
 
     def __init__(self) -> None:
         self.is_inside, self.may_end = threading.Event(), threading.Event()
@@ -41,12 +41,12 @@ def applied_here(goes_on: GoesOn) -> int:
     return 7
 
 
-def test_it_is_drained_here_where_no_other_process_does() -> None:
+def test_stream_is_drained_here_when_no_other_process_drains_it() -> None:
     assert drain_once("paper", applied_here, 0) == 7
     assert drain_once("paper", applied_here, 0) == 7
 
 
-def test_while_another_process_drains_it_is_not_drained_here() -> None:
+def test_stream_is_not_drained_here_while_another_process_drains_it() -> None:
     other = Process()
     try:
         assert drain_once("paper", applied_here, 0.1) is None
@@ -56,34 +56,34 @@ def test_while_another_process_drains_it_is_not_drained_here() -> None:
     assert drain_once("paper", applied_here, 0) == 7
 
 
-def test_who_waits_drains_after_a_drain_that_began_before_they_asked() -> None:
-    """What was told in between may not have been heard by it."""
+def test_waiting_caller_drains_after_a_drain_that_began_before_its_request() -> None:
+    """The running drain may have missed events published in between."""
     other = Process()
     threading.Timer(0.2, other.end).start()
     assert drain_once("paper", applied_here, 20) == 7
 
 
-def test_who_waits_relies_on_a_drain_that_began_after_they_asked() -> None:
+def test_waiting_caller_relies_on_a_drain_that_began_after_its_request() -> None:
     other = Process()
 
-    def has_heard() -> None:  # and drains once more
+    def finish_drain() -> None:  # and drains once more
         run("UPDATE execution_streamlease SET drained_at = clock_timestamp()")
         connection.close()
 
-    threading.Timer(0.2, has_heard).start()
+    threading.Timer(0.2, finish_drain).start()
     try:
         assert drain_once("paper", lambda _: pytest.fail("drained twice"), 20) == 0
     finally:
         other.end()
 
 
-def test_a_process_that_stands_still_holds_up_nobody() -> None:
+def test_stalled_process_delays_no_other() -> None:
     other = Process()
     run("UPDATE execution_streamlease SET lease_until = clock_timestamp() - interval '1 s'")
     going: list[bool] = []
 
     def drain(goes_on: GoesOn) -> int:
-        other.end()  # it comes to life again: what it ends is not our lease
+        other.end()  # it resumes: the lease that it ends is not ours
         going.append(goes_on())
         return 1
 
@@ -93,7 +93,7 @@ def test_a_process_that_stands_still_holds_up_nobody() -> None:
     assert (state.is_held, state.is_drained) == (False, True)
 
 
-def test_a_drain_that_failed_has_heard_nothing() -> None:
+def test_failed_drain_does_not_count() -> None:
     def fails(goes_on: GoesOn) -> int:
         raise ValueError("broken")
 

@@ -1,4 +1,4 @@
-"""The lease: one row a process, prolonged whatever else is stuck; and every call has its end."""
+"""The lease: one row a process, renewed even if other threads are stuck; every call ends."""
 
 import ast
 import asyncio
@@ -51,7 +51,7 @@ def stuck() -> Iterator[threading.Event]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_neither_a_stuck_round_nor_a_stuck_flusher_keeps_the_lease_from_being_prolonged(
+def test_lease_is_renewed_while_a_job_and_the_report_writer_are_stuck(
     broker: FakeBroker, stuck: threading.Event
 ) -> None:
     present, entered = TradingRuntime("test"), threading.Semaphore(0)
@@ -79,7 +79,7 @@ def test_neither_a_stuck_round_nor_a_stuck_flusher_keeps_the_lease_from_being_pr
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_process_that_drains_is_alive_until_its_last_outcome_is_written(
+def test_draining_process_keeps_its_lease_until_its_last_outcome_is_written(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker,
     stuck: threading.Event, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -102,7 +102,7 @@ def test_a_process_that_drains_is_alive_until_its_last_outcome_is_written(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_lease_is_one_row_of_at_most_ten_seconds_by_the_databases_clock(
+def test_lease_is_one_row_of_at_most_ten_seconds_by_the_database_clock(
     trading: TradingRuntime,
 ) -> None:
     for _ in range(3):
@@ -115,8 +115,8 @@ def test_a_lease_is_one_row_of_at_most_ten_seconds_by_the_databases_clock(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_rounds_begin_when_there_is_a_runtime_to_ask_for(broker: FakeBroker) -> None:
-    """They used to begin before it was set, and the first of them failed with a warning."""
+def test_jobs_start_after_the_runtime_is_set(broker: FakeBroker) -> None:
+    """They used to start before it was set, and the first one failed with a warning."""
     seen: list[bool] = []
     every = [
         (f"round {n}", 0.0, lambda: seen.append(trading_runtime.is_started())) for n in range(20)
@@ -130,7 +130,7 @@ def test_rounds_begin_when_there_is_a_runtime_to_ask_for(broker: FakeBroker) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_after_its_end_nobody_asks_a_loop_that_stands_still() -> None:
+def test_stopped_loop_is_not_used_after_the_end() -> None:
     present = TradingRuntime("sessions")
     present.start()
     assert held_lanes() == ()
@@ -146,10 +146,10 @@ def test_after_its_end_nobody_asks_a_loop_that_stands_still() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_round_that_outlives_its_process_asks_no_broker(
+def test_job_that_outlives_its_runtime_calls_no_broker(
     broker: FakeBroker, stuck: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It would open sessions again, on a loop of its own beside the adapters' objects."""
+    """It would open sessions again, on another loop than the adapters' objects."""
     monkeypatch.setattr(trading_runtime, "JOBS_END_SECONDS", 0.05)
     began, asked = threading.Event(), threading.Semaphore(0)
     answers: list[object] = []
@@ -160,13 +160,15 @@ def test_a_round_that_outlives_its_process_asks_no_broker(
     def ask() -> None:
         try:
             answers.append(trading_runtime.run_call(journal()))
-        except BrokerError as error:  # as who reads a broker's books expects
+        except BrokerError as error:  # as a reader of a broker's books expects
             answers.append(error.code)
         asked.release()
 
     def late() -> None:
         began.set()
-        assert present._ended.wait(10)  # its wire stands still, and it is still the present one
+        assert present._ended.wait(
+            10
+        )  # its dispatcher has stopped, and it is still the current runtime
         ask()
         stuck.wait(10)
         ask()
@@ -186,10 +188,10 @@ def test_a_round_that_outlives_its_process_asks_no_broker(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_ends_twice_asks_nothing_of_a_loop_that_stands_still(
+def test_second_stop_does_not_use_the_stopped_loop(
     trading: TradingRuntime, broker: FakeBroker
 ) -> None:
-    """The fixture's end is the third. Each of them waited for a disconnect that nobody awaited."""
+    """The fixture's stop is the third. Each used to wait for a disconnect never awaited."""
     assert trading.dispatcher.adapter(KIND) is broker
     asked, ended = [], []
 
@@ -206,9 +208,9 @@ def test_who_ends_twice_asks_nothing_of_a_loop_that_stands_still(
     assert (asked, ended) == ([None], [1])
 
 
-# ---- every call has its end ----
+# ---- every call ends ----
 @pytest.mark.django_db
-def test_a_process_knows_how_many_share_the_brokers_rates() -> None:
+def test_process_knows_how_many_processes_share_the_rate_limits() -> None:
     now = datetime.now(UTC)
     for name, seconds in (("alive", 9), ("alive too", 9), ("dead", -1)):
         until = now + timedelta(seconds=seconds)
@@ -237,7 +239,7 @@ def test_every_dispatcher_call_names_its_timeout() -> None:
     assert [where for where in asked if where[2] != 2] == []
 
 
-NEEDS_TIMEOUT = {  # what opens connections, and the argument that ends the wait
+NEEDS_TIMEOUT = {  # callables that open connections, and their timeout argument
     "urlopen": "timeout",
     "HTTPConnection": "timeout",
     "HTTPSConnection": "timeout",
@@ -250,7 +252,7 @@ ROOMS = (
 )  # fmt: skip
 
 
-def test_nothing_opens_a_connection_without_a_time_out() -> None:
+def test_no_connection_is_opened_without_a_timeout() -> None:
     without = []
     for path in (one for room in ROOMS for one in (ROOT / room).rglob("*.py")):
         for call in ast.walk(ast.parse(path.read_text())):
@@ -270,7 +272,7 @@ def test_nothing_opens_a_connection_without_a_time_out() -> None:
     assert without == []
 
 
-def test_mail_cache_and_bell_have_time_outs() -> None:
+def test_mail_cache_and_queue_have_timeouts() -> None:
     assert 0 < settings.EMAIL_TIMEOUT <= 10
     whole: Any = settings.CACHES["default"]
     cache = whole["OPTIONS"]
@@ -281,7 +283,7 @@ def test_mail_cache_and_bell_have_time_outs() -> None:
     assert 0 < bell["socket_connect_timeout"] <= 5
 
 
-def test_a_call_that_never_ends_is_ended_by_the_wire(runtime: TradingRuntime) -> None:
+def test_dispatcher_ends_a_call_that_never_returns(runtime: TradingRuntime) -> None:
     never = asyncio.Event()
     began = time.monotonic()
     with pytest.raises(TimeoutError):

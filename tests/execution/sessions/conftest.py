@@ -1,4 +1,4 @@
-"""An account in a lane, and what its broker hears of this process."""
+"""An account in a lane, and the broker calls of this process."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,18 +19,18 @@ def laned(alice: ExecutionConnection) -> ExecutionConnection:
 
 @pytest.fixture
 def called(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Which accounts were read, and whose session was ended."""
-    heard: list[tuple[str, str]] = []
+    """Record the accounts that were synced and the sessions that were closed."""
+    calls: list[tuple[str, str]] = []
 
     def noted(name: str) -> Callable[..., Any]:
         real = getattr(broker, name)
 
         def call(spec: ConnectionSpec | None = None) -> Any:
-            heard.append((name, spec.connection_id if spec else "all"))
+            calls.append((name, spec.connection_id if spec else "all"))
             return real(spec)
 
         return call
 
     for name in ("account", "disconnect"):
         monkeypatch.setattr(broker, name, noted(name))
-    return heard
+    return calls

@@ -1,4 +1,4 @@
-"""What a broker tells by itself is written at once."""
+"""Events that a broker pushes are written at once."""
 
 import statistics
 import threading
@@ -21,11 +21,11 @@ from tests.execution.fake_broker import FakeBroker
 SOON_MS = 100
 
 
-def test_what_a_broker_tells_is_applied_within_a_tenth_of_a_second(
+def test_pushed_event_is_applied_within_a_tenth_of_a_second(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:
     session.sessions.maintain()  # takes the lane
-    session.sessions.maintain()  # and listens
+    session.sessions.maintain()  # and listens for events
     reconcile_new()
     broker.behaviour = broker.rest
     for _ in range(11):
@@ -39,27 +39,27 @@ def test_what_a_broker_tells_is_applied_within_a_tenth_of_a_second(
         looks.append(1)
         drain_now()
 
-    def hear() -> None:
+    def listen() -> None:
         while not ended.is_set():
             session.sessions.drain_events(drain)
         connection.close()
 
-    thread = threading.Thread(target=hear)
+    thread = threading.Thread(target=listen)
     thread.start()
     try:
-        took = [told(broker, order) for order in Order.objects.order_by("id")]
+        took = [milliseconds_until_filled(broker, order) for order in Order.objects.order_by("id")]
     finally:
         ended.set()
         thread.join(30)
     median = statistics.median(took)
     print(f"from the event to the row: median {median:.1f} ms, longest {max(took):.1f} ms")
-    # Each was brought by its own ring; one more when listening began. Nobody looks for them else.
+    # One drain for each notification, and one when listening began. No other poll finds them.
     assert len(looks) <= len(took) + 1
     assert min(took) < SOON_MS  # nothing waits on the way; `make bench` has the bar for all
 
 
-def told(broker: FakeBroker, order: Order) -> float:
-    """Have the broker fill an order by itself; return the milliseconds until our row says so."""
+def milliseconds_until_filled(broker: FakeBroker, order: Order) -> float:
+    """Have the broker fill an order; return the milliseconds until our row is updated."""
     ticket = next(t for t in broker.tickets if t.request.client_order_id == order.client_order_id)
     began = time.perf_counter()
     broker.publish(broker.execute(ticket))

@@ -1,4 +1,4 @@
-"""Sessions that nobody needs are closed; their accounts are looked after now and then."""
+"""Unneeded sessions are closed; their accounts are synced now and then."""
 
 import pytest
 
@@ -19,7 +19,7 @@ from tests.execution.sessions.lane import lease
 
 @pytest.fixture
 def idle(laned: ExecutionConnection, session: TradingRuntime) -> ExecutionConnection:
-    """Nothing open, and nothing done for two hours."""
+    """Leave the account with nothing open and no activity for two hours."""
     session.sessions.maintain()
     reconcile_new()
     run(
@@ -31,7 +31,7 @@ def idle(laned: ExecutionConnection, session: TradingRuntime) -> ExecutionConnec
     return laned
 
 
-def test_an_idle_session_is_closed_and_left_alone_but_each_ten_minutes(
+def test_idle_session_is_closed_and_synced_every_ten_minutes(
     idle: ExecutionConnection, session: TradingRuntime, called: list[tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch, broker: FakeBroker,
 ) -> None:  # fmt: skip
@@ -59,11 +59,11 @@ def test_an_idle_session_is_closed_and_left_alone_but_each_ten_minutes(
     assert called[1:] == [("disconnect", str(idle.pk))]
 
 
-def test_who_rests_is_looked_after_from_its_next_order_on(
+def test_idle_account_is_monitored_after_next_order(
     idle: ExecutionConnection, feed: Feed, session: TradingRuntime, called: list[tuple[str, str]],
     broker: FakeBroker,
 ) -> None:  # fmt: skip
-    """Not only from the next look at who rests, up to a minute later."""
+    """Not only from the next check for idle accounts, up to a minute later."""
     session.sessions._woken[idle.pk] = machine_time()
     session.sessions.close_idle()
     broker.calls.clear()
@@ -77,12 +77,12 @@ def test_who_rests_is_looked_after_from_its_next_order_on(
     assert [name for name, _ in broker.calls if name == "positions"] == ["positions"]
 
 
-def test_who_is_used_while_who_rests_is_looked_for_does_not_rest(
+def test_account_used_during_the_idle_check_does_not_become_idle(
     idle: ExecutionConnection, feed: Feed, session: TradingRuntime, called: list[tuple[str, str]],
     broker: FakeBroker, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """Its order left after the look and before the session was closed: it was closed all the same,
-    and what the broker told of the order was not heard for up to a minute."""
+    """Its order was sent between the check and the close; the session used to be closed anyway,
+    and the broker's reports of the order were missed for up to a minute."""
     session.sessions._woken[idle.pk] = machine_time()
     factories.signal(feed)
 
@@ -96,10 +96,10 @@ def test_who_is_used_while_who_rests_is_looked_for_does_not_rest(
     assert ("disconnect", str(idle.pk)) not in called
 
 
-def test_who_is_opened_by_another_owner_does_not_rest_when_its_lane_comes_back(
+def test_account_opened_by_another_owner_is_active_when_its_lane_returns(
     idle: ExecutionConnection, feed: Feed, session: TradingRuntime
 ) -> None:
-    """This process remembers that it rested; what the other one did there it does not know."""
+    """This process remembers the account as idle and does not know what the other one did."""
     session.sessions._woken[idle.pk] = machine_time()
     session.sessions.close_idle()
     assert accounts_due(10, older_than_seconds=45) == []
@@ -113,10 +113,10 @@ def test_who_is_opened_by_another_owner_does_not_rest_when_its_lane_comes_back(
     assert [row.connection_id for row in found] == [idle.pk]
 
 
-def test_who_is_opened_by_hand_does_not_rest(
+def test_account_with_a_manual_position_does_not_become_idle(
     idle: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:
-    """Somebody adopts what its owner opened at the broker: no order wakes it."""
+    """An adopted position that its owner opened at the broker wakes it: there is no order."""
     session.sessions._woken[idle.pk] = machine_time()
     session.sessions.close_idle()
     assert accounts_due(10, older_than_seconds=45) == []
@@ -128,7 +128,7 @@ def test_who_is_opened_by_hand_does_not_rest(
     assert "positions" in {name for name, _ in broker.calls}
 
 
-def test_a_session_with_something_open_does_not_rest(
+def test_session_with_open_exposure_does_not_become_idle(
     idle: ExecutionConnection, feed: Feed, session: TradingRuntime, called: list[tuple[str, str]]
 ) -> None:
     factories.signal(feed)
@@ -140,12 +140,14 @@ def test_a_session_with_something_open_does_not_rest(
     assert called == []
 
 
-def test_who_is_switched_off_has_no_session(
+def test_switched_off_account_has_no_session(
     laned: ExecutionConnection, session: TradingRuntime, called: list[tuple[str, str]]
 ) -> None:
     session.sessions.maintain()
     ExecutionConnection.objects.filter(pk=laned.pk).update(is_active=False)
     run("UPDATE connections_connectionhealth SET last_tested_at = now()")
-    session.sessions._woken[laned.pk] = machine_time() - WAKE_SECONDS  # its turn, were it on
+    session.sessions._woken[laned.pk] = (
+        machine_time() - WAKE_SECONDS
+    )  # it would be due if it were on
     session.sessions.close_idle()
     assert called == [("disconnect", str(laned.pk))]

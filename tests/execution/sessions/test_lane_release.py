@@ -1,4 +1,4 @@
-"""A lane is lost, or given back when what is in hand has ended."""
+"""A lane is lost, or released after its running calls have ended."""
 
 import asyncio
 import threading
@@ -23,7 +23,7 @@ from tests.execution.fake_broker import FakeBroker
 from tests.execution.sessions.lane import LANE, lease
 
 
-def test_a_lane_that_was_lost_has_its_sessions_closed_and_nothing_leaves(
+def test_lost_lane_has_its_sessions_closed_and_sends_nothing(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, called: list[tuple[str, str]],
     broker: FakeBroker,
 ) -> None:  # fmt: skip
@@ -39,7 +39,7 @@ def test_a_lane_that_was_lost_has_its_sessions_closed_and_nothing_leaves(
     assert (factories.order().status, broker.tickets) == ("PENDING", [])
 
 
-def test_a_lane_is_given_back_when_its_calls_have_ended(
+def test_lane_is_released_after_its_calls_have_ended(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker,
     called: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -54,7 +54,7 @@ def test_a_lane_is_given_back_when_its_calls_have_ended(
 
     monkeypatch.setattr(broker, "submit", slowly)
     execute(factories.pending())
-    session.lanes.leave_all()  # nothing new begins; what is in hand may leave
+    session.lanes.leave_all()  # nothing new starts; claimed orders may be sent
     assert session.lanes.held() == ()
     session.sessions.maintain()
     assert (lease().owner, called) == (session.id, [])
@@ -66,10 +66,10 @@ def test_a_lane_is_given_back_when_its_calls_have_ended(
     assert factories.order().status == "FILLED"  # written before the lease ended
 
 
-def test_what_is_handed_over_is_in_hand_before_its_call_begins(
+def test_dispatched_order_keeps_the_lane_busy_before_its_call_starts(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime
 ) -> None:
-    """The lane was given back under an order that was about to leave; it was refused then, and
+    """The lane used to be released under an order about to be sent; it was rejected then and
     waited for the next owner."""
     session.sessions.maintain()
     reconcile_new()
@@ -85,19 +85,19 @@ def test_what_is_handed_over_is_in_hand_before_its_call_begins(
     assert not session.dispatcher.is_lane_busy(LANE)
 
 
-def test_a_call_is_in_hand_until_what_came_of_it_can_be_written(
+def test_call_keeps_the_lane_busy_until_its_outcome_is_in_the_outbox(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else a lease ended whose last outcome was not written yet."""
+    """Otherwise a lease would end before its last outcome is written."""
 
     class Outbox:
-        """Looks whether the lane is busy while an outcome is put."""
+        """Records whether the lane is busy while an outcome is put."""
 
         was_busy: ClassVar[list[bool]] = []
 
-        def put(self, told: Any) -> None:
+        def put(self, outcome: Any) -> None:
             self.was_busy.append(session.dispatcher.is_lane_busy(LANE))
-            real.put(told)
+            real.put(outcome)
 
     real = session.dispatcher.outbox
     monkeypatch.setattr(session.dispatcher, "outbox", Outbox())
@@ -109,7 +109,7 @@ def test_a_call_is_in_hand_until_what_came_of_it_can_be_written(
     assert Outbox.was_busy == [True]
 
 
-def test_who_ends_has_given_everything_back(
+def test_stopped_process_has_released_all_lanes(
     transactional_db: None, laned: ExecutionConnection, broker: FakeBroker
 ) -> None:
     present = TradingRuntime("sessions")

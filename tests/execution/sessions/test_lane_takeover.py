@@ -19,15 +19,15 @@ from tests.execution.sessions.lane import lease
 
 
 def create() -> object:
-    """An adapter whose making takes its time, as importing a library does."""
+    """An adapter that is slow to create, as when a library is imported."""
     time.sleep(0.05)
     return object()
 
 
-def test_a_process_has_one_adapter_of_a_kind_whoever_comes_first(
+def test_process_has_one_adapter_of_a_broker_type_despite_races(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Two would be two sessions under one client id, of which the broker refuses the second."""
+    """Two adapters would open two sessions with one client id; the broker rejects the second."""
     monkeypatch.setitem(registry.BUILT_IN, "slow", f"{__name__}:create")
     start, found = threading.Barrier(8), list[object]()
 
@@ -45,7 +45,7 @@ def test_a_process_has_one_adapter_of_a_kind_whoever_comes_first(
     assert len(set(map(id, found))) == 1
 
 
-def test_a_lane_that_is_taken_has_its_accounts_read_and_compared(
+def test_accounts_of_a_taken_lane_are_synced_and_reconciled(
     laned: ExecutionConnection, session: TradingRuntime, called: list[tuple[str, str]]
 ) -> None:
     session.sessions.maintain()
@@ -58,7 +58,7 @@ def test_a_lane_that_is_taken_has_its_accounts_read_and_compared(
     assert laned.can_execute_trades()
 
 
-def test_what_is_wrong_with_a_session_stands_on_its_connection(
+def test_session_error_is_stored_on_its_connection(
     laned: ExecutionConnection, session: TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.reads_fail = True
@@ -69,13 +69,13 @@ def test_what_is_wrong_with_a_session_stands_on_its_connection(
     assert health.reconciled_at is None
 
 
-def test_who_did_not_answer_the_last_owner_is_asked_by_the_next_one_at_once(
+def test_new_lane_owner_retries_unreachable_account(
     laned: ExecutionConnection,
     session: TradingRuntime,
     called: list[tuple[str, str]],
     broker: FakeBroker,
 ) -> None:
-    """It was that one's machine: the next one would have let it rest for up to ten minutes."""
+    """The failure may be the old owner's machine: the new owner must not back off ten minutes."""
     for _ in range(12):
         mark_failures([(laned.pk, "No answer.")])
     health = ConnectionHealth.objects.get(pk=laned.pk)
@@ -85,7 +85,7 @@ def test_who_did_not_answer_the_last_owner_is_asked_by_the_next_one_at_once(
     assert called == [("account", str(laned.pk))]
 
 
-def test_a_refused_login_is_not_tried_again_because_its_lane_is_taken(
+def test_rejected_login_is_not_retried_when_its_lane_is_taken(
     laned: ExecutionConnection, session: TradingRuntime, called: list[tuple[str, str]]
 ) -> None:
     for _ in range(12):
@@ -96,11 +96,11 @@ def test_a_refused_login_is_not_tried_again_because_its_lane_is_taken(
     assert ConnectionHealth.objects.get(pk=laned.pk).circuit_open_until is not None
 
 
-def test_a_lane_whose_accounts_could_not_be_looked_for_is_read_in_the_next_round(
+def test_lane_whose_accounts_could_not_be_queried_is_synced_in_the_next_round(
     laned: ExecutionConnection, session: TradingRuntime, called: list[tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """The database was away for a moment: they would have waited for their next reading, up to a
+    """The database was briefly unavailable: they would have waited for their next sync, up to a
     minute."""
     session.sessions.maintain()
 
@@ -115,10 +115,10 @@ def test_a_lane_whose_accounts_could_not_be_looked_for_is_read_in_the_next_round
     assert called == [("account", str(laned.pk))]
 
 
-def test_a_round_under_way_opens_nothing_once_its_process_has_ended(
+def test_running_round_opens_no_session_after_its_process_stopped(
     transactional_db: None, broker: FakeBroker
 ) -> None:
-    """It would open a session on a loop of its own, in the lane of the next owner."""
+    """It would open a session on another loop, in the lane of the next owner."""
     present = TradingRuntime("sessions")
     present.start()
     opened, refused, began = [], [], threading.Event()
@@ -140,5 +140,5 @@ def test_a_round_under_way_opens_nothing_once_its_process_has_ended(
     present.dispatcher.join(30)
     present.dispatcher.loop.close()
     assert (opened, len(refused)) == ([], 1)
-    run_on_process_loop(opens())  # whoever comes after it has a loop again
+    run_on_process_loop(opens())  # later callers have a loop again
     assert opened == [1]

@@ -1,4 +1,4 @@
-"""Sessions that a lane leaves behind in a process that holds it no more: closed, whoever opened."""
+"""Sessions left in a process that no longer owns their lane are closed."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ def laned(alice: ExecutionConnection) -> ExecutionConnection:
 
 @pytest.fixture
 def open_here(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> set[str]:
-    """Which accounts have a session: a read leaves one, answered or not, as at IBKR."""
+    """The accounts with a session: a read opens one, answered or not, as at IBKR."""
     opened: set[str] = set()
     account, disconnect = broker.account, broker.disconnect
 
@@ -44,7 +44,7 @@ def open_here(broker: FakeBroker, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     return opened
 
 
-def test_a_read_that_outlives_its_lane_leaves_no_session_behind(
+def test_read_that_outlives_its_lane_leaves_no_session(
     laned: ExecutionConnection, session: TradingRuntime, broker: FakeBroker, open_here: set[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -65,12 +65,12 @@ def test_a_read_that_outlives_its_lane_leaves_no_session_behind(
     session.sessions.maintain()
     release.set()
     reading.join(10)
-    assert open_here == {str(laned.pk)}  # opened again behind our back
+    assert open_here == {str(laned.pk)}  # opened again by a late read
     _sweep(session)
     assert open_here == set()
 
 
-def test_an_account_that_its_settings_moved_leaves_no_session_behind(
+def test_account_moved_by_its_settings_leaves_no_session(
     laned: ExecutionConnection, session: TradingRuntime, open_here: set[str]
 ) -> None:
     session.sessions.maintain()
