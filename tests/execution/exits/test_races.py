@@ -148,7 +148,7 @@ def test_position_is_closed_once_in_every_order_of_events(
 def test_concurrent_threads_close_a_position_once(
     account: ExecutionConnection, broker: FakeBroker
 ) -> None:
-    """Ticks, minute scan, manual closes, CLOSE and claims, each with its own connection; repeated."""
+    """Ticks, minute scan, manual closes, CLOSE and claims, each with its own connection."""
     AccountSnapshot.objects.update(position_mode="NETTING")  # so that the engine guards levels
     broker.nets = NettingModel(ExitSafety.TICKET, netting=True)
     feed = account.subscriptions.get().feed

@@ -1,4 +1,4 @@
-"""apply_reports: what a broker says, written once, whoever brings it and in whichever order."""
+"""apply_reports writes each report once, from any source and in any order."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """On its way to the broker: 100 EUR/USD, nothing told yet."""
+    """An order for 100 EUR/USD in flight, without reports."""
     factories.signal(feed)
     factories.claim_all()
     return Order.objects.get()
@@ -35,13 +35,13 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
 
 @pytest.fixture
 def position(entry: Order) -> ExecutionPosition:
-    """100 EUR/USD, told by one fill."""
+    """A position of 100 EUR/USD, opened by one fill."""
     factories.apply(factories.fill_report(entry, 100, "f1", broker_position_id="T1"))
     return ExecutionPosition.objects.get()
 
 
 def exit_of(position: ExecutionPosition, fraction: str = "1") -> Order:
-    """An exit that is on its way."""
+    """An exit in flight."""
     order_id = close_position(position.pk, fraction=D(fraction))
     assert order_id is not None
     factories.claim_all()
@@ -52,14 +52,14 @@ def broker_exit(
     position: ExecutionPosition, quantity: int, fill_id: str, ticket: str = "X1"
 ) -> OrderReport:
     entry = Order.objects.get(signal=position.signal, leg="entry")
-    told = factories.fill_report(entry, quantity, fill_id, broker_order_id=ticket)
-    return replace(told, close_cause=CloseCause.EXTERNAL)
+    report = factories.fill_report(entry, quantity, fill_id, broker_order_id=ticket)
+    return replace(report, close_cause=CloseCause.EXTERNAL)
 
 
-def test_a_fill_is_counted_once_however_often_it_is_told(entry: Order) -> None:
-    told = factories.fill_report(entry, 40, "f1")
-    factories.apply(told, told)
-    factories.apply(told)
+def test_repeated_fill_is_counted_once(entry: Order) -> None:
+    report = factories.fill_report(entry, 40, "f1")
+    factories.apply(report, report)
+    factories.apply(report)
     entry.refresh_from_db()
     assert (entry.status, entry.filled_quantity) == ("PARTIALLY_FILLED", 40)
     assert ExecutionPosition.objects.get().quantity == 40
@@ -77,7 +77,7 @@ def test_entry_and_exit_fills_of_one_position_count_in_one_flush(entry: Order) -
     assert (position.quantity, position.opened_quantity, position.reserved) == (40, 100, 0)
 
 
-def test_a_late_fill_of_an_ended_exit_takes_nothing_from_anothers_reservation(
+def test_late_fill_of_an_ended_exit_keeps_reservations_of_others(
     position: ExecutionPosition,
 ) -> None:
     first = exit_of(position, "0.5")
@@ -90,7 +90,7 @@ def test_a_late_fill_of_an_ended_exit_takes_nothing_from_anothers_reservation(
     assert Order.objects.get(leg="close-3").quantity == 30
 
 
-def test_an_exit_that_a_late_fill_brings_back_reserves_what_is_left_of_it(
+def test_exit_revived_by_a_late_fill_reserves_its_remainder(
     position: ExecutionPosition,
 ) -> None:
     leaving = exit_of(position, "0.5")
@@ -101,7 +101,7 @@ def test_an_exit_that_a_late_fill_brings_back_reserves_what_is_left_of_it(
     assert (leaving.status, position.quantity, position.reserved) == ("PARTIALLY_FILLED", 80, 30)
 
 
-def test_a_broker_exit_told_in_two_parts_leaves_our_own_exits_reservation_alone(
+def test_broker_exit_in_two_parts_keeps_our_exits_reservation(
     position: ExecutionPosition,
 ) -> None:
     exit_of(position, "0.5")
@@ -113,7 +113,7 @@ def test_a_broker_exit_told_in_two_parts_leaves_our_own_exits_reservation_alone(
     assert (external.status, external.quantity, external.filled_quantity) == ("FILLED", 40, 40)
 
 
-def test_two_parts_of_a_broker_exit_in_one_flush_leave_the_reservation_alone(
+def test_two_parts_of_a_broker_exit_in_one_flush_keep_the_reservation(
     position: ExecutionPosition,
 ) -> None:
     exit_of(position, "0.5")
@@ -122,59 +122,59 @@ def test_two_parts_of_a_broker_exit_in_one_flush_leave_the_reservation_alone(
     assert (position.quantity, position.reserved) == (60, 50)
 
 
-def test_a_broker_exit_before_its_entrys_fill_waits(entry: Order) -> None:
-    told = replace(
+def test_broker_exit_before_its_entrys_fill_waits(entry: Order) -> None:
+    report = replace(
         factories.fill_report(entry, 100, "x1", broker_order_id="X1"),
         close_cause=CloseCause.STOP_LOSS,
     )
-    assert factories.apply(told) == [told]
+    assert factories.apply(report) == [report]
     factories.apply(factories.fill_report(entry, 100, "f1"))
-    assert factories.apply(told) == []
+    assert factories.apply(report) == []
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.close_reason) == (0, "sl")
 
 
-def test_a_broker_exit_of_more_than_is_open_is_settled_when_its_entry_has_ended(
+def test_too_large_broker_exit_is_settled_when_its_entry_has_ended(
     entry: Order,
 ) -> None:
-    """A fill may follow a cancel, but not for ever: until it is settled it is told each second."""
-    told = replace(
+    """A fill may follow a cancel, but not for ever: until then it is repeated each second."""
+    report = replace(
         factories.fill_report(entry, 100, "x1", broker_order_id="X1"),
         close_cause=CloseCause.STOP_LOSS,
     )
     factories.apply(
         factories.fill_report(entry, 60, "f1"), factories.report(entry, ReportKind.CANCELLED)
     )
-    assert factories.apply(told) == [told]
+    assert factories.apply(report) == [report]
     factories.pass_time(61)
-    assert factories.apply(told) == []
+    assert factories.apply(report) == []
     item = DriftItem.objects.get()
     assert (item.kind, item.evidence["broker_order_id"]) == ("EXIT_OVERFILLED", "X1")
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_a_broker_exit_of_more_than_was_told_waits_for_the_entrys_other_fill(entry: Order) -> None:
-    told = replace(
+def test_broker_exit_larger_than_known_fills_waits_for_the_next_fill(entry: Order) -> None:
+    report = replace(
         factories.fill_report(entry, 100, "x1", broker_order_id="X1"),
         close_cause=CloseCause.STOP_LOSS,
     )
     factories.apply(factories.fill_report(entry, 60, "f1"))
-    assert factories.apply(told) == [told]
+    assert factories.apply(report) == [report]
     assert not DriftItem.objects.exists()
     factories.apply(factories.fill_report(entry, 40, "f2"))
-    assert factories.apply(told) == []
+    assert factories.apply(report) == []
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_a_broker_exit_told_again_changes_nothing(position: ExecutionPosition) -> None:
-    told = broker_exit(position, 100, "x1")
-    factories.apply(told)
-    factories.apply(told, told)
+def test_repeated_broker_exit_changes_nothing(position: ExecutionPosition) -> None:
+    report = broker_exit(position, 100, "x1")
+    factories.apply(report)
+    factories.apply(report, report)
     assert Order.objects.exits().count() == 1
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_profit_is_the_same_whether_an_exit_or_a_dearer_entry_fill_is_told_first(
+def test_profit_does_not_depend_on_the_order_of_exit_and_entry_fill(
     entry: Order,
 ) -> None:
     factories.apply(factories.fill_report(entry, 60, "f1", price="1.10000"))
@@ -187,7 +187,7 @@ def test_profit_is_the_same_whether_an_exit_or_a_dearer_entry_fill_is_told_first
     assert position.realized_pnl == D("1.08")  # 60 at 1.12 against the average of 1.102
 
 
-def test_a_position_opens_with_the_earliest_and_closes_with_the_latest_fill(entry: Order) -> None:
+def test_position_opens_with_the_earliest_and_closes_with_the_latest_fill(entry: Order) -> None:
     noon = market_now()
     minute = timedelta(minutes=1)
     factories.apply(factories.fill_report(entry, 60, "f2", time=noon + minute))
@@ -201,7 +201,7 @@ def test_a_position_opens_with_the_earliest_and_closes_with_the_latest_fill(entr
     assert position.closed_at == noon + 3 * minute
 
 
-def test_a_target_is_done_once_though_a_late_fill_follows_its_cancel(
+def test_target_is_done_once_though_a_late_fill_follows_its_cancel(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed, [("1.12", "0.5"), ("1.13", "0.3"), ("1.14", "0.2")])
@@ -219,7 +219,7 @@ def test_a_target_is_done_once_though_a_late_fill_follows_its_cancel(
 
 
 @pytest.mark.parametrize("quantity", [100, 40])
-def test_a_fill_wins_over_an_exit_that_waits_to_be_sent_again(
+def test_fill_wins_over_an_exit_that_waits_for_a_resend(
     position: ExecutionPosition, quantity: int
 ) -> None:
     leaving = exit_of(position)
@@ -233,7 +233,7 @@ def test_a_fill_wins_over_an_exit_that_waits_to_be_sent_again(
     assert not DriftItem.objects.exists()
 
 
-def test_an_acceptance_of_an_order_that_waits_to_be_sent_again_keeps_it_from_being_sent(
+def test_acceptance_of_an_order_that_waits_for_a_resend_prevents_it(
     position: ExecutionPosition,
 ) -> None:
     leaving = exit_of(position)
@@ -245,7 +245,7 @@ def test_an_acceptance_of_an_order_that_waits_to_be_sent_again_keeps_it_from_bei
     assert factories.claim_all() == []
 
 
-def test_a_retryable_refusal_is_tried_once_more_under_the_next_digit(entry: Order) -> None:
+def test_retryable_rejection_is_retried_once_with_the_next_attempt(entry: Order) -> None:
     first = entry.client_order_id
     assert first is not None
     factories.answer(factories.claimed_call(entry), Rejected(Code.REQUOTE))
@@ -256,10 +256,10 @@ def test_a_retryable_refusal_is_tried_once_more_under_the_next_digit(entry: Orde
     assert (Order.objects.get().status, Order.objects.get().reason) == ("REJECTED", "REQUOTE")
 
 
-def test_an_old_attempts_refusal_told_again_does_not_end_the_new_attempt(entry: Order) -> None:
-    (told,) = factories.answer(factories.claimed_call(entry), Rejected(Code.REQUOTE))
+def test_repeated_rejection_of_an_old_attempt_does_not_end_the_new_one(entry: Order) -> None:
+    (report,) = factories.answer(factories.claimed_call(entry), Rejected(Code.REQUOTE))
     factories.claim_all()
-    factories.apply(told)
+    factories.apply(report)
     assert Order.objects.get().status == "SUBMITTING"
 
 
@@ -278,14 +278,14 @@ def test_a_fill_for_a_denied_order_becomes_drift_and_its_neighbour_is_written(
     assert [o.status for o in Order.objects.order_by("id")] == ["DENIED", "FILLED"]
 
 
-def test_a_stranger_among_reports_becomes_drift(entry: Order, broker: FakeBroker) -> None:
-    told = factories.report(entry, ReportKind.ACCEPTED, client_order_id="somebodyelse00000")
-    factories.apply(told, factories.report(entry, ReportKind.ACCEPTED))
+def test_report_of_an_unknown_order_becomes_drift(entry: Order, broker: FakeBroker) -> None:
+    report = factories.report(entry, ReportKind.ACCEPTED, client_order_id="unknownorder00000")
+    factories.apply(report, factories.report(entry, ReportKind.ACCEPTED))
     assert DriftItem.objects.get().kind == "UNKNOWN_ORDER"
     assert Order.objects.get().status == "SUBMITTED"
 
 
-def test_one_poisoned_report_of_fifty_is_drift_and_49_are_written(
+def test_one_quarantined_report_of_fifty_is_drift_and_49_are_written(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     run("UPDATE connections_tradingpreset SET max_open_positions = 100")
@@ -293,28 +293,30 @@ def test_one_poisoned_report_of_fifty_is_drift_and_49_are_written(
         factories.signal(feed)
     factories.claim_all()
     orders = list(Order.objects.order_by("id"))
-    told = [factories.fill_report(o, 100, f"f{o.pk}") for o in orders]
-    told[17] = factories.fill_report(orders[17], 101, "too much")
-    factories.apply(*told)
+    report = [factories.fill_report(o, 100, f"f{o.pk}") for o in orders]
+    report[17] = factories.fill_report(orders[17], 101, "too much")
+    factories.apply(*report)
     assert Order.objects.filter(status="FILLED").count() == 49
     assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
     assert ExecutionPosition.objects.count() == 49
 
 
-def test_a_report_that_not_even_drift_can_hold_does_not_stop_the_others(entry: Order) -> None:
-    nobody = replace(factories.report(entry, ReportKind.ACCEPTED), connection_id="no uuid at all")
-    nobody = replace(nobody, client_order_id="x" * 18)
-    factories.apply(nobody, factories.report(entry, ReportKind.ACCEPTED))
+def test_report_that_cannot_be_quarantined_does_not_stop_the_others(entry: Order) -> None:
+    unwritable = replace(
+        factories.report(entry, ReportKind.ACCEPTED), connection_id="no uuid at all"
+    )
+    unwritable = replace(unwritable, client_order_id="x" * 18)
+    factories.apply(unwritable, factories.report(entry, ReportKind.ACCEPTED))
     assert Order.objects.get().status == "SUBMITTED"
 
 
-def test_a_position_is_told_to_be_opened_once(entry: Order) -> None:
-    told = factories.fill_report(entry, 40, "f1")
-    factories.apply(told)
-    factories.apply(told, factories.fill_report(entry, 60, "f2", price="1.20000"))
+def test_opened_position_is_notified_once(entry: Order) -> None:
+    report = factories.fill_report(entry, 40, "f1")
+    factories.apply(report)
+    factories.apply(report, factories.fill_report(entry, 60, "f2", price="1.20000"))
     position = ExecutionPosition.objects.get()
     (opened,) = factories.events("position.opened")
     assert opened == {"position": position.pk, "quantity": "40", "price": "1.1"}
     route_events(100)
-    told_to = Notification.objects.filter(kind="position.opened").values_list("title", flat=True)
-    assert list(told_to) == ["Position opened: Buy 100 EUR/USD at 1.1"]
+    titles = Notification.objects.filter(kind="position.opened").values_list("title", flat=True)
+    assert list(titles) == ["Position opened: Buy 100 EUR/USD at 1.1"]

@@ -1,4 +1,4 @@
-"""Exits that brokers make by themselves, told in bulk: an outage ends with thousands of them."""
+"""Exits made by brokers, reported in bulk: an outage ends with thousands of them."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -30,7 +30,7 @@ def entries(feed: Feed, broker: FakeBroker) -> list[Order]:
 
 
 def stopped_out(entry: Order) -> OrderReport:
-    """The broker's stop has closed all of it."""
+    """Return the report of a broker stop that closed the whole position."""
     report = factories.fill_report(entry, entry.quantity or D(1), f"stop {entry.pk}", price="1.09")
     return replace(report, broker_order_id=f"S{entry.pk}", close_cause=CloseCause.STOP_LOSS)
 
@@ -41,7 +41,7 @@ def filled(entry: Order) -> OrderReport:
 
 @pytest.mark.django_db
 def test_many_exits_are_written_with_as_many_statements_as_one(entries: list[Order]) -> None:
-    """Each holds hundreds of orders locked until the last of them."""
+    """Each statement keeps hundreds of orders locked until the last one ends."""
     factories.apply(*[filled(entry) for entry in entries])
     counts = []
     for part in (entries[:1], entries[1:]):
@@ -55,7 +55,7 @@ def test_many_exits_are_written_with_as_many_statements_as_one(entries: list[Ord
 
 
 @pytest.mark.django_db
-def test_one_batch_may_tell_of_an_exit_in_parts_and_again(entries: list[Order]) -> None:
+def test_batch_may_report_an_exit_in_parts_and_repeatedly(entries: list[Order]) -> None:
     entry = entries[0]
     factories.apply(filled(entry))
     whole = stopped_out(entry)
@@ -75,7 +75,7 @@ def test_one_batch_may_tell_of_an_exit_in_parts_and_again(entries: list[Order]) 
 
 @pytest.mark.django_db(transaction=True)
 def test_an_exit_that_overtook_its_entry_waits_without_a_lock(entries: list[Order]) -> None:
-    """Told again every second, it would keep those who bring the entry's fill from writing it."""
+    """Repeated every second, it would prevent the entry's fill from being written."""
     early = stopped_out(entries[0])
     lock = f"SELECT 1 FROM execution_order WHERE id = {entries[0].pk} FOR UPDATE"
     with factories.locked_elsewhere(lock):

@@ -1,4 +1,4 @@
-"""Fees in another currency: told late, corrected, without a rate; and on the paper broker."""
+"""Fees in another currency: reported late, corrected, without a rate; on the paper broker."""
 
 import json
 from dataclasses import replace
@@ -34,17 +34,23 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """100 EUR/USD of a USD account, on its way to the broker."""
+    """An order for 100 EUR/USD of a USD account, in flight."""
     factories.signal(feed)
     factories.claim_all()
     return Order.objects.get()
 
 
-def paid(told: OrderReport, fee: str, currency: str, revision: int = 0, **more: Any) -> OrderReport:
+def paid(
+    reported: OrderReport, fee: str, currency: str, revision: int = 0, **more: Any
+) -> OrderReport:
     fill = replace(
-        told.fills[0], commission=D(fee), commission_currency=currency, revision=revision, **more
+        reported.fills[0],
+        commission=D(fee),
+        commission_currency=currency,
+        revision=revision,
+        **more,
     )
-    return replace(told, fills=(fill,))
+    return replace(reported, fills=(fill,))
 
 
 def facts() -> tuple[Any, ...]:
@@ -56,67 +62,69 @@ def facts() -> tuple[Any, ...]:
     return position.quantity, position.commission, position.unconverted_fees
 
 
-def test_a_fee_that_is_told_late_is_converted_then(
-    entry: Order, alice: ExecutionConnection
-) -> None:
+def test_late_fee_is_converted_when_it_arrives(entry: Order, alice: ExecutionConnection) -> None:
     factories.quote(alice, "1.25", "1.25", pair="GBP/USD")
-    told = factories.fill_report(entry, 100, "f1")
-    factories.apply(told)
+    reported = factories.fill_report(entry, 100, "f1")
+    factories.apply(reported)
     assert facts() == (100, 0, {})
-    factories.apply(paid(told, "2", "GBP", revision=1))
+    factories.apply(paid(reported, "2", "GBP", revision=1))
     assert facts() == (100, D("2.5"), {})
     fill = Fill.objects.get()
     assert (fill.commission, fill.commission_rate, fill.commission_converted) == (
         2, D("1.25"), D("2.5"),
     )  # fmt: skip
     assert fill.commission_rate_at is not None
-    factories.apply(paid(told, "4", "GBP", revision=3))
+    factories.apply(paid(reported, "4", "GBP", revision=3))
     assert facts() == (100, 5, {})
 
 
-def test_without_a_rate_it_stands_beside_until_a_correction_finds_one(
+def test_fee_without_a_rate_is_stored_until_a_correction_finds_one(
     entry: Order, alice: ExecutionConnection
 ) -> None:
-    told = factories.fill_report(entry, 100, "f1")
-    factories.apply(paid(told, "2", "GBP"))
+    reported = factories.fill_report(entry, 100, "f1")
+    factories.apply(paid(reported, "2", "GBP"))
     assert facts() == (100, 0, {"GBP": "2"})
     factories.quote(alice, "1.25", "1.25", pair="GBP/USD")
     run("UPDATE prices_latestquote SET received_at = received_at - interval '61 seconds'")
-    factories.apply(paid(told, "3", "GBP", revision=1))
-    assert facts() == (100, 0, {"GBP": "3"})  # too old is as good as none
+    factories.apply(paid(reported, "3", "GBP", revision=1))
+    assert facts() == (100, 0, {"GBP": "3"})  # a stale rate counts as none
     factories.quote(alice, "1.25", "1.25", pair="GBP/USD")
-    factories.apply(paid(told, "3", "GBP", revision=2))
+    factories.apply(paid(reported, "3", "GBP", revision=2))
     assert facts() == (100, D("3.75"), {})
     run("DELETE FROM prices_latestquote WHERE symbol = 'GBP/USD'")
-    factories.apply(paid(told, "4", "GBP", revision=3))
-    assert facts() == (100, 5, {})  # by the rate that was kept
+    factories.apply(paid(reported, "4", "GBP", revision=3))
+    assert facts() == (100, 5, {})  # at the stored rate
 
 
-def test_a_fee_in_the_pairs_own_currency_goes_by_the_fills_own_price(entry: Order) -> None:
+def test_fee_in_the_base_currency_is_converted_at_the_fills_price(entry: Order) -> None:
     factories.apply(paid(factories.fill_report(entry, 100, "f1", price="1.2"), "2", "EUR"))
-    assert facts() == (100, D("2.4"), {})  # it is the account's to pay: all of it was opened
+    assert facts() == (
+        100,
+        D("2.4"),
+        {},
+    )  # the account pays all of it: the whole quantity was opened
 
 
-def test_an_account_that_was_never_read_has_no_rate(entry: Order) -> None:
+def test_unsynced_account_has_no_rate(entry: Order) -> None:
     AccountSnapshot.objects.all().delete()
     factories.apply(paid(factories.fill_report(entry, 100, "f1"), "2", "USD"))
     assert facts() == (100, 0, {"USD": "2"})
 
 
-def test_a_sum_and_fills_with_fees_from_the_bought_coin_in_any_order(
+def test_cumulative_report_and_fills_with_coin_fees_in_any_order(
     entry: Order, alice: ExecutionConnection
 ) -> None:
-    """The sum knows no fee; whatever comes first, the position is its fills less their fees."""
+    """The cumulative report has no fee; in any order the position is its fills less their fees."""
     first = paid(factories.fill_report(entry, 60, "f1"), "0.06", "EUR", fee_in_base=D("0.06"))
     second = paid(factories.fill_report(entry, 40, "f2"), "0.04", "EUR", fee_in_base=D("0.04"))
     whole = factories.fill_report(entry, 100, "sum", inferred=True)
     late = paid(first, "0.12", "EUR", revision=1, fee_in_base=D("0.12"))
-    for told in permutations((first, second, whole, late)):
+    for reports in permutations((first, second, whole, late)):
         with transaction.atomic():
-            for report in told:
+            for report in reports:
                 factories.apply(report)
             quantity, commission, beside = facts()
-            assert (quantity, commission, beside) == (D("99.84"), D("0.176"), {}), told
+            assert (quantity, commission, beside) == (D("99.84"), D("0.176"), {}), reports
             assert Order.objects.get().filled_quantity == 100
             assert audit().counters["MISMATCH"] == 0
             close_position(ExecutionPosition.objects.get().pk)
@@ -124,13 +132,13 @@ def test_a_sum_and_fills_with_fees_from_the_bought_coin_in_any_order(
             transaction.set_rollback(True)
 
 
-def test_a_fee_without_a_rate_reads_no_other_order_of_its_account(
+def test_fee_without_a_rate_reads_no_other_order_of_its_account(
     entry: Order, alice: ExecutionConnection
 ) -> None:
     factories.apply(paid(factories.fill_report(entry, 100, "f1"), "3", "BNB"))
     feed = Feed.objects.get()
-    said = {"feed": feed, "currency_pair": "EUR/USD", "direction": "BUY"}
-    others = Signal.objects.bulk_create([Signal(**said) for _ in range(2000)])
+    fields = {"feed": feed, "currency_pair": "EUR/USD", "direction": "BUY"}
+    others = Signal.objects.bulk_create([Signal(**fields) for _ in range(2000)])
     run(
         "INSERT INTO execution_order (connection_id, signal_id, leg, pair, symbol, side,"
         " order_type, time_in_force, status) SELECT o.connection_id, s, 'entry', o.pair, o.symbol,"
@@ -152,23 +160,23 @@ def nodes(plan: Any) -> list[Any]:
     return [plan, *(one for inner in plan.get("Plans", []) for one in nodes(inner))]
 
 
-def test_on_paper_from_http_to_the_daily_result(
+def test_paper_fees_from_http_request_to_daily_result(
     trading_account: ExecutionConnection, feed: Feed
 ) -> None:
-    """Paper takes its commission in the account's currency: by no rate, in all figures."""
+    """The paper broker charges commission in the account's currency, so no rate is needed."""
     set_terms(["A1"], {"commission_per_million": D(100)})
     client = APIClient()
     client.credentials(HTTP_AUTHORIZATION=f"Bearer {create_api_key(feed.owner, 'test')[1]}")
-    said = {"feed": feed.slug, "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09"}
-    answer = client.post("/api/v1/signals/?publish=true", said, format="json")
+    body = {"feed": feed.slug, "symbol": "EUR/USD", "direction": "BUY", "sl": "1.09"}
+    answer = client.post("/api/v1/signals/?publish=true", body, format="json")
     assert answer.status_code == 201, answer.content
     send()
     entry = Fill.objects.get()
     assert (entry.commission, entry.commission_rate, entry.commission_rate_at) == (
         D("0.33"), 1, None,
     )  # fmt: skip
-    said = {"feed": feed.slug, "action": "CLOSE", "refers_to": answer.json()["id"]}
-    client.post("/api/v1/signals/?publish=true", said, format="json")
+    body = {"feed": feed.slug, "action": "CLOSE", "refers_to": answer.json()["id"]}
+    client.post("/api/v1/signals/?publish=true", body, format="json")
     send()
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.commission) == (0, D("0.66"))

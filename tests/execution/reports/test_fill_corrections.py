@@ -1,4 +1,4 @@
-"""A broker corrects how much an execution was: order, position and broker agree again."""
+"""A broker corrects an execution's quantity: order, position and broker agree afterwards."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -24,20 +24,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """100, on its way to the broker, nothing told yet."""
+    """An order for 100 in flight, without reports."""
     factories.signal(feed)
     factories.claim_all()
     return Order.objects.get()
 
 
-def corrected(told: OrderReport, quantity: int, revision: int = 1) -> OrderReport:
-    fill = replace(told.fills[0], quantity=D(quantity), revision=revision)
-    return replace(told, fills=(fill,))
+def corrected(report: OrderReport, quantity: int, revision: int = 1) -> OrderReport:
+    fill = replace(report.fills[0], quantity=D(quantity), revision=revision)
+    return replace(report, fills=(fill,))
 
 
 def stopped(entry: Order, quantity: int, fill_id: str) -> OrderReport:
-    told = factories.fill_report(entry, quantity, fill_id, price="1.09000", broker_order_id="X1")
-    return replace(told, close_cause=CloseCause.STOP_LOSS)
+    report = factories.fill_report(entry, quantity, fill_id, price="1.09000", broker_order_id="X1")
+    return replace(report, close_cause=CloseCause.STOP_LOSS)
 
 
 def position() -> ExecutionPosition:
@@ -45,7 +45,7 @@ def position() -> ExecutionPosition:
 
 
 def agree() -> bool:
-    """Whether every sum that is kept is that of the fills."""
+    """Return whether every stored total is the sum of its fills."""
     found = rows(
         "SELECT p.quantity, p.opened_quantity, coalesce(sum(f.quantity) FILTER"
         " (WHERE o.position_id IS NULL), 0) AS came, coalesce(sum(f.quantity) FILTER"
@@ -59,10 +59,10 @@ def agree() -> bool:
     )
 
 
-def test_a_smaller_entry_makes_the_position_smaller(entry: Order) -> None:
-    told = factories.fill_report(entry, 100, "e1")
-    factories.apply(told)
-    factories.apply(corrected(told, 90), corrected(told, 90), told)
+def test_smaller_entry_fill_shrinks_the_position(entry: Order) -> None:
+    report = factories.fill_report(entry, 100, "e1")
+    factories.apply(report)
+    factories.apply(corrected(report, 90), corrected(report, 90), report)
     entry.refresh_from_db()
     assert (entry.status, entry.filled_quantity, Fill.objects.get().quantity) == ("FILLED", 90, 90)
     assert (position().quantity, position().opened_quantity) == (90, 90)
@@ -71,30 +71,30 @@ def test_a_smaller_entry_makes_the_position_smaller(entry: Order) -> None:
     assert not DriftItem.objects.exists()
 
 
-def test_a_larger_entry_makes_the_position_larger(entry: Order) -> None:
-    told = factories.fill_report(entry, 60, "e1")
-    factories.apply(told)
-    factories.apply(corrected(told, 70))
+def test_larger_entry_fill_grows_the_position(entry: Order) -> None:
+    report = factories.fill_report(entry, 60, "e1")
+    factories.apply(report)
+    factories.apply(corrected(report, 70))
     assert (position().quantity, factories.order(leg="entry").status) == (70, "PARTIALLY_FILLED")
     factories.apply(factories.fill_report(entry, 30, "e2"))
     assert (position().quantity, factories.order(leg="entry").status) == (100, "FILLED")
     assert agree()
 
 
-def test_what_fills_after_a_full_order_was_corrected_still_counts(entry: Order) -> None:
-    told = factories.fill_report(entry, 100, "e1")
-    factories.apply(told)
-    factories.apply(corrected(told, 80))
+def test_fill_after_the_correction_of_a_full_order_counts(entry: Order) -> None:
+    report = factories.fill_report(entry, 100, "e1")
+    factories.apply(report)
+    factories.apply(corrected(report, 80))
     factories.apply(factories.fill_report(entry, 10, "e2"))
     assert (position().quantity, factories.order(leg="entry").status) == (90, "FILLED")
     assert agree()
     assert not DriftItem.objects.exists()
 
 
-def test_whichever_of_the_two_is_told_first(entry: Order) -> None:
+def test_fills_and_corrections_in_any_order_have_one_result(entry: Order) -> None:
     first, other = factories.fill_report(entry, 60, "e1"), factories.fill_report(entry, 40, "e2")
-    said = (first, other, corrected(first, 50), corrected(other, 30, 2), corrected(other, 20))
-    for one in permutations(said):
+    reports = (first, other, corrected(first, 50), corrected(other, 30, 2), corrected(other, 20))
+    for one in permutations(reports):
         with transaction.atomic():
             for report in one:
                 factories.apply(report)
@@ -109,28 +109,28 @@ def test_whichever_of_the_two_is_told_first(entry: Order) -> None:
             transaction.set_rollback(True)
 
 
-def test_a_sum_that_was_told_before_shrinks_with_the_correction(entry: Order) -> None:
-    told = factories.fill_report(entry, 60, "e1")
-    factories.apply(factories.fill_report(entry, 80, "", inferred=True), told)
-    factories.apply(corrected(told, 50))
+def test_earlier_cumulative_quantity_shrinks_with_the_correction(entry: Order) -> None:
+    report = factories.fill_report(entry, 60, "e1")
+    factories.apply(factories.fill_report(entry, 80, "", inferred=True), report)
+    factories.apply(corrected(report, 50))
     assert (position().quantity, factories.order(leg="entry").inferred_quantity) == (70, 20)
     assert agree()
 
 
-def test_the_profit_of_what_is_closed_stays(entry: Order) -> None:
-    told = factories.fill_report(entry, 100, "e1")
-    factories.apply(told, stopped(entry, 40, "x1"))
-    factories.apply(corrected(told, 90))
+def test_profit_of_the_closed_part_stays(entry: Order) -> None:
+    report = factories.fill_report(entry, 100, "e1")
+    factories.apply(report, stopped(entry, 40, "x1"))
+    factories.apply(corrected(report, 90))
     assert (position().quantity, position().realized_pnl) == (50, D("-0.4"))
     assert agree()
 
 
-def test_a_smaller_exit_leaves_the_rest_open_and_guarded(entry: Order) -> None:
+def test_smaller_exit_leaves_the_remainder_open_and_guarded(entry: Order) -> None:
     factories.apply(factories.fill_report(entry, 100, "e1"))
-    told = stopped(entry, 100, "x1")
-    factories.apply(told)
+    report = stopped(entry, 100, "x1")
+    factories.apply(report)
     assert position().closed_at is not None
-    factories.apply(corrected(told, 90), told)
+    factories.apply(corrected(report, 90), report)
     now = position()
     assert (now.quantity, now.closed_at, now.close_reason) == (10, None, "")
     exit_ = factories.order(leg="sl")
@@ -141,45 +141,45 @@ def test_a_smaller_exit_leaves_the_rest_open_and_guarded(entry: Order) -> None:
     assert not DriftItem.objects.exists()
 
 
-def test_an_exit_of_the_brokers_and_its_correction_in_one_flush(entry: Order) -> None:
-    told = stopped(entry, 40, "x1")
-    factories.apply(factories.fill_report(entry, 100, "e1"), told, corrected(told, 30))
+def test_broker_exit_and_its_correction_in_one_flush(entry: Order) -> None:
+    report = stopped(entry, 40, "x1")
+    factories.apply(factories.fill_report(entry, 100, "e1"), report, corrected(report, 30))
     exit_ = factories.order(leg="sl")
     assert (exit_.status, exit_.quantity, position().quantity) == ("FILLED", 30, 70)
-    factories.apply(corrected(told, 50, 2))
+    factories.apply(corrected(report, 50, 2))
     exit_.refresh_from_db()
     assert (exit_.status, exit_.quantity, position().quantity) == ("FILLED", 50, 50)
     assert agree()
     assert not DriftItem.objects.exists()
 
 
-def test_what_an_exit_has_reserved_is_never_more_than_what_is_left(entry: Order) -> None:
-    told = factories.fill_report(entry, 100, "e1")
-    factories.apply(told)
+def test_reservation_never_exceeds_the_remaining_quantity(entry: Order) -> None:
+    report = factories.fill_report(entry, 100, "e1")
+    factories.apply(report)
     close_position(position().pk)
     assert position().reserved == 100
-    factories.apply(corrected(told, 90))
+    factories.apply(corrected(report, 90))
     assert (position().quantity, position().reserved) == (90, 90)
 
 
-def test_what_takes_back_all_of_an_order_is_left_to_people(entry: Order) -> None:
-    told = factories.fill_report(entry, 100, "e1")
-    factories.apply(told)
-    factories.apply(corrected(told, 0))
+def test_correction_to_zero_is_left_to_a_person(entry: Order) -> None:
+    report = factories.fill_report(entry, 100, "e1")
+    factories.apply(report)
+    factories.apply(corrected(report, 0))
     assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
     assert (position().quantity, factories.order().filled_quantity) == (100, 100)
 
 
-def test_what_is_more_than_was_ordered_is_left_to_people(entry: Order) -> None:
-    told = factories.fill_report(entry, 100, "e1")
-    factories.apply(told)
-    factories.apply(corrected(told, 110))
+def test_correction_above_the_ordered_quantity_is_left_to_a_person(entry: Order) -> None:
+    report = factories.fill_report(entry, 100, "e1")
+    factories.apply(report)
+    factories.apply(corrected(report, 110))
     assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
     assert position().quantity == 100
     assert agree()
 
 
-def test_a_correction_that_nobody_told_is_found_by_the_comparison(
+def test_unreported_correction_is_found_by_reconciliation(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,

@@ -1,6 +1,6 @@
-"""A true history, told by everybody who tells of it, in any order: the same rows in the end.
+"""A generated history, reported by every source in any order: the same final rows.
 
-Histories are made up: how an entry fills, ends and is closed by the broker, its owner or us. From
+Histories are generated: how an entry fills, ends and is closed by the broker, its owner or us. From
 each the reports are derived that reply, stream, poll and reconciliation would make of it:
 executions with ids, sums without, corrections, conclusions, each any number of times.
 """
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 NOON = market_now().replace(microsecond=0)
 SIZE = 100
 
-# Exits that the broker made are numbered as they are told, which is a name and no more.
+# Broker exits are numbered in order of arrival; the number is only a name.
 ORDERS = """
 SELECT regexp_replace(leg, '-[0-9]+$', '') AS leg, broker_order_id, status, quantity,
   filled_quantity, inferred_quantity, round(avg_fill_price, 12) AS average,
@@ -53,7 +53,7 @@ FROM positions_executionposition
 
 @dataclass(frozen=True)
 class Part:
-    """One execution as it was. minute: after noon."""
+    """One execution. minute: minutes after noon."""
 
     fill_id: str
     quantity: int
@@ -61,7 +61,7 @@ class Part:
     commission: D
     minute: int
 
-    def told(self, revision: int = 0) -> Execution:
+    def execution(self, revision: int = 0) -> Execution:
         return Execution(
             self.fill_id, D(self.quantity), self.price, NOON + timedelta(minutes=self.minute),
             self.commission, "USD", revision=revision,
@@ -75,9 +75,9 @@ class History:
     entry: tuple[Part, ...]
     end: ReportKind | None
     exits: tuple[tuple[str, CloseCause, tuple[Part, ...]], ...]
-    corrected: frozenset[str]  # fill ids whose first telling had another price
-    untold: frozenset[str]  # fill ids that nobody tells of: only the sums know
-    concluded: bool  # reconciliation found the position gone before all exits were told
+    corrected: frozenset[str]  # fill ids first reported with another price
+    unreported: frozenset[str]  # fill ids without a report: only in cumulative sums
+    concluded: bool  # reconciliation found the position gone before all exits were reported
 
 
 def parts(draw: st.DrawFn, name: str, total: int, start: int) -> tuple[Part, ...]:
@@ -107,9 +107,9 @@ def histories(draw: st.DrawFn) -> History:
         if taken:
             exits.append((ticket, cause, parts(draw, ticket, taken, 20)))
             left -= taken
-    ids = [part.fill_id for part in (*entry, *(p for _, _, told in exits for p in told))]
+    ids = [part.fill_id for part in (*entry, *(p for _, _, parts in exits for p in parts))]
     some = st.frozensets(st.sampled_from(ids), max_size=3)
-    is_corrected = draw(st.booleans())  # a sum from before a correction would say another price
+    is_corrected = draw(st.booleans())  # a sum from before a correction would have another price
     return History(
         entry,
         draw(st.sampled_from(ends)),
@@ -121,57 +121,59 @@ def histories(draw: st.DrawFn) -> History:
 
 
 def sums_of(executed: Sequence[Part]) -> list[Execution]:
-    """What polls without ids saw: after each execution how much, and its average."""
-    told = []
+    """Return cumulative reports of polls without ids: quantity and average per execution."""
+    reports = []
     for count in range(1, len(executed) + 1):
         seen = executed[:count]
         quantity = sum(part.quantity for part in seen)
         value = sum((part.price * part.quantity for part in seen), D(0))
         commission = sum((part.commission for part in seen), D(0))
         time = NOON + timedelta(minutes=seen[-1].minute)
-        told.append(Execution("", D(quantity), value / quantity, time, commission, inferred=True))
-    return told
+        reports.append(
+            Execution("", D(quantity), value / quantity, time, commission, inferred=True)
+        )
+    return reports
 
 
 def reports_of(history: History, entry: Order) -> list[OrderReport]:
-    """Everything that anybody tells of it."""
+    """Return the reports of a history from all sources."""
     filled = factories.report(entry, ReportKind.FILLED, broker_order_id="E")
-    told = [replace(filled, kind=ReportKind.ACCEPTED)]
-    told += _of_one(history, filled, history.entry)
+    reports = [replace(filled, kind=ReportKind.ACCEPTED)]
+    reports += _of_one(history, filled, history.entry)
     if history.end:
-        told.append(replace(filled, kind=history.end))
+        reports.append(replace(filled, kind=history.end))
     for ticket, cause, executed in history.exits:
         exit_ = replace(filled, broker_order_id=ticket, close_cause=cause)
-        told += _of_one(history, exit_, executed)
+        reports += _of_one(history, exit_, executed)
     if history.concluded:
         opened = D(sum(part.quantity for part in history.entry))
         gone = Execution("", opened, D("1.05"), NOON + timedelta(hours=2), inferred=True)
-        told.append(
+        reports.append(
             replace(filled, broker_order_id="", close_cause=CloseCause.EXTERNAL, fills=(gone,))
         )
-    return told
+    return reports
 
 
 def _of_one(history: History, named: OrderReport, executed: Sequence[Part]) -> list[OrderReport]:
-    told = []
+    reports = []
     for part in executed:
         if part.fill_id in history.corrected:
             wrong = replace(part, price=part.price + 1, commission=part.commission * 2)
-            told.append(replace(named, fills=(wrong.told(),)))
-            told.append(replace(named, fills=(part.told(revision=1),)))
-        elif part.fill_id not in history.untold:
-            told.append(replace(named, fills=(part.told(),)))
+            reports.append(replace(named, fills=(wrong.execution(),)))
+            reports.append(replace(named, fills=(part.execution(revision=1),)))
+        elif part.fill_id not in history.unreported:
+            reports.append(replace(named, fills=(part.execution(),)))
     known = tuple(
-        part.told(revision=int(part.fill_id in history.corrected))
+        part.execution(revision=int(part.fill_id in history.corrected))
         for part in executed
-        if part.fill_id not in history.untold
+        if part.fill_id not in history.unreported
     )
-    told += [replace(named, fills=known)] if known else []  # a look-up tells them all at once
-    return told + [replace(named, fills=(one,)) for one in sums_of(executed)]
+    reports += [replace(named, fills=known)] if known else []  # a look-up reports them all at once
+    return reports + [replace(named, fills=(one,)) for one in sums_of(executed)]
 
 
 def outcome(batches: Sequence[Sequence[OrderReport]]) -> list[list[tuple[Any, ...]]]:
-    """What the rows are after it; undone."""
+    """Return the rows after the batches, and roll back."""
     with transaction.atomic():
         waiting: list[OrderReport] = []
         for batch in batches:
@@ -187,23 +189,23 @@ def outcome(batches: Sequence[Sequence[OrderReport]]) -> list[list[tuple[Any, ..
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """On its way to the broker, nothing told yet."""
+    """An order in flight, without reports."""
     factories.signal(feed)
     factories.claim_all()
     return Order.objects.get()
 
 
-def test_whoever_tells_of_it_and_in_whichever_order(entry: Order) -> None:
+def test_final_rows_do_not_depend_on_source_and_order(entry: Order) -> None:
     @settings(max_examples=40, deadline=None, database=None, derandomize=True,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(data=st.data(), history=histories())
     def whichever(data: st.DataObject, history: History) -> None:
-        told = reports_of(history, entry)
-        wanted = outcome([told])
+        reports = reports_of(history, entry)
+        wanted = outcome([reports])
         for _ in range(3):
-            order = data.draw(st.permutations(told))
-            again = data.draw(st.lists(st.sampled_from(told), max_size=5))
-            cuts = data.draw(st.lists(st.integers(0, len(told)), max_size=5))
+            order = data.draw(st.permutations(reports))
+            again = data.draw(st.lists(st.sampled_from(reports), max_size=5))
+            cuts = data.draw(st.lists(st.integers(0, len(reports)), max_size=5))
             every = [*order, *again]
             ends = sorted({0, *cuts, len(every)})
             assert outcome([every[a:b] for a, b in pairwise(ends)]) == wanted
@@ -211,12 +213,12 @@ def test_whoever_tells_of_it_and_in_whichever_order(entry: Order) -> None:
     whichever()
 
 
-# ---- the same by hand: what the rows are, not only that they are the same ------------------------
+# ---- fixed histories: the exact rows --------------------------------------------------------
 def stated(of: Order, quantity: int, price: str, **fields: Any) -> OrderReport:
     return factories.fill_report(of, quantity, "", price=price, inferred=True, **fields)
 
 
-def test_executions_replace_a_sum_and_the_position_follows(entry: Order) -> None:
+def test_executions_replace_a_cumulative_report_and_the_position_follows(entry: Order) -> None:
     factories.apply(stated(entry, 60, "1.10500"))
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.entry_price) == (60, D("1.105"))
@@ -236,23 +238,23 @@ def test_executions_replace_a_sum_and_the_position_follows(entry: Order) -> None
     assert ("INFERRED_REPLACED", "PARTIALLY_FILLED") in factories.log_codes(entry.pk)
 
 
-def test_a_sum_that_is_no_news_changes_nothing(entry: Order) -> None:
+def test_known_cumulative_report_changes_nothing(entry: Order) -> None:
     factories.apply(factories.fill_report(entry, 60, "e1"), stated(entry, 40, "1.2"))
     factories.apply(stated(entry, 60, "1.2"))
     assert [fill.broker_fill_id for fill in Fill.objects.all()] == ["e1"]
 
 
 def concluded(entry: Order, quantity: int, price: str = "1.10000") -> OrderReport:
-    told = stated(entry, quantity, price, broker_order_id="")
-    return replace(told, close_cause=CloseCause.EXTERNAL)
+    reports = stated(entry, quantity, price, broker_order_id="")
+    return replace(reports, close_cause=CloseCause.EXTERNAL)
 
 
 def stopped(entry: Order, quantity: int, fill_id: str, price: str = "1.09000") -> OrderReport:
-    told = factories.fill_report(entry, quantity, fill_id, price=price, broker_order_id="X1")
-    return replace(told, close_cause=CloseCause.STOP_LOSS)
+    reports = factories.fill_report(entry, quantity, fill_id, price=price, broker_order_id="X1")
+    return replace(reports, close_cause=CloseCause.STOP_LOSS)
 
 
-def test_the_brokers_stop_told_late_replaces_the_close_that_was_concluded(entry: Order) -> None:
+def test_late_broker_stop_replaces_the_inferred_close(entry: Order) -> None:
     factories.apply(factories.fill_report(entry, 100, "e1", price="1.10000"))
     factories.apply(concluded(entry, 100, "1.10500"))
     position = ExecutionPosition.objects.get()
@@ -269,7 +271,7 @@ def test_the_brokers_stop_told_late_replaces_the_close_that_was_concluded(entry:
     assert not DriftItem.objects.exists()
 
 
-def test_a_close_is_not_concluded_again_when_the_stop_was_told_first(entry: Order) -> None:
+def test_close_is_not_inferred_when_the_stop_was_reported_first(entry: Order) -> None:
     factories.apply(factories.fill_report(entry, 100, "e1"))
     factories.apply(stopped(entry, 100, "x1"))
     factories.apply(concluded(entry, 100))
@@ -277,7 +279,7 @@ def test_a_close_is_not_concluded_again_when_the_stop_was_told_first(entry: Orde
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_our_own_exits_late_fill_takes_from_the_conclusion(entry: Order) -> None:
+def test_late_fill_of_our_exit_reduces_the_inferred_close(entry: Order) -> None:
     factories.apply(factories.fill_report(entry, 100, "e1", price="1.10000"))
     position = ExecutionPosition.objects.get()
     close_position(position.pk)
@@ -293,7 +295,7 @@ def test_our_own_exits_late_fill_takes_from_the_conclusion(entry: Order) -> None
     assert not DriftItem.objects.exists()
 
 
-def test_a_fill_after_a_conclusion_opens_what_it_fills(entry: Order) -> None:
+def test_entry_fill_after_an_inferred_close_opens_its_quantity(entry: Order) -> None:
     factories.apply(factories.fill_report(entry, 80, "e1"))
     factories.apply(concluded(entry, 80))
     factories.apply(factories.fill_report(entry, 20, "e2"))
@@ -302,7 +304,7 @@ def test_a_fill_after_a_conclusion_opens_what_it_fills(entry: Order) -> None:
     assert (position.quantity, position.opened_quantity) == (20, 100)
 
 
-def test_a_corrected_price_moves_everything_that_follows_from_it(entry: Order) -> None:
+def test_corrected_price_updates_all_derived_values(entry: Order) -> None:
     factories.apply(
         factories.fill_report(entry, 100, "e1", price="1.10000"), stopped(entry, 100, "x1")
     )

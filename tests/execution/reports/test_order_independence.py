@@ -1,4 +1,4 @@
-"""Any permutation, repetition and bundling of the same reports ends in the same rows."""
+"""Any permutation, repetition and batching of the same reports ends in the same rows."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -87,7 +87,7 @@ def leaving(entry: Order) -> Story:
 
 
 def closed_by_its_owner(entry: Order) -> Story:
-    """What is left is closed at the broker, in two parts of one order."""
+    """The remainder is closed at the broker, in two parts of one order."""
     external = [at(entry, 20, "x1", "1.11500", 7), at(entry, 10, "x2", "1.11510", 8)]
     return [
         replace(report, broker_order_id="X", close_cause=CloseCause.EXTERNAL) for report in external
@@ -95,12 +95,12 @@ def closed_by_its_owner(entry: Order) -> Story:
 
 
 def whole(entry: Order) -> Story:
-    """Everything: 80 come in, 80 go out by three ways."""
+    """All reports: 80 are opened, and 80 closed in three ways."""
     return resting(entry) + leaving(entry) + closed_by_its_owner(entry)
 
 
-def tell(batches: list[Story]) -> None:
-    """Tell them; what is deferred is told again, as a broker's stream does."""
+def apply_batches(batches: list[Story]) -> None:
+    """Apply the batches; repeat deferred reports, as a broker's stream does."""
     deferred: Story = []
     for batch in batches:
         deferred = factories.apply(*deferred, *batch)
@@ -110,9 +110,9 @@ def tell(batches: list[Story]) -> None:
 
 
 def outcome(batches: list[Story]) -> list[list[tuple[Any, ...]]]:
-    """What the rows are after it; undone."""
+    """Return the rows after the batches, and roll back."""
     with transaction.atomic():
-        tell(batches)
+        apply_batches(batches)
         assert not DriftItem.objects.exists()
         seen = snapshot()
         transaction.set_rollback(True)
@@ -123,14 +123,14 @@ def outcome(batches: list[Story]) -> list[list[tuple[Any, ...]]]:
 def test_any_order_and_repetition_ends_in_the_same_rows(
     entry: Order, story: Callable[[Order], Story]
 ) -> None:
-    told = story(entry)
-    wanted = outcome([told])
+    reports = story(entry)
+    wanted = outcome([reports])
 
     @settings(max_examples=25, deadline=None, database=None, derandomize=True,
               suppress_health_check=list(HealthCheck))  # fmt: skip
     @given(
-        order=st.permutations(told),
-        again=st.lists(st.sampled_from(told), max_size=6),
+        order=st.permutations(reports),
+        again=st.lists(st.sampled_from(reports), max_size=6),
         cuts=st.lists(st.integers(0, 12), max_size=4),
     )
     def whichever(order: Story, again: Story, cuts: list[int]) -> None:
@@ -142,8 +142,8 @@ def test_any_order_and_repetition_ends_in_the_same_rows(
     whichever()
 
 
-def test_the_whole_story_has_these_rows(entry: Order) -> None:
-    tell([whole(entry)])
+def test_whole_history_has_the_expected_rows(entry: Order) -> None:
+    apply_batches([whole(entry)])
     orders, fills, positions = snapshot()
     assert [(row[0], row[1], row[2]) for row in orders] == [
         ("close-1", "EXPIRED", 20),
@@ -159,8 +159,8 @@ def test_the_whole_story_has_these_rows(entry: Order) -> None:
     ]  # fmt: skip
 
 
-def test_one_report_told_fifty_times_in_one_flush_counts_once(entry: Order) -> None:
-    told = at(entry, 40, "e2", "1.10000", 3)
-    tell([[told] * 50])
+def test_report_repeated_fifty_times_in_one_flush_counts_once(entry: Order) -> None:
+    reports = at(entry, 40, "e2", "1.10000", 3)
+    apply_batches([[reports] * 50])
     assert Order.objects.get(leg="entry").filled_quantity == 100
     assert ExecutionPosition.objects.get().opened_quantity == 100

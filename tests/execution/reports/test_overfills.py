@@ -1,4 +1,4 @@
-"""A broker says that an exit closed more than we hold: what is open is closed, and no more."""
+"""A broker reports an exit of more than we hold: only the open quantity is closed."""
 
 import queue
 from dataclasses import replace
@@ -36,8 +36,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def stopped(entry: Order, quantity: int, fill_id: str = "s1") -> OrderReport:
-    told = factories.fill_report(entry, quantity, fill_id, price="1.09000", broker_order_id="X1")
-    return replace(told, close_cause=CloseCause.STOP_LOSS)
+    report = factories.fill_report(entry, quantity, fill_id, price="1.09000", broker_order_id="X1")
+    return replace(report, close_cause=CloseCause.STOP_LOSS)
 
 
 @pytest.fixture
@@ -65,11 +65,11 @@ def outcome(position: ExecutionPosition, exit_: Order) -> tuple[object, ...]:
 CLOSED = (D(0), D(40), "CANCELLED", "EXIT_OVERFILLED")
 
 
-def test_what_is_open_is_closed_and_the_rest_is_told(
+def test_overfill_closes_the_open_quantity_and_reports_the_excess(
     position: ExecutionPosition, leaving: Order
 ) -> None:
-    told = factories.fill_report(leaving, 100, "x1")
-    factories.apply(told)
+    report = factories.fill_report(leaving, 100, "x1")
+    factories.apply(report)
     assert outcome(position, leaving) == CLOSED
     item = DriftItem.objects.get()
     assert (item.kind, item.key) == ("EXIT_OVERFILLED", leaving.client_order_id)
@@ -78,21 +78,21 @@ def test_what_is_open_is_closed_and_the_rest_is_told(
     assert f"EURUSD, P-{item.position_id}, O-{item.order_id}" in presentation.subject(item)
     assert decisions.actions_of(item) == (Decision.IGNORE,)
     assert presentation.guidance(item)
-    factories.apply(told)  # told again
+    factories.apply(report)  # repeated
     assert outcome(position, leaving) == CLOSED
     assert DriftItem.objects.count() == 1
 
 
-def test_the_rest_of_its_report_and_its_neighbours_are_written(
+def test_excess_fills_and_other_reports_are_written(
     position: ExecutionPosition, leaving: Order, feed: Feed
 ) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     neighbour = factories.order(pk=outgoing.request.order_id)
-    told = factories.fill_report(leaving, 30, "x1")
-    more = [replace(told.fills[0], broker_fill_id=name, quantity=D(35)) for name in ("x2", "x3")]
+    report = factories.fill_report(leaving, 30, "x1")
+    more = [replace(report.fills[0], broker_fill_id=name, quantity=D(35)) for name in ("x2", "x3")]
     factories.apply(
-        replace(told, fills=(*told.fills, *more)), factories.fill_report(neighbour, 100, "n1")
+        replace(report, fills=(*report.fills, *more)), factories.fill_report(neighbour, 100, "n1")
     )
     assert outcome(position, leaving) == CLOSED
     assert [str(fill.quantity.normalize()) for fill in leaving.fills.order_by("id")] == [
@@ -106,15 +106,17 @@ def test_the_rest_of_its_report_and_its_neighbours_are_written(
 
 def beyond(exit_: Order, **quantities: int) -> OrderReport:
     """An exit's executions by id."""
-    told = factories.fill_report(exit_, 1, "x")
-    fills = [replace(told.fills[0], broker_fill_id=n, quantity=D(q)) for n, q in quantities.items()]
-    return replace(told, fills=tuple(fills))
+    report = factories.fill_report(exit_, 1, "x")
+    fills = [
+        replace(report.fills[0], broker_fill_id=n, quantity=D(q)) for n, q in quantities.items()
+    ]
+    return replace(report, fills=tuple(fills))
 
 
 @pytest.mark.parametrize(
     "again", [{"x1": 30, "x2": 35, "x3": 35}, {"x1": 30, "x2": 35}, {"x2": 35}, {"x3": 35}]
 )
-def test_what_is_told_again_in_any_part_changes_nothing(
+def test_repeated_parts_of_an_overfill_change_nothing(
     position: ExecutionPosition, leaving: Order, again: dict[str, int]
 ) -> None:
     factories.apply(beyond(leaving, x1=30, x2=35, x3=35))
@@ -122,15 +124,15 @@ def test_what_is_told_again_in_any_part_changes_nothing(
     assert item.evidence["differs"] == "40 100"
     decisions.ignore(item.pk, by=None, reason="It was mine.")
     before = DriftItem.objects.values("state", "evidence", "found_at").get()
-    told = len(factories.events("drift.found"))
+    events_before = len(factories.events("drift.found"))
     factories.apply(beyond(leaving, **again))
     after = DriftItem.objects.values("state", "evidence", "found_at").get()
     assert (after, after["state"]) == (before, "IGNORED")
-    assert len(factories.events("drift.found")) == told
+    assert len(factories.events("drift.found")) == events_before
     assert outcome(position, leaving) == CLOSED
 
 
-def test_what_is_new_adds_to_what_was_told(position: ExecutionPosition, leaving: Order) -> None:
+def test_new_excess_adds_to_the_reported_one(position: ExecutionPosition, leaving: Order) -> None:
     factories.apply(beyond(leaving, x1=30, x2=35, x3=35))
     decisions.ignore(DriftItem.objects.get().pk, by=None, reason="It was mine.")
     factories.apply(beyond(leaving, x3=35, x4=20))
@@ -140,15 +142,17 @@ def test_what_is_new_adds_to_what_was_told(position: ExecutionPosition, leaving:
     assert names == ["x1", "x2", "x3", "x4"]
 
 
-def test_a_sum_without_ids_is_cut_as_well(position: ExecutionPosition, leaving: Order) -> None:
-    told = factories.fill_report(leaving, 100, "", inferred=True)
-    factories.apply(told)
-    factories.apply(told, factories.fill_report(leaving, 100, "x1"))
+def test_cumulative_report_without_ids_is_capped_too(
+    position: ExecutionPosition, leaving: Order
+) -> None:
+    report = factories.fill_report(leaving, 100, "", inferred=True)
+    factories.apply(report)
+    factories.apply(report, factories.fill_report(leaving, 100, "x1"))
     assert outcome(position, leaving) == CLOSED
     assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"
 
 
-def test_an_exit_whose_position_is_closed_ends_with_nothing(
+def test_exit_of_a_closed_position_ends_unfilled(
     position: ExecutionPosition, leaving: Order
 ) -> None:
     factories.apply(stopped(factories.order(leg="entry"), 40, "s2"))
@@ -158,11 +162,11 @@ def test_an_exit_whose_position_is_closed_ends_with_nothing(
     assert (position.close_reason, position.reserved) == ("sl", 0)
 
 
-def test_the_brokers_own_stop_closes_no_more_than_is_open(position: ExecutionPosition) -> None:
+def test_broker_stop_closes_no_more_than_is_open(position: ExecutionPosition) -> None:
     entry = factories.order(leg="entry")
-    told = stopped(entry, 120)
-    assert factories.apply(told) == []
-    factories.apply(told)
+    report = stopped(entry, 120)
+    assert factories.apply(report) == []
+    factories.apply(report)
     position.refresh_from_db()
     exit_ = factories.order(leg="sl")
     assert (position.quantity, position.close_reason) == (0, "sl")
@@ -171,7 +175,7 @@ def test_the_brokers_own_stop_closes_no_more_than_is_open(position: ExecutionPos
     assert (item.kind, item.key) == ("EXIT_OVERFILLED", "X1")
 
 
-def test_an_exit_told_in_parts_goes_on_until_its_broker_has_executed_all(
+def test_exit_in_parts_works_until_the_broker_has_executed_all(
     position: ExecutionPosition, leaving: Order
 ) -> None:
     factories.apply(factories.fill_report(leaving, 70, "x1"))
@@ -185,7 +189,7 @@ def fill(name: str, quantity: int, *, inferred: bool = False) -> Execution:
 
 
 @pytest.mark.parametrize(
-    ("filled", "inferred", "room", "fills", "kept", "told", "counted"),
+    ("filled", "inferred", "room", "fills", "kept", "reported", "counted"),
     [
         (0, 0, 40, [fill("a", 100)], [40], 100, 40),
         (0, 0, 40, [fill("a", 30), fill("b", 30)], [30, 10], 60, 40),
@@ -196,20 +200,20 @@ def fill(name: str, quantity: int, *, inferred: bool = False) -> Execution:
         (40, 0, 60, [fill("a", 10)], [10], 50, 50),
     ],
 )
-def test_how_executions_are_cut(
-    filled: int, inferred: int, room: int, fills: list[Execution], kept: list[int], told: int,
+def test_executions_are_split_at_the_open_quantity(
+    filled: int, inferred: int, room: int, fills: list[Execution], kept: list[int], reported: int,
     counted: int,
 ) -> None:  # fmt: skip
     so_far = SimpleNamespace(filled=D(filled), inferred=D(inferred), open_quantity=D(room))
     found = split_fills(fills, so_far, {"known": D(30)}, PreviousOverfill())
     assert [one.quantity for one in found.fills] == kept
-    assert [found.reported, found.counted] == [told, counted]
+    assert [found.reported, found.counted] == [reported, counted]
 
 
-# ---- an exit that is told before its entry's fills ----------------------------------------------
+# ---- an exit that is reported before its entry's fills ------------------------------------------
 @pytest.fixture
 def half(alice: ExecutionConnection, feed: Feed) -> Order:
-    """An exit of 40 at the broker; the entry's 100 have filled for 40, as far as we were told."""
+    """An exit of 40 at the broker; of the entry's 100, a fill of 40 is reported."""
     factories.signal(feed)
     factories.claim_all()
     entry = factories.order(leg="entry")
@@ -220,7 +224,7 @@ def half(alice: ExecutionConnection, feed: Feed) -> Order:
     return factories.order(leg="close-1")
 
 
-def test_an_exit_waits_in_the_flusher_for_its_entrys_fills(half: Order) -> None:
+def test_exit_waits_in_the_report_writer_for_its_entrys_fills(half: Order) -> None:
     outbox: queue.SimpleQueue[OutboxItem] = queue.SimpleQueue()
     flusher = ReportWriter(outbox)
     flusher.start()
@@ -241,7 +245,7 @@ def test_an_exit_waits_in_the_flusher_for_its_entrys_fills(half: Order) -> None:
     assert ExecutionPosition.objects.get().quantity == 40
 
 
-def test_it_waits_a_minute_and_is_applied_as_it_is_by_itself(
+def test_exit_is_applied_after_waiting_a_minute(
     half: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("execution.dispatch.deferred_reports.DEFER_SECONDS", 0)
@@ -260,13 +264,13 @@ def test_it_waits_a_minute_and_is_applied_as_it_is_by_itself(
     assert DriftItem.objects.get().kind == "EXIT_OVERFILLED"
 
 
-def test_what_a_look_up_tells_too_early_is_held_too(
+def test_early_report_of_a_look_up_is_deferred_too(
     half: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0)
     about = SimpleNamespace(id=half.pk, claimed_until=None)
-    errand = BackgroundCall(half.pk, about, lambda: 1 / 0, apply_lookup_results)  # type: ignore[arg-type,return-value]
-    apply_lookup_results([CallResult(errand, [factories.fill_report(half, 40, "x1")])])
+    background_call = BackgroundCall(half.pk, about, lambda: 1 / 0, apply_lookup_results)  # type: ignore[arg-type,return-value]
+    apply_lookup_results([CallResult(background_call, [factories.fill_report(half, 40, "x1")])])
     half.refresh_from_db()
     assert (half.filled_quantity, DriftItem.objects.count()) == (0, 0)
     factories.apply(factories.fill_report(factories.order(leg="entry"), 60, "e2"))
@@ -275,18 +279,18 @@ def test_what_a_look_up_tells_too_early_is_held_too(
     assert (half.filled_quantity, half.status, DriftItem.objects.count()) == (40, "FILLED", 0)
 
 
-def test_what_is_held_halves_nobody_elses_flush(
+def test_deferred_report_does_not_split_other_flushes(
     half: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 60)
     apply_or_defer([factories.fill_report(half, 40, "x1")])
-    retry_deferred()  # this once; from now on not before a minute is over
+    retry_deferred()  # now; the next retry only after a minute
     with CaptureQueriesContext(connection) as asked:
         retry_deferred()
     assert len(asked) == 0
 
 
-def test_a_stop_of_the_brokers_waits_a_minute_for_its_entry(half: Order) -> None:
+def test_broker_stop_waits_a_minute_for_its_entry(half: Order) -> None:
     entry = factories.order(leg="entry")
     early = stopped(entry, 50, "s2")
     assert factories.apply(early) == [early]
@@ -295,13 +299,13 @@ def test_a_stop_of_the_brokers_waits_a_minute_for_its_entry(half: Order) -> None
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_what_is_told_again_waits_no_second_time_and_too_much_is_not_applied_early(
+def test_repeated_report_waits_once_and_an_overfill_is_not_applied_early(
     half: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("execution.dispatch.deferred_reports.RETRY_SECONDS", 0)
     monkeypatch.setattr("execution.dispatch.deferred_reports.MAX_REPORTS", 1)
-    told = factories.fill_report(half, 40, "x1")
-    for again in (told, replace(told, event_id="e"), factories.fill_report(half, 30, "x2")):
+    report = factories.fill_report(half, 40, "x1")
+    for again in (report, replace(report, event_id="e"), factories.fill_report(half, 30, "x2")):
         apply_or_defer([again])
     still, over = deferred_reports.deferred_queue.take()
-    assert ([one.report for one in still], over) == ([told], [])
+    assert ([one.report for one in still], over) == ([report], [])

@@ -1,4 +1,4 @@
-"""An exit that the broker refuses because its position is closed there: the account is compared."""
+"""An exit rejected because its position is closed at the broker: the account is reconciled."""
 
 from decimal import Decimal as D
 
@@ -31,11 +31,11 @@ def position(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> Executi
 
 
 @pytest.mark.parametrize("code", [Code.NO_POSITION, Code.VOLUME_INVALID])
-def test_an_exit_of_what_is_closed_there_has_the_account_compared(
+def test_rejected_exit_of_a_closed_position_requests_reconciliation(
     position: ExecutionPosition, broker: FakeBroker, code: Code
 ) -> None:
     assert asked() == 0
-    broker.tickets[0].held = D(0)  # somebody closed it, and nobody has told
+    broker.tickets[0].held = D(0)  # it was closed there, and no report reached us
     broker.tickets[0].fills.clear()
     factories.close_signal(position.signal)
     (outgoing,) = factories.claim_all()
@@ -46,7 +46,7 @@ def test_an_exit_of_what_is_closed_there_has_the_account_compared(
     assert factories.drift_items() == [("POSITION_MISSING", "OPEN")]
 
 
-def test_an_exit_that_ends_unfilled_since_nothing_is_open_has_it_compared_too(
+def test_exit_ended_unfilled_with_nothing_open_requests_reconciliation(
     position: ExecutionPosition,
 ) -> None:
     factories.close_signal(position.signal)
@@ -56,7 +56,7 @@ def test_an_exit_that_ends_unfilled_since_nothing_is_open_has_it_compared_too(
     assert asked() == 1
 
 
-def test_other_refusals_ask_for_nothing(position: ExecutionPosition, feed: Feed) -> None:
+def test_other_rejections_request_nothing(position: ExecutionPosition, feed: Feed) -> None:
     factories.close_signal(position.signal)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, Rejected(Code.MARKET_CLOSED))

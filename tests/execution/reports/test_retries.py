@@ -1,4 +1,4 @@
-"""What was not sent, and what was refused: how often it is tried again, and who is told."""
+"""Unsent and rejected orders: how often they are retried, and who is notified."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -24,14 +24,14 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """On its way to the broker."""
+    """An order in flight."""
     factories.signal(feed)
     factories.claim_all()
     return Order.objects.get()
 
 
 def not_sent(order: Order, code: Code = Code.BROKER_CLOCK) -> float:
-    """It never left; returns the seconds until it is tried again."""
+    """Report it as not sent; return the seconds until the retry."""
     order.refresh_from_db()
     factories.answer(factories.claimed_call(order), NotSent(code, "the broker's words"))
     order.refresh_from_db()
@@ -41,7 +41,7 @@ def not_sent(order: Order, code: Code = Code.BROKER_CLOCK) -> float:
     return float(row.left)
 
 
-def test_what_was_not_sent_is_tried_five_times_less_and_less_often(entry: Order) -> None:
+def test_unsent_order_is_retried_five_times_with_growing_delays(entry: Order) -> None:
     pauses = []
     for _ in range(MAX_TRIES - 1):
         pauses.append(not_sent(entry))
@@ -56,7 +56,7 @@ def test_what_was_not_sent_is_tried_five_times_less_and_less_often(entry: Order)
 
 
 @pytest.mark.parametrize("code", ["NOT_CONNECTED", "BROKER_UNREACHABLE", "TRADING_DISABLED"])
-def test_an_entry_whose_broker_cannot_be_reached_waits_until_its_signal_is_too_old(
+def test_entry_of_an_unreachable_broker_waits_until_its_signal_is_too_old(
     entry: Order, code: str
 ) -> None:
     pauses = []
@@ -76,7 +76,7 @@ def test_an_entry_whose_broker_cannot_be_reached_waits_until_its_signal_is_too_o
     assert factories.events("order.failed") == []
 
 
-def test_validity_that_ends_between_two_tries_expires_it(entry: Order) -> None:
+def test_order_whose_validity_ends_between_retries_expires(entry: Order) -> None:
     Signal.objects.update(valid_until=market_now() + timedelta(seconds=5))
     not_sent(entry)
     assert entry.status == "PENDING"
@@ -92,7 +92,7 @@ def refused(order: Order, code: Code) -> None:
     order.refresh_from_db()
 
 
-def test_a_requoted_order_passes_the_kill_switch_again(
+def test_requoted_order_passes_the_kill_switch_again(
     entry: Order, alice: ExecutionConnection
 ) -> None:
     refused(entry, Code.REQUOTE)
@@ -119,7 +119,7 @@ def test_a_requoted_order_is_not_sent_late(entry: Order) -> None:
     assert entry.status == "EXPIRED"
 
 
-def test_no_other_refusal_is_tried_again(entry: Order) -> None:
+def test_no_other_rejection_is_retried(entry: Order) -> None:
     refused(entry, Code.MARKET_CLOSED)
     assert (entry.status, entry.reason) == ("REJECTED", "MARKET_CLOSED")
     assert factories.claim_all() == []
@@ -131,12 +131,12 @@ def test_no_other_refusal_is_tried_again(entry: Order) -> None:
         assert step == Transition(Status.REJECTED, code)
 
 
-def test_the_list_of_what_is_tried_again_says_what_is_done() -> None:
+def test_documented_retryable_codes_are_the_retried_ones() -> None:
     assert set(RETRIES) >= RETRYABLE
     assert all(RETRIES.values())
 
 
-def test_its_owner_is_told_of_a_refusal_with_the_reason_and_where_to_read_more(
+def test_owner_is_notified_of_a_rejection_with_reason_and_link(
     entry: Order, alice: ExecutionConnection
 ) -> None:
     refused(entry, Code.NO_MONEY)
@@ -144,13 +144,13 @@ def test_its_owner_is_told_of_a_refusal_with_the_reason_and_where_to_read_more(
         {"code": "NO_MONEY", "detail": "the broker's words"}
     ]
     route_events(100)
-    told = Notification.objects.get(user_id=alice.owner_id, kind="order.rejected")
-    assert told.title.startswith("Rejected by the broker")
+    notification = Notification.objects.get(user_id=alice.owner_id, kind="order.rejected")
+    assert notification.title.startswith("Rejected by the broker")
     for text in (Code.NO_MONEY.sentence, "the broker's words", "NO_MONEY"):
-        assert text in told.body
+        assert text in notification.body
 
 
-def test_its_owner_and_the_operators_are_told_of_a_failure(
+def test_owner_and_operators_are_notified_of_a_failure(
     entry: Order, alice: ExecutionConnection
 ) -> None:
     operator = make.user(is_staff=True)
@@ -158,8 +158,8 @@ def test_its_owner_and_the_operators_are_told_of_a_failure(
         not_sent(entry)
         factories.pass_time(10)
         factories.claim_all()
-    (told,) = factories.events("order.failed")
-    assert told["code"] == "SEND_RETRIES_EXHAUSTED"
+    (payload,) = factories.events("order.failed")
+    assert payload["code"] == "SEND_RETRIES_EXHAUSTED"
     route_events(100)
     users = set(Notification.objects.filter(kind="order.failed").values_list("user_id", flat=True))
     assert users == {alice.owner_id, operator.pk}

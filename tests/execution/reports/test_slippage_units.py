@@ -1,4 +1,4 @@
-"""Slippage is told in the unit of what is traded: a coin has no pips."""
+"""Slippage is stated in the instrument's unit: a coin has no pips."""
 
 from decimal import Decimal as D
 from typing import Any
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def coin(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
-    """An account that trades BTC/USD at 50,000, whose last digit is 0.01."""
+    """An account that trades BTC/USD at 50,000; its last digit is 0.01."""
     factories.instrument("BTC/USD", symbol="BTCUSD", digits=2, pip=D("0.01"),
                     quantity_min=D("0.001"),
                     quantity_step=D("0.001"))  # fmt: skip
@@ -37,25 +37,25 @@ def entry(of: ExecutionConnection, feed: Feed, **fields: Any) -> Order:
     ("price", "basis_points", "alarms"),
     [("50000.06", "0.012", 0), ("50025", "5", 0), ("50025.01", "5.002", 1), ("49970", "-6", 1)],
 )
-def test_six_cents_of_a_coin_are_no_alarm(
+def test_six_cents_of_a_coin_raise_no_alarm(
     coin: ExecutionConnection, feed: Feed, price: str, basis_points: str, alarms: int
 ) -> None:
     order = entry(coin, feed)
     factories.apply(factories.fill_report(order, "0.01", "f1", price=price))
     order.refresh_from_db()
     assert (order.slippage_pips, order.slippage_unit) == (D(basis_points), "BPS")
-    told = factories.events("slippage.alert")
-    assert len(told) == alarms
-    for one in told:
+    events = factories.events("slippage.alert")
+    assert len(events) == alarms
+    for one in events:
         assert (D(one["slippage"]), one["slippage_unit"], one["slippage_pips"]) == (
             D(basis_points), "BPS", None,
         )  # fmt: skip
 
 
-def test_the_alarms_words_name_the_unit(coin: ExecutionConnection, feed: Feed) -> None:
+def test_alarm_message_names_the_unit(coin: ExecutionConnection, feed: Feed) -> None:
     factories.apply(factories.fill_report(entry(coin, feed), "0.01", "f1", price="50100"))
-    (told,) = factories.events("slippage.alert")
-    assert render(event("slippage.alert", **told)).title.startswith("Slippage +20 basis points")
+    (payload,) = factories.events("slippage.alert")
+    assert render(event("slippage.alert", **payload)).title.startswith("Slippage +20 basis points")
 
 
 @pytest.mark.parametrize(
@@ -67,14 +67,14 @@ def test_the_alarms_words_name_the_unit(coin: ExecutionConnection, feed: Feed) -
         ("TICKS", "300", "50003"),
     ],
 )
-def test_a_limit_is_in_its_unit(
+def test_slippage_limit_is_in_its_unit(
     coin: ExecutionConnection, feed: Feed, unit: str, limit: str, worst: str
 ) -> None:
     order = entry(coin, feed, max_slippage_pips=D(limit), max_slippage_unit=unit)
     assert order.worst_price == D(worst)
 
 
-def test_the_presets_unit_is_of_both_its_thresholds(feed: Feed, coin: ExecutionConnection) -> None:
+def test_presets_unit_applies_to_both_thresholds(feed: Feed, coin: ExecutionConnection) -> None:
     preset = coin.preset
     assert preset is not None
     preset.slippage_unit, preset.max_slippage_pips = "PERCENT", D(1)
@@ -88,17 +88,18 @@ def test_the_presets_unit_is_of_both_its_thresholds(feed: Feed, coin: ExecutionC
     assert len(factories.events("slippage.alert")) == 1
 
 
-def said(**fields: Any) -> Any:
+def draft_of(**fields: Any) -> Any:
     return read_signal({"symbol": "EUR/USD", "direction": "BUY", **fields})
 
 
-def test_pips_are_read_for_what_has_pips_only() -> None:
-    draft = said(max_slippage_pips=3)
+def test_pips_are_accepted_only_for_instruments_with_pips() -> None:
+    draft = draft_of(max_slippage_pips=3)
     assert (draft.max_slippage_pips, draft.max_slippage_unit) == (3, "PIPS")
-    draft = said(symbol="BTC/USD", max_slippage="2.5")
+    draft = draft_of(symbol="BTC/USD", max_slippage="2.5")
     assert (draft.max_slippage_pips, draft.max_slippage_unit) == (D("2.5"), "")
     assert (
-        said(symbol="AAPL", max_slippage=1, max_slippage_unit="ticks").max_slippage_unit == "TICKS"
+        draft_of(symbol="AAPL", max_slippage=1, max_slippage_unit="ticks").max_slippage_unit
+        == "TICKS"
     )
     for wrong in (
         {"symbol": "BTC/USD", "max_slippage_pips": 3},
@@ -107,4 +108,4 @@ def test_pips_are_read_for_what_has_pips_only() -> None:
         {"max_slippage_pips": 3, "max_slippage_unit": "BPS"},
     ):
         with pytest.raises(Exception, match=r"pips|same as"):
-            said(**wrong)
+            draft_of(**wrong)

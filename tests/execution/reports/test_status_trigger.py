@@ -1,4 +1,4 @@
-"""The database refuses each change of an order's status that the table of transitions lacks."""
+"""The database rejects each status change of an order that the transition table lacks."""
 
 from contextlib import suppress
 from itertools import permutations
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.usefixtures("alice")
-def test_the_database_allows_the_transitions_of_the_table_and_no_others(feed: Feed) -> None:
+def test_database_allows_the_transitions_of_the_table_only(feed: Feed) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()  # sized: it may have any status
     row = Order.objects.filter(pk=outgoing.request.order_id)
@@ -31,7 +31,7 @@ def test_the_database_allows_the_transitions_of_the_table_and_no_others(feed: Fe
 
 
 @pytest.mark.usefixtures("alice")
-def test_a_statement_that_keeps_the_status_is_allowed_in_any_state(feed: Feed) -> None:
+def test_statement_that_keeps_the_status_is_allowed_in_any_state(feed: Feed) -> None:
     factories.signal(feed)
     factories.claim_all()
     for status in Status:

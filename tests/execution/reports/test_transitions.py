@@ -1,4 +1,4 @@
-"""The table of states, complete, and what each report does in each state. Pure."""
+"""The complete transition table, and the effect of each report in each state. No I/O."""
 
 from decimal import Decimal as D
 from itertools import product
@@ -52,11 +52,11 @@ def state(status: Status, **fields: object) -> State:
     return State(status, **{**usual, "is_exit": False, **fields})  # type: ignore[arg-type]
 
 
-def told(kind: ReportKind, code: Code | None = None, fence: int = 0) -> OrderReport:
+def report_of(kind: ReportKind, code: Code | None = None, fence: int = 0) -> OrderReport:
     return OrderReport(kind, "c", "x0", code=code, fence=fence)
 
 
-def test_the_table_is_this_one_and_each_arrow_has_its_reason() -> None:
+def test_transition_table_is_complete_and_each_transition_has_a_reason() -> None:
     assert set(ALLOWED) == ARROWS
     assert all(ALLOWED.values())
 
@@ -70,14 +70,14 @@ def test_moves_outside_the_table_raise(before: Status, after: Status) -> None:
             require(before, after)
 
 
-def test_every_state_is_in_the_groups_where_it_belongs() -> None:
+def test_every_status_is_in_its_groups() -> None:
     assert set(S) == {*TERMINAL, *WORKING, S.UNKNOWN}
     assert not set(TERMINAL) & set(WORKING)
     assert {*IN_FLIGHT, *AT_BROKER, *UNSENT, S.FILLED, S.REJECTED} == set(S)
 
 
 @pytest.mark.parametrize("status", [s for s in S if s not in (S.SKIPPED, S.DENIED)])
-def test_a_whole_fill_wins_over_every_state(status: Status) -> None:
+def test_full_fill_wins_over_every_status(status: Status) -> None:
     step = after_fill(state(status), D(100))
     assert step.status == S.FILLED
     if status != S.FILLED:
@@ -101,15 +101,15 @@ def test_a_whole_fill_wins_over_every_state(status: Status) -> None:
         (S.PENDING, S.PARTIALLY_FILLED),
     ],
 )
-def test_a_part_ends_nothing_and_revives_only_what_was_said_wrongly(
+def test_partial_fill_ends_nothing_and_revives_only_wrong_ends(
     status: Status, after: Status
 ) -> None:
     assert after_fill(state(status), D(99)).status == after
 
 
 # Every cell of state × report: where the order goes. `·` nothing changes, `=` it stays and what
-# was said is kept, `!` a contradiction that becomes drift. CANCELLED and EXPIRED twice: the broker
-# told us, or (`-ours`) we withdrew what we took as never sent.
+# was reported is kept, `!` a contradiction that becomes drift. CANCELLED and EXPIRED twice: the
+# broker reported it, or (`-ours`) we withdrew an order taken as never sent.
 CELLS = """
                    ACCEPTED   REJECTED  CANCELLED  EXPIRED  CANCEL_REFUSED  NOT_SENT  UNKNOWN
 PENDING            SUBMITTED  REJECTED  CANCELLED  EXPIRED  ·               ·         ·
@@ -136,19 +136,19 @@ def cells() -> list[tuple[str, ReportKind, str]]:
     return [(name, K(kind), to) for name, row in named for kind, to in row]
 
 
-def test_no_cell_is_forgotten() -> None:
-    quiet = {K.FILLED, K.LEVELS}  # what they change is not the state: see after_fill
+def test_every_status_and_report_is_covered() -> None:
+    quiet = {K.FILLED, K.LEVELS}  # they do not change the state: see after_fill
     named = {(name.partition("-")[0], kind) for name, kind, _ in cells()}
     assert named == {(status.value, kind) for status, kind in product(S, set(K) - quiet)}
     for kind, status in product(quiet, S):
-        assert after_report(state(status, unacknowledged=True), told(kind)) is None
+        assert after_report(state(status, unacknowledged=True), report_of(kind)) is None
 
 
 @pytest.mark.parametrize(("name", "kind", "to"), cells())
-def test_each_report_in_each_state(name: str, kind: ReportKind, to: str) -> None:
+def test_each_report_in_each_status_has_its_effect(name: str, kind: ReportKind, to: str) -> None:
     status, _, ours = name.partition("-")
     before = state(S(status), unacknowledged=bool(ours), filled=D(5 if "PARTIALLY" in name else 0))
-    step = after_report(before, told(kind, fence=3))
+    step = after_report(before, report_of(kind, fence=3))
     if to == "·":
         assert step is None
     elif to == "!":
@@ -162,14 +162,14 @@ def test_each_report_in_each_state(name: str, kind: ReportKind, to: str) -> None
 
 
 @pytest.mark.parametrize("name", ["PENDING", "FAILED", "CANCELLED", "EXPIRED"])
-def test_what_had_been_given_up_and_is_live_is_said_aloud(name: str) -> None:
-    assert after_report(state(S(name), unacknowledged=True), told(K.ACCEPTED)) == Transition(
+def test_unexpectedly_live_order_is_reported(name: str) -> None:
+    assert after_report(state(S(name), unacknowledged=True), report_of(K.ACCEPTED)) == Transition(
         S.SUBMITTED, Code.UNEXPECTEDLY_LIVE
     )
 
 
-def test_a_rest_that_is_refused_after_a_part_has_filled_is_left_to_the_look_up() -> None:
-    assert after_report(state(S.CANCEL_REQUESTED, filled=D(5)), told(K.REJECTED)) is None
+def test_rejected_remainder_after_a_partial_fill_is_left_to_the_look_up() -> None:
+    assert after_report(state(S.CANCEL_REQUESTED, filled=D(5)), report_of(K.REJECTED)) is None
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_rest_that_is_refused_after_a_part_has_filled_is_left_to_the_look_up()
         (S.SUBMITTING, 1, None),
     ],
 )
-def test_the_attempt_before_an_operators_retry_that_is_live_takes_its_place(
+def test_live_previous_attempt_replaces_an_operators_retry(
     status: Status, attempt: int, after: Transition | None
 ) -> None:
     assert previous_attempt_live(state(status, attempt=2), attempt) == after
@@ -194,24 +194,24 @@ def test_the_attempt_before_an_operators_retry_that_is_live_takes_its_place(
         (K.FILLED, 100, S.FILLED),
     ],
 )
-def test_what_had_filled_before_it_was_unknown_is_known_again(
+def test_partly_filled_unknown_order_is_known_again(
     kind: ReportKind, filled: int, after: Status
 ) -> None:
-    """A restore makes a partly filled order UNKNOWN; the broker then tells nothing new of it."""
-    step = after_report(state(S.UNKNOWN, filled=D(filled)), told(kind))
+    """A restore makes a partly filled order UNKNOWN; the broker then reports nothing new."""
+    step = after_report(state(S.UNKNOWN, filled=D(filled)), report_of(kind))
     assert step is not None
     assert step.status == after
 
 
 @pytest.mark.parametrize("kind", [K.NOT_SENT, K.UNKNOWN])
 @pytest.mark.parametrize("fence", [0, 2, 4])
-def test_a_decision_with_another_fence_bounces(kind: ReportKind, fence: int) -> None:
-    assert after_report(state(S.SUBMITTING), told(kind, fence=fence)) is None
+def test_decision_with_another_fence_is_ignored(kind: ReportKind, fence: int) -> None:
+    assert after_report(state(S.SUBMITTING), report_of(kind, fence=fence)) is None
 
 
 @pytest.mark.parametrize("kind", [K.ACCEPTED, K.REJECTED, K.CANCELLED, K.EXPIRED])
 def test_facts_are_not_fenced(kind: ReportKind) -> None:
-    assert after_report(state(S.SUBMITTING), told(kind, fence=99)) is not None
+    assert after_report(state(S.SUBMITTING), report_of(kind, fence=99)) is not None
 
 
 @pytest.mark.parametrize(
@@ -226,14 +226,14 @@ def test_facts_are_not_fenced(kind: ReportKind) -> None:
         (S.SUBMITTING, 0, None, Transition(S.REJECTED, Code.REJECTED_BY_BROKER)),
     ],
 )  # fmt: skip
-def test_a_retryable_refusal_is_tried_again_once(
+def test_retryable_rejection_is_retried_once(
     status: Status, attempt: int, code: Code | None, after: Transition
 ) -> None:
-    assert after_report(state(status, attempt=attempt), told(K.REJECTED, code)) == after
+    assert after_report(state(status, attempt=attempt), report_of(K.REJECTED, code)) == after
 
 
-def test_an_entry_not_sent_five_times_is_failed() -> None:
-    report = told(K.NOT_SENT, Code.BROKER_CLOCK, fence=3)
+def test_entry_not_sent_five_times_fails() -> None:
+    report = report_of(K.NOT_SENT, Code.BROKER_CLOCK, fence=3)
     step = after_report(state(S.SUBMITTING, send_retries=3), report)
     assert step == Transition(S.PENDING, Code.BROKER_CLOCK, next_try=True)
     last = after_report(state(S.SUBMITTING, send_retries=4), report)
@@ -242,15 +242,15 @@ def test_an_entry_not_sent_five_times_is_failed() -> None:
 
 
 @pytest.mark.parametrize("code", sorted(NOT_REACHED))
-def test_an_entry_whose_broker_could_not_be_reached_is_never_failed(code: Code) -> None:
-    report = told(K.NOT_SENT, code, fence=3)
+def test_entry_of_an_unreachable_broker_never_fails(code: Code) -> None:
+    report = report_of(K.NOT_SENT, code, fence=3)
     step = after_report(state(S.SUBMITTING, send_retries=MAX_TRIES), report)
     assert step == Transition(S.PENDING, code, is_deferred=True)
     exit_step = after_report(state(S.SUBMITTING, send_retries=MAX_TRIES, is_exit=True), report)
     assert exit_step == Transition(S.PENDING, code, next_try=True)
 
 
-def test_the_pause_until_an_entry_is_sent_again_doubles_up_to_some_seconds() -> None:
+def test_retry_delay_of_an_entry_doubles_up_to_a_maximum() -> None:
     def pauses(order_type: OrderType) -> list[float]:
         found, age = [], 0.0
         for _ in range(8):
@@ -262,6 +262,6 @@ def test_the_pause_until_an_entry_is_sent_again_doubles_up_to_some_seconds() -> 
     assert pauses(OrderType.LIMIT) == [0.5, 0.5, 1, 2, 4, 8, 10, 10]
 
 
-def test_a_refused_cancel_goes_back_to_where_it_was() -> None:
-    step = after_report(state(S.CANCEL_REQUESTED, filled=D(10)), told(K.CANCEL_REFUSED))
+def test_rejected_cancel_restores_the_previous_status() -> None:
+    step = after_report(state(S.CANCEL_REQUESTED, filled=D(10)), report_of(K.CANCEL_REFUSED))
     assert step == Transition(S.PARTIALLY_FILLED)

@@ -1,5 +1,5 @@
-"""What we had given up, and the broker has: a fact wins, people are told, and it is treated as
-what it is. And the states that a broker skips: the log has them."""
+"""Orders given up that are live at the broker: the fact wins, people are notified, and the order is
+treated as live. Also states that a broker skips, which the log contains."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """On its way, nothing told yet."""
+    """An order in flight, without reports."""
     factories.signal(feed)
     factories.live_lease()
     factories.claim_all()
@@ -52,7 +52,7 @@ def never_arrived(entry: Order, runtime: trading_runtime.TradingRuntime) -> None
     assert (entry.status, entry.reason) == ("FAILED", "NEVER_ARRIVED")
 
 
-def test_an_order_that_never_arrived_and_is_accepted_works_again(
+def test_absent_order_that_is_accepted_works_again(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     never_arrived(entry, runtime)
@@ -61,14 +61,14 @@ def test_an_order_that_never_arrived_and_is_accepted_works_again(
     assert (entry.status, entry.reason, entry.done_at) == ("SUBMITTED", "UNEXPECTEDLY_LIVE", None)
     assert factories.log_codes(entry.pk)[-1] == ("UNEXPECTEDLY_LIVE", "SUBMITTED")
     assert factories.events("order.unexpectedly_live") == [{"code": "UNEXPECTEDLY_LIVE"}]
-    factories.apply(factories.report(entry, ReportKind.ACCEPTED))  # told again it is no news
+    factories.apply(factories.report(entry, ReportKind.ACCEPTED))  # a repetition changes nothing
     assert len(factories.events("order.unexpectedly_live")) == 1
     factories.apply(factories.fill_report(entry, 100, "f1"))
     entry.refresh_from_db()
     assert entry.status == "FILLED"
 
 
-def test_one_that_has_risen_beyond_its_validity_is_taken_back(
+def test_order_live_after_its_validity_is_cancelled(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     Signal.objects.update(valid_until=market_now() + timedelta(seconds=1))
@@ -80,7 +80,7 @@ def test_one_that_has_risen_beyond_its_validity_is_taken_back(
 
 
 @pytest.mark.parametrize("kind", ["CANCELLED", "EXPIRED", "REJECTED"])
-def test_the_brokers_word_about_its_end_replaces_our_belief(
+def test_end_reported_by_the_broker_replaces_our_assumption(
     entry: Order, runtime: trading_runtime.TradingRuntime, kind: str
 ) -> None:
     never_arrived(entry, runtime)
@@ -89,7 +89,7 @@ def test_the_brokers_word_about_its_end_replaces_our_belief(
     assert entry.status == kind
 
 
-def test_one_withdrawn_as_never_sent_that_is_accepted_is_cancelled_there(entry: Order) -> None:
+def test_order_withdrawn_as_never_sent_and_accepted_is_cancelled_there(entry: Order) -> None:
     factories.answer(factories.claimed_call(entry), NotSent(Code.NOT_CONNECTED))
     cancel_order(entry.pk)
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
@@ -98,26 +98,26 @@ def test_one_withdrawn_as_never_sent_that_is_accepted_is_cancelled_there(entry: 
     assert factories.events("order.unexpectedly_live") == [{"code": "UNEXPECTEDLY_LIVE"}]
 
 
-def test_one_withdrawn_and_ended_there_too_does_not_come_back(entry: Order) -> None:
+def test_order_withdrawn_and_ended_there_stays_ended(entry: Order) -> None:
     factories.answer(factories.claimed_call(entry), NotSent(Code.NOT_CONNECTED))
     cancel_order(entry.pk)
     factories.apply(factories.report(entry, ReportKind.EXPIRED))
-    factories.apply(factories.report(entry, ReportKind.ACCEPTED))  # told late
+    factories.apply(factories.report(entry, ReportKind.ACCEPTED))  # reported late
     entry.refresh_from_db()
     assert (entry.status, entry.pending_action) == ("CANCELLED", "")
 
 
-def test_a_cancel_that_the_broker_told_is_not_undone_by_an_older_acceptance(entry: Order) -> None:
+def test_reported_cancel_is_not_undone_by_an_older_acceptance(entry: Order) -> None:
     factories.apply(factories.report(entry, ReportKind.CANCELLED))
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
     entry.refresh_from_db()
     assert entry.status == "CANCELLED"
 
 
-def test_a_retry_by_a_person_counts_the_age_of_a_market_entry_from_then_on(
+def test_retry_by_a_person_restarts_the_age_of_a_market_entry(
     entry: Order, runtime: trading_runtime.TradingRuntime, operator: User
 ) -> None:
-    never_arrived(entry, runtime)  # proven after two minutes, twice the age that it may have
+    never_arrived(entry, runtime)  # confirmed absent after two minutes, twice its maximum age
     retry_order(entry.pk, by=operator)
     entry.refresh_from_db()
     assert (entry.reason, entry.detail) == (
@@ -128,7 +128,7 @@ def test_a_retry_by_a_person_counts_the_age_of_a_market_entry_from_then_on(
     assert again.request.order_id == entry.pk
 
 
-def test_a_retry_that_waits_for_longer_than_a_market_entry_may_is_too_old(
+def test_retry_that_waits_longer_than_a_market_entry_may_expires(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     never_arrived(entry, runtime)
@@ -139,7 +139,7 @@ def test_a_retry_that_waits_for_longer_than_a_market_entry_may_is_too_old(
     assert (entry.status, entry.reason) == ("DENIED", "SIGNAL_TOO_OLD")
 
 
-def test_a_retry_beyond_the_validity_of_its_signal_is_not_sent(
+def test_retry_after_the_validity_of_its_signal_is_not_sent(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     never_arrived(entry, runtime)
@@ -163,7 +163,7 @@ def test_retry_of_an_entry_whose_signal_has_expired_is_refused(
     assert (entry.status, entry.reason) == ("FAILED", "NEVER_ARRIVED")
 
 
-def test_the_attempt_before_a_retry_rises_before_the_retry_is_sent(
+def test_previous_attempt_found_live_before_the_retry_is_sent(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     never_arrived(entry, runtime)
@@ -173,11 +173,11 @@ def test_the_attempt_before_a_retry_rises_before_the_retry_is_sent(
     entry.refresh_from_db()
     assert (entry.status, entry.reason, entry.attempt) == ("SUBMITTED", "UNEXPECTEDLY_LIVE", 0)
     factories.pass_time(60)
-    assert factories.claim_all() == []  # else it would be there twice
+    assert factories.claim_all() == []  # otherwise it would exist twice
 
 
 @pytest.mark.parametrize("in_one_flush", [True, False])
-def test_what_the_broker_says_of_an_attempt_that_fills_before_its_retry_is_sent_counts(
+def test_report_of_an_attempt_filled_before_its_retry_counts(
     entry: Order, runtime: trading_runtime.TradingRuntime, in_one_flush: bool
 ) -> None:
     never_arrived(entry, runtime)
@@ -193,7 +193,7 @@ def test_what_the_broker_says_of_an_attempt_that_fills_before_its_retry_is_sent_
 
 
 @pytest.mark.parametrize("meanwhile", ["its host is away", "it was not sent"])
-def test_nor_is_a_retry_sent_that_has_waited_or_was_not_sent_before_the_first_one_rises(
+def test_waiting_retry_is_not_sent_when_the_first_attempt_is_live(
     entry: Order, runtime: trading_runtime.TradingRuntime, meanwhile: str
 ) -> None:
     never_arrived(entry, runtime)
@@ -215,7 +215,7 @@ def test_nor_is_a_retry_sent_that_has_waited_or_was_not_sent_before_the_first_on
 
 
 @pytest.mark.parametrize("kind", ["ACCEPTED", "REJECTED"])
-def test_a_retry_of_what_broke_before_it_had_an_id_is_heard_of(
+def test_retry_of_an_order_that_failed_without_an_id_is_reported(
     alice: ExecutionConnection, feed: Feed, kind: str
 ) -> None:
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
@@ -229,7 +229,7 @@ def test_a_retry_of_what_broke_before_it_had_an_id_is_heard_of(
     assert order.status == {"ACCEPTED": "SUBMITTED", "REJECTED": "REJECTED"}[kind]
 
 
-def test_the_attempt_before_a_retry_that_rises_beside_it_becomes_drift(
+def test_previous_attempt_live_beside_its_retry_becomes_drift(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     never_arrived(entry, runtime)
@@ -244,7 +244,7 @@ def test_the_attempt_before_a_retry_that_rises_beside_it_becomes_drift(
     assert entry.status == "SUBMITTING"
 
 
-def test_an_acceptance_of_what_we_denied_is_drift(entry: Order) -> None:
+def test_acceptance_of_a_denied_order_is_drift(entry: Order) -> None:
     with factories.without_triggers():
         run(f"UPDATE execution_order SET status = 'DENIED' WHERE id = {entry.pk}")
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
@@ -253,14 +253,14 @@ def test_an_acceptance_of_what_we_denied_is_drift(entry: Order) -> None:
     assert DriftItem.objects.get().kind == "REPORT_PROCESSING_FAILED"
 
 
-def test_a_refusal_of_what_was_thought_not_sent_ends_it(entry: Order) -> None:
+def test_rejection_of_an_order_taken_as_not_sent_ends_it(entry: Order) -> None:
     factories.answer(factories.claimed_call(entry), NotSent(Code.NOT_CONNECTED))
     factories.apply(factories.report(entry, ReportKind.REJECTED, code=Code.NO_MONEY))
     entry.refresh_from_db()
     assert (entry.status, entry.reason) == ("REJECTED", "NO_MONEY")
 
 
-def test_a_taken_back_acceptance_ends_a_cancel_that_was_asked_for(
+def test_withdrawn_acceptance_ends_a_requested_cancel(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
@@ -284,20 +284,20 @@ def test_a_taken_back_acceptance_ends_a_cancel_that_was_asked_for(
         (["REJECTED"], ["REJECTED"]),
     ],
 )
-def test_a_state_that_the_broker_skipped_is_in_the_log(
+def test_status_skipped_by_the_broker_is_logged(
     entry: Order, kinds: list[str], lines: list[str]
 ) -> None:
-    told = [
+    reports = [
         factories.fill_report(entry, 100, "f1")
         if kind == "FILLED"
         else factories.report(entry, ReportKind(kind))
         for kind in kinds
     ]
-    factories.apply(*told)
+    factories.apply(*reports)
     assert [status for _, status in factories.log_codes(entry.pk)][2:] == lines
 
 
-def test_states_that_one_flush_led_through_stand_in_their_order(entry: Order) -> None:
+def test_statuses_passed_in_one_flush_are_logged_in_order(entry: Order) -> None:
     factories.apply(
         factories.fill_report(entry, 40, "f1"), factories.report(entry, ReportKind.CANCELLED)
     )
@@ -305,7 +305,7 @@ def test_states_that_one_flush_led_through_stand_in_their_order(entry: Order) ->
     assert lines == ["SUBMITTED", "PARTIALLY_FILLED", "CANCELLED"]
 
 
-def test_a_state_that_was_told_is_not_implied_again(entry: Order) -> None:
+def test_reported_status_is_not_implied_again(entry: Order) -> None:
     factories.apply(factories.report(entry, ReportKind.ACCEPTED))
     factories.apply(factories.fill_report(entry, 100, "f1"))
     assert [status for _, status in factories.log_codes(entry.pk)][2:] == ["SUBMITTED", "FILLED"]
