@@ -49,6 +49,8 @@ from connections.session_lanes import (
 )
 
 __all__ = [
+    "OWNER_ID_SQL",
+    "OWNER_JOIN_SQL",
     "PARTIAL",
     "READ_COLUMNS",
     "SPEC_COLUMNS",
@@ -81,6 +83,12 @@ __all__ = [
     "with_display_columns",
     "with_status",
 ]
+
+OWNER_ID_SQL = "coalesce(c.user_id, c.admin_id)"
+"""The owner of a connection `c`."""
+
+OWNER_JOIN_SQL = "JOIN connections_executionconnection c ON c.id = {}"
+"""Joins the connection whose id is the expression in braces, as `c`."""
 
 _SKIP_REASONS = f"""
 SELECT c.id, {REASON_SQL} AS reason

@@ -16,10 +16,11 @@ from common.reason_codes import Code
 from common.sql import columns, rows
 from events import channels, confirmation, delivery
 from events.models import TO_ONE_CHANNEL, Channel, EventKind, Notification
+from events.outbox import INSERT_EVENTS_SQL
 from events.routing import route_events
 
-EMIT = """
-INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
+EMIT = f"""
+{INSERT_EVENTS_SQL}
 SELECT kind, user_id, connection_id, signal_id, order_id, payload
 FROM unnest(%s::text[], %s::bigint[], %s::uuid[], %s::bigint[], %s::bigint[], %s::jsonb[])
   WITH ORDINALITY AS t(kind, user_id, connection_id, signal_id, order_id, payload, position)

@@ -25,6 +25,12 @@ from common.sql import Query, array, rows, run
 from connections import eligibility
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_outcomes
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
 from execution.exits import levels_sql
 from execution.exits import orders as exits
 from signals.models import Action, Signal
@@ -103,6 +109,31 @@ candidates AS (
   FROM classified
 )"""
 
+_CREATED = log_rows_sql(
+    "written m",
+    code=f"coalesce(nullif(m.reason, ''), '{Code.CREATED.value}')",
+    signal_id="%(signal_id)s",
+)
+_SKIPPED = event_rows_sql(
+    "written m",
+    kind="'order.skipped'",
+    payload="jsonb_build_object('code', m.reason)",
+    signal_id="%(signal_id)s",
+    where="m.status = 'SKIPPED'",
+)
+_WITHDRAWN = log_rows_sql(
+    "moved m", code="%(code)s", signal_id="%(signal_id)s", where="m.status = 'CANCELLED'"
+)
+
+_LEVELS_MOVED = log_rows_sql(
+    "moved m",
+    code=f"'{Code.LEVELS_MOVED.value}'",
+    status="''",
+    detail="'position ' || m.id",
+    order_id="NULL::bigint",
+    signal_id="%(signal_id)s",
+)
+
 INSERT_ENTRIES = Query(
     _WrittenEntry,
     f"""
@@ -123,16 +154,9 @@ WITH {ENTRIES}, ranked AS (
   FROM numbered ORDER BY connection_id
   RETURNING id, connection_id, status, reason
 ), logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-  SELECT id, %(signal_id)s, connection_id, coalesce(nullif(reason, ''), '{Code.CREATED.value}'),
-    status
-  FROM written
+  {insert_log_sql(_CREATED)}
 ), notified AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT 'order.skipped', coalesce(c.user_id, c.admin_id), w.connection_id, %(signal_id)s, w.id,
-    jsonb_build_object('code', w.reason)
-  FROM written w JOIN connections_executionconnection c ON c.id = w.connection_id
-  WHERE w.status = 'SKIPPED'
+  {insert_events_sql(_SKIPPED)}
 )
 SELECT id, status = 'PENDING' AND reason = '' AS is_ready FROM written ORDER BY id
 """,
@@ -140,7 +164,7 @@ SELECT id, status = 'PENDING' AND reason = '' AS is_ready FROM written ORDER BY 
 
 WITHDRAW = Query(
     _Withdrawn,
-    """
+    f"""
 WITH locked AS (
   SELECT id FROM execution_order
   WHERE signal_id = %(refers_to)s AND leg LIKE 'entry%%' AND status = ANY(%(live)s)
@@ -157,8 +181,7 @@ WITH locked AS (
   FROM locked l WHERE o.id = l.id
   RETURNING o.id, o.connection_id, o.status, o.pending_action
 ), logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-  SELECT id, %(signal_id)s, connection_id, %(code)s, status FROM moved WHERE status = 'CANCELLED'
+  {insert_log_sql(_WITHDRAWN)}
 )
 SELECT id, connection_id, pending_action FROM moved
 """,
@@ -198,8 +221,7 @@ WITH locked AS (
   WHERE p.id = locked.id AND p.quantity > 0
   RETURNING p.id, p.connection_id
 ), logged AS (
-  INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
-  SELECT %(signal_id)s, connection_id, '{Code.LEVELS_MOVED.value}', 'position ' || id FROM moved
+  {insert_log_sql(_LEVELS_MOVED)}
 )
 SELECT id, connection_id FROM moved
 """,

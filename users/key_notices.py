@@ -4,6 +4,7 @@ from django.db import transaction
 
 from common.sql import run
 from events.models import EventKind
+from events.outbox import INSERT_EVENTS_SQL
 
 # stage 1: a week left, 2: a day left, 3: ended. A key whose lifetime is not longer than a notice's
 # lead gets no such notice. Keys that ended more than a week ago are not reported.
@@ -25,9 +26,9 @@ WITH due AS (
     OR users_apikeynotice.stage < EXCLUDED.stage
   RETURNING key_id
 )
-INSERT INTO events_event (kind, user_id, payload)
+{INSERT_EVENTS_SQL}
 SELECT CASE d.stage WHEN 3 THEN '{EventKind.API_KEY_ENDED.value}'
-    ELSE '{EventKind.API_KEY_ENDS_SOON.value}' END, d.user_id,
+    ELSE '{EventKind.API_KEY_ENDS_SOON.value}' END, d.user_id, NULL, NULL, NULL,
   jsonb_build_object('key_id', d.id, 'name', d.name, 'prefix', d.prefix, 'page', '/keys/',
     'days', CASE d.stage WHEN 1 THEN 7 WHEN 2 THEN 1 END,
     'ends_at', to_char(d.expires_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'))

@@ -23,6 +23,7 @@ from common.sql import array, rows, run
 from connections.exposure import is_monitored_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from events.models import EventKind
+from events.outbox import INSERT_EVENTS_SQL
 
 FAILING_ACCOUNTS, WINDOW_SECONDS = 5, 30
 PROBE_SECONDS, LONGEST_PROBE_SECONDS = 5, 15  # entries wait for 60 s at most
@@ -66,9 +67,9 @@ WITH failed_hosts AS (
   WHERE x.opened_at IS NULL
   RETURNING host, failing, contacted, message
 )
-INSERT INTO events_event (kind, payload)
-SELECT '{EventKind.HOST_DOWN.value}', jsonb_build_object('host', host, 'failing', failing,
-  'contacted', contacted, 'message', message) FROM opened
+{INSERT_EVENTS_SQL}
+SELECT '{EventKind.HOST_DOWN.value}', NULL, NULL, NULL, NULL, jsonb_build_object('host', host,
+  'failing', failing, 'contacted', contacted, 'message', message) FROM opened
 """
 
 
@@ -79,8 +80,9 @@ WITH closed AS (
     SELECT broker_host FROM connections_executionconnection WHERE id = ANY(%s::uuid[]))
   RETURNING host
 ), emitted AS (
-  INSERT INTO events_event (kind, payload)
-  SELECT '{EventKind.HOST_UP.value}', jsonb_build_object('host', host) FROM closed
+  {INSERT_EVENTS_SQL}
+  SELECT '{EventKind.HOST_UP.value}', NULL, NULL, NULL, NULL, jsonb_build_object('host', host)
+  FROM closed
 )
 SELECT host FROM closed
 """

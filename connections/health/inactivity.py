@@ -13,6 +13,7 @@ from common.sql import columns, rows
 from connections.exposure import OpenItem, all_open_sql, describe_open_items
 from connections.health import maintenance
 from events.models import EventKind
+from events.outbox import INSERT_EVENTS_SQL
 
 OPEN_SECONDS = 900  # without contact while anything is open; resets and restarts take minutes
 IDLE_SECONDS = 7200  # without contact while nothing is open
@@ -32,8 +33,8 @@ WITH inactive AS (
   FROM locked WHERE h.connection_id = locked.connection_id
   RETURNING h.connection_id
 )
-INSERT INTO events_event (kind, user_id, connection_id, payload)
-SELECT '{EventKind.CONNECTION_INACTIVE.value}', coalesce(c.user_id, c.admin_id), c.id,
+{INSERT_EVENTS_SQL}
+SELECT '{EventKind.CONNECTION_INACTIVE.value}', coalesce(c.user_id, c.admin_id), c.id, NULL, NULL,
   jsonb_build_object('name', c.name, 'message', s.message)
 FROM alerted JOIN connections_executionconnection c ON c.id = alerted.connection_id
 JOIN inactive s ON s.id = c.id

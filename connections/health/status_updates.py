@@ -21,6 +21,7 @@ from common.reason_codes import Code
 from common.sql import columns, rows, run
 from connections.health import host_circuit_breaker, maintenance
 from events.models import EventKind
+from events.outbox import INSERT_EVENTS_SQL
 
 
 class RetryPolicy(StrEnum):
@@ -61,13 +62,13 @@ UNUSABLE_ERRORS = (DataError, IntegrityError, ValueError, ArithmeticError, *OWN_
 """Errors that an unusable answer can cause. Any other error while answers are stored (no database,
 the end of this process) is not caused by an account."""
 
-_EMIT_EVENT = """, emitted AS (
-  INSERT INTO events_event (kind, user_id, connection_id, payload)
-  SELECT '{kind}', coalesce(c.user_id, c.admin_id), c.id,
+_EMIT_EVENT = f""", emitted AS (
+  {INSERT_EVENTS_SQL}
+  SELECT '{{kind}}', coalesce(c.user_id, c.admin_id), c.id, NULL, NULL,
     jsonb_build_object('name', c.name, 'message', changed.message)
   FROM changed JOIN connections_executionconnection c ON c.id = changed.connection_id
-  WHERE changed.was {when})
-SELECT connection_id FROM changed WHERE was {when}"""
+  WHERE changed.was {{when}})
+SELECT connection_id FROM changed WHERE was {{when}}"""
 
 # A call from before the last test proves nothing of the connection as it is now: it may have used
 # other credentials.

@@ -12,6 +12,7 @@ from brokers.types import OrderReport
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, columns, rows
+from execution.base.statements import event_rows_sql, insert_events_sql
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,15 @@ class UpsertResult(NamedTuple):
     n: int
 
 
+_FOUND = event_rows_sql(
+    "written m",
+    kind="'drift.found'",
+    payload="jsonb_build_object('drift', m.id, 'kind', m.kind, 'key', m.key)",
+    signal_id="NULL::bigint",
+    order_id="NULL::bigint",
+    where="m.is_new AND m.state = 'OPEN'",
+)
+
 # A new item notifies people. One that exists already only gets a new `seen_at`.
 UPSERT = Query(
     UpsertResult,
@@ -85,11 +95,7 @@ WITH written AS (
   RETURNING d.id, d.kind, d.connection_id, d.key, d.state,
     d.found_at >= statement_timestamp() AS is_new
 ), notified AS (
-  INSERT INTO events_event (kind, user_id, connection_id, payload)
-  SELECT 'drift.found', coalesce(c.user_id, c.admin_id), w.connection_id,
-    jsonb_build_object('drift', w.id, 'kind', w.kind, 'key', w.key)
-  FROM written w JOIN connections_executionconnection c ON c.id = w.connection_id
-  WHERE w.is_new AND w.state = 'OPEN'
+  {insert_events_sql(_FOUND)}
 )
 SELECT count(*) AS n FROM written
 """,

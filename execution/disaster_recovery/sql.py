@@ -1,6 +1,12 @@
 """Statements of recovery epochs; `epochs.py` runs them."""
 
 from common.reason_codes import Code
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
 
 FENCES_AHEAD = 1000
 """How far an order's fencing token jumps, so that no process from before the restore has it."""
@@ -27,15 +33,16 @@ SELECT id FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN', 'SUBMIT
 """
 LOCK = "SELECT id FROM execution_order WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE"
 
-_LOGGED = """
+_ENDED = event_rows_sql(
+    "moved m",
+    kind="'order.' || lower(m.status)",
+    payload="jsonb_build_object('code', m.reason)",
+)
+_LOGGED = f"""
 , logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-  SELECT id, signal_id, connection_id, reason, status, %(detail)s FROM moved
+  {insert_log_sql(log_rows_sql("moved m", code="m.reason", detail="%(detail)s"))}
 ), events AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT 'order.' || lower(m.status), coalesce(c.user_id, c.admin_id), m.connection_id,
-    m.signal_id, m.id, jsonb_build_object('code', m.reason)
-  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+  {insert_events_sql(_ENDED)}
 )
 SELECT id FROM moved
 """
@@ -122,8 +129,7 @@ WITH moved AS (
       WHERE p.id = position_id)
   RETURNING id, signal_id, connection_id, status, reason
 ), logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-  SELECT id, signal_id, connection_id, reason, status FROM moved
+  {insert_log_sql(log_rows_sql("moved m", code="m.reason"))}
 )
 SELECT id FROM moved
 """

@@ -18,6 +18,7 @@ from common.clocks import market_now
 from common.database_errors import is_database_trouble
 from common.reason_codes import Code
 from common.sql import Query, rows, run
+from execution.base.statements import event_rows_sql, insert_events_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
 
 log = structlog.get_logger(__name__)
@@ -59,15 +60,16 @@ WHERE i.close_min > 0 AND p.quantity > 0 AND e.client_order_id IS NOT NULL AND e
 )
 
 # For exits that have just ended as EXIT_BELOW_MINIMUM: only the first one of a position notifies.
-ALARM = f"""
-INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
-  jsonb_build_object('code', o.reason, 'detail', o.detail)
-FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
-WHERE o.id = ANY(%s) AND NOT EXISTS (SELECT FROM execution_order x
-  WHERE x.position_id = o.position_id AND x.id < o.id AND x.status = 'CANCELLED'
-    AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')
-"""
+ALARM = insert_events_sql(
+    event_rows_sql(
+        "execution_order m",
+        kind="'exit.delayed'",
+        payload="jsonb_build_object('code', m.reason, 'detail', m.detail)",
+        where=f"""m.id = ANY(%s) AND NOT EXISTS (SELECT FROM execution_order x
+  WHERE x.position_id = m.position_id AND x.id < m.id AND x.status = 'CANCELLED'
+    AND x.reason = '{Code.EXIT_BELOW_MINIMUM.value}')""",
+    )
+)
 
 # Of a position p: an exit was ended because the exchange accepts no such quantity, and it would
 # still accept none. As soon as the price, the minimum, the quantity or the broker's quantity allow

@@ -16,6 +16,7 @@ from django.db import transaction
 
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows, run
+from execution.base.statements import event_rows_sql, insert_events_sql
 from execution.monitoring.stop_failover import UNREAD_SECONDS
 from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
 
@@ -123,13 +124,16 @@ FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS d(id, since, reason)
 WHERE p.id = d.id AND p.quantity > 0 AND p.unprotected_since IS NULL
 """
 
-_ALERT = """
-INSERT INTO events_event (kind, user_id, connection_id, signal_id, payload)
-SELECT 'position.unprotected', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id,
-  jsonb_build_object('position', m.id, 'code', m.reason, 'seconds', m.seconds, 'ended', m.ended,
-    'stop', trim_scale(m.sl)::text)
-FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id WHERE m.is_alerted
-"""
+_ALERT = insert_events_sql(
+    event_rows_sql(
+        "moved m",
+        kind="'position.unprotected'",
+        payload="""jsonb_build_object('position', m.id, 'code', m.reason, 'seconds', m.seconds,
+  'ended', m.ended, 'stop', trim_scale(m.sl)::text)""",
+        order_id="NULL::bigint",
+        where="m.is_alerted",
+    )
+)
 
 ALERT = f"""
 WITH moved AS (

@@ -8,22 +8,30 @@ from django.conf import settings
 
 from common.reason_codes import Code
 from common.sql import run
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
 
 UNANSWERED_AFTER = 4  # requests to cancel; the fourth is half a minute after the first
 UNANSWERED_SECONDS = 60  # since a cancel was due, however often it was requested meanwhile
 AWAITING_SECONDS = 300  # far longer than a requested comparison takes
 
-_ALERT = """, logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-  SELECT id, signal_id, connection_id, code, status, '' FROM found
+
+def _alert(kind: str) -> str:
+    event = event_rows_sql(
+        "found m", kind=f"'{kind}'", payload="jsonb_build_object('code', m.code)"
+    )
+    return f""", logged AS (
+  {insert_log_sql(log_rows_sql("found m", code="m.code"))}
 ), events AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT '{kind}', coalesce(c.user_id, c.admin_id), f.connection_id, f.signal_id, f.id,
-    jsonb_build_object('code', f.code)
-  FROM found f JOIN connections_executionconnection c ON c.id = f.connection_id
+  {insert_events_sql(event)}
 )
 SELECT count(*) FROM found
 """
+
 
 STALE_UNKNOWN = f"""
 WITH found AS (
@@ -33,7 +41,7 @@ WITH found AS (
     AND NOT EXISTS (SELECT FROM execution_executionlog l WHERE l.order_id = o.id
       AND l.code = '{Code.UNKNOWN_TOO_LONG.value}' AND l.at > o.submitted_at)
   ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
-)""" + _ALERT.format(kind="order.unknown_too_long")
+)""" + _alert("order.unknown_too_long")
 
 # The order's reason shows the step: STUCK is looked up, the codes after it are handled.
 QUERY = f"""
@@ -50,8 +58,7 @@ WITH found AS (
     ORDER BY id + 0 LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED))
   RETURNING id, signal_id, connection_id, status
 )
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-SELECT id, signal_id, connection_id, '{Code.STUCK.value}', status FROM found
+{insert_log_sql(log_rows_sql("found m", code=f"'{Code.STUCK.value}'"))}
 """
 
 # A stuck exit is never cancelled automatically: its position would stay open.
@@ -69,7 +76,7 @@ WITH due AS (
       THEN '{Code.STUCK_CANCELLED.value}' ELSE '{Code.STUCK_ESCALATED.value}' END
   FROM due d WHERE o.id = d.id AND o.id = ANY(ARRAY(SELECT id FROM due))
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason AS code
-)""" + _ALERT.format(kind="order.stuck")
+)""" + _alert("order.stuck")
 
 # We keep requesting the cancel. One alert says that it was refused or not answered several times,
 # another that it could not be sent. Such an order is also looked up: its end may have been lost.
@@ -93,7 +100,7 @@ WITH found AS (
         AND l.at >= coalesce(o.pending_action_since, '-infinity'))
     ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED))
   RETURNING id, signal_id, connection_id, status, reason AS code
-)""" + _ALERT.format(kind="order.stuck")
+)""" + _alert("order.stuck")
 
 
 # A comparison ends this wait, unless it cannot attribute the broker's quantity to one position.
@@ -108,7 +115,7 @@ WITH found AS (
       AND l.code = '{Code.EXIT_AWAITS_COMPARISON.value}'
       AND l.at >= o.waiting_since + make_interval(secs => %(seconds)s))
   ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED
-)""" + _ALERT.format(kind="exit.delayed")
+)""" + _alert("exit.delayed")
 
 
 def alert_stale_unknown() -> None:

@@ -31,6 +31,12 @@ from common.sql import IdRow, Query, array, columns, rows, run
 from connections.selectors import SPEC_COLUMNS, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.call_results import write_results
 from execution.dispatch.order_dispatcher import OrderDispatcher
@@ -88,6 +94,7 @@ ORDER BY priority, due_at, id LIMIT %(limit)s
 
 # The worker's lease has ended, or `answer_by` has passed: if a process never learns the outcome of
 # its own commit, the order stays SUBMITTING under a valid lease.
+_ORPHANED = log_rows_sql("orphaned m", code=f"'{Code.WORKER_LOST.value}'", status="'UNKNOWN'")
 MARK_ORPHANED_UNKNOWN = f"""
 WITH orphaned AS (
   UPDATE execution_order SET status = 'UNKNOWN', reason = '{Code.WORKER_LOST.value}', detail = '',
@@ -100,12 +107,9 @@ WITH orphaned AS (
     ORDER BY o.id + 0 LIMIT 5000 FOR NO KEY UPDATE OF o SKIP LOCKED))
   RETURNING id, signal_id, connection_id
 ), events AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id)
-  SELECT 'order.unknown', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id
-  FROM orphaned o JOIN connections_executionconnection c ON c.id = o.connection_id
+  {insert_events_sql(event_rows_sql("orphaned m", kind="'order.unknown'"))}
 )
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-SELECT id, signal_id, connection_id, '{Code.WORKER_LOST.value}', 'UNKNOWN' FROM orphaned
+{insert_log_sql(_ORPHANED)}
 """
 
 # A dead process makes no calls, so its claimed look-ups become due for the others.
@@ -147,6 +151,17 @@ FROM claimed a JOIN connections_executionconnection c ON c.id = a.connection_id
 """,
 )
 
+_NEVER_ARRIVED = event_rows_sql(
+    "moved m",
+    kind="'order.failed'",
+    payload="jsonb_build_object('code', m.reason)",
+    where="m.status = 'FAILED'",
+)
+_ABSENT = log_rows_sql(
+    "moved m",
+    code=f"CASE WHEN m.status = 'UNKNOWN' THEN '{Code.ABSENCE_CONFIRMED.value}' ELSE m.reason END",
+)
+
 # One more absence confirmation. The second, at least FILLCAST_ABSENCE_GAP_SECONDS later, fails an
 # entry and sends an exit again under the same id. The fence rejects a stale process. Comparing
 # `absence_confirmations` rejects the second of two processes that asked at the same time.
@@ -174,16 +189,9 @@ WITH d AS (
     AND o.status = 'UNKNOWN'
   RETURNING o.id, o.signal_id, o.connection_id, o.status, o.reason, o.absence_confirmations
 ), events AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
-    jsonb_build_object('code', m.reason)
-  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
-  WHERE m.status = 'FAILED'
+  {insert_events_sql(_NEVER_ARRIVED)}
 )
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status)
-SELECT id, signal_id, connection_id,
-  CASE WHEN status = 'UNKNOWN' THEN '{Code.ABSENCE_CONFIRMED.value}' ELSE reason END, status
-FROM moved
+{insert_log_sql(_ABSENT)}
 """
 
 # Brokers do not know `valid_until`, so we cancel working entries whose signal has expired.

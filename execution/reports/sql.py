@@ -5,7 +5,15 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.sql import IdRow, Query
+from connections.selectors import OWNER_ID_SQL, OWNER_JOIN_SQL
+from events.outbox import INSERT_EVENTS_SQL
 from events.selectors import WANTS_PLACED
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
 from execution.exits import levels_sql
 
 
@@ -155,6 +163,41 @@ _AVERAGE = """round((p.opened_quantity * p.entry_price
       / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
 _NEXT_TARGET = levels_sql.on_tick("(e.targets::numeric[])[p.tp_number + g.targets_done]", "p")
 
+_STEP = log_rows_sql(
+    "u m JOIN d USING (id)",
+    code="""CASE WHEN d.reason <> '' THEN d.reason WHEN d.new_quantity > 0 THEN 'FILL'
+      WHEN d.status = 'SUBMITTED' THEN 'ACCEPTED' ELSE d.status END""",
+    detail="d.detail",
+    numbers="d.numbers",
+)
+_IMPLIED_STEP = log_rows_sql(
+    "u m JOIN d USING (id)", code="'SUBMITTED'", status="'SUBMITTED'", where="d.implied"
+)
+_MOVED = event_rows_sql(
+    "u m JOIN d USING (id)",
+    kind="'order.' || lower(m.status)",
+    payload="d.numbers",
+    where="""d.moved AND m.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED',
+    'CANCELLED', 'EXPIRED', 'UNKNOWN')""",
+)
+_OPENED = event_rows_sql(
+    "opened m",
+    kind="'position.opened'",
+    payload="""jsonb_build_object('position', m.id, 'quantity', trim_scale(m.quantity)::text,
+      'price', trim_scale(m.entry_price)::text)""",
+    order_id="NULL::bigint",
+    where="m.is_new",
+)
+_CLOSED = event_rows_sql(
+    "closed m",
+    kind="'position.closed'",
+    payload="""jsonb_build_object('position', m.id, 'reason', m.close_reason,
+      'pnl', m.realized_pnl::text, 'commission', m.commission::text,
+      'unconverted_fees', m.unconverted_fees)""",
+    order_id="NULL::bigint",
+    where="m.quantity = 0 AND m.q > 0",
+)
+
 WRITE = Query(
     WriteResult,
     f"""
@@ -258,35 +301,9 @@ WITH d AS (
   RETURNING p.id, p.connection_id, p.signal_id, p.quantity, g.q, p.close_reason, p.realized_pnl,
     p.commission, p.unconverted_fees
 ), logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
-    numbers)
-  SELECT u.id, u.signal_id, u.connection_id, 'SUBMITTED', 'SUBMITTED', '', '{{}}'
-  FROM u JOIN d USING (id) WHERE d.implied
-  UNION ALL
-  SELECT u.id, u.signal_id, u.connection_id,
-    CASE WHEN d.reason <> '' THEN d.reason WHEN d.new_quantity > 0 THEN 'FILL'
-      WHEN d.status = 'SUBMITTED' THEN 'ACCEPTED' ELSE d.status END,
-    u.status, d.detail, d.numbers::jsonb
-  FROM u JOIN d USING (id)
+  {insert_log_sql(_IMPLIED_STEP, _STEP)}
 ), notified AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT 'order.' || lower(u.status), coalesce(c.user_id, c.admin_id), u.connection_id,
-    u.signal_id, u.id, d.numbers::jsonb
-  FROM u JOIN d USING (id) JOIN connections_executionconnection c ON c.id = u.connection_id
-  WHERE d.moved AND u.status IN ('FILLED', 'PARTIALLY_FILLED', 'REJECTED', 'FAILED', 'CANCELLED',
-    'EXPIRED', 'UNKNOWN')
-  UNION ALL
-  SELECT 'position.opened', coalesce(c.user_id, c.admin_id), p.connection_id, p.signal_id, NULL,
-    jsonb_build_object('position', p.id, 'quantity', trim_scale(p.quantity)::text,
-      'price', trim_scale(p.entry_price)::text)
-  FROM opened p JOIN connections_executionconnection c ON c.id = p.connection_id
-  WHERE p.is_new
-  UNION ALL
-  SELECT 'position.closed', coalesce(c.user_id, c.admin_id), p.connection_id, p.signal_id, NULL,
-    jsonb_build_object('position', p.id, 'reason', p.close_reason, 'pnl', p.realized_pnl::text,
-      'commission', p.commission::text, 'unconverted_fees', p.unconverted_fees)
-  FROM closed p JOIN connections_executionconnection c ON c.id = p.connection_id
-  WHERE p.quantity = 0 AND p.q > 0
+  {insert_events_sql(_MOVED, _OPENED, _CLOSED)}
 )
 SELECT count(*) AS written,
   EXISTS (SELECT FROM events_channel WHERE {WANTS_PLACED}) AS placed_is_wanted FROM u
@@ -295,16 +312,17 @@ SELECT count(*) AS written,
 
 # Only for owners with a channel that subscribes to it. An acceptance that is reported again, after
 # the order was UNKNOWN, has its second line in the log and makes no event.
-PLACED = f"""
-INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-SELECT 'order.placed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
-  jsonb_build_object('broker_order_id', o.broker_order_id)
-FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
-WHERE o.id = ANY(%s)
-  AND coalesce(c.user_id, c.admin_id) IN (SELECT user_id FROM events_channel WHERE {WANTS_PLACED})
+PLACED = insert_events_sql(
+    event_rows_sql(
+        "execution_order m",
+        kind="'order.placed'",
+        payload="jsonb_build_object('broker_order_id', m.broker_order_id)",
+        where=f"""m.id = ANY(%s)
+  AND {OWNER_ID_SQL} IN (SELECT user_id FROM events_channel WHERE {WANTS_PLACED})
   AND (SELECT count(*) FROM execution_executionlog l
-    WHERE l.order_id = o.id AND l.status = 'SUBMITTED') = 1
-"""
+    WHERE l.order_id = m.id AND l.status = 'SUBMITTED') = 1""",
+    )
+)
 
 EFFECTIVE_LEVELS = Query(
     SignalLevels,
@@ -323,13 +341,15 @@ WHERE p.connection_id = d.connection_id AND p.signal_id = d.signal_id
 """
 
 # The exit is retried for as long as its position is open; its owner is notified once.
-EXIT_DELAYED = """
-INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-SELECT 'exit.delayed', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
-  jsonb_build_object('code', o.reason, 'detail', o.detail, 'send_retries', o.send_retries)
-FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
-WHERE o.id = ANY(%s)
-"""
+EXIT_DELAYED = insert_events_sql(
+    event_rows_sql(
+        "execution_order m",
+        kind="'exit.delayed'",
+        payload="""jsonb_build_object('code', m.reason, 'detail', m.detail,
+  'send_retries', m.send_retries)""",
+        where="m.id = ANY(%s)",
+    )
+)
 
 # A fill arrived after its order had ended, but the provider has closed the trade since.
 CLOSE_AGAIN = """
@@ -340,18 +360,18 @@ WHERE o.id = ANY(%s) AND EXISTS (
 """
 
 # Orders that we had given up are live. Those that had been withdrawn are cancelled at the broker.
-UNEXPECTEDLY_LIVE = """
+_UNEXPECTEDLY_LIVE = event_rows_sql(
+    "d JOIN execution_order m USING (id)",
+    kind="'order.unexpectedly_live'",
+    payload="jsonb_build_object('code', 'UNEXPECTEDLY_LIVE')",
+)
+UNEXPECTEDLY_LIVE = f"""
 WITH d AS (SELECT * FROM unnest(%s::bigint[], %s::boolean[]) AS t(id, withdrawn)),
 cancelling AS (
   UPDATE execution_order o SET pending_action = 'CANCEL', due_at = clock_timestamp()
   FROM d WHERE o.id = d.id AND d.withdrawn AND o.pending_action = ''
 )
-INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-SELECT 'order.unexpectedly_live', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id,
-  o.id,
-  jsonb_build_object('code', 'UNEXPECTEDLY_LIVE')
-FROM d JOIN execution_order o USING (id)
-JOIN connections_executionconnection c ON c.id = o.connection_id
+{insert_events_sql(_UNEXPECTEDLY_LIVE)}
 """
 
 RETRIED = Query(
@@ -368,30 +388,34 @@ SELECT * FROM unnest(%s::bigint[], %s::bigint[], %s::uuid[], %s::text[], %s::tex
 """
 
 # beyond: the worst of the prices of its new fills that is beyond its limit, if any.
-ALERT = """
-INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-SELECT 'slippage.alert', coalesce(c.user_id, c.admin_id), o.connection_id, o.signal_id, o.id,
-  jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
-    o.avg_fill_price::text, 'slippage', o.slippage_pips::text,
-    'slippage_unit', o.slippage_unit,
-    'passed_limit', CASE WHEN d.beyond IS NOT NULL THEN o.worst_price::text END,
+_PAST_LIMIT = (
+    "unnest(%s::bigint[], %s::numeric[]) AS d(id, beyond) JOIN execution_order m USING (id)"
+)
+ALERT = f"""
+{INSERT_EVENTS_SQL}
+SELECT 'slippage.alert', {OWNER_ID_SQL}, m.connection_id, m.signal_id, m.id,
+  jsonb_build_object('expected_price', m.expected_price::text, 'fill_price',
+    m.avg_fill_price::text, 'slippage', m.slippage_pips::text,
+    'slippage_unit', m.slippage_unit,
+    'passed_limit', CASE WHEN d.beyond IS NOT NULL THEN m.worst_price::text END,
     'beyond_limit_at', d.beyond::text,
-    'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END,
+    'slippage_pips', CASE m.slippage_unit WHEN 'PIPS' THEN m.slippage_pips::text END,
     'bid', q.bid::text,
     'ask', q.ask::text, 'quote_time', q.time)
-FROM unnest(%s::bigint[], %s::numeric[]) AS d(id, beyond) JOIN execution_order o USING (id)
-JOIN connections_executionconnection c ON c.id = o.connection_id
+FROM {_PAST_LIMIT}
+{OWNER_JOIN_SQL.format("m.connection_id")}
 LEFT JOIN prices_latestquote q
-  ON q.data_connection_id = c.data_connection_id AND q.symbol = o.pair
+  ON q.data_connection_id = c.data_connection_id AND q.symbol = m.pair
 """
 
-ALERT_LOG = """
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
-  numbers)
-SELECT o.id, o.signal_id, o.connection_id, 'SLIPPAGE_ALERT', o.status, '',
-  jsonb_strip_nulls(jsonb_build_object('expected_price', o.expected_price::text, 'fill_price',
-    o.avg_fill_price::text, 'slippage', o.slippage_pips::text,
-    'slippage_unit', o.slippage_unit, 'beyond_limit_at', d.beyond::text,
-    'slippage_pips', CASE o.slippage_unit WHEN 'PIPS' THEN o.slippage_pips::text END))
-FROM unnest(%s::bigint[], %s::numeric[]) AS d(id, beyond) JOIN execution_order o USING (id)
-"""
+ALERT_LOG = insert_log_sql(
+    log_rows_sql(
+        _PAST_LIMIT,
+        code="'SLIPPAGE_ALERT'",
+        numbers="""
+  jsonb_strip_nulls(jsonb_build_object('expected_price', m.expected_price::text, 'fill_price',
+    m.avg_fill_price::text, 'slippage', m.slippage_pips::text,
+    'slippage_unit', m.slippage_unit, 'beyond_limit_at', d.beyond::text,
+    'slippage_pips', CASE m.slippage_unit WHEN 'PIPS' THEN m.slippage_pips::text END))""",
+    )
+)

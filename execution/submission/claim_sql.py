@@ -2,6 +2,12 @@
 
 from common.sql import Query
 from connections.selectors import SPEC_COLUMNS
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
 from execution.exits import levels_sql
 from execution.reports.transitions import DEFERRED
 from execution.submission.rows import (
@@ -205,6 +211,19 @@ WHERE connection_id = ANY(%(connections)s::uuid[]) AND position_id IS NULL
 
 _DEFERRED = f"{{{','.join(sorted(code.value for code in DEFERRED))}}}"
 
+_DECIDED = log_rows_sql(
+    "moved m JOIN decided d USING (id)",
+    code="coalesce(nullif(d.reason, ''), 'INTENT')",
+    detail="d.detail",
+    numbers="d.numbers",
+)
+_NOT_SENT = event_rows_sql(
+    "moved m JOIN decided d USING (id)",
+    kind="'order.' || lower(m.status)",
+    payload="jsonb_build_object('code', d.reason, 'detail', d.detail)",
+    where="m.status <> 'SUBMITTING'",
+)
+
 WRITE = Query(
     IntentRow,
     f"""
@@ -235,18 +254,9 @@ WITH decided AS (
   FROM decided d WHERE o.id = d.id AND o.status = 'PENDING'
   RETURNING o.id, o.fence, o.client_order_id, o.status, o.signal_id, o.connection_id
 ), logged AS (
-  INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail,
-    numbers)
-  SELECT m.id, m.signal_id, m.connection_id, coalesce(nullif(d.reason, ''), 'INTENT'), m.status,
-    d.detail, d.numbers::jsonb
-  FROM moved m JOIN decided d USING (id)
+  {insert_log_sql(_DECIDED)}
 ), notified AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT 'order.' || lower(m.status), coalesce(c.user_id, c.admin_id), m.connection_id,
-    m.signal_id, m.id, jsonb_build_object('code', d.reason, 'detail', d.detail)
-  FROM moved m JOIN decided d USING (id)
-  JOIN connections_executionconnection c ON c.id = m.connection_id
-  WHERE m.status <> 'SUBMITTING'
+  {insert_events_sql(_NOT_SENT)}
 )
 SELECT id, fence, client_order_id FROM moved WHERE status = 'SUBMITTING'
 """,

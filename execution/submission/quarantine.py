@@ -6,10 +6,22 @@ from django.db import DatabaseError, transaction
 from common.reason_codes import Code
 from common.sql import run
 from execution.base.dropped_messages import new_reference
+from execution.base.statements import (
+    event_rows_sql,
+    insert_events_sql,
+    insert_log_sql,
+    log_rows_sql,
+)
 from execution.exits.reservations import recompute_reserved
 
 log = structlog.get_logger(__name__)
 
+_CODE = f"'{Code.ORDER_PROCESSING_FAILED.value}'"
+_FAILED = event_rows_sql(
+    "moved m",
+    kind="'order.failed'",
+    payload=f"jsonb_build_object('code', {_CODE}, 'detail', %s::text)",
+)
 QUARANTINE = f"""
 WITH moved AS (
   UPDATE execution_order SET status = 'FAILED', reason = '{Code.ORDER_PROCESSING_FAILED.value}',
@@ -17,13 +29,9 @@ WITH moved AS (
   WHERE id = %s AND status = 'PENDING'
   RETURNING id, signal_id, connection_id
 ), notified AS (
-  INSERT INTO events_event (kind, user_id, connection_id, signal_id, order_id, payload)
-  SELECT 'order.failed', coalesce(c.user_id, c.admin_id), m.connection_id, m.signal_id, m.id,
-    jsonb_build_object('code', '{Code.ORDER_PROCESSING_FAILED.value}', 'detail', %s::text)
-  FROM moved m JOIN connections_executionconnection c ON c.id = m.connection_id
+  {insert_events_sql(_FAILED)}
 )
-INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, detail)
-SELECT id, signal_id, connection_id, '{Code.ORDER_PROCESSING_FAILED.value}', 'FAILED', %s FROM moved
+{insert_log_sql(log_rows_sql("moved m", code=_CODE, status="'FAILED'", detail="%s"))}
 """
 
 

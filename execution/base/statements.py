@@ -1,0 +1,61 @@
+"""Parts of SQL statements that write log lines and events, for each row of a source.
+
+A source is what stands after FROM, with the alias `m` for the rows that have `id` (an order's),
+`signal_id` and `connection_id`: "moved m" or "moved m JOIN d USING (id)". The other arguments are
+SQL expressions over the source.
+"""
+
+from connections.selectors import OWNER_ID_SQL, OWNER_JOIN_SQL
+from events.outbox import INSERT_EVENTS_SQL
+
+
+def log_rows_sql(
+    source: str,
+    *,
+    code: str,
+    status: str = "m.status",
+    detail: str = "''",
+    numbers: str = "jsonb_build_object()",
+    order_id: str = "m.id",
+    signal_id: str = "m.signal_id",
+    where: str = "true",
+) -> str:
+    """Return a SELECT of one log line for each row of the source, for `insert_log_sql`."""
+    return (
+        f"SELECT {order_id}, {signal_id}, m.connection_id, {code}, {status}, {detail},"
+        f" {numbers}::jsonb FROM {source} WHERE {where}"
+    )
+
+
+def insert_log_sql(*selects: str) -> str:
+    """Return an INSERT of the log lines of all selects."""
+    return (
+        "INSERT INTO execution_executionlog"
+        " (order_id, signal_id, connection_id, code, status, detail, numbers)\n"
+        + "\nUNION ALL\n".join(selects)
+    )
+
+
+def event_rows_sql(
+    source: str,
+    *,
+    kind: str,
+    payload: str = "jsonb_build_object()",
+    order_id: str = "m.id",
+    signal_id: str = "m.signal_id",
+    where: str = "true",
+) -> str:
+    """Return a SELECT of one event for each row of the source, for `insert_events_sql`.
+
+    An event belongs to the owner of the connection; `c` is the connection.
+    """
+    return (
+        f"SELECT {kind}, {OWNER_ID_SQL}, m.connection_id, {signal_id}, {order_id},"
+        f" {payload}::jsonb FROM {source} {OWNER_JOIN_SQL.format('m.connection_id')}"
+        f" WHERE {where}"
+    )
+
+
+def insert_events_sql(*selects: str) -> str:
+    """Return an INSERT of the events of all selects."""
+    return f"{INSERT_EVENTS_SQL}\n" + "\nUNION ALL\n".join(selects)
