@@ -1,5 +1,5 @@
 -- An order's status moves only as execution/reports/transitions.py allows (ALLOWED),
--- whoever writes it. tests/execution/reports/test_status_trigger.py compares the two.
+-- for every writer. tests/execution/reports/test_status_trigger.py compares the two.
 CREATE FUNCTION execution_refuse_status() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
   RAISE check_violation USING MESSAGE =

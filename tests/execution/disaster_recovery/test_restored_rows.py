@@ -66,7 +66,7 @@ def test_what_was_under_way_is_unknown_and_asked_for(
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     broker.fill_at_once(outgoing.request)
-    run("UPDATE execution_order SET status = %s", (status,))
+    factories.force("UPDATE execution_order SET status = %s", (status,))
     order = factories.order(leg="entry")
     restored()
     assert state_of(order) == ("UNKNOWN", "RESTORED")

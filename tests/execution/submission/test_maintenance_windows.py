@@ -161,7 +161,7 @@ def test_account_page_shows_current_and_next_window(feed: Feed) -> None:
     begin = market_now() + timedelta(days=1)
     window(on_date=begin.date(), starts_at=time(begin.hour, begin.minute), note="Weekly.")
     shown = maintenance.describe(row)
-    assert "Announced by mail. Entries wait; exits are tried." in shown.now
+    assert "Announced by mail. Entries wait; exits are sent." in shown.now
     assert shown.later.endswith(f"{begin:%H:%M} UTC, 60 minutes. Weekly.")
 
 
