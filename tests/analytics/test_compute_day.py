@@ -53,7 +53,7 @@ class AgainstTheFold(TestCase):
 
     @settings(max_examples=25, deadline=None)
     @given(closes, st.sampled_from(["America/New_York", "Asia/Tokyo", "Europe/London"]))
-    def test_days_and_totals_are_those_of_the_trades_in_closing_order(
+    def test_days_and_totals_follow_closing_order(
         self, made: list[tuple[int, D, int]], zone: str
     ) -> None:
         owner = cast.user()
@@ -98,7 +98,7 @@ def _rolled(position: ExecutionPosition) -> Rollup:
 
 
 @pytest.mark.django_db
-def test_the_day_follows_the_presets_zone_and_its_summer_time() -> None:
+def test_day_follows_time_zone_and_dst_of_preset() -> None:
     owner = cast.user()
     new_york, tokyo = cast.connection(owner), cast.connection(owner, zone="Asia/Tokyo")
     one, two = cast.signals(owner, 2)
@@ -116,7 +116,7 @@ def test_the_day_follows_the_presets_zone_and_its_summer_time() -> None:
 
 
 @pytest.mark.django_db
-def test_computing_again_changes_nothing_but_the_time_of_computing() -> None:
+def test_recomputing_changes_only_computation_time() -> None:
     owner = cast.user()
     account = cast.connection(owner)
     (signal,) = cast.signals(owner, 1)
@@ -151,7 +151,7 @@ def monday() -> Iterator[None]:
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("monday")
-def test_a_late_correction_is_found_and_both_days_are_computed_again() -> None:
+def test_late_correction_recomputes_both_days() -> None:
     owner = cast.user()
     account = cast.connection(owner)
     one, two = cast.signals(owner, 2)
@@ -182,7 +182,7 @@ def test_a_late_correction_is_found_and_both_days_are_computed_again() -> None:
 
 
 @pytest.mark.django_db
-def test_curves_are_added_up_within_a_currency_and_never_across() -> None:
+def test_curves_are_summed_per_currency_only() -> None:
     owner = cast.user()
     dollars, more_dollars, euros = (cast.connection(owner) for _ in range(3))
     for account, currency in ((dollars, "USD"), (more_dollars, "USD"), (euros, "EUR")):
@@ -216,7 +216,7 @@ def test_curves_are_added_up_within_a_currency_and_never_across() -> None:
 
 
 @pytest.mark.django_db
-def test_results_contain_trades_of_today_before_the_daily_job(
+def test_results_include_today_before_daily_job(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     owner = cast.user()
@@ -254,7 +254,7 @@ def test_results_contain_trades_of_today_before_the_daily_job(
 
 
 @pytest.mark.django_db
-def test_by_default_the_api_counts_the_trading_day_that_runs_now() -> None:
+def test_api_defaults_to_current_trading_day() -> None:
     """In the evening of New York it is the one of tomorrow's date."""
     clocks.set_market_clock(clocks.MarketClock(at("2026-03-12T22:30:00Z"), datetime.now(UTC), 1))
     try:
@@ -264,8 +264,8 @@ def test_by_default_the_api_counts_the_trading_day_that_runs_now() -> None:
         store(cast.trade(account, signal, closed_at=at("2026-03-12T22:29:00Z"), pnl=D(7)))
         client = APIClient()
         client.force_authenticate(owner)
-        (told,) = client.get("/api/v1/analytics/").json()
-        assert told["total_pnl"] == "7"
+        (row,) = client.get("/api/v1/analytics/").json()
+        assert row["total_pnl"] == "7"
     finally:
         clocks.set_market_clock(None)
 
@@ -289,9 +289,7 @@ def test_by_default_the_api_counts_the_trading_day_that_runs_now() -> None:
     ],
     ids=["compute", "totals", "curve"],
 )
-def test_no_part_of_a_fold_reads_the_trades_again_for_each_account(
-    sql: str, parameters: dict[str, object]
-) -> None:
+def test_fold_does_not_query_trades_per_account(sql: str, parameters: dict[str, object]) -> None:
     """A subquery for each row folded a day of 1,000 accounts five times as slowly."""
     plan = "\n".join(line for (line,) in rows(f"EXPLAIN {sql}", parameters))
     assert "WindowAgg" in plan

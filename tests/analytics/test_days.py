@@ -28,7 +28,7 @@ def test_day(at: str, zone: str, day: str) -> None:
     assert trading_day(datetime.fromisoformat(at), zone) == date.fromisoformat(day)
 
 
-def test_the_days_on_which_clocks_change_are_longer_and_shorter() -> None:
+def test_dst_change_days_are_longer_and_shorter() -> None:
     hours = {
         day: (end - start) / timedelta(hours=1)
         for day in ("2026-03-08", "2026-03-09", "2026-11-01", "2026-11-02")
@@ -41,9 +41,9 @@ def test_the_days_on_which_clocks_change_are_longer_and_shorter() -> None:
     at=st.datetimes(datetime(2000, 1, 1), datetime(2037, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
     zone=st.sampled_from(["America/New_York", "Europe/Berlin", "Asia/Tokyo", "Pacific/Apia"]),
 )
-def test_every_moment_lies_in_exactly_its_day(at: datetime, zone: str) -> None:
+def test_every_moment_belongs_to_exactly_one_day(at: datetime, zone: str) -> None:
     day = trading_day(at, zone)
     start, end = bounds(day, zone)
     assert start <= at < end
     assert end.astimezone(ZoneInfo(zone)).hour == 17
-    assert day <= latest_day(at)  # "until today" leaves out nobody's day
+    assert day <= latest_day(at)  # "until today" covers every time zone

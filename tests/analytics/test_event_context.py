@@ -30,13 +30,13 @@ def account(alice: User) -> ExecutionConnection:
     return made
 
 
-def told() -> tuple[str, str]:
+def rendered_notification() -> tuple[str, str]:
     route_events(10)
     (notification,) = Notification.objects.all()
     return notification.title, notification.body
 
 
-def test_a_fill_names_the_trade_and_the_account(alice: User, account: ExecutionConnection) -> None:
+def test_fill_event_names_trade_and_account(alice: User, account: ExecutionConnection) -> None:
     (signal,) = cast.signals(alice, 1)
     order = Order.objects.create(
         signal=signal,
@@ -58,12 +58,12 @@ def test_a_fill_names_the_trade_and_the_account(alice: User, account: ExecutionC
         signal_id=signal.pk,
         order_id=order.pk,
     )
-    title, body = told()
+    title, body = rendered_notification()
     assert title == "Filled: Sell 10,000 EUR/USD at 1.386"
     assert body == f"MT5\u00a0·\u00a07714, S-{signal.pk}."
 
 
-def test_a_closed_position_names_its_result_in_the_accounts_currency(
+def test_closed_position_event_has_result_in_account_currency(
     alice: User, account: ExecutionConnection
 ) -> None:
     (signal,) = cast.signals(alice, 1)
@@ -77,14 +77,14 @@ def test_a_closed_position_names_its_result_in_the_accounts_currency(
         connection_id=account.pk,
         payload={"position": position.pk, "reason": "tp", "pnl": "152.58", "commission": "2.5"},
     )
-    title, body = told()
+    title, body = rendered_notification()
     assert title == "Closed with +150.08 EUR: Buy 1,000 EUR/USD"
     assert body.startswith("The take profit was hit.")
 
 
-def test_an_event_of_things_that_are_gone_has_words_all_the_same(alice: User) -> None:
+def test_event_of_deleted_rows_still_has_message(alice: User) -> None:
     Event.objects.create(
         kind=EventKind.ORDER_DENIED, user_id=alice.pk, signal_id=10**9, order_id=10**9
     )
-    title, _ = told()
+    title, _ = rendered_notification()
     assert title == "Denied by us: order 1000000000"

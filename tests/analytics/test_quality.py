@@ -101,7 +101,7 @@ def test_rates_slippage_and_latency() -> None:
     assert found["mt5", None].fill_rate == D(0)
 
 
-def test_exits_and_other_tenants_orders_are_not_in_it() -> None:
+def test_exits_and_other_tenants_orders_are_excluded() -> None:
     owner, bob = cast.user(), cast.user("bob")
     mine, his = cast.connection(owner), cast.connection(bob)
     one, two = cast.signals(owner, 2)

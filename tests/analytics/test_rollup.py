@@ -45,18 +45,18 @@ def rolled(of: list[Trade]) -> Rollup:
 
 
 @given(trades)
-def test_trade_by_trade_it_is_what_the_definitions_say(of: list[Trade]) -> None:
+def test_rollup_matches_definitions_trade_by_trade(of: list[Trade]) -> None:
     assert rolled(of) == oracle(of)
 
 
 @given(trades, st.lists(st.integers(0, 25), max_size=4))
-def test_any_split_into_days_folds_to_the_whole(of: list[Trade], cuts: list[int]) -> None:
+def test_any_split_into_days_combines_to_the_whole(of: list[Trade], cuts: list[int]) -> None:
     days = [of[a:b] for a, b in pairwise(sorted([0, *cuts, max(len(of), 25)]))]
     assert fold(rolled(day) for day in days) == oracle(of)
 
 
 @given(trades, trades, trades)
-def test_combine_is_associative_and_nothing_is_neutral(
+def test_combine_is_associative_with_neutral_element(
     a: list[Trade], b: list[Trade], c: list[Trade]
 ) -> None:
     x, y, z = rolled(a), rolled(b), rolled(c)
@@ -75,7 +75,7 @@ def test_ratios_without_a_trade_or_a_loss_are_none_not_zero() -> None:
     )
 
 
-def test_a_fall_that_spans_days_is_found() -> None:
+def test_drawdown_across_days_is_found() -> None:
     up = of_trade(realized_pnl=D(10), commission=D(0), duration_seconds=D(1))
     down = of_trade(realized_pnl=D(-4), commission=D(0), duration_seconds=D(1))
     assert combine(combine(up, down), down).drawdown == 8

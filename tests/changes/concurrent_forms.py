@@ -66,20 +66,20 @@ class _Fields(HTMLParser):
         self._first: str | None = None
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        said = dict(attrs)
-        name, value = said.get("name") or "", said.get("value") or ""
-        if tag == "input" and name and "disabled" not in said:
-            kind = said.get("type", "text")
+        attributes = dict(attrs)
+        name, value = attributes.get("name") or "", attributes.get("value") or ""
+        if tag == "input" and name and "disabled" not in attributes:
+            kind = attributes.get("type", "text")
             if kind in ("checkbox", "radio"):
-                if "checked" in said:
-                    self._add(name, said.get("value") or "on")
+                if "checked" in attributes:
+                    self._add(name, attributes.get("value") or "on")
             elif kind not in ("submit", "button", "file"):
                 self._add(name, value)
         elif tag == "select":
-            self._select, self._first, self._multiple = name, None, "multiple" in said
+            self._select, self._first, self._multiple = name, None, "multiple" in attributes
         elif tag == "option" and self._select:
             self._first = value if self._first is None else self._first
-            if "selected" in said:
+            if "selected" in attributes:
                 self._add(self._select, value)
         elif tag == "textarea":
             self._area, self._text = name, []

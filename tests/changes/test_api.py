@@ -176,7 +176,7 @@ ONE_WAY = {
 }
 
 
-def test_every_operation_that_changes_something_is_in_a_list() -> None:
+def test_every_changing_operation_is_listed() -> None:
     generator: Any = SchemaGenerator
     paths = generator().get_schema(request=None, public=True)["paths"]
     found = {
@@ -194,7 +194,7 @@ def test_every_operation_that_changes_something_is_in_a_list() -> None:
 
 
 @pytest.mark.parametrize("name", PAIRS)
-def test_no_change_of_two_at_once_is_lost(name: str) -> None:
+def test_concurrent_changes_are_not_lost(name: str) -> None:
     world, pair = cast.build(), PAIRS[name]
     ApiKey.objects.update(last_used_at=timezone.now())  # else the first call keeps the others out
     row: Model = getattr(world, pair.of)
@@ -209,7 +209,7 @@ def test_no_change_of_two_at_once_is_lost(name: str) -> None:
     assert not missing, found.values().get()
 
 
-def test_stock_is_not_approved_by_a_race_either() -> None:
+def test_race_does_not_approve_waiting_signals() -> None:
     """Signals are sent while the feed goes public, three times at once."""
     world = cast.build()
     path = f"feeds/{world.feed.slug}/"
@@ -224,7 +224,7 @@ def test_stock_is_not_approved_by_a_race_either() -> None:
     assert not unpublished.filter(approval=Approval.APPROVED).exists()
 
 
-def test_a_row_cannot_be_saved_whole_while_a_request_is_answered(
+def test_request_cannot_save_whole_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """By accident, in a view of later: the base class refuses it, and nothing is written."""

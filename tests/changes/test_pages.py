@@ -194,7 +194,7 @@ def superuser() -> User:
     return user
 
 
-def test_every_form_of_a_registered_model_is_in_the_list() -> None:
+def test_every_registered_model_form_is_listed() -> None:
     request: Any = RequestFactory().get("/admin/")
     request.user = superuser()
     changed = {
@@ -204,7 +204,7 @@ def test_every_form_of_a_registered_model_is_in_the_list() -> None:
     assert changed == {type(form.make()) for form in FORMS.values()}
 
 
-def test_every_page_of_our_own_is_in_a_list() -> None:
+def test_every_own_page_is_listed() -> None:
     ours = {
         name
         for pages in admin.site._registry.values()
@@ -246,7 +246,7 @@ def walk(form: Form, row: Model, path: str, user: User) -> None:
 
 
 @pytest.mark.parametrize("name", FORMS)
-def test_no_change_of_an_admin_form_is_lost(name: str) -> None:
+def test_admin_form_change_is_not_lost(name: str) -> None:
     form, user = FORMS[name], superuser()
     row = form.make()
     opts = row._meta
@@ -255,21 +255,21 @@ def test_no_change_of_an_admin_form_is_lost(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CONSOLE)
-def test_no_change_of_a_console_form_is_lost(name: str) -> None:
+def test_console_form_change_is_not_lost(name: str) -> None:
     form, user = CONSOLE[name], superuser()
     row = form.make()
     walk(form, row, reverse(f"admin:{name}", args=[row.pk]), user)
 
 
 @pytest.mark.parametrize("name", PORTAL)
-def test_no_change_of_a_portal_form_is_lost(name: str) -> None:
+def test_portal_form_change_is_not_lost(name: str) -> None:
     form = PORTAL[name]
     row = form.make()
     user = User.objects.get(username="alice")
     walk(form, row, reverse(f"portal:{name}", args=[row.pk]), user)
 
 
-def test_a_page_that_was_opened_long_ago_takes_nothing_back() -> None:
+def test_stale_page_reverts_nothing() -> None:
     """Its fields still say what the feed was: only what was typed there counts."""
     user, feed = superuser(), make.feed()
     path = reverse("admin:signals_feed_change", args=[feed.pk])
@@ -282,7 +282,7 @@ def test_a_page_that_was_opened_long_ago_takes_nothing_back() -> None:
     assert (feed.is_approved, feed.description, feed.name) == (False, "now", "later")
 
 
-def test_roles_that_were_taken_away_do_not_come_back_with_an_old_page() -> None:
+def test_stale_page_does_not_restore_revoked_roles() -> None:
     user, of = superuser(), make.user("other")
     give(of, Role.SUPPORT, Role.OPERATOR)
     path = reverse("admin:users_user_change", args=[of.pk])
@@ -294,7 +294,7 @@ def test_roles_that_were_taken_away_do_not_come_back_with_an_old_page() -> None:
     assert roles_of(of) == {Role.SUPPORT, Role.RISK_OFFICER}
 
 
-def test_a_console_pause_does_what_its_page_asked_whoever_was_faster() -> None:
+def test_console_pause_sets_requested_state_despite_race() -> None:
     user, row = superuser(), subscription()
     path = reverse("admin:connections_subscription_pause", args=[row.pk])
     client = Client()
@@ -307,7 +307,7 @@ def test_a_console_pause_does_what_its_page_asked_whoever_was_faster() -> None:
     assert row.is_paused
 
 
-def test_a_new_password_writes_nothing_else_of_the_user() -> None:
+def test_new_password_changes_no_other_user_column() -> None:
     user, other = superuser(), make.user("other", is_staff=True)
     path = reverse("admin:auth_user_password_change", args=[other.pk])
     typed = {"password1": "a long new passphrase", "password2": "a long new passphrase",
@@ -326,7 +326,7 @@ def test_a_new_password_writes_nothing_else_of_the_user() -> None:
     assert other.check_password("a long new passphrase")
 
 
-def test_no_page_carries_a_password() -> None:
+def test_no_page_contains_a_password() -> None:
     user, other = superuser(), User.objects.create_user("other", password="a passphrase")
     client = Client()
     client.force_login(user)

@@ -1,4 +1,4 @@
-"""Accounts that say they are somebody's, and their tests, in short."""
+"""Shorthands to create accounts that claim a broker account, and to test them."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from tests.connections.fake_brokers import Broker
 from users.models import User
 
-# Somebody waits for somebody else.
+# True if a database session waits for another one.
 BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
 def connect(owner: User, **fields: Any) -> ExecutionConnection:
-    said = {"name": f"of {owner}", "type": "paper", "account": "7", "by": owner, "user": owner}
-    return services.create_connection(**{**said, **fields})
+    defaults = {"name": f"of {owner}", "type": "paper", "account": "7", "by": owner, "user": owner}
+    return services.create_connection(**{**defaults, **fields})
 
 
 def run(row: ExecutionConnection, broker: Broker) -> list[Check]:

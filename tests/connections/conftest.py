@@ -37,7 +37,7 @@ def web(settings: Settings) -> Callable[[], None]:
 
 @pytest.fixture
 def broker() -> Broker:
-    """One that answers as it is told."""
+    """A broker whose answers the test sets."""
     return Broker()
 
 

@@ -1,4 +1,4 @@
-"""A broker that answers as it is told."""
+"""A broker whose answers the test sets."""
 
 import asyncio
 from collections.abc import Callable

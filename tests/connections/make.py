@@ -1,4 +1,4 @@
-"""The cast of these tests: tenants, feeds and connections that may trade, unless told otherwise."""
+"""Factories of tenants, feeds and connections; a connection may trade by default."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -83,5 +83,5 @@ def kill_switch(mode: str, **fields: Any) -> KillSwitch:
 
 
 def signal(of: Feed, **fields: Any) -> Signal:
-    said = {"currency_pair": "EUR/USD", "direction": "BUY", "approval": Approval.APPROVED}
-    return Signal.objects.create(feed=of, **{**said, **fields})
+    defaults = {"currency_pair": "EUR/USD", "direction": "BUY", "approval": Approval.APPROVED}
+    return Signal.objects.create(feed=of, **{**defaults, **fields})

@@ -31,11 +31,11 @@ def alice() -> User:
 
 
 def create(owner: User, **fields: Any) -> ExecutionConnection:
-    said = {"by": owner, "user": owner, "name": "mine", "type": "paper", "account": "7"}
-    return services.create_connection(**{**said, **fields})
+    defaults = {"by": owner, "user": owner, "name": "mine", "type": "paper", "account": "7"}
+    return services.create_connection(**{**defaults, **fields})
 
 
-def test_a_new_connection_has_health_and_a_lock_and_is_untested(alice: User) -> None:
+def test_new_connection_has_health_and_lock_and_is_untested(alice: User) -> None:
     made = create(alice, credentials={"password": "p"}, preset=make.preset(alice))
     assert ConnectionLock.objects.filter(connection=made).count() == 1
     assert ConnectionHealth.objects.get(pk=made.pk).status == HealthStatus.UNTESTED
@@ -46,7 +46,7 @@ def test_a_new_connection_has_health_and_a_lock_and_is_untested(alice: User) -> 
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"type": "nonsense"}, "type"),
+        ({"type": "no-such-type"}, "type"),
         ({"name": " "}, "name"),
         ({"account": ""}, "account"),
         ({"settings": {"password": "x"}}, "settings.password"),
@@ -59,14 +59,14 @@ def test_a_new_connection_has_health_and_a_lock_and_is_untested(alice: User) -> 
         ({"user": None}, "user"),
     ],
 )
-def test_what_is_refused_names_its_field(alice: User, fields: dict[str, Any], field: str) -> None:
+def test_rejection_names_its_field(alice: User, fields: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         create(alice, **fields) if "user" not in fields else create(alice, by=None, **fields)
     assert refused.value.field == field
     assert not ExecutionConnection.objects.exists()
 
 
-def test_exactly_one_owner(alice: User) -> None:
+def test_connection_has_exactly_one_owner(alice: User) -> None:
     admin = make.user(is_staff=True)
     with pytest.raises(InvalidInputError, match="exactly one owner"):
         create(alice, admin=admin)
@@ -81,7 +81,7 @@ def test_only_operators_create_for_others(alice: User) -> None:
     assert create(make.user(is_staff=True), user=alice).user == alice
 
 
-def test_an_account_is_connected_once_until_it_is_archived(alice: User) -> None:
+def test_account_is_connected_once_until_archived(alice: User) -> None:
     first = create(alice)
     with pytest.raises(ConflictError, match="connected here already"):
         create(alice)
@@ -97,7 +97,7 @@ def test_an_account_is_connected_once_until_it_is_archived(alice: User) -> None:
         ("mt4", {"folder": "alpha", "symbols": ["EURUSD"]}, {"folder": "beta"}),
     ],
 )
-def test_two_brokers_may_give_the_same_number(
+def test_account_number_may_repeat_across_brokers(
     alice: User, kind: str, here: dict[str, Any], elsewhere: dict[str, Any]
 ) -> None:
     same = {"type": kind, "account": "12345"}
@@ -111,7 +111,7 @@ def test_two_brokers_may_give_the_same_number(
         services.update_connection(other.pk, by=alice, settings=here)
 
 
-def test_owner_given_name_may_be_used_by_others(alice: User) -> None:
+def test_account_name_given_by_owner_may_be_reused_by_others(alice: User) -> None:
     named = {
         "type": "crypto", "account": "main", "exchange_name": "kraken",
         "settings": {"symbols": ["BTC/USD"]},
@@ -130,7 +130,7 @@ def test_foreign_preset_is_rejected(alice: User) -> None:
     assert create(alice, preset=make.preset(None)).has_preset()
 
 
-def test_a_change_of_settings_has_to_be_tested_again(alice: User) -> None:
+def test_changed_settings_need_a_new_test(alice: User) -> None:
     row = make.connection(alice)
     services.update_connection(row.pk, by=alice, name="renamed", settings={})
     assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.ACTIVE
@@ -142,7 +142,7 @@ def test_a_change_of_settings_has_to_be_tested_again(alice: User) -> None:
     assert ConnectionHealth.objects.get(pk=row.pk).status == HealthStatus.UNTESTED
 
 
-def test_what_a_connection_is_does_not_change(alice: User) -> None:
+def test_identity_of_connection_cannot_change(alice: User) -> None:
     row = make.connection(alice)
     for field in ("account", "type", "user", "sealed_credentials"):
         with pytest.raises(InvalidInputError) as refused:
@@ -150,7 +150,7 @@ def test_what_a_connection_is_does_not_change(alice: User) -> None:
         assert refused.value.code is Code.FIELD_UNKNOWN
 
 
-def test_switches_tell_whether_they_did_something(alice: User) -> None:
+def test_switches_report_whether_they_changed_state(alice: User) -> None:
     row = make.connection(alice)
     assert services.pause(row.pk, by=alice) is True
     assert services.pause(row.pk, by=alice) is False
@@ -161,8 +161,8 @@ def test_switches_tell_whether_they_did_something(alice: User) -> None:
     assert services.activate(row.pk, by=alice) is False
 
 
-def test_what_is_switched_on_again_takes_no_entry_before_it_is_compared(alice: User) -> None:
-    """Also where no lane is taken with it: somebody may have traded there by hand meanwhile."""
+def test_reenabled_account_takes_no_entry_before_reconciliation(alice: User) -> None:
+    """Also without a lane: its owner may have traded there by hand meanwhile."""
     row = make.connection(alice)
     assert services.activate(row.pk, by=alice) is False
     assert skip_reasons([row.pk]) == {row.pk: ""}
@@ -172,7 +172,7 @@ def test_what_is_switched_on_again_takes_no_entry_before_it_is_compared(alice: U
     assert skip_reasons([row.pk]) == {row.pk: Code.CONNECTION_NOT_RECONCILED}
 
 
-def test_another_tenant_can_do_none_of_it(alice: User) -> None:
+def test_other_tenant_is_refused(alice: User) -> None:
     row, bob = make.connection(alice), make.user("bob")
     attempts: list[Callable[[], object]] = [
         lambda: services.pause(row.pk, by=bob),
@@ -189,7 +189,7 @@ def test_another_tenant_can_do_none_of_it(alice: User) -> None:
             attempt()
 
 
-def test_archiving_ends_the_subscriptions_for_good(alice: User) -> None:
+def test_archiving_ends_subscriptions_permanently(alice: User) -> None:
     row, feed = make.connection(alice), make.feed()
     subscription = services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
     assert services.archive_connection(row.pk, by=alice) is True
@@ -205,7 +205,7 @@ def test_archiving_ends_the_subscriptions_for_good(alice: User) -> None:
         services.subscribe(connection_id=row.pk, feed_id=feed.pk, by=alice)
 
 
-def test_a_requested_test_is_due_until_it_was_done(alice: User) -> None:
+def test_requested_test_is_due_until_done(alice: User) -> None:
     from connections.selectors import due_tests
 
     row = make.connection(alice)
@@ -226,7 +226,7 @@ def test_allowed_networks(alice: User, settings: Settings) -> None:
         create(alice, type="ibkr", account="8", settings={"host": "10.0.1.5"})
 
 
-def test_an_owners_gateway_is_not_for_others(alice: User, settings: Settings) -> None:
+def test_gateway_of_one_owner_is_refused_to_others(alice: User, settings: Settings) -> None:
     import ipaddress
 
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/24"),)
@@ -242,7 +242,7 @@ def test_an_owners_gateway_is_not_for_others(alice: User, settings: Settings) ->
         services.update_connection(theirs.pk, by=bob, settings={"host": "10.0.0.5"})
 
 
-def test_credentials_are_those_that_the_kind_asks_for(alice: User) -> None:
+def test_credentials_match_those_of_broker_type(alice: User) -> None:
     """A misspelt name would replace what opens the account by what opens nothing."""
     settings = {"server": "Broker-Live03"}
     made = create(alice, type="mt5", settings=settings, credentials={"password": "right"})
@@ -250,7 +250,7 @@ def test_credentials_are_those_that_the_kind_asks_for(alice: User) -> None:
     with pytest.raises(InvalidInputError, match="Did you mean 'password'") as e:
         services.set_credentials(made.pk, by=alice, values={"pasword": "new"})
     assert (e.value.code, e.value.field) == (Code.FIELD_UNKNOWN, "credentials.pasword")
-    assert [one.field for one in e.value.others] == ["credentials.password"]
+    assert [error.field for error in e.value.others] == ["credentials.password"]
     with pytest.raises(InvalidInputError, match="password is missing"):
         services.set_credentials(made.pk, by=alice, values={})
     with pytest.raises(InvalidInputError, match="no credential"):

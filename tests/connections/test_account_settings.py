@@ -56,13 +56,13 @@ def page(typed: dict[str, Any] | None, kept: dict[str, Any]) -> AccountSettings:
     return form
 
 
-def test_what_is_typed_is_kept_as_the_form_says() -> None:
+def test_typed_values_are_stored_as_form_defines() -> None:
     form = page(TYPED, {})
     assert form.is_valid(), form.errors
     assert form.entered_settings() == KEPT
 
 
-def test_what_is_kept_is_shown_and_stays_the_same_when_it_is_sent_again() -> None:
+def test_stored_values_survive_form_round_trip() -> None:
     shown = page(None, KEPT)
     html = shown.as_p()
     assert 'placeholder="4002"' in html
@@ -74,7 +74,7 @@ def test_what_is_kept_is_shown_and_stays_the_same_when_it_is_sent_again() -> Non
 
 
 @pytest.mark.parametrize(("kept", "is_on"), [({}, True), ({"stops": False}, False)])
-def test_a_switch_is_shown_as_it_stands(kept: dict[str, Any], is_on: bool) -> None:
+def test_switch_shows_stored_value(kept: dict[str, Any], is_on: bool) -> None:
     form = page(None, {**kept, "hedged": False})
     assert ("checked" in str(form["settings.stops"])) is is_on
     assert '<option value="false" selected>' in str(form["settings.hedged"])
@@ -82,7 +82,7 @@ def test_a_switch_is_shown_as_it_stands(kept: dict[str, Any], is_on: bool) -> No
     assert "checked" not in str(again["settings.stops"])
 
 
-def test_a_switch_that_was_turned_off_is_kept_and_one_left_as_usual_is_not() -> None:
+def test_only_changed_switch_is_stored() -> None:
     off = page({**TYPED, "settings.stops": ""}, {})
     assert off.is_valid()
     assert off.entered_settings()["stops"] is False
@@ -91,14 +91,14 @@ def test_a_switch_that_was_turned_off_is_kept_and_one_left_as_usual_is_not() -> 
     assert on.entered_settings()["stops"] is True
 
 
-def test_each_wrong_field_of_a_page_has_its_own_sentence() -> None:
+def test_each_invalid_field_has_its_own_message() -> None:
     form = page({**TYPED, "settings.port": "x", "settings.market": "y"}, {})
     assert not form.is_valid()
     assert form.errors.as_data().keys() == {"settings.port", "settings.market"}
     assert form.errors["settings.port"] == ["Port: Write a plain number, such as 5."]
 
 
-def test_a_host_that_counts_by_default_is_judged_like_a_typed_one(settings: Any) -> None:
+def test_default_host_is_validated_like_typed_host(settings: Any) -> None:
     settings.FILLCAST_BROKER_NETWORKS = ()
     with pytest.raises(InvalidInputError) as refused:
         hosts.check_named(*named_hosts(FORM, {}))
@@ -114,7 +114,7 @@ def test_all_errors_are_reported_together() -> None:
     assert fields == ["settings.native_stops", "settings.reply_timeout", "settings.x"]
 
 
-def test_every_kind_is_among_the_choices_with_its_own_fields() -> None:
+def test_every_broker_type_is_offered_with_its_fields() -> None:
     choices = dict(BrokerTypeForm().fields["type"].choices)  # type: ignore[attr-defined]
     assert choices.keys() >= OURS
     for kind in OURS:
@@ -140,16 +140,16 @@ print(*sorted(BUILT_IN))
 """
 
 
-def test_forms_and_what_accounts_can_do_need_no_brokers_library() -> None:
-    told = subprocess.run(
+def test_forms_and_capabilities_need_no_broker_library() -> None:
+    completed = subprocess.run(
         [sys.executable, "-c", f"import django; django.setup()\n{WITHOUT_LIBRARIES}"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.split() == sorted(OURS)
+    assert completed.returncode == 0, completed.stderr
+    assert completed.stdout.split() == sorted(OURS)
 
 
-def test_bounds_and_examples_are_numbers_as_people_write_them() -> None:
+def test_bounds_and_examples_are_human_readable_numbers() -> None:
     form = Form(settings=(Setting("id", "Id", value_type=K.WHOLE, least=1, most=2**31 - 1),))
     with pytest.raises(InvalidInputError, match="from 1 up to 2147483647"):
         form.validate({"id": -1})

@@ -1,4 +1,4 @@
-"""What readings tell of whose an account is, written for many at once."""
+"""Broker identities from account readings are stored in batches."""
 
 from contextlib import ExitStack
 from uuid import UUID
@@ -20,15 +20,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 BLOCKED = "SELECT 1 FROM pg_locks WHERE pg_backend_pid() = ANY(pg_blocking_pids(pid))"
 
 
-def test_rows_are_locked_in_the_order_of_their_ids() -> None:
-    """As by whoever claims or seals anew: whoever holds the first gets the second, too."""
+def test_rows_are_locked_in_id_order() -> None:
+    """Claims and credential changes lock in this order too, so no deadlock is possible."""
     second, first = (make.connection(id=UUID(int=number), type="crypto") for number in (2, 1))
     mark = sealing.credentials_digest(b"sealed")
-    told = [(row.pk, f"account {row.pk}", mark) for row in (first, second)]
+    identities = [(row.pk, f"account {row.pk}", mark) for row in (first, second)]
     live = ExecutionConnection.objects.select_for_update(no_key=True, nowait=True)
     with ExitStack() as hearing, transaction.atomic():
         live.get(pk=first.pk)
-        done = hearing.enter_context(elsewhere(lambda: broker_identity.store_identities(told)))
+        done = hearing.enter_context(
+            elsewhere(lambda: broker_identity.store_identities(identities))
+        )
         until(lambda: bool(rows(BLOCKED)) or bool(done))
         assert not done
         live.get(pk=second.pk)
@@ -37,8 +39,8 @@ def test_rows_are_locked_in_the_order_of_their_ids() -> None:
     assert list(found) == [f"account {first.pk}", f"account {second.pk}"]
 
 
-def test_what_was_told_of_former_settings_is_left_to_the_next_test() -> None:
-    """The reading was under way as they were edited: of spot the same key tells another account."""
+def test_identity_read_with_former_settings_is_left_to_next_test() -> None:
+    """The settings changed during the reading: for spot, the same key names another account."""
     row = make.connection(
         type="crypto", exchange_name="binance",
         settings={"market": "swap", "symbols": ["BTC/USDT:USDT"]},
@@ -50,7 +52,7 @@ def test_what_was_told_of_former_settings_is_left_to_the_next_test() -> None:
     assert (row.identity, row.identity_credentials_digest) == ("", "")
 
 
-def test_who_waits_for_a_test_keeps_the_place_though_it_is_read_again() -> None:
+def test_poll_does_not_move_account_waiting_for_test() -> None:
     """Else each minute puts it behind all others, and makes one that is under way due again."""
     first, second = make.connection(type="crypto"), make.connection(type="crypto")
     for row in (first, second, first):
@@ -60,8 +62,8 @@ def test_who_waits_for_a_test_keeps_the_place_though_it_is_read_again() -> None:
     assert due_tests(5) == [first.pk, second.pk]
 
 
-def test_what_was_told_of_a_box_that_is_there_no_more_is_not_noted_of_its_heir() -> None:
-    """The reading was under way as the credentials were sealed anew."""
+def test_identity_of_replaced_credentials_is_not_stored() -> None:
+    """The credentials were replaced during the reading."""
     row = make.connection(type="crypto")
     broker_identity.store_identities(
         [(row.pk, "1001", sealing.credentials_digest(b"a former box"))]

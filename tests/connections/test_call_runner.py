@@ -1,4 +1,4 @@
-"""Whoever asks many brokers at once has each answer as it comes."""
+"""Concurrent broker calls: each result is available as soon as it arrives."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator
@@ -37,20 +37,20 @@ async def well() -> str:
     return "well"
 
 
-def test_answers_arrive_while_another_call_hangs(hang: Hang) -> None:
+def test_results_arrive_while_another_call_hangs(hang: Hang) -> None:
     answers = asking()
     answers.start([(of("away"), hang.late), *((of("well"), well) for _ in range(MANY))])
-    heard = 0
-    while heard < MANY:
+    received = 0
+    while received < MANY:
         found = answers.group(30)
         assert {answer for _, answer in found} == {"well"}
-        heard += len(found)
+        received += len(found)
     assert (answers.left, answers.group(0)) == (1, [])
     hang.end()
     assert all_of(answers) == ["late"]
 
 
-def test_more_may_be_asked_while_some_hang(hang: Hang) -> None:
+def test_more_calls_may_start_while_some_hang(hang: Hang) -> None:
     answers = asking()
     answers.start([(of("away"), hang.late)])
     answers.start([(of("well"), well)])
@@ -69,9 +69,9 @@ def test_unresponsive_host_is_skipped_after_first_calls(hang: Hang) -> None:
 
     answers = asking(seconds=0.5)
     answers.start([(of("away"), hung) for _ in range(1500)])
-    told = all_of(answers)
-    assert sum(isinstance(one, TimeoutError) for one in told) == len(made) == 10
-    assert sum(isinstance(one, HostSkipped) for one in told) == 1490
+    results = all_of(answers)
+    assert sum(isinstance(result, TimeoutError) for result in results) == len(made) == 10
+    assert sum(isinstance(result, HostSkipped) for result in results) == 1490
 
 
 def test_failed_call_does_not_stop_others() -> None:
@@ -80,10 +80,10 @@ def test_failed_call_does_not_stop_others() -> None:
 
     answers = asking()
     answers.start([(of("x"), refuse) for _ in range(30)])
-    assert [type(one) for one in all_of(answers)] == [ValueError] * 30
+    assert [type(result) for result in all_of(answers)] == [ValueError] * 30
 
 
-def test_what_keeps_calls_from_being_made_is_raised_after_what_was_heard() -> None:
+def test_error_that_stops_calls_is_raised_after_results() -> None:
     def broken(coroutine: Coroutine[Any, Any, None]) -> None:
         asyncio.run(coroutine)
         raise RuntimeError("the loop is gone")
@@ -102,7 +102,7 @@ def test_what_keeps_calls_from_being_made_is_raised_after_what_was_heard() -> No
     assert answers.left == 0
 
 
-def test_a_pass_that_takes_too_long_ends_with_what_it_has(hang: Hang) -> None:
+def test_slow_pass_ends_with_results_so_far(hang: Hang) -> None:
     limits: list[asyncio.Timeout] = []
 
     async def within(coroutine: Coroutine[Any, Any, None]) -> None:

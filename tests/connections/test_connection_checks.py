@@ -1,4 +1,4 @@
-"""Connection tests and account readings, against a broker that answers as it is told."""
+"""Connection tests and account polls against a scripted broker."""
 
 import logging
 from collections.abc import Callable
@@ -55,9 +55,7 @@ def health_of(row: ExecutionConnection) -> ConnectionHealth:
     return ConnectionHealth.objects.get(pk=row.pk)
 
 
-def test_a_test_that_passes_stores_all_that_it_learned(
-    alices: ExecutionConnection, broker: Broker
-) -> None:
+def test_passed_test_stores_all_findings(alices: ExecutionConnection, broker: Broker) -> None:
     services.request_test(alices.pk)
     checks = run(alices, broker)
     assert [(c.name, c.result) for c in checks] == [
@@ -113,15 +111,15 @@ def test_failed_check_has_hint_and_no_secret(
     health = health_of(alices)
     assert health.status == "ERROR"
     assert hint in health.last_error
-    told = Event.objects.get(connection_id=alices.pk)
+    event = Event.objects.get(connection_id=alices.pk)
     output = capsys.readouterr()
-    for text in (str(checks), health.last_error, str(health.last_test), str(told.payload),
+    for text in (str(checks), health.last_error, str(health.last_test), str(event.payload),
                  caplog.text, output.out, output.err):  # fmt: skip
         assert CANARY not in text
     assert health.last_tested_at is not None
 
 
-def test_credentials_that_do_not_open_are_a_finding_not_a_crash(
+def test_undecryptable_credentials_are_a_finding(
     alices: ExecutionConnection, broker: Broker
 ) -> None:
     ExecutionConnection.objects.filter(pk=alices.pk).update(sealed_credentials=b"rubbish")
@@ -131,9 +129,7 @@ def test_credentials_that_do_not_open_are_a_finding_not_a_crash(
     assert broker.asked == []
 
 
-def test_a_host_of_our_own_network_is_never_called(
-    alices: ExecutionConnection, broker: Broker
-) -> None:
+def test_internal_host_is_never_called(alices: ExecutionConnection, broker: Broker) -> None:
     """It came past the service, by a name that resolves to us."""
     ExecutionConnection.objects.filter(pk=alices.pk).update(settings={"host": "localhost"})
     (check,) = run(alices, broker)
@@ -141,7 +137,7 @@ def test_a_host_of_our_own_network_is_never_called(
     assert broker.asked == []
 
 
-def test_an_account_that_may_not_trade_or_lists_nothing(
+def test_account_without_trading_or_instruments_fails_test(
     alices: ExecutionConnection, broker: Broker
 ) -> None:
     broker.state = account(trading_allowed=False)
@@ -170,7 +166,7 @@ def test_due_test_runs_without_its_message(
     assert tasks.run_due_tests.name == "connections.run_due_tests"
 
 
-def test_all_accounts_are_read_at_once_within_bounds(
+def test_all_accounts_are_polled_concurrently_within_limits(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account_polling, "AT_ONCE", 5)
@@ -185,7 +181,7 @@ def test_all_accounts_are_read_at_once_within_bounds(
     assert account_polling.refresh_due_accounts(adapter=broker) == (0, 0), "nothing is due yet"
 
 
-def test_who_answers_is_written_down_while_another_hangs(broker: Broker) -> None:
+def test_result_is_stored_while_another_call_hangs(broker: Broker) -> None:
     hung = make.connection(sealed_credentials=None)
     many = [make.connection(sealed_credentials=None) for _ in range(20)]
     broker.hung = {str(hung.pk)}
@@ -224,7 +220,7 @@ def test_accounts_of_one_host_do_not_delay_others(
     assert read.filter(connection=other).exists()
 
 
-def test_an_account_that_answers_again_recovers(
+def test_account_recovers_when_broker_answers_again(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(probes, "RETRY_SECONDS", 0)
@@ -244,7 +240,7 @@ def test_an_account_that_answers_again_recovers(
     assert list(kinds) == ["connection.error", "connection.recovered"]
 
 
-def test_a_reading_that_began_earlier_does_not_overwrite() -> None:
+def test_earlier_reading_does_not_overwrite_later() -> None:
     row, now = make.connection(), timezone.now()
     services.store_account_state(row.pk, account(equity=Decimal(2)), read_at=now)
     services.store_account_state(
@@ -257,7 +253,7 @@ def listed() -> dict[str, tuple[str, bool]]:
     return {i.symbol: (i.pair, i.is_preferred) for i in Instrument.objects.filter(book="b")}
 
 
-def test_a_book_follows_what_the_broker_lists() -> None:
+def test_instrument_book_follows_broker_list() -> None:
     plain, micro = instrument("EURUSD", "EURUSD"), instrument("EURUSD.m", "EURUSD.m")
     shares, odd = instrument("XYZ.N", "XYZ/USD"), instrument("???", "???")
     broken = instrument("GBPUSD", "GBP/USD", quantity_step=Decimal(0))
@@ -273,7 +269,7 @@ def test_a_book_follows_what_the_broker_lists() -> None:
 
 
 @pytest.mark.parametrize(
-    ("symbol", "said", "pair"),
+    ("symbol", "stated", "pair"),
     [
         ("GER40.cash", "DAX/EUR", "DAX/EUR"),  # the owner's word in the account's settings
         ("GER40.cash", "GER40/EUR", "GER40/EUR"),
@@ -288,12 +284,12 @@ def test_a_book_follows_what_the_broker_lists() -> None:
         ("1000PEPE/USDT:USDT", "1000PEPE/USDT", "1000PEPE/USDT"),
     ],
 )
-def test_pair_of_unusual_symbol_is_the_stated_one(symbol: str, said: str, pair: str) -> None:
-    services.store_instruments("b", [instrument(symbol, said)])
+def test_pair_of_unusual_symbol_is_the_stated_one(symbol: str, stated: str, pair: str) -> None:
+    services.store_instruments("b", [instrument(symbol, stated)])
     assert listed() == {symbol: (pair, True)}
 
 
-def test_an_unchanged_book_is_not_written_again() -> None:
+def test_unchanged_instrument_book_is_not_rewritten() -> None:
     services.store_instruments("b", [instrument("EURUSD", "EUR/USD")])
     before = rows("SELECT ctid::text AS at FROM connections_instrument")
     services.store_instruments("b", [instrument("EURUSD", "EUR/USD")])

@@ -37,7 +37,7 @@ def test_one_credential_is_read_back(alices: ExecutionConnection) -> None:
     assert fresh.credentials_changed_at is not None
 
 
-def test_all_are_replaced_and_removed(alices: ExecutionConnection) -> None:
+def test_credentials_are_replaced_and_removed(alices: ExecutionConnection) -> None:
     alices.set_credential("old", "x")
     alices.set_credentials({"new": "y"})
     assert alices.open_credentials() == {"new": "y"}
@@ -45,7 +45,7 @@ def test_all_are_replaced_and_removed(alices: ExecutionConnection) -> None:
     assert ExecutionConnection.objects.get(pk=alices.pk).sealed_credentials is None
 
 
-def test_the_web_process_adds_to_what_it_cannot_read(
+def test_web_process_adds_to_credentials_it_cannot_read(
     alices: ExecutionConnection, web: Callable[[], None], settings: Settings
 ) -> None:
     alices.set_credential("login", "7")
@@ -65,21 +65,21 @@ def test_nothing_readable_is_stored(alices: ExecutionConnection) -> None:
     assert json.dumps(CANARY)[1:-1].encode() not in stored
 
 
-def test_a_ciphertext_moved_to_another_row_does_not_open(alices: ExecutionConnection) -> None:
+def test_ciphertext_moved_to_another_row_does_not_open(alices: ExecutionConnection) -> None:
     alices.set_credentials({"password": CANARY})
     same_owner = make.connection(alices.user, sealed_credentials=alices.sealed_credentials)
     with pytest.raises(CredentialsError, match="Enter them again"):
         same_owner.get_credential("password")
 
 
-def test_a_row_moved_to_another_owner_does_not_open(alices: ExecutionConnection) -> None:
+def test_row_moved_to_another_owner_does_not_open(alices: ExecutionConnection) -> None:
     alices.set_credentials({"password": CANARY})
     ExecutionConnection.objects.filter(pk=alices.pk).update(user=make.user())
     with pytest.raises(CredentialsError):
         ExecutionConnection.objects.get(pk=alices.pk).get_credential("password")
 
 
-def test_boxes_in_another_order_do_not_open(alices: ExecutionConnection) -> None:
+def test_reordered_ciphertexts_do_not_open(alices: ExecutionConnection) -> None:
     """Else an older password could be put behind the newer one."""
     alices.set_credential("password", "old")
     first = bytes(alices.sealed_credentials or b"")
@@ -91,13 +91,15 @@ def test_boxes_in_another_order_do_not_open(alices: ExecutionConnection) -> None
 
 
 @pytest.mark.parametrize("stored", [b"\x00", b"\x00\x00\x00\x05ab", b"no box at all" * 9])
-def test_rubbish_is_refused_in_words(alices: ExecutionConnection, stored: bytes) -> None:
+def test_malformed_credentials_are_refused_with_message(
+    alices: ExecutionConnection, stored: bytes
+) -> None:
     alices.sealed_credentials = stored
     with pytest.raises(CredentialsError):
         alices.open_credentials()
 
 
-def test_single_changes_have_an_end(
+def test_number_of_single_changes_is_limited(
     alices: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sealing, "MAX_BOXES", 2)
@@ -107,7 +109,7 @@ def test_single_changes_have_an_end(
         alices.set_credential("c", "3")
 
 
-def test_without_a_key_it_is_said_which_setting_is_missing(
+def test_missing_key_error_names_the_setting(
     alices: ExecutionConnection, settings: Settings
 ) -> None:
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = None
@@ -116,7 +118,7 @@ def test_without_a_key_it_is_said_which_setting_is_missing(
         alices.set_credential("password", CANARY)
 
 
-def test_an_older_key_opens_until_it_is_taken_away(
+def test_older_key_opens_until_removed(
     alices: ExecutionConnection, keys: bytes, settings: Settings
 ) -> None:
     alices.set_credential("login", "7")
@@ -140,16 +142,16 @@ class Row:
         self.sealed_credentials = of.sealed_credentials
 
 
-def test_an_adapter_gets_them_opened(alices: ExecutionConnection) -> None:
+def test_adapter_receives_decrypted_credentials(alices: ExecutionConnection) -> None:
     alices.set_credentials({"password": CANARY})
     spec = spec_for(alices)
     assert (spec.connection_id, spec.account) == (str(alices.pk), alices.account)
     assert spec.credentials == {"password": CANARY}
-    told = spec_from_row(Row(alices, alices.owner_id))
-    assert (told.credentials, told.identity) == ({"password": CANARY}, "77 spot")
+    spec = spec_from_row(Row(alices, alices.owner_id))
+    assert (spec.credentials, spec.identity) == ({"password": CANARY}, "77 spot")
 
 
-def test_one_row_that_does_not_open_does_not_fail_its_bundle(alices: ExecutionConnection) -> None:
+def test_undecryptable_row_does_not_fail_its_bundle(alices: ExecutionConnection) -> None:
     alices.set_credentials({"password": CANARY})
     spec = spec_from_row(Row(alices, alices.owner_id + 1))
     assert spec.credentials == {}

@@ -37,7 +37,7 @@ def subscription_set(**fields: object) -> Spoil:
     return lambda c, s: Subscription.objects.filter(pk=s.pk).update(**fields)
 
 
-# In the order that the module promises: of two that apply, the upper one is told.
+# In the order that the module promises: if two apply, the first one is returned.
 REASONS: list[tuple[Code, Spoil]] = [
     (Code.TRADING_HALTED, lambda c, s: make.kill_switch("HALTED", scope="ALL")),
     (Code.ENTRIES_HALTED, lambda c, s: make.kill_switch("REDUCING", scope="ALL")),
@@ -119,7 +119,7 @@ SCOPES = ("ALL", "FEED", "USER", "CONNECTION")
 
 
 @pytest.mark.parametrize(("scope", "mode"), list(product(SCOPES, ("HALTED", "REDUCING"))))
-def test_a_kill_switch_halts_its_scope_only_and_only_until_released(
+def test_kill_switch_halts_only_its_scope_until_released(
     subscribed: ExecutionConnection, feed: Feed, scope: str, mode: str
 ) -> None:
     named: dict[str, dict[str, object]] = {
@@ -140,7 +140,7 @@ def test_a_kill_switch_halts_its_scope_only_and_only_until_released(
     assert reason(subscribed, feed) is None
 
 
-def test_a_tenants_kill_switch_halts_an_administrators_own_account_too() -> None:
+def test_tenant_kill_switch_halts_administrators_own_account() -> None:
     admin = make.user(is_staff=True)
     own = make.connection(admin=admin)
     make.kill_switch("HALTED", scope="USER", user=admin)
@@ -157,7 +157,7 @@ def test_a_tenants_kill_switch_halts_an_administrators_own_account_too() -> None
         ("SELL", "SELL", None),
     ],
 )
-def test_directions(
+def test_direction_filter_is_applied(
     subscribed: ExecutionConnection,
     feed: Feed,
     directions: str,
@@ -182,7 +182,7 @@ def test_a_connection_without_a_health_row_is_untested(
     assert reason(subscribed, feed) is Code.CONNECTION_UNTESTED
 
 
-def test_a_circuit_that_was_open_is_no_reason(subscribed: ExecutionConnection, feed: Feed) -> None:
+def test_formerly_open_circuit_is_no_reason(subscribed: ExecutionConnection, feed: Feed) -> None:
     ConnectionHealth.objects.update(circuit_open_until=timezone.now() - timedelta(seconds=1))
     assert reason(subscribed, feed) is None
 
@@ -203,7 +203,7 @@ def candidates(feed: Feed) -> dict[str, tuple[bool, str | None]]:
     return {row.name: (row.subscribed, row.reason) for row in found}
 
 
-def test_the_candidates_are_all_live_subscriptions_and_all_live_admin_owned(feed: Feed) -> None:
+def test_candidates_are_live_subscriptions_and_live_admin_owned(feed: Feed) -> None:
     now = market_now()
     make.subscription(make.connection(name="subscribed"), feed)
     make.subscription(make.connection(name="paused", is_paused=True), feed)
@@ -238,7 +238,7 @@ def test_uninstalled_broker_type_needs_credentials(
     eligibility.needs_credentials.cache_clear()
 
 
-def test_a_kill_switch_is_looked_up_once_a_statement_not_once_a_candidate(feed: Feed) -> None:
+def test_kill_switch_is_read_once_per_statement(feed: Feed) -> None:
     explain = f"EXPLAIN (VERBOSE) SELECT {eligibility.REASON_SQL} FROM {eligibility.CANDIDATES_SQL}"
     found = rows(explain, eligibility.eligibility_parameters(feed_id=feed.pk, direction="BUY"))
     plan = "\n".join(line for (line,) in found)

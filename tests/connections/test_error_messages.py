@@ -9,7 +9,7 @@ from connections.error_messages import explain
 
 
 @pytest.mark.parametrize(
-    ("error", "about", "code", "said"),
+    ("error", "about", "code", "message"),
     [
         (ReadFailed(Code.CREDENTIALS_REFUSED, "No."), "broker", Code.CREDENTIALS_REFUSED,
          f"{Code.CREDENTIALS_REFUSED.sentence} No."),
@@ -26,10 +26,10 @@ from connections.error_messages import explain
          "An internal error occurred (ValueError)."),
     ],
 )  # fmt: skip
-def test_any_error_has_a_code_and_whole_sentences(
-    error: Exception, about: str, code: Code, said: str
+def test_every_error_has_code_and_full_sentences(
+    error: Exception, about: str, code: Code, message: str
 ) -> None:
     found = explain(error, "mt5")
-    assert (found.about, found.code, found.message) == (about, code, said)
+    assert (found.about, found.code, found.message) == (about, code, message)
     assert found.remedy
     assert found.is_ours is (about == "program")

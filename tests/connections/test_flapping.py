@@ -1,4 +1,4 @@
-"""What is wrong with an account stays said until it is over, and our own bugs are nobody's."""
+"""An account's error stays until it is resolved; our own bugs are not its errors."""
 
 from typing import Any, cast
 
@@ -40,7 +40,7 @@ def read(broker: Broker) -> tuple[int, int]:
 
 
 # ---- trading that is disabled ------------------------------------------------------------------
-def test_an_account_that_can_be_read_and_not_traded_is_in_error_until_it_can(
+def test_readable_untradable_account_stays_in_error(
     broker: Broker, row: ExecutionConnection
 ) -> None:
     broker.state = account(trading_allowed=False)
@@ -49,15 +49,13 @@ def test_an_account_that_can_be_read_and_not_traded_is_in_error_until_it_can(
     assert kinds() == ["connection.error"]
     noted = ConnectionHealth.objects.get(pk=row.pk)
     assert noted.last_error == f"{Code.TRADING_DISABLED.sentence} {Code.TRADING_DISABLED.hint}"
-    assert AccountSnapshot.objects.get(connection=row).equity == 990, "what it told is stored"
+    assert AccountSnapshot.objects.get(connection=row).equity == 990, "the snapshot is stored"
     broker.state = account()
     assert read(broker) == (1, 0)
     assert (status(row), kinds()) == ("ACTIVE", ["connection.error", "connection.recovered"])
 
 
-def test_a_refused_order_of_such_an_account_is_not_forgotten_by_the_next_read(
-    broker: Broker, row: ExecutionConnection
-) -> None:
+def test_poll_does_not_clear_rejected_order_error(broker: Broker, row: ExecutionConnection) -> None:
     broker.state = account(trading_allowed=False)
     status_updates.mark_errors(
         [(row.pk, "No trading.")], retry=status_updates.retry_policy_for(Code.TRADING_DISABLED)
@@ -69,7 +67,7 @@ def test_a_refused_order_of_such_an_account_is_not_forgotten_by_the_next_read(
 def test_test_and_next_poll_give_same_status(broker: Broker, row: ExecutionConnection) -> None:
     broker.state = account(trading_allowed=False)
     checks = connection_checks.run_test(row.pk, adapter=broker)
-    assert [(one.name, one.result.value) for one in checks if one.result != "ok"] == [
+    assert [(row.name, row.result.value) for row in checks if row.result != "ok"] == [
         ("account", "fail")
     ]
     assert status(row) == "ERROR"
@@ -94,7 +92,7 @@ def test_host_with_trading_disabled_accounts_is_not_down(broker: Broker) -> None
 
 
 def _rows(accounts: list[ExecutionConnection]) -> list[Any]:
-    these = array(one.pk for one in accounts)
+    these = array(row.pk for row in accounts)
     columns = f"SELECT {READ_COLUMNS} FROM connections_executionconnection c"
     return rows(f"{columns} WHERE c.id = ANY(%s::uuid[])", (these,))
 
@@ -105,22 +103,22 @@ def no_state() -> AccountState:
     return account(position_mode=cast(Any, None))
 
 
-def test_what_breaks_every_answer_alike_is_our_own_fault(broker: Broker) -> None:
+def test_fault_in_every_answer_is_our_own(broker: Broker) -> None:
     many = [make.connection(sealed_credentials=None) for _ in range(3)]
     broker.state = no_state()
     with pytest.raises(AttributeError):
         account_polling.refresh_due_accounts(adapter=broker)
-    assert {status(one) for one in many} == {"ACTIVE"}
+    assert {status(row) for row in many} == {"ACTIVE"}
 
 
-def test_what_breaks_one_of_many_is_that_accounts(broker: Broker) -> None:
+def test_fault_in_one_answer_belongs_to_its_account(broker: Broker) -> None:
     many = [make.connection(sealed_credentials=None) for _ in range(3)]
     broker.states[str(many[1].pk)] = no_state()
     assert account_polling.refresh_due_accounts(adapter=broker) == (2, 1)
-    assert [status(one) for one in many] == ["ACTIVE", "ERROR", "ACTIVE"]
+    assert [status(row) for row in many] == ["ACTIVE", "ERROR", "ACTIVE"]
 
 
-def test_our_own_fault_keeps_no_refused_login_from_being_written(broker: Broker) -> None:
+def test_own_fault_does_not_hide_refused_login(broker: Broker) -> None:
     """The others of the round are written all the same; then it is raised."""
     many = [make.connection(sealed_credentials=None) for _ in range(2)]
     broker.state = no_state()
@@ -135,7 +133,7 @@ def test_our_own_fault_keeps_no_refused_login_from_being_written(broker: Broker)
     broker.account = some  # type: ignore[method-assign]
     with pytest.raises(AttributeError):
         account_polling.refresh_due_accounts(adapter=broker)
-    assert [status(one) for one in many] == ["ACTIVE", "ACTIVE"]
+    assert [status(row) for row in many] == ["ACTIVE", "ACTIVE"]
     assert status(refused) == "ERROR"
 
 

@@ -32,7 +32,7 @@ def events(row: ExecutionConnection) -> list[str]:
     )
 
 
-def test_what_is_set_on_a_connection(alices: ExecutionConnection) -> None:
+def test_connection_properties_reflect_health(alices: ExecutionConnection) -> None:
     admin = make.connection(admin=make.user(is_staff=True))
     assert (alices.is_admin_owned(), admin.is_admin_owned()) == (False, True)
     assert alices.has_preset()
@@ -44,7 +44,7 @@ def test_what_is_set_on_a_connection(alices: ExecutionConnection) -> None:
     assert not alices.has_data_connection()
 
 
-def test_can_execute_trades_asks_what_fan_out_asks(alices: ExecutionConnection) -> None:
+def test_can_execute_trades_uses_fan_out_rules(alices: ExecutionConnection) -> None:
     assert alices.can_execute_trades()
     switch = make.kill_switch("REDUCING", scope="CONNECTION", connection=alices)
     assert not alices.can_execute_trades()
@@ -66,12 +66,12 @@ def test_error_and_recovery_emit_one_event_each(alices: ExecutionConnection) -> 
     assert not alices.has_error()
     assert (health_of(alices).last_error, health_of(alices).consecutive_failures) == ("", 0)
     assert events(alices) == [EventKind.CONNECTION_ERROR, EventKind.CONNECTION_RECOVERED]
-    told = Event.objects.filter(connection_id=alices.pk).earliest("id")
-    assert told.user_id == alices.user_id
-    assert told.payload == {"name": alices.name, "message": "The broker does not answer."}
+    event = Event.objects.filter(connection_id=alices.pk).earliest("id")
+    assert event.user_id == alices.user_id
+    assert event.payload == {"name": alices.name, "message": "The broker does not answer."}
 
 
-def test_the_first_success_of_an_untested_connection_is_no_recovery() -> None:
+def test_first_success_of_untested_connection_is_no_recovery() -> None:
     new = make.connection(health_status="UNTESTED", health_reconciled_at=None)
     assert new.get_health_status() == "untested"
     assert new.mark_as_active() is False
@@ -79,7 +79,7 @@ def test_the_first_success_of_an_untested_connection_is_no_recovery() -> None:
     assert events(new) == []
 
 
-def test_after_an_error_it_is_reconciled_before_it_trades(alices: ExecutionConnection) -> None:
+def test_account_is_reconciled_after_error_before_trading(alices: ExecutionConnection) -> None:
     alices.mark_as_error("Lost.")
     assert health_of(alices).reconciled_at is None
     ConnectionHealth.objects.filter(pk=alices.pk).update(reconciled_at=timezone.now())
@@ -100,7 +100,7 @@ def test_circuit_opens_after_five_failures_for_growing_time(alices: ExecutionCon
     assert health_of(alices).circuit_open_until is None
 
 
-def test_a_row_that_is_well_is_not_written_again(alices: ExecutionConnection) -> None:
+def test_healthy_row_is_not_rewritten(alices: ExecutionConnection) -> None:
     with CaptureQueriesContext(database):
         before = _version(alices)
         services.mark_active([alices.pk])
@@ -151,7 +151,7 @@ def test_health_labels(alices: ExecutionConnection) -> None:
     assert alices.get_health_status() == "archived"
 
 
-def test_many_at_once_are_three_statements_at_most() -> None:
+def test_batch_takes_at_most_three_statements() -> None:
     rows = [make.connection() for _ in range(20)]
     with CaptureQueriesContext(database) as asked:
         changed = services.mark_errors([(row.pk, f"No answer from {row.name}.") for row in rows])
@@ -169,7 +169,7 @@ def test_last_failure_of_connection_in_batch_is_stored(
     assert health_of(alices).consecutive_failures == 1
 
 
-def test_what_a_broker_refused_is_noted_and_taken_away_by_an_order_that_goes_through(
+def test_accepted_order_clears_broker_refusal(
     alices: ExecutionConnection,
 ) -> None:
     """It stays ACTIVE and compared, and an answer that says nothing of orders leaves the note."""
@@ -190,7 +190,7 @@ def test_what_a_broker_refused_is_noted_and_taken_away_by_an_order_that_goes_thr
     assert [health_of(row).last_error for row in (alices, other)] == ["", "Closed.\\0"]
 
 
-def test_an_account_without_a_note_is_not_written_by_an_order_that_goes_through(
+def test_accepted_order_does_not_write_clean_account(
     alices: ExecutionConnection,
 ) -> None:
     ConnectionHealth.objects.update(status="ACTIVE", needs_test=False)

@@ -35,34 +35,34 @@ def broker() -> Broker:
         ({"type": "paper", "settings": {"host": ""}, "exchange_name": "x"}, "paper:x"),
     ],
 )
-def test_what_a_host_is(fields: dict[str, Any], host: str) -> None:
+def test_host_is_derived_from_settings(fields: dict[str, Any], host: str) -> None:
     row = make.connection(**fields)
     row.refresh_from_db()
     assert row.broker_host == host
     assert len(make.connection(settings={"host": "x" * 500}).name) > 0
 
 
-def test_it_opens_when_enough_and_most_do_not_answer() -> None:
+def test_circuit_opens_when_most_accounts_do_not_answer() -> None:
     accounts = connect(10)
     fail(*accounts[:4])
     assert host_circuit_breaker.open_hosts() == frozenset()
     fail(accounts[4])
     assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
     assert kinds() == ["host.down"]
-    told = Event.objects.get()
-    assert (told.user_id, told.payload["failing"], told.payload["contacted"]) == (None, 5, 10)
+    event = Event.objects.get()
+    assert (event.user_id, event.payload["failing"], event.payload["contacted"]) == (None, 5, 10)
     fail(*accounts)
     assert kinds().count("host.down") == 1
 
 
-def test_a_few_of_many_open_nothing() -> None:
+def test_few_failures_among_many_do_not_open_circuit() -> None:
     accounts = connect(12)
     fail(*accounts[:5])
     assert host_circuit_breaker.open_hosts() == frozenset()
 
 
-def test_what_one_tenant_entered_wrong_in_all_of_his_accounts_opens_nothing_for_others() -> None:
-    """The host is shared, though nobody else was spoken to in this half minute."""
+def test_one_tenants_wrong_settings_do_not_open_circuit() -> None:
+    """The host is shared, though no other account was contacted in these 30 seconds."""
     others = connect(4)
     age(31)
     fail(*connect(6, owner=make.user()))
@@ -74,7 +74,7 @@ def test_what_one_tenant_entered_wrong_in_all_of_his_accounts_opens_nothing_for_
     assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
 
 
-def test_who_has_all_accounts_of_a_host_may_open_it() -> None:
+def test_sole_user_of_host_may_open_circuit() -> None:
     mine = connect(5, owner=make.user())
     connect(1, archived_at=timezone.now())
     connect(1, exchange_name="Binance")
@@ -82,27 +82,27 @@ def test_who_has_all_accounts_of_a_host_may_open_it() -> None:
     assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
 
 
-def test_operators_accounts_have_a_voice_each() -> None:
+def test_each_operator_account_has_a_vote() -> None:
     connect(1)
     age(31)
     fail(*connect(5, admin=make.user()))
     assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
 
 
-def test_one_account_that_fails_often_opens_nothing() -> None:
+def test_one_failing_account_does_not_open_circuit() -> None:
     (row,) = connect()
     for _ in range(10):
         fail(row)
     assert host_circuit_breaker.open_hosts() == frozenset()
 
 
-def test_refused_logins_open_nothing() -> None:
+def test_refused_logins_do_not_open_circuit() -> None:
     accounts = connect(6)
     services.mark_errors([(row.pk, "Refused.") for row in accounts])
     assert host_circuit_breaker.open_hosts() == frozenset()
 
 
-def test_what_failed_long_ago_does_not_count() -> None:
+def test_old_failures_do_not_count() -> None:
     accounts = connect(6)
     fail(*accounts[:4])
     age(31)
@@ -110,20 +110,20 @@ def test_what_failed_long_ago_does_not_count() -> None:
     assert host_circuit_breaker.open_hosts() == frozenset()
 
 
-def test_another_host_is_not_concerned() -> None:
+def test_other_host_is_not_affected() -> None:
     fail(*connect(5))
     connect(5, exchange_name="Binance")
     assert host_circuit_breaker.open_hosts() == {"paper:kraken"}
 
 
-def test_one_account_is_read_as_a_probe_and_its_answer_closes_it(broker: Broker) -> None:
+def test_probe_answer_closes_circuit(broker: Broker) -> None:
     accounts = connect(6)
     for _ in range(5):
         fail(*accounts)  # all of them rest by now
     broker.state = ReadFailed(Code.BROKER_UNREACHABLE)
     assert probes.retry_failed(adapter=broker) == (0, 0)
     age(5.1)
-    assert selectors.accounts_due(100, older_than_seconds=0) == []  # nobody reads them all
+    assert selectors.accounts_due(100, older_than_seconds=0) == []  # the host is not polled
     assert probes.retry_failed(adapter=broker) == (0, 1)
     assert probes.retry_failed(adapter=broker) == (0, 0)  # the next probe is not due
     age(5.1)
@@ -134,7 +134,7 @@ def test_one_account_is_read_as_a_probe_and_its_answer_closes_it(broker: Broker)
     assert {status(row) for row in accounts} == {"ACTIVE"}  # the others rest no longer
 
 
-def test_an_answer_to_an_older_call_does_not_close_it() -> None:
+def test_answer_to_older_call_does_not_close_circuit() -> None:
     accounts = connect(6)
     fail(*accounts[:5])
     services.mark_active([accounts[5].pk])
@@ -144,7 +144,7 @@ def test_an_answer_to_an_older_call_does_not_close_it() -> None:
     assert host_circuit_breaker.open_hosts() == frozenset()
 
 
-def test_a_host_that_opens_again_and_again_is_probed_less_often() -> None:
+def test_repeatedly_failing_host_is_probed_less_often() -> None:
     accounts = connect(5)
     for seconds in (5, 10, 15, 15):
         fail(*accounts)
@@ -172,7 +172,7 @@ def test_large_host_recovers_in_one_run(broker: Broker, monkeypatch: pytest.Monk
     assert {status(row) for row in accounts} == {"ACTIVE"}
 
 
-def test_a_host_that_refuses_is_not_away(broker: Broker) -> None:
+def test_refusing_host_is_not_down(broker: Broker) -> None:
     accounts = connect(5)
     fail(*accounts)
     fail(*accounts)
@@ -214,4 +214,4 @@ def test_probe_queries_each_account_once_per_run(
     assert len({spec.connection_id for spec in broker.asked}) == len(broker.asked) == 6
     probe_at = HostCircuit.objects.get().probe_at
     assert probe_at is not None
-    assert probe_at < timezone.now()  # there was nobody left to ask: the next look does
+    assert probe_at < timezone.now()  # no account was left to query: the next poll does it

@@ -1,4 +1,4 @@
-"""Accounts at hosts that they may not name any more, judged while somebody else acts on them."""
+"""Accounts at hosts that are no longer allowed, checked during concurrent changes."""
 
 import ipaddress
 from contextlib import ExitStack
@@ -29,18 +29,18 @@ def strangers(settings: Settings) -> ExecutionConnection:
     return row
 
 
-def test_of_two_that_judge_at_once_one_marks(strangers: ExecutionConnection) -> None:
+def test_concurrent_checks_deactivate_account_once(strangers: ExecutionConnection) -> None:
     lanes = [strangers.lane]
     with ExitStack() as there, transaction.atomic():
         assert deactivate_disallowed(lanes) == [strangers.pk]
         done = there.enter_context(elsewhere(lambda: deactivate_disallowed(lanes)))
         until(lambda: bool(rows(BLOCKED)) or bool(done))
     assert done == [[]]
-    told = ConnectionHealth.objects.get(pk=strangers.pk)
-    assert (told.status, told.needs_test, told.consecutive_failures) == ("ERROR", True, 1)
+    health = ConnectionHealth.objects.get(pk=strangers.pk)
+    assert (health.status, health.needs_test, health.consecutive_failures) == ("ERROR", True, 1)
 
 
-def test_who_moves_away_meanwhile_is_not_marked_for_where_he_was(
+def test_account_moved_meanwhile_is_not_deactivated(
     strangers: ExecutionConnection,
 ) -> None:
     with ExitStack() as there, transaction.atomic():
@@ -48,5 +48,5 @@ def test_who_moves_away_meanwhile_is_not_marked_for_where_he_was(
         done = there.enter_context(elsewhere(lambda: deactivate_disallowed([strangers.lane])))
         until(lambda: bool(rows(BLOCKED)) or bool(done))
     assert done == [[]]
-    told = ConnectionHealth.objects.get(pk=strangers.pk)
-    assert (told.status, told.last_error) == ("UNTESTED", "")
+    health = ConnectionHealth.objects.get(pk=strangers.pk)
+    assert (health.status, health.last_error) == ("UNTESTED", "")

@@ -47,7 +47,7 @@ def pairs() -> set[str]:
     return set(Instrument.objects.filter(book="book").values_list("pair", flat=True))
 
 
-def test_a_list_of_yesterday_is_read_again_once(broker: Broker) -> None:
+def test_day_old_instrument_list_is_fetched_once(broker: Broker) -> None:
     account(), account()
     services.store_instruments("book", broker.listed)
     assert refresh_due_instruments(adapter=broker) == 0
@@ -58,7 +58,7 @@ def test_a_list_of_yesterday_is_read_again_once(broker: Broker) -> None:
     assert refresh_due_instruments(adapter=broker) == 0
 
 
-def test_a_list_that_cannot_be_read_stays_and_is_no_fault_of_the_account(
+def test_failed_instrument_fetch_keeps_list_and_health(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = account()
@@ -79,7 +79,7 @@ def test_first_reconnect_after_a_day_reads_the_list_once(broker: Broker) -> None
     mine, other = account(), account()
     services.store_instruments("book", broker.listed)
     read_hours_ago(30, asked=30)
-    status_updates.mark_errors([(one.pk, "It does not answer.") for one in (mine, other)])
+    status_updates.mark_errors([(row.pk, "It does not answer.") for row in (mine, other)])
     assert refresh_due_instruments(adapter=broker) == 0
     broker.listed = [instrument("GBPUSD", "GBP/USD")]
     status_updates.mark_active([mine.pk])
@@ -89,7 +89,7 @@ def test_first_reconnect_after_a_day_reads_the_list_once(broker: Broker) -> None
     assert refresh_due_instruments(adapter=broker) == 0
 
 
-def test_list_that_was_not_answered_is_read_at_the_reconnect(
+def test_unanswered_instrument_list_is_fetched_at_reconnect(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not an hour later: the broker was away when the list was due."""
@@ -110,7 +110,7 @@ def test_list_that_was_not_answered_is_read_at_the_reconnect(
     assert refresh_due_instruments(adapter=broker) == 1
 
 
-def test_new_credentials_bring_the_list_of_the_account_that_they_open(broker: Broker) -> None:
+def test_new_credentials_fetch_list_of_their_account(broker: Broker) -> None:
     """They need a test, which reads it, however new the list is."""
     mine = account()
     services.store_instruments("book", broker.listed)

@@ -1,4 +1,4 @@
-"""Answers that cannot be stored: their owner is told, and nobody else notices."""
+"""Unstorable broker answers affect only their account; its owner is notified."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -56,7 +56,7 @@ def ask_for_tests(*those: ExecutionConnection) -> None:
 
 
 @pytest.mark.parametrize("what", ODD)
-def test_a_test_whose_answer_cannot_be_stored_fails_with_words_and_stops_no_other(
+def test_unstorable_answer_fails_only_its_own_test(
     broker: Broker, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     odd = crypto() if "identity" in what else make.connection(sealed_credentials=None)
@@ -72,12 +72,12 @@ def test_a_test_whose_answer_cannot_be_stored_fails_with_words_and_stops_no_othe
     assert (health_of(odd).status, health_of(good).status) == ("ERROR", "ACTIVE")
     assert health_of(odd).last_error.startswith("The broker's account data cannot be")
     assert "Contact the operators" in health_of(odd).last_error
-    assert [one["name"] for one in health_of(odd).last_test] == ["answer"]
+    assert [check["name"] for check in health_of(odd).last_test] == ["answer"]
     assert not AccountSnapshot.objects.filter(pk=odd.pk).exists()
     assert due_tests(5) == []
 
 
-def test_after_an_answer_that_could_not_be_stored_the_next_rounds_reading_asks_for_a_test(
+def test_poll_after_unstorable_answer_requests_a_test(
     broker: Broker,
 ) -> None:
     """Its login is well: it need not be spared for half an hour."""
@@ -93,14 +93,14 @@ def test_after_an_answer_that_could_not_be_stored_the_next_rounds_reading_asks_f
     assert health_of(row).status == "ACTIVE"
 
 
-def test_what_a_broker_says_is_kept_though_no_database_takes_it(broker: Broker) -> None:
+def test_unstorable_broker_message_is_kept_escaped(broker: Broker) -> None:
     row = make.connection(sealed_credentials=None)
     broker.checks = [Check("login", CheckResult.FAIL, "not \0 \ud800 you", "Try again.")]
     connection_checks.run_test(row.pk, adapter=broker)
     assert health_of(row).last_test[0]["detail"] == "not \\0 \\ud800 you"
 
 
-def test_a_test_that_breaks_for_another_reason_stops_none_behind_it(
+def test_unexpected_test_failure_does_not_stop_later_tests(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     first, second = make.connection(), make.connection()
@@ -130,9 +130,7 @@ def test_a_test_that_breaks_for_another_reason_stops_none_behind_it(
     ],
     ids=["name", "amount", "no number", "no step", "NUL", "pair"],
 )
-def test_a_symbol_that_cannot_be_kept_is_left_out_and_its_owner_reads_it(
-    broker: Broker, unfit: Any
-) -> None:
+def test_unstorable_symbol_is_omitted_and_reported_to_owner(broker: Broker, unfit: Any) -> None:
     row = make.connection(sealed_credentials=None)
     broker.listed = [instrument("EURUSD", "EUR/USD"), unfit]
     check = connection_checks.run_test(row.pk, adapter=broker)[-1]

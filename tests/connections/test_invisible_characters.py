@@ -37,7 +37,7 @@ PAPER: dict[str, Any] = {"name": "n", "type": "paper", "account": "7"}
         ("rates", lambda bad: {"EURUSD": {"exchange": [{"x": bad}]}}),
     ],
 )
-def test_a_setting_holds_none(key: str, wrap: Any, bad: str) -> None:
+def test_setting_holds_no_invisible_characters(key: str, wrap: Any, bad: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         FORM.validate({key: wrap(bad)})
     assert (refused.value.code, refused.value.field) == (Code.FIELD_INVALID, f"settings.{key}")
@@ -46,46 +46,46 @@ def test_a_setting_holds_none(key: str, wrap: Any, bad: str) -> None:
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
-def test_what_is_said_of_a_name_is_a_number_that_a_database_takes(number: float) -> None:
-    for said in (number, {"rate": number}, {"rates": [number]}):
+def test_setting_values_are_storable_numbers(number: float) -> None:
+    for values in (number, {"rate": number}, {"rates": [number]}):
         with pytest.raises(InvalidInputError) as refused:
-            FORM.validate({"rates": {"EURUSD": said}})
+            FORM.validate({"rates": {"EURUSD": values}})
         assert refused.value.field == "settings.rates"
 
 
-def test_a_symbols_name_is_as_long_as_its_row_has_room_for() -> None:
-    told = FORM.validate({"symbols": ["x" * 40], "names": ["x" * 60]})
-    assert told == {"symbols": ["x" * 40], "names": ["x" * 60]}
-    for said in (["x" * 41], {"x" * 41: "EURUSD"}):
+def test_symbol_length_fits_its_column() -> None:
+    validated = FORM.validate({"symbols": ["x" * 40], "names": ["x" * 60]})
+    assert validated == {"symbols": ["x" * 40], "names": ["x" * 60]}
+    for values in (["x" * 41], {"x" * 41: "EURUSD"}):
         with pytest.raises(InvalidInputError, match="at most 40 characters"):
-            FORM.validate({"symbols": said})
+            FORM.validate({"symbols": values})
 
 
-def test_what_people_write_is_taken_as_it_is() -> None:
-    said = {
+def test_ordinary_text_is_stored_unchanged() -> None:
+    values = {
         "symbols": {"BTC/USDT:USDT": {"conId": 7, "names": ["Zoé", "金"], "on": True, "x": None}},
         "names": ["DAX 40.cash", "#AAPL"],
         "rates": {"EURUSD": 0.05, "XAU": "1/20"},
     }
-    assert FORM.validate(said) == said
+    assert FORM.validate(values) == values
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("bad", BAD, ids=ascii)
 @pytest.mark.parametrize("field", ["name", "account", "exchange_name", "credentials.password"])
-def test_no_text_of_a_connection_holds_one(field: str, bad: str) -> None:
+def test_connection_text_holds_no_invisible_characters(field: str, bad: str) -> None:
     alice = make.user()
-    said: dict[str, Any] = {**PAPER, field: bad}
+    values: dict[str, Any] = {**PAPER, field: bad}
     if field == "credentials.password":
-        said = {**PAPER, "credentials": {"password": bad}}
+        values = {**PAPER, "credentials": {"password": bad}}
     with pytest.raises(InvalidInputError) as refused:
-        services.create_connection(by=alice, user=alice, **said)
+        services.create_connection(by=alice, user=alice, **values)
     assert (refused.value.code, refused.value.field) == (Code.FIELD_INVALID, field)
     assert not ExecutionConnection.objects.exists()
 
 
 @pytest.mark.django_db
-def test_a_change_brings_none_in_either() -> None:
+def test_changed_text_holds_no_invisible_characters() -> None:
     alice = make.user()
     row = services.create_connection(by=alice, user=alice, **PAPER)
     with pytest.raises(InvalidInputError) as refused:

@@ -50,7 +50,7 @@ def opened() -> list[dict[str, str]]:
 EXPECTED = [{"login": str(n), "password": f"secret {n}"} for n in range(7)]
 
 
-def test_after_a_rotation_the_old_key_is_needed_no_more(
+def test_old_key_is_not_needed_after_rotation(
     seven: list[ExecutionConnection], channel: Channel, keys: bytes, settings: Settings
 ) -> None:
     begin(keys, settings)
@@ -63,7 +63,7 @@ def test_after_a_rotation_the_old_key_is_needed_no_more(
     assert channels.open_url(channel) == "jsons://example.com/hook"
 
 
-def test_interrupted_nothing_is_lost_and_the_next_run_goes_on(
+def test_interrupted_rotation_loses_nothing_and_resumes(
     seven: list[ExecutionConnection], keys: bytes, settings: Settings
 ) -> None:
     begin(keys, settings)
@@ -78,7 +78,7 @@ def test_interrupted_nothing_is_lost_and_the_next_run_goes_on(
     assert opened() == EXPECTED
 
 
-def test_a_second_run_writes_nothing(
+def test_second_rotation_writes_nothing(
     seven: list[ExecutionConnection], keys: bytes, settings: Settings
 ) -> None:
     begin(keys, settings)
@@ -90,7 +90,7 @@ def test_a_second_run_writes_nothing(
     )
 
 
-def test_one_row_that_does_not_open_does_not_stop_the_others(
+def test_undecryptable_row_does_not_stop_rotation(
     seven: list[ExecutionConnection], keys: bytes, settings: Settings,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -109,7 +109,7 @@ def test_one_row_that_does_not_open_does_not_stop_the_others(
     assert "secret" not in out.out + out.err
 
 
-def test_a_change_during_the_rotation_is_kept(
+def test_change_during_rotation_is_kept(
     seven: list[ExecutionConnection], keys: bytes, settings: Settings
 ) -> None:
     begin(keys, settings)
@@ -134,15 +134,13 @@ def test_rotation_changes_nothing_but_sealed_credentials(
     assert all(set(line.after or ()) == {"sealed_credentials"} for line in lines)
 
 
-def test_the_web_process_cannot_rotate(
-    seven: list[ExecutionConnection], settings: Settings
-) -> None:
+def test_web_process_cannot_rotate(seven: list[ExecutionConnection], settings: Settings) -> None:
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = ()
     with pytest.raises(CommandError, match="trading processes only"):
         call_command("rotate_credentials_key")
 
 
-def test_a_new_pair_fits_together(capsys: pytest.CaptureFixture[str]) -> None:
+def test_new_key_pair_matches(capsys: pytest.CaptureFixture[str]) -> None:
     import base64
 
     call_command("rotate_credentials_key", "--new")

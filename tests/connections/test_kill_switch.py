@@ -35,8 +35,8 @@ def test_halt_lasts_until_release_and_both_emit_events(
     assert services.release_kill_switch(switch.pk, by=operator) is True
     assert services.release_kill_switch(switch.pk, by=operator) is False
     assert alices.can_execute_trades()
-    told = Event.objects.filter(kind=EventKind.KILL_SWITCH).order_by("id")
-    assert [(e.user_id, e.payload["change"], e.payload["mode"]) for e in told] == [
+    events = Event.objects.filter(kind=EventKind.KILL_SWITCH).order_by("id")
+    assert [(e.user_id, e.payload["change"], e.payload["mode"]) for e in events] == [
         (alices.user_id, "set", "HALTED"),
         (alices.user_id, "released", "HALTED"),
     ]
@@ -51,7 +51,7 @@ def targets(alices: ExecutionConnection, feed_id: int) -> dict[str, dict[str, An
     }
 
 
-def test_who_may_halt_what(alices: ExecutionConnection, operator: User) -> None:
+def test_permissions_to_halt_by_scope(alices: ExecutionConnection, operator: User) -> None:
     feed = make.feed()
     owner: dict[str, User | None] = {
         "ALL": None, "FEED": feed.owner, "USER": alices.user, "CONNECTION": alices.user,
@@ -65,7 +65,7 @@ def test_who_may_halt_what(alices: ExecutionConnection, operator: User) -> None:
             assert services.set_kill_switch(by=own, **asked).set_by == own
 
 
-def test_a_halt_names_just_its_scope(alices: ExecutionConnection, operator: User) -> None:
+def test_halt_names_only_its_scope(alices: ExecutionConnection, operator: User) -> None:
     feed = make.feed()
     for scope in KillSwitch.Scope.values:
         for other, target in targets(alices, feed.pk).items():
@@ -81,7 +81,7 @@ def test_a_halt_names_just_its_scope(alices: ExecutionConnection, operator: User
     assert not KillSwitch.objects.exists()
 
 
-def test_what_an_operator_set_an_owner_does_not_release(
+def test_owner_cannot_release_operators_kill_switch(
     alices: ExecutionConnection, operator: User
 ) -> None:
     by_operator = services.set_kill_switch(

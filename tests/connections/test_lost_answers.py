@@ -22,7 +22,7 @@ def broker() -> Broker:
     return Broker()
 
 
-def test_one_lost_answer_takes_no_account_out_of_the_next_signal() -> None:
+def test_one_lost_answer_does_not_exclude_account_from_next_signal() -> None:
     (row,) = connect()
     fail(row)
     assert row.can_execute_trades()
@@ -31,7 +31,7 @@ def test_one_lost_answer_takes_no_account_out_of_the_next_signal() -> None:
     assert (noted.last_error, noted.consecutive_failures) == ("No answer.", 1)
 
 
-def test_three_in_a_row_are_an_error() -> None:
+def test_three_consecutive_lost_answers_are_an_error() -> None:
     (row,) = connect()
     fail(row)
     fail(row)
@@ -41,7 +41,7 @@ def test_three_in_a_row_are_an_error() -> None:
     assert ConnectionHealth.objects.get(pk=row.pk).reconciled_at is None
 
 
-def test_the_second_after_half_a_minute_is_an_error() -> None:
+def test_second_lost_answer_after_30_seconds_is_an_error() -> None:
     (row,) = connect()
     fail(row)
     age(31)
@@ -58,7 +58,7 @@ def test_answer_resets_failure_count() -> None:
     assert (status(row), kinds()) == ("ACTIVE", [])
 
 
-def test_a_refused_login_is_an_error_at_once(broker: Broker) -> None:
+def test_refused_login_is_an_error_immediately(broker: Broker) -> None:
     (row,) = connect()
     broker.state = ReadFailed(Code.CREDENTIALS_REFUSED)
     assert account_polling.refresh_due_accounts(adapter=broker) == (0, 1)
@@ -67,7 +67,7 @@ def test_a_refused_login_is_an_error_at_once(broker: Broker) -> None:
     assert probes.retry_failed(adapter=broker) == (0, 0), "brokers lock who tries too often"
 
 
-def test_a_refused_login_is_tried_by_itself_after_half_an_hour_and_then_ever_later(
+def test_refused_login_is_retried_after_30_minutes_with_backoff(
     broker: Broker,
 ) -> None:
     connect()
@@ -86,8 +86,8 @@ def test_a_refused_login_is_tried_by_itself_after_half_an_hour_and_then_ever_lat
     assert account_polling.refresh_due_accounts(adapter=broker) == (1, 0)
 
 
-def test_an_account_that_may_not_trade_for_a_while_is_read_every_15_seconds(broker: Broker) -> None:
-    """Its login is well: a broker that closes for the night locks nobody."""
+def test_temporarily_untradable_account_is_polled_every_15_seconds(broker: Broker) -> None:
+    """Its login is valid: a nightly close of the broker does not lock the account."""
     (row,) = connect()
     broker.state = ReadFailed(Code.TRADING_DISABLED)
     assert account_polling.refresh_due_accounts(adapter=broker) == (0, 1)
@@ -106,7 +106,7 @@ def test_an_account_that_may_not_trade_for_a_while_is_read_every_15_seconds(brok
     assert status(row) == "ACTIVE"
 
 
-def test_an_order_refused_because_trading_is_disabled_waits_as_long(broker: Broker) -> None:
+def test_order_rejected_as_trading_disabled_polls_every_15_seconds(broker: Broker) -> None:
     (row,) = connect()
     status_updates.mark_errors(
         [(row.pk, "No trading.")], retry=status_updates.retry_policy_for(Code.TRADING_DISABLED)
@@ -117,8 +117,8 @@ def test_an_order_refused_because_trading_is_disabled_waits_as_long(broker: Brok
     assert account_polling.refresh_due_accounts(adapter=broker) == (1, 0)
 
 
-def test_an_error_of_which_nothing_else_is_known_is_read_at_once(broker: Broker) -> None:
-    """As it was written before a row said when, or by hand."""
+def test_error_without_known_cause_is_polled_immediately(broker: Broker) -> None:
+    """As rows written by hand, or before the retry time was stored."""
     (row,) = connect()
     ConnectionHealth.objects.update(
         status="ERROR", last_error_at=timezone.now(), failing_since=None
@@ -177,7 +177,7 @@ def test_new_credentials_are_tested_not_retried(broker: Broker) -> None:
     assert status(row) == "ACTIVE"
 
 
-def test_a_refused_account_is_well_at_once_when_its_test_passes(broker: Broker) -> None:
+def test_passed_test_clears_refused_login_immediately(broker: Broker) -> None:
     (row,) = connect()
     services.mark_errors([(row.pk, "Refused.")])
     services.request_test(row.pk, by=row.user)
@@ -192,7 +192,7 @@ def test_never_healthy_account_fails_on_first_lost_answer() -> None:
     assert status(row) == "ERROR"
 
 
-def test_an_account_in_doubt_is_read_again_within_seconds(broker: Broker) -> None:
+def test_doubtful_account_is_polled_again_within_seconds(broker: Broker) -> None:
     (row,) = connect()
     fail(row)
     broker.state = account()

@@ -11,7 +11,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_who_had_no_scope_and_no_lane_has_both_after_a_passed_test(
+def test_passed_test_assigns_missing_scope_and_lane(
     alice: User, broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The lane is set when the test begins; the process that holds the lane makes the test."""
@@ -27,9 +27,7 @@ def test_who_had_no_scope_and_no_lane_has_both_after_a_passed_test(
     assert row.account_scope == "broker-demo"
 
 
-def test_an_account_that_its_owner_has_twice_keeps_the_scope_that_it_has(
-    alice: User, broker: Broker
-) -> None:
+def test_duplicate_account_keeps_its_scope(alice: User, broker: Broker) -> None:
     older = make.connection(alice, type="crypto", exchange_name="binance", account="main")
     ExecutionConnection.objects.update(account_scope="", lane="", sealed_credentials=None)
     make.connection(alice, type="crypto", exchange_name="binance", account="main")

@@ -32,14 +32,14 @@ def test_typed_account_number_does_not_block_its_owner(
     assert failed(run(owner, broker)) == []
     assert (health_of(owner).status, claim(owner)) == ("ACTIVE", "paper|||7|")
     assert failed(run(squatter, broker)) == ["owner"]
-    told = health_of(squatter)
-    assert (told.status, claim(squatter)) == ("ERROR", "")
-    assert "Another user has connected this account" in told.last_error
-    assert "change its password" in told.last_error
-    assert alice.username not in told.last_error
+    health = health_of(squatter)
+    assert (health.status, claim(squatter)) == ("ERROR", "")
+    assert "Another user has connected this account" in health.last_error
+    assert "change its password" in health.last_error
+    assert alice.username not in health.last_error
 
 
-def test_who_failed_its_test_holds_nothing(alice: User, mallory: User, broker: Broker) -> None:
+def test_failed_test_gives_no_claim(alice: User, mallory: User, broker: Broker) -> None:
     squatter, owner = connect(mallory), connect(alice)
     broker.checks = ReadFailed(Code.CREDENTIALS_REFUSED)
     assert failed(run(squatter, broker)) == ["broker"]
@@ -61,26 +61,24 @@ def test_invalid_claim_is_superseded_by_passed_test(
         services.set_credentials(once.pk, by=mallory, values={"password": "other"})
     assert failed(run(now, broker)) == []
     assert (claim(once), claim(now)) == ("", "paper|||7|")
-    told = health_of(once)
-    assert (told.status, told.needs_test, told.reconciled_at) == ("ERROR", True, None)
-    assert "Another connection has passed a test with this account" in told.last_error
+    health = health_of(once)
+    assert (health.status, health.needs_test, health.reconciled_at) == ("ERROR", True, None)
+    assert "Another connection has passed a test with this account" in health.last_error
 
 
-def test_an_answer_gives_no_claim_back(alice: User, mallory: User, broker: Broker) -> None:
+def test_poll_does_not_restore_claim(alice: User, mallory: User, broker: Broker) -> None:
     once, now = connect(mallory), connect(alice)
     run(once, broker)
     services.mark_errors([(once.pk, "The broker refused the login.")])
     run(now, broker)
     assert services.mark_active([once.pk]) == []  # an exit of it was answered, say
     assert health_of(once).status == "ERROR"
-    assert due_tests(5) == [once.pk]  # and so it is tested, which tells
+    assert due_tests(5) == [once.pk]  # so it is tested, which settles it
     assert failed(run(once, broker)) == ["owner"]
     assert health_of(now).status == "ACTIVE"
 
 
-def test_who_is_merely_not_reached_keeps_its_claim(
-    alice: User, mallory: User, broker: Broker
-) -> None:
+def test_unreachable_account_keeps_its_claim(alice: User, mallory: User, broker: Broker) -> None:
     owner, other = connect(alice), connect(mallory)
     run(owner, broker)
     for _ in range(3):
@@ -90,14 +88,14 @@ def test_who_is_merely_not_reached_keeps_its_claim(
     assert claim(owner) == "paper|||7|"
 
 
-def test_what_is_archived_holds_nothing(alice: User, mallory: User, broker: Broker) -> None:
+def test_archived_connection_holds_no_claim(alice: User, mallory: User, broker: Broker) -> None:
     once, now = connect(mallory), connect(alice)
     run(once, broker)
     services.archive_connection(once.pk, by=mallory)
     assert failed(run(now, broker)) == []
 
 
-def test_the_brokers_number_counts_not_the_typed_one(
+def test_broker_account_number_overrides_typed_one(
     alice: User, mallory: User, broker: Broker
 ) -> None:
     """`007` and `7` are one login to a broker that reads numbers."""
@@ -112,12 +110,12 @@ def test_owner_sees_name_of_own_duplicate_connection(alice: User, broker: Broker
     assert "as 'First'" in checks[-1].detail
 
 
-def test_two_that_test_at_once_get_one_claim(alice: User, mallory: User) -> None:
+def test_concurrent_tests_produce_one_claim(alice: User, mallory: User) -> None:
     rows = [connect(alice), connect(mallory)]
     both = Barrier(2, timeout=20)
-    with elsewhere(lambda: run(rows[0], _waiting(both))) as told:
+    with elsewhere(lambda: run(rows[0], _waiting(both))) as elsewhere_result:
         here = run(rows[1], _waiting(both))
-    outcomes = sorted([failed(told[0]), failed(here)])
+    outcomes = sorted([failed(elsewhere_result[0]), failed(here)])
     assert outcomes == [[], ["owner"]]
     assert sorted(health_of(row).status for row in rows) == ["ACTIVE", "ERROR"]
     assert sorted(claim(row) for row in rows) == ["", "paper|||7|"]
@@ -134,7 +132,7 @@ def _waiting(both: Barrier) -> Broker:
 
 
 def test_exchange_identifies_account_of_key(alice: User, mallory: User, broker: Broker) -> None:
-    """A name that its owner gives is nobody's number: what the exchange calls the key's account
+    """A name given by the owner is no account number: what the exchange calls the key's account
     is."""
     named: dict[str, Any] = {
         "type": "crypto", "exchange_name": "kraken", "settings": {"symbols": ["BTC/USD"]},
@@ -153,17 +151,15 @@ def test_exchange_identifies_account_of_key(alice: User, mallory: User, broker: 
     broker.states = states
     assert [failed(run(row, broker)) for row in (main, other, third)] == [[], [], ["owner"]]
     assert claim(main) == "crypto|kraken||AA11|"
-    states[str(third.pk)] = account(account="second")  # now it tells no such thing
-    assert failed(run(third, broker)) == ["owner"], "it was told of this very key"
+    states[str(third.pk)] = account(account="second")  # now the broker reports no identity
+    assert failed(run(third, broker)) == ["owner"], "this key has a known identity"
     services.set_credentials(third.pk, by=mallory, values={"api_key": "other", "secret": "s"})
     assert failed(run(third, broker)) == []
     assert claim(third) == ""
 
 
-def test_a_failed_claim_is_not_made_good_by_an_answer(
-    alice: User, mallory: User, broker: Broker
-) -> None:
-    """One from before there were claims needs no test; its first one tells whose the account is."""
+def test_poll_does_not_repair_failed_claim(alice: User, mallory: User, broker: Broker) -> None:
+    """A connection older than claims needs no test; its first test claims the account."""
     owner, other = connect(alice), connect(mallory)
     run(owner, broker)
     ConnectionHealth.objects.filter(pk=other.pk).update(status="ACTIVE", needs_test=False)
@@ -172,7 +168,7 @@ def test_a_failed_claim_is_not_made_good_by_an_answer(
     assert (health_of(other).status, health_of(owner).status) == ("ERROR", "ACTIVE")
 
 
-def test_a_gateway_of_ones_own_is_believed_of_its_own_only(settings: Settings) -> None:
+def test_private_gateway_is_trusted_for_its_own_account_only(settings: Settings) -> None:
     """IBKR: who runs a gateway may let it say any number. The operators' gateways are one firm."""
     settings.FILLCAST_BROKER_NETWORKS = (ip_network("10.0.0.0/8"),)
 
@@ -184,7 +180,7 @@ def test_a_gateway_of_ones_own_is_believed_of_its_own_only(settings: Settings) -
     assert of("gw.example.com") == "ibkr|||U7|gw.example.com"
 
 
-def test_the_database_keeps_a_claim_single(alice: User, mallory: User) -> None:
+def test_database_enforces_single_claim(alice: User, mallory: User) -> None:
     rows = [connect(alice), connect(mallory)]
     with pytest.raises(IntegrityError, match="one_claim_an_account"):
         run_sql("UPDATE connections_executionconnection SET claim = 'x' WHERE id = ANY(%s)",

@@ -22,7 +22,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_test_of_what_has_changed_meanwhile_claims_nothing(alice: User, broker: Broker) -> None:
+def test_test_of_changed_settings_claims_nothing(alice: User, broker: Broker) -> None:
     row = connect(alice)
 
     def change() -> None:
@@ -40,9 +40,7 @@ def test_a_test_of_what_has_changed_meanwhile_claims_nothing(alice: User, broker
 
 
 @pytest.mark.parametrize("what", ["settings", "credentials"])
-def test_a_change_counts_though_its_clock_is_behind_the_tests(
-    alice: User, broker: Broker, what: str
-) -> None:
+def test_change_counts_despite_clock_behind_test(alice: User, broker: Broker, what: str) -> None:
     row = connect(alice)
 
     def change() -> None:
@@ -78,10 +76,10 @@ def test_test_times_use_database_clock(
         assert due_tests(5) == []
 
 
-def test_other_settings_hold_no_claim_until_they_are_tested(
+def test_changed_settings_hold_no_claim_until_tested(
     alice: User, mallory: User, broker: Broker
 ) -> None:
-    """It may be on another server now: whoever has the account is no reason to put it in error."""
+    """It may be on another server now: the claim of another user is no error of it."""
     moved, now = connect(alice), connect(mallory)
     run(moved, broker)
     services.update_connection(moved.pk, by=alice, name="Mine")
@@ -92,9 +90,7 @@ def test_other_settings_hold_no_claim_until_they_are_tested(
     assert health_of(moved).status == "UNTESTED"
 
 
-def test_a_test_that_ends_while_its_account_is_edited_waits_without_its_health(
-    alice: User, broker: Broker
-) -> None:
+def test_test_ending_during_edit_waits_without_health_lock(alice: User, broker: Broker) -> None:
     """Who edits has the connection's row, and changes its health next."""
     row = connect(alice)
     with ExitStack() as testing_it, transaction.atomic():
@@ -109,7 +105,7 @@ def test_a_test_that_ends_while_its_account_is_edited_waits_without_its_health(
     assert due_tests(5) == [row.pk]
 
 
-def test_what_needs_a_test_is_not_made_well_by_its_next_answer(alice: User, broker: Broker) -> None:
+def test_poll_does_not_clear_need_for_test(alice: User, broker: Broker) -> None:
     """A new account whose broker was away when it was tested: read again, and then tested."""
     row = connect(alice)
     broker.checks = ReadFailed(Code.BROKER_UNREACHABLE)
@@ -128,10 +124,10 @@ def test_what_needs_a_test_is_not_made_well_by_its_next_answer(alice: User, brok
     assert health_of(row).status == "ACTIVE"
 
 
-def test_a_holder_that_was_edited_while_its_account_was_claimed_keeps_its_own_error(
+def test_edited_claim_holder_keeps_its_own_error(
     alice: User, mallory: User, broker: Broker
 ) -> None:
-    """It is on another server now: that somebody else has this account is no news to it."""
+    """It is on another server now: the claim of another user does not concern it."""
     moved, now = connect(alice), connect(mallory)
     run(moved, broker)
     with ExitStack() as testing_it, transaction.atomic():
@@ -160,6 +156,6 @@ def test_failed_test_of_replaced_credentials_is_ignored(alice: User, broker: Bro
 
     broker.on_call, broker.checks = meanwhile, ReadFailed(Code.CREDENTIALS_REFUSED)
     assert failed(run(row, broker)) == ["broker"]
-    told = health_of(row)
-    assert (told.status, told.last_error, told.last_test) == ("UNTESTED", "", [])
+    health = health_of(row)
+    assert (health.status, health.last_error, health.last_test) == ("UNTESTED", "", [])
     assert due_tests(5) == [row.pk]

@@ -1,4 +1,4 @@
-"""What is told of an account counts from when its settings were read, by the database's clock."""
+"""A reading is dated by the database's clock at the time its settings were read."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -44,14 +44,14 @@ def edit_and_test(row: ExecutionConnection) -> None:
     connection_checks.run_test(row.pk, adapter=now)
 
 
-def told(row: ExecutionConnection) -> tuple[str, Decimal, str]:
+def stored_state(row: ExecutionConnection) -> tuple[str, Decimal, str]:
     snapshot = AccountSnapshot.objects.get(connection=row)
     status = ConnectionHealth.objects.get(pk=row.pk).status
     return status, snapshot.balance, snapshot.currency
 
 
 @pytest.mark.parametrize("seconds", [3600, -3600])
-def test_the_clock_of_the_host_that_reads_says_nothing(
+def test_clock_of_polling_host_is_ignored(
     row: ExecutionConnection,
     broker: Broker,
     monkeypatch: pytest.MonkeyPatch,
@@ -66,7 +66,7 @@ def test_the_clock_of_the_host_that_reads_says_nothing(
     (age,) = rows("SELECT clock_timestamp() - read_at AS age FROM connections_accountsnapshot")
     assert timedelta(0) <= age.age < timedelta(minutes=5)
     edit_and_test(row)
-    assert told(row) == ("ACTIVE", AFTER.balance, "EUR")
+    assert stored_state(row) == ("ACTIVE", AFTER.balance, "EUR")
 
 
 def of_sessions(row: ExecutionConnection) -> list[Any]:
@@ -86,7 +86,7 @@ def of_probing(row: ExecutionConnection) -> list[Any]:
     [lambda _: accounts_due(5, older_than_seconds=0), of_probing, of_sessions],
     ids=["round", "probing", "sessions"],
 )
-def test_what_was_asked_with_former_settings_is_older_than_the_test_of_the_present_ones(
+def test_reading_with_former_settings_is_older_than_current_test(
     row: ExecutionConnection, broker: Broker, due: Any
 ) -> None:
     """It was selected before, and its turn came after."""
@@ -97,7 +97,7 @@ def test_what_was_asked_with_former_settings_is_older_than_the_test_of_the_prese
         selected, run=connection_checks.run_on_process_loop, adapter=broker
     )
     assert broker.asked[0].settings == {"position_mode": "HEDGING"}
-    assert told(row) == ("ACTIVE", AFTER.balance, "EUR")
+    assert stored_state(row) == ("ACTIVE", AFTER.balance, "EUR")
 
 
 BAD: dict[str, Any] = {
@@ -108,7 +108,7 @@ BAD: dict[str, Any] = {
 }
 
 
-def fares(row: ExecutionConnection) -> tuple[Any, ...]:
+def health_state(row: ExecutionConnection) -> tuple[Any, ...]:
     mine = ConnectionHealth.objects.filter(pk=row.pk)
     return mine.values_list(
         "status",
@@ -126,38 +126,36 @@ def fares(row: ExecutionConnection) -> tuple[Any, ...]:
     ids=["round", "probing", "sessions"],
 )
 @pytest.mark.parametrize("bad", BAD)
-def test_what_was_refused_with_former_settings_is_no_error_of_the_present_ones(
+def test_refusal_with_former_settings_is_no_current_error(
     row: ExecutionConnection, broker: Broker, due: Any, bad: str
 ) -> None:
-    """Its owner would be told to enter again what is right, and no entry went out for as long."""
+    """Otherwise its owner is asked for credentials that are valid, and entries are blocked."""
     selected = due(row)
     ExecutionConnection.objects.filter(pk=row.pk).update(lane="")
     edit_and_test(row)
     ConnectionHealth.objects.filter(pk=row.pk).update(reconciled_at=timezone.now())
-    before = fares(row)
+    before = health_state(row)
     assert before[:3] == ("ACTIVE", "", 0)
     broker.state = BAD[bad]
     account_polling.read_accounts(
         selected, run=connection_checks.run_on_process_loop, adapter=broker
     )
-    assert fares(row) == before
+    assert health_state(row) == before
     account_polling.read_accounts(
         accounts_due(5, older_than_seconds=0),
         run=connection_checks.run_on_process_loop,
         adapter=broker,
     )
-    assert fares(row)[2] == 1  # what is asked with the present ones counts
+    assert health_state(row)[2] == 1  # what is asked with the present ones counts
 
 
-def test_what_was_refused_before_an_edit_waits_for_the_test_of_it(
-    row: ExecutionConnection, broker: Broker
-) -> None:
+def test_refusal_before_edit_waits_for_its_test(row: ExecutionConnection, broker: Broker) -> None:
     selected = accounts_due(5, older_than_seconds=0)
     services.update_connection(row.pk, by=row.user, settings={"position_mode": "NETTING"})
-    before = fares(row)
+    before = health_state(row)
     assert before[0] == "UNTESTED"
     broker.state = ReadFailed(Code.CREDENTIALS_REFUSED)
     account_polling.read_accounts(
         selected, run=connection_checks.run_on_process_loop, adapter=broker
     )
-    assert fares(row) == before
+    assert health_state(row) == before

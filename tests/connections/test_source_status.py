@@ -63,7 +63,9 @@ def refused(code: Code, detail: str = "") -> BrokerError:
          " Report the reference in the log to the operators."),
     ],
 )  # fmt: skip
-def test_sentence_is_not_repeated(source: DataConnection, error: Exception, words: str) -> None:
+def test_status_sentence_is_not_repeated(
+    source: DataConnection, error: Exception, words: str
+) -> None:
     why = explain(error, "mt4")
     record_source_status(
         SourceReport(source.pk, code=why.code, message=why.message, pairs=["EUR/USD"])
@@ -71,7 +73,7 @@ def test_sentence_is_not_repeated(source: DataConnection, error: Exception, word
     assert shown(source).text == words
 
 
-def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnection) -> None:
+def test_hint_for_disabled_account_is_to_enable_it(source: DataConnection) -> None:
     account = source.broker_connection
     assert account is not None
     mine = ExecutionConnection.objects.filter(pk=account.pk)
@@ -86,7 +88,7 @@ def test_an_account_that_is_off_is_what_is_to_be_switched_on(source: DataConnect
     )
 
 
-def test_a_page_of_a_source_does_not_send_its_reader_there(source: DataConnection) -> None:
+def test_source_page_does_not_link_to_itself(source: DataConnection) -> None:
     for code in (Code.QUOTE_MISSING, Code.QUOTE_STALE, Code.UNKNOWN_SYMBOL_AT_BROKER):
         record_source_status(
             SourceReport(source.pk, code=code, message="Nothing.", pairs=["EUR/USD"])
@@ -102,13 +104,13 @@ def test_missing_worker_hint_is_shown_once(source: DataConnection) -> None:
     assert account is not None
     ExecutionConnection.objects.filter(pk=account.pk).update(data_connection=source)
     flag_without_worker()
-    said = missing_worker_message(account.lane)
-    assert "The operators must" in said
-    assert shown(source).text == f"{said} It is followed as soon as one runs."
+    message = missing_worker_message(account.lane)
+    assert "The operators must" in message
+    assert shown(source).text == f"{message} It is followed as soon as one runs."
 
 
 @pytest.mark.parametrize(
-    ("fields", "status", "said"),
+    ("fields", "status", "message"),
     [
         ({"is_active": False}, "ACTIVE", f"is switched off. Switch that account on, or {OTHER}"),
         ({"is_active": False, "archived_at": datetime.now(UTC)}, "ACTIVE",
@@ -118,7 +120,7 @@ def test_missing_worker_hint_is_shown_once(source: DataConnection) -> None:
     ids=["off", "archived", "untested"],
 )  # fmt: skip
 def test_no_worker_hint_when_nothing_would_be_followed(
-    source: DataConnection, fields: dict[str, Any], status: str, said: str
+    source: DataConnection, fields: dict[str, Any], status: str, message: str
 ) -> None:
     account = source.broker_connection
     assert account is not None
@@ -126,10 +128,10 @@ def test_no_worker_hint_when_nothing_would_be_followed(
     ExecutionConnection.objects.filter(pk=account.pk).update(**fields)
     ConnectionHealth.objects.filter(connection=account).update(status=status)
     flag_without_worker()
-    told = shown(source).text
-    assert "worker" not in told
-    assert "these prices" in told
-    assert told.endswith(said)
+    text = shown(source).text
+    assert "worker" not in text
+    assert "these prices" in text
+    assert text.endswith(message)
 
 
 def test_code_without_message_shows_its_sentence(source: DataConnection) -> None:
@@ -137,7 +139,7 @@ def test_code_without_message_shows_its_sentence(source: DataConnection) -> None
     assert shown(source).message == Code.CREDENTIALS_REFUSED.sentence
 
 
-def test_what_is_not_ones_own_account_is_the_operators_to_mend() -> None:
+def test_foreign_account_problem_is_left_to_operators() -> None:
     admin, tenant = make.user(is_staff=True), make.user()
     source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
     share_with_all(source, by=admin)

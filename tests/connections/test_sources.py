@@ -39,7 +39,7 @@ def test_paper_broker_is_no_price_source() -> None:
     assert not DataConnection.objects.filter(kind=BROKER).exists()
 
 
-def test_an_account_is_one_source_of_its_owners() -> None:
+def test_account_is_one_source_of_its_owner() -> None:
     account = make.connection(type="mt4", name="x" * 100)
     source = get_or_create_broker_source(account, by=account.user)
     assert (source.kind, source.broker_connection, source.user) == (BROKER, account, account.user)
@@ -54,7 +54,7 @@ def test_price_source_of_foreign_account_is_refused() -> None:
         get_or_create_broker_source(make.connection(type="mt4"), by=make.user())
 
 
-def test_an_administrators_own_account_may_tell_all() -> None:
+def test_administrators_own_account_may_be_shared_source() -> None:
     admin = make.user(is_staff=True)
     source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
     mine = DataConnection.objects.filter(pk=source.pk).values_list("user_id", flat=True)
@@ -69,19 +69,19 @@ def test_an_administrators_own_account_may_tell_all() -> None:
 
 
 @pytest.mark.parametrize("kind", ["replay", "static"])
-def test_the_database_keeps_accounts_to_brokers_sources(kind: str) -> None:
+def test_database_allows_accounts_only_on_broker_sources(kind: str) -> None:
     account = make.connection(type="mt4")
     with pytest.raises(IntegrityError, match="only_broker_source"), transaction.atomic():
         DataConnection.objects.create(name="x", kind=kind, broker_connection=account)
 
 
-def test_a_brokers_source_without_an_account_is_off() -> None:
+def test_broker_source_without_account_is_off() -> None:
     with pytest.raises(IntegrityError, match="broker_source_has"), transaction.atomic():
         DataConnection.objects.create(name="x", kind=BROKER)
     DataConnection.objects.create(name="x", kind=BROKER, is_active=False)
 
 
-def test_a_source_that_others_go_by_is_not_taken_back() -> None:
+def test_source_used_by_others_cannot_be_unshared() -> None:
     admin = make.user(is_staff=True)
     source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
     share_with_all(source, by=admin)
@@ -94,7 +94,7 @@ def test_a_source_that_others_go_by_is_not_taken_back() -> None:
 
 
 @pytest.mark.parametrize("owner", ["admin", "user"])
-def test_nor_is_one_that_its_owners_own_paper_account_goes_by(owner: str) -> None:
+def test_source_used_by_owners_paper_account_cannot_be_unshared(owner: str) -> None:
     admin = make.user(is_staff=True)
     source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
     share_with_all(source, by=admin)
@@ -111,8 +111,8 @@ def test_nor_is_one_that_its_owners_own_paper_account_goes_by(owner: str) -> Non
     assert source.user_id == admin.pk
 
 
-def test_paper_does_not_go_by_what_one_owners_account_is_told() -> None:
-    """The paper broker is never told such prices: each order would wait for ever."""
+def test_paper_account_does_not_use_private_broker_source() -> None:
+    """The paper broker never gets such prices: each order would wait forever."""
     me, admin = make.user(), make.user(is_staff=True)
     own = get_or_create_broker_source(make.connection(me, type="mt4"))
     paper, real = make.connection(me), make.connection(me, type="mt5")
@@ -146,7 +146,7 @@ def _goes_no_further(done: list[object]) -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_chosen_while_it_is_taken_back_is_refused_to_one_of_both() -> None:
+def test_concurrent_choice_and_unsharing_refuse_one() -> None:
     admin = make.user(is_staff=True)
     source = get_or_create_broker_source(make.connection(type="mt4", admin=admin))
     share_with_all(source, by=admin)
@@ -167,11 +167,11 @@ def test_what_is_chosen_while_it_is_taken_back_is_refused_to_one_of_both() -> No
             first()
             done = there.enter_context(elsewhere(second))
             until(partial(_goes_no_further, done))
-        assert [type(one) for one in done] == [error]
+        assert [type(item) for item in done] == [error]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_switches_on_what_is_just_taken_back_waits_for_that_or_it_for_him() -> None:
+def test_enabling_source_and_unsharing_are_serialised() -> None:
     admin = make.user(is_staff=True)
     account = make.connection(type="mt4", admin=admin)
     source = get_or_create_broker_source(account)

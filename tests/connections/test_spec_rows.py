@@ -1,4 +1,4 @@
-"""What adapters are told of an account comes from rows of many statements: each has all of it."""
+"""Connection specs come from rows of many statements; each selects all columns."""
 
 import ast
 import re
@@ -33,7 +33,7 @@ class Asked:
 
 
 @pytest.mark.django_db
-def test_the_columns_are_what_is_read_of_a_row() -> None:
+def test_spec_columns_match_columns_read() -> None:
     row = Asked()
     spec_from_row(row)
     with connection.cursor() as cursor:
@@ -53,12 +53,12 @@ def texts() -> Iterator[tuple[str, ast.AST]]:
                     yield f"{path.relative_to(ROOT)}:{node.lineno}", node
 
 
-def test_no_statement_names_the_columns_itself() -> None:
-    """One that did would lack the next column that adapters are told of."""
+def test_statements_use_shared_spec_columns() -> None:
+    """Such a statement would lack the next column that adapters need."""
     forgetful, built = [], 0
     for place, node in texts():
         if isinstance(node, ast.JoinedStr):
-            held = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+            held = {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
             built += bool(held & {"SPEC_COLUMNS", "READ_COLUMNS"})
         elif isinstance(node.value, str) and node.value != SPEC_COLUMNS:  # type: ignore[attr-defined]
             text: str = node.value  # type: ignore[attr-defined]

@@ -41,7 +41,7 @@ def intervals(subscription: Subscription) -> list[bool]:
     return [interval.ended_at is not None for interval in found]
 
 
-def test_taking_leaving_and_taking_again(alices: ExecutionConnection, feed: Feed) -> None:
+def test_subscribing_leaving_and_subscribing_again(alices: ExecutionConnection, feed: Feed) -> None:
     first = take(alices, feed)
     assert intervals(first) == [False]
     with pytest.raises(ConflictError, match="already"):
@@ -54,11 +54,11 @@ def test_taking_leaving_and_taking_again(alices: ExecutionConnection, feed: Feed
     assert intervals(again) == [True, False]
 
 
-def test_overrides_are_read_strictly(alices: ExecutionConnection, feed: Feed) -> None:
+def test_overrides_are_validated_strictly(alices: ExecutionConnection, feed: Feed) -> None:
     bad: list[tuple[dict[str, Any], str]] = [
         ({"multiplier": Decimal(0)}, "multiplier"),
         ({"directions": "UP"}, "directions"),
-        ({"symbol_map": {"NONSENSE": "X"}}, "symbol_map"),
+        ({"symbol_map": {"NO PAIR": "X"}}, "symbol_map"),
     ]
     for fields, field in bad:
         with pytest.raises(InvalidInputError) as refused:
@@ -68,7 +68,7 @@ def test_overrides_are_read_strictly(alices: ExecutionConnection, feed: Feed) ->
     assert taken.symbol_map == {"EUR/USD": "EURUSD.m"}
 
 
-def test_a_private_feed_is_its_owners(alices: ExecutionConnection) -> None:
+def test_private_feed_is_only_for_its_owner(alices: ExecutionConnection) -> None:
     private = make.feed(is_public=False)
     with pytest.raises(NotAllowedError) as refused:
         take(alices, private)
@@ -80,7 +80,9 @@ def test_a_private_feed_is_its_owners(alices: ExecutionConnection) -> None:
         take(alices, archived)
 
 
-def test_pausing_renewing_and_changing(alices: ExecutionConnection, feed: Feed) -> None:
+def test_subscription_is_paused_renewed_and_changed(
+    alices: ExecutionConnection, feed: Feed
+) -> None:
     taken, by = take(alices, feed), alices.user
     assert services.pause_subscription(taken.pk, by=by) is True
     assert services.pause_subscription(taken.pk, by=by) is False
@@ -101,7 +103,7 @@ def test_pausing_renewing_and_changing(alices: ExecutionConnection, feed: Feed) 
         services.resume_subscription(taken.pk, by=by)
 
 
-def test_another_tenant_can_do_none_of_it(alices: ExecutionConnection, feed: Feed) -> None:
+def test_other_tenant_is_refused(alices: ExecutionConnection, feed: Feed) -> None:
     taken, bob = take(alices, feed), make.user("bob")
     for attempt in (
         lambda: services.subscribe(connection_id=alices.pk, feed_id=make.feed().pk, by=bob),
@@ -145,7 +147,7 @@ def _until(query: str) -> None:
 class TestAgainstPublication:
     """Two connections: one publishes, one changes who is a candidate."""
 
-    def test_who_subscribes_during_a_publication_comes_after_it(self) -> None:
+    def test_subscription_during_publication_takes_effect_after_it(self) -> None:
         row, feed, done = make.connection(), make.feed(), Flag()
         with elsewhere(lambda: _publish(feed, done)) as published:
             _until_locked(feed)
@@ -156,7 +158,7 @@ class TestAgainstPublication:
         started = SubscriptionInterval.objects.get(subscription=subscribed[0]).started_at
         assert (candidates, started > published_at) == (0, True)
 
-    def test_who_leaves_during_a_publication_was_a_candidate(self) -> None:
+    def test_leaving_during_publication_keeps_candidate(self) -> None:
         row, feed = make.connection(), make.feed()
         taken = take(row, feed)
         done = Flag()
@@ -177,7 +179,7 @@ class TestAgainstPublication:
                 candidates_shared(feed.pk)
             done.set()
 
-    def test_another_feed_is_not_held_up_but_admin_owned_accounts_are(self) -> None:
+    def test_publication_blocks_admin_owned_accounts_not_other_feeds(self) -> None:
         feed, other, done = make.feed(), make.feed(), Flag()
         with elsewhere(lambda: _publish(feed, done)):
             _until_locked(feed)
@@ -190,6 +192,6 @@ class TestAgainstPublication:
             done.set()
 
 
-def test_a_lock_needs_a_transaction() -> None:
+def test_candidates_lock_needs_a_transaction() -> None:
     with pytest.raises(transaction.TransactionManagementError):
         candidates_exclusive(1)

@@ -30,7 +30,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("text", "pair"), NAMES.items())
-def test_a_brokers_name_is_read(text: str, pair: str) -> None:
+def test_broker_symbol_is_parsed(text: str, pair: str) -> None:
     assert canonical(text) == pair
     assert canonical(pair) == pair
 
@@ -40,14 +40,14 @@ def test_a_brokers_name_is_read(text: str, pair: str) -> None:
     ["", " ", "HELLO", "EURUSX", "EUREUR", "EURUSDx", "ЕURUSD", "SHOP.TO", "EURUSD.123456789",
      "EUR/USD/JPY", "A" * 500],
 )  # fmt: skip
-def test_what_cannot_be_read_with_certainty_is_refused(text: str) -> None:
+def test_ambiguous_broker_symbol_is_refused(text: str) -> None:
     with pytest.raises(InvalidInputError) as refused:
         canonical(text)
     assert refused.value.code is Code.SYMBOL_UNKNOWN
 
 
 @given(st.text(max_size=30))
-def test_any_text_is_a_pair_or_refused(text: str) -> None:
+def test_any_text_is_parsed_or_refused(text: str) -> None:
     try:
         pair = canonical(text)
     except InvalidInputError:
@@ -55,13 +55,13 @@ def test_any_text_is_a_pair_or_refused(text: str) -> None:
     assert canonical(pair) == pair
 
 
-def test_the_plainest_name_is_preferred_whatever_the_order() -> None:
+def test_plainest_symbol_is_preferred_in_any_order() -> None:
     listed = [Listed("EURUSD.m", "EUR/USD"), Listed("EURUSD", "EUR/USD"), Listed("X", "GBP/USD")]
     assert preferred(listed) == {"EUR/USD": "EURUSD", "GBP/USD": "X"}
     assert preferred(listed[::-1]) == preferred(listed)
 
 
-def test_the_owners_choice_comes_first() -> None:
+def test_owners_symbol_choice_comes_first() -> None:
     assert resolve("EUR/USD", symbol_map={"EUR/USD": "A"}, preferred_symbol="B") == "A"
     assert resolve("EUR/USD", symbol_map=None, preferred_symbol="B") == "B"
     assert resolve("EUR/USD", symbol_map={}, preferred_symbol=None) is None
@@ -77,7 +77,7 @@ http://127.0.0.1/x https://user:pw@10.0.0.1:8443/ 224.0.0.1 100.64.0.1
 
 
 @pytest.mark.parametrize("host", OURS)
-def test_our_own_network_is_refused_in_every_spelling(host: str, settings: Settings) -> None:
+def test_internal_network_is_refused_in_every_notation(host: str, settings: Settings) -> None:
     settings.FILLCAST_BROKER_NETWORKS = ()
     with pytest.raises(InvalidInputError) as refused:
         hosts.check_named({"host": host})
@@ -92,7 +92,7 @@ def test_public_hosts_need_no_permission(host: str, settings: Settings) -> None:
     hosts.check_named({"host": host})
 
 
-def test_a_public_name_that_leads_home_is_found_out(
+def test_public_name_resolving_to_internal_address_is_refused(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def resolved(host: str, *_: Any, **__: Any) -> list[Any]:
@@ -122,7 +122,7 @@ def test_a_public_name_that_leads_home_is_found_out(
      ("64:ff9b::a00:7", False), ("::10.0.0.7", False), ("::ffff:0:10.0.0.7", False),
      ("224.0.0.1", False), ("100.64.0.1", False)],
 )  # fmt: skip
-def test_a_name_may_lead_to_what_is_public_and_nobodys(
+def test_name_may_resolve_to_public_unowned_address(
     address: str, may: bool, settings: Settings
 ) -> None:
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("0.0.0.0/0"),)
@@ -130,7 +130,7 @@ def test_a_name_may_lead_to_what_is_public_and_nobodys(
     assert hosts.may_resolve_to(ipaddress.ip_address(address)) is may
 
 
-def test_the_line_that_names_an_address_most_closely_says_whose_it_is(settings: Settings) -> None:
+def test_most_specific_line_decides_gateway_owner(settings: Settings) -> None:
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
     settings.FILLCAST_GATEWAY_OWNERS = (
         OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "bob"),
@@ -141,7 +141,7 @@ def test_the_line_that_names_an_address_most_closely_says_whose_it_is(settings: 
 
     def may(username: str) -> list[str]:
         addresses = ("10.0.0.5", "10.0.0.6", "10.1.0.1")
-        return [one for one in addresses if is_allowed(one, username)]
+        return [address for address in addresses if is_allowed(address, username)]
 
     def is_allowed(address: str, username: str) -> bool:
         try:
@@ -157,7 +157,7 @@ def test_the_line_that_names_an_address_most_closely_says_whose_it_is(settings: 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("old", "new"), [("alice", "zoe"), ("mallory", "alice")])
-def test_who_has_a_gateway_by_his_name_keeps_it(old: str, new: str, settings: Settings) -> None:
+def test_named_gateway_owner_keeps_it(old: str, new: str, settings: Settings) -> None:
     settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
     renamed, other = make.user(old, password="x"), make.user("other", password="x")
     renamed.clean()
@@ -197,10 +197,10 @@ def test_gateway_of_one_user_is_refused_to_others(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_may_not_name_a_gateway_any_more_is_told_so_and_trades_nothing_there(
+def test_account_at_forbidden_gateway_is_deactivated_with_message(
     settings: Settings,
 ) -> None:
-    """FILLCAST_GATEWAY_OWNERS is set because somebody has connected there already."""
+    """FILLCAST_GATEWAY_OWNERS is set after a user has already connected there."""
     settings.FILLCAST_BROKER_NETWORKS = (ipaddress.ip_network("10.0.0.0/8"),)
     alice, bob = make.user("alice"), make.user("bob")
     here, there = {"host": "10.0.0.5"}, {"host": "10.0.0.6"}
@@ -211,11 +211,11 @@ def test_who_may_not_name_a_gateway_any_more_is_told_so_and_trades_nothing_there
     lanes = {owners.lane, strangers.lane, other.lane}
     assert deactivate_disallowed(lanes) == []
     settings.FILLCAST_GATEWAY_OWNERS = (OwnedNetwork(ipaddress.ip_network("10.0.0.5"), "alice"),)
-    assert deactivate_disallowed({"sessions.77"}) == []  # whoever takes its lane judges it
+    assert deactivate_disallowed({"sessions.77"}) == []  # checked by the worker that takes its lane
     assert deactivate_disallowed(lanes) == [strangers.pk]
-    told = ConnectionHealth.objects.get(pk=strangers.pk)
-    assert (told.status, told.needs_test, told.reconciled_at) == ("ERROR", True, None)
-    assert "is another user's gateway" in told.last_error
+    health = ConnectionHealth.objects.get(pk=strangers.pk)
+    assert (health.status, health.needs_test, health.reconciled_at) == ("ERROR", True, None)
+    assert "is another user's gateway" in health.last_error
     status_updates.mark_active([strangers.pk])  # an answer is no permission
     assert ConnectionHealth.objects.get(pk=strangers.pk).status == "ERROR"
     assert deactivate_disallowed(lanes) == []  # once is enough

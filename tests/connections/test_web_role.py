@@ -31,7 +31,7 @@ def as_web(web: Callable[[], None]) -> Iterator[None]:
 
 @pytest.fixture
 def people() -> tuple[User, User, Feed]:
-    """Alice, Bob, and a public feed of somebody."""
+    """Alice, Bob, and a public feed of a third user."""
     return make.user("alice"), make.user("bob"), make.feed()
 
 
@@ -42,7 +42,7 @@ def account_of(user: User) -> ExecutionConnection:
     )  # fmt: skip
 
 
-def test_a_tenant_lives_a_whole_life(people: tuple[User, User, Feed], as_web: None) -> None:
+def test_tenant_completes_account_lifecycle(people: tuple[User, User, Feed], as_web: None) -> None:
     alice, _bob, feed = people
     with on_behalf_of(alice):
         row = account_of(alice)
@@ -63,9 +63,7 @@ def test_a_tenant_lives_a_whole_life(people: tuple[User, User, Feed], as_web: No
         assert services.archive_connection(row.pk, by=alice)
 
 
-def test_another_tenants_things_are_not_there(
-    people: tuple[User, User, Feed], as_web: None
-) -> None:
+def test_other_tenants_rows_are_not_found(people: tuple[User, User, Feed], as_web: None) -> None:
     alice, bob, feed = people
     with on_behalf_of(alice):
         row = account_of(alice)
@@ -93,7 +91,7 @@ def operator() -> User:
     return staff(Role.OPERATOR)
 
 
-def test_an_operator_makes_an_admin_owned_account(operator: User, as_web: None) -> None:
+def test_operator_creates_admin_owned_account(operator: User, as_web: None) -> None:
     with on_behalf_of(operator):
         made = services.create_connection(
             by=operator, admin=operator, name="house", type="paper", account="1"
@@ -101,7 +99,7 @@ def test_an_operator_makes_an_admin_owned_account(operator: User, as_web: None) 
         assert made.is_admin_owned()
 
 
-def test_who_shares_a_session_with_somebody_else_shares_its_lane(
+def test_accounts_sharing_a_session_share_its_lane(
     people: tuple[User, User, Feed], as_web: None, settings: Settings
 ) -> None:
     """Whose the other account is, and that there is one, its owner does not see."""

@@ -40,8 +40,8 @@ def test_first_hour_names_every_broker_type_with_its_credentials() -> None:
     rows = {row[0].strip("`"): row for row in table("docs/first-hour.md", "broker type (`type`)")}
     assert set(rows) == OURS
     for kind, (_kind, _account, credentials, _more) in rows.items():
-        said = (kind, names(credentials))
-        assert said == (kind, {secret.key for secret in form_of(kind).secrets})
+        documented = (kind, names(credentials))
+        assert documented == (kind, {secret.key for secret in form_of(kind).secrets})
 
 
 def test_first_hour_names_the_settings_that_a_broker_type_needs() -> None:
@@ -51,11 +51,11 @@ def test_first_hour_names_the_settings_that_a_broker_type_needs() -> None:
         assert (kind, needed - names(more)) == (kind, set())
         known = {setting.key for setting in form.settings}
         settings = re.search(r"settings? ([^;(]*)", more)
-        said = names(settings[1]) if settings else set()
-        assert (kind, said - known) == (kind, set())
+        documented = names(settings[1]) if settings else set()
+        assert (kind, documented - known) == (kind, set())
 
 
 @pytest.mark.parametrize(("kind", "path"), SETTING_TABLES)
 def test_table_of_settings_has_those_of_the_form(kind: str, path: str) -> None:
-    said = {row[0].strip("`") for row in table(path, "setting")}
-    assert said - COMMON_KEYS == {setting.key for setting in form_of(kind).settings}
+    documented = {row[0].strip("`") for row in table(path, "setting")}
+    assert documented - COMMON_KEYS == {setting.key for setting in form_of(kind).settings}

@@ -26,8 +26,8 @@ def test_every_chapter_has_a_verdict_and_names_tests() -> None:
 def test_named_test_exists(named: str) -> None:
     path, _, function = named.partition("::")
     wanted = path.removeprefix("tests/")
-    found = [one for one in TESTS.rglob("test_*.py") if f"/{wanted}" in one.as_posix()]
+    found = [path for path in TESTS.rglob("test_*.py") if f"/{wanted}" in path.as_posix()]
     assert found, f"docs/security.md names {path}, which is not there"
     if function:
-        texts = [one.read_text() for one in found]
+        texts = [path.read_text() for path in found]
         assert any(f"def {function}(" in text for text in texts), named

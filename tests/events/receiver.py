@@ -1,4 +1,4 @@
-"""A web server that receives messages, remembers them, and answers as it is told."""
+"""A web server that records the messages it receives and answers as the test sets."""
 
 import json
 import threading

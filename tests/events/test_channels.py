@@ -26,7 +26,7 @@ MESSAGE = Outgoing("Title", "Body", is_alarm=False, events=[{"id": 5}])
         ("mailto://alice@example.com", "mailto:example.com"),
     ],
 )
-def test_taken_and_shown_without_secrets(url: str, shown: str) -> None:
+def test_channel_url_is_shown_without_secrets(url: str, shown: str) -> None:
     assert channels.check_url(url) == shown
 
 
@@ -54,7 +54,7 @@ def test_private_and_unencrypted_addresses_are_refused_at_once(url: str) -> None
     assert caught.value.code == "HOST_NOT_ALLOWED"
 
 
-def test_unencrypted_webhooks_need_an_operators_word(settings: Settings) -> None:
+def test_unencrypted_webhooks_need_operator_permission(settings: Settings) -> None:
     assert channels.check_url("json://127.0.0.1/x") == "http://127.0.0.1"
     settings.FILLCAST_OUTBOUND_NETWORKS = ()
     for url in ("json://127.0.0.1/x", "json://localhost/x"):
@@ -62,7 +62,7 @@ def test_unencrypted_webhooks_need_an_operators_word(settings: Settings) -> None
             channels.check_url(url)
 
 
-def test_what_a_url_asks_for_beyond_its_place_is_not_granted() -> None:
+def test_unsafe_url_options_are_refused() -> None:
     plugin = channels._plugin("jsons://example.com/x?verify=no&redirect=yes&cto=900&rto=900")
     assert plugin.verify_certificate is True
     assert plugin.redirects is False
@@ -74,10 +74,12 @@ def test_query_parameters_of_a_webhook_are_kept() -> None:
 
 
 @pytest.mark.django_db
-def test_a_channel_keeps_its_url_sealed_for_its_row_and_owner(alice: User, bob: User) -> None:
+def test_channel_url_is_sealed_for_its_row_and_owner(alice: User, bob: User) -> None:
     url = f"https://hooks.example.com/{TOKEN}"
-    one = services.create_channel(user_id=alice.pk, name=" Ops ", url=url, kinds=["order.failed"])
-    stored = Channel.objects.get(pk=one.pk)
+    channel = services.create_channel(
+        user_id=alice.pk, name=" Ops ", url=url, kinds=["order.failed"]
+    )
+    stored = Channel.objects.get(pk=channel.pk)
     assert TOKEN.encode() not in bytes(stored.url_sealed)
     assert TOKEN not in f"{stored.name}{stored.url_display}"
     assert (stored.name, stored.kinds, channels.open_url(stored)) == ("Ops", ["order.failed"], url)
@@ -86,7 +88,7 @@ def test_a_channel_keeps_its_url_sealed_for_its_row_and_owner(alice: User, bob: 
     with pytest.raises(RefusedError):
         channels.open_url(stored)
     other = services.create_channel(user_id=alice.pk, name="b", url=url)
-    other.url_sealed = one.url_sealed
+    other.url_sealed = channel.url_sealed
     with pytest.raises(RefusedError) as caught:
         channels.open_url(other)
     assert TOKEN not in str(caught.value)
@@ -94,9 +96,9 @@ def test_a_channel_keeps_its_url_sealed_for_its_row_and_owner(alice: User, bob: 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("name", "kinds", "field"), [(" ", [], "name"), ("a", ["nonsense"], "kinds")]
+    ("name", "kinds", "field"), [(" ", [], "name"), ("a", ["no.such.kind"], "kinds")]
 )
-def test_wrong_fields_are_named(alice: User, name: str, kinds: list[str], field: str) -> None:
+def test_invalid_fields_are_named(alice: User, name: str, kinds: list[str], field: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         services.create_channel(
             user_id=alice.pk, name=name, url="mailto:a@example.com", kinds=kinds
@@ -106,7 +108,7 @@ def test_wrong_fields_are_named(alice: User, name: str, kinds: list[str], field:
 
 
 @pytest.mark.django_db
-def test_without_a_key_nothing_is_kept(alice: User, settings: Settings) -> None:
+def test_channel_is_not_stored_without_key(alice: User, settings: Settings) -> None:
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = ()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = None
     with pytest.raises(ConflictError):

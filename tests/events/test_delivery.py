@@ -47,7 +47,7 @@ def statuses() -> list[tuple[str, int]]:
     return list(Delivery.objects.order_by("event_id").values_list("status", "tries"))
 
 
-def test_a_burst_is_one_message_with_every_event_in_it(alice: User, hook: Receiver) -> None:
+def test_burst_is_one_message_with_every_event(alice: User, hook: Receiver) -> None:
     channel = channel_to(alice, hook.url())
     ids = happen(*[fill(alice) for _ in range(200)], NewEvent(EventKind.ORDER_DENIED, alice.pk))
     assert services.deliver() == Delivered(events=201, messages=1, failures=0)
@@ -61,7 +61,7 @@ def test_a_burst_is_one_message_with_every_event_in_it(alice: User, hook: Receiv
     assert services.deliver() == Delivered(0, 0, 0)
 
 
-def test_what_happens_while_a_channel_rests_goes_out_together(alice: User, hook: Receiver) -> None:
+def test_events_during_backoff_are_sent_together(alice: User, hook: Receiver) -> None:
     channel_to(alice, hook.url())
     happen(fill(alice))
     services.deliver()
@@ -85,7 +85,7 @@ def test_what_happens_while_a_channel_rests_goes_out_together(alice: User, hook:
     ],
     ids=["seconds", "seconds at 503", "date at 503", "date in the past", "too long", "no time"],
 )
-def test_server_that_says_when_to_come_back_is_left_alone_until_then(
+def test_retry_after_of_server_is_respected(
     alice: User, hook: Receiver, status: int, header: str, least: int, most: int
 ) -> None:
     hook.answers, hook.retry_after = [status], header
@@ -125,7 +125,7 @@ def test_failed_delivery_is_retried_with_same_ids(alice: User, hook: Receiver) -
     assert statuses() == [("SENT", 3)]
 
 
-def test_tries_are_spent_in_the_end(alice: User, hook: Receiver) -> None:
+def test_delivery_attempts_are_limited(alice: User, hook: Receiver) -> None:
     hook.answers = [500] * (delivery.TRIES + 5)
     channel_to(alice, hook.url())
     happen(fill(alice))
@@ -145,7 +145,7 @@ def test_a_redirect_is_not_followed(alice: User, hook: Receiver) -> None:
     assert hook.paths == ["/hook"]
 
 
-def test_a_refused_host_is_not_tried_again(alice: User, hook: Receiver, settings: Settings) -> None:
+def test_refused_host_is_not_retried(alice: User, hook: Receiver, settings: Settings) -> None:
     channel = channel_to(alice, hook.url(host="localhost"))
     settings.FILLCAST_OUTBOUND_NETWORKS = ()  # operators thought better of it
     happen(fill(alice))
@@ -156,7 +156,7 @@ def test_a_refused_host_is_not_tried_again(alice: User, hook: Receiver, settings
     assert hook.journal == []
 
 
-def test_errors_hold_nothing_of_the_urls_secrets(alice: User, hook: Receiver) -> None:
+def test_errors_contain_no_url_secrets(alice: User, hook: Receiver) -> None:
     hook.answers = [404]
     url = f"json://user:canary-pass@127.0.0.1:{hook.port}/canary-path?-key=canary-query"
     channel = channel_to(alice, url)
@@ -168,7 +168,9 @@ def test_errors_hold_nothing_of_the_urls_secrets(alice: User, hook: Receiver) ->
     assert "canary" not in Delivery.objects.get().last_error
 
 
-def test_one_tenants_trouble_is_not_anothers(alice: User, bob: User, hook: Receiver) -> None:
+def test_failing_channel_does_not_affect_other_tenants(
+    alice: User, bob: User, hook: Receiver
+) -> None:
     broken = channel_to(alice, hook.url())
     Channel.objects.filter(pk=broken.pk).update(url_sealed=b"no box")
     unreachable = channel_to(alice, "json://127.0.0.1:1/")
@@ -180,7 +182,7 @@ def test_one_tenants_trouble_is_not_anothers(alice: User, bob: User, hook: Recei
     assert unreachable.last_error != ""
 
 
-def test_no_transaction_is_open_while_a_message_is_under_way(alice: User, hook: Receiver) -> None:
+def test_no_transaction_is_open_while_sending(alice: User, hook: Receiver) -> None:
     channel_to(alice, hook.url())
     happen(fill(alice))
     open_ones: list[int] = []
@@ -201,7 +203,7 @@ def test_no_transaction_is_open_while_a_message_is_under_way(alice: User, hook: 
         services.deliver()
 
 
-def test_a_process_that_died_after_sending_sends_again_when_its_claim_ends(
+def test_delivery_is_repeated_when_claim_of_dead_process_expires(
     alice: User, hook: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class KilledError(BaseException):
@@ -223,7 +225,7 @@ def test_a_process_that_died_after_sending_sends_again_when_its_claim_ends(
     assert statuses() == [("SENT", 1)]
 
 
-def test_two_processes_do_not_send_the_same(alice: User, hook: Receiver) -> None:
+def test_two_processes_do_not_send_same_delivery(alice: User, hook: Receiver) -> None:
     channel_to(alice, hook.url())
     happen(fill(alice))
     seconds: list[Delivered] = []
@@ -243,9 +245,7 @@ def test_two_processes_do_not_send_the_same(alice: User, hook: Receiver) -> None
     assert len(hook.journal) == 1
 
 
-def test_a_channel_that_is_being_claimed_is_passed_over_not_waited_for(
-    alice: User, hook: Receiver
-) -> None:
+def test_locked_channel_is_skipped_not_waited_for(alice: User, hook: Receiver) -> None:
     channel_to(alice, hook.url())
     happen(fill(alice))
     route_events(10)
@@ -264,9 +264,7 @@ def test_a_channel_that_is_being_claimed_is_passed_over_not_waited_for(
     assert hook.journal == []
 
 
-def test_a_test_message_comes_at_once_even_to_a_channel_that_rests(
-    alice: User, hook: Receiver
-) -> None:
+def test_test_message_is_sent_immediately_despite_backoff(alice: User, hook: Receiver) -> None:
     hook.answers = [500]
     channel = channel_to(alice, hook.url())
     happen(fill(alice))
@@ -276,7 +274,7 @@ def test_a_test_message_comes_at_once_even_to_a_channel_that_rests(
     assert "1 test message" in hook.journal[-1]["title"]
 
 
-def test_mail_is_one_too(alice: User) -> None:
+def test_email_channel_is_delivered(alice: User) -> None:
     channel = channel_to(alice, "mailto:alice@example.com")
     services.deliver()
     confirmation.confirm(channel.pk, confirmation.code_of(channel))
@@ -295,7 +293,7 @@ def test_inactive_channel_receives_nothing(alice: User, hook: Receiver) -> None:
     assert hook.journal == []
 
 
-def test_many_channels_are_told_in_a_few_runs(alice: User, hook: Receiver) -> None:
+def test_many_channels_are_served_in_few_runs(alice: User, hook: Receiver) -> None:
     for number in range(delivery.MAX_CHANNELS + 4):
         channel_to(alice, hook.url(f"/{number}"))
     happen(fill(alice))

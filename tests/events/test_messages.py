@@ -1,4 +1,4 @@
-"""Words that never mix up who said no, and never make anything up."""
+"""Messages name the side that refused and invent nothing."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_documentation_has_every_kind() -> None:
     assert missing == []
 
 
-def test_signal_without_known_counts_has_words() -> None:
+def test_signal_without_known_counts_has_message() -> None:
     words = render(event("signal.incomplete", orders="?", candidates=None))
     assert (
         words.title
@@ -53,14 +53,14 @@ def test_more_reasons_than_fit_are_counted() -> None:
     assert "… and 8 more reasons." in words.body
 
 
-def test_filled() -> None:
+def test_filled_order_message() -> None:
     words = render(event("order.filled", avg_fill_price="1.1002", slippage_pips="0.3"))
     assert words.title == "Filled: Buy 10,000 EUR/USD at 1.1002"
     assert words.body == "Slippage +0.3 pips, + is worse.\nMT5 · 7714, S-2041."
 
 
 @pytest.mark.parametrize(
-    ("kind", "title", "said", "never_said"),
+    ("kind", "title", "message", "absent"),
     [
         (
             "order.denied",
@@ -75,15 +75,17 @@ def test_filled() -> None:
         ("order.expired", "Expired: ", "", ["rejected", "denied"]),
     ],
 )
-def test_who_said_no(kind: str, title: str, said: str, never_said: list[str]) -> None:
+def test_message_names_the_side_that_refused(
+    kind: str, title: str, message: str, absent: list[str]
+) -> None:
     words = render(event(kind))
     assert words.title == f"{title}Buy 10,000 EUR/USD"
-    assert said in words.body
-    for word in never_said:
+    assert message in words.body
+    for word in absent:
         assert word not in f"{words.title} {words.body}".lower()
 
 
-def test_a_code_stands_below_its_sentence_with_what_to_do() -> None:
+def test_code_follows_its_sentence_with_remedy() -> None:
     words = render(event("order.denied", code="MAX_LEVERAGE", detail="32 of at most 30."))
     assert words.body.splitlines() == [
         Code.MAX_LEVERAGE.sentence,
@@ -95,7 +97,7 @@ def test_a_code_stands_below_its_sentence_with_what_to_do() -> None:
     ]
 
 
-def test_a_closed_position_says_its_net_result() -> None:
+def test_closed_position_message_has_net_result() -> None:
     facts = {**FACTS, "currency": "EUR"}
     words = render(
         event("position.closed", facts=facts, pnl="-45.90", commission="2.50", reason="sl")
@@ -104,12 +106,12 @@ def test_a_closed_position_says_its_net_result() -> None:
     assert words.body.startswith("The stop loss was hit.\nCommission 2.50, part of the result.")
 
 
-def test_exits_name_their_leg() -> None:
+def test_exit_message_names_its_leg() -> None:
     facts = {**FACTS, "leg": "tp-1"}
     assert render(event("order.filled", facts=facts)).title == "Filled: Buy 10,000 EUR/USD (tp-1)"
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_unknown_values_are_omitted() -> None:
     bare = EventContext(1, "order.filled", 1, None, None, None, {}, AT)
     assert render(bare).title == "Filled: order"
     assert render(bare).body == ""
@@ -119,7 +121,7 @@ def test_what_is_not_known_is_left_out() -> None:
     ("change", "title"),
     [("set", "Kill switch set: exits only"), ("released", "Kill switch released")],
 )
-def test_kill_switch(change: str, title: str) -> None:
+def test_kill_switch_message(change: str, title: str) -> None:
     words = render(
         event("kill_switch.changed", change=change, mode="REDUCING", scope="ALL", reason="News.")
     )
@@ -127,7 +129,7 @@ def test_kill_switch(change: str, title: str) -> None:
     assert words.body.startswith("For all accounts.\nNews.")
 
 
-def test_several_are_counted_with_the_gravest_first() -> None:
+def test_digest_counts_events_most_severe_first() -> None:
     many = [event("order.filled", number=n) for n in range(12)]
     words = render_digest(
         [*many, event("order.unknown"), event("order.denied"), event("order.denied")]
@@ -138,7 +140,7 @@ def test_several_are_counted_with_the_gravest_first() -> None:
     assert (len(lines), lines[-1]) == (11, "… and 5 more.")
 
 
-def test_orders_that_ended_while_they_waited_are_counted_as_not_sent() -> None:
+def test_orders_ended_while_waiting_count_as_not_sent() -> None:
     waited = [event("order.denied", number=n, code="BROKER_HOST_DOWN") for n in range(3)]
     expired = event("order.expired", code="BROKER_HOST_DOWN")
     words = render_digest([*waited, expired, event("order.denied", code="MAX_LEVERAGE")])

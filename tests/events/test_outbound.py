@@ -23,11 +23,11 @@ LOOPBACK = [ipaddress.ip_network("127.0.0.0/8")]
         "::127.0.0.1", "::ffff:0:10.0.0.1", "fe80::1%eth0", "fec0::1", "2002:a9fe:a9fe::1",
     ],
 )  # fmt: skip
-def test_private_addresses_are_refused_however_they_are_written(text: str) -> None:
+def test_private_addresses_are_refused_in_every_notation(text: str) -> None:
     assert not is_allowed(ipaddress.ip_address(text), [], encrypted=True)
 
 
-def test_public_addresses_are_allowed_over_tls_only_and_named_networks_either_way() -> None:
+def test_public_addresses_need_tls_named_networks_do_not() -> None:
     public, named = ipaddress.ip_address("93.184.215.14"), ipaddress.ip_address("10.1.2.3")
     tens = [ipaddress.ip_network("10.0.0.0/8")]
     assert is_allowed(public, [], encrypted=True)
@@ -54,7 +54,7 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[list[str]]]:
     return table
 
 
-def test_one_private_address_among_public_ones_is_enough_to_refuse(
+def test_one_private_address_among_public_ones_is_refused(
     names: dict[str, list[list[str]]],
 ) -> None:
     names["mixed.example"] = [["93.184.215.14", "10.0.0.1"]]
@@ -62,7 +62,7 @@ def test_one_private_address_among_public_ones_is_enough_to_refuse(
         resolve_allowed_address("mixed.example", 443, [], encrypted=True)
 
 
-def test_a_name_is_looked_up_once_and_what_was_judged_is_connected_to(
+def test_checked_address_is_the_one_connected_to(
     names: dict[str, list[list[str]]], hook: Receiver
 ) -> None:
     names["turncoat.example"] = [["127.0.0.1"], ["10.255.255.1"]]
@@ -70,10 +70,10 @@ def test_a_name_is_looked_up_once_and_what_was_judged_is_connected_to(
         answer = requests.post(f"http://turncoat.example:{hook.port}/x", json={}, timeout=2)
     assert answer.status_code == 200
     assert hook.paths == ["/x"]
-    assert names["turncoat.example"] == [["10.255.255.1"]]  # nobody asked again
+    assert names["turncoat.example"] == [["10.255.255.1"]]  # no second look-up
 
 
-def test_a_name_that_leads_inside_is_never_connected_to(
+def test_name_resolving_to_internal_address_is_never_connected(
     names: dict[str, list[list[str]]], hook: Receiver
 ) -> None:
     names["inside.example"] = [["127.0.0.1"]]
@@ -82,7 +82,7 @@ def test_a_name_that_leads_inside_is_never_connected_to(
     assert hook.journal == []
 
 
-def test_a_redirect_is_judged_like_any_connection(
+def test_redirect_target_is_checked_like_any_connection(
     names: dict[str, list[list[str]]], hook: Receiver
 ) -> None:
     names["inside.example"] = [["127.0.0.2"]]
@@ -95,11 +95,11 @@ def test_a_redirect_is_judged_like_any_connection(
     assert hook.paths == ["/x"]
 
 
-def test_without_a_guard_connections_are_as_they_were(hook: Receiver) -> None:
+def test_connections_are_unchanged_without_guard(hook: Receiver) -> None:
     assert requests.post(hook.url().replace("json", "http"), json={}, timeout=2).status_code == 200
 
 
-def test_an_answer_that_drips_in_for_ever_is_ended(hook: Receiver) -> None:
+def test_slow_dripping_response_is_aborted(hook: Receiver) -> None:
     hook.drip = True
     with (
         pytest.raises(requests.RequestException),

@@ -1,4 +1,4 @@
-"""Who is told what, once, and that rows of the outbox are shared between processes."""
+"""Each user is notified once; processes share the rows of the outbox."""
 
 import threading
 from collections.abc import Sequence
@@ -18,19 +18,19 @@ from users.models import User
 pytestmark = pytest.mark.django_db
 
 
-def told(user: User) -> list[tuple[str, str]]:
+def notifications_of(user: User) -> list[tuple[str, str]]:
     return list(selectors.inbox(user.pk).order_by("id").values_list("kind", "title"))
 
 
 def test_only_owner_is_notified(alice: User, bob: User, operator: User) -> None:
     services.emit(EventKind.ORDER_FILLED, user_id=alice.pk, payload={"trade": "Buy 1 EUR/USD"})
     assert route_events(10) == 1
-    assert told(alice) == [("order.filled", "Filled: Buy 1 EUR/USD")]
-    assert told(bob) == []
-    assert told(operator) == []
+    assert notifications_of(alice) == [("order.filled", "Filled: Buy 1 EUR/USD")]
+    assert notifications_of(bob) == []
+    assert notifications_of(operator) == []
 
 
-def test_operators_are_told_of_alarms_and_of_what_has_no_owner(
+def test_operators_are_notified_of_alarms_and_unowned_events(
     alice: User, bob: User, operator: User
 ) -> None:
     services.emit(EventKind.ORDER_FAILED, user_id=alice.pk, signal_id=1)
@@ -38,13 +38,13 @@ def test_operators_are_told_of_alarms_and_of_what_has_no_owner(
     services.emit(EventKind.POSITION_CLOSED)
     User.objects.create(username="former", is_staff=True, is_active=False)
     route_events(10)
-    assert [kind for kind, _ in told(alice)] == ["order.failed"]
-    assert [kind for kind, _ in told(operator)] == [
+    assert [kind for kind, _ in notifications_of(alice)] == ["order.failed"]
+    assert [kind for kind, _ in notifications_of(operator)] == [
         "order.failed",
         "audit.failed",
         "position.closed",
     ]
-    assert told(bob) == []
+    assert notifications_of(bob) == []
     assert Notification.objects.count() == 4
     assert Notification.objects.get(kind=EventKind.AUDIT_FAILED).body == "DUP 1"
 
@@ -52,18 +52,18 @@ def test_operators_are_told_of_alarms_and_of_what_has_no_owner(
 def test_operator_who_is_owner_is_notified_once(operator: User) -> None:
     services.emit(EventKind.ORDER_UNKNOWN, user_id=operator.pk)
     route_events(10)
-    assert len(told(operator)) == 1
+    assert len(notifications_of(operator)) == 1
 
 
-def test_an_event_is_spread_once(alice: User) -> None:
+def test_event_is_routed_once(alice: User) -> None:
     services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
     assert (route_events(10), route_events(10)) == (1, 0)
     Event.objects.update(delivered_at=None)  # as if the mark had been lost
     route_events(10)
-    assert len(told(alice)) == 1
+    assert len(notifications_of(alice)) == 1
 
 
-def test_a_thousand_fills_of_one_signal_are_one_line(alice: User, bob: User) -> None:
+def test_thousand_fills_of_one_signal_are_one_line(alice: User, bob: User) -> None:
     services.emit_many(
         [NewEvent(EventKind.ORDER_FILLED, alice.pk, signal_id=7, order_id=n) for n in range(1000)]
         + [NewEvent(EventKind.ORDER_DENIED, alice.pk, signal_id=7)]
@@ -71,20 +71,20 @@ def test_a_thousand_fills_of_one_signal_are_one_line(alice: User, bob: User) -> 
         + [NewEvent(EventKind.ORDER_FILLED, bob.pk, signal_id=7)]
     )
     route_events(5000)
-    kinds = [kind for kind, _ in told(alice)]
+    kinds = [kind for kind, _ in notifications_of(alice)]
     assert kinds.count("order.filled") == 2
     assert kinds.count("order.denied") == 1
-    assert told(alice)[0][1] == "1,000 orders filled: S-7"
+    assert notifications_of(alice)[0][1] == "1,000 orders filled: S-7"
     body = Notification.objects.filter(user=alice).earliest("id").body
     assert body.splitlines()[-1] == "… and 990 more."
-    assert len(told(bob)) == 1
+    assert len(notifications_of(bob)) == 1
 
 
 def test_event_of_deleted_user_does_not_block_others(alice: User) -> None:
     services.emit(EventKind.ORDER_FILLED, user_id=10**9)
     services.emit(EventKind.ORDER_FILLED, user_id=alice.pk)
     assert route_events(10) == 2
-    assert len(told(alice)) == 1
+    assert len(notifications_of(alice)) == 1
 
 
 def test_unexpected_payload_does_not_block_others(alice: User) -> None:
@@ -92,10 +92,10 @@ def test_unexpected_payload_does_not_block_others(alice: User) -> None:
     services.emit(EventKind.POSITION_CLOSED, user_id=alice.pk, payload={"pnl": {"a": 1}})
     services.emit(EventKind.ORDER_DENIED, user_id=alice.pk, payload={"code": ["x"]})
     assert route_events(10) == 3
-    assert len(told(alice)) == 3
+    assert len(notifications_of(alice)) == 3
 
 
-def test_facts_of_higher_rooms_reach_the_words_and_their_failure_does_not(
+def test_context_providers_feed_messages_and_may_fail(
     alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def knows(events: Sequence[EventContext]) -> dict[int, dict[str, str]]:
@@ -109,10 +109,10 @@ def test_facts_of_higher_rooms_reach_the_words_and_their_failure_does_not(
     monkeypatch.setattr(context, "_providers", [fails, knows])
     services.emit(EventKind.ORDER_EXPIRED, user_id=alice.pk)
     route_events(10)
-    assert told(alice) == [("order.expired", "Expired: Sell 5 XAU/USD")]
+    assert notifications_of(alice) == [("order.expired", "Expired: Sell 5 XAU/USD")]
 
 
-def test_deliveries_go_to_active_channels_that_want_the_kind(alice: User, bob: User) -> None:
+def test_deliveries_go_to_active_channels_subscribed_to_kind(alice: User, bob: User) -> None:
     def channel(owner: User, name: str, **fields: object) -> None:
         known = {"confirmed_at": timezone.now(), **fields}
         Channel.objects.create(user=owner, name=name, url_sealed=b"", **known)
@@ -134,19 +134,21 @@ def test_deliveries_go_to_active_channels_that_want_the_kind(alice: User, bob: U
     }
 
 
-def test_a_test_message_goes_to_its_channel_only_and_into_no_inbox(alice: User, bob: User) -> None:
+def test_test_message_goes_to_its_channel_only(alice: User, bob: User) -> None:
     wanted = {"kinds": ["order.denied"], "confirmed_at": timezone.now()}
-    one, _ = (
+    channel, _ = (
         Channel.objects.create(user=alice, name=name, url_sealed=b"", **wanted) for name in "ab"
     )
-    services.send_test(channel_id=one.pk)
-    services.emit(EventKind.CHANNEL_TEST, user_id=bob.pk, payload={"channel_id": one.pk})  # not his
+    services.send_test(channel_id=channel.pk)
+    services.emit(
+        EventKind.CHANNEL_TEST, user_id=bob.pk, payload={"channel_id": channel.pk}
+    )  # not his
     route_events(10)
-    assert list(Delivery.objects.values_list("channel", flat=True)) == [one.pk]
+    assert list(Delivery.objects.values_list("channel", flat=True)) == [channel.pk]
     assert Notification.objects.count() == 0
 
 
-def test_reading(alice: User, bob: User) -> None:
+def test_notifications_are_marked_as_read(alice: User, bob: User) -> None:
     for owner in (alice, alice, bob):
         services.emit(EventKind.ORDER_FILLED, user_id=owner.pk, signal_id=None)
         route_events(1)
@@ -185,4 +187,4 @@ def test_two_processes_share_the_outbox_without_waiting_or_repeating(alice: User
         thread.join(10)
         assert counts == [2]  # the four that are held were left, not waited for
     assert route_events(10) == len(held)
-    assert len(told(alice)) == 6
+    assert len(notifications_of(alice)) == 6

@@ -18,15 +18,15 @@ def become_web(user: User) -> None:
 
 
 @pytest.fixture
-def told(alice: User, bob: User) -> None:
+def delivered_events(alice: User, bob: User) -> None:
     for owner in (alice, bob):
         Notification.objects.create(
             user=owner, event_id=owner.pk, kind=EventKind.ORDER_FILLED, title="Filled"
         )
 
 
-@pytest.mark.usefixtures("told")
-def test_a_tenant_reads_and_keeps_channels_through_the_web(alice: User, bob: User) -> None:
+@pytest.mark.usefixtures("delivered_events")
+def test_tenant_manages_own_channels_through_web_role(alice: User, bob: User) -> None:
     theirs = services.create_channel(user_id=bob.pk, name="b", url="mailto:b@example.com")
     become_web(alice)
     assert (selectors.unread_count(alice.pk), selectors.unread_count(bob.pk)) == (1, 0)
@@ -39,7 +39,7 @@ def test_a_tenant_reads_and_keeps_channels_through_the_web(alice: User, bob: Use
         services.send_test(channel_id=theirs.pk)
 
 
-def test_a_tenant_cannot_write_events_or_channels_of_others(alice: User, bob: User) -> None:
+def test_tenant_cannot_write_others_events_or_channels(alice: User, bob: User) -> None:
     become_web(alice)
     with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
         services.emit(EventKind.ORDER_FILLED, user_id=bob.pk)

@@ -17,5 +17,5 @@ from positions.levels import target_fraction
         ([], 1, None),
     ],
 )
-def test_the_share_of_a_target(fractions: list[str], number: int, share: str | None) -> None:
+def test_target_quantity_is_its_share(fractions: list[str], number: int, share: str | None) -> None:
     assert target_fraction([D(f) for f in fractions], number) == (D(share) if share else None)

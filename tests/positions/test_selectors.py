@@ -59,7 +59,7 @@ def source(db: None) -> DataConnection:
     return DataConnection.objects.create(name="quotes")
 
 
-def test_a_buy_is_worth_the_bid_and_a_sell_the_ask(source: DataConnection) -> None:
+def test_buy_is_valued_at_bid_and_sell_at_ask(source: DataConnection) -> None:
     owner = cast.user()
     account = cast.connection(owner)
     quote(source, "1.2", "1.3")
@@ -74,7 +74,7 @@ def test_a_buy_is_worth_the_bid_and_a_sell_the_ask(source: DataConnection) -> No
     assert len(queries) == 1
 
 
-def test_without_a_quote_of_its_own_source_there_is_no_price(source: DataConnection) -> None:
+def test_position_has_no_price_without_quote_of_its_source(source: DataConnection) -> None:
     owner = cast.user()
     account = cast.connection(owner)
     other = DataConnection.objects.create(name="other")
@@ -87,7 +87,7 @@ def test_without_a_quote_of_its_own_source_there_is_no_price(source: DataConnect
         assert found.unrealized_pnl is None  # type: ignore[attr-defined]
 
 
-def test_sums_by_connection_leave_out_what_has_no_price_and_say_so(source: DataConnection) -> None:
+def test_sums_by_connection_omit_and_count_unpriced_positions(source: DataConnection) -> None:
     owner = cast.user()
     one, two, empty = (cast.connection(owner) for _ in range(3))
     first, second, third, fourth = cast.signals(owner, 4)

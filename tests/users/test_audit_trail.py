@@ -45,7 +45,7 @@ def as_web() -> Iterator[None]:
     rows("RESET ROLE")
 
 
-def test_a_change_tells_who_when_before_and_after(alice: world.Tenant) -> None:
+def test_change_records_actor_time_before_and_after(alice: world.Tenant) -> None:
     preset = make.preset(alice.user)
     key = preset.pk
     with transaction.atomic(), changed_by(alice.user.pk):
@@ -64,7 +64,7 @@ def test_a_change_tells_who_when_before_and_after(alice: world.Tenant) -> None:
     assert created.at < changed.at < removed.at
 
 
-def test_sql_by_hand_leaves_a_line_with_program_and_login(alice: world.Tenant) -> None:
+def test_manual_sql_is_recorded_with_program_and_login(alice: world.Tenant) -> None:
     rows("UPDATE connections_subscription SET multiplier = 7")
     latest = lines("connections_subscription", alice.subscription.pk)[-1]
     assert (latest.operation, latest.after) == ("update", {"multiplier": 7})
@@ -72,7 +72,7 @@ def test_sql_by_hand_leaves_a_line_with_program_and_login(alice: world.Tenant) -
     assert latest.login.split("/")[0] == connection.get_connection_params()["user"]
 
 
-def test_rights_factors_channels_and_schedules_leave_lines(alice: world.Tenant) -> None:
+def test_changes_of_rights_factors_channels_and_schedules_are_recorded(alice: world.Tenant) -> None:
     user = alice.user
     user.set_password("correct horse battery")
     user.save()
@@ -111,7 +111,7 @@ def test_rights_factors_channels_and_schedules_leave_lines(alice: world.Tenant) 
     assert last["auth_group"].after["name"] == "risk officers"
 
 
-def test_no_secret_is_kept_and_no_noise(alice: world.Tenant) -> None:
+def test_trail_records_no_secrets_and_no_noise(alice: world.Tenant) -> None:
     before = len(lines("users_user")), len(lines("connections_executionconnection"))
     User.objects.update(last_login=world.NOW)
     ExecutionConnection.objects.update(lane=3, broker_host="x")
@@ -129,13 +129,17 @@ SECRET_LIKE = ("password", "secret", "token", "sealed", "signing", "private")
 NOT_SECRET: set[tuple[str, str]] = set()
 
 
-def test_no_column_that_sounds_secret_is_kept_with_its_value() -> None:
+def test_secret_sounding_columns_are_recorded_without_value() -> None:
     columns = rows(
         "SELECT table_name, column_name, data_type FROM information_schema.columns"
         " WHERE table_name = ANY (%s)",
         (list(LABELS),),
     )
-    hidden = {(one.table, name) for one in TRACKED for name in (*one.secrets, *one.ignored)}
+    hidden = {
+        (tracked.table, name)
+        for tracked in TRACKED
+        for name in (*tracked.secrets, *tracked.ignored)
+    }
     sounds_secret = {
         (column.table_name, column.column_name)
         for column in columns
@@ -144,20 +148,22 @@ def test_no_column_that_sounds_secret_is_kept_with_its_value() -> None:
     assert sounds_secret - hidden - NOT_SECRET == set()
 
 
-def test_each_tracked_table_has_the_trigger_that_it_is_declared_with() -> None:
+def test_each_tracked_table_has_its_declared_trigger() -> None:
     found = rows(
         "SELECT tgrelid::regclass::text AS relation, tgargs FROM pg_trigger"
         " WHERE tgname = 'fillcast_trail' AND tgenabled = 'O'"
     )
-    installed = {one.relation: bytes(one.tgargs).split(b"\0")[:2] for one in found}
+    installed = {tracked.relation: bytes(tracked.tgargs).split(b"\0")[:2] for tracked in found}
     declared = {
-        one.table: [f"{{{','.join(names)}}}".encode() for names in (one.secrets, one.ignored)]
-        for one in TRACKED
+        tracked.table: [
+            f"{{{','.join(names)}}}".encode() for names in (tracked.secrets, tracked.ignored)
+        ]
+        for tracked in TRACKED
     }
     assert installed == declared
 
 
-def test_a_request_is_known_by_user_address_and_entry_point(
+def test_request_is_recorded_with_user_address_and_entry_point(
     alice: world.Tenant, as_web: None
 ) -> None:
     def work() -> None:
@@ -178,7 +184,7 @@ def test_a_request_is_known_by_user_address_and_entry_point(
     ("path", "origin"),
     [("/admin/login/", "console"), ("/login/", "portal"), ("/api/v1/me/", "API")],
 )
-def test_the_entry_point_is_named(path: str, origin: str, alice: world.Tenant) -> None:
+def test_entry_point_is_recorded(path: str, origin: str, alice: world.Tenant) -> None:
     def work() -> None:
         with on_behalf_of(alice.user):
             TradingPreset.objects.filter(user=alice.user).update(max_open_positions=9)
@@ -189,7 +195,7 @@ def test_the_entry_point_is_named(path: str, origin: str, alice: world.Tenant) -
     assert lines("connections_tradingpreset")[-1].origin == origin
 
 
-def test_an_alert_address_leaves_no_token_in_the_trail(alice: world.Tenant) -> None:
+def test_alert_url_token_is_not_recorded(alice: world.Tenant) -> None:
     Client().post(f"/hooks/tradingview/{alice.feed.slug}/canary-token/", b"{}", "application/json")
     request = RequestFactory().post("/hooks/tradingview/private/canary-token/")
     request.user = alice.user
@@ -227,7 +233,7 @@ REWRITES = (
 
 @pytest.mark.parametrize("role", ["web", "trade"])
 @pytest.mark.parametrize("statement", REWRITES)
-def test_no_role_of_the_application_writes_the_trail(
+def test_application_roles_cannot_write_the_trail(
     as_role: Opened, role: str, statement: str
 ) -> None:
     refused = pytest.raises(psycopg.errors.InsufficientPrivilege)
@@ -235,7 +241,7 @@ def test_no_role_of_the_application_writes_the_trail(
         session.execute(statement.encode())
 
 
-def test_the_web_role_writes_no_checkpoint(as_role: Opened) -> None:
+def test_web_role_cannot_write_checkpoint(as_role: Opened) -> None:
     refused = pytest.raises(psycopg.errors.InsufficientPrivilege)
     with as_role("web", operator=True) as session, refused:
         session.execute(
@@ -259,7 +265,7 @@ SILENCERS = (
 
 @pytest.mark.parametrize("role", ["web", "trade"])
 @pytest.mark.parametrize("first", SILENCERS)
-def test_no_setting_keeps_a_change_out_of_the_trail(
+def test_no_setting_bypasses_the_trail(
     alice: world.Tenant, as_role: Opened, role: str, first: str
 ) -> None:
     before = len(lines("connections_tradingpreset"))
@@ -275,14 +281,14 @@ def test_no_setting_keeps_a_change_out_of_the_trail(
     assert (latest.after, latest.number is not None) == ({"max_open_positions": 11}, True)
 
 
-def test_an_unreadable_context_refuses_the_change(alice: world.Tenant, as_role: Opened) -> None:
+def test_unreadable_context_rejects_the_change(alice: world.Tenant, as_role: Opened) -> None:
     with as_role("trade") as session:
         session.execute("SET fillcast.trail = 'no json'")
         with pytest.raises(psycopg.errors.InvalidTextRepresentation):
             session.execute("UPDATE connections_tradingpreset SET max_open_positions = 11")
 
 
-def test_a_tenant_does_not_read_the_trail(alice: world.Tenant, as_role: Opened) -> None:
+def test_tenant_cannot_read_the_trail(alice: world.Tenant, as_role: Opened) -> None:
     def seen(session: Session) -> list[Any]:
         return [session.execute(f"SELECT count(*) FROM {table}").fetchone() for table in TABLES]
 

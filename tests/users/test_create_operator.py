@@ -15,9 +15,9 @@ GOOD = "correct horse battery"
 
 def create(monkeypatch: pytest.MonkeyPatch, password: str, *arguments: str) -> str:
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{password}\n"))
-    told = io.StringIO()
-    call_command("create_operator", *arguments, stderr=told)
-    return told.getvalue()
+    output = io.StringIO()
+    call_command("create_operator", *arguments, stderr=output)
+    return output.getvalue()
 
 
 def check() -> int:
@@ -31,8 +31,8 @@ def test_first_administrator_is_superuser_and_the_next_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     assert check() == 1
-    told = create(monkeypatch, GOOD, "olga", "--email", "olga@example.com")
-    assert told == (
+    output = create(monkeypatch, GOOD, "olga", "--email", "olga@example.com")
+    assert output == (
         "olga has the role administrator and, as the first one, a superuser. Sign in at /admin/.\n"
     )
     olga = User.objects.get()
@@ -40,14 +40,14 @@ def test_first_administrator_is_superuser_and_the_next_is_not(
     assert olga.check_password(GOOD)
     assert all(may(olga, right) for right in Right)
     assert check() == 0
-    told = create(monkeypatch, GOOD, "otto")
-    assert told == "otto has the role administrator. Sign in at /admin/.\n"
+    output = create(monkeypatch, GOOD, "otto")
+    assert output == "otto has the role administrator. Sign in at /admin/.\n"
     otto = User.objects.get(username="otto")
     assert (otto.is_staff, otto.is_superuser) == (True, False)
     assert all(may(otto, right) for right in Right)
 
 
-def test_role_is_one_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_role_must_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     create(monkeypatch, GOOD, "rita", "--role", "risk officer")
     rita = User.objects.get()
     assert not rita.is_superuser
@@ -58,17 +58,17 @@ def test_role_is_one_of_those_that_there_are(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.mark.parametrize(
-    ("password", "arguments", "told"),
+    ("password", "arguments", "output"),
     [
         ("1234", ("olga",), "too short"),
         (GOOD, (), "Give a name"),
         (GOOD, ("taken",), "The name 'taken' is taken"),
     ],
 )
-def test_refusal_says_what_to_do(
-    monkeypatch: pytest.MonkeyPatch, password: str, arguments: tuple[str, ...], told: str
+def test_rejection_states_remedy(
+    monkeypatch: pytest.MonkeyPatch, password: str, arguments: tuple[str, ...], output: str
 ) -> None:
     User.objects.create_user("taken")
-    with pytest.raises(CommandError, match=told):
+    with pytest.raises(CommandError, match=output):
         create(monkeypatch, password, *arguments)
     assert User.objects.count() == 1

@@ -49,32 +49,32 @@ def browser(user: User) -> Client:
     return client
 
 
-def sent_by_console(people: dict[str, User], path: str, **said: str) -> int:
-    return int(browser(people["boss"]).post(path, said).status_code)
+def sent_by_console(people: dict[str, User], path: str, **data: str) -> int:
+    return int(browser(people["boss"]).post(path, data).status_code)
 
 
 def add_user(people: dict[str, User]) -> None:
-    said = {"username": "new", "password1": NEW, "password2": NEW, "usable_password": "true"}
-    assert sent_by_console(people, "/admin/users/user/add/", **said) == 302
+    data = {"username": "new", "password1": NEW, "password2": NEW, "usable_password": "true"}
+    assert sent_by_console(people, "/admin/users/user/add/", **data) == 302
     assert User.objects.get(username="new").check_password(NEW)
 
 
 def set_anothers(people: dict[str, User]) -> None:
     path = f"/admin/users/user/{people['alice'].pk}/password/"
-    said = {"password1": NEW, "password2": NEW, "usable_password": "true"}
-    assert sent_by_console(people, path, **said) == 302
+    data = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    assert sent_by_console(people, path, **data) == 302
     assert User.objects.get(username="alice").check_password(NEW)
 
 
 def change_own(people: dict[str, User]) -> None:
-    said = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
-    assert sent_by_console(people, "/admin/password_change/", **said) == 302
+    data = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+    assert sent_by_console(people, "/admin/password_change/", **data) == 302
     assert User.objects.get(username="boss").check_password(NEW)
 
 
 def change_own_in_portal(people: dict[str, User]) -> None:
-    said = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
-    assert browser(people["alice"]).post("/password/", said).status_code == 302
+    data = {"old_password": PASSWORD, "new_password1": NEW, "new_password2": NEW}
+    assert browser(people["alice"]).post("/password/", data).status_code == 302
     assert User.objects.get(username="alice").check_password(NEW)
 
 
@@ -118,17 +118,17 @@ def test_password_is_hashed_outside_transactions(
     assert not any(hashed_inside), hashed_inside
 
 
-def test_nothing_is_hashed_for_who_may_not_set_it(people: dict[str, User]) -> None:
+def test_password_is_not_hashed_without_permission(people: dict[str, User]) -> None:
     path = f"/admin/users/user/{people['boss'].pk}/password/"
-    said = {"password1": NEW, "password2": NEW, "usable_password": "true"}
+    data = {"password1": NEW, "password2": NEW, "usable_password": "true"}
     for client in (browser(people["alice"]), Client(), browser(staff(Role.SUPPORT))):
         hashed_inside.clear()
-        assert client.post(path, said).status_code in (302, 403, 404)
+        assert client.post(path, data).status_code in (302, 403, 404)
         assert hashed_inside == []
     assert User.objects.get(username="boss").check_password(PASSWORD)
 
 
-def test_guesses_of_the_present_password_are_counted(people: dict[str, User]) -> None:
+def test_guesses_of_current_password_are_counted(people: dict[str, User]) -> None:
     """An open browser alone is no way to find out the password."""
     client, guess = browser(people["boss"]), {"old_password": "x"}
     wrong = {**guess, "new_password1": NEW, "new_password2": NEW}
@@ -149,13 +149,13 @@ WRONG_REPEAT = {**OWN, "new_password2": f"{NEW}!"}
 
 
 @OWN_PAGES
-def test_nothing_is_hashed_without_the_present_password(
+def test_password_is_not_hashed_without_current_password(
     people: dict[str, User], who: str, path: str
 ) -> None:
     client = browser(people[who])
     without = {"new_password1": NEW, "new_password2": NEW}
-    for said in (without, {**without, "old_password": ""}) * 6:
-        assert client.post(path, said).status_code in (200, 422)
+    for data in (without, {**without, "old_password": ""}) * 6:
+        assert client.post(path, data).status_code in (200, 422)
     assert hashed_inside == []
     assert not TryCount.objects.exists(), "who forgot to type it has not tried anything"
 
@@ -167,7 +167,7 @@ def test_nothing_is_hashed_without_the_present_password(
      {"new_password1": "", "new_password2": ""}],
     ids=["wrong repeat", "too short", "none"],
 )  # fmt: skip
-def test_changes_that_the_form_refuses_are_counted_and_the_new_one_is_not_hashed(
+def test_rejected_changes_are_counted_and_not_hashed(
     people: dict[str, User], who: str, path: str, refused: dict[str, str]
 ) -> None:
     client, page = browser(people[who]), 422 if who == "alice" else 200
@@ -184,7 +184,7 @@ def test_changes_that_the_form_refuses_are_counted_and_the_new_one_is_not_hashed
 
 
 @OWN_PAGES
-def test_a_change_takes_back_its_own_count_only(
+def test_successful_change_removes_only_its_own_count(
     people: dict[str, User], who: str, path: str
 ) -> None:
     client = browser(people[who])
@@ -195,7 +195,7 @@ def test_a_change_takes_back_its_own_count_only(
     assert User.objects.get(username=who).check_password(NEW)
 
 
-def test_nothing_is_hashed_before_the_second_factor_is_shown_again(
+def test_password_is_not_hashed_before_second_factor(
     people: dict[str, User],
 ) -> None:
     give_factor(people["alice"])
@@ -209,25 +209,25 @@ def test_nothing_is_hashed_before_the_second_factor_is_shown_again(
     assert client.post("/password/", OWN).status_code == 302
 
 
-def test_nothing_is_hashed_for_a_tenant_on_the_consoles_page(people: dict[str, User]) -> None:
+def test_password_is_not_hashed_for_tenant_on_console_page(people: dict[str, User]) -> None:
     answer = browser(people["alice"]).post("/admin/password_change/", OWN)
     assert (answer.status_code, hashed_inside) == (302, [])
     assert User.objects.get(username="alice").check_password(PASSWORD)
 
 
 @pytest.mark.parametrize("page", ["add", "set"])
-def test_anothers_password_that_the_form_refuses_is_not_hashed(
+def test_rejected_password_of_another_user_is_not_hashed(
     people: dict[str, User], page: str
 ) -> None:
     add, change = "/admin/users/user/add/", f"/admin/users/user/{people['alice'].pk}/password/"
-    said = {"username": "new", "password1": NEW, "usable_password": "true"}
+    data = {"username": "new", "password1": NEW, "usable_password": "true"}
     for repeat in ("", f"{NEW}!"):
         path = add if page == "add" else change
-        assert sent_by_console(people, path, **said, password2=repeat) == 200
+        assert sent_by_console(people, path, **data, password2=repeat) == 200
     assert hashed_inside == []
 
 
-def test_enrolments_that_set_nothing_up_are_counted_before_the_password_is_hashed(
+def test_failed_enrolments_are_counted_before_hashing(
     people: dict[str, User],
 ) -> None:
     client, page = browser(people["alice"]), "/security/enrol/"
@@ -239,7 +239,7 @@ def test_enrolments_that_set_nothing_up_are_counted_before_the_password_is_hashe
     assert hashed_inside == [False] * 10
 
 
-def test_an_enrolment_takes_back_its_own_count_only(people: dict[str, User]) -> None:
+def test_successful_enrolment_removes_only_its_own_count(people: dict[str, User]) -> None:
     client, page = browser(people["alice"]), "/security/enrol/"
     client.get(page)
     sealed = bytes.fromhex(client.session[NEW_SECRET])
@@ -253,7 +253,7 @@ def test_an_enrolment_takes_back_its_own_count_only(people: dict[str, User]) -> 
     assert TryCount.objects.get(scope="enrolment").tries == 2
 
 
-def test_who_found_the_queue_full_is_not_counted(
+def test_attempt_at_full_queue_is_not_counted(
     people: dict[str, User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("users.new_passwords.slots", PasswordHashSlots(slots=1, queue_size=-1))

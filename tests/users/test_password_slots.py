@@ -1,4 +1,4 @@
-"""A few at a time, a bounded queue behind them, and nobody waits inside a transaction."""
+"""A few hashes at a time, a bounded queue, and no waiting inside a transaction."""
 
 import threading
 
@@ -15,7 +15,7 @@ def hold(turns: PasswordHashSlots, let_go: threading.Event, started: threading.S
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_finds_the_queue_full_is_told_at_once_and_who_waits_too_long_later() -> None:
+def test_full_queue_rejects_immediately_and_long_wait_times_out() -> None:
     turns = PasswordHashSlots(slots=1, queue_size=1, seconds=0.2)
     let_go, started = threading.Event(), threading.Semaphore(0)
     holder = threading.Thread(target=hold, args=(turns, let_go, started))
@@ -35,7 +35,7 @@ def test_who_finds_the_queue_full_is_told_at_once_and_who_waits_too_long_later()
     waiter.join(30)
     assert late == [True]
     with transaction.atomic(), turns.slot(), turns.slot():
-        pass  # inside a transaction nobody waits
+        pass  # a transaction never waits
     let_go.set()
     holder.join(30)
     with turns.slot(), turns.slot():
@@ -43,7 +43,7 @@ def test_who_finds_the_queue_full_is_told_at_once_and_who_waits_too_long_later()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_queue_is_bounded() -> None:
+def test_password_queue_is_bounded() -> None:
     turns = PasswordHashSlots(slots=1, queue_size=0, seconds=30)
     let_go, started = threading.Event(), threading.Semaphore(0)
     holder = threading.Thread(target=hold, args=(turns, let_go, started))

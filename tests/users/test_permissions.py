@@ -12,7 +12,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db
 
 
-def test_the_database_holds_the_table() -> None:
+def test_database_matches_permission_table() -> None:
     """A change of the table needs a migration."""
     stored = {
         group.name: {
@@ -28,14 +28,14 @@ def test_the_database_holds_the_table() -> None:
 
 
 @pytest.mark.parametrize("role", Role)
-def test_staff_may_what_their_roles_say(role: Role) -> None:
+def test_staff_permissions_follow_roles(role: Role) -> None:
     user = staff(role)
     for right in Right:
         assert may(user, right) is (right in ROLES[role])
         assert may(user, right, owner_id=user.pk) is (right in ROLES[role])
 
 
-def test_several_roles_add_up_and_none_is_nothing() -> None:
+def test_roles_add_up_and_no_role_gives_nothing() -> None:
     both = staff(Role.SUPPORT, Role.RISK_OFFICER)
     assert {right for right in Right if may(both, right)} == ROLES[Role.RISK_OFFICER]
     assert not any(may(staff(), right) for right in Right)
@@ -43,7 +43,7 @@ def test_several_roles_add_up_and_none_is_nothing() -> None:
     assert all(may(root, right) for right in Right)
 
 
-def test_others_may_what_owners_may_with_their_own() -> None:
+def test_owner_permissions_apply_to_own_rows() -> None:
     alice, bob = User.objects.create_user("alice"), User.objects.create_user("bob")
     alice.groups.add(Group.objects.get(name=Role.OPERATOR))  # without being staff: no role
     for right in Right:
@@ -52,19 +52,19 @@ def test_others_may_what_owners_may_with_their_own() -> None:
         assert not may(alice, right)
 
 
-def test_who_is_switched_off_may_nothing() -> None:
+def test_deactivated_user_has_no_permission() -> None:
     gone = staff(Role.ADMINISTRATOR, is_active=False)
     assert not any(may(gone, right) for right in Right)
 
 
-def test_a_key_allows_no_more_than_its_scopes() -> None:
+def test_api_key_allows_only_its_scopes() -> None:
     user = staff(Role.OPERATOR)
     user.key_scopes = frozenset({Scope.READ, Scope.TRADE})
     allowed = {right for right in Right if may(user, right)}
     assert allowed == {Right.READ, Right.TRADE, Right.RETRY, Right.RECONCILE}
 
 
-def test_a_refusal_names_the_right_and_who_has_it() -> None:
+def test_refusal_names_permission_and_its_roles() -> None:
     with pytest.raises(NotAllowedError) as refused:
         require(staff(Role.SUPPORT), Right.PUBLISH)
     assert refused.value.code == Code.RIGHT_MISSING
@@ -78,6 +78,6 @@ def test_a_refusal_names_the_right_and_who_has_it() -> None:
     require(None, Right.PUBLISH)  # the system itself
 
 
-def test_the_administrator_has_every_right() -> None:
-    """Otherwise nobody could give a role that has it."""
+def test_administrator_has_every_permission() -> None:
+    """Otherwise no user could grant a role that has it."""
     assert all(Role.ADMINISTRATOR in roles_with(right) for right in Right)

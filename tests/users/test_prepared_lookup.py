@@ -12,7 +12,7 @@ from users.services import create_api_key
 pytestmark = pytest.mark.django_db
 
 
-def test_row_and_what_it_refers_to_are_those_of_the_query() -> None:
+def test_prepared_lookup_returns_row_and_related_rows() -> None:
     keys = [create_api_key(make.user(name), name)[0] for name in ("alice", "bob")]
     lookup = PreparedLookup(lambda: ApiKey.objects.select_related("user").filter(prefix="p"))
     for key in keys:
@@ -24,9 +24,9 @@ def test_row_and_what_it_refers_to_are_those_of_the_query() -> None:
         stored = ApiKey.objects.select_related("user").get(pk=key.pk)
         for mine, theirs in ((found, stored), (owner, stored.user)):
             values = [
-                getattr(one, f.attname)
+                getattr(user, f.attname)
                 for f in mine._meta.concrete_fields
-                for one in (mine, theirs)
+                for user in (mine, theirs)
             ]
             assert values[::2] == values[1::2]
             assert not mine.get_deferred_fields()
@@ -34,7 +34,7 @@ def test_row_and_what_it_refers_to_are_those_of_the_query() -> None:
     assert lookup.first("none") is None
 
 
-def test_a_row_that_is_not_there_is_known_to_be_missing() -> None:
+def test_prepared_lookup_reports_missing_row() -> None:
     without, with_one = make.user("alice"), make.user("bob")
     SecondFactor.objects.create(user=with_one, sealed_secret=b"sealed", last_step=3)
     lookup = PreparedLookup(lambda: User.objects.select_related("second_factor").filter(pk=1))

@@ -20,7 +20,7 @@ from users.models import RecoveryCode, SecondFactor
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-# Read before anybody is known: by the login.
+# Read before the user is known: by the login.
 ALSO_SHARED = {"users_user", "users_secondfactor"}
 
 
@@ -74,7 +74,7 @@ def count(session: Session, table: str) -> int:
     return int(row[0])
 
 
-def test_somebody_decided_about_every_table() -> None:
+def test_every_table_has_a_row_security_decision() -> None:
     decided = decisions()
     for table in tables():
         policies = decided.get(table, set())
@@ -89,14 +89,14 @@ def test_somebody_decided_about_every_table() -> None:
         assert len(policies) == 5, f"{table} has a policy that the helper did not write"
 
 
-def test_row_security_is_switched_on_wherever_there_is_a_policy() -> None:
+def test_row_security_is_enabled_on_tables_with_policies() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE relrowsecurity AND NOT relispartition")
         on = {name for (name,) in cursor.fetchall()}
     assert on == set(tables())
 
 
-def test_a_partition_cannot_be_read_past_its_table() -> None:
+def test_partition_cannot_bypass_row_security_of_its_table() -> None:
     """A policy guards the table that a query names: a partition is closed to direct access."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'"
@@ -104,13 +104,13 @@ def test_a_partition_cannot_be_read_past_its_table() -> None:
         assert cursor.fetchall() == []
 
 
-def test_a_tenant_sees_exactly_their_own_rows(
+def test_tenant_sees_exactly_own_rows(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     for table in of_kind(TENANT_ROWS):
         with as_role("trade") as everything:
             total = count(everything, table)
-        assert total > 0, f"tests/users/world.py gives nobody a row of {table}"
+        assert total > 0, f"tests/users/world.py creates no row of {table}"
         seen = []
         for tenant in (alice, bob):
             with as_role("web", tenant=tenant.user.pk) as session:
@@ -121,20 +121,20 @@ def test_a_tenant_sees_exactly_their_own_rows(
             assert seen == [total / 2, total / 2], table
 
 
-def test_nobody_sees_nothing_and_an_operator_sees_all(
+def test_anonymous_sees_nothing_and_operator_sees_all(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     for table in of_kind(TENANT_ROWS):
         with as_role("trade") as everything:
             total = count(everything, table)
-        with as_role("web") as nobody:
-            assert count(nobody, table) == (total if table in ALSO_SHARED else 0), table
+        with as_role("web") as anonymous:
+            assert count(anonymous, table) == (total if table in ALSO_SHARED else 0), table
         with as_role("web", tenant=alice.user.pk, operator=True) as operator:
             assert count(operator, table) == total, table
 
 
 def computed() -> set[str]:
-    """Columns that the database fills by itself, which nobody may name."""
+    """Columns that only the database fills."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT column_name FROM information_schema.columns WHERE is_generated = 'ALWAYS'"
@@ -155,7 +155,7 @@ def owned_rows(tenant: world.Tenant, as_role: Opened) -> Iterator[tuple[str, dic
         yield table, {name: value for name, value in found[0].items() if name not in computed()}
 
 
-def test_a_row_of_another_tenant_cannot_be_inserted(
+def test_tenant_cannot_insert_row_for_another(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     """The policy speaks before any unique constraint does, so the very same row serves."""
@@ -176,7 +176,7 @@ def test_a_row_of_another_tenant_cannot_be_inserted(
     assert tried == len(of_kind(TENANT_ROWS))
 
 
-def test_a_tenants_own_row_cannot_be_handed_to_another(
+def test_tenant_cannot_transfer_own_row(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     for table, row in owned_rows(bob, as_role):
@@ -199,7 +199,7 @@ NOT_GRANTED = {
 }  # fmt: skip
 
 
-def test_another_tenants_rows_are_neither_changed_nor_deleted(
+def test_tenant_cannot_change_or_delete_others_rows(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     for table, row in owned_rows(bob, as_role):
@@ -215,18 +215,18 @@ def test_another_tenants_rows_are_neither_changed_nor_deleted(
                     assert table in NOT_GRANTED
 
 
-def test_a_source_of_prices_is_not_told_by_another_tenants_account(
+def test_price_source_cannot_use_another_tenants_account(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
-    told = (
+    statement = (
         "INSERT INTO connections_dataconnection"
         " (name, kind, user_id, broker_connection_id, settings, is_active, created_at)"
         " VALUES ('x', 'broker', %s, %s, '{}', true, now())"
     )
     with as_role("web", tenant=alice.user.pk) as session:
-        session.execute(told, (alice.user.pk, alice.connection.pk))
+        session.execute(statement, (alice.user.pk, alice.connection.pk))
         with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
-            session.execute(told, (alice.user.pk, bob.connection.pk))
+            session.execute(statement, (alice.user.pk, bob.connection.pk))
 
 
 @pytest.mark.parametrize("role", ["web", "trade"])
@@ -248,15 +248,13 @@ def test_operators_tables_are_closed_to_tenants(alice: world.Tenant, as_role: Op
         assert count(session, "django_migrations") > 0
 
 
-def test_what_is_read_before_login_is_open(as_role: Opened) -> None:
+def test_tables_read_before_login_are_readable(as_role: Opened) -> None:
     assert {"django_session", "users_trycount"} <= set(of_kind(SHARED_ROWS))
-    with as_role("web") as nobody:
-        assert count(nobody, "django_content_type") > 0
+    with as_role("web") as anonymous:
+        assert count(anonymous, "django_content_type") > 0
 
 
-def test_the_tenant_does_not_stay_on_a_pooled_connection(
-    alice: world.Tenant, as_role: Opened
-) -> None:
+def test_pooled_connection_does_not_keep_tenant(alice: world.Tenant, as_role: Opened) -> None:
     with as_role("web") as any_session:
         conninfo = psycopg.conninfo.make_conninfo(
             any_session.info.dsn, password=any_session.info.password
@@ -281,19 +279,17 @@ def visible(session: Session, table: str) -> set[Any]:
     return {row[0] for row in session.execute(f"SELECT id FROM {table}").fetchall()}
 
 
-def test_what_operators_offer_to_all_is_seen_and_not_changed(
-    alice: world.Tenant, as_role: Opened
-) -> None:
+def test_shared_rows_of_operators_are_read_only(alice: world.Tenant, as_role: Opened) -> None:
     offered = make.preset(None)
     with as_role("web", tenant=alice.user.pk) as session:
         assert offered.pk in visible(session, "connections_tradingpreset")
         changed = session.execute("UPDATE connections_tradingpreset SET multiplier = 9")
         assert changed.rowcount == 1  # her own
-    with as_role("web") as nobody:
-        assert visible(nobody, "connections_tradingpreset") == set()
+    with as_role("web") as anonymous:
+        assert visible(anonymous, "connections_tradingpreset") == set()
 
 
-def test_feeds_and_signals_that_one_is_entitled_to(
+def test_tenant_sees_entitled_feeds_and_signals(
     alice: world.Tenant, bob: world.Tenant, as_role: Opened
 ) -> None:
     """Bob's feed becomes public: Alice finds it, but its signals are for those who take it."""
@@ -323,7 +319,7 @@ def test_feeds_and_signals_that_one_is_entitled_to(
     assert draft.pk not in seen()[1]
 
 
-def test_a_tenant_does_not_release_an_operators_halt(alice: world.Tenant, as_role: Opened) -> None:
+def test_tenant_cannot_release_operators_kill_switch(alice: world.Tenant, as_role: Opened) -> None:
     operator = make.user(is_staff=True)
     KillSwitch.objects.create(
         scope="USER", mode="HALTED", user=alice.user, reason="r", set_by=operator
@@ -339,5 +335,5 @@ def test_a_tenant_does_not_release_an_operators_halt(alice: world.Tenant, as_rol
                 " VALUES ('ALL', 'HALTED', 'r', %s)",
                 (alice.user.pk,),
             )
-    with as_role("web") as nobody:
-        assert everybody.pk not in visible(nobody, "connections_killswitch")
+    with as_role("web") as anonymous:
+        assert everybody.pk not in visible(anonymous, "connections_killswitch")

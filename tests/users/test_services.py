@@ -28,7 +28,7 @@ def carol() -> User:
     return make.user("carol")
 
 
-def test_a_key_opens_for_its_user_and_only_its_hash_is_stored(carol: User) -> None:
+def test_api_key_authenticates_its_user_and_only_hash_is_stored(carol: User) -> None:
     key, secret = services.create_api_key(carol, "robot")
     assert services.user_for_key(secret) == carol
     with connection.cursor() as cursor:
@@ -39,17 +39,17 @@ def test_a_key_opens_for_its_user_and_only_its_hash_is_stored(carol: User) -> No
     assert key.prefix in secret
 
 
-def test_the_database_keeps_no_key_without_an_end(carol: User) -> None:
+def test_database_requires_api_key_expiry(carol: User) -> None:
     key, _ = services.create_api_key(carol, "robot")
     with pytest.raises(IntegrityError), transaction.atomic():
         ApiKey.objects.filter(pk=key.pk).update(expires_at=None)
 
 
-def test_two_keys_differ(carol: User) -> None:
+def test_api_keys_differ(carol: User) -> None:
     assert len({services.create_api_key(carol, "k")[1] for _ in range(20)}) == 20
 
 
-def test_no_wrong_key_opens(carol: User) -> None:
+def test_wrong_api_key_is_rejected(carol: User) -> None:
     _key, secret = services.create_api_key(carol, "robot")
     last = "A" if secret[-1] != "A" else "B"
     random = secret.split("_", 2)[2]
@@ -58,7 +58,7 @@ def test_no_wrong_key_opens(carol: User) -> None:
     assert [services.user_for_key(text) for text in wrong] == [None] * len(wrong)
 
 
-def test_expired_revoked_and_deactivated(carol: User) -> None:
+def test_expired_revoked_and_deactivated_keys_are_rejected(carol: User) -> None:
     key, secret = services.create_api_key(
         carol, "k", expires_at=timezone.now() + timedelta(hours=1)
     )
@@ -85,7 +85,7 @@ def test_foreign_key_cannot_be_revoked(carol: User) -> None:
     assert services.revoke_api_key(key.pk, by=make.user(is_staff=True)) is True
 
 
-def test_use_is_noted_once_a_minute(carol: User) -> None:
+def test_api_key_use_is_recorded_once_a_minute(carol: User) -> None:
     key, secret = services.create_api_key(carol, "k")
     services.user_for_key(secret)
     key.refresh_from_db()
@@ -101,7 +101,7 @@ def test_use_is_noted_once_a_minute(carol: User) -> None:
     assert key.last_used_at > long_ago
 
 
-def test_users_are_made_by_administrators_with_a_password_that_holds(carol: User) -> None:
+def test_administrators_create_users_with_strong_passwords(carol: User) -> None:
     administrator = staff(Role.ADMINISTRATOR)
     dave = services.create_user("dave", "correct horse battery", by=administrator)
     assert (dave.is_staff, roles_of(dave)) == (False, set())
@@ -134,7 +134,7 @@ def test_own_rights_cannot_be_changed(carol: User, change: dict[str, Any]) -> No
         refused(Code.OWN_RIGHTS, services.change_rights, who.pk, by=who, **change)
 
 
-def test_a_superuser_is_made_and_changed_by_a_superuser_only(carol: User) -> None:
+def test_only_superuser_creates_and_changes_superusers(carol: User) -> None:
     administrator, root = staff(Role.ADMINISTRATOR), User.objects.create_superuser("root")
     above = Code.RIGHTS_ABOVE_OWN
     refused(above, services.change_rights, carol.pk, by=administrator, is_superuser=True)
@@ -150,7 +150,7 @@ def test_a_superuser_is_made_and_changed_by_a_superuser_only(carol: User) -> Non
     assert (carol.is_superuser, carol.is_staff) == (True, True)
 
 
-def test_roles_make_staff_and_their_end_a_tenant(carol: User) -> None:
+def test_roles_make_user_staff_and_no_role_a_tenant(carol: User) -> None:
     administrator = staff(Role.ADMINISTRATOR)
     change = partial(services.change_rights, carol.pk, by=administrator)
     assert change(roles=[Role.SUPPORT]) is True
@@ -162,7 +162,7 @@ def test_roles_make_staff_and_their_end_a_tenant(carol: User) -> None:
 
 
 def test_rights_above_own_cannot_be_granted_or_changed(carol: User) -> None:
-    """A right that was given directly, past the roles, raises nobody further."""
+    """A right granted directly, not by a role, lets its user grant no more."""
     manager = staff(Role.SUPPORT)
     names = [Right.USERS.value, Right.API_KEYS.value]
     manager.user_permissions.set(Permission.objects.filter(codename__in=names))
@@ -178,7 +178,7 @@ def test_rights_above_own_cannot_be_granted_or_changed(carol: User) -> None:
     refused(above, services.change_rights, gone.pk, by=manager, is_active=True)
 
 
-def test_a_superuser_can_be_made_from_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_superuser_can_be_created_from_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "correct horse battery")
     call_command("createsuperuser", "--noinput", username="root", email="root@example.com")
     root = User.objects.get(username="root")

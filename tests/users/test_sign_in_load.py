@@ -19,7 +19,7 @@ AT_ONCE, PASSWORD = 40, "correct horse battery"
 def process(
     tmp_path_factory: pytest.TempPathFactory, django_db_setup: None, django_db_blocker: Any
 ) -> Iterator[WebProcess]:
-    """One for all tests: what it remembers of somebody is in the database and in Redis."""
+    """One for all tests: it keeps the state of users in the database and in Redis."""
     log = tmp_path_factory.mktemp("web") / "web.log"
     with django_db_blocker.unblock(), WebProcess(log) as started:
         yield started
@@ -35,7 +35,7 @@ def web(process: WebProcess, transactional_db: None) -> WebProcess:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "path"), [("alice", "/login/"), ("olga", "/admin/login/")])
-def test_forty_sign_ins_at_once_are_all_answered(web: WebProcess, name: str, path: str) -> None:
+def test_forty_concurrent_sign_ins_are_all_answered(web: WebProcess, name: str, path: str) -> None:
     browsers = [web.browser() for _ in range(AT_ONCE)]
     answers = all_at_once(browsers, (name, PASSWORD), path=path)
     statuses = Counter(answer.status for answer in answers)
@@ -50,7 +50,7 @@ def test_forty_sign_ins_at_once_are_all_answered(web: WebProcess, name: str, pat
 
 
 @pytest.mark.slow
-def test_wrong_passwords_are_counted_exactly_however_many_come_at_once(web: WebProcess) -> None:
+def test_concurrent_wrong_passwords_are_counted_exactly(web: WebProcess) -> None:
     """Ten are looked at, each of the others is refused unseen; the owner elsewhere is not."""
     browsers = [web.browser() for _ in range(AT_ONCE)]
     answers = all_at_once(browsers, ("alice", "a guess"), path="/login/")
@@ -61,7 +61,7 @@ def test_wrong_passwords_are_counted_exactly_however_many_come_at_once(web: WebP
     assert web.browser().sign_in("olga", PASSWORD).status == 302
 
 
-def test_a_claimed_address_is_not_believed(web: WebProcess) -> None:
+def test_forwarded_address_is_not_trusted_without_proxy(web: WebProcess) -> None:
     browser = web.browser()
     guesses = [
         browser.sign_in("alice", "a guess", X_Forwarded_For=f"198.51.100.{n}") for n in range(12)
@@ -69,9 +69,7 @@ def test_a_claimed_address_is_not_believed(web: WebProcess) -> None:
     assert [answer.status for answer in guesses] == [200] * 10 + [429] * 2
 
 
-def test_a_named_proxy_is_believed_as_far_as_it_saw_itself(
-    tmp_path: Path, transactional_db: None
-) -> None:
+def test_configured_proxy_is_trusted_for_one_hop(tmp_path: Path, transactional_db: None) -> None:
     """The last hop that is not one of ours counts; what its sender wrote before that does not."""
     User.objects.create_user("alice", password=PASSWORD)
     with WebProcess(tmp_path / "web.log", FILLCAST_TRUSTED_PROXIES="127.0.0.1") as web:
@@ -85,7 +83,7 @@ def test_a_named_proxy_is_believed_as_far_as_it_saw_itself(
         assert elsewhere.status == 302
 
 
-def test_unknown_callers_of_the_api_are_held_back_and_good_keys_are_not(web: WebProcess) -> None:
+def test_unknown_api_callers_are_throttled_and_valid_keys_are_not(web: WebProcess) -> None:
     from users.services import create_api_key
 
     _key, secret = create_api_key(User.objects.get(username="alice"), "a script")

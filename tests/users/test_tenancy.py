@@ -43,25 +43,25 @@ def test_the_tenant_ends_with_the_transaction(
     assert (acting_for(), my_connections()) == (None, 0)
 
 
-def test_outside_a_transaction_there_is_nothing_to_hold_on_to(alice: world.Tenant) -> None:
+def test_tenant_cannot_be_set_outside_a_transaction(alice: world.Tenant) -> None:
     with pytest.raises(transaction.TransactionManagementError):
         act_as(alice.user)
     with pytest.raises(transaction.TransactionManagementError), for_all_tenants():
         pass
 
 
-def test_nobody_anonymous_and_the_deactivated_reach_nothing(
+def test_absent_anonymous_and_deactivated_users_reach_nothing(
     alice: world.Tenant, as_web: None
 ) -> None:
     with transaction.atomic():
         act_as(alice.user)
-        for nobody in (None, AnonymousUser(), User(pk=alice.user.pk, is_active=False)):
-            act_as(nobody)
+        for user in (None, AnonymousUser(), User(pk=alice.user.pk, is_active=False)):
+            act_as(user)
             assert my_connections() == 0
             act_as(alice.user)
 
 
-def test_an_operator_reaches_all_until_deactivated(
+def test_operator_reaches_all_until_deactivated(
     alice: world.Tenant, bob: world.Tenant, as_web: None
 ) -> None:
     with transaction.atomic():
@@ -75,7 +75,9 @@ def test_an_operator_reaches_all_until_deactivated(
         assert my_connections() == 0
 
 
-def test_for_all_tenants_is_a_block(alice: world.Tenant, bob: world.Tenant, as_web: None) -> None:
+def test_all_tenants_access_is_a_context_manager(
+    alice: world.Tenant, bob: world.Tenant, as_web: None
+) -> None:
     with transaction.atomic():
         act_as(alice.user)
         with for_all_tenants():
@@ -89,9 +91,7 @@ def test_for_all_tenants_is_a_block(alice: world.Tenant, bob: world.Tenant, as_w
         assert ExecutionConnection.objects.get() == alice.connection
 
 
-def test_an_api_key_is_found_before_it_is_known_whose_it_is(
-    alice: world.Tenant, as_web: None
-) -> None:
+def test_api_key_is_found_before_its_user_is_known(alice: world.Tenant, as_web: None) -> None:
     with on_behalf_of(alice.user):
         _key, secret = services.create_api_key(alice.user, "robot")
     with transaction.atomic():
@@ -114,7 +114,7 @@ def request_of(user: User | AnonymousUser, path: str = "/") -> HttpRequest:
 
 
 @pytest.mark.parametrize(("status", "kept"), [(200, 1), (302, 1), (404, 1), (500, 0), (503, 0)])
-def test_of_a_request_that_failed_nothing_is_kept(
+def test_failed_request_is_rolled_back(
     alice: world.Tenant, as_web: None, status: int, kept: int
 ) -> None:
     def work() -> None:
@@ -142,17 +142,15 @@ def test_health_pages_open_no_transaction() -> None:
     assert seen == [False]
 
 
-def test_the_time_of_a_login_is_written_by_the_web_process(
+def test_login_time_is_written_by_web_process(
     alice: world.Tenant, as_web: None, client: Client
 ) -> None:
-    """It is a write to a row that nobody may write to: the request began as nobody's."""
+    """The request began anonymous, and an anonymous request may not write to this row."""
     client.force_login(alice.user)
     assert User.objects.get(pk=alice.user.pk).last_login is not None
 
 
-def test_an_outdated_hash_is_renewed_as_the_users_own_act(
-    alice: world.Tenant, as_web: None
-) -> None:
+def test_outdated_hash_is_renewed_as_the_user(alice: world.Tenant, as_web: None) -> None:
     old = PBKDF2PasswordHasher().encode(PASSWORD, "saltsaltsaltsaltsaltsalt", iterations=1)
     with on_behalf_of(alice.user):
         User.objects.filter(pk=alice.user.pk).update(password=old)

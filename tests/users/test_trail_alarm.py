@@ -73,8 +73,8 @@ def test_regular_check_of_broken_trail_alarms_staff_once(trail: None, operator: 
     assert kinds() == ["audit_trail.broken"]
     deliver()
     found = Notification.objects.filter(kind="audit_trail.broken")
-    assert {one.user for one in found} == {operator, administrator}
-    assert tenant not in {one.user for one in found}
+    assert {item.user for item in found} == {operator, administrator}
+    assert tenant not in {item.user for item in found}
     assert found[0].title == "The audit trail is broken"
     assert f"Line {last_number()} (" in found[0].body
     assert "Run `manage.py verify_trail`" in found[0].body
@@ -134,9 +134,9 @@ def test_broken_chain_raises_the_alarm_with_a_given_head_too(
     assert kinds() == ["audit_trail.broken"]
     assert f"Line {last_number()} (" in trail_status().findings
     assert "The head that you gave" not in trail_status().findings
-    said = capsys.readouterr().out
-    assert ("The head that you gave" in said) == is_mistyped
-    assert json.loads(said.splitlines()[-1])["wrong"] == 1 + is_mistyped
+    output = capsys.readouterr().out
+    assert ("The head that you gave" in output) == is_mistyped
+    assert json.loads(output.splitlines()[-1])["wrong"] == 1 + is_mistyped
 
 
 def test_mistyped_head_does_not_end_the_alarm(trail: None) -> None:

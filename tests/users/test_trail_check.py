@@ -52,7 +52,7 @@ def as_owner_without_triggers() -> Iterator[None]:
         yield
 
 
-def test_an_untouched_trail_is_whole(trail: list[int]) -> None:
+def test_untouched_trail_verifies(trail: list[int]) -> None:
     sentences, last, code = verified()
     assert sentences == ["6 lines, 1 checkpoints: the trail is whole."]
     assert (trail, code) == ([1, 2, 3, 4, 5, 6], 0)
@@ -126,13 +126,13 @@ def test_tampering_by_the_owner_is_found(trail: list[int], what: str) -> None:
     assert named.get(what, "") in " ".join(sentences)
 
 
-def test_a_head_kept_elsewhere_finds_a_rewritten_trail(trail: list[int]) -> None:
+def test_external_head_reveals_rewritten_trail(trail: list[int]) -> None:
     kept = verified()[1]["head"]
     with as_owner_without_triggers():
         rows(f"DELETE FROM {CHECKPOINTS}")
         rows(f"UPDATE {LINES} SET user_id = 1 WHERE number = 6")
         rows(RECHAIN)
-    assert verified()[2] == 0  # without a checkpoint or a kept head nothing tells
+    assert verified()[2] == 0  # undetectable without a checkpoint or a kept head
     sentences, _, code = verified("--expect", kept)
     assert (sentences, code) == (
         ["The head that you gave has another hash of line 6: it was rewritten."], 1
@@ -151,7 +151,7 @@ def test_a_head_kept_elsewhere_finds_a_rewritten_trail(trail: list[int]) -> None
         " LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
     ],
 )
-def test_a_trail_that_is_not_written_any_more_is_found(trail: list[int], statement: str) -> None:
+def test_missing_trail_triggers_are_found(trail: list[int], statement: str) -> None:
     with transaction.atomic():
         rows(statement)
         found = _inside_a_transaction()
@@ -164,7 +164,7 @@ def _inside_a_transaction() -> list[str]:
     from console.tracked_tables import TRACKED
 
     found = audit_trail_check.Findings()
-    audit_trail_check._check_triggers(found, [one.table for one in TRACKED])
+    audit_trail_check._check_triggers(found, [tracked.table for tracked in TRACKED])
     for right in rows(audit_trail_check._RIGHTS):
         found.add(str(right))
     return found.wrong
@@ -175,26 +175,26 @@ def _inside_a_transaction() -> list[str]:
     [f"UPDATE {LINES} SET user_id = 1", f"DELETE FROM {HEAD}", f"TRUNCATE {LINES}",
      FORGED.format(number="NULL", hash="NULL")],
 )  # fmt: skip
-def test_the_owner_does_not_write_the_trail_by_mistake(trail: list[int], statement: str) -> None:
+def test_owner_role_cannot_write_trail_by_mistake(trail: list[int], statement: str) -> None:
     with pytest.raises(Exception, match="written by triggers only"):
         rows(statement)
     assert verified()[2] == 0
 
 
-def test_a_checkpoint_is_not_signed_over_a_broken_trail(trail: list[int]) -> None:
+def test_checkpoint_is_not_signed_over_broken_trail(trail: list[int]) -> None:
     with as_owner_without_triggers():
         rows(f"UPDATE {LINES} SET user_id = 1 WHERE number = 6")
     assert checkpoint() is None
 
 
-def test_another_key_signed_it(trail: list[int]) -> None:
+def test_checkpoint_signed_by_another_key_is_found(trail: list[int]) -> None:
     with override_settings(SECRET_KEY="another"):
         (sentence,), _, code = verified()
     assert code == 1
     assert "is not signed with this installation's FILLCAST_SECRET_KEY" in sentence
 
 
-def test_what_is_rolled_back_leaves_neither_line_nor_gap(trail: list[int]) -> None:
+def test_rollback_leaves_neither_line_nor_gap(trail: list[int]) -> None:
     for n in (6, 7, 8):
         with transaction.atomic():
             TradingPreset.objects.update(max_open_positions=n)
@@ -203,7 +203,7 @@ def test_what_is_rolled_back_leaves_neither_line_nor_gap(trail: list[int]) -> No
     assert (last["lines"], code) == (8, 0)
 
 
-def test_many_at_once_make_one_chain() -> None:
+def test_concurrent_changes_make_one_chain() -> None:
     users = [User.objects.create_user(f"user-{n}") for n in range(4)]
     faults: list[BaseException] = []
 
@@ -229,7 +229,7 @@ def test_many_at_once_make_one_chain() -> None:
     assert (last["lines"], code, sentences[0].endswith("is whole.")) == (4 + 4 * 20 * 2, 0, True)
 
 
-def test_a_head_that_is_none_is_refused() -> None:
+def test_malformed_head_is_refused() -> None:
     from django.core.management import CommandError
 
     with pytest.raises(CommandError, match="is no head"):

@@ -136,7 +136,7 @@ AS_TENANT = {
 
 @pytest.mark.parametrize("flag", [False, True], ids=["tenant", "tenant who sets the flag"])
 @pytest.mark.parametrize("what", AS_TENANT)
-def test_a_tenant_cannot_raise_itself_by_sql(
+def test_tenant_cannot_raise_own_rights_by_sql(
     cast: Cast, as_role: Opened, what: str, *, flag: bool
 ) -> None:
     statement = _written(cast, AS_TENANT[what])
@@ -187,9 +187,7 @@ def _schedule() -> None:
     PeriodicTask.objects.create(name="scan", task="scan", interval=every)
 
 
-def test_a_tenant_uses_their_own_second_factor_and_asks_for_tests(
-    cast: Cast, as_role: Opened
-) -> None:
+def test_tenant_uses_own_second_factor_and_requests_tests(cast: Cast, as_role: Opened) -> None:
     me, account = cast.alice.user.pk, cast.alice.connection.pk
     unused = f"INSERT INTO users_recoverycode (user_id, code_hash) VALUES ({me}, 'unused')"
     allowed = (
@@ -211,7 +209,7 @@ def test_a_tenant_uses_their_own_second_factor_and_asks_for_tests(
         assert found.rowcount == 1
 
 
-def test_the_statements_would_do_something(cast: Cast, as_role: Opened) -> None:
+def test_refused_statements_would_have_an_effect(cast: Cast, as_role: Opened) -> None:
     """Each is refused for who asks, not because it touches nothing."""
     idle = []
     for what, statement in AS_TENANT.items():
@@ -247,7 +245,7 @@ BY_ROLE: list[tuple[str, str, set[str]]] = [
     "role", ["superuser", "administrator", "operator", "risk officer", "support"]
 )
 @pytest.mark.parametrize(("statement", "what", "allowed"), BY_ROLE, ids=[n for _, n, _ in BY_ROLE])
-def test_staff_write_what_their_role_allows(
+def test_staff_write_only_what_role_allows(
     cast: Cast, as_role: Opened, statement: str, what: str, allowed: set[str], role: str
 ) -> None:
     written = _written(cast, statement)
@@ -272,7 +270,7 @@ def test_web_role_cannot_raise_own_rights(cast: Cast, as_role: Opened) -> None:
             session.execute(statement.encode())
 
 
-def test_what_tenants_may_they_still_may(cast: Cast, as_role: Opened) -> None:
+def test_tenants_keep_their_permissions(cast: Cast, as_role: Opened) -> None:
     me = cast.alice.user.pk
     allowed: dict[str, Any] = {
         f"UPDATE users_user SET email = 'a@example.org', password = 'p' WHERE id = {me}": 1,

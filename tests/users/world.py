@@ -48,7 +48,7 @@ def tenant(name: str) -> Tenant:
     signal = make.signal(feed, published_at=NOW)
     order = _trade(connection, signal)
     subscription = make.subscription(connection, feed)
-    _tell(user, name)
+    _notify(user, name)
     FeedToken.objects.create(feed=feed, prefix=name, secret_hash="h")
     ReceivedAlert.objects.create(feed=feed, key="k", change="flat", summary="s")
     ends = timezone.now() + timedelta(days=90)
@@ -84,7 +84,7 @@ def _trade(connection: ExecutionConnection, signal: Signal) -> Order:
     return order
 
 
-def _tell(user: User, name: str) -> None:
+def _notify(user: User, name: str) -> None:
     event = Event.objects.create(kind="order.filled", user_id=user.pk)
     Notification.objects.create(user=user, event_id=event.pk, kind=event.kind, title=name)
     channel = Channel.objects.create(user=user, name=name, url_sealed=b"x", url_display="x")
