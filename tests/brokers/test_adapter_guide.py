@@ -19,7 +19,7 @@ OURS = {
 
 
 def mapping() -> list[tuple[set[str], set[str]]]:
-    """By line of the table: what is said there, and what is said here."""
+    """Return for each line of the table the other system's names and ours."""
     _, _, table = PAGE.read_text().partition("## Other systems' names")
     lines = [line.split(" | ") for line in table.splitlines() if line.startswith("| ")][2:]
     return [(words(there), words(here)) for there, here in lines]
@@ -34,20 +34,20 @@ def words(cell: str) -> set[str]:
     ["place_order", "get_order_status", "close_order", "placeMarketOrder", "placeLimitOrder",
      "placeStopOrder", "cancel_order", "modify_order", "get_positions"],
 )  # fmt: skip
-def test_a_name_of_another_system_is_there(name: str) -> None:
+def test_guide_lists_the_other_systems_name(name: str) -> None:
     assert any(name in there for there, _ in mapping())
 
 
-def test_what_it_leads_to_exists() -> None:
-    told = {word for _, here in mapping() for word in here}
-    assert told - OURS == set()
-    assert {"submit", "cancel", "modify", "find_order", "account", "positions"} <= told
+def test_mapped_names_exist() -> None:
+    mapped = {word for _, here in mapping() for word in here}
+    assert mapped - OURS == set()
+    assert {"submit", "cancel", "modify", "find_order", "account", "positions"} <= mapped
 
 
-def test_each_call_of_the_interface_has_another_systems_name_or_is_only_ours() -> None:
-    """Who comes from elsewhere finds each call but those that nobody else has."""
+def test_each_adapter_call_is_mapped_or_only_ours() -> None:
+    """The guide maps each call of the interface, except those that only we have."""
     calls = {name for name in vars(BrokerAdapter) if not name.startswith("_")}
-    told = {word for _, here in mapping() for word in here}
-    assert calls - told == {
+    mapped = {word for _, here in mapping() for word in here}
+    assert calls - mapped == {
         "acknowledge", "capabilities", "clock", "instrument_book",
     }  # fmt: skip

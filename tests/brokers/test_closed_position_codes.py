@@ -12,7 +12,7 @@ from brokers.mt5 import codes as mt5
 from common.reason_codes import Code
 
 
-def test_metatrader_5_says_it_by_its_number() -> None:
+def test_metatrader_5_reports_it_by_code() -> None:
     verdict = mt5.verdict(10036, "Position closed")
     assert isinstance(verdict, Rejected)
     assert verdict.code is Code.NO_POSITION
@@ -40,7 +40,7 @@ def test_metatrader_4_does_not_know_the_ticket(kind: str, text: str) -> None:
         (Dialect.OKX, "51112"),
     ],
 )
-def test_exchanges_refuse_what_only_reduces(dialect: Dialect, number: str) -> None:
+def test_exchanges_refuse_a_reduce_only_order(dialect: Dialect, number: str) -> None:
     verdict = crypto.verdict_of(dialect, number, "")
     assert verdict is not None
     assert verdict.code is Code.NO_POSITION

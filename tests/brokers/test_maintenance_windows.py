@@ -39,11 +39,11 @@ NIGHT = Window("x", time(23, 45), "America/New_York", 60, frozenset({MONDAY}))
         ("2026-07-14T03:50:00", "2026-07-14T04:45:00"),  # summer time
     ],
 )
-def test_a_window_is_of_its_zones_clock_and_weekday(moment: str, until: str | None) -> None:
+def test_window_uses_the_clock_and_weekday_of_its_zone(moment: str, until: str | None) -> None:
     assert NIGHT.end_if_open(utc(moment)) == (utc(until) if until else None)
 
 
-def test_one_that_lasts_for_days() -> None:
+def test_window_that_lasts_for_days() -> None:
     weekend = Window("x", time(17), "America/New_York", 2 * 1440 + 5, frozenset({FRIDAY}))
     end = utc("2026-11-22T22:05:00")
     assert weekend.end_if_open(utc("2026-11-20T21:59:00")) is None
@@ -52,7 +52,7 @@ def test_one_that_lasts_for_days() -> None:
     assert weekend.end_if_open(end) is None
 
 
-def test_one_of_a_single_day_and_when_it_begins() -> None:
+def test_window_of_a_single_day_and_its_start() -> None:
     announced = Window("x", time(6), "UTC", 30, on=date(2026, 11, 25))
     assert announced.end_if_open(utc("2026-11-25T06:10:00")) == utc("2026-11-25T06:30:00")
     assert announced.end_if_open(utc("2026-11-26T06:10:00")) is None
@@ -60,7 +60,7 @@ def test_one_of_a_single_day_and_when_it_begins() -> None:
     assert announced.next_start(utc("2026-11-25T06:00:00")) is None
 
 
-def test_whose_it_is() -> None:
+def test_window_matches_its_target() -> None:
     moment = utc("2026-11-25T06:10:00")
     now = Window("", time(6), "UTC", 30)
     found = open_windows(
@@ -104,12 +104,12 @@ def test_whose_it_is() -> None:
         (WindowTarget("paper"), "2026-11-21T04:30:00", None),
     ],
 )
-def test_what_brokers_publish(account: WindowTarget, moment: str, closed: bool | None) -> None:
+def test_published_windows(account: WindowTarget, moment: str, closed: bool | None) -> None:
     one = window_for(account, open_windows(utc(moment), BUILT_IN))
     assert (one.window.closed if one else None) is closed
 
 
-def test_the_table_says_where_it_is_from() -> None:
+def test_each_window_names_its_source() -> None:
     for window in BUILT_IN:
         assert window.broker_type in broker_types()
         assert window.source.startswith("https://")

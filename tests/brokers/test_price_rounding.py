@@ -1,4 +1,4 @@
-"""Prices in whole ticks: whoever gave them never gets less than was asked."""
+"""Prices in whole ticks: rounding never makes an order or a level worse than requested."""
 
 from decimal import Decimal as D
 
@@ -39,4 +39,4 @@ def test_whole_ticks_stay(side: Side) -> None:
     assert price_rounding.round_level_price(D("1.10001"), D("0.00001"), side) == D("1.10001")
     assert price_rounding.round_level_price(D("1.100013"), D(0), side) == D(
         "1.100013"
-    )  # nobody knows the tick
+    )  # the tick is unknown

@@ -27,7 +27,7 @@ SYMBOL = "BTC/USDT"
 
 
 class Shelf:
-    """A holder of numbers; it tells what it has dropped while somebody had an ended one."""
+    """An owner of numbers that lists those it dropped while an ended one was left."""
 
     loop: asyncio.AbstractEventLoop | None = None
 
@@ -64,7 +64,7 @@ class Shelf:
     most=st.integers(3, 12),
     moves=st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["add", "add", "end", "go"]))),
 )
-def test_the_bound_holds_and_what_lives_leaves_last(
+def test_cache_is_bounded_and_evicts_live_records_last(
     most: int, moves: list[tuple[int, str]]
 ) -> None:
     room = RecordCache(most)
@@ -122,10 +122,10 @@ def write(file: dwx.CommandJournal, intents: Iterable[SentCommand]) -> None:
     file_io.append(file._path, b"".join(dwx._line(dwx._as_json(one)) for one in intents))
 
 
-def intent(number: int, **said: Any) -> SentCommand:
+def intent(number: int, **fields: Any) -> SentCommand:
     values = {
         "at": time.time() - 3600, "what": OPEN, "client_order_id": f"dwx{number}",
-        "magic": number, "symbol": "EURUSD", "lots": Decimal("0.1"), **said,
+        "magic": number, "symbol": "EURUSD", "lots": Decimal("0.1"), **fields,
     }  # fmt: skip
     return SentCommand(number=number, **values)
 
@@ -147,7 +147,7 @@ def size(holder: Any) -> int:
     return len(holder._known) if isinstance(holder, dwx.CommandJournal) else len(holder)
 
 
-def test_all_adapters_of_a_process_share_one_room(tmp_path: Path) -> None:
+def test_adapters_of_a_process_share_one_cache(tmp_path: Path) -> None:
     room = RecordCache(400)
     holders, kept = filled(room, tmp_path, each=80)
     check(room, kept, 80, holders)
@@ -162,7 +162,7 @@ def test_a_process_holds_no_more_than_ten_thousand(tmp_path: Path) -> None:
     assert len(room) >= 9_000
 
 
-def test_where_everything_lives_the_oldest_of_the_largest_leaves() -> None:
+def test_oldest_record_of_the_largest_owner_is_evicted_if_all_are_live() -> None:
     room = RecordCache(10)
     memory, names = OrderCache(room), OrderIds(room)
     for n in range(3):
@@ -173,7 +173,7 @@ def test_where_everything_lives_the_oldest_of_the_largest_leaves() -> None:
     assert [n for n in range(30) if memory.of("c", f"live{n}")] == list(range(23, 30))
 
 
-def test_what_is_pinned_stays_and_what_has_just_come() -> None:
+def test_pinned_and_new_records_stay() -> None:
     room = RecordCache(2)
     book, memory = ibkr.OrderCache(EventBuffer(), room), OrderCache(room)
     over = book.get_or_create("i", "over", "")
@@ -193,7 +193,7 @@ def test_what_is_pinned_stays_and_what_has_just_come() -> None:
     assert len(room) == 2
 
 
-def test_an_order_that_was_sent_while_all_that_rest_were_asked_for_has_not_ended() -> None:
+def test_order_sent_during_an_open_orders_read_has_not_ended() -> None:
     memory = OrderCache(RecordCache(1))
     for n in range(2):
         memory.leaves(order(f"live{n}"), until=1)
@@ -208,7 +208,7 @@ def test_an_order_that_was_sent_while_all_that_rest_were_asked_for_has_not_ended
     assert known.ended
 
 
-def test_a_holder_that_is_no_more_takes_no_room() -> None:
+def test_deleted_owner_takes_no_cache_space() -> None:
     room = RecordCache(10)
     memory, other = OrderCache(room), OrderIds(room)
     for n in range(8):
@@ -220,7 +220,7 @@ def test_a_holder_that_is_no_more_takes_no_room() -> None:
     assert len(room) == 1
 
 
-def test_what_rests_no_more_at_an_exchange_has_ended() -> None:
+def test_order_that_left_the_open_orders_has_ended() -> None:
     memory = OrderCache(room := RecordCache(4))
     for n in range(4):
         memory.leaves(order(f"live{n}"), until=1)

@@ -19,7 +19,7 @@ WAIT = 60.0
 
 
 class Book(ibkr.OrderCache):
-    """IBKR's ledger; it tells on which threads records were dropped."""
+    """IBKR's order cache that records on which threads it dropped records."""
 
     def drop(self, *, ended: bool) -> bool:
         threads.add(threading.get_ident())
@@ -36,7 +36,7 @@ def with_ended(room: RecordCache, many: int) -> Book:
     return book
 
 
-def test_a_ledger_is_rung_for_before_the_room_is_full() -> None:
+def test_owner_is_notified_before_the_cache_is_full() -> None:
     room = RecordCache(1000)
     names = OrderIds(room)
 
@@ -52,7 +52,7 @@ def test_a_ledger_is_rung_for_before_the_room_is_full() -> None:
     asyncio.run(play())
 
 
-def test_where_its_loop_is_busy_the_bound_holds_all_the_same() -> None:
+def test_cache_stays_bounded_while_its_loop_is_busy() -> None:
     room = RecordCache(4)
     names = OrderIds(room)
 
@@ -68,14 +68,14 @@ def test_where_its_loop_is_busy_the_bound_holds_all_the_same() -> None:
         elsewhere.join(WAIT)  # this loop does nothing else meanwhile
         assert (len(book), len(names)) == (3, 1)
         assert names.sent_at("name2") > 0
-        await asyncio.sleep(0)  # it was rung, and there is room
+        await asyncio.sleep(0)  # it was notified, and the cache has space
         assert (len(book), threads) == (3, set())
 
     asyncio.run(play())
 
 
 class Slow(Shelf):
-    """It takes its time to drop anything: meanwhile nobody else evicts."""
+    """A slow owner: meanwhile no other thread evicts."""
 
     def __init__(self, room: RecordCache) -> None:
         super().__init__(room, [])
@@ -99,7 +99,7 @@ def fill(add: Callable[[Any], None], what: Iterable[Any]) -> None:
         add(one)
 
 
-def test_while_somebody_else_evicts_a_loop_makes_its_room_by_itself() -> None:
+def test_loop_evicts_its_own_records_while_another_thread_evicts() -> None:
     room = RecordCache(20)
     slow = Slow(room)
 
@@ -124,7 +124,7 @@ def test_while_somebody_else_evicts_a_loop_makes_its_room_by_itself() -> None:
     asyncio.run(play())
 
 
-def test_a_loop_that_stands_still_is_rung_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocked_loop_is_notified_once(monkeypatch: pytest.MonkeyPatch) -> None:
     room = RecordCache(100)
     names, rings = OrderIds(room), 0
 
@@ -132,10 +132,10 @@ def test_a_loop_that_stands_still_is_rung_for_once(monkeypatch: pytest.MonkeyPat
         book, loop = with_ended(room, 50), asyncio.get_running_loop()
         ring = loop.call_soon_threadsafe
 
-        def counted(*said: Any) -> Any:
+        def counted(*arguments: Any) -> Any:
             nonlocal rings
             rings += 1
-            return ring(*said)
+            return ring(*arguments)
 
         monkeypatch.setattr(loop, "call_soon_threadsafe", counted)
         for again in (1, 2):
@@ -151,7 +151,7 @@ def test_a_loop_that_stands_still_is_rung_for_once(monkeypatch: pytest.MonkeyPat
     asyncio.run(play())
 
 
-def test_the_records_of_a_loop_that_is_no_more_leave_on_any_thread() -> None:
+def test_records_of_a_closed_loop_are_evicted_on_any_thread() -> None:
     room = RecordCache(4)
     names = OrderIds(room)
 
@@ -164,7 +164,7 @@ def test_the_records_of_a_loop_that_is_no_more_leave_on_any_thread() -> None:
     assert (len(book), len(names)) == (1, 3)
 
 
-def test_many_threads_make_room_at_once() -> None:
+def test_many_threads_evict_concurrently() -> None:
     room = RecordCache(50)
     holders = [(OrderCache(room), OrderIds(room)) for _ in range(4)]
     wrong: list[BaseException] = []

@@ -1,4 +1,4 @@
-"""What a broker said is kept without secrets, nor any piece of one where it broke off."""
+"""A broker's messages are kept without secrets, and without parts of one at a cut."""
 
 import json
 import time
@@ -11,7 +11,7 @@ SECRETS = {"api_key": "AKEY123456789012345", "secret": "pässwörd-of-mine", "pi
 
 
 @pytest.mark.parametrize(
-    ("came", "told"),
+    ("came", "redacted"),
     [
         (b'{"a":"AKEY123456789012345","b":"AKEY1234567890', '{"a":"***","b":"***'),
         (b'56789012345","b":1}', '***","b":1}'),
@@ -23,11 +23,11 @@ SECRETS = {"api_key": "AKEY123456789012345", "secret": "pässwörd-of-mine", "pi
         (b"", ""),
     ],
 )
-def test_no_piece_of_a_secret_is_left_where_it_broke_off(came: bytes, told: str) -> None:
-    assert readable_excerpt(came, SECRETS) == told
+def test_truncated_secret_is_redacted(came: bytes, redacted: str) -> None:
+    assert readable_excerpt(came, SECRETS) == redacted
 
 
-def test_a_wide_coding_is_cut_within_a_character_too() -> None:
+def test_wide_encoding_cut_within_a_character() -> None:
     came = 'x "AKEY12345'.encode("utf-16-le")
     assert readable_excerpt(came, SECRETS, "utf-16-le") == readable_excerpt(
         came[:-1], SECRETS, "utf-16-le"
@@ -38,22 +38,22 @@ def test_a_wide_coding_is_cut_within_a_character_too() -> None:
 @pytest.mark.parametrize("coding", ["utf-8", "utf-16-le"])
 @pytest.mark.parametrize("before", range(24))
 @pytest.mark.parametrize("odd", [0, 1])
-def test_none_is_left_where_we_cut_what_is_long(before: int, coding: str, odd: int) -> None:
+def test_secret_at_our_own_cut_is_redacted(before: int, coding: str, odd: int) -> None:
     """The ends are full of secrets: what is left of them is short enough to be shown to its cut."""
     key = SECRETS["api_key"].encode(coding)
     at_the_cut = key * (END_BYTES // len(key) + 2)
     came = "x".encode(coding) * before + at_the_cut
     came += b"y" * 10 * END_BYTES + at_the_cut + "z".encode(coding) * before + b"!" * odd
-    told = readable_excerpt(came, SECRETS, coding)
-    assert len(told) <= MAX_LENGTH
+    redacted = readable_excerpt(came, SECRETS, coding)
+    assert len(redacted) <= MAX_LENGTH
     name = SECRETS["api_key"]
-    assert not [name[n : n + 3] for n in range(len(name) - 2) if name[n : n + 3] in told]
-    assert told.startswith("x" * before + "***")
+    assert not [name[n : n + 3] for n in range(len(name) - 2) if name[n : n + 3] in redacted]
+    assert redacted.startswith("x" * before + "***")
 
 
-def test_what_is_long_keeps_both_ends() -> None:
-    told = readable_excerpt(b"begin" + b"y" * 5_000_000 + b"end", SECRETS)
-    assert (told[:6], told[-4:], len(told)) == ("beginy", "yend", MAX_LENGTH)
+def test_long_text_keeps_both_ends() -> None:
+    redacted = readable_excerpt(b"begin" + b"y" * 5_000_000 + b"end", SECRETS)
+    assert (redacted[:6], redacted[-4:], len(redacted)) == ("beginy", "yend", MAX_LENGTH)
 
 
 SPELLED = {
@@ -73,7 +73,7 @@ SPELLED = {
 
 
 @pytest.mark.parametrize("spelled", SPELLED)
-def test_a_secret_is_blacked_out_however_json_spells_it(spelled: str) -> None:
+def test_secret_is_redacted_in_every_json_spelling(spelled: str) -> None:
     secret = SPELLED[spelled]
     assert json.loads(spelled) == secret
     assert without_secrets(f'{{"key": {spelled}}}', {"key": secret}) == '{"key": "***"}'
@@ -85,9 +85,7 @@ def test_a_secret_is_blacked_out_however_json_spells_it(spelled: str) -> None:
 
 @pytest.mark.parametrize("spelled", SPELLED)
 @pytest.mark.parametrize("within", [0, 1, 2])
-def test_none_is_left_in_a_text_within_a_text_nor_where_that_is_cut(
-    spelled: str, within: int
-) -> None:
+def test_secret_in_nested_json_is_redacted_even_when_cut(spelled: str, within: int) -> None:
     secret, text = {"key": SPELLED[spelled]}, spelled[1:-1]
     for _ in range(within):
         text = json.dumps(text)[1:-1]
@@ -100,7 +98,7 @@ def test_none_is_left_in_a_text_within_a_text_nor_where_that_is_cut(
             assert not [one for one in pieces if one in left], came
 
 
-def test_a_text_of_backslashes_takes_no_time() -> None:
+def test_text_of_backslashes_is_fast() -> None:
     credentials = {"key": "\\" * 60 + "x", "bare": "\\\\\\"}
     came = ("\\" * 7_000 + "ux" * 400).encode()
     began = time.process_time()
@@ -109,18 +107,18 @@ def test_a_text_of_backslashes_takes_no_time() -> None:
     assert time.process_time() - began < 1
 
 
-def test_a_secret_that_ends_as_it_begins_is_blacked_out_at_an_end() -> None:
-    for came, told in (("no: abcabc", "no: ***"), ("abcabc no", "*** no"), ("abcab", "***")):
-        assert readable_excerpt(came.encode(), {"key": "abcabc"}) == told
+def test_secret_with_equal_ends_is_redacted_at_an_end() -> None:
+    for came, redacted in (("no: abcabc", "no: ***"), ("abcabc no", "*** no"), ("abcab", "***")):
+        assert readable_excerpt(came.encode(), {"key": "abcabc"}) == redacted
 
 
-def test_a_secret_is_blacked_out_where_it_stands_in_a_sentence() -> None:
-    told = without_secrets('the key a"b\\c and pässwörd', {"key": 'a"b\\c', "word": "pässwörd"})
-    assert told == "the key *** and ***"
+def test_secret_within_a_sentence_is_redacted() -> None:
+    redacted = without_secrets('the key a"b\\c and pässwörd', {"key": 'a"b\\c', "word": "pässwörd"})
+    assert redacted == "the key *** and ***"
 
 
 @pytest.mark.parametrize("secret", ["butterfly1", "newton99", "u00e4bcd1", "x41bcd12", "r\\b\\n-x"])
-def test_a_secret_behind_a_backslash_is_no_escape(secret: str) -> None:
+def test_secret_after_a_backslash_is_redacted(secret: str) -> None:
     """As in Windows' names of users and folders, as they are or in JSON."""
     for before in ("DOM\\", '{"user":"DOM\\\\', "\\" * 5):
         assert without_secrets(f"{before}{secret} no", {"key": secret}) == f"{before}*** no"

@@ -39,7 +39,7 @@ ES, DAX = {"exchange": "EUREX", "month": "202612"}, {"exchange": "EUREX", "month
         ("ibkr", {}, {"symbols": ["EURUSD"]}, {"EURUSD"}, []),
         ("ibkr", {}, {"symbols": ["AAPL"]}, {"EURUSD"}, ["symbols"]),
         ("ibkr", {"symbols": ["AAPL"]}, {}, {"AAPL"}, ["symbols"]),
-        # What is said of a name is what it means.
+        # A name's entry states what the setting means.
         ("ibkr", {"symbols": {"X": ES}}, {"symbols": {"X": DAX}}, {"X"}, ["symbols"]),
         ("ibkr", {"symbols": {"X": ES}}, {"symbols": {"X": DAX}}, set(), []),
         ("ibkr", {"symbols": {"X": ES, "Y": ES}}, {"symbols": {"X": ES, "Y": DAX}}, {"X"}, []),
@@ -57,7 +57,7 @@ ES, DAX = {"exchange": "EUREX", "month": "202612"}, {"exchange": "EUREX", "month
         ("mt5", {}, {"symbols": {"G": "DAX/EUR"}}, {"G"}, ["symbols"]),
     ],
 )  # fmt: skip
-def test_what_is_open_keeps_what_says_where_it_is(
+def test_setting_that_locates_the_account_is_fixed_while_in_use(
     kind: str, before: Any, after: Any, open_symbols: set[str], refused: list[str]
 ) -> None:
     form: Form = form_of(kind)
@@ -67,8 +67,8 @@ def test_what_is_open_keeps_what_says_where_it_is(
 
 
 @pytest.mark.parametrize("kind", ["mt5", "mt4", "mt5-dwx", "ibkr", "crypto"])
-def test_what_a_number_is_counted_in_stays_with_it(kind: str) -> None:
-    """Whoever adds a setting by which accounts are told apart has to say that it stays."""
+def test_units_are_fixed_while_in_use(kind: str) -> None:
+    """A new setting that distinguishes accounts must be declared fixed while in use."""
     form = form_of(kind)
     if form.numbered_by:
         errors = form.in_use_errors({form.numbered_by: "a"}, {form.numbered_by: "b"}, {"EURUSD"})
@@ -86,7 +86,7 @@ def test_what_a_number_is_counted_in_stays_with_it(kind: str) -> None:
         ("sandbox", SettingType.SWITCH),
     ],
 )
-def test_what_may_say_where_an_account_is_stays_unless_a_form_says_otherwise(
+def test_unknown_setting_is_fixed_unless_its_form_allows_changes(
     key: str, kind: SettingType
 ) -> None:
     """A third party's form that says nothing of it must not let it change: real positions would
@@ -105,7 +105,7 @@ def test_what_may_say_where_an_account_is_stays_unless_a_form_says_otherwise(
     assert free.in_use_errors(before, after, {"EURUSD"}) == []
 
 
-def test_the_list_of_symbols_keeps_what_is_open_in_it_unless_a_form_says_otherwise() -> None:
+def test_open_symbols_stay_listed_unless_the_form_allows_removal() -> None:
     form = Form(settings=(Setting("traded", "Traded", value_type=SettingType.SYMBOLS),))
     before, after = {"traded": ["A", "B"]}, {"traded": ["A"]}
     assert [one.field for one in form.in_use_errors(before, after, {"B"})] == ["settings.traded"]
@@ -113,14 +113,14 @@ def test_the_list_of_symbols_keeps_what_is_open_in_it_unless_a_form_says_otherwi
 
 
 @pytest.mark.parametrize("kind", BUILT_IN)
-def test_our_own_forms_say_themselves_what_they_mean(kind: str) -> None:
+def test_our_forms_declare_what_each_setting_means(kind: str) -> None:
     form = form_of(kind)
     for field in form.settings:
         if field.value_type in PLACES or field.key == form.numbered_by:
             assert field.while_open is not None, field.key
 
 
-def test_the_place_of_an_account_is_what_stays_with_its_defaults() -> None:
+def test_account_location_includes_default_values() -> None:
     form = form_of("crypto")
     spot = form.account_location({"market": "spot", "symbols": ["BTC/USDT"]})
     assert spot == form.account_location({"symbols": ["ETH/USDT"], "update_interval_seconds": 5})

@@ -212,7 +212,7 @@ async def test_one_accounts_session_ends_and_the_others_go_on(stage: Environment
 
 
 @with_environment
-async def test_connect_says_what_is_wrong(stage: Environment) -> None:
+async def test_connect_reports_the_cause(stage: Environment) -> None:
     without = {k: v for k, v in stage.spec.settings.items() if k != "host"}
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.connect(replace(stage.spec, settings=without))

@@ -25,9 +25,7 @@ def test_accounts_take_turns(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     assert len(run(adapter.positions(spec()))) == 1
 
 
-def test_somebody_logs_in_as_another_while_we_read(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_login_switched_during_a_read(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     venue.fault("positions_get", "switch", login=1003)
     with pytest.raises(ReadFailed, match="another account"):
@@ -35,16 +33,14 @@ def test_somebody_logs_in_as_another_while_we_read(
     assert len(run(adapter.positions(spec()))) == 1
 
 
-def test_somebody_logs_in_as_another_before_the_send(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_login_switched_before_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     venue.fault("symbol_info_tick", "switch", login=1003)
     assert type(outcome(adapter, order("fcxother0000000000"))) is NotSent
     assert venue.accepted(1003) == []
 
 
-def test_somebody_logs_in_as_another_in_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_login_switched_during_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.fault("order_send", "switch", login=1003)
     error = outcome(adapter, order())
     assert type(error) is OutcomeUnknown
@@ -72,7 +68,7 @@ def test_wrong_password_concerns_one_login(venue: FakeTerminal, adapter: Mt5Adap
     assert submit(adapter, order())[0].kind is K.FILLED
 
 
-def test_account_of_another_worker_is_left_to_it(
+def test_account_of_another_worker_is_not_touched(
     venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FILLCAST_MT5_NAME", "alpha")
@@ -84,7 +80,9 @@ def test_account_of_another_worker_is_left_to_it(
     run(named.disconnect())
 
 
-def test_another_workers_terminal_is_left_alone(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_terminal_of_another_worker_is_not_touched(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     venue.hand("log", login=1003)
     venue.world(path="C:\\mt5-other")
     error = outcome(adapter, order())
@@ -93,7 +91,7 @@ def test_another_workers_terminal_is_left_alone(venue: FakeTerminal, adapter: Mt
     assert "login" not in venue.show()["calls"]
 
 
-def test_login_that_is_told_as_done_and_is_not(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_login_reported_as_done_that_failed(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     run(adapter.positions(spec()))
     venue.fault("login", "none", code=1)
     with pytest.raises(ReadFailed):
@@ -117,7 +115,7 @@ def test_answer_that_cannot_be_read(venue: FakeTerminal, adapter: Mt5Adapter) ->
 
 
 def test_position_in_a_symbol_that_is_not_listed(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    """Its size cannot be told, so nothing is: a part would look like the whole."""
+    """Without its size the read fails: a partial list would look complete."""
     bought(adapter)
     (held,) = venue.show()["positions"]
     venue.books(positions=[held, {**held, "symbol": "GONE"}])
@@ -125,14 +123,14 @@ def test_position_in_a_symbol_that_is_not_listed(venue: FakeTerminal, adapter: M
         run(adapter.positions(spec()))
 
 
-def test_cancel_whose_history_comes_late_is_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_cancel_with_late_history_is_reported(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     submit(adapter, order(**LIMIT))
     venue.fault("history_orders_get", "empty")
-    (told,) = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
-    assert told.kind is K.CANCELLED
+    (report,) = run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD")))
+    assert report.kind is K.CANCELLED
 
 
-def test_cancel_of_what_nobody_can_look_up_is_asked_again(
+def test_cancel_that_cannot_be_looked_up_is_retried(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("history_orders_get", "none", code=-10005)

@@ -32,7 +32,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
 LOGIN = 1001
 until = partial(engine_until, seconds=SECONDS)
-SAID: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
 }  # fmt: skip
 
@@ -58,7 +58,7 @@ def engine(
 def alice(engine: trading_runtime.TradingRuntime) -> ExecutionConnection:
     feed = make.feed()
     row = make.connection(
-        type="mt5", account=str(LOGIN), settings=SAID, sealed_credentials=None,
+        type="mt5", account=str(LOGIN), settings=SETTINGS, sealed_credentials=None,
         preset=make.preset(sizing_mode="FIXED", fixed_quantity=D(2000), max_signal_age_seconds=600),
         health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
@@ -96,13 +96,13 @@ def counted(found: dict[str, Any]) -> dict[str, int]:
     return {name: n for name, n in found["counters"].items() if n}
 
 
-def test_an_account_in_order_is_judged(alice: ExecutionConnection, venue: FakeTerminal) -> None:
+def test_clean_account_is_audited(alice: ExecutionConnection, venue: FakeTerminal) -> None:
     filled(venue)
     code, found = audited()
     assert (code, counted(found), found["judged"], found["not_judged"]) == (0, {}, 1, [])
 
 
-def test_an_order_that_was_executed_twice_is_dup(
+def test_order_executed_twice_counts_as_dup(
     alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
     order = filled(venue)
@@ -112,7 +112,7 @@ def test_an_order_that_was_executed_twice_is_dup(
     assert found["examples"]["DUP"] == [f"order {order.pk}, accepted 2 times"]
 
 
-def test_an_order_that_the_books_do_not_know_is_orphan(
+def test_order_without_a_row_counts_as_orphan(
     alice: ExecutionConnection, venue: FakeTerminal, settings: Any
 ) -> None:
     order = filled(venue)
@@ -128,7 +128,7 @@ def test_an_order_that_the_books_do_not_know_is_orphan(
     }
 
 
-def test_a_position_that_is_gone_at_the_broker_is_ghost(
+def test_position_missing_at_the_broker_counts_as_ghost(
     alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
     filled(venue)
@@ -139,7 +139,7 @@ def test_a_position_that_is_gone_at_the_broker_is_ghost(
     assert (code, found["examples"]["GHOST"]) == (1, [f"position {position.pk}"])
 
 
-def test_a_given_up_order_that_the_broker_executes_later_is_risen(
+def test_failed_order_executed_later_is_counted_as_unexpectedly_live(
     alice: ExecutionConnection, venue: FakeTerminal, settings: Any
 ) -> None:
     """Two look-ups did not find it, so that it was given up; then the server executes it."""
@@ -159,9 +159,7 @@ def test_a_given_up_order_that_the_broker_executes_later_is_risen(
     assert found["examples"]["RISEN"] == [f"order {lost.pk}"]
 
 
-def test_an_account_that_cannot_be_read_is_not_judged(
-    alice: ExecutionConnection, venue: FakeTerminal
-) -> None:
+def test_unreadable_account_is_not_audited(alice: ExecutionConnection, venue: FakeTerminal) -> None:
     filled(venue)
     venue.fault("history_deals_get", "none", code=-10005, times=99)
     code, found = audited()
@@ -171,7 +169,7 @@ def test_an_account_that_cannot_be_read_is_not_judged(
     assert one["detail"].startswith("The read failed: ")
 
 
-def test_an_account_without_its_worker_is_not_judged(
+def test_account_without_its_worker_is_not_audited(
     alice: ExecutionConnection, venue: FakeTerminal, engine: trading_runtime.TradingRuntime
 ) -> None:
     filled(venue)

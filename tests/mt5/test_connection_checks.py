@@ -104,4 +104,4 @@ def test_terminal_that_hangs(
     venue.fault("symbols_get", "hold")
     (only,) = lines(adapter).values()
     assert (only.name, only.result) == ("terminal", CheckResult.FAIL)
-    assert "no answer" in only.detail  # whoever of the two that wait ends it first
+    assert "no answer" in only.detail  # either of the two waiting calls may time out first

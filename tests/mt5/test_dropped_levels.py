@@ -26,7 +26,7 @@ def position() -> ExecutionPosition:
     return ExecutionPosition.objects.get()
 
 
-def test_it_is_placed_again_without_a_comparison(
+def test_dropped_level_is_placed_again_without_reconciliation(
     engine: TradingRuntime, alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
     factories.signal(Feed.objects.get(), sl=D("1.09000"))
@@ -42,7 +42,7 @@ def test_it_is_placed_again_without_a_comparison(
     assert ExecutionLog.objects.filter(code="STOP_DROPPED").count() == 1
 
 
-def test_one_that_is_dropped_for_good_is_watched_and_told(
+def test_level_dropped_repeatedly_is_monitored_and_reported(
     engine: TradingRuntime, alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
     factories.signal(Feed.objects.get(), sl=D("1.09000"))

@@ -22,7 +22,7 @@ PUBLISHED = {*range(10004, 10047)} - {10005, 10037}
 
 
 # ---- codes -------------------------------------------------------------------------------------
-def test_each_published_code_stands_in_one_table() -> None:
+def test_each_published_code_is_in_one_table() -> None:
     tables = [codes.ACCEPTED, codes.AMBIGUOUS, codes.REJECTED.keys(), codes.NOT_SENT.keys()]
     assert sorted(code for table in tables for code in table) == sorted(
         PUBLISHED - {codes.NO_CHANGES}
@@ -30,7 +30,7 @@ def test_each_published_code_stands_in_one_table() -> None:
 
 
 @pytest.mark.parametrize("retcode", sorted(PUBLISHED | {0, 1, 10005, 10037, 10047, 65535}))
-def test_verdict(retcode: int) -> None:
+def test_return_code_classification(retcode: int) -> None:
     found = codes.verdict(retcode, "words")
     if retcode in (10008, 10009, 10010):
         assert found is None
@@ -46,11 +46,11 @@ def test_verdict(retcode: int) -> None:
 
 
 @pytest.mark.parametrize("error", [1, -1, -3, -4, -6, -10000, -10001, -10005, -99])
-def test_silence_is_unknown(error: int) -> None:
+def test_missing_reply_is_unknown(error: int) -> None:
     assert type(codes.verdict_without_answer((error, "x"))) is OutcomeUnknown
 
 
-def test_silence_that_is_proof() -> None:
+def test_missing_reply_that_proves_not_sent() -> None:
     assert type(codes.verdict_without_answer((-2, "Invalid argument"))) is NotSent
     assert codes.verdict_without_answer((-8, "off")).code is Code.TRADING_DISABLED
 
@@ -70,7 +70,7 @@ def test_login_errors() -> None:
 
 
 # ---- names -------------------------------------------------------------------------------------
-def test_magic_numbers_are_whole_in_a_double_and_differ_by_attempt() -> None:
+def test_magic_numbers_fit_a_double_and_differ_by_attempt() -> None:
     ids = [new_client_order_id("fcx") for _ in range(2_000)]
     numbers = {magic_of(one) for one in ids}
     assert len(numbers) == 2_000
@@ -79,7 +79,7 @@ def test_magic_numbers_are_whole_in_a_double_and_differ_by_attempt() -> None:
     assert not any(is_ours(n) for n in (0, 1, 234000, 2**32, 2**53, 2**63))
 
 
-def test_comment_is_believed_with_its_magic_number_only() -> None:
+def test_comment_is_trusted_only_with_its_magic_number() -> None:
     known = OrderIds()
     assert known.resolve(magic_of(CID), f"[{CID}]") == CID
     assert known.resolve(magic_of(CID), EXIT) == ""
@@ -90,7 +90,7 @@ def test_comment_is_believed_with_its_magic_number_only() -> None:
     assert known.resolve(magic_of(CID), "rewritten") == CID
 
 
-def test_names_are_kept_up_to_a_number() -> None:
+def test_name_cache_is_bounded() -> None:
     known = OrderIds(RecordCache(2))
     for one in ("aaaa0", "bbbb0", "aaaa0", "cccc0"):
         known.remember(one)
@@ -106,7 +106,7 @@ def lots(**changes: Any) -> Lots:
     return Lots(SimpleNamespace(**symbol("EURUSD", 1.1, 1.1001, **changes)))
 
 
-def test_doubles_become_what_they_stand_for() -> None:
+def test_floats_become_exact_decimals() -> None:
     assert decimal(0.1 + 0.2) == D("0.3")
     assert str(decimal(100_000.0)) == "100000"
     assert str(decimal(1e-8)) == "1E-8"
@@ -130,7 +130,7 @@ def test_prices_are_in_whole_ticks_on_the_safe_side() -> None:
     assert lots().level(None, Side.BUY) == 0.0
 
 
-def test_a_level_below_a_tick_is_refused_and_never_taken_away() -> None:
+def test_level_below_a_tick_is_refused_and_not_removed() -> None:
     with pytest.raises(Rejected) as refused:
         lots().level(D("0.000001"), Side.SELL)
     assert refused.value.code is Code.PRICE_INVALID
@@ -175,7 +175,7 @@ def test_filling(mode: int, mask: int, wanted: TimeInForce, filling: int | None)
         (15, TimeInForce.FOK, False),
     ],
 )
-def test_what_may_rest(mask: int, wanted: TimeInForce, may: bool) -> None:
+def test_pending_order_expirations(mask: int, wanted: TimeInForce, may: bool) -> None:
     assert lots(expiration_mode=mask).may_work(OrderType.LIMIT, wanted) is may
     assert not lots(expiration_mode=mask).may_work(OrderType.MARKET, wanted)
 

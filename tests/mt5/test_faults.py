@@ -59,7 +59,7 @@ def test_retcode(
     [("retcode", 10012), ("retcode", 10031), *(("none", -10000 - n) for n in range(1, 6))],
 )
 @pytest.mark.parametrize("accepts", [True, False])
-def test_lost_answer_is_unknown_and_the_look_up_knows(
+def test_lost_reply_is_unknown_and_resolved_by_lookup(
     venue: FakeTerminal, adapter: Mt5Adapter, do: str, code: int, accepts: bool
 ) -> None:
     venue.fault("order_send", do, code=code, accepts=accepts)
@@ -84,9 +84,7 @@ def test_half_an_answer_is_unknown(venue: FakeTerminal, adapter: Mt5Adapter) -> 
     assert kinds(adapter) == [K.FILLED]
 
 
-def test_answer_that_says_nothing_is_unknown_and_kept(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_empty_reply_is_unknown_and_kept(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.fault("order_send", "odd", accepts=True)
     error = outcome(adapter, order())
     assert (type(error), error.code) == (OutcomeUnknown, Code.REPLY_LOST)
@@ -95,7 +93,7 @@ def test_answer_that_says_nothing_is_unknown_and_kept(
 
 
 @pytest.mark.parametrize(("code", "ours"), [(-2, Code.UNEXPECTED), (-8, Code.TRADING_DISABLED)])
-def test_package_that_refuses_by_itself_sent_nothing(
+def test_refusal_by_the_package_is_not_sent(
     venue: FakeTerminal, adapter: Mt5Adapter, code: int, ours: Code
 ) -> None:
     venue.fault("order_send", "none", code=code)
@@ -125,23 +123,21 @@ def test_state_of_the_terminal(
     assert venue.accepted() == []
 
 
-def test_order_check_refuses_before_anything_leaves(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_order_check_refuses_before_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     assert outcome(adapter, order(quantity=D(1_000_000))).code is Code.NO_MONEY
     stop = order(stop_loss=D("1.10005"))
     assert outcome(adapter, stop).code is Code.STOPS_INVALID
     assert "order_send" not in venue.show()["calls"]
 
 
-def test_exits_leave_without_a_check(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_exits_are_sent_without_order_check(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     number = bought(adapter)
     venue.fault("order_check", "retcode", code=10019, times=9)
     exit_ = order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number)
     assert submit(adapter, exit_)[0].kind is K.FILLED
 
 
-def test_steps_are_read_anew_after_a_refusal(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_steps_are_read_again_after_a_refusal(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     venue.symbol("EURUSD", filling_mode=1)
     venue.fault("order_check", "none", code=-1, times=9)  # it cannot check: no reason against it

@@ -35,19 +35,19 @@ def test_rows_have_their_fields() -> None:
 
 
 def test_row_in_a_row() -> None:
-    told = through(Result(10009, Row(7, 1.1, "x")))
-    assert (told.retcode, told.request.ticket) == (10009, 7)
+    result = through(Result(10009, Row(7, 1.1, "x")))
+    assert (result.retcode, result.request.ticket) == (10009, 7)
 
 
-def test_what_ends_early_is_the_end() -> None:
+def test_truncated_frame_ends_the_stream() -> None:
     line = io.BytesIO()
-    ipc.write(line, {"told": 1})
+    ipc.write(line, {"result": 1})
     whole = line.getvalue()
     for length in (0, 3, len(whole) - 1):
         assert ipc.read(io.BytesIO(whole[:length])) is None
 
 
 @pytest.mark.parametrize("raw", [b"\x7f\xff\xff\xff{}", b"\x00\x00\x00\x02{]"])
-def test_what_is_no_frame_is_refused_and_shown(raw: bytes) -> None:
+def test_invalid_frame_is_refused_and_quoted(raw: bytes) -> None:
     with pytest.raises(ValueError, match=r"b'"):
         ipc.read(io.BytesIO(raw))

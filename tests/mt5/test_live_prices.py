@@ -28,7 +28,7 @@ from tests.fakes.mt5.fake_terminal import FakeTerminal
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
-SAID: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
 }  # fmt: skip
 
@@ -58,14 +58,14 @@ def feed(db: None) -> Feed:
 
 @pytest.fixture
 def alice(feed: Feed, engine: trading_runtime.TradingRuntime) -> ExecutionConnection:
-    """Her account tells its own prices. We keep its stops."""
+    """Her account provides its own prices; the engine guards its stops."""
     sized: dict[str, Any] = {
         "risk_percent": D(1),
         "max_signal_age_seconds": 600,
         "broker_holds_stops": False,
     }
     row = make.connection(
-        type="mt5", account="1001", settings=SAID, sealed_credentials=None,
+        type="mt5", account="1001", settings=SETTINGS, sealed_credentials=None,
         preset=make.preset(**sized), health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
     row.sealed_credentials = seal_credentials(
@@ -80,7 +80,7 @@ def alice(feed: Feed, engine: trading_runtime.TradingRuntime) -> ExecutionConnec
     return row
 
 
-def test_an_entry_is_sized_by_the_terminals_tick_and_its_stop_leaves_when_that_falls(
+def test_terminal_tick_sizes_the_entry_and_triggers_its_stop(
     alice: ExecutionConnection, feed: Feed, venue: FakeTerminal
 ) -> None:
     source = alice.data_connection_id
@@ -108,14 +108,14 @@ def test_an_entry_is_sized_by_the_terminals_tick_and_its_stop_leaves_when_that_f
     assert len(venue.accepted()) == 2
 
 
-def test_a_stop_that_the_server_drops_beside_a_late_answer_is_watched_by_us(
+def test_engine_guards_a_stop_dropped_by_the_server_before_a_late_reply(
     alice: ExecutionConnection, feed: Feed, venue: FakeTerminal
 ) -> None:
     """The order is taken without its stop, and the answer comes too late: what the look-up finds
     has no stop, whatever was sent."""
     source = alice.data_connection_id
     assert source is not None
-    alice.settings = {**SAID, "native_stops": True, "reply_timeout": 1.5}
+    alice.settings = {**SETTINGS, "native_stops": True, "reply_timeout": 1.5}
     alice.save(update_fields=["settings"])
     TradingPreset.objects.update(broker_holds_stops=True)
     until(lambda: latest(source))

@@ -1,4 +1,4 @@
-"""What reads and look-ups say when the terminal tells late, a part, or something else."""
+"""Reads and look-ups while the terminal's data is late, partial or changed."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -18,7 +18,7 @@ AGO = timedelta(hours=1)
 
 @pytest.mark.parametrize("call", ["orders_get", "history_orders_get", "positions_get"])
 @pytest.mark.parametrize("do", ["none", "drop"])
-def test_absence_is_not_told_after_a_failed_read(
+def test_absence_is_not_reported_after_a_failed_read(
     venue: FakeTerminal, adapter: Mt5Adapter, call: str, do: str
 ) -> None:
     venue.fault(call, do, code=-10005)
@@ -27,7 +27,7 @@ def test_absence_is_not_told_after_a_failed_read(
     assert kinds(adapter) is None
 
 
-def test_none_without_an_error_is_believed_only_with_a_count(
+def test_none_without_an_error_is_trusted_only_with_a_count(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("positions_get", "none", code=1)
@@ -55,7 +55,7 @@ def test_order_seen_by_its_deal_only_is_not_absent(
         run(adapter.find_order(spec(), CID))
 
 
-def test_order_not_taken_yet_is_not_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_order_not_accepted_yet_is_not_reported(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     submit(adapter, order(**LIMIT))
     rows = venue.show()["orders"]
     venue.books(orders=[{**rows[0], "state": 0}])
@@ -98,12 +98,12 @@ def test_comment_cut_or_rewritten(
     venue.hand("comments", login=1001, cut=cut, text=text)
     number = bought(adapter)
     assert run(adapter.positions(spec()))[0].client_order_id == CID
-    told = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
-    assert [(r.client_order_id, r.broker_position_id) for r in told] == [(CID, number)]
+    reports = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert [(r.client_order_id, r.broker_position_id) for r in reports] == [(CID, number)]
 
 
 def test_rewritten_comment_after_a_restart(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    """Another process knows the order by its id, tells no wrong name, and takes it for nobody's."""
+    """Another process finds the order by its id and attributes the deal to no other."""
     venue.hand("comments", login=1001, cut=0, text="from dealer")
     bought(adapter)
     fresh = create()
@@ -116,7 +116,7 @@ def test_rewritten_comment_after_a_restart(venue: FakeTerminal, adapter: Mt5Adap
     run(fresh.disconnect())
 
 
-def test_magic_number_taken_away(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_removed_magic_number(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     shown = venue.show()
     venue.books(
@@ -124,11 +124,13 @@ def test_magic_number_taken_away(venue: FakeTerminal, adapter: Mt5Adapter) -> No
         deals=[{**one, "magic": 0} for one in shown["deals"]],
     )
     assert kinds(adapter) == [K.FILLED]
-    told = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
-    assert [(r.client_order_id, r.close_cause) for r in told] == [(CID, None)]
+    reports = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert [(r.client_order_id, r.close_cause) for r in reports] == [(CID, None)]
 
 
-def test_two_orders_under_one_id_are_both_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_two_orders_under_one_id_are_both_reported(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     bought(adapter)
     bought(adapter)
     assert kinds(adapter) == [K.FILLED, K.FILLED]

@@ -35,18 +35,18 @@ def test_hedging_exits_by_ticket(adapter: Mt5Adapter) -> None:
     assert can.lookup_horizon == can.fills_horizon is not None
 
 
-def test_netting_cancels_first_and_leaves_levels_to_us(adapter: Mt5Adapter) -> None:
+def test_netting_cancels_first_and_leaves_levels_to_the_engine(adapter: Mt5Adapter) -> None:
     can = adapter.capabilities(spec(1002, position_mode="NETTING"))
     assert (can.exit_safety, can.native_stops) == (ExitSafety.CANCEL_FIRST, False)
     assert can.position_modes == {PositionMode.NETTING}
     assert adapter.capabilities(spec(1002, position_mode="NETTING", native_stops=True)).native_stops
 
 
-def test_capabilities_of_nobody(adapter: Mt5Adapter) -> None:
+def test_capabilities_without_a_login(adapter: Mt5Adapter) -> None:
     assert not adapter.capabilities(ConnectionSpec(connection_id="", account="")).event_stream
 
 
-def test_account_of_another_mode_is_judged_anew(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_margin_mode_change_updates_capabilities(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """Believed to be hedging, it is netting: nothing leaves on that belief, and it is corrected."""
     assert adapter.capabilities(spec(1002)).exit_safety is ExitSafety.TICKET
     with pytest.raises(NotSent) as unsent:
@@ -75,7 +75,7 @@ def test_netting_adds_reduces_and_closes(venue: FakeTerminal, adapter: Mt5Adapte
     assert "position" not in venue.show(1002)["accepted"][-1]
 
 
-def test_without_the_package_a_sentence_says_where_it_runs() -> None:
+def test_missing_package_error_says_where_it_runs() -> None:
     adapter = create()
     assert adapter.capabilities(spec()).session
     error = outcome(adapter, order())
@@ -96,22 +96,24 @@ def test_what_is_not_offered(adapter: Mt5Adapter) -> None:
     assert adapter.instrument_book(spec()) == "mt5:double-demo:1001"
 
 
-def test_many_are_placed_one_after_another(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    told: dict[str, Any] = {}
+def test_orders_of_a_bundle_are_sent_one_after_another(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
+    outcomes: dict[str, Any] = {}
     good, bad = order(), order("fcxbad00000000000", quantity=Decimal(1))
 
-    def tell(request: OrderRequest, outcome: Any) -> None:
-        told[request.client_order_id] = outcome
+    def record_outcome(request: OrderRequest, outcome: Any) -> None:
+        outcomes[request.client_order_id] = outcome
 
-    run(adapter.submit_many([(spec(), bad), (spec(), good)], no_guard, tell))
-    assert isinstance(told[bad.client_order_id], Rejected)
-    assert told[CID][0].fills[0].quantity == 10_000
+    run(adapter.submit_many([(spec(), bad), (spec(), good)], no_guard, record_outcome))
+    assert isinstance(outcomes[bad.client_order_id], Rejected)
+    assert outcomes[CID][0].fills[0].quantity == 10_000
 
 
 def test_account_that_is_no_number(adapter: Mt5Adapter) -> None:
-    nobody = ConnectionSpec(connection_id="c", account="DU12", settings={}, credentials={})
+    no_login = ConnectionSpec(connection_id="c", account="DU12", settings={}, credentials={})
     with pytest.raises(NotSent) as unsent:
-        run(adapter.submit(nobody, order(), no_guard))
+        run(adapter.submit(no_login, order(), no_guard))
     assert unsent.value.code is Code.UNKNOWN_ACCOUNT
 
 
@@ -137,18 +139,16 @@ def test_symbol_without_a_price_yet(venue: FakeTerminal, adapter: Mt5Adapter) ->
         submit(adapter, order(symbol="USDJPY"))
 
 
-def test_levels_that_are_ours_to_watch_do_not_leave(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_engine_guarded_levels_are_not_sent(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """On a netting account they would belong to every signal's position together."""
     with_stop = order(stop_loss=Decimal("1.05"))
     error = outcome(adapter, with_stop, login=1002, position_mode="NETTING")
     assert (type(error), error.code) == (Rejected, Code.STOPS_INVALID)
     netting = spec(1002, position_mode="NETTING")
     number = submit(adapter, order(), login=1002, position_mode="NETTING")[-1].broker_position_id
-    wish = ModifyRequest(CID, number, "EURUSD", Decimal("1.05"), None)
+    request = ModifyRequest(CID, number, "EURUSD", Decimal("1.05"), None)
     with pytest.raises(Rejected):
-        run(adapter.modify(netting, wish))
+        run(adapter.modify(netting, request))
     with pytest.raises(Rejected):
         run(adapter.what_if(netting, with_stop))
     bare = ModifyRequest(CID, number, "EURUSD", None, None)

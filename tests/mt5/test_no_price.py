@@ -58,7 +58,7 @@ def test_entry_waits_for_a_price_and_is_filled_when_it_comes(
     until(lambda: health_of(alice).last_error == "")
 
 
-def test_entry_that_waited_too_long_for_a_price_ends_with_that_reason(
+def test_entry_that_waits_too_long_for_a_price_ends_with_that_code(
     alice: ExecutionConnection, feed: Feed, venue: FakeTerminal
 ) -> None:
     price_goes(feed, venue)

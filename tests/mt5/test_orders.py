@@ -1,4 +1,4 @@
-"""What the server takes and what it tells of it, against a terminal of our own."""
+"""Orders, exits and reads against the fake terminal."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,7 +36,9 @@ def test_market_order_is_filled_in_base_units(venue: FakeTerminal, adapter: Mt5A
     assert (sent["sl"], sent["tp"], sent["type_filling"]) == (1.09, 1.12, 1)
 
 
-def test_levels_that_the_server_left_out_are_told(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_levels_dropped_by_the_server_are_reported(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     venue.books(strips_levels=True)
     (filled,) = submit(adapter, order(stop_loss=D("1.09")))
     assert filled.kind is K.FILLED
@@ -44,7 +46,7 @@ def test_levels_that_the_server_left_out_are_told(venue: FakeTerminal, adapter: 
     (filled,) = submit(adapter, order("fcxother0000000000"))  # it wanted none
     venue.fault("positions_get", "none", code=-10005)
     (filled,) = submit(adapter, order("fcxthird0000000000", stop_loss=D("1.09")))
-    assert filled.levels is None  # nobody could look
+    assert filled.levels is None  # the levels could not be read
 
 
 def test_fill_in_pieces_has_an_id_for_each(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
@@ -56,7 +58,7 @@ def test_fill_in_pieces_has_an_id_for_each(venue: FakeTerminal, adapter: Mt5Adap
     assert [one.fills for one in again] == [report.fills]
 
 
-def test_partly_filled_order_tells_the_rest_as_cancelled(
+def test_partly_filled_order_reports_its_remainder_as_cancelled(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.books(fill_share=0.3)
@@ -83,7 +85,7 @@ def test_filling_by_mask_and_execution(
     assert venue.show()["accepted"][0]["type_filling"] == filling
 
 
-def test_filling_that_the_symbol_lacks_is_refused_here(
+def test_unsupported_filling_is_refused_before_sending(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     with pytest.raises(Rejected) as refused:
@@ -101,7 +103,7 @@ def test_filling_that_the_symbol_lacks_is_refused_here(
         (Side.SELL, OrderType.STOP, "1.05", 5),
     ],
 )
-def test_pending_order_rests_fills_and_is_found(
+def test_pending_order_works_fills_and_is_found(
     venue: FakeTerminal,
     adapter: Mt5Adapter,
     side: Side,
@@ -184,7 +186,7 @@ def test_exit_beyond_what_is_open_is_refused_by_the_server(
     assert [p.quantity for p in run(adapter.positions(spec()))] == [10_000]
 
 
-def test_exit_without_a_ticket_never_leaves_a_hedging_account(
+def test_exit_without_a_ticket_is_not_sent_on_a_hedging_account(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     bought(adapter)
@@ -199,7 +201,10 @@ def test_expired_order(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.hand("end", login=1001, ticket=int(accepted.broker_order_id), state=6)
     found = run(adapter.find_order(spec(), CID))
     assert found is not None
-    assert [(told.kind, told.code) for told in found][-1] == (K.EXPIRED, Code.TIME_IN_FORCE_ENDED)
+    assert [(reports.kind, reports.code) for reports in found][-1] == (
+        K.EXPIRED,
+        Code.TIME_IN_FORCE_ENDED,
+    )
 
 
 @pytest.mark.parametrize(
@@ -210,14 +215,14 @@ def test_exit_by_the_broker_names_the_entry(
 ) -> None:
     number = bought(adapter, stop_loss=D("1.09"), take_profit=D("1.12"))
     venue.quote("EURUSD", bid, bid + 0.0001)
-    told = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
-    assert [one.close_cause for one in told] == [None, cause]
-    made = told[1]
+    reports = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert [report.close_cause for report in reports] == [None, cause]
+    made = reports[1]
     assert (made.client_order_id, made.broker_position_id) == (CID, number)
     assert (made.fills[0].quantity, made.fills[0].price) == (D(10_000), D(str(bid)))
     found = run(adapter.find_order(spec(), CID))
     assert found is not None  # its stop's order has our magic number too and is not the entry
-    assert [one.fills for one in found] == [told[0].fills]
+    assert [report.fills for report in found] == [reports[0].fills]
 
 
 @pytest.mark.parametrize(
@@ -232,12 +237,12 @@ def test_exit_by_the_owner_is_external(
         "close", login=1001, ticket=int(number), reason=reason, comment=CID, magic=magic,
         volume=0.04,
     )  # fmt: skip
-    told = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
-    assert [(one.close_cause, one.client_order_id) for one in told] == [
+    reports = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
+    assert [(report.close_cause, report.client_order_id) for report in reports] == [
         (None, CID),
         (CloseCause.EXTERNAL, CID),
     ]
-    assert told[1].fills[0].quantity == 4_000
+    assert reports[1].fills[0].quantity == 4_000
 
 
 def test_positions_and_account(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
@@ -264,7 +269,7 @@ def test_instruments(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
 
 
 @pytest.mark.parametrize("quantity", ["500", "10500", "20000000", "1234.5"])
-def test_quantity_that_is_no_step_is_refused_unrounded(
+def test_quantity_off_the_step_is_refused_not_rounded(
     venue: FakeTerminal, adapter: Mt5Adapter, quantity: str
 ) -> None:
     with pytest.raises(Rejected) as refused:

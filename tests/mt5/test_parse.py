@@ -58,7 +58,7 @@ def deal(**changes: Any) -> SimpleNamespace:
         (2, 0.1, [], [K.ACCEPTED, K.CANCELLED]),
         (2, 0.06, [deal(volume=0.04)], [K.FILLED, K.CANCELLED]),
         (3, 0.06, [deal(volume=0.04)], [K.FILLED, K.CANCELLED]),
-        (2, 0.06, [], [K.ACCEPTED]),  # cancelled, but what it did before is not told yet
+        (2, 0.06, [], [K.ACCEPTED]),  # cancelled; its deals are not reported yet
         (6, 0.1, [], [K.ACCEPTED, K.EXPIRED]),
         (5, 0.1, [], [K.REJECTED]),
         (5, 0.06, [deal(volume=0.04)], [K.FILLED, K.REJECTED]),
@@ -67,24 +67,24 @@ def deal(**changes: Any) -> SimpleNamespace:
 )
 def test_ended_order(state: int, left: float, deals: list[Any], kinds: list[K]) -> None:
     ended = row(state=state, volume_current=left)
-    told = parse.order_reports(read(), CID, ended, deals, is_open=False)
-    assert [one.kind for one in told] == kinds
-    assert {one.broker_position_id for one in told} == {"5"}
-    assert all(one.fills for one in told if one.kind is K.FILLED)
+    reports = parse.order_reports(read(), CID, ended, deals, is_open=False)
+    assert [report.kind for report in reports] == kinds
+    assert {report.broker_position_id for report in reports} == {"5"}
+    assert all(report.fills for report in reports if report.kind is K.FILLED)
 
 
-def test_resting_order_with_a_part_filled() -> None:
+def test_working_order_that_is_partly_filled() -> None:
     waits = row(state=3, volume_current=0.06, position_id=0)
-    told = parse.order_reports(read(), CID, waits, [deal(volume=0.04)], is_open=True)
-    assert [one.kind for one in told] == [K.ACCEPTED, K.FILLED]
-    told = parse.order_reports(read(), CID, row(state=1, position_id=0), [], is_open=True)
-    assert [(one.kind, one.broker_position_id) for one in told] == [(K.ACCEPTED, "")]
+    reports = parse.order_reports(read(), CID, waits, [deal(volume=0.04)], is_open=True)
+    assert [report.kind for report in reports] == [K.ACCEPTED, K.FILLED]
+    reports = parse.order_reports(read(), CID, row(state=1, position_id=0), [], is_open=True)
+    assert [(report.kind, report.broker_position_id) for report in reports] == [(K.ACCEPTED, "")]
 
 
 def test_commission_is_a_cost_above_zero() -> None:
-    one = parse.execution(read(), deal())
-    assert (one.commission, one.broker_fill_id) == (D("0.4"), "9")
-    assert one.time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    report = parse.execution(read(), deal())
+    assert (report.commission, report.broker_fill_id) == (D("0.4"), "9")
+    assert report.time == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_prices_of_resting_orders(kind: int, limit: str | None, stop: str | None
     assert (found.side, found.filled, found.broker_position_id) == (Side.BUY, D(4_000), "5")
 
 
-def test_two_positions_closing_each_other_are_no_order() -> None:
+def test_close_by_is_not_an_order() -> None:
     assert parse.working_order(read(), row(type=8)) is None
 
 
@@ -120,35 +120,41 @@ def test_whose_order(changes: dict[str, Any], is_it: bool) -> None:
     assert parse.is_order_of(row(**changes), CID, magic_of(CID)) is is_it
 
 
-def told_of(*deals: Any, entry: str = "") -> list[tuple[str, CloseCause | None, str]]:
-    told = parse.deal_reports(read(), deals, lambda _: entry)
-    return [(one.client_order_id, one.close_cause, one.broker_order_id) for one in told]
+def deal_outcomes(*deals: Any, entry: str = "") -> list[tuple[str, CloseCause | None, str]]:
+    reports = parse.deal_reports(read(), deals, lambda _: entry)
+    return [
+        (report.client_order_id, report.close_cause, report.broker_order_id) for report in reports
+    ]
 
 
 def test_deals_of_one_order_are_one_report() -> None:
-    told = parse.deal_reports(read(), [deal(), deal(ticket=10), deal(type=2)], lambda _: "")
-    assert [[fill.broker_fill_id for fill in one.fills] for one in told] == [["9", "10"]]
+    reports = parse.deal_reports(read(), [deal(), deal(ticket=10), deal(type=2)], lambda _: "")
+    assert [[fill.broker_fill_id for fill in report.fills] for report in reports] == [["9", "10"]]
 
 
 def test_deals_of_others() -> None:
     out = {"entry": 1, "order": 6}
-    assert told_of(deal(magic=0, comment="", reason=0)) == []  # they opened something
-    assert told_of(deal(**out, reason=4), entry=CID) == [(CID, CloseCause.STOP_LOSS, "6")]
-    assert told_of(deal(**out, reason=5), entry="") == [("", CloseCause.TAKE_PROFIT, "6")]
-    assert told_of(deal(**out, magic=0, comment="", reason=1)) == [("", CloseCause.EXTERNAL, "6")]
-    assert told_of(deal(entry=3, order=0, magic=0, reason=0)) == [("", CloseCause.EXTERNAL, "")]
+    assert deal_outcomes(deal(magic=0, comment="", reason=0)) == []  # they opened something
+    assert deal_outcomes(deal(**out, reason=4), entry=CID) == [(CID, CloseCause.STOP_LOSS, "6")]
+    assert deal_outcomes(deal(**out, reason=5), entry="") == [("", CloseCause.TAKE_PROFIT, "6")]
+    assert deal_outcomes(deal(**out, magic=0, comment="", reason=1)) == [
+        ("", CloseCause.EXTERNAL, "6")
+    ]
+    assert deal_outcomes(deal(entry=3, order=0, magic=0, reason=0)) == [
+        ("", CloseCause.EXTERNAL, "")
+    ]
 
 
-def test_deal_of_ours_without_a_name_is_nobodys() -> None:
-    assert told_of(deal(comment="cut", entry=1)) == []
-    assert told_of(deal(comment="cut")) == []
+def test_our_deal_without_an_id_is_not_attributed() -> None:
+    assert deal_outcomes(deal(comment="cut", entry=1)) == []
+    assert deal_outcomes(deal(comment="cut")) == []
 
 
 def test_exit_of_ours_is_ours() -> None:
     exit_ = deal(entry=1, order=6, magic=magic_of(EXIT), comment=EXIT)
-    assert told_of(exit_, entry=CID) == [(EXIT, None, "6")]
+    assert deal_outcomes(exit_, entry=CID) == [(EXIT, None, "6")]
     bare = deal(entry=1, order=6, magic=0, comment=EXIT)
-    assert told_of(bare, entry=CID) == [(EXIT, None, "6")]
+    assert deal_outcomes(bare, entry=CID) == [(EXIT, None, "6")]
 
 
 def test_entry_of_a_position() -> None:

@@ -13,7 +13,7 @@ from tests.mt5.factories import CID, bought, run, spec
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
-def told(text: str) -> float:
+def server_seconds(text: str) -> float:
     """The server's wall clock as it counts it."""
     return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
 
@@ -40,8 +40,8 @@ def told(text: str) -> float:
 def test_zone_both_ways(zone: str, server: str, utc: str) -> None:
     clock = ServerTime(read_zone(zone))
     moment = datetime.fromisoformat(utc).replace(tzinfo=UTC)
-    assert clock.utc(told(server)) == moment
-    assert clock.seconds(moment) == told(server)
+    assert clock.utc(server_seconds(server)) == moment
+    assert clock.seconds(moment) == server_seconds(server)
 
 
 @pytest.mark.parametrize("text", ["Mars/Olympus", "Mars/Olympus+7", "two hours", "../etc/passwd"])
@@ -58,71 +58,73 @@ class Clock:
         return self.at
 
 
-def ticks(clock: Clock, one: ServerTime, *, ahead: timedelta, symbol: str = "EURUSD") -> None:
+def ticks(
+    clock: Clock, server_clock: ServerTime, *, ahead: timedelta, symbol: str = "EURUSD"
+) -> None:
     """Two looks a second apart, each with a tick that has just come."""
     for _ in range(2):
         clock.at += timedelta(seconds=1)
-        one.see(symbol, int((clock.at + ahead).timestamp() * 1000))
+        server_clock.see(symbol, int((clock.at + ahead).timestamp() * 1000))
 
 
 @pytest.mark.parametrize("hours", [-4.0, 0.0, 2.0, 3.0, 5.5])
-def test_measured_by_ticks_that_have_just_come(hours: float) -> None:
+def test_offset_is_measured_from_fresh_ticks(hours: float) -> None:
     clock = Clock()
-    one = ServerTime(None, clock)
+    server_clock = ServerTime(None, clock)
     with pytest.raises(ReadFailed):
-        one.utc(told("2026-11-20T12:00"))
-    ticks(clock, one, ahead=timedelta(hours=hours, seconds=20))
-    assert one.utc(told("2026-11-20T12:00")) == NOW - timedelta(hours=hours)
-    assert one.skew == timedelta(seconds=20)
+        server_clock.utc(server_seconds("2026-11-20T12:00"))
+    ticks(clock, server_clock, ahead=timedelta(hours=hours, seconds=20))
+    assert server_clock.utc(server_seconds("2026-11-20T12:00")) == NOW - timedelta(hours=hours)
+    assert server_clock.skew == timedelta(seconds=20)
 
 
-def test_old_ticks_measure_nothing() -> None:
+def test_offset_is_not_measured_from_old_ticks() -> None:
     clock = Clock()
-    one = ServerTime(None, clock)
+    server_clock = ServerTime(None, clock)
     friday = int((NOW - timedelta(hours=40)).timestamp() * 1000)
     for _ in range(3):  # the market is closed: the same tick again and again
-        one.see("EURUSD", friday)
+        server_clock.see("EURUSD", friday)
     clock.at += timedelta(hours=1)
-    unseen = clock.at - timedelta(hours=2)  # a new one, two hours old, and nobody saw it come
-    one.see("EURUSD", int(unseen.timestamp() * 1000))
-    assert one.zone is None
+    unseen = clock.at - timedelta(hours=2)  # a new tick, two hours old; its arrival was not seen
+    server_clock.see("EURUSD", int(unseen.timestamp() * 1000))
+    assert server_clock.zone is None
 
 
 def test_tick_between_two_quarters_of_an_hour_is_no_zone() -> None:
     clock = Clock()
-    one = ServerTime(None, clock)
-    ticks(clock, one, ahead=timedelta(hours=2, minutes=7))
-    assert one.zone is None
+    server_clock = ServerTime(None, clock)
+    ticks(clock, server_clock, ahead=timedelta(hours=2, minutes=7))
+    assert server_clock.zone is None
 
 
-def test_measured_anew_when_summer_time_begins() -> None:
+def test_offset_is_measured_again_when_summer_time_begins() -> None:
     clock = Clock()
-    one = ServerTime(None, clock)
-    ticks(clock, one, ahead=timedelta(hours=2))
-    ticks(clock, one, ahead=timedelta(hours=3))
-    assert one.utc(told("2026-11-20T12:00")) == NOW - timedelta(hours=3)
+    server_clock = ServerTime(None, clock)
+    ticks(clock, server_clock, ahead=timedelta(hours=2))
+    ticks(clock, server_clock, ahead=timedelta(hours=3))
+    assert server_clock.utc(server_seconds("2026-11-20T12:00")) == NOW - timedelta(hours=3)
 
 
 @pytest.mark.parametrize(
     ("ahead", "apart", "skew"), [(7, 60, 7), (-7, 60, 0), (-70, 60, -10), (0, 1, 0)]
 )
-def test_tick_behind_our_clock_may_be_as_old_as_the_look_before(
+def test_tick_behind_our_clock_may_be_as_old_as_the_previous_poll(
     ahead: int, apart: int, skew: int
 ) -> None:
     clock = Clock()
-    one = ServerTime(read_zone("UTC"), clock)
-    one.see("EURUSD", 1)
+    server_clock = ServerTime(read_zone("UTC"), clock)
+    server_clock.see("EURUSD", 1)
     clock.at += timedelta(seconds=apart)
-    one.see("EURUSD", int((clock.at + timedelta(seconds=ahead)).timestamp() * 1000))
-    assert one.skew == timedelta(seconds=skew)
+    server_clock.see("EURUSD", int((clock.at + timedelta(seconds=ahead)).timestamp() * 1000))
+    assert server_clock.skew == timedelta(seconds=skew)
 
 
-def test_configured_zone_is_not_measured_away() -> None:
+def test_configured_zone_overrides_measurements() -> None:
     clock = Clock()
-    one = ServerTime(read_zone("UTC+2"), clock)
-    ticks(clock, one, ahead=timedelta(hours=3))
-    assert one.utc(told("2026-11-20T12:00")) == NOW - timedelta(hours=2)
-    assert one.skew == timedelta(hours=1)
+    server_clock = ServerTime(read_zone("UTC+2"), clock)
+    ticks(clock, server_clock, ahead=timedelta(hours=3))
+    assert server_clock.utc(server_seconds("2026-11-20T12:00")) == NOW - timedelta(hours=2)
+    assert server_clock.skew == timedelta(hours=1)
 
 
 def test_executions_of_a_server_in_another_zone(venue: FakeTerminal, adapter: Mt5Adapter) -> None:

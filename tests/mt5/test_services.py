@@ -22,8 +22,10 @@ def test_all_start_the_terminals_worker() -> None:
 
 def test_winsw_reads_it() -> None:
     root = ElementTree.fromstring((FOLDER / FILES[0]).read_text())
-    said = {one.attrib["name"]: one.attrib["value"] for one in root.findall("env")}
-    settings = Settings.read(said | {"FILLCAST_ENV_FILE": "x"})
+    environment = {
+        element.attrib["name"]: element.attrib["value"] for element in root.findall("env")
+    }
+    settings = Settings.read(environment | {"FILLCAST_ENV_FILE": "x"})
     assert (settings.mt5_name, settings.mt5_portable) == ("alpha", True)
     assert settings.mt5_terminal == "C:\\mt5\\alpha\\terminal64.exe"
 

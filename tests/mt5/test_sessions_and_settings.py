@@ -47,7 +47,7 @@ def test_connect_logs_in(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
         (1001, {"terminal": "beta"}, Code.NOT_CONNECTED),
     ],
 )
-def test_connect_says_what_is_wrong(
+def test_connect_reports_the_cause(
     adapter: Mt5Adapter, login: int, settings: dict[str, Any], code: Code
 ) -> None:
     with pytest.raises(ReadFailed) as failed:
@@ -56,15 +56,15 @@ def test_connect_says_what_is_wrong(
     assert "secret" not in failed.value.detail
 
 
-def test_last_account_takes_the_process_along(adapter: Mt5Adapter) -> None:
+def test_process_ends_with_its_last_account(adapter: Mt5Adapter) -> None:
     run(adapter.connect(spec()))
-    run(adapter.positions(spec(1003)))  # whoever calls is there, too
+    run(adapter.positions(spec(1003)))  # a call opens the session
     running = []
     for login in (1001, 1003):
         run(adapter.disconnect(spec(login)))
         running.append(adapter.calls.library.is_running)
     assert running == [True, False]
-    assert run(adapter.positions(spec())) == []  # the next call opens it anew
+    assert run(adapter.positions(spec())) == []  # the next call opens it again
 
 
 # ---- prices -------------------------------------------------------------------------------------
@@ -79,32 +79,30 @@ def test_quote(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     ("symbol", "code"),
     [("EURNOK", Code.UNKNOWN_SYMBOL_AT_BROKER), ("US500", Code.MARKET_CLOSED)],
 )
-def test_quote_that_there_is_not(
-    venue: FakeTerminal, adapter: Mt5Adapter, symbol: str, code: Code
-) -> None:
+def test_missing_quote(venue: FakeTerminal, adapter: Mt5Adapter, symbol: str, code: Code) -> None:
     venue.symbol("US500", bid=0.0, ask=0.0)
     with pytest.raises(ReadFailed) as failed:
         run(adapter.quote(spec(), symbol))
     assert failed.value.code is code
 
 
-def test_stream_tells_each_price_once(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_stream_yields_each_price_once(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     venue.world(ticking=False)
-    venue.symbol("US500", bid=0.0, ask=0.0)  # without a price: it is told when it has one
+    venue.symbol("US500", bid=0.0, ask=0.0)  # without a price: it is reported once it has one
 
     async def listen() -> list[Quote]:
         named = spec(symbols={"US500": "SPX/USD"})
         stream = adapter.stream_quotes(named, ["EURUSD", "US500"])
-        told = [await anext(stream)]
+        quotes = [await anext(stream)]
         second = asyncio.ensure_future(anext(stream))
         await asyncio.to_thread(venue.quote, "US500", 5001.0, 5001.5)
-        told.append(await second)
+        quotes.append(await second)
         await asyncio.to_thread(venue.quote, "EURUSD", 1.2, 1.2001)
-        told.append(await anext(stream))
-        return told
+        quotes.append(await anext(stream))
+        return quotes
 
-    told = [(quote.symbol, quote.bid) for quote in run(listen())]
-    assert told == [("EUR/USD", D("1.1")), ("SPX/USD", D(5001)), ("EUR/USD", D("1.2"))]
+    quotes = [(quote.symbol, quote.bid) for quote in run(listen())]
+    assert quotes == [("EUR/USD", D("1.1")), ("SPX/USD", D(5001)), ("EUR/USD", D("1.2"))]
 
 
 def test_stream_of_an_unknown_symbol(adapter: Mt5Adapter) -> None:
@@ -112,7 +110,7 @@ def test_stream_of_an_unknown_symbol(adapter: Mt5Adapter) -> None:
         run(anext(cast("Any", adapter.stream_quotes(spec(), ["EURNOK"]))))
 
 
-def test_nothing_rings(adapter: Mt5Adapter) -> None:
+def test_no_notifications(adapter: Mt5Adapter) -> None:
     assert not adapter.capabilities(spec()).event_stream
     with pytest.raises(ReadFailed) as failed:
         run(anext(cast("Any", adapter.stream_events())))
@@ -125,9 +123,9 @@ def reckoned(adapter: Mt5Adapter, request: OrderRequest, login: int = 1001) -> W
 
 
 def test_margin_of_an_entry(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    told = reckoned(adapter, order())  # 0.1 lots of 100,000 at 1.1, 1:30
-    assert told.initial_margin == pytest.approx(D(10_000) * D("1.1") / 30, abs=D("0.01"))
-    assert (told.maintenance_margin, told.commission, told.currency) == (None, None, "USD")
+    quotes = reckoned(adapter, order())  # 0.1 lots of 100,000 at 1.1, 1:30
+    assert quotes.initial_margin == pytest.approx(D(10_000) * D("1.1") / 30, abs=D("0.01"))
+    assert (quotes.maintenance_margin, quotes.commission, quotes.currency) == (None, None, "USD")
     assert venue.accepted() == []
     assert "order_send" not in venue.show()["calls"]
 
@@ -174,18 +172,18 @@ def test_form_and_capabilities_need_nothing() -> None:
         "import sys\n"
         "from brokers.types import ConnectionSpec\n"
         "from brokers.registry import adapter_for, capabilities_of, form_of\n"
-        "said = ConnectionSpec('c', '1', settings={'terminal': 'alpha'})\n"
-        "can = capabilities_of('mt5', said)\n"
-        "assert can == adapter_for('mt5').capabilities(said)\n"
+        "spec = ConnectionSpec('c', '1', settings={'terminal': 'alpha'})\n"
+        "can = capabilities_of('mt5', spec)\n"
+        "assert can == adapter_for('mt5').capabilities(spec)\n"
         "assert can.session and form_of('mt5').settings\n"
         "assert 'MetaTrader5' not in sys.modules and 'numpy' not in sys.modules\n"
         "assert 'django' not in sys.modules\n"
         "print('fine')"
     )
-    told = subprocess.run(
+    quotes = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert told.stdout.strip() == "fine", told.stderr
+    assert quotes.stdout.strip() == "fine", quotes.stderr
 
 
 def test_capabilities_by_the_settings_alone() -> None:
@@ -200,7 +198,7 @@ def test_capabilities_by_the_settings_alone() -> None:
 
 def test_form_takes_what_the_page_of_metatrader_says() -> None:
     form: Form = form_of("mt5")
-    said = {
+    entered = {
         "server": "Broker-Live03",
         "terminal": "alpha",
         "server_timezone": "America/New_York+7",
@@ -212,7 +210,7 @@ def test_form_takes_what_the_page_of_metatrader_says() -> None:
         "reply_timeout": 30,
         "update_interval_seconds": 0.5,
     }
-    assert form.validate(said) == said
+    assert form.validate(entered) == entered
     assert [secret.key for secret in form.secrets] == ["password"]
     assert Mt5Adapter.form is FORM
 
@@ -250,7 +248,7 @@ def test_lane_is_the_terminals() -> None:
 
 
 # ---- what is remembered -------------------------------------------------------------------------
-def test_names_that_nobody_asks_about_are_forgotten_first() -> None:
+def test_least_recently_used_names_are_evicted_first() -> None:
     known = order_ids.OrderIds(RecordCache(10_000))
     lives = known.remember(CID)
     for number in range(9_999):

@@ -32,7 +32,7 @@ K = ReportKind
 AGO = timedelta(hours=1)
 
 
-def test_guard_is_the_last_thing_before_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_guard_runs_last_before_the_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     seen: list[list[str]] = []
 
     def guard(_: OrderRequest) -> None:
@@ -43,9 +43,7 @@ def test_guard_is_the_last_thing_before_the_send(venue: FakeTerminal, adapter: M
     assert venue.show()["calls"][len(before)] == "order_send"
 
 
-def test_guard_and_deadlines_stop_what_would_leave(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_guard_and_deadlines_stop_a_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     def guard(_: OrderRequest) -> None:
         raise NotSent(Code.KILL_SWITCH)
 
@@ -60,7 +58,7 @@ def test_guard_and_deadlines_stop_what_would_leave(
     assert [r["action"] for r in venue.show()["accepted"]] == [5]
 
 
-def test_order_that_waits_for_its_turn_too_long_never_leaves(
+def test_order_that_waits_past_its_deadline_is_not_sent(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("positions_get", "hold")
@@ -81,7 +79,7 @@ def test_order_that_waits_for_its_turn_too_long_never_leaves(
     assert venue.accepted() == []
 
 
-def test_order_given_up_before_the_send_never_leaves(
+def test_order_abandoned_before_the_send_is_not_sent(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     """Its time is over while the terminal is still being asked for the price."""
@@ -93,7 +91,7 @@ def test_order_given_up_before_the_send_never_leaves(
     assert venue.accepted() == []
 
 
-def test_order_whose_caller_is_cancelled_before_the_send_never_leaves(
+def test_order_is_not_sent_after_its_caller_is_cancelled(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     venue.fault("symbol_info_tick", "hold")

@@ -1,5 +1,5 @@
 """Several owners' accounts share a terminal that stays logged in: who says no password that the
-server has accepted gets nothing of whoever is logged in."""
+server has accepted reads nothing of the account that is logged in."""
 
 from dataclasses import replace
 
@@ -15,13 +15,13 @@ from tests.mt5.factories import CID, LIMIT, bought, no_guard, order, run, spec, 
 
 
 def stranger(password: str | None) -> ConnectionSpec:
-    """Somebody else's connection to the account that is logged in."""
-    said = {} if password is None else {"password": password}
-    return replace(spec(), connection_id="c-stranger", credentials=said)
+    """Another user's connection to the account that is logged in."""
+    login = {} if password is None else {"password": password}
+    return replace(spec(), connection_id="c-stranger", credentials=login)
 
 
 @pytest.mark.parametrize("password", [None, "", "guessed"])
-def test_stranger_reads_and_sends_nothing(
+def test_unverified_connection_reads_and_sends_nothing(
     venue: FakeTerminal, adapter: Mt5Adapter, password: str | None
 ) -> None:
     number = bought(adapter)
@@ -49,14 +49,16 @@ def test_stranger_reads_and_sends_nothing(
     assert venue.accepted() == [CID]
 
 
-def test_owner_goes_on_after_a_strangers_try(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_owner_continues_after_an_unverified_login_attempt(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     submit(adapter, order(**LIMIT))
     with pytest.raises(ReadFailed):
         run(adapter.positions(stranger("guessed")))
     assert [one.client_order_id for one in run(adapter.open_orders(spec()))] == [CID]
 
 
-def test_wrong_password_is_tried_once_in_a_while(
+def test_wrong_password_is_retried_only_after_a_pause(
     venue: FakeTerminal, adapter: Mt5Adapter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each try throws the right login out of the real terminal."""
@@ -75,9 +77,7 @@ def test_wrong_password_is_tried_once_in_a_while(
     assert logins() == 2
 
 
-def test_password_that_was_changed_is_asked_for_again(
-    venue: FakeTerminal, adapter: Mt5Adapter
-) -> None:
+def test_changed_password_is_verified_again(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
     venue.books(password="new one")
     known = replace(spec(), credentials={"password": "new one"})
@@ -95,7 +95,7 @@ def test_two_connections_of_one_owner_need_one_login(
     assert "login" not in venue.show()["calls"]
 
 
-def test_proofs_have_no_password_and_a_limit() -> None:
+def test_login_proofs_hold_no_password_and_are_bounded() -> None:
     known = verified_logins.VerifiedLogins()
     proof = known.digest_of(spec(), 1001)
     known.accept(proof)

@@ -49,8 +49,8 @@ from execution.dispatch import order_dispatcher, report_writer
 from execution.recovery import order_polling
 from execution.runtime import trading_runtime
 
-nobody = ConnectionSpec("", "")
-assert adapter_for("mt5").capabilities(nobody).session
+unknown = ConnectionSpec("", "")
+assert adapter_for("mt5").capabilities(unknown).session
 assert machine_time() > 0
 assert "mt5" in order_polling.polled_broker_types()
 missing = set(missing) - {"brokers.dwx.file_io imports fcntl"}  # MetaTrader 4 is served on Unix
@@ -59,12 +59,12 @@ print("fine")
 """
 
 
-def test_worker_needs_nothing_that_only_unix_has() -> None:
-    told = subprocess.run(
+def test_worker_needs_no_unix_only_modules() -> None:
+    completed = subprocess.run(
         [sys.executable, "-c", PROGRAM],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={"DJANGO_SETTINGS_MODULE": "config.settings", "FILLCAST_ENV_FILE": "/dev/null",
              "FILLCAST_MT5_NAME": "alpha", "DATABASE_URL": "postgresql://nobody@localhost/none",
              "REDIS_URL": "redis://localhost", "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    assert told.stdout.strip() == "fine", told.stderr[-2000:]
+    assert completed.stdout.strip() == "fine", completed.stderr[-2000:]

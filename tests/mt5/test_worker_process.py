@@ -1,5 +1,5 @@
 """The process that holds the package: what its hanging, standing still and dying mean for orders,
-and that nobody else is stopped by it."""
+and that other accounts go on."""
 
 import asyncio
 import os
@@ -59,7 +59,7 @@ def is_there(pid: int) -> bool:
         return False
 
 
-def test_loop_goes_on_while_the_package_keeps_its_interpreter(
+def test_event_loop_runs_while_the_package_blocks_its_interpreter(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     """The lease, the guard and every other account of this process go by this loop."""
@@ -81,7 +81,7 @@ def test_loop_goes_on_while_the_package_keeps_its_interpreter(
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-def test_call_that_hangs_is_unknown_and_the_next_has_another_process(
+def test_hanging_call_is_unknown_and_the_next_uses_a_new_process(
     venue: FakeTerminal, adapter: Mt5Adapter, hasty: None, accepts: bool
 ) -> None:
     pid = process_of(adapter)
@@ -128,7 +128,7 @@ def test_process_killed_between_two_calls_is_replaced(
     assert submit(adapter, order())[-1].kind is K.FILLED
 
 
-def test_order_that_its_process_reads_too_late_does_not_leave(
+def test_order_read_too_late_by_its_process_is_not_sent(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     """It stood still between our guard and its send."""
@@ -156,10 +156,10 @@ def test_order_that_its_process_reads_too_late_does_not_leave(
     assert "order_send" not in venue.show()["calls"]
 
 
-def test_worker_killed_in_the_send_and_asked_by_the_next(
+def test_worker_killed_in_the_send_is_resolved_by_the_next(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
-    """Its package's process ends by itself; the terminal has what it was told."""
+    """The package's process ends on its own; the terminal keeps the order that it received."""
     venue.fault("order_send", "hold")
     program = (
         "import asyncio; from brokers.mt5.adapter import create;"
@@ -182,7 +182,9 @@ def test_worker_killed_in_the_send_and_asked_by_the_next(
     assert venue.accepted() == [CID]
 
 
-def test_what_the_package_prints_is_no_answer(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_output_of_the_package_is_not_read_as_a_reply(
+    venue: FakeTerminal, adapter: Mt5Adapter
+) -> None:
     venue.fault("order_send", "print", words="\x00\x00\x00\x02{}")
     assert submit(adapter, order())[-1].kind is K.FILLED
 
@@ -196,20 +198,20 @@ def test_process_has_no_secrets_of_the_installation(
     assert b"of-ours" not in Path(f"/proc/{pid}/environ").read_bytes()
 
 
-def test_answers_that_cannot_be_read_have_no_password() -> None:
+def test_unreadable_replies_contain_no_password() -> None:
     class Broken:
         def login(self, *args: Any, **words: Any) -> None:
             raise TypeError(f"cannot read {words}")
 
     asked = {"args": [1], "kwargs": {"password": "hunter2"}, "before": None}
-    told = worker_process.handle_call(Broken(), {"call": "login", **asked})
-    assert told == {"raised": "TypeError: cannot read {'password': '***'}"}
+    outcomes = worker_process.handle_call(Broken(), {"call": "login", **asked})
+    assert outcomes == {"raised": "TypeError: cannot read {'password': '***'}"}
     assert worker_process.handle_call(Broken(), {"call": "system", **asked}) == {
         "raised": "no function 'system'"
     }
 
 
-def test_exits_go_before_entries_that_wait(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
+def test_exits_overtake_waiting_entries(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     number = bought(adapter)
     venue.fault("history_deals_get", "hold")
     entry = order(OTHER)
@@ -254,15 +256,15 @@ def test_order_whose_deadline_passes_in_the_queue_is_not_sent(
     assert venue.accepted() == []
 
 
-def test_answer_after_the_callers_patience_is_still_told(
+def test_reply_after_the_callers_timeout_is_still_reported(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     """`submit_many` goes on: the server's word counts whenever it comes."""
     venue.fault("order_send", "freeze", words=0.5)
-    told: list[Any] = []
+    outcomes: list[Any] = []
     request = order(send_by=machine_time() + 20)
-    run(adapter.submit_many([(spec(), request)], no_guard, lambda *pair: told.append(pair)))
-    assert [(r.client_order_id, outcome[-1].kind) for r, outcome in told] == [(CID, K.FILLED)]
+    run(adapter.submit_many([(spec(), request)], no_guard, lambda *pair: outcomes.append(pair)))
+    assert [(r.client_order_id, outcome[-1].kind) for r, outcome in outcomes] == [(CID, K.FILLED)]
 
 
 def test_process_that_dies_in_a_read(venue: FakeTerminal, adapter: Mt5Adapter) -> None:

@@ -55,17 +55,20 @@ def test_an_exchanges_symbol_takes_a_limit_order_at_the_worst_price(
     assert (sent["action"], sent["type"], sent["price"]) == (PENDING, 2, 1.10025)
     assert sent["type_filling"] == (0 if filling == FOK else 1)
     venue.world(gap=BEYOND)
-    told = submit(adapter, order("fcxother0000000000", worst_price=WORST))
-    assert (told[-1].kind, told[-1].code) == (ReportKind.CANCELLED, Code.NO_PRICE_WITHIN_LIMIT)
-    assert prices(told) == []
+    reports = submit(adapter, order("fcxother0000000000", worst_price=WORST))
+    assert (reports[-1].kind, reports[-1].code) == (
+        ReportKind.CANCELLED,
+        Code.NO_PRICE_WITHIN_LIMIT,
+    )
+    assert prices(reports) == []
     assert venue.show()["orders"] == []
 
 
 def test_a_sale_is_bounded_from_below(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     executed(venue, EXCHANGE)
     venue.world(gap={"name": "EURUSD", "bid": 1.09970, "ask": 1.09980})
-    told = submit(adapter, order(side=Side.SELL, worst_price=D("1.0998")))
-    assert (told[-1].kind, prices(told)) == (ReportKind.CANCELLED, [])
+    reports = submit(adapter, order(side=Side.SELL, worst_price=D("1.0998")))
+    assert (reports[-1].kind, prices(reports)) == (ReportKind.CANCELLED, [])
     assert venue.show()["accepted"][0]["type"] == 3
 
 
@@ -86,8 +89,8 @@ def test_elsewhere_the_price_is_checked_right_before_sending(
     assert venue.accepted() == []
     venue.quote("EURUSD", **NOW)
     venue.world(gap=BEYOND)
-    told = submit(adapter, order("fcxother0000000000", **lasts))
-    assert prices(told) == [D("1.1003")]
+    reports = submit(adapter, order("fcxother0000000000", **lasts))
+    assert prices(reports) == [D("1.1003")]
     assert venue.show()["accepted"][0]["action"] == DEAL
 
 
@@ -124,20 +127,23 @@ def test_target_before_the_worst_price_bounds_the_entry(
 ) -> None:
     """The server judges levels by the limit price; both are held from the fill on."""
     executed(venue, EXCHANGE, trade_stops_level=least)
-    told = submit(adapter, order(worst_price=D(worst), **levels))
+    reports = submit(adapter, order(worst_price=D(worst), **levels))
     is_buy = levels["side"] is Side.BUY
-    assert prices(told) == [D("1.1001") if is_buy else D("1.1000")]
+    assert prices(reports) == [D("1.1001") if is_buy else D("1.1000")]
     sent = venue.show()["accepted"][0]
     assert (sent["action"], sent["price"]) == (PENDING, limit)
-    held = told[-1]
-    assert (held.stop_loss, held.take_profit) == (levels["stop_loss"], levels["take_profit"])
+    accepted = reports[-1]
+    assert (accepted.stop_loss, accepted.take_profit) == (
+        levels["stop_loss"],
+        levels["take_profit"],
+    )
 
 
 def test_entry_beyond_its_target_is_not_filled(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     executed(venue, EXCHANGE)
     venue.world(gap={"name": "EURUSD", "bid": 1.10240, "ask": 1.10250})
-    told = submit(adapter, order(worst_price=D("1.1030"), **BUY_LEVELS))
-    assert (told[-1].kind, prices(told)) == (ReportKind.CANCELLED, [])
+    reports = submit(adapter, order(worst_price=D("1.1030"), **BUY_LEVELS))
+    assert (reports[-1].kind, prices(reports)) == (ReportKind.CANCELLED, [])
 
 
 def test_target_too_near_to_the_price_is_refused_as_such(

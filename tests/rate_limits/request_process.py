@@ -1,10 +1,10 @@
-"""A process that takes from a budget as fast as it may and writes down when.
+"""Send requests through a rate limiter as fast as it admits them and record when.
 
     python -m tests.rate_limits.request_process URL PROCESSES NAME PER_SECOND BURST RANK N OTHER
     EVERY OUT
 
-N always wait with RANK, and one more with OTHER after each EVERY seconds (0: none). It ends on
-SIGTERM. Each line of OUT: priority, machine_time() of leaving, seconds waited.
+N tasks always wait with priority RANK, one more with OTHER every EVERY seconds (0: none).
+It ends on SIGTERM. Each line of OUT: priority, machine_time() of leaving, seconds waited.
 """
 
 import asyncio

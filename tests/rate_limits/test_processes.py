@@ -1,4 +1,4 @@
-"""A budget that real processes share: the sum, exits first, and what Redis' absence does."""
+"""A rate limit shared by real processes: the total rate, exits first, and Redis' absence."""
 
 import asyncio
 import os
@@ -37,13 +37,13 @@ class Left:
     waited: float
 
 
-class Takers:
-    """Processes that all take from one budget."""
+class RequestProcesses:
+    """Processes that share one rate limiter."""
 
     def __init__(self, folder: Path, url: str, stack: ExitStack) -> None:
         self._folder, self._url, self._stack = folder, url, stack
         self.running: list[subprocess.Popen[bytes]] = []
-        self.at_once = 0  # so many may have been admitted and not have written it down yet
+        self.at_once = 0  # requests that may be admitted and not written down yet
 
     def start(
         self, rate: Rate = RATE, *, waiting: int = 5, priority: Priority = Priority.ENTRY,
@@ -67,7 +67,7 @@ class Takers:
         assert wait_until(lambda: bool(self.left(len(self.running) - 1)), PATIENCE)
 
     def left(self, *numbers: int) -> list[Left]:
-        """What has left of these processes, or of all, in the order of time."""
+        """Return the requests sent by these processes (default: all), by time."""
         found: list[Left] = []
         for number in numbers or range(len(self.running)):
             path = self._folder / f"{number}.txt"
@@ -75,10 +75,10 @@ class Takers:
             for line in text[: text.rfind("\n") + 1].splitlines():
                 priority, at, waited = line.split()
                 found.append(Left(Priority[priority], float(at), float(waited)))
-        return sorted(found, key=lambda one: one.at)
+        return sorted(found, key=lambda request: request.at)
 
     def since(self, moment: float, *numbers: int) -> list[Left]:
-        return [one for one in self.left(*numbers) if one.at >= moment]
+        return [request for request in self.left(*numbers) if request.at >= moment]
 
 
 @pytest.fixture
@@ -92,52 +92,58 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def takers(tmp_path: Path, server: RedisServer) -> Iterator[Takers]:
+def workers(tmp_path: Path, server: RedisServer) -> Iterator[RequestProcesses]:
     with ExitStack() as stack:
-        yield Takers(tmp_path, server.url, stack)
+        yield RequestProcesses(tmp_path, server.url, stack)
 
 
 def most_in_any_window(left: list[Left], rate: Rate = RATE) -> float:
-    """How much more than `rate` × time has left in the worst of all windows."""
+    """Return the largest excess over `rate` × time in any window."""
     worst, lowest = 0.0, float("inf")
-    for number, one in enumerate(left):
-        lowest = min(lowest, number - one.at * rate.per_second)
-        worst = max(worst, number + 1 - one.at * rate.per_second - lowest)
+    for number, request in enumerate(left):
+        lowest = min(lowest, number - request.at * rate.per_second)
+        worst = max(worst, number + 1 - request.at * rate.per_second - lowest)
     return worst
 
 
 def is_used(left: list[Left], rate: Rate = RATE, seconds: float = 2.0) -> bool:
-    """Whether there were such seconds in which nine tenths of the rate left, and no burst with it:
-    whatever else the machine does, there are some in which it does this."""
-    times, wanted = [one.at for one in left], int(0.9 * rate.per_second * seconds + rate.burst)
+    """Return whether some window of `seconds` used 90 % of the rate, the burst not counted.
+
+    A busy machine reaches the rate in some windows only.
+    """
+    times, wanted = (
+        [request.at for request in left],
+        int(0.9 * rate.per_second * seconds + rate.burst),
+    )
     return any(last - first <= seconds for first, last in zip(times, times[wanted:], strict=False))
 
 
 def overtaken(took: list[Left], first: Priority, behind: Priority) -> list[int]:
-    """For each of `first`: how many of those behind it left while it waited."""
-    times = [one.at for one in took if one.priority is behind]
+    """Return for each `first` request how many `behind` requests left while it waited."""
+    times = [request.at for request in took if request.priority is behind]
     return [
-        bisect_right(times, one.at) - bisect_left(times, one.at - one.waited)
-        for one in took
-        if one.priority is first
+        bisect_right(times, request.at) - bisect_left(times, request.at - request.waited)
+        for request in took
+        if request.priority is first
     ]
 
 
-def allowed(takers: Takers, rate: Rate = RATE) -> float:
-    """What that may be: a machine that stands still has what was admitted before written down
-    later, one for each who waits."""
-    return rate.burst + takers.at_once
+def allowed(workers: RequestProcesses, rate: Rate = RATE) -> float:
+    """Return the excess to accept: requests admitted before a pause of the machine may be
+    written down after it, one for each waiting task.
+    """
+    return rate.burst + workers.at_once
 
 
-def test_all_processes_together_keep_the_rate_and_use_it(takers: Takers) -> None:
+def test_processes_together_keep_and_use_the_rate(workers: RequestProcesses) -> None:
     for _ in range(PROCESSES):
-        takers.start()
+        workers.start()
     began = machine_time()
-    assert wait_until(lambda: len(takers.since(began)) > 160, PATIENCE)
-    assert wait_until(lambda: is_used(takers.since(began)), PATIENCE)
-    assert most_in_any_window(takers.left()) <= allowed(takers)
-    for number in range(PROCESSES):  # nobody has nothing
-        assert wait_until(lambda: len(takers.since(began, number)) > 20, PATIENCE)  # noqa: B023
+    assert wait_until(lambda: len(workers.since(began)) > 160, PATIENCE)
+    assert wait_until(lambda: is_used(workers.since(began)), PATIENCE)
+    assert most_in_any_window(workers.left()) <= allowed(workers)
+    for number in range(PROCESSES):  # no process starves
+        assert wait_until(lambda: len(workers.since(began, number)) > 20, PATIENCE)  # noqa: B023
 
 
 @pytest.mark.parametrize(
@@ -148,72 +154,72 @@ def test_all_processes_together_keep_the_rate_and_use_it(takers: Takers) -> None
         (Priority.ENTRY, Priority.READ),
     ],
 )
-def test_a_lower_rank_goes_before_what_waits_in_all_processes(
-    takers: Takers, first: Priority, behind: Priority
+def test_higher_priority_overtakes_requests_of_all_processes(
+    workers: RequestProcesses, first: Priority, behind: Priority
 ) -> None:
-    takers.start(waiting=50, priority=behind)
-    takers.start(waiting=50, priority=behind)
-    takers.start(waiting=1, priority=behind, every=0.05, other=first)
+    workers.start(waiting=50, priority=behind)
+    workers.start(waiting=50, priority=behind)
+    workers.start(waiting=1, priority=behind, every=0.05, other=first)
     began = machine_time()
     assert wait_until(
-        lambda: sum(one.priority is first for one in takers.since(began)) > 40, PATIENCE
+        lambda: sum(request.priority is first for request in workers.since(began)) > 40, PATIENCE
     )
-    before = overtaken(takers.since(began), first, behind)
+    before = overtaken(workers.since(began), first, behind)
     print(f"of 101 that wait {statistics.median(before)} leave before it, at most {max(before)}")
     assert statistics.median(before) <= 5  # in turn it would be all, by chance half of them
-    assert most_in_any_window(takers.left()) <= allowed(takers)
+    assert most_in_any_window(workers.left()) <= allowed(workers)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["killed", "hanging"])
-def test_without_redis_each_has_its_share_and_comes_back(
-    takers: Takers, server: RedisServer, trouble: str
+def test_each_process_uses_its_share_without_redis_and_recovers(
+    workers: RequestProcesses, server: RedisServer, trouble: str
 ) -> None:
     assert server.process is not None
     redis = server.process
     for _ in range(PROCESSES):
-        takers.start()
+        workers.start()
     redis.send_signal(signal.SIGKILL if trouble == "killed" else signal.SIGSTOP)
     gone = machine_time()
     for number in range(PROCESSES):
-        assert wait_until(lambda: len(takers.since(gone, number)) > 40, PATIENCE)  # noqa: B023
+        assert wait_until(lambda: len(workers.since(gone, number)) > 40, PATIENCE)  # noqa: B023
     alone = machine_time()
     for number in range(PROCESSES):
-        took = [one for one in takers.since(gone, number) if one.at < alone]
-        assert most_in_any_window(took, RATE.share(PROCESSES)) <= allowed(takers)
+        took = [request for request in workers.since(gone, number) if request.at < alone]
+        assert most_in_any_window(took, RATE.share(PROCESSES)) <= allowed(workers)
     if trouble == "killed":
         server.start()
     else:
         redis.send_signal(signal.SIGCONT)
-    takers.running[0].send_signal(signal.SIGSTOP)  # its part is the others', once all share again
+    workers.running[0].send_signal(signal.SIGSTOP)  # its part is the others', once all share again
     back, theirs = machine_time(), RATE.share(PROCESSES).per_second * (PROCESSES - 1)
     assert wait_until(
-        lambda: most_in_any_window(takers.since(back), Rate(theirs, 0)) > 3 * takers.at_once,
+        lambda: most_in_any_window(workers.since(back), Rate(theirs, 0)) > 3 * workers.at_once,
         PATIENCE,
     )
-    assert most_in_any_window(takers.left()) <= allowed(takers)
+    assert most_in_any_window(workers.left()) <= allowed(workers)
 
 
-def test_a_process_that_was_stopped_has_nothing_saved_up(takers: Takers) -> None:
+def test_stopped_process_saves_up_no_tokens(workers: RequestProcesses) -> None:
     large = Rate(per_second=200, burst=40)  # large enough to take ahead
-    takers.start(large, waiting=1)
-    takers.start(large, waiting=1, every=0.01)
+    workers.start(large, waiting=1)
+    workers.start(large, waiting=1, every=0.01)
     for _ in range(5):
-        for process in takers.running:
+        for process in workers.running:
             process.send_signal(signal.SIGSTOP)
             time.sleep(0.3)
             process.send_signal(signal.SIGCONT)
-    assert most_in_any_window(takers.left(), large) <= allowed(takers, large)
+    assert most_in_any_window(workers.left(), large) <= allowed(workers, large)
 
 
 class LateError(Exception):
-    """Redis has answered too late, as it may on a busy machine: the process uses its own share."""
+    """Redis answered too late on a busy machine, so the process uses its own share."""
 
 
-def test_what_was_admitted_and_has_not_left_in_time_is_asked_for_again(
+def test_admission_that_expired_is_requested_again(
     server: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The loop stands still, as it does in a process that is stopped; the others take all."""
+    """The event loop is blocked, as in a stopped process; the other processes use everything."""
     for attempt in range(8):
         caplog.clear()
         with suppress(LateError):
@@ -227,7 +233,7 @@ def test_what_was_admitted_and_has_not_left_in_time_is_asked_for_again(
 
 
 async def _stand_still(url: str, name: str) -> tuple[float, float]:
-    """Return how long a request waited that was in hand, and one that had reserved its turn."""
+    """Return how long an admitted request waited, and one with a reserved turn."""
     configure(url, 1)
     budget = rate_limiter_for(name, Rate(per_second=200, burst=100))
 
@@ -266,7 +272,7 @@ async def _stand_still(url: str, name: str) -> tuple[float, float]:
     return in_hand, machine_time() - asked
 
 
-def test_too_late_is_told_at_once(server: RedisServer) -> None:
+def test_missed_deadline_is_reported_at_once(server: RedisServer) -> None:
     configure(server.url, 1)
     budget = rate_limiter_for("late", Rate(per_second=0.01, burst=4))
 
@@ -291,9 +297,9 @@ def test_too_late_is_told_at_once(server: RedisServer) -> None:
     asyncio.run(all_too_late())
 
 
-def test_a_rest_is_heard_by_all(takers: Takers, server: RedisServer) -> None:
-    takers.start()
-    takers.start(every=0.05)
+def test_back_off_applies_to_all_processes(workers: RequestProcesses, server: RedisServer) -> None:
+    workers.start()
+    workers.start(every=0.05)
     began = machine_time()
 
     async def back_off() -> None:
@@ -304,15 +310,15 @@ def test_a_rest_is_heard_by_all(takers: Takers, server: RedisServer) -> None:
             await budget.acquire(priority=Priority.EXIT, deadline=began + 5)
 
     asyncio.run(back_off())
-    told = machine_time()
+    backed_off_at = machine_time()
     assert wait_until(lambda: machine_time() > began + 5.5, 20)
-    left = [one for one in takers.since(told) if one.at < began + 5.5]
-    assert len(left) <= takers.at_once  # what was admitted before
-    assert wait_until(lambda: bool(takers.since(began + 6)), PATIENCE)
+    left = [request for request in workers.since(backed_off_at) if request.at < began + 5.5]
+    assert len(left) <= workers.at_once  # what was admitted before
+    assert wait_until(lambda: bool(workers.since(began + 6)), PATIENCE)
 
 
-def test_no_redis_at_all(tmp_path: Path) -> None:
-    """An address where nobody listens: the share, at once, and never more."""
+def test_unreachable_redis(tmp_path: Path) -> None:
+    """Without a listener at Redis' address, a process uses its own share and no more."""
     configure("redis://127.0.0.1:1/0", 4)
     budget = rate_limiter_for("alone", Rate(per_second=100, burst=20))
 

@@ -22,13 +22,13 @@ def entries(count: int) -> list[tuple[float, Priority]]:
     return [(1, ENTRY)] * count
 
 
-def test_a_full_bucket_admits_all_but_what_is_kept_for_exits() -> None:
+def test_full_bucket_keeps_a_reserve_for_exits() -> None:
     turn = TokenBucket().take(0.0, RATE, RequestBatch(others=entries(10)))
     assert turn.others == 6
     assert turn.wait == pytest.approx(0.1)
 
 
-def test_each_rank_leaves_something_for_those_before_it() -> None:
+def test_each_priority_leaves_a_reserve_for_higher_ones() -> None:
     """Of 8 two are kept: look-ups leave one of them, entries both, reads as much again."""
     for priority, admitted in ((LOOKUP, 7), (ENTRY, 6), (READ, 4)):
         assert (
@@ -44,7 +44,7 @@ def test_each_rank_leaves_something_for_those_before_it() -> None:
     )
 
 
-def test_exits_take_what_is_kept_and_reserve_their_turn_before_all_others() -> None:
+def test_exits_use_the_reserve_and_are_first_in_line() -> None:
     level = TokenBucket()
     level.take(0.0, RATE, RequestBatch(others=entries(6)))
     turn = level.take(0.0, RATE, RequestBatch(urgent=[(1, None)] * 4, others=entries(1)))
@@ -53,7 +53,7 @@ def test_exits_take_what_is_kept_and_reserve_their_turn_before_all_others() -> N
     assert turn.wait == pytest.approx(0.5)  # two owed, two kept, one wanted
 
 
-def test_an_exit_that_would_come_too_late_takes_nothing() -> None:
+def test_exit_that_would_be_late_takes_no_tokens() -> None:
     level = TokenBucket()
     level.empty(0.0)
     turn = level.take(0.0, RATE, RequestBatch(urgent=[(5, 0.4), (1, 0.4)]))
@@ -61,24 +61,24 @@ def test_an_exit_that_would_come_too_late_takes_nothing() -> None:
     assert turn.urgent[1] == pytest.approx(0.1)
 
 
-def test_more_than_the_bucket_holds_waits_until_it_is_full_and_pays_afterwards() -> None:
+def test_oversized_request_waits_for_a_full_bucket_and_leaves_a_debt() -> None:
     level = TokenBucket()
     assert level.take(0.0, RATE, RequestBatch(others=[(20, ENTRY)])).others == 1
     assert level.take(0.0, RATE, RequestBatch(others=entries(1))).wait == pytest.approx(1.5)
 
 
-def test_a_rest_holds_everybody_back() -> None:
+def test_back_off_delays_all_requests() -> None:
     level = TokenBucket()
     turn = level.take(0.0, RATE, RequestBatch(urgent=[(1, None)], others=entries(1), back_off=30))
     assert turn.urgent == pytest.approx([30.1])
     assert turn.others == 0
     again = level.take(
         10.0, RATE, RequestBatch(others=entries(1), back_off=20)
-    )  # told again: the same end
+    )  # reported again: the same end
     assert again.wait == pytest.approx(20.4)  # one owed, two kept, one wanted
 
 
-def test_tokens_are_taken_ahead_only_of_a_large_budget_that_is_half_full() -> None:
+def test_tokens_are_taken_ahead_only_from_a_large_half_full_bucket() -> None:
     large = Rate(per_second=200, burst=100)
     level = TokenBucket()
     assert level.take(0.0, large, RequestBatch(others=entries(1), ahead=large.ahead)).ahead == 4
@@ -94,7 +94,7 @@ def redis() -> Iterator[Redis]:
         yield client
 
 
-def test_redis_keeps_the_same_rule(redis: Redis) -> None:
+def test_redis_script_gives_the_same_results(redis: Redis) -> None:
     """Random asks, the clock given: both grant the same."""
     dice, now, level = random.Random(4), NOW, TokenBucket()
     redis.hset("budget:same rule", mapping={"level": RATE.burst, "at": now})
@@ -118,21 +118,21 @@ def test_redis_keeps_the_same_rule(redis: Redis) -> None:
             ahead=dice.choice([0, 2]),
             back_off=dice.choice([0.0] * 20 + [1.5]),
         )
-        told = run(redis, BucketRequest("same rule", RATE, wanted), now=now)
-        wait, others, ahead, *urgent = (float(word) for word in told[1:])
+        reply = run(redis, BucketRequest("same rule", RATE, wanted), now=now)
+        wait, others, ahead, *urgent = (float(word) for word in reply[1:])
         mine = level.take(now, RATE, wanted)
         assert (others, ahead) == (mine.others, mine.ahead)
         assert wait == pytest.approx(mine.wait, abs=1e-3)
-        as_told = [-1.0 if w is None else w for w in mine.urgent]
-        assert urgent == pytest.approx(as_told, abs=1e-3)
+        expected = [-1.0 if w is None else w for w in mine.urgent]
+        assert urgent == pytest.approx(expected, abs=1e-3)
 
 
 def run(redis: Redis, asked: BucketRequest, me: str = "me", now: float = NOW) -> list[Any]:
     assert SCRIPT_AT != SCRIPT
-    told: list[Any] = redis.eval(
+    reply: list[Any] = redis.eval(
         SCRIPT_AT, 1, "budget:same rule", *script_arguments(asked, me), f"{now:.6f}"
     )
-    return told
+    return reply
 
 
 def level_is(redis: Redis, level: float) -> None:
@@ -140,11 +140,11 @@ def level_is(redis: Redis, level: float) -> None:
 
 
 def ask(redis: Redis, me: str, wanted: RequestBatch) -> Grant:
-    told = run(redis, BucketRequest("x", RATE, wanted), me)
-    return Grant([float(word) for word in told[4:]], told[2], float(told[1]), told[3])
+    reply = run(redis, BucketRequest("x", RATE, wanted), me)
+    return Grant([float(word) for word in reply[4:]], reply[2], float(reply[1]), reply[3])
 
 
-def test_a_large_request_is_not_overtaken_for_ever_by_small_ones(redis: Redis) -> None:
+def test_large_request_is_not_starved_by_small_ones(redis: Redis) -> None:
     """Who was refused comes next, before every other process."""
     slow = RequestBatch(others=[(6, ENTRY)])
     ask(redis, "a", RequestBatch(others=entries(6)))
@@ -160,7 +160,7 @@ def test_a_large_request_is_not_overtaken_for_ever_by_small_ones(redis: Redis) -
     assert ask(redis, "b", RequestBatch(others=entries(1))).others == 1
 
 
-def test_a_lower_rank_goes_before_a_higher_one_of_another_process(redis: Redis) -> None:
+def test_higher_priority_overtakes_another_process(redis: Redis) -> None:
     """What is held is asked for before an entry, an entry goes before the reads of all others."""
 
     read, entry = RequestBatch(others=[(1, READ)]), RequestBatch(others=[(4, ENTRY)])
@@ -173,13 +173,13 @@ def test_a_lower_rank_goes_before_a_higher_one_of_another_process(redis: Redis) 
     assert ask(redis, "c", entry).others == 0  # a priority's own order is kept
     level_is(redis, 6.5)
     assert ask(redis, "c", entry).others == 0
-    told = ask(redis, "b", RequestBatch(others=[(4, ENTRY), (1, READ)]))
-    assert told.others == 1
-    assert told.wait > 0
+    reply = ask(redis, "b", RequestBatch(others=[(4, ENTRY), (1, READ)]))
+    assert reply.others == 1
+    assert reply.wait > 0
 
 
 @pytest.mark.parametrize("look_up_waits", [False, True])
-def test_a_place_in_line_is_kept_while_what_goes_before_it_is_admitted(
+def test_place_in_line_is_kept_while_higher_priorities_are_admitted(
     redis: Redis, look_up_waits: bool
 ) -> None:
     """A busy process asks for more and more of a lower priority than what stands in line."""
@@ -203,7 +203,7 @@ def test_a_place_in_line_is_kept_while_what_goes_before_it_is_admitted(
     assert ask(redis, "b", RequestBatch(others=[(1, READ)])).others == 1
 
 
-def test_a_place_in_line_ends_with_what_stood_there(redis: Redis) -> None:
+def test_place_in_line_ends_with_its_request(redis: Redis) -> None:
     """A read whose caller gave up keeps no place for the entries of its process."""
 
     level_is(redis, 3)
@@ -217,9 +217,7 @@ def test_a_place_in_line_ends_with_what_stood_there(redis: Redis) -> None:
 
 
 @pytest.mark.parametrize("a_read_waits", [False, True])
-def test_entries_of_two_busy_processes_share_what_there_is(
-    redis: Redis, a_read_waits: bool
-) -> None:
+def test_entries_of_two_busy_processes_share_the_rate(redis: Redis, a_read_waits: bool) -> None:
     """Also where one of them stood in line with a read before, and its entries go before that."""
 
     reads: list[tuple[float, Priority]] = [(6, READ)] if a_read_waits else []
@@ -234,13 +232,14 @@ def test_entries_of_two_busy_processes_share_what_there_is(
     assert min(got.values()) > 0.3 * sum(got.values()), got
 
 
-def test_a_clock_of_redis_that_is_set_back_keeps_nobody_waiting(redis: Redis) -> None:
+def test_redis_clock_set_back_does_not_block_requests(redis: Redis) -> None:
     """A machine that starts with its clock an hour ahead, and is put right by its time server."""
 
-    def ahead(**said: float | str) -> None:
+    def ahead(**fields: float | str) -> None:
         hour = NOW + 3600
         known: dict[Any, Any] = {
-            name: value if isinstance(value, str) else hour + value for name, value in said.items()
+            name: value if isinstance(value, str) else hour + value
+            for name, value in fields.items()
         }
         redis.hset("budget:same rule", mapping=known)
 
@@ -248,16 +247,16 @@ def test_a_clock_of_redis_that_is_set_back_keeps_nobody_waiting(redis: Redis) ->
     ahead(level="8", at=0.0, line="who has died", line_rank="2", line_until=0.1)
     assert ask(redis, "a", one).others == 1
     ahead(level="0", at=3.0, own_until=3.0, backoff_until=-600.0)  # a rest that was over long ago
-    told = run(redis, BucketRequest("x", RATE, one, False, 3.0), "a")
-    assert told[0] == b"shared"
-    assert float(told[1]) < 1
+    reply = run(redis, BucketRequest("x", RATE, one, False, 3.0), "a")
+    assert reply[0] == b"shared"
+    assert float(reply[1]) < 1
     ahead(level="0", at=3.0, own_until=3.0, backoff_until=30.0)  # and one that is not
-    told = run(redis, BucketRequest("x", RATE, one, True, 3.0), "a")
-    assert told[0] == b"own"
-    assert float(told[1]) == pytest.approx(27)
+    reply = run(redis, BucketRequest("x", RATE, one, True, 3.0), "a")
+    assert reply[0] == b"own"
+    assert float(reply[1]) == pytest.approx(27)
 
 
-def test_who_has_had_all_that_it_asked_for_keeps_no_place(redis: Redis) -> None:
+def test_process_without_waiting_requests_keeps_no_place_in_line(redis: Redis) -> None:
     both = RequestBatch(others=[(1, LOOKUP), (1, READ)])
     level_is(redis, 0)
     assert ask(redis, "a", RequestBatch(others=[(1, READ)])).others == 0
@@ -267,22 +266,22 @@ def test_who_has_had_all_that_it_asked_for_keeps_no_place(redis: Redis) -> None:
     assert ask(redis, "b", RequestBatch(others=[(1, READ)])).others == 1
 
 
-def test_after_somebody_was_without_redis_all_use_their_own_shares_for_a_while(
+def test_all_processes_use_their_shares_for_a_while_after_a_redis_outage(
     redis: Redis,
 ) -> None:
     """Others may not have seen yet that it is back; what there was may have been used up."""
 
-    def told(after: float, *, returned: bool = False, back_off: float = 0.0) -> list[Any]:
+    def reply(after: float, *, returned: bool = False, back_off: float = 0.0) -> list[Any]:
         asked = BucketRequest(
             "x", RATE, RequestBatch(others=[(6, ENTRY)], back_off=back_off), returned, settle=3
         )
         return run(redis, asked, now=NOW + after)
 
     redis.hset("budget:same rule", mapping={"level": RATE.burst, "at": 0})
-    assert told(0, returned=True) == [b"own", b"0.000000"]
-    assert told(1, back_off=5)[0] == b"own"  # who is told to rest says so to all
-    assert told(2.9) == [b"own", b"3.100000"]
+    assert reply(0, returned=True) == [b"own", b"0.000000"]
+    assert reply(1, back_off=5)[0] == b"own"  # a process that must back off shares this
+    assert reply(2.9) == [b"own", b"3.100000"]
     redis.hset("budget:same rule", "backoff_until", 0)
     redis.hset("budget:same rule", "level", 0)
-    shared, _, others, *_ = told(3)
+    shared, _, others, *_ = reply(3)
     assert (shared, int(others)) == (b"shared", 0)  # and it begins with nothing
