@@ -1,8 +1,9 @@
-"""Calls to many brokers at once, each answer to be had as it comes.
+"""Call many brokers concurrently and return the results in groups, as they arrive.
 
-Whoever waits for all of them waits for the slowest. Here what has come back meanwhile is handed out
-in groups, on the caller's thread, where it has its database; a call that hangs holds up nobody, and
-a host that answers nobody is given up for this time instead of being waited for call by call.
+A caller that waited for all calls would wait for the slowest. Here the results that have arrived
+are returned as a group, on the caller's thread, which has the database connection. A call that
+hangs delays no other call. After a time-out without any answer of a host, its further calls are
+skipped for a while.
 """
 
 import asyncio
@@ -18,33 +19,33 @@ from brokers.host_limiter import HostLimiter
 T = TypeVar("T")
 Run = Callable[[Coroutine[Any, Any, None]], None]
 Call = Callable[[], Coroutine[Any, Any, T]]
-GROUPING_SECONDS = 0.2  # after a first answer: what comes so soon after it is written with it
+GROUPING_SECONDS = 0.2  # results that arrive so soon after the first one are in its group
 GROUP_WAIT_SECONDS = 60.0
 
 
 class HostSkipped(Exception):
-    """This call was not made, and proves nothing: its host answered none of those before, or its
-    lane is another process's by now."""
+    """The call was not made, which proves nothing: its host has not answered earlier calls, or
+    another process has its lane now."""
 
 
 @dataclass(slots=True)
 class _Batch:
-    left: int
+    remaining: int
 
 
 @dataclass(frozen=True, slots=True)
 class _BatchEnded:
-    """A batch is over. error: why, if it is not the time that it may take."""
+    """The end of a batch. error: what stopped it, unless it ran out of time."""
 
     error: Exception | None
 
 
 class BrokerCallRunner(Generic[T]):
-    """Calls under way and what has come back. For one consuming thread.
+    """Concurrent calls and their results. For one consuming thread.
 
-    run: drives a coroutine to its end; it is called on a thread of its own. seconds: for each call
-    once it has its place, or for each of its parts, if it has several. least: places that a host
-        has however little it manages.
+    run: runs a coroutine to its end; it is called in a new thread. in_all, per_host: maximum of
+    concurrent calls. seconds: time-out of each of a call's `parts`, once it has a slot. least:
+    slots that even an overloaded host has.
     """
 
     def __init__(
@@ -64,51 +65,51 @@ class BrokerCallRunner(Generic[T]):
         self._results: SimpleQueue[tuple[_Batch, Any, T | Exception | _BatchEnded]] = SimpleQueue()
         self._answered_at: dict[str, float] = {}
         self._timed_out_at: dict[str, float] = {}
-        self.left = 0
+        self.remaining = 0
 
     def start(self, calls: Sequence[tuple[Any, Call[T]]]) -> None:
-        """Begin calls, each about something that has a `broker_host`; returns at once."""
+        """Start calls, each with its subject, which has a `broker_host`. Returns at once."""
         if calls:
-            self.left += len(calls)
+            self.remaining += len(calls)
             batch = _Batch(len(calls))
             threading.Thread(target=self._drive, args=(batch, calls), daemon=True).start()
 
-    def group(self, patience: float) -> list[tuple[Any, T | Exception]]:
-        """Return what has come back, with what it is about; waits so many seconds for the first.
+    def group(self, timeout: float) -> list[tuple[Any, T | Exception]]:
+        """Return (subject, result) of the calls that have ended. timeout: seconds, for the first.
 
-        Raises what kept the calls from being made at all.
+        Raises the error that prevented the calls of a batch.
         """
         found: list[tuple[Any, T | Exception]] = []
-        until = monotonic() + patience
-        while self.left:
+        until = monotonic() + timeout
+        while self.remaining:
             try:
-                batch, about, answer = self._results.get(timeout=max(0.0, until - monotonic()))
+                batch, subject, result = self._results.get(timeout=max(0.0, until - monotonic()))
             except Empty:
                 break
-            if isinstance(answer, _BatchEnded):
-                if answer.error is not None and found:  # first what has come back
-                    self._results.put((batch, about, answer))
+            if isinstance(result, _BatchEnded):
+                if result.error is not None and found:  # return the results first
+                    self._results.put((batch, subject, result))
                     break
                 self._end(batch)
-                if answer.error is not None:
-                    raise answer.error
-            elif batch.left:
-                batch.left -= 1
-                self.left -= 1
+                if result.error is not None:
+                    raise result.error
+            elif batch.remaining:
+                batch.remaining -= 1
+                self.remaining -= 1
                 until = until if found else min(until, monotonic() + GROUPING_SECONDS)
-                found.append((about, answer))
+                found.append((subject, result))
         return found
 
     def groups(self) -> Iterator[list[tuple[Any, T | Exception]]]:
-        """Yield groups until nothing is under way any more."""
-        while self.left:
+        """Yield groups until all calls have ended."""
+        while self.remaining:
             if found := self.group(GROUP_WAIT_SECONDS):
                 yield found
 
     def _end(self, batch: _Batch) -> None:
-        """Who has not answered by now is left out: that proves nothing."""
-        self.left -= batch.left
-        batch.left = 0
+        """Drop the calls without a result: their silence proves nothing."""
+        self.remaining -= batch.remaining
+        batch.remaining = 0
 
     def _drive(self, batch: _Batch, calls: Sequence[tuple[Any, Call[T]]]) -> None:
         ended = _BatchEnded(None)
@@ -116,22 +117,22 @@ class BrokerCallRunner(Generic[T]):
             self._run(self._all(batch, calls))
         except TimeoutError:
             pass
-        except Exception as error:  # told to whoever waits for answers
+        except Exception as error:  # any: `group` raises it
             ended = _BatchEnded(error)
         self._results.put((batch, None, ended))
 
     async def _all(self, batch: _Batch, calls: Sequence[tuple[Any, Call[T]]]) -> None:
-        await asyncio.gather(*(self._one(batch, about, call) for about, call in calls))
+        await asyncio.gather(*(self._one(batch, subject, call) for subject, call in calls))
 
-    async def _one(self, batch: _Batch, about: Any, call: Call[T]) -> None:
-        answer: T | Exception
+    async def _one(self, batch: _Batch, subject: Any, call: Call[T]) -> None:
+        result: T | Exception
         try:
-            account = getattr(about, "connection_id", None)
-            async with self._limiter.of(about.broker_host, account):
-                answer = await self._call(about.broker_host, account, call)
-        except Exception as error:
-            answer = error
-        self._results.put((batch, about, answer))
+            account = getattr(subject, "connection_id", None)
+            async with self._limiter.of(subject.broker_host, account):
+                result = await self._call(subject.broker_host, account, call)
+        except Exception as error:  # any: an adapter's library may raise anything
+            result = error
+        self._results.put((batch, subject, result))
 
     async def _call(self, host: str, account: Any, call: Call[T]) -> T:
         began = monotonic()
@@ -142,12 +143,12 @@ class BrokerCallRunner(Generic[T]):
                 self._limiter.timed(host, account),
                 asyncio.timeout(self._parts * self._seconds),
             ):
-                answer = await call()
-        except Exception:
-            # An adapter has time-outs of its own: what took long was no answer either.
+                result = await call()
+        except Exception:  # any: raised again
+            # Adapters have shorter time-outs of their own: a slow error is no answer either.
             if monotonic() - began > self._seconds / 2 and self._answered_at.get(host, 0) < began:
                 self._timed_out_at[host] = monotonic()
             raise
         self._answered_at[host] = monotonic()
         self._timed_out_at.pop(host, None)
-        return answer
+        return result

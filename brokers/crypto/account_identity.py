@@ -18,7 +18,7 @@ from common.reason_codes import Code
 # ccxt's method, its parameters, and where the number stands in its answer: what each exchange calls
 # the very account of the key, a sub-account's own. Binance spot "Account information": uid; the
 # futures' own account has none, its keys may read spot's. Bybit v5 "Get API Key Information":
-# userID. OKX "Get account configuration": uid, in copies. Kraken tells none that was read there.
+# userID. OKX "Get account configuration": uid, in copies. Kraken documents none.
 # Bybit's example has a userIDInt64 of "0" beside it: whichever is not 0 counts.
 IDENTITY_REQUESTS: Mapping[str, tuple[str, Mapping[str, Any], tuple[str | int, ...]]] = {
     "binance": ("privateGetAccount", {"omitZeroBalances": "true"}, ("uid",)),
@@ -31,7 +31,7 @@ NONE = (None, "", "0", 0)
 
 
 async def identity(client: Client) -> str:
-    """Return what is one account's alone, spot and perpetuals told apart; '': it is not told."""
+    """Return an id of the key's account; spot and perpetuals differ. '': the exchange has none."""
     if client.identity is None:
         client.identity = await _request(client)
     return client.identity
@@ -53,9 +53,10 @@ async def _request(client: Client) -> str:
 
 
 async def identity_if_available(client: Client) -> str:
-    """The same of a key that is well; '' where it may not say it: a key for futures alone, say. It
-    trades, and nobody notices when another account's takes its place. An exchange that has refused
-    to tell is left alone for an hour: it counts refusals, and a poll comes each minute."""
+    """Return `identity` of a valid key; '' if the key may not read it, such as a futures-only key.
+
+    Such a key trades, and we do not notice when a key of another account replaces it. After a
+    refusal we do not ask for an hour: exchanges count refusals, and polls come each minute."""
     if machine_time() < client.unavailable_until:
         return ""
     try:
@@ -71,7 +72,7 @@ def forget_unavailable(client: Client) -> None:
 
 
 def confirmed_identity(spec: ConnectionSpec) -> str:
-    """Return what was told of this very key; '': nothing, it must be asked."""
+    """Return the stored identity if it was read with this key; '' if it must be requested."""
     return spec.identity if spec.is_identity_sure else ""
 
 
@@ -81,8 +82,8 @@ async def require_tested_account(
     """Return the client if its key is of the account that was tested. Raises ReadFailed
     ACCOUNT_MISMATCH.
 
-    Nothing is asked of a key with which that was heard before: an exit of futures needs no spot.
-    urgent: what waits for it is an exit or a cancel: it passes the entries, and no poll is before.
+    A key whose identity was read before makes no request: an exit on futures needs no spot call.
+    urgent: an exit or a cancel waits for it; it goes before entries, and no poll goes before it.
     """
     if not spec.identity or confirmed_identity(spec):
         return client

@@ -66,7 +66,7 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 
 T = TypeVar("T")
-FOLLOW_UP_SECONDS = 3.0  # for what the reply to an order did not tell; polling tells it too
+FOLLOW_UP_SECONDS = 3.0  # to read what the reply to an order lacks; polling reads it too
 
 
 def create() -> "CryptoAdapter":
@@ -137,8 +137,8 @@ class CryptoAdapter:
         await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        """Cancel an order, and tell all that became of it. CANCEL_REFUSED, with what it did
-        instead, when it had ended. Raises NotSent, Rejected or OutcomeUnknown."""
+        """Cancel an order and report its state. CANCEL_REFUSED, with its executions, if it had
+        ended before. Raises NotSent, Rejected or OutcomeUnknown."""
         client = await self._before(spec, urgent=True)
         may_leave = partial(check_deadline, request)
         flight = GuardedCall(may_leave, again=True, urgent=True, until=request.send_by)
@@ -197,7 +197,7 @@ class CryptoAdapter:
         return prices.stream(lambda: self._read(spec, read_quotes))
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
-        """Raises ReadFailed: exchanges tell an order's margin only when they have taken it."""
+        """Raise ReadFailed: exchanges report an order's margin only after they accepted it."""
         raise ReadFailed(Code.NOT_SUPPORTED, f"{spec.exchange_name} reckons no order before it")
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
@@ -205,7 +205,7 @@ class CryptoAdapter:
         return await self._read(spec, reads.positions)
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
-        """What rests on the account, whoever placed it. Raises ReadFailed."""
+        """Return the account's working orders, also those that are not ours. Raises ReadFailed."""
         since = machine_time()
         found = await self._read(spec, reads.open_orders)
         self._memory.set_open(spec.connection_id, found, since)
@@ -297,7 +297,7 @@ class CryptoAdapter:
     async def _taken(
         self, client: Client, spec: ConnectionSpec, request: OrderRequest, order: Mapping[str, Any]
     ) -> list[OrderReport]:
-        """Tell an accepted order. What the reply lacks is asked for once; else polling tells it."""
+        """Report an accepted order. Read what the reply lacks once; polling reads it later."""
         accepted = OrderReport(ReportKind.ACCEPTED, spec.connection_id, request.client_order_id,
                                broker_order_id=str(order["id"]))  # fmt: skip
         try:

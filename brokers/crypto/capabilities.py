@@ -35,5 +35,5 @@ def _capabilities(exchange_name: str, market: str) -> Capabilities:
         fills_horizon=known.fills_horizon,
         quotes=True,
         names_time_in_force=known.names_time_in_force,
-        what_if=False,  # no exchange tells margin and commission of any order before it is sent
+        what_if=False,  # no exchange reports an order's margin and commission before it is sent
     )

@@ -64,7 +64,7 @@ class HookedExchange:
         return nonce
 
     def sign(self, path: str, *rest: Any, **named: Any) -> Any:
-        """OKX is told by a header when an order has become too old; it is not signed."""
+        """Add the header by which OKX refuses an order that is too old; it is not signed."""
         request = super().sign(path, *rest, **named)  # type: ignore[misc]
         if current_call() is not None and self.id == "okx" and path == "trade/order":
             request["headers"]["expTime"] = str(expires_ms(self.clock))

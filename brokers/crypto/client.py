@@ -141,7 +141,7 @@ class ClientPool:
                 raise ReadFailed(Code.LIBRARY_MISSING, MISSING)
             line = await asyncio.to_thread(importlib.import_module, "brokers.crypto.http_session")
             await asyncio.to_thread(importlib.import_module, "ccxt.async_support")
-            if loop not in self._loops:  # nobody else has come first meanwhile
+            if loop not in self._loops:  # no other task was first
                 self._loops[loop] = _LoopState(line.session(), line.trusted())
         return self._loops[loop]
 
@@ -197,8 +197,8 @@ async def _load_markets(home: _LoopState, client: Client) -> float:
 
 
 async def _renew(home: _LoopState, client: Client) -> None:
-    """Load what is an hour old anew, once for all accounts of an exchange; the old serves until
-    then, and after a failure for a while."""
+    """Reload markets that are an hour old, once for all accounts of an exchange. The old ones are
+    used until then, and for a while after a failure."""
     making = home.making.setdefault(client.rules.name, asyncio.Lock())
     try:
         async with asyncio.timeout(RENEW_SECONDS):

@@ -208,7 +208,7 @@ MESSAGES: Mapping[Dialect, tuple[tuple[str, Verdict], ...]] = {
 # Statuses that mean refused before anything was taken. Binance "HTTP Return Codes", read
 # 2026-11-20: 429 and 418 (banned), while a 5xx says nothing of what was done. OKX's 429 comes with
 # 50011. The others say it in their envelope.
-# Bybit "HTTP Code", read 2026-11-20: 429 is its frequency protection. A 403 may be anybody's page.
+# Bybit "HTTP Code", read 2026-11-20: 429 is its frequency protection. A 403 may be a proxy's page.
 BUSY_STATUSES: Mapping[Dialect, frozenset[int]] = {
     Dialect.BINANCE: frozenset({418, 429}), Dialect.OKX: frozenset({429}),
     Dialect.BYBIT: frozenset({429}),

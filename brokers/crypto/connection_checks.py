@@ -135,7 +135,7 @@ async def _optional_check(
             return await check(client)
     except Exception as error:
         detail = redact(f"{type(error).__name__} {error}", spec)
-        return [Check(name, WARN, f"not told: {detail}", "Look it up at the exchange.")]
+        return [Check(name, WARN, f"could not be read: {detail}", "Look it up at the exchange.")]
 
 
 async def _account_identity(spec: ConnectionSpec, client: Client) -> list[Check]:
@@ -148,7 +148,7 @@ async def _account_identity(spec: ConnectionSpec, client: Client) -> list[Check]
         return [Check("key", FAIL, f"{error.code.sentence} {error.detail}", error.code.hint)]
     except Exception as error:
         detail = redact(f"{type(error).__name__} {error}", spec)
-        return [Check("key", WARN, f"whose it is was not told: {detail}", "Test again.")]
+        return [Check("key", WARN, f"its account could not be read: {detail}", "Test again.")]
     return [Check("key", OK, "of the account that was tested before")]
 
 
@@ -161,7 +161,7 @@ async def _position_mode(client: Client) -> list[Check]:
     if exchange.has.get("fetchPositionMode"):
         answer = await reads.call_method(client, "fetch_position_mode", settings.symbols[0])
         is_hedged = bool(answer["hedged"])
-    else:  # Bybit tells it with each position, open or not
+    else:  # Bybit reports it with each position, open or not
         held = await reads.call_method(client, "fetch_positions", [settings.symbols[0]])
         is_hedged = any(one.get("hedged") is True for one in held)
     if not is_hedged:
@@ -182,7 +182,7 @@ async def _account_kind(client: Client) -> list[Check]:
 
 
 async def _permissions(client: Client) -> list[Check]:
-    """What the key may do, where the exchange tells it: too little, and too much."""
+    """Check the key's permissions, where the exchange reports them: too few, and too many."""
     if client.rules.name == "bybit":
         answer = (await reads.call_method(client, "privateGetV5UserQueryApi"))["result"]
         granted = {one for all_ in (answer.get("permissions") or {}).values() for one in all_}
@@ -196,7 +196,7 @@ async def _permissions(client: Client) -> list[Check]:
     if not may_trade:
         return [Check("rights", FAIL, "the key may only read", "Give the key the right to trade.")]
     if granted & {"Withdraw", "withdraw"}:
-        hint = "Take the right to withdraw away: whoever has the key could take the money."
+        hint = "Remove the right to withdraw: a thief of the key could take the money."
         return [Check("rights", WARN, "the key may withdraw", hint)]
     return [Check("rights", OK, "the key may trade")]
 

@@ -28,7 +28,7 @@ class ExchangeClock:
     doubted: float = -math.inf
 
     def now_ms(self) -> int:
-        """Milliseconds since 1970 by the exchange; by this machine where nobody has asked yet."""
+        """Milliseconds since 1970 by the exchange; by this machine before the first comparison."""
         if self.at is None:
             return _wall_ms()
         return self.their_ms + int((machine_time() - self.at) * 1000)
@@ -46,11 +46,11 @@ class ExchangeClock:
         self.is_sure, self.doubted = False, machine_time()
 
     async def compare(self, exchange: Any, *, older: float = 0.0) -> None:
-        """Ask what it shows now, if nobody did within `older` seconds. exchange: ccxt's object; not
-        every one can tell. Raises ccxt's errors.
+        """Read the exchange's time, unless it was read within `older` seconds. exchange: ccxt's
+        object; not all support it. Raises ccxt's errors.
 
-        Nobody waits for somebody else's question: that account may have to be silent for a while.
-        So answers may overtake each other: the one that was asked for last holds.
+        No account waits for another's request: that account may be rate limited for a while. So
+        answers may overtake each other; that of the last request counts.
         """
         if self.is_sure and self.at is not None and machine_time() - self.at < older:
             return

@@ -48,7 +48,7 @@ class Exchange:
     id_name: the parameter of a new order that carries our client order id. cancel_name: that of a
     cancel. id_length, id_letters: what it takes. horizon: how far back absence proves something,
     from the shortest memory (an order cancelled without a fill). expires_seconds: the exchange
-    itself refuses an order that arrives later than this; 0: it cannot be told to.
+    itself refuses an order that arrives later than this; 0: it has no such option.
     """
 
     name: str
@@ -66,13 +66,13 @@ class Exchange:
     fills_page: int = 100
     fills_span: timedelta | None = None  # the longest time that one question may cover
     fills_by_symbol: bool = False
-    swap_fills: Sequence[Mapping[str, Any]] = ({},)  # parameters, where one question tells not all
+    swap_fills: Sequence[Mapping[str, Any]] = ({},)  # parameters, if one request does not list all
     recent_fills: str = ""  # ccxt's method for what was executed within RECENT, where it has one
     open_page: int = 0  # how many open orders one answer holds at most; 0: all
     expires_seconds: float = 0.0
     one_at_a_time: bool = False
     unique_ids: bool = False  # an id that it has ever taken is refused
-    names_time_in_force: bool = True  # of an order that it tells of
+    names_time_in_force: bool = True  # in the orders that it reports
     demo: bool = False  # its sandbox is what ccxt calls demo trading
     prices_at_once: str = "fetch_tickers"  # ccxt's call for the bids and asks of many symbols
     price: str = "fetch_ticker"  # and of one
@@ -122,7 +122,7 @@ BINANCE = Exchange(
     prices_at_once="fetch_bids_asks",
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
-        # ccxt fetchOpenOrders refuses to ask for all symbols unless told so: it weighs 40 to 80.
+        # ccxt fetchOpenOrders refuses to ask for all symbols without this: it weighs 40 to 80.
         "warnOnFetchOpenOrdersWithoutSymbol": False,
         # ccxt fetchMarkets asks for margin pairs too, with the key, for nothing that we trade.
         "fetchMargins": False,
@@ -162,7 +162,8 @@ BYBIT = Exchange(
     expires_seconds=EXPIRES_SECONDS,
     unique_ids=True,
     # ccxt createOrderRequest: on an account that is not unified, the amount of a spot market buy is
-    # taken as money. Said here, so that it is never asked nor guessed; the connection test looks.
+    # taken as money. Set here, so that ccxt neither requests nor guesses it; the connection test
+    # checks it.
     options={
         "recvWindow": int(EXPIRES_SECONDS * 1000),
         "enableUnifiedMargin": False,

@@ -13,7 +13,7 @@ from brokers.crypto.settings import REPLY_TIMEOUT
 
 
 def _exchange_name_error(name: str) -> str:
-    """A connection's exchange cannot be changed later: what ccxt does not know is told at once."""
+    """Return why ccxt does not know an exchange, else ''. It cannot be changed later."""
     is_one = name.isascii() and name.isalnum() and name == name.lower()
     if not is_one:
         return f"Write ccxt's name of it, such as {next(iter(CHECKED))}."

@@ -17,7 +17,7 @@ from brokers.types import CloseCause, ConnectionSpec, OrderReport, ReportKind
 from common.reason_codes import Code
 
 MIN_SPAN = timedelta(seconds=2)  # some count in seconds
-SLACK = timedelta(seconds=5)  # telling more does no harm
+SLACK = timedelta(seconds=5)  # a fill that is reported twice does no harm
 COMPARED_SECONDS = 60.0  # as long as the engine's own overlap: after a jump nothing is left out
 Trade = Mapping[str, Any]
 
@@ -53,7 +53,7 @@ async def fills_since(
 async def _spans(
     client: Client, symbol: str | None, kind: Mapping[str, Any], start: datetime, now: datetime
 ) -> list[Trade]:
-    """All trades since a time; the last question has no end, so that it rests on nobody's clock."""
+    """Return all trades since a time. The last request has no end, so no clock can cut it."""
     end = max(now, start) + SLACK
     span = client.rules.fills_span or (end - start)
     found: list[Trade] = []
@@ -73,7 +73,7 @@ async def _between(
     *,
     is_last: bool,
 ) -> list[Trade]:
-    """All trades of a time: some exchanges tell the first of a page, some the last.
+    """Return all trades of a time: some exchanges list the oldest of a page, some the newest.
 
     is_last: also those after its end, which is what their clock should show by now.
     """
@@ -134,8 +134,8 @@ async def _report(
 async def _client_order_id(
     client: Client, spec: ConnectionSpec, memory: OrderCache, key: tuple[str, str], trade: Trade
 ) -> str:
-    """The client order id of a trade's order: OKX and Bybit tell it with the trade, the others are
-    asked for the order once."""
+    """Return the client order id of a trade's order. OKX and Bybit list it with the trade; from
+    the others the order is read once."""
     info = trade.get("info") or {}
     for name in ("clOrdId", "orderLinkId"):
         if name in info:
@@ -154,8 +154,8 @@ async def _client_order_id(
 async def _reduces_position(
     client: Client, spec: ConnectionSpec, memory: OrderCache, key: tuple[str, str], trade: Trade
 ) -> bool:
-    """Whether somebody else's trade took something off a position. Where the trade leaves it open
-    its order is asked for, once."""
+    """Whether a trade that is not ours reduced a position. If the trade does not show it, its
+    order is read, once."""
     is_spot = client.settings.market == "spot"
     closes = parse.closes(trade, spot=is_spot)
     if closes or is_spot or parse.reports_closed_size(trade):

@@ -97,7 +97,7 @@ async def check_too_late(client: Client, until: int, asked_at: float) -> None:
 
 
 def require_named(order: Any, client_order_id: str) -> Mapping[str, Any]:
-    """Return an order that the exchange told, if it is the one that was meant. Raises ValueError.
+    """Return an order that the exchange sent, if it is the requested one. Raises ValueError.
 
     ccxt makes an order of whatever text came back, with nothing in it.
     """
@@ -116,7 +116,7 @@ def require_named(order: Any, client_order_id: str) -> Mapping[str, Any]:
 async def executions(
     client: Client, order: Mapping[str, Any], symbol: str
 ) -> tuple[Execution, ...]:
-    """Return an order's trades as far as the exchange tells them now. Raises ValueError."""
+    """Return an order's trades as far as the exchange lists them now. Raises ValueError."""
     market = client.market(symbol)
     exchange, number = client.exchange, str(order["id"])
     trades: list[Any] = []

@@ -5,7 +5,7 @@ is a help, not a truth, and it shares the process's room (brokers/record_cache.p
 with a
 record: a look-up asks on every listed symbol; a trade's order is asked for at the exchange; whether
 an order was accepted is the engine's to know, which never sends one twice, and the exchange's,
-which refuses a second of a live one; how long an absence proves nothing is also told to the engine
+which refuses a second of a live one; how long an absence proves nothing is also known to the engine
 (`Capabilities.arrives_within`). So those leave first of which nothing more is to come: orders that
 have ended, and other people's, whose executions are all that we see of them.
 """
@@ -30,10 +30,10 @@ OrderKey = tuple[
 @dataclass(eq=False, slots=True)
 class OrderRecord:
     """One order. name: our client order id; '' for an order that has none; None: not asked yet.
-    number: the exchange's, once it has told it; sent_at: machine_time() when it may have left;
+    number: the exchange's, once it is known; sent_at: machine_time() when it may have left;
     until: what the exchange's own clock shows when it takes it no more, in ms;
-    accepted: taken by the exchange from this process; reduces: whether it could only reduce, where
-    somebody has asked; ended: nothing of it is at the exchange any more."""
+    accepted: taken by the exchange from this process; reduces: whether it could only reduce, if
+    that was read; ended: nothing of it is at the exchange any more."""
 
     connection_id: str
     name: str | None = None
@@ -84,7 +84,7 @@ class OrderCache:
         return known.symbol if known else ""
 
     def is_early(self, connection_id: str, client_order_id: str, asked_at: float) -> bool:
-        """Whether it left so lately that its absence proves nothing yet. asked_at:
+        """Whether it was sent so recently that its absence proves nothing yet. asked_at:
         machine_time()."""
         known = self.of(connection_id, client_order_id)
         left = known.sent_at if known else None
@@ -109,7 +109,7 @@ class OrderCache:
     def seen(
         self, connection_id: str, client_order_id: str, symbol: str, order: Mapping[str, Any]
     ) -> None:
-        """The exchange has told of an order of ours."""
+        """Record that the exchange listed an order of ours."""
         with self._lock:
             one = self._of(connection_id, client_order_id)
             self._number(one, symbol, str(order["id"]))
@@ -123,8 +123,8 @@ class OrderCache:
                 self._put(one, ended=True)
 
     def set_open(self, connection_id: str, resting: Iterable[BrokerOrder], since: float) -> None:
-        """These are all that rest on an account, as asked after `since` (machine_time()): what else
-        had been told of before has ended."""
+        """Record all working orders of an account, requested after `since` (machine_time()): the
+        orders listed before that are not among them have ended."""
         numbers, settled = {one.broker_order_id for one in resting}, since - ARRIVES_SECONDS
         with self._lock:
             for one in [one for one in self._live.values() if one.connection_id == connection_id]:
@@ -134,7 +134,7 @@ class OrderCache:
 
     # ---- an order by the exchange's number --------------------------------------------------
     def at(self, connection_id: str, symbol: str, number: str) -> OrderRecord | None:
-        """Return what is known of the order of a trade, whoever sent it."""
+        """Return the record of a trade's order, also of one that is not ours."""
         with self._lock:
             one = self._numbered.get((connection_id, symbol, number))
             if one is not None and one.ended:
@@ -148,7 +148,7 @@ class OrderCache:
         self._note(connection_id, symbol, number, name=name, ended=ended)
 
     def takes_off(self, connection_id: str, symbol: str, number: str, reduces: bool) -> None:
-        """Note whether somebody else's order could only reduce."""
+        """Record whether an order that is not ours could only reduce."""
         self._note(connection_id, symbol, number, reduces=reduces, ended=True)
 
     def _note(

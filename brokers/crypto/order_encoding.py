@@ -152,7 +152,7 @@ async def cancel(client: Client, request: CancelRequest) -> Any:
 
 
 def _with_expiry(client: Client, ready: CreateOrderArguments) -> dict[str, Any]:
-    """The parameters just before sending: Kraken is told here when an order is too old."""
+    """Return the parameters, for Kraken with the time after which it refuses the order."""
     if client.rules.name != "kraken":
         return dict(ready.params)
     until = datetime.fromtimestamp(expires_ms(client.clock) / 1000, UTC)

@@ -129,7 +129,7 @@ def interpret(client: Client, flight: GuardedCall, error: Exception) -> Verdict:
     if flight.status in codes.BUSY_STATUSES.get(dialect, ()):
         return Verdict(Meaning.NOT_SENT, Code.RATE_LIMITED)
     if flight.again and codes.verdict_by_class(names) is codes.MISSING:
-        return codes.MISSING  # of a cancel: the order is looked up, whoever says so
+        return codes.MISSING  # of a cancel: the order is looked up in any case
     if dialect is Dialect.CCXT and flight.status >= 200 and response.is_json(flight.body):
         return codes.verdict_for_unchecked(names)
     return codes.UNKNOWN

@@ -99,7 +99,7 @@ def instrument(market: Mapping[str, Any]) -> Instrument:
 
 
 def min_notional(market: Mapping[str, Any]) -> Decimal:
-    """The smallest notional in quote currency that the market takes; 0: none is said."""
+    """Return the smallest notional that the market takes, in quote currency; 0 if none is given."""
     costs = (market.get("limits") or {}).get("cost") or {}
     return optional_number(costs.get("min"))
 
@@ -135,7 +135,7 @@ def executions(
 
 
 def total(order: Mapping[str, Any], size: Decimal, now: datetime) -> Execution | None:
-    """An order's sum, where it tells no trades: all that it has executed, at its average."""
+    """Return one execution for all that an order without trades has filled, at its average."""
     filled = optional_number(order.get("filled")) * size
     if not filled or not order.get("average"):
         return None
@@ -160,9 +160,9 @@ def reports(
     now: datetime,
     position: str,
 ) -> list[OrderReport]:
-    """Tell all that is known of one order: accepted, its executions, its end. Raises ValueError.
+    """Return all reports of one order: accepted, its executions, its end. Raises ValueError.
 
-    Where its trades are not all there yet, its sum says the rest, until they replace it.
+    While trades are missing, the order's sum stands for the rest, until they replace it.
     """
     status = order.get("status")
     if status not in ALIVE or not order.get("id"):
@@ -207,7 +207,7 @@ def _reason(kind: ReportKind, order: Mapping[str, Any]) -> Code | None:
 
 
 def resting(order: Mapping[str, Any], size: Decimal) -> BrokerOrder:
-    """Read an open order, whoever placed it. Raises ValueError."""
+    """Read a working order, also one that is not ours. Raises ValueError."""
     stop = order.get("triggerPrice") or order.get("stopLossPrice") or order.get("takeProfitPrice")
     kind = OrderType.STOP if stop else OrderType.LIMIT
     if not stop and order.get("type") == "market":

@@ -13,14 +13,14 @@ from brokers.types import Quote
 from common.clocks import machine_time
 from common.reason_codes import Code
 
-QUOTE_VALID_SECONDS = (
-    5.0  # a price that stands is told again: whoever hears it knows that it is one
-)
-POLL_SECONDS = 1.0  # from one question to the next: a quote is at most this and an answer old
+QUOTE_VALID_SECONDS = 5.0
+"""An unchanged price is sent again after this, so that its consumers know that it is current."""
+POLL_SECONDS = 1.0
+"""Between two requests. A quote is at most this old, plus the time of a reply."""
 
 
 async def quote(client: Client, *, symbol: str) -> Quote:
-    """Tell a symbol's best bid and ask. Raises ReadFailed MARKET_CLOSED for an empty book."""
+    """Return a symbol's best bid and ask. Raises ReadFailed MARKET_CLOSED for an empty book."""
     market = _market(client, symbol)
     if client.rules.price == "fetch_ticker":
         ticker = await call_method(client, "fetch_ticker", symbol)
@@ -28,12 +28,12 @@ async def quote(client: Client, *, symbol: str) -> Quote:
         ticker = (await call_method(client, client.rules.price, [symbol]))[symbol]
     found = parse.quote(ticker, _pair(market), datetime.now(UTC))
     if found is None:
-        raise ReadFailed(Code.MARKET_CLOSED, f"nobody bids or asks for {symbol} now")
+        raise ReadFailed(Code.MARKET_CLOSED, f"the order book of {symbol} is empty")
     return found
 
 
 async def quotes(client: Client, *, symbols: Sequence[str]) -> list[Quote]:
-    """Tell those of several symbols, without those whose book is empty."""
+    """Return the quotes of several symbols, without those that have an empty book."""
     markets = {symbol: _market(client, symbol) for symbol in symbols}
     tickers = await call_method(client, client.rules.prices_at_once, list(symbols))
     now = datetime.now(UTC)
@@ -42,8 +42,8 @@ async def quotes(client: Client, *, symbols: Sequence[str]) -> list[Quote]:
 
 
 async def stream(read_quotes: Callable[[], Awaitable[list[Quote]]]) -> AsyncIterator[Quote]:
-    """Tell each quote that differs from the last one of its symbol, and now and then one that
-    stands. Raises what `read_quotes` raises."""
+    """Yield each quote that differs from its symbol's last, and an unchanged one after
+    QUOTE_VALID_SECONDS. Raises what `read_quotes` raises."""
     last: dict[str, Quote] = {}
     sent_at: dict[str, float] = {}
     while True:

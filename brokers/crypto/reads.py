@@ -30,7 +30,7 @@ async def instruments(client: Client) -> list[Instrument]:
 async def account(client: Client, name: str = "", known: str = "") -> AccountState:
     """Balances in the account's currency: on spot the quote currency and what the listed symbols'
     bases are worth, on perpetuals the settling currency. name: what we call the account.
-    known: what the exchange has told of this very key."""
+    known: the identity that was read with this key."""
     read = await _balance(client)
     currency = client.settings.currency
     total = parse.optional_number(read["total"].get(currency))

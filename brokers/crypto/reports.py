@@ -28,7 +28,7 @@ def reports_of(
     fills: Sequence[Execution],
     request: OrderRequest | None = None,
 ) -> list[OrderReport]:
-    """Tell an order and its executions. request: ours, where the reply does not name the symbol.
+    """Report an order and its executions. request: ours, if the reply does not name the symbol.
 
     Raises ValueError or KeyError.
     """

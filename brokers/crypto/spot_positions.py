@@ -1,7 +1,7 @@
 """What stands for a position on spot, where an exchange knows balances only. Pure.
 
-The balance of the base currency is the position, whoever bought it, of the one listed symbol that
-has this base and the account's quote currency. Fees that were taken in the base currency are gone
+The balance of the base currency, no matter who bought it, is the position of the one listed symbol
+with this base and the account's quote currency. Fees that were taken in the base currency are gone
 from it, so it may be a little less than what was bought. What is below the market's smallest amount
 cannot be sold but is still there (the exchange may have raised that amount since): it is read as a
 position without an entry price, and the comparison judges what it is. The entry price is what our
@@ -49,7 +49,7 @@ def unsellable_position(of: Instrument, balance: Decimal) -> BrokerPosition:
 def position(
     of: Instrument, balance: Decimal, trades: Sequence[Mapping[str, Any]]
 ) -> BrokerPosition:
-    """Tell a position. trades: ccxt's, oldest first, as far back as is known. Raises ValueError."""
+    """Return a position. trades: ccxt's, oldest first, as far as known. Raises ValueError."""
     base = of.pair.partition("/")[0]
     steps = _since_flat([_step(trade, base) for trade in trades], balance, of.quantity_min)
     price, quantity = Decimal(0), Decimal(0)

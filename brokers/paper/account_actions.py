@@ -30,7 +30,7 @@ Levels = tuple[Decimal | None, Decimal | None]
 def cancel(account_id: int, request: CancelRequest, connection_id: str = "") -> list[OrderReport]:
     """Cancel a working order. A fill that was first wins: CANCEL_REFUSED, the fill beside it.
 
-    connection_id: who is told about an order that there is not."""
+    connection_id: for the report about an order that does not exist."""
 
     def work(session: Session) -> list[OrderReport]:
         accounts = queries.lock_accounts(session, [account_id])
@@ -159,8 +159,8 @@ def _levels_report(
 def owner_closes(account: str, position: str = "") -> int:
     """Close positions as the account's owner would in the broker's own terminal.
 
-    account: its number; position: the broker's position id, empty for all. Executes at the price
-    in force, and is told by the event stream as EXTERNAL. Returns how many entries it ended.
+    account: its number; position: the broker's position id, empty for all. Executes at the
+    current price; the event stream reports it as EXTERNAL. Returns how many entries it ended.
     """
 
     def work(session: Session) -> int:

@@ -114,10 +114,10 @@ class PaperAdapter:
         guard: Guard,
         on_outcome: OnOutcome,
     ) -> None:
-        """Place many at once. guard is asked when one leaves and, in a thread, when it arrives.
+        """Place many at once. guard runs when an order leaves and, in a thread, when it arrives.
 
-        Ends when each order has been told; one whose answer is lost is told as OutcomeUnknown after
-        `reply_timeout`. Ending the call earlier does not call back what has left.
+        Returns when each outcome is reported; for a lost reply that is OutcomeUnknown, after
+        `reply_timeout`. Cancelling the call does not recall the orders that have left.
         """
         try:
             lines = await self._desks.run(

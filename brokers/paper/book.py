@@ -126,7 +126,7 @@ def execute(
     """
     if any(lot.id == order.id and not lot.quantity for lot in account.lots.get(order.symbol, ())):
         order.end("CANCELLED", Code.NO_POSITION, "what it had opened was closed meanwhile")
-        return []  # the rest would open anew what a stop or its owner has ended
+        return []  # the rest would reopen what a stop or the account's owner has closed
     price = market.by_symbol[order.symbol].price(order.side)
     maximum = account.partial_fill_max
     quantity = order.left if maximum is None else min(order.left, maximum)

@@ -21,7 +21,7 @@ def run(spec: ConnectionSpec) -> list[Check]:
         return [Check("reach", FAIL, "no answer", "Take the fault off the paper account.")]
     checks = [Check("reach", OK, "the paper broker answers")]
     if line is None:
-        hint = "An operator opens paper accounts; a wrong number: add it anew and remove this one."
+        hint = "An operator opens paper accounts. If the number is wrong, add a new connection."
         return [*checks, Check("account", FAIL, f"no account {spec.account}", hint)]
     if not line.admits(spec.credentials.get("password", "")):
         return [*checks, Check("password", FAIL, "not accepted", "Enter the password again.")]
@@ -43,11 +43,12 @@ def _of_account(spec: ConnectionSpec, account_id: int) -> list[Check]:
             f"the account is {state.position_mode}, settings say {configured}",
             "Correct position_mode in the connection's settings.",
         )
-    kept, said_kept = reads.keeps_stops(account_id), bool(spec.settings.get("native_stops", True))
+    kept = reads.keeps_stops(account_id)
+    configured_kept = bool(spec.settings.get("native_stops", True))
     stops = Check("native stops", OK, "kept by the broker" if kept else "kept by us")
-    if kept != said_kept:
+    if kept != configured_kept:
         stops = Check(
-            "native stops", FAIL, f"the account's is {kept}, settings say {said_kept}",
+            "native stops", FAIL, f"the account's is {kept}, settings say {configured_kept}",
             "Correct native_stops in the connection's settings.",
         )  # fmt: skip
     return [allowed, mode, stops]

@@ -1,8 +1,8 @@
 """The paper broker's own connections to its own books: apart from Django's, as another firm's are.
 
 Where the books are comes from Django's settings, read at the first use, so it follows the test
-database and the role. Sessions have time-outs below a lease: whoever stops in the middle of a
-transaction loses it, and with it its locks.
+database and the role. Sessions have time-outs below a lease: a process that hangs in a
+transaction loses it, and its locks.
 """
 
 import os

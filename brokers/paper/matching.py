@@ -26,7 +26,7 @@ class TouchedRows:
 
 @dataclass(frozen=True, slots=True)
 class OrderOutcome:
-    """Something that the broker has to tell: an order of which it executed some or which ended."""
+    """What the broker reports of an order: that it executed some of it, or that the order ended."""
 
     order: Ticket
     deals: tuple[Deal, ...]

@@ -153,7 +153,7 @@ class PaperOrder(models.Model):
     account = models.ForeignKey(
         PaperAccount, models.PROTECT, db_constraint=False, db_index=False, related_name="orders"
     )
-    connection_id = models.CharField(max_length=60, blank=True, help_text="Told back in reports.")
+    connection_id = models.CharField(max_length=60, blank=True, help_text="Repeated in reports.")
     client_order_id = models.CharField(max_length=40, blank=True)
     symbol = models.CharField(max_length=20)
     side = models.CharField(max_length=4)
@@ -292,7 +292,7 @@ class PaperPosition(models.Model):
 
 
 class PaperEvent(models.Model):
-    """What the broker has to tell by itself; told again until it is acknowledged."""
+    """An unsolicited report of the broker; sent again until it is acknowledged."""
 
     account = models.ForeignKey(PaperAccount, models.PROTECT, db_constraint=False, db_index=False)
     report = models.JSONField()

@@ -1,7 +1,7 @@
 """The network between us and the paper broker: what takes time on it, and what gets lost.
 
 Once an order has left it arrives, whatever its sender does meanwhile: the delivery is a task of its
-own, and a caller that gave up is simply not told.
+own, and a caller that gave up gets no report.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ class WorkerThreads:
 
 
 class Delivery:
-    """One call of a sender: to whom the outcomes are told while somebody listens."""
+    """One call of a sender; reports its outcomes until the caller stops listening."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Delivery:
         self._listening = True
 
     async def send(self, sendings: Sequence[Sending]) -> None:
-        """Let orders leave and wait for their answers; returns when each has been told."""
+        """Send orders and wait for the replies; returns when each outcome is reported."""
         left = [sending for sending in sendings if self._leaves(sending)]
         groups: dict[int, list[Sending]] = {}
         for sending in left:
@@ -73,7 +73,7 @@ class Delivery:
         return task
 
     def _leaves(self, sending: Sending) -> bool:
-        """Ask the guard one last time. False: it did not leave, and that was told."""
+        """Run the guard for the last time. False: the order did not leave, which is reported."""
         spec, request, line = sending
         try:
             if line.unreachable:
@@ -95,7 +95,7 @@ class Delivery:
         packets = [Packet(line.account_id, request) for _, request, line in arriving]
         try:
             replies = await self._desks.run(take_orders, packets, self._guard)
-        except Exception as error:  # the broker's trouble: nobody knows what it has done
+        except Exception as error:  # any: after an error of the broker the outcome is unknown
             log.warning("paper: %d orders without an answer: %s", len(arriving), error)
             for _, request, _ in arriving:
                 self._report(request, OutcomeUnknown(Code.REPLY_LOST, type(error).__name__))
@@ -129,7 +129,7 @@ class Delivery:
 
 
 def _forget(waits: Sequence[Awaitable[None]]) -> None:
-    """Close answers that nobody waits for."""
+    """Close replies that no caller awaits."""
     for wait in waits:
         if asyncio.iscoroutine(wait):
             wait.close()

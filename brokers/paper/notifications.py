@@ -1,8 +1,8 @@
-"""The bell: rings when something new waits in the event stream.
+"""PostgreSQL notifications of new events in the event stream.
 
-Whoever writes an event notifies in the same transaction, so that the bell rings when it can be
-read. A listener needs a session of its own: between it and the server no pool may stand that lends
-a session by the transaction. Whoever hears nothing still reads the events now and then.
+The writer of an event notifies in the same transaction, so listeners are notified when they can
+read it. A listener needs a database session of its own, not one from a transaction pool. A listener
+that gets no notification still polls the events.
 """
 
 from collections.abc import AsyncIterator
@@ -23,10 +23,10 @@ KEEPALIVE = {
 
 
 def notify(session: Session) -> None:
-    """Ring for every listener when this transaction is committed, once however often it is asked.
+    """Notify all listeners, once, when this transaction is committed.
 
-    Costs a lock that all notifying transactions take to commit, one after the other: it is for
-    those that tell events, which are one for each batch of prices, and never for orders.
+    All notifying transactions take one lock to commit, one after the other. So use it only to
+    report events, which is once for each batch of prices, never for orders.
     """
     session.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
 

@@ -29,8 +29,9 @@ class EntryOutcome:
 def find(
     session: Session, account_id: int, client_order_id: str, currency: str
 ) -> list[OrderReport] | None:
-    """Tell everything known of an order: how it stands, its fills, and the exits that the broker
-    made of it. None: no order of that id ever reached this account."""
+    """Return all reports of an order: its state, its fills, and the exits that the broker made.
+
+    None: no order with that id ever reached this account."""
     orders = queries.load_tickets(
         session, "client_order_id = %s AND account_id = %s", (client_order_id, account_id)
     )
@@ -45,7 +46,7 @@ def find(
 def executed_since(
     session: Session, account_id: int, since: datetime, currency: str
 ) -> list[OrderReport]:
-    """Tell the fills of every order of an account that was executed at or after a market time."""
+    """Return the fills of an account's orders that were executed at or after a market time."""
     orders = queries.load_tickets(
         session,
         "id IN (SELECT order_id FROM paper_fill WHERE account_id = %s AND time >= %s)",
@@ -65,7 +66,7 @@ def reports_of(
     currency: str,
     entries: dict[str, list[Ticket]] | None = None,
 ) -> list[OrderReport]:
-    """Tell how orders stand, each with all its fills so far."""
+    """Return the reports of orders, each with all its fills so far."""
     fills = _fills(session, orders, currency)
     lots = _lots(session, orders)
     ids = {order.id: cid for cid, of_id in (entries or {}).items() for order in of_id}

@@ -48,9 +48,9 @@ class _DeadlinePassedError(Exception):  # no error: the network lost it
 def take_orders(packets: Sequence[Packet], guard: Guard) -> list[Reply | None]:
     """Take orders into the book; one reply for each, None for one that never arrived.
 
-    guard is asked again for each order while its account is locked: a packet past its deadline is
-    lost on the way, and leaves no trace. An account that somebody else holds makes only its own
-    orders wait. Raises psycopg.Error when the outcome is not known.
+    guard runs again for each order while its account is locked: a packet past its deadline is
+    lost on the way, and leaves no trace. An account that another session has locked delays only its
+    own orders. Raises psycopg.Error if the outcome is not known.
     """
     replies: list[Reply | None] = [None] * len(packets)
     waiting = []

@@ -46,11 +46,11 @@ class Batch:
 
 
 def on_quotes(quotes: Sequence[Quote]) -> int:
-    """Take new prices, in order, and execute what they reach. Returns how many things happened.
+    """Apply new prices, in order, and execute what they reach. Return the number of outcomes.
 
-    quotes: canonical pairs; those of a pair that is not listed, or older than the price in force,
-    are passed over. What happened is told by the event stream. To be called by one process at a
-    time for one symbol (a second one waits).
+    quotes: canonical pairs. Those of a pair that is not listed, or older than the current price,
+    are ignored. The event stream reports the outcomes. Only one process at a time should call it
+    for a symbol (a second one waits).
     """
     happened = 0
     for start in range(0, len(quotes), BATCH):
@@ -59,7 +59,7 @@ def on_quotes(quotes: Sequence[Quote]) -> int:
 
 
 def forget_prices() -> None:
-    """Forget all prices: the next market session may lie in the past (a replay started anew)."""
+    """Forget all prices: the next market session may lie in the past (a replay was restarted)."""
     with sessions.transaction() as session:
         session.execute("DELETE FROM paper_quote")
 
@@ -142,7 +142,7 @@ def _candidates(
         (orders, TOUCHED_ORDERS, (*columns, latest)),
         (lots, TOUCHED_LOTS, columns),
     ):
-        # Planned anew each time: how many levels lie beyond a price depends on the price.
+        # Planned again each time: how many levels lie beyond a price depends on the price.
         for row_id, account_id in session.execute(sql, params, prepare=False):
             found.setdefault(account_id, []).append(row_id)
     return Candidates(orders, lots)

@@ -95,7 +95,7 @@ def load_account(session: Session, account_id: int) -> Account:
 
 
 def positions(account_id: int) -> list[BrokerPosition]:
-    """Tell the open positions: one an entry on a hedging account, one a symbol on a netting one."""
+    """Return the open positions: one per entry if hedging, one per symbol if netting."""
     with sessions.transaction() as session:
         mode = load_account(session, account_id).mode
         rows = session.execute(
@@ -131,7 +131,7 @@ def _position(lots: Sequence[Lot]) -> BrokerPosition:
 
 
 def open_orders(account_id: int) -> list[BrokerOrder]:
-    """Tell every order that waits in the book."""
+    """Return the working orders."""
     with sessions.transaction() as session:
         waiting = queries.load_tickets(
             session, "account_id = %s AND status = 'WORKING'", (account_id,)
@@ -157,9 +157,9 @@ def open_orders(account_id: int) -> list[BrokerOrder]:
 
 
 def fills_since(account_id: int, connection_id: str, since: datetime) -> list[OrderReport]:
-    """Tell every order that was executed at or after a market time, with all its executions.
+    """Return each order that was executed at or after a market time, with all its executions.
 
-    connection_id is told back, also for what the owner did without naming any.
+    connection_id is set in all reports, also those of the owner's own trades.
     """
     with sessions.transaction() as session:
         currency = load_account(session, account_id).currency
@@ -168,7 +168,7 @@ def fills_since(account_id: int, connection_id: str, since: datetime) -> list[Or
 
 
 def instruments() -> list[Instrument]:
-    """Tell what is listed."""
+    """Return the listed instruments."""
     with sessions.transaction() as session:
         market = queries.load_market(session)
     return [
@@ -189,7 +189,7 @@ def instruments() -> list[Instrument]:
 
 
 def quote(symbol: str) -> Quote:
-    """Tell the price in force. Raises ReadFailed UNKNOWN_SYMBOL_AT_BROKER or MARKET_CLOSED."""
+    """Return the current price. Raises ReadFailed UNKNOWN_SYMBOL_AT_BROKER or MARKET_CLOSED."""
     with sessions.transaction() as session:
         row = session.execute(
             "SELECT pair, bid, ask, q.time FROM paper_instrument i "
@@ -204,14 +204,14 @@ def quote(symbol: str) -> Quote:
 
 
 def find_order(account_id: int, client_order_id: str) -> list[OrderReport] | None:
-    """Tell everything known of an order; None: it never reached this account."""
+    """Return all reports of an order; None: it never reached this account."""
     with sessions.transaction() as session:
         currency = load_account(session, account_id).currency
         return order_history.find(session, account_id, client_order_id, currency)
 
 
 def events(limit: int, after: str = "") -> list[OrderReport]:
-    """Tell what has not been acknowledged, oldest first. after: only what stands behind it."""
+    """Return unacknowledged events, oldest first. after: only those behind this id."""
     with sessions.transaction() as session:
         rows = session.execute(
             "SELECT id, report FROM paper_event WHERE acknowledged_at IS NULL AND id > %s "
@@ -222,7 +222,7 @@ def events(limit: int, after: str = "") -> list[OrderReport]:
 
 
 def acknowledge(event_ids: Iterable[str]) -> None:
-    """Never tell these again."""
+    """Mark events as acknowledged; they are not returned again."""
     with sessions.transaction() as session:
         session.execute(
             "UPDATE paper_event SET acknowledged_at = clock_timestamp() "
@@ -232,7 +232,7 @@ def acknowledge(event_ids: Iterable[str]) -> None:
 
 
 def last_prices() -> dict[str, datetime | None]:
-    """Tell when each symbol was quoted last, market clock."""
+    """Return when each symbol was last quoted, by the market clock."""
     with sessions.transaction() as session:
         return {
             one.symbol: one.quoted_at for one in queries.load_market(session).by_symbol.values()

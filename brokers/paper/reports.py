@@ -1,4 +1,4 @@
-"""The paper broker's words: what happened, told as OrderReports and kept in the event stream."""
+"""The paper broker's OrderReports, and their form in the event stream."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,12 +19,12 @@ ENDED = {
 
 
 def execution(deal: Deal, currency: str) -> Execution:
-    """Tell one deal."""
+    """Return a deal as an execution."""
     return Execution(f"f{deal.id}", deal.quantity, deal.price, deal.time, deal.commission, currency)
 
 
 def answer(order: Ticket, deals: Sequence[Deal], currency: str) -> list[OrderReport] | Rejected:
-    """Tell how a new order was taken: its executions, its end, or that it rests."""
+    """Return the reply to a new order: its executions, its end, or that it is working."""
     if order.status == "REJECTED":
         return Rejected(order.code or Code.REJECTED_BY_BROKER, order.detail)
     reports = []
@@ -36,7 +36,7 @@ def answer(order: Ticket, deals: Sequence[Deal], currency: str) -> list[OrderRep
 
 
 def outcome_report(happening: OrderOutcome, currency: str) -> list[OrderReport]:
-    """Tell what became of a resting order, or an exit that the broker made by itself."""
+    """Return the reports of a working order's outcome, or of an exit that the broker made."""
     order, reports = happening.order, []
     if happening.deals:
         reports.append(_report(ReportKind.FILLED, order, happening.deals, currency))
@@ -92,7 +92,7 @@ def to_json(report: OrderReport) -> dict[str, Any]:
 
 
 def _levels_to_json(levels: HeldLevels | None) -> dict[str, str | None] | None:
-    """None: nothing is told; a null in it: there is none."""
+    """Return levels as JSON. None: not reported; null for a price: there is no such level."""
     if levels is None:
         return None
     pair = {"stop_loss": levels.stop_loss, "take_profit": levels.take_profit}

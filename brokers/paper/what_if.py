@@ -45,7 +45,7 @@ def reckon(account: Account, order: Ticket, market: Market) -> WhatIf:
     after = equity_and_margin(account, market)[1]
     return WhatIf(
         initial_margin=to_cents(after - before),
-        maintenance_margin=None,  # these books close nobody's positions for want of margin
+        maintenance_margin=None,  # this broker has no margin stop-out
         commission=sum((deal.commission for deal in deals), Decimal(0)),
         currency=account.currency,
     )

@@ -176,12 +176,12 @@ def poll(limit: int = 200) -> int:
     )
     deadline = monotonic() + WAIT_SECONDS
     polled = 0
-    while calls.left < MAX_IN_FLIGHT:
+    while calls.remaining < MAX_IN_FLIGHT:
         started = _start_due(calls, broker_types, limit)
         polled += started
         if started < limit:
             break
-    while calls.left and (seconds := deadline - monotonic()) > 0:
+    while calls.remaining and (seconds := deadline - monotonic()) > 0:
         if group := calls.group(seconds):
             write_with_bisection(group)
             _compare(group)

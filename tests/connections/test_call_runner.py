@@ -45,7 +45,7 @@ def test_results_arrive_while_another_call_hangs(hang: Hang) -> None:
         found = answers.group(30)
         assert {answer for _, answer in found} == {"well"}
         received += len(found)
-    assert (answers.left, answers.group(0)) == (1, [])
+    assert (answers.remaining, answers.group(0)) == (1, [])
     hang.end()
     assert all_of(answers) == ["late"]
 
@@ -99,7 +99,7 @@ def test_error_that_stops_calls_is_raised_after_results() -> None:
     answers.start([(of("x"), well)])
     with pytest.raises(RuntimeError, match="gone"):
         all_of(answers)
-    assert answers.left == 0
+    assert answers.remaining == 0
 
 
 def test_slow_pass_ends_with_results_so_far(hang: Hang) -> None:
@@ -117,4 +117,4 @@ def test_slow_pass_ends_with_results_so_far(hang: Hang) -> None:
     answers = asking(lambda coroutine: asyncio.run(within(coroutine)))
     answers.start([(of("away"), hang.late), (of("well"), last)])
     assert all_of(answers) == ["well"]
-    assert answers.left == 0
+    assert answers.remaining == 0

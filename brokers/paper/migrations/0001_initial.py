@@ -244,7 +244,7 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "connection_id",
-                    models.CharField(blank=True, help_text="Told back in reports.", max_length=60),
+                    models.CharField(blank=True, help_text="Repeated in reports.", max_length=60),
                 ),
                 ("client_order_id", models.CharField(blank=True, max_length=40)),
                 ("symbol", models.CharField(max_length=20)),
