@@ -65,11 +65,11 @@ class DwxAdapter:
         root: Path | None,
         broker_type: str = "mt4",
         form: Form = FORM,
-        dialect: Platform = MT4,
+        platform: Platform = MT4,
         record_cache: RecordCache = RECORD_CACHE,
     ) -> None:
         self.broker_type, self.form = broker_type, form
-        self._root, self._dialect, self._room = root, dialect, record_cache
+        self._root, self._platform, self._record_cache = root, platform, record_cache
         self._terminals: dict[Path, Terminal] = {}
         self._folders: dict[str, Path] = {}  # by connection
         self._lock = threading.Lock()
@@ -88,9 +88,9 @@ class DwxAdapter:
         self, spec: ConnectionSpec, request: OrderRequest, guard: Guard
     ) -> list[OrderReport]:
         """Place or close. Raises NotSent, Rejected or OutcomeUnknown."""
-        async with self._turn(spec) as line:
+        async with self._turn(spec) as client:
             act = orders.close if request.reduce_only else orders.place
-            return await act(line, request, guard)
+            return await act(client, request, guard)
 
     async def submit_many(
         self,
@@ -103,39 +103,39 @@ class DwxAdapter:
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
         """Delete a working order. If it was filled first: the fill and CANCEL_REFUSED."""
-        async with self._turn(spec) as line:
-            return await orders.cancel(line, request)
+        async with self._turn(spec) as client:
+            return await orders.cancel(client, request)
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         """Set both levels of a position or of a working order; None removes one."""
-        async with self._turn(spec) as line:
-            return await orders.modify(line, request)
+        async with self._turn(spec) as client:
+            return await orders.modify(client, request)
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
         """Lock the folder for this process, and watch its files. Raises ReadFailed."""
-        async with self._asking(spec) as line:
-            await line.snapshot()
-            await prices.subscribe(line, [])  # an absence is proven only while prices move
+        async with self._read_in_turn(spec) as client:
+            await client.snapshot()
+            await prices.subscribe(client, [])  # an absence is proven only while prices move
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
         """Test folder, key, expert advisor, account, limits, symbols and the server's time."""
         try:
-            line = await self._line(spec)
+            client = await self._client(spec)
         except TerminalUnavailableError as error:
             return [Check("folder", CheckResult.FAIL, error.detail, connection_checks.FOLDER)]
-        return await connection_checks.run(line)
+        return await connection_checks.run(client)
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         """Read balance, equity and margins, and start to watch the terminal. Raises ReadFailed."""
-        async with self._read(spec) as line:
-            self._watch.take_and_watch(line)  # reading the account opens a session
-            return await reads.account(line)
+        async with self._read(spec) as client:
+            self._watch.take_and_watch(client)  # reading the account opens a session
+            return await reads.account(client)
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         """Return the symbols of the connection's settings, with the terminal's own lot bounds."""
-        async with self._read(spec) as line:
-            return await connection_checks.instruments(line)
+        async with self._read(spec) as client:
+            return await connection_checks.instruments(client)
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
@@ -143,36 +143,36 @@ class DwxAdapter:
         """Return all that is known of an order; None if it certainly does not exist.
 
         symbol: not needed. Raises ReadFailed."""
-        async with self._asking(spec) as line:
-            return await reads.find(line, client_order_id)
+        async with self._read_in_turn(spec) as client:
+            return await reads.find(client, client_order_id)
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         """Read all open positions. Raises ReadFailed."""
-        async with self._read(spec) as line:
-            self._watch.take_and_watch(line)
-            return (await reads.positions(line)).positions()
+        async with self._read(spec) as client:
+            self._watch.take_and_watch(client)
+            return (await reads.positions(client)).positions()
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
         """Read all working orders. Raises ReadFailed."""
-        async with self._read(spec) as line:
-            return (await line.look(await line.snapshot())).open_orders()
+        async with self._read(spec) as client:
+            return (await client.open_books(await client.snapshot())).open_orders()
 
     async def fills_since(self, spec: ConnectionSpec, since: datetime) -> list[OrderReport]:
         """Read all executions since a time. Raises ReadFailed."""
-        async with self._asking(spec) as line:
-            return await reads.fills_since(line, since)
+        async with self._read_in_turn(spec) as client:
+            return await reads.fills_since(client, since)
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        """Return a symbol's last price, with the time of its last change (quote_ages.py)."""
-        async with self._read(spec) as line:
-            return await prices.quote(line, symbol)
+        """Return a symbol's last price, with the time of its last change (`QuoteAges`)."""
+        async with self._read(spec) as client:
+            return await prices.quote(client, symbol)
 
     async def stream_quotes(
         self, spec: ConnectionSpec, symbols: Sequence[str]
     ) -> AsyncIterator[Quote]:
         """Yield prices within `prices.POLL_SECONDS` after the expert advisor has written them."""
-        async with self._read(spec) as line:
-            async for quote in prices.stream(line, symbols):
+        async with self._read(spec) as client:
+            async for quote in prices.stream(client, symbols):
                 yield quote
 
     async def what_if(self, spec: ConnectionSpec, request: OrderRequest) -> WhatIf:
@@ -211,28 +211,28 @@ class DwxAdapter:
     async def _turn(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
         """Hold the terminal for one command. A failure before it begins is NotSent."""
         try:
-            line = await self._line(spec)
-            turn = line.terminal.turn()
+            client = await self._client(spec)
+            turn = client.terminal.turn()
             await turn.__aenter__()
         except TerminalUnavailableError as error:
             raise NotSent(error.code, error.detail) from error
-        self._watch.add(line)
+        self._watch.add(client)
         try:
-            yield line
+            yield client
         finally:
             await turn.__aexit__(None, None, None)
 
     @asynccontextmanager
-    async def _asking(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
+    async def _read_in_turn(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
         """Hold the terminal for a read that needs a command. Raises ReadFailed."""
-        async with self._read(spec) as line, line.terminal.turn():
-            self._watch.add(line)
-            yield line
+        async with self._read(spec) as client, client.terminal.turn():
+            self._watch.add(client)
+            yield client
 
     @asynccontextmanager
     async def _read(self, spec: ConnectionSpec) -> AsyncIterator[DwxClient]:
         try:
-            yield await self._line(spec)
+            yield await self._client(spec)
         except TerminalUnavailableError as error:
             raise ReadFailed(error.code, error.detail) from error
         except HistoryNeededError as error:
@@ -246,15 +246,15 @@ class DwxAdapter:
         check_key(folder, spec.credentials.get("password", ""))
         return folder
 
-    async def _line(self, spec: ConnectionSpec) -> DwxClient:
+    async def _client(self, spec: ConnectionSpec) -> DwxClient:
         """Return the connection's client. Raises TerminalUnavailableError."""
         folder = await asyncio.to_thread(self._opened, spec)
         with self._lock:
             if (terminal := self._terminals.get(folder)) is None:
-                terminal = Terminal(folder, self._dialect, self._room)
+                terminal = Terminal(folder, self._platform, self._record_cache)
                 self._terminals[folder] = terminal
             self._folders[spec.connection_id] = folder
-        terminal.patience = Timeouts.of(spec.settings)
+        terminal.timeouts = Timeouts.of(spec.settings)
         try:
             zone = Zone(str(spec.settings.get("server_zone") or NEW_YORK_CLOSE))
         except ValueError as error:

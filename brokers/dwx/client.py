@@ -50,26 +50,28 @@ class DwxClient:
 
     async def snapshot_after(self, mark: object, seconds: float) -> Snapshot:
         """Return `snapshot` of a file written since the orders file had this signature."""
-        return (await self.glance_after(mark, seconds))[1]
+        return (await self.snapshot_with_mark_after(mark, seconds))[1]
 
-    async def peek(self) -> Snapshot:
-        """Return `snapshot` of any age: it may show an effect, but never proves its absence."""
-        return (await self.glance())[1]
+    async def latest_snapshot(self) -> Snapshot:
+        """Return a snapshot of any age: it may show an effect, but never proves its absence."""
+        return (await self.snapshot_with_mark())[1]
 
-    async def glance(self) -> tuple[object, Snapshot]:
-        """The orders file's signature, for `snapshot_after`, and `peek` after it."""
-        mark, snapshot = await self.terminal.glance()
+    async def snapshot_with_mark(self) -> tuple[object, Snapshot]:
+        """Return the orders file's signature, for `snapshot_after`, and its `latest_snapshot`."""
+        mark, snapshot = await self.terminal.orders_with_mark()
         return mark, self._of_account(snapshot)
 
-    async def glance_after(self, mark: object, seconds: float) -> tuple[object, Snapshot]:
-        """Return `glance` at a file written since it had this signature. seconds: time-out."""
+    async def snapshot_with_mark_after(
+        self, mark: object, seconds: float
+    ) -> tuple[object, Snapshot]:
+        """Return `snapshot_with_mark` of a file written since this signature. seconds: time-out."""
         mark, snapshot = await self.terminal.orders_after(mark, seconds)
         return mark, self._of_account(snapshot)
 
     @property
     def by_deals(self) -> bool:
         """Whether only the history lists executions."""
-        return self.terminal.dialect.by_deals
+        return self.terminal.platform.by_deals
 
     async def books(
         self, snapshot: Snapshot, closed: tuple[Any, ...] = (), reach: float = math.inf
@@ -77,25 +79,25 @@ class DwxClient:
         """Return the terminal's state from these reads and all commands sent."""
         return self._books(snapshot, await self.intents(), closed, reach)
 
-    async def look(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
+    async def open_books(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
         """Return the state of what is open, and of an order; use `books` for everything."""
         about, account = CommandFilter.open(snapshot, client_order_id), self.spec.account
-        commands = await self._read_journal(partial(self.terminal.ledger.about, about, account))
+        commands = await self._read_journal(partial(self.terminal.journal.about, about, account))
         return self._books(snapshot, commands)
 
     def _books(
         self, snapshot: Snapshot, intents: Sequence[SentCommand], closed: tuple[Any, ...] = (),
         reach: float = math.inf,
     ) -> Mt4Reports:  # fmt: skip
-        return self.terminal.dialect.books(
+        return self.terminal.platform.books(
             self.spec, self.zone, snapshot, closed, intents, dict(self.terminal.roots), reach
         )  # fmt: skip
 
     async def traced(self, snapshot: Snapshot, client_order_id: str = "") -> Mt4Reports:
-        """Return `look`, with the history if it cannot trace a position otherwise.
+        """Return `open_books`, with the history if it cannot trace a position otherwise.
 
         It needs a turn only if `traceable` is false."""
-        books = await self.look(snapshot, client_order_id)
+        books = await self.open_books(snapshot, client_order_id)
         if not traceable(books):
             books = await self.books(snapshot, await self.history())
         return self.remember(books)
@@ -106,26 +108,26 @@ class DwxClient:
         It reads what is open before what was closed, so that what moves between them is in both. A
         working order, and `awaited`, counts as gone only if a second read of newer files does not
         show it either: the terminal removes a filled order before it lists the execution."""
-        books = await self._look(await self.snapshot(), days)
-        if missed := books.missed(awaited):
+        books = await self._books_with_history(await self.snapshot(), days)
+        if vanished := books.vanished(awaited):
             mark = await self.terminal.mark()
             await asyncio.sleep(MIN_GAP_SECONDS)
-            snapshot = await self.snapshot_after(mark, self.terminal.patience.stale)
-            books = await self._look(snapshot, days)
-            missed &= books.missed(awaited)
-            gone = [one for one in books.intents if one.client_order_id in missed]
-            books = await self._noted(books, gone, GONE)
-        books = await self._noted(books, books.waiting(), PLACED)
+            snapshot = await self.snapshot_after(mark, self.terminal.timeouts.stale)
+            books = await self._books_with_history(snapshot, days)
+            vanished &= books.vanished(awaited)
+            gone = [one for one in books.intents if one.client_order_id in vanished]
+            books = await self._record_ends(books, gone, GONE)
+        books = await self._record_ends(books, books.newly_working(), PLACED)
         self.report_books(self, books)
         return books
 
-    async def _look(self, snapshot: Snapshot, days: int) -> Mt4Reports:
+    async def _books_with_history(self, snapshot: Snapshot, days: int) -> Mt4Reports:
         days_back = self._days(days)
         reach = time.time() - (days_back - 1) * 86_400  # its days are the server's
         closed = await self.terminal.history(days_back)
         return self.remember(await self.books(snapshot, closed, reach))
 
-    async def _noted(
+    async def _record_ends(
         self, books: Mt4Reports, intents: Sequence[SentCommand], how: str
     ) -> Mt4Reports:
         """Store how these commands ended, and return the state with it."""
@@ -145,7 +147,7 @@ class DwxClient:
 
     async def intents(self) -> list[SentCommand]:
         """Return the commands that were sent in this folder for this account."""
-        return await self._read_journal(self.terminal.ledger.intents)
+        return await self._read_journal(self.terminal.journal.intents)
 
     async def _read_journal(self, read: Callable[[], list[SentCommand]]) -> list[SentCommand]:
         try:

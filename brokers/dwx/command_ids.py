@@ -13,15 +13,15 @@ class CommandIds:
     """The numbers of one folder. `begin` and `reserve` access the disk and may raise OSError; call
     them only while this process has locked the folder."""
 
-    def __init__(self, ledger: CommandJournal) -> None:
-        self._ledger = ledger
+    def __init__(self, journal: CommandJournal) -> None:
+        self._journal = journal
         self._last = self._reserved = 0
         self._is_tidy = True
 
     def begin(self) -> None:
         """Continue after the highest number that may have been used here."""
-        self._is_tidy = self._ledger.tidy()
-        self._last = self._reserved = self._ledger.last_number()
+        self._is_tidy = self._journal.tidy()
+        self._last = self._reserved = self._journal.last_number()
 
     def next(self) -> int:
         """Return the next number."""
@@ -31,7 +31,7 @@ class CommandIds:
     @property
     def are_due(self) -> bool:
         """Whether `reserve` has anything to do."""
-        return self._are_used_up or (not self._is_tidy and self._ledger.knows_what_is_open)
+        return self._are_used_up or (not self._is_tidy and self._journal.knows_what_is_open)
 
     @property
     def _are_used_up(self) -> bool:
@@ -41,8 +41,8 @@ class CommandIds:
     def reserve(self) -> None:
         """Reserve the next numbers and compact the journal, unless that was done meanwhile."""
         if self.are_due:
-            self._is_tidy = self._ledger.tidy()
+            self._is_tidy = self._journal.tidy()
         if self._are_used_up:
             reserved = self._last + RESERVED_AT_ONCE
-            self._ledger.reserve(reserved)
+            self._journal.reserve(reserved)
             self._reserved = reserved

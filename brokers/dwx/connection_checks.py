@@ -50,29 +50,29 @@ class Symbols:
     checks: list[Check] = field(default_factory=list)
 
 
-async def run(line: DwxClient) -> list[Check]:
+async def run(client: DwxClient) -> list[Check]:
     """Run the checks; stop at the first failure without which no other check can run."""
     found = [Check("folder", OK, "found, and the key fits")]
     try:
-        snapshot = await line.terminal.orders()
+        snapshot = await client.terminal.orders()
     except TerminalUnavailableError as error:
         return [*found, Check("expert advisor", FAIL, error.detail, _remedy(error))]
     found.append(Check("expert advisor", OK, "it writes"))
-    if snapshot.account.number != line.spec.account:
+    if snapshot.account.number != client.spec.account:
         detail = f"The terminal is logged in to account {snapshot.account.number}."
         return [*found, Check("account", FAIL, detail, LOG_IN_AGAIN)]
     found.append(Check("account", OK, snapshot.account.number))
-    found += [_mode(line), _time(line, snapshot)]
-    if line.terminal.blocked:  # the files show it only after an order was tried
+    found += [_mode(client), _time(client, snapshot)]
+    if client.terminal.blocked:  # the files show it only after an order was tried
         found.append(
-            Check("trading", FAIL, f"The last order: {line.terminal.blocked}", ALLOW_TRADING)
+            Check("trading", FAIL, f"The last order: {client.terminal.blocked}", ALLOW_TRADING)
         )
     try:
-        async with line.terminal.turn():
-            await line.with_history()
+        async with client.terminal.turn():
+            await client.with_history()
             found.append(Check("commands", OK, "taken and answered"))
-            found.append(Check("history", OK, f"looked up {line.days} days back. {ALL_HISTORY}"))
-            return found + (await symbols(line)).checks
+            found.append(Check("history", OK, f"looked up {client.days} days back. {ALL_HISTORY}"))
+            return found + (await symbols(client)).checks
     except FolderInUseError as error:
         return [*found, Check("commands", WARN, error.detail, "Test from the process that has it.")]
     except TerminalUnavailableError as error:
@@ -83,28 +83,28 @@ def _remedy(error: TerminalUnavailableError) -> str:
     return OTHER_PLATFORM if isinstance(error.__cause__, OtherPlatformError) else EXPERT
 
 
-def _mode(line: DwxClient) -> Check:
+def _mode(client: DwxClient) -> Check:
     """Check the position mode, which the files do not contain: MetaTrader 4 hedges, and for
     MetaTrader 5 the owner sets it."""
-    if line.terminal.unsupported is not None:
+    if client.terminal.unsupported is not None:
         return Check(
-            "position mode", FAIL, line.terminal.unsupported.detail, Code.HEDGING_NEEDED.hint
+            "position mode", FAIL, client.terminal.unsupported.detail, Code.HEDGING_NEEDED.hint
         )
-    if line.by_deals and not line.spec.settings.get("hedging"):
+    if client.by_deals and not client.spec.settings.get("hedging"):
         detail = "The setting `hedging` is off."
         return Check("position mode", FAIL, detail, Code.HEDGING_NEEDED.hint)
     return Check("position mode", OK, "HEDGING")
 
 
-async def instruments(line: DwxClient) -> list[Instrument]:
+async def instruments(client: DwxClient) -> list[Instrument]:
     """Return the symbols of the settings with the terminal's bounds; with the bounds of the last
     time if another process of ours has the terminal. Raises TerminalUnavailableError."""
-    kept = line.terminal.folder / "fillcast" / "bounds.json"
+    kept = client.terminal.folder / "fillcast" / "bounds.json"
     try:
-        async with line.terminal.turn():
-            found = (await symbols(line)).instruments
+        async with client.terminal.turn():
+            found = (await symbols(client)).instruments
     except FolderInUseError:
-        return await read_whole(kept, partial(_remembered, line), 0)
+        return await read_whole(kept, partial(_remembered, client), 0)
     bounds = {one.symbol: [str(one.quantity_min), str(one.quantity_max)] for one in found}
     try:
         await asyncio.to_thread(file_io.replace, kept, json.dumps(bounds).encode())
@@ -113,11 +113,11 @@ async def instruments(line: DwxClient) -> list[Instrument]:
     return found
 
 
-def _remembered(line: DwxClient, raw: bytes) -> list[Instrument]:
+def _remembered(client: DwxClient, raw: bytes) -> list[Instrument]:
     bounds, found = parse.load(raw), []
     try:
         for symbol, (minimum, maximum) in bounds.items():
-            lots = lots_of(line.spec.settings, symbol)
+            lots = lots_of(client.spec.settings, symbol)
             size = lots.contract_size
             found.append(lots.within(Decimal(minimum) / size, Decimal(maximum) / size).instrument())
     except (TypeError, ValueError, ArithmeticError) as error:
@@ -125,11 +125,11 @@ def _remembered(line: DwxClient, raw: bytes) -> list[Instrument]:
     return found
 
 
-async def symbols(line: DwxClient) -> Symbols:
+async def symbols(client: DwxClient) -> Symbols:
     """Query each symbol of the settings. In a turn. Raises TerminalUnavailableError."""
     found = Symbols()
     try:
-        names = list(symbols_of(line.spec.settings))
+        names = list(symbols_of(client.spec.settings))
     except LotsError as error:
         found.checks.append(Check("symbols", FAIL, str(error), "Correct the setting `symbols`."))
         return found
@@ -137,32 +137,32 @@ async def symbols(line: DwxClient) -> Symbols:
         hint = 'Name them as MetaTrader does, for example "EURUSD, XAUUSD".'
         found.checks.append(Check("symbols", FAIL, "The setting `symbols` names none.", hint))
         return found
-    await subscribe(line, names)
+    await subscribe(client, names)
     worth = await read_whole(
-        line.terminal.prices, market_data_file.tick_values, line.terminal.patience.stale
+        client.terminal.prices, market_data_file.tick_values, client.terminal.timeouts.stale
     )
-    account = (await line.snapshot()).account
+    account = (await client.snapshot()).account
     for symbol in names:
         try:
-            lots = lots_of(line.spec.settings, symbol)
+            lots = lots_of(client.spec.settings, symbol)
         except LotsError as error:
             found.checks.append(Check(symbol, FAIL, str(error), "Correct the setting `symbols`."))
             continue
-        await _query_symbol(line, lots, found)
+        await _query_symbol(client, lots, found)
         found.checks += _compare_point_value(lots, account.currency, worth.get(symbol))
     return found
 
 
-async def _query_symbol(line: DwxClient, lots: Lots, found: Symbols) -> None:
+async def _query_symbol(client: DwxClient, lots: Lots, found: Symbols) -> None:
     symbol = lots.symbol
-    message = await _probe(line, symbol, Decimal(0))
+    message = await _probe(client, symbol, Decimal(0))
     bounds = codes.stated_limits(message)
     if message.kind == TOO_MANY:
         detail = f"{message.text} No order can be placed, and bounds are taken from the settings."
         found.checks.append(Check(symbol, WARN, detail, LIMITS.format("MaximumOrders")))
     elif message.kind == OUT_OF_RANGE and len(bounds) >= 2 and 0 < bounds[0] <= bounds[1]:
         lots = lots.within(bounds[0], bounds[1])
-        found.checks.append(await _limit(line, lots))
+        found.checks.append(await _limit(client, lots))
     else:
         hint = "Write it as in MetaTrader's Market Watch, suffix and all."
         found.checks.append(Check(symbol, FAIL, "The terminal does not know this symbol.", hint))
@@ -170,8 +170,8 @@ async def _query_symbol(line: DwxClient, lots: Lots, found: Symbols) -> None:
     found.instruments.append(lots.instrument())
 
 
-async def _limit(line: DwxClient, lots: Lots) -> Check:
-    message = await _probe(line, lots.symbol, lots.maximum)
+async def _limit(client: DwxClient, lots: Lots) -> Check:
+    message = await _probe(client, lots.symbol, lots.maximum)
     bounds = f"{lots.minimum:f} to {lots.maximum:f} lots"
     own = codes.stated_limits(message)
     if message.kind == TOO_LARGE and len(own) >= 2:
@@ -193,20 +193,20 @@ def _compare_point_value(lots: Lots, currency: str, worth: Decimal | None) -> li
     return [Check(f"{lots.symbol} lot", FAIL, detail, hint)]
 
 
-async def _probe(line: DwxClient, symbol: str, lots: Decimal) -> Message:
+async def _probe(client: DwxClient, symbol: str, lots: Decimal) -> Message:
     content = f"{symbol},buylimit,{lots:f},0,0,0,0,fillcast probe,0"
-    message = await line.terminal.ask("OPEN_ORDER", content)
+    message = await client.terminal.ask("OPEN_ORDER", content)
     if not message:
         raise TerminalUnavailableError(Code.NOT_CONNECTED, "The expert advisor sends no messages.")
     return message[-1]
 
 
-def _time(line: DwxClient, snapshot: Snapshot) -> Check:
+def _time(client: DwxClient, snapshot: Snapshot) -> Check:
     """Compare the newest opening with our clock: nothing was opened in the future."""
-    newest = max((line.zone.utc(one.opened_at) for one in snapshot.tickets), default=None)
+    newest = max((client.zone.utc(one.opened_at) for one in snapshot.tickets), default=None)
     if newest is not None and newest > datetime.now(UTC) + timedelta(minutes=5):
         return Check(
             "server time", FAIL, "An order is shown as opened in the future.",
             "Set `server_zone` to the time zone of MetaTrader's Market Watch, such as UTC+2.",
         )  # fmt: skip
-    return Check("server time", OK, str(line.spec.settings.get("server_zone") or "NY+7"))
+    return Check("server time", OK, str(client.spec.settings.get("server_zone") or "NY+7"))

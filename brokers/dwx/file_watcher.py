@@ -40,7 +40,7 @@ class WatchedTerminal:
     """One terminal. mark: how far it was reported; reported: executions since then with their
     times; levels: which ones each position had at the last report, by its first ticket."""
 
-    line: DwxClient
+    client: DwxClient
     mark: SyncMark | None = None
     levels: dict[int, HeldLevelFlags] = field(default_factory=dict)
     before: Any = None
@@ -62,40 +62,40 @@ class FileWatcher:
         self._tasks: dict[asyncio.Task[None], str] = {}  # each with its connection
         self._poller: asyncio.Task[None] | None = None
 
-    def add(self, line: DwxClient) -> None:
+    def add(self, client: DwxClient) -> None:
         """Watch a connection's terminal from now on."""
-        known = self._watched.get(line.spec.connection_id)
-        if known is None or known.line.terminal is not line.terminal:
-            self._watched[line.spec.connection_id] = WatchedTerminal(line)
+        known = self._watched.get(client.spec.connection_id)
+        if known is None or known.client.terminal is not client.terminal:
+            self._watched[client.spec.connection_id] = WatchedTerminal(client)
         else:
-            known.line = line  # its settings may have changed
+            known.client = client  # its settings may have changed
         loop = asyncio.get_running_loop()
         if self._poller is None or self._poller.done() or self._poller.get_loop() is not loop:
             for one in self._watched.values():
                 one.is_busy = False
             self._poller = loop.create_task(self._poll_forever())
 
-    def take_and_watch(self, line: DwxClient) -> None:
+    def take_and_watch(self, client: DwxClient) -> None:
         """Lock a terminal for this process and watch it, in the background.
 
         If another process has it, nothing happens."""
-        known = self._watched.get(line.spec.connection_id)
-        due = time.monotonic() >= self._tried.get(line.spec.connection_id, 0.0) + RETRY_SECONDS[1]
-        if (known is None or known.line.terminal is not line.terminal) and due:
-            self._tried[line.spec.connection_id] = time.monotonic()
-            self._begin(line, self._take_and_watch(line))
+        known = self._watched.get(client.spec.connection_id)
+        due = time.monotonic() >= self._tried.get(client.spec.connection_id, 0.0) + RETRY_SECONDS[1]
+        if (known is None or known.client.terminal is not client.terminal) and due:
+            self._tried[client.spec.connection_id] = time.monotonic()
+            self._begin(client, self._take_and_watch(client))
 
-    async def _take_and_watch(self, line: DwxClient) -> None:
+    async def _take_and_watch(self, client: DwxClient) -> None:
         try:
-            if line.spec.connection_id in self._tried:  # it was not dropped meanwhile
-                async with line.terminal.turn():
-                    self.add(line)
+            if client.spec.connection_id in self._tried:  # it was not dropped meanwhile
+                async with client.terminal.turn():
+                    self.add(client)
         except TerminalUnavailableError:
             pass  # a caller that needs a command gets the error itself
 
-    def _begin(self, line: DwxClient, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, client: DwxClient, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks[task] = line.spec.connection_id
+        self._tasks[task] = client.spec.connection_id
         task.add_done_callback(self._tasks.pop)
 
     async def drop(self, connection_id: str | None = None) -> None:
@@ -111,9 +111,9 @@ class FileWatcher:
             self._poller = None
         await _end(ending)
 
-    def report_books(self, line: DwxClient, books: Mt4Reports) -> None:
+    def report_books(self, client: DwxClient, books: Mt4Reports) -> None:
         """Report what a call has just read from this terminal."""
-        one = self._watched.get(line.spec.connection_id)
+        one = self._watched.get(client.spec.connection_id)
         if one is None:
             return
         began, one.is_behind = datetime.now(UTC), True
@@ -131,9 +131,9 @@ class FileWatcher:
         kept = [(name, at) for name, at in one.reported.items() if at >= one.since]
         one.reported = dict(kept[-MAX_REPORTED:])
 
-    def record_open(self, line: DwxClient, books: Mt4Reports) -> None:
+    def record_open(self, client: DwxClient, books: Mt4Reports) -> None:
         """Store what a call has read as open: it may be gone at the next check."""
-        one = self._watched.get(line.spec.connection_id)
+        one = self._watched.get(client.spec.connection_id)
         if one is None:
             return
         one.levels = {**levels_now(books.snapshot, books.roots_now), **one.levels}
@@ -141,9 +141,9 @@ class FileWatcher:
             # Keep the earlier state of what is known: the next check then reports its change.
             one.mark = replace(one.mark, open={**open_now(books.snapshot), **one.mark.open})
 
-    def set_levels(self, line: DwxClient, root: int, held: HeldLevels) -> None:
+    def set_levels(self, client: DwxClient, root: int, held: HeldLevels) -> None:
         """Store the levels after a change of ours, so that only later differences are reported."""
-        one = self._watched.get(line.spec.connection_id)
+        one = self._watched.get(client.spec.connection_id)
         if one is not None and root in one.levels:
             has = HeldLevelFlags(held.stop_loss is not None, held.take_profit is not None)
             one.levels = {**one.levels, root: has}
@@ -165,7 +165,7 @@ class FileWatcher:
             due = [one for one in self._watched.values() if not one.is_busy]
             for one in await asyncio.to_thread(_changed_terminals, due, time.monotonic()):
                 one.is_busy = True
-                self._begin(one.line, self._poll(one))
+                self._begin(one.client, self._poll(one))
 
     async def _poll(self, one: WatchedTerminal) -> None:
         try:
@@ -179,36 +179,36 @@ class FileWatcher:
             one.is_busy = False
 
     async def _report(self, one: WatchedTerminal) -> None:
-        line = one.line
+        client = one.client
         if await self._report_from_open(one):
             return
-        if self._watched.get(line.spec.connection_id) is not one:
+        if self._watched.get(client.spec.connection_id) is not one:
             return  # it was dropped: do not lock its folder again
-        async with line.terminal.turn():
+        async with client.terminal.turn():
             # The call that had the turn before, such as an exit, may have read the history already.
             if not await self._report_from_open(one):
-                await line.with_history()  # it calls `report_books`
+                await client.with_history()  # it calls `report_books`
         if one.is_behind:
             raise HistoryNeededError("the history does not explain all changes")
 
     async def _report_from_open(self, one: WatchedTerminal) -> bool:
         """Report changes that need no history. Return False if a ticket is gone: only the history
         shows how."""
-        snapshot = await one.line.peek()
+        snapshot = await one.client.latest_snapshot()
         if one.mark is None:
             return False
         now = open_now(snapshot)
         if now == one.mark.open and _has_same_levels(one, snapshot):
             return True
-        books = await one.line.look(snapshot)
+        books = await one.client.open_books(snapshot)
         try:
             self._report_levels(one, books)  # before the history, which may take long or fail
         except HistoryNeededError:
             return False
         if now != one.mark.open:
-            if not one.line.shows_all(one.mark.open, now):
+            if not one.client.shows_all(one.mark.open, now):
                 return False
-            self.report_books(one.line, books)
+            self.report_books(one.client, books)
         return True
 
 
@@ -227,7 +227,7 @@ def _changed_terminals(watched: list[WatchedTerminal], now: float) -> list[Watch
     for one in watched:
         if now < one.not_before:
             continue
-        written = signature(one.line.terminal.folder / ORDERS)
+        written = signature(one.client.terminal.folder / ORDERS)
         if written is not None and written != one.before:
             one.before = written
             if written[1] <= MAX_READ and _shows_only_reported(one):
@@ -238,15 +238,15 @@ def _changed_terminals(watched: list[WatchedTerminal], now: float) -> list[Watch
 
 
 def _shows_only_reported(one: WatchedTerminal) -> bool:
-    mark, terminal = one.mark, one.line.terminal
-    _, found = read_if_changed(terminal.folder / ORDERS, terminal.dialect.snapshot)
+    mark, terminal = one.mark, one.client.terminal
+    _, found = read_if_changed(terminal.folder / ORDERS, terminal.platform.snapshot)
     if mark is None or found is None:
         return False
-    if found.account.number != one.line.spec.account or not _has_same_levels(one, found):
+    if found.account.number != one.client.spec.account or not _has_same_levels(one, found):
         return False
     return open_now(found) == mark.open
 
 
 def _has_same_levels(one: WatchedTerminal, snapshot: Snapshot) -> bool:
     """Whether its positions have the levels of the last report."""
-    return levels_now(snapshot, one.line.terminal.roots) == one.levels
+    return levels_now(snapshot, one.client.terminal.roots) == one.levels

@@ -35,11 +35,11 @@ class Mt4Reports(TerminalState):
     def check(self) -> None:
         """Raise TerminalUnavailableError if the account cannot be traded."""
 
-    def waiting(self) -> list[SentCommand]:
+    def newly_working(self) -> list[SentCommand]:
         """Return our working entries that are not stored as such, if the history omits them."""
         return []
 
-    def missed(self, awaited: str = "") -> set[str]:
+    def vanished(self, awaited: str = "") -> set[str]:
         """Return our orders, and this one, that worked and are in no file any more."""
         return set()
 
@@ -60,24 +60,28 @@ class Mt4Reports(TerminalState):
         if not own:
             return None
         if filled := [one for one in own if one.is_position]:
-            return [self._entered(*group) for group in self._groups(filled)]
-        return [self._waiting(one, client_order_id) for one in own]
+            return [self._entry_report(*group) for group in self._groups(filled)]
+        return [self._unfilled_report(one, client_order_id) for one in own]
 
     def exits(self, client_order_id: str) -> list[OrderReport]:
         """Return the reports of an exit of ours."""
         closed = [one for one in self.closed if one.is_position]
-        return [self.left(one) for one in closed if self._left_as(one) == client_order_id]
+        return [
+            self.exit_report(one)
+            for one in closed
+            if self._closing_order_id(one) == client_order_id
+        ]
 
-    def left(self, ticket: Ticket) -> OrderReport:
+    def exit_report(self, ticket: Ticket) -> OrderReport:
         """Return the report of a closed ticket: by our exit, or an external one."""
         intent = self._exit_of(ticket)
         return OrderReport(
             ReportKind.FILLED,
             self.spec.connection_id,
-            self._left_as(ticket),
+            self._closing_order_id(ticket),
             broker_order_id=f"{ticket.number}:close",
             broker_position_id=self.position_id(ticket),
-            fills=(self._out(ticket),),
+            fills=(self._exit_fill(ticket),),
             close_cause=None if intent else parse.cause_of(ticket),
         )
 
@@ -122,22 +126,22 @@ class Mt4Reports(TerminalState):
         def since(server_time: datetime) -> bool:
             return server_time >= early and self.zone.utc(server_time) >= moment
 
-        def entered(one: Ticket) -> bool:
+        def is_entry(one: Ticket) -> bool:
             was = before.get(one.number)
             waited = was is not None and was.waits
             is_new = mark is not None and one.closed_at is None and one.number not in before
             return waited or is_new or since(one.opened_at)
 
-        def left(one: Ticket) -> bool:
+        def is_exit(one: Ticket) -> bool:
             return one.closed_at is not None and (one.number in before or since(one.closed_at))
 
-        begun = {self.roots_now[one.number] for one in positions if entered(one)}
+        begun = {self.roots_now[one.number] for one in positions if is_entry(one)}
         groups = self._groups([one for one in positions if self.roots_now[one.number] in begun])
         for root, parts in groups:
             self._check_whole(root, parts)
-        found = [self._entered(*group) for group in groups if f"{group[0]}:in" not in known]
-        ended = [one for one in positions if left(one)]
-        return found + [self.left(one) for one in ended if f"{one.number}:out" not in known]
+        found = [self._entry_report(*group) for group in groups if f"{group[0]}:in" not in known]
+        ended = [one for one in positions if is_exit(one)]
+        return found + [self.exit_report(one) for one in ended if f"{one.number}:out" not in known]
 
     def positions(self) -> list[BrokerPosition]:
         """Return all open positions. Raises HistoryNeededError."""
@@ -209,7 +213,7 @@ class Mt4Reports(TerminalState):
             raise HistoryNeededError(f"ticket {root} was opened with more lots than are listed")
         return client_order_id, lots
 
-    def _entered(self, root: int, parts: Sequence[Ticket]) -> OrderReport:
+    def _entry_report(self, root: int, parts: Sequence[Ticket]) -> OrderReport:
         client_order_id, lots = self._check_whole(root, parts)
         first = min(parts, key=lambda one: one.number)
         last = max(parts, key=lambda one: one.number)
@@ -223,7 +227,7 @@ class Mt4Reports(TerminalState):
             levels=parse.levels_of(last) if last.closed_at is None else None,
         )  # fmt: skip
 
-    def _waiting(self, ticket: Ticket, client_order_id: str) -> OrderReport:
+    def _unfilled_report(self, ticket: Ticket, client_order_id: str) -> OrderReport:
         kind = ReportKind.ACCEPTED
         if ticket.closed_at is not None:
             expired = "expir" in ticket.comment.lower()
@@ -233,14 +237,14 @@ class Mt4Reports(TerminalState):
             levels=parse.levels_of(ticket),
         )  # fmt: skip
 
-    def _out(self, ticket: Ticket) -> Execution:
+    def _exit_fill(self, ticket: Ticket) -> Execution:
         closed_at = ticket.closed_at or ticket.opened_at
         return Execution(
             f"{ticket.number}:out", self.lots(ticket).quantity(ticket.lots), ticket.close_price,
             self.zone.utc(closed_at), -ticket.commission, self.snapshot.account.currency,
         )  # fmt: skip
 
-    def _left_as(self, ticket: Ticket) -> str:
+    def _closing_order_id(self, ticket: Ticket) -> str:
         """Return the client order id of the exit that closed a ticket, or of its entry."""
         intent = self._exit_of(ticket)
         return intent.client_order_id if intent else parse.client_order_id_of(ticket, self.names)

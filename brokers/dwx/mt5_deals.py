@@ -57,18 +57,18 @@ class HeldPosition:
     symbol: str
     side: Side
     entered: list[Deal]
-    left: Decimal
+    remaining_lots: Decimal
     closed: list[Deal] = field(default_factory=list)
 
     def may_own(self, deal: Deal) -> bool:
         """Whether a deal may have closed it."""
         is_later = deal.number > self.entered[0].number
-        return is_later and deal.lots <= self.left and deal.side is self.side.opposite
+        return is_later and deal.lots <= self.remaining_lots and deal.side is self.side.opposite
 
     def own(self, deal: Deal) -> None:
         """Count a deal as having closed it."""
         self.closed.append(deal)
-        self.left -= deal.lots
+        self.remaining_lots -= deal.lots
 
 
 class _Pairs(dict[str, Any]):
@@ -155,7 +155,7 @@ def assign_deals(
                     deal.magic, deal.symbol, deal.side, [], -still
                 )
             held.entered.append(deal)
-            held.left += deal.lots
+            held.remaining_lots += deal.lots
     groups: dict[tuple[str, Side], list[HeldPosition]] = defaultdict(list)
     for held in found.values():
         groups[held.symbol, held.side].append(held)
@@ -196,7 +196,9 @@ def _eliminate(group: Sequence[HeldPosition], out: list[Deal]) -> bool:
     """Assign one deal that can only belong to one position. Return whether there was one.
 
     Only if all remaining deals are needed, so that none of them can be external."""
-    if sum((held.left for held in group), Decimal(0)) != sum((d.lots for d in out), Decimal(0)):
+    if sum((held.remaining_lots for held in group), Decimal(0)) != sum(
+        (d.lots for d in out), Decimal(0)
+    ):
         return False
     for deal in out:
         owners = [held for held in group if held.may_own(deal)]
@@ -210,15 +212,17 @@ def _eliminate(group: Sequence[HeldPosition], out: list[Deal]) -> bool:
 def deals_by_exit(held: HeldPosition, exits: Sequence[SentCommand]) -> dict[int, list[Deal]]:
     """Return which deals each exit of ours has made of a position, by the command's number. An
     exit may have been executed in parts."""
-    left = sorted((one for one in held.closed if one.cause is None), key=lambda one: one.number)
+    unassigned = sorted(
+        (one for one in held.closed if one.cause is None), key=lambda one: one.number
+    )
     found = {}
     for intent in sorted(exits, key=lambda one: (one.at, one.number)):
-        parts = [one for one in left if one.lots == intent.lots][:1] or _matching_volume(
-            left, intent
+        parts = [one for one in unassigned if one.lots == intent.lots][:1] or _matching_volume(
+            unassigned, intent
         )
         if parts:
             found[intent.number] = parts
-            left = [one for one in left if one not in parts]
+            unassigned = [one for one in unassigned if one not in parts]
     return found
 
 

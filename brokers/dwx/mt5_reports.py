@@ -84,7 +84,7 @@ class Mt5Reports(Mt4Reports):
     def _explained(self, magic: int) -> HeldPosition:
         """Return a position. Raises HistoryNeededError unless deals explain all closed lots."""
         held = self.held.get(magic)
-        if held is None or held.left:
+        if held is None or held.remaining_lots:
             raise HistoryNeededError(
                 "The history does not show by which deals a position was closed."
             )
@@ -100,18 +100,18 @@ class Mt5Reports(Mt4Reports):
         if any(one.is_position for one in own):
             raise HistoryNeededError("It is open, and its execution is not in the history yet.")
         if own:
-            return [self._waiting(one, client_order_id) for one in own]
+            return [self._unfilled_report(one, client_order_id) for one in own]
         if any(one.client_order_id == client_order_id for one in self._ended(PLACED)):
             detail = "It no longer works, and the history does not show yet whether it was filled."
             raise HistoryNeededError(detail)
         return ended or None
 
-    def waiting(self) -> list[SentCommand]:
+    def newly_working(self) -> list[SentCommand]:
         waits = {one.magic for one in self.snapshot.tickets if not one.is_position}
         sent = [one for one in self.intents if one.what == OPEN and one.may_live]
         return [one for one in sent if one.magic in waits]
 
-    def missed(self, awaited: str = "") -> set[str]:
+    def vanished(self, awaited: str = "") -> set[str]:
         placed = {one.client_order_id for one in self._ended(PLACED) if one.at >= self.reach}
         return {one for one in placed | {awaited} if one and self._is_missing(one)}
 
@@ -249,7 +249,7 @@ class Mt5Reports(Mt4Reports):
             self.zone.utc(deal.at), -deal.commission, self.snapshot.account.currency,
         )  # fmt: skip
 
-    def _waiting(self, ticket: Ticket, client_order_id: str) -> OrderReport:
+    def _unfilled_report(self, ticket: Ticket, client_order_id: str) -> OrderReport:
         return OrderReport(
             ReportKind.ACCEPTED, self.spec.connection_id, client_order_id, f"m{ticket.magic}",
             levels=parse.levels_of(ticket),

@@ -56,18 +56,18 @@ Effect = Callable[[Snapshot], Awaitable[list[OrderReport] | None]]
 Last = Callable[[], Awaitable[list[OrderReport] | None]]
 
 
-async def place(line: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+async def place(client: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Place an entry, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
-    lots, kind, at = line.lots(request.symbol), order_type_word(request), named_price(request)
+    lots, kind, at = client.lots(request.symbol), order_type_word(request), named_price(request)
     magic = parse.magic_of(request.client_order_id)
-    check_account_mode(line)
-    lots_requested = line.in_lots(request.symbol, request.quantity)
+    check_account_mode(client)
+    lots_requested = client.in_lots(request.symbol, request.quantity)
     with as_not_sent():
-        if found := await _entry_effect(line, request.client_order_id, await line.snapshot()):
+        if found := await _entry_effect(client, request.client_order_id, await client.snapshot()):
             return found  # a resend of what is there after all
         levels = (request.stop_loss, request.take_profit)
-        await check_levels(line, request.symbol, request.side, at, *levels)
-        await check_worst_price(line, request)
+        await check_levels(client, request.symbol, request.side, at, *levels)
+        await check_worst_price(client, request)
     content = ",".join(
         (
             request.symbol,
@@ -81,20 +81,20 @@ async def place(line: DwxClient, request: OrderRequest, guard: Guard) -> list[Or
             "0",
         )
     )
-    number = line.terminal.next_number()
+    number = client.terminal.next_number()
     intent = SentCommand(
         number, time.time(), OPEN, request.client_order_id, magic, request.symbol, lots_requested,
-        account=line.spec.account,
+        account=client.spec.account,
     )  # fmt: skip
-    sent = await line.terminal.send(
+    sent = await client.terminal.send(
         number, "OPEN_ORDER", content, partial(guard, request), intent
     )  # fmt: skip
-    effect = partial(_entry_effect, line, request.client_order_id)
-    last = partial(_executed, line, request.client_order_id) if line.by_deals else None
-    return await _outcome(line, sent, codes.OPENING, effect, intent, last)
+    effect = partial(_entry_effect, client, request.client_order_id)
+    last = partial(_executed, client, request.client_order_id) if client.by_deals else None
+    return await _outcome(client, sent, codes.OPENING, effect, intent, last)
 
 
-async def close(line: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
+async def close(client: DwxClient, request: OrderRequest, guard: Guard) -> list[OrderReport]:
     """Close a position or a part of it, in a turn. Raises NotSent, Rejected or OutcomeUnknown.
 
     The command names the position's present ticket. A ticket closes once, so a repetition of the
@@ -105,18 +105,18 @@ async def close(line: DwxClient, request: OrderRequest, guard: Guard) -> list[Or
         "sell",
     ):
         raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, "an exit is at market")
-    lots_requested = line.in_lots(request.symbol, request.quantity)
+    lots_requested = client.in_lots(request.symbol, request.quantity)
     with as_not_sent():
-        books = await line.traced(await line.snapshot(), request.client_order_id)
+        books = await client.traced(await client.snapshot(), request.client_order_id)
         earlier = [one for one in books.intents if one.client_order_id == request.client_order_id]
         if any(one.may_live for one in earlier):
-            books = await line.with_history()
+            books = await client.with_history()
             if reports := books.exits(request.client_order_id):
                 return reports
     ticket = current_ticket(books, request.broker_position_id, request.closes)
     if not ticket.is_position or ticket.side is request.side or lots_requested > ticket.lots:
         raise Rejected(Code.VOLUME_INVALID, "more than is open, or on its own side")
-    number, root = line.terminal.next_number(), books.roots_now[ticket.number]
+    number, root = client.terminal.next_number(), books.roots_now[ticket.number]
     intent = SentCommand(
         number,
         time.time(),
@@ -127,55 +127,55 @@ async def close(line: DwxClient, request: OrderRequest, guard: Guard) -> list[Or
         lots_requested,
         ticket.number,
         root,
-        account=line.spec.account,
+        account=client.spec.account,
     )
-    sent = await line.terminal.send(
+    sent = await client.terminal.send(
         number,
         "CLOSE_ORDER",
         f"{ticket.number},{lots_requested:f}",
         partial(guard, request),
         intent,
     )
-    effect = partial(_close_effect, line, intent, ticket.lots)
-    return await _outcome(line, sent, codes.CLOSING, effect, intent)
+    effect = partial(_close_effect, client, intent, ticket.lots)
+    return await _outcome(client, sent, codes.CLOSING, effect, intent)
 
 
-async def cancel(line: DwxClient, request: CancelRequest) -> list[OrderReport]:
+async def cancel(client: DwxClient, request: CancelRequest) -> list[OrderReport]:
     """Delete a waiting order, in a turn. Raises NotSent, Rejected or OutcomeUnknown."""
     with as_not_sent():
-        snapshot = await line.snapshot()
+        snapshot = await client.snapshot()
         ticket = waiting_ticket(snapshot, request)
         if ticket is None or ticket.is_position:
-            return await _too_late(line, request)
+            return await _too_late(client, request)
         if is_part_filled(snapshot, ticket.number):
-            return await _remainder_not_cancellable(line, request)
-    sent = await line.terminal.send(
-        line.terminal.next_number(), "CLOSE_ORDER", f"{ticket.number},{NO_POSITION_TICKET}",
+            return await _remainder_not_cancellable(client, request)
+    sent = await client.terminal.send(
+        client.terminal.next_number(), "CLOSE_ORDER", f"{ticket.number},{NO_POSITION_TICKET}",
         partial(check_deadline, request),
     )  # fmt: skip
-    effect = partial(_cancel_effect, line, request, ticket.number)
+    effect = partial(_cancel_effect, client, request, ticket.number)
     try:
-        return await _outcome(line, sent, codes.CLOSING, effect)
+        return await _outcome(client, sent, codes.CLOSING, effect)
     except Rejected as error:
-        return [_refused(line, request, error.detail, error.code)]
+        return [_refused(client, request, error.detail, error.code)]
 
 
-async def modify(line: DwxClient, request: ModifyRequest) -> list[OrderReport]:
+async def modify(client: DwxClient, request: ModifyRequest) -> list[OrderReport]:
     """Set both levels of a position or of a waiting order, in a turn.
 
     Raises NotSent, Rejected or OutcomeUnknown.
     """
-    lots = line.lots(request.symbol)
+    lots = client.lots(request.symbol)
     with as_not_sent():
-        books = await line.traced(await line.snapshot())
+        books = await client.traced(await client.snapshot())
         ticket = current_ticket(books, request.broker_position_id, request.client_order_id)
         levels = (request.stop_loss, request.take_profit)
         at = None if ticket.is_position else ticket.price
         # A position is closed at the other price than the one that it was opened at.
-        await check_levels(line, request.symbol, ticket.side, at, *levels)
+        await check_levels(client, request.symbol, ticket.side, at, *levels)
     stop, target = (lots.level(one, ticket.side) for one in levels)
-    sent = await line.terminal.send(
-        line.terminal.next_number(), "MODIFY_ORDER", f"{ticket.number},0,{stop},{target},0",
+    sent = await client.terminal.send(
+        client.terminal.next_number(), "MODIFY_ORDER", f"{ticket.number},0,{stop},{target},0",
         partial(check_deadline, request),
     )  # fmt: skip
 
@@ -190,20 +190,20 @@ async def modify(line: DwxClient, request: ModifyRequest) -> list[OrderReport]:
 
     async def instead() -> list[OrderReport] | None:
         """The expert advisor has taken it, and the terminal still shows something else."""
-        _, snapshot = await line.glance()
+        _, snapshot = await client.snapshot_with_mark()
         now = next((one for one in snapshot.tickets if one.number == ticket.number), None)
         return [books.levels(now, request.client_order_id)] if now is not None else None
 
-    reports = await _outcome(line, sent, codes.MODIFYING, effect, at_end=instead)
+    reports = await _outcome(client, sent, codes.MODIFYING, effect, at_end=instead)
     for report in reports:
         if report.levels is not None:
-            line.set_levels(line, books.roots_now[ticket.number], report.levels)
+            client.set_levels(client, books.roots_now[ticket.number], report.levels)
     return reports
 
 
 # ---- the outcome ----------------------------------------------------------------------------
 async def _outcome(
-    line: DwxClient, sent: SentMark, kinds: frozenset[str], effect: Effect,
+    client: DwxClient, sent: SentMark, kinds: frozenset[str], effect: Effect,
     intent: SentCommand | None = None, last: Last | None = None, at_end: Last | None = None,
 ) -> list[OrderReport]:  # fmt: skip
     """Wait until what is open, or a message, shows what a command did.
@@ -211,28 +211,28 @@ async def _outcome(
     last: a read for when a message confirms the command but nothing shows it, and for the end of
     the wait; at_end: a read for the end only."""
     try:
-        taken = await line.terminal.taken(sent)
-        reports = await _watch_effect(line, sent, kinds, effect, taken, last, at_end or last)
+        taken = await client.terminal.taken(sent)
+        reports = await _watch_effect(client, sent, kinds, effect, taken, last, at_end or last)
     except TerminalUnavailableError as error:
-        raise unknown_outcome(line.spec.credentials, error.detail, error.raw) from error
+        raise unknown_outcome(client.spec.credentials, error.detail, error.raw) from error
     except HistoryNeededError as error:
-        raise unknown_outcome(line.spec.credentials, str(error)) from error
+        raise unknown_outcome(client.spec.credentials, str(error)) from error
     except BrokerError as error:
         if isinstance(error, NotSent | Rejected):
-            line.terminal.settled()
+            client.terminal.settled()
             if error.code is Code.TRADING_DISABLED:
-                line.terminal.blocked = error.detail
+                client.terminal.blocked = error.detail
             if intent:
                 how = UNSENT if isinstance(error, NotSent) else REFUSED
-                await line.terminal.ended(sent.number, how)
+                await client.terminal.ended(sent.number, how)
         raise
-    line.terminal.settled()
-    line.terminal.blocked = ""
+    client.terminal.settled()
+    client.terminal.blocked = ""
     return reports
 
 
 async def _watch_effect(
-    line: DwxClient,
+    client: DwxClient,
     sent: SentMark,
     kinds: frozenset[str],
     effect: Effect,
@@ -240,13 +240,13 @@ async def _watch_effect(
     last: Last | None,
     at_end: Last | None,
 ) -> list[OrderReport]:
-    until = time.monotonic() + line.terminal.patience.answer
-    mark, snapshot = await line.glance()
+    until = time.monotonic() + client.terminal.timeouts.answer
+    mark, snapshot = await client.snapshot_with_mark()
     if reports := await effect(snapshot):
         return reports
     while (left := until - time.monotonic()) > 0:
-        mark, snapshot = await line.glance_after(mark, max(left, MIN_SECONDS))
-        message = codes.newest_message(await line.terminal.news(sent), kinds)
+        mark, snapshot = await client.snapshot_with_mark_after(mark, max(left, MIN_SECONDS))
+        message = codes.newest_message(await client.terminal.news(sent), kinds)
         # A file that came while the messages were read may be the first to show the effect.
         if reports := await effect(snapshot):
             return reports
@@ -258,36 +258,36 @@ async def _watch_effect(
             return reports
     if at_end and (reports := await at_end()):
         return reports
-    text = "; ".join(one.text for one in await line.terminal.news(sent))
+    text = "; ".join(one.text for one in await client.terminal.news(sent))
     detail = f"No effect was seen. {text}".strip()[:500]
-    raise unknown_outcome(line.spec.credentials, detail, line.terminal.unreadable)
+    raise unknown_outcome(client.spec.credentials, detail, client.terminal.unreadable)
 
 
 async def _entry_effect(
-    line: DwxClient, client_order_id: str, snapshot: Snapshot
+    client: DwxClient, client_order_id: str, snapshot: Snapshot
 ) -> list[OrderReport] | None:
     if not any(parse.is_order(one, client_order_id) for one in snapshot.tickets):
         return None
-    if not line.by_deals:
-        return (await line.traced(snapshot)).entry(client_order_id)
-    return await _executed(line, client_order_id)
+    if not client.by_deals:
+        return (await client.traced(snapshot)).entry(client_order_id)
+    return await _executed(client, client_order_id)
 
 
-async def _executed(line: DwxClient, client_order_id: str) -> list[OrderReport] | None:
+async def _executed(client: DwxClient, client_order_id: str) -> list[OrderReport] | None:
     try:
-        return (await line.with_history()).entry(client_order_id)
+        return (await client.with_history()).entry(client_order_id)
     except HistoryNeededError:
         return None  # its execution is not in the history yet
 
 
 async def _close_effect(
-    line: DwxClient, intent: SentCommand, lots: Decimal, snapshot: Snapshot
+    client: DwxClient, intent: SentCommand, lots: Decimal, snapshot: Snapshot
 ) -> list[OrderReport] | None:
     """lots: what the ticket had before."""
     for one in snapshot.tickets:
         if one.number == intent.ticket and one.is_position and one.lots >= lots:
             return None
-    books = await line.with_history()
+    books = await client.with_history()
     if reports := books.exits(intent.client_order_id):
         return reports
     if books.overtaken(intent):
@@ -296,41 +296,43 @@ async def _close_effect(
 
 
 async def _cancel_effect(
-    line: DwxClient, request: CancelRequest, number: int, snapshot: Snapshot
+    client: DwxClient, request: CancelRequest, number: int, snapshot: Snapshot
 ) -> list[OrderReport] | None:
     if is_part_filled(snapshot, number):
-        return await _remainder_not_cancellable(line, request)
+        return await _remainder_not_cancellable(client, request)
     if any(one.number == number and not one.is_position for one in snapshot.tickets):
         return None
-    return await _too_late(line, request, has_waited=True)
+    return await _too_late(client, request, has_waited=True)
 
 
-async def _remainder_not_cancellable(line: DwxClient, request: CancelRequest) -> list[OrderReport]:
+async def _remainder_not_cancellable(
+    client: DwxClient, request: CancelRequest
+) -> list[OrderReport]:
     """Report that the rest of an order still works: its ticket also means the position."""
-    reports = (await line.with_history()).entry(request.client_order_id) or []
+    reports = (await client.with_history()).entry(request.client_order_id) or []
     text = "Delete it in MetaTrader; once the position is closed it can be cancelled here as well."
-    return [*reports, _refused(line, request, text, Code.REMAINDER_NOT_CANCELLABLE)]
+    return [*reports, _refused(client, request, text, Code.REMAINDER_NOT_CANCELLABLE)]
 
 
 async def _too_late(
-    line: DwxClient, request: CancelRequest, has_waited: bool = False
+    client: DwxClient, request: CancelRequest, has_waited: bool = False
 ) -> list[OrderReport]:
     """Return the reports of an order that no longer works. Raises Rejected, OutcomeUnknown."""
-    books = await line.with_history(awaited=request.client_order_id if has_waited else "")
+    books = await client.with_history(awaited=request.client_order_id if has_waited else "")
     reports = books.entry(request.client_order_id)
     if reports is None and has_waited and isinstance(books, Mt5Reports):
         return [books.cancelled(request.client_order_id)]
     if reports is None:
         raise OutcomeUnknown(Code.REPLY_LOST, "The order is not open and not in the history.")
     if any(one.fills for one in reports) and reports[-1].kind is not ReportKind.CANCELLED:
-        return [*reports, _refused(line, request, "It had been filled.")]
+        return [*reports, _refused(client, request, "It had been filled.")]
     return reports
 
 
 def _refused(
-    line: DwxClient, request: CancelRequest, detail: str, code: Code | None = None
+    client: DwxClient, request: CancelRequest, detail: str, code: Code | None = None
 ) -> OrderReport:
     return OrderReport(
-        ReportKind.CANCEL_REFUSED, line.spec.connection_id, request.client_order_id,
+        ReportKind.CANCEL_REFUSED, client.spec.connection_id, request.client_order_id,
         request.broker_order_id, code=code, detail=detail,
     )  # fmt: skip

@@ -16,30 +16,30 @@ from brokers.worst_price import is_worse_than
 from common.reason_codes import Code
 
 
-def check_account_mode(line: DwxClient) -> None:
+def check_account_mode(client: DwxClient) -> None:
     """Raise Rejected for an entry on an account that is not known to hedge, or seen not to."""
-    if line.by_deals and not line.spec.settings.get("hedging"):
+    if client.by_deals and not client.spec.settings.get("hedging"):
         raise Rejected(Code.HEDGING_NEEDED, "The setting `hedging` does not say that it hedges.")
-    if line.terminal.unsupported is not None:
-        raise Rejected(line.terminal.unsupported.code, line.terminal.unsupported.detail)
+    if client.terminal.unsupported is not None:
+        raise Rejected(client.terminal.unsupported.code, client.terminal.unsupported.detail)
 
 
 async def check_levels(
-    line: DwxClient, symbol: str, side: Side, at: Decimal | None, *levels: Decimal | None
+    client: DwxClient, symbol: str, side: Side, at: Decimal | None, *levels: Decimal | None
 ) -> None:
     """Raise Rejected for a stop or target (in this order) on the wrong side of a price; None: the
     one in the files, if it is there. Only where the terminal's own refusal would say nothing."""
-    if not line.by_deals:
+    if not client.by_deals:
         return
     if at is None:
-        bid, ask = (await prices.written_prices(line)).get(symbol, (Decimal(0), Decimal(0)))
+        bid, ask = (await prices.written_prices(client)).get(symbol, (Decimal(0), Decimal(0)))
         at = ask if side is Side.BUY else bid
     for level, sign in zip(levels, (side.sign, -side.sign), strict=True):
         if at and level is not None and (at - level) * sign <= 0:
             raise Rejected(Code.STOPS_INVALID, f"{level} is on the wrong side of {at}")
 
 
-async def check_worst_price(line: DwxClient, request: OrderRequest) -> None:
+async def check_worst_price(client: DwxClient, request: OrderRequest) -> None:
     """Raise Rejected where the terminal's price is beyond a market order's worst one, or unknown.
 
     The fill itself cannot be bounded: a command has no such field, the expert advisor's own
@@ -47,7 +47,7 @@ async def check_worst_price(line: DwxClient, request: OrderRequest) -> None:
     limit order on the other side of the price is refused (book.mql4.com/appendix/limits)."""
     if request.worst_price is None or request.order_type is not OrderType.MARKET:
         return
-    bid, ask = (await prices.written_prices(line)).get(request.symbol, (Decimal(0), Decimal(0)))
+    bid, ask = (await prices.written_prices(client)).get(request.symbol, (Decimal(0), Decimal(0)))
     now = ask if request.side is Side.BUY else bid
     if not now:
         raise Rejected(Code.SLIPPAGE_LIMIT, f"the terminal has no price of {request.symbol} yet")

@@ -1,7 +1,7 @@
 """Prices of the symbols that the expert advisor is subscribed to.
 
 The file has no time and is written only when the price of any symbol changes. A quote is as old as
-its symbol's last change that we have seen (quote_ages.py). A terminal that has lost its broker
+its symbol's last change that we have seen (`QuoteAges`). A terminal that has lost its broker
 continues to write: if no price has changed for a while, there are no quotes.
 """
 
@@ -26,7 +26,7 @@ MAX_AGE_SECONDS = 86_400.0  # if the disk's clock gives no age
 UNKNOWN_SYMBOL = "SUBSCRIBE_SYMBOL"  # the expert advisor's error type
 
 
-async def subscribe(line: DwxClient, symbols: Sequence[str]) -> set[str]:
+async def subscribe(client: DwxClient, symbols: Sequence[str]) -> set[str]:
     """Subscribe to symbols in addition to the present ones; return those that the terminal does not
     have. In a turn. Raises TerminalUnavailableError.
 
@@ -34,14 +34,14 @@ async def subscribe(line: DwxClient, symbols: Sequence[str]) -> set[str]:
     subscribed to the known ones again.
     """
     try:
-        named = symbols_of(line.spec.settings)
+        named = symbols_of(client.spec.settings)
     except LotsError:
         named = {}
-    subscribed = dict.fromkeys([*line.terminal.watched, *named, *symbols])
+    subscribed = dict.fromkeys([*client.terminal.watched, *named, *symbols])
     unknown: set[str] = set()
     for _ in range(2):
         left = [name for name in subscribed if name not in unknown]
-        messages = await line.terminal.ask("SUBSCRIBE_SYMBOLS", ",".join(left))
+        messages = await client.terminal.ask("SUBSCRIBE_SYMBOLS", ",".join(left))
         wrong = [
             name
             for one in messages
@@ -51,15 +51,15 @@ async def subscribe(line: DwxClient, symbols: Sequence[str]) -> set[str]:
         unknown |= set(wrong)
         if not wrong:
             break
-    line.terminal.watched = {name for name in subscribed if name not in unknown}
+    client.terminal.watched = {name for name in subscribed if name not in unknown}
     return unknown
 
 
-async def quote(line: DwxClient, symbol: str) -> Quote:
+async def quote(client: DwxClient, symbol: str) -> Quote:
     """Return the current price. Raises TerminalUnavailableError, ReadFailed: QUOTE_STALE if no
     price changes."""
-    found = await _last_price(line, symbol)
-    if (still := line.terminal.ages.youngest(time.monotonic())) > STALE_SECONDS:
+    found = await _last_price(client, symbol)
+    if (still := client.terminal.ages.youngest(time.monotonic())) > STALE_SECONDS:
         detail = (
             f"No price of this terminal has moved for {still:.0f} s: all its markets are closed, or"
             " it has lost its broker."
@@ -68,44 +68,44 @@ async def quote(line: DwxClient, symbol: str) -> Quote:
     return found
 
 
-async def _last_price(line: DwxClient, symbol: str) -> Quote:
+async def _last_price(client: DwxClient, symbol: str) -> Quote:
     """Return the price that was written last. Raises TerminalUnavailableError, ReadFailed."""
-    pair = _pair(line, symbol)
-    await line.snapshot()  # raises unless the terminal runs with the right account
-    prices = await written_prices(line)
+    pair = _pair(client, symbol)
+    await client.snapshot()  # raises unless the terminal runs with the right account
+    prices = await written_prices(client)
     if symbol not in prices:
-        async with line.terminal.turn():
-            if symbol in await subscribe(line, [symbol]):
+        async with client.terminal.turn():
+            if symbol in await subscribe(client, [symbol]):
                 detail = f"The terminal does not know {symbol}."
                 raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, detail)
-        prices = await _next_change(line, symbol)
+        prices = await _next_change(client, symbol)
     bid, ask = prices.get(symbol, (Decimal(0), Decimal(0)))
     if not (bid > 0 and ask > 0):
         raise ReadFailed(Code.MARKET_CLOSED, f"The terminal has no price of {symbol}.")
-    age = line.terminal.ages.of(symbol, time.monotonic())
+    age = client.terminal.ages.of(symbol, time.monotonic())
     return Quote(pair, bid, ask, market_now() - timedelta(seconds=min(age, MAX_AGE_SECONDS)))
 
 
-async def stream(line: DwxClient, symbols: Sequence[str]) -> AsyncIterator[Quote]:
+async def stream(client: DwxClient, symbols: Sequence[str]) -> AsyncIterator[Quote]:
     """Yield each symbol's price now, and again whenever it changes.
 
     If prices are stale it yields none until one changes. Raises TerminalUnavailableError,
     ReadFailed."""
-    last = {symbol: await _last_price(line, symbol) for symbol in symbols}
-    if line.terminal.ages.youngest(time.monotonic()) <= STALE_SECONDS:
+    last = {symbol: await _last_price(client, symbol) for symbol in symbols}
+    if client.terminal.ages.youngest(time.monotonic()) <= STALE_SECONDS:
         for one in last.values():
             yield one
     before = None
     while True:
-        now = await asyncio.to_thread(signature, line.terminal.prices)
+        now = await asyncio.to_thread(signature, client.terminal.prices)
         if now == before:
-            await line.snapshot()  # raises if the terminal is down
+            await client.snapshot()  # raises if the terminal is down
             await asyncio.sleep(POLL_SECONDS)
             continue
         if now is None:  # the expert advisor has restarted, without subscriptions
             for symbol in symbols:
-                await _last_price(line, symbol)
-        before, prices = now, await written_prices(line)
+                await _last_price(client, symbol)
+        before, prices = now, await written_prices(client)
         for symbol, one in last.items():
             bid, ask = prices.get(symbol, (one.bid, one.ask))
             if (bid, ask) != (one.bid, one.ask) and bid > 0 and ask > 0:
@@ -113,28 +113,28 @@ async def stream(line: DwxClient, symbols: Sequence[str]) -> AsyncIterator[Quote
                 yield last[symbol]
 
 
-async def _next_change(line: DwxClient, symbol: str) -> dict[str, tuple[Decimal, Decimal]]:
-    until = time.monotonic() + line.terminal.patience.stale
+async def _next_change(client: DwxClient, symbol: str) -> dict[str, tuple[Decimal, Decimal]]:
+    until = time.monotonic() + client.terminal.timeouts.stale
     while True:
-        prices = await written_prices(line)
+        prices = await written_prices(client)
         if symbol in prices or time.monotonic() > until:
             return prices
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def written_prices(line: DwxClient) -> dict[str, tuple[Decimal, Decimal]]:
+async def written_prices(client: DwxClient) -> dict[str, tuple[Decimal, Decimal]]:
     """Return bid and ask of the subscribed symbols. Raises TerminalUnavailableError."""
-    if await asyncio.to_thread(signature, line.terminal.prices) is None:
+    if await asyncio.to_thread(signature, client.terminal.prices) is None:
         return {}
     found = await read_whole(
-        line.terminal.prices, market_data_file.prices, line.terminal.patience.stale
+        client.terminal.prices, market_data_file.prices, client.terminal.timeouts.stale
     )
-    line.terminal.ages.see(found, time.monotonic() - await line.terminal.market_age())
+    client.terminal.ages.see(found, time.monotonic() - await client.terminal.market_age())
     return found
 
 
-def _pair(line: DwxClient, symbol: str) -> str:
+def _pair(client: DwxClient, symbol: str) -> str:
     try:
-        return lots_of(line.spec.settings, symbol).pair
+        return lots_of(client.spec.settings, symbol).pair
     except LotsError as error:
         raise ReadFailed(Code.UNKNOWN_SYMBOL_AT_BROKER, str(error)) from error

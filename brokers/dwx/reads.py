@@ -18,14 +18,14 @@ from common.reason_codes import Code
 QUIET_SECONDS = 30.0
 
 
-async def find(line: DwxClient, client_order_id: str) -> list[OrderReport] | None:
+async def find(client: DwxClient, client_order_id: str) -> list[OrderReport] | None:
     """Return all reports of an order; None if it certainly does not exist. In a turn.
 
     A command without an answer may still be on its way from the terminal to the broker. Its absence
     counts only after some time, and only while prices change: the files look the same if the
     terminal has lost its broker.
     """
-    books = await line.with_history()
+    books = await client.with_history()
     sent = [one for one in books.intents if one.client_order_id == client_order_id]
     closing = [one for one in sent if one.what == CLOSE]
     reports = books.exits(client_order_id) if closing else books.entry(client_order_id)
@@ -35,45 +35,47 @@ async def find(line: DwxClient, client_order_id: str) -> list[OrderReport] | Non
         one for one in sent if one.may_live and not (one.what == CLOSE and books.overtaken(one))
     ]
     if open_ended:
-        await _require_absence(line, open_ended)
+        await _require_absence(client, open_ended)
     if open_ended and not closing:  # it may have arrived while the history was read
-        now = await line.snapshot_after(await line.terminal.mark(), line.terminal.patience.stale)
-        return (await line.books(now, tuple(books.closed))).entry(client_order_id)
+        now = await client.snapshot_after(
+            await client.terminal.mark(), client.terminal.timeouts.stale
+        )
+        return (await client.books(now, tuple(books.closed))).entry(client_order_id)
     return None
 
 
-async def _require_absence(line: DwxClient, sent: Sequence[SentCommand]) -> None:
+async def _require_absence(client: DwxClient, sent: Sequence[SentCommand]) -> None:
     age = time.time() - max(one.at for one in sent)
-    if age < line.terminal.patience.settle:
+    if age < client.terminal.timeouts.settle:
         raise TerminalUnavailableError(
             Code.NOT_CONNECTED, f"Sent {age:.0f} s ago: absence proves nothing yet."
         )
-    quiet = await line.terminal.market_age()
+    quiet = await client.terminal.market_age()
     if quiet > QUIET_SECONDS:
         if math.isinf(quiet):
-            await prices.subscribe(line, [one.symbol for one in sent])
+            await prices.subscribe(client, [one.symbol for one in sent])
         detail = "No price has changed: the terminal may have lost its broker."
         raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
 
 
-async def fills_since(line: DwxClient, since: datetime) -> list[OrderReport]:
+async def fills_since(client: DwxClient, since: datetime) -> list[OrderReport]:
     """Return all fills since a time. In a turn."""
     days = math.ceil((time.time() - since.timestamp()) / 86_400) + 2
-    return (await line.with_history(days)).since(since)
+    return (await client.with_history(days)).since(since)
 
 
-async def positions(line: DwxClient) -> Mt4Reports:
+async def positions(client: DwxClient) -> Mt4Reports:
     """Return the state of what is open. It takes a turn only if it needs the history."""
-    books = await line.look(await line.snapshot())
+    books = await client.open_books(await client.snapshot())
     if traceable(books):
-        return line.remember(books)
-    async with line.terminal.turn():
-        return await line.traced(await line.snapshot())
+        return client.remember(books)
+    async with client.terminal.turn():
+        return await client.traced(await client.snapshot())
 
 
-async def account(line: DwxClient) -> AccountState:
+async def account(client: DwxClient) -> AccountState:
     """Return the account's balance, equity and margins. MT4 accounts are hedging accounts."""
-    state = (await line.snapshot()).account
+    state = (await client.snapshot()).account
     return AccountState(
         state.number, state.currency, state.balance, state.equity, state.equity - state.free_margin,
         state.free_margin, state.leverage, PositionMode.HEDGING, market_now(),

@@ -25,9 +25,9 @@ from brokers.dwx.command_ids import CommandIds
 from brokers.dwx.command_journal import CommandJournal
 from brokers.dwx.folders import FolderInUseError, TerminalUnavailableError
 from brokers.dwx.history_cache import TerminalHistory
+from brokers.dwx.market_data_file import QuoteAges
 from brokers.dwx.mt_platform import MT4, Platform
 from brokers.dwx.parse import Message, Snapshot
-from brokers.dwx.quote_ages import QuoteAges
 from brokers.dwx.sent_commands import UNSENT, SentCommand
 from brokers.dwx.shared_files import (
     FileAge,
@@ -50,11 +50,11 @@ class Terminal:
     """The expert advisor of one folder. A process has one instance for each folder."""
 
     def __init__(
-        self, folder: Path, dialect: Platform = MT4, record_cache: RecordCache = RECORD_CACHE
+        self, folder: Path, platform: Platform = MT4, record_cache: RecordCache = RECORD_CACHE
     ) -> None:
-        self.folder, self.dialect, own = folder, dialect, folder / "fillcast"
-        self.patience = Timeouts()
-        self.ledger = CommandJournal(own / "ledger.jsonl", record_cache)
+        self.folder, self.platform, own = folder, platform, folder / "fillcast"
+        self.timeouts = Timeouts()
+        self.journal = CommandJournal(own / "ledger.jsonl", record_cache)
         self.roots: dict[int, int] = {}  # of open tickets: the ticket that the position began as
         self.oldest = time.time()  # when the oldest ticket that was ever seen here was opened
         self._orders, self._messages = folder / "DWX_Orders.txt", folder / "DWX_Messages.txt"
@@ -70,44 +70,44 @@ class Terminal:
         self.blocked = ""  # why the terminal itself refused to trade, the last time we tried
         self._pulse, self._market = FileAge(self._orders), FileAge(self.prices)
         self._busy, self._claiming = threading.Lock(), threading.Lock()
-        self._line: deque[object] = deque()  # who waits for a turn, the first first
+        self._client: deque[object] = deque()  # who waits for a turn, the first first
         self._held: int | None = None
-        self._session, self._numbers = 0, CommandIds(self.ledger)
+        self._session, self._numbers = 0, CommandIds(self.journal)
         self._settled = self._is_known = False
 
     # ---- reading --------------------------------------------------------------------------
     async def orders(self) -> Snapshot:
-        """Return what is open, no older than `patience.stale`. Raises TerminalUnavailableError."""
+        """Return what is open, no older than `timeouts.stale`. Raises TerminalUnavailableError."""
         age, (mark, found) = await asyncio.to_thread(
-            lambda: (self._pulse.age(), read_if_changed(self._orders, self.dialect.snapshot))
+            lambda: (self._pulse.age(), read_if_changed(self._orders, self.platform.snapshot))
         )
-        if age > self.patience.stale:
+        if age > self.timeouts.stale:
             return (await self.orders_after(mark))[1]
         return found or await self.latest()
 
     async def latest(self) -> Snapshot:
         """Return what was open at the last write, of any age. Raises TerminalUnavailableError."""
-        return await read_whole(self._orders, self.dialect.snapshot, self.patience.stale)
+        return await read_whole(self._orders, self.platform.snapshot, self.timeouts.stale)
 
     async def orders_after(self, before: Any, seconds: float | None = None) -> tuple[Any, Snapshot]:
-        """Return `glance` at a file written since it had this signature.
+        """Return `orders_with_mark` of a file written since it had this signature.
 
         Raises TerminalUnavailableError after the time-out."""
-        patience, began = seconds or self.patience.stale, time.monotonic()
+        timeout, began = seconds or self.timeouts.stale, time.monotonic()
         while True:
             mark, found = await asyncio.to_thread(
-                read_if_changed, self._orders, self.dialect.snapshot, before
+                read_if_changed, self._orders, self.platform.snapshot, before
             )
             if mark not in (before, None):
                 return mark, found or await self.latest()
-            if time.monotonic() > began + patience:
-                detail = f"The expert advisor has written nothing for {patience:.1f} seconds."
+            if time.monotonic() > began + timeout:
+                detail = f"The expert advisor has written nothing for {timeout:.1f} seconds."
                 raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
             await wait_for_next_poll(began)
 
-    async def glance(self) -> tuple[Any, Snapshot]:
+    async def orders_with_mark(self) -> tuple[Any, Snapshot]:
         """The orders file's signature, and `latest` after it. Raises TerminalUnavailableError."""
-        mark, found = await asyncio.to_thread(read_if_changed, self._orders, self.dialect.snapshot)
+        mark, found = await asyncio.to_thread(read_if_changed, self._orders, self.platform.snapshot)
         return mark, found or await self.latest()
 
     async def mark(self) -> Any:
@@ -148,15 +148,15 @@ class Terminal:
 
     async def _wait_for_turn(self, began: float) -> None:
         ticket = object()
-        self._line.append(ticket)
+        self._client.append(ticket)
         try:
-            while self._line[0] is not ticket or not self._busy.acquire(blocking=False):
-                if time.monotonic() > began + self.patience.answer + self.patience.take:
+            while self._client[0] is not ticket or not self._busy.acquire(blocking=False):
+                if time.monotonic() > began + self.timeouts.answer + self.timeouts.take:
                     detail = "The terminal is busy with earlier commands."
                     raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
                 await wait_for_next_poll(began)
         finally:
-            self._line.remove(ticket)
+            self._client.remove(ticket)
 
     def settled(self) -> None:
         """The last command's outcome has been seen."""
@@ -196,12 +196,12 @@ class Terminal:
 
     async def _settle(self) -> None:
         """Wait until all earlier commands, also of an earlier process, have ended."""
-        if not await wait_until_gone(self._slot, self.patience.take):
+        if not await wait_until_gone(self._slot, self.timeouts.take):
             await asyncio.to_thread(file_io.move_away, self._slot, self._withdrawn)
         await self.orders_after(await self.mark())
         if not self._is_known:
             await self.history(DAYS)  # refuses the other MetaTrader before anything is traded
-            if self.dialect.by_deals and not await read_whole(self._history, parse.load, 0):
+            if self.platform.by_deals and not await read_whole(self._history, parse.load, 0):
                 detail = "The history is empty, without even a deposit: the platform is unknown."
                 raise TerminalUnavailableError(Code.NOT_CONNECTED, detail)
         self._settled = self._is_known = True
@@ -249,7 +249,7 @@ class Terminal:
 
         Raises TerminalUnavailableError where neither is known.
         """
-        if await wait_until_gone(self._slot, self.patience.take):
+        if await wait_until_gone(self._slot, self.timeouts.take):
             return True
         try:
             if not await asyncio.to_thread(file_io.move_away, self._slot, self._withdrawn):
@@ -266,7 +266,7 @@ class Terminal:
     async def ended(self, number: int, how: str) -> None:
         """Note how a command certainly ended."""
         try:
-            await asyncio.to_thread(self.ledger.end, number, how)
+            await asyncio.to_thread(self.journal.end, number, how)
         except OSError:
             pass  # it then counts as one that may have had: looked up, and never sent blindly
 
@@ -276,13 +276,13 @@ class Terminal:
         Raises TerminalUnavailableError."""
         before = await asyncio.to_thread(signature, self._history)
         sent = await self._ask(self.next_number(), "GET_HISTORIC_TRADES", str(min(days, DAYS)))
-        if not sent or not await wait_until_changed(self._history, before, self.patience.answer):
+        if not sent or not await wait_until_changed(self._history, before, self.timeouts.answer):
             raise TerminalUnavailableError(
                 Code.NOT_CONNECTED, "The expert advisor did not write the history."
             )
         self._settled = True  # it has come to this command, so none before it is under way
-        read = partial(self.dialect.history, self._past)
-        return await read_whole(self._history, read, self.patience.stale)
+        read = partial(self.platform.history, self._past)
+        return await read_whole(self._history, read, self.timeouts.stale)
 
     async def ask(self, command: str, content: str) -> list[Message]:
         """Send a command that trades nothing; return the messages that follow, if any. In a turn.
@@ -296,7 +296,7 @@ class Terminal:
         while True:
             found = [one for one in await self.news(sent) if one.kind != OF_PRICES]
             self._settled = bool(found)
-            if found or time.monotonic() > began + self.patience.stale:
+            if found or time.monotonic() > began + self.timeouts.stale:
                 return found
             await wait_for_next_poll(began)
 
@@ -305,7 +305,7 @@ class Terminal:
             sent = await self.send(number, command, content, lambda: None)
         except (NotSent, OutcomeUnknown) as error:
             raise TerminalUnavailableError(error.code, error.detail) from error
-        if await wait_until_gone(self._slot, self.patience.take):
+        if await wait_until_gone(self._slot, self.timeouts.take):
             return sent
         await asyncio.to_thread(file_io.move_away, self._slot, self._withdrawn)
         return None
@@ -320,7 +320,7 @@ class Terminal:
             raise TerminalUnavailableError(
                 Code.NOT_CONNECTED, "The expert advisor takes no commands."
             )
-        known = not await wait_until_changed(self._history, before, self.patience.stale)
+        known = not await wait_until_changed(self._history, before, self.timeouts.stale)
         self._settled = not known
         return known
 
@@ -337,6 +337,6 @@ class Terminal:
         before = messages_now(self._messages)
         file_io.remove_older(ready)  # of calls that were given up
         if intent is not None:
-            self.ledger.write(intent)
+            self.journal.write(intent)
         file_io.create(ready, text.encode("ascii", "replace"))
         return before

@@ -1,7 +1,7 @@
 """The state of one terminal at a moment: our ids of the tickets, and their positions. Pure."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -12,7 +12,6 @@ from brokers.dwx.lots import Lots, LotsError, lots_of
 from brokers.dwx.parse import Marked, Snapshot, Ticket
 from brokers.dwx.sent_commands import CLOSE, OPEN, SentCommand, client_order_ids, exits_by_ticket
 from brokers.dwx.server_time import Zone
-from brokers.dwx.ticket_lineage import first_ancestor, first_tickets, part_key
 from brokers.types import ConnectionSpec
 
 
@@ -54,11 +53,11 @@ class TerminalState:
         for one in self.tickets:
             if one.origin:
                 parents.setdefault(one.number, one.origin)
-        family = first_tickets(self.tickets, self.names)
+        family = _first_tickets(self.tickets, self.names)
         found = {}
         for one in self.tickets:
-            root = first_ancestor(one.number, parents)
-            root = min(root, family.get(part_key(one), root))
+            root = _first_ancestor(one.number, parents)
+            root = min(root, family.get(_part_key(one), root))
             if root not in seen and parse.client_order_id_of(one, self.names):
                 raise HistoryNeededError(
                     f"ticket {one.number} came from #{root}, which is not listed"
@@ -99,3 +98,30 @@ class TerminalState:
     @cached_property
     def _lots(self) -> dict[str, Lots]:
         return {}
+
+
+def _part_key(ticket: Ticket) -> tuple[Any, ...]:
+    """Return what all parts of one MetaTrader 4 position share."""
+    return ticket.magic, ticket.symbol, ticket.side, ticket.opened_at, ticket.price
+
+
+def _first_tickets(
+    tickets: Iterable[Ticket], known: Mapping[int, str]
+) -> dict[tuple[Any, ...], int]:
+    """Return the first ticket of each position of ours, by `_part_key`.
+
+    A server that writes no "from #" still keeps magic number, opening time and price."""
+    found: dict[tuple[Any, ...], int] = {}
+    for one in tickets:
+        if one.is_position and parse.client_order_id_of(one, known):
+            found[_part_key(one)] = min(one.number, found.get(_part_key(one), one.number))
+    return found
+
+
+def _first_ancestor(number: int, parents: Mapping[int, int]) -> int:
+    """Return the ticket that a ticket descends from through partial closes."""
+    seen = set()
+    while number in parents and number not in seen:
+        seen.add(number)
+        number = parents[number]
+    return number

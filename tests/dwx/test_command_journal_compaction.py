@@ -155,7 +155,7 @@ def held_and_tidied(owner: Owner, monkeypatch: pytest.MonkeyPatch, *waiting: Ord
     assert told.fills[0].quantity == 4000
     assert len(CommandJournal(path, RecordCache()).intents()) == len(sent) + 21  # put off
     [terminal] = owner.adapter._terminals.values()
-    assert terminal.ledger._snapshots.last is not None
+    assert terminal.journal._snapshots.last is not None
     monkeypatch.setattr("brokers.dwx.sent_commands.SEEN_SECONDS", 0.0)
     assert known() == [bought.client_order_id]  # looked at twice, as if for long enough
     assert owner.find(leave.client_order_id) == [told]  # a command: it is tidied

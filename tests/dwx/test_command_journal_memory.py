@@ -260,6 +260,6 @@ def test_nothing_that_is_concluded_depends_on_memory(forgetful: Owner) -> None:
     assert owner.find(refused.client_order_id) is None
     assert {one.client_order_id for one in owner.positions()} == set(names[:2])
     assert [one.client_order_id for one in ended] == names[4:6]
-    assert len(owner.adapter._room) <= 1
+    assert len(owner.adapter._record_cache) <= 1
     owner.restart()
     assert answers(owner, names) == by_room_for_one

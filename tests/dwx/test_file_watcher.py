@@ -169,16 +169,16 @@ def test_what_is_written_each_second_and_says_nothing_new_costs_one_look_at_the_
             torn.append(path)
         return at, found
 
-    async def peek(line: DwxClient) -> Snapshot:
-        read.append(line)
-        return (await line.glance())[1]
+    async def latest_snapshot(client: DwxClient) -> Snapshot:
+        read.append(client)
+        return (await client.snapshot_with_mark())[1]
 
     async def watching() -> None:
         await owner.adapter.connect(owner.spec)
         [one] = owner.adapter._watch._watched.values()
         await wait_until(lambda: one.mark is not None and not one.is_busy)
         monkeypatch.setattr(file_watcher, "read_if_changed", looked)
-        monkeypatch.setattr(DwxClient, "peek", peek)
+        monkeypatch.setattr(DwxClient, "latest_snapshot", latest_snapshot)
         for _ in range(3):  # it was written, and we have looked
             before = one.before
             await wait_until(lambda before=before: one.before != before)  # type: ignore[misc]
@@ -187,7 +187,7 @@ def test_what_is_written_each_second_and_says_nothing_new_costs_one_look_at_the_
         monkeypatch.setattr(file_watcher, "MAX_READ", 10)  # a large one is read beside the others
         await wait_until(lambda: read != [])
         monkeypatch.undo()
-        monkeypatch.setattr(DwxClient, "peek", peek)
+        monkeypatch.setattr(DwxClient, "latest_snapshot", latest_snapshot)
         read.clear()
         await asyncio.to_thread(owner.terminal.wish, "account", number="999")
         await wait_until(lambda: one.not_before > 0)  # nothing is told of somebody else's

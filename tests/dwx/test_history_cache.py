@@ -163,20 +163,22 @@ def busy(closed: int, ago: timedelta = timedelta(seconds=50)) -> Mt4Reports:
 
 
 def test_a_busy_minute_is_told_once_however_often_it_is_looked_at() -> None:
-    watch, line = FileWatcher(), one_line()
-    watch._watched["c1"] = one = WatchedTerminal(line)
+    watch, client = FileWatcher(), one_client()
+    watch._watched["c1"] = one = WatchedTerminal(client)
     for closed in (500, 500, 501):
-        watch.report_books(line, busy(closed))
+        watch.report_books(client, busy(closed))
     fills = told_fills(watch)
     assert len(fills) == len(set(fills)) == 2 * 501
     assert set(one.reported) == set(fills)
 
 
 def test_what_no_clock_tells_again_is_not_remembered_as_told() -> None:
-    watch, line = FileWatcher(), one_line()
-    watch._watched["c1"] = one = WatchedTerminal(line, since=datetime.now(UTC) - timedelta(hours=1))
+    watch, client = FileWatcher(), one_client()
+    watch._watched["c1"] = one = WatchedTerminal(
+        client, since=datetime.now(UTC) - timedelta(hours=1)
+    )
     for _ in range(2):
-        watch.report_books(line, busy(3, timedelta(minutes=5)))
+        watch.report_books(client, busy(3, timedelta(minutes=5)))
     assert len(told_fills(watch)) == 6
     assert one.reported == {}
 
@@ -187,7 +189,7 @@ def told_fills(watch: FileWatcher) -> list[str]:
     ]
 
 
-def one_line() -> DwxClient:
+def one_client() -> DwxClient:
     return DwxClient(ConnectionSpec("c1", "4711"), Terminal(Path("/nowhere")), Zone("UTC"))
 
 

@@ -40,7 +40,7 @@ def owned(
     found = assign_deals(told, {}, open_lots, exits)
     names = {magic_of(cid): cid for cid in (CID, OTHER)}
     return {
-        names[magic]: ([one.number for one in held.closed], held.left)
+        names[magic]: ([one.number for one in held.closed], held.remaining_lots)
         for magic, held in found.items()
     }
 

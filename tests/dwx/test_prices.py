@@ -11,7 +11,7 @@ import pytest
 
 from brokers.base import ReadFailed
 from brokers.dwx.adapter import create
-from brokers.dwx.quote_ages import QuoteAges
+from brokers.dwx.market_data_file import QuoteAges
 from brokers.types import Quote
 from common.reason_codes import Code
 from tests.dwx.factories import Owner, raises_outcome, run
