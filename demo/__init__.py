@@ -1,1 +1,1 @@
-"""The demo: a recorded market, 50 tenants, a file of alerts, and everything real in between."""
+"""The demo: a recorded market, 50 tenants and a file of alerts; all other parts are real."""

@@ -1,6 +1,6 @@
-"""Who is in the demo: 50 tenants with 150 accounts, each with what it is there to show. Pure.
+"""The demo's users and accounts: 50 tenants with three accounts each, and the operator's. Pure.
 
-The same people with the same accounts every time: what is drawn is drawn from a fixed seed.
+They are the same in every run, since the random generator has a fixed seed.
 """
 
 import random
@@ -32,8 +32,11 @@ BALANCES = (5_000, 10_000, 25_000, 50_000, 100_000)
 
 @dataclass(frozen=True, slots=True)
 class Trait:
-    """What makes an account different. `paper`: its terms at the broker; the others: fields of the
-    connection and of its subscription; preset: by name."""
+    """How an account differs from the usual ones.
+
+    paper: its settings at the paper broker. connection, subscription: values of those rows' fields.
+    preset: by name.
+    """
 
     name: str
     count: int = 0
@@ -77,16 +80,10 @@ TRAITS = (
     Trait("one at a time", 4, preset="One at a time"),
     Trait("euro", 10, paper={"currency": "EUR"}),
     Trait("kiwi dollar", 3, paper={"currency": "NZD"}),
-    Trait("pound", 2, paper={"currency": "GBP"}),  # no pair leads there: no conversion rate
+    Trait("pound", 2, paper={"currency": "GBP"}),  # no pair converts to it
 )
-FIRST_TENANTS = (
-    PLAIN,
-    NETTING,
-    NO_STOPS,
-    PLAIN,
-    WRONG_PASSWORD,
-    UNRESPONSIVE,
-)  # whose logins are told
+# The accounts of the two tenants whose sign-in the demo prints.
+FIRST_TENANTS = (PLAIN, NETTING, NO_STOPS, PLAIN, WRONG_PASSWORD, UNRESPONSIVE)
 PRESETS: dict[str, dict[str, Any]] = {
     "Standard 1 %": {"risk_percent": 1},
     "Careful 0.5 %": {"risk_percent": Decimal("0.5")},
@@ -117,18 +114,18 @@ class Account:
 
     @property
     def is_operators(self) -> bool:
-        """Whether it is admin-owned: then it takes every signal, without a subscription."""
+        """Whether the operator owns it: then it trades every signal, without a subscription."""
         return self.owner == OPERATOR
 
     @property
     def paper(self) -> dict[str, Any]:
-        """The account's terms at the paper broker."""
+        """The account's settings at the paper broker."""
         return {"balance": self.balance, **self.trait.paper}
 
 
 def demo_accounts() -> list[Account]:
-    """Return everybody's accounts: the operator's two, then three of each tenant."""
-    draw = random.Random(SEED)  # nothing secret
+    """Return all accounts: two of the operator, then three of each tenant."""
+    draw = random.Random(SEED)  # not used for secrets
     own = [
         Account(f"D-00{n}", OPERATOR, f"House {n}", PLAIN, "Standard 1 %", Decimal(100_000))
         for n in (1, 2)
@@ -140,7 +137,7 @@ def demo_accounts() -> list[Account]:
 
 
 def _traits(draw: random.Random) -> list[Trait]:
-    """Spread the traits over all accounts; those of the first tenants are chosen."""
+    """Return a trait for each account: fixed for the first tenants, shuffled for the others."""
     rest = [trait for trait in TRAITS for _ in range(trait.count - FIRST_TENANTS.count(trait))]
     rest += [PLAIN] * (len(NAMES) * ACCOUNTS_EACH - len(FIRST_TENANTS) - len(rest))
     draw.shuffle(rest)
@@ -150,7 +147,7 @@ def _traits(draw: random.Random) -> list[Trait]:
 def _account(index: int, trait: Trait, draw: random.Random) -> Account:
     purpose = PURPOSES[index % ACCOUNTS_EACH]
     preset, balance = draw.choice(USUAL_PRESETS), draw.choice(BALANCES)
-    if index < len(FIRST_TENANTS):  # large enough for every signal
+    if index < len(FIRST_TENANTS):  # large enough to trade every signal
         preset, balance = USUAL_PRESETS[0], BALANCES[-2]
     return Account(
         number=f"D-{100 + index}",

@@ -1,4 +1,4 @@
-"""What the demo says while it runs: on standard error, in colours only on a terminal."""
+"""The demo's output while it runs: on standard error, in colours only on a terminal."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,45 +12,46 @@ from demo.event_feed import EventReader
 from demo.messages import Line, MessageFormatter
 from demo.scenario import Answer
 
-KNOWN_AGAIN = 200
+DUPLICATE = 200
 
 
 class ConsoleOutput:
-    """Puts lines on the console. verbose: one for each single event."""
+    """Prints the demo's lines."""
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
+        """verbose: one line for each event, instead of one for similar events together."""
         self.console, self.verbose = console, verbose
         self.clock: MarketClock | None = None
-        self._events = EventReader(apart=verbose)
+        self._events = EventReader(separate=verbose)
         self._formatter = MessageFormatter(self._to_market)
 
     def welcome(self, url: str, logs: Path, speed: float) -> None:
-        """Say where it is and who can log in."""
+        """Print the address and who can sign in."""
         lines = (
             f"[bold]Fillcast starts at {url}[/]  (logs: {logs})",
             f"  operator  {url}admin/  as [bold]{accounts.OPERATOR}[/]",
             f"  tenants   {url}  as [bold]{accounts.NAMES[0]}[/] or [bold]{accounts.NAMES[1]}[/]",
             f"  password  [bold]{accounts.PASSWORD}[/]",
             f"  market    2 May 2014, US payrolls at 12:30:00 UTC, {speed:g} times as fast",
-            "Ctrl-C ends it.",
+            "Press Ctrl-C to stop.",
         )
         self.console.print("", *lines, "", sep="\n", soft_wrap=True)
 
     def write(self, text: str, colour: str = "") -> None:
-        """Print a line of the present market time."""
+        """Print a line with the current market time."""
         self._print(Line(market_now(), text, colour))
 
     def posted(self, answer: Answer) -> None:
-        """Say what became of an alert."""
-        said = {201: "taken", KNOWN_AGAIN: "known already"}.get(answer.status, answer.sentence)
+        """Print the outcome of an alert."""
+        outcome = {201: "accepted", DUPLICATE: "already known"}.get(answer.status, answer.sentence)
         number = f" as {answer.body['number']}" if "number" in answer.body else ""
-        surprise = "" if answer.is_expected else "  (the script expects something else)"
-        text = f"alert: {answer.step.title} → {answer.status} {said}{number}{surprise}"
+        surprise = "" if answer.is_expected else "  (the scenario expects another status)"
+        text = f"alert: {answer.step.title} → {answer.status} {outcome}{number}{surprise}"
         self.write(text, "cyan" if answer.is_expected else "bold red")
 
-    def events(self, *, all_of_them: bool = False) -> None:
-        """Tell what has happened since the last call."""
-        for group in self._events.poll(all_of_them=all_of_them):
+    def events(self, *, flush: bool = False) -> None:
+        """Print the events since the last call. flush: also those that wait for similar ones."""
+        for group in self._events.poll(flush=flush):
             if line := self._formatter.line(group):
                 self._print(line)
 

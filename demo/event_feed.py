@@ -1,4 +1,4 @@
-"""What happens, read from the outbox as it happens: events alike become one line."""
+"""Reads events from the outbox and groups similar ones, so that each group becomes one line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,9 +8,9 @@ from common.clocks import machine_time
 from common.sql import rows
 
 POLL_SECONDS = 0.25
-QUIET_SECONDS = 0.4  # a group that nothing was added to is told
-LONGEST_SECONDS = 1.5  # and one that grows on and on is told in parts
-REMEMBERED_SECONDS = 5.0  # a transaction may commit after one with a higher number
+QUIET_SECONDS = 0.4  # a group is complete if no event joined it for so long,
+LONGEST_SECONDS = 1.5  # or when it is this old; later events start another one
+REMEMBERED_SECONDS = 5.0  # a transaction may commit after one with a higher event id
 
 NEW = """
 SELECT e.id, e.kind, e.signal_id, e.order_id, e.connection_id, e.payload, e.created_at,
@@ -29,7 +29,7 @@ WHERE e.id > %s AND e.id NOT IN (SELECT unnest(%s::bigint[])) ORDER BY e.id LIMI
 
 @dataclass(slots=True)
 class Group:
-    """Events alike: of one kind, one signal, one reason."""
+    """Similar events: of the same kind, signal and detail (a leg or a reason)."""
 
     kind: str
     signal_id: int | None
@@ -39,29 +39,30 @@ class Group:
     grew: float = field(default_factory=machine_time)
 
     def add(self, event: Any) -> None:
-        """Take one more in."""
+        """Add an event."""
         self.events.append(event)
         self.grew = machine_time()
 
     def is_done(self, now: float) -> bool:
-        """Whether it is to be told now."""
+        """Whether it is complete at machine time `now`."""
         return now - self.grew >= QUIET_SECONDS or now - self.began >= LONGEST_SECONDS
 
 
 class EventReader:
-    """Reads the outbox. apart: each event is a group of its own."""
+    """Reads the outbox in groups of similar events."""
 
-    def __init__(self, *, apart: bool = False) -> None:
-        self._apart = apart
+    def __init__(self, *, separate: bool = False) -> None:
+        """separate: each event is its own group."""
+        self._separate = separate
         self._low = 0
         self._seen: dict[int, float] = {}
         self._groups: dict[tuple[Any, ...], Group] = {}
         self._polled_at = float("-inf")
 
-    def poll(self, *, all_of_them: bool = False) -> Sequence[Group]:
-        """Read what is new and return the groups that are complete, oldest first."""
+    def poll(self, *, flush: bool = False) -> Sequence[Group]:
+        """Read new events and return the complete groups, oldest first. flush: all groups."""
         now = machine_time()
-        if now - self._polled_at < POLL_SECONDS and not all_of_them:
+        if now - self._polled_at < POLL_SECONDS and not flush:
             return []
         self._polled_at = now
         for event in rows(NEW, (self._low, list(self._seen))):
@@ -71,16 +72,16 @@ class EventReader:
         if old := [id_ for id_, at in self._seen.items() if now - at > REMEMBERED_SECONDS]:
             self._low = max(self._low, *old)
             self._seen = {id_: at for id_, at in self._seen.items() if id_ > self._low}
-        done = [key for key, one in self._groups.items() if all_of_them or one.is_done(now)]
+        done = [key for key, group in self._groups.items() if flush or group.is_done(now)]
         return [self._groups.pop(key) for key in done]
 
     def _key(self, event: Any) -> tuple[Any, ...]:
         detail = detail_of(event)
-        return event.kind, event.signal_id, detail, event.id if self._apart else 0
+        return event.kind, event.signal_id, detail, event.id if self._separate else 0
 
 
 def detail_of(event: Any) -> str:
-    """What tells events of one kind apart: the leg of a fill, why something was refused."""
+    """Return what distinguishes events of one kind: the leg of a fill, the reason of a refusal."""
     if event.kind in ("order.filled", "order.partially_filled"):
         leg = event.leg or ""  # tp-2.1 is the second order for target 2
         return leg.partition(".")[0] if leg.startswith("tp") else leg.partition("-")[0]

@@ -1,4 +1,4 @@
-"""What is told about a group of events: one line, its colour, its market time."""
+"""Turns a group of events into one line with its colour and market time."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ CLOSED = {
     "tp": "take profit",
     "manual": "through us",
     "external_close": "by the owner at the broker",
-    "dust": "the rest is too small to sell",
+    "dust": "the remainder is too small to sell",
 }
 COLOURS = {
     "signal.published": "bold cyan",
@@ -47,7 +47,7 @@ ENDED = {
     "order.failed": "never sent",
     "order.cancelled": "cancelled",
     "order.expired": "expired",
-    "order.unknown": "without an answer: the broker is asked",
+    "order.unknown": "without a reply, querying the broker",
 }
 SKIPPED = """
 SELECT reason, count(*) AS n FROM execution_order
@@ -57,7 +57,7 @@ WHERE signal_id = %s AND status = 'SKIPPED' GROUP BY reason ORDER BY n DESC, rea
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line for people. at: market clock."""
+    """One line of output. at: on the market clock."""
 
     at: datetime
     text: str
@@ -65,48 +65,48 @@ class Line:
 
 
 class MessageFormatter:
-    """Puts groups of events into words. to_market: from machine time to market time."""
+    """Describes groups of events."""
 
     def __init__(self, to_market: Callable[[datetime], datetime]) -> None:
+        """to_market: converts machine time to market time."""
         self._to_market = to_market
         self._signals: dict[int, Signal] = {}
 
     def line(self, group: Group) -> Line | None:
-        """Return what to tell of a group; None: others tell it already."""
-        tell = self._formatters().get(group.kind, self._other)
-        text = tell(group)
+        """Return the line of a group; None if the lines of other events say the same."""
+        describe = self._formatters().get(group.kind, self._other)
+        text = describe(group)
         if text is None:
             return None
-        whose = self._prefix(group)
         colour = COLOURS.get(group.kind, "")
-        return Line(self._when(group), f"{whose}{text}", colour)
+        return Line(self._when(group), f"{self._prefix(group)}{text}", colour)
 
     def _formatters(self) -> Mapping[str, Callable[[Group], str | None]]:
         return {
             "signal.published": self._published,
             "order.filled": _filled,
             "order.partially_filled": lambda group: f"{len(group.events)} filled in part",
-            "position.opened": lambda _: None,  # its fill tells it
+            "position.opened": lambda _: None,  # the line of its fill is enough
             "position.closed": _closed,
             "slippage.alert": _slipped,
             "connection.error": lambda group: f"{_connections(group)}in error: {group.detail}",
-            "connection.inactive": lambda group: f"{_connections(group)}not heard of",
-            "kill_switch.changed": lambda group: render(_happening(group)).title,
-            "scheduler.late": lambda group: render(_happening(group)).title,
-            "scheduler.back": lambda group: render(_happening(group)).title,
-            "connection.recovered": lambda group: f"{_connections(group)}well again",
+            "connection.inactive": lambda group: f"{_connections(group)}inactive",
+            "kill_switch.changed": lambda group: render(_context(group)).title,
+            "scheduler.late": lambda group: render(_context(group)).title,
+            "scheduler.back": lambda group: render(_context(group)).title,
+            "connection.recovered": lambda group: f"{_connections(group)}working again",
         }
 
     def _prefix(self, group: Group) -> str:
-        one = group.events[0]
-        known = len(group.events) == 1 and one.connection is not None
-        who = f" {one.username}'s {one.connection}:" if known else ""
+        first = group.events[0]
+        is_single = len(group.events) == 1 and first.connection is not None
+        account = f" {first.username}'s {first.connection}:" if is_single else ""
         if group.signal_id is None:
-            return f"{who} ".lstrip()
+            return f"{account} ".lstrip()
         signal = self._signal(group.signal_id)
         if group.kind == "signal.published":
-            who = ""
-        return f"{signal.number} {signal} ·{who} "
+            account = ""
+        return f"{signal.number} {signal} ·{account} "
 
     def _signal(self, signal_id: int) -> Signal:
         if signal_id not in self._signals:
@@ -122,14 +122,14 @@ class MessageFormatter:
 
     def _published(self, group: Group) -> str:
         signal = self._signal(group.events[0].signal_id)
-        everybody = f"published to {signal.candidate_count} accounts"
+        summary = f"published to {signal.candidate_count} accounts"
         if signal.action != "OPEN":
-            return everybody
+            return summary
         skipped = rows(SKIPPED, (signal.pk,))
         if not skipped:
-            return everybody
+            return summary
         why = ", ".join(f"{_plain(row.reason)} {row.n}" for row in skipped)
-        return f"{everybody}, {sum(row.n for row in skipped)} of them skipped ({why})"
+        return f"{summary}, {sum(row.n for row in skipped)} of them skipped ({why})"
 
     def _other(self, group: Group) -> str:
         number = len(group.events)
@@ -154,7 +154,7 @@ def _filled(group: Group) -> str | None:
         parts = sum(1 for event in group.events if event.is_open)
         return f"a part closed on {parts} accounts" if parts else None
     if leg != "entry":
-        return None  # told when the position is closed
+        return None  # the line of the closed position follows
     fastest = min((e.ms for e in group.events if e.ms is not None), default=None)
     at_once = group.events[0].order_type == "MARKET" and fastest is not None
     first = f", first after {fastest:.0f} ms" if at_once else ""
@@ -183,10 +183,10 @@ def _slippage(group: Group) -> str:
     return f", slippage {spread}{worst:+.1f} {unit_label(group.events[0].slippage_unit)}"
 
 
-def _happening(group: Group) -> EventContext:
-    one = group.events[0]
-    ids = (one.id, group.kind, None, one.connection_id, one.signal_id, one.order_id)
-    return EventContext(*ids, one.payload, one.created_at)
+def _context(group: Group) -> EventContext:
+    first = group.events[0]
+    ids = (first.id, group.kind, None, first.connection_id, first.signal_id, first.order_id)
+    return EventContext(*ids, first.payload, first.created_at)
 
 
 def _connections(group: Group) -> str:

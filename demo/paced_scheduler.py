@@ -1,7 +1,7 @@
 """Beat at the demo's pace (`celery beat --scheduler demo.paced_scheduler:PacedScheduler`).
 
-What is scheduled is what the database says; only how often it runs differs, and only in this
-process: the next `make up` has its own pace again.
+The schedules are those of the database. Only this process runs some of them more often, so the
+next `make up` uses the stored intervals.
 """
 
 from typing import Any
@@ -13,9 +13,10 @@ from demo.stack_options import TASK_SECONDS
 
 
 class PacedEntry(ModelEntry):  # type: ignore[misc]  # celery-beat has no types
-    """A schedule of the database that runs as often as PACE says."""
+    """A schedule of the database, with the interval in TASK_SECONDS if there is one."""
 
     def __init__(self, model: Any, app: Any = None) -> None:
+        """model: the row of django-celery-beat."""
         super().__init__(model, app=app)
         if (seconds := TASK_SECONDS.get(model.task)) is not None:
             self.schedule = schedule(seconds, app=self.app)

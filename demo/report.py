@@ -1,4 +1,4 @@
-"""The summary at the end, as tables that add up in sight."""
+"""The summary at the end: tables that show their sums."""
 
 import json
 from collections import Counter
@@ -41,26 +41,26 @@ def show(figures: Results, console: Console, *, verbose: bool) -> None:
     if (first := figures.seconds_to_first_fill) is not None:
         console.print(f"The first fill came {first * 1000:.0f} ms after the first publication.")
     console.print(
-        f"{figures.lost.lost} answers of brokers never came;"
-        f" what became of {figures.lost.found} of those orders was found out by asking."
+        f"{figures.lost.lost} orders got no reply from the broker; look-ups found the outcome of"
+        f" {figures.lost.found} of them."
     )
     console.print(f"[bold]Audit[/]: {_verdict(figures)}", highlight=False)
 
 
 def keep(figures: Results, folder: Path) -> Path:
-    """Write everything, each connection's result too, to a file; return where it is."""
+    """Write all figures, with each connection's result, to a file; return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "summary.json"
-    told = {
+    content = {
         **figures.as_dict(),
         "reasons": [row._asdict() for row in figures.reasons],
         "slippage": [row._asdict() for row in figures.slippage],
         "connections": [
-            {**{name: getattr(one, name) for name in ConnectionResult.__slots__}}
-            for one in figures.results
+            {name: getattr(result, name) for name in ConnectionResult.__slots__}
+            for result in figures.results
         ],
     }
-    path.write_text(json.dumps(told, indent=1, default=str) + "\n")
+    path.write_text(json.dumps(content, indent=1, default=str) + "\n")
     return path
 
 
@@ -75,7 +75,7 @@ def _table(title: str, *columns: str, left: int = 1) -> Table:
 
 def _states(figures: Results) -> Table:
     names = [name for name, _ in STATES]
-    table = _table("Candidates: each is accounted for", "signal", "candidates", *names, "sum")
+    table = _table("Candidates: every one has an outcome", "signal", "candidates", *names, "sum")
     total: Counter[str] = Counter()
     opened = [signal for signal in figures.signals if signal.action == "OPEN"]
     for signal in opened:
@@ -134,27 +134,28 @@ def _results(results: Sequence[ConnectionResult], *, verbose: bool) -> Table:
         "Result per connection, net", "owner", "connection",
         "orders", "filled", "trades", "net", "", left=2,
     )  # fmt: skip
-    traded = [one for one in results if one.trades]
+    traded = [result for result in results if result.trades]
     many = len(traded) > 2 * MAX_SHOWN and not verbose
-    for index, one in enumerate(results if verbose else traded):
+    for index, result in enumerate(results if verbose else traded):
         if many and MAX_SHOWN <= index < len(traded) - MAX_SHOWN:
             if index == MAX_SHOWN:
                 table.add_row("…", f"{len(traded) - 2 * MAX_SHOWN} more", "", "", "", "", "")
             continue
         table.add_row(
-            one.owner, one.connection, str(one.orders), str(one.filled), str(one.trades),
-            f"{one.net:+,.2f}", one.currency,
+            result.owner, result.connection, str(result.orders), str(result.filled),
+            str(result.trades), f"{result.net:+,.2f}", result.currency,
         )  # fmt: skip
     table.add_section()
-    for currency in sorted({one.currency for one in traded}):
-        mine = [one for one in traded if one.currency == currency]
-        table.add_row("all", f"{len(mine)} connections", *_sums(mine), currency)
+    for currency in sorted({result.currency for result in traded}):
+        in_currency = [result for result in traded if result.currency == currency]
+        table.add_row("all", f"{len(in_currency)} connections", *_sums(in_currency), currency)
     return table
 
 
 def _sums(results: Sequence[ConnectionResult]) -> list[str]:
-    counts = [sum(getattr(one, name) for one in results) for name in ("orders", "filled", "trades")]
-    net = sum((one.net for one in results), Decimal(0))
+    names = ("orders", "filled", "trades")
+    counts = [sum(getattr(result, name) for result in results) for name in names]
+    net = sum((result.net for result in results), Decimal(0))
     return [*map(str, counts), f"{net:+,.2f}"]
 
 
@@ -163,7 +164,7 @@ def _verdict(figures: Results) -> str:
     if figures.holds:
         return (
             f"[green]holds[/]. {audit['candidates']} candidates of {audit['signals']} signals,"
-            " each once and accounted for."
+            " each counted once, all with an outcome."
         )
     wrong = ", ".join(f"{name} {n}" for name, n in audit["counters"].items() if n)
     unread = ", ".join(f"the books of {kind} could not be read" for kind in audit["unread"])

@@ -1,7 +1,7 @@
-"""A new market session: what the last one left is put away, so that each run begins alike.
+"""Prepares a new market session: deletes the last one's rows, so that each run starts alike.
 
-Its trades lie in the future of this session's clock, so they cannot stay. That is only done to a
-database which the demo itself has filled from the beginning.
+Old trades would be in the future of the new session's clock. Only a database that the demo has
+filled from the beginning is reset.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from ops.embedded.errors import EmbeddedError
 from users.models import User
 
 DATABASE_MARK = "Fillcast demo: everything in this database may be replaced by the next demo."
-RESET_APPS = ("execution", "positions", "analytics", "prices")  # all models of these rooms
+RESET_APPS = ("execution", "positions", "analytics", "prices")  # all models of these apps
 RESET_MODELS = {
     "signals": ("Signal",),
     "events": ("Event", "Notification", "Delivery"),
@@ -28,7 +28,7 @@ RESET_MODELS = {
 
 
 def claim_database() -> None:
-    """Mark an empty database as the demo's. Raises EmbeddedError for somebody else's."""
+    """Mark the database as the demo's. Raises EmbeddedError if it has other users."""
     (found,) = rows("SELECT obj_description('signals_feed'::regclass) AS mark")
     if found.mark == DATABASE_MARK:
         return
@@ -36,29 +36,29 @@ def claim_database() -> None:
         others := User.objects.exclude(username__in=[accounts.OPERATOR, *accounts.NAMES]).count()
     ) > 0:
         raise EmbeddedError(
-            f"This database has an installation of its own (users: {others}), and the demo would"
-            " replace its trades. Run the demo beside it: FILLCAST_VAR=var/demo make demo"
-            " (with DATABASE_URL: name another database)."
+            f"This database belongs to another installation (users: {others}), and the demo would"
+            " replace its trades. Run the demo next to it: FILLCAST_VAR=var/demo make demo"
+            " (if DATABASE_URL is set, set it to another database)."
         )
     run(f"COMMENT ON TABLE signals_feed IS '{DATABASE_MARK}'")
 
 
 @transaction.atomic
 def begin_session() -> None:
-    """Put away the last session's trades and prices; accounts stand as they did at the start."""
+    """Delete the last session's trades and prices; give accounts their initial balances."""
     tables = ", ".join(f'"{model._meta.db_table}"' for model in _session_models())
-    run("SET CONSTRAINTS ALL IMMEDIATE")  # rows that were written just now may be put away too
+    run("SET CONSTRAINTS ALL IMMEDIATE")  # TRUNCATE fails with deferred checks pending
     run(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
     run(
         "INSERT INTO execution_accountsyncstate (connection_id)"
         " SELECT id FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY id"
     )
-    terms = {one.number: one.paper["balance"] for one in accounts.demo_accounts()}
+    balances = {account.number: account.paper["balance"] for account in accounts.demo_accounts()}
     run(
         "UPDATE paper_account a SET balance = t.balance, orders_taken = 0"
         " FROM unnest(%s::text[], %s::numeric[]) AS t (number, balance)"
         " WHERE a.number = t.number",
-        (list(terms), list(terms.values())),
+        (list(balances), list(balances.values())),
     )
     _backdate()
     ConnectionHealth.objects.update(
@@ -70,14 +70,14 @@ def begin_session() -> None:
 
 
 def _session_models() -> Sequence[type[models.Model]]:
-    """The tables of which nothing outlives a session."""
-    whole = [model for room in RESET_APPS for model in apps.get_app_config(room).get_models()]
-    parts = [apps.get_model(room, name) for room, names in RESET_MODELS.items() for name in names]
+    """Return the models whose rows belong to one session."""
+    whole = [model for label in RESET_APPS for model in apps.get_app_config(label).get_models()]
+    parts = [apps.get_model(label, name) for label, names in RESET_MODELS.items() for name in names]
     return [model for model in (*whole, *parts) if not model._meta.proxy]
 
 
 def _backdate() -> None:
-    """What people changed while they looked around stays, as if it had been so from the start."""
+    """Keep users' changes to subscriptions and connections, dated before the session."""
     run("DELETE FROM connections_subscriptioninterval")
     run(
         "INSERT INTO connections_subscriptioninterval (subscription_id, started_at)"
@@ -86,7 +86,7 @@ def _backdate() -> None:
     )
     run("UPDATE connections_subscription SET archived_at = %s WHERE archived_at > %s",
         (accounts.SEEDED_AT, accounts.SEEDED_AT))  # fmt: skip
-    run(  # least passes over NULL: what is not archived has to be left out
+    run(  # least() ignores NULL, so rows that are not archived need the CASE
         "UPDATE connections_executionconnection SET created_at = least(created_at, %s),"
         " archived_at = CASE WHEN archived_at IS NOT NULL THEN least(archived_at, %s) END",
         (accounts.SEEDED_AT, accounts.SEEDED_AT),
@@ -94,6 +94,6 @@ def _backdate() -> None:
 
 
 def connections_to_test() -> list[UUID]:
-    """Return the ids of the connections whose test is to be run as a job now."""
+    """Return the ids of the connections to test now."""
     live = ExecutionConnection.objects.live().order_by("account")
     return list(live.values_list("pk", flat=True))

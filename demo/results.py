@@ -1,4 +1,4 @@
-"""The demo's results in numbers: read once at the end, shown by `report`, told as JSON."""
+"""The demo's results in numbers: read once at the end, for the tables and the JSON line."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ WHERE status IN ('PENDING', 'SUBMITTING', 'UNKNOWN', 'CANCEL_REQUESTED') OR pend
 
 @dataclass(frozen=True, slots=True)
 class ConnectionResult:
-    """What a connection made of the session, in its account's currency."""
+    """A connection's result of the session, in its account's currency."""
 
     owner: str
     connection: str
@@ -94,26 +94,28 @@ class Results:
     closes: Sequence[Any]
     slippage: Sequence[Any]
     results: Sequence[ConnectionResult]
-    lost: Any  # answers that never came, and how many of those orders were found
+    lost: Any  # orders without a reply, and how many of them were found later
     seconds_to_first_fill: float | None
     audit: Mapping[str, Any]
 
     @property
     def holds(self) -> bool:
-        """Whether the audit shows something: without a signal, or without the brokers' own books,
-        counters that are 0 prove nothing."""
+        """Whether the audit proves that nothing is missing.
+
+        Counters of 0 prove nothing if there was no signal or a broker's books could not be read.
+        """
         return bool(self.audit["ok"] and self.audit["signals"] and not self.audit["unread"])
 
     @property
     def slippage_max(self) -> dict[str, Decimal]:
-        """The worst of all fills in each unit that slippage was measured in."""
+        """The worst slippage of all fills, by its unit."""
         found: dict[str, Decimal] = {}
         for row in self.slippage:
             found[row.unit] = max(row.worst, found.get(row.unit, row.worst))
         return found
 
     def as_dict(self) -> dict[str, Any]:
-        """The line for machines: the audit's, and what only a replay has."""
+        """Return the values of the JSON line: the audit's, and those of the replay."""
         return {
             **self.audit,
             "ok": self.holds,
@@ -128,13 +130,13 @@ class Results:
 
 
 def is_settled() -> bool:
-    """Whether nothing is under way: no order unsent or unanswered, no exit unfinished."""
+    """Return whether no order is waiting to be sent or answered and no exit is unfinished."""
     (found,) = rows(UNFINISHED)
     return bool(found.n == 0)
 
 
 def collect(audit: Mapping[str, Any]) -> Results:
-    """Compute the day's results and read everything; audit: its verdict as a mapping."""
+    """Compute the day's results and read all figures. audit: the audit's report as a mapping."""
     day = trading_day(market_now())
     compute_day(day)
     (first,) = rows(FIRST_FILL)
@@ -151,14 +153,14 @@ def collect(audit: Mapping[str, Any]) -> Results:
 
 
 def _results(day: Any) -> list[ConnectionResult]:
-    made = totals(None, day, day)
+    by_connection = totals(None, day, day)
     found = []
     for row in rows(CONNECTIONS):
-        rollup = made.get(row.id)
+        rollup = by_connection.get(row.id)
         found.append(
             ConnectionResult(
                 row.username, row.name, row.currency or "", row.orders, row.filled,
                 rollup.trades if rollup else 0, rollup.total if rollup else Decimal(0),
             )
         )  # fmt: skip
-    return sorted(found, key=lambda one: one.net, reverse=True)
+    return sorted(found, key=lambda result: result.net, reverse=True)

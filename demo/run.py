@@ -1,4 +1,4 @@
-"""The demo from its first to its last line."""
+"""One run of the demo, from its preparation to the summary."""
 
 import sys
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ from signals.feeds import create_feed_token
 from signals.models import Feed, FeedToken
 
 AFTER_THE_LAST = timedelta(minutes=3)  # market time between the last step and the summary
-SETTLE_SECONDS = 40.0  # machine time that what is still under way gets then
+SETTLE_SECONDS = 40.0  # machine time for orders that are still in progress then
 ROUND_SECONDS = 0.1
-TEST_QUEUES = ("maintenance", "execution", "execution")  # queues: three workers share the tests
+TEST_QUEUES = ("maintenance", "execution", "execution")  # three workers share the tests
 TOKEN_NAME = "demo"  # noqa: S105
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """once: end by itself. verbose: a line an event. speed: market seconds a machine second."""
+    """once: stop after the summary. verbose: a line per event. speed: market seconds per second."""
 
     once: bool = False
     verbose: bool = False
@@ -40,17 +40,18 @@ class Options:
 
 
 class DemoRun:
-    """One run: prepare the stack, play the script, tell what happens, sum up."""
+    """One run: prepare the stack, play the scenario, print what happens, show the summary."""
 
     def __init__(self, stack: Stack, console: Console, options: Options) -> None:
+        """stack: entered, not prepared yet."""
         self._stack, self._options = stack, options
         self._lead = stack_options.lead_seconds()
         self._steps = read_scenario()
         self._output = ConsoleOutput(console, verbose=options.verbose)
-        self.result: dict[str, Any] | None = None  # the line for machines, once there is one
+        self.result: dict[str, Any] | None = None  # the values of the JSON line, once known
 
     def run(self) -> int:
-        """Do all of it; return the exit code. Leaving the stack's `with` stops everything."""
+        """Run the demo; return the exit code. Leaving the stack's `with` stops everything."""
         self._output.console.print("Preparing database, accounts and prices …", style="dim")
         self._stack.prepare()
         self._output.console.print(self._stack.database, style="dim")
@@ -65,13 +66,13 @@ class DemoRun:
                     return self._play(supervisor)
                 if supervisor.wait(0):
                     break
-            self._output.write("This machine needs longer; the market starts once more", "yellow")
+            self._output.write("This machine needs more time; the market starts again", "yellow")
             supervisor.stop()
             self._lead = min(2 * self._lead, stack_options.LONGEST_LEAD)
         return _code(supervisor)
 
     def _start(self, lead: float) -> Supervisor:
-        """Begin a session, on a market clock that leaves the processes time to get ready."""
+        """Start a session, on a market clock that gives the processes time to get ready."""
         reset.begin_session()
         clock = stack_options.clock_in(lead, self._options.speed)
         set_market_clock(clock)
@@ -87,59 +88,59 @@ class DemoRun:
         return supervisor
 
     def _accounts_ready(self, supervisor: Supervisor) -> bool:
-        """Wait until every connection was tested and compared; False: not in time for the show."""
+        """Wait until every connection is tested and compared; False: not before the first alert."""
         while market_now() < self._steps[0].at:
             if supervisor.wait(ROUND_SECONDS):
                 return False
             self._output.events()
             if supervisor.unready() or (counts := _tested()) is None:
                 continue
-            total, well = counts
+            total, working = counts
             self._output.write(
-                f"{total} connections tested by the workers: {well} are well and compared with"
-                f" their brokers, {total - well} are not",
+                f"The workers tested {total} connections: {working} work and match their brokers,"
+                f" {total - working} do not",
                 "bold",
             )
             return True
         return False
 
     def _play(self, supervisor: Supervisor) -> int:
-        """Follow the script to its end, sum up, and go on until told to stop."""
-        door = AlertClient(self._stack.url, accounts.FEED, _new_token())
+        """Play the scenario, show the summary, then run until a signal stops the demo."""
+        client = AlertClient(self._stack.url, accounts.FEED, _new_token())
         for step in self._steps:
             while market_now() < step.at:
                 if supervisor.wait(ROUND_SECONDS):
                     return _code(supervisor)
                 self._output.events()
-            self._run_step(step, door)
+            self._run_step(step, client)
         if not self._settle(supervisor):
             return _code(supervisor)
         figures = self._summarize()
         if self._options.once:
             return 0 if figures.holds else 1
         console = self._output.console
-        console.print(f"\nIt runs on: look around at {self._stack.url}, Ctrl-C ends it.\n")
+        console.print(f"\nFillcast keeps running at {self._stack.url}. Press Ctrl-C to stop.\n")
         while not supervisor.wait(ROUND_SECONDS):
             self._output.events()
         return _code(supervisor)
 
-    def _run_step(self, step: Step, door: AlertClient) -> None:
+    def _run_step(self, step: Step, client: AlertClient) -> None:
         if step.act != "owners":
-            self._output.posted(door.post(step))
+            self._output.posted(client.post(step))
             return
         try:
-            ours = simulated_owners.close_by_api(door)
+            by_api = simulated_owners.close_by_api(client)
         except OSError as error:
             self._output.write(str(error), "bold red")
-            ours = 0
-        theirs = simulated_owners.close_at_the_broker()
+            by_api = 0
+        at_broker = simulated_owners.close_at_the_broker()
         self._output.write(
-            f"owners close {ours} positions by the API, and {theirs} at the broker behind us",
+            f"owners close {by_api} positions through the API and {at_broker} at the broker",
             "bold cyan",
         )
 
     def _settle(self, supervisor: Supervisor) -> bool:
-        """Wait until nothing is under way any more, within reason; False: stopped before."""
+        """Wait until no order is in progress, with a time limit; False: stopped before."""
         end, patience = self._steps[-1].at + AFTER_THE_LAST, float("inf")
         while machine_time() < patience:
             if supervisor.wait(ROUND_SECONDS):
@@ -149,7 +150,7 @@ class DemoRun:
                 patience = min(patience, machine_time() + SETTLE_SECONDS)
                 if is_settled():
                     break
-        self._output.events(all_of_them=True)
+        self._output.events(flush=True)
         return True
 
     def _summarize(self) -> Results:
@@ -157,13 +158,13 @@ class DemoRun:
         self.result = figures.as_dict()
         console = self._output.console
         report.show(figures, console, verbose=self._options.verbose)
-        kept = report.keep(figures, self._stack.folder / "demo")
-        console.print(f"All of it, connection by connection: {kept}", style="dim", soft_wrap=True)
+        path = report.keep(figures, self._stack.folder / "demo")
+        console.print(f"All figures, with each connection: {path}", style="dim", soft_wrap=True)
         return figures
 
 
 def _audit(patience: float = 10.0) -> dict[str, Any]:
-    """Audit until it holds, within reason: what a broker has just done is still on its way."""
+    """Audit until it holds, for `patience` seconds: the last reports may not be stored yet."""
     end = machine_time() + patience
     while not (report := audit()).ok and machine_time() < end:
         sleep(1)
@@ -171,26 +172,28 @@ def _audit(patience: float = 10.0) -> dict[str, Any]:
 
 
 def _tested() -> tuple[int, int] | None:
-    """Return how many connections there are and how many are well; None: not all were tested and
-    compared with their brokers."""
+    """Return the number of connections and of those that work.
+
+    None: some are not yet tested and compared with their brokers.
+    """
     health = ConnectionHealth.objects.filter(connection__archived_at=None)
-    well = health.filter(status=HealthStatus.ACTIVE)
+    working = health.filter(status=HealthStatus.ACTIVE)
     if health.filter(last_tested_at=None).exists():
         return None
-    if well.filter(connection__is_active=True, reconciled_at=None).exists():
+    if working.filter(connection__is_active=True, reconciled_at=None).exists():
         return None
-    return health.count(), well.count()
+    return health.count(), working.count()
 
 
 def _new_token() -> str:
-    """Return the secret in the address of this run's alerts; those of earlier runs are gone."""
+    """Return a new secret for the address of alerts; delete those of earlier runs."""
     feed = Feed.objects.get(slug=accounts.FEED)
     FeedToken.objects.filter(feed=feed, name=TOKEN_NAME).delete()
     return create_feed_token(feed, TOKEN_NAME)[1]
 
 
 def _code(supervisor: Supervisor) -> int:
-    """Say what failed, if something did, and return the exit code of a run that was ended."""
+    """Print the supervisor's failure, if any, and return the exit code of a stopped run."""
     if supervisor.failure:
         print(supervisor.failure, file=sys.stderr)
     return 1 if supervisor.failure else 0

@@ -1,4 +1,4 @@
-"""What happens in the demo and when: a file of alerts, posted as TradingView would post them."""
+"""The demo's scenario: a file of alerts with their times, posted as TradingView posts them."""
 
 import http.client
 import json
@@ -21,7 +21,7 @@ TIMEOUT_SECONDS = 10
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One entry of the file. at: market clock. act: what happens in place of an alert."""
+    """One entry of the file. at: on the market clock. act: an action in place of an alert."""
 
     at: datetime
     why: str
@@ -31,14 +31,14 @@ class Step:
 
     @property
     def title(self) -> str:
-        """What the alert says, and what for."""
-        words = (str(self.alert[name]) for name in TITLE_FIELDS if name in self.alert)
-        return f"{' '.join(words)} ({self.why})"
+        """The alert in short, and its purpose."""
+        fields = (str(self.alert[name]) for name in TITLE_FIELDS if name in self.alert)
+        return f"{' '.join(fields)} ({self.why})"
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the door said to an alert."""
+    """The web process's reply to an alert."""
 
     step: Step
     status: int
@@ -46,19 +46,19 @@ class Answer:
 
     @property
     def is_expected(self) -> bool:
-        """Whether the file had foreseen it."""
+        """Whether the scenario expects this status."""
         return self.status in self.step.expect
 
     @property
     def sentence(self) -> str:
-        """What it says, for people."""
-        faults = [str(one.get("detail", "")) for one in self.body.get("errors", ())]
-        said = [*faults, self.body.get("detail", ""), self.body.get("code", "")]
-        return next((text for text in said if text), "")
+        """The first message in the reply; '' if there is none."""
+        errors = [str(error.get("detail", "")) for error in self.body.get("errors", ())]
+        messages = [*errors, self.body.get("detail", ""), self.body.get("code", "")]
+        return next((text for text in messages if text), "")
 
 
 def read_scenario(path: Path = ALERTS) -> list[Step]:
-    """Return a file's steps in the order of their times. Raises MisconfiguredError."""
+    """Return a file's steps, ordered by time. Raises MisconfiguredError."""
     try:
         return sorted(_steps(json.loads(path.read_text())), key=lambda step: step.at)
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -78,47 +78,45 @@ def _steps(entries: list[dict[str, Any]]) -> Iterator[Step]:
 
 
 class AlertClient:
-    """The web process, from outside: one connection that is kept open.
-
-    token: the secret in the address that alerts are posted to.
-    """
+    """A client of the web process, with one connection that stays open."""
 
     def __init__(self, url: str, feed: str, token: str) -> None:
+        """token: the secret in the address that alerts are posted to."""
         parts = urlsplit(url)
-        self._line = http.client.HTTPConnection(
+        self._http = http.client.HTTPConnection(
             "127.0.0.1", parts.port or 80, timeout=TIMEOUT_SECONDS
         )
         self._path = f"/hooks/tradingview/{feed}/{token}/"
 
     def post(self, step: Step) -> Answer:
-        """Post a step's alert, as TradingView would; status 0 if nobody answered."""
+        """Post a step's alert, as TradingView would; the status is 0 if there was no reply."""
         return Answer(step, *self._send(self._path, step.alert, {}))
 
     def close_all(self, key: str) -> int:
-        """Close all positions of the owner of an API key; return how many exits were written.
+        """Close all positions of an API key's owner; return the number of exit orders.
 
-        Raises OSError if that does not work.
+        Raises OSError if the request fails.
         """
         headers = {"Authorization": f"Bearer {key}"}
-        status, told = self._send("/api/v1/positions/close-all/", {}, headers)
+        status, body = self._send("/api/v1/positions/close-all/", {}, headers)
         if status != CLOSING:
-            raise OSError(f"closing positions through the API was answered {status}: {told}")
-        return int(told["count"])
+            raise OSError(f"closing positions through the API returned {status}: {body}")
+        return int(body["count"])
 
     def _send(
         self, path: str, body: dict[str, Any], headers: dict[str, str]
     ) -> tuple[int, dict[str, Any]]:
         try:
-            self._line.request(
+            self._http.request(
                 "POST", path, json.dumps(body), {"Content-Type": "application/json", **headers}
             )
-            response = self._line.getresponse()
-            answer = response.read()
+            response = self._http.getresponse()
+            content = response.read()
         except (OSError, http.client.HTTPException) as error:
-            self._line.close()  # the next request opens it again
+            self._http.close()  # the next request opens it again
             return 0, {"detail": f"the web process does not answer ({error})"}
         try:
-            told: dict[str, Any] = json.loads(answer)
+            reply: dict[str, Any] = json.loads(content)
         except ValueError:
-            told = {"detail": f"{response.reason}, see the web process's log"}
-        return response.status, told
+            reply = {"detail": f"{response.reason}, see the web process's log"}
+        return response.status, reply

@@ -1,4 +1,4 @@
-"""Writing the cast down: set-based, and as often as wanted. What is there already stays."""
+"""Writes the demo's users and accounts. Existing rows stay, so it can run any number of times."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -27,18 +27,18 @@ from signals.models import Feed
 from users.models import User
 from users.tenancy import for_all_tenants
 
-MAX_SIGNAL_AGE = 14_400  # market seconds: four minutes of a machine at 60x
+MAX_SIGNAL_AGE = 14_400  # market seconds: four minutes at 60 times the speed
 PRICES = "Payrolls, 2 May 2014"
 
 
 @transaction.atomic
 def seed() -> int:
-    """Write users, presets, prices, a feed, accounts and subscriptions; return how many accounts.
+    """Write users, presets, prices, a feed, accounts and subscriptions; return the account count.
 
-    Only what is missing is written: run again, it changes nothing.
+    Only missing rows are written: a second run changes nothing.
     """
     with for_all_tenants():
-        everybody = accounts.demo_accounts()
+        every_account = accounts.demo_accounts()
         users = _users()
         presets = _presets()
         source = DataConnection.objects.get_or_create(
@@ -47,14 +47,14 @@ def seed() -> int:
         )[0]  # fmt: skip
         feed = _feed(users[accounts.OPERATOR])
         list_instruments()
-        _paper_accounts(everybody)
-        _connections(everybody, users, presets, source)
-        _subscriptions([one for one in everybody if not one.is_operators], feed)
-    return len(everybody)
+        _paper_accounts(every_account)
+        _connections(every_account, users, presets, source)
+        _subscriptions([account for account in every_account if not account.is_operators], feed)
+    return len(every_account)
 
 
 def _users() -> dict[str, User]:
-    """Return the demo's users by name. Hashing is slow on purpose, so a password is hashed once."""
+    """Return the demo's users by name; create missing ones. Hashing is slow, so it is done once."""
     names = (accounts.OPERATOR, *accounts.NAMES)
     known = set(User.objects.filter(username__in=names).values_list("username", flat=True))
     if missing := [name for name in names if name not in known]:
@@ -64,10 +64,10 @@ def _users() -> dict[str, User]:
 
 
 def _user(name: str, hashed: str) -> User:
-    operates = name == accounts.OPERATOR
+    is_operator = name == accounts.OPERATOR
     return User(
-        username=name, password=hashed, first_name=name.title(), is_staff=operates,
-        is_superuser=operates,
+        username=name, password=hashed, first_name=name.title(), is_staff=is_operator,
+        is_superuser=is_operator,
     )  # fmt: skip
 
 
@@ -94,57 +94,59 @@ def _feed(owner: User) -> Feed:
     )[0]
 
 
-def _paper_accounts(everybody: Sequence[Account]) -> None:
+def _paper_accounts(every_account: Sequence[Account]) -> None:
     hashed = hash_password(accounts.ACCOUNT_PASSWORD)
     PaperAccount.objects.bulk_create(
         [
             PaperAccount(
-                number=one.number, owner=one.owner, password_hash=hashed,
-                commission_per_million=Decimal(30), **one.paper,
+                number=account.number, owner=account.owner, password_hash=hashed,
+                commission_per_million=Decimal(30), **account.paper,
             )
-            for one in everybody
+            for account in every_account
         ],
         ignore_conflicts=True,
     )  # fmt: skip
 
 
 def _connections(
-    everybody: Sequence[Account],
+    every_account: Sequence[Account],
     users: dict[str, User],
     presets: dict[str, TradingPreset],
     source: DataConnection,
 ) -> None:
     known = set(ExecutionConnection.objects.values_list("id", flat=True))
-    missing = [one for one in everybody if one.id not in known]
+    missing = [account for account in every_account if account.id not in known]
     ExecutionConnection.objects.bulk_create(
-        _connection(one, users[one.owner], presets[one.preset], source) for one in missing
+        _connection(account, users[account.owner], presets[account.preset], source)
+        for account in missing
     )
-    ConnectionHealth.objects.bulk_create(ConnectionHealth(connection_id=one.id) for one in missing)
-    ConnectionLock.objects.bulk_create(ConnectionLock(connection_id=one.id) for one in missing)
+    ids = [account.id for account in missing]
+    ConnectionHealth.objects.bulk_create(ConnectionHealth(connection_id=id_) for id_ in ids)
+    ConnectionLock.objects.bulk_create(ConnectionLock(connection_id=id_) for id_ in ids)
 
 
 def _connection(
-    one: Account, owner: User, preset: TradingPreset, source: DataConnection
+    account: Account, owner: User, preset: TradingPreset, source: DataConnection
 ) -> ExecutionConnection:
-    whose: dict[str, Any] = {"admin" if one.is_operators else "user": owner}
+    owner_field: dict[str, Any] = {"admin" if account.is_operators else "user": owner}
     sealed = seal_credentials(
-        {"password": one.trait.password}, connection_id=one.id, owner_id=owner.pk
+        {"password": account.trait.password}, connection_id=account.id, owner_id=owner.pk
     )
     return ExecutionConnection(
-        id=one.id, name=one.name, type="paper", account=one.number, preset=preset,
-        data_connection=source, sealed_credentials=sealed, created_at=accounts.SEEDED_AT, **whose,
-        **one.trait.connection,
+        id=account.id, name=account.name, type="paper", account=account.number, preset=preset,
+        data_connection=source, sealed_credentials=sealed, created_at=accounts.SEEDED_AT,
+        **owner_field, **account.trait.connection,
     )  # fmt: skip
 
 
 def _subscriptions(tenants: Sequence[Account], feed: Feed) -> None:
     known = set(Subscription.objects.filter(feed=feed).values_list("connection_id", flat=True))
-    made = Subscription.objects.bulk_create(
-        Subscription(connection_id=one.id, feed=feed, **one.trait.subscription)
-        for one in tenants
-        if one.id not in known
+    created = Subscription.objects.bulk_create(
+        Subscription(connection_id=account.id, feed=feed, **account.trait.subscription)
+        for account in tenants
+        if account.id not in known
     )
     SubscriptionInterval.objects.bulk_create(
         SubscriptionInterval(subscription=subscription, started_at=accounts.SEEDED_AT)
-        for subscription in made
+        for subscription in created
     )

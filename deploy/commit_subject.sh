@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A commit's subject: its area, a colon, an imperative sentence, at most 72 characters.
+# Check a commit's subject: its area, a colon, an imperative sentence, at most 72 characters.
 set -euo pipefail
 subject=$(head -n 1 "$1")
 if [[ $subject == Merge* || $subject == Revert* || $subject == fixup!* || $subject == squash!* ]]; then

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the brokers' tests reach of brokers/ and conformance/, lines and branches: a table with the bar of each row;
-# fails below 80 % of a package, and below all of each parse.py and codes.py. Some ten minutes on
-# two cores, so it is no part of .ci/run: there it would be a second run of the same tests.
+# Measure what the brokers' tests cover of brokers/ and conformance/ (lines and branches) and print a table.
+# Fails below 80 % of a package and below 100 % of each parse.py and codes.py. It takes about ten minutes on
+# two cores and repeats tests that .ci/run has run, so it is not part of that.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,7 +9,7 @@ python=.venv/bin/python
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 export COVERAGE_FILE=$folder/brokers
-# Of the conformance suite one stage is enough to reach it, and the one by TCP needs no terminal.
+# One adapter is enough to cover the conformance suite; the one by TCP needs no terminal.
 $python -m coverage run --source=brokers,conformance -m pytest -q \
   tests/brokers tests/rate_limits tests/crypto tests/dwx tests/ibkr tests/mt5 tests/paper \
   tests/conformance/test_run.py \
@@ -44,7 +44,7 @@ for file in brokers/*/parse.py brokers/*/codes.py; do
   at_least 100 "$file"
 done
 if ((tests)); then
-  echo 'Tests failed, so the table tells less than there is.'
+  echo 'Tests failed, so the table is incomplete.'
   status=1
 fi
 exit $status

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything that must hold besides the tests. All checks run; the first failure does not hide the next.
+# Run every check except the tests. All run, even after one has failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,7 +17,7 @@ check() {
   fi
 }
 
-# Settings as in production, none of them real: `check --deploy` connects to nothing.
+# Placeholder settings as in production; `check --deploy` connects to nothing.
 as_in_production() {
   env FILLCAST_ENV=production FILLCAST_ENV_FILE=/dev/null FILLCAST_ALLOWED_HOSTS=fillcast.example \
     FILLCAST_PUBLIC_URL=https://fillcast.example FILLCAST_INSTALLATION_TAG=lnt \
@@ -42,7 +42,7 @@ check 'docs/settings.md, .env.example' $python manage.py settings_reference --ch
 check 'docs/reason-codes.md' $python manage.py reason_codes --check
 check 'docs/roles.md' $python manage.py roles --check
 check 'docs/role-matrix.md' $python -m tests.role_pages --check
-check 'README.md: what brokers offer' $python manage.py broker_table --check
+check 'README.md: broker capabilities' $python manage.py broker_table --check
 
 if ((${#failed[@]})); then
   printf '\n%s of the checks failed: %s\n' "${#failed[@]}" "$(IFS=,; echo "${failed[*]}")"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Pin what requirements*.in allow, for every system and Python that we support, by hash.
+# Pin requirements*.in by hash, for every supported system and Python version.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Run once by the postgres image when its data are new: three logins, each for what it may do.
-# The owner makes the tables; fillcast_trade and fillcast_web get their rights from the migrations.
+# The postgres image runs this once, with new data: it creates a login for each of the three roles.
+# The owner creates the tables; the migrations give fillcast_trade and fillcast_web their rights.
 set -eu
 
 psql --set ON_ERROR_STOP=1 --username "$POSTGRES_USER" --dbname postgres \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv with everything that requirements*.txt pin. Quick when nothing changed.
+# Create .venv with the packages that requirements*.txt pin. Returns at once if nothing changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,12 +17,12 @@ for name in ${FILLCAST_PYTHON:-} python3.12 python3.11 python3.13 python3; do
   if command -v "$name" >/dev/null && fits "$name"; then python=$name; break; fi
 done
 if [[ -z $python ]]; then
-  say "No Python 3.11, 3.12 or 3.13 found; install one, or name it: FILLCAST_PYTHON=/path/to/python make venv"
+  say "No Python 3.11, 3.12 or 3.13 found; install one, or set its path: FILLCAST_PYTHON=/path/to/python make venv"
   exit 1
 fi
 if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
   version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-  say "$python cannot make virtual environments (ensurepip is missing); on Debian and Ubuntu: apt install python$version-venv"
+  say "$python cannot create virtual environments (ensurepip is missing); on Debian and Ubuntu: apt install python$version-venv"
   exit 1
 fi
 
@@ -40,9 +40,9 @@ if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-in
   if grep -qE 'No space left' "$log"; then
     say "The disk is full: about 500 MB are needed."
   elif grep -qE 'Connection|Max retries|Temporary failure|Name or service|timed out|No matching distribution' "$log"; then
-    say "The packages could not be had. Is there a network, and does pip know the package index to use (pip config list)?"
+    say "The packages could not be downloaded. Check the network and pip's package index (pip config list)."
   else
-    say "The packages could not be installed; what pip said stands above."
+    say "The packages could not be installed; the output of pip is above."
   fi
   exit 1
 fi

@@ -1,4 +1,4 @@
-"""What a development installation makes for itself, so that nothing has to be set."""
+"""Secrets and servers of a development installation, so that no setting is required."""
 
 import base64
 import contextlib
@@ -18,7 +18,7 @@ from config.installation import is_production, read_env_file, var_folder
 from ops.embedded.errors import EmbeddedError
 
 START_TIMEOUT_SECONDS = 60
-# These start the servers themselves, or do not need them.
+# These commands start the servers themselves or do not need them.
 COMMANDS_WITHOUT_SERVERS = frozenset(
     [
         *("bench", "check", "collectstatic", "compilemessages", "demo", "diffsettings", "help"),
@@ -29,16 +29,16 @@ COMMANDS_WITHOUT_SERVERS = frozenset(
 
 
 def development_secrets(given: Mapping[str, str]) -> dict[str, str]:
-    """Return secrets for what `given` lacks; they are made once and kept in var/, for us only.
+    """Return secrets for what `given` lacks, created once and stored in var/ for this user only.
 
-    In production there are none. A web process gets no key that opens credentials.
+    Return nothing in production. A web process gets no key that opens credentials.
     """
     if is_production(given):
         return {}
     kept = _stored_secrets(var_folder(given))
     private, public = "FILLCAST_CREDENTIALS_PRIVATE_KEYS", "FILLCAST_CREDENTIALS_PUBLIC_KEY"
     if given.get(private) or given.get(public) not in (None, "", kept[public]):
-        del kept[private], kept[public]  # half of our pair would not fit half of theirs
+        del kept[private], kept[public]  # half of our pair does not match half of another
     elif given.get("FILLCAST_DB_ROLE") == "web":
         del kept[private]
     return {name: value for name, value in kept.items() if not given.get(name)}
@@ -53,7 +53,7 @@ def _stored_secrets(folder: Path) -> dict[str, str]:
             fresh = folder / f"secrets.{os.getpid()}.new"
             fresh.touch(mode=0o600)
             fresh.write_text(json.dumps(_new_secrets(), indent=1))
-            with contextlib.suppress(FileExistsError):  # another process was faster: its count
+            with contextlib.suppress(FileExistsError):  # another process was faster
                 os.link(fresh, path)
             fresh.unlink()
         kept: dict[str, str] = json.loads(path.read_text())
@@ -62,13 +62,13 @@ def _stored_secrets(folder: Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _folder_errors(folder: Path) -> Iterator[None]:
-    """Say in a sentence that the disk is full, read-only, or not ours."""
+    """Turn an OSError (full disk, read-only, no permission) into an EmbeddedError with a remedy."""
     try:
         yield
     except OSError as e:
         raise EmbeddedError(
-            f"The folder {folder} cannot be used: {e.strerror}. Make room, or let"
-            f" {'FILLCAST_VAR'} name another one."
+            f"The folder {folder} cannot be used: {e.strerror}. Free disk space, or set"
+            " FILLCAST_VAR to another folder."
         ) from e
 
 
@@ -85,10 +85,10 @@ def _new_secrets() -> dict[str, str]:
 
 @contextlib.contextmanager
 def servers_for(arguments: list[str]) -> Iterator[None]:
-    """Let a command have a database and Redis while it runs.
+    """Provide a database and Redis while a command runs.
 
-    They are those that are set, those that already run for this installation, or embedded ones
-    that end with the command. Raises EmbeddedError.
+    It uses the servers in the settings, those that already run for this installation, or embedded
+    ones that stop with the command. Raises EmbeddedError.
     """
     read_env_file()
     os.environ.update(development_secrets(os.environ))
@@ -114,8 +114,11 @@ def _print_embedded(folder: Path, state: str) -> None:
 
 @contextlib.contextmanager
 def _shared_servers(what: str) -> Iterator[None]:
-    """Whoever comes first starts the servers, and ends them when the last borrower is done."""
-    import fcntl  # neither is there on Windows
+    """Start the servers, or share running ones; stop them when the last command has ended.
+
+    what: names this command to others that find the folder locked. Raises EmbeddedError.
+    """
+    import fcntl  # fcntl is missing on Windows; install_lock imports it too
 
     from ops.embedded.install_lock import AlreadyRunningError, InstallLock
     from ops.embedded.servers import Servers, running_urls
@@ -127,7 +130,7 @@ def _shared_servers(what: str) -> Iterator[None]:
             borrowers = stack.enter_context((folder / "borrowers").open("ab"))
         end = time.monotonic() + START_TIMEOUT_SECONDS
         while True:
-            fcntl.flock(borrowers, fcntl.LOCK_SH)  # while we have it, the servers stay
+            fcntl.flock(borrowers, fcntl.LOCK_SH)  # while we hold it, the servers keep running
             if urls := running_urls(folder):
                 _print_embedded(folder, "running")
                 os.environ.update({name: urls[name] for name in urls if not os.environ.get(name)})
@@ -135,9 +138,9 @@ def _shared_servers(what: str) -> Iterator[None]:
                 return
             fcntl.flock(borrowers, fcntl.LOCK_UN)
             try:
-                holding = stack.enter_context(InstallLock(folder, what))
+                lock = stack.enter_context(InstallLock(folder, what))
                 break
-            except AlreadyRunningError:  # its servers are just starting, or just ending
+            except AlreadyRunningError:  # its servers are starting or stopping now
                 if time.monotonic() > end:
                     raise
                 time.sleep(0.1)
@@ -146,7 +149,7 @@ def _shared_servers(what: str) -> Iterator[None]:
         _print_embedded(folder, state)
         servers = stack.enter_context(Servers(folder, os.environ))
         os.environ.update(servers.urls)
-        holding.publish(**servers.urls)
+        lock.publish(**servers.urls)
         try:
             yield
         finally:

@@ -11,6 +11,6 @@ nssm set %SERVICE% AppRestartDelay 10000
 nssm set %SERVICE% AppStderr C:\fillcast\alpha-logs\worker.log
 nssm set %SERVICE% AppRotateFiles 1
 nssm set %SERVICE% AppRotateBytes 10485760
-@rem The user of the terminal; it asks nobody for the password, so give it here or in services.msc.
+@rem The user of the terminal. NSSM does not prompt for the password: pass it here or set it in services.msc.
 nssm set %SERVICE% ObjectName .\mt5-alpha %1
 nssm start %SERVICE%

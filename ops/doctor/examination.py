@@ -1,7 +1,7 @@
-"""Is this installation well? Named checks, each with what to do about it.
+"""Run the checks of an installation. Each finding says what to do about it.
 
-A check reads and judges; it changes nothing, and one that breaks is a finding itself. The judging
-functions are pure, so that every verdict can be tried without breaking a server.
+A check only reads. A check that raises becomes a finding itself. The `judge_*` functions are pure,
+so that tests can reach every verdict without breaking a server.
 """
 
 from collections.abc import Iterable
@@ -19,42 +19,42 @@ def examine(
 ) -> list[Check]:
     """Run every check and return the findings in order.
 
-    before: those that need no database; database: those that do, left out with one line when it
-    does not answer. The defaults are all that this installation has.
+    before: checks that need no database. database: checks that do; one line replaces them if the
+    database does not answer. By default all checks run.
     """
     findings: list[Check] = []
-    for name, look in before if before is not None else servers.WITHOUT_DATABASE:
-        findings += _run_check(name, look)
+    for name, check in before if before is not None else servers.WITHOUT_DATABASE:
+        findings += _run_check(name, check)
     needing = [*servers.DATABASE, *trading.CHECKS] if database is None else database
-    answer = _database_answers()
-    findings.append(answer)
-    if answer.result is FAIL:
+    database_finding = _check_database()
+    findings.append(database_finding)
+    if database_finding.result is FAIL:
         names = ", ".join(name for name, _ in needing)
-        return [*findings, warning("not checked", names, "Mend the database first.")]
-    for name, look in needing:
-        findings += _run_check(name, look)
+        return [*findings, warning("not checked", names, "Fix the database first.")]
+    for name, check in needing:
+        findings += _run_check(name, check)
     return findings
 
 
 def is_well(findings: Iterable[Check]) -> bool:
-    """Warnings are no failures: the exit code is for what stops trading."""
+    """Return whether no check failed. Warnings do not count: they do not stop trading."""
     return all(finding.result is not FAIL for finding in findings)
 
 
-def _run_check(name: str, look: CheckFunction) -> list[Check]:
+def _run_check(name: str, check: CheckFunction) -> list[Check]:
     try:
-        found = look()
+        found = check()
     except (DatabaseError, InterfaceError) as error:
         connection.close()
         first = str(error).strip().splitlines()[:1]
         return [failure(name, "".join(first), "Read the database's log; run `manage.py migrate`.")]
-    except Exception as error:
-        said = f"The check itself broke: {type(error).__name__}: {error}"
-        return [failure(name, said, "Report it to the developers.")]
+    except Exception as error:  # any: one broken check must not hide the findings of the others
+        detail = f"The check itself failed: {type(error).__name__}: {error}"
+        return [failure(name, detail, "Report it to the developers.")]
     return [found] if isinstance(found, Check) else list(found)
 
 
-def _database_answers() -> Check:
+def _check_database() -> Check:
     name = "database"
     try:
         with connection.cursor() as cursor:
@@ -68,10 +68,18 @@ def _database_answers() -> Check:
 
 
 def judge_version(version: int) -> Check:
-    """PostgreSQL's major version."""
+    """Judge PostgreSQL's major version."""
     detail = f"PostgreSQL {version} answers."
     if version < 15:
-        return failure("database", detail, "Upgrade to PostgreSQL 15 to 18; it lacks what we use.")
+        return failure(
+            "database",
+            detail,
+            "Upgrade to PostgreSQL 15 to 18; this version lacks features that Fillcast uses.",
+        )
     if version > 18:
-        return warning("database", detail, "Tested with 15 to 18; try this one before trading.")
+        return warning(
+            "database",
+            detail,
+            "Fillcast is tested with 15 to 18; test this version before trading.",
+        )
     return well("database", detail)

@@ -1,4 +1,4 @@
-"""What the doctor asks about prices: whether each used source tells them, and what helps."""
+"""The doctor's checks of price sources: whether each used source delivers, and what to do."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from prices.selectors import newest_time
 
 @dataclass(frozen=True, slots=True)
 class BrokerSource:
-    """A source that a broker tells, and how it fares. accounts: how many go by it."""
+    """A source whose prices come from a broker. accounts: how many use it."""
 
     name: str
     accounts: int
@@ -25,7 +25,7 @@ class BrokerSource:
 
 
 def sources_sql() -> str:
-    """The price sources of accounts that are watched."""
+    """Return the SQL that lists the price sources of monitored accounts."""
     return f"""
 SELECT d.id, d.name, d.kind, count(*) AS accounts,
   (SELECT extract(epoch FROM clock_timestamp() - max(q.received_at))::float8
@@ -37,8 +37,11 @@ WHERE {is_monitored_sql()} GROUP BY d.id, d.name, d.kind ORDER BY d.name
 
 
 def market_data() -> list[Check]:
-    """The price sources that accounts use which are switched on or have something open: each that
-    is recorded, and of those that brokers tell all that need the same in one."""
+    """Check the price sources of accounts that are active or have something open.
+
+    Each file or recorded source has its own finding. Sources of brokers with the same status share
+    one.
+    """
     found, accounts = [], dict[int, int]()
     for row in rows(sources_sql()):
         if row.kind == DataConnection.Kind.BROKER:
@@ -46,25 +49,29 @@ def market_data() -> list[Check]:
         else:
             newest = newest_time(row.id)
             found.append(judge_source(row.name, row.kind, row.accounts, row.received, newest))
-    alike: dict[tuple[str, str], list[BrokerSource]] = {}
+    by_status: dict[tuple[str, str], list[BrokerSource]] = {}
     now = datetime.now(UTC)
     for source in with_status(DataConnection.objects.filter(pk__in=accounts)).order_by(
         "name", "pk"
     ):
-        told = BrokerSource(source.name, accounts[source.pk], source_status(source, now))
-        alike.setdefault((told.status.label, told.status.remedy), []).append(told)
-    found += [judge_brokers(some) for some in alike.values()]
+        broker_source = BrokerSource(source.name, accounts[source.pk], source_status(source, now))
+        key = (broker_source.status.label, broker_source.status.remedy)
+        by_status.setdefault(key, []).append(broker_source)
+    found += [judge_brokers(sources) for sources in by_status.values()]
     return found or [well("market data", "No active account uses a price source yet.")]
 
 
 def judge_source(
     name: str, kind: str, accounts: int, received: float | None, newest: datetime | None
 ) -> Check:
-    """received: seconds since the last quote came in; newest: its time by the market clock."""
+    """Judge a source that is not a broker's.
+
+    received: seconds since the last quote arrived. newest: time of that quote on the market clock.
+    """
     title = f"market data: {name}"
     remedy = "Start `manage.py prices`, and check the source's settings."
     if received is None or newest is None:
-        return failure(title, f"No quote at all, for {accounts} accounts.", remedy)
+        return failure(title, f"No quotes yet; {accounts} accounts use this source.", remedy)
     if kind == "static":
         return well(title, "Constant quotes.")
     market_age = (market_now() - newest).total_seconds()
@@ -74,17 +81,17 @@ def judge_source(
     return well(title, detail)
 
 
-def judge_brokers(told: Sequence[BrokerSource]) -> Check:
-    """Some that brokers tell by accounts and that fare alike, in the words of their pages."""
-    names, fares = [one.name for one in told], told[0].status
-    title, said = f"market data: {join_first(names)}", fares.message
-    if len(told) > 1 and said:
-        said = f"{names[0]}: {said}"
-    if fares.is_well:
-        return well(title, said or "It tells.")
-    accounts = sum(one.accounts for one in told)
-    detail = f"{fares.label}, for {accounts} account{'s' * (accounts != 1)}. {said}"
-    remedy = fares.remedy or "Look at the page of the account that tells it."
-    # Where something is told the rest may be traded.
-    judge = warning if fares.label == PARTIAL else failure
+def judge_brokers(sources: Sequence[BrokerSource]) -> Check:
+    """Judge sources of brokers that have the same status, in the same texts as their pages."""
+    names, status = [source.name for source in sources], sources[0].status
+    title, message = f"market data: {join_first(names)}", status.message
+    if len(sources) > 1 and message:
+        message = f"{names[0]}: {message}"
+    if status.is_well:
+        return well(title, message or "Prices arrive.")
+    accounts = sum(source.accounts for source in sources)
+    detail = f"{status.label}, for {accounts} account{'s' * (accounts != 1)}. {message}"
+    remedy = status.remedy or "Open the page of the account that provides these prices."
+    # A partial source still delivers some symbols, and accounts can trade them.
+    judge = warning if status.label == PARTIAL else failure
     return judge(title, detail, remedy)

@@ -1,4 +1,4 @@
-"""What the doctor asks about the servers and this machine."""
+"""The doctor's checks of the servers and of this machine."""
 
 import shutil
 import time
@@ -29,23 +29,23 @@ ROLES = ("fillcast_trade", "fillcast_web")
 
 
 def environment() -> Check:
-    """The settings were read when this command started; what remains are doubtful ones."""
+    """Warn about valid but doubtful settings; malformed ones already stopped this command."""
     name = "environment"
     if settings.FILLCAST_ENV != "production":
-        return well(name, "Development: what is not set is made up.")
+        return well(name, "Development: settings that are missing have generated values.")
     replay, address = settings.FILLCAST_MARKET_CLOCK, settings.FILLCAST_PUBLIC_URL
     doubtful = {
-        "FILLCAST_MARKET_CLOCK is set, so market time is a replay's": replay is not None,
+        "FILLCAST_MARKET_CLOCK is set, so market time follows a replay": replay is not None,
         "FILLCAST_EMAIL_URL only prints e-mail": "console" in settings.EMAIL_BACKEND,
         "FILLCAST_PUBLIC_URL is not https": not address.startswith("https://"),
     }
-    if said := [text for text, applies in doubtful.items() if applies]:
-        return warning(name, f"Production, but {'; '.join(said)}.", "See docs/settings.md.")
-    return well(name, "Production; every setting that it needs is there.")
+    if doubts := [text for text, applies in doubtful.items() if applies]:
+        return warning(name, f"Production, but {'; '.join(doubts)}.", "See docs/settings.md.")
+    return well(name, "Production; every required setting is present.")
 
 
 def disk() -> Check:
-    """Room under var/ (or where it would be)."""
+    """Check the free disk space for var/."""
     folder = Path(settings.FILLCAST_VAR)
     while not folder.exists():
         folder = folder.parent
@@ -54,7 +54,7 @@ def disk() -> Check:
 
 
 def judge_disk(free: int, total: int) -> Check:
-    """A full disk stops PostgreSQL, and with it everything."""
+    """Judge free and total bytes: a full disk stops PostgreSQL, and with it everything."""
     share, gigabytes = free / total, free / 1e9
     detail = f"{gigabytes:,.1f} GB free ({share:.0%}) for {Path(settings.FILLCAST_VAR).name}/."
     remedy = "Free space, or move FILLCAST_VAR and PostgreSQL's data to a larger disk."
@@ -66,7 +66,7 @@ def judge_disk(free: int, total: int) -> Check:
 
 
 def redis_server() -> list[Check]:
-    """Redis and its clock."""
+    """Check that Redis answers, and compare its clock."""
     client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=2, socket_connect_timeout=2)
     try:
         started = time.monotonic()
@@ -75,7 +75,9 @@ def redis_server() -> list[Check]:
         apart = datetime.now(UTC).timestamp() - rtt / 2 - (seconds + micros / 1e6)
         info = client.info("server")
     except redis.RedisError as error:
-        remedy = "Start Redis and check REDIS_URL. Workers go on without it, beat's jobs do not."
+        remedy = (
+            "Start Redis and check REDIS_URL. Workers continue without it; scheduled jobs do not."
+        )
         return [failure("redis", f"No answer: {type(error).__name__}.", remedy)]
     finally:
         client.close()
@@ -84,15 +86,16 @@ def redis_server() -> list[Check]:
 
 
 def judge_redis(version: str, milliseconds: float) -> Check:
+    """Judge the version of Redis; milliseconds: round trip of one command."""
     parts = tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
     detail = f"Redis {version} answers in {milliseconds:.1f} ms."
     if parts < (6, 2):
-        return warning("redis", detail, "Tested with 6.2 and newer; upgrade it.")
+        return warning("redis", detail, "Upgrade Redis: Fillcast is tested with 6.2 and newer.")
     return well("redis", detail)
 
 
 def judge_clock(name: str, apart: float) -> Check:
-    """apart: seconds that this machine is ahead of the other."""
+    """Judge how far two clocks differ. apart: seconds that this machine is ahead of the other."""
     word = "ahead of" if apart >= 0 else "behind"
     return graded(
         name,
@@ -105,6 +108,7 @@ def judge_clock(name: str, apart: float) -> Check:
 
 
 def database_clock() -> Check:
+    """Compare this machine's clock with the database server's."""
     started = time.monotonic()
     (row,) = rows("SELECT clock_timestamp() AS now")
     rtt = time.monotonic() - started
@@ -113,7 +117,7 @@ def database_clock() -> Check:
 
 
 def keys() -> Check:
-    """A box for the public key is closed and opened."""
+    """Seal a test value with the public key and open it with the private keys."""
     return judge_keys(
         settings.FILLCAST_CREDENTIALS_PUBLIC_KEY,
         settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS,
@@ -122,16 +126,19 @@ def keys() -> Check:
 
 
 def judge_keys(public: bytes | None, private: Sequence[bytes], *, must_open: bool) -> Check:
+    """Judge the keys of credentials. must_open: this process trades, so it needs a private key."""
     name = "credentials keys"
     if public is None and not private:
         remedy = "Make a pair with `manage.py rotate_credentials_key --new` and set it."
-        return failure(name, "No key is set: credentials can be neither kept nor read.", remedy)
+        return failure(name, "No key is set: credentials can be neither stored nor read.", remedy)
     public = public or public_key_of(private[0])
     if not private:
         if must_open:
             remedy = "Set FILLCAST_CREDENTIALS_PRIVATE_KEYS for workers."
             return failure(name, "This process trades and cannot open credentials.", remedy)
-        return well(name, "This process can seal and not open, as a web process should.")
+        return well(
+            name, "This process can seal but not open credentials, as a web process should."
+        )
     secret = new_private_key()
     try:
         opened = open_sealed(
@@ -140,17 +147,18 @@ def judge_keys(public: bytes | None, private: Sequence[bytes], *, must_open: boo
             private_keys=private,
         )
     except CannotOpenError:
-        remedy = "Set the private key that belongs to FILLCAST_CREDENTIALS_PUBLIC_KEY, first."
-        return failure(name, "What the public key seals no private key here opens.", remedy)
+        remedy = "Put the private key of FILLCAST_CREDENTIALS_PUBLIC_KEY first in the list."
+        return failure(name, "No private key here opens what the public key seals.", remedy)
     if opened != secret:
         return failure(name, "A sealed text came back changed.", "Reinstall `cryptography`.")
     if public_key_of(private[0]) != public:
         remedy = "Put the newest private key first, then run `manage.py rotate_credentials_key`."
         return warning(name, "The public key belongs to an older private key.", remedy)
-    return well(name, f"What is sealed here opens here ({len(private)} private keys).")
+    return well(name, f"Sealing and opening works ({len(private)} private keys).")
 
 
 def roles() -> Check:
+    """Check that the database roles exist and cannot bypass row-level security."""
     name = "database roles"
     found = {
         row.rolname: row
@@ -165,11 +173,11 @@ def roles() -> Check:
     if strong := [role for role in ROLES if found[role].rolsuper or found[role].rolbypassrls]:
         remedy = f"ALTER ROLE {strong[0]} NOSUPERUSER NOBYPASSRLS."
         return failure(name, f"{', '.join(strong)} would see every tenant's rows.", remedy)
-    return well(name, "The roles for trading and for the web are there and bounded.")
+    return well(name, "The trading and web roles exist and are restricted.")
 
 
 def row_security() -> Check:
-    """Every table has policies and they are switched on; logs cannot be rewritten."""
+    """Check that row-level security is on for every table, with a policy."""
     name = "row-level security"
     tables = rows(
         "SELECT c.relname, c.relrowsecurity AS is_on,"
@@ -177,28 +185,32 @@ def row_security() -> Check:
         " FROM pg_class c WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition"
         " AND c.relnamespace = 'public'::regnamespace ORDER BY 1"
     )
-    bare = [row.relname for row in tables if not (row.is_on and row.has_policy)]
-    if bare:
+    unprotected = [row.relname for row in tables if not (row.is_on and row.has_policy)]
+    if unprotected:
         remedy = "Run `manage.py migrate`; a new table needs a line of common.row_security."
-        return failure(name, f"Without it: {join_first(bare, 5)}.", remedy)
+        return failure(name, f"Without it: {join_first(unprotected, 5)}.", remedy)
     return well(name, f"On for all {len(tables)} tables.")
 
 
 def append_only() -> Check:
+    """Check that no application role can change or delete rows of the execution log."""
     name = "append-only log"
-    may = rows(
+    excess = rows(
         "SELECT role, privilege FROM unnest(%s::text[]) role,"
         " unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) privilege"
         " WHERE has_table_privilege(role, 'execution_executionlog', privilege)",
         [list(ROLES)],
     )
-    if may:
-        remedy = f"REVOKE UPDATE, DELETE, TRUNCATE ON execution_executionlog FROM {may[0].role}."
-        return failure(name, f"{may[0].role} may {may[0].privilege} the execution log.", remedy)
+    if excess:
+        remedy = f"REVOKE UPDATE, DELETE, TRUNCATE ON execution_executionlog FROM {excess[0].role}."
+        return failure(
+            name, f"{excess[0].role} may {excess[0].privilege} the execution log.", remedy
+        )
     return well(name, "The application can only add to the execution log.")
 
 
 def migrations() -> Check:
+    """Check that every migration is applied."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     if not plan:
@@ -210,35 +222,39 @@ def migrations() -> Check:
 
 
 def timeouts() -> list[Check]:
-    """What this session was promised, and whether commits survive a power loss."""
-    wanted = databases.timeouts(settings.FILLCAST_DB_ROLE, settings.FILLCAST_LEASE_SECONDS)
-    wanted.pop("statement_timeout")  # the doctor has set its own
-    names = [*wanted, "fsync", "full_page_writes", "synchronous_commit"]
+    """Check this session's time-outs, and whether commits survive a power loss."""
+    expected = databases.timeouts(settings.FILLCAST_DB_ROLE, settings.FILLCAST_LEASE_SECONDS)
+    expected.pop("statement_timeout")  # the doctor sets its own
+    names = [*expected, "fsync", "full_page_writes", "synchronous_commit"]
     found = {
         row.name: row.setting
         for row in rows("SELECT name, setting FROM pg_settings WHERE name = ANY(%s)", [names])
     }
-    return [judge_timeouts(wanted, found), judge_durability(found)]
+    return [judge_timeouts(expected, found), judge_durability(found)]
 
 
-def judge_timeouts(wanted: Mapping[str, int], found: Mapping[str, str]) -> Check:
+def judge_timeouts(expected: Mapping[str, int], found: Mapping[str, str]) -> Check:
+    """Judge the time-outs of a session, in milliseconds by name."""
     name = "time-outs"
-    if wrong := [key for key, ms in wanted.items() if int(found.get(key, 0)) != ms]:
+    if wrong := [key for key, ms in expected.items() if int(found.get(key, 0)) != ms]:
         key = wrong[0]
-        remedy = "A pooler drops start-up options: let it pass them, or connect directly."
-        return failure(name, f"{key} is {found.get(key)} ms, not {wanted[key]}.", remedy)
-    return well(name, "A session gets the time-outs that it asks for.")
+        remedy = (
+            "A connection pooler drops start-up options: make it pass them, or connect directly."
+        )
+        return failure(name, f"{key} is {found.get(key)} ms, not {expected[key]}.", remedy)
+    return well(name, "Sessions get the time-outs that they request.")
 
 
 def judge_durability(found: Mapping[str, str]) -> Check:
+    """Judge the server's durability settings; found: values by name."""
     name = "durability"
     if off := [key for key in ("fsync", "full_page_writes") if found.get(key) == "off"]:
-        remedy = f"Set {off[0]} = on: an order that is sent must be on disk."
-        return failure(name, f"{off[0]} is off; a power loss loses what was committed.", remedy)
+        remedy = f"Set {off[0]} = on: every order that was sent must be on disk."
+        return failure(name, f"{off[0]} is off; a power loss can lose committed rows.", remedy)
     if found.get("synchronous_commit") == "off":
         remedy = "Set synchronous_commit = on: an intent must be on disk before its order leaves."
         return failure(name, "synchronous_commit is off.", remedy)
-    return well(name, "What is committed survives a power loss.")
+    return well(name, "Committed rows survive a power loss.")
 
 
 WITHOUT_DATABASE: list[tuple[str, CheckFunction]] = [

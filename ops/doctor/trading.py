@@ -1,4 +1,4 @@
-"""What the doctor asks about trading: processes, due work, prices, brokers."""
+"""The doctor's checks of trading: processes, due orders, prices, brokers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,22 +22,25 @@ from ops.doctor.servers import judge_clock
 from ops.doctor.verdicts import SECONDS, CheckFunction, failure, graded, warning, well
 
 START = "Start the processes: `make up`, or the services of your deployment."
-BEAT_SYNC_SECONDS = 300  # beat writes its last runs down every three minutes
+BEAT_SYNC_SECONDS = 300  # beat stores the times of its last runs every three minutes
 QUEUES = {"exits": "exits", "execution": "entries", "maintenance": "beat's jobs"}
 
 
 def workers() -> list[Check]:
-    """Each queue needs a process with a live lease."""
+    """Check that each queue has a process with a valid lease."""
     found = rows(
         "SELECT id, role, lease_until > clock_timestamp() AS alive FROM execution_workerlease"
     )
     alive = [row.role for row in found if row.alive]
-    silent = [row.id for row in found if not row.alive]
-    return judge_workers(alive, silent)
+    expired = [row.id for row in found if not row.alive]
+    return judge_workers(alive, expired)
 
 
-def judge_workers(alive: Sequence[str], silent: Sequence[str]) -> list[Check]:
-    """alive: roles (queues joined by +) of processes whose lease stands; silent: ids of others."""
+def judge_workers(alive: Sequence[str], expired: Sequence[str]) -> list[Check]:
+    """Judge the leases of workers.
+
+    alive: roles (queues joined by +) of processes with a valid lease. expired: ids of the others.
+    """
     served = {queue for role in alive for queue in role.split("+")}
     missing = [f"{queue} ({what})" for queue, what in QUEUES.items() if queue not in served]
     if not alive:
@@ -46,15 +49,15 @@ def judge_workers(alive: Sequence[str], silent: Sequence[str]) -> list[Check]:
         detail = f"{len(alive)} processes, but none for {', '.join(missing)}."
         return [failure("workers", detail, START)]
     found = [well("workers", f"{len(alive)} processes hold their leases.")]
-    if silent:
-        detail = f"{len(silent)} let their leases run out within the last day, first {silent[0]}."
-        remedy = "Read that process's log. Its orders are looked up by the others."
-        found.append(warning("silent processes", detail, remedy))
+    if expired:
+        detail = f"{len(expired)} leases expired within the last day, first {expired[0]}."
+        remedy = "Read that process's log. Other workers take over its orders."
+        found.append(warning("expired leases", detail, remedy))
     return found
 
 
 def beat() -> Check:
-    """The most frequent schedule tells whether beat runs."""
+    """Check that beat runs, by the last run of any schedule."""
     tasks = PeriodicTask.objects.filter(enabled=True, interval__isnull=False)
     times = [time for time in tasks.values_list("last_run_at", flat=True) if time]
     (row,) = rows("SELECT clock_timestamp() AS now")
@@ -63,11 +66,12 @@ def beat() -> Check:
 
 
 def judge_beat(schedules: int, seconds_ago: float | None) -> Check:
+    """Judge the number of enabled schedules and the seconds since the last run."""
     if not schedules:
-        remedy = "Enable the schedules in the admin; `manage.py migrate` writes missing ones."
-        return failure("beat", "No schedule is enabled: nothing is watched.", remedy)
+        remedy = "Enable the schedules in the admin; `manage.py migrate` adds missing ones."
+        return failure("beat", "No schedule is enabled: nothing is monitored.", remedy)
     if seconds_ago is None:
-        return failure("beat", "Never ran here.", START)
+        return failure("beat", "Beat has never run here.", START)
     detail = f"{schedules} schedules; one ran {age(seconds_ago)} ago."
     return graded(
         "beat",
@@ -80,6 +84,7 @@ def judge_beat(schedules: int, seconds_ago: float | None) -> Check:
 
 
 def due_orders() -> list[Check]:
+    """Check for orders that wait too long, overdue replies and undecided drift."""
     (row,) = rows(
         """
 SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution_order
@@ -94,15 +99,15 @@ SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution
         graded(
             "unanswered orders",
             row.unanswered,
-            f"{row.unanswered} orders whose answer is overdue by more than a minute.",
+            f"{row.unanswered} orders whose reply is overdue by more than a minute.",
             warn=0,
             fail=100,
-            remedy="They are looked up at the broker; watch them in the admin, state UNKNOWN.",
+            remedy="Fillcast queries the broker. See the orders in state UNKNOWN in the admin.",
         ),
         graded(
             "drift",
             row.drift,
-            f"{row.drift} differences from brokers wait for a decision.",
+            f"{row.drift} drift items wait for a decision.",
             warn=0,
             fail=float("inf"),
             remedy="Decide them in the drift inbox.",
@@ -111,33 +116,34 @@ SELECT extract(epoch FROM clock_timestamp() - (SELECT min(due_at) FROM execution
 
 
 def judge_due(waiting: float | None) -> Check:
-    """waiting: seconds that the oldest due order has been due."""
+    """Judge the oldest due order. waiting: seconds since it became due; None if there is none."""
     if waiting is None or waiting <= 0:
-        return well("due orders", "None waits.")
+        return well("due orders", "No order is waiting.")
     return graded(
         "due orders",
         waiting,
         f"The oldest has been due for {age(waiting)}.",
         warn=10,
         fail=60,
-        remedy=f"Workers are away or too few. {START}",
+        remedy=f"No worker runs, or there are too few. {START}",
     )
 
 
 def outbox() -> Check:
+    """Check that events leave the outbox in time."""
     (row,) = rows(
         "SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(created_at))::float8"
         " AS oldest FROM events_event WHERE delivered_at IS NULL"
     )
-    detail = f"{row.many:,} events wait to be told" + (
+    detail = f"{row.many:,} events wait for delivery" + (
         f", the oldest for {age(row.oldest)}." if row.many else "."
     )
-    remedy = "CheckFunction at the maintenance worker and at beat's schedule `deliver events`."
+    remedy = "Check the maintenance worker and beat's schedule `deliver events`."
     return graded("outbox", row.oldest or 0, detail, warn=60, fail=3600, remedy=remedy)
 
 
 def stored_credentials() -> Check:
-    """Whether a rotation of keys went through."""
+    """Check that stored credentials and channels are sealed for the current key."""
     name = "stored credentials"
     stored = rows(
         "SELECT sealed_credentials AS box FROM connections_executionconnection"
@@ -154,11 +160,14 @@ def stored_credentials() -> Check:
         )
         remedy = "Run `manage.py rotate_credentials_key`; keep the older private key until then."
         return warning(name, detail, remedy)
-    detail = f"{len(stored)} accounts' and {len(channels)} channels', all for the present key."
+    detail = (
+        f"{len(stored)} accounts' and {len(channels)} channels', all sealed for the current key."
+    )
     return well(name, detail)
 
 
 def connections() -> list[Check]:
+    """Check how many monitored accounts are in error."""
     found = rows(
         "SELECT c.name, c.type, h.status, h.last_error FROM connections_executionconnection c"
         " LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id"
@@ -172,13 +181,13 @@ def connections() -> list[Check]:
         f"{len(broken)} of {len(found)} active accounts are in error, last {first.name} "
         f"({first.type}): {first.last_error[:120]}"
     )
-    remedy = "Read each account's last error, mend it, run its connection test."
+    remedy = "Read each account's last error, fix the cause, then run its connection test."
     judge = failure if len(broken) * 2 > len(found) else warning
     return [judge("connections", detail, remedy)]
 
 
 def broker_hosts() -> Check:
-    """Hosts whose circuit is open: entries wait for them."""
+    """Check for broker hosts with an open circuit breaker; entries for them wait."""
     found = rows(
         "SELECT host, failing, contacted, message, extract(epoch FROM clock_timestamp()"
         " - opened_at)::float8 AS seconds FROM connections_hostcircuit"
@@ -188,39 +197,44 @@ def broker_hosts() -> Check:
         return well("broker hosts", "No circuit is open.")
     first = found[0]
     detail = (
-        f"{len(found)} away, first {first.host} for {age(first.seconds)}: {first.failing} of "
+        f"{len(found)} down, first {first.host} for {age(first.seconds)}: {first.failing} of "
         f"{first.contacted} accounts did not answer. {first.message[:120]}"
     )
-    remedy = "Entries wait, exits are sent; it is probed by itself. If it lasts, ask the broker."
+    remedy = (
+        "Entries wait and exits are sent. Fillcast probes the host automatically; if it stays "
+        "down, contact the broker."
+    )
     return warning("broker hosts", detail, remedy)
 
 
 def session_lane_owners() -> Check:
-    """Each lane of broker sessions needs a process that holds it."""
+    """Check that a session worker holds each lane that accounts use."""
     return judge_lanes(session_lanes.lanes_in_use())
 
 
 def judge_lanes(found: Sequence[session_lanes.Lane]) -> Check:
+    """Judge the session lanes in use; each needs an owner."""
     name = "session lanes"
     if not found:
         return well(name, "No account needs a session.")
-    unheld = [lane for lane in found if not lane.owner]
-    if not unheld:
+    without_worker = [lane for lane in found if not lane.owner]
+    if not without_worker:
         owners = len({lane.owner for lane in found})
-        return well(name, f"{len(found)} lanes are held by {owners} processes.")
-    accounts = sum(lane.connections for lane in unheld)
-    first = unheld[0]
+        return well(name, f"{len(found)} lanes are held by {owners} session workers.")
+    accounts = sum(lane.connections for lane in without_worker)
+    first = without_worker[0]
     since = f" for {age(first.seconds)}" if first.seconds is not None else ""
     detail = (
-        f"{len(unheld)} of {len(found)} lanes are held by nobody, with {accounts} accounts: their "
-        f"orders wait. First {first.name}{since}."
+        f"{len(without_worker)} of {len(found)} lanes have no session worker; the orders of "
+        f"{accounts} accounts wait. First {first.name}{since}."
     )
-    starts = dict.fromkeys(lane.remedy for lane in unheld)
+    starts = dict.fromkeys(lane.remedy for lane in without_worker)
     remedy = f"{'; '.join(list(starts)[:5])}."
     return warning(name, detail, f"{remedy[0].upper()}{remedy[1:]}")
 
 
 def halts() -> Check:
+    """Check for kill switches that are set."""
     found = rows(
         "SELECT scope, mode, reason FROM connections_killswitch WHERE released_at IS NULL"
         " ORDER BY scope = 'ALL' DESC, id"
@@ -228,52 +242,56 @@ def halts() -> Check:
     if not found:
         return well("kill switch", "None is set.")
     detail = f"{len(found)} set, first {found[0].mode} for {found[0].scope}: {found[0].reason}"
-    return warning("kill switch", detail, "Release it when its reason is gone.")
+    return warning("kill switch", detail, "Release it when its reason no longer applies.")
 
 
 def epoch() -> Check:
-    """Whether the database was restored, and is it settled."""
+    """Check whether the database was restored and its recovery epoch is still open."""
     found = Epoch.objects.first()
     if found is None:
         return well("epoch", "No process has traded yet.")
     if found.released_at is not None:
-        return well("epoch", f"{found}, nothing is open.")
+        return well("epoch", f"{found}; no recovery is in progress.")
     left = (
-        ", ".join(f"{one.what} {one.count}" for one in list_open_issues(found)) or "all is settled"
+        ", ".join(f"{issue.what} {issue.count}" for issue in list_open_issues(found))
+        or "nothing is left to settle"
     )
     detail = f"{found} is open since {found.opened_at:%-d %b %H:%M} UTC, entries wait: {left}."
-    remedy = "Run `manage.py new_epoch --status`; docs/operations.md says what each line wants."
+    remedy = "Run `manage.py new_epoch --status`; docs/operations.md explains each line."
     return warning("epoch", detail, remedy)
 
 
 def broker_clocks() -> list[Check]:
-    """Each broker kind in use tells its time; a simulated one goes by the market clock. A session
-    belongs to its lane's process: such brokers' clocks are in their connection tests."""
-    kinds = rows(
+    """Compare the clock of each broker type in use with the market clock.
+
+    Brokers with sessions are left out, since only the lane's worker can call them; their connection
+    tests compare the clocks.
+    """
+    broker_types = rows(
         "SELECT DISTINCT type FROM connections_executionconnection"
         " WHERE archived_at IS NULL AND is_active AND lane = '' ORDER BY 1"
     )
-    return [check for row in kinds for check in [_broker_clock(row.type)] if check]
+    return [check for row in broker_types for check in [_broker_clock(row.type)] if check]
 
 
-def _broker_clock(kind: str) -> Check | None:
-    name = f"clock: {kind}"
+def _broker_clock(broker_type: str) -> Check | None:
+    name = f"clock: {broker_type}"
 
-    async def ask() -> datetime | None:
-        adapter = adapter_for(kind)
+    async def read_clock() -> datetime | None:
+        adapter = adapter_for(broker_type)
         try:
             return await asyncio.wait_for(adapter.clock(), SECONDS)
         finally:
             await adapter.disconnect()
 
     try:
-        told = asyncio.run(ask())
-    except Exception as error:
-        said = f"{type(error).__name__}: {error}"[:200]
-        return warning(name, f"No answer: {said}", "Run the connection test of an account there.")
-    if told is None:
-        return None  # this kind tells no time
-    return judge_clock(name, (market_now() - told).total_seconds())
+        broker_time = asyncio.run(read_clock())
+    except Exception as error:  # any: a broker's library may raise anything
+        message = f"{type(error).__name__}: {error}"[:200]
+        return warning(name, f"No reply: {message}", "Run the connection test of an account there.")
+    if broker_time is None:
+        return None  # this broker type has no clock
+    return judge_clock(name, (market_now() - broker_time).total_seconds())
 
 
 CHECKS: list[tuple[str, CheckFunction]] = [

@@ -1,32 +1,32 @@
-"""What a check of the doctor finds: well, a warning or a failure, and what to do. Pure."""
+"""Results of the doctor's checks: well, a warning or a failure, with a remedy. Pure."""
 
 from collections.abc import Callable, Sequence
 
 from brokers.types import Check, CheckResult
 
 OK, WARN, FAIL = CheckResult.OK, CheckResult.WARN, CheckResult.FAIL
-
-
-SECONDS = 5  # for one statement or one question to somebody else
-
+SECONDS = 5  # time limit for one statement or one call to a broker
 
 CheckFunction = Callable[[], Check | Sequence[Check]]
 
 
 def well(name: str, detail: str) -> Check:
+    """Return a finding that needs no action."""
     return Check(name, OK, detail)
 
 
 def warning(name: str, detail: str, remedy: str) -> Check:
+    """Return a finding that does not stop trading."""
     return Check(name, WARN, detail, remedy)
 
 
 def failure(name: str, detail: str, remedy: str) -> Check:
+    """Return a finding that stops trading or risks data."""
     return Check(name, FAIL, detail, remedy)
 
 
 def graded(name: str, value: float, detail: str, *, warn: float, fail: float, remedy: str) -> Check:
-    """Judge a number of which more is worse: above `warn`, above `fail`."""
+    """Judge a value of which more is worse: a warning above `warn`, a failure above `fail`."""
     if value > fail:
         return failure(name, detail, remedy)
     return warning(name, detail, remedy) if value > warn else well(name, detail)

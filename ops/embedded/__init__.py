@@ -1,6 +1,6 @@
-"""PostgreSQL and Redis for a machine that has neither: started from wheels, kept under var/.
+"""PostgreSQL and Redis for a machine that has neither: started from wheels, stored under var/.
 
-`servers.Servers` has both; `postgres.PostgresServer` and `redis.RedisServer` each one;
-`holding.Holding` lets one process at a time have them; `ready.announce_ready` is for whoever is
-supervised. Imports nothing here: Windows has `ready`, but not what the others stand on.
+`servers.Servers` runs both; `postgres.PostgresServer` and `redis.RedisServer` one each;
+`install_lock.InstallLock` lets one process at a time use them. This file imports nothing, since
+most of these modules need POSIX and Windows workers import the package.
 """

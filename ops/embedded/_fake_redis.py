@@ -1,9 +1,9 @@
-"""A Redis in pure Python, for machines where no redis-server can be had: a last resort.
+"""A Redis in pure Python, the last resort on a machine without a redis-server.
 
-    python _fake_redis.py PORT    (the settings that come on standard input name the password)
+    python _fake_redis.py PORT    (reads and ignores the settings on standard input)
 
-It keeps nothing, is slow, and knows no password: whoever is on this machine can ring the bell.
-Rows are the jobs, so all that a stranger can do is to make a worker look earlier.
+It stores nothing, is slow and checks no password: every user of this machine can send messages.
+Database rows are the jobs, so such a message can only make a worker poll earlier.
 """
 
 import sys

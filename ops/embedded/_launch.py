@@ -2,8 +2,8 @@
 
     python -I -S _launch.py PARENT SIGNAL UID GID -- program arguments…
 
-A program of its own instead of subprocess's preexec_fn, which may deadlock where threads run.
-UID and GID -1: stay who we are.
+This is a separate program because subprocess's preexec_fn may deadlock in a process with threads.
+UID and GID -1: keep the present user.
 """
 
 import ctypes
@@ -22,7 +22,7 @@ def main(arguments: list[str]) -> None:
         os.setuid(uid)
     if sys.platform == "linux":  # after setuid, which clears it
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, at_death)
-        if os.getppid() != parent:  # it died before the kernel knew whom to watch
+        if os.getppid() != parent:  # the parent ended before prctl took effect
             sys.exit(1)
     program = arguments[5:]
     os.execvp(program[0], program)

@@ -1,5 +1,5 @@
-"""What goes wrong with embedded servers, in one sentence for the person at the terminal."""
+"""The error of embedded servers, with a sentence for the operator."""
 
 
 class EmbeddedError(Exception):
-    """An embedded server cannot run; the text says why and what to do."""
+    """An embedded server cannot run; the text says why and what to do about it."""

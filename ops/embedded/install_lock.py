@@ -1,4 +1,4 @@
-"""One at a time: who holds the folder var/, and what the others may know about it."""
+"""The lock on the folder var/, and what its holder publishes about itself."""
 
 import fcntl
 import json
@@ -8,35 +8,39 @@ from typing import IO, Any, Self
 
 from ops.embedded.errors import EmbeddedError
 
-# PostgreSQL runs as another user when we are root: it passes through, and lists nothing.
+# PostgreSQL runs as another user if we are root: it may pass through, but not list files.
 FOLDER_MODE = 0o711 if os.geteuid() == 0 else 0o700
 
 
 class AlreadyRunningError(EmbeddedError):
-    """Another process of this installation runs; `told` is what it said about itself."""
+    """Another process of this installation runs; `info` is what it published about itself."""
 
-    def __init__(self, told: dict[str, Any]) -> None:
-        self.info = told
-        what, pid, url = (told.get(name) for name in ("what", "pid", "url"))
+    def __init__(self, info: dict[str, Any]) -> None:
+        self.info = info
+        what, pid, url = (info.get(name) for name in ("what", "pid", "url"))
         where = f"pid {pid}, {url}" if url else f"pid {pid}"
-        super().__init__(f"Fillcast is already running ({what}, {where}); use it, or end it first.")
+        super().__init__(
+            f"Fillcast is already running ({what}, {where}); use it, or stop it first."
+        )
 
 
 class InstallLock:
-    """A folder that belongs to this process until it ends, however it ends.
+    """A folder that belongs to this process until it ends, even if it is killed.
 
-    What is told stays on disk (only for this user's eyes) and is believed only while it is held.
-    After a kill, `left` has what the last holder had told: its leftovers can be looked for.
+    What the holder publishes is stored in the folder, readable by this user only, and is valid only
+    while the lock is held. If the last holder was killed, `previous_info` has what it published, to
+    find the processes that it left running.
     """
 
     def __init__(self, folder: Path, what: str) -> None:
+        """what: names this process to others that find the folder locked."""
         self.folder = folder.absolute()
         self.previous_info: dict[str, Any] = {}
         self._info: dict[str, Any] = {"what": what, "pid": os.getpid()}
         self._lock: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Take the folder. Raises AlreadyRunningError."""
+        """Lock the folder. Raises AlreadyRunningError, or EmbeddedError if it cannot be used."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.folder.chmod(FOLDER_MODE)
@@ -54,7 +58,7 @@ class InstallLock:
         return self
 
     def publish(self, **more: Any) -> None:
-        """Add to what others may know: url, DATABASE_URL, REDIS_URL, children."""
+        """Publish more values: url, DATABASE_URL, REDIS_URL, children."""
         self._info |= more
         fresh = self.folder / "running.new"
         fresh.touch(mode=0o600)
@@ -62,7 +66,7 @@ class InstallLock:
         fresh.rename(self.folder / "running.json")
 
     def __exit__(self, *_: object) -> None:
-        """Let the folder go."""
+        """Release the folder."""
         if self._lock is not None:
             (self.folder / "running.json").unlink(missing_ok=True)
             self._lock.close()
@@ -70,7 +74,7 @@ class InstallLock:
 
 
 def holder_info(folder: Path) -> dict[str, Any]:
-    """Return what the holder of `folder` tells; nothing if nobody holds it."""
+    """Return what the holder of `folder` publishes; an empty mapping if it is not locked."""
     try:
         with (folder / "lock").open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -83,7 +87,7 @@ def holder_info(folder: Path) -> dict[str, Any]:
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        told = json.loads((folder / "running.json").read_text())
+        info = json.loads((folder / "running.json").read_text())
     except (OSError, ValueError):
         return {}
-    return told if isinstance(told, dict) else {}
+    return info if isinstance(info, dict) else {}

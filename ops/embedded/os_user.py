@@ -1,4 +1,4 @@
-"""As whom the servers run: as ourselves, but never as root."""
+"""The user that embedded servers run as: the present user, but never root."""
 
 import os
 import pwd
@@ -9,10 +9,12 @@ from typing import Any
 
 from ops.embedded.errors import EmbeddedError
 
+UNPRIVILEGED = "nobody"
+
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """A user that a server runs as. `dropped`: it is not the one that we run as."""
+    """A user that a server runs as. dropped: it is not the user of this process."""
 
     uid: int
     gid: int
@@ -30,13 +32,16 @@ class ServerUser:
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
 
     def may(self, how: str, path: Path) -> bool:
-        """Tell whether this user may read ("r"), write ("w") or enter and run ("x") `path`."""
+        """Return whether this user may read ("r"), write ("w") or enter and run ("x") `path`."""
         command = ["test", f"-{how}", str(path)]
         return subprocess.run(command, cwd="/", check=False, **self.popen()).returncode == 0
 
 
 def server_user() -> ServerUser:
-    """Return ourselves; for root, whoever called sudo, else `nobody`."""
+    """Return the present user; for root, the caller of sudo, else the system's unprivileged user.
+
+    Raises EmbeddedError if the system has no such user.
+    """
     if os.geteuid() != 0:
         return ServerUser(os.geteuid(), os.getegid(), dropped=False)
     uid = int(os.environ.get("SUDO_UID") or 0)
@@ -44,10 +49,10 @@ def server_user() -> ServerUser:
     if uid and gid:
         return ServerUser(uid, gid, dropped=True)
     try:
-        nobody = pwd.getpwnam("nobody")
+        fallback = pwd.getpwnam(UNPRIVILEGED)
     except KeyError:
         raise EmbeddedError(
-            "PostgreSQL never runs as root and this system has no user `nobody`;"
+            f"PostgreSQL never runs as root and this system has no user `{UNPRIVILEGED}`;"
             " run Fillcast as an ordinary user or set DATABASE_URL."
         ) from None
-    return ServerUser(nobody.pw_uid, nobody.pw_gid, dropped=True)
+    return ServerUser(fallback.pw_uid, fallback.pw_gid, dropped=True)

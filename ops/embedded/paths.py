@@ -1,4 +1,4 @@
-"""Where programs and data lie: found, and moved to where the servers' user can reach them."""
+"""Finds programs and data folders, and copies them where the servers' user can reach them."""
 
 import contextlib
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from ops.embedded.errors import EmbeddedError
 from ops.embedded.os_user import ServerUser
 
-# For root only, when the wanted folder lies below one that the servers' user cannot enter.
+# For root only, if the servers' user cannot enter a parent of the wanted folder.
 FALLBACK_FOLDERS = (Path("/var/lib"), Path("/var/tmp"))
 MIN_FREE_BYTES = 150 * 1024 * 1024
 
@@ -20,8 +20,8 @@ MIN_FREE_BYTES = 150 * 1024 * 1024
 def package_folder(name: str) -> Path | None:
     """Return where an installed package's files are, without importing it."""
     spec = importlib.util.find_spec(name)
-    places = spec.submodule_search_locations if spec else None
-    return Path(next(iter(places))) if places else None
+    folders = spec.submodule_search_locations if spec else None
+    return Path(next(iter(folders))) if folders else None
 
 
 def version_of(distribution: str) -> str:
@@ -30,26 +30,27 @@ def version_of(distribution: str) -> str:
 
 
 def require_disk_space(folder: Path) -> None:
-    """Raise EmbeddedError if the disk below `folder` is all but full."""
+    """Raise EmbeddedError if the disk of `folder` is almost full."""
     free = shutil.disk_usage(folder).free
     if free < MIN_FREE_BYTES:
         raise EmbeddedError(
             f"The disk with {folder} is full ({free // 1_000_000} MB left, the database needs"
-            f" {MIN_FREE_BYTES // 1_000_000} MB); make room or set FILLCAST_VAR to a folder "
+            f" {MIN_FREE_BYTES // 1_000_000} MB); free disk space or set FILLCAST_VAR to a folder "
             f"elsewhere."
         )
 
 
 def reachable_folder(wanted: Path, identity: ServerUser) -> Path:
-    """Return `wanted`, made if missing, or a folder elsewhere if `identity` cannot reach it.
+    """Return `wanted`, created if missing, or another folder if `identity` cannot reach it.
 
-    The place elsewhere is written down beside `wanted` (`<name>.elsewhere`) and used again.
+    The path of the other folder is stored next to `wanted` (`<name>.elsewhere`) and used again.
+    Raises EmbeddedError.
     """
     try:
         wanted.mkdir(parents=True, exist_ok=True)
         require_disk_space(wanted)
     except OSError as e:
-        raise EmbeddedError(f"The folder {wanted} cannot be made: {e.strerror}.") from e
+        raise EmbeddedError(f"The folder {wanted} cannot be created: {e.strerror}.") from e
     if not identity.dropped or identity.may("x", wanted):
         return wanted
     note = wanted.with_name(f"{wanted.name}.elsewhere")
@@ -75,8 +76,8 @@ def reachable_folder(wanted: Path, identity: ServerUser) -> Path:
 def reachable_copy(source: Path, beside: list[Path], target: Path, identity: ServerUser) -> Path:
     """Return `source` or, if `identity` cannot reach it, a copy of it below `target`.
 
-    beside: folders or files that have to keep their place relative to source's parent.
-    A copy is made once, and never seen half done.
+    beside: folders or files that must keep their path relative to source's parent. The copy is made
+    once and renamed when complete, so that no process sees a part of it.
     """
     if identity.may("r", source) and identity.may("x", source):
         return source
@@ -85,12 +86,12 @@ def reachable_copy(source: Path, beside: list[Path], target: Path, identity: Ser
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=".copy-", dir=target.parent))
         for path in (source, *beside):
-            place = unfinished / path.relative_to(root)
+            destination = unfinished / path.relative_to(root)
             if path.is_dir():
-                shutil.copytree(path, place, symlinks=True, ignore=_needless)
+                shutil.copytree(path, destination, symlinks=True, ignore=_ignored)
             else:
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(path, place)
+                destination.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(path, destination)
         unfinished.chmod(0o755)
         with contextlib.suppress(OSError):  # another process was faster
             unfinished.rename(target)
@@ -98,5 +99,5 @@ def reachable_copy(source: Path, beside: list[Path], target: Path, identity: Ser
     return target / source.relative_to(root)
 
 
-def _needless(_folder: str, names: list[str]) -> list[str]:
+def _ignored(_folder: str, names: list[str]) -> list[str]:
     return [name for name in names if name == "include" or name.endswith(".a")]

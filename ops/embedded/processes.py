@@ -1,4 +1,4 @@
-"""Processes that die with their starter, and telling them from others that took their number."""
+"""Processes that end with their starter, identified even if their number is used again."""
 
 import os
 import signal
@@ -26,10 +26,10 @@ def spawn(
     at_death: signal.Signals = signal.SIGTERM,
     stdin: bytes | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start `command` in a session of its own, so that Ctrl-C does not reach it.
+    """Start `command` in its own session, so that Ctrl-C does not reach it.
 
-    It gets `at_death` when the *thread* that called this ends (Linux): call it from one that lives
-    as long as the process should. `stdin` is given to it and closed.
+    On Linux it gets the signal `at_death` when the *thread* that called this ends: call it from a
+    thread that runs as long as the process should. stdin: written to the process, then closed.
     """
     uid, gid = (identity.uid, identity.gid) if identity and identity.dropped else (-1, -1)
     launcher = [sys.executable, "-I", "-S", str(LAUNCHER)]
@@ -50,9 +50,9 @@ def spawn(
 
 
 def birth(pid: int) -> str | None:
-    """Return something that differs when the number `pid` was given to another process.
+    """Return a value that differs once the number `pid` belongs to another process.
 
-    None: there is no such process, or it is dead and only waits to be collected.
+    None: there is no such process, or it has ended and was not waited for yet.
     """
     if HAS_PROC:
         try:
@@ -66,7 +66,7 @@ def birth(pid: int) -> str | None:
 
 
 def is_same(pid: int, born: str | None) -> bool:
-    """Tell whether `pid` is still the process that `birth` saw."""
+    """Return whether `pid` is still the process that `birth` identified."""
     return born is not None and birth(pid) == born
 
 
@@ -77,13 +77,13 @@ def works_in(folder: Path) -> list[int]:
         try:
             if (entry / "cwd").samefile(folder) and birth(int(entry.name)):
                 found.append(int(entry.name))
-        except OSError:  # not ours to see, or just gone
+        except OSError:  # no permission, or the process has just ended
             continue
     return found
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, *, every: float = 0.02) -> bool:
-    """Wait for `condition`; False if it did not come true in time."""
+    """Wait for `condition`; return False if it did not become true within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
@@ -96,14 +96,14 @@ def signal_group(pid: int, number: signal.Signals) -> None:
     """Send a signal to a process started by `spawn` and to all that it started."""
     try:
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):  # macOS says the latter for a dead group
+    except (ProcessLookupError, PermissionError):  # macOS raises the latter for an ended group
         pass
 
 
 def end(process: subprocess.Popen[bytes], number: signal.Signals, seconds: float) -> bool:
-    """Ask a process to end and wait for it; kill it and its group after `seconds`.
+    """Send a signal to a process and wait until it ends; kill its group after `seconds`.
 
-    Return whether it went by itself.
+    Return False if it had to be killed.
     """
     if process.poll() is None:
         process.send_signal(number)

@@ -1,4 +1,4 @@
-"""An own Redis: a doorbell that keeps nothing."""
+"""An embedded Redis: it only notifies workers and stores nothing on disk."""
 
 import os
 import secrets
@@ -24,12 +24,12 @@ PROGRAMS = ("redis-server", "valkey-server")
 class RedisServer:
     """One Redis with its files in a folder. `start`, use `url`, `stop`.
 
-    Each `start` in the same folder comes back on the same URL, password included, so that clients
-    find it again.
+    Each `start` in the same folder uses the same URL, password included, so that clients can
+    reconnect.
     """
 
     def __init__(self, folder: Path, *, port: int | None = None) -> None:
-        """Say where; nothing happens before `start`. port: None is that of last time or any."""
+        """Set where; nothing happens before `start`. port: None means the previous one or any."""
         self.folder = folder.absolute()
         self.process: subprocess.Popen[bytes] | None = None
         self._configured_port, self._port = port, 0
@@ -48,16 +48,16 @@ class RedisServer:
 
     @property
     def log(self) -> Path:
-        """Where the server writes what it has to say."""
+        """The server's log file."""
         return self.folder / "redis.log"
 
     def start(self) -> Self:
-        """Return when the server answers. Raises EmbeddedError."""
+        """Start the server and return when it answers. Raises EmbeddedError."""
         if self.alive:
             return self
         base = paths.reachable_folder(self.folder, self._identity)
         self._stop_survivor()
-        self._password = self._kept_password()
+        self._password = self._stored_password()
         end = time.monotonic() + START_SECONDS
         while not self._try_to_start(base):
             if self._configured_port or time.monotonic() > end:
@@ -65,7 +65,7 @@ class RedisServer:
         return self
 
     def stop(self) -> None:
-        """End the server; nothing is kept."""
+        """Stop the server; its content is lost."""
         if self.process is not None:
             processes.end(self.process, signal.SIGTERM, STOP_SECONDS)
             self.process = None
@@ -86,12 +86,8 @@ class RedisServer:
                 command = [str(program), "-"]
             else:
                 script = Path(__file__).with_name("_fake_redis.py")
-                command = [
-                    sys.executable,
-                    "-P",
-                    str(script),
-                    str(self._port),
-                ]  # -P: not our redis.py
+                # -P: keeps this folder's redis.py out of the import path
+                command = [sys.executable, "-P", str(script), str(self._port)]
             self.process = processes.spawn(
                 command,
                 output=output,
@@ -107,18 +103,18 @@ class RedisServer:
         self.stop()
         return False
 
-    def _kept_password(self) -> str:
-        """Return the password of last time, so that the URL stays what people wrote down."""
-        kept = self.folder / "password"
-        if not kept.exists():
-            fresh = kept.with_name("password.new")
+    def _stored_password(self) -> str:
+        """Return the previous password, so that the URL stays the same."""
+        stored = self.folder / "password"
+        if not stored.exists():
+            fresh = stored.with_name("password.new")
             fresh.touch(mode=0o600)
             fresh.write_text(secrets.token_urlsafe(24))
-            fresh.replace(kept)
-        return kept.read_text().strip()
+            fresh.replace(stored)
+        return stored.read_text().strip()
 
     def _find_program(self, base: Path) -> Path | None:
-        """Return redis-server; None where only the pure Python one is left."""
+        """Return redis-server; None if only the pure Python one is installed."""
         for name in PROGRAMS:
             found = shutil.which(name)
             if found and self._identity.may("x", Path(found)):
@@ -157,5 +153,5 @@ class RedisServer:
         except (OSError, ValueError):
             return
         if processes.is_same(pid, born):
-            os.kill(pid, signal.SIGKILL)  # it keeps nothing that could be lost
+            os.kill(pid, signal.SIGKILL)  # it stores nothing that could be lost
             processes.wait_until(lambda: not processes.is_same(pid, born), STOP_SECONDS)

@@ -1,4 +1,4 @@
-"""Both servers as one, each only if its URL is not set."""
+"""PostgreSQL and Redis together, each only if its URL is not set."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,19 +10,19 @@ from ops.embedded.redis import RedisServer
 
 
 class Servers:
-    """The servers that `environ` does not name, below `folder`."""
+    """The servers without a URL in `environ`, stored below `folder`."""
 
     def __init__(self, folder: Path, environ: Mapping[str, str], *, fast: bool = False) -> None:
-        """Say where; nothing happens before `start`. fast: tests only, see PostgresServer."""
+        """Set where; nothing happens before `start`. fast: tests only, see PostgresServer."""
         named = {name: environ.get(name, "").strip() for name in ("DATABASE_URL", "REDIS_URL")}
         self._named = {name: url for name, url in named.items() if url}
-        wanted_postgres, wanted_redis = (name not in self._named for name in named)
-        self.postgres = PostgresServer(folder / "postgres", fast=fast) if wanted_postgres else None
-        self.redis = RedisServer(folder / "redis") if wanted_redis else None
+        needs_postgres, needs_redis = (name not in self._named for name in named)
+        self.postgres = PostgresServer(folder / "postgres", fast=fast) if needs_postgres else None
+        self.redis = RedisServer(folder / "redis") if needs_redis else None
 
     @property
     def urls(self) -> dict[str, str]:
-        """DATABASE_URL and REDIS_URL, of our servers or as they were named."""
+        """DATABASE_URL and REDIS_URL, of the embedded servers or from the settings."""
         urls = dict(self._named)
         if self.postgres:
             urls["DATABASE_URL"] = self.postgres.url
@@ -31,18 +31,18 @@ class Servers:
         return urls
 
     def start(self) -> Self:
-        """Start what is wanted; if one cannot start, none is left running."""
+        """Start the servers; if one cannot start, stop the other. Raises EmbeddedError."""
         try:
             for server in (self.postgres, self.redis):
                 if server:
                     server.start()
-        except BaseException:
+        except BaseException:  # any: Ctrl-C must not leave a server running either
             self.stop()
             raise
         return self
 
     def stop(self) -> None:
-        """Stop what was started."""
+        """Stop the servers."""
         for server in (self.redis, self.postgres):
             if server:
                 server.stop()
@@ -56,5 +56,5 @@ class Servers:
 
 def running_urls(folder: Path) -> dict[str, str]:
     """Return the URLs of servers that another process runs for `folder`; nothing if none does."""
-    told = holder_info(folder)
-    return {name: str(told[name]) for name in ("DATABASE_URL", "REDIS_URL") if told.get(name)}
+    info = holder_info(folder)
+    return {name: str(info[name]) for name in ("DATABASE_URL", "REDIS_URL") if info.get(name)}

@@ -1,4 +1,4 @@
-"""One process of the stack: what it is, and what it has been through."""
+"""One process of the stack: its command, state, log and restarts."""
 
 import re
 import subprocess
@@ -11,9 +11,9 @@ from typing import IO
 from common.readiness import VARIABLE as READY_FILE
 from ops.embedded import processes
 
-# One that cannot start leaves the machine to the others; but exits wait for their worker.
+# Long enough to spare the machine, short enough for exits that wait for their worker.
 FIRST_DELAY, LONGEST_DELAY, HEALTHY_SECONDS = 0.5, 10.0, 30.0
-LIVES_SECONDS = 1.0  # a command that lives so long did not fail at start
+LIVES_SECONDS = 1.0  # a command that runs this long did not fail at start
 LOG_BYTES_KEPT = 20_000_000
 MAX_LINES_AT_ONCE = 20
 _ERROR = re.compile(
@@ -24,10 +24,11 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """What to run. `env` is added to the stack's environment, `without` are names taken out.
+    """What to run. `env` is added to the stack's environment; names in `without` are removed.
 
-    ready: asked until True, in place of the child's own word (`announce_ready`).
-    announces: it will call `announce_ready`; without that and `ready`, one second alive is.
+    announces: the process calls `announce_ready` when it is ready.
+    ready: called until it returns True, in place of that announcement.
+    Without either, a process is ready after one second. stop_seconds: from SIGTERM to SIGKILL.
     """
 
     name: str
@@ -40,7 +41,7 @@ class ProcessSpec:
 
 
 class ManagedProcess:
-    """A child's life: its process, log, restarts."""
+    """Start one process, start it again after a failure, and read its log."""
 
     def __init__(
         self, child: ProcessSpec, environ: Mapping[str, str], logs: Path, folder: Path
@@ -56,22 +57,22 @@ class ManagedProcess:
 
     @property
     def name(self) -> str:
-        """The child's name."""
+        """The name of its spec."""
         return self.child.name
 
     @property
     def pid(self) -> int | None:
-        """Its process's number while it lives."""
+        """The process id; None if it does not run."""
         return self.process.pid if self.process is not None and self.alive else None
 
     @property
     def alive(self) -> bool:
-        """Whether it runs now."""
+        """Whether the process runs now."""
         return self.process is not None and self.process.poll() is None
 
     @property
     def ready(self) -> bool:
-        """Whether it does its work now."""
+        """Whether the process runs and is ready for work."""
         if not self.alive:
             return False
         if self.child.ready is not None:
@@ -81,7 +82,7 @@ class ManagedProcess:
         return time.monotonic() - self._started > LIVES_SECONDS
 
     def start(self) -> None:
-        """Start it, from a thread that lives as long as it should."""
+        """Start the process. On Linux it ends with the thread that calls this."""
         self._ready_file.unlink(missing_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
             self.log.replace(self.log.with_suffix(".log.1"))
@@ -96,7 +97,7 @@ class ManagedProcess:
         self._started, self._due = time.monotonic(), 0.0
 
     def poll(self) -> str | None:
-        """Start it again if it died and waited long enough. Return what there is to say."""
+        """Start a process that ended again after its delay. Return a message for the operator."""
         if self.process is None or self.alive:
             return None
         now = time.monotonic()
@@ -106,26 +107,26 @@ class ManagedProcess:
                 self._delay = FIRST_DELAY
             self._due, delay = now + self._delay, self._delay
             self._delay = min(self._delay * 2, LONGEST_DELAY)
-            return f"{self.exit_description()}; it starts again in {delay:g} s (log: {self.log})"
+            return f"{self.exit_description()}; restarting in {delay:g} s (log: {self.log})"
         if now >= self._due:
             self.restarts += 1
             self.start()
         return None
 
     def exit_description(self) -> str:
-        """Return in words how the process came to its end."""
+        """Describe how the process ended, for the operator."""
         code = self.process.returncode if self.process else None
         return (
             f"killed by signal {-code}" if code is not None and code < 0 else f"ended with {code}"
         )
 
     def sweep(self) -> None:
-        """Kill what a dead child left behind."""
+        """Kill the child processes that an ended process left running."""
         if self.process is not None and not self.alive:
             processes.signal_group(self.process.pid, processes.KILL)
 
     def errors(self) -> Iterator[str]:
-        """Return the lines of its log since the last time that tell of an error."""
+        """Yield the error lines that its log got since the last call."""
         if not self.log.exists():
             return
         with self.log.open("rb") as log:
@@ -139,7 +140,7 @@ class ManagedProcess:
 
 
 def _whole_lines(log: IO[bytes]) -> list[str]:
-    """Read the lines that are complete; the log stays behind the last of them."""
+    """Read the complete lines; the file position ends after the last of them."""
     begin = log.tell()
     text = log.read(1_000_000)
     whole = text[: text.rfind(b"\n") + 1] if len(text) < 1_000_000 else text

@@ -27,9 +27,9 @@ SESSION_THREADS = 4
 
 
 def worker_process(name: str, queues: str, *, threads: int = 0) -> ProcessSpec:
-    """Return a Celery worker of one process for these queues (with commas).
+    """Return the spec of a Celery worker for these queues (separated by commas).
 
-    threads: for sessions, so that one account's slow test keeps no other's bell from being heard.
+    threads: for sessions, so that a slow connection test of one account delays no other account.
     """
     pool = ["-P", "threads", "-c", str(threads)] if threads else ["-P", "solo"]
     options = [*pool, "-Q", queues, "-n", f"{name}@%h", "--without-gossip"]
@@ -59,14 +59,16 @@ def web_process(settings: Settings) -> ProcessSpec:
 
 
 def command_process(name: str, *arguments: str) -> ProcessSpec:
-    """Return a child that runs a management command of the same name for ever."""
+    """Return the spec of a management command of the same name that runs until it is stopped."""
     line = (sys.executable, str(ROOT / "manage.py"), name, *arguments)
     return ProcessSpec(name, line, env={"FILLCAST_DB_ROLE": "trade"})
 
 
 def all_processes(settings: Settings) -> list[ProcessSpec]:
-    """Return every process of the stack. Exits have a worker that nothing else can keep busy, and
-    brokers' sessions (IBKR, MetaTrader 4) one that holds them all; alone it costs next to nothing.
+    """Return every process of the stack.
+
+    Exits have a worker of their own, so that no other task delays them. One worker holds all broker
+    sessions (IBKR, MetaTrader 4); without such accounts it is idle.
     """
     beat = (sys.executable, "-m", "config", "beat", "--max-interval", "1")
     return [
@@ -95,7 +97,7 @@ class Stack:
         extra: Mapping[str, str] | None = None,
         report: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True),
     ) -> None:
-        """Say what to run. extra: settings besides the environment's, e.g. the market clock."""
+        """Set what to run. extra: settings added to the environment's, e.g. the market clock."""
         self.environ: dict[str, str] = {**os.environ, **(extra or {}), "PYTHONUNBUFFERED": "1"}
         self.folder = var_folder(self.environ)
         self.supervisor: Supervisor | None = None
@@ -106,7 +108,7 @@ class Stack:
         self._redis_due = 0.0
 
     def __enter__(self) -> Self:
-        """Take the folder var/. Raises AlreadyRunningError if another stack runs from it."""
+        """Lock the folder var/. Raises AlreadyRunningError if another stack uses it."""
         self._lock.__enter__()
         return self
 
@@ -115,14 +117,14 @@ class Stack:
 
     @property
     def url(self) -> str:
-        """Where the web pages are."""
+        """The address of the web pages."""
         return f"http://localhost:{self._settings.port}/"
 
     def prepare(self) -> None:
-        """Start servers, make secrets, bring the tables up to date. Raises EmbeddedError."""
+        """Create secrets, start the servers, apply migrations. Raises EmbeddedError."""
         self._kill_leftovers()
         self.environ |= development_secrets(self.environ)
-        (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns where there is none
+        (self.folder / "static").mkdir(exist_ok=True)  # whitenoise warns if it is missing
         self._require_free_port()
         self._servers = Servers(self.folder, self.environ).start()
         if not self.environ.get("DATABASE_URL"):
@@ -132,9 +134,9 @@ class Stack:
         self.manage("migrate", "--no-input", "--verbosity", "0", "--skip-checks")
 
     def manage(self, *arguments: str, capture: bool = False) -> str:
-        """Run a management command as the owner, in a process. Return its output, if captured.
+        """Run a management command as the owner, in its own process; return captured output.
 
-        Raises EmbeddedError if it fails; what it had to say is on standard error by then.
+        Raises EmbeddedError if it fails; its messages are on standard error then.
         """
         line = [sys.executable, str(ROOT / "manage.py"), *arguments]
         done = subprocess.run(
@@ -151,9 +153,9 @@ class Stack:
         return done.stdout or ""
 
     def use_here(self) -> None:
-        """Let this process itself use the stack's database and Redis, as the owner.
+        """Make this process use the stack's database and Redis, as the owner.
 
-        For a command that calls the rooms' services while the stack runs.
+        For a command that calls the apps' services while the stack runs.
         """
         from django.conf import settings
         from django.core.cache import caches
@@ -175,7 +177,7 @@ class Stack:
 
     def start(self) -> Supervisor:
         """Start the processes; return at once. Raises EmbeddedError if the port is taken."""
-        self._require_free_port()  # again: since `prepare`, another installation may have started
+        self._require_free_port()  # another installation may have taken it since `prepare`
         self.supervisor = Supervisor(
             self._children(self._settings),
             environ=self.environ,
@@ -189,7 +191,7 @@ class Stack:
         return self.supervisor
 
     def stop(self) -> None:
-        """End everything, processes before servers. May be called twice."""
+        """Stop everything, processes before servers. May be called twice."""
         if self.supervisor is not None:
             self.supervisor.stop()
         if self._servers is not None:
@@ -200,7 +202,7 @@ class Stack:
         port = self._settings.port
         if not is_free(port, self._settings.bind):
             raise EmbeddedError(
-                f"Port {port} is taken by another program; end that one, or set {'FILLCAST_PORT'}."
+                f"Port {port} is in use by another program; stop it, or set FILLCAST_PORT."
             )
 
     @property
@@ -212,10 +214,10 @@ class Stack:
             return
         postgres, redis = self._servers.postgres, self._servers.redis
         if postgres and not postgres.alive:
-            raise Fatal(f"PostgreSQL ended, so everything stops. Its log is {postgres.log}.")
+            raise Fatal(f"PostgreSQL stopped, so Fillcast stops. Its log is {postgres.log}.")
         if redis and not redis.alive and time.monotonic() >= self._redis_due:
             self._redis_due = time.monotonic() + REDIS_RETRY_SECONDS
-            self._report("Redis ended; it starts again, and nothing is lost meanwhile")
+            self._report("Redis stopped; restarting it. No order is lost.")
             try:
                 redis.start()
             except EmbeddedError as e:
@@ -223,23 +225,23 @@ class Stack:
 
     def _publish_children(self, _started: ManagedProcess) -> None:
         running = self.supervisor.children.values() if self.supervisor else []
-        pids = [one.pid for one in running if one.pid]
+        pids = [process.pid for process in running if process.pid]
         self._lock.publish(children=[[pid, processes.birth(pid)] for pid in pids])
 
     def _kill_leftovers(self) -> None:
-        """Kill processes of a stack that was killed before it could end them."""
-        left = [(pid, born) for pid, born in self._lock.previous_info.get("children", [])]
-        for pid, born in left:
+        """Kill processes of an earlier stack that was killed before it could stop them."""
+        leftovers = [(pid, born) for pid, born in self._lock.previous_info.get("children", [])]
+        for pid, born in leftovers:
             if processes.is_same(pid, born):
                 processes.signal_group(pid, signal.SIGKILL)
-        processes.wait_until(lambda: not any(processes.is_same(*one) for one in left), 5)
+        processes.wait_until(lambda: not any(processes.is_same(*item) for item in leftovers), 5)
 
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
-            return bool(answer.status == 200)
-    except urllib.error.HTTPError:  # it does not know this host name, but it is there
+        with urllib.request.urlopen(url, timeout=1) as response:
+            return bool(response.status == 200)
+    except urllib.error.HTTPError:  # the server rejects this host name, but it runs
         return True
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""Keeps processes running: starts dead ones again, and ends them all, leaving none behind."""
+"""Keeps processes running: restarts those that end, and stops them all without leftovers."""
 
 import contextlib
 import signal
@@ -14,12 +14,14 @@ POLL_SECONDS = 0.1
 
 
 class Fatal(Exception):
-    """Something that nothing here can run without is gone; the text says what."""
+    """A server that everything needs has stopped; the text names it."""
 
 
 class Supervisor:
-    """Children by name. One thread of its own starts and watches them: the kernel ends a child
-    when the thread that started it is gone, so they cannot outlive their supervisor.
+    """Run processes until they are stopped, and restart those that end.
+
+    Its own thread starts and watches them: the kernel ends a process when the thread that started
+    it ends, so no process outlives its supervisor.
     """
 
     def __init__(
@@ -33,14 +35,13 @@ class Supervisor:
         check: Callable[[], None] = lambda: None,
         on_start: Callable[[ManagedProcess], None] = lambda _: None,
     ) -> None:
-        """Say what to run; nothing happens before `start`.
+        """Set what to run; nothing happens before `start`.
 
-        report: told what a person should see. check: called ten times a second; may raise Fatal,
-        which
-        stops everything. on_start: called with each child that was started, again or anew.
+        report: gets the messages for the operator. check: called ten times a second; if it raises
+        Fatal, everything stops. on_start: called with each process after each start.
         """
         logs.mkdir(parents=True, exist_ok=True)
-        logs.chmod(0o700)  # what happened is not for every user of this machine
+        logs.chmod(0o700)  # other users of this machine must not read the logs
         self.children = {
             child.name: ManagedProcess(child, environ, logs, folder) for child in children
         }
@@ -51,37 +52,37 @@ class Supervisor:
 
     @property
     def restarts(self) -> int:
-        """How often a child had to be started again."""
+        """How many restarts there were, of all processes."""
         return sum(running.restarts for running in self.children.values())
 
     def start(self) -> None:
-        """Start all children; return at once."""
+        """Start all processes; return at once."""
         self._thread = threading.Thread(target=self._run, name="supervisor")
         self._thread.start()
 
     def wait_ready(self, seconds: float = 60) -> bool:
-        """Wait until every child is ready; False if one is not in time, or all were stopped."""
+        """Wait until every process is ready; False after `seconds`, or if all were stopped."""
         return (
             processes.wait_until(lambda: self._stopping.is_set() or not self.unready(), seconds)
             and not self._stopping.is_set()
         )
 
     def unready(self) -> list[str]:
-        """Return the names of children that are not ready."""
+        """Return the names of processes that are not ready."""
         return [name for name, running in self.children.items() if not running.ready]
 
     def wait(self, seconds: float | None = None) -> bool:
-        """Wait until somebody stops us, or `seconds`; tell whether we were stopped."""
+        """Wait until a stop is requested, or for `seconds`; return whether one was."""
         return self._stopping.wait(seconds)
 
     def request_stop(self) -> None:
-        """Let the children finish; asked again, kill them. Safe in a signal handler."""
+        """Let the processes finish; a second call kills them. Safe in a signal handler."""
         if self._stopping.is_set():
             self._at_once.set()
         self._stopping.set()
 
     def stop(self) -> None:
-        """End all children and wait for it. May be called twice."""
+        """Stop all processes and wait until they have ended. May be called twice."""
         self._stopping.set()
         if self._thread is not None:
             self._thread.join()
@@ -97,7 +98,7 @@ class Supervisor:
 
     @contextlib.contextmanager
     def signals_handled(self) -> Iterator[None]:
-        """Within: SIGTERM, SIGHUP and Ctrl-C ask us to stop; the second time, at once."""
+        """Within: SIGTERM, SIGHUP and Ctrl-C request a stop; the second one kills the processes."""
 
         def handle(_number: int, _frame: FrameType | None) -> None:
             self.request_stop()
@@ -120,7 +121,7 @@ class Supervisor:
                     self._poll(running)
         except Fatal as e:
             self.failure = str(e)
-        except Exception as e:
+        except Exception as e:  # any: the processes must stop, and the operator must see why
             self.failure = f"The supervisor itself failed: {e!r}"
             raise
         finally:
@@ -135,13 +136,13 @@ class Supervisor:
         for line in running.errors():
             self._report(f"{running.name} | {line}")
         before = running.restarts
-        if news := running.poll():
-            self._report(f"{running.name} {news}")
+        if message := running.poll():
+            self._report(f"{running.name} {message}")
         if running.restarts != before:
             self._on_start(running)
 
     def _end_all(self) -> None:
-        """Ask all at once, give each its time, kill what is left, with all its offspring."""
+        """Terminate all processes together, then kill those left and their child processes."""
         alive = [running for running in self.children.values() if running.alive]
         for running in alive:
             if running.process is not None:
@@ -153,6 +154,6 @@ class Supervisor:
         for running in self.children.values():
             if running.process is not None:
                 if running.alive:
-                    self._report(f"{running.name} does not end by itself and is killed")
+                    self._report(f"{running.name} did not stop in time and is killed")
                 processes.signal_group(running.process.pid, signal.SIGKILL)
                 running.process.wait()

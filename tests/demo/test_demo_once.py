@@ -111,9 +111,9 @@ def test_it_says_what_people_need(run: Run) -> None:
     said = run.done.stderr
     assert "as operator" in said
     assert "password  fillcast-demo" in said
-    for code in ("→ 201 taken as S-1", "→ 200 known already", "→ 400 ", "→ 409 "):
+    for code in ("→ 201 accepted as S-1", "→ 200 already known", "→ 400 ", "→ 409 "):
         assert code in said
-    assert "152 connections tested by the workers: 146 are well" in said
+    assert "The workers tested 152 connections: 146 work" in said
     assert "not accepted. Enter the password again." in said
     assert "S-1 Sell XAU/USD market" in said
     assert "by the owner at the broker" in said
@@ -123,7 +123,7 @@ def test_it_is_clean_in_a_pipe(run: Run) -> None:
     said = run.done.stderr
     assert "\x1b" not in said + run.done.stdout
     assert "Traceback" not in said
-    assert "(the script expects something else)" not in said
+    assert "(the scenario expects another status)" not in said
     assert run.done.stdout.count("\n") == 1
 
 

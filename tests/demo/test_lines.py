@@ -53,22 +53,22 @@ class TestFollower:
             ("not accepted", 1),
         ]
         time[0] += 1
-        assert follower.poll(all_of_them=True) == []
+        assert follower.poll(flush=True) == []
 
     def test_apart_each_is_told(self, time: list[float]) -> None:
-        follower = EventReader(apart=True)
+        follower = EventReader(separate=True)
         emit(LOST, 3)
-        assert [len(group.events) for group in follower.poll(all_of_them=True)] == [1, 1, 1]
+        assert [len(group.events) for group in follower.poll(flush=True)] == [1, 1, 1]
 
     def test_one_that_was_committed_late_is_not_missed(self, time: list[float]) -> None:
         follower = EventReader()
         run("INSERT INTO events_event (id, kind) VALUES (1000000, %s)", (LOST,))
-        assert len(follower.poll(all_of_them=True)) == 1
+        assert len(follower.poll(flush=True)) == 1
         run("INSERT INTO events_event (id, kind) VALUES (999999, %s)", (LOST,))
         time[0] += 1
-        assert [e.id for g in follower.poll(all_of_them=True) for e in g.events] == [999_999]
+        assert [e.id for g in follower.poll(flush=True) for e in g.events] == [999_999]
         time[0] += 100
-        assert follower.poll(all_of_them=True) == []
+        assert follower.poll(flush=True) == []
 
 
 def event(**fields: Any) -> SimpleNamespace:
@@ -122,7 +122,7 @@ def test_a_line_names_its_signal() -> None:
         Group(LOST, signal.pk, "REPLY_LOST", [event(), event()])
     )
     assert told is not None
-    assert told.text.startswith(f"S-{signal.pk} Buy EUR/USD market · 2 without an answer")
+    assert told.text.startswith(f"S-{signal.pk} Buy EUR/USD market · 2 without a reply")
 
 
 def test_the_script_is_in_order_and_each_alert_is_readable() -> None:

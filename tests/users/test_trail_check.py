@@ -54,7 +54,7 @@ def as_owner_without_triggers() -> Iterator[None]:
 
 def test_untouched_trail_verifies(trail: list[int]) -> None:
     sentences, last, code = verified()
-    assert sentences == ["6 lines, 1 checkpoints: the trail is whole."]
+    assert sentences == ["6 lines, 1 checkpoints: the trail is intact."]
     assert (trail, code) == ([1, 2, 3, 4, 5, 6], 0)
     assert (last["ok"], last["lines"], last["wrong"]) == (True, 6, 0)
 
@@ -226,11 +226,11 @@ def test_concurrent_changes_make_one_chain() -> None:
         thread.join(60)
     assert faults == []
     sentences, last, code = verified()
-    assert (last["lines"], code, sentences[0].endswith("is whole.")) == (4 + 4 * 20 * 2, 0, True)
+    assert (last["lines"], code, sentences[0].endswith("is intact.")) == (4 + 4 * 20 * 2, 0, True)
 
 
 def test_malformed_head_is_refused() -> None:
     from django.core.management import CommandError
 
-    with pytest.raises(CommandError, match="is no head"):
+    with pytest.raises(CommandError, match="is not a head"):
         call_command("verify_trail", "--expect", "12")

@@ -1,4 +1,4 @@
-"""manage.py demo: everything at once, with a market, people and alerts."""
+"""manage.py demo: run a whole installation with a recorded market, users and alerts."""
 
 import errno
 import json
@@ -20,11 +20,12 @@ from ops.embedded.errors import EmbeddedError
 from ops.stack.stack import Stack
 
 HELP = (
-    "DemoRun Fillcast at work: start everything (as `manage.py stack` does), replay the market of"
+    "Show Fillcast at work: start everything (as `manage.py stack` does), replay the market of"
     " 2 May 2014 around the US payrolls at 60 times its speed into 152 paper accounts, post a file"
-    " of alerts as TradingView would, and tell what happens. Keeps running to be looked at; Ctrl-C"
-    " ends it. --once: end after the summary, whose last line on stdout is JSON; exit code 0 only"
-    " if the audit holds. Each run begins anew; people and settings stay."
+    " of alerts as TradingView would, and print what happens. The installation keeps running so"
+    " that you can look at it; Ctrl-C stops it. --once: stop after the summary; the last line on"
+    " stdout is JSON, and the exit code is 0 only if the audit holds. Each run starts without"
+    " trades; users and settings stay."
 )
 WIDTH = 140
 
@@ -37,21 +38,21 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Declare the options."""
-        parser.add_argument("--once", action="store_true", help="end by itself after the summary")
-        parser.add_argument("--verbose", action="store_true", help="a line for each single event")
+        parser.add_argument("--once", action="store_true", help="stop after the summary")
+        parser.add_argument("--verbose", action="store_true", help="print a line for each event")
         parser.add_argument(
-            "--speed", type=float, default=60.0, help="market seconds in a second (default 60)"
+            "--speed", type=float, default=60.0, help="market seconds per second (default 60)"
         )
 
     def handle(self, *_args: Any, once: bool, verbose: bool, speed: float, **_: Any) -> None:
-        """Run until the end or until told to stop."""
+        """Run the demo until it ends or a signal stops it."""
         if not 1 <= speed <= 600:
-            sys.exit("--speed must lie between 1 and 600.")
+            sys.exit("--speed must be between 1 and 600.")
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         console = Console(stderr=True, highlight=False)
         if not console.is_terminal:
             console = Console(stderr=True, highlight=False, width=WIDTH)
-        logging.disable(logging.INFO)  # here; the processes write theirs into their logs
+        logging.disable(logging.INFO)  # in this process; the others have log files
         options = Options(once=once, verbose=verbose, speed=speed)
         try:
             with Stack(
@@ -61,22 +62,22 @@ class Command(BaseCommand):
                     Text(shorten(text, WIDTH * 2), "red"), soft_wrap=True
                 ),
             ) as stack:
-                show = DemoRun(stack, console, options)
-                code = show.run()
+                demo_run = DemoRun(stack, console, options)
+                code = demo_run.run()
         except EmbeddedError as e:
             sys.exit(str(e))
         except (DatabaseError, OSError) as e:
             sys.exit(_sentence(e))
         except KeyboardInterrupt:
             sys.exit(130)
-        if once and show.result is not None:
-            self.stdout.write(json.dumps(show.result))
+        if once and demo_run.result is not None:
+            self.stdout.write(json.dumps(demo_run.result))
         sys.exit(code)
 
 
 def _sentence(error: Exception) -> str:
-    """Return what to do about a database or a disk that fails us in the middle."""
+    """Return what to do if the database or the disk fails during the demo."""
     full = isinstance(error.__cause__, DiskFull) or getattr(error, "errno", None) == errno.ENOSPC
     if full:
-        return "The disk is full; make room and start again, nothing has to be repaired."
-    return f"Something that the demo stands on failed: {error} Start it again."
+        return "The disk is full. Free disk space and start the demo again; no repair is needed."
+    return f"The demo stopped because of an error: {error} Start it again."

@@ -1,4 +1,4 @@
-"""manage.py seed_demo: the demo's people and accounts, without the demo."""
+"""manage.py seed_demo: add the demo's users and accounts, without running the demo."""
 
 import json
 import sys
@@ -13,26 +13,31 @@ from demo.seeding import seed
 
 
 class Command(BaseCommand):
-    """Seed."""
+    """Write the demo's users and accounts."""
 
     help = (
-        "Write the demo's people into this installation's database: an operator, 50 tenants, 152"
-        " paper accounts of all kinds, presets, a feed. Run again, it adds only what is missing."
-        " Their password is known to everyone, so not in production. `make demo` does this itself."
+        "Write the demo's users into this installation's database: an operator, 50 tenants, 152"
+        " paper accounts of all kinds, presets, a feed. A second run adds only what is missing."
+        " Their password is public, so this is refused in production. `make demo` does it too."
     )
     requires_system_checks = ()
 
     def handle(self, **_: Any) -> None:
-        """Seed, and tell who can log in."""
+        """Write them and print who can sign in."""
         if settings.FILLCAST_ENV == "production":
             sys.exit("This is a production installation: demo users would open it to everyone.")
         began = machine_time()
         created = seed()
         seconds = round(machine_time() - began, 2)
         self.stderr.write(
-            f"Log in as {accounts.OPERATOR} (operator), {accounts.NAMES[0]} or "
+            f"Sign in as {accounts.OPERATOR} (operator), {accounts.NAMES[0]} or "
             f"{accounts.NAMES[1]} (tenants)"
             f" with the password {accounts.PASSWORD}"
         )
-        told = {"ok": True, "accounts": created, "tenants": len(accounts.NAMES), "seconds": seconds}
-        self.stdout.write(json.dumps(told))
+        result = {
+            "ok": True,
+            "accounts": created,
+            "tenants": len(accounts.NAMES),
+            "seconds": seconds,
+        }
+        self.stdout.write(json.dumps(result))

@@ -1,4 +1,4 @@
-"""manage.py bench: measure, each thing beside its baseline in the same run."""
+"""manage.py bench: run the benchmarks, each next to its baseline in the same run."""
 
 import os
 import sys
@@ -10,14 +10,18 @@ from config.installation import ROOT
 
 
 class Command(BaseCommand):
-    """Become `python -m benchmarks`: the benches are built on all the rest, commands too."""
+    """Replace this process by `python -m benchmarks`, which may import every app."""
 
-    help = "Measure Fillcast beside the plain way of doing the same. See docs/performance.md."
+    help = (
+        "Measure Fillcast next to a plain implementation of the same work. See docs/performance.md."
+    )
 
     def run_from_argv(self, argv: Sequence[str]) -> None:
-        """Hand the arguments on. This process becomes the benches' own."""
+        """Pass the arguments on. This process becomes the benchmarks'. Raises CommandError."""
         if not (ROOT / "benchmarks").is_dir():
-            raise CommandError("The benches are not part of this image; run them from a checkout.")
+            raise CommandError(
+                "The benchmarks are not part of this image; run them from a checkout."
+            )
         os.chdir(ROOT)
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "benchmarks", *argv[2:]])

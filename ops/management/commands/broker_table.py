@@ -1,4 +1,4 @@
-"""manage.py broker_table: what each broker offers, in README.md, from the adapters' own words."""
+"""manage.py broker_table: write the table of broker capabilities into README.md."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -25,7 +25,7 @@ VARIANTS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "mt5": MODES,
     "crypto": {"spot": {"market": "spot"}, "perpetuals": {"market": "swap"}},
 }
-BY_DAY = {"ibkr"}  # who tells what happened since its own midnight, however long ago that was
+BY_DAY = {"ibkr"}  # reports what happened since midnight at the broker, however long ago that was
 DAY = timedelta(microseconds=1)
 EXCHANGES = {"binance": "Binance", "bybit": "Bybit", "okx": "OKX", "kraken": "Kraken"}
 EXITS = {
@@ -38,54 +38,58 @@ EXITS = {
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One broker. can: what its accounts can do, by what the account's settings say."""
+    """One broker. can: the capabilities of its accounts, by variant of their settings."""
 
     heading: str
     can: Mapping[str, Capabilities]
 
-    def cell(self, say: Callable[[Capabilities], str]) -> str:
-        """Say it once where all of its accounts are alike."""
-        told = {variant: say(can) for variant, can in self.can.items()}
-        if len(set(told.values())) == 1:
-            return next(iter(told.values()))
-        if all(variant == text for variant, text in told.items()):
-            return ", ".join(told)
-        return "; ".join(f"{variant}: {text}" for variant, text in told.items())
+    def cell(self, describe: Callable[[Capabilities], str]) -> str:
+        """Return the text of a cell: once if all variants have the same, else by variant."""
+        texts = {variant: describe(can) for variant, can in self.can.items()}
+        if len(set(texts.values())) == 1:
+            return next(iter(texts.values()))
+        if all(variant == text for variant, text in texts.items()):
+            return ", ".join(texts)
+        return "; ".join(f"{variant}: {text}" for variant, text in texts.items())
 
 
 def columns() -> list[Column]:
-    """Return a column for each built-in kind, and for each exchange whose rules were checked."""
-    ours = {kind for kind, path in BUILT_IN.items() if path.startswith("brokers.")}
-    rest = sorted(ours.difference(FIRST))
+    """Return a column for each built-in broker type, and for each checked exchange."""
+    built_in = {
+        broker_type for broker_type, path in BUILT_IN.items() if path.startswith("brokers.")
+    }
+    rest = sorted(built_in.difference(FIRST))
     found = []
-    for kind in (*(kind for kind in FIRST if kind in ours), *rest):
-        exchanges: Mapping[str, Exchange | None] = CHECKED if kind == "crypto" else {"": None}
+    for broker_type in (*(broker_type for broker_type in FIRST if broker_type in built_in), *rest):
+        exchanges: Mapping[str, Exchange | None] = (
+            CHECKED if broker_type == "crypto" else {"": None}
+        )
         for name, known in exchanges.items():
-            heading = EXCHANGES.get(name, name) if name else _heading(kind)
+            heading = EXCHANGES.get(name, name) if name else _heading(broker_type)
             can = {
-                variant: _can(kind, ConnectionSpec("", "", name, settings))
-                for variant, settings in VARIANTS.get(kind, {"": {}}).items()
+                variant: _can(broker_type, ConnectionSpec("", "", name, settings))
+                for variant, settings in VARIANTS.get(broker_type, {"": {}}).items()
                 if known is None or known.swap or settings["market"] != "swap"
             }
             found.append(Column(heading, can))
     return found
 
 
-def _can(kind: str, spec: ConnectionSpec) -> Capabilities:
-    can = capabilities_of(kind, spec)
-    return replace(can, lookup_horizon=DAY, fills_horizon=DAY) if kind in BY_DAY else can
+def _can(broker_type: str, spec: ConnectionSpec) -> Capabilities:
+    can = capabilities_of(broker_type, spec)
+    return replace(can, lookup_horizon=DAY, fills_horizon=DAY) if broker_type in BY_DAY else can
 
 
-def _heading(kind: str) -> str:
-    return (form_of(kind).label or kind).partition(" (")[0]
+def _heading(broker_type: str) -> str:
+    return (form_of(broker_type).label or broker_type).partition(" (")[0]
 
 
 def _names(values: Iterable[StrEnum], whole: type[StrEnum]) -> str:
-    return ", ".join(one.value.lower() for one in whole if one in values)
+    return ", ".join(member.value.lower() for member in whole if member in values)
 
 
 def _short(values: Iterable[StrEnum], whole: type[StrEnum]) -> str:
-    return ", ".join(one.value for one in whole if one in values)
+    return ", ".join(member.value for member in whole if member in values)
 
 
 def _yes(flag: bool) -> str:
@@ -138,22 +142,22 @@ def table() -> str:
         f"| | {' | '.join(column.heading for column in found)} |",
         f"|---{'|---' * len(found)}|",
     ]
-    for title, say in _rows():
-        lines.append(f"| {title} | {' | '.join(column.cell(say) for column in found)} |")
+    for title, describe in _rows():
+        lines.append(f"| {title} | {' | '.join(column.cell(describe) for column in found)} |")
     return "\n".join(lines)
 
 
 def written(page: str) -> str:
-    """Return the page with the table between its marks. Raises ValueError without them."""
+    """Return the page with the table between its markers. Raises ValueError without them."""
     before, begin, rest = page.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise ValueError(f"{BEGIN!r} and {END!r} do not stand in it")
+        raise ValueError(f"{BEGIN!r} and {END!r} are missing")
     return f"{before}{BEGIN}\n{table()}\n{END}{after}"
 
 
 class Command(BaseCommand):
-    """Write the table, or tell whether it is as it would be written."""
+    """Write the table, or check that it is up to date."""
 
     help = "Write into README.md what each broker offers, from the adapters' capabilities."
     requires_system_checks = ()
@@ -165,7 +169,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
-        """Do it; the exit code is 1 if --check finds a difference."""
+        """Write the table. With --check, exit with code 1 if it would change."""
         page = PAGE.read_text()
         try:
             text = written(page)
@@ -174,7 +178,7 @@ class Command(BaseCommand):
         if page == text:
             return
         if check:
-            self.stderr.write(f"{PAGE.name} is not what the adapters say; run `make docs`")
+            self.stderr.write(f"{PAGE.name} is out of date; run `make docs`")
             sys.exit(1)
         PAGE.write_text(text)
         self.stdout.write(f"{PAGE.name} written")

@@ -1,4 +1,4 @@
-"""manage.py doctor: is this installation well, and if not, what to do."""
+"""manage.py doctor: check this installation and print what to do about each finding."""
 
 import sys
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ STYLES = {CheckResult.OK: "green", CheckResult.WARN: "yellow", CheckResult.FAIL:
 
 
 class Command(BaseCommand):
-    """Look at everything that trading hangs on."""
+    """Check everything that trading depends on."""
 
     help = (
         "Check settings, servers, processes, prices and brokers. Each line that is not ok says "
@@ -32,7 +32,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, json: bool, **_options: Any) -> None:
-        """Examine, show, exit."""
+        """Run the checks and print the findings; exit with code 1 if one failed."""
         findings = examine()
         if json:
             self.stdout.write(as_json(findings))
@@ -57,7 +57,7 @@ def as_json(findings: Sequence[Check]) -> str:
 
 
 def show(findings: Sequence[Check], console: Console) -> None:
-    """Print a table: the remedy stands below what it is for."""
+    """Print a table; each remedy is below its finding."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("", "check", "finding"):
         table.add_column(heading, overflow="fold")

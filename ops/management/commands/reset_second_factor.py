@@ -1,4 +1,4 @@
-"""Remove a user's second factor from the machine itself: for an administrator who lost theirs."""
+"""manage.py reset_second_factor: for a user, such as the only administrator, who lost it."""
 
 from typing import Any
 
@@ -9,16 +9,20 @@ from users.second_factor import is_required, reset
 
 
 class Command(BaseCommand):
+    """Remove a user's second factor."""
+
     help = (
-        "Remove the second factor and the recovery codes of a user who has lost them. Whoever must"
-        " have one sets up a new one at the next sign-in. It is written to the audit trail."
+        "Remove the second factor and the recovery codes of a user who has lost them. A user who"
+        " must have one sets up a new one at the next sign-in. The audit trail records this."
     )
     requires_system_checks = ()
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
         parser.add_argument("name", help="the user's name, as it is typed to sign in")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        """Remove it. Raises CommandError if the user does not exist."""
         user = User.objects.filter(username=options["name"]).first()
         if user is None:
             raise CommandError(f"There is no user {options['name']!r}.")

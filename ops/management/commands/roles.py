@@ -1,4 +1,4 @@
-"""manage.py roles: docs/roles.md, from the table of roles and rights."""
+"""manage.py roles: write docs/roles.md from the table of roles and rights."""
 
 import sys
 from typing import Any
@@ -36,13 +36,15 @@ def reference() -> str:
     for right, meaning in RIGHTS.items():
         have = ["yes" if right in rights else "–" for rights in ROLES.values()]
         have.append("own rows" if meaning.owners else "–")
-        said = meaning.description[0].upper() + meaning.description[1:]
-        lines.append(f"| {said} (`{right.value}`) | {' | '.join(have)} | `{meaning.scope.value}` |")
+        description = meaning.description[0].upper() + meaning.description[1:]
+        lines.append(
+            f"| {description} (`{right.value}`) | {' | '.join(have)} | `{meaning.scope.value}` |"
+        )
     return "\n".join(lines) + "\n"
 
 
 class Command(BaseCommand):
-    """Write the page, or tell whether it is as it would be written."""
+    """Write the page, or check that it is up to date."""
 
     help = "Write docs/roles.md from the table in common/permissions.py."
     requires_system_checks = ()
@@ -54,13 +56,13 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
-        """Do it; the exit code is 1 if --check finds a difference."""
+        """Write the page. With --check, exit with code 1 if it would change."""
         text = reference()
         if PAGE.exists() and PAGE.read_text() == text:
             return
         name = PAGE.relative_to(ROOT)
         if check:
-            self.stderr.write(f"{name} is not what the table says; run `make docs`")
+            self.stderr.write(f"{name} is out of date; run `make docs`")
             sys.exit(1)
         PAGE.write_text(text)
         self.stdout.write(f"{name} written")

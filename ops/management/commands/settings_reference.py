@@ -10,7 +10,7 @@ from config.env import SECTIONS, VARIABLES
 from config.env_variables import Variable
 from config.installation import ROOT
 
-AGAIN = "`manage.py settings_reference` writes this file from config/env.py."
+NOTE = "`manage.py settings_reference` writes this file from config/env.py."
 
 
 def sections() -> dict[str, list[Variable]]:
@@ -25,7 +25,7 @@ def sections() -> dict[str, list[Variable]]:
 
 def reference() -> str:
     """Return docs/settings.md."""
-    lines = ["# Settings", "", AGAIN, ""]
+    lines = ["# Settings", "", NOTE, ""]
     lines += [
         "Each is an environment variable, or a line in `.env`. If one is malformed, Fillcast does",
         "not start and prints what it expected. With `FILLCAST_ENV=production` the same happens if",
@@ -47,7 +47,7 @@ def _row(setting: Variable) -> str:
 
 def example() -> str:
     """Return .env.example: every setting, commented out, with its default."""
-    lines = [f"# {AGAIN.replace('`', '')}", "# Copy to .env; uncomment what should differ."]
+    lines = [f"# {NOTE.replace('`', '')}", "# Copy to .env; uncomment what should differ."]
     for title, settings in sections().items():
         lines += ["", f"# --- {title}"]
         for setting in settings:
@@ -74,7 +74,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_args: Any, check: bool, **_options: Any) -> None:
-        """Do it; the exit code is 1 if --check finds a difference."""
+        """Write both files. With --check, exit with code 1 if one would change."""
         files: dict[Path, str] = {
             ROOT / "docs" / "settings.md": reference(),
             ROOT / ".env.example": example(),

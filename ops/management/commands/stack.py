@@ -25,12 +25,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--once",
             action="store_true",
-            help="start, wait until everything is ready, stop again: shows whether it would run",
+            help="start, wait until everything is ready, then stop: a test that it can run",
         )
 
     def handle(self, *_args: Any, once: bool, **_options: Any) -> None:
-        """Run until told to stop; the exit code is 1 if something vital failed."""
-        # until the supervisor takes over, SIGTERM unwinds like Ctrl-C, so that servers are stopped
+        """Run until a signal stops it; the exit code is 1 if a server failed for good."""
+        # until the supervisor takes over, SIGTERM must unwind like Ctrl-C to stop the servers
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             with Stack() as stack:
@@ -57,12 +57,12 @@ class Command(BaseCommand):
             return 0 if once and not supervisor.failure else supervisor.run_forever()
 
     def _print_first_step(self, stack: Stack) -> None:
-        """Say how the first person gets in, as long as nobody can."""
+        """Explain how to create the first operator, if there is none."""
         try:
             stack.manage("create_operator", "--check", capture=True)
         except EmbeddedError:
             self.stderr.write(
-                "Nobody can sign in yet. In another terminal, in this folder:\n"
+                "There is no operator yet. In another terminal, in this folder:\n"
                 "  .venv/bin/python manage.py create_operator YOUR_NAME\n"
-                f"then sign in at {stack.url}admin/ and go on with docs/first-hour.md"
+                f"then sign in at {stack.url}admin/ and continue with docs/first-hour.md"
             )

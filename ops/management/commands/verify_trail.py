@@ -1,4 +1,4 @@
-"""Prove that nobody changed the audit trail."""
+"""manage.py verify_trail: prove that the audit trail was not changed."""
 
 import json
 import re
@@ -13,24 +13,24 @@ from console.tracked_tables import TRACKED
 from users.trail_alarm import clear_alarm, raise_alarm
 
 HELP = """\
-Prove that no line of the audit trail was changed, removed or inserted since it was written.
+Prove that no line of the audit trail was changed, removed or inserted after it was written.
 
-Each line holds the hash of the line before and of its own content; the head counts the lines; every
-five minutes a worker signs the head (FILLCAST_SECRET_KEY). All of it is worked out again, and that
-the triggers are there. What is wrong stands on a line each; the last line of stdout is JSON:
-{"ok", "lines", "head", "checkpoints", "wrong"}.
+Each line holds the hash of the line before it and of its own content; the head counts the lines.
+Every five minutes a worker signs the head (FILLCAST_SECRET_KEY). This command computes all hashes
+and signatures again and checks that the triggers exist. It prints one line for each fault; the
+last line of stdout is JSON: {"ok", "lines", "head", "checkpoints", "wrong"}.
 
-Keep the head (NUMBER:HASH) where the database's owner cannot write, for example in a mail, and give
-it with --expect: so even who rewrites the trail and knows the key is found.
+Keep the head (NUMBER:HASH) where the database's owner cannot write, for example in an e-mail, and
+pass it with --expect. This also finds a trail rewritten by a person who knows the key.
 
-The result is stored: a broken trail raises the alarm of operators and administrators, with
---expect too; an intact one ends it. A head given with --expect that does not match, and may be
-mistyped, is only printed: it neither raises the alarm nor lets it end.
-Exit code: 0 the trail is whole, 1 it is not."""
+The result is stored: a broken trail raises the alarm of operators and administrators, with or
+without --expect; an intact one clears it. A head given with --expect that does not match may be
+mistyped, so it is only printed: it neither raises nor clears the alarm.
+Exit code: 0 if the trail is intact, 1 if not."""
 
 
 class Command(BaseCommand):
-    """`manage.py verify_trail`."""
+    """Verify the audit trail."""
 
     help = HELP
     requires_system_checks = ()
@@ -41,20 +41,22 @@ class Command(BaseCommand):
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
+        """Declare the options."""
         parser.add_argument(
             "--expect", metavar="NUMBER:HASH", action="append", default=[],
             help="a head that an earlier run printed; may be given several times",
         )  # fmt: skip
 
     def handle(self, *, expect: list[str], **_: Any) -> None:
-        found = verify([one.table for one in TRACKED], [_head(text) for text in expect])
+        """Verify, store the result and print it. Raises CommandError for a malformed head."""
+        found = verify([tracked.table for tracked in TRACKED], [_head(text) for text in expect])
         for sentence in (*found.wrong, *found.unmatched):
             self.stdout.write(self.style.ERROR(sentence))
         if found.more:
             self.stdout.write(f"… and {found.more} more.")
         if found.is_proven:
             self.stdout.write(
-                f"{found.lines} lines, {found.checkpoints} checkpoints: the trail is whole."
+                f"{found.lines} lines, {found.checkpoints} checkpoints: the trail is intact."
             )
         self._store(found)
         self.stdout.write(as_line(found))
@@ -62,7 +64,7 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def _store(self, found: Findings) -> None:
-        """Raise or end the alarm; a database role that may not write it still gets the verdict."""
+        """Raise or clear the alarm; a database role that may not write it still gets a verdict."""
         try:
             if found.wrong:
                 raise_alarm(found.wrong)
@@ -73,7 +75,7 @@ class Command(BaseCommand):
 
 
 def as_line(found: Findings) -> str:
-    """One line of JSON."""
+    """Return the findings as one line of JSON."""
     return json.dumps(
         {
             "ok": found.is_proven,
@@ -87,5 +89,5 @@ def as_line(found: Findings) -> str:
 
 def _head(text: str) -> Head:
     if not (parts := re.fullmatch(r"(\d{1,18}):([0-9a-f]{64})", text.strip())):
-        raise CommandError(f"{text!r} is no head, such as 1041:9f2c… of an earlier run.")
+        raise CommandError(f"{text!r} is not a head of an earlier run, such as 1041:9f2c….")
     return Head(int(parts[1]), parts[2])

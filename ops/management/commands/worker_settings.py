@@ -1,4 +1,4 @@
-"""manage.py worker_settings: what a worker that is started by hand needs to know."""
+"""manage.py worker_settings: print the settings for a worker that is started by hand."""
 
 import os
 import sys
@@ -10,15 +10,15 @@ from config.installation import is_production, var_folder
 from ops.bootstrap import development_secrets
 from ops.embedded.servers import running_urls
 
-TAKEN_ALONG = (
+SECRETS = (
     "FILLCAST_SECRET_KEY", "FILLCAST_INSTALLATION_TAG", "FILLCAST_CREDENTIALS_PUBLIC_KEY",
     "FILLCAST_CREDENTIALS_PRIVATE_KEYS",
 )  # fmt: skip
-# Not printed in production: a terminal, its history and a redirected file keep what was printed.
-KEYS = ("FILLCAST_SECRET_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS")
-FROM_WHERE = (
-    "# {name}: not printed in production. Take it from where your other workers have it: their env"
-    " file or secret store."
+# Not printed in production: terminals, their history and redirected files keep the output.
+HIDDEN_IN_PRODUCTION = ("FILLCAST_SECRET_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS")
+HIDDEN_NOTE = (
+    "# {name}: not printed in production. Copy it from your other workers' env file or secret"
+    " store."
 )
 
 
@@ -29,13 +29,13 @@ class Command(BaseCommand):
         "Print the settings that a worker started by hand (MetaTrader 5) needs to work with the"
         " installation that runs here: `manage.py worker_settings > alpha.env`, then"
         " FILLCAST_ENV_FILE=alpha.env. They hold passwords and, outside of production, the key that"
-        " opens credentials: keep the file to yourself. In production it says where the keys are"
-        " to be taken from. Embedded servers listen on this machine only."
+        " opens credentials: keep the file private. In production the output says where to take"
+        " the keys from. Embedded servers listen on this machine only."
     )
     requires_system_checks = ()
 
     def handle(self, *_args: Any, **_options: Any) -> None:
-        """Write them to standard output, and what must be known of them to standard error."""
+        """Write the settings to standard output and notes about them to standard error."""
         known = {**os.environ, **development_secrets(os.environ)}
         urls = running_urls(var_folder(os.environ)) or {}
         names = ("DATABASE_URL", "REDIS_URL")
@@ -44,16 +44,16 @@ class Command(BaseCommand):
             servers["DATABASE_URL"] = own_login  # not that of the tables' owner
         if lacking := [name for name in names if not servers[name]]:
             sys.exit(
-                f"{' and '.join(lacking)}: nothing runs here. Start `make up` first, in the same"
-                " folder and with the same FILLCAST_VAR."
+                f"{' and '.join(lacking)}: Fillcast does not run here. Start `make up` first, in"
+                " the same folder and with the same FILLCAST_VAR."
             )
         lines = {"FILLCAST_DB_ROLE": "trade", **servers}
-        lines |= {name: known[name] for name in TAKEN_ALONG if known.get(name)}
+        lines |= {name: known[name] for name in SECRETS if known.get(name)}
         if in_production := is_production(os.environ):
             lines = {"FILLCAST_ENV": "production", **lines}
         for name, value in lines.items():
-            hidden = in_production and name in KEYS
-            self.stdout.write(FROM_WHERE.format(name=name) if hidden else f"{name}={value}")
+            hidden = in_production and name in HIDDEN_IN_PRODUCTION
+            self.stdout.write(HIDDEN_NOTE.format(name=name) if hidden else f"{name}={value}")
         if urls:
             self.stderr.write(
                 "These servers listen on this machine only and run as long as `make up` does. For a"

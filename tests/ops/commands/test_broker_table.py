@@ -32,7 +32,7 @@ def test_check_notices_a_stale_table(tmp_path: Path, monkeypatch: pytest.MonkeyP
     page = tmp_path / "README.md"
     monkeypatch.setattr(broker_table, "PAGE", page)
     page.write_text("no place for it\n")
-    with pytest.raises(CommandError, match="do not stand in it"):
+    with pytest.raises(CommandError, match="are missing"):
         call_command("broker_table")
     page.write_text(f"before\n{broker_table.BEGIN}\n| old |\n{broker_table.END}\nafter\n")
     with pytest.raises(SystemExit) as ended:

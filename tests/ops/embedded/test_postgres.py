@@ -149,7 +149,7 @@ def test_the_port_of_last_time_taken_by_another(server: PostgresServer) -> None:
 def test_a_wanted_port_that_is_taken_is_told(used: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(EmbeddedError, match=f"Port {port} is taken by another program"):
+        with pytest.raises(EmbeddedError, match=f"Port {port} is in use by another program"):
             PostgresServer(used, port=port, fast=True).start()
     assert works_in(used / "data") == []
 
@@ -162,14 +162,14 @@ def test_no_programs(folder: Path) -> None:
 def test_data_of_another_version(server: PostgresServer) -> None:
     server.start().stop()
     (server._data / "PG_VERSION").write_text("9")
-    with pytest.raises(EmbeddedError, match="made by PostgreSQL 9, but only"):
+    with pytest.raises(EmbeddedError, match="created by PostgreSQL 9, but only"):
         server.start()
 
 
 def test_a_lost_password_costs_no_data(server: PostgresServer) -> None:
     server.start().stop()
     (server.folder / "password").unlink()
-    with pytest.raises(EmbeddedError, match="password is gone"):
+    with pytest.raises(EmbeddedError, match="password is missing"):
         server.start()
     assert (server._data / "PG_VERSION").exists()
 
@@ -182,8 +182,11 @@ def test_a_full_disk_is_told(server: PostgresServer, monkeypatch: pytest.MonkeyP
 
 def test_a_log_is_put_into_words() -> None:
     said = "LOG: starting\nPANIC: could not write to file: No space left on device\nLOG: down"
-    assert postgres._explain_log(said) == "the disk is full; make room and start again"
-    assert postgres._explain_log("FATAL: tomorrow's error") == "it says «FATAL: tomorrow's error»"
+    assert postgres._explain_log(said) == "the disk is full; free disk space and start again"
+    assert (
+        postgres._explain_log("FATAL: tomorrow's error")
+        == "its log ends with «FATAL: tomorrow's error»"
+    )
 
 
 def test_it_dies_with_its_starter(used: Path) -> None:

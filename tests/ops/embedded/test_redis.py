@@ -76,7 +76,7 @@ def test_a_number_that_another_has_now_is_not_killed(server: RedisServer) -> Non
 def test_a_wanted_port_that_is_taken_is_told(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(EmbeddedError, match=f"Port {port} is taken"):
+        with pytest.raises(EmbeddedError, match=f"Port {port} is in use"):
             RedisServer(folder / "redis", port=port).start()
 
 

@@ -125,7 +125,7 @@ class TestRunning:
         _, said = second.communicate(timeout=SECONDS)
         assert second.returncode == 1
         where = f"(small stack, pid {running.running[0].pid}, http://localhost:{running.port}/)"
-        assert said.strip() == f"Fillcast is already running {where}; use it, or end it first."
+        assert said.strip() == f"Fillcast is already running {where}; use it, or stop it first."
         assert get(running.port, "/healthz") == {"ok": True}
 
     def test_redis_comes_back_under_running_processes(self, running: SmallStack) -> None:
@@ -181,7 +181,7 @@ def test_without_its_database_everything_stops(stack: SmallStack) -> None:
     os.kill(pid, signal.SIGKILL)
     _, said = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
-    assert "PostgreSQL ended, so everything stops." in said
+    assert "PostgreSQL stopped, so Fillcast stops." in said
     assert stack.processes() == []
 
 
@@ -208,6 +208,6 @@ def test_a_port_that_is_taken_is_told(stack: SmallStack) -> None:
     with socket.create_server(("127.0.0.1", stack.port)):
         process = stack.launch()
         _, said = process.communicate(timeout=SECONDS)
-    expected = f"Port {stack.port} is taken by another program; end that one, or set FILLCAST_PORT."
+    expected = f"Port {stack.port} is in use by another program; stop it, or set FILLCAST_PORT."
     assert said.strip() == expected
     assert stack.processes() == []

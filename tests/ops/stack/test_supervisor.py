@@ -113,7 +113,7 @@ def test_one_that_does_not_end_is_killed_when_its_time_is_over(make: Make, said:
     log_says(supervisor, "stubborn", "stubborn")
     supervisor.stop()
     assert birth(pid) is None
-    assert said == ["stubborn does not end by itself and is killed"]
+    assert said == ["stubborn did not stop in time and is killed"]
 
 
 def test_a_second_request_does_not_wait(make: Make) -> None:
