@@ -41,13 +41,10 @@ NOT_YET = (
     "benchmarks/", "common/", "config/",
     "conformance/", "console/", "demo/", "deploy/", "docs/conformance.md", "examples/",
     "ops/", "portal/", "positions/",
-    "tests/api/", "tests/benchmarks/", "tests/config/", "tests/conformance/",
-    "tests/conftest.py", "tests/console/", "tests/crypto/", "tests/db_cleanup.py", "tests/demo/",
-    "tests/deploy/", "tests/dwx/", "tests/execution/", "tests/fakes/", "tests/faults/",
-    "tests/hanging.py", "tests/ibkr/", "tests/kept_sessions.py", "tests/ops/",
-    "tests/paper/", "tests/portal/", "tests/prices/", "tests/role_pages.py",
-    "tests/servers.py", "tests/signals/", "tests/third_party/", "tests/waiting/",
-    "tests/web_process.py",
+    "tests/api/", "tests/benchmarks/", "tests/config/", "tests/conformance/", "tests/console/",
+    "tests/crypto/", "tests/demo/", "tests/deploy/", "tests/dwx/", "tests/execution/",
+    "tests/fakes/", "tests/faults/", "tests/ibkr/", "tests/ops/", "tests/paper/", "tests/portal/",
+    "tests/signals/", "tests/third_party/", "tests/waiting/",
 )  # fmt: skip
 TEXTS = (
     ".py", ".sql", ".html", ".js", ".css", ".md", ".txt", ".sh", ".toml", ".yml", ".yaml",

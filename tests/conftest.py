@@ -25,8 +25,8 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
     With `-n 2` the process that was called only hands tests out to two others: no server for it.
     """
     global _servers
-    told: Any = pluginmanager.getplugin("pytestconfig")
-    others = getattr(told.known_args_namespace, "numprocesses", None)
+    config: Any = pluginmanager.getplugin("pytestconfig")
+    others = getattr(config.known_args_namespace, "numprocesses", None)
     given = [f"TEST_{name}" for name in NEEDED if os.environ.get(f"TEST_{name}")]
     if others and given:
         raise pytest.UsageError(f"-n: all of them would use the server of {' and '.join(given)}")
@@ -80,7 +80,7 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     options = connections.settings["default"]["OPTIONS"]
 
     def limit(**timeouts: int) -> None:
-        said = " ".join(f"-c {name}={value}" for name, value in timeouts.items())
-        monkeypatch.setitem(options, "options", f"{options['options']} {said}")
+        parameters = " ".join(f"-c {name}={value}" for name, value in timeouts.items())
+        monkeypatch.setitem(options, "options", f"{options['options']} {parameters}")
 
     return limit

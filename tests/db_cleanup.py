@@ -1,7 +1,7 @@
 """After a test that committed the database is as the migrations left it. Thousands of tests commit.
 
 Django's flush truncates every table there is, which makes the files of each and of its indexes
-anew, and forgets what migrations wrote: a third of a second, mostly for a handful of rows. Here
+again, and forgets what migrations wrote: a third of a second, mostly for a handful of rows. Here
 those rows are copied aside once, and put back; so no test depends on which others ran before it.
 """
 
@@ -10,7 +10,7 @@ from typing import Any
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
-MANY = 1_000  # rows of a table from which on its files are made anew all the same
+MANY = 1_000  # rows of a table from which on its files are recreated all the same
 ASIDE = "written_by_migrations"  # a schema
 UNTOUCHED = "django_migrations"
 RESTARTED = {"common_trailhead", "common_trailline"}  # a chain: its numbers go on after a test

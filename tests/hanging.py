@@ -1,4 +1,4 @@
-"""A call that does not answer until it is told to, and who waits for it."""
+"""A call that does not return until it is released, and its caller."""
 
 import asyncio
 import threading

@@ -107,7 +107,7 @@ def _take(key: str) -> PGconn | None:
 
 
 def _has_forgotten(session: PGconn) -> bool:
-    """Whether the server has answered FORGET, and has said nothing since, as when it ends it."""
+    """Whether the server answered FORGET and sent nothing since; ending a session sends."""
     poll = select.poll()
     poll.register(session.socket, select.POLLIN)
     try:

@@ -38,7 +38,7 @@ def api_line(operation: str, who: str) -> str:
 
 
 def list_lines(name: str, rows: console.Rows) -> list[str]:
-    """Return the rows of a list: only what somebody may."""
+    """Return the rows of a list: only actions that a role may do."""
     acts = {"read": rows.read, "add": rows.add, "change": rows.change, "delete": rows.delete}
     lines = [f"| {name}: {act} | {cells(who)} |" for act, who in acts.items() if who]
     return lines + [f"| {name}: {act} | {cells(rows.acts)} |" for act in rows.actions]

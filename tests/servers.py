@@ -13,7 +13,7 @@ from ops.embedded.servers import Servers
 from tests.prepared_database import BYTECODE, copy_to, kept_folder
 
 NEEDED = ("DATABASE_URL", "REDIS_URL")
-NOBODY = {
+UNREACHABLE = {
     "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
     "REDIS_URL": "redis://127.0.0.1:1",
 }
@@ -28,12 +28,14 @@ class TestServers:
     def __init__(self, *, wanted: bool = True) -> None:
         """Start them. A URL that is set on purpose (TEST_DATABASE_URL, TEST_REDIS_URL) is used.
 
-        Where none are wanted, addresses are announced that nobody answers at.
+        If none are wanted, addresses without a server are announced.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="fillcast-tests-"))
         self.folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
         (self.folder / "static").mkdir()  # whitenoise warns where there is none
-        given = {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if wanted else NOBODY
+        given = (
+            {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if wanted else UNREACHABLE
+        )
         if not given["DATABASE_URL"]:
             copy_to(self.folder / "postgres")
         self._servers = Servers(self.folder, given, fast=True).start()

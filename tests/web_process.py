@@ -91,9 +91,9 @@ class Browser:
     def post(self, path: str, data: Mapping[str, str] | None = None, **headers: str) -> Answer:
         if "csrftoken" not in self.cookies:
             self.get("/login/")
-        said = {"csrfmiddlewaretoken": self.cookies.get("csrftoken", ""), **(data or {})}
+        values = {"csrfmiddlewaretoken": self.cookies.get("csrftoken", ""), **(data or {})}
         headers["Content-Type"] = "application/x-www-form-urlencoded"
-        return self._ask("POST", path, urlencode(said), headers)
+        return self._ask("POST", path, urlencode(values), headers)
 
     def sign_in(self, name: str, password: str, path: str = "/login/", **headers: str) -> Answer:
         return self.post(path, {"username": name, "password": password}, **headers)
@@ -105,8 +105,8 @@ class Browser:
         try:
             line.request(method, path, body, sent)
             answer = line.getresponse()
-            for said in answer.headers.get_all("Set-Cookie", []):
-                for name, morsel in SimpleCookie(said).items():
+            for values in answer.headers.get_all("Set-Cookie", []):
+                for name, morsel in SimpleCookie(values).items():
                     self.cookies[name] = morsel.value
             return Answer(answer.status, answer.headers, answer.read().decode(errors="replace"))
         finally:

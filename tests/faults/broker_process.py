@@ -10,7 +10,7 @@ from tests.faults.servers import Servers
 
 
 class Broker:
-    """Kept over the cases of a run, and started anew on the same port when it has died."""
+    """Kept over the cases of a run, and restarted on the same port when it has died."""
 
     def __init__(self, servers: Servers) -> None:
         self._servers = servers

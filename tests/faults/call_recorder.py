@@ -29,7 +29,7 @@ def write(line: str) -> None:
 
 
 def install_recorder() -> None:
-    """Watch this process. A call keeps the context of whoever asked for it, from any thread."""
+    """Watch this process. A call keeps its caller's context, from any thread."""
     from django.db.backends.signals import connection_created
     from django.db.transaction import Atomic
 
@@ -52,11 +52,11 @@ def install_recorder() -> None:
 
 
 def recorded(name: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    def said(*arguments: Any, **named: Any) -> Any:
+    def recorded_call(*arguments: Any, **named: Any) -> Any:
         write(f"call {name} {DEPTH.get()}")
         return call(*arguments, **named)
 
-    return said
+    return recorded_call
 
 
 def on_session(connection: Any, **_: Any) -> None:

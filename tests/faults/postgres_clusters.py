@@ -25,10 +25,10 @@ def programs_of(server: str) -> Path:
     with psycopg.connect(server) as session:
         major = session.info.server_version // 10_000
     for candidate in PostgresServer(Path("/nowhere"))._candidates():
-        told = subprocess.run(
+        completed = subprocess.run(
             [candidate / "postgres", "--version"], capture_output=True, text=True, check=False
         )
-        if f" {major}." in told.stdout or told.stdout.strip().endswith(f" {major}"):
+        if f" {major}." in completed.stdout or completed.stdout.strip().endswith(f" {major}"):
             return candidate
     raise AssertionError(f"no programs of PostgreSQL {major}")
 

@@ -48,7 +48,7 @@ def test_malformed_messages_are_dropped_and_delay_no_order(
     assert environment.servers.redis_client().llen("execution") == 0
 
 
-def test_a_message_that_is_no_message_at_all_does_not_end_a_worker(
+def test_random_bytes_in_queue_do_not_end_a_worker(
     environment: FaultEnvironment,
 ) -> None:
     worker = environment.fleet.worker()
@@ -64,7 +64,7 @@ def test_a_message_that_is_no_message_at_all_does_not_end_a_worker(
     all_ended(environment, 100, absent_at_most=0)
 
 
-def test_an_order_that_breaks_our_program_fails_alone(environment: FaultEnvironment) -> None:
+def test_order_that_breaks_processing_fails_alone(environment: FaultEnvironment) -> None:
     environment.fleet.worker(without="luck")
     environment.quote()
     environment.operator.do("publish", feed=200)

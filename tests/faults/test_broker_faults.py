@@ -47,7 +47,7 @@ def noticed(environment: FaultEnvironment) -> bool:
 
 
 @pytest.mark.quick
-def test_answers_that_never_come_are_looked_up_and_nothing_is_sent_again(
+def test_lost_replies_are_looked_up_and_nothing_is_sent_again(
     environment: FaultEnvironment,
 ) -> None:
     environment.broker(silent_after=True)
@@ -61,7 +61,7 @@ def test_answers_that_never_come_are_looked_up_and_nothing_is_sent_again(
     all_ended(environment, N, absent_at_most=0)
 
 
-def test_orders_that_never_arrive_are_proven_absent(environment: FaultEnvironment) -> None:
+def test_orders_that_never_arrive_are_confirmed_absent(environment: FaultEnvironment) -> None:
     environment.broker(silent_before=True)
     story = publish(environment)
     environment.settle()
@@ -71,7 +71,7 @@ def test_orders_that_never_arrive_are_proven_absent(environment: FaultEnvironmen
     assert environment.count.wrong(N) == {}
 
 
-def test_orders_that_arrive_after_everybody_gave_up_waiting_are_found(
+def test_orders_arriving_after_all_time_outs_are_found(
     environment: FaultEnvironment,
 ) -> None:
     environment.broker(latency_ms=7_000)  # later than answer_by: the first look finds nothing
@@ -82,7 +82,7 @@ def test_orders_that_arrive_after_everybody_gave_up_waiting_are_found(
     all_ended(environment, N, absent_at_most=0)
 
 
-def test_answers_that_take_ten_seconds_are_not_waited_for(environment: FaultEnvironment) -> None:
+def test_replies_after_ten_seconds_are_not_waited_for(environment: FaultEnvironment) -> None:
     environment.broker(reply_delay_ms=10_000)
     story = publish(environment)
     environment.settle()
@@ -91,7 +91,7 @@ def test_answers_that_take_ten_seconds_are_not_waited_for(environment: FaultEnvi
     all_ended(environment, N, absent_at_most=0)
 
 
-def test_every_third_answer_is_lost(environment: FaultEnvironment) -> None:
+def test_every_third_reply_is_lost(environment: FaultEnvironment) -> None:
     environment.broker(drop_every_nth=1)
     environment.books.rows("UPDATE paper_account SET drop_every_nth = 0 WHERE id % 3 > 0")
     story = publish(environment)
@@ -106,7 +106,7 @@ def test_every_third_answer_is_lost(environment: FaultEnvironment) -> None:
     [Network.refuse, Network.reset, Network.halve_replies, Network.partition, Network.lose_replies],
     ids=lambda trouble: trouble.__name__,
 )
-def test_the_network_fails_in_a_fan_out_and_heals(
+def test_network_fails_during_fan_out_and_recovers(
     environment: FaultEnvironment, network: Network, trouble: Callable[[Network], None]
 ) -> None:
     environment.broker(reply_delay_ms=300)
@@ -116,7 +116,7 @@ def test_the_network_fails_in_a_fan_out_and_heals(
     environment.wait(lambda: environment.count.in_flight() > 0, "nothing under way")
     story = Scenario(environment)
     trouble(network)
-    environment.wait(lambda: noticed(environment), "nobody noticed")
+    environment.wait(lambda: noticed(environment), "the fault was not noticed")
     network.heal()
     environment.settle()
     story.end()
@@ -128,7 +128,7 @@ def test_the_network_fails_in_a_fan_out_and_heals(
     [Network.refuse, Network.reset, Network.halve_replies, Network.partition],
     ids=lambda trouble: trouble.__name__,
 )
-def test_the_network_fails_while_everything_is_closed_and_heals(
+def test_network_fails_during_exits_and_recovers(
     opened: FaultEnvironment, exits_network: Network, trouble: Callable[[Network], None]
 ) -> None:
     opened.broker(reply_delay_ms=300)
@@ -138,7 +138,7 @@ def test_the_network_fails_while_everything_is_closed_and_heals(
     opened.wait(lambda: opened.count.in_flight() > 0, "nothing under way")
     story = Scenario(opened)
     trouble(exits_network)
-    opened.wait(lambda: noticed(opened), "nobody noticed")
+    opened.wait(lambda: noticed(opened), "the fault was not noticed")
     exits_network.heal()
     opened.wait(lambda: opened.count.open_positions() == 0, "not flat", 60)
     opened.settle()
@@ -146,7 +146,7 @@ def test_the_network_fails_while_everything_is_closed_and_heals(
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_a_worker_dies_in_a_partition_that_heals_afterwards(
+def test_worker_dies_in_partition_that_recovers(
     environment: FaultEnvironment, network: Network
 ) -> None:
     environment.broker(reply_delay_ms=300)

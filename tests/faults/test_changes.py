@@ -1,4 +1,4 @@
-"""Deaths while levels move, orders are taken back, and a broker tells what it did by itself."""
+"""Deaths during level changes, cancels, and unsolicited broker events."""
 
 import pytest
 
@@ -27,12 +27,14 @@ def everywhere_at(environment: FaultEnvironment, stop: str) -> bool:
 
 
 @pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
-def test_levels_are_moved_once_a_worker_died_at_it(opened: FaultEnvironment, point: str) -> None:
+def test_levels_are_moved_after_worker_died_moving_them(
+    opened: FaultEnvironment, point: str
+) -> None:
     victim = opened.fleet.worker("victim", faults=f"{point}:kill")
     opened.broker(reply_delay_ms=100)
     opened.quote()
     move(opened, "1.096")
-    opened.wait(lambda: not victim.alive, f"nobody came to {point}")
+    opened.wait(lambda: not victim.alive, f"no process reached {point}")
     story = Scenario(opened)
     opened.fleet.worker("successor")
     opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
@@ -41,16 +43,14 @@ def test_levels_are_moved_once_a_worker_died_at_it(opened: FaultEnvironment, poi
 
 
 @pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
-def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
-    opened: FaultEnvironment, point: str
-) -> None:
+def test_continued_worker_does_not_restore_old_level(opened: FaultEnvironment, point: str) -> None:
     victim = opened.fleet.worker("victim", faults=f"{point}:stop", wait=False)
     other = opened.fleet.worker("other", wait=False)
     opened.fleet.wait_for_lease(victim, other)
     other.stop()
     opened.quote()
     move(opened, "1.096")
-    opened.wait(lambda: victim.stopped, f"nobody came to {point}")
+    opened.wait(lambda: victim.stopped, f"no process reached {point}")
     story = Scenario(opened)
     other.go_on()
     opened.wait(lambda: everywhere_at(opened, "1.096"), "levels differ", 60)
@@ -59,7 +59,7 @@ def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
     opened.wait(lambda: not opened.fleet.has_lease(victim.pid), "it is believed alive")
     victim.go_on()
     opened.fleet.wait_for_lease(victim)
-    other.end()  # what it told or sent late is put right by itself alone
+    other.end()  # its late reports and requests are corrected automatically
     move(opened, "1.098")
     opened.wait(lambda: everywhere_at(opened, "1.098"), "levels differ", 60)
     story.end()
@@ -68,7 +68,7 @@ def test_a_level_that_was_moved_twice_stays_there_when_a_stopped_worker_goes_on(
 
 @pytest.mark.parametrize("point", ["pending_actions.committed", "pending_actions.answered"])
 @pytest.mark.parametrize("deed", ["kill", "stop"])
-def test_resting_orders_are_taken_back_though_the_one_who_asked_died(
+def test_working_orders_are_cancelled_after_canceller_died(
     environment: FaultEnvironment, point: str, deed: str
 ) -> None:
     opener = environment.fleet.worker("opener")
@@ -79,7 +79,7 @@ def test_resting_orders_are_taken_back_though_the_one_who_asked_died(
     victim = environment.fleet.worker("victim", faults=f"{point}:{deed}")
     ids = [row.id for row in environment.ours.rows("SELECT id FROM execution_order")]
     environment.operator.do("cancel", orders=ids)
-    environment.wait(lambda: not victim.alive or victim.stopped, f"nobody came to {point}")
+    environment.wait(lambda: not victim.alive or victim.stopped, f"no process reached {point}")
     story = Scenario(environment)
     environment.fleet.worker("successor")
     environment.settle()
@@ -96,17 +96,19 @@ def test_resting_orders_are_taken_back_though_the_one_who_asked_died(
 
 @pytest.mark.parametrize("point", ["events.read", "events.applied"])
 @pytest.mark.parametrize("deed", ["kill", "stop"])
-def test_stops_executed_by_the_broker_are_applied_though_the_reader_died(
+def test_broker_stops_are_applied_after_event_reader_died(
     opened: FaultEnvironment, point: str, deed: str
 ) -> None:
     opened.quote()
     victim = opened.fleet.worker("victim", faults=f"{point}:{deed}")
     opened.quote(bid="1.09400", ask="1.09410")
-    opened.wait(lambda: not victim.alive or victim.stopped, f"nobody came to {point}")
+    opened.wait(lambda: not victim.alive or victim.stopped, f"no process reached {point}")
     story = Scenario(opened)
     opened.fleet.worker("successor")
     opened.wait(
-        lambda: opened.count.open_positions() == 0 and opened.count.untold() == 0, "not heard", 60
+        lambda: opened.count.open_positions() == 0 and opened.count.untold() == 0,
+        "not received",
+        60,
     )
     story.end()
     if deed == "stop":
@@ -123,10 +125,10 @@ def test_events_replayed_after_each_reconnect_count_once(
     opened.fleet.worker()
     opened.venue.fault("replay_on_connect", 100)
     opened.quote(bid="1.09400", ask="1.09410")
-    opened.wait(lambda: opened.count.open_positions() == 0, "not heard", 60)
+    opened.wait(lambda: opened.count.open_positions() == 0, "not received", 60)
     for _ in range(3):
         opened.venue.fault("reset")
         opened.wait(lambda: opened.count.untold() > 0, "nothing was told again")
-        opened.wait(lambda: opened.count.untold() == 0, "not heard again")
+        opened.wait(lambda: opened.count.untold() == 0, "not received again")
     opened.venue.fault("replay_on_connect", 0)
     assert opened.count.wrong(OPENED) == {}

@@ -17,34 +17,34 @@ from tests.faults.servers import ROOT
 SMOKE = {"--seconds": "20", "--seed": "1"}
 
 
-def test_the_same_seed_is_the_same_sequence_of_faults() -> None:
+def test_same_seed_gives_same_fault_sequence() -> None:
     assert plan(7, 600) == plan(7, 600)
     assert plan(7, 600) != plan(8, 600)
     assert plan(7, 600)[:20] == plan(7, 60)[:20]
 
 
-def test_something_breaks_every_one_to_three_seconds() -> None:
+def test_a_fault_occurs_every_one_to_three_seconds() -> None:
     steps = plan(1, 600)
     gaps = [b.at - a.at for a, b in pairwise(steps)]
     assert all(LEAST <= gap <= MOST for gap in gaps)
     assert 200 <= len(steps) <= 600
 
 
-def test_a_long_run_breaks_everything_that_there_is() -> None:
+def test_long_run_injects_every_fault() -> None:
     steps = plan(1, 3_600)
     assert by_kind(steps).keys() == WEIGHTS.keys()
     assert {step.who for step in steps if step.kind == "kill"} == set(PROCESSES)
     assert all(6 <= step.burst <= 8 for step in steps if step.burst)
 
 
-def test_every_kind_of_fault_can_be_made() -> None:
+def test_every_fault_can_be_injected() -> None:
     assert LASTS.keys() <= WEIGHTS.keys()
     assert all(hasattr(FaultInjector, "_" + kind.replace("-", "_")) for kind in WEIGHTS)
 
 
 @pytest.mark.faults
 @pytest.mark.timeout(600)
-def test_a_short_chaos_settles_with_all_counters_at_0() -> None:
+def test_short_chaos_run_ends_with_all_counters_zero() -> None:
     line = [sys.executable, "-m", "tests.faults.chaos"]
     line += [part for pair in SMOKE.items() for part in pair]
     done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)

@@ -1,4 +1,4 @@
-"""Whoever tells people dies before or after the message is out."""
+"""The sender of notifications dies before or after the message is sent."""
 
 import pytest
 
@@ -13,7 +13,7 @@ SENT = "SELECT event_id FROM events_delivery WHERE status = 'SENT'"
 @pytest.mark.parametrize(
     ("point", "messages_before"), [("delivery.claimed", 0), ("delivery.sent", 1)]
 )
-def test_messages_to_people_go_out_though_their_sender_died(
+def test_notifications_are_sent_after_sender_died(
     environment: FaultEnvironment, point: str, messages_before: int
 ) -> None:
     with receiver() as hook:
@@ -35,7 +35,7 @@ def test_messages_to_people_go_out_though_their_sender_died(
             rung()
             return not victim.alive
 
-        environment.wait(died, f"nobody came to {point}", 60)
+        environment.wait(died, f"no process reached {point}", 60)
         assert len(hook.journal) == messages_before
         story = Scenario(environment)
         environment.fleet.worker("successor", "maintenance")
@@ -44,7 +44,7 @@ def test_messages_to_people_go_out_though_their_sender_died(
             rung()
             return bool(environment.ours.value(WAITING) == 0)
 
-        environment.wait(told, "not told", 60)
+        environment.wait(told, "not reported", 60)
         story.end()
         sent = {row.event_id for row in environment.ours.rows(SENT)}
         heard = {int(event["id"]) for message in hook.journal for event in events_of(message)}
@@ -53,7 +53,7 @@ def test_messages_to_people_go_out_though_their_sender_died(
 
 
 def events_of(message: dict[str, object]) -> list[dict[str, int]]:
-    """The events that a message to machines tells of."""
+    """The events that a webhook message contains."""
     found = message["events"]
     assert isinstance(found, list)
     return found

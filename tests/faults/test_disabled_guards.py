@@ -9,7 +9,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 N = 50
 
 
-def test_without_the_send_deadline_a_stopped_worker_sends_what_was_called_absent(
+def test_without_send_deadline_stopped_worker_sends_absent_order(
     environment: FaultEnvironment,
 ) -> None:
     victim = environment.fleet.worker(
@@ -20,7 +20,7 @@ def test_without_the_send_deadline_a_stopped_worker_sends_what_was_called_absent
     environment.quote()
     other.stop()
     environment.operator.do("publish", feed=N)
-    environment.wait(lambda: victim.stopped, "nobody came there")
+    environment.wait(lambda: victim.stopped, "no process reached it")
     other.go_on()
     environment.settle()
     assert environment.count.states() == {"FAILED NEVER_ARRIVED": N}
@@ -31,7 +31,7 @@ def test_without_the_send_deadline_a_stopped_worker_sends_what_was_called_absent
     assert wrong["audit RISEN"] == N
 
 
-def test_with_one_proof_alone_an_order_that_arrives_late_rises(
+def test_with_one_absence_confirmation_late_order_becomes_live(
     environment: FaultEnvironment,
 ) -> None:
     environment.broker(latency_ms=8_000)
@@ -44,7 +44,7 @@ def test_with_one_proof_alone_an_order_that_arrives_late_rises(
     assert wrong["audit RISEN"] == N
 
 
-def test_where_a_lost_answer_counts_as_not_sent_orders_double(
+def test_orders_double_if_lost_reply_counts_as_not_sent(
     environment: FaultEnvironment,
 ) -> None:
     environment.broker(silent_after=True)
@@ -72,7 +72,7 @@ def test_without_event_reader_positions_are_ghosts(opened: FaultEnvironment) -> 
     [("events", False), ("fence,events", True)],
     ids=["with the fence", "without it"],
 )
-def test_what_a_stale_process_says_of_a_call_counts_only_without_the_fence(
+def test_stale_report_counts_only_without_fencing_token(
     opened: FaultEnvironment, without: str, harm: bool
 ) -> None:
     """It stands still at the socket; its successor sends in its stead and stands still in its
@@ -89,10 +89,10 @@ def test_what_a_stale_process_says_of_a_call_counts_only_without_the_fence(
     opened.quote()
     successor.stop()
     opened.operator.do("close", positions=opened.positions()[:N], fraction="0.5")
-    opened.wait(lambda: stale.stopped, "nobody came there")
+    opened.wait(lambda: stale.stopped, "no process reached it")
     successor.go_on()
     opened.wait(lambda: not opened.fleet.has_lease(stale.pid), "it is believed alive")
-    opened.wait(lambda: "stop at dispatch.answered" in successor.said(), "nobody was answered")
+    opened.wait(lambda: "stop at dispatch.answered" in successor.said(), "no call was answered")
     stale.go_on()
     opened.settle()
     successor.go_on()

@@ -44,19 +44,21 @@ def all_ended(environment: FaultEnvironment, expected: int, *, absent_at_most: i
 
 
 @pytest.mark.parametrize(("point", "nth"), quick(WORKER))
-def test_a_worker_killed_there_loses_and_doubles_nothing(
+def test_worker_killed_at_failpoint_loses_and_doubles_nothing(
     environment: FaultEnvironment, point: str, nth: int
 ) -> None:
     victim = environment.fleet.worker("victim", faults=f"{point}:kill:{nth}")
     environment.broker(reply_delay_ms=100)
     environment.quote()
     environment.operator.do("publish", feed=N)
-    environment.wait(lambda: not victim.alive, f"nobody came to {point}")
+    environment.wait(lambda: not victim.alive, f"no process reached {point}")
     story = Scenario(environment)
     assert victim.popen.returncode == -9
     assert story.in_flight + story.at_fault.get("PENDING", 0) > 0
     environment.fleet.worker("successor")  # how long its start takes is the machine's affair
-    took = environment.wait(lambda: environment.taken_over(victim), "its orders are nobody's")
+    took = environment.wait(
+        lambda: environment.taken_over(victim), "its orders were not taken over"
+    )
     assert took <= TAKE_OVER_SECONDS
     environment.settle()
     story.end()
@@ -64,7 +66,7 @@ def test_a_worker_killed_there_loses_and_doubles_nothing(
 
 
 @pytest.mark.parametrize(("point", "nth"), quick(WORKER))
-def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
+def test_worker_stopped_at_failpoint_sends_nothing_late(
     environment: FaultEnvironment, point: str, nth: int
 ) -> None:
     victim = environment.fleet.worker("victim", faults=f"{point}:stop:{nth}", wait=False)
@@ -74,7 +76,7 @@ def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
     environment.quote()
     other.stop()  # so that the work is the victim's
     environment.operator.do("publish", feed=N)
-    environment.wait(lambda: victim.stopped, f"nobody came to {point}")
+    environment.wait(lambda: victim.stopped, f"no process reached {point}")
     story = Scenario(environment)
     other.go_on()
     environment.settle()  # beyond its lease, and beyond both proofs of what it held
@@ -102,7 +104,7 @@ def test_a_worker_that_stands_still_there_and_goes_on_sends_nothing_late(
         ("enqueue.done", 1),
     ],
 )
-def test_a_publisher_killed_there_has_published_all_or_nothing(
+def test_publisher_killed_at_failpoint_published_all_or_nothing(
     environment: FaultEnvironment, point: str, published: int
 ) -> None:
     environment.fleet.worker()

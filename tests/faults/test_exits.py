@@ -1,4 +1,4 @@
-"""Deaths on an exit's way, whoever wants it: a CLOSE signal, a click, the watch, all at once."""
+"""Deaths during exits: from a CLOSE signal, a click, the level monitor, or all at once."""
 
 import pytest
 
@@ -38,17 +38,17 @@ def settle_closed(environment: FaultEnvironment) -> None:
 
 
 @pytest.mark.parametrize(("point", "nth"), POINTS.items())
-def test_an_exits_worker_killed_there_closes_each_position_once(
+def test_exits_worker_killed_at_failpoint_closes_each_position_once(
     opened: FaultEnvironment, point: str, nth: int
 ) -> None:
     victim = opened.fleet.worker("victim", "exits", faults=f"{point}:kill:{nth}")
     opened.broker(reply_delay_ms=100)
     opened.quote()
     opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
-    opened.wait(lambda: not victim.alive, f"nobody came to {point}")
+    opened.wait(lambda: not victim.alive, f"no process reached {point}")
     story = Scenario(opened)
     opened.fleet.worker("successor", "exits")
-    took = opened.wait(lambda: opened.taken_over(victim), "its orders are nobody's")
+    took = opened.wait(lambda: opened.taken_over(victim), "its orders were not taken over")
     assert took <= TAKE_OVER_SECONDS
     settle_closed(opened)
     story.end()
@@ -56,7 +56,7 @@ def test_an_exits_worker_killed_there_closes_each_position_once(
 
 
 @pytest.mark.parametrize("point", STOPS)
-def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
+def test_exits_worker_stopped_at_failpoint_closes_nothing_twice(
     opened: FaultEnvironment, point: str
 ) -> None:
     victim = opened.fleet.worker("victim", "exits", faults=f"{point}:stop:1", wait=False)
@@ -66,7 +66,7 @@ def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
     opened.quote()
     other.stop()
     opened.operator.do("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
-    opened.wait(lambda: victim.stopped, f"nobody came to {point}")
+    opened.wait(lambda: victim.stopped, f"no process reached {point}")
     story = Scenario(opened)
     other.go_on()
     settle_closed(opened)
@@ -88,9 +88,7 @@ def test_an_exits_worker_that_stands_still_there_closes_nothing_twice(
 
 
 @pytest.mark.parametrize("by", ["signal", "click"])
-def test_who_dies_before_the_close_is_committed_has_closed_nothing(
-    opened: FaultEnvironment, by: str
-) -> None:
+def test_death_before_close_is_committed_closes_nothing(opened: FaultEnvironment, by: str) -> None:
     dying = opened.fleet.operator(faults="exits.written:kill")
     if by == "signal":
         dying.begin("publish", action="CLOSE", refers_to=opened.ours.value(FIRST_SIGNAL))
@@ -108,13 +106,13 @@ def test_who_dies_before_the_close_is_committed_has_closed_nothing(
 
 
 @pytest.mark.parametrize("point", ["exits.written", "levels.committed", "claim.committed"])
-def test_the_watch_killed_there_closes_each_position_once(
+def test_level_monitor_killed_at_failpoint_closes_each_position_once(
     watched: FaultEnvironment, point: str
 ) -> None:
     victim = watched.fleet.worker("victim", "exits", faults=f"{point}:kill")
     watched.quote(bid="1.09400", ask="1.09410")
     watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
-    watched.wait(lambda: not victim.alive, f"nobody came to {point}")
+    watched.wait(lambda: not victim.alive, f"no process reached {point}")
     story = Scenario(watched)
     watched.fleet.worker("successor", "exits")
     watched.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")
@@ -124,7 +122,7 @@ def test_the_watch_killed_there_closes_each_position_once(
 
 
 @pytest.mark.parametrize("mode", ["watched", "netted"])
-def test_watch_signal_and_click_race_for_a_position_while_the_worker_dies(
+def test_monitor_signal_and_click_race_to_close_while_worker_dies(
     request: pytest.FixtureRequest, mode: str
 ) -> None:
     environment: FaultEnvironment = request.getfixturevalue(mode)
@@ -141,7 +139,7 @@ def test_watch_signal_and_click_race_for_a_position_while_the_worker_dies(
         "publish", action="CLOSE", refers_to=environment.ours.value(FIRST_SIGNAL)
     )
     clicking.answer()
-    environment.wait(lambda: not victim.alive, "nobody died")
+    environment.wait(lambda: not victim.alive, "the worker did not die")
     story = Scenario(environment)
     environment.fleet.worker("successor", "exits")
     environment.operator.do("send", name="execution.watch_positions", arguments=[], queue="exits")

@@ -28,7 +28,7 @@ def disarmed() -> Iterator[None]:
     failpoints.arm([])
 
 
-def test_every_point_stands_in_the_code_and_in_the_table() -> None:
+def test_every_failpoint_is_in_code_and_table() -> None:
     found = {
         name
         for room in ROOMS
@@ -38,7 +38,7 @@ def test_every_point_stands_in_the_code_and_in_the_table() -> None:
     assert found == set(POINTS)
 
 
-def test_the_page_names_every_point_and_every_case() -> None:
+def test_faults_page_names_every_failpoint_and_case() -> None:
     page = (ROOT / "docs/faults.md").read_text()
     cases = {
         name
@@ -49,14 +49,14 @@ def test_the_page_names_every_point_and_every_case() -> None:
     assert {name for name in [*POINTS, *cases] if f"`{name}`" not in page} == set()
 
 
-def test_what_is_not_armed_does_nothing(disarmed: None) -> None:
+def test_unarmed_failpoint_does_nothing(disarmed: None) -> None:
     failpoints.arm([Failpoint("enqueue.done", "raise")])
     failpoint("enqueue.bundle")
     failpoints.arm([])
     failpoint("enqueue.done")
 
 
-def test_an_armed_point_acts_at_its_nth_hit_only(disarmed: None) -> None:
+def test_armed_failpoint_acts_only_at_its_nth_hit(disarmed: None) -> None:
     failpoints.arm([Failpoint.read("enqueue.done:raise:2")])
     failpoint("enqueue.done")
     with pytest.raises(FailpointError, match=r"enqueue\.done"):
@@ -66,13 +66,13 @@ def test_an_armed_point_acts_at_its_nth_hit_only(disarmed: None) -> None:
 
 @pytest.mark.parametrize("text", ["", "enqueue.done", "enqueue.done:die", "nowhere:kill", "a:b:c:d",
                                   "enqueue.done:kill:0", "enqueue.done:kill:x"])  # fmt: skip
-def test_what_names_no_point_or_deed_is_refused(text: str) -> None:
+def test_unknown_failpoint_or_action_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         Failpoint.read(text)
 
 
 @pytest.mark.parametrize(("deed", "code"), [("kill", -9), ("exit", 1)])
-def test_the_process_whose_environment_says_so_ends_there(deed: str, code: int) -> None:
+def test_process_exits_at_failpoint_from_environment(deed: str, code: int) -> None:
     program = (
         "import django; django.setup(); "
         "from common.failpoints import failpoint; failpoint('enqueue.done')"
@@ -114,7 +114,7 @@ while walking.is_alive():
 """
 
 
-def test_a_thread_that_stops_its_process_takes_no_step_more() -> None:
+def test_thread_that_stops_its_process_does_not_continue() -> None:
     """A signal to the process stops it when one of its other threads gets to it, up to
     milliseconds later: this one would stand still anywhere."""
     with subprocess.Popen(
@@ -126,12 +126,12 @@ def test_a_thread_that_stops_its_process_takes_no_step_more() -> None:
                 assert os.WIFSTOPPED(status)
                 time.sleep(2 * STILL_SECONDS)  # so long it stands still
                 process.send_signal(signal.SIGCONT)
-            said, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=30)
         finally:
             process.kill()
-    assert said.split() == [b"0"] * STOPS
+    assert output.split() == [b"0"] * STOPS
 
 
-def test_production_does_not_start_with_an_armed_point() -> None:
+def test_production_does_not_start_with_armed_failpoint() -> None:
     with pytest.raises(InvalidEnvironmentError, match="FILLCAST_FAILPOINTS is set"):
         Settings.read({**PRODUCTION, "FILLCAST_FAILPOINTS": "enqueue.done:kill"})

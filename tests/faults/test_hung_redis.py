@@ -1,4 +1,4 @@
-"""A Redis that takes connections and answers nothing: nobody who publishes waits for it twice."""
+"""A Redis that accepts connections and never answers: a publisher waits for it once."""
 
 import signal
 import time
@@ -10,12 +10,12 @@ from tests.faults.environment import FaultEnvironment
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180, func_only=True)]
 
 
-def test_who_publishes_waits_once_for_a_redis_that_hangs(environment: FaultEnvironment) -> None:
+def test_publisher_waits_once_for_hanging_redis(environment: FaultEnvironment) -> None:
     environment.fleet.worker()
     environment.operator.do("quote")
     environment.servers.signal_redis(signal.SIGSTOP)
     try:
-        environment.operator.do("publish", feed=50)  # finds out that nobody answers
+        environment.operator.do("publish", feed=50)  # finds out that Redis does not answer
         began = time.monotonic()
         environment.operator.do("publish", feed=50)
         assert time.monotonic() - began < 3

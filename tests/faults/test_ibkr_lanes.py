@@ -71,7 +71,7 @@ def environment(servers: Servers, tmp_path: Path, tws: TwsProcess) -> Iterator[F
         yield made
 
 
-def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
+def test_gateway_account_continues_in_next_session_worker(
     environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
     environment.fleet.worker("general", "execution,exits,maintenance", wait=False)
@@ -116,7 +116,7 @@ def test_an_account_at_a_gateway_goes_on_in_the_next_session_worker(
     assert tws.until(lambda told: not told["clients"])
 
 
-def test_gateway_report_is_in_our_rows_within_a_tenth_of_a_second(
+def test_gateway_report_is_stored_within_100_ms(
     environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
     """From the broker's word to the commit of apply_reports, through a real session worker."""
@@ -136,7 +136,7 @@ def test_gateway_report_is_in_our_rows_within_a_tenth_of_a_second(
         said = order.client_order_id, str(order.quantity), "1.05"
         tws.do("fill", *said)
         filled = f"SELECT status = 'FILLED' FROM execution_order WHERE id = {order.id}"
-        took.append(wait_until(partial(environment.ours.value, filled), 10, "not heard"))
+        took.append(wait_until(partial(environment.ours.value, filled), 10, "not received"))
     median = statistics.median(took)
     print(f"from TWS to the row: median {1000 * median:.0f} ms, longest {1000 * max(took):.0f} ms")
     assert median < SOON_SECONDS
@@ -154,7 +154,7 @@ FROM made WHERE type = 'ibkr' RETURNING made.id
 BID = "SELECT max(bid) FROM prices_latestquote WHERE data_connection_id = %s"
 
 
-def test_prices_of_a_gateway_go_on_with_the_next_session_worker(
+def test_gateway_prices_continue_with_next_session_worker(
     environment: FaultEnvironment, tws: TwsProcess
 ) -> None:
     """Its account is its source: an entry is priced by what TWS tells whoever holds the lane."""

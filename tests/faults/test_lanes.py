@@ -1,4 +1,4 @@
-"""Brokers with sessions: one process at a time speaks to an account, whoever dies or stands still.
+"""Brokers with sessions: one process at a time speaks to an account, also if it dies or stops.
 
 The broker is a third party's kind, found by its entry point: the paper broker over its wire, which
 needs a session (`tests/fakes/sessioned`). It notes every call with the process that made it.
@@ -103,7 +103,7 @@ def by_connection(calls: list[Call]) -> dict[str, list[int]]:
 
 
 @pytest.mark.quick
-def test_session_workers_share_the_lanes_and_no_other_process_calls_for_them(laned: Laned) -> None:
+def test_session_workers_share_lanes_and_only_they_make_calls(laned: Laned) -> None:
     # A busy machine's pauses are not what this is about: no lease of nobody's runs out.
     laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
     general = laned.fleet.worker("general", "execution,exits,maintenance", wait=False)
@@ -128,7 +128,7 @@ def test_session_workers_share_the_lanes_and_no_other_process_calls_for_them(lan
     assert laned.count.wrong(200) == {}
 
 
-def test_the_lanes_of_a_killed_owner_move_and_every_order_is_sent_once(laned: Laned) -> None:
+def test_lanes_of_killed_owner_move_and_orders_are_sent_once(laned: Laned) -> None:
     laned.fleet.worker("maintenance", "maintenance", wait=False)
     victim, other = laned.sessions("victim", wait=False), laned.sessions("other", wait=False)
     laned.fleet.wait_for_lease(victim, other)
@@ -157,9 +157,7 @@ def test_the_lanes_of_a_killed_owner_move_and_every_order_is_sent_once(laned: La
     ("point", "nth"),
     [("dispatch.begin", 2), ("claim.committed", 2), ("pending_actions.committed", 1)],
 )
-def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
-    laned: Laned, point: str, nth: int
-) -> None:
+def test_owner_stopped_past_its_lease_sends_nothing(laned: Laned, point: str, nth: int) -> None:
     laned.fleet.worker("maintenance", "maintenance", wait=False)
     victim = laned.fleet.worker("victim", "sessions", threads=2, faults=f"{point}:stop:{nth}")
     laned.shared(victim)
@@ -175,7 +173,7 @@ def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
         assert len(resting) == 200
     else:
         laned.operator.do("publish", feed=200, together=False)
-    laned.wait(lambda: victim.stopped, f"nobody came to {point}")
+    laned.wait(lambda: victim.stopped, f"no process reached {point}")
     story = Scenario(laned)
     other = laned.sessions("other")
     laned.shared(other, seconds=LEASE + 6)
@@ -194,7 +192,7 @@ def test_nothing_more_leaves_an_owner_that_stood_still_past_its_lease(
     assert laned.count.wrong(200) == {}
 
 
-def test_orders_beside_a_terminal_wait_for_its_worker_and_say_so(laned: Laned) -> None:
+def test_orders_wait_for_terminal_worker_with_reason(laned: Laned) -> None:
     laned.ours.rows(
         "UPDATE connections_executionconnection SET lane = 'mt5.main',"
         ' settings = \'{"lane": "mt5.main"}\''
@@ -223,7 +221,7 @@ def test_orders_beside_a_terminal_wait_for_its_worker_and_say_so(laned: Laned) -
 
 
 @pytest.mark.quick
-def test_who_is_asked_to_end_gives_its_lanes_back_at_once(laned: Laned) -> None:
+def test_terminated_worker_releases_its_lanes_immediately(laned: Laned) -> None:
     laned.fleet.environ["FILLCAST_LEASE_SECONDS"] = "10"
     leaving = laned.sessions("leaving")
     laned.shared(leaving)

@@ -42,13 +42,13 @@ class Terminal(FaultEnvironment):
 
     def owner_connects(self) -> str:
         """Return her connection's id."""
-        told = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "tests.faults.mt5_owner", str(LOGIN)],
             cwd=ROOT, env=self.fleet.environ | {"FILLCAST_DB_ROLE": "owner"}, text=True,
             capture_output=True, check=False,
         )  # fmt: skip
-        assert told.returncode == 0, told.stderr[-3000:]
-        return told.stdout.split()[-1]
+        assert completed.returncode == 0, completed.stderr[-3000:]
+        return completed.stdout.split()[-1]
 
     def worker(self, name: str = "mt5") -> Process:
         """As the service starts it; waits for its lease."""
@@ -84,8 +84,8 @@ def published(terminal: Terminal) -> int:
 
 
 @pytest.mark.quick
-def test_from_the_form_to_the_books(terminal: Terminal) -> None:
-    """Tested, compared, filled with its levels; what the server's stop did is told in seconds."""
+def test_mt5_account_trades_from_form_to_broker_books(terminal: Terminal) -> None:
+    """Tested, reconciled, filled with its levels; the server's stop is applied within seconds."""
     general = terminal.fleet.worker("general", "execution,exits,maintenance", wait=False)
     worker = terminal.worker()
     connection = terminal.owner_connects()
@@ -97,14 +97,14 @@ def test_from_the_form_to_the_books(terminal: Terminal) -> None:
     terminal.wait(lambda: terminal.count.open_positions() == 1, "no position")
     terminal.terminal.quote("EURUSD", 1.094, 1.0941)  # the server's own stop
     # update_interval_seconds is 1, and each look is one more; a comparison comes after 60
-    took = terminal.wait(lambda: terminal.count.open_positions() == 0, "not told", 20)
+    took = terminal.wait(lambda: terminal.count.open_positions() == 0, "not completed", 20)
     print(f"the stop was in the books after {took:.2f} s")
     assert len(terminal.terminal.accepted(LOGIN)) == 1
     assert general.alive
     assert worker.alive
 
 
-def test_worker_goes_on_while_the_package_is_frozen(terminal: Terminal) -> None:
+def test_worker_continues_while_package_is_frozen(terminal: Terminal) -> None:
     """For longer than its lease: it prolongs it, nobody else takes the lane, the order is once."""
     worker = terminal.worker()
     connection = terminal.owner_connects()
@@ -121,7 +121,7 @@ def test_worker_goes_on_while_the_package_is_frozen(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("accepts", [True, False])
-def test_worker_killed_in_the_send(terminal: Terminal, accepts: bool) -> None:
+def test_worker_killed_during_send(terminal: Terminal, accepts: bool) -> None:
     """The next one takes the terminal's lane, looks, and sends nothing twice."""
     victim = terminal.worker("victim")
     connection = terminal.owner_connects()

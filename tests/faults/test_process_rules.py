@@ -41,7 +41,7 @@ def watched(environment: FaultEnvironment, seen: Path) -> None:
 
 
 @pytest.mark.quick
-def test_no_broker_is_called_and_no_session_outlives_a_lease_in_a_transaction(
+def test_no_transaction_spans_broker_calls_or_outlives_a_lease(
     environment: FaultEnvironment, seen: Path
 ) -> None:
     watched(environment, seen)

@@ -46,14 +46,16 @@ def test_workers_killed_at_random_in_a_burst(environment: FaultEnvironment, seed
         story = Scenario(environment)
         absent += story.in_flight
         environment.fleet.worker(victim.name, "execution")
-        took = environment.wait(partial(environment.taken_over, victim), "its orders are nobody's")
+        took = environment.wait(
+            partial(environment.taken_over, victim), "its orders were not taken over"
+        )
         assert took <= TAKE_OVER_SECONDS
     environment.settle()
     story.end()
     all_ended(environment, expected, absent_at_most=absent)
 
 
-def test_both_workers_and_the_sweeper_killed_at_once_in_a_burst(
+def test_both_workers_and_sweeper_killed_together_in_a_burst(
     environment: FaultEnvironment,
 ) -> None:
     kinds = {"worker-1": "execution", "worker-2": "execution", "maintenance": "maintenance"}
@@ -75,7 +77,7 @@ def test_both_workers_and_the_sweeper_killed_at_once_in_a_burst(
     all_ended(environment, expected, absent_at_most=story.in_flight)
 
 
-def test_a_worker_that_stands_still_at_any_moment_of_a_burst(environment: FaultEnvironment) -> None:
+def test_worker_stopped_at_random_in_a_burst(environment: FaultEnvironment) -> None:
     victim = environment.fleet.worker("victim", "execution", wait=False)
     other = environment.fleet.worker("other", "execution", wait=False)
     environment.fleet.wait_for_lease(victim, other)
@@ -96,7 +98,7 @@ def test_a_worker_that_stands_still_at_any_moment_of_a_burst(environment: FaultE
     all_ended(environment, expected + 50, absent_at_most=story.in_flight)
 
 
-def test_the_exits_worker_killed_while_everything_is_closed(opened: FaultEnvironment) -> None:
+def test_exits_worker_killed_during_mass_close(opened: FaultEnvironment) -> None:
     opened.fleet.worker("exits", "exits")
     opened.broker(reply_delay_ms=300)
     opened.quote()
@@ -111,7 +113,7 @@ def test_the_exits_worker_killed_while_everything_is_closed(opened: FaultEnviron
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_beat_killed_and_back_still_has_levels_watched(watched: FaultEnvironment) -> None:
+def test_levels_are_monitored_after_beat_restarts(watched: FaultEnvironment) -> None:
     watched.ours.rows("UPDATE django_celery_beat_periodictask SET enabled = true")
     watched.fleet.worker("exits", "exits", wait=False)
     watched.fleet.worker("maintenance", "maintenance")
@@ -127,7 +129,7 @@ def test_beat_killed_and_back_still_has_levels_watched(watched: FaultEnvironment
     assert watched.count.wrong(OPENED) == {}
 
 
-def test_the_prices_process_killed_after_a_quote_was_stored(watched: FaultEnvironment) -> None:
+def test_prices_process_killed_after_quote_was_stored(watched: FaultEnvironment) -> None:
     quotes = {"EUR/USD": ["1.09400", "1.09410"]}
     watched.ours.rows(
         "UPDATE connections_dataconnection SET settings = jsonb_build_object('quotes', %s::jsonb)",
@@ -146,7 +148,7 @@ def test_the_prices_process_killed_after_a_quote_was_stored(watched: FaultEnviro
 
 
 @pytest.mark.parametrize("point", ["reconcile.read", "reconcile.committed"])
-def test_maintenance_killed_while_it_compares(opened: FaultEnvironment, point: str) -> None:
+def test_maintenance_killed_during_reconciliation(opened: FaultEnvironment, point: str) -> None:
     """Somebody closed 200 positions at the broker, and the broker's word of it was lost."""
     victim = opened.fleet.worker("victim", "maintenance", faults=f"{point}:kill:2")
     opened.quote()
@@ -159,7 +161,7 @@ def test_maintenance_killed_while_it_compares(opened: FaultEnvironment, point: s
         opened.operator.do("send", **ring)
         return not victim.alive
 
-    opened.wait(compared, f"nobody came to {point}", 60)
+    opened.wait(compared, f"no process reached {point}", 60)
     story = Scenario(opened)
     opened.fleet.worker("successor", "maintenance")
 
@@ -172,7 +174,7 @@ def test_maintenance_killed_while_it_compares(opened: FaultEnvironment, point: s
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_the_web_process_killed_while_it_publishes(environment: FaultEnvironment) -> None:
+def test_web_process_killed_during_publication(environment: FaultEnvironment) -> None:
     environment.fleet.worker()
     environment.quote()
     key, signal_id = environment.operator.do("draft", feed=200)
@@ -210,7 +212,7 @@ def _publish(port: str, key: str, signal_id: int) -> None:
 
 
 @pytest.mark.quick
-def test_a_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironment) -> None:
+def test_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnvironment) -> None:
     """SIGTERM: the calls in hand end, the rest is given back at once, the next one does it."""
     lease = 10
     environment.fleet.environ["FILLCAST_LEASE_SECONDS"] = str(lease)
@@ -233,7 +235,7 @@ def test_a_deploy_loses_nothing_and_waits_for_no_lease(environment: FaultEnviron
     all_ended(environment, 1_000, absent_at_most=0)
 
 
-def test_a_deploy_while_exits_are_under_way(opened: FaultEnvironment) -> None:
+def test_deploy_during_exits(opened: FaultEnvironment) -> None:
     leaving = opened.fleet.worker("leaving", "exits")
     opened.broker(reply_delay_ms=300)
     opened.quote()

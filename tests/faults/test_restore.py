@@ -132,7 +132,7 @@ def go_on(runtime: trading_runtime.TradingRuntime) -> None:  # noqa: F811
         assert factories.claim_all() == []
 
 
-def test_traded_on_restored_settled_released(
+def test_restored_database_is_settled_and_released(
     tmp_path: Path, alice: ExecutionConnection, feed: Feed, broker: FakeBroker,  # noqa: F811
     runtime: trading_runtime.TradingRuntime,  # noqa: F811
 ) -> None:  # fmt: skip
@@ -194,7 +194,9 @@ class TestItIsSeen:
     """By the same process, or by the next one, however it was restored."""
 
     @pytest.mark.parametrize("by", ["memory", "file", "redis"])
-    def test_a_dump_restored_over_the_database(self, by: str, tmp_path: Path, var: Path) -> None:
+    def test_dump_restored_over_database_is_detected(
+        self, by: str, tmp_path: Path, var: Path
+    ) -> None:
         watch = RestoreDetector()
         watch.check()
         backup = postgres_clusters.dump(tmp_path / "backup")
@@ -210,7 +212,9 @@ class TestItIsSeen:
         assert watch.check() is not None
         assert opened() == ["BEHIND"]
 
-    def test_a_dump_restored_on_another_server(self, tmp_path: Path, servers: Clusters) -> None:
+    def test_dump_restored_on_another_server_is_detected(
+        self, tmp_path: Path, servers: Clusters
+    ) -> None:
         watch = RestoreDetector()
         watch.check()
         backup = postgres_clusters.dump(tmp_path / "backup")
@@ -221,7 +225,7 @@ class TestItIsSeen:
             assert watch.check() is not None
             assert opened() == ["BEHIND"]
 
-    def test_a_folder_put_back_and_a_standby_promoted(
+    def test_restored_folder_and_promoted_standby_are_detected(
         self, tmp_path: Path, servers: Clusters
     ) -> None:
         primary = servers.filled("primary", postgres_clusters.dump(tmp_path / "empty"))
@@ -257,7 +261,7 @@ class TestItIsSeen:
 class TestItIsNot:
     """What looks alike and is none."""
 
-    def test_restarted_crashed_moved_and_copied_with_everything_stopped(
+    def test_restart_crash_move_and_copy_are_no_restore(
         self, tmp_path: Path, servers: Clusters
     ) -> None:
         server = servers.filled("one", postgres_clusters.dump(tmp_path / "empty"))
@@ -280,9 +284,7 @@ class TestItIsNot:
             assert (watch.check(), RestoreDetector().check()) == (None, None)
             assert opened() == []
 
-    def test_a_new_installation_beside_an_old_folder(
-        self, tmp_path: Path, servers: Clusters
-    ) -> None:
+    def test_new_installation_beside_old_folder(self, tmp_path: Path, servers: Clusters) -> None:
         backup = postgres_clusters.dump(tmp_path / "empty")  # before any process looked
         assert not Epoch.objects.exists()
         drawn()
@@ -292,7 +294,7 @@ class TestItIsNot:
             assert opened() == []
 
 
-def test_a_crash_loses_no_witnessed_mark(tmp_path: Path, servers: Clusters) -> None:
+def test_crash_loses_no_witnessed_mark(tmp_path: Path, servers: Clusters) -> None:
     """What a witness holds was durable: each mark is on disk before it is told."""
     server = servers.filled("one", postgres_clusters.dump(tmp_path / "empty"))
     for _ in range(3):
@@ -309,7 +311,7 @@ def test_a_crash_loses_no_witnessed_mark(tmp_path: Path, servers: Clusters) -> N
             assert rows(f"SELECT last_value FROM {MARK}")[0].last_value >= marks
 
 
-def test_exits_made_at_the_broker_since_are_reported_once(
+def test_exits_at_broker_since_backup_are_reported_once(
     tmp_path: Path, alice: ExecutionConnection, feed: Feed, broker: FakeBroker,  # noqa: F811
     runtime: trading_runtime.TradingRuntime,  # noqa: F811
 ) -> None:  # fmt: skip

@@ -51,7 +51,7 @@ def go_on_after_the_backup(environment: FaultEnvironment) -> int:
     ]
     environment.operator.do("close", positions=closed)
     environment.wait(lambda: environment.count.open_positions() == 3 * N - 10, "not closed")
-    environment.wait(lambda: remembered(environment.folder) > mark, "nobody remembers the mark")
+    environment.wait(lambda: remembered(environment.folder) > mark, "the mark was not stored")
     meanwhile.kill()
     accepted = environment.count.accepted()
     assert accepted == 3 * N + 10
@@ -74,7 +74,7 @@ def wait_until_compared(environment: FaultEnvironment) -> None:
     )  # fmt: skip
 
 
-def test_what_the_broker_did_meanwhile_is_neither_sent_again_nor_hidden(
+def test_restore_neither_resends_nor_hides_broker_activity(
     environment: FaultEnvironment, tmp_path: Path
 ) -> None:
     before = environment.fleet.worker("before", QUEUES)
@@ -91,7 +91,7 @@ def test_what_the_broker_did_meanwhile_is_neither_sent_again_nor_hidden(
     environment.fleet.worker("after", QUEUES)
     story = Scenario(environment)
     open_epoch = "connections_epoch WHERE released_at IS NULL AND cause = 'BEHIND'"
-    environment.wait(lambda: count(environment, open_epoch) == 1, "nobody saw it")
+    environment.wait(lambda: count(environment, open_epoch) == 1, "it was not noticed")
     states = environment.count.states()
     assert (states["FILLED"], sum(states.values())) == (N, 2 * N)
     assert count(environment, "execution_order WHERE reason = 'RESTORED_UNSENT'") == N

@@ -47,7 +47,7 @@ def test_redis_fails_in_a_burst(environment: FaultEnvironment, fault: str) -> No
 
 
 @pytest.mark.quick
-def test_without_any_redis_a_publication_succeeds_and_workers_find_it(
+def test_publication_succeeds_without_redis_and_workers_find_it(
     environment: FaultEnvironment,
 ) -> None:
     environment.fleet.worker()
@@ -75,7 +75,7 @@ def test_postgres_fails_in_a_burst(environment: FaultEnvironment, how: str) -> N
     assert environment.filled() > expected * 0.8
 
 
-def test_postgres_crashes_while_everything_is_closed(opened: FaultEnvironment) -> None:
+def test_postgres_crashes_during_mass_close(opened: FaultEnvironment) -> None:
     from tests.faults.conftest import OPENED
 
     opened.fleet.worker("exits", "exits")
@@ -92,7 +92,7 @@ def test_postgres_crashes_while_everything_is_closed(opened: FaultEnvironment) -
     assert opened.count.wrong(OPENED) == {}
 
 
-def test_a_worker_that_starts_before_its_database_trades_when_it_is_there(
+def test_worker_started_before_database_trades_when_available(
     environment: FaultEnvironment,
 ) -> None:
     """Celery only logs what fails at a worker's start: it failed every task from then on."""

@@ -11,14 +11,14 @@ N = 50
 
 
 @pytest.mark.parametrize("deed", ["kill", "stop"])
-def test_a_lost_answer_is_looked_up_though_the_first_who_asked_died(
+def test_lost_reply_is_looked_up_after_first_worker_died(
     environment: FaultEnvironment, deed: str
 ) -> None:
     environment.broker(silent_after=True)
     victim = environment.fleet.worker("victim", faults=f"lookup.answered:{deed}")
     environment.quote()
     environment.operator.do("publish", feed=N)
-    environment.wait(lambda: not victim.alive or victim.stopped, "nobody asked")
+    environment.wait(lambda: not victim.alive or victim.stopped, "no look-up was made")
     story = Scenario(environment)
     environment.fleet.worker("successor")
     environment.settle()
@@ -31,7 +31,7 @@ def test_a_lost_answer_is_looked_up_though_the_first_who_asked_died(
     all_ended(environment, N, absent_at_most=0)
 
 
-def test_who_takes_over_from_the_dead_may_die_at_it(environment: FaultEnvironment) -> None:
+def test_successor_may_die_during_takeover(environment: FaultEnvironment) -> None:
     environment.broker(reply_delay_ms=300)
     first = environment.fleet.worker("first", faults="claim.committed:kill")
     environment.quote()
@@ -48,7 +48,7 @@ def test_who_takes_over_from_the_dead_may_die_at_it(environment: FaultEnvironmen
 
 @pytest.mark.parametrize("deed", ["kill", "stop"])
 @pytest.mark.parametrize("proof", [1, 2])
-def test_an_absence_is_proven_twice_though_the_prover_died(
+def test_absence_is_confirmed_twice_after_worker_died(
     environment: FaultEnvironment, proof: int, deed: str
 ) -> None:
     environment.broker(silent_before=True)
@@ -72,14 +72,12 @@ def test_an_absence_is_proven_twice_though_the_prover_died(
 
 @pytest.mark.parametrize("point", ["broker.received", "broker.accepted"])
 @pytest.mark.parametrize("deed", ["kill", "stop"])
-def test_the_broker_itself_dies_or_stands_still(
-    environment: FaultEnvironment, point: str, deed: str
-) -> None:
+def test_broker_dies_or_stops(environment: FaultEnvironment, point: str, deed: str) -> None:
     broker = environment.venue.start(faults=f"{point}:{deed}:2")
     environment.fleet.worker(queues=EVERYTHING)
     environment.quote()
     environment.operator.do("publish", feed=200)
-    environment.wait(lambda: not broker.alive or broker.stopped, "nobody came there")
+    environment.wait(lambda: not broker.alive or broker.stopped, "no process reached it")
     story = Scenario(environment)
     if deed == "stop":  # longer than any answer is waited for
         environment.wait(

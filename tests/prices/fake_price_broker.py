@@ -1,4 +1,4 @@
-"""A broker's adapter that tells prices as a test says, and whoever follows them."""
+"""A broker adapter with prices set by a test, and helpers that follow them."""
 
 import asyncio
 import threading
@@ -26,7 +26,7 @@ WANTED = {EUR: "EURUSD.x", GBP: "GBPUSD.x"}
 
 
 class FakePriceBroker(FakeBroker):
-    """A broker's adapter as a third party might write it. A test says what it tells."""
+    """A broker's adapter as a third party might write it. A test sets what it returns."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class FakePriceBroker(FakeBroker):
                 if isinstance(one, Exception):
                     raise one
                 yield one
-                coming.task_done()  # it was heard
+                coming.task_done()  # it was received
         finally:
             if self.hangs:
                 await asyncio.Event().wait()
@@ -98,7 +98,7 @@ class Paced:
     """Machine time that stands while this process does, and while its test does: neither's pause is
     a broker's silence. `until` lets it run on."""
 
-    MOST = 0.02  # seconds in which nobody looked, however many they were
+    MOST = 0.02  # seconds without a check, at most
 
     def __init__(self) -> None:
         self._lock, self._now = threading.Lock(), machine_time()
@@ -165,23 +165,23 @@ def quote(bid: str, pair: str = EUR, ask: str = "", at: datetime | None = None) 
 def emitting(
     price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> Iterator[Callable[..., None]]:
-    """What is said goes through the stream that is open now."""
+    """Items go through the stream that is open now."""
     until(lambda: price_broker.coming is not None)
 
-    def tell(*said: Quote | Exception) -> None:
-        for one in said:
+    def emit(*items: Quote | Exception) -> None:
+        for one in items:
             assert price_broker.coming is not None
             loop.call_soon_threadsafe(price_broker.coming.put_nowait, one)
 
-    yield tell
+    yield emit
 
 
 def wait_for_quotes(stream: BrokerStream, enough: Callable[[list[Quote]], bool]) -> list[Quote]:
-    heard: list[Quote] = []
+    quotes: list[Quote] = []
 
     def more() -> bool:
-        heard.extend(stream.due(market_now()))
-        return enough(heard)
+        quotes.extend(stream.due(market_now()))
+        return enough(quotes)
 
     until(more)
-    return heard
+    return quotes

@@ -1,4 +1,4 @@
-"""Sources that a test fills, at a time that it says, and what was told of them."""
+"""Sources with quotes and times set by a test, and the batches received from them."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -50,15 +50,15 @@ def source() -> Iterator[DataConnection]:
 
 
 @pytest.fixture
-def heard() -> Iterator[list[list[Quote]]]:
-    """What receivers were told."""
-    told: list[list[Quote]] = []
+def received_batches() -> Iterator[list[list[Quote]]]:
+    """The batches of quotes that receivers got."""
+    batches: list[list[Quote]] = []
 
     def receiver(quotes: list[Quote], **_: object) -> None:
-        told.append(quotes)
+        batches.append(quotes)
 
     quotes_stored.connect(receiver)
-    yield told
+    yield batches
     quotes_stored.disconnect(receiver)
 
 

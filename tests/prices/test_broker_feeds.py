@@ -12,15 +12,15 @@ from connections.models import DataConnection
 from prices.feeds import LiveFeed, open_live
 from prices.selectors import latest
 from prices.signals import quotes_stored
-from tests.prices.sources import Source, at, heard, quote, source, stand_at, wait_for
+from tests.prices.sources import Source, at, quote, received_batches, source, stand_at, wait_for
 
-__all__ = ["heard", "source"]
+__all__ = ["received_batches", "source"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("to_paper", [False, True])
-def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them(
-    source: DataConnection, heard: list[list[Quote]], to_paper: bool
+def test_broker_prices_reach_paper_only_if_shared_by_operators(
+    source: DataConnection, received_batches: list[list[Quote]], to_paper: bool
 ) -> None:
     late = quote("1.05", 80, "GBP/USD")  # it has waited: it is judged, and is no price of now
     now = quote("1.10", 100)
@@ -32,12 +32,12 @@ def test_a_brokers_prices_reach_the_paper_broker_only_where_operators_offer_them
     quotes_stored.connect(wait)
     feed = open_live(source, Source(late, now), at(100), to_paper=to_paper)
     assert feed.step(at(100)) == 2
-    assert (heard, waits) == ([[late], [now]], [20.0, 0.0])
+    assert (received_batches, waits) == ([[late], [now]], [20.0, 0.0])
     assert latest(source.pk) == {"EUR/USD": now}
     assert PaperQuote.objects.filter(symbol="EURUSD").exists() is to_paper
 
 
-def test_prices_of_a_host_whose_clock_was_far_ahead_keep_no_later_ones_out(
+def test_prices_from_clock_far_ahead_do_not_block_later_ones(
     source: DataConnection,
 ) -> None:
     open_live(source, Source(quote("1.05", 3600)), at(3600), to_paper=False).step(at(3600))
@@ -50,8 +50,8 @@ def test_prices_of_a_host_whose_clock_was_far_ahead_keep_no_later_ones_out(
     assert latest(source.pk) == {"EUR/USD": a_little}
 
 
-def test_a_paper_broker_whose_books_are_locked_keeps_no_levels_from_being_judged(
-    source: DataConnection, heard: list[list[Quote]]
+def test_locked_paper_books_do_not_block_level_checks(
+    source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
     """A burst of paper orders, say. It has the prices once it can take them."""
     stand_at(100)
@@ -65,12 +65,16 @@ def test_a_paper_broker_whose_books_are_locked_keeps_no_levels_from_being_judged
         for bid in ("1.10", "1.20", "1.30"):
             stream.coming = [quote(bid, 100)]
             feed.step(at(100))
-        assert [q.bid for told in heard for q in told] == [D("1.10"), D("1.20"), D("1.30")]
+        assert [q.bid for batch in received_batches for q in batch] == [
+            D("1.10"),
+            D("1.20"),
+            D("1.30"),
+        ]
         assert not PaperQuote.objects.filter(symbol="EURUSD").exists()
     wait_for(lambda: PaperQuote.objects.filter(symbol="EURUSD", bid=D("1.30")).exists())
 
 
-def test_a_host_whose_clock_is_put_back_while_it_runs_keeps_no_later_prices_out(
+def test_clock_set_back_at_runtime_does_not_block_later_prices(
     source: DataConnection,
 ) -> None:
     """Else the last price from ahead would stand, and look fresh, until the clock is there."""
@@ -85,7 +89,7 @@ def test_a_host_whose_clock_is_put_back_while_it_runs_keeps_no_later_prices_out(
     assert latest(source.pk) == {"EUR/USD": now}
 
 
-def test_what_the_paper_broker_could_not_take_it_has_with_the_next_prices(
+def test_paper_broker_catches_up_with_next_prices(
     source: DataConnection,
 ) -> None:
     stream = Source(quote("1.30", 99, "GBP/USD"))
@@ -99,8 +103,8 @@ def test_what_the_paper_broker_could_not_take_it_has_with_the_next_prices(
     wait_for(lambda: PaperQuote.objects.count() == 2)
 
 
-def test_a_thread_for_the_paper_broker_that_cannot_be_had_keeps_no_levels_from_being_judged(
-    source: DataConnection, heard: list[list[Quote]]
+def test_missing_paper_thread_does_not_block_level_checks(
+    source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
     stream = Source(quote("1.10", 100))
     feed = open_live(source, stream, at(100), to_paper=True)
@@ -108,4 +112,4 @@ def test_a_thread_for_the_paper_broker_that_cannot_be_had_keeps_no_levels_from_b
     assert feed._paper is not None
     feed._paper._pool.shutdown()
     feed.step(at(100))
-    assert [q.bid for told in heard for q in told] == [D("1.10")]
+    assert [q.bid for batch in received_batches for q in batch] == [D("1.10")]

@@ -1,4 +1,4 @@
-"""One account's broker as a source: what it tells."""
+"""One account's broker as a price source."""
 
 import asyncio
 from datetime import timedelta
@@ -33,18 +33,18 @@ from tests.prices.fake_price_broker import (
 __all__ = ["follow", "loop", "price_broker", "soon"]
 
 
-def test_prices_come_in_order_and_are_of_when_they_came(
+def test_prices_arrive_in_order_with_arrival_time(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream, began = follow(), market_now()
     behind = market_now() - timedelta(minutes=10)  # the broker's clock
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10", at=behind), quote("1.11", at=behind), quote("1.30", GBP, at=behind))
-    heard = wait_for_quotes(stream, lambda heard: len(heard) >= 3)
-    assert [(q.symbol, q.bid) for q in heard[:3]] == [
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10", at=behind), quote("1.11", at=behind), quote("1.30", GBP, at=behind))
+    quotes = wait_for_quotes(stream, lambda quotes: len(quotes) >= 3)
+    assert [(q.symbol, q.bid) for q in quotes[:3]] == [
         (EUR, D("1.10")), (EUR, D("1.11")), (GBP, D("1.30")),
     ]  # fmt: skip
-    assert all(began <= q.time <= market_now() for q in heard)
+    assert all(began <= q.time <= market_now() for q in quotes)
     assert price_broker.asked[0] == ["EURUSD.x", "GBPUSD.x"]  # the broker's own symbols
     assert stream.status().code is None
 
@@ -60,33 +60,33 @@ def test_invalid_quote_is_ignored_and_affects_no_other(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop, rubbish: Quote
 ) -> None:
     stream = follow()
-    with emitting(price_broker, loop) as tell:
-        tell(rubbish, quote("1.30", GBP))
-    heard = wait_for_quotes(stream, lambda heard: bool(heard))
-    assert {q.symbol for q in heard} == {GBP}
+    with emitting(price_broker, loop) as emit:
+        emit(rubbish, quote("1.30", GBP))
+    quotes = wait_for_quotes(stream, lambda quotes: bool(quotes))
+    assert {q.symbol for q in quotes} == {GBP}
     assert stream.status().code is Code.INVALID_QUOTE
 
 
 def test_unread_quotes_are_bounded() -> None:
     """The database is away for hours, say."""
-    heard = QuoteIntake(WANTED, {})
+    quotes = QuoteIntake(WANTED, {})
     for n in range(10 * MAX_QUOTES_PER_PAIR):
-        assert heard.accept(quote(str(D(100 + n % 400)), EUR if n % 3 else GBP))
-    came = heard.due()
+        assert quotes.accept(quote(str(D(100 + n % 400)), EUR if n % 3 else GBP))
+    came = quotes.due()
     assert len(came) <= MAX_QUOTES_PER_PAIR * 3
     assert {q.bid for q in came} >= {D(100), D(499)}  # a level may lie there
-    assert heard.due() == []
+    assert quotes.due() == []
 
 
-def test_what_the_broker_calls_old_is_no_price(
+def test_price_marked_old_by_broker_is_ignored(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     """On a Sunday the last tick is Friday's."""
     stream = follow()
     friday = market_now() - timedelta(hours=40)
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10", at=friday), quote("1.30", GBP))
-    assert {q.symbol for q in wait_for_quotes(stream, lambda heard: bool(heard))} == {GBP}
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10", at=friday), quote("1.30", GBP))
+    assert {q.symbol for q in wait_for_quotes(stream, lambda quotes: bool(quotes))} == {GBP}
 
 
 def test_source_with_only_old_prices_reports_market_closed(
@@ -100,21 +100,21 @@ def test_source_with_only_old_prices_reports_market_closed(
     assert f"{friday:%d %B, %H:%M}" in stream.status().message
 
 
-def test_a_clock_that_is_ahead_makes_no_old_price_new(
+def test_clock_ahead_does_not_make_old_price_fresh(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
     ahead = timedelta(hours=3)
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10", at=market_now() + ahead))
-        tell(quote("1.11", at=market_now() + ahead))  # it has moved: it is of now
-        tell(quote("1.30", GBP, at=market_now() + ahead - timedelta(hours=1)))
-        tell(quote("1.12", at=market_now() + ahead))
-    heard = wait_for_quotes(stream, lambda heard: any(q.bid == D("1.12") for q in heard))
-    assert {q.symbol for q in heard} == {EUR}
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10", at=market_now() + ahead))
+        emit(quote("1.11", at=market_now() + ahead))  # it has moved: it is of now
+        emit(quote("1.30", GBP, at=market_now() + ahead - timedelta(hours=1)))
+        emit(quote("1.12", at=market_now() + ahead))
+    quotes = wait_for_quotes(stream, lambda quotes: any(q.bid == D("1.12") for q in quotes))
+    assert {q.symbol for q in quotes} == {EUR}
 
 
-def test_a_clock_that_was_put_right_is_believed_again(
+def test_corrected_clock_is_trusted_again(
     follow: Follow,
     price_broker: FakePriceBroker,
     loop: asyncio.AbstractEventLoop,
@@ -122,38 +122,40 @@ def test_a_clock_that_was_put_right_is_believed_again(
 ) -> None:
     monkeypatch.setattr(broker_clock, "VALID_SECONDS", 0.0)
     stream, hours = follow(), timedelta(hours=3)
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10", at=market_now() + hours), quote("1.11", at=market_now() + hours))
-        tell(quote("1.12"))  # right again; it has moved, so it is of now
-        tell(quote("1.30", GBP, at=market_now() + timedelta(seconds=1)), quote("1.13"))
-    heard = wait_for_quotes(stream, lambda heard: any(q.bid == D("1.13") for q in heard))
-    assert [q.bid for q in heard] == [D("1.10"), D("1.11"), D("1.12"), D("1.30"), D("1.13")]
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10", at=market_now() + hours), quote("1.11", at=market_now() + hours))
+        emit(quote("1.12"))  # right again; it has moved, so it is of now
+        emit(quote("1.30", GBP, at=market_now() + timedelta(seconds=1)), quote("1.13"))
+    quotes = wait_for_quotes(stream, lambda quotes: any(q.bid == D("1.13") for q in quotes))
+    assert [q.bid for q in quotes] == [D("1.10"), D("1.11"), D("1.12"), D("1.30"), D("1.13")]
 
 
-def test_one_wrong_time_hides_no_other_price(
+def test_one_wrong_time_does_not_hide_other_prices(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"), quote("1.11", at=market_now() + timedelta(days=1)))
-        tell(quote("1.30", GBP), quote("1.12"))
-    heard = wait_for_quotes(stream, lambda heard: any(q.bid == D("1.12") for q in heard))
-    assert {q.symbol for q in heard} == {EUR, GBP}
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"), quote("1.11", at=market_now() + timedelta(days=1)))
+        emit(quote("1.30", GBP), quote("1.12"))
+    quotes = wait_for_quotes(stream, lambda quotes: any(q.bid == D("1.12") for q in quotes))
+    assert {q.symbol for q in quotes} == {EUR, GBP}
 
 
-def test_a_price_that_stands_is_told_again_while_its_broker_answers(
+def test_unchanged_price_is_confirmed_while_broker_responds(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
     price_broker.answers = {"EURUSD.x": quote("1.10")}
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"), quote("1.30", GBP))
-    heard = wait_for_quotes(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 4)
-    assert len([q for q in heard if q.symbol == GBP]) == 1  # nobody has proved that this stands
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"), quote("1.30", GBP))
+    quotes = wait_for_quotes(
+        stream, lambda quotes: len([q for q in quotes if q.symbol == EUR]) >= 4
+    )
+    assert len([q for q in quotes if q.symbol == GBP]) == 1  # not confirmed by a reply
     assert len(price_broker.asked) == 1
 
 
-def test_an_answer_takes_no_later_price_back(
+def test_poll_response_does_not_replace_later_price(
     follow: Follow,
     price_broker: FakePriceBroker,
     loop: asyncio.AbstractEventLoop,
@@ -162,7 +164,7 @@ def test_an_answer_takes_no_later_price_back(
     """It was on its way when the price moved."""
     answer = price_broker.quote
 
-    async def tell_first(spec: ConnectionSpec, symbol: str) -> Quote:
+    async def emit_first(spec: ConnectionSpec, symbol: str) -> Quote:
         answered = await answer(spec, symbol)
         if price_broker.coming is not None:
             price_broker.coming.put_nowait(quote("1.20"))
@@ -171,13 +173,13 @@ def test_an_answer_takes_no_later_price_back(
 
     stream = follow()
     price_broker.answers = {"EURUSD.x": quote("1.10")}
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"))
-        wait_for_quotes(stream, lambda heard: bool(heard))
-        monkeypatch.setattr(price_broker, "quote", tell_first)
-        heard = wait_for_quotes(stream, lambda heard: len(heard) >= 3)
-    assert heard[-1].bid == D("1.20")
-    assert [q.bid for q in heard].count(D("1.10")) <= 1  # was asked for before
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"))
+        wait_for_quotes(stream, lambda quotes: bool(quotes))
+        monkeypatch.setattr(price_broker, "quote", emit_first)
+        quotes = wait_for_quotes(stream, lambda quotes: len(quotes) >= 3)
+    assert quotes[-1].bid == D("1.20")
+    assert [q.bid for q in quotes].count(D("1.10")) <= 1  # was asked for before
 
 
 def test_broker_without_quotes_is_not_polled(
@@ -185,16 +187,16 @@ def test_broker_without_quotes_is_not_polled(
 ) -> None:
     price_broker.quotes = False
     stream = follow()
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"))
-        wait_for_quotes(stream, lambda heard: bool(heard))
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"))
+        wait_for_quotes(stream, lambda quotes: bool(quotes))
         until(lambda: stream._quietest(paced()) is not None)
-        tell(quote("1.11"))
-        wait_for_quotes(stream, lambda heard: bool(heard))
+        emit(quote("1.11"))
+        wait_for_quotes(stream, lambda quotes: bool(quotes))
     assert (len(price_broker.asked), price_broker.looked) == (1, [])
 
 
-def test_what_the_open_stream_tells_again_is_not_taken_out_of_it(
+def test_streaming_symbol_is_not_removed_from_open_stream(
     follow: Follow,
     price_broker: FakePriceBroker,
     loop: asyncio.AbstractEventLoop,
@@ -205,23 +207,23 @@ def test_what_the_open_stream_tells_again_is_not_taken_out_of_it(
     still = ReadFailed(Code.QUOTE_STALE, "nothing moves")
     price_broker.answers = {"EURUSD.x": still, "GBPUSD.x": still}
     stream = follow()
-    with emitting(price_broker, loop) as tell:
+    with emitting(price_broker, loop) as emit:
         until(lambda: len(stream._unpriced) == 2)
         price_broker.answers = {"EURUSD.x": quote("1.1"), "GBPUSD.x": quote("1.3", GBP)}
-        tell(quote("1.30", GBP))
-        heard = wait_for_quotes(
-            stream, lambda heard: any(q.symbol == EUR for q in heard)
+        emit(quote("1.30", GBP))
+        quotes = wait_for_quotes(
+            stream, lambda quotes: any(q.symbol == EUR for q in quotes)
         )  # looked at
-        assert {q.symbol for q in heard} == {EUR, GBP}
+        assert {q.symbol for q in quotes} == {EUR, GBP}
         until(lambda: not stream._unpriced)
-        tell(quote("1.11"), quote("1.31", GBP))
-        wait_for_quotes(stream, lambda heard: {q.bid for q in heard} >= {D("1.11"), D("1.31")})
+        emit(quote("1.11"), quote("1.31", GBP))
+        wait_for_quotes(stream, lambda quotes: {q.bid for q in quotes} >= {D("1.11"), D("1.31")})
     assert len(price_broker.asked) == 1
 
 
 def test_broker_without_stream_is_polled(follow: Follow, price_broker: FakePriceBroker) -> None:
     price_broker.streams_prices = False
     price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
-    heard = wait_for_quotes(follow(), lambda heard: len(heard) > 6)
-    assert {q.symbol for q in heard} == {EUR, GBP}
+    quotes = wait_for_quotes(follow(), lambda quotes: len(quotes) > 6)
+    assert {q.symbol for q in quotes} == {EUR, GBP}
     assert price_broker.asked == []

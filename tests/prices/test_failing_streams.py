@@ -1,4 +1,4 @@
-"""All the ways in which a broker's stream fails to tell prices."""
+"""The ways in which a broker's stream fails to deliver prices."""
 
 import asyncio
 from datetime import datetime
@@ -37,32 +37,32 @@ def test_hanging_stream_is_restarted_when_prices_move(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"), quote("1.30", GBP))
-    wait_for_quotes(stream, lambda heard: len(heard) >= 2)
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"), quote("1.30", GBP))
+    wait_for_quotes(stream, lambda quotes: len(quotes) >= 2)
     moves = count(12_000)
 
-    def is_begun_anew() -> bool:
+    def is_restarted() -> bool:
         price_broker.answers = {"EURUSD.x": quote(str(D(next(moves)) / 10_000))}
         return len(price_broker.asked) >= 2
 
-    until(is_begun_anew)
-    assert wait_for_quotes(stream, lambda heard: bool(heard))[0].bid >= D("1.2")
+    until(is_restarted)
+    assert wait_for_quotes(stream, lambda quotes: bool(quotes))[0].bid >= D("1.2")
 
 
-def test_a_stream_that_breaks_is_begun_again_and_what_was_wrong_is_told(
+def test_broken_stream_is_restarted_and_error_reported(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
-    with emitting(price_broker, loop) as tell:
-        tell(ReadFailed(Code.BROKER_UNREACHABLE, "with hunter22 the line broke"))
+    with emitting(price_broker, loop) as emit:
+        emit(ReadFailed(Code.BROKER_UNREACHABLE, "with hunter22 the line broke"))
     until(lambda: len(price_broker.asked) >= 2)
-    fares = stream.status()
-    assert fares.code in (Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED)
-    assert "hunter22" not in fares.message
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"))
-    wait_for_quotes(stream, lambda heard: bool(heard))
+    status = stream.status()
+    assert status.code in (Code.BROKER_UNREACHABLE, Code.NOT_CONNECTED)
+    assert "hunter22" not in status.message
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"))
+    wait_for_quotes(stream, lambda quotes: bool(quotes))
     assert stream.status().code is None
 
 
@@ -73,8 +73,10 @@ def test_broker_is_polled_until_stream_restarts(
     price_broker.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
     price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
     stream = follow()
-    heard = wait_for_quotes(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 5)
-    assert {q.symbol for q in heard} == {EUR, GBP}
+    quotes = wait_for_quotes(
+        stream, lambda quotes: len([q for q in quotes if q.symbol == EUR]) >= 5
+    )
+    assert {q.symbol for q in quotes} == {EUR, GBP}
     until(lambda: len(price_broker.asked) >= 3)
     price_broker.refuses = None
     until(lambda: price_broker.coming is not None)
@@ -91,7 +93,7 @@ def test_unreachable_broker_is_not_polled_repeatedly(
     assert 1 <= len(price_broker.looked) <= MAX_UNANSWERED * len(price_broker.asked)
 
 
-def test_who_refuses_the_credentials_is_left_alone(
+def test_broker_that_refuses_credentials_is_not_retried(
     follow: Follow, price_broker: FakePriceBroker
 ) -> None:
     """Some lock out who tries again and again."""
@@ -102,7 +104,7 @@ def test_who_refuses_the_credentials_is_left_alone(
     assert price_broker.looked == []
 
 
-def test_so_is_one_that_streams_nothing(
+def test_broker_that_streams_nothing_is_not_retried(
     follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_stream, "MAX_PAUSE", 0.4)
@@ -116,19 +118,19 @@ def test_so_is_one_that_streams_nothing(
     assert stream.status().code is Code.CREDENTIALS_REFUSED
 
 
-def test_an_adapters_own_fault_ends_nothing(
+def test_adapter_fault_does_not_end_stream(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     stream = follow()
-    with emitting(price_broker, loop) as tell:
-        tell(ZeroDivisionError("a bug"))
+    with emitting(price_broker, loop) as emit:
+        emit(ZeroDivisionError("a bug"))
     until(lambda: len(price_broker.asked) >= 2)
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"))
-    wait_for_quotes(stream, lambda heard: bool(heard))
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"))
+    wait_for_quotes(stream, lambda quotes: bool(quotes))
 
 
-def test_nor_does_one_in_what_it_answers_where_it_cannot_stream(
+def test_adapter_fault_in_poll_does_not_end_source(
     follow: Follow, price_broker: FakePriceBroker
 ) -> None:
     price_broker.refuses = ReadFailed(Code.BROKER_UNREACHABLE, "its websocket is blocked")
@@ -139,10 +141,10 @@ def test_nor_does_one_in_what_it_answers_where_it_cannot_stream(
     assert price_broker.looked
     assert not stream.is_over
     price_broker.dated = None
-    wait_for_quotes(stream, lambda heard: bool(heard))
+    wait_for_quotes(stream, lambda quotes: bool(quotes))
 
 
-def test_a_symbol_without_prices_keeps_none_of_the_others(
+def test_symbol_without_prices_does_not_block_others(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     price_broker.unknown = {"GBPUSD.x"}
@@ -151,42 +153,44 @@ def test_a_symbol_without_prices_keeps_none_of_the_others(
     }  # fmt: skip
     stream = follow()
     until(lambda: ["EURUSD.x"] in price_broker.asked)
-    assert {q.symbol for q in wait_for_quotes(stream, lambda heard: len(heard) > 3)} == {EUR}
+    assert {q.symbol for q in wait_for_quotes(stream, lambda quotes: len(quotes) > 3)} == {EUR}
     price_broker.unknown, price_broker.answers["GBPUSD.x"] = (
         set(),
         quote("1.30", GBP),
     )  # it is listed now
-    wait_for_quotes(stream, lambda heard: any(q.symbol == GBP for q in heard))
+    wait_for_quotes(stream, lambda quotes: any(q.symbol == GBP for q in quotes))
     until(lambda: price_broker.asked[-1] == ["GBPUSD.x"])  # beside the other, which goes on
 
 
-def test_where_a_stream_refuses_what_is_quoted_all_are_asked_for_meanwhile(
+def test_refused_symbol_makes_all_symbols_polled_meanwhile(
     follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_stream, "RECHECK_SECONDS", 3.0)
     price_broker.unknown = {"GBPUSD.x"}
     price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": quote("1.30", GBP)}
     stream = follow()
-    heard = wait_for_quotes(stream, lambda heard: len([q for q in heard if q.symbol == EUR]) >= 5)
-    assert {q.symbol for q in heard} == {EUR, GBP}
+    quotes = wait_for_quotes(
+        stream, lambda quotes: len([q for q in quotes if q.symbol == EUR]) >= 5
+    )
+    assert {q.symbol for q in quotes} == {EUR, GBP}
     assert len(price_broker.asked) == 1  # its stream is tried again later
     price_broker.unknown = set()
     until(lambda: len(price_broker.asked) == 2 and price_broker.coming is not None)
 
 
-def test_an_adapters_own_fault_at_one_symbol_ends_no_stream(
+def test_adapter_fault_at_one_symbol_does_not_end_stream(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     price_broker.answers = {"EURUSD.x": quote("1.10"), "GBPUSD.x": KeyError("GBPUSD.x")}
     stream = follow()
-    with emitting(price_broker, loop) as tell:
+    with emitting(price_broker, loop) as emit:
         until(lambda: price_broker.looked.count("GBPUSD.x") >= 3)
-        tell(quote("1.30", GBP))  # which its stream may tell all the same
-    wait_for_quotes(stream, lambda heard: any(q.symbol == GBP for q in heard))
+        emit(quote("1.30", GBP))  # which its stream may deliver all the same
+    wait_for_quotes(stream, lambda quotes: any(q.symbol == GBP for q in quotes))
     assert len(price_broker.asked) == 1
 
 
-def test_nor_is_it_asked_for_that_again_and_again(
+def test_faulty_symbol_is_not_requested_repeatedly(
     follow: Follow, price_broker: FakePriceBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broker_stream, "RECHECK_SECONDS", 600.0)
@@ -197,7 +201,7 @@ def test_nor_is_it_asked_for_that_again_and_again(
     assert price_broker.looked.count("GBPUSD.x") == 1
 
 
-def test_a_stream_that_cleans_up_for_ever_ends_nothing(
+def test_endless_stream_cleanup_does_not_block_source(
     follow: Follow,
     price_broker: FakePriceBroker,
     loop: asyncio.AbstractEventLoop,
@@ -206,10 +210,12 @@ def test_a_stream_that_cleans_up_for_ever_ends_nothing(
     monkeypatch.setattr(broker_stream, "CLEANUP_SECONDS", 0.1)
     price_broker.hangs = True
     stream = follow()
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.10"), quote("1.30", GBP))
-    wait_for_quotes(stream, lambda heard: len(heard) >= 2)
-    price_broker.answers = {"EURUSD.x": quote("1.20")}  # its stream did not tell: it is begun anew
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.10"), quote("1.30", GBP))
+    wait_for_quotes(stream, lambda quotes: len(quotes) >= 2)
+    price_broker.answers = {
+        "EURUSD.x": quote("1.20")
+    }  # its stream did not deliver: it is restarted
     until(lambda: len(price_broker.asked) >= 2)
 
 

@@ -29,26 +29,26 @@ from prices.recorded_streams import StaticStream, stream_for
 from prices.selectors import latest
 from prices.signals import prices_started, prices_stopped, quotes_stored
 from tests.connections import make
-from tests.prices.sources import Source, at, heard, quote, source, stand_at, wait_for
+from tests.prices.sources import Source, at, quote, received_batches, source, stand_at, wait_for
 
-__all__ = ["heard", "source"]
+__all__ = ["received_batches", "source"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_every_quote_reaches_the_broker_and_the_receivers_and_the_last_the_store(
-    source: DataConnection, heard: list[list[Quote]]
+def test_every_quote_is_published_and_last_one_stored(
+    source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
     quotes = [quote("1.10", 1), quote("1.05", 2), quote("1.12", 3), quote("1300", 3, "XAU/USD")]
     feed = Feed(source.pk, "Recorded", Source(*quotes))
     assert feed.step(at(100)) == 4
     assert feed.step(at(100)) == 0
-    assert heard == [quotes]
+    assert received_batches == [quotes]
     assert latest(source.pk) == {"EUR/USD": quotes[2], "XAU/USD": quotes[3]}
     assert PaperQuote.objects.get(symbol="EURUSD").bid == D("1.12")
 
 
-def test_a_quote_is_carried_again_after_an_error(
-    source: DataConnection, heard: list[list[Quote]]
+def test_quote_is_published_again_after_error(
+    source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
     stream = Source(quote("1.10", 1))
     feed = Feed(source.pk, "Recorded", stream)
@@ -60,14 +60,14 @@ def test_a_quote_is_carried_again_after_an_error(
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE paper_quote_away RENAME TO paper_quote")
-    assert heard == []
+    assert received_batches == []
     stream.coming = [quote("1.20", 2)]
     assert feed.step(at(100)) == 2
-    assert [q.bid for q in heard[0]] == [D("1.10"), D("1.20")]
+    assert [q.bid for q in received_batches[0]] == [D("1.10"), D("1.20")]
 
 
-def test_a_receivers_trouble_does_not_stop_the_prices(
-    source: DataConnection, heard: list[list[Quote]]
+def test_failing_receiver_does_not_stop_prices(
+    source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
     def broken(**_: object) -> None:
         raise RuntimeError("a bug upstairs")
@@ -78,10 +78,10 @@ def test_a_receivers_trouble_does_not_stop_the_prices(
         assert feed.step(at(100)) == 1
     finally:
         quotes_stored.disconnect(broken)
-    assert len(heard) == 1
+    assert len(received_batches) == 1
 
 
-def test_a_replay_goes_on_where_it_was_left(source: DataConnection) -> None:
+def test_replay_resumes_at_its_position(source: DataConnection) -> None:
     feed = open_feed(source, at(100))
     assert feed is not None
     assert feed.step(at(100)) == 3  # the prices then in force, of three symbols
@@ -137,10 +137,10 @@ def test_malformed_static_prices_are_named(source: DataConnection, quotes: Any) 
 def test_broker_source_is_no_recording(source: DataConnection) -> None:
     """It is followed live, by its account: tests/prices/test_broker_stream.py."""
     account = make.connection(type="mt4")
-    told = get_or_create_broker_source(account)
-    assert open_feed(told, at(0)) is None
+    broker_source = get_or_create_broker_source(account)
+    assert open_feed(broker_source, at(0)) is None
     with pytest.raises(CommandError, match="come from a broker"):
-        call_command("replay_market", "--data-connection", told.name, stderr=StringIO())
+        call_command("replay_market", "--data-connection", broker_source.name, stderr=StringIO())
 
 
 def test_one_broken_source_does_not_stop_the_others(source: DataConnection) -> None:
@@ -173,62 +173,62 @@ def test_sources_come_and_go_while_it_runs(
 
 
 def test_receivers_are_called_without_quotes_too(
-    source: DataConnection, heard: list[list[Quote]]
+    source: DataConnection, received_batches: list[list[Quote]]
 ) -> None:
     FeedRunner().step()
-    assert heard[-1] == []
+    assert received_batches[-1] == []
 
 
-def test_a_run_tells_when_it_starts_and_ends(
-    source: DataConnection, heard: list[list[Quote]], monkeypatch: pytest.MonkeyPatch
+def test_run_sends_start_and_stop_signals(
+    source: DataConnection, received_batches: list[list[Quote]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    calls: list[str] = []
     stop = threading.Event()
 
     def on_start(**_: object) -> None:
-        assert heard == []
-        said.append("started")
+        assert received_batches == []
+        calls.append("started")
 
     def on_quotes(**_: object) -> None:
-        said.append("quotes")
+        calls.append("quotes")
         stop.set()
 
     def on_end(**_: object) -> None:
-        said.append("stopped")
+        calls.append("stopped")
 
-    for told, receiver in (
+    for django_signal, receiver in (
         (prices_started, on_start), (quotes_stored, on_quotes), (prices_stopped, on_end),
     ):  # fmt: skip
-        monkeypatch.setattr(told, "receivers", [])  # only ours
-        told.connect(receiver)
+        monkeypatch.setattr(django_signal, "receivers", [])  # only ours
+        django_signal.connect(receiver)
     run(stop)
-    assert said[0] == "started"
-    assert said[-1] == "stopped"
-    assert set(said[1:-1]) == {"quotes"}
+    assert calls[0] == "started"
+    assert calls[-1] == "stopped"
+    assert set(calls[1:-1]) == {"quotes"}
 
 
-def test_the_command_tells_once_that_it_starts_and_ends(
+def test_command_sends_start_and_stop_signals_once(
     source: DataConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    said: list[str] = []
+    calls: list[str] = []
 
     def on_start(**_: object) -> None:
-        said.append("started")
+        calls.append("started")
         os.kill(os.getpid(), signal.SIGTERM)
 
     def on_end(**_: object) -> None:
-        said.append("stopped")
+        calls.append("stopped")
 
-    for told, receiver in ((prices_started, on_start), (prices_stopped, on_end)):
-        monkeypatch.setattr(told, "receivers", [])  # only ours
-        told.connect(receiver)
+    for django_signal, receiver in ((prices_started, on_start), (prices_stopped, on_end)):
+        monkeypatch.setattr(django_signal, "receivers", [])  # only ours
+        django_signal.connect(receiver)
     before = {one: signal.getsignal(one) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         call_command("prices", stderr=StringIO())
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
-    assert said == ["started", "stopped"]
+    assert calls == ["started", "stopped"]
 
 
 def test_process_stops_on_request(source: DataConnection) -> None:
@@ -245,7 +245,7 @@ def test_process_stops_on_request(source: DataConnection) -> None:
     assert "stopped after" in stderr
 
 
-def test_a_recording_is_replayed_by_hand(source: DataConnection, tmp_path: Path) -> None:
+def test_recording_is_replayed_by_command(source: DataConnection, tmp_path: Path) -> None:
     source.is_active = False
     source.save()
     path = tmp_path / "two.csv"
@@ -280,7 +280,7 @@ def run_command(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def test_a_replay_into_a_live_source_is_refused(source: DataConnection) -> None:
+def test_replay_into_live_source_is_refused(source: DataConnection) -> None:
     with pytest.raises(CommandError, match="the prices process feeds it"):
         call_command("replay_market", "--data-connection", "Recorded", stderr=StringIO())
 

@@ -29,7 +29,7 @@ from tests.prices.fake_price_broker import (
 __all__ = ["follow", "loop", "price_broker", "soon"]
 
 
-def test_of_many_prices_the_extremes_and_the_last_are_kept() -> None:
+def test_conflation_keeps_extremes_and_last_price() -> None:
     bids = [D(100 + n % 7) for n in range(500)]
     bids[100], bids[300] = D(1), D(999)
     many = [Quote(EUR, bid, bid + 1, market_now()) for bid in bids]
@@ -39,7 +39,7 @@ def test_of_many_prices_the_extremes_and_the_last_are_kept() -> None:
     assert conflated(many[:10]) == many[:10]
 
 
-def test_what_is_needed_is_followed_with_what_its_money_is_converted_by() -> None:
+def test_required_pairs_include_conversion_pairs() -> None:
     book = {pair: pair.replace("/", "") for pair in (EUR, GBP, "USD/JPY", "EUR/JPY", "EUR/CHF")}
     assert list(select(book, RequiredPairs(["EUR/JPY", "XXX/YYY"], ["GBP"])).symbols) == [
         "EUR/JPY", "USD/JPY", GBP,
@@ -54,17 +54,17 @@ def test_configured_pair_not_listed_is_reported() -> None:
     assert select(book, RequiredPairs(["XAUUSD"])) == SymbolSelection({}, ("XAUUSD",))
 
 
-def test_what_others_trade_elsewhere_is_no_fault_where_something_is_told() -> None:
+def test_unlisted_pair_of_others_is_no_error_if_prices_arrive() -> None:
     book = {EUR: "EURUSD"}
     assert select(book, RequiredPairs([EUR, "XAU/USD"], ["USD"])) == SymbolSelection(book)
     assert select(book, RequiredPairs(["XAU/USD"], ["USD"])) == SymbolSelection({}, ("XAU/USD",))
     assert select(book, RequiredPairs([], ["USD"])) == SymbolSelection({})
 
 
-def test_one_pair_more_leaves_no_gap_in_the_others(
+def test_added_pair_leaves_no_gap_in_others(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
-    """At IBKR a hundred lines that are opened anew take seconds, in which no stop is judged."""
+    """At IBKR reopening a hundred lines takes seconds in which no stop is checked."""
     stream = follow({EUR: "EURUSD.x"})
     until(lambda: price_broker.coming is not None)
     first = price_broker.coming
@@ -72,10 +72,10 @@ def test_one_pair_more_leaves_no_gap_in_the_others(
     stream.add_pairs({GBP: "GBPUSD.x"})
     until(lambda: len(price_broker.asked) == 2)
     loop.call_soon_threadsafe(first.put_nowait, quote("1.10"))
-    with emitting(price_broker, loop) as tell:
-        tell(quote("1.30", GBP))
-    heard = wait_for_quotes(stream, lambda heard: len(heard) >= 2)
-    assert {one.symbol for one in heard} == {EUR, GBP}
+    with emitting(price_broker, loop) as emit:
+        emit(quote("1.30", GBP))
+    quotes = wait_for_quotes(stream, lambda quotes: len(quotes) >= 2)
+    assert {one.symbol for one in quotes} == {EUR, GBP}
     assert price_broker.asked == [["EURUSD.x"], ["GBPUSD.x"]]
     assert stream.status().missing == ()
     stream.close()
@@ -83,7 +83,7 @@ def test_one_pair_more_leaves_no_gap_in_the_others(
     until(lambda: not asyncio.all_tasks(loop))  # it leaves nothing behind
 
 
-def test_many_pairs_more_are_streamed_together(
+def test_many_added_pairs_are_streamed_together(
     follow: Follow, price_broker: FakePriceBroker, loop: asyncio.AbstractEventLoop
 ) -> None:
     """Some brokers are asked once a stream: there are few of them."""
@@ -101,10 +101,10 @@ def following(stream: BrokerStream, symbols: dict[str, str]) -> ActiveFeed:
     )
 
 
-def test_more_than_can_be_followed_does_not_begin_all_anew_with_each_order(
+def test_pairs_over_limit_do_not_restart_all_with_each_order(
     follow: Follow, price_broker: FakePriceBroker
 ) -> None:
-    """Else nothing would be told where 300 pairs are traded: each order wants another hundred."""
+    """Otherwise no prices arrive with 300 traded pairs: each order needs another hundred."""
     pairs = {f"C{n}/USD": f"C{n}" for n in range(MAX_PAIRS + 20)}
     names = list(pairs)
     stream = follow(first := {one: pairs[one] for one in names[: MAX_PAIRS - 5]})
@@ -123,7 +123,7 @@ def test_more_than_can_be_followed_does_not_begin_all_anew_with_each_order(
     assert followed.extend_to(SymbolSelection(first))  # which it follows
 
 
-def test_another_symbol_of_a_pair_is_followed_at_once(follow: Follow) -> None:
+def test_replaced_symbol_of_pair_is_followed_immediately(follow: Follow) -> None:
     stream = follow(first := {EUR: "EURUSD.x"})
     followed = following(stream, first)
     assert not followed.extend_to(SymbolSelection({EUR: "EURUSD.pro", GBP: "GBPUSD.pro"}))

@@ -43,7 +43,7 @@ def test_the_last_quote_of_each_symbol_is_kept(source: DataConnection) -> None:
     assert newest_time(source.pk) == NOON + timedelta(seconds=1)
 
 
-def test_an_older_quote_is_ignored_and_one_of_the_same_time_counts(
+def test_older_quote_is_ignored_and_equal_time_counts(
     source: DataConnection,
 ) -> None:
     store_quotes(source.pk, [quote("EUR/USD", "1.1", 5)])
@@ -67,7 +67,7 @@ def test_sources_do_not_share_prices(source: DataConnection) -> None:
     assert latest(other.pk) != {}
 
 
-def test_storing_takes_one_statement_however_many(source: DataConnection) -> None:
+def test_storing_any_number_of_quotes_takes_one_statement(source: DataConnection) -> None:
     with CaptureQueriesContext(
         connection,
     ) as captured:

@@ -25,7 +25,7 @@ def at(second: int) -> datetime:
 
 
 def quotes(*seconds: int, symbol: str = "EUR/USD") -> list[Quote]:
-    """One quote a second given; its bid tells its number in the list."""
+    """One quote a second given; its bid is its number in the list."""
     return [Quote(symbol, D(i + 1), D(i + 2), at(second)) for i, second in enumerate(seconds)]
 
 
@@ -35,7 +35,7 @@ def recording(folder: Path, text: str) -> Path:
     return path
 
 
-def test_the_recording_we_carry_is_the_payrolls_release() -> None:
+def test_bundled_recording_is_the_payrolls_release() -> None:
     recorded = list(read_quotes(DATA / DEFAULT_FILE))
     assert len(recorded) == 12_780
     assert (recorded[0].time, recorded[-1].time) == (NOON, at(7199))
@@ -86,7 +86,7 @@ def test_a_file_without_the_header_is_named(tmp_path: Path, text: str) -> None:
         next(read_quotes(recording(tmp_path, text)))
 
 
-def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
+def test_unreadable_file_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.csv.gz"
     broken.write_bytes(gzip.compress(HEADER.encode() * 100)[:-9])
     for path in (tmp_path / "missing.csv", broken):
@@ -98,7 +98,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
         list(read_quotes(noise))
 
 
-def test_only_an_operator_names_any_path(tmp_path: Path) -> None:
+def test_only_operator_may_name_any_path(tmp_path: Path) -> None:
     path = recording(tmp_path, HEADER)
     assert find_recording(str(path), trusted=True) == path
     assert find_recording(DEFAULT_FILE, trusted=False) == DATA / DEFAULT_FILE
@@ -111,7 +111,7 @@ def test_only_an_operator_names_any_path(tmp_path: Path) -> None:
     gaps=st.lists(st.integers(0, 5), max_size=30),
     looks=st.lists(st.integers(0, 9), max_size=30),
 )
-def test_a_tape_hands_out_each_quote_once_in_order_and_on_time(
+def test_tape_returns_each_quote_once_in_order_and_on_time(
     gaps: list[int], looks: list[int]
 ) -> None:
     seconds = [sum(gaps[: i + 1]) for i in range(len(gaps))]
@@ -128,7 +128,7 @@ def test_a_tape_hands_out_each_quote_once_in_order_and_on_time(
     assert tape.is_over
 
 
-def test_winding_gives_the_prices_then_in_force() -> None:
+def test_seeking_returns_prices_valid_at_that_time() -> None:
     recorded = [*quotes(0, 5, 9), Quote("XAU/USD", D(7), D(8), at(10))]
     tape = Tape(iter([*recorded, *quotes(20)]))
     assert tape.wind_to(at(12)) == [
@@ -138,14 +138,14 @@ def test_winding_gives_the_prices_then_in_force() -> None:
     assert tape.next_time == at(20)
 
 
-def test_a_first_start_begins_at_the_market_clock() -> None:
+def test_first_start_begins_at_market_clock() -> None:
     stream = ReplayStream(Tape(iter(quotes(0, 5, 9, 12))), since=None)
     assert [(q.bid, q.time) for q in stream.due(at(10))] == [(D(3), at(10))]
     assert [q.bid for q in stream.due(at(12))] == [D(4)]
     assert stream.due(at(99)) == []
 
 
-def test_coming_back_hands_out_everything_missed() -> None:
+def test_resumed_tape_returns_everything_missed() -> None:
     stream = ReplayStream(Tape(iter(quotes(0, 5, 9, 12))), since=at(5))
     assert [q.bid for q in stream.due(at(10))] == [D(3)]
     assert [q.bid for q in stream.due(at(12))] == [D(4)]
@@ -167,7 +167,7 @@ def test_last_prices_repeat_after_end_if_configured(
     assert [q.time for q in stream.due(at(160))] == [at(160)]
 
 
-def test_by_hand_in_real_time_quotes_are_dated_as_they_come() -> None:
+def test_replay_in_real_time_dates_quotes_at_arrival() -> None:
     """At 60x, a recorded minute passes in a second, in its recorded proportions."""
     shown = [at(0)]
 
@@ -191,7 +191,7 @@ def test_by_hand_in_real_time_quotes_are_dated_as_they_come() -> None:
     assert progress.is_over
 
 
-def test_by_hand_under_a_market_clock_the_recorded_dates_stay(tmp_path: Path) -> None:
+def test_replay_under_market_clock_keeps_recorded_times(tmp_path: Path) -> None:
     path = recording(tmp_path, HEADER + "1399032000000,EUR/USD,1,2\n1399032005000,EUR/USD,3,4\n")
     set_market_clock(MarketClock(at(5), datetime.now(UTC), 0))
     try:
@@ -213,11 +213,11 @@ def test_by_hand_under_a_market_clock_the_recorded_dates_stay(tmp_path: Path) ->
         ("2014-05-02T12:29", NOON.replace(minute=29)),
     ],
 )
-def test_a_start_may_be_written_in_these_ways(text: str, expected: datetime) -> None:
+def test_start_time_formats_are_accepted(text: str, expected: datetime) -> None:
     assert read_start(text, NOON.replace(hour=9)) == expected
 
 
 @pytest.mark.parametrize("text", ["noon", "25:00", "12:60", ""])
-def test_a_start_that_is_none_is_refused(text: str) -> None:
+def test_invalid_start_time_is_refused(text: str) -> None:
     with pytest.raises(MisconfiguredError, match="--start"):
         read_start(text, NOON)

@@ -28,16 +28,16 @@ CACHES = (eligibility.needs_credentials, order_polling.polled_broker_types)
 @pytest.fixture
 def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """What pyproject.toml says, installed into a folder that is on the path."""
-    said = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((EXAMPLE / "pyproject.toml").read_text())["project"]
     shutil.copytree(EXAMPLE / "tiny_broker", tmp_path / "tiny_broker")
     info = tmp_path / "tiny_broker-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(
-        f"Metadata-Version: 2.1\nName: {said['name']}\nVersion: {said['version']}\n"
+        f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     )
     points = [
         f"[{group}]\n" + "\n".join(f"{name} = {path}" for name, path in named.items())
-        for group, named in said["entry-points"].items()
+        for group, named in project["entry-points"].items()
     ]
     (info / "entry_points.txt").write_text("\n".join(points) + "\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 # ---- the package -------------------------------------------------------------------------------
 
 
-def test_its_kind_is_there_as_soon_as_it_is_installed(installed: Path) -> None:
+def test_installed_package_adds_its_broker_type(installed: Path) -> None:
     assert "tiny" in broker_types()
     assert "tiny" not in BUILT_IN
     assert ("tiny", "Tiny") in BrokerTypeForm().fields["type"].choices  # type: ignore[attr-defined]
@@ -62,8 +62,8 @@ def test_its_kind_is_there_as_soon_as_it_is_installed(installed: Path) -> None:
     assert capabilities_of("tiny", spec) == adapter_for("tiny").capabilities(spec)
 
 
-def test_a_package_that_is_removed_takes_its_kind_along(installed: Path) -> None:
-    """Under a name of its own: whoever reads this may have installed the example."""
+def test_removed_package_removes_its_broker_type(installed: Path) -> None:
+    """Under its own name: the reader may have installed the example."""
     info = installed / "passing-1.0.dist-info"
     info.mkdir()
     (info / "entry_points.txt").write_text(
@@ -80,7 +80,7 @@ def test_a_package_that_is_removed_takes_its_kind_along(installed: Path) -> None
         adapter_for("passing")
 
 
-def test_a_broken_package_is_not_offered_and_breaks_no_page(installed: Path) -> None:
+def test_broken_package_is_not_offered_and_breaks_no_page(installed: Path) -> None:
     (installed / "tiny_broker" / "adapter.py").write_text("import a_library_that_there_is_not\n")
     assert "tiny" not in dict(BrokerTypeForm().fields["type"].choices)  # type: ignore[attr-defined]
     assert "paper" in dict(BrokerTypeForm().fields["type"].choices)  # type: ignore[attr-defined]
@@ -88,10 +88,10 @@ def test_a_broken_package_is_not_offered_and_breaks_no_page(installed: Path) -> 
         adapter_for("tiny")
 
 
-def test_it_brings_its_own_conformance(
+def test_package_provides_its_own_conformance_stage(
     installed: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A stage and what does not apply to it, of a kind that this repository has never heard of."""
+    """A stage and what does not apply to it, of a broker type unknown to this repository."""
     points = (installed / "tiny_broker-1.0.dist-info" / "entry_points.txt").read_text()
     (installed / "acme_broker-1.0.dist-info").mkdir()
     acme = points.replace("tiny = ", "acme = ")
@@ -138,20 +138,20 @@ def place(
         return error
 
 
-def test_it_places_closes_and_looks_up(
+def test_adapter_places_closes_and_looks_up_orders(
     tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
 ) -> None:
-    told = place(tiny, spec)
-    assert isinstance(told, list)
-    assert (told[0].broker_position_id, told[0].fills[0].quantity) == ("1", D(100))
-    assert asyncio.run(tiny.find_order(spec, "id-1", "EURUSD")) == told
+    result = place(tiny, spec)
+    assert isinstance(result, list)
+    assert (result[0].broker_position_id, result[0].fills[0].quantity) == ("1", D(100))
+    assert asyncio.run(tiny.find_order(spec, "id-1", "EURUSD")) == result
     assert asyncio.run(tiny.find_order(spec, "other", "")) is None
     place(tiny, spec, client_order_id="id-2", side=Side.SELL, quantity=D(40),
           reduce_only=True, broker_position_id="1")  # fmt: skip
     assert [one.quantity for one in asyncio.run(tiny.positions(spec))] == [60]
     venue.owner_closes()
-    told = asyncio.run(tiny.fills_since(spec, market_now()))
-    assert (told[-1].client_order_id, told[-1].close_cause) == ("id-1", CloseCause.EXTERNAL)
+    result = asyncio.run(tiny.fills_since(spec, market_now()))
+    assert (result[-1].client_order_id, result[-1].close_cause) == ("id-1", CloseCause.EXTERNAL)
     assert venue.journal == ["id-1", "id-2"]
 
 
@@ -165,18 +165,18 @@ def test_it_places_closes_and_looks_up(
         ("nonsense", OutcomeUnknown, Code.REPLY_LOST, 1),
     ],
 )
-def test_each_trouble_has_its_one_outcome(
+def test_each_error_has_exactly_one_outcome(
     tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue", trouble: str,
     outcome: type[BrokerError], code: Code, accepted: int,
 ) -> None:  # fmt: skip
     venue.trouble = trouble
-    told = place(tiny, spec)
-    assert type(told) is outcome
-    assert told.code is code
+    result = place(tiny, spec)
+    assert type(result) is outcome
+    assert result.code is code
     assert len(venue.journal) == accepted
 
 
-def test_what_provably_did_not_leave_is_not_sent(
+def test_request_proven_unsent_is_not_sent(
     tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
 ) -> None:
     away = replace(spec, settings={"host": "127.0.0.1", "port": 1})
@@ -195,24 +195,26 @@ def test_what_provably_did_not_leave_is_not_sent(
 
 
 @pytest.mark.parametrize("reduces", [False, True], ids=["an entry", "an exit"])
-def test_a_log_in_that_is_refused_with_an_unlisted_word_is_no_final_answer(
+def test_login_refused_with_unknown_reason_is_not_final(
     tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue", reduces: bool
 ) -> None:
     """ "Come again in a minute", for example: nothing was asked, and nothing is wrong for good."""
     place(tiny, spec, client_order_id="before")
     venue.no_entry = "COME_LATER"
-    told = place(tiny, spec, reduce_only=reduces, broker_position_id="1" if reduces else "")
-    assert isinstance(told, NotSent)
-    assert (told.code, "COME_LATER" in told.detail) == (Code.NOT_CONNECTED, True)
+    result = place(tiny, spec, reduce_only=reduces, broker_position_id="1" if reduces else "")
+    assert isinstance(result, NotSent)
+    assert (result.code, "COME_LATER" in result.detail) == (Code.NOT_CONNECTED, True)
     with pytest.raises(ReadFailed) as failed:
         asyncio.run(tiny.account(spec))
-    assert failed.value.code is Code.BROKER_UNREACHABLE, "nobody said that the password is wrong"
+    assert failed.value.code is Code.BROKER_UNREACHABLE, (
+        "no reply states that the password is wrong"
+    )
     venue.no_entry = ""
     assert isinstance(place(tiny, spec), list)
     assert venue.journal == ["before", "id-1"]
 
 
-def test_what_is_well_asks_nobody_to_do_anything(
+def test_healthy_account_needs_no_action(
     tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
 ) -> None:
     assert [(one.result, one.hint) for one in asyncio.run(tiny.test(spec))] == [("ok", "")] * 3
@@ -221,7 +223,7 @@ def test_what_is_well_asks_nobody_to_do_anything(
     assert (clock.name, "NTP" in clock.hint) == ("clock", True)
 
 
-def test_a_wrong_password_says_what_to_do(
+def test_wrong_password_message_states_remedy(
     tiny: BrokerAdapter, spec: ConnectionSpec, venue: "Venue"
 ) -> None:
     wrong = replace(spec, credentials={"password": "wrong"})
@@ -267,7 +269,7 @@ def account(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_published_signal_is_filled_and_what_its_owner_closes_is_learned(
+def test_published_signal_is_filled_and_external_close_detected(
     account: ExecutionConnection, venue: "Venue", feed: Feed, trading: TradingRuntime
 ) -> None:
     factories.signal(feed, created_by=None)

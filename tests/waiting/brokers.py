@@ -89,7 +89,7 @@ def account_at(
 
 
 def _connected(
-    kind: str, account: str, said: dict[str, Any], secrets: dict[str, str], **fields: Any
+    kind: str, account: str, options: dict[str, Any], secrets: dict[str, str], **fields: Any
 ) -> ExecutionConnection:
     """A connection as its own test leaves it, compared."""
     sized: dict[str, Any] = {
@@ -97,7 +97,7 @@ def _connected(
         "max_signal_age_seconds": 600, "max_open_positions": 20,
     }  # fmt: skip
     row = make.connection(
-        type=kind, account=account, settings=said, sealed_credentials=None,
+        type=kind, account=account, settings=options, sealed_credentials=None,
         preset=make.preset(**sized), health_status=HealthStatus.UNTESTED, **fields,
     )  # fmt: skip
     if secrets:
@@ -149,14 +149,14 @@ def _mt5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     venue = Mt5()
     venue.world(ticking=True)
     venue.books(balance=100_000.0)
-    said = {
+    options = {
         "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
     }  # fmt: skip
     try:
         with venue.installed():
             registry.clear_cache()
             with running("mt5.main", SECONDS):
-                row = _connected("mt5", "1001", said, {"password": "secret"})
+                row = _connected("mt5", "1001", options, {"password": "secret"})
                 yield Account(
                     row, _followed(row),
                     swallow=lambda: venue.fault("order_send", "silent", accepts=False),
@@ -178,7 +178,7 @@ def _mt4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     terminal = Terminal(tmp_path / "root", tmp_path / "broker")
     terminal.start()
     monkeypatch.setenv("FILLCAST_MT4_ROOT", str(tmp_path / "root"))
-    said = {**MT4_SETTINGS, "stale_seconds": 5, "answer_seconds": 20, "settle_seconds": 60}
+    options = {**MT4_SETTINGS, "stale_seconds": 5, "answer_seconds": 20, "settle_seconds": 60}
 
     def recover() -> None:
         terminal.wish("hours", hours=2.0)  # changes nothing: the order has been swallowed by then
@@ -190,7 +190,7 @@ def _mt4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     try:
         registry.clear_cache()
         with running("execution+sessions", SECONDS):
-            row = _connected("mt4", "4711", said, {"password": terminal.key})
+            row = _connected("mt4", "4711", options, {"password": terminal.key})
             before = orders()
             yield Account(
                 row, _followed(row),
@@ -209,10 +209,10 @@ def _mt4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 def _ibkr(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     tws = TwsProcess(tmp_path / "tws.jsonl")
     tws.do("quote", "EURUSD", "1.1000", "1.1002")
-    said = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
+    options = {"host": "127.0.0.1", "port": tws.port, "symbols": ["EURUSD"], "timezone": "UTC"}
     try:
         with running("execution+sessions", SECONDS):
-            row = _connected("ibkr", ACCOUNT, said, {}, quantity=D(5000))
+            row = _connected("ibkr", ACCOUNT, options, {}, quantity=D(5000))
             yield Account(
                 row, _followed(row),
                 swallow=lambda: tws.do("fault", "ignore"),
@@ -232,11 +232,11 @@ def _crypto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
     _exchange.append(CryptoAdapter(ClientPool({"binance": server.base}, unlimited_rates)))
     monkeypatch.setitem(registry.BUILT_IN, "crypto", f"{__name__}:exchange_adapter")
     registry.clear_cache()
-    said = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
+    options = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
     keys = {"api_key": books.key, "secret": books.secret, "password": books.password}
     try:
         with running("execution+maintenance", SECONDS):
-            row = _connected("crypto", "main", said, keys, exchange_name="binance")
+            row = _connected("crypto", "main", options, keys, exchange_name="binance")
             yield Account(
                 row, _followed(row),
                 swallow=lambda: books.faults.append(Fault("silent", seconds=30)),

@@ -23,7 +23,7 @@ def account(
         yield found
 
 
-def test_an_entry_leaves_after_the_test_of_the_new_settings(account: Account) -> None:
+def test_entry_is_sent_after_test_of_new_settings(account: Account) -> None:
     client, path = APIClient(), f"/api/v1/connections/{account.row.pk}/"
     client.force_authenticate(user=account.row.user)
     changed = client.patch(path, {"settings": {"reply_timeout": 2}}, format="json")

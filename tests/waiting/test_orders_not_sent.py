@@ -40,7 +40,7 @@ def account(
         yield found
 
 
-def test_an_entry_waits_while_the_terminal_sends_no_order(account: Account) -> None:
+def test_entry_waits_while_terminal_sends_no_orders(account: Account) -> None:
     assert account.refuse is not None
     account.refuse()
     began = time.monotonic()

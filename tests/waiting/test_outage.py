@@ -43,7 +43,7 @@ def test_signals_of_a_short_outage_are_filled_when_the_broker_answers(account: A
     account.quote()
     began = time.monotonic()
     everything = wait_for(lambda: Order.objects.filter(status="FILLED").count() == SIGNALS + 1, 40)
-    told = list(Order.objects.values_list("status", "reason", "send_retries"))
-    print(f"{time.monotonic() - began:.1f} s after the broker was back: {told}")
-    assert everything, told
+    orders = list(Order.objects.values_list("status", "reason", "send_retries"))
+    print(f"{time.monotonic() - began:.1f} s after the broker was back: {orders}")
+    assert everything, orders
     assert len(account.arrived()) == SIGNALS + 1

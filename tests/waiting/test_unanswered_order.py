@@ -51,10 +51,10 @@ def test_entries_behind_an_unanswered_order_reach_the_broker(account: Account) -
         wait_for(note, APART_SECONDS)
     wait_for(note, AT_BROKER_SECONDS + 2)
     print([round(took.get(one, float("inf")), 1) for one in published])
-    said = list(Order.objects.values_list("status", "reason", "detail", "send_retries"))
-    assert len(took) == SIGNALS, said
-    assert max(took.values()) < AT_BROKER_SECONDS, (took, said)
+    orders = list(Order.objects.values_list("status", "reason", "detail", "send_retries"))
+    assert len(took) == SIGNALS, orders
+    assert max(took.values()) < AT_BROKER_SECONDS, (took, orders)
     there = account.arrived()
     assert len(there) == len(set(there))  # nothing twice
-    assert not Order.objects.filter(send_retries__gt=0).exists(), said
+    assert not Order.objects.filter(send_retries__gt=0).exists(), orders
     assert Order.objects.order_by("pk")[0].client_order_id not in there

@@ -42,7 +42,7 @@ class FaultInjector:
         return done
 
     def _is_over(self, step: Step) -> Callable[[], bool]:
-        """How to see that it has ended, whoever has mended it."""
+        """How to see that it has ended, whatever ended it."""
         if step.kind == "broker-kill":
             broker = self._stage.children[BROKER]
             dead = broker.pid

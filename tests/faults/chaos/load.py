@@ -1,4 +1,4 @@
-"""Somebody trades: a signal a second to everybody, prices that move, clicks of tenants."""
+"""Load: a signal per second to all accounts, moving prices, and actions of tenants."""
 
 import random
 import threading
@@ -37,7 +37,7 @@ class LoadCounts:
     closed: int = 0
     clicks: int = 0
     prices: int = 0
-    refused: int = 0  # the publisher was told that it did not work, and tried again
+    refused: int = 0  # the publisher got an error and tried again
 
     @property
     def signals(self) -> int:

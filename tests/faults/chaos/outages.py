@@ -1,10 +1,10 @@
-"""When what was broken: to tell a system that would not trade from one that could not."""
+"""When what was broken: separates a system that would not trade from one that could not."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 FOREVER = float("inf")
-SIDE = {  # whose fault it is; our own processes and Redis excuse nobody from trading
+SIDE = {  # whose fault it is; our own processes and Redis excuse no lack of trading
     "broker": {
         "broker-kill", "broker-stop", "broker-reset", "broker-refuse", "broker-half",
         "silent-before", "silent-after", "slow", "late", "partition", "mute", "delay",

@@ -78,7 +78,7 @@ class StackEnvironment:
         if self.operator is not None:
             self.operator.kill()
         if self.supervisor is not None:
-            for running in self.children.values():  # a stopped one hears nothing
+            for running in self.children.values():  # a stopped one receives nothing
                 if running.pid:
                     processes.signal_group(running.pid, signal.SIGCONT)
             self.supervisor.request_stop()

@@ -147,8 +147,8 @@ def _counted(
 
 
 def _journal(stage: StackEnvironment, count: InvariantCounts, load: Load) -> dict[str, int]:
-    """Count against the broker's own books. Every publication that was told to have worked has an
-    order for each of its candidates."""
+    """Count against the broker's own books. Every successful publication has an order for
+    each of its candidates."""
     there = {row.id for row in stage.servers.ours.rows(PUBLISHED)}
     return {
         **count.against_the_journal(len(there) * CONNECTIONS),
@@ -159,11 +159,11 @@ def _journal(stage: StackEnvironment, count: InvariantCounts, load: Load) -> dic
 def _audit(stage: StackEnvironment) -> dict[str, Any]:
     done = stage.manage("audit", "--json")
     try:
-        told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+        report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     except (IndexError, ValueError):
-        say(f"the audit said nothing: {done.stderr[-500:]}")
+        say(f"the audit printed nothing: {done.stderr[-500:]}")
         return {}
-    return told
+    return report
 
 
 def _wait(what: Any, seconds: float) -> bool:
