@@ -281,7 +281,7 @@ class KillSwitchAdmin(ReadOnlyAdmin):
         if switch.released_at:
             return badge("cancelled", "Released")
         is_total = switch.mode == "HALTED"
-        return badge("failed", "Halted") if is_total else badge("attention", "Reducing")
+        return badge("unprotected", "Halted") if is_total else badge("attention", "Reducing")
 
 
 @admin.register(Epoch)

@@ -1,7 +1,7 @@
-"""The console joined together: pages in front of the lists, the dashboard, schedules.
+"""The console's admin: adds our pages to the lists of the apps, the dashboard and the schedules.
 
-The rooms' own `admin.py` hold lists and forms; what sees several rooms at once is added here, in
-the one room that may import everything. This module is read last (config is the last app).
+Each app's own `admin.py` has its lists and forms. Pages that combine several apps are added here,
+in the layer that may import them all. `console` is the last app, so this module is imported last.
 """
 
 from typing import Any, ClassVar
@@ -75,7 +75,7 @@ for replaced in REPLACED:
 
 
 class Paged:
-    """Leads whoever wants a row's form to its page, unless there is a form to fill in."""
+    """Redirects from a row's admin form to its page, unless the user may fill in the form."""
 
     custom_urls: ClassVar[tuple[tuple[str, str, View], ...]]
 
@@ -130,7 +130,7 @@ class PositionPages(Paged, ExecutionPositionAdmin):
 
 
 class LastColumn:
-    """A list with buttons at the end of each row, for who may use them."""
+    """Adds a column of buttons to a list, for users who may use them."""
 
     last_column: ClassVar[str]
     last_column_right: ClassVar[Right]
@@ -160,7 +160,7 @@ class SubscriptionPages(LastColumn, SubscriptionAdmin):
 
 
 class Buttons:
-    """A list with buttons above it: (what it says, the address's name, the right it takes)."""
+    """Adds buttons above a list. button_names: (label, name of the address, required right)."""
 
     list_before_template = "console/parts/list_button.html"
     button_names: ClassVar[tuple[tuple[str, str, Right], ...]] = ()
@@ -187,7 +187,7 @@ class KillSwitchPages(LastColumn, Buttons, KillSwitchAdmin):
     def release(self, switch: KillSwitch) -> Any:
         epoch = Epoch.objects.filter(kill_switch=switch, released_at=None).first()
         if epoch is not None:
-            return _button("connections_epoch_page", epoch.pk, "See what is open…")
+            return _button("connections_epoch_page", epoch.pk, "See open issues…")
         return "" if switch.released_at else _button("connections_killswitch_release", switch.pk,
                                                      "Release…")  # fmt: skip
 
@@ -248,7 +248,7 @@ def _button(name: str, pk: int, text: str) -> SafeString:
 
 
 class _TaskWidget(UnfoldAdminSelectWidget, TaskSelectWidget):  # type: ignore[misc]
-    """The registered tasks, in unfold's clothes."""
+    """A selection of the registered tasks, in unfold's style."""
 
 
 class ScheduleForm(PeriodicTaskForm):  # type: ignore[misc]
@@ -261,7 +261,7 @@ class ScheduleForm(PeriodicTaskForm):  # type: ignore[misc]
 
 @admin.register(PeriodicTask)
 class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc]
-    """What beat starts, and how often."""
+    """The jobs that beat starts, and how often."""
 
     change_right = Right.SCHEDULES
     form = ScheduleForm
@@ -272,13 +272,13 @@ class ScheduleAdmin(DjangoPeriodicTaskAdmin, ConsoleAdmin):  # type: ignore[misc
 
 @admin.register(CrontabSchedule)
 class CrontabAdmin(DjangoCrontabAdmin, ConsoleAdmin):  # type: ignore[misc]
-    """Times of day."""
+    """Schedules by time of day."""
 
     change_right = Right.SCHEDULES
 
 
 @admin.register(IntervalSchedule, ClockedSchedule, SolarSchedule)
 class OtherScheduleAdmin(ConsoleAdmin):
-    """Steps, moments and the sun."""
+    """Schedules by interval, moment or the sun."""
 
     change_right = Right.SCHEDULES

@@ -18,7 +18,7 @@ class Segment:
 
 
 def segments(parts: Mapping[str, int]) -> list[Segment]:
-    """Divide a bar among its parts; each that is there gets at least LEAST percent."""
+    """Divide a bar among its parts; each non-empty part gets at least MIN_SEGMENT percent."""
     there = {css: count for css, count in parts.items() if count > 0}
     total = sum(there.values())
     available = 100 - GAP * max(len(there) - 1, 0)

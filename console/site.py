@@ -1,4 +1,4 @@
-"""The console's site: what a page does not show is not computed."""
+"""The console's admin site."""
 
 from typing import Any
 
@@ -11,11 +11,13 @@ from unfold.sites import UnfoldAdminSite
 
 
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
-    """unfold's, whose list of all models is made only where it is read."""
+    """unfold's site, with a lazy list of all models."""
 
     def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
-        """Return what this user may open. Every page is given it and only the index reads it; it
-        checks four rights of each model."""
+        """Return the models that this user may open, computed on first use.
+
+        Every page gets the list, but only the index reads it, and it checks four rights per model.
+        """
         return SimpleLazyObject(lambda: super(ConsoleSite, self).get_app_list(request, app_label))
 
 
@@ -23,5 +25,5 @@ class UnfoldConfig(BasicAppConfig):  # type: ignore[misc]
     """unfold with this site."""
 
     def ready(self) -> None:
-        """Have it before the models are registered."""
+        """Install the site before the models are registered."""
         admin.site = sites.site = ConsoleSite()

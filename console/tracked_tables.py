@@ -1,7 +1,8 @@
-"""Which tables the audit trail follows, and of which columns it keeps no value.
+"""The tables of the audit trail, and their columns whose values it does not keep.
 
-Everything that decides about money, rights or what is sent to whom. A test compares it with the
-database's triggers; a change here needs a migration with `common.audit_trail_sql.track`.
+They hold everything that decides about money, rights or the recipients of messages. A test compares
+this list with the database's triggers. A change needs a migration that uses
+`common.audit_trail_sql.track`.
 """
 
 from dataclasses import dataclass
@@ -9,8 +10,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Tracked:
-    """A table of the trail. secrets: stated as "(secret)"; ignored: a change of these alone leaves
-    no line, since a process writes them again and again."""
+    """A table of the trail.
+
+    secrets: columns recorded as "(secret)". ignored: columns that processes write often; a change
+    of these alone is not recorded.
+    """
 
     table: str
     label: str

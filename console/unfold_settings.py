@@ -1,4 +1,4 @@
-"""How unfold's shell is set up: names, colours, navigation. Settings read it: no models here."""
+"""Settings of unfold's shell: names, colours, navigation. Must not import models."""
 
 from typing import Any
 
@@ -25,14 +25,14 @@ def _item(title: str, icon: str, name: str, **more: Any) -> dict[str, Any]:
 
 
 def environment(_request: HttpRequest) -> list[str] | None:
-    """Mark what isn't real: a replay's market time stands at the top of each page."""
+    """Return the label of a replay with its market time, shown at the top of each page."""
     clock = market_clock()
     return [f"replay {clock.speed:g}× · {market_now():%-d %b %Y}", "warning"] if clock else None
 
 
 def drift_count(_request: HttpRequest) -> str:
-    """How many differences wait, for the navigation."""
-    from execution.models import DriftItem  # models are not loaded when settings are
+    """Return the number of open drift items, for the navigation."""
+    from execution.models import DriftItem  # settings are read before the models
 
     return str(DriftItem.objects.filter(state="OPEN").count())
 

@@ -1,1 +1,1 @@
-"""The tenants' web pages: server-rendered, for people who look at their own money."""
+"""The tenants' web pages, rendered on the server."""

@@ -1,4 +1,4 @@
-"""A line drawn by the server: inline SVG in percent, so that its text never scales. Pure."""
+"""Line charts as numbers for inline SVG, in percent so that text keeps its size. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ WIDTH, HEIGHT, TOP = 1000, 200, 6
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A figure beside the line. at: its place along the axis."""
+    """A label on an axis. at: its position."""
 
     at: str
     text: str
@@ -19,7 +19,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """path: in a view box of WIDTH × HEIGHT; zero_y, end_y and marks in pixels."""
+    """A line chart. path: in a view box of WIDTH × HEIGHT; end_y and marks in pixels."""
 
     path: str
     levels: Sequence[Mark]
@@ -53,7 +53,7 @@ def line(points: Sequence[tuple[date, Decimal]], *, description: str) -> Chart |
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    """Three to six round figures that enclose low and high."""
+    """Return three to six round values that enclose low and high."""
     span = (high - low) or 1.0
     step = 1.0
     while span / step > 5:

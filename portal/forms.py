@@ -1,4 +1,4 @@
-"""What tenants fill in. Choices are a tenant's own rows: another's id is simply not among them."""
+"""The forms of the portal. Choices are limited to the tenant's own rows."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -19,11 +19,15 @@ from portal.selectors.accounts import Account, presets_for, price_sources_for
 from users.models import User
 
 DIRECTIONS = [("BOTH", "Buys and sells"), ("BUY", "Buys only"), ("SELL", "Sells only")]
-FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]
+FRACTIONS = [
+    ("1", "All of it"),
+    ("0.5", "Half of what was opened"),
+    ("0.25", "A quarter of what was opened"),
+]
 
 
 class Amount(forms.CharField):
-    """A plain decimal above zero, read by the one strict grammar: `1.5`."""
+    """A decimal above zero, written as `1.5`."""
 
     def to_python(self, value: Any) -> Any:
         text = super().to_python(value)
@@ -40,17 +44,17 @@ class Amount(forms.CharField):
 
 
 class AccountForm(AccountSettings):
-    """What can be changed of an account."""
+    """The settings of an account that its owner can change."""
 
-    name = forms.CharField(max_length=100, help_text="As you want to read it on these pages.")
+    name = forms.CharField(max_length=100, help_text="How the account is named on these pages.")
     preset = forms.ModelChoiceField(
         TradingPreset.objects.none(), required=False, empty_label="None: nothing is traded",
-        help_text="Says how large a trade may be, and your limits.",
+        help_text="Sets the size of your trades and your limits.",
     )  # fmt: skip
     data_connection = SourceField(
         DataConnection.objects.none(), required=False, label="Price source",
         empty_label="None: nothing is traded",
-        help_text="By its prices trades are sized and stops are watched.",
+        help_text="Its prices are used to size trades and to monitor stops.",
     )  # fmt: skip
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
@@ -60,7 +64,7 @@ class AccountForm(AccountSettings):
         field.queryset = presets_for(user)
 
     def offer_sources(self, user: User, kind: str, of: ExecutionConnection | None = None) -> None:
-        """Offer what an account of this kind may go by. of: the account, once it is there."""
+        """Offer the price sources for this broker type. of: the account, if it exists."""
         field = self.fields["data_connection"]
         assert isinstance(field, SourceField)
         field.queryset = price_sources_for(user, kept=of.data_connection_id if of else None)
@@ -68,15 +72,15 @@ class AccountForm(AccountSettings):
 
 
 class ChangeAccountForm(AccountForm):
-    """The same, and what the account may correct by itself."""
+    """The same for an existing account, with automatic correction."""
 
     is_change = True
 
     auto_correct = forms.BooleanField(
         required=False,
-        label="Take over what I change at the broker",
-        help_text="Parts that I close and levels that I move there count without asking me. A stop "
-        "that is gone is put back; unknown positions always wait for me.",
+        label="Accept what I change at the broker",
+        help_text="Partial closes and moved levels at the broker are accepted without a question. A"
+        " missing stop is placed again; unknown positions always wait for your decision.",
     )
 
     def __init__(self, user: User, connection: ExecutionConnection, *args: Any) -> None:
@@ -87,14 +91,14 @@ class ChangeAccountForm(AccountForm):
 
 
 def before(connection: ExecutionConnection) -> dict[str, Any]:
-    """What an account says now of what can be changed."""
+    """Return the current values of what can be changed."""
     names = ("name", "preset", "auto_correct")
     now = {name: getattr(connection, name) for name in names}
     return {**now, "data_connection": selected_source(connection)}
 
 
 class AddForm(AccountForm):
-    """A new account of one kind. Its credentials come next, then its test."""
+    """A new account of one broker type; credentials and test follow."""
 
     account = forms.CharField(max_length=60, label="Account number")
 
@@ -112,16 +116,18 @@ class AddForm(AccountForm):
 
 
 class TakeForm(ChangedFieldsForm, forms.Form):
-    """How an account takes a feed."""
+    """How an account subscribes to a feed: size and directions."""
 
     multiplier = Amount(
-        label="Size", initial="1", help_text="Times what the account’s preset says: 0.5 is half."
+        label="Size",
+        initial="1",
+        help_text="A multiple of the size that the account’s preset gives: 0.5 is half.",
     )
     directions = forms.ChoiceField(choices=DIRECTIONS, initial=Directions.BOTH)
 
 
 class SubscribeForm(TakeForm):
-    """Which account takes it, and how."""
+    """Which account subscribes, and how."""
 
     is_change = False
     account = forms.ChoiceField()
@@ -135,34 +141,38 @@ class SubscribeForm(TakeForm):
 
 
 class CloseForm(forms.Form):
-    """How much of a position is closed."""
+    """How much of a position to close."""
 
     fraction = forms.ChoiceField(label="How much", choices=FRACTIONS)
 
 
 class AdoptForm(forms.Form):
-    """The levels that an adopted trade gets."""
+    """The levels of an adopted trade."""
 
-    stop_loss = Amount(required=False, help_text="Empty: what your broker holds, if anything.")
+    stop_loss = Amount(
+        required=False, help_text="Leave empty to keep the stop that your broker holds, if any."
+    )
     take_profit = Amount(required=False)
 
 
 class RelinkForm(forms.Form):
-    """What it really is."""
+    """The order or position of ours that it belongs to."""
 
     order = forms.IntegerField(
-        required=False, min_value=1, help_text="The number of an order of yours, or:"
+        required=False, min_value=1, help_text="The number of one of your orders, or:"
     )
-    position = forms.IntegerField(required=False, min_value=1, help_text="That of a position.")
+    position = forms.IntegerField(
+        required=False, min_value=1, help_text="The number of one of your positions."
+    )
 
 
 class IgnoreForm(forms.Form):
-    """Why it is left."""
+    """Why a difference is ignored."""
 
-    reason = forms.CharField(max_length=200, help_text="For yourself, later.")
+    reason = forms.CharField(max_length=200, help_text="A note for yourself.")
 
 
 class PauseForm(forms.Form):
-    """What a pause of everything takes along."""
+    """Whether pausing everything also cancels working entries."""
 
     cancel_working = forms.BooleanField(required=False, initial=True)

@@ -1,6 +1,7 @@
 """What an account did with a signal and why, in sentences for its owner. Pure.
 
-Denied is us, rejected is the broker, skipped may not, failed never left, unknown nobody knows.
+Denied: by our own rules. Rejected: by the broker. Skipped: the account was not eligible. Failed:
+proven not sent. Unknown: sent, outcome not known.
 """
 
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from execution.order_reasons import OrderReason, reason_of
 
 LEAD = {
     "SKIPPED": "Skipped",
-    "DENIED": "Denied by our own check",
+    "DENIED": "Denied by our rules",
     "REJECTED": "Rejected by the broker",
     "FAILED": "Failed",
     "CANCELLED": "Cancelled",
@@ -24,12 +25,12 @@ LEAD = {
     "UNKNOWN": "Unknown",
 }
 NOTHING_SENT = {"SKIPPED", "DENIED", "FAILED"}
-CANCEL_IN_VAIN = {"CANCEL_DELAYED", "CANCEL_UNANSWERED"}
+CANCEL_NOT_CONFIRMED = {"CANCEL_DELAYED", "CANCEL_UNANSWERED"}
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """say: what happened, in one sentence. why: the rest; code: for machines, below it."""
+    """What happened to an order. summary: one sentence; why: details; code: a reason code."""
 
     state: StateLabel
     summary: str
@@ -38,7 +39,7 @@ class Explanation:
 
 
 def explain(order: Order) -> Explanation:
-    """Return what happened to an order."""
+    """Return what happened to an order and why, in sentences for its owner."""
     reason = reason_of(order)
     return Explanation(
         STATES[order.status], _summary(order, reason), _why(order, reason), reason.code
@@ -49,25 +50,25 @@ def _summary(order: Order, reason: OrderReason) -> str:
     if lead := _lead(order):
         return f"{lead}: {_lowered(reason.sentence)}" if reason.code else f"{lead}."
     if order.status == "PENDING" and reason.code:
-        return f"Not sent yet, it waits{_since(reason)}: {_lowered(reason.sentence)}"
+        return f"Not sent yet; waiting{_since(reason)}: {_lowered(reason.sentence)}"
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
-    working = f"Not filled, still working at the broker{_resting(order)}."
-    rest = "cancellation of the rest is requested" if order.pending_action else "the rest works"
-    told = {
-        "PENDING": "Not sent yet: a worker takes it within seconds.",
-        "SUBMITTING": "On its way to the broker.",
+    working = f"Not filled yet; working at the broker{_resting(order)}."
+    rest = "the rest is being cancelled" if order.pending_action else "the rest is working"
+    sentences = {
+        "PENDING": "Not sent yet; a worker will send it within seconds.",
+        "SUBMITTING": "Being sent to the broker.",
         "SUBMITTED": CANCELLING if order.pending_action else working,
         "PARTIALLY_FILLED": f"Filled {filled} of {quantity}{_at(order)}; {rest}.",
         "CANCEL_REQUESTED": CANCELLING,
         "FILLED": f"Filled {with_unit(order.filled_quantity, order.pair)}{_at(order)}.",
     }
-    said = told.get(order.status, STATES[order.status].word + ".")
-    in_vain = order.status in AT_BROKER and order.reason in CANCEL_IN_VAIN
-    return f"{said} {reason.sentence}" if in_vain else said
+    happened = sentences.get(order.status, STATES[order.status].word + ".")
+    cancel_failed = order.status in AT_BROKER and order.reason in CANCEL_NOT_CONFIRMED
+    return f"{happened} {reason.sentence}" if cancel_failed else happened
 
 
 def _lead(order: Order) -> str:
-    """Who ended it. An order whose signal became too old while it waited was refused by nobody."""
+    """Return how the order ended. If its signal expired while it waited, it was only not sent."""
     if is_ended_wait(order.reason, order.status):
         return "Not sent"
     return LEAD.get(order.status, "")
@@ -95,23 +96,25 @@ def _worse(order: Order) -> str:
     if slipped is None:
         return ""
     if not slipped:
-        return ", the price that was asked"
-    return f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than asked"
+        return ", the requested price"
+    return (
+        f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than requested"
+    )
 
 
 def _cost(order: Order) -> str:
-    """What the slippage came to in the account's currency."""
+    """Return what the slippage cost or gained, in the account's currency."""
     cost = slippage_cost(order)
     if cost is None or not order.expected_price:
         return ""
-    asked = f"Asked for {format_price(order.expected_price, order.pip)}"
+    requested = f"Requested price {format_price(order.expected_price, order.pip)}"
     if not round(cost, 2):
-        return f"{asked}."
-    return f"{asked}; the difference {'cost' if cost > 0 else 'gained'} {number(abs(cost), 2)}."
+        return f"{requested}."
+    return f"{requested}; the difference {'cost' if cost > 0 else 'gained'} {number(abs(cost), 2)}."
 
 
 def slippage_cost(order: Order) -> Decimal | None:
-    """Account currency lost to slippage, negative where it was better; None: not known."""
+    """Return the account currency lost to slippage; negative: gained, None: not known."""
     expected, got, rate = order.expected_price, order.avg_fill_price, order.conversion_rate
     if order.slippage_pips is None or expected is None or got is None or rate is None:
         return None
@@ -122,7 +125,7 @@ def slippage_cost(order: Order) -> Decimal | None:
 
 def _resting(order: Order) -> str:
     level = order.stop_price if order.order_type == "STOP" else order.limit_price
-    return f", resting at {format_price(level, order.pip)}" if level else ""
+    return f", at {format_price(level, order.pip)}" if level else ""
 
 
 def _lowered(text: str) -> str:
@@ -131,7 +134,7 @@ def _lowered(text: str) -> str:
 
 
 def format_price(price: Decimal | None, pip: Decimal | None) -> str:
-    """Write a price with its instrument's own digits: one more than the pip has."""
+    """Format a price with its instrument's digits: one more than the pip has."""
     if price is None:
         return ""
     if not pip:

@@ -1,4 +1,4 @@
-"""How each page of the portal is answered: for tenants only, asked before it acts, strict CSP."""
+"""What all pages of the portal share: access, confirmation before an action, security headers."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -27,14 +27,14 @@ POLICY = (
 
 
 def with_security_headers(response: HttpResponse) -> HttpResponse:
-    """Nothing from elsewhere, nothing inline, and no copy of somebody's money in a cache."""
+    """Forbid content of other origins, inline code and caching of private figures."""
     response["Content-Security-Policy"] = POLICY
     response["Cache-Control"] = "private, no-store"
     return response
 
 
 def tenants_only(view: View) -> View:
-    """Let tenants in. Whoever is not known signs in first; operators have the console."""
+    """Let only tenants in. Others sign in first; operators are sent to their console."""
 
     @wraps(view)
     def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -45,13 +45,14 @@ def tenants_only(view: View) -> View:
             return with_security_headers(HttpResponseRedirect(reverse("admin:index")))
         try:
             return with_security_headers(view(request, **kwargs))
-        except Http404:  # not there or not theirs: nobody is told which
+        except Http404:  # missing or another tenant's: the answer is the same
             return with_security_headers(page(request, "missing.html", status=404))
 
     return answer
 
 
 def redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
+    """Send the user to the sign-in page, and from there back to this page."""
     if request.headers.get("HX-Request"):  # a panel that polls must not become a login form
         return HttpResponse(headers={"HX-Refresh": "true"})
     is_page = request.method == "GET"
@@ -59,7 +60,7 @@ def redirect_to_sign_in(request: HttpRequest) -> HttpResponse:
 
 
 def current_user(request: HttpRequest) -> User:
-    """The tenant; `for_tenants` has let only known users in."""
+    """Return the signed-in user; `tenants_only` and its like refuse all others."""
     assert isinstance(request.user, User)
     return request.user
 
@@ -67,7 +68,7 @@ def current_user(request: HttpRequest) -> User:
 def page(
     request: HttpRequest, template: str, *, status: int = 200, **context: Any
 ) -> TemplateResponse:
-    """Answer with one of our pages, in the shell with its navigation."""
+    """Render one of our pages in the shell with its navigation."""
     user = current_user(request)
     shell = {
         "unread": unread_count(user.pk),
@@ -81,16 +82,16 @@ def page(
 
 
 def panel(request: HttpRequest, template: str, **context: Any) -> TemplateResponse:
-    """Answer with a part of a page alone, for htmx: the same template that the page includes."""
+    """Render a part of a page for htmx, with the template that the page includes."""
     return TemplateResponse(request, f"portal/{template}", context)
 
 
 def confirm(
     request: HttpRequest, question: ConfirmationPage, act: Callable[[], str]
 ) -> HttpResponse:
-    """Ask; when it is confirmed do it, say what came of it, and go back.
+    """Show the question; once confirmed, act in a transaction, report the result and go back.
 
-    What was typed is never lost: a wrong field or a refusal about one brings the form again.
+    An invalid field, or an error about a field, shows the form again with what was typed.
     """
     form = question.form
     if request.method != "POST":
@@ -111,7 +112,7 @@ def confirm(
 
 
 def run_action(request: HttpRequest, act: Callable[[], str], *, back: str) -> HttpResponse:
-    """Do what needs no question, say what came of it, and go back. Only a POST does anything."""
+    """Act on a POST without a question, in a transaction; report the result and go back."""
     if request.method == "POST":
         try:
             with transaction.atomic():
@@ -122,6 +123,6 @@ def run_action(request: HttpRequest, act: Callable[[], str], *, back: str) -> Ht
 
 
 def redirect_with_error(request: HttpRequest, error: FillcastError, *, back: str) -> HttpResponse:
-    """Say why nothing was changed and what to do, with the code after it."""
+    """Report why nothing was changed and what to do, then go back."""
     messages.error(request, error_message(error))
     return HttpResponseRedirect(back)

@@ -1,4 +1,4 @@
-"""The addresses of everybody's own password, second factor, API keys and channels."""
+"""The addresses of a user's own password, second factor, API keys and channels."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Signing in and out, and what somebody sees who tried too often."""
+"""Signing in and out, and the pages shown after too many attempts."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,14 +23,14 @@ class SignInForm(AuthenticationForm):
     """User name and password."""
 
     error_messages = {
-        "invalid_login": "That name and password do not belong together. Passwords are case-"
-        "sensitive; after 10 tries signing in rests for a quarter of an hour.",
-        "inactive": "This user is switched off. An operator can switch it on.",
+        "invalid_login": "The user name or password is wrong. Passwords are case-sensitive."
+        " After 10 failed attempts you must wait 15 minutes.",
+        "inactive": "This user is deactivated. An operator can activate it.",
     }
 
 
 class SignIn(views.LoginView):
-    """Sign in. Whoever is signed in already goes on; operators go on to their console."""
+    """The sign-in page. Sends signed-in operators to the console, others to the portal."""
 
     form_class: type[AuthenticationForm] = SignInForm
     template_name = "portal/sign_in.html"
@@ -41,7 +41,7 @@ class SignIn(views.LoginView):
         return home_url(user)
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
-        """The password is right: on to the second factor, or in."""
+        """After the right password, continue with the second factor, or sign in."""
         user: Any = form.get_user()
         return continue_sign_in(self.request, user, to=self.get_redirect_url() or home_url(user))
 
@@ -61,14 +61,14 @@ PASSWORD_PAGES = {  # by the address's name
     "admin:password_change": _OWN,
     "security:password": _OWN,
 }
-PASSWORD_PATHS = ("/admin/", "/password/")  # only these are resolved once more
+PASSWORD_PATHS = ("/admin/", "/password/")  # only these are checked against PASSWORD_PAGES
 
 
 class PasswordHashingMiddleware:
-    """Hashes the passwords of the pages that set one before the request's transaction begins.
+    """Hashes new passwords before the request's transaction begins.
 
-    Stands in front of TenantMiddleware. Only for who may set them and has shown the second factor
-    of late, where they have one: for others nothing is hashed.
+    Must come before TenantMiddleware. Hashes only for users who may set the password and, where
+    they have a second factor, confirmed it recently.
     """
 
     sync_capable, async_capable = True, False
@@ -95,7 +95,7 @@ class PasswordHashingMiddleware:
 
 
 def _password_fields(request: HttpRequest) -> PasswordFields | None:
-    """Return the fields of a page that sets a password, if one was sent by who may set it."""
+    """Return the fields of a page that sets a password, if this user may set it."""
     if request.method != "POST" or not request.path_info.startswith(PASSWORD_PATHS):
         return None
     try:
@@ -119,18 +119,18 @@ def too_many_tries_response(
     *,
     locked: str = "portal/locked.html",
 ) -> HttpResponse:
-    """Say how long to wait until a password is looked at again. locked: the page after too many."""
+    """Return the page that states how long to wait. locked: template after too many attempts."""
     if isinstance(error, TooManyAttemptsError):
         minutes = -(-error.retry_after // 60)
-        told = render(request, locked, {"minutes": minutes}, status=429)
+        response = render(request, locked, {"minutes": minutes}, status=429)
     else:
-        told = render(request, "portal/busy.html", status=503)
-    told["Retry-After"] = str(error.retry_after)
-    return with_security_headers(told)
+        response = render(request, "portal/busy.html", status=503)
+    response["Retry-After"] = str(error.retry_after)
+    return with_security_headers(response)
 
 
 class SignInLimitMiddleware:
-    """Answers for both sign-in pages when nothing is looked at: too many tries, too many people."""
+    """Answers on both sign-in pages after too many attempts, or while too many users sign in."""
 
     sync_capable, async_capable = True, False
 
@@ -141,7 +141,7 @@ class SignInLimitMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Say how long to wait; every other error is somebody else's."""
+        """Return the page that states how long to wait; None for any other error."""
         if isinstance(error, (TooManyAttemptsError, SlotsBusyError)):
             return too_many_tries_response(request, error)
         return None

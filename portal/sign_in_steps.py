@@ -1,6 +1,7 @@
-"""Between password and session: who has proved a password and still has to show a second factor.
+"""Signing in: the steps between the right password and the second factor.
 
-Until then nobody is signed in; the browser's session holds who it may become, for ten minutes.
+Until both are done no user is signed in; the browser's session keeps the pending user for ten
+minutes.
 """
 
 import time
@@ -21,7 +22,7 @@ BACKEND = f"{PasswordBackend.__module__}.{PasswordBackend.__qualname__}"
 
 
 def continue_sign_in(request: HttpRequest, user: User, *, to: str) -> HttpResponse:
-    """The password was right: sign in, or ask for the second factor first."""
+    """Sign the user in after the right password, or redirect to the second factor first."""
     if second_factor.factor_of(user) is not None:
         step = "security:code"
     elif second_factor.is_required(user):
@@ -37,25 +38,25 @@ def continue_sign_in(request: HttpRequest, user: User, *, to: str) -> HttpRespon
 
 
 def pending_sign_in(request: HttpRequest) -> tuple[User, str] | None:
-    """Return who has shown a password a moment ago, and where they want to go."""
-    said: dict[str, Any] = request.session.get(PENDING) or {}
-    if not said or not 0 <= time.time() - said["at"] <= WITHIN_SECONDS:
+    """Return the user who entered the password and their destination; None after ten minutes."""
+    pending: dict[str, Any] = request.session.get(PENDING) or {}
+    if not pending or not 0 <= time.time() - pending["at"] <= WITHIN_SECONDS:
         return None
-    user = PasswordBackend().get_user(said["user"])
-    if user is None or user.get_session_auth_hash() != said["hash"]:
+    user = PasswordBackend().get_user(pending["user"])
+    if user is None or user.get_session_auth_hash() != pending["hash"]:
         return None
-    return user, str(said["to"])
+    return user, str(pending["to"])
 
 
 def complete_sign_in(request: HttpRequest, user: User) -> None:
-    """The second factor was shown: sign in."""
+    """Sign the user in after the second factor."""
     request.session.pop(PENDING, None)
     login(request, user, backend=BACKEND)
     record_second_factor(request, user)
 
 
 def safe_redirect(request: HttpRequest, wanted: str, otherwise: str) -> str:
-    """Return an address of ours that was asked for, else another."""
+    """Return the requested address if it is on this site, else the other one."""
     allowed = url_has_allowed_host_and_scheme(
         wanted, allowed_hosts={request.get_host()}, require_https=request.is_secure()
     )
@@ -63,5 +64,5 @@ def safe_redirect(request: HttpRequest, wanted: str, otherwise: str) -> str:
 
 
 def home_url(user: User) -> str:
-    """Return the page that a user begins at."""
+    """Return the address of a user's start page."""
     return reverse("admin:index" if user.is_operator else "portal:overview")

@@ -78,12 +78,12 @@ def protection(position: ExecutionPosition) -> tuple[str, str]:
     if position.sl is None:
         return "validated", "No stop"
     if position.unprotected_since is not None:
-        return "naked", "Unprotected"
+        return "unprotected", "Unprotected"
     if position.stop_guardian == "BROKER":
         return "safe", "Stop at the broker"
     if not position.is_unconfirmed and position.stop_guardian == "ENGINE":
         return "attention", "Stop monitored by us"
-    return "naked", "Unprotected"
+    return "unprotected", "Unprotected"
 
 
 def _of_quote(expression: Expression | F) -> Subquery:

@@ -131,6 +131,21 @@ def price(value: Decimal | None) -> str:
     return plain(value)
 
 
+@register.filter
+def terms(signal: Any) -> str:
+    """Return a signal's levels, slippage limit and validity in one sentence; empty: it has none."""
+    found = [f"stop {plain(signal.sl)}"] if signal.sl else []
+    if signal.target_prices:
+        found.append(f"target {' and '.join(plain(at) for at in signal.target_prices)}")
+    if signal.max_slippage_pips is not None:
+        limit = plain(signal.max_slippage_pips)
+        found.append(f"at most {limit} {unit_label(signal.slippage_unit)} worse")
+    if signal.valid_until:
+        found.append(f"valid until {formatting.clock(signal.valid_until)}")
+    text = ", ".join(found)
+    return f"{text[0].upper()}{text[1:]}." if text else ""
+
+
 @register.simple_tag
 def state(css: str, word: str) -> SafeString:
     return badge(css, word)

@@ -1,4 +1,4 @@
-"""The audit trail: every change of a setting that moves money, with who, when, before and after."""
+"""The audit trail: every change of a setting that affects money: who, when, before, after."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ TABLES = {label: table for table, label in LABELS.items()}
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One line of the trail."""
+    """One line of the trail for display."""
 
     number: int | None
     at: datetime
@@ -33,7 +33,7 @@ class Change:
 
 
 def trail(request: HttpRequest) -> HttpResponse:
-    """The newest changes first; `what` and `who` narrow them."""
+    """List the changes, newest first, filtered by `what` and `who`."""
     lines = TrailLine.objects.order_by("-id")
     wanted = request.GET.get("what", "")
     if wanted in TABLES:
@@ -71,7 +71,7 @@ def _changes(lines: Any) -> Iterator[Change]:
 
 
 def _origin(line: TrailLine) -> str:
-    """The entry point, and for processes which one it was."""
+    """Return how the change came in, with the program's name for commands and tasks."""
     program = str(line.context.get("program", "")).partition(":")[2]
     return (
         f"{line.origin} {program}"
@@ -81,7 +81,7 @@ def _origin(line: TrailLine) -> str:
 
 
 def _fields(line: TrailLine) -> list[tuple[str, str, str]]:
-    """(field, before, after) of a change; none where the whole row came or went."""
+    """Return (field, before, after) of an update; nothing for an inserted or deleted row."""
     if line.operation != TrailLine.Operation.UPDATE:
         return []
     before, after = line.before or {}, line.after or {}

@@ -1,4 +1,4 @@
-"""What operators do with a connection: add, change, test, credentials, pause, archive."""
+"""What operators can do with a connection: add, change, test, credentials, pause, archive."""
 
 from typing import Any
 from urllib.parse import urlencode
@@ -31,40 +31,48 @@ from console.pages.page_helpers import View, confirm, require_permission, run_ac
 
 
 def find(pk: UUID) -> ExecutionConnection:
+    """Return a connection with what its pages show. Raises Http404."""
     related = ("user", "admin", "preset", "data_connection", "health", "snapshot")
     return get_object_or_404(ExecutionConnection.objects.select_related(*related), pk=pk)
 
 
 def address(pk: UUID) -> str:
+    """Return the address of a connection's page."""
     return reverse("admin:connections_executionconnection_page", args=[pk])
 
 
 def add(request: HttpRequest) -> HttpResponse:
-    """A new connection: first its kind, then what that asks for; credentials and test follow."""
+    """Add a connection: choose its broker type, then enter its settings."""
     require_permission(request, Right.CONNECTIONS)
     kind = selected_broker_type(request)
     if kind is None or has_only_broker_type(request):
         return _choose(request)
     form = AddForm(kind, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        made = _refused(form, lambda: _create(form, kind, request))
+        made = _run_or_show_error(form, lambda: _create(form, kind, request))
         if made is not None:
-            messages.success(request, "Connected. Enter its credentials, then run the test.")
+            messages.success(
+                request, "The connection was added. Enter its credentials, then run the test."
+            )
             return HttpResponseRedirect(address(made.pk))
     back = reverse("admin:connections_executionconnection_changelist")
-    points = [Consequence("pending", "No entry is sent before its first test has passed.")]
+    points = [Consequence("pending", "No entry is sent until its first test has passed.")]
     title = f"Add a connection: {broker_type_label(kind)}"
-    return confirm(request, ConfirmationPage(title, points, "Add it", back, False, form, "Not now"))
+    return confirm(
+        request, ConfirmationPage(title, points, "Add the connection", back, False, form, "Not now")
+    )
 
 
 def _choose(request: HttpRequest) -> HttpResponse:
-    """Ask for the kind."""
+    """Ask for the broker type."""
     form = BrokerTypeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         return HttpResponseRedirect(f"{request.path}?{urlencode(form.cleaned_data)}")
     back = reverse("admin:connections_executionconnection_changelist")
-    points = [Consequence("pending", "What the broker needs to know is asked for next.")]
-    question = ConfirmationPage("Add a connection", points, "Go on", back, False, form, "Not now")
+    points = [Consequence("pending", "You enter the broker's settings in the next step.")]
+    question = ConfirmationPage(
+        "Add a connection", points, "Continue", back, False, form, "Not now"
+    )
     return confirm(request, question)
 
 
@@ -85,8 +93,8 @@ def _create(form: AddForm, kind: str, request: HttpRequest) -> ExecutionConnecti
     return made
 
 
-def _refused(form: Form, act: Any) -> Any:
-    """Do it, or put a refusal beside the field that it is about and return None."""
+def _run_or_show_error(form: Form, act: Any) -> Any:
+    """Return what `act` returns; None after a refusal, which is added to the form."""
     try:
         return act()
     except FillcastError as error:
@@ -95,29 +103,32 @@ def _refused(form: Form, act: Any) -> Any:
 
 
 def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Change what may be changed."""
+    """Change the settings of a connection."""
     require_permission(request, Right.CONNECTIONS)
     by: Any = request.user
     if request.method == "POST":
-        lock_connection(find(pk).pk, by, archived_too=True)  # judged and written as it is now
+        # locked, so that what is validated is what is written
+        lock_connection(find(pk).pk, by, archived_too=True)
     connection = find(pk)
     form = ChangeForm(
         connection.type, connection.settings, request.POST or None, initial=initial_of(connection),
         of=connection,
     )  # fmt: skip
     valid = request.method == "POST" and form.is_valid()
-    if valid and _refused(form, lambda: _update(connection, form, request)):
+    if valid and _run_or_show_error(form, lambda: _update(connection, form, request)):
         changed = form.changed_values()
-        begins_anew = changed.get("is_active") or "settings" in changed
-        counts = resume_message(find(pk)) if begins_anew else "It counts from the next signal on."
-        messages.success(request, f"Saved. {counts}")
+        restarts = changed.get("is_active") or "settings" in changed
+        effect = resume_message(find(pk)) if restarts else "It applies from the next signal on."
+        messages.success(request, f"Saved. {effect}")
         return HttpResponseRedirect(address(pk))
-    points = [Consequence("pending", "New settings are untested: no entry goes out before the "
-                                     "test has "
-                    "passed again.")]  # fmt: skip
+    points = [
+        Consequence(
+            "pending", "If you change broker settings, no entry is sent until a test has passed."
+        )
+    ]
     title = f"Change {connection.name}"
     return confirm(
-        request, ConfirmationPage(title, points, "Save", address(pk), False, form, "Leave it")
+        request, ConfirmationPage(title, points, "Save", address(pk), False, form, "Cancel")
     )
 
 
@@ -137,7 +148,7 @@ def _update(connection: ExecutionConnection, form: ChangeForm, request: HttpRequ
 
 
 def test(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Have a trading process test the connection; nothing is traded."""
+    """Request a connection test from a trading process; it places no order."""
     require_permission(request, Right.CONNECTIONS)
     if request.method != "POST":
         return HttpResponseRedirect(address(pk))
@@ -148,39 +159,44 @@ def _request_test(pk: UUID, request: HttpRequest) -> str:
     by: Any = request.user
     services.request_test(pk, by=by)
     transaction.on_commit(lambda: tasks.enqueue_test(pk))
-    return "A trading process tests the connection; the checks appear below by themselves."
+    return "The test is running; its checks appear below."
 
 
 def credentials(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Take new credentials. They are sealed at once; this process could not read them again."""
+    """Store new credentials. They are sealed at once; this process cannot open them again."""
     require_permission(request, Right.CREDENTIALS)
     connection = find(pk)
     stored = connection.sealed_credentials is not None
     form = CredentialsForm(connection.type, request.POST or None)
     if request.method == "POST" and form.is_valid():
-        told = form.entered_values()
-        return run_action(request, lambda: _store(pk, told, request), back=address(pk))
+        values = form.entered_values()
+        return run_action(request, lambda: _store(pk, values, request), back=address(pk))
     points = [
-        Consequence("safe", "Sealed before they are written; only trading processes can open them. "
-              "Nobody is shown them again."),
-        Consequence("pending", "They replace all that is stored. The connection takes no "
-              "entry until its next test has passed."),
-    ]  # fmt: skip
+        Consequence(
+            "safe",
+            "They are encrypted before they are stored. Only the trading processes can decrypt "
+            "them; they are never shown again.",
+        ),
+        Consequence(
+            "pending",
+            "They replace all stored credentials. No entry is sent until the next test has passed.",
+        ),
+    ]
     title = f"{'Replace' if stored else 'Enter'} the credentials of {connection.name}"
     question = ConfirmationPage(
-        title, points, "Seal and store", address(pk), danger=False, form=form
+        title, points, "Encrypt and store", address(pk), danger=False, form=form
     )
     return confirm(request, question)
 
 
-def _store(pk: UUID, told: dict[str, str], request: HttpRequest) -> str:
+def _store(pk: UUID, values: dict[str, str], request: HttpRequest) -> str:
     by: Any = request.user
-    services.set_credentials(pk, by=by, values=told)
-    return "The credentials are stored. Run the connection test to see whether they open."
+    services.set_credentials(pk, by=by, values=values)
+    return "The credentials were stored. Run the connection test to check that they work."
 
 
 def pause(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Pause or resume: nothing is sent by it, so it needs no question."""
+    """Pause or resume without a question: nothing is sent, and one click undoes it."""
     require_permission(request, Right.CONNECTIONS)
     if request.method != "POST":
         return HttpResponseRedirect(address(pk))
@@ -193,11 +209,11 @@ def _pause(row: ExecutionConnection, request: HttpRequest) -> str:
         services.resume(row.pk, by=by)
         return f"{row.name} is resumed. {resume_message(row)}"
     services.pause(row.pk, by=by)
-    return "Paused: new signals are skipped; open positions keep their stops."
+    return f"{row.name} is paused: new signals are skipped, open positions keep their stops."
 
 
 def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Ask, then take the connection out for good."""
+    """Ask, then archive the connection."""
     require_permission(request, Right.CONNECTIONS)
     connection = find(pk)
     if request.method == "POST":
@@ -205,22 +221,22 @@ def archive(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         return run_action(
             request,
             lambda: (
-                f"{connection.name} is archived."
+                f"{connection.name} was archived."
                 if services.archive_connection(pk, by=by, although_open=True)
-                else f"{connection.name} was archived already."
+                else f"{connection.name} is already archived."
             ),
             back=address(pk),
         )
     points = [
-        Consequence("cancelled", "It takes no signal any more, and its subscriptions end."),
-        Consequence("filled", "Orders, positions and results stay as history."),
+        Consequence("cancelled", "It takes no more signals, and its subscriptions end."),
+        Consequence("filled", "Orders, positions and results are kept as history."),
     ]
     if found := open_items(pk):
-        said = (
-            f"Open there: {describe_open_items(found)}. Nobody watches it once it is "
-            f"archived: close it first."
+        text = (
+            f"Still open: {describe_open_items(found)}. This is not monitored once the connection "
+            "is archived: close it first."
         )
-        points.append(Consequence("attention", said))
+        points.append(Consequence("attention", text))
     question = ConfirmationPage(f"Archive {connection.name}?", points, "Archive it", address(pk))
     return confirm(request, question)
 

@@ -1,4 +1,4 @@
-"""The forms by which operators add a connection and change what may be changed of it."""
+"""The operators' forms to add and change a connection."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,24 +16,26 @@ from users.models import User
 
 
 class ChangeForm(AccountSettings):
-    """What can be changed. For another owner, kind or account, make another connection."""
+    """Settings that can change. Another owner, broker type or account needs a new connection."""
 
     is_change = True
 
     name = forms.CharField(max_length=100)
     preset = forms.ModelChoiceField(
-        TradingPreset.objects.all(), required=False, help_text="Without one nothing is traded."
+        TradingPreset.objects.all(),
+        required=False,
+        help_text="Sets sizes and limits. Without one nothing is traded.",
     )
     data_connection = SourceField(
         DataConnection.objects.none(), required=False, label="Price source",
         empty_label="None: nothing is traded",
-        help_text="By its prices trades are sized and stops are watched.",
+        help_text="Its prices are used to size trades and to monitor stops.",
     )  # fmt: skip
     auto_correct = forms.BooleanField(
         required=False,
-        label="Correct by itself",
-        help_text="Quantities that shrank and levels that were moved at the broker are taken over "
-        "without a decision, once they were seen twice. Unknown positions never are.",
+        label="Correct automatically",
+        help_text="Reduced quantities and moved levels at the broker are accepted without a"
+        " decision once two comparisons found them. Unknown positions never are.",
     )
     is_active = forms.BooleanField(required=False, initial=True, label="Switched on")
 
@@ -51,14 +53,14 @@ class ChangeForm(AccountSettings):
 
 
 class AddForm(ChangeForm):
-    """A new connection, with its owner and account."""
+    """A new connection with its owner and account."""
 
     is_change = False
 
     owner = forms.CharField(max_length=150, help_text="The user's name.")
     takes_all = forms.BooleanField(
         required=False,
-        label="Takes every published signal",
+        label="Takes all published signals",
         help_text="Only for an administrator's own account; tenants subscribe to feeds.",
     )
     account = forms.CharField(max_length=60, label="Account number")
@@ -75,20 +77,23 @@ class AddForm(ChangeForm):
     def clean_owner(self) -> User:
         owner = User.objects.filter(username=self.cleaned_data["owner"], is_active=True).first()
         if owner is None:
-            raise forms.ValidationError("There is no active user of this name.")
+            raise forms.ValidationError("There is no active user with this name.")
         return owner
 
 
 def initial_of(connection: ExecutionConnection) -> dict[str, Any]:
-    """What the form of an existing connection begins with."""
+    """Return the initial values of the form of an existing connection."""
     names = ("name", "preset", "auto_correct", "is_active")
     now = {name: getattr(connection, name) for name in names}
     return {**now, "data_connection": selected_source(connection)}
 
 
 def usable_by(connection: ExecutionConnection | None) -> QuerySet[DataConnection]:
-    """Return the sources that an account may go by: its owner's and those for all. Whose a new one
-    will be is typed beside it: then all are offered, and another's is refused."""
+    """Return the price sources that an account may use: its owner's and the shared ones.
+
+    For a new connection, whose owner is entered in the same form, all sources are offered; saving
+    refuses another owner's.
+    """
     rows = DataConnection.objects.all()
     if connection is None:
         return rows

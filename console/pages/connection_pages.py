@@ -1,4 +1,4 @@
-"""A connection's page: health at a glance, the last test with its named checks, what it did."""
+"""A connection's page: health, last test, prices, settings and last orders."""
 
 from typing import Any
 from uuid import UUID
@@ -34,7 +34,7 @@ LAST_ORDERS = 10
 
 
 def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """The page itself."""
+    """The connection's page."""
     connection = find(pk)
     orders = Order.objects.filter(connection_id=pk).order_by("-pk")
     lines = ExecutionLog.objects.filter(order_id__in=list(orders.values_list("pk", flat=True)[:50]))
@@ -86,7 +86,7 @@ def _test(connection: ExecutionConnection) -> dict[str, Any]:
 
 
 def checks(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """The panel of the last test alone, asked for every second while a test runs."""
+    """The panel of the last test alone, polled every second while a test runs."""
     connection = find(pk)
     response = page(
         request, "connection/checks.html", "", connection=connection, **_test(connection)

@@ -1,4 +1,4 @@
-"""The dashboard's addresses. Its index is Django's own; `live` is what htmx asks for."""
+"""The dashboard: the admin's index page, and the part of it that htmx refreshes."""
 
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
@@ -12,12 +12,12 @@ from users.trail_alarm import trail_status
 
 
 def callback(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
-    """What unfold adds to the index page."""
+    """Return the context that unfold passes to the index page."""
     return {**context, **dashboard.context(), "title": "Dashboard"}
 
 
 def live(request: HttpRequest) -> HttpResponse:
-    """The same figures without the shell."""
+    """The dashboard's figures without the shell, for htmx."""
     response = TemplateResponse(request, "console/dashboard/live.html", dashboard.context())
     response["Cache-Control"] = "no-store"
     return response
@@ -32,7 +32,7 @@ def scan_alarm(request: HttpRequest) -> HttpResponse:
 
 
 def urls() -> list[URLPattern]:
-    """Addresses beside the models' own."""
+    """Return the console's addresses besides those of the models."""
     return [
         path("console/live/", admin.site.admin_view(live), name="console_live"),
         path("console/scan-alarm/", admin.site.admin_view(scan_alarm), name="console_scan_alarm"),

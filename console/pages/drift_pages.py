@@ -1,4 +1,4 @@
-"""A drift item's page: what we hold beside what the broker told, and what is decided about it."""
+"""A drift item's page: our records, the broker's report, and the decision."""
 
 from collections.abc import Callable
 from typing import Any
@@ -25,39 +25,47 @@ from execution.reconciliation.effects import Decided
 
 
 class AdoptForm(forms.Form):
-    """The levels that an adopted trade gets."""
+    """The levels of an adopted trade."""
 
     stop_loss = forms.DecimalField(
-        required=False, min_value=0, help_text="Empty: what the broker holds, if anything."
+        required=False,
+        min_value=0,
+        help_text="Leave empty to keep the stop that the broker holds, if any.",
     )
     take_profit = forms.DecimalField(required=False, min_value=0)
 
 
 class RelinkForm(forms.Form):
-    """What it really is."""
+    """The order or position of ours that it belongs to."""
 
-    order = forms.IntegerField(required=False, min_value=1, help_text="Its number, without O-.")
-    position = forms.IntegerField(required=False, min_value=1, help_text="Its number, without P-.")
+    order = forms.IntegerField(
+        required=False, min_value=1, help_text="The order number without “O-”, or:"
+    )
+    position = forms.IntegerField(
+        required=False, min_value=1, help_text="The position number without “P-”."
+    )
 
 
 class IgnoreForm(forms.Form):
-    """Why it is left."""
+    """Why a difference is ignored."""
 
     reason = forms.CharField(max_length=200)
 
 
 def find(pk: int) -> DriftItem:
+    """Return a drift item. Raises Http404."""
     related = ("connection__user", "connection__admin", "decided_by")
     found = DriftItem.objects.select_related(*related).defer("connection__sealed_credentials")
     return get_object_or_404(found, pk=pk)
 
 
 def address(pk: int) -> str:
+    """Return the address of a drift item's page."""
     return reverse("admin:execution_driftitem_page", args=[pk])
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The page itself."""
+    """The drift item's page."""
     item = find(pk)
     pairs, facts = drift_words.sides(item)
     may = can(request, Right.RECONCILE)
@@ -86,7 +94,7 @@ Act = Callable[[DriftItem, dict[str, Any], Any], Decided]
 def decide(
     decision: Decision, act: Act, form_for: Callable[[DriftItem], type[forms.Form] | None]
 ) -> View:
-    """Make the page that asks, and then decides."""
+    """Return the view that asks for a confirmation and applies a decision."""
 
     def view(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         require_permission(request, Right.RECONCILE)
@@ -94,9 +102,9 @@ def decide(
         fields = form_for(item)
         form = fields(request.POST if request.method == "POST" else None) if fields else None
         if request.method == "POST" and (form is None or form.is_valid()):
-            said = form.cleaned_data if form else {}
+            data = form.cleaned_data if form else {}
             return run_action(
-                request, lambda: _done(act(item, said, request.user)), back=address(pk)
+                request, lambda: _done(act(item, data, request.user)), back=address(pk)
             )
         question = ConfirmationPage(
             drift_words.title(item, decision),
@@ -116,27 +124,27 @@ def _done(decided: Decided) -> str:
     return drift_words.outcome_message(decided)
 
 
-def _adopt(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
-    levels = Levels(said.get("stop_loss") or None, said.get("take_profit") or None)
+def _adopt(item: DriftItem, data: dict[str, Any], by: Any) -> Decided:
+    levels = Levels(data.get("stop_loss") or None, data.get("take_profit") or None)
     return drift_decisions.adopt(item.pk, by=by, levels=levels)
 
 
-def _relink(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
+def _relink(item: DriftItem, data: dict[str, Any], by: Any) -> Decided:
     return drift_decisions.relink(
-        item.pk, by=by, order_id=said.get("order"), position_id=said.get("position")
+        item.pk, by=by, order_id=data.get("order"), position_id=data.get("position")
     )
 
 
-def _close(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
+def _close(item: DriftItem, data: dict[str, Any], by: Any) -> Decided:
     return drift_decisions.close(item.pk, by=by)
 
 
-def _ignore(item: DriftItem, said: dict[str, Any], by: Any) -> Decided:
-    return drift_decisions.ignore(item.pk, by=by, reason=said["reason"])
+def _ignore(item: DriftItem, data: dict[str, Any], by: Any) -> Decided:
+    return drift_decisions.ignore(item.pk, by=by, reason=data["reason"])
 
 
 def compare(request: HttpRequest, pk: Any, **_: Any) -> HttpResponse:
-    """Have a connection compared with its broker now; nothing is traded."""
+    """Request a comparison of a connection with its broker; it places no order."""
     require_permission(request, Right.RECONCILE)
     connection = get_object_or_404(ExecutionConnection.objects.defer("sealed_credentials"), pk=pk)
     back = reverse("admin:connections_executionconnection_page", args=[pk])
@@ -148,7 +156,7 @@ def compare(request: HttpRequest, pk: Any, **_: Any) -> HttpResponse:
 def _request_comparison(connection: ExecutionConnection) -> str:
     reconciliation_requests.request_reconciliation([connection.pk])
     tasks.enqueue_reconciliation_on_commit()
-    return "A trading process compares it with the broker; differences go to the drift inbox."
+    return "It is being compared with its broker; differences appear in the drift inbox."
 
 
 FORMS: dict[Decision, Callable[[DriftItem], type[forms.Form] | None]] = {

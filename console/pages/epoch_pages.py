@@ -1,4 +1,4 @@
-"""An epoch's page: what the database may have forgotten, what is unsettled, and its release."""
+"""A recovery epoch's page: what may be lost, what is unresolved, and the release."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ from execution.disaster_recovery.epochs import release_epoch
 from execution.disaster_recovery.open_issues import list_open_issues
 
 SHAPES = {"WAIT": "submitting", "BOOKS": "attention", "UNKNOWN": "unknown",
-          "UNCOMPARED": "attention", "DRIFT": "attention", "EXITS": "naked"}  # fmt: skip
-NAMES = {"WAIT": "Still sending", "BOOKS": "Books unread", "UNKNOWN": "Unknown orders",
+          "UNCOMPARED": "attention", "DRIFT": "attention", "EXITS": "unprotected"}  # fmt: skip
+NAMES = {"WAIT": "Still sending", "BOOKS": "Broker books not read", "UNKNOWN": "Unknown orders",
          "UNCOMPARED": "Not compared", "DRIFT": "Differences", "EXITS": "Held exits"}  # fmt: skip
 LISTS = {
     "UNKNOWN": ("execution_order_changelist", "?status__exact=UNKNOWN"),
@@ -27,17 +27,17 @@ LISTS = {
 
 
 class ReleaseForm(forms.Form):
-    """Whether to go on with things unsettled, and why."""
+    """Whether to release an epoch with unresolved items, and why."""
 
-    force = forms.BooleanField(label="Release it with things unsettled", required=False)
+    force = forms.BooleanField(label="Release it although items are unresolved", required=False)
     note = forms.CharField(
         label="Why", max_length=200, required=False,
-        help_text="Needed when something is unsettled; what was open is kept with it.",
+        help_text="Required if items are unresolved; they are recorded with it.",
     )  # fmt: skip
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The page itself."""
+    """The epoch's page."""
     epoch = get_object_or_404(Epoch, pk=pk)
     is_open = epoch.released_at is None
     left = list_open_issues(epoch) if is_open else []
@@ -60,7 +60,7 @@ def _list(what: str) -> str:
 
 
 def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Say what is unsettled, then let entries go on."""
+    """List what is unresolved and ask, then allow entries again."""
     require_permission(request, Right.RELEASE)
     epoch = get_object_or_404(Epoch, pk=pk)
     back = reverse("admin:connections_epoch_page", args=[pk])
@@ -68,21 +68,25 @@ def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         return run_action(request, lambda: _release(request, form.cleaned_data), back=back)
     points = [
-        *(Consequence(SHAPES[one.what], f"{NAMES[one.what]}: {one.count}. {one.sentence}")
-          for one in (list_open_issues(epoch) if epoch.released_at is None else [])),
-        Consequence("submitted", "Entries go on from the next signal; what was skipped is not "
-                                 "made up."),
-    ]  # fmt: skip
+        *(
+            Consequence(SHAPES[one.what], f"{NAMES[one.what]}: {one.count}. {one.sentence}")
+            for one in (list_open_issues(epoch) if epoch.released_at is None else [])
+        ),
+        Consequence(
+            "submitted",
+            "Entries are sent from the next signal on. Skipped signals are not executed later.",
+        ),
+    ]
     title = f"Release epoch {epoch.number}?"
     return confirm(
-        request, ConfirmationPage(title, points, "Release it", back, form=form, keep="Keep it")
+        request, ConfirmationPage(title, points, "Release it", back, form=form, keep="Not now")
     )
 
 
 def _release(request: HttpRequest, data: dict[str, Any]) -> str:
     by: Any = request.user
     epoch = release_epoch(by=by, note=data["note"], force=data["force"])
-    return f"Epoch {epoch.number} is released: entries may leave again."
+    return f"Epoch {epoch.number} was released: entries are sent again."
 
 
 URLS: tuple[tuple[str, str, View], ...] = (

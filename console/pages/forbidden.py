@@ -1,4 +1,4 @@
-"""What somebody reads whose roles do not include what they asked for: 403, with the right."""
+"""The answer 403: which right the user's roles lack."""
 
 from typing import Any
 
@@ -14,19 +14,19 @@ from console.pages.page_helpers import page
 
 
 def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Answer a refusal (`handler403`): in the console's shell for who may read it, else alone.
+    """Answer a refusal (`handler403`): in the console's shell for its readers, else plainly.
 
-    Nothing is kept of what the request had written before it was refused.
+    The request's transaction is rolled back.
     """
     error = _refusal(request, exception)
-    said: dict[str, Any] = {"error": error, "roles": error.numbers.get("roles", "")}
+    context: dict[str, Any] = {"error": error, "roles": error.numbers.get("roles", "")}
     response: HttpResponse
     if request.path_info.startswith("/admin/") and is_operator(request):
-        shown: TemplateResponse = page(request, "forbidden.html", "Not allowed", **said)
+        shown: TemplateResponse = page(request, "forbidden.html", "Not allowed", **context)
         shown.status_code = 403
         response = shown.render()
     else:
-        response = render(request, "403.html", said, status=403)
+        response = render(request, "403.html", context, status=403)
     response["Cache-Control"] = "no-store"
     if transaction.get_connection().in_atomic_block:
         transaction.set_rollback(True)
@@ -34,7 +34,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def _refusal(request: HttpRequest, exception: Exception | None) -> NotAllowedError:
-    """Return what was raised; Django's own pages only say that something was missing."""
+    """Return the refusal; Django's own pages raise one without details."""
     if isinstance(exception, RightDenied):
         return exception.error
     found = getattr(request, "refused", None)

@@ -1,4 +1,4 @@
-"""Setting and releasing the kill switch, each after a question that says what it stops."""
+"""Setting and releasing the kill switch, each after a confirmation of what it affects."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from users.models import User
 
 
 class HaltForm(forms.Form):
-    """What is to be stopped, how far, and why."""
+    """What to stop, how far, and why."""
 
     mode = forms.ChoiceField(label="How far", choices=HaltMode.choices)
     scope = forms.ChoiceField(
@@ -28,18 +28,18 @@ class HaltForm(forms.Form):
     )  # fmt: skip
     name = forms.CharField(
         label="Which one", required=False, max_length=100,
-        help_text="The feed's slug, the user's name, or the connection's id. Empty for everything.",
+        help_text="The feed's slug, the user's name or the connection's ID. Empty for everything.",
     )  # fmt: skip
-    reason = forms.CharField(label="Why", max_length=200, help_text="Everyone affected reads it.")
+    reason = forms.CharField(label="Why", max_length=200, help_text="Everyone affected sees it.")
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or self.cleaned_data
         scope, name = data.get("scope"), data.get("name", "").strip()
         data["target"] = _target(scope, name)
         if scope != "ALL" and data["target"] is None:
-            self.add_error("name", f"There is no {(scope or '').lower()} named so.")
+            self.add_error("name", f"There is no such {(scope or '').lower()}.")
         if scope == "ALL" and name:
-            self.add_error("name", "Everything has no name; leave it empty.")
+            self.add_error("name", "Leave this empty to stop everything.")
         return data
 
 
@@ -56,27 +56,40 @@ def _target(scope: str | None, name: str) -> Any:
     return None
 
 
-def _lists() -> str:
+def _list_address() -> str:
     return reverse("admin:connections_killswitch_changelist")
 
 
 def halt(request: HttpRequest, **_: Any) -> HttpResponse:
-    """Ask what to stop, then stop it."""
+    """Ask what to stop, then set the kill switch."""
     require_permission(request, Right.HALT)
     form = HaltForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        return run_action(request, lambda: _halt(form.cleaned_data, request), back=_lists())
+        return run_action(request, lambda: _halt(form.cleaned_data, request), back=_list_address())
     points = [
-        Consequence("attention", "Exits only: new signals are skipped and no entry leaves; stops, "
-              "targets and closes go on."),
-        Consequence("naked", "Nothing is sent: exits stay here too. Stops that rest at brokers "
-                             "keep "
-              "working."),
-        Consequence("safe", "It is read right before each send: what has not left yet does not "
-                            "leave."),
-    ]  # fmt: skip
-    question = ConfirmationPage("Set the kill switch", points, "Stop trading", _lists(), form=form,
-                        keep="Let it run")  # fmt: skip
+        Consequence(
+            "attention",
+            "Exits only: new signals are skipped and no entry is sent. Stops, targets and closes "
+            "keep working.",
+        ),
+        Consequence(
+            "unprotected",
+            "Halted: nothing is sent, not even exits. Stops that brokers hold keep working.",
+        ),
+        Consequence(
+            "safe",
+            "The kill switch is checked right before each send, so it stops orders that are being "
+            "prepared now.",
+        ),
+    ]
+    question = ConfirmationPage(
+        "Set the kill switch",
+        points,
+        "Stop trading",
+        _list_address(),
+        form=form,
+        keep="Keep trading",
+    )
     return confirm(request, question)
 
 
@@ -87,27 +100,27 @@ def _halt(data: dict[str, Any], request: HttpRequest) -> str:
     services.set_kill_switch(
         scope=data["scope"], mode=data["mode"], reason=data["reason"], by=by, **target
     )
-    return "The kill switch is set."
+    return "The kill switch was set."
 
 
 def release(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then let trading go on."""
+    """Ask, then release a kill switch."""
     require_permission(request, Right.RELEASE)
     switch = get_object_or_404(
         KillSwitch.objects.select_related("feed", "user", "connection", "set_by"), pk=pk
     )
     if request.method == "POST":
-        return run_action(request, lambda: _release(switch, request), back=_lists())
+        return run_action(request, lambda: _release(switch, request), back=_list_address())
     points = [
         Consequence(
             "submitted",
-            f"Lets {KillSwitchBanner(switch).scope} trade again from the next signal on.",
+            f"Allows {KillSwitchBanner(switch).scope} to trade from the next signal on.",
         ),
-        Consequence("skipped", "What was skipped meanwhile is not made up for."),
+        Consequence("skipped", "Skipped signals are not executed later."),
     ]
     title = f"Release the kill switch for {KillSwitchBanner(switch).scope}?"
     return confirm(
-        request, ConfirmationPage(title, points, "Release it", _lists(), keep="Keep it set")
+        request, ConfirmationPage(title, points, "Release it", _list_address(), keep="Keep it set")
     )
 
 

@@ -13,7 +13,7 @@ from users.new_passwords import require_unchanged, store_password
 
 
 class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfold has no types
-    """A new password of one's own: nothing else of the row is written."""
+    """Changes the user's own password and writes no other column."""
 
     def clean_old_password(self) -> str:
         typed = str(super().clean_old_password())
@@ -23,7 +23,7 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfo
     def set_password_and_save(
         self, user: User, password_field_name: str = "password1", commit: bool = True
     ) -> User:
-        """Set it; portal.sign_in.PasswordHashingMiddleware has hashed it already."""
+        """Set the password, which portal.sign_in.PasswordHashingMiddleware has already hashed."""
         user.set_password(self.cleaned_data[password_field_name])
         if commit:
             store_password(user)
@@ -33,8 +33,7 @@ class OwnPasswordForm(AdminOwnPasswordChangeForm):  # type: ignore[misc]  # unfo
 def password_change(
     request: HttpRequest, extra_context: dict[str, Any] | None = None
 ) -> HttpResponseBase:
-    """Change one's own password. unfold's page names its form in its code, so this is in place of
-    it."""
+    """Change one's own password. Replaces unfold's page, whose form cannot be configured."""
     shell = {**admin.site.each_context(request), **(extra_context or {})}
     return PasswordChangeView.as_view(
         form_class=OwnPasswordForm,

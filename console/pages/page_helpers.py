@@ -1,4 +1,4 @@
-"""How each page of the console is answered: in unfold's shell, for staff with a role only."""
+"""What all pages of the console share: access by role, confirmation, unfold's shell."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -18,28 +18,28 @@ View = Callable[..., HttpResponse]
 
 
 def page(request: HttpRequest, template: str, title: str, **context: Any) -> TemplateResponse:
-    """Answer with one of our pages; `admin_view` has let only staff with a role in."""
+    """Render one of our pages in unfold's shell; `admin_view` has checked the role."""
     shell = admin.site.each_context(request)
     return TemplateResponse(request, f"console/{template}", {**shell, "title": title, **context})
 
 
 def require_permission(request: HttpRequest, right: Right) -> None:
-    """Raise RightDenied unless the caller's roles include this. Reading: see `only_readers`."""
+    """Raise RightDenied unless the user's roles include this right."""
     user: Any = request.user
     if (error := permissions.refusal(user, right)) is not None:
         raise RightDenied(error)
 
 
 def can(request: HttpRequest, right: Right) -> bool:
-    """Whether to show the caller a button for it."""
+    """Whether the user's roles include this right."""
     user: Any = request.user
     return permissions.may(user, right)
 
 
 def require_read_permission(admin_view: Callable[[View, bool], View]) -> Callable[..., View]:
-    """Let staff into the console's pages only with a role; `site.admin_view` refuses all others.
+    """Return an `admin_view` that also requires the right to read; all others are refused.
 
-    Signing out and one's own password are everybody's.
+    Signing out and changing one's own password need no right.
     """
 
     def guarded(view: View, cacheable: bool = False) -> View:
@@ -59,11 +59,12 @@ def require_read_permission(admin_view: Callable[[View, bool], View]) -> Callabl
 
 
 def confirm(request: HttpRequest, question: ConfirmationPage) -> TemplateResponse:
+    """Show what an action does and ask for a confirmation."""
     return page(request, "confirm.html", question.title, question=question)
 
 
 def run_action(request: HttpRequest, act: Callable[[], str], *, back: str) -> HttpResponse:
-    """Do what was confirmed, say what came of it, and go back. A refusal tells its code."""
+    """Do what was confirmed, report the result or the refusal with its code, and go back."""
     try:
         messages.success(request, act())
     except (FillcastError, MisconfiguredError) as error:

@@ -1,4 +1,4 @@
-"""A position's page: levels and their guardians, orders, profit; Close… after a question."""
+"""A position's page: levels, guardians, orders, profit; closing it after a confirmation."""
 
 from decimal import Decimal
 from typing import Any
@@ -19,28 +19,33 @@ from execution.models import Fill, Order
 from positions.models import ExecutionPosition
 from positions.selectors import protection, with_prices
 
-FRACTIONS = [("1", "All of it"), ("0.5", "Half of what was opened"), ("0.25", "A quarter")]
+FRACTIONS = [
+    ("1", "All of it"),
+    ("0.5", "Half of what was opened"),
+    ("0.25", "A quarter of what was opened"),
+]
 
 
 class CloseForm(forms.Form):
-    """How much is closed."""
+    """How much of a position to close."""
 
     fraction = forms.ChoiceField(label="How much", choices=FRACTIONS)
 
 
 def find(pk: int) -> Any:
-    """The position, with `current_price` and `unrealized_pnl` annotated."""
+    """Return a position with `current_price` and `unrealized_pnl`. Raises Http404."""
     related = ("connection__user", "connection__admin", "connection__snapshot", "signal__feed")
     found = with_prices(ExecutionPosition.objects.select_related(*related))
     return get_object_or_404(found.defer("connection__sealed_credentials"), pk=pk)
 
 
 def address(pk: int) -> str:
+    """Return the address of a position's page."""
     return reverse("admin:positions_executionposition_page", args=[pk])
 
 
 def orders_of(position: ExecutionPosition) -> list[Order]:
-    """The entry legs that opened it, then its exits."""
+    """Return the entry legs that opened it, then its exits."""
     entries = Order.objects.filter(
         signal_id=position.signal_id, connection_id=position.connection_id, leg__startswith="entry"
     )
@@ -48,7 +53,7 @@ def orders_of(position: ExecutionPosition) -> list[Order]:
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The page itself."""
+    """The position's page."""
     position = find(pk)
     orders = orders_of(position)
     fills = Fill.objects.filter(order_id__in=[o.pk for o in orders]).select_related("order")
@@ -70,9 +75,9 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def _why(position: ExecutionPosition) -> str:
-    """Why it has no stop at this moment."""
-    why = position.unprotected_reason
-    return Code[why].sentence if why in Code.__members__ else ""
+    """Return code its stop is missing now."""
+    code = position.unprotected_reason
+    return Code[code].sentence if code in Code.__members__ else ""
 
 
 def _currency(position: ExecutionPosition) -> str:
@@ -81,7 +86,7 @@ def _currency(position: ExecutionPosition) -> str:
 
 
 def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then write an exit and ring for it."""
+    """Ask how much, then create an exit order and enqueue it."""
     require_permission(request, Right.TRADE)
     position = find(pk)
     form = CloseForm(request.POST if request.method == "POST" else None)
@@ -91,10 +96,10 @@ def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     opposite = "buy" if position.side == "SELL" else "sell"
     points = [
         Consequence("submitting", f"Sends a market order to {opposite} up to "
-              f"{number(position.quantity - position.reserved)} {position.symbol}, before all "
+              f"{number(position.quantity - position.reserved)} {position.symbol}, ahead of all "
               "entries. It can only reduce the position."),
         Consequence("validated", _result(position)),
-        Consequence("safe", "Its stop stays until the close is filled."),
+        Consequence("safe", "Its stop stays active until the close is filled."),
     ]  # fmt: skip
     title = f"Close P-{pk}, {position.side.lower()} {position.pair} on {position.connection.name}?"
     question = ConfirmationPage(title, points, "Close it", address(pk), form=form, keep="Keep it")
@@ -103,16 +108,16 @@ def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 def _result(position: Any) -> str:
     if position.unrealized_pnl is None:
-        return "There is no quote of its price source, so the result cannot be told beforehand."
+        return "Its price source has no quote now, so the result cannot be estimated."
     result = number(position.unrealized_pnl, 2)
-    return f"At the last price the result of all of it is about {result} {_currency(position)}."
+    return f"Closing all of it at the last price would make about {result} {_currency(position)}."
 
 
 def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest) -> str:
     by: Any = request.user
     order_id = services.close_position(position.pk, fraction=fraction, by=by)
     if order_id is None:
-        return f"P-{position.pk}: all of it is closed or being closed already."
+        return f"P-{position.pk} is already closed or being closed; nothing was sent."
     tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
     return f"P-{position.pk} is being closed by O-{order_id}."
 

@@ -1,4 +1,4 @@
-"""What operators do with the prices that a connection's own broker tells: use them, offer them."""
+"""What operators can do with the prices of a connection's own broker: use and share them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,51 +24,53 @@ from console.pages.page_helpers import View, require_permission, run_action
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """source: what the connection goes by; tells: the source that it is for others, if it is one.
+    """The prices that a connection uses, and those that its own broker provides.
 
-    could_tell: its broker tells prices. may_offer: it is an administrator's own, for all.
+    source, status: the price source that it uses. own_source, own_status: the source that its own
+    broker is, if any. can_provide: its broker provides prices. may_share: an administrator owns it.
     """
 
     source: DataConnection | None
     status: SourceStatus | None
-    tells: DataConnection | None
-    told: SourceStatus | None
+    own_source: DataConnection | None
+    own_status: SourceStatus | None
     can_provide: bool
     may_share: bool
 
     @property
     def is_own(self) -> bool:
-        """Whether it goes by its own broker."""
-        return self.source is not None and self.source == self.tells
+        """Whether it uses its own broker's prices."""
+        return self.source is not None and self.source == self.own_source
 
     @property
     def has_no_prices(self) -> bool:
-        """Whether it goes by a source that tells nothing."""
+        """Whether its source delivers no prices."""
         return self.source is not None and not is_delivering(self.source, datetime.now(UTC))
 
     @property
     def is_shared(self) -> bool:
-        """Whether everybody may use what it tells."""
-        return self.tells is not None and self.tells.user_id is None
+        """Whether all accounts may use its prices."""
+        return self.own_source is not None and self.own_source.user_id is None
 
 
 def prices_of(connection: ExecutionConnection) -> Prices:
-    """Return where its prices come from, and whom it tells some."""
+    """Return where a connection's prices come from, and what it provides itself."""
     now, rows = datetime.now(UTC), with_status(DataConnection.objects.all())
     source = source_with_status(connection)
-    tells = rows.filter(broker_connection=connection).first()
-    could_tell = connection.archived_at is None and can_provide_prices(
+    own_source = rows.filter(broker_connection=connection).first()
+    can_provide = connection.archived_at is None and can_provide_prices(
         connection.type, connection.exchange_name
     )
     return Prices(
         source=source, status=source_status(source, now) if source else None,
-        tells=tells, told=source_status(tells, now) if tells else None,
-        can_provide=could_tell, may_share=could_tell and connection.is_admin_owned(),
+        own_source=own_source,
+        own_status=source_status(own_source, now) if own_source else None,
+        can_provide=can_provide, may_share=can_provide and connection.is_admin_owned(),
     )  # fmt: skip
 
 
 def use_own(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Let the connection go by its own broker's prices; another source is a click away."""
+    """Use the prices of the connection's own broker."""
     require_permission(request, Right.CONNECTIONS)
     if request.method != "POST":
         return HttpResponseRedirect(_address(pk))
@@ -78,11 +80,11 @@ def use_own(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
 def _use_own(pk: UUID, request: HttpRequest) -> str:
     by: Any = request.user
     use_own_prices(pk, by=by)
-    return "It goes by what its own broker tells, from the next signal on."
+    return "It uses its own broker's prices from the next signal on."
 
 
 def share(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
-    """Let everybody go by what an administrator's own account is told, or nobody else again."""
+    """Share the prices of an administrator's account with all accounts, or stop sharing them."""
     require_permission(request, Right.SHARE_PRICES)
     if request.method != "POST":
         return HttpResponseRedirect(_address(pk))
@@ -94,11 +96,11 @@ def _share(pk: UUID, request: HttpRequest) -> str:
     connection = ExecutionConnection.objects.get(pk=pk)
     if request.POST.get("to") != "itself":
         share_with_all(get_or_create_broker_source(connection, by=by), by=by)
-        return "Everybody may choose its prices now: they are among the price sources."
-    # Not `get_or_create_broker_source`: that would switch on what its owner has switched off.
+        return "All accounts can now choose its prices as their price source."
+    # get_or_create_broker_source would switch on a source that its owner switched off
     for source in DataConnection.objects.filter(broker_connection=connection):
         share_with_all(source, by=by, shared=False)
-    return "Nobody else can choose its prices any more."
+    return "Other accounts can no longer choose its prices."
 
 
 def _address(pk: UUID) -> str:

@@ -1,4 +1,4 @@
-"""A reason's page for operators: what it means, whom it hit lately, and what was dropped."""
+"""A reason code's page for operators: its meaning and the accounts that recently had it."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,12 +15,12 @@ from console.pages.page_helpers import View, page
 from execution.models import Order
 from execution.order_reasons import states
 
-RECENT_ORDERS = 50_000  # orders that are looked through, the newest
+RECENT_ORDERS = 50_000  # that are searched
 
 
 @dataclass(frozen=True, slots=True)
 class AffectedAccount:
-    """An account that met it. waiting: orders that have not ended."""
+    """An account with orders of this reason. waiting: orders that have not ended."""
 
     connection_id: UUID
     name: str
@@ -32,7 +32,7 @@ class AffectedAccount:
 
 
 def affected_accounts(code: str) -> list[AffectedAccount]:
-    """Return which accounts met a code lately, those first that met it most often."""
+    """Return the accounts with recent orders of a reason code, most orders first."""
     newest = Order.objects.aggregate(newest=Max("pk"))["newest"] or 0
     found = (
         Order.objects.filter(states(code), pk__gt=newest - RECENT_ORDERS)
@@ -56,7 +56,7 @@ def affected_accounts(code: str) -> list[AffectedAccount]:
 
 
 def show(request: HttpRequest, code: str, **_: Any) -> HttpResponse:
-    """The page itself."""
+    """The reason code's page."""
     known = known_code(code)
     if known is None:
         raise Http404
@@ -69,7 +69,7 @@ def show(request: HttpRequest, code: str, **_: Any) -> HttpResponse:
         tried=retry_sentence(known),
         hits=found,
         many=sum(hit.many for hit in found),
-        lately=RECENT_ORDERS,
+        searched=RECENT_ORDERS,
     )
 
 

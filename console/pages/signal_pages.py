@@ -1,4 +1,4 @@
-"""A signal's page: what each candidate did and why; publish and cancel after a question."""
+"""A signal's page: what each candidate did and why; publish and cancel after a confirmation."""
 
 import csv
 from typing import Any
@@ -19,8 +19,7 @@ from common.money import plain
 from common.permissions import Right
 from connections.models import ExecutionConnection
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
-from console.queries import banners, candidates
-from console.queries import reach_preview as shown
+from console.queries import banners, candidates, reach_preview
 from console.queries.funnel import funnel
 from signals import services
 from signals.models import Approval, Signal
@@ -30,16 +29,18 @@ A_PAGE = 50
 
 
 def find(pk: int) -> Signal:
+    """Return a signal with what its page shows. Raises Http404."""
     related = ("feed", "published_by", "approved_by", "refers_to")
     return get_object_or_404(Signal.objects.select_related(*related), pk=pk)
 
 
 def address(signal: Signal) -> str:
+    """Return the address of a signal's page."""
     return reverse("admin:signals_signal_page", args=[signal.pk])
 
 
 def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The page itself. Not published: what would happen, and the buttons for it."""
+    """The signal's page; before its publication, a preview of what would happen."""
     signal = find(pk)
     context: dict[str, Any] = {
         "signal": signal,
@@ -55,7 +56,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 
 def _before(signal: Signal) -> dict[str, Any]:
-    """What would happen, while that is still open."""
+    """Return the preview of a publication, if it is still possible."""
     ended = signal.cancelled_at is not None or signal.is_past(market_now())
     if ended or signal.approval == Approval.REJECTED:
         return {"ended": ended}
@@ -63,10 +64,10 @@ def _before(signal: Signal) -> dict[str, Any]:
     return {
         "ended": False,
         "preview": found,
-        "lines": shown.lines(found),
-        "button": shown.button(found),
+        "lines": reach_preview.lines(found),
+        "button": reach_preview.button(found),
         "faults": list(found.faults) if not found.takers else [],
-        "refresh_seconds": shown.FOLLOW_SECONDS,
+        "refresh_seconds": reach_preview.FOLLOW_SECONDS,
     }
 
 
@@ -93,14 +94,14 @@ def _results(request: HttpRequest, signal: Signal) -> dict[str, Any]:
 
 
 def _follow_up(signal: Signal) -> str:
-    """The form of a MODIFY or CLOSE of this signal, filled in."""
-    told = {
+    """Return the address of the form for a MODIFY or CLOSE of this signal, filled in."""
+    fields = {
         "feed": signal.feed_id,
         "refers_to": signal.pk,
         "currency_pair": signal.currency_pair,
         "direction": signal.direction,
     }
-    return f"{reverse('admin:signals_signal_add')}?{urlencode(told)}"
+    return f"{reverse('admin:signals_signal_add')}?{urlencode(fields)}"
 
 
 COLUMNS = ("connection", "kind", "account", "owner", "state", "code", "words", "quantity", "filled",
@@ -109,7 +110,7 @@ COLUMNS = ("connection", "kind", "account", "owner", "state", "code", "words", "
 
 
 def export(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """The filtered candidates as CSV."""
+    """Export the filtered candidates as CSV."""
     signal = find(pk)
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{signal.number}.csv"'
@@ -140,12 +141,12 @@ def _owner(connection: ExecutionConnection) -> str:
 
 
 def _inert(text: str) -> str:
-    """A text that a spreadsheet will not take for a formula."""
+    """Return a text that a spreadsheet does not read as a formula."""
     return f"'{text}" if text[:1] in {"=", "+", "-", "@", "\t", "\r"} else text
 
 
 def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then publish: once, whoever else confirms at the same time."""
+    """Ask, then publish; concurrent confirmations publish once."""
     require_permission(request, Right.PUBLISH)
     signal = find(pk)
     if request.method == "POST":
@@ -154,20 +155,22 @@ def publish(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         return HttpResponseRedirect(address(signal))
     found = preview(signal)
     points = [
-        *shown.points(signal, found),
-        Consequence("validated", "A publication cannot be taken back. What is not yet filled can "
-                                 "be "
-              "cancelled, what is filled needs a CLOSE."),
-    ]  # fmt: skip
+        *reach_preview.points(signal, found),
+        Consequence(
+            "validated",
+            "You cannot undo a publication. Unfilled orders can be cancelled; filled ones need a "
+            "CLOSE.",
+        ),
+    ]
     return confirm(
         request,
         ConfirmationPage(
             title=f"Publish {signal.number}: {signal}?",
             points=points,
-            button=shown.button(found),
+            button=reach_preview.button(found),
             back=address(signal),
             keep="Not now",
-            follow_seconds=shown.FOLLOW_SECONDS,
+            follow_seconds=reach_preview.FOLLOW_SECONDS,
             as_of=found.as_of,
         ),
     )
@@ -179,12 +182,12 @@ def _publish(signal: Signal, request: HttpRequest) -> str:
     won = services.publish(signal.pk, by=request.user)  # type: ignore[arg-type]
     signal.refresh_from_db()
     if not won:
-        return f"{signal.number} was published already; nothing was sent twice."
-    return f"{signal.number} is published to {number(signal.candidate_count or 0)} candidates."
+        return f"{signal.number} was already published; nothing was sent twice."
+    return f"{signal.number} was published to {number(signal.candidate_count or 0)} candidates."
 
 
 def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then end the signal. A published CLOSE or MODIFY is refused before the question."""
+    """Ask, then cancel the signal. A published CLOSE or MODIFY is refused without a question."""
     require_permission(request, Right.PUBLISH)
     signal = find(pk)
     try:
@@ -197,13 +200,13 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     open_ones = candidates.counts(signal).shares["working"] if signal.is_published else 0
     points = (
         [
-            Consequence("cancelreq", f"Withdraws the {number(open_ones)} orders that still work."),
             Consequence(
-                "filled", "What is filled stays open with its stops; only a CLOSE ends it."
+                "cancelreq", f"Cancels the {number(open_ones)} orders that are still working."
             ),
+            Consequence("filled", "What is filled stays open with its stops until a CLOSE."),
         ]
         if signal.is_published
-        else [Consequence("cancelled", "It can never be published afterwards. Nothing was sent.")]
+        else [Consequence("cancelled", "It can no longer be published. Nothing was sent.")]
     )
     title = f"Cancel {signal.number}: {signal}?"
     return confirm(request, ConfirmationPage(title, points, "Cancel the signal", address(signal)))
@@ -211,11 +214,11 @@ def cancel(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 def _cancel(signal: Signal, request: HttpRequest) -> str:
     won = services.cancel(signal.pk, by=request.user)  # type: ignore[arg-type]
-    return f"{signal.number} is cancelled." if won else f"{signal.number} was cancelled already."
+    return f"{signal.number} is cancelled." if won else f"{signal.number} was already cancelled."
 
 
 def decide(request: HttpRequest, pk: int, to: str, **_: Any) -> HttpResponse:
-    """Approve or reject, without a question: nothing is sent by it."""
+    """Approve or reject without a question: nothing is sent."""
     require_permission(request, Right.APPROVE)
     signal = find(pk)
     if request.method != "POST":
@@ -227,17 +230,19 @@ def decide(request: HttpRequest, pk: int, to: str, **_: Any) -> HttpResponse:
         lambda: (
             f"{signal.number} is {to.lower()}."
             if act(signal.pk, by=by)
-            else f"{signal.number} was {to.lower()} already."
+            else f"{signal.number} was already {to.lower()}."
         ),
         back=address(signal),
     )
 
 
 def approve(request: HttpRequest, pk: int, **more: Any) -> HttpResponse:
+    """Approve a signal."""
     return decide(request, pk, Approval.APPROVED, **more)
 
 
 def reject(request: HttpRequest, pk: int, **more: Any) -> HttpResponse:
+    """Reject a signal."""
     return decide(request, pk, Approval.REJECTED, **more)
 
 

@@ -1,4 +1,4 @@
-"""What operators do with a subscription: pause, resume, end."""
+"""What operators can do with a subscription: pause, resume, end."""
 
 from typing import Any
 
@@ -14,59 +14,66 @@ from console.pages.page_helpers import View, confirm, require_permission, run_ac
 
 
 def find(pk: int) -> Subscription:
+    """Return a subscription with its connection and feed. Raises Http404."""
     return get_object_or_404(Subscription.objects.select_related("connection", "feed"), pk=pk)
 
 
 def pause(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then pause, or resume what is paused."""
+    """Ask, then pause the subscription, or resume it if it is paused."""
     require_permission(request, Right.CONNECTIONS)
     subscription = find(pk)
     back = reverse("admin:connections_subscription_changelist")
     if request.method == "POST":
-        return run_action(request, lambda: _flip(subscription, request), back=back)
-    if "to" not in request.GET:  # what is confirmed is what the page asked, whoever was faster
+        return run_action(request, lambda: _pause_or_resume(subscription, request), back=back)
+    if (
+        "to" not in request.GET
+    ):  # the confirmation does what its page stated, even if the state changed since
         to = "resume" if subscription.is_paused else "pause"
         return HttpResponseRedirect(f"{request.path}?to={to}")
-    named = f"{subscription.feed.name} on {subscription.connection.name}"
+    name = f"{subscription.feed.name} on {subscription.connection.name}"
     if request.GET["to"] == "resume":
         points = [
             Consequence(
-                "submitted", "The next signal is taken; what was skipped is not made up for."
+                "submitted",
+                "It trades from the next signal on. Skipped signals are not executed later.",
             )
         ]
         return confirm(
-            request, ConfirmationPage(f"Resume {named}?", points, "Resume it", back, danger=False)
+            request, ConfirmationPage(f"Resume {name}?", points, "Resume it", back, danger=False)
         )
     points = [
         Consequence("skipped", "New signals are skipped on this account."),
         Consequence(
-            "filled", "Open positions keep their stops; closes of the provider still reach them."
+            "filled",
+            "Open positions keep their stops, and the provider's closes still apply to them.",
         ),
     ]
     return confirm(
-        request, ConfirmationPage(f"Pause {named}?", points, "Pause it", back, danger=False)
+        request, ConfirmationPage(f"Pause {name}?", points, "Pause it", back, danger=False)
     )
 
 
-def _flip(subscription: Subscription, request: HttpRequest) -> str:
+def _pause_or_resume(subscription: Subscription, request: HttpRequest) -> str:
     by: Any = request.user
     if request.GET.get("to") == "resume":
         services.resume_subscription(subscription.pk, by=by)
-        return "Resumed."
+        return "The subscription was resumed."
     services.pause_subscription(subscription.pk, by=by)
-    return "Paused."
+    return "The subscription was paused."
 
 
 def end(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then end it; it can be taken up again later."""
+    """Ask, then end the subscription; the account can subscribe again later."""
     require_permission(request, Right.CONNECTIONS)
     subscription = find(pk)
     back = reverse("admin:connections_subscription_changelist")
     if request.method == "POST":
         return run_action(request, lambda: _end(subscription, request), back=back)
     points = [
-        Consequence("cancelled", "The account is no candidate of this feed any more."),
-        Consequence("filled", "Open positions stay; closes of the provider still reach them."),
+        Consequence("cancelled", "The account takes no more signals of this feed."),
+        Consequence(
+            "filled", "Open positions stay open, and the provider's closes still apply to them."
+        ),
     ]
     title = f"End {subscription.feed.name} on {subscription.connection.name}?"
     return confirm(request, ConfirmationPage(title, points, "End it", back))
@@ -75,7 +82,7 @@ def end(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 def _end(subscription: Subscription, request: HttpRequest) -> str:
     by: Any = request.user
     services.unsubscribe(subscription.pk, by=by)
-    return "The subscription has ended."
+    return "The subscription was ended."
 
 
 URLS: tuple[tuple[str, str, View], ...] = (

@@ -1,4 +1,4 @@
-"""Secrets that are shown once: feed tokens and API keys."""
+"""Creating and revoking secrets that are shown once: feed tokens and API keys."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,34 +21,38 @@ from users.models import ApiKey, User
 
 
 class TokenForm(forms.Form):
+    """A new token for the alerts of a feed."""
+
     name = forms.CharField(label="Name", max_length=100, initial="alerts")
     signed = forms.BooleanField(
         label="Alerts must be signed", required=False,
-        help_text="With X-Fillcast-Signature; whoever reads the address in a log cannot use it.",
+        help_text="With X-Fillcast-Signature. The address alone, read in a log, is then of no use.",
     )  # fmt: skip
 
 
 class KeyForm(forms.Form):
-    user = forms.CharField(label="Whose", max_length=150, help_text="The user's name.")
+    """A new API key of a user."""
+
+    user = forms.CharField(label="User", max_length=150, help_text="The user's name.")
     name = forms.CharField(label="Name", max_length=100)
     scopes = forms.MultipleChoiceField(
         label="What it may do",
         choices=[(scope.value, text) for scope, text in SCOPES.items()],
         initial=[Scope.READ.value],
         widget=forms.CheckboxSelectMultiple,
-        help_text="Never more than its user may at that moment.",
+        help_text="It can never do more than its user can.",
     )
     life = forms.ChoiceField(label="Ends after", choices=LIVES, initial=DEFAULT_LIFE.days)
 
     def clean_user(self) -> User:
         user = User.objects.filter(username=self.cleaned_data["user"], is_active=True).first()
         if user is None:
-            raise forms.ValidationError("There is no active user of this name.")
+            raise forms.ValidationError("There is no active user with this name.")
         return user
 
 
 def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Make a token for alerts and show its address, this once."""
+    """Create a token for alerts and show its address once."""
     require_permission(request, Right.FEEDS)
     feed = get_object_or_404(Feed, pk=pk)
     back = reverse("admin:signals_feed_change", args=[pk])
@@ -58,28 +62,30 @@ def create_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
             feed, form.cleaned_data["name"], signed=form.cleaned_data["signed"]
         )
         path = f"/hooks/tradingview/{feed.slug}/{secret}/"
-        secrets = [("The address that alerts are posted to", request.build_absolute_uri(path))]
+        secrets = [("Post alerts to this address", request.build_absolute_uri(path))]
         if token.signing_key:
-            secrets.append(("The key of their signature", token.signing_key))
+            secrets.append(("Key for the signature", token.signing_key))
         return _show_once(request, f"Token “{token.name}” of {feed.name}", secrets, back)
     points = [
-        Consequence("safe", "The address is shown once, on the next page. Its hash is stored.")
+        Consequence("safe", "The address is shown once, on the next page. Only its hash is stored.")
     ]
-    title = f"A new token for {feed.name}"
+    title = f"New token for {feed.name}"
     return confirm(
         request, ConfirmationPage(title, points, "Create the token", back, False, form, "Not now")
     )
 
 
 def revoke_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then make a token useless."""
+    """Ask, then revoke a token."""
     require_permission(request, Right.FEEDS)
     token = get_object_or_404(FeedToken.objects.select_related("feed"), pk=pk)
     back = reverse("admin:signals_feedtoken_changelist")
     if request.method == "POST":
         return run_action(request, lambda: _revoke(token), back=back)
     points = [
-        Consequence("cancelled", "Alerts that use it are refused from now on. It cannot come back.")
+        Consequence(
+            "cancelled", "Alerts with this token are refused from now on. This cannot be undone."
+        )
     ]
     title = f"Revoke the token “{token.name}” of {token.feed.name}?"
     return confirm(request, ConfirmationPage(title, points, "Revoke it", back, keep="Keep it"))
@@ -87,37 +93,39 @@ def revoke_token(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
 
 def _revoke(token: FeedToken) -> str:
     done = feeds.revoke_feed_token(token.pk)
-    return f"“{token.name}” is revoked." if done else f"“{token.name}” was revoked before."
+    return f"“{token.name}” is revoked." if done else f"“{token.name}” was already revoked."
 
 
 def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
-    """Make an API key and show it, this once."""
+    """Create an API key and show it once."""
     require_permission(request, Right.API_KEYS)
     back = reverse("admin:users_apikey_changelist")
     form = KeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         by: Any = request.user
         user, name = form.cleaned_data["user"], form.cleaned_data["name"]
-        said = form.cleaned_data
-        ends = timezone.now() + timedelta(days=int(said["life"]))
+        scopes = form.cleaned_data["scopes"]
+        ends = timezone.now() + timedelta(days=int(form.cleaned_data["life"]))
         try:
             _key, secret = services.create_api_key(
-                user, name, scopes=said["scopes"], expires_at=ends, by=by
+                user, name, scopes=scopes, expires_at=ends, by=by
             )
-        except NotAllowedError as error:  # they have more rights than who asks
+        except NotAllowedError as error:  # the user has more rights than the operator
             add_form_error(form, error)
         else:
             shown = [("Send it as Authorization: Bearer …", secret)]
             return _show_once(request, f"API key “{name}” of {user.get_username()}", shown, back)
-    points = [Consequence("safe", "The key is shown once, on the next page. Its hash is stored.")]
+    points = [
+        Consequence("safe", "The key is shown once, on the next page. Only its hash is stored.")
+    ]
     question = ConfirmationPage(
-        "A new API key", points, "Create the key", back, False, form, "Not now"
+        "New API key", points, "Create the key", back, False, form, "Not now"
     )
     return confirm(request, question)
 
 
 def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then make a key useless."""
+    """Ask, then revoke a key."""
     require_permission(request, Right.API_KEYS)
     key = get_object_or_404(ApiKey.objects.select_related("user"), pk=pk)
     back = reverse("admin:users_apikey_changelist")
@@ -126,7 +134,9 @@ def revoke_key(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     if request.method == "POST":
         return run_action(request, lambda: _revoke_key(key, request), back=back)
     points = [
-        Consequence("cancelled", "Calls that use it are refused from now on. It cannot come back.")
+        Consequence(
+            "cancelled", "Requests with this key are refused from now on. This cannot be undone."
+        )
     ]
     title = f"Revoke the key “{key.name}” of {key.user.get_username()}?"
     return confirm(request, ConfirmationPage(title, points, "Revoke it", back, keep="Keep it"))

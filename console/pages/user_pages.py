@@ -1,4 +1,4 @@
-"""What the console does with a user besides the form: reset a lost second factor."""
+"""The page on which operators reset a user's second factor."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from users.models import User
 
 
 def reset_second_factor(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
-    """Ask, then remove another's second factor and recovery codes."""
+    """Ask, then remove a user's second factor and recovery codes."""
     require_permission(request, Right.USERS)
     user = get_object_or_404(User, pk=pk)
     back = reverse("admin:users_user_change", args=[pk])
@@ -22,22 +22,20 @@ def reset_second_factor(request: HttpRequest, pk: int, **_: Any) -> HttpResponse
     if request.method == "POST":
         return run_action(request, lambda: _reset(user, by), back=back)
     points = [
-        Consequence("attention", "Make sure who is asking: call back, do not trust a message."),
-        Consequence("cancelled", "The app and all recovery codes of this user count no longer."),
-        Consequence("safe", "It is written to the audit trail, with your name."),
+        Consequence("attention", "Verify who is asking: call them back, do not trust a message."),
+        Consequence("cancelled", "This user's authenticator app and recovery codes stop working."),
+        Consequence("safe", "It is recorded in the audit trail with your name."),
     ]
     if second_factor.is_required(user):
-        points.insert(
-            2, Consequence("safe", "At the next sign-in the user has to set up a new one.")
-        )
+        points.insert(2, Consequence("safe", "The user must set up a new one at the next sign-in."))
     title = f"Reset the second factor of {user.username}?"
-    return confirm(request, ConfirmationPage(title, points, "Reset it", back, keep="Leave it"))
+    return confirm(request, ConfirmationPage(title, points, "Reset it", back, keep="Keep it"))
 
 
 def _reset(user: User, by: User) -> str:
     if second_factor.reset(user.pk, by=by):
-        return f"The second factor of {user.username} is reset."
-    return f"{user.username} had none; nothing was changed."
+        return f"The second factor of {user.username} was reset."
+    return f"{user.username} has no second factor; nothing was changed."
 
 
 URLS: tuple[tuple[str, str, View], ...] = (

@@ -8,8 +8,8 @@ from typing import Any
 from common.sql import rows
 from execution.audit.counter_help import COUNTERS
 
-LATE_SECONDS = 7200  # two audits are missing
-MAX_SHOWN = 5  # accounts that could not be judged
+LATE_SECONDS = 7200  # two hourly audits missed
+MAX_SHOWN = 5  # accounts that could not be checked
 
 _LAST = """
 SELECT at, ok, counters, unread, judged, not_judged,
@@ -20,7 +20,7 @@ FROM execution_auditrun ORDER BY at DESC, id DESC LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A counter that is not 0: what it counts, and what to do."""
+    """A counter that is not 0: its meaning, and what to do."""
 
     name: str
     count: int
@@ -30,7 +30,7 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class AuditVerdict:
-    """The last audit. unread: broker types whose books could not be read."""
+    """The last audit. ago: seconds. unread: broker types whose books could not be read."""
 
     at: datetime
     ago: float
@@ -45,13 +45,13 @@ class AuditVerdict:
 
     @property
     def badge(self) -> tuple[str, str]:
-        """The worst that there is to state: a badge's shape and its words."""
+        """The badge for the worst finding: shape and label."""
         if self.findings:
-            return "naked", "Not in order"
+            return "unprotected", "Not in order"
         if self.is_late:
             return "attention", "Overdue"
         if self.unread or self.not_judged:
-            return "attention", "In order as far as judged"
+            return "attention", "In order, partly checked"
         return "ok", "In order"
 
     @property

@@ -1,4 +1,4 @@
-"""Kill switches that are set, in words, and broker hosts that are away."""
+"""Banners: kill switches that are set, and broker hosts that do not respond."""
 
 from dataclasses import dataclass
 
@@ -17,13 +17,13 @@ class KillSwitchBanner:
 
     @property
     def epoch(self) -> Epoch | None:
-        """The epoch that it belongs to and ends with, if any."""
+        """The epoch that it belongs to, if any; it is released with it."""
         epoch: Epoch | None = getattr(self.switch, "epoch", None)
         return epoch
 
     @property
     def scope(self) -> str:
-        """What it stops: `feed Kiwi Carry`, `everything`."""
+        """What it stops, such as `feed Kiwi Carry` or `everything`."""
         switch = self.switch
         if switch.feed:
             return f"feed {switch.feed.name}"
@@ -42,7 +42,7 @@ class KillSwitchBanner:
 
 
 def kill_switch_banners() -> list[KillSwitchBanner]:
-    """Every kill switch that is set, the widest first."""
+    """Return the kill switches that are set, the widest scope first."""
     found = KillSwitch.objects.filter(released_at__isnull=True).select_related(
         "feed", "user", "connection", "set_by", "epoch"
     )
@@ -51,5 +51,5 @@ def kill_switch_banners() -> list[KillSwitchBanner]:
 
 
 def unreachable_hosts() -> list[HostCircuit]:
-    """Every broker host whose circuit is open, the one that is away for longest first."""
+    """Return the broker hosts whose circuit breaker is open, the longest first."""
     return list(HostCircuit.objects.filter(opened_at__isnull=False).order_by("opened_at"))

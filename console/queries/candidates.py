@@ -1,4 +1,4 @@
-"""What each candidate of a signal did and why: counts, the list with its filters, the export."""
+"""The candidates of a signal: counts by state and reason, the filtered list, the order summary."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -40,7 +40,7 @@ SORTS = {"slippage": "slippage_pips", "ack": "acknowledged_at"}
 
 
 def orders_of(signal: Signal) -> QuerySet[Order]:
-    """The rows that a publication wrote: entries, or for a CLOSE the exits of what it refers to."""
+    """Return the orders of a publication: its entries, or the exits of a CLOSE."""
     if signal.action == Action.OPEN:
         return Order.objects.filter(signal=signal, leg__startswith="entry")
     return Order.objects.filter(signal=signal, position__signal=signal.refers_to)
@@ -48,7 +48,7 @@ def orders_of(signal: Signal) -> QuerySet[Order]:
 
 @dataclass(slots=True)
 class Counts:
-    """A signal's candidates by state, reason and broker kind, from one grouped query."""
+    """A signal's candidates by state, reason and broker type, from one grouped query."""
 
     candidates: int
     shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
@@ -67,7 +67,7 @@ class Counts:
 
     @property
     def sum_in_words(self) -> str:
-        """The parts that are there and their total: `842 + 21 + 63 = 926`."""
+        """The non-zero parts and their total: `842 + 21 + 63 = 926`."""
         parts = [number(count) for count in self.shares.values() if count]
         return f"{' + '.join(parts) or '0'} = {number(self.found)}"
 
@@ -77,24 +77,24 @@ class Counts:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no candidate can change any more without somebody acting."""
+        """Whether its orders can no longer change on their own."""
         return not (self.shares["working"] or self.shares["unknown"])
 
     @property
     def refresh_seconds(self) -> int:
-        """How often the page should follow: often while orders are on their way."""
+        """The refresh interval of the page in seconds; 0: it is settled."""
         on_the_way = {"PENDING", "SUBMITTING", "UNKNOWN", "CANCEL_REQUESTED"}
         moving = any(at.status in on_the_way for at in self.progress)
         return 0 if self.is_settled else 3 if moving else 15
 
     @property
     def in_words(self) -> str:
-        told = ", ".join(f"{many:,} {share}" for share, many in self.shares.items() if many)
-        return f"{self.found:,} candidates: {told}"
+        parts = ", ".join(f"{many:,} {share}" for share, many in self.shares.items() if many)
+        return f"{self.found:,} candidates: {parts}"
 
 
 def counts(signal: Signal) -> Counts:
-    """Count everything that the page filters by."""
+    """Count a signal's candidates by everything that the page filters by."""
     made = Counts(candidates=signal.candidate_count or 0)
     grouped = (
         orders_of(signal)
@@ -120,7 +120,7 @@ def counts(signal: Signal) -> Counts:
 
 @dataclass(frozen=True, slots=True)
 class AckTimes:
-    """Published → acknowledged, in milliseconds."""
+    """Time from publication to acknowledgement, in milliseconds."""
 
     many: int
     p50: float
@@ -143,7 +143,7 @@ FROM times GROUP BY bucket
 
 
 def ack_times(signal: Signal) -> AckTimes | None:
-    """How long the broker's word took, counted from the order's row; None: nobody answered yet."""
+    """Return the times from order row to acknowledgement; None: no order is acknowledged yet."""
     found = rows(_ACK, {"signal": signal.pk})
     if not found:
         return None
@@ -156,7 +156,7 @@ def ack_times(signal: Signal) -> AckTimes | None:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One order as the list tells it."""
+    """One order of the list, with its display values."""
 
     order: Order
 
@@ -188,41 +188,43 @@ class Candidate:
 
 
 def order_summary(order: Order) -> str:
-    """One sentence on what happened to an order and why."""
+    """Return one sentence on what happened to an order and why."""
     reason = reason_of(order)
     if reason.code:
-        since = f"Waits since {reason.since:%H:%M:%S} UTC: " if reason.since else ""
+        since = f"Waiting since {reason.since:%H:%M:%S} UTC: " if reason.since else ""
         return f"{since}{reason.sentence} {order.detail}".strip()
     of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
     price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
-    rest = "cancellation of the rest is requested" if order.pending_action else "the rest works"
-    told = {
-        "PENDING": "A worker takes it within seconds.",
-        "SUBMITTING": "The intent is on disk; the request is on its way.",
+    rest = "the rest is being cancelled" if order.pending_action else "the rest is working"
+    sentences = {
+        "PENDING": "A worker will send it within seconds.",
+        "SUBMITTING": "The intent is stored; the order is being sent.",
         "SUBMITTED": CANCELLING
         if order.pending_action
-        else f"Works at the broker{_resting(order)}.",
+        else f"Working at the broker{_resting(order)}.",
         "PARTIALLY_FILLED": f"{filled} of {of} filled; {rest}.",
         "CANCEL_REQUESTED": CANCELLING,
         "FILLED": f"Filled {all_of_it} at {price}{_worse(order)}.",
     }
-    return f"{told.get(order.status, '')} {order.detail}".strip()
+    return f"{sentences.get(order.status, '')} {order.detail}".strip()
 
 
 def _resting(order: Order) -> str:
     level = order.stop_price if order.order_type == "STOP" else order.limit_price
-    return f", resting at {plain(level)}" if level else ""
+    return f", at {plain(level)}" if level else ""
 
 
 def _worse(order: Order) -> str:
     slipped, unit = order.slippage_pips, unit_label(order.slippage_unit)
     if not slipped:
         return ""
-    return f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than asked"
+    return (
+        f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than requested"
+    )
 
 
 def filtered_orders(signal: Signal, asked: QueryDict) -> QuerySet[Order]:
-    """The candidates that the page's filters leave, those that need someone first."""
+    """Return the candidates that match the page's filters, those that need attention first."""
     found = orders_of(signal)
     state = asked.get("state", "")
     shares = ENDED if state == "ended" else (state,) if state in SHARES else ()

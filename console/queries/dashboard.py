@@ -1,7 +1,7 @@
-"""What the dashboard tells, read set-based: few queries, and none that reads a whole big table.
+"""The dashboard's figures, from few queries, none of which scans a large table.
 
-Orders of finished signals are reached by their signal, live ones by partial indexes, recent ones by
-the primary key from its end: the page costs the same with a thousand orders as with millions.
+Orders of finished signals are found by their signal, live ones by partial indexes, recent ones from
+the end of the primary key: the page costs the same with a thousand orders as with millions.
 """
 
 from dataclasses import dataclass, field
@@ -17,12 +17,12 @@ from console.queries import audit_verdict, banners, latency, system_status, trad
 from signals.models import Signal
 
 LAST_SIGNALS = 7
-RECENT_SIGNALS = 200  # signals; those published lately are among the newest
+RECENT_SIGNALS = 200  # the last published signals are among the newest rows
 
 
 @dataclass(slots=True)
 class SignalLine:
-    """One signal's candidates by what became of them."""
+    """One signal's candidates by state."""
 
     signal: Signal
     shares: dict[str, int] = field(default_factory=lambda: dict.fromkeys(SHARES, 0))
@@ -33,7 +33,7 @@ class SignalLine:
 
     @property
     def found(self) -> int:
-        """Rows that there are; anything but `candidates` is an alarm."""
+        """The number of order rows; it must equal `candidates`."""
         return sum(self.shares.values())
 
     @property
@@ -50,13 +50,13 @@ class SignalLine:
 
     @property
     def in_words(self) -> str:
-        told = ", ".join(f"{count:,} {share}" for share, count in self.shares.items() if count)
-        return f"{self.signal.number}: {told or 'no candidates'}"
+        parts = ", ".join(f"{count:,} {share}" for share, count in self.shares.items() if count)
+        return f"{self.signal.number}: {parts or 'no candidates'}"
 
 
 @dataclass(frozen=True, slots=True)
 class Accounted:
-    """The last signals, and whether all their candidates are in exactly one state."""
+    """The last signals, and whether each of their candidates is in exactly one state."""
 
     lines: list[SignalLine]
 
@@ -85,7 +85,7 @@ GROUP BY signal_id, status
 
 
 def accounted(signals: list[Signal]) -> Accounted:
-    """Count the entry legs of these signals by state; one index range each."""
+    """Count the entry legs of these signals by state, with one index range each."""
     lines = {signal.pk: SignalLine(signal) for signal in signals}
     for row in rows(_COUNTS, {"ids": list(lines)}):
         lines[row.signal_id].shares[STATES[row.status].share] += row.many
@@ -93,7 +93,7 @@ def accounted(signals: list[Signal]) -> Accounted:
 
 
 def last_signals(many: int = LAST_SIGNALS) -> list[Signal]:
-    """The last published signals that open something, newest first."""
+    """Return the last published OPEN signals, newest first."""
     recent = Signal.objects.published().filter(action="OPEN").select_related("feed")
     newest = sorted(
         recent.order_by("-pk")[:RECENT_SIGNALS], key=lambda s: (s.published_at, s.pk), reverse=True
@@ -123,17 +123,17 @@ class Dashboard:
 
     @property
     def running(self) -> str:
-        """One sentence on what runs."""
+        """One sentence on which processes run."""
         dead = [lease for lease in self.leases if not lease.alive]
         if not self.leases:
             return "No process has registered yet: start the workers."
         if dead:
-            return f"{len(dead)} of {len(self.leases)} processes let their lease run out."
+            return f"The leases of {len(dead)} of {len(self.leases)} processes have expired."
         return f"All {len(self.leases)} processes renew their leases."
 
 
 def dashboard() -> Dashboard:
-    """Read it all."""
+    """Read all panels of the dashboard."""
     now = rows("SELECT clock_timestamp() AS now")[0].now
     return Dashboard(
         at=now,
@@ -155,5 +155,5 @@ def dashboard() -> Dashboard:
 
 
 def context() -> dict[str, Any]:
-    """What the dashboard's templates need."""
+    """Return the context of the dashboard's templates."""
     return {"board": dashboard(), "shares": SHARES, "age": age}

@@ -1,7 +1,6 @@
-"""The steps from an empty installation to the first trade, as docs/first-hour.md tells them.
+"""The steps from an empty installation to the first trade, as in docs/first-hour.md.
 
-The console says each where a person looks for it: on the dashboard until a signal was published,
-and on the list that is still empty.
+The console shows them on the dashboard until a signal is published, and each on its empty list.
 """
 
 from dataclasses import dataclass
@@ -11,8 +10,11 @@ from common.sql import rows
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """title: as in the docs. text: what it is good for and who does it. add: the console's form.
-    model: whose empty list tells it. done: SQL that is true once it was taken."""
+    """One step. title: as in the docs. text: its purpose, and who does it.
+
+    add: the name of the console's form. model: the model whose empty list shows it. done: SQL that
+    is true once it is done.
+    """
 
     title: str
     text: str
@@ -24,31 +26,31 @@ class Step:
 STEPS = (
     Step(
         "A tenant",
-        "A user without staff rights: whoever trades. Give them the name and the password.",
+        "The user who trades, without staff rights. Give them the user name and the password.",
         "admin:users_user_add",
         "users.user",
         "EXISTS (SELECT FROM users_user WHERE NOT is_staff)",
     ),
     Step(
         "A feed",
-        "A named stream of signals with an owner. Signals of an approved feed are published as they"
-        " come; otherwise each waits for you.",
+        "A named stream of signals with an owner. Signals of an approved feed are published"
+        " automatically; others wait for your approval.",
         "admin:signals_feed_add",
         "signals.feed",
         "EXISTS (SELECT FROM signals_feed WHERE archived_at IS NULL)",
     ),
     Step(
         "A price source",
-        "Trades are sized and stops are watched by it. An account at a broker tells its own prices;"
-        " for a paper account add one of constant or recorded quotes.",
+        "Its prices are used to size trades and to monitor stops. An account at a broker provides"
+        " its own; for a paper account, add a source of constant or recorded quotes.",
         "admin:connections_dataconnection_add",
         "connections.dataconnection",
         "EXISTS (SELECT FROM connections_dataconnection)",
     ),
     Step(
         "A paper account",
-        "To try everything without money: manage.py open_paper_account 1001 on the machine. With an"
-        " account at a broker, pass this by.",
+        "To try everything without money, run manage.py open_paper_account 1001 on the server. Skip"
+        " this if you have an account at a broker.",
         "",
         "paper.paperaccount",
         "EXISTS (SELECT FROM paper_account)"
@@ -56,23 +58,23 @@ STEPS = (
     ),
     Step(
         "A preset",
-        "How large a trade may be, and its limits. Every account needs one.",
+        "Sets the size of trades, and limits. Every account needs one.",
         "admin:connections_tradingpreset_add",
         "connections.tradingpreset",
         "EXISTS (SELECT FROM connections_tradingpreset)",
     ),
     Step(
         "An account",
-        "The tenant adds it in the portal (Accounts), or you here. It trades once its test has"
-        " passed.",
+        "The tenant adds it in the portal (Accounts), or you add it here. It trades once its"
+        " connection test has passed.",
         "admin:connections_executionconnection_add",
         "connections.executionconnection",
         "EXISTS (SELECT FROM connections_executionconnection WHERE archived_at IS NULL)",
     ),
     Step(
         "A subscription",
-        "The tenant subscribes the account to the feed in the portal (Feeds). Accounts of operators"
-        " take every approved feed by themselves.",
+        "The tenant subscribes the account to the feed in the portal (Feeds). Operators' accounts"
+        " take every approved feed automatically.",
         "",
         "connections.subscription",
         "EXISTS (SELECT FROM connections_subscription WHERE archived_at IS NULL) OR EXISTS"
@@ -80,8 +82,8 @@ STEPS = (
     ),
     Step(
         "A signal",
-        "Write one here and publish it, or send an alert (docs/tradingview.md). Its page shows what"
-        " became of it at each account.",
+        "Create one here and publish it, or send an alert (docs/tradingview.md). Its page shows"
+        " what each account did.",
         "admin:signals_signal_add",
         "signals.signal",
         "EXISTS (SELECT FROM signals_signal WHERE published_at IS NOT NULL)",
@@ -90,9 +92,9 @@ STEPS = (
 
 
 def steps_taken() -> list[tuple[Step, bool]]:
-    """Return every step with whether it was taken, in one statement."""
-    asked = ", ".join(f"({step.done}) AS s{number}" for number, step in enumerate(STEPS))
-    (found,) = rows(f"SELECT {asked}")
+    """Return every step with whether it is done, in one statement."""
+    conditions = ", ".join(f"({step.done}) AS s{number}" for number, step in enumerate(STEPS))
+    (found,) = rows(f"SELECT {conditions}")
     return list(zip(STEPS, map(bool, found), strict=True))
 
 

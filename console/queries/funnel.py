@@ -1,7 +1,6 @@
-"""How far a signal's candidates have come: each step counts only the orders that passed it. Pure.
+"""The funnel of a signal's candidates: how many orders passed each step. Pure.
 
-An order that has not passed a step either ended there or is still waiting there; what waits is not
-counted as passed.
+An order that has not passed a step either ended there or is still waiting there.
 """
 
 from collections import Counter
@@ -27,14 +26,15 @@ _PASSED = {  # order status → index of the last step that it passed
 
 
 def _waits(status: str) -> bool:
-    """Whether an order of this status may still change by itself."""
+    """Whether an order of this status may still change on its own."""
     return STATES[status].share in {"working", "unknown"}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What an order's place in the funnel depends on. sent: an intent was written; answered: the
-    broker has answered."""
+    """What decides an order's step in the funnel. sent: its intent is stored; answered: the broker
+    acknowledged it.
+    """
 
     status: str
     sent: bool
@@ -99,7 +99,7 @@ def funnel(progress: Mapping[Progress, int]) -> list[Step]:
 
 
 def _note(here: Mapping[Progress, int]) -> str:
-    """Say who did not pass: what ended first, then what waits."""
+    """Describe who did not pass: orders that ended first, then those that wait."""
     counts: Counter[str] = Counter()
     for at, many in sorted(here.items(), key=lambda item: _waits(item[0].status)):
         state = STATES[at.status]

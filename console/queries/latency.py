@@ -1,4 +1,4 @@
-"""How long the steps of an order take, over the newest orders, by one pass."""
+"""Latency of the steps of an order, over the newest orders, from one query."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,10 +11,10 @@ MINUTES = 15
 TARGET_MS = 250
 
 STEPS: dict[str, tuple[str, str]] = {
-    "validated": ("Published → sized and checked", "the intent is on disk"),
-    "submitted": ("Published → sent", "all candidates that may trade"),
+    "validated": ("Published → sized and checked", "the intent is stored"),
+    "submitted": ("Published → sent", "all eligible candidates"),
     "acknowledged": ("Sent → acknowledged", "the broker’s own time"),
-    "filled": ("Acknowledged → filled", "market orders; resting ones wait for their price"),
+    "filled": ("Acknowledged → filled", "market orders only"),
 }
 
 _FROM_TO = {
@@ -66,6 +66,8 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
+    """Latency by step over recent entries. sent_p99: milliseconds from publication to sent."""
+
     orders: int
     since: datetime | None
     steps: list[Step]
@@ -77,7 +79,7 @@ class Latency:
 
 
 def recent() -> Latency:
-    """The steps of the newest orders of the last 15 minutes. Steps nobody took are left out."""
+    """Return the latency of the last 15 minutes' newest orders; steps without data are left out."""
     row = rows(_RECENT)[0]
     steps = {
         key: Step(name, note, getattr(row, f"{key}_many"), *(float(ms) for ms in getattr(row, key)))

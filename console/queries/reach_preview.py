@@ -1,4 +1,4 @@
-"""What a publication would do, in the words and shapes of the console."""
+"""The preview of a publication: texts and badges of the console."""
 
 from common.confirmation import Consequence
 from common.formatting import STATES, number, quantity
@@ -26,14 +26,14 @@ _VERBS = {
     Outcome.DENIED: ("denied", "denied"),
 }
 _SENT = {
-    Action.OPEN: ("takes it: one order, sent", "take it: an order each, sent"),
+    Action.OPEN: ("gets an order, sent", "get one order each, sent"),
     Action.MODIFY: ("gets the new levels", "get the new levels"),
-    Action.CLOSE: ("closes: one exit, sent", "close: an exit each, sent"),
+    Action.CLOSE: ("gets an exit order, sent", "get one exit order each, sent"),
 }
 
 
 def lines(found: Preview) -> list[tuple[str, str, Reason]]:
-    """Return each reason with its shape and what it would mean, for a table."""
+    """Return (badge, label, reason) of each reason, for a table."""
     return [(CSS[one.outcome], OUTCOME_LABELS[one.outcome], one) for one in found.reasons]
 
 
@@ -46,19 +46,20 @@ def points(signal: Signal, found: Preview) -> list[Consequence]:
 
 
 def button(found: Preview) -> str:
-    """Return the words of the button that publishes; '': publishing is of no use."""
+    """Return the label of the publish button; empty: publishing would have no effect."""
     if found.faults and not found.takers:
         return ""
     if not found.candidates:
-        return "Publish: it has no connection to go to"
+        return "Publish without any connection"
     if found.sent:
         return f"Publish to {connections(found.sent)}"
     if found.waiting:
         return f"Publish: {connections(found.waiting)} would wait"
-    return "Publish, although nothing would be sent"
+    return "Publish although nothing would be sent"
 
 
 def connections(many: int) -> str:
+    """Return `1 connection`, `2 connections`."""
     return f"{number(many)} connection{'' if many == 1 else 's'}"
 
 

@@ -1,4 +1,4 @@
-"""Connections by health, what is due, which processes live, what beat started last."""
+"""Connections by health, due orders, live processes and scheduled jobs, for the dashboard."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from common.sql import rows
 from connections.eligibility import REASON_SQL, eligibility_parameters
 from console.charts import Segment, segments
 
-MAX_COUNTED = 10_000  # a backlog is counted up to here
+MAX_COUNTED = 10_000  # a backlog is counted up to this number
 
 _CONNECTIONS = f"""
 SELECT reason, count(*) AS many FROM (
@@ -21,7 +21,7 @@ SELECT reason, count(*) AS many FROM (
   LEFT JOIN connections_subscription s ON FALSE
   WHERE c.archived_at IS NULL
 ) each_one GROUP BY reason
-"""  # the rooms' own expression
+"""  # the condition that fan-out uses
 CSS_CLASSES: dict[str, tuple[str, str]] = {  # code → badge, bar
     Code.TRADING_HALTED: ("rejected", "rejected"),
     Code.ENTRIES_HALTED: ("attention", "warn"),
@@ -53,8 +53,8 @@ LABELS: dict[str, str] = {
     Code.NO_SESSION_WORKER: "No worker",
     Code.CONNECTION_ERROR: "Error",
     Code.ACCOUNT_TRADING_DISABLED: "Trading disabled",
-    Code.ACCOUNT_ANSWER_UNUSABLE: "Unusable answer",
-    Code.CONNECTION_UNREACHABLE: "Does not answer",
+    Code.ACCOUNT_ANSWER_UNUSABLE: "Invalid answer",
+    Code.CONNECTION_UNREACHABLE: "Not responding",
     Code.CIRCUIT_OPEN: "Circuit open",
     Code.CONNECTION_NOT_RECONCILED: "Not yet compared",
 }
@@ -62,7 +62,7 @@ LABELS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class HealthLine:
-    """How many connections would be told this code now; an empty code: they trade."""
+    """How many connections have this reason not to trade; an empty code: they trade."""
 
     code: str
     many: int
@@ -77,12 +77,12 @@ class HealthLine:
 
     @property
     def sentence(self) -> str:
-        return Code(self.code).sentence if self.code else "Takes the next signal."
+        return Code(self.code).sentence if self.code else "Ready to trade the next signal."
 
 
 @dataclass(frozen=True, slots=True)
 class Connections:
-    """All live connections; each stands in exactly one line."""
+    """All live connections; each is counted in exactly one line."""
 
     lines: Sequence[HealthLine]
 
@@ -116,7 +116,7 @@ class Connections:
 
 
 def connections() -> Connections:
-    """Ask of each connection what fan-out would ask, leaving feeds and subscriptions out."""
+    """Count the connections by fan-out's eligibility rules, without feeds and subscriptions."""
     found = rows(_CONNECTIONS, eligibility_parameters(feed_id=None, direction=None))
     order = ["", *CSS_CLASSES]
     lines = [HealthLine(row.reason or "", row.many) for row in found]
@@ -135,7 +135,7 @@ GROUP BY is_exit
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """Orders whose time has come and that nobody has claimed. oldest: seconds."""
+    """Due orders that no worker has claimed. oldest, slow_after: seconds."""
 
     name: str
     note: str
@@ -155,7 +155,7 @@ class Queue:
 
 
 def queues() -> list[Queue]:
-    """What is due, exits apart: they go first."""
+    """Return the due orders, exits and entries apart; exits go first."""
     found = {row.is_exit: row for row in rows(_DUE, {})}
     made = []
     for is_exit, name, note in ((True, "exits", "before entries"), (False, "execution", "entries")):
@@ -167,7 +167,7 @@ def queues() -> list[Queue]:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One process. left: seconds until others believe it dead; negative: they do."""
+    """One process. left: seconds until its lease expires; negative: it has expired."""
 
     id: str
     role: str
@@ -181,7 +181,7 @@ class Lease:
 
     @property
     def since(self) -> float:
-        """Seconds since it was last believed alive."""
+        """Seconds since its lease expired."""
         return -self.left
 
 
@@ -193,13 +193,13 @@ FROM execution_workerlease ORDER BY lease_until > clock_timestamp(), role, id LI
 
 
 def leases() -> list[Lease]:
-    """Every process that ever took a lease, those believed dead first."""
+    """Return the processes with a lease, expired ones first."""
     return [Lease(*row) for row in rows(_LEASES)]
 
 
 @dataclass(frozen=True, slots=True)
 class ScheduledJob:
-    """When beat last started a job. ago: seconds, None: never."""
+    """A scheduled job. ago: seconds since beat last started it; None: never."""
 
     task: PeriodicTask
     ago: float | None
@@ -208,7 +208,7 @@ class ScheduledJob:
 
 
 def scheduled_jobs(now: datetime) -> list[ScheduledJob]:
-    """The schedules that are on, the latest tick first."""
+    """Return the enabled schedules, late ones first, then by their last start."""
     tasks = PeriodicTask.objects.filter(enabled=True).select_related("interval", "crontab")
     return sorted(
         (_scheduled_job(task, now) for task in tasks),

@@ -1,4 +1,4 @@
-"""An order's way, step by step, with the time that each took."""
+"""An order's timeline for operators, step by step, with durations."""
 
 from collections.abc import Iterable, Iterator
 
@@ -17,34 +17,37 @@ from execution.timeline import (
 
 
 def timeline(order: Order, fills: Iterable[Fill]) -> list[Step]:
-    """Every step that the order took, each with the time since the one before."""
+    """Return the steps of an order, each with the time since the one before."""
     return build_steps(order, _taken(order, list(fills)), now=order_summary(order))
 
 
 def _taken(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
-    written = "in the publish transaction" if order.is_entry else (
-        "the exit and the quantity that it reserves")  # fmt: skip
-    yield order.created_at, "Written", written, ""
+    written = (
+        "in the publish transaction" if order.is_entry else "the exit and its reserved quantity"
+    )
+    yield order.created_at, "Created", written, ""
     if order.validated_at:
         title = f"Sized and checked: {quantity(order.quantity, order.pair)}"
         yield order.validated_at, title, _sizing(order), ""
     if order.submitted_at:
-        text = f"{order.client_order_id} was on disk before the first byte left."
+        text = f"{order.client_order_id} was stored before it was sent."
         yield order.submitted_at, "Intent saved, then sent", text, ""
     if order.acknowledged_at:
-        yield order.acknowledged_at, "The broker answered", broker_order_text(order), ""
+        yield order.acknowledged_at, "Acknowledged by the broker", broker_order_text(order), ""
     for fill in fills:
         title = f"Filled {quantity(fill.quantity, order.pair)} at {plain(fill.price)}"
         yield fill.recorded_at, title, fill_text(fill), "is-good"
     if order.done_at and not (fills and order.status == "FILLED"):
-        said = f"{order_summary(order)} {hint(order.reason, order.status)}".strip()
-        yield order.done_at, STATES[order.status].word, said, END_CSS.get(order.status, "")
+        text = f"{order_summary(order)} {hint(order.reason, order.status)}".strip()
+        yield order.done_at, STATES[order.status].word, text, END_CSS.get(order.status, "")
 
 
 def _sizing(order: Order) -> str:
     price = f"Expected at {plain(order.expected_price)}. " if order.expected_price else ""
     if order.risk is None and order.margin is None:
-        return f"{price}All limits hold."
+        return f"{price}Within all limits."
     figures = [("at risk", order.risk), ("margin", order.margin)]
-    told = ", ".join(f"{name} {number(value, 2)}" for name, value in figures if value is not None)
-    return f"{price}In the account’s currency: {told}."
+    amounts = ", ".join(
+        f"{name} {number(value, 2)}" for name, value in figures if value is not None
+    )
+    return f"{price}In the account’s currency: {amounts}."

@@ -1,4 +1,4 @@
-"""The dashboard's figures on live orders and positions, each by a partial index."""
+"""The dashboard's figures on live orders and positions, each from a partial index."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ FROM (
   UNION
   SELECT id, unprotected_since, last_activity_at FROM positions_executionposition
   WHERE quantity > 0 AND unprotected_since IS NOT NULL
-) bare
+) unprotected
 """
 _DRIFT = """
 SELECT count(*) AS many, extract(epoch FROM clock_timestamp() - min(found_at)) AS oldest
@@ -37,6 +37,8 @@ FROM execution_driftitem WHERE state = 'OPEN'
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
+    """Unknown orders. oldest: seconds since the first was sent; connections: how many have one."""
+
     many: int
     oldest: float | None
     connections: int
@@ -44,7 +46,7 @@ class Unknown:
 
 @dataclass(frozen=True, slots=True)
 class Working:
-    """Orders between their row and their end."""
+    """Orders that have not ended, by status."""
 
     parts: dict[str, int]
 
@@ -54,7 +56,7 @@ class Working:
 
     @property
     def ours(self) -> int:
-        """Not yet at a broker, as far as we know."""
+        """Orders that no broker has acknowledged yet."""
         return self.parts.get("PENDING", 0) + self.parts.get("SUBMITTING", 0)
 
     @property
@@ -64,7 +66,7 @@ class Working:
 
 @dataclass(frozen=True, slots=True)
 class Unprotected:
-    """Open positions that should have a stop and have none."""
+    """Open positions without the stop that they should have. longest: seconds."""
 
     many: int
     longest: float | None
@@ -72,24 +74,30 @@ class Unprotected:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
+    """Open drift items. oldest: seconds since the first was found."""
+
     many: int
     oldest: float | None
 
 
 def unknown() -> Unknown:
+    """Count the unknown orders."""
     row = rows(_UNKNOWN)[0]
     return Unknown(row.many, row.oldest, row.connections)
 
 
 def working() -> Working:
+    """Count the orders that have not ended."""
     return Working({row.status: row.many for row in rows(_WORKING) if row.many})
 
 
 def unprotected() -> Unprotected:
+    """Count the unprotected positions."""
     row = rows(_UNPROTECTED)[0]
     return Unprotected(row.many, row.longest)
 
 
 def drift() -> Drift:
+    """Count the open drift items."""
     row = rows(_DRIFT)[0]
     return Drift(row.many, row.oldest)

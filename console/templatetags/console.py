@@ -1,4 +1,4 @@
-"""What the console's templates say beside the shared tags (common/templatetags/fillcast.py)."""
+"""Template tags of the console, besides the shared ones (common/templatetags/fillcast.py)."""
 
 from typing import Any
 
@@ -24,52 +24,58 @@ def scan_alarm() -> dict[str, Any]:
 
 @register.simple_tag
 def first_steps() -> list[tuple[Step, bool]]:
-    """The steps to the first trade, each with whether it was taken."""
+    """Return the steps to the first trade, each with whether it is done."""
     return steps_taken()
 
 
 @register.filter
 def first_step(options: Any) -> Step | None:
-    """The step that makes the first row of a list, by its model's options."""
+    """Return the step that creates the first row of a list, by its model's options."""
     return step_of(options.label_lower)
 
 
 @register.filter
 def share_of(shares: dict[str, int], name: str) -> int:
+    """Return one of the counts by state."""
     return shares.get(name, 0)
 
 
 @register.filter
 def order_state(status: str) -> SafeString:
+    """Render the badge of an order status."""
     return state_badge(status)
 
 
 @register.filter
 def order_reason(order: Order) -> OrderReason:
-    """Why an order is in its state, and since when it waits."""
+    """Return why an order is in its status, and since when it waits."""
     return reason_of(order)
 
 
 @register.filter
 def sentence(reason: str, status: str = "") -> str:
-    """What a reason code says to people; an unlisted one is shown as it is. status: of the order
-    that it is about."""
+    """Return the sentence of a reason code; an unknown code is returned as it is.
+
+    status: of the order that it is about.
+    """
     return formatting.sentence(reason, status)
 
 
 @register.filter
 def hint(reason: str) -> str:
+    """Return what to do about a reason code."""
     return formatting.hint(reason)
 
 
 @register.filter
 def mono(text: str) -> SafeString:
+    """Render a text in a code element."""
     return code(text)
 
 
 @register.filter
 def owner(connection: Any) -> str:
-    """Whose account it is."""
+    """Return the owner of a connection."""
     if connection.admin_id:
         return f"{connection.admin.get_username()}, takes all signals"
     return str(connection.user.get_username()) if connection.user_id else ""

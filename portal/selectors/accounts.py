@@ -1,4 +1,4 @@
-"""A tenant's accounts: how they fare, what they hold, and what is to be done."""
+"""A tenant's accounts: their health, what they hold, and what has to be done."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -45,9 +45,9 @@ FAILING = (
     Code.CONNECTION_ERROR, Code.ACCOUNT_TRADING_DISABLED, Code.ACCOUNT_ANSWER_UNUSABLE,
     Code.CONNECTION_UNREACHABLE,
 )  # fmt: skip
-MAX_LIST_CHARS = 250  # characters of what is wrong, in a list
+MAX_LIST_CHARS = 250  # of an error message in a list
 HALTED = (Code.TRADING_HALTED, Code.ENTRIES_HALTED)
-NEXT_STEPS = {  # where the tenant does it, by what stands in the way
+NEXT_STEPS = {  # by reason code: the page on which the tenant removes it, and the link's text
     Code.NO_CREDENTIALS: ("credentials", "Enter credentials"),
     Code.NO_PRESET: ("account_edit", "Choose a preset"),
     Code.NO_DATA_CONNECTION: ("account", "Choose a price source"),
@@ -63,9 +63,9 @@ NEXT_STEPS = {  # where the tenant does it, by what stands in the way
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One account. reason: the code that would skip it now; empty: it takes the next signal.
+    """One account. reason: the code that would skip its next signal; empty: it trades.
 
-    paused_by_owner: the owner paused everything, and nobody else stops this account.
+    paused_by_owner: only the owner's own pause of everything stops this account.
     """
 
     connection: Any
@@ -82,27 +82,27 @@ class Account:
 
     @property
     def health(self) -> tuple[str, str]:
-        """Shape and word."""
+        """The badge of its health: shape and label."""
         return health_of(self.connection)
 
     @property
     def broker(self) -> str:
-        """The broker's kind, as people call it."""
+        """The display name of the broker type."""
         return broker_type_label(self.connection.type)
 
     @property
     def settings(self) -> list[tuple[str, str]]:
-        """What the broker is told of it: label and value."""
+        """Its connection settings: label and value."""
         return display_settings(self.connection.type, self.connection.settings)
 
     @property
     def slippage_rule(self) -> str:
-        """What its broker does with the slippage limit of a market entry."""
+        """How its broker applies the slippage limit of a market entry."""
         return slippage_rule(self.connection.type, self.connection.exchange_name)
 
     @property
     def takes_credentials(self) -> bool:
-        """Whether there is anything to enter."""
+        """Whether its broker type needs credentials."""
         return takes_credentials(self.connection.type)
 
     @property
@@ -111,59 +111,59 @@ class Account:
 
     @property
     def worker_hint(self) -> str:
-        """What must be started before anybody can speak to its broker; empty: nothing."""
+        """The worker that must be started to reach its broker; empty: it runs or none is needed."""
         return missing_worker_hint(self.connection)
 
     @property
     def worker_message(self) -> str:
-        """What its owner should know where its worker does not run; empty: it does."""
+        """What the missing worker means for the owner; empty: it runs."""
         if not self.worker_hint or not count_open_items(self.connection):
             return self.worker_hint
-        unwatched = "What is open there is not looked after meanwhile"
-        return f"{self.worker_hint} {unwatched}: exits, and stops that we keep, wait."
+        unwatched = "Until then its open positions are not monitored"
+        return f"{self.worker_hint} {unwatched}: exits, and stops that Fillcast guards, wait."
 
     @property
     def has_no_prices(self) -> bool:
-        """Whether it has no price source, or one that tells nothing."""
+        """Whether it has no price source, or one that delivers no prices."""
         source = self.connection.data_connection
         return source is None or not is_delivering(source, datetime.now(UTC))
 
     @property
     def is_about_prices(self) -> bool:
-        """Whether prices are what stands in the way, and nothing that comes before them."""
+        """Whether missing prices are the first thing that keeps it from trading."""
         return self.has_no_prices and self.reason in ("", Code.NO_DATA_CONNECTION)
 
     @property
     def message(self) -> str:
         if not self.reason and not self.worker_hint and self.has_no_prices:
-            return "Its price source tells nothing: an entry is refused until it does."
+            return "Its price source delivers no prices; entries are refused until it does."
         if not self.connection.is_active and count_open_items(self.connection):
             return self._switched_off_message()
         if self.worker_hint and not self.reason:
             return self.worker_message
         if self.paused_by_owner:
-            return "You paused everything. Resume, and it takes the next signal."
+            return "You paused everything. Resume trading to take the next signal."
         return f"{sentence(self.reason)} {hint(self.reason)}" if self.reason else (
-            "Takes the next signal.")  # fmt: skip
+            "Ready to trade the next signal.")  # fmt: skip
 
     @property
     def list_message(self) -> str:
-        """The same where there is one line for it: what is wrong, not where that can be read."""
-        said = self.state.last_error if self.state and self.reason in FAILING else ""
-        return shorten(said, MAX_LIST_CHARS, placeholder=" …") or self.message
+        """The message for a list: the error itself where there is one, shortened."""
+        error = self.state.last_error if self.state and self.reason in FAILING else ""
+        return shorten(error, MAX_LIST_CHARS, placeholder=" …") or self.message
 
     def _switched_off_message(self) -> str:
         found = describe_open_items(open_items(self.connection.pk))
-        said = f"It is switched off and takes no signal. Still open there: {found}."
+        state = f"Switched off; it takes no signals. Still open there: {found}."
         if self.worker_hint:
-            return f"{said} Nobody looks after that until its worker runs."
+            return f"{state} These are not monitored until its worker runs."
         if self.health[0] != "paused":
-            return f"{said} That is watched, but something is wrong there."
-        return f"{said} That is watched as ever: stops, targets and exits go on."
+            return f"{state} These are monitored, but the account has a problem."
+        return f"{state} These are still monitored: stops, targets and exits work."
 
     @property
     def next_step(self) -> tuple[str, str] | None:
-        """(address, what the link says), None where waiting is all there is to do."""
+        """(address, text of the link) of what the tenant can do; None: nothing but wait."""
         if self.paused_by_owner:
             return reverse("portal:resume"), "Resume everything…"
         named = NEXT_STEPS.get(Code(self.reason)) if self.reason in Code.__members__ else None
@@ -175,28 +175,28 @@ class Account:
 
     @property
     def is_next_step_elsewhere(self) -> bool:
-        """Whether what is to be done is done on another page than the account's own."""
+        """Whether the next step is on another page than the account's own."""
         own = reverse("portal:account", args=[self.connection.pk])
         return self.next_step is not None and self.next_step[0] != own
 
     @property
     def maintenance(self) -> MaintenanceNotice:
-        """When its broker is maintained."""
+        """When its broker has maintenance, now or next."""
         return describe(self.connection)
 
     @property
     def is_test_pending(self) -> bool:
-        """Whether a test was asked for and has not been done since."""
+        """Whether a requested test has not run yet."""
         return is_test_pending(self.state)
 
     @property
     def checks(self) -> list[dict[str, Any]]:
-        """The named checks of the last test, with their shapes."""
+        """The checks of the last test, each with its result and badge."""
         return test_checks(self.state)
 
 
 def connections_of(user: User) -> QuerySet[ExecutionConnection]:
-    """Return a tenant's connections that are not archived. Credentials are never even loaded."""
+    """Return a tenant's connections that are not archived, without loading their credentials."""
     return with_display_columns(
         ExecutionConnection.objects.live()
         .of(user.pk)
@@ -211,7 +211,7 @@ def connections_of(user: User) -> QuerySet[ExecutionConnection]:
 
 
 def accounts_of(user: User) -> list[Account]:
-    """Return all of them by name, in two statements."""
+    """Return a tenant's accounts by name, in two statements."""
     found = list(connections_of(user))
     why = skip_reasons([row.pk for row in found]) if found else {}
     paused = _paused_everything(user, why.values())
@@ -231,7 +231,7 @@ def _paused_everything(user: User, why: Iterable[str]) -> bool:
 
 
 def account_of(user: User, pk: UUID) -> Account | None:
-    """Return one of them; None: there is none, or it is somebody else's."""
+    """Return one of the tenant's accounts, or None."""
     found = connections_of(user).filter(pk=pk).first()
     if found is None:
         return None
@@ -240,13 +240,15 @@ def account_of(user: User, pk: UUID) -> Account | None:
 
 
 def presets_for(user: User) -> QuerySet[TradingPreset]:
-    """Return the tenant's own presets and the operators'."""
+    """Return the presets that a tenant may use: their own and the operators'."""
     return TradingPreset.objects.filter(Q(user=user) | Q(user=None))
 
 
 def price_sources_for(user: User, *, kept: int | None = None) -> QuerySet[DataConnection]:
-    """Return the tenant's own sources and the operators' that are on. kept: one that is chosen
-    already stays a choice."""
+    """Return the active price sources that a tenant may use: their own and the operators'.
+
+    kept: the source in use, which stays a choice although it is off.
+    """
     return DataConnection.objects.filter(
         Q(user=user) | Q(user=None), Q(is_active=True) | Q(pk=kept)
     )

@@ -1,4 +1,4 @@
-"""Feeds that a tenant may take, and what takes them already."""
+"""Feeds that a tenant may subscribe to, and their subscriptions."""
 
 from dataclasses import dataclass
 
@@ -13,7 +13,7 @@ from users.models import User
 
 @dataclass(frozen=True, slots=True)
 class FeedOption:
-    """A feed with the tenant's subscriptions to it, and the accounts that do not take it yet."""
+    """A feed, the tenant's subscriptions to it, and their accounts without one."""
 
     feed: Feed
     taken: list[Subscription]
@@ -21,7 +21,7 @@ class FeedOption:
 
 
 def subscribable_feeds(user: User) -> QuerySet[Feed]:
-    """Return the public feeds, the tenant's own, and those that they take."""
+    """Return the public feeds, the tenant's own, and those that they are subscribed to."""
     taken = Q(subscriptions__connection__user=user, subscriptions__archived_at=None)
     mine = Feed.objects.filter(taken).values("pk")
     open_ones = Q(is_public=True, archived_at=None) | Q(owner=user, archived_at=None)
@@ -29,7 +29,7 @@ def subscribable_feeds(user: User) -> QuerySet[Feed]:
 
 
 def subscriptions_of(user: User) -> QuerySet[Subscription]:
-    """Return what a tenant's accounts take now."""
+    """Return the current subscriptions of a tenant's accounts."""
     live = Subscription.objects.filter(
         connection__user=user, connection__archived_at=None, archived_at=None
     )
@@ -38,7 +38,7 @@ def subscriptions_of(user: User) -> QuerySet[Subscription]:
 
 
 def feed_options(user: User, accounts: list[Account]) -> list[FeedOption]:
-    """Return every feed with who takes it, those that are taken first, in two statements."""
+    """Return the feeds with their subscriptions, subscribed ones first, in two statements."""
     taken: dict[int, list[Subscription]] = {}
     for subscription in subscriptions_of(user):
         taken.setdefault(subscription.feed_id, []).append(subscription)
@@ -48,4 +48,4 @@ def feed_options(user: User, accounts: list[Account]) -> list[FeedOption]:
         ids = {subscription.connection_id for subscription in mine}
         free = [account for account in accounts if account.connection.pk not in ids]
         found.append(FeedOption(feed, mine, free))
-    return sorted(found, key=lambda offer: (not offer.taken, offer.feed.name))
+    return sorted(found, key=lambda option: (not option.taken, option.feed.name))

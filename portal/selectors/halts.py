@@ -1,4 +1,4 @@
-"""Halts of trading that concern a tenant, in words."""
+"""Kill switches that affect a tenant, with texts for the banner."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from users.models import User
 
 @dataclass(frozen=True, slots=True)
 class Halt:
-    """One halt that is set. is_mine: the tenant set it, and releases it."""
+    """One kill switch that is set. is_mine: the tenant set it and can release it."""
 
     switch: KillSwitch
     is_mine: bool
@@ -48,7 +48,7 @@ class Halt:
 
 
 def halts_affecting(user: User) -> list[Halt]:
-    """Return what is set now, the widest first."""
+    """Return the kill switches that affect a tenant now, the widest scope first."""
     taken = Subscription.objects.filter(connection__user=user, archived_at=None).values("feed")
     concern = Q(scope="ALL") | Q(user=user) | Q(connection__user=user)
     found = KillSwitch.objects.filter(

@@ -16,12 +16,12 @@ from positions.selectors import protection, with_prices
 from signals.symbols import slippage_unit
 from users.models import User
 
-STALE_AFTER = timedelta(minutes=5)  # of market time: an older price is told as old
+STALE_AFTER = timedelta(minutes=5)  # of market time: an older price is marked as late
 
 
 @dataclass(frozen=True, slots=True)
 class PositionView:
-    """One position; an open one has been read `with_prices`."""
+    """One position for display; an open one must come from `with_prices`."""
 
     position: Any
 
@@ -31,28 +31,28 @@ class PositionView:
 
     @property
     def is_unprotected(self) -> bool:
-        return self.shape[0] == "naked"
+        return self.shape[0] == "unprotected"
 
     @property
     def unprotected_reason(self) -> str:
-        """Why it has no stop at this moment, in a sentence."""
+        """Why its stop is missing now, in a sentence; empty: not known."""
         why = self.position.unprotected_reason
         return Code[why].sentence if why in Code.__members__ else ""
 
     @property
     def exit_blocker(self) -> str:
-        """Why no exit can be sent now, in sentences; '' if one can."""
+        """Why no exit can be sent now, in sentences; empty: one can."""
         code = getattr(self.position, "exit_blocker", "")
         return f"{Code[code].sentence} {Code[code].hint}" if code else ""
 
     @property
     def is_without_stop(self) -> bool:
-        """Nobody watches a stop: it is missing, or none was ever wanted."""
+        """Whether no stop is active: it is missing, or the signal has none."""
         return self.is_unprotected or self.position.sl is None
 
     @property
     def unprotected_seconds(self) -> float:
-        """Machine time without its stop; before that was noted, since we last did anything."""
+        """Seconds of machine time without its stop; if not recorded, since our last activity."""
         since = self.position.unprotected_since or self.position.last_activity_at
         age: timedelta = timezone.now() - since
         return age.total_seconds()
@@ -72,13 +72,13 @@ class PositionView:
 
     @property
     def net(self) -> Decimal:
-        """What it has made so far, after commission."""
+        """Its realized result after commission."""
         made: Decimal = self.position.realized_pnl - self.position.commission
         return made
 
     @property
     def free(self) -> Decimal:
-        """What is not being closed already."""
+        """The open quantity that no exit has reserved."""
         left: Decimal = self.position.quantity - self.position.reserved
         return left
 
@@ -89,12 +89,12 @@ class PositionView:
 
     @property
     def unit(self) -> Unit:
-        """What distances of its price are told in: pips of a currency, basis points of a coin."""
+        """The unit of price distances: pips for currencies, basis points for coins."""
         return slippage_unit(self.position.pair)
 
     @property
     def to_stop(self) -> Decimal | None:
-        """How far the price may still go, in `unit`; negative: it is past the stop."""
+        """The distance to the stop in `unit`; negative: the price is past it."""
         position, price = self.position, self.position.current_price
         if position.sl is None or price is None or not position.pip:
             return None

@@ -1,4 +1,4 @@
-"""Where an account's prices come from, as its owner reads it."""
+"""Where an account's prices come from, for its owner."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,9 @@ from users.models import User
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """source None: it has none. offers_own: its own broker could tell them and does not yet."""
+    """An account's price source; None: it has none. offers_own: its own broker could provide prices
+    and does not yet.
+    """
 
     source: DataConnection | None
     status: SourceStatus | None
@@ -25,17 +27,17 @@ class Prices:
 
     @property
     def broker_connection(self) -> ExecutionConnection | None:
-        """Another account of the reader's that tells them."""
+        """The reader's other account whose broker provides them, if any."""
         return None if self.source is None or self.is_own else self.source.broker_connection
 
     @property
     def others(self) -> int:
-        """How many other accounts of the reader's go by the same prices."""
+        """How many other accounts of the reader use the same source."""
         return max(self.users - 1, 0)
 
 
 def prices_of(connection: ExecutionConnection, reader: User) -> Prices:
-    """Return where an account's prices come from, and how that fares now."""
+    """Return where an account's prices come from, and the status of that source."""
     found = source_with_status(connection)
     is_own = found is not None and found.broker_connection_id == connection.pk
     users = ExecutionConnection.objects.live().of(reader.pk).filter(data_connection=found)

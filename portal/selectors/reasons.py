@@ -1,4 +1,4 @@
-"""Whom a reason has hit lately, of one tenant's accounts."""
+"""A tenant's recent orders with a given reason."""
 
 from execution.models import Order
 from execution.order_reasons import with_reason
@@ -6,12 +6,12 @@ from portal.order_explanations import Explanation, explain
 from portal.selectors.accounts import connections_of
 from users.models import User
 
-RECENT_ORDERS = 500  # orders that are looked through
+RECENT_ORDERS = 500  # that are searched
 MAX_SHOWN = 20
 
 
 def recent_orders_with(user: User, reason: str) -> list[tuple[Order, Explanation]]:
-    """The tenant's last orders that ended, or wait, for this reason; newest first."""
+    """Return the tenant's recent orders that ended, or wait, for this reason; newest first."""
     mine = Order.objects.filter(connection__in=connections_of(user)).order_by("-id")
     latest = list(mine.values_list("pk", flat=True)[:RECENT_ORDERS])
     found = with_reason(mine.filter(pk__in=latest), reason).select_related("connection")

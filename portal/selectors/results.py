@@ -1,4 +1,4 @@
-"""What a tenant's accounts are worth and made today. Paper money is never added to real money."""
+"""Equity and today's result of a tenant's accounts; paper and real money are kept apart."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -55,18 +55,18 @@ class CurrencySummary:
 def currency_summaries(
     accounts: Sequence[Account], held: Sequence[PositionView]
 ) -> list[CurrencySummary]:
-    """Return the money by currency, the real first: equity as last told, today's result."""
+    """Return equity (as last synced) and today's result by currency, real money first."""
     found: dict[Key, CurrencySummary] = {}
     for account in accounts:
         if account.snapshot:
-            purse = _summary_of(found, account.snapshot.currency, account.is_paper)
-            purse.accounts.append(account)
+            summary = _summary_of(found, account.snapshot.currency, account.is_paper)
+            summary.accounts.append(account)
     for row in _closed_today(accounts):
-        purse = _summary_of(found, row["currency"] or "", row["kind"] == "paper")
-        purse.closed += row["made"]
-        purse.lines.append(_closed_line(row))
+        summary = _summary_of(found, row["currency"] or "", row["kind"] == "paper")
+        summary.closed += row["made"]
+        summary.lines.append(_closed_line(row))
     _add_open(found, held)
-    return sorted(found.values(), key=lambda purse: (purse.is_paper, purse.currency))
+    return sorted(found.values(), key=lambda summary: (summary.is_paper, summary.currency))
 
 
 def _summary_of(
@@ -77,15 +77,15 @@ def _summary_of(
 
 def _closed_line(row: dict[str, Any]) -> Line:
     many = row["many"]
-    told = CloseReason(row["close_reason"]).label if row["close_reason"] else "Closed"
+    reason = CloseReason(row["close_reason"]).label if row["close_reason"] else "Closed"
     note = f"{many} position{'' if many == 1 else 's'}, after commission"
     if beside := row["beside"]:
         note += f"; fees of {beside} not included: no rate was quoted"
-    return Line(f"{row['pair']}: {told[0].lower()}{told[1:]}", note, row["made"])
+    return Line(f"{row['pair']}: {reason[0].lower()}{reason[1:]}", note, row["made"])
 
 
 def _closed_today(accounts: Sequence[Account]) -> Sequence[dict[str, Any]]:
-    """What was closed since each account's trading day began, by currency, pair and reason."""
+    """Sum what closed since each account's trading day began, by currency, pair and reason."""
     zones = defaultdict(list)
     for account in accounts:
         preset = account.connection.preset
@@ -112,11 +112,11 @@ def _add_open(found: dict[Key, CurrencySummary], held: Sequence[PositionView]) -
     for one in held:
         by_pair[(one.currency, one.is_paper), one.position.pair].append(one)
     for (key, pair), group in by_pair.items():
-        purse = _summary_of(found, *key)
+        summary = _summary_of(found, *key)
         priced = [o.position.unrealized_pnl for o in group if o.position.unrealized_pnl is not None]
-        purse.unpriced += len(group) - len(priced)
-        purse.open += sum(priced, ZERO)
+        summary.unpriced += len(group) - len(priced)
+        summary.open += sum(priced, ZERO)
         note = f"{len(group)} position{'' if len(group) == 1 else 's'}, at the last price"
         if missing := len(group) - len(priced):
             note += f"; {missing} without a price left out"
-        purse.lines.append(Line(f"Open {pair}", note, sum(priced, ZERO)))
+        summary.lines.append(Line(f"Open {pair}", note, sum(priced, ZERO)))

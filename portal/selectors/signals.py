@@ -1,4 +1,4 @@
-"""Signals as one tenant's accounts met them."""
+"""Signals, and what one tenant's accounts did with them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ WRITTEN_AT_PUBLICATION = Q(leg__startswith="entry") | ~Q(signal__action="OPEN")
 
 @dataclass(frozen=True, slots=True)
 class SignalSummary:
-    """A signal in a list, with what became of it on the tenant's accounts."""
+    """A signal in a list, with its results on the tenant's accounts."""
 
     signal: Signal
     shares: Counter[str]
@@ -38,7 +38,7 @@ class SignalSummary:
 
     @property
     def is_settled(self) -> bool:
-        """Whether no order of it can change any more without somebody acting."""
+        """Whether its orders can no longer change on their own."""
         return not (self.shares["working"] or self.shares["unknown"])
 
     @property
@@ -71,7 +71,7 @@ def signal_summaries(user: User, signals: Sequence[Signal]) -> list[SignalSummar
 
 @dataclass(frozen=True, slots=True)
 class AccountOutcome:
-    """What one account did with the signal."""
+    """What one account did with the signal: its order, fills and position."""
 
     order: Order
     fills: list[Fill]
@@ -91,7 +91,7 @@ class AccountOutcome:
 
     @property
     def can_cancel(self) -> bool:
-        """Whether something of it still works, and nobody asked for its end yet."""
+        """Whether it is still working and no cancel is requested."""
         return self.order.status in CANCELLABLE and not self.order.pending_action
 
     @property
@@ -121,7 +121,7 @@ class SignalHistory:
 
     @property
     def worst(self) -> AccountOutcome | None:
-        """The fill furthest from its asked price."""
+        """The fill with the largest slippage, better or worse."""
         measured = [one for one in self.outcomes if one.order.slippage_pips is not None]
         return max(measured, key=lambda one: abs(one.order.slippage_pips or 0), default=None)
 
@@ -131,7 +131,7 @@ class SignalHistory:
 
     @property
     def results(self) -> list[tuple[str, bool, Decimal]]:
-        """(currency, paper?, result so far): what was taken, and what is open at the last price."""
+        """(currency, is paper, result so far): realized, plus what is open at the last price."""
         sums: dict[tuple[str, bool], Decimal] = {}
         for held in self.held:
             key = held.currency, held.is_paper

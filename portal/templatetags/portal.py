@@ -1,4 +1,4 @@
-"""What the portal's templates write beside the shared tags (common/templatetags)."""
+"""Template tags of the portal, besides the shared ones (common/templatetags)."""
 
 from decimal import Decimal
 from typing import Any
@@ -16,29 +16,29 @@ TO_DO_WITH_PK = frozenset({"account", "account_edit", "credentials"})
 
 @register.filter
 def at_pip(price: Decimal | None, pip: Decimal | None) -> str:
-    """A price with its instrument's own digits."""
+    """Format a price with its instrument's digits."""
     return format_price(price, pip)
 
 
 @register.filter
 def shape(state: tuple[str, str]) -> SafeString:
-    """A badge of a shape and a word that come together."""
+    """Render a badge from (shape, label)."""
     return badge(*state)
 
 
 @register.filter
 def wrong_fields(form: Form) -> list[BoundField]:
-    """The fields of a form that must be corrected, in the order in which they are shown."""
+    """Return the fields of a form that have errors, in display order."""
     return [field for field in form if field.errors]
 
 
 @register.filter
 def initial(text: str) -> str:
-    """`Long EUR/USD`, of `long EUR/USD`; the rest stays as it is."""
+    """Capitalize the first letter only: `Long EUR/USD`."""
     return text[:1].upper() + text[1:]
 
 
 @register.simple_tag(takes_context=True)
 def here(context: dict[str, Any], *names: str) -> SafeString:
-    """Mark the part of the navigation that the page belongs to."""
+    """Mark the navigation entry of the current page."""
     return SafeString(' aria-current="page"' if context.get("section") in names else "")

@@ -1,1 +1,1 @@
-"""The pages, one module for each part of the navigation."""
+"""The pages, one module for each entry of the navigation."""

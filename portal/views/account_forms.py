@@ -1,4 +1,4 @@
-"""Adding an account, changing it, and its credentials, each said before it is done."""
+"""Adding, changing and removing an account, and its credentials, each after a confirmation."""
 
 from urllib.parse import urlencode
 from uuid import UUID
@@ -27,50 +27,52 @@ from users.models import User
 
 @tenants_only
 def add(request: HttpRequest) -> HttpResponse:
-    """A new account: first its broker, then what that asks for; its page says what is next."""
+    """Add an account: choose its broker type, then enter its settings."""
     user, kind = current_user(request), selected_broker_type(request)
     if kind is None or has_only_broker_type(request):
         return _choose(request)
     form = AddForm(user, kind, request.POST or None)
     made: list[UUID] = []
     points = [
-        Consequence("pending", "It trades nothing yet: enter its credentials if the broker wants "
-                               "some, "
-              "then run its test. No entry is sent before the test has passed."),
-        Consequence("skipped", "It takes signals only of feeds that you subscribe it to."),
-    ]  # fmt: skip
+        Consequence(
+            "pending",
+            "It does not trade yet. Enter its credentials if the broker needs them, then run its "
+            "test. No entry is sent before the test has passed.",
+        ),
+        Consequence("skipped", "It takes signals only from feeds that you subscribe it to."),
+    ]
     title = f"Add an account: {broker_type_label(kind)}"
     question = ConfirmationPage(
-        title, points, "Add it", reverse("portal:accounts"), False, form, "Not now"
+        title, points, "Add the account", reverse("portal:accounts"), False, form, "Not now"
     )
 
     def act() -> str:
         made.append(_create(form, kind, user))
-        return "The account is added. Run its test next."
+        return "The account was added. Run its test next."
 
     answer = confirm(request, question, act)
     return HttpResponseRedirect(address(made[0])) if made and answer.status_code == 302 else answer
 
 
 def _choose(request: HttpRequest) -> HttpResponse:
-    """Ask for the broker."""
+    """Ask for the broker type."""
     form = BrokerTypeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         return HttpResponseRedirect(f"{request.path}?{urlencode(form.cleaned_data)}")
-    points = [Consequence("pending", "What the broker needs to know is asked for next.")]
-    question = ConfirmationPage("Add an account", points, "Go "
-                                                          "on", reverse("portal:accounts"), False,
-                        form, "Not now")  # fmt: skip
+    points = [Consequence("pending", "You enter the broker's settings in the next step.")]
+    question = ConfirmationPage(
+        "Add an account", points, "Continue", reverse("portal:accounts"), False, form, "Not now"
+    )
     return page(request, "confirm.html", question=question, status=422 if form.errors else 200)
 
 
 def _create(form: AddForm, kind: str, user: User) -> UUID:
-    said = form.cleaned_data
-    own = said["data_connection"] == OWN
+    data = form.cleaned_data
+    own = data["data_connection"] == OWN
     made = services.create_connection(
-        by=user, user=user, type=kind, name=said["name"], account=said["account"],
-        exchange_name=said.get("exchange_name") or "", settings=form.entered_settings(),
-        preset=said["preset"], data_connection=None if own else said["data_connection"],
+        by=user, user=user, type=kind, name=data["name"], account=data["account"],
+        exchange_name=data.get("exchange_name") or "", settings=form.entered_settings(),
+        preset=data["preset"], data_connection=None if own else data["data_connection"],
     )  # fmt: skip
     if own:
         use_own_prices(made.pk, by=user)
@@ -79,22 +81,24 @@ def _create(form: AddForm, kind: str, user: User) -> UUID:
 
 @tenants_only
 def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Name, settings, preset, price source, and what it may correct by itself."""
+    """Change name, settings, preset, price source and automatic correction."""
     user = current_user(request)
     if request.method == "POST":
-        lock_connection(
-            find(request, pk).connection.pk, user, archived_too=True
-        )  # judged and written as it is now
+        # locked, so that what is validated is what is written
+        lock_connection(find(request, pk).connection.pk, user, archived_too=True)
     connection = find(request, pk).connection
     form = ChangeAccountForm(user, connection, request.POST or None)
     points = [
-        Consequence("validated", "Counts from the next signal on. What is open keeps its size and "
-                                 "its "
-              "stops."),
-        Consequence("pending", "Where you change what the broker needs to know, no entry is sent "
-                               "before "
-              "the next test has passed; it runs by itself."),
-    ]  # fmt: skip
+        Consequence(
+            "validated",
+            "Applies from the next signal on. Open positions keep their size and stops.",
+        ),
+        Consequence(
+            "pending",
+            "If you change the broker's settings, no entry is sent until the next test has passed. "
+            "It runs automatically.",
+        ),
+    ]
     question = ConfirmationPage(
         f"Change {connection.name}", points, "Save", address(pk), False, form
     )
@@ -102,72 +106,77 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     def act() -> str:
         changes = form.changed_values()
         if not changes:
-            return "Nothing was different; all stays as it was."
+            return "Nothing was changed."
         own = changes.get("data_connection") == OWN and changes.pop("data_connection")
         services.update_connection(pk, by=user, **changes)
         if own:
             use_own_prices(pk, by=user)
-        return "Saved. It counts from the next signal on."
+        return "Saved. The change applies from the next signal on."
 
     return confirm(request, question, act)
 
 
 @tenants_only
 def credentials(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Take new credentials. They are sealed at once; this process could not read them again."""
+    """Store new credentials. They are sealed at once; this process cannot open them again."""
     user = current_user(request)
     connection = find(request, pk).connection
     form = CredentialsForm(connection.type, request.POST or None)
     points = [
-        Consequence("safe", "Sealed before they are stored; only the processes that trade can "
-                            "open them. "
-              "Nobody is shown them again, not even you."),
-        Consequence("pending", "They replace all that is stored. The account takes no entry until "
-                               "its "
-              "next test has passed."),
-    ]  # fmt: skip
+        Consequence(
+            "safe",
+            "They are encrypted before they are stored. Only the trading processes can decrypt "
+            "them; they are never shown again, not even to you.",
+        ),
+        Consequence(
+            "pending",
+            "They replace all stored credentials. No entry is sent until the next test has passed.",
+        ),
+    ]
     verb = "Replace" if connection.has_credentials else "Enter"
-    question = ConfirmationPage(f"{verb} the credentials of {connection.name}", points, "Seal and "
-                                                                                        "store",
-                        address(pk), False, form)  # fmt: skip
+    title = f"{verb} the credentials of {connection.name}"
+    question = ConfirmationPage(title, points, "Encrypt and store", address(pk), False, form)
 
     def act() -> str:
         services.set_credentials(pk, by=user, values=form.entered_values())
-        return "The credentials are stored. Test the account to see whether they open."
+        return "The credentials were stored. Test the account to check that they work."
 
     return confirm(request, question, act)
 
 
 @tenants_only
 def remove(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Give the account up here: what was connected by mistake, or is used no more."""
+    """Remove an account that is no longer used; its history stays."""
     user = current_user(request)
     name = find(request, pk).connection.name
     points = [
-        Consequence("cancelled", "It takes no signal any more, its feeds end, and it is gone from "
-                                 "these "
-              "pages. Another account may have its number and its key then."),
-        Consequence("filled", "Orders, positions and results stay as history. Nothing is sent to "
-                              "the "
-              "broker."),
-    ]  # fmt: skip
+        Consequence(
+            "cancelled",
+            "It takes no more signals, its subscriptions end, and it disappears from these pages. "
+            "Its account number and key can be connected again.",
+        ),
+        Consequence(
+            "filled",
+            "Orders, positions and results are kept as history. Nothing is sent to the broker.",
+        ),
+    ]
     if others := other_accounts_using(pk):
-        said = (
-            f"Its prices go with it: {join_first(others)} would get no entry, and stops that we "
-            f"hold"
-            " there would see no price. Choose another price source there first."
+        text = (
+            f"Its prices go with it: {join_first(others)} would get no entries, and stops that "
+            "Fillcast guards there would not be monitored. Choose another price source there first."
         )
-        points.insert(0, Consequence("attention", said))
+        points.insert(0, Consequence("attention", text))
     if found := open_items(pk):
-        said = (
-            f"Open there: {describe_open_items(found)}. It cannot be removed before that is closed."
+        text = (
+            f"Still open: {describe_open_items(found)}. Close this before you remove the account."
         )
-        points.insert(0, Consequence("attention", said))
-    question = ConfirmationPage(f"Remove {name}?", points, "Remove it", reverse("portal:accounts"),
-                        keep="Keep it")  # fmt: skip
+        points.insert(0, Consequence("attention", text))
+    question = ConfirmationPage(
+        f"Remove {name}?", points, "Remove it", reverse("portal:accounts"), keep="Keep it"
+    )
 
     def act() -> str:
         services.archive_connection(pk, by=user)
-        return f"{name} is removed."
+        return f"{name} was removed."
 
     return confirm(request, question, act)

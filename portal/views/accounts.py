@@ -24,7 +24,7 @@ LAST = 8
 
 
 def find(request: HttpRequest, pk: UUID) -> Account:
-    """The tenant's own account. Raises Http404 for any other."""
+    """Return the tenant's own account. Raises Http404 for any other."""
     found = account_of(current_user(request), pk)
     if found is None:
         raise Http404
@@ -32,18 +32,19 @@ def find(request: HttpRequest, pk: UUID) -> Account:
 
 
 def address(pk: UUID) -> str:
+    """Return the address of an account's page."""
     return reverse("portal:account", args=[pk])
 
 
 @tenants_only
 def accounts(request: HttpRequest) -> HttpResponse:
-    """All of them, with what is to be done."""
+    """List the accounts, each with its state and next step."""
     return page(request, "accounts.html", accounts=accounts_of(current_user(request)))
 
 
 @tenants_only
 def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """One account."""
+    """One account: state, orders, differences, prices and subscriptions."""
     found = find(request, pk)
     orders = Order.objects.filter(connection_id=pk).select_related("signal").order_by("-pk")[:LAST]
     return page(
@@ -62,13 +63,13 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 
 @tenants_only
 def live(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Its health and the checks of its last test, asked for while a test runs."""
+    """The account's health and last test, polled while a test runs."""
     return panel(request, "account/live.html", account=find(request, pk))
 
 
 @tenants_only
 def test(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Have a trading process test the account; nothing is traded."""
+    """Request a connection test from a trading process; it places no order."""
     user = current_user(request)
     find(request, pk)
     return run_action(request, lambda: _request_test(pk, user), back=address(pk) + "#checks")
@@ -77,12 +78,12 @@ def test(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 def _request_test(pk: UUID, user: User) -> str:
     services.request_test(pk, by=user)
     transaction.on_commit(lambda: tasks.enqueue_test(pk))
-    return "The account is being tested; the checks appear below by themselves."
+    return "The test is running; its checks appear below."
 
 
 @tenants_only
 def pause(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Take no entries; it needs no question, since nothing is sent and one click takes it back."""
+    """Pause an account without a question: nothing is sent, and one click resumes it."""
     user = current_user(request)
     name = find(request, pk).connection.name
     return run_action(request, lambda: _pause(pk, name, user), back=address(pk))
@@ -90,13 +91,13 @@ def pause(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 
 def _pause(pk: UUID, name: str, user: User) -> str:
     if not services.pause(pk, by=user):
-        return f"{name} was paused already."
+        return f"{name} is already paused."
     return f"{name} is paused: new signals are skipped, open positions keep their stops."
 
 
 @tenants_only
 def resume(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Take signals again."""
+    """Resume a paused account."""
     user = current_user(request)
     row = find(request, pk).connection
     return run_action(request, lambda: _resume(row, user), back=address(pk))
@@ -110,7 +111,7 @@ def _resume(row: ExecutionConnection, user: User) -> str:
 
 @tenants_only
 def switch_on(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Take signals again, where it was switched off by an operator or the API."""
+    """Switch on an account that an operator or the API switched off."""
     user = current_user(request)
     row = find(request, pk).connection
     return run_action(request, lambda: _switch_on(row, user), back=address(pk))
@@ -118,13 +119,13 @@ def switch_on(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 
 def _switch_on(row: ExecutionConnection, user: User) -> str:
     if not services.activate(row.pk, by=user):
-        return f"{row.name} was switched on already."
+        return f"{row.name} is already switched on."
     return f"{row.name} is switched on. {resume_message(row)}"
 
 
 @tenants_only
 def own_prices(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Let its own broker tell its prices; it needs no question, another source is a click away."""
+    """Use the prices of the account's own broker, without a question: it is easily undone."""
     user = current_user(request)
     name = find(request, pk).connection.name
     return run_action(request, lambda: _own_prices(pk, name, user), back=address(pk) + "#prices")
@@ -132,4 +133,4 @@ def own_prices(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 
 def _own_prices(pk: UUID, name: str, user: User) -> str:
     use_own_prices(pk, by=user)
-    return f"{name} goes by what its own broker tells, from the next signal on."
+    return f"{name} uses its own broker's prices from the next signal on."

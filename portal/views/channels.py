@@ -1,4 +1,4 @@
-"""Where one is notified besides the inbox: channels listed, made, tested, confirmed, removed."""
+"""A user's notification channels: list, create, test, confirm, remove."""
 
 from typing import Any
 
@@ -16,55 +16,52 @@ from events.models import Channel, EventKind
 from events.selectors import channels_of
 from events.services import KINDS, create_channel, send_test
 from portal.pages import current_user, run_action, with_security_headers
-from portal.views.keys import key_owners_only as for_everybody
-from portal.views.keys import own_page
+from portal.views.keys import own_page, signed_in_only
 from users.tenancy import for_all_tenants, on_behalf_of
 
-LABELS = {
-    EventKind.ORDER_PLACED: "order.placed (only if it is chosen)",
-}
+LABELS = {EventKind.ORDER_PLACED: "order.placed (only if you choose it)"}
 
 
 class NewChannelForm(forms.Form):
-    """What a new channel shall be."""
+    """A new notification channel."""
 
     name = forms.CharField(max_length=100, help_text="Such as “phone” or “team chat”.")
     url = forms.CharField(
         label="Address",
         max_length=500,
         help_text="mailto:name@example.com, a webhook https://…, or an apprise URL (Discord, Slack,"
-        " Telegram, Teams …). It is stored sealed and never shown again.",
+        " Telegram, Teams …). It is stored encrypted and never shown again.",
         widget=forms.TextInput(attrs={"autocomplete": "off", "spellcheck": "false"}),
     )
     kinds = forms.MultipleChoiceField(
-        label="Only these kinds",
+        label="Only these events",
         required=False,
         choices=[(str(kind), LABELS.get(EventKind(kind), str(kind))) for kind in sorted(KINDS)],
         widget=forms.CheckboxSelectMultiple,
-        help_text="None chosen: all but order.placed.",
+        help_text="If you choose none: all except order.placed.",
     )
 
 
-@for_everybody
+@signed_in_only
 def channels(request: HttpRequest) -> HttpResponse:
-    """All of one's channels, with what keeps one from working."""
+    """List the user's channels, each with its last error."""
     return own_page(
         request, "channels.html", channels=[_row(one) for one in channels_of(_my_id(request))]
     )
 
 
-@for_everybody
+@signed_in_only
 def create(request: HttpRequest) -> HttpResponse:
-    """Make a channel. An e-mail address has to be confirmed before anything else is sent there."""
+    """Create a channel. An e-mail address must be confirmed before notifications go there."""
     form = NewChannelForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        said = form.cleaned_data
+        data = form.cleaned_data
 
         def act() -> str:
-            made = create_channel(user_id=_my_id(request), **said)
+            made = create_channel(user_id=_my_id(request), **data)
             if made.is_mail:
-                return f"A message is on its way to the address of “{made.name}”. Open its link."
-            return f"“{made.name}” gets what happens from now on. Send a test message."
+                return f"We sent a message to the address of “{made.name}”. Open the link in it."
+            return f"“{made.name}” gets notifications from now on. Send a test message."
 
         try:
             with transaction.atomic():
@@ -77,44 +74,46 @@ def create(request: HttpRequest) -> HttpResponse:
     return own_page(request, "channel_new.html", status=status, form=form)
 
 
-@for_everybody
+@signed_in_only
 def test(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Send a test message there."""
+    """Send a test message to a channel."""
     channel = _mine(request, pk)
 
     def act() -> str:
         send_test(channel_id=channel.pk)
-        return f"A test message is on its way to “{channel.name}”. Reload for its outcome."
+        return f"A test message is being sent to “{channel.name}”. Reload to see the result."
 
     return run_action(request, act, back=reverse("security:channels"))
 
 
-@for_everybody
+@signed_in_only
 def resend(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Send the message with the confirmation link again."""
+    """Send a new confirmation link."""
     channel = _mine(request, pk)
 
     def act() -> str:
         confirmation.request_confirmation(channel.pk)
-        return f"A new message is on its way to the address of “{channel.name}”. Open its link."
+        return f"We sent a new message to the address of “{channel.name}”. Open the link in it."
 
     return run_action(request, act, back=reverse("security:channels"))
 
 
-@for_everybody
+@signed_in_only
 def remove(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Ask, then remove a channel with what still waits to be sent there."""
+    """Ask, then remove a channel and its unsent messages."""
     channel, back = _mine(request, pk), reverse("security:channels")
     if request.method == "POST":
 
         def act() -> str:
             channel.delete()
-            return f"“{channel.name}” is removed."
+            return f"“{channel.name}” was removed."
 
         return run_action(request, act, back=back)
     points = [
-        Consequence("cancelled", "Nothing is sent there any more, also not what still waits."),
-        Consequence("safe", "Your inbox and other channels stay as they are."),
+        Consequence(
+            "cancelled", "Nothing more is sent there, including messages that are still waiting."
+        ),
+        Consequence("safe", "Your inbox and other channels do not change."),
     ]
     title = f"Remove the channel “{channel.name}”?"
     question = ConfirmationPage(title, points, "Remove it", back, keep="Keep it")
@@ -126,7 +125,7 @@ def confirm(request: HttpRequest, *, pk: int, code: str) -> HttpResponse:
 
     A GET changes nothing: mail servers open links too.
     """
-    with for_all_tenants():  # whoever reads that mailbox need not be signed in here
+    with for_all_tenants():  # the reader of the e-mail need not be signed in
         channel = Channel.objects.select_related("user").filter(pk=pk).first()
     is_valid = channel is not None and channel.user.is_active
     if channel is None or not is_valid or not confirmation.matches(channel, code):
@@ -136,7 +135,7 @@ def confirm(request: HttpRequest, *, pk: int, code: str) -> HttpResponse:
         with on_behalf_of(channel.user):
             try:
                 facts["channel"] = confirmation.confirm(pk, code)
-            except InvalidInputError:  # a newer one was requested, or it was removed, meanwhile
+            except InvalidInputError:  # meanwhile a newer link was sent, or the channel removed
                 return with_security_headers(
                     render(request, "portal/channel_confirm.html", status=404)
                 )
@@ -154,7 +153,7 @@ def _row(channel: Channel) -> dict[str, Any]:
 
 
 def _mine(request: HttpRequest, pk: int) -> Channel:
-    """Return one's own channel; another's is not there."""
+    """Return the user's own channel. Raises Http404 for any other."""
     channel = channels_of(_my_id(request)).filter(pk=pk).first()
     if channel is None:
         raise Http404

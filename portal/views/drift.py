@@ -1,4 +1,4 @@
-"""Where an account's broker and we differ: both sides side by side, and what its owner decides."""
+"""Differences between us and a broker: both sides, and the owner's decision."""
 
 from typing import Any
 from uuid import UUID
@@ -27,7 +27,7 @@ from users.models import User
 
 
 def drift_items_of(user: User) -> QuerySet[DriftItem]:
-    """Return what differs on a tenant's accounts, the longest open first; notes are left out."""
+    """Return the drift items of a tenant's accounts, oldest first, without notes."""
     mine = connections_of(user).values("pk")
     found = DriftItem.objects.filter(connection__in=mine).exclude(state=DriftItem.State.NOTED)
     return found.select_related("connection").defer("connection__sealed_credentials").order_by("pk")
@@ -42,7 +42,7 @@ def _find(request: HttpRequest, pk: int) -> DriftItem:
 
 @tenants_only
 def drift_item(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """One difference."""
+    """One drift item: both sides, the evidence and the possible decisions."""
     item = _find(request, pk)
     pairs, facts = drift_words.sides(item)
     return page(
@@ -64,7 +64,7 @@ def drift_item(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 @tenants_only
 def decide(request: HttpRequest, *, pk: int, decision: str) -> HttpResponse:
-    """Ask, then decide."""
+    """Ask for a confirmation, then apply the decision."""
     item, user = _find(request, pk), current_user(request)
     chosen = Decision(decision.upper())
     form = _form(item, chosen, request)
@@ -96,24 +96,24 @@ def _form(item: DriftItem, decision: Decision, request: HttpRequest) -> forms.Fo
     return RelinkForm(data) if decision is Decision.RELINK else None
 
 
-def _decide(item: DriftItem, decision: Decision, said: dict[str, Any], by: User) -> Decided:
+def _decide(item: DriftItem, decision: Decision, data: dict[str, Any], by: User) -> Decided:
     match decision:
         case Decision.ADOPT:
-            levels = Levels(said.get("stop_loss"), said.get("take_profit"))
+            levels = Levels(data.get("stop_loss"), data.get("take_profit"))
             return drift_decisions.adopt(item.pk, by=by, levels=levels)
         case Decision.RELINK:
             return drift_decisions.relink(
-                item.pk, by=by, order_id=said.get("order"), position_id=said.get("position")
+                item.pk, by=by, order_id=data.get("order"), position_id=data.get("position")
             )
         case Decision.CLOSE:
             return drift_decisions.close(item.pk, by=by)
         case _:
-            return drift_decisions.ignore(item.pk, by=by, reason=said["reason"])
+            return drift_decisions.ignore(item.pk, by=by, reason=data["reason"])
 
 
 @tenants_only
 def compare(request: HttpRequest, *, pk: UUID) -> HttpResponse:
-    """Have an account compared with its broker now; nothing is traded."""
+    """Request a comparison of an account with its broker; it places no order."""
     find(request, pk)
     return run_action(request, lambda: _request_comparison(pk), back=address(pk))
 
@@ -121,4 +121,4 @@ def compare(request: HttpRequest, *, pk: UUID) -> HttpResponse:
 def _request_comparison(pk: UUID) -> str:
     reconciliation_requests.request_reconciliation([pk])
     tasks.enqueue_reconciliation_on_commit()
-    return "The account is being compared with its broker; what differs is shown below."
+    return "The account is being compared with its broker; differences appear below."

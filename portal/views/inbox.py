@@ -1,11 +1,11 @@
-"""What a tenant was told."""
+"""The notifications of a tenant."""
 
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
 from events.models import Notification
-from events.selectors import inbox as told_to
+from events.selectors import inbox as inbox_of
 from events.services import mark_read
 from portal.pages import current_user, page, run_action, tenants_only
 
@@ -15,8 +15,8 @@ REFRESH_SECONDS = 10
 
 @tenants_only
 def inbox(request: HttpRequest) -> HttpResponse:
-    """All of it, or what is not read yet."""
-    found = told_to(current_user(request).pk)
+    """List all notifications, or only the unread ones."""
+    found = inbox_of(current_user(request).pk)
     only_new = request.GET.get("state") == "new"
     if only_new:
         found = found.filter(read_at=None)
@@ -28,7 +28,7 @@ def inbox(request: HttpRequest) -> HttpResponse:
 
 @tenants_only
 def read(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
-    """Mark one as read, or all of them. Another's is not there."""
+    """Mark one notification as read, or all of them. Another user's is not found."""
     user = current_user(request)
     back = reverse("portal:inbox")
     if pk is not None and not Notification.objects.filter(user=user, pk=pk).exists():
@@ -38,7 +38,7 @@ def read(request: HttpRequest, *, pk: int | None = None) -> HttpResponse:
     def act() -> str:
         many = mark_read(user_id=user.pk, notification_ids=ids)
         if not many:
-            return "It was read already." if ids else "Nothing was new."
+            return "It was already read." if ids else "There was nothing unread."
         return f"{many:,} marked as read."
 
     return run_action(request, act, back=back)

@@ -1,4 +1,4 @@
-"""One's API keys: what each may, when it ends, a new one (shown once), revoking: for all."""
+"""A user's own API keys: list, create (shown once), revoke. For tenants and staff."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -24,25 +24,27 @@ View = Callable[..., HttpResponse]
 
 
 class NewKeyForm(forms.Form):
-    """What a new key shall be."""
+    """A new API key."""
 
-    name = forms.CharField(max_length=100, help_text="What uses it, such as “report script”.")
+    name = forms.CharField(
+        max_length=100, help_text="The program that uses it, such as “report script”."
+    )
     scopes = forms.MultipleChoiceField(
         label="What it may do",
         choices=[(scope.value, text) for scope, text in api_keys.SCOPES.items()],
         initial=[Scope.READ.value],
         widget=forms.CheckboxSelectMultiple,
-        help_text="No more than it needs, and never more than you may yourself at that moment.",
+        help_text="Choose no more than it needs. It can never do more than you can.",
         error_messages={"required": "Choose at least one."},
     )
     life = forms.ChoiceField(
         label="Ends after", choices=api_keys.LIVES, initial=api_keys.DEFAULT_LIFE.days,
-        help_text="It stops working then. Two weeks before it is marked here.",
+        help_text="The key then stops working. It is marked here two weeks before.",
     )  # fmt: skip
 
 
-def key_owners_only(view: View) -> View:
-    """Let everybody see their own keys: tenants in the portal's shell, staff in a plain one."""
+def signed_in_only(view: View) -> View:
+    """Let every signed-in user in, tenants and staff; others sign in first."""
 
     @wraps(view)
     def answer(request: HttpRequest, **kwargs: Any) -> HttpResponse:
@@ -53,9 +55,9 @@ def key_owners_only(view: View) -> View:
     return answer
 
 
-@key_owners_only
+@signed_in_only
 def keys(request: HttpRequest) -> HttpResponse:
-    """All of one's keys, open ones first."""
+    """List the user's keys, active ones first."""
     now = timezone.now()
     mine = ApiKey.objects.filter(user=current_user(request)).order_by("-created_at")
     listed = [
@@ -70,17 +72,17 @@ def keys(request: HttpRequest) -> HttpResponse:
     return own_page(request, "keys.html", keys=listed)
 
 
-@key_owners_only
+@signed_in_only
 def create(request: HttpRequest) -> HttpResponse:
-    """Make a key and show it, this once."""
+    """Create a key and show it once."""
     form = NewKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        said, user = form.cleaned_data, current_user(request)
-        ends = timezone.now() + timedelta(days=int(said["life"]))
+        data, user = form.cleaned_data, current_user(request)
+        ends = timezone.now() + timedelta(days=int(data["life"]))
         try:
             with transaction.atomic():
                 key, secret = services.create_api_key(
-                    user, said["name"], scopes=said["scopes"], expires_at=ends, by=user
+                    user, data["name"], scopes=data["scopes"], expires_at=ends, by=user
                 )
             return own_page(request, "key_made.html", key=key, secret=secret)
         except FillcastError as error:
@@ -89,9 +91,9 @@ def create(request: HttpRequest) -> HttpResponse:
     return own_page(request, "key_new.html", status=status, form=form)
 
 
-@key_owners_only
+@signed_in_only
 def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Ask, then make a key useless. Another's is not there."""
+    """Ask, then revoke a key. Another user's is not found."""
     user = current_user(request)
     key = ApiKey.objects.filter(user=user, pk=pk).first()
     if key is None:
@@ -102,8 +104,10 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
     if key.revoked_at is not None:
         return HttpResponseRedirect(back)
     points = [
-        Consequence("cancelled", "Calls that use it are refused from now on. It cannot come back."),
-        Consequence("safe", "Orders and positions stay as they are."),
+        Consequence(
+            "cancelled", "Requests with this key are refused from now on. This cannot be undone."
+        ),
+        Consequence("safe", "Orders and positions do not change."),
     ]
     title = f"Revoke the key “{key.name}”?"
     question = ConfirmationPage(title, points, "Revoke it", back, keep="Keep it")
@@ -112,13 +116,13 @@ def revoke(request: HttpRequest, *, pk: int) -> HttpResponse:
 
 def _revoke(key: ApiKey) -> str:
     done_now = services.revoke_api_key(key.pk, by=key.user)
-    return f"“{key.name}” is revoked." if done_now else f"“{key.name}” was revoked before."
+    return f"“{key.name}” is revoked." if done_now else f"“{key.name}” was already revoked."
 
 
 def own_page(
     request: HttpRequest, template: str, *, status: int = 200, **facts: Any
 ) -> TemplateResponse:
-    """Return a page about the user themselves: in the portal's frame, or for staff in their own."""
+    """Render a page of the user's own settings: in the portal's shell, for staff in a plain one."""
     name = f"security/{template}"
     if not current_user(request).is_staff:
         return page(request, name, status=status, shell="portal/base.html", **facts)

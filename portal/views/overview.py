@@ -1,4 +1,4 @@
-"""The first page: what everything is worth, what is open, what needs somebody; pause and resume."""
+"""The overview: equity, open positions and what needs attention; pause and resume."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -34,15 +34,15 @@ LAST_SIGNALS, CURVE_DAYS = 6, 30
 
 def _board(user: User) -> dict[str, Any]:
     accounts, held = accounts_of(user), open_positions(user)
-    naked = [one for one in held if one.is_unprotected]
-    bare = sum(1 for one in held if one.is_without_stop)
+    unprotected = [one for one in held if one.is_unprotected]
+    without_stop = sum(1 for one in held if one.is_without_stop)
     return {
         "accounts": accounts,
         "trading": sum(1 for account in accounts if not account.reason),
         "held": held,
-        "naked": naked,
-        "without_stop": bare,
-        "protected": len(held) - bare,
+        "unprotected": unprotected,
+        "without_stop": without_stop,
+        "protected": len(held) - without_stop,
         "summaries": currency_summaries(accounts, held),
         "last": signal_summaries(user, list(published_to(user)[:LAST_SIGNALS])),
         "takes": subscriptions_of(user).count() if accounts else 0,
@@ -52,7 +52,7 @@ def _board(user: User) -> dict[str, Any]:
 
 @tenants_only
 def overview(request: HttpRequest) -> HttpResponse:
-    """The page itself."""
+    """The overview page."""
     board = _board(current_user(request))
     return page(
         request,
@@ -71,12 +71,12 @@ def scan_alarm(request: HttpRequest) -> HttpResponse:
 
 @tenants_only
 def live(request: HttpRequest) -> HttpResponse:
-    """The part of the page that moves, asked for every few seconds."""
+    """The part of the page that htmx refreshes every few seconds."""
     return panel(request, "overview/live.html", **_board(current_user(request)))
 
 
 def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
-    """The running result of each currency, real money and paper apart."""
+    """Return the result curve of each currency, real money and paper apart."""
     end = latest_day(market_now())
     start = end - timedelta(days=CURVE_DAYS)
     drawn = []
@@ -98,23 +98,20 @@ def _curves(accounts: list[Account]) -> list[dict[str, Any]]:
 
 
 def _working(user: User) -> QuerySet[Order]:
-    """Entries that rest at a broker."""
+    """Return the tenant's entries that are working at a broker."""
     entries = Order.objects.filter(connection__user=user, status__in=AT_BROKER)
     return entries.entries()
 
 
 @tenants_only
 def pause(request: HttpRequest) -> HttpResponse:
-    """Ask, then let no entry out of any account until it is resumed."""
+    """Ask, then send no entries for any account until trading is resumed."""
     user = current_user(request)
     working = _working(user).count()
     form = PauseForm(request.POST or None) if working else None
     if form is not None:
-        form.fields[
-            "cancel_working"
-        ].label = (
-            f"Cancel the {_many(working, 'entry that works', 'entries that work')} at a broker, too"
-        )
+        entries = _many(working, "working entry", "working entries")
+        form.fields["cancel_working"].label = f"Also cancel {entries} at the broker"
     question = ConfirmationPage(
         title="Pause everything?",
         points=_pause_consequences(user),
@@ -133,20 +130,25 @@ def pause(request: HttpRequest) -> HttpResponse:
 
 def _pause_consequences(user: User) -> list[Consequence]:
     held = open_positions(user)
-    naked = sum(1 for one in held if one.is_without_stop)
+    unprotected = sum(1 for one in held if one.is_without_stop)
     stay = f"Your {_many(len(held), 'open position stays', 'open positions stay')} open"
-    bare = f" {naked} of them without a stop." if naked else ""
+    note = f" {number(unprotected)} of them without a stop." if unprotected else ""
     return [
-        Consequence("paused", "No new entry is sent, on any of your accounts; also none that is "
-                              "being "
-              "prepared now. It is looked at again right before each send."),
-        Consequence("safe", f"{stay}, and every stop, target and close keeps "
-                            f"working.{bare}" if held else
-              "You have no open position. Every exit would keep working."),
-        Consequence("skipped", "Signals published meanwhile are listed as skipped. They are not "
-                               "made up "
-              "for later."),
-    ]  # fmt: skip
+        Consequence(
+            "paused",
+            "No new entry is sent on any of your accounts, not even one that is being prepared "
+            "now: the pause is checked right before each send.",
+        ),
+        Consequence(
+            "safe",
+            f"{stay}, and every stop, target and close keeps working.{note}"
+            if held
+            else "You have no open positions. Exits keep working.",
+        ),
+        Consequence(
+            "skipped", "Signals published meanwhile are skipped. They are not executed later."
+        ),
+    ]
 
 
 def _pause(user: User, *, cancel: bool) -> str:
@@ -154,40 +156,41 @@ def _pause(user: User, *, cancel: bool) -> str:
         scope=KillSwitch.Scope.USER, mode=HaltMode.REDUCING, reason="Paused in the portal",
         by=user, user_id=user.pk,
     )  # fmt: skip
-    asked_for = 0
+    cancelled = 0
     if cancel:
         for order_id in _working(user).values_list("pk", flat=True):
             trading.cancel_order(order_id, by=user)
-            asked_for += 1
+            cancelled += 1
         tasks.enqueue_pending_actions_on_commit()
-    told = f" {_many(asked_for, 'cancel is', 'cancels are')} being asked for." if asked_for else ""
-    return f"Everything is paused; exits go on.{told}"
+    entries = _many(cancelled, "entry is", "entries are")
+    note = f" {entries} being cancelled." if cancelled else ""
+    return f"Everything is paused; exits keep working.{note}"
 
 
 @tenants_only
 def resume(request: HttpRequest) -> HttpResponse:
-    """Ask, then take signals again. Accounts that were paused by themselves stay so."""
+    """Ask, then resume trading. Accounts that were paused one by one stay paused."""
     user = current_user(request)
     mine = KillSwitch.objects.filter(user=user, set_by=user, released_at=None)
     accounts = accounts_of(user)
     alone = sum(1 for account in accounts if account.connection.is_paused)
     points = [
-        Consequence("submitted", "Your accounts take the next signal that is published. What was "
-                                 "skipped "
-              "is not made up for."),
-    ]  # fmt: skip
+        Consequence(
+            "submitted",
+            "Your accounts trade from the next signal on. Skipped signals are not executed later.",
+        ),
+    ]
     if alone:
-        points.append(Consequence("paused", f"{_many(alone, 'account', 'accounts')} that you "
-                                            f"paused one "
-                            "by one stay paused."))  # fmt: skip
-    question = ConfirmationPage("Resume "
-                                "trading?", points, "Resume", reverse("portal:overview"), False,
-                        keep="Stay paused")  # fmt: skip
+        stay = _many(alone, "account that you paused stays", "accounts that you paused stay")
+        points.append(Consequence("paused", f"{stay} paused."))
+    question = ConfirmationPage(
+        "Resume trading?", points, "Resume", reverse("portal:overview"), False, keep="Stay paused"
+    )
 
     def act() -> str:
         ids = list(mine.values_list("pk", flat=True))
         won = [services.release_kill_switch(pk, by=user) for pk in ids]
-        return "Resumed: the next signal is taken." if any(won) else "Nothing was paused by you."
+        return "Resumed from the next signal on." if any(won) else "You had paused nothing."
 
     return confirm(request, question, act)
 

@@ -1,4 +1,4 @@
-"""Open and closed positions, and closing one after a question."""
+"""Open and closed positions, and closing one after a confirmation."""
 
 from decimal import Decimal
 from uuid import UUID
@@ -24,7 +24,7 @@ REFRESH_SECONDS = {"open": 5, "closed": 15}
 
 @tenants_only
 def positions(request: HttpRequest) -> HttpResponse:
-    """The list, by state, account and pair."""
+    """List positions by state, account and pair."""
     user, asked_for = current_user(request), request.GET
     mine = positions_of(user)
     counts = {"open": mine.open().count(), "closed": mine.closed().count()}
@@ -48,14 +48,14 @@ def positions(request: HttpRequest) -> HttpResponse:
 
 @tenants_only
 def close(request: HttpRequest, *, pk: int) -> HttpResponse:
-    """Ask how much, then write an exit and ring for it."""
+    """Ask how much, then create an exit order and enqueue it."""
     user = current_user(request)
     position = with_prices(positions_of(user)).filter(pk=pk).first()
     if position is None:
         raise Http404
     held = PositionView(position)
     if held.free <= 0:
-        messages.info(request, "All of it is closed or being closed already; nothing is sent.")
+        messages.info(request, "It is already closed or being closed; nothing was sent.")
         return HttpResponseRedirect(reverse("portal:positions"))
     form = CloseForm(request.POST if request.method == "POST" else None)
     account = position.connection.name
@@ -75,21 +75,21 @@ def _close_consequences(held: PositionView) -> list[Consequence]:
     opposite = "buy" if position.side == "SELL" else "sell"
     return [
         Consequence("submitting", f"Sends a market order to {opposite} up to {number(held.free)} "
-              f"{position.symbol}, before all entries. It can only reduce the position; it opens "
-              "nothing."),
+              f"{position.symbol}, ahead of all entries. It can only reduce the position, never "
+              "open one."),
         Consequence("validated", _result(held)),
-        Consequence("safe", "Its stop stays until the close is filled."),
+        Consequence("safe", "Its stop stays active until the close is filled."),
     ]  # fmt: skip
 
 
 def _result(held: PositionView) -> str:
     position = held.position
     if position.unrealized_pnl is None:
-        return "Its price source has no price now, so the result cannot be told beforehand."
+        return "Its price source has no price now, so the result cannot be estimated."
     result = f"{signed(position.unrealized_pnl)} {held.currency}"
     return (
-        f"At the price of {position.price_time:%H:%M:%S} all of it would make about {result}, "
-        "before commission. The market decides the real price."
+        f"Closing all of it at the price of {position.price_time:%H:%M:%S} would make about "
+        f"{result}, before commission. The actual price may differ."
     )
 
 
@@ -100,6 +100,8 @@ def _close(held: PositionView, form: CloseForm, user: User) -> str:
         by=user,
     )
     if order_id is None:
-        return "All of it was closed or being closed already; nothing is sent."
+        return "It was already closed or being closed; nothing was sent."
     tasks.enqueue_on_commit([order_id], queue=tasks.EXITS)
-    return f"{held.position.pair} is being closed. The position goes when the fill is known."
+    return (
+        f"{held.position.pair} is being closed. The position disappears once the close is filled."
+    )

@@ -1,4 +1,4 @@
-"""What a reason code means, what to do, and whom it hit lately. Everybody may read the meaning."""
+"""The page of a reason code: meaning, what to do and, for tenants, their recent orders with it."""
 
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -12,13 +12,13 @@ from portal.selectors.reasons import recent_orders_with
 
 
 def reason(request: HttpRequest, *, code: str) -> HttpResponse:
-    """One code: signed in with one's own orders, else its meaning alone. Operators: the console."""
+    """Explain one code; tenants also see their orders with it, operators go to the console."""
     known = known_code(code)
     if known is None:
         return _unknown(request)
     if not request.user.is_authenticated:
-        told = {"code": known, "tried": retry_sentence(known)}
-        return with_security_headers(TemplateResponse(request, "portal/reason_alone.html", told))
+        context = {"code": known, "tried": retry_sentence(known)}
+        return with_security_headers(TemplateResponse(request, "portal/reason_alone.html", context))
     if request.user.is_operator:
         return with_security_headers(
             HttpResponseRedirect(reverse("admin:console_reason", args=[known.value]))

@@ -1,7 +1,7 @@
-"""The second factor: asked after the password, enrolled, asked again, renewed, turned off.
+"""The second factor: enter it when signing in, set it up, confirm it, turn it off.
 
-These addresses have no transaction around them (users/middleware.py): a wrong try must count
-whatever is answered. Each step of the services has its own.
+These addresses run outside a request transaction (users/middleware.py), so that a failed attempt
+is always counted. The services open their own transactions.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,11 +30,11 @@ ISSUER = "Fillcast"
 
 
 class CodeForm(forms.Form):
-    """One code, typed by hand."""
+    """One code of the authenticator app, or a recovery code."""
 
     code = forms.CharField(
         max_length=40,
-        error_messages={"required": "Enter the code that your app shows."},
+        error_messages={"required": "Enter the code that your app shows now."},
         widget=forms.TextInput(
             attrs={"autocomplete": "one-time-code", "autofocus": True, "spellcheck": "false"}
         ),
@@ -42,7 +42,7 @@ class CodeForm(forms.Form):
 
 
 class EnrolForm(CodeForm):
-    """The app's first code, and the password: an open browser alone must not be enough."""
+    """The app's first code and the password: an unattended browser must not be enough."""
 
     password = forms.CharField(
         strip=False,
@@ -53,7 +53,7 @@ class EnrolForm(CodeForm):
 
 
 def signed_in_only(view: View) -> View:
-    """Let whoever is signed in see their own security, tenants and staff alike."""
+    """Let every signed-in user in, tenants and staff; others sign in first."""
 
     @wraps(view)
     def answer(request: HttpRequest) -> HttpResponse:
@@ -65,7 +65,7 @@ def signed_in_only(view: View) -> View:
 
 
 def code(request: HttpRequest) -> HttpResponse:
-    """After the password: ask for a code of the app, or a recovery code."""
+    """Ask for the second factor after the password."""
     found = pending_sign_in(request)
     if found is None:
         return with_security_headers(HttpResponseRedirect(reverse("portal:sign_in")))
@@ -78,7 +78,7 @@ def code(request: HttpRequest) -> HttpResponse:
 
 
 def first(request: HttpRequest) -> HttpResponse:
-    """After the password of staff who must have a second factor and have none: nothing else."""
+    """Let staff who need a second factor and have none set it up after the password."""
     found = pending_sign_in(request)
     if found is None or second_factor.factor_of(found[0]) is not None:
         return with_security_headers(HttpResponseRedirect(reverse("portal:sign_in")))
@@ -95,7 +95,7 @@ def first(request: HttpRequest) -> HttpResponse:
 
 @signed_in_only
 def overview(request: HttpRequest) -> HttpResponse:
-    """What one has, and what can be done about it."""
+    """The security page: second factor, password and API keys."""
     user = current_user(request)
     facts = {
         "factor": second_factor.factor_of(user),
@@ -108,7 +108,7 @@ def overview(request: HttpRequest) -> HttpResponse:
 
 @signed_in_only
 def enrol(request: HttpRequest) -> HttpResponse:
-    """Set up an app, or another one in place of it."""
+    """Set up an authenticator app, or replace the present one."""
     user = current_user(request)
     form = EnrolForm(request.POST or None)
     counted: list[Limit] = []
@@ -125,7 +125,7 @@ def enrol(request: HttpRequest) -> HttpResponse:
 
 @signed_in_only
 def confirm(request: HttpRequest) -> HttpResponse:
-    """Ask for a code again, before something that matters; then lead there."""
+    """Ask for the second factor again before a sensitive page, then redirect there."""
     user = current_user(request)
     wanted = request.GET.get("next", "")
     to = safe_redirect(request, wanted, reverse("security:overview"))
@@ -140,7 +140,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
 
 @signed_in_only
 def recovery_codes(request: HttpRequest) -> HttpResponse:
-    """Make fresh recovery codes; they are shown once."""
+    """Create new recovery codes and show them once."""
     user = current_user(request)
     if request.method != "POST" or second_factor.factor_of(user) is None:
         return HttpResponseRedirect(reverse("security:overview"))
@@ -149,11 +149,13 @@ def recovery_codes(request: HttpRequest) -> HttpResponse:
 
 @signed_in_only
 def turn_off(request: HttpRequest) -> HttpResponse:
-    """Do without a second factor, where that is allowed."""
+    """Turn the second factor off, where that is allowed."""
     if request.method == "POST":
         try:
             second_factor.turn_off(current_user(request))
-            messages.success(request, "Your second factor is off: the password alone signs in.")
+            messages.success(
+                request, "Your second factor is off. You now sign in with your password alone."
+            )
         except FillcastError as error:
             messages.error(request, error_message(error))
     return HttpResponseRedirect(reverse("security:overview"))
@@ -171,22 +173,22 @@ def _is_taken(user: User, form: forms.Form) -> bool:
 def _check_password(
     request: HttpRequest, user: User, form: forms.Form, counted: Sequence[Limit]
 ) -> None:
-    from django.contrib.auth import authenticate  # counted and in turn, as at signing in
+    from django.contrib.auth import authenticate  # attempts are limited as when signing in
 
     typed = form.cleaned_data["password"]
     try:
         found = authenticate(request, username=user.username, password=typed)
-    except SlotsBusyError:  # nothing was looked at
+    except SlotsBusyError:  # the password was not checked
         undo_attempt(counted)
         raise
     if found != user:
-        form.add_error("password", "That is not your password.")
+        form.add_error("password", "This is not your password.")
 
 
 def _enrolled(
     request: HttpRequest, user: User, form: forms.Form, counted: Sequence[Limit] = ()
 ) -> list[str] | None:
-    """Enrol what was shown, if the form proves that the app has it; return recovery codes."""
+    """Enrol the shown secret if the code proves that the app has it; return recovery codes."""
     sealed = request.session.get(NEW_SECRET)
     if request.method != "POST" or not form.is_valid() or not sealed:
         return None
@@ -196,14 +198,14 @@ def _enrolled(
     try:
         given = second_factor.enrol(user, secret, form.cleaned_data["code"], counted=counted)
     except InvalidInputError as error:
-        form.add_error("code", f"{error.detail} Is the phone's clock right?")
+        form.add_error("code", f"{error.detail} Check that your phone's clock is right.")
         return None
     request.session.pop(NEW_SECRET, None)
     return given
 
 
 def _show_secret(request: HttpRequest, user: User, form: forms.Form, template: str) -> HttpResponse:
-    """Show the same secret until it is enrolled: whoever mistypes need not scan again."""
+    """Show the same secret until it is enrolled, so that a typing error needs no new scan."""
     sealed = request.session.get(NEW_SECRET)
     secret = second_factor.open_secret(user, bytes.fromhex(sealed)) if sealed else None
     if secret is None:
@@ -223,10 +225,10 @@ def _render_form(
     request: HttpRequest, template: str, form: forms.Form, **facts: Any
 ) -> HttpResponse:
     status = 422 if form.errors else 200
-    told = {"form": form, **facts}
-    return render(request, f"portal/security/{template}", told, status=status)
+    context = {"form": form, **facts}
+    return render(request, f"portal/security/{template}", context, status=status)
 
 
 def _show_recovery_codes(request: HttpRequest, given: list[str]) -> HttpResponse:
-    told = {"codes": given, "on": reverse("security:overview")}
-    return render(request, "portal/security/recovery_codes.html", told)
+    context = {"codes": given, "on": reverse("security:overview")}
+    return render(request, "portal/security/recovery_codes.html", context)

@@ -49,7 +49,8 @@ def filled(small: dict[str, Any]) -> dict[str, Any]:
 def test_an_order_tells_its_way(filled: dict[str, Any], page: Page, client: Client) -> None:
     client.force_login(filled["operator"])
     html = page(f"/admin/execution/order/{filled['order'].pk}/")
-    for words in ("Sized and checked: 40,000", "Intent saved, then sent", "The broker answered",
+    for words in ("Sized and checked: 40,000", "Intent saved, then sent",
+                  "Acknowledged by the broker",
                   "Filled 40,000 EUR at 1.38254",
                   "The order is sized and checked and is about to be sent."):  # fmt: skip
         assert words in html
@@ -74,7 +75,7 @@ def test_closing_asks_then_writes_one_exit_and_rings(
     )  # fmt: skip
     assert rung == [([written.pk], "exits")]
     again = html_of(client.post(f"{path}close/", {"fraction": "1"}, follow=True))
-    assert "all of it is closed or being closed already" in again
+    assert "is already closed or being closed" in again
     assert Order.objects.exits().count() == 1
 
 
@@ -107,12 +108,12 @@ def test_expired_order_is_not_offered_to_be_tried_again(
     (failed,) = seed.orders(published, small["connections"], {("FAILED", "NEVER_ARRIVED"): 1})
     path = f"/admin/execution/order/{failed.pk}/"
     client.force_login(small["operator"])
-    assert "Try again…" in page(path)
+    assert "Retry…" in page(path)
     published.valid_until = market_now() - timedelta(seconds=1)
     published.save(update_fields=["valid_until"])
     shown = page(path)
-    assert "Try again…" not in shown
-    assert "It cannot be tried again: " in shown
+    assert "Retry…" not in shown
+    assert "It cannot be retried: " in shown
     assert "If you still want the trade, publish a new signal." in shown
     refused = html_of(client.post(f"{path}retry/", follow=True))
     assert "If you still want the trade, publish a new signal." in refused
@@ -222,13 +223,13 @@ def test_the_kill_switch_is_set_seen_and_released(
     client.force_login(small["operator"])
     told = {"mode": "HALTED", "scope": "FEED", "name": "nobody", "reason": "drill"}
     path = "/admin/connections/killswitch/set/"
-    assert "There is no feed named so." in html_of(client.post(path, told))
+    assert "There is no such feed." in html_of(client.post(path, told))
     client.post(path, {**told, "name": "swing"})
     switch = KillSwitch.objects.get(released_at=None)
     assert (switch.mode, switch.feed, switch.set_by) == ("HALTED", small["feed"], small["operator"])
     assert "Kill switch: feed Swing, nothing is sent" in page("/admin/")
     halted = page(f"/admin/signals/signal/{small['waiting'].pk}/")
-    assert "Publish, although nothing would be sent" in halted
+    assert "Publish although nothing would be sent" in halted
     client.post(f"/admin/connections/killswitch/{switch.pk}/release/")
     assert not KillSwitch.objects.filter(released_at=None).exists()
     assert "Kill switch:" not in page("/admin/")
@@ -241,11 +242,12 @@ def test_an_epoch_is_seen_and_released_with_a_reason(
     epoch = open_epoch(Epoch.Cause.BEHIND, by="detected", note="drill")
     assert epoch.kill_switch is not None
     assert "Epoch 2: the database was restored, exits only" in page("/admin/")
-    assert "See what is open" in page("/admin/connections/killswitch/")
+    assert "See open issues" in page("/admin/connections/killswitch/")
     client.post(f"/admin/connections/killswitch/{epoch.kill_switch.pk}/release/")
     path = f"/admin/connections/epoch/{epoch.pk}/"
     html = page(path)
-    for words in ("Still sending", "Books unread", "Not compared", "Entries ended unsent",
+    for words in ("Still sending", "Broker books not read", "Not compared",
+                  "Entries ended without sending",
                   "The database is older than its last known state", "drill"):  # fmt: skip
         assert words in html
     client.post(f"{path}release/", {"note": "in a hurry"})
@@ -254,7 +256,7 @@ def test_an_epoch_is_seen_and_released_with_a_reason(
     client.post(f"{path}release/", {"force": "on", "note": "the broker is closed"})
     epoch.refresh_from_db()
     assert epoch.released_by == small["operator"].username
-    assert "Left open: " in page(path)
+    assert "Left unresolved: " in page(path)
     assert not KillSwitch.objects.filter(released_at=None).exists()
     assert "2" in page("/admin/connections/epoch/")
 

@@ -49,7 +49,7 @@ def test_a_broker_host_that_is_away_is_shown(
         host="mt5:live-3", opened_at=timezone.now(), failing=40, contacted=60, message="No answer."
     )
     html = page("/admin/console/live/")
-    assert "mt5:live-3 does not answer" in html
+    assert "mt5:live-3 is not responding" in html
     assert "40 of 60 accounts could not be reached" in html
     assert "mt5:live-3" in page("/admin/connections/hostcircuit/")
 
@@ -61,15 +61,15 @@ def test_the_last_audits_verdict_is_shown(
     assert "No audit has run yet" in page("/admin/console/live/")
     run = AuditRun.objects.create(ok=True, counters={"DUP": 0}, judged=3)
     html = page("/admin/console/live/")
-    assert "Every counter is 0. 3 accounts judged by what the broker lists." in html
+    assert "Every counter is 0. 3 accounts checked against the broker’s records." in html
     connection = str(ExecutionConnection.objects.values_list("pk", flat=True)[0])
     why = {"connection": connection, "name": "Gold <b>", "reason": "NO_SESSION_WORKER",
            "detail": "No worker holds this account's session."}  # fmt: skip
     run.not_judged = [why] * 7
     run.save()
     html = page("/admin/console/live/")
-    assert "In order as far as judged" in html
-    assert "7 accounts could not be judged" in html
+    assert "In order, partly checked" in html
+    assert "7 accounts could not be checked" in html
     address = reverse("admin:connections_executionconnection_page", args=[connection])
     assert f'<a href="{address}">Gold &lt;b&gt;</a>' in html
     assert "And 2 more" in html
@@ -78,7 +78,7 @@ def test_the_last_audits_verdict_is_shown(
     assert "Not in order" in html
     assert "an order that the broker accepted more than once" in html
     AuditRun.objects.update(at=timezone.now() - timedelta(hours=3))
-    assert "No audit has ended for 3 h" in page("/admin/console/live/")
+    assert "No audit has finished for 3 h" in page("/admin/console/live/")
 
 
 def test_the_figures_are_those_of_the_rows(world: dict[str, Any]) -> None:
@@ -118,7 +118,7 @@ def test_the_page_says_it(world: dict[str, Any], page: Page, client: Client) -> 
     assert "259 candidates of the last 4 signals, 259 in exactly one state" in html
     assert "Kill switch: feed Kiwi Carry, exits only" in html
     assert "4 paused by owner + 1 never tested + 2 circuit open" in html
-    assert "1 of 4 processes let their lease run out." in html
+    assert "The leases of 1 of 4 processes have expired." in html
     assert 'hx-trigger="every 2s"' in html
     assert "<html" not in page("/admin/console/live/")
 
@@ -129,9 +129,9 @@ def test_an_empty_installation_says_when_something_will_be_here(
     PeriodicTask.objects.all().delete()
     client.force_login(seed.operator())
     html = page("/admin/")
-    for words in ("No signal has been published yet", "No connection yet",
-                  "Nothing was sent in the last 15 minutes", "No process has registered yet",
-                  "No schedule is on"):  # fmt: skip
+    for words in ("No signals published yet", "No connections yet",
+                  "No orders in the last 15 minutes", "No process has registered yet",
+                  "No schedules enabled"):  # fmt: skip
         assert words in html
 
 

@@ -37,7 +37,7 @@ def test_both_sides_stand_side_by_side_with_what_fits(
     subject = f"Buy EURUSD, P-{ours}, {number} at the broker"
     assert f"{subject}: quantity 60,000 ≠ 50,000" in inbox
     assert f"<strong>{subject}</strong>" in html
-    assert "Look at the broker&#x27;s statement. Adopt: the broker&#x27;s quantity counts." in html
+    assert "Check the broker&#x27;s statement. Adopt: the broker&#x27;s quantity counts." in html
 
 
 def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: Client) -> None:
@@ -49,7 +49,7 @@ def test_a_decision_asks_first_and_is_kept(items: dict[str, DriftItem], client: 
     item.refresh_from_db()
     assert (item.state, item.decision) == ("RESOLVED", "ADOPT")
     html = html_of(client.get(page_of(item)))
-    assert "Take the broker" in html
+    assert "Adopt the broker" in html
     assert page_of(item, "adopt") not in html
     assert ExecutionLog.objects.filter(code="DRIFT_DECIDED").count() == 1
 

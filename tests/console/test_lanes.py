@@ -19,10 +19,10 @@ def test_the_page_says_who_speaks_to_an_account(
     client.force_login(small["operator"])
     account = small["connections"][0]
     path = reverse("admin:connections_executionconnection_page", args=[account.pk])
-    assert "Held by" not in page(path)
+    assert "Owned by" not in page(path)
     ExecutionConnection.objects.filter(pk=account.pk).update(lane="sessions.2")
-    assert "no worker: its orders wait" in page(path)
-    assert "Takes the next signal" not in page(path)
+    assert "No worker; its orders wait" in page(path)
+    assert "Ready to trade" not in page(path)
     assert "<code>celery -A config worker -P threads -Q sessions</code>" in page(path)
     now = timezone.now()
     LaneLease.objects.create(
@@ -42,13 +42,13 @@ def test_the_pages_say_what_is_open_where_a_connection_is_off(
     account = seed.position(order).connection
     path = reverse("admin:connections_executionconnection_page", args=[account.pk])
     listed = reverse("admin:connections_executionconnection_changelist")
-    assert "Open there" not in page(path)
+    assert "Still open" not in page(path)
     ExecutionConnection.objects.filter(pk=account.pk).update(is_active=False)
     said = describe_open_items(open_items(account.pk))
-    assert f"Open there, and watched though it is switched off: {said}" in page(path)
+    assert f"Still open: {said}" in page(path)
     assert f"Off, {len(open_items(account.pk))} open" in page(path)
     assert f"Off, {len(open_items(account.pk))} open" in page(listed)
     asked = page(reverse("admin:connections_executionconnection_archive", args=[account.pk]))
-    assert f"Open there: {said}. Nobody watches it once" in asked
+    assert f"Still open: {said}. This is not monitored once" in asked
     ConnectionHealth.objects.filter(pk=account.pk).update(inactivity_alerted_at=timezone.now())
-    assert "Nothing was heard of it since" in page(path)
+    assert "No contact since" in page(path)

@@ -98,7 +98,7 @@ def test_signal_page_follows_until_orders_are_settled(
     entries.filter(status__in=["SUBMITTED", "PARTIALLY_FILLED"]).update(status="EXPIRED")
     html = page(path)
     assert f'hx-get="{path}' not in html
-    assert "Settled: no order of it can change by itself." in html
+    assert "Final: its orders no longer change." in html
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_publishing_twice_publishes_once(small: dict[str, Any], client: Client) 
     client.force_login(small["operator"])
     first = client.post(address(small["waiting"], "publish/"), follow=True)
     second = client.post(address(small["waiting"], "publish/"), follow=True)
-    assert "is published to 10 candidates" in html_of(first)
-    assert "was published already; nothing was sent twice" in html_of(second)
+    assert "was published to 10 candidates" in html_of(first)
+    assert "was already published; nothing was sent twice" in html_of(second)
     assert Order.objects.filter(signal=small["waiting"]).count() == 10
     published = Signal.objects.get(pk=small["waiting"].pk)
     assert (published.published_by, published.candidate_count) == (small["operator"], 10)
@@ -196,7 +196,7 @@ def test_published_close_is_not_cancelled(small: dict[str, Any], client: Client)
     client.force_login(small["operator"])
     opened = seed.signal(small["feed"], candidate_count=0)
     close = seed.signal(small["feed"], action="CLOSE", refers_to=opened, candidate_count=1)
-    assert "Cancel what is not filled" not in html_of(client.get(address(close)))
+    assert "Cancel unfilled orders" not in html_of(client.get(address(close)))
     for ask in (client.get, client.post):
         answer = html_of(ask(address(close, "cancel/"), follow=True))
         assert f"{close.number} is a published CLOSE, which cannot be cancelled" in answer

@@ -84,7 +84,7 @@ def test_the_question_says_what_a_publication_does_and_follows(
     signal = draft(feed)
     html = page(address(signal, "publish/"))
     assert (
-        "3 connections take it: an order each, sent within a second. "
+        "3 connections get one order each, sent within a second. "
         "Sizes: 50 EUR to 1,000 EUR, median 100 EUR." in html
     )
     assert "1 waits: " in html
@@ -92,7 +92,7 @@ def test_the_question_says_what_a_publication_does_and_follows(
     assert "1 denied: The calculated quantity is above the preset" in html
     assert 'hx-select-oob="#confirm"' in html
     run("UPDATE connections_executionconnection SET is_paused = true")
-    assert "Publish, although nothing would be sent" in page(address(signal, "publish/"))
+    assert "Publish although nothing would be sent" in page(address(signal, "publish/"))
 
 
 def test_accounts_that_do_not_list_the_symbol_have_a_line_of_their_own(
@@ -112,7 +112,7 @@ def test_what_no_account_can_take_has_no_button_and_is_not_published(
 ) -> None:
     signal = draft(feed, sl=D("1.11"))
     html = page(address(signal))
-    assert "No account can take it as it is" in html
+    assert "No account can trade it as it is" in html
     assert "The stop is at the current price or beyond it" in html
     assert "STOP_AT_ENTRY" in html
     assert "publish/" not in html
@@ -143,7 +143,7 @@ def test_a_signal_without_followers_can_be_written(feed: Feed, client: Client, p
     client.post("/admin/signals/signal/add/", {**FORM, "feed": feed.pk, "sl": "1.11"})
     signal = draft(feed)
     assert Signal.objects.count() == 2
-    assert "Publish: it has no connection to go to" in page(address(signal))
+    assert "Publish without any connection" in page(address(signal))
 
 
 def test_a_follow_up_says_whom_it_reaches(feed: Feed, page: Page) -> None:
@@ -152,6 +152,6 @@ def test_a_follow_up_says_whom_it_reaches(feed: Feed, page: Page) -> None:
     assert Order.objects.get().status == "PENDING"
     close = draft(feed, action="CLOSE", refers_to=opened, sl=None, target_prices=[],
                   target_fractions=[])  # fmt: skip
-    assert "1 connection closes: one exit, sent within a second." in page(
+    assert "1 connection gets an exit order, sent within a second." in page(
         address(close, "publish/")
     )

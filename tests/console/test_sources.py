@@ -39,11 +39,11 @@ def test_an_administrators_account_is_made_a_source_for_all(
     operator: User, page: Page, client: Client
 ) -> None:
     account = make.connection(type="mt4", admin=operator, name="House")
-    assert "Offer its prices to all" in page(its(account, "page"))
+    assert "Share its prices with all" in page(its(account, "page"))
     client.post(its(account, "offer_prices"), {"to": "all"})
     source = DataConnection.objects.get(broker_connection=account)
     assert (source.user, source.is_active) == (None, True)
-    assert "Offered to all" in page(its(account, "page"))
+    assert "Shared with all" in page(its(account, "page"))
     client.post(its(account, "offer_prices"), {"to": "itself"})
     source.refresh_from_db()
     assert source.user == operator
@@ -67,7 +67,7 @@ def test_a_tenants_account_tells_its_owner_alone(
     account = make.connection(type="mt4", data_connection=None)
     said = page(its(account, "page"))
     assert "No price source" in said
-    assert "Offer its prices to all" not in said
+    assert "Share its prices with all" not in said
     told = client.post(its(account, "offer_prices"), {"to": "all"}, follow=True)
     assert "Only an administrator" in html_of(told)
     client.post(its(account, "own_prices"))
@@ -151,11 +151,11 @@ def test_the_page_does_not_take_the_next_signal_without_prices(operator: User, p
     source = use_own_prices(account.pk, by=operator)
     now = datetime.now(UTC)
     health = SourceHealth.objects.create(source=source, last_contact_at=now, pairs=["BTC/USDT"])
-    assert "Takes the next signal." in page(its(account, "page"))
+    assert "Ready to trade the next signal." in page(its(account, "page"))
     SourceHealth.objects.filter(pk=health.pk).update(last_contact_at=now - timedelta(hours=1))
     said = page(its(account, "page"))
-    assert "Takes the next signal." not in said
-    assert "an entry is refused until it does" in said
+    assert "Ready to trade" not in said
+    assert "entries are refused until it does" in said
 
 
 def test_one_that_nobody_goes_by_is_not_called_silent(operator: User, page: Page) -> None:

@@ -81,17 +81,17 @@ def test_api_portal_and_console_show_that_no_worker_took_a_due_order(
     assert order.due_at is not None
     since = f"since {order.due_at:%H:%M:%S} UTC: "
     portal = text(owner, f"/signals/{signal.pk}/?order={order.pk}")
-    assert f"Not sent yet, it waits {since}the order is due, and no worker" in portal
+    assert f"Not sent yet; waiting {since}the order is due, and no worker" in portal
     assert Code.NO_WORKER.hint in portal
     assert f"/reasons/{NO_WORKER}/" in portal
-    assert "EUR/USD" in text(owner, f"/reasons/{NO_WORKER}/").partition("Your orders lately")[2]
+    assert "EUR/USD" in text(owner, f"/reasons/{NO_WORKER}/").partition("Your recent orders")[2]
 
     page = text(operator, reverse("admin:execution_order_page", args=[order.pk]))
-    assert f"Waits {since}{Code.NO_WORKER.sentence}" in page
+    assert f"Waiting {since}{Code.NO_WORKER.sentence}" in page
     assert Code.NO_WORKER.hint in page
     assert NO_WORKER in text(operator, reverse("admin:execution_order_changelist"))
     account = text(operator, reverse("admin:connections_executionconnection_page", args=[alice.pk]))
-    assert f"Waits since {order.due_at:%H:%M:%S}: {Code.NO_WORKER.sentence}" in account
+    assert f"Waiting since {order.due_at:%H:%M:%S}: {Code.NO_WORKER.sentence}" in account
     assert f"O-{order.pk}" in text(operator, f"/admin/execution/order/reasons/{NO_WORKER}/")
 
 

@@ -167,7 +167,7 @@ class World:
         )):  # fmt: skip
             told = Notification.objects.create(
                 user=user, event_id=number, kind=EventKind.ORDER_FILLED, title=title,
-                body="31.0 pips worse than asked.\nMain MT5 · 7714, S-2.",
+                body="31.0 pips worse than requested.\nMain MT5 · 7714, S-2.",
             )  # fmt: skip
             if user == self.bob:
                 self.bobs_notification = told

@@ -160,7 +160,7 @@ def test_what_was_connected_by_mistake_is_removed(world: World, alice: Client) -
     assert f'href="{address}remove/"' in page(alice, address)
     assert "Remove Typo?" in page(alice, f"{address}remove/")
     told = alice.post(f"{address}remove/", follow=True)
-    assert "Typo is removed." in told.text
+    assert "Typo was removed." in told.text
     assert f'href="{address}"' not in told.text
     assert refresh(made).archived_at is not None
 
@@ -169,7 +169,7 @@ def test_an_account_is_not_removed_while_something_is_open_in_it(
     world: World, alice: Client
 ) -> None:
     address = f"/accounts/{world.twin.pk}/remove/"
-    assert "It cannot be removed before that is closed." in page(alice, address)
+    assert "Close this before you remove the account." in page(alice, address)
     told = alice.post(address, follow=True).text
     assert "Nothing was changed. Still open in Paper twin: EURUSD (an open position)." in told
     assert "ACCOUNT_IN_USE" in told
@@ -183,4 +183,4 @@ def test_who_removes_an_account_reads_whose_prices_go_with_it(world: World, alic
     ExecutionConnection.objects.filter(pk=teller.pk).update(data_connection=source)
     assert "Its prices go with it" not in page(alice, question)
     ExecutionConnection.objects.filter(pk=world.twin.pk).update(data_connection=source)
-    assert f"Its prices go with it: {world.twin.name} would get no entry" in page(alice, question)
+    assert f"Its prices go with it: {world.twin.name} would get no entries" in page(alice, question)

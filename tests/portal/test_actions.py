@@ -44,14 +44,14 @@ def test_everything_is_paused_and_resumed(
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         told = html_of(alice.post("/pause/", {"cancel_working": "on"}, follow=True))
-    assert "Everything is paused; exits go on. 1 cancel is being asked for." in told
+    assert "Everything is paused; exits keep working. 1 entry is being cancelled." in told
     assert "You paused everything" in told
     assert "ENTRIES_HALTED" in told
     assert rung == ["wishes"]
-    assert "You paused everything. Resume, and it takes the next signal." in told
+    assert "You paused everything. Resume trading to take the next signal." in told
     assert '<a href="/resume/">Resume everything…</a>' in told
     again = html_of(alice.post("/resume/", follow=True))
-    assert "Resumed: the next signal is taken." in again
+    assert "Resumed from the next signal on." in again
     assert "You paused everything" not in again
     assert refresh(world.working).pending_action == "CANCEL"
     switch = KillSwitch.objects.get()
@@ -72,7 +72,7 @@ def test_an_operators_halt_is_told_and_not_mine_to_release(
         scope="USER", mode="HALTED", user=world.alice, reason="odd fills", set_by=world.olga
     )
     page = html_of(signed_in(world.alice).post("/resume/", follow=True))
-    assert "Nothing was paused by you." in page
+    assert "You had paused nothing." in page
     assert "An operator halted all your accounts" in page
     assert "Resume everything…" not in page
     assert "odd fills" in page
@@ -92,7 +92,7 @@ def test_a_position_is_closed_once_and_its_bell_is_rung(
     (exit_order,) = Order.objects.filter(position_id=world.naked.pk)
     assert (exit_order.side, exit_order.quantity) == ("BUY", 40_000)
     assert rung == [([exit_order.pk], "exits")]
-    assert "nothing is sent" in html_of(alice.get("/positions/"))
+    assert "nothing was sent" in html_of(alice.get("/positions/"))
 
 
 def test_a_fraction_that_was_made_up_closes_nothing(world: World, alice: Client) -> None:
@@ -111,7 +111,7 @@ def test_a_test_is_asked_for_and_polled(
         assert alice.post(f"{page}test/")["Location"] == f"{page}#checks"
     assert rung == [world.mt5.pk]
     waiting = html_of(alice.get(f"{page}live/"))
-    assert "waits for a trading process" in waiting
+    assert "waiting for a trading process" in waiting
     assert 'hx-trigger="every 1s"' in waiting
     assert "http-equiv" in html_of(alice.get(page))
 
@@ -122,7 +122,7 @@ def test_credentials_go_in_and_never_come_out(world: World, alice: Client) -> No
     assert (empty.status_code, b"This field is required" in empty.content) == (422, True)
     told = alice.post(address, {"password": "canary-s3cret"}, follow=True)
     assert b"canary-s3cret" not in told.content
-    assert b"Test the account to see whether they open" in told.content
+    assert b"Test the account to check that they work" in told.content
     stored = refresh(world.mt5)
     assert stored.sealed_credentials not in (None, world.mt5.sealed_credentials)
     assert b"canary" not in bytes(stored.sealed_credentials)
@@ -134,7 +134,7 @@ def test_an_account_is_added_and_its_page_says_what_comes_next(world: World, ali
              "data_connection": world.prices.pk}  # fmt: skip
     page = html_of(alice.post("/accounts/add/", typed, follow=True))
     assert "New one" in page
-    assert "The account is added. Run its test next." in page
+    assert "The account was added. Run its test next." in page
     assert "CONNECTION_UNTESTED" in page
     again = alice.post("/accounts/add/", typed)
     assert again.status_code == 422
@@ -214,13 +214,13 @@ def test_an_account_that_an_operator_or_the_api_switched_off_is_switched_on(
     page = html_of(alice.post(f"{address}switch-on/", follow=True))
     assert "Main MT5 is switched on. Its entries wait. The account has not been compared" in page
     assert refresh(world.mt5).is_active
-    assert "was switched on already" in html_of(alice.post(f"{address}switch-on/", follow=True))
+    assert "is already switched on" in html_of(alice.post(f"{address}switch-on/", follow=True))
 
 
 def test_a_feed_is_taken_changed_paused_and_left(world: World, alice: Client) -> None:
     typed = {"account": str(world.mt5.pk), "multiplier": "0.5", "directions": "BUY"}
     page = html_of(alice.post("/feeds/kiwi-carry/subscribe/", typed, follow=True))
-    assert "Kiwi Carry is taken from its next signal on." in page
+    assert "Subscribed to Kiwi Carry from its next signal on." in page
     assert "× 0.5" in page
     taken = Subscription.objects.get(connection=world.mt5, feed=world.carry)
     base = f"/subscriptions/{taken.pk}"
@@ -229,7 +229,7 @@ def test_a_feed_is_taken_changed_paused_and_left(world: World, alice: Client) ->
     changed = Subscription.objects.get(pk=taken.pk)
     assert (changed.multiplier, changed.directions, changed.is_paused) == (2, "BOTH", True)
     alice.post(f"{base}/resume/")
-    assert "takes no signal of Kiwi Carry" in html_of(alice.get(f"{base}/end/"))
+    assert "takes no more signals of Kiwi Carry" in html_of(alice.get(f"{base}/end/"))
     alice.post(f"{base}/end/")
     assert alice.get(f"{base}/end/").status_code == 404
     assert refresh(taken).archived_at is not None
@@ -256,7 +256,7 @@ def test_an_order_that_works_is_cancelled_by_asking_the_broker(
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         page = html_of(alice.post(f"/orders/{world.working.pk}/cancel/", follow=True))
-    assert "The broker is being asked" in page
+    assert "Cancellation requested" in page
     assert rung == ["wishes"]
     ended = html_of(alice.post(f"/orders/{world.euro_order.pk}/cancel/", follow=True))
     assert "Nothing was changed. The order is FILLED already." in ended

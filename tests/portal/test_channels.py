@@ -96,7 +96,7 @@ def test_address_gets_only_the_link_until_it_is_confirmed(
     assert send() == [], "no test message either"
 
     page = html_of(anonymous.get(link()))
-    assert f"{user.username} wants notifications of Fillcast" in page
+    assert f"{user.username} wants Fillcast to send notifications" in page
     happen(user)
     assert send() == [], "opening the link is not enough: mail servers do it, too"
     confirmed = anonymous.post(link())
@@ -113,9 +113,9 @@ def test_portal_lists_makes_and_removes_channels_of_ones_own(
     world: World, signed_in: SignedIn, as_web: None
 ) -> None:
     client = signed_in(world.alice)
-    assert "No channel yet" in html_of(client.get("/channels/"))
+    assert "No channels yet" in html_of(client.get("/channels/"))
     form = html_of(client.get("/channels/create/"))
-    assert "order.placed (only if it is chosen)" in form
+    assert "order.placed (only if you choose it)" in form
     told = client.post("/channels/create/", {"name": "x", "url": "nonsense"})
     assert (told.status_code, b"not a channel" in told.content) == (422, True)
     said = {"name": "hook", "url": "https://hooks.example.com/s3cret", "kinds": ["order.placed"]}
@@ -129,7 +129,7 @@ def test_portal_lists_makes_and_removes_channels_of_ones_own(
         assert signed_in(world.bob).post(f"/channels/{pk}/{action}/").status_code == 404
     assert "Remove the channel" in html_of(client.get(f"/channels/{pk}/remove/"))
     client.post(f"/channels/{pk}/remove/")
-    assert "No channel yet" in html_of(client.get("/channels/"))
+    assert "No channels yet" in html_of(client.get("/channels/"))
 
 
 def test_link_ends_after_two_days_and_with_the_next_one(
@@ -228,7 +228,7 @@ def test_channel_from_before_gets_messages_until_its_last_day(
     client.post("/channels/create/", {"name": "phone", "url": "mailto:a@example.com"})
     run("UPDATE events_channel SET confirm_by = clock_timestamp() + interval '1 day'")
     happen(world.alice)
-    assert "Messages go there until" in html_of(client.get("/channels/"))
+    assert "Notifications are sent there until" in html_of(client.get("/channels/"))
     assert sorted(send() + send()) == [
         "Confirm this address for Fillcast notifications",
         "Filled: Buy 1 EUR/USD",

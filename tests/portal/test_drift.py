@@ -42,7 +42,7 @@ def as_owner_of_tables() -> None:
 
 def test_an_account_shows_what_differs_and_leads_to_it(world: World, alice: Client) -> None:
     html = html_of(alice.get(f"/accounts/{world.mt5.pk}/"))
-    assert "Your broker and we differ" in html
+    assert "Differences with your broker" in html
     assert "Buy EURUSD, 770 at the broker: quantity none ≠ 5,000" in html
     page = html_of(alice.get(f"/differences/{world.difference.pk}/"))
     assert "<strong>5,000</strong>" in page
@@ -84,7 +84,7 @@ def test_it_can_be_left_with_a_reason_only(world: World, alice: Client) -> None:
     path = f"/differences/{world.difference.pk}/ignore/"
     assert alice.post(path).status_code == 422
     told = html_of(alice.post(path, {"reason": "My hedge."}, follow=True))
-    assert "Left as it is" in told
+    assert "Ignored" in told
     assert "My hedge." in told
 
 
@@ -112,4 +112,4 @@ def test_what_may_be_corrected_by_itself_is_a_setting_of_the_account(
         "settings.native_stops": "on",
     }  # fmt: skip
     alice.post(f"{page}edit/", {**said, "auto_correct": "on"})
-    assert "taken over by itself" in html_of(alice.get(page))
+    assert "accepted automatically" in html_of(alice.get(page))

@@ -14,7 +14,7 @@ from events.models import EventKind, Notification
 from execution.models import Order
 from portal.views.inbox import REFRESH_SECONDS as INBOX_SECONDS
 from portal.views.positions import REFRESH_SECONDS as POSITIONS_SECONDS
-from portal.views.signals import OFTEN_SECONDS, SELDOM_SECONDS
+from portal.views.signals import FAST_SECONDS, SLOW_SECONDS
 from positions.models import ExecutionPosition
 from tests.html import html_of
 from tests.portal.conftest import SignedIn
@@ -93,46 +93,46 @@ def test_positions_replace_their_counts_with_the_list(world: World, follow: Foll
 
 def test_list_of_signals_follows_often_until_nothing_works(world: World, follow: Follow) -> None:
     first = follow("/signals/")
-    assert (first.address, first.seconds) == ("/signals/", OFTEN_SECONDS)
+    assert (first.address, first.seconds) == ("/signals/", FAST_SECONDS)
     Order.objects.filter(pk=world.working.pk).update(
         status="CANCELLED", done_at=datetime.now(UTC), reason="CANCELLED_BY_USER"
     )
     second = follow(first.address)
-    assert second.seconds == SELDOM_SECONDS  # a new signal may come at any time
+    assert second.seconds == SLOW_SECONDS  # a new signal may come at any time
     assert second.html != first.html
     made = signal(world.breakout, datetime.now(UTC), currency_pair="GBP/USD", direction="BUY")
     order(world.mt5, made, "SUBMITTED", quantity=1000)
     third = follow(second.address)
     assert "GBP/USD" in third.html
-    assert third.seconds == OFTEN_SECONDS
+    assert third.seconds == FAST_SECONDS
 
 
 def test_page_of_a_signal_follows_until_it_is_settled(world: World, follow: Follow) -> None:
     first = follow(f"/signals/{world.euro.pk}/")
-    assert first.seconds == OFTEN_SECONDS
+    assert first.seconds == FAST_SECONDS
     Order.objects.filter(pk=world.working.pk).update(
         status="CANCELLED", done_at=datetime.now(UTC), reason="CANCELLED_BY_USER"
     )
     second = follow(first.address)
-    assert second.seconds == SELDOM_SECONDS  # positions of it are open
+    assert second.seconds == SLOW_SECONDS  # positions of it are open
     assert second.html != first.html
     ExecutionPosition.objects.filter(signal=world.euro).update(
         quantity=0, closed_at=datetime.now(UTC), close_reason="sl"
     )
     third = follow(second.address)
     assert (third.seconds, third.address) == (0, "")
-    assert "Settled: as of" in third.html
+    assert "Final as of" in third.html
 
 
 def test_notifications_follow_with_their_count(world: World, follow: Follow) -> None:
     first = follow("/inbox/?state=new")
     assert (first.address, first.seconds) == ("/inbox/?state=new", INBOX_SECONDS)
     assert first.also == ("unread",)
-    assert "2 not read." in first.html
+    assert "2 unread." in first.html
     values: dict[str, Any] = {"event_id": 77, "kind": EventKind.ORDER_FILLED, "body": ""}
     Notification.objects.create(user=world.alice, title="Bought 3 AUD/USD", **values)
     second = follow(first.address)
-    assert "3 not read." in second.html
+    assert "3 unread." in second.html
     assert "Bought 3 AUD/USD" in second.html
     Notification.objects.create(user=world.bob, title="Of another tenant", **values)
     assert "Of another tenant" not in follow(second.address).html

@@ -19,7 +19,7 @@ def test_a_key_is_made_shown_once_and_works(
 ) -> None:
     for user in (world.alice, world.olga):
         client = signed_in(user)
-        assert "No API key yet" in html_of(client.get("/keys/"))
+        assert "No API keys yet" in html_of(client.get("/keys/"))
         form = html_of(client.get("/keys/create/"))
         assert "Publish: write, publish and cancel signals" in form
         made = client.post(
@@ -62,4 +62,4 @@ def test_a_key_that_ends_soon_says_so(world: World, signed_in: SignedIn, as_web:
     with on_behalf_of(world.alice):
         ends = timezone.now() + timedelta(days=10)
         create_api_key(world.alice, "old script", expires_at=ends)
-    assert "Ends soon: make another" in html_of(signed_in(world.alice).get("/keys/"))
+    assert "Expires soon: create a new one" in html_of(signed_in(world.alice).get("/keys/"))

@@ -46,11 +46,11 @@ def test_password_is_changed_and_only_other_sessions_end(
     client, elsewhere = signed_in(user), signed_in(user)
     shown_page = html_of(client.get(PAGE))
     assert "at least 8 characters" in shown_page
-    assert "An administrator sets a new one" in shown_page, "whom to ask who forgot it"
+    assert "An administrator can set a new one" in shown_page, "whom to ask who forgot it"
     assert 'href="/security/"' in shown_page, "the way back"
     done = client.post(PAGE, TYPED, follow=True)
     assert done.redirect_chain == [("/security/", 302)]
-    assert "Your password is changed. All other sessions were signed out." in html_of(done)
+    assert "Your password was changed. All your other sessions were signed out." in html_of(done)
     assert client.get("/security/").status_code == 200
     assert elsewhere.get("/security/")["Location"].startswith("/login/")
     assert [bool(Client().login(username=who, password=one)) for one in (PASSWORD, NEW)] == [
@@ -61,14 +61,14 @@ def test_password_is_changed_and_only_other_sessions_end(
 @pytest.mark.parametrize(
     ("typed", "sentence"),
     [
-        ({"old_password": "a guess"}, "That is not your present password."),
-        ({"old_password": ""}, "Enter your present password."),
-        ({"new_password2": "another"}, "The two new passwords differ. Type both again."),
+        ({"old_password": "a guess"}, "This is not your current password."),
+        ({"old_password": ""}, "Enter your current password."),
+        ({"new_password2": "another"}, "The two new passwords are different. Enter both again."),
         ({"new_password1": "abc", "new_password2": "abc"}, "at least 8 characters"),
         ({"new_password1": "alice1234", "new_password2": "alice1234"}, "too similar to the"),
         ({"new_password1": "password1", "new_password2": "password1"}, "too common"),
         ({"new_password1": "8450293847", "new_password2": "8450293847"}, "entirely numeric"),
-        ({"new_password1": PASSWORD, "new_password2": PASSWORD}, "your present password. Choose"),
+        ({"new_password1": PASSWORD, "new_password2": PASSWORD}, "your current password. Choose"),
     ],
 )
 def test_refused_password_is_explained_and_nothing_changes(

@@ -35,7 +35,7 @@ def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn)
     assert f"/signals/{signal.pk}/" in html_of(client.get("/signals/"))
     html = html_of(client.get(f"/signals/{signal.pk}/"))
     assert "If it were published now" in html
-    assert '<th scope="row">Accounts that take the feed</th><td class="n">4</td>' in html
+    assert '<th scope="row">Accounts subscribed to the feed</th><td class="n">4</td>' in html
     assert html.count("For reasons of the accounts themselves.") == 2
     for secret in ("777", "has paused the connection", "MAX_QUANTITY", "CONNECTION_PAUSED"):
         assert secret not in html, secret
@@ -44,7 +44,7 @@ def test_a_provider_sees_how_many_would_trade(world: World, signed_in: SignedIn)
 def test_a_provider_sees_what_is_wrong_with_the_signal(world: World, signed_in: SignedIn) -> None:
     signal = draft(followed(world), sl=D("1.11"))
     html = html_of(signed_in(world.paula).get(f"/signals/{signal.pk}/"))
-    assert "No account can take it as it is" in html
+    assert "No account can trade it as it is" in html
     assert "The stop is at the current price or beyond it" in html
 
 

@@ -25,7 +25,7 @@ from tests.portal.test_actions import refresh
 pytestmark = pytest.mark.django_db
 ADD = "/accounts/add/?type="
 OWN = "This account’s own broker"
-ONE_CLICK = "Use this account’s own broker"
+ONE_CLICK = "Use its own broker’s prices"
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def test_a_paper_account_without_a_source_chooses_one(
     world: World, alice: Client, without: None
 ) -> None:
     said = account_page(alice, world.twin)
-    assert "Choose one" in said
+    assert "Choose a price source" in said
     assert ONE_CLICK not in said
 
 
@@ -228,13 +228,13 @@ def test_no_page_says_that_the_next_signal_is_taken_without_prices(
     health = SourceHealth.objects.create(
         source=source, last_contact_at=datetime.now(UTC), pairs=["EUR/USD"]
     )
-    told_well = "Takes the next signal."
+    told_well = "Ready to trade the next signal."
     assert told_well in account_page(alice, world.ibkr)
     health.last_contact_at, health.error_code = None, Code.NO_MARKET_DATA
     health.save()
     said = account_page(alice, world.ibkr)
     assert told_well not in said
-    assert "an entry is refused until it does" in said
+    assert "entries are refused until it does" in said
     listed = page(alice, "/accounts/")
     assert f'<a href="/accounts/{world.ibkr.pk}/">See its prices</a>' in listed
 

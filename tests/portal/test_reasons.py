@@ -48,7 +48,7 @@ def test_a_tenant_sees_their_own_orders_and_nobody_elses(world: World, signed_in
     text = text_of(signed_in(world.alice), "NO_MONEY")
     assert "what happened to mine" in text
     assert "what happened to theirs" not in text
-    assert "None of yours" in text_of(signed_in(world.alice), "MARKET_CLOSED")
+    assert "No orders" in text_of(signed_in(world.alice), "MARKET_CLOSED")
 
 
 def test_operators_see_whom_it_hit(world: World, client: Client) -> None:

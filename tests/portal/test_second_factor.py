@@ -352,8 +352,8 @@ def test_trading_is_resumed_as_the_page_says(
     client, taken = signed_in(world.alice), world.taken[0]
     shown(client, world.alice, FRESH_SECONDS + 1)
     page = " ".join(html_of(client.get("/security/")).split())
-    assert "trading is resumed after “Pause everything”" in page
-    assert "One account or subscription is paused and resumed without it." in page
+    assert "to resume trading after “Pause everything”" in page
+    assert "You can pause and resume a single account or subscription without it." in page
     together = reverse("portal:resume")
     assert client.post(together)["Location"].startswith("/security/confirm/")
     client.post(reverse("portal:subscription_pause", args=[taken.pk]))
@@ -372,7 +372,7 @@ def test_staff_read_what_asks_them_again(world: World, signed_in: SignedIn, as_w
     client = signed_in(world.olga)
     shown(client, world.olga, FRESH_SECONDS + 1)
     page = " ".join(html_of(client.get("/security/")).split())
-    assert "users are changed, and a kill switch or an epoch is released." in page
+    assert "to change users, and to release a kill switch or an epoch." in page
     assert "Pause everything" not in page
 
 

@@ -70,7 +70,7 @@ def test_a_dropped_stop_is_watched_placed_again_once_and_told(
     factories.filled(factories.signal(feed))
     held = position()
     assert (held.sl, held.broker_sl, held.stop_guardian) == (D("1.09"), None, "ENGINE")
-    assert protection(held) == ("naked", "Unprotected")
+    assert protection(held) == ("unprotected", "Unprotected")
     assert update_unprotected() == 1
     rounds(5)
     assert placed(broker) == 1

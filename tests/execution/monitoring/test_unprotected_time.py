@@ -114,7 +114,7 @@ def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_
     assert (event["position"], event["stop"]) == (ours.pk, "1.09")
     assert audit().counters["NAKED"] == 1
     assert list(ExecutionPosition.objects.filter(UNPROTECTED)) == [ours]
-    assert protection(now(ours)) == ("naked", "Unprotected")
+    assert protection(now(ours)) == ("unprotected", "Unprotected")
     factories.pass_time(20)
     factories.mark_monitored(alice)
     prices_came(0)
