@@ -77,7 +77,7 @@ class Environment:
         self.tws = FakeTws(self.venue)
         self.adapter = adapter()
         self.client_id = 7
-        self.told: list[OrderReport] = []
+        self.reports: list[OrderReport] = []
 
     @property
     def spec(self) -> ConnectionSpec:
@@ -96,16 +96,16 @@ class Environment:
         return await self.adapter.find_order(self.spec, client_order_id)
 
     async def drain_events(self) -> list[OrderReport]:
-        """Take what was told, as the drain does."""
+        """Take new reports as the event drain does; return all so far."""
         new = await self.adapter.events(500)
         await self.adapter.acknowledge([report.event_id for report in new])
-        self.told += new
-        return self.told
+        self.reports += new
+        return self.reports
 
-    async def heard(
+    async def wait_for_reports(
         self, kind: ReportKind, n: int = 1, of: Callable[[OrderReport], bool] = lambda _: True
     ) -> list[OrderReport]:
-        """Wait until so many reports of a kind were told."""
+        """Wait for `n` reports of a kind and return them."""
         async with asyncio.timeout(PATIENCE):
             while True:
                 found = [r for r in await self.drain_events() if r.kind is kind and of(r)]
@@ -118,12 +118,12 @@ class Environment:
         old, self.adapter = self.adapter, adapter()
         await old.disconnect()
         await self.until(lambda: not self.tws.sessions)
-        self.told = []
+        self.reports = []
 
     async def until(self, is_so: Callable[[], object]) -> None:
         """Wait for a condition."""
         async with asyncio.timeout(PATIENCE):
-            while not is_so():  # noqa: ASYNC110 (what is waited for is anybody's)
+            while not is_so():  # noqa: ASYNC110 (the condition may depend on anything)
                 await asyncio.sleep(0.002)
 
     def fault(self, kind: str, number: int = 0, text: str = "", seconds: float = 0.0) -> None:

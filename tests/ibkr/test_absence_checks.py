@@ -1,4 +1,4 @@
-"""What is in no list: absent only once TWS has surely been told of all that was sent."""
+"""Absence is confirmed only once TWS is certain to have received all that was sent."""
 
 from dataclasses import replace
 
@@ -21,7 +21,7 @@ async def is_not_sure(stage: Environment, client_order_id: str) -> None:
 
 
 @with_environment
-async def test_an_order_written_before_the_line_was_cut_may_be_told_later(
+async def test_order_written_before_a_disconnect_may_be_reported_later(
     stage: Environment,
 ) -> None:
     stage.adapter = adapter(timing=PATIENT)
@@ -61,7 +61,7 @@ async def test_on_an_old_line_it_is_the_write_that_counts(stage: Environment) ->
 
 @pytest.mark.parametrize("back", [1101, 1102])
 @pytest.mark.parametrize("away", [1100, 2110])
-def test_a_gateway_that_is_back_at_ibkr_may_not_have_been_told_yet(away: int, back: int) -> None:
+def test_gateway_reconnected_to_ibkr_may_not_be_up_to_date(away: int, back: int) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
         stage.adapter = adapter(timing=PATIENT)

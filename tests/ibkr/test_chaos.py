@@ -83,7 +83,7 @@ class Play:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_each_order_is_there_once_and_told_as_the_broker_has_it(seed: int) -> None:
+def test_each_order_exists_once_and_is_reported_as_the_broker_has_it(seed: int) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
         play = Play(stage, seed)

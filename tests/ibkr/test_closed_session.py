@@ -1,4 +1,4 @@
-"""A session that was closed stays so: nobody would end what it opened again."""
+"""A closed session stays closed: nothing would close it a second time."""
 
 import asyncio
 from contextlib import aclosing
@@ -13,11 +13,11 @@ from tests.ibkr.factories import PATIENCE, QUICK, Environment, adapter, order, w
 
 @with_environment
 async def test_prices_that_outlive_their_session_end_and_open_nothing(stage: Environment) -> None:
-    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
-        await anext(told)
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
+        await anext(quotes)
         await stage.adapter.disconnect(stage.spec)
         with pytest.raises(ReadFailed) as ended:
-            await anext(told)
+            await anext(quotes)
     assert ended.value.code is Code.NOT_CONNECTED
     assert len(stage.tws.connects) == 1
     assert not stage.adapter._state().sessions
@@ -26,10 +26,10 @@ async def test_prices_that_outlive_their_session_end_and_open_nothing(stage: Env
 @with_environment
 async def test_prices_that_wait_for_the_line_end_with_their_session(stage: Environment) -> None:
     stage.adapter = adapter(timing=replace(QUICK, first_delay=0.01))
-    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
-        await anext(told)
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
+        await anext(quotes)
         await stage.tws.close()
-        waiting = asyncio.ensure_future(anext(told))
+        waiting = asyncio.ensure_future(anext(quotes))
         await stage.until(lambda: not stage.session.usable)
         await stage.adapter.disconnect(stage.spec)
         await stage.tws.open(stage.tws.port)
@@ -39,7 +39,7 @@ async def test_prices_that_wait_for_the_line_end_with_their_session(stage: Envir
 
 
 @with_environment
-async def test_a_closed_session_is_not_opened_by_who_still_holds_it(stage: Environment) -> None:
+async def test_closed_session_is_not_reopened_by_an_old_reference(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     held = stage.session
     await stage.adapter.disconnect(stage.spec)
@@ -61,7 +61,7 @@ async def test_an_order_whose_session_is_taken_away_has_not_been_sent(stage: Env
     while stage.session is old:  # noqa: ASYNC110 (the new one is there before the old has ended)
         await asyncio.sleep(0)
     await stage.adapter.disconnect(changed)
-    with pytest.raises(NotSent) as told:
+    with pytest.raises(NotSent) as refused:
         await sending
-    assert told.value.code is Code.NOT_CONNECTED
+    assert refused.value.code is Code.NOT_CONNECTED
     assert not stage.venue.orders

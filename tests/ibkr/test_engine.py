@@ -124,7 +124,7 @@ def audited() -> dict[str, Any]:
 def test_an_order_that_ibkr_executed_twice_is_dup_in_the_audit(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """The ledger keeps one record of a reference; IBKR's own numbers tell two orders apart."""
+    """The ledger keeps one record of a reference; IBKR's own numbers distinguish two orders."""
     factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     found = audited()
@@ -146,10 +146,10 @@ def test_an_ibkr_order_that_the_books_do_not_know_is_orphan_in_the_audit(
     assert audited()["examples"]["ORPHAN"] == [f"{lost} on connection {alice.pk}"]
 
 
-def test_what_the_broker_does_by_itself_is_heard(
+def test_broker_initiated_exit_is_applied(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
-    """The broker's own stop closes the position: told by TWS, rung by the bell, applied."""
+    """The broker's own stop closes the position: reported by TWS, notified and applied."""
     factories.signal(feed, [("1.12000", "1")], sl=D("1.09000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     tws.do("quote", "EURUSD", "1.0890", "1.0892")
@@ -170,7 +170,7 @@ def test_a_gateway_that_restarts_loses_nothing(
     assert tws.state()["received"].count(entry.client_order_id) == 1
 
 
-def test_a_stop_that_ibkr_drops_is_unprotected_until_it_stands(
+def test_position_is_unprotected_until_its_dropped_stop_is_placed_again(
     alice: ExecutionConnection, feed: Feed, tws: TwsProcess
 ) -> None:
     """Its entry is taken and filled, and its stop falls away without a word."""

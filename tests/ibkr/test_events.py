@@ -1,4 +1,4 @@
-"""What IBKR tells by itself, and that nothing of it is lost, doubled or believed too early."""
+"""Events from IBKR: none is lost, duplicated or trusted too early."""
 
 import asyncio
 import logging
@@ -33,7 +33,7 @@ def filled_sum(reports: list[OrderReport], client_order_id: str = ID) -> Decimal
 
 
 @with_environment
-async def test_a_fill_is_told_in_less_than_100_ms(stage: Environment) -> None:
+async def test_fill_is_reported_in_less_than_100_ms(stage: Environment) -> None:
     """By the best of ten each: what the code adds, not what else this machine had to do."""
     await stage.submit(limit())
     took: dict[bool, list[float]] = {True: [], False: []}
@@ -41,7 +41,7 @@ async def test_a_fill_is_told_in_less_than_100_ms(stage: Environment) -> None:
         stage.tws.commissions = with_commission = number % 2 == 0
         began = time.perf_counter()
         stage.venue.fill(ID, "1000", "1.0900")
-        await stage.heard(ReportKind.FILLED, number + 1)
+        await stage.wait_for_reports(ReportKind.FILLED, number + 1)
         took[with_commission].append(time.perf_counter() - began)
     assert max(map(min, took.values())) < 0.1
 
@@ -52,17 +52,17 @@ async def test_partial_fills_add_up_and_the_rest_is_cancelled(stage: Environment
     stage.venue.fill(ID, "5000", "1.0900")
     stage.venue.fill(ID, "2500", "1.0899")
     stage.venue.end(ID)
-    (end,) = await stage.heard(ReportKind.CANCELLED)
-    await stage.heard(ReportKind.FILLED, 2)
+    (end,) = await stage.wait_for_reports(ReportKind.CANCELLED)
+    await stage.wait_for_reports(ReportKind.FILLED, 2)
     assert end.client_order_id == ID
-    assert filled_sum(stage.told) == 7500
+    assert filled_sum(stage.reports) == 7500
 
 
 @with_environment
-async def test_executions_told_again_are_no_news(stage: Environment) -> None:
+async def test_repeated_executions_are_not_reported_again(stage: Environment) -> None:
     await stage.submit(order())
-    await stage.heard(ReportKind.FILLED)
-    before = len(stage.told)
+    await stage.wait_for_reports(ReportKind.FILLED)
+    before = len(stage.reports)
     stage.tws.replay()
     await stage.find(ID)  # behind them on the same line
     assert len(await stage.drain_events()) == before
@@ -72,12 +72,12 @@ async def test_executions_told_again_are_no_news(stage: Environment) -> None:
 async def test_a_late_commission_is_a_revision(stage: Environment) -> None:
     stage.tws.commissions = False
     await stage.submit(order())
-    (first,) = await stage.heard(ReportKind.FILLED)
+    (first,) = await stage.wait_for_reports(ReportKind.FILLED)
     assert (first.fills[0].revision, first.fills[0].commission) == (0, Decimal(0))
 
     stage.tws.commissions = True
     stage.tws.replay()
-    _, then = await stage.heard(ReportKind.FILLED, 2)
+    _, then = await stage.wait_for_reports(ReportKind.FILLED, 2)
     assert then.fills[0].broker_fill_id == first.fills[0].broker_fill_id
     assert (then.fills[0].revision, then.fills[0].commission) == (1, Decimal("1.25"))
     assert then.fills[0].quantity == first.fills[0].quantity
@@ -86,23 +86,25 @@ async def test_a_late_commission_is_a_revision(stage: Environment) -> None:
 @with_environment
 async def test_a_correction_replaces_and_does_not_add(stage: Environment) -> None:
     await stage.submit(order())
-    (first,) = await stage.heard(ReportKind.FILLED)
+    (first,) = await stage.wait_for_reports(ReportKind.FILLED)
     stage.venue.correct(stage.venue.executions[0], "1.1001")
-    _, then = await stage.heard(ReportKind.FILLED, 2)
+    _, then = await stage.wait_for_reports(ReportKind.FILLED, 2)
     assert then.fills[0].broker_fill_id == first.fills[0].broker_fill_id
     assert then.fills[0].revision > first.fills[0].revision
     assert then.fills[0].price == Decimal("1.1001")
-    assert filled_sum(stage.told) == 20000
+    assert filled_sum(stage.reports) == 20000
 
 
 @with_environment
 async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Environment) -> None:
     await stage.submit(protected())
     stage.venue.quote("EURUSD", "1.0880", "1.0882")  # a gap
-    (told,) = await stage.heard(ReportKind.FILLED, of=lambda r: r.close_cause is not None)
-    assert (told.client_order_id, told.close_cause) == (ID, CloseCause.STOP_LOSS)
-    assert told.fills[0].price == Decimal("1.0880")
-    assert told.broker_position_id == "12087792"
+    (report,) = await stage.wait_for_reports(
+        ReportKind.FILLED, of=lambda r: r.close_cause is not None
+    )
+    assert (report.client_order_id, report.close_cause) == (ID, CloseCause.STOP_LOSS)
+    assert report.fills[0].price == Decimal("1.0880")
+    assert report.broker_position_id == "12087792"
     assert stage.venue.held("EURUSD") == 0
     assert stage.venue.order(f"{ID}:tp").status == "Cancelled"
 
@@ -111,7 +113,7 @@ async def test_a_stop_that_fills_is_an_exit_of_its_entry(stage: Environment) -> 
 async def test_exits_share_the_group_so_the_position_never_turns(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.submit(exit_of(ID, "abc00000000000081", 5000))
-    (shrunk,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.protected == 15000)
+    (shrunk,) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.protected == 15000)
     assert (shrunk.stop_loss, shrunk.take_profit) == (Decimal("1.09"), Decimal("1.12"))
 
     await stage.submit(exit_of(ID, "abc00000000000082", 15000))
@@ -122,7 +124,7 @@ async def test_exits_share_the_group_so_the_position_never_turns(stage: Environm
 
 
 @with_environment
-async def test_a_refused_stop_is_told_as_what_is_held(stage: Environment) -> None:
+async def test_refused_stop_is_reported_as_the_levels_that_remain(stage: Environment) -> None:
     entry = limit()
     await stage.submit(
         order(
@@ -133,8 +135,10 @@ async def test_a_refused_stop_is_told_as_what_is_held(stage: Environment) -> Non
     stop = stage.venue.order(f"{ID}:sl")
     stop.status = "Inactive"
     stage.tws.say(messages.error(stop.order_id, 201, "Order rejected - reason:stop"))
-    (told,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.code == "STOPS_INVALID")
-    assert (told.stop_loss, told.take_profit) == (None, Decimal("1.12"))
+    (report,) = await stage.wait_for_reports(
+        ReportKind.LEVELS, of=lambda r: r.code == "STOPS_INVALID"
+    )
+    assert (report.stop_loss, report.take_profit) == (None, Decimal("1.12"))
 
 
 @with_environment
@@ -143,8 +147,8 @@ async def test_an_accepted_order_that_ibkr_refuses_later_is_rejected(stage: Envi
     placed = stage.venue.order(ID)
     stage.venue.end(ID, "Inactive")
     stage.tws.say(_refusal(placed.order_id))
-    (told,) = await stage.heard(ReportKind.REJECTED)
-    assert (told.client_order_id, told.code) == (ID, "NO_MONEY")
+    (report,) = await stage.wait_for_reports(ReportKind.REJECTED)
+    assert (report.client_order_id, report.code) == (ID, "NO_MONEY")
 
 
 @with_environment
@@ -182,7 +186,7 @@ async def test_events_come_again_until_they_are_acknowledged(stage: Environment)
 
 
 @with_environment
-async def test_another_process_is_told_all_of_today(stage: Environment) -> None:
+async def test_new_process_receives_all_of_todays_events(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.submit(limit("abc00000000000002"))
     await stage.submit(limit("abc00000000000003"))
@@ -191,24 +195,26 @@ async def test_another_process_is_told_all_of_today(stage: Environment) -> None:
     stage.venue.fill("abc00000000000002", "20000", "1.0900")  # nobody listened
 
     await stage.adapter.account(stage.spec)
-    await stage.heard(ReportKind.FILLED, 2)
-    assert filled_sum(stage.told) == 20000
-    assert filled_sum(stage.told, "abc00000000000002") == 20000
-    (ended,) = await stage.heard(ReportKind.CANCELLED)
+    await stage.wait_for_reports(ReportKind.FILLED, 2)
+    assert filled_sum(stage.reports) == 20000
+    assert filled_sum(stage.reports, "abc00000000000002") == 20000
+    (ended,) = await stage.wait_for_reports(ReportKind.CANCELLED)
     assert ended.client_order_id == "abc00000000000003"
-    (levels,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.take_profit is not None)
+    (levels,) = await stage.wait_for_reports(
+        ReportKind.LEVELS, of=lambda r: r.take_profit is not None
+    )
     assert (levels.client_order_id, levels.protected) == (ID, Decimal(20000))
 
 
 @with_environment
-async def test_what_happened_while_the_line_was_down_is_told(stage: Environment) -> None:
+async def test_events_during_a_disconnect_are_reported(stage: Environment) -> None:
     await stage.submit(limit())
     await stage.tws.close()
     await stage.until(lambda: not stage.session.usable)
     stage.venue.fill(ID, "20000", "1.0900")
     await stage.tws.open(stage.tws.port)
-    (told,) = await stage.heard(ReportKind.FILLED)
-    assert told.fills[0].quantity == 20000
+    (report,) = await stage.wait_for_reports(ReportKind.FILLED)
+    assert report.fills[0].quantity == 20000
     assert len(stage.venue.accepted) == 1
 
 
@@ -218,8 +224,8 @@ async def test_two_orders_with_one_reference_are_both_counted(stage: Environment
     twin = replace(stage.venue.orders[0], order_id=99, perm_id=99)
     stage.venue.orders.append(twin)
     stage.venue.execute(twin, Decimal(500), Decimal("1.1003"))
-    await stage.heard(ReportKind.FILLED, 2)
-    assert filled_sum(stage.told) == 20500  # more than was asked for: the core sees it
+    await stage.wait_for_reports(ReportKind.FILLED, 2)
+    assert filled_sum(stage.reports) == 20500  # more than was asked for: the core sees it
 
 
 @with_environment
@@ -227,15 +233,15 @@ async def test_two_live_orders_with_one_reference_are_an_error(stage: Environmen
     await stage.submit(limit())
     twin = replace(stage.venue.orders[0], order_id=99, perm_id=99)
     stage.venue.orders.append(twin)
-    heard: list[str] = []
+    messages: list[str] = []
     handler = logging.Handler()
-    handler.emit = lambda record: heard.append(record.getMessage())  # type: ignore[method-assign]
+    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
     logging.getLogger("brokers.ibkr").addHandler(handler)
     try:
         await stage.find(ID)
     finally:
         logging.getLogger("brokers.ibkr").removeHandler(handler)
-    assert heard[0] == f"ibkr: two orders with one reference: {ID}"
+    assert messages[0] == f"ibkr: two orders with one reference: {ID}"
 
 
 @with_environment
@@ -283,6 +289,6 @@ async def test_a_status_that_cannot_be_read_has_the_broker_asked(stage: Environm
     await stage.submit(limit())
     stage.tws.say(messages.pack(3, "one", "Submitted", "many"))
     stage.venue.order(limit().client_order_id).status = "Cancelled"  # what it would have said
-    ended = await stage.heard(ReportKind.CANCELLED)
+    ended = await stage.wait_for_reports(ReportKind.CANCELLED)
     assert ended[0].client_order_id == limit().client_order_id
     assert "invalid message" in stage.session.malformed_message

@@ -15,12 +15,12 @@ from common.errors import InvalidInputError
 
 
 def test_what_is_kept_of_settings() -> None:
-    said = {
+    entered = {
         "host": " gw.example.com ", "port": "4001", "client_id": "", "symbols": "EURUSD, ES-202612",
         "timezone": "US/Eastern", "margin_rates": {"AAPL": "0.25"}, "outside_rth": "on",
         "reply_timeout": "5",
     }  # fmt: skip
-    assert FORM.validate(said) == {
+    assert FORM.validate(entered) == {
         "host": "gw.example.com", "port": 4001, "symbols": ["EURUSD", "ES-202612"],
         "timezone": "US/Eastern", "margin_rates": {"AAPL": "0.25"}, "outside_rth": True,
         "reply_timeout": 5,

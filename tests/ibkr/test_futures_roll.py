@@ -51,8 +51,8 @@ class Owner:
 
     async def modify(self, stop: str | None, target: str | None) -> OrderReport:
         below, above = (None if price is None else Decimal(price) for price in (stop, target))
-        wish = ModifyRequest(ID, str(DECEMBER), "FRONT", below, above, Decimal(100))
-        (told,) = await self.stage.adapter.modify(self.spec, wish)
+        modify_request = ModifyRequest(ID, str(DECEMBER), "FRONT", below, above, Decimal(100))
+        (told,) = await self.stage.adapter.modify(self.spec, modify_request)
         return told
 
     async def positions(self) -> dict[int, BrokerPosition]:
@@ -87,15 +87,15 @@ def contracts(stage: Environment) -> set[int]:
 
 @pytest.mark.parametrize("edited", [ROLLED, GONE])
 @pytest.mark.parametrize(("quantity", "left"), [(100, 0), (50, 1)])
-@pytest.mark.parametrize("is_anew", [False, True])
+@pytest.mark.parametrize("is_replaced", [False, True])
 def test_an_exit_closes_what_is_held(
-    edited: Mapping[str, Any], quantity: int, left: int, is_anew: bool
+    edited: Mapping[str, Any], quantity: int, left: int, is_replaced: bool
 ) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
         owner = await bought(stage)
         owner.edits(edited)
-        if is_anew:
+        if is_replaced:
             await stage.crash()
         (told,) = await owner.submit(leaving(quantity))
         assert (told.kind, told.broker_position_id) == (ReportKind.FILLED, str(DECEMBER))
@@ -124,15 +124,15 @@ async def test_an_entry_is_of_the_contract_that_its_symbol_means_now(stage: Envi
 
 
 @pytest.mark.parametrize("edited", [ROLLED, GONE])
-@pytest.mark.parametrize("is_anew", [False, True])
+@pytest.mark.parametrize("is_replaced", [False, True])
 def test_levels_that_stand_are_moved_where_they_stand(
-    edited: Mapping[str, Any], is_anew: bool
+    edited: Mapping[str, Any], is_replaced: bool
 ) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
         owner = await bought(stage, stop_loss=Decimal(4900), take_profit=Decimal(5200))
         owner.edits(edited)
-        if is_anew:
+        if is_replaced:
             await stage.crash()
         told = await owner.modify("4950", "5100")
         assert (told.stop_loss, told.take_profit) == (Decimal(4950), Decimal(5100))
@@ -146,7 +146,7 @@ def test_levels_that_stand_are_moved_where_they_stand(
         assert owner.held(DECEMBER) == 2
         stage.venue.quote("ES", "5150.00", "5150.25")
         assert (owner.held(DECEMBER), owner.held(MARCH)) == (0, 0)
-        (closed,) = await stage.heard(
+        (closed,) = await stage.wait_for_reports(
             ReportKind.FILLED, of=lambda one: one.close_cause is CloseCause.TAKE_PROFIT
         )
         assert (closed.client_order_id, closed.broker_position_id) == (ID, str(DECEMBER))
@@ -195,7 +195,7 @@ async def test_a_stop_that_rests_in_another_contract_is_not_taken_for_the_positi
     stage: Environment,
 ) -> None:
     owner = await bought(stage, stop_loss=Decimal(4900))
-    await stage.heard(ReportKind.LEVELS)
+    await stage.wait_for_reports(ReportKind.LEVELS)
     stage.venue.order(f"{ID}:sl").con_id = MARCH  # placed by a process of before
     await stage.crash()
     with pytest.raises(Rejected) as refused:
@@ -207,7 +207,7 @@ async def test_a_stop_that_rests_in_another_contract_is_not_taken_for_the_positi
 
 
 @with_environment
-async def test_what_is_open_is_told_whatever_the_map_names(stage: Environment) -> None:
+async def test_open_positions_are_reported_whatever_the_map_names(stage: Environment) -> None:
     owner = await bought(stage, stop_loss=Decimal(4900))
     waiting = order(
         "abc00000000000002", symbol="FRONT", quantity=Decimal(50), order_type=OrderType.LIMIT,
@@ -235,7 +235,7 @@ async def test_what_is_open_is_told_whatever_the_map_names(stage: Environment) -
 
 
 @with_environment
-async def test_both_months_are_told_apart_by_their_numbers(stage: Environment) -> None:
+async def test_both_months_are_distinguished_by_contract_id(stage: Environment) -> None:
     owner = await bought(stage)
     owner.edits(ROLLED)
     await owner.submit(order("abc00000000000002", symbol="FRONT", quantity=Decimal(50)))
@@ -251,7 +251,7 @@ async def test_both_months_are_told_apart_by_their_numbers(stage: Environment) -
         ({"broker_position_id": "", "closes": "abc00000000000077"}, Code.NO_POSITION),
     ],
 )
-def test_an_exit_of_what_ibkr_does_not_tell_is_refused(named: dict[str, Any], code: Code) -> None:
+def test_exit_of_an_unreported_position_is_refused(named: dict[str, Any], code: Code) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
         owner = await bought(stage)
@@ -266,19 +266,19 @@ def test_an_exit_of_what_ibkr_does_not_tell_is_refused(named: dict[str, Any], co
 
 
 @with_environment
-async def test_levels_of_what_ibkr_does_not_tell_are_refused(stage: Environment) -> None:
+async def test_levels_of_an_unreported_position_are_refused(stage: Environment) -> None:
     owner = await bought(stage)
     received = list(stage.venue.received)
     stop = Decimal(4900)
     for number, entry in (("999999999", ID), ("", "abc00000000000077")):
-        wish = ModifyRequest(entry, number, "FRONT", stop, None, quantity=Decimal(100))
+        request = ModifyRequest(entry, number, "FRONT", stop, None, quantity=Decimal(100))
         with pytest.raises(Rejected):
-            await stage.adapter.modify(owner.spec, wish)
+            await stage.adapter.modify(owner.spec, request)
     assert stage.venue.received == received
 
 
 @with_environment
-async def test_an_exit_whose_contract_is_not_told_in_time_has_not_been_sent(
+async def test_exit_is_not_sent_if_its_contract_is_not_received_in_time(
     stage: Environment,
 ) -> None:
     owner = await bought(stage)

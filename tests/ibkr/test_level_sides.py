@@ -52,8 +52,8 @@ async def test_a_level_is_never_moved_without_a_look_at_the_price(stage: Environ
     assert stage.venue.order(f"{ID}:sl").aux == "1.09"
     await stage.adapter.disconnect(stage.spec)
     stage.tws.refused_prices[12087792] = (354, "Requested market data is not subscribed.")
-    (told,) = await stage.adapter.modify(stage.spec, move("1.0950", "1.1300"))
-    assert told.stop_loss == Decimal("1.095")  # where there is no price to be had it is IBKR's
+    (report,) = await stage.adapter.modify(stage.spec, move("1.0950", "1.1300"))
+    assert report.stop_loss == Decimal("1.095")  # where there is no price to be had it is IBKR's
 
 
 @with_environment

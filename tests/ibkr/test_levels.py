@@ -34,8 +34,8 @@ def stopping(client_order_id: str = ID) -> CancelRequest:
 async def test_levels_move_under_their_own_ids(stage: Environment) -> None:
     await stage.submit(protected())
     stop_id = stage.venue.order(f"{ID}:sl").order_id
-    (told,) = await stage.adapter.modify(stage.spec, move("1.095", "1.13"))
-    assert (told.kind, told.stop_loss, told.take_profit, told.protected) == (
+    (report,) = await stage.adapter.modify(stage.spec, move("1.095", "1.13"))
+    assert (report.kind, report.stop_loss, report.take_profit, report.protected) == (
         ReportKind.LEVELS, Decimal("1.095"), Decimal("1.13"), Decimal(20000),
     )  # fmt: skip
     assert len(stage.venue.orders) == 3  # nothing was placed beside them
@@ -44,17 +44,17 @@ async def test_levels_move_under_their_own_ids(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_level_made_anew_is_known_to_the_next_process(stage: Environment) -> None:
+async def test_replaced_level_is_known_to_the_next_process(stage: Environment) -> None:
     await stage.submit(protected())
     await stage.adapter.modify(stage.spec, move(None, "1.12"))
     await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
     await stage.crash()
     (held,) = await stage.adapter.positions(stage.spec)
     assert (held.stop_loss, held.take_profit) == (Decimal("1.08"), Decimal("1.12"))
-    (told,) = await stage.adapter.modify(stage.spec, move("1.085", "1.12"))
-    assert told.stop_loss == Decimal("1.085")
+    (report,) = await stage.adapter.modify(stage.spec, move("1.085", "1.12"))
+    assert report.stop_loss == Decimal("1.085")
     stage.venue.cancel(stage.venue.order(f"{ID}:sl"))  # and by another's hand
-    (gone, *_) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
+    (gone, *_) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
     assert gone.take_profit == Decimal("1.12")
 
 
@@ -107,22 +107,24 @@ def test_an_entry_between_two_ticks_is_never_worse_or_earlier(
 @with_environment
 async def test_the_same_levels_need_no_word(stage: Environment) -> None:
     await stage.submit(protected())
-    await stage.heard(ReportKind.LEVELS)
+    await stage.wait_for_reports(ReportKind.LEVELS)
     received = list(stage.venue.received)
-    (told,) = await stage.adapter.modify(stage.spec, move("1.09", "1.12"))
-    assert (told.stop_loss, told.take_profit) == (Decimal("1.09"), Decimal("1.12"))
+    (report,) = await stage.adapter.modify(stage.spec, move("1.09", "1.12"))
+    assert (report.stop_loss, report.take_profit) == (Decimal("1.09"), Decimal("1.12"))
     assert stage.venue.received == received
 
 
 @with_environment
-async def test_a_level_is_taken_away_and_made_anew(stage: Environment) -> None:
+async def test_level_is_removed_and_placed_again(stage: Environment) -> None:
     await stage.submit(protected())
-    (told,) = await stage.adapter.modify(stage.spec, move(None, "1.12"))
-    assert (told.stop_loss, told.take_profit, told.protected) == (None, Decimal("1.12"), None)
+    (report,) = await stage.adapter.modify(stage.spec, move(None, "1.12"))
+    assert (report.stop_loss, report.take_profit, report.protected) == (None, Decimal("1.12"), None)
     assert stage.venue.order(f"{ID}:sl").status == "Cancelled"
 
-    (told,) = await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
-    assert (told.stop_loss, told.protected) == (Decimal("1.08"), Decimal(20000))
+    (report,) = await stage.adapter.modify(
+        stage.spec, move("1.08", "1.12", quantity=Decimal(20000))
+    )
+    assert (report.stop_loss, report.protected) == (Decimal("1.08"), Decimal(20000))
     fresh = stage.venue.order(f"{ID}:sl")
     assert (fresh.status, fresh.oca_group, fresh.oca_type) == ("PreSubmitted", ID[:-1], 2)
     stage.venue.quote("EURUSD", "1.0790", "1.0792")
@@ -133,8 +135,8 @@ async def test_a_level_is_taken_away_and_made_anew(stage: Environment) -> None:
 @with_environment
 async def test_levels_of_an_entry_that_had_none(stage: Environment) -> None:
     await stage.submit(order())
-    (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
-    assert (told.stop_loss, told.take_profit) == (Decimal("1.08"), None)
+    (report,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
+    assert (report.stop_loss, report.take_profit) == (Decimal("1.08"), None)
     assert stage.venue.order(f"{ID}:sl").action == "SELL"
 
 
@@ -154,7 +156,7 @@ async def test_levels_of_an_entry_that_waits_hang_on_it(stage: Environment) -> N
 async def test_no_level_is_made_for_an_entry_that_ended_without_a_fill(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.end(ID)
-    await stage.heard(ReportKind.CANCELLED)
+    await stage.wait_for_reports(ReportKind.CANCELLED)
     with pytest.raises(Rejected) as refused:  # who asks has not heard of the end yet
         await stage.adapter.modify(stage.spec, move("1.08", "1.12"))
     assert refused.value.code is Code.NO_POSITION
@@ -168,7 +170,7 @@ async def test_no_level_is_made_where_the_old_one_has_closed_the_position(
     await stage.submit(protected())
     stage.venue.quote("EURUSD", "1.0890", "1.0892")  # the stop
     assert stage.venue.held("EURUSD") == 0
-    await stage.heard(ReportKind.FILLED, n=2)
+    await stage.wait_for_reports(ReportKind.FILLED, n=2)
     with pytest.raises(Rejected) as refused:  # who asks has not heard of it yet
         await stage.adapter.modify(stage.spec, move("1.08", "1.12", quantity=Decimal(20000)))
     assert refused.value.code is Code.NO_POSITION
@@ -180,8 +182,8 @@ async def test_no_level_is_made_where_the_old_one_has_closed_the_position(
 async def test_a_new_level_is_for_no_more_than_exits_have_left(stage: Environment) -> None:
     await stage.submit(order())
     await stage.submit(exit_of(quantity=15000))
-    (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
-    assert told.protected == Decimal(5000)
+    (report,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
+    assert report.protected == Decimal(5000)
     stage.venue.quote("EURUSD", "1.0790", "1.0792")
     assert stage.venue.held("EURUSD") == 0
 
@@ -192,8 +194,8 @@ async def test_levels_of_a_position_older_than_todays_lists(stage: Environment) 
     stage.venue.orders.clear()
     stage.venue.executions.clear()
     await stage.crash()
-    (told,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
-    assert (told.stop_loss, told.protected) == (Decimal("1.08"), Decimal(20000))
+    (report,) = await stage.adapter.modify(stage.spec, move("1.08", None, quantity=Decimal(20000)))
+    assert (report.stop_loss, report.protected) == (Decimal("1.08"), Decimal(20000))
     with pytest.raises(Rejected) as refused:
         await stage.adapter.modify(
             stage.spec, ModifyRequest("abc00000000000009", "", "AAPL", Decimal(1), None)
@@ -204,7 +206,7 @@ async def test_levels_of_a_position_older_than_todays_lists(stage: Environment) 
 @with_environment
 async def test_a_refused_level_leaves_the_old_one(stage: Environment) -> None:
     await stage.submit(protected())
-    await stage.heard(ReportKind.LEVELS)
+    await stage.wait_for_reports(ReportKind.LEVELS)
     stage.fault("reject", 110, "The price does not conform to the minimum price variation")
     with pytest.raises(Rejected) as refused:
         await stage.adapter.modify(stage.spec, move("1.095", "1.12"))
@@ -248,8 +250,8 @@ async def test_a_level_that_was_lost_on_its_way_is_made_when_it_is_asked_for_aga
     with pytest.raises(OutcomeUnknown):
         await stage.adapter.modify(stage.spec, wanted)
     await stage.until(lambda: stage.session.usable)
-    (told,) = await stage.adapter.modify(stage.spec, wanted)
-    assert told.stop_loss == Decimal("1.08")
+    (report,) = await stage.adapter.modify(stage.spec, wanted)
+    assert report.stop_loss == Decimal("1.08")
     assert stage.venue.order(f"{ID}:sl").live
 
 
@@ -259,8 +261,8 @@ async def test_a_cancel_ends_the_order_and_its_levels(stage: Environment) -> Non
     await stage.submit(
         order(order_type=entry.order_type, limit_price=entry.limit_price, stop_loss=Decimal("1.08"))
     )
-    (told,) = await stage.adapter.cancel(stage.spec, stopping())
-    assert (told.kind, told.client_order_id) == (ReportKind.CANCELLED, ID)
+    (report,) = await stage.adapter.cancel(stage.spec, stopping())
+    assert (report.kind, report.client_order_id) == (ReportKind.CANCELLED, ID)
     await stage.until(lambda: not stage.venue.order(f"{ID}:sl").live)
 
 
@@ -288,8 +290,8 @@ async def test_a_cancel_that_ibkr_refuses_says_what_the_order_does(stage: Enviro
     assert refused.kind is ReportKind.CANCEL_REFUSED
     assert refused.detail.startswith("10148")
     assert placed.filled == 20000
-    told = did or await stage.heard(ReportKind.FILLED)
-    assert told[0].fills[0].quantity == 20000
+    report = did or await stage.wait_for_reports(ReportKind.FILLED)
+    assert report[0].fills[0].quantity == 20000
 
 
 @with_environment
@@ -314,8 +316,8 @@ async def test_another_client_ids_orders_are_seen_and_not_touched(stage: Environ
         await stage.adapter.modify(stage.spec, move("1.095", None))
     assert refused.value.code is Code.OTHER_CLIENT_ID
     lines = {one.name: one for one in await stage.adapter.test(stage.spec)}
-    told = lines["orders of another client id"]
-    assert (told.result, told.detail) == (CheckResult.WARN, "placed by client id 7")
+    report = lines["orders of another client id"]
+    assert (report.result, report.detail) == (CheckResult.WARN, "placed by client id 7")
     # The exit of a takeover: the group ends the orders that cannot be changed.
     await stage.submit(exit_of(ID))
     assert stage.venue.held("EURUSD") == 0

@@ -1,4 +1,4 @@
-"""The whole way by live prices: TWS tells them to the process that holds the account's lane."""
+"""End to end on live prices from TWS, received by the process that holds the account's lane."""
 
 from decimal import Decimal as D
 

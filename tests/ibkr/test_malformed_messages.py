@@ -43,15 +43,15 @@ def ledger(**said: bool) -> OrderCache:
     ],
 )
 def test_a_message_is_read_by_its_accounts_owner(raw: str, is_read: bool) -> None:
-    told = quotable_text(raw, PLACE, LOGIN, ledger(awaited=True))
-    assert told == (raw if is_read else "TWS sent an invalid message (see the log)")
+    quoted = quotable_text(raw, PLACE, LOGIN, ledger(awaited=True))
+    assert quoted == (raw if is_read else "TWS sent an invalid message (see the log)")
 
 
 def test_what_is_read_of_a_long_one_is_bounded() -> None:
-    told = quotable_text("61|3|DU1|" + "x" * 5_000_000 + "|end", PLACE, LOGIN, ledger())
-    assert told.startswith("61|3|DU1|x")
-    assert told.endswith("x|end")
-    assert len(told) < 2000  # what the order's log keeps
+    quoted = quotable_text("61|3|DU1|" + "x" * 5_000_000 + "|end", PLACE, LOGIN, ledger())
+    assert quoted.startswith("61|3|DU1|x")
+    assert quoted.endswith("x|end")
+    assert len(quoted) < 2000  # what the order's log keeps
 
 
 @pytest.mark.parametrize(

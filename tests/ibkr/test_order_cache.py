@@ -40,7 +40,7 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> 
     ids = [f"abc000000000001{n:02d}" for n in range(8)]
     for one in ids:
         await stage.submit(order(one))
-    await stage.heard(ReportKind.FILLED, 8)
+    await stage.wait_for_reports(ReportKind.FILLED, 8)
     resting = limit("abc00000000000900")
     await stage.submit(resting)
     assert len(ledger) == 4
@@ -51,8 +51,8 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> 
         found = await stage.find(one)
         assert found is not None
         assert found[0].fills[0].commission == Decimal("1.25")
-    told = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
-    assert {r.client_order_id: r.fills[0].commission for r in told} == dict.fromkeys(
+    reports = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
+    assert {r.client_order_id: r.fills[0].commission for r in reports} == dict.fromkeys(
         ids, Decimal("1.25")
     )
     cancelled = await stage.adapter.cancel(stage.spec, CancelRequest(ids[0], "", "EURUSD"))
@@ -66,24 +66,26 @@ async def test_what_had_to_leave_is_asked_of_the_gateway(stage: Environment) -> 
 
 
 @with_environment
-async def test_a_correction_of_what_had_to_leave_is_told(stage: Environment) -> None:
+async def test_correction_of_an_evicted_order_is_reported(stage: Environment) -> None:
     await stage.adapter.connect(stage.spec)
     stage.session.order_cache._partition = RecordCache(1).partition(stage.session.order_cache)
     await stage.submit(order())
-    await stage.heard(ReportKind.FILLED)
+    await stage.wait_for_reports(ReportKind.FILLED)
     await stage.submit(order("abc00000000000002"))
     execution = stage.venue.executions[0]
     stage.venue.correct(execution, "1.0999")
-    corrected = await stage.heard(ReportKind.FILLED, 3)
+    corrected = await stage.wait_for_reports(ReportKind.FILLED, 3)
     assert corrected[-1].client_order_id == order().client_order_id
     assert corrected[-1].fills[0].revision >= 2
-    told = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
-    prices = {r.client_order_id: [f.price for f in r.fills] for r in told}
+    reports = await stage.adapter.fills_since(stage.spec, datetime.now(UTC) - timedelta(hours=1))
+    prices = {r.client_order_id: [f.price for f in r.fills] for r in reports}
     assert prices[order().client_order_id] == [Decimal("1.0999")]
 
 
 @with_environment
-async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Environment) -> None:
+async def test_events_beyond_the_buffer_are_reported_after_the_next_sync(
+    stage: Environment,
+) -> None:
     await stage.adapter.account(stage.spec)
     news = stage.adapter._state().event_buffer
     news._most = 2
@@ -94,8 +96,8 @@ async def test_events_that_found_no_room_are_told_after_the_next_sync(stage: Env
     news._most = 100
     stage.session.request_sync()
 
-    def named(told: list[OrderReport]) -> set[str]:
-        return {report.client_order_id for report in told}
+    def named(reports: list[OrderReport]) -> set[str]:
+        return {report.client_order_id for report in reports}
 
     async with asyncio.timeout(PATIENCE):
         while named(await stage.drain_events()) != set(ids):  # noqa: ASYNC110

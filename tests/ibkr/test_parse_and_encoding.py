@@ -64,7 +64,7 @@ def test_references_of_ours() -> None:
     ] * 4
 
 
-def test_an_execution_and_its_tellings() -> None:
+def test_execution_and_its_repetitions() -> None:
     when = datetime(2026, 11, 20, 12, tzinfo=timezone(timedelta(hours=-5)))
     said = TheirExecution(execId="0000e0d5.65.01.03", shares=2.0, price=5000.25, time=when)
     fill = parse.fill_of(said, Decimal(50))

@@ -18,17 +18,23 @@ from tests.ibkr.factories import PATIENCE, QUICK, Environment, adapter, with_env
 AAPL, AAPL_CFD, EURUSD = 265598, 266145, 12087792
 
 
-def test_the_top_of_book_now_and_heard_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_top_of_book_is_current_and_kept_subscribed_for_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The next question, and an order that is judged by the price, need not ask again."""
     monkeypatch.setattr(prices, "MAX_KEPT_LINES", 1)
 
     @with_environment
     async def test(stage: Environment) -> None:
-        told = await stage.adapter.quote(stage.spec, "EURUSD")
-        assert (told.symbol, told.bid, told.ask) == ("EUR/USD", Decimal("1.1"), Decimal("1.1002"))
+        quote = await stage.adapter.quote(stage.spec, "EURUSD")
+        assert (quote.symbol, quote.bid, quote.ask) == (
+            "EUR/USD",
+            Decimal("1.1"),
+            Decimal("1.1002"),
+        )
         stage.venue.quote("EURUSD", "1.2000", "1.2001")
         now = partial(prices.last_quote, stage.session, EURUSD)
-        await stage.until(lambda: (told := now()) and told.bid == Decimal("1.2"))
+        await stage.until(lambda: (quote := now()) and quote.bid == Decimal("1.2"))
         subscribed = dict(stage.tws.sessions[0].prices)
         assert (await stage.adapter.quote(stage.spec, "EURUSD")).ask == Decimal("1.2001")
         stage.venue.quote("AAPL", "190.10", "190.12")
@@ -45,7 +51,7 @@ def test_the_top_of_book_now_and_heard_for_a_while(monkeypatch: pytest.MonkeyPat
     test()
 
 
-def test_a_price_is_of_when_anything_was_told_of_its_contract(
+def test_price_time_is_that_of_the_contracts_last_update(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where a market has closed the last prices stay in TWS: they are none of now."""
@@ -62,7 +68,7 @@ def test_a_price_is_of_when_anything_was_told_of_its_contract(
     assert line.quote.time == friday + timedelta(seconds=30)
 
 
-def test_a_line_is_given_back_when_nobody_has_asked_for_long(
+def test_unused_market_data_line_is_released(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(prices, "LINE_KEEP_SECONDS", 0.01)
@@ -80,11 +86,11 @@ def test_a_line_is_given_back_when_nobody_has_asked_for_long(
 async def test_quotes_as_they_come_and_no_longer_than_they_are_wanted(stage: Environment) -> None:
     stage.adapter = adapter(timing=replace(QUICK, ping=60.0))  # what it writes is counted
     stage.venue.quote("AAPL", "190.10", "190.12")
-    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD", "AAPL"])) as told:
-        first = {(await anext(told)).symbol, (await anext(told)).symbol}
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD", "AAPL"])) as quotes:
+        first = {(await anext(quotes)).symbol, (await anext(quotes)).symbol}
         assert first == {"EUR/USD", "AAPL/USD"}
         stage.venue.quote("EURUSD", "1.2000", "1.2001")
-        while (new := await anext(told)).bid != Decimal("1.2"):
+        while (new := await anext(quotes)).bid != Decimal("1.2"):
             pass
         assert (new.symbol, new.ask) == ("EUR/USD", Decimal("1.2001"))
         asked = len(stage.tws.writes)
@@ -96,12 +102,12 @@ async def test_quotes_as_they_come_and_no_longer_than_they_are_wanted(stage: Env
 @with_environment
 async def test_sides_that_do_not_belong_together_are_no_quote(stage: Environment) -> None:
     """TWS tells bid and ask apart: between the two, the book looks crossed."""
-    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
-        await anext(told)
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
+        await anext(quotes)
         for n in range(20):  # each bid is above the ask before it
             stage.venue.quote("EURUSD", f"1.{n + 20}00", f"1.{n + 20}02")
         async with asyncio.timeout(PATIENCE):
-            async for one in told:
+            async for one in quotes:
                 assert one.bid <= one.ask
                 if one.bid == Decimal("1.39"):
                     break
@@ -118,8 +124,8 @@ async def test_an_empty_side_is_a_closed_market(stage: Environment) -> None:
 @with_environment
 async def test_a_cfds_prices_are_those_of_what_stands_behind_it(stage: Environment) -> None:
     stage.venue.quote("AAPL", "190.10", "190.12")
-    told = await stage.adapter.quote(stage.spec, "AAPL CFD")
-    assert (told.bid, told.ask) == (Decimal("190.1"), Decimal("190.12"))
+    quote = await stage.adapter.quote(stage.spec, "AAPL CFD")
+    assert (quote.bid, quote.ask) == (Decimal("190.1"), Decimal("190.12"))
 
 
 @with_environment
@@ -131,15 +137,15 @@ async def test_what_is_not_subscribed_to_is_left_out_and_named(stage: Environmen
     assert "AAPL: 354" in failed.value.detail
     async with aclosing(
         stage.adapter.stream_quotes(stage.spec, ["AAPL", "NONE", "EURUSD"])
-    ) as told:
-        assert (await anext(told)).symbol == "EUR/USD"
+    ) as quotes:
+        assert (await anext(quotes)).symbol == "EUR/USD"
     for none_of_them in (["AAPL"], ["NONE"], []):
         with pytest.raises(ReadFailed):
             await anext(stage.adapter.stream_quotes(stage.spec, none_of_them))
 
 
 @with_environment
-async def test_an_unlisted_refusal_is_told_in_its_words(stage: Environment) -> None:
+async def test_unlisted_refusal_is_reported_verbatim(stage: Environment) -> None:
     stage.tws.refused_prices[EURUSD] = (101, "Max number of tickers has been reached")
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.quote(stage.spec, "EURUSD")
@@ -149,26 +155,26 @@ async def test_an_unlisted_refusal_is_told_in_its_words(stage: Environment) -> N
 
 @with_environment
 async def test_quotes_go_on_over_a_new_line(stage: Environment) -> None:
-    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
-        await anext(told)
+    async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
+        await anext(quotes)
         await stage.tws.restart()
         stage.venue.quotes[EURUSD] = Decimal("1.3"), Decimal("1.4")
-        assert (await anext(told)).bid == Decimal("1.3")
+        assert (await anext(quotes)).bid == Decimal("1.3")
 
 
 @pytest.mark.parametrize("back", [1101, 1102])
-def test_what_was_told_before_ibkr_was_away_is_no_price(back: int) -> None:
+def test_price_from_before_an_ibkr_outage_is_not_used(back: int) -> None:
     @with_environment
     async def test(stage: Environment) -> None:
-        async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as told:
-            await anext(told)
+        async with aclosing(stage.adapter.stream_quotes(stage.spec, ["EURUSD"])) as quotes:
+            await anext(quotes)
             stage.tws.announce(1100, "Connectivity between IBKR and TWS has been lost.")
             await stage.until(lambda: not stage.session.usable)
             with pytest.raises(ReadFailed):
                 await stage.adapter.quote(stage.spec, "EURUSD")
             stage.venue.quotes[EURUSD] = Decimal("1.3"), Decimal("1.4")
             stage.tws.announce(back, "Connectivity between IBKR and TWS has been restored.")
-            assert (await anext(told)).bid == Decimal("1.3")
+            assert (await anext(quotes)).bid == Decimal("1.3")
 
     test()
 

@@ -128,9 +128,9 @@ def test_what_an_exit_waits_for_asks_of_the_map_only_what_names_what_is_there(re
         stage.adapter = adapter(budget, replace(QUICK, ping=60.0))
         await stage.adapter.connect(spec)
         budget.asked.clear()
-        told = await getattr(stage.adapter, read)(spec)
-        assert "APPLE" in {one.symbol for one in told}
-        assert {one.symbol for one in told} <= {"APPLE", "IBUS500"}
+        results = await getattr(stage.adapter, read)(spec)
+        assert "APPLE" in {one.symbol for one in results}
+        assert {one.symbol for one in results} <= {"APPLE", "IBUS500"}
         lists = 2 if read == "positions" else 3
         assert budget.asked == [(1, Priority.LOOKUP)] * (lists + 1)  # and one contract
         budget.asked.clear()
@@ -170,8 +170,8 @@ async def test_an_entry_whose_turn_comes_too_late_is_not_sent(stage: Environment
     await stage.adapter.connect(stage.spec)
     soon = replace(protected(), send_by=machine_time() + 0.05)
     many = [replace(soon, client_order_id=f"abc000000000001{n:02d}") for n in range(20)]
-    told = await asyncio.gather(*(stage.submit(one) for one in many), return_exceptions=True)
-    late = [one for one in told if isinstance(one, NotSent)]
+    results = await asyncio.gather(*(stage.submit(one) for one in many), return_exceptions=True)
+    late = [one for one in results if isinstance(one, NotSent)]
     assert late
     assert {error.code for error in late} == {Code.RATE_LIMITED}
     assert len(stage.venue.received) == 3 * (len(many) - len(late))

@@ -48,7 +48,7 @@ async def test_instruments_of_the_map_without_those_that_ibkr_has_not(stage: Env
 @with_environment
 async def test_positions_are_netted_with_their_levels(stage: Environment) -> None:
     await stage.submit(protected())
-    await stage.heard(ReportKind.LEVELS)
+    await stage.wait_for_reports(ReportKind.LEVELS)
     (held,) = await stage.adapter.positions(stage.spec)
     assert (held.symbol, held.side, held.quantity) == ("EURUSD", Side.BUY, Decimal(20000))
     assert (held.stop_loss, held.take_profit) == (Decimal("1.09"), Decimal("1.12"))
@@ -69,7 +69,7 @@ async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(
 ) -> None:
     """One open position and one resting entry in a contract, each with its own stop and target."""
     await stage.submit(protected())
-    await stage.heard(ReportKind.LEVELS)
+    await stage.wait_for_reports(ReportKind.LEVELS)
     resting = replace(
         limit(), client_order_id="abc00000000000002", stop_loss=Decimal("1.07"),
         take_profit=Decimal("1.13"), oca_group="abc0000000000000",
@@ -82,18 +82,18 @@ async def test_levels_of_an_entry_that_rests_are_not_those_of_what_is_held(
 
 
 @with_environment
-async def test_a_stop_that_stands_in_no_list_any_more_is_told_as_gone(stage: Environment) -> None:
+async def test_stop_missing_from_all_lists_is_reported_as_removed(stage: Environment) -> None:
     await stage.submit(protected())
-    await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is not None)
+    await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is not None)
     stage.venue.orders.remove(stage.venue.order(f"{ID}:sl"))  # without a word
     (held,) = await stage.adapter.positions(stage.spec)
     assert (held.stop_loss, held.take_profit) == (None, Decimal("1.12"))
-    (told,) = await stage.heard(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
+    (told,) = await stage.wait_for_reports(ReportKind.LEVELS, of=lambda r: r.stop_loss is None)
     assert told.take_profit == Decimal("1.12")
 
 
 @with_environment
-async def test_orders_that_rest_whoever_placed_them(stage: Environment) -> None:
+async def test_working_orders_of_any_origin(stage: Environment) -> None:
     entry = limit()
     await stage.submit(
         order(
@@ -184,11 +184,11 @@ async def test_an_answer_that_cannot_be_read_fails_the_read(stage: Environment) 
     stage.tws.muted = {61}
     stage.tws.venue.tell = lambda order, what: None
 
-    async def talk_nonsense() -> None:
+    async def send_invalid() -> None:
         await stage.until(lambda: stage.session._wrapper._requests.get("positions"))
         stage.tws.say(messages.pack(61, 3, "DU1234567", "nonsense"))
 
-    nonsense = asyncio.create_task(talk_nonsense())
+    nonsense = asyncio.create_task(send_invalid())
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.positions(stage.spec)
     await nonsense

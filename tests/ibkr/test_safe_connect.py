@@ -99,7 +99,7 @@ async def test_an_ipv4_address_comes_first(stage: Environment) -> None:
 
 
 @with_environment
-async def test_an_address_where_nobody_listens_is_not_the_last_one(stage: Environment) -> None:
+async def test_refused_address_is_followed_by_the_next(stage: Environment) -> None:
     """A name has several addresses so that one may be out of order."""
     Names(["127.0.0.2", HERE])
     tried: list[str] = []
@@ -138,7 +138,7 @@ def test_an_address_that_does_not_answer_leaves_time_for_the_next(
 
 
 @with_environment
-async def test_a_name_that_nobody_knows_is_not_connected(stage: Environment) -> None:
+async def test_unresolvable_name_is_not_connected(stage: Environment) -> None:
     Names([])
     with pytest.raises(ReadFailed) as failed:
         await stage.adapter.account(named(stage))

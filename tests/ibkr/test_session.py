@@ -70,7 +70,7 @@ async def test_a_gateway_that_restarts_is_found_again_with_growing_pauses(
 
 
 @with_environment
-async def test_who_wants_to_write_has_the_next_try_made_soon(stage: Environment) -> None:
+async def test_waiting_write_brings_the_reconnect_forward(stage: Environment) -> None:
     patient = replace(QUICK, first_delay=30.0, longest_delay=30.0)
     stage.adapter = adapter(timing=patient)
     await stage.submit(limit())
@@ -86,7 +86,7 @@ async def test_who_wants_to_write_has_the_next_try_made_soon(stage: Environment)
 
 
 @with_environment
-async def test_a_refusal_that_contradicts_the_details_has_them_read_anew(
+async def test_refusal_that_contradicts_the_details_reloads_them(
     stage: Environment,
 ) -> None:
     await stage.submit(limit())
@@ -133,7 +133,7 @@ async def test_an_accepted_order_in_no_list_is_not_called_absent(stage: Environm
 
 
 @with_environment
-async def test_tws_that_stays_without_ibkr_is_connected_to_anew(stage: Environment) -> None:
+async def test_tws_that_stays_without_ibkr_is_reconnected(stage: Environment) -> None:
     stage.adapter = IbkrAdapter(replace(QUICK, ibkr_lost=0.1))
     await stage.submit(limit())
     connects = len(stage.tws.connects)
@@ -224,7 +224,7 @@ async def test_connect_reports_the_cause(stage: Environment) -> None:
 
 
 @with_environment
-async def test_yesterdays_part_of_an_order_is_told_as_its_sum(stage: Environment) -> None:
+async def test_yesterdays_fills_of_an_order_are_reported_as_a_sum(stage: Environment) -> None:
     await stage.submit(limit())
     stage.venue.fill(ID, "5000", "1.0900")
     await stage.crash()
@@ -241,6 +241,6 @@ async def test_the_clock_is_ibkrs(stage: Environment) -> None:
     stage.venue.clock_offset = 3600
     await stage.adapter.account(stage.spec)
     before = int(time.time())
-    told = await stage.adapter.clock()
-    assert told is not None
-    assert before <= told.timestamp() - 3600 <= time.time()
+    broker_time = await stage.adapter.clock()
+    assert broker_time is not None
+    assert before <= broker_time.timestamp() - 3600 <= time.time()

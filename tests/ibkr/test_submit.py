@@ -28,10 +28,10 @@ ID = "abc00000000000001"
 async def test_a_market_order_is_filled_and_its_levels_rest_in_one_group(
     stage: Environment,
 ) -> None:
-    (told,) = await stage.submit(protected())
+    (report,) = await stage.submit(protected())
 
-    assert told.kind is ReportKind.FILLED
-    (fill,) = told.fills
+    assert report.kind is ReportKind.FILLED
+    (fill,) = report.fills
     assert (fill.quantity, fill.price) == (Decimal(20000), Decimal("1.1002"))
     assert (fill.commission, fill.commission_currency) == (Decimal("1.25"), "USD")
     assert stage.venue.accepted == [ID, f"{ID}:sl", f"{ID}:tp"]
@@ -69,12 +69,12 @@ async def test_an_immediate_order_without_a_price_expires(stage: Environment) ->
     )  # fmt: skip
     # It was accepted first: the end follows as an event, if it was not told at once.
     if end.kind is ReportKind.ACCEPTED:
-        (end,) = await stage.heard(ReportKind.EXPIRED)
+        (end,) = await stage.wait_for_reports(ReportKind.EXPIRED)
     assert (end.kind, end.code) == (ReportKind.EXPIRED, Code.NO_PRICE_WITHIN_LIMIT)
 
 
 @with_environment
-async def test_a_listed_refusal_is_final_and_told_once(stage: Environment) -> None:
+async def test_listed_refusal_is_final_and_reported_once(stage: Environment) -> None:
     cases = [
         (201, "Order rejected - reason:NOT ACCEPTED. INSUFFICIENT MARGIN", "NO_MONEY"),
         (110, "The price does not conform to the minimum price variation", "PRICE_INVALID"),
@@ -127,11 +127,11 @@ async def test_silence_is_unknown_after_its_time(stage: Environment) -> None:
 
 
 @with_environment
-async def test_a_late_answer_is_told_as_an_event(stage: Environment) -> None:
+async def test_late_reply_is_reported_as_an_event(stage: Environment) -> None:
     stage.fault("late", seconds=1.2)
     with pytest.raises(OutcomeUnknown):
         await stage.submit(limit())
-    (late,) = await stage.heard(ReportKind.ACCEPTED)
+    (late,) = await stage.wait_for_reports(ReportKind.ACCEPTED)
     assert late.client_order_id == ID
 
 
@@ -147,8 +147,8 @@ async def test_half_an_answer_is_unknown(stage: Environment) -> None:
 @with_environment
 async def test_an_unlisted_code_is_not_believed_the_broker_is_asked(stage: Environment) -> None:
     stage.fault("unlisted", 10999, "something new")
-    (told,) = await stage.submit(limit())
-    assert told.kind is ReportKind.ACCEPTED  # ib_async's own books would say Cancelled
+    (report,) = await stage.submit(limit())
+    assert report.kind is ReportKind.ACCEPTED  # ib_async's own books would say Cancelled
     assert stage.venue.order(ID).live
 
 
@@ -173,13 +173,13 @@ async def test_inactive_is_asked_about_and_then_a_refusal(stage: Environment) ->
 @with_environment
 async def test_an_answer_that_makes_no_sense_is_asked_about(stage: Environment) -> None:
     stage.fault("garbage")
-    (told,) = await stage.submit(limit())
-    assert told.kind is ReportKind.ACCEPTED
+    (report,) = await stage.submit(limit())
+    assert report.kind is ReportKind.ACCEPTED
     assert "not|an|order" in stage.session.malformed_message
 
 
 @with_environment
-async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Environment) -> None:
+async def test_invalid_message_without_a_reply_is_unknown_with_raw_text(stage: Environment) -> None:
     await stage.submit(limit("abc00000000000002"))
     stage.fault("garbage")
     stage.tws.muted = {16}
@@ -189,10 +189,10 @@ async def test_nonsense_and_no_answer_is_unknown_with_the_raw_text(stage: Enviro
 
 
 @with_environment
-async def test_nonsense_about_another_account_stands_in_no_answer_of_ours(
+async def test_invalid_message_about_another_account_is_not_quoted(
     stage: Environment,
 ) -> None:
-    """The login may have accounts of somebody else: what is said of them is not ours to read."""
+    """The login may have other users' accounts: messages about them are not ours to read."""
     await stage.submit(limit("abc00000000000002"))
     stage.fault("garbage", text="DU7654321")
     stage.tws.muted = {16}
@@ -254,7 +254,7 @@ async def test_an_id_is_never_placed_twice(stage: Environment) -> None:
 
 
 @with_environment
-async def test_many_are_told_one_by_one(stage: Environment) -> None:
+async def test_outcomes_of_a_bundle_are_reported_one_by_one(stage: Environment) -> None:
     stage.fault("reject", 201, "rejected")
     outcomes: dict[str, Any] = {}
     requests = [(stage.spec, order(f"abc0000000000002{n}")) for n in range(3)]
@@ -266,10 +266,10 @@ async def test_many_are_told_one_by_one(stage: Environment) -> None:
 
 
 @with_environment
-async def test_one_of_many_that_is_silent_or_breaks_keeps_no_other_from_being_told(
+async def test_silent_or_broken_order_does_not_delay_other_outcomes(
     stage: Environment,
 ) -> None:
-    """What is no outcome leaves its order untold, and is raised when all others are told."""
+    """An unexpected error leaves its order unreported and is raised after all other outcomes."""
     stage.adapter = adapter(timing=replace(QUICK, reply=PATIENCE))
     await stage.adapter.instruments(stage.spec)
     stage.fault("accept in silence")
@@ -280,7 +280,7 @@ async def test_one_of_many_that_is_silent_or_breaks_keeps_no_other_from_being_to
         if request is broken:
             raise ZeroDivisionError
 
-    def tell(request: OrderRequest, outcome: Any) -> None:
+    def record_outcome(request: OrderRequest, outcome: Any) -> None:
         outcomes[request.client_order_id] = outcome
         if request is good:  # while the other is still waited for
             stage.tws.say(
@@ -289,7 +289,7 @@ async def test_one_of_many_that_is_silent_or_breaks_keeps_no_other_from_being_to
 
     with pytest.raises(ZeroDivisionError):
         await stage.adapter.submit_many(
-            [(stage.spec, one) for one in (silent, broken, good)], guard, tell
+            [(stage.spec, one) for one in (silent, broken, good)], guard, record_outcome
         )
     assert list(outcomes) == [good.client_order_id, silent.client_order_id]
     assert [type(outcome) for outcome in outcomes.values()] == [list, list]

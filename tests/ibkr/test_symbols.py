@@ -35,9 +35,9 @@ async def test_what_ibkr_cannot_trade_is_refused_before_it_leaves(stage: Environ
 @with_environment
 async def test_contracts_of_a_future_are_base_units_here(stage: Environment) -> None:
     stage.venue.quote("ES", "5000.00", "5000.25")
-    (told,) = await stage.submit(order(symbol="ES 202612", quantity=Decimal(100)))
+    (report,) = await stage.submit(order(symbol="ES 202612", quantity=Decimal(100)))
     assert stage.venue.orders[0].quantity == 2
-    assert told.fills[0].quantity == 100
+    assert report.fills[0].quantity == 100
     (held,) = await stage.adapter.positions(stage.spec)
     assert (held.symbol, held.quantity, held.entry_price) == (
         "ES 202612", Decimal(100), Decimal("5000.25"),

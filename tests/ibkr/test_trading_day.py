@@ -23,11 +23,11 @@ HOUR = timedelta(hours=1)
         (b"178\x0020261121 01:00:00 NZDT\0", 13),
     ],
 )
-def test_the_greeting_tells_the_offset(greeting: bytes, hours: float) -> None:
+def test_greeting_contains_the_offset(greeting: bytes, hours: float) -> None:
     assert offset_of(greeting, NOON) == hours * HOUR
 
 
-def test_a_greeting_without_a_time_tells_nothing() -> None:
+def test_greeting_without_a_time_gives_no_offset() -> None:
     assert offset_of(b"178\0\0", NOON) is None
     assert zone_of("America/New_York", None, NOON) == ("America/New_York", "")
 

@@ -71,7 +71,7 @@ async def test_a_line_that_holds_bytes_back_is_not_written_to(stage: Environment
 
 
 class Brim(UnlimitedRate):
-    """A budget that, when told to, fills both kernels right before what it admits is written."""
+    """A rate limiter that can fill both socket buffers right before an admitted write."""
 
     def __init__(self, stage: Environment) -> None:
         self._stage, self.fills = stage, False
