@@ -1,4 +1,4 @@
-"""What tests of the audit look at."""
+"""Checks for tests of the audit."""
 
 from connections.models import ExecutionConnection
 from execution.audit.counters import audit
@@ -11,7 +11,7 @@ ZERO = dict.fromkeys(
 
 
 def nonzero_counters(signal_id: int | None = None) -> dict[str, int]:
-    """The counters that are not 0."""
+    """Return the counters that are not 0."""
     return {name: n for name, n in audit(signal_id).counters.items() if n}
 
 

@@ -1,4 +1,4 @@
-"""The audit is silent when all is well, and tells who has no order, or one too many."""
+"""The audit reports nothing when all is well, and names accounts with a missing or extra order."""
 
 from datetime import timedelta
 
@@ -15,30 +15,30 @@ from tests.execution.audit.checks import ZERO, entry, nonzero_counters
 pytestmark = pytest.mark.django_db
 
 
-def test_all_is_well(signal: Signal) -> None:
+def test_audit_reports_nothing_when_all_is_well(signal: Signal) -> None:
     report = audit()
     assert (report.ok, report.signals, report.candidates) == (True, 1, 3)
     assert report.counters == ZERO
     assert {name: n for name, n in report.states.items() if n} == {"filled": 2, "skipped": 1}
 
 
-def test_an_empty_installation_is_well() -> None:
+def test_audit_reports_nothing_on_an_empty_installation() -> None:
     report = audit()
     assert (report.ok, report.signals, report.candidates) == (True, 0, 0)
 
 
-def test_missing(signal: Signal, bob: ExecutionConnection) -> None:
+def test_candidate_without_an_order_is_missing(signal: Signal, bob: ExecutionConnection) -> None:
     entry(bob).delete()
     assert nonzero_counters() == {"MISSING": 1}
     assert audit().examples == {"MISSING": [f"signal {signal.pk}, connection {bob.pk}"]}
 
 
-def test_extra(signal: Signal, bob: ExecutionConnection) -> None:
+def test_order_of_a_non_candidate_is_extra(signal: Signal, bob: ExecutionConnection) -> None:
     SubscriptionInterval.objects.filter(subscription__connection=bob).delete()
     assert nonzero_counters() == {"EXTRA": 1}
 
 
-def test_an_interval_holds_from_its_start_and_not_at_its_end(
+def test_subscription_interval_includes_its_start_and_excludes_its_end(
     signal: Signal, bob: ExecutionConnection
 ) -> None:
     intervals = SubscriptionInterval.objects.filter(subscription__connection=bob)
@@ -52,7 +52,7 @@ def test_an_interval_holds_from_its_start_and_not_at_its_end(
     assert nonzero_counters() == {"EXTRA": 1}
 
 
-def test_who_came_or_went_after_the_publication_changes_nothing(
+def test_later_subscription_changes_do_not_matter(
     signal: Signal, bob: ExecutionConnection, feed: Feed
 ) -> None:
     SubscriptionInterval.objects.filter(subscription__connection=bob).update(ended_at=market_now())
@@ -63,7 +63,7 @@ def test_who_came_or_went_after_the_publication_changes_nothing(
     assert nonzero_counters() == {}
 
 
-def test_an_admins_account_that_was_archived_before_is_no_candidate(
+def test_archived_admin_account_is_no_candidate(
     signal: Signal, admins: ExecutionConnection
 ) -> None:
     ExecutionConnection.objects.filter(pk=admins.pk).update(archived_at=signal.published_at)

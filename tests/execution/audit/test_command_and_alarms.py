@@ -1,4 +1,4 @@
-"""How the audit is told: its command, exit codes, books that nobody showed, alarms."""
+"""The audit's output: its command, exit codes, unreadable books, alarms."""
 
 import json
 from datetime import timedelta
@@ -23,7 +23,7 @@ from tests.execution.fake_broker import FakeBroker
 pytestmark = pytest.mark.django_db
 
 
-def test_books_that_cannot_be_read_prove_nothing(signal: Signal, broker: FakeBroker) -> None:
+def test_unreadable_books_prove_nothing(signal: Signal, broker: FakeBroker) -> None:
     broker.reads_fail = True
     report = audit()
     assert (report.unread, report.is_clean, report.ok) == (["double"], True, False)
@@ -33,10 +33,12 @@ def test_books_that_cannot_be_read_prove_nothing(signal: Signal, broker: FakeBro
     assert ended.value.code == 3
     assert json.loads(out.getvalue())["ok"] is False
     ExecutionConnection.objects.update(archived_at=market_now())
-    assert audit().unread == []  # nobody trades there any more
+    assert audit().unread == []  # no account trades there any more
 
 
-def test_one_signal_is_audited_alone(signal: Signal, bob: ExecutionConnection, feed: Feed) -> None:
+def test_one_signal_can_be_audited_alone(
+    signal: Signal, bob: ExecutionConnection, feed: Feed
+) -> None:
     entry(bob).delete()
     other = factories.signal(feed)
     factories.fill_all()
@@ -45,27 +47,27 @@ def test_one_signal_is_audited_alone(signal: Signal, bob: ExecutionConnection, f
     assert audit(other.pk).candidates == 3
 
 
-def test_the_last_line_is_json(signal: Signal) -> None:
+def test_last_line_of_the_command_is_json(signal: Signal) -> None:
     out = StringIO()
     call_command("audit", "--json", stdout=out)
-    told = json.loads(out.getvalue().splitlines()[-1])
-    assert (told["ok"], told["signals"], told["candidates"]) == (True, 1, 3)
-    assert told["counters"] == ZERO
-    assert sum(told["states"].values()) == 3
+    summary = json.loads(out.getvalue().splitlines()[-1])
+    assert (summary["ok"], summary["signals"], summary["candidates"]) == (True, 1, 3)
+    assert summary["counters"] == ZERO
+    assert sum(summary["states"].values()) == 3
 
 
-def test_the_exit_code_is_1_when_a_counter_is_not_0(
-    signal: Signal, bob: ExecutionConnection
-) -> None:
+def test_exit_code_is_1_when_a_counter_is_not_0(signal: Signal, bob: ExecutionConnection) -> None:
     entry(bob).delete()
     out = StringIO()
     with pytest.raises(SystemExit) as ended:
         call_command("audit", f"--signal=S-{signal.pk}", stdout=out)
     assert ended.value.code == 1
-    said = out.getvalue()
-    assert f"connection {bob.pk}" in said
-    assert all(name in said and means in said for name, (means, _) in COUNTERS.items())
-    assert [remedy for _, remedy in COUNTERS.values() if remedy in said] == [COUNTERS["MISSING"][1]]
+    output = out.getvalue()
+    assert f"connection {bob.pk}" in output
+    assert all(name in output and means in output for name, (means, _) in COUNTERS.items())
+    assert [remedy for _, remedy in COUNTERS.values() if remedy in output] == [
+        COUNTERS["MISSING"][1]
+    ]
 
 
 def test_every_counter_is_explained_in_the_help() -> None:
@@ -75,32 +77,32 @@ def test_every_counter_is_explained_in_the_help() -> None:
 
 
 @pytest.mark.parametrize("text", ["x", "0", "S-"])
-def test_a_signal_that_is_none_is_told(text: str) -> None:
+def test_unknown_signal_is_an_error(text: str) -> None:
     with pytest.raises(CommandError) as refused:
         call_command("audit", signal=text)
     assert refused.value.returncode == 2
 
 
-def test_a_failed_audit_leaves_an_alarm(signal: Signal, bob: ExecutionConnection) -> None:
+def test_failed_audit_raises_an_alarm(signal: Signal, bob: ExecutionConnection) -> None:
     audit_and_alarm()
     assert factories.events("audit.failed") == []
     entry(bob).delete()
     audit_and_alarm()
-    (told,) = factories.events("audit.failed")
-    assert told["counters"] == {"MISSING": 1}
+    (payload,) = factories.events("audit.failed")
+    assert payload["counters"] == {"MISSING": 1}
     runs = list(AuditRun.objects.order_by("at").values_list("ok", "counters__MISSING"))
     assert runs == [(True, 0), (False, 1)]
 
 
-def test_unread_books_are_an_alarm_too(signal: Signal, broker: FakeBroker) -> None:
+def test_unread_books_raise_an_alarm(signal: Signal, broker: FakeBroker) -> None:
     broker.reads_fail = True
     audit_and_alarm()
-    (told,) = factories.events("audit.failed")
-    assert (told["counters"], told["detail"]) == ({}, "Books that could not be read: double.")
+    (payload,) = factories.events("audit.failed")
+    assert (payload["counters"], payload["detail"]) == ({}, "Books that could not be read: double.")
     assert AuditRun.objects.get().unread == ["double"]
 
 
-def test_the_hourly_task_looks_twice_before_it_alarms(
+def test_hourly_task_checks_twice_before_its_alarm(
     signal: Signal, bob: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     again: list[tuple[object, ...]] = []
@@ -114,7 +116,7 @@ def test_the_hourly_task_looks_twice_before_it_alarms(
     assert len(factories.events("audit.failed")) == 1
 
 
-def test_without_a_bell_it_alarms_at_once(
+def test_hourly_task_alarms_at_once_without_a_queue(
     signal: Signal, bob: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def no_bell(*_: object, **__: object) -> None:
@@ -126,7 +128,7 @@ def test_without_a_bell_it_alarms_at_once(
     assert len(factories.events("audit.failed")) == 1
 
 
-def test_a_run_is_kept_for_a_month() -> None:
+def test_audit_run_is_kept_for_a_month() -> None:
     AuditRun.objects.create(ok=True, at=market_now() - timedelta(days=31))
     audit_and_alarm()
     assert AuditRun.objects.count() == 1

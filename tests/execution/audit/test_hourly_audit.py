@@ -1,4 +1,4 @@
-"""The hourly audit: a day of signals, and all that is live."""
+"""The hourly audit: the signals of a day, and all live rows."""
 
 from datetime import timedelta
 
@@ -16,8 +16,8 @@ from tests.execution.fake_broker import FakeBroker
 pytestmark = pytest.mark.django_db
 
 
-class TestWhateverTheSignalsAge:
-    """The hourly audit looks at a day's signals, and at all that is live."""
+class TestOldSignals:
+    """The hourly audit checks the signals of a day and all live rows."""
 
     @pytest.fixture(autouse=True)
     def old(self, signal: Signal) -> None:
@@ -28,7 +28,7 @@ class TestWhateverTheSignalsAge:
         assert report.signals == 0
         return {name: n for name, n in report.counters.items() if n}
 
-    def test_all_is_well(self) -> None:
+    def test_hourly_audit_reports_nothing_when_all_is_well(self) -> None:
         assert self.found() == {}
 
     @pytest.mark.parametrize(
@@ -45,11 +45,15 @@ class TestWhateverTheSignalsAge:
             ),
         ],
     )
-    def test_orders(self, row: str, counter: str, alice: ExecutionConnection) -> None:
+    def test_hourly_audit_counts_orders(
+        self, row: str, counter: str, alice: ExecutionConnection
+    ) -> None:
         factories.force(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
         assert self.found() == {counter: 1}
 
-    def test_positions(self, alice: ExecutionConnection, broker: FakeBroker) -> None:
+    def test_hourly_audit_counts_positions(
+        self, alice: ExecutionConnection, broker: FakeBroker
+    ) -> None:
         ExecutionPosition.objects.filter(connection=alice).update(sl_guardian="")
         factories.pass_time(6)
         assert self.found() == {"NAKED": 1}
@@ -57,7 +61,7 @@ class TestWhateverTheSignalsAge:
         lot.held = lot.request.quantity * 0
         assert self.found() == {"NAKED": 1, "GHOST": 1}
 
-    def test_one_signal_is_looked_at_alone(self, feed: Feed, alice: ExecutionConnection) -> None:
+    def test_one_signal_is_checked_alone(self, feed: Feed, alice: ExecutionConnection) -> None:
         factories.force(
             f"UPDATE execution_order SET status = 'UNKNOWN' WHERE id = {entry(alice).pk}"
         )

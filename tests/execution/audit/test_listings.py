@@ -1,4 +1,4 @@
-"""Accounts whose brokers show no books: who is read, by whom, and what is not judged."""
+"""Accounts at brokers without books: which are synced, by whom, and which are not judged."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -43,7 +43,7 @@ def not_judged() -> list[tuple[str, Code]]:
     return [(one.connection, one.reason) for one in audit().not_judged]
 
 
-def test_an_account_without_a_worker_is_named(gateway: ExecutionConnection) -> None:
+def test_account_without_a_worker_is_named(gateway: ExecutionConnection) -> None:
     assert request_readings() == [gateway.pk]
     report = audit()
     assert (report.is_clean, report.is_alarming, report.ok) == (True, False, False)
@@ -51,12 +51,12 @@ def test_an_account_without_a_worker_is_named(gateway: ExecutionConnection) -> N
     assert listings.wait_for([gateway.pk], 0.2) is False
 
 
-def test_an_account_in_error_is_named_if_something_of_ours_is_there(
+def test_account_in_error_is_named_if_it_has_our_orders_or_positions(
     gateway: ExecutionConnection,
 ) -> None:
     gateway.health.status, gateway.health.last_error = HealthStatus.ERROR, "Wrong password."
     gateway.health.save()
-    assert not_judged() == []  # nothing was sent lately, nothing is open
+    assert not_judged() == []  # nothing was sent recently, nothing is open
     gateway.health.last_used_at = now()
     gateway.health.save()
     (one,) = audit().not_judged
@@ -64,7 +64,7 @@ def test_an_account_in_error_is_named_if_something_of_ours_is_there(
     assert one.detail == "The connection is in error: Wrong password."
 
 
-def test_a_reading_is_good_for_ten_minutes_and_not_repeated_at_once(
+def test_account_sync_is_valid_for_ten_minutes_and_not_repeated_at_once(
     gateway: ExecutionConnection,
 ) -> None:
     assert request_readings() == [gateway.pk]
@@ -76,7 +76,7 @@ def test_a_reading_is_good_for_ten_minutes_and_not_repeated_at_once(
     assert audit().judged == 0
 
 
-def test_the_hourly_task_has_accounts_read_first(
+def test_hourly_task_syncs_accounts_first(
     gateway: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     later: list[tuple[tuple[bool, ...], float]] = []
@@ -118,7 +118,7 @@ def judge(*these: ExecutionConnection) -> None:
     tasks.audit(False, True)
 
 
-def test_operators_hear_once_of_accounts_that_are_not_judged(
+def test_operators_are_notified_once_of_accounts_that_are_not_judged(
     gateway: ExecutionConnection,
 ) -> None:
     """One message with all of them; again when one is added, and on the next day."""
@@ -136,13 +136,13 @@ def test_operators_hear_once_of_accounts_that_are_not_judged(
     judge(gateway, other)
     assert (AuditRun.objects.latest("at").not_judged, len(reported())) == ([], 3)
 
-    (told, *_) = factories.events("audit.not_judged")
-    words = render(event("audit.not_judged", **told))
-    assert words.title == "The audit could not judge 1 account"
-    assert f"{gateway.name}: No worker holds this account's session." in words.body
+    (payload, *_) = factories.events("audit.not_judged")
+    message = render(event("audit.not_judged", **payload))
+    assert message.title == "The audit could not judge 1 account"
+    assert f"{gateway.name}: No worker holds this account's session." in message.body
 
 
-def test_account_that_is_judged_by_turns_causes_one_message_a_day(
+def test_account_judged_intermittently_causes_one_message_a_day(
     gateway: ExecutionConnection,
 ) -> None:
     (steady,) = gateways("DU2")

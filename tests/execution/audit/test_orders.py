@@ -1,7 +1,9 @@
-"""The audit: orders that are lost, doubled, late, in limbo, risen, or at odds with their fills."""
+"""The audit: lost, duplicate and late orders, orders unknown for too long or unexpectedly live,
+and orders that contradict their fills."""
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -30,23 +32,27 @@ pytestmark = pytest.mark.django_db
         "pending_action = 'CLOSE', due_at = NULL",
     ],
 )
-def test_lost(row: str, signal: Signal, alice: ExecutionConnection) -> None:
+def test_order_that_no_process_will_act_on_counts_as_lost(
+    row: str, signal: Signal, alice: ExecutionConnection
+) -> None:
     factories.force(f"UPDATE execution_order SET {row} WHERE id = {entry(alice).pk}")
     assert nonzero_counters() == {"LOST": 1}
 
 
-def test_dup(signal: Signal, broker: FakeBroker) -> None:
+def test_order_sent_twice_counts_as_dup(signal: Signal, broker: FakeBroker) -> None:
     broker.receive(broker.tickets[0].request)
     assert nonzero_counters() == {"DUP": 1}
 
 
-def test_dup_under_another_attempts_digit(signal: Signal, broker: FakeBroker) -> None:
+def test_order_sent_under_two_attempts_counts_as_dup(signal: Signal, broker: FakeBroker) -> None:
     request = broker.tickets[0].request
     broker.receive(replace(request, client_order_id=request.client_order_id[:-1] + "1"))
     assert nonzero_counters() == {"DUP": 1}
 
 
-def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  # type: ignore[no-untyped-def]
+def test_order_unknown_for_too_long_is_counted(
+    signal: Signal, alice: ExecutionConnection, settings: Any
+) -> None:
     late = settings.FILLCAST_ABSENCE_GAP_SECONDS + GRACE_SECONDS
     for seconds, counters in ((late - 2, {}), (late + 1, {"LIMBO": 1})):
         factories.force(
@@ -56,7 +62,7 @@ def test_limbo(signal: Signal, alice: ExecutionConnection, settings) -> None:  #
         assert nonzero_counters() == counters
 
 
-def test_late(signal: Signal, alice: ExecutionConnection) -> None:
+def test_order_sent_late_counts_as_late(signal: Signal, alice: ExecutionConnection) -> None:
     Signal.objects.update(valid_until=market_now() + timedelta(hours=1))
     assert nonzero_counters() == {}
     run(
@@ -75,12 +81,14 @@ def test_late(signal: Signal, alice: ExecutionConnection) -> None:
         "execution_fill SET quantity = 90",
     ],
 )
-def test_mismatch(row: str, signal: Signal) -> None:
+def test_order_that_contradicts_its_fills_counts_as_mismatch(row: str, signal: Signal) -> None:
     run(f"UPDATE {row}")
     assert set(nonzero_counters()) == {"MISMATCH"}
 
 
-def test_risen(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> None:
+def test_unexpectedly_live_order_is_counted(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker
+) -> None:
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     never_arrived(outgoing.request.order_id)
@@ -89,7 +97,7 @@ def test_risen(alice: ExecutionConnection, feed: Feed, broker: FakeBroker) -> No
     assert nonzero_counters() == {"RISEN": 1}
 
 
-def test_risen_though_it_was_retried_since(
+def test_unexpectedly_live_order_is_counted_after_a_retry(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
@@ -97,7 +105,7 @@ def test_risen_though_it_was_retried_since(
     never_arrived(outgoing.request.order_id)
     retry_order(outgoing.request.order_id)
     factories.fill_all()
-    assert nonzero_counters() == {}  # the retry's own acceptance is as it should be
+    assert nonzero_counters() == {}  # the retry's own acceptance is expected
     broker.receive(outgoing.request)
     assert nonzero_counters() == {"RISEN": 1, "DUP": 1}
 

@@ -1,4 +1,4 @@
-"""The audit: orphans, ghosts, reversed and naked positions."""
+"""The audit: orphans, ghosts, reversed and unprotected positions."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -24,26 +24,26 @@ from tests.execution.fake_broker_book import Ticket
 pytestmark = pytest.mark.django_db
 
 
-def test_orphan(signal: Signal, broker: FakeBroker) -> None:
+def test_unknown_order_with_our_tag_is_an_orphan(signal: Signal, broker: FakeBroker) -> None:
     request = broker.tickets[0].request
     broker.receive(replace(request, client_order_id="devx00000000000000"))
     assert nonzero_counters() == {"ORPHAN": 1}
     assert nonzero_counters(signal.pk) == {}
 
 
-def held_by_nobody(broker: FakeBroker, client_order_id: str) -> Ticket:
-    """A position at the broker of which we have no row."""
+def position_without_a_row(broker: FakeBroker, client_order_id: str) -> Ticket:
+    """Return a position at the broker that has no row here."""
     ticket = broker.receive(replace(broker.tickets[0].request, client_order_id=client_order_id))
     broker.execute(ticket)
     return ticket
 
 
-def test_orphan_position(
+def test_unknown_position_with_our_tag_is_an_orphan(
     signal: Signal, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The broker keeps the position and not the order (any more)."""
-    lost = held_by_nobody(broker, "devx0000000000000")
-    held_by_nobody(broker, "byhand")  # its owner's own
+    """The broker keeps the position and no longer the order."""
+    lost = position_without_a_row(broker, "devx0000000000000")
+    position_without_a_row(broker, "byhand")  # the owner's own
     monkeypatch.setattr(broker, "journal", without_orders(broker))
     assert nonzero_counters() == {"ORPHAN": 1}
     assert audit().examples["ORPHAN"] == [
@@ -52,7 +52,7 @@ def test_orphan_position(
     assert nonzero_counters(signal.pk) == {}
 
 
-def test_a_position_that_we_call_closed_is_an_orphan_once_nothing_moves(
+def test_position_closed_here_is_an_orphan_once_nothing_is_in_flight(
     signal: Signal, broker: FakeBroker, alice: ExecutionConnection
 ) -> None:
     positions = ExecutionPosition.objects.filter(connection=alice)
@@ -65,7 +65,7 @@ def test_a_position_that_we_call_closed_is_an_orphan_once_nothing_moves(
     Order.objects.filter(connection=alice).update(done_at=an_hour_ago)
     assert nonzero_counters()["ORPHAN"] == 1
     positions.update(last_activity_at=market_now() + timedelta(minutes=1))
-    assert "ORPHAN" not in nonzero_counters()  # it has just moved
+    assert "ORPHAN" not in nonzero_counters()  # it has just changed
 
 
 def without_orders(broker: FakeBroker) -> Callable[[str], Awaitable[BrokerBooks]]:
@@ -76,7 +76,7 @@ def without_orders(broker: FakeBroker) -> Callable[[str], Awaitable[BrokerBooks]
 
 
 @pytest.mark.parametrize("kind", ["UNKNOWN_ORDER", "FORGOTTEN_ORDER"])
-def test_an_orphan_that_somebody_has_decided_is_none(
+def test_decided_orphan_is_not_counted(
     kind: str, signal: Signal, broker: FakeBroker, alice: ExecutionConnection
 ) -> None:
     request = replace(broker.tickets[0].request, client_order_id="devx00000000000000")
@@ -84,17 +84,17 @@ def test_an_orphan_that_somebody_has_decided_is_none(
     item = DriftItem.objects.create(
         kind=kind, connection_id=request.connection_id, key=request.client_order_id
     )
-    assert nonzero_counters() == {"ORPHAN": 1}  # told, and nobody has decided
+    assert nonzero_counters() == {"ORPHAN": 1}  # reported and not decided
     DriftItem.objects.filter(pk=item.pk).update(state="IGNORED", decision="IGNORE")
     assert nonzero_counters() == {}
 
 
-def test_ghost(signal: Signal, broker: FakeBroker) -> None:
+def test_position_missing_at_the_broker_is_a_ghost(signal: Signal, broker: FakeBroker) -> None:
     broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, broker.tickets[0].held)
     assert nonzero_counters() == {"GHOST": 1}
 
 
-def test_a_position_that_is_being_closed_or_has_just_moved_is_no_ghost(
+def test_closing_or_just_changed_position_is_no_ghost(
     signal: Signal, broker: FakeBroker, alice: ExecutionConnection
 ) -> None:
     (lot,) = (t for t in broker.tickets if t.request.connection_id == str(alice.pk))
@@ -109,7 +109,9 @@ def test_a_position_that_is_being_closed_or_has_just_moved_is_no_ghost(
     assert nonzero_counters() == {}
 
 
-def test_reversed_by_our_own_fills(signal: Signal, alice: ExecutionConnection) -> None:
+def test_position_reversed_by_our_fills_is_counted(
+    signal: Signal, alice: ExecutionConnection
+) -> None:
     position = ExecutionPosition.objects.get(connection=alice)
     run(
         "UPDATE execution_order SET position_id = %s, leg = 'close-1' WHERE id = %s",
@@ -118,13 +120,13 @@ def test_reversed_by_our_own_fills(signal: Signal, alice: ExecutionConnection) -
     assert nonzero_counters()["REVERSED"] == 1
 
 
-def test_reversed_at_the_broker(signal: Signal, broker: FakeBroker) -> None:
+def test_position_reversed_at_the_broker_is_counted(signal: Signal, broker: FakeBroker) -> None:
     lot = broker.tickets[0]
     lot.request = replace(lot.request, side=lot.request.side.opposite)
     assert nonzero_counters() == {"REVERSED": 1}
 
 
-def test_naked(signal: Signal, alice: ExecutionConnection) -> None:
+def test_unprotected_position_is_counted(signal: Signal, alice: ExecutionConnection) -> None:
     positions = ExecutionPosition.objects.filter(connection=alice)
     positions.update(sl_guardian="")
     assert nonzero_counters() == {}

@@ -1,4 +1,4 @@
-"""A database that was restored, and what is left to settle."""
+"""Actions for tests of a restored database."""
 
 from django.utils import timezone
 
@@ -12,7 +12,7 @@ from tests.execution import factories
 
 
 def restored(**fields: object) -> Epoch:
-    """An epoch, begun so long ago that nobody of the life before can still be sending."""
+    """Open an epoch, begun so long ago that no earlier process can still be sending."""
     epoch = open_epoch(Epoch.Cause.COMMAND, **fields)  # type: ignore[arg-type]
     Epoch.objects.filter(pk=epoch.pk).update(answer_by=timezone.now())
     epoch.refresh_from_db()
@@ -30,7 +30,7 @@ def issue_counts(epoch: Epoch) -> dict[str, int]:
 
 
 def query_twice() -> None:
-    """Both looks at the brokers, a proof's gap apart."""
+    """Check the brokers twice, an absence gap apart."""
     for _ in range(3):
         factories.pass_time(70)
         sweeps.query_unknown_orders(trading_runtime.get_runtime().dispatcher)

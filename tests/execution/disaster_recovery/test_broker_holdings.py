@@ -1,4 +1,4 @@
-"""A restored database: exits go, and differences are told, by what the brokers hold."""
+"""A restored database: the brokers' positions decide which exits go and which drift is found."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 
 
 class TestExits:
-    def test_one_that_waited_goes_when_the_broker_still_holds_it_all(
+    def test_waiting_exit_is_sent_when_the_broker_still_holds_all(
         self,
         alice: ExecutionConnection,
         feed: Feed,
@@ -41,7 +41,7 @@ class TestExits:
         order = factories.order(leg="close-1")
         epoch = restored()
         assert state_of(order) == ("FAILED", "RESTORED_EXIT")
-        assert process_open_epoch() == []  # not compared yet
+        assert process_open_epoch() == []  # not reconciled yet
         assert issue_counts(epoch)["EXITS"] == 1
         factories.pass_time(1)
         reconcile()
@@ -52,14 +52,14 @@ class TestExits:
         assert position.quantity == broker.tickets[0].held == 0
         assert process_open_epoch() == []
 
-    def test_one_whose_twin_was_sent_stays(
+    def test_exit_that_was_sent_before_stays(
         self,
         alice: ExecutionConnection,
         feed: Feed,
         broker: FakeBroker,
         runtime: trading_runtime.TradingRuntime,
     ) -> None:
-        """Half was to be closed, and was: sent again it would close the other half."""
+        """The exit of one half was sent: sent again it would close the other half."""
         position = factories.filled(factories.signal(feed))
         close_position(position.pk, fraction=D("0.5"))
         order = factories.order(leg="close-1")
@@ -74,7 +74,7 @@ class TestExits:
         with pytest.raises(ConflictError):
             retry_order(order.pk)
 
-    def test_two_of_one_position_never_close_more_than_it_holds(
+    def test_two_exits_of_a_position_never_close_more_than_it_holds(
         self,
         alice: ExecutionConnection,
         feed: Feed,
@@ -91,7 +91,7 @@ class TestExits:
         position.refresh_from_db()
         assert position.reserved == position.quantity == 100
 
-    def test_a_new_one_waits_for_the_first_comparison(
+    def test_new_exit_waits_for_the_first_reconciliation(
         self,
         alice: ExecutionConnection,
         feed: Feed,
@@ -108,7 +108,7 @@ class TestExits:
         assert [one.request.reduce_only for one in factories.claim_all()] == [True]
 
 
-def test_a_read_that_began_while_others_may_send_is_no_comparison(
+def test_read_begun_while_others_may_send_does_not_count(
     alice: ExecutionConnection, runtime: trading_runtime.TradingRuntime
 ) -> None:
     epoch = open_epoch(Epoch.Cause.COMMAND)
@@ -121,7 +121,7 @@ def test_a_read_that_began_while_others_may_send_is_no_comparison(
     assert ConnectionHealth.objects.filter(reconciled_at__isnull=False).count() == 1
 
 
-def test_what_the_broker_took_and_we_forgot_is_drift_with_what_it_may_be(
+def test_forgotten_order_at_the_broker_is_drift_with_candidates(
     alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
@@ -164,7 +164,7 @@ def test_what_the_broker_took_and_we_forgot_is_drift_with_what_it_may_be(
     assert audit().ok
 
 
-def test_books_that_cannot_be_read_are_read_later(
+def test_unreadable_books_are_read_later(
     alice: ExecutionConnection, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     epoch = restored()
@@ -177,15 +177,18 @@ def test_books_that_cannot_be_read_are_read_later(
     assert "BOOKS" not in issue_counts(epoch)
 
 
-def test_a_position_of_the_owners_own_does_not_hold_the_release_up(
+def test_owners_own_position_does_not_delay_the_release(
     alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
 ) -> None:
     epoch = restored()
-    for key, told in (("1", "other123"), ("2", "dev4567"), ("3", "")):
+    for key, client_order_id in (("1", "other123"), ("2", "dev4567"), ("3", "")):
         DriftItem.objects.create(
-            kind="UNKNOWN_POSITION", connection=alice, key=key, evidence={"client_order_id": told}
+            kind="UNKNOWN_POSITION",
+            connection=alice,
+            key=key,
+            evidence={"client_order_id": client_order_id},
         )
     assert issue_counts(epoch)["DRIFT"] == 2

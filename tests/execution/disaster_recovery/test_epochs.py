@@ -1,4 +1,4 @@
-"""An epoch: when it is open, its halt, its release, its command."""
+"""A recovery epoch: when it is open, its halt, its release, its command."""
 
 import json
 from io import StringIO
@@ -22,7 +22,7 @@ from tests.execution.disaster_recovery.actions import restored
 pytestmark = pytest.mark.django_db
 
 
-def test_the_first_epoch_is_never_open() -> None:
+def test_first_epoch_is_never_open() -> None:
     first = current_epoch()
     assert (first.number, first.cause, first.released_at is None) == (1, "FOUNDED", False)
     assert current_epoch().lineage == first.lineage
@@ -31,7 +31,7 @@ def test_the_first_epoch_is_never_open() -> None:
 
 
 class TestRelease:
-    def test_the_halt_ends_with_the_epoch_and_not_before(
+    def test_halt_ends_with_the_epoch_and_not_before(
         self, alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
     ) -> None:
         epoch = restored()
@@ -48,7 +48,7 @@ class TestRelease:
         factories.signal(feed)
         assert [one.is_entry for one in factories.claim_all()] == [True]
 
-    def test_by_force_it_needs_a_reason_and_keeps_what_was_open(
+    def test_forced_release_needs_a_reason_and_lists_open_issues(
         self, alice: ExecutionConnection
     ) -> None:
         epoch = restored()
@@ -59,7 +59,7 @@ class TestRelease:
         assert epoch.release_note == "they are closed for the weekend"
         assert {one["what"] for one in epoch.left_open} == {"BOOKS", "UNCOMPARED"}
 
-    def test_a_second_restore_takes_the_halt_over(self, alice: ExecutionConnection) -> None:
+    def test_second_restore_keeps_the_halt(self, alice: ExecutionConnection) -> None:
         first, second = restored(), restored()
         first.refresh_from_db()
         assert (first.number, second.number) == (2, 3)
@@ -73,14 +73,14 @@ class TestTheCommand:
     def run(self, *options: str) -> dict[str, object]:
         out = StringIO()
         call_command("new_epoch", *options, stdout=out, stderr=StringIO())
-        told: dict[str, object] = json.loads(out.getvalue().splitlines()[-1])
-        return told
+        summary: dict[str, object] = json.loads(out.getvalue().splitlines()[-1])
+        return summary
 
-    def test_opens_says_and_releases(
+    def test_command_opens_shows_and_releases_an_epoch(
         self, alice: ExecutionConnection, runtime: trading_runtime.TradingRuntime
     ) -> None:
-        told = self.run("--note", "disk of db1 lost")
-        assert (told["epoch"], told["open"], told["cause"]) == (2, True, "COMMAND")
+        summary = self.run("--note", "disk of db1 lost")
+        assert (summary["epoch"], summary["open"], summary["cause"]) == (2, True, "COMMAND")
         assert Epoch.objects.get(pk=2).note == "disk of db1 lost"
         with pytest.raises(SystemExit) as ended:
             self.run("--status")
@@ -97,14 +97,14 @@ class TestTheCommand:
     @pytest.mark.parametrize(
         "options", [("--since", "yesterday"), ("--since", "2026-11-20T12:00:00"), ("--force",)]
     )
-    def test_refuses_what_makes_no_sense(self, options: tuple[str, ...]) -> None:
+    def test_command_refuses_invalid_arguments(self, options: tuple[str, ...]) -> None:
         with pytest.raises(CommandError) as refused:
             self.run(*options)
         assert refused.value.returncode == 2
         assert not Epoch.objects.filter(released_at=None).exists()
 
 
-def test_the_halt_says_why(alice: ExecutionConnection) -> None:
+def test_halt_states_its_reason(alice: ExecutionConnection) -> None:
     restored()
     (halt,) = rows("SELECT scope, mode, reason FROM connections_killswitch")
     assert (halt.scope, halt.mode) == ("ALL", "REDUCING")

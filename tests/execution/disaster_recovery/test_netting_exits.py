@@ -1,4 +1,4 @@
-"""Exits that a restore held back on netting accounts: sent when they certainly had not been."""
+"""Exits deferred by a restore on netting accounts: sent only if they certainly were not before."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -35,14 +35,14 @@ def account(
 
 @pytest.fixture
 def position(account: ExecutionConnection, feed: Feed) -> ExecutionPosition:
-    """100, and an exit of it that waits."""
+    """A position of 100 with a waiting exit."""
     found = factories.filled(factories.signal(feed))
     close_position(found.pk)
     return found
 
 
 def restored_and_compared() -> None:
-    """Brokers show no books: what they took and we forgot is not told."""
+    """Brokers show no books: orders they accepted and we forgot are not reported."""
     now = timezone.now()
     epoch = open_epoch(Epoch.Cause.COMMAND)
     Epoch.objects.filter(pk=epoch.pk).update(answer_by=timezone.now(), books_read_at=now)
@@ -58,7 +58,7 @@ def exit_() -> tuple[str, str]:
 HELD = ("FAILED", "RESTORED_EXIT")
 
 
-def test_it_goes_when_the_broker_names_all_that_was_executed_and_we_know_it(
+def test_exit_is_sent_when_all_executions_of_the_broker_are_known(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     restored_and_compared()
@@ -67,7 +67,7 @@ def test_it_goes_when_the_broker_names_all_that_was_executed_and_we_know_it(
     assert process_open_epoch() == []
 
 
-def test_the_sum_that_a_forgotten_entry_and_its_own_twin_leave_proves_nothing(
+def test_matching_net_quantity_alone_does_not_release_an_exit(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     assert broker.nets
@@ -92,7 +92,7 @@ def test_the_sum_that_a_forgotten_entry_and_its_own_twin_leave_proves_nothing(
     assert (process_open_epoch(), exit_()) == ([], HELD)
 
 
-def test_what_its_owner_traded_since_leaves_it_to_a_person(
+def test_later_trade_of_the_owner_leaves_the_exit_to_a_person(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     by_hand = replace(broker.tickets[0].request, client_order_id="")
@@ -103,7 +103,7 @@ def test_what_its_owner_traded_since_leaves_it_to_a_person(
     assert (process_open_epoch(), exit_()) == ([], HELD)
 
 
-def test_an_exit_that_was_made_at_the_broker_since_may_be_its_twin(
+def test_later_exit_at_the_broker_may_be_the_same_exit(
     account: ExecutionConnection, broker: FakeBroker, feed: Feed
 ) -> None:
     first, _ = factories.filled(factories.signal(feed)), factories.filled(factories.signal(feed))
@@ -118,7 +118,7 @@ def test_an_exit_that_was_made_at_the_broker_since_may_be_its_twin(
 
 
 def rests_without_an_id(broker: FakeBroker, **fields: object) -> Ticket:
-    """An order at a broker that keeps no ids of ours: it looks like its owner's own."""
+    """An order at a broker that keeps no ids of ours: it looks like the owner's own."""
     request = broker.tickets[0].request
     mine = replace(
         request, client_order_id="", side=request.side.opposite, reduce_only=True,
@@ -127,7 +127,7 @@ def rests_without_an_id(broker: FakeBroker, **fields: object) -> Ticket:
     return broker.receive(replace(mine, **fields))  # type: ignore[arg-type]
 
 
-def test_what_rests_there_without_an_id_may_be_its_twin(
+def test_working_order_without_an_id_may_be_the_same_exit(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     twin = rests_without_an_id(broker)
@@ -141,7 +141,7 @@ def test_what_rests_there_without_an_id_may_be_its_twin(
     assert process_open_epoch() == [factories.order(leg="close-1").pk]
 
 
-def test_what_rests_there_of_another_symbol_is_no_twin(
+def test_working_order_in_another_symbol_is_not_the_same_exit(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     rests_without_an_id(broker, symbol="GBPUSD", reduce_only=False)
@@ -150,7 +150,7 @@ def test_what_rests_there_of_another_symbol_is_no_twin(
     assert process_open_epoch() == [factories.order(leg="close-1").pk]
 
 
-def test_a_broker_that_cannot_say_what_was_executed_leaves_it_to_a_person(
+def test_broker_without_execution_history_leaves_the_exit_to_a_person(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     broker.fills_horizon = None
@@ -158,7 +158,7 @@ def test_a_broker_that_cannot_say_what_was_executed_leaves_it_to_a_person(
     assert (process_open_epoch(), exit_()) == ([], HELD)
 
 
-def test_a_memory_that_does_not_reach_to_its_entry_proves_nothing(
+def test_history_that_does_not_reach_its_entry_releases_nothing(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     broker.tickets[0].fills.clear()
@@ -166,7 +166,7 @@ def test_a_memory_that_does_not_reach_to_its_entry_proves_nothing(
     assert (process_open_epoch(), exit_()) == ([], HELD)
 
 
-def test_a_broker_is_not_asked_each_second(position: ExecutionPosition, broker: FakeBroker) -> None:
+def test_broker_is_not_queried_each_second(position: ExecutionPosition, broker: FakeBroker) -> None:
     broker.fills_horizon = timedelta(days=1)
     fills = list(broker.tickets[0].fills)
     broker.tickets[0].fills.clear()
@@ -178,7 +178,7 @@ def test_a_broker_is_not_asked_each_second(position: ExecutionPosition, broker: 
     assert process_open_epoch() == [factories.order(leg="close-1").pk]
 
 
-def test_nothing_goes_before_the_comparison(position: ExecutionPosition) -> None:
+def test_no_exit_is_sent_before_reconciliation(position: ExecutionPosition) -> None:
     epoch = open_epoch(Epoch.Cause.COMMAND)
     Epoch.objects.filter(pk=epoch.pk).update(answer_by=timezone.now())
     assert (process_open_epoch(), exit_()) == ([], HELD)

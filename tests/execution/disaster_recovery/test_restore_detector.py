@@ -1,4 +1,4 @@
-"""What is remembered of a database outside of it, and what that proves. Restores: tests/faults."""
+"""The high-water mark outside the database, and what it proves. Restores: tests/faults."""
 
 import json
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ HERE = HighWaterMark("one", 2, 100, "server", "00000001")
         ({"epoch": 1, "mark": 999}, "BEHIND"),
         ({"timeline": "00000002"}, "PROMOTED"),
         ({"timeline": "00000002", "mark": 101}, "PROMOTED"),
-        ({"timeline": ""}, None),  # the host does not tell
+        ({"timeline": ""}, None),  # the host does not report it
         ({"cluster": "other"}, None),  # moved with everything stopped
         ({"cluster": "other", "timeline": "00000002"}, None),
         ({"cluster": "other", "mark": 99}, "BEHIND"),
@@ -42,16 +42,16 @@ HERE = HighWaterMark("one", 2, 100, "server", "00000001")
         ({"epoch": 3, "mark": 1, "timeline": "00000002"}, None),  # dealt with already
     ],
 )
-def test_what_a_witness_proves(seen: dict[str, object], cause: str | None) -> None:
+def test_high_water_mark_proves_a_data_loss(seen: dict[str, object], cause: str | None) -> None:
     loss = find_loss(replace(HERE, **seen), HERE)  # type: ignore[arg-type]
     assert (loss.cause if loss else None) == cause
 
 
-def test_no_witness_proves_nothing() -> None:
+def test_missing_mark_proves_nothing() -> None:
     assert find_loss(HERE, None) is None
 
 
-def test_the_later_one_knows_more() -> None:
+def test_later_mark_wins() -> None:
     assert newer(HERE, replace(HERE, mark=101)) == replace(HERE, mark=101)
     assert newer(replace(HERE, epoch=3, mark=1), HERE) == replace(HERE, epoch=3, mark=1)
     assert newer(HERE, replace(HERE, lineage="two", mark=999)) == HERE
@@ -61,7 +61,7 @@ def test_the_later_one_knows_more() -> None:
 
 @pytest.fixture
 def var_folder(tmp_path: Path, settings: object) -> Iterator[Path]:
-    """A folder and a Redis in which nothing is remembered."""
+    """A folder and a Redis without a stored mark."""
     settings.FILLCAST_VAR = tmp_path  # type: ignore[attr-defined]
     cache.clear()
     yield tmp_path / restore_detector.FILE
@@ -73,7 +73,7 @@ def opened() -> list[str]:
 
 
 def set_back(marks: int = 50) -> None:
-    """As a restored database: the mark lies behind."""
+    """Simulate a restored database: its mark is behind."""
     rows(f"SELECT setval('fillcast_mark', greatest(last_value - {marks}, 1)) FROM fillcast_mark")
 
 
@@ -83,7 +83,7 @@ def drawn(count: int = 100) -> None:
 
 @pytest.mark.django_db
 class TestLooking:
-    def test_all_is_well_and_remembered(self, var_folder: Path) -> None:
+    def test_intact_database_is_recorded(self, var_folder: Path) -> None:
         watch = RestoreDetector()
         assert [watch.check() for _ in range(3)] == [None, None, None]
         assert opened() == []
@@ -93,12 +93,12 @@ class TestLooking:
         assert watch.known.mark == kept["mark"]
         assert restore_detector.read_redis(watch.known.lineage) == HighWaterMark(**kept)
 
-    def test_the_server_tells_its_name_and_timeline(self, var_folder: Path) -> None:
+    def test_server_reports_its_name_and_timeline(self, var_folder: Path) -> None:
         seen = restore_detector.read_database()
         assert seen.cluster.isdigit()
         assert seen.timeline == "00000001"
 
-    def test_the_same_process_sees_it(self, var_folder: Path) -> None:
+    def test_restore_is_detected_by_the_same_process(self, var_folder: Path) -> None:
         drawn()
         watch = RestoreDetector()
         watch.check()
@@ -111,16 +111,16 @@ class TestLooking:
         assert watch.check() is None  # once
         assert Epoch.objects.filter(cause="BEHIND").count() == 1
 
-    def test_a_single_mark_that_is_gone_is_seen_before_it_is_drawn_again(
-        self, var_folder: Path
-    ) -> None:
+    def test_single_lost_mark_is_detected_before_it_is_reused(self, var_folder: Path) -> None:
         drawn()
         RestoreDetector().check()
         set_back(1)
         assert RestoreDetector().check() is not None
 
     @pytest.mark.parametrize("gone", ["nothing", "file", "redis"])
-    def test_another_process_sees_it_by_what_is_left(self, gone: str, var_folder: Path) -> None:
+    def test_restore_is_detected_by_another_process_from_one_store(
+        self, gone: str, var_folder: Path
+    ) -> None:
         drawn()
         RestoreDetector().check()
         set_back()
@@ -131,7 +131,7 @@ class TestLooking:
         assert RestoreDetector().check() is not None
         assert opened() == ["BEHIND"]
 
-    def test_with_both_gone_it_proves_nothing(self, var_folder: Path) -> None:
+    def test_restore_is_not_detected_without_both_stores(self, var_folder: Path) -> None:
         drawn()
         RestoreDetector().check()
         set_back()
@@ -141,12 +141,12 @@ class TestLooking:
         assert opened() == []
 
     @pytest.mark.parametrize("known_before", [False, True])
-    def test_others_that_draw_marks_while_it_looks_raise_no_alarm(
+    def test_marks_advanced_during_a_check_raise_no_alarm(
         self, var_folder: Path, known_before: bool
     ) -> None:
         """Processes that start together, as they do after a deploy."""
         drawn()
-        current_epoch()  # it is written when it is asked for first
+        current_epoch()  # it is written on the first request
         watch, others, waiting = RestoreDetector(), [RestoreDetector() for _ in range(3)], [True]
         if known_before:
             watch.check()
@@ -174,8 +174,8 @@ class TestLooking:
         assert opened() == ["BEHIND"]
         assert len({watch.known.epoch for watch in watches if watch.known}) == 1
 
-    def test_an_epoch_that_the_database_forgot_is_passed(self, var_folder: Path) -> None:
-        """Restored to before epoch 2 was opened: the next one is 3."""
+    def test_epoch_number_lost_by_the_database_is_skipped(self, var_folder: Path) -> None:
+        """Restored to a time before epoch 2 was opened: the next one is 3."""
         RestoreDetector().check()
         open_epoch(Epoch.Cause.COMMAND)
         RestoreDetector().check()
@@ -184,7 +184,7 @@ class TestLooking:
         assert epoch is not None
         assert (epoch.number, epoch.cause) == (3, "BEHIND")
 
-    def test_a_new_installation_in_an_old_folder_is_well(self, var_folder: Path) -> None:
+    def test_new_installation_in_an_old_folder_is_no_restore(self, var_folder: Path) -> None:
         drawn()
         RestoreDetector().check()
         run("DELETE FROM connections_epoch")
@@ -196,19 +196,19 @@ class TestLooking:
         assert json.loads(var_folder.read_text())["lineage"] == watch.known.lineage
 
     @pytest.mark.parametrize("text", ["", "{", "[]", '{"lineage": 1}', '{"mark": "x"}', "null"])
-    def test_what_cannot_be_read_is_no_witness(self, text: str, var_folder: Path) -> None:
+    def test_unreadable_mark_is_ignored(self, text: str, var_folder: Path) -> None:
         var_folder.write_text(text)
         cache.set(f"high_water_mark:{restore_detector.read_database().lineage}", text)
         assert RestoreDetector().check() is None
         assert opened() == []
 
-    def test_without_redis_and_without_a_folder_it_goes_on(
+    def test_detector_works_without_redis_and_without_a_folder(
         self, var_folder: Path, settings: object
     ) -> None:
         settings.FILLCAST_VAR = var_folder / "nowhere"  # type: ignore[attr-defined]
         assert RestoreDetector().check() is None
 
-    def test_a_new_connection_is_looked_at_before_it_is_used(self, var_folder: Path) -> None:
+    def test_new_database_connection_is_checked_before_use(self, var_folder: Path) -> None:
         drawn()
         watch = RestoreDetector()
         watch.check()

@@ -1,4 +1,4 @@
-"""A restored database: nothing is sent again, and what was under way is asked for."""
+"""A restored database: nothing is sent again, and orders in flight are looked up."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -21,7 +21,7 @@ from tests.execution.fake_broker import FakeBroker
 pytestmark = pytest.mark.django_db
 
 
-def test_an_entry_that_waited_is_never_sent_again(
+def test_waiting_entry_is_never_sent_after_a_restore(
     alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
@@ -38,7 +38,7 @@ def test_an_entry_that_waited_is_never_sent_again(
     assert broker.calls == []
 
 
-def test_what_is_published_in_an_open_epoch_is_skipped(
+def test_signal_published_in_an_open_epoch_is_skipped(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     restored()
@@ -46,7 +46,7 @@ def test_what_is_published_in_an_open_epoch_is_skipped(
     assert state_of(factories.order(leg="entry")) == ("SKIPPED", "ENTRIES_HALTED")
 
 
-def test_rows_of_this_life_are_trusted(alice: ExecutionConnection, feed: Feed) -> None:
+def test_rows_written_after_the_restore_are_trusted(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     order = factories.order(leg="entry")
     epoch = restored(since=order.created_at - timedelta(seconds=1))
@@ -55,14 +55,14 @@ def test_rows_of_this_life_are_trusted(alice: ExecutionConnection, feed: Feed) -
 
 
 @pytest.mark.parametrize("status", ["SUBMITTING", "SUBMITTED", "UNKNOWN", "CANCEL_REQUESTED"])
-def test_what_was_under_way_is_unknown_and_asked_for(
+def test_order_in_flight_is_unknown_and_looked_up(
     status: str,
     alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
 ) -> None:
-    """Filled in the life that is forgotten; the broker tells it."""
+    """Filled in the lost period; the broker reports it."""
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     broker.fill_at_once(outgoing.request)
@@ -77,7 +77,7 @@ def test_what_was_under_way_is_unknown_and_asked_for(
     assert broker.accepted() == [outgoing.request.client_order_id[:-1]]
 
 
-def test_a_partly_filled_order_is_known_again_though_nothing_new_is_told(
+def test_partly_filled_order_is_known_again_without_new_reports(
     alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
@@ -96,13 +96,13 @@ def test_a_partly_filled_order_is_known_again_though_nothing_new_is_told(
     assert order.filled_quantity == 40
 
 
-def test_an_order_waiting_for_its_next_attempt_is_asked_for_under_that_id(
+def test_order_waiting_for_a_retry_is_looked_up_under_the_next_id(
     alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
 ) -> None:
-    """The backup has it refused and due again; the forgotten rows sent it with the next digit."""
+    """The backup has it rejected and due again; the lost rows sent it with the next attempt."""
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     order = factories.order(leg="entry")
@@ -119,7 +119,7 @@ def test_an_order_waiting_for_its_next_attempt_is_asked_for_under_that_id(
     assert (order.status, order.client_order_id) == ("FILLED", sent.client_order_id)
 
 
-def test_an_absence_counts_only_when_nobody_can_be_sending_any_more(
+def test_absence_counts_only_when_no_process_can_still_be_sending(
     alice: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
@@ -139,10 +139,10 @@ def test_an_absence_counts_only_when_nobody_can_be_sending_any_more(
     assert state_of(order) == ("FAILED", "NEVER_ARRIVED")
 
 
-def test_an_old_decision_bounces_off(
+def test_decision_from_before_the_restore_is_ignored(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
-    """A process of the life before tells that it did not send; its fence is far behind."""
+    """A process from before the restore reports it as not sent; its fence is far behind."""
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     restored()
@@ -150,9 +150,7 @@ def test_an_old_decision_bounces_off(
     assert state_of(factories.order(leg="entry")) == ("UNKNOWN", "RESTORED")
 
 
-def test_numbers_of_the_forgotten_rows_are_not_given_out_again(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_ids_of_the_lost_rows_are_not_reused(alice: ExecutionConnection, feed: Feed) -> None:
     before = factories.signal(feed)
     order = factories.order(leg="entry")
     restored()
@@ -161,7 +159,7 @@ def test_numbers_of_the_forgotten_rows_are_not_given_out_again(
     assert factories.order(signal=after).pk > order.pk + 1_000_000
 
 
-def test_a_cancel_that_was_wished_for_is_still_wished_for(
+def test_pending_cancel_stays_pending(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.signal(feed)
@@ -174,7 +172,7 @@ def test_a_cancel_that_was_wished_for_is_still_wished_for(
     assert (order.status, order.pending_action) == ("UNKNOWN", "CANCEL")
 
 
-def test_what_was_seen_missing_before_the_backup_is_looked_at_anew(
+def test_item_missing_before_the_backup_is_checked_again(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     position = factories.filled(factories.signal(feed))

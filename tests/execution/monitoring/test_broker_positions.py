@@ -1,4 +1,4 @@
-"""Exits of a position whose broker's quantity is of others, too: they wait, and are sent."""
+"""Exits of a position that shares its broker position: they wait and are sent."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 def account(
     feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> ExecutionConnection:
-    """As on spot: one balance for a symbol, and an exit of which too little is held reads it."""
+    """As on spot: one balance for a symbol; an exit of more than is held reads it."""
     broker.nets = NettingModel(ExitSafety.CANCEL_FIRST, netting=True)
     row = factories.account(feed, snapshot_position_mode="NETTING")
     Instrument.objects.update(close_min=D(50))  # in steps of 10
@@ -41,7 +41,7 @@ def account(
 
 
 def a_while_later(seconds: float, *, is_compared: bool = True) -> None:
-    """Time passes in steps of ten seconds; what is due meanwhile is done."""
+    """Let time pass in steps of ten seconds and do what is due meanwhile."""
     for _ in range(int(seconds // 10)):
         factories.pass_time(10)
         waiting = Order.objects.filter(waiting_since__isnull=False)
@@ -66,7 +66,7 @@ def test_exit_waits_for_the_outcome_of_an_entry_in_its_symbol(
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
 ) -> None:
-    """A request that was lost on its way may have filled: it may be what the broker holds."""
+    """A lost request may have filled: the broker's quantity may be its fill."""
     position = factories.filled(factories.signal(feed))  # 100
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
@@ -89,7 +89,7 @@ def test_exit_waits_for_the_outcome_of_an_entry_in_its_symbol(
     assert outgoing.request.quantity == 100
 
 
-def test_exit_is_not_ended_by_what_was_read_before_an_entry_was_known(
+def test_exit_is_not_ended_by_a_read_before_an_entry_was_known(
     account: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
@@ -114,7 +114,7 @@ def test_exit_is_not_ended_by_what_was_read_before_an_entry_was_known(
 def test_exits_of_positions_that_share_a_balance_wait_and_are_reported(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
-    """The owner sold most of one of them: no comparison can say of which."""
+    """The owner sold most of one of them: reconciliation cannot determine which."""
     first, second = (
         factories.filled(factories.signal(feed)),
         factories.filled(factories.signal(feed)),
@@ -140,7 +140,7 @@ def test_exits_of_positions_that_share_a_balance_wait_and_are_reported(
     assert sorted(one.request.quantity for one in factories.claim_all()) == [100, 100]
 
 
-def test_exit_ends_where_what_is_held_is_its_own_and_too_little(
+def test_exit_ends_where_the_broker_holds_only_its_own_quantity_and_too_little(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -153,10 +153,10 @@ def test_exit_ends_where_what_is_held_is_its_own_and_too_little(
     assert exit_of(position) == ("CANCELLED", "EXIT_BELOW_MINIMUM", why)
 
 
-def test_exit_ends_only_after_a_comparison_that_began_while_it_waited(
+def test_exit_ends_only_after_a_reconciliation_begun_while_it_waited(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
-    """A long row of other accounts, or a broker that cannot be read, may delay that."""
+    """A queue of other accounts or an unreadable broker may delay that."""
     position = factories.filled(factories.signal(feed))
     assert broker.nets
     broker.nets.by_hand(broker.tickets[0], D(70))
@@ -170,10 +170,10 @@ def test_exit_ends_only_after_a_comparison_that_began_while_it_waited(
     assert exit_of(position)[:2] == ("CANCELLED", "EXIT_BELOW_MINIMUM")
 
 
-def test_exit_requests_another_comparison_when_none_was_made(
+def test_exit_requests_reconciliation_again_when_none_was_made(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
-    """As after an upgrade: it waits already, and no request is kept."""
+    """As after an upgrade: it waits already, and no request is stored."""
     position = factories.filled(factories.signal(feed))
     assert broker.nets
     broker.nets.by_hand(broker.tickets[0], D(70))

@@ -29,7 +29,7 @@ def short_calls(settings: Any) -> None:
 
 
 def process_cancels(trading: TradingRuntime, order: Order) -> None:
-    """One round, until what came of it is written."""
+    """Run one round until its outcome is written."""
     process_pending_actions()
     until(lambda: ("cancel", order.pk) not in trading.dispatcher.background_calls._in_flight)
     assert trading.report_writer.drain(20)
@@ -85,7 +85,7 @@ def test_cancel_without_a_slot_is_reported_and_never_logged_as_requested(
 def working(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> Order:
-    """An entry that works at the broker, and is to be cancelled."""
+    """An entry that works at the broker and has a pending cancel."""
     factories.signal(feed)
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
@@ -134,7 +134,7 @@ def test_cancel_that_is_refused_again_and_again_is_reported_once(
     assert requests_logged(working) == 7
 
 
-def test_cancel_delayed_and_then_requested_in_vain_is_reported_for_each(
+def test_cancel_delayed_and_then_unanswered_is_reported_for_each(
     working: Order, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: Any) -> Any:
@@ -163,7 +163,7 @@ def test_cancel_in_a_lane_that_no_process_holds_is_reported(
     factories.signal(feed)
     resting(trading, broker)
     order = Order.objects.get()
-    ExecutionConnection.objects.update(lane="nobody's")
+    ExecutionConnection.objects.update(lane="unowned")
     cancel_order(order.pk)
     for seconds in (30, 31, 31):
         process_pending_actions()

@@ -1,4 +1,4 @@
-"""A stop is there when the broker says so: what was only sent protects nothing."""
+"""A stop counts when the broker confirms it: a stop that was only sent protects nothing."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def account(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> ExecutionConnection:
-    """It holds stops itself."""
+    """The broker holds stops itself."""
     found = factories.account(feed, settings={"native_stops": True})
     factories.mark_monitored(found)
     return found
@@ -42,7 +42,7 @@ def position() -> ExecutionPosition:
     return ExecutionPosition.objects.get()
 
 
-def told() -> list[tuple[str, bool]]:
+def unprotected_events() -> list[tuple[str, bool]]:
     return [(e["code"], e["ended"]) for e in factories.events("position.unprotected")]
 
 
@@ -51,7 +51,7 @@ def placed(broker: FakeBroker) -> int:
 
 
 def rounds(times: int = 3, seconds: float = 2) -> None:
-    """What a trading process does each second."""
+    """Do what a trading process does each second."""
     for _ in range(times):
         process_pending_actions()
         update_unprotected()
@@ -63,7 +63,7 @@ def is_guarded_by_us(account: ExecutionConnection) -> bool:
     return len(scan_levels()) == 1
 
 
-def test_a_dropped_stop_is_watched_placed_again_once_and_told(
+def test_dropped_stop_is_guarded_placed_again_once_and_reported(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     broker.drops_levels = True
@@ -74,14 +74,14 @@ def test_a_dropped_stop_is_watched_placed_again_once_and_told(
     assert update_unprotected() == 1
     rounds(5)
     assert placed(broker) == 1
-    assert told() == [("STOP_DROPPED", False)]
+    assert unprotected_events() == [("STOP_DROPPED", False)]
     assert position().levels_given_up
     assert position().seconds_without_stop >= 9
     assert audit().counters["NAKED"] == 1
     assert is_guarded_by_us(account)
 
 
-def test_a_stop_that_is_kept_the_second_time_is_confirmed(
+def test_stop_that_is_kept_the_second_time_is_confirmed(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     broker.drops_levels = True
@@ -90,24 +90,24 @@ def test_a_stop_that_is_kept_the_second_time_is_confirmed(
     rounds()
     held = position()
     assert (held.broker_sl, held.stop_guardian, placed(broker)) == (D("1.09"), "BROKER", 1)
-    assert (update_unprotected(), told(), audit().counters["NAKED"]) == (0, [], 0)
+    assert (update_unprotected(), unprotected_events(), audit().counters["NAKED"]) == (0, [], 0)
     assert not is_guarded_by_us(account)
 
 
-def test_a_stop_that_nobody_has_told_of_is_unprotected_until_it_is_confirmed(
+def test_unconfirmed_stop_leaves_the_position_unprotected(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     broker.reports_levels = False
     factories.filled(factories.signal(feed))
     assert (position().broker_sl, update_unprotected()) == (None, 1)
     assert position().unprotected_reason == "STOP_UNCONFIRMED"
-    assert placed(broker) == 0  # it may be told at any moment
+    assert placed(broker) == 0  # its report may arrive at any moment
     rounds()
     assert (position().broker_sl, placed(broker), update_unprotected()) == (D("1.09"), 1, 0)
 
 
 @pytest.mark.parametrize("drops", [True, False])
-def test_a_late_answer_says_what_is_held_and_not_what_was_sent(
+def test_late_answer_states_the_held_level_not_the_sent_one(
     account: ExecutionConnection,
     feed: Feed,
     broker: FakeBroker,
@@ -127,14 +127,14 @@ def test_a_late_answer_says_what_is_held_and_not_what_was_sent(
 
 
 @pytest.mark.parametrize("drops", [True, False])
-def test_a_comparison_that_reads_no_stop_has_it_placed_again(
+def test_reconciliation_that_finds_no_stop_places_it_again(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker, drops: bool
 ) -> None:
     factories.filled(factories.signal(feed))
     assert update_unprotected() == 0
     broker.drops_levels = drops
     ticket = broker.tickets[0]
-    ticket.request = replace(ticket.request, stop_loss=None)  # it lets go of it later
+    ticket.request = replace(ticket.request, stop_loss=None)  # the broker drops it later
     factories.pass_time(1)
     reconcile()
     held = position()
@@ -145,12 +145,12 @@ def test_a_comparison_that_reads_no_stop_has_it_placed_again(
     reconcile()
     assert placed(broker) == 1
     assert position().broker_sl == (None if drops else D("1.09"))
-    # What it does not keep is for people: the difference stands as long as the stop is not there.
+    # A stop it does not keep is left to a person: the drift stays open while the stop is missing.
     assert factories.drift_items() == [("LEVELS_DIFFER", "OPEN" if drops else "RESOLVED")]
     assert is_guarded_by_us(account) == drops
 
 
-def test_stop_that_is_dropped_after_each_confirmation_is_not_placed_for_ever(
+def test_stop_dropped_after_each_confirmation_is_not_placed_for_ever(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     """A plugin of the broker, or the owner's expert advisor, takes each stop away again."""
@@ -166,13 +166,13 @@ def test_stop_that_is_dropped_after_each_confirmation_is_not_placed_for_ever(
     assert position().levels_given_up
     assert is_guarded_by_us(account)
     rounds()
-    assert told() == [("STOP_DROPPED", False)]
+    assert unprotected_events() == [("STOP_DROPPED", False)]
     factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.085"))
     rounds()
     assert (position().broker_sl, placed(broker)) == (D("1.085"), 2)
 
 
-def test_one_drop_that_is_reported_twice_ends_nothing(
+def test_drop_reported_twice_counts_once(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     """First the stop, then the target; and again before either could be placed again."""
@@ -188,7 +188,7 @@ def test_one_drop_that_is_reported_twice_ends_nothing(
     assert (held.broker_sl, held.broker_tp, placed(broker)) == (D("1.09"), D("1.2"), 1)
 
 
-def test_a_moved_stop_that_is_dropped_is_placed_again_once(
+def test_moved_stop_that_is_dropped_is_placed_again_once(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     signal = factories.signal(feed)
@@ -197,21 +197,21 @@ def test_a_moved_stop_that_is_dropped_is_placed_again_once(
     factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.095"))
     assert position().stop_guardian == "ENGINE"  # the broker holds another one
     rounds(5)
-    assert (position().broker_sl, placed(broker), told()) == (
+    assert (position().broker_sl, placed(broker), unprotected_events()) == (
         None, 2, [("STOP_DROPPED", False)],
     )  # fmt: skip
     assert is_guarded_by_us(account)
-    # Who moves it once more has it tried once more.
+    # Moving it once more places it once more.
     broker.drops_levels = False
     factories.signal(feed, action="MODIFY", refers_to=signal, sl=D("1.096"))
     rounds()
-    assert (position().broker_sl, told()[-1]) == (D("1.096"), ("STOP_DROPPED", True))
+    assert (position().broker_sl, unprotected_events()[-1]) == (D("1.096"), ("STOP_DROPPED", True))
 
 
-def test_an_owners_own_level_is_never_taken_for_ours(
+def test_owners_own_level_is_never_taken_as_ours(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
-    """A position without a target, to which its owner has put one: no call takes it away."""
+    """The owner sets a target on a position without one: no call removes it."""
     factories.filled(factories.signal(feed))
     entry = Order.objects.get(leg="entry")
     ticket = broker.tickets[0]
@@ -224,7 +224,7 @@ def test_an_owners_own_level_is_never_taken_for_ours(
     assert factories.drift_items() == [("LEVELS_DIFFER", "OPEN")]
 
 
-def test_adopting_never_removes_a_level_that_the_broker_has_confirmed_since(
+def test_adoption_keeps_a_level_that_the_broker_confirmed_since(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.filled(factories.signal(feed))
@@ -239,10 +239,10 @@ def test_adopting_never_removes_a_level_that_the_broker_has_confirmed_since(
     assert (position().sl, position().broker_sl) == (D("1.09"), D("1.09"))
 
 
-def test_an_exit_beside_a_stop_that_may_be_there_has_it_taken_away_first(
+def test_exit_removes_a_possibly_present_stop_first(
     feed: Feed, broker: FakeBroker, runtime: TradingRuntime
 ) -> None:
-    """The broker does not look, and nobody has said whether its stop is there: it may be."""
+    """The broker does not check, and its stop is unconfirmed: it may be there."""
     broker.nets = nets = NettingModel(ExitSafety.CANCEL_FIRST, netting=True)
     account = factories.account(
         feed, settings={"native_stops": True}, snapshot_position_mode="NETTING"
@@ -261,7 +261,7 @@ def test_an_exit_beside_a_stop_that_may_be_there_has_it_taken_away_first(
     assert list(nets.protected.values()) == [0]
 
 
-def test_the_log_says_what_the_broker_dropped(
+def test_log_states_the_level_that_the_broker_dropped(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     broker.drops_levels = True

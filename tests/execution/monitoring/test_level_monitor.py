@@ -1,4 +1,4 @@
-"""The watch over levels that are ours: what is hit becomes one exit, the stop first."""
+"""The monitor of engine-guarded levels: a hit becomes one exit, the stop first."""
 
 from decimal import Decimal as D
 from typing import Any
@@ -27,7 +27,7 @@ def exits() -> list[tuple[str, Any]]:
 
 @pytest.fixture
 def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
-    """100 EUR/USD from 1.1, stop 1.09, half at 1.12, half at 1.13; all watched by us."""
+    """100 EUR/USD from 1.1, stop 1.09, half at 1.12, half at 1.13; all guarded by the engine."""
     return factories.filled(factories.signal(feed, HALVES))
 
 
@@ -43,7 +43,7 @@ def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
         ("1.14000", [("tp-1", D(50))]),  # one target at a time
     ],
 )
-def test_a_buys_levels_are_met_by_the_bid(
+def test_levels_of_a_buy_are_hit_by_the_bid(
     bought: ExecutionPosition, alice: ExecutionConnection, bid: str, wanted: list[tuple[str, D]]
 ) -> None:
     factories.quote(alice, bid)
@@ -56,7 +56,7 @@ def test_a_buys_levels_are_met_by_the_bid(
     ("ask", "wanted"),
     [("1.10999", []), ("1.11", [("sl", D(100))]), ("1.08001", []), ("1.08", [("tp-1", D(100))])],
 )
-def test_a_sells_levels_are_met_by_the_ask(
+def test_levels_of_a_sell_are_hit_by_the_ask(
     alice: ExecutionConnection, feed: Feed, ask: str, wanted: list[tuple[str, D]]
 ) -> None:
     factories.filled(factories.signal(feed, [("1.08", "1")], direction="SELL", sl=D("1.11")))
@@ -65,7 +65,7 @@ def test_a_sells_levels_are_met_by_the_ask(
     assert exits() == wanted
 
 
-def test_where_stop_and_target_are_both_beyond_the_stop_wins(
+def test_stop_wins_where_stop_and_target_are_both_hit(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     run("UPDATE positions_executionposition SET tp = 1.08")
@@ -74,7 +74,9 @@ def test_where_stop_and_target_are_both_beyond_the_stop_wins(
     assert exits() == [("sl", 100)]
 
 
-def test_targets_follow_each_other(bought: ExecutionPosition, alice: ExecutionConnection) -> None:
+def test_targets_are_taken_one_after_another(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
     factories.quote(alice, "1.14000")
     scan_levels()
     assert scan_levels() == []
@@ -88,7 +90,7 @@ def test_targets_follow_each_other(bought: ExecutionPosition, alice: ExecutionCo
     assert (bought.quantity, bought.close_reason) == (0, "tp")
 
 
-def test_targets_that_leave_a_rest_leave_it_open(alice: ExecutionConnection, feed: Feed) -> None:
+def test_remainder_of_partial_targets_stays_open(alice: ExecutionConnection, feed: Feed) -> None:
     position = factories.filled(factories.signal(feed, [("1.12", "0.3"), ("1.13", "0.3")]))
     factories.quote(alice, "1.14000")
     for _ in range(3):
@@ -98,14 +100,14 @@ def test_targets_that_leave_a_rest_leave_it_open(alice: ExecutionConnection, fee
     assert (exits(), position.quantity, position.tp) == ([("tp-1", 30), ("tp-2", 30)], 40, None)
 
 
-def test_levels_that_the_broker_guards_are_left_to_it(feed: Feed, broker: FakeBroker) -> None:
+def test_levels_guarded_by_the_broker_are_ignored(feed: Feed, broker: FakeBroker) -> None:
     row = factories.account(feed, settings={"native_stops": True})
     factories.filled(factories.signal(feed, [("1.12", "1")]))
     factories.quote(row, "1.05000")
     assert scan_levels() == []
 
 
-def test_an_exit_under_way_is_not_doubled_and_the_stop_takes_the_rest(
+def test_exit_in_flight_is_not_doubled_and_the_stop_takes_the_remainder(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     factories.quote(alice, "1.12000")
@@ -116,7 +118,7 @@ def test_an_exit_under_way_is_not_doubled_and_the_stop_takes_the_rest(
     assert exits() == [("tp-1", 50), ("sl", 50)]
 
 
-def test_a_failed_stop_is_tried_again_after_thirty_seconds_as_a_new_leg(
+def test_failed_stop_is_retried_after_thirty_seconds_as_a_new_leg(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     factories.quote(alice, "1.09000")
@@ -131,13 +133,15 @@ def test_a_failed_stop_is_tried_again_after_thirty_seconds_as_a_new_leg(
     assert exits() == [("sl", 100), ("sl-2", 100)]
 
 
-def test_anothers_prices_hit_nothing(bought: ExecutionPosition, feed: Feed) -> None:
+def test_prices_of_another_source_hit_nothing(bought: ExecutionPosition, feed: Feed) -> None:
     other = factories.account()
     factories.quote(other, "1.05000")
     assert scan_levels() == []
 
 
-def test_the_exit_says_what_was_hit(bought: ExecutionPosition, alice: ExecutionConnection) -> None:
+def test_exit_states_the_level_that_was_hit(
+    bought: ExecutionPosition, alice: ExecutionConnection
+) -> None:
     factories.quote(alice, "1.08950")
     scan_levels()
     stop = Order.objects.exits().get()
@@ -146,9 +150,7 @@ def test_the_exit_says_what_was_hit(bought: ExecutionPosition, alice: ExecutionC
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_position_that_someone_works_on_is_left_for_the_next_pass(
-    alice: ExecutionConnection, feed: Feed
-) -> None:
+def test_locked_position_is_left_for_the_next_pass(alice: ExecutionConnection, feed: Feed) -> None:
     first = factories.filled(factories.signal(feed))
     second = factories.filled(factories.signal(feed))
     factories.quote(alice, "1.09000")
@@ -162,10 +164,10 @@ def test_a_position_that_someone_works_on_is_left_for_the_next_pass(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_stop_exit_is_written_when_holdings_cannot_be_read_again(
+def test_stop_exit_is_written_when_broker_positions_cannot_be_refreshed(
     bought: ExecutionPosition, alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The statement that follows the exits runs into the database's time-out."""
+    """The statement after the exits exceeds the database's time-out."""
     monkeypatch.setattr(dust, "REQUEST_READ", "SELECT pg_sleep(30)")
     factories.quote(alice, "1.09000")
     run("SET statement_timeout = '500ms'")

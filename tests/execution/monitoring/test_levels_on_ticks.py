@@ -1,4 +1,4 @@
-"""Brokers keep levels in whole ticks: what the books hold is then the same price."""
+"""Brokers keep levels in whole ticks: our books hold the same price."""
 
 from decimal import Decimal as D
 
@@ -19,7 +19,7 @@ GOLD = "XAU/USD"
 
 @pytest.fixture
 def account(feed: Feed, broker: FakeBroker, runtime: TradingRuntime) -> ExecutionConnection:
-    """It holds stops itself, at a broker where a pip is a point and a tick is one or more."""
+    """A broker that holds stops, where a pip is a point and a tick is one or more."""
     found = factories.account(feed, settings={"native_stops": True})
     factories.mark_monitored(found)
     return found
@@ -70,7 +70,7 @@ def test_levels_between_two_ticks_are_not_sent_again(
     assert factories.drift_items() == []
 
 
-def test_a_modify_between_two_ticks_is_sent_once(
+def test_modify_between_two_ticks_is_sent_once(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     listed(broker, account, "0.01")
@@ -84,7 +84,7 @@ def test_a_modify_between_two_ticks_is_sent_once(
     assert levels() == (D("2402.01"), D("2402.01"), D("2460.01"), D("2460.01"))
 
 
-def test_a_level_of_a_short_is_rounded_down(
+def test_level_of_a_short_is_rounded_down(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     listed(broker, account, "0.01")
@@ -98,7 +98,7 @@ def test_a_level_of_a_short_is_rounded_down(
     )  # fmt: skip
 
 
-def test_a_position_with_levels_from_before_is_put_on_the_tick_by_one_change(
+def test_old_levels_are_rounded_to_the_tick_by_one_change(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     listed(broker, account, "0.01")
@@ -108,7 +108,7 @@ def test_a_position_with_levels_from_before_is_put_on_the_tick_by_one_change(
     assert (sent(broker), levels()[:2]) == (1, (D("2401.34"), D("2401.34")))
 
 
-def test_an_average_price_in_whole_ticks_is_no_difference(
+def test_average_price_in_whole_ticks_is_no_difference(
     account: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     listed(broker, account, "0.01")

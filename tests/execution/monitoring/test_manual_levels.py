@@ -1,4 +1,4 @@
-"""Levels that a person moves: what would close the position at once is a slip, and refused."""
+"""Manual level changes: a level that would close the position at once is rejected."""
 
 from decimal import Decimal as D
 
@@ -24,13 +24,13 @@ def position(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
 @pytest.mark.parametrize(
     ("stop", "target", "code"),
     [
-        ("1.09990", None, Code.STOP_WRONG_SIDE),  # where the price is
+        ("1.09990", None, Code.STOP_WRONG_SIDE),  # at the price
         ("13.8", None, Code.STOP_WRONG_SIDE),
         (None, "1.09000", Code.TARGET_WRONG_SIDE),
         ("1.12", "1.11", Code.STOP_WRONG_SIDE),
     ],
 )
-def test_a_level_behind_the_price(
+def test_level_beyond_the_price_is_rejected(
     position: ExecutionPosition, stop: str | None, target: str | None, code: Code
 ) -> None:
     with pytest.raises(InvalidInputError) as refused:
@@ -44,14 +44,16 @@ def test_a_level_behind_the_price(
     assert (position.sl, position.tp) == (D("1.09000"), None)
 
 
-def test_one_that_locks_a_gain(alice: ExecutionConnection, position: ExecutionPosition) -> None:
+def test_stop_that_locks_a_gain_is_accepted(
+    alice: ExecutionConnection, position: ExecutionPosition
+) -> None:
     factories.quote(alice, "1.12000")
     modify_position(position.pk, stop_loss=D("1.11"), take_profit=D("1.13"))
     position.refresh_from_db()
     assert (position.sl, position.tp) == (D("1.11"), D("1.13"))
 
 
-def test_one_that_stays_where_the_price_has_passed_it(
+def test_unchanged_level_that_the_price_has_passed_is_accepted(
     alice: ExecutionConnection, position: ExecutionPosition
 ) -> None:
     factories.quote(alice, "1.08000")
@@ -60,7 +62,7 @@ def test_one_that_stays_where_the_price_has_passed_it(
     assert position.tp == D("1.13")
 
 
-def test_without_a_price_none_is_refused(
+def test_no_level_is_rejected_without_a_price(
     alice: ExecutionConnection, position: ExecutionPosition
 ) -> None:
     ExecutionPosition.objects.update(price_source=None)

@@ -1,4 +1,4 @@
-"""CLOSE, MODIFY and cancel meet an order in each of its states; wishes outlive refusals."""
+"""CLOSE, MODIFY and cancel for an order in each status; pending actions survive rejections."""
 
 from decimal import Decimal as D
 from typing import Any
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 @pytest.fixture
 def signal(alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime) -> Signal:
-    """Published; its order waits to be sent."""
+    """A published signal; its order waits to be sent."""
     return factories.signal(feed)
 
 
@@ -38,18 +38,18 @@ def state() -> tuple[str, str]:
 
 
 def close(of: Signal) -> int:
-    """Publish the CLOSE; returns how many candidates it had."""
+    """Publish the CLOSE; return its number of candidates."""
     return factories.close_signal(of).candidate_count or 0
 
 
 # ---- CLOSE ----
-def test_close_of_what_is_not_sent_cancels_it(signal: Signal) -> None:
+def test_close_of_an_unsent_order_cancels_it(signal: Signal) -> None:
     assert close(signal) == 1
     assert (entry().status, entry().reason) == ("CANCELLED", "CLOSED_BEFORE_SENT")
     assert factories.claim_all() == []
 
 
-def test_close_of_what_is_on_its_way_waits_for_the_answer_and_closes(
+def test_close_of_an_order_in_flight_waits_for_the_answer_and_closes(
     signal: Signal, broker: FakeBroker
 ) -> None:
     (outgoing,) = factories.claim_all()
@@ -63,7 +63,7 @@ def test_close_of_what_is_on_its_way_waits_for_the_answer_and_closes(
     assert (state(), ExecutionPosition.objects.get().quantity) == (("FILLED", ""), 0)
 
 
-def test_close_of_what_was_then_not_sent_cancels_it(signal: Signal) -> None:
+def test_close_of_an_order_in_flight_that_was_not_sent_cancels_it(signal: Signal) -> None:
     (outgoing,) = factories.claim_all()
     close(signal)
     factories.answer(outgoing, NotSent(Code.NOT_CONNECTED))
@@ -73,7 +73,7 @@ def test_close_of_what_was_then_not_sent_cancels_it(signal: Signal) -> None:
     assert (entry().status, entry().reason) == ("CANCELLED", "CLOSED_BEFORE_SENT")
 
 
-def test_close_of_what_nobody_knows_runs_when_it_is_known(
+def test_close_of_an_unknown_order_runs_when_its_status_is_known(
     signal: Signal, broker: FakeBroker
 ) -> None:
     (outgoing,) = factories.claim_all()
@@ -86,7 +86,7 @@ def test_close_of_what_nobody_knows_runs_when_it_is_known(
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_close_of_what_rests_cancels_it_and_closes_what_had_filled(
+def test_close_of_a_working_order_cancels_it_and_closes_the_filled_part(
     signal: Signal, broker: FakeBroker
 ) -> None:
     (outgoing,) = factories.claim_all()
@@ -100,13 +100,13 @@ def test_close_of_what_rests_cancels_it_and_closes_what_had_filled(
     assert ExecutionPosition.objects.get().quantity == 0
 
 
-def test_a_fill_that_meets_the_cancel_is_closed_too(signal: Signal, broker: FakeBroker) -> None:
+def test_fill_before_the_cancel_is_closed_too(signal: Signal, broker: FakeBroker) -> None:
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
     close(signal)
     fill = broker.execute(broker.tickets[0])
     process_pending_actions()
-    assert state() == ("FILLED", "CLOSE")  # the refused cancel brought the fill
+    assert state() == ("FILLED", "CLOSE")  # the rejected cancel reported the fill
     factories.apply(fill)
     factories.pass_time(6)
     process_pending_actions()
@@ -114,9 +114,7 @@ def test_a_fill_that_meets_the_cancel_is_closed_too(signal: Signal, broker: Fake
     assert (ExecutionPosition.objects.get().quantity, state()[1]) == (0, "")
 
 
-def test_a_fill_that_comes_after_the_close_is_done_is_closed_too(
-    signal: Signal, broker: FakeBroker
-) -> None:
+def test_fill_after_the_close_is_closed_too(signal: Signal, broker: FakeBroker) -> None:
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
     close(signal)
@@ -129,7 +127,7 @@ def test_a_fill_that_comes_after_the_close_is_done_is_closed_too(
     assert Order.objects.exits().get().quantity == 30
 
 
-def test_close_of_what_is_filled_is_an_exit_at_once(signal: Signal) -> None:
+def test_close_of_a_filled_order_is_an_immediate_exit(signal: Signal) -> None:
     factories.fill_all()
     closing = factories.close_signal(signal)
     leaving = Order.objects.exits().get()
@@ -137,7 +135,7 @@ def test_close_of_what_is_filled_is_an_exit_at_once(signal: Signal) -> None:
     assert closing.candidate_count == 1
 
 
-def test_a_partial_close_takes_a_share_and_cancels_nothing(
+def test_partial_close_takes_a_share_and_cancels_nothing(
     signal: Signal, broker: FakeBroker
 ) -> None:
     (outgoing,) = factories.claim_all()
@@ -148,16 +146,14 @@ def test_a_partial_close_takes_a_share_and_cancels_nothing(
     assert state() == ("PARTIALLY_FILLED", "")
 
 
-def test_close_reaches_who_is_no_subscriber_any_more(
-    signal: Signal, alice: ExecutionConnection
-) -> None:
+def test_close_reaches_a_former_subscriber(signal: Signal, alice: ExecutionConnection) -> None:
     factories.fill_all()
     alice.subscriptions.all().delete()
     assert close(signal) == 1
 
 
 @pytest.mark.parametrize("status", ["SKIPPED", "DENIED", "REJECTED", "FAILED"])
-def test_close_of_what_never_was_has_no_candidates(signal: Signal, status: str) -> None:
+def test_close_of_a_signal_without_orders_has_no_candidates(signal: Signal, status: str) -> None:
     with factories.without_triggers():
         Order.objects.update(status=status, quantity=100)
     assert close(signal) == 0
@@ -165,7 +161,7 @@ def test_close_of_what_never_was_has_no_candidates(signal: Signal, status: str) 
 
 
 # ---- cancel ----
-def test_a_cancelled_signal_withdraws_what_is_not_filled_and_keeps_what_is(
+def test_cancelled_signal_cancels_unfilled_orders_and_keeps_fills(
     signal: Signal, broker: FakeBroker
 ) -> None:
     (outgoing,) = factories.claim_all()
@@ -181,7 +177,7 @@ def test_a_cancelled_signal_withdraws_what_is_not_filled_and_keeps_what_is(
     assert (ExecutionPosition.objects.get().quantity, Order.objects.exits().count()) == (40, 0)
 
 
-def test_a_cancel_without_an_answer_is_asked_again(signal: Signal, broker: FakeBroker) -> None:
+def test_unanswered_cancel_is_retried(signal: Signal, broker: FakeBroker) -> None:
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
     cancel_order(entry().pk)
@@ -196,7 +192,7 @@ def test_a_cancel_without_an_answer_is_asked_again(signal: Signal, broker: FakeB
     assert entry().status == "CANCELLED"
 
 
-def test_a_refused_cancel_goes_back_to_what_it_was(signal: Signal, broker: FakeBroker) -> None:
+def test_rejected_cancel_restores_the_previous_status(signal: Signal, broker: FakeBroker) -> None:
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
     cancel_order(entry().pk)
@@ -205,7 +201,7 @@ def test_a_refused_cancel_goes_back_to_what_it_was(signal: Signal, broker: FakeB
     assert entry().status == "SUBMITTED"
 
 
-def test_one_brokers_failure_does_not_keep_another_from_cancelling(
+def test_failure_of_one_broker_does_not_prevent_cancels_at_another(
     feed: Feed, runtime: TradingRuntime, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = factories.account(feed), factories.account(feed)
@@ -226,7 +222,7 @@ def test_one_brokers_failure_does_not_keep_another_from_cancelling(
     assert Order.objects.get(connection=second).status == "CANCELLED"
 
 
-def test_two_unsent_exits_that_are_cancelled_together_both_give_back(
+def test_two_unsent_exits_cancelled_together_release_both_reservations(
     signal: Signal, alice: ExecutionConnection
 ) -> None:
     position = factories.filled(signal)
@@ -239,7 +235,7 @@ def test_two_unsent_exits_that_are_cancelled_together_both_give_back(
 
 
 # ---- MODIFY ----
-def test_modify_moves_the_levels_of_what_is_open_and_of_what_will_be(
+def test_modify_moves_levels_of_positions_and_of_unsent_orders(
     signal: Signal, feed: Feed, broker: FakeBroker
 ) -> None:
     (outgoing,) = factories.claim_all()
@@ -250,7 +246,7 @@ def test_modify_moves_the_levels_of_what_is_open_and_of_what_will_be(
     assert (ExecutionPosition.objects.get().sl, moved.candidate_count) == (D("1.097"), 1)
 
 
-def test_a_broker_that_guards_the_stop_is_told(
+def test_moved_stop_is_sent_to_a_broker_that_guards_it(
     feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.account(feed, settings={"native_stops": True})
@@ -266,7 +262,7 @@ def test_a_broker_that_guards_the_stop_is_told(
     assert [name for name, _ in broker.calls].count("modify") == 1
 
 
-def test_an_entry_that_is_refused_ends_the_wish(signal: Signal) -> None:
+def test_rejected_entry_ends_the_pending_action(signal: Signal) -> None:
     (outgoing,) = factories.claim_all()
     close(signal)
     factories.answer(outgoing, Rejected(Code.NO_MONEY))
@@ -275,7 +271,7 @@ def test_an_entry_that_is_refused_ends_the_wish(signal: Signal) -> None:
     assert state() == ("REJECTED", "")
 
 
-def test_an_acceptance_after_the_cancel_was_asked_changes_nothing(
+def test_acceptance_after_the_cancel_request_changes_nothing(
     signal: Signal, broker: FakeBroker
 ) -> None:
     (outgoing,) = factories.claim_all()

@@ -1,4 +1,4 @@
-"""Levels are scanned each minute even without the scheduler, and operators hear that it stopped."""
+"""Levels are scanned each minute even without the scheduler, and operators are alerted."""
 
 import pytest
 from django.test import Client
@@ -64,7 +64,7 @@ def test_operators_are_alerted_once_when_scheduler_is_late(seconds: int, alarms:
     assert kinds() == alarms
 
 
-def test_operators_hear_when_scheduler_runs_again(db: None) -> None:
+def test_operators_are_notified_when_scheduler_runs_again(db: None) -> None:
     age_heartbeat(scanned=1, scheduled=300)
     scan_heartbeat.alert_late_scheduler()
     tasks.scan_levels()
@@ -92,12 +92,14 @@ def test_alarm_is_delivered_without_the_scheduler() -> None:
     assert not Notification.objects.exists(), "the scheduler has ten seconds to do it"
     run("UPDATE events_event SET created_at = created_at - interval '11 s'")
     deliver_if_overdue()
-    [told] = Notification.objects.all()
-    assert told.user == operator
-    assert told.user != tenant
-    assert told.title == "The scheduler (beat) has not run for 100 s"
-    assert "Stops and targets that Fillcast guards are not checked every minute." in told.body
-    assert "Restart the scheduler" in told.body
+    [notification] = Notification.objects.all()
+    assert notification.user == operator
+    assert notification.user != tenant
+    assert notification.title == "The scheduler (beat) has not run for 100 s"
+    assert (
+        "Stops and targets that Fillcast guards are not checked every minute." in notification.body
+    )
+    assert "Restart the scheduler" in notification.body
 
 
 @pytest.fixture
@@ -150,4 +152,4 @@ def test_every_portal_page_shows_a_stopped_scheduler(client: Client, path: str) 
     assert "<h2>Fillcast’s scheduler has stopped</h2>" in page
     assert " ago. Stops and targets are still checked, last " in page
     assert "daily results" in page
-    assert "is-worst" not in page  # that is for stops that are not checked
+    assert "is-worst" not in page  # that state is for stops that are not checked

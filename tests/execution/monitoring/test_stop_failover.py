@@ -1,4 +1,4 @@
-"""Each level has one guardian; where it is the broker, we step in only when it did not act."""
+"""Each level has one guardian; if the broker does not execute it, the engine takes over."""
 
 import asyncio
 from decimal import Decimal as D
@@ -34,7 +34,7 @@ def theirs(feed: Feed, broker: FakeBroker) -> ExecutionConnection:
 
 @pytest.fixture
 def bought(theirs: ExecutionConnection, feed: Feed, runtime: TradingRuntime) -> ExecutionPosition:
-    """100 EUR/USD from 1.1, stop 1.09 and target 1.12 at the broker."""
+    """A position of 100 EUR/USD from 1.1, stop 1.09 and target 1.12 at the broker."""
     return factories.filled(factories.signal(feed, [("1.12", "1")]))
 
 
@@ -48,7 +48,7 @@ def a_second_of_guarding() -> list[int]:
     return written
 
 
-def test_the_engine_leaves_the_brokers_levels_alone_for_three_seconds(
+def test_engine_leaves_broker_levels_alone_for_three_seconds(
     bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
 ) -> None:
     factories.quote(theirs, "1.08000")
@@ -61,13 +61,13 @@ def test_the_engine_leaves_the_brokers_levels_alone_for_three_seconds(
 
 
 @pytest.mark.parametrize(("bid", "leg"), [("1.08000", "sl"), ("1.12500", "tp-1")])
-def test_then_it_asks_and_closes_what_the_broker_still_holds(
+def test_engine_then_queries_and_closes_what_the_broker_still_holds(
     bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker, bid: str, leg: str
 ) -> None:
     factories.quote(theirs, bid)
     a_second_of_guarding()
     factories.pass_time(3.1)
-    assert a_second_of_guarding() == []  # the broker is asked
+    assert a_second_of_guarding() == []  # the broker is queried
     assert broker.calls.count(("positions", str(theirs.pk))) == 1
     (order_id,) = a_second_of_guarding()  # and has answered
     assert exits() == [(leg, 100)]
@@ -77,23 +77,23 @@ def test_then_it_asks_and_closes_what_the_broker_still_holds(
     assert (bought.quantity, Order.objects.get(pk=order_id).status) == (0, "FILLED")
 
 
-def test_it_does_nothing_when_the_broker_has_executed_the_stop(
+def test_engine_does_nothing_when_the_broker_has_executed_the_stop(
     bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
 ) -> None:
     factories.quote(theirs, "1.08000")
     a_second_of_guarding()
     lot = broker.tickets[0]
-    told = broker.close_at_broker(lot, CloseCause.STOP_LOSS, D(100))  # and we hear of it late
+    report = broker.close_at_broker(lot, CloseCause.STOP_LOSS, D(100))  # reported late
     factories.pass_time(4)
     for _ in range(3):
         assert a_second_of_guarding() == []
     assert exits() == []
-    factories.apply(told)
+    factories.apply(report)
     bought.refresh_from_db()
     assert (bought.quantity, bought.close_reason, exits()) == (0, "sl", [("sl", 100)])
 
 
-def test_a_price_that_came_back_is_forgotten(
+def test_breach_is_forgotten_when_the_price_returns(
     bought: ExecutionPosition, theirs: ExecutionConnection
 ) -> None:
     factories.quote(theirs, "1.08000")
@@ -108,7 +108,7 @@ def test_a_price_that_came_back_is_forgotten(
     assert (bought.breached_level, bought.broker_check_due_at) == ("sl", None)
 
 
-def test_a_read_that_began_before_the_price_got_there_proves_nothing(
+def test_read_begun_before_the_breach_does_not_count(
     bought: ExecutionPosition, theirs: ExecutionConnection
 ) -> None:
     ExecutionPosition.objects.update(broker_check_due_at=bought.last_activity_at)
@@ -122,7 +122,7 @@ def test_a_read_that_began_before_the_price_got_there_proves_nothing(
     assert exits() == []
 
 
-def test_prices_that_are_not_told_any_more_move_nothing(
+def test_stale_prices_trigger_nothing(
     bought: ExecutionPosition, theirs: ExecutionConnection
 ) -> None:
     factories.quote(theirs, "1.08000")
@@ -132,7 +132,7 @@ def test_prices_that_are_not_told_any_more_move_nothing(
     assert bought.breached_level == ""
 
 
-def test_a_broker_that_cannot_be_read_for_half_a_minute_is_an_alarm_and_a_ticket_is_sent(
+def test_broker_unreadable_for_half_a_minute_raises_an_alarm_and_an_exit(
     bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
 ) -> None:
     broker.reads_fail = True
@@ -147,19 +147,22 @@ def test_a_broker_that_cannot_be_read_for_half_a_minute_is_an_alarm_and_a_ticket
     (order_id,) = a_second_of_guarding()
     update_unprotected()
     update_unprotected()
-    (told,) = factories.events("position.unprotected")
-    assert (told["code"], told["ended"]) == ("STOP_NOT_EXECUTED", False)
-    assert float(told["seconds"]) >= 30
+    (payload,) = factories.events("position.unprotected")
+    assert (payload["code"], payload["ended"]) == ("STOP_NOT_EXECUTED", False)
+    assert float(payload["seconds"]) >= 30
     factories.fill_all()
     assert Order.objects.get(pk=order_id).status == "FILLED"
     update_unprotected()
     bought.refresh_from_db()
     assert (bought.quantity, bought.unprotected_since) == (0, None)
     assert bought.unprotected_seconds >= 30
-    assert [told["ended"] for told in factories.events("position.unprotected")] == [False, True]
+    assert [payload["ended"] for payload in factories.events("position.unprotected")] == [
+        False,
+        True,
+    ]
 
 
-def test_a_refused_exit_is_asked_about_before_it_is_tried_again(
+def test_rejected_exit_is_looked_up_before_its_retry(
     bought: ExecutionPosition, theirs: ExecutionConnection, broker: FakeBroker
 ) -> None:
     factories.quote(theirs, "1.08000")
@@ -177,15 +180,15 @@ def test_a_refused_exit_is_asked_about_before_it_is_tried_again(
 
 
 @pytest.mark.parametrize("first", ["levels", "fill"])
-def test_stops_that_the_broker_refused_with_the_entry_are_ours_at_once(
+def test_stop_rejected_with_the_entry_is_guarded_by_the_engine_at_once(
     theirs: ExecutionConnection, feed: Feed, broker: FakeBroker, first: str
 ) -> None:
     factories.signal(feed, [("1.12", "1")])
     factories.claim_all()
     entry = Order.objects.get()
     refused = factories.report(entry, ReportKind.LEVELS, code=Code.STOPS_INVALID)
-    told = [refused, factories.fill_report(entry, 100, "f1")]
-    for report in told if first == "levels" else told[::-1]:
+    reports = [refused, factories.fill_report(entry, 100, "f1")]
+    for report in reports if first == "levels" else reports[::-1]:
         factories.apply(report)
     position = ExecutionPosition.objects.get()
     assert (position.sl_guardian, position.tp_guardian, position.broker_sl) == (
@@ -195,8 +198,10 @@ def test_stops_that_the_broker_refused_with_the_entry_are_ours_at_once(
     assert len(scan_levels()) == 1
 
 
-def test_a_netted_positions_levels_are_never_the_brokers(feed: Feed, broker: FakeBroker) -> None:
-    """They would be those of everything that is netted there."""
+def test_levels_of_a_netted_position_are_never_guarded_by_the_broker(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    """They would apply to everything that is netted there."""
     factories.account(feed, settings={"native_stops": True}, snapshot_position_mode="NETTING")
     position = factories.filled(factories.signal(feed, [("1.12", "1")]))
     assert (position.sl_guardian, position.tp_guardian) == ("ENGINE", "ENGINE")
@@ -204,7 +209,7 @@ def test_a_netted_positions_levels_are_never_the_brokers(feed: Feed, broker: Fak
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_position_that_is_asked_about_while_another_of_its_account_is_does_not_wait_for_it(
+def test_position_queries_of_one_account_do_not_wait_for_each_other(
     theirs: ExecutionConnection,
     feed: Feed,
     trading: TradingRuntime,

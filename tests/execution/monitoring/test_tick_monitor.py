@@ -1,4 +1,4 @@
-"""Levels that we guard are judged by quotes as they come, with all that lay between two looks."""
+"""Engine-guarded levels are evaluated on each quote and all prices between two passes."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 HALVES = [("1.12", "0.5"), ("1.13", "0.5")]
 
 
-def told(*bids: str, pair: str = "EUR/USD") -> list[Quote]:
+def quotes_of(*bids: str, pair: str = "EUR/USD") -> list[Quote]:
     return [Quote(pair, D(bid), D(bid) + D("0.0001"), market_now()) for bid in bids]
 
 
@@ -36,7 +36,7 @@ def exits() -> list[tuple[str, Any]]:
 
 @pytest.fixture
 def bought(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
-    """100 EUR/USD from 1.1, stop 1.09, half at 1.12, half at 1.13; all watched by us."""
+    """A position of 100 EUR/USD from 1.1: stop 1.09, half at 1.12, half at 1.13; engine-guarded."""
     return factories.filled(factories.signal(feed, HALVES))
 
 
@@ -54,40 +54,40 @@ def source(of: ExecutionConnection) -> int:
         (["1.12", "1.08"], [("sl", 100)]),  # both: the stop counts
     ],
 )
-def test_a_level_that_was_touched_between_two_others_is_not_missed(
+def test_level_touched_between_two_passes_is_not_missed(
     bought: ExecutionPosition, alice: ExecutionConnection, bids: list[str], wanted: list[object]
 ) -> None:
-    assert len(TickMonitor().process_quotes(source(alice), told(*bids))) == len(wanted)
+    assert len(TickMonitor().process_quotes(source(alice), quotes_of(*bids))) == len(wanted)
     assert exits() == wanted
 
 
-def test_a_sells_levels_are_met_by_the_ask(alice: ExecutionConnection, feed: Feed) -> None:
+def test_levels_of_a_sell_are_hit_by_the_ask(alice: ExecutionConnection, feed: Feed) -> None:
     factories.filled(factories.signal(feed, [("1.08", "1")], direction="SELL", sl=D("1.11")))
     judge = TickMonitor().process_quotes
-    assert judge(source(alice), told("1.1098")) == []
-    assert len(judge(source(alice), told("1.1099", "1.1"))) == 1  # an ask of 1.11
+    assert judge(source(alice), quotes_of("1.1098")) == []
+    assert len(judge(source(alice), quotes_of("1.1099", "1.1"))) == 1  # an ask of 1.11
     assert exits() == [("sl", 100)]
 
 
-def test_others_prices_and_pairs_hit_nothing(
+def test_prices_of_other_sources_and_pairs_hit_nothing(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     judge = TickMonitor().process_quotes
-    assert judge(source(alice) + 1, told("1.05")) == []
-    assert judge(source(alice), told("1.05", pair="GBP/USD")) == []
+    assert judge(source(alice) + 1, quotes_of("1.05")) == []
+    assert judge(source(alice), quotes_of("1.05", pair="GBP/USD")) == []
 
 
-def test_it_is_one_exit_however_often_the_level_is_touched(
+def test_level_touched_repeatedly_causes_one_exit(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     judge = TickMonitor().process_quotes
-    judge(source(alice), told("1.08"))
-    judge(source(alice), told("1.08"))
+    judge(source(alice), quotes_of("1.08"))
+    judge(source(alice), quotes_of("1.08"))
     judge(source(alice), [])
     assert exits() == [("sl", 100)]
 
 
-def test_a_heartbeat_notes_that_somebody_watches(alice: ExecutionConnection) -> None:
+def test_heartbeat_records_that_levels_are_monitored(alice: ExecutionConnection) -> None:
     TickMonitor().process_quotes(source(alice), [])
     (row,) = rows(
         "SELECT clock_timestamp() - last_evaluated_at < interval '1 s' AS is_now"
@@ -97,28 +97,28 @@ def test_a_heartbeat_notes_that_somebody_watches(alice: ExecutionConnection) -> 
     assert row.is_now
 
 
-def test_what_could_not_be_judged_is_judged_with_the_next_quotes(
+def test_unprocessed_quotes_are_evaluated_with_the_next_ones(
     bought: ExecutionPosition, alice: ExecutionConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = TickMonitor()
     with monkeypatch.context() as patched:
         patched.setattr(tick_monitor, "find_hits", _away)
         with pytest.raises(OperationalError):
-            held.process_quotes(source(alice), told("1.08", "1.1"))
-    assert len(held.process_quotes(source(alice), told("1.1"))) == 1
+            held.process_quotes(source(alice), quotes_of("1.08", "1.1"))
+    assert len(held.process_quotes(source(alice), quotes_of("1.1"))) == 1
 
 
-def test_old_prices_are_not_held_against_what_was_opened_since(
+def test_old_prices_do_not_hit_positions_opened_since(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = TickMonitor()
     with monkeypatch.context() as patched:
         patched.setattr(tick_monitor, "find_hits", _away)
         with pytest.raises(OperationalError):
-            held.process_quotes(source(alice), told("1.08", "1.1"))
+            held.process_quotes(source(alice), quotes_of("1.08", "1.1"))
     factories.filled(factories.signal(feed, HALVES))  # at 1.1, with its stop at 1.09
-    assert held.process_quotes(source(alice), told("1.1")) == []
-    assert held.process_quotes(source(alice), told("1.09")) != []
+    assert held.process_quotes(source(alice), quotes_of("1.1")) == []
+    assert held.process_quotes(source(alice), quotes_of("1.09")) != []
 
 
 def _away(*_: object) -> list[object]:
@@ -126,24 +126,24 @@ def _away(*_: object) -> list[object]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_position_that_someone_works_on_is_judged_again_by_the_same_prices(
+def test_locked_position_is_evaluated_again_with_the_same_prices(
     bought: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     held = TickMonitor()
     with factories.locked_elsewhere(lock(bought)):
-        assert held.process_quotes(source(alice), told("1.08", "1.1")) == []
+        assert held.process_quotes(source(alice), quotes_of("1.08", "1.1")) == []
     assert len(held.process_quotes(source(alice), [])) == 1  # the heartbeat is enough
     assert held.process_quotes(source(alice), []) == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_touch_of_one_position_is_not_held_against_the_others_new_stop(
+def test_touch_of_one_position_does_not_hit_a_new_stop_of_another(
     bought: ExecutionPosition, alice: ExecutionConnection, feed: Feed
 ) -> None:
     other = factories.filled(factories.signal(feed, HALVES, sl=D("1.05")))
     held = TickMonitor()
     with factories.locked_elsewhere(lock(bought)):
-        assert held.process_quotes(source(alice), told("1.08", "1.1")) == []
+        assert held.process_quotes(source(alice), quotes_of("1.08", "1.1")) == []
     ExecutionPosition.objects.filter(pk=other.pk).update(sl=D("1.09"))  # moved after that price
     (exit_id,) = held.process_quotes(source(alice), [])
     assert Order.objects.get(pk=exit_id).position == bought
@@ -154,7 +154,7 @@ def lock(position: ExecutionPosition) -> str:
 
 
 class Coming:
-    """A stream that tells these at once."""
+    """A stream that delivers these quotes at once."""
 
     def __init__(self, quotes: list[Quote]) -> None:
         self.quotes = quotes
@@ -166,14 +166,14 @@ class Coming:
 @pytest.mark.parametrize(("opened", "fresh", "wanted"), [
     (1, "1.1", []), (1, "1.085", [("sl", 100)]), (10, "1.1", [("sl", 100)]),
 ])  # fmt: skip
-def test_a_brokers_prices_that_waited_are_not_held_against_what_was_opened_since(
+def test_queued_broker_prices_do_not_hit_positions_opened_since(
     bought: ExecutionPosition, alice: ExecutionConnection, opened: int, fresh: str, wanted: object
 ) -> None:
-    """The database was away for some seconds, in which the price was under the stop."""
+    """The database was unavailable for some seconds while the price was under the stop."""
     then = machine_clock() - timedelta(seconds=opened)
     ExecutionPosition.objects.filter(pk=bought.pk).update(last_activity_at=then)
     came = market_now() - timedelta(seconds=3)
-    stream = Coming([*(replace(one, time=came) for one in told("1.08")), *told(fresh)])
+    stream = Coming([*(replace(one, time=came) for one in quotes_of("1.08")), *quotes_of(fresh)])
     row = DataConnection.objects.get(pk=source(alice))
     held = TickMonitor()
 

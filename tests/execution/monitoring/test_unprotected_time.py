@@ -1,4 +1,4 @@
-"""Seconds without a stop: noted, told after five, told again when over, and added up."""
+"""Seconds without a stop: recorded, reported after five and at the end, and added up."""
 
 from decimal import Decimal as D
 from typing import Any
@@ -21,7 +21,7 @@ from tests.execution.fake_broker import FakeBroker
 pytestmark = pytest.mark.django_db
 
 
-def told() -> list[tuple[str, bool]]:
+def unprotected_events() -> list[tuple[str, bool]]:
     return [(e["code"], e["ended"]) for e in factories.events("position.unprotected")]
 
 
@@ -32,7 +32,7 @@ def now(position: ExecutionPosition) -> ExecutionPosition:
 
 @pytest.fixture
 def ours(alice: ExecutionConnection, feed: Feed) -> ExecutionPosition:
-    """A position whose stop we hold, and whose prices are judged."""
+    """A position with an engine-guarded stop and evaluated prices."""
     factories.mark_monitored(alice)
     return factories.filled(factories.signal(feed))
 
@@ -59,10 +59,10 @@ def prices_came(seconds: float) -> None:
     )
 
 
-def test_more_bare_positions_than_are_noted_at_once_end_only_when_they_are_covered(
+def test_unprotected_positions_beyond_one_pass_end_only_when_protected(
     alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is beyond the limit of a look has not got its stop back."""
+    """Positions beyond the limit of one pass have not regained their stops."""
     factories.mark_monitored(alice)
     for _ in range(3):
         factories.filled(factories.signal(feed))
@@ -70,7 +70,7 @@ def test_more_bare_positions_than_are_noted_at_once_end_only_when_they_are_cover
     monkeypatch.setattr(module, "BATCH_SIZE", 1)
     assert [update_unprotected() for _ in range(4)] == [3, 3, 3, 3]
     noted = ExecutionPosition.objects.filter(unprotected_since__isnull=False)
-    assert (noted.count(), [ended for _, ended in told() if ended]) == (3, [])
+    assert (noted.count(), [ended for _, ended in unprotected_events() if ended]) == (3, [])
     source_was_last_watched(0)
     assert update_unprotected() == 0
     assert noted.count() == 2
@@ -83,7 +83,7 @@ def test_more_bare_positions_than_are_noted_at_once_end_only_when_they_are_cover
     ("watched", "priced", "is_bare"),
     [(0, 0, False), (1.5, 0, False), (3.5, 0, True), (0, 55, False), (0, 61, True)],
 )
-def test_a_stop_of_ours_is_one_only_while_its_prices_are_judged(
+def test_engine_stop_protects_only_while_prices_are_evaluated(
     ours: ExecutionPosition, watched: float, priced: float, is_bare: bool
 ) -> None:
     source_was_last_watched(watched)
@@ -93,22 +93,22 @@ def test_a_stop_of_ours_is_one_only_while_its_prices_are_judged(
 
 
 @pytest.mark.parametrize("table", ["prices_latestquote", "execution_levelmonitorheartbeat"])
-def test_without_a_price_or_a_watch_there_is_none(ours: ExecutionPosition, table: str) -> None:
+def test_no_engine_stop_without_a_price_or_a_monitor(ours: ExecutionPosition, table: str) -> None:
     run(f"DELETE FROM {table}")
     assert update_unprotected() == 1
     assert now(ours).unprotected_reason == "STOP_NOT_MONITORED"
 
 
-def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_when_over(
+def test_unprotected_time_is_reported_after_five_seconds_and_at_its_end(
     ours: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     source_was_last_watched(3.5)
     update_unprotected()
-    assert told() == []
+    assert unprotected_events() == []
     factories.pass_time(2)
     update_unprotected()
     update_unprotected()
-    assert told() == [("STOP_NOT_MONITORED", False)]
+    assert unprotected_events() == [("STOP_NOT_MONITORED", False)]
     (event,) = factories.events("position.unprotected")
     assert 5 <= float(event["seconds"]) < 15
     assert (event["position"], event["stop"]) == (ours.pk, "1.09")
@@ -119,13 +119,13 @@ def test_it_counts_from_when_it_was_last_watched_is_told_after_five_seconds_and_
     factories.mark_monitored(alice)
     prices_came(0)
     update_unprotected()
-    assert told() == [("STOP_NOT_MONITORED", False), ("STOP_NOT_MONITORED", True)]
+    assert unprotected_events() == [("STOP_NOT_MONITORED", False), ("STOP_NOT_MONITORED", True)]
     assert now(ours).unprotected_since is None
     assert 25 <= ours.unprotected_seconds < 35
     assert audit().counters["NAKED"] == 0
 
 
-def test_a_short_time_is_added_up_and_not_told(
+def test_short_unprotected_time_is_added_up_and_not_reported(
     ours: ExecutionPosition, alice: ExecutionConnection
 ) -> None:
     for _ in range(3):
@@ -133,18 +133,18 @@ def test_a_short_time_is_added_up_and_not_told(
         update_unprotected()
         factories.mark_monitored(alice)
         update_unprotected()
-    assert told() == []
+    assert unprotected_events() == []
     assert 10 <= now(ours).unprotected_seconds < 20
 
 
-def test_a_position_without_a_wish_for_a_stop_needs_none(
+def test_position_without_a_requested_stop_needs_none(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.filled(factories.signal(feed, sl=None))
     assert update_unprotected() == 0
 
 
-def test_a_confirmed_stop_at_the_broker_needs_nobody_who_watches(theirs: ExecutionPosition) -> None:
+def test_confirmed_broker_stop_needs_no_monitor(theirs: ExecutionPosition) -> None:
     run("DELETE FROM prices_latestquote")
     assert update_unprotected() == 0
 
@@ -158,7 +158,7 @@ def test_a_confirmed_stop_at_the_broker_needs_nobody_who_watches(theirs: Executi
         ({"stop_loss": D("1.09")}, ""),
     ],
 )
-def test_what_the_broker_says_that_it_holds_counts(
+def test_stop_reported_by_the_broker_counts(
     theirs: ExecutionPosition, levels: dict[str, Any], why: str
 ) -> None:
     factories.apply(factories.report(Order.objects.get(), ReportKind.LEVELS, **levels))
@@ -166,7 +166,7 @@ def test_what_the_broker_says_that_it_holds_counts(
     assert now(theirs).unprotected_reason == why
 
 
-def test_an_entry_that_fills_on_is_covered_only_as_far_as_its_stop(
+def test_growing_entry_is_protected_only_up_to_its_stops_quantity(
     feed: Feed, broker: FakeBroker
 ) -> None:
     factories.account(feed, settings={"native_stops": True})
@@ -182,17 +182,17 @@ def test_an_entry_that_fills_on_is_covered_only_as_far_as_its_stop(
     assert ExecutionPosition.objects.get().unprotected_reason == "STOP_COVERS_PART"
 
 
-def test_a_closed_position_ends_it(ours: ExecutionPosition) -> None:
+def test_closed_position_ends_its_unprotected_time(ours: ExecutionPosition) -> None:
     source_was_last_watched(10)
     update_unprotected()
     factories.close_signal(ours.signal)
     factories.fill_all()
     update_unprotected()
     assert (now(ours).quantity, ours.unprotected_since) == (0, None)
-    assert told() == [("STOP_NOT_MONITORED", False), ("STOP_NOT_MONITORED", True)]
+    assert unprotected_events() == [("STOP_NOT_MONITORED", False), ("STOP_NOT_MONITORED", True)]
 
 
-def test_every_pair_and_source_is_looked_at(feed: Feed, broker: FakeBroker) -> None:
+def test_every_pair_and_source_is_checked(feed: Feed, broker: FakeBroker) -> None:
     factories.instrument("GBP/USD")
     accounts = [factories.account(feed) for _ in range(3)]
     for account in accounts:

@@ -1,4 +1,4 @@
-"""What a comparison settles: only what it has looked for. And what is no difference at all."""
+"""Reconciliation resolves only the items it checked. Also: cases that are no difference."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -26,12 +26,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def strange(entry: Order) -> str:
-    """An id of this installation that no row has."""
+    """Return an id of this installation that no row has."""
     return (entry.client_order_id or "")[:3] + "abcdefghijklmn0"
 
 
-# ---- what reports told ------------------------------------------------------------------------
-def test_what_was_executed_for_an_unknown_order_stays_until_somebody_decides(
+# ---- items found by reports -------------------------------------------------------------------
+def test_execution_of_an_unknown_order_stays_open_until_a_decision(
     position: ExecutionPosition,
 ) -> None:
     entry = factories.order(leg="entry")
@@ -39,13 +39,13 @@ def test_what_was_executed_for_an_unknown_order_stays_until_somebody_decides(
     factories.apply(fill)
     factories.apply(
         replace(fill, kind=ReportKind.ACCEPTED, fills=())
-    )  # told later, and it filled before
+    )  # reported later, although it filled before
     reconcile()
     assert drift_items() == [("UNKNOWN_ORDER", "OPEN")]
     assert DriftItem.objects.get().evidence["fills"][0]["broker_fill_id"] == "f9"
 
 
-def test_an_unknown_order_that_was_told_and_does_not_rest_is_settled_with_that_reason(
+def test_reported_unknown_order_that_is_not_working_is_resolved(
     position: ExecutionPosition,
 ) -> None:
     entry = factories.order(leg="entry")
@@ -55,7 +55,7 @@ def test_an_unknown_order_that_was_told_and_does_not_rest_is_settled_with_that_r
     assert DriftItem.objects.get().resolution.startswith("A comparison found no such working order")
 
 
-def test_an_order_of_which_we_have_a_row_again_is_unknown_no_more(
+def test_order_with_a_row_again_is_no_longer_unknown(
     position: ExecutionPosition,
 ) -> None:
     entry = factories.order(leg="entry")
@@ -66,15 +66,15 @@ def test_an_order_of_which_we_have_a_row_again_is_unknown_no_more(
     assert DriftItem.objects.get().resolution == "Its order exists here now."
 
 
-def test_a_poisoned_report_waits_for_a_person(position: ExecutionPosition) -> None:
-    told = factories.fill_report(factories.order(leg="entry"), 100, "f9")
-    quarantine_report(told, ValueError("no"), "r-1")
+def test_quarantined_report_waits_for_a_person(position: ExecutionPosition) -> None:
+    report = factories.fill_report(factories.order(leg="entry"), 100, "f9")
+    quarantine_report(report, ValueError("no"), "r-1")
     reconcile()
     assert drift_items() == [("REPORT_PROCESSING_FAILED", "OPEN")]
 
 
-# ---- what was passed over ---------------------------------------------------------------------
-def test_a_comparison_that_passes_a_position_over_settles_nothing_about_it(
+# ---- skipped items ---------------------------------------------------------------------
+def test_reconciliation_that_skips_a_position_resolves_nothing_about_it(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(40))
@@ -86,7 +86,7 @@ def test_a_comparison_that_passes_a_position_over_settles_nothing_about_it(
     assert drift_items() == [("QUANTITY_DIFFERS", "OPEN")]
 
 
-def test_a_missing_position_whose_exit_is_in_flight_is_still_missing(
+def test_missing_position_with_an_exit_in_flight_stays_missing(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(100))
@@ -97,7 +97,7 @@ def test_a_missing_position_whose_exit_is_in_flight_is_still_missing(
     assert drift_items() == [("POSITION_MISSING", "OPEN")]
 
 
-def test_levels_are_not_settled_by_a_look_at_quantities(
+def test_comparing_quantities_does_not_resolve_levels(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     broker.tickets[0].request = replace(broker.tickets[0].request, stop_loss=D("1.05"))
@@ -107,7 +107,7 @@ def test_levels_are_not_settled_by_a_look_at_quantities(
     assert drift_items() == [("LEVELS_DIFFER", "OPEN"), ("QUANTITY_DIFFERS", "OPEN")]
 
 
-def test_an_order_that_could_not_be_asked_for_is_still_missing(
+def test_order_that_could_not_be_queried_stays_missing(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -130,7 +130,7 @@ def test_an_order_that_could_not_be_asked_for_is_still_missing(
     assert drift_items() == [("ORDER_MISSING", "OPEN")]
 
 
-def test_several_of_ours_in_one_of_the_brokers_settle_nothing_about_levels_and_price(
+def test_shared_broker_position_resolves_neither_levels_nor_price(
     feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     broker.nets, broker.fills_horizon = NettingModel(ExitSafety.TICKET, netting=True), None
@@ -143,16 +143,14 @@ def test_several_of_ours_in_one_of_the_brokers_settle_nothing_about_levels_and_p
     reconcile()
     differing = [("LEVELS_DIFFER", "OPEN"), ("PRICE_DIFFERS", "OPEN")]
     assert sorted(drift_items()) == differing
-    factories.filled(
-        factories.signal(feed)
-    )  # the broker has one position still, and names one price of it
+    factories.filled(factories.signal(feed))  # the broker still has one position, with one price
     factories.pass_time(1)
     reconcile()
     assert sorted(drift_items()) == differing
 
 
-# ---- what the broker holds --------------------------------------------------------------------
-def test_a_position_without_a_number_is_not_gone_while_another_entry_rests(
+# ---- broker positions --------------------------------------------------------------------
+def test_position_without_an_id_is_not_gone_while_another_entry_works(
     position: ExecutionPosition, broker: FakeBroker, feed: Feed
 ) -> None:
     ExecutionPosition.objects.update(broker_position_id="")
@@ -166,7 +164,7 @@ def test_a_position_without_a_number_is_not_gone_while_another_entry_rests(
     assert (position.quantity, drift_items()) == (100, [])
 
 
-# ---- levels that make way ---------------------------------------------------------------------
+# ---- levels removed for an exit -----------------------------------------------------------------
 @pytest.fixture
 def held(
     feed: Feed,
@@ -174,7 +172,7 @@ def held(
     runtime: trading_runtime.TradingRuntime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> ExecutionPosition:
-    """100 whose levels the broker holds, and that no exit may leave beside."""
+    """A position of 100 whose levels the broker holds and must remove before an exit."""
     row = factories.account(feed, settings={"native_stops": True})
     AccountSnapshot.objects.update(position_mode="NETTING")
     usual = broker.capabilities
@@ -189,14 +187,14 @@ def held(
     return found
 
 
-def test_levels_that_were_lifted_for_an_exit_are_no_difference(
+def test_levels_suspended_for_an_exit_are_no_difference(
     held: ExecutionPosition, broker: FakeBroker
 ) -> None:
     close_position(held.pk, fraction=D("0.5"))
     assert factories.claim_all() == []
     held.refresh_from_db()
     assert held.protection_suspended
-    # Taken away there, and its answer is not written yet.
+    # Removed there; the answer is not written yet.
     taken = replace(broker.tickets[0].request, stop_loss=None, take_profit=None)
     broker.tickets[0].request = taken
     factories.pass_time(1)
@@ -206,7 +204,7 @@ def test_levels_that_were_lifted_for_an_exit_are_no_difference(
     assert (reconcile(), drift_items()) == (0, [])
 
 
-def test_lifted_levels_are_not_put_back_by_a_connection_that_corrects_itself(
+def test_suspended_levels_are_not_restored_by_auto_correction(
     held: ExecutionPosition, broker: FakeBroker
 ) -> None:
     ExecutionConnection.objects.update(auto_correct=True)
@@ -222,7 +220,7 @@ def test_lifted_levels_are_not_put_back_by_a_connection_that_corrects_itself(
     assert (held.protection_suspended, held.broker_sl, drift_items()) == (True, D("1.09"), [])
 
 
-def test_levels_that_never_come_back_are_a_difference_again(
+def test_levels_that_stay_suspended_are_a_difference_again(
     held: ExecutionPosition, broker: FakeBroker
 ) -> None:
     close_position(held.pk, fraction=D("0.5"))

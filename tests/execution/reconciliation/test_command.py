@@ -1,4 +1,4 @@
-"""`manage.py reconcile`: asks the trading processes, waits, and shows what differs."""
+"""`manage.py reconcile`: requests reconciliation, waits, and shows the differences."""
 
 import threading
 from io import StringIO
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def no_celery(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The row is the job: a process finds it without its bell."""
+    """The row is the job: a process finds it without a queue message."""
     monkeypatch.setattr(tasks, "_enqueue_reconciliation", lambda: None)
 
 
@@ -31,7 +31,7 @@ def asked(*args: str) -> tuple[int, str]:
     return int(ended.value.code or 0), out.getvalue()
 
 
-def test_it_waits_for_a_trading_process_and_tells_the_differences(
+def test_command_waits_for_a_trading_process_and_prints_the_differences(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -40,8 +40,8 @@ def test_it_waits_for_a_trading_process_and_tells_the_differences(
     factories.filled(factories.signal(feed))
     factories.pass_time(1)
     broker.tickets[0].held *= 2
-    code, said = asked("--wait", "0")
-    assert (code, "not compared" in said) == (2, True)
+    code, output = asked("--wait", "0")
+    assert (code, "not compared" in output) == (2, True)
     done = threading.Event()
 
     def process() -> None:
@@ -52,15 +52,15 @@ def test_it_waits_for_a_trading_process_and_tells_the_differences(
     worker = threading.Thread(target=process)
     worker.start()
     try:
-        code, said = asked("--connection", alice.name)
+        code, output = asked("--connection", alice.name)
     finally:
         done.set()
         worker.join()
     assert code == 1
-    assert "The broker holds another quantity than we do." in said
-    assert "1 compared, 1 open differences" in said
+    assert "The broker holds another quantity than we do." in output
+    assert "1 compared, 1 open differences" in output
 
 
-def test_a_name_that_is_none_is_refused(alice: ExecutionConnection) -> None:
-    with pytest.raises(CommandError, match="no connection 'nobody'"):
-        call_command("reconcile", "--connection", "nobody")
+def test_unknown_connection_is_an_error(alice: ExecutionConnection) -> None:
+    with pytest.raises(CommandError, match="no connection 'unknown'"):
+        call_command("reconcile", "--connection", "unknown")

@@ -1,4 +1,4 @@
-"""Reconciliation where the broker can tell: missed executions, orders, levels, prices."""
+"""Reconciliation with a broker's history: missed executions, orders, levels, prices."""
 
 import asyncio
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def position(
     runtime: trading_runtime.TradingRuntime,
     broker: FakeBroker,
 ) -> ExecutionPosition:
-    """100 EUR/USD, ours and the broker's."""
+    """A position of 100 EUR/USD, ours and the broker's."""
     found = factories.filled(factories.signal(feed))
     factories.pass_time(1)
     return found
@@ -46,7 +46,7 @@ def resting(
     runtime: trading_runtime.TradingRuntime,
     broker: FakeBroker,
 ) -> Order:
-    """A limit order of 100 EUR/USD that waits at the broker."""
+    """A limit order of 100 EUR/USD working at the broker."""
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, broker.rest(outgoing.request))
@@ -55,13 +55,13 @@ def resting(
 
 
 def closed_by_owner(broker: FakeBroker, quantity: str = "100", price: str = "1.10300") -> None:
-    """They close at the broker, and nobody tells."""
+    """Close at the broker without a report."""
     broker.price = D(price)
     broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(quantity))
 
 
 # ---- executions that we missed ----------------------------------------------------------------
-def test_what_its_owner_closed_is_closed_by_the_brokers_own_execution(
+def test_close_by_the_owner_is_booked_with_the_brokers_execution(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     closed_by_owner(broker)
@@ -77,7 +77,7 @@ def test_what_its_owner_closed_is_closed_by_the_brokers_own_execution(
     assert (Fill.objects.count(), drift_items()) == (2, [])
 
 
-def test_a_part_that_was_closed_there_is_a_fact_too(
+def test_partial_close_at_the_broker_is_booked_too(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     closed_by_owner(broker, "30")
@@ -86,16 +86,14 @@ def test_a_part_that_was_closed_there_is_a_fact_too(
     assert (position.quantity, position.reserved, drift_items()) == (70, 0, [])
 
 
-def test_a_stop_that_filled_unheard_closes_as_a_stop(
-    position: ExecutionPosition, broker: FakeBroker
-) -> None:
+def test_missed_stop_fill_closes_as_a_stop(position: ExecutionPosition, broker: FakeBroker) -> None:
     broker.close_at_broker(broker.tickets[0], CloseCause.STOP_LOSS, D(100))
     reconcile()
     position.refresh_from_db()
     assert (position.quantity, position.close_reason) == (0, "sl")
 
 
-def test_a_history_that_cannot_be_read_proves_nothing(
+def test_unreadable_history_closes_nothing(
     position: ExecutionPosition, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unreadable(spec, since):  # type: ignore[no-untyped-def]
@@ -109,11 +107,11 @@ def test_a_history_that_cannot_be_read_proves_nothing(
         factories.pass_time(6)
     position.refresh_from_db()
     assert (position.quantity, drift_items()) == (100, [])
-    assert ConnectionHealth.objects.get().reconciled_at is None  # no entry before a whole read
+    assert ConnectionHealth.objects.get().reconciled_at is None  # no entry before a complete read
 
 
 @pytest.mark.parametrize("read", ["positions", "open_orders"])
-def test_half_an_answer_closes_nothing(
+def test_incomplete_answer_closes_nothing(
     position: ExecutionPosition, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch, read: str
 ) -> None:
     async def half(spec):  # type: ignore[no-untyped-def]
@@ -129,7 +127,7 @@ def test_half_an_answer_closes_nothing(
     assert (position.quantity, drift_items()) == (100, [])
 
 
-def test_closed_by_its_owner_while_our_exit_is_under_way(
+def test_position_closed_by_its_owner_while_our_exit_is_in_flight(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     factories.close_signal(position.signal)
@@ -142,7 +140,7 @@ def test_closed_by_its_owner_while_our_exit_is_under_way(
     assert (position.quantity, drift_items()) == (
         100,
         [],
-    )  # something is in flight: nothing is said
+    )  # an order is in flight: nothing is reported
     with pytest.raises(Exception) as refused:
         broker.fill_at_once(outgoing.request)
     factories.answer(outgoing, refused.value)
@@ -155,7 +153,7 @@ def test_closed_by_its_owner_while_our_exit_is_under_way(
     assert broker.tickets[0].held == 0
 
 
-def test_an_entry_that_was_given_up_and_did_arrive_is_found_by_its_position(
+def test_abandoned_entry_that_arrived_is_found_by_its_position(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -171,7 +169,7 @@ def test_an_entry_that_was_given_up_and_did_arrive_is_found_by_its_position(
 
 
 # ---- orders ------------------------------------------------------------------------------------
-def test_orders_that_agree_are_silent(resting: Order, broker: FakeBroker) -> None:
+def test_matching_orders_cause_no_drift(resting: Order, broker: FakeBroker) -> None:
     assert reconcile() == 0
     assert drift_items() == []
     assert ("find_order", resting.client_order_id) not in broker.calls
@@ -185,7 +183,7 @@ def test_orders_that_agree_are_silent(resting: Order, broker: FakeBroker) -> Non
         (lambda broker, ticket: broker.execute(ticket), "FILLED"),
     ],
 )
-def test_an_order_of_ours_that_rests_no_more_is_looked_up(
+def test_order_that_is_no_longer_working_is_looked_up(
     resting: Order,
     broker: FakeBroker,
     happen: Callable[[FakeBroker, Ticket], OrderReport],
@@ -197,9 +195,7 @@ def test_an_order_of_ours_that_rests_no_more_is_looked_up(
     assert (resting.status, drift_items()) == (status, [])
 
 
-def test_an_order_of_ours_that_the_broker_does_not_have_is_drift_and_stays(
-    resting: Order, broker: FakeBroker
-) -> None:
+def test_order_missing_at_the_broker_is_drift_and_stays(resting: Order, broker: FakeBroker) -> None:
     broker.tickets.clear()
     assert reconcile() == 1
     resting.refresh_from_db()
@@ -208,7 +204,7 @@ def test_an_order_of_ours_that_the_broker_does_not_have_is_drift_and_stays(
     assert (item.evidence["ours"]["state"], item.evidence["theirs"]) == ("SUBMITTED", None)
 
 
-def test_an_order_that_cannot_be_looked_up_is_no_drift(
+def test_order_that_cannot_be_looked_up_is_no_drift(
     resting: Order, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def unsure(spec, client_order_id):  # type: ignore[no-untyped-def]
@@ -220,7 +216,7 @@ def test_an_order_that_cannot_be_looked_up_is_no_drift(
     assert drift_items() == []
 
 
-def test_an_order_accepted_while_the_broker_is_read_is_not_missing(
+def test_order_accepted_while_the_broker_is_read_is_not_missing(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -242,7 +238,7 @@ def test_an_order_accepted_while_the_broker_is_read_is_not_missing(
     assert (Order.objects.get().status, drift_items()) == ("SUBMITTED", [])
 
 
-def test_an_order_with_our_tag_and_no_row_is_an_orphan(resting: Order, broker: FakeBroker) -> None:
+def test_order_with_our_tag_and_no_row_is_an_orphan(resting: Order, broker: FakeBroker) -> None:
     request = broker.tickets[0].request
     tag = request.client_order_id[:3]
     broker.receive(replace(request, client_order_id=f"{tag}abcdefghijklmn0"))
@@ -255,7 +251,9 @@ def test_an_order_with_our_tag_and_no_row_is_an_orphan(resting: Order, broker: F
     assert drift_items() == [("UNKNOWN_ORDER", "RESOLVED")]
 
 
-def test_a_strangers_order_is_a_note_and_nobody_is_told(resting: Order, broker: FakeBroker) -> None:
+def test_order_of_another_program_is_recorded_without_notification(
+    resting: Order, broker: FakeBroker
+) -> None:
     broker.receive(replace(broker.tickets[0].request, client_order_id="by hand"))
     assert reconcile() == 0
     reconcile()
@@ -264,9 +262,7 @@ def test_a_strangers_order_is_a_note_and_nobody_is_told(resting: Order, broker: 
     assert [name for name, _ in broker.calls if name in ("cancel", "modify", "submit")] == []
 
 
-def test_an_order_that_has_ended_here_and_rests_there_is_drift(
-    resting: Order, broker: FakeBroker
-) -> None:
+def test_order_ended_here_and_working_there_is_drift(resting: Order, broker: FakeBroker) -> None:
     factories.apply(factories.report(resting, ReportKind.CANCELLED))
     factories.pass_time(1)
     assert reconcile() == 1
@@ -287,11 +283,11 @@ def guarded(
 
 
 def move_there(broker: FakeBroker, **levels: Any) -> None:
-    """Their owner moves levels at the broker."""
+    """The owner moves levels at the broker."""
     broker.tickets[0].request = replace(broker.tickets[0].request, **levels)
 
 
-def test_a_stop_that_was_moved_there_is_drift_and_is_not_moved_back(
+def test_stop_moved_at_the_broker_is_drift_and_is_not_moved_back(
     guarded: ExecutionPosition, broker: FakeBroker
 ) -> None:
     assert reconcile() == 0
@@ -304,12 +300,12 @@ def test_a_stop_that_was_moved_there_is_drift_and_is_not_moved_back(
     )  # fmt: skip
     guarded.refresh_from_db()
     assert (guarded.sl, guarded.broker_sl) == (D("1.09"), D("1.09"))
-    move_there(broker, stop_loss=D("1.090000001"))  # what brokers round is no difference
+    move_there(broker, stop_loss=D("1.090000001"))  # rounding by brokers is no difference
     assert reconcile() == 0
     assert drift_items() == [("LEVELS_DIFFER", "RESOLVED")]
 
 
-def test_a_level_that_is_yet_to_be_told_is_no_difference(
+def test_level_that_is_not_sent_yet_is_no_difference(
     guarded: ExecutionPosition, broker: FakeBroker
 ) -> None:
     ExecutionPosition.objects.update(sl=D("1.09500"))
@@ -317,15 +313,15 @@ def test_a_level_that_is_yet_to_be_told_is_no_difference(
     assert reconcile() == 0
 
 
-def test_another_entry_price_is_drift(guarded: ExecutionPosition, broker: FakeBroker) -> None:
+def test_different_entry_price_is_drift(guarded: ExecutionPosition, broker: FakeBroker) -> None:
     ticket = broker.tickets[0]
     ticket.fills = [replace(ticket.fills[0], price=D("1.10050"))]
     assert reconcile() == 1
     assert drift_items() == [("PRICE_DIFFERS", "OPEN")]
 
 
-# ---- by hand -----------------------------------------------------------------------------------
-def test_what_somebody_wants_compared_is_compared_once(
+# ---- on request --------------------------------------------------------------------------------
+def test_requested_reconciliation_runs_once(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     assert reconcile_new() == 0
@@ -338,7 +334,7 @@ def test_what_somebody_wants_compared_is_compared_once(
     assert broker.calls.count(("positions", str(position.connection_id))) == 1
 
 
-def test_a_wish_to_compare_outlives_a_read_that_fails(
+def test_reconciliation_request_survives_a_failed_read(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     request_reconciliation()
@@ -347,7 +343,7 @@ def test_a_wish_to_compare_outlives_a_read_that_fails(
     assert AccountSyncState.objects.get().reconcile_requested_at is not None
 
 
-def test_what_is_open_on_a_connection_that_is_off_is_compared(
+def test_open_positions_of_a_switched_off_connection_are_reconciled(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     ExecutionConnection.objects.update(is_active=False)

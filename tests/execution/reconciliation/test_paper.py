@@ -1,4 +1,4 @@
-"""Reconciliation against the paper broker's own books: what an owner does there by hand."""
+"""Reconciliation against the paper broker's own books: manual trades of an owner."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -50,7 +50,7 @@ def trading_account(
 
 
 def by_hand(connection: ExecutionConnection, cid: str, **more: Any) -> None:
-    """Its owner trades 2,000 with another program."""
+    """The owner trades 2,000 with another program."""
     order = OrderRequest(
         client_order_id=cid, connection_id=str(connection.pk), account="A1", symbol="EURUSD",
         side=Side.BUY, order_type=OrderType.MARKET, time_in_force=TimeInForce.GTC,
@@ -68,7 +68,7 @@ def send() -> None:
         factories.answer(outgoing, trading_runtime.get_runtime().dispatcher.run_call(call, 10))
 
 
-def test_both_books_agree_and_an_owners_close_is_an_external_one(
+def test_both_books_agree_and_an_owners_close_is_external(
     trading_account: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
@@ -84,7 +84,7 @@ def test_both_books_agree_and_an_owners_close_is_an_external_one(
     assert not DriftItem.objects.exists()
 
 
-def test_a_trade_by_hand_is_adopted_and_its_end_is_heard(
+def test_manual_trade_is_adopted_and_its_close_is_booked(
     trading_account: ExecutionConnection, feed: Feed
 ) -> None:
     by_hand(trading_account, "mine-1", stop_loss=D("1.09000"))

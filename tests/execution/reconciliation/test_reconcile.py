@@ -1,4 +1,4 @@
-"""Reconciliation: what we hold against what the broker holds."""
+"""Reconciliation: our positions against the broker's."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -33,28 +33,26 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def vanish(broker: FakeBroker, quantity: str = "100") -> None:
-    """It closes at the broker, and nobody tells."""
+    """Close at the broker without a report."""
     broker.close_at_broker(broker.tickets[0], CloseCause.EXTERNAL, D(quantity))
 
 
-def test_books_that_agree_are_silent(position: ExecutionPosition) -> None:
+def test_matching_positions_cause_no_drift(position: ExecutionPosition) -> None:
     assert reconcile() == 0
     assert drift_items() == []
 
 
-def test_a_position_missing_once_stays_open(
-    position: ExecutionPosition, broker: FakeBroker
-) -> None:
+def test_position_missing_once_stays_open(position: ExecutionPosition, broker: FakeBroker) -> None:
     vanish(broker)
     reconcile()
     position.refresh_from_db()
     assert (position.quantity, drift_items()) == (100, [("POSITION_MISSING", "OPEN")])
-    reconcile()  # at once: not a second look
+    reconcile()  # at once: does not count as the second check
     position.refresh_from_db()
     assert position.quantity == 100
 
 
-def test_a_position_missing_twice_is_closed_at_the_latest_price(
+def test_position_missing_twice_is_closed_at_the_latest_price(
     position: ExecutionPosition, broker: FakeBroker, alice: ExecutionConnection
 ) -> None:
     vanish(broker)
@@ -71,13 +69,11 @@ def test_a_position_missing_twice_is_closed_at_the_latest_price(
     assert drift_items() == [("POSITION_MISSING", "RESOLVED")]
 
 
-def test_the_second_look_is_asked_for_by_the_first(
-    position: ExecutionPosition, broker: FakeBroker
-) -> None:
+def test_first_check_requests_the_second(position: ExecutionPosition, broker: FakeBroker) -> None:
     vanish(broker)
     reconcile()
     asked = len(broker.calls)
-    reconcile_new()  # too soon: nothing could be concluded
+    reconcile_new()  # too soon: no conclusion possible
     assert len(broker.calls) == asked
     assert AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).exists()
     factories.pass_time(6)
@@ -87,7 +83,7 @@ def test_the_second_look_is_asked_for_by_the_first(
     assert not AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).exists()
 
 
-def test_activity_between_two_reads_starts_anew(
+def test_activity_between_two_reads_restarts_the_count(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     vanish(broker)
@@ -103,7 +99,7 @@ def test_activity_between_two_reads_starts_anew(
     assert position.quantity == 0
 
 
-def test_a_position_that_comes_back_is_forgotten_about(
+def test_position_that_reappears_is_no_longer_missing(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     vanish(broker)
@@ -118,7 +114,7 @@ def test_a_position_that_comes_back_is_forgotten_about(
     assert position.quantity == 100
 
 
-def test_a_read_that_fails_closes_nothing(position: ExecutionPosition, broker: FakeBroker) -> None:
+def test_failed_read_closes_nothing(position: ExecutionPosition, broker: FakeBroker) -> None:
     vanish(broker)
     reconcile()
     broker.reads_fail = True
@@ -128,7 +124,7 @@ def test_a_read_that_fails_closes_nothing(position: ExecutionPosition, broker: F
     assert position.quantity == 100
 
 
-def test_of_two_accounts_the_one_that_answers_is_compared(
+def test_answering_one_of_two_accounts_is_reconciled(
     position: ExecutionPosition, broker: FakeBroker, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = factories.account(feed)
@@ -148,7 +144,7 @@ def test_of_two_accounts_the_one_that_answers_is_compared(
     assert list(read.values_list("connection_id", flat=True)) == [position.connection_id]
 
 
-def test_an_unread_stream_compares_nothing(
+def test_unread_event_stream_prevents_reconciliation(
     position: ExecutionPosition, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def deaf(limit: int, after: str = ""):  # type: ignore[no-untyped-def]
@@ -160,7 +156,7 @@ def test_an_unread_stream_compares_nothing(
     assert drift_items() == []
 
 
-def test_what_the_broker_has_told_is_applied_first(
+def test_reports_of_the_broker_are_applied_first(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     broker.publish(broker.close_at_broker(broker.tickets[0], CloseCause.STOP_LOSS, D(100)))
@@ -170,7 +166,7 @@ def test_what_the_broker_has_told_is_applied_first(
     assert broker.news == {}
 
 
-def test_something_in_flight_keeps_a_missing_position_open(
+def test_order_in_flight_keeps_a_missing_position_open(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     factories.close_signal(position.signal)
@@ -183,7 +179,7 @@ def test_something_in_flight_keeps_a_missing_position_open(
     assert (position.quantity, drift_items()) == (100, [])
 
 
-def test_a_position_of_nobodys_is_drift_and_is_told(
+def test_unknown_position_is_drift_and_is_reported(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     request = broker.tickets[0].request
@@ -198,7 +194,7 @@ def test_a_position_of_nobodys_is_drift_and_is_told(
     assert [event["kind"] for event in factories.events("drift.found")] == ["UNKNOWN_POSITION"]
 
 
-def test_a_position_whose_entrys_answer_is_on_its_way_is_not_unknown(
+def test_position_with_an_entry_in_flight_is_not_unknown(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -211,7 +207,7 @@ def test_a_position_whose_entrys_answer_is_on_its_way_is_not_unknown(
     assert drift_items() == []
 
 
-def test_a_position_that_closes_while_the_broker_is_read_is_not_unknown(
+def test_position_closed_while_the_broker_is_read_is_not_unknown(
     position: ExecutionPosition, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     factories.close_signal(position.signal)
@@ -230,7 +226,7 @@ def test_a_position_that_closes_while_the_broker_is_read_is_not_unknown(
     assert position.quantity == 0
 
 
-def test_a_quantity_that_differs_is_drift(position: ExecutionPosition, broker: FakeBroker) -> None:
+def test_different_quantity_is_drift(position: ExecutionPosition, broker: FakeBroker) -> None:
     vanish(broker, "30")
     assert reconcile() == 1
     evidence = DriftItem.objects.get().evidence
@@ -240,7 +236,7 @@ def test_a_quantity_that_differs_is_drift(position: ExecutionPosition, broker: F
     assert drift_items() == [("QUANTITY_DIFFERS", "RESOLVED")]
 
 
-def test_no_entry_before_the_first_comparison(
+def test_no_entry_is_sent_before_the_first_reconciliation(
     alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     ConnectionHealth.objects.update(reconciled_at=None)
@@ -251,7 +247,7 @@ def test_no_entry_before_the_first_comparison(
     assert Order.objects.latest("id").status == "PENDING"
 
 
-def test_an_entry_that_was_published_before_the_connection_was_lost_waits_for_a_comparison(
+def test_entry_published_before_a_lost_connection_waits_for_reconciliation(
     alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.signal(feed)
@@ -263,7 +259,7 @@ def test_an_entry_that_was_published_before_the_connection_was_lost_waits_for_a_
     assert len(factories.claim_all()) == 1
 
 
-def test_an_entry_that_waits_for_a_comparison_ends_with_its_signal(
+def test_entry_that_waits_for_reconciliation_expires_with_its_signal(
     alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=30))
@@ -274,7 +270,7 @@ def test_an_entry_that_waits_for_a_comparison_ends_with_its_signal(
 
 
 @pytest.mark.parametrize("what", ["it broke", "its settings were tested"])
-def test_a_read_from_before_a_connection_broke_does_not_open_its_gate(
+def test_read_begun_before_a_lost_connection_does_not_allow_entries(
     position: ExecutionPosition,
     broker: FakeBroker,
     alice: ExecutionConnection,
@@ -310,13 +306,13 @@ def test_a_read_from_before_a_connection_broke_does_not_open_its_gate(
     assert ConnectionHealth.objects.get(pk=alice.pk).reconciled_at is not None
 
 
-def test_accounts_that_fail_again_and_again_starve_no_other(
+def test_repeatedly_failing_accounts_do_not_starve_others(
     feed: Feed,
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Four of which a comparison was requested fail; three are compared at once."""
+    """Four accounts with requested reconciliation fail; three are reconciled at once."""
     monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 3)
     failing = [factories.account(feed).pk for _ in range(4)]
     request_reconciliation(failing)
@@ -337,13 +333,13 @@ def test_accounts_that_fail_again_and_again_starve_no_other(
     assert len(asked) == len(set(asked)), "each once"
 
 
-def test_account_is_compared_again_in_a_round_when_that_is_requested_meanwhile(
+def test_account_is_reconciled_again_when_requested_during_a_round(
     feed: Feed,
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A round of thousands of accounts takes minutes: a second look does not wait for its end."""
+    """A round of thousands of accounts takes minutes: a recheck does not wait for its end."""
     monkeypatch.setattr("execution.reconciliation.reconcile.FIRST_BATCH", 2)
     for _ in range(5):
         factories.account(feed)
@@ -351,7 +347,7 @@ def test_account_is_compared_again_in_a_round_when_that_is_requested_meanwhile(
     turns: list[str] = []
 
     def request_again() -> set[str]:
-        """Each turn begins here: a comparison of who came first is requested in the second."""
+        """Called for each batch; the second one requests the first account again."""
         turns.append(first := read()[0] if read() else "")
         if len(turns) == 2:
             request_reconciliation([UUID(first)])
@@ -368,7 +364,7 @@ def test_account_is_compared_again_in_a_round_when_that_is_requested_meanwhile(
     assert not AccountSyncState.objects.filter(reconcile_requested_at__isnull=False).exists()
 
 
-def test_accounts_whose_events_cannot_be_read_end_no_round(
+def test_accounts_with_unreadable_events_do_not_end_a_round(
     feed: Feed,
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
@@ -386,7 +382,7 @@ def test_accounts_whose_events_cannot_be_read_end_no_round(
     assert ConnectionHealth.objects.filter(reconciled_at__isnull=False).count() == 3
 
 
-def test_who_answers_is_compared_while_another_hangs(
+def test_answering_account_is_reconciled_while_another_hangs(
     feed: Feed, broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> None:
     many = [factories.account(feed) for _ in range(20)]

@@ -1,4 +1,4 @@
-"""What a balance that became smaller means: the position is still there in part, or it is gone."""
+"""A balance that shrank: part of the position is left, or it is gone."""
 
 from decimal import Decimal as D
 from uuid import UUID
@@ -57,17 +57,17 @@ def balance(quantity: str) -> BrokerPosition:
         pytest.param("0.9", "0.9", "0.95", "0.1", "same", id="nothing sold"),
         pytest.param("0.95", "0.9", "0", "0.1", "same", id="whole steps are read"),
         pytest.param("0.9", "0.9", "0.95", "9", "same", id="nothing sold, minimum raised"),
-        # The balance has more: dust of earlier trades explains as much as was booked.
+        # The balance has more: dust of earlier trades explains the excess.
         pytest.param("0.9", "1.9", "0.95", "0.1", "same", id="dust is still there"),
         pytest.param("0.9", "2", "0.95", "0.1", DIFFERS, id="more than dust"),
         pytest.param("0.04", "0.15", "0", "0.2", DIFFERS, id="more than a small position"),
-        # No position is about it.
+        # No position is affected.
         pytest.param(None, "1", "0.95", "0.1", "same", id="dust alone"),
         pytest.param(None, "1.1", "0.95", "0.1", UNKNOWN, id="more than dust alone"),
         pytest.param(None, "1.1", "0", "2", "same", id="cannot be sold anyway"),
     ],
 )
-def test_only_a_balance_that_cannot_be_sold_means_that_a_position_is_gone(
+def test_position_is_gone_only_when_the_balance_is_unsellable(
     held: str | None, left: str, dust: str, least: str, expected: str
 ) -> None:
     ours = [] if held is None else [position(held)]
@@ -80,7 +80,7 @@ def test_only_a_balance_that_cannot_be_sold_means_that_a_position_is_gone(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_remainder_of_the_owners_own_sale_stays_open(
+def test_remainder_after_the_owners_own_sale_stays_open(
     alice: ExecutionConnection, feed: Feed, runtime: TradingRuntime, broker: FakeBroker
 ) -> None:
     """Five trades have left 50 of dust, which the owner has converted. Of 100 they sell 60."""

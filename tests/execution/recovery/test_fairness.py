@@ -1,4 +1,4 @@
-"""Nobody stands in front of everybody else: who waits or talks nonsense delays only himself."""
+"""Fairness: an account that waits or sends invalid data delays only itself."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -42,7 +42,7 @@ def asked(broker: FakeBroker, name: str) -> Sequence[str]:
 
 @pytest.fixture
 def unknown(feed: Feed, runtime: trading_runtime.TradingRuntime, broker: FakeBroker) -> list[Order]:
-    """Six orders that nobody knows anything about; the broker has the last and does not answer."""
+    """Six unknown orders; the broker of all but the last does not answer."""
     accounts(feed, 6)
     factories.signal(feed)
     factories.live_lease()
@@ -54,7 +54,7 @@ def unknown(feed: Feed, runtime: trading_runtime.TradingRuntime, broker: FakeBro
     return list(Order.objects.order_by("id"))
 
 
-def test_entries_that_wait_for_their_host_do_not_hide_one_whose_bell_was_lost(
+def test_entries_that_wait_for_their_host_do_not_hide_a_lost_message(
     feed: Feed, trading: trading_runtime.TradingRuntime
 ) -> None:
     accounts(feed, 6)
@@ -63,7 +63,7 @@ def test_entries_that_wait_for_their_host_do_not_hide_one_whose_bell_was_lost(
     well = factories.account(feed, exchange_name="elsewhere")  # the last in the order of ids
     factories.signal(feed)
     for _ in range(2):
-        factories.pass_time(5)  # who was put off is due again
+        factories.pass_time(5)  # deferred orders are due again
         services.process_due_orders(5)
         assert trading.dispatcher.wait_idle(10)
         assert trading.report_writer.drain(10)
@@ -71,7 +71,7 @@ def test_entries_that_wait_for_their_host_do_not_hide_one_whose_bell_was_lost(
     assert Order.objects.filter(status="PENDING", reason="BROKER_HOST_DOWN").count() == 6
 
 
-def test_orders_of_a_silent_broker_do_not_keep_others_from_being_looked_up(
+def test_orders_of_a_silent_broker_do_not_delay_look_ups_of_others(
     unknown: list[Order],
     runtime: trading_runtime.TradingRuntime,
     broker: FakeBroker,
@@ -86,7 +86,7 @@ def test_orders_of_a_silent_broker_do_not_keep_others_from_being_looked_up(
     assert asked(broker, "find_order") == sorted(str(one.client_order_id) for one in unknown)
 
 
-def test_wishes_that_must_wait_do_not_keep_others_from_being_granted(
+def test_waiting_pending_actions_do_not_delay_others(
     unknown: list[Order], broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -102,10 +102,10 @@ def test_wishes_that_must_wait_do_not_keep_others_from_being_granted(
     assert asked(broker, "cancel") == [resting.client_order_id]
 
 
-# ---- comparisons -------------------------------------------------------------------------------
+# ---- reconciliation ----------------------------------------------------------------------------
 @pytest.fixture
 def both(feed: Feed, runtime: trading_runtime.TradingRuntime) -> list[ExecutionConnection]:
-    """Two accounts with a position each that wait for their first comparison."""
+    """Two accounts with a position each that wait for their first reconciliation."""
     found = [factories.account(feed), factories.account(feed)]
     factories.signal(feed)
     factories.fill_all()
@@ -118,7 +118,7 @@ def compared() -> list[ExecutionConnection]:
     return list(ExecutionConnection.objects.filter(health__reconciled_at__isnull=False))
 
 
-def test_a_level_that_is_no_number_is_its_own_accounts_trouble(
+def test_invalid_level_affects_only_its_own_account(
     both: list[ExecutionConnection], broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run("UPDATE positions_executionposition SET broker_sl = sl, sl_guardian = 'BROKER'")
@@ -133,7 +133,7 @@ def test_a_level_that_is_no_number_is_its_own_accounts_trouble(
     assert compared() == [both[1]]
 
 
-def test_what_cannot_be_written_down_is_its_own_accounts_trouble(
+def test_unwritable_result_affects_only_its_own_account(
     both: list[ExecutionConnection], broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tenant can place orders with any comment by hand."""

@@ -1,4 +1,4 @@
-"""Brokers that tell nothing by themselves: working orders and open positions are polled."""
+"""Brokers without an event stream: working orders and open positions are polled."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -38,7 +38,7 @@ UNUSABLE = BrokerOrder("9", "EURUSD", Side.BUY, OrderType.LIMIT, D(1), client_or
 def polled_broker(
     broker: FakeBroker, runtime: trading_runtime.TradingRuntime
 ) -> Iterator[FakeBroker]:
-    """The double, which tells nothing by itself."""
+    """The fake broker without an event stream."""
     broker.event_stream = False
     order_polling.polled_broker_types.cache_clear()
     yield broker
@@ -47,7 +47,7 @@ def polled_broker(
 
 @pytest.fixture
 def resting(alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker) -> Order:
-    """A limit order of 100 EUR/USD that waits at the broker."""
+    """A limit order of 100 EUR/USD working at the broker."""
     factories.signal(feed, order_type="LIMIT", open_price=D("1.09500"))
     (outgoing,) = factories.claim_all()
     factories.answer(outgoing, polled_broker.rest(outgoing.request))
@@ -62,7 +62,7 @@ def asked(broker: FakeBroker, name: str) -> int:
     return sum(1 for called, _ in broker.calls if called == name)
 
 
-def test_a_working_order_that_fills_is_learned_by_polling(
+def test_fill_of_a_working_order_is_found_by_polling(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
     assert poll() == 1
@@ -82,7 +82,7 @@ def test_a_working_order_that_fills_is_learned_by_polling(
 
 
 @pytest.mark.parametrize("end", ["CANCELLED", "EXPIRED"])
-def test_an_order_that_ends_there_is_looked_up(
+def test_order_that_ends_at_the_broker_is_looked_up(
     resting: Order, polled_broker: FakeBroker, end: str
 ) -> None:
     polled_broker.end(polled_broker.tickets[0], end)
@@ -91,7 +91,7 @@ def test_an_order_that_ends_there_is_looked_up(
     assert (resting.status, DriftItem.objects.count()) == (end, 0)
 
 
-def test_a_stop_that_filled_there_is_learned_by_polling(
+def test_stop_filled_at_the_broker_is_found_by_polling(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
 ) -> None:
     found = factories.filled(factories.signal(feed))
@@ -100,13 +100,13 @@ def test_a_stop_that_filled_there_is_learned_by_polling(
     found.refresh_from_db()
     assert (found.quantity, found.close_reason) == (0, "sl")
     due_again()
-    assert poll() == 0  # nothing is open and nothing works: nothing is asked
+    assert poll() == 0  # nothing is open and nothing works: no query
 
 
-def test_an_exit_that_is_told_together_with_its_entry_is_not_forgotten(
+def test_exit_reported_together_with_its_entry_is_applied(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
-    """Both happened while the broker could not be asked, longer ago than what is read twice."""
+    """Both happened while the broker was unreachable, before the overlap of two reads."""
     poll()
     run(
         "UPDATE execution_accountsyncstate SET fills_synced_until = fills_synced_until - interval"
@@ -124,14 +124,14 @@ def test_an_exit_that_is_told_together_with_its_entry_is_not_forgotten(
     assert (found.quantity, found.close_reason) == (0, "sl")
 
 
-def test_a_host_that_is_away_is_not_polled(resting: Order, polled_broker: FakeBroker) -> None:
+def test_host_that_is_down_is_not_polled(resting: Order, polled_broker: FakeBroker) -> None:
     circuit = HostCircuit.objects.create(host=KIND, opened_at=market_now(), times=1)
     assert poll() == 0
     circuit.delete()
     assert poll() == 1
 
 
-def test_where_executions_cannot_be_told_positions_are_compared(
+def test_positions_are_reconciled_where_executions_are_unavailable(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
 ) -> None:
     polled_broker.fills_horizon = None
@@ -146,7 +146,7 @@ def test_where_executions_cannot_be_told_positions_are_compared(
     assert (found.quantity, found.close_reason) == (0, "external_close")
 
 
-def test_an_account_is_due_each_interval_and_taken_by_one(
+def test_account_is_due_each_interval_and_claimed_by_one_process(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
     assert (poll(), poll()) == (1, 0)
@@ -159,13 +159,13 @@ def test_an_account_is_due_each_interval_and_taken_by_one(
     assert poll() == 1
 
 
-def test_a_setting_of_the_connection_says_how_often(resting: Order) -> None:
+def test_connection_setting_sets_the_interval(resting: Order) -> None:
     assert interval_of({}) == 1
     assert interval_of({"update_interval_seconds": 30}) == 30
     assert interval_of({"update_interval_seconds": 0}) == order_polling.MIN_SECONDS
-    nonsense: Any
-    for nonsense in ("often", None, True, []):
-        assert interval_of({"update_interval_seconds": nonsense}) == 1
+    invalid: Any
+    for invalid in ("often", None, True, []):
+        assert interval_of({"update_interval_seconds": invalid}) == 1
     ExecutionConnection.objects.update(settings={"update_interval_seconds": 3600})
     assert (poll(), poll()) == (1, 0)
     (row,) = rows("SELECT poll_after > clock_timestamp() + interval '59 minutes' AS later"
@@ -173,7 +173,7 @@ def test_a_setting_of_the_connection_says_how_often(resting: Order) -> None:
     assert row.later
 
 
-def test_a_read_that_fails_changes_nothing_and_is_asked_again(
+def test_failed_read_changes_nothing_and_is_retried(
     resting: Order, polled_broker: FakeBroker
 ) -> None:
     polled_broker.execute(polled_broker.tickets[0])
@@ -194,7 +194,7 @@ def test_a_read_that_fails_changes_nothing_and_is_asked_again(
     assert market_now() - until < timedelta(minutes=5)
 
 
-def test_brokers_with_a_stream_are_never_polled(
+def test_brokers_with_an_event_stream_are_never_polled(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -206,11 +206,11 @@ def test_brokers_with_a_stream_are_never_polled(
     assert not AccountSyncState.objects.exclude(poll_after=None).exists()
 
 
-def test_a_connection_has_its_reading_from_when_it_is_made(alice: ExecutionConnection) -> None:
+def test_new_connection_has_its_sync_state(alice: ExecutionConnection) -> None:
     assert AccountSyncState.objects.get().connection_id == alice.pk
 
 
-def test_who_answers_is_written_down_while_another_hangs(
+def test_answer_is_written_while_another_account_hangs(
     feed: Feed, runtime: trading_runtime.TradingRuntime, polled_broker: FakeBroker
 ) -> None:
     accounts = [factories.account(feed) for _ in range(21)]
@@ -227,7 +227,7 @@ def test_who_answers_is_written_down_while_another_hangs(
     until(lambda: (poll(), filled.count())[1] == 21)  # a later round writes it
 
 
-def test_executions_that_hang_keep_no_orders_from_being_read(
+def test_hanging_executions_do_not_delay_order_reads(
     resting: Order, polled_broker: FakeBroker, settings: Any
 ) -> None:
     settings.FILLCAST_CALL_TIMEOUT_SECONDS = 1
@@ -241,12 +241,10 @@ def test_executions_that_hang_keep_no_orders_from_being_read(
 
     until(ended)
     assert asked(polled_broker, "fills_since") == 1
-    assert (
-        AccountSyncState.objects.get().fills_synced_until is None
-    )  # asked for again, from then on
+    assert AccountSyncState.objects.get().fills_synced_until is None  # queried again, from then on
 
 
-def test_look_ups_at_a_host_that_hangs_are_given_up_together(
+def test_look_ups_at_a_hanging_host_time_out_together(
     alice: ExecutionConnection, polled_broker: FakeBroker, settings: Any
 ) -> None:
     """150 of them, 50 at a time, would be three time-outs."""
@@ -265,7 +263,7 @@ def test_look_ups_at_a_host_that_hangs_are_given_up_together(
     assert asked(polled_broker, "find_order") == broker_queries.MAX_PER_HOST
 
 
-def test_one_accounts_unusable_answer_is_nobody_elses(
+def test_unusable_answer_affects_only_its_own_account(
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
     polled_broker: FakeBroker,
@@ -281,8 +279,8 @@ def test_one_accounts_unusable_answer_is_nobody_elses(
     open_orders = polled_broker.open_orders
 
     async def garbled(spec: ConnectionSpec) -> list[BrokerOrder]:
-        told = await open_orders(spec)
-        return [UNUSABLE] if spec.connection_id == str(odd.pk) else told
+        orders = await open_orders(spec)
+        return [UNUSABLE] if spec.connection_id == str(odd.pk) else orders
 
     monkeypatch.setattr(polled_broker, "open_orders", garbled)
     poll()
@@ -298,10 +296,8 @@ def test_one_accounts_unusable_answer_is_nobody_elses(
     assert row.soon
 
 
-def test_what_is_no_accounts_fault_puts_none_in_error(
-    resting: Order, polled_broker: FakeBroker
-) -> None:
-    """A schema of another version, say: their answers are well."""
+def test_shared_failure_puts_no_account_in_error(resting: Order, polled_broker: FakeBroker) -> None:
+    """For example another schema version: the answers are valid."""
     run("ALTER TABLE execution_fill RENAME TO fills_of_tomorrow")
     try:
         with pytest.raises(ProgrammingError):
@@ -311,10 +307,10 @@ def test_what_is_no_accounts_fault_puts_none_in_error(
     assert ConnectionHealth.objects.get().status == "ACTIVE"
 
 
-def test_orders_that_cannot_be_used_keep_an_account_in_error_however_rarely_it_is_polled(
+def test_unusable_orders_keep_a_rarely_polled_account_in_error(
     resting: Order, polled_broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between two polls nobody reads the account and says that all is well."""
+    """Between two polls no account sync may clear the error."""
     ExecutionConnection.objects.update(settings={"update_interval_seconds": 300})
 
     async def garbled(_: ConnectionSpec) -> list[BrokerOrder]:
@@ -337,7 +333,7 @@ def test_orders_that_cannot_be_used_keep_an_account_in_error_however_rarely_it_i
     assert row.rarely
 
 
-def test_what_breaks_every_answer_alike_is_our_own_fault(
+def test_failure_on_every_answer_is_our_own(
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
     polled_broker: FakeBroker,
@@ -358,7 +354,7 @@ def test_what_breaks_every_answer_alike_is_our_own_fault(
     assert {one.status for one in ConnectionHealth.objects.all()} == {"ACTIVE"}
 
 
-def test_nobody_else_polls_an_account_while_its_positions_are_compared(
+def test_account_is_not_polled_while_its_positions_are_reconciled(
     alice: ExecutionConnection, feed: Feed, polled_broker: FakeBroker
 ) -> None:
     polled_broker.fills_horizon = None
@@ -395,7 +391,7 @@ def drop_stop(silent: FakeBroker) -> None:
     ticket.request = replace(ticket.request, stop_loss=None)
 
 
-def test_a_stop_that_is_dropped_later_is_learned_by_polling(
+def test_stop_dropped_later_is_found_by_polling(
     protected: ExecutionPosition, polled_broker: FakeBroker
 ) -> None:
     poll()
@@ -413,7 +409,7 @@ def test_a_stop_that_is_dropped_later_is_learned_by_polling(
 
 
 @pytest.mark.parametrize("ours", ["moving", "protection_suspended", "changed since"])
-def test_a_poll_says_nothing_of_levels_that_we_change(
+def test_poll_ignores_levels_that_are_being_changed(
     protected: ExecutionPosition, polled_broker: FakeBroker, ours: str
 ) -> None:
     drop_stop(polled_broker)
@@ -435,7 +431,7 @@ def test_positions_are_read_only_where_the_broker_keeps_levels(
     assert (poll(), asked(polled_broker, "positions")) == (1, 0)
 
 
-def test_a_failed_read_of_positions_delays_nothing_else(
+def test_failed_read_of_positions_delays_nothing_else(
     protected: ExecutionPosition, polled_broker: FakeBroker, settings: Any
 ) -> None:
     polled_broker.close_at_broker(polled_broker.tickets[0], CloseCause.STOP_LOSS, D(100))

@@ -1,4 +1,4 @@
-"""How far executions have been asked for is told from one poll to the next by one clock."""
+"""One clock sets the time from which the next poll reads executions."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ def position(
     broker: FakeBroker,
     runtime: trading_runtime.TradingRuntime,
 ) -> Iterator[ExecutionPosition]:
-    """100 EUR/USD at a broker that tells nothing by itself."""
+    """A position of 100 EUR/USD at a broker without an event stream."""
     broker.event_stream = False
     order_polling.polled_broker_types.cache_clear()
     yield factories.filled(factories.signal(feed))
@@ -52,10 +52,10 @@ def on_a_host_that_is_ahead(by: timedelta) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_host_whose_clock_is_wrong_hides_nothing_from_the_next_one(
+def test_wrong_clock_of_one_host_hides_no_execution_from_the_next(
     position: ExecutionPosition, broker: FakeBroker, hours: int
 ) -> None:
-    """An hour ahead, it would have asked for what is executed in the hour to come."""
+    """An hour ahead, it would have requested only executions of the next hour."""
     with on_a_host_that_is_ahead(timedelta(hours=hours)):
         assert poll() == 1
     AccountSyncState.objects.update(poll_after=None)
@@ -68,10 +68,10 @@ def test_a_host_whose_clock_is_wrong_hides_nothing_from_the_next_one(
     assert (position.quantity, position.close_reason) == (0, "sl")
 
 
-def test_a_broker_whose_clock_is_as_far_behind_the_databases_as_ours_hides_nothing(
+def test_broker_clock_behind_the_database_hides_no_execution(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
-    """A terminal on this host, say: our clock is right beside it, and its adapter mends nothing."""
+    """For example a terminal on this host: it has our clock, and its adapter corrects nothing."""
     with on_a_host_that_is_ahead(timedelta(hours=-1)):
         assert poll() == 1
         AccountSyncState.objects.update(poll_after=None)
@@ -81,7 +81,7 @@ def test_a_broker_whose_clock_is_as_far_behind_the_databases_as_ours_hides_nothi
     assert (position.quantity, position.close_reason) == (0, "sl")
 
 
-def test_what_a_former_version_wrote_of_the_future_hides_nothing(
+def test_future_time_stored_by_an_old_version_hides_no_execution(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     AccountSyncState.objects.update(fills_synced_until=market_now() + timedelta(hours=1))
@@ -91,7 +91,7 @@ def test_what_a_former_version_wrote_of_the_future_hides_nothing(
     assert (position.quantity, position.close_reason) == (0, "sl")
 
 
-def test_a_replays_market_says_how_far_its_executions_were_read(
+def test_market_clock_sets_how_far_executions_of_a_replay_were_read(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     start = datetime(2014, 5, 2, 12, 25, tzinfo=UTC)

@@ -32,7 +32,7 @@ def short_calls(settings: Any) -> None:
 
 
 def unknown(trading: TradingRuntime, feed: Feed, broker: FakeBroker) -> Order:
-    """An order that its broker has filled, and whose answer was lost; it is due for a look-up."""
+    """An order filled by its broker, with a lost answer; it is due for a look-up."""
     factories.signal(feed)
     broker.behaviour = broker.accept_without_reply
     execute(factories.pending())
@@ -50,7 +50,7 @@ def look_ups(broker: FakeBroker) -> int:
 
 
 def due_elsewhere() -> list[int]:
-    """Orders that another process would look up now."""
+    """Return the orders that another process would look up now."""
     asked = {"first": 2, "longest": 20, "claim": 0, "worker_id": "", **held_lanes_parameters()}
     found = [row.id for row in rows(sweeps.CLAIM_LOOKUPS, asked)]
     run("UPDATE execution_order SET lookup_after = clock_timestamp()")
@@ -78,7 +78,7 @@ def test_look_up_that_waits_is_not_queued_by_a_second_process(
 def claimed_elsewhere(
     alice: ExecutionConnection, feed: Feed, trading: TradingRuntime, broker: FakeBroker
 ) -> Iterator[Order]:
-    """An order whose look-up waits for a slot of a process that lives."""
+    """An order whose look-up waits for a slot of a live process."""
     order = unknown(trading, feed, broker)
     with occupied(trading, alice.broker_host):
         assert sweeps.query_unknown_orders(trading.dispatcher, "the first") == 1
@@ -137,7 +137,7 @@ def waiting_in_lane(session: TradingRuntime, feed: Feed, broker: FakeBroker) -> 
     unknown(session, feed, broker)
 
 
-def test_lane_is_given_back_while_a_look_up_waits_and_its_account_is_not_called(
+def test_lane_is_released_while_a_look_up_waits_and_its_account_is_not_called(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:
     waiting_in_lane(session, feed, broker)
@@ -166,7 +166,7 @@ def test_look_up_that_waits_is_not_made_in_a_lane_that_was_lost(
     assert look_ups(broker) == 0
 
 
-def test_who_takes_a_lane_looks_up_what_its_last_owner_had_claimed(
+def test_new_lane_owner_makes_look_ups_that_the_last_owner_claimed(
     laned: ExecutionConnection, feed: Feed, session: TradingRuntime, broker: FakeBroker
 ) -> None:
     """The last owner died while the look-up waited."""

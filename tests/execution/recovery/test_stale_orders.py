@@ -1,4 +1,4 @@
-"""Orders that nobody hears of: asked less and less often, acted on, told once."""
+"""Orders without reports: looked up with growing delays, acted on, reported once."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """A market order on its way, nothing told yet."""
+    """A market order in flight, without reports."""
     factories.signal(feed)
     factories.live_lease()
     factories.claim_all()
@@ -34,7 +34,7 @@ def entry(alice: ExecutionConnection, feed: Feed) -> Order:
 
 
 def accepted(order: Order, broker: FakeBroker) -> Ticket:
-    """The broker has it, says so, and does nothing more."""
+    """The broker accepts it and does nothing more."""
     ticket = broker.receive(
         OrderRequest(
             client_order_id=order.client_order_id or "",
@@ -58,7 +58,7 @@ def state(order: Order) -> tuple[str, str, str]:
 
 # ---- unknown for long ----------------------------------------------------------------------------
 def pause_after(order: Order, unknown_for: float) -> float:
-    """Seconds until it is asked about again."""
+    """Return the seconds until the next look-up."""
     run(
         "UPDATE execution_order SET lookup_after = clock_timestamp(),"
         " answer_by = clock_timestamp() - make_interval(secs => %s)",
@@ -74,15 +74,13 @@ def pause_after(order: Order, unknown_for: float) -> float:
 
 
 @pytest.mark.parametrize(("unknown_for", "pause"), [(0, 2), (2, 2), (10, 5), (20, 10), (9999, 20)])
-def test_it_is_asked_less_and_less_often_and_never_quite_at_the_same_time(
-    entry: Order, unknown_for: float, pause: float
-) -> None:
+def test_look_up_delays_grow_with_jitter(entry: Order, unknown_for: float, pause: float) -> None:
     pauses = [pause_after(entry, unknown_for) for _ in range(20)]
     assert all(0.74 * pause <= one <= 1.27 * pause for one in pauses)
     assert max(pauses) - min(pauses) > 0.05 * pause
 
 
-def test_one_that_stays_unknown_is_an_alarm_once(
+def test_order_unknown_for_too_long_alerts_once(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     broker.reads_fail = True
@@ -99,7 +97,7 @@ def test_one_that_stays_unknown_is_an_alarm_once(
     assert state(entry)[0] == "UNKNOWN"
 
 
-def test_one_beyond_the_brokers_memory_is_told(
+def test_order_beyond_the_look_up_window_is_reported(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.pass_time(2 * 24 * 3600)
@@ -107,12 +105,12 @@ def test_one_beyond_the_brokers_memory_is_told(
     for _ in range(2):
         sweeps.query_unknown_orders(runtime.dispatcher)
         factories.pass_time(60)
-    (told,) = factories.events("drift.found")
-    assert (told["kind"], told["key"]) == (Code.LOOKUP_WINDOW_EXCEEDED, entry.client_order_id)
+    (payload,) = factories.events("drift.found")
+    assert (payload["kind"], payload["key"]) == (Code.LOOKUP_WINDOW_EXCEEDED, entry.client_order_id)
 
 
 # ---- stuck at the broker -------------------------------------------------------------------------
-def test_a_market_order_that_the_broker_does_not_end_is_asked_about(
+def test_market_order_that_does_not_end_is_looked_up(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     ticket = accepted(entry, broker)
@@ -122,7 +120,7 @@ def test_a_market_order_that_the_broker_does_not_end_is_asked_about(
     factories.pass_time(2)
     stale_orders.resolve_stuck()
     assert state(entry) == ("SUBMITTED", "STUCK", "")
-    broker.execute(ticket)  # and its news were lost
+    broker.execute(ticket)  # and its reports were lost
     assert sweeps.query_unknown_orders(runtime.dispatcher) == 1
     assert state(entry) == ("FILLED", "", "")
     factories.pass_time(60)
@@ -130,7 +128,7 @@ def test_a_market_order_that_the_broker_does_not_end_is_asked_about(
     assert factories.events("order.stuck") == []
 
 
-def test_one_that_stays_stuck_is_told_once(
+def test_stuck_order_is_reported_once(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     accepted(entry, broker)
@@ -143,7 +141,7 @@ def test_one_that_stays_stuck_is_told_once(
     assert broker.calls.count(("find_order", entry.client_order_id or "")) == 1
 
 
-def test_the_preset_may_have_it_cancelled(
+def test_preset_may_cancel_a_stuck_order(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     TradingPreset.objects.update(stuck_policy="CANCEL")
@@ -158,7 +156,7 @@ def test_the_preset_may_have_it_cancelled(
     assert state(entry)[0] == "CANCELLED"
 
 
-def test_a_stuck_exit_is_told_and_never_taken_back(
+def test_stuck_exit_is_reported_and_never_cancelled(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -177,7 +175,7 @@ def test_a_stuck_exit_is_told_and_never_taken_back(
     assert state(leaving) == ("SUBMITTED", "STUCK_ESCALATED", "")
 
 
-def test_a_limit_order_may_rest(
+def test_working_limit_order_is_not_stuck(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -192,7 +190,7 @@ def test_a_limit_order_may_rest(
     assert state(order) == ("SUBMITTED", "", "")
 
 
-def test_a_cancel_that_nobody_answers_is_asked_again_looked_up_and_told_once(
+def test_unanswered_cancel_is_retried_looked_up_and_reported_once(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     ticket = accepted(entry, broker)
@@ -207,17 +205,17 @@ def test_a_cancel_that_nobody_answers_is_asked_again_looked_up_and_told_once(
         factories.pass_time(until_the_next)
     cancels = [name for name, _ in broker.calls if name == "cancel"]
     lookups = [name for name, _ in broker.calls if name == "find_order"]
-    assert (len(cancels), len(lookups)) == (6, 4)  # from the third ask on
-    assert [told for _, told in asked] == [0, 0, 0, 1, 1, 1]
+    assert (len(cancels), len(lookups)) == (6, 4)  # from the third request on
+    assert [alerts for _, alerts in asked] == [0, 0, 0, 1, 1, 1]
     assert state(entry)[:2] == ("CANCEL_REQUESTED", "CANCEL_UNANSWERED")
-    broker.end(ticket, "CANCELLED")  # told to nobody
+    broker.end(ticket, "CANCELLED")  # without a report
     process_pending_actions()
     sweeps.query_unknown_orders(runtime.dispatcher)
     assert state(entry)[0] == "CANCELLED"
 
 
 # ---- never late ----------------------------------------------------------------------------------
-def test_a_signal_whose_validity_passes_before_it_is_sent_is_expired_and_never_sent(
+def test_order_of_an_expired_signal_expires_and_is_never_sent(
     alice: ExecutionConnection, feed: Feed, broker: FakeBroker
 ) -> None:
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=30))

@@ -1,4 +1,4 @@
-"""What is done for rows that nobody answers for: take over, ask, prove absence, look again."""
+"""Sweeps for orders without a live owner: take over, look up, confirm absence, retry."""
 
 from datetime import timedelta
 from decimal import Decimal as D
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def entry(alice: ExecutionConnection, feed: Feed) -> Order:
-    """SUBMITTING, under a live lease, nothing told yet; its call never reached the broker."""
+    """SUBMITTING, under a live lease, without reports; its call never reached the broker."""
     factories.signal(feed)
     factories.live_lease()
     factories.claim_all()
@@ -41,12 +41,12 @@ def ask(runtime: trading_runtime.TradingRuntime) -> int:
     return sweeps.query_unknown_orders(runtime.dispatcher)
 
 
-def test_nothing_is_taken_from_a_live_process_that_may_still_answer(entry: Order) -> None:
+def test_order_of_a_live_process_is_not_taken_over(entry: Order) -> None:
     assert sweeps.mark_orphaned_unknown("another") == 0
     assert state(entry) == ("SUBMITTING", "", 0)
 
 
-def test_a_dead_processes_order_is_taken_over_and_its_late_decision_bounces(entry: Order) -> None:
+def test_order_of_a_dead_process_is_taken_over_and_its_late_decision_ignored(entry: Order) -> None:
     run("DELETE FROM execution_workerlease")
     assert sweeps.mark_orphaned_unknown("another") == 1
     assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
@@ -56,20 +56,20 @@ def test_a_dead_processes_order_is_taken_over_and_its_late_decision_bounces(entr
     assert state(entry)[0] == "UNKNOWN"
 
 
-def test_a_dead_processes_late_fact_is_accepted(entry: Order) -> None:
+def test_late_fact_of_a_dead_process_is_accepted(entry: Order) -> None:
     run("DELETE FROM execution_workerlease")
     sweeps.mark_orphaned_unknown("another")
     factories.apply(factories.fill_report(entry, 100, "f1"))
     assert state(entry)[0] == "FILLED"
 
 
-def test_an_order_past_answer_by_is_taken_over_though_its_process_lives(entry: Order) -> None:
+def test_order_past_answer_by_is_taken_over_from_a_live_process(entry: Order) -> None:
     factories.pass_time(60)
     factories.live_lease()
     assert sweeps.mark_orphaned_unknown("another") == 1
 
 
-def test_an_absence_seen_before_answer_by_proves_nothing(
+def test_absence_before_answer_by_does_not_count(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     run("DELETE FROM execution_workerlease")
@@ -78,7 +78,7 @@ def test_an_absence_seen_before_answer_by_proves_nothing(
     assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
 
 
-def test_an_absence_proves_nothing_while_its_broker_may_still_take_the_order(
+def test_absence_does_not_count_while_the_broker_may_still_accept(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     """However small the gap between two look-ups is, the broker states how long it takes."""
@@ -92,7 +92,7 @@ def test_an_absence_proves_nothing_while_its_broker_may_still_take_the_order(
     assert state(entry) == ("UNKNOWN", "WORKER_LOST", 1)
 
 
-def test_an_entry_proven_absent_twice_with_a_gap_has_never_arrived(
+def test_entry_absent_twice_with_a_gap_never_arrived(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
     factories.pass_time(60)
@@ -107,7 +107,7 @@ def test_an_entry_proven_absent_twice_with_a_gap_has_never_arrived(
     assert factories.events("order.failed") == [{"code": "NEVER_ARRIVED"}]
 
 
-def test_two_who_ask_at_the_same_time_prove_absence_once(
+def test_two_concurrent_look_ups_confirm_absence_once(
     entry: Order,
     runtime: trading_runtime.TradingRuntime,
     broker: FakeBroker,
@@ -118,9 +118,9 @@ def test_two_who_ask_at_the_same_time_prove_absence_once(
     found = rows(
         sweeps.CLAIM_LOOKUPS,
         {"first": 0, "longest": 0, "claim": 0, "worker_id": "", **held_lanes_parameters()},
-    )  # one asks, slowly
+    )  # one process looks up, slowly
     assert [row.id for row in found] == [entry.pk]
-    ask(runtime)  # the other meanwhile asks and writes its proof
+    ask(runtime)  # the other one meanwhile looks up and stores its absence confirmation
     stale = {
         "ids": [entry.pk],
         "fences": [found[0].fence],
@@ -131,7 +131,7 @@ def test_two_who_ask_at_the_same_time_prove_absence_once(
     assert state(entry) == ("UNKNOWN", "WORKER_LOST", 1)
 
 
-def test_a_read_that_fails_proves_nothing(
+def test_failed_look_up_confirms_nothing(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.pass_time(60)
@@ -141,7 +141,7 @@ def test_a_read_that_fails_proves_nothing(
     assert state(entry)[2] == 0
 
 
-def test_what_the_broker_finds_is_written(
+def test_order_found_by_a_look_up_is_written(
     entry: Order,
     runtime: trading_runtime.TradingRuntime,
     broker: FakeBroker,
@@ -155,7 +155,7 @@ def test_what_the_broker_finds_is_written(
 
 
 def sent(order: Order) -> OrderRequest:
-    """The request as it would have left."""
+    """Return the request as it would have been sent."""
     return OrderRequest(
         client_order_id=order.client_order_id or "",
         connection_id=str(order.connection_id),
@@ -169,16 +169,16 @@ def sent(order: Order) -> OrderRequest:
     )
 
 
-def test_what_only_the_stream_told_is_looked_up_when_our_own_answer_was_lost(
+def test_order_reported_by_the_stream_only_is_looked_up(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
-    """The lost answer had a fill that nobody else tells of."""
+    """The lost answer had a fill that no other source reports."""
     ticket = broker.receive(sent(entry))
     broker.execute(ticket, D(50))
     broker.publish(broker.end(ticket, "CANCELLED"))
     drain_events()
     assert state(entry)[0] == "CANCELLED"
-    assert (entry.filled_quantity, ask(runtime)) == (0, 0)  # the answer may still come
+    assert (entry.filled_quantity, ask(runtime)) == (0, 0)  # the answer may still arrive
     factories.pass_time(60)
     assert ask(runtime) == 1
     assert state(entry)[0] == "CANCELLED"
@@ -187,7 +187,7 @@ def test_what_only_the_stream_told_is_looked_up_when_our_own_answer_was_lost(
     assert ask(runtime) == 0
 
 
-def test_what_the_stream_told_is_not_looked_up_when_the_answer_came_too(
+def test_order_reported_by_stream_and_answer_is_not_looked_up(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     ticket = broker.receive(sent(entry))
@@ -201,7 +201,7 @@ def test_what_the_stream_told_is_not_looked_up_when_the_answer_came_too(
     assert ask(runtime) == 0
 
 
-def test_an_exit_proven_absent_is_sent_again_under_the_same_id(
+def test_exit_confirmed_absent_is_sent_again_with_the_same_id(
     alice: ExecutionConnection, feed: Feed, runtime: trading_runtime.TradingRuntime
 ) -> None:
     position = factories.filled(factories.signal(feed))
@@ -220,7 +220,7 @@ def test_an_exit_proven_absent_is_sent_again_under_the_same_id(
     assert again.request.fence > first.request.fence
 
 
-def test_a_row_is_due_again_only_when_its_bell_was_not_heard(
+def test_order_is_due_again_only_when_its_message_was_lost(
     alice: ExecutionConnection, feed: Feed
 ) -> None:
     factories.signal(feed)
@@ -229,16 +229,16 @@ def test_a_row_is_due_again_only_when_its_bell_was_not_heard(
     assert sweeps.due(10) == [Order.objects.get().pk]
 
 
-def test_the_exits_worker_looks_for_exits_only(alice: ExecutionConnection, feed: Feed) -> None:
+def test_exits_worker_polls_exits_only(alice: ExecutionConnection, feed: Feed) -> None:
     position = factories.filled(factories.signal(feed))
     leaving = close_position(position.pk)
     factories.signal(feed)
     factories.pass_time(2)
     assert sweeps.due(10, exits_only=True) == [leaving]
-    assert sweeps.due(10)[0] == leaving  # and they come first for everyone
+    assert sweeps.due(10)[0] == leaving  # and exits come first for all workers
 
 
-def test_an_acceptance_ends_the_asking(
+def test_acceptance_ends_the_look_ups(
     entry: Order, runtime: trading_runtime.TradingRuntime, broker: FakeBroker
 ) -> None:
     factories.apply(factories.report(entry, ReportKind.UNKNOWN, fence=entry.fence))
@@ -247,14 +247,14 @@ def test_an_acceptance_ends_the_asking(
     assert ask(runtime) == 0
 
 
-def test_an_absence_beyond_the_brokers_memory_is_left_to_people(
+def test_absence_beyond_the_look_up_window_is_left_to_a_person(
     entry: Order, runtime: trading_runtime.TradingRuntime
 ) -> None:
-    factories.pass_time(2 * 24 * 3600)  # the double is sure of one day
+    factories.pass_time(2 * 24 * 3600)  # the fake broker's look-up window is one day
     sweeps.mark_orphaned_unknown("another")
     ask(runtime)
     factories.pass_time(60)
     ask(runtime)
     assert state(entry) == ("UNKNOWN", "WORKER_LOST", 0)
-    drift = DriftItem.objects.get()  # asked twice, told once
+    drift = DriftItem.objects.get()  # looked up twice, reported once
     assert (drift.kind, drift.order_id) == (Code.LOOKUP_WINDOW_EXCEEDED, entry.pk)

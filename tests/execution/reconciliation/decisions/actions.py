@@ -1,4 +1,4 @@
-"""What tests of decisions do at the broker, and how they look at what came of it."""
+"""Actions at the broker and checks of their outcome, for tests of decisions."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -16,7 +16,7 @@ TAGGED = "abcdefghijklmn0"
 
 
 def foreign_position(broker: FakeBroker, cid: str = "by hand", **fields: object) -> Ticket:
-    """Somebody else's position of 50 EUR/USD on the same account."""
+    """A foreign position of 50 EUR/USD on the same account."""
     known = broker.tickets[0].request
     ticket = broker.receive(replace(known, client_order_id=cid, quantity=D(50), **fields))  # type: ignore[arg-type]
     broker.execute(ticket)
@@ -33,7 +33,7 @@ def tag(broker: FakeBroker) -> str:
 
 
 def send_exits(broker: FakeBroker) -> None:
-    """Those that share a position at the broker wait for its word first."""
+    """Positions that share a broker position wait for the broker's report first."""
     for _ in range(2):
         for outgoing in factories.claim_all():
             factories.answer(outgoing, broker.fill_at_once(outgoing.request))
@@ -42,7 +42,7 @@ def send_exits(broker: FakeBroker) -> None:
 
 
 def assert_settled(broker: FakeBroker) -> None:
-    """After everything: both sides agree, nothing is open in the inbox, the audit is clean."""
+    """Assert the final state: both sides agree, no drift item is open, the audit is clean."""
     factories.pass_time(6)
     assert reconcile() == 0
     assert not DriftItem.objects.filter(state="OPEN").exists()

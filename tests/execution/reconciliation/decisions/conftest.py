@@ -1,4 +1,4 @@
-"""A position that both sides have, its owner, and one whose levels were moved at the broker."""
+"""Fixtures: a position on both sides, its owner, and one with levels moved at the broker."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -21,7 +21,7 @@ def position(
     runtime: trading_runtime.TradingRuntime,
     broker: FakeBroker,
 ) -> ExecutionPosition:
-    """100 EUR/USD, ours and the broker's."""
+    """A position of 100 EUR/USD, ours and the broker's."""
     found = factories.filled(factories.signal(feed))
     factories.pass_time(1)
     return found

@@ -1,4 +1,4 @@
-"""Differences that are decided: the broker's side is taken over as a trade of ours."""
+"""Decisions on drift: adopt the broker's position or order as our trade."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -35,7 +35,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_position_opened_by_hand_becomes_a_trade_like_any_other(
+def test_manual_position_becomes_a_normal_trade(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     ticket = foreign_position(broker, stop_loss=D("1.08000"))
@@ -47,7 +47,7 @@ def test_a_position_opened_by_hand_becomes_a_trade_like_any_other(
     signal = Signal.objects.get(pk=adopted.signal_id)
     assert (signal.origin, signal.feed.is_public, signal.candidate_count) == ("DRIFT", False, 1)
     assert signal.feed.owner == owner
-    assert Order.objects.filter(signal=signal).count() == 1  # no other account hears of it
+    assert Order.objects.filter(signal=signal).count() == 1  # no other account gets an order
     assert Fill.objects.get(order__signal=signal).inferred
     item.refresh_from_db()
     assert (item.state, item.decision, item.decided_by) == ("RESOLVED", "ADOPT", owner)
@@ -61,10 +61,10 @@ def test_a_position_opened_by_hand_becomes_a_trade_like_any_other(
     assert_settled(broker)
 
 
-def test_adopted_trades_never_go_to_a_feed_of_somebody_elses(
+def test_adopted_trade_never_uses_a_feed_of_another_owner(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
-    """Anybody may name a feed as he likes; its owner reads its signals and closes them."""
+    """Feed names are free; the feed's owner could read the signals and close them."""
     thief = make.user()
     theirs = create_feed(owner=thief, name="Adopted trades", slug=f"adopted-{owner.pk}")
     foreign_position(broker)
@@ -77,7 +77,7 @@ def test_adopted_trades_never_go_to_a_feed_of_somebody_elses(
     assert Signal.objects.filter(origin="DRIFT").values("feed").distinct().count() == 1
 
 
-def test_levels_can_be_given_to_what_is_adopted(
+def test_adopted_position_can_get_levels(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     foreign_position(broker, stop_loss=None)
@@ -85,13 +85,13 @@ def test_levels_can_be_given_to_what_is_adopted(
     for wrong in (Levels(stop_loss=D("1.2")), Levels(take_profit=D("1.0"))):
         with pytest.raises(InvalidInputError):
             drift_decisions.adopt(item.pk, by=owner, levels=wrong)
-    assert Signal.objects.count() == 1  # nothing of a refused one was kept
+    assert Signal.objects.count() == 1  # a refused adoption stores nothing
     drift_decisions.adopt(item.pk, by=owner, levels=Levels(stop_loss=D("1.095")))
     adopted = ExecutionPosition.objects.latest("id")
     assert (adopted.sl, adopted.sl_guardian, adopted.broker_sl) == (D("1.095"), "ENGINE", None)
 
 
-def test_what_its_owner_closes_there_after_the_adoption_is_heard(
+def test_close_by_the_owner_after_adoption_is_booked(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     ticket = foreign_position(broker, cid="")
@@ -104,7 +104,7 @@ def test_what_its_owner_closes_there_after_the_adoption_is_heard(
     assert_settled(broker)
 
 
-def test_an_orphan_with_our_tag_is_adopted_with_its_own_executions(
+def test_orphan_with_our_tag_is_adopted_with_its_executions(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     ticket = foreign_position(broker, cid=tag(broker))
@@ -120,7 +120,7 @@ def test_an_orphan_with_our_tag_is_adopted_with_its_own_executions(
     assert_settled(broker)
 
 
-def test_an_orphan_that_rests_is_adopted_as_an_order(
+def test_working_orphan_is_adopted_as_an_order(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     known = broker.tickets[0].request
@@ -136,7 +136,7 @@ def test_an_orphan_that_rests_is_adopted_as_an_order(
     assert_settled(broker)
 
 
-def test_a_stream_that_tells_of_an_adopted_ones_exit_closes_it(
+def test_stream_report_of_an_exit_closes_an_adopted_position(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     ticket = foreign_position(broker, cid=tag(broker))

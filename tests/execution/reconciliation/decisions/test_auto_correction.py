@@ -1,4 +1,4 @@
-"""Differences that a connection may correct by itself, and those that it never does."""
+"""Drift that a connection may correct automatically, and drift that it never does."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -23,7 +23,7 @@ from tests.execution.reconciliation.decisions.actions import (
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_nothing_is_corrected_unless_it_is_allowed(
+def test_nothing_is_corrected_unless_enabled(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     broker.fills_horizon = None
@@ -36,7 +36,7 @@ def test_nothing_is_corrected_unless_it_is_allowed(
     assert position.quantity == 100
 
 
-def test_a_quantity_that_shrank_is_corrected_when_it_was_seen_twice(
+def test_smaller_quantity_is_corrected_when_seen_twice(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     allow_auto_correction()
@@ -58,7 +58,7 @@ def test_a_quantity_that_shrank_is_corrected_when_it_was_seen_twice(
 def test_levels_are_corrected_and_none_is_lost(
     moved: ExecutionPosition, broker: FakeBroker, there: D | None
 ) -> None:
-    """What its owner moved is theirs to move; what is gone is put back."""
+    """Levels that the owner moved are adopted; missing ones are restored."""
     allow_auto_correction()
     broker.tickets[0].request = replace(broker.tickets[0].request, stop_loss=there)
     reconcile()
@@ -71,7 +71,7 @@ def test_levels_are_corrected_and_none_is_lost(
     assert_settled(broker)
 
 
-def test_unknown_positions_and_more_than_ours_are_never_taken_by_itself(
+def test_unknown_positions_and_larger_quantities_are_never_auto_corrected(
     position: ExecutionPosition, broker: FakeBroker
 ) -> None:
     allow_auto_correction()

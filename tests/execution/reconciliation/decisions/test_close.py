@@ -1,4 +1,4 @@
-"""Differences that are decided: what is not wanted is closed or cancelled, once."""
+"""Decisions on drift: close or cancel at the broker, once."""
 
 import asyncio
 from dataclasses import replace
@@ -39,7 +39,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_an_unknown_position_that_is_not_wanted_is_closed_there_once(
+def test_unwanted_unknown_position_is_closed_at_the_broker_once(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     foreign_position(broker)
@@ -55,7 +55,7 @@ def test_an_unknown_position_that_is_not_wanted_is_closed_there_once(
     assert_settled(broker)
 
 
-def test_an_orphan_that_rests_is_cancelled(
+def test_working_orphan_is_cancelled(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     known = broker.tickets[0].request
@@ -70,7 +70,7 @@ def test_an_orphan_that_rests_is_cancelled(
     )  # fmt: skip
 
 
-def test_ours_is_closed_by_a_word_where_the_broker_has_none(
+def test_missing_position_is_closed_by_decision(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     broker.fills_horizon = None
@@ -82,7 +82,7 @@ def test_ours_is_closed_by_a_word_where_the_broker_has_none(
     assert_settled(broker)
 
 
-def test_ours_is_not_closed_by_a_word_while_an_exit_is_under_way(
+def test_missing_position_is_not_closed_by_decision_while_an_exit_is_in_flight(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     broker.fills_horizon = None
@@ -94,7 +94,7 @@ def test_ours_is_not_closed_by_a_word_while_an_exit_is_under_way(
         drift_decisions.close(item.pk, by=owner)
 
 
-def test_an_order_that_the_broker_lacks_is_ended_by_a_word(
+def test_missing_order_is_ended_by_decision(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -110,7 +110,7 @@ def test_an_order_that_the_broker_lacks_is_ended_by_a_word(
     assert (order.status, order.reason) == ("CANCELLED", "DRIFT_DECIDED")
 
 
-def test_what_rests_though_it_has_ended_here_is_cancelled_by_the_next_comparison(
+def test_order_ended_here_and_working_there_is_cancelled_by_reconciliation(
     alice: ExecutionConnection,
     feed: Feed,
     runtime: trading_runtime.TradingRuntime,
@@ -124,19 +124,19 @@ def test_what_rests_though_it_has_ended_here_is_cancelled_by_the_next_comparison
     factories.pass_time(1)
     item = drift_item("ORDER_STILL_WORKING")
     reconcile()
-    assert broker.tickets[0].status == "WORKING"  # nobody has decided yet
+    assert broker.tickets[0].status == "WORKING"  # no decision yet
     assert drift_decisions.close(item.pk, by=owner).needs_comparison
     reconcile()
     item.refresh_from_db()
     assert (broker.tickets[0].status, item.state) == ("CANCELLED", "RESOLVED")
 
 
-def test_a_cancel_keeps_its_lane_busy_and_has_its_time_from_when_it_has_its_place(
+def test_cancel_keeps_its_lane_busy_and_its_time_out_starts_with_its_slot(
     alice: ExecutionConnection, runtime: trading_runtime.TradingRuntime, broker: FakeBroker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    """One place: the second waits for the first, and its time has not run out meanwhile. While one
-    is under way its lane is not given back."""
+    """One slot: the second waits for the first, and its time-out does not start meanwhile.
+    While one is under way its lane is not released."""
     monkeypatch.setattr(broker_queries, "MAX_PER_HOST", 1)
     monkeypatch.setattr(broker_queries, "MIN_PER_HOST", 1)
     sent: list[tuple[float, bool]] = []

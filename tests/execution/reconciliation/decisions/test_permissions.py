@@ -1,4 +1,4 @@
-"""Differences that are decided: ignoring, who may decide, and what fits."""
+"""Decisions on drift: ignoring, permissions, and applicable actions."""
 
 from decimal import Decimal as D
 
@@ -21,7 +21,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_what_is_ignored_stays_ignored_until_it_changes(
+def test_ignored_item_stays_ignored_until_it_changes(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     broker.fills_horizon = None
@@ -56,7 +56,7 @@ def test_only_the_owner_or_an_operator_decides(
     drift_decisions.adopt(item.pk, by=make.user(is_staff=True))
 
 
-def test_an_action_that_does_not_fit_is_refused_with_its_code(moved: ExecutionPosition) -> None:
+def test_inapplicable_action_is_refused_with_its_code(moved: ExecutionPosition) -> None:
     with pytest.raises(FillcastError) as refused:
         drift_decisions.close(drift_item("LEVELS_DIFFER").pk, by=None)
     assert refused.value.code == "DRIFT_ACTION_NOT_APPLICABLE"

@@ -1,4 +1,4 @@
-"""A difference names its position, account and remedy wherever people read of it."""
+"""A difference names its position, account and remedy on each page and in each message."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -46,7 +46,7 @@ def browser(user: User) -> Client:
 
 
 def read_portal(item: DriftItem, owner: User) -> list[str]:
-    """The account's list leads to the page, which says what to do."""
+    """The account's list links to the page, which states what to do."""
     client = browser(owner)
     listed = html_of(client.get(f"/accounts/{item.connection_id}/"))
     assert f"/differences/{item.pk}/" in listed

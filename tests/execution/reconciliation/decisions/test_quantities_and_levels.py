@@ -1,4 +1,4 @@
-"""Differences that are decided: quantities and levels that are not the broker's."""
+"""Decisions on drift: different quantities and levels."""
 
 from decimal import Decimal as D
 
@@ -18,7 +18,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_smaller_quantity_is_taken_over(
+def test_smaller_quantity_is_adopted(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     broker.fills_horizon = None
@@ -32,7 +32,7 @@ def test_a_smaller_quantity_is_taken_over(
 
 
 @pytest.mark.parametrize("decision", ["adopt", "close"])
-def test_a_larger_quantity_becomes_a_trade_of_its_own_or_is_closed(
+def test_larger_quantity_becomes_a_separate_trade_or_is_closed(
     position: ExecutionPosition, broker: FakeBroker, owner: User, decision: str
 ) -> None:
     broker.fills_horizon = None
@@ -46,14 +46,14 @@ def test_a_larger_quantity_becomes_a_trade_of_its_own_or_is_closed(
     assert_settled(broker)
 
 
-def test_moved_levels_are_taken_over(moved: ExecutionPosition, broker: FakeBroker) -> None:
+def test_moved_levels_are_adopted(moved: ExecutionPosition, broker: FakeBroker) -> None:
     drift_decisions.adopt(drift_item("LEVELS_DIFFER").pk, by=None)
     moved.refresh_from_db()
     assert (moved.sl, moved.broker_sl, moved.sl_guardian) == (D("1.085"), D("1.085"), "BROKER")
     assert_settled(broker)
 
 
-def test_moved_levels_are_put_back(moved: ExecutionPosition, broker: FakeBroker) -> None:
+def test_moved_levels_are_restored(moved: ExecutionPosition, broker: FakeBroker) -> None:
     assert drift_decisions.relink(drift_item("LEVELS_DIFFER").pk, by=None).has_pending_actions
     services.process_pending_actions()
     moved.refresh_from_db()

@@ -1,4 +1,4 @@
-"""Differences that are decided: what looks unknown is really one of ours."""
+"""Decisions on drift: relink an unknown position or order to our row."""
 
 from dataclasses import replace
 from decimal import Decimal as D
@@ -32,7 +32,7 @@ from users.models import User
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_an_unknown_position_is_really_that_of_an_entry_that_was_given_up(
+def test_unknown_position_is_relinked_to_an_abandoned_entry(
     position: ExecutionPosition, broker: FakeBroker, feed: Feed, owner: User
 ) -> None:
     factories.signal(feed)
@@ -48,7 +48,7 @@ def test_an_unknown_position_is_really_that_of_an_entry_that_was_given_up(
     assert ExecutionPosition.objects.get(signal=order.signal).broker_position_id == ticket.number
 
 
-def test_one_of_the_brokers_is_linked_with_one_of_ours(
+def test_unknown_position_is_relinked_to_a_position_of_ours(
     feed: Feed,
     alice: ExecutionConnection,
     runtime: trading_runtime.TradingRuntime,
@@ -62,13 +62,13 @@ def test_one_of_the_brokers_is_linked_with_one_of_ours(
     broker.rest(replace(one.request, client_order_id=tag + TAGGED))
     item = drift_item("UNKNOWN_ORDER")
     drift_decisions.relink(item.pk, by=owner, order_id=one.request.order_id)
-    DriftItem.objects.filter(pk=item.pk).update(state="OPEN")  # somebody decides once more
+    DriftItem.objects.filter(pk=item.pk).update(state="OPEN")  # a second decision
     with pytest.raises(ConflictError) as refused:
         drift_decisions.relink(item.pk, by=owner, order_id=other.request.order_id)
     assert refused.value.code == "STATE_CONFLICT"
 
 
-def test_what_was_asked_about_the_id_before_proves_nothing_about_the_linked_one(
+def test_look_ups_of_the_old_id_do_not_count_for_the_relinked_order(
     feed: Feed,
     alice: ExecutionConnection,
     runtime: trading_runtime.TradingRuntime,
@@ -99,10 +99,10 @@ def test_what_was_asked_about_the_id_before_proves_nothing_about_the_linked_one(
 
 
 @pytest.mark.parametrize("cid", ["rewritten", TAGGED])
-def test_an_entry_of_a_restored_database_that_was_sent_after_all(
+def test_sent_entry_of_a_restored_database_is_relinked(
     position: ExecutionPosition, broker: FakeBroker, feed: Feed, owner: User, cid: str
 ) -> None:
-    """The backup shows it unsent and never sized; a person sees that the broker has it."""
+    """The backup has it unsent and never sized; a person sees it at the broker."""
     forgotten = factories.signal(feed)
     Order.objects.filter(signal=forgotten).update(
         status="EXPIRED", reason="RESTORED_UNSENT", done_at="2020-01-01T00:00Z"
@@ -119,7 +119,7 @@ def test_an_entry_of_a_restored_database_that_was_sent_after_all(
     assert_settled(broker)
 
 
-def test_an_unknown_position_is_really_one_of_ours_under_another_number(
+def test_unknown_position_is_ours_under_another_id(
     position: ExecutionPosition, broker: FakeBroker, owner: User
 ) -> None:
     broker.fills_horizon = None
@@ -129,7 +129,9 @@ def test_an_unknown_position_is_really_one_of_ours_under_another_number(
     unknown = drift_item("UNKNOWN_POSITION")
     with pytest.raises(FillcastError) as refused:
         drift_decisions.relink(unknown.pk, by=owner, position_id=position.pk)
-    assert refused.value.code == "DRIFT_TARGET_NOT_APPLICABLE"  # its own number is there as well
+    assert (
+        refused.value.code == "DRIFT_TARGET_NOT_APPLICABLE"
+    )  # its own id is at the broker as well
     broker.tickets.pop()
     DriftItem.objects.all().delete()
     ticket.number = "777"
@@ -141,7 +143,7 @@ def test_an_unknown_position_is_really_one_of_ours_under_another_number(
 
 
 @pytest.mark.parametrize("target", ["order_id", "position_id"])
-def test_what_does_not_fit_is_refused(
+def test_inapplicable_relink_is_refused(
     position: ExecutionPosition, broker: FakeBroker, owner: User, target: str
 ) -> None:
     foreign_position(broker)
