@@ -1,4 +1,4 @@
-"""What every broker adapter must do, as numbered checks that run over any of them.
+"""What every broker adapter must do, as numbered checks that run on any of them.
 
-The same checks run against a double, with trouble on demand, and against a real account.
+The same checks run on a fake broker with injected faults, and on a real account.
 """

@@ -1,4 +1,4 @@
-"""May the checks of docs/conformance.md be made on a connection's account now, and by whom?"""
+"""Decides whether the checks may run on a connection's account, and locks its session lane."""
 
 import os
 import socket
@@ -21,25 +21,25 @@ RENEWALS = 4  # in the time of a lease
 
 
 def guard_error(connection: ExecutionConnection) -> str:
-    """Return why not, and what to do; '' if they may.
+    """Return why the checks may not run and what to do, or '' if they may.
 
-    They place orders that no row of ours knows, so nobody else of ours may trade there meanwhile.
-    Asked before each check: it may be switched on again while they are made.
+    The checks place orders that have no row, so no worker may trade on the account meanwhile.
+    Call this before each check: the connection may be activated while they run.
     """
     if connection.is_active:
         return (
-            f"{connection.name} is switched on: workers trade on it and compare it. Switch it off,"
-            " run this, and switch it on again; it is compared before it trades."
+            f"{connection.name} is active: workers trade and reconcile it. Switch it off, run the"
+            " checks, then switch it on again; it is reconciled before it trades."
         )
     if ExecutionPosition.objects.filter(connection=connection, quantity__gt=0).exists():
-        return f"{connection.name} has open positions of ours. Close them first."
+        return f"{connection.name} has open positions. Close them first."
     if Order.objects.filter(connection=connection, done_at=None).exists():
-        return f"{connection.name} has orders of ours that have not ended. Cancel them first."
+        return f"{connection.name} has orders that have not ended. Cancel them first."
     return ""
 
 
 def guard_error_now(connection: ExecutionConnection) -> str:
-    """The same, as its row says now; for a thread of its own."""
+    """Read the connection again and return `guard_error`; for a separate thread."""
     try:
         return guard_error(ExecutionConnection.objects.get(pk=connection.pk))
     finally:
@@ -48,11 +48,11 @@ def guard_error_now(connection: ExecutionConnection) -> str:
 
 @contextmanager
 def exclusive_lock(lane: str) -> Iterator[Callable[[], bool]]:
-    """Hold a lane as its worker would; yields whether it still is ours. The general one is
-    everybody's.
+    """Hold a session lane like its worker. Yield a function that returns whether we still hold it.
 
-    Raises ConflictError NO_SESSION_WORKER where another process holds it, which would speak to the
-    account beside us: it makes the tests that its owner asks for, switched off or not.
+    The general lane needs no holder. Raises ConflictError NO_SESSION_WORKER if another process
+    holds the lane: it would call the same account, since it runs requested connection tests even
+    if the connection is switched off.
     """
     if lane == GENERAL:
         yield lambda: True
@@ -75,11 +75,11 @@ def exclusive_lock(lane: str) -> Iterator[Callable[[], bool]]:
 def _held_by_message(owner: str, lane: str) -> str:
     if lane.startswith(f"{SHARED}."):
         return (
-            f"{owner} holds lane {lane}, and would speak to the account as well. Stop the session"
-            " workers meanwhile, or make the checks in an installation without any: others of them"
-            " take the lane over as soon as one ends."
+            f"{owner} holds lane {lane} and would call the account too. Stop all session workers"
+            " meanwhile (another one takes the lane over when one stops), or run the checks in an"
+            " installation without session workers."
         )
-    return f"{owner} holds lane {lane}: stop that worker meanwhile."
+    return f"{owner} holds lane {lane}. Stop that worker while the checks run."
 
 
 def _renew(lanes: LaneLeaseManager, done: threading.Event) -> None:

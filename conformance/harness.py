@@ -1,7 +1,7 @@
-"""Where the checks play: an adapter, an account, and what can be made to happen at the broker.
+"""What the checks run on: an adapter, an account, and faults that can be injected at the broker.
 
-A stage tells for each thing that it cannot offer why (`lacks`); what needs it is then told as not
-applicable, with that reason, and never as passed.
+A harness gives the reason for each feature that it does not offer (`unavailable`). A check that
+needs such a feature is reported as not applicable with that reason, never as passed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,61 +13,65 @@ from brokers.types import ConnectionSpec, OrderRequest, Quote
 
 
 class NotApplicable(Exception):
-    """A check cannot be made here; its text says why."""
+    """A check cannot run here; the text says why."""
 
 
 class HarnessFeature(StrEnum):
-    """What a stage may offer beside the account itself."""
+    """What a harness may offer besides the account itself."""
 
     JOURNAL = "a journal of what the broker accepted"
     PRICES = "prices that can be moved"
     SECOND = "a second account"
-    PASSWORD = "a wrong password"  # noqa: S105 (what is offered, not one)
-    HOST = "a host that nobody listens on"
-    ACCOUNT = "an account that there is not"
-    NEW_PROCESS = "our process beginning anew"
+    PASSWORD = "a wrong password"  # noqa: S105 (a feature's name)
+    HOST = "a host where no server listens"
+    ACCOUNT = "an account that does not exist"
+    NEW_PROCESS = "a restart of our process"
     RESTART = "a restart of the broker"
-    OWNER = "the owner's own hand"
-    EXECUTED_TWICE = "an order that the broker executes a second time"
-    EXTREMES = "orders that a broker must refuse, sent to it"
+    OWNER = "an action of the account's owner"
+    EXECUTED_TWICE = "an order that the broker executes twice"
+    EXTREMES = "orders that the broker must refuse"
 
 
 class InjectedFault(StrEnum):
-    """What can go wrong at a broker, on demand. `begin` starts it, `end` ends all of it."""
+    """A fault at the broker. `Harness.begin` starts one, `Harness.end` ends all."""
 
     REFUSED = "the next order is refused"
-    LOST = "the next order does not arrive, and nothing answers"
-    NO_ANSWER = "the next order is taken, and nothing answers"
-    CUT = "the next order is taken, and the line breaks before the answer"
-    LATE = "the next order is taken, and answered after our time-out"
-    HALF = "the next order is taken, and half of an answer comes"
-    UNLISTED = "the next order is taken, and answered with a code that nobody lists"
+    LOST = "the next order does not arrive, and no reply comes"
+    NO_ANSWER = "the next order is accepted, and no reply comes"
+    CUT = "the next order is accepted, and the connection breaks before the reply"
+    LATE = "the next order is accepted, and the reply comes after our time-out"
+    HALF = "the next order is accepted, and only half of the reply comes"
+    UNLISTED = "the next order is accepted, and the reply has an undocumented code"
     PIECES = "orders are filled in three executions"
-    PARTIAL = "orders find half of their quantity, and no more for now"
+    PARTIAL = "orders are filled for half of their quantity and then wait"
     OVERTAKEN = "the next cancel arrives after a fill"
-    REPLAY = "executions that were told are told once more"
-    READS = "reads are answered in part"
+    REPLAY = "executions that were reported are reported again"
+    READS = "reads get only a part of their reply"
     CLOSED = "the market is closed"
     NO_MONEY = "the account has no money"
     DISABLED = "trading is not allowed"
     DOWN = "the broker cannot be reached"
     STOPS_NEAR = "stops must keep a distance from the price"
-    DROPS_LEVELS = "orders and changes are taken, and their stops and targets fall away"
-    DROPS_LATER = "the stops and targets of what is open fall away, long after they were confirmed"
+    DROPS_LEVELS = "orders and changes are accepted, but their stops and targets are dropped"
+    DROPS_LATER = (
+        "the stops and targets of open positions are dropped, long after their confirmation"
+    )
     SKEW = "the broker's clock is ten minutes ahead of ours"
     SLOW = "the broker's clock is ten minutes behind ours"
 
 
 class Harness:
-    """One account at one broker. A stage of a double derives from it and overrides what it offers.
+    """One account at one broker. A fake broker's harness derives from this and overrides features.
 
-    symbol: the broker's own name of what is traded; quantity: of a usual order, base units, at
-    least three steps and below the maximum; halves of it are traded too.
-    patience: seconds until what the broker has done is known to everybody here.
-    absence: seconds until a look-up may be sure that an order never arrived.
-    drop_seen: seconds until an event tells that a stop has fallen away; a polled broker's positions
-    show it at once, so that the poll's interval is the bound there.
-    far: how far from the price an order surely rests, as a part of it.
+    symbol: the broker's name of what is traded.
+    quantity: of a usual order, in base units; at least three steps and below the maximum. Checks
+    also trade half of it.
+    patience: seconds until every read shows what the broker has done.
+    absence: seconds until a look-up may state that an order never arrived.
+    drop_visible: seconds until an event reports a dropped stop. The positions of a polled broker
+    show it at once, so the poll interval is the limit there.
+    far: a distance from the price at which a limit order certainly stays open, as a share of it.
+    unavailable: why a feature or fault is missing.
     """
 
     name = ""
@@ -84,64 +88,69 @@ class Harness:
     unavailable: Mapping[HarnessFeature | InjectedFault, str]
 
     async def quote(self) -> Quote:
-        """The price now. Raises ReadFailed; NotApplicable where none can be had."""
+        """Return the current price. Raises ReadFailed, or NotApplicable if there is no quote."""
         if self.adapter.capabilities(self.spec).quotes:
             return await self.adapter.quote(self.spec, self.symbol)
-        raise NotApplicable("the adapter tells no prices")
+        raise NotApplicable("the adapter provides no prices")
 
     async def accepted(self, client_order_id: str) -> int:
-        """How often the broker has accepted an order with this id. For Offer.JOURNAL."""
+        """Return how often the broker accepted an order with this id. Needs JOURNAL."""
         raise NotImplementedError
 
     async def move(self, factor: Decimal) -> None:
-        """Move the price to this multiple of the first one; returns when the broker has seen it.
+        """Move the price to this multiple of the first one; return when the broker uses it.
 
-        For Offer.PRICES."""
+        Needs PRICES.
+        """
         raise NotImplementedError
 
     async def gap(self, factor: Decimal) -> None:
-        """The next order finds the price at this multiple of the first one, after the adapter has
-        looked at it for the last time. Where adapters look at none before they send, moving it now
-        is the same. Raises NotApplicable where the broker bounds no fill. For Offer.PRICES."""
+        """Move the price to this multiple of the first one, after the adapter's last price check.
+
+        The next order meets that price. If the adapter checks no price before it sends, this is the
+        same as `move`. Raises NotApplicable if the broker enforces no worst price. Needs PRICES.
+        """
         if self.adapter.capabilities(self.spec).keeps_worst_price:
-            raise NotApplicable("the price cannot be moved between the adapter's look and the fill")
+            raise NotApplicable("the price cannot move between the adapter's check and the fill")
         await self.move(factor)
 
     async def second(self) -> ConnectionSpec:
-        """Another account at the same broker, for the same adapter. For Offer.SECOND."""
+        """Return another account at the same broker, for the same adapter. Needs SECOND."""
         raise NotImplementedError
 
     async def with_mistake(self, what: HarnessFeature) -> ConnectionSpec:
-        """The connection with a mistake: Offer.PASSWORD, HOST or ACCOUNT."""
+        """Return the connection with one wrong value. Needs PASSWORD, HOST or ACCOUNT."""
         raise NotImplementedError
 
     async def new_process(self) -> None:
-        """Our process begins anew: `adapter` has nothing in its memory. For Offer.ANEW."""
+        """Simulate a restart of our process: `adapter` is a new object. Needs NEW_PROCESS."""
         raise NotImplementedError
 
     async def restart(self) -> None:
-        """The broker's process ends and comes again with its books. For Offer.RESTART."""
+        """Restart the broker; it keeps its books. Needs RESTART."""
         raise NotImplementedError
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        """The account's owner closes a position by hand. For Offer.OWNER."""
+        """Close a position as the account's owner would, at the broker. Needs OWNER."""
         raise NotImplementedError
 
     async def execute_again(self, request: OrderRequest) -> None:
-        """The broker executes a market order once more, under the same id. For Offer.AGAIN."""
+        """Make the broker execute a market order again, with the same id. Needs EXECUTED_TWICE."""
         raise NotImplementedError
 
-    async def begin(self, trouble: InjectedFault) -> None:
-        """Make trouble from now on; what concerns "the next order" only that one."""
+    async def begin(self, fault: InjectedFault) -> None:
+        """Start a fault; one that names "the next order" affects only that order."""
         raise NotImplementedError
 
     async def half(self) -> Sequence[str]:
-        """Pieces of the half answer that Trouble.HALF has sent, as a person must be able to read
-        them. Raises NotApplicable where none of it reaches the adapter. For Trouble.HALF."""
-        raise NotApplicable("the stage does not say what half it sent")
+        """Return parts of the reply that HALF cut, which the outcome's text must contain.
+
+        Raises NotApplicable if no part of it reaches the adapter. Needs HALF.
+        """
+        raise NotApplicable("the harness does not report which half it sent")
 
     async def clear(self, placed: Sequence[OrderRequest]) -> None:
-        """A check is over: undo what it placed. Nothing where the stage is torn down anyway."""
+        """Undo what a check placed. Does nothing if the harness is discarded after each check."""
 
     async def end(self) -> None:
-        """All trouble is over, and the broker answers as it should."""
+        """End all faults: the broker works normally again."""

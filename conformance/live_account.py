@@ -1,7 +1,7 @@
-"""A real account as a stage: the smallest quantities, one account, and no trouble on demand.
+"""A real account as a harness: the smallest quantities, one account and no injected faults.
 
-What a check opened is closed when it is over, whatever became of it. While something is left that
-could not be cleared away nothing further is begun.
+After each check, passed or failed, its orders are cancelled and its positions closed. If that does
+not succeed, no further check starts.
 """
 
 import asyncio
@@ -26,28 +26,28 @@ from common.money import plain
 from conformance.harness import Harness, HarnessFeature, InjectedFault, NotApplicable
 from conformance.scenario import allow, new_id
 
-ON_DEMAND = "nobody can have that happen at a broker's own account"
+ON_DEMAND = "faults cannot be injected at a real broker"
 MISSING: dict[HarnessFeature | InjectedFault, str] = {
-    HarnessFeature.JOURNAL: "the broker does not show its journal",
-    HarnessFeature.PRICES: "the market is not ours to move",
-    HarnessFeature.SECOND: "one account takes part",
+    HarnessFeature.JOURNAL: "the broker's journal cannot be read",
+    HarnessFeature.PRICES: "the market's price cannot be moved",
+    HarnessFeature.SECOND: "there is only one account",
     HarnessFeature.PASSWORD: "wrong passwords may lock an account",
     HarnessFeature.HOST: "the connection's own settings are used",
     HarnessFeature.ACCOUNT: "the connection's own settings are used",
-    HarnessFeature.RESTART: "the broker is not ours to restart",
-    HarnessFeature.OWNER: "nobody sits before the broker's own program",
-    HarnessFeature.EXECUTED_TWICE: "nobody can have a broker execute an order twice",
-    HarnessFeature.EXTREMES: "if the broker took such an order it would be a real one",
+    HarnessFeature.RESTART: "the broker cannot be restarted",
+    HarnessFeature.OWNER: "no user acts at the broker",
+    HarnessFeature.EXECUTED_TWICE: "a real broker cannot be made to execute an order twice",
+    HarnessFeature.EXTREMES: "if the broker accepted such an order, it would be a real one",
 }
 CLEAR_SECONDS, CALL_SECONDS, POLL_SECONDS = 120.0, 30.0, 0.5
 
 
 class NotFlat(Exception):
-    """Something of the symbol is open that no check may touch, or that could not be closed."""
+    """Orders or positions of a check could not be closed; the text lists them."""
 
 
 class LiveAccount(Harness):
-    """One account. create: makes an adapter with nothing in its memory."""
+    """One account at a real broker."""
 
     name = "account"
     patience, absence = 30.0, 90.0
@@ -59,6 +59,7 @@ class LiveAccount(Harness):
         instrument: Instrument,
         quantity: Decimal | None = None,
     ) -> None:
+        """create: returns a new adapter. quantity: base units; None: the smallest divisible one."""
         self._create, self.adapter = create, create()
         self.spec, self.symbol = spec, instrument.symbol
         self.quantity = quantity or smallest_divisible(instrument)
@@ -70,42 +71,43 @@ class LiveAccount(Harness):
         self.adapter = self._create()
 
     async def opened(self) -> list[str]:
-        """What is open of the symbol at the broker, in words. Raises ReadFailed."""
+        """Describe the symbol's open positions and orders at the broker. Raises ReadFailed."""
         positions, orders = await self._open()
         return [
-            *(f"a position of {_describe(one)}" for one in positions),
-            *(f"a resting order of {_describe(one)}" for one in orders),
+            *(f"a position of {_describe(position)}" for position in positions),
+            *(f"a working order of {_describe(order)}" for order in orders),
         ]
 
     @contextlib.asynccontextmanager
     async def ready(self) -> AsyncIterator[Harness]:
-        """The stage for one more check. Raises NotApplicable once something was left."""
+        """Yield the harness for a check. Raises NotApplicable if something was left open."""
         if self.left:
-            raise NotApplicable(f"not begun: {self.left}")
+            raise NotApplicable(f"not started: {self.left}")
         yield self
 
     async def clear(self, placed: Sequence[OrderRequest]) -> None:
-        """Cancel what rests and close what is open of what a check placed; wait until it is so.
+        """Cancel a check's working orders and close its positions; wait until both are gone.
 
-        Raises NotFlat where that does not succeed; then people must look."""
+        Raises NotFlat if that does not succeed; then a person must check the account.
+        """
         if not placed:
             return
         try:
             async with asyncio.timeout(CLEAR_SECONDS):
-                while left := await self._clear_once(placed):
-                    self.left = f"{', '.join(left)} could not be cleared away"
+                while remaining := await self._clear_once(placed):
+                    self.left = f"{', '.join(remaining)} could not be closed"
                     await asyncio.sleep(POLL_SECONDS)
         except TimeoutError as error:
             raise NotFlat(self.left) from error
         self.left = ""
 
     async def _clear_once(self, placed: Sequence[OrderRequest]) -> list[str]:
-        """Ask once for all that is still open to end. Returns what was."""
-        self.left = "what the last check opened may still be open"
+        """Try once to cancel and close everything; return what is still open."""
+        self.left = "positions or orders of the last check may still be open"
         try:
             positions, orders = await self._open()
         except ReadFailed as error:
-            return [f"what is open cannot be read ({error})"]
+            return [f"positions and orders that cannot be read ({error})"]
         for order in orders:
             await self._quietly(self._cancel(order))
         for position in positions:
@@ -116,8 +118,8 @@ class LiveAccount(Harness):
         async with asyncio.timeout(CALL_SECONDS):
             positions = await self.adapter.positions(self.spec)
             orders = await self.adapter.open_orders(self.spec)
-        held = [one for one in positions if one.symbol == self.symbol and one.quantity]
-        return held, [one for one in orders if one.symbol == self.symbol]
+        held = [p for p in positions if p.symbol == self.symbol and p.quantity]
+        return held, [order for order in orders if order.symbol == self.symbol]
 
     async def _cancel(self, order: BrokerOrder) -> None:
         change = CancelRequest(order.client_order_id, order.broker_order_id, order.symbol)
@@ -129,7 +131,7 @@ class LiveAccount(Harness):
         if can.exit_safety is ExitSafety.CANCEL_FIRST and can.native_stops:
             change = ModifyRequest(entry, held.broker_position_id, held.symbol, None, None)
             await self.adapter.modify(self.spec, change)
-        tifs = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC)  # as exits of ours leave
+        tifs = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC)  # as our exits are sent
         request = OrderRequest(
             client_order_id=new_id(),
             connection_id=self.spec.connection_id,
@@ -147,30 +149,30 @@ class LiveAccount(Harness):
         await self.adapter.submit(self.spec, request, allow)
 
     async def _quietly(self, call: Awaitable[None]) -> None:
-        """Make a call whose outcome the next look will show."""
+        """Make a call and ignore its errors: the next read shows the outcome."""
         with contextlib.suppress(BrokerError, TimeoutError):
             async with asyncio.timeout(CALL_SECONDS):
                 await call
 
 
-def _describe(one: BrokerPosition | BrokerOrder) -> str:
-    return f"{one.side} {plain(one.quantity)} {one.symbol}"
+def _describe(item: BrokerPosition | BrokerOrder) -> str:
+    return f"{item.side} {plain(item.quantity)} {item.symbol}"
 
 
 def smallest_divisible(instrument: Instrument) -> Decimal:
-    """The smallest quantity of which a half can be closed: base units, on the steps."""
+    """Return the smallest quantity of which half can be closed, in base units."""
     step = instrument.quantity_step
     steps = (instrument.quantity_min / step).to_integral_value(ROUND_CEILING)
     return 2 * max(steps, Decimal(2)) * step
 
 
 def choose_instrument(instruments: Sequence[Instrument], symbol: str) -> Instrument:
-    """The instrument of a name, or one that is traded much. Raises LookupError."""
+    """Return the instrument of a symbol or pair; '' for a liquid one. Raises LookupError."""
     if symbol:
-        found = [one for one in instruments if symbol in (one.symbol, one.pair)]
+        found = [item for item in instruments if symbol in (item.symbol, item.pair)]
     else:
         usual = ("EUR/USD", "BTC/USDT", "BTC/USD", "AAPL/USD")
-        found = [one for pair in usual for one in instruments if one.pair == pair]
+        found = [item for pair in usual for item in instruments if item.pair == pair]
         found = found or list(instruments)
     if not found:
         raise LookupError(f"the account does not list {symbol or 'anything'}")

@@ -1,4 +1,4 @@
-"""What is known of an account while a check plays: every answer is looked at."""
+"""Reads an account during a check and validates every reply."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -23,21 +23,22 @@ POLL_SECONDS, MAX_PAUSE = 0.01, 0.5
 
 
 class AccountObserver:
-    """Reads an account on a stage, and waits for what must come to be."""
+    """Reads the account of a harness, validates replies and waits for expected states."""
 
-    def __init__(self, stage: Harness) -> None:
-        self.harness = stage
-        self.can = stage.adapter.capabilities(stage.spec)
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.can = harness.adapter.capabilities(harness.spec)
         self.received: list[OrderReport] = []
         self.errors: list[BrokerError] = []
 
     @property
     def spec(self) -> ConnectionSpec:
+        """The connection under test."""
         return self.harness.spec
 
-    # ---- every answer is looked at ----------------------------------------------------------
+    # ---- every reply is validated -----------------------------------------------------------
     async def call(self, call: Awaitable[T], spec: ConnectionSpec | None = None) -> T:
-        """Make a call. Raises Failed if its answer or its error breaks a rule of all answers."""
+        """Make a call. Raises CheckFailed if its reply or error breaks a rule for all replies."""
         spec = spec or self.spec
         try:
             answer = await call
@@ -53,8 +54,9 @@ class AccountObserver:
             raise CheckFailed(wrong)
         return answer
 
-    # ---- what is known ----------------------------------------------------------------------
+    # ---- reads ------------------------------------------------------------------------------
     async def find(self, client_order_id: str) -> list[OrderReport] | None:
+        """Look an order up once. Raises ReadFailed."""
         adapter, symbol = self.harness.adapter, self.harness.symbol
         found = await self.call(adapter.find_order(self.spec, client_order_id, symbol))
         self._is_about(found or [], client_order_id)
@@ -64,7 +66,7 @@ class AccountObserver:
         self, request: OrderRequest, is_enough: Callable[[Sequence[OrderReport]], object],
         already: Sequence[OrderReport] = (),
     ) -> Sequence[OrderReport]:  # fmt: skip
-        """Everything told of an order by reply, events or look-up, as soon as it is enough."""
+        """Wait until an order's reports by reply, events and look-up are enough; return them."""
         known: Sequence[OrderReport] = already
 
         async def enough() -> bool:
@@ -78,7 +80,7 @@ class AccountObserver:
             known = [*already, *own, *(await self._try_find(name) or [])]
             return bool(is_enough(known))
 
-        await self.until(enough, lambda: f"only this was told: {describe_kinds(known)}")
+        await self.until(enough, lambda: f"only this was reported: {describe_kinds(known)}")
         return known
 
     async def _try_find(self, client_order_id: str) -> list[OrderReport] | None:
@@ -88,7 +90,7 @@ class AccountObserver:
             return None
 
     async def found(self, client_order_id: str) -> list[OrderReport]:
-        """Look an order up until the broker tells it."""
+        """Look an order up until the broker reports it."""
         known: list[OrderReport] = []
 
         async def there() -> bool:
@@ -99,9 +101,9 @@ class AccountObserver:
         return known
 
     async def absent(self, client_order_id: str) -> None:
-        """Look an order up until it is certain that the broker does not have it."""
+        """Look an order up until its absence is proven."""
 
-        async def surely_not() -> bool:
+        async def is_absent() -> bool:
             try:
                 answer = await self.find(client_order_id)
             except ReadFailed:
@@ -109,57 +111,58 @@ class AccountObserver:
             expect(answer is None, f"the look-up finds it: {describe_kinds(answer or [])}")
             return True
 
-        failure = "the look-up is never sure that it is absent"
-        await self.until(surely_not, failure, self.harness.absence)
+        failure = "the look-up never proves the absence"
+        await self.until(is_absent, failure, self.harness.absence)
 
     async def receive_events(self) -> list[OrderReport]:
-        """Take what was told of this account as a worker does, and return all that ever was."""
+        """Read and acknowledge new events as a worker does; return all events so far."""
         if self.can.event_stream:
             answer = await self.harness.adapter.events(500)
-            mine = [one for one in answer if one.connection_id == self.spec.connection_id]
-            for wrong in wrong_shapes(mine):
+            own = [report for report in answer if report.connection_id == self.spec.connection_id]
+            for wrong in wrong_shapes(own):
                 raise CheckFailed(wrong)
-            self.received += mine
-            await self.harness.adapter.acknowledge([one.event_id for one in mine])
+            self.received += own
+            await self.harness.adapter.acknowledge([report.event_id for report in own])
         return self.received
 
     async def positions(self) -> list[BrokerPosition]:
-        """What is held of the symbol."""
+        """Return the open positions of the symbol."""
         answer = await self.call(self.harness.adapter.positions(self.spec))
         return [one for one in answer if one.symbol == self.harness.symbol and one.quantity]
 
     async def held(self) -> Decimal:
-        """What is held of the symbol, signed, base units."""
+        """Return the signed open quantity of the symbol, in base units."""
         return sum((one.quantity * one.side.sign for one in await self.positions()), Decimal(0))
 
     async def wait_until_held(self, quantity: Decimal) -> None:
-        """Wait until so much is held."""
+        """Wait until this signed quantity is open."""
         seen: list[Decimal] = []
 
-        async def so_much() -> bool:
+        async def matches() -> bool:
             seen[:] = [await self.held()]
             return seen[0] == quantity
 
-        await self.until(so_much, lambda: f"{seen} is held, not {quantity}")
+        await self.until(matches, lambda: f"the open quantity is {seen}, not {quantity}")
 
     async def position(self) -> BrokerPosition:
-        """The one position of the symbol, as soon as it is told."""
-        await self.until(self.positions, "no position is told")
+        """Wait for the only position of the symbol and return it."""
+        await self.until(self.positions, "no position is reported")
         found = await self.positions()
-        expect(len(found) == 1, f"{len(found)} positions are told, not 1")
+        expect(len(found) == 1, f"{len(found)} positions are reported, not 1")
         return found[0]
 
     async def open_order(self, request: OrderRequest) -> BrokerOrder | None:
-        """How an order rests at the broker."""
+        """Return a working order as the broker lists it; None if it is not listed."""
         answer = await self.call(self.harness.adapter.open_orders(self.spec))
         name = request.client_order_id
         return next((one for one in answer if one.client_order_id == name), None)
 
     async def is_open(self, request: OrderRequest) -> bool:
+        """Return whether the broker lists an order as open."""
         return await self.open_order(request) is not None
 
     async def accepted(self, request: OrderRequest, times: int) -> None:
-        """Look into the broker's journal."""
+        """Check how often the broker's journal accepted an order."""
         found = await self.harness.accepted(request.client_order_id)
         expect(found == times, f"the broker accepted it {found} times, not {times}")
 
@@ -170,19 +173,19 @@ class AccountObserver:
         failure: str | Callable[[], str],
         seconds: float | None = None,
     ) -> None:
-        """Wait for a state. A read that fails meanwhile proves nothing. Raises Failed."""
+        """Wait for a state; ignore failed reads. Raises CheckFailed after `seconds`."""
         loop = asyncio.get_running_loop()
         end = loop.time() + (seconds or self.harness.patience)
-        pause, trouble = POLL_SECONDS, ""
+        pause, last_error = POLL_SECONDS, ""
         while True:
             try:
                 if await is_so():
                     return
-                trouble = ""
+                last_error = ""
             except ReadFailed as error:
-                trouble = f" ({error})"
+                last_error = f" ({error})"
             if loop.time() > end:
-                raise CheckFailed((failure if isinstance(failure, str) else failure()) + trouble)
+                raise CheckFailed((failure if isinstance(failure, str) else failure()) + last_error)
             await asyncio.sleep(pause)
             pause = min(pause * 1.5, MAX_PAUSE)
 

@@ -1,4 +1,4 @@
-"""A numbered check, and what it needs: the list that everything else reads."""
+"""The registry of the numbered checks, each with what it needs."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ CheckFunction = Callable[["Scenario"], Awaitable[None]]
 
 
 class CheckFailed(Exception):
-    """The adapter does not do what it must; the text says what it did instead."""
+    """The adapter does not do what it must; the text describes what it did."""
 
 
 class Ability(StrEnum):
-    """What an account must claim for a check to make sense."""
+    """What an account must claim for a check to apply."""
 
     MARKET = "market orders"
     LIMIT = "limit orders"
@@ -74,7 +74,7 @@ Need = HarnessFeature | InjectedFault | Ability
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One check. number: stable, never reused; shows: what it shows, in a sentence."""
+    """One check. number: stable, never reused. description: what it shows, in a sentence."""
 
     number: str
     name: str
@@ -87,25 +87,25 @@ _cases: dict[str, Case] = {}
 
 
 def case(number: int, name: str, *needs: Need) -> Callable[[CheckFunction], CheckFunction]:
-    """Put a function into the list of checks, its docstring being what it shows."""
+    """Register a function as a check; its docstring is the description."""
 
-    def note(work: CheckFunction) -> CheckFunction:
+    def register(work: CheckFunction) -> CheckFunction:
         key = f"C{number:02d}"
         if key in _cases:
             raise ValueError(f"two checks are numbered {key}")
-        shows = " ".join((work.__doc__ or "").split())
-        _cases[key] = Case(key, name, shows, needs, work)
+        description = " ".join((work.__doc__ or "").split())
+        _cases[key] = Case(key, name, description, needs, work)
         return work
 
-    return note
+    return register
 
 
 def registered() -> list[Case]:
-    """Every check that has been put into the list, by number."""
+    """Return every registered check, by number."""
     return sorted(_cases.values(), key=lambda one: int(one.number[1:]))
 
 
 def expect(is_so: object, message: str) -> None:
-    """Raises Failed with the words if it is not so."""
+    """Raise CheckFailed with `message` if `is_so` is false."""
     if not is_so:
         raise CheckFailed(message)

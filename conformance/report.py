@@ -1,4 +1,4 @@
-"""The results as people and programs read them."""
+"""Formats results: for a terminal, for programs and for the documentation."""
 
 import json
 from collections import Counter
@@ -8,23 +8,23 @@ from conformance.registry import Case
 from conformance.runner import Mark, Result
 
 Reasons = Mapping[str, Mapping[str, str]]
-"""By adapter: the numbers of the checks that do not apply to it, and why."""
+"""By adapter: why a check does not apply, by the check's number."""
 
 
 def line(result: Result) -> str:
-    """One line of a run's table."""
+    """Return the line of a result in a run's table."""
     text = f"{result.number:<5} {result.mark:<5} {result.milliseconds:6.0f} ms  {result.name}"
     return f"{text}: {result.why}" if result.why else text
 
 
 def summary(results: Sequence[Result]) -> str:
-    """How many ended how."""
+    """Return the number of results by mark."""
     found = Counter(result.mark for result in results)
     return ", ".join(f"{found[mark]} {mark}" for mark in Mark)
 
 
 def grid(adapters: Mapping[str, Sequence[Result]]) -> str:
-    """A table of marks, check by adapter, for a terminal."""
+    """Return a table of marks, check by adapter, for a terminal."""
     rows: dict[str, list[str]] = {}
     for results in adapters.values():
         for one in results:
@@ -40,7 +40,7 @@ def grid(adapters: Mapping[str, Sequence[Result]]) -> str:
 
 
 def as_json(adapters: Mapping[str, Sequence[Result]]) -> str:
-    """One line for programs: totals, and what failed by adapter and number."""
+    """Return one line of JSON: totals, and the failures by adapter and number."""
     found = Counter(result.mark for results in adapters.values() for result in results)
     failed = {
         name: {one.number: one.why for one in results if one.mark is Mark.FAIL}
@@ -58,7 +58,7 @@ def as_json(adapters: Mapping[str, Sequence[Result]]) -> str:
 
 
 def markdown(chosen: Sequence[Case], reasons: Reasons) -> str:
-    """The checks by adapter, and below them why some do not apply."""
+    """Return a table of the checks by adapter, then the reasons of those that do not apply."""
     rows = [
         f"| | what it shows | {' | '.join(reasons)} |",
         f"| --- | --- |{' --- |' * len(reasons)}",
@@ -66,7 +66,11 @@ def markdown(chosen: Sequence[Case], reasons: Reasons) -> str:
     for one in chosen:
         marks = ["n/a" if one.number in of else "ok" for of in reasons.values()]
         rows.append(f"| {one.number} | *{one.name}*: {one.description} | {' | '.join(marks)} |")
-    rows += ["", "Not applicable, by the adapter's own claims or for want of a way to show it:", ""]
+    rows += [
+        "",
+        "Not applicable, because of the adapter's capabilities or because it cannot be tested:",
+        "",
+    ]
     for name, of in reasons.items():
         by_why: dict[str, list[str]] = {}
         for number, why in of.items():
@@ -77,7 +81,7 @@ def markdown(chosen: Sequence[Case], reasons: Reasons) -> str:
 
 
 def reasons_of(adapters: Mapping[str, Sequence[Result]]) -> dict[str, dict[str, str]]:
-    """What did not apply in a run, and why."""
+    """Return the checks that did not apply in a run, and why."""
     return {
         name: {one.number: one.why for one in results if one.mark is Mark.NOT_APPLICABLE}
         for name, results in adapters.items()

@@ -1,4 +1,4 @@
-"""Running the checks on a stage: each ends as ok, FAIL or not applicable, with the reason."""
+"""Runs the checks on a harness: each ends as ok, FAIL or not applicable, with the reason."""
 
 import asyncio
 import contextlib
@@ -17,12 +17,14 @@ from conformance.registry import IS_SUPPORTED, Ability, Case, CheckFailed, regis
 from conformance.scenario import Scenario
 
 OpenHarness = Callable[[], AbstractAsyncContextManager[Harness]]
-"""Opens a stage for one check and clears it away afterwards."""
+"""Opens a harness for one check and closes it afterwards."""
 
 MAX_SECONDS = 60.0
 
 
 class Mark(StrEnum):
+    """How a check ended."""
+
     OK = "ok"
     FAIL = "FAIL"
     NOT_APPLICABLE = "n/a"
@@ -30,7 +32,7 @@ class Mark(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a check ended. why: what went wrong, or why it does not apply."""
+    """The result of a check. why: what went wrong, or why it does not apply."""
 
     number: str
     name: str
@@ -40,19 +42,21 @@ class Result:
 
 
 def cases() -> list[Case]:
-    """Every check, by number."""
+    """Return every check, by number."""
     importlib.import_module("conformance.checks")
     return registered()
 
 
 def select_cases(numbers: Collection[str]) -> list[Case]:
-    """The checks with these numbers; all, if none is given. Raises LookupError for an unknown one:
-    who asks for it must not read that nothing failed."""
-    known, preferred = cases(), {one.upper() for one in numbers}
-    if strange := sorted(preferred - {one.number for one in known}):
+    """Return the checks with these numbers; all, if none is given.
+
+    Raises LookupError for an unknown number: otherwise a mistyped one would look like a success.
+    """
+    known, preferred = cases(), {number.upper() for number in numbers}
+    if unknown := sorted(preferred - {item.number for item in known}):
         first, last = known[0].number, known[-1].number
-        raise LookupError(f"There is no check {strange[0]!r}; they go from {first} to {last}.")
-    return [one for one in known if not preferred or one.number in preferred]
+        raise LookupError(f"There is no check {unknown[0]!r}; the numbers are {first} to {last}.")
+    return [item for item in known if not preferred or item.number in preferred]
 
 
 async def run(
@@ -61,9 +65,10 @@ async def run(
     on_outcome: Callable[[Result], None] = lambda _: None,
     max_seconds: float = MAX_SECONDS,
 ) -> list[Result]:
-    """Make the checks one after another, each on a stage of its own; tell each as it ends.
+    """Run the checks one after another, each on its own harness; call on_outcome after each.
 
-    longest: seconds that one may take, with what it has to clear away."""
+    max_seconds: time limit of one check, including its clean-up.
+    """
     results = []
     for one in chosen:
         result = await _timed(one, open_stage, max_seconds)
@@ -89,7 +94,7 @@ async def _marked(one: Case, open_stage: OpenHarness, max_seconds: float) -> tup
         return Mark.FAIL, f"not done after {max_seconds:.0f} s"
     except CheckFailed as error:
         return Mark.FAIL, str(error)
-    except Exception as error:  # whatever an adapter raises that it must not
+    except Exception as error:  # any: an adapter under test may raise anything
         return Mark.FAIL, f"{type(error).__name__}: {error}"
 
 
@@ -110,7 +115,7 @@ async def _on_harness(one: Case, open_stage: OpenHarness) -> tuple[Mark, str]:
 
 
 def missing_requirement(one: Case, stage: Harness) -> str:
-    """Why a check cannot be made on a stage, or ''."""
+    """Return why a check cannot run on a harness, or ''."""
     can = stage.adapter.capabilities(stage.spec)
     for need in one.needs:
         if isinstance(need, Ability):
@@ -130,5 +135,5 @@ async def _instrument(stage: Harness) -> Instrument:
 
 @contextlib.asynccontextmanager
 async def same_harness(stage: Harness) -> AsyncIterator[Harness]:
-    """Open the same stage for each check: an account that there is one of."""
+    """Use the same harness for each check, for an account that exists only once."""
     yield stage

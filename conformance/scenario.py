@@ -1,4 +1,4 @@
-"""What a check works with: orders placed, changed and closed on a stage."""
+"""What a check works with: it places, changes and closes orders on a harness."""
 
 import secrets
 import string
@@ -27,20 +27,20 @@ from conformance.observer import AccountObserver
 from conformance.registry import expect
 
 LETTERS = string.ascii_lowercase + string.digits
-TAG = "zcf"  # of no installation: what is seen with it was placed by a check
+TAG = "zcf"  # no installation's tag: an order with it was placed by a check
 
 
 def new_id() -> str:
-    """Return a client order id as ours are: 18 characters, the last one the attempt's digit."""
+    """Return a client order id like ours: 18 characters, the last is the attempt's digit."""
     return TAG + "".join(secrets.choice(LETTERS) for _ in range(14)) + "0"
 
 
 def allow(_: OrderRequest) -> None:
-    """A guard that lets everything leave."""
+    """A guard that allows every order."""
 
 
 class Scenario(AccountObserver):
-    """One check's play. Remembers what it placed, so that it can be cleared away."""
+    """The context of one check. It records what it placed, so that it can be undone."""
 
     def __init__(self, stage: Harness, instrument: Instrument) -> None:
         super().__init__(stage)
@@ -50,11 +50,12 @@ class Scenario(AccountObserver):
 
     @property
     def quantity(self) -> Decimal:
+        """The usual quantity, in base units."""
         return self.harness.quantity
 
     # ---- orders -----------------------------------------------------------------------------
     def order(self, **changes: Any) -> OrderRequest:
-        """A market order to buy the usual quantity, good till cancelled."""
+        """Return a market order to buy the usual quantity, with the longest time in force."""
         self._numbers += 1
         name = new_id()
         usual = OrderRequest(
@@ -72,41 +73,41 @@ class Scenario(AccountObserver):
         return replace(usual, **changes)
 
     def longest_time_in_force(self) -> TimeInForce:
-        """The time in force that lasts longest here."""
+        """Return the longest time in force that the account claims."""
         preferred = (TimeInForce.GTC, TimeInForce.DAY, TimeInForce.IOC, TimeInForce.FOK)
         return next(tif for tif in preferred if tif in self.can.times_in_force)
 
     async def working_order(self, **changes: Any) -> OrderRequest:
-        """A limit order to buy, far below the price."""
+        """Return a limit order to buy, far below the price."""
         price = await self.away(-1)
         return self.order(**{"order_type": OrderType.LIMIT, "limit_price": price, **changes})
 
     async def away(self, sign: int, times: Decimal = Decimal(1)) -> Decimal:
-        """A price so far from the present one that it is not reached; sign: above or below."""
+        """Return a price that the market does not reach; sign: 1 above, -1 below."""
         quote = await self.harness.quote()
         return self.rounded(quote.bid * (1 + sign * times * self.harness.far))
 
     def rounded(self, price: Decimal) -> Decimal:
-        """A price on the symbol's grid."""
+        """Return the price rounded to the symbol's tick."""
         tick = self.harness.tick or Decimal(1).scaleb(-self.instrument.digits)
         return (price / tick).quantize(Decimal(1)) * tick
 
     def on_step(self, quantity: Decimal) -> Decimal:
-        """A quantity on the symbol's steps, rounded down."""
+        """Return the quantity rounded down to the symbol's step."""
         return quantity // self.instrument.quantity_step * self.instrument.quantity_step
 
     async def submit(self, request: OrderRequest, guard: Guard = allow) -> list[OrderReport]:
-        """Place an order; it is cleaned up when the check is over."""
+        """Place an order; it is undone after the check."""
         self.placed.append(request)
         answer = await self.call(self.harness.adapter.submit(self.spec, request, guard))
         self._is_about(answer, request.client_order_id)
         return answer
 
     async def sent(self, request: OrderRequest) -> list[OrderReport]:
-        """Place an order, again while nothing of it left. What is unknown is looked up."""
+        """Place an order; repeat it while it raises NotSent, and look it up if it is unknown."""
         answer: list[OrderReport] = []
 
-        async def left() -> bool:
+        async def was_sent() -> bool:
             try:
                 answer[:] = await self.submit(request)
             except NotSent:
@@ -115,11 +116,11 @@ class Scenario(AccountObserver):
                 answer[:] = await self.found(request.client_order_id)
             return True
 
-        await self.until(left, lambda: f"it cannot be sent: {self.errors[-1]}")
+        await self.until(was_sent, lambda: f"it cannot be sent: {self.errors[-1]}")
         return answer
 
     async def refusal(self, request: OrderRequest) -> tuple[Code | None, str]:
-        """Place an order that must be refused; return why, as it was told. Raises Failed."""
+        """Place an order that must be refused; return its code and detail. Raises CheckFailed."""
         try:
             answer = await self.submit(request)
         except Rejected as error:
@@ -132,34 +133,34 @@ class Scenario(AccountObserver):
         return refused[0].code, refused[0].detail
 
     async def buy(self, **changes: Any) -> OrderRequest:
-        """Buy, and wait until it is known to be filled."""
+        """Buy, and wait until reports show the order as filled."""
         request = self.order(**changes)
         answer = await self.sent(request)
         await self.reports_of(request, lambda reports: filled(reports) >= request.quantity, answer)
         return request
 
     async def place_working(self, **changes: Any) -> OrderRequest:
-        """Place a limit order that rests, and wait until it is seen to."""
+        """Place a limit order away from the market, and wait until it is listed as open."""
         request = await self.working_order(**changes)
         await self.sent(request)
-        await self.until(lambda: self.is_open(request), "it does not rest")
+        await self.until(lambda: self.is_open(request), "it is not open")
         return request
 
     # ---- changes ----------------------------------------------------------------------------
     async def cancel(
         self, request: OrderRequest, send_by: float | None = None
     ) -> list[OrderReport]:
-        """Cancel an order by our id and, where it is told, the broker's."""
+        """Cancel an order by our id and, if it is known, the broker's."""
         known = await self._try_find(request.client_order_id) or []
-        theirs = next((one.broker_order_id for one in known if one.broker_order_id), "")
-        change = CancelRequest(request.client_order_id, theirs, request.symbol, send_by)
+        broker_id = next((one.broker_order_id for one in known if one.broker_order_id), "")
+        change = CancelRequest(request.client_order_id, broker_id, request.symbol, send_by)
         return await self.call(self.harness.adapter.cancel(self.spec, change))
 
     async def modify(
         self, entry: OrderRequest, stop: Decimal | None, target: Decimal | None,
         send_by: float | None = None, position: str | None = None,
     ) -> list[OrderReport]:  # fmt: skip
-        """Move the levels of the position that an entry opened."""
+        """Change the levels of the position that an entry opened."""
         if position is None:
             position = (await self.position()).broker_position_id
         change = ModifyRequest(
@@ -168,7 +169,7 @@ class Scenario(AccountObserver):
         return await self.call(self.harness.adapter.modify(self.spec, change))
 
     def exit(self, entry: OrderRequest, held: BrokerPosition, **changes: Any) -> OrderRequest:
-        """An order that closes a position, as ours leave."""
+        """Return an order that closes a position, like our exits."""
         return self.order(
             **{
                 "symbol": held.symbol,
@@ -183,7 +184,7 @@ class Scenario(AccountObserver):
         )
 
     async def close(self, entry: OrderRequest, **changes: Any) -> OrderRequest:
-        """Close the symbol's position, and wait until that is known."""
+        """Close the symbol's position, and wait until reports show the exit as filled."""
         held = await self.position()
         request = self.exit(entry, held, **changes)
         answer = await self.submit(request)

@@ -1,4 +1,4 @@
-"""What a value from an adapter must look like, whatever it says. Pure."""
+"""Rules for every value that an adapter returns. Pure."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
@@ -10,7 +10,7 @@ from brokers.types import ConnectionSpec, OrderReport, ReportKind
 
 
 def wrong_shapes(value: Any, where: str = "") -> Iterator[str]:
-    """Tell each float, naive time, time that is not UTC and number that is none, by its place."""
+    """Yield a message for each float, non-finite number and time that is not aware UTC."""
     if isinstance(value, float):
         yield f"{where} is a float"
     elif isinstance(value, Decimal):
@@ -28,16 +28,16 @@ def wrong_shapes(value: Any, where: str = "") -> Iterator[str]:
 
 
 def wrong_reports(reports: Iterable[OrderReport], spec: ConnectionSpec) -> Iterator[str]:
-    """Tell what no report may say: another's connection, an empty fill, our own decisions."""
+    """Yield what no report may contain: another connection, an empty fill, our own decisions."""
     for report in reports:
         if report.connection_id != spec.connection_id:
-            yield f"a report is of connection {report.connection_id!r}"
+            yield f"a report names connection {report.connection_id!r}"
         if report.kind in (ReportKind.NOT_SENT, ReportKind.UNKNOWN):
-            yield f"a report says {report.kind}, which is our decision and not a broker's fact"
+            yield f"a report has the kind {report.kind}, which only Fillcast decides"
         if report.kind is ReportKind.FILLED and not report.fills:
             yield "a FILLED report has no executions"
         if report.kind is ReportKind.LEVELS and report.levels is None:
-            yield "a LEVELS report does not say which levels the broker holds"
+            yield "a LEVELS report has no levels"
         for fill in report.fills:
             if not fill.broker_fill_id:
                 yield "an execution has no id"
@@ -46,8 +46,10 @@ def wrong_reports(reports: Iterable[OrderReport], spec: ConnectionSpec) -> Itera
 
 
 def exposed_secret(text: str, spec: ConnectionSpec) -> str:
-    """Return the name of a credential whose value stands in a text, or ''. Short ones are skipped:
-    they could stand there by chance."""
+    """Return the name of a credential whose value is in a text, or ''.
+
+    Values of up to three characters are skipped: a text may contain them by chance.
+    """
     return next(
         (name for name, value in spec.credentials.items() if len(value) > 3 and value in text), ""
     )

@@ -1,4 +1,4 @@
-"""The checks by what they are about. Importing this puts all of them into the list."""
+"""The checks by topic. Importing this package registers all of them."""
 
 from conformance.checks import (  # noqa: F401
     accounts,

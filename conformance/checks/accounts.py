@@ -1,4 +1,4 @@
-"""C105–C109, C111: one id twice, two entries, the other side, another account, another clock."""
+"""C105–C109, C111: an id sent twice, two entries, short positions, other accounts, clocks."""
 
 from datetime import datetime, timedelta
 
@@ -18,7 +18,7 @@ from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
 from conformance.registry import IS_SUPPORTED, Ability, case, expect
 from conformance.scenario import Scenario, new_id
 
-A_POLL = timedelta(minutes=1)  # polls ask again for what was executed before the last one
+A_POLL = timedelta(minutes=1)  # polls read again the executions before the last poll
 NO_SHORTS = (
     Code.NO_MONEY, Code.NO_POSITION, Code.TRADING_DISABLED, Code.SIDE_NOT_ALLOWED,
     Code.SYMBOL_TRADING_DISABLED, Code.VOLUME_INVALID,
@@ -27,7 +27,8 @@ NO_SHORTS = (
 
 @case(105, "one id twice", Ability.MARKET, Ability.LOOKUP, HarnessFeature.JOURNAL)
 async def one_id_twice(scenario: Scenario) -> None:
-    """A second order under an id is not taken, or it is found: what is held is what is told."""
+    """A second order with the same id is refused, or reported as executed: the reports match the
+    position."""
     entry = await scenario.buy()
     try:
         await scenario.submit(entry)
@@ -41,14 +42,14 @@ async def one_id_twice(scenario: Scenario) -> None:
 
 @case(106, "two entries", Ability.MARKET)
 async def two_entries(scenario: Scenario) -> None:
-    """Two entries are two positions on a hedging account and one on a netting account; closing the
-    second's position leaves the first's."""
+    """Two entries make two positions on a hedging account and one on a netting account; closing the
+    second position leaves the first one open."""
     first, second = await scenario.buy(), await scenario.buy()
     await scenario.wait_until_held(first.quantity + second.quantity)
     mode = (await scenario.call(scenario.harness.adapter.account(scenario.spec))).position_mode
     held = await scenario.positions()
     expect(len(held) == (2 if mode is PositionMode.HEDGING else 1), f"{len(held)} positions")
-    last = max(held, key=lambda one: _number(one, second.client_order_id))
+    last = max(held, key=lambda item: _opening_order(item, second.client_order_id))
     request = scenario.exit(second, last, quantity=second.quantity)
     answer = await scenario.sent(request)
     await scenario.reports_of(request, lambda reports: filled(reports) >= request.quantity, answer)
@@ -60,55 +61,61 @@ async def two_entries(scenario: Scenario) -> None:
 
 @case(107, "sold", Ability.MARKET)
 async def sold(scenario: Scenario) -> None:
-    """An entry can sell: the position is told as that, and closed by buying."""
+    """An entry can sell: the position is reported as short, and a buy order closes it."""
     entry = scenario.order(side=Side.SELL)
     try:
         answer = await scenario.sent(entry)
     except Rejected as error:
         if error.code in NO_SHORTS:
-            raise NotApplicable("what is not held cannot be sold on this account") from error
+            raise NotApplicable("this account cannot sell short") from error
         raise
     await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity, answer)
     await scenario.wait_until_held(-entry.quantity)
-    expect((await scenario.position()).side is Side.SELL, "the position is told as bought")
+    expect((await scenario.position()).side is Side.SELL, "the position is reported as long")
     await scenario.close(entry)
     await scenario.wait_until_held(entry.quantity * 0)
 
 
 @case(108, "another account", Ability.MARKET, Ability.LOOKUP, HarnessFeature.SECOND)
 async def another_account(scenario: Scenario) -> None:
-    """What one account holds and ordered is not told of another at the same broker."""
+    """An account's positions and orders are not reported for another account at the same broker."""
     entry = await scenario.buy()
     await scenario.wait_until_held(entry.quantity)
     adapter, other = scenario.harness.adapter, await scenario.harness.second()
     held = await scenario.call(adapter.positions(other), other)
-    expect(not [one for one in held if one.quantity], "the other account is told to hold it")
+    expect(
+        not [one for one in held if one.quantity], "the position is reported for the other account"
+    )
     try:
         found = await scenario.call(
             adapter.find_order(other, entry.client_order_id, entry.symbol), other
         )
     except BrokerError as error:
-        expect(isinstance(error, ReadFailed), f"it says {type(error).__name__} {error}")
+        expect(isinstance(error, ReadFailed), f"it raises {type(error).__name__} {error}")
     else:
-        expect(not found, f"the other account is told {describe_kinds(found or [])}")
+        expect(not found, f"the other account's look-up returns {describe_kinds(found or [])}")
     await scenario.wait_until_held(entry.quantity)
 
 
 @case(109, "another clock", Ability.MARKET, Ability.LOOKUP, InjectedFault.SKEW)
 async def another_clock(scenario: Scenario) -> None:
-    """Where the broker's clock is ahead of ours the test says so, and what was done before and
-    since is told, held, read, closed and found as ever."""
+    """If the broker's clock is ahead of ours, the connection test reports it; earlier and later
+    orders are still reported, read, closed and found."""
     began, first = market_now() - timedelta(minutes=2), await scenario.buy()
     await scenario.close(first)
     await scenario.harness.begin(InjectedFault.SKEW)
     second = await _bought_after_a_jump(scenario)
     await scenario.wait_until_held(second.quantity)
     await scenario.until(
-        lambda: _reports_clock(scenario), "the test does not tell that clocks are apart"
+        lambda: _reports_clock(scenario), "the test does not report the clock difference"
     )
     if IS_SUPPORTED[Ability.FILLS](scenario.can):
-        await scenario.until(lambda: _reads(scenario, began, first), "the first one is not read")
-        await scenario.until(lambda: _reads(scenario, began, second), "the second one is not read")
+        await scenario.until(
+            lambda: _reads(scenario, began, first), "the first execution is not read"
+        )
+        await scenario.until(
+            lambda: _reads(scenario, began, second), "the second execution is not read"
+        )
     await scenario.absent(new_id())
     await scenario.close(second)
     await scenario.wait_until_held(second.quantity * 0)
@@ -116,21 +123,21 @@ async def another_clock(scenario: Scenario) -> None:
 
 @case(111, "a clock behind", Ability.MARKET, Ability.LOOKUP, Ability.FILLS, InjectedFault.SLOW)
 async def a_clock_behind(scenario: Scenario) -> None:
-    """Where the broker's clock is behind ours, what is executed now is read by who asks for what
-    was executed since a minute ago by our clock, as polls do."""
+    """If the broker's clock is behind ours, a read of the executions since a minute ago by our
+    clock, as polls do it, contains what is executed now."""
     if scenario.can.event_stream:
-        raise NotApplicable("executions are told by themselves: nobody polls them by our clock")
+        raise NotApplicable("events report executions: no poll reads them by our clock")
     await scenario.harness.begin(InjectedFault.SLOW)
     entry = await _bought_after_a_jump(scenario)
     since = market_now() - A_POLL
-    await scenario.until(lambda: _reads(scenario, since, entry), "it is not read")
+    await scenario.until(lambda: _reads(scenario, since, entry), "the execution is not read")
     await scenario.close(entry)
     await scenario.wait_until_held(entry.quantity * 0)
 
 
 async def _bought_after_a_jump(scenario: Scenario) -> OrderRequest:
-    """Buy. A broker may refuse the first order for its time, in words that prove nothing: then it
-    is absent for sure, and the next one is taken."""
+    """Buy. A broker may refuse the first order for its time with an unclear error: then the look-up
+    must prove it absent, and a second order is sent."""
     request = scenario.order()
     try:
         answer = await scenario.submit(request)
@@ -148,7 +155,9 @@ async def _bought_after_a_jump(scenario: Scenario) -> OrderRequest:
             return False
         return True
 
-    await scenario.until(sure, "an order is neither found nor absent", scenario.harness.absence)
+    await scenario.until(
+        sure, "an order is neither found nor proven absent", scenario.harness.absence
+    )
     if known is None:
         return await scenario.buy()
     await scenario.reports_of(request, lambda reports: filled(reports) >= request.quantity, known)
@@ -167,7 +176,7 @@ async def _reads(scenario: Scenario, since: datetime, entry: OrderRequest) -> bo
     return filled([one for one in own if one.close_cause is None]) == entry.quantity
 
 
-def _number(held: BrokerPosition, client_order_id: str) -> tuple[bool, int, str]:
-    """Positions in the order in which they were opened, the one of an entry last."""
+def _opening_order(held: BrokerPosition, client_order_id: str) -> tuple[bool, int, str]:
+    """Sort key: positions in the order of opening, the position of this entry last."""
     name = held.broker_position_id
     return held.client_order_id == client_order_id, len(name), name

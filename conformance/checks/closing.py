@@ -1,4 +1,4 @@
-"""C53–C62: exits, ours and the broker's."""
+"""C53–C62: exits, sent by us and by the broker."""
 
 from collections.abc import Sequence
 
@@ -13,17 +13,17 @@ from conformance.scenario import Scenario
 
 @case(53, "close", Ability.MARKET)
 async def close(scenario: Scenario) -> None:
-    """A position is closed by an order as our exits leave: nothing is held, nothing rests."""
+    """An order like our exits closes a position: no position and no working order is left."""
     entry = await scenario.buy()
     await scenario.close(entry)
     await scenario.wait_until_held(entry.quantity * 0)
-    resting = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
-    expect(not [one for one in resting if one.symbol == entry.symbol], "something rests")
+    working = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
+    expect(not [one for one in working if one.symbol == entry.symbol], "an order is still open")
 
 
 @case(54, "close a part", Ability.MARKET, Ability.PARTS)
 async def close_part(scenario: Scenario) -> None:
-    """A part is closed and the rest stays open, under a position that can be closed too."""
+    """A part is closed; the remainder stays open as a position that can be closed too."""
     entry = await scenario.buy()
     part = scenario.on_step(entry.quantity / 2)
     await scenario.close(entry, quantity=part)
@@ -34,8 +34,8 @@ async def close_part(scenario: Scenario) -> None:
 
 @case(55, "close twice", Ability.MARKET, Ability.NO_REVERSE)
 async def close_twice(scenario: Scenario) -> None:
-    """A second exit of a closed position is refused or fills nothing: it never opens the other
-    side."""
+    """A second exit of a closed position is refused or fills nothing: it never reverses the
+    position."""
     entry = await scenario.buy()
     held = await scenario.position()
     await scenario.close(entry)
@@ -45,7 +45,7 @@ async def close_twice(scenario: Scenario) -> None:
 
 @case(56, "close more than is open", Ability.MARKET, Ability.NO_REVERSE)
 async def close_more(scenario: Scenario) -> None:
-    """An exit of more than is open closes at most what is open: it never opens the other side."""
+    """An exit of more than is open closes at most what is open: it never reverses the position."""
     entry = await scenario.buy()
     held = await scenario.position()
     request = scenario.exit(entry, held, quantity=held.quantity * 2)
@@ -60,7 +60,7 @@ async def close_more(scenario: Scenario) -> None:
 
 @case(57, "close with nothing open", Ability.MARKET, Ability.NO_REVERSE)
 async def close_nothing(scenario: Scenario) -> None:
-    """An order that only reduces opens nothing where nothing is open."""
+    """A reduce-only order opens nothing if no position is open."""
     entry = scenario.order()
     request = scenario.order(
         side=entry.side.opposite, reduce_only=True, broker_position_id="999999999",
@@ -71,7 +71,7 @@ async def close_nothing(scenario: Scenario) -> None:
 
 @case(58, "close what is protected", Ability.MARKET, Ability.STOPS)
 async def close_protected(scenario: Scenario) -> None:
-    """Closing a protected position takes its stop and target with it: nothing is left to fill."""
+    """Closing a protected position removes its stop and target: no order is left to fill."""
     entry = await scenario.buy(
         stop_loss=await scenario.away(-1), take_profit=await scenario.away(1)
     )
@@ -79,10 +79,10 @@ async def close_protected(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity * 0)
 
     async def clean() -> bool:
-        resting = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
-        return not [one for one in resting if one.symbol == entry.symbol]
+        working = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
+        return not [one for one in working if one.symbol == entry.symbol]
 
-    await scenario.until(clean, "an order is left resting")
+    await scenario.until(clean, "an order is still open")
     if HarnessFeature.PRICES not in scenario.harness.unavailable:
         await scenario.harness.move(1 - scenario.harness.far * 2)
         await scenario.harness.move(1 + scenario.harness.far * 2)
@@ -91,7 +91,7 @@ async def close_protected(scenario: Scenario) -> None:
 
 @case(59, "stop loss", Ability.MARKET, Ability.STOPS, Ability.FILLS, HarnessFeature.PRICES)
 async def stop_loss(scenario: Scenario) -> None:
-    """The broker's stop is told with the entry's id, STOP_LOSS, the position and its fills."""
+    """The broker's stop is reported with the entry's id, STOP_LOSS, the position and its fills."""
     levels = {"stop_loss": await scenario.away(-1), "take_profit": await scenario.away(1)}
     entry = await scenario.buy(**levels)
     await scenario.harness.move(1 - scenario.harness.far * 2)
@@ -100,7 +100,8 @@ async def stop_loss(scenario: Scenario) -> None:
 
 @case(60, "take profit", Ability.MARKET, Ability.STOPS, Ability.FILLS, HarnessFeature.PRICES)
 async def take_profit(scenario: Scenario) -> None:
-    """The broker's target is told with the entry's id, TAKE_PROFIT, the position and its fills."""
+    """The broker's target is reported with the entry's id, TAKE_PROFIT, the position and its
+    fills."""
     levels = {"stop_loss": await scenario.away(-1), "take_profit": await scenario.away(1)}
     entry = await scenario.buy(**levels)
     await scenario.harness.move(1 + scenario.harness.far * 2)
@@ -109,7 +110,7 @@ async def take_profit(scenario: Scenario) -> None:
 
 @case(61, "the owner closes", Ability.MARKET, Ability.FILLS, HarnessFeature.OWNER)
 async def owner_closes(scenario: Scenario) -> None:
-    """What the owner closes by hand is told as EXTERNAL."""
+    """A position that its owner closes at the broker is reported as EXTERNAL."""
     entry = await scenario.buy()
     await scenario.harness.owner_closes((await scenario.position()).broker_position_id)
     await _reported_exit(scenario, entry, CloseCause.EXTERNAL)
@@ -117,18 +118,18 @@ async def owner_closes(scenario: Scenario) -> None:
 
 @case(62, "close without an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.NO_ANSWER)
 async def close_without_answer(scenario: Scenario) -> None:
-    """An exit whose answer is lost is unknown, is found again, and has closed once."""
+    """An exit whose reply is lost is unknown; the look-up finds it, and it closed once."""
     entry = await scenario.buy()
     request = scenario.exit(entry, await scenario.position())
     await scenario.harness.begin(InjectedFault.NO_ANSWER)
     try:
         await scenario.submit(request)
     except BrokerError as error:
-        unsure = not isinstance(error, NotSent | Rejected)
-        expect(unsure, f"it says {type(error).__name__} {error}")
+        is_unknown = not isinstance(error, NotSent | Rejected)
+        expect(is_unknown, f"it raises {type(error).__name__} {error}")
     await scenario.harness.end()
     found = await scenario.reports_of(request, lambda reports: filled(reports) >= request.quantity)
-    expect(filled(found) == request.quantity, f"{filled(found)} is told")
+    expect(filled(found) == request.quantity, f"{filled(found)} is reported")
     await scenario.wait_until_held(entry.quantity * 0)
 
 
@@ -140,11 +141,11 @@ async def _fills_nothing(scenario: Scenario, request: OrderRequest) -> None:
     expect(filled(answer) == 0, f"{filled(answer)} was filled")
     await scenario.wait_until_held(request.quantity * 0)
     if request.order_type is OrderType.MARKET:
-        expect(not await scenario.is_open(request), "it rests")
+        expect(not await scenario.is_open(request), "it is open")
 
 
 async def _reported_exit(scenario: Scenario, entry: OrderRequest, cause: CloseCause) -> None:
-    """Wait until an exit that we did not send is told by an event, and by the executions read."""
+    """Wait until events and the executions read report an exit that we did not send."""
     await scenario.wait_until_held(entry.quantity * 0)
     began = market_now().replace(hour=0, minute=0, second=0)
 
@@ -157,14 +158,14 @@ async def _reported_exit(scenario: Scenario, entry: OrderRequest, cause: CloseCa
 
     await scenario.until(is_read, "the executions read do not have the exit")
     _has_right_cause(await read(), cause)
-    # On a netted account a broker cannot always say whose entry a stranger's order closed; such an
-    # exit is read and compared, since an event that names nothing could not be told to a position.
+    # On a netting account a broker cannot always name the entry that a foreign order closed. Such
+    # an exit is only read, since an event without an entry cannot be assigned to a position.
     if scenario.can.event_stream and any(one.client_order_id for one in await read()):
 
-        async def is_heard() -> bool:
+        async def is_reported() -> bool:
             return closed_quantity(_exits(await scenario.receive_events(), entry)) == entry.quantity
 
-        await scenario.until(is_heard, "no event tells the exit")
+        await scenario.until(is_reported, "no event reports the exit")
         _has_right_cause(_exits(scenario.received, entry), cause)
 
 
@@ -179,12 +180,12 @@ def _exits(reports: Sequence[OrderReport], entry: OrderRequest) -> list[OrderRep
 
 
 def closed_quantity(exits: Sequence[OrderReport]) -> object:
-    """How much was closed; an execution told twice counts once."""
+    """Return the closed quantity; a repeated execution counts once."""
     return sum({f.broker_fill_id: f.quantity for one in exits for f in one.fills}.values())
 
 
 def _has_right_cause(exits: Sequence[OrderReport], cause: CloseCause) -> None:
     for one in exits:
-        expect(one.close_cause is cause, f"it is told as {one.close_cause}, not {cause}")
+        expect(one.close_cause is cause, f"it is reported as {one.close_cause}, not {cause}")
         exit_id = one.client_order_id or one.broker_position_id
-        expect(exit_id, "it says neither whose position it was nor which")
+        expect(exit_id, "it names neither the entry nor the position")

@@ -1,4 +1,4 @@
-"""Stops that a broker takes and lets fall: what it holds is told, never what was sent to it."""
+"""C112–C115, C120: levels that a broker accepts and drops are not reported as held."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -15,8 +15,8 @@ NONE = (None, None)
 
 @case(112, "a dropped stop", Ability.MARKET, Ability.STOPS, InjectedFault.DROPS_LEVELS)
 async def dropped(scenario: Scenario) -> None:
-    """Where the broker takes an order and drops its stop and target, nobody says that it holds
-    them: reply, events, look-up and position say that there is none, or nothing of it."""
+    """If the broker accepts an order and drops its stop and target, nothing reports that it holds
+    them: reply, events, look-up and position report no levels, or nothing about levels."""
     await scenario.harness.begin(InjectedFault.DROPS_LEVELS)
     entry = await _protected_order(scenario)
     answer = await scenario.sent(entry)
@@ -30,7 +30,7 @@ async def dropped(scenario: Scenario) -> None:
 @case(113, "a dropped stop and no answer", Ability.MARKET, Ability.STOPS, Ability.LOOKUP,
       InjectedFault.DROPS_LEVELS, InjectedFault.NO_ANSWER)  # fmt: skip
 async def dropped_unanswered(scenario: Scenario) -> None:
-    """The same where the answer is lost: the look-up that finds the order knows of no stop."""
+    """The same if the reply is lost: the look-up finds the order and reports no stop."""
     await scenario.harness.begin(InjectedFault.DROPS_LEVELS)
     await scenario.harness.begin(InjectedFault.NO_ANSWER)
     entry = await _protected_order(scenario)
@@ -49,8 +49,8 @@ async def dropped_unanswered(scenario: Scenario) -> None:
 @case(114, "a moved stop is dropped", Ability.MARKET, Ability.STOPS, Ability.MODIFY,
       InjectedFault.DROPS_LEVELS)  # fmt: skip
 async def dropped_when_moved(scenario: Scenario) -> None:
-    """Where the broker takes a moved stop and drops it, it is never told as moved; what it holds
-    then is told."""
+    """If the broker accepts a moved stop and drops it, the stop is never reported as moved; the
+    levels that it holds are reported."""
     stop, target = await scenario.away(-1), await scenario.away(1)
     entry = await scenario.buy(stop_loss=stop, take_profit=target)
 
@@ -73,27 +73,27 @@ async def dropped_when_moved(scenario: Scenario) -> None:
     await _shows_none(scenario)
 
 
-@case(115, "a stop that is told with its position", Ability.MARKET, Ability.STOPS, Ability.LOOKUP)
+@case(115, "a confirmed stop", Ability.MARKET, Ability.STOPS, Ability.LOOKUP)
 async def confirmed(scenario: Scenario) -> None:
-    """A stop and target that the broker holds are confirmed by reply, event, look-up or position:
-    one of them says both."""
+    """A stop and target that the broker holds are confirmed: a reply, event, look-up or position
+    states both."""
     stop, target = await scenario.away(-1), await scenario.away(1)
     entry = await scenario.buy(stop_loss=stop, take_profit=target)
 
-    async def said() -> bool:
+    async def confirmed_by_any() -> bool:
         found = [one for one in await scenario.positions() if one.levels is not None]
         pairs = [one.levels for one in found]
         reports = [*await scenario.receive_events(), *(await scenario.found(entry.client_order_id))]
         pairs += [report.levels for report in reports if report.levels is not None]
         return any(one and (one.stop_loss, one.take_profit) == (stop, target) for one in pairs)
 
-    await scenario.until(said, "nobody says that the broker holds them")
+    await scenario.until(confirmed_by_any, "no report confirms that the broker holds them")
 
 
 @case(120, "a stop dropped later is seen", Ability.MARKET, Ability.STOPS, InjectedFault.DROPS_LATER)
 async def dropped_later(scenario: Scenario) -> None:
-    """Where a confirmed stop and target fall away later, a LEVELS event tells it within seconds; of
-    a broker without events, which is polled, the positions say it."""
+    """If a confirmed stop and target are dropped later, a LEVELS event reports it within seconds;
+    at a polled broker without events the positions show it."""
     stop, target = await scenario.away(-1), await scenario.away(1)
     entry = await scenario.buy(stop_loss=stop, take_profit=target)
 
@@ -105,18 +105,18 @@ async def dropped_later(scenario: Scenario) -> None:
     received = len(await scenario.receive_events())
     await scenario.harness.begin(InjectedFault.DROPS_LATER)
 
-    async def answer() -> bool:
+    async def reported() -> bool:
         new_events = (await scenario.receive_events())[received:]
         pairs = [
             one.levels and (one.levels.stop_loss, one.levels.take_profit)
-            for one in new_events  # what comes with an execution may be older than the books
+            for one in new_events  # levels with an execution may be older than the books
             if one.kind is ReportKind.LEVELS and one.client_order_id == entry.client_order_id
         ]
         return pairs[-1:] == [NONE]
 
     if scenario.can.event_stream:
         await scenario.until(
-            answer, "no event tells that there are none now", scenario.harness.drop_visible
+            reported, "no event reports that the levels are gone", scenario.harness.drop_visible
         )
     await _shows_none(scenario)
 
@@ -126,20 +126,20 @@ async def _protected_order(scenario: Scenario) -> OrderRequest:
 
 
 async def _shows_none(scenario: Scenario) -> None:
-    """Wait until the position is shown, and says that it has no levels."""
+    """Wait until the position is reported without levels."""
 
     async def none() -> bool:
         found = await scenario.positions()
         pairs = [one.levels and (one.levels.stop_loss, one.levels.take_profit) for one in found]
         return pairs == [NONE]
 
-    await scenario.until(none, "the position does not say that it has no levels")
+    await scenario.until(none, "the position is not reported without levels")
 
 
 async def _never_held(
     scenario: Scenario, entry: OrderRequest, answer: Sequence[OrderReport]
 ) -> None:
-    """Raises Failed where anything says that the broker holds what it has dropped."""
+    """Raise CheckFailed if any report states that the broker holds a dropped level."""
     name = entry.client_order_id
     received = [
         report for report in await scenario.receive_events() if report.client_order_id == name
@@ -148,7 +148,7 @@ async def _never_held(
     try:
         known += await scenario.find(name) or []
     except BrokerError:
-        pass  # it says nothing
+        pass  # an error reports no levels
     for price in (entry.stop_loss, entry.take_profit):
         _not_held(known, price)
 
@@ -157,7 +157,7 @@ def _not_held(answer: Sequence[OrderReport], price: Decimal | None) -> None:
     for report in answer:
         if report.levels is None:
             if report.kind is ReportKind.LEVELS:
-                raise CheckFailed("a LEVELS report does not say which levels the broker holds")
+                raise CheckFailed("a LEVELS report has no levels")
             continue
         pair = report.levels.stop_loss, report.levels.take_profit
-        expect(price not in pair, f"a {report.kind} report says that the broker holds {price}")
+        expect(price not in pair, f"a {report.kind} report states that the broker holds {price}")

@@ -1,4 +1,4 @@
-"""C117 and C118: which orders an account lists. The audit judges real accounts by it."""
+"""C117 and C118: the orders that an account lists. The audit of real accounts uses them."""
 
 from datetime import datetime, timedelta
 
@@ -13,14 +13,14 @@ BEFORE = timedelta(minutes=2)
 
 @case(117, "listed orders", Ability.MARKET, Ability.LISTING, HarnessFeature.JOURNAL)
 async def listed(scenario: Scenario) -> None:
-    """What the account lists and what the broker's journal accepted agree, order by order: an
-    entry, one that was closed again and, where there are limit orders, one that rests."""
+    """The account's list matches the broker's journal order by order: an entry, a closed one and,
+    if there are limit orders, a working one."""
     began = market_now() - BEFORE
     closed = await scenario.buy()
-    leaving = await scenario.close(closed)
+    exit_order = await scenario.close(closed)
     entry = await scenario.buy()
-    waiting = await scenario.place_working() if _can_rest(scenario) else None
-    placed = [closed, entry, *([waiting] if waiting else [])]
+    working = await scenario.place_working() if _has_limit_orders(scenario) else None
+    placed = [closed, entry, *([working] if working else [])]
 
     async def agrees() -> bool:
         known = await _listed(scenario, began)
@@ -30,23 +30,23 @@ async def listed(scenario: Scenario) -> None:
     known = await _listed(scenario, began)
     for one in placed:
         accepted = await scenario.harness.accepted(one.client_order_id)
-        expect(accepted == 1, f"the journal has {accepted} of {one.client_order_id}")
+        expect(accepted == 1, f"the journal has {one.client_order_id} {accepted} times")
         (found,) = known[one.client_order_id]
-        executed = 0 if one is waiting else one.quantity
+        executed = 0 if one is working else one.quantity
         expect(found.executed == executed, f"{found.executed} of {executed} listed as executed")
-    sent = {one.client_order_id for one in (*placed, leaving)}
-    expect(set(known) <= sent, f"listed, and never sent: {sorted(set(known) - sent)}")
-    if waiting is None:
+    sent = {one.client_order_id for one in (*placed, exit_order)}
+    expect(set(known) <= sent, f"listed but never sent: {sorted(set(known) - sent)}")
+    if working is None:
         return
-    await scenario.cancel(waiting)
+    await scenario.cancel(working)
 
     async def gone() -> bool:
-        return waiting.client_order_id not in await _listed(scenario, began)
+        return working.client_order_id not in await _listed(scenario, began)
 
-    await scenario.until(gone, "a cancelled order is listed")
+    await scenario.until(gone, "a cancelled order is still listed")
 
 
-def _can_rest(scenario: Scenario) -> bool:
+def _has_limit_orders(scenario: Scenario) -> bool:
     return IS_SUPPORTED[Ability.LIMIT](scenario.can) and IS_SUPPORTED[Ability.GTC](scenario.can)
 
 
@@ -58,8 +58,8 @@ def _can_rest(scenario: Scenario) -> bool:
     HarnessFeature.EXECUTED_TWICE,
 )
 async def executed_twice(scenario: Scenario) -> None:
-    """An order that the broker executed a second time is listed as two, or with more executed than
-    was ordered."""
+    """An order that the broker executed twice is listed twice, or with more executed than was
+    ordered."""
     began = market_now() - BEFORE
     entry = await scenario.buy()
     await scenario.harness.execute_again(entry)
@@ -72,7 +72,7 @@ async def executed_twice(scenario: Scenario) -> None:
 
 
 async def _listed(scenario: Scenario, began: datetime) -> dict[str, list[ListedOrder]]:
-    """The orders of this play and its like by our id; what others placed is left out."""
+    """Return the listed orders with an id of ours, by that id."""
     found: dict[str, list[ListedOrder]] = {}
     answer = await scenario.call(listed_orders(scenario.harness.adapter, scenario.spec, began))
     for one in answer:

@@ -11,12 +11,12 @@ from conformance.harness import HarnessFeature, InjectedFault, NotApplicable
 from conformance.registry import Ability, case, expect
 from conformance.scenario import Scenario
 
-OUT = Decimal("1.5")  # a move of the price that reaches what was out of its reach
+REACH = Decimal("1.5")  # multiple of `far` that reaches a working order
 
 
 @case(1, "market order", Ability.MARKET)
 async def market(scenario: Scenario) -> None:
-    """A market order is filled whole, and told with price, time and an id for each execution."""
+    """A market order is filled completely; each execution has a price, a time and an id."""
     entry = scenario.order()
     answer = await scenario.reports_of(
         entry, lambda reports: filled(reports) >= entry.quantity, await scenario.submit(entry)
@@ -25,24 +25,24 @@ async def market(scenario: Scenario) -> None:
     await scenario.wait_until_held(entry.quantity)
 
 
-@case(2, "limit order rests", Ability.LIMIT, Ability.GTC)
+@case(2, "limit order stays open", Ability.LIMIT, Ability.GTC)
 async def limit_rests(scenario: Scenario) -> None:
-    """A limit order below the price rests, and is told with its price and quantity."""
+    """A limit order below the price stays open and is reported with its price and quantity."""
     entry = await scenario.place_working()
-    resting = await scenario.open_order(entry)
-    assert resting is not None
-    expect(resting.order_type is OrderType.LIMIT, f"it rests as {resting.order_type}")
-    expect(resting.limit_price == entry.limit_price, f"it rests at {resting.limit_price}")
-    expect(resting.side is Side.BUY, f"it rests as a {resting.side}")
-    _is_filled_whole(resting.quantity, resting.filled, entry)
+    working = await scenario.open_order(entry)
+    assert working is not None
+    expect(working.order_type is OrderType.LIMIT, f"its type is {working.order_type}")
+    expect(working.limit_price == entry.limit_price, f"its price is {working.limit_price}")
+    expect(working.side is Side.BUY, f"its side is {working.side}")
+    _is_unfilled(working.quantity, working.filled, entry)
     expect(await scenario.held() == 0, "it was filled at once")
 
 
 @case(3, "limit order is reached", Ability.LIMIT, Ability.GTC, HarnessFeature.PRICES)
 async def limit_is_reached(scenario: Scenario) -> None:
-    """A limit order that rests is filled at its price or better when the price comes."""
+    """A working limit order is filled at its price or better when the market reaches it."""
     entry = await scenario.place_working()
-    await scenario.harness.move(1 - scenario.harness.far * OUT)
+    await scenario.harness.move(1 - scenario.harness.far * REACH)
     answer = await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
     prices = [fill.price for report in answer for fill in report.fills]
     assert entry.limit_price is not None
@@ -51,45 +51,45 @@ async def limit_is_reached(scenario: Scenario) -> None:
 
 @case(4, "stop order", Ability.STOP, Ability.GTC)
 async def stop_rests(scenario: Scenario) -> None:
-    """A stop order above the price rests, and is told with its stop price."""
+    """A stop order above the price stays open and is reported with its stop price."""
     entry = await _stop_order(scenario)
-    resting = await scenario.open_order(entry)
-    assert resting is not None
-    expect(resting.order_type is OrderType.STOP, f"it rests as {resting.order_type}")
-    expect(resting.stop_price == entry.stop_price, f"it rests at {resting.stop_price}")
-    _is_filled_whole(resting.quantity, resting.filled, entry)
+    working = await scenario.open_order(entry)
+    assert working is not None
+    expect(working.order_type is OrderType.STOP, f"its type is {working.order_type}")
+    expect(working.stop_price == entry.stop_price, f"its price is {working.stop_price}")
+    _is_unfilled(working.quantity, working.filled, entry)
 
 
 @case(5, "stop order is reached", Ability.STOP, Ability.GTC, HarnessFeature.PRICES)
 async def stop_is_reached(scenario: Scenario) -> None:
-    """A stop order is filled when the price passes it."""
+    """A stop order is filled when the market reaches its price."""
     entry = await _stop_order(scenario)
-    await scenario.harness.move(1 + scenario.harness.far * OUT)
+    await scenario.harness.move(1 + scenario.harness.far * REACH)
     await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
     await scenario.wait_until_held(entry.quantity)
 
 
 @case(6, "for the day", Ability.LIMIT, Ability.DAY)
 async def day(scenario: Scenario) -> None:
-    """A limit order for the day rests."""
+    """A limit order for the day stays open."""
     await scenario.place_working(time_in_force=TimeInForce.DAY)
 
 
 @case(7, "immediate or cancel", Ability.LIMIT, Ability.IOC)
 async def ioc(scenario: Scenario) -> None:
-    """An immediate-or-cancel order out of reach ends at once: nothing filled, nothing rests."""
+    """An immediate-or-cancel order away from the market ends at once: not filled, not open."""
     await _ends_at_once(scenario, TimeInForce.IOC)
 
 
 @case(8, "fill or kill", Ability.LIMIT, Ability.FOK)
 async def fok(scenario: Scenario) -> None:
-    """A fill-or-kill order out of reach ends at once: nothing filled, nothing rests."""
+    """A fill-or-kill order away from the market ends at once: not filled, not open."""
     await _ends_at_once(scenario, TimeInForce.FOK)
 
 
 @case(9, "immediate or cancel, within reach", Ability.LIMIT, Ability.IOC)
 async def ioc_fills(scenario: Scenario) -> None:
-    """An immediate-or-cancel order within reach is filled."""
+    """An immediate-or-cancel order that the market price satisfies is filled."""
     price = await scenario.away(1, Decimal("0.25"))
     terms: dict[str, Any] = {"order_type": OrderType.LIMIT, "limit_price": price}
     try:
@@ -102,7 +102,7 @@ async def ioc_fills(scenario: Scenario) -> None:
 
 @case(10, "fill or kill of a part", Ability.LIMIT, Ability.FOK, InjectedFault.PARTIAL)
 async def fok_part(scenario: Scenario) -> None:
-    """Fill or kill takes nothing where only a part of it could be had."""
+    """A fill-or-kill order is not filled at all if only a part of it could be."""
     await scenario.harness.begin(InjectedFault.PARTIAL)
     price = await scenario.away(1, Decimal("0.25"))
     entry = scenario.order(
@@ -114,21 +114,21 @@ async def fok_part(scenario: Scenario) -> None:
 
 @case(11, "what is not claimed")
 async def not_claimed(scenario: Scenario) -> None:
-    """An order type or time in force that the account does not claim is refused, never changed into
+    """An order type or time in force that the account does not claim is refused, never replaced by
     another one."""
     unclaimed = [kind for kind in OrderType if kind not in scenario.can.order_types]
-    never = [tif for tif in TimeInForce if tif not in scenario.can.times_in_force]
-    if not unclaimed and not never:
+    unclaimed_times = [tif for tif in TimeInForce if tif not in scenario.can.times_in_force]
+    if not unclaimed and not unclaimed_times:
         raise NotApplicable("the account claims every order type and time in force")
     for kind in unclaimed:
         await _is_refused(scenario, await _of_type(scenario, kind))
-    for tif in never:
+    for tif in unclaimed_times:
         await _is_refused(scenario, await scenario.working_order(time_in_force=tif))
 
 
 @case(12, "stop and target with the order", Ability.MARKET, Ability.STOPS)
 async def protected(scenario: Scenario) -> None:
-    """A market order's stop and target are held by the broker and told with the position."""
+    """The broker holds a market order's stop and target and reports them with the position."""
     stop, target = await scenario.away(-1), await scenario.away(1)
     await scenario.buy(stop_loss=stop, take_profit=target)
 
@@ -139,15 +139,15 @@ async def protected(scenario: Scenario) -> None:
     await scenario.until(held, "the position does not show both levels")
 
 
-def _is_filled_whole(quantity: Decimal, done: Decimal, entry: OrderRequest) -> None:
-    expect(quantity == entry.quantity, f"it rests with {quantity}, not {entry.quantity}")
-    expect(done == 0, f"{done} of it is said to be filled")
+def _is_unfilled(quantity: Decimal, done: Decimal, entry: OrderRequest) -> None:
+    expect(quantity == entry.quantity, f"its quantity is {quantity}, not {entry.quantity}")
+    expect(done == 0, f"{done} of it is reported as filled")
 
 
 async def _stop_order(scenario: Scenario) -> OrderRequest:
     entry = scenario.order(order_type=OrderType.STOP, stop_price=await scenario.away(1))
     await scenario.submit(entry)
-    await scenario.until(lambda: scenario.is_open(entry), "it does not rest")
+    await scenario.until(lambda: scenario.is_open(entry), "it is not open")
     return entry
 
 
@@ -160,12 +160,12 @@ async def _of_type(scenario: Scenario, kind: OrderType) -> OrderRequest:
 async def _ends_at_once(scenario: Scenario, tif: TimeInForce) -> None:
     entry = await scenario.working_order(time_in_force=tif)
     await _ends(scenario, entry)
-    expect(not await scenario.is_open(entry), "it rests")
+    expect(not await scenario.is_open(entry), "it is open")
     expect(await scenario.held() == 0, "it was filled")
 
 
 async def _ends(scenario: Scenario, entry: OrderRequest) -> None:
-    """Place an order and wait until it is told that nothing came of it."""
+    """Place an order and wait until it is reported as ended without a fill."""
     try:
         answer = await scenario.submit(entry)
     except Rejected:

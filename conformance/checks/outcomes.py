@@ -1,4 +1,4 @@
-"""C13–C28, C110: the three outcomes, and what is known after each of them."""
+"""C13–C28, C110: rejected, not sent and unknown, and what is known after each of them."""
 
 import asyncio
 import contextlib
@@ -13,25 +13,25 @@ from conformance.registry import Ability, CheckFailed, case, expect
 from conformance.scenario import Scenario, allow
 
 JOURNAL = HarnessFeature.JOURNAL
-ARRIVAL_SECONDS = 3.0  # how long what has left may take
+ARRIVAL_SECONDS = 3.0  # time for a sent order to arrive
 
 
 @case(13, "refused", Ability.MARKET, InjectedFault.REFUSED, JOURNAL)
 async def refused(scenario: Scenario) -> None:
-    """The broker's refusal is told with a code of ours and its own words; nothing was accepted."""
+    """The broker's refusal has a reason code and the broker's message; nothing was accepted."""
     await scenario.harness.begin(InjectedFault.REFUSED)
     entry = scenario.order()
     code, detail = await scenario.refusal(entry)
     expect(code is not None, "the refusal has no code")
-    expect(detail, "the refusal has none of the broker's own words")
+    expect(detail, "the refusal does not have the broker's message")
     await scenario.harness.end()
     await scenario.accepted(entry, 0)
-    expect(await scenario.held() == 0, "something is held")
+    expect(await scenario.held() == 0, "a position is open")
 
 
 @case(14, "lost on the way", Ability.MARKET, Ability.LOOKUP, InjectedFault.LOST, JOURNAL)
 async def lost_request(scenario: Scenario) -> None:
-    """A time-out before acceptance is unknown; the look-up then proves that it never arrived."""
+    """A time-out before acceptance is unknown; the look-up then proves the order absent."""
     entry = await _unknown(scenario, InjectedFault.LOST)
     await scenario.absent(entry.client_order_id)
     await scenario.accepted(entry, 0)
@@ -48,14 +48,15 @@ async def no_answer(scenario: Scenario) -> None:
 
 @case(16, "the line breaks", Ability.MARKET, Ability.LOOKUP, InjectedFault.CUT, JOURNAL)
 async def connection_lost(scenario: Scenario) -> None:
-    """A line that breaks after the order was taken is unknown; it is found again, accepted once."""
+    """A connection that breaks after acceptance is unknown; the look-up finds the order, accepted
+    once."""
     entry = await _unknown(scenario, InjectedFault.CUT)
     await _is_there_once(scenario, entry)
 
 
 @case(17, "a late answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.LATE, JOURNAL)
 async def late_answer(scenario: Scenario) -> None:
-    """An answer after our time-out belongs to no other order: the next one gets its own."""
+    """A reply after our time-out is not taken for another order's: the next order gets its own."""
     first = await _unknown(scenario, InjectedFault.LATE)
     second = await scenario.buy()
     await _is_there_once(scenario, first)
@@ -64,64 +65,64 @@ async def late_answer(scenario: Scenario) -> None:
 
 @case(18, "half an answer", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF, JOURNAL)
 async def half_answer(scenario: Scenario) -> None:
-    """Half an answer is unknown, with words that say what happened; the order is found again."""
+    """Half a reply is unknown, with a message that explains it; the look-up finds the order."""
     entry = await _unknown(scenario, InjectedFault.HALF)
-    expect(scenario.errors[-1].detail, "nothing is said of it")
+    expect(scenario.errors[-1].detail, "the outcome has no message")
     await _is_there_once(scenario, entry)
 
 
 @case(110, "half an answer is kept", Ability.MARKET, Ability.LOOKUP, InjectedFault.HALF)
 async def half_answer_quoted(scenario: Scenario) -> None:
-    """What came of half an answer stands in the words of its outcome, as people can read it."""
+    """The outcome's message contains the received part of half a reply, in readable form."""
     await _unknown(scenario, InjectedFault.HALF)
     detail = scenario.errors[-1].detail
     for piece in await scenario.harness.half():
-        expect(piece in detail, f"{piece!r} came, and its owner reads {detail!r}")
+        expect(piece in detail, f"{piece!r} was received, but the message is {detail!r}")
 
 
 @case(19, "an unlisted code", Ability.MARKET, Ability.LOOKUP, InjectedFault.UNLISTED, JOURNAL)
 async def unlisted(scenario: Scenario) -> None:
-    """A code that is in no list is never believed: the order is live, and is not told as ended."""
+    """An undocumented code proves nothing: the order is live, and is not reported as ended."""
     await scenario.harness.begin(InjectedFault.UNLISTED)
     entry = scenario.order()
     try:
         answer = await scenario.submit(entry)
     except OutcomeUnknown as error:
-        expect(error.detail, "the broker's own words are not kept")
+        expect(error.detail, "the broker's message is missing")
     except BrokerError as error:
-        raise CheckFailed(f"it was believed: {type(error).__name__} {error}") from error
+        raise CheckFailed(f"it was taken as proof: {type(error).__name__} {error}") from error
     else:
-        expect(not ended(answer), f"it was believed: {describe_kinds(answer)}")
+        expect(not ended(answer), f"it was taken as proof: {describe_kinds(answer)}")
     await scenario.harness.end()
     await _is_there_once(scenario, entry)
 
 
 @case(20, "the guard refuses", Ability.MARKET, JOURNAL)
 async def guard(scenario: Scenario) -> None:
-    """What the guard refuses is NotSent with the guard's code, and is not in the journal."""
+    """An order that the guard refuses is NotSent with the guard's code, and not in the journal."""
     entry = scenario.order()
 
-    def no(_: OrderRequest) -> None:
+    def refuse(_: OrderRequest) -> None:
         raise NotSent(Code.SEND_DEADLINE)
 
-    error = await _not_sent(scenario, entry, no)
-    expect(error.code is Code.SEND_DEADLINE, f"it says {error.code}")
+    error = await _not_sent(scenario, entry, refuse)
+    expect(error.code is Code.SEND_DEADLINE, f"its code is {error.code}")
     await scenario.accepted(entry, 0)
-    expect(await scenario.held() == 0, "something is held")
+    expect(await scenario.held() == 0, "a position is open")
 
 
-@case(21, "the guard is asked", Ability.MARKET)
+@case(21, "the guard is called", Ability.MARKET)
 async def guard_gets_the_order(scenario: Scenario) -> None:
-    """The guard is asked about the very order that leaves."""
+    """The guard is called with exactly the order that is sent."""
     entry, seen_by_guard = scenario.order(), list[OrderRequest]()
     await scenario.submit(entry, seen_by_guard.append)
-    expect(seen_by_guard, "nobody asked the guard")
-    expect(all(one == entry for one in seen_by_guard), "the guard was asked about something else")
+    expect(seen_by_guard, "the guard was not called")
+    expect(all(one == entry for one in seen_by_guard), "the guard was called with another order")
 
 
 @case(22, "a repeated id", Ability.MARKET, Ability.UNIQUE_IDS, JOURNAL)
 async def repeated_id(scenario: Scenario) -> None:
-    """Where repeated ids are said to be refused, a second order under one id is never accepted."""
+    """If the account claims to refuse repeated ids, a second order with one is not accepted."""
     entry = await scenario.buy()
     try:
         await scenario.submit(entry)
@@ -133,7 +134,7 @@ async def repeated_id(scenario: Scenario) -> None:
 
 @case(23, "given up", Ability.MARKET, JOURNAL)
 async def cancelled_by_caller(scenario: Scenario) -> None:
-    """An order whose caller gives up as it leaves arrives then or never: nothing is sent later."""
+    """An order whose caller is cancelled while it is sent arrives then or never, not later."""
     entry, seen_by_guard = scenario.order(), asyncio.Event()
 
     def note(_: OrderRequest) -> None:
@@ -153,7 +154,7 @@ async def cancelled_by_caller(scenario: Scenario) -> None:
 
 
 async def _arrivals(scenario: Scenario, entry: OrderRequest) -> int:
-    """How often an order arrived, as soon as it did or as it has had the time to."""
+    """Return how often an order arrived, once it did or ARRIVAL_SECONDS have passed."""
     with contextlib.suppress(CheckFailed):
         await scenario.until(
             lambda: scenario.harness.accepted(entry.client_order_id), "", ARRIVAL_SECONDS
@@ -163,16 +164,18 @@ async def _arrivals(scenario: Scenario, entry: OrderRequest) -> int:
 
 @case(24, "a time-out ends the call", Ability.MARKET, InjectedFault.LOST, JOURNAL)
 async def time_out(scenario: Scenario) -> None:
-    """After a time-out nothing of the order arrives later, when the broker hears again."""
+    """After a time-out the order does not arrive later, when the broker is reachable again."""
     entry = await _unknown(scenario, InjectedFault.LOST)
     await scenario.buy()
     await scenario.accepted(entry, 0)
-    expect(await scenario.held() == scenario.quantity, "more is held than the second order")
+    expect(
+        await scenario.held() == scenario.quantity, "the position is larger than the second order"
+    )
 
 
 @case(25, "ten at once", Ability.MARKET, JOURNAL)
 async def ten_at_once(scenario: Scenario) -> None:
-    """Ten orders at the same time are accepted once each, and each has its own answer."""
+    """Ten concurrent orders are accepted once each, and each gets its own reply."""
     step = scenario.instrument.quantity_step
     minimum = max(scenario.on_step(scenario.quantity / 10), scenario.instrument.quantity_min)
     entries = [scenario.order(quantity=minimum + step * (n % 2)) for n in range(10)]
@@ -185,7 +188,7 @@ async def ten_at_once(scenario: Scenario) -> None:
 
 @case(26, "many in one call", Ability.MARKET, Ability.SUBMIT_MANY)
 async def submit_many(scenario: Scenario) -> None:
-    """Of many orders in one call each is told once, the refused one among them as refused."""
+    """Of many orders in one call each outcome is reported once; a refused one as refused."""
     entries = [scenario.order(), scenario.order(symbol="NOSUCHSYMBOL"), scenario.order()]
     scenario.placed += entries
     answer: dict[str, list[list[OrderReport] | BrokerError]] = {}
@@ -197,14 +200,14 @@ async def submit_many(scenario: Scenario) -> None:
     await scenario.call(scenario.harness.adapter.submit_many(pairs, allow, on_outcome))
     for entry in entries:
         answers = answer.get(entry.client_order_id, [])
-        expect(len(answers) == 1, f"one was told {len(answers)} times")
+        expect(len(answers) == 1, f"an outcome was reported {len(answers)} times")
         refused = entry.symbol == "NOSUCHSYMBOL"
-        expect(isinstance(answers[0], BrokerError) == refused, f"it was told {answers[0]}")
+        expect(isinstance(answers[0], BrokerError) == refused, f"it was reported as {answers[0]}")
 
 
 @case(27, "many in one call, some guarded", Ability.MARKET, Ability.SUBMIT_MANY, JOURNAL)
 async def many_guarded(scenario: Scenario) -> None:
-    """Of many orders in one call those that the guard refuses stay here, and the others leave."""
+    """Of many orders in one call only those that the guard allows are sent."""
     entries = [scenario.order() for _ in range(4)]
     scenario.placed += entries
     barred = {entries[1].client_order_id, entries[2].client_order_id}
@@ -223,12 +226,12 @@ async def many_guarded(scenario: Scenario) -> None:
         stays = entry.client_order_id in barred
         expect(
             isinstance(answer.get(entry.client_order_id), NotSent) == stays,
-            "the wrong ones were told as not sent",
+            "the wrong orders were reported as not sent",
         )
         await scenario.accepted(entry, 0 if stays else 1)
 
 
-@case(28, "it says its time", Ability.MARKET)
+@case(28, "execution time", Ability.MARKET)
 async def execution_time(scenario: Scenario) -> None:
     """Executions carry the broker's time, which is about now."""
     before = market_now()
@@ -237,21 +240,21 @@ async def execution_time(scenario: Scenario) -> None:
         fill for report in await scenario.found(entry.client_order_id) for fill in report.fills
     ]
     apart = max(abs((fill.time - before).total_seconds()) for fill in fills)
-    expect(apart < 120, f"an execution is told {apart:.0f} s apart from now")
+    expect(apart < 120, f"an execution's time differs from now by {apart:.0f} s")
 
 
-async def _unknown(scenario: Scenario, trouble: InjectedFault) -> OrderRequest:
-    """Place an order in such trouble: it must end as OutcomeUnknown. The trouble is over then."""
-    await scenario.harness.begin(trouble)
+async def _unknown(scenario: Scenario, fault: InjectedFault) -> OrderRequest:
+    """Place an order with a fault: it must raise OutcomeUnknown. Ends the fault."""
+    await scenario.harness.begin(fault)
     entry = scenario.order()
     try:
         answer = await scenario.submit(entry)
     except OutcomeUnknown:
         pass
     except BrokerError as error:
-        raise CheckFailed(f"it was told as {type(error).__name__} {error}") from error
+        raise CheckFailed(f"it was reported as {type(error).__name__} {error}") from error
     else:
-        raise CheckFailed(f"it was told as {describe_kinds(answer)}")
+        raise CheckFailed(f"it was reported as {describe_kinds(answer)}")
     await scenario.harness.end()
     return entry
 
@@ -262,11 +265,11 @@ async def _not_sent(scenario: Scenario, entry: OrderRequest, guard: Guard) -> No
     except NotSent as error:
         return error
     except BrokerError as error:
-        raise CheckFailed(f"it was told as {type(error).__name__} {error}") from error
+        raise CheckFailed(f"it was reported as {type(error).__name__} {error}") from error
     raise CheckFailed(f"it was sent: {describe_kinds(answer)}")
 
 
 async def _is_there_once(scenario: Scenario, entry: OrderRequest) -> None:
-    """It is found, filled, and was accepted once."""
+    """Check that it was accepted once and is found as filled."""
     await scenario.accepted(entry, 1)
     await scenario.reports_of(entry, lambda reports: filled(reports) == entry.quantity)

@@ -1,4 +1,4 @@
-"""C77–C83: prices, and asking what an order would cost."""
+"""C77–C83: prices, and the margin of an order before it is sent."""
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -13,28 +13,28 @@ from conformance.scenario import Scenario
 
 @case(77, "quote", Ability.QUOTES)
 async def quote(scenario: Scenario) -> None:
-    """A price has a bid not above its ask, both positive, the pair's name, and a time of now."""
+    """A quote has a bid not above its ask, both positive, the pair's name, and a current time."""
     answer = await scenario.call(
         scenario.harness.adapter.quote(scenario.spec, scenario.harness.symbol)
     )
     _is_sane(scenario, answer)
     apart = abs((answer.time - market_now()).total_seconds())
-    expect(apart < 600, f"it is told {apart:.0f} s apart from now")
+    expect(apart < 600, f"its time differs from now by {apart:.0f} s")
 
 
 @case(78, "quote of an unknown symbol", Ability.QUOTES)
 async def quote_unknown(scenario: Scenario) -> None:
-    """The price of a symbol that the broker does not list is an error, not a number."""
+    """The quote of a symbol that the broker does not list is an error, not a price."""
     try:
         answer = await scenario.call(scenario.harness.adapter.quote(scenario.spec, "NOSUCHSYMBOL"))
     except ReadFailed:
         return
-    raise CheckFailed(f"it is {answer}")
+    raise CheckFailed(f"it returned {answer}")
 
 
 @case(79, "stream of prices", Ability.PRICE_STREAM, HarnessFeature.PRICES)
 async def stream(scenario: Scenario) -> None:
-    """The stream tells a price that has moved."""
+    """The stream delivers a price that has moved."""
     stream = scenario.harness.adapter.stream_quotes(scenario.spec, [scenario.harness.symbol])
     first = (await scenario.harness.quote()).bid
     waiting = asyncio.ensure_future(_other_than(scenario, stream, first))
@@ -45,7 +45,7 @@ async def stream(scenario: Scenario) -> None:
                 await asyncio.wait({waiting}, timeout=0.05)
             _is_sane(scenario, waiting.result())
     except TimeoutError as error:
-        raise CheckFailed("no moved price was told") from error
+        raise CheckFailed("no moved price was delivered") from error
     finally:
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
@@ -55,9 +55,9 @@ async def stream(scenario: Scenario) -> None:
 
 @case(80, "stream of prices, not claimed")
 async def no_stream(scenario: Scenario) -> None:
-    """An account that claims no stream of prices fails at its first step."""
+    """On an account that claims no stream of prices, the first read of it fails."""
     if scenario.can.price_stream:
-        raise NotApplicable("the account claims a stream of prices: C79 is about it")
+        raise NotApplicable("the account claims a stream of prices: C79 tests it")
     try:
         async with asyncio.timeout(scenario.harness.patience):
             await anext(
@@ -68,21 +68,21 @@ async def no_stream(scenario: Scenario) -> None:
     except ReadFailed:
         return
     except (StopAsyncIteration, TimeoutError) as error:
-        raise CheckFailed(f"it ended in {type(error).__name__}") from error
-    raise CheckFailed("it told a price")
+        raise CheckFailed(f"it ended with {type(error).__name__}") from error
+    raise CheckFailed("it delivered a price")
 
 
 @case(81, "what if", Ability.WHAT_IF, Ability.MARKET)
 async def what_if(scenario: Scenario) -> None:
-    """What-if tells a margin and sends nothing."""
+    """What-if returns a margin and sends no order."""
     request = scenario.order()
     answer = await scenario.call(scenario.harness.adapter.what_if(scenario.spec, request))
     expect(answer.initial_margin >= 0, f"a margin of {answer.initial_margin}")
     expect(answer.currency, "the margin has no currency")
     if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
         await scenario.accepted(request, 0)
-    expect(await scenario.held() == 0, "something is held")
-    expect(not await scenario.is_open(request), "an order rests")
+    expect(await scenario.held() == 0, "a position is open")
+    expect(not await scenario.is_open(request), "an order is open")
 
 
 @case(82, "what if, of an unknown symbol", Ability.WHAT_IF)
@@ -94,14 +94,14 @@ async def what_if_unknown(scenario: Scenario) -> None:
         )
     except (Rejected, ReadFailed):
         return
-    raise CheckFailed(f"it says {answer}")
+    raise CheckFailed(f"it returned {answer}")
 
 
 @case(83, "what if, not claimed")
 async def no_what_if(scenario: Scenario) -> None:
-    """An account that claims no what-if says so and sends nothing."""
+    """An account that claims no what-if raises an error and sends no order."""
     if scenario.can.what_if:
-        raise NotApplicable("the account claims what-if: C81 is about it")
+        raise NotApplicable("the account claims what-if: C81 tests it")
     request = scenario.order()
     try:
         answer = await scenario.call(scenario.harness.adapter.what_if(scenario.spec, request))
@@ -109,7 +109,7 @@ async def no_what_if(scenario: Scenario) -> None:
         if HarnessFeature.JOURNAL not in scenario.harness.unavailable:
             await scenario.accepted(request, 0)
         return
-    raise CheckFailed(f"it says {answer}")
+    raise CheckFailed(f"it returned {answer}")
 
 
 def _is_sane(scenario: Scenario, answer: Quote) -> None:

@@ -1,4 +1,4 @@
-"""C29–C38: what can be ordered at all: symbols, steps, limits, distances, money, hours."""
+"""C29–C38: valid orders: symbols, quantity steps and limits, stop distances, money, hours."""
 
 from decimal import Decimal
 
@@ -15,7 +15,7 @@ JOURNAL = HarnessFeature.JOURNAL
 
 @case(29, "unknown symbol", Ability.MARKET)
 async def unknown_symbol(scenario: Scenario) -> None:
-    """An order for a symbol that the broker does not list is refused as that."""
+    """An order for a symbol that the broker does not list is refused with that code."""
     await _refused(scenario, scenario.order(symbol="NOSUCHSYMBOL"), Code.UNKNOWN_SYMBOL_AT_BROKER)
 
 
@@ -27,7 +27,7 @@ async def between_steps(scenario: Scenario) -> None:
     try:
         answer = await scenario.submit(entry)
     except (Rejected, NotSent) as error:
-        expect(error.code is Code.VOLUME_INVALID, f"it says {error.code}")
+        expect(error.code is Code.VOLUME_INVALID, f"its code is {error.code}")
         return
     lower = scenario.on_step(scenario.quantity)
     got = await scenario.reports_of(entry, lambda reports: filled(reports) >= lower, answer)
@@ -36,22 +36,22 @@ async def between_steps(scenario: Scenario) -> None:
 
 @case(31, "below the minimum", Ability.MARKET)
 async def below_minimum(scenario: Scenario) -> None:
-    """A quantity below the smallest is refused as that, and never rounded up."""
+    """A quantity below the minimum is refused with that code, and never rounded up."""
     minimum = scenario.instrument.quantity_min
     await _refused(scenario, scenario.order(quantity=minimum / 2), Code.VOLUME_INVALID)
 
 
 @case(32, "above the maximum", Ability.MARKET, HarnessFeature.EXTREMES)
 async def above_maximum(scenario: Scenario) -> None:
-    """A quantity above the greatest is refused and never cut down."""
+    """A quantity above the maximum is refused and never reduced."""
     maximum = scenario.instrument.quantity_max
     request = scenario.order(quantity=maximum + scenario.instrument.quantity_step)
     await _refused(scenario, request, Code.VOLUME_INVALID, Code.NO_MONEY)
 
 
-@case(33, "no quantity at all", Ability.MARKET)
+@case(33, "invalid quantity", Ability.MARKET)
 async def invalid_quantity(scenario: Scenario) -> None:
-    """Zero, less than nothing, and what is no number are refused here or there, never sent on."""
+    """Zero, negative and non-finite quantities are refused by the adapter or the broker."""
     for text in ("0", "-1", "NaN", "Infinity"):
         request = scenario.order(quantity=Decimal(text))
         try:
@@ -59,21 +59,21 @@ async def invalid_quantity(scenario: Scenario) -> None:
         except (Rejected, NotSent):
             continue
         except BrokerError as error:
-            raise CheckFailed(f"{text} ended as {type(error).__name__} {error}") from error
-        raise CheckFailed(f"{text} was taken: {describe_kinds(answer)}")
-    expect(await scenario.held() == 0, "something is held")
+            raise CheckFailed(f"{text} raised {type(error).__name__} {error}") from error
+        raise CheckFailed(f"{text} was accepted: {describe_kinds(answer)}")
+    expect(await scenario.held() == 0, "a position is open")
 
 
 @case(34, "stop on the wrong side", Ability.MARKET, Ability.STOPS)
 async def wrong_side(scenario: Scenario) -> None:
-    """A stop on the wrong side is refused; or the entry stands and its lost stop is told."""
+    """A stop on the wrong side is refused; or the entry is filled and its lost stop reported."""
     await _invalid_stop(scenario, await scenario.away(1))
 
 
 @case(35, "stop too near", Ability.MARKET, Ability.STOPS, InjectedFault.STOPS_NEAR)
 async def too_near(scenario: Scenario) -> None:
-    """A stop nearer than the broker allows is refused; or the entry stands and its lost stop is
-    told."""
+    """A stop nearer than the broker allows is refused; or the entry is filled and its lost stop
+    reported."""
     await scenario.harness.begin(InjectedFault.STOPS_NEAR)
     tick = scenario.harness.tick or Decimal(1).scaleb(-scenario.instrument.digits)
     await _invalid_stop(scenario, scenario.rounded((await scenario.harness.quote()).bid) - tick)
@@ -81,7 +81,7 @@ async def too_near(scenario: Scenario) -> None:
 
 @case(36, "market closed", Ability.MARKET, InjectedFault.CLOSED)
 async def closed(scenario: Scenario) -> None:
-    """An order to a closed market is refused as that."""
+    """An order to a closed market is refused with that code."""
     entry = scenario.order()
     await scenario.harness.begin(InjectedFault.CLOSED)
     await _refused(scenario, entry, Code.MARKET_CLOSED)
@@ -89,7 +89,7 @@ async def closed(scenario: Scenario) -> None:
 
 @case(37, "no money", Ability.MARKET, InjectedFault.NO_MONEY)
 async def no_money(scenario: Scenario) -> None:
-    """An order that the account has no money for is refused as that."""
+    """An order that the account cannot pay for is refused with that code."""
     await scenario.harness.begin(InjectedFault.NO_MONEY)
     await _refused(scenario, scenario.order(), Code.NO_MONEY)
 
@@ -108,8 +108,8 @@ async def _refused(scenario: Scenario, request: OrderRequest, *codes: Code) -> N
     except NotSent as error:
         code = error.code
     except BrokerError as error:
-        raise CheckFailed(f"it ended as {type(error).__name__} {error}") from error
-    expect(not codes or code in codes, f"it says {code}, not {' or '.join(codes)}")
+        raise CheckFailed(f"it raised {type(error).__name__} {error}") from error
+    expect(not codes or code in codes, f"its code is {code}, not {' or '.join(codes)}")
     if JOURNAL not in scenario.harness.unavailable:
         await scenario.accepted(request, 0)
 
@@ -119,7 +119,7 @@ async def _invalid_stop(scenario: Scenario, stop: Decimal) -> None:
     try:
         answer = await scenario.submit(entry)
     except (Rejected, NotSent) as error:
-        expect(error.code is Code.STOPS_INVALID, f"it says {error.code}")
+        expect(error.code is Code.STOPS_INVALID, f"its code is {error.code}")
         if JOURNAL not in scenario.harness.unavailable:
             await scenario.accepted(entry, 0)
         return
@@ -127,7 +127,7 @@ async def _invalid_stop(scenario: Scenario, stop: Decimal) -> None:
         entry, lambda reports: any(map(_of_lost_stop, reports)), answer
     )
     if any(report.kind is ReportKind.REJECTED for report in known):
-        expect(await scenario.held() == 0, "it was refused and filled")
+        expect(await scenario.held() == 0, "it was refused and yet filled")
 
 
 def _of_lost_stop(report: OrderReport) -> bool:

@@ -1,4 +1,4 @@
-"""C63–C76: reads say all or fail, and an execution is the same one wherever it is told."""
+"""C63–C76: reads are complete or fail, and an execution has the same id everywhere."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
@@ -15,24 +15,24 @@ from conformance.value_checks import wrong_shapes
 
 @case(63, "account")
 async def account(scenario: Scenario) -> None:
-    """The account is read whole: its name, currency, numbers that are numbers, leverage, mode."""
+    """The account is read completely: name, currency, valid numbers, leverage, position mode."""
     state = await scenario.call(scenario.harness.adapter.account(scenario.spec))
-    expect(state.account == scenario.spec.account, f"it is of account {state.account}")
+    expect(state.account == scenario.spec.account, f"it names account {state.account}")
     expect(state.currency.isalnum() and state.currency.isupper(), f"currency {state.currency!r}")
     expect(state.leverage > 0, f"leverage {state.leverage}")
     expect(
         state.position_mode in scenario.can.position_modes, f"{state.position_mode} is not claimed"
     )
     apart = abs((state.time - market_now()).total_seconds())
-    expect(apart < 300, f"it is told {apart:.0f} s apart from now")
+    expect(apart < 300, f"its time differs from now by {apart:.0f} s")
 
 
 @case(64, "instruments")
 async def instruments(scenario: Scenario) -> None:
-    """Instruments have steps, limits and sizes that make sense, each once, in base units."""
+    """Instruments have valid steps, limits and sizes in base units, and each is listed once."""
     answer = await scenario.call(scenario.harness.adapter.instruments(scenario.spec))
     names = [one.symbol for one in answer]
-    expect(len(set(names)) == len(names), "a symbol is told twice")
+    expect(len(set(names)) == len(names), "a symbol is listed twice")
     for one in answer:
         positive = (one.pip, one.quantity_min, one.quantity_step, one.contract_size)
         expect(all(value > 0 for value in positive), f"{one.symbol}: {positive}")
@@ -46,11 +46,11 @@ async def instruments(scenario: Scenario) -> None:
 
 @case(65, "positions", Ability.MARKET)
 async def positions(scenario: Scenario) -> None:
-    """A position is told with its symbol, side, quantity and entry price."""
+    """A position is reported with its symbol, side, quantity and entry price."""
     entry = await scenario.buy()
     await scenario.wait_until_held(entry.quantity)
     held = await scenario.position()
-    expect(held.side is Side.BUY, f"it is a {held.side}")
+    expect(held.side is Side.BUY, f"its side is {held.side}")
     expect(held.broker_position_id, "it has no id")
     found = await scenario.found(entry.client_order_id)
     prices = [fill.price for report in found for fill in report.fills]
@@ -60,11 +60,12 @@ async def positions(scenario: Scenario) -> None:
 
 @case(66, "positions, none")
 async def no_positions(scenario: Scenario) -> None:
-    """Where nothing is held and nothing rests, that is what is told."""
-    expect(await scenario.positions() == [], "a position is told")
-    resting = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
+    """Without positions and orders, none are reported."""
+    expect(await scenario.positions() == [], "a position is reported")
+    working = await scenario.call(scenario.harness.adapter.open_orders(scenario.spec))
     expect(
-        not [one for one in resting if one.symbol == scenario.harness.symbol], "an order is told"
+        not [one for one in working if one.symbol == scenario.harness.symbol],
+        "an order is reported",
     )
 
 
@@ -74,18 +75,18 @@ async def find_known(scenario: Scenario) -> None:
     entry = await scenario.buy()
     found = await scenario.found(entry.client_order_id)
     expect(filled(found) == entry.quantity, f"{filled(found)} is found")
-    expect(any(report.broker_order_id for report in found), "the broker's number is not told")
+    expect(any(report.broker_order_id for report in found), "the broker's order number is missing")
 
 
 @case(68, "look-up of an unknown order", Ability.LOOKUP)
 async def find_unknown(scenario: Scenario) -> None:
-    """An id that the broker never saw is certainly absent."""
+    """The look-up of an id that the broker never received proves it absent."""
     await scenario.absent(new_id())
 
 
-@case(69, "look-up after we began anew", Ability.MARKET, Ability.LOOKUP, HarnessFeature.NEW_PROCESS)
+@case(69, "look-up after our restart", Ability.MARKET, Ability.LOOKUP, HarnessFeature.NEW_PROCESS)
 async def find_after_restart(scenario: Scenario) -> None:
-    """A process with an empty memory finds the order, with the same executions."""
+    """A restarted process finds the order, with the same executions."""
     entry = await scenario.buy()
     before = _fills(await scenario.found(entry.client_order_id))
     await scenario.harness.new_process()
@@ -94,24 +95,24 @@ async def find_after_restart(scenario: Scenario) -> None:
     await scenario.absent(new_id())
 
 
-@case(70, "look-up of a resting order after we began anew", Ability.LIMIT, Ability.GTC,
+@case(70, "look-up of a working order after our restart", Ability.LIMIT, Ability.GTC,
       Ability.LOOKUP, HarnessFeature.NEW_PROCESS)  # fmt: skip
 async def working_order_after_restart(scenario: Scenario) -> None:
-    """A process with an empty memory sees what rests as ours, and can cancel it."""
+    """A restarted process finds a working order under our id and can cancel it."""
     entry = await scenario.place_working()
     await scenario.harness.new_process()
-    await scenario.until(lambda: scenario.is_open(entry), "it is not told under our id")
+    await scenario.until(lambda: scenario.is_open(entry), "it is not listed under our id")
     answer = await scenario.cancel(entry)
 
     async def gone() -> bool:
         return not await scenario.is_open(entry)
 
-    await scenario.until(gone, f"it still rests: {describe_kinds(answer)}")
+    await scenario.until(gone, f"it is still open: {describe_kinds(answer)}")
 
 
-@case(71, "reads in trouble", InjectedFault.READS)
+@case(71, "incomplete reads", InjectedFault.READS)
 async def reads_fail(scenario: Scenario) -> None:
-    """Reads that get a part of their answer fail: none returns the part, or nothing."""
+    """Reads that get only a part of their reply fail: none returns that part or an empty result."""
     adapter, spec = scenario.harness.adapter, scenario.spec
     reads: dict[str, Callable[[], Awaitable[object]]] = {
         "account": lambda: adapter.account(spec),
@@ -129,7 +130,7 @@ async def reads_fail(scenario: Scenario) -> None:
         except ReadFailed:
             continue
         except BrokerError as error:
-            raise CheckFailed(f"{name} says {type(error).__name__} {error}") from error
+            raise CheckFailed(f"{name} raised {type(error).__name__} {error}") from error
         finally:
             await scenario.harness.end()
         raise CheckFailed(f"{name} returned {answer}")
@@ -137,7 +138,7 @@ async def reads_fail(scenario: Scenario) -> None:
 
 @case(72, "executions since", Ability.MARKET, Ability.FILLS)
 async def fills_since(scenario: Scenario) -> None:
-    """What was executed is read by time: all of it, with our id."""
+    """A read of the executions since a time returns all of them, with our ids."""
     began = market_now()
     entries = [await scenario.buy(), await scenario.buy()]
 
@@ -166,15 +167,15 @@ async def same_ids(scenario: Scenario) -> None:
     expect(_fills(reply) <= ids, "the reply has other ids than the look-up")
 
 
-@case(74, "executions told again", Ability.MARKET, Ability.LOOKUP, InjectedFault.REPLAY)
+@case(74, "repeated executions", Ability.MARKET, Ability.LOOKUP, InjectedFault.REPLAY)
 async def replay(scenario: Scenario) -> None:
-    """Executions that the broker tells once more have the ids that they had."""
+    """Executions that the broker reports again keep their ids."""
     if (
         HarnessFeature.PRICES in scenario.harness.unavailable
         or OrderType.LIMIT not in scenario.can.order_types
     ):
         entry = await scenario.buy()
-    else:  # one that is told by an event, where there are any
+    else:  # reported by an event, if there are events
         entry = await scenario.place_working()
         await scenario.harness.move(1 - scenario.harness.far * 2)
         await scenario.reports_of(entry, lambda reports: filled(reports) >= entry.quantity)
@@ -188,7 +189,7 @@ async def replay(scenario: Scenario) -> None:
 
 @case(75, "two orders, two executions", Ability.MARKET, Ability.LOOKUP)
 async def ids_apart(scenario: Scenario) -> None:
-    """Executions of two like orders have ids of their own."""
+    """Executions of two equal orders have different ids."""
     ids = []
     for _ in range(2):
         entry = await scenario.buy()
@@ -198,14 +199,14 @@ async def ids_apart(scenario: Scenario) -> None:
 
 @case(76, "clock")
 async def clock(scenario: Scenario) -> None:
-    """The broker's time, where it tells one, is aware UTC and about now."""
+    """The broker's time, if it has one, is aware UTC and about now."""
     await scenario.call(scenario.harness.adapter.account(scenario.spec))
     answer = await scenario.call(scenario.harness.adapter.clock())
     if answer is not None:
         for wrong in wrong_shapes(answer, "the time"):
             raise CheckFailed(wrong)
         apart = abs((answer - market_now()).total_seconds())
-        expect(apart < 300, f"it is {apart:.0f} s apart from ours")
+        expect(apart < 300, f"it differs from ours by {apart:.0f} s")
 
 
 async def _since(scenario: Scenario, moment: datetime) -> list[OrderReport]:

@@ -12,18 +12,18 @@ from conformance.scenario import Scenario
 OVER = (ReportKind.CANCELLED, ReportKind.EXPIRED, ReportKind.REJECTED)
 LIMIT_CODES = frozenset(
     {
-        Code.SLIPPAGE_LIMIT,  # the adapter's own judgement, before anything is sent
-        Code.NO_PRICE_WITHIN_LIMIT,  # an immediate-or-cancel order at the bound
-        Code.REQUOTE,  # a bound of the broker's own
+        Code.SLIPPAGE_LIMIT,  # the adapter's own check, before it sends
+        Code.NO_PRICE_WITHIN_LIMIT,  # an immediate-or-cancel order at the limit
+        Code.REQUOTE,  # the broker's own limit
     }
 )
-NO_BOUND = "the account keeps no worst price: such entries are denied by us"
+NO_BOUND = "the account keeps no worst price: Fillcast denies such entries"
 
 
 @case(116, "worst price", Ability.MARKET, Ability.QUOTES, HarnessFeature.PRICES)
 async def worst_price(scenario: Scenario) -> None:
-    """A market order whose price gapped beyond its bound after the quote is never filled beyond
-    it: it is refused or ends, with a code that says so; within its bound it is filled."""
+    """A market order whose price gapped beyond its limit after the quote is never filled beyond
+    it: it is refused or ends, with a code that states the reason; within its limit it is filled."""
     if not can_limit_price(scenario.can):
         raise NotApplicable(NO_BOUND)
     near = scenario.rounded((await scenario.harness.quote()).ask * (1 + scenario.harness.far / 2))
@@ -41,9 +41,9 @@ async def worst_price(scenario: Scenario) -> None:
 
 @case(119, "worst price at the fill", Ability.MARKET, Ability.QUOTES, HarnessFeature.PRICES)
 async def worst_price_at_the_fill(scenario: Scenario) -> None:
-    """A market order whose price gaps beyond its bound after the adapter has looked at the price
-    is not filled beyond it: the broker itself enforces the bound. Only an account that says so
-    (`checks_worst_price`) may have symbols whose broker enforces none."""
+    """A market order whose price gaps beyond its limit after the adapter has checked the price is
+    not filled beyond it: the broker enforces the limit. Only an account that claims
+    `checks_worst_price` may have symbols without such a limit at the broker."""
     if not can_limit_price(scenario.can):
         raise NotApplicable(NO_BOUND)
     near = scenario.rounded((await scenario.harness.quote()).ask * (1 + scenario.harness.far / 2))
@@ -52,14 +52,14 @@ async def worst_price_at_the_fill(scenario: Scenario) -> None:
     except NotApplicable:
         expect(
             scenario.can.checks_worst_price or not scenario.can.keeps_worst_price,
-            "the account claims to keep every worst price, and the stage cannot show it",
+            "the account claims to keep every worst price, but the harness cannot test it",
         )
         raise
     await _ends_unfilled(scenario, with_worst_price(scenario.order(worst_price=near), scenario.can))
 
 
 async def _ends_unfilled(scenario: Scenario, request: OrderRequest) -> None:
-    """Place an order that must not be filled. Raises Failed if it is, or ends otherwise."""
+    """Place an order that must not be filled. Raises CheckFailed if it is, or ends otherwise."""
     code = await _rejection_code(scenario, request)
     allowed = LIMIT_CODES
     if not scenario.can.names_time_in_force:
@@ -67,17 +67,17 @@ async def _ends_unfilled(scenario: Scenario, request: OrderRequest) -> None:
     expect(code in allowed, f"it ended with the code {code}")
 
 
-async def _rejection_code(scenario: Scenario, beyond: OrderRequest) -> Code | None:
-    """Return the code that an order ends with which must not be filled. Raises Failed."""
+async def _rejection_code(scenario: Scenario, request: OrderRequest) -> Code | None:
+    """Place an order that must not be filled; return the code of its end. Raises CheckFailed."""
     try:
-        answer = await scenario.submit(beyond)
+        answer = await scenario.submit(request)
     except Rejected as error:
         return error.code
     answer = list(
         await scenario.reports_of(
-            beyond, lambda reports: ended(reports) or filled(reports) > 0, answer
+            request, lambda reports: ended(reports) or filled(reports) > 0, answer
         )
     )
-    expect(filled(answer) == 0, f"filled beyond its bound: {describe_kinds(answer)}")
+    expect(filled(answer) == 0, f"filled beyond its limit: {describe_kinds(answer)}")
     expect(ended(answer), f"it did not end: {describe_kinds(answer)}")
     return next((report.code for report in answer if report.kind in OVER), None)

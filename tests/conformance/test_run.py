@@ -133,7 +133,7 @@ def test_the_page() -> None:
     reasons = reasons_of(RESULTS)
     assert reasons == {"ibkr": {}, "mt4": {"C02": "it cannot"}}
     told = markdown(cases()[:2], reasons)
-    assert "| C02 | *limit order rests*: " in told
+    assert "| C02 | *limit order stays open*: " in told
     assert told.splitlines()[3].endswith("| ok | n/a |")
     assert told.endswith("- **ibkr**: \n- **mt4**: C02 (it cannot)")
 
@@ -166,7 +166,7 @@ def test_a_kind_or_one_stage_is_asked_for(
     assert "no stage is called 'mt6'; there are" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         asked_for(monkeypatch, "--adapter", "tiny", "--check", "C999")
-    assert "There is no check 'C999'; they go from C01 to C1" in capsys.readouterr().err
+    assert "There is no check 'C999'; the numbers are C01 to C1" in capsys.readouterr().err
 
 
 def test_names_that_are_told_without_a_database_are_the_stages() -> None:

@@ -1,4 +1,4 @@
-"""Make the checks of the conformance suite on a connection's account."""
+"""manage.py conformance: run the conformance checks on a connection's account."""
 
 import asyncio
 import contextlib
@@ -29,24 +29,26 @@ from connections.models import ExecutionConnection
 from connections.selectors import find_connection, spec_for
 
 HELP = """\
-Make the checks of docs/conformance.md on a connection's account: real orders, at its broker.
+Run the checks of docs/conformance.md on a connection's account. They place real orders at its
+broker.
 
-The account must be switched off here, so that no worker trades on it meanwhile, and hold nothing of
-the symbol. Take a demo account. What a check opens is closed when it is over, also on Ctrl-C.
+The connection must be switched off, so that no worker trades on it meanwhile, and the account must
+hold nothing of the symbol. Use a demo account. After each check, and on Ctrl-C, its orders are
+cancelled and its positions closed.
 
   manage.py conformance --connection ID --i-know-it-trades
   manage.py conformance --connection ID --i-know-it-trades --symbol EURUSD --check C12
 
-Exit code: 0 nothing failed, 1 a check failed, 2 refused or interrupted. The last line is JSON."""
+Exit code: 0 no check failed, 1 a check failed, 2 refused or interrupted. The last line is JSON."""
 
-SESSION_SECONDS = 90.0  # until a worker has closed the session of an account that is switched off
-AGAIN_SECONDS = 2.0
-OF_THE_OWNER = (Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED)
-LONGEST_SECONDS = 300.0
+SESSION_SECONDS = 90.0  # for a worker to close the session of a connection that is switched off
+RETRY_SECONDS = 2.0
+PERMANENT = (Code.CREDENTIALS_REFUSED, Code.UNKNOWN_ACCOUNT, Code.TRADING_DISABLED)
+CHECK_SECONDS = 300.0
 
 
 class Command(BaseCommand):
-    """`manage.py conformance`."""
+    """Run the conformance checks on a real account."""
 
     help = HELP
     requires_system_checks = ()
@@ -57,38 +59,39 @@ class Command(BaseCommand):
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--connection", metavar="ID", required=True, help="id, name or account")
-        parser.add_argument("--i-know-it-trades", action="store_true", help="do it")
-        parser.add_argument("--real-money", action="store_true", help="also where it is no demo")
-        parser.add_argument("--symbol", default="", help="the broker's name or a pair")
-        parser.add_argument("--quantity", help="base units; usually the least")
-        parser.add_argument(
-            "--check", action="append", metavar="C01", help="one check; all if left"
-        )
+        """Declare the options."""
+        add = parser.add_argument
+        add("--connection", metavar="ID", required=True, help="id, name or account")
+        add("--i-know-it-trades", action="store_true", help="confirm that it may trade")
+        add("--real-money", action="store_true", help="allow an account that is not a demo")
+        add("--symbol", default="", help="the broker's symbol, or a pair")
+        add("--quantity", help="base units (default: the smallest that can be halved)")
+        add("--check", action="append", metavar="C01", help="run this check only; repeatable")
 
     def handle(self, *, connection: str, **options: Any) -> None:
+        """Run the checks and print their results. Raises CommandError if they may not run."""
         found, spec = self._allowed(connection, options)
         results: list[Result] = []
         try:
-            with exclusive_lock(found.lane) as is_ours:
-                asyncio.run(self._play(found, spec, options, results, is_ours))
+            with exclusive_lock(found.lane) as is_held:
+                asyncio.run(self._run_checks(found, spec, options, results, is_held))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            self.stderr.write("Interrupted; what was opened has been closed.")
+            self.stderr.write("Interrupted. Open orders were cancelled and positions closed.")
         except (BrokerError, FillcastError, LookupError, ImportError) as error:
             raise CommandError(f"{found.name}: {error}", returncode=2) from error
         self.stdout.write(f"{found.name}: {summary(results)}")
         self.stdout.write(as_json({found.type: results}))
-        if any(one.mark is Mark.FAIL for one in results):
+        if any(result.mark is Mark.FAIL for result in results):
             raise SystemExit(1)
-        if len(results) < len(_wanted(options)):
+        if len(results) < len(_selected(options)):
             raise SystemExit(2)
 
     def _allowed(
         self, text: str, options: dict[str, Any]
     ) -> tuple[ExecutionConnection, ConnectionSpec]:
-        """The connection, if the checks may be made on it now. Raises CommandError."""
+        """Return the connection, if the checks may run on it now. Raises CommandError."""
         try:
-            _wanted(options)
+            _selected(options)
             found = ExecutionConnection.objects.get(pk=find_connection(text))
             spec = spec_for(found)
             check_resolved(found.type, spec.settings, found.owner_name)
@@ -97,23 +100,23 @@ class Command(BaseCommand):
         if not options["i_know_it_trades"]:
             raise CommandError(
                 f"This places orders on {found.name} ({found.type}, account {found.account})."
-                " Add --i-know-it-trades to do it.",
+                " Add --i-know-it-trades to confirm.",
                 returncode=2,
             )
-        if why := guard_error(found):
-            raise CommandError(why, returncode=2)
+        if error_text := guard_error(found):
+            raise CommandError(error_text, returncode=2)
         return found, spec
 
-    async def _play(
+    async def _run_checks(
         self,
         found: ExecutionConnection,
         spec: ConnectionSpec,
         options: dict[str, Any],
         results: list[Result],
-        is_ours: Callable[[], bool],
+        is_held: Callable[[], bool],
     ) -> None:
         rate_limits.configure(settings.REDIS_URL, 2)
-        stage = await self._stage(found.type, spec, options)
+        harness = await self._open_account(found.type, spec, options)
 
         def on_result(result: Result) -> None:
             results.append(result)
@@ -121,52 +124,56 @@ class Command(BaseCommand):
 
         @contextlib.asynccontextmanager
         async def ready() -> AsyncIterator[Harness]:
-            if not is_ours():
-                raise NotApplicable("not begun: another process has taken the lane")
-            if why := await asyncio.to_thread(guard_error_now, found):
-                raise NotApplicable(f"not begun: {why}")
-            async with stage.ready() as one:
-                yield one
+            if not is_held():
+                raise NotApplicable("not started: another process holds the session lane")
+            if error_text := await asyncio.to_thread(guard_error_now, found):
+                raise NotApplicable(f"not started: {error_text}")
+            async with harness.ready() as ready_harness:
+                yield ready_harness
 
         try:
-            with _ended_in_peace():
-                await run(_wanted(options), ready, on_result, LONGEST_SECONDS)
+            with _sigterm_cancels():
+                await run(_selected(options), ready, on_result, CHECK_SECONDS)
         finally:
-            await stage.adapter.disconnect()
-        if stage.left:
-            self.stderr.write(f"LOOK AT THE ACCOUNT: {stage.left}.")
+            await harness.adapter.disconnect()
+        if harness.left:
+            self.stderr.write(f"CHECK THE ACCOUNT: {harness.left}.")
 
-    async def _stage(self, kind: str, spec: ConnectionSpec, options: dict[str, Any]) -> LiveAccount:
-        """The account, if it may be traded on. Raises CommandError, BrokerError, LookupError."""
-        adapter = new_adapter(kind)
+    async def _open_account(
+        self, broker_type: str, spec: ConnectionSpec, options: dict[str, Any]
+    ) -> LiveAccount:
+        """Open the account, if it may trade. Raises CommandError, BrokerError, LookupError."""
+        adapter = new_adapter(broker_type)
         try:
-            await _reached(adapter, spec)
+            await _connect(adapter, spec)
             state = await adapter.account(spec)
             if state.demo is False and not options["real_money"]:
-                raise CommandError("Its money is real. Take a demo account.", returncode=2)
+                raise CommandError(
+                    "This account trades real money. Use a demo account.", returncode=2
+                )
             if state.demo is None:
-                self.stderr.write("Whether its money is real the broker does not tell.")
+                self.stderr.write("The broker does not state whether this is a demo account.")
             listed = await adapter.instruments(spec)
         finally:
             await adapter.disconnect()
         instrument = choose_instrument(listed, options["symbol"])
-        said = options["quantity"]
-        quantity = read_decimal(said, field="quantity", positive=True) if said else None
-        stage = LiveAccount(partial(new_adapter, kind), spec, instrument, quantity)
-        if held := await stage.opened():
-            await stage.adapter.disconnect()
-            words = f"The account has {', '.join(held)}. Close that, or take another --symbol."
-            raise CommandError(words, returncode=2)
-        self.stdout.write(f"{spec.account}: {plain(stage.quantity)} {stage.symbol} an order")
-        return stage
+        text = options["quantity"]
+        quantity = read_decimal(text, field="quantity", positive=True) if text else None
+        account = LiveAccount(partial(new_adapter, broker_type), spec, instrument, quantity)
+        if held := await account.opened():
+            await account.adapter.disconnect()
+            message = f"The account has {', '.join(held)}. Close it, or use another --symbol."
+            raise CommandError(message, returncode=2)
+        self.stdout.write(f"{spec.account}: {plain(account.quantity)} {account.symbol} per order")
+        return account
 
 
-def _wanted(options: dict[str, Any]) -> Sequence[Case]:
+def _selected(options: dict[str, Any]) -> Sequence[Case]:
     return select_cases(options["check"] or ())
 
 
-async def _reached(adapter: BrokerAdapter, spec: ConnectionSpec) -> None:
-    """Connect; where a worker may still have the session, wait until it has let it go."""
+async def _connect(adapter: BrokerAdapter, spec: ConnectionSpec) -> None:
+    """Connect; if a worker may still hold the session, wait until it closes it."""
     loop = asyncio.get_running_loop()
     wait = SESSION_SECONDS if adapter.capabilities(spec).session else 0.0
     end = loop.time() + wait
@@ -174,16 +181,16 @@ async def _reached(adapter: BrokerAdapter, spec: ConnectionSpec) -> None:
         try:
             await adapter.connect(spec)
         except ReadFailed as error:
-            if error.code in OF_THE_OWNER or loop.time() > end:
+            if error.code in PERMANENT or loop.time() > end:
                 raise
-            await asyncio.sleep(AGAIN_SECONDS)
+            await asyncio.sleep(RETRY_SECONDS)
         else:
             return
 
 
 @contextlib.contextmanager
-def _ended_in_peace() -> Iterator[None]:
-    """Let SIGTERM end the checks as Ctrl-C does: what is open is closed first."""
+def _sigterm_cancels() -> Iterator[None]:
+    """Make SIGTERM stop the checks like Ctrl-C, so that open positions are closed first."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     try:
