@@ -395,10 +395,12 @@ class ExecutionModel:
                 assert order.filled_quantity == ticket.filled, (order, ticket)
                 assert (order.status in AT_BROKER) == (ticket.status == "WORKING"), (order, ticket)
         self._check_held()
+        # An exit may still work at the broker (checked above: nothing else is live), and reserves
+        # what it will close. Everything else that a signal closed must be gone.
         left = rows(
             "SELECT p.* FROM positions_executionposition p JOIN signals_signal s"
             " ON s.refers_to_id = p.signal_id AND s.action = 'CLOSE' AND s.close_fraction = 1"
-            " WHERE p.quantity > 0"
+            " WHERE p.quantity > p.reserved"
         )
         assert not left, left
         poisoned = rows("SELECT * FROM execution_driftitem WHERE kind = 'REPORT_PROCESSING_FAILED'")

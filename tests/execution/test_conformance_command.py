@@ -99,7 +99,7 @@ def test_conformance_refuses_real_money_without_its_flag(
 
     monkeypatch.setattr(reads, "account_state", real)
     code, output = run_command("--i-know-it-trades", "--check", "C01")
-    assert (code, "Its money is real" in output) == (2, True)
+    assert (code, "This account trades real money" in output) == (2, True)
     assert not PaperOrder.objects.exists()
     code, output = run_command("--i-know-it-trades", "--real-money", "--check", "C01")
     assert code == 0, output
@@ -120,7 +120,7 @@ def test_conformance_refuses_a_terminal_that_a_worker_uses(
     in_a_lane_of_its_own(switched_off)
     with guard.exclusive_lock("mt5.demo"):
         code, output = run_command("--i-know-it-trades", "--check", "C01")
-    assert (code, "stop that worker meanwhile" in output) == (2, True), output
+    assert (code, "Stop that worker while the checks run" in output) == (2, True), output
     assert not PaperOrder.objects.exists()
 
 
@@ -133,7 +133,7 @@ def test_conformance_refuses_an_account_in_a_lane_of_a_session_worker(
     assert worker.balance() == ["sessions.3"]
     code, output = run_command("--i-know-it-trades", "--check", "C01")
     assert (code, "worker-1 holds lane sessions.3" in output) == (2, True), output
-    assert "Stop the session workers meanwhile" in output
+    assert "Stop all session workers meanwhile" in output
     assert not PaperOrder.objects.exists()
     worker.release(["sessions.3"])
     code, output = run_command("--i-know-it-trades", "--check", "C01")
@@ -142,7 +142,7 @@ def test_conformance_refuses_an_account_in_a_lane_of_a_session_worker(
 
 
 def test_checks_stop_when_the_account_is_switched_on(switched_off: ExecutionConnection) -> None:
-    """Workers trade on it from then on: no further check is begun."""
+    """Workers trade on it from then on: no further check starts."""
     first, second = [one.number for one in cases()][:2]
 
     class Seen(StringIO):
@@ -162,7 +162,7 @@ def test_checks_stop_when_the_account_is_switched_on(switched_off: ExecutionConn
     )
     summary = json.loads(output.splitlines()[-1])
     assert (code, summary["ok"], summary["not_applicable"]) == (0, 1, 1), output
-    assert "not begun: demo is switched on" in output
+    assert "not started: demo is active" in output
 
 
 def test_conformance_keeps_its_lane_for_the_whole_run(
@@ -242,7 +242,7 @@ def test_no_check_starts_after_a_failed_clean_up(
 
     left, after = asyncio.run(play())
     assert left.startswith("FAIL NotFlat: a position of BUY 4000 EURUSD")
-    assert after.startswith("n/a not begun: a position of BUY 4000 EURUSD")
+    assert after.startswith("n/a not started: a position of BUY 4000 EURUSD")
 
 
 def disallow() -> None:

@@ -177,8 +177,8 @@ def test_rejected_changes_are_counted_and_not_hashed(
     last = client.post(path, OWN)
     html = last.content.decode()
     assert (last.status_code, last["Retry-After"].isdigit()) == (429, True)
-    assert "Your password was not changed: wait 15 minutes" in html
-    assert "you stay signed in" in html
+    assert "Your password was not changed. Wait 15 minutes" in html
+    assert "You stay signed in" in html
     assert client.get("/security/").status_code == 200
     assert User.objects.get(username=who).check_password(PASSWORD)
 
