@@ -6,6 +6,7 @@ from typing import Any
 
 import hypothesis
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.db import connections
 from django.template import Template
 from django.test.utils import _TestState
@@ -52,6 +53,14 @@ def pytest_unconfigure() -> None:
 def django_test_environment(django_test_environment: None) -> None:
     """Django's, without a copy of every template's context: no test looks at one."""
     Template._render = _TestState.saved_data.template_render  # type: ignore[attr-defined]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_password_hashes() -> Iterator[None]:
+    """The production hash at a thousandth of its cost: few tests look at what it costs."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", 1_000)
+        yield
 
 
 @pytest.fixture(scope="session")

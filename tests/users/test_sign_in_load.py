@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.cache import cache
 
 from tests.web_process import WebProcess, all_at_once
@@ -13,6 +14,11 @@ from users.models import User
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AT_ONCE, PASSWORD = 40, "correct horse battery"
+ITERATIONS = 200_000  # a fifth of production: enough for requests to wait for each other
+CHEAPER = {
+    "DJANGO_SETTINGS_MODULE": "tests.cheaper_hash_settings",
+    "TEST_HASH_ITERATIONS": str(ITERATIONS),
+}
 
 
 @pytest.fixture(scope="module")
@@ -21,12 +27,13 @@ def process(
 ) -> Iterator[WebProcess]:
     """One for all tests: it keeps the state of users in the database and in Redis."""
     log = tmp_path_factory.mktemp("web") / "web.log"
-    with django_db_blocker.unblock(), WebProcess(log) as started:
+    with django_db_blocker.unblock(), WebProcess(log, **CHEAPER) as started:
         yield started
 
 
 @pytest.fixture
-def web(process: WebProcess, transactional_db: None) -> WebProcess:
+def web(process: WebProcess, transactional_db: None, monkeypatch: pytest.MonkeyPatch) -> WebProcess:
+    monkeypatch.setattr(PBKDF2PasswordHasher, "iterations", ITERATIONS)
     cache.clear()
     User.objects.create_user("alice", password=PASSWORD)
     User.objects.create_superuser("olga", password=PASSWORD)
@@ -72,7 +79,7 @@ def test_forwarded_address_is_not_trusted_without_proxy(web: WebProcess) -> None
 def test_configured_proxy_is_trusted_for_one_hop(tmp_path: Path, transactional_db: None) -> None:
     """The last hop that is not one of ours counts; what its sender wrote before that does not."""
     User.objects.create_user("alice", password=PASSWORD)
-    with WebProcess(tmp_path / "web.log", FILLCAST_TRUSTED_PROXIES="127.0.0.1") as web:
+    with WebProcess(tmp_path / "web.log", FILLCAST_TRUSTED_PROXIES="127.0.0.1", **CHEAPER) as web:
         browser = web.browser()
         from_one = [
             browser.sign_in("alice", "x", X_Forwarded_For=f"203.0.113.{n}, 198.51.100.1")
