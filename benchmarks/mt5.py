@@ -34,7 +34,7 @@ def overhead(n: int) -> Result:
     time that was spent in the package."""
     venue = FakeTerminal()
     try:
-        venue.books(balance=1e9)
+        venue.configure_account(balance=1e9)
         with venue.installed():
             took, added, more = asyncio.run(_measure(venue, n))
     finally:
@@ -56,10 +56,10 @@ async def _measure(venue: FakeTerminal, n: int) -> tuple[list[float], list[float
     await adapter.connect(SPEC)
     await _orders(adapter, FEW, first=n)
     polls = [await _timed(_poll(adapter)) for _ in range(min(n, 200))]
-    began = len(venue.show()["calls"])
+    began = len(venue.state()["calls"])
     took = await _orders(adapter, n)
     await adapter.account(SPEC)  # the last call's time is told with the one after it
-    shown = venue.show()
+    shown = venue.state()
     calls = _calls_of_orders(shown["calls"][began:], shown["spent"][began:], n)
     added = [1000 * (one - sum(spent)) for one, spent in zip(took, calls, strict=True)]
     more = {
@@ -115,7 +115,7 @@ async def _timed(call: Awaitable[Any]) -> float:
 
 async def _longest_gap(adapter: Mt5Adapter, venue: FakeTerminal) -> float:
     """How long this process's loop stood still, in ms, while an order froze the package."""
-    venue.fault("order_send", "freeze", words=FREEZE_SECONDS)
+    venue.fault("order_send", "freeze", seconds=FREEZE_SECONDS)
     longest = 0.0
 
     async def beat() -> None:

@@ -1,1 +1,1 @@
-"""Doubles of brokers, each at the level of its own protocol."""
+"""Fake brokers. Each speaks the real protocol of its broker."""

@@ -68,12 +68,12 @@ class Terminal(FaultEnvironment):
 @pytest.fixture
 def terminal(servers: Servers, tmp_path: Path) -> Iterator[Terminal]:
     venue = FakeTerminal()
-    venue.books(balance=100_000.0)
+    venue.configure_account(balance=100_000.0)
     try:
         with Terminal(servers, tmp_path, venue) as environment:
             yield environment
     finally:
-        venue.hand("release")
+        venue.control("release")
         venue.stop()
 
 
@@ -92,7 +92,7 @@ def test_mt5_account_trades_from_form_to_broker_books(terminal: Terminal) -> Non
     print(f"ready after {terminal.ready(connection):.1f} s")
     published(terminal)
     terminal.wait(lambda: terminal.is_filled(connection), "not filled")
-    (held,) = terminal.terminal.show(LOGIN)["positions"]
+    (held,) = terminal.terminal.state(LOGIN)["positions"]
     assert (held["sl"], held["tp"]) == (1.095, 1.11)
     terminal.wait(lambda: terminal.count.open_positions() == 1, "no position")
     terminal.terminal.quote("EURUSD", 1.094, 1.0941)  # the server's own stop
@@ -109,7 +109,7 @@ def test_worker_continues_while_package_is_frozen(terminal: Terminal) -> None:
     worker = terminal.worker()
     connection = terminal.owner_connects()
     terminal.ready(connection)
-    terminal.terminal.fault("order_send", "freeze", words=2 * LEASE)
+    terminal.terminal.fault("order_send", "freeze", seconds=2 * LEASE)
     published(terminal)
     began = time.monotonic()
     terminal.wait(lambda: terminal.terminal.accepted(LOGIN), "not sent")
@@ -128,7 +128,7 @@ def test_worker_killed_during_send(terminal: Terminal, accepts: bool) -> None:
     terminal.ready(connection)
     terminal.terminal.fault("order_send", "silent", accepts=accepts)
     published(terminal)
-    terminal.wait(lambda: "order_send" in terminal.terminal.show(LOGIN)["calls"], "not sent")
+    terminal.wait(lambda: "order_send" in terminal.terminal.state(LOGIN)["calls"], "not sent")
     victim.kill()
     terminal.worker("next")
     ended = {"FILLED"} if accepts else {"FILLED", "FAILED", "EXPIRED"}  # it may be sent again

@@ -24,7 +24,7 @@ def adapter(venue: FakeTerminal, monkeypatch: pytest.MonkeyPatch) -> Iterator[Mt
     monkeypatch.syspath_prepend(str(PACKAGE))
     made = create()
     yield made
-    venue.hand("release")  # a thread that still waits for an answer has the line
+    venue.control("release")  # a thread that still waits for an answer has the line
     asyncio.run(made.disconnect())
 
 

@@ -52,7 +52,7 @@ def test_reads_without_the_server_fail(
     venue: FakeTerminal, adapter: Mt5Adapter, broken: dict[str, Any]
 ) -> None:
     bought(adapter)
-    venue.world(**broken)
+    venue.configure(**broken)
     for read in (adapter.positions, adapter.open_orders, adapter.account, adapter.instruments):
         with pytest.raises(ReadFailed):
             run(read(spec()))
@@ -61,7 +61,7 @@ def test_reads_without_the_server_fail(
 
 
 def test_wrong_password_concerns_one_login(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.books(1003, password="changed")
+    venue.configure_account(1003, password="changed")
     error = outcome(adapter, order(), login=1003)
     assert (type(error), error.code) == (NotSent, Code.CREDENTIALS_REFUSED)
     assert "secret" not in error.detail
@@ -76,19 +76,19 @@ def test_account_of_another_worker_is_not_touched(
     assert run(named.positions(spec(terminal="alpha"))) == []
     with pytest.raises(ReadFailed, match="worker of beta"):
         run(named.positions(spec(1003, terminal="beta")))
-    assert "login" not in venue.show()["calls"]
+    assert "login" not in venue.state()["calls"]
     run(named.disconnect())
 
 
 def test_terminal_of_another_worker_is_not_touched(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
-    venue.hand("log", login=1003)
-    venue.world(path="C:\\mt5-other")
+    venue.control("log_in", login=1003)
+    venue.configure(path="C:\\mt5-other")
     error = outcome(adapter, order())
     assert type(error) is NotSent
     assert "C:\\mt5-other" in error.detail
-    assert "login" not in venue.show()["calls"]
+    assert "login" not in venue.state()["calls"]
 
 
 def test_login_reported_as_done_that_failed(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
@@ -107,8 +107,8 @@ def test_server_lost_while_we_read(venue: FakeTerminal, adapter: Mt5Adapter) -> 
 
 def test_answer_that_cannot_be_read(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
-    (held,) = venue.show()["positions"]
-    venue.books(positions=[{**held, "price_open": "much"}])
+    (held,) = venue.state()["positions"]
+    venue.configure_account(positions=[{**held, "price_open": "much"}])
     with pytest.raises(ReadFailed) as failed:
         run(adapter.positions(spec()))
     assert failed.value.code is Code.UNEXPECTED
@@ -117,8 +117,8 @@ def test_answer_that_cannot_be_read(venue: FakeTerminal, adapter: Mt5Adapter) ->
 def test_position_in_a_symbol_that_is_not_listed(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """Without its size the read fails: a partial list would look complete."""
     bought(adapter)
-    (held,) = venue.show()["positions"]
-    venue.books(positions=[held, {**held, "symbol": "GONE"}])
+    (held,) = venue.state()["positions"]
+    venue.configure_account(positions=[held, {**held, "symbol": "GONE"}])
     with pytest.raises(ReadFailed, match="GONE"):
         run(adapter.positions(spec()))
 

@@ -46,7 +46,7 @@ def engine(
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_POLL_SECONDS = 0.2
-    venue.world(ticking=True)
+    venue.configure(ticking=True)
     with venue.installed():
         registry.clear_cache()
         with running("mt5.main", SECONDS) as present:
@@ -75,7 +75,7 @@ def alice(engine: trading_runtime.TradingRuntime) -> ExecutionConnection:
 
 
 def filled(venue: FakeTerminal) -> Order:
-    """One entry of two thousand, as the books know it."""
+    """One entry of two thousand, as the server knows it."""
     factories.signal(Feed.objects.get())
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     return Order.objects.get()
@@ -106,7 +106,7 @@ def test_order_executed_twice_counts_as_dup(
     alice: ExecutionConnection, venue: FakeTerminal
 ) -> None:
     order = filled(venue)
-    venue.hand("again", login=LOGIN, comment=order.client_order_id)
+    venue.control("execute_again", login=LOGIN, comment=order.client_order_id)
     code, found = audited()
     assert (code, counted(found).get("DUP")) == (1, 1)
     assert found["examples"]["DUP"] == [f"order {order.pk}, accepted 2 times"]
@@ -118,9 +118,9 @@ def test_order_without_a_row_counts_as_orphan(
     order = filled(venue)
     lost = new_client_order_id(settings.FILLCAST_INSTALLATION_TAG)
     words = {"comment": order.client_order_id, "other": lost, "magic": magic_of(lost)}
-    venue.hand("again", login=LOGIN, **words)
+    venue.control("execute_again", login=LOGIN, **words)
     code, found = audited()
-    (held,) = [one for one in venue.show()["positions"] if one["comment"] == lost]
+    (held,) = [one for one in venue.state()["positions"] if one["comment"] == lost]
     assert (code, counted(found)) == (1, {"ORPHAN": 2})
     assert set(found["examples"]["ORPHAN"]) == {
         f"position {held['ticket']} on connection {alice.pk}",
@@ -133,8 +133,8 @@ def test_position_missing_at_the_broker_counts_as_ghost(
 ) -> None:
     filled(venue)
     position = ExecutionPosition.objects.get()
-    [ticket] = [one["ticket"] for one in venue.show()["positions"]]
-    venue.hand("close", login=LOGIN, ticket=ticket, reason=0, comment="", magic=0)
+    [ticket] = [one["ticket"] for one in venue.state()["positions"]]
+    venue.control("close", login=LOGIN, ticket=ticket, reason=0, comment="", magic=0)
     code, found = audited()
     assert (code, found["examples"]["GHOST"]) == (1, [f"position {position.pk}"])
 
@@ -153,7 +153,7 @@ def test_failed_order_executed_later_is_counted_as_unexpectedly_live(
     assert (audited()[0], lost.status) == (0, "FAILED")
     BrokerListing.objects.all().delete()  # a reading is good for ten minutes
     words = {"other": lost.client_order_id, "magic": magic_of(lost.client_order_id or "")}
-    venue.hand("again", login=LOGIN, comment=first.client_order_id, **words)
+    venue.control("execute_again", login=LOGIN, comment=first.client_order_id, **words)
     code, found = audited()
     assert (code, found["counters"]["RISEN"]) == (1, 1)
     assert found["examples"]["RISEN"] == [f"order {lost.pk}"]

@@ -28,7 +28,7 @@ def test_all_is_well(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
 
 
 @pytest.mark.parametrize(
-    ("world", "books", "name"),
+    ("terminal", "account", "name"),
     [
         ({"algo_trading": False}, {}, "algo trading"),
         ({"api_disabled": True}, {}, "Python API"),
@@ -42,12 +42,12 @@ def test_all_is_well(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
 def test_what_fails(
     venue: FakeTerminal,
     adapter: Mt5Adapter,
-    world: dict[str, Any],
-    books: dict[str, Any],
+    terminal: dict[str, Any],
+    account: dict[str, Any],
     name: str,
 ) -> None:
-    venue.world(**world)
-    venue.books(**books)
+    venue.configure(**terminal)
+    venue.configure_account(**account)
     found = lines(adapter)
     assert [n for n, check in found.items() if check.result is CheckResult.FAIL] == [name]
     assert found[name].hint
@@ -71,8 +71,8 @@ def test_settings_that_do_not_fit(
 
 
 def test_what_warns(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.world(ping_microseconds=900_000, skew_seconds=30)
-    venue.symbol("EURUSD", volume_step=0.0)
+    venue.configure(ping_microseconds=900_000, skew_seconds=30)
+    venue.configure_symbol("EURUSD", volume_step=0.0)
     lines(adapter, clock_symbol="EURUSD")
     found = lines(adapter, clock_symbol="EURUSD")
     warned = {name for name, check in found.items() if check.result is CheckResult.WARN}

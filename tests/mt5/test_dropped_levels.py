@@ -34,8 +34,8 @@ def test_dropped_level_is_placed_again_without_reconciliation(
     alice.health.refresh_from_db()
     compared = alice.health.reconciled_at
     ticket = int(position().broker_position_id)
-    venue.hand("levels", login=LOGIN, ticket=ticket, sl=0.0, tp=0.0)
-    until(lambda: venue.show(LOGIN)["positions"][0]["sl"] == 1.09)
+    venue.control("levels", login=LOGIN, ticket=ticket, sl=0.0, tp=0.0)
+    until(lambda: venue.state(LOGIN)["positions"][0]["sl"] == 1.09)
     until(lambda: position().broker_sl == D("1.09000"))
     alice.health.refresh_from_db()
     assert alice.health.reconciled_at == compared
@@ -47,9 +47,9 @@ def test_level_dropped_repeatedly_is_monitored_and_reported(
 ) -> None:
     factories.signal(Feed.objects.get(), sl=D("1.09000"))
     until(lambda: ExecutionPosition.objects.filter(broker_sl=D("1.09000")).exists())
-    venue.books(LOGIN, strips_levels=True)
+    venue.configure_account(LOGIN, drop_levels=True)
     ticket = int(position().broker_position_id)
-    venue.hand("levels", login=LOGIN, ticket=ticket, sl=0.0, tp=0.0)
+    venue.control("levels", login=LOGIN, ticket=ticket, sl=0.0, tp=0.0)
     until(lambda: ExecutionPosition.objects.filter(levels_given_up=True).exists())
     assert (position().broker_sl, position().stop_guardian) == (None, "ENGINE")
     until(lambda: ExecutionPosition.objects.filter(unprotected_alerted=True).exists())

@@ -85,7 +85,7 @@ def test_half_an_answer_is_unknown(venue: FakeTerminal, adapter: Mt5Adapter) -> 
 
 
 def test_empty_reply_is_unknown_and_kept(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.fault("order_send", "odd", accepts=True)
+    venue.fault("order_send", "malformed", accepts=True)
     error = outcome(adapter, order())
     assert (type(error), error.code) == (OutcomeUnknown, Code.REPLY_LOST)
     assert "'retcode': '10009!'" in error.detail
@@ -117,7 +117,7 @@ def test_state_of_the_terminal(
     kind: type[BrokerError],
     code: Code,
 ) -> None:
-    venue.world(**values)
+    venue.configure(**values)
     error = outcome(adapter, order())
     assert (type(error), error.code) == (kind, code)
     assert venue.accepted() == []
@@ -127,7 +127,7 @@ def test_order_check_refuses_before_the_send(venue: FakeTerminal, adapter: Mt5Ad
     assert outcome(adapter, order(quantity=D(1_000_000))).code is Code.NO_MONEY
     stop = order(stop_loss=D("1.10005"))
     assert outcome(adapter, stop).code is Code.STOPS_INVALID
-    assert "order_send" not in venue.show()["calls"]
+    assert "order_send" not in venue.state()["calls"]
 
 
 def test_exits_are_sent_without_order_check(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
@@ -139,7 +139,7 @@ def test_exits_are_sent_without_order_check(venue: FakeTerminal, adapter: Mt5Ada
 
 def test_steps_are_read_again_after_a_refusal(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
-    venue.symbol("EURUSD", filling_mode=1)
+    venue.configure_symbol("EURUSD", filling_mode=1)
     venue.fault("order_check", "none", code=-1, times=9)  # it cannot check: no reason against it
     other = order("fcxother0000000000")
     assert outcome(adapter, other).code is Code.ORDER_TYPE_UNSUPPORTED

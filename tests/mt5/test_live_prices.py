@@ -42,8 +42,8 @@ def engine(
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_POLL_SECONDS = 0.2
-    venue.world(ticking=True)
-    venue.books(balance=10_000.0)
+    venue.configure(ticking=True)
+    venue.configure_account(balance=10_000.0)
     with venue.installed():
         registry.clear_cache()
         with running("mt5.main", SECONDS) as present:
@@ -96,13 +96,13 @@ def test_terminal_tick_sizes_the_entry_and_triggers_its_stop(
     assert (position.quantity, position.entry_price) == (9000, D("1.2001"))
     assert (position.price_source_id, position.sl_guardian) == (source, "ENGINE")
 
-    venue.world(connected=False)  # the terminal loses its server: what it shows is no price
+    venue.configure(connected=False)  # the terminal loses its server: what it shows is no price
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "BROKER_UNREACHABLE")
     venue.quote("EURUSD", 1.189, 1.1891)
     assert latest(source)["EUR/USD"].bid == D("1.2")
     assert Order.objects.exclude(leg="entry").count() == 0
 
-    venue.world(connected=True)
+    venue.configure(connected=True)
     until(lambda: ExecutionPosition.objects.get().quantity == 0, seconds=90)
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
     assert len(venue.accepted()) == 2
@@ -121,7 +121,7 @@ def test_engine_guards_a_stop_dropped_by_the_server_before_a_late_reply(
     until(lambda: latest(source))
     venue.quote("EURUSD", 1.2, 1.2001)
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2"))
-    venue.books(strips_levels=True)
+    venue.configure_account(drop_levels=True)
     venue.fault("order_send", "late", accepts=True, seconds=2.5)
     factories.signal(feed, sl=D("1.1900"))
     until(lambda: ExecutionPosition.objects.filter(unprotected_alerted=True).exists())

@@ -57,19 +57,19 @@ def test_order_seen_by_its_deal_only_is_not_absent(
 
 def test_order_not_accepted_yet_is_not_reported(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     submit(adapter, order(**LIMIT))
-    rows = venue.show()["orders"]
-    venue.books(orders=[{**rows[0], "state": 0}])
+    rows = venue.state()["orders"]
+    venue.configure_account(orders=[{**rows[0], "state": 0}])
     with pytest.raises(ReadFailed, match="not accepted it yet"):
         run(adapter.find_order(spec(), CID))
 
 
 def test_deal_that_comes_late(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.hand("late", login=1001, hides=True)
+    venue.control("hide_deals", login=1001, hide=True)
     (report,) = submit(adapter, order())
     assert report.kind is K.ACCEPTED
     assert kinds(adapter) == [K.ACCEPTED]
     assert run(adapter.fills_since(spec(), datetime.now(UTC) - AGO)) == []
-    venue.hand("late", login=1001, hides=False)
+    venue.control("hide_deals", login=1001, hide=False)
     assert kinds(adapter) == [K.FILLED]
     later = datetime.now(UTC) + timedelta(minutes=20)  # asked from a time that is past it
     assert [r.client_order_id for r in run(adapter.fills_since(spec(), later))] == [CID]
@@ -95,7 +95,7 @@ def test_history_that_cannot_be_read_after_the_send_is_no_failure(
 def test_comment_cut_or_rewritten(
     venue: FakeTerminal, adapter: Mt5Adapter, cut: int, text: str
 ) -> None:
-    venue.hand("comments", login=1001, cut=cut, text=text)
+    venue.control("comments", login=1001, cut=cut, text=text)
     number = bought(adapter)
     assert run(adapter.positions(spec()))[0].client_order_id == CID
     reports = run(adapter.fills_since(spec(), datetime.now(UTC) - AGO))
@@ -104,7 +104,7 @@ def test_comment_cut_or_rewritten(
 
 def test_rewritten_comment_after_a_restart(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     """Another process finds the order by its id and attributes the deal to no other."""
-    venue.hand("comments", login=1001, cut=0, text="from dealer")
+    venue.control("comments", login=1001, cut=0, text="from dealer")
     bought(adapter)
     fresh = create()
     assert run(fresh.fills_since(spec(), datetime.now(UTC) - AGO)) == []
@@ -118,8 +118,8 @@ def test_rewritten_comment_after_a_restart(venue: FakeTerminal, adapter: Mt5Adap
 
 def test_removed_magic_number(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
-    shown = venue.show()
-    venue.books(
+    shown = venue.state()
+    venue.configure_account(
         history=[{**one, "magic": 0} for one in shown["history"]],
         deals=[{**one, "magic": 0} for one in shown["deals"]],
     )

@@ -72,7 +72,7 @@ def test_netting_adds_reduces_and_closes(venue: FakeTerminal, adapter: Mt5Adapte
     report = trade(EXIT, Side.SELL, 15_000, **more)
     assert report.broker_position_id == number
     assert run(adapter.positions(spec(1002))) == []
-    assert "position" not in venue.show(1002)["accepted"][-1]
+    assert "position" not in venue.state(1002)["accepted"][-1]
 
 
 def test_missing_package_error_says_where_it_runs() -> None:
@@ -128,10 +128,10 @@ def test_terminal_that_is_not_there(
 
 
 def test_symbol_without_a_price_yet(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.symbol("EURUSD", bid=0.0, ask=0.0)
+    venue.configure_symbol("EURUSD", bid=0.0, ask=0.0)
     with pytest.raises(NotSent):
         submit(adapter, order())
-    venue.symbol("EURUSD", bid=1.1, ask=1.1001, visible=False)
+    venue.configure_symbol("EURUSD", bid=1.1, ask=1.1001, visible=False)
     (report,) = submit(adapter, order("fcxother0000000000"))  # it is put on the list of quotes
     assert report.fills
     venue.fault("symbol_info", "none", code=-10005)
@@ -153,4 +153,4 @@ def test_engine_guarded_levels_are_not_sent(venue: FakeTerminal, adapter: Mt5Ada
         run(adapter.what_if(netting, with_stop))
     bare = ModifyRequest(CID, number, "EURUSD", None, None)
     assert run(adapter.modify(netting, bare))[0].kind is ReportKind.LEVELS
-    assert [one["action"] for one in venue.show(1002)["accepted"]] == [1, 6]
+    assert [one["action"] for one in venue.state(1002)["accepted"]] == [1, 6]

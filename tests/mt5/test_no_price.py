@@ -23,8 +23,8 @@ WORDS = "the terminal has no price of EURUSD"
 def price_goes(feed: Feed, venue: FakeTerminal) -> None:
     """The symbol has been quoted until now; an entry in it is published and waits."""
     until(lambda: LatestQuote.objects.filter(symbol="EUR/USD").exists())
-    venue.world(ticking=False)
-    venue.symbol("EURUSD", bid=0.0, ask=0.0)
+    venue.configure(ticking=False)
+    venue.configure_symbol("EURUSD", bid=0.0, ask=0.0)
     factories.signal(feed)
     until(lambda: Order.objects.filter(status="PENDING", reason=REASON).exists())
 
@@ -52,7 +52,7 @@ def test_entry_waits_for_a_price_and_is_filled_when_it_comes(
     assert (order.detail, order.send_retries) == (WORDS, 0)
     assert order.waiting_since is not None
 
-    venue.symbol("EURUSD", bid=1.1, ask=1.1001)
+    venue.configure_symbol("EURUSD", bid=1.1, ask=1.1001)
     until(lambda: ExecutionPosition.objects.exists())
     assert Order.objects.get().status == "FILLED"
     until(lambda: health_of(alice).last_error == "")

@@ -31,7 +31,7 @@ def test_market_order_is_filled_in_base_units(venue: FakeTerminal, adapter: Mt5A
     assert (fill.quantity, fill.price) == (D(10_000), D("1.1001"))
     assert (fill.commission, fill.commission_currency) == (D("0.35"), "USD")
     assert abs(fill.time - datetime.now(UTC)) < timedelta(seconds=30)
-    sent = venue.show()["accepted"][0]
+    sent = venue.state()["accepted"][0]
     assert (sent["volume"], sent["magic"], sent["comment"]) == (0.1, magic_of(CID), CID)
     assert (sent["sl"], sent["tp"], sent["type_filling"]) == (1.09, 1.12, 1)
 
@@ -39,7 +39,7 @@ def test_market_order_is_filled_in_base_units(venue: FakeTerminal, adapter: Mt5A
 def test_levels_dropped_by_the_server_are_reported(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
-    venue.books(strips_levels=True)
+    venue.configure_account(drop_levels=True)
     (filled,) = submit(adapter, order(stop_loss=D("1.09")))
     assert filled.kind is K.FILLED
     assert filled.levels == HeldLevels(None, None)  # not refused: it is placed again next
@@ -50,7 +50,7 @@ def test_levels_dropped_by_the_server_are_reported(
 
 
 def test_fill_in_pieces_has_an_id_for_each(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.books(pieces=2)
+    venue.configure_account(pieces=2)
     (report,) = submit(adapter, order())
     assert [f.quantity for f in report.fills] == [5_000, 5_000]
     assert len({f.broker_fill_id for f in report.fills}) == 2
@@ -61,7 +61,7 @@ def test_fill_in_pieces_has_an_id_for_each(venue: FakeTerminal, adapter: Mt5Adap
 def test_partly_filled_order_reports_its_remainder_as_cancelled(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
-    venue.books(fill_share=0.3)
+    venue.configure_account(fill_share=0.3)
     filled, rest = submit(adapter, order())
     assert (filled.kind, filled.fills[0].quantity) == (K.FILLED, D(3_000))
     assert rest.kind is K.CANCELLED
@@ -82,7 +82,7 @@ def test_filling_by_mask_and_execution(
 ) -> None:
     quantity = D(1) if symbol == "US500" else D(1_000)
     submit(adapter, order(symbol=symbol, time_in_force=wanted, quantity=quantity))
-    assert venue.show()["accepted"][0]["type_filling"] == filling
+    assert venue.state()["accepted"][0]["type_filling"] == filling
 
 
 def test_unsupported_filling_is_refused_before_sending(
@@ -117,7 +117,7 @@ def test_pending_order_works_fills_and_is_found(
     request = order(side=side, order_type=order_type, time_in_force=TimeInForce.DAY, **prices)
     (accepted,) = submit(adapter, request)
     assert accepted.kind is K.ACCEPTED
-    sent = venue.show()["accepted"][0]
+    sent = venue.state()["accepted"][0]
     assert (sent["type"], sent["type_time"], sent["type_filling"]) == (kind, 1, 2)
     (rests,) = run(adapter.open_orders(spec()))
     assert (rests.client_order_id, rests.side, rests.order_type) == (CID, side, order_type)
@@ -156,9 +156,9 @@ def test_exit_finds_the_ticket_that_changed_overnight(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     number = bought(adapter)
-    venue.hand("rename", login=1001, ticket=int(number), new=999_999)
+    venue.control("change_ticket", login=1001, ticket=int(number), new=999_999)
     submit(adapter, order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number))
-    assert venue.show()["accepted"][-1]["position"] == 999_999
+    assert venue.state()["accepted"][-1]["position"] == 999_999
     assert run(adapter.positions(spec())) == []
 
 
@@ -166,7 +166,7 @@ def test_exit_of_a_closed_position_is_refused_by_the_server(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     number = bought(adapter)
-    venue.hand("close", login=1001, ticket=int(number), reason=0, comment="", magic=0)
+    venue.control("close", login=1001, ticket=int(number), reason=0, comment="", magic=0)
     with pytest.raises(Rejected) as refused:
         submit(adapter, order(EXIT, side=Side.SELL, reduce_only=True, broker_position_id=number))
     assert refused.value.code is Code.NO_POSITION
@@ -198,7 +198,7 @@ def test_exit_without_a_ticket_is_not_sent_on_a_hedging_account(
 
 def test_expired_order(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     (accepted,) = submit(adapter, order(**{**LIMIT, "time_in_force": TimeInForce.DAY}))
-    venue.hand("end", login=1001, ticket=int(accepted.broker_order_id), state=6)
+    venue.control("end_order", login=1001, ticket=int(accepted.broker_order_id), state=6)
     found = run(adapter.find_order(spec(), CID))
     assert found is not None
     assert [(reports.kind, reports.code) for reports in found][-1] == (
@@ -233,7 +233,7 @@ def test_exit_by_the_owner_is_external(
 ) -> None:
     """By hand, by phone, with our magic number kept, by other programs, by stop out."""
     number = bought(adapter)
-    venue.hand(
+    venue.control(
         "close", login=1001, ticket=int(number), reason=reason, comment=CID, magic=magic,
         volume=0.04,
     )  # fmt: skip

@@ -128,7 +128,7 @@ def test_configured_zone_overrides_measurements() -> None:
 
 
 def test_executions_of_a_server_in_another_zone(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.world(zone_seconds=3 * 3600)
+    venue.configure(zone_seconds=3 * 3600)
     there = spec(server_timezone="UTC+3")
     before = datetime.now(UTC) - timedelta(seconds=5)
     bought(adapter)
@@ -139,7 +139,7 @@ def test_executions_of_a_server_in_another_zone(venue: FakeTerminal, adapter: Mt
 
 
 def test_server_whose_zone_is_measured(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.world(zone_seconds=2 * 3600)
+    venue.configure(zone_seconds=2 * 3600)
     unsaid = spec(server_timezone="", clock_symbol="EURUSD")
     assert run(adapter.find_order(unsaid, CID)) is None
     run(adapter.account(unsaid))
@@ -152,7 +152,7 @@ def test_server_whose_zone_is_measured(venue: FakeTerminal, adapter: Mt5Adapter)
 def test_unknown_zone_fails_executions_and_no_positions(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
-    venue.world(ticking=False)
+    venue.configure(ticking=False)
     bought(adapter)
     unsaid = spec(server_timezone="")
     assert [p.opened_at for p in run(adapter.positions(unsaid))] == [None]

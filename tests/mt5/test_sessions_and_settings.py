@@ -35,7 +35,7 @@ from tests.mt5.factories import CID, EXIT, D, bought, no_guard, order, run, spec
 # ---- sessions -----------------------------------------------------------------------------------
 def test_connect_logs_in(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     run(adapter.connect(spec(1003)))
-    assert venue.show()["calls"][:2] == ["initialize", "account_info"]
+    assert venue.state()["calls"][:2] == ["initialize", "account_info"]
     assert run(adapter.account(spec(1003))).account == "1003"
 
 
@@ -69,7 +69,7 @@ def test_process_ends_with_its_last_account(adapter: Mt5Adapter) -> None:
 
 # ---- prices -------------------------------------------------------------------------------------
 def test_quote(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.world(zone_seconds=7200)
+    venue.configure(zone_seconds=7200)
     quote = run(adapter.quote(spec(server_timezone="UTC+2"), "EURUSD.m"))
     assert (quote.symbol, quote.bid, quote.ask) == ("EUR/USD", D("1.1"), D("1.1001"))
     assert abs(datetime.now(UTC) - quote.time) < timedelta(seconds=5)
@@ -80,15 +80,17 @@ def test_quote(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     [("EURNOK", Code.UNKNOWN_SYMBOL_AT_BROKER), ("US500", Code.MARKET_CLOSED)],
 )
 def test_missing_quote(venue: FakeTerminal, adapter: Mt5Adapter, symbol: str, code: Code) -> None:
-    venue.symbol("US500", bid=0.0, ask=0.0)
+    venue.configure_symbol("US500", bid=0.0, ask=0.0)
     with pytest.raises(ReadFailed) as failed:
         run(adapter.quote(spec(), symbol))
     assert failed.value.code is code
 
 
 def test_stream_yields_each_price_once(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
-    venue.world(ticking=False)
-    venue.symbol("US500", bid=0.0, ask=0.0)  # without a price: it is reported once it has one
+    venue.configure(ticking=False)
+    venue.configure_symbol(
+        "US500", bid=0.0, ask=0.0
+    )  # without a price: it is reported once it has one
 
     async def listen() -> list[Quote]:
         named = spec(symbols={"US500": "SPX/USD"})
@@ -127,7 +129,7 @@ def test_margin_of_an_entry(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     assert quotes.initial_margin == pytest.approx(D(10_000) * D("1.1") / 30, abs=D("0.01"))
     assert (quotes.maintenance_margin, quotes.commission, quotes.currency) == (None, None, "USD")
     assert venue.accepted() == []
-    assert "order_send" not in venue.show()["calls"]
+    assert "order_send" not in venue.state()["calls"]
 
 
 def test_margin_of_an_exit_is_freed(adapter: Mt5Adapter) -> None:

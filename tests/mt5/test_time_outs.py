@@ -36,11 +36,11 @@ def test_guard_runs_last_before_the_send(venue: FakeTerminal, adapter: Mt5Adapte
     seen: list[list[str]] = []
 
     def guard(_: OrderRequest) -> None:
-        seen.append(venue.show()["calls"])
+        seen.append(venue.state()["calls"])
 
     run(adapter.submit(spec(), order(), guard))
     (before,) = seen
-    assert venue.show()["calls"][len(before)] == "order_send"
+    assert venue.state()["calls"][len(before)] == "order_send"
 
 
 def test_guard_and_deadlines_stop_a_send(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
@@ -55,7 +55,7 @@ def test_guard_and_deadlines_stop_a_send(venue: FakeTerminal, adapter: Mt5Adapte
         run(adapter.cancel(spec(), CancelRequest(CID, "", "EURUSD", send_by=late)))
     with pytest.raises(NotSent):
         run(adapter.modify(spec(), ModifyRequest(CID, "", "EURUSD", None, None, send_by=late)))
-    assert [r["action"] for r in venue.show()["accepted"]] == [5]
+    assert [r["action"] for r in venue.state()["accepted"]] == [5]
 
 
 def test_order_that_waits_past_its_deadline_is_not_sent(
@@ -65,17 +65,17 @@ def test_order_that_waits_past_its_deadline_is_not_sent(
 
     async def all_at_once() -> BaseException | None:
         reading = asyncio.create_task(adapter.positions(spec()))
-        await asyncio.to_thread(venue.hand, "wait_held")
+        await asyncio.to_thread(venue.control, "wait_held")
         ended = await asyncio.gather(
             adapter.submit(spec(reply_timeout=0.3), order(), no_guard), return_exceptions=True
         )
-        venue.hand("release")
+        venue.control("release")
         assert await reading == []
         assert await adapter.find_order(spec(), CID) is None  # the thread is past its turn
         return ended[0] if isinstance(ended[0], BaseException) else None
 
     assert type(run(all_at_once())) is NotSent
-    assert "symbol_info_tick" not in venue.show()["calls"]  # not even begun
+    assert "symbol_info_tick" not in venue.state()["calls"]  # not even begun
     assert venue.accepted() == []
 
 
@@ -86,7 +86,7 @@ def test_order_abandoned_before_the_send_is_not_sent(
     venue.fault("symbol_info_tick", "hold")
     error = outcome(adapter, order(), reply_timeout=0.5)
     assert type(error) is NotSent
-    venue.hand("release")
+    venue.control("release")
     assert kinds(adapter) is None
     assert venue.accepted() == []
 
@@ -98,11 +98,11 @@ def test_order_is_not_sent_after_its_caller_is_cancelled(
 
     async def cancelled() -> None:
         sending = asyncio.create_task(adapter.submit(spec(), order(), no_guard))
-        await asyncio.to_thread(venue.hand, "wait_held")
+        await asyncio.to_thread(venue.control, "wait_held")
         sending.cancel()
         with pytest.raises(asyncio.CancelledError):
             await sending
-        venue.hand("release")
+        venue.control("release")
         assert await adapter.find_order(spec(), CID) is None
 
     run(cancelled())

@@ -65,7 +65,7 @@ def test_wrong_password_is_retried_only_after_a_pause(
     bought(adapter)
 
     def logins() -> int:
-        return int(venue.show()["calls"].count("login"))
+        return int(venue.state()["calls"].count("login"))
 
     for _ in range(3):
         with pytest.raises(ReadFailed):
@@ -79,11 +79,11 @@ def test_wrong_password_is_retried_only_after_a_pause(
 
 def test_changed_password_is_verified_again(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     bought(adapter)
-    venue.books(password="new one")
+    venue.configure_account(password="new one")
     known = replace(spec(), credentials={"password": "new one"})
     assert len(run(adapter.positions(known))) == 1
     run(adapter.positions(known))
-    assert venue.show()["calls"].count("login") == 1
+    assert venue.state()["calls"].count("login") == 1
 
 
 def test_two_connections_of_one_owner_need_one_login(
@@ -92,7 +92,7 @@ def test_two_connections_of_one_owner_need_one_login(
     bought(adapter)
     twin = replace(spec(), connection_id="c-twin")
     assert len(run(adapter.positions(twin))) == 1
-    assert "login" not in venue.show()["calls"]
+    assert "login" not in venue.state()["calls"]
 
 
 def test_login_proofs_hold_no_password_and_are_bounded() -> None:

@@ -64,7 +64,7 @@ def test_event_loop_runs_while_the_package_blocks_its_interpreter(
 ) -> None:
     """The lease, the guard and every other account of this process go by this loop."""
     process_of(adapter)
-    venue.fault("order_send", "freeze", words=3)
+    venue.fault("order_send", "freeze", seconds=3)
 
     async def beats() -> int:
         calling = asyncio.create_task(adapter.submit(spec(), order(), no_guard))
@@ -91,7 +91,7 @@ def test_hanging_call_is_unknown_and_the_next_uses_a_new_process(
     assert kinds(adapter) == ([K.FILLED] if accepts else None)
     assert submit(adapter, order(OTHER))[-1].kind is K.FILLED
     assert not is_there(pid)
-    venue.hand("release")
+    venue.control("release")
     wait_until(lambda: CID in venue.accepted())  # the server took it whenever it was let go
     assert kinds(adapter) == [K.FILLED]
     assert sorted(venue.accepted()) == sorted([CID, OTHER])
@@ -153,7 +153,7 @@ def test_order_read_too_late_by_its_process_is_not_sent(
     assert isinstance(error, NotSent)
     assert error.code is Code.SEND_DEADLINE
     assert venue.accepted() == []
-    assert "order_send" not in venue.show()["calls"]
+    assert "order_send" not in venue.state()["calls"]
 
 
 def test_worker_killed_in_the_send_is_resolved_by_the_next(
@@ -173,10 +173,10 @@ def test_worker_killed_in_the_send_is_resolved_by_the_next(
     ) as worker:  # fmt: skip
         assert worker.stdout is not None
         pid = int(worker.stdout.readline())
-        venue.hand("wait_held")
+        venue.control("wait_held")
         worker.kill()
     assert kinds(adapter) is None  # not yet
-    venue.hand("release")
+    venue.control("release")
     wait_until(lambda: not is_there(pid))
     assert kinds(adapter) == [K.FILLED]
     assert venue.accepted() == [CID]
@@ -185,7 +185,7 @@ def test_worker_killed_in_the_send_is_resolved_by_the_next(
 def test_output_of_the_package_is_not_read_as_a_reply(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
-    venue.fault("order_send", "print", words="\x00\x00\x00\x02{}")
+    venue.fault("order_send", "print", text="\x00\x00\x00\x02{}")
     assert submit(adapter, order())[-1].kind is K.FILLED
 
 
@@ -219,12 +219,12 @@ def test_exits_overtake_waiting_entries(venue: FakeTerminal, adapter: Mt5Adapter
 
     async def queue_up() -> None:
         reading = asyncio.create_task(adapter.find_order(spec(), CID))
-        await asyncio.to_thread(venue.hand, "wait_held")
+        await asyncio.to_thread(venue.control, "wait_held")
         sending = [
             asyncio.create_task(adapter.submit(spec(), one, no_guard)) for one in (entry, exit_)
         ]
         await asyncio.sleep(0)  # both stand in the queue
-        venue.hand("release")
+        venue.control("release")
         await asyncio.gather(reading, *sending)
 
     run(queue_up())
@@ -240,12 +240,12 @@ def test_order_whose_deadline_passes_in_the_queue_is_not_sent(
 
     async def wait_in_vain() -> BaseException:
         reading = asyncio.create_task(adapter.find_order(spec(), CID))
-        await asyncio.to_thread(venue.hand, "wait_held")
+        await asyncio.to_thread(venue.control, "wait_held")
         late = order(send_by=machine_time() + 0.2)
         (ended,) = await asyncio.gather(
             adapter.submit(spec(), late, no_guard), return_exceptions=True
         )
-        venue.hand("release")
+        venue.control("release")
         await reading
         assert isinstance(ended, BaseException)
         return ended
@@ -260,7 +260,7 @@ def test_reply_after_the_callers_timeout_is_still_reported(
     venue: FakeTerminal, adapter: Mt5Adapter
 ) -> None:
     """`submit_many` goes on: the server's word counts whenever it comes."""
-    venue.fault("order_send", "freeze", words=0.5)
+    venue.fault("order_send", "freeze", seconds=0.5)
     outcomes: list[Any] = []
     request = order(send_by=machine_time() + 20)
     run(adapter.submit_many([(spec(), request)], no_guard, lambda *pair: outcomes.append(pair)))

@@ -22,7 +22,7 @@ BEYOND = {"name": "EURUSD", "bid": 1.10020, "ask": 1.10030}
 
 def executed(venue: FakeTerminal, mode: int, filling: int = IOC, **values: Any) -> None:
     settings = {"filling_mode": filling, "trade_stops_level": 0, **values}
-    venue.symbol("EURUSD", trade_exemode=mode, **settings)
+    venue.configure_symbol("EURUSD", trade_exemode=mode, **settings)
 
 
 def prices(reports: list[OrderReport]) -> list[D]:
@@ -35,13 +35,13 @@ def test_the_server_refuses_beyond_the_deviation(
 ) -> None:
     executed(venue, mode)
     submit(adapter, order(worst_price=D("1.100257")))
-    sent = venue.show()["accepted"][0]
+    sent = venue.state()["accepted"][0]
     assert (sent["action"], sent["deviation"]) == (DEAL, 15)
     venue.quote("EURUSD", **NOW)
-    venue.world(gap=BEYOND)
+    venue.configure(gap=BEYOND)
     error = outcome(adapter, order("fcxother0000000000", worst_price=WORST))
     assert (type(error), error.code) == (Rejected, Code.REQUOTE)
-    assert len(venue.show()["deals"]) == 1
+    assert len(venue.state()["deals"]) == 1
 
 
 @pytest.mark.parametrize("filling", [IOC, FOK, IOC | FOK])
@@ -49,27 +49,27 @@ def test_an_exchanges_symbol_takes_a_limit_order_at_the_worst_price(
     venue: FakeTerminal, adapter: Mt5Adapter, filling: int
 ) -> None:
     executed(venue, EXCHANGE, filling)
-    venue.world(gap={"name": "EURUSD", "bid": 1.10010, "ask": 1.10020})
+    venue.configure(gap={"name": "EURUSD", "bid": 1.10010, "ask": 1.10020})
     assert prices(submit(adapter, order(worst_price=WORST))) == [D("1.1002")]
-    sent = venue.show()["accepted"][0]
+    sent = venue.state()["accepted"][0]
     assert (sent["action"], sent["type"], sent["price"]) == (PENDING, 2, 1.10025)
     assert sent["type_filling"] == (0 if filling == FOK else 1)
-    venue.world(gap=BEYOND)
+    venue.configure(gap=BEYOND)
     reports = submit(adapter, order("fcxother0000000000", worst_price=WORST))
     assert (reports[-1].kind, reports[-1].code) == (
         ReportKind.CANCELLED,
         Code.NO_PRICE_WITHIN_LIMIT,
     )
     assert prices(reports) == []
-    assert venue.show()["orders"] == []
+    assert venue.state()["orders"] == []
 
 
 def test_a_sale_is_bounded_from_below(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     executed(venue, EXCHANGE)
-    venue.world(gap={"name": "EURUSD", "bid": 1.09970, "ask": 1.09980})
+    venue.configure(gap={"name": "EURUSD", "bid": 1.09970, "ask": 1.09980})
     reports = submit(adapter, order(side=Side.SELL, worst_price=D("1.0998")))
     assert (reports[-1].kind, prices(reports)) == (ReportKind.CANCELLED, [])
-    assert venue.show()["accepted"][0]["type"] == 3
+    assert venue.state()["accepted"][0]["type"] == 3
 
 
 @pytest.mark.parametrize(
@@ -88,10 +88,10 @@ def test_elsewhere_the_price_is_checked_right_before_sending(
     assert (type(error), error.code) == (Rejected, Code.SLIPPAGE_LIMIT)
     assert venue.accepted() == []
     venue.quote("EURUSD", **NOW)
-    venue.world(gap=BEYOND)
+    venue.configure(gap=BEYOND)
     reports = submit(adapter, order("fcxother0000000000", **lasts))
     assert prices(reports) == [D("1.1003")]
-    assert venue.show()["accepted"][0]["action"] == DEAL
+    assert venue.state()["accepted"][0]["action"] == DEAL
 
 
 BUY_LEVELS: dict[str, Any] = {
@@ -130,7 +130,7 @@ def test_target_before_the_worst_price_bounds_the_entry(
     reports = submit(adapter, order(worst_price=D(worst), **levels))
     is_buy = levels["side"] is Side.BUY
     assert prices(reports) == [D("1.1001") if is_buy else D("1.1000")]
-    sent = venue.show()["accepted"][0]
+    sent = venue.state()["accepted"][0]
     assert (sent["action"], sent["price"]) == (PENDING, limit)
     accepted = reports[-1]
     assert (accepted.stop_loss, accepted.take_profit) == (
@@ -141,7 +141,7 @@ def test_target_before_the_worst_price_bounds_the_entry(
 
 def test_entry_beyond_its_target_is_not_filled(venue: FakeTerminal, adapter: Mt5Adapter) -> None:
     executed(venue, EXCHANGE)
-    venue.world(gap={"name": "EURUSD", "bid": 1.10240, "ask": 1.10250})
+    venue.configure(gap={"name": "EURUSD", "bid": 1.10240, "ask": 1.10250})
     reports = submit(adapter, order(worst_price=D("1.1030"), **BUY_LEVELS))
     assert (reports[-1].kind, prices(reports)) == (ReportKind.CANCELLED, [])
 
@@ -153,4 +153,4 @@ def test_target_too_near_to_the_price_is_refused_as_such(
     near = {**BUY_LEVELS, "take_profit": D("1.1003")}
     error = outcome(adapter, order(worst_price=D("1.1030"), **near))
     assert (type(error), error.code) == (Rejected, Code.STOPS_INVALID)
-    assert venue.show()["orders"] == venue.show()["deals"] == []
+    assert venue.state()["orders"] == venue.state()["deals"] == []

@@ -147,8 +147,8 @@ def _paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]
 @contextmanager
 def _mt5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     venue = Mt5()
-    venue.world(ticking=True)
-    venue.books(balance=100_000.0)
+    venue.configure(ticking=True)
+    venue.configure_account(balance=100_000.0)
     options = {
         "server": "Double-Demo", "server_timezone": "UTC", "settle_seconds": 0, "reply_timeout": 30,
     }  # fmt: skip
@@ -160,8 +160,8 @@ def _mt5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                 yield Account(
                     row, _followed(row),
                     swallow=lambda: venue.fault("order_send", "silent", accepts=False),
-                    has_taken=lambda: "order_send" in venue.show()["calls"],
-                    recover=lambda: venue.hand("fault_end", call="order_send"),
+                    has_taken=lambda: "order_send" in venue.state()["calls"],
+                    recover=lambda: venue.control("end_faults", call="order_send"),
                     arrived=venue.accepted,
                     refuse=lambda: venue.fault(  # it takes no request: there were too many
                         "order_send", "retcode", code=10024, times=10_000
@@ -169,7 +169,7 @@ def _mt5(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
                 )  # fmt: skip
             registry.clear_cache()
     finally:
-        venue.hand("release")
+        venue.control("release")
         venue.stop()
 
 

@@ -54,10 +54,10 @@ class Mt5Stage(Harness):
         self.unavailable = {HarnessFeature.HOST: NO_HOST}
         if not is_exchange:
             self.unavailable |= {InjectedFault.PARTIAL: NO_PARTS}
-        self.venue.world(ticking=True)
+        self.venue.configure(ticking=True)
         if is_exchange:
-            self.venue.symbol(symbol, filling_mode=IOC)
-        self._first = {one["name"]: one for one in self.venue.hand("symbols")}[symbol]
+            self.venue.configure_symbol(symbol, filling_mode=IOC)
+        self._first = {one["name"]: one for one in self.venue.control("symbols")}[symbol]
         self._quieten()
 
     def _spec(self, login: int, password: str = "secret") -> ConnectionSpec:
@@ -76,10 +76,10 @@ class Mt5Stage(Harness):
         )
 
     def _quieten(self) -> None:
-        self.venue.world(**QUIET_WORLD)
-        self.venue.books(self.login, balance=100_000.0, fill_share=1.0, pieces=1,
-                         strips_levels=False)  # fmt: skip
-        self.venue.symbol(self.symbol, trade_stops_level=0)
+        self.venue.configure(**QUIET_WORLD)
+        self.venue.configure_account(self.login, balance=100_000.0, fill_share=1.0, pieces=1,
+                         drop_levels=False)  # fmt: skip
+        self.venue.configure_symbol(self.symbol, trade_stops_level=0)
 
     # ---- offers -----------------------------------------------------------------------------
     async def accepted(self, client_order_id: str) -> int:
@@ -93,7 +93,7 @@ class Mt5Stage(Harness):
         if not self.is_exchange:
             raise NotApplicable(NO_BOUND)
         bid, ask = self._at(factor)
-        await self._hand(self.venue.world, gap={"name": self.symbol, "bid": bid, "ask": ask})
+        await self._hand(self.venue.configure, gap={"name": self.symbol, "bid": bid, "ask": ask})
 
     def _at(self, factor: D) -> tuple[float, float]:
         """Bid and ask at this multiple of the first ones."""
@@ -118,11 +118,11 @@ class Mt5Stage(Harness):
     async def owner_closes(self, broker_position_id: str) -> None:
         words = {"reason": 0, "comment": "", "magic": 0}
         ticket = int(broker_position_id)
-        await self._hand(self.venue.hand, "close", login=self.login, ticket=ticket, **words)
+        await self._hand(self.venue.control, "close", login=self.login, ticket=ticket, **words)
 
     async def execute_again(self, request: OrderRequest) -> None:
         words = {"login": self.login, "comment": request.client_order_id}
-        await self._hand(self.venue.hand, "again", **words)
+        await self._hand(self.venue.control, "execute_again", **words)
 
     async def half(self) -> Sequence[str]:
         raise NotApplicable(NO_HALF)
@@ -134,15 +134,15 @@ class Mt5Stage(Harness):
             return
         match trouble:
             case InjectedFault.PIECES:
-                await self._hand(self.venue.books, self.login, pieces=3)
+                await self._hand(self.venue.configure_account, self.login, pieces=3)
             case InjectedFault.PARTIAL:
-                await self._hand(self.venue.books, self.login, fill_share=0.5)
+                await self._hand(self.venue.configure_account, self.login, fill_share=0.5)
             case InjectedFault.DROPS_LEVELS:
-                await self._hand(self.venue.books, self.login, strips_levels=True)
+                await self._hand(self.venue.configure_account, self.login, drop_levels=True)
             case InjectedFault.DROPS_LATER:
-                for one in (await self._hand(self.venue.show, self.login))["positions"]:
+                for one in (await self._hand(self.venue.state, self.login))["positions"]:
                     words = {"login": self.login, "ticket": one["ticket"], "sl": 0.0, "tp": 0.0}
-                    await self._hand(self.venue.hand, "levels", **words)
+                    await self._hand(self.venue.control, "levels", **words)
             case InjectedFault.OVERTAKEN:
                 await self.move(1 - self.far * 2)
             case InjectedFault.REPLAY:
@@ -152,18 +152,18 @@ class Mt5Stage(Harness):
                     await self._hand(self.venue.fault, call, "none", code=-10005, times=99)
                 await self._hand(self.venue.fault, "account_info", "none", code=-10005, skip=1)
             case InjectedFault.CLOSED:
-                await self._hand(self.venue.world, market_closed=True)
+                await self._hand(self.venue.configure, market_closed=True)
             case InjectedFault.NO_MONEY:
-                await self._hand(self.venue.books, self.login, balance=10.0)
+                await self._hand(self.venue.configure_account, self.login, balance=10.0)
             case InjectedFault.DISABLED:
-                await self._hand(self.venue.world, algo_trading=False)
+                await self._hand(self.venue.configure, algo_trading=False)
             case InjectedFault.STOPS_NEAR:
-                await self._hand(self.venue.symbol, self.symbol, trade_stops_level=100)
+                await self._hand(self.venue.configure_symbol, self.symbol, trade_stops_level=100)
             case InjectedFault.SKEW | InjectedFault.SLOW:
                 ahead = 600.0 if trouble is InjectedFault.SKEW else -600.0
-                await self._hand(self.venue.world, skew_seconds=ahead)
+                await self._hand(self.venue.configure, skew_seconds=ahead)
             case InjectedFault.DOWN:
-                await self._hand(self.venue.world, connected=False)
+                await self._hand(self.venue.configure, connected=False)
             case _:
                 raise AssertionError(trouble)
 

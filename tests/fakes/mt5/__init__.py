@@ -1,4 +1,4 @@
-"""A MetaTrader 5 terminal and its server in a process of its own, and a fake `MetaTrader5` package.
+"""A MetaTrader 5 terminal with its trade server, as a process, and a fake `MetaTrader5` package.
 
-`package/` goes onto the import path; `venue.py` starts the process and sets its faults.
+Tests put `package/` onto the import path. `fake_terminal.py` starts the process and sets faults.
 """

@@ -1,4 +1,4 @@
-"""What the fake server keeps of one account: orders, positions, deals. Its rules of trading."""
+"""One account at the fake server: its orders, positions and deals, and the trading rules."""
 
 from collections.abc import Callable
 from itertools import count
@@ -13,13 +13,16 @@ _deals = count(700_001)
 
 
 def continue_numbers(highest: int) -> None:
-    """Begin again behind the numbers that were given."""
+    """Continue the ticket numbers after the highest that was used."""
     global _tickets, _deals
     _tickets, _deals = count(max(500_001, highest + 100_001)), count(max(700_001, highest + 1))
 
 
 class AccountModel:
-    """One account. now: the server's wall clock in milliseconds."""
+    """One account.
+
+    now: returns the server's wall clock in milliseconds.
+    """
 
     def __init__(self, login: int, margin_mode: int, now: Callable[[], int]) -> None:
         self.login, self.margin_mode, self._now = login, margin_mode, now
@@ -31,17 +34,17 @@ class AccountModel:
         self.positions: list[dict[str, Any]] = []
         self.deals: list[dict[str, Any]] = []
         self.late: set[int] = set()  # deals that history does not show yet
-        self.accepted: list[dict[str, Any]] = []  # the journal: every request that was taken
+        self.accepted: list[dict[str, Any]] = []  # the journal: every accepted request
         self.comments: Callable[[str], str] = lambda comment: comment
-        self.fill_share = 1.0  # how much of a market order finds a price
-        self.pieces = 1  # in how many deals
-        self.hides_deals = False
-        self.strips_levels = False  # from market orders and changes, without a word
+        self.fill_share = 1.0  # the share of a market order that is filled
+        self.pieces = 1  # the number of deals for each fill
+        self.hide_deals = False
+        self.drop_levels = False  # of market orders and level changes, silently
 
     # ---- orders ---------------------------------------------------------------------------
     def order(self, request: dict[str, Any], reason: int = EXPERT) -> dict[str, Any]:
         now = self._now()
-        if self.strips_levels and request.get("action") == 1:
+        if self.drop_levels and request.get("action") == 1:
             request = {**request, "sl": 0.0, "tp": 0.0}
         return {
             "ticket": next(_tickets), "time_setup": now // 1000, "time_setup_msc": now,
@@ -60,24 +63,32 @@ class AccountModel:
         """Move an order to history."""
         order["state"], now = state, self._now()
         order["time_done"], order["time_done_msc"] = now // 1000, now
-        self.orders = [one for one in self.orders if one is not order]
+        self.orders = [other for other in self.orders if other is not order]
         self.history.append(order)
 
     def execute(
-        self, order: dict[str, Any], price: float, share: float = 1.0, *, rests: bool = False
+        self,
+        order: dict[str, Any],
+        price: float,
+        share: float = 1.0,
+        *,
+        keep_rest: bool = False,
     ) -> list[int]:
-        """Fill an order, or a share of it whose rest is taken away or rests; returns its deals."""
+        """Fill an order or a share of it. Return the deals' tickets.
+
+        keep_rest: the rest of a partial fill stays as a working order; else it is cancelled.
+        """
         volume = round(order["volume_initial"] * share, 8)
-        made = []
+        deals = []
         for _ in range(self.pieces):
             piece = round(volume / self.pieces, 8)
-            made.append(self._trade(order, piece, price))
+            deals.append(self._trade(order, piece, price))
         order["volume_current"] = round(order["volume_initial"] - volume, 8)
-        if rests and order["volume_current"]:
+        if keep_rest and order["volume_current"]:
             order["state"] = PARTIAL
-            return made
+            return deals
         self.end(order, FILLED if share == 1.0 else CANCELED)
-        return made
+        return deals
 
     def _trade(self, order: dict[str, Any], volume: float, price: float) -> int:
         side = BUY if order["type"] in (0, 2, 4, 6) else SELL
@@ -93,17 +104,17 @@ class AccountModel:
             entry = 0
         else:
             entry = 1 if volume <= position["volume"] + 1e-9 else 2
-        self._fold(position, side, volume, entry, price)
+        self._change_volume(position, side, volume, entry, price)
         order["position_id"] = position["identifier"]
         return self._deal(order, position, side, volume, price, entry)
 
     def _position_of(self, order: dict[str, Any], side: int) -> dict[str, Any] | None:
         for position in self.positions:
             if self.margin_mode == HEDGING:
-                mine = order["position_id"] in (position["ticket"], position["identifier"])
+                matches = order["position_id"] in (position["ticket"], position["identifier"])
             else:
-                mine = position["symbol"] == order["symbol"]
-            if mine:
+                matches = position["symbol"] == order["symbol"]
+            if matches:
                 return position
         return None
 
@@ -121,17 +132,17 @@ class AccountModel:
         self.positions.append(position)
         return position
 
-    def _fold(
+    def _change_volume(
         self, position: dict[str, Any], side: int, volume: float, entry: int, price: float
     ) -> None:
         if entry == 0:
             position["volume"] = round(position["volume"] + volume, 8)
             return
         position["volume"] = round(position["volume"] - volume, 8)
-        if position["volume"] < 0:  # netting: it turns round
+        if position["volume"] < 0:  # netting: the position reverses
             position.update(type=side, volume=-position["volume"], price_open=price)
         if position["volume"] == 0:
-            self.positions = [one for one in self.positions if one is not position]
+            self.positions = [other for other in self.positions if other is not position]
 
     def _deal(
         self, order: dict[str, Any], position: dict[str, Any], side: int, volume: float,
@@ -145,19 +156,19 @@ class AccountModel:
             "price": price, "commission": -round(volume * 3.5, 2), "swap": 0.0, "profit": 0.0,
             "fee": 0.0, "symbol": order["symbol"], "comment": order["comment"], "external_id": "",
         })  # fmt: skip
-        if self.hides_deals:
+        if self.hide_deals:
             self.late.add(ticket)
         return ticket
 
     # ---- the market -----------------------------------------------------------------------
     def quote(self, symbol: str, bid: float, ask: float) -> None:
-        """Let waiting orders and levels see a price."""
-        for order in [one for one in self.orders if one["symbol"] == symbol]:
-            level, kind = order["price_open"], order["type"]
-            hit = {2: ask <= level, 3: bid >= level, 4: ask >= level, 5: bid <= level}
-            if hit.get(kind):
-                self.execute(order, ask if kind in (2, 4) else bid)
-        for position in [one for one in self.positions if one["symbol"] == symbol]:
+        """Execute the working orders and levels that a price reaches."""
+        for order in [row for row in self.orders if row["symbol"] == symbol]:
+            level, order_type = order["price_open"], order["type"]
+            is_reached = {2: ask <= level, 3: bid >= level, 4: ask >= level, 5: bid <= level}
+            if is_reached.get(order_type):
+                self.execute(order, ask if order_type in (2, 4) else bid)
+        for position in [row for row in self.positions if row["symbol"] == symbol]:
             price = bid if position["type"] == BUY else ask
             sign = 1 if position["type"] == BUY else -1
             if position["sl"] and (price - position["sl"]) * sign <= 0:
@@ -169,7 +180,10 @@ class AccountModel:
         self, position: dict[str, Any], price: float, reason: int, comment: str,
         volume: float | None = None, magic: int | None = None,
     ) -> None:  # fmt: skip
-        """The server (or a person) closes: the order carries the position's magic number."""
+        """Close a position from the server's side or by hand.
+
+        magic: the order's magic number; the position's by default.
+        """
         order = self.order(
             {
                 "type": SELL if position["type"] == BUY else BUY,

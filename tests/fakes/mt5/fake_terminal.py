@@ -1,4 +1,4 @@
-"""The test's side of the fake terminal: starts its process, sets its faults, reads its journal."""
+"""Control a fake terminal from a test: start its process, set its faults, read its journal."""
 
 import atexit
 import json
@@ -24,25 +24,25 @@ _starting = threading.Lock()
 
 
 @cache
-def _forking() -> subprocess.Popen[str]:
-    """The process that forks terminals, one for all of a test run's."""
+def _forker() -> subprocess.Popen[str]:
+    """Start the process that forks the terminals, once in a test run."""
     command = [sys.executable, "-m", "tests.fakes.mt5.server"]
-    found = subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    atexit.register(found.communicate)
-    return found
+    atexit.register(process.communicate)
+    return process
 
 
-def _started(port: int) -> tuple[int, int]:
-    """Start a terminal's process; return its number and its port. Any thread may ask."""
+def _start_process(port: int) -> tuple[int, int]:
+    """Start a terminal's process. Return its id and its port. Any thread may call it."""
     with _starting:
-        forking = _forking()
-        assert forking.stdin is not None
-        assert forking.stdout is not None
-        forking.stdin.write(f"{port}\n")
-        forking.stdin.flush()
-        process, port = map(int, forking.stdout.readline().split())
+        forker = _forker()
+        assert forker.stdin is not None
+        assert forker.stdout is not None
+        forker.stdin.write(f"{port}\n")
+        forker.stdin.flush()
+        process, port = map(int, forker.stdout.readline().split())
         return process, port
 
 
@@ -50,21 +50,22 @@ class FakeTerminal:
     """One terminal process. Its accounts: 1001 hedging, 1002 netting, 1003 hedging."""
 
     def __init__(self) -> None:
-        self._begin()
+        self._start()
 
-    def _begin(self, port: int = 0) -> None:
-        self._process, self.port = _started(port)
-        self._line = socket.create_connection(("127.0.0.1", self.port)).makefile("rwb")
+    def _start(self, port: int = 0) -> None:
+        self._process, self.port = _start_process(port)
+        self._stream = socket.create_connection(("127.0.0.1", self.port)).makefile("rwb")
 
     def restart(self) -> None:
-        """Its process ends, and another one has its books and its port."""
-        kept = self.hand("dump")
+        """End its process; start another one with the same accounts and the same port."""
+        state = self.control("dump")
         self.stop()
-        self._begin(self.port)
-        self.hand("load", kept=kept)
+        self._start(self.port)
+        self.control("load", state=state)
 
     def stop(self) -> None:
-        self._line.close()
+        """End its process. Raises TimeoutError."""
+        self._stream.close()
         os.kill(self._process, signal.SIGTERM)
         end = time.monotonic() + STOP_SECONDS
         with suppress(ProcessLookupError):
@@ -75,7 +76,7 @@ class FakeTerminal:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        """While it lasts, the package and this terminal are what a child of ours finds."""
+        """Let child processes import the fake package and connect to this terminal."""
         before, os.environ["FAKE_MT5"] = os.environ.get("FAKE_MT5"), str(self.port)
         sys.path.insert(0, str(PACKAGE))
         try:
@@ -87,39 +88,50 @@ class FakeTerminal:
                 os.environ["FAKE_MT5"] = before
 
     def environment(self) -> dict[str, str]:
-        """For a client process of its own."""
+        """Return the environment variables for a client in another process."""
         paths = os.pathsep.join([str(PACKAGE), str(ROOT)])
         return {**os.environ, "FAKE_MT5": str(self.port), "PYTHONPATH": paths}
 
-    def hand(self, what: str, /, **words: Any) -> Any:
-        self._line.write(json.dumps([f"set.{what}", [], words]).encode() + b"\n")
-        self._line.flush()
-        return json.loads(self._line.readline())
+    def control(self, action: str, /, **arguments: Any) -> Any:
+        """Run one of the actions of `server.py` that only tests may run. Return its result."""
+        self._stream.write(json.dumps([f"set.{action}", [], arguments]).encode() + b"\n")
+        self._stream.flush()
+        return json.loads(self._stream.readline())
 
-    def world(self, **values: Any) -> None:
-        self.hand("world", **values)
+    def configure(self, **values: Any) -> None:
+        """Set attributes of the TerminalModel."""
+        self.control("terminal", **values)
 
-    def books(self, login: int = 1001, **values: Any) -> None:
-        self.hand("books", login=login, **values)
+    def configure_account(self, login: int = 1001, **values: Any) -> None:
+        """Set attributes of an AccountModel."""
+        self.control("account", login=login, **values)
 
-    def symbol(self, name: str, **values: Any) -> None:
-        self.hand("symbol", name=name, **values)
+    def configure_symbol(self, name: str, **values: Any) -> None:
+        """Change a symbol's properties."""
+        self.control("symbol", name=name, **values)
 
     def quote(self, name: str, bid: float, ask: float) -> None:
-        self.hand("quote", name=name, bid=bid, ask=ask)
+        """Set a symbol's price and execute the orders and levels that it reaches."""
+        self.control("quote", name=name, bid=bid, ask=ask)
 
-    def fault(self, call: str, do: str, **words: Any) -> None:
-        """accepts: the call is done first; times, skip: how often, and after how many calls.
+    def fault(self, call: str, do: str, **options: Any) -> None:
+        """Make the next calls of a function fail.
 
-        do: retcode, none, drop, die, hold, empty, half, odd, switch, offline, silent (never
-        answered), late (after `seconds`), print (`words`), freeze (the client's interpreter, for
-        `words` seconds).
+        do: retcode (`code`), none (no result; `code`), drop (close the connection), die (end the
+        client's process), hold (until "release"), empty, half (an incomplete result), malformed,
+        switch (another account: `login`), offline, silent (never answered), late (after
+        `seconds`), print (`text`, to the client's output), freeze (the client's interpreter, for
+        `seconds`).
+        Options of all: accepts (the call is executed first), times (how often; 1), skip (after
+        how many calls).
         """
-        self.hand("fault_add", call=call, do=do, **words)
+        self.control("add_fault", call=call, do=do, **options)
 
-    def show(self, login: int = 1001) -> Any:
-        return self.hand("show", login=login)
+    def state(self, login: int = 1001) -> Any:
+        """Return an account's rows, the calls that arrived, and the seconds that they took."""
+        return self.control("state", login=login)
 
     def accepted(self, login: int = 1001) -> list[str]:
-        """The journal: comments of the orders that the server took, in its order."""
-        return [r["comment"] for r in self.show(login)["accepted"] if r["action"] in (1, 5)]
+        """Return the comments of the orders that the server accepted, in its order."""
+        requests = self.state(login)["accepted"]
+        return [one["comment"] for one in requests if one["action"] in (1, 5)]

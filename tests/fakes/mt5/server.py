@@ -1,10 +1,11 @@
-"""The processes of fake terminals: `python -m tests.fakes.mt5.server` reads lines with a port (0:
-any; another one's: begin again where that was), forks a terminal for each, since starting Python
-takes longer than most tests, and answers `PROCESS PORT`. With its input it ends, and they with it.
+"""The processes of fake terminals: `python -m tests.fakes.mt5.server`.
 
-A terminal's line is a JSON list: the function's name, arguments,
-keywords. Names that begin with `set.` are the test's own hand: they change the world or its faults,
-and are answered by the same line.
+It reads lines with a port: 0 for any, or the port of a terminal that has ended. It forks a terminal
+for each, since starting Python takes longer than most tests, and answers `PROCESS PORT`. When its
+input ends, it ends itself and all its terminals.
+
+A terminal reads JSON lists: a function's name, arguments, keywords. Names that begin with `set.`
+are the tests' actions: they change the terminal's state or its faults.
 """
 
 import json
@@ -21,13 +22,13 @@ from tests.fakes.mt5.account_model import continue_numbers
 from tests.fakes.mt5.terminal_model import FINE, TerminalModel
 
 WAIT_SECONDS = 60.0
-KEPT_FIELDS = ("balance", "password", "orders", "history", "positions", "deals", "accepted")
+SAVED_FIELDS = ("balance", "password", "orders", "history", "positions", "deals", "accepted")
 
 
 class Terminal(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
-    world: TerminalModel
+    model: TerminalModel
     lock = threading.Lock()
 
 
@@ -36,218 +37,226 @@ class ClientHandler(socketserver.StreamRequestHandler):
 
     def handle(self) -> None:
         for line in self.rfile:
-            name, arguments, words, *spent = json.loads(line)
-            self.server.world.spent += spent
+            name, arguments, keywords, *spent = json.loads(line)
+            self.server.model.spent += spent
             answer = (
-                self._by_hand(name[4:], words)
+                self._run_action(name[4:], keywords)
                 if name.startswith("set.")
-                else self._call(name, arguments, words)
+                else self._call(name, arguments, keywords)
             )
             if answer is None:
                 return
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
     # ---- the package's calls --------------------------------------------------------------
-    def _call(self, name: str, arguments: list[Any], words: dict[str, Any]) -> Any:
-        world = self.server.world
+    def _call(self, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+        model = self.server.model
         with self.server.lock:
-            world.calls.append(name)
-            fault = self._fault(name)
+            model.calls.append(name)
+            fault = self._next_fault(name)
         if fault is None:
-            return self._do(name, arguments, words)
+            return self._execute(name, arguments, keywords)
         accepts = bool(fault.get("accepts"))
         if fault["do"] == "hold":
             if not accepts:
                 self._hold()
-            answer = self._do(name, arguments, words)
+            answer = self._execute(name, arguments, keywords)
             if accepts:
                 self._hold()
             return answer
-        told = self._do(name, arguments, words) if accepts else None
+        answer = self._execute(name, arguments, keywords) if accepts else None
         if fault["do"] == "silent":
-            return self._wait_for_ever()
+            return self._never_answer()
         if fault["do"] == "late":
             time.sleep(fault["seconds"])
-            return told
-        return self._faulty(fault, name, arguments, told)
+            return answer
+        return self._faulty(fault, name, arguments, answer)
 
-    def _faulty(self, fault: dict[str, Any], name: str, arguments: list[Any], told: Any) -> Any:
-        world = self.server.world
+    def _faulty(self, fault: dict[str, Any], name: str, arguments: list[Any], answer: Any) -> Any:
+        model = self.server.model
         match fault["do"]:
             case "die":
                 return {"die": True}
             case "drop":
                 return None
             case "none":
-                return {"told": None, "error": [fault["code"], fault.get("words", "no")]}
+                return {"result": None, "error": [fault["code"], "no"]}
             case "empty":
-                return {"told": [], "error": list(FINE)}
-            case "freeze" | "print":
-                return {**(told or self._do(name, arguments, {})), fault["do"]: fault["words"]}
-            case "odd":
-                return {"told": {**told["told"], "retcode": "10009!"}, "error": list(FINE)}
+                return {"result": [], "error": list(FINE)}
+            case "freeze":
+                answer = answer or self._execute(name, arguments, {})
+                return {**answer, "freeze": fault["seconds"]}
+            case "print":
+                answer = answer or self._execute(name, arguments, {})
+                return {**answer, "print": fault["text"]}
+            case "malformed":
+                return {"result": {**answer["result"], "retcode": "10009!"}, "error": list(FINE)}
             case "half":
-                return {"told": {"retcode": 10009}, "error": list(FINE)}
+                return {"result": {"retcode": 10009}, "error": list(FINE)}
             case "switch":
-                world.current = world.accounts[fault["login"]]
-                return told or self._do(name, arguments, {})
+                model.current = model.accounts[fault["login"]]
+                return answer or self._execute(name, arguments, {})
             case "offline":
-                world.connected = False
-                return told or self._do(name, arguments, {})
+                model.connected = False
+                return answer or self._execute(name, arguments, {})
             case "retcode":
-                result = world.result(arguments[0], fault["code"])
-                return {"told": result, "error": list(FINE)}
+                result = model.result(arguments[0], fault["code"])
+                return {"result": result, "error": list(FINE)}
         raise ValueError(fault)
 
-    def _wait_for_ever(self) -> None:
-        """Until the client has gone: nothing is done and nothing is said."""
+    def _never_answer(self) -> None:
+        """Return when the client has disconnected."""
         while self.connection.recv(4096):
             pass
 
     def _hold(self) -> None:
-        world = self.server.world
-        world.holding.set()
-        world.released.wait(WAIT_SECONDS)
+        model = self.server.model
+        model.holding.set()
+        model.released.wait(WAIT_SECONDS)
 
-    def _do(self, name: str, arguments: list[Any], words: dict[str, Any]) -> Any:
-        world = self.server.world
+    def _execute(self, name: str, arguments: list[Any], keywords: dict[str, Any]) -> Any:
+        model = self.server.model
         with self.server.lock:
-            world.error = FINE
-            told = getattr(world, name)(*arguments, **words)
-            return {"told": told, "error": list(world.error)}
+            model.error = FINE
+            result = getattr(model, name)(*arguments, **keywords)
+            return {"result": result, "error": list(model.error)}
 
-    def _fault(self, name: str) -> dict[str, Any] | None:
-        world = self.server.world
-        for fault in world.faults:
+    def _next_fault(self, name: str) -> dict[str, Any] | None:
+        model = self.server.model
+        for fault in model.faults:
             if fault["call"] == name:
                 fault["skip"] = fault.get("skip", 0) - 1
                 if fault["skip"] >= 0:
                     return None
                 fault["times"] = fault.get("times", 1) - 1
                 if fault["times"] <= 0:
-                    world.faults.remove(fault)
+                    model.faults.remove(fault)
                 return fault
         return None
 
-    # ---- the test's hand ------------------------------------------------------------------
-    def _by_hand(self, name: str, words: dict[str, Any]) -> Any:
-        world = self.server.world
+    # ---- the tests' actions ---------------------------------------------------------------
+    def _run_action(self, name: str, arguments: dict[str, Any]) -> Any:
+        model = self.server.model
         if name == "wait_held":
-            return world.holding.wait(WAIT_SECONDS)
+            return model.holding.wait(WAIT_SECONDS)
         with self.server.lock:
-            return getattr(self, f"_{name}")(world, **words) or {"ok": True}
+            return getattr(self, f"_{name}")(model, **arguments) or {"ok": True}
 
-    def _world(self, world: TerminalModel, **values: Any) -> None:
+    def _terminal(self, model: TerminalModel, **values: Any) -> None:
         for field, value in values.items():
-            setattr(world, field, value)
+            setattr(model, field, value)
 
-    def _books(self, world: TerminalModel, login: int, **values: Any) -> None:
+    def _account(self, model: TerminalModel, login: int, **values: Any) -> None:
         for field, value in values.items():
-            setattr(world.accounts[login], field, value)
+            setattr(model.accounts[login], field, value)
 
-    def _comments(self, world: TerminalModel, login: int, cut: int, text: str = "") -> None:
-        world.accounts[login].comments = lambda comment: text or comment[:cut]
+    def _comments(self, model: TerminalModel, login: int, cut: int, text: str = "") -> None:
+        model.accounts[login].comments = lambda comment: text or comment[:cut]
 
-    def _late(self, world: TerminalModel, login: int, hides: bool) -> None:
-        books = world.accounts[login]
-        books.hides_deals = hides
-        if not hides:
-            books.late.clear()
+    def _hide_deals(self, model: TerminalModel, login: int, hide: bool) -> None:
+        account = model.accounts[login]
+        account.hide_deals = hide
+        if not hide:
+            account.late.clear()
 
-    def _symbol(self, world: TerminalModel, name: str, **values: Any) -> None:
-        world.symbols[name].update(values)
+    def _symbol(self, model: TerminalModel, name: str, **values: Any) -> None:
+        model.symbols[name].update(values)
 
-    def _quote(self, world: TerminalModel, name: str, bid: float, ask: float) -> None:
-        world.quote(name, bid, ask)
+    def _quote(self, model: TerminalModel, name: str, bid: float, ask: float) -> None:
+        model.quote(name, bid, ask)
 
-    def _close(self, world: TerminalModel, login: int, ticket: int, **words: Any) -> None:
-        books = world.accounts[login]
-        for position in [one for one in books.positions if one["ticket"] == ticket]:
-            price = world.symbols[position["symbol"]]["bid"]
-            books.close(position, price, **words)
+    def _close(self, model: TerminalModel, login: int, ticket: int, **how: Any) -> None:
+        account = model.accounts[login]
+        for position in [one for one in account.positions if one["ticket"] == ticket]:
+            price = model.symbols[position["symbol"]]["bid"]
+            account.close(position, price, **how)
 
-    def _levels(self, world: TerminalModel, login: int, ticket: int, sl: float, tp: float) -> None:
-        """Somebody else than the client sets a position's levels; 0 is none."""
-        for position in world.accounts[login].positions:
+    def _levels(self, model: TerminalModel, login: int, ticket: int, sl: float, tp: float) -> None:
+        """Set a position's levels, as another client would; 0 is none."""
+        for position in model.accounts[login].positions:
             if position["ticket"] == ticket:
                 position.update(sl=sl, tp=tp)
 
-    def _again(
-        self, world: TerminalModel, login: int, comment: str, other: str = "", magic: int = 0
+    def _execute_again(
+        self, model: TerminalModel, login: int, comment: str, other: str = "", magic: int = 0
     ) -> None:
-        """The server executes a market order once more; other: under another id, of that magic."""
-        books = world.accounts[login]
-        request = next(one for one in books.accepted if one["comment"] == comment)
+        """Execute a market order again; other: with this comment and `magic`."""
+        account = model.accounts[login]
+        request = next(one for one in account.accepted if one["comment"] == comment)
         if other:
             request = {**request, "comment": other, "magic": magic}
-        books.accepted.append(request)
-        one = world.symbols[request["symbol"]]
-        books.execute(books.order(request), one["ask"] if request["type"] == 0 else one["bid"])
+        account.accepted.append(request)
+        symbol = model.symbols[request["symbol"]]
+        price = symbol["ask"] if request["type"] == 0 else symbol["bid"]
+        account.execute(account.order(request), price)
 
-    def _rename(self, world: TerminalModel, login: int, ticket: int, new: int) -> None:
-        """What a server does overnight: the position has another ticket, and its identifier."""
-        for position in world.accounts[login].positions:
+    def _change_ticket(self, model: TerminalModel, login: int, ticket: int, new: int) -> None:
+        """Give a position a new ticket, as servers do overnight; its identifier stays."""
+        for position in model.accounts[login].positions:
             if position["ticket"] == ticket:
                 position["ticket"] = new
 
-    def _end(self, world: TerminalModel, login: int, ticket: int, state: int) -> None:
-        books = world.accounts[login]
-        for order in [one for one in books.orders if one["ticket"] == ticket]:
-            books.end(order, state)
+    def _end_order(self, model: TerminalModel, login: int, ticket: int, state: int) -> None:
+        account = model.accounts[login]
+        for order in [one for one in account.orders if one["ticket"] == ticket]:
+            account.end(order, state)
 
-    def _log(self, world: TerminalModel, login: int) -> None:
-        world.current = world.accounts[login]
+    def _log_in(self, model: TerminalModel, login: int) -> None:
+        model.current = model.accounts[login]
 
-    def _fault_add(self, world: TerminalModel, **fault: Any) -> None:
-        world.faults.append(fault)
+    def _add_fault(self, model: TerminalModel, **fault: Any) -> None:
+        model.faults.append(fault)
 
-    def _fault_end(self, world: TerminalModel, call: str) -> None:
-        world.faults[:] = [one for one in world.faults if one["call"] != call]
+    def _end_faults(self, model: TerminalModel, call: str) -> None:
+        model.faults[:] = [one for one in model.faults if one["call"] != call]
 
-    def _release(self, world: TerminalModel) -> None:
-        world.released.set()
+    def _release(self, model: TerminalModel) -> None:
+        model.released.set()
 
-    def _symbols(self, world: TerminalModel) -> list[dict[str, Any]]:
-        return list(world.symbols.values())
+    def _symbols(self, model: TerminalModel) -> list[dict[str, Any]]:
+        return list(model.symbols.values())
 
-    def _dump(self, world: TerminalModel) -> dict[str, Any]:
-        """What a server keeps while the terminal's machine is off."""
+    def _dump(self, model: TerminalModel) -> dict[str, Any]:
+        """What a server keeps while the terminal does not run."""
         return {
-            "symbols": world.symbols, "ticks": world.ticks,
+            "symbols": model.symbols, "ticks": model.ticks,
             "accounts": {
-                login: {name: getattr(books, name) for name in KEPT_FIELDS}
-                for login, books in world.accounts.items()
+                login: {name: getattr(account, name) for name in SAVED_FIELDS}
+                for login, account in model.accounts.items()
             },
         }  # fmt: skip
 
-    def _load(self, world: TerminalModel, kept: dict[str, Any]) -> None:
-        world.symbols, world.ticks = kept["symbols"], kept["ticks"]
-        for login, values in kept["accounts"].items():
+    def _load(self, model: TerminalModel, state: dict[str, Any]) -> None:
+        model.symbols, model.ticks = state["symbols"], state["ticks"]
+        for login, values in state["accounts"].items():
             for name, value in values.items():
-                setattr(world.accounts[int(login)], name, value)
-        continue_numbers(max(one["ticket"] for one in _all(world, "history", "orders", "deals")))
+                setattr(model.accounts[int(login)], name, value)
+        continue_numbers(max(one["ticket"] for one in _rows(model, "history", "orders", "deals")))
 
-    def _show(self, world: TerminalModel, login: int) -> dict[str, Any]:
-        books = world.accounts[login]
+    def _state(self, model: TerminalModel, login: int) -> dict[str, Any]:
+        account = model.accounts[login]
         return {
-            "accepted": books.accepted, "orders": books.orders, "history": books.history,
-            "positions": books.positions, "deals": books.deals, "calls": world.calls,
-            "spent": world.spent[1:],
+            "accepted": account.accepted, "orders": account.orders, "history": account.history,
+            "positions": account.positions, "deals": account.deals, "calls": model.calls,
+            "spent": model.spent[1:],
         }  # fmt: skip
 
 
-def _all(world: TerminalModel, *names: str) -> list[dict[str, Any]]:
-    found = [
-        row for books in world.accounts.values() for name in names for row in getattr(books, name)
+def _rows(model: TerminalModel, *names: str) -> list[dict[str, Any]]:
+    rows = [
+        row
+        for account in model.accounts.values()
+        for name in names
+        for row in getattr(account, name)
     ]
-    return found or [{"ticket": 0}]
+    return rows or [{"ticket": 0}]
 
 
 def main() -> None:
     running: set[int] = set()
 
     def remove_ended(*_: object) -> None:
-        """The numbers of ended processes are given to others, which must not be ended for them."""
+        """Forget the ids of ended processes: the system may give them to others."""
         with suppress(ChildProcessError):
             while ended := os.waitpid(-1, os.WNOHANG)[0]:
                 running.discard(ended)
@@ -258,16 +267,16 @@ def main() -> None:
         if child == 0:
             _serve(int(line))
         running.add(child)
-    for one in tuple(running):
+    for process in tuple(running):
         with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
 
 
 def _serve(port: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     os.setsid()
     try:
-        Terminal.world = TerminalModel()
+        Terminal.model = TerminalModel()
         with Terminal(("127.0.0.1", port), ClientHandler) as server:
             os.write(1, f"{os.getpid()} {server.server_address[1]}\n".encode())
             os.dup2(os.open(os.devnull, os.O_RDWR), 0)

@@ -1,10 +1,10 @@
-"""What the fake server lists: one symbol for each way of execution."""
+"""The symbols of the fake server: one for each execution mode."""
 
 from typing import Any
 
 
 def symbol(name: str, bid: float, ask: float, **other: Any) -> dict[str, Any]:
-    said = {
+    values = {
         "select": True, "visible": True, "time": 0, "digits": 5, "spread": 10,
         "trade_calc_mode": 0, "trade_mode": 4, "trade_stops_level": 10, "trade_freeze_level": 5,
         "trade_exemode": 2, "expiration_mode": 15, "filling_mode": 3, "order_mode": 127,
@@ -14,7 +14,7 @@ def symbol(name: str, bid: float, ask: float, **other: Any) -> dict[str, Any]:
         "currency_profit": name[3:6], "currency_margin": name[:3], "description": name,
         "name": name, "path": f"Forex\\{name}",
     }  # fmt: skip
-    return said | other
+    return values | other
 
 
 def listed() -> list[dict[str, Any]]:

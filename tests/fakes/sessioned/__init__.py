@@ -1,7 +1,7 @@
-"""A third party's broker with sessions: the paper broker over its wire, as kind `sessioned`.
+"""The broker type `sessioned` of a third party: the remote paper broker with sessions.
 
-Its package is `tests/fakes/plugin`, found by its entry point. Each call is noted in the file that
-SESSIONED_JOURNAL names, with the process that made it, at the moment at which it leaves.
+`tests/fakes/plugin` registers it by an entry point. Each call is recorded in the file named by
+SESSIONED_JOURNAL, with its time and process, when it is sent.
 """
 
 import os
@@ -23,7 +23,7 @@ def create() -> "Sessioned":
 
 
 class Sessioned(RemotePaper):
-    """What every account of it can do, but only from the process that has its session."""
+    """Each account works only in the process that has its session."""
 
     broker_type = "sessioned"
 
@@ -32,40 +32,43 @@ class Sessioned(RemotePaper):
         return replace(super().capabilities(spec), session=True, lane=lane)
 
     async def submit_many(
-        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: OnOutcome
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        on_outcome: OnOutcome,
     ) -> None:
-        """The same, noted between the guard and the write."""
+        """Record each order between the guard and the write."""
 
-        def noted(request: OrderRequest) -> None:
+        def recording_guard(request: OrderRequest) -> None:
             guard(request)
-            note("submit", request.connection_id)
+            record("submit", request.connection_id)
 
-        await super().submit_many(requests, noted, tell)
+        await super().submit_many(requests, recording_guard, on_outcome)
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        """One account's session is nothing here; it is noted."""
-        note("disconnect", spec.connection_id if spec else "")
+        """Disconnect all accounts. The end of one account's session is only recorded."""
+        record("disconnect", spec.connection_id if spec else "")
         if spec is None:
             await super().disconnect()
 
-    async def _read(self, name: str, *arguments: Any, **how: Any) -> Any:
-        if arguments and isinstance(arguments[0], ConnectionSpec):  # not the news of all of them
-            note(name, arguments[0].connection_id)
-        return await super()._read(name, *arguments, **how)
+    async def _read(self, name: str, *arguments: Any, **keywords: Any) -> Any:
+        if arguments and isinstance(arguments[0], ConnectionSpec):  # not the events of all accounts
+            record(name, arguments[0].connection_id)
+        return await super()._read(name, *arguments, **keywords)
 
     async def _change(self, name: str, spec: ConnectionSpec, request: Any) -> Any:
         try:
             return await super()._change(name, spec, request)
         except NotSent:
-            name = "kept back"  # proven: nothing of it left
+            name = "not sent"  # proven: no byte was sent
             raise
         finally:
-            note(name.replace(" ", "-"), spec.connection_id)
+            record(name.replace(" ", "-"), spec.connection_id)
 
 
-def note(what: str, connection_id: str) -> None:
-    """Write a line, whole, whoever else writes."""
-    line = f"{time.time():.6f} {os.getpid()} {what} {connection_id or '-'}\n"
+def record(call: str, connection_id: str) -> None:
+    """Append a line, in one write: several processes write to the file."""
+    line = f"{time.time():.6f} {os.getpid()} {call} {connection_id or '-'}\n"
     file = os.open(os.environ["SESSIONED_JOURNAL"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     os.write(file, line.encode())
     os.close(file)
