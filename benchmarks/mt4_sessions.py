@@ -39,7 +39,7 @@ async def event_seconds(adapter: DwxAdapter, root: Path, environment: Path, numb
     )  # fmt: skip
     [told] = await adapter.submit(spec_of(folder), entry, lambda _: None)
     position = int(told.broker_position_id)
-    await asyncio.to_thread(played.wish, "end", ticket=position, mark="[sl]")
+    await asyncio.to_thread(played.simulate, "end", ticket=position, mark="[sl]")
     began = time.monotonic()
     async for _ in adapter.stream_events():
         waiting = await adapter.events(1000)

@@ -20,7 +20,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
 @pytest.fixture
 def terminal5(tmp_path: Path) -> Iterator[Terminal]:
     """A MetaTrader 5."""
-    one = Terminal(tmp_path / "root", tmp_path / "broker", is_5=True)
+    one = Terminal(tmp_path / "root", tmp_path / "broker", is_mt5=True)
     one.start()
     yield one
     one.kill()

@@ -38,7 +38,7 @@ def test_a_command_that_nobody_takes_is_withdrawn(owner: Owner) -> None:
         until(withdrawn.exists)
         owner.terminal.fault()
 
-    owner.terminal.fault(deaf=True)
+    owner.terminal.fault(ignore_commands=True)
     owner.shorten_timeouts("take_seconds")
     thread = meanwhile(wake)
     request = owner.order()
@@ -124,7 +124,7 @@ def test_killed_between_taking_and_the_broker(owner: Owner) -> None:
 
 def test_a_start_deletes_commands_and_that_proves_nothing(owner: Owner) -> None:
     owner.buy()
-    owner.terminal.fault(deaf=True)
+    owner.terminal.fault(ignore_commands=True)
     slot = owner.terminal.folder / "DWX_Commands_0.txt"
 
     def restart() -> None:

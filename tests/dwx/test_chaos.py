@@ -24,7 +24,7 @@ FAULTS: list[dict[str, Any]] = [
     {"error": "trade timeout", "late": 0.3},
     {"read_then_wait": 0.45},
     {"half": ["Orders", "Messages", "Historic_Trades"], "half_seconds": 0.05},
-    {"deaf": True},
+    {"ignore_commands": True},
     {"hang": True},
     {"rewrite_comment": ""},
 ]
@@ -120,7 +120,7 @@ def settled(owner: Owner, client_order_id: str) -> bool:
 
     def is_known() -> bool:
         bid = 1 + (time.time() % 1000) / 1e5
-        owner.terminal.wish("price", symbol="EURUSD", bid=bid, ask=bid)
+        owner.terminal.simulate("price", symbol="EURUSD", bid=bid, ask=bid)
         try:
             answers.append(owner.find(client_order_id) is not None)
         except ReadFailed:

@@ -33,7 +33,7 @@ def test_it_is_told_without_a_command(who: Owner) -> None:
 
     def act() -> None:
         commands.append(len(who.terminal.commands()))
-        who.terminal.wish("levels", ticket=1001, sl=0, tp=1.2)
+        who.terminal.simulate("levels", ticket=1001, sl=0, tp=1.2)
 
     event = during(who, act, has_no_stop)
     assert event.client_order_id == entry.client_order_id
@@ -54,13 +54,13 @@ def test_one_that_is_placed_again_and_dropped_again_is_told_again(who: Owner) ->
         await who.adapter.connect(who.spec)
         watched = who.adapter._watch._watched["c1"]
         await wait_until(lambda: watched.mark is not None)
-        await asyncio.to_thread(who.terminal.wish, "levels", ticket=1001, sl=0, tp=0)
+        await asyncio.to_thread(who.terminal.simulate, "levels", ticket=1001, sl=0, tp=0)
         first = await wait_for_event(who, has_no_stop)
         await who.adapter.acknowledge([first.event_id])
         watched.not_before = float("inf")  # both happen between two looks
         [placed] = await who.adapter.modify(who.spec, request)
         assert placed.stop_loss == D("1.05")
-        await asyncio.to_thread(who.terminal.wish, "levels", ticket=1001, sl=0, tp=0)
+        await asyncio.to_thread(who.terminal.simulate, "levels", ticket=1001, sl=0, tp=0)
         watched.not_before = 0.0
         return await wait_for_event(who, has_no_stop)
 
@@ -76,7 +76,7 @@ def test_a_fill_that_a_comparison_has_read_first_is_still_told(owner: Owner) -> 
         watched = owner.adapter._watch._watched["c1"]
         await wait_until(lambda: watched.mark is not None)
         watched.not_before = float("inf")
-        await asyncio.to_thread(owner.terminal.wish, "trigger", ticket=1001)
+        await asyncio.to_thread(owner.terminal.simulate, "trigger", ticket=1001)
         assert len(await owner.adapter.positions(owner.spec)) == 1
         watched.not_before = 0.0
         return await wait_for_event(owner, lambda one: bool(one.fills))

@@ -23,7 +23,7 @@ from tests.dwx.waiting import during, left, wait_for_event, wait_until
 def test_an_exit_of_others_is_told(owner: Owner, mark: str, cause: CloseCause, zone: str) -> None:
     entry = owner.buy()
     owner.change_settings(server_zone=zone)
-    event = during(owner, lambda: owner.terminal.wish("end", ticket=1001, mark=mark), left)
+    event = during(owner, lambda: owner.terminal.simulate("end", ticket=1001, mark=mark), left)
     assert (event.kind, event.close_cause) == (ReportKind.FILLED, cause)
     assert event.client_order_id == entry.client_order_id
     assert event.broker_position_id == entry.broker_position_id
@@ -38,7 +38,7 @@ def test_a_waiting_order_that_fills_is_told_without_a_command(owner: Owner) -> N
 
     def act() -> None:
         commands.append(len(owner.terminal.commands()))
-        owner.terminal.wish("trigger", ticket=1001)
+        owner.terminal.simulate("trigger", ticket=1001)
 
     event = during(owner, act, lambda one: bool(one.fills))
     assert event.client_order_id == waits.client_order_id
@@ -54,25 +54,27 @@ def test_a_waiting_order_that_ends_is_told(owner: Owner, mark: str, kind: Report
     waits = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     owner.terminal.fault(rewrite_comment="")
     event = during(
-        owner, lambda: owner.terminal.wish("end", ticket=1001, mark=mark), lambda one: True
+        owner, lambda: owner.terminal.simulate("end", ticket=1001, mark=mark), lambda one: True
     )
     assert (event.kind, event.client_order_id) == (kind, waits.client_order_id)
 
 
 def test_a_part_that_its_owner_closes_is_told(owner: Owner) -> None:
     entry = owner.buy()
-    event = during(owner, lambda: owner.terminal.wish("end", ticket=1001, mark="", lots=0.04), left)
+    event = during(
+        owner, lambda: owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04), left
+    )
     assert event.fills[0].quantity == 4000
     assert event.broker_position_id == entry.broker_position_id
 
 
 def test_what_is_not_ours_rings_for_nobody(owner: Owner) -> None:
     def act() -> None:
-        owner.terminal.wish("place", symbol="EURUSD", lots=0.3, type="buy")
-        owner.terminal.wish("end", ticket=1001, mark="")
-        owner.terminal.wish("end", ticket=1002, mark="[tp]")
+        owner.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy")
+        owner.terminal.simulate("end", ticket=1001, mark="")
+        owner.terminal.simulate("end", ticket=1002, mark="[tp]")
 
-    owner.terminal.wish("place", symbol="EURUSD", lots=0.3, type="buy")
+    owner.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy")
     entry = owner.buy()
     event = during(owner, act, left)
     assert event.client_order_id == entry.client_order_id
@@ -92,7 +94,7 @@ def test_what_opens_and_ends_between_two_looks_is_told(owner: Owner) -> None:
         watched.since += timedelta(days=1)  # by the clocks it is too old to be told
         watched.not_before = float("inf")  # nobody looks
         await owner.adapter.submit(owner.spec, other, lambda _: None)
-        await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
+        await asyncio.to_thread(owner.terminal.simulate, "end", ticket=1001, mark="[sl]")
         watched.not_before = 0.0
         return await wait_for_event(owner, left)
 
@@ -102,7 +104,7 @@ def test_what_opens_and_ends_between_two_looks_is_told(owner: Owner) -> None:
 def test_what_happened_right_before_the_first_look_is_told(owner: Owner) -> None:
     owner.buy()
     run(owner.adapter.disconnect())
-    owner.terminal.wish("end", ticket=1001, mark="[sl]")
+    owner.terminal.simulate("end", ticket=1001, mark="[sl]")
 
     async def listen() -> OrderReport:
         await owner.adapter.connect(owner.spec)
@@ -120,8 +122,8 @@ def test_a_terminal_that_cannot_be_read_is_looked_at_again(
 
     async def listen() -> OrderReport:
         await owner.adapter.connect(owner.spec)
-        await asyncio.to_thread(owner.terminal.fault, deaf_to_history=True)
-        await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
+        await asyncio.to_thread(owner.terminal.fault, ignore_history_requests=True)
+        await asyncio.to_thread(owner.terminal.simulate, "end", ticket=1001, mark="[sl]")
         await wait_until(lambda: owner.adapter._watch._watched["c1"].not_before > 0)
         await asyncio.to_thread(owner.terminal.fault)
         owner.restore_timeouts()
@@ -189,7 +191,7 @@ def test_what_is_written_each_second_and_says_nothing_new_costs_one_look_at_the_
         monkeypatch.undo()
         monkeypatch.setattr(DwxClient, "latest_snapshot", latest_snapshot)
         read.clear()
-        await asyncio.to_thread(owner.terminal.wish, "account", number="999")
+        await asyncio.to_thread(owner.terminal.simulate, "account", number="999")
         await wait_until(lambda: one.not_before > 0)  # nothing is told of somebody else's
         assert read != []
 

@@ -65,7 +65,7 @@ def test_an_exit_that_never_arrived_is_certain_once_its_ticket_closed_otherwise(
     with raises_outcome(ReadFailed):
         owner.find(request.client_order_id)
     owner.terminal.fault()
-    owner.terminal.wish("end", ticket=1001, mark="[tp]")
+    owner.terminal.simulate("end", ticket=1001, mark="[tp]")
     assert owner.find(request.client_order_id) is None
 
 
@@ -127,7 +127,7 @@ def test_our_process_dies_after_the_write(owner: Owner) -> None:
 
 
 def test_a_command_left_by_a_dead_process_is_not_overtaken(owner: Owner) -> None:
-    owner.terminal.fault(deaf=True)
+    owner.terminal.fault(ignore_commands=True)
     slot = owner.terminal.folder / "DWX_Commands_0.txt"
     slot.write_text("<:5|OPEN_ORDER|EURUSD,buy,0.50,0,0,0,7,old,0:>")
     owner.shorten_timeouts()

@@ -97,7 +97,7 @@ def source(alice: ExecutionConnection) -> int:
 
 
 def move(terminal: Terminal, bid: str, ask: str, symbol: str = GOLD) -> None:
-    terminal.wish("price", symbol=symbol, bid=float(bid), ask=float(ask))
+    terminal.simulate("price", symbol=symbol, bid=float(bid), ask=float(ask))
 
 
 def bid(source: int, pair: str = "XAU/USD") -> D:

@@ -27,7 +27,7 @@ def test_a_refusal_is_one_number_for_all_and_so_unknown_until_absent(owner5: Own
 
     def is_certain() -> bool:
         price = datetime.now(UTC).timestamp() % 1000 / 1e5
-        owner5.terminal.wish("price", symbol="EURUSD", bid=1 + price, ask=1 + price)
+        owner5.terminal.simulate("price", symbol="EURUSD", bid=1 + price, ask=1 + price)
         try:
             return owner5.find(request.client_order_id) is None
         except ReadFailed:
@@ -58,7 +58,7 @@ def test_an_account_of_which_nobody_says_that_it_hedges(owner5: Owner) -> None:
 
 
 def test_a_netting_account_is_refused_once_it_is_seen(owner5: Owner) -> None:
-    (owner5.terminal.place / "nets").touch()
+    (owner5.terminal.state_folder / "netting").touch()
     owner5.terminal.close()
     owner5.terminal.start()
     owner5.buy()
@@ -76,7 +76,7 @@ def test_a_netting_account_is_refused_once_it_is_seen(owner5: Owner) -> None:
 
 
 def test_lots_that_were_added_to_anothers_are_not_told(owner5: Owner) -> None:
-    (owner5.terminal.place / "nets").touch()
+    (owner5.terminal.state_folder / "netting").touch()
     owner5.terminal.close()
     owner5.terminal.start()
     owner5.buy()
@@ -105,7 +105,7 @@ def test_a_metatrader_4_under_the_name_of_5(owner: Owner) -> None:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail
     assert "of the other type" in checks(other)["expert advisor"].hint
-    owner.terminal.wish("end", ticket=1001, mark="")
+    owner.terminal.simulate("end", ticket=1001, mark="")
     with raises_outcome(NotSent) as caught:
         other.buy()
     assert "MetaTrader 4" in caught[0].detail

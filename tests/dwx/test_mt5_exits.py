@@ -24,7 +24,7 @@ from tests.fakes.dwx.terminal import until
 )  # fmt: skip
 def test_exits_that_others_made(owner5: Owner, mark: str, cause: CloseCause) -> None:
     entry = owner5.buy()
-    owner5.terminal.wish("end", ticket=1001, mark=mark)
+    owner5.terminal.simulate("end", ticket=1001, mark=mark)
     assert exits(owner5) == [(entry.client_order_id, D(10000), cause)]
 
 
@@ -33,12 +33,12 @@ def test_positions_that_look_alike_are_told_apart(owner5: Owner) -> None:
     first, second, third = (owner5.buy() for _ in range(3))  # tickets 1001, 1003, 1005
     ours = owner5.exit(first.broker_position_id)
     owner5.submit(ours)
-    owner5.terminal.wish("end", ticket=1005, mark="[tp 1.1]")
+    owner5.terminal.simulate("end", ticket=1005, mark="[tp 1.1]")
     assert sorted(exits(owner5), key=str) == sorted(
         [(ours.client_order_id, D(10000), None),
          (third.client_order_id, D(10000), CloseCause.TAKE_PROFIT)], key=str,
     )  # fmt: skip
-    owner5.terminal.wish("end", ticket=1003, mark="")
+    owner5.terminal.simulate("end", ticket=1003, mark="")
     owner5.restart()
     assert (second.client_order_id, D(10000), CloseCause.EXTERNAL) in exits(owner5)
 
@@ -46,8 +46,8 @@ def test_positions_that_look_alike_are_told_apart(owner5: Owner) -> None:
 def test_what_cannot_be_told_apart_is_not_told(owner5: Owner) -> None:
     first, second = owner5.buy(), owner5.buy()
     for ticket, bid in ((1001, 1.2), (1003, 1.3)):
-        owner5.terminal.wish("price", symbol="EURUSD", bid=bid, ask=bid)
-        owner5.terminal.wish("end", ticket=ticket, mark="")
+        owner5.terminal.simulate("price", symbol="EURUSD", bid=bid, ask=bid)
+        owner5.terminal.simulate("end", ticket=ticket, mark="")
     with raises_outcome(ReadFailed) as caught:
         fills(owner5)
     assert "which deals" in caught[0].detail
@@ -86,8 +86,8 @@ def test_a_stop_is_heard(owner5: Owner) -> None:
         await owner5.adapter.connect(owner5.spec)
         watched = owner5.adapter._watch._watched["c1"]
         await asyncio.to_thread(until, lambda: watched.mark is not None)
-        await asyncio.to_thread(owner5.terminal.wish, "end", ticket=1001, mark="[sl 1.1]")
-        await asyncio.to_thread(owner5.terminal.wish, "end", ticket=1003, mark="")
+        await asyncio.to_thread(owner5.terminal.simulate, "end", ticket=1001, mark="[sl 1.1]")
+        await asyncio.to_thread(owner5.terminal.simulate, "end", ticket=1003, mark="")
         async with asyncio.timeout(30):
             async for _ in owner5.adapter.stream_events():
                 told = await owner5.adapter.events(100)

@@ -73,7 +73,7 @@ def test_a_waiting_order_ends_without_a_word_in_the_history(owner5: Owner) -> No
     )
     assert first.kind is ReportKind.ACCEPTED
     assert [one.kind for one in owner5.cancel(first)] == [ReportKind.CANCELLED]
-    owner5.terminal.wish("end", ticket=1002, mark="")  # its owner
+    owner5.terminal.simulate("end", ticket=1002, mark="")  # its owner
     owner5.restart()
     for one in (first, second):
         assert [told.kind for told in owner5.find(one.client_order_id) or []] == [
@@ -99,7 +99,7 @@ def test_a_cancel_after_the_fill_closes_nothing(owner5: Owner) -> None:
 
 def test_an_order_that_was_filled_in_part_is_both(owner5: Owner) -> None:
     told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner5.terminal.wish("trigger", ticket=1001, lots=0.04)
+    owner5.terminal.simulate("trigger", ticket=1001, lots=0.04)
     [part] = owner5.find(told.client_order_id) or []
     assert (part.kind, part.fills[0].quantity) == (ReportKind.FILLED, D(4000))
     [waits] = run(owner5.adapter.open_orders(owner5.spec))
@@ -115,12 +115,12 @@ def test_a_filled_order_that_is_in_no_file_yet_is_not_called_cancelled(owner5: O
     found, cancelled = (
         owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05")) for _ in range(2)
     )
-    owner5.terminal.fault(torn=True)
-    owner5.terminal.wish("hours", hours=2.0)  # changes nothing: the fault is seen by then
-    owner5.terminal.wish("trigger", ticket=1001)
+    owner5.terminal.fault(unlisted=True)
+    owner5.terminal.simulate("time_zone", hours=2.0)  # changes nothing: the fault is seen by then
+    owner5.terminal.simulate("trigger", ticket=1001)
     told = owner5.find(found.client_order_id) or []
     assert [one.kind for one in told] == [ReportKind.FILLED]
-    owner5.terminal.fault(torn=True, filled_first=True)
+    owner5.terminal.fault(unlisted=True, filled_first=True)
     told = owner5.cancel(cancelled)
     assert [one.kind for one in told] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
     heard = run(owner5.adapter.events(100))
@@ -133,14 +133,14 @@ def test_a_filled_order_of_a_lost_ledger_is_not_called_cancelled(owner5: Owner) 
     told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     owner5.restart()
     (owner5.terminal.folder / "fillcast/ledger.jsonl").unlink()
-    owner5.terminal.fault(torn=True, filled_first=True)
+    owner5.terminal.fault(unlisted=True, filled_first=True)
     reports = owner5.cancel(told)
     assert [one.kind for one in reports] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
 
 
 def test_what_is_gone_is_looked_for_twice_once(owner5: Owner) -> None:
     waits = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner5.terminal.wish("end", ticket=1001, mark="")
+    owner5.terminal.simulate("end", ticket=1001, mark="")
     told = owner5.find(waits.client_order_id)
     assert [one.kind for one in told or []] == [ReportKind.CANCELLED]
     before = len(owner5.terminal.commands())
@@ -158,14 +158,14 @@ def test_an_order_from_before_the_history_is_not_called_cancelled(owner5: Owner)
     for line in lines:
         line["at"] = line.get("at", 0) - 30 * 86_400 if "what" in line else 0
     ledger.write_text("\n".join(map(json.dumps, lines)))
-    owner5.terminal.wish("end", ticket=1001, mark="")
+    owner5.terminal.simulate("end", ticket=1001, mark="")
     with raises_outcome(ReadFailed):
         owner5.find(waits.client_order_id)
 
 
 def test_the_rest_of_an_order_is_out_of_reach_while_its_position_is_open(owner5: Owner) -> None:
     told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner5.terminal.wish("trigger", ticket=1001, lots=0.04)
+    owner5.terminal.simulate("trigger", ticket=1001, lots=0.04)
     part, refused = owner5.cancel(told)
     assert (part.kind, part.fills[0].quantity) == (ReportKind.FILLED, D(4000))
     assert (refused.kind, refused.code) == (
@@ -182,9 +182,9 @@ def test_the_rest_of_an_order_is_out_of_reach_while_its_position_is_open(owner5:
 
 def test_the_rest_that_its_owner_deletes_is_cancelled(owner5: Owner) -> None:
     told = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner5.terminal.wish("trigger", ticket=1001, lots=0.04)
+    owner5.terminal.simulate("trigger", ticket=1001, lots=0.04)
     assert [one.kind for one in owner5.find(told.client_order_id) or []] == [ReportKind.FILLED]
-    owner5.terminal.wish("delete", ticket=1001)
+    owner5.terminal.simulate("delete", ticket=1001)
     ended = owner5.find(told.client_order_id) or []
     assert [one.kind for one in ended] == [ReportKind.FILLED, ReportKind.CANCELLED]
     assert [one.quantity for one in owner5.positions()] == [D(4000)]

@@ -16,7 +16,7 @@ from tests.dwx.factories import Owner, allow, raises_outcome, run
 
 def test_a_second_program_on_the_folder_is_noticed(owner: Owner) -> None:
     owner.buy()
-    owner.terminal.fault(deaf=True)
+    owner.terminal.fault(ignore_commands=True)
     (owner.terminal.folder / "DWX_Commands_0.txt").write_text("<:5|GET_HISTORIC_TRADES|1:>")
     with raises_outcome(NotSent) as caught:
         owner.buy()

@@ -61,7 +61,7 @@ def test_waiting_orders(
     assert getattr(waits, name) == D(price)
     assert waits.client_order_id == told.client_order_id
     assert owner.positions() == []
-    owner.terminal.wish("trigger", ticket=1001)
+    owner.terminal.simulate("trigger", ticket=1001)
     [filled] = owner.find(told.client_order_id) or []
     assert (filled.kind, filled.broker_order_id) == (ReportKind.FILLED, told.broker_order_id)
 
@@ -94,7 +94,7 @@ def test_a_cancel_that_comes_after_the_fill_closes_nothing(owner: Owner) -> None
 
 def test_an_expired_order_is_told_as_such(owner: Owner) -> None:
     told = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner.terminal.wish("end", ticket=1001, mark="[expiration]")
+    owner.terminal.simulate("end", ticket=1001, mark="[expiration]")
     owner.terminal.fault(rewrite_comment="")
     [ended] = owner.find(told.client_order_id) or []
     assert ended.kind is ReportKind.EXPIRED
@@ -115,7 +115,7 @@ def test_levels_are_moved_and_taken_away(owner: Owner) -> None:
 
 def test_levels_of_what_is_gone(owner: Owner) -> None:
     position = owner.buy().broker_position_id
-    owner.terminal.wish("end", ticket=1001, mark="[sl]")
+    owner.terminal.simulate("end", ticket=1001, mark="[sl]")
     with raises_outcome(Rejected, Code.NO_POSITION):
         owner.modify(position, "1.08")
 
@@ -158,8 +158,8 @@ def test_parts_keep_the_position_whatever_ticket_is_left(owner: Owner, no_from: 
 
 def test_a_part_is_traced_by_a_process_that_never_saw_the_first_ticket(owner: Owner) -> None:
     entry = owner.buy("10000")
-    owner.terminal.wish("end", ticket=1001, mark="", lots=0.04)
-    owner.terminal.wish("end", ticket=1002, mark="", lots=0.01)
+    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
+    owner.terminal.simulate("end", ticket=1002, mark="", lots=0.01)
     owner.restart()
     [left] = owner.positions()
     assert (left.broker_position_id, left.quantity) == (entry.broker_position_id, D(5000))
@@ -197,7 +197,7 @@ def test_a_refused_exit_leaves_the_position(owner: Owner) -> None:
         owner.submit(request)
     assert owner.find(request.client_order_id) is None
     owner.terminal.fault()
-    owner.terminal.wish("end", ticket=1001, mark="")  # by hand: no exit of ours has done it
+    owner.terminal.simulate("end", ticket=1001, mark="")  # by hand: no exit of ours has done it
     assert owner.find(request.client_order_id) is None
 
 
@@ -213,7 +213,7 @@ def test_an_exit_that_comes_after_the_stop(owner: Owner) -> None:
 
 def test_limits_of_the_expert_advisor_say_how_to_raise_them(owner: Owner) -> None:
     owner.terminal.close()
-    owner.terminal.inputs(MaximumOrders=1, MaximumLotSize=0.05)
+    owner.terminal.set_inputs(MaximumOrders=1, MaximumLotSize=0.05)
     owner.terminal.start()
     with raises_outcome(Rejected, Code.TERMINAL_LIMIT) as caught:
         owner.buy("10000")

@@ -27,12 +27,12 @@ def test_an_order_that_waits_is_not_gone_where_another_account_is_shown(owner5: 
     waits = owner5.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     [told] = owner5.find(waits.client_order_id) or []
     assert told.kind is ReportKind.ACCEPTED
-    owner5.terminal.wish("account", number="4712")
+    owner5.terminal.simulate("account", number="4712")
     assert of_another(owner5, "abc999999999999990") is None
-    owner5.terminal.wish("account", number="4711")
-    owner5.terminal.fault(torn=True)
-    owner5.terminal.wish("hours", hours=2.0)  # changes nothing: the fault is seen by then
-    owner5.terminal.wish("trigger", ticket=1001)
+    owner5.terminal.simulate("account", number="4711")
+    owner5.terminal.fault(unlisted=True)
+    owner5.terminal.simulate("time_zone", hours=2.0)  # changes nothing: the fault is seen by then
+    owner5.terminal.simulate("trigger", ticket=1001)
     # It is filled, and no file tells it until the second look.
     assert [one.kind for one in owner5.find(waits.client_order_id) or []] == [ReportKind.FILLED]
 

@@ -19,7 +19,7 @@ from tests.dwx.waiting import SOON
 
 
 def price(owner: Owner, bid: str, ask: str, symbol: str = "EURUSD") -> None:
-    owner.terminal.wish("price", symbol=symbol, bid=float(bid), ask=float(ask))
+    owner.terminal.simulate("price", symbol=symbol, bid=float(bid), ask=float(ask))
 
 
 def quote(owner: Owner, symbol: str = "EURUSD") -> Quote:

@@ -75,7 +75,7 @@ def test_exits_that_others_made(
     owner: Owner, mark: str, at: float | None, cause: CloseCause
 ) -> None:
     entry = owner.buy(stop_loss=D("1.09"), take_profit=D("1.12"))
-    owner.terminal.wish("end", ticket=1001, mark=mark, at=at)
+    owner.terminal.simulate("end", ticket=1001, mark=mark, at=at)
     entered, left = fills(owner)
     assert entered.fills == entry.fills
     assert entered.client_order_id == left.client_order_id == entry.client_order_id
@@ -88,8 +88,8 @@ def test_exits_that_others_made(
 def test_fills_are_told_alike_everywhere(owner: Owner) -> None:
     entry = owner.buy()
     [part] = owner.submit(owner.exit(entry.broker_position_id, "4000"))
-    owner.terminal.wish("end", ticket=1002, mark="[tp]", lots=0.01)
-    owner.terminal.wish("place", symbol="EURUSD", lots=0.3, type="buy", comment="by hand")
+    owner.terminal.simulate("end", ticket=1002, mark="[tp]", lots=0.01)
+    owner.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy", comment="by hand")
     owner.restart()
     told = fills(owner)
     ids = {one.fills[0].broker_fill_id: one for one in told}
@@ -104,13 +104,13 @@ def test_fills_are_told_alike_everywhere(owner: Owner) -> None:
 
 
 def test_what_is_not_ours_is_told_too(owner: Owner) -> None:
-    owner.terminal.wish("place", symbol="DAX", lots=0.3, type="sell", comment="index", magic=5)
-    owner.terminal.wish("place", symbol="EURUSD", lots=0.2, type="buystop", comment="x")
+    owner.terminal.simulate("order", symbol="DAX", lots=0.3, type="sell", comment="index", magic=5)
+    owner.terminal.simulate("order", symbol="EURUSD", lots=0.2, type="buystop", comment="x")
     [index] = owner.positions()
     assert (index.symbol, index.quantity, index.client_order_id) == ("DAX", D("0.3"), "")
     [waits] = run(owner.adapter.open_orders(owner.spec))
     assert (waits.order_type, waits.client_order_id) == (OrderType.STOP, "")
-    owner.terminal.wish("end", ticket=1001, mark="", lots=0.1)
+    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.1)
     owner.restart()
     [rest] = owner.positions()
     assert rest.quantity == D("0.2")
@@ -118,7 +118,7 @@ def test_what_is_not_ours_is_told_too(owner: Owner) -> None:
 
 def test_a_history_that_is_cut_is_no_answer(owner: Owner) -> None:
     entry = owner.buy()
-    owner.terminal.wish("end", ticket=1001, mark="", lots=0.04)
+    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
     owner.terminal.fault(hide_history=True)
     owner.restart()
     with raises_outcome(ReadFailed) as caught:
@@ -135,7 +135,7 @@ def test_a_history_that_is_cut_is_no_answer(owner: Owner) -> None:
 def test_lots_that_are_not_in_sight_are_no_smaller_fill(owner: Owner) -> None:
     owner.terminal.fault(no_from=True)
     entry = owner.buy()
-    owner.terminal.wish("end", ticket=1001, mark="", lots=0.04)
+    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
     owner.terminal.fault(no_from=True, hide_history=True)
     owner.restart()
     with raises_outcome(ReadFailed) as caught:
@@ -144,7 +144,7 @@ def test_lots_that_are_not_in_sight_are_no_smaller_fill(owner: Owner) -> None:
 
 
 def test_an_expert_advisor_that_does_not_tell(owner: Owner) -> None:
-    owner.terminal.fault(deaf_to_history=True)
+    owner.terminal.fault(ignore_history_requests=True)
     owner.shorten_timeouts("answer_seconds")
     with raises_outcome(ReadFailed):
         fills(owner)
@@ -216,7 +216,7 @@ def test_the_root_is_the_operators(owner: Owner, monkeypatch: pytest.MonkeyPatch
 
 def test_another_account_is_logged_in(owner: Owner) -> None:
     owner.buy()
-    owner.terminal.wish("account", number="999")
+    owner.terminal.simulate("account", number="999")
     for read in (owner.adapter.account, owner.adapter.positions):
         with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
             run(read(owner.spec))
@@ -236,7 +236,7 @@ def test_a_wrong_zone_is_said(owner: Owner) -> None:
 # ---- the connection test --------------------------------------------------------------------
 def test_a_good_connection(owner: Owner) -> None:
     owner.terminal.close()
-    owner.terminal.inputs(MaximumOrders=100, MaximumLotSize=1000)
+    owner.terminal.set_inputs(MaximumOrders=100, MaximumLotSize=1000)
     owner.terminal.start()
     found = checks(owner)
     assert {one.result for one in found.values()} == {CheckResult.OK}, found
@@ -247,7 +247,7 @@ def test_a_good_connection(owner: Owner) -> None:
 
 def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
     owner.terminal.close()
-    owner.terminal.inputs(MaximumOrders=1, MaximumLotSize=0.01)
+    owner.terminal.set_inputs(MaximumOrders=1, MaximumLotSize=0.01)
     owner.terminal.start()
     owner.change_settings(
         symbols={"EURUSD": {"contract_size": "1000"}, "GBPUSD": {}, "DAX": {}, "USDJPY": {}}
@@ -312,7 +312,7 @@ def test_a_dead_terminal(owner: Owner) -> None:
 
 
 def test_a_terminal_that_takes_no_commands(owner: Owner) -> None:
-    owner.terminal.fault(deaf=True)
+    owner.terminal.fault(ignore_commands=True)
     owner.shorten_timeouts()
     assert checks(owner)["commands"].result is CheckResult.FAIL
 
@@ -354,7 +354,7 @@ def test_a_ledger_with_a_torn_line(owner: Owner) -> None:
     with ledger.open("a") as file:
         file.write('\n{"number": 12, "at"')
     owner.restart()
-    owner.terminal.wish("place", symbol="EURUSD", lots=0.1, type="buy")
+    owner.terminal.simulate("order", symbol="EURUSD", lots=0.1, type="buy")
     assert owner.buy().kind is ReportKind.FILLED
     assert owner.find(entry.client_order_id) == [entry]
     lines = [line for line in ledger.read_text().splitlines() if '"what"' in line]

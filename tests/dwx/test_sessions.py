@@ -47,7 +47,7 @@ def test_connecting_says_what_is_wrong(owner: Owner, said: dict[str, Any], code:
 
 
 def test_connecting_to_another_account(owner: Owner) -> None:
-    owner.terminal.wish("account", number="999")
+    owner.terminal.simulate("account", number="999")
     with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
         run(owner.adapter.connect(owner.spec))
 
@@ -59,7 +59,7 @@ def test_reading_the_account_opens_its_session(owner: Owner) -> None:
     async def listen() -> OrderReport:
         await owner.adapter.account(owner.spec)
         await wait_until(lambda: "c1" in owner.adapter._watch._watched)
-        await asyncio.to_thread(owner.terminal.wish, "end", ticket=1001, mark="[sl]")
+        await asyncio.to_thread(owner.terminal.simulate, "end", ticket=1001, mark="[sl]")
         return await wait_for_event(owner, left)
 
     assert run(listen()).client_order_id == entry.client_order_id

@@ -47,7 +47,7 @@ def test_half_written_files_are_read_again(owner: Owner) -> None:
 def test_a_file_that_stays_half_written_is_no_answer(owner: Owner) -> None:
     request = owner.order()
     owner.submit(request)
-    owner.terminal.halve("Orders")
+    owner.terminal.write_half("Orders")
     owner.minimize_timeouts()
     with raises_outcome(ReadFailed, Code.NOT_CONNECTED):
         owner.positions()

@@ -29,7 +29,9 @@ def wait_until_absent(owner: Owner, client_order_id: str) -> None:
 
     def is_certain() -> bool:
         step = next(prices)
-        owner.terminal.wish("price", symbol="EURUSD", bid=1.1 + step / 1e5, ask=1.2 + step / 1e5)
+        owner.terminal.simulate(
+            "price", symbol="EURUSD", bid=1.1 + step / 1e5, ask=1.2 + step / 1e5
+        )
         try:
             assert owner.find(client_order_id) is None
         except ReadFailed:

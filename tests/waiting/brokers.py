@@ -181,7 +181,7 @@ def _mt4(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     options = {**MT4_SETTINGS, "stale_seconds": 5, "answer_seconds": 20, "settle_seconds": 60}
 
     def recover() -> None:
-        terminal.wish("hours", hours=2.0)  # changes nothing: the order has been swallowed by then
+        terminal.simulate("time_zone", hours=2.0)  # changes nothing: waits for the order's loss
         terminal.fault()
 
     def orders() -> int:

@@ -27,8 +27,8 @@ ANSWERS = ["Orders", "Historic_Trades", "Market_Data"]
 FAULTS: dict[InjectedFault, dict[str, Any]] = {
     InjectedFault.REFUSED: {"error": "requote", "once": True},
     InjectedFault.LOST: {"swallow": True},
-    InjectedFault.NO_ANSWER: {"mute": 60},
-    InjectedFault.CUT: {"die": True},
+    InjectedFault.NO_ANSWER: {"slow_reply": 60},
+    InjectedFault.CUT: {"crash": True},
     InjectedFault.LATE: {"slow_trade": 60},
     InjectedFault.HALF: {"half_after": ["Orders"]},
     InjectedFault.UNLISTED: {"error": "ErrorCode: 6666", "late": 0.3, "once": True},
@@ -43,7 +43,7 @@ FAULTS: dict[InjectedFault, dict[str, Any]] = {
 }
 FAULTS_5 = FAULTS | {
     InjectedFault.PIECES: {"pieces": 3},
-    InjectedFault.PARTIAL: {"halves": True},
+    InjectedFault.PARTIAL: {"fill_half": True},
     InjectedFault.DISABLED: {"error": "ErrorCode: 4752"},
 }
 HALF_LENGTH = 60  # characters of the file: each look at the prices changes what comes later in it
@@ -110,7 +110,7 @@ class DwxStage(Harness):
     async def move(self, factor: D) -> None:
         bid = float(round(BID * factor, 5))
         price = {"symbol": self.symbol, "bid": bid, "ask": round(bid + float(SPREAD), 5)}
-        await asyncio.to_thread(self.terminal.wish, "price", **price)
+        await asyncio.to_thread(self.terminal.simulate, "price", **price)
 
     async def gap(self, factor: D) -> None:
         raise NotApplicable(NO_BOUND)
@@ -141,13 +141,14 @@ class DwxStage(Harness):
         magic = int(broker_position_id.removeprefix("m"))
         tickets = self.terminal.open_tickets().values()
         [ticket] = [one["number"] for one in tickets if magic in (one["magic"], one["number"])]
-        await asyncio.to_thread(self.terminal.wish, "end", ticket=ticket, mark="")
+        await asyncio.to_thread(self.terminal.simulate, "end", ticket=ticket, mark="")
 
     async def execute_again(self, request: OrderRequest) -> None:
         tickets = self.terminal.open_tickets().values()
         [first] = [one for one in tickets if one["comment"] == request.client_order_id]
-        same = ("magic", "symbol", "type", "lots", "comment")
-        await asyncio.to_thread(self.terminal.wish, "place", **{name: first[name] for name in same})
+        names = ("magic", "symbol", "type", "lots", "comment")
+        values = {name: first[name] for name in names}
+        await asyncio.to_thread(self.terminal.simulate, "order", **values)
 
     async def half(self) -> Sequence[str]:
         assert self._half
@@ -160,10 +161,10 @@ class DwxStage(Harness):
         elif trouble is InjectedFault.DROPS_LATER:
             for number in self.terminal.open_tickets():
                 await asyncio.to_thread(
-                    self.terminal.wish, "levels", ticket=int(number), sl=0.0, tp=0.0
+                    self.terminal.simulate, "levels", ticket=int(number), sl=0.0, tp=0.0
                 )
         elif trouble is InjectedFault.READS:
-            await asyncio.to_thread(self.terminal.halve, *ANSWERS)
+            await asyncio.to_thread(self.terminal.write_half, *ANSWERS)
         else:
             self._before = len(self.terminal.journal()) if trouble is InjectedFault.UNLISTED else -1
             self._is_halving = trouble is InjectedFault.HALF

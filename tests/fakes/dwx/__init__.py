@@ -1,1 +1,1 @@
-"""A MetaTrader 4 terminal with the DWX expert advisor, played on a folder."""
+"""A MetaTrader 4 or 5 terminal whose DWX expert advisor works on the files of a folder."""

@@ -1,10 +1,12 @@
-"""The expert advisor: a process on a folder. `python -m tests.fakes.dwx.expert_advisor FOLDER
-PLACE`.
+"""The expert advisor of MetaTrader 4, as a process that works on a folder:
+`python -m tests.fakes.dwx.expert_advisor FOLDER STATE_FOLDER`.
 
-It does what DWX_Server_MT4.mq4 does, in its order: one thread, a timer, slots until the first empty
-one, the command file deleted before its command is carried out, messages without a command's id, an
-orders file that is emptied and written anew on a change and else each second. PLACE is the broker's
-(server.py), `faults.json` in it and the test's wishes in `wishes/`.
+It does what DWX_Server_MT4.mq4 does, in the same order: one thread with a timer; it reads command
+slots until the first empty one; it deletes a command file before it executes the command; messages
+have no command id; it truncates and rewrites the orders file on each change, else each second.
+
+STATE_FOLDER has the broker's state (trade_server.py), `faults.json`, and in `events/` the events
+that a test simulates.
 """
 
 import json
@@ -19,31 +21,34 @@ from typing import Any, NoReturn
 from tests.fakes.dwx.trade_server import DIGITS, TICK_VALUES, Ticket, TradeError, TradeServer
 
 TIMER, REFRESH = 0.004, 0.05  # the real one: 25 ms and 1 s
-KINDS = ("buy", "sell", "buylimit", "selllimit", "buystop", "sellstop")
 
 
 class ExpertAdvisor:
-    def __init__(self, folder: Path, place: Path) -> None:
-        self.folder, self.place, self.server = folder, place, self.make_server(place)
+    """The expert advisor on one folder; `tick` is its timer event."""
+
+    def __init__(self, folder: Path, state_folder: Path) -> None:
+        self.folder, self.state_folder = folder, state_folder
+        self.server = self.make_server(state_folder)
         self.inputs = {"MaximumOrders": 1, "MaximumLotSize": 0.01}
-        if (place / "inputs.json").exists():
-            self.inputs |= json.loads((place / "inputs.json").read_text())
+        if (state_folder / "inputs.json").exists():
+            self.inputs |= json.loads((state_folder / "inputs.json").read_text())
         self.symbols: list[str] = []
         self.ids: list[int] = []
-        self.ring: list[tuple[int, str]] = []
+        self.messages: list[tuple[int, str]] = []
         self.written = {"orders": "", "market": ""}
         self.wrote_at = 0.0
         self.has_traded = False
-        self.late: list[tuple[float, Ticket]] = []
+        self.late_orders: list[tuple[float, Ticket]] = []
         self.reset_folder()
 
-    def make_server(self, place: Path) -> TradeServer:
-        return TradeServer(place)
+    def make_server(self, state_folder: Path) -> TradeServer:
+        """Return the trade server whose state is in this folder."""
+        return TradeServer(state_folder)
 
     @property
     def faults(self) -> dict[str, Any]:
         try:
-            self.server.faults = json.loads((self.place / "faults.json").read_text())
+            self.server.faults = json.loads((self.state_folder / "faults.json").read_text())
         except FileNotFoundError:
             self.server.faults = {}
         self.has_traded = self.has_traded and "half_after" in self.server.faults
@@ -55,14 +60,14 @@ class ExpertAdvisor:
             (self.folder / f"DWX_{name}.txt").unlink(missing_ok=True)
 
     def tick(self) -> None:
-        granted = self.run_requested_events()
+        finished = self.simulate_events()
         if not self.faults.get("hang"):
-            self.apply_late()
-            if not self.faults.get("deaf"):
+            self.send_late_orders()
+            if not self.faults.get("ignore_commands"):
                 self.check_commands()
             self.write_orders()
             self.write_prices()
-        for path in granted:
+        for path in finished:
             path.unlink()
 
     # ---- commands -------------------------------------------------------------------------
@@ -78,9 +83,9 @@ class ExpertAdvisor:
                 return self.error("WRONG_FORMAT_END_IDENTIFIER", f"Wrong: {text}")
             number, command, content = text[2:-2].split("|")
             if int(number) in self.ids:
-                return None  # only its own log says so
+                return None  # reported only in its own log
             self.ids = [*self.ids, int(number)][-1000:]
-            self.note_command(command, content)
+            self.record_command(command, content)
             if self.faults.get("swallow") and command.endswith("_ORDER"):
                 return None
             {
@@ -93,40 +98,44 @@ class ExpertAdvisor:
         return None
 
     def open_order(self, content: str) -> None:
-        symbol, kind, lots_said, price_said, sl, tp, magic, comment, _ = content.split(",")
-        lots, price = round(float(lots_said), 2), float(price_said)
+        symbol, order_type, lots_text, price_text, sl, tp, magic, comment, _ = content.split(",")
+        lots, price = round(float(lots_text), 2), float(price_text)
         is_open = len(self.server.state.tickets)
-        known = symbol in DIGITS
-        least, most = (0.01, 100.0) if known else (0.0, 0.0)
-        own = self.inputs["MaximumLotSize"]
+        is_known = symbol in DIGITS
+        minimum, maximum = (0.01, 100.0) if is_known else (0.0, 0.0)
+        limit = self.inputs["MaximumLotSize"]
         if is_open >= self.inputs["MaximumOrders"]:
-            most = self.inputs["MaximumOrders"]
-            text = f"Number of orders ({is_open}) larger than or equal to MaximumOrders ({most})."
+            maximum = self.inputs["MaximumOrders"]
+            text = (
+                f"Number of orders ({is_open}) larger than or equal to MaximumOrders ({maximum})."
+            )
             return self.error("OPEN_ORDER_MAXIMUM_NUMBER", text)
-        if lots < least or lots > most:
-            text = f"Lot size out of range (min: {least:f}, max: {most:f}): {lots:f}"
+        if lots < minimum or lots > maximum:
+            text = f"Lot size out of range (min: {minimum:f}, max: {maximum:f}): {lots:f}"
             return self.error("OPEN_ORDER_LOTSIZE_OUT_OF_RANGE", text)
-        if lots > own:
-            text = f"Lot size ({lots:.2f}) larger than MaximumLotSize ({own:.2f})."
+        if lots > limit:
+            text = f"Lot size ({lots:.2f}) larger than MaximumLotSize ({limit:.2f})."
             return self.error("OPEN_ORDER_LOTSIZE_TOO_LARGE", text)
-        if price == 0 and (kind not in ("buy", "sell") or not known):
+        if price == 0 and (order_type not in ("buy", "sell") or not is_known):
             return self.error("OPEN_ORDER_PRICE_ZERO", f"Price is zero: {content}")
-        ticket = Ticket(0, int(magic), symbol, lots, kind, price, "", float(sl), float(tp), comment)
+        ticket = Ticket(
+            0, int(magic), symbol, lots, order_type, price, "", float(sl), float(tp), comment
+        )
 
         def act() -> None:
             number = self.server.send(ticket)
-            shown = f"{symbol}, {kind}, {lots:.2f}, {ticket.price:.{DIGITS[symbol]}f}"
-            self.info(f"Successfully sent order {number}: {shown}")
+            summary = f"{symbol}, {order_type}, {lots:.2f}, {ticket.price:.{DIGITS[symbol]}f}"
+            self.info(f"Successfully sent order {number}: {summary}")
 
         return self.trade("OPEN_ORDER", "Could not open order: ", act, ticket)
 
     def close_order(self, content: str) -> None:
-        said = content.split(",")
-        number, lots = int(said[0]), round(float(said[1]), 2)
+        fields = content.split(",")
+        number, lots = int(fields[0]), round(float(fields[1]), 2)
         mark = self.faults.get("stopped_first")
         if mark and str(number) in self.server.state.tickets:
-            held = self.server.state.tickets[str(number)]
-            self.server.close(number, held.lots, mark)
+            position = self.server.state.tickets[str(number)]
+            self.server.close(number, position.lots, mark)
         if self.faults.get("filled_first"):
             self.server.trigger(number)
         state = self.server.state
@@ -166,43 +175,41 @@ class ExpertAdvisor:
         try:
             if error := faults.get("error"):
                 if faults.get("late") is not None and ticket is not None:
-                    self.late.append((time.monotonic() + float(faults["late"]), ticket))
+                    self.late_orders.append((time.monotonic() + float(faults["late"]), ticket))
                 raise TradeError(error)
             act()
-            if faults.get("die"):
+            if faults.get("crash"):
                 os._exit(1)
-            self.pause("mute")
+            self.pause("slow_reply")
         except TradeError as error:
-            self.error(kind, f"{text}{self.said(error)}")
+            self.error(kind, f"{text}{self.describe_error(error)}")
         if faults.get("once"):
-            (self.place / "faults.json").unlink(missing_ok=True)
+            (self.state_folder / "faults.json").unlink(missing_ok=True)
 
-    def said(self, error: TradeError) -> str:
-        """How it describes an error."""
+    def describe_error(self, error: TradeError) -> str:
+        """Return the expert advisor's text for an error."""
         return str(error)
 
-    def apply_late(self) -> None:
-        due = [one for one in self.late if one[0] <= time.monotonic()]
-        self.late = [one for one in self.late if one not in due]
+    def send_late_orders(self) -> None:
+        due = [one for one in self.late_orders if one[0] <= time.monotonic()]
+        self.late_orders = [one for one in self.late_orders if one not in due]
         for _, ticket in due:
             self.server.send(ticket)
 
     def subscribe(self, content: str) -> None:
-        wanted = content.split(",")
-        self.symbols = [one for one in wanted if one in DIGITS]
-        if bad := [one for one in wanted if one not in DIGITS]:
-            self.error("SUBSCRIBE_SYMBOL", f"Could not subscribe to symbols: {', '.join(bad)}")
+        symbols = content.split(",")
+        self.symbols = [one for one in symbols if one in DIGITS]
+        if unknown := [one for one in symbols if one not in DIGITS]:
+            self.error("SUBSCRIBE_SYMBOL", f"Could not subscribe to symbols: {', '.join(unknown)}")
         if self.symbols:
             self.info(f"Successfully subscribed to: {', '.join(self.symbols)}")
 
     # ---- files ----------------------------------------------------------------------------
     def historic_trades(self, content: str) -> None:
-        if self.faults.get("deaf_to_history"):
+        if self.faults.get("ignore_history_requests"):
             return
-        hidden = self.faults.get("hide_history")
-        lines = (
-            [] if hidden else [_closed_record(one) for one in self.server.state.history.values()]
-        )
+        closed = [] if self.faults.get("hide_history") else self.server.state.history.values()
+        lines = [_closed_record(one) for one in closed]
         lines.append(
             '"7": {"magic": 0, "symbol": "", "lots": 0.00, "type": "unknown", "open_time": '
             '"2020.01.01 00:00:00", "close_time": "2020.01.01 00:00:00", "comment": "Deposit"}'
@@ -221,21 +228,22 @@ class ExpertAdvisor:
             f'"leverage": 100, "free_margin": {state.balance - 100:f}, '
             f'"balance": {state.balance:f}, "equity": {state.balance:f}}}, "orders": {{'
         )
-        text = account + ", ".join(self.present(one) for one in self.shown()) + "}}"
+        text = account + ", ".join(self.open_record(one) for one in self.visible_tickets()) + "}}"
         due = time.monotonic() >= self.wrote_at + REFRESH
         if (text != self.written["orders"] or due) and self.write("Orders", text):
             self.written["orders"], self.wrote_at = text, time.monotonic()
 
-    def shown(self) -> list[Ticket]:
-        """What is open, for all that can be seen."""
+    def visible_tickets(self) -> list[Ticket]:
+        """Return the positions and orders that the orders file contains."""
         return list(self.server.state.tickets.values())
 
-    def present(self, one: Ticket) -> str:
-        """A line of what is open."""
+    def open_record(self, ticket: Ticket) -> str:
+        """Return the record of a position or order in the orders file."""
         return (
-            f'"{one.number}": {{"magic": {one.magic}, "symbol": "{one.symbol}", '
-            f'"lots": {one.lots:.2f}, "type": "{one.type}", "open_price": {one.price:.5f}, '
-            f'"open_time": "{one.opened}", {_remainder_comment(one)}'
+            f'"{ticket.number}": {{"magic": {ticket.magic}, "symbol": "{ticket.symbol}", '
+            f'"lots": {ticket.lots:.2f}, "type": "{ticket.type}", '
+            f'"open_price": {ticket.price:.5f}, "open_time": "{ticket.opened}", '
+            f"{_common_fields(ticket)}"
         )
 
     def write_prices(self) -> None:
@@ -245,12 +253,13 @@ class ExpertAdvisor:
             f'"tick_value": {TICK_VALUES[one]:.5f}}}'
             for one in self.symbols
         )
-        stands = self.faults.get("no_prices")  # the terminal has lost its broker; its timer runs on
-        if self.symbols and text != self.written["market"] and not stands:
+        is_disconnected = self.faults.get("no_prices")  # from the broker; the timer continues
+        if self.symbols and text != self.written["market"] and not is_disconnected:
             self.write("Market_Data", "{" + text + "}")
             self.written["market"] = text
 
     def write(self, name: str, text: str) -> bool:
+        """Write a file; in halves if a fault demands it."""
         path, faults = self.folder / f"DWX_{name}.txt", self.faults
         whole = (text + "\r\n").encode("cp1252")
         after = faults.get("half_after", ()) if self.has_traded else ()
@@ -262,102 +271,108 @@ class ExpertAdvisor:
                 return True
         with path.open("wb") as file:
             file.write(whole)
-        if disk := faults.get("disk_skew"):
-            at = time.time() + float(disk)
+        if skew := faults.get("disk_skew"):
+            at = time.time() + float(skew)
             os.utime(path, (at, at))
         return True
 
     def info(self, text: str) -> None:
-        self.tell(f'{{"type": "INFO", "time": "{self.server.now()}", "message": "{text}"}}')
+        self.send_message(f'{{"type": "INFO", "time": "{self.server.now()}", "message": "{text}"}}')
 
     def error(self, kind: str, text: str) -> None:
-        self.tell(
+        self.send_message(
             f'{{"type": "ERROR", "time": "{self.server.now()}", "error_type": "{kind}", '
             f'"description": "{text}"}}'
         )
 
-    def tell(self, message: str) -> None:
-        last = self.ring[-1][0] if self.ring else 0
-        self.ring = [*self.ring, (max(int(time.monotonic() * 1000), last + 1), message)][-50:]
+    def send_message(self, message: str) -> None:
+        last = self.messages[-1][0] if self.messages else 0
+        self.messages = [*self.messages, (max(int(time.monotonic() * 1000), last + 1), message)][
+            -50:
+        ]
         if not self.faults.get("lose_messages"):
-            self.write("Messages", "{" + ", ".join(f'"{k}": {m}' for k, m in self.ring) + "}")
+            self.write("Messages", "{" + ", ".join(f'"{k}": {m}' for k, m in self.messages) + "}")
 
-    # ---- the test's hand ------------------------------------------------------------------
+    # ---- simulated events -----------------------------------------------------------------
     def pause(self, fault: str) -> None:
-        """Wait as long as asked, or until the fault is taken back."""
+        """Wait as long as the fault demands, or until it ends."""
         until = time.monotonic() + float(self.faults.get(fault, 0))
         while time.monotonic() < until and self.faults.get(fault):
             time.sleep(TIMER)
 
-    def note_command(self, command: str, content: str) -> None:
-        with (self.place / "commands.jsonl").open("a") as file:
+    def record_command(self, command: str, content: str) -> None:
+        with (self.state_folder / "commands.jsonl").open("a") as file:
             file.write(json.dumps([command, content]) + "\n")
 
-    def run_requested_events(self) -> list[Path]:
-        paths = sorted((self.place / "wishes").glob("*.json"))
+    def simulate_events(self) -> list[Path]:
+        """Simulate what tests have requested; return the files of the requests."""
+        paths = sorted((self.state_folder / "events").glob("*.json"))
         for path in paths:
-            wish = json.loads(path.read_text())
-            getattr(self, f"wish_{wish.pop('wish')}")(**wish)
+            values = json.loads(path.read_text())
+            getattr(self, f"simulate_{values.pop('event')}")(**values)
             self.server.save()
         return paths
 
-    def wish_price(self, symbol: str, bid: float, ask: float) -> None:
+    def simulate_price(self, symbol: str, bid: float, ask: float) -> None:
         self.server.state.prices[symbol] = [bid, ask]
-        self.server.react(symbol)
+        self.server.on_price(symbol)
 
-    def wish_account(self, number: str) -> None:
+    def simulate_account(self, number: str) -> None:
         self.server.log_in(number)
 
-    def wish_end(self, ticket: int, mark: str, lots: float = 0, at: float | None = None) -> None:
-        held = self.server.state.tickets[str(ticket)]
-        if held.type in ("buy", "sell"):
-            self.server.close(ticket, lots or held.lots, mark, at)
+    def simulate_end(
+        self, ticket: int, mark: str, lots: float = 0, at: float | None = None
+    ) -> None:
+        position = self.server.state.tickets[str(ticket)]
+        if position.type in ("buy", "sell"):
+            self.server.close(ticket, lots or position.lots, mark, at)
         else:
             self.server.delete(ticket, mark)
 
-    def wish_trigger(self, ticket: int) -> None:
+    def simulate_trigger(self, ticket: int) -> None:
         self.server.trigger(ticket)
 
-    def wish_levels(self, ticket: int, sl: float, tp: float) -> None:
-        """Somebody else than we sets a position's levels; 0 is none."""
-        held = self.server.state.tickets[str(ticket)]
-        held.sl, held.tp = sl, tp
+    def simulate_levels(self, ticket: int, sl: float, tp: float) -> None:
+        """Set a position's levels, as another client would; 0 is none."""
+        position = self.server.state.tickets[str(ticket)]
+        position.sl, position.tp = sl, tp
 
-    def wish_place(self, **said: Any) -> None:
-        self.server.send(Ticket(0, said.pop("magic", 0), price=0, opened="", **said))
+    def simulate_order(self, **values: Any) -> None:
+        self.server.send(Ticket(0, values.pop("magic", 0), price=0, opened="", **values))
 
-    def wish_hours(self, hours: float) -> None:
+    def simulate_time_zone(self, hours: float) -> None:
         self.server.state.hours = hours
 
 
-def _closed_record(one: Ticket) -> str:
+def _closed_record(ticket: Ticket) -> str:
     return (
-        f'"{one.number}": {{"magic": {one.magic}, "symbol": "{one.symbol}", '
-        f'"lots": {one.lots:.2f}, "type": "{one.type}", "open_time": "{one.opened}", '
-        f'"close_time": "{one.closed}", "open_price": {one.price:.5f}, '
-        f'"close_price": {one.close_price:.5f}, {_remainder_comment(one)}'
+        f'"{ticket.number}": {{"magic": {ticket.magic}, "symbol": "{ticket.symbol}", '
+        f'"lots": {ticket.lots:.2f}, "type": "{ticket.type}", "open_time": "{ticket.opened}", '
+        f'"close_time": "{ticket.closed}", "open_price": {ticket.price:.5f}, '
+        f'"close_price": {ticket.close_price:.5f}, {_common_fields(ticket)}'
     )
 
 
-def _remainder_comment(one: Ticket) -> str:
+def _common_fields(ticket: Ticket) -> str:
+    """The fields at the end of every record, and its closing brace."""
     return (
-        f'"SL": {one.sl:.5f}, "TP": {one.tp:.5f}, "pnl": 0.00, '
-        f'"commission": {one.commission:.2f}, "swap": 0.00, "comment": "{one.comment}"}}'
+        f'"SL": {ticket.sl:.5f}, "TP": {ticket.tp:.5f}, "pnl": 0.00, '
+        f'"commission": {ticket.commission:.2f}, "swap": 0.00, "comment": "{ticket.comment}"}}'
     )
 
 
-def run(folder: Path, place: Path) -> NoReturn:
-    """Be the expert advisor of a folder until this process ends."""
-    (place / "wishes").mkdir(exist_ok=True)
+def run(folder: Path, state_folder: Path) -> NoReturn:
+    """Run the expert advisor of a folder until this process ends."""
+    (state_folder / "events").mkdir(exist_ok=True)
     from tests.fakes.dwx.mt5_expert_advisor import advisor_of
 
-    advisor: ExpertAdvisor = advisor_of(folder, place)
+    advisor: ExpertAdvisor = advisor_of(folder, state_folder)
 
-    def leave(*_: object) -> None:
+    def stop(*_: object) -> None:
         advisor.reset_folder()  # OnDeinit
         os._exit(0)
 
-    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGTERM, stop)
     while True:
         advisor.tick()
         time.sleep(TIMER)

@@ -1,8 +1,8 @@
-"""Many terminals in one process, for benches: `python -m tests.fakes.dwx.many_terminals ROOT PLACE
-N`.
+"""Many terminals in one process, for benchmarks:
+`python -m tests.fakes.dwx.many_terminals ROOT STATE_FOLDER N`.
 
-Each has a folder t<n> under ROOT and its broker in t<n> under PLACE. It says "ready" when all have
-written, and ends with its input.
+Terminal n has the folder t<n> under ROOT and its broker's state in t<n> under STATE_FOLDER. The
+process prints "ready" when all have written their files, and ends with its input.
 """
 
 import sys
@@ -14,16 +14,17 @@ from tests.fakes.dwx.expert_advisor import TIMER, ExpertAdvisor
 from tests.fakes.dwx.terminal import Terminal
 
 
-def terminal(root: Path, place: Path, number: int) -> Terminal:
-    """One of them, for whoever wants to make something happen at it; it is not started."""
-    return Terminal(root, place / f"t{number}", f"t{number}")
+def terminal(root: Path, state_folder: Path, number: int) -> Terminal:
+    """Return the control of one terminal. It starts no process."""
+    return Terminal(root, state_folder / f"t{number}", f"t{number}")
 
 
 def main() -> None:
-    root, place, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    root, state_folder, count = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    names = [f"t{number}" for number in range(count)]
     for number in range(count):
-        terminal(root, place, number)
-    advisors = [ExpertAdvisor(root / f"t{number}", place / f"t{number}") for number in range(count)]
+        terminal(root, state_folder, number)
+    advisors = [ExpertAdvisor(root / name, state_folder / name) for name in names]
     over = threading.Event()
 
     def wait() -> None:
@@ -31,13 +32,13 @@ def main() -> None:
         over.set()
 
     threading.Thread(target=wait, daemon=True).start()
-    said = False
+    is_ready = False
     while not over.is_set():
         for advisor in advisors:
             advisor.tick()
-        if not said:
+        if not is_ready:
             print("ready", flush=True)
-            said = True
+            is_ready = True
         time.sleep(TIMER)
 
 

@@ -1,8 +1,8 @@
-"""The expert advisor of MetaTrader 5, and a trade server that hedges or nets.
+"""The expert advisor of MetaTrader 5, and a trade server with hedging or netting.
 
-What DWX_Server_MT5.mq5 does otherwise: positions keep their tickets, what is open shows no
-commission, the history names deals and neither orders nor positions, errors are numbers, and what
-it closes has the magic number of whatever it opened last.
+DWX_Server_MT5.mq5 differs from the one of MetaTrader 4: positions keep their tickets; open
+positions have no commission; the history consists of deals, without their orders and positions;
+errors are numbers; a close has the magic number of the last order that was opened.
 """
 
 import json
@@ -31,56 +31,57 @@ class Deal:
 
 
 class Mt5TradeServer(TradeServer):
-    """One account. Its deals are on disk as everything else."""
+    """One account. Its deals are on disk, too."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, state_folder: Path) -> None:
         self.deals: list[Deal] = []
-        self.deals_away: dict[str, list[Deal]] = {}  # by account
-        self.torn: set[int] = set()  # by magic: filled, and not in any file yet
-        self.last_magic = 0  # of the expert advisor's object, gone with it
-        if (place / "deals.json").exists():
-            self.deals = [Deal(**one) for one in json.loads((place / "deals.json").read_text())]
-        self.nets = (place / "nets").exists()
-        super().__init__(place)
+        self.other_deals: dict[str, list[Deal]] = {}  # by account
+        self.unlisted: set[int] = set()  # magic numbers: filled, and not yet in any file
+        self.last_magic = 0  # lost when the expert advisor restarts
+        path = state_folder / "deals.json"
+        if path.exists():
+            self.deals = [Deal(**values) for values in json.loads(path.read_text())]
+        self.is_netting = (state_folder / "netting").exists()
+        super().__init__(state_folder)
 
     def save(self) -> None:
         super().save()
-        fresh = self._place / "deals.new"
+        fresh = self._state_folder / "deals.new"
         fresh.write_text(json.dumps([asdict(one) for one in self.deals]))
-        fresh.replace(self._place / "deals.json")
+        fresh.replace(self._state_folder / "deals.json")
 
     def log_in(self, account: str) -> None:
-        self.deals_away[self.state.account] = self.deals
-        self.deals = self.deals_away.pop(account, [])
+        self.other_deals[self.state.account] = self.deals
+        self.deals = self.other_deals.pop(account, [])
         super().log_in(account)
 
     def send(self, ticket: Ticket) -> int:
         at_market = ticket.type in ("buy", "sell")
         other = next((t for t in self.state.tickets.values() if t.symbol == ticket.symbol), None)
-        if at_market and self.nets and other is not None:
+        if at_market and self.is_netting and other is not None:
             return self._net(ticket, other)
         number = super().send(ticket)
         ticket.commission = 0.0
         if at_market:
             self._deal(ticket, ticket.lots, "entry_in", ticket.price, ticket.magic, ticket.comment)
-        elif self.faults.get("halves"):
+        elif self.faults.get("fill_half"):
             self.trigger(number, round(ticket.lots / 2, 2))
         self.save()
         return number
 
     def delete(self, number: int, mark: str = "cancelled") -> None:
-        """An order's end. The rest of one that was filled in part has its position's ticket."""
+        """End a working order. The rest of a partial fill has the ticket of its position."""
         rest = self.state.tickets.pop(f"{number}w", None)
         if rest is None:
             super().delete(number, mark)
         else:
-            self.note("delete", rest)
+            self.record("delete", rest)
 
     def trigger(self, number: int, lots: float = 0) -> None:
-        """A waiting order is filled; of a part the rest waits on under the same ticket."""
+        """Fill a working order, or `lots` of it: the rest keeps working under the same ticket."""
         ticket = self.state.tickets[str(number)]
         part = lots or ticket.lots
-        self.torn = {ticket.magic} if self.faults.get("torn") else set()
+        self.unlisted = {ticket.magic} if self.faults.get("unlisted") else set()
         super().trigger(number)
         if part < ticket.lots:
             rest = Ticket(**{**asdict(ticket), "lots": round(ticket.lots - part, 2)})
@@ -93,7 +94,10 @@ class Mt5TradeServer(TradeServer):
     def close(
         self, number: int, lots: float, mark: str = "", at: float | None = None, magic: int = -1
     ) -> None:
-        """The position keeps its ticket. magic: the deal's; by default a level's or the owner's."""
+        """Close a position or a part of it; it keeps its ticket.
+
+        magic: the deal's; by default the position's if a level closed it, else 0.
+        """
         ticket = self.state.tickets.get(str(number))
         if ticket is None or not 0 < lots <= ticket.lots + 1e-9:
             raise TradeError("10014")
@@ -104,50 +108,52 @@ class Mt5TradeServer(TradeServer):
             del self.state.tickets[str(number)]
         own = ticket.magic if mark else 0
         self._deal(ticket, lots, "entry_out", price, own if magic < 0 else magic, mark)
-        self.note("close", Ticket(**{**asdict(ticket), "lots": lots, "comment": mark}))
+        self.record("close", Ticket(**{**asdict(ticket), "lots": lots, "comment": mark}))
 
-    def _net(self, ticket: Ticket, held: Ticket) -> int:
+    def _net(self, ticket: Ticket, position: Ticket) -> int:
         bid, ask = self.state.prices[ticket.symbol]
         price = ask if ticket.type == "buy" else bid
         self.state.last += 1
-        if held.type == ticket.type:
-            held.lots = round(held.lots + ticket.lots, 2)
+        if position.type == ticket.type:
+            position.lots = round(position.lots + ticket.lots, 2)
             self._deal(ticket, ticket.lots, "entry_in", price, ticket.magic, ticket.comment)
         else:
             self.close(
-                held.number, min(ticket.lots, held.lots), ticket.comment, price, ticket.magic
+                position.number,
+                min(ticket.lots, position.lots),
+                ticket.comment,
+                price,
+                ticket.magic,
             )
         ticket.number = self.state.last
-        self.note("open", ticket)
+        self.record("open", ticket)
         return ticket.number
 
     def _deal(
         self, ticket: Ticket, lots: float, entry: str, price: float, magic: int, comment: str
     ) -> None:
-        kind = ticket.type
+        deal_type = ticket.type
         if entry == "entry_out":
-            kind = "sell" if ticket.type == "buy" else "buy"
+            deal_type = "sell" if ticket.type == "buy" else "buy"
         pieces = int(self.faults.get("pieces", 1))
         for piece in range(pieces):
-            part = (
-                round(lots / pieces, 2)
-                if piece
-                else round(lots - (pieces - 1) * round(lots / pieces, 2), 2)
-            )
+            part = round(lots / pieces, 2)
+            if piece == 0:
+                part = round(lots - (pieces - 1) * part, 2)
             self.state.last += 1
             number = self.state.last
-            paid = -round(part * 3.5, 2)
+            commission = -round(part * 3.5, 2)
             self.deals.append(
                 Deal(
                     number,
                     magic,
                     ticket.symbol,
                     part,
-                    kind,
+                    deal_type,
                     entry,
                     self.now(),
                     price,
-                    paid,
+                    commission,
                     comment,
                 )
             )
@@ -156,13 +162,13 @@ class Mt5TradeServer(TradeServer):
 class Mt5ExpertAdvisor(ExpertAdvisor):
     server: Mt5TradeServer
 
-    def make_server(self, place: Path) -> Mt5TradeServer:
-        return Mt5TradeServer(place)
+    def make_server(self, state_folder: Path) -> Mt5TradeServer:
+        return Mt5TradeServer(state_folder)
 
-    def wish_trigger(self, ticket: int, lots: float = 0) -> None:
+    def simulate_trigger(self, ticket: int, lots: float = 0) -> None:
         self.server.trigger(ticket, lots)
 
-    def wish_delete(self, ticket: int) -> None:
+    def simulate_delete(self, ticket: int) -> None:
         self.server.delete(ticket)
 
     def open_order(self, content: str) -> None:
@@ -173,75 +179,79 @@ class Mt5ExpertAdvisor(ExpertAdvisor):
             self.server.last_magic = magic
 
     def close_order(self, content: str) -> None:
-        said = content.split(",")
-        number, lots = int(said[0]), round(float(said[1]), 2)
-        held = self.server.state.tickets.get(str(number))
+        fields = content.split(",")
+        number, lots = int(fields[0]), round(float(fields[1]), 2)
+        ticket = self.server.state.tickets.get(str(number))
         mark = self.faults.get("stopped_first")
-        if mark and held is not None:
-            self.server.close(number, held.lots, mark)
+        if mark and ticket is not None:
+            self.server.close(number, ticket.lots, mark)
         if first := self.faults.get("filled_first"):
             self.server.trigger(number, 0 if first is True else first)
         tickets = self.server.state.tickets
-        held = tickets.get(str(number)) or tickets.get(f"{number}w")
-        if held is None:
+        found = tickets.get(str(number)) or tickets.get(f"{number}w")
+        if found is None:
             text = f"Could not select order with ticket: {number}"
             return self.error("CLOSE_ORDER_SELECT_TICKET", text)
-        one = held
+        order = found
 
         def act() -> None:
-            if one.type not in ("buy", "sell"):
+            if order.type not in ("buy", "sell"):
                 self.server.delete(number)
-            elif self.server.nets and lots < one.lots:
+            elif self.server.is_netting and lots < order.lots:
                 raise TradeError("0")  # PositionClosePartial is for hedging accounts only
             else:
-                part = lots if lots and lots < one.lots else one.lots
+                part = lots if lots and lots < order.lots else order.lots
                 self.server.close(number, part, magic=self.server.last_magic)
-            self.info(f"Successfully closed order: {number}, {one.symbol}, {lots:.2f}")
+            self.info(f"Successfully closed order: {number}, {order.symbol}, {lots:.2f}")
 
         return self.trade("CLOSE_ORDER_TICKET", f"Could not close position {number}: ", act)
 
-    def said(self, error: TradeError) -> str:
-        """Its errors are numbers, nearly always the same one."""
+    def describe_error(self, error: TradeError) -> str:
+        """Errors are numbers, nearly always the same one."""
         text = str(error)
         return text if text.startswith("ErrorCode") else SEND_FAILED
 
     def historic_trades(self, content: str) -> None:
-        if self.faults.get("deaf_to_history"):
+        if self.faults.get("ignore_history_requests"):
             return
-        hidden = self.faults.get("hide_history")
-        seen = [one for one in self.server.deals if one.magic not in self.server.torn]
-        lines = [] if hidden else [_deal_record(one) for one in reversed(seen)]
+        is_hidden = self.faults.get("hide_history")
+        listed = [deal for deal in self.server.deals if deal.magic not in self.server.unlisted]
+        lines = [] if is_hidden else [_deal_record(deal) for deal in reversed(listed)]
         lines.append(
             '"7": {"magic": 0, "symbol": "", "lots": 0.00, "type": "balance", "entry": "entry_in", '
             '"deal_time": "2020.01.01 00:00:00", "deal_price": 0.00000, "pnl": 10000.00, '
             '"commission": 0.00, "swap": 0.00, "comment": ""}'
         )
-        if self.faults.get("deals"):  # it is the other MetaTrader after all
+        if self.faults.get("deals"):  # it is a MetaTrader 4
             lines = ['"9": {"magic": 0, "type": "buy", "open_price": 1.1}']
         self.write("Historic_Trades", "{" + ", ".join(lines) + "}")
         self.info("Successfully read historic trades.")
-        self.server.torn = set()
+        self.server.unlisted = set()
 
-    def shown(self) -> list[Ticket]:
-        """A filled order is no longer an order, and not yet the position and the deal that it
-        becomes: until the history was told once (`torn`)."""
-        return [one for one in super().shown() if one.magic not in self.server.torn]
+    def visible_tickets(self) -> list[Ticket]:
+        """Return the tickets in the orders file.
 
-    def present(self, one: Ticket) -> str:
-        text = super().present(one)
+        The fault `unlisted`: a filled order is in no file until the history was written once.
+        """
+        tickets = super().visible_tickets()
+        return [one for one in tickets if one.magic not in self.server.unlisted]
+
+    def open_record(self, ticket: Ticket) -> str:
+        text = super().open_record(ticket)
         head, _, tail = text.partition('"commission"')
         return head + tail.partition(", ")[2]
 
 
-def _deal_record(one: Deal) -> str:
+def _deal_record(deal: Deal) -> str:
     return (
-        f'"{one.number}": {{"magic": {one.magic}, "symbol": "{one.symbol}", '
-        f'"lots": {one.lots:.2f}, "type": "{one.type}", "entry": "{one.entry}", '
-        f'"deal_time": "{one.at}", "deal_price": {one.price:.5f}, "pnl": 0.00, '
-        f'"commission": {one.commission:.2f}, "swap": 0.00, "comment": "{one.comment}"}}'
+        f'"{deal.number}": {{"magic": {deal.magic}, "symbol": "{deal.symbol}", '
+        f'"lots": {deal.lots:.2f}, "type": "{deal.type}", "entry": "{deal.entry}", '
+        f'"deal_time": "{deal.at}", "deal_price": {deal.price:.5f}, "pnl": 0.00, '
+        f'"commission": {deal.commission:.2f}, "swap": 0.00, "comment": "{deal.comment}"}}'
     )
 
 
-def advisor_of(folder: Path, place: Path) -> Any:
-    """The expert advisor for a place: MetaTrader 5's where its file says so."""
-    return (Mt5ExpertAdvisor if (place / "metatrader5").exists() else ExpertAdvisor)(folder, place)
+def advisor_of(folder: Path, state_folder: Path) -> Any:
+    """Return the expert advisor for a folder: MetaTrader 5's if the file `metatrader5` exists."""
+    is_mt5 = (state_folder / "metatrader5").exists()
+    return (Mt5ExpertAdvisor if is_mt5 else ExpertAdvisor)(folder, state_folder)

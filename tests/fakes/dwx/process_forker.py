@@ -1,6 +1,7 @@
-"""Gives birth to terminals: one process that forks them, since starting Python takes longer than
-most tests. `python -m tests.fakes.dwx.process_forker` reads lines `FOLDER<tab>PLACE` and answers
-each with a process id. It ends with its input, and its children with it.
+"""A process that forks terminals, since starting Python takes longer than most tests.
+
+`python -m tests.fakes.dwx.process_forker` reads lines `FOLDER<tab>STATE_FOLDER` and answers each
+with a process id. When its input ends, it ends itself and its children.
 """
 
 import os
@@ -16,29 +17,29 @@ from tests.fakes.dwx import (
 
 
 def main() -> None:
-    born: set[int] = set()
+    running: set[int] = set()
 
-    def bury(*_: object) -> None:
-        """Forget the dead: their numbers are given to others, who must not be ended for them."""
+    def remove_ended(*_: object) -> None:
+        """Forget the ids of ended processes: the system may give them to others."""
         with suppress(ChildProcessError):
-            while dead := os.waitpid(-1, os.WNOHANG)[0]:
-                born.discard(dead)
+            while ended := os.waitpid(-1, os.WNOHANG)[0]:
+                running.discard(ended)
 
-    signal.signal(signal.SIGCHLD, bury)
+    signal.signal(signal.SIGCHLD, remove_ended)
     while line := sys.stdin.readline():
-        folder, place = line.rstrip("\n").split("\t")
+        folder, state_folder = line.rstrip("\n").split("\t")
         child = os.fork()
         if child == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_IGN)
             os.setsid()
             os.dup2(os.open(os.devnull, os.O_RDWR), 0)
             os.dup2(0, 1)
-            expert_advisor.run(Path(folder), Path(place))
-        born.add(child)
+            expert_advisor.run(Path(folder), Path(state_folder))
+        running.add(child)
         print(child, flush=True)
-    for one in tuple(born):
+    for process in tuple(running):
         with suppress(ProcessLookupError):
-            os.kill(one, signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Start, stop and trouble the terminal's process, and read what it wrote down."""
+"""Control a terminal from a test: start and stop its process, set faults, read its journal."""
 
 import atexit
 import itertools
@@ -30,67 +30,78 @@ def until(is_so: Callable[[], bool], seconds: float = 30) -> None:
 @cache
 def _forker() -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "tests.fakes.dwx.process_forker"]
-    found = subprocess.Popen(
+    process = subprocess.Popen(
         command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
-    atexit.register(found.communicate)
-    return found
+    atexit.register(process.communicate)
+    return process
 
 
-def _start_process(folder: Path, place: Path) -> int:
-    """Start a terminal's process; return its id. Any thread may ask."""
+def _start_process(folder: Path, state_folder: Path) -> int:
+    """Start a terminal's process. Return its id. Any thread may call it."""
     with _FORKING:
-        nursery = _forker()
-        assert nursery.stdin
-        assert nursery.stdout
-        nursery.stdin.write(f"{folder}\t{place}\n")
-        nursery.stdin.flush()
-        return int(nursery.stdout.readline())
+        forker = _forker()
+        assert forker.stdin
+        assert forker.stdout
+        forker.stdin.write(f"{folder}\t{state_folder}\n")
+        forker.stdin.flush()
+        return int(forker.stdout.readline())
 
 
 class Terminal:
-    """A MetaTrader on root/name, logged in to account 4711."""
+    """A MetaTrader that works on root/name and is logged in to account 4711.
+
+    state_folder: has the state of its broker. inputs: of the expert advisor.
+    """
 
     key = "s3cret-key"
 
     def __init__(
-        self, root: Path, place: Path, name: str = "alice", is_5: bool = False, **inputs: float
+        self,
+        root: Path,
+        state_folder: Path,
+        name: str = "alice",
+        is_mt5: bool = False,
+        **inputs: float,
     ) -> None:
-        self.folder, self.place = root / name, place
+        self.folder, self.state_folder = root / name, state_folder
         self.folder.mkdir(parents=True, exist_ok=True)
-        (place / "wishes").mkdir(parents=True, exist_ok=True)
+        (state_folder / "events").mkdir(parents=True, exist_ok=True)
         (self.folder / "fillcast.key").write_text(self.key + "\n")
-        if is_5:
-            (place / "metatrader5").touch()
+        if is_mt5:
+            (state_folder / "metatrader5").touch()
         self._count = itertools.count()
         self._process: int | None = None
-        self.inputs(**{"MaximumOrders": 100, "MaximumLotSize": 50.0, **inputs})
+        self.set_inputs(**{"MaximumOrders": 100, "MaximumLotSize": 50.0, **inputs})
 
-    def inputs(self, **said: float) -> None:
-        (self.place / "inputs.json").write_text(json.dumps(said))
+    def set_inputs(self, **inputs: float) -> None:
+        """Set the inputs of the expert advisor. It reads them when it starts."""
+        (self.state_folder / "inputs.json").write_text(json.dumps(inputs))
 
     def start(self) -> None:
+        """Start its process and wait until it has written its files."""
         orders = self.folder / "DWX_Orders.txt"
         before = orders.stat().st_mtime_ns if orders.exists() else 0
-        self._process = _start_process(self.folder, self.place)
+        self._process = _start_process(self.folder, self.state_folder)
         until(lambda: orders.exists() and orders.stat().st_mtime_ns != before)
 
     def kill(self) -> None:
+        """Kill its process: its files stay as they are."""
         self._end(signal.SIGKILL)
 
     def close(self) -> None:
-        """As its owner would: the folder is emptied."""
+        """Close the terminal as its owner does: it deletes its files."""
         self._end(signal.SIGTERM)
 
-    def _end(self, how: signal.Signals) -> None:
+    def _end(self, signal_number: signal.Signals) -> None:
         if self.is_alive and self._process is not None:
-            os.kill(self._process, how)
+            os.kill(self._process, signal_number)
             until(lambda: not self.is_alive)
         self._process = None
 
     @property
     def pid(self) -> int:
-        """Of its process, which runs."""
+        """The id of its running process."""
         assert self._process is not None
         return self._process
 
@@ -104,40 +115,48 @@ class Terminal:
         return self._process is not None
 
     def fault(self, **faults: Any) -> None:
-        fresh = self.place / "faults.new"
+        """Set the faults of the terminal and its broker. They replace the former ones."""
+        fresh = self.state_folder / "faults.new"
         fresh.write_text(json.dumps(faults))
-        os.replace(fresh, self.place / "faults.json")
+        os.replace(fresh, self.state_folder / "faults.json")
 
-    def halve(self, *names: str) -> None:
-        """Have these files written by halves from now on, and wait until what is open is."""
+    def write_half(self, *names: str) -> None:
+        """Write only a half of these files from now on; wait until the orders file is written."""
         orders = self.folder / "DWX_Orders.txt"
         self.fault(half=names)
-        self.wish("hours", hours=2.0)  # changes nothing: the fault is seen by then
+        self.simulate("time_zone", hours=2.0)  # changes nothing: now the fault is active
         before = orders.stat().st_mtime_ns
         until(lambda: orders.stat().st_mtime_ns != before)
 
-    def wish(self, wish: str, **said: Any) -> None:
-        """Have something happen, and wait until it has, and the files show it."""
+    def simulate(self, event: str, **values: Any) -> None:
+        """Make an event happen; wait until the files contain it.
+
+        price (symbol, bid, ask), account (number), end (ticket, mark, lots, at), trigger (ticket,
+        and at MetaTrader 5 lots), delete (ticket; MetaTrader 5), levels (ticket, sl, tp), order
+        (a ticket's fields), time_zone (hours).
+        """
         name = f"{next(self._count):06}"
-        fresh = self.place / f"{name}.new"
-        fresh.write_text(json.dumps({"wish": wish, **said}))
-        path = self.place / "wishes" / f"{name}.json"
+        fresh = self.state_folder / f"{name}.new"
+        fresh.write_text(json.dumps({"event": event, **values}))
+        path = self.state_folder / "events" / f"{name}.json"
         os.replace(fresh, path)
         until(lambda: not path.exists())
 
-    def journal(self, what: str = "open") -> list[dict[str, Any]]:
-        """What the broker accepted."""
-        return [one for one in self._lines("journal.jsonl") if one["what"] == what]
+    def journal(self, action: str = "open") -> list[dict[str, Any]]:
+        """Return what the broker accepted: open, close, delete, modify or trigger."""
+        return [one for one in self._lines("journal.jsonl") if one["action"] == action]
 
     def commands(self) -> list[list[str]]:
-        """What the expert advisor carried out."""
+        """Return the commands that the expert advisor executed, with their contents."""
         return self._lines("commands.jsonl")
 
     def open_tickets(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((self.place / "state.json").read_text())["tickets"]
-        return found
+        """Return the open positions and orders, by ticket."""
+        state = json.loads((self.state_folder / "state.json").read_text())
+        tickets: dict[str, Any] = state["tickets"]
+        return tickets
 
     def _lines(self, name: str) -> list[Any]:
-        path = self.place / name
+        path = self.state_folder / name
         lines = path.read_text().splitlines() if path.exists() else []
         return [json.loads(line) for line in lines]

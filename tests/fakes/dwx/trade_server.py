@@ -1,6 +1,6 @@
-"""The broker's side: what the trade server and the terminal know. It outlives the expert advisor.
+"""The broker's trade server. Its state stays when the expert advisor ends.
 
-Everything is on disk after each change: `state.json`, and `journal.jsonl` of all it accepted.
+It writes each change to disk: the state to `state.json`, what it accepted to `journal.jsonl`.
 """
 
 import json
@@ -21,7 +21,7 @@ TICK_VALUES = {"EURUSD": 1.0, "USDJPY": 0.66, "XAUUSD.m": 1.0, "DAX": 0.1}
 
 
 class TradeError(Exception):
-    """What GetLastError would describe."""
+    """An error as GetLastError describes it."""
 
 
 @dataclass
@@ -55,28 +55,34 @@ class State:
 
 
 class TradeServer:
-    """One account. faults: what is asked of it by the test, read anew before each action."""
+    """One account.
 
-    def __init__(self, place: Path) -> None:
-        self._place = place
+    faults: set by the expert advisor before each action.
+    """
+
+    def __init__(self, state_folder: Path) -> None:
+        self._state_folder = state_folder
         self.faults: dict[str, Any] = {}
-        self.away: dict[str, tuple[dict[str, Ticket], dict[str, Ticket]]] = {}  # by account
+        self.other_accounts: dict[
+            str, tuple[dict[str, Ticket], dict[str, Ticket]]
+        ] = {}  # by account
         self.state = State()
-        if (place / "state.json").exists():
-            said = json.loads((place / "state.json").read_text())
+        path = state_folder / "state.json"
+        if path.exists():
+            values = json.loads(path.read_text())
             for name in ("tickets", "history"):
-                said[name] = {key: Ticket(**one) for key, one in said[name].items()}
-            self.state = State(**said)
+                values[name] = {key: Ticket(**row) for key, row in values[name].items()}
+            self.state = State(**values)
         self.save()
 
     def save(self) -> None:
-        fresh = self._place / "state.new"
+        fresh = self._state_folder / "state.new"
         fresh.write_text(json.dumps(asdict(self.state)))
-        os.replace(fresh, self._place / "state.json")
+        os.replace(fresh, self._state_folder / "state.json")
 
-    def note(self, what: str, ticket: Ticket) -> None:
-        with (self._place / "journal.jsonl").open("a") as file:
-            file.write(json.dumps({"what": what, **asdict(ticket)}) + "\n")
+    def record(self, action: str, ticket: Ticket) -> None:
+        with (self._state_folder / "journal.jsonl").open("a") as file:
+            file.write(json.dumps({"action": action, **asdict(ticket)}) + "\n")
             file.flush()
             os.fsync(file.fileno())
         self.save()
@@ -87,10 +93,13 @@ class TradeServer:
         return at.strftime("%Y.%m.%d %H:%M:%S")
 
     def log_in(self, account: str) -> None:
-        """The terminal shows another account's; this one's are there again when it is."""
+        """Log in to another account. The tickets of this one are kept until its next login."""
         now = self.state
-        self.away[now.account] = now.tickets, now.history
-        now.account, (now.tickets, now.history) = account, self.away.pop(account, ({}, {}))
+        self.other_accounts[now.account] = now.tickets, now.history
+        now.account, (now.tickets, now.history) = (
+            account,
+            self.other_accounts.pop(account, ({}, {})),
+        )
 
     # ---- trading --------------------------------------------------------------------------
     def send(self, ticket: Ticket) -> int:
@@ -107,13 +116,13 @@ class TradeServer:
             raise TradeError("not enough money")
         self.state.last += 1
         ticket.number, ticket.opened = self.state.last, self.now()
-        ticket.comment = self._kept(ticket.comment)
+        ticket.comment = self._stored_comment(ticket.comment)
         self.state.tickets[str(ticket.number)] = ticket
-        self.note("open", ticket)
+        self.record("open", ticket)
         return ticket.number
 
     def close(self, number: int, lots: float, mark: str = "", at: float | None = None) -> None:
-        """OrderClose: a part leaves the rest under a new ticket."""
+        """OrderClose. The rest of a partly closed position has a new ticket."""
         ticket = self.state.tickets.get(str(number))
         if ticket is None:
             raise TradeError("invalid ticket")
@@ -136,15 +145,15 @@ class TradeServer:
         ticket.close_price = at if at is not None else bid if ticket.type == "buy" else ask
         ticket.comment += mark
         self.state.history[str(number)] = ticket
-        self.note("close", ticket)
+        self.record("close", ticket)
 
     def delete(self, number: int, mark: str = "cancelled") -> None:
-        """OrderDelete, or an order's own end."""
+        """OrderDelete, or the end of an order without a request."""
         ticket = self.state.tickets.pop(str(number))
         ticket.closed, ticket.close_price = self.now(), ticket.price
         ticket.comment = mark if mark.startswith("[") else ticket.comment
         self.state.history[str(number)] = ticket
-        self.note("delete", ticket)
+        self.record("delete", ticket)
 
     def modify(self, number: int, sl: float, tp: float) -> None:
         """OrderModify."""
@@ -157,19 +166,19 @@ class TradeServer:
         price = bid if ticket.type == "buy" else ask if ticket.type == "sell" else ticket.price
         self._check_levels(ticket, price, sl, tp)
         ticket.sl, ticket.tp = (0.0, 0.0) if self.faults.get("drops_levels") else (sl, tp)
-        self.note("modify", ticket)
+        self.record("modify", ticket)
 
     def trigger(self, number: int) -> None:
-        """A waiting order is filled under its own ticket."""
+        """Fill a working order under its own ticket."""
         ticket = self.state.tickets[str(number)]
         ticket.type, ticket.opened = (
             ticket.type.removesuffix("limit").removesuffix("stop"),
             self.now(),
         )
-        self.note("trigger", ticket)
+        self.record("trigger", ticket)
 
-    def react(self, symbol: str) -> None:
-        """A price has come: what it reaches is filled or closed."""
+    def on_price(self, symbol: str) -> None:
+        """Execute the working orders and levels that the current price reaches."""
         bid, ask = self.state.prices[symbol]
         for one in list(self.state.tickets.values()):
             if one.symbol != symbol:
@@ -188,12 +197,15 @@ class TradeServer:
                 self.close(one.number, one.lots, "[tp]", one.tp)
 
     def _check_levels(self, ticket: Ticket, price: float, sl: float, tp: float) -> None:
-        sign, least = 1 if ticket.type.startswith("buy") else -1, self.faults.get("stops_level", 0)
+        sign, minimum = (
+            1 if ticket.type.startswith("buy") else -1,
+            self.faults.get("stops_level", 0),
+        )
         for level, side in ((sl, sign), (tp, -sign)):
-            if level and (price - level) * side <= least:
+            if level and (price - level) * side <= minimum:
                 raise TradeError("invalid stops")
 
-    def _kept(self, comment: str) -> str:
+    def _stored_comment(self, comment: str) -> str:
         if "rewrite_comment" in self.faults:
             return str(self.faults["rewrite_comment"])
         return comment[: int(self.faults.get("cut_comment", 31))]
