@@ -1,40 +1,41 @@
-"""A terminal for each test; it is gone afterwards."""
+"""Fixtures: a terminal of each platform, and an account at it."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.dwx.factories import Owner, run
+from tests.dwx.factories import Account, run
 from tests.fakes.dwx.terminal import Terminal
 
 
 @pytest.fixture
 def terminal(tmp_path: Path) -> Iterator[Terminal]:
-    one = Terminal(tmp_path / "root", tmp_path / "broker")
-    one.start()
-    yield one
-    one.kill()
+    """A running MetaTrader 4."""
+    terminal = Terminal(tmp_path / "root", tmp_path / "broker")
+    terminal.start()
+    yield terminal
+    terminal.kill()
 
 
 @pytest.fixture
-def terminal5(tmp_path: Path) -> Iterator[Terminal]:
-    """A MetaTrader 5."""
-    one = Terminal(tmp_path / "root", tmp_path / "broker", is_mt5=True)
-    one.start()
-    yield one
-    one.kill()
+def mt5_terminal(tmp_path: Path) -> Iterator[Terminal]:
+    """A running MetaTrader 5."""
+    terminal = Terminal(tmp_path / "root", tmp_path / "broker", is_mt5=True)
+    terminal.start()
+    yield terminal
+    terminal.kill()
 
 
 @pytest.fixture
-def owner5(terminal5: Terminal, tmp_path: Path) -> Iterator[Owner]:
-    one = Owner(terminal5, tmp_path / "root", hedging=True)
-    yield one
-    run(one.adapter.disconnect())
+def account(terminal: Terminal, tmp_path: Path) -> Iterator[Account]:
+    account = Account(terminal, tmp_path / "root")
+    yield account
+    run(account.adapter.disconnect())
 
 
 @pytest.fixture
-def owner(terminal: Terminal, tmp_path: Path) -> Iterator[Owner]:
-    one = Owner(terminal, tmp_path / "root")
-    yield one
-    run(one.adapter.disconnect())
+def mt5_account(mt5_terminal: Terminal, tmp_path: Path) -> Iterator[Account]:
+    account = Account(mt5_terminal, tmp_path / "root", hedging=True)
+    yield account
+    run(account.adapter.disconnect())

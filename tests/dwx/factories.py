@@ -1,4 +1,4 @@
-"""Who takes part: a terminal, its owner's connection, and what is asked of it."""
+"""An account at a terminal: its connection, its adapter, and the requests of the tests."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -45,16 +45,16 @@ SETTINGS = {
 
 
 def run(call: Coroutine[Any, Any, T]) -> T:
-    """Drive a call to its end."""
+    """Run a call to its end and return its result."""
     return asyncio.run(call)
 
 
 def allow(_: OrderRequest) -> None:
-    """A guard that lets everything leave."""
+    """A guard that lets every order pass."""
 
 
-class Owner:
-    """An account's owner with a terminal and an adapter."""
+class Account:
+    """One account: its terminal, its connection's spec, and the adapter that trades it."""
 
     def __init__(self, terminal: Terminal, root: Path, **settings: Any) -> None:
         self.terminal, self.root = terminal, root
@@ -68,39 +68,40 @@ class Owner:
     def change_settings(self, **settings: Any) -> None:
         self.spec = replace(self.spec, settings={**self.spec.settings, **settings})
 
-    def shorten_timeouts(self, *what: str) -> None:
-        """Wait only shortly for what will not come; all of it, or what is named."""
-        self.change_settings(**{key: SHORT_TIMEOUTS[key] for key in what or SHORT_TIMEOUTS})
+    def shorten_timeouts(self, *names: str) -> None:
+        """Set these timeouts, or all, to about a second: what is waited for will not come."""
+        self.change_settings(**{name: SHORT_TIMEOUTS[name] for name in names or SHORT_TIMEOUTS})
 
     def minimize_timeouts(self) -> None:
-        """Wait hardly at all: nobody is there, and no patience would change it."""
+        """Set all timeouts to a fifth of a second: the terminal does not run."""
         self.change_settings(**MINIMAL_TIMEOUTS)
 
     def restore_timeouts(self) -> None:
         """Wait again as long as a busy machine may need."""
         self.change_settings(**{key: SETTINGS[key] for key in SHORT_TIMEOUTS})
 
-    def order(self, quantity: str = "10000", **said: Any) -> OrderRequest:
-        """A market buy of 0.1 lots of EURUSD unless told otherwise."""
-        said.setdefault("client_order_id", f"abc{next(self._ids):014}0")
-        values: dict[str, Any] = {
+    def order(self, quantity: str = "10000", **fields: Any) -> OrderRequest:
+        """Return a request; by default a market buy of 0.1 lots of EURUSD."""
+        fields.setdefault("client_order_id", f"abc{next(self._ids):014}0")
+        defaults: dict[str, Any] = {
             "connection_id": "c1", "account": "4711", "symbol": "EURUSD", "side": Side.BUY,
             "order_type": OrderType.MARKET, "time_in_force": TimeInForce.GTC,
         }  # fmt: skip
-        return OrderRequest(quantity=D(quantity), **{**values, **said})
+        return OrderRequest(quantity=D(quantity), **{**defaults, **fields})
 
-    def exit(self, position: str, quantity: str = "10000", **said: Any) -> OrderRequest:
+    def exit(self, position: str, quantity: str = "10000", **fields: Any) -> OrderRequest:
+        """Return the request that closes a position or a part of it."""
         return self.order(
             quantity,
-            **{"side": Side.SELL, "reduce_only": True, "broker_position_id": position, **said},
+            **{"side": Side.SELL, "reduce_only": True, "broker_position_id": position, **fields},
         )
 
     def submit(self, request: OrderRequest, guard: Guard = allow) -> list[OrderReport]:
         return run(self.adapter.submit(self.spec, request, guard))
 
-    def buy(self, quantity: str = "10000", **said: Any) -> OrderReport:
+    def buy(self, quantity: str = "10000", **fields: Any) -> OrderReport:
         """Place an order and return its one report."""
-        [report] = self.submit(self.order(quantity, **said))
+        [report] = self.submit(self.order(quantity, **fields))
         return report
 
     def find(self, client_order_id: str) -> list[OrderReport] | None:
@@ -109,46 +110,49 @@ class Owner:
     def positions(self) -> list[BrokerPosition]:
         return run(self.adapter.positions(self.spec))
 
-    def cancel(self, report: OrderReport, **said: Any) -> list[OrderReport]:
-        request = CancelRequest(report.client_order_id, report.broker_order_id, "EURUSD", **said)
+    def cancel(self, report: OrderReport, **fields: Any) -> list[OrderReport]:
+        request = CancelRequest(report.client_order_id, report.broker_order_id, "EURUSD", **fields)
         return run(self.adapter.cancel(self.spec, request))
 
     def modify(
-        self, position: str, stop: str | None, target: str | None = None, **said: Any
+        self, position: str, stop: str | None, target: str | None = None, **fields: Any
     ) -> list[OrderReport]:
         levels = (None if stop is None else D(stop), None if target is None else D(target))
         request = ModifyRequest(
-            said.pop("client_order_id", ""), position, "EURUSD", *levels, **said
+            fields.pop("client_order_id", ""), position, "EURUSD", *levels, **fields
         )
         return run(self.adapter.modify(self.spec, request))
 
     def restart(self) -> None:
-        """This process dies and another takes over."""
+        """Replace our process: a new adapter takes over."""
         run(self.adapter.disconnect())
         self.adapter = self._create(str(self.root))
 
 
-def fills(owner: Owner) -> list[OrderReport]:
-    """What was executed in the last hour."""
+def fills(account: Account) -> list[OrderReport]:
+    """Return the reports of all fills of the last hour."""
     since = datetime.now(UTC) - timedelta(hours=1)
-    return run(owner.adapter.fills_since(owner.spec, since))
+    return run(account.adapter.fills_since(account.spec, since))
 
 
-def exits(owner: Owner) -> list[tuple[str, D, CloseCause | None]]:
-    told = [one for one in fills(owner) if one.broker_order_id.endswith(":close")]
-    return [(one.client_order_id, one.fills[0].quantity, one.close_cause) for one in told]
+def exits(account: Account) -> list[tuple[str, D, CloseCause | None]]:
+    """Return client order id, quantity and close cause of each exit of the last hour."""
+    closes = [report for report in fills(account) if report.broker_order_id.endswith(":close")]
+    return [
+        (report.client_order_id, report.fills[0].quantity, report.close_cause) for report in closes
+    ]
 
 
-def checks(owner: Owner) -> dict[str, Check]:
-    return {one.name: one for one in run(owner.adapter.test(owner.spec))}
+def checks(account: Account) -> dict[str, Check]:
+    return {check.name: check for check in run(account.adapter.test(account.spec))}
 
 
 @contextmanager
-def raises_outcome(kind: type[BrokerError], *codes: Any) -> Iterator[list[BrokerError]]:
+def raises_outcome(outcome: type[BrokerError], *codes: Any) -> Iterator[list[BrokerError]]:
     """Expect exactly this outcome, with one of these codes if any are given."""
     caught: list[BrokerError] = []
-    with pytest.raises(BrokerError) as found:
+    with pytest.raises(BrokerError) as raised:
         yield caught
-    assert type(found.value) is kind, found.value
-    assert not codes or found.value.code in codes, found.value
-    caught.append(found.value)
+    assert type(raised.value) is outcome, raised.value
+    assert not codes or raised.value.code in codes, raised.value
+    caught.append(raised.value)

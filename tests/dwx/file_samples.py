@@ -1,4 +1,4 @@
-"""What the expert advisor writes, for tests without a terminal."""
+"""Files of the expert advisor, for tests without a terminal."""
 
 import json
 from typing import Any
@@ -18,16 +18,17 @@ ACCOUNT = {
 }  # fmt: skip
 
 
-def orders(**said: Any) -> bytes:
-    return json.dumps({"account_info": ACCOUNT, "orders": {"5": {**ORDER, **said}}}).encode()
+def orders(**fields: Any) -> bytes:
+    return json.dumps({"account_info": ACCOUNT, "orders": {"5": {**ORDER, **fields}}}).encode()
 
 
-def ticket(**said: Any) -> parse.Ticket:
-    [found] = parse.snapshot(orders(**said)).tickets
-    return found
+def ticket(**fields: Any) -> parse.Ticket:
+    [ticket] = parse.snapshot(orders(**fields)).tickets
+    return ticket
 
 
-def closed(**said: Any) -> parse.Ticket:
-    past = {"close_time": "2026.11.20 18:00:00", "close_price": 1.1, **said}
-    [found] = parse.history(TerminalHistory(), json.dumps({"5": {**ORDER, **past}}).encode())
-    return found
+def closed(**fields: Any) -> parse.Ticket:
+    close = {"close_time": "2026.11.20 18:00:00", "close_price": 1.1}
+    record = {**ORDER, **close, **fields}
+    [ticket] = parse.history(TerminalHistory(), json.dumps({"5": record}).encode())
+    return ticket

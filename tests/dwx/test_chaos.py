@@ -1,4 +1,4 @@
-"""Whatever goes wrong at random: each order ends as the broker's journal says, and never twice."""
+"""Random faults: each order ends as the broker's journal states, and is executed at most once."""
 
 import random
 import time
@@ -10,7 +10,7 @@ import pytest
 from brokers.base import BrokerError, NotSent, ReadFailed, Rejected
 from brokers.dwx.parse import magic_of
 from brokers.types import OrderRequest
-from tests.dwx.factories import Owner
+from tests.dwx.factories import Account
 from tests.fakes.dwx.terminal import until
 
 FAULTS: list[dict[str, Any]] = [
@@ -34,98 +34,101 @@ TIMES = {"take_seconds": 0.3, "answer_seconds": 0.4, "stale_seconds": 0.7, "sett
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1])
-def test_each_order_ends_as_the_journal_says(owner: Owner, seed: int) -> None:
-    chance = random.Random(seed)
-    owner.change_settings(**TIMES)
-    ended: dict[str, bool | None] = {}
+def test_each_order_ends_as_journal_states(account: Account, seed: int) -> None:
+    rng = random.Random(seed)
+    account.change_settings(**TIMES)
+    executed: dict[str, bool | None] = {}
     for _ in range(14):
-        owner.terminal.fault(**chance.choice(FAULTS))
-        if chance.random() < 0.15:
-            owner.terminal.kill()
-            owner.terminal.start()
-        request = owner.order("1000")
+        account.terminal.fault(**rng.choice(FAULTS))
+        if rng.random() < 0.15:
+            account.terminal.kill()
+            account.terminal.start()
+        request = account.order("1000")
         try:
-            owner.submit(request)
-            ended[request.client_order_id] = True
+            account.submit(request)
+            executed[request.client_order_id] = True
         except (NotSent, Rejected):
-            ended[request.client_order_id] = False
+            executed[request.client_order_id] = False
         except BrokerError:
-            ended[request.client_order_id] = None
-        if chance.random() < 0.2:
-            owner.restart()
-    owner.terminal.fault()
-    owner.restore_timeouts()
-    for client_order_id in [one for one, was in ended.items() if was is None]:
-        ended[client_order_id] = settled(owner, client_order_id)
-    magics = Counter(one["magic"] for one in owner.terminal.journal())
+            executed[request.client_order_id] = None
+        if rng.random() < 0.2:
+            account.restart()
+    account.terminal.fault()
+    account.restore_timeouts()
+    for client_order_id in [one for one, outcome in executed.items() if outcome is None]:
+        executed[client_order_id] = was_executed(account, client_order_id)
+    magics = Counter(one["magic"] for one in account.terminal.journal())
     assert max(magics.values(), default=0) <= 1
-    assert {one: magic_of(one) in magics for one in ended} == ended
+    assert {one: magic_of(one) in magics for one in executed} == executed
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1])
-def test_each_exit_closes_once_or_not_at_all(owner: Owner, seed: int) -> None:
-    chance = random.Random(seed)
-    owner.change_settings(**TIMES)
+def test_each_exit_closes_at_most_once(account: Account, seed: int) -> None:
+    rng = random.Random(seed)
+    account.change_settings(**TIMES)
     for _ in range(8):
-        owner.terminal.fault()
-        position = owner.buy().broker_position_id
-        before = len(owner.terminal.journal("close"))
-        request = owner.exit(position, chance.choice(["10000", "4000"]))
-        owner.terminal.fault(**chance.choice([*FAULTS, {"stopped_first": "[sl]"}]))
+        account.terminal.fault()
+        position = account.buy().broker_position_id
+        before = len(account.terminal.journal("close"))
+        request = account.exit(position, rng.choice(["10000", "4000"]))
+        account.terminal.fault(**rng.choice([*FAULTS, {"stopped_first": "[sl]"}]))
         closed: bool | None = None
         try:
-            closed = bool(owner.submit(request))
+            closed = bool(account.submit(request))
         except (NotSent, Rejected):
             closed = False
         except BrokerError:
             closed = None
-        if chance.random() < 0.3:
-            owner.restart()
-        stopped = owner.terminal.journal("close")[before:]
-        owner.terminal.fault()
-        if closed is None and chance.random() < 0.5:
-            closed = sent_again(owner, request)
+        if rng.random() < 0.3:
+            account.restart()
+        first_closes = account.terminal.journal("close")[before:]
+        account.terminal.fault()
+        if closed is None and rng.random() < 0.5:
+            closed = submit_again(account, request)
         if closed is None:
-            closed = settled(owner, request.client_order_id)
-        made = owner.terminal.journal("close")[before:]
-        ours = [one for one in made if "[sl]" not in one["comment"]]
-        assert len(ours) == closed, (stopped, made)
+            closed = was_executed(account, request.client_order_id)
+        closes = account.terminal.journal("close")[before:]
+        ours = [one for one in closes if "[sl]" not in one["comment"]]
+        assert len(ours) == closed, (first_closes, closes)
         assert {one["lots"] for one in ours} <= {float(request.quantity) / 100_000}
 
 
-def sent_again(owner: Owner, request: OrderRequest) -> bool | None:
-    """As after a proof of absence that came too early: under the same id."""
-    answers: list[bool | None] = []
+def submit_again(account: Account, request: OrderRequest) -> bool | None:
+    """Send an order again under the same id, as after a false confirmation of its absence.
 
-    def has_left() -> bool:
+    Return whether it was executed, or None if that is unknown.
+    """
+    results: list[bool | None] = []
+
+    def is_sent() -> bool:
         try:
-            answers.append(bool(owner.submit(request)))
+            results.append(bool(account.submit(request)))
         except Rejected:
-            answers.append(False)
+            results.append(False)
         except NotSent:
             return False
         except BrokerError:
-            answers.append(None)
+            results.append(None)
         return True
 
-    until(has_left, 20)
-    return answers[-1]
+    until(is_sent, 20)
+    return results[-1]
 
 
-def settled(owner: Owner, client_order_id: str) -> bool:
-    """Ask until it is known whether the broker has it; prices move meanwhile."""
-    answers: list[bool] = []
+def was_executed(account: Account, client_order_id: str) -> bool:
+    """Query an order until it is known whether it was executed; prices change meanwhile."""
+    results: list[bool] = []
 
     def is_known() -> bool:
         bid = 1 + (time.time() % 1000) / 1e5
-        owner.terminal.simulate("price", symbol="EURUSD", bid=bid, ask=bid)
+        account.terminal.simulate("price", symbol="EURUSD", bid=bid, ask=bid)
         try:
-            answers.append(owner.find(client_order_id) is not None)
+            results.append(account.find(client_order_id) is not None)
         except ReadFailed:
             return False
         return True
 
     until(is_known, 20)
-    return answers[-1]
+    return results[-1]

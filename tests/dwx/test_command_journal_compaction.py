@@ -1,4 +1,4 @@
-"""A ledger that is tidied forgets nothing that is open, or that may be."""
+"""Compaction of the command journal drops nothing that is open, or may be."""
 
 import os
 import time
@@ -27,30 +27,32 @@ from brokers.dwx.sent_commands import (
 )
 from brokers.record_cache import RecordCache
 from brokers.types import OrderType
-from tests.dwx.factories import Owner
+from tests.dwx.factories import Account
 
 NOW = 1_000_000_000.0
 DAY = 86_400.0
 
 
-def intent(number: int, **said: Any) -> SentCommand:
+def intent(number: int, **fields: Any) -> SentCommand:
     values = {
         "what": OPEN, "client_order_id": f"abc{number:014}0", "magic": number, "at": NOW - DAY,
-        "symbol": "EURUSD", "lots": D("0.1"), **said,
+        "symbol": "EURUSD", "lots": D("0.1"), **fields,
     }  # fmt: skip
     return SentCommand(number=number, **values)
 
 
-def left(found: list[SentCommand], open_now: CommandFilter, most: int = 2) -> list[int]:
+def kept_numbers(
+    commands: list[SentCommand], open_now: CommandFilter, maximum: int = 2
+) -> list[int]:
     return [
         one.number
-        for one in without_ended(found, OpenSnapshot(NOW, open_now), NOW - 400 * DAY, most)
+        for one in without_ended(commands, OpenSnapshot(NOW, open_now), NOW - 400 * DAY, maximum)
     ]
 
 
-def test_what_is_open_stays_however_old_it_is_and_however_much_there_is() -> None:
+def test_commands_of_open_tickets_stay_at_any_age_and_count() -> None:
     old = NOW - 500 * DAY
-    found = [
+    commands = [
         intent(1, at=old),
         intent(2, at=old, magic=1, what=CLOSE, ticket=1000, root=1000),
         intent(3, at=old),
@@ -58,43 +60,43 @@ def test_what_is_open_stays_however_old_it_is_and_however_much_there_is() -> Non
         *(intent(n) for n in range(5, 9)),
     ]
     open_now = CommandFilter(frozenset({0, 1}), frozenset({1001, 77}))
-    assert left(found, open_now) == [1, 2, 4]
-    assert left(found, open_now, most=5) == [1, 2, 4, 7, 8]
-    assert left(found, CommandFilter()) == [7, 8]
+    assert kept_numbers(commands, open_now) == [1, 2, 4]
+    assert kept_numbers(commands, open_now, maximum=5) == [1, 2, 4, 7, 8]
+    assert kept_numbers(commands, CommandFilter()) == [7, 8]
 
 
-def test_what_may_be_open_stays() -> None:
-    found = [
+def test_commands_of_possibly_open_tickets_stay() -> None:
+    commands = [
         intent(1, at=NOW - 9),
-        intent(2, magic=1, end=GONE),  # filled in part, and the rest gone
+        intent(2, magic=1, end=GONE),  # partly filled; the remainder has ended
         intent(3, at=NOW - 9, magic=6, what=CLOSE, ticket=60),
         *(intent(n) for n in (4, 5, 6)),
     ]
-    assert left(found, CommandFilter()) == [1, 2, 3, 6]
+    assert kept_numbers(commands, CommandFilter()) == [1, 2, 3, 6]
 
 
-def test_what_had_no_effect_goes_first_even_beside_what_is_open() -> None:
-    found = [intent(1), *(intent(n, magic=1, what=CLOSE, end=REFUSED) for n in (2, 3, 4))]
-    found += [intent(5, end=UNSENT, at=NOW), intent(6)]
-    assert left(found, CommandFilter(frozenset({1})), most=3) == [1, 5, 6]
+def test_commands_without_effect_are_dropped_first() -> None:
+    commands = [intent(1), *(intent(n, magic=1, what=CLOSE, end=REFUSED) for n in (2, 3, 4))]
+    commands += [intent(5, end=UNSENT, at=NOW), intent(6)]
+    assert kept_numbers(commands, CommandFilter(frozenset({1})), maximum=3) == [1, 5, 6]
 
 
-def test_what_is_open_counts_once_there_were_looks_for_long_enough() -> None:
-    looks, lately = OpenSnapshots(), []
+def test_open_tickets_count_after_ten_minutes_of_snapshots() -> None:
+    snapshots, recent = OpenSnapshots(), []
     for at, magic in ((NOW, 1), (NOW + 1, 2), (NOW + 599, 3)):
-        looks.record_open(OpenSnapshot(at, CommandFilter(frozenset({magic}))))
-        lately.append(looks.recent)
-        assert looks.last == OpenSnapshot(at, CommandFilter(frozenset({magic})))
-    assert lately == [None] * 3
-    looks.record_open(OpenSnapshot(NOW + 600, CommandFilter(frozenset({4}), frozenset({40}))))
-    looks.record_open(
-        OpenSnapshot(NOW + 601, CommandFilter(frozenset({5}), ids=frozenset({"asked"})))
+        snapshots.record_open(OpenSnapshot(at, CommandFilter(frozenset({magic}))))
+        recent.append(snapshots.recent)
+        assert snapshots.last == OpenSnapshot(at, CommandFilter(frozenset({magic})))
+    assert recent == [None] * 3
+    snapshots.record_open(OpenSnapshot(NOW + 600, CommandFilter(frozenset({4}), frozenset({40}))))
+    snapshots.record_open(
+        OpenSnapshot(NOW + 601, CommandFilter(frozenset({5}), ids=frozenset({"queried"})))
     )
-    assert looks.recent == OpenSnapshot(NOW, CommandFilter(frozenset({1, 4, 5}), frozenset({40})))
-    looks.record_open(
-        OpenSnapshot(NOW, CommandFilter())
-    )  # the clock was set back: it is looked for long again
-    assert looks.recent is None
+    assert snapshots.recent == OpenSnapshot(
+        NOW, CommandFilter(frozenset({1, 4, 5}), frozenset({40}))
+    )
+    snapshots.record_open(OpenSnapshot(NOW, CommandFilter()))  # set back: the ten minutes restart
+    assert snapshots.recent is None
 
 
 def write(path: Path, intents: Iterable[SentCommand]) -> None:
@@ -103,103 +105,112 @@ def write(path: Path, intents: Iterable[SentCommand]) -> None:
     )
 
 
-def written(path: Path) -> tuple[int, int, int]:
-    """What changes when the file is written, and not when it is read."""
-    now = os.stat(path)
-    return now.st_ino, now.st_size, now.st_mtime_ns
+def file_state(path: Path) -> tuple[int, int, int]:
+    """Return what changes when the file is written, but not when it is read."""
+    stat = os.stat(path)
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def test_nothing_is_forgotten_before_anybody_has_looked(tmp_path: Path) -> None:
+def test_nothing_is_dropped_before_enough_snapshots(tmp_path: Path) -> None:
     path = tmp_path / "ledger.jsonl"
-    book = CommandJournal(path, RecordCache())
+    journal = CommandJournal(path, RecordCache())
     write(path, (intent(n, at=time.time() - DAY) for n in range(1, 10_002)))
-    before = written(path)
-    assert not book.tidy()
-    book.about(CommandFilter(frozenset({1})))
-    assert not book.tidy()
-    assert [book.knows_what_is_open] == [False]
-    assert written(path) == before
-    book._snapshots.record_open(OpenSnapshot(time.time() + 700, CommandFilter(frozenset({1}))))
-    assert book.knows_what_is_open
-    assert book.tidy()
-    assert [one.number for one in book.intents()][:2] == [1, 1003]
-    assert len(book.intents()) == 9_000
-    assert book.last_number() == 10_001
+    before = file_state(path)
+    assert not journal.tidy()
+    journal.about(CommandFilter(frozenset({1})))
+    assert not journal.tidy()
+    assert [journal.knows_what_is_open] == [False]
+    assert file_state(path) == before
+    journal._snapshots.record_open(OpenSnapshot(time.time() + 700, CommandFilter(frozenset({1}))))
+    assert journal.knows_what_is_open
+    assert journal.tidy()
+    assert [one.number for one in journal.intents()][:2] == [1, 1003]
+    assert len(journal.intents()) == 9_000
+    assert journal.last_number() == 10_001
 
 
-def held_and_tidied(owner: Owner, monkeypatch: pytest.MonkeyPatch, *waiting: OrderType) -> None:
-    """Tidy, down to 2 intents, a ledger in which 20 are younger than a position's, its exit's and
-    waiting orders' of these types, in a process that looks for the first time."""
-    owner.terminal.fault(rewrite_comment="MANAGED")  # only the ledger knows whose they are
-    bought = owner.buy()
-    waits = [owner.buy(order_type=one, limit_price=D("1.05")).client_order_id for one in waiting]
-    owner.terminal.fault()
-    leave = owner.exit(bought.broker_position_id, "4000")
-    owner.submit(leave)
-    path = owner.terminal.folder / "fillcast/ledger.jsonl"
+def check_compaction_keeps_open_tickets(
+    account: Account, monkeypatch: pytest.MonkeyPatch, *order_types: OrderType
+) -> None:
+    """Check that a compaction to 2 commands keeps those of open tickets.
+
+    20 newer commands are in the journal beside those of a position, of its exit and of working
+    orders of the given types. The process that compacts it has just started.
+    """
+    account.terminal.fault(rewrite_comment="MANAGED")  # only the journal has their client order ids
+    entry = account.buy()
+    working = [
+        account.buy(order_type=one, limit_price=D("1.05")).client_order_id for one in order_types
+    ]
+    account.terminal.fault()
+    exit_request = account.exit(entry.broker_position_id, "4000")
+    account.submit(exit_request)
+    path = account.terminal.folder / "fillcast/ledger.jsonl"
     sent = CommandJournal(path, RecordCache()).intents()
     path.unlink()
-    old = [SentCommand(**{**fields(one), "at": one.at - 500 * DAY}) for one in sent]
+    old = [SentCommand(**{**as_values(one), "at": one.at - 500 * DAY}) for one in sent]
     others = [intent(one, at=time.time() - DAY) for one in range(900_001, 900_021)]
     write(path, [*old, *others, intent(1_000_000_000, at=time.time() - DAY, end=REFUSED)])
     monkeypatch.setattr(command_journal, "COUNT_ABOVE", 10)
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 10)
     monkeypatch.setattr(command_journal, "MAX_COMMANDS", 2)
-    owner.restart()
+    account.restart()
 
-    def known() -> list[str]:
-        return [one.client_order_id for one in owner.positions()]
+    def known_positions() -> list[str]:
+        return [one.client_order_id for one in account.positions()]
 
-    assert known() == [bought.client_order_id]
-    [told] = owner.find(leave.client_order_id) or []
-    assert told.fills[0].quantity == 4000
-    assert len(CommandJournal(path, RecordCache()).intents()) == len(sent) + 21  # put off
-    [terminal] = owner.adapter._terminals.values()
+    assert known_positions() == [entry.client_order_id]
+    [report] = account.find(exit_request.client_order_id) or []
+    assert report.fills[0].quantity == 4000
+    assert len(CommandJournal(path, RecordCache()).intents()) == len(sent) + 21  # postponed
+    [terminal] = account.adapter._terminals.values()
     assert terminal.journal._snapshots.last is not None
     monkeypatch.setattr("brokers.dwx.sent_commands.SEEN_SECONDS", 0.0)
-    assert known() == [bought.client_order_id]  # looked at twice, as if for long enough
-    assert owner.find(leave.client_order_id) == [told]  # a command: it is tidied
-    held = {bought.client_order_id, leave.client_order_id, *waits}
-    after = CommandJournal(path, RecordCache()).intents()
-    assert {one.client_order_id for one in after} == held
-    assert set(client_order_ids(after).values()) == held - {leave.client_order_id}
-    owner.restart()
-    assert known() == [bought.client_order_id]
-    [told] = owner.find(leave.client_order_id) or []
-    assert told.client_order_id == leave.client_order_id
-    assert all(owner.find(one) for one in waits)
+    assert known_positions() == [entry.client_order_id]  # the second snapshot
+    assert account.find(exit_request.client_order_id) == [
+        report
+    ]  # its command compacts the journal
+    expected = {entry.client_order_id, exit_request.client_order_id, *working}
+    kept = CommandJournal(path, RecordCache()).intents()
+    assert {one.client_order_id for one in kept} == expected
+    assert set(client_order_ids(kept).values()) == expected - {exit_request.client_order_id}
+    account.restart()
+    assert known_positions() == [entry.client_order_id]
+    [report] = account.find(exit_request.client_order_id) or []
+    assert report.client_order_id == exit_request.client_order_id
+    assert all(account.find(one) for one in working)
 
 
-def fields(one: SentCommand) -> dict[str, Any]:
-    return {name: getattr(one, name) for name in one.__slots__}
+def as_values(command: SentCommand) -> dict[str, Any]:
+    return {name: getattr(command, name) for name in command.__slots__}
 
 
-def test_what_is_open_at_a_metatrader_4_is_known_after_it(
-    owner: Owner, monkeypatch: pytest.MonkeyPatch
+def test_open_tickets_of_metatrader_4_are_known_after_compaction(
+    account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held_and_tidied(owner, monkeypatch, OrderType.LIMIT)
+    check_compaction_keeps_open_tickets(account, monkeypatch, OrderType.LIMIT)
 
 
-def test_what_is_open_at_a_metatrader_5_is_known_after_it(
-    owner5: Owner, monkeypatch: pytest.MonkeyPatch
+def test_open_tickets_of_metatrader_5_are_known_after_compaction(
+    mt5_account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    held_and_tidied(owner5, monkeypatch, OrderType.LIMIT)
+    check_compaction_keeps_open_tickets(mt5_account, monkeypatch, OrderType.LIMIT)
 
 
-def test_the_last_number_that_was_reserved_keeps_its_end(
+def test_command_with_last_reserved_number_keeps_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Tidying notes that number behind the intents: it may be the number of one of them."""
+    """Compaction writes that number after the commands; a command may have the same one."""
     monkeypatch.setattr(command_journal, "COUNT_ABOVE", 0)
     monkeypatch.setattr(command_journal, "REWRITE_ABOVE", 0)
-    book, now = CommandJournal(tmp_path / "ledger.jsonl", RecordCache(100)), time.time()
-    book.write(intent(1, at=now))
-    book.write(intent(2, at=now, magic=1, what=CLOSE, ticket=1000))
+    journal, now = CommandJournal(tmp_path / "ledger.jsonl", RecordCache(100)), time.time()
+    journal.write(intent(1, at=now))
+    journal.write(intent(2, at=now, magic=1, what=CLOSE, ticket=1000))
     open_now = CommandFilter(frozenset({1}), frozenset({1000}))
     for at in (now - 2000, now - 1000, now):
-        book._snapshots.record_open(OpenSnapshot(at, open_now))
-    book.reserve(2)
-    assert book.tidy()
+        journal._snapshots.record_open(OpenSnapshot(at, open_now))
+    journal.reserve(2)
+    assert journal.tidy()
     again = CommandJournal(tmp_path / "ledger.jsonl", RecordCache(100))
     assert [(one.number, one.end) for one in again.intents()] == [(1, ""), (2, "")]
     assert 1000 in exits_by_ticket(again.intents())

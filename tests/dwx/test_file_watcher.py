@@ -1,4 +1,4 @@
-"""What happens at the terminal without our asking."""
+"""Events at the terminal that we did not request."""
 
 import asyncio
 from datetime import timedelta
@@ -12,187 +12,192 @@ from brokers.dwx import file_watcher, shared_files
 from brokers.dwx.client import DwxClient
 from brokers.dwx.parse import Snapshot
 from brokers.types import CloseCause, OrderReport, OrderType, ReportKind
-from tests.dwx.factories import Owner, allow, run
-from tests.dwx.waiting import during, left, wait_for_event, wait_until
+from tests.dwx.factories import Account, allow, run
+from tests.dwx.waiting import event_after, is_exit, wait_for_event, wait_until
 
 
-@pytest.mark.parametrize("zone", ["UTC+2", "UTC-9", "UTC+11"])  # also where the setting is wrong
+@pytest.mark.parametrize("zone", ["UTC+2", "UTC-9", "UTC+11"])  # also if the setting is wrong
 @pytest.mark.parametrize(
     ("mark", "cause"), [("[sl]", CloseCause.STOP_LOSS), ("", CloseCause.EXTERNAL)]
 )
-def test_an_exit_of_others_is_told(owner: Owner, mark: str, cause: CloseCause, zone: str) -> None:
-    entry = owner.buy()
-    owner.change_settings(server_zone=zone)
-    event = during(owner, lambda: owner.terminal.simulate("end", ticket=1001, mark=mark), left)
+def test_external_exit_is_reported(
+    account: Account, mark: str, cause: CloseCause, zone: str
+) -> None:
+    entry = account.buy()
+    account.change_settings(server_zone=zone)
+    event = event_after(
+        account, lambda: account.terminal.simulate("end", ticket=1001, mark=mark), is_exit
+    )
     assert (event.kind, event.close_cause) == (ReportKind.FILLED, cause)
     assert event.client_order_id == entry.client_order_id
     assert event.broker_position_id == entry.broker_position_id
     assert event.fills[0].broker_fill_id == "1001:out"
-    run(owner.adapter.acknowledge([event.event_id]))
-    assert event.event_id not in {one.event_id for one in run(owner.adapter.events(100))}
+    run(account.adapter.acknowledge([event.event_id]))
+    assert event.event_id not in {one.event_id for one in run(account.adapter.events(100))}
 
 
-def test_a_waiting_order_that_fills_is_told_without_a_command(owner: Owner) -> None:
-    waits = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+def test_fill_of_working_order_is_reported_without_a_command(account: Account) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     commands: list[int] = []
 
-    def act() -> None:
-        commands.append(len(owner.terminal.commands()))
-        owner.terminal.simulate("trigger", ticket=1001)
+    def fill() -> None:
+        commands.append(len(account.terminal.commands()))
+        account.terminal.simulate("trigger", ticket=1001)
 
-    event = during(owner, act, lambda one: bool(one.fills))
-    assert event.client_order_id == waits.client_order_id
+    event = event_after(account, fill, lambda one: bool(one.fills))
+    assert event.client_order_id == order.client_order_id
     assert event.fills[0].broker_fill_id == "1001:in"
-    assert len(owner.terminal.commands()) == commands[0]
+    assert len(account.terminal.commands()) == commands[0]
 
 
 @pytest.mark.parametrize(
     ("mark", "kind"),
     [("[expiration]", ReportKind.EXPIRED), ("cancelled", ReportKind.CANCELLED)],
 )
-def test_a_waiting_order_that_ends_is_told(owner: Owner, mark: str, kind: ReportKind) -> None:
-    waits = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner.terminal.fault(rewrite_comment="")
-    event = during(
-        owner, lambda: owner.terminal.simulate("end", ticket=1001, mark=mark), lambda one: True
+def test_end_of_working_order_is_reported(account: Account, mark: str, kind: ReportKind) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    account.terminal.fault(rewrite_comment="")
+    event = event_after(
+        account, lambda: account.terminal.simulate("end", ticket=1001, mark=mark), lambda one: True
     )
-    assert (event.kind, event.client_order_id) == (kind, waits.client_order_id)
+    assert (event.kind, event.client_order_id) == (kind, order.client_order_id)
 
 
-def test_a_part_that_its_owner_closes_is_told(owner: Owner) -> None:
-    entry = owner.buy()
-    event = during(
-        owner, lambda: owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04), left
+def test_partial_close_by_hand_is_reported(account: Account) -> None:
+    entry = account.buy()
+    event = event_after(
+        account, lambda: account.terminal.simulate("end", ticket=1001, mark="", lots=0.04), is_exit
     )
     assert event.fills[0].quantity == 4000
     assert event.broker_position_id == entry.broker_position_id
 
 
-def test_what_is_not_ours_rings_for_nobody(owner: Owner) -> None:
-    def act() -> None:
-        owner.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy")
-        owner.terminal.simulate("end", ticket=1001, mark="")
-        owner.terminal.simulate("end", ticket=1002, mark="[tp]")
+def test_tickets_of_others_are_not_reported(account: Account) -> None:
+    def trade() -> None:
+        account.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy")
+        account.terminal.simulate("end", ticket=1001, mark="")
+        account.terminal.simulate("end", ticket=1002, mark="[tp]")
 
-    owner.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy")
-    entry = owner.buy()
-    event = during(owner, act, left)
+    account.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy")
+    entry = account.buy()
+    event = event_after(account, trade, is_exit)
     assert event.client_order_id == entry.client_order_id
-    assert {one.client_order_id for one in run(owner.adapter.events(100))} == {
+    assert {one.client_order_id for one in run(account.adapter.events(100))} == {
         entry.client_order_id
     }
 
 
-def test_what_opens_and_ends_between_two_looks_is_told(owner: Owner) -> None:
-    """Its answer told the entry, and nobody would ever hear of its stop."""
-    other = owner.order()
+def test_exit_of_position_opened_since_last_poll_is_reported(account: Account) -> None:
+    """The reply reported the entry. Only the watcher can report the stop."""
+    request = account.order()
 
     async def listen() -> OrderReport:
-        await owner.adapter.connect(owner.spec)
-        watched = owner.adapter._watch._watched["c1"]
+        await account.adapter.connect(account.spec)
+        watched = account.adapter._watch._watched["c1"]
         await wait_until(lambda: watched.mark is not None)
-        watched.since += timedelta(days=1)  # by the clocks it is too old to be told
-        watched.not_before = float("inf")  # nobody looks
-        await owner.adapter.submit(owner.spec, other, lambda _: None)
-        await asyncio.to_thread(owner.terminal.simulate, "end", ticket=1001, mark="[sl]")
+        watched.since += timedelta(days=1)  # by the clocks it is too old to be reported
+        watched.not_before = float("inf")  # no poll
+        await account.adapter.submit(account.spec, request, lambda _: None)
+        await asyncio.to_thread(account.terminal.simulate, "end", ticket=1001, mark="[sl]")
         watched.not_before = 0.0
-        return await wait_for_event(owner, left)
+        return await wait_for_event(account, is_exit)
 
-    assert run(listen()).client_order_id == other.client_order_id
+    assert run(listen()).client_order_id == request.client_order_id
 
 
-def test_what_happened_right_before_the_first_look_is_told(owner: Owner) -> None:
-    owner.buy()
-    run(owner.adapter.disconnect())
-    owner.terminal.simulate("end", ticket=1001, mark="[sl]")
+def test_exit_right_before_first_poll_is_reported(account: Account) -> None:
+    account.buy()
+    run(account.adapter.disconnect())
+    account.terminal.simulate("end", ticket=1001, mark="[sl]")
 
     async def listen() -> OrderReport:
-        await owner.adapter.connect(owner.spec)
-        return await wait_for_event(owner, left)
+        await account.adapter.connect(account.spec)
+        return await wait_for_event(account, is_exit)
 
     assert run(listen()).fills[0].broker_fill_id == "1001:out"
 
 
-def test_a_terminal_that_cannot_be_read_is_looked_at_again(
-    owner: Owner, monkeypatch: pytest.MonkeyPatch
+def test_unreadable_terminal_is_polled_again(
+    account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(file_watcher, "RETRY_SECONDS", (0.1, 0.2))
-    owner.buy()
-    owner.shorten_timeouts("answer_seconds", "take_seconds")
+    account.buy()
+    account.shorten_timeouts("answer_seconds", "take_seconds")
 
     async def listen() -> OrderReport:
-        await owner.adapter.connect(owner.spec)
-        await asyncio.to_thread(owner.terminal.fault, ignore_history_requests=True)
-        await asyncio.to_thread(owner.terminal.simulate, "end", ticket=1001, mark="[sl]")
-        await wait_until(lambda: owner.adapter._watch._watched["c1"].not_before > 0)
-        await asyncio.to_thread(owner.terminal.fault)
-        owner.restore_timeouts()
-        return await wait_for_event(owner, left)
+        await account.adapter.connect(account.spec)
+        await asyncio.to_thread(account.terminal.fault, ignore_history_requests=True)
+        await asyncio.to_thread(account.terminal.simulate, "end", ticket=1001, mark="[sl]")
+        await wait_until(lambda: account.adapter._watch._watched["c1"].not_before > 0)
+        await asyncio.to_thread(account.terminal.fault)
+        account.restore_timeouts()
+        return await wait_for_event(account, is_exit)
 
     assert run(listen()).fills[0].broker_fill_id == "1001:out"
 
 
-def test_what_a_call_of_ours_has_asked_for_is_not_asked_again(
-    owner: Owner, monkeypatch: pytest.MonkeyPatch
+def test_history_read_by_a_call_is_not_requested_again(
+    account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A look that comes while an exit is under way sees its ticket gone, as the exit does."""
+    """A poll during an exit finds its ticket gone, as the exit does."""
     monkeypatch.setattr(file_watcher, "POLL_SECONDS", 0.001)
-    asked: list[int] = []
+    requests: list[int] = []
 
     def count() -> int:
-        return sum(name == "GET_HISTORIC_TRADES" for name, _ in owner.terminal.commands())
+        return sum(name == "GET_HISTORIC_TRADES" for name, _ in account.terminal.commands())
 
     async def trade() -> None:
-        await owner.adapter.connect(owner.spec)
-        [one] = owner.adapter._watch._watched.values()
-        await wait_until(lambda: one.mark is not None and not one.is_busy)
-        asked.append(count())
+        await account.adapter.connect(account.spec)
+        [watched] = account.adapter._watch._watched.values()
+        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        requests.append(count())
         for _ in range(6):
-            [entry] = await owner.adapter.submit(owner.spec, owner.order(), allow)
-            exit = owner.exit(entry.broker_position_id)
-            await owner.adapter.submit(owner.spec, exit, allow)
-        await wait_until(lambda: not one.is_busy)
-        asked.append(count())
+            [entry] = await account.adapter.submit(account.spec, account.order(), allow)
+            exit_request = account.exit(entry.broker_position_id)
+            await account.adapter.submit(account.spec, exit_request, allow)
+        await wait_until(lambda: not watched.is_busy)
+        requests.append(count())
 
     run(trade())
-    assert asked[1] - asked[0] == 6
+    assert requests[1] - requests[0] == 6
 
 
-def test_what_is_written_each_second_and_says_nothing_new_costs_one_look_at_the_file(
-    owner: Owner, monkeypatch: pytest.MonkeyPatch
+def test_rewritten_file_without_changes_is_not_parsed(
+    account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[DwxClient] = []
-    torn: list[Path] = []
-    look = shared_files.read_if_changed
+    incomplete: list[Path] = []
+    read_if_changed = shared_files.read_if_changed
 
-    def looked(path: Path, *how: Any) -> Any:
-        at, found = look(path, *how)
-        if found is None:
-            torn.append(path)
-        return at, found
+    def counted_read(path: Path, *arguments: Any) -> Any:
+        signature, content = read_if_changed(path, *arguments)
+        if content is None:
+            incomplete.append(path)
+        return signature, content
 
     async def latest_snapshot(client: DwxClient) -> Snapshot:
         read.append(client)
         return (await client.snapshot_with_mark())[1]
 
-    async def watching() -> None:
-        await owner.adapter.connect(owner.spec)
-        [one] = owner.adapter._watch._watched.values()
-        await wait_until(lambda: one.mark is not None and not one.is_busy)
-        monkeypatch.setattr(file_watcher, "read_if_changed", looked)
+    async def watch() -> None:
+        await account.adapter.connect(account.spec)
+        [watched] = account.adapter._watch._watched.values()
+        await wait_until(lambda: watched.mark is not None and not watched.is_busy)
+        monkeypatch.setattr(file_watcher, "read_if_changed", counted_read)
         monkeypatch.setattr(DwxClient, "latest_snapshot", latest_snapshot)
-        for _ in range(3):  # it was written, and we have looked
-            before = one.before
-            await wait_until(lambda before=before: one.before != before)  # type: ignore[misc]
-        assert len(read) <= len(torn)  # what was just being written is read again
+        for _ in range(3):  # the file was written and polled
+            before = watched.before
+            await wait_until(lambda before=before: watched.before != before)  # type: ignore[misc]
+        assert len(read) <= len(incomplete)  # an incomplete file is read again
         read.clear()
-        monkeypatch.setattr(file_watcher, "MAX_READ", 10)  # a large one is read beside the others
+        monkeypatch.setattr(file_watcher, "MAX_READ", 10)  # a large file is read in another thread
         await wait_until(lambda: read != [])
         monkeypatch.undo()
         monkeypatch.setattr(DwxClient, "latest_snapshot", latest_snapshot)
         read.clear()
-        await asyncio.to_thread(owner.terminal.simulate, "account", number="999")
-        await wait_until(lambda: one.not_before > 0)  # nothing is told of somebody else's
+        await asyncio.to_thread(account.terminal.simulate, "account", number="999")
+        # The login of another account is not reported.
+        await wait_until(lambda: watched.not_before > 0)
         assert read != []
 
-    run(watching())
+    run(watch())

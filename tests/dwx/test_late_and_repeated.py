@@ -1,4 +1,4 @@
-"""Late answers, repetitions and lost memories: nothing twice, nothing guessed."""
+"""Late replies, repeated requests and lost journals: nothing is executed twice or guessed."""
 
 import asyncio
 import threading
@@ -8,133 +8,130 @@ import pytest
 
 from brokers.base import NotSent, OutcomeUnknown, ReadFailed
 from brokers.types import OrderType, ReportKind
-from tests.dwx.factories import Owner, allow, fills, raises_outcome, run
+from tests.dwx.factories import Account, allow, fills, raises_outcome, run
 from tests.dwx.waiting import wait_until
 
 
-def test_a_late_refusal_of_one_order_is_not_the_next_ones(owner: Owner) -> None:
-    owner.change_settings(answer_seconds=0.3)
-    owner.terminal.fault(slow_trade=60, error="not enough money")
-    first, second = owner.order(), owner.order()
+def test_late_rejection_is_not_attributed_to_next_order(account: Account) -> None:
+    account.change_settings(answer_seconds=0.3)
+    account.terminal.fault(slow_trade=60, error="not enough money")
+    first, second = account.order(), account.order()
     with raises_outcome(OutcomeUnknown):
-        owner.submit(first)
-    owner.change_settings(
-        answer_seconds=30, stale_seconds=30
-    )  # the terminal still waits for its broker
-    refuses = threading.Timer(0.4, owner.terminal.fault)
-    refuses.start()
-    [told] = owner.submit(second)
-    refuses.join()
-    assert told.client_order_id == second.client_order_id
-    assert [one["comment"] for one in owner.terminal.journal()] == [second.client_order_id]
+        account.submit(first)
+    # The terminal still waits for its broker.
+    account.change_settings(answer_seconds=30, stale_seconds=30)
+    rejection = threading.Timer(0.4, account.terminal.fault)
+    rejection.start()
+    [report] = account.submit(second)
+    rejection.join()
+    assert report.client_order_id == second.client_order_id
+    assert [one["comment"] for one in account.terminal.journal()] == [second.client_order_id]
 
 
-def test_an_order_that_is_there_is_not_placed_again(owner: Owner) -> None:
-    request = owner.order()
-    assert owner.submit(request) == owner.submit(request)
-    assert len(owner.terminal.journal()) == 1
+def test_executed_order_is_not_placed_again(account: Account) -> None:
+    request = account.order()
+    assert account.submit(request) == account.submit(request)
+    assert len(account.terminal.journal()) == 1
 
 
 @pytest.mark.parametrize("quantity", ["10000", "4000"])
-def test_an_exit_without_an_answer_closes_once_however_often_it_is_sent(
-    owner: Owner, quantity: str
-) -> None:
-    entry = owner.buy()
-    owner.change_settings(answer_seconds=0.4)
-    owner.terminal.fault(slow_trade=60)
-    request = owner.exit(entry.broker_position_id, quantity)
+def test_resubmitted_exit_closes_once(account: Account, quantity: str) -> None:
+    entry = account.buy()
+    account.change_settings(answer_seconds=0.4)
+    account.terminal.fault(slow_trade=60)
+    request = account.exit(entry.broker_position_id, quantity)
     with raises_outcome(OutcomeUnknown):
-        owner.submit(request)
-    owner.change_settings(answer_seconds=5)
-    owner.terminal.fault()
-    [told] = owner.submit(request)
-    assert told.fills[0].quantity == D(quantity)
-    assert owner.find(request.client_order_id) == [told]
-    assert len(owner.terminal.journal("close")) == 1
+        account.submit(request)
+    account.change_settings(answer_seconds=5)
+    account.terminal.fault()
+    [report] = account.submit(request)
+    assert report.fills[0].quantity == D(quantity)
+    assert account.find(request.client_order_id) == [report]
+    assert len(account.terminal.journal("close")) == 1
 
 
-def test_an_exit_that_never_arrived_is_certain_once_its_ticket_closed_otherwise(
-    owner: Owner,
+def test_lost_exit_is_absent_once_its_ticket_closed_otherwise(
+    account: Account,
 ) -> None:
-    entry = owner.buy()
-    owner.terminal.fault(error="trade timeout")
-    request = owner.exit(entry.broker_position_id)
+    entry = account.buy()
+    account.terminal.fault(error="trade timeout")
+    request = account.exit(entry.broker_position_id)
     with raises_outcome(OutcomeUnknown):
-        owner.submit(request)
-    owner.change_settings(settle_seconds=60)
+        account.submit(request)
+    account.change_settings(settle_seconds=60)
     with raises_outcome(ReadFailed):
-        owner.find(request.client_order_id)
-    owner.terminal.fault()
-    owner.terminal.simulate("end", ticket=1001, mark="[tp]")
-    assert owner.find(request.client_order_id) is None
+        account.find(request.client_order_id)
+    account.terminal.fault()
+    account.terminal.simulate("end", ticket=1001, mark="[tp]")
+    assert account.find(request.client_order_id) is None
 
 
-def test_what_the_history_hides_is_unknown_until_it_shows(owner: Owner) -> None:
-    entry = owner.buy()
-    waiting = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner.terminal.fault(hide_history=True)
-    request = owner.exit(entry.broker_position_id)
+def test_exit_and_cancel_are_unknown_while_history_is_hidden(account: Account) -> None:
+    entry = account.buy()
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    account.terminal.fault(hide_history=True)
+    request = account.exit(entry.broker_position_id)
     with raises_outcome(OutcomeUnknown):
-        owner.submit(request)
+        account.submit(request)
     with raises_outcome(ReadFailed) as caught:
-        owner.find(request.client_order_id)
+        account.find(request.client_order_id)
     assert "not in sight" in caught[0].detail
     with raises_outcome(OutcomeUnknown):
-        owner.cancel(waiting)
-    with raises_outcome(OutcomeUnknown):  # it no longer waits, and that is all that can be seen
-        owner.cancel(waiting)
-    owner.terminal.fault()
-    [told] = owner.find(request.client_order_id) or []
-    assert told.client_order_id == request.client_order_id
-    assert [one.kind for one in owner.cancel(waiting)] == [ReportKind.CANCELLED]
+        account.cancel(order)
+    with raises_outcome(OutcomeUnknown):  # it is no longer open; the history does not show why
+        account.cancel(order)
+    account.terminal.fault()
+    [report] = account.find(request.client_order_id) or []
+    assert report.client_order_id == request.client_order_id
+    assert [one.kind for one in account.cancel(order)] == [ReportKind.CANCELLED]
 
 
-def test_a_lost_ledger_costs_the_names_of_exits_and_nothing_else(owner: Owner) -> None:
-    entry = owner.buy()
-    owner.submit(owner.exit(entry.broker_position_id, "4000"))
-    owner.restart()
-    (owner.terminal.folder / "fillcast/ledger.jsonl").unlink()
-    [left] = owner.positions()
-    assert left.quantity == 6000
-    assert left.broker_position_id == entry.broker_position_id
-    [found] = owner.find(entry.client_order_id) or []
-    assert found.fills == entry.fills
-    [told] = [one for one in fills(owner) if one.close_cause]
-    assert told.broker_position_id == entry.broker_position_id
-    assert owner.buy().kind is ReportKind.FILLED  # its number is a new one
+def test_lost_journal_loses_only_client_order_ids_of_exits(account: Account) -> None:
+    entry = account.buy()
+    account.submit(account.exit(entry.broker_position_id, "4000"))
+    account.restart()
+    (account.terminal.folder / "fillcast/ledger.jsonl").unlink()
+    [position] = account.positions()
+    assert position.quantity == 6000
+    assert position.broker_position_id == entry.broker_position_id
+    [entry_report] = account.find(entry.client_order_id) or []
+    assert entry_report.fills == entry.fills
+    [exit_report] = [one for one in fills(account) if one.close_cause]
+    assert exit_report.broker_position_id == entry.broker_position_id
+    assert account.buy().kind is ReportKind.FILLED  # with a new command number
 
 
-def test_our_process_dies_after_the_write(owner: Owner) -> None:
-    owner.buy()
-    owner.terminal.fault(slow_trade=60)
-    request = owner.order()
+def test_order_is_found_after_our_process_died_during_send(account: Account) -> None:
+    account.buy()
+    account.terminal.fault(slow_trade=60)
+    request = account.order()
 
     async def die() -> None:
-        sending = asyncio.ensure_future(owner.adapter.submit(owner.spec, request, allow))
+        sending = asyncio.ensure_future(account.adapter.submit(account.spec, request, allow))
         await wait_until(
-            lambda: [name for name, _ in owner.terminal.commands()].count("OPEN_ORDER") == 2
+            lambda: [name for name, _ in account.terminal.commands()].count("OPEN_ORDER") == 2
         )
         sending.cancel()
         await sending
 
     with pytest.raises(asyncio.CancelledError):
         run(die())
-    owner.terminal.fault()
-    owner.restart()
-    [told] = owner.find(request.client_order_id) or []
-    assert told.kind is ReportKind.FILLED
-    assert len(owner.terminal.journal()) == 2
+    account.terminal.fault()
+    account.restart()
+    [report] = account.find(request.client_order_id) or []
+    assert report.kind is ReportKind.FILLED
+    assert len(account.terminal.journal()) == 2
 
 
-def test_a_command_left_by_a_dead_process_is_not_overtaken(owner: Owner) -> None:
-    owner.terminal.fault(ignore_commands=True)
-    slot = owner.terminal.folder / "DWX_Commands_0.txt"
+def test_command_left_by_dead_process_is_not_overtaken(account: Account) -> None:
+    account.terminal.fault(ignore_commands=True)
+    slot = account.terminal.folder / "DWX_Commands_0.txt"
     slot.write_text("<:5|OPEN_ORDER|EURUSD,buy,0.50,0,0,0,7,old,0:>")
-    owner.shorten_timeouts()
+    account.shorten_timeouts()
     with raises_outcome(NotSent):
-        owner.buy()
-    assert owner.terminal.journal() == []
-    owner.restore_timeouts()
-    owner.terminal.fault()
-    assert owner.buy().kind is ReportKind.FILLED
-    assert [one["comment"] == "old" for one in owner.terminal.journal()] == [False]
+        account.buy()
+    assert account.terminal.journal() == []
+    account.restore_timeouts()
+    account.terminal.fault()
+    assert account.buy().kind is ReportKind.FILLED
+    assert [one["comment"] == "old" for one in account.terminal.journal()] == [False]

@@ -1,5 +1,5 @@
-"""The whole way by live prices: the expert advisor writes them into its folder, the process that
-holds the terminal's lane reads them, entries are sized and filled by them, our stops leave by them.
+"""Live prices from end to end: the expert advisor writes them into its folder, the session worker
+reads them, and entries, fills and our stops use them.
 """
 
 import asyncio
@@ -28,31 +28,31 @@ from tests.connections import make
 from tests.dwx.factories import SETTINGS
 from tests.execution import factories
 from tests.execution.trading_process import running
-from tests.execution.trading_process import wait_until as engine_until
+from tests.execution.trading_process import wait_until as runtime_until
 from tests.fakes.dwx.terminal import Terminal
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
-until = partial(engine_until, seconds=SECONDS)
+until = partial(runtime_until, seconds=SECONDS)
 GOLD = "XAUUSD.m"
 
 
 @pytest.fixture
-def engine(
+def runtime(
     transactional_db: None,
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> Iterator[trading_runtime.TradingRuntime]:
-    """A trading process that also holds sessions, beside the terminals' folders."""
+    """A trading process that also holds sessions. It finds the terminals' folders."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_POLL_SECONDS = 0.2
     monkeypatch.setenv("FILLCAST_MT4_ROOT", str(tmp_path / "root"))
     registry.clear_cache()
-    with running("execution+sessions", SECONDS) as present:
-        yield present
+    with running("execution+sessions", SECONDS) as runtime:
+        yield runtime
     registry.clear_cache()
 
 
@@ -62,10 +62,10 @@ def feed(db: None) -> Feed:
 
 
 @pytest.fixture
-def alice(
-    feed: Feed, terminal: Terminal, engine: trading_runtime.TradingRuntime
+def connection(
+    feed: Feed, terminal: Terminal, runtime: trading_runtime.TradingRuntime
 ) -> ExecutionConnection:
-    """Her terminal tells the prices of her account. We keep its stops."""
+    """An account whose terminal is its price source. The engine executes its stops."""
     sized: dict[str, Any] = {
         "risk_percent": D(1),
         "max_signal_age_seconds": 600,
@@ -81,17 +81,17 @@ def alice(
     row.data_connection = get_or_create_broker_source(row)
     row.save()
     make.subscription(row, feed)
-    until(lambda: row.lane in engine.lanes.held())
+    until(lambda: row.lane in runtime.lanes.held())
     assert [one for one in run_test(row.pk) if one.result == "fail"] == []
     until(lambda: ExecutionConnection.objects.get(pk=row.pk).health.reconciled_at is not None)
     return row
 
 
 @pytest.fixture
-def source(alice: ExecutionConnection) -> int:
-    """Hers, once both symbols have a price."""
-    assert alice.data_connection_id is not None
-    source = alice.data_connection_id
+def source(connection: ExecutionConnection) -> int:
+    """The price source of the account, once both symbols have a price."""
+    assert connection.data_connection_id is not None
+    source = connection.data_connection_id
     until(lambda: latest(source).keys() == {"EUR/USD", "XAU/USD"})
     return source
 
@@ -105,22 +105,19 @@ def bid(source: int, pair: str = "XAU/USD") -> D:
 
 
 def bought(feed: Feed) -> ExecutionPosition:
-    """Gold, with a stop at 1890."""
+    """Buy gold with a stop at 1890; return the position."""
     signal = factories.signal(feed, currency_pair="XAU/USD", sl=D(1890))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     return ExecutionPosition.objects.get(signal=signal)
 
 
-def test_an_entry_is_sized_by_the_files_price_and_its_stop_leaves_when_that_falls(
-    source: int, feed: Feed, terminal: Terminal
-) -> None:
+def test_entry_and_stop_use_prices_of_the_file(source: int, feed: Feed, terminal: Terminal) -> None:
     move(terminal, "1910.00", "1910.50")
     until(lambda: bid(source) == 1910)
     position = bought(feed)
     entry = Order.objects.get(leg="entry")
     assert (entry.symbol, entry.expected_price) == (GOLD, D("1910.50"))
-    # 1 % of 10,000 USD is lost over the 20.50 from the live ask to the stop: 4 ounces in steps of
-    # one.
+    # Risk 1 % of 10,000 USD over the 20.50 from the live ask to the stop: 4 ounces in steps of one.
     assert (position.quantity, position.entry_price) == (4, D("1910.50"))
     assert (position.price_source_id, position.sl_guardian) == (source, "ENGINE")
     assert [one["sl"] for one in terminal.journal()] == [0.0]
@@ -129,30 +126,30 @@ def test_an_entry_is_sized_by_the_files_price_and_its_stop_leaves_when_that_fall
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
     assert terminal.open_tickets() == {}
     assert [one["close_price"] for one in terminal.journal("close")] == [1889.0]
-    fares = SourceHealth.objects.get(pk=source)
-    assert (fares.error_code, fares.missing) == ("", [])
-    assert set(fares.pairs) == {"EUR/USD", "XAU/USD"}
+    health = SourceHealth.objects.get(pk=source)
+    assert (health.error_code, health.missing) == ("", [])
+    assert set(health.pairs) == {"EUR/USD", "XAU/USD"}
 
 
-def refused(feed: Feed) -> Order:
-    """The next entry: it is not sent."""
+def denied_entry(feed: Feed) -> Order:
+    """Publish a signal; return its entry, which is not sent."""
     signal = factories.signal(feed, currency_pair="XAU/USD", sl=D(1880))
     entries = Order.objects.filter(leg="entry", signal=signal)
     until(lambda: entries.exclude(status="PENDING").exists())
     return entries.get()
 
 
-def test_a_terminal_that_stands_still_lets_its_prices_go_stale_and_comes_back(
+def test_prices_of_hanging_terminal_go_stale_until_it_continues(
     source: int, feed: Feed, terminal: Terminal
 ) -> None:
     bought(feed)
     terminal.fault(hang=True)
-    move(terminal, "1889.00", "1889.50")  # which nobody writes down
+    move(terminal, "1889.00", "1889.50")  # the expert advisor does not write it
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "NOT_CONNECTED")
     assert "written nothing" in SourceHealth.objects.get(pk=source).error
     assert bid(source) == 1900
-    ages(source, 61)
-    entry = refused(feed)
+    age_quotes(source, 61)
+    entry = denied_entry(feed)
     assert (entry.reason, "written nothing" in entry.detail) == ("QUOTE_STALE", True)
     assert Order.objects.exclude(leg="entry").count() == 0
 
@@ -163,30 +160,30 @@ def test_a_terminal_that_stands_still_lets_its_prices_go_stale_and_comes_back(
     assert len(terminal.journal()) == len(terminal.journal("close")) == 1
 
 
-def ages(source: int, seconds: float) -> None:
-    """So much time passes for what is stored."""
-    for one in LatestQuote.objects.filter(data_connection=source):
-        one.received_at -= timedelta(seconds=seconds)
-        one.time -= timedelta(seconds=seconds)
-        one.save()
+def age_quotes(source: int, seconds: float) -> None:
+    """Make the stored quotes older."""
+    for stored in LatestQuote.objects.filter(data_connection=source):
+        stored.received_at -= timedelta(seconds=seconds)
+        stored.time -= timedelta(seconds=seconds)
+        stored.save()
 
 
-def test_a_price_file_that_stands_still_is_no_price_of_now_for_long(
+def test_prices_go_stale_when_price_file_does_not_change(
     source: int, feed: Feed, terminal: Terminal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The terminal has lost its broker: its expert advisor goes on without prices."""
+    """The terminal lost its broker; its expert advisor runs on without prices."""
     bought(feed)
     terminal.fault(no_prices=True)
     monkeypatch.setattr("brokers.dwx.prices.STALE_SECONDS", 2.0)  # else two minutes
     monkeypatch.setattr("prices.broker_stream.QUIET_SECONDS", 1.0)
     move(terminal, "1889.00", "1889.50")
     until(lambda: SourceHealth.objects.get(pk=source).error_code)
-    fares = SourceHealth.objects.get(pk=source)
-    assert (fares.error_code, "has moved" in fares.error) == ("QUOTE_STALE", True)
-    ages(source, 61)
+    health = SourceHealth.objects.get(pk=source)
+    assert (health.error_code, "has moved" in health.error) == ("QUOTE_STALE", True)
+    age_quotes(source, 61)
     stored = latest(source)
-    entry = refused(feed)
-    assert (entry.reason, fares.error in entry.detail) == ("QUOTE_STALE", True)
+    entry = denied_entry(feed)
+    assert (entry.reason, health.error in entry.detail) == ("QUOTE_STALE", True)
     assert latest(source) == stored  # none has been stored since
     assert Order.objects.exclude(leg="entry").count() == 0
 
@@ -196,10 +193,10 @@ def test_a_price_file_that_stands_still_is_no_price_of_now_for_long(
     assert bid(source) == 1889
 
 
-def test_a_terminal_that_is_started_anew_is_asked_for_prices_again(
+def test_prices_are_subscribed_again_after_terminal_restart(
     source: int, terminal: Terminal
 ) -> None:
-    """Its expert advisor has forgotten what it was to watch."""
+    """Its expert advisor has lost the subscriptions."""
     terminal.close()
     until(lambda: SourceHealth.objects.get(pk=source).error_code != "")
     terminal.start()
@@ -208,14 +205,14 @@ def test_a_terminal_that_is_started_anew_is_asked_for_prices_again(
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
 
 
-def test_nobody_follows_prices_on_a_loop_that_is_about_to_stand_still(
-    source: int, engine: trading_runtime.TradingRuntime
+def test_price_streams_end_when_runtime_stops(
+    source: int, runtime: trading_runtime.TradingRuntime
 ) -> None:
-    assert following(engine)
-    engine.stop()
-    assert following(engine) == []
+    assert price_streams(runtime)
+    runtime.stop()
+    assert price_streams(runtime) == []
 
 
-def following(engine: trading_runtime.TradingRuntime) -> list[str]:
-    names = (repr(one.get_coro()) for one in asyncio.all_tasks(engine.dispatcher.loop))
+def price_streams(runtime: trading_runtime.TradingRuntime) -> list[str]:
+    names = (repr(one.get_coro()) for one in asyncio.all_tasks(runtime.dispatcher.loop))
     return [name for name in names if "BrokerStream" in name]

@@ -1,4 +1,4 @@
-"""Whose turn it is at a terminal: one process, one command at a time."""
+"""One process sends commands to a terminal, one command at a time."""
 
 from decimal import Decimal as D
 from pathlib import Path
@@ -11,88 +11,90 @@ from brokers.dwx.adapter import create
 from brokers.dwx.terminal import Terminal
 from brokers.types import CheckResult, OrderRequest, OrderType, ReportKind
 from common.reason_codes import Code
-from tests.dwx.factories import Owner, allow, raises_outcome, run
+from tests.dwx.factories import Account, allow, raises_outcome, run
 
 
-def test_a_second_program_on_the_folder_is_noticed(owner: Owner) -> None:
-    owner.buy()
-    owner.terminal.fault(ignore_commands=True)
-    (owner.terminal.folder / "DWX_Commands_0.txt").write_text("<:5|GET_HISTORIC_TRADES|1:>")
+def test_second_program_on_folder_is_detected(account: Account) -> None:
+    account.buy()
+    account.terminal.fault(ignore_commands=True)
+    (account.terminal.folder / "DWX_Commands_0.txt").write_text("<:5|GET_HISTORIC_TRADES|1:>")
     with raises_outcome(NotSent) as caught:
-        owner.buy()
+        account.buy()
     assert "another program" in caught[0].detail
 
 
-def test_another_process_has_the_folder(owner: Owner) -> None:
-    entry = owner.buy()
-    other = create(str(owner.root))
+def test_only_one_process_sends_commands(account: Account) -> None:
+    entry = account.buy()
+    other = create(str(account.root))
     with raises_outcome(NotSent, Code.NOT_CONNECTED) as caught:
-        run(other.submit(owner.spec, owner.order(), allow))
+        run(other.submit(account.spec, account.order(), allow))
     assert "Another process" in caught[0].detail
     with raises_outcome(ReadFailed):
-        run(other.find_order(owner.spec, entry.client_order_id))
-    assert len(run(other.positions(owner.spec))) == 1  # what needs no command may be read
-    found = {one.name: one for one in run(other.test(owner.spec))}
+        run(other.find_order(account.spec, entry.client_order_id))
+    assert len(run(other.positions(account.spec))) == 1  # reads without a command are allowed
+    found = {one.name: one for one in run(other.test(account.spec))}
     assert found["commands"].result is CheckResult.WARN
     with raises_outcome(ReadFailed):
-        run(other.instruments(owner.spec))
-    listed = run(owner.adapter.instruments(owner.spec))
-    assert run(other.instruments(owner.spec)) == listed != []
-    run(owner.adapter.disconnect())
-    assert run(other.find_order(owner.spec, entry.client_order_id)) == [entry]
+        run(other.instruments(account.spec))
+    listed = run(account.adapter.instruments(account.spec))
+    assert run(other.instruments(account.spec)) == listed != []
+    run(account.adapter.disconnect())
+    assert run(other.find_order(account.spec, entry.client_order_id)) == [entry]
     run(other.disconnect())
 
 
-def test_orders_at_once_take_turns(owner: Owner) -> None:
-    requests = [owner.order("1000") for _ in range(5)]
+def test_concurrent_orders_are_sent_in_turn(account: Account) -> None:
+    requests = [account.order("1000") for _ in range(5)]
 
-    told: dict[str, Any] = {}
+    outcomes: dict[str, Any] = {}
     run(
-        owner.adapter.submit_many(
-            [(owner.spec, one) for one in requests],
+        account.adapter.submit_many(
+            [(account.spec, one) for one in requests],
             allow,
-            lambda request, outcome: told.update({request.client_order_id: outcome}),
+            lambda request, outcome: outcomes.update({request.client_order_id: outcome}),
         )
     )
-    assert set(told) == {one.client_order_id for one in requests}
-    assert [one.client_order_id for [one] in told.values()] == list(told)
-    assert len({one["comment"] for one in owner.terminal.journal()}) == 5
+    assert set(outcomes) == {one.client_order_id for one in requests}
+    assert [one.client_order_id for [one] in outcomes.values()] == list(outcomes)
+    assert len({one["comment"] for one in account.terminal.journal()}) == 5
 
 
-def test_a_guard_that_stops_in_a_crowd_stops_only_its_own(owner: Owner) -> None:
-    refused = owner.order()
+def test_guard_stops_only_its_own_order(account: Account) -> None:
+    refused = account.order()
 
     def guard(request: OrderRequest) -> None:
         if request is refused:
             raise NotSent(Code.SEND_DEADLINE)
 
     with raises_outcome(NotSent, Code.SEND_DEADLINE):
-        owner.submit(refused, guard)
-    assert owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05")).kind is ReportKind.ACCEPTED
+        account.submit(refused, guard)
+    assert (
+        account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05")).kind is ReportKind.ACCEPTED
+    )
 
 
-def test_the_thread_of_a_call_that_was_given_up_leaves_the_next_calls_file(tmp_path: Path) -> None:
-    """Messages that are only half there hold it up; the next call prepares its own meanwhile."""
+def test_abandoned_call_does_not_remove_file_of_next_call(tmp_path: Path) -> None:
+    """Half-written messages delay a call; meanwhile the next call writes its own file."""
     (tmp_path / "fillcast").mkdir()
     terminal = Terminal(tmp_path)
-    earlier, given_up, following = (
+    earlier, abandoned, following = (
         tmp_path / "fillcast" / f"next-{number}.txt" for number in (1, 9, 10)
     )
     earlier.touch()
     terminal._prepare(following, "<:10|A|:>", None)
     assert not earlier.exists()
-    terminal._prepare(given_up, "<:9|A|:>", None)
+    terminal._prepare(abandoned, "<:9|A|:>", None)
     assert following.exists()
 
 
-def test_a_call_whose_file_is_gone_and_that_may_not_leave_was_not_sent(owner: Owner) -> None:
-    """Whoever cleans up the folder meanwhile makes no nameless error of it."""
+def test_refused_call_without_its_file_is_not_sent(account: Account) -> None:
+    """Deleting the file of a prepared call does not hide why the guard refused it."""
 
     def forbid(_: OrderRequest) -> None:
-        for left in (owner.terminal.folder / "fillcast").glob("next-*.txt"):
-            left.unlink()
+        for prepared in (account.terminal.folder / "fillcast").glob("next-*.txt"):
+            prepared.unlink()
         raise NotSent(Code.NO_SESSION_WORKER)
 
     with pytest.raises(NotSent) as refused:
-        owner.submit(owner.order(), forbid)
+        account.submit(account.order(), forbid)
     assert refused.value.code is Code.NO_SESSION_WORKER

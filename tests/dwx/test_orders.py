@@ -1,4 +1,4 @@
-"""Placing, closing, cancelling, changing, when all goes well or the broker refuses."""
+"""Placing, closing, cancelling and changing orders: successes and rejections."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal as D
@@ -11,36 +11,36 @@ from brokers.dwx.parse import magic_of
 from brokers.types import OrderRequest, OrderType, ReportKind, Side, TimeInForce
 from common.clocks import machine_time
 from common.reason_codes import Code
-from tests.dwx.factories import Owner, raises_outcome, run
+from tests.dwx.factories import Account, raises_outcome, run
 from tests.fakes.dwx.terminal import Terminal
 
 
-def test_a_market_order_is_filled_with_its_levels_and_found_again(owner: Owner) -> None:
-    request = owner.order("12000", stop_loss=D("1.09"), take_profit=D("1.12"))
-    [told] = owner.submit(request)
+def test_market_order_is_filled_with_levels_and_found(account: Account) -> None:
+    request = account.order("12000", stop_loss=D("1.09"), take_profit=D("1.12"))
+    [report] = account.submit(request)
     magic = magic_of(request.client_order_id)
-    assert owner.terminal.commands()[1:] == [
+    assert account.terminal.commands()[1:] == [
         ["OPEN_ORDER", f"EURUSD,buy,0.12,0,1.09000,1.12000,{magic},{request.client_order_id},0"],
     ]
-    [placed] = owner.terminal.journal()
+    [placed] = account.terminal.journal()
     assert (placed["symbol"], placed["lots"], placed["type"]) == ("EURUSD", 0.12, "buy")
     assert (placed["sl"], placed["tp"]) == (1.09, 1.12)
     assert placed["comment"] == request.client_order_id
-    assert told.kind is ReportKind.FILLED
-    assert told.client_order_id == request.client_order_id
-    assert told.broker_position_id == told.broker_order_id == "1001"
-    [fill] = told.fills
+    assert report.kind is ReportKind.FILLED
+    assert report.client_order_id == request.client_order_id
+    assert report.broker_position_id == report.broker_order_id == "1001"
+    [fill] = report.fills
     assert (fill.broker_fill_id, fill.quantity, fill.price) == ("1001:in", D(12000), D("1.1001"))
     assert abs(fill.time - datetime.now(UTC)) < timedelta(seconds=30)  # not the server's UTC+2
-    assert owner.find(request.client_order_id) == [told]
-    [position] = owner.positions()
+    assert account.find(request.client_order_id) == [report]
+    [position] = account.positions()
     assert (position.broker_position_id, position.quantity) == ("1001", D(12000))
     assert (position.stop_loss, position.take_profit) == (D("1.09"), D("1.12"))
     assert position.client_order_id == request.client_order_id
 
 
 @pytest.mark.parametrize(
-    ("side", "order_type", "price", "word"),
+    ("side", "order_type", "price", "ticket_type"),
     [
         (Side.BUY, OrderType.LIMIT, "1.05", "buylimit"),
         (Side.SELL, OrderType.LIMIT, "1.15", "selllimit"),
@@ -48,121 +48,128 @@ def test_a_market_order_is_filled_with_its_levels_and_found_again(owner: Owner) 
         (Side.SELL, OrderType.STOP, "1.05", "sellstop"),
     ],
 )
-def test_waiting_orders(
-    owner: Owner, side: Side, order_type: OrderType, price: str, word: str
+def test_working_orders_are_accepted_and_filled(
+    account: Account, side: Side, order_type: OrderType, price: str, ticket_type: str
 ) -> None:
     name = "limit_price" if order_type is OrderType.LIMIT else "stop_price"
-    said: dict[str, Any] = {name: D(price)}
-    told = owner.buy(side=side, order_type=order_type, **said)
-    assert (told.kind, told.fills) == (ReportKind.ACCEPTED, ())
-    assert [one["type"] for one in owner.terminal.journal()] == [word]
-    [waits] = run(owner.adapter.open_orders(owner.spec))
-    assert (waits.side, waits.order_type, waits.quantity) == (side, order_type, D(10000))
-    assert getattr(waits, name) == D(price)
-    assert waits.client_order_id == told.client_order_id
-    assert owner.positions() == []
-    owner.terminal.simulate("trigger", ticket=1001)
-    [filled] = owner.find(told.client_order_id) or []
-    assert (filled.kind, filled.broker_order_id) == (ReportKind.FILLED, told.broker_order_id)
+    fields: dict[str, Any] = {name: D(price)}
+    order = account.buy(side=side, order_type=order_type, **fields)
+    assert (order.kind, order.fills) == (ReportKind.ACCEPTED, ())
+    assert [one["type"] for one in account.terminal.journal()] == [ticket_type]
+    [open_order] = run(account.adapter.open_orders(account.spec))
+    assert (open_order.side, open_order.order_type, open_order.quantity) == (
+        side,
+        order_type,
+        D(10000),
+    )
+    assert getattr(open_order, name) == D(price)
+    assert open_order.client_order_id == order.client_order_id
+    assert account.positions() == []
+    account.terminal.simulate("trigger", ticket=1001)
+    [filled] = account.find(order.client_order_id) or []
+    assert (filled.kind, filled.broker_order_id) == (ReportKind.FILLED, order.broker_order_id)
 
 
-def test_a_waiting_order_is_cancelled_once(owner: Owner) -> None:
-    told = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    [cancelled] = owner.cancel(told)
+def test_working_order_is_cancelled_once(account: Account) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    [cancelled] = account.cancel(order)
     assert cancelled.kind is ReportKind.CANCELLED
-    assert owner.terminal.open_tickets() == {}
-    assert [one.kind for one in owner.cancel(told)] == [ReportKind.CANCELLED]
-    assert len(owner.terminal.journal("delete")) == 1
+    assert account.terminal.open_tickets() == {}
+    assert [one.kind for one in account.cancel(order)] == [ReportKind.CANCELLED]
+    assert len(account.terminal.journal("delete")) == 1
 
 
-def test_a_cancel_that_the_broker_refuses(owner: Owner) -> None:
-    told = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner.terminal.fault(error="market is closed")
-    [refused] = owner.cancel(told)
+def test_cancel_refused_by_broker_is_reported(account: Account) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    account.terminal.fault(error="market is closed")
+    [refused] = account.cancel(order)
     assert (refused.kind, refused.code) == (ReportKind.CANCEL_REFUSED, Code.MARKET_CLOSED)
-    assert list(owner.terminal.open_tickets()) == ["1001"]
+    assert list(account.terminal.open_tickets()) == ["1001"]
 
 
-def test_a_cancel_that_comes_after_the_fill_closes_nothing(owner: Owner) -> None:
-    told = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner.terminal.fault(filled_first=True)
-    reports = owner.cancel(told)
+def test_cancel_after_fill_closes_nothing(account: Account) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    account.terminal.fault(filled_first=True)
+    reports = account.cancel(order)
     assert [one.kind for one in reports] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
-    assert owner.terminal.open_tickets()["1001"]["lots"] == 0.1
-    assert owner.terminal.journal("close") == []
+    assert account.terminal.open_tickets()["1001"]["lots"] == 0.1
+    assert account.terminal.journal("close") == []
 
 
-def test_an_expired_order_is_told_as_such(owner: Owner) -> None:
-    told = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
-    owner.terminal.simulate("end", ticket=1001, mark="[expiration]")
-    owner.terminal.fault(rewrite_comment="")
-    [ended] = owner.find(told.client_order_id) or []
+def test_expired_order_is_reported(account: Account) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+    account.terminal.simulate("end", ticket=1001, mark="[expiration]")
+    account.terminal.fault(rewrite_comment="")
+    [ended] = account.find(order.client_order_id) or []
     assert ended.kind is ReportKind.EXPIRED
 
 
-def test_levels_are_moved_and_taken_away(owner: Owner) -> None:
-    position = owner.buy().broker_position_id
-    [moved] = owner.modify(position, "1.08", "1.13")
+def test_levels_are_changed_and_removed(account: Account) -> None:
+    position = account.buy().broker_position_id
+    [moved] = account.modify(position, "1.08", "1.13")
     assert (moved.kind, moved.stop_loss, moved.take_profit) == (
         ReportKind.LEVELS, D("1.08"), D("1.13"),
     )  # fmt: skip
-    [same] = owner.modify(position, "1.08", "1.13")  # MT4 says "no error", and means no change
+    [same] = account.modify(position, "1.08", "1.13")  # MT4 reports "no error" if nothing changes
     assert same == moved
-    [none] = owner.modify(position, None)
+    [none] = account.modify(position, None)
     assert (none.stop_loss, none.take_profit) == (None, None)
-    assert owner.terminal.open_tickets()["1001"]["sl"] == 0
+    assert account.terminal.open_tickets()["1001"]["sl"] == 0
 
 
-def test_levels_of_what_is_gone(owner: Owner) -> None:
-    position = owner.buy().broker_position_id
-    owner.terminal.simulate("end", ticket=1001, mark="[sl]")
+def test_level_change_of_closed_position_is_rejected(account: Account) -> None:
+    position = account.buy().broker_position_id
+    account.terminal.simulate("end", ticket=1001, mark="[sl]")
     with raises_outcome(Rejected, Code.NO_POSITION):
-        owner.modify(position, "1.08")
+        account.modify(position, "1.08")
 
 
-def test_closing_whole(owner: Owner) -> None:
-    entry = owner.buy()
-    request = owner.exit(entry.broker_position_id)
-    [told] = owner.submit(request)
-    assert (told.kind, told.client_order_id) == (ReportKind.FILLED, request.client_order_id)
-    assert told.close_cause is None
-    assert told.broker_position_id == entry.broker_position_id
-    [fill] = told.fills
+def test_exit_closes_whole_position(account: Account) -> None:
+    entry = account.buy()
+    request = account.exit(entry.broker_position_id)
+    [report] = account.submit(request)
+    assert (report.kind, report.client_order_id) == (ReportKind.FILLED, request.client_order_id)
+    assert report.close_cause is None
+    assert report.broker_position_id == entry.broker_position_id
+    [fill] = report.fills
     assert (fill.broker_fill_id, fill.quantity, fill.price) == ("1001:out", D(10000), D("1.1"))
     assert fill.commission == D("0.70")
-    assert owner.positions() == []
-    assert owner.find(request.client_order_id) == [told]
+    assert account.positions() == []
+    assert account.find(request.client_order_id) == [report]
 
 
 @pytest.mark.parametrize("no_from", [False, True])
-def test_parts_keep_the_position_whatever_ticket_is_left(owner: Owner, no_from: bool) -> None:
-    owner.terminal.fault(no_from=no_from)
-    entry = owner.buy("10000")
-    first = owner.submit(owner.exit(entry.broker_position_id, "4000"))
-    assert list(owner.terminal.open_tickets()) == ["1002"]
-    [left] = owner.positions()
-    assert (left.broker_position_id, left.quantity) == (entry.broker_position_id, D(6000))
-    assert left.client_order_id == entry.client_order_id
-    second = owner.submit(owner.exit(entry.broker_position_id, "1000"))
-    owner.modify(entry.broker_position_id, "1.07")
-    assert owner.terminal.open_tickets()["1003"]["sl"] == 1.07
-    third = owner.submit(owner.exit(entry.broker_position_id, "5000"))
-    out = [told.fills[0] for [told] in (first, second, third)]
-    assert [(one.broker_fill_id, one.quantity) for one in out] == [
+def test_partial_exits_keep_position_id(account: Account, no_from: bool) -> None:
+    account.terminal.fault(no_from=no_from)
+    entry = account.buy("10000")
+    first = account.submit(account.exit(entry.broker_position_id, "4000"))
+    assert list(account.terminal.open_tickets()) == ["1002"]
+    [position] = account.positions()
+    assert (position.broker_position_id, position.quantity) == (entry.broker_position_id, D(6000))
+    assert position.client_order_id == entry.client_order_id
+    second = account.submit(account.exit(entry.broker_position_id, "1000"))
+    account.modify(entry.broker_position_id, "1.07")
+    assert account.terminal.open_tickets()["1003"]["sl"] == 1.07
+    third = account.submit(account.exit(entry.broker_position_id, "5000"))
+    exit_fills = [report.fills[0] for [report] in (first, second, third)]
+    assert [(one.broker_fill_id, one.quantity) for one in exit_fills] == [
         ("1001:out", D(4000)), ("1002:out", D(1000)), ("1003:out", D(5000)),
     ]  # fmt: skip
-    owner.restart()
-    [whole] = owner.find(entry.client_order_id) or []
-    assert (whole.fills[0].broker_fill_id, whole.fills[0].quantity) == ("1001:in", D(10000))
+    account.restart()
+    [found_entry] = account.find(entry.client_order_id) or []
+    assert (found_entry.fills[0].broker_fill_id, found_entry.fills[0].quantity) == (
+        "1001:in",
+        D(10000),
+    )
 
 
-def test_a_part_is_traced_by_a_process_that_never_saw_the_first_ticket(owner: Owner) -> None:
-    entry = owner.buy("10000")
-    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
-    owner.terminal.simulate("end", ticket=1002, mark="", lots=0.01)
-    owner.restart()
-    [left] = owner.positions()
-    assert (left.broker_position_id, left.quantity) == (entry.broker_position_id, D(5000))
+def test_new_process_traces_remainder_to_first_ticket(account: Account) -> None:
+    entry = account.buy("10000")
+    account.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
+    account.terminal.simulate("end", ticket=1002, mark="", lots=0.01)
+    account.restart()
+    [position] = account.positions()
+    assert (position.broker_position_id, position.quantity) == (entry.broker_position_id, D(5000))
 
 
 @pytest.mark.parametrize(
@@ -179,53 +186,55 @@ def test_a_part_is_traced_by_a_process_that_never_saw_the_first_ticket(owner: Ow
         ("longs are not allowed in the expert properties", Rejected, Code.SIDE_NOT_ALLOWED),
     ],
 )
-def test_refusals(owner: Owner, error: str, outcome: Any, code: Code) -> None:
-    owner.terminal.fault(error=error)
-    request = owner.order()
+def test_broker_errors_have_outcome_and_code(
+    account: Account, error: str, outcome: Any, code: Code
+) -> None:
+    account.terminal.fault(error=error)
+    request = account.order()
     with raises_outcome(outcome, code) as caught:
-        owner.submit(request)
+        account.submit(request)
     assert error in caught[0].detail
-    assert owner.find(request.client_order_id) is None
-    assert owner.terminal.journal() == []
+    assert account.find(request.client_order_id) is None
+    assert account.terminal.journal() == []
 
 
-def test_a_refused_exit_leaves_the_position(owner: Owner) -> None:
-    entry = owner.buy()
-    owner.terminal.fault(error="market is closed")
-    request = owner.exit(entry.broker_position_id)
+def test_rejected_exit_leaves_the_position(account: Account) -> None:
+    entry = account.buy()
+    account.terminal.fault(error="market is closed")
+    request = account.exit(entry.broker_position_id)
     with raises_outcome(Rejected, Code.MARKET_CLOSED):
-        owner.submit(request)
-    assert owner.find(request.client_order_id) is None
-    owner.terminal.fault()
-    owner.terminal.simulate("end", ticket=1001, mark="")  # by hand: no exit of ours has done it
-    assert owner.find(request.client_order_id) is None
+        account.submit(request)
+    assert account.find(request.client_order_id) is None
+    account.terminal.fault()
+    account.terminal.simulate("end", ticket=1001, mark="")  # by hand, not by our exit
+    assert account.find(request.client_order_id) is None
 
 
-def test_an_exit_that_comes_after_the_stop(owner: Owner) -> None:
-    entry = owner.buy()
-    owner.terminal.fault(stopped_first="[sl]")
-    request = owner.exit(entry.broker_position_id)
+def test_exit_after_stop_is_rejected(account: Account) -> None:
+    entry = account.buy()
+    account.terminal.fault(stopped_first="[sl]")
+    request = account.exit(entry.broker_position_id)
     with raises_outcome(Rejected, Code.NO_POSITION):
-        owner.submit(request)
-    assert owner.find(request.client_order_id) is None
-    assert len(owner.terminal.journal("close")) == 1
+        account.submit(request)
+    assert account.find(request.client_order_id) is None
+    assert len(account.terminal.journal("close")) == 1
 
 
-def test_limits_of_the_expert_advisor_say_how_to_raise_them(owner: Owner) -> None:
-    owner.terminal.close()
-    owner.terminal.set_inputs(MaximumOrders=1, MaximumLotSize=0.05)
-    owner.terminal.start()
+def test_limits_of_expert_advisor_have_a_hint(account: Account) -> None:
+    account.terminal.close()
+    account.terminal.set_inputs(MaximumOrders=1, MaximumLotSize=0.05)
+    account.terminal.start()
     with raises_outcome(Rejected, Code.TERMINAL_LIMIT) as caught:
-        owner.buy("10000")
+        account.buy("10000")
     assert "MaximumLotSize (0.05)" in caught[0].detail
     assert "MaximumLotSize" in caught[0].code.hint
-    owner.buy("5000")
+    account.buy("5000")
     with raises_outcome(Rejected, Code.TERMINAL_LIMIT):
-        owner.buy("1000")
+        account.buy("1000")
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("fields", "code"),
     [
         ({"quantity": "10500"}, Code.VOLUME_INVALID),
         ({"symbol": "DAX"}, Code.UNKNOWN_SYMBOL_AT_BROKER),
@@ -238,55 +247,55 @@ def test_limits_of_the_expert_advisor_say_how_to_raise_them(owner: Owner) -> Non
         ({"client_order_id": "a,b"}, Code.REJECTED_BY_BROKER),
     ],
 )
-def test_what_cannot_be_placed(owner: Owner, said: dict[str, Any], code: Code) -> None:
+def test_invalid_orders_are_rejected(account: Account, fields: dict[str, Any], code: Code) -> None:
     with raises_outcome(Rejected, code):
-        owner.buy(**said)
-    assert owner.terminal.journal() == []
+        account.buy(**fields)
+    assert account.terminal.journal() == []
 
 
 @pytest.mark.parametrize(
-    "said", [{"quantity": "20000"}, {"side": Side.BUY}, {"broker_position_id": "9"},
+    "fields", [{"quantity": "20000"}, {"side": Side.BUY}, {"broker_position_id": "9"},
              {"order_type": OrderType.LIMIT, "limit_price": D(1)}],
 )  # fmt: skip
-def test_an_exit_never_opens(owner: Owner, said: dict[str, Any]) -> None:
-    entry = owner.buy()
+def test_invalid_exit_never_opens_a_position(account: Account, fields: dict[str, Any]) -> None:
+    entry = account.buy()
     with raises_outcome(Rejected):
-        owner.submit(owner.exit(entry.broker_position_id, **said))
-    assert len(owner.terminal.journal()) == 1
-    assert owner.terminal.open_tickets()["1001"]["lots"] == 0.1
+        account.submit(account.exit(entry.broker_position_id, **fields))
+    assert len(account.terminal.journal()) == 1
+    assert account.terminal.open_tickets()["1001"]["lots"] == 0.1
 
 
-def test_the_guard_stands_right_before_the_write(owner: Owner) -> None:
-    seen = []
+def test_guard_runs_right_before_the_write(account: Account) -> None:
+    prepared = []
 
     def guard(request: OrderRequest) -> None:
-        ready = owner.terminal.folder.glob("fillcast/next-*.txt")
-        seen.append([one.read_text().split(",")[7] for one in ready])
+        paths = account.terminal.folder.glob("fillcast/next-*.txt")
+        prepared.append([one.read_text().split(",")[7] for one in paths])
         raise NotSent(Code.KILL_SWITCH)
 
-    request = owner.order()
+    request = account.order()
     with raises_outcome(NotSent, Code.KILL_SWITCH):
-        owner.submit(request, guard)
-    assert seen == [[request.client_order_id]]  # all is ready: only the rename is left
-    assert "OPEN_ORDER" not in [command for command, _ in owner.terminal.commands()]
-    assert owner.find(request.client_order_id) is None
+        account.submit(request, guard)
+    assert prepared == [[request.client_order_id]]  # the file is ready: only the rename remains
+    assert "OPEN_ORDER" not in [command for command, _ in account.terminal.commands()]
+    assert account.find(request.client_order_id) is None
 
 
-def test_what_a_call_that_was_given_up_left_behind_is_removed(owner: Owner) -> None:
-    owner.buy()
-    own = owner.terminal.folder / "fillcast"
-    (own / "next-7.txt").write_text("<:7|OPEN_ORDER|half")  # its thread ended after it
-    owner.buy()
-    assert list(own.glob("next-*.txt")) == []
-    assert len(owner.terminal.journal()) == 2
+def test_file_of_abandoned_call_is_removed(account: Account) -> None:
+    account.buy()
+    folder = account.terminal.folder / "fillcast"
+    (folder / "next-7.txt").write_text("<:7|OPEN_ORDER|half")  # of a call whose thread ended
+    account.buy()
+    assert list(folder.glob("next-*.txt")) == []
+    assert len(account.terminal.journal()) == 2
 
 
-def test_what_is_past_its_deadline_does_not_leave(owner: Owner, terminal: Terminal) -> None:
-    waiting = owner.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
+def test_call_after_its_deadline_is_not_sent(account: Account, terminal: Terminal) -> None:
+    order = account.buy(order_type=OrderType.LIMIT, limit_price=D("1.05"))
     with raises_outcome(NotSent, Code.SEND_DEADLINE):
-        owner.cancel(waiting, send_by=machine_time() - 1)
+        account.cancel(order, send_by=machine_time() - 1)
     with raises_outcome(NotSent, Code.SEND_DEADLINE):
-        owner.modify(
-            "", "1.01", client_order_id=waiting.client_order_id, send_by=machine_time() - 1
+        account.modify(
+            "", "1.01", client_order_id=order.client_order_id, send_by=machine_time() - 1
         )
     assert terminal.commands()[-1][0] == "OPEN_ORDER"

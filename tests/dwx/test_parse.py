@@ -1,4 +1,4 @@
-"""The expert advisor's words into ours, without a terminal."""
+"""Parsing the files of the expert advisor."""
 
 import json
 from datetime import datetime
@@ -14,17 +14,17 @@ from brokers.types import CloseCause, OrderType, Side
 from tests.dwx.file_samples import ACCOUNT, CID, ORDER, closed, orders, ticket
 
 
-def test_an_open_position() -> None:
-    found = ticket()
-    assert (found.number, found.symbol, found.lots) == (5, "EURUSD", D("0.1"))
-    assert (found.side, found.order_type, found.is_position) == (Side.BUY, OrderType.MARKET, True)
-    assert (found.price, found.stop_loss, found.take_profit) == (D("1.1001"), D("1.09"), None)
-    assert found.opened_at == datetime(2026, 11, 20, 17, 57, 12)  # noqa: DTZ001
-    assert (found.commission, found.closed_at) == (D("-0.7"), None)
+def test_open_position_is_parsed() -> None:
+    entry = ticket()
+    assert (entry.number, entry.symbol, entry.lots) == (5, "EURUSD", D("0.1"))
+    assert (entry.side, entry.order_type, entry.is_position) == (Side.BUY, OrderType.MARKET, True)
+    assert (entry.price, entry.stop_loss, entry.take_profit) == (D("1.1001"), D("1.09"), None)
+    assert entry.opened_at == datetime(2026, 11, 20, 17, 57, 12)  # noqa: DTZ001
+    assert (entry.commission, entry.closed_at) == (D("-0.7"), None)
     assert not ticket(type="sellstop").is_position
 
 
-def test_an_account() -> None:
+def test_account_is_parsed() -> None:
     account = parse.snapshot(orders()).account
     assert (account.number, account.currency, account.leverage) == ("4711", "USD", D(100))
     assert (account.balance, account.equity, account.free_margin) == (D(2), D(3), D("1.5"))
@@ -38,28 +38,28 @@ def test_an_account() -> None:
         b'{"account_info": {"equity": -nan}}', b"\xff\xfe{",
     ],
 )  # fmt: skip
-def test_what_is_not_an_orders_file(raw: bytes) -> None:
+def test_malformed_orders_file_is_refused(raw: bytes) -> None:
     with pytest.raises(MalformedError):
         parse.snapshot(raw)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "cp1252", "utf-16", "utf-8-sig"])
-def test_code_pages(encoding: str) -> None:
+def test_messages_are_read_in_any_encoding(encoding: str) -> None:
     raw = json.dumps({"1": {"type": "INFO", "message": "Zoé"}}, ensure_ascii=False).encode(encoding)
     assert parse.messages(raw) == [Message(1, "", "Zoé")]
 
 
-def test_an_orders_file_of_metatrader_5() -> None:
+def test_orders_file_of_metatrader_5_is_refused() -> None:
     order = {key: value for key, value in ORDER.items() if key != "commission"}
     raw = json.dumps({"account_info": ACCOUNT, "orders": {"5": order}}).encode()
     with pytest.raises(MalformedError, match="MetaTrader 5"):
         parse.snapshot(raw)
 
 
-def test_a_history() -> None:
-    found = closed(comment="to #6")
-    assert (found.close_price, found.remainder, found.origin) == (D("1.1"), 6, None)
-    assert found.closed_at == datetime(2026, 11, 20, 18)  # noqa: DTZ001
+def test_history_is_parsed() -> None:
+    past = closed(comment="to #6")
+    assert (past.close_price, past.remainder, past.origin) == (D("1.1"), 6, None)
+    assert past.closed_at == datetime(2026, 11, 20, 18)  # noqa: DTZ001
     assert (
         parse.history(TerminalHistory(), b'{"7": {"type": "unknown", "comment": "Deposit"}}') == ()
     )
@@ -70,7 +70,7 @@ def test_a_history() -> None:
         parse.history(TerminalHistory(), b'{"7": {"deal_price": 1.1}}')
 
 
-def test_messages_in_their_order() -> None:
+def test_messages_are_sorted() -> None:
     raw = {
         "20": {"type": "ERROR", "time": "", "error_type": "OPEN_ORDER", "description": "d"},
         "3": {
@@ -82,14 +82,14 @@ def test_messages_in_their_order() -> None:
     first, second = parse.messages(json.dumps(raw).encode())
     assert (first.key, first.kind) == (3, "")
     assert (second.kind, second.text) == ("OPEN_ORDER", "d")
-    for bad in (b'{"x": {"type": "INFO", "message": ""}}', b'{"1": {}}', b'{"1": 4}'):
+    for malformed in (b'{"x": {"type": "INFO", "message": ""}}', b'{"1": {}}', b'{"1": 4}'):
         with pytest.raises(MalformedError):
-            parse.messages(bad)
+            parse.messages(malformed)
 
 
-def test_prices_and_names() -> None:
-    found = market_data_file.prices(b'{"EURUSD": {"bid": 1.1, "ask": 1.2}}')
-    assert found == {"EURUSD": (D("1.1"), D("1.2"))}
+def test_prices_and_refused_symbols_are_parsed() -> None:
+    prices = market_data_file.prices(b'{"EURUSD": {"bid": 1.1, "ask": 1.2}}')
+    assert prices == {"EURUSD": (D("1.1"), D("1.2"))}
     for raw in (b'{"EURUSD": {"bid": 1}}', b'{"EURUSD": 5}', b'{"EURUSD": {"bid": "x", "ask": 1}}'):
         with pytest.raises(MalformedError):
             market_data_file.prices(raw)
@@ -97,7 +97,7 @@ def test_prices_and_names() -> None:
     assert codes.refused_symbols(Message(1, "SUBSCRIBE_SYMBOL", text)) == ["A", "B.m"]
 
 
-def test_tick_values() -> None:
+def test_tick_values_are_parsed() -> None:
     assert market_data_file.tick_values(b'{"EURUSD": {"bid": 1, "tick_value": 1.00000}}') == {
         "EURUSD": 1
     }
@@ -105,22 +105,22 @@ def test_tick_values() -> None:
         market_data_file.tick_values(b'{"EURUSD": {}}')
 
 
-def test_limits_in_words() -> None:
+def test_limits_are_read_from_text() -> None:
     text = "Lot size out of range (min: 0.010000, max: 100.000000): 0.000000"
     assert codes.stated_limits(Message(1, "", text)) == (D("0.01"), D(100), D(0))
     text = "Number of orders (3) larger than or equal to MaximumOrders (1)."
     assert codes.stated_limits(Message(1, "", text)) == (D(3), D(1))
 
 
-def test_magic_numbers_are_positive_int32_and_of_the_whole_id() -> None:
-    found = {parse.magic_of(f"abc{number:015}") for number in range(20_000)}
-    assert len(found) >= 19_999
-    assert min(found) > 0
-    assert max(found) < 2**31
+def test_magic_numbers_are_positive_int32_of_the_whole_id() -> None:
+    magics = {parse.magic_of(f"abc{number:015}") for number in range(20_000)}
+    assert len(magics) >= 19_999
+    assert min(magics) > 0
+    assert max(magics) < 2**31
     assert parse.magic_of(CID) != parse.magic_of(CID[:-1] + "1")  # attempts differ
 
 
-def test_whose_ticket_it_is() -> None:
+def test_client_order_id_of_ticket() -> None:
     other = parse.magic_of("x")
     assert parse.client_order_id_of(ticket(), {}) == CID
     assert parse.client_order_id_of(ticket(comment="from #4"), {parse.magic_of(CID): CID}) == CID
@@ -137,7 +137,7 @@ def test_whose_ticket_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "cause"),
+    ("fields", "cause"),
     [
         ({"comment": f"{CID}[sl]"}, CloseCause.STOP_LOSS),
         ({"comment": "[tp 1.12]"}, CloseCause.TAKE_PROFIT),
@@ -146,11 +146,11 @@ def test_whose_ticket_it_is() -> None:
         ({}, CloseCause.EXTERNAL),
     ],
 )
-def test_causes(said: dict[str, Any], cause: CloseCause) -> None:
-    assert parse.cause_of(closed(**said)) is cause
+def test_close_cause_of_ticket(fields: dict[str, Any], cause: CloseCause) -> None:
+    assert parse.cause_of(closed(**fields)) is cause
 
 
-def test_prices_are_one_as_far_as_five_decimals_show() -> None:
+def test_prices_are_compared_to_five_decimals() -> None:
     assert parse.is_same_price(D("1.1"), D("1.100004"))
     assert not parse.is_same_price(D("1.1"), D("1.10001"))
     assert parse.is_same_price(None, None)

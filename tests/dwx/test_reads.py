@@ -1,4 +1,4 @@
-"""What is learned by asking: account, fills, exits that others made, the connection test."""
+"""Reads: account, fills, external exits, the connection test."""
 
 import asyncio
 import json
@@ -25,39 +25,43 @@ from brokers.types import (
     ReportKind,
 )
 from common.reason_codes import Code
-from tests.dwx.factories import Owner, raises_outcome, run
+from tests.dwx.factories import Account, raises_outcome, run
 from tests.fakes.dwx.terminal import Terminal, until
 
 AN_HOUR_AGO = datetime.now(UTC) - timedelta(hours=1)
 
 
-def fills(owner: Owner, since: datetime = AN_HOUR_AGO) -> list[OrderReport]:
-    return run(owner.adapter.fills_since(owner.spec, since))
+def fills(account: Account, since: datetime = AN_HOUR_AGO) -> list[OrderReport]:
+    return run(account.adapter.fills_since(account.spec, since))
 
 
-def checks(owner: Owner) -> dict[str, Check]:
-    return {one.name: one for one in run(owner.adapter.test(owner.spec))}
+def checks(account: Account) -> dict[str, Check]:
+    return {check.name: check for check in run(account.adapter.test(account.spec))}
 
 
-def test_the_account(owner: Owner) -> None:
-    state = run(owner.adapter.account(owner.spec))
+def test_account_is_read(account: Account) -> None:
+    state = run(account.adapter.account(account.spec))
     assert (state.account, state.currency, state.leverage) == ("4711", "USD", D(100))
     assert (state.balance, state.margin_used, state.free_margin) == (D(10000), D(100), D(9900))
     assert state.position_mode is PositionMode.HEDGING
-    assert run(owner.adapter.events(10)) == []
-    assert run(owner.adapter.clock()) is None
-    run(owner.adapter.acknowledge([]))
+    assert run(account.adapter.events(10)) == []
+    assert run(account.adapter.clock()) is None
+    run(account.adapter.acknowledge([]))
 
 
-def test_what_it_can_do(owner: Owner) -> None:
-    can = owner.adapter.capabilities(owner.spec)
-    assert (can.exit_safety, can.event_stream, can.session) == (ExitSafety.TICKET, True, True)
-    assert can.lookup_horizon == can.fills_horizon == timedelta(days=90)
-    owner.change_settings(history_days=7)
-    assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=7)
-    owner.change_settings(history_days="many")
-    assert owner.adapter.capabilities(owner.spec).lookup_horizon == timedelta(days=90)
-    assert owner.adapter.instrument_book(owner.spec) == "mt4:alice"
+def test_capabilities_follow_settings(account: Account) -> None:
+    capabilities = account.adapter.capabilities(account.spec)
+    assert (capabilities.exit_safety, capabilities.event_stream, capabilities.session) == (
+        ExitSafety.TICKET,
+        True,
+        True,
+    )
+    assert capabilities.lookup_horizon == capabilities.fills_horizon == timedelta(days=90)
+    account.change_settings(history_days=7)
+    assert account.adapter.capabilities(account.spec).lookup_horizon == timedelta(days=7)
+    account.change_settings(history_days="many")
+    assert account.adapter.capabilities(account.spec).lookup_horizon == timedelta(days=90)
+    assert account.adapter.instrument_book(account.spec) == "mt4:alice"
 
 
 @pytest.mark.parametrize(
@@ -71,188 +75,193 @@ def test_what_it_can_do(owner: Owner) -> None:
         ("so: 48%", None, CloseCause.EXTERNAL),
     ],
 )
-def test_exits_that_others_made(
-    owner: Owner, mark: str, at: float | None, cause: CloseCause
+def test_external_exits_are_reported(
+    account: Account, mark: str, at: float | None, cause: CloseCause
 ) -> None:
-    entry = owner.buy(stop_loss=D("1.09"), take_profit=D("1.12"))
-    owner.terminal.simulate("end", ticket=1001, mark=mark, at=at)
-    entered, left = fills(owner)
-    assert entered.fills == entry.fills
-    assert entered.client_order_id == left.client_order_id == entry.client_order_id
-    assert (left.kind, left.close_cause) == (ReportKind.FILLED, cause)
-    assert left.broker_position_id == entry.broker_position_id
-    assert left.broker_order_id
-    assert (left.fills[0].broker_fill_id, left.fills[0].quantity) == ("1001:out", D(10000))
+    entry = account.buy(stop_loss=D("1.09"), take_profit=D("1.12"))
+    account.terminal.simulate("end", ticket=1001, mark=mark, at=at)
+    entry_report, exit_report = fills(account)
+    assert entry_report.fills == entry.fills
+    assert entry_report.client_order_id == exit_report.client_order_id == entry.client_order_id
+    assert (exit_report.kind, exit_report.close_cause) == (ReportKind.FILLED, cause)
+    assert exit_report.broker_position_id == entry.broker_position_id
+    assert exit_report.broker_order_id
+    assert (exit_report.fills[0].broker_fill_id, exit_report.fills[0].quantity) == (
+        "1001:out",
+        D(10000),
+    )
 
 
-def test_fills_are_told_alike_everywhere(owner: Owner) -> None:
-    entry = owner.buy()
-    [part] = owner.submit(owner.exit(entry.broker_position_id, "4000"))
-    owner.terminal.simulate("end", ticket=1002, mark="[tp]", lots=0.01)
-    owner.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy", comment="by hand")
-    owner.restart()
-    told = fills(owner)
-    ids = {one.fills[0].broker_fill_id: one for one in told}
-    assert sorted(ids) == ["1001:in", "1001:out", "1002:out", "1004:in"]
-    assert ids["1001:in"].fills == entry.fills
-    assert ids["1001:out"] == part
-    assert ids["1002:out"].client_order_id == entry.client_order_id
-    assert ids["1002:out"].close_cause is CloseCause.TAKE_PROFIT
-    assert ids["1002:out"].broker_position_id == entry.broker_position_id
-    assert ids["1004:in"].client_order_id == ""
-    assert fills(owner, datetime.now(UTC) + timedelta(hours=1)) == []
+def test_fills_are_equal_in_all_reads(account: Account) -> None:
+    entry = account.buy()
+    [part] = account.submit(account.exit(entry.broker_position_id, "4000"))
+    account.terminal.simulate("end", ticket=1002, mark="[tp]", lots=0.01)
+    account.terminal.simulate("order", symbol="EURUSD", lots=0.3, type="buy", comment="by hand")
+    account.restart()
+    reports = fills(account)
+    by_fill_id = {one.fills[0].broker_fill_id: one for one in reports}
+    assert sorted(by_fill_id) == ["1001:in", "1001:out", "1002:out", "1004:in"]
+    assert by_fill_id["1001:in"].fills == entry.fills
+    assert by_fill_id["1001:out"] == part
+    assert by_fill_id["1002:out"].client_order_id == entry.client_order_id
+    assert by_fill_id["1002:out"].close_cause is CloseCause.TAKE_PROFIT
+    assert by_fill_id["1002:out"].broker_position_id == entry.broker_position_id
+    assert by_fill_id["1004:in"].client_order_id == ""
+    assert fills(account, datetime.now(UTC) + timedelta(hours=1)) == []
 
 
-def test_what_is_not_ours_is_told_too(owner: Owner) -> None:
-    owner.terminal.simulate("order", symbol="DAX", lots=0.3, type="sell", comment="index", magic=5)
-    owner.terminal.simulate("order", symbol="EURUSD", lots=0.2, type="buystop", comment="x")
-    [index] = owner.positions()
+def test_tickets_of_others_are_read(account: Account) -> None:
+    account.terminal.simulate(
+        "order", symbol="DAX", lots=0.3, type="sell", comment="index", magic=5
+    )
+    account.terminal.simulate("order", symbol="EURUSD", lots=0.2, type="buystop", comment="x")
+    [index] = account.positions()
     assert (index.symbol, index.quantity, index.client_order_id) == ("DAX", D("0.3"), "")
-    [waits] = run(owner.adapter.open_orders(owner.spec))
-    assert (waits.order_type, waits.client_order_id) == (OrderType.STOP, "")
-    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.1)
-    owner.restart()
-    [rest] = owner.positions()
+    [order] = run(account.adapter.open_orders(account.spec))
+    assert (order.order_type, order.client_order_id) == (OrderType.STOP, "")
+    account.terminal.simulate("end", ticket=1001, mark="", lots=0.1)
+    account.restart()
+    [rest] = account.positions()
     assert rest.quantity == D("0.2")
 
 
-def test_a_history_that_is_cut_is_no_answer(owner: Owner) -> None:
-    entry = owner.buy()
-    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
-    owner.terminal.fault(hide_history=True)
-    owner.restart()
+def test_incomplete_history_fails_calls(account: Account) -> None:
+    entry = account.buy()
+    account.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
+    account.terminal.fault(hide_history=True)
+    account.restart()
     with raises_outcome(ReadFailed) as caught:
-        owner.positions()
+        account.positions()
     assert "All History" in caught[0].detail
     with raises_outcome(NotSent):
-        owner.submit(owner.exit(entry.broker_position_id, "6000"))
+        account.submit(account.exit(entry.broker_position_id, "6000"))
     with raises_outcome(ReadFailed):
-        fills(owner)
-    owner.terminal.fault()
-    assert [one.broker_position_id for one in owner.positions()] == ["1001"]
+        fills(account)
+    account.terminal.fault()
+    assert [one.broker_position_id for one in account.positions()] == ["1001"]
 
 
-def test_lots_that_are_not_in_sight_are_no_smaller_fill(owner: Owner) -> None:
-    owner.terminal.fault(no_from=True)
-    entry = owner.buy()
-    owner.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
-    owner.terminal.fault(no_from=True, hide_history=True)
-    owner.restart()
+def test_missing_lots_do_not_reduce_a_fill(account: Account) -> None:
+    account.terminal.fault(no_from=True)
+    entry = account.buy()
+    account.terminal.simulate("end", ticket=1001, mark="", lots=0.04)
+    account.terminal.fault(no_from=True, hide_history=True)
+    account.restart()
     with raises_outcome(ReadFailed) as caught:
-        owner.find(entry.client_order_id)
+        account.find(entry.client_order_id)
     assert "more lots" in caught[0].detail
 
 
-def test_an_expert_advisor_that_does_not_tell(owner: Owner) -> None:
-    owner.terminal.fault(ignore_history_requests=True)
-    owner.shorten_timeouts("answer_seconds")
+def test_unanswered_history_request_fails(account: Account) -> None:
+    account.terminal.fault(ignore_history_requests=True)
+    account.shorten_timeouts("answer_seconds")
     with raises_outcome(ReadFailed):
-        fills(owner)
+        fills(account)
 
 
-def test_a_metatrader_5_is_refused_before_it_trades(owner: Owner) -> None:
-    owner.terminal.fault(deals=True)
+def test_metatrader_5_is_refused_before_any_trade(account: Account) -> None:
+    account.terminal.fault(deals=True)
     with raises_outcome(ReadFailed) as caught:
-        fills(owner)
+        fills(account)
     assert "MetaTrader 5" in caught[0].detail
     with raises_outcome(NotSent):
-        owner.buy()
-    assert owner.terminal.journal() == []
-    assert "MetaTrader 5" in checks(owner)["commands"].detail
+        account.buy()
+    assert account.terminal.journal() == []
+    assert "MetaTrader 5" in checks(account)["commands"].detail
 
 
-# ---- whose terminal -------------------------------------------------------------------------
+# ---- access to the terminal -----------------------------------------------------------------
 @pytest.mark.parametrize(
     "folder",
     ["", ".", "..", "../alice", "alice/../alice", "./alice", "alice/", "alice\\..", "/etc", "~",
      "alice\0", "alice\n", "\0", "ALICE ", "a" * 300, ".hidden", None, 5, ["alice"],
      "bob", "out", "inner", "itself", "loop"],
 )  # fmt: skip
-def test_names_that_are_not_a_folder_of_the_root(owner: Owner, folder: Any, tmp_path: Path) -> None:
+def test_folder_must_be_a_name_in_the_root(account: Account, folder: Any, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     (outside / "DWX").mkdir(parents=True)
-    for place in (outside, outside / "DWX", owner.root):
-        (place / "fillcast.key").write_text(Terminal.key)
-    (owner.root / "bob").mkdir()  # without a key it is nobody's
-    (owner.root / "out").symlink_to(outside)
-    (owner.root / "inner").mkdir()
-    (owner.root / "inner" / "DWX").symlink_to(outside / "DWX")
-    (owner.root / "itself").symlink_to(owner.root)
-    (owner.root / "loop").symlink_to(owner.root / "loop")
-    owner.change_settings(folder=folder)
+    for directory in (outside, outside / "DWX", account.root):
+        (directory / "fillcast.key").write_text(Terminal.key)
+    (account.root / "bob").mkdir()  # without a key no account may use it
+    (account.root / "out").symlink_to(outside)
+    (account.root / "inner").mkdir()
+    (account.root / "inner" / "DWX").symlink_to(outside / "DWX")
+    (account.root / "itself").symlink_to(account.root)
+    (account.root / "loop").symlink_to(account.root / "loop")
+    account.change_settings(folder=folder)
     with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
-        owner.positions()
+        account.positions()
     with raises_outcome(NotSent, Code.UNKNOWN_ACCOUNT):
-        owner.buy()
+        account.buy()
     assert not list(outside.rglob("DWX_*"))
     assert not list(outside.rglob("fillcast"))
-    assert checks(owner)["folder"].result is CheckResult.FAIL
+    assert checks(account)["folder"].result is CheckResult.FAIL
 
 
-def test_an_absolute_path_into_the_root_is_no_name(owner: Owner) -> None:
-    owner.change_settings(folder=str(owner.terminal.folder))
+def test_absolute_path_is_not_a_folder_name(account: Account) -> None:
+    account.change_settings(folder=str(account.terminal.folder))
     with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
-        owner.positions()
+        account.positions()
 
 
 @pytest.mark.parametrize("password", ["", "wrong", "é"])
-def test_the_key_is_asked_for(owner: Owner, password: str) -> None:
+def test_wrong_key_is_refused(account: Account, password: str) -> None:
     secret = {"password": password}
-    spec = ConnectionSpec("c1", "4711", settings=owner.spec.settings, credentials=secret)
+    spec = ConnectionSpec("c1", "4711", settings=account.spec.settings, credentials=secret)
     with raises_outcome(ReadFailed, Code.CREDENTIALS_REFUSED):
-        run(owner.adapter.account(spec))
-    (owner.terminal.folder / "fillcast.key").write_text("")
+        run(account.adapter.account(spec))
+    (account.terminal.folder / "fillcast.key").write_text("")
     with raises_outcome(ReadFailed, Code.CREDENTIALS_REFUSED):
-        run(owner.adapter.account(owner.spec))
+        run(account.adapter.account(account.spec))
 
 
-def test_the_root_is_the_operators(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FILLCAST_MT4_ROOT", str(owner.root))
-    assert run(create().account(owner.spec)).account == "4711"
+def test_root_comes_from_the_environment(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FILLCAST_MT4_ROOT", str(account.root))
+    assert run(create().account(account.spec)).account == "4711"
     monkeypatch.delenv("FILLCAST_MT4_ROOT")
     with raises_outcome(ReadFailed, Code.NOT_CONNECTED):
-        run(create().account(owner.spec))
+        run(create().account(account.spec))
 
 
-def test_another_account_is_logged_in(owner: Owner) -> None:
-    owner.buy()
-    owner.terminal.simulate("account", number="999")
-    for read in (owner.adapter.account, owner.adapter.positions):
+def test_other_login_fails_all_calls(account: Account) -> None:
+    account.buy()
+    account.terminal.simulate("account", number="999")
+    for read in (account.adapter.account, account.adapter.positions):
         with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
-            run(read(owner.spec))
+            run(read(account.spec))
     with raises_outcome(NotSent, Code.UNKNOWN_ACCOUNT):
-        owner.buy()
-    assert len(owner.terminal.journal()) == 1
-    assert checks(owner)["account"].result is CheckResult.FAIL
+        account.buy()
+    assert len(account.terminal.journal()) == 1
+    assert checks(account)["account"].result is CheckResult.FAIL
 
 
-def test_a_wrong_zone_is_said(owner: Owner) -> None:
-    owner.change_settings(server_zone="Mars/Olympus")
+def test_unknown_time_zone_is_reported(account: Account) -> None:
+    account.change_settings(server_zone="Mars/Olympus")
     with raises_outcome(ReadFailed) as caught:
-        owner.positions()
+        account.positions()
     assert "time zone" in caught[0].detail
 
 
 # ---- the connection test --------------------------------------------------------------------
-def test_a_good_connection(owner: Owner) -> None:
-    owner.terminal.close()
-    owner.terminal.set_inputs(MaximumOrders=100, MaximumLotSize=1000)
-    owner.terminal.start()
-    found = checks(owner)
+def test_good_connection_passes_its_test(account: Account) -> None:
+    account.terminal.close()
+    account.terminal.set_inputs(MaximumOrders=100, MaximumLotSize=1000)
+    account.terminal.start()
+    found = checks(account)
     assert {one.result for one in found.values()} == {CheckResult.OK}, found
     assert {"folder", "expert advisor", "account", "server time", "commands", "history"} <= {*found}
     assert found["EURUSD"].detail == "0.01 to 100 lots"
-    assert owner.terminal.journal() == []  # its questions traded nothing
+    assert account.terminal.journal() == []  # the test traded nothing
 
 
-def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
-    owner.terminal.close()
-    owner.terminal.set_inputs(MaximumOrders=1, MaximumLotSize=0.01)
-    owner.terminal.start()
-    owner.change_settings(
+def test_connection_test_warns_of_limits_and_wrong_symbols(account: Account) -> None:
+    account.terminal.close()
+    account.terminal.set_inputs(MaximumOrders=1, MaximumLotSize=0.01)
+    account.terminal.start()
+    account.change_settings(
         symbols={"EURUSD": {"contract_size": "1000"}, "GBPUSD": {}, "DAX": {}, "USDJPY": {}}
     )
-    found = checks(owner)
+    found = checks(account)
     assert found["EURUSD"].result is CheckResult.WARN
     assert "0.01" in found["EURUSD"].detail
     assert "MaximumLotSize" in found["EURUSD"].hint
@@ -260,22 +269,22 @@ def test_limits_and_symbols_that_will_bite(owner: Owner) -> None:
     assert "for the terminal it is 1" in found["EURUSD lot"].detail
     assert found["GBPUSD"].result is CheckResult.FAIL
     assert "contract_size" in found["DAX"].detail
-    owner.change_settings(symbols="EURUSD")
-    owner.buy("1000")
-    found = checks(owner)
+    account.change_settings(symbols="EURUSD")
+    account.buy("1000")
+    found = checks(account)
     assert "MaximumOrders" in found["EURUSD"].hint
-    assert len(owner.terminal.journal()) == 1
+    assert len(account.terminal.journal()) == 1
 
 
-def test_settings_that_name_no_symbol(owner: Owner) -> None:
+def test_settings_without_symbols_fail_connection_test(account: Account) -> None:
     for symbols in ("", 5, ["EUR,USD"], {"EURUSD": 5}):
-        owner.change_settings(symbols=symbols)
-        assert checks(owner)["symbols"].result is CheckResult.FAIL
-        assert run(owner.adapter.instruments(owner.spec)) == []
+        account.change_settings(symbols=symbols)
+        assert checks(account)["symbols"].result is CheckResult.FAIL
+        assert run(account.adapter.instruments(account.spec)) == []
 
 
-def test_instruments_in_base_units(owner: Owner) -> None:
-    euro, gold = run(owner.adapter.instruments(owner.spec))
+def test_instruments_are_in_base_units(account: Account) -> None:
+    euro, gold = run(account.adapter.instruments(account.spec))
     assert (euro.symbol, euro.pair, euro.digits, euro.pip) == ("EURUSD", "EUR/USD", 5, D("0.0001"))
     assert (euro.quantity_min, euro.quantity_step, euro.quantity_max) == (
         D(1000),
@@ -285,77 +294,77 @@ def test_instruments_in_base_units(owner: Owner) -> None:
     assert (gold.pair, gold.contract_size, gold.quantity_min) == ("XAU/USD", D(100), D(1))
 
 
-def test_a_clock_in_the_wrong_zone(owner: Owner) -> None:
-    owner.buy()
-    owner.change_settings(server_zone="UTC")
-    assert checks(owner)["server time"].result is CheckResult.FAIL
+def test_wrong_time_zone_fails_connection_test(account: Account) -> None:
+    account.buy()
+    account.change_settings(server_zone="UTC")
+    assert checks(account)["server time"].result is CheckResult.FAIL
 
 
 @pytest.mark.parametrize("apart", [-600, 600])
-def test_a_terminal_and_a_disk_whose_clocks_are_not_ours(owner: Owner, apart: int) -> None:
-    owner.terminal.fault(skew=apart, disk_skew=apart)
-    told = owner.buy()
-    assert told.kind is ReportKind.FILLED
-    assert [one.quantity for one in owner.positions()] == [D(10000)]
-    [read] = [one for one in fills(owner) if one.client_order_id == told.client_order_id]
-    assert read.fills[0].broker_fill_id == told.fills[0].broker_fill_id
-    ahead = CheckResult.FAIL if apart > 0 else CheckResult.OK
-    assert checks(owner)["server time"].result is ahead
+def test_skewed_clocks_do_not_affect_trading(account: Account, skew: int) -> None:
+    account.terminal.fault(skew=skew, disk_skew=skew)
+    report = account.buy()
+    assert report.kind is ReportKind.FILLED
+    assert [one.quantity for one in account.positions()] == [D(10000)]
+    [read_report] = [one for one in fills(account) if one.client_order_id == report.client_order_id]
+    assert read_report.fills[0].broker_fill_id == report.fills[0].broker_fill_id
+    ahead = CheckResult.FAIL if skew > 0 else CheckResult.OK
+    assert checks(account)["server time"].result is ahead
 
 
-def test_a_dead_terminal(owner: Owner) -> None:
-    owner.terminal.close()
-    owner.minimize_timeouts()
-    found = checks(owner)
+def test_dead_terminal_fails_connection_test(account: Account) -> None:
+    account.terminal.close()
+    account.minimize_timeouts()
+    found = checks(account)
     assert found["expert advisor"].result is CheckResult.FAIL
     assert "DWX_Server" in found["expert advisor"].hint
 
 
-def test_a_terminal_that_takes_no_commands(owner: Owner) -> None:
-    owner.terminal.fault(ignore_commands=True)
-    owner.shorten_timeouts()
-    assert checks(owner)["commands"].result is CheckResult.FAIL
+def test_terminal_that_ignores_commands_fails_connection_test(account: Account) -> None:
+    account.terminal.fault(ignore_commands=True)
+    account.shorten_timeouts()
+    assert checks(account)["commands"].result is CheckResult.FAIL
 
 
 # ---- many -----------------------------------------------------------------------------------
-def test_two_hundred_folders_need_no_thread_each(owner: Owner) -> None:
-    path = owner.terminal.folder / "DWX_Orders.txt"
-    owner.terminal.kill()
-    owner.terminal.start()
+def test_two_hundred_folders_do_not_need_a_thread_each(account: Account) -> None:
+    path = account.terminal.folder / "DWX_Orders.txt"
+    account.terminal.kill()
+    account.terminal.start()
     until(lambda: path.read_bytes().endswith(b"\n"))
-    owner.terminal.kill()
+    account.terminal.kill()
     orders = path.read_bytes()
     specs = []
     for number in range(200):
-        folder = owner.root / f"t{number}"
+        folder = account.root / f"t{number}"
         folder.mkdir()
-        shutil.copy(owner.terminal.folder / "fillcast.key", folder)
+        shutil.copy(account.terminal.folder / "fillcast.key", folder)
         (folder / "DWX_Orders.txt").write_bytes(orders)
-        settings = {**owner.spec.settings, "folder": folder.name, "stale_seconds": 60}
-        specs.append(ConnectionSpec(f"c{number}", "4711", "", settings, owner.spec.credentials))
-    most, before = 0, threading.active_count()  # other tests' may still be there
+        settings = {**account.spec.settings, "folder": folder.name, "stale_seconds": 60}
+        specs.append(ConnectionSpec(f"c{number}", "4711", "", settings, account.spec.credentials))
+    maximum, before = 0, threading.active_count()  # threads of other tests may still run
 
-    async def all_of_them() -> list[Any]:
-        nonlocal most
-        calls = asyncio.gather(*(owner.adapter.account(spec) for spec in specs))
+    async def read_all() -> list[Any]:
+        nonlocal maximum
+        calls = asyncio.gather(*(account.adapter.account(spec) for spec in specs))
         while not calls.done():
-            most = max(most, threading.active_count())
+            maximum = max(maximum, threading.active_count())
             await asyncio.sleep(0)
         return await calls
 
-    states = run(all_of_them())
+    states = run(read_all())
     assert {state.account for state in states} == {"4711"}
-    assert most - before < 50
+    assert maximum - before < 50
 
 
-def test_a_ledger_with_a_torn_line(owner: Owner) -> None:
-    entry = owner.buy()
-    ledger = owner.terminal.folder / "fillcast/ledger.jsonl"
+def test_incomplete_journal_line_is_skipped(account: Account) -> None:
+    entry = account.buy()
+    ledger = account.terminal.folder / "fillcast/ledger.jsonl"
     with ledger.open("a") as file:
         file.write('\n{"number": 12, "at"')
-    owner.restart()
-    owner.terminal.simulate("order", symbol="EURUSD", lots=0.1, type="buy")
-    assert owner.buy().kind is ReportKind.FILLED
-    assert owner.find(entry.client_order_id) == [entry]
+    account.restart()
+    account.terminal.simulate("order", symbol="EURUSD", lots=0.1, type="buy")
+    assert account.buy().kind is ReportKind.FILLED
+    assert account.find(entry.client_order_id) == [entry]
     lines = [line for line in ledger.read_text().splitlines() if '"what"' in line]
     assert [json.loads(line)["what"] for line in lines] == ["open", "open"]

@@ -1,4 +1,4 @@
-"""The server's time, how long we wait, and how old a file is."""
+"""The server's time zone, timeouts, and ages of files."""
 
 import time
 from datetime import UTC, datetime
@@ -23,12 +23,12 @@ from brokers.dwx.timeouts import Timeouts
         ("Europe/Athens", (2026, 1, 15, 14), 12),
     ],
 )
-def test_zones(zone: str, shown: tuple[int, ...], utc: int) -> None:
+def test_server_times_convert_to_utc(zone: str, shown: tuple[int, ...], utc: int) -> None:
     at = Zone(zone).utc(datetime(*shown))  # type: ignore[arg-type]  # noqa: DTZ001
     assert (at.tzinfo, at.hour) == (UTC, utc)
 
 
-def test_zones_with_minutes() -> None:
+def test_zones_may_have_minutes() -> None:
     shown = datetime(2026, 1, 1, 12)  # noqa: DTZ001
     assert Zone("UTC+5:30").utc(shown).strftime("%H:%M") == "06:30"
     assert Zone("UTC-03:30").utc(shown).strftime("%H:%M") == "15:30"
@@ -37,24 +37,24 @@ def test_zones_with_minutes() -> None:
             Zone(name)
 
 
-def test_patience_is_bounded() -> None:
-    said = {"take_seconds": "0", "answer_seconds": 1e9, "stale_seconds": "x"}
-    found = Timeouts.of(said)
-    assert (found.take, found.answer, found.stale) == (0.05, 600.0, Timeouts().stale)
+def test_timeouts_are_bounded() -> None:
+    settings = {"take_seconds": "0", "answer_seconds": 1e9, "stale_seconds": "x"}
+    timeouts = Timeouts.of(settings)
+    assert (timeouts.take, timeouts.answer, timeouts.stale) == (0.05, 600.0, Timeouts().stale)
 
 
-def test_the_age_of_a_file_whose_disk_has_another_clock(tmp_path: Path) -> None:
+def test_file_age_does_not_depend_on_clock_of_disk(tmp_path: Path) -> None:
     import os
 
     path = tmp_path / "file"
-    pulse = FileAge(path)
-    assert pulse.age() == float("inf")
+    file_age = FileAge(path)
+    assert file_age.age() == float("inf")
     path.write_text("1")
-    assert pulse.age() < 5
+    assert file_age.age() < 5
     for clock in (time.time() - 3600, time.time() + 3600):
         other = FileAge(path)
         os.utime(path, (clock, clock))
-        assert other.age() > 600  # not believed, and not seen to change yet
+        assert other.age() > 600  # its clock is not trusted, and no change was seen yet
         os.utime(path, (clock + 1, clock + 1))
-        assert other.age() < 5  # it was written since our last look
+        assert other.age() < 5  # it was written since the last check
     assert signature(tmp_path / "none") is None

@@ -1,4 +1,4 @@
-"""A terminal's folder is held from the first call to the disconnect, and watched as long."""
+"""A folder is locked and watched from the first call to the disconnect."""
 
 import asyncio
 from typing import Any
@@ -9,122 +9,122 @@ from brokers.base import NotSent, ReadFailed
 from brokers.dwx.adapter import create
 from brokers.types import ConnectionSpec, OrderReport, ReportKind
 from common.reason_codes import Code
-from tests.dwx.factories import Owner, raises_outcome, run
-from tests.dwx.waiting import left, wait_for_event, wait_until
+from tests.dwx.factories import Account, raises_outcome, run
+from tests.dwx.waiting import is_exit, wait_for_event, wait_until
 
 
-def test_a_folder_is_held_from_connect_to_disconnect(owner: Owner) -> None:
-    run(owner.adapter.connect(owner.spec))
-    other = create(str(owner.root))
+def test_folder_is_locked_from_connect_to_disconnect(account: Account) -> None:
+    run(account.adapter.connect(account.spec))
+    other = create(str(account.root))
     with raises_outcome(ReadFailed, Code.NOT_CONNECTED) as caught:
-        run(other.connect(owner.spec))
+        run(other.connect(account.spec))
     assert "Another process" in caught[0].detail
-    run(owner.adapter.disconnect(owner.spec))
-    run(other.connect(owner.spec))
+    run(account.adapter.disconnect(account.spec))
+    run(other.connect(account.spec))
     with raises_outcome(NotSent):
-        owner.buy()
+        account.buy()
     run(other.disconnect())
-    assert owner.buy().kind is ReportKind.FILLED
+    assert account.buy().kind is ReportKind.FILLED
 
 
-def test_one_account_that_ends_ends_no_other(owner: Owner) -> None:
-    run(owner.adapter.connect(owner.spec))
-    owner.change_settings(folder="nobody")
-    run(owner.adapter.disconnect(ConnectionSpec("c2", "1")))
-    owner.change_settings(folder="alice")
+def test_disconnect_of_one_account_keeps_the_others(account: Account) -> None:
+    run(account.adapter.connect(account.spec))
+    account.change_settings(folder="bob")
+    run(account.adapter.disconnect(ConnectionSpec("c2", "1")))
+    account.change_settings(folder="alice")
     with raises_outcome(ReadFailed):
-        run(create(str(owner.root)).connect(owner.spec))
+        run(create(str(account.root)).connect(account.spec))
 
 
 @pytest.mark.parametrize(
-    ("said", "code"),
+    ("changes", "code"),
     [({"folder": "bob"}, Code.UNKNOWN_ACCOUNT), ({"server_zone": "Mars"}, Code.NOT_CONNECTED)],
 )
-def test_connecting_says_what_is_wrong(owner: Owner, said: dict[str, Any], code: Code) -> None:
-    owner.change_settings(**said)
+def test_connect_reports_wrong_settings(
+    account: Account, changes: dict[str, Any], code: Code
+) -> None:
+    account.change_settings(**changes)
     with raises_outcome(ReadFailed, code):
-        run(owner.adapter.connect(owner.spec))
+        run(account.adapter.connect(account.spec))
 
 
-def test_connecting_to_another_account(owner: Owner) -> None:
-    owner.terminal.simulate("account", number="999")
+def test_connect_fails_when_other_account_is_logged_in(account: Account) -> None:
+    account.terminal.simulate("account", number="999")
     with raises_outcome(ReadFailed, Code.UNKNOWN_ACCOUNT):
-        run(owner.adapter.connect(owner.spec))
+        run(account.adapter.connect(account.spec))
 
 
-def test_reading_the_account_opens_its_session(owner: Owner) -> None:
-    entry = owner.buy()
-    run(owner.adapter.disconnect())
+def test_account_read_opens_its_session(account: Account) -> None:
+    entry = account.buy()
+    run(account.adapter.disconnect())
 
     async def listen() -> OrderReport:
-        await owner.adapter.account(owner.spec)
-        await wait_until(lambda: "c1" in owner.adapter._watch._watched)
-        await asyncio.to_thread(owner.terminal.simulate, "end", ticket=1001, mark="[sl]")
-        return await wait_for_event(owner, left)
+        await account.adapter.account(account.spec)
+        await wait_until(lambda: "c1" in account.adapter._watch._watched)
+        await asyncio.to_thread(account.terminal.simulate, "end", ticket=1001, mark="[sl]")
+        return await wait_for_event(account, is_exit)
 
     assert run(listen()).client_order_id == entry.client_order_id
     with raises_outcome(ReadFailed):
-        run(create(str(owner.root)).connect(owner.spec))
+        run(create(str(account.root)).connect(account.spec))
 
 
-def test_reading_does_not_fail_where_nothing_can_be_asked(owner: Owner) -> None:
-    run(owner.adapter.connect(owner.spec))
-    other = create(str(owner.root))
+def test_account_is_read_while_another_process_has_the_lock(account: Account) -> None:
+    run(account.adapter.connect(account.spec))
+    other = create(str(account.root))
 
     async def read_twice() -> None:
         for _ in range(2):
-            assert (await other.account(owner.spec)).account == "4711"
+            assert (await other.account(account.spec)).account == "4711"
             await asyncio.gather(*other._watch._tasks)
 
     run(read_twice())
     assert other._watch._watched == {}
 
 
-@pytest.mark.parametrize("begin", ["hold", "look"])
-def test_what_was_begun_before_a_disconnect_does_not_take_the_folder_back(
-    owner: Owner, begin: str
-) -> None:
-    """Else this process would keep a terminal whose lane has another owner."""
-    owner.buy()
+@pytest.mark.parametrize("begin", ["lock", "poll"])
+def test_pending_tasks_do_not_lock_folder_after_disconnect(account: Account, begin: str) -> None:
+    """Else this process would keep a terminal whose lane another worker owns."""
+    account.buy()
 
-    async def let_go() -> None:
-        if begin == "look":
-            await owner.adapter.connect(owner.spec)
-        [busy] = owner.adapter._terminals.values()
-        async with busy.turn():  # it has to wait for its turn
-            if begin == "hold":
-                await owner.adapter._watch.drop()
-                await owner.adapter.account(owner.spec)
-            tasks = owner.adapter._watch._tasks
+    async def disconnect() -> None:
+        if begin == "poll":
+            await account.adapter.connect(account.spec)
+        [terminal] = account.adapter._terminals.values()
+        async with terminal.turn():  # the task has to wait
+            if begin == "lock":
+                await account.adapter._watch.drop()
+                await account.adapter.account(account.spec)
+            tasks = account.adapter._watch._tasks
             await wait_until(lambda: bool(tasks))
-            waiting = list(tasks)
+            pending = list(tasks)
             await asyncio.sleep(0)
-            await owner.adapter.disconnect(owner.spec)
-        assert all(task.done() for task in waiting)
-        await create(str(owner.root)).connect(owner.spec)  # nobody has the folder
+            await account.adapter.disconnect(account.spec)
+        assert all(task.done() for task in pending)
+        await create(str(account.root)).connect(account.spec)  # the folder is not locked
 
-    run(let_go())
+    run(disconnect())
 
 
-def test_who_is_disconnected_is_watched_no_longer(owner: Owner) -> None:
-    """A process that ends has its loop stand still next: what was still under way there was
-    destroyed while it was pending, which asyncio logs as an error."""
+def test_disconnected_account_is_not_watched(account: Account) -> None:
+    """The event loop of an ending process stops next. asyncio would log tasks that are pending then
+    as errors."""
 
     async def connect_and_end() -> None:
-        await owner.adapter.connect(owner.spec)
+        await account.adapter.connect(account.spec)
         assert len(asyncio.all_tasks()) > 1
-        await owner.adapter.disconnect(owner.spec)
+        await account.adapter.disconnect(account.spec)
         assert asyncio.all_tasks() == {asyncio.current_task()}
 
     run(connect_and_end())
 
 
-def test_who_stays_is_watched_on(owner: Owner) -> None:
-    async def one_ends() -> None:
-        await owner.adapter.connect(owner.spec)
-        looker = owner.adapter._watch._poller
-        await owner.adapter.disconnect(ConnectionSpec("c2", "1"))
-        assert looker is not None
-        assert not looker.done()
+def test_connected_account_stays_watched(account: Account) -> None:
+    async def disconnect_other() -> None:
+        await account.adapter.connect(account.spec)
+        poller = account.adapter._watch._poller
+        await account.adapter.disconnect(ConnectionSpec("c2", "1"))
+        assert poller is not None
+        assert not poller.done()
 
-    run(one_ends())
+    run(disconnect_other())

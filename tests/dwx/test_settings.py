@@ -1,4 +1,4 @@
-"""What an owner fills in."""
+"""The form of a connection."""
 
 from typing import Any
 
@@ -6,23 +6,23 @@ import pytest
 
 from brokers.registry import capabilities_of, form_of
 from common.errors import InvalidInputError
-from tests.dwx.factories import Owner
+from tests.dwx.factories import Account
 
 
-def test_the_form_knows_what_the_adapter_reads(owner: Owner) -> None:
+def test_form_accepts_the_settings_that_the_adapter_reads(account: Account) -> None:
     form = form_of("mt4")
-    assert owner.adapter.form is form
-    assert form.validate(dict(owner.spec.settings))["folder"] == "alice"
-    assert [one.key for one in form.secrets] == ["password"]
-    assert capabilities_of("mt4", owner.spec) == owner.adapter.capabilities(owner.spec)
+    assert account.adapter.form is form
+    assert form.validate(dict(account.spec.settings))["folder"] == "alice"
+    assert [field.key for field in form.secrets] == ["password"]
+    assert capabilities_of("mt4", account.spec) == account.adapter.capabilities(account.spec)
 
 
 @pytest.mark.parametrize(
-    "said",
+    "changes",
     [{"folder": "../alice"}, {"folder": ""}, {"symbols": ""}, {"symbols": "DAX"},
      {"symbols": ["a|b"]}, {"server_zone": "Mars"}, {"history_days": 0}, {"take_seconds": 0},
      {"answer_seconds": 1e9}, {"hedge": True}],
 )  # fmt: skip
-def test_settings_that_are_refused(owner: Owner, said: dict[str, Any]) -> None:
+def test_invalid_settings_are_refused(account: Account, changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidInputError):
-        form_of("mt4").validate({**owner.spec.settings, **said})
+        form_of("mt4").validate({**account.spec.settings, **changes})

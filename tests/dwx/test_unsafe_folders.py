@@ -9,56 +9,56 @@ from brokers.base import NotSent, ReadFailed
 from brokers.dwx import file_io
 from brokers.dwx.adapter import create
 from common.reason_codes import Code
-from tests.dwx.factories import Owner, raises_outcome, run
+from tests.dwx.factories import Account, raises_outcome, run
 
 
-@pytest.mark.parametrize("what", ["fillcast", "fillcast/ledger.jsonl"])
-def test_a_folder_that_fails(owner: Owner, what: str) -> None:
-    if what == "fillcast":
-        (owner.terminal.folder / what).write_text("in the way")
+@pytest.mark.parametrize("name", ["fillcast", "fillcast/ledger.jsonl"])
+def test_failing_folder_means_not_sent(account: Account, name: str) -> None:
+    if name == "fillcast":
+        (account.terminal.folder / name).write_text("in the way")
     else:
-        (owner.terminal.folder / what).mkdir(parents=True)
+        (account.terminal.folder / name).mkdir(parents=True)
     with raises_outcome(NotSent, Code.NOT_CONNECTED) as caught:
-        owner.buy()
+        account.buy()
     assert "The folder fails" in caught[0].detail
     with raises_outcome(ReadFailed):
-        owner.find("abc")
-    assert owner.terminal.journal() == []
+        account.find("abc")
+    assert account.terminal.journal() == []
 
 
-@pytest.mark.parametrize("kind", ["link", "pipe", "huge"])
+@pytest.mark.parametrize("file_type", ["link", "pipe", "huge"])
 @pytest.mark.parametrize("name", ["DWX_Orders.txt", "fillcast.key", "fillcast/ledger.jsonl"])
-def test_only_real_files_are_read_and_written(
-    owner: Owner, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+def test_only_regular_files_are_read_and_written(
+    account: Account, name: str, file_type: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    owner.buy()
-    owner.restart()
+    account.buy()
+    account.restart()
     if name == "DWX_Orders.txt":
-        owner.terminal.kill()  # it would write into the link
-        owner.minimize_timeouts()
-    path, others = owner.terminal.folder / name, owner.root / "others"
-    others.write_bytes(path.read_bytes() + b"\n" * 5000)
-    before = others.read_bytes()
-    if kind == "huge":
+        account.terminal.kill()  # else it would write into the link
+        account.minimize_timeouts()
+    path, target = account.terminal.folder / name, account.root / "others"
+    target.write_bytes(path.read_bytes() + b"\n" * 5000)
+    before = target.read_bytes()
+    if file_type == "huge":
         path.write_bytes(before)
         monkeypatch.setattr(file_io, "MAX_FILE_SIZE", 5000)
     else:
         path.unlink()
-        path.symlink_to(others) if kind == "link" else os.mkfifo(path)
+        path.symlink_to(target) if file_type == "link" else os.mkfifo(path)
     with raises_outcome(ReadFailed) as caught:
-        owner.positions()
+        account.positions()
     reasons = ("symbolic link", "is not a regular file", "larger than", "no folder of this name")
-    assert any(said in caught[0].detail for said in reasons)
+    assert any(reason in caught[0].detail for reason in reasons)
     with raises_outcome(NotSent):
-        owner.buy()
-    assert others.read_bytes() == before
+        account.buy()
+    assert target.read_bytes() == before
 
 
-def test_our_own_folder_is_no_link(owner: Owner, tmp_path: Path) -> None:
-    (owner.terminal.folder / "fillcast").symlink_to(tmp_path)
+def test_own_folder_must_not_be_a_link(account: Account, tmp_path: Path) -> None:
+    (account.terminal.folder / "fillcast").symlink_to(tmp_path)
     before = {*tmp_path.iterdir()}
     with raises_outcome(NotSent, Code.NOT_CONNECTED):
-        owner.buy()
+        account.buy()
     assert {*tmp_path.iterdir()} == before
 
 
@@ -67,37 +67,37 @@ def test_our_own_folder_is_no_link(owner: Owner, tmp_path: Path) -> None:
     ['{"number": 9, "what": "open"}', '{"number": 9, "what": "open", "lots": "x"}',
      '{"number": 9, "what": "open", "lots": "1", "new": 1}'],
 )  # fmt: skip
-def test_a_ledger_with_strange_lines_holds_orders_back(owner: Owner, line: str) -> None:
-    owner.buy()
-    with (owner.terminal.folder / "fillcast/ledger.jsonl").open("a") as file:
+def test_malformed_journal_lines_block_orders(account: Account, line: str) -> None:
+    account.buy()
+    with (account.terminal.folder / "fillcast/ledger.jsonl").open("a") as file:
         file.write(f"\n{line}")
     with raises_outcome(NotSent, Code.NOT_CONNECTED) as caught:
-        owner.submit(owner.exit("1001"))
+        account.submit(account.exit("1001"))
     assert "did not write" in caught[0].detail
     with raises_outcome(ReadFailed):
-        owner.positions()
+        account.positions()
 
 
-def test_numbers_that_are_none_are_left_out(owner: Owner) -> None:
-    entry = owner.buy()
-    with (owner.terminal.folder / "fillcast/ledger.jsonl").open("a") as file:
+def test_journal_lines_without_number_are_skipped(account: Account) -> None:
+    entry = account.buy()
+    with (account.terminal.folder / "fillcast/ledger.jsonl").open("a") as file:
         file.write('\n{"number": "9"}\n[]\n{"end": "refused"}')
-    owner.restart()
-    assert owner.find(entry.client_order_id) == [entry]
+    account.restart()
+    assert account.find(entry.client_order_id) == [entry]
 
 
 @pytest.mark.parametrize(
-    "kept", ["{", "[]", '{"EURUSD": 5}', '{"EURUSD": ["x", "y"]}', '{"DAX": []}']
+    "content", ["{", "[]", '{"EURUSD": 5}', '{"EURUSD": ["x", "y"]}', '{"DAX": []}']
 )
-def test_bounds_that_cannot_be_read(owner: Owner, kept: str) -> None:
-    owner.buy()
-    (owner.terminal.folder / "fillcast/bounds.json").write_text(kept)
-    other = create(str(owner.root))
+def test_unreadable_bounds_fail_instruments(account: Account, content: str) -> None:
+    account.buy()
+    (account.terminal.folder / "fillcast/bounds.json").write_text(content)
+    other = create(str(account.root))
     with raises_outcome(ReadFailed, Code.NOT_CONNECTED):
-        run(other.instruments(owner.spec))
+        run(other.instruments(account.spec))
 
 
-def test_bounds_that_cannot_be_kept(owner: Owner) -> None:
-    (owner.terminal.folder / "fillcast").mkdir()
-    (owner.terminal.folder / "fillcast/bounds.json").mkdir()
-    assert len(run(owner.adapter.instruments(owner.spec))) == 2
+def test_instruments_are_read_when_bounds_cannot_be_stored(account: Account) -> None:
+    (account.terminal.folder / "fillcast").mkdir()
+    (account.terminal.folder / "fillcast/bounds.json").mkdir()
+    assert len(run(account.adapter.instruments(account.spec))) == 2

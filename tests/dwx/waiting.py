@@ -1,4 +1,4 @@
-"""What a test waits for: that something is so, that an order is certainly absent, an event."""
+"""Wait for a condition, for the confirmed absence of an order, or for an event."""
 
 import asyncio
 import threading
@@ -7,33 +7,33 @@ from itertools import count
 
 from brokers.base import ReadFailed
 from brokers.types import OrderReport
-from tests.dwx.factories import Owner, run
+from tests.dwx.factories import Account, run
 from tests.fakes.dwx.terminal import until
 
-SOON = 30.0
+WAIT_SECONDS = 30.0
 
 
-async def wait_until(is_so: Callable[[], bool]) -> None:
-    await asyncio.to_thread(until, is_so)
+async def wait_until(condition: Callable[[], bool]) -> None:
+    await asyncio.to_thread(until, condition)
 
 
-def meanwhile(act: Callable[[], object]) -> threading.Thread:
-    thread = threading.Thread(target=act)
+def start_thread(action: Callable[[], object]) -> threading.Thread:
+    thread = threading.Thread(target=action)
     thread.start()
     return thread
 
 
-def wait_until_absent(owner: Owner, client_order_id: str) -> None:
-    """Wait until its absence is certain; prices move meanwhile."""
+def wait_until_absent(account: Account, client_order_id: str) -> None:
+    """Wait until an order is confirmed absent; prices change meanwhile."""
     prices = count()
 
     def is_certain() -> bool:
         step = next(prices)
-        owner.terminal.simulate(
+        account.terminal.simulate(
             "price", symbol="EURUSD", bid=1.1 + step / 1e5, ask=1.2 + step / 1e5
         )
         try:
-            assert owner.find(client_order_id) is None
+            assert account.find(client_order_id) is None
         except ReadFailed:
             return False
         return True
@@ -41,29 +41,29 @@ def wait_until_absent(owner: Owner, client_order_id: str) -> None:
     until(is_certain, 60)
 
 
-async def wait_for_event(owner: Owner, is_it: Callable[[OrderReport], bool]) -> OrderReport:
-    """Listen to the bell until an event of this kind waits."""
-    async with asyncio.timeout(SOON):
-        async for _ in owner.adapter.stream_events():
-            for one in await owner.adapter.events(100):
-                if is_it(one):
-                    return one
-    raise AssertionError("the bell ended")
+async def wait_for_event(account: Account, matches: Callable[[OrderReport], bool]) -> OrderReport:
+    """Return the next event that matches."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        async for _ in account.adapter.stream_events():
+            for event in await account.adapter.events(100):
+                if matches(event):
+                    return event
+    raise AssertionError("the stream ended")
 
 
-def during(
-    owner: Owner, act: Callable[[], object], is_it: Callable[[OrderReport], bool]
+def event_after(
+    account: Account, action: Callable[[], object], matches: Callable[[OrderReport], bool]
 ) -> OrderReport:
-    """The event that follows an act of somebody else's, while we are connected."""
+    """Connect, run the action, and return the next event that matches."""
 
     async def listen() -> OrderReport:
-        await owner.adapter.connect(owner.spec)
-        await wait_until(lambda: owner.adapter._watch._watched["c1"].mark is not None)
-        await asyncio.to_thread(act)
-        return await wait_for_event(owner, is_it)
+        await account.adapter.connect(account.spec)
+        await wait_until(lambda: account.adapter._watch._watched["c1"].mark is not None)
+        await asyncio.to_thread(action)
+        return await wait_for_event(account, matches)
 
     return run(listen())
 
 
-def left(one: OrderReport) -> bool:
-    return one.close_cause is not None
+def is_exit(event: OrderReport) -> bool:
+    return event.close_cause is not None
