@@ -300,7 +300,7 @@ def test_wrong_time_zone_fails_connection_test(account: Account) -> None:
     assert checks(account)["server time"].result is CheckResult.FAIL
 
 
-@pytest.mark.parametrize("apart", [-600, 600])
+@pytest.mark.parametrize("skew", [-600, 600])
 def test_skewed_clocks_do_not_affect_trading(account: Account, skew: int) -> None:
     account.terminal.fault(skew=skew, disk_skew=skew)
     report = account.buy()

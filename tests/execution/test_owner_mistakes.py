@@ -234,7 +234,7 @@ def test_rejected_symbol_or_side_leaves_the_account_trading(
         assert {check.result for check in connection_checks.run_test(row.pk)} <= {"ok", "warn"}
         factories.quote(row, "150.000", "150.010", pair="USD/JPY")
         ConnectionHealth.objects.update(reconciled_at=timezone.now())
-        stage.venue.symbol("EURUSD", trade_mode=mode)
+        stage.venue.configure_symbol("EURUSD", trade_mode=mode)
         refused = factories.signal(feed, direction="SELL", sl=D("1.12000"))
         trade(trading)
         factories.signal(feed, currency_pair="USD/JPY", sl=D(149), external_id="other symbol")
@@ -255,7 +255,7 @@ def test_account_with_trading_disabled_at_the_broker_stops(
         assert isinstance(stage, Mt5Stage)
         row = connected("mt5", stage.spec, stage, feed)
         assert {check.result for check in connection_checks.run_test(row.pk)} <= {"ok", "warn"}
-        stage.venue.books(stage.login, may_trade=False)
+        stage.venue.configure_account(stage.login, may_trade=False)
         publish(feed, "mt5")
         trade(trading)
         order = Order.objects.get()

@@ -11,10 +11,10 @@ from tests.fakes.mt5.fake_terminal import PACKAGE, FakeTerminal
 
 @pytest.fixture
 def venue() -> Iterator[FakeTerminal]:
-    one = FakeTerminal()
-    yield one
-    one.hand("release")
-    one.stop()
+    venue = FakeTerminal()
+    yield venue
+    venue.control("release")
+    venue.stop()
 
 
 @pytest.fixture
