@@ -39,6 +39,7 @@ from connections.market_data.source_status import (
     with_status,
 )
 from connections.market_data.sources import can_provide_prices, other_accounts_using
+from connections.market_data.ticks import TICK_SQL, on_tick_sql, tick_sql
 from connections.models import (
     ConnectionHealth,
     ExecutionConnection,
@@ -54,6 +55,7 @@ __all__ = [
     "PARTIAL",
     "READ_COLUMNS",
     "SPEC_COLUMNS",
+    "TICK_SQL",
     "SourceStatus",
     "accounts_due",
     "accounts_due_sql",
@@ -66,6 +68,7 @@ __all__ = [
     "is_delivering",
     "is_test_pending",
     "missing_worker_hint",
+    "on_tick_sql",
     "open_hosts",
     "open_items",
     "other_accounts_using",
@@ -80,6 +83,7 @@ __all__ = [
     "spec_without_credentials",
     "temporary_reasons",
     "test_checks",
+    "tick_sql",
     "with_display_columns",
     "with_status",
 ]

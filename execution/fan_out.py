@@ -23,6 +23,7 @@ from django.db import connection as database
 from common.reason_codes import Code
 from common.sql import Query, array, rows, run
 from connections import eligibility
+from connections.selectors import on_tick_sql
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_outcomes
 from execution.base.statements import (
@@ -31,7 +32,6 @@ from execution.base.statements import (
     insert_log_sql,
     log_rows_sql,
 )
-from execution.exits import levels_sql
 from execution.exits import orders as exits
 from signals.models import Action, Signal
 from users.tenancy import for_all_tenants
@@ -209,8 +209,8 @@ WITH locked AS (
   ORDER BY id FOR NO KEY UPDATE
 ), moved AS (
   UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
-    sl = coalesce({levels_sql.on_tick("t.sl", "p")}, p.sl), tp = CASE WHEN t.n = 0 THEN p.tp
-      ELSE {levels_sql.on_tick("coalesce(t.targets[p.tp_number], t.targets[t.n])", "p")} END,
+    sl = coalesce({on_tick_sql("t.sl", "p")}, p.sl), tp = CASE WHEN t.n = 0 THEN p.tp
+      ELSE {on_tick_sql("coalesce(t.targets[p.tp_number], t.targets[t.n])", "p")} END,
     sl_guardian = CASE WHEN t.sl IS NULL OR p.sl_guardian <> '' THEN p.sl_guardian
       ELSE 'ENGINE' END,
     tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian

@@ -249,7 +249,7 @@ class ExecutionPosition(models.Model):
         return self.is_open and is_expected and self.broker_sl is None
 
     def _guardian(self, assigned: str, ours: Decimal | None, theirs: Decimal | None) -> str:
-        # The same condition as `is_confirmed` in execution/exits/levels_sql.py.
+        # The same condition as `positions.levels.is_confirmed_sql`.
         if assigned != Guardian.BROKER or ours is None:
             return assigned
         is_confirmed = theirs is not None and abs(ours - theirs) < self.pip

@@ -18,10 +18,10 @@ from common.failpoints import failpoint
 from common.money import plain
 from common.reason_codes import Code
 from common.sql import Params, Query, rows, run
-from execution.exits import levels_sql
 from execution.exits.dust import HELD_BACK, request_positions_read
 from execution.exits.orders import ExitRequest, open_exits
-from positions.levels import target_fraction
+from positions.levels import is_guarded_by_sql, target_fraction
+from signals import effective_levels
 
 RETRY_SECONDS = 30
 
@@ -68,7 +68,7 @@ def _hits(side: str, level: str, comparison: str, price: str, guardian: str, fre
     SELECT id, {level} FROM positions_executionposition
     WHERE price_source_id = q.data_connection_id AND pair = q.symbol AND side = '{side}'
       AND quantity > 0 AND {level} IS NOT NULL AND {level} {comparison} q.{price}
-      AND {levels_sql.is_watched(level, guardian)}{free}
+      AND {is_guarded_by_sql(level, guardian)}{free}
     OFFSET 0) p"""
 
 
@@ -95,11 +95,11 @@ HITS = level_hits_sql(LATEST)
 DETAILS = Query(
     HitDetails,
     f"""
-SELECT p.id, p.tp, p.tp_number, {levels_sql.TARGET_FRACTIONS} AS target_fractions, EXISTS (
+SELECT p.id, p.tp, p.tp_number, {effective_levels.TARGET_FRACTIONS} AS target_fractions, EXISTS (
     SELECT FROM execution_order o WHERE o.position_id = p.id AND o.filled_quantity = 0
       AND o.done_at > clock_timestamp() - make_interval(secs => %s)) OR {HELD_BACK} AS is_held_back
 FROM positions_executionposition p JOIN signals_signal s ON s.id = p.signal_id
-{levels_sql.JOIN}
+{effective_levels.JOIN}
 WHERE p.id = ANY(%s)
 """,
 )

@@ -21,17 +21,17 @@ from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows, run
-from connections.selectors import SPEC_COLUMNS, spec_from_row
+from connections.selectors import SPEC_COLUMNS, on_tick_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.call_results import write_results
 from execution.dispatch.report_writer import apply_answers
-from execution.exits.levels_sql import LACKS_LEVEL, differs, on_tick
 from execution.exits.orders import ExitRequest, open_exits
 from execution.exits.reservations import LOCK_BY_ID, recompute_reserved
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
 from execution.reports.row_locks import free_orders, free_positions
 from execution.runtime import trading_runtime
+from positions.levels import LACKS_LEVEL_SQL, differs_sql
 
 FIRST_STATEMENT_SECONDS = 1
 
@@ -213,8 +213,8 @@ _DIFFERS = f"""(
   protection_suspended AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
     AND levels_reported_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
   OR quantity > 0 AND NOT protection_suspended AND NOT levels_given_up AND (
-    sl_guardian = 'BROKER' AND ({differs("sl", "broker_sl")} OR broker_sl_quantity <> quantity)
-    OR {differs("(CASE WHEN tp_guardian = 'BROKER' THEN tp END)", "broker_tp")}))"""
+    sl_guardian = 'BROKER' AND ({differs_sql("sl", "broker_sl")} OR broker_sl_quantity <> quantity)
+    OR {differs_sql("(CASE WHEN tp_guardian = 'BROKER' THEN tp END)", "broker_tp")}))"""
 
 # `level_sync_due_at` is also the claim, so no two processes move the same stop. A broker gets a
 # moment to report the levels of a new position before we send them again.
@@ -242,11 +242,11 @@ WITH due AS (
     level_sync_due_at = clock_timestamp() + make_interval(secs => %(longest)s),
       levels_reported_at = NULL,
     -- Brokers hold whole ticks; ours are rounded too, or the two would always differ.
-    sl = {on_tick("o.sl", "o")}, tp = {on_tick("o.tp", "o")}
+    sl = {on_tick_sql("o.sl", "o")}, tp = {on_tick_sql("o.tp", "o")}
   WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
 )
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.protection_suspended,
-  {LACKS_LEVEL} AS lacked_level, e.client_order_id,
+  {LACKS_LEVEL_SQL} AS lacked_level, e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.sl END AS sl,
   CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.tp END AS tp,
   {SPEC_COLUMNS}, c.broker_host, c.lane
@@ -281,7 +281,7 @@ WITH moved AS (
     level_sync_due_at = NULL
   WHERE id = ANY(%s) AND quantity > 0 AND NOT protection_suspended
     AND levels_reported_at IS NOT NULL AND
-  {LACKS_LEVEL} RETURNING id, signal_id, connection_id
+  {LACKS_LEVEL_SQL} RETURNING id, signal_id, connection_id
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
 SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',

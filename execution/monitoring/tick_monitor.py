@@ -18,7 +18,6 @@ from django.db import transaction
 from brokers.types import Quote
 from common.clocks import machine_time
 from common.sql import Query, columns, rows, run
-from execution.exits import levels_sql
 from execution.exits import orders as exits
 from execution.monitoring.level_monitor import (
     FREE,
@@ -27,6 +26,7 @@ from execution.monitoring.level_monitor import (
     find_hits,
     level_hits_sql,
 )
+from positions.levels import is_guarded_by_sql
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -58,8 +58,8 @@ class PositionLevels(NamedTuple):
 STILL_VALID = Query(
     PositionLevels,
     f"""
-SELECT id, CASE WHEN {levels_sql.is_watched("sl", "ENGINE")} THEN sl END AS sl,
-  CASE WHEN {levels_sql.is_watched("tp", "ENGINE")} THEN tp END AS tp
+SELECT id, CASE WHEN {is_guarded_by_sql("sl", "ENGINE")} THEN sl END AS sl,
+  CASE WHEN {is_guarded_by_sql("tp", "ENGINE")} THEN tp END AS tp
 FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
 """,
 )

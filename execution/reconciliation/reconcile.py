@@ -26,7 +26,7 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, rows, run
 from connections.exposure import is_monitored_sql
-from connections.selectors import SPEC_COLUMNS
+from connections.selectors import SPEC_COLUMNS, tick_sql
 from connections.session_lanes import (
     IN_HELD_LANES_SQL,
     held_lanes_parameters,
@@ -34,7 +34,6 @@ from connections.session_lanes import (
     not_idle_sql,
 )
 from execution.base.drift_items import DriftRecord, upsert_items
-from execution.exits.levels_sql import differs, tick_of
 from execution.ids import base_of
 from execution.reconciliation import auto_correction
 from execution.reconciliation.auto_resolve import resolve
@@ -60,6 +59,7 @@ from execution.runtime import broker_queries
 from execution.runtime.broker_queries import Snapshot
 from execution.runtime.event_stream import drain_first
 from execution.submission.deferral import wake, wake_look_ups
+from positions.levels import differs_sql
 
 log = structlog.get_logger(__name__)
 # How many waiting accounts are compared at once. The order is random, and half of them are accounts
@@ -147,13 +147,13 @@ OURS = Query(
     OurPosition,
     f"""
 SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip,
-  coalesce({tick_of("p")}, 0) AS tick,
+  coalesce({tick_sql("p")}, 0) AS tick,
   p.broker_position_id, p.broker_sl, p.broker_tp, p.opened_at, p.last_activity_at, p.missing_since,
   -- We are changing levels at the broker, or have suspended protection for an exit.
   p.protection_suspended OR coalesce(p.level_sync_due_at > clock_timestamp(), false)
     AS levels_are_changing,
-  NOT p.levels_given_up AND (p.sl_guardian = 'BROKER' AND {differs("p.sl", "p.broker_sl")}
-    OR {differs("(CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END)", "p.broker_tp")})
+  NOT p.levels_given_up AND (p.sl_guardian = 'BROKER' AND {differs_sql("p.sl", "p.broker_sl")}
+    OR {differs_sql("(CASE WHEN p.tp_guardian = 'BROKER' THEN p.tp END)", "p.broker_tp")})
     AS has_unsent_levels,
   p.sl, p.tp, p.levels_reported_at, p.levels_given_up,
   p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AS sl_is_expected,

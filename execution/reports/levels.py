@@ -15,8 +15,8 @@ from brokers.types import HeldLevels, OrderReport, ReportKind
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.reconciliation_requests import request_reconciliation
-from execution.exits.levels_sql import lacks_level
 from execution.exits.reservations import lock_positions
+from positions.levels import lacks_level_sql
 
 # Levels that a broker has confirmed and dropped twice within this time are not placed a third time:
 # a plugin, or the owner's expert advisor, would drop them again each time.
@@ -53,7 +53,7 @@ LEVELS = Query(
     NOT p.protection_suspended AND NOT p.levels_given_up AND p.quantity > 0
       AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
       OR p.level_sync_attempts = 0) AS is_new,
-    NOT {lacks_level("p.")} AS was_complete,
+    NOT {lacks_level_sql("p.")} AS was_complete,
     p.levels_reported_at IS NULL OR (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl,
       p.broker_tp) AS differs,
     d.began IS NULL AND coalesce(p.levels_reported_at > clock_timestamp()

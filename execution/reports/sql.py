@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.sql import IdRow, Query
-from connections.selectors import OWNER_ID_SQL, OWNER_JOIN_SQL
+from connections.selectors import OWNER_ID_SQL, OWNER_JOIN_SQL, on_tick_sql, tick_sql
 from events.outbox import INSERT_EVENTS_SQL
 from events.selectors import WANTS_PLACED
 from execution.base.statements import (
@@ -14,7 +14,7 @@ from execution.base.statements import (
     insert_log_sql,
     log_rows_sql,
 )
-from execution.exits import levels_sql
+from signals import effective_levels
 
 
 class OrderRow(NamedTuple):
@@ -97,7 +97,7 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
   extract(epoch FROM clock_timestamp() - o.created_at)::float8 AS age,
   t.slippage_alert_threshold_pips AS alert_threshold,
   coalesce(t.slippage_unit, '') AS slippage_unit,
-  CASE WHEN t.slippage_unit = 'TICKS' THEN {levels_sql.tick_of("o")}
+  CASE WHEN t.slippage_unit = 'TICKS' THEN {tick_sql("o")}
     END AS tick, c.data_connection_id,
   a.currency AS account_currency, o.unconverted_fees <> '{{}}' AS has_unconverted_fees
 FROM execution_order o
@@ -161,7 +161,7 @@ _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
 _AVERAGE = """round((p.opened_quantity * p.entry_price
       + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
       / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
-_NEXT_TARGET = levels_sql.on_tick("(e.targets::numeric[])[p.tp_number + g.targets_done]", "p")
+_NEXT_TARGET = on_tick_sql("(e.targets::numeric[])[p.tp_number + g.targets_done]", "p")
 
 _STEP = log_rows_sql(
     "u m JOIN d USING (id)",
@@ -239,8 +239,8 @@ WITH d AS (
       conversion_rate,
     commission, opened_at)
   SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
-    round(d.opened_value / d.opened, 18), {levels_sql.on_tick("l.sl", "u")},
-    {levels_sql.on_tick("l.targets[1]", "u")},
+    round(d.opened_value / d.opened, 18), {on_tick_sql("l.sl", "u")},
+    {on_tick_sql("l.targets[1]", "u")},
     CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
     CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
       AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
@@ -327,8 +327,8 @@ PLACED = insert_events_sql(
 EFFECTIVE_LEVELS = Query(
     SignalLevels,
     f"""
-SELECT s.id AS signal_id, {levels_sql.SL} AS sl, {levels_sql.TARGET_PRICES} AS targets
-FROM signals_signal s {levels_sql.JOIN}
+SELECT s.id AS signal_id, {effective_levels.SL} AS sl, {effective_levels.TARGET_PRICES} AS targets
+FROM signals_signal s {effective_levels.JOIN}
 WHERE s.id = ANY(%s)
 """,
 )

@@ -1,14 +1,13 @@
 """The statements of the claim; `claim.py` describes their order."""
 
 from common.sql import Query
-from connections.selectors import SPEC_COLUMNS
+from connections.selectors import SPEC_COLUMNS, TICK_SQL
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
 )
-from execution.exits import levels_sql
 from execution.reports.transitions import DEFERRED
 from execution.submission.rows import (
     ExitRow,
@@ -22,6 +21,7 @@ from execution.submission.rows import (
     SourceRow,
     WaitingRow,
 )
+from signals import effective_levels
 
 LOCK = """
 SELECT connection_id::text FROM connections_connectionlock WHERE connection_id IN (
@@ -116,11 +116,12 @@ SIGNALS = Query(
     SignalRow,
     f"""
 SELECT s.id, s.feed_id, s.direction, s.order_type, s.open_price, s.published_at, s.valid_until,
-  s.max_slippage_pips, s.max_slippage_unit, s.risk_category, s.cancelled_at, {levels_sql.SL} AS sl,
-  {levels_sql.TARGET_PRICES} AS target_prices, {levels_sql.TARGET_FRACTIONS} AS target_fractions,
+  s.max_slippage_pips, s.max_slippage_unit, s.risk_category, s.cancelled_at,
+  {effective_levels.SL} AS sl, {effective_levels.TARGET_PRICES} AS target_prices,
+  {effective_levels.TARGET_FRACTIONS} AS target_fractions,
   EXISTS (SELECT FROM signals_signal f WHERE f.refers_to_id = s.id AND f.action = 'CLOSE'
     AND f.close_fraction = 1 AND f.published_at IS NOT NULL) AS is_closed
-FROM signals_signal s {levels_sql.JOIN}
+FROM signals_signal s {effective_levels.JOIN}
 WHERE s.id = ANY(%s)
 """,
 )
@@ -129,7 +130,7 @@ INSTRUMENTS = Query(
     InstrumentRow,
     f"""
 SELECT book, pair, symbol, is_preferred, digits, pip, quantity_min, quantity_step, quantity_max,
-  stops_level, margin_rate, close_min, close_worth_min, {levels_sql.TICK} AS tick
+  stops_level, margin_rate, close_min, close_worth_min, {TICK_SQL} AS tick
 FROM connections_instrument i WHERE book = ANY(%s) AND pair = ANY(%s)
 """,
 )

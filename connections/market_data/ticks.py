@@ -1,0 +1,27 @@
+"""SQL for ticks: the smallest step of a price at an account's broker."""
+
+TICK_SQL = "coalesce(nullif(i.tick, 0), trim_scale(1 / power(10::numeric, i.digits)))"
+"""The tick of an instrument `i`."""
+
+
+def tick_sql(row: str) -> str:
+    """Return SQL for the tick of a row's instrument; NULL where the broker lists none.
+
+    row: alias of a position or an order, with `connection_id` and `symbol`.
+    """
+    return f"""(SELECT {TICK_SQL} FROM connections_executionconnection of_row
+      JOIN connections_instrument i ON i.book = of_row.instrument_book AND i.symbol = {row}.symbol
+      WHERE of_row.id = {row}.connection_id)"""
+
+
+def on_tick_sql(price: str, row: str) -> str:
+    """Return SQL for a level of a row, rounded to whole ticks: up for BUY, down for SELL.
+
+    The same as `brokers.price_rounding.round_level_price`, so that our row and the broker hold the
+    same price. row: as in `tick_sql`, with `side`.
+    """
+    return f"""(SELECT CASE
+        WHEN step.size IS NULL OR mod(level.price, step.size) = 0 THEN level.price
+        WHEN {row}.side = 'BUY' THEN ceil(level.price / step.size) * step.size
+        ELSE floor(level.price / step.size) * step.size END
+      FROM (SELECT {price} AS price) level CROSS JOIN (SELECT {tick_sql(row)} AS size) step)"""

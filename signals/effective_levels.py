@@ -1,0 +1,22 @@
+"""SQL for the levels that a signal has now.
+
+A signal has its own levels, or those of the latest published MODIFY that set any. Prices and
+fractions of targets come from the same signal, so their number always agrees.
+"""
+
+JOIN = """
+LEFT JOIN LATERAL (
+  SELECT f.sl FROM signals_signal f
+  WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
+    AND f.sl IS NOT NULL ORDER BY f.published_at DESC, f.id DESC LIMIT 1
+) moved_stop ON true
+LEFT JOIN LATERAL (
+  SELECT f.target_prices, f.target_fractions FROM signals_signal f
+  WHERE f.refers_to_id = s.id AND f.action = 'MODIFY' AND f.published_at IS NOT NULL
+    AND cardinality(f.target_prices) > 0 ORDER BY f.published_at DESC, f.id DESC LIMIT 1
+) moved_targets ON true"""
+"""Append it to `FROM signals_signal s`."""
+
+SL = "coalesce(moved_stop.sl, s.sl)"
+TARGET_PRICES = "coalesce(moved_targets.target_prices, s.target_prices)"
+TARGET_FRACTIONS = "coalesce(moved_targets.target_fractions, s.target_fractions)"
