@@ -23,7 +23,6 @@ from django.db import connection as database
 from common.reason_codes import Code
 from common.sql import Query, array, rows, run
 from connections import eligibility
-from connections.selectors import on_tick_sql
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_outcomes
 from execution.base.statements import (
@@ -33,6 +32,7 @@ from execution.base.statements import (
     log_rows_sql,
 )
 from execution.exits import orders as exits
+from positions.broker_levels import MOVE_LEVELS_SQL
 from signals.models import Action, Signal
 from users.tenancy import for_all_tenants
 
@@ -198,29 +198,10 @@ ORDER BY id FOR NO KEY UPDATE
 """,
 )
 
-# The engine guards a level that had no guardian. It also guards several targets that replace the
-# one at the broker, which would close all of the position at the first. If the signal has fewer
-# targets than the number of the position's next one, its last one counts.
 MOVE_LEVELS = Query(
     _MovedPosition,
     f"""
-WITH locked AS (
-  SELECT id FROM positions_executionposition WHERE signal_id = %(refers_to)s AND quantity > 0
-  ORDER BY id FOR NO KEY UPDATE
-), moved AS (
-  UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
-    sl = coalesce({on_tick_sql("t.sl", "p")}, p.sl), tp = CASE WHEN t.n = 0 THEN p.tp
-      ELSE {on_tick_sql("coalesce(t.targets[p.tp_number], t.targets[t.n])", "p")} END,
-    sl_guardian = CASE WHEN t.sl IS NULL OR p.sl_guardian <> '' THEN p.sl_guardian
-      ELSE 'ENGINE' END,
-    tp_guardian = CASE WHEN t.n = 0 OR t.n = 1 AND p.tp_guardian <> '' THEN p.tp_guardian
-      ELSE 'ENGINE' END,
-    levels_given_up = false, levels_dropped_at = NULL
-  FROM locked, (SELECT %(sl)s::numeric AS sl, %(targets)s::numeric[] AS targets,
-    cardinality(%(targets)s::numeric[]) AS n) t
-  WHERE p.id = locked.id AND p.quantity > 0
-  RETURNING p.id, p.connection_id
-), logged AS (
+{MOVE_LEVELS_SQL}, logged AS (
   {insert_log_sql(_LEVELS_MOVED)}
 )
 SELECT id, connection_id FROM moved

@@ -33,6 +33,7 @@ from execution.submission.claim import DeferralPolicy, Outgoing, claim, defer_no
 from execution.submission.deferral import hold_for_restore_check
 from execution.submission.quarantine import quarantine_order
 from positions.models import ExecutionPosition
+from positions.row_locks import lock_positions_sql
 from positions.selectors import with_prices
 from users.models import User
 
@@ -250,10 +251,7 @@ FROM moved
 """
 
 # A statement of its own: the next one then sees what the former holder of the lock committed.
-LOCK_POSITION = """
-SELECT id FROM positions_executionposition
-WHERE id = (SELECT position_id FROM execution_order WHERE id = %s) FOR NO KEY UPDATE
-"""
+LOCK_POSITION = lock_positions_sql("SELECT position_id FROM execution_order WHERE id = %s")
 
 RETRY = f"""
 WITH moved AS (

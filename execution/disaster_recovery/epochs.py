@@ -33,8 +33,10 @@ from execution.base.drift_items import DriftRecord, upsert_items
 from execution.disaster_recovery import sql
 from execution.disaster_recovery.netting_exits import find_unsent
 from execution.disaster_recovery.open_issues import list_open_issues
-from execution.exits.reservations import lock_positions, recompute_reserved
+from execution.exits.reservations import recompute_reserved
 from execution.runtime import trading_runtime
+from positions.broker_reads import unmark_all_missing
+from positions.row_locks import lock_positions
 from users.models import User
 
 log = structlog.get_logger(__name__)
@@ -125,7 +127,7 @@ def _distrust(epoch: Epoch) -> dict[str, Any]:
     looked_up = rows(sql.LOOK_UP_ORDERS, {**detail, "answer_by": epoch.answer_by})
     recompute_reserved(held)
     compared = run(sql.REQUIRE_COMPARISON)
-    run(sql.UNMARK_MISSING)
+    unmark_all_missing()
     return {
         "entries_ended": len(ended),
         "exits_held": held,

@@ -86,11 +86,6 @@ WITH moved AS (
 REQUIRE_COMPARISON = """
 UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE reconciled_at IS NOT NULL
 """
-# A position marked as missing before the backup needs two new reads.
-UNMARK_MISSING = """
-UPDATE positions_executionposition SET missing_since = NULL WHERE missing_since IS NOT NULL
-"""
-
 # Held exits that were certainly not sent: the broker holds their whole position, and nothing was
 # executed on it that we did not know at the backup. On a netting account the quantity proves
 # nothing, so the exit must be among %(unsent)s (`netting_exits.py`), and no execution without an id

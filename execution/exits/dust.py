@@ -19,6 +19,7 @@ from common.database_errors import is_database_trouble
 from common.reason_codes import Code
 from common.sql import Query, rows, run
 from execution.base.statements import event_rows_sql, insert_events_sql
+from positions.broker_reads import request_reads_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
 
 log = structlog.get_logger(__name__)
@@ -87,8 +88,7 @@ HELD_BACK = f"""EXISTS (
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.
-REQUEST_READ = """
-UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() WHERE id = ANY(ARRAY(
+REQUEST_READ = request_reads_sql("""
   SELECT p.id FROM connections_instrument i
   JOIN connections_executionconnection c ON c.instrument_book = i.book
   JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
@@ -96,8 +96,7 @@ UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp() W
     AND p.broker_check_due_at IS NULL
     AND p.broker_quantity < p.quantity AND p.broker_checked_at > p.last_activity_at
     AND p.broker_checked_at < clock_timestamp() - interval '50 seconds'
-  ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED))
-"""
+  ORDER BY p.id FOR NO KEY UPDATE OF p SKIP LOCKED""")
 
 
 def request_positions_read() -> None:

@@ -5,7 +5,7 @@ the position row is locked, its free quantity is read, and the order row and the
 written in one transaction.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import NamedTuple
@@ -15,6 +15,8 @@ from common.failpoints import failpoint
 from common.money import floor_to_step
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows
+from positions.quantities import reserve_sql
+from positions.row_locks import lock_with_free_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +63,6 @@ class ExitablePosition(NamedTuple):
     live_legs: list[str] | None
 
 
-LOCK = """
-SELECT id FROM positions_executionposition WHERE id = ANY(%s) AND quantity > reserved
-ORDER BY id FOR NO KEY UPDATE {skip}
-"""
-
 # A separate statement: it must see what the previous holder of the lock committed.
 LOAD = Query(
     ExitablePosition,
@@ -83,18 +80,20 @@ WHERE p.id = ANY(%s) ORDER BY p.id
 """,
 )
 
+_RESERVE = reserve_sql(
+    "requested w",
+    returning="""p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, w.leg, w.quantity,
+    w.code, w.detail""",
+)
+
 WRITE = Query(
     Exit,
-    """
+    f"""
 WITH requested AS (
   SELECT * FROM unnest(%s::bigint[], %s::text[], %s::numeric[], %s::text[], %s::text[])
     AS t(position_id, leg, quantity, code, detail)
 ), reserved AS (
-  UPDATE positions_executionposition p
-  SET reserved = p.reserved + w.quantity, last_activity_at = clock_timestamp()
-  FROM requested w WHERE p.id = w.position_id AND p.reserved + w.quantity <= p.quantity
-  RETURNING p.id, p.connection_id, p.signal_id, p.pair, p.symbol, p.side, w.leg, w.quantity,
-    w.code, w.detail
+  {_RESERVE}
 ), written AS (
   INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
     side, order_type, time_in_force, quantity, due_at, enqueued_at, detail)
@@ -129,7 +128,7 @@ def open_exits(
     by_position = {request.position_id: request for request in requests}
     if not by_position:
         return []
-    locked = lock(by_position, skip_locked=skip_locked)
+    locked = lock_with_free_quantity(by_position, skip_locked=skip_locked)
     records = [
         record
         for position in rows(LOAD, (locked,))
@@ -140,12 +139,6 @@ def open_exits(
     written = rows(WRITE, (*columns(records, 5), signal_id))
     failpoint("exits.written")
     return written
-
-
-def lock(position_ids: Iterable[int], *, skip_locked: bool = False) -> list[int]:
-    """Lock, in id order, those of the positions that have a free quantity; return their ids."""
-    statement = Query(IdRow, LOCK.format(skip="SKIP LOCKED" if skip_locked else ""))
-    return [row.id for row in rows(statement, (sorted(position_ids),))]
 
 
 def close_all_of_signal(*, refers_to: int | None, fraction: Decimal, signal_id: int) -> list[Exit]:

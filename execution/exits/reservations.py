@@ -9,43 +9,27 @@ from collections.abc import Sequence
 
 from common.sql import IdRow, Query, array, rows, run
 from execution.models import TERMINAL
+from positions.quantities import recompute_reserved_sql
+from positions.row_locks import lock_positions_sql
 
 # Locked first, in id order; the sum is taken by a later statement, which sees what the previous
 # holder of the lock has committed.
 LOCK = Query(
     IdRow,
-    """
-SELECT id FROM positions_executionposition WHERE id IN (
+    lock_positions_sql("""
   SELECT position_id FROM execution_order WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
   UNION
   SELECT p.id FROM execution_order o JOIN positions_executionposition p
     ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-  WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL)
-ORDER BY id FOR NO KEY UPDATE
-""",
+  WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL"""),
 )
 
-LOCK_BY_ID = """
-SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
-"""
-
-RECOMPUTE = """
-UPDATE positions_executionposition p SET reserved = least(p.quantity, l.live),
-  protection_suspended = CASE WHEN p.quantity = 0 THEN p.broker_sl_quantity IS NOT NULL
-      AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL)
-    ELSE p.protection_suspended AND l.live > 0 END,
-  levels_given_up = p.levels_given_up AND NOT (p.protection_suspended
-    AND l.live = 0)  -- placed again after it
-FROM (
+RECOMPUTE = recompute_reserved_sql("""
   SELECT i.id, coalesce(sum(o.quantity - o.filled_quantity), 0) AS live
   FROM unnest(%s::bigint[]) AS i(id)
   LEFT JOIN execution_order o ON o.position_id = i.id AND o.status <> ALL(%s::text[])
   GROUP BY i.id
-) l
-WHERE p.id = l.id AND (p.reserved <> least(p.quantity, l.live) OR p.protection_suspended
-  AND l.live = 0
-  OR p.quantity = 0 AND p.broker_sl_quantity IS NOT NULL)
-"""
+""")
 
 
 def recompute_reserved(order_ids: Sequence[int]) -> None:
@@ -62,12 +46,6 @@ def lock_positions_of(order_ids: Sequence[int]) -> list[int]:
     Every transaction that changes several positions calls this first, so there is no deadlock.
     """
     return [row.id for row in rows(LOCK, {"ids": list(order_ids)})] if order_ids else []
-
-
-def lock_positions(position_ids: Sequence[int]) -> None:
-    """Lock these positions in id order."""
-    if position_ids:
-        rows(LOCK_BY_ID, (list(position_ids),))
 
 
 def recompute_reserved_locked(position_ids: Sequence[int]) -> None:

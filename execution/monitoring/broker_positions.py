@@ -17,12 +17,13 @@ from django.db import transaction
 
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
-from common.sql import IdRow, Query, columns, rows, run
+from common.sql import IdRow, Query, rows
 from connections.selectors import SPEC_COLUMNS, spec_from_row
-from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
+from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult
-from execution.exits.reservations import lock_positions
 from execution.runtime import trading_runtime
+from positions.broker_reads import CLAIM_READS_SQL, retry_reads, store_reads
+from positions.row_locks import lock_positions
 
 ZERO = Decimal(0)
 
@@ -74,32 +75,16 @@ class EnteringQuantity(NamedTuple):
     quantity: Decimal
 
 
-# The claim lasts as long as the call may take.
 CLAIM = Query(
     DueRead,
     f"""
-WITH due AS (
-  SELECT id FROM positions_executionposition
-  WHERE broker_check_due_at <= statement_timestamp() AND {in_held_lanes_sql("connection_id")}
-  ORDER BY broker_check_due_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED
-), claimed AS (
-  UPDATE positions_executionposition p SET broker_check_due_at =
-    CASE WHEN p.quantity > 0 THEN clock_timestamp() + make_interval(secs => %(longest)s) END
-  FROM due WHERE p.id = due.id
-  RETURNING p.id, p.connection_id, p.broker_check_due_at
-)
+{CLAIM_READS_SQL}
 SELECT c.id AS connection_id, array_agg(d.id) AS position_ids, clock_timestamp() AS began,
   {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM claimed d JOIN connections_executionconnection c ON c.id = d.connection_id
 WHERE d.broker_check_due_at IS NOT NULL GROUP BY c.id
 """,
 )
-
-RETRY = """
-UPDATE positions_executionposition
-  SET broker_check_due_at = clock_timestamp() + interval '2 seconds'
-WHERE id = ANY(%s) AND broker_check_due_at IS NOT NULL
-"""
 
 OURS = Query(
     OurPosition,
@@ -123,16 +108,6 @@ WHERE o.connection_id = %s AND o.position_id IS NULL AND o.status IN ('SUBMITTIN
 GROUP BY o.symbol, o.side
 """,
 )
-
-WRITE = """
-UPDATE positions_executionposition p SET broker_quantity = d.quantity,
-  broker_quantity_is_shared = d.is_shared,
-  broker_checked_at = %s, broker_check_due_at = NULL,
-  broker_position_id = coalesce(nullif(d.broker_position_id, ''), p.broker_position_id)
-FROM unnest(%s::bigint[], %s::numeric[], %s::text[], %s::boolean[])
-  AS d(id, quantity, broker_position_id, is_shared)
-WHERE p.id = d.id AND (p.broker_checked_at IS NULL OR p.broker_checked_at < %s)
-"""
 
 UNBLOCKED = Query(
     IdRow,
@@ -179,7 +154,7 @@ def _read(row: DueRead) -> Coroutine[Any, Any, list[BrokerPosition]]:
 def _write_results(done: Sequence[CallResult]) -> None:
     """Store what the brokers hold and schedule failed reads again."""
     if failed := [id_ for result in done if result.failed for id_ in result.about.position_ids]:
-        run(RETRY, (failed,))
+        retry_reads(failed)
     for result in done:
         if not result.failed:
             stored = _store(result.about, result.answer)
@@ -199,7 +174,7 @@ def _store(request: DueRead, theirs: list[BrokerPosition]) -> list[int]:
     if records:
         with transaction.atomic():
             lock_positions([record[0] for record in records])
-            run(WRITE, (began, *columns(records, 4), began))
+            store_reads(began, records)
     return [record[0] for record in records]
 
 

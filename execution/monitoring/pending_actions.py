@@ -21,24 +21,31 @@ from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows, run
-from connections.selectors import SPEC_COLUMNS, on_tick_sql, spec_from_row
+from connections.selectors import SPEC_COLUMNS, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.call_results import write_results
 from execution.dispatch.report_writer import apply_answers
 from execution.exits.orders import ExitRequest, open_exits
-from execution.exits.reservations import LOCK_BY_ID, recompute_reserved
+from execution.exits.reservations import recompute_reserved
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
-from execution.reports.row_locks import free_orders, free_positions
+from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
-from positions.levels import LACKS_LEVEL_SQL, differs_sql
+from positions.broker_levels import (
+    ANY_DUE_LEVELS,
+    CLAIM_LEVELS_SQL,
+    GIVE_UP_SQL,
+    GUARD_OURSELVES_SQL,
+    LEVELS_NOT_STARTED,
+    LEVELS_REQUESTED,
+    READ_NEXT,
+)
+from positions.levels import LACKS_LEVEL_SQL
+from positions.row_locks import LOCK_BY_ID, unlocked_positions
 
-FIRST_STATEMENT_SECONDS = 1
-
-# Seconds until the next request: for a cancel 5, 10, 20, then 30; for a level 1 to 30.
-# `pending_action_attempts` is read before this request is counted, `level_sync_attempts` after.
+# Seconds until the next request: 5, 10, 20, then 30. `pending_action_attempts` is read before this
+# request is counted.
 CANCEL_BACKOFF = "least(30, 5 * power(2, least(pending_action_attempts, 9)))"
-LEVELS_BACKOFF = "least(30, 0.5 * power(2, least(level_sync_attempts, 9)))"
 
 
 class PendingActionRow(NamedTuple):
@@ -206,45 +213,10 @@ CANCEL_NOT_SENT = _deferred(
 # There was no free slot for the call.
 CANCEL_NOT_STARTED = _deferred("1 + random()")
 
-# Protection that is suspended for an exit must be gone at the broker. Otherwise the broker's levels
-# must equal ours, and separate stop orders must be as large as the position. A level that was sent
-# and not confirmed may be at the broker.
-_DIFFERS = f"""(
-  protection_suspended AND (broker_sl IS NOT NULL OR broker_tp IS NOT NULL OR quantity > 0
-    AND levels_reported_at IS NULL AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER'))
-  OR quantity > 0 AND NOT protection_suspended AND NOT levels_given_up AND (
-    sl_guardian = 'BROKER' AND ({differs_sql("sl", "broker_sl")} OR broker_sl_quantity <> quantity)
-    OR {differs_sql("(CASE WHEN tp_guardian = 'BROKER' THEN tp END)", "broker_tp")}))"""
-
-# `level_sync_due_at` is also the claim, so no two processes move the same stop. A broker gets a
-# moment to report the levels of a new position before we send them again.
-_DUE_LEVELS = f"""
-  SELECT id FROM positions_executionposition
-  WHERE {_DIFFERS}
-    AND (level_sync_due_at IS NULL OR level_sync_due_at <= clock_timestamp())
-    AND (protection_suspended OR levels_reported_at IS NOT NULL OR level_sync_attempts > 0
-      OR last_activity_at <= clock_timestamp() - interval '{FIRST_STATEMENT_SECONDS} s')
-    AND {in_held_lanes_sql("connection_id")}
-"""
-
-# Checked first: mostly no level is due, and planning LEVELS costs many times as much.
-ANY_LEVELS = f"{_DUE_LEVELS} LIMIT 1"
-
 LEVELS = Query(
     LevelChange,
     f"""
-WITH due AS (
-  {_DUE_LEVELS}
-  ORDER BY id LIMIT 1000 FOR NO KEY UPDATE SKIP LOCKED
-), p AS (
-  UPDATE positions_executionposition o SET level_sync_attempts = least(o.level_sync_attempts + 1,
-    100),
-    level_sync_due_at = clock_timestamp() + make_interval(secs => %(longest)s),
-      levels_reported_at = NULL,
-    -- Brokers hold whole ticks; ours are rounded too, or the two would always differ.
-    sl = {on_tick_sql("o.sl", "o")}, tp = {on_tick_sql("o.tp", "o")}
-  WHERE o.id = ANY(ARRAY(SELECT id FROM due)) RETURNING o.*
-)
+{CLAIM_LEVELS_SQL}
 SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.protection_suspended,
   {LACKS_LEVEL_SQL} AS lacked_level, e.client_order_id,
   CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.sl END AS sl,
@@ -258,30 +230,9 @@ ORDER BY p.id
 """,
 )
 
-LEVELS_REQUESTED = f"""
-UPDATE positions_executionposition SET
-  level_sync_attempts = CASE WHEN {_DIFFERS} THEN level_sync_attempts ELSE 0 END,
-  level_sync_due_at = CASE WHEN {_DIFFERS}
-    THEN clock_timestamp() + make_interval(secs => {LEVELS_BACKOFF}) END
-WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
-  ORDER BY id FOR NO KEY UPDATE)
-"""
-
-LEVELS_NOT_STARTED = """
-UPDATE positions_executionposition SET level_sync_attempts = greatest(level_sync_attempts - 1, 0),
-  level_sync_due_at = clock_timestamp() + make_interval(secs => 0.5 + random())
-WHERE id IN (SELECT id FROM positions_executionposition WHERE id = ANY(%s)
-  ORDER BY id FOR NO KEY UPDATE)
-"""
-
-# The level was placed again and the broker still reports none, so we stop and guard it ourselves.
 GIVE_UP = f"""
 WITH moved AS (
-  UPDATE positions_executionposition SET levels_given_up = true, level_sync_attempts = 0,
-    level_sync_due_at = NULL
-  WHERE id = ANY(%s) AND quantity > 0 AND NOT protection_suspended
-    AND levels_reported_at IS NOT NULL AND
-  {LACKS_LEVEL_SQL} RETURNING id, signal_id, connection_id
+  {GIVE_UP_SQL}
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
 SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
@@ -289,20 +240,9 @@ SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
 FROM moved
 """
 
-# Protection was removed for an exit; the exit next needs the quantity that the broker still holds.
-CHECK_BROKER_NEXT = """
-UPDATE positions_executionposition SET broker_check_due_at = clock_timestamp()
-WHERE id = ANY(%s) AND protection_suspended AND quantity > 0
-"""
-
 TAKE_OVER_LEVELS = f"""
 WITH moved AS (
-  UPDATE positions_executionposition SET last_activity_at = clock_timestamp(),
-    sl_guardian = CASE WHEN sl IS DISTINCT FROM broker_sl THEN 'ENGINE' ELSE sl_guardian END,
-    tp_guardian = CASE WHEN tp IS DISTINCT FROM broker_tp THEN 'ENGINE' ELSE tp_guardian END
-  WHERE id = ANY(%s) AND quantity > 0 AND NOT protection_suspended
-    AND (sl_guardian = 'BROKER' OR tp_guardian = 'BROKER')
-  RETURNING id, signal_id, connection_id
+  {GUARD_OURSELVES_SQL}
 )
 INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
 SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
@@ -343,7 +283,7 @@ def sync_levels() -> None:
     held = held_lanes_parameters()
     levels = (
         rows(LEVELS, {"longest": background_calls.max_seconds(), **held})
-        if rows(ANY_LEVELS, held)
+        if rows(ANY_DUE_LEVELS, held)
         else []
     )
     if levels:
@@ -393,7 +333,7 @@ def _write_level_results(done: Sequence[CallResult]) -> None:
     """Store the results of level changes. We guard levels that the broker does not accept."""
     failpoint("pending_actions.answered")
     blocked = apply_answers(done)
-    write_results(done, _count_level_changes, free_positions, careful=blocked)
+    write_results(done, _count_level_changes, unlocked_positions, careful=blocked)
 
 
 def _count_level_changes(done: Sequence[CallResult]) -> None:
@@ -413,7 +353,7 @@ def _count_level_changes(done: Sequence[CallResult]) -> None:
             (GIVE_UP, placed_again),
             (LEVELS_REQUESTED, requested),
             (LEVELS_NOT_STARTED, not_started),
-            (CHECK_BROKER_NEXT, removed),
+            (READ_NEXT, removed),
         ],
         LOCK_BY_ID,
     )

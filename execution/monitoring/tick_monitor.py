@@ -27,6 +27,7 @@ from execution.monitoring.level_monitor import (
     level_hits_sql,
 )
 from positions.levels import is_guarded_by_sql
+from positions.row_locks import lock_with_free_quantity
 
 HEARTBEAT_SECONDS = 1.0
 
@@ -173,7 +174,7 @@ def _process(
             hits += find_hits(HITS, columns(records, 7))
         if not hits:
             return [], []
-        locked = set(exits.lock({hit.id for hit in hits}, skip_locked=True))
+        locked = set(lock_with_free_quantity({hit.id for hit in hits}, skip_locked=True))
         requests = exit_requests_for([hit for hit in hits if hit.id in locked])
         written = [exit_.order_id for exit_ in exits.open_exits(requests)]
     return written, _still_valid([hit for hit in hits if hit.id not in locked])

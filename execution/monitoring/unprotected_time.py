@@ -14,32 +14,25 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from common.reason_codes import Code
-from common.sql import IdRow, Query, columns, rows, run
+from common.sql import Query, columns, rows, run
 from execution.base.statements import event_rows_sql, insert_events_sql
 from execution.monitoring.stop_failover import UNREAD_SECONDS
 from execution.submission.evaluate import QUOTE_MAX_AGE_SECONDS
+from positions.protection import (
+    END_PERIODS_SQL,
+    OF_UNMONITORED_PAIRS,
+    UnprotectedPosition,
+    begin_unprotected,
+    mark_alerted_sql,
+    pairs_with_stop_sql,
+    recorded_as_unprotected,
+    unconfirmed_sql,
+)
+from positions.row_locks import lock_unlocked
 
 ALERT_AFTER_SECONDS = 5
 MONITORING_GRACE_SECONDS = 3  # a source is evaluated once a second, with or without quotes
 BATCH_SIZE = 5000
-
-
-def _pairs(side: str) -> str:
-    """Return a CTE with each (price source, pair) that has a stop on this side.
-
-    It costs one index search for each pair.
-    """
-    stops = f"positions_executionposition WHERE quantity > 0 AND side = '{side}' AND sl IS NOT NULL"
-    name = side.lower()
-    return f"""{name} AS (
-  (SELECT price_source_id, pair FROM {stops} ORDER BY price_source_id, pair LIMIT 1)
-  UNION ALL
-  SELECT n.* FROM {name} b CROSS JOIN LATERAL (
-    SELECT price_source_id, pair FROM {stops}
-      AND (price_source_id, pair) > (b.price_source_id, b.pair)
-    ORDER BY price_source_id, pair LIMIT 1) n
-)"""
 
 
 class UnmonitoredPair(NamedTuple):
@@ -50,19 +43,11 @@ class UnmonitoredPair(NamedTuple):
     since: datetime | None
 
 
-class UnprotectedPosition(NamedTuple):
-    """A position without its stop. reason: the code."""
-
-    id: int
-    since: datetime
-    reason: str
-
-
 # Pairs whose engine-guarded stops are not evaluated, and since when as far as known.
 UNMONITORED = Query(
     UnmonitoredPair,
     f"""
-WITH RECURSIVE {_pairs("BUY")}, {_pairs("SELL")}
+WITH RECURSIVE {pairs_with_stop_sql("BUY")}, {pairs_with_stop_sql("SELL")}
 SELECT h.price_source_id AS source, h.pair, least(w.last_evaluated_at, q.received_at) AS since
 FROM (SELECT * FROM buy UNION SELECT * FROM sell) h
 LEFT JOIN prices_latestquote q ON q.data_connection_id = h.price_source_id AND q.symbol = h.pair
@@ -72,57 +57,7 @@ WHERE coalesce(w.last_evaluated_at < clock_timestamp() - interval '{MONITORING_G
 """,
 )
 
-OF_PAIRS = Query(
-    UnprotectedPosition,
-    f"""
-SELECT p.id, coalesce(u.since, p.last_activity_at) AS since,
-  '{Code.STOP_NOT_MONITORED.value}' AS reason
-FROM unnest(%s::bigint[], %s::text[], %s::timestamptz[]) AS u(source, pair, since)
-CROSS JOIN LATERAL (
-  SELECT id, last_activity_at FROM positions_executionposition
-  WHERE price_source_id IS NOT DISTINCT FROM u.source AND pair = u.pair AND quantity > 0
-    AND sl IS NOT NULL AND sl_guardian = 'ENGINE') p
-""",
-)
-
-# Not confirmed; or breached for UNREAD_SECONDS while the broker could not be read.
-UNCONFIRMED = Query(
-    UnprotectedPosition,
-    f"""
-SELECT id, last_activity_at AS since, CASE WHEN broker_sl IS NULL AND levels_reported_at IS NULL
-    THEN '{Code.STOP_UNCONFIRMED.value}'
-  WHEN broker_sl IS NULL THEN '{Code.STOP_DROPPED.value}'
-  ELSE '{Code.STOP_COVERS_PART.value}' END AS reason
-FROM positions_executionposition
-WHERE quantity > 0 AND sl IS NOT NULL AND (sl_guardian = ''
-  OR sl_guardian = 'BROKER' AND broker_sl IS NULL
-  OR sl_guardian = 'BROKER' AND broker_sl_quantity < quantity)
-UNION ALL
-SELECT id, breached_since, '{Code.STOP_NOT_EXECUTED.value}' FROM positions_executionposition
-WHERE breached_level = 'sl' AND quantity > 0
-  AND breached_since < clock_timestamp() - interval '{UNREAD_SECONDS} s'
-  AND coalesce(broker_checked_at < breached_since, true)
-""",
-)
-
-RECORDED = Query(
-    IdRow, "SELECT id FROM positions_executionposition WHERE unprotected_since IS NOT NULL"
-)
-
-LOCK = Query(
-    IdRow,
-    """
-SELECT id FROM positions_executionposition WHERE id = ANY(%s) ORDER BY id
-FOR NO KEY UPDATE SKIP LOCKED
-""",
-)
-
-BEGIN = """
-UPDATE positions_executionposition p SET unprotected_since = least(d.since, clock_timestamp()),
-  unprotected_reason = d.reason, unprotected_alerted = false
-FROM unnest(%s::bigint[], %s::timestamptz[], %s::text[]) AS d(id, since, reason)
-WHERE p.id = d.id AND p.quantity > 0 AND p.unprotected_since IS NULL
-"""
+UNCONFIRMED = unconfirmed_sql(UNREAD_SECONDS)
 
 _ALERT = insert_events_sql(
     event_rows_sql(
@@ -137,36 +72,19 @@ _ALERT = insert_events_sql(
 
 ALERT = f"""
 WITH moved AS (
-  UPDATE positions_executionposition p SET unprotected_alerted = true
-  WHERE id = ANY(ARRAY(SELECT id FROM positions_executionposition
-    WHERE unprotected_since < clock_timestamp() - interval '{ALERT_AFTER_SECONDS} s'
-      AND NOT unprotected_alerted ORDER BY id LIMIT {BATCH_SIZE} FOR NO KEY UPDATE SKIP LOCKED))
-  RETURNING id, connection_id, signal_id, sl, unprotected_reason AS reason, false AS ended,
-    true AS is_alerted,
-    round(extract(epoch FROM clock_timestamp() - unprotected_since), 1) AS seconds
+  {mark_alerted_sql(ALERT_AFTER_SECONDS, BATCH_SIZE)}
 ){_ALERT}"""
 
-END = f"""
-WITH ending AS (
-  SELECT id, unprotected_alerted AS is_alerted, unprotected_reason AS reason,
-    round(extract(epoch FROM clock_timestamp() - unprotected_since), 1) AS seconds
-  FROM positions_executionposition WHERE id = ANY(%s) AND unprotected_since IS NOT NULL
-), moved AS (
-  UPDATE positions_executionposition p SET unprotected_since = NULL, unprotected_reason = '',
-    unprotected_alerted = false, unprotected_seconds = p.unprotected_seconds + e.seconds
-  FROM ending e WHERE p.id = e.id
-  RETURNING p.id, p.connection_id, p.signal_id, p.sl, e.reason, true AS ended,
-    e.is_alerted, e.seconds
-){_ALERT}"""
+END = f"{END_PERIODS_SQL}{_ALERT}"
 
 
 def update_unprotected() -> int:
     """Record which positions became unprotected or protected; return how many are unprotected."""
     with transaction.atomic():
         unprotected = _unprotected()
-        recorded = {row.id for row in rows(RECORDED)}
+        recorded = recorded_as_unprotected()
         if started := _lock(unprotected.keys() - recorded):
-            run(BEGIN, columns([(id_, *unprotected[id_]) for id_ in started], 3))
+            begin_unprotected([UnprotectedPosition(id_, *unprotected[id_]) for id_ in started])
         if ended := _lock(recorded - unprotected.keys()):
             run(END, (ended,))
         if unprotected:
@@ -179,7 +97,9 @@ def _unprotected() -> Mapping[int, tuple[datetime, str]]:
     run("SET LOCAL jit = off")
     found: list[UnprotectedPosition] = []
     if pairs := rows(UNMONITORED):
-        found += rows(OF_PAIRS, columns([(row.source, row.pair, row.since) for row in pairs], 3))
+        found += rows(
+            OF_UNMONITORED_PAIRS, columns([(row.source, row.pair, row.since) for row in pairs], 3)
+        )
     found += rows(UNCONFIRMED)
     return {row.id: (row.since, row.reason) for row in found}
 
@@ -187,4 +107,4 @@ def _unprotected() -> Mapping[int, tuple[datetime, str]]:
 def _lock(position_ids: set[int]) -> list[int]:
     """Lock up to BATCH_SIZE positions; return their ids. Others come in the next round."""
     batch = sorted(position_ids)[:BATCH_SIZE]
-    return [row.id for row in rows(LOCK, (batch,))] if batch else []
+    return lock_unlocked(batch)

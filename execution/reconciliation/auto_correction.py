@@ -19,17 +19,13 @@ from execution.base.drift_items import DriftRecord
 from execution.reconciliation.missing_positions import SEEN_AGAIN_AFTER, external_close_report
 from execution.reports.apply import apply_reports
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
+from positions.broker_levels import lock_held_levels, settle_levels
 
 
 class SeenItem(NamedTuple):
     kind: str
     connection_id: str
     key: str
-
-
-class HeldLevelsRow(NamedTuple):
-    broker_sl: Decimal | None
-    broker_tp: Decimal | None
 
 
 class LockedPosition(NamedTuple):
@@ -62,33 +58,6 @@ WITH ended AS (
 INSERT INTO execution_executionlog (connection_id, code, detail)
 SELECT connection_id, '{Code.DRIFT_CORRECTED.value}', left(kind || ' ' || key, 300) FROM ended
 """
-
-# A level that both sides agree on keeps its guardian. For a level that differs the broker becomes
-# the guardian: either we take its level over, or `pending_actions.LEVELS` sends ours next. Without
-# a level there is no guardian.
-LEVELS = """
-UPDATE positions_executionposition p SET last_activity_at = clock_timestamp(),
-  broker_sl = t.sl, broker_tp = t.tp,
-  sl = CASE WHEN %(take_sl)s THEN t.sl ELSE p.sl END,
-  tp = CASE WHEN %(take_tp)s THEN t.tp ELSE p.tp END,
-  sl_guardian = CASE WHEN CASE WHEN %(take_sl)s THEN t.sl ELSE coalesce(p.sl, t.sl) END IS NULL
-      THEN ''
-    WHEN p.broker_sl IS NOT DISTINCT FROM t.sl THEN p.sl_guardian ELSE 'BROKER' END,
-  tp_guardian = CASE WHEN CASE WHEN %(take_tp)s THEN t.tp ELSE coalesce(p.tp, t.tp) END IS NULL
-      THEN ''
-    WHEN p.broker_tp IS NOT DISTINCT FROM t.tp THEN p.tp_guardian ELSE 'BROKER' END,
-  levels_reported_at = clock_timestamp(), levels_given_up = false, levels_dropped_at = NULL,
-  level_sync_attempts = 0
-FROM (SELECT %(sl)s::numeric AS sl, %(tp)s::numeric AS tp) t
-WHERE p.id = %(id)s AND p.quantity > 0
-"""
-
-HELD = Query(
-    HeldLevelsRow,
-    """
-SELECT broker_sl, broker_tp FROM positions_executionposition WHERE id = %s FOR NO KEY UPDATE
-""",
-)
 
 # Orders are locked before positions, as everywhere. Inferred closes are left out: they only change
 # under their position's lock.
@@ -184,13 +153,12 @@ def take_levels(position_id: int, theirs: Mapping[str, Any], *, stop: bool, targ
         return False
     shown = [theirs["stop_loss"], theirs["take_profit"]]  # the stop, the target
     with transaction.atomic():
-        if not (found := rows(HELD, (position_id,))):
+        if (confirmed := lock_held_levels(position_id)) is None:
             return False
-        held, take_over = [found[0].broker_sl, found[0].broker_tp], [stop, target]
+        held, take_over = [confirmed.broker_sl, confirmed.broker_tp], [stop, target]
         for i in (0, 1):
             if take_over[i] and shown[i] is None and held[i] is not None:
                 shown[i], take_over[i] = held[i], False
         if take_over != [stop, target] and [level and Decimal(level) for level in shown] == held:
             return False
-        levels = {"id": position_id, "sl": shown[0], "tp": shown[1]}
-        return run(LEVELS, {**levels, "take_sl": take_over[0], "take_tp": take_over[1]}) == 1
+        return settle_levels(position_id, *shown, take_sl=take_over[0], take_tp=take_over[1])

@@ -13,11 +13,12 @@ from uuid import UUID
 from brokers.types import CloseCause, Execution, OrderReport, ReportKind
 from common.clocks import market_now
 from common.reason_codes import Code
-from common.sql import Query, rows, run
+from common.sql import Query, rows
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.report_writer import apply_with_bisection
 from execution.reconciliation.compare import OurPosition, held_by_us, key_of
+from positions.broker_reads import mark_missing, unmark_missing
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)
 
@@ -34,14 +35,6 @@ class PricedPosition(NamedTuple):
     entry_price: Decimal
 
 
-MARK = """
-UPDATE positions_executionposition SET missing_since = %s
-WHERE id = ANY(%s) AND quantity > 0 AND (missing_since IS NULL OR missing_since <= last_activity_at)
-"""
-UNMARK = """
-UPDATE positions_executionposition SET missing_since = NULL
-WHERE connection_id = ANY(%s) AND quantity > 0 AND missing_since IS NOT NULL AND NOT id = ANY(%s)
-"""
 PRICES = Query(
     PricedPosition,
     """
@@ -64,11 +57,11 @@ def settle_missing(
     began: when the comparison began. Accounts with a position marked and not yet closed are
     compared again soon.
     """
-    run(UNMARK, (list(connections), [p.id for p in missing]))
+    unmark_missing(connections, [p.id for p in missing])
     if not missing:
         return
     upsert_items([_drift_record(p) for p in missing])
-    run(MARK, (began, [p.id for p in missing]))
+    mark_missing([p.id for p in missing], began)
     closed = [
         p.id
         for p in missing

@@ -17,7 +17,7 @@ from django.db import transaction
 from brokers.types import Execution, OrderReport, ReportKind
 from common.failpoints import failpoint
 from common.reason_codes import Code
-from common.sql import array, columns, rows, run
+from common.sql import array, columns, rows
 from execution.base.drift_items import write_drift
 from execution.base.dropped_messages import record_dropped
 from execution.exits.reservations import lock_positions_of, recompute_reserved_locked
@@ -43,6 +43,7 @@ from execution.reports.order_changes import (
 )
 from execution.reports.persistence import write
 from execution.reports.position_rebuild import rebuild_positions
+from positions.broker_reads import set_broker_position_ids
 
 log = structlog.get_logger(__name__)
 
@@ -246,4 +247,4 @@ def _store_broker_position_ids(changes: Iterable[OrderChange]) -> None:
         and (broker_position_id := last_reported(c, "broker_position_id"))
     }
     if reported:
-        run(sql.SET_BROKER_POSITION_IDS, columns(sorted(reported), 3))
+        set_broker_position_ids(reported)

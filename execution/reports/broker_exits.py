@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 from brokers.types import CloseCause, OrderReport
 from common.sql import IdRow, Query, array, columns, rows, run
 from execution.exits.orders import next_leg
-from execution.exits.reservations import lock_positions
 from execution.ids import all_attempts, base_of
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
+from positions.row_locks import lock_positions
 
 # Fills of an order may be reported this long after its end; then nothing waits for them any more.
 FILL_AFTER_END_SECONDS = 60

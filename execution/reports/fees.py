@@ -15,6 +15,7 @@ from brokers.types import Execution
 from common.money import to_stored
 from common.sql import Query, array, rows, run
 from execution.reports.sql import OrderRow
+from positions.quantities import store_unconverted_fees_sql
 from prices.selectors import Conversion, conversion, pairs_between
 
 MAX_AGE_SECONDS = 60  # of a quote that converts a fee, as for entries
@@ -51,7 +52,7 @@ WITH changed AS (SELECT unnest(%(ids)s::bigint[]) AS id), unconverted AS (
 UPDATE execution_order o SET unconverted_fees = u.fees FROM unconverted u
 WHERE o.id = u.id AND o.unconverted_fees <> u.fees
 """
-UNCONVERTED_OF_POSITIONS = """
+UNCONVERTED_OF_POSITIONS = f"""
 WITH changed AS (
   SELECT position_id AS id FROM execution_order
   WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
@@ -69,12 +70,10 @@ WITH changed AS (
       WHERE n.position_id IS NULL AND n.connection_id = p.connection_id
         AND n.signal_id = p.signal_id AND n.leg LIKE 'entry%%'  -- as in the index `one_entry`
     ) o CROSS JOIN jsonb_each_text(o.unconverted_fees) e
-    GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{}') AS fees
+    GROUP BY 1 HAVING sum(e.value::numeric) <> 0) x), '{{}}') AS fees
   FROM changed m JOIN positions_executionposition p USING (id)
 )
-UPDATE positions_executionposition p SET unconverted_fees = u.fees,
-  last_activity_at = clock_timestamp()
-FROM unconverted u WHERE p.id = u.id AND p.unconverted_fees <> u.fees
+{store_unconverted_fees_sql("unconverted u")}
 """
 
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 from brokers.types import OrderReport
 from common.reason_codes import Code
 from common.sql import Query, columns, rows, run
-from execution.exits.reservations import lock_positions
+from positions.quantities import reopen_positions_sql
+from positions.row_locks import lock_positions
 
 IS_INFERRED_CLOSE = """inferred_quantity > 0 AND inferred_quantity = filled_quantity
   AND broker_order_id = '' AND client_order_id IS NULL"""
@@ -50,11 +51,7 @@ WITH d AS (
     inferred_quantity = o.inferred_quantity - d.quantity
   FROM d WHERE o.id = d.id AND o.quantity > d.quantity
 ), position AS (
-  UPDATE positions_executionposition p SET quantity = p.quantity + d.quantity,
-    realized_pnl = p.realized_pnl - round(d.quantity * (o.avg_fill_price - p.entry_price)
-      * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END
-      * coalesce(o.conversion_rate, p.conversion_rate), 18)
-  FROM d JOIN execution_order o ON o.id = d.id WHERE p.id = d.position_id
+  {reopen_positions_sql("d JOIN execution_order o ON o.id = d.id")}
 )
 INSERT INTO execution_executionlog (order_id, signal_id, connection_id, code, status, numbers)
 SELECT o.id, o.signal_id, o.connection_id, '{Code.INFERRED_REPLACED.value}', o.status,

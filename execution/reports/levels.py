@@ -15,17 +15,8 @@ from brokers.types import HeldLevels, OrderReport, ReportKind
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.reconciliation_requests import request_reconciliation
-from execution.exits.reservations import lock_positions
-from positions.levels import lacks_level_sql
-
-# Levels that a broker has confirmed and dropped twice within this time are not placed a third time:
-# a plugin, or the owner's expert advisor, would drop them again each time.
-DROPS_APART_SECONDS = 300
-
-# A broker's replies and its events arrive on different channels: of two reports within this time
-# that differ, either may be the older one. (For reports that we ourselves delay for longer,
-# `dispatch/report_writer.py` requests a reconciliation.)
-CONTRADICTION_SECONDS = 5
+from positions.broker_levels import store_reported_levels_sql
+from positions.row_locks import lock_positions
 
 _STATEMENTS = """WITH d AS (
   SELECT * FROM unnest(%s::text[], %s::numeric[], %s::numeric[], %s::numeric[], %s::boolean[],
@@ -34,58 +25,21 @@ _STATEMENTS = """WITH d AS (
 )"""
 
 
+_OF_ENTRIES = """d JOIN execution_order o ON o.client_order_id = d.cid
+  JOIN positions_executionposition p
+    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id"""
+
+
 class ContradictedConnection(NamedTuple):
     """A connection with two reports that contradict each other."""
 
     connection_id: UUID
 
 
-# A level that we have not placed is the owner's: a reconciliation reports it, and we do not remove
-# it. What was read counts if the position has had no activity since the read began; a deferred
-# report counts if there was none since it arrived.
 LEVELS = Query(
     ContradictedConnection,
     f"""
-{_STATEMENTS}, reported AS (
-  SELECT p.id, d.sl, d.tp, d.protected, d.refused,
-    p.sl_guardian = 'BROKER' AND p.sl IS NOT NULL AND d.sl IS NULL
-      OR p.tp_guardian = 'BROKER' AND p.tp IS NOT NULL AND d.tp IS NULL AS lacks,
-    NOT p.protection_suspended AND NOT p.levels_given_up AND p.quantity > 0
-      AND (p.broker_sl IS NOT NULL OR p.broker_tp IS NOT NULL
-      OR p.level_sync_attempts = 0) AS is_new,
-    NOT {lacks_level_sql("p.")} AS was_complete,
-    p.levels_reported_at IS NULL OR (d.sl, d.tp) IS DISTINCT FROM (p.broker_sl,
-      p.broker_tp) AS differs,
-    d.began IS NULL AND coalesce(p.levels_reported_at > clock_timestamp()
-      - interval '{CONTRADICTION_SECONDS} s', false) AS follows_another,
-    coalesce(p.levels_dropped_at > clock_timestamp() - interval '{DROPS_APART_SECONDS} s', false)
-      AS is_repeated
-  FROM d JOIN execution_order o ON o.client_order_id = d.cid
-  JOIN positions_executionposition p
-    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
-  WHERE NOT (d.is_first AND p.levels_reported_at IS NOT NULL)
-    AND (d.began IS NULL OR p.last_activity_at < d.began AND NOT p.protection_suspended
-      AND coalesce(p.level_sync_due_at <= clock_timestamp(), true))
-    AND (d.as_of IS NULL OR p.last_activity_at < d.as_of)
-), moved AS (
-  UPDATE positions_executionposition p SET
-    broker_sl = CASE WHEN p.sl_guardian = 'BROKER' OR p.broker_sl IS NOT NULL THEN n.sl END,
-    broker_tp = CASE WHEN p.tp_guardian = 'BROKER' OR p.broker_tp IS NOT NULL THEN n.tp END,
-    broker_sl_quantity = n.protected, last_activity_at = clock_timestamp(),
-    levels_reported_at = clock_timestamp(),
-    levels_given_up = n.lacks
-      AND (p.levels_given_up OR n.is_new AND n.was_complete AND n.is_repeated),
-    levels_dropped_at = CASE WHEN n.lacks AND n.is_new AND n.was_complete THEN clock_timestamp()
-      ELSE p.levels_dropped_at END,
-    sl_guardian = CASE WHEN n.refused AND NOT p.protection_suspended AND p.sl_guardian = 'BROKER'
-      AND n.sl IS DISTINCT FROM p.sl THEN 'ENGINE' ELSE p.sl_guardian END,
-    tp_guardian = CASE WHEN n.refused AND NOT p.protection_suspended AND p.tp_guardian = 'BROKER'
-      AND n.tp IS DISTINCT FROM p.tp THEN 'ENGINE' ELSE p.tp_guardian END
-  FROM reported n WHERE p.id = n.id
-  RETURNING p.id, p.signal_id, p.connection_id, n.refused,
-    n.lacks AND n.is_new AND n.differs AS dropped, n.follows_another AND n.differs AS contradicts,
-    p.levels_given_up
-), logged AS (
+{_STATEMENTS}, {store_reported_levels_sql(_OF_ENTRIES)}, logged AS (
   INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
   SELECT signal_id, connection_id,
     CASE WHEN refused THEN '{Code.STOPS_INVALID.value}' ELSE '{Code.STOP_DROPPED.value}' END,

@@ -19,11 +19,11 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, rows
 from execution.base.drift_items import DriftRecord, upsert_items
-from execution.exits.reservations import lock_positions
 from execution.ids import all_attempts
 from execution.reports.apply import apply_reports
 from execution.reports.broker_exits import MAY_FILL, lock_in_order
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE, is_inferred_close
+from positions.row_locks import lock_positions
 
 ZERO = Decimal(0)
 RESERVED_CONSTRAINT = "reserved_within_quantity"

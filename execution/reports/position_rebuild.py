@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 
 from common.sql import run
+from positions.quantities import rebuild_positions_sql
 
 # A position is the sum of its fills, less what fees took out of those of its entry. Used only where
 # fills were replaced or corrected: otherwise totals are updated. A corrected quantity may close a
 # position or open it again.
-REBUILD = """
+REBUILD = f"""
 WITH changed AS (
   SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
   WHERE o.id = ANY(%(ids)s)
@@ -46,16 +47,7 @@ WITH changed AS (
     entered.commission + coalesce(exited.commission, 0) AS costs, last.close_reason, last.time
   FROM entered LEFT JOIN exited USING (id) LEFT JOIN last USING (id)
 )
-UPDATE positions_executionposition p SET entry_price = round(now.price, 18),
-  opened_quantity = now.quantity, quantity = now.left_open,
-  reserved = least(p.reserved, now.left_open),  -- until it is recomputed
-  opened_at = now.first, commission = now.costs,
-  realized_pnl = round(coalesce(now.gain, 0) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 18),
-  close_reason = CASE WHEN now.left_open = 0 THEN coalesce(now.close_reason, p.close_reason)
-    ELSE '' END,
-  closed_at = CASE WHEN now.left_open = 0 THEN coalesce(now.time, p.closed_at) END,
-  last_activity_at = clock_timestamp()
-FROM now WHERE p.id = now.id
+{rebuild_positions_sql("now")}
 """
 
 # The quantity of an exit that its broker made is what it has executed.

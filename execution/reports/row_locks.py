@@ -9,6 +9,7 @@ from typing import NamedTuple
 from brokers.types import OrderReport
 from common.sql import IdRow, Query, array, rows
 from execution.ids import all_attempts, base_of
+from positions.row_locks import unlocked_positions_sql
 
 
 class LockedOrder(NamedTuple):
@@ -20,7 +21,7 @@ class LockedOrder(NamedTuple):
 # Orders by each of their attempts' ids, their positions, and exits that brokers made of them.
 LOCKED = Query(
     LockedOrder,
-    """
+    f"""
 WITH named AS (
   SELECT id, client_order_id, connection_id, signal_id, position_id FROM execution_order
   WHERE client_order_id = ANY(%(ids)s::text[])
@@ -39,8 +40,7 @@ WITH named AS (
   SELECT id FROM execution_order WHERE id = ANY(ARRAY(SELECT id FROM o))
   FOR NO KEY UPDATE SKIP LOCKED
 ), free_positions AS (
-  SELECT id FROM positions_executionposition WHERE id = ANY(ARRAY(SELECT id FROM p))
-  FOR NO KEY UPDATE SKIP LOCKED
+  {unlocked_positions_sql("ARRAY(SELECT id FROM p)")}
 )
 SELECT client_order_id FROM o WHERE id NOT IN (SELECT id FROM free_orders)
 UNION
@@ -50,11 +50,6 @@ SELECT client_order_id FROM p WHERE id NOT IN (SELECT id FROM free_positions)
 
 FREE_ORDERS = Query(
     IdRow, "SELECT id FROM execution_order WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED"
-)
-
-FREE_POSITIONS = Query(
-    IdRow,
-    "SELECT id FROM positions_executionposition WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED",
 )
 
 
@@ -76,8 +71,3 @@ def split_locked(
 def free_orders(order_ids: Sequence[int]) -> set[int]:
     """Return those of these orders that no other session has locked."""
     return {row.id for row in rows(FREE_ORDERS, (list(order_ids),))}
-
-
-def free_positions(position_ids: Sequence[int]) -> set[int]:
-    """Return those of these positions that no other session has locked."""
-    return {row.id for row in rows(FREE_POSITIONS, (list(position_ids),))}

@@ -14,6 +14,7 @@ from execution.base.statements import (
     insert_log_sql,
     log_rows_sql,
 )
+from positions.quantities import close_positions_sql, open_positions_sql
 from signals import effective_levels
 
 
@@ -158,10 +159,31 @@ COLUMNS = {
 }
 
 _UNNEST = ", ".join(f"%({name})s::{kind}[]" for name, kind in COLUMNS.items())
-_AVERAGE = """round((p.opened_quantity * p.entry_price
-      + EXCLUDED.opened_quantity * EXCLUDED.entry_price)
-      / (p.opened_quantity + EXCLUDED.opened_quantity), 18)"""
-_NEXT_TARGET = on_tick_sql("(e.targets::numeric[])[p.tp_number + g.targets_done]", "p")
+_TARGET = "(e.targets::numeric[])[p.tp_number + g.targets_done]"
+_NEXT_TARGET = f"""(SELECT {on_tick_sql(_TARGET, "p")}
+      FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
+      AS e(signal_id, targets) WHERE e.signal_id = p.signal_id)"""
+
+# The columns that `open_positions_sql` inserts.
+_EXECUTIONS = f"""
+  SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
+    round(d.opened_value / d.opened, 18), {on_tick_sql("l.sl", "u")},
+    {on_tick_sql("l.targets[1]", "u")},
+    CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
+    CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
+      AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
+    -- What the broker reports, never what was sent; a level that this order lacks is another's.
+    CASE WHEN u.stop_loss IS NOT NULL THEN d.reported_sl END,
+    CASE WHEN u.take_profit IS NOT NULL THEN d.reported_tp END, d.reported_quantity,
+    CASE WHEN d.levels_reported THEN clock_timestamp() END,
+    d.broker_position_id, c.data_connection_id, u.pip,
+    u.conversion_rate, d.new_commission, d.first_fill
+  FROM u JOIN d USING (id)
+  JOIN connections_executionconnection c ON c.id = u.connection_id
+  JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
+    e(signal_id, sl, targets) ON e.signal_id = u.signal_id
+  CROSS JOIN LATERAL (SELECT e.sl AS sl, e.targets::numeric[] AS targets) l
+  WHERE d.new_quantity > 0 AND d.opened > 0 AND u.position_id IS NULL"""
 
 _STEP = log_rows_sql(
     "u m JOIN d USING (id)",
@@ -233,43 +255,7 @@ WITH d AS (
   RETURNING o.id, o.status, o.connection_id, o.signal_id, o.position_id, o.pair, o.symbol, o.side,
     o.leg, o.stop_loss, o.take_profit, o.pip, o.conversion_rate, o.quantity
 ), opened AS (
-  INSERT INTO positions_executionposition AS p (connection_id, signal_id, pair, symbol, side,
-    quantity, opened_quantity, entry_price, sl, tp, sl_guardian, tp_guardian, broker_sl, broker_tp,
-    broker_sl_quantity, levels_reported_at, broker_position_id, price_source_id, pip,
-      conversion_rate,
-    commission, opened_at)
-  SELECT u.connection_id, u.signal_id, u.pair, u.symbol, u.side, d.opened, d.opened,
-    round(d.opened_value / d.opened, 18), {on_tick_sql("l.sl", "u")},
-    {on_tick_sql("l.targets[1]", "u")},
-    CASE WHEN l.sl IS NULL THEN '' WHEN u.stop_loss IS NOT NULL THEN 'BROKER' ELSE 'ENGINE' END,
-    CASE WHEN l.targets[1] IS NULL THEN '' WHEN u.take_profit IS NOT NULL
-      AND cardinality(l.targets) = 1 THEN 'BROKER' ELSE 'ENGINE' END,
-    -- What the broker reports, never what was sent; a level that this order lacks is another's.
-    CASE WHEN u.stop_loss IS NOT NULL THEN d.reported_sl END,
-    CASE WHEN u.take_profit IS NOT NULL THEN d.reported_tp END, d.reported_quantity,
-    CASE WHEN d.levels_reported THEN clock_timestamp() END,
-    d.broker_position_id, c.data_connection_id, u.pip,
-    u.conversion_rate, d.new_commission, d.first_fill
-  FROM u JOIN d USING (id)
-  JOIN connections_executionconnection c ON c.id = u.connection_id
-  JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
-    e(signal_id, sl, targets) ON e.signal_id = u.signal_id
-  CROSS JOIN LATERAL (SELECT e.sl AS sl, e.targets::numeric[] AS targets) l
-  WHERE d.new_quantity > 0 AND d.opened > 0 AND u.position_id IS NULL
-  ON CONFLICT (connection_id, signal_id) DO UPDATE SET
-    quantity = p.quantity + EXCLUDED.quantity,
-    opened_quantity = p.opened_quantity + EXCLUDED.opened_quantity,
-    entry_price = {_AVERAGE},
-    -- What was closed earlier was closed against an entry price that changes now.
-    realized_pnl = p.realized_pnl - round((p.opened_quantity - p.quantity)
-      * ({_AVERAGE} - p.entry_price) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END
-      * p.conversion_rate, 18),
-    commission = p.commission + EXCLUDED.commission,
-    opened_at = least(p.opened_at, EXCLUDED.opened_at),
-    broker_position_id = coalesce(nullif(EXCLUDED.broker_position_id, ''), p.broker_position_id),
-    closed_at = NULL, close_reason = '', last_activity_at = clock_timestamp()
-  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, p.entry_price,
-    p.xmax = 0 AS is_new  -- 0: inserted, not found
+  {open_positions_sql(_EXECUTIONS)}
 ), g AS (
   SELECT u.position_id, sum(d.new_quantity) AS q, sum(d.new_value) AS v,
     sum(d.new_commission) AS commission, max(u.conversion_rate) AS rate,
@@ -284,22 +270,7 @@ WITH d AS (
   JOIN execution_fill f ON f.order_id = x.id WHERE g.q > 0
   ORDER BY x.position_id, f.time DESC, f.broker_fill_id DESC
 ), closed AS (
-  UPDATE positions_executionposition p SET quantity = p.quantity - g.q,
-    reserved = least(p.reserved, p.quantity - g.q),  -- until it is recomputed
-    realized_pnl = p.realized_pnl + round((g.v - g.q * p.entry_price)
-      * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END * coalesce(g.rate, p.conversion_rate), 18),
-    commission = p.commission + g.commission, last_activity_at = clock_timestamp(),
-    tp_number = p.tp_number + g.targets_done,
-    tp = CASE WHEN g.targets_done > 0 THEN (SELECT {_NEXT_TARGET}
-      FROM unnest(%(signal_ids)s::bigint[], %(targets)s::text[])
-      AS e(signal_id, targets) WHERE e.signal_id = p.signal_id) ELSE p.tp END,
-    close_reason = CASE WHEN p.quantity = g.q THEN coalesce(last.why, p.close_reason)
-      ELSE p.close_reason END,
-    closed_at = CASE WHEN p.quantity = g.q THEN coalesce(last.time, p.closed_at)
-      ELSE p.closed_at END
-  FROM g LEFT JOIN last USING (position_id) WHERE p.id = g.position_id
-  RETURNING p.id, p.connection_id, p.signal_id, p.quantity, g.q, p.close_reason, p.realized_pnl,
-    p.commission, p.unconverted_fees
+  {close_positions_sql("g LEFT JOIN last USING (position_id)", next_target=_NEXT_TARGET)}
 ), logged AS (
   {insert_log_sql(_IMPLIED_STEP, _STEP)}
 ), notified AS (
@@ -332,13 +303,6 @@ FROM signals_signal s {effective_levels.JOIN}
 WHERE s.id = ANY(%s)
 """,
 )
-
-SET_BROKER_POSITION_IDS = """
-UPDATE positions_executionposition p SET broker_position_id = d.broker_position_id
-FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS d(connection_id, signal_id, broker_position_id)
-WHERE p.connection_id = d.connection_id AND p.signal_id = d.signal_id
-  AND p.broker_position_id = ''
-"""
 
 # The exit is retried for as long as its position is open; its owner is notified once.
 EXIT_DELAYED = insert_events_sql(

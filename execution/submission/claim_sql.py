@@ -21,6 +21,7 @@ from execution.submission.rows import (
     SourceRow,
     WaitingRow,
 )
+from positions.broker_levels import prepare_exits_sql, restore_levels_sql
 from signals import effective_levels
 
 LOCK = """
@@ -270,33 +271,19 @@ WRITE_COLUMNS = (
 
 # Request what a waiting exit needs: a read of the broker's position, or the removal of its levels
 # (lift). If the broker holds too little, the reads back off, up to 30 seconds apart.
-REQUEST_PREREQUISITES = """
-WITH requested AS (
+REQUEST_PREREQUISITES = prepare_exits_sql("""
   SELECT o.position_id AS id, bool_or(w.lift) AS lift, coalesce(least(30, greatest(2,
     max(extract(epoch FROM clock_timestamp() - o.waiting_since) / 10)
       FILTER (WHERE o.reason = 'EXIT_AWAITS_COMPARISON'))), 2) AS seconds
   FROM unnest(%s::bigint[], %s::boolean[]) AS w(order_id, lift)
   JOIN execution_order o ON o.id = w.order_id GROUP BY o.position_id
-), locked AS (
-  SELECT id FROM positions_executionposition WHERE id IN (SELECT id FROM requested)
-  ORDER BY id FOR NO KEY UPDATE
-)
-UPDATE positions_executionposition p SET protection_suspended = p.protection_suspended OR r.lift,
-  level_sync_due_at = CASE WHEN r.lift AND NOT p.protection_suspended THEN NULL
-    ELSE p.level_sync_due_at END,
-  broker_check_due_at = coalesce(p.broker_check_due_at,
-    greatest(clock_timestamp(), p.broker_checked_at + make_interval(secs => r.seconds)))
-FROM requested r JOIN locked USING (id) WHERE p.id = r.id
-"""
+""")
 
 # A halt stops the exit: levels that were removed for it are placed again.
-RESTORE_LEVELS = """
-UPDATE positions_executionposition SET protection_suspended = false, level_sync_due_at = NULL,
-  levels_given_up = false
-WHERE id IN (
+RESTORE_LEVELS = restore_levels_sql("""
   SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
-  WHERE o.id = ANY(%s) AND p.protection_suspended ORDER BY p.id FOR NO KEY UPDATE OF p)
-"""
+  WHERE o.id = ANY(%s) AND p.protection_suspended ORDER BY p.id FOR NO KEY UPDATE OF p
+""")
 
 # Exits wait for their own position for about a second: those waits get no line in the log.
 DEFER = """

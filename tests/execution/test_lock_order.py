@@ -7,10 +7,10 @@ from django.db import transaction
 
 from common.sql import rows
 from connections.models import ExecutionConnection
-from execution.exits.reservations import lock_positions
 from execution.reconciliation import auto_correction
 from execution.reconciliation.missing_positions import external_close_report
 from execution.reports.inferred_closes import FIND
+from positions.row_locks import lock_positions
 from signals.models import Feed
 from tests.execution import factories
 from tests.hanging import beside

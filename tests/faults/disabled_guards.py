@@ -87,8 +87,11 @@ def ignore_reservations() -> None:
     """The first line: an exit is written for all of a position that others have reserved. The
     reservation stays within the quantity, so that the table's constraint never sees it."""
     from execution.exits import orders as exits
+    from positions import row_locks
 
-    exits.LOCK = exits.LOCK.replace("AND quantity > reserved", "")
+    row_locks.LOCK_WITH_FREE_QUANTITY = row_locks.LOCK_WITH_FREE_QUANTITY.replace(
+        "AND quantity > reserved", ""
+    )
     load = exits.LOAD.replace("p.quantity, p.reserved,", "p.quantity, 0::numeric AS reserved,")
     write = exits.WRITE.replace(
         "SET reserved = p.reserved + w.quantity",
