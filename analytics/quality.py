@@ -12,9 +12,10 @@ from uuid import UUID
 
 from common.money import divide
 from common.sql import rows
+from connections.selectors import connection_join_sql
 
 # percentile_disc returns an exact value that occurred; percentile_cont would return a float.
-QUALITY = """
+QUALITY = f"""
 SELECT c.type AS kind, o.pair, count(*) AS candidates,
   count(o.submitted_at) AS sent,
   count(*) FILTER (WHERE o.filled_quantity > 0) AS filled,
@@ -36,7 +37,7 @@ SELECT c.type AS kind, o.pair, count(*) AS candidates,
   percentile_disc(0.5) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p50_ms,
   percentile_disc(0.99) WITHIN GROUP (ORDER BY x.to_fill) AS to_fill_p99_ms
 FROM execution_order o
-JOIN connections_executionconnection c ON c.id = o.connection_id
+{connection_join_sql("o.connection_id")}
 CROSS JOIN LATERAL (SELECT
   CASE WHEN o.slippage_pips IS NOT NULL AND o.expected_price > 0 THEN
     round((o.avg_fill_price - o.expected_price) / o.expected_price * 10000

@@ -8,6 +8,7 @@ from analytics.days import DEFAULT_ZONE, trading_day
 from analytics.rollup_sql import COLUMNS, NAMES, RESULT, TRADE, ZONE, earliest, latest, midnight
 from common.clocks import market_now
 from common.sql import rows, run
+from connections.selectors import connection_join_sql
 
 RECENT_DAYS = 3  # trading days that every run computes, changed or not
 CORRECTION_DAYS = 60  # trading days that are computed again if a closed position was corrected
@@ -15,7 +16,7 @@ MARGIN_SECONDS = 60  # longer than any transaction may stay open (config/databas
 
 CLOSED = f"""
   FROM positions_executionposition p
-  JOIN connections_executionconnection c ON c.id = p.connection_id
+  {connection_join_sql("p.connection_id")}
   LEFT JOIN connections_tradingpreset preset ON preset.id = c.preset_id
   CROSS JOIN LATERAL (
     SELECT ((p.closed_at AT TIME ZONE {ZONE}) + interval '7 hours')::date AS day) AS x

@@ -20,6 +20,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.sql import rows
+from connections.selectors import CONNECTIONS_WITH_HEALTH_SQL
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
@@ -77,9 +78,8 @@ SELECT scope, mode, count(*) AS value FROM connections_killswitch
 WHERE released_at IS NULL GROUP BY scope, mode"""),
     ("epoch_open", "Whether a recovery epoch is open.", (), """
 SELECT count(*) AS value FROM connections_epoch WHERE released_at IS NULL"""),
-    ("connections", "Connections that are switched on, by health.", ("status",), """
-SELECT h.status, count(*) AS value FROM connections_executionconnection c
-JOIN connections_connectionhealth h ON h.connection_id = c.id
+    ("connections", "Connections that are switched on, by health.", ("status",), f"""
+SELECT h.status, count(*) AS value FROM {CONNECTIONS_WITH_HEALTH_SQL}
 WHERE c.is_active AND c.archived_at IS NULL GROUP BY h.status"""),
 )  # fmt: skip
 DROPPED = "SELECT name, sum(count) AS value FROM execution_droppedmessagecount GROUP BY name"

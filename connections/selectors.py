@@ -11,6 +11,14 @@ from django.db.models.functions import Now
 from common.formatting import hint, sentence
 from common.sql import rows
 from connections import session_lanes
+from connections.accounts.lane_accounts import (
+    accounts_of_lanes,
+    accounts_outside_lanes,
+    accounts_to_open_sql,
+    broker_types_of_lanes,
+    idle_accounts_sql,
+    ids_of_lanes,
+)
 from connections.credentials.specs import (
     READ_COLUMNS,
     SPEC_COLUMNS,
@@ -29,6 +37,19 @@ from connections.exposure import describe_open_items, open_count_sql, open_items
 from connections.health.account_polling import accounts_due, accounts_due_sql
 from connections.health.connection_checks import due_tests
 from connections.health.host_circuit_breaker import open_hosts
+from connections.joins import (
+    CONNECTIONS_WITH_HEALTH_SQL,
+    EPOCH_IS_OPEN_SQL,
+    HEALTH_JOIN_SQL,
+    HOST_IS_DOWN_SQL,
+    HOST_IS_UP_SQL,
+    LISTED_INSTRUMENTS_SQL,
+    OWNER_ID_SQL,
+    PRESET_JOIN_SQL,
+    account_join_sql,
+    connection_join_sql,
+    instrument_join_sql,
+)
 from connections.market_data.compatibility import slippage_rule
 from connections.market_data.source_status import (
     PARTIAL,
@@ -50,21 +71,36 @@ from connections.session_lanes import (
 )
 
 __all__ = [
+    "CONNECTIONS_WITH_HEALTH_SQL",
+    "EPOCH_IS_OPEN_SQL",
+    "HEALTH_JOIN_SQL",
+    "HOST_IS_DOWN_SQL",
+    "HOST_IS_UP_SQL",
+    "LISTED_INSTRUMENTS_SQL",
     "OWNER_ID_SQL",
-    "OWNER_JOIN_SQL",
     "PARTIAL",
+    "PRESET_JOIN_SQL",
     "READ_COLUMNS",
     "SPEC_COLUMNS",
     "TICK_SQL",
     "SourceStatus",
+    "account_join_sql",
     "accounts_due",
     "accounts_due_sql",
+    "accounts_of_lanes",
+    "accounts_outside_lanes",
+    "accounts_to_open_sql",
+    "broker_types_of_lanes",
     "can_provide_prices",
+    "connection_join_sql",
     "count_open_items",
     "describe_open_items",
     "due_tests",
     "find_connection",
     "health_badge",
+    "idle_accounts_sql",
+    "ids_of_lanes",
+    "instrument_join_sql",
     "is_delivering",
     "is_test_pending",
     "missing_worker_hint",
@@ -87,12 +123,6 @@ __all__ = [
     "with_display_columns",
     "with_status",
 ]
-
-OWNER_ID_SQL = "coalesce(c.user_id, c.admin_id)"
-"""The owner of a connection `c`."""
-
-OWNER_JOIN_SQL = "JOIN connections_executionconnection c ON c.id = {}"
-"""Joins the connection whose id is the expression in braces, as `c`."""
 
 _SKIP_REASONS = f"""
 SELECT c.id, {REASON_SQL} AS reason

@@ -27,6 +27,11 @@ from connections.health.connection_checks import run_test
 from connections.health.host_policy import deactivate_disallowed
 from connections.health.instrument_polling import refresh_due_instruments
 from connections.health.probes import retry_failed
+from connections.health.reconciliation import (
+    mark_reconciled,
+    require_reconciliation,
+    require_reconciliation_of_lanes,
+)
 from connections.health.status_updates import (
     mark_active,
     mark_connected,
@@ -36,6 +41,7 @@ from connections.health.status_updates import (
     mark_used,
 )
 from connections.kill_switch import release_kill_switch, set_kill_switch
+from connections.leases import free_lanes, release_leases, renew_leases, take_leases
 from connections.market_data.sources import (
     get_or_create_broker_source,
     share_with_all,
@@ -59,12 +65,14 @@ __all__ = [
     "create_connection",
     "deactivate",
     "deactivate_disallowed",
+    "free_lanes",
     "get_or_create_broker_source",
     "lock_connection",
     "mark_active",
     "mark_connected",
     "mark_errors",
     "mark_failures",
+    "mark_reconciled",
     "mark_refused",
     "mark_used",
     "pause",
@@ -72,8 +80,12 @@ __all__ = [
     "refresh_due_accounts",
     "refresh_due_instruments",
     "release_kill_switch",
+    "release_leases",
+    "renew_leases",
     "renew_subscription",
     "request_test",
+    "require_reconciliation",
+    "require_reconciliation_of_lanes",
     "resume",
     "resume_subscription",
     "retry_failed",
@@ -86,6 +98,7 @@ __all__ = [
     "store_instruments",
     "subscribe",
     "switch_source",
+    "take_leases",
     "unsubscribe",
     "update_connection",
     "update_subscription",

@@ -10,6 +10,7 @@ from analytics.selectors import totals
 from analytics.services import compute_day
 from common.clocks import market_now
 from common.sql import rows
+from connections.selectors import account_join_sql
 
 BY_SIGNAL = """
 SELECT s.id, s.currency_pair, s.direction, s.order_type, s.stop_price, s.open_price, s.action,
@@ -45,12 +46,12 @@ FROM (
   FROM execution_order o WHERE o.filled_quantity > 0 AND o.slippage_pips IS NOT NULL) one
 GROUP BY what, unit ORDER BY unit, worst DESC
 """
-CONNECTIONS = """
+CONNECTIONS = f"""
 SELECT c.id, c.name, u.username, a.currency,
   count(*) FILTER (WHERE o.filled_quantity > 0) AS filled, count(*) AS orders
 FROM connections_executionconnection c
 JOIN users_user u ON u.id = coalesce(c.user_id, c.admin_id)
-LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
+{account_join_sql()}
 LEFT JOIN execution_order o ON o.connection_id = c.id AND o.leg LIKE 'entry%%'
 GROUP BY 1, 2, 3, 4
 """

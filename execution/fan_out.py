@@ -23,6 +23,7 @@ from django.db import connection as database
 from common.reason_codes import Code
 from common.sql import Query, array, rows, run
 from connections import eligibility
+from connections.selectors import connection_join_sql
 from connections.session_lanes import HELD_LANES_SQL
 from execution import signal_outcomes
 from execution.base.statements import (
@@ -210,9 +211,9 @@ SELECT id, connection_id FROM moved
 
 LANES_OF = Query(
     _OrderLane,
-    """
+    f"""
 SELECT o.id, c.lane FROM execution_order o
-JOIN connections_executionconnection c ON c.id = o.connection_id
+{connection_join_sql("o.connection_id")}
 WHERE o.id = ANY(%s::bigint[]) AND c.lane = ANY(%s::text[])
 """,
 )

@@ -10,6 +10,7 @@ from brokers.paper.currency_conversion import pairs_between
 from common.sql import array, columns, rows
 from connections.exposure import all_ordered_sql, all_priced_sql
 from connections.models import DataConnection
+from connections.selectors import connection_join_sql
 
 MAX_PAIRS = 100  # IBKR's market data lines of a login
 SHORT_BOOK_PAIRS = 50  # a book of at most so many pairs is followed whole
@@ -30,9 +31,9 @@ SELECT i.book, i.pair, i.symbol FROM unnest(%s::text[], %s::text[]) n(book, pair
 JOIN connections_instrument i ON i.book = n.book AND i.pair = n.pair AND i.is_preferred
 """
 
-CURRENCIES = """
+CURRENCIES = f"""
 SELECT DISTINCT c.data_connection_id AS source, a.currency FROM connections_accountsnapshot a
-JOIN connections_executionconnection c ON c.id = a.connection_id
+{connection_join_sql("a.connection_id")}
 WHERE c.data_connection_id = ANY(%(sources)s::bigint[]) AND c.archived_at IS NULL
 """
 

@@ -28,7 +28,15 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import array, columns, rows, run
 from connections.exposure import is_monitored_sql, is_open_sql
-from connections.selectors import SPEC_COLUMNS, spec_from_row
+from connections.selectors import (
+    CONNECTIONS_WITH_HEALTH_SQL,
+    HEALTH_JOIN_SQL,
+    HOST_IS_DOWN_SQL,
+    HOST_IS_UP_SQL,
+    SPEC_COLUMNS,
+    connection_join_sql,
+    spec_from_row,
+)
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from events.models import EventKind
 from events.services import emit
@@ -45,11 +53,10 @@ BATCH_SIZE = 200
 NAMED_ACCOUNTS = 20  # in one message; the dashboard has all of them
 
 # Accounts to judge, of brokers without books: monitored, with open trades, or recently used.
-_AUDITED = """
-FROM connections_executionconnection c
-JOIN connections_connectionhealth h ON h.connection_id = c.id
+_AUDITED = f"""
+FROM {CONNECTIONS_WITH_HEALTH_SQL}
 WHERE c.archived_at IS NULL AND c.type <> ALL(%(with_books)s::text[])
-  AND (h.status = 'ACTIVE' AND {monitored} OR {open}
+  AND (h.status = 'ACTIVE' AND {{monitored}} OR {{open}}
     OR h.last_used_at > clock_timestamp() - interval '1 day')
 """
 
@@ -70,11 +77,11 @@ WHERE requested_at IS NOT NULL AND connection_id = ANY(%s::uuid[])
 DUE = f"""
 WITH due AS (
   SELECT l.connection_id FROM execution_brokerlisting l
-  JOIN connections_executionconnection c ON c.id = l.connection_id
+  {connection_join_sql("l.connection_id")}
   WHERE l.requested_at > clock_timestamp() - make_interval(secs => %(valid)s) AND
     {IN_HELD_LANES_SQL}
     AND (l.claimed_until IS NULL OR l.claimed_until < clock_timestamp())
-    AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+    AND {HOST_IS_UP_SQL}
   ORDER BY l.requested_at, l.connection_id LIMIT %(limit)s FOR NO KEY UPDATE OF l SKIP LOCKED
 ), claimed AS (
   UPDATE execution_brokerlisting l
@@ -82,7 +89,7 @@ WITH due AS (
   FROM due WHERE l.connection_id = due.connection_id RETURNING l.connection_id
 )
 SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, statement_timestamp() AS began
-FROM claimed t JOIN connections_executionconnection c ON c.id = t.connection_id
+FROM claimed t {connection_join_sql("t.connection_id")}
 """
 
 STORE = """
@@ -103,20 +110,20 @@ FROM unnest(%s::uuid[], %s::timestamptz[], %s::text[], %s::text[])
 WHERE l.connection_id = t.connection_id
 """
 
-STORED = """
+STORED = f"""
 SELECT c.id AS connection_id, c.name, h.status, h.last_error,
   l.began_at, l.executed_since, l.orders, l.positions, coalesce(l.reason, '') AS reason,
   coalesce(l.detail, '') AS detail,
   coalesce(l.began_at > clock_timestamp() - make_interval(secs => %(valid)s), false) AS is_valid,
   coalesce(l.failed_at > clock_timestamp() - make_interval(secs => %(valid)s), false) AS has_failed,
-  c.broker_host IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+  {HOST_IS_DOWN_SQL}
     AS is_host_down,
   c.lane <> '' AND NOT EXISTS (SELECT FROM connections_lanelease k
     WHERE k.lane = c.lane AND k.until > clock_timestamp()) AS has_no_worker
 FROM connections_executionconnection c
 LEFT JOIN execution_brokerlisting l ON l.connection_id = c.id
-JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE c.id IN (SELECT c.id {audited}) AND (%(signal)s::bigint IS NULL OR EXISTS (
+{HEALTH_JOIN_SQL}
+WHERE c.id IN (SELECT c.id {{audited}}) AND (%(signal)s::bigint IS NULL OR EXISTS (
   SELECT FROM execution_order o WHERE o.signal_id = %(signal)s::bigint AND o.connection_id = c.id))
 ORDER BY c.name, c.id
 """

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from common.sql import Query, rows
 from connections.models import HaltMode
+from connections.selectors import EPOCH_IS_OPEN_SQL
 
 
 class HaltRow(NamedTuple):
@@ -35,10 +36,10 @@ WHERE released_at IS NULL
 
 UNRECONCILED = Query(
     ConnectionRow,
-    """
+    f"""
 SELECT h.connection_id::text FROM connections_connectionhealth h
 WHERE h.connection_id = ANY(%s::uuid[]) AND h.reconciled_at IS NULL
-  AND EXISTS (SELECT FROM connections_epoch WHERE released_at IS NULL)
+  AND {EPOCH_IS_OPEN_SQL}
 """,
 )
 

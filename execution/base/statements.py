@@ -5,7 +5,7 @@ A source is what stands after FROM, with the alias `m` for the rows that have `i
 SQL expressions over the source.
 """
 
-from connections.selectors import OWNER_ID_SQL, OWNER_JOIN_SQL
+from connections.selectors import OWNER_ID_SQL, connection_join_sql
 from events.outbox import INSERT_EVENTS_SQL
 
 
@@ -51,7 +51,7 @@ def event_rows_sql(
     """
     return (
         f"SELECT {kind}, {OWNER_ID_SQL}, m.connection_id, {signal_id}, {order_id},"
-        f" {payload}::jsonb FROM {source} {OWNER_JOIN_SQL.format('m.connection_id')}"
+        f" {payload}::jsonb FROM {source} {connection_join_sql('m.connection_id')}"
         f" WHERE {where}"
     )
 

@@ -28,7 +28,7 @@ from common.reason_codes import Code
 from common.sql import array, rows, run
 from connections import session_lanes
 from connections.models import Epoch, HaltMode, KillSwitch
-from connections.services import release_kill_switch, set_kill_switch
+from connections.services import release_kill_switch, require_reconciliation, set_kill_switch
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.disaster_recovery import sql
 from execution.disaster_recovery.netting_exits import find_unsent
@@ -126,7 +126,7 @@ def _distrust(epoch: Epoch) -> dict[str, Any]:
     held = [row.id for row in rows(sql.HOLD_EXITS, detail)]
     looked_up = rows(sql.LOOK_UP_ORDERS, {**detail, "answer_by": epoch.answer_by})
     recompute_reserved(held)
-    compared = run(sql.REQUIRE_COMPARISON)
+    compared = require_reconciliation()
     unmark_all_missing()
     return {
         "entries_ended": len(ended),

@@ -19,9 +19,10 @@ from uuid import UUID
 from common.clocks import machine_time
 from common.reason_codes import Code
 from common.sql import rows
-from connections.selectors import SPEC_COLUMNS
+from connections.selectors import HEALTH_JOIN_SQL, SPEC_COLUMNS, connection_join_sql
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.runtime import broker_queries
+from positions.joins import position_join_sql
 
 RETRY_SECONDS = 30
 _queried_at: dict[UUID, float] = {}
@@ -33,9 +34,9 @@ SELECT o.id, p.opened_at, c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host,
     WHERE e.connection_id = p.connection_id AND e.signal_id = p.signal_id
       AND e.position_id IS NULL AND NOT f.inferred) AS opened_by
 FROM execution_order o
-JOIN positions_executionposition p ON p.id = o.position_id
-JOIN connections_executionconnection c ON c.id = o.connection_id
-JOIN connections_connectionhealth h ON h.connection_id = c.id
+{position_join_sql("o.position_id")}
+{connection_join_sql("o.connection_id")}
+{HEALTH_JOIN_SQL}
 JOIN connections_accountsnapshot a ON a.connection_id = c.id
 WHERE o.id = ANY(%(ids)s) AND {IN_HELD_LANES_SQL}
   AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'

@@ -7,6 +7,8 @@ from django.utils import timezone
 
 from common.sql import rows
 from connections.models import Epoch
+from connections.selectors import CONNECTIONS_WITH_HEALTH_SQL
+from positions.joins import position_join_sql
 
 _COUNT = """
 SELECT count(*) AS number, coalesce((array_agg(about))[1:10], '{{}}') AS examples FROM ({}) x
@@ -23,9 +25,8 @@ _ISSUES = (
         "UNCOMPARED",
         "Connections that have not been compared with their broker since. We try every few seconds;"
         " you may deactivate a connection that stays in error.",
-        """SELECT c.name || ' (' || c.account || ')' AS about
-        FROM connections_executionconnection c
-        JOIN connections_connectionhealth h ON h.connection_id = c.id
+        f"""SELECT c.name || ' (' || c.account || ')' AS about
+        FROM {CONNECTIONS_WITH_HEALTH_SQL}
         WHERE c.is_active AND c.archived_at IS NULL AND h.status = 'ACTIVE'
           AND h.reconciled_at IS NULL ORDER BY c.name""",
     ),
@@ -43,8 +44,8 @@ _ISSUES = (
         "EXITS",
         "Exits that waited when the backup was made. They are sent once a read shows that the"
         " broker holds all that they close. Otherwise decide the difference and close by hand.",
-        """SELECT 'O-' || o.id AS about FROM execution_order o
-        JOIN positions_executionposition p ON p.id = o.position_id
+        f"""SELECT 'O-' || o.id AS about FROM execution_order o
+        {position_join_sql("o.position_id")}
         WHERE o.id = ANY(%(held)s) AND o.status = 'FAILED' AND p.quantity > 0 ORDER BY o.id""",
     ),
 )

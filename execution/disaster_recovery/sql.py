@@ -1,12 +1,14 @@
 """Statements of recovery epochs; `epochs.py` runs them."""
 
 from common.reason_codes import Code
+from connections.selectors import account_join_sql, connection_join_sql
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
     insert_log_sql,
     log_rows_sql,
 )
+from positions.joins import position_join_sql
 
 FENCES_AHEAD = 1000
 """How far an order's fencing token jumps, so that no process from before the restore has it."""
@@ -82,19 +84,15 @@ WITH moved AS (
   RETURNING id, signal_id, connection_id, status, reason
 ){_LOGGED}"""
 
-# Until its first comparison an account gets no entry, and in an open epoch no exit either.
-REQUIRE_COMPARISON = """
-UPDATE connections_connectionhealth SET reconciled_at = NULL WHERE reconciled_at IS NOT NULL
-"""
 # Held exits that were certainly not sent: the broker holds their whole position, and nothing was
 # executed on it that we did not know at the backup. On a netting account the quantity proves
 # nothing, so the exit must be among %(unsent)s (`netting_exits.py`), and no execution without an id
 # of ours may have come since: it could be the exit's, attributed to another position.
 RELEASABLE_EXITS = f"""
 SELECT o.id, o.position_id FROM execution_order o
-JOIN positions_executionposition p ON p.id = o.position_id
+{position_join_sql("o.position_id")}
 JOIN connections_connectionhealth h ON h.connection_id = o.connection_id
-LEFT JOIN connections_accountsnapshot a ON a.connection_id = o.connection_id
+{account_join_sql("o.connection_id")}
 WHERE o.id = ANY(%(ids)s) AND o.status = 'FAILED' AND o.reason = '{Code.RESTORED_EXIT.value}'
   AND h.reconciled_at > %(answer_by)s AND p.missing_since IS NULL AND p.broker_position_id <> ''
   AND (a.position_mode IS DISTINCT FROM 'NETTING' OR o.id = ANY(%(unsent)s::bigint[])
@@ -139,7 +137,7 @@ SELECT j.connection_id, j.client_order_id, j.first_at, coalesce((
   AS likely
 FROM unnest(%(connections)s::uuid[], %(ids)s::text[], %(first_at)s::timestamptz[])
   AS j(connection_id, client_order_id, first_at)
-JOIN connections_executionconnection c ON c.id = j.connection_id
+{connection_join_sql("j.connection_id")}
 WHERE NOT EXISTS (SELECT FROM execution_order o
     WHERE o.client_order_id = ANY(ARRAY(
       SELECT left(j.client_order_id, -1) || digit FROM generate_series(0, 9) AS digit))

@@ -18,6 +18,7 @@ from common.clocks import market_now
 from common.database_errors import is_database_trouble
 from common.reason_codes import Code
 from common.sql import Query, rows, run
+from connections.selectors import LISTED_INSTRUMENTS_SQL
 from execution.base.statements import event_rows_sql, insert_events_sql
 from positions.broker_reads import request_reads_sql
 from positions.exit_minimums import dust_sql, unsellable_sql
@@ -45,8 +46,7 @@ FIND = Query(
     f"""
 SELECT p.id, p.connection_id::text, p.opened_quantity, p.entry_price, e.client_order_id,
   CASE p.side WHEN 'BUY' THEN q.bid ELSE q.ask END AS price
-FROM connections_instrument i
-JOIN connections_executionconnection c ON c.instrument_book = i.book
+FROM {LISTED_INSTRUMENTS_SQL}
 JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = 'entry' AND e.leg LIKE 'entry%'  -- sent without parameters: one %, as `one_entry`
@@ -88,9 +88,8 @@ HELD_BACK = f"""EXISTS (
 
 # Positions of which the broker held less than our books at the last read. They are read again each
 # minute, because this may hold back an exit.
-REQUEST_READ = request_reads_sql("""
-  SELECT p.id FROM connections_instrument i
-  JOIN connections_executionconnection c ON c.instrument_book = i.book
+REQUEST_READ = request_reads_sql(f"""
+  SELECT p.id FROM {LISTED_INSTRUMENTS_SQL}
   JOIN positions_executionposition p ON p.connection_id = c.id AND p.symbol = i.symbol
   WHERE i.close_min > 0 AND p.quantity > 0 AND p.quantity > p.reserved
     AND p.broker_check_due_at IS NULL

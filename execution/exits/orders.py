@@ -15,6 +15,7 @@ from common.failpoints import failpoint
 from common.money import floor_to_step
 from common.reason_codes import Code
 from common.sql import IdRow, Query, columns, rows
+from connections.selectors import connection_join_sql, instrument_join_sql
 from positions.quantities import reserve_sql
 from positions.row_locks import lock_with_free_quantity
 
@@ -66,7 +67,7 @@ class ExitablePosition(NamedTuple):
 # A separate statement: it must see what the previous holder of the lock committed.
 LOAD = Query(
     ExitablePosition,
-    """
+    f"""
 SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side, p.tp_number,
   coalesce(i.quantity_step, 0) AS step, coalesce(greatest(i.quantity_min,
     ceil(i.close_worth_min / p.entry_price / i.quantity_step) * i.quantity_step), 0) AS minimum,
@@ -74,8 +75,8 @@ SELECT p.id, p.connection_id, p.quantity, p.reserved, p.opened_quantity, p.side,
   (SELECT array_agg(split_part(o.leg, '.', 1)) FROM execution_order o
    WHERE o.position_id = p.id AND o.done_at IS NULL) AS live_legs
 FROM positions_executionposition p
-JOIN connections_executionconnection c ON c.id = p.connection_id
-LEFT JOIN connections_instrument i ON i.book = c.instrument_book AND i.symbol = p.symbol
+{connection_join_sql("p.connection_id")}
+{instrument_join_sql("p.symbol")}
 WHERE p.id = ANY(%s) ORDER BY p.id
 """,
 )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from common.sql import IdRow, Query, array, rows, run
 from execution.models import TERMINAL
+from positions.joins import entry_position_join_sql
 from positions.quantities import recompute_reserved_sql
 from positions.row_locks import lock_positions_sql
 
@@ -16,11 +17,10 @@ from positions.row_locks import lock_positions_sql
 # holder of the lock has committed.
 LOCK = Query(
     IdRow,
-    lock_positions_sql("""
+    lock_positions_sql(f"""
   SELECT position_id FROM execution_order WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
   UNION
-  SELECT p.id FROM execution_order o JOIN positions_executionposition p
-    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  SELECT p.id FROM execution_order o {entry_position_join_sql("o")}
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL"""),
 )
 

@@ -18,7 +18,7 @@ from django.db import transaction
 from brokers.registry import adapter_for
 from brokers.types import BrokerPosition
 from common.sql import IdRow, Query, rows
-from connections.selectors import SPEC_COLUMNS, spec_from_row
+from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.runtime import trading_runtime
@@ -81,7 +81,7 @@ CLAIM = Query(
 {CLAIM_READS_SQL}
 SELECT c.id AS connection_id, array_agg(d.id) AS position_ids, clock_timestamp() AS began,
   {SPEC_COLUMNS}, c.broker_host, c.lane
-FROM claimed d JOIN connections_executionconnection c ON c.id = d.connection_id
+FROM claimed d {connection_join_sql("d.connection_id")}
 WHERE d.broker_check_due_at IS NOT NULL GROUP BY c.id
 """,
 )

@@ -21,7 +21,7 @@ from common.clocks import machine_time
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows, run
-from connections.selectors import SPEC_COLUMNS, spec_from_row
+from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.dispatch.background_calls import BackgroundCall, CallResult
 from execution.dispatch.call_results import write_results
@@ -169,7 +169,7 @@ WITH claimed AS (
   RETURNING id, connection_id, client_order_id, broker_order_id, symbol
 )
 SELECT m.*, {SPEC_COLUMNS}, c.broker_host, c.lane
-FROM claimed m JOIN connections_executionconnection c ON c.id = m.connection_id
+FROM claimed m {connection_join_sql("m.connection_id")}
 """,
 )
 
@@ -223,7 +223,7 @@ SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.prot
   CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.tp END AS tp,
   {SPEC_COLUMNS}, c.broker_host, c.lane
 FROM p
-JOIN connections_executionconnection c ON c.id = p.connection_id
+{connection_join_sql("p.connection_id")}
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as the index `one_entry` has it
 ORDER BY p.id

@@ -26,7 +26,15 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, rows, run
 from connections.exposure import is_monitored_sql
-from connections.selectors import SPEC_COLUMNS, tick_sql
+from connections.selectors import (
+    CONNECTIONS_WITH_HEALTH_SQL,
+    HOST_IS_UP_SQL,
+    LISTED_INSTRUMENTS_SQL,
+    SPEC_COLUMNS,
+    account_join_sql,
+    tick_sql,
+)
+from connections.services import mark_reconciled
 from connections.session_lanes import (
     IN_HELD_LANES_SQL,
     held_lanes_parameters,
@@ -106,7 +114,7 @@ def connections_sql() -> Query[AccountRow]:
         f"""
 SELECT c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.auto_correct, c.lane,
   statement_timestamp() AS selected_at
-FROM connections_executionconnection c JOIN connections_connectionhealth h ON h.connection_id = c.id
+FROM {CONNECTIONS_WITH_HEALTH_SQL}
 LEFT JOIN execution_accountsyncstate r ON r.connection_id = c.id
 WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
   AND (cardinality(%(ids)s::uuid[]) = 0 OR c.id = ANY(%(ids)s::uuid[]))
@@ -117,7 +125,7 @@ WHERE c.archived_at IS NULL AND h.status = 'ACTIVE' AND {IN_HELD_LANES_SQL}
       false))
   AND (r.reconcile_requested_at <= clock_timestamp() OR h.reconciled_at IS NULL
     OR NOT %(first)s AND {not_idle_sql()})
-  AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+  AND {HOST_IS_UP_SQL}
   AND (r.reconcile_requested_at <= clock_timestamp() OR {is_monitored_sql()})
 ORDER BY CASE WHEN %(first)s THEN
   row_number() OVER (PARTITION BY r.reconcile_requested_at IS NULL ORDER BY random()) END, c.id
@@ -137,10 +145,6 @@ class RemainderRow(NamedTuple):
 class EnteringSymbol(NamedTuple):
     connection_id: UUID
     symbol: str
-
-
-class ConnectionRow(NamedTuple):
-    connection_id: UUID
 
 
 OURS = Query(
@@ -171,7 +175,7 @@ SELECT p.id, p.connection_id, p.symbol, p.side, p.quantity, p.entry_price, p.pip
       AND o.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') AND (o.position_id = p.id OR o.signal_id = p.signal_id)) AS in_flight
 FROM positions_executionposition p
-LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
+{account_join_sql("p.connection_id")}
 WHERE p.id = ANY(ARRAY(
   SELECT id FROM positions_executionposition
   WHERE connection_id = ANY(%(connections)s) AND quantity > 0
@@ -183,11 +187,10 @@ ORDER BY p.id
 # For accounts whose balances are positions: what a sale leaves behind (`exits/dust.py`).
 REMAINDERS = Query(
     RemainderRow,
-    """
+    f"""
 SELECT c.id AS connection_id, i.symbol, i.quantity_step AS step, i.close_min AS minimum,
   coalesce(o.dust, 0) AS dust
-FROM connections_instrument i
-JOIN connections_executionconnection c ON c.instrument_book = i.book
+FROM {LISTED_INSTRUMENTS_SQL}
 LEFT JOIN (  -- once for all symbols of an account; there may be thousands
   SELECT connection_id, symbol, sum(filled_quantity) AS dust FROM execution_order
   WHERE connection_id = ANY(%(connections)s) AND leg LIKE 'dust%%' GROUP BY connection_id, symbol
@@ -203,24 +206,6 @@ ENTERING = Query(
 SELECT DISTINCT connection_id, symbol FROM execution_order
 WHERE connection_id = ANY(%s) AND position_id IS NULL
   AND status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-""",
-)
-
-# A read counts only if it began after the connection's last error, last test and activation, after
-# its lane was acquired, and in a recovery epoch after `answer_by`. An order whose answer was lost
-# since then does not matter: it is looked up, as on any account that trades.
-CLEAN = Query(
-    ConnectionRow,
-    """
-UPDATE connections_connectionhealth SET reconciled_at = clock_timestamp()
-WHERE connection_id = ANY(%(connections)s) AND reconciled_at IS NULL
-  AND coalesce(greatest(errored_at, last_tested_at, monitored_since), '-infinity') < %(began)s
-  AND connection_id NOT IN (
-    SELECT c.id FROM connections_lanelease l JOIN connections_executionconnection c USING (lane)
-    WHERE l.acquired_at > %(began)s AND c.lane <> '')
-  AND NOT EXISTS (
-    SELECT FROM connections_epoch WHERE released_at IS NULL AND answer_by > %(began)s)
-RETURNING connection_id
 """,
 )
 
@@ -335,9 +320,8 @@ def _compare(run_: ReconciliationRun, read: dict[UUID, Snapshot]) -> int:
             for kind, about in differences.not_compared
         }
         resolve(list(read), run_.began, not_compared | orders.not_compared)
-        of_read = {"connections": list(read), "began": run_.began}
-        compared = [row.connection_id for row in rows(CLEAN, of_read)]
-        run(END_REQUESTS, of_read)
+        compared = mark_reconciled(list(read), run_.began)
+        run(END_REQUESTS, {"connections": list(read), "began": run_.began})
         wake(compared)
         wake_look_ups(compared)
     failpoint("reconcile.committed")

@@ -35,7 +35,7 @@ from connections.health.status_updates import (
     UNUSABLE_ERRORS,
     RetryPolicy,
 )
-from connections.selectors import SPEC_COLUMNS, spec_from_row
+from connections.selectors import HOST_IS_UP_SQL, SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.services import mark_errors
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.reconciliation.open_orders import ReconciliationRun, settle_orders, start_run
@@ -77,9 +77,9 @@ DUE = Query(
     f"""
 WITH due AS (
   SELECT r.connection_id FROM execution_accountsyncstate r
-  JOIN connections_executionconnection c ON c.id = r.connection_id
+  {connection_join_sql("r.connection_id")}
   WHERE c.type = ANY(%(broker_types)s::text[]) AND c.archived_at IS NULL AND {IN_HELD_LANES_SQL}
-    AND c.broker_host NOT IN (SELECT host FROM connections_hostcircuit WHERE opened_at IS NOT NULL)
+    AND {HOST_IS_UP_SQL}
     AND (r.poll_after IS NULL OR r.poll_after <= clock_timestamp())
     AND (EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
         AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
@@ -101,7 +101,7 @@ SELECT t.connection_id, {SPEC_COLUMNS}, c.broker_host, coalesce(t.fills_synced_u
   EXISTS (SELECT FROM positions_executionposition p WHERE p.connection_id = c.id
     AND p.quantity > 0 AND (p.sl_guardian = 'BROKER' OR p.tp_guardian = 'BROKER'))
     AS broker_holds_levels
-FROM claimed t JOIN connections_executionconnection c ON c.id = t.connection_id
+FROM claimed t {connection_join_sql("t.connection_id")}
 """,
 )
 

@@ -8,6 +8,7 @@ from django.conf import settings
 
 from common.reason_codes import Code
 from common.sql import run
+from connections.selectors import PRESET_JOIN_SQL, connection_join_sql
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -65,8 +66,8 @@ WITH found AS (
 ACT = f"""
 WITH due AS (
   SELECT o.id, o.position_id IS NULL AND t.stuck_policy = 'CANCEL' AS is_cancelled
-  FROM execution_order o JOIN connections_executionconnection c ON c.id = o.connection_id
-  LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+  FROM execution_order o {connection_join_sql("o.connection_id")}
+  {PRESET_JOIN_SQL}
   WHERE o.status IN ('SUBMITTED', 'PARTIALLY_FILLED') AND o.reason = '{Code.STUCK.value}'
     AND o.due_at <= clock_timestamp() AND o.pending_action = ''
   ORDER BY o.id + 0 LIMIT 1000 FOR NO KEY UPDATE OF o SKIP LOCKED

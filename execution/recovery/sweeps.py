@@ -28,7 +28,7 @@ from common.clocks import market_now
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
-from connections.selectors import SPEC_COLUMNS, spec_from_row
+from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.statements import (
@@ -147,7 +147,7 @@ WITH claimed AS (
 )
 SELECT a.*, {SPEC_COLUMNS}, c.broker_host, c.lane,
   extract(epoch FROM clock_timestamp() - a.submitted_at)::int AS age
-FROM claimed a JOIN connections_executionconnection c ON c.id = a.connection_id
+FROM claimed a {connection_join_sql("a.connection_id")}
 """,
 )
 

@@ -14,6 +14,7 @@ from common.sql import IdRow, Query, array, columns, rows, run
 from execution.exits.orders import next_leg
 from execution.ids import all_attempts, base_of
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE
+from positions.joins import entry_position_join_sql, position_join_sql
 from positions.row_locks import lock_positions
 
 # Fills of an order may be reported this long after its end; then nothing waits for them any more.
@@ -139,13 +140,12 @@ WHERE e.client_order_id = ANY(%s)
 # Every order of the reports, and the exits that they may add to, before any position is locked.
 LOCK_ORDERS = Query(
     IdRow,
-    """
+    f"""
 SELECT id FROM execution_order WHERE id IN (
   SELECT id FROM execution_order WHERE client_order_id = ANY(%(ids)s::text[])
   UNION
   SELECT x.id FROM execution_order e
-  JOIN positions_executionposition p
-    ON p.connection_id = e.connection_id AND p.signal_id = e.signal_id
+  {entry_position_join_sql("e")}
   JOIN execution_order x ON x.position_id = p.id
   WHERE e.client_order_id = ANY(%(ids)s::text[]) AND e.position_id IS NULL
     AND x.broker_order_id = ANY(%(broker_ids)s::text[]))
@@ -180,7 +180,7 @@ JOIN execution_fill f USING (connection_id, broker_fill_id)
 # Reserved quantities are recomputed when the reports have been applied.
 INSERT = Query(
     InsertedExit,
-    """
+    f"""
 INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
   side, order_type, time_in_force, quantity, expected_price, pip, conversion_rate, status,
   broker_order_id, submitted_at)
@@ -191,7 +191,7 @@ SELECT p.signal_id, p.connection_id, p.id, w.leg, 1, p.pair, p.symbol,
   clock_timestamp()
 FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[])
   AS w(position_id, leg, broker_order_id, quantity, expected_price)
-JOIN positions_executionposition p ON p.id = w.position_id
+{position_join_sql("w.position_id")}
 ORDER BY p.id, w.leg
 RETURNING id, position_id, leg
 """,

@@ -15,6 +15,7 @@ from brokers.types import Execution
 from common.money import to_stored
 from common.sql import Query, array, rows, run
 from execution.reports.sql import OrderRow
+from positions.joins import entry_position_join_sql
 from positions.quantities import store_unconverted_fees_sql
 from prices.selectors import Conversion, conversion, pairs_between
 
@@ -57,8 +58,7 @@ WITH changed AS (
   SELECT position_id AS id FROM execution_order
   WHERE id = ANY(%(ids)s) AND position_id IS NOT NULL
   UNION
-  SELECT p.id FROM execution_order o JOIN positions_executionposition p
-    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  SELECT p.id FROM execution_order o {entry_position_join_sql("o")}
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
 ), unconverted AS (
   SELECT m.id, coalesce((SELECT jsonb_object_agg(currency, trim_scale(fee)::text) FROM (

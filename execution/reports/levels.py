@@ -16,6 +16,7 @@ from common.reason_codes import Code
 from common.sql import IdRow, Query, array, columns, rows, run
 from execution.base.reconciliation_requests import request_reconciliation
 from positions.broker_levels import store_reported_levels_sql
+from positions.joins import entry_position_join_sql
 from positions.row_locks import lock_positions
 
 _STATEMENTS = """WITH d AS (
@@ -25,9 +26,8 @@ _STATEMENTS = """WITH d AS (
 )"""
 
 
-_OF_ENTRIES = """d JOIN execution_order o ON o.client_order_id = d.cid
-  JOIN positions_executionposition p
-    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id"""
+_OF_ENTRIES = f"""d JOIN execution_order o ON o.client_order_id = d.cid
+  {entry_position_join_sql("o")}"""
 
 
 class ContradictedConnection(NamedTuple):
@@ -62,9 +62,8 @@ FROM d WHERE d.refused AND o.client_order_id = d.cid AND o.position_id IS NULL
 
 POSITIONS_OF = Query(
     IdRow,
-    """
-SELECT p.id FROM execution_order o JOIN positions_executionposition p
-  ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+    f"""
+SELECT p.id FROM execution_order o {entry_position_join_sql("o")}
 WHERE o.client_order_id = ANY(%s::text[])
 """,
 )

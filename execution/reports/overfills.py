@@ -23,6 +23,7 @@ from execution.ids import all_attempts
 from execution.reports.apply import apply_reports
 from execution.reports.broker_exits import MAY_FILL, lock_in_order
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE, is_inferred_close
+from positions.joins import position_join_sql
 from positions.row_locks import lock_positions
 
 ZERO = Decimal(0)
@@ -88,7 +89,7 @@ WHERE r.client_order_id = ANY(%(ids)s::text[]) AND r.connection_id = %(connectio
 WAITS = Query(
     IdRow,
     f"""
-SELECT x.id FROM execution_order x JOIN positions_executionposition p ON p.id = x.position_id
+SELECT x.id FROM execution_order x {position_join_sql("x.position_id")}
 JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
   AND e.leg = 'entry' AND e.leg LIKE 'entry%%'
 WHERE x.client_order_id = ANY(%s::text[]) AND x.connection_id = %s::uuid AND {MAY_FILL}

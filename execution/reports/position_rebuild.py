@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from common.sql import run
+from positions.joins import entry_position_join_sql, position_join_sql
 from positions.quantities import rebuild_positions_sql
 
 # A position is the sum of its fills, less what fees took out of those of its entry. Used only where
@@ -10,11 +11,10 @@ from positions.quantities import rebuild_positions_sql
 # position or open it again.
 REBUILD = f"""
 WITH changed AS (
-  SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+  SELECT p.id FROM execution_order o {position_join_sql("o.position_id")}
   WHERE o.id = ANY(%(ids)s)
   UNION
-  SELECT p.id FROM execution_order o JOIN positions_executionposition p
-    ON p.connection_id = o.connection_id AND p.signal_id = o.signal_id
+  SELECT p.id FROM execution_order o {entry_position_join_sql("o")}
   WHERE o.id = ANY(%(ids)s) AND o.position_id IS NULL
 ), entered AS (
   SELECT p.id, sum(f.net * f.price) / sum(f.net) AS price, sum(f.net) AS quantity,

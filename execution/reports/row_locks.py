@@ -9,6 +9,7 @@ from typing import NamedTuple
 from brokers.types import OrderReport
 from common.sql import IdRow, Query, array, rows
 from execution.ids import all_attempts, base_of
+from positions.joins import entry_position_join_sql
 from positions.row_locks import unlocked_positions_sql
 
 
@@ -28,8 +29,7 @@ WITH named AS (
 ), p AS (
   SELECT n.client_order_id, n.position_id AS id FROM named n WHERE n.position_id IS NOT NULL
   UNION ALL
-  SELECT n.client_order_id, p.id FROM named n JOIN positions_executionposition p
-    ON p.connection_id = n.connection_id AND p.signal_id = n.signal_id
+  SELECT n.client_order_id, p.id FROM named n {entry_position_join_sql("n")}
   WHERE n.position_id IS NULL
 ), o AS (
   SELECT client_order_id, id FROM named

@@ -5,7 +5,14 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from common.sql import IdRow, Query
-from connections.selectors import OWNER_ID_SQL, OWNER_JOIN_SQL, on_tick_sql, tick_sql
+from connections.selectors import (
+    OWNER_ID_SQL,
+    PRESET_JOIN_SQL,
+    account_join_sql,
+    connection_join_sql,
+    on_tick_sql,
+    tick_sql,
+)
 from events.outbox import INSERT_EVENTS_SQL
 from events.selectors import WANTS_PLACED
 from execution.base.statements import (
@@ -102,9 +109,9 @@ SELECT o.id, o.client_order_id, o.status, o.fence, o.signal_id,
     END AS tick, c.data_connection_id,
   a.currency AS account_currency, o.unconverted_fees <> '{{}}' AS has_unconverted_fees
 FROM execution_order o
-JOIN connections_executionconnection c ON c.id = o.connection_id
-LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
-LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
+{connection_join_sql("o.connection_id")}
+{PRESET_JOIN_SQL}
+{account_join_sql()}
 WHERE o.client_order_id = ANY(%(client_order_ids)s::text[]) OR o.id = ANY(%(ids)s)
 ORDER BY o.id FOR NO KEY UPDATE OF o
 """,
@@ -179,7 +186,7 @@ _EXECUTIONS = f"""
     d.broker_position_id, c.data_connection_id, u.pip,
     u.conversion_rate, d.new_commission, d.first_fill
   FROM u JOIN d USING (id)
-  JOIN connections_executionconnection c ON c.id = u.connection_id
+  {connection_join_sql("u.connection_id")}
   JOIN unnest(%(signal_ids)s::bigint[], %(sls)s::numeric[], %(targets)s::text[]) AS
     e(signal_id, sl, targets) ON e.signal_id = u.signal_id
   CROSS JOIN LATERAL (SELECT e.sl AS sl, e.targets::numeric[] AS targets) l
@@ -367,7 +374,7 @@ SELECT 'slippage.alert', {OWNER_ID_SQL}, m.connection_id, m.signal_id, m.id,
     'bid', q.bid::text,
     'ask', q.ask::text, 'quote_time', q.time)
 FROM {_PAST_LIMIT}
-{OWNER_JOIN_SQL.format("m.connection_id")}
+{connection_join_sql("m.connection_id")}
 LEFT JOIN prices_latestquote q
   ON q.data_connection_id = c.data_connection_id AND q.symbol = m.pair
 """

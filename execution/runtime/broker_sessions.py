@@ -22,11 +22,17 @@ from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes as of_process
-from connections.exposure import is_monitored_sql, is_open_sql
 from connections.health.account_polling import read_accounts
 from connections.health.connection_checks import run_on_process_loop
-from connections.market_data.sources import provides_prices_sql
-from connections.selectors import READ_COLUMNS, SPEC_COLUMNS, spec_from_row
+from connections.selectors import (
+    accounts_of_lanes,
+    accounts_outside_lanes,
+    accounts_to_open_sql,
+    broker_types_of_lanes,
+    idle_accounts_sql,
+    ids_of_lanes,
+    spec_from_row,
+)
 from connections.services import deactivate_disallowed, refresh_due_accounts
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.order_dispatcher import OrderDispatcher
@@ -43,60 +49,6 @@ RETRY_SECONDS = 1.0  # after a stream broke
 ORPHANED_EVERY_SECONDS = 5.0
 # A read that began in time may open a session this late (`broker_queries.MAX_SECONDS`).
 ORPHANED_SECONDS = 310.0
-
-_COLUMNS = f"""c.id AS connection_id, {SPEC_COLUMNS}, c.broker_host, c.lane"""
-
-ACCOUNTS_OF_LANES = f"""
-SELECT {_COLUMNS} FROM connections_executionconnection c WHERE c.lane = ANY(%s::text[])
-"""
-
-# A lane is released with its sessions closed, but a read in flight may open one again. And an
-# account whose settings changed may be in another lane now, with a session left here.
-ORPHANED = f"""
-SELECT {_COLUMNS} FROM connections_executionconnection c
-WHERE c.id = ANY(%s::uuid[]) AND c.lane <> ALL(%s::text[])
-"""
-
-IDS_OF_LANES = """
-SELECT id FROM connections_executionconnection WHERE lane <> '' AND lane = ANY(%s::text[])
-"""
-
-
-def to_open_sql() -> str:
-    """Return the query for accounts whose sessions the new owner of a lane opens at once.
-
-    Those are monitored accounts, unless their login must not be retried yet.
-    """
-    return f"""
-SELECT {READ_COLUMNS} FROM connections_executionconnection c
-JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE c.lane = ANY(%s::text[]) AND {is_monitored_sql()} AND h.status <> 'UNTESTED'
-  AND (h.read_after IS NULL OR h.read_after <= clock_timestamp())
-  AND (h.circuit_open_until IS NULL OR h.circuit_open_until <= clock_timestamp())
-"""
-
-
-def idle_sql() -> str:
-    """Return the query for idle accounts: nothing is open, and switched off or unused for long.
-
-    An account whose prices are used is not idle. is_on: it is not switched off.
-    """
-    return f"""
-SELECT {_COLUMNS}, c.is_active AND c.archived_at IS NULL AS is_on
-FROM connections_executionconnection c
-LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
-WHERE c.lane <> '' AND c.lane = ANY(%(lanes)s::text[])
-  AND (NOT c.is_active OR c.archived_at IS NOT NULL
-    OR greatest(h.last_used_at, h.last_tested_at, c.created_at)
-      < clock_timestamp() - make_interval(secs => %(idle)s) AND NOT {provides_prices_sql("c.id")})
-  AND NOT {is_open_sql("c.id")}
-"""
-
-
-BROKER_TYPES = """
-SELECT DISTINCT type FROM connections_executionconnection
-WHERE lane <> '' AND lane = ANY(%s::text[]) AND archived_at IS NULL
-"""
 
 
 class BrokerSessionManager:
@@ -121,10 +73,10 @@ class BrokerSessionManager:
     def maintain(self) -> None:
         """Close the sessions of lost lanes, take free lanes, release those beyond our share."""
         if lost := self._lanes.drop_lost():
-            self.close(rows(ACCOUNTS_OF_LANES, (array(lost),)))
+            self.close(accounts_of_lanes(lost))
         if taken := self._lanes.balance():
             self._taken_lanes |= set(taken)
-            of_process.mark_active(str(row.id) for row in rows(IDS_OF_LANES, (array(taken),)))
+            of_process.mark_active(map(str, ids_of_lanes(taken)))
         now = machine_time()
         if leaving := self._lanes.leaving:
             self._dispatcher.background_calls.cancel_queued(leaving)
@@ -142,16 +94,18 @@ class BrokerSessionManager:
         """Write the results of the lanes' calls, close their sessions and end their leases."""
         if names:
             self._report_writer.drain(CLOSE_SECONDS)
-            self.close(rows(ACCOUNTS_OF_LANES, (array(names),)))
+            self.close(accounts_of_lanes(names))
             self._lanes.release(names)
 
     def _close_orphaned(self, now: float) -> None:
         """Close sessions of accounts that have left our lanes, repeatedly for a while.
 
-        A broker may refuse their new owner while one is open here.
+        A lane is released with its sessions closed, but a read in flight may open one again. And an
+        account whose settings changed may be in another lane now. A broker may refuse the new owner
+        while a session is open here.
         """
         ours = self._lanes.names
-        orphaned = rows(ORPHANED, (array(self._known), array(ours)))
+        orphaned = accounts_outside_lanes(self._known, ours)
         self._close(orphaned, self._dispatcher.calling_connections)
         self._orphaned_since = {
             row.connection_id: self._orphaned_since.get(row.connection_id, now) for row in orphaned
@@ -159,7 +113,7 @@ class BrokerSessionManager:
         for connection_id, since in self._orphaned_since.items():
             if now - since > ORPHANED_SECONDS:
                 self._known.discard(connection_id)
-        self._known.update(row.id for row in rows(IDS_OF_LANES, (array(ours),)))
+        self._known.update(ids_of_lanes(ours))
 
     def close(self, accounts: Sequence[Any]) -> None:
         """Close the sessions of accounts concurrently."""
@@ -189,7 +143,7 @@ class BrokerSessionManager:
         """
         if taken := self._taken_lanes.copy():
             deactivate_disallowed(taken)
-            due = rows(to_open_sql(), (array(taken),))
+            due = rows(accounts_to_open_sql(), (array(taken),))
             self._taken_lanes -= taken  # only now: if the query fails, the next run repeats it
             read_accounts(due, run=run_on_process_loop, adapter=adapter_for)
         now = machine_time()
@@ -209,7 +163,7 @@ class BrokerSessionManager:
         """
         of_process.snapshot_idle()
         seconds = settings.FILLCAST_SESSION_IDLE_SECONDS
-        idle = rows(idle_sql(), {"lanes": array(self._lanes.held()), "idle": seconds})
+        idle = rows(idle_accounts_sql(), {"lanes": array(self._lanes.held()), "idle": seconds})
         active = {row.connection_id for row in idle if row.is_on}
         waking = {connection_id for connection_id in active if self._is_waking(connection_id)}
         of_process.mark_idle(active - waking)
@@ -248,7 +202,7 @@ class BrokerSessionManager:
 
     def _listen(self) -> None:
         """Run a listener for each broker type in our lanes that has an event stream."""
-        broker_types = {row.type for row in rows(BROKER_TYPES, (array(self._lanes.held()),))}
+        broker_types = broker_types_of_lanes(self._lanes.held())
         for broker_type in broker_types - self._listening.keys() - self._unavailable_types:
             try:
                 capabilities = adapter_for(broker_type).capabilities(

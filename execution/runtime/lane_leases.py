@@ -16,7 +16,15 @@ from django.db import transaction
 
 from common.clocks import machine_time
 from common.failpoints import failpoint
-from common.sql import array, columns, rows, run
+from common.sql import array, rows, run
+from connections.selectors import connection_join_sql
+from connections.services import (
+    free_lanes,
+    release_leases,
+    renew_leases,
+    require_reconciliation_of_lanes,
+    take_leases,
+)
 from connections.session_lanes import GENERAL, SHARED, is_lane
 
 log = structlog.get_logger(__name__)
@@ -27,49 +35,14 @@ def ignore_lane_change(lane: str, is_ours: bool) -> None:
     """Do nothing."""
 
 
-TAKE = """
-INSERT INTO connections_lanelease AS l (lane, owner, fence, acquired_at, until)
-SELECT lane, %(owner)s, 1, clock_timestamp(), clock_timestamp() + make_interval(secs => %(lease)s)
-FROM unnest(%(lanes)s::text[]) AS t (lane) ORDER BY lane
-ON CONFLICT (lane) DO UPDATE SET owner = EXCLUDED.owner, fence = l.fence + 1,
-  acquired_at = EXCLUDED.acquired_at, until = EXCLUDED.until
-WHERE l.until < clock_timestamp()
-RETURNING lane, fence
-"""
-
-# A host that did not answer the last owner may answer this one, on another machine: no back-off.
-RESET_RECONCILED = """
-UPDATE connections_connectionhealth SET reconciled_at = NULL,
-  circuit_open_until = CASE WHEN unreachable_at IS NULL THEN circuit_open_until END
-WHERE connection_id IN (
-  SELECT h.connection_id FROM connections_connectionhealth h
-  JOIN connections_executionconnection c ON c.id = h.connection_id
-  WHERE c.lane = ANY(%s::text[]) AND (h.reconciled_at IS NOT NULL
-    OR h.circuit_open_until IS NOT NULL AND h.unreachable_at IS NOT NULL)
-  ORDER BY h.connection_id FOR NO KEY UPDATE OF h)
-"""
-
 # The last owner makes no calls any more: the look-ups that it had claimed are due.
-RELEASE_LOOKUPS = """
+RELEASE_LOOKUPS = f"""
 UPDATE execution_order SET lookup_claimed_until = NULL WHERE id = ANY(ARRAY(
   SELECT o.id FROM execution_order o
-  JOIN connections_executionconnection c ON c.id = o.connection_id
+  {connection_join_sql("o.connection_id")}
   WHERE o.lookup_after IS NOT NULL AND o.lookup_claimed_until IS NOT NULL
     AND c.lane = ANY(%s::text[])
   ORDER BY o.id FOR NO KEY UPDATE OF o SKIP LOCKED))
-"""
-
-RENEW = """
-UPDATE connections_lanelease l SET until = clock_timestamp() + make_interval(secs => %s)
-FROM unnest(%s::text[], %s::bigint[]) AS t (lane, fence)
-WHERE l.lane = t.lane AND l.fence = t.fence AND l.owner = %s
-RETURNING l.lane
-"""
-
-RELEASE = """
-UPDATE connections_lanelease l SET owner = '', until = clock_timestamp()
-FROM unnest(%s::text[], %s::bigint[]) AS t (lane, fence)
-WHERE l.lane = t.lane AND l.fence = t.fence AND l.owner = %s
 """
 
 # Roles are queues joined by +. A lane that a live worker names belongs to it and is not shared.
@@ -82,12 +55,6 @@ SELECT (SELECT count(*) FROM alive WHERE '{SHARED}' = ANY(queues)) AS workers,
   ARRAY(SELECT DISTINCT c.lane FROM connections_executionconnection c
     WHERE c.lane <> '' AND starts_with(c.lane, '{SHARED}.')
       AND NOT EXISTS (SELECT FROM alive WHERE c.lane = ANY(queues)) ORDER BY 1) AS lanes
-"""
-
-FREE = """
-SELECT t.lane FROM unnest(%s::text[]) AS t (lane)
-LEFT JOIN connections_lanelease l ON l.lane = t.lane
-WHERE l.lane IS NULL OR l.until < clock_timestamp() ORDER BY t.lane
 """
 
 
@@ -203,8 +170,7 @@ class LaneLeaseManager:
         if not fences:
             return
         began = machine_time()
-        names, numbers = columns(list(fences.items()), 2)
-        kept = {row.lane for row in rows(RENEW, (self._lease, names, numbers, self._owner))}
+        kept = renew_leases(list(fences.items()), owner=self._owner, seconds=self._lease)
         with self._lock:
             ours = {name for name, lease in self._held.items() if lease.fence == fences.get(name)}
             for name in kept & ours:
@@ -227,18 +193,16 @@ class LaneLeaseManager:
     def _free(self, lanes: Iterable[str], maximum: int) -> set[str]:
         if maximum <= 0:
             return set()
-        found = rows(FREE, (array(name for name in lanes if name not in self._held),))
-        return {row.lane for row in found[:maximum]}
+        return set(free_lanes(name for name in lanes if name not in self._held)[:maximum])
 
     def _take(self, names: list[str]) -> list[str]:
-        free = [row.lane for row in rows(FREE, (array(names),))] if names else []
+        free = free_lanes(names) if names else []
         if not free or self._is_ending.is_set():
             return []
         began = machine_time()
         with transaction.atomic():
-            parameters = {"owner": self._owner, "lease": self._lease, "lanes": array(free)}
-            taken = {row.lane: row.fence for row in rows(TAKE, parameters)}
-            run(RESET_RECONCILED, (array(taken),))
+            taken = take_leases(free, owner=self._owner, seconds=self._lease)
+            require_reconciliation_of_lanes(taken)
             run(RELEASE_LOOKUPS, (array(taken),))
         failpoint("lane.acquired")
         with self._lock:
@@ -275,7 +239,7 @@ class LaneLeaseManager:
             fences = [(name, self._held[name].fence) for name in names if name in self._held]
         self._forget([name for name, _ in fences], are_lost=False)  # first: nothing is sent now
         if fences:
-            run(RELEASE, (*columns(fences, 2), self._owner))
+            release_leases(fences, owner=self._owner)
 
     def _forget(self, names: Iterable[str], *, are_lost: bool) -> None:
         for name in names:

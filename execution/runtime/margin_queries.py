@@ -18,7 +18,7 @@ from brokers.types import ConnectionSpec, OrderRequest, OrderType, Side, TimeInF
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes
-from connections.selectors import spec_from_row, temporary_reasons
+from connections.selectors import connection_join_sql, spec_from_row, temporary_reasons
 from connections.session_lanes import GENERAL
 from execution.ids import new_client_order_id
 from execution.runtime import trading_runtime
@@ -39,9 +39,9 @@ _failed: dict[str, float] = {}
 """When the query of a connection's margin last failed (machine time)."""
 DeferralPolicy = Callable[[Sequence[OrderRow]], Mapping[str, Deferred]]
 
-PENDING_ENTRIES = """
+PENDING_ENTRIES = f"""
 SELECT DISTINCT c.type FROM execution_order o
-JOIN connections_executionconnection c ON c.id = o.connection_id
+{connection_join_sql("o.connection_id")}
 WHERE o.id = ANY(%s::bigint[]) AND o.position_id IS NULL AND o.status = 'PENDING'
   AND c.type = ANY(%s::text[])
 """

@@ -1,7 +1,13 @@
 """The statements of the claim; `claim.py` describes their order."""
 
 from common.sql import Query
-from connections.selectors import SPEC_COLUMNS, TICK_SQL
+from connections.selectors import (
+    PRESET_JOIN_SQL,
+    SPEC_COLUMNS,
+    TICK_SQL,
+    account_join_sql,
+    connection_join_sql,
+)
 from execution.base.statements import (
     event_rows_sql,
     insert_events_sql,
@@ -22,6 +28,7 @@ from execution.submission.rows import (
     WaitingRow,
 )
 from positions.broker_levels import prepare_exits_sql, restore_levels_sql
+from positions.joins import position_join_sql
 from signals import effective_levels
 
 LOCK = """
@@ -47,9 +54,9 @@ ORDER_COLUMNS = f"""o.id, o.status, o.connection_id::text, o.position_id, o.sign
   t.max_signal_age_seconds, t.broker_holds_stops,
   coalesce(b.multiplier, 1) AS subscription_multiplier, b.symbol_map,
   s.currency_pair AS signal_pair"""
-ACCOUNT_JOINS = """JOIN connections_executionconnection c ON c.id = o.connection_id
-LEFT JOIN connections_accountsnapshot a ON a.connection_id = c.id
-LEFT JOIN connections_tradingpreset t ON t.id = c.preset_id
+ACCOUNT_JOINS = f"""{connection_join_sql("o.connection_id")}
+{account_join_sql()}
+{PRESET_JOIN_SQL}
 LEFT JOIN connections_subscription b ON b.connection_id = c.id AND b.feed_id = s.feed_id"""
 
 # Status is filtered in Python: here the planner would scan the index of the whole backlog.
@@ -68,7 +75,7 @@ WHERE o.id = ANY(%s::bigint[]) ORDER BY o.priority, o.id
 # our last activity, and whether the broker holds other positions of ours together with this one.
 EXITS = Query(
     ExitRow,
-    """
+    f"""
 SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.entry_price, p.pip,
   p.conversion_rate, p.protection_suspended, p.broker_quantity, p.broker_sl IS NOT NULL
   OR p.broker_tp IS NOT NULL
@@ -106,8 +113,8 @@ SELECT o.id AS order_id, p.quantity, p.opened_quantity, p.broker_position_id, p.
     WHERE x.position_id = p.id AND x.id <> o.id
       AND (x.status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED',
         'CANCEL_REQUESTED') OR x.status = 'PENDING' AND x.id < o.id)), 0) AS closable
-FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
-LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
+FROM execution_order o {position_join_sql("o.position_id")}
+{account_join_sql("p.connection_id")}
 LEFT JOIN execution_accountsyncstate r ON r.connection_id = p.connection_id
 WHERE o.id = ANY(%s)
 """,
@@ -158,7 +165,7 @@ LEFT JOIN connections_sourcehealth h ON h.source_id = d.id WHERE d.id = ANY(%s)
 
 EXPOSURE = Query(
     ExposureRow,
-    """
+    f"""
 SELECT connection_id::text, sum(n)::int AS positions, sum(notional) AS notional,
   sum(margin) AS margin, sum(risk) AS risk, bool_or(unanswered) AS unanswered
 FROM (
@@ -169,7 +176,7 @@ FROM (
       ELSE greatest((p.entry_price - p.sl) * CASE p.side WHEN 'BUY' THEN 1 ELSE -1 END, 0)
         * p.quantity * p.conversion_rate END AS risk
   FROM positions_executionposition p
-  LEFT JOIN connections_accountsnapshot a ON a.connection_id = p.connection_id
+  {account_join_sql("p.connection_id")}
   WHERE p.connection_id = ANY(%(connections)s::uuid[]) AND p.quantity > 0
   UNION ALL
   SELECT connection_id, CASE WHEN filled_quantity > 0 THEN 0 ELSE 1 END,
@@ -280,8 +287,8 @@ REQUEST_PREREQUISITES = prepare_exits_sql("""
 """)
 
 # A halt stops the exit: levels that were removed for it are placed again.
-RESTORE_LEVELS = restore_levels_sql("""
-  SELECT p.id FROM execution_order o JOIN positions_executionposition p ON p.id = o.position_id
+RESTORE_LEVELS = restore_levels_sql(f"""
+  SELECT p.id FROM execution_order o {position_join_sql("o.position_id")}
   WHERE o.id = ANY(%s) AND p.protection_suspended ORDER BY p.id FOR NO KEY UPDATE OF p
 """)
 

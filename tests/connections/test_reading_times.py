@@ -13,8 +13,7 @@ from common.sql import array, rows
 from connections import services
 from connections.health import account_polling, connection_checks, probes
 from connections.models import AccountSnapshot, ConnectionHealth, ExecutionConnection
-from connections.selectors import accounts_due
-from execution.runtime import broker_sessions
+from connections.selectors import accounts_due, accounts_to_open_sql
 from tests.connections import make
 from tests.connections.fake_brokers import Broker, account
 
@@ -71,7 +70,7 @@ def test_clock_of_polling_host_is_ignored(
 
 def of_sessions(row: ExecutionConnection) -> list[Any]:
     ExecutionConnection.objects.filter(pk=row.pk).update(lane="x")
-    return rows(broker_sessions.to_open_sql(), (array(["x"]),))
+    return rows(accounts_to_open_sql(), (array(["x"]),))
 
 
 def of_probing(row: ExecutionConnection) -> list[Any]:

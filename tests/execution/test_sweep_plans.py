@@ -38,7 +38,6 @@ from execution.monitoring import (
 from execution.reconciliation import reconcile
 from execution.recovery import stale_orders, sweeps
 from execution.reports import broker_exits, overfills
-from execution.runtime import broker_sessions
 from execution.submission import claim_sql
 from positions import broker_levels, broker_reads, protection
 from prices import symbol_selection
@@ -435,8 +434,8 @@ class TestSwitchedOff:
             "probed": (probes.probe_sql(), common | {"hosts": [KIND]}),
             "silent": (inactivity.inactive_sql(), None),
             "compared": (reconcile.connections_sql(), common | at | all_of_them),
-            "to open": (broker_sessions.to_open_sql(), (lanes,)),
-            "idle": (broker_sessions.idle_sql(), common | {"idle": 900}),
+            "to open": (selectors.accounts_to_open_sql(), (lanes,)),
+            "idle": (selectors.idle_accounts_sql(), common | {"idle": 900}),
             "what is open": (f"SELECT * FROM {all_open_sql()} o WHERE connection_id = %s",
                              (alice.pk,)),
         }  # fmt: skip

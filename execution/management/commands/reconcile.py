@@ -11,7 +11,7 @@ from common.clocks import machine_time
 from common.formatting import sentence
 from common.sql import array, rows
 from connections.models import ExecutionConnection
-from connections.selectors import find_connection
+from connections.selectors import connection_join_sql, find_connection
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.models import AccountSyncState, DriftItem
 from execution.tasks import enqueue_reconciliation_on_commit
@@ -28,9 +28,9 @@ worker, since only trading processes can call brokers.
 
 Exit code: 0 compared, no differences; 1 there are differences; 2 not compared in time."""
 
-LATE = """
+LATE = f"""
 SELECT c.name, h.status FROM execution_accountsyncstate r
-JOIN connections_executionconnection c ON c.id = r.connection_id
+{connection_join_sql("r.connection_id")}
 LEFT JOIN connections_connectionhealth h ON h.connection_id = c.id
 WHERE r.reconcile_requested_at IS NOT NULL AND c.id = ANY(%s::uuid[]) ORDER BY c.name
 """
