@@ -20,69 +20,16 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from common.sql import rows
-from connections.selectors import CONNECTIONS_WITH_HEALTH_SQL
+from connections import metrics as connections
+from events import metrics as events
+from execution import metrics as execution
+from positions import metrics as positions
 from users.tenancy import for_all_tenants
 
 log = structlog.get_logger(__name__)
 QUEUES = ("exits", "execution", "maintenance")
 
-# name, description, labels, statement (the labels' columns, then `value`; no row: no sample)
-GAUGES: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-    ("orders_live", "Orders that have not ended, by state.", ("state",), """
-SELECT status AS state, count(*) AS value FROM execution_order
-WHERE status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
-GROUP BY status
-UNION ALL SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'"""),
-    ("order_due_seconds", "How long the oldest due order has been due.", (), """
-SELECT greatest(coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0) AS value
-FROM execution_order WHERE status = 'PENDING'"""),
-    ("order_unknown_seconds", "How long the oldest UNKNOWN order has been sent.", (), """
-SELECT coalesce(extract(epoch FROM clock_timestamp() - min(submitted_at)), 0) AS value
-FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'"""),
-    ("processes", "Processes with a valid lease, by role.", ("role",), """
-SELECT role, count(*) AS value FROM execution_workerlease
-WHERE lease_until > clock_timestamp() GROUP BY role"""),
-    ("lanes", "Lanes of broker sessions, by whether a process holds them.", ("held",), """
-SELECT CASE WHEN l.until >= clock_timestamp() THEN 'yes' ELSE 'no' END AS held,
-  count(DISTINCT c.lane) AS value
-FROM connections_executionconnection c LEFT JOIN connections_lanelease l ON l.lane = c.lane
-WHERE c.lane <> '' AND c.archived_at IS NULL GROUP BY 1"""),
-    ("drift_open", "Differences from brokers that wait for a decision, by kind.", ("kind",), """
-SELECT kind, count(*) AS value FROM execution_driftitem WHERE state = 'OPEN' GROUP BY kind"""),
-    ("positions_open", "Open positions.", (), """
-SELECT count(*) AS value FROM positions_executionposition WHERE quantity > 0"""),
-    ("positions_unprotected", "Open positions that should have a stop and have none.", (), """
-SELECT count(*) AS value FROM positions_executionposition
-WHERE quantity > 0 AND (unprotected_since IS NOT NULL OR sl IS NOT NULL AND (sl_guardian = ''
-  OR sl_guardian = 'BROKER' AND (broker_sl IS NULL OR broker_sl_quantity < quantity)))"""),
-    ("audit_counter", "Counters of the last hourly audit; each must be 0.", ("counter",), """
-SELECT c.key AS counter, c.value::text::bigint AS value FROM (
-  SELECT counters FROM execution_auditrun ORDER BY at DESC LIMIT 1) a, jsonb_each(a.counters) c"""),
-    ("audit_ok", "Whether the last hourly audit found no error.", (), """
-SELECT ok::int AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
-    ("audit_seconds", "How long ago the last hourly audit ended.", (), """
-SELECT extract(epoch FROM clock_timestamp() - max(at)) AS value FROM execution_auditrun
-HAVING count(*) > 0"""),
-    ("audit_not_judged", "Accounts that the last hourly audit could not judge.", (), """
-SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
-    ("level_scan_seconds", "How long ago all levels were last scanned.", (), """
-SELECT extract(epoch FROM clock_timestamp() - scanned_at) AS value
-FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),
-    ("scheduler_seconds", "How long ago the scheduler (beat) last requested a scan.", (), """
-SELECT extract(epoch FROM clock_timestamp() - scheduled_at) AS value
-FROM execution_levelscanheartbeat WHERE scheduled_at IS NOT NULL"""),
-    ("events_waiting", "Events that wait for delivery.", (), """
-SELECT count(*) AS value FROM events_event WHERE delivered_at IS NULL"""),
-    ("kill_switches", "Kill switches that are set.", ("scope", "mode"), """
-SELECT scope, mode, count(*) AS value FROM connections_killswitch
-WHERE released_at IS NULL GROUP BY scope, mode"""),
-    ("epoch_open", "Whether a recovery epoch is open.", (), """
-SELECT count(*) AS value FROM connections_epoch WHERE released_at IS NULL"""),
-    ("connections", "Connections that are switched on, by health.", ("status",), f"""
-SELECT h.status, count(*) AS value FROM {CONNECTIONS_WITH_HEALTH_SQL}
-WHERE c.is_active AND c.archived_at IS NULL GROUP BY h.status"""),
-)  # fmt: skip
-DROPPED = "SELECT name, sum(count) AS value FROM execution_droppedmessagecount GROUP BY name"
+GAUGES = (*execution.GAUGES, *positions.GAUGES, *connections.GAUGES, *events.GAUGES)
 
 
 class MetricsCollector(Collector):
@@ -91,13 +38,14 @@ class MetricsCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         """Yield the metrics, one query each. Raises DatabaseError."""
         with for_all_tenants():
-            for name, description, labels, statement in GAUGES:
+            for name, description, labels, sql in GAUGES:
                 yield _filled(
-                    GaugeMetricFamily(f"fillcast_{name}", description, labels=labels), statement
+                    GaugeMetricFamily(f"fillcast_{name}", description, labels=labels), sql
                 )
             dropped = "Messages and reports that were dropped, by kind."
             yield _filled(
-                CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)), DROPPED
+                CounterMetricFamily("fillcast_dropped", dropped, labels=("name",)),
+                execution.DROPPED_MESSAGES,
             )
         yield from _queues()
 

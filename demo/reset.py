@@ -9,11 +9,21 @@ from uuid import UUID
 
 from django.apps import apps
 from django.db import models, transaction
+from django.db.models import F
+from django.db.models.functions import Least
 from django.utils import timezone
 
+from brokers.paper.models import PaperAccount
 from common.sql import rows, run
-from connections.models import ConnectionHealth, ExecutionConnection, HealthStatus
+from connections.models import (
+    ConnectionHealth,
+    ExecutionConnection,
+    HealthStatus,
+    Subscription,
+    SubscriptionInterval,
+)
 from demo import accounts
+from execution.models import AccountSyncState
 from ops.embedded.errors import EmbeddedError
 from users.models import User
 
@@ -49,17 +59,11 @@ def begin_session() -> None:
     tables = ", ".join(f'"{model._meta.db_table}"' for model in _session_models())
     run("SET CONSTRAINTS ALL IMMEDIATE")  # TRUNCATE fails with deferred checks pending
     run(f"TRUNCATE {tables} RESTART IDENTITY CASCADE")
-    run(
-        "INSERT INTO execution_accountsyncstate (connection_id)"
-        " SELECT id FROM connections_executionconnection WHERE archived_at IS NULL ORDER BY id"
-    )
-    balances = {account.number: account.paper["balance"] for account in accounts.demo_accounts()}
-    run(
-        "UPDATE paper_account a SET balance = t.balance, orders_taken = 0"
-        " FROM unnest(%s::text[], %s::numeric[]) AS t (number, balance)"
-        " WHERE a.number = t.number",
-        (list(balances), list(balances.values())),
-    )
+    live = ExecutionConnection.objects.live().order_by("pk").values_list("pk", flat=True)
+    AccountSyncState.objects.bulk_create([AccountSyncState(connection_id=pk) for pk in live])
+    for account in accounts.demo_accounts():
+        mine = PaperAccount.objects.filter(number=account.number)
+        mine.update(balance=account.paper["balance"], orders_taken=0)
     _backdate()
     ConnectionHealth.objects.update(
         status=HealthStatus.UNTESTED, last_error="", last_error_at=None, last_tested_at=None,
@@ -78,19 +82,16 @@ def _session_models() -> Sequence[type[models.Model]]:
 
 def _backdate() -> None:
     """Keep users' changes to subscriptions and connections, dated before the session."""
-    run("DELETE FROM connections_subscriptioninterval")
-    run(
-        "INSERT INTO connections_subscriptioninterval (subscription_id, started_at)"
-        " SELECT id, %s FROM connections_subscription WHERE archived_at IS NULL",
-        (accounts.SEEDED_AT,),
+    at = accounts.SEEDED_AT
+    SubscriptionInterval.objects.all().delete()
+    live = Subscription.objects.filter(archived_at=None)
+    SubscriptionInterval.objects.bulk_create(
+        [SubscriptionInterval(subscription=subscription, started_at=at) for subscription in live]
     )
-    run("UPDATE connections_subscription SET archived_at = %s WHERE archived_at > %s",
-        (accounts.SEEDED_AT, accounts.SEEDED_AT))  # fmt: skip
-    run(  # least() ignores NULL, so rows that are not archived need the CASE
-        "UPDATE connections_executionconnection SET created_at = least(created_at, %s),"
-        " archived_at = CASE WHEN archived_at IS NOT NULL THEN least(archived_at, %s) END",
-        (accounts.SEEDED_AT, accounts.SEEDED_AT),
-    )
+    Subscription.objects.filter(archived_at__gt=at).update(archived_at=at)
+    every = ExecutionConnection.objects.all()
+    every.update(created_at=Least(F("created_at"), at))
+    every.exclude(archived_at=None).update(archived_at=Least(F("archived_at"), at))
 
 
 def connections_to_test() -> list[UUID]:

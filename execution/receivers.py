@@ -13,6 +13,7 @@ from execution import tasks
 from execution.fan_out import fan_out, withdraw
 from execution.models import AT_BROKER, IN_FLIGHT
 from execution.preview import preview
+from positions.joins import OPEN_POSITIONS_SQL, PRICED_POSITIONS_SQL, SIGNAL_HAS_OPEN_POSITION_SQL
 from signals.models import Signal
 from signals.open_signals import register_open_signals
 from signals.preview import register_preview
@@ -37,26 +38,19 @@ def on_signal_cancelled(*, signal: Signal, **_: Any) -> None:
         tasks.enqueue_pending_actions_on_commit()
 
 
-# Uses the indexes position_open and order_with_broker. A PENDING order is not at the broker yet.
-register_exposure_query("""
-SELECT connection_id, symbol, 'an open position' AS what
-FROM positions_executionposition WHERE quantity > 0
-""")
+register_exposure_query(OPEN_POSITIONS_SQL)
+# Uses the index order_with_broker. A PENDING order is not at the broker yet.
 register_exposure_query(f"""
 SELECT connection_id, symbol, 'an order that is ' || status AS what
 FROM execution_order WHERE status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}')
 """)
-# Uses the indexes position_open, position_open_of_source and order_of_connection.
-register_priced_query("""
-SELECT price_source_id AS source_id, connection_id, pair
-FROM positions_executionposition WHERE quantity > 0
-""")
+register_priced_query(PRICED_POSITIONS_SQL)
+# Uses the index order_of_connection.
 register_ordered_query("SELECT connection_id, pair, id AS number FROM execution_order")
-# Uses the index position_open_of_signal. A signal has far more ended orders than there are live
-# ones of all signals: the indexes order_with_broker, order_due and one_entry find the live ones.
+# A signal has far more ended orders than there are live ones of all signals: the indexes
+# order_with_broker, order_due and one_entry find the live ones.
 # Pairs are not compared: with a mapped symbol an order's pair is not the signal's.
-register_open_signals("""EXISTS (
-SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)""")
+register_open_signals(SIGNAL_HAS_OPEN_POSITION_SQL)
 register_open_signals(f"""s.id IN (
 SELECT o.signal_id FROM execution_order o WHERE o.leg LIKE 'entry%%'
   AND o.status IN ('{"', '".join((*IN_FLIGHT, *AT_BROKER))}'))""")

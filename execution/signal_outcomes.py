@@ -18,6 +18,7 @@ from common.ended_orders import was_not_sent_in_time
 from common.sql import array, columns, rows, run
 from events.models import EventKind
 from events.services import NewEvent, emit_many
+from signals.services import STORE_CANDIDATE_COUNT_SQL
 
 FIRST_CHECK_SECONDS = 3
 RECHECK_SECONDS = 5
@@ -33,9 +34,7 @@ ALWAYS_REPORTED = ("REJECTED", "SKIPPED", "FAILED")
 
 # Runs in the publish transaction. A signal that creates no orders needs no check.
 COUNT_CANDIDATES = f"""
-WITH counted AS (
-  UPDATE signals_signal SET candidate_count = %(candidates)s WHERE id = %(signal_id)s
-  RETURNING id, action
+WITH counted AS ({STORE_CANDIDATE_COUNT_SQL}
 )
 INSERT INTO execution_outcomecheck (signal_id, due_at)
 SELECT id, clock_timestamp() + interval '{FIRST_CHECK_SECONDS} seconds' FROM counted

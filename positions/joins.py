@@ -1,4 +1,4 @@
-"""Parts of other apps' SQL statements: what they join of positions, as `p`."""
+"""Parts of other apps' SQL statements: what they join or test of positions `p`."""
 
 
 def position_join_sql(position_id: str) -> str:
@@ -12,3 +12,29 @@ def entry_position_join_sql(entry: str) -> str:
         f"JOIN positions_executionposition p ON p.connection_id = {entry}.connection_id"
         f" AND p.signal_id = {entry}.signal_id"
     )
+
+
+def has_open_position_sql(connection_id: str) -> str:
+    """Return SQL: whether a connection, an expression of its id, has an open position."""
+    return (
+        "EXISTS (SELECT FROM positions_executionposition p"
+        f" WHERE p.connection_id = {connection_id} AND p.quantity > 0)"
+    )
+
+
+# Each uses one of the indexes position_open, position_open_of_source and position_open_of_signal.
+OPEN_POSITIONS_SQL = """
+SELECT connection_id, symbol, 'an open position' AS what
+FROM positions_executionposition WHERE quantity > 0
+"""
+"""For `connections.exposure.register_exposure_query`."""
+
+PRICED_POSITIONS_SQL = """
+SELECT price_source_id AS source_id, connection_id, pair
+FROM positions_executionposition WHERE quantity > 0
+"""
+"""For `connections.exposure.register_priced_query`."""
+
+SIGNAL_HAS_OPEN_POSITION_SQL = """EXISTS (
+SELECT FROM positions_executionposition p WHERE p.signal_id = s.id AND p.quantity > 0)"""
+"""Whether a signal `s` has an open position."""

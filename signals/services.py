@@ -18,6 +18,12 @@ from signals.models import Action, Approval, Feed, Signal
 from signals.signals import signal_cancelled, signal_published
 from users.models import User
 
+STORE_CANDIDATE_COUNT_SQL = """
+  UPDATE signals_signal SET candidate_count = %(candidates)s WHERE id = %(signal_id)s
+  RETURNING id, action"""
+"""Part of the statement that also schedules the check of the outcome: stores how many accounts a
+signal reached."""
+
 
 @transaction.atomic
 def publish(signal_id: int, *, by: User | None) -> bool:

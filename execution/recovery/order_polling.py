@@ -41,6 +41,7 @@ from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.reconciliation.open_orders import ReconciliationRun, settle_orders, start_run
 from execution.reconciliation.reconcile import reconcile, store_level_reads
 from execution.runtime import broker_queries, trading_runtime
+from positions.joins import has_open_position_sql
 
 log = structlog.get_logger(__name__)
 
@@ -83,8 +84,7 @@ WITH due AS (
     AND (r.poll_after IS NULL OR r.poll_after <= clock_timestamp())
     AND (EXISTS (SELECT FROM execution_order o WHERE o.connection_id = c.id
         AND o.status IN ('SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED'))
-      OR EXISTS (SELECT FROM positions_executionposition p WHERE p.connection_id = c.id
-        AND p.quantity > 0))
+      OR {has_open_position_sql("c.id")})
   ORDER BY r.poll_after NULLS FIRST LIMIT %(limit)s FOR NO KEY UPDATE OF r SKIP LOCKED
 ), claimed AS (
   UPDATE execution_accountsyncstate r

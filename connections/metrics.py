@@ -1,0 +1,20 @@
+"""Metrics of connections, lanes and halts, for `/metrics`."""
+
+from common.metrics import Gauge
+
+GAUGES = (
+    Gauge("lanes", "Lanes of broker sessions, by whether a process holds them.", ("held",), """
+SELECT CASE WHEN l.until >= clock_timestamp() THEN 'yes' ELSE 'no' END AS held,
+  count(DISTINCT c.lane) AS value
+FROM connections_executionconnection c LEFT JOIN connections_lanelease l ON l.lane = c.lane
+WHERE c.lane <> '' AND c.archived_at IS NULL GROUP BY 1"""),
+    Gauge("kill_switches", "Kill switches that are set.", ("scope", "mode"), """
+SELECT scope, mode, count(*) AS value FROM connections_killswitch
+WHERE released_at IS NULL GROUP BY scope, mode"""),
+    Gauge("epoch_open", "Whether a recovery epoch is open.", (), """
+SELECT count(*) AS value FROM connections_epoch WHERE released_at IS NULL"""),
+    Gauge("connections", "Connections that are switched on, by health.", ("status",), """
+SELECT h.status, count(*) AS value FROM connections_executionconnection c
+JOIN connections_connectionhealth h ON h.connection_id = c.id
+WHERE c.is_active AND c.archived_at IS NULL GROUP BY h.status"""),
+)  # fmt: skip

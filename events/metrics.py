@@ -1,0 +1,8 @@
+"""Metrics of events, for `/metrics`."""
+
+from common.metrics import Gauge
+
+GAUGES = (
+    Gauge("events_waiting", "Events that wait for delivery.", (), """
+SELECT count(*) AS value FROM events_event WHERE delivered_at IS NULL"""),
+)  # fmt: skip

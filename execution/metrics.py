@@ -1,0 +1,43 @@
+"""Metrics of orders, workers, differences and audits, for `/metrics`."""
+
+from common.metrics import Gauge
+
+GAUGES = (
+    Gauge("orders_live", "Orders that have not ended, by state.", ("state",), """
+SELECT status AS state, count(*) AS value FROM execution_order
+WHERE status IN ('SUBMITTING', 'UNKNOWN', 'SUBMITTED', 'PARTIALLY_FILLED', 'CANCEL_REQUESTED')
+GROUP BY status
+UNION ALL SELECT 'PENDING', count(*) FROM execution_order WHERE status = 'PENDING'"""),
+    Gauge("order_due_seconds", "How long the oldest due order has been due.", (), """
+SELECT greatest(coalesce(extract(epoch FROM clock_timestamp() - min(due_at)), 0), 0) AS value
+FROM execution_order WHERE status = 'PENDING'"""),
+    Gauge("order_unknown_seconds", "How long the oldest UNKNOWN order has been sent.", (), """
+SELECT coalesce(extract(epoch FROM clock_timestamp() - min(submitted_at)), 0) AS value
+FROM execution_order WHERE status IN ('SUBMITTING', 'UNKNOWN') AND status = 'UNKNOWN'"""),
+    Gauge("processes", "Processes with a valid lease, by role.", ("role",), """
+SELECT role, count(*) AS value FROM execution_workerlease
+WHERE lease_until > clock_timestamp() GROUP BY role"""),
+    Gauge("drift_open",
+        "Differences from brokers that wait for a decision, by kind.", ("kind",), """
+SELECT kind, count(*) AS value FROM execution_driftitem WHERE state = 'OPEN' GROUP BY kind"""),
+    Gauge("audit_counter", "Counters of the last hourly audit; each must be 0.", ("counter",), """
+SELECT c.key AS counter, c.value::text::bigint AS value FROM (
+  SELECT counters FROM execution_auditrun ORDER BY at DESC LIMIT 1) a, jsonb_each(a.counters) c"""),
+    Gauge("audit_ok", "Whether the last hourly audit found no error.", (), """
+SELECT ok::int AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
+    Gauge("audit_seconds", "How long ago the last hourly audit ended.", (), """
+SELECT extract(epoch FROM clock_timestamp() - max(at)) AS value FROM execution_auditrun
+HAVING count(*) > 0"""),
+    Gauge("audit_not_judged", "Accounts that the last hourly audit could not judge.", (), """
+SELECT jsonb_array_length(not_judged) AS value FROM execution_auditrun ORDER BY at DESC LIMIT 1"""),
+    Gauge("level_scan_seconds", "How long ago all levels were last scanned.", (), """
+SELECT extract(epoch FROM clock_timestamp() - scanned_at) AS value
+FROM execution_levelscanheartbeat WHERE scanned_at IS NOT NULL"""),
+    Gauge("scheduler_seconds", "How long ago the scheduler (beat) last requested a scan.", (), """
+SELECT extract(epoch FROM clock_timestamp() - scheduled_at) AS value
+FROM execution_levelscanheartbeat WHERE scheduled_at IS NOT NULL"""),
+)  # fmt: skip
+
+DROPPED_MESSAGES = (
+    "SELECT name, sum(count) AS value FROM execution_droppedmessagecount GROUP BY name"
+)

@@ -1,0 +1,12 @@
+"""Metrics of positions, for `/metrics`."""
+
+from common.metrics import Gauge
+
+GAUGES = (
+    Gauge("positions_open", "Open positions.", (), """
+SELECT count(*) AS value FROM positions_executionposition WHERE quantity > 0"""),
+    Gauge("positions_unprotected", "Open positions that should have a stop and have none.", (), """
+SELECT count(*) AS value FROM positions_executionposition
+WHERE quantity > 0 AND (unprotected_since IS NOT NULL OR sl IS NOT NULL AND (sl_guardian = ''
+  OR sl_guardian = 'BROKER' AND (broker_sl IS NULL OR broker_sl_quantity < quantity)))"""),
+)  # fmt: skip

@@ -1,0 +1,116 @@
+"""Each app owns the SQL on its tables: how often others name them in strings can only fall.
+
+Statements that write a table live in its app, as functions or as named parts that others compose.
+Reads may name other apps' tables, up to the ceilings below. If a change needs fewer references,
+lower its ceiling; if it needs more, use or add a fragment of the owner (`joins.py`, `selectors.py`).
+"""
+
+import ast
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.apps import apps
+
+ROOT = Path(__file__).parents[2]
+NOT_PRODUCT = {"tests", "benchmarks"}  # they may look at any table
+WRITE = r"\b(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE|MERGE\s+INTO)\s+(?:ONLY\s+)?"
+
+# (app, owner of the table): references in strings
+CEILINGS = {
+    ("analytics", "connections"): 8,
+    ("analytics", "execution"): 2,
+    ("analytics", "positions"): 4,
+    ("analytics", "signals"): 1,
+    ("common", "connections"): 1,
+    ("common", "paper"): 1,
+    ("common", "positions"): 1,
+    ("connections", "prices"): 1,
+    ("console", "connections"): 15,
+    ("console", "events"): 1,
+    ("console", "execution"): 10,
+    ("console", "paper"): 1,
+    ("console", "positions"): 2,
+    ("console", "signals"): 4,
+    ("console", "users"): 5,
+    ("demo", "connections"): 2,
+    ("demo", "events"): 2,
+    ("demo", "execution"): 11,
+    ("demo", "positions"): 2,
+    ("demo", "signals"): 3,
+    ("demo", "users"): 2,
+    ("execution", "connections"): 27,
+    ("execution", "events"): 3,
+    ("execution", "positions"): 41,
+    ("execution", "prices"): 8,
+    ("execution", "signals"): 13,
+    ("ops", "connections"): 8,
+    ("ops", "events"): 2,
+    ("ops", "execution"): 6,
+    ("ops", "prices"): 1,
+    ("positions", "prices"): 1,
+    ("prices", "connections"): 5,
+}
+
+
+def owners() -> dict[str, str]:
+    """Return the app of each table."""
+    return {
+        model._meta.db_table: config.label
+        for config in apps.get_app_configs()
+        if "site-packages" not in config.path
+        for model in config.get_models(include_auto_created=True)
+    }
+
+
+def app_of(path: str) -> str:
+    """Return the app of a source file. The paper broker's tables belong to its package."""
+    return "paper" if path.startswith("brokers/paper/") else path.split("/")[0]
+
+
+def strings(path: str) -> Iterator[str]:
+    """Return the strings of a file, f-strings in pieces. Comments are none."""
+    for node in ast.walk(ast.parse((ROOT / path).read_text())):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def foreign(prefix: str = "") -> dict[tuple[str, str], list[str]]:
+    """Return, by app and owner, the files that name a table of another app, once for each time."""
+    of = owners()
+    pattern = re.compile(rf"{prefix}\b({'|'.join(of)})\b")
+    listed = subprocess.run(
+        ["git", "ls-files", "*.py"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in listed.stdout.split():
+        app = app_of(path)
+        if app in NOT_PRODUCT or "/migrations/" in path or not (ROOT / path).exists():
+            continue
+        for text in strings(path):
+            for table in pattern.findall(text):
+                if of[table] != app:
+                    found.setdefault((app, of[table]), []).append(path)
+    return found
+
+
+def test_each_table_is_written_by_its_own_app() -> None:
+    assert foreign(WRITE) == {}
+
+
+def test_references_to_other_apps_tables_only_fall() -> None:
+    found = foreign()
+    more = {
+        pair: Counter(paths) for pair, paths in found.items() if len(paths) > CEILINGS.get(pair, 0)
+    }
+    total = sum(map(len, found.values()))
+    print(f"{total} references to other apps' tables: { {k: len(v) for k, v in found.items()} }")
+    assert more == {}
+
+
+def test_foreign_write_is_found() -> None:
+    statement = "WITH x AS (\n  UPDATE positions_executionposition p SET quantity = 0)"
+    assert re.search(rf"{WRITE}\b(positions_executionposition)\b", statement)
+    assert not re.search(rf"{WRITE}\b(positions_executionposition)\b", statement.replace("UP", "X"))
