@@ -38,8 +38,8 @@ def main(port: int, n: int) -> dict[str, Any]:
     from django.conf import settings
 
     from common.clocks import market_now
-    from connections.health.connection_checks import run_test
     from connections.models import ConnectionHealth, HealthStatus
+    from connections.services import run_test
     from execution import startup
     from execution.models import Order
     from prices.models import LatestQuote

@@ -37,6 +37,13 @@ from connections.exposure import describe_open_items, open_count_sql, open_items
 from connections.health.account_polling import accounts_due, accounts_due_sql
 from connections.health.connection_checks import due_tests
 from connections.health.host_circuit_breaker import open_hosts
+from connections.health.maintenance import (
+    MaintenanceNotice,
+    deferred_entries,
+    describe_window,
+    windows_open_now,
+)
+from connections.health.maintenance import describe as describe_maintenance
 from connections.joins import (
     CONNECTIONS_WITH_HEALTH_SQL,
     EPOCH_IS_OPEN_SQL,
@@ -59,7 +66,13 @@ from connections.market_data.source_status import (
     source_with_status,
     with_status,
 )
-from connections.market_data.sources import can_provide_prices, other_accounts_using
+from connections.market_data.sources import (
+    can_provide_prices,
+    other_accounts_using,
+    serves_paper,
+    sources_in_lanes,
+    unavailable_reason,
+)
 from connections.market_data.ticks import TICK_SQL, on_tick_sql, tick_sql
 from connections.models import (
     ConnectionHealth,
@@ -83,6 +96,7 @@ __all__ = [
     "READ_COLUMNS",
     "SPEC_COLUMNS",
     "TICK_SQL",
+    "MaintenanceNotice",
     "SourceStatus",
     "account_join_sql",
     "accounts_due",
@@ -94,7 +108,10 @@ __all__ = [
     "can_provide_prices",
     "connection_join_sql",
     "count_open_items",
+    "deferred_entries",
+    "describe_maintenance",
     "describe_open_items",
+    "describe_window",
     "due_tests",
     "find_connection",
     "health_badge",
@@ -110,16 +127,20 @@ __all__ = [
     "other_accounts_using",
     "reason_for",
     "resume_message",
+    "serves_paper",
     "skip_reasons",
     "slippage_rule",
     "source_status",
     "source_with_status",
+    "sources_in_lanes",
     "spec_for",
     "spec_from_row",
     "spec_without_credentials",
     "temporary_reasons",
     "test_checks",
     "tick_sql",
+    "unavailable_reason",
+    "windows_open_now",
     "with_display_columns",
     "with_status",
 ]

@@ -22,8 +22,9 @@ from connections.accounts.snapshots import (
     store_account_states,
     store_instruments,
 )
-from connections.health.account_polling import refresh_due_accounts
-from connections.health.connection_checks import run_test
+from connections.credentials.sealing import is_sealed_for, seal_credentials, sealing_key
+from connections.health.account_polling import read_accounts, refresh_due_accounts
+from connections.health.connection_checks import run_on_process_loop, run_test, set_call_runner
 from connections.health.host_policy import deactivate_disallowed
 from connections.health.instrument_polling import refresh_due_instruments
 from connections.health.probes import retry_failed
@@ -33,19 +34,29 @@ from connections.health.reconciliation import (
     require_reconciliation_of_lanes,
 )
 from connections.health.status_updates import (
+    CONTACT_OPERATORS,
+    OWN_FAULTS,
+    UNUSABLE_ERRORS,
+    RetryPolicy,
     mark_active,
     mark_connected,
     mark_errors,
     mark_failures,
     mark_refused,
     mark_used,
+    retry_policy_for,
 )
 from connections.kill_switch import release_kill_switch, set_kill_switch
 from connections.leases import free_lanes, release_leases, renew_leases, take_leases
 from connections.market_data.sources import (
+    SourceReport,
     get_or_create_broker_source,
+    record_source_status,
     share_with_all,
     switch_source,
+)
+from connections.market_data.sources import (
+    flag_without_worker as flag_sources_without_worker,
 )
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.subscriptions.services import (
@@ -59,14 +70,21 @@ from connections.subscriptions.services import (
 from users.models import User
 
 __all__ = [
+    "CONTACT_OPERATORS",
+    "OWN_FAULTS",
+    "UNUSABLE_ERRORS",
+    "RetryPolicy",
+    "SourceReport",
     "activate",
     "archive_connection",
     "check_owner",
     "create_connection",
     "deactivate",
     "deactivate_disallowed",
+    "flag_sources_without_worker",
     "free_lanes",
     "get_or_create_broker_source",
+    "is_sealed_for",
     "lock_connection",
     "mark_active",
     "mark_connected",
@@ -77,6 +95,8 @@ __all__ = [
     "mark_used",
     "pause",
     "pause_subscription",
+    "read_accounts",
+    "record_source_status",
     "refresh_due_accounts",
     "refresh_due_instruments",
     "release_kill_switch",
@@ -89,7 +109,12 @@ __all__ = [
     "resume",
     "resume_subscription",
     "retry_failed",
+    "retry_policy_for",
+    "run_on_process_loop",
     "run_test",
+    "seal_credentials",
+    "sealing_key",
+    "set_call_runner",
     "set_credentials",
     "set_kill_switch",
     "share_with_all",

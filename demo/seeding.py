@@ -10,7 +10,6 @@ from django.db import transaction
 from brokers.paper.exchange import list_instruments
 from brokers.paper.models import PaperAccount
 from brokers.paper.reads import hash_password
-from connections.credentials.sealing import seal_credentials
 from connections.models import (
     ConnectionHealth,
     ConnectionLock,
@@ -20,6 +19,7 @@ from connections.models import (
     SubscriptionInterval,
     TradingPreset,
 )
+from connections.services import seal_credentials
 from demo import accounts
 from demo.accounts import Account
 from prices.recordings import DEFAULT_FILE

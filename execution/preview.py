@@ -24,8 +24,7 @@ from common.money import plain
 from common.reason_codes import Code
 from common.sql import Query, rows
 from connections import session_lanes
-from connections.health import maintenance
-from connections.selectors import open_hosts, spec_without_credentials
+from connections.selectors import open_hosts, spec_without_credentials, windows_open_now
 from execution.fan_out import ENTRIES, LIVE, entry_parameters
 from execution.submission.bundle_evaluation import (
     WAITING_FOR_WORKER,
@@ -187,7 +186,7 @@ def _evaluated(pending: Sequence[OrderRow], draft: SignalRow) -> list[_Evaluatio
     specs = {row.connection_id: spec_without_credentials(row) for row in pending}
     context = load_evaluation_context(pending, {draft.id: draft})
     lanes = session_lanes.lanes_without_worker(session_lanes.HANDOVER_SECONDS)
-    deferred = deferred_by_brokers(pending, open_hosts(), maintenance.windows_open_now())
+    deferred = deferred_by_brokers(pending, open_hosts(), windows_open_now())
     deferred |= {row.connection_id: WAITING_FOR_WORKER for row in pending if row.lane in lanes}
     accounts = load_account_context(pending, specs, deferred, capabilities_of=capabilities_of)
     decisions = evaluate(pending, context, accounts, specs)

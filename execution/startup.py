@@ -18,8 +18,12 @@ from common.clocks import machine_time
 from common.database_errors import is_database_trouble
 from common.gc_tuning import exclude_imports_from_gc
 from connections import session_lanes
-from connections.market_data import sources
-from connections.services import deactivate_disallowed, refresh_due_instruments, retry_failed
+from connections.services import (
+    deactivate_disallowed,
+    flag_sources_without_worker,
+    refresh_due_instruments,
+    retry_failed,
+)
 from connections.session_lanes import GENERAL
 from connections.tasks import run_due_tests
 from events.services import deliver_if_overdue
@@ -210,7 +214,7 @@ def _jobs_of_role(role: str, exits_only: bool) -> tuple[BackgroundJob, ...]:
             ("signal outcomes", OUTCOMES_SECONDS, report_outcomes),
             ("overdue events", SCHEDULER_CHECK_SECONDS, deliver_if_overdue),
             ("orders without a worker", seconds, services.flag_orders_without_worker),
-            ("price sources without a worker", COMPARE_SECONDS / 10, sources.flag_without_worker),
+            ("price sources without a worker", COMPARE_SECONDS / 10, flag_sources_without_worker),
         )
     return jobs
 

@@ -10,9 +10,14 @@ from brokers.registry import form_of
 from common.errors import InvalidInputError
 from common.money import plain, read_decimal
 from common.row_changes import ChangedFieldsForm
-from connections.account_settings.forms import ACCOUNT_FIELDS, AccountSettings
-from connections.account_settings.validation import known_form
-from connections.market_data.forms import OWN, SourceField, selected_source
+from connections.forms import (
+    ACCOUNT_FIELDS,
+    OWN,
+    AccountSettings,
+    SourceField,
+    known_form,
+    selected_source,
+)
 from connections.models import DataConnection, Directions, ExecutionConnection, TradingPreset
 from connections.selectors import can_provide_prices
 from portal.selectors.accounts import Account, presets_for, price_sources_for

@@ -14,10 +14,9 @@ from brokers.registry import adapter_for
 from common.clocks import machine_time, market_now
 from common.reason_codes import Code
 from connections.error_messages import explain
-from connections.market_data import sources
-from connections.market_data.sources import SourceReport
 from connections.models import DataConnection
-from connections.selectors import spec_for
+from connections.selectors import serves_paper, sources_in_lanes, spec_for, unavailable_reason
+from connections.services import SourceReport, record_source_status
 from prices.broker_stream import BrokerStream
 from prices.event_loop import get_loop
 from prices.feeds import Feed, LiveFeed, open_live
@@ -90,7 +89,7 @@ class BrokerFeedManager:
         """
         if get_loop() is None:
             return
-        found = {source.pk: source for source in sources.sources_in_lanes(self._lanes())}
+        found = {source.pk: source for source in sources_in_lanes(self._lanes())}
         for source_id in self._followed.keys() - found.keys():
             self._guarded(source_id, partial(self._close_feed, source_id))
         available = [
@@ -103,7 +102,7 @@ class BrokerFeedManager:
             assert source.broker_connection is not None  # sources_in_lanes selects by it
             maintain = partial(self._maintain, source, selection[source.pk])
             self._guarded(source.pk, maintain, source.broker_connection.type)
-        sources.record_source_status(*self._pending_reports.values(), by=self._name)
+        record_source_status(*self._pending_reports.values(), by=self._name)
         self._pending_reports.clear()  # not before they are written
 
     def close(self) -> None:
@@ -143,7 +142,7 @@ class BrokerFeedManager:
         ):
             self._close_feed(source.pk)
             followed = None
-        if reason := sources.unavailable_reason(source, begins=followed is None):
+        if reason := unavailable_reason(source, begins=followed is None):
             self._close_feed(source.pk)
             self._back_off(source.pk, *reason)
         return not reason
@@ -155,7 +154,7 @@ class BrokerFeedManager:
             followed = None
         followed = followed or self._open_feed(source, selection)
         if followed is not None:
-            followed.feed.publish_to_paper(sources.serves_paper(source))
+            followed.feed.publish_to_paper(serves_paper(source))
             self._report(_report_of(source.pk, followed, selection))
 
     def _open_feed(self, source: DataConnection, selection: SymbolSelection) -> ActiveFeed | None:
@@ -171,7 +170,7 @@ class BrokerFeedManager:
         stream = BrokerStream(adapter, spec, account.lane, selection.symbols, loop)
         with ExitStack() as on_error:
             on_error.callback(stream.close)
-            to_paper = sources.serves_paper(source)
+            to_paper = serves_paper(source)
             feed = open_live(source, stream, market_now(), to_paper=to_paper)
             on_error.pop_all()
         followed = self._followed[source.pk] = ActiveFeed(

@@ -15,14 +15,14 @@ from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
 from common.permissions import Right
 from connections import services, tasks
-from connections.account_settings.forms import (
+from connections.forms import (
+    OWN,
     BrokerTypeForm,
+    CredentialsForm,
     broker_type_label,
     has_only_broker_type,
     selected_broker_type,
 )
-from connections.credentials.forms import CredentialsForm
-from connections.market_data.forms import OWN
 from connections.models import ExecutionConnection
 from connections.selectors import describe_open_items, open_items, resume_message
 from connections.services import lock_connection, use_own_prices

@@ -7,9 +7,14 @@ from django import forms
 from django.db.models import Q, QuerySet
 
 from brokers.registry import form_of
-from connections.account_settings.forms import ACCOUNT_FIELDS, AccountSettings
-from connections.account_settings.validation import known_form
-from connections.market_data.forms import OWN, SourceField, selected_source
+from connections.forms import (
+    ACCOUNT_FIELDS,
+    OWN,
+    AccountSettings,
+    SourceField,
+    known_form,
+    selected_source,
+)
 from connections.models import DataConnection, ExecutionConnection, TradingPreset
 from connections.selectors import can_provide_prices
 from users.models import User

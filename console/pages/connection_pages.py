@@ -6,14 +6,14 @@ from uuid import UUID
 from django.http import HttpRequest, HttpResponse
 
 from common.permissions import Right
-from connections.account_settings.forms import (
+from connections.forms import (
     broker_type_label,
     display_settings,
     takes_credentials,
 )
-from connections.health.maintenance import describe
 from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import (
+    describe_maintenance,
     describe_open_items,
     health_badge,
     is_test_pending,
@@ -47,7 +47,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         health=health_badge(connection),
         reason=reason_for(connection_id=pk) or "",
         still_open="" if connection.is_active else describe_open_items(open_items(pk)),
-        maintenance=describe(connection),
+        maintenance=describe_maintenance(connection),
         has_credentials=connection.sealed_credentials is not None,
         subscriptions=connection.subscriptions.select_related("feed").order_by("feed__name"),
         orders=orders.select_related("signal")[:LAST_ORDERS],

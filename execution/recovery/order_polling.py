@@ -29,14 +29,14 @@ from common.bisection import process_with_bisection
 from common.clocks import market_at, market_now
 from common.errors import MisconfiguredError
 from common.sql import Query, array, columns, rows, run
-from connections.health.status_updates import (
+from connections.selectors import HOST_IS_UP_SQL, SPEC_COLUMNS, connection_join_sql, spec_from_row
+from connections.services import (
     CONTACT_OPERATORS,
     OWN_FAULTS,
     UNUSABLE_ERRORS,
     RetryPolicy,
+    mark_errors,
 )
-from connections.selectors import HOST_IS_UP_SQL, SPEC_COLUMNS, connection_join_sql, spec_from_row
-from connections.services import mark_errors
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.reconciliation.open_orders import ReconciliationRun, settle_orders, start_run
 from execution.reconciliation.reconcile import reconcile, store_level_reads

@@ -22,8 +22,6 @@ from brokers.types import ConnectionSpec
 from common.clocks import machine_time
 from common.sql import array, rows
 from connections import session_lanes as of_process
-from connections.health.account_polling import read_accounts
-from connections.health.connection_checks import run_on_process_loop
 from connections.selectors import (
     accounts_of_lanes,
     accounts_outside_lanes,
@@ -33,7 +31,12 @@ from connections.selectors import (
     ids_of_lanes,
     spec_from_row,
 )
-from connections.services import deactivate_disallowed, refresh_due_accounts
+from connections.services import (
+    deactivate_disallowed,
+    read_accounts,
+    refresh_due_accounts,
+    run_on_process_loop,
+)
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.order_dispatcher import OrderDispatcher
 from execution.dispatch.report_writer import ReportWriter

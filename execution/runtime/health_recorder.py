@@ -16,8 +16,15 @@ from brokers.types import DECISIONS, OrderReport, ReportKind
 from common.formatting import with_hint
 from common.reason_codes import Code
 from common.sql import array, rows
-from connections.health.status_updates import RetryPolicy, retry_policy_for
-from connections.services import mark_active, mark_errors, mark_failures, mark_refused, mark_used
+from connections.services import (
+    RetryPolicy,
+    mark_active,
+    mark_errors,
+    mark_failures,
+    mark_refused,
+    mark_used,
+    retry_policy_for,
+)
 
 NOT_CONNECTION_FAULTS = frozenset({
     Code.SEND_DEADLINE, Code.KILL_SWITCH, Code.SESSION_MOVED, Code.UNEXPECTED,

@@ -20,9 +20,8 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from common.sql import rows, run
 from connections import session_lanes as of_process
-from connections.health import maintenance
-from connections.health.connection_checks import run_on_process_loop, set_call_runner
-from connections.selectors import open_hosts
+from connections.selectors import open_hosts, windows_open_now
+from connections.services import run_on_process_loop, set_call_runner
 from execution.base.kill_switch import read_halts
 from execution.dispatch.order_dispatcher import PROCESS_ENDING, KillSwitchSnapshot, OrderDispatcher
 from execution.dispatch.report_writer import ReportWriter
@@ -123,7 +122,7 @@ class TradingRuntime:
         self.kill_switch.update(read_halts(), read_at)
         previous, self.hosts_down = self.hosts_down, open_hosts()
         wake_hosts(previous - self.hosts_down)
-        self.maintenance = maintenance.windows_open_now()
+        self.maintenance = windows_open_now()
 
     def deferred_connections(self, entries: Sequence[Any]) -> dict[str, Deferred]:
         """Return the connections whose entries wait, with the reason.

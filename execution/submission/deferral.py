@@ -13,7 +13,7 @@ from brokers.maintenance_windows import Maintenance
 from common.clocks import machine_seconds_until
 from common.reason_codes import Code
 from common.sql import array, columns, rows, run
-from connections.health import maintenance
+from connections.selectors import deferred_entries, describe_window
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.exits.safety import ExitBlocker
 from execution.submission import claim_sql as sql
@@ -135,10 +135,8 @@ def deferred_by_brokers(
     }
     if windows:
         deferred |= {
-            connection_id: Deferred(
-                Code.BROKER_MAINTENANCE, detail=maintenance.describe_window(window)
-            )
-            for connection_id, window in maintenance.deferred_entries(entries, windows).items()
+            connection_id: Deferred(Code.BROKER_MAINTENANCE, detail=describe_window(window))
+            for connection_id, window in deferred_entries(entries, windows).items()
         }
     return deferred
 

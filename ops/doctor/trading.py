@@ -13,9 +13,9 @@ from common.formatting import age
 from common.sealing import sealed_for
 from common.sql import rows
 from connections import session_lanes
-from connections.credentials.sealing import is_sealed_for, sealing_key
 from connections.exposure import is_monitored_sql
 from connections.models import Epoch
+from connections.services import is_sealed_for, sealing_key
 from execution.disaster_recovery.open_issues import list_open_issues
 from ops.doctor.prices import market_data
 from ops.doctor.servers import judge_clock

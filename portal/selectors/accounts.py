@@ -12,12 +12,11 @@ from django.urls import reverse
 
 from common.formatting import hint, sentence
 from common.reason_codes import Code
-from connections.account_settings.forms import (
+from connections.forms import (
     broker_type_label,
     display_settings,
     takes_credentials,
 )
-from connections.health.maintenance import MaintenanceNotice, describe
 from connections.models import (
     AccountSnapshot,
     ConnectionHealth,
@@ -26,7 +25,9 @@ from connections.models import (
     TradingPreset,
 )
 from connections.selectors import (
+    MaintenanceNotice,
     count_open_items,
+    describe_maintenance,
     describe_open_items,
     is_delivering,
     is_test_pending,
@@ -182,7 +183,7 @@ class Account:
     @property
     def maintenance(self) -> MaintenanceNotice:
         """When its broker has maintenance, now or next."""
-        return describe(self.connection)
+        return describe_maintenance(self.connection)
 
     @property
     def is_test_pending(self) -> bool:

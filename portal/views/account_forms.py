@@ -9,14 +9,14 @@ from django.urls import reverse
 from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import join_first
 from connections import services
-from connections.account_settings.forms import (
+from connections.forms import (
+    OWN,
     BrokerTypeForm,
+    CredentialsForm,
     broker_type_label,
     has_only_broker_type,
     selected_broker_type,
 )
-from connections.credentials.forms import CredentialsForm
-from connections.market_data.forms import OWN
 from connections.selectors import describe_open_items, open_items, other_accounts_using
 from connections.services import lock_connection, use_own_prices
 from portal.forms import AddForm, ChangeAccountForm

@@ -24,7 +24,7 @@ from conformance.live_account import LiveAccount, choose_instrument
 from conformance.registry import Case
 from conformance.report import as_json, line, summary
 from conformance.runner import Mark, Result, run, select_cases
-from connections.account_settings.validation import check_resolved
+from connections.forms import check_resolved
 from connections.models import ExecutionConnection
 from connections.selectors import find_connection, spec_for
 
