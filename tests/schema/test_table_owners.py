@@ -34,7 +34,7 @@ CEILINGS = {
     ("console", "paper"): 1,
     ("console", "positions"): 2,
     ("console", "signals"): 4,
-    ("console", "users"): 5,
+    ("console", "users"): 7,
     ("demo", "connections"): 2,
     ("demo", "events"): 2,
     ("demo", "execution"): 11,
