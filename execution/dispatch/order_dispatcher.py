@@ -9,6 +9,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass
 from itertools import groupby
 from types import MappingProxyType
@@ -102,8 +103,9 @@ class OrderDispatcher(threading.Thread):
         self._dispatched_lanes: dict[CallKey, str] = {}  # until the outcome is in the outbox
         self._overdue: frozenset[str] = frozenset()  # connections with an overdue call
         self._tasks: set[asyncio.Task[None]] = set()
+        self._awaited: set[Future[Any]] = set()  # calls of `run_call`
         self._used_broker_types: set[str] = set()
-        self._is_stopped = False
+        self._stopped = threading.Event()
         self.background_calls = BackgroundCallRunner(
             self.loop, self.outbox.put, call_timeout, may_begin
         )
@@ -118,22 +120,31 @@ class OrderDispatcher(threading.Thread):
         """Run a coroutine on the loop from another thread and return its result.
 
         Raises TimeoutError after `timeout` seconds, and cancels the call. Raises ReadFailed if the
-        dispatcher has stopped.
+        dispatcher has stopped, or stops meanwhile.
         """
-        if self._is_stopped:
+        if self._stopped.is_set():
             call.close()
             raise ReadFailed(Code.NO_SESSION_WORKER, PROCESS_ENDING)
         future = asyncio.run_coroutine_threadsafe(call, self.loop)
+        self._awaited.add(future)
+        if self._stopped.is_set():  # since the check above: the loop may never run the call
+            future.cancel()
         try:
             return future.result(timeout)
         except TimeoutError:
             future.cancel()
             raise
+        except CancelledError as error:
+            raise ReadFailed(Code.NO_SESSION_WORKER, PROCESS_ENDING) from error
+        finally:
+            self._awaited.discard(future)
 
     def stop(self) -> None:
-        """Stop the loop: no call can be made on it any more."""
-        self._is_stopped = True
+        """Stop the loop: no call can be made on it any more, and calls in progress fail at once."""
+        self._stopped.set()
         self.loop.call_soon_threadsafe(self.loop.stop)
+        for future in tuple(self._awaited):
+            future.cancel()
 
     def adapter(self, broker_type: str) -> BrokerAdapter:
         """Return this process's adapter of a broker type; `disconnect` will end its sessions."""

@@ -14,7 +14,7 @@ import pytest
 from django.conf import settings
 
 from brokers import rate_limits
-from brokers.base import BrokerError
+from brokers.base import BrokerError, ReadFailed
 from common.reason_codes import Code
 from common.sql import rows
 from connections.health.connection_checks import run_on_process_loop
@@ -290,3 +290,28 @@ def test_dispatcher_ends_a_call_that_never_returns(runtime: TradingRuntime) -> N
         runtime.dispatcher.run_call(never.wait(), 0.05)
     assert time.monotonic() - began < 5
     assert trading_runtime.MAX_READ_SECONDS <= 120
+
+
+@pytest.mark.django_db(transaction=True)
+def test_call_that_runs_while_the_process_stops_fails_at_once() -> None:
+    """The loop that it runs on stops, so nothing would ever answer it."""
+    present = TradingRuntime("sessions")
+    present.start()
+    began, codes = threading.Event(), []
+
+    async def endless() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    def ask() -> None:
+        try:
+            present.dispatcher.run_call(endless(), 60)
+        except ReadFailed as error:
+            codes.append(error.code)
+
+    waiting = threading.Thread(target=ask, daemon=True)
+    waiting.start()
+    assert began.wait(10)
+    present.stop()
+    waiting.join(10)
+    assert codes == [Code.NO_SESSION_WORKER]
