@@ -1,14 +1,12 @@
-"""The timeline of an order on a page: its steps in order, each with its duration. Pure.
+"""The timeline of an order on a page: its steps, each with the time since the one before. Pure."""
 
-Operators and owners see different texts: those are with their pages.
-"""
-
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from common.formatting import STATES, milliseconds
+from common.formatting import STATES, milliseconds, number, quantity
 from execution.models import Fill, Order
+from execution.order_explanations import explain, format_price
 
 END_CSS = {"FILLED": "is-good", "REJECTED": "is-hot", "FAILED": "is-hot"}
 
@@ -28,30 +26,69 @@ CompletedStep = tuple[datetime, str, str, str]
 """A completed step: time, title, text, css."""
 
 
-def build_steps(order: Order, completed: Iterable[CompletedStep], *, now: str) -> list[Step]:
-    """Return the completed steps with the time since the previous one, then the present state.
+def timeline(order: Order, fills: Iterable[Fill]) -> list[Step]:
+    """Return the steps that an order has completed, and what it does now if it has not ended.
 
-    now: the text of the present state, unless the order has ended. Steps of the same time keep
-    their order.
+    Steps of the same time keep their order.
     """
     steps, previous = [], None
-    for at, title, text, css in sorted(completed, key=lambda line: line[0]):
+    for at, title, text, css in sorted(_completed(order, list(fills)), key=lambda step: step[0]):
         since = f"+{milliseconds(at - previous)} ms" if previous else ""
         steps.append(Step(at, since, title, text, f"is-done {css}".strip()))
         previous = at
     if order.done_at is None:
-        steps.append(Step(None, "", STATES[order.status].word, now))
+        explanation = explain(order)
+        why = explanation.why if order.status == "PENDING" else ""
+        text = f"{explanation.summary} {why}".strip()
+        steps.append(Step(None, "", STATES[order.status].word, text))
     return steps
 
 
-def broker_order_text(order: Order) -> str:
-    """Return a sentence with the broker's order id; empty until it is known."""
-    return f"The broker's order id is {order.broker_order_id}." if order.broker_order_id else ""
+def _completed(order: Order, fills: list[Fill]) -> Iterator[CompletedStep]:
+    if order.is_entry:
+        text = "Stored together with the publication, so it cannot be lost."
+        yield order.created_at, "Accepted", text, ""
+    else:
+        text = "Stored together with its reserved quantity, so it cannot be lost."
+        yield order.created_at, "Close requested", text, ""
+    if order.validated_at:
+        title = f"Sized and checked: {quantity(order.quantity, order.pair)}"
+        yield order.validated_at, title, _sizing(order), ""
+    if order.submitted_at:
+        text = f"{order.client_order_id} was stored before it was sent, so it is never sent twice."
+        yield order.submitted_at, "Intent saved, then sent", text, ""
+    if order.acknowledged_at:
+        broker_id = order.broker_order_id
+        text = f"The broker's order id is {broker_id}." if broker_id else ""
+        yield order.acknowledged_at, "Acknowledged by the broker", text, ""
+    for fill in fills:
+        price = format_price(fill.price, order.pip)
+        title = f"Filled {quantity(fill.quantity, order.pair)} at {price}"
+        yield fill.recorded_at, title, _fill_text(fill), "is-good"
+    if order.done_at and not (fills and order.status == "FILLED"):
+        explanation = explain(order)
+        text = f"{explanation.summary} {explanation.why}".strip()
+        yield order.done_at, explanation.state.word, text, END_CSS.get(order.status, "")
 
 
-def fill_text(fill: Fill, *, cost: str = "") -> str:
+def _sizing(order: Order) -> str:
+    parts = []
+    if order.expected_price:
+        parts.append(f"Expected at {format_price(order.expected_price, order.pip)}.")
+    figures = [("at risk to the stop", order.risk), ("margin", order.margin)]
+    amounts = [f"{number(value, 2)} {name}" for name, value in figures if value is not None]
+    if amounts:
+        parts.append(f"In the account’s currency: {', '.join(amounts)}.")
+    return " ".join([*parts, "Within all limits."])
+
+
+def _fill_text(fill: Fill) -> str:
     """Return a fill's broker id, its broker time, its cost, and whether it is inferred."""
-    text = f"{fill.broker_fill_id}, broker’s time {fill.time:%H:%M:%S}.{cost}"
+    text = f"{fill.broker_fill_id}, broker’s time {fill.time:%H:%M:%S}."
+    if fill.commission:
+        text += f" Commission {number(fill.commission)} {fill.commission_currency}"
+        not_converted = ", not included in the result: no exchange rate was available"
+        text += f"{not_converted}." if fill.commission_rate is None else "."
     if fill.inferred:
         text += " Inferred from a cumulative quantity; the broker’s own report of it replaces it."
     return text

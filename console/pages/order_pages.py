@@ -11,11 +11,11 @@ from common.formatting import number
 from common.permissions import Right
 from console.pages import reason_pages
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
-from console.queries.candidates import order_summary
-from console.queries.timeline import timeline
+from console.queries.candidates import brief_of
 from execution import services, tasks
 from execution.models import ExecutionLog, Order, Status
 from execution.order_reasons import reason_of
+from execution.timeline import timeline
 
 MAX_LOG_LINES = 200
 
@@ -48,7 +48,7 @@ def show(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
         f"O-{pk}",
         order=order,
         position=order.position or opened,
-        words=order_summary(order),
+        words=brief_of(order),
         reason=reason_of(order),
         fills=fills,
         filled=number(order.filled_quantity),

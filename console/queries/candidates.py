@@ -8,22 +8,20 @@ from django.db.models import Case, Count, F, IntegerField, Q, QuerySet, Value, W
 from django.http import QueryDict
 
 from common.formatting import (
-    CANCELLING,
     SHARES,
     STATES,
     StateLabel,
     number,
-    quantity,
     sentence,
     signed,
     statuses_of,
 )
-from common.money import plain
 from common.sql import rows
 from common.units import unit_label
 from console.charts import Histogram, Segment, histogram, segments
 from console.queries.funnel import Progress
 from execution.models import Order
+from execution.order_explanations import explain
 from execution.order_reasons import reason_of, stated_reason, states, with_reason
 from signals.models import Action, Signal
 
@@ -174,7 +172,7 @@ class Candidate:
 
     @property
     def words(self) -> str:
-        return order_summary(self.order)
+        return brief_of(self.order)
 
     @property
     def ack_ms(self) -> float | None:
@@ -187,40 +185,9 @@ class Candidate:
         return f"{shown} {unit_label(self.order.slippage_unit)}" if shown else ""
 
 
-def order_summary(order: Order) -> str:
-    """Return one sentence on what happened to an order and why."""
-    reason = reason_of(order)
-    if reason.code:
-        since = f"Waiting since {reason.since:%H:%M:%S} UTC: " if reason.since else ""
-        return f"{since}{reason.sentence} {order.detail}".strip()
-    of, filled = quantity(order.quantity, order.pair), number(order.filled_quantity)
-    price, all_of_it = plain(order.avg_fill_price), quantity(order.filled_quantity, order.pair)
-    rest = "the rest is being cancelled" if order.pending_action else "the rest is working"
-    sentences = {
-        "PENDING": "A worker will send it within seconds.",
-        "SUBMITTING": "The intent is stored; the order is being sent.",
-        "SUBMITTED": CANCELLING
-        if order.pending_action
-        else f"Working at the broker{_resting(order)}.",
-        "PARTIALLY_FILLED": f"{filled} of {of} filled; {rest}.",
-        "CANCEL_REQUESTED": CANCELLING,
-        "FILLED": f"Filled {all_of_it} at {price}{_worse(order)}.",
-    }
-    return f"{sentences.get(order.status, '')} {order.detail}".strip()
-
-
-def _resting(order: Order) -> str:
-    level = order.stop_price if order.order_type == "STOP" else order.limit_price
-    return f", at {plain(level)}" if level else ""
-
-
-def _worse(order: Order) -> str:
-    slipped, unit = order.slippage_pips, unit_label(order.slippage_unit)
-    if not slipped:
-        return ""
-    return (
-        f", {number(abs(slipped), 1)} {unit} {'worse' if slipped > 0 else 'better'} than requested"
-    )
+def brief_of(order: Order) -> str:
+    """Return what happened to an order and why, to be shown beside its state."""
+    return f"{explain(order).brief} {order.detail}".strip()
 
 
 def filtered_orders(signal: Signal, asked: QueryDict) -> QuerySet[Order]:

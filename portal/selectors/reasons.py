@@ -1,8 +1,8 @@
 """A tenant's recent orders with a given reason."""
 
 from execution.models import Order
+from execution.order_explanations import Explanation, explain
 from execution.order_reasons import with_reason
-from portal.order_explanations import Explanation, explain
 from portal.selectors.accounts import connections_of
 from users.models import User
 

@@ -11,10 +11,9 @@ from django.db.models import Q, QuerySet
 
 from common.formatting import SHARES, STATES, number
 from execution.models import Fill, Order, Status
-from execution.timeline import Step
-from portal.order_explanations import Explanation, explain, slippage_cost
+from execution.order_explanations import Explanation, explain, slippage_cost
+from execution.timeline import Step, timeline
 from portal.selectors.positions import PositionView, positions_of
-from portal.timeline import timeline
 from positions.selectors import with_prices
 from signals.models import Action, Signal
 from signals.selectors import signals_for

@@ -8,7 +8,7 @@ from django.forms import BoundField, Form
 from django.utils.safestring import SafeString
 
 from common.badges import badge
-from portal.order_explanations import format_price
+from execution.order_explanations import format_price
 
 register = template.Library()
 TO_DO_WITH_PK = frozenset({"account", "account_edit", "credentials"})

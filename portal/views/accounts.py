@@ -12,8 +12,8 @@ from connections.models import ExecutionConnection
 from connections.selectors import resume_message
 from connections.services import use_own_prices
 from execution.models import DriftItem, Order
+from execution.order_explanations import explain
 from execution.reconciliation import presentation as drift_words
-from portal.order_explanations import explain
 from portal.pages import current_user, page, panel, run_action, tenants_only
 from portal.selectors.accounts import Account, account_of, accounts_of
 from portal.selectors.feeds import subscriptions_of

@@ -11,7 +11,7 @@ from connections.exposure import open_items
 from connections.models import ConnectionHealth, ExecutionConnection, LaneLease
 from events.models import Notification
 from execution.models import Order
-from portal.order_explanations import explain, format_price
+from execution.order_explanations import explain, format_price
 from portal.selectors.accounts import accounts_of
 from portal.selectors.positions import PositionView, open_positions
 from portal.selectors.results import currency_summaries

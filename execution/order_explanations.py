@@ -1,4 +1,4 @@
-"""What an account did with a signal and why, in sentences for its owner. Pure.
+"""What happened to an order and why, in sentences, for the console and the portal. Pure.
 
 Denied: by our own rules. Rejected: by the broker. Skipped: the account was not eligible. Failed:
 proven not sent. Unknown: sent, outcome not known.
@@ -30,20 +30,36 @@ CANCEL_NOT_CONFIRMED = {"CANCEL_DELAYED", "CANCEL_UNANSWERED"}
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What happened to an order. summary: one sentence; why: details; code: a reason code."""
+    """What happened to an order.
+
+    summary: one sentence. brief: the same for lists that show the state beside it; may be empty.
+    why: details and what to do. code: a reason code.
+    """
 
     state: StateLabel
     summary: str
+    brief: str
     why: str
     code: str
 
 
 def explain(order: Order) -> Explanation:
-    """Return what happened to an order and why, in sentences for its owner."""
+    """Return what happened to an order and why, in sentences."""
     reason = reason_of(order)
     return Explanation(
-        STATES[order.status], _summary(order, reason), _why(order, reason), reason.code
+        STATES[order.status],
+        _summary(order, reason),
+        _brief(order, reason),
+        _why(order, reason),
+        reason.code,
     )
+
+
+def _brief(order: Order, reason: OrderReason) -> str:
+    if not reason.code:
+        return _progress(order)
+    since = f"Waiting{_since(reason)}: " if reason.since else ""
+    return f"{since}{reason.sentence}"
 
 
 def _summary(order: Order, reason: OrderReason) -> str:
@@ -51,6 +67,13 @@ def _summary(order: Order, reason: OrderReason) -> str:
         return f"{lead}: {_lowered(reason.sentence)}" if reason.code else f"{lead}."
     if order.status == "PENDING" and reason.code:
         return f"Not sent yet; waiting{_since(reason)}: {_lowered(reason.sentence)}"
+    happened = _progress(order) or f"{STATES[order.status].word}."
+    cancel_failed = order.status in AT_BROKER and order.reason in CANCEL_NOT_CONFIRMED
+    return f"{happened} {reason.sentence}" if cancel_failed else happened
+
+
+def _progress(order: Order) -> str:
+    """Return how far an order has come; empty if it ended unfilled."""
     filled, quantity = number(order.filled_quantity), with_unit(order.quantity, order.pair)
     working = f"Not filled yet; working at the broker{_resting(order)}."
     rest = "the rest is being cancelled" if order.pending_action else "the rest is working"
@@ -62,9 +85,7 @@ def _summary(order: Order, reason: OrderReason) -> str:
         "CANCEL_REQUESTED": CANCELLING,
         "FILLED": f"Filled {with_unit(order.filled_quantity, order.pair)}{_at(order)}.",
     }
-    happened = sentences.get(order.status, STATES[order.status].word + ".")
-    cancel_failed = order.status in AT_BROKER and order.reason in CANCEL_NOT_CONFIRMED
-    return f"{happened} {reason.sentence}" if cancel_failed else happened
+    return sentences.get(order.status, "")
 
 
 def _lead(order: Order) -> str:
