@@ -1,8 +1,6 @@
 """The forms of connections: pages of other apps import them from here."""
 
 from connections.account_settings.forms import (
-    ACCOUNT_FIELDS,
-    AccountSettings,
     BrokerTypeForm,
     broker_type_label,
     display_settings,
@@ -10,23 +8,20 @@ from connections.account_settings.forms import (
     selected_broker_type,
     takes_credentials,
 )
-from connections.account_settings.validation import check_resolved, known_form
-from connections.credentials.forms import CredentialsForm
-from connections.market_data.forms import OWN, SourceField, selected_source
+from connections.account_settings.validation import check_resolved
+from connections.accounts.forms import ChangeAccountForm, NewAccountForm
+from connections.credentials.forms import CredentialsForm, credentials_page
 
 __all__ = [
-    "ACCOUNT_FIELDS",
-    "OWN",
-    "AccountSettings",
     "BrokerTypeForm",
+    "ChangeAccountForm",
     "CredentialsForm",
-    "SourceField",
+    "NewAccountForm",
     "broker_type_label",
     "check_resolved",
+    "credentials_page",
     "display_settings",
     "has_only_broker_type",
-    "known_form",
     "selected_broker_type",
-    "selected_source",
     "takes_credentials",
 ]

@@ -60,10 +60,11 @@ from connections.joins import (
 from connections.market_data.compatibility import slippage_rule
 from connections.market_data.source_status import (
     PARTIAL,
+    AccountPrices,
     SourceStatus,
+    account_prices,
     is_delivering,
     source_status,
-    source_with_status,
     with_status,
 )
 from connections.market_data.sources import (
@@ -96,9 +97,11 @@ __all__ = [
     "READ_COLUMNS",
     "SPEC_COLUMNS",
     "TICK_SQL",
+    "AccountPrices",
     "MaintenanceNotice",
     "SourceStatus",
     "account_join_sql",
+    "account_prices",
     "accounts_due",
     "accounts_due_sql",
     "accounts_of_lanes",
@@ -131,7 +134,6 @@ __all__ = [
     "skip_reasons",
     "slippage_rule",
     "source_status",
-    "source_with_status",
     "sources_in_lanes",
     "spec_for",
     "spec_from_row",

@@ -1,14 +1,19 @@
-"""The console's forms for users."""
+"""Forms for users: the console's, and the one for a new API key."""
 
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from django import forms
+from django.db import transaction
+from django.utils import timezone
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget
 
 from common.errors import NotAllowedError
-from common.permissions import Role
-from users.models import User
+from common.permissions import Role, Scope
+from users import services
+from users.api_keys import DEFAULT_LIFE, LIVES, SCOPES
+from users.models import ApiKey, User
 from users.new_passwords import store_password
 from users.privileges import require_givable, roles_of
 
@@ -61,3 +66,32 @@ class PasswordForm(AdminPasswordChangeForm):  # type: ignore[misc]  # unfold has
         if commit:
             store_password(user)
         return user
+
+
+class ApiKeyForm(forms.Form):
+    """A new API key, for the console and the portal."""
+
+    name = forms.CharField(
+        max_length=100, help_text="The program that uses it, such as “report script”."
+    )
+    scopes = forms.MultipleChoiceField(
+        label="What it may do",
+        choices=[(scope.value, text) for scope, text in SCOPES.items()],
+        initial=[Scope.READ.value],
+        widget=forms.CheckboxSelectMultiple,
+        help_text="Choose no more than it needs. It can never do more than its user can.",
+        error_messages={"required": "Choose at least one."},
+    )
+    life = forms.ChoiceField(
+        label="Ends after", choices=LIVES, initial=DEFAULT_LIFE.days,
+        help_text="The key then stops working. Its owner is warned two weeks before.",
+    )  # fmt: skip
+
+    @transaction.atomic
+    def create(self, user: User, *, by: User) -> tuple[ApiKey, str]:
+        """Create a key of a user; return it and its secret. Raises as `create_api_key`."""
+        data = self.cleaned_data
+        end = timezone.now() + timedelta(days=int(data["life"]))
+        return services.create_api_key(
+            user, data["name"], scopes=data["scopes"], expires_at=end, by=by
+        )

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.forms import BoundField, Form
 from django.http import QueryDict
 from django.utils.html import escape, format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
@@ -86,6 +87,12 @@ def check_line(check: Mapping[str, Any]) -> SafeString:
 def code_of(command: str) -> SafeString:
     """Return a command in a fixed-width font."""
     return format_html("<code>{}</code>", command)
+
+
+@register.filter
+def wrong_fields(form: Form) -> list[BoundField]:
+    """Return the fields of a form that have errors, in display order."""
+    return [field for field in form if field.errors]
 
 
 @register.filter

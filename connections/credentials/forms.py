@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from common.confirmation import ConfirmationPage, Consequence
 from connections.account_settings.validation import known_form
 
 
@@ -36,3 +37,22 @@ class CredentialsForm(forms.Form):
         if not self.errors and not any(data.values()):
             raise forms.ValidationError("Nothing was entered; the stored values are unchanged.")
         return data
+
+
+def credentials_page(
+    form: CredentialsForm, name: str, *, stored: bool, back: str
+) -> ConfirmationPage:
+    """Return the page with the form. name: of the account; stored: it has credentials already."""
+    points = [
+        Consequence(
+            "safe",
+            "They are encrypted before they are stored. Only the trading processes can decrypt "
+            "them; they are never shown again, not even to you.",
+        ),
+        Consequence(
+            "pending",
+            "They replace all stored credentials. No entry is sent until the next test has passed.",
+        ),
+    ]
+    title = f"{'Replace' if stored else 'Enter'} the credentials of {name}"
+    return ConfirmationPage(title, points, "Encrypt and store", back, danger=False, form=form)

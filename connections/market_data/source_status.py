@@ -1,7 +1,7 @@
 """The status of price sources: the time of the last price, what is wrong, and what to do."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from django.db.models import BooleanField, DateTimeField, QuerySet
@@ -9,7 +9,7 @@ from django.db.models.expressions import RawSQL
 
 from common.formatting import age, hint, join_first, sentence
 from common.reason_codes import Code
-from connections.market_data.sources import is_used_sql
+from connections.market_data.sources import can_provide_prices, is_used_sql
 from connections.models import DataConnection, ExecutionConnection, SourceHealth
 from connections.session_lanes import missing_worker_hint
 from users.models import User
@@ -90,6 +90,41 @@ def source_with_status(connection: ExecutionConnection) -> DataConnection | None
     """Return an account's source, from `with_status`; None also if the caller may not see it."""
     pk = connection.data_connection_id
     return None if pk is None else with_status(DataConnection.objects.filter(pk=pk)).first()
+
+
+@dataclass(frozen=True, slots=True)
+class AccountPrices:
+    """Where an account's prices come from.
+
+    source, status: None if it has no price source. is_own: its own broker provides them.
+    can_provide: its own broker could.
+    """
+
+    source: DataConnection | None
+    status: SourceStatus | None
+    is_own: bool
+    can_provide: bool
+
+    @property
+    def offers_own(self) -> bool:
+        """Whether it can change to its own broker's prices, or switch them on again."""
+        is_used = self.is_own and self.source is not None and self.source.is_active
+        return self.can_provide and not is_used
+
+
+def account_prices(connection: ExecutionConnection, *, reader: User | None = None) -> AccountPrices:
+    """Return where an account's prices come from.
+
+    reader: who reads the status; None: an operator.
+    """
+    source = source_with_status(connection)
+    return AccountPrices(
+        source,
+        source_status(source, datetime.now(UTC), reader=reader) if source else None,
+        is_own=source is not None and source.broker_connection_id == connection.pk,
+        can_provide=connection.archived_at is None
+        and can_provide_prices(connection.type, connection.exchange_name),
+    )
 
 
 def is_delivering(source: DataConnection, now: datetime) -> bool:

@@ -1,6 +1,7 @@
 """What operators can do with a connection: add, change, test, credentials, pause, archive."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -16,18 +17,21 @@ from common.errors import FillcastError
 from common.permissions import Right
 from connections import services, tasks
 from connections.forms import (
-    OWN,
     BrokerTypeForm,
     CredentialsForm,
     broker_type_label,
+    credentials_page,
     has_only_broker_type,
     selected_broker_type,
 )
 from connections.models import ExecutionConnection
 from connections.selectors import describe_open_items, open_items, resume_message
-from connections.services import lock_connection, use_own_prices
-from console.pages.connection_forms import AddForm, ChangeForm, initial_of
+from connections.services import lock_connection
+from console.pages.connection_forms import AddForm, ChangeForm
 from console.pages.page_helpers import View, confirm, require_permission, run_action
+from users.models import User
+
+T = TypeVar("T")
 
 
 def find(pk: UUID) -> ExecutionConnection:
@@ -44,20 +48,20 @@ def address(pk: UUID) -> str:
 def add(request: HttpRequest) -> HttpResponse:
     """Add a connection: choose its broker type, then enter its settings."""
     require_permission(request, Right.CONNECTIONS)
-    kind = selected_broker_type(request)
-    if kind is None or has_only_broker_type(request):
+    broker_type = selected_broker_type(request)
+    if broker_type is None or has_only_broker_type(request):
         return _choose(request)
-    form = AddForm(kind, request.POST or None)
+    form, by = AddForm(broker_type, request.POST or None), cast(User, request.user)
     if request.method == "POST" and form.is_valid():
-        made = _run_or_show_error(form, lambda: _create(form, kind, request))
-        if made is not None:
+        created = _run_or_show_error(form, lambda: _create(form, by))
+        if created is not None:
             messages.success(
                 request, "The connection was added. Enter its credentials, then run the test."
             )
-            return HttpResponseRedirect(address(made.pk))
+            return HttpResponseRedirect(address(created.pk))
     back = reverse("admin:connections_executionconnection_changelist")
     points = [Consequence("pending", "No entry is sent until its first test has passed.")]
-    title = f"Add a connection: {broker_type_label(kind)}"
+    title = f"Add a connection: {broker_type_label(broker_type)}"
     return confirm(
         request, ConfirmationPage(title, points, "Add the connection", back, False, form, "Not now")
     )
@@ -76,24 +80,12 @@ def _choose(request: HttpRequest) -> HttpResponse:
     return confirm(request, question)
 
 
-def _create(form: AddForm, kind: str, request: HttpRequest) -> ExecutionConnection:
-    by: Any = request.user
+def _create(form: AddForm, by: User) -> ExecutionConnection:
     data = form.cleaned_data
-    owner = {"admin" if data["takes_all"] else "user": data["owner"]}
-    names = ("name", "account", "preset", "auto_correct", "is_active")
-    own = data["data_connection"] == OWN
-    with transaction.atomic():
-        made = services.create_connection(
-            by=by, type=kind, exchange_name=data.get("exchange_name") or "",
-            settings=form.entered_settings(), **owner, **{name: data[name] for name in names},
-            data_connection=None if own else data["data_connection"],
-        )  # fmt: skip
-        if own:
-            use_own_prices(made.pk, by=by)
-    return made
+    return form.create(by=by, **{"admin" if data["takes_all"] else "user": data["owner"]})
 
 
-def _run_or_show_error(form: Form, act: Any) -> Any:
+def _run_or_show_error(form: Form, act: Callable[[], T]) -> T | None:
     """Return what `act` returns; None after a refusal, which is added to the form."""
     try:
         return act()
@@ -105,18 +97,15 @@ def _run_or_show_error(form: Form, act: Any) -> Any:
 def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     """Change the settings of a connection."""
     require_permission(request, Right.CONNECTIONS)
-    by: Any = request.user
+    by = cast(User, request.user)
     if request.method == "POST":
         # locked, so that what is validated is what is written
         lock_connection(find(pk).pk, by, archived_too=True)
     connection = find(pk)
-    form = ChangeForm(
-        connection.type, connection.settings, request.POST or None, initial=initial_of(connection),
-        of=connection,
-    )  # fmt: skip
+    form = ChangeForm(connection, request.POST or None)
     valid = request.method == "POST" and form.is_valid()
-    if valid and _run_or_show_error(form, lambda: _update(connection, form, request)):
-        changed = form.changed_values()
+    changed = _run_or_show_error(form, lambda: form.save(by=by)) if valid else None
+    if changed is not None:
         restarts = changed.get("is_active") or "settings" in changed
         effect = resume_message(find(pk)) if restarts else "It applies from the next signal on."
         messages.success(request, f"Saved. {effect}")
@@ -130,21 +119,6 @@ def change(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     return confirm(
         request, ConfirmationPage(title, points, "Save", address(pk), False, form, "Cancel")
     )
-
-
-def _update(connection: ExecutionConnection, form: ChangeForm, request: HttpRequest) -> bool:
-    by: Any = request.user
-    changes = form.changed_values()
-    active = changes.pop("is_active", None)
-    own = changes.get("data_connection") == OWN and changes.pop("data_connection")
-    with transaction.atomic():
-        if changes:
-            services.update_connection(connection.pk, by=by, **changes)
-        if own:
-            use_own_prices(connection.pk, by=by)
-        if active is not None:
-            (services.activate if active else services.deactivate)(connection.pk, by=by)
-    return True
 
 
 def test(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
@@ -171,21 +145,7 @@ def credentials(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         values = form.entered_values()
         return run_action(request, lambda: _store(pk, values, request), back=address(pk))
-    points = [
-        Consequence(
-            "safe",
-            "They are encrypted before they are stored. Only the trading processes can decrypt "
-            "them; they are never shown again.",
-        ),
-        Consequence(
-            "pending",
-            "They replace all stored credentials. No entry is sent until the next test has passed.",
-        ),
-    ]
-    title = f"{'Replace' if stored else 'Enter'} the credentials of {connection.name}"
-    question = ConfirmationPage(
-        title, points, "Encrypt and store", address(pk), danger=False, form=form
-    )
+    question = credentials_page(form, connection.name, stored=stored, back=address(pk))
     return confirm(request, question)
 
 

@@ -27,7 +27,7 @@ from connections.session_lanes import lane_owner
 from console.pages import connection_actions, price_source_pages
 from console.pages.connection_actions import find
 from console.pages.page_helpers import View, can, page
-from console.pages.price_source_pages import prices_of
+from console.pages.price_source_pages import price_context
 from execution.models import DriftItem, ExecutionLog, Order
 
 LAST_ORDERS = 10
@@ -59,7 +59,7 @@ def show(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:
         can_share=can(request, Right.SHARE_PRICES),
         can_compare=can(request, Right.RECONCILE),
         can_seal=can(request, Right.CREDENTIALS),
-        prices=prices_of(connection),
+        **price_context(connection),
         **_kind(connection),
         lane_owner=lane_owner(connection.lane),
         **_test(connection),

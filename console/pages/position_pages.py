@@ -3,33 +3,20 @@
 from decimal import Decimal
 from typing import Any
 
-from django import forms
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import number
+from common.confirmation import ConfirmationPage
 from common.permissions import Right
 from common.reason_codes import Code
 from console.pages.page_helpers import View, can, confirm, page, require_permission, run_action
 from console.queries.candidates import Candidate
 from execution import services, tasks
+from execution.exits.forms import CloseForm, close_consequences
 from execution.models import Fill, Order
 from positions.models import ExecutionPosition
 from positions.selectors import protection, with_prices
-
-FRACTIONS = [
-    ("1", "All of it"),
-    ("0.5", "Half of what was opened"),
-    ("0.25", "A quarter of what was opened"),
-]
-
-
-class CloseForm(forms.Form):
-    """How much of a position to close."""
-
-    fraction = forms.ChoiceField(label="How much", choices=FRACTIONS)
 
 
 def find(pk: int) -> Any:
@@ -93,24 +80,10 @@ def close(request: HttpRequest, pk: int, **_: Any) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         fraction = Decimal(form.cleaned_data["fraction"])
         return run_action(request, lambda: _close(position, fraction, request), back=address(pk))
-    opposite = "buy" if position.side == "SELL" else "sell"
-    points = [
-        Consequence("submitting", f"Sends a market order to {opposite} up to "
-              f"{number(position.quantity - position.reserved)} {position.symbol}, ahead of all "
-              "entries. It can only reduce the position."),
-        Consequence("validated", _result(position)),
-        Consequence("safe", "Its stop stays active until the close is filled."),
-    ]  # fmt: skip
+    points = close_consequences(position, currency=_currency(position))
     title = f"Close P-{pk}, {position.side.lower()} {position.pair} on {position.connection.name}?"
     question = ConfirmationPage(title, points, "Close it", address(pk), form=form, keep="Keep it")
     return confirm(request, question)
-
-
-def _result(position: Any) -> str:
-    if position.unrealized_pnl is None:
-        return "Its price source has no quote now, so the result cannot be estimated."
-    result = number(position.unrealized_pnl, 2)
-    return f"Closing all of it at the last price would make about {result} {_currency(position)}."
 
 
 def _close(position: ExecutionPosition, fraction: Decimal, request: HttpRequest) -> str:

@@ -1,6 +1,5 @@
 """What operators can do with the prices of a connection's own broker: use and share them."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -10,63 +9,26 @@ from django.urls import reverse
 
 from common.permissions import Right
 from connections.models import DataConnection, ExecutionConnection
-from connections.selectors import (
-    SourceStatus,
-    can_provide_prices,
-    is_delivering,
-    source_status,
-    source_with_status,
-    with_status,
-)
+from connections.selectors import account_prices, is_delivering
 from connections.services import get_or_create_broker_source, share_with_all, use_own_prices
 from console.pages.page_helpers import View, require_permission, run_action
 
 
-@dataclass(frozen=True, slots=True)
-class Prices:
-    """The prices that a connection uses, and those that its own broker provides.
+def price_context(connection: ExecutionConnection) -> dict[str, Any]:
+    """Return what a connection's page shows of its prices.
 
-    source, status: the price source that it uses. own_source, own_status: the source that its own
-    broker is, if any. can_provide: its broker provides prices. may_share: an administrator owns it.
+    is_shared: all accounts may use its own broker's prices. may_share: an administrator owns it.
     """
-
-    source: DataConnection | None
-    status: SourceStatus | None
-    own_source: DataConnection | None
-    own_status: SourceStatus | None
-    can_provide: bool
-    may_share: bool
-
-    @property
-    def is_own(self) -> bool:
-        """Whether it uses its own broker's prices."""
-        return self.source is not None and self.source == self.own_source
-
-    @property
-    def has_no_prices(self) -> bool:
-        """Whether its source delivers no prices."""
-        return self.source is not None and not is_delivering(self.source, datetime.now(UTC))
-
-    @property
-    def is_shared(self) -> bool:
-        """Whether all accounts may use its prices."""
-        return self.own_source is not None and self.own_source.user_id is None
-
-
-def prices_of(connection: ExecutionConnection) -> Prices:
-    """Return where a connection's prices come from, and what it provides itself."""
-    now, rows = datetime.now(UTC), with_status(DataConnection.objects.all())
-    source = source_with_status(connection)
-    own_source = rows.filter(broker_connection=connection).first()
-    can_provide = connection.archived_at is None and can_provide_prices(
-        connection.type, connection.exchange_name
-    )
-    return Prices(
-        source=source, status=source_status(source, now) if source else None,
-        own_source=own_source,
-        own_status=source_status(own_source, now) if own_source else None,
-        can_provide=can_provide, may_share=can_provide and connection.is_admin_owned(),
-    )  # fmt: skip
+    prices = account_prices(connection)
+    return {
+        "prices": prices,
+        "has_no_prices": prices.source is not None
+        and not is_delivering(prices.source, datetime.now(UTC)),
+        "is_shared": DataConnection.objects.filter(
+            broker_connection=connection, user=None
+        ).exists(),
+        "may_share": prices.can_provide and connection.is_admin_owned(),
+    }
 
 
 def use_own(request: HttpRequest, pk: UUID, **_: Any) -> HttpResponse:

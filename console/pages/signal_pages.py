@@ -130,7 +130,7 @@ def _line(candidate: candidates.Candidate) -> list[str]:
         order.status, candidate.code, _inert(candidate.words), plain(order.quantity),
         plain(order.filled_quantity), plain(order.avg_fill_price), plain(order.slippage_pips),
         order.slippage_unit if order.slippage_pips is not None else "",
-        milliseconds(candidate.ack_ms).replace(",", ""), order.client_order_id or "",
+        milliseconds(order.ack_ms).replace(",", ""), order.client_order_id or "",
         _inert(order.broker_order_id),
     ]  # fmt: skip
 

@@ -1,22 +1,20 @@
 """Creating and revoking secrets that are shown once: feed tokens and API keys."""
 
-from datetime import timedelta
 from typing import Any
 
 from django import forms
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
-from django.utils import timezone
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import NotAllowedError
-from common.permissions import Right, Scope
+from common.permissions import Right
 from console.pages.page_helpers import View, confirm, page, require_permission, run_action
 from signals import feeds
 from signals.models import Feed, FeedToken
 from users import services
-from users.api_keys import DEFAULT_LIFE, LIVES, SCOPES
+from users.forms import ApiKeyForm
 from users.models import ApiKey, User
 
 
@@ -30,19 +28,11 @@ class TokenForm(forms.Form):
     )  # fmt: skip
 
 
-class KeyForm(forms.Form):
-    """A new API key of a user."""
+class KeyForm(ApiKeyForm):
+    """A new API key and its user."""
 
     user = forms.CharField(label="User", max_length=150, help_text="The user's name.")
-    name = forms.CharField(label="Name", max_length=100)
-    scopes = forms.MultipleChoiceField(
-        label="What it may do",
-        choices=[(scope.value, text) for scope, text in SCOPES.items()],
-        initial=[Scope.READ.value],
-        widget=forms.CheckboxSelectMultiple,
-        help_text="It can never do more than its user can.",
-    )
-    life = forms.ChoiceField(label="Ends after", choices=LIVES, initial=DEFAULT_LIFE.days)
+    field_order = ("user",)
 
     def clean_user(self) -> User:
         user = User.objects.filter(username=self.cleaned_data["user"], is_active=True).first()
@@ -103,18 +93,16 @@ def create_key(request: HttpRequest, **_: Any) -> HttpResponse:
     form = KeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         by: Any = request.user
-        user, name = form.cleaned_data["user"], form.cleaned_data["name"]
-        scopes = form.cleaned_data["scopes"]
-        ends = timezone.now() + timedelta(days=int(form.cleaned_data["life"]))
+        user = form.cleaned_data["user"]
         try:
-            _key, secret = services.create_api_key(
-                user, name, scopes=scopes, expires_at=ends, by=by
-            )
+            key, secret = form.create(user, by=by)
         except NotAllowedError as error:  # the user has more rights than the operator
             add_form_error(form, error)
         else:
             shown = [("Send it as Authorization: Bearer …", secret)]
-            return _show_once(request, f"API key “{name}” of {user.get_username()}", shown, back)
+            return _show_once(
+                request, f"API key “{key.name}” of {user.get_username()}", shown, back
+            )
     points = [
         Consequence("safe", "The key is shown once, on the next page. Only its hash is stored.")
     ]

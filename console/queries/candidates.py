@@ -175,11 +175,6 @@ class Candidate:
         return brief_of(self.order)
 
     @property
-    def ack_ms(self) -> float | None:
-        at = self.order.acknowledged_at
-        return (at - self.order.created_at).total_seconds() * 1000 if at else None
-
-    @property
     def slippage(self) -> str:
         shown = signed(self.order.slippage_pips, 1)
         return f"{shown} {unit_label(self.order.slippage_unit)}" if shown else ""

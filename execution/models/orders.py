@@ -204,6 +204,12 @@ class Order(models.Model):
         return f"O-{self.pk} {self.side} {self.pair} {self.leg}"
 
     @property
+    def ack_ms(self) -> float | None:
+        """Milliseconds from creation to the broker's acknowledgement; None: not acknowledged."""
+        at = self.acknowledged_at
+        return (at - self.created_at).total_seconds() * 1000 if at else None
+
+    @property
     def is_entry(self) -> bool:
         """Whether it opens a position."""
         return self.leg.startswith("entry")

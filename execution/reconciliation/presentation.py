@@ -5,8 +5,10 @@ from datetime import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
+from django.utils import timezone
+
 from common.confirmation import Consequence
-from common.formatting import hint, number, sentence
+from common.formatting import age, hint, number, sentence
 from common.reason_codes import Code
 from execution.models import Decision, DriftItem
 from execution.reconciliation.auto_correction import surplus
@@ -174,6 +176,31 @@ def differing(item: DriftItem) -> str:
 def summary(item: DriftItem) -> str:
     """Name what differs and how: `Buy EURUSD, P-12, 7714 at the broker: quantity 100 ≠ 70`."""
     return ": ".join(filter(None, [subject(item), differing(item)])) or item.key
+
+
+def page_context(item: DriftItem) -> dict[str, Any]:
+    """Return what an item's page shows. age: since it was found; '' unless it is open."""
+    pairs, facts = sides(item)
+    return {
+        "item": item,
+        "sentence": sentence(item.kind),
+        "subject": subject(item),
+        "hint": guidance(item),
+        "pairs": pairs,
+        "facts": facts,
+        "age": age((timezone.now() - item.found_at).total_seconds()) if item.is_open else "",
+    }
+
+
+def decision_links(item: DriftItem, prefix: str) -> list[tuple[str, str, Decision]]:
+    """Return (label, name of the address, decision) of the decisions that are possible now.
+
+    prefix: of the names of the addresses.
+    """
+    return [
+        (button(item, decision), f"{prefix}{decision.value.lower()}", decision)
+        for decision in actions_of(item)
+    ]
 
 
 @dataclass(frozen=True, slots=True)

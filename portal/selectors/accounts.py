@@ -240,6 +240,14 @@ def account_of(user: User, pk: UUID) -> Account | None:
     return _account(found, reason, paused=_paused_everything(user, [reason]))
 
 
+def other_accounts_on_source(user: User, connection: ExecutionConnection) -> int:
+    """Return how many other accounts of a tenant use the same price source."""
+    if connection.data_connection_id is None:
+        return 0
+    live = ExecutionConnection.objects.live().of(user.pk).exclude(pk=connection.pk)
+    return live.filter(data_connection=connection.data_connection_id).count()
+
+
 def presets_for(user: User) -> QuerySet[TradingPreset]:
     """Return the presets that a tenant may use: their own and the operators'."""
     return TradingPreset.objects.filter(Q(user=user) | Q(user=None))

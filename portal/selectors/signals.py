@@ -93,11 +93,6 @@ class AccountOutcome:
         """Whether it is still working and no cancel is requested."""
         return self.order.status in CANCELLABLE and not self.order.pending_action
 
-    @property
-    def ack_ms(self) -> float | None:
-        at = self.order.acknowledged_at
-        return (at - self.order.created_at).total_seconds() * 1000 if at else None
-
 
 @dataclass(slots=True)
 class SignalHistory:
@@ -115,7 +110,7 @@ class SignalHistory:
 
     @property
     def ack_ms(self) -> float | None:
-        known = [one.ack_ms for one in self.outcomes if one.ack_ms is not None]
+        known = [ms for one in self.outcomes if (ms := one.order.ack_ms) is not None]
         return median(known) if known else None
 
     @property

@@ -4,14 +4,12 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
-from django.forms import BoundField, Form
 from django.utils.safestring import SafeString
 
 from common.badges import badge
 from execution.order_explanations import format_price
 
 register = template.Library()
-TO_DO_WITH_PK = frozenset({"account", "account_edit", "credentials"})
 
 
 @register.filter
@@ -24,12 +22,6 @@ def at_pip(price: Decimal | None, pip: Decimal | None) -> str:
 def shape(state: tuple[str, str]) -> SafeString:
     """Render a badge from (shape, label)."""
     return badge(*state)
-
-
-@register.filter
-def wrong_fields(form: Form) -> list[BoundField]:
-    """Return the fields of a form that have errors, in display order."""
-    return [field for field in form if field.errors]
 
 
 @register.filter

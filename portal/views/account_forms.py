@@ -10,29 +10,30 @@ from common.confirmation import ConfirmationPage, Consequence
 from common.formatting import join_first
 from connections import services
 from connections.forms import (
-    OWN,
     BrokerTypeForm,
+    ChangeAccountForm,
     CredentialsForm,
     broker_type_label,
+    credentials_page,
     has_only_broker_type,
     selected_broker_type,
 )
 from connections.selectors import describe_open_items, open_items, other_accounts_using
-from connections.services import lock_connection, use_own_prices
-from portal.forms import AddForm, ChangeAccountForm
+from connections.services import lock_connection
+from portal.forms import AddForm
 from portal.pages import confirm, current_user, page, tenants_only
+from portal.selectors.accounts import presets_for, price_sources_for
 from portal.views.accounts import address, find
-from users.models import User
 
 
 @tenants_only
 def add(request: HttpRequest) -> HttpResponse:
     """Add an account: choose its broker type, then enter its settings."""
-    user, kind = current_user(request), selected_broker_type(request)
-    if kind is None or has_only_broker_type(request):
+    user, broker_type = current_user(request), selected_broker_type(request)
+    if broker_type is None or has_only_broker_type(request):
         return _choose(request)
-    form = AddForm(user, kind, request.POST or None)
-    made: list[UUID] = []
+    form = AddForm(user, broker_type, request.POST or None)
+    created: list[UUID] = []
     points = [
         Consequence(
             "pending",
@@ -41,17 +42,19 @@ def add(request: HttpRequest) -> HttpResponse:
         ),
         Consequence("skipped", "It takes signals only from feeds that you subscribe it to."),
     ]
-    title = f"Add an account: {broker_type_label(kind)}"
+    title = f"Add an account: {broker_type_label(broker_type)}"
     question = ConfirmationPage(
         title, points, "Add the account", reverse("portal:accounts"), False, form, "Not now"
     )
 
     def act() -> str:
-        made.append(_create(form, kind, user))
+        created.append(form.create(by=user, user=user).pk)
         return "The account was added. Run its test next."
 
-    answer = confirm(request, question, act)
-    return HttpResponseRedirect(address(made[0])) if made and answer.status_code == 302 else answer
+    response = confirm(request, question, act)
+    if created and response.status_code == 302:
+        return HttpResponseRedirect(address(created[0]))
+    return response
 
 
 def _choose(request: HttpRequest) -> HttpResponse:
@@ -66,19 +69,6 @@ def _choose(request: HttpRequest) -> HttpResponse:
     return page(request, "confirm.html", question=question, status=422 if form.errors else 200)
 
 
-def _create(form: AddForm, kind: str, user: User) -> UUID:
-    data = form.cleaned_data
-    own = data["data_connection"] == OWN
-    made = services.create_connection(
-        by=user, user=user, type=kind, name=data["name"], account=data["account"],
-        exchange_name=data.get("exchange_name") or "", settings=form.entered_settings(),
-        preset=data["preset"], data_connection=None if own else data["data_connection"],
-    )  # fmt: skip
-    if own:
-        use_own_prices(made.pk, by=user)
-    return made.pk
-
-
 @tenants_only
 def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     """Change name, settings, preset, price source and automatic correction."""
@@ -87,7 +77,10 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         # locked, so that what is validated is what is written
         lock_connection(find(request, pk).connection.pk, user, archived_too=True)
     connection = find(request, pk).connection
-    form = ChangeAccountForm(user, connection, request.POST or None)
+    form = ChangeAccountForm(
+        connection.type, request.POST or None, connection=connection, presets=presets_for(user),
+        sources=price_sources_for(user, kept=connection.data_connection_id),
+    )  # fmt: skip
     points = [
         Consequence(
             "validated",
@@ -104,13 +97,8 @@ def edit(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     )
 
     def act() -> str:
-        changes = form.changed_values()
-        if not changes:
+        if not form.save(by=user):
             return "Nothing was changed."
-        own = changes.get("data_connection") == OWN and changes.pop("data_connection")
-        services.update_connection(pk, by=user, **changes)
-        if own:
-            use_own_prices(pk, by=user)
         return "Saved. The change applies from the next signal on."
 
     return confirm(request, question, act)
@@ -122,20 +110,8 @@ def credentials(request: HttpRequest, *, pk: UUID) -> HttpResponse:
     user = current_user(request)
     connection = find(request, pk).connection
     form = CredentialsForm(connection.type, request.POST or None)
-    points = [
-        Consequence(
-            "safe",
-            "They are encrypted before they are stored. Only the trading processes can decrypt "
-            "them; they are never shown again, not even to you.",
-        ),
-        Consequence(
-            "pending",
-            "They replace all stored credentials. No entry is sent until the next test has passed.",
-        ),
-    ]
-    verb = "Replace" if connection.has_credentials else "Enter"
-    title = f"{verb} the credentials of {connection.name}"
-    question = ConfirmationPage(title, points, "Encrypt and store", address(pk), False, form)
+    stored = connection.has_credentials
+    question = credentials_page(form, connection.name, stored=stored, back=address(pk))
 
     def act() -> str:
         services.set_credentials(pk, by=user, values=form.entered_values())

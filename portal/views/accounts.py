@@ -9,15 +9,19 @@ from django.urls import reverse
 from common.formatting import sentence
 from connections import services, tasks
 from connections.models import ExecutionConnection
-from connections.selectors import resume_message
+from connections.selectors import account_prices, resume_message
 from connections.services import use_own_prices
 from execution.models import DriftItem, Order
 from execution.order_explanations import explain
 from execution.reconciliation import presentation as drift_words
 from portal.pages import current_user, page, panel, run_action, tenants_only
-from portal.selectors.accounts import Account, account_of, accounts_of
+from portal.selectors.accounts import (
+    Account,
+    account_of,
+    accounts_of,
+    other_accounts_on_source,
+)
 from portal.selectors.feeds import subscriptions_of
-from portal.selectors.prices import prices_of
 from users.models import User
 
 LAST = 8
@@ -51,7 +55,8 @@ def account(request: HttpRequest, *, pk: UUID) -> HttpResponse:
         request,
         "account.html",
         account=found,
-        prices=prices_of(found.connection, current_user(request)),
+        prices=account_prices(found.connection, reader=current_user(request)),
+        others=other_accounts_on_source(current_user(request), found.connection),
         orders=[(order, explain(order)) for order in orders],
         subscriptions=subscriptions_of(current_user(request)).filter(connection=pk),
         differences=[

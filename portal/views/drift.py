@@ -1,25 +1,17 @@
 """Differences between us and a broker: both sides, and the owner's decision."""
 
-from typing import Any
 from uuid import UUID
 
-from django import forms
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import reverse
-from django.utils import timezone
 
-from common.confirmation import ConfirmationPage
-from common.formatting import age, sentence
 from execution import tasks
 from execution.base import reconciliation_requests
 from execution.models import Decision, DriftItem
-from execution.reconciliation import decisions as drift_decisions
+from execution.reconciliation import forms
 from execution.reconciliation import presentation as drift_words
-from execution.reconciliation.adopt import Levels
-from execution.reconciliation.decisions import actions_of
-from execution.reconciliation.effects import Decided
-from portal.forms import AdoptForm, IgnoreForm, RelinkForm
+from execution.reconciliation.forms import decision_form, decision_page
 from portal.pages import confirm, current_user, page, run_action, tenants_only
 from portal.selectors.accounts import connections_of
 from portal.views.accounts import address, find
@@ -44,22 +36,8 @@ def _find(request: HttpRequest, pk: int) -> DriftItem:
 def drift_item(request: HttpRequest, *, pk: int) -> HttpResponse:
     """One drift item: both sides, the evidence and the possible decisions."""
     item = _find(request, pk)
-    pairs, facts = drift_words.sides(item)
-    return page(
-        request,
-        "drift.html",
-        item=item,
-        sentence=sentence(item.kind),
-        subject=drift_words.subject(item),
-        hint=drift_words.guidance(item),
-        pairs=pairs,
-        facts=facts,
-        age=age((timezone.now() - item.found_at).total_seconds()),
-        actions=[
-            (drift_words.button(item, one), f"portal:difference_{one.value.lower()}", one)
-            for one in actions_of(item)
-        ],
-    )
+    actions = drift_words.decision_links(item, "portal:difference_")
+    return page(request, "drift.html", actions=actions, **drift_words.page_context(item))
 
 
 @tenants_only
@@ -67,48 +45,15 @@ def decide(request: HttpRequest, *, pk: int, decision: str) -> HttpResponse:
     """Ask for a confirmation, then apply the decision."""
     item, user = _find(request, pk), current_user(request)
     chosen = Decision(decision.upper())
-    form = _form(item, chosen, request)
-    question = ConfirmationPage(
-        title=drift_words.title(item, chosen),
-        points=drift_words.consequences(item, chosen),
-        button=drift_words.button(item, chosen),
-        back=reverse("portal:difference", args=[pk]),
-        danger=chosen is Decision.CLOSE,
-        form=form,
-    )
+    form = decision_form(item, chosen, request)
+    question = decision_page(item, chosen, form, back=reverse("portal:difference", args=[pk]))
 
     def act() -> str:
-        decided = _decide(item, chosen, form.cleaned_data if form else {}, user)
+        decided = forms.decide(item, chosen, form, by=user)
         tasks.enqueue_decided_on_commit(decided)
         return drift_words.outcome_message(decided)
 
     return confirm(request, question, act)
-
-
-def _form(item: DriftItem, decision: Decision, request: HttpRequest) -> forms.Form | None:
-    data = request.POST if request.method == "POST" else None
-    if decision is Decision.IGNORE:
-        return IgnoreForm(data)
-    if not drift_words.opens_a_trade(item):
-        return None
-    if decision is Decision.ADOPT:
-        return AdoptForm(data)
-    return RelinkForm(data) if decision is Decision.RELINK else None
-
-
-def _decide(item: DriftItem, decision: Decision, data: dict[str, Any], by: User) -> Decided:
-    match decision:
-        case Decision.ADOPT:
-            levels = Levels(data.get("stop_loss"), data.get("take_profit"))
-            return drift_decisions.adopt(item.pk, by=by, levels=levels)
-        case Decision.RELINK:
-            return drift_decisions.relink(
-                item.pk, by=by, order_id=data.get("order"), position_id=data.get("position")
-            )
-        case Decision.CLOSE:
-            return drift_decisions.close(item.pk, by=by)
-        case _:
-            return drift_decisions.ignore(item.pk, by=by, reason=data["reason"])
 
 
 @tenants_only

@@ -1,12 +1,9 @@
 """A user's own API keys: list, create (shown once), revoke. For tenants and staff."""
 
 from collections.abc import Callable
-from datetime import timedelta
 from functools import wraps
 from typing import Any
 
-from django import forms
-from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -14,33 +11,13 @@ from django.utils import timezone
 
 from common.confirmation import ConfirmationPage, Consequence, add_form_error
 from common.errors import FillcastError
-from common.permissions import Scope
 from portal.pages import current_user, page, redirect_to_sign_in, run_action, with_security_headers
 from portal.sign_in_steps import home_url
 from users import api_keys, services
+from users.forms import ApiKeyForm
 from users.models import ApiKey
 
 View = Callable[..., HttpResponse]
-
-
-class NewKeyForm(forms.Form):
-    """A new API key."""
-
-    name = forms.CharField(
-        max_length=100, help_text="The program that uses it, such as “report script”."
-    )
-    scopes = forms.MultipleChoiceField(
-        label="What it may do",
-        choices=[(scope.value, text) for scope, text in api_keys.SCOPES.items()],
-        initial=[Scope.READ.value],
-        widget=forms.CheckboxSelectMultiple,
-        help_text="Choose no more than it needs. It can never do more than you can.",
-        error_messages={"required": "Choose at least one."},
-    )
-    life = forms.ChoiceField(
-        label="Ends after", choices=api_keys.LIVES, initial=api_keys.DEFAULT_LIFE.days,
-        help_text="The key then stops working. It is marked here two weeks before.",
-    )  # fmt: skip
 
 
 def signed_in_only(view: View) -> View:
@@ -75,15 +52,11 @@ def keys(request: HttpRequest) -> HttpResponse:
 @signed_in_only
 def create(request: HttpRequest) -> HttpResponse:
     """Create a key and show it once."""
-    form = NewKeyForm(request.POST or None)
+    form = ApiKeyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        data, user = form.cleaned_data, current_user(request)
-        ends = timezone.now() + timedelta(days=int(data["life"]))
+        user = current_user(request)
         try:
-            with transaction.atomic():
-                key, secret = services.create_api_key(
-                    user, data["name"], scopes=data["scopes"], expires_at=ends, by=user
-                )
+            key, secret = form.create(user, by=user)
             return own_page(request, "key_made.html", key=key, secret=secret)
         except FillcastError as error:
             add_form_error(form, error)

@@ -8,10 +8,9 @@ from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from common.confirmation import ConfirmationPage, Consequence
-from common.formatting import number, signed
+from common.confirmation import ConfirmationPage
 from execution import services, tasks
-from portal.forms import CloseForm
+from execution.exits.forms import CloseForm, close_consequences
 from portal.pages import confirm, current_user, page, tenants_only
 from portal.selectors.accounts import accounts_of
 from portal.selectors.positions import PositionView, positions_of
@@ -61,36 +60,13 @@ def close(request: HttpRequest, *, pk: int) -> HttpResponse:
     account = position.connection.name
     question = ConfirmationPage(
         title=f"Close {position.pair} {held.direction} at {account}?",
-        points=_close_consequences(held),
+        points=close_consequences(position, currency=held.currency),
         button="Close it",
         back=reverse("portal:positions"),
         form=form,
         keep="Keep it",
     )
     return confirm(request, question, lambda: _close(held, form, user))
-
-
-def _close_consequences(held: PositionView) -> list[Consequence]:
-    position = held.position
-    opposite = "buy" if position.side == "SELL" else "sell"
-    return [
-        Consequence("submitting", f"Sends a market order to {opposite} up to {number(held.free)} "
-              f"{position.symbol}, ahead of all entries. It can only reduce the position, never "
-              "open one."),
-        Consequence("validated", _result(held)),
-        Consequence("safe", "Its stop stays active until the close is filled."),
-    ]  # fmt: skip
-
-
-def _result(held: PositionView) -> str:
-    position = held.position
-    if position.unrealized_pnl is None:
-        return "Its price source has no price now, so the result cannot be estimated."
-    result = f"{signed(position.unrealized_pnl)} {held.currency}"
-    return (
-        f"Closing all of it at the price of {position.price_time:%H:%M:%S} would make about "
-        f"{result}, before commission. The actual price may differ."
-    )
 
 
 def _close(held: PositionView, form: CloseForm, user: User) -> str:

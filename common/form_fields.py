@@ -1,0 +1,28 @@
+"""Form fields that several apps use."""
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from common.errors import InvalidInputError
+from common.money import plain, read_decimal
+
+
+class Amount(forms.CharField):
+    """A decimal above zero, written as `1.5`."""
+
+    def to_python(self, value: Any) -> Any:
+        """Return the Decimal; None if the field is empty. Raises ValidationError."""
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            return read_decimal(text.strip(), positive=True)
+        except InvalidInputError as error:
+            remedy = error.code.hint or "Write it as 1.5."
+            raise forms.ValidationError(f"{error.detail} {remedy}") from error
+
+    def prepare_value(self, value: Any) -> Any:
+        """Return the value as the input shows it."""
+        return plain(value) if isinstance(value, Decimal) else value
