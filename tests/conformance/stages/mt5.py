@@ -77,8 +77,9 @@ class Mt5Stage(Harness):
 
     def _quieten(self) -> None:
         self.venue.configure(**QUIET_WORLD)
-        self.venue.configure_account(self.login, balance=100_000.0, fill_share=1.0, pieces=1,
-                         drop_levels=False)  # fmt: skip
+        self.venue.configure_account(
+            self.login, balance=100_000.0, fill_share=1.0, pieces=1, drop_levels=False
+        )
         self.venue.configure_symbol(self.symbol, trade_stops_level=0)
 
     # ---- offers -----------------------------------------------------------------------------

@@ -47,6 +47,7 @@ class ExpertAdvisor:
 
     @property
     def faults(self) -> dict[str, Any]:
+        """The faults that are active now, by name (see `Terminal.fault`)."""
         try:
             self.server.faults = json.loads((self.state_folder / "faults.json").read_text())
         except FileNotFoundError:
@@ -55,11 +56,13 @@ class ExpertAdvisor:
         return self.server.faults
 
     def reset_folder(self) -> None:
+        """Delete the files in the folder, as at the start and the end."""
         names = ["Orders", "Messages", "Market_Data", "Bar_Data", "Historic_Data"]
         for name in [*names, *(f"Commands_{slot}" for slot in range(50))]:
             (self.folder / f"DWX_{name}.txt").unlink(missing_ok=True)
 
     def tick(self) -> None:
+        """Run the timer event once."""
         finished = self.simulate_events()
         if not self.faults.get("hang"):
             self.send_late_orders()
@@ -72,6 +75,7 @@ class ExpertAdvisor:
 
     # ---- commands -------------------------------------------------------------------------
     def check_commands(self) -> None:
+        """Execute the commands in the slots, until the first empty one."""
         for slot in range(50):
             path = self.folder / f"DWX_Commands_{slot}.txt"
             if not path.exists():
@@ -100,15 +104,14 @@ class ExpertAdvisor:
     def open_order(self, content: str) -> None:
         symbol, order_type, lots_text, price_text, sl, tp, magic, comment, _ = content.split(",")
         lots, price = round(float(lots_text), 2), float(price_text)
-        is_open = len(self.server.state.tickets)
+        open_count = len(self.server.state.tickets)
         is_known = symbol in DIGITS
         minimum, maximum = (0.01, 100.0) if is_known else (0.0, 0.0)
         limit = self.inputs["MaximumLotSize"]
-        if is_open >= self.inputs["MaximumOrders"]:
+        if open_count >= self.inputs["MaximumOrders"]:
             maximum = self.inputs["MaximumOrders"]
-            text = (
-                f"Number of orders ({is_open}) larger than or equal to MaximumOrders ({maximum})."
-            )
+            text = f"Number of orders ({open_count}) larger than or equal to "
+            text += f"MaximumOrders ({maximum})."
             return self.error("OPEN_ORDER_MAXIMUM_NUMBER", text)
         if lots < minimum or lots > maximum:
             text = f"Lot size out of range (min: {minimum:f}, max: {maximum:f}): {lots:f}"
@@ -169,6 +172,10 @@ class ExpertAdvisor:
     def trade(
         self, kind: str, text: str, act: Callable[[], None], ticket: Ticket | None = None
     ) -> None:
+        """Call the trade server and report its error.
+
+        ticket: the order that the fault `late` sends later.
+        """
         faults = self.faults
         self.pause("slow_trade")
         self.has_traded = True
@@ -191,6 +198,7 @@ class ExpertAdvisor:
         return str(error)
 
     def send_late_orders(self) -> None:
+        """Send the orders whose time-out was reported and that are executed now."""
         due = [one for one in self.late_orders if one[0] <= time.monotonic()]
         self.late_orders = [one for one in self.late_orders if one not in due]
         for _, ticket in due:
@@ -259,7 +267,7 @@ class ExpertAdvisor:
             self.written["market"] = text
 
     def write(self, name: str, text: str) -> bool:
-        """Write a file; in halves if a fault demands it."""
+        """Write a file, or by a fault only its first half for a while. Return True."""
         path, faults = self.folder / f"DWX_{name}.txt", self.faults
         whole = (text + "\r\n").encode("cp1252")
         after = faults.get("half_after", ()) if self.has_traded else ()
@@ -286,10 +294,10 @@ class ExpertAdvisor:
         )
 
     def send_message(self, message: str) -> None:
+        """Add a message to the last 50 and write them."""
         last = self.messages[-1][0] if self.messages else 0
-        self.messages = [*self.messages, (max(int(time.monotonic() * 1000), last + 1), message)][
-            -50:
-        ]
+        key = max(int(time.monotonic() * 1000), last + 1)
+        self.messages = [*self.messages, (key, message)][-50:]
         if not self.faults.get("lose_messages"):
             self.write("Messages", "{" + ", ".join(f'"{k}": {m}' for k, m in self.messages) + "}")
 

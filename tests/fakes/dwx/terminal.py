@@ -115,7 +115,22 @@ class Terminal:
         return self._process is not None
 
     def fault(self, **faults: Any) -> None:
-        """Set the faults of the terminal and its broker. They replace the former ones."""
+        """Set the faults of the terminal and its broker. They replace the former ones.
+
+        The expert advisor's (seconds last until the fault ends): hang, ignore_commands,
+        read_then_wait (seconds after a command was read), swallow (orders vanish), crash (after a
+        trade), slow_reply (seconds), lose_messages, no_prices.
+        Its files: half (names: only a half is written; half_seconds: for so long), half_after
+        (from the next trade on), half_tail (text behind the half), hide_history,
+        ignore_history_requests, no_deposit, deals (the history is the other MetaTrader's),
+        unlisted (MetaTrader 5: a fill is in no file until the history was written once),
+        disk_skew (seconds).
+        The broker's: slow_trade (seconds), error (text of each trade; late: executed after so many
+        seconds nevertheless), once (only for one trade), stopped_first and filled_first (before a
+        close arrives), stops_level (price), drops_levels, rewrite_comment, cut_comment (length),
+        no_from (remainders do not name their origin), skew (seconds); of MetaTrader 5: pieces
+        (deals for each fill), fill_half.
+        """
         fresh = self.state_folder / "faults.new"
         fresh.write_text(json.dumps(faults))
         os.replace(fresh, self.state_folder / "faults.json")

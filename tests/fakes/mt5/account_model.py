@@ -43,6 +43,7 @@ class AccountModel:
 
     # ---- orders ---------------------------------------------------------------------------
     def order(self, request: dict[str, Any], reason: int = EXPERT) -> dict[str, Any]:
+        """Return a new order's row. It is not stored yet."""
         now = self._now()
         if self.drop_levels and request.get("action") == 1:
             request = {**request, "sl": 0.0, "tp": 0.0}
