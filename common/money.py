@@ -62,3 +62,8 @@ def plain(value: Decimal | None) -> str:
         return ""
     text = format(value, "f")
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def plain_or_none(value: Decimal | None) -> str | None:
+    """Return `plain(value)`, or None for None."""
+    return None if value is None else plain(value)

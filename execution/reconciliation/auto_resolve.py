@@ -13,7 +13,7 @@ from uuid import UUID
 
 from common.reason_codes import Code
 from common.sql import array, columns, run
-from execution.reconciliation.compare import POSITION_CODES
+from execution.reconciliation.compare_positions import POSITION_CODES
 
 COMPARED = (
     *POSITION_CODES,

@@ -9,7 +9,7 @@ from typing import Any
 from django.conf import settings
 
 from brokers.types import Side
-from execution.reconciliation.compare import is_ours
+from execution.reconciliation.compare_orders import is_ours
 
 
 @dataclass(frozen=True, slots=True)

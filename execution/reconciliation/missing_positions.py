@@ -17,7 +17,7 @@ from common.sql import Query, rows
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.base.reconciliation_requests import request_reconciliation
 from execution.dispatch.report_writer import apply_with_bisection
-from execution.reconciliation.compare import OurPosition, held_by_us, key_of
+from execution.reconciliation.compare_positions import OurPosition, held_by_us, key_of
 from positions.broker_reads import mark_missing, unmark_missing
 
 SEEN_AGAIN_AFTER = timedelta(seconds=5)

@@ -15,7 +15,12 @@ from brokers.types import CancelRequest
 from common.reason_codes import Code
 from common.sql import Query, rows
 from execution.base.drift_items import DriftRecord
-from execution.reconciliation.compare import OrderDifferences, WorkingOrder, order_record, orders_of
+from execution.reconciliation.compare_orders import (
+    OrderDifferences,
+    WorkingOrder,
+    order_record,
+    orders_of,
+)
 from execution.runtime import broker_queries
 
 

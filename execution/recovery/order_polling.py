@@ -39,7 +39,8 @@ from connections.services import (
 )
 from connections.session_lanes import IN_HELD_LANES_SQL, held_lanes_parameters
 from execution.reconciliation.open_orders import ReconciliationRun, settle_orders, start_run
-from execution.reconciliation.reconcile import reconcile, store_level_reads
+from execution.reconciliation.open_positions import store_level_reads
+from execution.reconciliation.reconcile import reconcile
 from execution.runtime import broker_queries, trading_runtime
 from positions.joins import has_open_position_sql
 

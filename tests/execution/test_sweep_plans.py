@@ -35,7 +35,7 @@ from execution.monitoring import (
     tick_monitor,
     unprotected_time,
 )
-from execution.reconciliation import reconcile
+from execution.reconciliation import open_positions, reconcile
 from execution.recovery import stale_orders, sweeps
 from execution.reports import broker_exits, overfills
 from execution.submission import claim_sql
@@ -320,7 +320,7 @@ def test_positions_of_one_ticket_are_found_by_it(piled_up: Order) -> None:
     run("UPDATE positions_executionposition SET broker_position_id = 't' || id")
     run("ANALYZE positions_executionposition")
     one = {"connections": [piled_up.connection_id], "before": []}
-    scans = list(scans_of(plan(reconcile.OURS, one)))
+    scans = list(scans_of(plan(open_positions.OURS, one)))
     found = {scan.get("Index Name") for scan in scans if not by_key(scan)}
     assert "position_of_ticket" in found
     assert found <= LIVE | {"position_of_ticket"}, found

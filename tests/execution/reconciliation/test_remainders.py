@@ -10,7 +10,11 @@ from common.clocks import market_now
 from common.reason_codes import Code
 from connections.models import ExecutionConnection, Instrument
 from execution.models import Order
-from execution.reconciliation.compare import OurPosition, UnsellableRemainder, positions_of
+from execution.reconciliation.compare_positions import (
+    OurPosition,
+    UnsellableRemainder,
+    positions_of,
+)
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_dust, close_position

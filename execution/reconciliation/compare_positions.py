@@ -1,4 +1,4 @@
-"""Compare one account's positions and orders with the broker's. Pure.
+"""Compare one account's positions with the broker's. Pure.
 
 Positions with activity since the read began, or with an order in flight, are not compared.
 """
@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from brokers.types import BrokerOrder, BrokerPosition, HeldLevels
-from common.money import plain
+from brokers.types import BrokerPosition, HeldLevels
+from common.money import plain, plain_or_none
 from common.reason_codes import Code
 from execution.base.drift_items import DriftRecord
 from execution.ids import base_of
@@ -29,7 +29,7 @@ PARTS_OF_PIP = Decimal(10)  # prices that differ by less than a tenth of a pip a
 
 
 class OurPosition(NamedTuple):
-    """A position of ours, as `reconcile.OURS` reads it.
+    """A position of ours, as `open_positions.OURS` reads it.
 
     tick: 0 if unknown. levels_are_changing: we change its levels at the broker, or have suspended
     them. has_unsent_levels: the broker is yet to get ours. sl_is_expected, tp_is_expected: the
@@ -62,25 +62,6 @@ class OurPosition(NamedTuple):
     is_shared: bool
     client_order_id: str | None
     in_flight: bool
-
-
-class WorkingOrder(NamedTuple):
-    """A working order of ours, as `open_orders.WORKING` reads it."""
-
-    id: int
-    connection_id: UUID
-    client_order_id: str
-    broker_order_id: str
-    status: str
-    symbol: str
-    side: str
-    order_type: str
-    quantity: Decimal
-    filled_quantity: Decimal
-    limit_price: Decimal | None
-    stop_price: Decimal | None
-    stop_loss: Decimal | None
-    take_profit: Decimal | None
 
 
 @dataclass(slots=True)
@@ -347,7 +328,7 @@ def _broker_levels(ticket: BrokerPosition) -> dict[str, str | None]:
     if ticket.levels is None:
         return {}
     stop, target = ticket.levels.stop_loss, ticket.levels.take_profit
-    return {"stop_loss": _or_none(stop), "take_profit": _or_none(target)}
+    return {"stop_loss": plain_or_none(stop), "take_profit": plain_or_none(target)}
 
 
 def held_by_us(mine: Sequence[OurPosition], side: str) -> dict[str, str | None]:
@@ -359,95 +340,6 @@ def held_by_us(mine: Sequence[OurPosition], side: str) -> dict[str, str | None]:
         "side": side if several else first.side,
         "quantity": plain(held if several else first.quantity),
         "entry_price": None if several else plain(first.entry_price),
-        "stop_loss": None if several else _or_none(first.broker_sl),
-        "take_profit": None if several else _or_none(first.broker_tp),
-    }
-
-
-def _or_none(price: Decimal | None) -> str | None:
-    return None if price is None else plain(price)
-
-
-@dataclass(slots=True)
-class OrderDifferences:
-    """What a comparison of orders found: drift records, and orders to look up at the broker.
-
-    missing: our working orders that the broker does not list. ended: orders working at the broker
-    that have ended here.
-    """
-
-    records: list[DriftRecord] = field(default_factory=list)
-    missing: list[WorkingOrder] = field(default_factory=list)
-    ended: list[tuple[Any, BrokerOrder]] = field(default_factory=list)
-
-
-def orders_of(
-    connection_id: str,
-    working: Sequence[WorkingOrder],
-    known: Mapping[str, Any],
-    theirs: Sequence[BrokerOrder],
-    tag: str,
-) -> OrderDifferences:
-    """Compare an account's working orders; return the differences.
-
-    working: our orders that were working before the read and still are. known: our rows of the
-    broker's client order ids, by base id. tag: the prefix of our ids.
-    """
-    found = OrderDifferences()
-    bases = {base_of(order.client_order_id) for order in theirs if order.client_order_id}
-    numbers = {order.broker_order_id for order in theirs}
-    found.missing = [
-        row
-        for row in working
-        if base_of(row.client_order_id) not in bases and row.broker_order_id not in numbers
-    ]
-    is_working = {row.broker_order_id for row in working}
-    for order in theirs:
-        row = known.get(base_of(order.client_order_id)) if order.client_order_id else None
-        if row is not None:
-            if row.has_ended:
-                found.ended.append((row, order))
-        elif order.broker_order_id in is_working:
-            continue
-        elif is_ours(order.client_order_id, tag):
-            found.records.append(order_record(Code.UNKNOWN_ORDER, connection_id, None, order))
-        else:
-            found.records.append(order_record(Code.FOREIGN_ORDER, connection_id, None, order))
-    return found
-
-
-def is_ours(client_order_id: str, tag: str) -> bool:
-    """Return whether this installation created a client order id. tag: its prefix."""
-    return client_order_id.startswith(tag) and len(client_order_id) == len(tag) + 15
-
-
-def order_record(
-    code: Code, connection_id: str, row: Any | None, order: BrokerOrder | None
-) -> DriftRecord:
-    """Return a difference about an order. row: ours; order: the broker's; one may be None."""
-    key = (order and (order.client_order_id or order.broker_order_id)) or row.client_order_id  # type: ignore[union-attr]
-    evidence = {
-        "symbol": order.symbol if order else row.symbol,  # type: ignore[union-attr]
-        "ours": row and {"state": row.status, **_order_facts(row, row.filled_quantity)},
-        "theirs": order and {"state": "resting", **_order_facts(order, order.filled)},
-        "broker_order_id": order.broker_order_id if order else row.broker_order_id,  # type: ignore[union-attr]
-        "client_order_id": order.client_order_id if order else row.client_order_id,  # type: ignore[union-attr]
-        "placed_at": order.placed_at if order else None,
-        "differs": "",
-    }
-    is_note = code is Code.FOREIGN_ORDER
-    order_id = row.id if row is not None else None
-    return DriftRecord(code, connection_id, key, evidence, None, order_id, is_note)
-
-
-def _order_facts(order: Any, filled: Decimal) -> dict[str, str | None]:
-    return {
-        "side": str(order.side),
-        "order_type": str(order.order_type),
-        "quantity": plain(order.quantity),
-        "filled": plain(filled),
-        "limit_price": _or_none(order.limit_price),
-        "stop_price": _or_none(order.stop_price),
-        "stop_loss": _or_none(order.stop_loss),
-        "take_profit": _or_none(order.take_profit),
+        "stop_loss": None if several else plain_or_none(first.broker_sl),
+        "take_profit": None if several else plain_or_none(first.broker_tp),
     }
