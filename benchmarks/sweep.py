@@ -20,7 +20,7 @@ from benchmarks.results import Baseline, Result
 from common.clocks import market_now
 from common.sql import array, rows, run
 from connections.session_lanes import held_lanes_parameters
-from execution.monitoring import pending_actions
+from execution.monitoring import level_sync, pending_actions
 from execution.recovery import stale_orders, sweeps
 from execution.submission import claim_sql
 
@@ -170,7 +170,7 @@ def _statements(environment: BenchEnvironment, ids: list[Any]) -> dict[str, tupl
         "expired_working": (sweeps.CANCEL_EXPIRED_WORKING, (market_now(),)),
         "stuck": (stale_orders.QUERY, {"stuck": 60, "answer": 10}),
         "wishes": (pending_actions.LOCK, held_lanes_parameters()),
-        "levels": (pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}),
+        "levels": (level_sync.LEVELS, {"longest": 11, **held_lanes_parameters()}),
         "claim_load": (claim_sql.LOAD, (array(live[:500]),)),
         "claim_held": (claim_sql.EXPOSURE, {"connections": array(ids[:500]), "unanswered": 1}),
     }

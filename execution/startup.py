@@ -33,7 +33,8 @@ from execution.base import dropped_messages
 from execution.disaster_recovery import epochs, restore_detector
 from execution.models import DroppedMessageCount
 from execution.monitoring import broker_positions
-from execution.monitoring.pending_actions import process_pending_actions, sync_levels
+from execution.monitoring.level_sync import sync_levels
+from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.scan_heartbeat import late_scheduler_alarm, scan_if_overdue
 from execution.monitoring.stop_failover import take_over_missed_levels
 from execution.monitoring.tick_monitor import TickMonitor

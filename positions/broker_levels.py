@@ -2,7 +2,7 @@
 
 `sl` and `tp` are the levels that a position should have, and their guardians execute them.
 `broker_sl` and `broker_tp` are what the broker has reported. While the two differ, ours are sent
-(`execution/monitoring/pending_actions.py`), unless the broker dropped them twice
+(`execution/monitoring/level_sync.py`), unless the broker dropped them twice
 (`levels_given_up`) or they were removed for an exit (`protection_suspended`).
 """
 

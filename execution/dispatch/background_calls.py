@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.conf import settings
+
 from brokers.base import NotSent
 from brokers.call_runner import HostSkipped
 from brokers.host_limiter import CallPriority, HostLimiter
@@ -70,6 +72,14 @@ class CallResult:
     def may_have_been_sent(self) -> bool:
         """Whether its request was sent, or may have been."""
         return not isinstance(self.answer, HostSkipped | NotSent)
+
+
+def send_deadline() -> float:
+    """Return the send deadline (machine time) of requests that are claimed next.
+
+    Take it before the claim: a process may be suspended at any point after it.
+    """
+    return machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
 
 
 class BackgroundCallRunner:

@@ -4,8 +4,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 
 import structlog
+from django.db import transaction
 
 from brokers.types import OrderReport
+from common.sql import rows, run
 from execution.dispatch.background_calls import CallResult
 from execution.dispatch.partial_writes import RETRY_SECONDS, WritePlan, write_in_parts
 
@@ -49,6 +51,22 @@ def write_results(
         time.sleep(RETRY_SECONDS)
         log_blocked(write_in_parts(blocked, writing, careful=True).blocked)
     return bool(blocked)
+
+
+def run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
+    """Run statements on rows by id, all or none: they count attempts and are repeated on failure.
+
+    Several statements have their rows locked in id order first.
+    """
+    changes = [(statement, ids) for statement, ids in changes if ids]
+    if len(changes) == 1:  # is a transaction of its own and locks in id order
+        ((statement, ids),) = changes
+        run(statement, (ids,))
+        return
+    with transaction.atomic():
+        rows(lock, (sorted({id_ for _, ids in changes for id_ in ids}),))
+        for statement, ids in changes:
+            run(statement, (ids,))
 
 
 def log_not_written(result: CallResult, fault: Exception) -> bool:

@@ -1,4 +1,4 @@
-"""Pending actions: cancels, closes and level changes of what a broker holds.
+"""Pending actions: cancels and closes of orders. Level changes are in `level_sync.py`.
 
 An action stays on its row until it is done, so a crash at any point only delays it. A process
 claims the row for as long as the call may take and does not wait for the answer; the answer is
@@ -11,37 +11,24 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.conf import settings
 from django.db import transaction
 
-from brokers.base import Rejected
 from brokers.registry import adapter_for
-from brokers.types import CancelRequest, ModifyRequest, OrderReport
-from common.clocks import machine_time
+from brokers.types import CancelRequest, OrderReport
 from common.failpoints import failpoint
 from common.reason_codes import Code
 from common.sql import IdRow, Query, rows, run
 from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
 from connections.session_lanes import held_lanes_parameters, in_held_lanes_sql
-from execution.dispatch.background_calls import BackgroundCall, CallResult
-from execution.dispatch.call_results import write_results
+from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
+from execution.dispatch.call_results import run_together, write_results
 from execution.dispatch.report_writer import apply_answers
 from execution.exits.orders import ExitRequest, open_exits
 from execution.exits.reservations import recompute_reserved
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL
+from execution.monitoring.level_sync import sync_levels
 from execution.reports.row_locks import free_orders
 from execution.runtime import trading_runtime
-from positions.broker_levels import (
-    ANY_DUE_LEVELS,
-    CLAIM_LEVELS_SQL,
-    GIVE_UP_SQL,
-    GUARD_OURSELVES_SQL,
-    LEVELS_NOT_STARTED,
-    LEVELS_REQUESTED,
-    READ_NEXT,
-)
-from positions.levels import LACKS_LEVEL_SQL
-from positions.row_locks import LOCK_BY_ID, unlocked_positions
 
 # Seconds until the next request: 5, 10, 20, then 30. `pending_action_attempts` is read before this
 # request is counted.
@@ -67,31 +54,6 @@ class CancelRow(NamedTuple):
     client_order_id: str
     broker_order_id: str
     symbol: str
-    type: str
-    account: str
-    exchange_name: str
-    settings: dict[str, Any]
-    sealed_credentials: bytes | None
-    identity: str
-    identity_credentials_digest: str
-    owner_id: int
-    broker_host: str
-    lane: str
-
-
-class LevelChange(NamedTuple):
-    """A position whose levels to change at the broker. sl, tp: the prices it should hold."""
-
-    id: int
-    connection_id: UUID
-    symbol: str
-    broker_position_id: str
-    quantity: Decimal
-    protection_suspended: bool
-    lacked_level: bool
-    client_order_id: str
-    sl: Decimal | None
-    tp: Decimal | None
     type: str
     account: str
     exchange_name: str
@@ -213,43 +175,6 @@ CANCEL_NOT_SENT = _deferred(
 # There was no free slot for the call.
 CANCEL_NOT_STARTED = _deferred("1 + random()")
 
-LEVELS = Query(
-    LevelChange,
-    f"""
-{CLAIM_LEVELS_SQL}
-SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.protection_suspended,
-  {LACKS_LEVEL_SQL} AS lacked_level, e.client_order_id,
-  CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.sl END AS sl,
-  CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.tp END AS tp,
-  {SPEC_COLUMNS}, c.broker_host, c.lane
-FROM p
-{connection_join_sql("p.connection_id")}
-JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
-  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as the index `one_entry` has it
-ORDER BY p.id
-""",
-)
-
-GIVE_UP = f"""
-WITH moved AS (
-  {GIVE_UP_SQL}
-)
-INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
-SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
-  'position ' || id || ': placed again, but the broker still holds none; we monitor the level'
-FROM moved
-"""
-
-TAKE_OVER_LEVELS = f"""
-WITH moved AS (
-  {GUARD_OURSELVES_SQL}
-)
-INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
-SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
-  'position ' || id || ': the broker does not accept the level; we monitor it'
-FROM moved
-"""
-
 
 def process_pending_actions() -> list[int]:
     """Finish the actions that need no broker and start calls for the others.
@@ -257,7 +182,7 @@ def process_pending_actions() -> list[int]:
     Returns ids of exits to enqueue. Does not wait for brokers.
     """
     background_calls = trading_runtime.get_runtime().dispatcher.background_calls
-    send_by = _send_by()
+    send_by = send_deadline()
     with transaction.atomic():
         pending = rows(LOAD, ([row.id for row in rows(LOCK, held_lanes_parameters())],))
         exits = _end_finished(pending)
@@ -276,36 +201,6 @@ def process_pending_actions() -> list[int]:
     return exits
 
 
-def sync_levels() -> None:
-    """Start level changes where a broker's levels differ from ours. Does not wait."""
-    background_calls = trading_runtime.get_runtime().dispatcher.background_calls
-    send_by = _send_by()
-    held = held_lanes_parameters()
-    levels = (
-        rows(LEVELS, {"longest": background_calls.max_seconds(), **held})
-        if rows(ANY_DUE_LEVELS, held)
-        else []
-    )
-    if levels:
-        failpoint("pending_actions.committed")
-    background_calls.start(
-        [
-            BackgroundCall(
-                ("levels", row.id), row, partial(_modify, row, send_by), _write_level_results
-            )
-            for row in levels
-        ]
-    )
-
-
-def _send_by() -> float:
-    """Return the send deadline (machine time) of requests that are claimed next.
-
-    Take it before the claim: a process may be suspended at any point after it.
-    """
-    return machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
-
-
 def _write_cancel_results(done: Sequence[CallResult]) -> None:
     """Store which cancels were requested, then what brokers reported."""
     failpoint("pending_actions.answered")
@@ -319,7 +214,7 @@ def _count_cancels(done: Sequence[CallResult]) -> None:
         result.about.id for result in done if result.had_slot and not result.may_have_been_sent
     ]
     not_started = [result.about.id for result in done if not result.had_slot]
-    _run_together(
+    run_together(
         [
             (CANCEL_REQUESTED, requested),
             (CANCEL_NOT_SENT, unsent),
@@ -327,52 +222,6 @@ def _count_cancels(done: Sequence[CallResult]) -> None:
         ],
         LOCK_ORDERS,
     )
-
-
-def _write_level_results(done: Sequence[CallResult]) -> None:
-    """Store the results of level changes. We guard levels that the broker does not accept."""
-    failpoint("pending_actions.answered")
-    blocked = apply_answers(done)
-    write_results(done, _count_level_changes, unlocked_positions, careful=blocked)
-
-
-def _count_level_changes(done: Sequence[CallResult]) -> None:
-    rejected = [
-        result.about.id
-        for result in done
-        if isinstance(result.answer, Rejected) and result.answer.code == Code.STOPS_INVALID
-    ]
-    answered = [result.about for result in done if not result.failed]
-    placed_again = [row.id for row in answered if row.lacked_level and not row.protection_suspended]
-    removed = [row.id for row in answered if row.protection_suspended]
-    requested = [result.about.id for result in done if result.had_slot]
-    not_started = [result.about.id for result in done if not result.had_slot]
-    _run_together(
-        [
-            (TAKE_OVER_LEVELS, rejected),
-            (GIVE_UP, placed_again),
-            (LEVELS_REQUESTED, requested),
-            (LEVELS_NOT_STARTED, not_started),
-            (READ_NEXT, removed),
-        ],
-        LOCK_BY_ID,
-    )
-
-
-def _run_together(changes: Sequence[tuple[str, list[int]]], lock: str) -> None:
-    """Run statements on rows by id, all or none: they count attempts and are repeated on failure.
-
-    Several statements have their rows locked in id order first.
-    """
-    changes = [(statement, ids) for statement, ids in changes if ids]
-    if len(changes) == 1:  # is a transaction of its own and locks in id order
-        ((statement, ids),) = changes
-        run(statement, (ids,))
-        return
-    with transaction.atomic():
-        rows(lock, (sorted({id_ for _, ids in changes for id_ in ids}),))
-        for statement, ids in changes:
-            run(statement, (ids,))
 
 
 def _end_finished(pending: Sequence[PendingActionRow]) -> list[int]:
@@ -403,17 +252,3 @@ def _cancel(row: CancelRow, send_by: float) -> Coroutine[Any, Any, list[OrderRep
     send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
     request = CancelRequest(row.client_order_id, row.broker_order_id, row.symbol, send_by)
     return adapter_for(row.type).cancel(spec_from_row(row), request)
-
-
-def _modify(row: LevelChange, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
-    send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
-    request = ModifyRequest(
-        row.client_order_id,
-        row.broker_position_id,
-        row.symbol,
-        row.sl,
-        row.tp,
-        row.quantity,
-        send_by,
-    )
-    return adapter_for(row.type).modify(spec_from_row(row), request)

@@ -2,7 +2,7 @@
 
 Only what the broker states counts: a LEVELS report, the levels in the first execution report, or
 what a reconciliation has read. We monitor a level that the broker rejected. A level that it dropped
-is placed again once (`monitoring/pending_actions.py`), and we monitor it from the first moment.
+is placed again once (`monitoring/level_sync.py`), and we monitor it from the first moment.
 """
 
 from collections.abc import Iterable

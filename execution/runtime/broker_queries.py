@@ -18,9 +18,9 @@ from django.conf import settings
 from brokers.call_runner import BrokerCallRunner, Call, HostSkipped
 from brokers.registry import adapter_for
 from brokers.types import BrokerOrder, BrokerPosition, CancelRequest, OrderReport, ReportKind
-from common.clocks import machine_time
 from common.sql import columns, rows
 from connections.selectors import spec_from_row
+from execution.dispatch.background_calls import send_deadline
 from execution.dispatch.report_writer import apply_or_defer
 from execution.ids import all_attempts, base_of
 from execution.runtime import trading_runtime
@@ -257,7 +257,7 @@ def cancel(requests: Sequence[tuple[Any, CancelRequest]]) -> set[tuple[UUID, str
 
 async def _cancel(row: Any, cancel_request: CancelRequest) -> list[OrderReport]:
     runtime = trading_runtime.get_runtime()
-    send_by = machine_time() + float(settings.FILLCAST_SEND_DEADLINE_SECONDS)
+    send_by = send_deadline()
     with runtime.dispatcher.background_calls.tracked(row.lane):
         request = replace(cancel_request, send_by=min(send_by, runtime.lanes.until(row.lane)))
         return await adapter_for(row.type).cancel(spec_from_row(row), request)

@@ -8,7 +8,7 @@ from common.db_functions import ClockTimestamp
 from common.fields import AmountField
 from common.row_security import MY_CONNECTION, tenant_rows
 
-# Levels of which a broker must be notified. The predicate of `execution/monitoring/pending_actions.py LEVELS`, word
+# Levels of which a broker must be notified. The predicate of `positions/broker_levels.py DIFFERS_FROM_BROKER_SQL`, word
 # for word; Django's conditions cannot say it.
 LEVELS_INDEX = """
 CREATE INDEX position_level_sync ON positions_executionposition (id) WHERE (

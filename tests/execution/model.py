@@ -24,7 +24,8 @@ from execution.dispatch.report_writer import apply_with_bisection
 from execution.models import AT_BROKER, TERMINAL
 from execution.monitoring import broker_positions
 from execution.monitoring.level_monitor import scan_levels
-from execution.monitoring.pending_actions import process_pending_actions, sync_levels
+from execution.monitoring.level_sync import sync_levels
+from execution.monitoring.pending_actions import process_pending_actions
 from execution.monitoring.stop_failover import take_over_missed_levels
 from execution.monitoring.unprotected_time import update_unprotected
 from execution.reconciliation.reconcile import reconcile

@@ -30,6 +30,7 @@ from execution.models import Order
 from execution.monitoring import (
     broker_positions,
     level_monitor,
+    level_sync,
     pending_actions,
     stop_failover,
     tick_monitor,
@@ -138,7 +139,7 @@ STATEMENTS: dict[str, tuple[str, Any, set[str]]] = {  # name → (SQL, parameter
     "pending actions": (pending_actions.LOCK, {"lanes": ""}, {"order_pending_action"}),
     "any levels": (broker_levels.ANY_DUE_LEVELS, {"lanes": ""}, {"position_level_sync"}),
     "levels": (
-        pending_actions.LEVELS,
+        level_sync.LEVELS,
         {"longest": 11, "lanes": ""},
         {"position_level_sync"},
     ),
@@ -167,7 +168,7 @@ OF_EXITS: dict[tuple[ModuleType, str], Any] = {
     (orders, "OPEN_OF_SIGNAL"): (1,),
     (pending_actions, "LOCK"): {"lanes": '{""}'},
     (broker_levels, "ANY_DUE_LEVELS"): {"lanes": '{""}'},
-    (pending_actions, "LEVELS"): {"longest": 11, "lanes": '{""}'},
+    (level_sync, "LEVELS"): {"longest": 11, "lanes": '{""}'},
 }
 HAS_TIMES = {"INCOMPLETE_CLOSES", "OF_UNMONITORED_PAIRS"}  # planned below, with times
 OF_ONE_ACCOUNT = {"OURS", "ENTERING"}  # planned below
@@ -262,6 +263,7 @@ def test_each_exit_statement_is_planned_or_selects_by_ids() -> None:
             tick_monitor,
             orders,
             pending_actions,
+            level_sync,
             broker_levels,
             broker_reads,
             protection,
@@ -304,7 +306,7 @@ def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
         "exits of a claim": (claim_sql.EXITS, ([1],)),
         "holdings": (broker_positions.OURS, (piled_up.connection_id,)),
         "beyond": (overfills.WAITS, (one["ids"], one["connection"])),
-        "levels": (pending_actions.LEVELS, {"longest": 11, "lanes": '{""}'}),
+        "levels": (level_sync.LEVELS, {"longest": 11, "lanes": '{""}'}),
         "exits that the broker made": (broker_exits.LOAD, ([1],)),
         "outcome of a signal": (signal_outcomes.COUNT, ([piled_up.signal_id],)),
     }

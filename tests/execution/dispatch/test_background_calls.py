@@ -20,7 +20,7 @@ from connections.session_lanes import held_lanes_parameters
 from execution.dispatch import background_calls as module
 from execution.dispatch.background_calls import BackgroundCall, BackgroundCallRunner, CallResult
 from execution.models import Order
-from execution.monitoring import pending_actions
+from execution.monitoring import level_sync, pending_actions
 from execution.recovery import sweeps
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import cancel_order, execute
@@ -137,7 +137,7 @@ def test_stop_is_moved_by_one_process_at_a_time(
     with due_in(11, "positions_executionposition", "level_sync_due_at"):
         pending_actions.process_pending_actions()
     assert (
-        rows(pending_actions.LEVELS, {"longest": 11, **held_lanes_parameters()}) == []
+        rows(level_sync.LEVELS, {"longest": 11, **held_lanes_parameters()}) == []
     )  # as another process would poll
 
 

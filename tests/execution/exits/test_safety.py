@@ -20,7 +20,8 @@ from execution.exits.safety import (
 from execution.models import AccountSyncState, Order
 from execution.monitoring import broker_positions
 from execution.monitoring.broker_positions import broker_quantity_of
-from execution.monitoring.pending_actions import process_pending_actions, sync_levels
+from execution.monitoring.level_sync import sync_levels
+from execution.monitoring.pending_actions import process_pending_actions
 from execution.recovery.stale_orders import resolve_stuck
 from execution.runtime.trading_runtime import TradingRuntime
 from execution.services import close_position

@@ -11,7 +11,8 @@ from common.reason_codes import Code
 from connections.models import AccountSnapshot, ExecutionConnection
 from execution.base.drift_items import quarantine_report
 from execution.models import DriftItem, Order
-from execution.monitoring.pending_actions import process_pending_actions, sync_levels
+from execution.monitoring.level_sync import sync_levels
+from execution.monitoring.pending_actions import process_pending_actions
 from execution.reconciliation.reconcile import reconcile
 from execution.runtime import trading_runtime
 from execution.services import close_position

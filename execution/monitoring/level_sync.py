@@ -1,0 +1,165 @@
+"""Level changes: the stops and targets that a broker holds are made equal to ours.
+
+A process claims the position for as long as the call may take and does not wait for the answer;
+the answer is stored by `apply_reports`. A change without an answer is sent again with a growing
+pause. Levels that the broker does not accept or keep are monitored by us.
+"""
+
+from collections.abc import Coroutine, Sequence
+from decimal import Decimal
+from functools import partial
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from brokers.base import Rejected
+from brokers.registry import adapter_for
+from brokers.types import ModifyRequest, OrderReport
+from common.failpoints import failpoint
+from common.reason_codes import Code
+from common.sql import Query, rows
+from connections.selectors import SPEC_COLUMNS, connection_join_sql, spec_from_row
+from connections.session_lanes import held_lanes_parameters
+from execution.dispatch.background_calls import BackgroundCall, CallResult, send_deadline
+from execution.dispatch.call_results import run_together, write_results
+from execution.dispatch.report_writer import apply_answers
+from execution.runtime import trading_runtime
+from positions.broker_levels import (
+    ANY_DUE_LEVELS,
+    CLAIM_LEVELS_SQL,
+    GIVE_UP_SQL,
+    GUARD_OURSELVES_SQL,
+    LEVELS_NOT_STARTED,
+    LEVELS_REQUESTED,
+    READ_NEXT,
+)
+from positions.levels import LACKS_LEVEL_SQL
+from positions.row_locks import LOCK_BY_ID, unlocked_positions
+
+
+class LevelChange(NamedTuple):
+    """A position whose levels to change at the broker. sl, tp: the prices it should hold."""
+
+    id: int
+    connection_id: UUID
+    symbol: str
+    broker_position_id: str
+    quantity: Decimal
+    protection_suspended: bool
+    lacked_level: bool
+    client_order_id: str
+    sl: Decimal | None
+    tp: Decimal | None
+    type: str
+    account: str
+    exchange_name: str
+    settings: dict[str, Any]
+    sealed_credentials: bytes | None
+    identity: str
+    identity_credentials_digest: str
+    owner_id: int
+    broker_host: str
+    lane: str
+
+
+LEVELS = Query(
+    LevelChange,
+    f"""
+{CLAIM_LEVELS_SQL}
+SELECT p.id, p.connection_id, p.symbol, p.broker_position_id, p.quantity, p.protection_suspended,
+  {LACKS_LEVEL_SQL} AS lacked_level, e.client_order_id,
+  CASE WHEN p.sl_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.sl END AS sl,
+  CASE WHEN p.tp_guardian = 'BROKER' AND NOT p.protection_suspended THEN p.tp END AS tp,
+  {SPEC_COLUMNS}, c.broker_host, c.lane
+FROM p
+{connection_join_sql("p.connection_id")}
+JOIN execution_order e ON e.connection_id = p.connection_id AND e.signal_id = p.signal_id
+  AND e.leg = 'entry' AND e.leg LIKE 'entry%%'  -- as the index `one_entry` has it
+ORDER BY p.id
+""",
+)
+
+GIVE_UP = f"""
+WITH moved AS (
+  {GIVE_UP_SQL}
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOP_DROPPED.value}',
+  'position ' || id || ': placed again, but the broker still holds none; we monitor the level'
+FROM moved
+"""
+
+TAKE_OVER_LEVELS = f"""
+WITH moved AS (
+  {GUARD_OURSELVES_SQL}
+)
+INSERT INTO execution_executionlog (signal_id, connection_id, code, detail)
+SELECT signal_id, connection_id, '{Code.STOPS_INVALID.value}',
+  'position ' || id || ': the broker does not accept the level; we monitor it'
+FROM moved
+"""
+
+
+def sync_levels() -> None:
+    """Start level changes where a broker's levels differ from ours. Does not wait."""
+    background_calls = trading_runtime.get_runtime().dispatcher.background_calls
+    send_by = send_deadline()
+    held = held_lanes_parameters()
+    levels = (
+        rows(LEVELS, {"longest": background_calls.max_seconds(), **held})
+        if rows(ANY_DUE_LEVELS, held)
+        else []
+    )
+    if levels:
+        failpoint("pending_actions.committed")
+    background_calls.start(
+        [
+            BackgroundCall(
+                ("levels", row.id), row, partial(_modify, row, send_by), _write_level_results
+            )
+            for row in levels
+        ]
+    )
+
+
+def _write_level_results(done: Sequence[CallResult]) -> None:
+    """Store the results of level changes. We guard levels that the broker does not accept."""
+    failpoint("pending_actions.answered")
+    blocked = apply_answers(done)
+    write_results(done, _count_level_changes, unlocked_positions, careful=blocked)
+
+
+def _count_level_changes(done: Sequence[CallResult]) -> None:
+    rejected = [
+        result.about.id
+        for result in done
+        if isinstance(result.answer, Rejected) and result.answer.code == Code.STOPS_INVALID
+    ]
+    answered = [result.about for result in done if not result.failed]
+    placed_again = [row.id for row in answered if row.lacked_level and not row.protection_suspended]
+    removed = [row.id for row in answered if row.protection_suspended]
+    requested = [result.about.id for result in done if result.had_slot]
+    not_started = [result.about.id for result in done if not result.had_slot]
+    run_together(
+        [
+            (TAKE_OVER_LEVELS, rejected),
+            (GIVE_UP, placed_again),
+            (LEVELS_REQUESTED, requested),
+            (LEVELS_NOT_STARTED, not_started),
+            (READ_NEXT, removed),
+        ],
+        LOCK_BY_ID,
+    )
+
+
+def _modify(row: LevelChange, send_by: float) -> Coroutine[Any, Any, list[OrderReport]]:
+    send_by = min(send_by, trading_runtime.get_runtime().lanes.until(row.lane))
+    request = ModifyRequest(
+        row.client_order_id,
+        row.broker_position_id,
+        row.symbol,
+        row.sl,
+        row.tp,
+        row.quantity,
+        send_by,
+    )
+    return adapter_for(row.type).modify(spec_from_row(row), request)
