@@ -7,18 +7,22 @@ broker first reports it, because until then we have nothing to send (docs/adr/00
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, NamedTuple
 
 from brokers.types import CloseCause, OrderReport
-from common.sql import IdRow, Query, array, columns, rows, run
+from common.sql import array, columns, rows, run
 from execution.exits.orders import next_leg
 from execution.ids import all_attempts, base_of
-from execution.reports.inferred_closes import IS_INFERRED_CLOSE
-from positions.joins import entry_position_join_sql, position_join_sql
+from execution.reports.broker_exits_sql import (
+    ENTRIES,
+    GROW,
+    INSERT,
+    KNOWN,
+    LOAD,
+    LOCK_ORDERS,
+    ClosedPosition,
+    EntryRow,
+)
 from positions.row_locks import lock_positions
-
-# Fills of an order may be reported this long after its end; then nothing waits for them any more.
-FILL_AFTER_END_SECONDS = 60
 
 
 @dataclass(slots=True)
@@ -60,7 +64,7 @@ class ExitRow:
 class Closing:
     """A position that a batch closes, with its exits. row: the position before the batch."""
 
-    row: "ClosedPosition"
+    row: ClosedPosition
     exits: list[ExitRow]
     closed: Decimal = Decimal(0)  # by executions of this batch
     # Known executions of its account by id: their highest revision and its quantity.
@@ -79,129 +83,6 @@ class ResolvedReports:
     exits: list[tuple[OrderReport, Closing, ExitRow]] = field(default_factory=list)  # to be written
     are_inferred: bool = False  # the reports are inferred closes
     patient: bool = True  # an exit that exceeds the open quantity waits for fills of its entry
-
-
-class EntryRow(NamedTuple):
-    """An entry, its position if it has one, and whether fills of it may still be reported."""
-
-    client_order_id: str
-    connection_id: str
-    position_id: int | None
-    may_fill: bool
-
-
-class ClosedPosition(NamedTuple):
-    """A position that a report closes. inferred_quantity: what inferred closes have closed of it,
-    which exits reported now may replace. exits: all of its exits' rows, as JSON."""
-
-    id: int
-    connection_id: str
-    quantity: Decimal
-    opened_quantity: Decimal
-    sl: Decimal | None
-    tp: Decimal | None
-    tp_number: int
-    inferred_quantity: Decimal
-    exits: list[dict[str, Any]] | None
-
-
-class KnownFill(NamedTuple):
-    """A fill that is stored already."""
-
-    connection_id: str
-    broker_fill_id: str
-    revision: int
-    quantity: Decimal
-
-
-class InsertedExit(NamedTuple):
-    """An exit's order row that was inserted just now."""
-
-    id: int
-    position_id: int
-    leg: str
-
-
-# Of an entry `e`: whether executions of it may still be reported.
-MAY_FILL = f"""e.quantity > e.filled_quantity
-  AND coalesce(e.done_at > clock_timestamp() - interval '{FILL_AFTER_END_SECONDS} s', true)"""
-
-ENTRIES = Query(
-    EntryRow,
-    f"""
-SELECT e.client_order_id, e.connection_id::text, p.id AS position_id, {MAY_FILL} AS may_fill
-FROM execution_order e
-LEFT JOIN positions_executionposition p ON p.connection_id = e.connection_id
-  AND p.signal_id = e.signal_id
-WHERE e.client_order_id = ANY(%s)
-""",
-)
-
-# Every order of the reports, and the exits that they may add to, before any position is locked.
-LOCK_ORDERS = Query(
-    IdRow,
-    f"""
-SELECT id FROM execution_order WHERE id IN (
-  SELECT id FROM execution_order WHERE client_order_id = ANY(%(ids)s::text[])
-  UNION
-  SELECT x.id FROM execution_order e
-  {entry_position_join_sql("e")}
-  JOIN execution_order x ON x.position_id = p.id
-  WHERE e.client_order_id = ANY(%(ids)s::text[]) AND e.position_id IS NULL
-    AND x.broker_order_id = ANY(%(broker_ids)s::text[]))
-ORDER BY id FOR NO KEY UPDATE
-""",
-)
-
-LOAD = Query(
-    ClosedPosition,
-    f"""
-SELECT p.id, p.connection_id::text, p.quantity, p.opened_quantity, p.sl, p.tp, p.tp_number,
-  coalesce(x.inferred_quantity, 0) AS inferred_quantity, x.exits
-FROM positions_executionposition p LEFT JOIN LATERAL (
-  SELECT jsonb_agg(jsonb_build_object('id', o.id, 'leg', o.leg,
-      'broker_order_id', o.broker_order_id, 'filled', o.filled_quantity::text,
-      'inferred', o.inferred_quantity::text, 'is_inferred_close', {IS_INFERRED_CLOSE})) AS exits,
-    sum(o.filled_quantity) FILTER (WHERE {IS_INFERRED_CLOSE}) AS inferred_quantity
-  FROM execution_order o WHERE o.position_id = p.id) x ON true
-WHERE p.id = ANY(%s)
-""",
-)
-
-KNOWN = Query(
-    KnownFill,
-    """
-SELECT f.connection_id::text, f.broker_fill_id, f.revision, f.quantity
-FROM unnest(%s::uuid[], %s::text[]) AS reported(connection_id, broker_fill_id)
-JOIN execution_fill f USING (connection_id, broker_fill_id)
-""",
-)
-
-# Reserved quantities are recomputed when the reports have been applied.
-INSERT = Query(
-    InsertedExit,
-    f"""
-INSERT INTO execution_order (signal_id, connection_id, position_id, leg, priority, pair, symbol,
-  side, order_type, time_in_force, quantity, expected_price, pip, conversion_rate, status,
-  broker_order_id, submitted_at)
-SELECT p.signal_id, p.connection_id, p.id, w.leg, 1, p.pair, p.symbol,
-  CASE p.side WHEN 'BUY' THEN 'SELL' ELSE 'BUY' END,
-  CASE WHEN w.leg LIKE 'sl%%' THEN 'STOP' WHEN w.leg LIKE 'tp%%' THEN 'LIMIT' ELSE 'MARKET' END,
-  'GTC', w.quantity, w.expected_price, p.pip, p.conversion_rate, 'SUBMITTED', w.broker_order_id,
-  clock_timestamp()
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::numeric[], %s::numeric[])
-  AS w(position_id, leg, broker_order_id, quantity, expected_price)
-{position_join_sql("w.position_id")}
-ORDER BY p.id, w.leg
-RETURNING id, position_id, leg
-""",
-)
-
-# Never below its filled quantity: `position_rebuild.SHRINK` does that once fills are corrected.
-GROW = """
-UPDATE execution_order o SET quantity = greatest(o.quantity + w.growth, o.filled_quantity)
-FROM unnest(%s::bigint[], %s::numeric[]) AS w(id, growth) WHERE o.id = w.id
-"""
 
 
 def awaiting_position(reports: Sequence[OrderReport]) -> list[OrderReport]:

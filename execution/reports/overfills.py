@@ -21,7 +21,8 @@ from common.sql import IdRow, Query, array, rows
 from execution.base.drift_items import DriftRecord, upsert_items
 from execution.ids import all_attempts
 from execution.reports.apply import apply_reports
-from execution.reports.broker_exits import MAY_FILL, lock_in_order
+from execution.reports.broker_exits import lock_in_order
+from execution.reports.broker_exits_sql import MAY_FILL
 from execution.reports.inferred_closes import IS_INFERRED_CLOSE, is_inferred_close
 from positions.joins import position_join_sql
 from positions.row_locks import lock_positions

@@ -38,7 +38,7 @@ from execution.monitoring import (
 )
 from execution.reconciliation import open_positions, reconcile
 from execution.recovery import stale_orders, sweeps
-from execution.reports import broker_exits, overfills
+from execution.reports import broker_exits_sql, overfills
 from execution.submission import claim_sql
 from positions import broker_levels, broker_reads, protection
 from prices import symbol_selection
@@ -307,7 +307,7 @@ def test_entry_of_a_position_is_found_by_its_signal(piled_up: Order) -> None:
         "holdings": (broker_positions.OURS, (piled_up.connection_id,)),
         "beyond": (overfills.WAITS, (one["ids"], one["connection"])),
         "levels": (level_sync.LEVELS, {"longest": 11, "lanes": '{""}'}),
-        "exits that the broker made": (broker_exits.LOAD, ([1],)),
+        "exits that the broker made": (broker_exits_sql.LOAD, ([1],)),
         "outcome of a signal": (signal_outcomes.COUNT, ([piled_up.signal_id],)),
     }
     for name, (sql, parameters) in statements.items():
