@@ -1,8 +1,8 @@
-"""The house around the rooms: settings, processes, commands. Imports anything, imported by none."""
+"""Settings, URLs, middleware and process entry points. May import any app; no app imports it."""
 
 import gc
 
-gc.disable()  # until Django is set up: looking for garbage is a quarter of what imports take
+gc.disable()  # until Django is set up: garbage collection takes a quarter of the import time
 
 from config.celery import app as celery_app  # noqa: E402
 

@@ -1,7 +1,7 @@
-"""`python -m config worker …` and `… beat …`: Celery's own, with all their options.
+"""`python -m config worker …` and `… beat …`: Celery's commands with all their options.
 
-`celery -A config …` does the same, but first imports what its other commands need, an interactive
-shell among it: a sixth of a worker's start.
+`celery -A config …` does the same, but first imports what its other commands need, such as an
+interactive shell. That takes a sixth of a worker's start.
 """
 
 import click

@@ -1,4 +1,4 @@
-"""config is an app so that it can have commands."""
+"""config is an app because it has a migration and must become ready after all other apps."""
 
 import gc
 from typing import Any
@@ -12,22 +12,23 @@ from config.logs import bind_address
 
 
 class ConfigConfig(AppConfig):
-    """The house itself."""
+    """The settings' app, and the last one to become ready."""
 
     name = "config"
     verbose_name = "Fillcast"
 
     def ready(self) -> None:
-        """Have workers and beat tell their supervisor. Config is the last app, so it is told when
-        what other rooms start in a worker has started too.
+        """Make workers and beat report when they are ready.
+
+        Config is the last app, so its receivers run after all that other apps start in a worker.
         """
-        for started in (worker_ready, beat_init):
-            started.connect(report_ready, weak=False)
+        for process_ready in (worker_ready, beat_init):
+            process_ready.connect(report_ready, weak=False)
         bind_extra_request_metadata.connect(bind_address)
-        gc.freeze()  # what was imported stays: the collector need not look at it again
-        gc.enable()  # `config` switched it off
+        gc.freeze()  # imported modules stay: the collector need not scan them
+        gc.enable()  # config/__init__.py disabled it
 
 
 def report_ready(**_: Any) -> None:
-    """Tell whoever supervises this process that it takes work now."""
+    """Report to the supervisor of this process that it accepts work."""
     announce_ready()

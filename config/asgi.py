@@ -1,4 +1,4 @@
-"""The web process's entrance, for uvicorn."""
+"""Entry point of the web process, for uvicorn."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""The Celery application. Redis is a doorbell: the rows are the jobs."""
+"""The Celery application. The rows are the jobs; a message in Redis only starts them sooner."""
 
 import os
 import sys
@@ -8,12 +8,12 @@ from celery import Celery
 from celery.signals import import_modules, setup_logging
 from django_structlog.celery.steps import DjangoStructLogInitStep
 
-import config.redis_transport  # noqa: F401  # redis:// survives garbage
+import config.redis_transport  # noqa: F401  # its redis:// drops messages that cannot be read
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
-# Celery would check the code at each start (and import every web page for it), then ignore what
-# it finds. `manage.py check` does it where it is read.
+# Celery would run Django's checks at each start, import every web page for that and ignore the
+# result. `manage.py check` runs them where an operator reads the result.
 os.environ.setdefault("CELERY_SKIP_CHECKS", "1")
 app = Celery("fillcast")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -23,7 +23,7 @@ app.steps["worker"].add(DjangoStructLogInitStep)
 
 @setup_logging.connect(weak=False)
 def keep_our_logging(**_: Any) -> None:
-    """Log as Django does; that this receiver exists keeps Celery from setting its own up."""
+    """Configure logging as Django does. A connected receiver keeps Celery from using its own."""
     from django.conf import settings
     from django.utils.log import configure_logging
 
@@ -32,24 +32,27 @@ def keep_our_logging(**_: Any) -> None:
 
 @import_modules.connect(weak=False)
 def require_servers(**_: Any) -> None:
-    """Say which servers this process uses, or end it with a sentence if none are set: it would
-    only try to reach names that do not exist, for ever. Workers and beat; web servers call it."""
+    """Print which servers this process uses. Exit with an error if one is not set.
+
+    Without a setting the process would retry a host that does not exist, for ever. Celery calls
+    this in workers and beat; config/asgi.py and config/wsgi.py call it in web servers.
+    """
     from django.conf import settings
 
     from config.which_database import print_servers
 
-    lacking = [
+    missing = [
         name
-        for name, where in (
+        for name, address in (
             ("DATABASE_URL", str(settings.DATABASES["default"].get("HOST") or "")),
             ("REDIS_URL", settings.REDIS_URL),
         )
-        if "is-not-set" in where
+        if "is-not-set" in address
     ]
-    if lacking:
+    if missing:
         sys.exit(
-            f"{' and '.join(lacking)} not set: this process knows no database or no Redis to work"
-            " with. Set them in the environment or in the file that FILLCAST_ENV_FILE names. Those"
-            " of a running `make up` are told by `manage.py worker_settings`."
+            f"{' and '.join(missing)} not set: this process has no database or no Redis to work"
+            " with. Set them in the environment or in the file that FILLCAST_ENV_FILE names. For"
+            " those of a running `make up`, run `manage.py worker_settings`."
         )
     print_servers()

@@ -1,4 +1,4 @@
-"""The console's sign-in page: its own form and template, the portal's steps."""
+"""The console's sign-in page: its own form and template, but the steps of the portal's."""
 
 from typing import Any
 
@@ -13,24 +13,30 @@ from portal.sign_in import SignIn
 
 
 class ConsoleSignIn(SignIn):
-    """Sign in to the console: staff only, with the second factor where there is one."""
+    """Sign in to the console: staff only, with a second factor if one is enrolled."""
 
     form_class = admin.site.login_form or AdminAuthenticationForm
     template_name = "admin/login.html"
-    redirect_authenticated_user = False  # a tenant would be led in a circle
+    redirect_authenticated_user = False  # a tenant would be redirected in a loop
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Answer one request; the response is never cached."""
         response = LoginView.dispatch(self, request, *args, **kwargs)
         response["Cache-Control"] = "private, no-store"
         return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """What unfold's page needs."""
-        shell = admin.site.each_context(self.request)
+        """Return what unfold's template needs besides the form."""
         path = self.request.get_full_path()
-        said = {"title": "Sign in", "subtitle": None, "app_path": path}
-        told = super().get_context_data(**kwargs)
-        return {**shell, **told, **said, REDIRECT_FIELD_NAME: self.get_success_url()}
+        return {
+            **admin.site.each_context(self.request),
+            **super().get_context_data(**kwargs),
+            "title": "Sign in",
+            "subtitle": None,
+            "app_path": path,
+            REDIRECT_FIELD_NAME: self.get_success_url(),
+        }
 
     def get_default_redirect_url(self) -> str:
+        """Return the console's first page."""
         return reverse("admin:index")

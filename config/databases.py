@@ -1,4 +1,4 @@
-"""How this process talks to PostgreSQL: login, role, time-outs, pool."""
+"""How this process connects to PostgreSQL: login, role, time-outs, pool."""
 
 import re
 import sys
@@ -10,20 +10,20 @@ import environ
 
 from config.env import Settings
 
-# As parts of the lease in thousandths. A stopped process keeps its row locks until the server ends
-# its transaction, which has to happen before others take its work over.
+# In thousandths of the lease. A stopped process keeps its row locks until the server ends its
+# transaction, and that has to happen before another worker takes over its work.
 IDLE_IN_TRANSACTION, STATEMENT, LOCK = 400, 600, 200
-OWNER_TIMEOUTS = {  # migrations build indexes and may wait for themselves, but never hold others up
+OWNER_TIMEOUTS = {  # a migration may build an index for long, but must not block other processes
     "lock_timeout": 10_000,
     "statement_timeout": 0,
     "idle_in_transaction_session_timeout": 60_000,
 }
-# A host name that tells what is wrong, in the driver's own error message.
+# A host name that states the problem in the driver's own error message.
 UNSET = "postgresql://DATABASE_URL-is-not-set.invalid/fillcast"
 
 
 def timeouts(role: str, lease_seconds: int) -> dict[str, int]:
-    """Return the session's time-outs in ms; for web and trade all lie below the lease."""
+    """Return the session's time-outs in ms. Those of web and trade are shorter than the lease."""
     if role == "owner":
         return OWNER_TIMEOUTS
     return {
@@ -34,10 +34,10 @@ def timeouts(role: str, lease_seconds: int) -> dict[str, int]:
 
 
 def startup_options(settings: Settings) -> str:
-    """Return what is told to PostgreSQL when a connection is opened."""
+    """Return the startup options that set a new PostgreSQL session's parameters."""
     role = settings.db_role
     values: dict[str, int | str] = dict(timeouts(role, settings.lease_seconds))
-    values["jit"] = "off"  # costs more than it gives in every query that we have
+    values["jit"] = "off"  # it costs more than it saves in each of our queries
     values["fillcast.program"] = program(sys.argv, role)  # for the audit trail
     if role != "owner" and login(settings)[0] == "DATABASE_URL":
         values["role"] = f"fillcast_{role}"
@@ -45,20 +45,22 @@ def startup_options(settings: Settings) -> str:
 
 
 def program(argv: Sequence[str], role: str) -> str:
-    """Return what the audit trail says of a change that no request stands behind: command:NAME,
-    task:NAME for a worker or beat, otherwise process:NAME."""
+    """Return the audit trail's actor for a change without a request.
+
+    command:NAME for `manage.py NAME`, task:NAME for a worker or beat, otherwise process:NAME.
+    """
     name = Path(argv[0]).name if argv and argv[0] else "python"
     if name == "manage.py":
         kind, name = "command", argv[1] if len(argv) > 1 else "help"
     elif role == "trade":
-        kind, name = "task", next((word for word in argv[1:] if word in ("beat", "worker")), name)
+        kind, name = "task", next((part for part in argv[1:] if part in ("beat", "worker")), name)
     else:
         kind = "process"
     return f"{kind}:{re.sub(r'[^A-Za-z0-9._-]', '_', name)[:60]}"
 
 
 def login(settings: Settings) -> tuple[str, str]:
-    """Return the variable whose URL this process uses (its role's own if there is one) and it."""
+    """Return the name and value of the URL setting of this process: its role's own if it is set."""
     if settings.db_role == "web" and settings.web_database_url:
         return "FILLCAST_WEB_DATABASE_URL", settings.web_database_url
     if settings.db_role == "trade" and settings.trade_database_url:
@@ -67,7 +69,7 @@ def login(settings: Settings) -> tuple[str, str]:
 
 
 def database(settings: Settings) -> dict[str, Any]:
-    """Return the entry of DATABASES for this process's role."""
+    """Return the DATABASES entry for the role of this process."""
     parsed: dict[str, Any] = dict(environ.Env.db_url_config(login(settings)[1] or UNSET))
     options: dict[str, Any] = {
         **parsed.get("OPTIONS", {}),
@@ -75,7 +77,7 @@ def database(settings: Settings) -> dict[str, Any]:
         "connect_timeout": 5,
         "application_name": f"fillcast-{settings.db_role}",
     }
-    if settings.db_role == "web":  # requests come on many threads, each would keep its own
+    if settings.db_role == "web":  # requests run on many threads; each would keep a connection
         options["pool"] = {"min_size": 1, "max_size": 16, "timeout": 5}
     return {
         **parsed,

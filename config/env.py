@@ -271,7 +271,7 @@ class Settings:
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> Self:
-        """Return valid settings. Raises InvalidEnvironmentError that lists every fault."""
+        """Return valid settings. Raises InvalidEnvironmentError, which lists every fault."""
         values: dict[str, Any] = {}
         faults: list[str] = []
         in_production = environ.get("FILLCAST_ENV", "").strip() == "production"
@@ -292,7 +292,7 @@ class Settings:
         return settings
 
     def _conflicts(self) -> Iterator[str]:
-        """Yield what is wrong between settings that are well-formed each."""
+        """Yield a sentence for each contradiction between settings that are well-formed."""
         within, call = self.send_deadline_seconds, self.call_timeout_seconds
         if within >= self.lease_seconds:
             yield (

@@ -1,4 +1,4 @@
-"""How the text of a setting is read: strictly, and with words for what it should have been."""
+"""Strict parsers for the texts of settings. Each names what it expects, for error messages."""
 
 import base64
 import ipaddress
@@ -17,7 +17,7 @@ IPNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """Reads one text; for `Annotated`. `read` raises ValueError for what is not `expected`."""
+    """Parses one text; for use in `Annotated`. `read` raises ValueError if it is not `expected`."""
 
     expected: str
     read: Callable[[str], Any]
@@ -61,7 +61,7 @@ def number(lowest: str, highest: str) -> Reader:
 
 
 def choice(*names: str) -> Reader:
-    """Read one of a few words."""
+    """Read one of `names`."""
 
     def read(value: str) -> str:
         if value not in names:
@@ -72,10 +72,10 @@ def choice(*names: str) -> Reader:
 
 
 def comma_list(part: Reader) -> Reader:
-    """Read a tuple of parts between commas."""
+    """Read comma-separated values as a tuple; empty ones are left out."""
 
     def read(value: str) -> tuple[Any, ...]:
-        return tuple(part.read(one.strip()) for one in value.split(",") if one.strip())
+        return tuple(part.read(item.strip()) for item in value.split(",") if item.strip())
 
     return Reader(f"a list with commas, each {part.expected}", read)
 

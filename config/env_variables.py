@@ -9,7 +9,7 @@ UNPREFIXED = ("database_url", "redis_url")
 
 
 class InvalidEnvironmentError(Exception):
-    """Settings are missing or malformed; the text has one sentence for each."""
+    """Settings are missing or malformed; the message has one sentence for each."""
 
     def __init__(self, faults: list[str]) -> None:
         self.faults = faults
@@ -17,7 +17,11 @@ class InvalidEnvironmentError(Exception):
 
 
 def setting(default: Any, sentence: str, *, required: bool = False, secret: bool = False) -> Any:
-    """Declare a field. required: in production. secret: its value is never displayed."""
+    """Declare a field of Settings.
+
+    sentence: what the setting does, for the docs. required: in production. secret: its value is
+    never displayed.
+    """
     marks = {"sentence": sentence, "required": required, "secret": secret}
     return field(default=default, repr=not secret, metadata=marks)
 
@@ -25,8 +29,8 @@ def setting(default: Any, sentence: str, *, required: bool = False, secret: bool
 class Variable:
     """One environment variable.
 
-    name: in the environment. sentence: what it does. required: in production. secret: its value is
-    never displayed. default: as it would be written in the environment.
+    name: in the environment. sentence: what the setting does. required: in production. secret: its
+    value is never displayed. default: as it would be written in the environment.
     """
 
     def __init__(self, field: Field[Any]) -> None:
@@ -39,18 +43,18 @@ class Variable:
         self.default = _as_text(field.default)
 
     def describe_missing(self) -> str:
-        """Return the sentence for a variable that production needs and that is empty."""
-        wanted = self.reader.expected.removesuffix(", or nothing")
-        return f"{self.name} is not set; production needs {wanted}. {self.sentence}"
+        """Return the error for an empty variable that production needs."""
+        expected = self.reader.expected.removesuffix(", or nothing")
+        return f"{self.name} is not set; production needs {expected}. {self.sentence}"
 
     def describe_malformed(self, text: str) -> str:
-        """Return the sentence for a text that is not what the setting expects."""
-        shown = f"a text of {len(text)} characters (not shown)" if self.secret else repr(text)
-        return f"{self.name} is {shown}; expected {self.reader.expected}."
+        """Return the error for a text that the setting does not accept."""
+        display = f"a text of {len(text)} characters (not shown)" if self.secret else repr(text)
+        return f"{self.name} is {display}; expected {self.reader.expected}."
 
 
 def _reader(annotation: Any) -> Reader:
-    """Return what reads a value of this type."""
+    """Return the parser for a field's type."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         reader: Reader = arguments[1]

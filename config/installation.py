@@ -1,4 +1,4 @@
-"""Where this installation is, and the settings that its `.env` adds."""
+"""Folders of this installation and the settings that its `.env` adds."""
 
 import os
 from collections.abc import Mapping
@@ -10,15 +10,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def read_env_file() -> None:
-    """Add what `.env` says to the environment; what is there already stays."""
+    """Add the variables of `.env` to the environment; those that are set there have priority."""
     environ.Env.read_env(ROOT / os.environ.get("FILLCAST_ENV_FILE", ".env"))
 
 
 def is_production(given: Mapping[str, str]) -> bool:
-    """Tell whether nothing may be made up."""
+    """Return whether `given` is a production environment, where no setting is generated."""
     return given.get("FILLCAST_ENV", "").strip() == "production"
 
 
 def var_folder(given: Mapping[str, str]) -> Path:
-    """Return the folder that FILLCAST_VAR names."""
+    """Return the folder that FILLCAST_VAR names, by default `var`."""
     return ROOT / (given.get("FILLCAST_VAR", "").strip() or "var")

@@ -1,4 +1,4 @@
-"""Logs: structured, with ids that follow a request into its jobs, and without secrets."""
+"""Structured logs: the ids of a request also mark its tasks, and secrets are redacted."""
 
 import re
 import sys
@@ -10,7 +10,7 @@ from django.http import HttpRequest
 
 from api.alert_paths import hide_tokens
 
-# Here from the start: an alert may be the first request of a process, before any URL was looked up.
+# Registered at import: a process's first request may be an alert whose URL contains a token.
 _redactors: list[Callable[[str], str]] = [hide_tokens]
 HIDDEN = "[hidden]"
 _SECRET_NAME = re.compile(
@@ -24,13 +24,13 @@ _ASSIGNED = re.compile(
 
 
 def add_redactor(redactor: Callable[[str], str]) -> None:
-    """Let `redactor` see every text before it is logged and return what may be shown of it."""
+    """Pass every text through `redactor` before it is logged; it returns the redacted text."""
     if redactor not in _redactors:
         _redactors.append(redactor)
 
 
 def redact_text(text: str) -> str:
-    """Return `text` without logins in URLs, assigned secrets and what redactors know of."""
+    """Return `text` without logins in URLs, assigned secrets, and what a redactor removes."""
     text = _ASSIGNED.sub(rf"\1{HIDDEN}", _URL_LOGIN.sub(HIDDEN, text))
     for redactor in _redactors:
         text = redactor(text)
@@ -50,7 +50,7 @@ def _redact_value(name: str, value: Any) -> Any:
 
 
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Hide secrets in a log entry: by the names of its values and by how texts look."""
+    """Redact secrets in a log entry, found by the names of its values and by patterns in texts."""
     return {name: _redact_value(name, value) for name, value in event.items()}
 
 
@@ -68,13 +68,12 @@ def _shared() -> list[Any]:
 
 
 def bind_address(request: HttpRequest, **_: Any) -> None:
-    """Have every line of a request name its caller's address, as config/middleware/proxies.py
-    found it."""
+    """Add the client's address to every log line of a request (config/middleware/proxies.py)."""
     structlog.contextvars.bind_contextvars(ip=request.META.get("REMOTE_ADDR") or None)
 
 
 def configure_structlog() -> None:
-    """Send structlog's loggers through the standard library, so that there is one way out."""
+    """Route structlog's loggers through the standard library, so that all share one handler."""
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -88,19 +87,19 @@ def configure_structlog() -> None:
 
 
 def _renderers(log_format: str) -> list[Any]:
-    """Redaction is the last step before rendering: nothing is added to the entry after it."""
-    last: Any = (
+    """Return the last processors. Redaction is just before rendering, so that it sees all."""
+    renderer: Any = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
-    return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, last]
+    return [structlog.stdlib.ProcessorFormatter.remove_processors_meta, redact, renderer]
 
 
 def logging_config(log_format: str, level: str) -> dict[str, Any]:
     """Return Django's LOGGING: one format, to standard error.
 
-    Standard output belongs to what a command was asked for; its last line may be read by a machine.
+    Standard output is for the result of a command, which a program may read.
     """
     return {
         "version": 1,
@@ -124,9 +123,9 @@ def logging_config(log_format: str, level: str) -> dict[str, Any]:
             "django": {"handlers": [], "propagate": True, "level": level},
             "django.server": {"handlers": [], "propagate": True, "level": level},
             "uvicorn": {"handlers": [], "propagate": True, "level": level},
-            # one line a request is django_structlog's, with its ids
+            # django_structlog already logs one line per request, with its ids
             "uvicorn.access": {"handlers": [], "propagate": False, "level": "WARNING"},
-            "httpx": {"level": "WARNING"},  # of installed adapters: whole URLs at INFO
+            "httpx": {"level": "WARNING"},  # used by installed adapters; logs whole URLs at INFO
             "httpcore": {"level": "WARNING"},
             "psycopg.pool": {"level": "ERROR"},
         },

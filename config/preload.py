@@ -1,6 +1,6 @@
-"""What the first requests would otherwise import inside their transactions.
+"""Import at start what the first requests would otherwise import inside their transactions.
 
-The database ends a transaction that idles, and on a busy machine an import takes seconds.
+The database ends an idle transaction, and on a busy machine an import takes seconds.
 """
 
 import importlib
@@ -11,7 +11,7 @@ SLOW = ("apprise", "django.contrib.admin.sites", "rest_framework.schemas")
 
 
 def preload() -> None:
-    """Import all views, and libraries that are imported where they are needed. For web servers."""
-    get_resolver()._populate()  # all addresses, and so all views
+    """Import all views and the libraries that are otherwise imported late. For web servers."""
+    get_resolver()._populate()  # imports all views
     for name in SLOW:
         importlib.import_module(name)

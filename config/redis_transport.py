@@ -1,7 +1,7 @@
-"""Redis as Celery's queue, in which what is no message at all ends nobody's worker.
+"""Celery's Redis transport, in which an unreadable message does not end the worker.
 
-Kombu lets the error of reading it end the worker; whoever can write to Redis could keep all of
-them from working. Rows are the jobs: nothing is lost by dropping what cannot be read.
+Kombu ends the worker on such an error, so a client with write access to Redis could stop every
+worker. The rows are the jobs: dropping an unreadable message loses nothing.
 """
 
 from typing import Any
@@ -13,18 +13,18 @@ log = structlog.get_logger(__name__)
 
 
 class Channel(redis.Channel):
-    """A channel that goes on after garbage."""
+    """A channel that drops an unreadable message and continues."""
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[misc]  # kombu's stubs lack it
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            log.warning("what is no message was dropped", error=repr(error)[:200])
+            log.warning("dropped an unreadable message", error=repr(error)[:200])
             return True
 
 
 class Transport(redis.Transport):
-    """What `redis://` and `rediss://` stand for in this program."""
+    """The transport for `redis://` and `rediss://` URLs."""
 
     Channel = Channel
 

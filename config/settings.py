@@ -1,4 +1,4 @@
-"""Django's settings. What may differ between installations comes from config/env.py."""
+"""Django's settings. config/env.py reads those that may differ between installations."""
 
 import os
 import secrets
@@ -17,7 +17,7 @@ BASE_DIR = ROOT
 read_env_file()
 env = Settings.read(os.environ)
 
-# --- Fillcast's own, under their own names
+# --- Fillcast's own settings
 FILLCAST_ENV = env.env
 FILLCAST_VAR = BASE_DIR / env.var
 FILLCAST_PORT = env.port
@@ -111,7 +111,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # first: the others go by the address that it finds
+    # first: the others use the client address that it sets
     "config.middleware.proxies.ProxyMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.security_headers.SecurityHeadersMiddleware",
@@ -121,11 +121,11 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
-    "config.middleware.second_factor.SecondFactorMiddleware",  # who did not show theirs is nobody
-    "portal.sign_in.PasswordHashingMiddleware",  # hashing must not keep a transaction waiting
-    # in front of the transaction that it repeats
+    "config.middleware.second_factor.SecondFactorMiddleware",
+    "portal.sign_in.PasswordHashingMiddleware",  # slow, so outside the transaction
+    # before TenantMiddleware, whose transaction it retries
     "config.middleware.request_retry.RetryMiddleware",
-    "users.middleware.TenantMiddleware",  # behind it: who asks is known
+    "users.middleware.TenantMiddleware",  # after authentication: it needs the user
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
@@ -148,7 +148,7 @@ TEMPLATES: list[dict[str, Any]] = [
     }
 ]
 
-# --- data
+# --- Data
 DATABASES = {"default": database(env)}
 REDIS_URL = env.redis_url or "redis://REDIS_URL-is-not-set.invalid"
 CACHES = {
@@ -159,20 +159,20 @@ CACHES = {
         "OPTIONS": {"socket_timeout": 1, "socket_connect_timeout": 1},
     }
 }
-SESSION_ENGINE = "django.contrib.sessions.backends.db"  # nobody is logged out by a lost Redis
+SESSION_ENGINE = "django.contrib.sessions.backends.db"  # losing Redis signs no user out
 
-# --- time and language
+# --- Time and language
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = True
 LANGUAGE_CODE = "en-us"
 FORMAT_MODULE_PATH = "config.formats"
 
-# --- static files: served by the web process itself
+# --- Static files: the web process serves them
 STATIC_URL = "static/"
 STATIC_ROOT = FILLCAST_VAR / "static"
-WHITENOISE_USE_FINDERS = not env.production  # no collectstatic step in development,
-WHITENOISE_AUTOREFRESH = not env.production  # where a file is found when it is asked for
+WHITENOISE_USE_FINDERS = not env.production  # development has no collectstatic step:
+WHITENOISE_AUTOREFRESH = not env.production  # each file is found when it is requested
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -182,7 +182,7 @@ STORAGES = {
     },
 }
 
-# --- people
+# --- Users
 AUTHENTICATION_BACKENDS = ["users.sign_in.PasswordBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -197,20 +197,24 @@ LOGIN_URL = "/login/"
 LOGIN_REDIRECT_URL = "/"
 LOGOUT_REDIRECT_URL = "/login/"
 
-# --- safety of the web
+# --- Web security
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # kept from named proxies only
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")  # kept only from trusted proxies
 if env.production:  # TLS ends at the proxy; see deploy/
     SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = True
-    SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside
+    SECURE_REDIRECT_EXEMPT = [
+        r"^healthz$",
+        r"^readyz$",
+        r"^metrics$",
+    ]  # probed locally, without TLS
     SECURE_HSTS_SECONDS = 31_536_000
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_000_000
 
-# --- the API
+# --- API
 REST_FRAMEWORK: dict[str, Any] = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "api.authentication.ApiKeyAuthentication",
@@ -251,22 +255,23 @@ SPECTACULAR_SETTINGS: dict[str, Any] = {
     "REDOC_DIST": "SIDECAR",
 }
 
-# --- jobs: Redis is a doorbell, the row is the job
+# --- Celery: the row is the job, its message only starts it sooner
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = False
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "maintenance"  # trading tasks are routed by name
-CELERY_TASK_ROUTES = {"execution.execute_signal": {"queue": "execution"}}  # exits: by the sender
-CELERY_DB_REUSE_MAX = 10_000  # else the connection is closed around every task
+# the sender names the queue of exits
+CELERY_TASK_ROUTES = {"execution.execute_signal": {"queue": "execution"}}
+CELERY_DB_REUSE_MAX = 10_000  # otherwise each task opens a new connection
 CELERY_WORKER_PREFETCH_MULTIPLIER = 4
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = False
 CELERY_WORKER_SEND_TASK_EVENTS = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for Redis as long as it takes
-CELERY_BROKER_TRANSPORT_OPTIONS = {  # whoever rings does not wait for a Redis that is away
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for Redis without limit
+CELERY_BROKER_TRANSPORT_OPTIONS = {  # enqueueing fails fast while Redis is unreachable
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "max_retries": 1,
@@ -278,17 +283,17 @@ CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 1  # so that a schedule of one second works
-CELERY_BEAT_SYNC_EVERY = 1  # last runs are written as they happen: people look at them
+CELERY_BEAT_SYNC_EVERY = 1  # the console shows the last runs
 
-# --- logs and mail
+# --- Logs and e-mail
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
-DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # config/logs.py: the address is known already
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # config/logs.py binds the address
 LOGGING = logging_config(env.log_format, env.log_level)
 configure_structlog()
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.email_from
 vars().update(environ.Env.email_url_config(env.email_url))
 EMAIL_TIMEOUT = 10
 
-# --- the operators' admin
+# --- Console
 UNFOLD = unfold_settings.UNFOLD
 SILENCED_SYSTEM_CHECKS: list[str] = []

@@ -1,4 +1,4 @@
-"""The whole audit trail, once a day."""
+"""The daily check of the whole audit trail."""
 
 import structlog
 from celery import shared_task
@@ -14,11 +14,11 @@ log = structlog.get_logger(__name__)
 def verify_trail() -> None:
     """Check every line of the audit trail, its checkpoints and its triggers.
 
-    Raises the alarm if something is wrong, and ends it if nothing is.
+    Raises the alarm if something is wrong, and clears it if nothing is.
     """
-    found = verify([one.table for one in TRACKED])
-    if not found.wrong:
+    result = verify([tracked.table for tracked in TRACKED])
+    if not result.wrong:
         clear_alarm()
         return
-    log.error("audit_trail_broken", findings=found.wrong[:5], lines=found.lines)
-    raise_alarm(found.wrong)
+    log.error("audit_trail_broken", findings=result.wrong[:5], lines=result.lines)
+    raise_alarm(result.wrong)

@@ -1,4 +1,4 @@
-"""All addresses. Each room brings its own; they meet here."""
+"""All URLs: each app defines its own, and this module joins them."""
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
@@ -9,7 +9,7 @@ from config.console_sign_in import ConsoleSignIn
 
 handler403 = "console.pages.forbidden.forbidden"
 handler500 = "config.middleware.request_retry.server_error"
-admin.autodiscover()  # here, so that only processes with addresses import the pages
+admin.autodiscover()  # here, so that only processes that serve URLs import the pages
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

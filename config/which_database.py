@@ -1,4 +1,4 @@
-"""Which database and Redis a process works on, in a sentence each: none uses others silently."""
+"""Print which database and Redis a process uses, so that it never uses the wrong ones unnoticed."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, urlsplit
 from config.databases import login
 from config.env import Settings
 
-PRINTED = "_FILLCAST_DATABASE_SHOWN"  # a process that starts others has said it for them
+PRINTED = "_FILLCAST_DATABASE_SHOWN"  # set for children of a process that has printed them
 _has_printed = False  # in this process, or before it was forked
 
 UNREADABLE = "at an address that cannot be read; write / ? # @ in a password as %2F %3F %23 %40"
@@ -25,9 +25,9 @@ def embedded_sentence(folder: Path, state: str) -> str:
 def database_sentence(url: str, setting: str = "DATABASE_URL") -> str:
     """Return the sentence for the database that a setting names, without its password."""
     parts = urlsplit(url)
-    if (where := _host(parts, 5432)) is None:
+    if (host := _host(parts, 5432)) is None:
         return f"Database: {UNREADABLE} ({setting})."
-    return f"Database: {parts.path.lstrip('/') or 'the default one'} at {where} ({setting})."
+    return f"Database: {parts.path.lstrip('/') or 'the default one'} at {host} ({setting})."
 
 
 def process_database(settings: Settings) -> str:
@@ -39,13 +39,13 @@ def process_database(settings: Settings) -> str:
 def redis_sentence(url: str) -> str:
     """Return the sentence for the Redis that REDIS_URL names, without its password."""
     parts = urlsplit(url)
-    if (where := _host(parts, 6379)) is None:
-        return f"Redis: {UNREADABLE} ({'REDIS_URL'})."
-    return f"Redis: database {parts.path.strip('/') or '0'} at {where} ({'REDIS_URL'})."
+    if (host := _host(parts, 6379)) is None:
+        return f"Redis: {UNREADABLE} (REDIS_URL)."
+    return f"Redis: database {parts.path.strip('/') or '0'} at {host} (REDIS_URL)."
 
 
 def print_once(*sentences: str, environ: Mapping[str, str] = os.environ) -> None:
-    """Say them on standard error, once for a process and those that it starts."""
+    """Print sentences to standard error, once for a process and the processes that it starts."""
     global _has_printed
     if not _has_printed and not environ.get(PRINTED):
         print(*sentences, sep="\n", file=sys.stderr, flush=True)
@@ -53,15 +53,17 @@ def print_once(*sentences: str, environ: Mapping[str, str] = os.environ) -> None
 
 
 def print_servers(environ: Mapping[str, str] = os.environ) -> None:
-    """Say what a worker, beat or web process that was started by hand works on."""
+    """Print which database and Redis a worker, beat or web process uses."""
     settings = Settings.read(environ)
     redis = redis_sentence(settings.redis_url or "")
     print_once(process_database(settings), redis, environ=environ)
 
 
 def _host(parts: SplitResult, port: int) -> str | None:
-    """Where servers listen; port: the usual one. Several hosts may be named, each with its port.
-    None: a password may have a / ? or # that is not written as %2F, %3F, %23."""
+    """Return host and port of one or more servers; port: the default one.
+
+    None if the URL cannot be read, for instance if a password contains an unescaped / ? or #.
+    """
     hosts = parts.netloc.rpartition("@")[2]
     if "@" in parts.path + parts.query + parts.fragment or not _HOSTS.fullmatch(hosts):
         return None

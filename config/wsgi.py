@@ -1,4 +1,4 @@
-"""An entrance for WSGI servers. Live pages (SSE) need the ASGI one."""
+"""Entry point for WSGI servers. Live pages (SSE) need config/asgi.py."""
 
 import os
 

@@ -1,1 +1,1 @@
-"""How dates are written: the day before the month by name, times to the second, UTC."""
+"""Date formats: day, name of the month, year; times in UTC, to the second."""

@@ -1,4 +1,4 @@
-"""Who is calling, if proxies of ours stand before us: they are named, nobody else is believed."""
+"""The client's address behind proxies: only headers of proxies that the settings name are used."""
 
 from collections.abc import Callable, Iterable
 from ipaddress import ip_address
@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 
 from config.env_types import IPNetwork
 
-# What proxies and clients write about where a request came from. None of it reaches the rest of us.
+# Headers in which proxies and clients state where a request came from. All are removed here.
 FORWARDED_HEADERS = (
     "HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP", "HTTP_X_CLIENT_IP",
     "HTTP_CLIENT_IP", "HTTP_TRUE_CLIENT_IP", "HTTP_CF_CONNECTING_IP", "HTTP_X_CLUSTER_CLIENT_IP",
@@ -17,7 +17,7 @@ FORWARDED_HEADERS = (
 
 
 def is_in(address: str, networks: Iterable[IPNetwork]) -> bool:
-    """Whether an address is written well and lies in one of the networks."""
+    """Return whether an address is valid and in one of the networks."""
     try:
         plain = ip_address(address)
     except ValueError:
@@ -27,11 +27,11 @@ def is_in(address: str, networks: Iterable[IPNetwork]) -> bool:
 
 
 def caller_of(peer: str, forwarded: str, trusted: Iterable[IPNetwork]) -> str:
-    """Return the address that a request came from, as far as it is known for sure.
+    """Return the address that a request came from, as far as it can be trusted.
 
-    peer: who opened the connection. forwarded: X-Forwarded-For, to which each proxy appends whom it
-    heard; read from its end, the first that is not one of ours is the caller. What stands before
-    that was written by somebody whom we do not know.
+    peer: the address that opened the connection. forwarded: X-Forwarded-For, to which each proxy
+    appends the address of its client. Read from its end, the first address that is not a trusted
+    proxy is the caller. An unknown client may have written everything before it.
     """
     networks = tuple(trusted)
     caller = peer
@@ -46,7 +46,7 @@ def caller_of(peer: str, forwarded: str, trusted: Iterable[IPNetwork]) -> str:
 
 
 class ProxyMiddleware:
-    """Sets REMOTE_ADDR to the caller's address and takes away what nobody of ours has said."""
+    """Sets REMOTE_ADDR to the caller's address and removes headers of untrusted senders."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -55,8 +55,8 @@ class ProxyMiddleware:
         """Answer one request."""
         trusted, peer = settings.FILLCAST_TRUSTED_PROXIES, request.META.get("REMOTE_ADDR", "")
         forwarded = request.META.get("HTTP_X_FORWARDED_FOR", "")
-        for claim in FORWARDED_HEADERS:
-            request.META.pop(claim, None)
+        for header in FORWARDED_HEADERS:
+            request.META.pop(header, None)
         if is_in(peer, trusted):
             request.META["REMOTE_ADDR"] = caller_of(peer, forwarded, trusted)
         else:

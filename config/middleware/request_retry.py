@@ -1,9 +1,9 @@
-"""A request that the database could not serve at this moment: tried once more, then 503.
+"""Retry a request once if the database could not serve it at that moment, then answer 503.
 
-Nothing of the first try stands: the transaction around it was rolled back, and what was to be done
-after its commit was not done. So the same request is simply answered again, by views that know
-nothing of it. Not repeated are the sign-in pages, which commit in steps, bodies that were not read
-whole, and a transaction whose commit got no answer.
+The first attempt leaves nothing behind: its transaction was rolled back and its on-commit actions
+did not run. So the same views answer the same request again, unaware of the first attempt. Not
+retried are the sign-in pages, which commit in steps, requests whose body was not read completely,
+and a transaction whose commit got no answer.
 """
 
 import logging
@@ -33,52 +33,56 @@ from users.middleware import IN_STEPS
 log = logging.getLogger(__name__)
 RETRY_AFTER_SECONDS = 5
 MACHINE_PATHS = ("/api/", "/hooks/")
-Answer = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 class RetryMiddleware:
-    """Stands in front of the request's transaction, and behind what gives a request its id."""
+    """Retries a failed request once.
+
+    Must come before the middleware that opens the transaction and after the one that sets the
+    request's id.
+    """
 
     sync_capable, async_capable = True, False
 
-    def __init__(self, get_response: Answer) -> None:
+    def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
         self._session = SessionMiddleware(get_response)
         self._user = AuthenticationMiddleware(get_response)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer one request."""
-        is_whole = _read_body(request)
+        is_complete = _read_body(request)
         before = dict(vars(request))
         response = self.get_response(request)
         trouble = pop_database_error(request)
         if trouble is None:
             return response
         self._restore(request, before)
-        if is_whole and trouble.is_known and not request.path_info.startswith(IN_STEPS):
-            log.warning("request is tried again: %s", trouble.error)
-            self._user.process_request(request)  # read again: the first try may have changed it
+        if is_complete and trouble.is_known and not request.path_info.startswith(IN_STEPS):
+            log.warning("request is retried: %s", trouble.error)
+            self._user.process_request(request)  # read again: the first attempt may have changed it
             response = self.get_response(request)
-            again = pop_database_error(request)
-            if again is None:
+            second_trouble = pop_database_error(request)
+            if second_trouble is None:
                 return response
-            trouble = again
+            trouble = second_trouble
             self._restore(request, before)
         log.error("the database could not serve a request", exc_info=trouble.error)
         return unavailable(request, trouble)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Take what a page raised; the API's views have a handler of their own."""
+        """Record a passing database error that a page raised. The API has a handler of its own."""
         if not is_passing(error):
             return None
         record_database_error(request, error)
-        return HttpResponse(status=503)  # nobody sees it: it rolls the transaction back
+        return HttpResponse(status=503)  # rolls the transaction back; it never reaches the client
 
     def _restore(self, request: Any, before: Mapping[str, Any]) -> None:
-        """Make the request what it was before an answer that is thrown away: none of what views,
-        forms and the API set on it stays, and its session is read again from the database.
+        """Restore the request's attributes from before the discarded attempt.
 
-        The user stays the one that was read first: the log names it without another query.
+        Removes all that views, forms and the API set on it and reads the session again from the
+        database. The user object is kept, so that the log can name it without another query.
         """
         attributes = vars(request)
         attributes.clear()
@@ -91,7 +95,7 @@ class RetryMiddleware:
 
 
 def _read_body(request: HttpRequest) -> bool:
-    """Read the body, so that it can be read again. False: it cannot, or is larger than allowed."""
+    """Keep the body for a second attempt. Return False if it is too large or cannot be read."""
     if request.method in ("GET", "HEAD", "OPTIONS"):
         return True
     try:
@@ -101,7 +105,10 @@ def _read_body(request: HttpRequest) -> bool:
 
 
 def unavailable(request: HttpRequest, trouble: DatabaseTrouble) -> HttpResponse:
-    """Say that nothing was done and when to try again, to people and machines."""
+    """Return the 503 as a page or as JSON, with the code and when to retry.
+
+    The code states whether nothing was changed or whether the outcome is unknown.
+    """
     code = Code.DATABASE_BUSY if trouble.is_known else Code.OUTCOME_UNKNOWN
     response: HttpResponse
     if request.path_info.startswith(MACHINE_PATHS):
@@ -114,7 +121,7 @@ def unavailable(request: HttpRequest, trouble: DatabaseTrouble) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler of what a middleware raised: 503 where it passes, else the page for 500."""
+    """Answer what a middleware raised (Django's handler500): 503 if it is passing, else 500."""
     error = sys.exc_info()[1]
     if error is not None and is_passing(error):
         record_database_error(request, error)

@@ -1,6 +1,7 @@
-"""The second factor at every door: who did not show theirs is nobody; some things ask for it again.
+"""Require the second factor on every page; some actions require it again.
 
-API keys are not asked: they are made with a second factor, and limited by their scopes.
+A session that did not confirm its second factor is signed out. API keys are exempt: a user creates
+them with the second factor, and their scopes limit them.
 """
 
 from collections.abc import Callable
@@ -15,10 +16,10 @@ from api.problems import CONTENT_TYPE, problem
 from common.reason_codes import Code
 from users.session_factor import has_second_factor, is_fresh
 
-# By the address's name: whatever replaces credentials, makes keys or tokens, changes rights or
-# releases a kill switch ("Pause everything" of the portal is one; a paused account or subscription
-# is none). A channel sends what happens on an account elsewhere; removing one silences
-# alarms, such as that of a changed password. Testing one tells nothing to who reads the page.
+# View names. Every view that replaces credentials, creates keys or tokens, changes rights or
+# releases a kill switch ("Pause everything" in the portal is one; a paused account or subscription
+# is not). A channel sends an account's events elsewhere; removing one silences alarms, such as the
+# one for a changed password. Testing a channel shows nothing on the page, so it is not listed.
 REAUTHENTICATED_VIEWS = frozenset(
     {
         "portal:credentials", "portal:resume",
@@ -33,8 +34,9 @@ REAUTHENTICATED_VIEWS = frozenset(
         "admin:auth_group_add", "admin:auth_group_change", "admin:auth_group_delete",
     }
 )  # fmt: skip
-# Of the API those methods; a browser's session asks, an API key does not. Where only a body with
-# credentials asks, its field does (connections/api/serializers.py Secrets).
+# View names and methods of the API, for requests with a browser's session; API keys are exempt. If
+# only a body with credentials requires it, its field checks (connections/api/serializers.py
+# Secrets).
 REAUTHENTICATED_API_CALLS = frozenset(
     {
         ("api-key-list", "POST"), ("connection-credentials", "PUT"),
@@ -45,7 +47,7 @@ REAUTHENTICATED_API_CALLS = frozenset(
 
 
 class SecondFactorMiddleware:
-    """Stands before TenantMiddleware, so that who is nobody reaches no rows."""
+    """Must come before TenantMiddleware, so that a session without the factor reads no rows."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -54,18 +56,18 @@ class SecondFactorMiddleware:
         """Answer one request."""
         user: Any = request.user
         if user.is_authenticated and not has_second_factor(request, user):
-            logout(request)  # it was enrolled, replaced or reset since this session began
+            logout(request)  # the factor was enrolled, replaced or reset since sign-in
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *_: Any) -> HttpResponse | None:
-        """Ask again where it matters, if it was shown too long ago."""
+        """Require the second factor again for listed views if it was confirmed too long ago."""
         user: Any = request.user
         match = request.resolver_match
         if match is None or not user.is_authenticated or is_fresh(request, user):
             return None
         if (match.view_name, request.method) in REAUTHENTICATED_API_CALLS:
             if request.headers.get("Authorization", "").lower().startswith("bearer "):
-                return None  # then nothing but the key counts (api/authentication.py)
+                return None  # then the key alone authenticates (api/authentication.py)
             body = problem(Code.SECOND_FACTOR_NEEDED, 403)
             return JsonResponse(body, status=403, content_type=CONTENT_TYPE)
         if match.view_name not in REAUTHENTICATED_VIEWS:

@@ -1,11 +1,11 @@
-"""What every answer says to browsers and caches, unless its view has said it already."""
+"""Security and cache headers of every response, unless its view has set them."""
 
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-# unfold works with Alpine, which evaluates its attributes, and with inline styles: nothing comes
-# from elsewhere, and no script stands in a page.
+# unfold uses Alpine, which evaluates attributes, and inline styles. Nothing is loaded from other
+# hosts, and pages contain no inline scripts.
 CONSOLE = (
     "default-src 'none'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'self'; "
@@ -17,14 +17,14 @@ API_DOCS = (
     "form-action 'none'; frame-ancestors 'none'"
 )
 DENY_ALL = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-"""For answers that are no pages: whoever opens one in a browser gets nothing that acts."""
+"""For responses that are not pages: a browser that opens one runs and loads nothing."""
 POLICIES = (("/admin/", CONSOLE), ("/api/v1/docs/", API_DOCS), ("/api/", DENY_ALL),
             ("/hooks/", DENY_ALL))  # fmt: skip
 UNCACHED_PATHS = ("/admin/", "/api/", "/hooks/")
 
 
 class SecurityHeadersMiddleware:
-    """Adds a Content-Security-Policy, and `Cache-Control: no-store` to what holds people's data."""
+    """Adds a Content-Security-Policy, and `Cache-Control: no-store` to responses with user data."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -1,4 +1,4 @@
-"""Addresses that no row can have: an id that is none answers 404, before a page trips over it."""
+"""Answer 404 for URLs with an id that no row can have, before a view fails on it."""
 
 from collections.abc import Callable
 from urllib.parse import unquote_plus
@@ -14,7 +14,7 @@ MAX_ID = 2**63 - 1
 
 
 def is_impossible(path: str) -> bool:
-    """Whether an address of the console names a row by what cannot be its primary key."""
+    """Return whether a URL of the console names a row by a value that cannot be a primary key."""
     parts = path.strip("/").split("/")
     if len(parts) < 4 or parts[0] != "admin":
         return False
@@ -32,7 +32,7 @@ def is_impossible(path: str) -> bool:
 
 
 class UnusableUrlMiddleware:
-    """Answers 404 for them, and 400 for what PostgreSQL cannot be asked for."""
+    """Answers 404 for such URLs, and 400 for a NUL character, which PostgreSQL cannot store."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -46,7 +46,7 @@ class UnusableUrlMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Judge what a page that only reads could not read; every other error is a failure."""
+        """Answer 404 if a page that only reads got an unusable value; other errors are failures."""
         if request.method not in ("GET", "HEAD") or _is_api(request):
             return None
         if isinstance(error, DataError | ValidationError | OverflowError | ObjectDoesNotExist):
@@ -62,6 +62,8 @@ def _is_api(request: HttpRequest) -> bool:
 
 def _plain(status: int) -> HttpResponse:
     sentence = (
-        "There is nothing at this address." if status == 404 else "A value holds a NUL character."
+        "There is nothing at this address."
+        if status == 404
+        else "A value contains a NUL character."
     )
     return HttpResponse(sentence, "text/plain", status)

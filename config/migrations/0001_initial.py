@@ -1,4 +1,4 @@
-"""What waits for all other apps: the rows of other packages, what the trail follows, schedules."""
+"""What needs the tables of all other apps: row security of packages, audit trail, schedules."""
 
 from django.db import migrations
 from django.utils import timezone
@@ -7,7 +7,7 @@ from common.audit_trail_sql import guard, track
 from common.migration_sql import run_file
 from common.row_security import operator_rows, shared_rows
 
-# Tables that other packages bring, for operators only.
+# Tables of other packages, for operators only.
 OPERATORS = (
     "django_admin_log",
     "django_celery_beat_clockedschedule",
@@ -18,8 +18,8 @@ OPERATORS = (
     "django_celery_beat_solarschedule",
     "django_migrations",
 )
-# What the audit trail follows: table, columns kept without their value, columns whose change alone
-# leaves no line. console/tracked_tables.py as it was when this was written; a test compares them.
+# What the audit trail records: table, columns recorded without their value, columns that alone add
+# no line. A copy of console/tracked_tables.py at the time of this migration; a test compares them.
 TRACKED = (
     ("users_user", ("password",), ("last_login",)),
     ("users_user_groups", (), ()),
@@ -52,27 +52,37 @@ TRACKED = (
     ("django_celery_beat_clockedschedule", (), ()),
     ("django_celery_beat_solarschedule", (), ()),
 )
-# What beat starts, and how often. Each message expires when the next one is due, so that a worker
-# that was away does not find a pile. Due orders need no schedule: each worker polls for them.
+# What beat starts, and how often. Each message expires when the next one is due, so that they do
+# not pile up while no worker runs. Due orders need no schedule: each worker polls for them.
 # name, task, seconds, description
 EVERY = (
-    ("watch positions", "execution.watch_positions", 60, "Stop losses and targets that were hit."),
-    ("reconcile", "execution.reconcile", 300, "Compare every account with its broker."),
-    ("audit", "execution.audit", 3600, "Count what must be zero."),
-    ("deliver events", "events.deliver", 2, "Inboxes, e-mail, webhooks."),
-    ("run due tests", "connections.run_due_tests", 5, "Connection tests that were requested."),
-    ("refresh accounts", "connections.refresh_accounts", 60, "Balances and instruments."),
+    (
+        "watch positions",
+        "execution.watch_positions",
+        60,
+        "Closes positions whose stop loss or take profit was hit.",
+    ),
+    ("reconcile", "execution.reconcile", 300, "Compares every account with its broker."),
+    ("audit", "execution.audit", 3600, "Counts what must be zero."),
+    ("deliver events", "events.deliver", 2, "Sends events to inboxes, e-mail and webhooks."),
+    ("run due tests", "connections.run_due_tests", 5, "Runs the connection tests that are due."),
+    (
+        "refresh accounts",
+        "connections.refresh_accounts",
+        60,
+        "Reads balances and instruments from the brokers.",
+    ),
     (
         "sign the audit trail",
         "users.checkpoint_trail",
         300,
-        "Checks the trail's new lines and signs its head.",
+        "Checks the trail's new lines and signs the newest one.",
     ),
     (
         "notify of ending API keys",
         "users.notify_key_ends",
         3600,
-        "Owners are notified 7 days and 1 day before, and when a key has ended.",
+        "Notifies owners 7 days and 1 day before a key ends, and when it has ended.",
     ),
 )
 # name, task, hour, minute, time zone, description
@@ -81,22 +91,22 @@ DAILY = (
         "compute daily results",
         "analytics.compute_daily",
         ("17", "10", "America/New_York"),
-        "The trading day ends at 17:00 there.",
+        "Runs after the end of the trading day, 17:00 in New York.",
     ),
     (
         "verify the audit trail",
         "config.verify_trail",
         ("3", "40", "UTC"),
-        "Checks every line of the trail; operators get an alarm if it is broken.",
+        "Checks every line of the trail; alerts operators if it is broken.",
     ),
 )
 QUEUE = "maintenance"
-# Stops must not wait behind e-mail, tests and reads of slow brokers.
+# Stop losses must not wait behind e-mail, connection tests and slow brokers.
 QUEUES = {"execution.watch_positions": "exits"}
 
 
 def write(apps, schema_editor):
-    """Write the schedules that are missing: operators may change them all."""
+    """Create the missing schedules; existing ones stay, since operators may change them."""
     task = apps.get_model("django_celery_beat", "PeriodicTask")
     interval = apps.get_model("django_celery_beat", "IntervalSchedule")
     crontab = apps.get_model("django_celery_beat", "CrontabSchedule")
@@ -131,7 +141,7 @@ def write(apps, schema_editor):
                 "description": description,
             },
         )
-    # a beat that runs already reads its schedules again when this moves
+    # a running beat reloads its schedules when this time changes
     apps.get_model("django_celery_beat", "PeriodicTasks").objects.update_or_create(
         ident=1, defaults={"last_update": timezone.now()}
     )
@@ -155,12 +165,12 @@ class Migration(migrations.Migration):
         ("users", "0001_initial"),
     ]
     operations = [
-        # Read before the user is known: the session by which one is signed in.
+        # The session is read before the user is known.
         shared_rows("django_session", writable=True),
         *(operator_rows(table) for table in OPERATORS),
         run_file(__file__, "guards.sql"),
         *(track(table, secrets=secrets, ignored=ignored) for table, secrets, ignored in TRACKED),
-        # From here on only triggers write the trail, also for the owner of the tables.
+        # From here on only triggers can write the trail, even for the owner of the tables.
         guard(),
         migrations.RunPython(write),
     ]

@@ -134,7 +134,7 @@ def test_web_process_without_servers_ends_with_a_sentence() -> None:
         capture_output=True, text=True, check=False, timeout=100,
     )  # fmt: skip
     assert done.returncode == 1
-    assert "DATABASE_URL and REDIS_URL not set: this process knows no database" in done.stderr
+    assert "DATABASE_URL and REDIS_URL not set: this process has no database" in done.stderr
 
 
 def test_help_starts_and_names_no_database(tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ def test_process_without_servers_ends_with_a_sentence(role: str) -> None:
     )  # fmt: skip
     assert done.returncode == 1
     told = done.stderr.strip().splitlines()[-1]
-    assert told.startswith("DATABASE_URL and REDIS_URL not set: this process knows no database")
+    assert told.startswith("DATABASE_URL and REDIS_URL not set: this process has no database")
     assert "manage.py worker_settings" in told
 
 

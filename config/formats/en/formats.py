@@ -1,4 +1,4 @@
-"""English without am and pm."""
+"""English date formats with a 24-hour clock."""
 
 DATE_FORMAT = "j M Y"
 TIME_FORMAT = "H:i:s"
