@@ -72,7 +72,7 @@ def test_what_a_stage_lacks_is_no_pass() -> None:
     assert ended(nothing, HarnessFeature.PRICES)[0] is Mark.NOT_APPLICABLE
     assert ended(nothing, InjectedFault.LATE) == (
         Mark.NOT_APPLICABLE,
-        "the example's double has no such trouble",
+        "the example's fake broker cannot cause this fault",
     )
 
 

@@ -162,7 +162,7 @@ def test_adapter_places_closes_and_looks_up_orders(
         ("TEAPOT", OutcomeUnknown, Code.REPLY_LOST, 0),
         ("lost", OutcomeUnknown, Code.REPLY_LOST, 0),
         ("silent", OutcomeUnknown, Code.REPLY_LOST, 1),
-        ("nonsense", OutcomeUnknown, Code.REPLY_LOST, 1),
+        ("incomplete", OutcomeUnknown, Code.REPLY_LOST, 1),
     ],
 )
 def test_each_error_has_exactly_one_outcome(
@@ -200,7 +200,7 @@ def test_login_refused_with_unknown_reason_is_not_final(
 ) -> None:
     """ "Come again in a minute", for example: nothing was asked, and nothing is wrong for good."""
     place(tiny, spec, client_order_id="before")
-    venue.no_entry = "COME_LATER"
+    venue.login_error = "COME_LATER"
     result = place(tiny, spec, reduce_only=reduces, broker_position_id="1" if reduces else "")
     assert isinstance(result, NotSent)
     assert (result.code, "COME_LATER" in result.detail) == (Code.NOT_CONNECTED, True)
@@ -209,7 +209,7 @@ def test_login_refused_with_unknown_reason_is_not_final(
     assert failed.value.code is Code.BROKER_UNREACHABLE, (
         "no reply states that the password is wrong"
     )
-    venue.no_entry = ""
+    venue.login_error = ""
     assert isinstance(place(tiny, spec), list)
     assert venue.journal == ["before", "id-1"]
 

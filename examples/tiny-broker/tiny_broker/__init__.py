@@ -1,1 +1,1 @@
-"""Tiny, a broker of this example: a line of JSON asks, a line of JSON answers."""
+"""Tiny, an invented broker as an example: each request and each reply is one line of JSON."""

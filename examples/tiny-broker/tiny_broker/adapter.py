@@ -1,4 +1,4 @@
-"""The adapter: accounts at Tiny, which executes market orders at once and closes by position."""
+"""The adapter for Tiny, which executes market orders at once and closes by position."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -37,30 +37,30 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 from tiny_broker import parse
-from tiny_broker.line import PORT, Away, LoginRefused, NoAnswer, ask
+from tiny_broker.client import PORT, LoginRefused, NoAnswer, NotReached, call
 
 T = TypeVar("T")
 SKEW = timedelta(seconds=5)
-NONSENSE = (KeyError, ValueError, TypeError, ArithmeticError)
+UNREADABLE = (KeyError, ValueError, TypeError, ArithmeticError)  # what tiny_broker.parse raises
 
 FORM = Form(
     label="Tiny",
-    account="As on Tiny's statement: A1.",
+    account="As on Tiny's statement, such as A1.",
     settings=(
         Setting("host", "Host", "tiny.example.com", SettingType.HOST, required=True),
         Setting("port", "Port", "", SettingType.WHOLE, default=PORT, least=1, most=65535),
     ),
-    secrets=(Secret("password", "Password", "The one that may trade."),),
+    secrets=(Secret("password", "Password", "The password that allows trading."),),
 )
 
 
 def create() -> "TinyAdapter":
-    """Make the adapter; the entry point names this function."""
+    """Return a new adapter; the entry point names this function."""
     return TinyAdapter()
 
 
 def capabilities_of(spec: ConnectionSpec) -> Capabilities:
-    """What an account can do."""
+    """Return what an account supports; at Tiny all accounts are equal."""
     return CAN
 
 
@@ -84,7 +84,7 @@ CAN = Capabilities(
 
 
 class TinyAdapter:
-    """All accounts at Tiny of one process. It keeps nothing between two calls."""
+    """All Tiny accounts of one process. It keeps no state between two calls."""
 
     broker_type = "tiny"
     form = FORM
@@ -101,37 +101,40 @@ class TinyAdapter:
     ) -> list[OrderReport]:
         """Place one order. Raises NotSent, Rejected or OutcomeUnknown."""
         _check(request)
-        words = {
+        message = {
             "do": "place", "id": request.client_order_id, "symbol": request.symbol,
             "side": request.side.value, "quantity": str(request.quantity),
             "position": request.broker_position_id,
         }  # fmt: skip
         try:
-            told = await ask(spec, words, lambda: guard(request))
-        except Away as error:
+            reply = await call(spec, message, lambda: guard(request))
+        except NotReached as error:
             raise NotSent(Code.NOT_CONNECTED, str(error)) from error
-        except LoginRefused as error:  # nothing was asked: an unlisted word is no final answer
+        except LoginRefused as error:  # nothing was sent; an unlisted error is not final
             if code := parse.CODES.get(str(error)):
                 raise Rejected(code, str(error)) from error
             raise NotSent(Code.NOT_CONNECTED, f"{error} is not listed") from error
         except NoAnswer as error:
             raise OutcomeUnknown(Code.REPLY_LOST, str(error)) from error
-        if "error" in told:
-            if code := parse.CODES.get(str(told["error"])):
-                raise Rejected(code, str(told.get("text", "")))
-            raise OutcomeUnknown(Code.REPLY_LOST, f"{told['error']} is not listed")
+        if "error" in reply:
+            if code := parse.CODES.get(str(reply["error"])):
+                raise Rejected(code, str(reply.get("text", "")))
+            raise OutcomeUnknown(Code.REPLY_LOST, f"{reply['error']} is not listed")
         try:
-            return [parse.order(spec.connection_id, told["order"])]
-        except NONSENSE as error:
-            raise OutcomeUnknown(Code.REPLY_LOST, f"not understood: {told!r:.500}") from error
+            return [parse.order(spec.connection_id, reply["order"])]
+        except UNREADABLE as error:
+            raise OutcomeUnknown(Code.REPLY_LOST, f"not understood: {reply!r:.500}") from error
 
     async def submit_many(
-        self, requests: Sequence[tuple[ConnectionSpec, OrderRequest]], guard: Guard, tell: OnOutcome
+        self,
+        requests: Sequence[tuple[ConnectionSpec, OrderRequest]],
+        guard: Guard,
+        on_outcome: OnOutcome,
     ) -> None:
-        await submit_each(self, requests, guard, tell)
+        await submit_each(self, requests, guard, on_outcome)
 
     async def cancel(self, spec: ConnectionSpec, request: CancelRequest) -> list[OrderReport]:
-        raise Rejected(Code.NOT_SUPPORTED, "no order rests at Tiny")
+        raise Rejected(Code.NOT_SUPPORTED, "Tiny has no working orders")
 
     async def modify(self, spec: ConnectionSpec, request: ModifyRequest) -> list[OrderReport]:
         raise Rejected(Code.NOT_SUPPORTED, "Tiny keeps no stops")
@@ -141,36 +144,38 @@ class TinyAdapter:
 
     # ---- reads ----------------------------------------------------------------------------
     async def connect(self, spec: ConnectionSpec) -> None:
-        await self.account(spec)  # there is no session to keep: say only what is wrong
+        await self.account(spec)  # there is no session; this only raises what is wrong
 
     async def account(self, spec: ConnectionSpec) -> AccountState:
         return await _read(
-            spec, {"do": "account"}, lambda told: parse.account(spec.account, told["account"])
+            spec, {"do": "account"}, lambda reply: parse.account(spec.account, reply["account"])
         )
 
     async def instruments(self, spec: ConnectionSpec) -> list[Instrument]:
         return await _read(
-            spec, {"do": "symbols"}, lambda told: [parse.instrument(one) for one in told["symbols"]]
+            spec,
+            {"do": "symbols"},
+            lambda reply: [parse.instrument(item) for item in reply["symbols"]],
         )
 
     async def quote(self, spec: ConnectionSpec, symbol: str) -> Quote:
-        words = {"do": "price", "symbol": symbol}
-        return await _read(spec, words, lambda told: parse.quote(told["price"]))
+        message = {"do": "price", "symbol": symbol}
+        return await _read(spec, message, lambda reply: parse.quote(reply["price"]))
 
     async def find_order(
         self, spec: ConnectionSpec, client_order_id: str, symbol: str = ""
     ) -> list[OrderReport] | None:
-        def reports(told: dict[str, Any]) -> list[OrderReport] | None:
-            found = told["order"]  # Tiny says null: it certainly does not have it
-            return None if found is None else [parse.order(spec.connection_id, found)]
+        def read(reply: dict[str, Any]) -> list[OrderReport] | None:
+            order = reply["order"]  # null: Tiny confirms that it does not have the order
+            return None if order is None else [parse.order(spec.connection_id, order)]
 
-        return await _read(spec, {"do": "order", "id": client_order_id}, reports)
+        return await _read(spec, {"do": "order", "id": client_order_id}, read)
 
     async def positions(self, spec: ConnectionSpec) -> list[BrokerPosition]:
         return await _read(
             spec,
             {"do": "positions"},
-            lambda told: [parse.position(one) for one in told["positions"]],
+            lambda reply: [parse.position(item) for item in reply["positions"]],
         )
 
     async def open_orders(self, spec: ConnectionSpec) -> list[BrokerOrder]:
@@ -180,28 +185,28 @@ class TinyAdapter:
         return await _read(
             spec,
             {"do": "orders", "since": since.isoformat()},
-            lambda told: [parse.order(spec.connection_id, one) for one in told["orders"]],
+            lambda reply: [parse.order(spec.connection_id, item) for item in reply["orders"]],
         )
 
     async def test(self, spec: ConnectionSpec) -> list[Check]:
-        """One line for each thing that can be wrong, with what its owner should do."""
+        """Return one check for each possible problem, with what the owner should do."""
         try:
             state = await self.account(spec)
         except ReadFailed as error:
             name = "reach" if error.code is Code.BROKER_UNREACHABLE else "login"
             detail = f"{error.code.sentence} {error.detail}".strip()
             return [Check(name, CheckResult.FAIL, detail, error.code.hint)]
-        apart = abs(state.time - datetime.now(UTC))
-        clock = f"{apart.total_seconds():.0f} s from Tiny's"
+        skew = abs(state.time - datetime.now(UTC))
+        clock = f"{skew.total_seconds():.0f} s from Tiny's"
         return [
             Check("login", CheckResult.OK, f"{state.account} in {state.currency}"),
             Check("position mode", CheckResult.OK, state.position_mode),
             Check("clock", CheckResult.WARN, clock, "Set this machine's clock by NTP.")
-            if apart > SKEW
+            if skew > SKEW
             else Check("clock", CheckResult.OK, clock),
         ]
 
-    # ---- what Tiny does not tell by itself -------------------------------------------------
+    # ---- events, which Tiny does not send --------------------------------------------------
     def stream_quotes(self, spec: ConnectionSpec, symbols: Sequence[str]) -> AsyncIterator[Quote]:
         return unsupported_stream("Tiny streams no prices")
 
@@ -218,37 +223,39 @@ class TinyAdapter:
         return None
 
     async def disconnect(self, spec: ConnectionSpec | None = None) -> None:
-        pass  # nothing is kept open
+        pass  # no connection stays open
 
 
 def _check(request: OrderRequest) -> None:
-    """Refuse what Tiny would take for something else. Raises Rejected."""
+    """Check what Tiny would silently ignore in a request. Raises Rejected."""
     if request.order_type not in CAN.order_types or request.time_in_force not in CAN.times_in_force:
-        what = f"{request.order_type} {request.time_in_force}"
-        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{what} is not offered")
+        order_type = f"{request.order_type} {request.time_in_force}"
+        raise Rejected(Code.ORDER_TYPE_UNSUPPORTED, f"{order_type} is not offered")
     if request.stop_loss is not None or request.take_profit is not None:
         raise Rejected(Code.STOPS_INVALID, "Tiny keeps no stops")
 
 
 async def _read(
-    spec: ConnectionSpec, words: dict[str, Any], read: Callable[[dict[str, Any]], T]
+    spec: ConnectionSpec, message: dict[str, Any], read: Callable[[dict[str, Any]], T]
 ) -> T:
-    """Ask something that changes nothing. Raises ReadFailed."""
+    """Send a request that changes nothing, and parse the reply. Raises ReadFailed."""
     try:
-        told = await ask(spec, words)
-    except (Away, NoAnswer) as error:
+        reply = await call(spec, message)
+    except (NotReached, NoAnswer) as error:
         raise ReadFailed(Code.BROKER_UNREACHABLE, str(error)) from error
     except LoginRefused as error:
         raise _failed(error, "") from error
-    if "error" in told:
-        raise _failed(told["error"], str(told.get("text", "")))
+    if "error" in reply:
+        raise _failed(reply["error"], str(reply.get("text", "")))
     try:
-        return read(told)
-    except NONSENSE as error:
-        raise ReadFailed(Code.BROKER_UNREACHABLE, f"not understood: {told!r:.500}") from error
+        return read(reply)
+    except UNREADABLE as error:
+        raise ReadFailed(Code.BROKER_UNREACHABLE, f"not understood: {reply!r:.500}") from error
 
 
 def _failed(error: object, text: str) -> ReadFailed:
-    """What is not listed is not believed: it says neither that the password is wrong, nor why."""
+    """Return the failure for one of Tiny's errors. An unlisted error counts as unreachable, since
+    it does not prove that the password is wrong.
+    """
     code = parse.CODES.get(str(error), Code.BROKER_UNREACHABLE)
     return ReadFailed(code, f"{error} {text}".strip())

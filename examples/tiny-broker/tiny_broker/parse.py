@@ -1,4 +1,6 @@
-"""Tiny's words into ours. Anything that is missing raises KeyError, ValueError or TypeError."""
+"""Tiny's replies into our types. Missing or invalid values raise KeyError, ValueError, TypeError or
+ArithmeticError.
+"""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -19,7 +21,7 @@ from brokers.types import (
 )
 from common.reason_codes import Code
 
-# From the documentation of Tiny, 2026-11-20. What is not listed is never believed.
+# From Tiny's documentation, 2026-11-20. An unlisted error never counts as a rejection.
 CODES: Mapping[str, Code] = {
     "NO_MONEY": Code.NO_MONEY,
     "CLOSED": Code.MARKET_CLOSED,
@@ -33,16 +35,16 @@ CODES: Mapping[str, Code] = {
 
 
 def time(text: str) -> datetime:
-    """Read a time, aware UTC."""
+    """Return an aware time in UTC."""
     return datetime.fromisoformat(text).astimezone(UTC)
 
 
-def order(connection_id: str, told: Mapping[str, Any]) -> OrderReport:
-    """Read an executed order. Tiny executes all of an order at once, or none of it.
+def order(connection_id: str, data: Mapping[str, Any]) -> OrderReport:
+    """Return the report of an executed order. Tiny executes an order completely or not at all.
 
-    What the owner closes by hand has the entry's id, and says so.
+    A close by the owner at Tiny has the entry's id and is marked with "by".
     """
-    by_hand = told["by"] == "owner"
+    by_hand = data["by"] == "owner"
     fills = tuple(
         Execution(
             broker_fill_id=str(fill["id"]),
@@ -50,65 +52,65 @@ def order(connection_id: str, told: Mapping[str, Any]) -> OrderReport:
             price=Decimal(fill["price"]),
             time=time(fill["time"]),
             commission=Decimal(fill["fee"]),
-            commission_currency=str(told["currency"]),
+            commission_currency=str(data["currency"]),
         )
-        for fill in told["fills"]
+        for fill in data["fills"]
     )
     return OrderReport(
         kind=ReportKind.FILLED,
         connection_id=connection_id,
-        client_order_id=str(told["entry"] if by_hand else told["id"]),
-        broker_order_id=str(told["ticket"]),
-        broker_position_id=str(told["position"]),
+        client_order_id=str(data["entry"] if by_hand else data["id"]),
+        broker_order_id=str(data["ticket"]),
+        broker_position_id=str(data["position"]),
         fills=fills,
         close_cause=CloseCause.EXTERNAL if by_hand else None,
     )
 
 
-def account(name: str, told: Mapping[str, Any]) -> AccountState:
-    """Read the account's money."""
-    equity, used = Decimal(told["equity"]), Decimal(told["margin"])
+def account(name: str, data: Mapping[str, Any]) -> AccountState:
+    """Return the account's funds."""
+    equity, used = Decimal(data["equity"]), Decimal(data["margin"])
     return AccountState(
         account=name,
-        currency=str(told["currency"]),
-        balance=Decimal(told["balance"]),
+        currency=str(data["currency"]),
+        balance=Decimal(data["balance"]),
         equity=equity,
         margin_used=used,
         free_margin=equity - used,
-        leverage=Decimal(told["leverage"]),
+        leverage=Decimal(data["leverage"]),
         position_mode=PositionMode.HEDGING,
-        time=time(told["time"]),
-        trading_allowed=bool(told["trading"]),
+        time=time(data["time"]),
+        trading_allowed=bool(data["trading"]),
     )
 
 
-def instrument(told: Mapping[str, Any]) -> Instrument:
-    """Read what can be traded. Tiny counts in base units."""
+def instrument(data: Mapping[str, Any]) -> Instrument:
+    """Return an instrument. Tiny's quantities are base units, as ours."""
     return Instrument(
-        symbol=str(told["symbol"]),
-        pair=str(told["pair"]),
-        digits=int(told["digits"]),
-        pip=Decimal(told["pip"]),
-        quantity_min=Decimal(told["least"]),
-        quantity_step=Decimal(told["step"]),
-        quantity_max=Decimal(told["most"]),
+        symbol=str(data["symbol"]),
+        pair=str(data["pair"]),
+        digits=int(data["digits"]),
+        pip=Decimal(data["pip"]),
+        quantity_min=Decimal(data["least"]),
+        quantity_step=Decimal(data["step"]),
+        quantity_max=Decimal(data["most"]),
         contract_size=Decimal(1),
     )
 
 
-def position(told: Mapping[str, Any]) -> BrokerPosition:
-    """Read an open position."""
+def position(data: Mapping[str, Any]) -> BrokerPosition:
+    """Return an open position."""
     return BrokerPosition(
-        broker_position_id=str(told["position"]),
-        symbol=str(told["symbol"]),
-        side=Side(told["side"]),
-        quantity=Decimal(told["quantity"]),
-        entry_price=Decimal(told["price"]),
-        client_order_id=str(told["id"]),
-        opened_at=time(told["time"]),
+        broker_position_id=str(data["position"]),
+        symbol=str(data["symbol"]),
+        side=Side(data["side"]),
+        quantity=Decimal(data["quantity"]),
+        entry_price=Decimal(data["price"]),
+        client_order_id=str(data["id"]),
+        opened_at=time(data["time"]),
     )
 
 
-def quote(told: Mapping[str, Any]) -> Quote:
-    """Read a price."""
-    return Quote(str(told["pair"]), Decimal(told["bid"]), Decimal(told["ask"]), time(told["time"]))
+def quote(data: Mapping[str, Any]) -> Quote:
+    """Return a quote."""
+    return Quote(str(data["pair"]), Decimal(data["bid"]), Decimal(data["ask"]), time(data["time"]))

@@ -1,7 +1,7 @@
-"""The stage: what an adapter is held to on its first day, against a broker that it brings along.
+"""The stage for conformance checks of this adapter, against the fake broker of this package.
 
-`python -m tests.conformance --adapter tiny` finds it by the entry point `fillcast.conformance`;
---review writes into reviewed.json what does not apply, and why.
+`python -m tests.conformance --adapter tiny` finds it by the entry point `fillcast.conformance`.
+`--review` writes to reviewed.json which checks do not apply, and why.
 """
 
 import contextlib
@@ -16,22 +16,22 @@ from conformance.runner import OpenHarness
 from tiny_broker.adapter import create
 from tiny_broker.conformance.venue import Venue, serving
 
-FIXED = "the example's prices stand still and it fills at once"
-NO_AGAIN = "the broker refuses an id that it has had before"
-NO_FAULT = "the example's double has no such trouble"
+FIXED = "the example's prices never change and it fills at once"
+NO_AGAIN = "the broker rejects an id that it has received before"
+NO_FAULT = "the example's fake broker cannot cause this fault"
 FAULTS = {
     InjectedFault.REFUSED: "NO_MONEY",
     InjectedFault.NO_MONEY: "NO_MONEY",
     InjectedFault.LOST: "lost",
     InjectedFault.NO_ANSWER: "silent",
     InjectedFault.CUT: "silent",
-    InjectedFault.HALF: "nonsense",
-    InjectedFault.UNLISTED: "shrug",
+    InjectedFault.HALF: "incomplete",
+    InjectedFault.UNLISTED: "unlisted",
 }
 
 
 class TinyStage(Harness):
-    """The one account that Tiny has."""
+    """The stage of Tiny's only account."""
 
     name = "tiny"
     symbol = "EURUSD"
@@ -42,7 +42,7 @@ class TinyStage(Harness):
         self.venue = venue
         settings = {"host": "127.0.0.1", "port": venue.port}
         self.spec = ConnectionSpec("c1", "A1", settings=settings, credentials={"password": "pw"})
-        waiting = (
+        slow_fills = (
             InjectedFault.PIECES,
             InjectedFault.PARTIAL,
             InjectedFault.OVERTAKEN,
@@ -53,7 +53,7 @@ class TinyStage(Harness):
                    InjectedFault.STOPS_NEAR, HarnessFeature.RESTART,
                    HarnessFeature.SECOND)  # fmt: skip
         self.unavailable = {
-            **dict.fromkeys((HarnessFeature.PRICES, *waiting), FIXED),
+            **dict.fromkeys((HarnessFeature.PRICES, *slow_fills), FIXED),
             **dict.fromkeys(missing, NO_FAULT),
             HarnessFeature.EXECUTED_TWICE: NO_AGAIN,
         }

@@ -1,4 +1,4 @@
-"""`python -m tiny_broker.conformance`, in Fillcast's folder: Tiny, to be tried by hand."""
+"""`python -m tiny_broker.conformance`, in Fillcast's folder: run Tiny to try it by hand."""
 
 import contextlib
 import threading

@@ -1,4 +1,4 @@
-"""Tiny itself: what the example's adapter talks to, with a journal and trouble on demand."""
+"""Tiny itself: the fake broker of this example, with a journal and faults on demand."""
 
 import asyncio
 import json
@@ -12,100 +12,101 @@ from typing import Any
 
 from common.clocks import market_now
 
-Words = dict[str, Any]
+Message = dict[str, Any]
 
 
 @dataclass
 class Venue:
-    """One account A1 with the password `pw`. trouble: of the next order, by name.
+    """A broker with one account, A1, with the password `pw`.
 
-    no_entry: the error that each log-in is answered with, whoever comes; ahead: of our clock.
+    journal: ids of the executed orders. trouble: name of the next order's fault. login_error: if
+    set, the answer to each login. ahead: how far the broker's clock is ahead of ours.
     """
 
     port: int = 0
     journal: list[str] = field(default_factory=list)
-    orders: list[Words] = field(default_factory=list)
-    open: dict[str, Words] = field(default_factory=dict)
+    orders: list[Message] = field(default_factory=list)
+    positions: dict[str, Message] = field(default_factory=dict)
     trouble: str = ""
-    no_entry: str = ""
+    login_error: str = ""
     ahead: timedelta = timedelta(0)
 
-    def answer(self, asked: Words) -> Words | None:
-        """None: hang up without a word."""
-        does: dict[str, Callable[[Words], Words | None]] = {
+    def answer(self, request: Message) -> Message | None:
+        """Return the answer to a request; None: disconnect without one."""
+        handlers: dict[str, Callable[[Message], Message | None]] = {
             "login": self._login, "place": self._place, "account": self._account,
             "symbols": lambda _: {"symbols": [SYMBOL]}, "price": self._price,
-            "positions": lambda _: {"positions": list(self.open.values())},
-            "order": lambda asked: {"order": self._find(asked["id"])},
-            "orders": lambda asked: {"orders": self.orders},
+            "positions": lambda _: {"positions": list(self.positions.values())},
+            "order": lambda request: {"order": self._find(request["id"])},
+            "orders": lambda request: {"orders": self.orders},
         }  # fmt: skip
-        return does[asked["do"]](asked)
+        return handlers[request["do"]](request)
 
     def owner_closes(self) -> None:
-        """All that is open, by hand."""
-        for position in list(self.open.values()):
+        """Close all positions as the owner does by hand."""
+        for position in list(self.positions.values()):
             entry = position["id"]
             self._execute({**position, "id": ""}, position["quantity"], by="owner", entry=entry)
-            del self.open[position["position"]]
+            del self.positions[position["position"]]
 
     def now(self) -> str:
-        """The broker's time."""
+        """Return the broker's time."""
         return (market_now() + self.ahead).isoformat()
 
-    def _login(self, asked: Words) -> Words:
-        if self.no_entry:
-            return {"error": self.no_entry}
-        if asked["account"] != "A1":
+    def _login(self, request: Message) -> Message:
+        if self.login_error:
+            return {"error": self.login_error}
+        if request["account"] != "A1":
             return {"error": "NO_ACCOUNT"}
-        right = "pw"  # what the double takes
-        return {"ok": True} if asked["password"] == right else {"error": "BAD_PASSWORD"}
+        expected = "pw"
+        return {"ok": True} if request["password"] == expected else {"error": "BAD_PASSWORD"}
 
-    def _account(self, _: Words) -> Words:
-        money = {"balance": "10000", "equity": "10000", "margin": "0", "leverage": "30"}
-        return {"account": {**money, "currency": "USD", "trading": True, "time": self.now()}}
+    def _account(self, _: Message) -> Message:
+        funds = {"balance": "10000", "equity": "10000", "margin": "0", "leverage": "30"}
+        return {"account": {**funds, "currency": "USD", "trading": True, "time": self.now()}}
 
-    def _price(self, asked: Words) -> Words:
-        if asked["symbol"] != SYMBOL["symbol"]:
+    def _price(self, request: Message) -> Message:
+        if request["symbol"] != SYMBOL["symbol"]:
             return {"error": "NO_SYMBOL"}
         return {"price": {"pair": "EUR/USD", "bid": "1.0999", "ask": "1.1000", "time": self.now()}}
 
-    def _place(self, asked: Words) -> Words | None:
+    def _place(self, request: Message) -> Message | None:
         trouble, self.trouble = self.trouble, ""
         if trouble in ("NO_MONEY", "TEAPOT"):
-            return {"error": trouble, "text": "no"}
+            return {"error": trouble, "text": "refused"}
         if trouble == "lost":
             return None
-        if error := _wrong(asked):
-            return {"error": error, "text": "not so"}
-        if not self._find(asked["id"]):
-            if asked["position"] and not self._reduce(asked):
+        if error := _request_error(request):
+            return {"error": error, "text": "invalid"}
+        if not self._find(request["id"]):
+            if request["position"] and not self._reduce(request):
                 return {"error": "NO_POSITION"}
-            self.journal.append(asked["id"])
-            told = self._execute(asked, asked["quantity"])
-            if not asked["position"]:
-                number = told["position"]
-                self.open[number] = {
-                    **asked,
+            self.journal.append(request["id"])
+            order = self._execute(request, request["quantity"])
+            if not request["position"]:
+                number = order["position"]
+                self.positions[number] = {
+                    **request,
                     "position": number,
                     "price": "1.1",
                     "time": self.now(),
                 }
         if trouble == "silent":
             return None
-        if trouble == "shrug":  # taken, and answered with what nobody has listed
-            return {"error": "SHRUG", "text": "who knows"}
-        return {"order": None if trouble == "nonsense" else self._find(asked["id"])}
+        if trouble == "unlisted":  # executed, but answered with an error that is not listed
+            return {"error": "SHRUG", "text": "unlisted"}
+        return {"order": None if trouble == "incomplete" else self._find(request["id"])}
 
-    def _reduce(self, asked: Words) -> bool:
-        found = self.open.get(asked["position"])
-        if found is None or Decimal(found["quantity"]) < Decimal(asked["quantity"]):
+    def _reduce(self, request: Message) -> bool:
+        position = self.positions.get(request["position"])
+        if position is None or Decimal(position["quantity"]) < Decimal(request["quantity"]):
             return False
-        found["quantity"] = str(Decimal(found["quantity"]) - Decimal(asked["quantity"]))
-        if not Decimal(found["quantity"]):
-            del self.open[asked["position"]]
+        position["quantity"] = str(Decimal(position["quantity"]) - Decimal(request["quantity"]))
+        if not Decimal(position["quantity"]):
+            del self.positions[request["position"]]
         return True
 
-    def _execute(self, asked: Words, quantity: str, by: str = "us", entry: str = "") -> Words:
+    def _execute(self, request: Message, quantity: str, by: str = "us", entry: str = "") -> Message:
         ticket = str(len(self.orders) + 1)
         fill = {
             "id": f"f{ticket}",
@@ -114,26 +115,26 @@ class Venue:
             "time": self.now(),
             "fee": "0",
         }
-        told = {
-            "ticket": ticket, "id": asked["id"], "position": asked["position"] or ticket,
+        order = {
+            "ticket": ticket, "id": request["id"], "position": request["position"] or ticket,
             "currency": "USD", "by": by, "entry": entry, "fills": [fill],
         }  # fmt: skip
-        self.orders.append(told)
-        return told
+        self.orders.append(order)
+        return order
 
-    def _find(self, order_id: str) -> Words | None:
-        return next((one for one in self.orders if one["id"] == order_id), None)
+    def _find(self, order_id: str) -> Message | None:
+        return next((order for order in self.orders if order["id"] == order_id), None)
 
 
-SYMBOL: Words = {
+SYMBOL: Message = {
     "symbol": "EURUSD", "pair": "EUR/USD", "digits": 5, "pip": "0.0001", "least": "10",
     "step": "10", "most": "1000000",
 }  # fmt: skip
 
 
-def _wrong(asked: Words) -> str:
-    quantity, step = Decimal(asked["quantity"]), Decimal(SYMBOL["step"])
-    if asked["symbol"] != SYMBOL["symbol"]:
+def _request_error(request: Message) -> str:
+    quantity, step = Decimal(request["quantity"]), Decimal(SYMBOL["step"])
+    if request["symbol"] != SYMBOL["symbol"]:
         return "NO_SYMBOL"
     if not (quantity.is_finite() and step <= quantity <= Decimal(SYMBOL["most"])):
         return "BAD_QUANTITY"
@@ -142,15 +143,15 @@ def _wrong(asked: Words) -> str:
 
 @contextmanager
 def serving() -> Iterator[Venue]:
-    """Listen on a port of this machine, in a thread of its own."""
+    """Run the broker on a port of this machine, in a thread of its own."""
     venue, loop = Venue(), asyncio.new_event_loop()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while line := await reader.readline():
-            told = venue.answer(json.loads(line))
-            if told is None:
+            answer = venue.answer(json.loads(line))
+            if answer is None:
                 break
-            writer.write(json.dumps(told).encode() + b"\n")
+            writer.write(json.dumps(answer).encode() + b"\n")
         writer.close()
 
     thread = threading.Thread(target=loop.run_forever, daemon=True)
@@ -169,9 +170,9 @@ def serving() -> Iterator[Venue]:
 
 
 async def _end(server: asyncio.Server) -> None:
-    """Let nobody in, and let go of whoever is there."""
+    """Stop listening and close all connections."""
     server.close()
-    there = asyncio.all_tasks() - {asyncio.current_task()}
-    for task in there:
+    open_tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in open_tasks:
         task.cancel()
-    await asyncio.gather(*there, return_exceptions=True)
+    await asyncio.gather(*open_tasks, return_exceptions=True)
