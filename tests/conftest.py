@@ -1,4 +1,4 @@
-"""Every process that runs tests has servers of its own."""
+"""Set up each process that runs tests with servers of its own."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,18 +21,20 @@ _servers: TestServers
 
 
 def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Set everything up: of all hooks this one is called before another conftest.py is read.
+    """Set everything up in this hook, which pytest calls before it reads another conftest.py.
 
-    With `-n 2` the process that was called only hands tests out to two others: no server for it.
+    With `-n 2` the first process only distributes the tests, so it starts no servers.
     """
     global _servers
     config: Any = pluginmanager.getplugin("pytestconfig")
     others = getattr(config.known_args_namespace, "numprocesses", None)
     given = [f"TEST_{name}" for name in NEEDED if os.environ.get(f"TEST_{name}")]
     if others and given:
-        raise pytest.UsageError(f"-n: all of them would use the server of {' and '.join(given)}")
+        raise pytest.UsageError(f"-n: all processes would use the server of {' and '.join(given)}")
     _servers = set_up(wanted=not others or "PYTEST_XDIST_WORKER" in os.environ)
-    hypothesis.settings.register_profile("fillcast", deadline=None)  # none fails for being slow
+    hypothesis.settings.register_profile(
+        "fillcast", deadline=None
+    )  # no test fails because it is slow
     hypothesis.settings.load_profile("fillcast")
     empty_quickly()
     keep_sessions()
@@ -40,7 +42,7 @@ def pytest_addoption(pluginmanager: pytest.PytestPluginManager) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Exclude what was imported from garbage collection: it lives as long as the process."""
+    """Exclude imported modules from garbage collection, since they stay until the process ends."""
     exclude_imports_from_gc(threshold=20_000)
 
 
@@ -51,7 +53,7 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def django_test_environment(django_test_environment: None) -> None:
-    """Django's, without a copy of every template's context: no test looks at one."""
+    """Set up Django's environment, but do not copy each template's context; no test reads one."""
     Template._render = _TestState.saved_data.template_render  # type: ignore[attr-defined]
 
 
@@ -65,18 +67,18 @@ def quick_password_hashes() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
-    """The prepared database is used as it is; it is thrown away with its server."""
+    """Use the prepared database as it is; it is deleted with its server."""
     return not os.environ.get("TEST_DATABASE_URL")
 
 
 @pytest.fixture(scope="session")
 def django_db_modify_db_settings_xdist_suffix() -> None:
-    """Each process has a server of its own: its database needs no name of its own."""
+    """Add no suffix to the database's name, since each process has its own server."""
 
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
-    """Keep what migrations wrote, for the tests that come after one that commits."""
+    """Keep the rows of migrations, to restore them after each test that commits."""
     with django_db_blocker.unblock():
         copy_aside()
     yield from kept_rows.available(django_db_blocker)
@@ -85,7 +87,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[N
 
 @pytest.fixture
 def limits(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Sets time-outs, in ms, for connections that are opened from now on."""
+    """Return a function that sets time-outs, in ms, for connections opened from then on."""
     options = connections.settings["default"]["OPTIONS"]
 
     def limit(**timeouts: int) -> None:

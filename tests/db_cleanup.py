@@ -1,8 +1,8 @@
-"""After a test that committed the database is as the migrations left it. Thousands of tests commit.
+"""Restore the database after a test that committed to its state after the migrations.
 
-Django's flush truncates every table there is, which makes the files of each and of its indexes
-again, and forgets what migrations wrote: a third of a second, mostly for a handful of rows. Here
-those rows are copied aside once, and put back; so no test depends on which others ran before it.
+Django's flush truncates all tables, which recreates all their files and deletes the rows that
+migrations wrote. That takes a third of a second, mostly for a handful of rows. Here those rows are
+copied once and restored after each test, so no test depends on which tests ran before it.
 """
 
 from typing import Any
@@ -10,16 +10,16 @@ from typing import Any
 from django.db import connection, connections, transaction
 from django.test import TransactionTestCase
 
-MANY = 1_000  # rows of a table from which on its files are recreated all the same
+MANY = 1_000  # from this number of rows on, a table is truncated
 ASIDE = "written_by_migrations"  # a schema
 UNTOUCHED = "django_migrations"
-RESTARTED = {"common_trailhead", "common_trailline"}  # a chain: its numbers go on after a test
+RESTARTED = {"common_trailhead", "common_trailline"}  # a chain whose numbers continue after a test
 _aside: list[str] = []  # tables that migrations wrote to
 _as_written: dict[str, tuple[int, int]] = {}  # see _state
 
 
 def empty_quickly() -> None:
-    """Have all tests that commit leave by `empty`."""
+    """Make all tests that commit clean up with `empty`."""
     TransactionTestCase._fixture_teardown = _leave  # type: ignore[attr-defined]
 
 
@@ -29,7 +29,7 @@ def _leave(case: TransactionTestCase) -> None:
 
 
 def copy_aside() -> None:
-    """Copy the rows that migrations wrote: `empty` puts them back."""
+    """Copy the rows that migrations wrote, for `empty` to restore."""
     quote = connection.ops.quote_name
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"DROP SCHEMA IF EXISTS {ASIDE} CASCADE")
@@ -39,20 +39,23 @@ def copy_aside() -> None:
         for name in _aside:
             cursor.execute(f"CREATE TABLE {ASIDE}.{quote(name)} AS TABLE {quote(name)}")
         cursor.execute("SET LOCAL session_replication_role = replica")
-        for name in sorted(RESTARTED):  # as after each test that commits, for the first one too
+        for name in sorted(RESTARTED):  # so that the first test starts as all others do
             cursor.execute(f"DELETE FROM {quote(name)}")
         _as_written.update(_state(cursor))
 
 
 def empty(alias: str) -> None:
-    """Leave only the rows that migrations wrote. Waits for open transactions, as TRUNCATE does.
-    Sequences go on."""
+    """Delete all rows but those that migrations wrote. Sequences are not reset.
+
+    Waits for open transactions, as TRUNCATE does.
+    """
     connection = connections[alias]
     quote = connection.ops.quote_name
     with transaction.atomic(alias), connection.cursor() as cursor:
         names = ", ".join(map(quote, _tables(cursor)))
         cursor.execute(f"LOCK TABLE {names} IN ACCESS EXCLUSIVE MODE")
-        # What the planner knows of a table, by ANALYZE or autovacuum, would mislead the next test.
+        # Truncate tables with statistics of ANALYZE or autovacuum, which would mislead the planner
+        # in the next test.
         truncated = set(_tables(cursor, "reltuples >= 0"))
         state = _state(cursor)
         intact = {name for name in _aside if state[name] == _as_written[name]} - truncated
@@ -64,7 +67,7 @@ def empty(alias: str) -> None:
                 truncated.add(name)
         if truncated:
             cursor.execute(f"TRUNCATE {', '.join(map(quote, sorted(truncated)))} CASCADE")
-            intact.clear()  # it may have reached them
+            intact.clear()  # CASCADE may have truncated them too
         for name in sorted(set(_aside) - intact):
             cursor.execute(f"DELETE FROM {quote(name)}")
             cursor.execute(
@@ -85,8 +88,9 @@ def _tables(cursor: Any, condition: str = "true") -> list[str]:
 
 
 def _state(cursor: Any) -> dict[str, tuple[int, int]]:
-    """By table that migrations wrote to, what any change of its rows changes: how many there are,
-    and the transaction that wrote the last of them."""
+    """Return the row count and the newest writing transaction of each table that migrations wrote
+    to; any change of rows changes one of them.
+    """
     quote = connection.ops.quote_name
     some = (
         f"(SELECT '{name}', count(*), max(xmin::text::bigint) FROM {quote(name)})"

@@ -1,4 +1,4 @@
-"""A call that does not return until it is released, and its caller."""
+"""A call that hangs until it is released, and a thread to call it from."""
 
 import asyncio
 import threading
@@ -8,7 +8,7 @@ from django.db import connection
 
 
 class Hang:
-    """`await hang()` in a double; `end` lets all of them go, from any thread."""
+    """`await hang()` in a fake waits; `end` releases all callers, from any thread."""
 
     def __init__(self) -> None:
         self._held: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
@@ -22,7 +22,7 @@ class Hang:
         await event.wait()
 
     async def late(self) -> str:
-        """A whole call of this kind."""
+        """Hang, then return a result."""
         await self()
         return "late"
 
@@ -34,7 +34,7 @@ class Hang:
 
 
 def beside(what: Callable[[], object]) -> threading.Thread:
-    """Do it on a thread of its own, with a database connection of its own."""
+    """Run a function on a new thread, with a database connection of its own."""
 
     def run() -> None:
         try:

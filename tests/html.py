@@ -1,4 +1,4 @@
-"""What a page says, without how its template is laid out."""
+"""The HTML of a page without the layout of its template's source."""
 
 import re
 from typing import Any

@@ -1,7 +1,7 @@
-"""Rows that many tests start from: written once, kept in a transaction around each test's own.
+"""Rows that many tests start from, written once in a transaction around those of the tests.
 
-Like Django's `setUpTestData`, for fixtures. Each test gets a copy of the objects and works in a
-savepoint that is rolled back. A test that commits gets rows of its own, written for it alone.
+Like Django's `setUpTestData`, but for fixtures. Each test gets a copy of the objects and runs in a
+savepoint that is rolled back. A test that commits gets its own rows.
 """
 
 import copy
@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from pytest_django.fixtures import validate_django_db
 from pytest_django.plugin import DjangoDbBlocker
 
-MAX_AGE = 5.0  # seconds: some rows hold the present time, and pages show how old they are
+MAX_AGE = 5.0  # seconds: some rows contain the current time, and pages show their age
 Build = Callable[[], Any]
 
 
@@ -32,9 +32,9 @@ _kept: _Kept | None = None
 
 
 def kept_rows(build: Build) -> Any:
-    """Return a fixture for what `build` writes and returns.
+    """Return a fixture for the rows that `build` writes and returns.
 
-    `build` runs outside of the test's fixtures: it must not depend on any of them.
+    `build` runs outside of the test's fixtures and must not depend on any of them.
     """
 
     def rows(db: None) -> Any:
@@ -47,7 +47,7 @@ def kept_rows(build: Build) -> Any:
 
 
 def available(blocker: DjangoDbBlocker) -> Iterator[None]:
-    """From here on there is a database to keep rows in."""
+    """Keep rows from now on; the database exists."""
     global _blocker
     _blocker = blocker
     yield
@@ -56,16 +56,16 @@ def available(blocker: DjangoDbBlocker) -> Iterator[None]:
 
 
 class KeptRowsPlugin:
-    """Writes the rows before a test's own transaction begins, or ends what is kept."""
+    """Writes the rows before a test's own transaction begins, or rolls them back."""
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """Have exactly the rows that this test starts from."""
-        wanted = _build_of(item)
-        if _kept is not None and (_kept.build is not wanted or not _is_usable(_kept)):
+        """Provide exactly the rows that this test starts from."""
+        needed = _build_of(item)
+        if _kept is not None and (_kept.build is not needed or not _is_usable(_kept)):
             _end()
-        if _kept is None and wanted is not None:
-            _begin(wanted)
+        if _kept is None and needed is not None:
+            _begin(needed)
 
 
 def _build_of(item: Any) -> Build | None:

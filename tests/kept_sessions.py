@@ -1,9 +1,9 @@
 """Database sessions of the test process are used again, instead of each being a new one.
 
-Django closes its connection after each test that commits, and each thread of a test has one of
-its own: thousands in a run. To PostgreSQL each is a new process that reads the catalogs again,
-which costs more than most of what tests ask of it. What the application sees is a connection that
-it opens and closes: a session that is used again has nothing left of its former use.
+Django closes its connection after each test that commits, and each thread of a test has one of its
+own: thousands in a run. For PostgreSQL each is a new process that reads the catalogs again, which
+costs more than most queries of tests. For the application nothing changes: a reused session keeps
+nothing of its former use.
 """
 
 import os
@@ -22,23 +22,24 @@ MOST = 40
 ANSWER_MS = 2_000
 FORGET = b"DISCARD ALL"  # settings, prepared statements, advisory locks, temporary tables
 
-_kept: list[tuple[str, PGconn]] = []  # those whose connection is closed, the last closed one last
+_kept: list[tuple[str, PGconn]] = []  # sessions of closed connections, the last closed one last
 _lock = threading.Lock()
 
 
 class Session(psycopg.Connection[Any]):
-    """A connection whose session outlives its `close` where nothing was under way on it."""
+    """A connection whose session is kept after `close`, unless a transaction was open on it."""
 
     kept_as = ""
-    """What must be equal for another connection to use its session."""
+    """Key that another connection must have to reuse the session."""
 
     def close(self) -> None:
+        """Close the connection, and keep its session if possible."""
         if self.closed:
             return
         if self._is_clean() and self.lock.acquire(blocking=False):
             try:
                 self._keep()
-            except psycopg.Error:  # its server is away
+            except psycopg.Error:  # its server has ended
                 super().close()
             finally:
                 self.lock.release()
@@ -60,14 +61,14 @@ class Session(psycopg.Connection[Any]):
 
 
 def keep_sessions() -> None:
-    """Have Django use sessions again in this process."""
+    """Make Django reuse sessions in this process."""
     DatabaseWrapper.get_new_connection = _new_connection(  # type: ignore[method-assign]
         DatabaseWrapper.get_new_connection
     )
 
 
 def end_sessions() -> None:
-    """End those that no connection uses now."""
+    """End the kept sessions, which no connection uses now."""
     with _lock:
         ended, _kept[:] = list(_kept), []
     for _, session in ended:
@@ -77,21 +78,21 @@ def end_sessions() -> None:
 def _new_connection(original: Any) -> Any:
     def get_new_connection(self: Any, params: Mapping[str, Any]) -> Any:
         options = self.settings_dict["OPTIONS"]
-        # DISCARD ALL would not bring back a role that the connection began with.
+        # DISCARD ALL would not restore a role that was set at the connection's start.
         if self.pool or "isolation_level" in options or " role=" in options.get("options", ""):
             return original(self, params)
         self.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
         own = {"context", "cursor_factory", "prepare_threshold"}
         key = repr((os.getpid(), sorted((k, v) for k, v in params.items() if k not in own)))
         if (session := _take(key)) is None:
-            made = Session.connect(**params)
+            connection = Session.connect(**params)
         else:
-            made = Session(session)
-            made.cursor_factory = params["cursor_factory"]
-            made._adapters = AdaptersMap(params["context"].adapters)
-            made.prepare_threshold = params["prepare_threshold"]
-        made.kept_as = key
-        return made
+            connection = Session(session)
+            connection.cursor_factory = params["cursor_factory"]
+            connection._adapters = AdaptersMap(params["context"].adapters)
+            connection.prepare_threshold = params["prepare_threshold"]
+        connection.kept_as = key
+        return connection
 
     return get_new_connection
 
@@ -99,15 +100,15 @@ def _new_connection(original: Any) -> Any:
 def _take(key: str) -> PGconn | None:
     while True:
         with _lock:
-            places = [n for n, (kept_as, _) in enumerate(_kept) if kept_as == key]
-            session = _kept.pop(places[-1])[1] if places else None
+            indexes = [n for n, (kept_as, _) in enumerate(_kept) if kept_as == key]
+            session = _kept.pop(indexes[-1])[1] if indexes else None
         if session is None or _has_forgotten(session):
             return session
         session.finish()
 
 
 def _has_forgotten(session: PGconn) -> bool:
-    """Whether the server answered FORGET and sent nothing since; ending a session sends."""
+    """Return whether the server answered FORGET and sent nothing since, as it does when it ends."""
     poll = select.poll()
     poll.register(session.socket, select.POLLIN)
     try:
@@ -126,7 +127,7 @@ def _has_forgotten(session: PGconn) -> bool:
 
 
 def _ended() -> PGconn:
-    """What a closed connection has in place of its session."""
+    """Return what a closed connection has in place of its session."""
     ended = psycopg.pq.PGconn.connect_start(b"host=/nowhere")
     ended.finish()
     return ended

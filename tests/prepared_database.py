@@ -1,8 +1,8 @@
-"""A PostgreSQL with all migrations applied: made once, copied by each process that needs a server.
+"""A PostgreSQL with all migrations applied, made once and copied for each process with a server.
 
 Applying the migrations takes some seconds of processor time, copying the result a fraction of one.
-What is made is kept beside other temporary files, under a name that follows from the migrations,
-so that the next run finds it.
+The result is kept with other temporary files, under a name that depends on the migrations, so that
+the next run can use it.
 """
 
 import fcntl
@@ -29,10 +29,10 @@ BYTECODE = "bytecode"
 
 
 def copy_to(folder: Path) -> Path:
-    """Copy the prepared data to where a PostgresServer will keep its own; makes them if missing.
+    """Copy the prepared data to where a PostgresServer will look for its own.
 
-    They hold two equal databases: `fillcast` and the one that a test run uses. Returns the folder
-    of the data, which lies elsewhere if the server's user cannot reach `folder`.
+    Prepares them if they are missing: two equal databases, `fillcast` and that of a test run.
+    Returns the folder of the data, which is elsewhere if the server's user cannot reach `folder`.
     """
     prepared = _prepared()
     data = reachable_folder(folder, server_user()) / "data"
@@ -42,7 +42,10 @@ def copy_to(folder: Path) -> Path:
 
 
 def kept_folder() -> Path:
-    """Where test runs keep what the next run can use. Raises RuntimeError when it is not ours."""
+    """Return the folder in which test runs keep files for later runs.
+
+    Raises RuntimeError if it belongs to another user.
+    """
     base = Path(tempfile.gettempdir()) / f"fillcast-prepared-{os.geteuid()}"
     base.mkdir(mode=0o755, exist_ok=True)
     if base.stat().st_uid != os.geteuid() or base.is_symlink():
@@ -63,7 +66,7 @@ def _prepared() -> Path:
 
 
 def _key() -> str:
-    """A hash of all that the migrations consist of: they import only each other and `common`."""
+    """Return a hash of the migrations and of `common`, the only code that they import."""
     digest = hashlib.sha256()
     sources = [
         *ROOT.glob("*/migrations/**/*.py"),
@@ -94,11 +97,11 @@ def _make(folder: Path) -> None:
             "FILLCAST_VAR": str(unfinished),
         }
         migrate = [sys.executable, "manage.py", "migrate", "--verbosity", "0"]
-        made = subprocess.run(
+        result = subprocess.run(
             migrate, cwd=ROOT, env=environ, capture_output=True, text=True, check=False
         )
-        if made.returncode != 0:
-            raise RuntimeError(f"The migrations failed:\n{made.stdout}{made.stderr}")
+        if result.returncode != 0:
+            raise RuntimeError(f"The migrations failed:\n{result.stdout}{result.stderr}")
         copy = SQL("CREATE DATABASE {} TEMPLATE {}")
         postgres = f"{server.url.removesuffix(NAME)}postgres"
         with psycopg.connect(postgres, autocommit=True) as session:

@@ -1,11 +1,11 @@
-"""docs/role-matrix.md: which role may do what at each address, from the tables that tests check.
+"""docs/role-matrix.md: what each role may do at each address, from the tables that tests check.
 
     python -m tests.role_pages            write the page
     python -m tests.role_pages --check    write nothing; fail if it would change
 
 The tables are written by hand (role_matrix.py in tests/api, tests/console and tests/portal). Tests
-call every address as each role, and fail for an address of the URL conf or a list of the console
-that has no line.
+call every address as each role. They fail if an address of the URL conf or a list of the console
+has no line.
 """
 
 import sys
@@ -45,10 +45,10 @@ def list_lines(name: str, rows: console.Rows) -> list[str]:
 
 
 def portal_line(name: str, who: str) -> str:
-    """Return the row of a page of the portal: all roles have the same there."""
+    """Return the row of a page of the portal, where all roles are equal."""
     signed_out, tenant, role, no_role = portal.CELLS[who]
-    shown = [signed_out, tenant, *[role] * (len(ROLES) - 1), no_role]
-    return f"| `{name}` | " + " | ".join(shown) + " |"
+    columns = [signed_out, tenant, *[role] * (len(ROLES) - 1), no_role]
+    return f"| `{name}` | " + " | ".join(columns) + " |"
 
 
 def page() -> str:
@@ -56,13 +56,13 @@ def page() -> str:
     lines = [
         "# Roles and actions",
         "",
-        "`make docs` writes this page from the tables by which the tests call every address of",
+        "`make docs` writes this page from the tables with which the tests call every address of",
         "API, console and portal as each role (`tests/api/test_roles.py`,",
-        "`tests/console/test_roles.py`, `tests/portal/test_roles.py`). An address without a line",
-        "fails them. A superuser may everything. [Roles](roles.md) says what the rights are, and",
-        "what owners (tenants, providers) may with their own rows.",
+        "`tests/console/test_roles.py`, `tests/portal/test_roles.py`). They fail if an address has",
+        "no line. A superuser may do everything. [Roles](roles.md) describes the permissions, and",
+        "what owners (tenants, providers) may do with their own rows.",
         "",
-        "*own*: about the caller's own rows, whatever the role. *by token*: the token in the",
+        "*own*: only the caller's own rows, whatever the role. *by token*: the token in the",
         "address decides.",
         "",
         "## API",
@@ -85,9 +85,9 @@ def page() -> str:
         "",
         "## Portal",
         "",
-        "*own*: one's own rows; another's are not there (404). *console*: who has a role is led to",
-        "the console, which has everybody's. *signing in*: between the password and the second",
-        "factor only. –: leads to signing in.",
+        "*own*: the user's own rows; others answer 404. *console*: redirects to the console, which",
+        "has the rows of all users. *signing in*: only between the password and the second factor.",
+        "–: redirects to the sign-in page.",
         "",
         f"| page | signed out | tenant | {HEAD}",
         f"|{RULE}---|---|",
@@ -97,12 +97,12 @@ def page() -> str:
 
 
 def main(*, check: bool) -> int:
-    """Write the page, or say that it would change."""
+    """Write the page; with `check`, only report whether it would change."""
     text = page()
     if PAGE.exists() and PAGE.read_text() == text:
         return 0
     if check:
-        sys.stderr.write("docs/role-matrix.md is not what the tables say; run `make docs`\n")
+        sys.stderr.write("docs/role-matrix.md does not match the tables; run `make docs`\n")
         return 1
     PAGE.write_text(text)
     return 0

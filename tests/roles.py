@@ -1,4 +1,4 @@
-"""Staff with roles, for the tests of all apps."""
+"""Staff users with roles, for the tests of all apps."""
 
 from itertools import count
 from typing import Any
@@ -12,7 +12,7 @@ _number = count(1)
 
 
 def staff(*roles: Role, name: str = "", **fields: Any) -> User:
-    """A member of staff with these roles; without any: one who may nothing."""
+    """Return a member of staff with these roles; without roles it has no permission."""
     user = User.objects.create_user(
         name or f"staff-{next(_number)}", **{"is_staff": True, **fields}
     )
@@ -21,5 +21,5 @@ def staff(*roles: Role, name: str = "", **fields: Any) -> User:
 
 
 def give(user: User, *roles: Role) -> None:
-    """Give roles; an unsaved one of them is an error of the test."""
+    """Give a user these roles and remove all others."""
     user.groups.set(Group.objects.filter(name__in=roles))

@@ -1,4 +1,4 @@
-"""The servers of a test run: PostgreSQL and Redis of its own, gone when it ends."""
+"""The PostgreSQL and Redis of a test process, which end with it."""
 
 import atexit
 import os
@@ -21,18 +21,18 @@ SETTINGS = "DJANGO_SETTINGS_MODULE"
 
 
 class TestServers:
-    """Embedded servers, announced by environment variables, in a folder that is thrown away."""
+    """Embedded servers in a temporary folder, announced in environment variables."""
 
-    __test__ = False  # not a test case, whatever its name begins with
+    __test__ = False  # not a test case, despite its name
 
     def __init__(self, *, wanted: bool = True) -> None:
-        """Start them. A URL that is set on purpose (TEST_DATABASE_URL, TEST_REDIS_URL) is used.
+        """Start the servers, except those that TEST_DATABASE_URL and TEST_REDIS_URL name.
 
         If none are wanted, addresses without a server are announced.
         """
         self.folder = Path(tempfile.mkdtemp(prefix="fillcast-tests-"))
         self.folder.chmod(0o755)  # PostgreSQL runs as another user when we are root
-        (self.folder / "static").mkdir()  # whitenoise warns where there is none
+        (self.folder / "static").mkdir()  # whitenoise warns without it
         given = (
             {name: os.environ.get(f"TEST_{name}", "") for name in NEEDED} if wanted else UNREACHABLE
         )
@@ -43,7 +43,7 @@ class TestServers:
         os.environ["FILLCAST_VAR"] = str(self.folder)
 
     def stop(self) -> None:
-        """End them and remove their data. May be called twice."""
+        """Stop the servers and remove their data. May be called twice."""
         self._servers.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -51,7 +51,7 @@ class TestServers:
 def keep_bytecode() -> None:
     """Compile each module once, not in each of the hundreds of processes that a run starts.
 
-    Where the environment wants no bytecode beside the sources, it is kept with temporary files.
+    If the environment forbids bytecode beside the sources, it is kept with temporary files.
     """
     if not sys.dont_write_bytecode:
         return
@@ -62,7 +62,7 @@ def keep_bytecode() -> None:
 
 
 def set_up(*, wanted: bool = True) -> TestServers:
-    """Start the servers, if they are wanted, and Django on them, as every test finds it.
+    """Start the servers, if they are wanted, and set up Django to use them.
 
     DJANGO_SETTINGS_MODULE is not in pyproject.toml: pytest-django would read it earlier.
     """
@@ -70,13 +70,13 @@ def set_up(*, wanted: bool = True) -> TestServers:
     for name in [name for name in os.environ if name.startswith("FILLCAST_")]:
         del os.environ[name]  # a test run is the same whatever the developer's shell has set
     os.environ["FILLCAST_ENV_FILE"] = os.devnull
-    # What brokers publish is about the hour and the weekday: at night and at weekends it would
-    # forgive what tests are about, and let their entries wait. Tests of windows switch it on.
+    # Brokers' maintenance windows depend on the hour and weekday. At night and at weekends errors
+    # would be suppressed and entries deferred. Tests of windows switch them on.
     os.environ["FILLCAST_BROKER_MAINTENANCE_WINDOWS"] = "no"
     os.environ[SETTINGS] = "config.settings"
     servers = TestServers(wanted=wanted)
     atexit.register(servers.stop)
     django.setup()
     if not wanted:
-        del os.environ[SETTINGS]  # the processes that inherit it have to start theirs first
+        del os.environ[SETTINGS]  # child processes have to start their own servers first
     return servers

@@ -1,4 +1,4 @@
-"""What a test commits is gone after it, and what the migrations wrote is there again."""
+"""Rows that a test commits are deleted after it, and the rows of migrations are restored."""
 
 import pytest
 from django.contrib.auth.models import Group
@@ -13,17 +13,17 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def contents(schema: str) -> dict[str, list[tuple[object, ...]]]:
-    """The rows of each table that has any."""
-    found = {}
+    """Return the rows of each table that has any."""
+    tables = {}
     with connection.cursor() as cursor:
         cursor.execute("SELECT tablename FROM pg_tables WHERE schemaname = %s", [schema])
         for (name,) in cursor.fetchall():
             cursor.execute(f'SELECT * FROM {schema}."{name}" ORDER BY 1')
-            found[name] = cursor.fetchall()
-    return {name: rows for name, rows in found.items() if rows and name != UNTOUCHED}
+            tables[name] = cursor.fetchall()
+    return {name: rows for name, rows in tables.items() if rows and name != UNTOUCHED}
 
 
-def test_only_rows_written_by_migrations_are_left() -> None:
+def test_cleanup_leaves_only_rows_written_by_migrations() -> None:
     factories.register()
     factories.instrument()
     feed = make.feed()
@@ -46,4 +46,4 @@ def test_only_rows_written_by_migrations_are_left() -> None:
     assert {"auth_group", "django_celery_beat_periodictask"} <= after.keys()
     with connection.cursor() as cursor:
         cursor.execute("SELECT reltuples FROM pg_class WHERE relname = 'signals_signal'")
-        assert cursor.fetchone() == (-1,)  # nothing is known: another test's rows mislead no plan
+        assert cursor.fetchone() == (-1,)  # no statistics that could mislead another test's plans

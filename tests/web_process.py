@@ -1,4 +1,4 @@
-"""The web process as in production: uvicorn on the test's database, asked over a real socket."""
+"""The web process as in production: uvicorn with the test's database, over a real socket."""
 
 import http.client
 import os
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @dataclass(slots=True)
 class Answer:
-    """What came back."""
+    """A response."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -80,7 +80,7 @@ class WebProcess:
 
 @dataclass(slots=True)
 class Browser:
-    """Keeps cookies and sends the token of forms; follows nothing by itself."""
+    """A client that keeps cookies and sends the CSRF token; it follows no redirects."""
 
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
@@ -101,20 +101,20 @@ class Browser:
     def _ask(self, method: str, path: str, body: str | None, headers: Mapping[str, str]) -> Answer:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=110)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=110)
         try:
-            line.request(method, path, body, sent)
-            answer = line.getresponse()
+            connection.request(method, path, body, sent)
+            answer = connection.getresponse()
             for values in answer.headers.get_all("Set-Cookie", []):
                 for name, morsel in SimpleCookie(values).items():
                     self.cookies[name] = morsel.value
             return Answer(answer.status, answer.headers, answer.read().decode(errors="replace"))
         finally:
-            line.close()
+            connection.close()
 
 
 def all_at_once(browsers: list[Browser], *logins: tuple[str, str], path: str) -> list[Answer]:
-    """Send every browser's sign-in at the same moment; the logins take turns."""
+    """Sign in with all browsers at the same moment; the logins are used in turn."""
     for browser in browsers:
         browser.get("/login/")
     with ThreadPoolExecutor(len(browsers)) as pool:
@@ -126,7 +126,7 @@ def all_at_once(browsers: list[Browser], *logins: tuple[str, str], path: str) ->
 
 
 def code_in(page: str, pattern: str) -> str:
-    """Return what stands on a page behind a pattern's group."""
-    found = re.search(pattern, page)
-    assert found, page[-3000:]
-    return found[1]
+    """Return the part of a page that matches the first group of a pattern."""
+    match = re.search(pattern, page)
+    assert match, page[-3000:]
+    return match[1]

@@ -1,4 +1,4 @@
-"""`manage.py bench` in small: everything runs, is told in one shape, and leaves nothing behind."""
+"""`manage.py bench` with small numbers: all benchmarks run and leave no process running."""
 
 import json
 import os
@@ -23,10 +23,10 @@ SECONDS = 60
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="fillcast-bench-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(prefix="fillcast-bench-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -41,8 +41,8 @@ def launch(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def left_behind(folder: Path) -> list[int]:
-    """Processes that name the folder in their environment or command."""
+def processes_of(folder: Path) -> list[int]:
+    """Return the running processes that name the folder in their environment or command."""
     needle = os.fsencode(folder)
     return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _has(pid, needle)]
 
@@ -55,28 +55,28 @@ def _has(pid: int, needle: bytes) -> bool:
     return any(needle in text for text in texts) and birth(pid) is not None
 
 
-def test_every_bench_runs_and_is_told_in_one_shape(folder: Path) -> None:
+def test_every_benchmark_runs_and_reports_in_one_format(folder: Path) -> None:
     running = launch(folder, "-n", "40", "--rounds", "1")
-    out, words = running.communicate(timeout=SECONDS * 9)
-    assert running.returncode == 0, words
-    told: dict[str, Any] = json.loads(out.splitlines()[-1])
-    assert [bench["name"] for bench in told["benches"]] == NAMES
-    for bench in told["benches"]:
+    out, progress = running.communicate(timeout=SECONDS * 9)
+    assert running.returncode == 0, progress
+    output: dict[str, Any] = json.loads(out.splitlines()[-1])
+    assert [bench["name"] for bench in output["benches"]] == NAMES
+    for bench in output["benches"]:
         assert isinstance(bench["ok"], bool)
         assert bench["ratio"] > 0
         assert bench["baseline"] is None or bench["baseline"]["rate"] > 0
-    assert json.loads((folder / "bench" / "latest.json").read_text()) == told
-    assert wait_until(lambda: not left_behind(folder), SECONDS)  # who was killed may be on its way
+    assert json.loads((folder / "bench" / "latest.json").read_text()) == output
+    assert wait_until(lambda: not processes_of(folder), SECONDS)  # a killed one may need a moment
 
 
-def test_ctrl_c_leaves_no_process(folder: Path) -> None:
+def test_ctrl_c_leaves_no_process_running(folder: Path) -> None:
     running = launch(folder, "--only", "fanout", "-n", "20")
-    # The stack is starting, behind servers and migrations: a minute and more where much else runs.
+    # After servers and migrations, the stack starts: more than a minute on a busy machine.
     assert wait_until(
-        lambda: running.poll() is not None or len(left_behind(folder)) > 5, SECONDS * 5
+        lambda: running.poll() is not None or len(processes_of(folder)) > 5, SECONDS * 5
     )
     assert running.poll() is None, running.communicate()
     running.send_signal(signal.SIGINT)
     running.communicate(timeout=SECONDS)
     assert running.returncode == 130
-    assert wait_until(lambda: not left_behind(folder), SECONDS)
+    assert wait_until(lambda: not processes_of(folder), SECONDS)

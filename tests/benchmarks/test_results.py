@@ -1,18 +1,18 @@
-"""How medians are judged and told."""
+"""How medians are compared, and the format of the output."""
 
 import json
 
 from benchmarks.results import as_json, compared, percentile
 
 
-def test_a_percentile_is_a_value_that_was_seen() -> None:
+def test_percentile_is_a_measured_value() -> None:
     values = [float(number) for number in range(1, 101)]
     assert percentile(values, 50) == 50
     assert percentile(values, 99) == 99
     assert percentile([7.0], 99) == 7
 
 
-def test_rates_are_compared_by_their_medians() -> None:
+def test_rates_are_compared_by_medians() -> None:
     result = compared(
         "one",
         n=1_000,
@@ -27,27 +27,27 @@ def test_rates_are_compared_by_their_medians() -> None:
     assert (result.ok, result.half) == (True, True)
 
 
-def test_half_the_target_is_a_bar_of_its_own() -> None:
-    def judged(seconds: float) -> tuple[bool, bool]:
+def test_half_of_the_target_is_reported_separately() -> None:
+    def outcome(seconds: float) -> tuple[bool, bool]:
         result = compared(
             "one", n=1, seconds=[seconds], baseline="slow", baseline_n=1, baseline_seconds=[10.0],
             target=10,
         )  # fmt: skip
         return result.ok, result.half
 
-    assert judged(1.0) == (True, True)
-    assert judged(1.5) == (False, True)
-    assert judged(2.5) == (False, False)
+    assert outcome(1.0) == (True, True)
+    assert outcome(1.5) == (False, True)
+    assert outcome(2.5) == (False, False)
 
 
-def test_the_last_line_is_one_json_object_with_every_name() -> None:
+def test_output_is_one_json_line_with_all_keys() -> None:
     result = compared(
         "one", n=3, seconds=[1 / 3], baseline="slow", baseline_n=1, baseline_seconds=[1.0], target=2
     )
-    told = as_json({"cores": 2}, [result])
-    assert "\n" not in told
-    (bench,) = json.loads(told)["benches"]
-    wanted = "name n seconds rate p50_ms p99_ms baseline ratio target ok half"
-    assert set(wanted.split()) <= bench.keys()
+    line = as_json({"cores": 2}, [result])
+    assert "\n" not in line
+    (bench,) = json.loads(line)["benches"]
+    keys = "name n seconds rate p50_ms p99_ms baseline ratio target ok half"
+    assert set(keys.split()) <= bench.keys()
     assert bench["baseline"].keys() == {"name", "seconds", "rate"}
     assert bench["seconds"] == 0.3333

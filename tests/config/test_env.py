@@ -1,4 +1,4 @@
-"""Settings from the environment: every fault is reported, by name, all at once."""
+"""Settings from the environment: all faults are reported together, each with its name."""
 
 import base64
 import datetime as dt
@@ -30,7 +30,7 @@ def faults(environ: dict[str, str]) -> list[str]:
     return e.value.faults
 
 
-def test_development_needs_nothing() -> None:
+def test_development_needs_no_settings() -> None:
     settings = Settings.read({})
     assert settings.port == 8012
     assert settings.bundle_size == 500
@@ -39,19 +39,19 @@ def test_development_needs_nothing() -> None:
     assert settings.slippage_alert_pips == Decimal(5)
 
 
-def test_production_names_everything_that_is_missing() -> None:
+def test_production_reports_all_missing_settings() -> None:
     reported = faults({"FILLCAST_ENV": "production"})
     named = {sentence.split(" is not set")[0] for sentence in reported}
     assert named == set(PRODUCTION) - {"FILLCAST_ENV"}
 
 
-def test_complete_production_starts() -> None:
+def test_complete_production_settings_are_accepted() -> None:
     settings = Settings.read(PRODUCTION)
     assert settings.production
     assert settings.credentials_public_key == b"k" * 32
 
 
-def test_several_malformed_ones_are_reported_together_with_what_was_read() -> None:
+def test_all_malformed_settings_are_reported_together() -> None:
     reported = faults({"FILLCAST_PORT": "80a", "FILLCAST_LEASE_SECONDS": "11", "DATABASE_URL": "x"})
     assert reported == [
         "FILLCAST_PORT is '80a'; expected a whole number from 1 to 65535.",
@@ -61,7 +61,7 @@ def test_several_malformed_ones_are_reported_together_with_what_was_read() -> No
     ]
 
 
-def test_a_malformed_secret_is_not_shown() -> None:
+def test_malformed_secret_is_not_displayed() -> None:
     (reported,) = faults({"FILLCAST_CREDENTIALS_PRIVATE_KEYS": "canary-canary"})
     assert "FILLCAST_CREDENTIALS_PRIVATE_KEYS" in reported
     assert "canary" not in reported
@@ -90,20 +90,20 @@ def test_a_malformed_secret_is_not_shown() -> None:
         ("REDIS_URL", "redis://redis:port"),
     ],
 )
-def test_malformed(name: str, value: str) -> None:
+def test_malformed_value_is_rejected_with_what_is_expected(name: str, value: str) -> None:
     (reported,) = faults({name: value})
     assert reported.startswith(f"{name} is ")
     assert "; expected " in reported
 
 
-def test_secrets_are_not_in_the_representation() -> None:
+def test_secrets_are_not_in_repr() -> None:
     settings = Settings.read({"FILLCAST_METRICS_TOKEN": "canary-canary-canary"})
     assert settings.metrics_token == "canary-canary-canary"
     assert "canary" not in repr(settings)
 
 
-def test_each_variable_that_code_names_is_a_setting() -> None:
-    """A test that sets an attribute of an old name would pass and test nothing."""
+def test_every_variable_named_in_code_is_a_setting() -> None:
+    """A test that sets an attribute with an old name would pass without testing anything."""
     known = {variable.name for variable in VARIABLES}
     internal = {"FILLCAST_READY_FILE", "_FILLCAST_DATABASE_SHOWN"}  # between our own processes
     pattern = re.compile(r"""["'](_?FILLCAST_[A-Z0-9_]+)["']|\bsettings\.(FILLCAST_[A-Z0-9_]+)""")
@@ -118,7 +118,7 @@ def test_each_variable_that_code_names_is_a_setting() -> None:
     assert named - known - internal == set()
 
 
-def test_market_clock() -> None:
+def test_market_clock_is_read_with_start_anchor_and_speed() -> None:
     settings = Settings.read({"FILLCAST_MARKET_CLOCK": "2014-05-02T12:25:00Z@1767225600.5x60"})
     clock = settings.market_clock
     assert clock is not None
@@ -126,17 +126,17 @@ def test_market_clock() -> None:
     assert (clock.anchor.timestamp(), clock.speed) == (1767225600.5, 60)
 
 
-def test_times_that_would_let_a_dead_worker_send() -> None:
+def test_send_deadline_must_be_shorter_than_lease() -> None:
     (reported,) = faults({"FILLCAST_LEASE_SECONDS": "5", "FILLCAST_SEND_DEADLINE_SECONDS": "5"})
     assert reported.startswith("FILLCAST_SEND_DEADLINE_SECONDS is 5; expected less than")
 
 
-def test_a_proof_that_comes_before_the_answer_could() -> None:
+def test_absence_gap_must_cover_an_order_in_flight() -> None:
     (reported,) = faults({"FILLCAST_CALL_TIMEOUT_SECONDS": "60"})
     assert reported.startswith("FILLCAST_ABSENCE_GAP_SECONDS is 60; expected at least")
 
 
-def test_a_web_process_must_not_have_private_keys() -> None:
+def test_web_process_must_not_have_private_keys() -> None:
     (reported,) = faults({"FILLCAST_DB_ROLE": "web", "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY})
     assert "the web process only encrypts" in reported
 
@@ -156,7 +156,7 @@ def test_conflicts_between_settings_are_reported_together() -> None:
     ]  # fmt: skip
 
 
-def test_a_worker_in_production_needs_them() -> None:
+def test_worker_in_production_needs_private_keys() -> None:
     (reported,) = faults({**PRODUCTION, "FILLCAST_DB_ROLE": "trade"})
     assert reported.startswith("FILLCAST_CREDENTIALS_PRIVATE_KEYS is not set")
     Settings.read(
@@ -166,19 +166,19 @@ def test_a_worker_in_production_needs_them() -> None:
 
 @pytest.mark.parametrize("role", ["web", "trade"])
 @pytest.mark.parametrize("lease", [2, 10])
-def test_database_time_outs_lie_below_the_lease(role: str, lease: int) -> None:
+def test_database_timeouts_are_shorter_than_the_lease(role: str, lease: int) -> None:
     assert all(0 < value < lease * 1000 for value in timeouts(role, lease).values())
     assert timeouts("trade", 10)["idle_in_transaction_session_timeout"] == 4000
 
 
-def test_a_role_without_a_login_of_its_own_is_taken_on_by_the_owner() -> None:
+def test_owner_login_takes_role_without_own_login() -> None:
     entry = database(Settings.read({**PRODUCTION, "FILLCAST_DB_ROLE": "web"}))
     assert "-c role=fillcast_web" in entry["OPTIONS"]["options"]
     assert (entry["USER"], entry["CONN_MAX_AGE"]) == ("owner", 0)
     assert "pool" in entry["OPTIONS"]
 
 
-def test_a_login_of_its_own_needs_no_role() -> None:
+def test_own_login_sets_no_role() -> None:
     own = {"FILLCAST_DB_ROLE": "trade", "FILLCAST_TRADE_DATABASE_URL": "postgresql://t:p@db/x"}
     entry = database(Settings.read({**PRODUCTION, **own, "FILLCAST_CREDENTIALS_PRIVATE_KEYS": KEY}))
     assert "role=" not in entry["OPTIONS"]["options"]
@@ -187,11 +187,11 @@ def test_a_login_of_its_own_needs_no_role() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", ["10.0.0.5=alice   # hers", "10.0.0.5=", "10.0.0.5=al ice", "x=alice"]
+    "value", ["10.0.0.5=alice   # hers", "10.0.0.5=", "10.0.0.5=al ice", "x=alice"]
 )
-def test_a_comment_is_no_part_of_a_name(said: str) -> None:
-    """It would be, and nobody has that name: the gateway would be nobody's."""
-    (fault,) = faults({"FILLCAST_GATEWAY_OWNERS": said})
+def test_comment_after_gateway_owner_is_rejected(value: str) -> None:
+    """It would become part of the name, which no user has: the gateway would have no owner."""
+    (fault,) = faults({"FILLCAST_GATEWAY_OWNERS": value})
     assert fault.startswith("FILLCAST_GATEWAY_OWNERS")
     assert "with no comment (#) or blank behind it" in fault
     (own,) = Settings.read({"FILLCAST_GATEWAY_OWNERS": " 10.0.0.5 = alice "}).gateway_owners
@@ -206,7 +206,7 @@ def test_a_comment_is_no_part_of_a_name(said: str) -> None:
         ("FILLCAST_PUBLIC_URL", "http://fillcast.example", "begins with http://"),
     ],
 )
-def test_production_refuses_open_doors(name: str, value: str, expected: str) -> None:
+def test_production_rejects_unsafe_web_settings(name: str, value: str, expected: str) -> None:
     (sentence,) = faults({**PRODUCTION, name: value})
     assert expected in sentence
     Settings.read({name: value})  # a development installation may

@@ -1,4 +1,4 @@
-"""A process imports what it needs: one that serves no page imports none."""
+"""A process imports only what it needs: workers import no pages."""
 
 import json
 import os
@@ -25,7 +25,7 @@ print(json.dumps([imported, before, len(site._registry)]))
 """
 
 
-def test_worker_imports_no_page_and_a_check_imports_all() -> None:
+def test_worker_imports_no_pages_and_system_check_imports_all() -> None:
     environ = {name: value for name, value in os.environ.items() if name != "CELERY_SKIP_CHECKS"}
     done = subprocess.run(
         [sys.executable, "-c", AS_A_WORKER], cwd=ROOT, env=environ,

@@ -1,4 +1,4 @@
-"""A database session that is used again has nothing left of its former use."""
+"""A reused database session keeps nothing of its former use."""
 
 import threading
 
@@ -12,11 +12,11 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def session() -> int:
-    """The server's process behind the connection."""
+    """Return the process id of the connection's server process."""
     return int(rows("SELECT pg_backend_pid() AS pid")[0].pid)
 
 
-def test_closed_connection_leaves_its_session_to_the_next_one() -> None:
+def test_session_of_closed_connection_is_reused() -> None:
     before = session()
     run("SET lock_timeout = '7s'")
     run("CREATE TEMPORARY TABLE leftover (id int)")
@@ -30,12 +30,12 @@ def test_closed_connection_leaves_its_session_to_the_next_one() -> None:
 
     assert session() == before
     assert rows("SHOW lock_timeout")[0].lock_timeout != "7s"
-    assert rows("SELECT to_regclass('leftover') AS found")[0].found is None
+    assert rows("SELECT to_regclass('leftover') AS oid")[0].oid is None
     assert rows("SELECT count(*) AS n FROM pg_locks WHERE locktype = 'advisory'")[0].n == 0
     assert rows("SELECT pg_listening_channels()") == []
 
 
-def test_connection_closed_in_a_transaction_takes_its_session_along() -> None:
+def test_session_closed_in_a_transaction_is_not_reused() -> None:
     before = session()
     connection.set_autocommit(False)
     run("SELECT 1")
@@ -43,8 +43,8 @@ def test_connection_closed_in_a_transaction_takes_its_session_along() -> None:
     assert session() != before
 
 
-def test_session_that_the_server_has_ended_is_not_used_again() -> None:
-    """Between two uses, by another session."""
+def test_session_ended_by_the_server_is_not_reused() -> None:
+    """Another session ends it between two uses."""
     connection.ensure_connection()
     ended = []
 

@@ -1,4 +1,4 @@
-"""No secret gets into a log, whatever it is called and however it looks."""
+"""No secret gets into a log, whatever its name and format."""
 
 from collections.abc import Iterator
 
@@ -20,25 +20,25 @@ from config import logs
         ("event", "token=canary"),
     ],
 )
-def test_hidden(name: str, value: object) -> None:
-    shown = logs.redact(None, "info", {name: value})
-    assert "canary" not in repr(shown)
-    assert logs.HIDDEN in repr(shown)
+def test_secret_is_redacted_from_log_entry(name: str, value: object) -> None:
+    redacted = logs.redact(None, "info", {name: value})
+    assert "canary" not in repr(redacted)
+    assert logs.HIDDEN in repr(redacted)
 
 
-def test_the_rest_stays() -> None:
+def test_log_entry_without_secrets_is_unchanged() -> None:
     entry = {"event": "order filled", "quantity": 3, "url": "https://broker.example/v1"}
     assert logs.redact(None, "info", dict(entry)) == entry
 
 
 @pytest.fixture
-def forgetful() -> Iterator[None]:
+def restored_redactors() -> Iterator[None]:
     before = list(logs._redactors)
     yield
     logs._redactors[:] = before
 
 
-@pytest.mark.usefixtures("forgetful")
-def test_a_room_may_hide_more() -> None:
+@pytest.mark.usefixtures("restored_redactors")
+def test_app_can_add_a_redactor() -> None:
     logs.add_redactor(lambda text: text.replace("0xcanary", logs.HIDDEN))
     assert logs.redact_text("wallet 0xcanary") == f"wallet {logs.HIDDEN}"

@@ -1,4 +1,4 @@
-"""What a web process has imported before its first request: nothing of it in a transaction."""
+"""A web process imports everything before its first request, outside of transactions."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ NEEDED = (
 )
 
 
-def test_a_web_process_imports_views_and_slow_libraries_when_it_starts() -> None:
+def test_web_process_imports_views_and_slow_libraries_at_start() -> None:
     code = (
         "import sys, config.asgi;"
         f" print(','.join(name for name in {NEEDED!r} if name not in sys.modules) or 'all')"

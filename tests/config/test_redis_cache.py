@@ -1,4 +1,4 @@
-"""The cache in Redis: few connections, and a counter that is one step."""
+"""The cache in Redis: few connections, and an atomic counter."""
 
 from contextvars import Context
 from threading import Thread
@@ -9,7 +9,7 @@ from django.core.cache import cache
 from common.redis_cache import count
 
 
-def test_threads_and_requests_share_the_clients_connections() -> None:
+def test_threads_share_redis_connections() -> None:
     default: Any = cache
     server = default._cache.get_client(write=True)
     read: list[Any] = []
@@ -22,7 +22,7 @@ def test_threads_and_requests_share_the_clients_connections() -> None:
     assert server.info("stats")["total_connections_received"] - before <= 1
 
 
-def test_counts_are_forgotten_after_their_time() -> None:
+def test_counter_expires_after_its_period() -> None:
     cache.clear()
     assert [count("a", seconds=60), count("a", seconds=60), count("b", seconds=60)] == [1, 2, 1]
     default: Any = cache

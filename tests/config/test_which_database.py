@@ -1,4 +1,4 @@
-"""Each command says which database it works on; none works on another one silently."""
+"""Each process prints which database it uses, so that it never uses another one unnoticed."""
 
 import contextlib
 import os
@@ -15,19 +15,19 @@ from config.which_database import PRINTED, database_sentence, embedded_sentence,
 from ops.embedded.ports import free_port
 
 
-def test_named_database_is_shown_without_its_password() -> None:
+def test_named_database_is_printed_without_password() -> None:
     shown = database_sentence(
         "postgresql://fillcast:s3cret@db.example:6432/trading?sslmode=require"
     )
     assert shown == "Database: trading at db.example:6432 (DATABASE_URL)."
 
 
-def test_named_redis_is_shown_without_its_password() -> None:
+def test_named_redis_is_printed_without_password() -> None:
     shown = redis_sentence("rediss://:s3cret@redis.example/2?ssl_cert_reqs=none")
     assert shown == "Redis: database 2 at redis.example:6379 (REDIS_URL)."
 
 
-def test_embedded_database_is_shown_by_its_folder() -> None:
+def test_embedded_database_is_printed_with_its_folder() -> None:
     assert (
         embedded_sentence(Path("var/demo"), "running")
         == "Database: embedded, in var/demo (running)."
@@ -45,7 +45,7 @@ def run(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_commands_in_two_folders_each_say_where_they_work(tmp_path: Path) -> None:
+def test_commands_print_the_embedded_database_of_their_folder(tmp_path: Path) -> None:
     here, there = str(tmp_path / "here"), str(tmp_path / "there")
     first = run("showmigrations", "users", FILLCAST_VAR=here)
     assert f"Database: embedded, in {here} (new and empty)." in first.stderr
@@ -57,7 +57,7 @@ def test_commands_in_two_folders_each_say_where_they_work(tmp_path: Path) -> Non
     assert all("Database:" not in done.stdout for done in (first, again, other))
 
 
-def test_command_says_which_database_was_set_for_it_alone() -> None:
+def test_command_prints_the_database_that_was_set_for_it() -> None:
     done = run("showmigrations", DATABASE_URL="postgresql://me:secret@127.0.0.1:9/nowhere",
                REDIS_URL="redis://127.0.0.1:9")  # fmt: skip
     assert "Database: nowhere at 127.0.0.1:9 (DATABASE_URL)." in done.stderr
@@ -66,7 +66,7 @@ def test_command_says_which_database_was_set_for_it_alone() -> None:
 
 
 def closed_servers(**environ: str) -> dict[str, str]:
-    """Settings of a process whose servers are away; it begins all the same."""
+    """Return settings with unreachable servers, with which a process starts all the same."""
     nowhere = f"127.0.0.1:{free_port()}"
     return {
         **os.environ, "FILLCAST_ENV_FILE": os.devnull, "FILLCAST_SECRET_KEY": "k" * 40,
@@ -75,20 +75,20 @@ def closed_servers(**environ: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def said_until(seen: str, line: list[str], log: Path, **environ: str) -> str:
-    """Start a process and return what it said when it has said `seen`."""
-    with log.open("wb") as output:
+def output_until(text: str, line: list[str], log: Path, **environ: str) -> str:
+    """Start a process and return its output as soon as that contains `text`."""
+    with log.open("wb") as file:
         process = subprocess.Popen(
             [sys.executable, "-m", *line], env=environ, cwd=ROOT, stdout=subprocess.DEVNULL,
-            stderr=output, start_new_session=True,
+            stderr=file, start_new_session=True,
         )  # fmt: skip
     try:
         end = time.monotonic() + 90
-        while seen not in (said := log.read_text()):
-            assert time.monotonic() < end, said
-            assert process.poll() is None or seen in log.read_text(), log.read_text()
+        while text not in (output := log.read_text()):
+            assert time.monotonic() < end, output
+            assert process.poll() is None or text in log.read_text(), log.read_text()
             time.sleep(0.05)
-        return said
+        return output
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -101,33 +101,33 @@ WEB = ["uvicorn", "config.asgi:application", "--lifespan", "off", "--port"]
 
 
 @pytest.mark.parametrize("name", ["worker", "beat", "web"])
-def test_process_started_by_hand_says_once_which_servers_it_uses(tmp_path: Path, name: str) -> None:
+def test_process_started_by_hand_prints_its_servers_once(tmp_path: Path, name: str) -> None:
     environ = closed_servers(FILLCAST_DB_ROLE="web" if name == "web" else "trade")
     web = [*WEB, str(free_port())]
-    line, seen = {  # the last is said after a worker's children are there
+    line, text = {  # the text that is printed after a worker has started its children
         "worker": (PREFORK, "Cannot connect to redis"), "beat": (BEAT, "OperationalError"),
         "web": (web, "Uvicorn running"),
     }[name]  # fmt: skip
-    said = said_until(seen, line, tmp_path / "log", **environ)
-    where = environ["nowhere"]
-    assert said.count("Database:") == 1
-    assert f"Database: trading at {where} (DATABASE_URL).\n" in said
-    assert said.count("Redis:") == 1
-    assert f"Redis: database 3 at {where} (REDIS_URL).\n" in said
-    assert "s3cret" not in said
+    output = output_until(text, line, tmp_path / "log", **environ)
+    host = environ["nowhere"]
+    assert output.count("Database:") == 1
+    assert f"Database: trading at {host} (DATABASE_URL).\n" in output
+    assert output.count("Redis:") == 1
+    assert f"Redis: database 3 at {host} (REDIS_URL).\n" in output
+    assert "s3cret" not in output
 
 
-def test_worker_with_a_login_of_its_own_names_its_setting(tmp_path: Path) -> None:
+def test_worker_with_own_login_prints_its_setting(tmp_path: Path) -> None:
     own = f"postgresql://trader:s3cret@127.0.0.1:{free_port()}/elsewhere"
     environ = closed_servers(FILLCAST_DB_ROLE="trade", FILLCAST_TRADE_DATABASE_URL=own)
-    said = said_until("OperationalError", BEAT, tmp_path / "log", **environ)
-    where = own.rpartition("@")[2].partition("/")[0]
-    assert f"Database: elsewhere at {where} (FILLCAST_TRADE_DATABASE_URL)." in said
-    silent = said_until("OperationalError", BEAT, tmp_path / "log", **environ, **{PRINTED: "1"})
-    assert "Database:" not in silent  # who started it has said it
+    output = output_until("OperationalError", BEAT, tmp_path / "log", **environ)
+    host = own.rpartition("@")[2].partition("/")[0]
+    assert f"Database: elsewhere at {host} (FILLCAST_TRADE_DATABASE_URL)." in output
+    child = output_until("OperationalError", BEAT, tmp_path / "log", **environ, **{PRINTED: "1"})
+    assert "Database:" not in child  # its parent has printed it
 
 
-def test_web_process_without_servers_ends_with_a_sentence() -> None:
+def test_web_process_without_servers_exits_with_an_error() -> None:
     environ = {k: v for k, v in closed_servers().items() if k not in ("DATABASE_URL", "REDIS_URL")}
     done = subprocess.run(
         [sys.executable, "-m", *WEB, str(free_port())], env=environ, cwd=ROOT,
@@ -137,28 +137,28 @@ def test_web_process_without_servers_ends_with_a_sentence() -> None:
     assert "DATABASE_URL and REDIS_URL not set: this process has no database" in done.stderr
 
 
-def test_help_starts_and_names_no_database(tmp_path: Path) -> None:
+def test_help_neither_starts_nor_prints_a_database(tmp_path: Path) -> None:
     done = run("audit", "--help", FILLCAST_VAR=str(tmp_path / "none"))
     assert "Database:" not in done.stderr
 
 
 @pytest.mark.parametrize(
-    ("url", "said"),
+    ("url", "sentence"),
     [
         ("postgres://u:p@h1:5432,h2:5433/db", "Database: db at h1:5432,h2:5433 (DATABASE_URL)."),
         ("postgres://u:p@[::1]/db", "Database: db at [::1]:5432 (DATABASE_URL)."),
         ("postgres://u:p@@h/db", "Database: db at h:5432 (DATABASE_URL)."),
     ],
 )
-def test_hosts_are_shown_as_the_address_names_them(url: str, said: str) -> None:
-    assert database_sentence(url) == said
+def test_hosts_are_printed_as_in_the_url(url: str, sentence: str) -> None:
+    assert database_sentence(url) == sentence
 
 
 @pytest.mark.parametrize("sign", "/?#")
-def test_part_of_a_password_is_never_taken_for_a_host(sign: str) -> None:
+def test_part_of_a_password_is_never_printed_as_host(sign: str) -> None:
     for host in ("h", "h:1"):
         url = f"postgres://u:k1{sign}k2@{host}/db"
-        for said in (database_sentence(url), redis_sentence(url)):
-            assert "cannot be read" in said
-            assert "k1" not in said
-            assert "k2" not in said
+        for sentence in (database_sentence(url), redis_sentence(url)):
+            assert "cannot be read" in sentence
+            assert "k1" not in sentence
+            assert "k2" not in sentence

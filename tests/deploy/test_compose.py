@@ -1,4 +1,4 @@
-"""docker-compose.yml: the optional gateway, and who reaches it."""
+"""docker-compose.yml: settings, the optional gateway, and which processes reach it."""
 
 from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
@@ -9,8 +9,8 @@ import yaml
 
 from config.env import VARIABLES
 
-# The image says these, a service's own part does, or no container is meant.
-NOT_OURS_TO_SAY = {
+# Set by the image or by a single service, or not meant for containers.
+NOT_COMMON = {
     "FILLCAST_ENV", "FILLCAST_ENV_FILE", "FILLCAST_VAR", "FILLCAST_BIND", "FILLCAST_PORT",
     "FILLCAST_LOG_FORMAT", "FILLCAST_DEBUG", "FILLCAST_FAILPOINTS", "FILLCAST_MARKET_CLOCK",
     "DATABASE_URL", "FILLCAST_WEB_DATABASE_URL", "FILLCAST_TRADE_DATABASE_URL", "FILLCAST_DB_ROLE",
@@ -23,52 +23,54 @@ TRADING = {"exits", "execution", "maintenance", "sessions"}
 
 @pytest.fixture(scope="module")
 def services() -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
-    return found
+    services: dict[str, dict[str, Any]] = yaml.safe_load(TEXT)["services"]
+    return services
 
 
-def test_the_gateway_is_optional_pinned_and_takes_orders_on_paper(
+def test_gateway_is_optional_pinned_and_trades_on_paper(
     services: dict[str, dict[str, Any]],
 ) -> None:
     gateway = services["ib-gateway"]
     assert gateway["profiles"] == ["ibkr"]
     version = gateway["image"].rpartition(":")[2]
     assert version[0].isdigit()  # neither latest nor stable
-    said = gateway["environment"]
-    assert said["READ_ONLY_API"] == "no"
-    assert said["TRADING_MODE"] == "${TRADING_MODE:-paper}"
-    assert said["TWS_PASSWORD"] == "${TWS_PASSWORD:-}"  # from the environment, not from here
+    environment = gateway["environment"]
+    assert environment["READ_ONLY_API"] == "no"
+    assert environment["TRADING_MODE"] == "${TRADING_MODE:-paper}"
+    assert environment["TWS_PASSWORD"] == "${TWS_PASSWORD:-}"  # from the environment, not from here
     assert "ports" not in gateway  # its API has no password
 
 
-def test_only_who_trades_reaches_the_gateway(services: dict[str, dict[str, Any]]) -> None:
-    near = {name for name, one in services.items() if "gateways" in one.get("networks", ())}
-    assert near == TRADING | {"ib-gateway"}
+def test_only_trading_processes_reach_the_gateway(services: dict[str, dict[str, Any]]) -> None:
+    reaching = {name for name, s in services.items() if "gateways" in s.get("networks", ())}
+    assert reaching == TRADING | {"ib-gateway"}
     assert all("default" in services[name]["networks"] for name in TRADING)
 
 
-def test_what_an_operator_may_set_reaches_every_process_of_ours(
+def test_every_setting_is_passed_to_every_process(
     services: dict[str, dict[str, Any]],
 ) -> None:
-    """A name that is not handed on does not exist inside: `.env` stays outside of the image."""
-    wanted = {variable.name for variable in VARIABLES} - NOT_OURS_TO_SAY
+    """A variable that is not passed on does not exist inside: `.env` is not in the image."""
+    expected = {variable.name for variable in VARIABLES} - NOT_COMMON
     for name in TRADING | {"web", "beat", "prices", "migrate"}:
-        assert wanted <= services[name]["environment"].keys(), name
+        assert expected <= services[name]["environment"].keys(), name
     web = services["web"]["environment"]
-    assert "FILLCAST_CREDENTIALS_PRIVATE_KEYS" not in web  # it could open what tenants have sealed
+    assert (
+        "FILLCAST_CREDENTIALS_PRIVATE_KEYS" not in web
+    )  # it must not decrypt tenants' credentials
 
 
-def test_terminals_folders_are_where_their_sessions_are(
+def test_terminal_folders_are_mounted_in_session_workers(
     services: dict[str, dict[str, Any]],
 ) -> None:
     root = services["sessions"]["environment"]["FILLCAST_MT4_ROOT"]
-    assert [one.rpartition(":")[2] for one in services["sessions"]["volumes"]] == [root]
+    assert [volume.rpartition(":")[2] for volume in services["sessions"]["volumes"]] == [root]
 
 
-def test_nobody_is_given_a_gateways_address_by_chance() -> None:
-    [net] = yaml.safe_load(TEXT)["networks"]["gateways"]["ipam"]["config"]
-    said = {name: value.partition(":-")[2].rstrip("}") for name, value in net.items()}
+def test_gateway_address_is_outside_the_dynamic_range() -> None:
+    [config] = yaml.safe_load(TEXT)["networks"]["gateways"]["ipam"]["config"]
+    network = {name: value.partition(":-")[2].rstrip("}") for name, value in config.items()}
     gateway = IPv4Address("10.213.77.10")
-    assert gateway in IPv4Network(said["subnet"])
-    assert gateway not in IPv4Network(said["ip_range"])
-    assert IPv4Network(said["ip_range"]).subnet_of(IPv4Network(said["subnet"]))
+    assert gateway in IPv4Network(network["subnet"])
+    assert gateway not in IPv4Network(network["ip_range"])
+    assert IPv4Network(network["ip_range"]).subnet_of(IPv4Network(network["subnet"]))

@@ -1,4 +1,4 @@
-"""An account whose settings its owner has just changed has entries wait for its test."""
+"""After a change of an account's settings, entries wait for its connection test."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +19,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 def account(
     transactional_db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Account]:
-    with account_at("paper", tmp_path, settings, monkeypatch) as found:
-        yield found
+    with account_at("paper", tmp_path, settings, monkeypatch) as started:
+        yield started
 
 
 def test_entry_is_sent_after_test_of_new_settings(account: Account) -> None:
@@ -35,7 +35,7 @@ def test_entry_is_sent_after_test_of_new_settings(account: Account) -> None:
     assert (order["status"], order["reason"]["code"]) == ("PENDING", "CONNECTION_TEST_PENDING")
     assert order["waiting_since"] is not None
     assert account.arrived() == []
-    run_due_tests()  # as each process of maintenance is asked to, every few seconds
+    run_due_tests()  # as beat has it done every few seconds
     account.quote()
     assert wait_for(lambda: Order.objects.get().status == "FILLED", 30), Order.objects.values()
     assert len(account.arrived()) == 1

@@ -1,7 +1,7 @@
-"""An entry that cannot reach its broker waits within the age of its signal.
+"""An entry that cannot reach its broker waits until its signal is too old.
 
-The broker's terminal sends no order, while it goes on reporting the account: the account stays
-well, so that nothing but the order itself meets the fault.
+The broker's terminal sends no order but still reports the account. So the account stays healthy,
+and only the order meets the fault.
 """
 
 import time
@@ -16,7 +16,7 @@ from tests.execution import factories
 from tests.waiting.brokers import Account, account_at, wait_for
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
-SENDINGS = 7  # more than the five tries after which such an entry once ended
+SENDINGS = 7  # more than the five tries after which such an entry ended earlier
 REACHES = {
     "CONNECTION_UNREACHABLE",
     "CONNECTION_NOT_RECONCILED",
@@ -33,11 +33,9 @@ def account(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Account]:
-    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = (
-        120  # for a machine that is busy with other tests
-    )
-    with account_at(request.param, tmp_path, settings, monkeypatch) as found:
-        yield found
+    settings.FILLCAST_MARKET_ENTRY_MAX_AGE_SECONDS = 120  # for a machine that also runs other tests
+    with account_at(request.param, tmp_path, settings, monkeypatch) as started:
+        yield started
 
 
 def test_entry_waits_while_terminal_sends_no_orders(account: Account) -> None:

@@ -1,4 +1,4 @@
-"""What passes by itself has entries wait, within the age of their signal; none is skipped."""
+"""Entries wait during a short outage, until their signal is too old; none is skipped."""
 
 import time
 from collections.abc import Iterator
@@ -21,16 +21,16 @@ SIGNALS = 8
 def account(
     transactional_db: None, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Account]:
-    with account_at("paper", tmp_path, settings, monkeypatch) as found:
-        yield found
+    with account_at("paper", tmp_path, settings, monkeypatch) as started:
+        yield started
 
 
-def test_signals_of_a_short_outage_are_filled_when_the_broker_answers(account: Account) -> None:
+def test_signals_of_a_short_outage_are_filled_after_it(account: Account) -> None:
     set_terms(["P1"], {"unreachable": True})
     for _ in range(SIGNALS):
         account.quote()
         factories.signal(account.feed)
-        time.sleep(0.8)  # a signal is published so often: no wait for a condition
+        time.sleep(0.8)  # the interval between signals; there is no condition to wait for
     in_error = wait_for(lambda: ConnectionHealth.objects.get().status == "ERROR", 20)
     account.quote()
     factories.signal(account.feed)

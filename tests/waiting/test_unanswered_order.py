@@ -1,6 +1,6 @@
-"""An order whose answer is lost counts as filled, and keeps no other entry of its account waiting.
+"""An order without an answer counts as filled and does not delay other entries of its account.
 
-One order is swallowed by the broker, then five signals come within ten seconds.
+The broker swallows one order, then five signals come within ten seconds.
 """
 
 import time
@@ -26,11 +26,11 @@ def account(
     settings: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Account]:
-    with account_at(request.param, tmp_path, settings, monkeypatch) as found:
-        yield found
+    with account_at(request.param, tmp_path, settings, monkeypatch) as started:
+        yield started
 
 
-def test_entries_behind_an_unanswered_order_reach_the_broker(account: Account) -> None:
+def test_entries_after_an_unanswered_order_reach_the_broker(account: Account) -> None:
     account.swallow()
     factories.signal(account.feed)
     assert wait_for(account.has_taken, 30), Order.objects.values("status", "reason", "detail")
@@ -39,9 +39,9 @@ def test_entries_behind_an_unanswered_order_reach_the_broker(account: Account) -
     took: dict[int, float] = {}
 
     def note() -> bool:
-        there = set(account.arrived())
-        found = Order.objects.filter(signal_id__in=published, client_order_id__in=there)
-        for signal_id in found.values_list("signal_id", flat=True):
+        arrived = set(account.arrived())
+        orders = Order.objects.filter(signal_id__in=published, client_order_id__in=arrived)
+        for signal_id in orders.values_list("signal_id", flat=True):
             took.setdefault(signal_id, time.monotonic() - published[signal_id])
         return len(took) == SIGNALS
 
@@ -50,11 +50,11 @@ def test_entries_behind_an_unanswered_order_reach_the_broker(account: Account) -
         published[factories.signal(account.feed).pk] = time.monotonic()
         wait_for(note, APART_SECONDS)
     wait_for(note, AT_BROKER_SECONDS + 2)
-    print([round(took.get(one, float("inf")), 1) for one in published])
+    print([round(took.get(pk, float("inf")), 1) for pk in published])
     orders = list(Order.objects.values_list("status", "reason", "detail", "send_retries"))
     assert len(took) == SIGNALS, orders
     assert max(took.values()) < AT_BROKER_SECONDS, (took, orders)
-    there = account.arrived()
-    assert len(there) == len(set(there))  # nothing twice
+    arrived = account.arrived()
+    assert len(arrived) == len(set(arrived))  # no order twice
     assert not Order.objects.filter(send_retries__gt=0).exists(), orders
-    assert Order.objects.order_by("pk")[0].client_order_id not in there
+    assert Order.objects.order_by("pk")[0].client_order_id not in arrived
