@@ -1,8 +1,7 @@
-"""The demo as people start it: real processes, servers of its own, one run from start to end.
+"""The demo as a user starts it: real processes, its own servers, one run from start to end.
 
-Its tables are there already, as at each start but the first; tests/ops/stack/test_stack.py is the
-one
-that begins with an empty folder.
+Its tables exist already, as at each start but the first. tests/ops/stack/test_stack.py begins with
+an empty folder.
 """
 
 import json
@@ -50,13 +49,13 @@ class Run:
         )
 
     @property
-    def told(self) -> dict[str, Any]:
-        """The line for machines."""
-        found: dict[str, Any] = json.loads(self.done.stdout.splitlines()[-1])
-        return found
+    def summary(self) -> dict[str, Any]:
+        """Return the JSON line."""
+        summary: dict[str, Any] = json.loads(self.done.stdout.splitlines()[-1])
+        return summary
 
     def left(self) -> list[int]:
-        """Processes that name the folder in their environment or command."""
+        """Return the running processes that name the folder in their environment or command."""
         needle = os.fsencode(self.folder)
         return [
             pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _has(pid, needle)
@@ -80,54 +79,55 @@ def run() -> Iterator[Run]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_the_audit_holds(run: Run) -> None:
+def test_audit_of_a_demo_run_holds(run: Run) -> None:
     assert run.done.returncode == 0, run.done.stderr
-    assert run.told["ok"] is True
-    assert set(run.told["counters"].values()) == {0}
+    assert run.summary["ok"] is True
+    assert set(run.summary["counters"].values()) == {0}
 
 
-def test_candidates_add_up(run: Run) -> None:
-    told = run.told
-    assert told["signals"] == 7
-    assert told["candidates"] == 7 * 152 == sum(told["states"].values())
-    assert all(told["states"][state] > 0 for state in ("filled", "skipped", "denied", "rejected"))
-    assert told["states"]["unknown"] == told["states"]["failed"] == 0
+def test_candidates_are_the_sum_of_all_order_states(run: Run) -> None:
+    summary = run.summary
+    assert summary["signals"] == 7
+    assert summary["candidates"] == 7 * 152 == sum(summary["states"].values())
+    states = summary["states"]
+    assert all(states[state] > 0 for state in ("filled", "skipped", "denied", "rejected"))
+    assert states["unknown"] == states["failed"] == 0
 
 
 def test_positions_close_for_every_reason(run: Run) -> None:
-    assert set(run.told["closes"]) == {"sl", "tp", "manual", "external_close"}
+    assert set(run.summary["closes"]) == {"sl", "tp", "manual", "external_close"}
 
 
-def test_the_gap_shows(run: Run) -> None:
-    assert run.told["slippage_pips_max"] >= 30
+def test_slippage_of_the_price_gap_is_reported(run: Run) -> None:
+    assert run.summary["slippage_pips_max"] >= 30
     assert "+31.0" in run.done.stderr
 
 
-def test_the_first_fill_follows_the_first_publication(run: Run) -> None:
-    assert 0 < run.told["seconds_to_first_fill"] < 30
+def test_first_fill_follows_first_publication(run: Run) -> None:
+    assert 0 < run.summary["seconds_to_first_fill"] < 30
 
 
-def test_it_says_what_people_need(run: Run) -> None:
-    said = run.done.stderr
-    assert "as operator" in said
-    assert "password  fillcast-demo" in said
+def test_output_states_logins_alerts_and_results(run: Run) -> None:
+    output = run.done.stderr
+    assert "as operator" in output
+    assert "password  fillcast-demo" in output
     for code in ("→ 201 accepted as S-1", "→ 200 already known", "→ 400 ", "→ 409 "):
-        assert code in said
-    assert "The workers tested 152 connections: 146 work" in said
-    assert "not accepted. Enter the password again." in said
-    assert "S-1 Sell XAU/USD market" in said
-    assert "by the owner at the broker" in said
+        assert code in output
+    assert "The workers tested 152 connections: 146 work" in output
+    assert "not accepted. Enter the password again." in output
+    assert "S-1 Sell XAU/USD market" in output
+    assert "by the owner at the broker" in output
 
 
-def test_it_is_clean_in_a_pipe(run: Run) -> None:
-    said = run.done.stderr
-    assert "\x1b" not in said + run.done.stdout
-    assert "Traceback" not in said
-    assert "(the scenario expects another status)" not in said
+def test_output_in_a_pipe_has_no_colours_or_tracebacks(run: Run) -> None:
+    output = run.done.stderr
+    assert "\x1b" not in output + run.done.stdout
+    assert "Traceback" not in output
+    assert "(the scenario expects another status)" not in output
     assert run.done.stdout.count("\n") == 1
 
 
-def test_it_leaves_a_summary_and_no_process(run: Run) -> None:
+def test_run_leaves_a_summary_and_no_process(run: Run) -> None:
     summary = json.loads((run.folder / "demo" / "summary.json").read_text())
     assert len(summary["connections"]) == 152
     assert run.left() == []

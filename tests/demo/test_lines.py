@@ -1,4 +1,4 @@
-"""What is told of what happens: events alike in one line, each kind readable."""
+"""The demo's lines on events: similar events in one line, each kind readable."""
 
 import json
 from types import SimpleNamespace
@@ -34,41 +34,41 @@ def emit(kind: str, number: int = 1, **payload: Any) -> None:
 
 @pytest.fixture
 def time(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    shown = [machine_time()]
-    monkeypatch.setattr(event_feed, "machine_time", lambda: shown[0])
-    return shown
+    now = [machine_time()]
+    monkeypatch.setattr(event_feed, "machine_time", lambda: now[0])
+    return now
 
 
 @pytest.mark.django_db
-class TestFollower:
-    def test_alike_is_one_group_told_when_it_is_quiet(self, time: list[float]) -> None:
-        follower = EventReader()
+class TestEventReader:
+    def test_similar_events_are_one_group_reported_after_a_pause(self, time: list[float]) -> None:
+        reader = EventReader()
         emit("connection.error", 3, message="no answer")
         emit("connection.error", 1, message="not accepted")
-        assert follower.poll() == []
+        assert reader.poll() == []
         time[0] += 1
-        groups = follower.poll()
+        groups = reader.poll()
         assert [(g.detail, len(g.events)) for g in groups] == [
             ("no answer", 3),
             ("not accepted", 1),
         ]
         time[0] += 1
-        assert follower.poll(flush=True) == []
+        assert reader.poll(flush=True) == []
 
-    def test_apart_each_is_told(self, time: list[float]) -> None:
-        follower = EventReader(separate=True)
+    def test_separate_reader_reports_each_event(self, time: list[float]) -> None:
+        reader = EventReader(separate=True)
         emit(LOST, 3)
-        assert [len(group.events) for group in follower.poll(flush=True)] == [1, 1, 1]
+        assert [len(group.events) for group in reader.poll(flush=True)] == [1, 1, 1]
 
-    def test_one_that_was_committed_late_is_not_missed(self, time: list[float]) -> None:
-        follower = EventReader()
+    def test_event_that_was_committed_late_is_reported(self, time: list[float]) -> None:
+        reader = EventReader()
         run("INSERT INTO events_event (id, kind) VALUES (1000000, %s)", (LOST,))
-        assert len(follower.poll(flush=True)) == 1
+        assert len(reader.poll(flush=True)) == 1
         run("INSERT INTO events_event (id, kind) VALUES (999999, %s)", (LOST,))
         time[0] += 1
-        assert [e.id for g in follower.poll(flush=True) for e in g.events] == [999_999]
+        assert [e.id for g in reader.poll(flush=True) for e in g.events] == [999_999]
         time[0] += 100
-        assert follower.poll(flush=True) == []
+        assert reader.poll(flush=True) == []
 
 
 def event(**fields: Any) -> SimpleNamespace:
@@ -83,12 +83,12 @@ def event(**fields: Any) -> SimpleNamespace:
 
 
 def line(kind: str, detail: str, *events: SimpleNamespace) -> str | None:
-    told = MessageFormatter(lambda at: at).line(Group(kind, None, detail, list(events)))
-    return told.text if told else None
+    message = MessageFormatter(lambda at: at).line(Group(kind, None, detail, list(events)))
+    return message.text if message else None
 
 
 @pytest.mark.parametrize(
-    ("told", "kind", "detail", "events"),
+    ("text", "kind", "detail", "events"),
     [
         ("2 filled, first after 41 ms, slippage -0.1 to +31.0 pips", "order.filled", "entry",
          [event(ms=41.2, slippage_pips=31), event(ms=90, slippage_pips=-0.1)]),
@@ -109,23 +109,25 @@ def line(kind: str, detail: str, *events: SimpleNamespace) -> str | None:
         ("drift found, 2 times", "drift.found", "", [event()] * 2),
     ],
 )  # fmt: skip
-def test_words(told: str | None, kind: str, detail: str, events: list[SimpleNamespace]) -> None:
-    assert line(kind, detail, *events) == told
+def test_line_describes_a_group_of_events(
+    text: str | None, kind: str, detail: str, events: list[SimpleNamespace]
+) -> None:
+    assert line(kind, detail, *events) == text
 
 
 @pytest.mark.django_db
-def test_a_line_names_its_signal() -> None:
+def test_line_names_its_signal() -> None:
     owner = User.objects.create_user("owner")
     feed = Feed.objects.create(slug="f", name="F", owner=owner)
     signal = Signal.objects.create(feed=feed, currency_pair="EUR/USD", direction="BUY")
-    told = MessageFormatter(lambda at: at).line(
+    message = MessageFormatter(lambda at: at).line(
         Group(LOST, signal.pk, "REPLY_LOST", [event(), event()])
     )
-    assert told is not None
-    assert told.text.startswith(f"S-{signal.pk} Buy EUR/USD market · 2 without a reply")
+    assert message is not None
+    assert message.text.startswith(f"S-{signal.pk} Buy EUR/USD market · 2 without a reply")
 
 
-def test_the_script_is_in_order_and_each_alert_is_readable() -> None:
+def test_scenario_is_in_order_and_every_alert_is_valid() -> None:
     steps = read_scenario()
     assert [step.at for step in steps] == sorted(step.at for step in steps)
     assert steps[0].at > stack_options.START_TIME
@@ -134,14 +136,14 @@ def test_the_script_is_in_order_and_each_alert_is_readable() -> None:
             read_signal(step.alert)
 
 
-def test_a_broken_file_of_alerts_is_named(tmp_path: Any) -> None:
+def test_invalid_file_of_alerts_is_named(tmp_path: Any) -> None:
     broken = tmp_path / "alerts.json"
     broken.write_text(ALERTS.read_text()[:-5])
     with pytest.raises(MisconfiguredError, match=r"alerts\.json: not a file of alerts"):
         read_scenario(broken)
 
 
-def test_an_answers_sentence_is_the_first_fault() -> None:
+def test_sentence_of_an_answer_is_its_first_error() -> None:
     step = read_scenario()[0]
     body = {"code": "X", "detail": "two faults", "errors": [{"detail": "the stop"}]}
     assert Answer(step, 400, body).sentence == "the stop"
@@ -149,7 +151,7 @@ def test_an_answers_sentence_is_the_first_fault() -> None:
 
 
 @pytest.mark.django_db
-def test_the_pace_holds_in_the_demos_beat_and_nowhere_else() -> None:
+def test_demo_pace_applies_only_to_the_demos_beat() -> None:
     scheduler = PacedScheduler(app, lazy=True)
     runs = {
         entry.task: entry.schedule.run_every.total_seconds()
@@ -164,7 +166,7 @@ def test_the_pace_holds_in_the_demos_beat_and_nowhere_else() -> None:
     assert watch.interval.every == 60
 
 
-def test_a_run_of_a_schedule_keeps_its_pace() -> None:
+def test_next_entry_of_a_schedule_keeps_its_pace() -> None:
     model = PeriodicTask(
         name="w",
         task="execution.watch_positions",
@@ -173,7 +175,7 @@ def test_a_run_of_a_schedule_keeps_its_pace() -> None:
     assert next(PacedEntry(model, app=app)).schedule.run_every.total_seconds() == 1
 
 
-def test_beat_is_the_only_process_that_differs() -> None:
+def test_only_beat_differs_from_the_usual_processes() -> None:
     env = Settings.read({"FILLCAST_SECRET_KEY": "x" * 32})
     usual = {child.name: child.command for child in all_processes(env)}
     demos = {child.name: child.command for child in stack_options.demo_processes(env)}

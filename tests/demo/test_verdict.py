@@ -1,4 +1,4 @@
-"""What the demo calls shown: a run in which nothing happened is none."""
+"""The demo's verdict on a run; a run in which nothing happened does not count."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def figures(**audit: Any) -> Results:
     return Results([], [], [], [], [], None, None, {**well, **audit})
 
 
-def test_it_holds() -> None:
+def test_verdict_holds_for_a_correct_run() -> None:
     assert figures().as_dict()["ok"] is True
     assert "holds" in _verdict(figures())
 
@@ -26,8 +26,8 @@ def test_it_holds() -> None:
         ({"ok": False, "counters": {"DUP": 2}}, "DUP 2"),
     ],
 )
-def test_it_does_not_hold(audit: dict[str, Any], why: str) -> None:
-    told = figures(**audit)
-    assert told.as_dict()["ok"] is False
-    assert "does not hold" in _verdict(told)
-    assert why in _verdict(told)
+def test_verdict_does_not_hold_and_states_why(audit: dict[str, Any], why: str) -> None:
+    results = figures(**audit)
+    assert results.as_dict()["ok"] is False
+    assert "does not hold" in _verdict(results)
+    assert why in _verdict(results)

@@ -1,4 +1,4 @@
-"""What a development installation makes up, and what it must not."""
+"""The secrets that a development installation generates; production generates none."""
 
 import base64
 from pathlib import Path
@@ -13,7 +13,7 @@ from ops.embedded.errors import EmbeddedError
 PUBLIC, PRIVATE = "FILLCAST_CREDENTIALS_PUBLIC_KEY", "FILLCAST_CREDENTIALS_PRIVATE_KEYS"
 
 
-def test_made_once_and_well_formed(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_valid(tmp_path: Path) -> None:
     given = {"FILLCAST_VAR": str(tmp_path)}
     first = development_secrets(given)
     Settings.read({**given, **first})
@@ -22,30 +22,30 @@ def test_made_once_and_well_formed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["secrets.json"]
 
 
-def test_the_keys_are_a_pair(tmp_path: Path) -> None:
-    made = development_secrets({"FILLCAST_VAR": str(tmp_path)})
-    private = PrivateKey(base64.b64decode(made[PRIVATE]))
-    assert bytes(private.public_key) == base64.b64decode(made[PUBLIC])
+def test_credential_keys_are_a_pair(tmp_path: Path) -> None:
+    generated = development_secrets({"FILLCAST_VAR": str(tmp_path)})
+    private = PrivateKey(base64.b64decode(generated[PRIVATE]))
+    assert bytes(private.public_key) == base64.b64decode(generated[PUBLIC])
     assert SealedBox(private).decrypt(SealedBox(private.public_key).encrypt(b"x")) == b"x"
 
 
-def test_what_is_given_stays(tmp_path: Path) -> None:
+def test_given_secrets_are_kept(tmp_path: Path) -> None:
     given = {"FILLCAST_VAR": str(tmp_path), "FILLCAST_INSTALLATION_TAG": "own", PUBLIC: "theirs"}
     assert set(development_secrets(given)) == {"FILLCAST_SECRET_KEY"}
 
 
-def test_a_web_process_cannot_open_credentials(tmp_path: Path) -> None:
-    made = development_secrets({"FILLCAST_VAR": str(tmp_path), "FILLCAST_DB_ROLE": "web"})
-    assert PUBLIC in made
-    assert PRIVATE not in made
+def test_web_process_gets_no_private_key(tmp_path: Path) -> None:
+    generated = development_secrets({"FILLCAST_VAR": str(tmp_path), "FILLCAST_DB_ROLE": "web"})
+    assert PUBLIC in generated
+    assert PRIVATE not in generated
 
 
-def test_production_makes_nothing_up(tmp_path: Path) -> None:
+def test_production_generates_no_secrets(tmp_path: Path) -> None:
     assert development_secrets({"FILLCAST_VAR": str(tmp_path), "FILLCAST_ENV": "production"}) == {}
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path: Path) -> None:
+def test_unusable_folder_is_one_error_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(EmbeddedError, match="file/var cannot be used: Not a directory"):
         development_secrets({"FILLCAST_VAR": str(tmp_path / "file" / "var")})

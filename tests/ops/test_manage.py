@@ -1,4 +1,4 @@
-"""What a person at the terminal reads when a command cannot work."""
+"""The error messages of commands that cannot run."""
 
 import base64
 import os
@@ -15,27 +15,27 @@ from ops.embedded.ports import free_port
 ROOT = Path(__file__).parents[2]
 
 
-def test_without_its_database_a_command_says_one_sentence() -> None:
-    nobody = f"127.0.0.1:{free_port()}"
+def test_command_without_database_prints_one_error_sentence() -> None:
+    closed = f"127.0.0.1:{free_port()}"
     env = {
         **os.environ,
-        "DATABASE_URL": f"postgresql://somebody:s3cret@{nobody}/none",
-        "REDIS_URL": f"redis://{nobody}",
+        "DATABASE_URL": f"postgresql://user:s3cret@{closed}/none",
+        "REDIS_URL": f"redis://{closed}",
     }
     done = subprocess.run(
         [sys.executable, "manage.py", "audit"],
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    which, wrong = done.stderr.splitlines()
-    assert which.startswith("Database: ")
-    assert wrong.startswith("The database does not answer: connection failed")
+    database, error = done.stderr.splitlines()
+    assert database.startswith("Database: ")
+    assert error.startswith("The database does not answer: connection failed")
     assert "s3cret" not in done.stderr
 
 
 @pytest.mark.parametrize("role", ["worker", "beat"])
-def test_process_without_servers_ends_with_a_sentence(role: str) -> None:
-    """Started by hand, beside a MetaTrader 5 terminal."""
+def test_process_without_servers_exits_with_an_error(role: str) -> None:
+    """An operator starts it by hand, for example for a MetaTrader 5 terminal."""
     without = {"DATABASE_URL", "REDIS_URL", "TEST_DATABASE_URL", "TEST_REDIS_URL"}
     env = {name: value for name, value in os.environ.items() if name not in without}
     env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_DB_ROLE": "trade"}
@@ -44,9 +44,9 @@ def test_process_without_servers_ends_with_a_sentence(role: str) -> None:
         cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    told = done.stderr.strip().splitlines()[-1]
-    assert told.startswith("DATABASE_URL and REDIS_URL not set: this process has no database")
-    assert "manage.py worker_settings" in told
+    error = done.stderr.strip().splitlines()[-1]
+    assert error.startswith("DATABASE_URL and REDIS_URL not set: this process has no database")
+    assert "manage.py worker_settings" in error
 
 
 _OF_ROLE = {"worker": ["-Q", "mt5.main", "-P", "threads"], "beat": []}
@@ -74,9 +74,9 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
     lines = done.stdout.splitlines()
     assert "DATABASE_URL=postgresql://trader@db/x" in lines
     if name == "production":
-        told = done.stdout + done.stderr
-        assert given["FILLCAST_SECRET_KEY"] not in told
-        assert given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"] not in told
+        output = done.stdout + done.stderr
+        assert given["FILLCAST_SECRET_KEY"] not in output
+        assert given["FILLCAST_CREDENTIALS_PRIVATE_KEYS"] not in output
         kept = [line for line in lines if line.startswith("# FILLCAST_CREDENTIALS_PRIVATE_KEYS:")]
         assert len(kept) == 1
         assert "env file or secret store" in kept[0]
@@ -85,7 +85,7 @@ def test_worker_settings_print_no_key_in_production(name: str) -> None:
         assert f"FILLCAST_CREDENTIALS_PRIVATE_KEYS={key}" in lines
 
 
-def test_worker_settings_say_that_nothing_runs(tmp_path: Path) -> None:
+def test_worker_settings_state_that_nothing_runs(tmp_path: Path) -> None:
     without = {"DATABASE_URL", "REDIS_URL"}
     env = {name: value for name, value in os.environ.items() if name not in without}
     env |= {"FILLCAST_ENV_FILE": os.devnull, "FILLCAST_VAR": str(tmp_path)}

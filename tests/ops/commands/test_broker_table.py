@@ -1,4 +1,4 @@
-"""The README's table of what brokers offer is what their adapters say."""
+"""The README's table of broker capabilities matches the adapters."""
 
 from pathlib import Path
 
@@ -9,11 +9,11 @@ from brokers.registry import BUILT_IN
 from ops.management.commands import broker_table
 
 
-def test_the_readme_says_what_the_adapters_say() -> None:
+def test_readme_matches_the_adapters() -> None:
     call_command("broker_table", "--check")
 
 
-def test_every_kind_has_a_column_and_crypto_one_for_each_checked_exchange() -> None:
+def test_every_broker_type_and_checked_exchange_has_a_column() -> None:
     headings = [column.heading for column in broker_table.columns()]
     assert headings[:4] == ["Paper", "Interactive Brokers", "MetaTrader 5", "MetaTrader 4"]
     assert {"Binance", "Bybit", "OKX", "Kraken"} <= set(headings)
@@ -22,16 +22,16 @@ def test_every_kind_has_a_column_and_crypto_one_for_each_checked_exchange() -> N
     assert len(set(headings)) == len(headings)
 
 
-def test_accounts_of_one_kind_that_differ_are_told_apart() -> None:
-    mt5 = next(one for one in broker_table.columns() if one.heading == "MetaTrader 5")
+def test_accounts_of_one_type_that_differ_are_distinguished() -> None:
+    mt5 = next(column for column in broker_table.columns() if column.heading == "MetaTrader 5")
     assert mt5.cell(lambda can: can.exit_safety.value) == "hedging: TICKET; netting: CANCEL_FIRST"
     assert mt5.cell(lambda can: str(can.session)) == "True"
 
 
-def test_check_notices_a_stale_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_detects_a_stale_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "README.md"
     monkeypatch.setattr(broker_table, "PAGE", page)
-    page.write_text("no place for it\n")
+    page.write_text("no markers\n")
     with pytest.raises(CommandError, match="are missing"):
         call_command("broker_table")
     page.write_text(f"before\n{broker_table.BEGIN}\n| old |\n{broker_table.END}\nafter\n")

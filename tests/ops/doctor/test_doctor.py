@@ -1,4 +1,4 @@
-"""The doctor finds what is broken, says what to do, and is not broken by it."""
+"""The doctor finds problems, states what to do, and does not fail because of them."""
 
 import io
 import json
@@ -33,26 +33,26 @@ def run(sql: str) -> None:
         cursor.execute(sql)
 
 
-def result(found: Check | list[Check], name: str = "") -> CheckResult:
-    checks = found if isinstance(found, list) else [found]
-    (one,) = [check for check in checks if not name or check.name == name]
-    assert one.detail
-    assert one.result is OK or one.hint
-    return one.result
+def result(checks: Check | list[Check], name: str = "") -> CheckResult:
+    listed = checks if isinstance(checks, list) else [checks]
+    (check,) = [check for check in listed if not name or check.name == name]
+    assert check.detail
+    assert check.result is OK or check.hint
+    return check.result
 
 
-# ---- judging, pure
+# ---- verdicts, without a database
 
 
 @pytest.mark.parametrize(("version", "verdict"), [(14, FAIL), (15, OK), (18, OK), (19, WARN)])
-def test_database_version(version: int, verdict: CheckResult) -> None:
+def test_verdict_on_database_version(version: int, verdict: CheckResult) -> None:
     assert result(examination.judge_version(version)) is verdict
 
 
 @pytest.mark.parametrize(
     ("free", "verdict"), [(0.4e9, FAIL), (1.9e9, WARN), (99e9, WARN), (150e9, OK)]
 )
-def test_disk(free: float, verdict: CheckResult) -> None:
+def test_verdict_on_free_disk_space(free: float, verdict: CheckResult) -> None:
     assert result(servers.judge_disk(int(free), int(1000e9 if free > 9e9 else 3e9))) is verdict
 
 
@@ -60,7 +60,7 @@ def test_disk(free: float, verdict: CheckResult) -> None:
     ("apart", "verdict"),
     [(0.0, OK), (0.5, OK), (0.6, WARN), (-0.6, WARN), (5.1, FAIL), (-5.1, FAIL)],
 )
-def test_clocks(apart: float, verdict: CheckResult) -> None:
+def test_verdict_on_clock_difference(apart: float, verdict: CheckResult) -> None:
     assert result(servers.judge_clock("clock", apart)) is verdict
 
 
@@ -75,17 +75,25 @@ def test_clocks(apart: float, verdict: CheckResult) -> None:
         (public_key_of(OLD), (NEW, OLD), True, WARN),
         (None, (NEW,), True, OK),
     ],
-    # The keys are other ones each time; what a test is called is the same in every process.
-    ids=["no key", "seals", "cannot open", "has the old", "has both", "seals for the old", "opens"],
+    # The keys are generated, but a test's id must be the same in every process.
+    ids=[
+        "no-keys",
+        "web",
+        "worker-without-key",
+        "worker-with-old-key",
+        "worker-with-both",
+        "worker-with-old-public-key",
+        "worker-without-public-key",
+    ],
 )
-def test_keys(
+def test_verdict_on_credential_keys(
     public: bytes | None, private: tuple[bytes, ...], must_open: bool, verdict: CheckResult
 ) -> None:
     assert result(servers.judge_keys(public, private, must_open=must_open)) is verdict
 
 
 @pytest.mark.parametrize(
-    ("alive", "silent", "verdicts"),
+    ("alive", "lost", "verdicts"),
     [
         ([], [], [FAIL]),
         ([], ["a"], [FAIL]),
@@ -94,16 +102,18 @@ def test_keys(
         (["execution+exits+maintenance"], ["a"], [OK, WARN]),
     ],
 )
-def test_workers(alive: list[str], silent: list[str], verdicts: list[CheckResult]) -> None:
-    assert [check.result for check in trading.judge_workers(alive, silent)] == verdicts
+def test_verdict_on_live_and_lost_workers(
+    alive: list[str], lost: list[str], verdicts: list[CheckResult]
+) -> None:
+    assert [check.result for check in trading.judge_workers(alive, lost)] == verdicts
 
 
-def test_lanes_that_nobody_holds_are_a_warning_that_names_what_to_start() -> None:
+def test_lanes_without_owner_are_a_warning_with_the_queues_to_start() -> None:
     assert result(trading.judge_lanes([])) is OK
     held = Lane("sessions.1", 3, "host-1", 5.0)
     assert result(trading.judge_lanes([held])) is OK
-    found = [held, Lane("mt5.london", 2, "", None), Lane("sessions.4", 7, "", 90.0)]
-    check = trading.judge_lanes(found)
+    lanes = [held, Lane("mt5.london", 2, "", None), Lane("sessions.4", 7, "", 90.0)]
+    check = trading.judge_lanes(lanes)
     assert check.result is WARN
     assert "2 of 3" in check.detail
     assert "9 accounts" in check.detail
@@ -115,19 +125,19 @@ def test_lanes_that_nobody_holds_are_a_warning_that_names_what_to_start() -> Non
     ("schedules", "ago", "verdict"),
     [(0, None, FAIL), (7, None, FAIL), (7, 299.0, OK), (7, 301.0, WARN), (7, 601.0, FAIL)],
 )
-def test_beat(schedules: int, ago: float | None, verdict: CheckResult) -> None:
+def test_verdict_on_beats_last_run(schedules: int, ago: float | None, verdict: CheckResult) -> None:
     assert result(trading.judge_beat(schedules, ago)) is verdict
 
 
 @pytest.mark.parametrize(
     ("waiting", "verdict"), [(None, OK), (-5.0, OK), (9.0, OK), (11.0, WARN), (61.0, FAIL)]
 )
-def test_due(waiting: float | None, verdict: CheckResult) -> None:
+def test_verdict_on_waiting_due_orders(waiting: float | None, verdict: CheckResult) -> None:
     assert result(trading.judge_due(waiting)) is verdict
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict"),
+    ("settings", "verdict"),
     [
         ({"fsync": "on", "full_page_writes": "on", "synchronous_commit": "on"}, OK),
         ({"fsync": "off", "full_page_writes": "on", "synchronous_commit": "on"}, FAIL),
@@ -135,35 +145,35 @@ def test_due(waiting: float | None, verdict: CheckResult) -> None:
         ({"fsync": "on", "full_page_writes": "on", "synchronous_commit": "off"}, FAIL),
     ],
 )
-def test_durability(found: dict[str, str], verdict: CheckResult) -> None:
-    assert result(servers.judge_durability(found)) is verdict
+def test_verdict_on_durability_settings(settings: dict[str, str], verdict: CheckResult) -> None:
+    assert result(servers.judge_durability(settings)) is verdict
 
 
-def test_a_pooler_that_drops_time_outs_is_noticed() -> None:
-    wanted = {"lock_timeout": 2000}
-    assert result(servers.judge_timeouts(wanted, {"lock_timeout": "2000"})) is OK
-    assert result(servers.judge_timeouts(wanted, {"lock_timeout": "0"})) is FAIL
+def test_pooler_that_drops_timeouts_is_detected() -> None:
+    expected = {"lock_timeout": 2000}
+    assert result(servers.judge_timeouts(expected, {"lock_timeout": "2000"})) is OK
+    assert result(servers.judge_timeouts(expected, {"lock_timeout": "0"})) is FAIL
 
 
-# ---- looking, at a real database that is broken on purpose
+# ---- checks of a real database that is broken on purpose
 
 
 @pytest.mark.django_db
-def test_a_fresh_database_is_well() -> None:
-    for name, look in servers.DATABASE:
-        found = look()
-        checks = [found] if isinstance(found, Check) else list(found)
+def test_new_database_passes_all_checks() -> None:
+    for name, run_check in servers.DATABASE:
+        outcome = run_check()
+        checks = [outcome] if isinstance(outcome, Check) else list(outcome)
         for check in checks:
-            if check.name != "durability":  # a test run's server is fast, not durable
+            if check.name != "durability":  # the tests' server is fast, not durable
                 assert check.result is OK, (name, check)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("sql", "look"),
+    ("sql", "run_check"),
     [
         ("ALTER TABLE execution_order DISABLE ROW LEVEL SECURITY", servers.row_security),
-        ("CREATE TABLE nobody_decided (id int)", servers.row_security),
+        ("CREATE TABLE undecided (id int)", servers.row_security),
         ("GRANT UPDATE ON execution_executionlog TO fillcast_web", servers.append_only),
         ("ALTER ROLE fillcast_web BYPASSRLS", servers.roles),
         (
@@ -173,14 +183,14 @@ def test_a_fresh_database_is_well() -> None:
         ),
     ],
 )
-def test_what_is_broken_fails(sql: str, look: Callable[[], Check]) -> None:
-    assert result(look()) is OK
+def test_broken_database_fails_its_check(sql: str, run_check: Callable[[], Check]) -> None:
+    assert result(run_check()) is OK
     run(sql)
-    assert result(look()) is FAIL
+    assert result(run_check()) is FAIL
 
 
 @pytest.mark.django_db
-def test_trading_that_stands_still_is_seen() -> None:
+def test_stalled_trading_is_detected() -> None:
     owner = cast.user()
     account = cast.connection(owner)
     (signal,) = cast.signals(owner, 1)
@@ -200,9 +210,9 @@ def test_trading_that_stands_still_is_seen() -> None:
     Order.objects.filter(pk=order.pk).update(
         status=Status.UNKNOWN, quantity=1, answer_by=now - timedelta(seconds=90)
     )
-    found = trading.due_orders()
-    assert result(found, "due orders") is OK
-    assert result(found, "unanswered orders") is WARN
+    checks = trading.due_orders()
+    assert result(checks, "due orders") is OK
+    assert result(checks, "unanswered orders") is WARN
 
     assert result(trading.outbox()) is OK
     Event.objects.create(kind=EventKind.ORDER_FILLED, created_at=now - timedelta(hours=2))
@@ -214,20 +224,20 @@ def test_trading_that_stands_still_is_seen() -> None:
 
 
 @pytest.mark.django_db
-def test_an_open_epoch_is_a_warning_with_what_is_unsettled() -> None:
+def test_open_epoch_is_a_warning_with_its_open_issues() -> None:
     assert result(trading.epoch()) is OK
     epoch = open_epoch(Epoch.Cause.COMMAND)
-    told = trading.epoch()
-    assert result(told) is WARN
-    assert isinstance(told, Check)
-    assert "WAIT 1, BOOKS 1" in told.detail
+    report = trading.epoch()
+    assert result(report) is WARN
+    assert isinstance(report, Check)
+    assert "WAIT 1, BOOKS 1" in report.detail
     release_epoch(by=None, force=True, note="drill")
     assert result(trading.epoch()) is OK
     assert epoch.number == 2
 
 
 @pytest.mark.django_db
-def test_leases_that_stand_and_that_ran_out() -> None:
+def test_expired_worker_lease_fails() -> None:
     now = datetime.now(UTC)
 
     def lease(role: str, seconds: int) -> None:
@@ -243,7 +253,7 @@ def test_leases_that_stand_and_that_ran_out() -> None:
 
 
 @pytest.mark.django_db
-def test_connections_in_error_and_prices() -> None:
+def test_connections_in_error_and_old_prices_are_reported() -> None:
     owner = cast.user()
     source = DataConnection.objects.create(name="replay")
     accounts = [cast.connection(owner) for _ in range(3)]
@@ -263,26 +273,26 @@ def test_connections_in_error_and_prices() -> None:
 
     broken = ConnectionHealth.objects.filter(connection__in=accounts[:1])
     broken.update(status=HealthStatus.ERROR, last_error="wrong password")
-    (found,) = trading.connections()
-    assert found.result is WARN
-    assert "1 of 3" in found.detail
-    assert "wrong password" in found.detail
+    (check,) = trading.connections()
+    assert check.result is WARN
+    assert "1 of 3" in check.detail
+    assert "wrong password" in check.detail
     ConnectionHealth.objects.update(status=HealthStatus.ERROR)
     assert result(trading.connections()) is FAIL
 
 
 @pytest.mark.django_db
-def test_the_brokers_in_use_tell_their_time() -> None:
+def test_clocks_of_used_brokers_are_checked() -> None:
     assert trading.broker_clocks() == []
     owner = cast.user()
     cast.connection(owner)
     cast.connection(owner, kind="not-installed")
-    found = trading.broker_clocks()
-    assert result(found, "clock: paper") is OK
-    assert result(found, "clock: not-installed") is WARN
+    checks = trading.broker_clocks()
+    assert result(checks, "clock: paper") is OK
+    assert result(checks, "clock: not-installed") is WARN
 
 
-def test_redis_that_is_away_fails(settings: Settings) -> None:
+def test_unreachable_redis_fails(settings: Settings) -> None:
     assert result(servers.redis_server(), "redis") is OK
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     assert result(servers.redis_server()) is FAIL
@@ -292,7 +302,7 @@ def test_redis_that_is_away_fails(settings: Settings) -> None:
 
 
 @pytest.mark.django_db
-def test_a_check_that_breaks_is_a_finding_and_the_others_go_on() -> None:
+def test_check_that_raises_fails_and_the_others_run() -> None:
     def breaks() -> Check:
         raise ValueError("no such thing")
 
@@ -304,14 +314,14 @@ def test_a_check_that_breaks_is_a_finding_and_the_others_go_on() -> None:
     assert "ValueError" in findings[0].detail
 
 
-def test_without_a_database_it_says_what_it_could_not_check(
+def test_checks_skipped_without_a_database_are_listed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def away() -> None:
+    def refuse() -> None:
         raise DatabaseError("connection refused\nmore")
 
-    monkeypatch.setattr(connection, "cursor", away)
-    findings = examine([], [("workers", lambda: pytest.fail("asked without a database"))])
+    monkeypatch.setattr(connection, "cursor", refuse)
+    findings = examine([], [("workers", lambda: pytest.fail("checked without a database"))])
     assert [(check.name, check.result) for check in findings] == [
         ("database", FAIL),
         ("not checked", WARN),
@@ -321,13 +331,13 @@ def test_without_a_database_it_says_what_it_could_not_check(
 
 
 @pytest.mark.django_db
-def test_the_command_ends_with_1_when_something_fails(capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_exits_with_1_if_a_check_fails(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         call_command("doctor", "--json")  # no worker holds a lease in a test run
     assert ended.value.code == 1
-    told = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
-    assert told["ok"] is False
-    by_name = {check["name"]: check for check in told["checks"]}
+    report = json.loads(capsys.readouterr().out.strip().splitlines()[-1])
+    assert report["ok"] is False
+    by_name = {check["name"]: check for check in report["checks"]}
     assert by_name["workers"]["result"] == "fail"
     assert by_name["workers"]["remedy"]
     assert by_name["migrations"]["result"] == "ok"
@@ -335,12 +345,12 @@ def test_the_command_ends_with_1_when_something_fails(capsys: pytest.CaptureFixt
         assert name in by_name
 
 
-def test_warnings_alone_are_no_failure() -> None:
+def test_warnings_are_not_a_failure() -> None:
     assert is_well([Check("a", OK, ""), Check("b", WARN, "", "")])
     assert not is_well([Check("a", FAIL, "", "")])
 
 
-def test_the_table_shows_the_remedy_and_adds_up() -> None:
+def test_table_shows_hints_and_totals() -> None:
     out = io.StringIO()
     findings = [Check("a", OK, "Fine."), Check("b", FAIL, "Broken [here].", "Mend [it].")]
     command.show(findings, Console(file=out, width=80))

@@ -1,4 +1,4 @@
-"""The doctor says which price sources tell nothing, why, and what helps."""
+"""The doctor states which price sources provide nothing, why, and what to do."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +16,7 @@ from tests.connections import make
 pytestmark = pytest.mark.django_db
 
 
-def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
+def source_of(name: str = "Mine", **fields: Any) -> ExecutionConnection:
     account = make.connection(type="mt4", name=name)
     source = use_own_prices(account.pk, by=account.user)
     now = datetime.now(UTC)
@@ -27,7 +27,7 @@ def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
 
 
 @pytest.mark.parametrize(
-    ("fields", "result", "words"),
+    ("fields", "result", "text"),
     [
         ({}, OK, "Follows EUR/USD."),
         ({"pairs": []}, OK, "No pair is needed yet"),
@@ -40,17 +40,19 @@ def followed(name: str = "Mine", **fields: Any) -> ExecutionConnection:
         ),
     ],
 )
-def test_a_brokers_stream(fields: dict[str, Any], result: CheckResult, words: str) -> None:
-    followed(**fields)
+def test_status_of_a_brokers_price_stream(
+    fields: dict[str, Any], result: CheckResult, text: str
+) -> None:
+    source_of(**fields)
     (check,) = market_data()
     assert (check.name, check.result) == ("market data: Mine: its own broker", result)
-    assert words in check.detail
+    assert text in check.detail
     if fields.get("error_code") == "NO_MARKET_DATA":
         assert check.hint == Code.NO_MARKET_DATA.hint
 
 
-def test_one_that_nobody_follows_tells_what_must_run() -> None:
-    account = followed(last_contact_at=datetime.now(UTC) - timedelta(hours=2))
+def test_source_without_worker_names_the_queue_to_run() -> None:
+    account = source_of(last_contact_at=datetime.now(UTC) - timedelta(hours=2))
     (check,) = market_data()
     assert check.result is FAIL
     assert "No prices for 2 h" in check.detail
@@ -63,25 +65,25 @@ def test_one_that_nobody_follows_tells_what_must_run() -> None:
     assert check.result is FAIL
 
 
-def test_one_that_is_switched_off_is_told_while_it_is_used() -> None:
-    account = followed()
+def test_used_source_that_is_switched_off_fails() -> None:
+    account = source_of()
     DataConnection.objects.filter(broker_connection=account).update(is_active=False)
     (check,) = market_data()
     assert (check.result, check.detail.split(",")[0]) == (FAIL, "Switched off")
 
 
-def test_many_of_which_the_same_is_to_be_done_are_one_line(
+def test_sources_with_the_same_remedy_are_one_line(
     django_assert_max_num_queries: Any,
 ) -> None:
-    """Each tenant's account may tell its own: a broker's outage would be a hundred lines."""
+    """Each tenant's account may have its own source: an outage would give a hundred lines."""
     for number in range(5):
-        followed(f"Off {number}", error_code="CONNECTION_ERROR", error=f"No. {number} fails.",
+        source_of(f"Off {number}", error_code="CONNECTION_ERROR", error=f"No. {number} fails.",
                  last_contact_at=None)  # fmt: skip
-        followed(f"Well {number}")
+        source_of(f"Well {number}")
     with django_assert_max_num_queries(2):
-        fails, tells = market_data()
-    assert fails.name.startswith("market data: Off 0: its own broker, Off 1")
-    assert fails.name.endswith("and 2 more")
-    assert fails.detail == "No prices, for 5 accounts. Off 0: its own broker: No. 0 fails."
-    assert fails.result is FAIL
-    assert (tells.result, tells.detail) == (OK, "Well 0: its own broker: Follows EUR/USD.")
+        failing, well = market_data()
+    assert failing.name.startswith("market data: Off 0: its own broker, Off 1")
+    assert failing.name.endswith("and 2 more")
+    assert failing.detail == "No prices, for 5 accounts. Off 0: its own broker: No. 0 fails."
+    assert failing.result is FAIL
+    assert (well.result, well.detail) == (OK, "Well 0: its own broker: Follows EUR/USD.")

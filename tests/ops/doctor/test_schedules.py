@@ -1,4 +1,4 @@
-"""What beat starts: every task exists, nothing piles up, and operators' changes stay."""
+"""The schedules of beat: tasks exist, messages expire, and operators' changes are kept."""
 
 from importlib import import_module
 from typing import Any
@@ -10,28 +10,28 @@ from django_celery_beat.models import PeriodicTask
 from config.celery import app
 
 pytestmark = pytest.mark.django_db
-written: Any = import_module("config.migrations.0001_initial")
+migration: Any = import_module("config.migrations.0001_initial")
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     PeriodicTask.objects.all().delete()
-    written.write(apps, None)
+    migration.write(apps, None)
 
 
-def test_every_schedule_names_a_task_that_workers_know() -> None:
+def test_every_schedule_names_a_registered_task() -> None:
     app.loader.import_default_modules()
     tasks = set(PeriodicTask.objects.values_list("task", flat=True))
     assert len(tasks) == 10
     assert tasks <= set(app.tasks)
 
 
-def test_the_watch_of_stops_does_not_wait_behind_anything_slow() -> None:
+def test_level_scan_has_its_own_queue() -> None:
     others = PeriodicTask.objects.exclude(queue="maintenance")
     assert list(others.values_list("task", "queue")) == [("execution.watch_positions", "exits")]
 
 
-def test_messages_expire_before_they_pile_up() -> None:
+def test_messages_expire_when_the_next_is_due() -> None:
     for task in PeriodicTask.objects.select_related("interval"):
         assert task.expire_seconds
         if task.interval:
@@ -39,15 +39,15 @@ def test_messages_expire_before_they_pile_up() -> None:
             assert task.expire_seconds <= task.interval.every
 
 
-def test_the_day_is_computed_after_new_yorks_close() -> None:
+def test_daily_results_are_computed_after_new_york_close() -> None:
     cron = PeriodicTask.objects.get(task="analytics.compute_daily").crontab
     assert (cron.hour, cron.minute, str(cron.timezone)) == ("17", "10", "America/New_York")
 
 
-def test_what_operators_changed_stays() -> None:
+def test_operators_changes_of_schedules_are_kept() -> None:
     PeriodicTask.objects.filter(task="execution.audit").update(enabled=False, expire_seconds=7)
     before = PeriodicTask.objects.count()
-    written.write(apps, None)
+    migration.write(apps, None)
     kept = PeriodicTask.objects.get(task="execution.audit")
     assert (kept.enabled, kept.expire_seconds) == (False, 7)
     assert PeriodicTask.objects.count() == before

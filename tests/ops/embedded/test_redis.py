@@ -15,9 +15,9 @@ from ops.embedded.redis import RedisServer
 
 @pytest.fixture
 def server(folder: Path) -> Iterator[RedisServer]:
-    made = RedisServer(folder / "redis")
-    yield made
-    made.stop()
+    server = RedisServer(folder / "redis")
+    yield server
+    server.stop()
 
 
 def ping(url: str) -> bool:
@@ -25,22 +25,22 @@ def ping(url: str) -> bool:
         return bool(client.ping())
 
 
-def test_it_asks_for_its_password(server: RedisServer) -> None:
+def test_redis_requires_its_password(server: RedisServer) -> None:
     server.start()
     assert ping(server.url)
     with pytest.raises(redis.AuthenticationError):
         ping(server.url.replace("redis://:", "redis://:x", 1))
 
 
-def test_its_password_is_not_in_the_list_of_processes(server: RedisServer) -> None:
+def test_redis_password_is_not_in_the_process_list(server: RedisServer) -> None:
     server.start()
     assert server.process is not None
-    shown = Path(f"/proc/{server.process.pid}/cmdline").read_text()
-    assert "redis" in shown
-    assert server._password not in shown
+    command = Path(f"/proc/{server.process.pid}/cmdline").read_text()
+    assert "redis" in command
+    assert server._password not in command
 
 
-def test_killed_it_comes_back_on_the_same_url(server: RedisServer) -> None:
+def test_killed_redis_restarts_on_the_same_url(server: RedisServer) -> None:
     first = server.start().url
     assert server.process is not None
     server.process.kill()
@@ -58,7 +58,7 @@ def test_url_is_the_same_after_restart(folder: Path) -> None:
     assert (folder / "redis" / "password").stat().st_mode & 0o077 == 0
 
 
-def test_one_that_outlived_its_starter_is_ended(server: RedisServer) -> None:
+def test_surviving_redis_is_ended(server: RedisServer) -> None:
     server.start()
     assert server.process is not None
     survivor = server.process.pid
@@ -67,20 +67,22 @@ def test_one_that_outlived_its_starter_is_ended(server: RedisServer) -> None:
         assert ping(successor.url)
 
 
-def test_a_number_that_another_has_now_is_not_killed(server: RedisServer) -> None:
+def test_foreign_process_with_the_old_redis_pid_is_not_killed(server: RedisServer) -> None:
     server.folder.mkdir()
     (server.folder / "pid").write_text(f"{os.getpid()} of another time\n")
-    assert ping(server.start().url)  # and we are still here
+    assert ping(server.start().url)  # and this process still runs
 
 
-def test_a_wanted_port_that_is_taken_is_told(folder: Path) -> None:
+def test_requested_port_that_is_taken_is_an_error(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(EmbeddedError, match=f"Port {port} is in use"):
             RedisServer(folder / "redis", port=port).start()
 
 
-def test_no_program(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_redis_server_is_an_error(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr("ops.embedded.paths.package_folder", lambda _name: None)
     monkeypatch.setattr("ops.embedded.os_user.ServerUser.may", lambda *_: True)

@@ -1,4 +1,4 @@
-"""A stack of few processes, for the tests of starting and stopping. Run as a program."""
+"""A program that runs a stack of few processes, for the tests of starting and stopping."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from ops.stack.stack import Stack, web_process, worker_process
 
 
 def main() -> int:
-    """Run until told to stop; say on standard output when it is ready."""
+    """Run until a signal; print "ready" to standard output when all processes are."""
     children = [worker_process("maintenance", "maintenance")]
     with Stack(what="small stack", children=lambda env: [web_process(env), *children]) as stack:
         stack.prepare()

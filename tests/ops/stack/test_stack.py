@@ -1,4 +1,4 @@
-"""The whole stack as processes: started, twice at once, killed, without its database."""
+"""The whole stack as processes: started, started twice, killed, without its database."""
 
 import json
 import os
@@ -24,7 +24,7 @@ SECONDS = 60
 
 
 class SmallStack:
-    """tests/ops/stack/small_stack.py on a folder of its own."""
+    """Runs tests/ops/stack/small_stack.py with a folder of its own."""
 
     def __init__(self, folder: Path) -> None:
         ours = {name: value for name, value in os.environ.items() if "FILLCAST" not in name}
@@ -57,14 +57,14 @@ class SmallStack:
         return process
 
     def end(self) -> None:
-        """Kill it, whatever it is at; all that it started goes with it."""
+        """Kill it and wait until all processes that it started have ended."""
         for process in self.running:
             process.kill()
             process.communicate()
         assert wait_until(lambda: not self.processes(), SECONDS)
 
     def processes(self) -> list[int]:
-        """All that the stack started: its folder is in their environment or command."""
+        """Return all processes of the stack: its folder is in their environment or command."""
         needle = os.fsencode(self.folder)
         return [
             pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if _has(pid, needle)
@@ -81,97 +81,97 @@ def _has(pid: int, needle: bytes) -> bool:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="fillcast-stack-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
+    path = Path(tempfile.mkdtemp(prefix="fillcast-stack-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
 def stack(folder: Path) -> Iterator[SmallStack]:
-    made = SmallStack(folder)
-    yield made
-    made.end()
+    stack = SmallStack(folder)
+    yield stack
+    stack.end()
 
 
 @pytest.fixture(scope="class")
 def running(folder: Path) -> Iterator[SmallStack]:
-    made = SmallStack(folder)
-    made.start()
-    yield made
-    made.end()
+    stack = SmallStack(folder)
+    stack.start()
+    yield stack
+    stack.end()
 
 
 def get(port: int, path: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
+        body: dict[str, Any] = json.load(answer)
+        return body
 
 
 class TestRunning:
-    """One that runs, for tests that do not end it."""
+    """Tests that share a running stack."""
 
-    def test_the_web_process_has_no_key_that_opens_credentials(self, running: SmallStack) -> None:
+    def test_web_process_has_no_private_key(self, running: SmallStack) -> None:
         kept = json.loads((running.folder / "secrets.json").read_text())
         private = kept["FILLCAST_CREDENTIALS_PRIVATE_KEYS"].encode()
-        named = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in running.processes()}
-        (web,) = (pid for pid, line in named.items() if b"uvicorn" in line)
-        (worker,) = (pid for pid, line in named.items() if b"-m\0config\0worker" in line)
+        commands = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in running.processes()}
+        (web,) = (pid for pid, line in commands.items() if b"uvicorn" in line)
+        (worker,) = (pid for pid, line in commands.items() if b"-m\0config\0worker" in line)
         assert private not in Path(f"/proc/{web}/environ").read_bytes()
         assert private in Path(f"/proc/{worker}/environ").read_bytes()
 
-    def test_a_second_one_is_told_where_the_first_is(self, running: SmallStack) -> None:
+    def test_second_stack_is_refused_with_the_first_ones_address(self, running: SmallStack) -> None:
         second = running.launch()
-        _, said = second.communicate(timeout=SECONDS)
+        _, errors = second.communicate(timeout=SECONDS)
         assert second.returncode == 1
-        where = f"(small stack, pid {running.running[0].pid}, http://localhost:{running.port}/)"
-        assert said.strip() == f"Fillcast is already running {where}; use it, or stop it first."
+        details = f"(small stack, pid {running.running[0].pid}, http://localhost:{running.port}/)"
+        assert errors.strip() == f"Fillcast is already running {details}; use it, or stop it first."
         assert get(running.port, "/healthz") == {"ok": True}
 
-    def test_redis_comes_back_under_running_processes(self, running: SmallStack) -> None:
+    def test_killed_redis_restarts_under_running_processes(self, running: SmallStack) -> None:
         pid = int((running.folder / "redis" / "pid").read_text().split()[0])
         os.kill(pid, signal.SIGKILL)
         assert wait_until(lambda: get(running.port, "/readyz")["checks"]["redis"] is True, SECONDS)
         assert int((running.folder / "redis" / "pid").read_text().split()[0]) != pid
 
 
-def test_it_works_and_leaves_nothing_behind(stack: SmallStack) -> None:
+def test_stopped_stack_leaves_no_process(stack: SmallStack) -> None:
     process = stack.start()
     assert get(stack.port, "/readyz") == {"ok": True, "checks": {"database": True, "redis": True}}
     process.terminate()
     assert process.wait(SECONDS) == 0
     assert stack.processes() == []
     assert (stack.folder / "secrets.json").stat().st_mode & 0o077 == 0
-    assert stack.folder.stat().st_mode & 0o066 == 0  # passed through by PostgreSQL's user at most
+    assert stack.folder.stat().st_mode & 0o066 == 0  # PostgreSQL's user may at most pass through
     assert (stack.folder / "log").stat().st_mode & 0o077 == 0
 
 
-def test_killed_it_takes_everything_along_and_starts_again(stack: SmallStack) -> None:
+def test_killed_stack_ends_all_processes_and_starts_again(stack: SmallStack) -> None:
     stack.start().kill()
     assert wait_until(lambda: not stack.processes(), SECONDS)
     stack.start()
     assert get(stack.port, "/readyz")["ok"] is True
 
 
-def test_killed_while_it_starts_it_starts_again(stack: SmallStack) -> None:
-    half_way = stack.launch()
+def test_stack_killed_during_start_starts_again(stack: SmallStack) -> None:
+    starting = stack.launch()
     assert wait_until(lambda: (stack.folder / "running.json").exists(), SECONDS)
-    half_way.kill()
-    assert half_way.wait(SECONDS) == -signal.SIGKILL
+    starting.kill()
+    assert starting.wait(SECONDS) == -signal.SIGKILL
     stack.start()
 
 
-def test_told_to_end_while_it_starts_it_leaves_nothing(stack: SmallStack) -> None:
-    half_way = stack.launch()
+def test_stack_interrupted_during_start_leaves_no_process(stack: SmallStack) -> None:
+    starting = stack.launch()
     url = "DATABASE_URL"
     running = stack.folder / "running.json"
     assert wait_until(lambda: running.exists() and url in running.read_text(), SECONDS)
-    half_way.send_signal(signal.SIGINT)
-    half_way.communicate(timeout=SECONDS)
+    starting.send_signal(signal.SIGINT)
+    starting.communicate(timeout=SECONDS)
     assert wait_until(lambda: not stack.processes(), SECONDS)
 
 
-def test_without_its_database_everything_stops(stack: SmallStack) -> None:
+def test_stack_stops_if_its_database_ends(stack: SmallStack) -> None:
     process = stack.start()
     (pid,) = (
         pid
@@ -179,13 +179,13 @@ def test_without_its_database_everything_stops(stack: SmallStack) -> None:
         if Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0].endswith(b"bin/postgres")
     )
     os.kill(pid, signal.SIGKILL)
-    _, said = process.communicate(timeout=SECONDS)
+    _, errors = process.communicate(timeout=SECONDS)
     assert process.returncode == 1
-    assert "PostgreSQL stopped, so Fillcast stops." in said
+    assert "PostgreSQL stopped, so Fillcast stops." in errors
     assert stack.processes() == []
 
 
-def test_commands_at_the_same_time_share_servers_that_end_with_the_last(stack: SmallStack) -> None:
+def test_concurrent_commands_share_servers_until_the_last_ends(stack: SmallStack) -> None:
     command = [sys.executable, "manage.py", "shell", "--no-imports", "--verbosity", "0", "-c"]
     code = (
         "from django.db import connection as c; c.ensure_connection();"
@@ -204,10 +204,10 @@ def test_commands_at_the_same_time_share_servers_that_end_with_the_last(stack: S
     assert stack.processes() == []
 
 
-def test_a_port_that_is_taken_is_told(stack: SmallStack) -> None:
+def test_taken_port_of_the_web_process_is_an_error(stack: SmallStack) -> None:
     with socket.create_server(("127.0.0.1", stack.port)):
         process = stack.launch()
-        _, said = process.communicate(timeout=SECONDS)
+        _, errors = process.communicate(timeout=SECONDS)
     expected = f"Port {stack.port} is in use by another program; stop it, or set FILLCAST_PORT."
-    assert said.strip() == expected
+    assert errors.strip() == expected
     assert stack.processes() == []

@@ -1,4 +1,4 @@
-"""The supervisor, with real processes: dead ones come back, and none stays behind."""
+"""The supervisor with real processes: dead children are restarted, and none is left behind."""
 
 import os
 import signal
@@ -21,7 +21,7 @@ STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     "print('stubborn', flush=True); time.sleep(600)",
 )
-PARENT = (  # a child with a child of its own, which ignores that its parent ends
+PARENT = (  # a child with a child of its own, which does not end with its parent
     sys.executable,
     "-S",
     "-c",
@@ -32,29 +32,29 @@ Make = Callable[..., Supervisor]
 
 
 @pytest.fixture
-def said() -> list[str]:
+def messages() -> list[str]:
     return []
 
 
 @pytest.fixture
-def make(tmp_path: Path, said: list[str]) -> Iterator[Make]:
-    made: list[Supervisor] = []
+def make(tmp_path: Path, messages: list[str]) -> Iterator[Make]:
+    supervisors: list[Supervisor] = []
 
-    def start(*children: ProcessSpec, tend: Callable[[], None] = lambda: None) -> Supervisor:
+    def start(*children: ProcessSpec, check: Callable[[], None] = lambda: None) -> Supervisor:
         supervisor = Supervisor(
             children,
             environ=os.environ,
             logs=tmp_path,
             folder=tmp_path,
-            report=said.append,
-            check=tend,
+            report=messages.append,
+            check=check,
         )
         supervisor.start()
-        made.append(supervisor)
+        supervisors.append(supervisor)
         return supervisor
 
     yield start
-    for supervisor in made:
+    for supervisor in supervisors:
         supervisor.request_stop()
         supervisor.request_stop()  # at once
         supervisor.stop()
@@ -67,73 +67,73 @@ def pid_of(supervisor: Supervisor, name: str) -> int:
     return pid
 
 
-def log_says(supervisor: Supervisor, name: str, text: str) -> str:
+def wait_for_log(supervisor: Supervisor, name: str, text: str) -> str:
     log = supervisor.children[name].log
     assert wait_until(lambda: log.exists() and text in log.read_text(), 10)
     return log.read_text()
 
 
-def test_a_dead_child_comes_back(make: Make, said: list[str]) -> None:
+def test_dead_child_is_restarted(make: Make, messages: list[str]) -> None:
     supervisor = make(ProcessSpec("a", SLEEPER), ProcessSpec("b", SLEEPER))
     first, other = pid_of(supervisor, "a"), pid_of(supervisor, "b")
     os.kill(first, signal.SIGKILL)
     assert wait_until(lambda: supervisor.children["a"].pid not in (None, first), 10)
     assert supervisor.children["a"].restarts == supervisor.restarts == 1
     assert supervisor.children["b"].pid == other
-    assert any(line.startswith("a killed by signal 9") for line in said)
+    assert any(line.startswith("a killed by signal 9") for line in messages)
 
 
-def test_one_that_keeps_failing_is_given_more_and_more_time(make: Make, said: list[str]) -> None:
+def test_failing_child_is_restarted_with_growing_delays(make: Make, messages: list[str]) -> None:
     supervisor = make(ProcessSpec("broken", (sys.executable, "-S", "-c", "raise SystemExit(3)")))
     assert wait_until(lambda: supervisor.restarts >= 2, 20)
-    told = [line for line in said if line.startswith("broken ended with 3")]
-    assert ["0.5 s" in told[0], "1 s" in told[1]] == [True, True]
+    lines = [line for line in messages if line.startswith("broken ended with 3")]
+    assert ["0.5 s" in lines[0], "1 s" in lines[1]] == [True, True]
 
 
-def test_stop_leaves_no_process_not_even_a_grandchild(make: Make) -> None:
+def test_stop_ends_children_and_grandchildren(make: Make) -> None:
     supervisor = make(ProcessSpec("parent", PARENT), ProcessSpec("a", SLEEPER))
     pids = [pid_of(supervisor, "a"), pid_of(supervisor, "parent")]
-    pids.append(int(log_says(supervisor, "parent", "\n").split()[1]))
+    pids.append(int(wait_for_log(supervisor, "parent", "\n").split()[1]))
     assert all(birth(pid) for pid in pids)
     supervisor.stop()
     assert wait_until(lambda: not any(birth(pid) for pid in pids), 20)
 
 
-def test_a_dead_childs_own_children_are_ended_before_it_comes_back(make: Make) -> None:
+def test_children_of_a_dead_child_are_ended_before_its_restart(make: Make) -> None:
     supervisor = make(ProcessSpec("parent", PARENT))
     first = pid_of(supervisor, "parent")
-    grandchild = int(log_says(supervisor, "parent", "\n").split()[1])
+    grandchild = int(wait_for_log(supervisor, "parent", "\n").split()[1])
     os.kill(first, signal.SIGKILL)
     assert wait_until(lambda: birth(grandchild) is None, 10)
 
 
-def test_one_that_does_not_end_is_killed_when_its_time_is_over(make: Make, said: list[str]) -> None:
+def test_child_that_ignores_stop_is_killed_after_its_time(make: Make, messages: list[str]) -> None:
     supervisor = make(ProcessSpec("stubborn", STUBBORN, stop_seconds=0.3))
     pid = pid_of(supervisor, "stubborn")
-    log_says(supervisor, "stubborn", "stubborn")
+    wait_for_log(supervisor, "stubborn", "stubborn")
     supervisor.stop()
     assert birth(pid) is None
-    assert said == ["stubborn did not stop in time and is killed"]
+    assert messages == ["stubborn did not stop in time and is killed"]
 
 
-def test_a_second_request_does_not_wait(make: Make) -> None:
+def test_second_stop_request_does_not_wait(make: Make) -> None:
     supervisor = make(ProcessSpec("stubborn", STUBBORN, stop_seconds=600))
     pid_of(supervisor, "stubborn")
-    log_says(supervisor, "stubborn", "stubborn")
+    wait_for_log(supervisor, "stubborn", "stubborn")
     supervisor.request_stop()
     supervisor.request_stop()
     supervisor.stop()
     assert supervisor.children["stubborn"].pid is None
 
 
-def test_everything_stops_when_something_vital_is_gone(make: Make) -> None:
+def test_fatal_check_stops_all_children(make: Make) -> None:
     gone = threading.Event()
 
-    def tend() -> None:
+    def check() -> None:
         if gone.is_set():
             raise Fatal("PostgreSQL ended.")
 
-    supervisor = make(ProcessSpec("a", SLEEPER), tend=tend)
+    supervisor = make(ProcessSpec("a", SLEEPER), check=check)
     pid = pid_of(supervisor, "a")
     gone.set()
     assert supervisor.wait(10)
@@ -142,7 +142,7 @@ def test_everything_stops_when_something_vital_is_gone(make: Make) -> None:
     assert supervisor.failure == "PostgreSQL ended."
 
 
-def test_ready_when_the_child_says_so(make: Make) -> None:
+def test_supervisor_is_ready_when_all_children_report_it(make: Make) -> None:
     code = (
         "import os, sys, pathlib\nsys.stdin.close()\n"
         "pathlib.Path(os.environ['FILLCAST_READY_FILE']).touch()\nimport time; time.sleep(600)"
@@ -155,15 +155,15 @@ def test_ready_when_the_child_says_so(make: Make) -> None:
     assert not supervisor.wait_ready(0.3)
 
 
-def test_errors_in_a_log_are_told(make: Make, said: list[str]) -> None:
+def test_errors_in_a_childs_log_are_reported(make: Make, messages: list[str]) -> None:
     lines = r"print('all is well\n2026-01-01 [error    ] broker gone', flush=True)"
     code = f"{lines}; import time; time.sleep(600)"
     make(ProcessSpec("worker", (sys.executable, "-S", "-c", code)))
-    assert wait_until(lambda: bool(said), 10)
-    assert said == ["worker | 2026-01-01 [error    ] broker gone"]
+    assert wait_until(lambda: bool(messages), 10)
+    assert messages == ["worker | 2026-01-01 [error    ] broker gone"]
 
 
-def test_a_child_gets_what_it_needs_and_not_what_it_must_not_have(
+def test_child_gets_its_settings_but_no_withheld_secret(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FILLCAST_CREDENTIALS_PRIVATE_KEYS", "canary")
@@ -176,6 +176,6 @@ def test_a_child_gets_what_it_needs_and_not_what_it_must_not_have(
             without=frozenset(["FILLCAST_CREDENTIALS_PRIVATE_KEYS"]),
         )
     )
-    shown = log_says(supervisor, "web", "\n")
-    assert "('FILLCAST_DB_ROLE', 'web')" in shown
-    assert "canary" not in shown
+    output = wait_for_log(supervisor, "web", "\n")
+    assert "('FILLCAST_DB_ROLE', 'web')" in output
+    assert "canary" not in output

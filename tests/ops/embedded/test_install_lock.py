@@ -1,4 +1,4 @@
-"""One at a time, and what the others are told."""
+"""The lock of an installation: one holder at a time, with details for the others."""
 
 import os
 import subprocess
@@ -13,13 +13,13 @@ from ops.embedded.servers import Servers, running_urls
 HOLDER = (
     "import sys, pathlib\n"
     "from ops.embedded.install_lock import InstallLock\n"
-    "with InstallLock(pathlib.Path(sys.argv[1]), 'make demo') as holding:\n"
-    "    holding.publish(url='http://localhost:8012/', children=[[1, 'x']])\n"
+    "with InstallLock(pathlib.Path(sys.argv[1]), 'make demo') as lock:\n"
+    "    lock.publish(url='http://localhost:8012/', children=[[1, 'x']])\n"
     "    print('held', flush=True)\n    sys.stdin.read()\n"
 )
 
 
-def hold_elsewhere(folder: Path) -> subprocess.Popen[bytes]:
+def hold_in_other_process(folder: Path) -> subprocess.Popen[bytes]:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(folder)],
         stdin=subprocess.PIPE,
@@ -31,8 +31,8 @@ def hold_elsewhere(folder: Path) -> subprocess.Popen[bytes]:
     return holder
 
 
-def test_the_second_is_told_of_the_first(tmp_path: Path) -> None:
-    with hold_elsewhere(tmp_path) as holder:
+def test_second_process_is_refused_with_the_first_ones_details(tmp_path: Path) -> None:
+    with hold_in_other_process(tmp_path) as holder:
         with pytest.raises(AlreadyRunningError) as e, InstallLock(tmp_path, "second"):
             pass
         holder.kill()
@@ -40,25 +40,25 @@ def test_the_second_is_told_of_the_first(tmp_path: Path) -> None:
     assert str(e.value).startswith(f"Fillcast is already running {expected}")
 
 
-def test_after_a_kill_the_next_one_learns_what_was_left(tmp_path: Path) -> None:
-    with hold_elsewhere(tmp_path) as holder:
+def test_next_holder_after_a_kill_gets_the_previous_details(tmp_path: Path) -> None:
+    with hold_in_other_process(tmp_path) as holder:
         holder.kill()
     assert holder_info(tmp_path) == {}
-    with InstallLock(tmp_path, "next") as holding:
-        assert holding.previous_info["children"] == [[1, "x"]]
+    with InstallLock(tmp_path, "next") as lock:
+        assert lock.previous_info["children"] == [[1, "x"]]
         assert holder_info(tmp_path) == {"what": "next", "pid": os.getpid()}
 
 
-def test_only_we_may_read_it(tmp_path: Path) -> None:
-    with InstallLock(tmp_path, "x") as holding:
-        holding.publish(DATABASE_URL="postgresql://a:b@c/d")
+def test_details_are_readable_only_by_the_owner(tmp_path: Path) -> None:
+    with InstallLock(tmp_path, "x") as lock:
+        lock.publish(DATABASE_URL="postgresql://a:b@c/d")
         assert (tmp_path / "running.json").stat().st_mode & 0o077 == 0
         assert running_urls(tmp_path) == {"DATABASE_URL": "postgresql://a:b@c/d"}
     assert running_urls(tmp_path) == {}
     assert not (tmp_path / "running.json").exists()
 
 
-def test_only_the_missing_server_is_started(folder: Path) -> None:
+def test_only_servers_without_url_are_started(folder: Path) -> None:
     named = {"DATABASE_URL": "postgresql://elsewhere/x", "REDIS_URL": ""}
     with Servers(folder, named) as servers:
         assert servers.postgres is None
