@@ -1,5 +1,6 @@
-"""A charting platform that trades a strategy on paper and fills in alert messages, as TradingView
-does. The templates are those of docs/tradingview.md."""
+"""A fake charting platform: it trades a strategy on paper and fills in alert messages, as
+TradingView does. The templates are those of docs/tradingview.md.
+"""
 
 import re
 from collections.abc import Mapping
@@ -22,13 +23,13 @@ def templates() -> dict[str, str]:
 
 
 def fill_in(message: str, values: Mapping[str, str]) -> bytes:
-    """Replace each placeholder; one that the platform does not know stays as it is."""
-    return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), message).encode()
+    """Replace each placeholder; an unknown one stays as it is."""
+    return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), message).encode()
 
 
 @dataclass
 class Chart:
-    """A chart with a strategy. position: its contracts, negative for a short one."""
+    """A chart with a strategy. position: in contracts, negative if short."""
 
     ticker: str = "EURUSD"
     exchange: str = "OANDA"
@@ -37,7 +38,7 @@ class Chart:
     plots: dict[str, str] = field(default_factory=dict)
 
     def bar(self, now: datetime | None = None) -> dict[str, str]:
-        """What every alert can show. A plot without a value is `NaN`; the bar began a while ago."""
+        """Return the values that every alert can use. A plot without a value is `NaN`."""
         now = now or market_now()
         return {
             "ticker": self.ticker,
@@ -51,8 +52,10 @@ class Chart:
     def order(
         self, name: str, action: str, contracts: str, now: datetime | None = None
     ) -> dict[str, str]:
-        """Fill an order of the strategy; return what its alert shows. A reversal is one order, of
-        the old position and the new one together."""
+        """Fill an order of the strategy and return the values for its alert.
+
+        A reversal is one order with the size of the old and the new position together.
+        """
         before = self.position
         quantity = Decimal(contracts)
         self.position += quantity if action == "buy" else -quantity
@@ -62,13 +65,13 @@ class Chart:
             "strategy.order.price": plain(self.price),
             "strategy.order.id": name,
             "strategy.order.comment": name,
-            "strategy.market_position": standing(self.position),
+            "strategy.market_position": position_side(self.position),
             "strategy.market_position_size": plain(abs(self.position)),
-            "strategy.prev_market_position": standing(before),
+            "strategy.prev_market_position": position_side(before),
             "strategy.prev_market_position_size": plain(abs(before)),
             "strategy.position_size": plain(self.position),
         }
 
 
-def standing(position: Decimal) -> str:
+def position_side(position: Decimal) -> str:
     return "long" if position > 0 else "short" if position < 0 else "flat"

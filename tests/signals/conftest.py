@@ -1,4 +1,4 @@
-"""The cast of the signal tests: a provider with an approved and an unapproved feed."""
+"""Fixtures of the signal tests: a provider with an approved and an unapproved feed."""
 
 import pytest
 
@@ -21,7 +21,7 @@ def operator(db: None) -> User:
 
 @pytest.fixture
 def feed(provider: User) -> Feed:
-    """Its signals need no operator."""
+    """Return a feed whose signals need no approval by an operator."""
     return create_feed(owner=provider, name="Majors", is_approved=True)
 
 

@@ -1,4 +1,4 @@
-"""The door for alerts: who gets in, what is taken, and that refusals leave nothing behind."""
+"""The entry point for alerts: access, validation, and that a rejection stores nothing."""
 
 import json
 import time
@@ -44,8 +44,8 @@ def post(feed: Feed, secret: str, data: bytes, **more: Any) -> tuple[Signal, boo
     return outcome.main, outcome.is_new
 
 
-def refusal(feed: Feed, secret: str, data: bytes, **more: Any) -> FillcastError:
-    """What an alert is refused with; nothing may have been written."""
+def rejection(feed: Feed, secret: str, data: bytes, **more: Any) -> FillcastError:
+    """Return the error with which an alert is rejected; nothing may have been stored."""
     before = list(Signal.objects.order_by("pk").values())
     with pytest.raises(FillcastError) as caught:
         post(feed, secret, data, **more)
@@ -53,7 +53,7 @@ def refusal(feed: Feed, secret: str, data: bytes, **more: Any) -> FillcastError:
     return caught.value
 
 
-def test_an_alert_is_published_at_once(feed: Feed, secret: str) -> None:
+def test_alert_is_published_at_once(feed: Feed, secret: str) -> None:
     signal, created = post(feed, secret, body())
     assert created
     assert signal.is_published
@@ -65,7 +65,7 @@ def test_an_alert_is_published_at_once(feed: Feed, secret: str) -> None:
     assert (signal.currency_pair, signal.direction) == ("EUR/USD", "BUY")
 
 
-def test_the_same_alert_again_is_the_same_signal(feed: Feed, secret: str) -> None:
+def test_repeated_alert_is_the_same_signal(feed: Feed, secret: str) -> None:
     for changes in ({}, {"external_id": "bar-1"}):
         first, _ = post(feed, secret, body(**changes))
         again, created = post(feed, secret, body(**changes))
@@ -74,7 +74,7 @@ def test_the_same_alert_again_is_the_same_signal(feed: Feed, secret: str) -> Non
     assert Signal.objects.count() == 2
 
 
-def test_a_cancelled_signal_does_not_come_back(feed: Feed, secret: str) -> None:
+def test_repeated_alert_does_not_revive_cancelled_signal(feed: Feed, secret: str) -> None:
     signal, _ = post(feed, secret, body(external_id="e"))
     services.cancel(signal.pk, by=None)
     again, created = post(feed, secret, body(external_id="e"))
@@ -98,64 +98,66 @@ def test_a_cancelled_signal_does_not_come_back(feed: Feed, secret: str) -> None:
         (body(time="2020-01-01T00:00:00Z"), Code.ALERT_TOO_OLD, "time"),
     ],
 )
-def test_what_cannot_be_taken(feed: Feed, secret: str, data: bytes, code: Code, field: str) -> None:
-    error = refusal(feed, secret, data)
+def test_invalid_alert_is_rejected_with_code_and_field(
+    feed: Feed, secret: str, data: bytes, code: Code, field: str
+) -> None:
+    error = rejection(feed, secret, data)
     assert isinstance(error, InvalidInputError)
     assert (error.code, error.field) == (code, field)
     assert faults_of(error)
     assert not Signal.objects.exists()
 
 
-def test_who_has_no_token_learns_nothing(feed: Feed, secret: str, unapproved: Feed) -> None:
+def test_rejection_without_valid_token_reveals_nothing(
+    feed: Feed, secret: str, unapproved: Feed
+) -> None:
     errors = [
-        refusal(feed, "0" * len(secret), body()),
-        refusal(unapproved, secret, body()),
-        refusal(Feed(slug="none"), secret, body()),
+        rejection(feed, "0" * len(secret), body()),
+        rejection(unapproved, secret, body()),
+        rejection(Feed(slug="none"), secret, body()),
     ]
     assert {(error.code, error.detail) for error in errors} == {
         (Code.FEED_UNKNOWN, Code.FEED_UNKNOWN.sentence)
     }
 
 
-def test_an_unapproved_feed_publishes_nothing(unapproved: Feed) -> None:
+def test_alert_to_unapproved_feed_is_rejected(unapproved: Feed) -> None:
     _, secret = feeds.create_feed_token(unapproved)
-    error = refusal(unapproved, secret, body())
+    error = rejection(unapproved, secret, body())
     assert isinstance(error, NotAllowedError)
     assert error.code == Code.FEED_NOT_APPROVED
 
 
-def test_an_alert_of_now_is_taken_and_one_from_outside_the_window_is_not(
-    feed: Feed, secret: str
-) -> None:
+def test_alert_outside_the_replay_window_is_rejected(feed: Feed, secret: str) -> None:
     edge = REPLAY_WINDOW + timedelta(seconds=5)
     for distance in (-edge, edge):
-        error = refusal(feed, secret, body(time=(market_now() + distance).isoformat()))
+        error = rejection(feed, secret, body(time=(market_now() + distance).isoformat()))
         assert error.code == Code.ALERT_TOO_OLD
     assert post(feed, secret, body(time=market_now().isoformat()))[1]
 
 
-def test_an_alert_about_a_trade_that_was_never_published_is_refused_whole(
-    feed: Feed, secret: str
-) -> None:
+def test_close_of_unpublished_signal_is_rejected(feed: Feed, secret: str) -> None:
     opened = Signal.objects.create(
         feed=feed, currency_pair="EUR/USD", direction="BUY", external_id="o"
     )
     data = json.dumps({"action": "CLOSE", "refers_to_external_id": "o"}).encode()
-    error = refusal(feed, secret, data)
+    error = rejection(feed, secret, data)
     assert isinstance(error, ConflictError)
     assert error.code == Code.SIGNAL_NOT_PUBLISHED
     assert Signal.objects.get() == opened
 
 
-class TestSigned:
-    """A token that asks for a signature."""
+class TestSignedToken:
+    """A token that requires a signature."""
 
     @pytest.fixture
     def signed(self, feed: Feed) -> tuple[str, str]:
         token, secret = feeds.create_feed_token(feed, signed=True)
         return secret, token.signing_key
 
-    def test_only_the_body_s_own_signature_opens(self, feed: Feed, signed: tuple[str, str]) -> None:
+    def test_only_the_signature_of_the_body_is_accepted(
+        self, feed: Feed, signed: tuple[str, str]
+    ) -> None:
         secret, key = signed
         data = body(external_id="e")
         wrong = [
@@ -168,25 +170,25 @@ class TestSigned:
             "ｓ" * 71,
         ]
         for signature in wrong:
-            error = refusal(feed, secret, data, signature=signature)
+            error = rejection(feed, secret, data, signature=signature)
             assert (type(error), error.code) == (NotAllowedError, Code.PERMISSION_DENIED)
         assert post(feed, secret, data, signature=feeds.signature_of(key, data))[1]
 
-    def test_it_must_be_good_only_once(self, feed: Feed, signed: tuple[str, str]) -> None:
+    def test_signed_alert_needs_a_time(self, feed: Feed, signed: tuple[str, str]) -> None:
         secret, key = signed
-        error = refusal(feed, secret, body(), signature=feeds.signature_of(key, body()))
+        error = rejection(feed, secret, body(), signature=feeds.signature_of(key, body()))
         assert isinstance(error, InvalidInputError)
         assert (error.code, error.field) == (Code.FIELD_REQUIRED, "time")
 
 
-def test_a_feed_has_so_many_alerts_a_minute(
+def test_alerts_per_minute_of_a_feed_are_limited(
     feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(alerts, "ALERTS_PER_MINUTE", 2)
     monkeypatch.setattr(time, "time", lambda: 1_700_000_010.0)  # 30 s before a full minute
     for number in range(2):
         post(feed, secret, body(external_id=str(number)))
-    error = refusal(feed, secret, body(external_id="3"))
+    error = rejection(feed, secret, body(external_id="3"))
     assert isinstance(error, alerts.RateLimitedError)
     assert (error.code, error.retry_after) == (Code.THROTTLED, 30)
     other = Feed.objects.create(slug="other", name="o", owner=feed.owner, is_approved=True)
@@ -195,21 +197,21 @@ def test_a_feed_has_so_many_alerts_a_minute(
     assert post(feed, secret, body(external_id="3"))[1]
 
 
-def test_without_redis_alerts_are_taken(
+def test_alerts_are_accepted_without_redis(
     feed: Feed, secret: str, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setattr(alerts, "ALERTS_PER_MINUTE", 0)
-    assert refusal(feed, secret, body()).code == Code.THROTTLED
+    assert rejection(feed, secret, body()).code == Code.THROTTLED
     nowhere = {**settings.CACHES["default"], "LOCATION": "redis://127.0.0.1:1/0"}
     settings.CACHES = {"default": nowhere}
     assert post(feed, secret, body())[1]
 
 
 def strategy(**changes: Any) -> bytes:
-    """The documented message of a strategy that enters a long trade; `None` leaves a field out."""
-    filled = json.loads(fill_in(templates()["strategy"], Chart().order("Long", "buy", "3")))
-    said = {**filled, **changes}
-    return json.dumps({name: value for name, value in said.items() if value is not None}).encode()
+    """Return the documented message of a strategy's long entry; `None` leaves a field out."""
+    documented = json.loads(fill_in(templates()["strategy"], Chart().order("Long", "buy", "3")))
+    fields = {**documented, **changes}
+    return json.dumps({name: value for name, value in fields.items() if value is not None}).encode()
 
 
 @pytest.mark.parametrize(
@@ -243,10 +245,10 @@ def strategy(**changes: Any) -> bytes:
         ({"qty": "1"}, Code.FIELD_UNKNOWN, "qty"),
     ],
 )
-def test_strategy_alert_that_is_not_clear_is_refused(
+def test_unclear_strategy_alert_is_rejected(
     feed: Feed, secret: str, changes: dict[str, Any], code: Code, field: str
 ) -> None:
-    assert_refused(feed, secret, strategy(**changes), code, field)
+    assert_rejected(feed, secret, strategy(**changes), code, field)
 
 
 @pytest.mark.parametrize(
@@ -259,16 +261,16 @@ def test_strategy_alert_that_is_not_clear_is_refused(
         ('{"action": "CLOSE", "ticker": "EURUSD", "sl": "1"}', Code.FIELD_UNKNOWN, "sl"),
     ],
 )
-def test_alert_that_is_not_clear_is_refused(
+def test_unclear_alert_is_rejected(
     feed: Feed, secret: str, data: str, code: Code, field: str
 ) -> None:
     sent = data.replace("NOW", market_now().isoformat()).encode()
-    assert_refused(feed, secret, sent, code, field)
+    assert_rejected(feed, secret, sent, code, field)
 
 
-def assert_refused(feed: Feed, secret: str, data: bytes, code: Code, field: str) -> None:
-    """Any field, where none is named."""
-    error = refusal(feed, secret, data)
+def assert_rejected(feed: Feed, secret: str, data: bytes, code: Code, field: str) -> None:
+    """Check code and field of the rejection; an empty field is not checked."""
+    error = rejection(feed, secret, data)
     assert isinstance(error, InvalidInputError)
     assert error.code == code
     assert error.field == field or not field
@@ -278,16 +280,16 @@ def assert_refused(feed: Feed, secret: str, data: bytes, code: Code, field: str)
 @pytest.mark.parametrize(
     "levels",
     [{"sl": "1.2"}, {"tp": "1.05"}, {"sl": "1.2", "tp": "1.05"}],
-    ids=["a stop", "a target", "both"],
+    ids=["stop", "target", "both"],
 )
-def test_side_alone_is_refused_while_it_could_end_a_trade(
+def test_side_alone_is_rejected_while_it_could_close_a_trade(
     feed: Feed, secret: str, levels: dict[str, str]
 ) -> None:
-    """The old template told no position: a strategy's exit looked like an entry."""
+    """An alert without the strategy's position makes an exit look like an entry."""
     entry = {"symbol": "EURUSD", "direction": "buy", "sl": "1.08", "tp": "1.12"}
     assert post(feed, secret, json.dumps(entry).encode())[1]
     exit_ = {"symbol": "EURUSD", "direction": "sell", **levels}
-    error = refusal(feed, secret, json.dumps(exit_).encode())
+    error = rejection(feed, secret, json.dumps(exit_).encode())
     assert isinstance(error, InvalidInputError)
     assert error.code == Code.ALERT_AMBIGUOUS
     assert error.detail == (
@@ -311,7 +313,7 @@ def test_alert_without_position_is_an_entry_once_the_other_side_is_closed(
 
 
 @pytest.mark.parametrize("size", ["1e-7", "2.5E-8", "0.00012345678901234568", 1e-07, 12.5])
-def test_sizes_are_read_as_a_platform_writes_them(feed: Feed, secret: str, size: Any) -> None:
+def test_sizes_are_read_in_every_format_of_platforms(feed: Feed, secret: str, size: Any) -> None:
     assert post(feed, secret, strategy(contracts=size, market_position_size=size))[1]
     flat = strategy(
         action="sell", prev_market_position="long", prev_market_position_size=size, contracts=size,
@@ -322,8 +324,8 @@ def test_sizes_are_read_as_a_platform_writes_them(feed: Feed, secret: str, size:
 
 
 @pytest.mark.parametrize("size", ["1e999", "1e21", "１２", "0x10", "9" * 30, "1_000"])
-def test_size_that_no_platform_writes_is_refused(feed: Feed, secret: str, size: str) -> None:
-    assert_refused(feed, secret, strategy(contracts=size), Code.NUMBER_MALFORMED, "contracts")
+def test_size_in_unknown_format_is_rejected(feed: Feed, secret: str, size: str) -> None:
+    assert_rejected(feed, secret, strategy(contracts=size), Code.NUMBER_MALFORMED, "contracts")
 
 
 def test_two_orders_of_one_bar_are_two_signals(feed: Feed, secret: str) -> None:
@@ -335,21 +337,24 @@ def test_two_orders_of_one_bar_are_two_signals(feed: Feed, secret: str) -> None:
     assert first[1]
     assert second[1]
     again = [post(feed, secret, data) for data in sent]
-    assert [(one.pk, new) for one, new in again] == [(first[0].pk, False), (second[0].pk, False)]
+    assert [(signal.pk, new) for signal, new in again] == [
+        (first[0].pk, False),
+        (second[0].pk, False),
+    ]
     assert Signal.objects.count() == 2
 
 
-def test_strategy_alert_is_known_however_it_is_written(feed: Feed, secret: str) -> None:
-    told = json.loads(strategy())
-    first, _ = post(feed, secret, json.dumps(told).encode())
-    written = {**told, "contracts": 3, "market_position_size": "3.0", "action": "BUY"}
-    again, created = post(feed, secret, json.dumps(written, indent=2).encode())
+def test_repeated_strategy_alert_is_recognised_in_other_spelling(feed: Feed, secret: str) -> None:
+    message = json.loads(strategy())
+    first, _ = post(feed, secret, json.dumps(message).encode())
+    rewritten = {**message, "contracts": 3, "market_position_size": "3.0", "action": "BUY"}
+    again, created = post(feed, secret, json.dumps(rewritten, indent=2).encode())
     assert (again.pk, created) == (first.pk, False)
 
 
 def test_signed_position_size_stands_for_the_position(feed: Feed, secret: str) -> None:
-    told = {"ticker": "EURUSD", "action": "sell", "contracts": "2", "position_size": "-2"}
-    data = json.dumps({**told, "timenow": market_now().isoformat()}).encode()
+    message = {"ticker": "EURUSD", "action": "sell", "contracts": "2", "position_size": "-2"}
+    data = json.dumps({**message, "timenow": market_now().isoformat()}).encode()
     signal, _ = post(feed, secret, data)
     assert (signal.action, signal.direction) == ("OPEN", "SELL")
 
@@ -371,18 +376,18 @@ def test_entry_takes_its_levels_and_price_along(feed: Feed, secret: str) -> None
         ("NASDAQ_DLY", "AAPL", "AAPL/USD"),
     ],
 )
-def test_tickers_of_charts_are_understood(
+def test_tickers_of_charts_are_mapped_to_pairs(
     feed: Feed, secret: str, name: str, exchange: str, ticker: str, pair: str
 ) -> None:
     chart = Chart(ticker, exchange, plots={"Stop": "1", "Target": "2"})
     data = fill_in(templates()[name], chart.order("Long", "buy", "1"))
     outcome = alerts.receive_alert(feed_slug=feed.slug, secret=secret, body=data)
-    assert {one.currency_pair for one in outcome.signals} <= {pair}
+    assert {signal.currency_pair for signal in outcome.signals} <= {pair}
     assert bool(outcome.signals) == (name != "close")
     assert pair in outcome.summary or name == "indicator"
 
 
-def test_a_signing_key_is_sealed_with_its_tokens_secret(feed: Feed) -> None:
+def test_signing_key_is_sealed_with_its_tokens_secret(feed: Feed) -> None:
     token, secret = feeds.create_feed_token(feed, signed=True)
     other, its_secret = feeds.create_feed_token(feed, signed=True)
     stored = FeedToken.objects.get(pk=token.pk).signing_key
@@ -394,11 +399,11 @@ def test_a_signing_key_is_sealed_with_its_tokens_secret(feed: Feed) -> None:
             open_signing_key(stored, wrong_secret, prefix)
     data = body(external_id="sealed")
     assert post(feed, secret, data, signature=feeds.signature_of(token.signing_key, data))
-    forged = feeds.signature_of(stored, data)  # what a copy of the database shows
-    assert isinstance(refusal(feed, secret, data, signature=forged), NotAllowedError)
+    forged = feeds.signature_of(stored, data)  # with the key from a copy of the database
+    assert isinstance(rejection(feed, secret, data, signature=forged), NotAllowedError)
 
 
-def test_a_key_from_before_is_sealed_by_its_next_alert(feed: Feed) -> None:
+def test_unsealed_signing_key_is_sealed_at_its_next_alert(feed: Feed) -> None:
     token, secret = feeds.create_feed_token(feed, signed=True)
     FeedToken.objects.filter(pk=token.pk).update(signing_key=token.signing_key)
     data = body(external_id="before")

@@ -1,4 +1,4 @@
-"""What the database refuses about approvals, whatever the code does."""
+"""The database protects approvals, whatever the code does."""
 
 import re
 import threading
@@ -25,22 +25,22 @@ from users.models import User
 from users.services import change_rights
 from users.tenancy import act_as
 
-SAID = {"symbol": "EUR/USD", "direction": "BUY"}
+SIGNAL = {"symbol": "EUR/USD", "direction": "BUY"}
 
 
 @pytest.fixture
 def private(provider: User) -> Feed:
-    """Approved by its owner."""
+    """Return a private feed that its owner approved."""
     return create_feed(owner=provider, name="By hand", is_public=False, is_approved=True)
 
 
 def send(feed: Feed) -> Signal:
-    return save_draft(feed, read_signal(SAID), origin=Origin.API, by=feed.owner)[0]
+    return save_draft(feed, read_signal(SIGNAL), origin=Origin.API, by=feed.owner)[0]
 
 
 @contextmanager
 def tenant(user: User) -> Any:
-    """Statements as the web process sends them for this user."""
+    """Run statements as the web process does for this user."""
     with transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute("SET LOCAL ROLE fillcast_web")
@@ -50,13 +50,13 @@ def tenant(user: User) -> Any:
             cursor.execute("RESET ROLE")
 
 
-def refused(act: Callable[[], Any], *, error: type[Exception] = IntegrityError) -> str:
+def rejected(act: Callable[[], Any], *, error: type[Exception] = IntegrityError) -> str:
     with pytest.raises(error) as caught, transaction.atomic():
         act()
     return str(caught.value)
 
 
-def test_own_approval_is_not_an_operators(private: Feed, operator: User) -> None:
+def test_own_approval_is_not_an_operators_approval(private: Feed, operator: User) -> None:
     assert (private.is_approved, private.approved_by_owner, private.reaches_admins) == (
         True, True, False,
     )  # fmt: skip
@@ -64,7 +64,7 @@ def test_own_approval_is_not_an_operators(private: Feed, operator: User) -> None
     assert (house.approved_by_owner, house.reaches_admins) == (False, True)
 
 
-def test_a_tenant_approves_nothing_by_sql(
+def test_tenant_cannot_approve_by_sql(
     private: Feed, unapproved: Feed, feed: Feed, provider: User
 ) -> None:
     signal = send(unapproved)
@@ -80,17 +80,17 @@ def test_a_tenant_approves_nothing_by_sql(
     ]
     for attempt in attempts:
         with tenant(provider):
-            assert "only an operator" in refused(attempt, error=ProgrammingError)
+            assert "only an operator" in rejected(attempt, error=ProgrammingError)
     with tenant(provider):
         mine(pk=private.pk).update(is_public=True, name="changed")
     private.refresh_from_db()
     assert (private.is_public, private.is_approved, private.name) == (True, False, "changed")
 
 
-def test_a_tenant_names_no_approver_of_a_signal_that_is_approved(
+def test_tenant_cannot_set_the_approver_of_an_approved_signal(
     unapproved: Feed, provider: User, operator: User
 ) -> None:
-    """Else a strangers' account would take what its owner alone has approved."""
+    """Otherwise other users' accounts would trade what only the owner has approved."""
     signal = send(unapproved)
     Feed.objects.filter(pk=unapproved.pk).update(
         is_public=False, is_approved=True, approved_by_owner=True
@@ -98,31 +98,29 @@ def test_a_tenant_names_no_approver_of_a_signal_that_is_approved(
     mine = Signal.objects.filter(pk=signal.pk)
     mine.update(approval=Approval.APPROVED)
     with tenant(provider):
-        assert "only an operator" in refused(
+        assert "only an operator" in rejected(
             lambda: mine.update(approved_by=provider), error=ProgrammingError
         )
     mine.update(approval=Approval.REJECTED, approved_by=operator)
     with tenant(provider):
-        assert "only an operator" in refused(
+        assert "only an operator" in rejected(
             lambda: mine.update(approval=Approval.APPROVED), error=ProgrammingError
         )
 
 
-def test_what_an_approved_signal_says_is_not_changed_by_publishing_it(private: Feed) -> None:
+def test_publication_cannot_change_an_approved_signal(private: Feed) -> None:
     mine = Signal.objects.filter(pk=send(private).pk)
-    said = refused(lambda: mine.update(currency_pair="GBP/USD", published_at=market_now()))
-    assert "was approved with another content" in said
+    error = rejected(lambda: mine.update(currency_pair="GBP/USD", published_at=market_now()))
+    assert "was approved with another content" in error
     assert mine.update(published_at=market_now()) == 1
 
 
-def test_a_tenant_is_refused_by_the_service_before_the_database(
-    unapproved: Feed, provider: User
-) -> None:
+def test_service_rejects_approval_by_a_tenant(unapproved: Feed, provider: User) -> None:
     with pytest.raises(NotAllowedError):
         update_feed(unapproved.pk, by=provider, is_approved=True)
 
 
-def test_who_may_not_approve_any_more_has_approved_for_their_own_accounts_only(
+def test_approval_of_a_former_operator_covers_own_accounts_only(
     operator: User,
 ) -> None:
     house = create_feed(owner=operator, name="House", is_public=False, is_approved=True)
@@ -131,7 +129,7 @@ def test_who_may_not_approve_any_more_has_approved_for_their_own_accounts_only(
     assert (house.is_approved, house.approved_by_owner, house.reaches_admins) == (True, True, False)
 
 
-def test_a_row_that_was_read_earlier_and_saved_whole_keeps_no_approval(private: Feed) -> None:
+def test_saving_a_stale_feed_does_not_restore_its_approval(private: Feed) -> None:
     stale = Feed.objects.get(pk=private.pk)
     Feed.objects.filter(pk=private.pk).update(is_public=True)
     stale.is_public = True
@@ -144,23 +142,23 @@ def test_unapproved_signal_is_not_published(unapproved: Feed, private: Feed) -> 
     now = market_now()
     waiting = send(unapproved)
     mine = Signal.objects.filter(pk=waiting.pk)
-    told = refused(lambda: mine.update(approval=Approval.APPROVED))
-    assert "neither it nor its feed" in told
-    refused(lambda: mine.update(approval=Approval.APPROVED, published_at=now))
-    refused(lambda: make.signal(unapproved, published_at=now))
-    refused(lambda: make.signal(unapproved, origin=Origin.DRIFT, published_at=now))
+    error = rejected(lambda: mine.update(approval=Approval.APPROVED))
+    assert "neither it nor its feed" in error
+    rejected(lambda: mine.update(approval=Approval.APPROVED, published_at=now))
+    rejected(lambda: make.signal(unapproved, published_at=now))
+    rejected(lambda: make.signal(unapproved, origin=Origin.DRIFT, published_at=now))
     ready = send(private)
     archive_feed(private.pk)
     ready.refresh_from_db()
     assert ready.approval == Approval.PENDING
     later = {"approval": Approval.APPROVED, "published_at": now}
-    refused(lambda: Signal.objects.filter(pk=ready.pk).update(**later))
+    rejected(lambda: Signal.objects.filter(pk=ready.pk).update(**later))
 
 
 @pytest.mark.parametrize(
     "change", [{"sl": "1.2"}, {"direction": "SELL"}, {"valid_until": None}], ids=str
 )
-def test_an_approved_signal_that_is_changed_waits_again(
+def test_changed_signal_needs_a_new_approval(
     feed: Feed, operator: User, change: dict[str, Any]
 ) -> None:
     if "valid_until" in change:
@@ -187,8 +185,8 @@ NO_INSTRUCTION = {
 
 
 @pytest.mark.django_db
-def test_every_column_of_a_signal_is_an_instruction_or_known_to_be_none() -> None:
-    """A new column belongs into the trigger, or here: else an approved signal could be changed."""
+def test_every_column_of_a_signal_is_classified_for_approval() -> None:
+    """A new column belongs in the trigger or here; else an approved signal could be changed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT prosrc FROM pg_proc WHERE proname = 'signals_signal_approval'")
         [(source,)] = cursor.fetchall()
@@ -202,7 +200,7 @@ def test_every_column_of_a_signal_is_an_instruction_or_known_to_be_none() -> Non
     assert not NO_INSTRUCTION & compared
 
 
-def test_the_audience_of_a_published_signal_stays(feed: Feed, unapproved: Feed) -> None:
+def test_audience_of_a_published_signal_cannot_change(feed: Feed, unapproved: Feed) -> None:
     signal = send(feed)
     services.publish(signal.pk, by=None)
     mine = Signal.objects.filter(pk=signal.pk)
@@ -210,7 +208,7 @@ def test_the_audience_of_a_published_signal_stays(feed: Feed, unapproved: Feed) 
         {"feed": unapproved}, {"reaches_admins": False}, {"owner_only": True},
     ]  # fmt: skip
     for change in changes:
-        assert "stay" in refused(partial(mine.update, **change))
+        assert "stay" in rejected(partial(mine.update, **change))
 
 
 def entry(signal: Signal, row: Any, **fields: Any) -> Order:
@@ -220,21 +218,21 @@ def entry(signal: Signal, row: Any, **fields: Any) -> Order:
     )  # fmt: skip
 
 
-def test_no_entry_of_an_account_that_the_approval_does_not_cover(
+def test_entry_needs_an_account_that_the_approval_covers(
     private: Feed, unapproved: Feed, feed: Feed, operator: User
 ) -> None:
     own, stranger = make.connection(private.owner), make.connection()
     house, taking = make.connection(admin=operator), make.connection(admin=operator)
     make.subscription(taking, unapproved)
-    signals = [send(one) for one in (private, unapproved, feed)]
+    signals = [send(feed) for feed in (private, unapproved, feed)]
     services.approve(signals[1].pk, by=operator)
     for signal in signals:
         services.publish(signal.pk, by=None)
         Order.objects.filter(signal=signal).delete()
     by_owner, single, by_operators = signals
     for row in (stranger, house, taking):
-        refused(partial(entry, by_owner, row))
-    refused(lambda: entry(single, house))
+        rejected(partial(entry, by_owner, row))
+    rejected(lambda: entry(single, house))
     for signal, row in [
         (by_owner, own), (single, stranger), (single, taking),
         (by_operators, stranger), (by_operators, house),
@@ -244,44 +242,44 @@ def test_no_entry_of_an_account_that_the_approval_does_not_cover(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_publication_waits_for_who_changes_its_feed() -> None:
+def test_publication_waits_for_a_change_of_its_feed() -> None:
     owner = User.objects.create_user("p")
     private = create_feed(owner=owner, name="f", is_public=False, is_approved=True)
     signal = send(private)
-    came: list[Any] = []
+    results: list[Any] = []
 
     def publish() -> None:
-        came.extend(at_once(lambda: services.publish(signal.pk, by=None)))
+        results.extend(at_once(lambda: services.publish(signal.pk, by=None)))
 
     with transaction.atomic():
         update_feed(private.pk, by=owner, is_public=True)
         thread = threading.Thread(target=publish)
         thread.start()
-        wait_until_somebody_waits()
+        wait_until_a_session_waits()
     thread.join(20)
-    assert [error.code for error in came] == [Code.SIGNAL_NOT_APPROVED]
+    assert [error.code for error in results] == [Code.SIGNAL_NOT_APPROVED]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_signal_waits_for_who_changes_its_feed() -> None:
+def test_new_signal_waits_for_a_change_of_its_feed() -> None:
     owner = User.objects.create_user("p")
     private = create_feed(owner=owner, name="f", is_public=False, is_approved=True)
-    came: list[Any] = []
+    results: list[Any] = []
     with transaction.atomic():
         update_feed(private.pk, by=owner, is_public=True)
-        thread = threading.Thread(target=lambda: came.extend(at_once(lambda: send(private))))
+        thread = threading.Thread(target=lambda: results.extend(at_once(lambda: send(private))))
         thread.start()
-        wait_until_somebody_waits()
+        wait_until_a_session_waits()
     thread.join(20)
-    assert [signal.approval for signal in came] == [Approval.PENDING]
+    assert [signal.approval for signal in results] == [Approval.PENDING]
 
 
-def wait_until_somebody_waits() -> None:
-    """Return when another session waits for a lock of ours."""
+def wait_until_a_session_waits() -> None:
+    """Wait until another session waits for a lock of this one."""
     deadline = market_now() + timedelta(seconds=10)
     with connection.cursor() as cursor:
         while market_now() < deadline:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
             if cursor.fetchone()[0]:
                 return
-    raise AssertionError("nobody waited for the feed's lock")
+    raise AssertionError("no session waited for the feed's lock")

@@ -1,4 +1,4 @@
-"""Feeds and tokens: what opens a door and what does not."""
+"""Feeds and tokens: valid and invalid access."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -11,7 +11,7 @@ from signals.models import Feed, FeedToken
 from users.models import User
 
 
-def refused(slug: str, secret: str) -> None:
+def assert_rejected(slug: str, secret: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         feeds.token_for(slug, secret)
     assert (caught.value.code, caught.value.detail) == (
@@ -20,11 +20,11 @@ def refused(slug: str, secret: str) -> None:
     )
 
 
-def test_a_token_opens_its_own_feed(feed: Feed, unapproved: Feed) -> None:
+def test_token_is_valid_only_for_its_feed(feed: Feed, unapproved: Feed) -> None:
     token, secret = feeds.create_feed_token(feed)
     assert feeds.token_for(feed.slug, secret) == token
-    refused(unapproved.slug, secret)
-    refused("no-such-feed", secret)
+    assert_rejected(unapproved.slug, secret)
+    assert_rejected("no-such-feed", secret)
     for wrong in (
         "",
         secret[:-1],
@@ -35,17 +35,17 @@ def test_a_token_opens_its_own_feed(feed: Feed, unapproved: Feed) -> None:
         "\x00",
         "\ud800",
     ):
-        refused(feed.slug, wrong)
+        assert_rejected(feed.slug, wrong)
 
 
-def test_the_secret_is_not_stored(feed: Feed) -> None:
+def test_secret_of_a_token_is_not_stored(feed: Feed) -> None:
     token, secret = feeds.create_feed_token(feed)
     stored = FeedToken.objects.filter(pk=token.pk).values_list()[0]
     assert secret not in [str(value) for value in stored]
     assert secret.startswith(token.prefix)
 
 
-def test_what_closes_the_door(feed: Feed, provider: User) -> None:
+def test_expired_revoked_and_archived_access_is_rejected(feed: Feed, provider: User) -> None:
     now = datetime.now(UTC)
     old, expired = feeds.create_feed_token(feed, "old", now + timedelta(hours=1))
     FeedToken.objects.filter(pk=old.pk).update(expires_at=now - timedelta(seconds=1))
@@ -53,26 +53,26 @@ def test_what_closes_the_door(feed: Feed, provider: User) -> None:
     revoked, secret = feeds.create_feed_token(feed)
     assert feeds.revoke_feed_token(revoked.pk) is True
     assert feeds.revoke_feed_token(revoked.pk) is False
-    refused(feed.slug, expired)
-    refused(feed.slug, secret)
+    assert_rejected(feed.slug, expired)
+    assert_rejected(feed.slug, secret)
     assert feeds.token_for(feed.slug, valid).feed == feed
     User.objects.filter(pk=provider.pk).update(is_active=False)
-    refused(feed.slug, valid)
+    assert_rejected(feed.slug, valid)
     User.objects.filter(pk=provider.pk).update(is_active=True)
     assert feeds.archive_feed(feed.pk) is True
     assert feeds.archive_feed(feed.pk) is False
-    refused(feed.slug, valid)
+    assert_rejected(feed.slug, valid)
 
 
 @pytest.mark.parametrize("slug", ["Über", "a b", "A", "-", "x" * 61, "majors"])
-def test_a_slug_that_cannot_be(feed: Feed, provider: User, slug: str) -> None:
+def test_invalid_slug_is_rejected(feed: Feed, provider: User, slug: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         feeds.create_feed(owner=provider, name="x", slug=slug)
     assert (caught.value.code, caught.value.field) == (Code.FIELD_INVALID, "slug")
     assert list(Feed.objects.values_list("slug", flat=True)) == ["majors"]
 
 
-def test_a_name_without_letters_makes_no_slug(provider: User) -> None:
+def test_name_without_letters_is_rejected(provider: User) -> None:
     with pytest.raises(InvalidInputError):
         feeds.create_feed(owner=provider, name="!!!")
     assert not Feed.objects.exists()

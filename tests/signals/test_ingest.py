@@ -1,4 +1,4 @@
-"""Receiving: written once, known again, and nothing half-written."""
+"""Ingesting signals: stored once, recognised again, and never in part."""
 
 import json
 import threading
@@ -23,19 +23,19 @@ from users.models import User
 OPEN = {"symbol": "EURUSD", "direction": "BUY", "open_price": "1.3860", "sl": "1.38", "tp": "1.40"}
 
 
-def take(to: Feed, *, origin: Origin = Origin.API, **changes: Any) -> tuple[Signal, bool]:
+def save(to: Feed, *, origin: Origin = Origin.API, **changes: Any) -> tuple[Signal, bool]:
     draft = read_signal(json.dumps({**OPEN, **changes}).encode())
     return save_draft(to, draft, origin=origin, by=to.owner)
 
 
-def follow(feed: Feed, **fields: Any) -> Signal:
+def save_follow_up(feed: Feed, **fields: Any) -> Signal:
     return save_draft(
         feed, read_signal(json.dumps(fields).encode()), origin=Origin.API, by=feed.owner
     )[0]
 
 
-def test_everything_is_written(feed: Feed) -> None:
-    signal, created = take(
+def test_all_fields_of_a_signal_are_stored(feed: Feed) -> None:
+    signal, created = save(
         feed,
         direction="SELL",
         order_type="LIMIT",
@@ -51,7 +51,7 @@ def test_everything_is_written(feed: Feed) -> None:
     assert signal.targets == [
         (Decimal("1.37"), Decimal("0.6")),
         (Decimal("1.36"), Decimal("0.4")),
-    ]  # in the order in which the price meets them
+    ]  # in the order in which the price reaches them
     assert (signal.currency_pair, signal.direction, signal.order_type) == (
         "EUR/USD",
         "SELL",
@@ -64,46 +64,46 @@ def test_everything_is_written(feed: Feed) -> None:
     assert signal.published_at is None
 
 
-def test_approval_follows_the_feed(feed: Feed, unapproved: Feed) -> None:
-    assert take(feed)[0].approval == Approval.APPROVED
-    assert take(unapproved)[0].approval == Approval.PENDING
+def test_approval_depends_on_the_feed(feed: Feed, unapproved: Feed) -> None:
+    assert save(feed)[0].approval == Approval.APPROVED
+    assert save(unapproved)[0].approval == Approval.PENDING
 
 
-def test_the_same_again_is_the_same_signal(feed: Feed, unapproved: Feed) -> None:
-    first, created = take(feed, external_id="e", sl="1.3800", valid_for=60)
-    again, created_again = take(feed, external_id="e", sl=1.38, valid_for=60)
+def test_repeated_external_id_is_the_same_signal(feed: Feed, unapproved: Feed) -> None:
+    first, created = save(feed, external_id="e", sl="1.3800", valid_for=60)
+    again, created_again = save(feed, external_id="e", sl=1.38, valid_for=60)
     assert (created, created_again, again.pk) == (True, False, first.pk)
-    elsewhere, created_elsewhere = take(unapproved, external_id="e")
+    elsewhere, created_elsewhere = save(unapproved, external_id="e")
     assert created_elsewhere
     assert elsewhere.pk != first.pk
 
 
-def test_the_same_is_known_even_when_its_time_has_passed(feed: Feed) -> None:
-    first, _ = take(feed, external_id="e", valid_for=1)
+def test_repeated_signal_is_recognised_after_its_validity(feed: Feed) -> None:
+    first, _ = save(feed, external_id="e", valid_for=1)
     Signal.objects.filter(pk=first.pk).update(valid_until=market_now() - timedelta(hours=1))
-    assert take(feed, external_id="e", valid_for=1) == (first, False)
+    assert save(feed, external_id="e", valid_for=1) == (first, False)
 
 
-def test_another_meaning_under_the_same_id_is_a_conflict(feed: Feed) -> None:
-    first, _ = take(feed, external_id="e")
+def test_other_content_with_the_same_external_id_is_a_conflict(feed: Feed) -> None:
+    first, _ = save(feed, external_id="e")
     with pytest.raises(ConflictError) as caught:
-        take(feed, external_id="e", sl="1.37")
+        save(feed, external_id="e", sl="1.37")
     assert caught.value.code == Code.DUPLICATE_SIGNAL
     assert list(Signal.objects.values_list("pk", "sl")) == [(first.pk, Decimal("1.38"))]
 
 
-def test_an_alert_without_id_is_known_by_its_contents_for_a_while(feed: Feed) -> None:
-    first, created = take(feed, origin=Origin.ALERT)
+def test_alert_without_id_is_recognised_by_content_in_the_window(feed: Feed) -> None:
+    first, created = save(feed, origin=Origin.ALERT)
     assert created
-    assert take(feed, origin=Origin.ALERT) == (first, False)
-    assert take(feed, origin=Origin.ALERT, time="2030-01-01T00:00:00Z")[1]  # another bar's
+    assert save(feed, origin=Origin.ALERT) == (first, False)
+    assert save(feed, origin=Origin.ALERT, time="2030-01-01T00:00:00Z")[1]  # of another bar
     Signal.objects.update(created_at=market_now() - REPLAY_WINDOW - timedelta(seconds=1))
-    assert take(feed, origin=Origin.ALERT)[1]
+    assert save(feed, origin=Origin.ALERT)[1]
 
 
-def test_equal_orders_by_hand_are_two(feed: Feed) -> None:
-    assert take(feed)[1]
-    assert take(feed)[1]
+def test_equal_manual_signals_are_two(feed: Feed) -> None:
+    assert save(feed)[1]
+    assert save(feed)[1]
 
 
 @pytest.mark.parametrize(
@@ -113,27 +113,27 @@ def test_equal_orders_by_hand_are_two(feed: Feed) -> None:
         ({"feed": "another"}, Code.FIELD_INVALID, "feed"),
     ],
 )
-def test_what_the_feed_or_the_time_forbids_is_not_written(
+def test_signal_with_wrong_feed_or_past_validity_is_rejected(
     feed: Feed, changes: dict[str, Any], code: Code, field: str
 ) -> None:
     with pytest.raises(InvalidInputError) as caught:
-        take(feed, **changes)
+        save(feed, **changes)
     assert (caught.value.code, caught.value.field) == (code, field)
     assert not Signal.objects.exists()
 
 
-def test_an_archived_feed_takes_nothing(feed: Feed) -> None:
+def test_archived_feed_accepts_no_signals(feed: Feed) -> None:
     Feed.objects.update(archived_at=market_now())
     with pytest.raises(InvalidInputError) as caught:
-        take(feed)
+        save(feed)
     assert caught.value.code == Code.FEED_UNKNOWN
     assert not Signal.objects.exists()
 
 
-def test_a_follower_takes_symbol_and_side_from_what_it_refers_to(feed: Feed) -> None:
-    opened, _ = take(feed, external_id="o")
-    by_name = follow(feed, action="CLOSE", refers_to_external_id="o", close_fraction="0.5")
-    by_id = follow(feed, action="MODIFY", refers_to=opened.pk, sl="1.39", tp="1.41")
+def test_follow_up_inherits_symbol_and_side(feed: Feed) -> None:
+    opened, _ = save(feed, external_id="o")
+    by_name = save_follow_up(feed, action="CLOSE", refers_to_external_id="o", close_fraction="0.5")
+    by_id = save_follow_up(feed, action="MODIFY", refers_to=opened.pk, sl="1.39", tp="1.41")
     assert by_name.refers_to == by_id.refers_to == opened
     assert (by_name.currency_pair, by_name.direction) == ("EUR/USD", "BUY")
     assert by_name.close_fraction == Decimal("0.5")
@@ -171,21 +171,21 @@ def test_a_follower_takes_symbol_and_side_from_what_it_refers_to(feed: Feed) -> 
         ),
     ],
 )
-def test_a_follower_must_fit_what_it_refers_to(
+def test_follow_up_must_match_its_reference(
     feed: Feed, fields: dict[str, Any], code: Code, field: str
 ) -> None:
-    take(feed, external_id="o")
-    follow(feed, action="CLOSE", refers_to_external_id="o", external_id="close")
+    save(feed, external_id="o")
+    save_follow_up(feed, action="CLOSE", refers_to_external_id="o", external_id="close")
     with pytest.raises(InvalidInputError) as caught:
-        follow(feed, **fields)
+        save_follow_up(feed, **fields)
     assert (caught.value.code, caught.value.field) == (code, field)
     assert Signal.objects.count() == 2
 
 
-def test_another_feeds_signal_cannot_be_referred_to(feed: Feed, unapproved: Feed) -> None:
-    opened, _ = take(feed, external_id="o")
+def test_follow_up_cannot_refer_to_another_feed(feed: Feed, unapproved: Feed) -> None:
+    opened, _ = save(feed, external_id="o")
     with pytest.raises(InvalidInputError) as caught:
-        follow(unapproved, action="CLOSE", refers_to=opened.pk)
+        save_follow_up(unapproved, action="CLOSE", refers_to=opened.pk)
     assert caught.value.code == Code.REFERENCE_REQUIRED
 
 
@@ -202,8 +202,8 @@ prices = st.sampled_from([None, "1", "1.5", "2", "2.5"])
     sl=prices,
     tp=prices,
 )
-def test_what_the_reader_lets_in_the_database_takes(feed: Feed, **fields: Any) -> None:
-    """The reader and the constraints are the same rules: none of them says more."""
+def test_database_accepts_every_signal_that_validation_accepts(feed: Feed, **fields: Any) -> None:
+    """The parser and the database's constraints have the same rules."""
     opened = Signal.objects.create(feed=feed, currency_pair="EUR/USD", direction="BUY")
     given_fields = {name: value for name, value in fields.items() if value is not None}
     if fields["action"] != "OPEN":
@@ -222,7 +222,10 @@ def test_what_the_reader_lets_in_the_database_takes(feed: Feed, **fields: Any) -
 
 
 def at_once(*actions: Callable[[], Any]) -> list[Any]:
-    """Run each on a thread and a connection of its own, started together; return what came."""
+    """Start all actions together, each with its own thread and connection; return the results.
+
+    The result of an action that raises is its exception.
+    """
     start = threading.Barrier(len(actions))
     results: list[Any] = [None] * len(actions)
 
@@ -230,7 +233,7 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
         try:
             start.wait(10)
             results[number] = action()
-        except Exception as error:
+        except Exception as error:  # any: it is the result
             results[number] = error
         finally:
             connection.close()
@@ -245,35 +248,35 @@ def at_once(*actions: Callable[[], Any]) -> list[Any]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", [{"external_id": "e"}, {}])
-def test_two_processes_at_once_end_in_one_row(name: dict[str, Any]) -> None:
+def test_concurrent_equal_signals_are_one_row(name: dict[str, Any]) -> None:
     feed = Feed.objects.create(
         slug="race", name="Race", owner=User.objects.create_user("p"), is_approved=True
     )
     for _ in range(5):
         Signal.objects.all().delete()
-        results = at_once(*[lambda: take(feed, origin=Origin.ALERT, **name)] * 4)
+        results = at_once(*[lambda: save(feed, origin=Origin.ALERT, **name)] * 4)
         assert sorted(created for _, created in results) == [False, False, False, True]
         assert {signal.pk for signal, _ in results} == {Signal.objects.get().pk}
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_meanings_at_once_end_in_one_row_and_a_conflict() -> None:
+def test_concurrent_different_signals_are_one_row_and_a_conflict() -> None:
     feed = Feed.objects.create(slug="race", name="Race", owner=User.objects.create_user("p"))
     results = at_once(
-        lambda: take(feed, external_id="e"), lambda: take(feed, external_id="e", sl="1.37")
+        lambda: save(feed, external_id="e"), lambda: save(feed, external_id="e", sl="1.37")
     )
-    conflicts = [one for one in results if isinstance(one, ConflictError)]
-    assert [one.code for one in conflicts] == [Code.DUPLICATE_SIGNAL]
+    conflicts = [result for result in results if isinstance(result, ConflictError)]
+    assert [error.code for error in conflicts] == [Code.DUPLICATE_SIGNAL]
     assert Signal.objects.count() == 1
 
 
-def test_external_id_in_the_wrong_field_is_told_where_it_belongs(feed: Feed) -> None:
-    take(feed, external_id="2026")
+def test_error_names_the_right_field_for_an_external_id(feed: Feed) -> None:
+    save(feed, external_id="2026")
     with pytest.raises(InvalidInputError) as caught:
-        follow(feed, action="CLOSE", refers_to="long-1")
+        save_follow_up(feed, action="CLOSE", refers_to="long-1")
     assert "Send your own external id in refers_to_external_id." in caught.value.detail
     with pytest.raises(InvalidInputError) as caught:
-        follow(feed, action="CLOSE", refers_to=2026)
+        save_follow_up(feed, action="CLOSE", refers_to=2026)
     assert caught.value.detail.endswith(
         "'2026' is an external id: send it as refers_to_external_id."
     )

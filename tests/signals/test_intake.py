@@ -1,4 +1,4 @@
-"""The one strict reader: exact codes and fields for every kind of bad input."""
+"""The strict parser of signals: exact codes and fields for every kind of invalid input."""
 
 import json
 from decimal import Decimal
@@ -28,14 +28,14 @@ def read(**changes: Any) -> Any:
 
 
 def codes(data: bytes) -> list[tuple[str, str]]:
-    """All faults of a body as (code, field); they must be raised, not returned."""
+    """Return all errors of a body as (code, field); they must be raised, not returned."""
     with pytest.raises(InvalidInputError) as caught:
         read_signal(data)
     assert all(fault.detail for fault in faults_of(caught.value))
     return [(str(fault.code), fault.field) for fault in faults_of(caught.value)]
 
 
-def test_a_full_signal_is_read() -> None:
+def test_complete_signal_is_parsed() -> None:
     draft = read_json(
         """{"action": "open", "symbol": "FX:EURUSD", "side": "sell", "order_type": "limit",
         "open_price": 1.3860, "stop_loss": "1.3900", "risk_category": "large",
@@ -47,7 +47,7 @@ def test_a_full_signal_is_read() -> None:
     assert (draft.action, draft.pair, draft.direction) == (Action.OPEN, "EUR/USD", Direction.SELL)
     assert draft.order_type == OrderType.LIMIT
     assert (draft.open_price, draft.sl) == (Decimal("1.3860"), Decimal("1.3900"))
-    assert str(draft.open_price) == "1.3860"  # from its text, not through a float
+    assert str(draft.open_price) == "1.3860"  # read from its text, not from a float
     assert draft.targets == (
         Target(Decimal("1.38"), Decimal("0.5")),
         Target(Decimal("1.37"), Decimal("0.5")),
@@ -57,7 +57,7 @@ def test_a_full_signal_is_read() -> None:
     assert draft.provider_quantity == 100_000
 
 
-def test_tp_is_the_shorthand_for_one_target() -> None:
+def test_tp_is_short_for_one_target() -> None:
     assert read(tp="1.5").targets == (Target(Decimal("1.5"), Decimal(1)),)
 
 
@@ -74,14 +74,14 @@ BAD_NUMBERS = [
 
 @pytest.mark.parametrize("field", ["sl", "tp", "open_price", "max_slippage_pips"])
 @pytest.mark.parametrize("number", BAD_NUMBERS)
-def test_a_number_must_be_written_plainly(number: str, field: str) -> None:
+def test_number_must_be_a_plain_decimal(number: str, field: str) -> None:
     body = f'{{"symbol": "EURUSD", "direction": "BUY", "{field}": {number}}}'
     assert codes(body.encode()) == [(Code.NUMBER_MALFORMED, field)]
 
 
 @pytest.mark.parametrize("field", ["sl", "tp", "open_price", "provider_quantity"])
 @pytest.mark.parametrize("number", ["0", "-1", '"-1.5"', '"0.000"', "-0"])
-def test_a_price_must_be_above_zero(number: str, field: str) -> None:
+def test_price_must_be_positive(number: str, field: str) -> None:
     body = f'{{"symbol": "EURUSD", "direction": "BUY", "{field}": {number}}}'
     assert codes(body.encode()) == [(Code.NUMBER_NOT_POSITIVE, field)]
 
@@ -106,7 +106,7 @@ def test_a_price_must_be_above_zero(number: str, field: str) -> None:
         (b'{"note": "' + b"x" * MAX_BYTES + b'"}', Code.BODY_TOO_LARGE),
     ],
 )
-def test_what_is_no_json_object_is_refused(body: bytes, code: Code) -> None:
+def test_body_that_is_no_json_object_is_rejected(body: bytes, code: Code) -> None:
     assert codes(body) == [(code, "")]
 
 
@@ -213,7 +213,7 @@ def test_what_is_no_json_object_is_refused(body: bytes, code: Code) -> None:
         ),
     ],
 )
-def test_each_fault_has_its_code_and_field(
+def test_every_error_has_its_code_and_field(
     changes: dict[str, Any], faults: list[tuple[str, str]]
 ) -> None:
     assert codes(json.dumps(GOOD | changes).encode()) == faults
@@ -228,7 +228,7 @@ def test_duplicate_key_is_rejected_at_any_depth() -> None:
     assert codes(body) == [("DUPLICATE_KEY", "targets.0.price")]
 
 
-def test_all_faults_are_reported_together() -> None:
+def test_all_errors_are_reported_together() -> None:
     assert codes(b'{"direction": "UP", "sl": "NaN", "valid_for": 0, "color": "red"}') == [
         ("FIELD_INVALID", "direction"),
         ("FIELD_REQUIRED", "symbol"),
@@ -238,7 +238,7 @@ def test_all_faults_are_reported_together() -> None:
     ]
 
 
-def test_a_key_with_half_a_letter_can_be_told() -> None:
+def test_key_with_a_lone_surrogate_can_be_reported() -> None:
     body = b'{"symbol": "EURUSD", "direction": "BUY", "\\ud800": 1}'
     assert codes(body) == [("FIELD_UNKNOWN", "?")]
 
@@ -265,7 +265,7 @@ NAMES = (
 
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(st.sampled_from(NAMES.split()), json_values, max_size=8))
-def test_whatever_comes_is_read_or_refused_but_never_fails(data: dict[str, Any]) -> None:
+def test_any_json_is_parsed_or_rejected_with_codes(data: dict[str, Any]) -> None:
     faults: tuple[Fault, ...] | None = None
     try:
         read_signal(json.dumps(data).encode())
@@ -276,6 +276,6 @@ def test_whatever_comes_is_read_or_refused_but_never_fails(data: dict[str, Any])
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60))
-def test_whatever_bytes_come_are_refused_by_code(data: bytes) -> None:
+def test_random_bytes_are_rejected(data: bytes) -> None:
     with pytest.raises(InvalidInputError):
         read_signal(data)

@@ -1,4 +1,4 @@
-"""Publishing: once, only what may be, and only together with its orders."""
+"""Publishing: once, only if allowed, and only together with its orders."""
 
 import threading
 from collections.abc import Iterator
@@ -36,25 +36,27 @@ def approved_feed() -> Feed:
 
 
 @pytest.fixture
-def heard() -> Iterator[list[tuple[str, int]]]:
-    """What the rooms above were told."""
-    heard: list[tuple[str, int]] = []
+def sent_signals() -> Iterator[list[tuple[str, int]]]:
+    """Return the list of the Django signals that services send from now on."""
+    sent_signals: list[tuple[str, int]] = []
 
     def published(signal: Signal, **_: Any) -> None:
         assert signal.published_at is not None
-        heard.append(("published", signal.pk))
+        sent_signals.append(("published", signal.pk))
 
     def cancelled(signal: Signal, **_: Any) -> None:
-        heard.append(("cancelled", signal.pk))
+        sent_signals.append(("cancelled", signal.pk))
 
     signal_published.connect(published)
     signal_cancelled.connect(cancelled)
-    yield heard
+    yield sent_signals
     signal_published.disconnect(published)
     signal_cancelled.disconnect(cancelled)
 
 
-def test_published_once(feed: Feed, operator: User, heard: list[tuple[str, int]]) -> None:
+def test_signal_is_published_once(
+    feed: Feed, operator: User, sent_signals: list[tuple[str, int]]
+) -> None:
     signal = make(feed)
     before = market_now()
     assert services.publish(signal.pk, by=operator) is True
@@ -63,7 +65,7 @@ def test_published_once(feed: Feed, operator: User, heard: list[tuple[str, int]]
     assert signal.published_at is not None
     assert before <= signal.published_at <= market_now()
     assert signal.published_by == operator
-    assert heard == [("published", signal.pk)]
+    assert sent_signals == [("published", signal.pk)]
     event = Event.objects.get(signal_id=signal.pk)
     assert (event.kind, event.user_id) == (EventKind.SIGNAL_PUBLISHED, feed.owner_id)
 
@@ -77,28 +79,32 @@ def test_published_once(feed: Feed, operator: User, heard: list[tuple[str, int]]
         ({"valid_until": market_now() - timedelta(seconds=1)}, Code.SIGNAL_ENDED),
     ],
 )
-def test_what_may_not_be_published(
-    feed: Feed, heard: list[tuple[str, int]], fields: dict[str, Any], code: Code
+def test_unapproved_or_ended_signal_is_not_published(
+    feed: Feed, sent_signals: list[tuple[str, int]], fields: dict[str, Any], code: Code
 ) -> None:
     signal = make(feed, **fields)
     with pytest.raises(ConflictError) as caught:
         services.publish(signal.pk, by=None)
     assert caught.value.code == code
     assert not Signal.objects.published().exists()
-    assert not heard
+    assert not sent_signals
     assert not Event.objects.exists()
 
 
-def test_an_archived_feed_publishes_nothing(feed: Feed, heard: list[tuple[str, int]]) -> None:
+def test_signal_of_archived_feed_is_not_published(
+    feed: Feed, sent_signals: list[tuple[str, int]]
+) -> None:
     signal = make(feed)
     Feed.objects.update(archived_at=market_now())
     with pytest.raises(ConflictError) as caught:
         services.publish(signal.pk, by=None)
     assert caught.value.code == Code.STATE_CONFLICT
-    assert not heard
+    assert not sent_signals
 
 
-def test_a_follower_waits_for_what_it_refers_to(feed: Feed, heard: list[tuple[str, int]]) -> None:
+def test_follow_up_is_published_only_after_its_reference(
+    feed: Feed, sent_signals: list[tuple[str, int]]
+) -> None:
     opened = make(feed)
     close = make(feed, action=Action.CLOSE, refers_to=opened)
     with pytest.raises(ConflictError) as caught:
@@ -106,14 +112,14 @@ def test_a_follower_waits_for_what_it_refers_to(feed: Feed, heard: list[tuple[st
     assert caught.value.code == Code.SIGNAL_NOT_PUBLISHED
     assert services.publish(opened.pk, by=None)
     assert services.publish(close.pk, by=None)
-    assert heard == [("published", opened.pk), ("published", close.pk)]
+    assert sent_signals == [("published", opened.pk), ("published", close.pk)]
 
 
-def test_a_failing_receiver_takes_the_publication_back(feed: Feed) -> None:
+def test_failing_receiver_rolls_the_publication_back(feed: Feed) -> None:
     signal = make(feed)
 
     def fail(**_: Any) -> None:
-        Event.objects.create(kind=EventKind.ORDER_FILLED)  # as if orders were half written
+        Event.objects.create(kind=EventKind.ORDER_FILLED)  # as if some orders were written
         raise RuntimeError("no orders")
 
     signal_published.connect(fail)
@@ -144,83 +150,83 @@ def test_approval_is_decided_once(unapproved: Feed, operator: User) -> None:
     assert caught.value.code == Code.SIGNAL_ENDED
 
 
-def test_cancelling_tells_only_of_what_was_published(
-    feed: Feed, operator: User, heard: list[tuple[str, int]]
+def test_cancellation_is_sent_only_for_published_signals(
+    feed: Feed, operator: User, sent_signals: list[tuple[str, int]]
 ) -> None:
     waiting, published = make(feed), make(feed)
     services.publish(published.pk, by=None)
-    heard.clear()
+    sent_signals.clear()
     for signal in (waiting, published):
         assert services.cancel(signal.pk, by=operator) is True
         assert services.cancel(signal.pk, by=operator) is False
-    assert heard == [("cancelled", published.pk)]
+    assert sent_signals == [("cancelled", published.pk)]
     published.refresh_from_db()
     assert published.is_published
     assert published.cancelled_by == operator
 
 
 @pytest.mark.parametrize(
-    ("action", "says"),
+    ("action", "hint"),
     [
         ("CLOSE", "To hold the trade again, publish an OPEN."),
         ("MODIFY", "To change them, publish another MODIFY."),
     ],
 )
 def test_published_follow_up_is_not_cancelled(
-    feed: Feed, operator: User, heard: list[tuple[str, int]], action: str, says: str
+    feed: Feed, operator: User, sent_signals: list[tuple[str, int]], action: str, hint: str
 ) -> None:
     opened = make(feed)
     services.publish(opened.pk, by=None)
     waiting, published = (make(feed, action=action, refers_to=opened) for _ in range(2))
     services.publish(published.pk, by=None)
-    heard.clear()
+    sent_signals.clear()
     assert services.cancel(waiting.pk, by=operator) is True
     for _ in range(2):
         with pytest.raises(ConflictError) as caught:
             services.cancel(published.pk, by=operator)
         assert caught.value.code == Code.STATE_CONFLICT
-        assert str(caught.value.detail).endswith(says)
-    assert heard == []
+        assert str(caught.value.detail).endswith(hint)
+    assert sent_signals == []
     published.refresh_from_db()
     assert published.cancelled_at is None
 
 
 @pytest.mark.django_db(transaction=True)
-def test_published_from_many_processes_at_once_is_one_publication(
-    heard: list[tuple[str, int]],
+def test_concurrent_publications_are_one(
+    sent_signals: list[tuple[str, int]],
 ) -> None:
     feed = approved_feed()
     for _ in range(5):
-        heard.clear()
+        sent_signals.clear()
         signal = make(feed)
         results = at_once(*[partial(services.publish, signal.pk, by=None)] * 4)
         assert sorted(results) == [False, False, False, True]
-        assert heard == [("published", signal.pk)]
+        assert sent_signals == [("published", signal.pk)]
         assert Event.objects.filter(signal_id=signal.pk).count() == 1
 
 
 @pytest.mark.django_db(transaction=True)
-def test_publish_and_cancel_at_once_leave_nothing_uncancelled(
-    heard: list[tuple[str, int]],
+def test_concurrent_publish_and_cancel_leave_a_cancelled_signal(
+    sent_signals: list[tuple[str, int]],
 ) -> None:
     feed = approved_feed()
     for _ in range(8):
-        heard.clear()
+        sent_signals.clear()
         signal = make(feed)
         published, cancelled = at_once(
             partial(services.publish, signal.pk, by=None),
             partial(services.cancel, signal.pk, by=None),
         )
         assert cancelled is True
-        if published is True:  # then what was written was withdrawn again
-            assert heard == [("published", signal.pk), ("cancelled", signal.pk)]
+        if published is True:  # then the publication was cancelled again
+            assert sent_signals == [("published", signal.pk), ("cancelled", signal.pk)]
         else:
             assert isinstance(published, ConflictError)
-            assert heard == []
+            assert sent_signals == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_publishing_waits_for_who_changes_the_candidates_and_is_stamped_after() -> None:
+def test_publication_waits_for_a_change_of_the_candidates() -> None:
     feed = approved_feed()
     signal = make(feed)
     done: list[bool] = []
@@ -233,7 +239,7 @@ def test_publishing_waits_for_who_changes_the_candidates_and_is_stamped_after() 
         candidates_exclusive(feed.pk)
         thread = threading.Thread(target=publish)
         thread.start()
-        _wait_until_somebody_waits_for_a_lock()
+        _wait_until_a_session_waits_for_a_lock()
         changed_at = market_now()
     thread.join(10)
     signal.refresh_from_db()
@@ -242,7 +248,7 @@ def test_publishing_waits_for_who_changes_the_candidates_and_is_stamped_after() 
     assert signal.published_at > changed_at
 
 
-def _wait_until_somebody_waits_for_a_lock() -> None:
+def _wait_until_a_session_waits_for_a_lock() -> None:
     deadline = market_now() + timedelta(seconds=10)
     while market_now() < deadline:
         with connection.cursor() as cursor:

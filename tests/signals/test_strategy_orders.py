@@ -1,4 +1,4 @@
-"""What a strategy's order means: the whole table, what it needs, and what it refuses."""
+"""The meaning of a strategy's order: the whole table, required fields, and rejections."""
 
 from decimal import Decimal as D
 from typing import Any
@@ -11,24 +11,23 @@ from signals.models import Direction
 from signals.strategy_orders import Change, Meaning, Standing, StrategyOrder, meaning_of
 
 BUY, SELL = Direction.BUY, Direction.SELL
-WORDS = {"long": Standing.LONG, "short": Standing.SHORT, "flat": Standing.FLAT, "": None}
 
 
 def order(text: str, sizes: str = "") -> StrategyOrder:
-    """`long sell flat` and `contracts before after`; `-` for what is not told."""
+    """Return an order from `long sell flat` and `contracts before after`; `-`: not stated."""
     before, action, after = text.replace("-", " - ").split()
-    told = [None if one == "-" else D(one) for one in sizes.split()] or [None] * 3
+    numbers = [None if size == "-" else D(size) for size in sizes.split()] or [None] * 3
     return StrategyOrder(
         action=None if action == "-" else Direction(action.upper()),
         before=None if before == "-" else Standing(before),
         after=None if after == "-" else Standing(after),
-        contracts=told[0], size_before=told[1], size_after=told[2],
+        contracts=numbers[0], size_before=numbers[1], size_after=numbers[2],
     )  # fmt: skip
 
 
-def refusal(told: StrategyOrder) -> InvalidInputError:
+def rejection(order: StrategyOrder) -> InvalidInputError:
     with pytest.raises(InvalidInputError) as caught:
-        meaning_of(told)
+        meaning_of(order)
     return caught.value
 
 
@@ -43,7 +42,7 @@ def refusal(told: StrategyOrder) -> InvalidInputError:
         ("short buy flat", Change.FLAT, SELL, None),
         ("long sell short", Change.REVERSE, BUY, SELL),
         ("short buy long", Change.REVERSE, SELL, BUY),
-        # one of the three is not told, and nothing else could be meant
+        # one of the three is not stated, and there is no other meaning
         ("flat - long", Change.ENTRY, None, BUY),
         ("flat sell -", Change.ENTRY, None, SELL),
         ("long buy -", Change.ADD, None, BUY),
@@ -54,7 +53,7 @@ def refusal(told: StrategyOrder) -> InvalidInputError:
         ("- - flat", Change.FLAT, None, None),
     ],
 )
-def test_positions_tell_what_an_order_does(
+def test_positions_determine_the_meaning_of_an_order(
     text: str, change: Change, closes: Direction | None, opens: Direction | None
 ) -> None:
     assert meaning_of(order(text)) == Meaning(change, closes, opens)
@@ -72,15 +71,17 @@ def test_positions_tell_what_an_order_does(
         ("long - long", "- 1 3", Change.ADD),
         ("long - long", "- 3 1", Change.REDUCE),
         ("- buy long", "0.3 0.1 0.4", Change.ADD),
-        # 0.1 + 0.2 as floating-point numbers are written
+        # 0.1 + 0.2 as a floating-point number
         ("- sell -", "0.3 0.30000000000000004 0", Change.FLAT),
     ],
 )
-def test_sizes_tell_what_positions_leave_open(text: str, sizes: str, change: Change) -> None:
-    told = order(text, sizes)
-    if change == Change.FLAT and told.before is None:
-        told = StrategyOrder(SELL, None, Standing.FLAT, told.contracts, told.size_before)
-    assert meaning_of(told).change == change
+def test_sizes_decide_between_possible_meanings(text: str, sizes: str, change: Change) -> None:
+    strategy_order = order(text, sizes)
+    if change == Change.FLAT and strategy_order.before is None:
+        strategy_order = StrategyOrder(
+            SELL, None, Standing.FLAT, strategy_order.contracts, strategy_order.size_before
+        )
+    assert meaning_of(strategy_order).change == change
 
 
 @pytest.mark.parametrize(
@@ -92,7 +93,7 @@ def test_sizes_tell_what_positions_leave_open(text: str, sizes: str, change: Cha
         ("- 8 6", "0.25"),
     ],
 )
-def test_a_reduction_closes_its_share_of_the_position_before(sizes: str, fraction: str) -> None:
+def test_reduction_closes_its_share_of_the_position(sizes: str, fraction: str) -> None:
     assert meaning_of(order("long sell long", sizes)) == Meaning(
         Change.REDUCE, BUY, None, D(fraction)
     )
@@ -108,10 +109,10 @@ def test_a_reduction_closes_its_share_of_the_position_before(sizes: str, fractio
         ("flat - -", "", ("open a long trade", "open a short trade")),
     ],
 )
-def test_what_could_be_either_is_refused_with_its_readings(
+def test_ambiguous_order_is_rejected_with_its_possible_meanings(
     text: str, sizes: str, readings: tuple[str, ...]
 ) -> None:
-    error = refusal(order(text, sizes))
+    error = rejection(order(text, sizes))
     assert error.code == Code.ALERT_AMBIGUOUS
     for reading in readings:
         assert reading in error.detail
@@ -127,20 +128,20 @@ def test_what_could_be_either_is_refused_with_its_readings(
         ("long buy -", "1 3 2"),
     ],
 )
-def test_what_no_order_does_is_refused(text: str, sizes: str) -> None:
-    told = order(text, sizes)
-    if text == "long buy -":  # an addition that made it smaller
-        told = StrategyOrder(None, Standing.LONG, Standing.LONG, D(1), D(3), D(3))
-    assert refusal(told).code == Code.ALERT_CONTRADICTORY
+def test_contradictory_order_is_rejected(text: str, sizes: str) -> None:
+    strategy_order = order(text, sizes)
+    if text == "long buy -":  # an addition that reduced the position
+        strategy_order = StrategyOrder(None, Standing.LONG, Standing.LONG, D(1), D(3), D(3))
+    assert rejection(strategy_order).code == Code.ALERT_CONTRADICTORY
 
 
-def test_a_reduction_without_sizes_says_what_it_needs() -> None:
-    error = refusal(order("long sell long"))
+def test_reduction_without_sizes_names_the_missing_field() -> None:
+    error = rejection(order("long sell long"))
     assert (error.code, error.field) == (Code.FIELD_REQUIRED, "contracts")
 
 
-def test_no_two_rows_of_the_table_tell_the_same() -> None:
+def test_no_two_rows_of_the_table_are_equal() -> None:
     from signals.strategy_orders import TABLE
 
-    told: list[Any] = [case[:3] for case in TABLE]
-    assert len(set(told)) == len(told) == 10
+    keys: list[Any] = [case[:3] for case in TABLE]
+    assert len(set(keys)) == len(keys) == 10

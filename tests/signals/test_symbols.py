@@ -1,4 +1,4 @@
-"""One spelling for each symbol; what is not written as one is refused."""
+"""All spellings of a symbol are mapped to one pair; other texts are rejected."""
 
 import pytest
 
@@ -48,7 +48,7 @@ from signals.symbols import known_pair, read_pair, read_symbol
         ("XXX/YYY", "XXX/YYY"),
     ],
 )
-def test_every_spelling_is_one_symbol(text: str, pair: str) -> None:
+def test_every_spelling_is_mapped_to_one_pair(text: str, pair: str) -> None:
     assert read_symbol(text) == read_pair(text) == pair
 
 
@@ -74,21 +74,21 @@ def test_every_spelling_is_one_symbol(text: str, pair: str) -> None:
         "E" * 200,
     ],
 )
-def test_what_is_not_written_as_a_symbol_is_refused(text: str) -> None:
+def test_invalid_symbol_is_rejected(text: str) -> None:
     with pytest.raises(InvalidInputError) as caught:
         read_symbol(text)
     assert caught.value.code == Code.SYMBOL_UNKNOWN
 
 
 @pytest.mark.parametrize("text", ["NOPE", "KRX:KOSPI200", "EURUSDX", "OANDA:EURUSB", "SHOP.TO"])
-def test_a_word_without_a_currency_is_left_to_the_brokers_lists(text: str) -> None:
+def test_symbol_without_currency_is_left_to_the_brokers(text: str) -> None:
     assert read_symbol(text) == text.rpartition(":")[2]
     with pytest.raises(InvalidInputError, match="has no currency"):
         read_pair(text)
 
 
 @pytest.mark.parametrize("text", ["EURUSD.m", "NOPE", "DAX/EUR", "ES1!", "BTC/USDT:USDT", ""])
-def test_only_names_of_the_lists_are_taken_for_what_a_broker_has_decorated(text: str) -> None:
+def test_only_listed_names_are_known_pairs(text: str) -> None:
     with pytest.raises(InvalidInputError):
         known_pair(text)
 
@@ -100,7 +100,7 @@ LISTED = [
 
 
 @pytest.mark.parametrize(
-    ("wanted", "near"),
+    ("symbol", "near"),
     [
         ("EUR/UDS", ["EUR/USD"]),
         ("DAX/EUR", ["GER40/EUR"]),
@@ -114,12 +114,12 @@ LISTED = [
         ("ZZZ/QQQ", []),
     ],
 )
-def test_near_names(wanted: str, near: list[str]) -> None:
-    found = suggest_symbols(wanted, LISTED)
-    assert found[: len(near)] == near
-    assert near or not found
-    assert suggest_symbols(wanted, list(reversed(LISTED))) == found
+def test_similar_symbols_are_suggested(symbol: str, near: list[str]) -> None:
+    suggestions = suggest_symbols(symbol, LISTED)
+    assert suggestions[: len(near)] == near
+    assert near or not suggestions
+    assert suggest_symbols(symbol, list(reversed(LISTED))) == suggestions
 
 
-def test_near_names_are_few() -> None:
+def test_suggestions_are_limited_to_five() -> None:
     assert len(suggest_symbols("AAA/USD", [f"AA{letter}/USD" for letter in "BCDEFGHIJK"])) == 5
