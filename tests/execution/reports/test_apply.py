@@ -7,7 +7,7 @@ from decimal import Decimal as D
 import pytest
 
 from brokers.base import NotSent, Rejected
-from brokers.types import CloseCause, OrderReport, ReportKind
+from brokers.types import CloseCause, HeldLevels, OrderReport, ReportKind
 from common.clocks import market_now
 from common.reason_codes import Code
 from common.sql import run
@@ -16,6 +16,7 @@ from events.models import Notification
 from events.routing import route_events
 from execution.exits.orders import ExitRequest, open_exits
 from execution.models import DriftItem, Fill, Order
+from execution.reports.apply import Applied, apply_reports
 from execution.services import close_position
 from positions.models import ExecutionPosition
 from signals.models import Feed
@@ -64,6 +65,106 @@ def test_repeated_fill_is_counted_once(entry: Order) -> None:
     assert (entry.status, entry.filled_quantity) == ("PARTIALLY_FILLED", 40)
     assert ExecutionPosition.objects.get().quantity == 40
     assert Fill.objects.count() == 1
+
+
+def test_fill_is_stored_with_all_its_fields(entry: Order, alice: ExecutionConnection) -> None:
+    noon = market_now()
+    report = factories.fill_report(entry, 40, "f1", price="1.10010", time=noon)
+    execution = replace(
+        report.fills[0], commission=D("0.5"), commission_currency="USD", fee_in_base=D("0.1")
+    )
+    factories.apply(replace(report, fills=(execution,)))
+    fill = Fill.objects.get()
+    assert (fill.connection_id, fill.order_id, fill.broker_fill_id) == (alice.pk, entry.pk, "f1")
+    assert (fill.side, fill.quantity, fill.price, fill.time) == ("BUY", 40, D("1.1001"), noon)
+    assert (fill.commission, fill.commission_currency) == (D("0.5"), "USD")
+    assert (fill.commission_rate, fill.commission_rate_at) == (1, None)
+    assert (fill.fee_in_base, fill.inferred) == (D("0.1"), False)
+    assert ExecutionPosition.objects.get().quantity == D("39.9")
+
+
+def test_fee_without_a_rate_is_listed_until_a_correction_removes_it(entry: Order) -> None:
+    report = factories.fill_report(entry, 100, "f1")
+    execution = replace(report.fills[0], commission=D("0.5"), commission_currency="XYZ")
+    factories.apply(replace(report, fills=(execution,)))
+    assert ExecutionPosition.objects.get().unconverted_fees == {"XYZ": "0.5"}
+    corrected = replace(report.fills[0], revision=1)
+    factories.apply(replace(report, fills=(corrected,)))
+    assert ExecutionPosition.objects.get().unconverted_fees == {}
+
+
+def test_applied_reports_are_counted_by_order_and_early_ones_returned(
+    entry: Order, feed: Feed
+) -> None:
+    factories.signal(feed)
+    factories.claim_all()
+    other = Order.objects.latest("id")
+    accepted = factories.report(other, ReportKind.ACCEPTED)
+    filled = [factories.fill_report(entry, quantity, f"f{quantity}") for quantity in (40, 60)]
+    early = replace(factories.fill_report(other, 100, "x1"), close_cause=CloseCause.STOP_LOSS)
+    assert apply_reports([early, *filled, accepted]) == Applied(2, [early])
+    assert apply_reports([*filled, accepted]) == Applied(0, [])
+    position = ExecutionPosition.objects.get()
+    gone = replace(
+        factories.fill_report(entry, 100, "", inferred=True, broker_order_id=""),
+        close_cause=CloseCause.EXTERNAL,
+    )
+    assert apply_reports([gone]) == Applied(1, [])
+    position.refresh_from_db()
+    assert position.quantity == 0
+
+
+def test_inferred_close_before_the_rest_of_the_entry_is_deferred(entry: Order) -> None:
+    factories.apply(factories.fill_report(entry, 40, "f1"))
+    gone = replace(
+        factories.fill_report(entry, 100, "", inferred=True, broker_order_id=""),
+        close_cause=CloseCause.EXTERNAL,
+    )
+    report = factories.fill_report(entry, 20, "f2")
+    assert apply_reports([gone, report]) == Applied(1, [gone])
+
+
+def test_report_of_an_order_by_another_connection_becomes_drift(entry: Order, feed: Feed) -> None:
+    other = factories.account(feed)
+    report = factories.report(entry, ReportKind.ACCEPTED)
+    factories.apply(replace(report, connection_id=str(other.pk)))
+    assert Order.objects.get().status == "SUBMITTING"
+    item = DriftItem.objects.get()
+    assert (item.kind, item.connection_id) == ("UNKNOWN_ORDER", other.pk)
+
+
+def test_report_of_an_unknown_connection_is_counted_as_dropped(entry: Order) -> None:
+    nowhere = "00000000-0000-4000-8000-000000000000"
+    report = replace(factories.report(entry, ReportKind.ACCEPTED), connection_id=nowhere)
+    factories.apply(report)
+    assert not DriftItem.objects.exists()
+    (dropped,) = factories.dropped_counts().values()
+    assert dropped[0] == 1
+    assert nowhere in dropped[1]
+
+
+def test_levels_missing_in_the_first_fill_are_stored_from_a_later_one(entry: Order) -> None:
+    factories.apply(factories.fill_report(entry, 40, "f1", levels=None))
+    run("UPDATE positions_executionposition SET sl_guardian = 'BROKER'")
+    levels = HeldLevels(stop_loss=D("1.09"), take_profit=None, protected=D(100))
+    factories.apply(factories.report(entry, ReportKind.ACCEPTED, levels=levels))
+    assert ExecutionPosition.objects.get().levels_reported_at is None  # without an execution
+    factories.apply(factories.fill_report(entry, 60, "f2", levels=levels))
+    position = ExecutionPosition.objects.get()
+    assert (position.broker_sl, position.broker_sl_quantity) == (D("1.09"), D(100))
+    moved = replace(levels, stop_loss=D("1.08"))
+    factories.apply(factories.fill_report(entry, 60, "f2", levels=moved))  # repeated
+    assert ExecutionPosition.objects.get().broker_sl == D("1.09")
+
+
+def test_position_id_reported_after_the_fill_is_stored_once(entry: Order) -> None:
+    factories.apply(factories.fill_report(entry, 100, "f1", broker_position_id=""))
+    assert ExecutionPosition.objects.get().broker_position_id == ""
+    for broker_position_id in ("", "77", "78"):
+        factories.apply(
+            factories.report(entry, ReportKind.ACCEPTED, broker_position_id=broker_position_id)
+        )
+    assert ExecutionPosition.objects.get().broker_position_id == "77"
 
 
 def test_entry_and_exit_fills_of_one_position_count_in_one_flush(entry: Order) -> None:

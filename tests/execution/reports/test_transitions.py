@@ -10,6 +10,8 @@ from common.reason_codes import Code
 from execution.models import AT_BROKER, IN_FLIGHT, TERMINAL, UNSENT, WORKING, Status
 from execution.reports.transitions import (
     ALLOWED,
+    DEFERRED,
+    LOGIN_REFUSED,
     MAX_TRIES,
     NOT_REACHED,
     IllegalTransitionError,
@@ -17,6 +19,7 @@ from execution.reports.transitions import (
     Transition,
     after_fill,
     after_report,
+    deferral_seconds,
     not_reached_seconds,
     previous_attempt_live,
     require,
@@ -52,8 +55,10 @@ def state(status: Status, **fields: object) -> State:
     return State(status, **{**usual, "is_exit": False, **fields})  # type: ignore[arg-type]
 
 
-def report_of(kind: ReportKind, code: Code | None = None, fence: int = 0) -> OrderReport:
-    return OrderReport(kind, "c", "x0", code=code, fence=fence)
+def report_of(
+    kind: ReportKind, code: Code | None = None, fence: int = 0, detail: str = ""
+) -> OrderReport:
+    return OrderReport(kind, "c", "x0", code=code, fence=fence, detail=detail)
 
 
 def test_transition_table_is_complete_and_each_transition_has_a_reason() -> None:
@@ -66,7 +71,7 @@ def test_moves_outside_the_table_raise(before: Status, after: Status) -> None:
     if (before, after) in ARROWS:
         require(before, after)
     else:
-        with pytest.raises(IllegalTransitionError):
+        with pytest.raises(IllegalTransitionError, match=f"^{before} → {after}$"):
             require(before, after)
 
 
@@ -104,7 +109,13 @@ def test_full_fill_wins_over_every_status(status: Status) -> None:
 def test_partial_fill_ends_nothing_and_revives_only_wrong_ends(
     status: Status, after: Status
 ) -> None:
-    assert after_fill(state(status), D(99)).status == after
+    late = status in (S.CANCELLED, S.EXPIRED, S.REJECTED, S.FAILED)
+    expected = Transition(after, Code.LATE_FILL if late else None)
+    assert after_fill(state(status), D(99)) == expected
+
+
+def test_filled_order_stays_filled_when_its_quantity_was_corrected() -> None:
+    assert after_fill(state(S.FILLED), D(99)) == Transition(S.FILLED)
 
 
 # Every cell of state × report: where the order goes. `·` nothing changes, `=` it stays and what
@@ -159,6 +170,41 @@ def test_each_report_in_each_status_has_its_effect(name: str, kind: ReportKind, 
         assert step.status == (before.status if to == "=" else S(to))
         if to != "=":
             require(before.status, step.status)
+
+
+@pytest.mark.parametrize(
+    ("before", "kind", "after"),
+    [
+        (state(S.CANCELLED, unacknowledged=True), K.CANCELLED, S.CANCELLED),
+        (state(S.SUBMITTED), K.CANCELLED, S.CANCELLED),
+        (state(S.SUBMITTED), K.EXPIRED, S.EXPIRED),
+        (state(S.SUBMITTED), K.REJECTED, S.REJECTED),
+        (state(S.CANCEL_REQUESTED), K.CANCEL_REFUSED, S.SUBMITTED),
+        (state(S.SUBMITTING), K.UNKNOWN, S.UNKNOWN),
+    ],
+)
+def test_code_and_detail_of_a_report_are_kept(
+    before: State, kind: ReportKind, after: Status
+) -> None:
+    report = report_of(kind, Code.NO_MONEY, fence=3, detail="margin 12")
+    assert after_report(before, report) == Transition(after, Code.NO_MONEY, "margin 12")
+
+
+def test_requote_keeps_its_detail() -> None:
+    report = report_of(K.REJECTED, Code.REQUOTE, detail="1.1002")
+    assert after_report(state(S.SUBMITTING), report) == Transition(
+        S.PENDING, Code.REQUOTE, "1.1002", next_attempt=1
+    )
+
+
+def test_lost_reply_has_a_code_of_its_own() -> None:
+    step = after_report(state(S.SUBMITTING), report_of(K.UNKNOWN, fence=3))
+    assert step == Transition(S.UNKNOWN, Code.REPLY_LOST)
+
+
+@pytest.mark.parametrize("status", [s for s in S if s not in IN_FLIGHT])
+def test_repeated_fill_of_a_known_order_changes_nothing(status: Status) -> None:
+    assert after_report(state(status, filled=D(50)), report_of(K.FILLED)) is None
 
 
 @pytest.mark.parametrize("name", ["PENDING", "FAILED", "CANCELLED", "EXPIRED"])
@@ -220,6 +266,7 @@ def test_facts_are_not_fenced(kind: ReportKind) -> None:
         (S.SUBMITTING, 0, Code.REQUOTE, Transition(S.PENDING, Code.REQUOTE, next_attempt=1)),
         (S.SUBMITTING, 0, Code.PRICE_INVALID,
          Transition(S.PENDING, Code.PRICE_INVALID, next_attempt=1)),
+        (S.PENDING, 0, Code.REQUOTE, Transition(S.PENDING, Code.REQUOTE, next_attempt=1)),
         (S.SUBMITTING, 1, Code.REQUOTE, Transition(S.REJECTED, Code.REQUOTE)),
         (S.UNKNOWN, 0, Code.REQUOTE, Transition(S.REJECTED, Code.REQUOTE)),
         (S.SUBMITTING, 0, Code.NO_MONEY, Transition(S.REJECTED, Code.NO_MONEY)),
@@ -233,12 +280,42 @@ def test_retryable_rejection_is_retried_once(
 
 
 def test_entry_not_sent_five_times_fails() -> None:
-    report = report_of(K.NOT_SENT, Code.BROKER_CLOCK, fence=3)
+    report = report_of(K.NOT_SENT, Code.BROKER_CLOCK, fence=3, detail="9 s behind")
     step = after_report(state(S.SUBMITTING, send_retries=3), report)
-    assert step == Transition(S.PENDING, Code.BROKER_CLOCK, next_try=True)
+    assert step == Transition(S.PENDING, Code.BROKER_CLOCK, "9 s behind", next_try=True)
     last = after_report(state(S.SUBMITTING, send_retries=4), report)
-    assert last is not None
-    assert (last.status, last.code) == (S.FAILED, Code.SEND_RETRIES_EXHAUSTED)
+    assert last == Transition(
+        S.FAILED, Code.SEND_RETRIES_EXHAUSTED, "Last: BROKER_CLOCK 9 s behind"
+    )
+
+
+@pytest.mark.parametrize("code", sorted(LOGIN_REFUSED))
+def test_entry_with_a_refused_login_fails_at_once(code: Code) -> None:
+    report = report_of(K.NOT_SENT, code, fence=3, detail="wrong password")
+    step = after_report(state(S.SUBMITTING), report)
+    assert step == Transition(S.FAILED, code, "wrong password")
+
+
+@pytest.mark.parametrize("code", sorted(DEFERRED))
+def test_deferred_entry_does_not_count_as_a_try(code: Code) -> None:
+    report = report_of(K.NOT_SENT, code, fence=3, detail="later")
+    step = after_report(state(S.SUBMITTING, send_retries=MAX_TRIES), report)
+    assert step == Transition(S.PENDING, code, "later", is_deferred=True)
+
+
+@pytest.mark.parametrize(
+    ("code", "counts"),
+    [
+        (Code.KILL_SWITCH, False),
+        (Code.SESSION_MOVED, False),
+        (Code.RATE_LIMITED, True),
+        (Code.CREDENTIALS_REFUSED, True),
+    ],
+)
+def test_exit_is_always_retried(code: Code, counts: bool) -> None:
+    report = report_of(K.NOT_SENT, code, fence=3, detail="later")
+    step = after_report(state(S.SUBMITTING, send_retries=MAX_TRIES, is_exit=True), report)
+    assert step == Transition(S.PENDING, code, "later", next_try=counts)
 
 
 @pytest.mark.parametrize("code", sorted(NOT_REACHED))
@@ -260,6 +337,23 @@ def test_retry_delay_of_an_entry_doubles_up_to_a_maximum() -> None:
 
     assert pauses(OrderType.MARKET) == [0.5, 0.5, 1, 2, 4, 4, 4, 4]
     assert pauses(OrderType.LIMIT) == [0.5, 0.5, 1, 2, 4, 8, 10, 10]
+
+
+@pytest.mark.parametrize(
+    ("order_type", "waited", "seconds"),
+    [
+        (OrderType.MARKET, 100, 1),
+        (OrderType.LIMIT, None, 1),
+        (OrderType.LIMIT, 0, 1),
+        (OrderType.LIMIT, 4, 1),
+        (OrderType.LIMIT, 20, 5),
+        (OrderType.LIMIT, 100, 10),
+    ],
+)
+def test_deferred_entry_waits_a_quarter_of_the_time_it_has_waited(
+    order_type: OrderType, waited: float | None, seconds: float
+) -> None:
+    assert deferral_seconds(order_type, waited) == seconds
 
 
 def test_rejected_cancel_restores_the_previous_status() -> None:

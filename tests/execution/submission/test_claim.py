@@ -1,5 +1,6 @@
 """The claim: intents with exact numbers, locks, exits limited to what is open, quarantine."""
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal as D
 from typing import Any
@@ -8,19 +9,24 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError
 
+from brokers.types import ExitSafety, OrderRequest, OrderType, Side, TimeInForce
 from common.clocks import machine_time, market_now
 from common.sql import array, rows, run
+from connections import session_lanes
 from connections.models import ExecutionConnection
+from connections.session_lanes import GENERAL
 from execution import services
+from execution.ids import base_of
 from execution.models import Order
 from execution.services import close_position
 from execution.submission import bundle_evaluation, claim_sql
 from execution.submission import claim as claiming
-from execution.submission.claim import claim
+from execution.submission.claim import Outgoing, claim
+from positions.models import ExecutionPosition
 from signals.models import Feed
 from tests.connections import make
 from tests.execution import factories
-from tests.execution.fake_broker import FakeBroker
+from tests.execution.fake_broker import KIND, FakeBroker
 
 pytestmark = pytest.mark.django_db
 
@@ -52,6 +58,108 @@ def test_intent_is_the_exact_request(alice: ExecutionConnection, feed: Feed) -> 
     assert order.submitted_at is not None
     answered = (order.answer_by - order.submitted_at).total_seconds()
     assert answered == pytest.approx(within + call + 1, abs=0.5)
+
+
+def test_limit_entry_is_sent_with_all_its_fields(feed: Feed, broker: FakeBroker) -> None:
+    account = factories.account(feed, settings={"native_stops": True})
+    factories.signal(
+        feed, [("1.12", "1")], order_type="LIMIT", open_price=D("1.095"), time_in_force="DAY"
+    )
+    (outgoing,) = factories.claim_all()
+    order = Order.objects.get()
+    assert outgoing.request == OrderRequest(
+        client_order_id=order.client_order_id or "",
+        connection_id=str(account.pk),
+        account=account.account,
+        symbol="EURUSD",
+        side=Side.BUY,
+        order_type=OrderType.LIMIT,
+        time_in_force=TimeInForce.DAY,
+        quantity=D(100),
+        limit_price=D("1.095"),
+        stop_loss=D("1.09"),
+        take_profit=D("1.12"),
+        order_id=order.pk,
+        fence=1,
+        send_by=outgoing.request.send_by,
+    )
+    assert outgoing == Outgoing(
+        KIND, outgoing.spec, outgoing.request, True, feed.pk, account.owner_id, GENERAL
+    )
+    assert outgoing.spec.connection_id == str(account.pk)
+
+
+def test_stop_entry_is_sent_with_its_trigger(alice: ExecutionConnection, feed: Feed) -> None:
+    factories.signal(feed, order_type="STOP", stop_price=D("1.105"))
+    (outgoing,) = factories.claim_all()
+    request = outgoing.request
+    assert (request.order_type, request.stop_price) == (OrderType.STOP, D("1.105"))
+    assert (request.limit_price, request.worst_price) == (None, None)
+
+
+def test_exit_is_sent_with_all_its_fields(alice: ExecutionConnection, feed: Feed) -> None:
+    signal = factories.signal(feed, valid_until=market_now() + timedelta(seconds=4))
+    position = factories.filled(signal)
+    close_position(position.pk, fraction=D("0.5"))
+    (outgoing,) = factories.claim_all()
+    entry, exit_ = Order.objects.order_by("id")
+    assert outgoing.request == OrderRequest(
+        client_order_id=exit_.client_order_id or "",
+        connection_id=str(alice.pk),
+        account=alice.account,
+        symbol="EURUSD",
+        side=Side.SELL,
+        order_type=OrderType.MARKET,
+        time_in_force=TimeInForce.GTC,
+        quantity=D(50),
+        reduce_only=True,
+        broker_position_id=position.broker_position_id,
+        closes=entry.client_order_id or "",
+        order_id=exit_.pk,
+        fence=1,
+        send_by=outgoing.request.send_by,
+    )
+    assert position.broker_position_id
+    assert outgoing.is_entry is False
+    assert outgoing.feed_id == feed.pk
+    left = outgoing.request.send_by - machine_time()  # an exit does not end with its signal
+    assert left > settings.FILLCAST_SEND_DEADLINE_SECONDS - 2
+
+
+def test_entry_and_exits_share_an_oca_group(
+    alice: ExecutionConnection, feed: Feed, broker: FakeBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usual = broker.capabilities
+    monkeypatch.setattr(
+        broker, "capabilities", lambda spec: replace(usual(spec), exit_safety=ExitSafety.OCA)
+    )
+    factories.signal(feed)
+    (outgoing,) = factories.claim_all()
+    group = base_of(outgoing.request.client_order_id)
+    assert outgoing.request.oca_group == group
+    factories.answer(outgoing, broker.fill_at_once(outgoing.request))
+    close_position(ExecutionPosition.objects.get().pk)
+    run(
+        "UPDATE positions_executionposition SET broker_quantity = quantity,"
+        " last_activity_at = clock_timestamp() - interval '1 second',"
+        " broker_checked_at = clock_timestamp()"
+    )
+    (leaving,) = factories.claim_all()
+    assert leaving.request.oca_group == group
+
+
+def test_denied_entry_keeps_its_prices_and_states_its_numbers(
+    feed: Feed, broker: FakeBroker
+) -> None:
+    factories.account(feed, preset_max_quantity=D(50))
+    factories.signal(feed, order_type="LIMIT", open_price=D("1.095"))
+    assert factories.claim_all() == []
+    order = Order.objects.get()
+    assert (order.status, order.reason) == ("DENIED", "MAX_QUANTITY")
+    assert (order.limit_price, order.stop_price, order.quantity) == (D("1.095"), None, None)
+    assert (order.client_order_id, order.expected_price, order.margin) == (None, None, None)
+    (line,) = rows("SELECT numbers, detail FROM execution_executionlog WHERE code = 'MAX_QUANTITY'")
+    assert (line.numbers, line.detail) == ({"current": "100", "limit": "50"}, "")
 
 
 @pytest.mark.parametrize("by", ["USD/CHF", "CHF/USD", "EUR/CHF"])
@@ -121,6 +229,29 @@ def test_prices_with_too_many_digits_are_rounded_on_the_safe_side(
     assert outgoing.request.stop_loss == D(stop_loss)
 
 
+def test_only_the_process_that_holds_the_lane_claims(
+    alice: ExecutionConnection, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ExecutionConnection.objects.update(lane="sessions.3")
+    factories.signal(feed)
+    assert factories.claim_all() == []
+    assert seen() == ("PENDING", "")
+    monkeypatch.setattr(session_lanes, "_held_lanes", lambda: ("sessions.3",))
+    (outgoing,) = factories.claim_all()
+    assert outgoing.lane == "sessions.3"
+
+
+def test_orders_of_a_lane_without_a_worker_state_why_they_wait(
+    alice: ExecutionConnection, feed: Feed
+) -> None:
+    factories.signal(feed)
+    assert claim(factories.pending(), worker_id="a", lanes_without_worker=["sessions.3"]) == []
+    assert seen() == ("PENDING", "")  # of a lane that this process holds
+    ExecutionConnection.objects.update(lane="sessions.3")
+    assert claim(factories.pending(), worker_id="a", lanes_without_worker=["sessions.3"]) == []
+    assert seen() == ("PENDING", "NO_SESSION_WORKER")
+
+
 def test_nothing_is_claimed_twice(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed)
     ids = factories.pending()
@@ -153,7 +284,7 @@ def test_subscriptions_symbol_and_multiplier_are_used(feed: Feed, broker: FakeBr
 def test_order_is_not_sent_after_valid_until(alice: ExecutionConnection, feed: Feed) -> None:
     factories.signal(feed, valid_until=market_now() + timedelta(seconds=4))
     (outgoing,) = factories.claim_all()
-    assert outgoing.request.send_by - machine_time() < 4
+    assert 0 < outgoing.request.send_by - machine_time() < 4
 
 
 def test_order_that_changes_during_its_claim_is_not_sent(
@@ -178,6 +309,7 @@ def test_exit_of_a_closed_position_is_cancelled(alice: ExecutionConnection, feed
     run("UPDATE positions_executionposition SET quantity = 0, reserved = 0")
     assert factories.claim_all() == []
     assert seen() == ("CANCELLED", "NOTHING_TO_CLOSE")
+    assert factories.events("exit.delayed") == []
 
 
 def test_two_exits_never_exceed_the_open_quantity(alice: ExecutionConnection, feed: Feed) -> None:

@@ -81,8 +81,13 @@ def test_entry_above_portfolio_risk_is_denied(held: str, passes: bool) -> None:
 
 def test_account_without_equity_may_open_nothing() -> None:
     denial = check(SMALL, PortfolioExposure(), LIMITS, replace(FUNDS, equity=D(0)))
-    assert denial is not None
-    assert denial.code is Code.MAX_LEVERAGE
+    assert denial == Denial(Code.MAX_LEVERAGE, D(10) ** 9, D(30))
+
+
+def test_limits_apply_to_an_account_with_equity_below_one() -> None:
+    funds = AccountFunds(equity=D("0.5"), free_margin=D("0.5"), leverage=D(30))
+    entry = Entry(quantity=D(1), notional=D(1), margin=D("0.03"), risk=D("0.01"))
+    assert check(entry, PortfolioExposure(), LIMITS, funds) is None
 
 
 def test_allowed_entries_count_for_the_next_one() -> None:

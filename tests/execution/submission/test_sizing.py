@@ -128,6 +128,24 @@ def test_denial_below_the_minimum_states_the_raw_quantity() -> None:
     )
 
 
+def test_quantity_below_one_unit_is_allowed() -> None:
+    assert quantity(sized("FIXED", fixed_quantity="0.5"), GOLD) == D("0.5")
+
+
+def test_quantity_of_zero_is_denied_without_a_minimum() -> None:
+    no_minimum = QuantityLimits(D(0), D("0.01"), D(100))
+    assert quantity(sized("FIXED", fixed_quantity="0.009"), no_minimum) == Denial(
+        Code.QUANTITY_BELOW_MINIMUM, D(0), D(0)
+    )
+
+
+@pytest.mark.parametrize("mode", ["FIXED", "PERCENT_BALANCE", "FIXED_AMOUNT", "RISK_PERCENT"])
+def test_sizing_without_its_number_has_no_quantity(mode: str) -> None:
+    assert quantity(sized(mode), GOLD, stop_loss_per_unit="0.002") == Denial(
+        Code.QUANTITY_BELOW_MINIMUM, D(0), D("0.01")
+    )
+
+
 @pytest.mark.parametrize(
     ("category", "product"), [("small", "0.75"), ("normal", "1.5"), ("large", "3")]
 )
