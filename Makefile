@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?=
 # Two test processes per core: each waits part of the time for processes and brokers.
 TEST_PROCESSES ?= $(shell echo $$(( 2 * $$(nproc) < 12 ? 2 * $$(nproc) : 12 )))
 
-.PHONY: help venv demo up test coverage test-faults chaos conformance lint format bench docs lock clean
+.PHONY: help venv demo up test coverage mutation test-faults chaos conformance lint format bench docs lock clean
 
 help: ## list these commands
 	@echo "Fillcast: publish a trading signal once, execute it exactly once on every subscribed account."
@@ -29,6 +29,9 @@ test: venv ## run all tests, two processes per core; T='tests/config -k name' ru
 
 coverage: venv ## measure test coverage of brokers/; fails below 80 %, for parse.py and codes.py below 100 %
 	@deploy/coverage.sh
+
+mutation: venv ## change lines of sizing, risk, claim, reports; list changes that no test notices; FILES=, SURVIVORS=1
+	@$(PYTHON) -m tests.mutation $(if $(SURVIVORS),--survivors) $(FILES)
 
 test-faults: venv ## run the crash and network-failure tests on real processes; about 20 minutes
 	@$(PYTHON) -m pytest tests/faults -m "faults or not faults" $(T)

@@ -15,7 +15,7 @@ from common.gc_tuning import exclude_imports_from_gc
 from tests import kept_rows
 from tests.db_cleanup import copy_aside, empty_quickly
 from tests.kept_sessions import end_sessions, keep_sessions
-from tests.servers import NEEDED, TestServers, set_up
+from tests.servers import NEEDED, PREPARED, TestServers, set_up
 
 _servers: TestServers
 
@@ -68,7 +68,7 @@ def quick_password_hashes() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def django_db_keepdb() -> bool:
     """Use the prepared database as it is; it is deleted with its server."""
-    return not os.environ.get("TEST_DATABASE_URL")
+    return not os.environ.get("TEST_DATABASE_URL") or PREPARED in os.environ
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ UNREACHABLE = {
     "REDIS_URL": "redis://127.0.0.1:1",
 }
 SETTINGS = "DJANGO_SETTINGS_MODULE"
+PREPARED = "TEST_DATABASE_PREPARED"  # set: TEST_DATABASE_URL has all migrations applied
 
 
 class TestServers:
