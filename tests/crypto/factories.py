@@ -1,4 +1,4 @@
-"""A venue of each kind, and the adapter that trades on it."""
+"""An account at each fake exchange, and the adapter that trades on it."""
 
 import asyncio
 from collections.abc import Coroutine, Iterator
@@ -32,12 +32,12 @@ from tests.fakes.exchange.server import Dialect, Server
 from tests.fakes.exchange.venue import Market, Venue
 
 D = Decimal
-NUMBERS = count()
+SERIALS = count()
 T = TypeVar("T")
 DIALECTS: dict[str, type[Dialect]] = {
     "binance": Binance, "bybit": Bybit, "okx": Okx, "kraken": Kraken,
 }  # fmt: skip
-NAMES = {  # the exchange's own names of the symbol, and a contract's size
+SYMBOLS = {  # the exchange's own name of the symbol, and its contract size
     ("binance", False): ("BTCUSDT", D(1)),
     ("binance", True): ("BTCUSDT", D(1)),
     ("bybit", False): ("BTCUSDT", D(1)),
@@ -49,50 +49,51 @@ NAMES = {  # the exchange's own names of the symbol, and a contract's size
 
 
 def unlimited_rates(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
-    """So many requests that no test waits; each account of a test has its own."""
-    much = Rate(1000.0, 1000.0)
-    name = f"test {next(NUMBERS)}"
+    """Return limits so high that no test waits; each account of a test has its own."""
+    unlimited = Rate(1000.0, 1000.0)
+    name = f"test {next(SERIALS)}"
     host, points, orders, reads = (
-        rate_limiter_for(f"{name} {of}", much) for of in ("host", "points", "orders", "reads")
+        rate_limiter_for(f"{name} {kind}", unlimited)
+        for kind in ("host", "points", "orders", "reads")
     )
     limits = limits_of(known.name, str(spec.settings.get("market")))
     return AccountRateLimits(host, points, orders, limits, reads)
 
 
 def allow(_: OrderRequest) -> None:
-    """A guard that lets everything through."""
+    """A guard that allows every order."""
 
 
 @dataclass
-class VenueSetup:
-    """One account at one venue. run: drives a coroutine on this account's loop."""
+class ExchangeAccount:
+    """One account at one fake exchange. run: runs a coroutine on this account's event loop."""
 
     venue: Venue
     server: Server
     adapter: CryptoAdapter
     spec: ConnectionSpec
     symbol: str
-    their_symbol: str
+    exchange_symbol: str
     runner: asyncio.Runner
-    made: int = field(default=0)
+    order_count: int = field(default=0)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         return self.runner.run(coroutine)
 
-    def order(self, **said: Any) -> OrderRequest:
-        """A market buy of 0.5 unless said otherwise."""
-        self.made += 1
+    def order(self, **fields: Any) -> OrderRequest:
+        """Return a market buy of 0.5, changed by `fields`."""
+        self.order_count += 1
         standard: dict[str, Any] = {
-            "client_order_id": f"abc{self.made:014d}0",
+            "client_order_id": f"abc{self.order_count:014d}0",
             "connection_id": self.spec.connection_id,
             "account": self.spec.account,
             "symbol": self.symbol,
             "side": Side.BUY,
-            "order_type": OrderType.LIMIT if "limit_price" in said else OrderType.MARKET,
+            "order_type": OrderType.LIMIT if "limit_price" in fields else OrderType.MARKET,
             "time_in_force": TimeInForce.GTC,
             "quantity": D("0.5"),
         }
-        return OrderRequest(**{**standard, **said})
+        return OrderRequest(**{**standard, **fields})
 
     def submit(self, request: OrderRequest, guard: Any = allow) -> list[OrderReport]:
         return self.run(self.adapter.submit(self.spec, request, guard))
@@ -101,76 +102,76 @@ class VenueSetup:
         return self.run(self.adapter.find_order(self.spec, client_order_id))
 
     def cancel(self, request: OrderRequest, send_by: float | None = None) -> list[OrderReport]:
-        wanted = CancelRequest(request.client_order_id, "", request.symbol, send_by)
-        return self.run(self.adapter.cancel(self.spec, wanted))
+        request_to_cancel = CancelRequest(request.client_order_id, "", request.symbol, send_by)
+        return self.run(self.adapter.cancel(self.spec, request_to_cancel))
 
-    def warm(self) -> None:
-        """Open the account, so that what follows is the order alone."""
+    def load_markets(self) -> None:
+        """Load the markets, so that the next request is the order."""
         self.run(self.adapter.instruments(self.spec))
 
-    def another(self) -> CryptoAdapter:
-        """An adapter of a fresh process: it remembers nothing."""
+    def new_adapter(self) -> CryptoAdapter:
+        """Return an adapter with an empty cache, as of a new process."""
         return CryptoAdapter(
             ClientPool({self.spec.exchange_name: self.server.base}, unlimited_rates)
         )
 
 
-def open_venue(name: str, *, swap: bool = False, **settings: Any) -> VenueSetup:
-    """Open a venue with one symbol and an account with 100,000 USDT."""
-    symbol, size = NAMES[(name, swap)]
+def open_account(name: str, *, swap: bool = False, **settings: Any) -> ExchangeAccount:
+    """Open an exchange with one symbol and an account with 100,000 USDT."""
+    symbol, size = SYMBOLS[(name, swap)]
     step = D("0.001") if size == 1 else D("0.1")
     market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
     venue = Venue(
         {symbol: market}, {symbol: D("50000.0")}, {"USDT": D(100000)}, derivatives=swap,
-        unique="always" if name == "bybit" else "open",
+        refuses_duplicates="always" if name == "bybit" else "open",
     )  # fmt: skip
     server = Server(DIALECTS[name], venue)
-    ours = "BTC/USDT:USDT" if swap else "BTC/USDT"
+    unified_symbol = "BTC/USDT:USDT" if swap else "BTC/USDT"
     spec = ConnectionSpec(
         connection_id="11111111-1111-4111-8111-111111111111",
         account="main",
         exchange_name=name,
-        settings={"market": "swap" if swap else "spot", "symbols": [ours], **settings},
+        settings={"market": "swap" if swap else "spot", "symbols": [unified_symbol], **settings},
         credentials={"api_key": venue.key, "secret": venue.secret, "password": venue.password},
     )
     adapter = CryptoAdapter(ClientPool({name: server.base}, unlimited_rates))
-    return VenueSetup(venue, server, adapter, spec, ours, symbol, asyncio.Runner())
+    return ExchangeAccount(venue, server, adapter, spec, unified_symbol, symbol, asyncio.Runner())
 
 
-def close(house: VenueSetup) -> None:
-    house.run(house.adapter.disconnect())
-    house.runner.close()
-    house.server.stop()
+def close(account: ExchangeAccount) -> None:
+    account.run(account.adapter.disconnect())
+    account.runner.close()
+    account.server.stop()
 
 
-KINDS = [
-    pytest.param((name, swap), id=f"{name}-{'swap' if swap else 'spot'}") for name, swap in NAMES
+MARKETS = [
+    pytest.param((name, swap), id=f"{name}-{'swap' if swap else 'spot'}") for name, swap in SYMBOLS
 ]
 
 
-@pytest.fixture(params=KINDS)
-def house(request: pytest.FixtureRequest) -> Iterator[VenueSetup]:
-    """Each venue in turn."""
+@pytest.fixture(params=MARKETS)
+def account(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
+    """An account at each exchange, on each of its markets."""
     name, swap = request.param
-    made = open_venue(name, swap=swap)
-    yield made
-    close(made)
+    account = open_account(name, swap=swap)
+    yield account
+    close(account)
 
 
 @pytest.fixture(
     params=[("binance", True), ("bybit", True), ("okx", False), ("kraken", False)],
     ids=lambda kind: kind[0],
 )
-def each(request: pytest.FixtureRequest) -> Iterator[VenueSetup]:
-    """Each exchange once."""
+def any_account(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
+    """An account at each exchange, on one of its markets."""
     name, swap = request.param
-    made = open_venue(name, swap=swap)
-    yield made
-    close(made)
+    account = open_account(name, swap=swap)
+    yield account
+    close(account)
 
 
 @pytest.fixture(params=["spot", "swap"])
-def binance(request: pytest.FixtureRequest) -> Iterator[VenueSetup]:
-    made = open_venue("binance", swap=request.param == "swap")
-    yield made
-    close(made)
+def binance(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
+    account = open_account("binance", swap=request.param == "swap")
+    yield account
+    close(account)

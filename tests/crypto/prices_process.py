@@ -1,4 +1,4 @@
-"""The prices process with exchanges of ours: `python -m tests.crypto.prices_process NAME BASE`."""
+"""The prices process with a fake exchange: `python -m tests.crypto.prices_process NAME BASE`."""
 
 import sys
 
@@ -9,7 +9,7 @@ from brokers.registry import BUILT_IN
 
 
 def adapter() -> BrokerAdapter:
-    """Its adapter of the kind: it reaches the double."""
+    """Return a crypto adapter that reaches the fake exchange."""
     from tests.crypto.factories import unlimited_rates
 
     exchange, base = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""An order and an account with no venue behind them: for processes that have no ccxt."""
+"""An order and an account without an exchange, for processes that have no ccxt."""
 
 from dataclasses import replace
 from decimal import Decimal
@@ -25,6 +25,6 @@ AN_ORDER = OrderRequest(
 
 
 def spec_of(exchange: str) -> ConnectionSpec:
-    """The account that a venue of its own process has (tests/fakes/exchange/process.py)."""
+    """Return the account of an exchange process (tests/fakes/exchange/process.py)."""
     keys = {"api_key": "key-1", "secret": "c2VjcmV0LTE=", "password": "pass-1"}
     return replace(A_SPEC, exchange_name=exchange, credentials=keys)

@@ -1,4 +1,4 @@
-"""One key, or one account, that is entered twice: it is traded once."""
+"""A key or an account that is entered twice is traded by one connection only."""
 
 from datetime import timedelta
 from typing import Any
@@ -14,191 +14,195 @@ from connections.models import ConnectionHealth, ExecutionConnection
 from connections.selectors import due_tests, spec_for
 from connections.services import mark_active, set_credentials
 from tests.crypto.api_keys import (
-    OTHERS,
-    as_before_the_upgrade,
-    enter,
+    OTHER_KEY,
+    account,
+    clear_identity,
+    connection,
+    enter_key,
     failed_checks,
     forbid_identity,
-    house,
-    read,
-    row,
+    poll,
     second_connection,
     status,
 )
-from tests.crypto.factories import VenueSetup
+from tests.crypto.factories import ExchangeAccount
 
-__all__ = ["house", "row"]
+__all__ = ["account", "connection"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-@pytest.mark.parametrize("is_sealed_anew", [False, True])
-def test_a_key_that_told_it_once_holds_its_account_though_it_may_not_say_so_any_more(
-    row: ExecutionConnection, house: VenueSetup, settings: Any, is_sealed_anew: bool
+@pytest.mark.parametrize("is_resealed", [False, True])
+def test_account_claim_survives_when_key_may_no_longer_read_identity(
+    connection: ExecutionConnection, account: ExchangeAccount, settings: Any, is_resealed: bool
 ) -> None:
-    if is_sealed_anew:  # for another of our own keys: the exchange's key is the same
+    if is_resealed:  # sealed with another of our keys; the exchange's key is the same
         private = new_private_key()
         settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
         settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS += (private,)
-        (*_, done) = reseal_all()
-        assert done.resealed == 1
-        row.refresh_from_db()
-        assert spec_for(row).is_identity_sure
-    forbid_identity(house)
-    house.adapter = house.another()
-    assert failed_checks(row, house) == []
-    house.venue.may_read_spot = True
-    house.adapter = house.another()
-    (check,) = enter(second_connection(house), house, house.venue.key)
+        (*_, result) = reseal_all()
+        assert result.resealed == 1
+        connection.refresh_from_db()
+        assert spec_for(connection).is_identity_sure
+    forbid_identity(account)
+    account.adapter = account.new_adapter()
+    assert failed_checks(connection, account) == []
+    account.venue.may_read_spot = True
+    account.adapter = account.new_adapter()
+    (check,) = enter_key(second_connection(account), account, account.venue.key)
     assert check.name == "owner"
-    assert status(row) == "ACTIVE"
+    assert status(connection) == "ACTIVE"
 
 
-def test_one_key_is_traded_once_though_nobody_tells_whose_it_is(house: VenueSetup) -> None:
-    forbid_identity(house)
+def test_same_key_is_refused_twice_when_identity_is_unreadable(account: ExchangeAccount) -> None:
+    forbid_identity(account)
     first, second = (
-        second_connection(house),
-        second_connection(house, "second", update_interval_seconds=5),
+        second_connection(account),
+        second_connection(account, "second", update_interval_seconds=5),
     )
-    assert enter(first, house, house.venue.key) == []
-    values = {**house.spec.credentials, "api_key": house.venue.key, "password": "nobody reads it"}
+    assert enter_key(first, account, account.venue.key) == []
+    values = {**account.spec.credentials, "api_key": account.venue.key, "password": "not used"}
     set_credentials(second.pk, by=second.user, values=values)
-    (check,) = failed_checks(second, house)
+    (check,) = failed_checks(second, account)
     assert check.name == "owner"
     assert (status(first), status(second)) == ("ACTIVE", "ERROR")
-    assert enter(second, house, OTHERS) == []
+    assert enter_key(second, account, OTHER_KEY) == []
 
 
-@pytest.mark.parametrize("speaks_first", [True, False])
-def test_one_key_is_traded_once_whether_it_says_whose_it_is_or_not(
-    house: VenueSetup, speaks_first: bool
+@pytest.mark.parametrize("identity_readable_first", [True, False])
+def test_same_key_is_refused_twice_when_identity_is_readable_once(
+    account: ExchangeAccount, identity_readable_first: bool
 ) -> None:
-    house.venue.may_read_spot = speaks_first
-    first, second = second_connection(house), second_connection(house, "second")
-    assert enter(first, house, house.venue.key) == []
-    house.venue.may_read_spot = not speaks_first
-    house.adapter = house.another()
-    (check,) = enter(second, house, house.venue.key)
+    account.venue.may_read_spot = identity_readable_first
+    first, second = second_connection(account), second_connection(account, "second")
+    assert enter_key(first, account, account.venue.key) == []
+    account.venue.may_read_spot = not identity_readable_first
+    account.adapter = account.new_adapter()
+    (check,) = enter_key(second, account, account.venue.key)
     assert check.name == "owner"
     assert (status(first), status(second)) == ("ACTIVE", "ERROR")
 
 
 @pytest.mark.parametrize(
-    ("said", "values"),
+    ("settings", "values"),
     [({"currency": "usdt"}, {}), ({}, {"api_key": "{} "})],
     ids=["currency", "key"],
 )
-def test_one_key_that_is_written_otherwise_is_the_same_one(
-    house: VenueSetup, said: dict[str, str], values: dict[str, str]
+def test_same_key_in_another_spelling_is_refused(
+    account: ExchangeAccount, settings: dict[str, str], values: dict[str, str]
 ) -> None:
-    forbid_identity(house)
-    assert enter(second_connection(house), house, house.venue.key) == []
-    second = second_connection(house, "second")
-    kept = read_settings("crypto", {**house.spec.settings, **said})
-    ExecutionConnection.objects.filter(pk=second.pk).update(settings=kept)
-    known = house.spec.credentials
-    written = {name: form.format(known[name]) for name, form in values.items()}
-    set_credentials(second.pk, by=second.user, values={**known, **written})
-    (check,) = failed_checks(second, house)
+    forbid_identity(account)
+    assert enter_key(second_connection(account), account, account.venue.key) == []
+    second = second_connection(account, "second")
+    stored = read_settings("crypto", {**account.spec.settings, **settings})
+    ExecutionConnection.objects.filter(pk=second.pk).update(settings=stored)
+    credentials = account.spec.credentials
+    respelled = {name: spelling.format(credentials[name]) for name, spelling in values.items()}
+    set_credentials(second.pk, by=second.user, values={**credentials, **respelled})
+    (check,) = failed_checks(second, account)
     assert check.name == "owner"
 
 
-def test_one_key_is_of_spot_and_of_perpetuals(row: ExecutionConnection, house: VenueSetup) -> None:
-    spot = second_connection(house, "spot", market="spot", symbols=["BTC/USDT"])
-    usdc = second_connection(house, "usdc", currency="USDC")
-    for one in (spot, usdc):
-        set_credentials(one.pk, by=one.user, values=house.spec.credentials)
-        one.refresh_from_db()
-    row.refresh_from_db()
-    assert ownership._credentials_claim(spot) != row.credentials_claim
-    assert (
-        ownership._credentials_claim(usdc) == row.credentials_claim
-    )  # its balances would be both's positions
+def test_spot_and_perpetuals_of_one_key_have_separate_claims(
+    connection: ExecutionConnection, account: ExchangeAccount
+) -> None:
+    spot = second_connection(account, "spot", market="spot", symbols=["BTC/USDT"])
+    usdc = second_connection(account, "usdc", currency="USDC")
+    for other in (spot, usdc):
+        set_credentials(other.pk, by=other.user, values=account.spec.credentials)
+        other.refresh_from_db()
+    connection.refresh_from_db()
+    assert ownership._credentials_claim(spot) != connection.credentials_claim
+    # Both read the same balances as positions, whatever their currency.
+    assert ownership._credentials_claim(usdc) == connection.credentials_claim
 
 
-def test_a_silent_key_from_before_the_upgrade_gets_its_claim_by_itself(house: VenueSetup) -> None:
-    forbid_identity(house)
-    first = second_connection(house)
-    assert enter(first, house, house.venue.key) == []
+def test_unidentified_key_without_claim_gets_one_by_automatic_test(
+    account: ExchangeAccount,
+) -> None:
+    forbid_identity(account)
+    first = second_connection(account)
+    assert enter_key(first, account, account.venue.key) == []
     ExecutionConnection.objects.filter(pk=first.pk).update(credentials_claim="")
-    assert read(first, house) == (1, 0)
+    assert poll(first, account) == (1, 0)
     assert (due_tests(5), status(first)) == ([first.pk], "ACTIVE")
-    assert failed_checks(first, house) == []
-    assert read(first, house) == (1, 0)
-    assert due_tests(5) == [], "once is enough"
-    (check,) = enter(second_connection(house, "second"), house, house.venue.key)
+    assert failed_checks(first, account) == []
+    assert poll(first, account) == (1, 0)
+    assert due_tests(5) == [], "tested again"
+    (check,) = enter_key(second_connection(account, "second"), account, account.venue.key)
     assert check.name == "owner"
 
 
-@pytest.mark.parametrize("was_heard", [False, True], ids=["of nobody", "heard before claims"])
-def test_who_was_there_before_the_upgrade_gets_its_claim_by_itself(
-    row: ExecutionConnection, house: VenueSetup, was_heard: bool
+@pytest.mark.parametrize("has_identity", [False, True], ids=["no identity", "identity"])
+def test_connection_without_claim_gets_one_by_automatic_test(
+    connection: ExecutionConnection, account: ExchangeAccount, has_identity: bool
 ) -> None:
-    """Its identity was read once or not; it trades all the while."""
-    if not was_heard:
-        as_before_the_upgrade(row)
-    ExecutionConnection.objects.filter(pk=row.pk).update(claim="")
+    """It stays active throughout, whether its identity was stored or not."""
+    if not has_identity:
+        clear_identity(connection)
+    ExecutionConnection.objects.filter(pk=connection.pk).update(claim="")
     assert due_tests(5) == []
-    assert read(row, house) == (1, 0)
-    assert (due_tests(5), status(row)) == ([row.pk], "ACTIVE")
-    assert failed_checks(row, house) == []
-    assert read(row, house) == (1, 0)
+    assert poll(connection, account) == (1, 0)
+    assert (due_tests(5), status(connection)) == ([connection.pk], "ACTIVE")
+    assert failed_checks(connection, account) == []
+    assert poll(connection, account) == (1, 0)
     assert due_tests(5) == []
-    (check,) = enter(second_connection(house), house, house.venue.key)
+    (check,) = enter_key(second_connection(account), account, account.venue.key)
     assert check.name == "owner"
 
 
-def test_of_two_that_traded_one_account_before_the_upgrade_one_is_left(
-    row: ExecutionConnection, house: VenueSetup
+def test_only_one_of_two_connections_of_one_account_stays_active(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    other = second_connection(house)
-    ExecutionConnection.objects.filter(pk=row.pk).update(claim="", credentials_claim="")
-    assert enter(other, house, house.venue.key) == []
+    other = second_connection(account)
+    ExecutionConnection.objects.filter(pk=connection.pk).update(claim="", credentials_claim="")
+    assert enter_key(other, account, account.venue.key) == []
     ExecutionConnection.objects.update(claim="", credentials_claim="")
-    assert read(row, house) == (2, 0)
-    for one in due_tests(5):
-        failed_checks(ExecutionConnection.objects.get(pk=one), house)
-    assert sorted([status(row), status(other)]) == ["ACTIVE", "ERROR"]
-    mark_active([row.pk, other.pk])
-    assert sorted([status(row), status(other)]) == ["ACTIVE", "ERROR"], "by no mere answer"
+    assert poll(connection, account) == (2, 0)
+    for connection_id in due_tests(5):
+        failed_checks(ExecutionConnection.objects.get(pk=connection_id), account)
+    assert sorted([status(connection), status(other)]) == ["ACTIVE", "ERROR"]
+    mark_active([connection.pk, other.pk])
+    assert sorted([status(connection), status(other)]) == ["ACTIVE", "ERROR"], (
+        "reactivated without a test"
+    )
 
 
-def test_a_test_that_is_made_by_itself_and_fails_is_not_made_again_at_once(
-    row: ExecutionConnection, house: VenueSetup
+def test_failed_automatic_test_is_repeated_after_a_day(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    """One of its symbols was delisted before the upgrade: that is no reason to be in error each
-    half hour."""
-    gone = {**row.settings, "symbols": [*house.spec.settings["symbols"], "GONE/USDT:USDT"]}
-    ExecutionConnection.objects.filter(pk=row.pk).update(
+    """A symbol that was delisted must not put the connection in error every half hour."""
+    gone = {**connection.settings, "symbols": [*account.spec.settings["symbols"], "GONE/USDT:USDT"]}
+    ExecutionConnection.objects.filter(pk=connection.pk).update(
         claim="", credentials_claim="", settings=gone
     )
-    assert read(row, house) == (1, 0)
-    assert due_tests(5) == [row.pk]
-    assert failed_checks(row, house) != []
-    state = ConnectionHealth.objects.filter(pk=row.pk)
+    assert poll(connection, account) == (1, 0)
+    assert due_tests(5) == [connection.pk]
+    assert failed_checks(connection, account) != []
+    state = ConnectionHealth.objects.filter(pk=connection.pk)
     state.update(read_after=None)  # half an hour later
-    assert read(row, house) == (1, 0)
+    assert poll(connection, account) == (1, 0)
     assert due_tests(5) == []
     state.update(last_tested_at=Now() - timedelta(days=1, minutes=1))
-    assert read(row, house) == (1, 0)
-    assert due_tests(5) == [row.pk]
+    assert poll(connection, account) == (1, 0)
+    assert due_tests(5) == [connection.pk]
 
 
-def test_nobody_gives_way_to_a_test_that_fails(house: VenueSetup) -> None:
-    """Of two holders the first one's word counts no more, and the second one's does."""
-    by_number, by_key, third = (
-        second_connection(house),
-        second_connection(house, "second"),
-        second_connection(house, "third"),
+def test_failed_test_supersedes_no_other_claim(account: ExchangeAccount) -> None:
+    """Two connections hold the account: the first claim no longer counts, the second does."""
+    by_identity, by_key, third = (
+        second_connection(account),
+        second_connection(account, "second"),
+        second_connection(account, "third"),
     )
-    assert enter(by_number, house, house.venue.key) == []
-    ExecutionConnection.objects.filter(pk=by_number.pk).update(credentials_claim="")
-    ConnectionHealth.objects.filter(pk=by_number.pk).update(status="ERROR")  # refused since
-    forbid_identity(house)
-    house.adapter = house.another()
-    assert enter(by_key, house, house.venue.key) == []
-    house.venue.may_read_spot = True
-    house.adapter = house.another()
-    (check,) = enter(third, house, house.venue.key)
+    assert enter_key(by_identity, account, account.venue.key) == []
+    ExecutionConnection.objects.filter(pk=by_identity.pk).update(credentials_claim="")
+    ConnectionHealth.objects.filter(pk=by_identity.pk).update(status="ERROR")  # refused since then
+    forbid_identity(account)
+    account.adapter = account.new_adapter()
+    assert enter_key(by_key, account, account.venue.key) == []
+    account.venue.may_read_spot = True
+    account.adapter = account.new_adapter()
+    (check,) = enter_key(third, account, account.venue.key)
     assert check.name == "owner"
-    by_number.refresh_from_db()
-    assert by_number.claim != ""
+    by_identity.refresh_from_db()
+    assert by_identity.claim != ""

@@ -1,4 +1,4 @@
-"""A key of another account: nothing is asked, sent or concluded with it."""
+"""A key of another account: nothing is read or sent with it."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -9,119 +9,121 @@ import pytest
 from brokers.base import NotSent, ReadFailed
 from brokers.types import CancelRequest, ConnectionSpec
 from common.reason_codes import Code
-from tests.crypto.factories import VenueSetup, allow, close, open_venue
+from tests.crypto.factories import ExchangeAccount, allow, close, open_account
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Venue
 
-TELL = [("binance", False), ("binance", True), ("bybit", True), ("okx", False)]
-LOST = "abc000000000000990"
+WITH_IDENTITY = [("binance", False), ("binance", True), ("bybit", True), ("okx", False)]
+UNKNOWN_ID = "abc000000000000990"
 
 
-@pytest.fixture(params=TELL, ids=lambda kind: f"{kind[0]}-{'swap' if kind[1] else 'spot'}")
-def made(request: pytest.FixtureRequest) -> Iterator[VenueSetup]:
+@pytest.fixture(params=WITH_IDENTITY, ids=lambda kind: f"{kind[0]}-{'swap' if kind[1] else 'spot'}")
+def account(request: pytest.FixtureRequest) -> Iterator[ExchangeAccount]:
     name, swap = request.param
-    one = open_venue(name, swap=swap)
-    yield one
-    close(one)
+    account = open_account(name, swap=swap)
+    yield account
+    close(account)
 
 
-def _with(house: VenueSetup, key: str, uid: str) -> ConnectionSpec:
-    """The connection with a new key, of the account `uid`; both accounts are at one exchange."""
-    mine = house.venue
-    other = Venue(mine.markets, mine.prices, {"USDT": mine.balances["USDT"]}, key=key, uid=uid,
-                  derivatives=mine.derivatives, unique=mine.unique)  # fmt: skip
-    house.server.stop()
-    house.server = Server(type(house.server._dialect), mine, other)
-    house.adapter = type(house.adapter)(
-        type(house.adapter._clients)({house.spec.exchange_name: house.server.base})
+def _spec_with_key(account: ExchangeAccount, key: str, uid: str) -> ConnectionSpec:
+    """Return the spec with a new key, of the account `uid` at the same exchange."""
+    venue = account.venue
+    other = Venue(venue.markets, venue.prices, {"USDT": venue.balances["USDT"]}, key=key, uid=uid,
+                  derivatives=venue.derivatives,
+                  refuses_duplicates=venue.refuses_duplicates)  # fmt: skip
+    account.server.stop()
+    account.server = Server(type(account.server._dialect), venue, other)
+    account.adapter = type(account.adapter)(
+        type(account.adapter._clients)({account.spec.exchange_name: account.server.base})
     )
-    keys = {**house.spec.credentials, "api_key": key}
-    return replace(house.spec, credentials=keys, identity=_identity(house))
+    credentials = {**account.spec.credentials, "api_key": key}
+    return replace(account.spec, credentials=credentials, identity=_identity(account))
 
 
-def _identity(house: VenueSetup) -> str:
-    return house.run(house.adapter.account(house.spec)).identity
+def _identity(account: ExchangeAccount) -> str:
+    return account.run(account.adapter.account(account.spec)).identity
 
 
-def test_an_account_says_which_it_is(made: VenueSetup) -> None:
-    market = made.spec.settings["market"]
-    assert _identity(made) == f"1001 {market}"
+def test_account_reports_its_identity(account: ExchangeAccount) -> None:
+    market = account.spec.settings["market"]
+    assert _identity(account) == f"1001 {market}"
 
 
-def test_a_new_key_of_the_same_account_goes_on(made: VenueSetup) -> None:
-    spec = _with(made, "key-new", made.venue.uid)
-    assert made.run(made.adapter.submit(spec, made.order(), allow))
-    assert made.run(made.adapter.find_order(spec, LOST)) is None
+def test_new_key_of_same_account_trades(account: ExchangeAccount) -> None:
+    spec = _spec_with_key(account, "key-new", account.venue.uid)
+    assert account.run(account.adapter.submit(spec, account.order(), allow))
+    assert account.run(account.adapter.find_order(spec, UNKNOWN_ID)) is None
 
 
-def test_a_key_of_another_account_sends_and_proves_nothing(made: VenueSetup) -> None:
-    spec = _with(made, "key-other", "2002")
-    asked: list[object] = []
-    request = made.order()
+def test_key_of_another_account_sends_and_reads_nothing(account: ExchangeAccount) -> None:
+    spec = _spec_with_key(account, "key-other", "2002")
+    guarded: list[object] = []
+    request = account.order()
     with pytest.raises(NotSent) as outcome:
-        made.run(made.adapter.submit(spec, request, asked.append))
+        account.run(account.adapter.submit(spec, request, guarded.append))
     assert outcome.value.code is Code.ACCOUNT_MISMATCH
-    wanted = CancelRequest(LOST, "", made.symbol)
+    cancel = CancelRequest(UNKNOWN_ID, "", account.symbol)
     with pytest.raises(NotSent):
-        made.run(made.adapter.cancel(spec, wanted))
-    assert (asked, made.venue.arrived) == ([], [])
-    adapter, since = made.adapter, datetime.now(UTC)
-    for read in (adapter.find_order(spec, LOST), adapter.positions(spec), adapter.account(spec),
-                 adapter.open_orders(spec), adapter.fills_since(spec, since)):  # fmt: skip
+        account.run(account.adapter.cancel(spec, cancel))
+    assert (guarded, account.venue.writes) == ([], [])
+    adapter, since = account.adapter, datetime.now(UTC)
+    for read in (adapter.find_order(spec, UNKNOWN_ID), adapter.positions(spec),
+                 adapter.account(spec), adapter.open_orders(spec),
+                 adapter.fills_since(spec, since)):  # fmt: skip
         with pytest.raises(ReadFailed) as failed:
-            made.run(read)
+            account.run(read)
         assert failed.value.code is Code.ACCOUNT_MISMATCH
 
 
-def test_a_key_that_was_revoked_is_told_as_that(made: VenueSetup) -> None:
-    spec = _with(made, "key-new", made.venue.uid)
+def test_revoked_key_is_reported_as_refused_credentials(account: ExchangeAccount) -> None:
+    spec = _spec_with_key(account, "key-new", account.venue.uid)
     revoked = replace(spec, credentials={**spec.credentials, "api_key": "key-gone"})
     with pytest.raises(ReadFailed) as failed:
-        made.run(made.adapter.find_order(revoked, LOST))
+        account.run(account.adapter.find_order(revoked, UNKNOWN_ID))
     assert failed.value.code is Code.CREDENTIALS_REFUSED
 
 
-def test_an_exchange_that_does_not_say_it_is_not_believed_either(made: VenueSetup) -> None:
-    spec = _with(made, "key-new", made.venue.uid)
-    made.run(made.adapter.instruments(replace(spec, identity="")))
-    made.venue.faults.append(Fault("status", 503, "<html>busy</html>", on="read"))
+def test_failed_identity_read_fails_the_lookup(account: ExchangeAccount) -> None:
+    spec = _spec_with_key(account, "key-new", account.venue.uid)
+    account.run(account.adapter.instruments(replace(spec, identity="")))
+    account.venue.faults.append(Fault("status", 503, "<html>busy</html>", on="read"))
     with pytest.raises(ReadFailed) as failed:
-        made.run(made.adapter.find_order(spec, LOST))
+        account.run(account.adapter.find_order(spec, UNKNOWN_ID))
     assert failed.value.code is Code.BROKER_UNREACHABLE
 
 
-def test_a_key_that_may_not_say_whose_it_is_trades_where_nothing_is_known_yet() -> None:
-    one = open_venue("binance", swap=True)
-    one.venue.may_read_spot = False
-    assert _identity(one) == ""
-    assert one.submit(one.order())
-    spec = replace(one.spec, identity="1001 swap")
+def test_key_without_identity_trades_only_when_no_identity_is_stored() -> None:
+    account = open_account("binance", swap=True)
+    account.venue.may_read_spot = False
+    assert _identity(account) == ""
+    assert account.submit(account.order())
+    spec = replace(account.spec, identity="1001 swap")
     with pytest.raises(ReadFailed) as failed:
-        one.run(one.adapter.find_order(spec, LOST))
+        account.run(account.adapter.find_order(spec, UNKNOWN_ID))
     assert failed.value.code is Code.CREDENTIALS_REFUSED
-    close(one)
+    close(account)
 
 
-def test_a_key_that_may_not_say_it_is_not_asked_each_minute() -> None:
-    """Its exchange counts what it refuses. A test asks anew: its owner may have allowed it."""
-    one = open_venue("binance", swap=True)
-    one.venue.may_read_spot = False
+def test_refused_identity_is_requested_again_only_by_a_test() -> None:
+    """Exchanges count refused requests. A test asks again: the owner may have allowed it."""
+    account = open_account("binance", swap=True)
+    account.venue.may_read_spot = False
 
-    def asked() -> int:
-        return sum(line.startswith("GET /api/v3/account") for line in one.venue.seen)
+    def request_count() -> int:
+        return sum(line.startswith("GET /api/v3/account") for line in account.venue.request_lines)
 
     for _ in range(3):
-        assert _identity(one) == ""
-    assert asked() == 1
-    one.venue.may_read_spot = True
-    assert _identity(one) == ""
-    one.run(one.adapter.test(one.spec))
-    assert _identity(one) == "1001 swap"
-    assert asked() == 2
-    close(one)
+        assert _identity(account) == ""
+    assert request_count() == 1
+    account.venue.may_read_spot = True
+    assert _identity(account) == ""
+    account.run(account.adapter.test(account.spec))
+    assert _identity(account) == "1001 swap"
+    assert request_count() == 2
+    close(account)
 
 
-def test_kraken_does_not_say_it() -> None:
-    one = open_venue("kraken")
-    assert _identity(one) == ""
-    close(one)
+def test_kraken_account_has_no_identity() -> None:
+    account = open_account("kraken")
+    assert _identity(account) == ""
+    close(account)

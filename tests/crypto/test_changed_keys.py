@@ -1,4 +1,4 @@
-"""Other keys of an account, by its connection test, its readings and the double: whose are they?"""
+"""An owner replaces the API key of a connection: is it of the same account?"""
 
 from dataclasses import replace
 from typing import Any
@@ -16,150 +16,150 @@ from connections.services import set_credentials
 from positions.models import ExecutionPosition
 from tests.connections.conftest import elsewhere
 from tests.crypto.api_keys import (
-    OTHERS,
-    as_before_the_upgrade,
-    enter,
+    OTHER_KEY,
+    account,
+    clear_identity,
+    connection,
+    enter_key,
     failed_checks,
     forbid_identity,
-    house,
     identity,
-    open_something,
-    read,
-    row,
+    open_position,
+    poll,
     status,
 )
-from tests.crypto.factories import VenueSetup, allow
+from tests.crypto.factories import ExchangeAccount, allow
 
-__all__ = ["house", "row"]
+__all__ = ["account", "connection"]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_who_was_there_before_the_upgrade_is_known_with_the_next_reading(
-    row: ExecutionConnection, house: VenueSetup
+def test_missing_identity_is_stored_by_next_poll(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    as_before_the_upgrade(row)
-    open_something(row)
-    assert read(row, house) == (1, 0)
-    assert identity(row) == "1001 swap"
-    (check,) = enter(row, house, OTHERS)
+    clear_identity(connection)
+    open_position(connection)
+    assert poll(connection, account) == (1, 0)
+    assert identity(connection) == "1001 swap"
+    (check,) = enter_key(connection, account, OTHER_KEY)
     assert Code.ACCOUNT_MISMATCH.sentence in check.detail
-    assert (identity(row), status(row)) == ("1001 swap", "ERROR")
+    assert (identity(connection), status(connection)) == ("1001 swap", "ERROR")
 
 
-def test_before_that_reading_no_other_key_is_taken_while_something_is_open(
-    row: ExecutionConnection, house: VenueSetup
+def test_new_key_is_refused_while_identity_is_missing_and_position_open(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    as_before_the_upgrade(row)
-    open_something(row)
+    clear_identity(connection)
+    open_position(connection)
     with pytest.raises(ConflictError, match="Test the connection with the present key first"):
-        enter(row, house, OTHERS)
-    assert failed_checks(row, house) == []
-    assert identity(row) == "1001 swap"
-    (check,) = enter(row, house, OTHERS)
+        enter_key(connection, account, OTHER_KEY)
+    assert failed_checks(connection, account) == []
+    assert identity(connection) == "1001 swap"
+    (check,) = enter_key(connection, account, OTHER_KEY)
     assert check.name == "owner"
 
 
-def test_where_the_present_key_is_refused_another_is_taken(
-    row: ExecutionConnection, house: VenueSetup
+def test_new_key_is_accepted_when_present_key_is_refused(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    """Nothing can be learnt of a key that was revoked: its owner must not be shut out."""
-    as_before_the_upgrade(row)
-    open_something(row)
-    house.venue.key, house.server.accounts = "key-new", {"key-new": house.venue}
-    read(row, house)
-    assert status(row) == "ERROR"
-    assert enter(row, house, "key-new") == []
-    assert identity(row) == "1001 swap"
+    """The identity of a revoked key cannot be read. Its owner must not be locked out."""
+    clear_identity(connection)
+    open_position(connection)
+    account.venue.key, account.server.accounts = "key-new", {"key-new": account.venue}
+    poll(connection, account)
+    assert status(connection) == "ERROR"
+    assert enter_key(connection, account, "key-new") == []
+    assert identity(connection) == "1001 swap"
 
 
-def test_what_a_reading_tells_counts_for_the_key_that_it_was_made_with(
-    row: ExecutionConnection, house: VenueSetup
+def test_identity_read_with_replaced_key_is_not_stored(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    as_before_the_upgrade(row)
-    account = house.adapter.account
+    clear_identity(connection)
+    read_account = account.adapter.account
 
-    async def entered_meanwhile(spec: Any) -> Any:
-        told = await account(spec)
-        mine = ExecutionConnection.objects.filter(pk=row.pk)
-        with elsewhere(lambda: mine.update(sealed_credentials=b"other")) as done:
+    async def replace_key_meanwhile(spec: Any) -> Any:
+        state = await read_account(spec)
+        stored = ExecutionConnection.objects.filter(pk=connection.pk)
+        with elsewhere(lambda: stored.update(sealed_credentials=b"other")) as updated:
             pass
-        assert done == [1]
-        return told
+        assert updated == [1]
+        return state
 
-    house.adapter.account = entered_meanwhile  # type: ignore[method-assign]
-    assert read(row, house) == (1, 0)
-    assert identity(row) == ""
+    account.adapter.account = replace_key_meanwhile  # type: ignore[method-assign]
+    assert poll(connection, account) == (1, 0)
+    assert identity(connection) == ""
 
 
-def test_a_new_key_that_may_not_say_whose_it_is_waits_until_nothing_is_open(
-    row: ExecutionConnection, house: VenueSetup
+def test_new_key_without_identity_is_refused_while_position_is_open(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    open_something(row)
-    forbid_identity(house)
-    house.server.accounts["key-new"] = house.venue
-    house.venue.key = "key-new"
-    (check,) = enter(row, house, "key-new")
+    open_position(connection)
+    forbid_identity(account)
+    account.server.accounts["key-new"] = account.venue
+    account.venue.key = "key-new"
+    (check,) = enter_key(connection, account, "key-new")
     assert "not allowed to read which account it belongs to" in check.detail
     assert "Allow the key to read" in check.hint
-    assert (identity(row), status(row)) == ("1001 swap", "ERROR")
+    assert (identity(connection), status(connection)) == ("1001 swap", "ERROR")
     ExecutionPosition.objects.update(quantity=0, closed_at=market_now())
-    assert failed_checks(row, house) == []
-    assert identity(row) == ""
-    assert read(row, house) == (1, 0)
-    assert status(row) == "ACTIVE"
+    assert failed_checks(connection, account) == []
+    assert identity(connection) == ""
+    assert poll(connection, account) == (1, 0)
+    assert status(connection) == "ACTIVE"
 
 
-def test_an_exit_needs_no_spot_where_the_very_key_was_tested(
-    row: ExecutionConnection, house: VenueSetup
+def test_exit_needs_no_identity_request_with_tested_key(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    """In a process that has never spoken to the account."""
-    row.refresh_from_db()
-    spec = spec_for(row)
+    """Also in a process that has made no request for the account before."""
+    connection.refresh_from_db()
+    spec = spec_for(connection)
     assert spec.is_identity_sure
-    forbid_identity(house)
-    adapter = house.another()
-    assert house.run(adapter.submit(spec, house.order(), allow))
-    leaving = house.order(side=Side.SELL, reduce_only=True)
-    assert house.run(adapter.submit(spec, leaving, allow))
-    assert read(row, house) == (1, 0)
-    assert failed_checks(row, house) == []  # the key that told it once
-    assert identity(row) == "1001 swap"
-    house.run(adapter.disconnect())
+    forbid_identity(account)
+    adapter = account.new_adapter()
+    assert account.run(adapter.submit(spec, account.order(), allow))
+    exit_order = account.order(side=Side.SELL, reduce_only=True)
+    assert account.run(adapter.submit(spec, exit_order, allow))
+    assert poll(connection, account) == (1, 0)
+    assert failed_checks(connection, account) == []  # its identity was read once with this key
+    assert identity(connection) == "1001 swap"
+    account.run(adapter.disconnect())
 
 
-def test_a_key_that_was_sealed_anew_is_asked_once_more(
-    row: ExecutionConnection, house: VenueSetup
+def test_identity_is_read_again_after_credentials_are_stored_again(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    row.refresh_from_db()
-    row.set_credentials(house.spec.credentials)
-    assert not spec_for(row).is_identity_sure
-    assert read(row, house) == (1, 0)
-    row.refresh_from_db()
-    assert spec_for(row).is_identity_sure
+    connection.refresh_from_db()
+    connection.set_credentials(account.spec.credentials)
+    assert not spec_for(connection).is_identity_sure
+    assert poll(connection, account) == (1, 0)
+    connection.refresh_from_db()
+    assert spec_for(connection).is_identity_sure
 
 
-def test_another_accounts_key_is_no_sure_one_before_its_test(
-    row: ExecutionConnection, house: VenueSetup
+def test_untested_key_of_another_account_neither_reads_nor_trades(
+    connection: ExecutionConnection, account: ExchangeAccount
 ) -> None:
-    set_credentials(row.pk, by=row.user, values={**house.spec.credentials, "api_key": OTHERS})
-    row.refresh_from_db()
-    spec = spec_for(row)
+    set_credentials(
+        connection.pk, by=connection.user, values={**account.spec.credentials, "api_key": OTHER_KEY}
+    )
+    connection.refresh_from_db()
+    spec = spec_for(connection)
     with pytest.raises(ReadFailed) as failed:
-        house.run(house.adapter.positions(spec))
+        account.run(account.adapter.positions(spec))
     assert failed.value.code is Code.ACCOUNT_MISMATCH
     with pytest.raises(NotSent):
-        house.run(house.adapter.submit(spec, house.order(), allow))
+        account.run(account.adapter.submit(spec, account.order(), allow))
 
 
-def test_whose_key_it_is_is_asked_with_the_rank_of_the_exit_that_needs_it(
-    house: VenueSetup,
-) -> None:
-    """Polls that have taken all of what reads may take do not hold it up."""
-    spec = replace(house.spec, identity="1001 swap")
-    house.warm()
-    assert house.submit(house.order())  # without a question: nothing is known
-    client = house.run(house.adapter._clients.of(spec))
+def test_identity_request_for_an_exit_goes_before_polls(account: ExchangeAccount) -> None:
+    """Polls that used up the rate limit for reads do not delay it."""
+    spec = replace(account.spec, identity="1001 swap")
+    account.load_markets()
+    assert account.submit(account.order())  # makes no identity request: none is stored
+    client = account.run(account.adapter._clients.of(spec))
     assert client.identity is None
     client.budgets.reads.back_off(60)
-    leaving = house.order(side=Side.SELL, reduce_only=True)
-    assert house.run(house.adapter.submit(spec, leaving, allow))
+    exit_order = account.order(side=Side.SELL, reduce_only=True)
+    assert account.run(account.adapter.submit(spec, exit_order, allow))

@@ -1,4 +1,4 @@
-"""The whole way: a published signal, our engine, ccxt's client, an exchange's double, and back."""
+"""End to end: a published signal, our engine, ccxt's client, a fake exchange, and back."""
 
 from collections.abc import Iterator
 from decimal import Decimal as D
@@ -33,30 +33,30 @@ from tests.fakes.exchange.venue import Fault, Market, Venue
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 SECONDS = 60.0
 until = partial(engine_until, seconds=SECONDS)
-EURO = Market("EUR", "USD", D(1), D("0.0001"), D(5))
-_present: list[BrokerAdapter] = []
+EUR_USD = Market("EUR", "USD", D(1), D("0.0001"), D(5))
+_adapters: list[BrokerAdapter] = []
 
 
 def adapter() -> BrokerAdapter:
-    """The adapter of the process: it reaches the double."""
-    return _present[-1]
+    """Return the adapter of this process, which reaches the fake exchange."""
+    return _adapters[-1]
 
 
 @pytest.fixture(params=[("binance", "EURUSD"), ("okx", "EUR-USD")], ids=["binance", "okx"])
 def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
-    """Spot euros: what an exit may take is read before it leaves."""
+    """Spot euros: an exit reads the balance before it is sent."""
     name, symbol = request.param
-    venue = Venue({symbol: EURO}, {symbol: D("1.1000")}, {"USD": D(100_000)})
-    other = Venue({symbol: EURO}, venue.prices, {"USD": D(100_000)}, key="key-2", uid="2002")
+    venue = Venue({symbol: EUR_USD}, {symbol: D("1.1000")}, {"USD": D(100_000)})
+    other = Venue({symbol: EUR_USD}, venue.prices, {"USD": D(100_000)}, key="key-2", uid="2002")
     server = Server(DIALECTS[name], venue, other)
-    _present.append(CryptoAdapter(ClientPool({name: server.base}, unlimited_rates)))
+    _adapters.append(CryptoAdapter(ClientPool({name: server.base}, unlimited_rates)))
     before = registry.BUILT_IN["crypto"]
     registry.BUILT_IN["crypto"] = f"{__name__}:adapter"
     registry.clear_cache()
     yield name, server
     registry.BUILT_IN["crypto"] = before
     registry.clear_cache()
-    _present.pop()
+    _adapters.pop()
     server.stop()
 
 
@@ -64,13 +64,13 @@ def exchange(request: pytest.FixtureRequest) -> Iterator[tuple[str, Server]]:
 def engine(
     transactional_db: None, settings: Any, exchange: tuple[str, Server]
 ) -> Iterator[trading_runtime.TradingRuntime]:
-    """A trading process with its own looks for work."""
+    """A trading process that polls for due orders."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
     settings.FILLCAST_POLL_SECONDS = 0.2
-    with running("execution+maintenance", SECONDS) as present:
-        yield present
+    with running("execution+maintenance", SECONDS) as runtime:
+        yield runtime
 
 
 @pytest.fixture
@@ -82,30 +82,32 @@ def feed(db: None) -> Feed:
 def alice(
     feed: Feed, exchange: tuple[str, Server], engine: trading_runtime.TradingRuntime
 ) -> ExecutionConnection:
-    """Her account at the exchange, as its connection test leaves it."""
+    """An account at the exchange whose connection test has passed."""
     name, server = exchange
     venue = server.venue
-    said = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
+    account_settings = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
     preset = make.preset(sizing_mode="FIXED", fixed_quantity=D(5000), max_signal_age_seconds=600)
     row = make.connection(
-        type="crypto", account="main", exchange_name=name, settings=said, preset=preset,
+        type="crypto", account="main", exchange_name=name, settings=account_settings, preset=preset,
         sealed_credentials=None, health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
-    keys = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
-    row.sealed_credentials = seal_credentials(keys, connection_id=row.pk, owner_id=row.owner_id)
+    credentials = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
+    row.sealed_credentials = seal_credentials(
+        credentials, connection_id=row.pk, owner_id=row.owner_id
+    )
     row.save()
     make.subscription(row, feed)
     factories.quote(row, "1.10000", "1.10020")
-    assert [one for one in run_test(row.pk) if one.result == "fail"] == []
-    until(lambda: is_compared(row))
+    assert [check for check in run_test(row.pk) if check.result == "fail"] == []
+    until(lambda: is_reconciled(row))
     return row
 
 
-def ids(server: Server) -> list[str]:
-    return [one.cid for one in server.venue.orders]
+def client_order_ids(server: Server) -> list[str]:
+    return [order.cid for order in server.venue.orders]
 
 
-def test_a_signal_is_filled_and_closed(
+def test_signal_is_filled_and_closed(
     alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
 ) -> None:
     _, server = exchange
@@ -116,12 +118,12 @@ def test_a_signal_is_filled_and_closed(
 
     factories.close_signal(signal)
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    sides = [(one.side, one.filled) for one in server.venue.orders]
+    sides = [(order.side, order.filled) for order in server.venue.orders]
     assert sides == [("BUY", D(5000)), ("SELL", D(5000))]
-    assert len(set(ids(server))) == 2
+    assert len(set(client_order_ids(server))) == 2
 
 
-def test_an_entry_whose_answer_is_lost_is_found_and_not_sent_again(
+def test_entry_with_lost_reply_is_found_and_not_resent(
     alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
 ) -> None:
     _, server = exchange
@@ -129,46 +131,48 @@ def test_an_entry_whose_answer_is_lost_is_found_and_not_sent_again(
     factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     entry = Order.objects.get()
-    assert ids(server) == [entry.client_order_id]
+    assert client_order_ids(server) == [entry.client_order_id]
     assert ExecutionPosition.objects.get().quantity == D(5000)
 
 
-def enter(row: ExecutionConnection, server: Server, key: str) -> list[Check]:
-    """The owner enters another key; its test is made."""
+def enter_key(row: ExecutionConnection, server: Server, key: str) -> list[Check]:
+    """Store another key as the owner would, and run the connection test."""
     venue = server.venue
-    keys = {"api_key": key, "secret": venue.secret, "password": venue.password}
-    set_credentials(row.pk, by=row.user, values=keys)
-    failed = [one for one in run_test(row.pk) if one.result is CheckResult.FAIL]
-    until(lambda: bool(failed) or is_compared(row))
+    credentials = {"api_key": key, "secret": venue.secret, "password": venue.password}
+    set_credentials(row.pk, by=row.user, values=credentials)
+    failed = [check for check in run_test(row.pk) if check.result is CheckResult.FAIL]
+    until(lambda: bool(failed) or is_reconciled(row))
     return failed
 
 
-def is_compared(row: ExecutionConnection) -> bool:
+def is_reconciled(row: ExecutionConnection) -> bool:
     return ConnectionHealth.objects.get(pk=row.pk).reconciled_at is not None
 
 
-def test_a_key_of_another_account_stops_a_connection_with_something_open(
+def test_key_of_another_account_stops_connection_with_open_position(
     alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
 ) -> None:
     _, server = exchange
-    assert enter(alice, server, "key-2") == []  # nothing is open: now it is the other account
+    # Nothing is open: the connection moves to the other account.
+    assert enter_key(alice, server, "key-2") == []
     alice.refresh_from_db()
     assert alice.identity == "2002 spot"
-    assert enter(alice, server, server.venue.key) == []
+    assert enter_key(alice, server, server.venue.key) == []
     signal = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
 
-    (check,) = enter(alice, server, "key-2")
+    (check,) = enter_key(alice, server, "key-2")
     alice.refresh_from_db()
     assert alice.identity == "1001 spot"
     assert Code.ACCOUNT_MISMATCH.sentence in check.detail
     assert "EUR/USD (an open position)" in check.detail
     factories.close_signal(signal)
     until(lambda: Order.objects.filter(leg="close-1").exists())
-    assert ExecutionPosition.objects.get().quantity == D(5000)  # not there is not closed
+    # Absent at the other account is not closed.
+    assert ExecutionPosition.objects.get().quantity == D(5000)
     assert server.accounts["key-2"].orders == []
 
-    server.venue.key = "key-3"  # a new one of the same account
-    assert enter(alice, server, "key-3") == []
+    server.venue.key = "key-3"  # a new key of the same account
+    assert enter_key(alice, server, "key-3") == []
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    assert [one.side for one in server.venue.orders] == ["BUY", "SELL"]
+    assert [order.side for order in server.venue.orders] == ["BUY", "SELL"]

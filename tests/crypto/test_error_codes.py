@@ -1,4 +1,4 @@
-"""What an exchange says no to, and what its no proves."""
+"""Error codes of the exchanges, and which of them prove that an order was not accepted."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,44 +17,44 @@ from common.clocks import machine_time
 from common.reason_codes import Code
 from tests.crypto.factories import (
     D,
-    VenueSetup,
+    ExchangeAccount,
+    account,
     allow,
+    any_account,
     close,
-    each,
-    house,
-    open_venue,
+    open_account,
     unlimited_rates,
 )
 from tests.fakes.exchange.venue import Fault
 
-__all__ = ["each", "house"]
+__all__ = ["account", "any_account"]
 
-REFUSALS: list[tuple[str, Callable[[VenueSetup], OrderRequest], Code]] = [
+REJECTIONS: list[tuple[str, Callable[[ExchangeAccount], OrderRequest], Code]] = [
     ("money", lambda h: h.order(quantity=D(500)), Code.NO_MONEY),
-    ("closed", lambda h: _with(h, closed=True), Code.MARKET_CLOSED),
-    ("disabled", lambda h: _with(h, can_trade=False), Code.TRADING_DISABLED),
+    ("closed", lambda h: _order_after(h, closed=True), Code.MARKET_CLOSED),
+    ("disabled", lambda h: _order_after(h, can_trade=False), Code.TRADING_DISABLED),
 ]
 
 
-def _with(house: VenueSetup, **changed: bool) -> OrderRequest:
+def _order_after(account: ExchangeAccount, **changed: bool) -> OrderRequest:
     for name, value in changed.items():
-        setattr(house.venue, name, value)
-    return house.order()
+        setattr(account.venue, name, value)
+    return account.order()
 
 
-@pytest.mark.parametrize(("_", "make", "code"), REFUSALS, ids=[name for name, *_ in REFUSALS])
-def test_what_an_exchange_refuses_is_final_with_our_code(
-    house: VenueSetup, _: str, make: Callable[[VenueSetup], OrderRequest], code: Code
+@pytest.mark.parametrize(("_", "make", "code"), REJECTIONS, ids=[name for name, *_ in REJECTIONS])
+def test_exchange_refusal_is_rejection_with_reason_code(
+    account: ExchangeAccount, _: str, make: Callable[[ExchangeAccount], OrderRequest], code: Code
 ) -> None:
-    house.warm()
+    account.load_markets()
     with pytest.raises(Rejected) as outcome:
-        house.submit(make(house))
+        account.submit(make(account))
     assert outcome.value.code is code
     assert outcome.value.detail
-    assert house.venue.orders == []
+    assert account.venue.orders == []
 
 
-NO_SYMBOL = [
+UNTRADABLE_PAIRS = [
     ("bybit", Fault("status", 200, '{"retCode":110023,"retMsg":"You can only reduce"}')),
     ("bybit", Fault("status", 200, '{"retCode":170209,"retMsg":"This trading pair is offline"}')),
     ("okx", Fault("status", 200, '{"code":"1","data":[{"sCode":"51155","sMsg":"local law"}]}')),
@@ -64,33 +64,33 @@ NO_SYMBOL = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "fault"), NO_SYMBOL)
-def test_a_pair_that_may_not_be_traded_is_no_fault_of_the_account(name: str, fault: Fault) -> None:
-    made = open_venue(name)
-    made.warm()
-    made.venue.faults.append(fault)
+@pytest.mark.parametrize(("name", "fault"), UNTRADABLE_PAIRS)
+def test_untradable_pair_does_not_block_the_account(name: str, fault: Fault) -> None:
+    account = open_account(name)
+    account.load_markets()
+    account.venue.faults.append(fault)
     with pytest.raises(Rejected) as outcome:
-        made.submit(made.order())
+        account.submit(account.order())
     assert outcome.value.code is Code.SYMBOL_TRADING_DISABLED
-    assert made.submit(made.order()), "the next order leaves"
-    close(made)
+    assert account.submit(account.order()), "the next order is not sent"
+    close(account)
 
 
-def test_a_wrong_key_is_refused_and_never_shown(each: VenueSetup) -> None:
-    each.warm()
-    each.venue.key = "another"
+def test_wrong_key_is_refused_and_not_shown(any_account: ExchangeAccount) -> None:
+    any_account.load_markets()
+    any_account.venue.key = "another"
     with pytest.raises(Rejected) as outcome:
-        each.submit(each.order())
+        any_account.submit(any_account.order())
     assert outcome.value.code is Code.CREDENTIALS_REFUSED
-    for secret in each.spec.credentials.values():
+    for secret in any_account.spec.credentials.values():
         assert secret not in outcome.value.detail
     with pytest.raises(ReadFailed) as read:
-        each.run(each.adapter.account(each.spec))
+        any_account.run(any_account.adapter.account(any_account.spec))
     assert read.value.code is Code.CREDENTIALS_REFUSED
     assert "signature=" not in read.value.detail.replace("signature=***", "")
 
 
-BUSY = [
+RATE_LIMITED = [
     ("binance", Fault("status", 429, '{"code":-1003,"msg":"Too many requests."}')),
     ("binance", Fault("status", 418, "")),
     ("binance", Fault("status", 400, '{"code":-1015,"msg":"Too many new orders."}')),
@@ -100,20 +100,20 @@ BUSY = [
 ]
 
 
-@pytest.mark.parametrize(("name", "fault"), BUSY)
-def test_too_many_requests_took_nothing_and_the_account_rests(name: str, fault: Fault) -> None:
-    made = open_venue(name)
-    made.warm()
-    made.venue.faults.append(fault)
-    for wait in (60, 2):  # the second is not even asked: its turn would come too late
+@pytest.mark.parametrize(("name", "fault"), RATE_LIMITED)
+def test_rate_limited_order_is_not_sent_and_account_backs_off(name: str, fault: Fault) -> None:
+    account = open_account(name)
+    account.load_markets()
+    account.venue.faults.append(fault)
+    for wait in (60, 2):  # the second is not sent: its turn would come too late
         with pytest.raises(NotSent) as outcome:
-            made.submit(made.order(send_by=machine_time() + wait))
+            account.submit(account.order(send_by=machine_time() + wait))
         assert outcome.value.code is Code.RATE_LIMITED
-    assert len(made.venue.arrived) == 1
-    close(made)
+    assert len(account.venue.writes) == 1
+    close(account)
 
 
-ADDRESS = [
+ADDRESS_BACKOFFS = [
     ("binance", Fault("status", 418, "", headers={"Retry-After": "30"})),
     ("binance", Fault("status", 429, "{}", headers={"Retry-After": "30"})),
     ("bybit", Fault("status", 403, "access too frequent")),
@@ -121,39 +121,39 @@ ADDRESS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "fault"), ADDRESS)
-def test_an_address_that_is_to_be_silent_is_for_all_its_accounts(name: str, fault: Fault) -> None:
-    """Retry-After counts, or what the exchange's reference names; ReadFailed says why."""
-    made = open_venue(name)
-    much = Rate(1000.0, 1000.0)
-    host = rate_limiter_for(f"address {fault.status} {name}", much)
+@pytest.mark.parametrize(("name", "fault"), ADDRESS_BACKOFFS)
+def test_address_backoff_applies_to_all_its_accounts(name: str, fault: Fault) -> None:
+    """The back-off lasts as long as Retry-After or the exchange's reference states."""
+    account = open_account(name)
+    unlimited = Rate(1000.0, 1000.0)
+    host = rate_limiter_for(f"address {fault.status} {name}", unlimited)
 
-    def at_one_address(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
+    def shared_host_limits(known: Exchange, spec: ConnectionSpec) -> AccountRateLimits:
         return replace(unlimited_rates(known, spec), host=host)
 
-    made.adapter = CryptoAdapter(ClientPool({name: made.server.base}, at_one_address))
-    other = replace(made.spec, connection_id=str(uuid4()),
-                    credentials={**made.spec.credentials, "api_key": "another"})  # fmt: skip
-    made.warm()
-    made.run(made.adapter.instruments(other))
-    made.venue.faults.append(replace(fault, on="read"))
+    account.adapter = CryptoAdapter(ClientPool({name: account.server.base}, shared_host_limits))
+    other = replace(account.spec, connection_id=str(uuid4()),
+                    credentials={**account.spec.credentials, "api_key": "another"})  # fmt: skip
+    account.load_markets()
+    account.run(account.adapter.instruments(other))
+    account.venue.faults.append(replace(fault, on="read"))
     with pytest.raises(ReadFailed):
-        made.run(made.adapter.account(made.spec))
-    seen = len(made.venue.seen)
+        account.run(account.adapter.account(account.spec))
+    seen = len(account.venue.request_lines)
     with pytest.raises(NotSent) as outcome:
-        made.run(made.adapter.submit(
-            other, made.order(send_by=machine_time() + 2), allow
+        account.run(account.adapter.submit(
+            other, account.order(send_by=machine_time() + 2), allow
         ))  # fmt: skip
     assert outcome.value.code is Code.RATE_LIMITED
-    assert len(made.venue.seen) == seen
-    close(made)
+    assert len(account.venue.request_lines) == seen
+    close(account)
 
 
-UNSURE = [
+UNKNOWN_OUTCOMES = [
     ("binance", Fault("status_after", 503, '{"code":-1000,"msg":"Unknown error, please check"}')),
     ("binance", Fault("status_after", 400, '{"code":-1007,"msg":"Timeout waiting for response"}')),
     ("binance", Fault("status_after", 400, '{"code":-1006,"msg":"An unexpected response"}')),
-    ("binance", Fault("status_after", 400, '{"code":-9999,"msg":"A code of tomorrow"}')),
+    ("binance", Fault("status_after", 400, '{"code":-9999,"msg":"An unlisted code"}')),
     ("bybit", Fault("status_after", 200, '{"retCode":10016,"retMsg":"Internal server error."}')),
     ("bybit", Fault("status_after", 200, '{"retCode":10000,"retMsg":"Server Timeout"}')),
     ("binance", Fault("status_after", 503, '{"code":-1001,"msg":"Internal error; unable"}')),
@@ -172,37 +172,37 @@ UNSURE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "fault"), UNSURE)
-def test_unlisted_codes_and_their_time_outs_prove_nothing(name: str, fault: Fault) -> None:
-    made = open_venue(name)
-    made.warm()
-    made.venue.faults.append(fault)
-    request = made.order()
+@pytest.mark.parametrize(("name", "fault"), UNKNOWN_OUTCOMES)
+def test_unlisted_codes_and_exchange_timeouts_are_unknown(name: str, fault: Fault) -> None:
+    account = open_account(name)
+    account.load_markets()
+    account.venue.faults.append(fault)
+    request = account.order()
     with pytest.raises(OutcomeUnknown) as outcome:
-        made.submit(request)
-    assert made.venue.accepted(request.client_order_id) == 1
+        account.submit(request)
+    assert account.venue.accepted(request.client_order_id) == 1
     assert outcome.value.detail
-    close(made)
+    close(account)
 
 
 @pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
-def test_a_clock_that_went_wrong_is_refused_by_the_exchange_and_took_nothing(name: str) -> None:
-    made = open_venue(name)
-    made.warm()
-    made.venue.skew_ms = 120_000  # after the difference was measured
-    request = made.order()
+def test_order_refused_for_clock_skew_is_not_sent(name: str) -> None:
+    account = open_account(name)
+    account.load_markets()
+    account.venue.skew_ms = 120_000  # after the clocks were compared
+    request = account.order()
     with pytest.raises(NotSent) as outcome:
-        made.submit(request)
+        account.submit(request)
     assert outcome.value.code is Code.BROKER_CLOCK
-    assert made.venue.accepted(request.client_order_id) == 0
-    close(made)
+    assert account.venue.accepted(request.client_order_id) == 0
+    close(account)
 
 
 @pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kraken"])
-def test_a_clock_that_is_wrong_all_along_is_made_up_for(name: str) -> None:
-    made = open_venue(name)
-    made.venue.skew_ms = -90_000
-    assert [r.kind for r in made.submit(made.order())] == [ReportKind.FILLED]
-    (clock,) = [c for c in made.run(made.adapter.test(made.spec)) if c.name == "clock"]
+def test_constant_clock_skew_is_compensated(name: str) -> None:
+    account = open_account(name)
+    account.venue.skew_ms = -90_000
+    assert [r.kind for r in account.submit(account.order())] == [ReportKind.FILLED]
+    (clock,) = [c for c in account.run(account.adapter.test(account.spec)) if c.name == "clock"]
     assert clock.result == "warn"
-    close(made)
+    close(account)

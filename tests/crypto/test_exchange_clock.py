@@ -1,4 +1,4 @@
-"""A clock that jumps, theirs or ours: nothing is left out, nothing is called absent by it."""
+"""The exchange's clock or ours jumps: no fill is left out and no order is called absent."""
 
 import asyncio
 import time
@@ -13,205 +13,212 @@ from brokers.crypto import exchanges, history, lookup
 from brokers.crypto.exchange_clock import ExchangeClock
 from brokers.types import OrderReport, ReportKind, Side
 from common.clocks import machine_time, market_now
-from tests.crypto.factories import D, VenueSetup, allow, each
+from tests.crypto.factories import D, ExchangeAccount, allow, any_account
 from tests.fakes.exchange.venue import Fault
 
-__all__ = ["each"]
+__all__ = ["any_account"]
 TEN_MINUTES = 600_000
-A_WHILE = timedelta(minutes=1)
-SILENT_SECONDS = 8.0  # somebody may have to be that for longer, and is then refused at once
-TIMES = 3  # an order that is refused for its time is sent again by the engine
+ONE_MINUTE = timedelta(minutes=1)
+BACKOFF_SECONDS = 8.0  # longer than an exit may take; a longer back-off would be refused at once
+ATTEMPTS = 3  # the engine sends an order again that was refused for its time
 
 
 def _jump(monkeypatch: pytest.MonkeyPatch, milliseconds: int) -> None:
     """Set this machine's clock, as an administrator or NTP would."""
-    right = time.time_ns
-    monkeypatch.setattr(time, "time_ns", lambda: right() + milliseconds * 1_000_000)
+    real_time_ns = time.time_ns
+    monkeypatch.setattr(time, "time_ns", lambda: real_time_ns() + milliseconds * 1_000_000)
 
 
-def _bought(house: VenueSetup) -> str:
-    """Buy by market as the engine does: again where nothing was taken."""
-    for _ in range(TIMES):
-        request = house.order()
+def _buy(account: ExchangeAccount) -> str:
+    """Buy at market; like the engine, repeat an order that was not accepted."""
+    for _ in range(ATTEMPTS):
+        request = account.order()
         try:
-            told = house.submit(request)
+            reports = account.submit(request)
         except BrokerError:
             continue
-        assert [report.kind for report in told] == [ReportKind.FILLED]
+        assert [report.kind for report in reports] == [ReportKind.FILLED]
         return request.client_order_id
-    raise AssertionError(f"refused {TIMES} times")
+    raise AssertionError(f"refused {ATTEMPTS} times")
 
 
-@pytest.mark.parametrize("moved", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
-def test_what_was_executed_after_their_clock_jumped_is_read(
-    each: VenueSetup, moved: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("jump_ms", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
+def test_fills_after_exchange_clock_jump_are_read(
+    any_account: ExchangeAccount, jump_ms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    request = each.order(limit_price=D("40000.0"))
-    each.submit(request)
-    since = market_now() - A_WHILE
-    assert each.run(each.adapter.fills_since(each.spec, since)) == []
-    each.venue.skew_ms = moved
-    monkeypatch.setattr(history, "COMPARED_SECONDS", 0.0)  # as a minute later
-    each.venue.execute(each.venue.orders[0])
-    (told,) = each.run(each.adapter.fills_since(each.spec, since))
-    assert told.client_order_id == request.client_order_id
+    request = any_account.order(limit_price=D("40000.0"))
+    any_account.submit(request)
+    since = market_now() - ONE_MINUTE
+    assert any_account.run(any_account.adapter.fills_since(any_account.spec, since)) == []
+    any_account.venue.skew_ms = jump_ms
+    monkeypatch.setattr(history, "COMPARED_SECONDS", 0.0)  # as if a minute had passed
+    any_account.venue.execute(any_account.venue.orders[0])
+    (report,) = any_account.run(any_account.adapter.fills_since(any_account.spec, since))
+    assert report.client_order_id == request.client_order_id
 
 
-def test_the_newest_executions_are_read_whatever_their_clock_shows(each: VenueSetup) -> None:
-    """Theirs jumped ahead a moment ago, and nobody knows yet."""
-    request = each.order(limit_price=D("40000.0"))
-    each.submit(request)
-    since = market_now() - A_WHILE
-    assert each.run(each.adapter.fills_since(each.spec, since)) == []
-    each.venue.skew_ms = TEN_MINUTES
-    each.venue.execute(each.venue.orders[0])
-    (told,) = each.run(each.adapter.fills_since(each.spec, since))
-    assert told.client_order_id == request.client_order_id
+def test_newest_fills_are_read_before_clock_jump_is_noticed(any_account: ExchangeAccount) -> None:
+    """Their clock jumped ahead a moment ago, and we have not noticed."""
+    request = any_account.order(limit_price=D("40000.0"))
+    any_account.submit(request)
+    since = market_now() - ONE_MINUTE
+    assert any_account.run(any_account.adapter.fills_since(any_account.spec, since)) == []
+    any_account.venue.skew_ms = TEN_MINUTES
+    any_account.venue.execute(any_account.venue.orders[0])
+    (report,) = any_account.run(any_account.adapter.fills_since(any_account.spec, since))
+    assert report.client_order_id == request.client_order_id
 
 
-@pytest.mark.parametrize("moved", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
-def test_a_jump_of_our_own_clock_changes_nothing(
-    each: VenueSetup, moved: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("jump_ms", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
+def test_jump_of_our_clock_changes_nothing(
+    any_account: ExchangeAccount, jump_ms: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    each.warm()
-    _jump(monkeypatch, moved)
-    request = each.order()
-    assert [report.kind for report in each.submit(request)] == [ReportKind.FILLED]
-    assert each.venue.accepted(request.client_order_id) == 1
-    since = market_now() + timedelta(milliseconds=moved) - A_WHILE  # as this machine shows it now
-    (told,) = each.run(each.adapter.fills_since(each.spec, since))
-    assert told.client_order_id == request.client_order_id
+    any_account.load_markets()
+    _jump(monkeypatch, jump_ms)
+    request = any_account.order()
+    assert [report.kind for report in any_account.submit(request)] == [ReportKind.FILLED]
+    assert any_account.venue.accepted(request.client_order_id) == 1
+    # By this machine's clock now.
+    since = market_now() + timedelta(milliseconds=jump_ms) - ONE_MINUTE
+    (report,) = any_account.run(any_account.adapter.fills_since(any_account.spec, since))
+    assert report.client_order_id == request.client_order_id
 
 
-@pytest.mark.parametrize("behind", [-90_000, -TEN_MINUTES])
-def test_executions_are_read_where_the_exchange_is_behind_us_all_along(
-    each: VenueSetup, behind: int
+@pytest.mark.parametrize("skew_ms", [-90_000, -TEN_MINUTES])
+def test_fills_are_read_from_exchange_whose_clock_is_behind(
+    any_account: ExchangeAccount, skew_ms: int
 ) -> None:
-    each.venue.skew_ms = behind
-    name = _bought(each)
-    (told,) = each.run(each.adapter.fills_since(each.spec, market_now() - A_WHILE))
-    assert told.client_order_id == name
+    any_account.venue.skew_ms = skew_ms
+    client_order_id = _buy(any_account)
+    (report,) = any_account.run(
+        any_account.adapter.fills_since(any_account.spec, market_now() - ONE_MINUTE)
+    )
+    assert report.client_order_id == client_order_id
 
 
-@pytest.mark.parametrize("moved", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
-def test_orders_go_on_after_their_clock_jumped(each: VenueSetup, moved: int) -> None:
-    each.warm()
-    each.venue.skew_ms = moved
-    _bought(each)
-
-
-def test_what_they_may_still_take_is_not_absent_because_our_time_has_passed(
-    each: VenueSetup, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("jump_ms", [TEN_MINUTES, -TEN_MINUTES], ids=["ahead", "back"])
+def test_orders_are_accepted_after_exchange_clock_jump(
+    any_account: ExchangeAccount, jump_ms: int
 ) -> None:
-    """Their clock fell back: by it the order is good for longer than we meant."""
-    each.warm()
-    each.venue.skew_ms = -900  # as much as each of them takes of a request from the future
-    each.venue.faults.append(Fault("silent", seconds=30.0))
-    request = each.order()
-    client = each.run(each.adapter._clients.of(each.spec))
+    any_account.load_markets()
+    any_account.venue.skew_ms = jump_ms
+    _buy(any_account)
+
+
+def test_order_is_not_absent_while_exchange_clock_still_accepts_it(
+    any_account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their clock jumped back: they accept the order for longer than we meant."""
+    any_account.load_markets()
+    any_account.venue.skew_ms = -900  # each exchange accepts a request from this far in the future
+    any_account.venue.faults.append(Fault("silent", seconds=30.0))
+    request = any_account.order()
+    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
     client.exchange.timeout = 1000
     with pytest.raises(OutcomeUnknown):
-        each.submit(request)
-    each.venue.skew_ms = -20_000
+        any_account.submit(request)
+    any_account.venue.skew_ms = -20_000
     late = machine_time() + exchanges.ARRIVES_SECONDS
     monkeypatch.setattr(adapter_module, "machine_time", lambda: late)
     monkeypatch.setattr(lookup, "machine_time", lambda: late)
     with pytest.raises(ReadFailed, match="may still arrive"):
-        each.find(request.client_order_id)
-    each.venue.skew_ms = 20_000
-    assert each.find(request.client_order_id) is None
+        any_account.find(request.client_order_id)
+    any_account.venue.skew_ms = 20_000
+    assert any_account.find(request.client_order_id) is None
 
 
 @pytest.mark.parametrize(("seconds", "may_arrive"), [(50.0, False), (59.0, True)])
-def test_an_absence_is_of_the_time_when_they_were_asked(
-    each: VenueSetup, seconds: float, may_arrive: bool, monkeypatch: pytest.MonkeyPatch
+def test_absence_counts_from_the_time_of_the_request(
+    any_account: ExchangeAccount, seconds: float, may_arrive: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They took the order until a minute ago, and the look-up lasted about as long: what they took
-    last need not be in the lists that it read a second later."""
-    each.warm()
-    each.venue.faults.append(Fault("drop"))
-    request = each.order()
+    """They accepted the order until a minute ago, and the look-up took about as long. An order
+    accepted last need not be in the lists that were read a second later."""
+    any_account.load_markets()
+    any_account.venue.faults.append(Fault("drop"))
+    request = any_account.order()
     with pytest.raises(OutcomeUnknown):
-        each.submit(request)
-    known = each.adapter._memory.of(each.spec.connection_id, request.client_order_id)
+        any_account.submit(request)
+    known = any_account.adapter._memory.of(any_account.spec.connection_id, request.client_order_id)
     assert known is not None
-    at, later = machine_time(), exchanges.ARRIVES_SECONDS  # by our own time it is late
-    each.venue.skew_ms = known.until + 60_000 - each.venue.now()
+    at, later = machine_time(), exchanges.ARRIVES_SECONDS  # by our own clock it is late
+    any_account.venue.skew_ms = known.until + 60_000 - any_account.venue.now()
     monkeypatch.setattr(adapter_module, "machine_time", lambda: at + later)
     monkeypatch.setattr(lookup, "machine_time", lambda: machine_time() + later + seconds)
     if may_arrive:
         with pytest.raises(ReadFailed, match="may still arrive"):
-            each.find(request.client_order_id)
+            any_account.find(request.client_order_id)
     else:
-        assert each.find(request.client_order_id) is None
+        assert any_account.find(request.client_order_id) is None
 
 
-def test_an_exit_waits_for_no_other_account_that_must_be_silent(each: VenueSetup) -> None:
-    """Both would look at the exchange's clock first; the other account may ask nothing for long."""
-    other = replace(each.spec, connection_id="22222222-2222-4222-8222-222222222222")
+def test_exit_does_not_wait_for_rate_limited_account(any_account: ExchangeAccount) -> None:
+    """Both read the exchange's clock first; the other account is rate limited for long."""
+    other = replace(any_account.spec, connection_id="22222222-2222-4222-8222-222222222222")
 
-    async def exit_beside_a_silent_one() -> list[OrderReport]:
-        silent = await each.adapter._clients.of(other)
-        await each.adapter.submit(each.spec, each.order(), allow)
-        silent.budgets.reads.back_off(SILENT_SECONDS)
-        silent.clock.doubt()
-        poll = asyncio.ensure_future(each.adapter.account(other))
-        await asyncio.sleep(0)  # it has begun
-        closing = each.order(side=Side.SELL)
+    async def exit_beside_limited_account() -> list[OrderReport]:
+        other_client = await any_account.adapter._clients.of(other)
+        await any_account.adapter.submit(any_account.spec, any_account.order(), allow)
+        other_client.budgets.reads.back_off(BACKOFF_SECONDS)
+        other_client.clock.doubt()
+        poll = asyncio.ensure_future(any_account.adapter.account(other))
+        await asyncio.sleep(0)  # it has started
+        closing = any_account.order(side=Side.SELL)
         try:
-            async with asyncio.timeout(SILENT_SECONDS / 2):
-                return await each.adapter.submit(each.spec, closing, allow)
+            async with asyncio.timeout(BACKOFF_SECONDS / 2):
+                return await any_account.adapter.submit(any_account.spec, closing, allow)
         finally:
             poll.cancel()
 
-    told = each.run(exit_beside_a_silent_one())
-    assert [report.kind for report in told] == [ReportKind.FILLED]
+    reports = any_account.run(exit_beside_limited_account())
+    assert [report.kind for report in reports] == [ReportKind.FILLED]
 
 
-class Answers:
-    """An exchange that tells its time when the test lets it."""
+class FakeTimeSource:
+    """An exchange that answers a time request when the test lets it."""
 
     def __init__(self) -> None:
         self.has = {"fetchTime": True}
-        self.told: list[asyncio.Future[int]] = []
+        self.answers: list[asyncio.Future[int]] = []
 
     async def fetch_time(self) -> int:
-        self.told.append(asyncio.get_running_loop().create_future())
-        return await self.told[-1]
+        self.answers.append(asyncio.get_running_loop().create_future())
+        return await self.answers[-1]
 
 
-async def _compared(clock: ExchangeClock, said: Answers, *told: tuple[int, int]) -> None:
-    """Have two accounts ask, one after the other, and be told in this order."""
-    asking = []
+async def _compare_twice(
+    clock: ExchangeClock, source: FakeTimeSource, *answers: tuple[int, int]
+) -> None:
+    """Two accounts request the time one after the other and get the answers in this order."""
+    comparisons = []
     for _ in range(2):
-        asking.append(asyncio.create_task(clock.compare(said)))
+        comparisons.append(asyncio.create_task(clock.compare(source)))
         await asyncio.sleep(0.001)
-    for number, shown in told:
-        said.told[number].set_result(shown)
-        await asking[number]
+    for number, their_ms in answers:
+        source.answers[number].set_result(their_ms)
+        await comparisons[number]
 
 
-def test_an_answer_that_comes_late_overwrites_no_newer_one() -> None:
+def test_late_clock_answer_does_not_replace_newer_one() -> None:
     now = time.time_ns() // 1_000_000
     clock = ExchangeClock()
-    asyncio.run(_compared(clock, Answers(), (1, now), (0, now - TEN_MINUTES)))
+    asyncio.run(_compare_twice(clock, FakeTimeSource(), (1, now), (0, now - TEN_MINUTES)))
     assert clock.is_sure
     assert now <= clock.now_ms() < now + TEN_MINUTES
-    asyncio.run(_compared(clock, Answers(), (0, now), (1, now + TEN_MINUTES)))
+    asyncio.run(_compare_twice(clock, FakeTimeSource(), (0, now), (1, now + TEN_MINUTES)))
     assert clock.now_ms() >= now + TEN_MINUTES
 
 
-def test_what_was_asked_before_a_doubt_is_no_answer_to_it() -> None:
-    clock, said = ExchangeClock(), Answers()
+def test_clock_answer_requested_before_doubt_does_not_settle_it() -> None:
+    clock, source = ExchangeClock(), FakeTimeSource()
 
-    async def doubted() -> None:
-        for shown in (1, 2):
-            asking = asyncio.create_task(clock.compare(said, older=60))
-            await asyncio.sleep(0.001)  # it has asked
-            if shown == 1:
+    async def compare_around_doubt() -> None:
+        for their_ms in (1, 2):
+            comparison = asyncio.create_task(clock.compare(source, older=60))
+            await asyncio.sleep(0.001)  # the request is made
+            if their_ms == 1:
                 clock.doubt()
-            said.told[-1].set_result(shown)
-            await asking
-            assert clock.is_sure is (shown == 2)
+            source.answers[-1].set_result(their_ms)
+            await comparison
+            assert clock.is_sure is (their_ms == 2)
 
-    asyncio.run(doubted())
+    asyncio.run(compare_around_doubt())

@@ -1,4 +1,4 @@
-"""TCP connections to an exchange: kept alive and shared, also by accounts."""
+"""TCP connections to an exchange are kept alive and shared by its accounts."""
 
 import asyncio
 import gc
@@ -10,78 +10,81 @@ import pytest
 from brokers.crypto.adapter import CryptoAdapter
 from brokers.crypto.client import ClientPool
 from brokers.types import ConnectionSpec, OrderRequest
-from tests.crypto.factories import D, VenueSetup, allow, close, open_venue, unlimited_rates
+from tests.crypto.factories import D, ExchangeAccount, allow, close, open_account, unlimited_rates
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Venue
 
 ORDERS = 12
 
 
-def two_accounts(name: str) -> tuple[VenueSetup, list[ConnectionSpec]]:
-    """One exchange with two accounts, and one adapter that speaks for both."""
-    home = open_venue(name)
+def two_accounts(name: str) -> tuple[ExchangeAccount, list[ConnectionSpec]]:
+    """One exchange with two accounts, and one adapter for both."""
+    account = open_account(name)
     other = Venue(
-        home.venue.markets, home.venue.prices, {"USDT": D(100_000)}, key="key-2", uid="2002"
+        account.venue.markets, account.venue.prices, {"USDT": D(100_000)}, key="key-2", uid="2002"
     )
-    home.venue.balances["USDT"] = other.balances["USDT"] = D(10_000_000)
-    home.server.stop()
-    home.server = Server(type(home.server._dialect), home.venue, other)
-    home.adapter = CryptoAdapter(ClientPool({name: home.server.base}, unlimited_rates))
+    account.venue.balances["USDT"] = other.balances["USDT"] = D(10_000_000)
+    account.server.stop()
+    account.server = Server(type(account.server._dialect), account.venue, other)
+    account.adapter = CryptoAdapter(ClientPool({name: account.server.base}, unlimited_rates))
     keys = {"api_key": other.key, "secret": other.secret, "password": other.password}
-    return home, [home.spec, replace(home.spec, connection_id="c-2", credentials=keys)]
+    return account, [account.spec, replace(account.spec, connection_id="c-2", credentials=keys)]
 
 
 @pytest.mark.parametrize("name", ["binance", "bybit", "okx", "kraken"])
-def test_orders_of_two_accounts_one_after_another_share_one_line(name: str) -> None:
-    home, specs = two_accounts(name)
+def test_sequential_orders_of_two_accounts_share_one_connection(name: str) -> None:
+    account, specs = two_accounts(name)
     try:
         for number in range(ORDERS):
             spec = specs[number % 2]
-            request = replace(home.order(), connection_id=spec.connection_id)
-            home.run(home.adapter.submit(spec, request, allow))
-        taken = [len(one.orders) for one in home.server.accounts.values()]
-        assert taken == [ORDERS // 2, ORDERS // 2]
-        assert home.server.lines == 1  # markets, clocks, keys and orders of both
+            request = replace(account.order(), connection_id=spec.connection_id)
+            account.run(account.adapter.submit(spec, request, allow))
+        order_counts = [len(venue.orders) for venue in account.server.accounts.values()]
+        assert order_counts == [ORDERS // 2, ORDERS // 2]
+        # For the markets, clocks, keys and orders of both.
+        assert account.server.connection_count == 1
     finally:
-        close(home)
-        home.server.stop()
+        close(account)
+        account.server.stop()
 
 
-def test_what_is_at_once_has_a_line_each_and_these_are_used_again() -> None:
-    home, specs = two_accounts("binance")
+def test_concurrent_orders_use_and_reuse_separate_connections() -> None:
+    account, specs = two_accounts("binance")
 
-    async def at_once() -> None:
+    async def submit_concurrently() -> None:
         async def place(spec: ConnectionSpec, request: OrderRequest) -> None:
-            await home.adapter.submit(spec, request, allow)
+            await account.adapter.submit(spec, request, allow)
 
-        made = [(spec, replace(home.order(), connection_id=spec.connection_id))
+        orders = [(spec, replace(account.order(), connection_id=spec.connection_id))
                 for spec in specs for _ in range(3)]  # fmt: skip
-        await asyncio.gather(*(place(*one) for one in made))
+        await asyncio.gather(*(place(*order) for order in orders))
 
     try:
         for spec in specs:
-            home.run(home.adapter.instruments(spec))
+            account.run(account.adapter.instruments(spec))
         for _ in range(4):
-            home.run(at_once())
-        assert sum(len(one.orders) for one in home.server.accounts.values()) == 24
-        assert home.server.lines <= 6
+            account.run(submit_concurrently())
+        assert sum(len(one.orders) for one in account.server.accounts.values()) == 24
+        assert account.server.connection_count <= 6
     finally:
-        close(home)
-        home.server.stop()
+        close(account)
+        account.server.stop()
 
 
-def test_who_come_first_together_open_one_session_and_leave_none_behind() -> None:
-    home, specs = two_accounts("binance")
-    told: list[dict[str, Any]] = []
+def test_concurrent_first_calls_open_one_session() -> None:
+    account, specs = two_accounts("binance")
+    loop_errors: list[dict[str, Any]] = []
 
-    async def together() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, what: told.append(what))
-        await asyncio.gather(*(home.adapter.instruments(spec) for spec in specs))
+    async def load_both() -> None:
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, context: loop_errors.append(context)
+        )
+        await asyncio.gather(*(account.adapter.instruments(spec) for spec in specs))
 
     try:
-        home.run(together())
-        gc.collect()  # a session that nobody closed says so when it is thrown away
-        assert told == []
+        account.run(load_both())
+        gc.collect()  # an unclosed session warns when it is collected
+        assert loop_errors == []
     finally:
-        close(home)
-        home.server.stop()
+        close(account)
+        account.server.stop()

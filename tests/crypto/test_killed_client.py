@@ -1,4 +1,4 @@
-"""The client is killed while the exchange has its order: it is found, and was accepted once."""
+"""The client is killed after the exchange accepted its order: it is found, and was sent once."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ from tests.crypto.requests import AN_ORDER, spec_of
 from tests.fakes.exchange.process import DIALECTS, VenueProcess
 from tests.fakes.exchange.venue import Fault
 
-WITHIN = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 @pytest.fixture(params=DIALECTS)
@@ -35,71 +35,76 @@ def venue(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[str,
     running.stop()
 
 
-def ask(running: VenueProcess, path: str, told: Any = None) -> Any:
-    """Talk to the double itself."""
-    body = None if told is None else json.dumps(told).encode()
-    with urllib.request.urlopen(f"{running.base}/double/{path}", body, timeout=10) as answer:
-        text = answer.read()
+def call_control(running: VenueProcess, path: str, content: Any = None) -> Any:
+    """Call a control route of the fake exchange."""
+    body = None if content is None else json.dumps(content).encode()
+    with urllib.request.urlopen(f"{running.base}/double/{path}", body, timeout=10) as response:
+        text = response.read()
     return json.loads(text) if text else None
 
 
-def until(happened: Any) -> None:
-    end = time.monotonic() + WITHIN
-    while not happened():
+def wait_until(condition: Any) -> None:
+    end = time.monotonic() + TIMEOUT_SECONDS
+    while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
 
 
-def find(exchange: str, base: str, name: str) -> list[OrderReport] | None:
-    """What a new process's adapter finds."""
+def find(exchange: str, base: str, client_order_id: str) -> list[OrderReport] | None:
+    """Look up an order with the adapter of a new process."""
 
-    async def look() -> list[OrderReport] | None:
+    async def find_order() -> list[OrderReport] | None:
         adapter = CryptoAdapter(ClientPool({exchange: base}, unlimited_rates))
         try:
-            return await adapter.find_order(spec_of(exchange), name, AN_ORDER.symbol)
+            return await adapter.find_order(spec_of(exchange), client_order_id, AN_ORDER.symbol)
         finally:
             await adapter.disconnect()
 
-    return asyncio.run(look())
+    return asyncio.run(find_order())
 
 
-def test_a_killed_clients_order_is_found_and_was_accepted_once(
-    venue: tuple[str, VenueProcess],
-) -> None:
+def test_order_of_killed_client_is_found_and_accepted_once(venue: tuple[str, VenueProcess]) -> None:
     exchange, running = venue
-    name = AN_ORDER.client_order_id
-    ask(running, "faults", asdict(Fault("late", seconds=60.0)))
+    client_order_id = AN_ORDER.client_order_id
+    call_control(running, "faults", asdict(Fault("late", seconds=60.0)))
     client = subprocess.Popen(
-        [sys.executable, "-m", "tests.crypto.client_process", exchange, running.base, name],
+        [
+            sys.executable,
+            "-m",
+            "tests.crypto.client_process",
+            exchange,
+            running.base,
+            client_order_id,
+        ],
         stdout=subprocess.PIPE,
     )
-    until(lambda: running.accepted() == [name])
+    wait_until(lambda: running.accepted() == [client_order_id])
     os.kill(client.pid, signal.SIGKILL)
     client.communicate()
-    told = find(exchange, running.base, name)
-    assert told is not None
-    assert [one.kind for one in told] == [ReportKind.FILLED]
-    assert sum(fill.quantity for fill in told[0].fills) == AN_ORDER.quantity
-    assert (running.accepted(), ask(running, "arrived")) == ([name], 1)
+    reports = find(exchange, running.base, client_order_id)
+    assert reports is not None
+    assert [report.kind for report in reports] == [ReportKind.FILLED]
+    assert sum(fill.quantity for fill in reports[0].fills) == AN_ORDER.quantity
+    assert (running.accepted(), call_control(running, "arrived")) == ([client_order_id], 1)
 
 
-def test_what_never_arrived_is_absent_to_a_new_process_and_not_yet_to_the_one_that_sent_it(
+def test_lost_order_is_absent_to_new_process_before_its_sender(
     venue: tuple[str, VenueProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The new one knows nothing of the sending: the engine waits for it (`arrives_within`)."""
+    """A new process does not know when the order was sent; the engine waits (`arrives_within`)."""
     exchange, running = venue
-    ask(running, "faults", asdict(Fault("drop")))
+    call_control(running, "faults", asdict(Fault("drop")))
     spec = spec_of(exchange)
-    monkeypatch.setattr(order_cache, "ARRIVES_SECONDS", 3600.0)  # however slow the machine is
+    monkeypatch.setattr(order_cache, "ARRIVES_SECONDS", 3600.0)  # on any machine, however slow
 
-    async def lose() -> None:
+    async def submit_and_lose() -> None:
         adapter = CryptoAdapter(ClientPool({exchange: running.base}, unlimited_rates))
         with pytest.raises(OutcomeUnknown):
             await adapter.submit(spec, AN_ORDER, lambda _: None)
-        with pytest.raises(ReadFailed):  # it might still be on its way
+        with pytest.raises(ReadFailed):  # it might still arrive
             await adapter.find_order(spec, AN_ORDER.client_order_id, AN_ORDER.symbol)
         await adapter.disconnect()
 
-    asyncio.run(lose())
+    asyncio.run(submit_and_lose())
     assert find(exchange, running.base, AN_ORDER.client_order_id) is None
-    assert (running.accepted(), ask(running, "arrived")) == ([], 1)
+    assert (running.accepted(), call_control(running, "arrived")) == ([], 1)

@@ -1,6 +1,6 @@
-"""The whole way by live prices: an exchange tells them, an entry is sized by them, its stop is hit.
+"""End to end with live prices: an exchange provides them, they size an entry and hit its stop.
 
-The account's source is its own exchange; the prices process follows it through ccxt's client.
+The account's price source is its own exchange; the prices process follows it with ccxt.
 """
 
 import threading
@@ -24,7 +24,7 @@ from prices.models import LatestQuote
 from prices.selectors import latest
 from signals.models import Feed
 from tests.connections import make
-from tests.crypto.test_engine import engine, exchange, feed, is_compared, until
+from tests.crypto.test_engine import engine, exchange, feed, is_reconciled, until
 from tests.execution import factories
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 @pytest.fixture
 def prices(engine: trading_runtime.TradingRuntime) -> Iterator[None]:
-    """What the prices process does of brokers, beside the worker."""
+    """The broker feeds of the prices process, beside the worker."""
     stop = threading.Event()
     runner = FeedRunner(BrokerFeedManager(lambda: [""], "prices"))
 
@@ -61,22 +61,24 @@ def prices(engine: trading_runtime.TradingRuntime) -> Iterator[None]:
 def alice(
     feed: Feed, exchange: tuple[str, Server], engine: trading_runtime.TradingRuntime, prices: None
 ) -> ExecutionConnection:
-    """Her account tells its own prices."""
+    """An account that is its own price source."""
     name, server = exchange
     venue = server.venue
-    said = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
+    account_settings = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
     row = make.connection(
-        type="crypto", account="main", exchange_name=name, settings=said,
+        type="crypto", account="main", exchange_name=name, settings=account_settings,
         preset=make.preset(risk_percent=D(1), max_signal_age_seconds=600),
         sealed_credentials=None, health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
-    keys = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
-    row.sealed_credentials = seal_credentials(keys, connection_id=row.pk, owner_id=row.owner_id)
+    credentials = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
+    row.sealed_credentials = seal_credentials(
+        credentials, connection_id=row.pk, owner_id=row.owner_id
+    )
     row.data_connection = get_or_create_broker_source(row)
     row.save()
     make.subscription(row, feed)
-    assert [one for one in run_test(row.pk) if one.result == "fail"] == []
-    until(lambda: is_compared(row))
+    assert [check for check in run_test(row.pk) if check.result == "fail"] == []
+    until(lambda: is_reconciled(row))
     return row
 
 
@@ -85,35 +87,35 @@ def source_of(row: ExecutionConnection) -> int:
     return row.data_connection_id
 
 
-def move(exchange: tuple[str, Server], price: str) -> None:
+def set_price(exchange: tuple[str, Server], price: str) -> None:
     venue = exchange[1].venue
     venue.prices[next(iter(venue.prices))] = D(price)
 
 
-def test_an_entry_is_sized_by_the_live_price_and_its_stop_leaves_when_that_falls(
+def test_entry_is_sized_by_live_price_and_stop_triggers_when_it_falls(
     alice: ExecutionConnection, feed: Feed, exchange: tuple[str, Server]
 ) -> None:
     source = source_of(alice)
     until(lambda: latest(source))
-    move(exchange, "1.2000")
+    set_price(exchange, "1.2000")
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2000"))
     signal = factories.signal(feed, sl=D("1.1000"))
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     position = ExecutionPosition.objects.get(signal=signal)
-    # 1 % of 100,000 USD is lost over the 0.1001 from the live ask to the stop: 9,990, in steps
-    # of the exchange's.
+    # 1 % of 100,000 USD over the 0.1001 from the live ask to the stop: 9,990, in the exchange's
+    # quantity steps.
     assert position.quantity in (9000, 9990)
     assert (position.sl, position.price_source_id) == (D("1.1000"), source)
 
-    move(exchange, "1.0990")
+    set_price(exchange, "1.0990")
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    assert [one.side for one in exchange[1].venue.orders] == ["BUY", "SELL"]
-    well = SourceHealth.objects.get(pk=source)
-    assert (well.error_code, well.pairs, well.missing) == ("", ["EUR/USD"], [])
-    assert well.last_contact_at is not None
+    assert [order.side for order in exchange[1].venue.orders] == ["BUY", "SELL"]
+    health = SourceHealth.objects.get(pk=source)
+    assert (health.error_code, health.pairs, health.missing) == ("", ["EUR/USD"], [])
+    assert health.last_contact_at is not None
 
 
-def test_a_price_that_does_not_move_stays_fresh_and_a_broken_stream_is_told(
+def test_unchanged_price_stays_fresh_and_broken_stream_is_reported(
     alice: ExecutionConnection, exchange: tuple[str, Server]
 ) -> None:
     source = source_of(alice)
@@ -126,19 +128,19 @@ def test_a_price_that_does_not_move_stays_fresh_and_a_broken_stream_is_told(
     venue.faults += [Fault("status", 503, "<html>", on="read") for _ in range(40)]
     until(lambda: SourceHealth.objects.get(pk=source).error_code != "")
     venue.faults.clear()
-    move(exchange, "1.1500")
+    set_price(exchange, "1.1500")
     until(lambda: latest(source)["EUR/USD"].bid == D("1.1500"))
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "")
 
 
-def test_an_account_that_is_switched_off_tells_no_prices(
+def test_deactivated_account_provides_no_prices(
     alice: ExecutionConnection, exchange: tuple[str, Server]
 ) -> None:
     source = source_of(alice)
     until(lambda: latest(source))
     deactivate(alice.pk, by=None)
     until(lambda: SourceHealth.objects.get(pk=source).error_code == "CONNECTION_INACTIVE")
-    move(exchange, "1.3000")
-    asked = LatestQuote.objects.get(data_connection=source).received_at
+    set_price(exchange, "1.3000")
+    received_at = LatestQuote.objects.get(data_connection=source).received_at
     assert latest(source)["EUR/USD"].bid == D("1.1000")
-    assert LatestQuote.objects.get(data_connection=source).received_at == asked
+    assert LatestQuote.objects.get(data_connection=source).received_at == received_at

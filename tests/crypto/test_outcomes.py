@@ -1,4 +1,4 @@
-"""Every way an order's answer can fail to come, or come wrong, and what is then known."""
+"""Lost, late and malformed replies to an order, and the outcome that each of them means."""
 
 import asyncio
 import importlib
@@ -16,12 +16,20 @@ from brokers.crypto.exchanges import EXPIRES_SECONDS, LAG_SECONDS
 from brokers.types import CancelRequest, OrderRequest, ReportKind, Side
 from common.clocks import machine_time
 from common.reason_codes import Code
-from tests.crypto.factories import D, VenueSetup, allow, close, each, house, open_venue
+from tests.crypto.factories import (
+    D,
+    ExchangeAccount,
+    account,
+    allow,
+    any_account,
+    close,
+    open_account,
+)
 from tests.fakes.exchange.venue import Fault, RejectedError
 
-__all__ = ["each", "house"]
+__all__ = ["account", "any_account"]
 
-LOST = [
+LOST_REPLIES = [
     Fault("drop_after"),
     Fault("reset_after"),
     Fault("half"),
@@ -41,290 +49,293 @@ def _id(fault: Fault) -> str:
     return f"{fault.kind}-{fault.status}-{fault.body[:8]}"
 
 
-@pytest.mark.parametrize("fault", LOST, ids=_id)
-def test_an_accepted_order_whose_answer_is_lost_is_unknown_and_found(
-    each: VenueSetup, fault: Fault, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", LOST_REPLIES, ids=_id)
+def test_accepted_order_with_lost_reply_is_unknown_then_found(
+    any_account: ExchangeAccount, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    each.warm()
-    each.venue.faults.append(fault)
-    request = each.order()
+    any_account.load_markets()
+    any_account.venue.faults.append(fault)
+    request = any_account.order()
     with pytest.raises(OutcomeUnknown):
-        each.submit(request)
-    assert each.venue.accepted(request.client_order_id) == 1
-    found = each.find(request.client_order_id)
+        any_account.submit(request)
+    assert any_account.venue.accepted(request.client_order_id) == 1
+    found = any_account.find(request.client_order_id)
     assert found is not None
     assert [report.kind for report in found] == [ReportKind.FILLED]
 
 
 @pytest.mark.parametrize("kind", ["half", "status_after"])
-def test_a_secret_that_is_cut_where_the_answer_breaks_off_is_not_told(
-    house: VenueSetup, kind: str
-) -> None:
-    house.warm()
-    house.venue.faults.append(Fault(kind, 200, f'{{"key": "{house.venue.key[:-2]}'))
+def test_truncated_secret_in_broken_reply_is_redacted(account: ExchangeAccount, kind: str) -> None:
+    account.load_markets()
+    account.venue.faults.append(Fault(kind, 200, f'{{"key": "{account.venue.key[:-2]}'))
     with pytest.raises(OutcomeUnknown) as unknown:
-        house.submit(house.order())
+        account.submit(account.order())
     assert unknown.value.detail.endswith('{"key": "***')
 
 
 @pytest.mark.parametrize(
     "fault", [Fault("drop"), Fault("status", 503, "<html>busy</html>")], ids=_id
 )
-def test_an_order_that_was_not_taken_is_unknown_too_and_absent_only_when_it_can_no_more_arrive(
-    each: VenueSetup, fault: Fault, monkeypatch: pytest.MonkeyPatch
+def test_unaccepted_order_is_absent_only_after_it_can_no_longer_arrive(
+    any_account: ExchangeAccount, fault: Fault, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    each.warm()
-    each.venue.faults.append(fault)
-    request = each.order()
+    any_account.load_markets()
+    any_account.venue.faults.append(fault)
+    request = any_account.order()
     with pytest.raises(OutcomeUnknown):
-        each.submit(request)
-    assert each.venue.accepted(request.client_order_id) == 0
+        any_account.submit(request)
+    assert any_account.venue.accepted(request.client_order_id) == 0
     with pytest.raises(ReadFailed, match="may still arrive"):
-        each.find(request.client_order_id)
+        any_account.find(request.client_order_id)
     late = machine_time() + 60
     monkeypatch.setattr(adapter_module, "machine_time", lambda: late)
     monkeypatch.setattr(lookup, "machine_time", lambda: late)
     with pytest.raises(ReadFailed, match="may still arrive"):
-        each.find(request.client_order_id)  # by their clock it is too early
-    each.venue.skew_ms = 60_000
-    assert each.find(request.client_order_id) is None
+        any_account.find(request.client_order_id)  # by their clock it may still arrive
+    any_account.venue.skew_ms = 60_000
+    assert any_account.find(request.client_order_id) is None
 
 
-def test_an_absence_counts_from_when_it_was_looked_for(
-    each: VenueSetup, monkeypatch: pytest.MonkeyPatch
+def test_absence_counts_from_start_of_lookup(
+    any_account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long the answers take: what was not there at first may have come meanwhile."""
-    each.warm()
-    each.venue.faults.append(Fault("drop"))
-    request = each.order()
+    """Answers may take long, and an order may arrive after the first of them."""
+    any_account.load_markets()
+    any_account.venue.faults.append(Fault("drop"))
+    request = any_account.order()
     with pytest.raises(OutcomeUnknown):
-        each.submit(request)
-    now, asked = machine_time(), len(each.venue.seen)
+        any_account.submit(request)
+    now, requests_before = machine_time(), len(any_account.venue.request_lines)
     monkeypatch.setattr(
-        adapter_module, "machine_time", lambda: now + 60 * (len(each.venue.seen) > asked)
+        adapter_module,
+        "machine_time",
+        lambda: now + 60 * (len(any_account.venue.request_lines) > requests_before),
     )
     with pytest.raises(ReadFailed, match="may still arrive"):
-        each.find(request.client_order_id)
+        any_account.find(request.client_order_id)
 
 
-def test_a_late_answer_ends_in_time_as_unknown(each: VenueSetup) -> None:
-    each.warm()
-    client = each.run(each.adapter._clients.of(each.spec))
+def test_late_reply_times_out_as_unknown(any_account: ExchangeAccount) -> None:
+    any_account.load_markets()
+    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
     usual, client.exchange.timeout = client.exchange.timeout, 1500
-    each.venue.faults.append(Fault("late", seconds=60))
-    request = each.order()
-    began = machine_time()
+    any_account.venue.faults.append(Fault("late", seconds=60))
+    request = any_account.order()
+    started = machine_time()
     with pytest.raises(OutcomeUnknown):
-        each.submit(request)
-    assert machine_time() - began < 30
+        any_account.submit(request)
+    assert machine_time() - started < 30
     client.exchange.timeout = usual
-    assert each.venue.accepted(request.client_order_id) == 1
-    assert each.find(request.client_order_id) is not None
+    assert any_account.venue.accepted(request.client_order_id) == 1
+    assert any_account.find(request.client_order_id) is not None
 
 
-def test_the_guard_is_asked_when_only_the_write_is_left_and_its_no_is_proven(
-    each: VenueSetup,
-) -> None:
-    each.warm()
-    request = each.order()
-    asked: list[int] = []
+def test_guard_refusal_right_before_the_write_is_not_sent(any_account: ExchangeAccount) -> None:
+    any_account.load_markets()
+    request = any_account.order()
+    writes_before_guard: list[int] = []
 
     def refuse(_: OrderRequest) -> None:
-        asked.append(len(each.venue.arrived))
+        writes_before_guard.append(len(any_account.venue.writes))
         raise NotSent(Code.KILL_SWITCH)
 
     with pytest.raises(NotSent) as outcome:
-        each.submit(request, refuse)
-    assert (outcome.value.code, asked) == (Code.KILL_SWITCH, [0])
-    assert each.venue.arrived == []
-    assert each.venue.accepted(request.client_order_id) == 0
-    assert [r.kind for r in each.submit(request)] == [ReportKind.FILLED]  # the line still works
+        any_account.submit(request, refuse)
+    assert (outcome.value.code, writes_before_guard) == (Code.KILL_SWITCH, [0])
+    assert any_account.venue.writes == []
+    assert any_account.venue.accepted(request.client_order_id) == 0
+    # The connection still works.
+    assert [r.kind for r in any_account.submit(request)] == [ReportKind.FILLED]
 
 
-def test_the_guard_is_asked_after_the_connect(
-    each: VenueSetup, monkeypatch: pytest.MonkeyPatch
+def test_guard_runs_after_the_connect(
+    any_account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    happened: list[str] = []
-    line = importlib.import_module(
-        "brokers.crypto.http_session"
-    )  # it wants aiohttp, an optional extra
-    make = line._socket
+    calls: list[str] = []
+    # aiohttp is an optional extra
+    http_session = importlib.import_module("brokers.crypto.http_session")
+    make_socket = http_session._socket
 
-    def noted(address: Any) -> socket.socket:
-        happened.append("connect")
-        made: socket.socket = make(address)
-        return made
+    def recording_socket(address: Any) -> socket.socket:
+        calls.append("connect")
+        created: socket.socket = make_socket(address)
+        return created
 
-    monkeypatch.setattr(line, "_socket", noted)
-    monkeypatch.setattr(line, "KEEP_SECONDS", 0.0)  # each request connects anew
-    each.warm()
-    happened.clear()
-    each.submit(each.order(), lambda _: happened.append("guard"))
-    assert happened[:2] == ["connect", "guard"]
+    monkeypatch.setattr(http_session, "_socket", recording_socket)
+    monkeypatch.setattr(http_session, "KEEP_SECONDS", 0.0)  # each request opens a connection
+    any_account.load_markets()
+    calls.clear()
+    any_account.submit(any_account.order(), lambda _: calls.append("guard"))
+    assert calls[:2] == ["connect", "guard"]
 
 
-def test_nothing_runs_between_the_guard_and_the_write(
-    each: VenueSetup, monkeypatch: pytest.MonkeyPatch
+def test_nothing_runs_between_guard_and_write(
+    any_account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    each.warm()
-    happened: list[str] = []
-    kind = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
-    write = kind.write
+    any_account.load_markets()
+    calls: list[str] = []
+    transport = asyncio.selector_events._SelectorSocketTransport  # type: ignore[attr-defined]
+    write = transport.write
 
-    def noted(self: Any, data: bytes) -> None:
+    def recording_write(self: Any, data: bytes) -> None:
         if data.startswith(b"POST") and b"abc0" in data:
-            happened.append("write")
+            calls.append("write")
         write(self, data)
 
     def guard(_: OrderRequest) -> None:
-        happened.append("guard")
-        asyncio.get_running_loop().call_soon(happened.append, "something else")
+        calls.append("guard")
+        asyncio.get_running_loop().call_soon(calls.append, "something else")
 
-    monkeypatch.setattr(kind, "write", noted)
-    each.submit(each.order(), guard)
-    assert happened[:3] == ["guard", "write", "something else"]
+    monkeypatch.setattr(transport, "write", recording_write)
+    any_account.submit(any_account.order(), guard)
+    assert calls[:3] == ["guard", "write", "something else"]
 
 
-def test_a_connect_that_fails_is_proven_unsent(each: VenueSetup) -> None:
-    each.warm()
-    each.server.stop()
+def test_failed_connect_is_not_sent(any_account: ExchangeAccount) -> None:
+    any_account.load_markets()
+    any_account.server.stop()
     with pytest.raises(NotSent) as outcome:
-        each.submit(each.order())
+        any_account.submit(any_account.order())
     assert outcome.value.code is Code.NOT_CONNECTED
 
 
-def test_an_exchange_that_cannot_be_reached_at_first_is_unsent(each: VenueSetup) -> None:
-    each.server.stop()
+def test_unreachable_exchange_at_first_use_is_not_sent(any_account: ExchangeAccount) -> None:
+    any_account.server.stop()
     with pytest.raises(NotSent) as outcome:
-        each.submit(each.order())
+        any_account.submit(any_account.order())
     assert outcome.value.code is Code.NOT_CONNECTED
 
 
-def test_an_order_never_follows_a_redirect(each: VenueSetup) -> None:
-    each.warm()
-    each.venue.faults.append(Fault("redirect"))
+def test_order_never_follows_a_redirect(any_account: ExchangeAccount) -> None:
+    any_account.load_markets()
+    any_account.venue.faults.append(Fault("redirect"))
     with pytest.raises(OutcomeUnknown):
-        each.submit(each.order())
-    assert len(each.venue.arrived) == 1
-    assert each.venue.orders == []
+        any_account.submit(any_account.order())
+    assert len(any_account.venue.writes) == 1
+    assert any_account.venue.orders == []
 
 
-def test_a_repeated_id_is_looked_up_not_believed_new(each: VenueSetup) -> None:
-    request = each.order(limit_price=D(40000))
-    first = each.submit(request)
-    again = each.submit(request)
+def test_repeated_id_is_looked_up(any_account: ExchangeAccount) -> None:
+    request = any_account.order(limit_price=D(40000))
+    first = any_account.submit(request)
+    again = any_account.submit(request)
     assert [r.broker_order_id for r in again] == [r.broker_order_id for r in first]
-    assert each.venue.accepted(request.client_order_id) == 1
+    assert any_account.venue.accepted(request.client_order_id) == 1
 
 
 @pytest.mark.parametrize("name", ["binance", "okx", "kraken"])
-def test_an_id_that_was_accepted_is_looked_up_though_the_exchange_would_take_it_again(
-    name: str,
-) -> None:
-    """Once the first has closed; a process that remembers nothing cannot know it."""
-    made = open_venue(name)
-    request = made.order(quantity=D("0.1"))
-    first, again = made.submit(request), made.submit(request)
+def test_accepted_id_is_looked_up_even_if_exchange_would_accept_it_again(name: str) -> None:
+    """The exchange accepts an id again once its order has ended; a new process cannot know it."""
+    account = open_account(name)
+    request = account.order(quantity=D("0.1"))
+    first, again = account.submit(request), account.submit(request)
     assert [r.broker_order_id for r in again] == [r.broker_order_id for r in first]
-    assert made.venue.accepted(request.client_order_id) == 1
-    other = made.another()
-    made.run(other.submit(made.spec, request, allow))
-    assert made.venue.accepted(request.client_order_id) == 2
-    assert made.adapter.capabilities(made.spec).refuses_repeated_ids is False
-    made.run(other.disconnect())
-    close(made)
+    assert account.venue.accepted(request.client_order_id) == 1
+    other = account.new_adapter()
+    account.run(other.submit(account.spec, request, allow))
+    assert account.venue.accepted(request.client_order_id) == 2
+    assert account.adapter.capabilities(account.spec).refuses_repeated_ids is False
+    account.run(other.disconnect())
+    close(account)
 
 
-def test_each_exchange_is_told_when_an_order_is_too_old(each: VenueSetup) -> None:
-    each.submit(each.order())
-    name, (written, *_) = each.spec.exchange_name, each.venue.arrived
-    where = {
-        "binance": "recvWindow=5000" in written,
-        "bybit": each.venue.last_write.get("X-BAPI-RECV-WINDOW") == "5000",
-        "okx": int(each.venue.last_write.get("expTime", 0)) > each.venue.now(),
-        "kraken": "deadline=20" in written,
+def test_each_order_request_carries_its_expiry(any_account: ExchangeAccount) -> None:
+    any_account.submit(any_account.order())
+    name, (request, *_) = any_account.spec.exchange_name, any_account.venue.writes
+    has_expiry = {
+        "binance": "recvWindow=5000" in request,
+        "bybit": any_account.venue.last_write.get("X-BAPI-RECV-WINDOW") == "5000",
+        "okx": int(any_account.venue.last_write.get("expTime", 0)) > any_account.venue.now(),
+        "kraken": "deadline=20" in request,
     }
-    assert where[name]
-    waits = each.adapter.capabilities(each.spec).arrives_within
-    assert waits.total_seconds() == EXPIRES_SECONDS + LAG_SECONDS  # what the engine waits for
+    assert has_expiry[name]
+    arrives_within = any_account.adapter.capabilities(any_account.spec).arrives_within
+    # How long the engine waits.
+    assert arrives_within.total_seconds() == EXPIRES_SECONDS + LAG_SECONDS
 
 
-def test_a_cancel_past_its_time_never_leaves(each: VenueSetup) -> None:
-    request = each.order(limit_price=D(40000))
-    each.submit(request)
-    before = len(each.venue.arrived)
+def test_cancel_past_its_deadline_is_not_sent(any_account: ExchangeAccount) -> None:
+    request = any_account.order(limit_price=D(40000))
+    any_account.submit(request)
+    before = len(any_account.venue.writes)
     with pytest.raises(NotSent) as outcome:
-        each.cancel(request, send_by=machine_time() - 1)
+        any_account.cancel(request, send_by=machine_time() - 1)
     assert outcome.value.code is Code.SEND_DEADLINE
-    assert len(each.venue.arrived) == before
-    assert each.venue.orders[0].is_open
+    assert len(any_account.venue.writes) == before
+    assert any_account.venue.orders[0].is_open
 
 
-def test_a_cancel_whose_answer_is_lost_is_unknown_and_may_be_asked_again(house: VenueSetup) -> None:
-    request = house.order(limit_price=D(40000))
-    house.submit(request)
-    house.venue.faults.append(Fault("drop_after", on="cancel"))
-    with suppress(OutcomeUnknown):  # aiohttp writes a DELETE once more by itself: Binance's
-        house.cancel(request)
-    told = house.cancel(request)
-    assert told[0].kind is ReportKind.CANCELLED
-    assert house.venue.orders[0].status == "CANCELED"
+def test_cancel_with_lost_reply_is_unknown_and_may_be_repeated(account: ExchangeAccount) -> None:
+    request = account.order(limit_price=D(40000))
+    account.submit(request)
+    account.venue.faults.append(Fault("drop_after", on="cancel"))
+    with suppress(OutcomeUnknown):  # aiohttp repeats a DELETE, which Binance uses
+        account.cancel(request)
+    reports = account.cancel(request)
+    assert reports[0].kind is ReportKind.CANCELLED
+    assert account.venue.orders[0].status == "CANCELED"
 
 
-def test_a_cancel_that_cannot_be_looked_up_is_unknown(each: VenueSetup) -> None:
-    request = each.order(limit_price=D(40000))
-    each.submit(request)
+def test_cancel_is_unknown_when_lookup_fails(any_account: ExchangeAccount) -> None:
+    request = any_account.order(limit_price=D(40000))
+    any_account.submit(request)
     for _ in range(2):
-        each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
+        any_account.venue.faults.append(Fault("status", 502, "<html>", on="read"))
     with pytest.raises(OutcomeUnknown):
-        each.cancel(request)
+        any_account.cancel(request)
 
 
-def test_an_order_is_cancelled_though_its_symbol_is_no_longer_listed(each: VenueSetup) -> None:
-    request = each.order(limit_price=D(40000))
-    each.submit(request)
-    spec = replace(each.spec, settings={**each.spec.settings, "symbols": []})
-    wanted = CancelRequest(request.client_order_id, "", request.symbol)
-    told = each.run(each.adapter.cancel(spec, wanted))
-    assert [report.kind for report in told] == [ReportKind.CANCELLED]
+def test_order_is_cancelled_after_its_symbol_left_the_settings(
+    any_account: ExchangeAccount,
+) -> None:
+    request = any_account.order(limit_price=D(40000))
+    any_account.submit(request)
+    spec = replace(any_account.spec, settings={**any_account.spec.settings, "symbols": []})
+    cancel = CancelRequest(request.client_order_id, "", request.symbol)
+    reports = any_account.run(any_account.adapter.cancel(spec, cancel))
+    assert [report.kind for report in reports] == [ReportKind.CANCELLED]
 
 
-def test_a_cancel_of_what_is_nowhere_is_unknown(each: VenueSetup) -> None:
+def test_cancel_of_missing_order_is_unknown(any_account: ExchangeAccount) -> None:
     with pytest.raises(OutcomeUnknown, match="neither cancelled nor"):
-        each.cancel(each.order())
+        any_account.cancel(any_account.order())
 
 
-def test_a_repeated_id_that_cannot_be_looked_up_is_unknown(each: VenueSetup) -> None:
-    request = each.order(limit_price=D(40000))
-    each.submit(request)
+def test_repeated_id_is_unknown_when_lookup_fails(any_account: ExchangeAccount) -> None:
+    request = any_account.order(limit_price=D(40000))
+    any_account.submit(request)
     for _ in range(2):
-        each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
+        any_account.venue.faults.append(Fault("status", 502, "<html>", on="read"))
     with pytest.raises(OutcomeUnknown):
-        each.submit(request)
-    assert each.venue.accepted(request.client_order_id) == 1
+        any_account.submit(request)
+    assert any_account.venue.accepted(request.client_order_id) == 1
 
 
-def test_one_of_many_that_is_refused_is_told_and_the_others_go_on(each: VenueSetup) -> None:
-    requests = [each.order(), each.order(quantity=D("0.0001")), each.order(quantity=D("0.1"))]
-    told: dict[OrderRequest, Any] = {}
-    pairs = [(each.spec, request) for request in requests]
-    each.run(each.adapter.submit_many(pairs, lambda _: None, told.__setitem__))
-    assert [type(told[request]) for request in requests] == [list, Rejected, list]
+def test_rejected_order_of_a_batch_does_not_stop_the_others(any_account: ExchangeAccount) -> None:
+    requests = [
+        any_account.order(),
+        any_account.order(quantity=D("0.0001")),
+        any_account.order(quantity=D("0.1")),
+    ]
+    outcomes: dict[OrderRequest, Any] = {}
+    pairs = [(any_account.spec, request) for request in requests]
+    any_account.run(any_account.adapter.submit_many(pairs, lambda _: None, outcomes.__setitem__))
+    assert [type(outcomes[request]) for request in requests] == [list, Rejected, list]
 
 
-def test_a_reply_without_fills_is_accepted_when_the_look_up_fails(each: VenueSetup) -> None:
-    each.warm()
+def test_reply_without_fills_is_accepted_when_lookup_fails(any_account: ExchangeAccount) -> None:
+    any_account.load_markets()
     for _ in range(2):
-        each.venue.faults.append(Fault("status", 502, "<html>", on="read"))
-    told = each.submit(each.order())
-    assert [report.kind for report in told] == [ReportKind.ACCEPTED]
-    assert told[0].broker_order_id
+        any_account.venue.faults.append(Fault("status", 502, "<html>", on="read"))
+    reports = any_account.submit(any_account.order())
+    assert [report.kind for report in reports] == [ReportKind.ACCEPTED]
+    assert reports[0].broker_order_id
 
 
-def test_a_venue_refuses_what_it_should() -> None:
-    """The double itself: it is no yes-man."""
-    made = open_venue("binance", swap=True)
+def test_fake_exchange_refuses_invalid_orders() -> None:
+    """The fake does not accept everything."""
+    account = open_account("binance", swap=True)
     with pytest.raises(RejectedError, match="flat"):
-        made.venue.place("BTCUSDT", "SELL", "MARKET", D(1), reduce_only=True)
-    assert made.order(side=Side.SELL).side is Side.SELL
-    close(made)
+        account.venue.place("BTCUSDT", "SELL", "MARKET", D(1), reduce_only=True)
+    assert account.order(side=Side.SELL).side is Side.SELL
+    close(account)

@@ -1,4 +1,4 @@
-"""Their words into ours, and their codes, without any network."""
+"""Parsing of ccxt's answers and of error codes, without a network."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -32,10 +32,10 @@ TRADE: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("word", ["NaN", "Infinity", "x", None, ""])
-def test_what_is_no_number_is_refused(word: object) -> None:
+@pytest.mark.parametrize("text", ["NaN", "Infinity", "x", None, ""])
+def test_invalid_number_is_refused(text: object) -> None:
     with pytest.raises(ValueError, match="not a number"):
-        parse.number(word)
+        parse.number(text)
 
 
 def test_numbers_stay_exact_and_may_be_missing() -> None:
@@ -52,12 +52,12 @@ def test_numbers_stay_exact_and_may_be_missing() -> None:
     assert parse.moment("1795192696189") == datetime(2026, 11, 20, 16, 38, 16, 189000, tzinfo=UTC)
 
 
-def test_an_instrument_is_in_base_units_whatever_a_contract_holds() -> None:
-    one = parse.instrument(MARKET)
-    assert (one.quantity_step, one.quantity_min, one.contract_size, one.pip, one.digits) == (
+def test_instrument_is_in_base_units_for_any_contract_size() -> None:
+    swap = parse.instrument(MARKET)
+    assert (swap.quantity_step, swap.quantity_min, swap.contract_size, swap.pip, swap.digits) == (
         D("0.001"), D("0.002"), D("0.01"), D("0.5"), 1,
     )  # fmt: skip
-    assert one.quantity_max == parse.MAX_NUMBER * D("0.01")
+    assert swap.quantity_max == parse.MAX_NUMBER * D("0.01")
     assert parse.min_notional(MARKET) == 5
     spot = {
         **MARKET,
@@ -65,13 +65,17 @@ def test_an_instrument_is_in_base_units_whatever_a_contract_holds() -> None:
         "limits": None,
         "precision": {"amount": "1", "price": "10"},
     }
-    plain = parse.instrument(spot)
-    assert (plain.contract_size, plain.quantity_min, plain.digits) == (D(1), D(1), 0)
+    spot_instrument = parse.instrument(spot)
+    assert (
+        spot_instrument.contract_size,
+        spot_instrument.quantity_min,
+        spot_instrument.digits,
+    ) == (D(1), D(1), 0)
     with pytest.raises(ValueError, match="no steps"):
         parse.instrument({**MARKET, "precision": {"amount": "0", "price": "1"}})
 
 
-def test_an_execution_is_named_by_symbol_order_trade_and_side() -> None:
+def test_fill_id_is_symbol_order_trade_and_side() -> None:
     fill = parse.execution(TRADE, D("0.01"))
     assert fill.broker_fill_id == "BTC/USDT:USDT:77:9:buy"
     assert (fill.quantity, fill.commission, fill.commission_currency) == (
@@ -79,56 +83,59 @@ def test_an_execution_is_named_by_symbol_order_trade_and_side() -> None:
         D("0.1"),
         "USDT",
     )
-    selfish = parse.execution({**TRADE, "side": "sell", "fee": None}, D(1))
-    assert selfish.broker_fill_id != fill.broker_fill_id
-    assert (selfish.commission, selfish.commission_currency) == (D(0), "")
+    opposite = parse.execution({**TRADE, "side": "sell", "fee": None}, D(1))
+    assert opposite.broker_fill_id != fill.broker_fill_id
+    assert (opposite.commission, opposite.commission_currency) == (D(0), "")
 
 
-def _told(order: dict[str, Any], fills: list[Any] | None = None) -> list[Any]:
+def _reports(order: dict[str, Any], fills: list[Any] | None = None) -> list[Any]:
     return parse.reports(
         "c", "abc", order, fills or [], size=D("0.01"), now=NOW, position="BTC/USDT:USDT"
     )
 
 
-def test_an_order_tells_everything_about_itself() -> None:
-    assert [r.kind for r in _told(ORDER)] == [ReportKind.ACCEPTED]
-    full = {**ORDER, "status": "closed", "filled": "4", "average": "50000.5"}
-    (filled,) = _told(full, [parse.execution(TRADE, D("0.01"))])
+def test_order_status_maps_to_reports() -> None:
+    assert [r.kind for r in _reports(ORDER)] == [ReportKind.ACCEPTED]
+    closed_order = {**ORDER, "status": "closed", "filled": "4", "average": "50000.5"}
+    (filled,) = _reports(closed_order, [parse.execution(TRADE, D("0.01"))])
     assert (filled.kind, len(filled.fills), filled.broker_position_id) == (
         ReportKind.FILLED, 1, "BTC/USDT:USDT",
     )  # fmt: skip
-    cut = _told({**full, "status": "canceled"}, [parse.execution(TRADE, D("0.01"))])
-    assert [r.kind for r in cut] == [ReportKind.FILLED, ReportKind.CANCELLED]
-    (expired,) = _told({**ORDER, "status": "expired"})
+    cancelled = _reports(
+        {**closed_order, "status": "canceled"}, [parse.execution(TRADE, D("0.01"))]
+    )
+    assert [r.kind for r in cancelled] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    (expired,) = _reports({**ORDER, "status": "expired"})
     assert (expired.kind, expired.code) == (ReportKind.EXPIRED, Code.TIME_IN_FORCE_ENDED)
-    (refused,) = _told({**ORDER, "status": "rejected"})
+    (refused,) = _reports({**ORDER, "status": "rejected"})
     assert (refused.kind, refused.code) == (ReportKind.REJECTED, Code.REJECTED_BY_BROKER)
-    (nothing,) = _told({**ORDER, "status": "closed", "filled": "0"})
-    assert nothing.kind is ReportKind.EXPIRED
-    (waits,) = _told({**ORDER, "status": "closed", "filled": "4"})  # its price is not told yet
-    assert waits.kind is ReportKind.ACCEPTED
+    (unfilled,) = _reports({**ORDER, "status": "closed", "filled": "0"})
+    assert unfilled.kind is ReportKind.EXPIRED
+    # Its price is not reported yet.
+    (unpriced,) = _reports({**ORDER, "status": "closed", "filled": "4"})
+    assert unpriced.kind is ReportKind.ACCEPTED
 
 
-def test_a_sum_stands_in_for_executions_that_are_not_told_yet() -> None:
+def test_missing_fills_are_inferred_from_cumulative_quantity() -> None:
     order = {**ORDER, "status": "closed", "filled": "10", "average": "50001"}
-    (report,) = _told(order, [parse.execution(TRADE, D("0.01"))])
-    real, summed = report.fills
-    assert (real.inferred, summed.inferred) == (False, True)
-    assert (summed.quantity, summed.price) == (D("0.1"), D(50001))
-    assert summed.time == parse.moment(ORDER["timestamp"])
-    (report,) = _told({**order, "timestamp": None})
+    (report,) = _reports(order, [parse.execution(TRADE, D("0.01"))])
+    reported, inferred = report.fills
+    assert (reported.inferred, inferred.inferred) == (False, True)
+    assert (inferred.quantity, inferred.price) == (D("0.1"), D(50001))
+    assert inferred.time == parse.moment(ORDER["timestamp"])
+    (report,) = _reports({**order, "timestamp": None})
     assert report.fills[0].time == NOW
 
 
 @pytest.mark.parametrize("broken", [{"status": None}, {"status": "new"}, {"id": None}])
-def test_an_order_that_says_nothing_of_itself_is_refused(broken: dict[str, Any]) -> None:
+def test_order_without_status_or_id_is_refused(broken: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="status"):
-        _told({**ORDER, **broken})
+        _reports({**ORDER, **broken})
 
 
-def test_what_rests_is_told_whatever_it_is() -> None:
-    rests = parse.resting(ORDER, D("0.01"))
-    assert (rests.order_type, rests.quantity, rests.limit_price) == (
+def test_working_order_of_any_type_is_parsed() -> None:
+    limit = parse.resting(ORDER, D("0.01"))
+    assert (limit.order_type, limit.quantity, limit.limit_price) == (
         OrderType.LIMIT,
         D("0.1"),
         D(50000),
@@ -143,17 +150,17 @@ def test_what_rests_is_told_whatever_it_is() -> None:
         parse.side("up")
 
 
-def test_a_position_has_a_side_or_is_refused() -> None:
-    read = {"symbol": "X", "contracts": "3", "side": "short", "entryPrice": "5"}
-    assert parse.position({**read, "contracts": "0"}, D(1)) is None
-    short = parse.position(read, D(2))
+def test_position_without_side_is_refused() -> None:
+    answer = {"symbol": "X", "contracts": "3", "side": "short", "entryPrice": "5"}
+    assert parse.position({**answer, "contracts": "0"}, D(1)) is None
+    short = parse.position(answer, D(2))
     assert short is not None
     assert (short.broker_position_id, short.side, short.quantity) == ("X", Side.SELL, D(6))
     with pytest.raises(ValueError, match="side"):
-        parse.position({**read, "side": None}, D(1))
+        parse.position({**answer, "side": None}, D(1))
 
 
-def test_an_execution_closes_when_it_realises_something() -> None:
+def test_fill_with_realized_pnl_closes() -> None:
     assert parse.closes({"side": "sell"}, spot=True)
     assert not parse.closes({"side": "buy"}, spot=True)
     assert not parse.closes({"side": "sell", "info": {"realizedPnl": "0"}}, spot=False)
@@ -161,22 +168,22 @@ def test_an_execution_closes_when_it_realises_something() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "does"),
+    ("order", "reduces"),
     [
         ({"reduceOnly": True}, True),
         ({"reduceOnly": None, "info": {"closePosition": "true"}}, True),
         ({"reduceOnly": False, "info": {"closePosition": False}}, False),
     ],
 )
-def test_an_order_that_only_reduces_says_so(order: dict[str, object], does: bool) -> None:
-    assert parse.reduces(order) is does
+def test_reduce_only_order_is_recognised(order: dict[str, object], reduces: bool) -> None:
+    assert parse.reduces(order) is reduces
 
 
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [({"retry-after": "30"}, 30.0), ({"Retry-After": "Wed, 21 Oct"}, None), ({}, None)],
 )
-def test_how_long_to_be_silent(headers: dict[str, str], seconds: float | None) -> None:
+def test_retry_after_header_is_read(headers: dict[str, str], seconds: float | None) -> None:
     assert response.retry_after(headers) == seconds
 
 
@@ -191,15 +198,15 @@ def test_how_long_to_be_silent(headers: dict[str, str], seconds: float | None) -
         (Dialect.KRAKEN, '{"error":["EOrder:Unknown order"]}', "EOrder:Unknown order"),
     ],
 )
-def test_each_dialect_says_its_code(dialect: Dialect, body: str, code: str) -> None:
-    said = response.read_error(dialect, body)
-    assert said is not None
-    assert said.code == code
+def test_error_code_is_read_from_each_dialect(dialect: Dialect, body: str, code: str) -> None:
+    error = response.read_error(dialect, body)
+    assert error is not None
+    assert error.code == code
 
 
 @pytest.mark.parametrize("body", ["", "<html>", "[1]", "null", "{}", '{"retCode":'])
 @pytest.mark.parametrize("dialect", list(Dialect))
-def test_what_is_not_their_envelope_says_nothing(dialect: Dialect, body: str) -> None:
+def test_answer_without_envelope_has_no_error_code(dialect: Dialect, body: str) -> None:
     assert response.read_error(dialect, body) is None
 
 
@@ -222,28 +229,28 @@ WHOLE: list[tuple[Dialect, str, object, bool]] = [
 ]
 
 
-@pytest.mark.parametrize(("dialect", "path", "read", "whole"), WHOLE)
-def test_an_answer_has_its_envelope_or_is_none(
-    dialect: Dialect, path: str, read: object, whole: bool
+@pytest.mark.parametrize(("dialect", "path", "answer", "is_whole"), WHOLE)
+def test_answer_is_whole_only_with_its_envelope(
+    dialect: Dialect, path: str, answer: object, is_whole: bool
 ) -> None:
-    assert response.is_whole(dialect, path, read) is whole
+    assert response.is_whole(dialect, path, answer) is is_whole
 
 
-def test_codes_with_many_reasons_are_read_by_their_message() -> None:
-    def meant(message: str) -> Code:
-        found = codes.verdict_of(Dialect.BINANCE, "-2010", message)
-        assert found is not None
-        return found.code
+def test_ambiguous_codes_are_resolved_by_message() -> None:
+    def code_of(message: str) -> Code:
+        verdict = codes.verdict_of(Dialect.BINANCE, "-2010", message)
+        assert verdict is not None
+        return verdict.code
 
-    assert meant("Account has insufficient balance for requested action.") is Code.NO_MONEY
-    assert meant("Market is closed.") is Code.MARKET_CLOSED
-    assert meant("Something else.") is Code.REJECTED_BY_BROKER
+    assert code_of("Account has insufficient balance for requested action.") is Code.NO_MONEY
+    assert code_of("Market is closed.") is Code.MARKET_CLOSED
+    assert code_of("Something else.") is Code.REJECTED_BY_BROKER
     duplicate = codes.verdict_of(Dialect.BINANCE, "-2010", "Duplicate order sent.")
     assert duplicate is not None
     assert duplicate.means is Meaning.DUPLICATE
-    long = codes.verdict_of(Dialect.KRAKEN, "EOrder:Invalid price:Invalid price argument", "")
-    assert long is not None
-    assert long.code is Code.PRICE_INVALID
+    detailed = codes.verdict_of(Dialect.KRAKEN, "EOrder:Invalid price:Invalid price argument", "")
+    assert detailed is not None
+    assert detailed.code is Code.PRICE_INVALID
     assert codes.verdict_of(Dialect.KRAKEN, "EService:Unavailable", "") is codes.UNKNOWN
     assert codes.verdict_of(Dialect.KRAKEN, "ETomorrow", "") is None
 
@@ -257,34 +264,34 @@ def test_codes_with_many_reasons_are_read_by_their_message() -> None:
         (Dialect.OKX, "50026"), (Dialect.OKX, "50001"), (Dialect.OKX, "51149"),
     ],
 )  # fmt: skip
-def test_codes_that_may_mean_a_live_order_prove_nothing(dialect: Dialect, code: str) -> None:
+def test_codes_of_a_possibly_live_order_are_unknown(dialect: Dialect, code: str) -> None:
     assert codes.verdict_of(dialect, code, "") is codes.UNKNOWN
 
 
-def test_no_code_is_sure_and_unsure_at_once() -> None:
-    for dialect, names in codes.UNSURE.items():
-        assert names.isdisjoint(codes.TABLES[dialect])
+def test_no_code_is_both_sure_and_unsure() -> None:
+    for dialect, code_names in codes.UNSURE.items():
+        assert code_names.isdisjoint(codes.TABLES[dialect])
 
 
-def test_ccxts_classes_are_known_by_their_nearest_name() -> None:
-    found = codes.verdict_by_class(("DuplicateOrderId", "InvalidOrder", "ExchangeError"))
-    assert found is codes.DUPLICATE
+def test_ccxt_error_is_classified_by_nearest_class() -> None:
+    verdict = codes.verdict_by_class(("DuplicateOrderId", "InvalidOrder", "ExchangeError"))
+    assert verdict is codes.DUPLICATE
     assert codes.verdict_by_class(("RequestTimeout", "NetworkError", "OperationFailed")) is None
     assert codes.verdict_by_class(("RateLimitExceeded", "NetworkError")) is None
 
 
-def test_our_ids_are_what_each_exchange_takes() -> None:
+def test_client_order_ids_fit_each_exchange() -> None:
     ccxt = pytest.importorskip("ccxt")
-    for known in CHECKED.values():
-        assert known.id_length >= len(new_client_order_id("abc")) == 18
-        assert known.name in ccxt.exchanges
-        assert known.lookup is not Lookup.NONE
-        assert known.lookup_horizon("spot") is not None
+    for exchange in CHECKED.values():
+        assert exchange.id_length >= len(new_client_order_id("abc")) == 18
+        assert exchange.name in ccxt.exchanges
+        assert exchange.lookup is not Lookup.NONE
+        assert exchange.lookup_horizon("spot") is not None
     assert (rules("gate").lookup, rules("gate").lookup_horizon("spot")) == (Lookup.NONE, None)
     assert rules("binance").lookup_horizon("swap") != rules("binance").lookup_horizon("spot")
 
 
-def test_every_class_in_the_table_is_one_of_ccxts() -> None:
+def test_every_class_in_the_table_exists_in_ccxt() -> None:
     errors = pytest.importorskip("ccxt.base.errors")
     for name in codes.CLASSES:
         assert issubclass(getattr(errors, name), errors.BaseError)

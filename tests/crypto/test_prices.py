@@ -1,4 +1,4 @@
-"""Prices, sessions and what an exchange does not offer."""
+"""Quotes, sessions and calls that an exchange does not support."""
 
 import asyncio
 
@@ -12,113 +12,115 @@ from brokers.crypto.form import FORM
 from brokers.types import ConnectionSpec, Quote
 from common.errors import InvalidInputError
 from common.reason_codes import Code
-from tests.crypto.factories import D, VenueSetup, each, house
+from tests.crypto.factories import D, ExchangeAccount, account, any_account
 from tests.fakes.exchange.venue import Fault
 
-__all__ = ["each", "house"]
+__all__ = ["account", "any_account"]
 
 
-def test_a_quote_is_the_best_bid_and_ask_of_the_pair(house: VenueSetup) -> None:
-    told = house.run(house.adapter.quote(house.spec, house.symbol))
-    assert (told.symbol, told.bid, told.ask) == ("BTC/USDT", D("50000.0"), D("50000.1"))
-    assert told.time.tzinfo is not None
+def test_quote_is_best_bid_and_ask_of_the_pair(account: ExchangeAccount) -> None:
+    quote = account.run(account.adapter.quote(account.spec, account.symbol))
+    assert (quote.symbol, quote.bid, quote.ask) == ("BTC/USDT", D("50000.0"), D("50000.1"))
+    assert quote.time.tzinfo is not None
 
 
-def test_where_nobody_bids_there_is_no_price(house: VenueSetup) -> None:
-    house.venue.book_gone = True
+def test_empty_book_has_no_quote(account: ExchangeAccount) -> None:
+    account.venue.book_is_empty = True
     with pytest.raises(ReadFailed) as failed:
-        house.run(house.adapter.quote(house.spec, house.symbol))
+        account.run(account.adapter.quote(account.spec, account.symbol))
     assert failed.value.code is Code.MARKET_CLOSED
-    (told,) = house.submit(house.order())
-    assert told.fills == ()  # nothing was executed either, and nothing is made up
+    (report,) = account.submit(account.order())
+    assert report.fills == ()  # nothing was executed, and no fill is inferred
 
 
-def test_a_symbol_that_is_not_listed_has_no_price(each: VenueSetup) -> None:
+def test_unlisted_symbol_has_no_quote(any_account: ExchangeAccount) -> None:
     with pytest.raises(ReadFailed) as failed:
-        each.run(each.adapter.quote(each.spec, "ETH/USDT"))
+        any_account.run(any_account.adapter.quote(any_account.spec, "ETH/USDT"))
     assert failed.value.code is Code.UNKNOWN_SYMBOL_AT_BROKER
 
 
-def test_a_stream_tells_what_has_changed(
-    house: VenueSetup, monkeypatch: pytest.MonkeyPatch
+def test_stream_yields_changed_quotes(
+    account: ExchangeAccount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(prices, "POLL_SECONDS", 0.01)
 
-    async def look() -> list[Quote]:
-        stream = house.adapter.stream_quotes(house.spec, [house.symbol])
+    async def read_stream() -> list[Quote]:
+        stream = account.adapter.stream_quotes(account.spec, [account.symbol])
         first = await anext(stream)
-        house.venue.prices[house.their_symbol] = D("51000.0")
-        async for told in stream:
-            if told.bid != first.bid:
-                return [first, told]
+        account.venue.prices[account.exchange_symbol] = D("51000.0")
+        async for quote in stream:
+            if quote.bid != first.bid:
+                return [first, quote]
         raise AssertionError
 
-    first, second = house.run(asyncio.wait_for(look(), 10))
+    first, second = account.run(asyncio.wait_for(read_stream(), 10))
     assert (first.bid, second.bid) == (D("50000.0"), D("51000.0"))
 
 
-def test_a_stream_ends_with_the_reason(each: VenueSetup) -> None:
-    each.warm()
-    each.venue.faults.append(Fault("status", 503, "<html>", on="read"))
+def test_stream_ends_with_the_error(any_account: ExchangeAccount) -> None:
+    any_account.load_markets()
+    any_account.venue.faults.append(Fault("status", 503, "<html>", on="read"))
 
-    async def look() -> None:
-        async for _ in each.adapter.stream_quotes(each.spec, [each.symbol]):
+    async def read_stream() -> None:
+        async for _ in any_account.adapter.stream_quotes(any_account.spec, [any_account.symbol]):
             pass
 
     with pytest.raises(ReadFailed):
-        each.run(look())
+        any_account.run(read_stream())
 
 
-def test_an_empty_book_is_left_out_of_a_stream(each: VenueSetup) -> None:
-    each.venue.book_gone = True
-    client = each.run(each.adapter._clients.of(each.spec))
-    assert each.run(prices.quotes(client, symbols=[each.symbol])) == []
+def test_stream_leaves_out_empty_books(any_account: ExchangeAccount) -> None:
+    any_account.venue.book_is_empty = True
+    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
+    assert any_account.run(prices.quotes(client, symbols=[any_account.symbol])) == []
 
 
 # ---- sessions ---------------------------------------------------------------------------------
-def test_connecting_says_what_is_wrong_with_the_key(each: VenueSetup) -> None:
-    each.run(each.adapter.connect(each.spec))
-    each.run(each.adapter.disconnect(each.spec))
-    each.venue.key = "another"
+def test_connect_reports_refused_key(any_account: ExchangeAccount) -> None:
+    any_account.run(any_account.adapter.connect(any_account.spec))
+    any_account.run(any_account.adapter.disconnect(any_account.spec))
+    any_account.venue.key = "another"
     with pytest.raises(ReadFailed) as failed:
-        each.run(each.adapter.connect(each.spec))
+        any_account.run(any_account.adapter.connect(any_account.spec))
     assert failed.value.code is Code.CREDENTIALS_REFUSED
 
 
-def test_an_account_that_was_ended_is_opened_anew_and_others_stay(each: VenueSetup) -> None:
-    client = each.run(each.adapter._clients.of(each.spec))
-    elsewhere = ConnectionSpec("another", "main", each.spec.exchange_name)
-    each.run(each.adapter.disconnect(elsewhere))
-    assert each.run(each.adapter._clients.of(each.spec)) is client
-    each.run(each.adapter.disconnect(each.spec))
-    assert each.run(each.adapter._clients.of(each.spec)) is not client
+def test_disconnected_account_gets_new_client_and_others_keep_theirs(
+    any_account: ExchangeAccount,
+) -> None:
+    client = any_account.run(any_account.adapter._clients.of(any_account.spec))
+    elsewhere = ConnectionSpec("another", "main", any_account.spec.exchange_name)
+    any_account.run(any_account.adapter.disconnect(elsewhere))
+    assert any_account.run(any_account.adapter._clients.of(any_account.spec)) is client
+    any_account.run(any_account.adapter.disconnect(any_account.spec))
+    assert any_account.run(any_account.adapter._clients.of(any_account.spec)) is not client
 
 
-def test_what_is_not_offered_is_said(each: VenueSetup) -> None:
-    can = each.adapter.capabilities(each.spec)
+def test_unsupported_calls_raise_not_supported(any_account: ExchangeAccount) -> None:
+    can = any_account.adapter.capabilities(any_account.spec)
     assert (can.what_if, can.event_stream, can.quotes, can.price_stream) == (
         False, False, True, True,
     )  # fmt: skip
 
     async def first() -> None:
-        await anext(each.adapter.stream_events())
+        await anext(any_account.adapter.stream_events())
 
-    for call in (each.adapter.what_if(each.spec, each.order()), first()):
+    for call in (any_account.adapter.what_if(any_account.spec, any_account.order()), first()):
         with pytest.raises(ReadFailed) as failed:
-            each.run(call)
+            any_account.run(call)
         assert failed.value.code is Code.NOT_SUPPORTED
 
 
-# ---- what an owner fills in ---------------------------------------------------------------------
-def test_the_form_takes_what_the_adapter_reads(each: VenueSetup) -> None:
-    said = {**each.spec.settings, "leverage": "3", "points_per_second": "1"}
-    assert FORM.validate(said)["symbols"] == [each.symbol]
+# ---- the connection form ----------------------------------------------------------------------
+def test_form_accepts_adapter_settings(any_account: ExchangeAccount) -> None:
+    fields = {**any_account.spec.settings, "leverage": "3", "points_per_second": "1"}
+    assert FORM.validate(fields)["symbols"] == [any_account.symbol]
     assert create().form is FORM
-    assert capabilities_of(each.spec) == each.adapter.capabilities(each.spec)
+    assert capabilities_of(any_account.spec) == any_account.adapter.capabilities(any_account.spec)
 
 
 @pytest.mark.parametrize(
-    ("said", "field"),
+    ("settings", "field"),
     [
         ({}, "settings.symbols"),
         ({"symbols": "BTC/USDT", "market": "future"}, "settings.market"),
@@ -127,7 +129,7 @@ def test_the_form_takes_what_the_adapter_reads(each: VenueSetup) -> None:
         ({"symbols": "BTC/USDT", "symbol": "x"}, "settings.symbol"),
     ],
 )
-def test_the_form_says_which_field_is_wrong(said: dict[str, object], field: str) -> None:
+def test_form_names_the_wrong_field(settings: dict[str, object], field: str) -> None:
     with pytest.raises(InvalidInputError) as wrong:
-        FORM.validate(said)
+        FORM.validate(settings)
     assert wrong.value.field == field

@@ -1,4 +1,4 @@
-"""The prices process on its own follows what an exchange tells: no worker runs beside it."""
+"""The prices process follows an exchange without a worker beside it."""
 
 import asyncio
 import base64
@@ -31,34 +31,37 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 @pytest.fixture
 def keys(settings: Any) -> dict[str, str]:
-    """What opens credentials, as settings of another process."""
+    """The keys that open credentials, as environment variables of another process."""
     private = new_private_key()
     settings.FILLCAST_CREDENTIALS_PUBLIC_KEY = public_key_of(private)
     settings.FILLCAST_CREDENTIALS_PRIVATE_KEYS = (private,)
-    said = {"PUBLIC_KEY": public_key_of(private), "PRIVATE_KEYS": private}
+    values = {"PUBLIC_KEY": public_key_of(private), "PRIVATE_KEYS": private}
     return {
-        f"FILLCAST_CREDENTIALS_{name}": base64.b64encode(key).decode() for name, key in said.items()
+        f"FILLCAST_CREDENTIALS_{name}": base64.b64encode(key).decode()
+        for name, key in values.items()
     }
 
 
 @pytest.fixture
 def alice(keys: dict[str, str], exchange: tuple[str, Server]) -> ExecutionConnection:
-    """Her account tells its own prices; its test has passed, and nothing has traded."""
+    """An account that is its own price source; its test has passed, and nothing has traded."""
     name, server = exchange
     venue = server.venue
-    said = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
+    account_settings = {"market": "spot", "symbols": ["EUR/USD"], "currency": "USD"}
     row = make.connection(
-        type="crypto", account="main", exchange_name=name, settings=said,
+        type="crypto", account="main", exchange_name=name, settings=account_settings,
         sealed_credentials=None, health_status=HealthStatus.UNTESTED,
     )  # fmt: skip
-    secrets = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
-    row.sealed_credentials = seal_credentials(secrets, connection_id=row.pk, owner_id=row.owner_id)
+    credentials = {"api_key": venue.key, "secret": venue.secret, "password": venue.password}
+    row.sealed_credentials = seal_credentials(
+        credentials, connection_id=row.pk, owner_id=row.owner_id
+    )
     row.data_connection = get_or_create_broker_source(row)
     row.save()
     with asyncio.Runner() as runner:
         checks = run_test(row.pk, run=runner.run)
         runner.run(adapter_for("crypto").disconnect())
-    assert [one for one in checks if one.result == "fail"] == []
+    assert [check for check in checks if check.result == "fail"] == []
     return row
 
 
@@ -66,22 +69,22 @@ def alice(keys: dict[str, str], exchange: tuple[str, Server]) -> ExecutionConnec
 def process(
     alice: ExecutionConnection, keys: dict[str, str], exchange: tuple[str, Server]
 ) -> Iterator["subprocess.Popen[str]"]:
-    """`manage.py prices`, which reaches our exchange."""
-    told, (name, server) = database.settings_dict, exchange
+    """`manage.py prices`, which reaches the fake exchange."""
+    database_settings, (exchange_name, server) = database.settings_dict, exchange
     url = (
-        f"postgresql://{told['USER']}:{told['PASSWORD']}@{told['HOST']}:{told['PORT']}"
-        f"/{told['NAME']}"
+        f"postgresql://{database_settings['USER']}:{database_settings['PASSWORD']}@{database_settings['HOST']}:{database_settings['PORT']}"
+        f"/{database_settings['NAME']}"
     )
-    started = subprocess.Popen(
-        [sys.executable, "-m", "tests.crypto.prices_process", name, server.base],
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.crypto.prices_process", exchange_name, server.base],
         env={**os.environ, **keys, "DATABASE_URL": url}, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    yield started
-    started.kill()
-    started.communicate()
+    yield process
+    process.kill()
+    process.communicate()
 
 
-def test_it_follows_an_account_without_a_lane(
+def test_prices_process_follows_account_without_worker(
     alice: ExecutionConnection,
     process: "subprocess.Popen[str]",
     exchange: tuple[str, Server],
@@ -92,12 +95,12 @@ def test_it_follows_an_account_without_a_lane(
     venue.prices[next(iter(venue.prices))] = D("1.2000")
     until(lambda: latest(source)["EUR/USD"].bid == D("1.2000"))
     until(lambda: SourceHealth.objects.filter(pk=source, last_contact_at__isnull=False).exists())
-    found = SourceHealth.objects.get(pk=source)
-    assert (found.error_code, found.pairs, found.followed_by) == ("", ["EUR/USD"], "prices")
+    health = SourceHealth.objects.get(pk=source)
+    assert (health.error_code, health.pairs, health.followed_by) == ("", ["EUR/USD"], "prices")
     roles = WorkerLease.objects.values_list("role", flat=True)
-    assert list(roles) == ["prices"]  # nobody else could have told
+    assert list(roles) == ["prices"]  # the only process that could have stored quotes
 
     process.send_signal(signal.SIGTERM)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 0, said
-    assert "stopped after" in said
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 0, stderr
+    assert "stopped after" in stderr

@@ -1,4 +1,4 @@
-"""An exchange raises its smallest amount while a position is open: the coins are still there."""
+"""An exchange raises its minimum amount while a position is open."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -18,7 +18,7 @@ from execution.tasks import enqueue
 from positions.models import ExecutionPosition
 from positions.selectors import with_prices
 from signals.models import Feed
-from tests.crypto.test_engine import adapter, alice, engine, exchange, feed, is_compared, until
+from tests.crypto.test_engine import adapter, alice, engine, exchange, feed, is_reconciled, until
 from tests.execution import factories
 from tests.fakes.exchange.server import Server
 
@@ -27,23 +27,23 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 
 def raise_minimum(
-    of: ExecutionConnection, server: Server, engine: TradingRuntime, least: D
+    connection: ExecutionConnection, server: Server, engine: TradingRuntime, minimum: D
 ) -> None:
-    """The exchange's list has another smallest amount, and the connection test reads it."""
+    """Change the exchange's minimum amount; the connection test reads it."""
     venue = server.venue
     (symbol,) = venue.markets
-    venue.markets[symbol] = replace(venue.markets[symbol], least=least)
+    venue.markets[symbol] = replace(venue.markets[symbol], min_amount=minimum)
     engine.dispatcher.run_call(adapter().disconnect(), 30)
-    assert [one for one in run_test(of.pk) if one.result == "fail"] == []
-    assert Instrument.objects.get().close_min == least
-    until(lambda: is_compared(of))
+    assert [check for check in run_test(connection.pk) if check.result == "fail"] == []
+    assert Instrument.objects.get().close_min == minimum
+    until(lambda: is_reconciled(connection))
 
 
-def compare(of: ExecutionConnection) -> None:
-    """Compare twice, with the time between that a second read must have."""
-    reconcile([of.pk])
+def reconcile_twice(connection: ExecutionConnection) -> None:
+    """Reconcile twice, with the required time between the two reads."""
+    reconcile([connection.pk])
     factories.pass_time(6)
-    reconcile([of.pk])
+    reconcile([connection.pk])
 
 
 def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
@@ -53,14 +53,14 @@ def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
     factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     raise_minimum(alice, server, engine, D(6000))
-    compare(alice)
+    reconcile_twice(alice)
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.close_reason) == (5000, "")
     assert Order.objects.count() == Fill.objects.count() == 1
     assert not DriftItem.objects.exists()
 
-    server.venue.balances["EUR"] = D(2000)  # the owner sells a part at the exchange
-    compare(alice)
+    server.venue.balances["EUR"] = D(2000)  # the owner sells part of it at the exchange
+    reconcile_twice(alice)
     position.refresh_from_db()
     assert (position.quantity, position.close_reason) == (5000, "")
     assert factories.drift_items() == [("QUANTITY_DIFFERS", "OPEN")]
@@ -73,8 +73,8 @@ def test_position_below_a_raised_minimum_stays_open_until_its_balance_goes(
     assert Order.objects.get(leg="external-1").filled_quantity == 5000
 
 
-def a_minute_later() -> None:
-    """What has ended, waits or was read did so a minute ago."""
+def pass_a_minute() -> None:
+    """Move the times of ended, waiting and read rows back by a minute."""
     factories.pass_time(60)
     waiting = Order.objects.filter(waiting_since__isnull=False)
     waiting.update(waiting_since=F("waiting_since") - timedelta(minutes=1))
@@ -83,8 +83,8 @@ def a_minute_later() -> None:
 def close_after_own_sale(
     alice: ExecutionConnection, feed: Feed, engine: TradingRuntime, server: Server, left: str
 ) -> None:
-    """5,000 are opened, 1,000 become the least that is sold, the owner sells at the exchange until
-    so much is left, and a CLOSE is published."""
+    """Open 5,000 and raise the minimum to 1,000; the owner sells at the exchange until `left`
+    remains; then publish a CLOSE."""
     signal = factories.signal(feed)
     until(lambda: Order.objects.filter(leg="entry", status="FILLED").exists())
     raise_minimum(alice, server, engine, D(1000))
@@ -107,15 +107,15 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
     _, server = exchange
     close_after_own_sale(alice, feed, engine, server, "500")
     until(lambda: DriftItem.objects.filter(kind="QUANTITY_DIFFERS", state="OPEN").exists())
-    a_minute_later()
+    pass_a_minute()
     until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
-    ended = Order.objects.get(leg="close-1")
-    assert (ended.status, ended.reason, ended.detail) == (
+    exit_order = Order.objects.get(leg="close-1")
+    assert (exit_order.status, exit_order.reason, exit_order.detail) == (
         "CANCELLED", "EXIT_BELOW_MINIMUM", "500 of 5000 EUR/USD at the broker",
     )  # fmt: skip
     for _ in range(3):
         read_at = ExecutionPosition.objects.get().broker_checked_at
-        a_minute_later()
+        pass_a_minute()
         assert scan_levels() == []
         until(lambda before=read_at: ExecutionPosition.objects.get().broker_checked_at > before)  # type: ignore[misc]
     assert Order.objects.exclude(leg="entry").count() == 1
@@ -123,13 +123,13 @@ def test_exit_of_an_unsellable_remainder_is_held_back_until_the_balance_is_back(
     assert (ExecutionPosition.objects.get().quantity, blocker()) == (5000, "EXIT_BELOW_MINIMUM")
 
     server.venue.balances["EUR"] = D(5000)  # the owner buys back what was sold
-    a_minute_later()
+    pass_a_minute()
     assert scan_levels() == []
     until(lambda: ExecutionPosition.objects.get().broker_quantity == 5000)
     assert blocker() == ""
     enqueue(scan_levels())
     until(lambda: ExecutionPosition.objects.get().quantity == 0)
-    sides = [(one.side, one.filled) for one in server.venue.orders]
+    sides = [(order.side, order.filled) for order in server.venue.orders]
     assert sides == [("BUY", D(5000)), ("SELL", D(5000))]
 
 
@@ -145,9 +145,9 @@ def test_exit_of_a_position_sold_at_the_exchange_ends_after_a_comparison(
     _, server = exchange
     close_after_own_sale(alice, feed, engine, server, left)
     until(lambda: Order.objects.filter(leg="close-1", done_at__isnull=False).exists())
-    ended = Order.objects.get(leg="close-1")
-    assert (ended.status, ended.reason) == ("CANCELLED", "NOTHING_TO_CLOSE")
+    exit_order = Order.objects.get(leg="close-1")
+    assert (exit_order.status, exit_order.reason) == ("CANCELLED", "NOTHING_TO_CLOSE")
     position = ExecutionPosition.objects.get()
     assert (position.quantity, position.close_reason) == (0, "external_close")
     assert (scan_levels(), factories.events("exit.delayed")) == ([], [])
-    assert [one.side for one in server.venue.orders] == ["BUY"]
+    assert [order.side for order in server.venue.orders] == ["BUY"]

@@ -1,4 +1,4 @@
-"""What is refused here, before any byte leaves."""
+"""Orders that the adapter rejects before it sends anything."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,16 +15,16 @@ from brokers.types import (
     TimeInForce,
 )
 from common.reason_codes import Code
-from tests.crypto.factories import D, VenueSetup, close, each, open_venue
+from tests.crypto.factories import D, ExchangeAccount, any_account, close, open_account
 
-__all__ = ["each"]
+__all__ = ["any_account"]
 
-WRONG: dict[str, tuple[Callable[[VenueSetup], OrderRequest], Code]] = {
+INVALID: dict[str, tuple[Callable[[ExchangeAccount], OrderRequest], Code]] = {
     "between steps": (lambda h: h.order(quantity=D("0.00015")), Code.VOLUME_INVALID),
-    "below the least": (lambda h: h.order(quantity=D("0.0001")), Code.VOLUME_INVALID),
-    "above the most": (lambda h: h.order(quantity=D(10) ** 17), Code.VOLUME_INVALID),
-    "nothing": (lambda h: h.order(quantity=D(0)), Code.VOLUME_INVALID),
-    "no number": (lambda h: h.order(quantity=D("NaN")), Code.VOLUME_INVALID),
+    "below the minimum": (lambda h: h.order(quantity=D("0.0001")), Code.VOLUME_INVALID),
+    "above the maximum": (lambda h: h.order(quantity=D(10) ** 17), Code.VOLUME_INVALID),
+    "zero": (lambda h: h.order(quantity=D(0)), Code.VOLUME_INVALID),
+    "not a number": (lambda h: h.order(quantity=D("NaN")), Code.VOLUME_INVALID),
     "worth too little": (
         lambda h: h.order(quantity=D("0.001"), limit_price=D(100)),
         Code.VOLUME_INVALID,
@@ -43,79 +43,83 @@ WRONG: dict[str, tuple[Callable[[VenueSetup], OrderRequest], Code]] = {
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_it_is_refused_and_nothing_leaves(each: VenueSetup, name: str) -> None:
-    make, code = WRONG[name]
-    if name == "worth too little" and each.spec.exchange_name == "okx":
-        make, code = WRONG["below the least"]  # OKX tells no least worth, only a least size
-    asked: list[object] = []
+@pytest.mark.parametrize("name", INVALID)
+def test_invalid_order_is_rejected_before_sending(any_account: ExchangeAccount, name: str) -> None:
+    make, code = INVALID[name]
+    if name == "worth too little" and any_account.spec.exchange_name == "okx":
+        make, code = INVALID["below the minimum"]  # OKX states a minimum size, no minimum value
+    guarded: list[object] = []
     with pytest.raises(Rejected) as outcome:
-        each.submit(make(each), asked.append)
+        any_account.submit(make(any_account), guarded.append)
     assert outcome.value.code is code
-    assert (asked, each.venue.arrived) == ([], [])
+    assert (guarded, any_account.venue.writes) == ([], [])
 
 
-def test_a_reducing_order_may_be_worth_little(each: VenueSetup) -> None:
-    each.submit(each.order())
-    small = each.order(
+def test_reduce_only_order_may_be_below_minimum_value(any_account: ExchangeAccount) -> None:
+    any_account.submit(any_account.order())
+    small = any_account.order(
         side=Side.SELL, quantity=D("0.001"), limit_price=D("60000"), reduce_only=True
     )
-    assert each.submit(small)
+    assert any_account.submit(small)
 
 
 @pytest.mark.parametrize("name", ["binance", "bybit", "okx"])
-def test_the_rest_of_a_perpetual_is_closed_though_it_is_below_the_least(name: str) -> None:
-    """The minimum was raised while the position was open; an entry as small stays refused."""
-    made = open_venue(name, swap=True)
-    made.submit(made.order(quantity=D("0.004")))
-    client = made.run(made.adapter._clients.of(made.spec))
-    client.exchange.markets[made.symbol]["limits"]["amount"]["min"] = "10"
+def test_perpetual_remainder_below_minimum_is_closed(name: str) -> None:
+    """The minimum was raised while the position was open; an entry of that size is rejected."""
+    account = open_account(name, swap=True)
+    account.submit(account.order(quantity=D("0.004")))
+    client = account.run(account.adapter._clients.of(account.spec))
+    client.exchange.markets[account.symbol]["limits"]["amount"]["min"] = "10"
     with pytest.raises(Rejected) as outcome:
-        made.submit(made.order(quantity=D("0.004")))
+        account.submit(account.order(quantity=D("0.004")))
     assert outcome.value.code is Code.VOLUME_INVALID
-    rest = made.order(side=Side.SELL, quantity=D("0.004"), reduce_only=True)
-    (told,) = made.submit(rest)
-    assert told.kind is ReportKind.FILLED
-    assert made.run(made.adapter.positions(made.spec)) == []
-    close(made)
+    exit_order = account.order(side=Side.SELL, quantity=D("0.004"), reduce_only=True)
+    (report,) = account.submit(exit_order)
+    assert report.kind is ReportKind.FILLED
+    assert account.run(account.adapter.positions(account.spec)) == []
+    close(account)
 
 
 @pytest.mark.parametrize(
-    ("side", "asked", "sent"),
+    ("side", "requested", "sent"),
     [(Side.BUY, "40000.19", "40000.1"), (Side.SELL, "60000.11", "60000.2")],
 )
-def test_a_limit_is_never_worse_than_asked(
-    each: VenueSetup, side: Side, asked: str, sent: str
+def test_limit_price_is_rounded_in_our_favour(
+    any_account: ExchangeAccount, side: Side, requested: str, sent: str
 ) -> None:
-    each.venue.balances["BTC"] = D(1)
-    each.submit(each.order(side=side, limit_price=D(asked)))
-    assert each.venue.orders[0].price == D(sent)
+    any_account.venue.balances["BTC"] = D(1)
+    any_account.submit(any_account.order(side=side, limit_price=D(requested)))
+    assert any_account.venue.orders[0].price == D(sent)
 
 
-def test_levels_are_refused(each: VenueSetup) -> None:
-    wanted = ModifyRequest("abc", each.symbol, each.symbol, D(49000), None)
+def test_levels_are_rejected(any_account: ExchangeAccount) -> None:
+    modify = ModifyRequest("abc", any_account.symbol, any_account.symbol, D(49000), None)
     with pytest.raises(Rejected) as outcome:
-        each.run(each.adapter.modify(each.spec, wanted))
+        any_account.run(any_account.adapter.modify(any_account.spec, modify))
     assert outcome.value.code is Code.STOPS_INVALID
 
 
 @pytest.mark.parametrize("which", ["stop_loss", "take_profit"])
-def test_an_order_with_levels_is_refused_and_nothing_leaves(each: VenueSetup, which: str) -> None:
+def test_order_with_levels_is_rejected_before_sending(
+    any_account: ExchangeAccount, which: str
+) -> None:
     with pytest.raises(Rejected) as outcome:
-        each.submit(each.order(**{which: D(40000)}))
+        any_account.submit(any_account.order(**{which: D(40000)}))
     assert outcome.value.code is Code.STOPS_INVALID
-    assert each.venue.arrived == []
+    assert any_account.venue.writes == []
 
 
 @pytest.mark.parametrize(
     "settings", [{"market": "margin"}, {"reply_timeout": "long"}, {"leverage": "much"}]
 )
-def test_settings_that_make_no_sense_are_told(each: VenueSetup, settings: dict[str, str]) -> None:
-    spec = replace(each.spec, settings={**each.spec.settings, **settings})
+def test_invalid_settings_are_reported(
+    any_account: ExchangeAccount, settings: dict[str, str]
+) -> None:
+    spec = replace(any_account.spec, settings={**any_account.spec.settings, **settings})
     with pytest.raises(ReadFailed) as outcome:
-        each.run(each.adapter.account(spec))
+        any_account.run(any_account.adapter.account(spec))
     assert outcome.value.code is Code.FIELD_INVALID
     with pytest.raises(Rejected):
-        each.run(each.adapter.submit(spec, each.order(), lambda _: None))
-    (check,) = each.run(each.adapter.test(spec))
+        any_account.run(any_account.adapter.submit(spec, any_account.order(), lambda _: None))
+    (check,) = any_account.run(any_account.adapter.test(spec))
     assert (check.name, check.result) == ("settings", "fail")

@@ -1,11 +1,11 @@
-"""Symbols of a crypto account: an exchange's own names are refused when the account is made."""
+"""Symbols of a crypto account: an exchange's own symbol names are refused."""
 
 import pytest
 
 from brokers.crypto.form import FORM
 from common.errors import InvalidInputError
 
-SYMBOLS = next(one for one in FORM.settings if one.key == "symbols")
+SYMBOLS = next(field for field in FORM.settings if field.key == "symbols")
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_name_that_cannot_be_cut_gets_no_proposal() -> None:
 
 
 @pytest.mark.parametrize("name", ["BTC/USDT", "BTC/USDT:USDT", "BTC/USDT:USDT-251226", "1INCH/EUR"])
-def test_unified_names_are_taken(name: str) -> None:
+def test_unified_names_are_accepted(name: str) -> None:
     assert SYMBOLS.read([name]) == [name]

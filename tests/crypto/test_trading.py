@@ -1,4 +1,4 @@
-"""What an owner does on each exchange, through ccxt's real client."""
+"""Trading on each exchange, through ccxt's real client."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -6,120 +6,124 @@ from decimal import Decimal
 import pytest
 
 from brokers.types import CheckResult, OrderType, ReportKind, Side, TimeInForce
-from tests.crypto.factories import VenueSetup, allow, house
+from tests.crypto.factories import ExchangeAccount, account, allow
 
-__all__ = ["house"]
+__all__ = ["account"]
 D = Decimal
 
 
-def test_a_market_order_is_filled_and_told_in_base_units(house: VenueSetup) -> None:
-    request = house.order()
-    told = house.submit(request)
-    assert [report.kind for report in told] == [ReportKind.FILLED]
-    fill = told[0].fills[0]
+def test_market_order_is_filled_in_base_units(account: ExchangeAccount) -> None:
+    request = account.order()
+    reports = account.submit(request)
+    assert [report.kind for report in reports] == [ReportKind.FILLED]
+    fill = reports[0].fills[0]
     assert (fill.quantity, fill.price, fill.inferred) == (D("0.5"), D(50000), False)
-    assert told[0].client_order_id == request.client_order_id
-    assert house.venue.accepted(request.client_order_id) == 1
-    assert house.venue.orders[0].amount * house.venue.markets[house.their_symbol].size == D("0.5")
+    assert reports[0].client_order_id == request.client_order_id
+    assert account.venue.accepted(request.client_order_id) == 1
+    assert account.venue.orders[0].amount * account.venue.markets[
+        account.exchange_symbol
+    ].contract_size == D("0.5")
 
 
-def test_the_connection_test_finds_nothing_wrong(house: VenueSetup) -> None:
-    checks = house.run(house.adapter.test(house.spec))
+def test_connection_test_passes(account: ExchangeAccount) -> None:
+    checks = account.run(account.adapter.test(account.spec))
     assert [c for c in checks if c.result is CheckResult.FAIL] == []
     assert {"reach", "clock", "credentials", "trading", "symbols"} <= {c.name for c in checks}
 
 
-def test_account_and_instrument_are_read(house: VenueSetup) -> None:
-    state = house.run(house.adapter.account(house.spec))
+def test_account_and_instrument_are_read(account: ExchangeAccount) -> None:
+    state = account.run(account.adapter.account(account.spec))
     assert (state.currency, state.balance, state.equity) == ("USDT", D(100000), D(100000))
-    (one,) = house.run(house.adapter.instruments(house.spec))
-    assert (one.symbol, one.pair, one.quantity_step, one.pip) == (
-        house.symbol, "BTC/USDT", D("0.001"), D("0.1"),
+    (instrument,) = account.run(account.adapter.instruments(account.spec))
+    assert (instrument.symbol, instrument.pair, instrument.quantity_step, instrument.pip) == (
+        account.symbol, "BTC/USDT", D("0.001"), D("0.1"),
     )  # fmt: skip
 
 
-def test_what_was_bought_is_a_position(house: VenueSetup) -> None:
-    house.submit(house.order())
-    (position,) = house.run(house.adapter.positions(house.spec))
+def test_bought_quantity_is_a_position(account: ExchangeAccount) -> None:
+    account.submit(account.order())
+    (position,) = account.run(account.adapter.positions(account.spec))
     assert (position.side, position.quantity, position.entry_price) == (
         Side.BUY, D("0.5"), D(50000),
     )  # fmt: skip
-    state = house.run(house.adapter.account(house.spec))
+    state = account.run(account.adapter.account(account.spec))
     assert state.equity == D(100000)
 
 
-def test_a_limit_order_rests_is_seen_and_cancelled(house: VenueSetup) -> None:
-    request = house.order(limit_price=D("40000.07"))
-    assert [r.kind for r in house.submit(request)] == [ReportKind.ACCEPTED]
-    (rests,) = house.run(house.adapter.open_orders(house.spec))
-    assert (rests.client_order_id, rests.quantity, rests.limit_price, rests.order_type) == (
+def test_limit_order_is_listed_and_cancelled(account: ExchangeAccount) -> None:
+    request = account.order(limit_price=D("40000.07"))
+    assert [r.kind for r in account.submit(request)] == [ReportKind.ACCEPTED]
+    (order,) = account.run(account.adapter.open_orders(account.spec))
+    assert (order.client_order_id, order.quantity, order.limit_price, order.order_type) == (
         request.client_order_id, D("0.5"), D("40000.0"), OrderType.LIMIT,
     )  # fmt: skip
-    assert [r.kind for r in house.cancel(request)] == [ReportKind.CANCELLED]
-    assert house.run(house.adapter.open_orders(house.spec)) == []
+    assert [r.kind for r in account.cancel(request)] == [ReportKind.CANCELLED]
+    assert account.run(account.adapter.open_orders(account.spec)) == []
 
 
-def test_a_cancel_after_the_fill_is_refused_and_tells_the_fill(house: VenueSetup) -> None:
-    request = house.order()
-    house.submit(request)
-    told = house.cancel(request)
-    assert [r.kind for r in told] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
+def test_cancel_after_fill_is_refused_with_the_fill(account: ExchangeAccount) -> None:
+    request = account.order()
+    account.submit(request)
+    reports = account.cancel(request)
+    assert [r.kind for r in reports] == [ReportKind.FILLED, ReportKind.CANCEL_REFUSED]
 
 
-def test_a_partly_filled_order_tells_its_part_then_its_cancel(house: VenueSetup) -> None:
-    house.venue.fill = D("0.4")
-    request = house.order(limit_price=D(51000))
-    (filled,) = house.submit(request)
+def test_partly_filled_order_reports_fill_then_cancel(account: ExchangeAccount) -> None:
+    account.venue.fill_share = D("0.4")
+    request = account.order(limit_price=D(51000))
+    (filled,) = account.submit(request)
     assert filled.fills[0].quantity == D("0.2")
-    told = house.cancel(request)
-    assert [r.kind for r in told] == [ReportKind.FILLED, ReportKind.CANCELLED]
-    assert [f.broker_fill_id for f in told[0].fills] == [f.broker_fill_id for f in filled.fills]
+    reports = account.cancel(request)
+    assert [r.kind for r in reports] == [ReportKind.FILLED, ReportKind.CANCELLED]
+    assert [f.broker_fill_id for f in reports[0].fills] == [f.broker_fill_id for f in filled.fills]
 
 
-def test_a_book_that_is_gone_ends_the_order_without_a_fill(house: VenueSetup) -> None:
-    house.venue.fill = D(0)
-    request = house.order(limit_price=D(51000), time_in_force=TimeInForce.IOC)
-    told = house.submit(request)
-    assert len(told) == 1
-    assert told[0].kind in (ReportKind.EXPIRED, ReportKind.CANCELLED)
+def test_ioc_order_without_liquidity_ends_without_fill(account: ExchangeAccount) -> None:
+    account.venue.fill_share = D(0)
+    request = account.order(limit_price=D(51000), time_in_force=TimeInForce.IOC)
+    reports = account.submit(request)
+    assert len(reports) == 1
+    assert reports[0].kind in (ReportKind.EXPIRED, ReportKind.CANCELLED)
 
 
-def test_an_order_is_found_by_another_process(house: VenueSetup) -> None:
-    request = house.order()
-    told = house.submit(request)
-    later = house.another()
-    assert house.run(later.find_order(house.spec, request.client_order_id)) == told
-    house.run(later.disconnect())
+def test_order_is_found_by_another_process(account: ExchangeAccount) -> None:
+    request = account.order()
+    reports = account.submit(request)
+    adapter = account.new_adapter()
+    assert account.run(adapter.find_order(account.spec, request.client_order_id)) == reports
+    account.run(adapter.disconnect())
 
 
-def test_executions_are_told_since_a_time_with_the_same_ids(house: VenueSetup) -> None:
-    house.venue.pieces = 3
-    request = house.order()
-    told = house.submit(request)
+def test_fills_since_have_the_same_ids(account: ExchangeAccount) -> None:
+    account.venue.trades_per_fill = 3
+    request = account.order()
+    reports = account.submit(request)
     since = datetime.now(UTC) - timedelta(hours=1)
-    (report,) = house.run(house.another().fills_since(house.spec, since))
+    (report,) = account.run(account.new_adapter().fills_since(account.spec, since))
     assert report.client_order_id == request.client_order_id
-    assert {f.broker_fill_id for f in report.fills} == {f.broker_fill_id for f in told[0].fills}
+    assert {f.broker_fill_id for f in report.fills} == {f.broker_fill_id for f in reports[0].fills}
     assert len(report.fills) == 3
     assert report.close_cause is None
 
 
-def test_selling_what_was_bought_leaves_nothing(house: VenueSetup) -> None:
-    house.submit(house.order())
-    house.submit(house.order(side=Side.SELL, reduce_only=True))
-    assert house.run(house.adapter.positions(house.spec)) == []
-    assert len(house.venue.orders) == 2
+def test_selling_bought_quantity_leaves_no_position(account: ExchangeAccount) -> None:
+    account.submit(account.order())
+    account.submit(account.order(side=Side.SELL, reduce_only=True))
+    assert account.run(account.adapter.positions(account.spec)) == []
+    assert len(account.venue.orders) == 2
 
 
 @pytest.mark.parametrize("count", [2])
-def test_many_are_placed_one_by_one_and_each_is_told(house: VenueSetup, count: int) -> None:
-    requests = [house.order(quantity=D("0.1")) for _ in range(count)]
-    told: dict[str, object] = {}
-    pairs = [(house.spec, request) for request in requests]
-    house.run(
-        house.adapter.submit_many(
-            pairs, allow, lambda r, outcome: told.update({r.client_order_id: outcome})
+def test_batch_is_placed_one_by_one_with_an_outcome_each(
+    account: ExchangeAccount, count: int
+) -> None:
+    requests = [account.order(quantity=D("0.1")) for _ in range(count)]
+    outcomes: dict[str, object] = {}
+    pairs = [(account.spec, request) for request in requests]
+    account.run(
+        account.adapter.submit_many(
+            pairs, allow, lambda r, outcome: outcomes.update({r.client_order_id: outcome})
         )
     )
-    assert set(told) == {r.client_order_id for r in requests}
-    assert all(isinstance(outcome, list) for outcome in told.values())
+    assert set(outcomes) == {r.client_order_id for r in requests}
+    assert all(isinstance(outcome, list) for outcome in outcomes.values())

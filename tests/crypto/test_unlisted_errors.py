@@ -1,4 +1,4 @@
-"""Refusals that none of our tables knows: what ccxt calls them proves nothing of an order."""
+"""Refusals that are in none of our tables: ccxt's class for them proves nothing."""
 
 from dataclasses import replace
 
@@ -8,12 +8,12 @@ from brokers.base import OutcomeUnknown, Rejected
 from brokers.crypto.client import ClientPool
 from brokers.types import ReportKind
 from common.reason_codes import Code
-from tests.crypto.factories import allow, close, open_venue, unlimited_rates
+from tests.crypto.factories import allow, close, open_account, unlimited_rates
 from tests.fakes.exchange.venue import Fault
 
-# Each is in no table of ours, and ccxt has a class for it that would be a refusal: MarketClosed,
+# None is in our tables, and ccxt has a class for each that would be a refusal: MarketClosed,
 # InvalidOrder three times, and InvalidNonce, after which an order would be sent again.
-BY_CLASS = [
+REFUSALS_BY_CCXT = [
     ("binance", Fault("status_after", 400, '{"code":-9998,"msg":"Market is closed."}')),
     ("bybit", Fault("status_after", 200, '{"retCode":170191,"retMsg":"try again later"}')),
     ("okx", Fault("status_after", 200, '{"code":"1","data":[{"sCode":"51321","sMsg":"No"}]}')),
@@ -22,42 +22,42 @@ BY_CLASS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "fault"), BY_CLASS)
-def test_what_ccxt_calls_a_refusal_is_none_of_a_checked_exchange(name: str, fault: Fault) -> None:
-    made = open_venue(name)
-    made.warm()
-    made.venue.faults.append(fault)
-    request = made.order()
+@pytest.mark.parametrize(("name", "fault"), REFUSALS_BY_CCXT)
+def test_unlisted_refusal_of_checked_exchange_is_unknown(name: str, fault: Fault) -> None:
+    account = open_account(name)
+    account.load_markets()
+    account.venue.faults.append(fault)
+    request = account.order()
     with pytest.raises(OutcomeUnknown):
-        made.submit(request)
-    assert made.venue.accepted(request.client_order_id) == 1
-    told = made.find(request.client_order_id)
-    assert [one.kind for one in told or ()] == [ReportKind.FILLED]
-    close(made)
+        account.submit(request)
+    assert account.venue.accepted(request.client_order_id) == 1
+    reports = account.find(request.client_order_id)
+    assert [report.kind for report in reports or ()] == [ReportKind.FILLED]
+    close(account)
 
 
-REPEATED = [
+DUPLICATES = [
     ("bybit", Fault("status", 200, '{"retCode":110030,"retMsg":"Duplicate orderId"}')),
     ("okx", Fault("status", 200, '{"code":"1","data":[{"sCode":"51011","sMsg":"Duplicated"}]}')),
 ]
 
 
-@pytest.mark.parametrize(("name", "fault"), REPEATED)
-def test_an_order_that_is_there_already_is_told_not_refused(name: str, fault: Fault) -> None:
+@pytest.mark.parametrize(("name", "fault"), DUPLICATES)
+def test_duplicate_id_error_reports_the_existing_order(name: str, fault: Fault) -> None:
     """ccxt calls both of them an InvalidOrder."""
-    made = open_venue(name)
-    request = made.order()
-    made.submit(request)
-    made.run(made.adapter.disconnect())
-    made.adapter = made.another()  # which does not remember it
-    made.warm()
-    made.venue.faults.append(fault)
-    assert [one.kind for one in made.submit(request)] == [ReportKind.FILLED]
-    close(made)
+    account = open_account(name)
+    request = account.order()
+    account.submit(request)
+    account.run(account.adapter.disconnect())
+    account.adapter = account.new_adapter()  # with an empty cache
+    account.load_markets()
+    account.venue.faults.append(fault)
+    assert [report.kind for report in account.submit(request)] == [ReportKind.FILLED]
+    close(account)
 
 
-# binanceus is one that we did not check, and speaks as the double for Binance does.
-OF_UNCHECKED = [
+# binanceus is not among the checked exchanges; the fake Binance serves it.
+UNCHECKED = [
     (Fault("status", 400, '{"code":-2010,"msg":"Account has insufficient balance for requested'
                           ' action."}'), Code.NO_MONEY),
     (Fault("status", 400, '{"code":-1121,"msg":"Invalid symbol."}'),
@@ -72,20 +72,20 @@ OF_UNCHECKED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("fault", "code"), OF_UNCHECKED)
-def test_an_unchecked_exchange_is_believed_where_an_acceptance_is_out_of_the_question(
+@pytest.mark.parametrize(("fault", "code"), UNCHECKED)
+def test_unchecked_exchange_refusal_counts_if_acceptance_is_impossible(
     fault: Fault, code: Code | None
 ) -> None:
-    made = open_venue("binance")
-    spec = replace(made.spec, exchange_name="binanceus")
-    adapter = type(made.adapter)(ClientPool({"binanceus": made.server.base}, unlimited_rates))
-    made.run(adapter.instruments(spec))
-    made.venue.faults.append(fault)
-    request = made.order()
-    wanted = OutcomeUnknown if code is None else Rejected
-    with pytest.raises(wanted) as outcome:
-        made.run(adapter.submit(spec, request, allow))
+    account = open_account("binance")
+    spec = replace(account.spec, exchange_name="binanceus")
+    adapter = type(account.adapter)(ClientPool({"binanceus": account.server.base}, unlimited_rates))
+    account.run(adapter.instruments(spec))
+    account.venue.faults.append(fault)
+    request = account.order()
+    expected = OutcomeUnknown if code is None else Rejected
+    with pytest.raises(expected) as outcome:
+        account.run(adapter.submit(spec, request, allow))
     assert outcome.value.code is (code or Code.REPLY_LOST)
-    assert made.venue.accepted(request.client_order_id) == (1 if code is None else 0)
-    made.run(adapter.disconnect())
-    close(made)
+    assert account.venue.accepted(request.client_order_id) == (1 if code is None else 0)
+    account.run(adapter.disconnect())
+    close(account)

@@ -240,7 +240,7 @@ def _crypto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account
             yield Account(
                 row, _followed(row),
                 swallow=lambda: books.faults.append(Fault("silent", seconds=30)),
-                has_taken=lambda: bool(books.arrived),
+                has_taken=lambda: bool(books.writes),
                 recover=lambda: None,
                 arrived=lambda: [one.cid for one in list(books.orders)],
             )  # fmt: skip

@@ -11,7 +11,7 @@ from brokers.crypto.client import ClientPool
 from brokers.types import ConnectionSpec, OrderRequest
 from conformance.harness import Harness, HarnessFeature, InjectedFault
 from conformance.runner import OpenHarness
-from tests.crypto.factories import DIALECTS, NAMES, unlimited_rates
+from tests.crypto.factories import DIALECTS, SYMBOLS, unlimited_rates
 from tests.fakes.exchange import actions
 from tests.fakes.exchange.server import Server
 from tests.fakes.exchange.venue import Fault, Market, Venue
@@ -51,7 +51,7 @@ class CryptoStage(Harness):
 
     def __init__(self, exchange: str, *, swap: bool) -> None:
         self.exchange = exchange
-        self.their_symbol, size = NAMES[exchange, swap]
+        self.their_symbol, size = SYMBOLS[exchange, swap]
         step = D("0.001") if size == 1 else D("0.1")
         self.market = Market("BTC", "USDT", step, D("0.1"), D(5), size)
         self.venue, self.other = (
@@ -72,14 +72,14 @@ class CryptoStage(Harness):
         self.unavailable = {HarnessFeature.HOST: NO_HOST, InjectedFault.STOPS_NEAR: NO_STOPS}
         if exchange == "kraken":
             self.unavailable[HarnessFeature.ACCOUNT] = NO_ACCOUNT
-        if self.venue.unique == "always":
+        if self.venue.refuses_duplicates == "always":
             self.unavailable[HarnessFeature.EXECUTED_TWICE] = NO_AGAIN
 
     def _venue(self, key: str, uid: str, swap: bool) -> Venue:
         return Venue(
             {self.their_symbol: self.market}, {self.their_symbol: PRICE}, {"USDT": D(1_000_000)},
             derivatives=swap, key=key, uid=uid,
-            unique="always" if self.exchange == "bybit" else "open",
+            refuses_duplicates="always" if self.exchange == "bybit" else "open",
         )  # fmt: skip
 
     @staticmethod
@@ -95,7 +95,7 @@ class CryptoStage(Harness):
 
     async def move(self, factor: D) -> None:
         price = (PRICE * factor / self.tick).to_integral_value() * self.tick if self.tick else PRICE
-        actions.move(self.venue, self.their_symbol, price)
+        actions.move_price(self.venue, self.their_symbol, price)
 
     async def second(self) -> ConnectionSpec:
         return replace(self.spec, connection_id="c-second", credentials=self._keys(self.other))
@@ -117,17 +117,17 @@ class CryptoStage(Harness):
         await asyncio.to_thread(self.server.start)
 
     async def owner_closes(self, broker_position_id: str) -> None:
-        await asyncio.to_thread(actions.owner_closes, self.venue, self.their_symbol)
+        await asyncio.to_thread(actions.close_by_hand, self.venue, self.their_symbol)
 
     async def execute_again(self, request: OrderRequest) -> None:
-        venue, size = self.venue, self.market.size
+        venue, size = self.venue, self.market.contract_size
         amount = request.quantity / size
         with venue.lock:
             venue.place(self.their_symbol, "BUY", "MARKET", amount, cid=request.client_order_id)
 
     async def half(self) -> Sequence[str]:
-        assert self.venue.last_half
-        return [self.venue.last_half]
+        assert self.venue.last_partial_answer
+        return [self.venue.last_partial_answer]
 
     # ---- trouble ----------------------------------------------------------------------------
     async def begin(self, trouble: InjectedFault) -> None:
@@ -138,15 +138,15 @@ class CryptoStage(Harness):
             case InjectedFault.UNLISTED:
                 venue.faults.append(UNLISTED[self.exchange])
             case InjectedFault.PIECES:
-                venue.pieces = 3
+                venue.trades_per_fill = 3
             case InjectedFault.PARTIAL:
-                venue.fill = D("0.5")
+                venue.fill_share = D("0.5")
             case InjectedFault.OVERTAKEN:
-                venue.overtaken = True
+                venue.fills_before_cancel = True
             case InjectedFault.REPLAY:
                 pass  # each read of the trades tells everything once more
             case InjectedFault.READS:
-                venue.reads_torn = True
+                venue.truncates_reads = True
             case InjectedFault.CLOSED:
                 venue.closed = True
             case InjectedFault.NO_MONEY:
@@ -166,7 +166,12 @@ class CryptoStage(Harness):
             if not venue.faults:
                 break
             await asyncio.sleep(0.01)
-        venue.pieces, venue.fill, venue.overtaken, venue.reads_torn = 1, D(1), False, False
+        (
+            venue.trades_per_fill,
+            venue.fill_share,
+            venue.fills_before_cancel,
+            venue.truncates_reads,
+        ) = 1, D(1), False, False
         venue.closed, venue.can_trade, venue.skew_ms = False, True, 0
         venue.balances["USDT"] = max(venue.balances["USDT"], D(900_000))
         venue.faults.clear()

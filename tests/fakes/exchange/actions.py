@@ -1,4 +1,4 @@
-"""What others do at a venue: the market moves, the owner trades by hand."""
+"""Market moves, and trades by the account's owner at the exchange."""
 
 from decimal import Decimal
 
@@ -6,26 +6,32 @@ from tests.fakes.exchange.model import ZERO
 from tests.fakes.exchange.venue import Venue
 
 
-def move(venue: Venue, symbol: str, price: Decimal) -> None:
-    """The price goes there; what rests and is reached is executed."""
+def move_price(venue: Venue, symbol: str, price: Decimal) -> None:
+    """Set the price, and execute the open orders that it reaches."""
     with venue.lock:
         venue.prices[symbol] = price
-        for order in [one for one in venue.orders if one.is_open and one.symbol == symbol]:
+        for order in [order for order in venue.orders if order.is_open and order.symbol == symbol]:
             venue.match(order)
 
 
-def owner_closes(venue: Venue, symbol: str) -> None:
-    """The owner sells or buys back by hand what is held of a symbol, on the exchange's page."""
+def close_by_hand(venue: Venue, symbol: str) -> None:
+    """Close what is held of a symbol, as its owner would on the exchange's page."""
     with venue.lock:
-        held = venue.balances.get(venue.markets[symbol].base, ZERO)
-        sides = [("SELL", held, "BOTH")]
+        balance = venue.balances.get(venue.markets[symbol].base, ZERO)
+        exits = [("SELL", balance, "BOTH")]
         if venue.derivatives:
-            sides = [
-                ("BUY" if side == "SHORT" or one.amount < 0 else "SELL", abs(one.amount), side)
-                for (name, side), one in venue.positions.items()
+            exits = [
+                (
+                    "BUY" if side == "SHORT" or position.amount < 0 else "SELL",
+                    abs(position.amount),
+                    side,
+                )
+                for (name, side), position in venue.positions.items()
                 if name == symbol
             ]
-        for side, amount, side_of in sides:
+        for side, amount, position_side in exits:
             if amount:
                 reduces = venue.derivatives and not venue.hedged
-                venue.place(symbol, side, "MARKET", amount, reduce_only=reduces, side_of=side_of)
+                venue.place(
+                    symbol, side, "MARKET", amount, reduce_only=reduces, position_side=position_side
+                )

@@ -1,4 +1,4 @@
-"""Binance's REST: spot (`/api/v3`) and USDS-M futures (`/fapi/v1`, v2, v3), as far as is used.
+"""Binance's REST API: spot (`/api/v3`) and USDS-M futures (`/fapi/v1`, v2, v3), as far as used.
 
 Sources: developers.binance.com, "Spot REST API" and "USDS-Margined Futures"; the shapes as ccxt
 4.5.90 reads them.
@@ -41,7 +41,7 @@ PUBLIC = ("exchangeInfo", "time", "ticker/24hr", "ticker/bookTicker", "ping")
 
 
 class Binance:
-    """One of the two, as the venue trades spot or derivatives."""
+    """Spot or futures, depending on what the venue trades."""
 
     def __init__(self, venue: Venue) -> None:
         self._venue = venue
@@ -57,28 +57,28 @@ class Binance:
         name = path.split("/", 3)[3]
         if path == "/api/v3/account" and self._venue.derivatives:
             name = "spot_account"
-        ask = {key: values[0] for key, values in parse_qs(f"{query}&{body}").items()}
+        params = {key: values[0] for key, values in parse_qs(f"{query}&{body}").items()}
         try:
             if name not in PUBLIC:
-                self._authenticate(query or body, ask, headers)
-            do = getattr(self, f"_{method.lower()}_{name.replace('/', '_').lower()}", None)
-            return (404, {}) if do is None else (200, do(ask))
-        except RejectedError as no:
+                self._authenticate(query or body, params, headers)
+            handler = getattr(self, f"_{method.lower()}_{name.replace('/', '_').lower()}", None)
+            return (404, {}) if handler is None else (200, handler(params))
+        except RejectedError as error:
             known = {**CODES, **(DERIVATIVES if self._venue.derivatives else {})}
-            code, message = known[no.reason]
-            return (401 if no.reason == "key" else 400), {"code": code, "msg": message}
+            code, message = known[error.reason]
+            return (401 if error.reason == "key" else 400), {"code": code, "msg": message}
 
     def _authenticate(
-        self, signed: str, ask: Mapping[str, str], headers: Mapping[str, str]
+        self, signed: str, params: Mapping[str, str], headers: Mapping[str, str]
     ) -> None:
         if headers.get("X-MBX-APIKEY") != self._venue.key:
             raise RejectedError("key")
         text, _, signature = signed.rpartition("&signature=")
-        right = hmac.new(self._venue.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(right, signature):
+        expected = hmac.new(self._venue.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(expected, signature):
             raise RejectedError("signature")
-        sent, now = int(ask["timestamp"]), self._venue.now()
-        if not sent - 1000 < now <= sent + int(ask.get("recvWindow", 5000)):
+        sent, now = int(params["timestamp"]), self._venue.now()
+        if not sent - 1000 < now <= sent + int(params.get("recvWindow", 5000)):
             raise RejectedError("clock")
 
     # ---- public ---------------------------------------------------------------------------
@@ -92,12 +92,16 @@ class Binance:
     def _market(self, name: str) -> Any:
         market = self._venue.markets[name]
         step, tick = f"{market.step:f}", f"{market.tick:f}"
-        notional = {"filterType": "NOTIONAL", "minNotional": f"{market.least_cost:f}"}
+        notional = {"filterType": "NOTIONAL", "minNotional": f"{market.min_cost:f}"}
         kind: dict[str, Any] = {"isSpotTradingAllowed": True, "permissions": ["SPOT"]}
         if self._venue.derivatives:
-            notional = {"filterType": "MIN_NOTIONAL", "notional": f"{market.least_cost:f}"}
+            notional = {"filterType": "MIN_NOTIONAL", "notional": f"{market.min_cost:f}"}
             kind = {"contractType": "PERPETUAL", "marginAsset": market.quote, "pair": name}
-        lot = {"minQty": f"{market.least or market.step:f}", "maxQty": "9000", "stepSize": step}
+        lot = {
+            "minQty": f"{market.min_amount or market.step:f}",
+            "maxQty": "9000",
+            "stepSize": step,
+        }
         return {
             **kind, "symbol": name, "status": "TRADING",
             "baseAsset": market.base, "quoteAsset": market.quote,
@@ -120,20 +124,20 @@ class Binance:
             for name, price in self._venue.prices.items()
         ]
 
-    def _get_ticker_bookticker(self, ask: Mapping[str, str]) -> Any:
-        if "symbol" in ask:
-            return self._top(ask["symbol"])
-        names = json.loads(ask["symbols"]) if "symbols" in ask else self._venue.markets
+    def _get_ticker_bookticker(self, params: Mapping[str, str]) -> Any:
+        if "symbol" in params:
+            return self._top(params["symbol"])
+        names = json.loads(params["symbols"]) if "symbols" in params else self._venue.markets
         return [self._top(name) for name in names]
 
     def _top(self, name: str) -> Any:
-        bid, best = (price or "0.00000000" for price in self._venue.top(name))
-        told = {"symbol": name, "bidPrice": bid, "bidQty": "1", "askPrice": best, "askQty": "1"}
-        return {**told, "time": self._venue.now()} if self._venue.derivatives else told
+        bid, ask = (price or "0.00000000" for price in self._venue.best_bid_ask(name))
+        answer = {"symbol": name, "bidPrice": bid, "bidQty": "1", "askPrice": ask, "askQty": "1"}
+        return {**answer, "time": self._venue.now()} if self._venue.derivatives else answer
 
     # ---- the account ----------------------------------------------------------------------
     def _get_spot_account(self, _: Mapping[str, str]) -> Any:
-        """What a futures account's key is told of its spot account."""
+        """What the key of a futures account may read of its spot account."""
         if not self._venue.may_read_spot:
             raise RejectedError("key")
         return {"canTrade": True, "accountType": "SPOT", "balances": [],
@@ -167,7 +171,7 @@ class Binance:
         return (self._venue.prices[key[0]] - held.entry) * held.amount * self._sign(key)
 
     def _sign(self, key: tuple[str, str]) -> int:
-        """In one-way mode amounts are signed already."""
+        """The sign of a side; in one-way mode amounts are signed already."""
         return -1 if key[1] == "SHORT" else 1
 
     def _held(self) -> list[tuple[tuple[str, str], Position]]:
@@ -201,38 +205,39 @@ class Binance:
         ]  # fmt: skip
 
     # ---- orders ---------------------------------------------------------------------------
-    def _post_order(self, ask: Mapping[str, str]) -> Any:
+    def _post_order(self, params: Mapping[str, str]) -> Any:
         order = self._venue.place(
-            ask["symbol"], ask["side"], ask["type"], Decimal(ask["quantity"]),
-            Decimal(ask["price"]) if "price" in ask else None,
-            tif=ask.get("timeInForce", "GTC"), cid=ask["newClientOrderId"],
-            reduce_only=ask.get("reduceOnly") == "true", side_of=ask.get("positionSide", "BOTH"),
+            params["symbol"], params["side"], params["type"], Decimal(params["quantity"]),
+            Decimal(params["price"]) if "price" in params else None,
+            tif=params.get("timeInForce", "GTC"), cid=params["newClientOrderId"],
+            reduce_only=params.get("reduceOnly") == "true",
+            position_side=params.get("positionSide", "BOTH"),
         )  # fmt: skip
-        told = self._order(order)
+        answer = self._order(order)
         if not self._venue.derivatives:
-            told["fills"] = [
+            answer["fills"] = [
                 {"price": str(trade.price), "qty": str(trade.amount),
                  "commission": f"{trade.fee:f}", "commissionAsset": trade.fee_currency,
                  "tradeId": trade.number}
-                for trade in self._venue.trades_of(number=str(order.number))
+                for trade in self._venue.find_trades(number=str(order.number))
             ]  # fmt: skip
-        return told
+        return answer
 
-    def _delete_order(self, ask: Mapping[str, str]) -> Any:
+    def _delete_order(self, params: Mapping[str, str]) -> Any:
         try:
-            return self._order(self._venue.cancel(self._find(ask)))
-        except RejectedError as no:
-            raise RejectedError("no_cancel") from no
+            return self._order(self._venue.cancel(self._find(params)))
+        except RejectedError as error:
+            raise RejectedError("no_cancel") from error
 
-    def _get_order(self, ask: Mapping[str, str]) -> Any:
-        order = self._find(ask)
+    def _get_order(self, params: Mapping[str, str]) -> Any:
+        order = self._find(params)
         if order is None:
             raise RejectedError("no_order")
         return self._order(order)
 
-    def _find(self, ask: Mapping[str, str]) -> Order | None:
-        cid, number = ask.get("origClientOrderId", ""), ask.get("orderId", "")
-        return self._venue.find(ask["symbol"], cid, number)
+    def _find(self, params: Mapping[str, str]) -> Order | None:
+        cid, number = params.get("origClientOrderId", ""), params.get("orderId", "")
+        return self._venue.find(params["symbol"], cid, number)
 
     def _get_openorders(self, _: Mapping[str, str]) -> Any:
         return [self._order(order) for order in self._venue.orders if order.is_open]
@@ -240,21 +245,23 @@ class Binance:
     def _order(self, order: Order) -> dict[str, Any]:
         return {
             "symbol": order.symbol, "orderId": order.number, "orderListId": -1,
-            "clientOrderId": order.cid, "transactTime": order.at, "time": order.at,
-            "updateTime": order.at, "price": str(order.price or 0), "origQty": str(order.amount),
+            "clientOrderId": order.cid, "transactTime": order.time_ms, "time": order.time_ms,
+            "updateTime": order.time_ms, "price": str(order.price or 0),
+            "origQty": str(order.amount),
             "executedQty": str(order.filled), "cummulativeQuoteQty": f"{order.cost:f}",
             "cumQuote": f"{order.cost:f}", "avgPrice": f"{order.average:f}",
             "status": order.status, "timeInForce": order.tif, "type": order.type,
-            "side": order.side, "reduceOnly": order.reduce_only, "positionSide": order.side_of,
-            "workingTime": order.at, "isWorking": True,
+            "side": order.side, "reduceOnly": order.reduce_only,
+            "positionSide": order.position_side,
+            "workingTime": order.time_ms, "isWorking": True,
         }  # fmt: skip
 
-    def _get_mytrades(self, ask: Mapping[str, str]) -> Any:
-        start, end = int(ask.get("startTime", 0)), int(ask.get("endTime", 2**62))
-        if "startTime" in ask and "endTime" in ask and end - start > 86_400_000:
+    def _get_mytrades(self, params: Mapping[str, str]) -> Any:
+        start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))
+        if "startTime" in params and "endTime" in params and end - start > 86_400_000:
             raise RejectedError("span")
-        found = self._venue.trades_of(ask["symbol"], ask.get("orderId", ""), start, end)
-        return [self._trade(trade) for trade in found[: int(ask.get("limit", 500))]]
+        found = self._venue.find_trades(params["symbol"], params.get("orderId", ""), start, end)
+        return [self._trade(trade) for trade in found[: int(params.get("limit", 500))]]
 
     _get_usertrades = _get_mytrades
 
@@ -264,7 +271,7 @@ class Binance:
             "symbol": trade.order.symbol, "id": trade.number, "orderId": trade.order.number,
             "price": str(trade.price), "qty": str(trade.amount),
             "quoteQty": f"{trade.amount * trade.price:f}", "commission": f"{trade.fee:f}",
-            "commissionAsset": trade.fee_currency, "time": trade.at, "isBuyer": buys,
+            "commissionAsset": trade.fee_currency, "time": trade.time_ms, "isBuyer": buys,
             "buyer": buys, "side": trade.order.side, "isMaker": False, "maker": False,
-            "positionSide": trade.order.side_of, "realizedPnl": f"{trade.realized:f}",
+            "positionSide": trade.order.position_side, "realizedPnl": f"{trade.realized:f}",
         }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Bybit's v5 REST, as far as is used. Orders are acknowledged only; what became of them is asked.
+"""Bybit's v5 REST API, as far as used. Replies to orders only acknowledge them.
 
 Source: bybit-exchange.github.io/docs/v5; the shapes as ccxt 4.5.90 reads them.
 """
@@ -52,18 +52,20 @@ class Bybit:
     def answer(
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
-        ask = {key: values[0] for key, values in parse_qs(query).items()}
-        ask |= json.loads(body) if body else {}
+        params = {key: values[0] for key, values in parse_qs(query).items()}
+        params |= json.loads(body) if body else {}
         try:
             if not path.startswith("/v5/market/"):
                 self._authenticate(query or body, headers)
-            do = getattr(self, "_" + path.removeprefix("/v5/").replace("/", "_").replace("-", "_"))
-            return 200, self._told(do(ask))
-        except RejectedError as no:
-            code, message = {**CODES, **({} if self._venue.derivatives else SPOT)}[no.reason]
-            return 200, {**self._told({}), "retCode": code, "retMsg": message}
+            handler = getattr(
+                self, "_" + path.removeprefix("/v5/").replace("/", "_").replace("-", "_")
+            )
+            return 200, self._envelope(handler(params))
+        except RejectedError as error:
+            code, message = {**CODES, **({} if self._venue.derivatives else SPOT)}[error.reason]
+            return 200, {**self._envelope({}), "retCode": code, "retMsg": message}
 
-    def _told(self, result: Any) -> dict[str, Any]:
+    def _envelope(self, result: Any) -> dict[str, Any]:
         return {"retCode": 0, "retMsg": "OK", "result": result, "retExtInfo": {},
                 "time": self._venue.now()}  # fmt: skip
 
@@ -73,8 +75,8 @@ class Bybit:
         if headers.get("X-BAPI-API-KEY") != venue.key:
             raise RejectedError("key")
         text = f"{sent}{venue.key}{window}{signed}"
-        right = hmac.new(venue.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(right, headers.get("X-BAPI-SIGN", "")):
+        expected = hmac.new(venue.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        if not hmac.compare_digest(expected, headers.get("X-BAPI-SIGN", "")):
             raise RejectedError("signature")
         if not int(sent) - 1000 < venue.now() <= int(sent) + int(window):
             raise RejectedError("clock")
@@ -88,32 +90,32 @@ class Bybit:
         found = []
         for name, market in self._venue.markets.items():
             step = f"{market.step:f}"
-            one: dict[str, Any] = {
+            instrument: dict[str, Any] = {
                 "symbol": name, "baseCoin": market.base, "quoteCoin": market.quote,
                 "status": "Trading", "priceFilter": {"tickSize": f"{market.tick:f}"},
             }  # fmt: skip
             lot = {"minOrderQty": step, "maxOrderQty": "9000"}
             if self._venue.derivatives:
-                least = f"{market.least_cost:f}"
-                one |= {"contractType": "LinearPerpetual", "settleCoin": market.quote,
+                least = f"{market.min_cost:f}"
+                instrument |= {"contractType": "LinearPerpetual", "settleCoin": market.quote,
                         "launchTime": "1584230400000", "deliveryTime": "0", "priceScale": "1",
                         "leverageFilter": {"minLeverage": "1", "maxLeverage": "100"},
                         "lotSizeFilter": {**lot, "qtyStep": step,
                                           "minNotionalValue": least}}  # fmt: skip
             else:
-                one |= {"lotSizeFilter": {**lot, "basePrecision": step,
+                instrument |= {"lotSizeFilter": {**lot, "basePrecision": step,
                                           "quotePrecision": "0.0000001",
-                                          "minOrderAmt": f"{market.least_cost:f}",
+                                          "minOrderAmt": f"{market.min_cost:f}",
                                           "maxOrderAmt": "4000000"}}  # fmt: skip
-            found.append(one)
+            found.append(instrument)
         return {"category": "linear", "list": found, "nextPageCursor": ""}
 
     def _market_tickers(self, _: Mapping[str, Any]) -> Any:
         found = []
         for name, price in self._venue.prices.items():
-            bid, best = self._venue.top(name)
+            bid, ask = self._venue.best_bid_ask(name)
             found.append({"symbol": name, "lastPrice": str(price), "bid1Price": bid,
-                          "bid1Size": "1", "ask1Price": best, "ask1Size": "1",
+                          "bid1Size": "1", "ask1Price": ask, "ask1Size": "1",
                           **self._of_derivatives()})  # fmt: skip
         return {"category": "linear" if self._venue.derivatives else "spot", "list": found}
 
@@ -138,19 +140,19 @@ class Bybit:
         ]  # fmt: skip
         return {"list": [{"accountType": "UNIFIED", "coin": coins}]}
 
-    def _position_list(self, ask: Mapping[str, Any]) -> Any:
-        """What is held; of a symbol that is named also that nothing is."""
+    def _position_list(self, params: Mapping[str, Any]) -> Any:
+        """Open positions; for a named symbol also an empty one."""
         found = []
         sides = ("LONG", "SHORT") if self._venue.hedged else ("BOTH",)
-        flat = {(ask.get("symbol", ""), side): Position() for side in sides}
-        for (name, side_of), held in {**flat, **self._venue.positions}.items():
-            if held.amount or ask.get("symbol") == name:
-                price, direction = self._venue.prices[name], -1 if side_of == "SHORT" else 1
+        flat = {(params.get("symbol", ""), side): Position() for side in sides}
+        for (name, position_side), held in {**flat, **self._venue.positions}.items():
+            if held.amount or params.get("symbol") == name:
+                price, direction = self._venue.prices[name], -1 if position_side == "SHORT" else 1
                 is_long = held.amount * direction > 0
                 found.append({
                     "symbol": name, "side": "Buy" if is_long else "Sell",
                     "size": f"{abs(held.amount):f}", "avgPrice": f"{held.entry:f}",
-                    "positionIdx": INDEX[side_of], "markPrice": str(price), "leverage": "10",
+                    "positionIdx": INDEX[position_side], "markPrice": str(price), "leverage": "10",
                     "positionValue": f"{abs(held.amount) * price:f}", "positionIM": "0",
                     "unrealisedPnl": f"{(price - held.entry) * held.amount * direction:f}",
                     "createdTime": str(self._venue.now()), "updatedTime": str(self._venue.now()),
@@ -158,40 +160,42 @@ class Bybit:
         return {"category": "linear", "list": found, "nextPageCursor": ""}
 
     # ---- orders ---------------------------------------------------------------------------
-    def _order_create(self, ask: Mapping[str, Any]) -> Any:
-        if not self._venue.derivatives and ask["orderType"] == "Market":
-            assert ask["marketUnit"] == "baseCoin", "the amount would be taken as money"
-        side_of = {1: "LONG", 2: "SHORT"}.get(int(ask.get("positionIdx", 0)), "BOTH")
+    def _order_create(self, params: Mapping[str, Any]) -> Any:
+        if not self._venue.derivatives and params["orderType"] == "Market":
+            assert params["marketUnit"] == "baseCoin", "the amount would be read as money"
+        position_side = {1: "LONG", 2: "SHORT"}.get(int(params.get("positionIdx", 0)), "BOTH")
         order = self._venue.place(
-            ask["symbol"], ask["side"].upper(), ask["orderType"].upper(), Decimal(ask["qty"]),
-            Decimal(ask["price"]) if "price" in ask else None, tif=ask.get("timeInForce", "GTC"),
-            cid=ask.get("orderLinkId", ""), reduce_only=bool(ask.get("reduceOnly")),
-            side_of=side_of,
+            params["symbol"], params["side"].upper(), params["orderType"].upper(),
+            Decimal(params["qty"]),
+            Decimal(params["price"]) if "price" in params else None,
+            tif=params.get("timeInForce", "GTC"),
+            cid=params.get("orderLinkId", ""), reduce_only=bool(params.get("reduceOnly")),
+            position_side=position_side,
         )  # fmt: skip
         return {"orderId": str(order.number), "orderLinkId": order.cid}
 
-    def _order_cancel(self, ask: Mapping[str, Any]) -> Any:
+    def _order_cancel(self, params: Mapping[str, Any]) -> Any:
         order = self._venue.find(
-            ask["symbol"], ask.get("orderLinkId", ""), str(ask.get("orderId", ""))
+            params["symbol"], params.get("orderLinkId", ""), str(params.get("orderId", ""))
         )
         done = self._venue.cancel(order)
         return {"orderId": str(done.number), "orderLinkId": done.cid}
 
-    def _order_realtime(self, ask: Mapping[str, Any]) -> Any:
-        """Open orders, or by openOnly=1 the last that have ended."""
-        return self._orders(ask, is_open=str(ask.get("openOnly", "0")) == "0")
+    def _order_realtime(self, params: Mapping[str, Any]) -> Any:
+        """Open orders, or with openOnly=1 those that ended last."""
+        return self._orders(params, is_open=str(params.get("openOnly", "0")) == "0")
 
-    def _order_history(self, ask: Mapping[str, Any]) -> Any:
-        """What has ended; it may be late (`history_late`)."""
-        if self._venue.history_late:
+    def _order_history(self, params: Mapping[str, Any]) -> Any:
+        """Ended orders; the list may be late (`history_lags`)."""
+        if self._venue.history_lags:
             return {"list": [], "nextPageCursor": "", "category": "linear"}
-        return self._orders(ask, is_open=False)
+        return self._orders(params, is_open=False)
 
-    def _orders(self, ask: Mapping[str, Any], *, is_open: bool) -> Any:
-        cid = ask.get("orderLinkId", "")
+    def _orders(self, params: Mapping[str, Any], *, is_open: bool) -> Any:
+        cid = params.get("orderLinkId", "")
         if cid:
-            one = self._venue.find(None, cid)
-            found = [one] if one else []
+            order = self._venue.find(None, cid)
+            found = [order] if order else []
         else:
             found = list(self._venue.orders)
         found = [order for order in found if order.is_open is is_open]
@@ -199,7 +203,7 @@ class Bybit:
                 "category": "linear"}  # fmt: skip
 
     def _of_derivatives(self) -> dict[str, str]:
-        """Spot's answers lack these keys; ccxt tells the markets apart by them."""
+        """Keys that spot's answers lack; ccxt distinguishes the markets by them."""
         own = {"createType": "CreateByUser", "tpslMode": "", "openInterestValue": "1"}
         return own if self._venue.derivatives else {}
 
@@ -211,17 +215,19 @@ class Bybit:
             "orderStatus": STATES[order.status], "avgPrice": f"{order.average:f}",
             "leavesQty": f"{order.amount - order.filled:f}", "cumExecQty": f"{order.filled:f}",
             "cumExecValue": f"{order.cost:f}", "cumExecFee": "0", "timeInForce": order.tif,
-            "orderType": order.type.title(), "createdTime": str(order.at),
-            "updatedTime": str(order.at), "reduceOnly": order.reduce_only,
-            "positionIdx": INDEX[order.side_of], "stopOrderType": "", "triggerPrice": "",
+            "orderType": order.type.title(), "createdTime": str(order.time_ms),
+            "updatedTime": str(order.time_ms), "reduceOnly": order.reduce_only,
+            "positionIdx": INDEX[order.position_side], "stopOrderType": "", "triggerPrice": "",
         }  # fmt: skip
 
-    def _execution_list(self, ask: Mapping[str, Any]) -> Any:
-        start, end = int(ask.get("startTime", 0)), int(ask.get("endTime", 2**62))
-        found = self._venue.trades_of(ask.get("symbol"), str(ask.get("orderId", "")), start, end)
-        kind = str(ask.get("execType", ""))  # one kind, where one is named
+    def _execution_list(self, params: Mapping[str, Any]) -> Any:
+        start, end = int(params.get("startTime", 0)), int(params.get("endTime", 2**62))
+        found = self._venue.find_trades(
+            params.get("symbol"), str(params.get("orderId", "")), start, end
+        )
+        kind = str(params.get("execType", ""))  # empty: all kinds
         found = [trade for trade in found if kind in ("", trade.kind)]
-        newest = found[::-1][: int(ask.get("limit", 50))]
+        newest = found[::-1][: int(params.get("limit", 50))]
         return {"list": [self._trade(trade) for trade in newest], "nextPageCursor": "",
                 "category": "linear"}  # fmt: skip
 
@@ -233,7 +239,7 @@ class Bybit:
             "side": order.side.title(), "execId": f"e-{trade.number}",
             "execPrice": str(trade.price), "execQty": str(trade.amount), "execType": trade.kind,
             "execValue": f"{trade.amount * trade.price:f}", "execFee": f"{trade.fee:f}",
-            "feeCurrency": trade.fee_currency, "execTime": str(trade.at), "isMaker": False,
+            "feeCurrency": trade.fee_currency, "execTime": str(trade.time_ms), "isMaker": False,
             "orderType": order.type.title(),
             "closedSize": str(trade.amount) if trade.closed else "0",
         }  # fmt: skip

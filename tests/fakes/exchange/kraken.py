@@ -1,4 +1,4 @@
-"""Kraken's spot REST, as far as is used. Orders are acknowledged only.
+"""Kraken's spot REST API, as far as used. Replies to orders only acknowledge them.
 
 Source: docs.kraken.com/api; the shapes as ccxt 4.5.90 reads them.
 """
@@ -48,28 +48,30 @@ class Kraken:
     def answer(
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
-        ask = {key: values[0] for key, values in parse_qs(f"{query}&{body}").items()}
+        params = {key: values[0] for key, values in parse_qs(f"{query}&{body}").items()}
         try:
             if path.startswith("/0/private/"):
-                self._authenticate(path, body, ask, headers)
-            do = getattr(self, f"_{path.rpartition('/')[2].lower()}")
-            return 200, {"error": [], "result": do(ask)}
-        except RejectedError as no:
-            return 200, {"error": [CODES[no.reason]]}
+                self._authenticate(path, body, params, headers)
+            handler = getattr(self, f"_{path.rpartition('/')[2].lower()}")
+            return 200, {"error": [], "result": handler(params)}
+        except RejectedError as error:
+            return 200, {"error": [CODES[error.reason]]}
 
     def _authenticate(
-        self, path: str, body: str, ask: Mapping[str, str], headers: Mapping[str, str]
+        self, path: str, body: str, params: Mapping[str, str], headers: Mapping[str, str]
     ) -> None:
         if headers.get("API-Key") != self._venue.key:
             raise RejectedError("key")
-        inner = hashlib.sha256(f"{ask['nonce']}{body}".encode()).digest()
+        inner = hashlib.sha256(f"{params['nonce']}{body}".encode()).digest()
         secret = base64.b64decode(self._venue.secret)
-        right = base64.b64encode(hmac.new(secret, path.encode() + inner, hashlib.sha512).digest())
-        if right.decode() != headers.get("API-Sign"):
+        expected = base64.b64encode(
+            hmac.new(secret, path.encode() + inner, hashlib.sha512).digest()
+        )
+        if expected.decode() != headers.get("API-Sign"):
             raise RejectedError("signature")
-        if int(ask["nonce"]) <= self._nonce:
+        if int(params["nonce"]) <= self._nonce:
             raise RejectedError("clock")
-        self._nonce = int(ask["nonce"])
+        self._nonce = int(params["nonce"])
 
     # ---- public ---------------------------------------------------------------------------
     def _time(self, _: Mapping[str, str]) -> Any:
@@ -83,7 +85,7 @@ class Kraken:
                 "pair_decimals": 1, "cost_decimals": 5, "lot_multiplier": 1, "leverage_buy": [],
                 "leverage_sell": [], "fees": [[0, 0.4]], "fees_maker": [[0, 0.25]],
                 "fee_volume_currency": "ZUSD", "margin_call": 80, "margin_stop": 40,
-                "ordermin": f"{market.step:f}", "costmin": f"{market.least_cost:f}",
+                "ordermin": f"{market.step:f}", "costmin": f"{market.min_cost:f}",
                 "tick_size": f"{market.tick:f}", "status": "online",
             }
             for name, market in self._venue.markets.items()
@@ -93,8 +95,8 @@ class Kraken:
         return {name: self._prices(name) for name in self._venue.prices}
 
     def _prices(self, name: str) -> Any:
-        p, (bid, best) = str(self._venue.prices[name]), self._venue.top(name)
-        return {"a": [best or "0", "1", "1"], "b": [bid or "0", "1", "1"], "c": [p, "1"],
+        p, (bid, ask) = str(self._venue.prices[name]), self._venue.best_bid_ask(name)
+        return {"a": [ask or "0", "1", "1"], "b": [bid or "0", "1", "1"], "c": [p, "1"],
                 "v": ["1", "1"], "p": [p, p], "t": [1, 1], "l": [p, p], "h": [p, p],
                 "o": p}  # fmt: skip
 
@@ -107,50 +109,56 @@ class Kraken:
         }
 
     # ---- orders ---------------------------------------------------------------------------
-    def _addorder(self, ask: Mapping[str, str]) -> Any:
-        if "deadline" in ask:
-            until = datetime.fromisoformat(ask["deadline"]).timestamp() * 1000
+    def _addorder(self, params: Mapping[str, str]) -> Any:
+        if "deadline" in params:
+            until = datetime.fromisoformat(params["deadline"]).timestamp() * 1000
             if until < self._venue.now():
                 raise RejectedError("deadline")
             if until > self._venue.now() + 60_000:
                 raise RejectedError("far")
         order = self._venue.place(
-            ask["pair"], ask["type"].upper(), ask["ordertype"].upper(), Decimal(ask["volume"]),
-            Decimal(ask["price"]) if "price" in ask else None,
-            tif=ask.get("timeinforce", "GTC"), cid=ask.get("cl_ord_id", ""),
+            params["pair"], params["type"].upper(), params["ordertype"].upper(),
+            Decimal(params["volume"]),
+            Decimal(params["price"]) if "price" in params else None,
+            tif=params.get("timeinforce", "GTC"), cid=params.get("cl_ord_id", ""),
         )  # fmt: skip
-        told = f"{ask['type']} {ask['volume']} {ask['pair']} @ {ask['ordertype']}"
-        return {"descr": {"order": told}, "txid": [str(order.number)]}
+        description = (
+            f"{params['type']} {params['volume']} {params['pair']} @ {params['ordertype']}"
+        )
+        return {"descr": {"order": description}, "txid": [str(order.number)]}
 
-    def _cancelorder(self, ask: Mapping[str, str]) -> Any:
-        self._venue.cancel(self._venue.find(None, ask.get("cl_ord_id", ""), ask.get("txid", "")))
+    def _cancelorder(self, params: Mapping[str, str]) -> Any:
+        self._venue.cancel(
+            self._venue.find(None, params.get("cl_ord_id", ""), params.get("txid", ""))
+        )
         return {"count": 1}
 
-    def _openorders(self, ask: Mapping[str, str]) -> Any:
-        return {"open": self._named(ask, is_open=True)}
+    def _openorders(self, params: Mapping[str, str]) -> Any:
+        return {"open": self._list_orders(params, is_open=True)}
 
-    def _closedorders(self, ask: Mapping[str, str]) -> Any:
-        found = self._named(ask, is_open=False)
+    def _closedorders(self, params: Mapping[str, str]) -> Any:
+        found = self._list_orders(params, is_open=False)
         return {"closed": found, "count": len(found)}
 
-    def _queryorders(self, ask: Mapping[str, str]) -> Any:
-        order = self._venue.find(None, "", ask["txid"])
+    def _queryorders(self, params: Mapping[str, str]) -> Any:
+        order = self._venue.find(None, "", params["txid"])
         return {str(order.number): self._order(order)} if order else {}
 
-    def _named(self, ask: Mapping[str, str], *, is_open: bool) -> Any:
-        cid = ask.get("cl_ord_id", "")
-        if self._venue.lag > 0:
-            self._venue.lag -= 1
+    def _list_orders(self, params: Mapping[str, str], *, is_open: bool) -> Any:
+        cid = params.get("cl_ord_id", "")
+        if self._venue.hidden_lookups > 0:
+            self._venue.hidden_lookups -= 1
             return {}
-        found = [one for one in self._venue.orders if one.is_open is is_open]
-        found = [one for one in found if not cid or one.cid == cid]
+        found = [order for order in self._venue.orders if order.is_open is is_open]
+        found = [order for order in found if not cid or order.cid == cid]
         return {str(order.number): self._order(order) for order in found}
 
     def _order(self, order: Order) -> Any:
-        trades = self._venue.trades_of(number=str(order.number))
+        trades = self._venue.find_trades(number=str(order.number))
         return {
             "refid": None, "userref": None, "cl_ord_id": order.cid,
-            "status": STATES[order.status], "opentm": order.at / 1000, "starttm": 0, "expiretm": 0,
+            "status": STATES[order.status], "opentm": order.time_ms / 1000, "starttm": 0,
+            "expiretm": 0,
             "descr": {"pair": order.symbol, "type": order.side.lower(),
                       "ordertype": order.type.lower(), "price": str(order.price or 0),
                       "price2": "0", "leverage": "none", "order": "", "close": ""},
@@ -159,15 +167,15 @@ class Kraken:
             "misc": "", "oflags": "fciq", "trades": [f"T{trade.number}" for trade in trades],
         }  # fmt: skip
 
-    def _querytrades(self, ask: Mapping[str, str]) -> Any:
-        wanted = ask["txid"].split(",")
-        found = [trade for trade in self._venue.trades if f"T{trade.number}" in wanted]
+    def _querytrades(self, params: Mapping[str, str]) -> Any:
+        trade_ids = params["txid"].split(",")
+        found = [trade for trade in self._venue.trades if f"T{trade.number}" in trade_ids]
         return {f"T{trade.number}": self._trade(trade) for trade in found}
 
-    def _tradeshistory(self, ask: Mapping[str, str]) -> Any:
-        start = int(float(ask.get("start", 0)) * 1000)
-        end = int(float(ask.get("end", 2**40)) * 1000)
-        found = self._venue.trades_of(start=start, end=end)
+    def _tradeshistory(self, params: Mapping[str, str]) -> Any:
+        start = int(float(params.get("start", 0)) * 1000)
+        end = int(float(params.get("end", 2**40)) * 1000)
+        found = self._venue.find_trades(start=start, end=end)
         newest = found[::-1][:50]
         return {"trades": {f"T{trade.number}": self._trade(trade) for trade in newest},
                 "count": len(found)}  # fmt: skip
@@ -175,7 +183,7 @@ class Kraken:
     def _trade(self, trade: Trade) -> Any:
         order = trade.order
         return {
-            "ordertxid": str(order.number), "pair": order.symbol, "time": trade.at / 1000,
+            "ordertxid": str(order.number), "pair": order.symbol, "time": trade.time_ms / 1000,
             "type": order.side.lower(), "ordertype": order.type.lower(), "price": str(trade.price),
             "cost": f"{trade.amount * trade.price:f}", "fee": f"{trade.fee:f}",
             "vol": str(trade.amount), "margin": "0", "misc": "", "trade_id": trade.number,

@@ -1,4 +1,4 @@
-"""What stands in an exchange's books, and what can go wrong with them."""
+"""The records of a fake exchange, and the faults that tests inject."""
 
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -8,7 +8,7 @@ OPEN = ("NEW", "PARTIALLY_FILLED")
 
 
 class RejectedError(Exception):
-    """The venue's no. reason: a word that each dialect has a code for."""
+    """The exchange refused a request. reason: a key of each dialect's table of codes."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -17,20 +17,22 @@ class RejectedError(Exception):
 
 @dataclass(frozen=True)
 class Market:
-    """What is traded. size: base units in one amount (a contract's). least: the smallest amount
-    that is told; 0: a step."""
+    """A traded symbol. step, tick: of amounts and prices. contract_size: base units in one unit of
+    amount. min_amount: the stated minimum; 0: one step."""
 
     base: str
     quote: str
     step: Decimal
     tick: Decimal
-    least_cost: Decimal
-    size: Decimal = ONE
-    least: Decimal = ZERO
+    min_cost: Decimal
+    contract_size: Decimal = ONE
+    min_amount: Decimal = ZERO
 
 
 @dataclass
 class Order:
+    """An order in the books. cid: the client order id; time_ms: when it was accepted."""
+
     number: int
     symbol: str
     side: str  # BUY SELL
@@ -40,8 +42,8 @@ class Order:
     price: Decimal | None
     cid: str
     reduce_only: bool
-    side_of: str  # BOTH LONG SHORT
-    at: int
+    position_side: str  # BOTH LONG SHORT
+    time_ms: int
     filled: Decimal = ZERO
     cost: Decimal = ZERO
     status: str = "NEW"
@@ -57,6 +59,8 @@ class Order:
 
 @dataclass
 class Trade:
+    """One execution of an order."""
+
     number: int
     order: Order
     amount: Decimal
@@ -64,14 +68,14 @@ class Trade:
     fee: Decimal
     fee_currency: str
     realized: Decimal
-    at: int
-    closed: bool = False  # it took something off a position
-    kind: str = "Trade"  # Bybit: BustTrade, AdlTrade are the exchange's own closings
+    time_ms: int
+    closed: bool = False  # it reduced a position
+    kind: str = "Trade"  # Bybit: BustTrade and AdlTrade are liquidations
 
 
 @dataclass
 class Fault:
-    """What goes wrong with the next order that arrives, or the next read. See server.py."""
+    """A fault for the next request of the kind `on`. kind: see server.py."""
 
     kind: str
     status: int = 500
@@ -83,5 +87,7 @@ class Fault:
 
 @dataclass
 class Position:
+    """What is open on one symbol and side."""
+
     amount: Decimal = ZERO  # signed in one-way mode
     entry: Decimal = ZERO

@@ -1,4 +1,4 @@
-"""OKX's v5 REST, as far as is used. Orders are acknowledged only; what became of them is asked.
+"""OKX's v5 REST API, as far as used. Replies to orders only acknowledge them.
 
 Source: okx.com/docs-v5; the shapes as ccxt 4.5.90 reads them.
 """
@@ -53,21 +53,26 @@ class Okx:
     def answer(
         self, method: str, path: str, query: str, body: str, headers: Mapping[str, str]
     ) -> tuple[int, Any]:
-        ask = {key: values[0] for key, values in parse_qs(query).items()}
-        ask |= json.loads(body) if body else {}
+        params = {key: values[0] for key, values in parse_qs(query).items()}
+        params |= json.loads(body) if body else {}
         try:
             if not path.startswith(("/api/v5/public/", "/api/v5/market/")):
                 full = f"{path}?{query}" if query else path
                 self._authenticate(f"{method}{full}{body}", headers)
             words = path.removeprefix("/api/v5/").replace("/", "_").replace("-", "_")
-            do = getattr(self, f"_{method.lower()}_{words}")
-            return 200, {"code": "0", "msg": "", "data": do(ask)}
-        except RejectedError as no:
-            if no.reason in TOP:
-                code, message = TOP[no.reason]
+            handler = getattr(self, f"_{method.lower()}_{words}")
+            return 200, {"code": "0", "msg": "", "data": handler(params)}
+        except RejectedError as error:
+            if error.reason in TOP:
+                code, message = TOP[error.reason]
                 return 200, {"code": code, "msg": message, "data": []}
-            code, message = CODES[no.reason]
-            line = {"clOrdId": ask.get("clOrdId", ""), "ordId": "", "sCode": code, "sMsg": message}
+            code, message = CODES[error.reason]
+            line = {
+                "clOrdId": params.get("clOrdId", ""),
+                "ordId": "",
+                "sCode": code,
+                "sMsg": message,
+            }
             return 200, {"code": "1", "msg": "All operations failed", "data": [line]}
 
     def _authenticate(self, signed: str, headers: Mapping[str, str]) -> None:
@@ -96,10 +101,10 @@ class Okx:
                 "instId": name, "instType": "SWAP" if swap else "SPOT", "state": "live",
                 "baseCcy": "" if swap else market.base, "quoteCcy": "" if swap else market.quote,
                 "settleCcy": market.quote if swap else "",
-                "ctVal": f"{market.size:f}" if swap else "",
+                "ctVal": f"{market.contract_size:f}" if swap else "",
                 "ctMult": "1" if swap else "", "ctValCcy": market.base if swap else "",
                 "ctType": "linear" if swap else "", "tickSz": f"{market.tick:f}",
-                "lotSz": f"{market.step:f}", "minSz": f"{market.least or market.step:f}",
+                "lotSz": f"{market.step:f}", "minSz": f"{market.min_amount or market.step:f}",
                 "maxLmtSz": "100000",
                 "uly": "BTC-USDT" if swap else "", "instFamily": "BTC-USDT" if swap else "",
                 "lever": "100", "listTime": "1606468572000", "expTime": "", "alias": "",
@@ -109,13 +114,13 @@ class Okx:
     def _get_market_tickers(self, _: Mapping[str, Any]) -> Any:
         return [self._ticker(name) for name in self._venue.prices]
 
-    def _get_market_ticker(self, ask: Mapping[str, Any]) -> Any:
-        return [self._ticker(ask["instId"])]
+    def _get_market_ticker(self, params: Mapping[str, Any]) -> Any:
+        return [self._ticker(params["instId"])]
 
     def _ticker(self, name: str) -> Any:
-        bid, best = self._venue.top(name)
+        bid, ask = self._venue.best_bid_ask(name)
         return {"instId": name, "last": str(self._venue.prices[name]), "bidPx": bid,
-                "askPx": best, "ts": str(self._venue.now())}  # fmt: skip
+                "askPx": ask, "ts": str(self._venue.now())}  # fmt: skip
 
     # ---- the account ----------------------------------------------------------------------
     def _get_account_config(self, _: Mapping[str, Any]) -> Any:
@@ -127,36 +132,42 @@ class Okx:
     def _get_account_balance(self, _: Mapping[str, Any]) -> Any:
         details = [
             {"ccy": name, "eq": f"{amount + self._profit(name):f}", "cashBal": f"{amount:f}",
-             "availEq": f"{amount - self._bound():f}", "availBal": f"{amount:f}", "frozenBal": "0"}
+             "availEq": f"{amount - self._margin():f}", "availBal": f"{amount:f}", "frozenBal": "0"}
             for name, amount in self._venue.balances.items()
         ]  # fmt: skip
         return [{"uTime": str(self._venue.now()), "totalEq": "0", "details": details}]
 
-    def _bound(self) -> Decimal:
+    def _margin(self) -> Decimal:
         return self._venue.margin() if self._venue.derivatives else Decimal(0)
 
     def _profit(self, currency: str) -> Decimal:
-        """What is open in a currency, which counts as equity."""
+        """The open profit in a currency, which counts as equity."""
         if not self._venue.derivatives:
             return Decimal(0)
         return sum((
-            self._open_profit(name, side_of, held)
-            for (name, side_of), held in self._venue.positions.items()
+            self._open_profit(name, position_side, held)
+            for (name, position_side), held in self._venue.positions.items()
             if self._venue.markets[name].quote == currency
         ), Decimal(0))  # fmt: skip
 
-    def _open_profit(self, name: str, side_of: str, held: Position) -> Decimal:
-        direction, size = -1 if side_of == "SHORT" else 1, self._venue.markets[name].size
+    def _open_profit(self, name: str, position_side: str, held: Position) -> Decimal:
+        direction, size = (
+            -1 if position_side == "SHORT" else 1,
+            self._venue.markets[name].contract_size,
+        )
         return (self._venue.prices[name] - held.entry) * held.amount * direction * size
 
     def _get_account_positions(self, _: Mapping[str, Any]) -> Any:
         found = []
-        for (name, side_of), held in self._venue.positions.items():
+        for (name, position_side), held in self._venue.positions.items():
             if held.amount:
-                price, profit = self._venue.prices[name], self._open_profit(name, side_of, held)
+                price, profit = (
+                    self._venue.prices[name],
+                    self._open_profit(name, position_side, held),
+                )
                 found.append({
                     "instId": name, "instType": "SWAP", "pos": f"{held.amount:f}",
-                    "posSide": {"BOTH": "net"}.get(side_of, side_of.lower()), "mgnMode": "cross",
+                    "posSide": _pos_side(position_side), "mgnMode": "cross",
                     "avgPx": f"{held.entry:f}", "upl": f"{profit:f}", "uplRatio": "0",
                     "lever": "10", "markPx": str(price), "last": str(price), "imr": "0", "mmr": "0",
                     "notionalUsd": "0", "liqPx": "", "margin": "", "mgnRatio": "1", "ccy": "USDT",
@@ -166,36 +177,38 @@ class Okx:
         return found
 
     # ---- orders ---------------------------------------------------------------------------
-    def _post_trade_order(self, ask: Mapping[str, Any]) -> Any:
-        kind = ask["ordType"]
+    def _post_trade_order(self, params: Mapping[str, Any]) -> Any:
+        kind = params["ordType"]
         times = {"ioc": "IOC", "fok": "FOK"}
-        side_of = {"long": "LONG", "short": "SHORT"}.get(ask.get("posSide", ""), "BOTH")
+        position_side = {"long": "LONG", "short": "SHORT"}.get(params.get("posSide", ""), "BOTH")
         if not self._venue.derivatives and kind == "market":
-            assert ask["tgtCcy"] == "base_ccy", "the amount would be taken as money"
+            assert params["tgtCcy"] == "base_ccy", "the amount would be read as money"
         order = self._venue.place(
-            ask["instId"], ask["side"].upper(), "MARKET" if kind == "market" else "LIMIT",
-            Decimal(ask["sz"]), Decimal(ask["px"]) if ask.get("px") else None,
-            tif=times.get(kind, "GTC"), cid=ask.get("clOrdId", ""),
-            reduce_only=bool(ask.get("reduceOnly")), side_of=side_of,
+            params["instId"], params["side"].upper(), "MARKET" if kind == "market" else "LIMIT",
+            Decimal(params["sz"]), Decimal(params["px"]) if params.get("px") else None,
+            tif=times.get(kind, "GTC"), cid=params.get("clOrdId", ""),
+            reduce_only=bool(params.get("reduceOnly")), position_side=position_side,
         )  # fmt: skip
         return [{"clOrdId": order.cid, "ordId": str(order.number), "sCode": "0", "sMsg": "",
-                 "tag": "", "ts": str(order.at)}]  # fmt: skip
+                 "tag": "", "ts": str(order.time_ms)}]  # fmt: skip
 
-    def _post_trade_cancel_order(self, ask: Mapping[str, Any]) -> Any:
+    def _post_trade_cancel_order(self, params: Mapping[str, Any]) -> Any:
         try:
-            order = self._venue.cancel(self._find(ask))
-        except RejectedError as no:
-            raise RejectedError("no_cancel") from no
+            order = self._venue.cancel(self._find(params))
+        except RejectedError as error:
+            raise RejectedError("no_cancel") from error
         return [{"clOrdId": order.cid, "ordId": str(order.number), "sCode": "0", "sMsg": ""}]
 
-    def _get_trade_order(self, ask: Mapping[str, Any]) -> Any:
-        order = self._find(ask)
+    def _get_trade_order(self, params: Mapping[str, Any]) -> Any:
+        order = self._find(params)
         if order is None:
             raise RejectedError("no_order")
         return [self._order(order)]
 
-    def _find(self, ask: Mapping[str, Any]) -> Order | None:
-        return self._venue.find(ask["instId"], ask.get("clOrdId", ""), ask.get("ordId", ""))
+    def _find(self, params: Mapping[str, Any]) -> Order | None:
+        return self._venue.find(
+            params["instId"], params.get("clOrdId", ""), params.get("ordId", "")
+        )
 
     def _get_trade_orders_pending(self, _: Mapping[str, Any]) -> Any:
         return [self._order(order) for order in self._venue.orders if order.is_open]
@@ -208,16 +221,17 @@ class Okx:
             "sz": str(order.amount), "side": order.side.lower(), "state": STATES[order.status],
             "ordType": "market" if order.type == "MARKET" else kind, "fee": "0", "feeCcy": "USDT",
             "accFillSz": f"{order.filled:f}", "avgPx": f"{order.average:f}" if order.filled else "",
-            "cTime": str(order.at), "uTime": str(order.at), "fillTime": str(order.at),
+            "cTime": str(order.time_ms), "uTime": str(order.time_ms),
+            "fillTime": str(order.time_ms),
             "reduceOnly": str(order.reduce_only).lower(), "tgtCcy": "base_ccy", "tdMode": "cross",
-            "posSide": {"BOTH": "net"}.get(order.side_of, order.side_of.lower()), "ccy": "",
+            "posSide": _pos_side(order.position_side), "ccy": "",
             "lever": "", "category": "normal", "fillPx": "", "fillSz": "", "tradeId": "",
         }  # fmt: skip
 
-    def _get_trade_fills(self, ask: Mapping[str, Any]) -> Any:
-        start, end = int(ask.get("begin", 0)), int(ask.get("end", 2**62))
-        found = self._venue.trades_of(ask.get("instId"), ask.get("ordId", ""), start, end)
-        return [self._trade(trade) for trade in found[::-1][: int(ask.get("limit", 100))]]
+    def _get_trade_fills(self, params: Mapping[str, Any]) -> Any:
+        start, end = int(params.get("begin", 0)), int(params.get("end", 2**62))
+        found = self._venue.find_trades(params.get("instId"), params.get("ordId", ""), start, end)
+        return [self._trade(trade) for trade in found[::-1][: int(params.get("limit", 100))]]
 
     _get_trade_fills_history = _get_trade_fills
 
@@ -228,7 +242,11 @@ class Okx:
             "tradeId": str(trade.number), "ordId": str(order.number), "clOrdId": order.cid,
             "billId": str(trade.number), "side": order.side.lower(), "execType": "T",
             "fillPx": str(trade.price), "fillSz": str(trade.amount), "fee": f"{-trade.fee:f}",
-            "feeCcy": trade.fee_currency, "ts": str(trade.at), "fillTime": str(trade.at),
-            "posSide": {"BOTH": "net"}.get(order.side_of, order.side_of.lower()), "tag": "",
+            "feeCcy": trade.fee_currency, "ts": str(trade.time_ms), "fillTime": str(trade.time_ms),
+            "posSide": _pos_side(order.position_side), "tag": "",
             "fillPnl": f"{trade.realized:f}",
         }  # fmt: skip
+
+
+def _pos_side(position_side: str) -> str:
+    return "net" if position_side == "BOTH" else position_side.lower()

@@ -1,12 +1,12 @@
-"""A venue as a process of its own: it lives on when its clients are killed, and when it is killed
-itself its journal is still there.
+"""A fake exchange in a separate process. It survives when its clients are killed, and its journal
+survives when it is killed itself.
 
 `python -m tests.fakes.exchange.process --exchange okx --journal FILE` prints its address and then
 serves. Besides the exchange's own addresses:
 
-- `POST /double/faults` with the fields of a Fault as JSON: what goes wrong next;
-- `POST /double/venue` with fields of a Venue (numbers as text): how it is from now on;
-- `GET /double/arrived`: how many orders and cancels came, whatever became of them.
+- `POST /double/faults` with the fields of a Fault as JSON: the next fault;
+- `POST /double/venue` with fields of a Venue (numbers as text): changes them;
+- `GET /double/arrived`: how many orders and cancels arrived, accepted or not.
 """
 
 import argparse
@@ -33,15 +33,16 @@ SYMBOLS = {"binance": "BTCUSDT", "bybit": "BTCUSDT", "okx": "BTC-USDT", "kraken"
 
 
 def spot_venue(exchange: str, *, key: str = "key-1", journal: Path | None = None) -> Venue:
-    """BTC at 50,000 USDT, and an account of 100,000."""
+    """Return an exchange with BTC at 50,000 USDT, and an account with 100,000."""
     market = Market("BTC", "USDT", Decimal("0.001"), Decimal("0.1"), Decimal(5))
-    name = SYMBOLS[exchange]
-    return Venue({name: market}, {name: Decimal("50000.0")}, {"USDT": Decimal(100_000)}, key=key,
-                 unique="always" if exchange == "bybit" else "open", journal=journal)  # fmt: skip
+    symbol = SYMBOLS[exchange]
+    return Venue({symbol: market}, {symbol: Decimal("50000.0")}, {"USDT": Decimal(100_000)},
+                 key=key, journal=journal,
+                 refuses_duplicates="always" if exchange == "bybit" else "open")  # fmt: skip
 
 
 def serve(exchange: str, journal: Path) -> Server:
-    """Open a venue that is told by HTTP what goes wrong."""
+    """Open an exchange whose faults are set over HTTP."""
     venue = spot_venue(exchange, journal=journal)
 
     async def faults(request: web.Request) -> web.Response:
@@ -49,22 +50,22 @@ def serve(exchange: str, journal: Path) -> Server:
         return web.Response()
 
     async def change(request: web.Request) -> web.Response:
-        told: dict[str, Any] = await request.json()
-        for name, value in told.items():
-            kind = type(getattr(venue, name))
-            setattr(venue, name, kind(value))
+        changes: dict[str, Any] = await request.json()
+        for name, value in changes.items():
+            type_ = type(getattr(venue, name))
+            setattr(venue, name, type_(value))
         return web.Response()
 
-    async def arrived(_: web.Request) -> web.Response:
-        return web.json_response(len(venue.arrived))
+    async def count_writes(_: web.Request) -> web.Response:
+        return web.json_response(len(venue.writes))
 
     control = [web.post("/double/faults", faults), web.post("/double/venue", change),
-               web.get("/double/arrived", arrived)]  # fmt: skip
+               web.get("/double/arrived", count_writes)]  # fmt: skip
     return Server(DIALECTS[exchange], venue, control=control)
 
 
 class VenueProcess:
-    """A venue's process. base: its address; stop: kill it."""
+    """The process of a fake exchange. base: its address; stop: kill it."""
 
     def __init__(self, exchange: str, journal: Path) -> None:
         self.journal = journal
@@ -77,7 +78,7 @@ class VenueProcess:
         self.base = self._process.stdout.readline().strip()
 
     def accepted(self) -> list[str]:
-        """The client order ids that were accepted, in their order."""
+        """Return the accepted client order ids, in their order."""
         return self.journal.read_text().split() if self.journal.exists() else []
 
     def stop(self) -> None:
@@ -86,11 +87,11 @@ class VenueProcess:
 
 
 def main() -> None:
-    reader = argparse.ArgumentParser()
-    reader.add_argument("--exchange", choices=DIALECTS, required=True)
-    reader.add_argument("--journal", type=Path, required=True)
-    wanted = reader.parse_args()
-    print(serve(wanted.exchange, wanted.journal).base, flush=True)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--exchange", choices=DIALECTS, required=True)
+    parser.add_argument("--journal", type=Path, required=True)
+    arguments = parser.parse_args()
+    print(serve(arguments.exchange, arguments.journal).base, flush=True)
     threading.Event().wait()
 
 

@@ -1,10 +1,10 @@
-"""The HTTP server of a venue, on a thread of its own, with faults on demand.
+"""The HTTP server of a fake exchange, on its own thread, with faults on demand.
 
-Fault kinds: `drop` (closed, nothing taken), `silent` (nothing taken, no answer either),
-`drop_after` and `reset_after` (taken, no answer), `status` and `status_after` (an answer of ours
-without and with taking it), `half` (taken, the line ends within the answer, after `body`), `torn`
-(taken, half of the JSON), `late` (taken, answers after a while), `redirect`. As a process of its
-own: `process.py`.
+Kinds of faults that accept nothing: `drop` (the connection is closed), `silent` (no answer),
+`status` (an answer from the test), `redirect`. Kinds that accept the request: `drop_after` and
+`reset_after` (no answer), `status_after` (an answer from the test), `half` (the connection ends
+within the answer, after `body`), `torn` (half of the JSON), `late` (the answer comes after a
+while). `process.py` runs it in a separate process.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ Handler = Callable[[web.Request, Mapping[str, str]], Awaitable[web.StreamRespons
 
 
 class Dialect(Protocol):
-    """How one exchange speaks. `kind` says whether a request is an 'order', a 'cancel' or a
-    'read'; `answer` does it."""
+    """One exchange's protocol. `kind` returns whether a request is an 'order', a 'cancel', a 'read'
+    or 'time'; `answer` executes it and returns the HTTP status and the JSON."""
 
     def __init__(self, venue: Venue) -> None: ...
 
@@ -34,8 +34,8 @@ class Dialect(Protocol):
 
 
 class Server:
-    """Serves a venue until `stop`. base: its address. others: accounts that it has besides, each a
-    venue with a key of its own. control: routes besides the exchange's own."""
+    """Serves a venue until `stop`. base: its address. others: further accounts at the exchange,
+    each with its own key. control: routes beside the exchange's own."""
 
     def __init__(
         self,
@@ -46,16 +46,16 @@ class Server:
         control: Sequence[web.RouteDef] = (),
     ) -> None:
         self.venue = venue
-        self.accounts = {one.key: one for one in (venue, *others)}
-        self._dialects = {one.key: dialect(one) for one in (venue, *others)}
+        self.accounts = {account.key: account for account in (venue, *others)}
+        self._dialects = {account.key: dialect(account) for account in (venue, *others)}
         self._dialect = self._dialects[venue.key]
         self._control = control
         self._port = port
-        self._callers: set[Any] = set()
+        self._peers: set[Any] = set()
         self.start()
 
     def start(self) -> None:
-        """Listen, at the same port as before."""
+        """Listen; after a `stop`, at the same port as before."""
         self._loop = asyncio.new_event_loop()
         self._up = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -64,18 +64,21 @@ class Server:
 
     @property
     def base(self) -> str:
+        """Its address."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
-    def lines(self) -> int:
-        """How many TCP connections have brought a request so far."""
-        return len(self._callers)
+    def connection_count(self) -> int:
+        """How many TCP connections have sent a request so far."""
+        return len(self._peers)
 
     @property
     def is_up(self) -> bool:
+        """Whether it serves."""
         return self._thread.is_alive()
 
     def stop(self) -> None:
+        """Stop serving and close all connections."""
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join(10)
@@ -86,10 +89,10 @@ class Server:
         self._up.set()
         self._loop.run_forever()
         self._loop.run_until_complete(self._runner.cleanup())
-        left = asyncio.all_tasks(self._loop)
-        for task in left:
+        pending = asyncio.all_tasks(self._loop)
+        for task in pending:
             task.cancel()
-        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+        self._loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
         self._loop.close()
 
     async def _open(self) -> None:
@@ -104,32 +107,34 @@ class Server:
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         assert request.transport is not None
-        self._callers.add(request.transport.get_extra_info("peername"))
+        self._peers.add(request.transport.get_extra_info("peername"))
         body = await request.text()
         kind = self._dialect.kind(request.method, request.path)
         with self.venue.lock:
-            self.venue.seen.append(f"{request.method} {request.path_qs}")
+            self.venue.request_lines.append(f"{request.method} {request.path_qs}")
             if kind in ("order", "cancel"):
-                self.venue.arrived.append(f"{request.path_qs} {body}")
+                self.venue.writes.append(f"{request.path_qs} {body}")
                 self.venue.last_write = dict(request.headers)
-        fault = self.venue.take_fault(kind)
+        fault = self.venue.pop_fault(kind)
         if fault is not None and fault.kind in ("drop", "silent", "status", "redirect"):
-            return await self._instead(request, fault)
-        status, told = self._of(request).answer(
+            return await self._answer_without_accepting(request, fault)
+        status, answer = self._dialect_of(request).answer(
             request.method, request.path, request.rel_url.raw_query_string, body, request.headers
         )
-        response = web.json_response(told, status=status)
-        if fault is None and kind == "read" and self.venue.reads_torn:
+        response = web.json_response(answer, status=status)
+        if fault is None and kind == "read" and self.venue.truncates_reads:
             fault = Fault("half")
-        return response if fault is None else await self._after(request, fault, response)
+        return response if fault is None else await self._spoil_answer(request, fault, response)
 
-    def _of(self, request: web.Request) -> Dialect:
-        """The account whose key a request shows, under whatever name the exchange has for it."""
-        keys = (self._dialects.get(value) for value in request.headers.values())
-        return next((one for one in keys if one is not None), self._dialect)
+    def _dialect_of(self, request: web.Request) -> Dialect:
+        """Return the account whose key is in any of a request's headers."""
+        matches = (self._dialects.get(value) for value in request.headers.values())
+        return next((dialect for dialect in matches if dialect is not None), self._dialect)
 
-    async def _instead(self, request: web.Request, fault: Fault) -> web.StreamResponse:
-        """Answer without having taken anything."""
+    async def _answer_without_accepting(
+        self, request: web.Request, fault: Fault
+    ) -> web.StreamResponse:
+        """Answer without accepting the request."""
         if fault.kind == "silent":
             await _wait(fault.seconds)
         if fault.kind in ("drop", "silent"):
@@ -141,10 +146,10 @@ class Server:
             status=fault.status, text=fault.body, content_type=kind, headers=fault.headers
         )
 
-    async def _after(
+    async def _spoil_answer(
         self, request: web.Request, fault: Fault, response: web.Response
     ) -> web.StreamResponse:
-        """Spoil the answer to what was taken."""
+        """Spoil the answer to an accepted request."""
         text = response.text or ""
         match fault.kind:
             case "drop_after":
@@ -162,8 +167,8 @@ class Server:
             case "half":
                 assert request.transport is not None
                 head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(text) + len(fault.body)}\r\n\r\n"
-                self.venue.last_half = text[: len(text) // 2] + fault.body
-                request.transport.write((head + self.venue.last_half).encode())
+                self.venue.last_partial_answer = text[: len(text) // 2] + fault.body
+                request.transport.write((head + self.venue.last_partial_answer).encode())
                 return _close_connection(request)
             case "late":
                 await _wait(fault.seconds)

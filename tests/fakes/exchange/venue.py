@@ -1,6 +1,6 @@
 """An exchange's books: what it accepted, executed and holds. No HTTP here.
 
-One lock, since the server runs on a thread of its own and tests look in from theirs.
+One lock guards them, since the server runs on its own thread and tests read them from theirs.
 """
 
 import threading
@@ -27,73 +27,76 @@ __all__ = ["Fault", "Market", "Order", "Position", "RejectedError", "Trade", "Ve
 
 @dataclass
 class Venue:
-    """unique: whether a client order id is refused beside an 'open' order with it or 'always'.
-    fill: how much of an order finds liquidity; pieces: in how many trades."""
+    """One account at an exchange. fill_share: how much of an order finds liquidity;
+    trades_per_fill: in how many trades. refuses_duplicates: a repeated client order id is refused
+    while its order is 'open', or 'always'."""
 
     markets: dict[str, Market]
     prices: dict[str, Decimal]
     balances: dict[str, Decimal] = field(default_factory=dict)
     derivatives: bool = False
     hedged: bool = False
-    unique: str = "open"
+    refuses_duplicates: str = "open"
     fee_rate: Decimal = ZERO
     fee_in_base: bool = False
-    fee_coin: tuple[str, Decimal] | None = None  # fees are paid in it, at this price of it
-    fill: Decimal = ONE
-    pieces: int = 1
+    fee_coin: tuple[str, Decimal] | None = None  # currency in which fees are paid, and its price
+    fill_share: Decimal = ONE
+    trades_per_fill: int = 1
     closed: bool = False
-    book_gone: bool = False  # nobody bids or asks: no price, and nothing is executed
+    book_is_empty: bool = False  # no bids or asks: no price, and nothing is executed
     can_trade: bool = True
-    may_withdraw: bool = False  # what the key may do besides
+    may_withdraw: bool = False  # whether the key may
     skew_ms: int = 0
-    lag: int = 0  # how many look-ups still miss an order
-    reads_torn: bool = False  # every read is answered by half
-    overtaken: bool = False  # the next cancel arrives after a fill
-    journal: Path | None = None  # where each accepted order's client order id is written, at once
-    history_late: bool = False  # Bybit's list of ended orders has nothing yet
-    may_read_spot: bool = True  # Binance: whether a futures account's key may
-    uid: str = "1001"  # what the exchange calls the account
+    hidden_lookups: int = 0  # how many look-ups do not find an order yet
+    truncates_reads: bool = False  # every read gets half of its answer
+    fills_before_cancel: bool = False  # the order is filled before the next cancel
+    journal: Path | None = None  # file for the client order id of each accepted order
+    history_lags: bool = False  # Bybit's list of ended orders is still empty
+    may_read_spot: bool = True  # Binance: whether the key of a futures account may
+    uid: str = "1001"  # the exchange's id of the account
     key: str = "key-1"
-    secret: str = "c2VjcmV0LTE="  # base64, which Kraken wants
+    secret: str = "c2VjcmV0LTE="  # base64, as Kraken requires
     password: str = "pass-1"
     orders: list[Order] = field(default_factory=list)
     trades: list[Trade] = field(default_factory=list)
     positions: dict[tuple[str, str], Position] = field(default_factory=dict)
     faults: deque[Fault] = field(default_factory=deque)
-    arrived: list[str] = field(default_factory=list)  # bytes of writes that reached us
-    seen: list[str] = field(default_factory=list)  # every request line
+    writes: list[str] = field(default_factory=list)  # received orders and cancels
+    request_lines: list[str] = field(default_factory=list)
     last_write: dict[str, str] = field(default_factory=dict)
-    last_half: str = ""  # of an order's or a cancel's answer: what of it left
+    last_partial_answer: str = ""  # what was sent of a truncated answer
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    # ---- what tests ask -------------------------------------------------------------------
+    # ---- for tests and the server -----------------------------------------------------------
     def accepted(self, cid: str) -> int:
-        """How many orders with this client order id were ever accepted: the journal."""
+        """Return how many orders with this client order id were ever accepted."""
         with self.lock:
             return sum(1 for order in self.orders if order.cid == cid)
 
     def margin(self) -> Decimal:
-        """What open positions bind, at ten to one."""
+        """Return the margin of open positions, at a leverage of ten."""
         with self.lock:
             return sum(
                 (
-                    abs(held.amount) * self.markets[name].size * self.prices[name] / 10
+                    abs(held.amount) * self.markets[name].contract_size * self.prices[name] / 10
                     for (name, _), held in self.positions.items()
                 ),
                 ZERO,
             )
 
     def now(self) -> int:
+        """Return the exchange's time in milliseconds since 1970."""
         return int(time.time() * 1000) + self.skew_ms
 
-    def top(self, symbol: str) -> tuple[str, str]:
-        """The best bid and ask; empty texts where the book is gone."""
-        if self.book_gone:
+    def best_bid_ask(self, symbol: str) -> tuple[str, str]:
+        """Return the best bid and ask; empty texts if the book is empty."""
+        if self.book_is_empty:
             return "", ""
         price = self.prices[symbol]
         return str(price), str(price + self.markets[symbol].tick)
 
-    def take_fault(self, on: str) -> Fault | None:
+    def pop_fault(self, on: str) -> Fault | None:
+        """Return the next fault, if it is for this kind of request, and remove it."""
         with self.lock:
             if self.faults and self.faults[0].on == on:
                 return self.faults.popleft()
@@ -111,20 +114,21 @@ class Venue:
         tif: str = "GTC",
         cid: str = "",
         reduce_only: bool = False,
-        side_of: str = "BOTH",
+        position_side: str = "BOTH",
     ) -> Order:
+        """Accept an order and match it. Raises RejectedError."""
         with self.lock:
             market = self._check(symbol, amount, price, cid, reduce_only)
             order = Order(
                 len(self.orders) + 1001, symbol, side, type, tif, amount, price, cid, reduce_only,
-                side_of, self.now(),
+                position_side, self.now(),
             )  # fmt: skip
             self._check_money(order, market)
             self.orders.append(order)
             if self.journal is not None:
                 with self.journal.open("a") as lines:
                     lines.write(f"{cid}\n")
-            self.match(order, at=order.at)
+            self.match(order, time_ms=order.time_ms)
             return order
 
     def _check(
@@ -139,11 +143,13 @@ class Venue:
         market = self.markets[symbol]
         if amount <= 0 or amount % market.step or (price is not None and price % market.tick):
             raise RejectedError("lot")
-        cost = amount * market.size * (price or self.prices[symbol])
-        if cost < market.least_cost and not reduce_only:
+        cost = amount * market.contract_size * (price or self.prices[symbol])
+        if cost < market.min_cost and not reduce_only:
             raise RejectedError("notional")
-        mine = [one for one in self.orders if one.cid == cid and cid]
-        if any(one.is_open for one in mine) or (mine and self.unique == "always"):
+        same_id = [order for order in self.orders if order.cid == cid and cid]
+        if any(order.is_open for order in same_id) or (
+            same_id and self.refuses_duplicates == "always"
+        ):
             raise RejectedError("duplicate")
         return market
 
@@ -153,59 +159,61 @@ class Venue:
             if order.reduce_only or self.hedged:
                 self._check_reduces(order)
             closes = order.reduce_only or (self.hedged and self._is_closing(order))
-            if not closes and order.amount * market.size * price / 100 > self.balances.get(
+            if not closes and order.amount * market.contract_size * price / 100 > self.balances.get(
                 market.quote, D(0)
             ):
                 raise RejectedError("money")
             return
-        need, currency = order.amount, market.base
+        needed, currency = order.amount, market.base
         if order.side == "BUY":
-            need, currency = order.amount * price, market.quote
-        if need > self.balances.get(currency, D(0)):
+            needed, currency = order.amount * price, market.quote
+        if needed > self.balances.get(currency, D(0)):
             raise RejectedError("money")
 
     def _check_reduces(self, order: Order) -> None:
-        opening = {"LONG": "BUY", "SHORT": "SELL"}.get(order.side_of)
+        opening = {"LONG": "BUY", "SHORT": "SELL"}.get(order.position_side)
         if self.hedged and opening is None:
             raise RejectedError("mode")
         if self.hedged and opening == order.side:
             return
-        held = self.positions.get((order.symbol, order.side_of), Position()).amount
+        held = self.positions.get((order.symbol, order.position_side), Position()).amount
         against = held > 0 if order.side == "SELL" else held < 0
         if not (against if not self.hedged else held > 0):
             raise RejectedError("flat")
 
-    def match(self, order: Order, part: Decimal | None = None, at: int = 0) -> None:
-        """Execute what finds liquidity at the present price. at: now where it is not said; what
-        fills as it is placed has one time in every answer."""
+    def match(self, order: Order, part: Decimal | None = None, time_ms: int = 0) -> None:
+        """Execute what finds liquidity at the current price. time_ms: 0 for now; an order that
+        fills as it is placed has the same time in every answer."""
         with self.lock:
             market, price = self.markets[order.symbol], self.prices[order.symbol]
             if order.price is not None:
-                is_good = order.price >= price if order.side == "BUY" else order.price <= price
-                if not is_good:
+                is_marketable = (
+                    order.price >= price if order.side == "BUY" else order.price <= price
+                )
+                if not is_marketable:
                     order.status = "EXPIRED" if order.tif in ("IOC", "FOK") else order.status
                     return
-            share = self.fill if part is None else part
-            if self.book_gone:
+            share = self.fill_share if part is None else part
+            if self.book_is_empty:
                 share = ZERO
             amount = order.amount * share // market.step * market.step
             amount = min(amount, order.amount - order.filled)
             if order.reduce_only or (self.hedged and self._is_closing(order)):
-                held = self.positions.get((order.symbol, order.side_of), Position()).amount
+                held = self.positions.get((order.symbol, order.position_side), Position()).amount
                 amount = min(amount, abs(held))
             if order.tif == "FOK" and amount < order.amount:
                 amount = D(0)
-            self._execute(order, market, amount, price, at or self.now())
-            rests = order.type == "LIMIT" and order.tif == "GTC"
+            self._execute(order, market, amount, price, time_ms or self.now())
+            stays_open = order.type == "LIMIT" and order.tif == "GTC"
             if order.filled == order.amount:
                 order.status = "FILLED"
-            elif not rests:
+            elif not stays_open:
                 order.status = "EXPIRED"
             elif order.filled:
                 order.status = "PARTIALLY_FILLED"
 
     def execute(self, order: Order) -> None:
-        """Somebody takes the whole of an order that rests, at its own price."""
+        """Execute all that is left of an open order, at its own price."""
         with self.lock:
             market = self.markets[order.symbol]
             price = order.price or self.prices[order.symbol]
@@ -213,21 +221,21 @@ class Venue:
             order.status = "FILLED"
 
     def _execute(
-        self, order: Order, market: Market, amount: Decimal, price: Decimal, at: int
+        self, order: Order, market: Market, amount: Decimal, price: Decimal, time_ms: int
     ) -> None:
         left = amount
-        for piece in range(self.pieces, 0, -1):
+        for piece in range(self.trades_per_fill, 0, -1):
             part = left if piece == 1 else left / piece // market.step * market.step
             if part:
-                self._trade(order, market, part, price, at)
+                self._trade(order, market, part, price, time_ms)
                 left -= part
 
     def _trade(
-        self, order: Order, market: Market, amount: Decimal, price: Decimal, at: int
+        self, order: Order, market: Market, amount: Decimal, price: Decimal, time_ms: int
     ) -> None:
         order.filled += amount
         order.cost += amount * price
-        cost = amount * market.size * price
+        cost = amount * market.contract_size * price
         fee, currency = cost * self.fee_rate, market.quote
         if self.fee_in_base and order.side == "BUY":
             fee, currency = amount * self.fee_rate, market.base
@@ -238,31 +246,33 @@ class Venue:
         sign = 1 if order.side == "BUY" else -1
         closed = False
         if self.derivatives:
-            held = self.positions.get((order.symbol, order.side_of), Position()).amount
+            held = self.positions.get((order.symbol, order.position_side), Position()).amount
             closed = self._is_closing(order) or (not self.hedged and held * sign < 0)
             realized = self._move(order, amount, price)
-            self._add(market.quote, realized * market.size)
+            self._add(market.quote, realized * market.contract_size)
             self._add(currency, -fee)
         else:
             self._add(market.base, sign * amount)
             self._add(market.quote, -sign * cost)
             self._add(currency, -fee)
         self.trades.append(
-            Trade(len(self.trades) + 1, order, amount, price, fee, currency, realized, at, closed)
+            Trade(
+                len(self.trades) + 1, order, amount, price, fee, currency, realized, time_ms, closed
+            )
         )
 
     def _add(self, currency: str, amount: Decimal) -> None:
         self.balances[currency] = self.balances.get(currency, D(0)) + amount
 
     def _is_closing(self, order: Order) -> bool:
-        return (order.side_of, order.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
+        return (order.position_side, order.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
 
     def _move(self, order: Order, amount: Decimal, price: Decimal) -> Decimal:
-        """Change a position; returns what was realised for one unit of size."""
-        held = self.positions.setdefault((order.symbol, order.side_of), Position())
+        """Change a position; return the realized profit for one base unit."""
+        held = self.positions.setdefault((order.symbol, order.position_side), Position())
         if self.hedged:
             change = -amount if self._is_closing(order) else amount
-            direction = 1 if order.side_of == "LONG" else -1
+            direction = 1 if order.position_side == "LONG" else -1
         else:
             change = amount if order.side == "BUY" else -amount
             direction = 1 if held.amount > 0 else -1
@@ -276,9 +286,10 @@ class Venue:
         return D(0)
 
     def cancel(self, order: Order | None) -> Order:
+        """Cancel an open order. Raises RejectedError."""
         with self.lock:
-            if order is not None and self.overtaken:
-                self.overtaken = False
+            if order is not None and self.fills_before_cancel:
+                self.fills_before_cancel = False
                 self.execute(order)
             if order is None or not order.is_open:
                 raise RejectedError("no_order")
@@ -286,25 +297,26 @@ class Venue:
             return order
 
     def find(self, symbol: str | None, cid: str = "", number: str = "") -> Order | None:
-        """The latest order with an id."""
+        """Return the latest order with this id; None if there is none or it is still hidden."""
         with self.lock:
             for order in reversed(self.orders):
-                named = order.cid == cid if cid else str(order.number) == number
-                if named and symbol in (None, order.symbol):
-                    if self.lag > 0:
-                        self.lag -= 1
+                matches = order.cid == cid if cid else str(order.number) == number
+                if matches and symbol in (None, order.symbol):
+                    if self.hidden_lookups > 0:
+                        self.hidden_lookups -= 1
                         return None
                     return order
             return None
 
-    def trades_of(
+    def find_trades(
         self, symbol: str | None = None, number: str = "", start: int = 0, end: int = 2**62
     ) -> list[Trade]:
+        """Return the trades of a symbol, an order and a time, oldest first. start, end: ms."""
         with self.lock:
             return [
                 trade
                 for trade in self.trades
                 if symbol in (None, trade.order.symbol)
                 and number in ("", str(trade.order.number))
-                and start <= trade.at <= end
+                and start <= trade.time_ms <= end
             ]
